@@ -1,0 +1,400 @@
+//! What was decided about a hit, and the figures a caller may want to pass on.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::Timestamp;
+
+/// Whether a hit may pass, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Outcome {
+    /// It may pass once `after` has gone by; at once if that is zero, as with all but the queueing strategies.
+    Allow {
+        /// The delay before the hit may proceed.
+        after: Duration,
+    },
+    /// It may not pass now; it would after `retry_after` if nothing else happens, and not a microsecond sooner.
+    Deny {
+        /// The wait until the same hit would be admitted.
+        retry_after: Duration,
+    },
+    /// It can never pass, however long one waits: its cost is above what the limit can ever hold.
+    Never,
+}
+
+impl Outcome {
+    /// Whether the hit may pass.
+    #[must_use]
+    pub const fn is_allowed(self) -> bool {
+        matches!(self, Self::Allow { .. })
+    }
+
+    /// The outcome of two limits that must both admit: both waits are sat out.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, _) | (_, Self::Never) => Self::Never,
+            (Self::Deny { retry_after: a }, Self::Deny { retry_after: b }) => {
+                Self::Deny { retry_after: a.max(b) }
+            }
+            (deny @ Self::Deny { .. }, _) | (_, deny @ Self::Deny { .. }) => deny,
+            (Self::Allow { after: a }, Self::Allow { after: b }) => Self::Allow { after: a.max(b) },
+        }
+    }
+}
+
+/// What an admission took, and when: hand it back with a refund and exactly that is returned.
+///
+/// Opaque and small, so that it can be kept beside the request it belongs to, or travel to a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Receipt {
+    /// The time the charge was booked at.
+    pub(crate) at: Timestamp,
+    /// The level right after the charge, for strategies that keep one; in `unit`s.
+    pub(crate) level: u64,
+    /// The strategy's units per cost of 1.
+    pub(crate) unit: u64,
+}
+
+impl Receipt {
+    /// The receipt of a charge booked at `at`, for a strategy of your own that needs no more than that.
+    #[must_use]
+    pub const fn new(at: Timestamp) -> Self {
+        Self { at, level: 0, unit: 0 }
+    }
+
+    /// When the charge was booked.
+    #[must_use]
+    pub const fn at(self) -> Timestamp {
+        self.at
+    }
+}
+
+/// What a strategy answers with: a [`Decision`], or several where limits are composed.
+pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
+    /// What [`Strategy::refund`](crate::Strategy::refund) needs to take this admission back.
+    type Receipt: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static;
+
+    /// Whether the hit may pass; of several limits, whether all admit it.
+    fn outcome(&self) -> Outcome;
+
+    /// Whether the state was changed and has to be written back.
+    fn is_recorded(&self) -> bool;
+
+    /// How depleted the limit is: how often it has halved, from 0 (over half is left) to at most 64, and 255
+    /// once not even a cost of 1 is left; of several, the most.
+    fn pressure(&self) -> u8;
+
+    /// What was charged; meaningless unless the hit was admitted.
+    fn receipt(&self) -> Self::Receipt;
+
+    /// Calls `visit` with the decision of each limit, in the order they were composed.
+    fn each(&self, visit: &mut dyn FnMut(&Decision));
+}
+
+/// One limit's decision on one hit.
+///
+/// Holds raw figures: what needs a division is computed when it is read, so that asking only whether a hit
+/// may pass costs nothing more.
+#[derive(Clone, Copy)]
+#[must_use]
+pub struct Decision {
+    kind: Kind,
+    recorded: bool,
+    limit: u32,
+    /// The period of the rate in microseconds; 0 if it has none.
+    window: u64,
+    remaining: Quotient,
+    wait: Quotient,
+    reset: Quotient,
+    receipt: Receipt,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Allow,
+    Unlimited,
+    Deny,
+    Never,
+}
+
+/// A division put off until its result is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Quotient {
+    pub(crate) num: u64,
+    /// Taken as 1 if 0.
+    pub(crate) den: u64,
+}
+
+impl Quotient {
+    pub(crate) const ZERO: Self = Self::whole(0);
+
+    pub(crate) const fn whole(num: u64) -> Self {
+        Self { num, den: 1 }
+    }
+
+    const fn floor(self) -> u64 {
+        if self.den <= 1 { self.num } else { self.num / self.den }
+    }
+
+    const fn ceil(self) -> u64 {
+        if self.den <= 1 { self.num } else { self.num.div_ceil(self.den) }
+    }
+}
+
+/// The figures every built-in strategy fills in; waits in microseconds, rounded up when read.
+pub(crate) struct Figures {
+    pub(crate) limit: u32,
+    pub(crate) window: u64,
+    pub(crate) remaining: Quotient,
+    pub(crate) reset: Quotient,
+    pub(crate) receipt: Receipt,
+}
+
+impl Figures {
+    pub(crate) const fn allow(self, recorded: bool) -> Decision {
+        self.decision(Kind::Allow, recorded, Quotient::ZERO)
+    }
+
+    pub(crate) const fn deny(self, wait: Quotient) -> Decision {
+        self.decision(Kind::Deny, false, wait)
+    }
+
+    pub(crate) const fn never(self) -> Decision {
+        self.decision(Kind::Never, false, Quotient::ZERO)
+    }
+
+    const fn decision(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
+        let Self { limit, window, remaining, reset, receipt } = self;
+        Decision { kind, recorded, limit, window, remaining, wait, reset, receipt }
+    }
+}
+
+impl Decision {
+    /// An admission, for a strategy of your own: of `limit`, `remaining` is left and all is back after
+    /// `reset_after`. The state is taken as changed.
+    pub const fn allow(limit: u32, remaining: u32, reset_after: Duration) -> Self {
+        Self::plain(limit, remaining, reset_after).allow(true)
+    }
+
+    /// A denial that the same hit would not meet again after `retry_after`. The state is taken as unchanged.
+    pub const fn deny(limit: u32, remaining: u32, retry_after: Duration, reset_after: Duration) -> Self {
+        Self::plain(limit, remaining, reset_after)
+            .deny(Quotient::whole(crate::time::micros_ceil(retry_after)))
+    }
+
+    /// A denial that no wait can end. The state is taken as unchanged.
+    pub const fn never(limit: u32, remaining: u32, reset_after: Duration) -> Self {
+        Self::plain(limit, remaining, reset_after).never()
+    }
+
+    /// The decision of a limit that does not limit.
+    pub const fn unlimited() -> Self {
+        Self::plain(u32::MAX, u32::MAX, Duration::ZERO).decision(Kind::Unlimited, false, Quotient::ZERO)
+    }
+
+    const fn plain(limit: u32, remaining: u32, reset_after: Duration) -> Figures {
+        Figures {
+            limit,
+            window: 0,
+            remaining: Quotient::whole(remaining as u64),
+            reset: Quotient::whole(crate::time::micros_ceil(reset_after)),
+            receipt: Receipt::new(Timestamp::EPOCH),
+        }
+    }
+
+    /// The same decision of a delaying strategy: the hit may proceed only `after` this.
+    pub const fn delayed(mut self, after: Duration) -> Self {
+        self.wait = Quotient::whole(crate::time::micros_ceil(after));
+        self
+    }
+
+    /// The same decision of a limit whose rate has this period.
+    pub const fn with_window(mut self, window: Duration) -> Self {
+        self.window = crate::time::micros_ceil(window);
+        self
+    }
+
+    /// The same decision with what [`Strategy::refund`](crate::Strategy::refund) is to be given back.
+    pub const fn with_receipt(mut self, receipt: Receipt) -> Self {
+        self.receipt = receipt;
+        self
+    }
+
+    /// The same decision, saying whether the state was changed by it and has to be written back.
+    pub const fn recorded(mut self, recorded: bool) -> Self {
+        self.recorded = recorded;
+        self
+    }
+
+    /// Whether the hit may pass, and when.
+    pub const fn outcome(&self) -> Outcome {
+        match self.kind {
+            Kind::Allow | Kind::Unlimited => {
+                Outcome::Allow { after: Duration::from_micros(self.wait.ceil()) }
+            }
+            Kind::Deny => Outcome::Deny { retry_after: Duration::from_micros(self.wait.ceil()) },
+            Kind::Never => Outcome::Never,
+        }
+    }
+
+    /// Whether the hit may pass.
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        matches!(self.kind, Kind::Allow | Kind::Unlimited)
+    }
+
+    /// The wait until the same hit would be admitted; `None` if it was admitted or never will be.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self.outcome() {
+            Outcome::Deny { retry_after } => Some(retry_after),
+            _ => None,
+        }
+    }
+
+    /// The most cost that can be had at once; `u32::MAX` if [unlimited](Self::is_unlimited).
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// The period of the rate behind this decision; zero if it is unlimited or does not tell one.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        Duration::from_micros(self.window)
+    }
+
+    /// The whole cost that could be had right after this hit; `u32::MAX` if [unlimited](Self::is_unlimited).
+    #[must_use]
+    pub const fn remaining(&self) -> u32 {
+        let remaining = self.remaining.floor();
+        if remaining > self.limit as u64 { self.limit } else { remaining as u32 }
+    }
+
+    /// How long until nothing of the limit is in use any more, if nothing else happens.
+    #[must_use]
+    pub const fn reset_after(&self) -> Duration {
+        Duration::from_micros(self.reset.ceil())
+    }
+
+    /// Whether the rate behind this decision is unlimited.
+    #[must_use]
+    pub const fn is_unlimited(&self) -> bool {
+        matches!(self.kind, Kind::Unlimited)
+    }
+
+    /// What was charged; meaningless unless the hit was admitted.
+    #[must_use]
+    pub const fn receipt(&self) -> Receipt {
+        self.receipt
+    }
+}
+
+impl Verdict for Decision {
+    type Receipt = Receipt;
+
+    fn outcome(&self) -> Outcome {
+        self.outcome()
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    fn pressure(&self) -> u8 {
+        let (left, all) = (self.remaining.num, (self.limit as u64).saturating_mul(self.remaining.den.max(1)));
+        if left < self.remaining.den.max(1) {
+            return u8::MAX;
+        }
+        left.leading_zeros().saturating_sub(all.leading_zeros()) as u8
+    }
+
+    fn receipt(&self) -> Receipt {
+        self.receipt
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
+        visit(self);
+    }
+}
+
+/// Two decisions are equal if everything that can be read off them is.
+impl PartialEq for Decision {
+    fn eq(&self, other: &Self) -> bool {
+        let told = |it: &Self| {
+            (
+                it.outcome(),
+                it.limit,
+                it.window,
+                it.remaining(),
+                it.reset_after(),
+                it.recorded,
+                it.is_unlimited(),
+            )
+        };
+        told(self) == told(other) && (!self.is_allowed() || self.receipt == other.receipt)
+    }
+}
+
+impl Eq for Decision {}
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decision")
+            .field("outcome", &self.outcome())
+            .field("limit", &self.limit)
+            .field("remaining", &self.remaining())
+            .field("reset_after", &self.reset_after())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn both_waits_are_sat_out() {
+        let allow = Outcome::Allow { after: Duration::ZERO };
+        let later = Outcome::Allow { after: SECOND };
+        let deny = Outcome::Deny { retry_after: SECOND };
+        assert_eq!(allow.and(later), later);
+        assert_eq!(later.and(deny), deny);
+        assert_eq!(
+            deny.and(Outcome::Deny { retry_after: SECOND * 2 }),
+            Outcome::Deny { retry_after: SECOND * 2 }
+        );
+        assert_eq!(deny.and(Outcome::Never), Outcome::Never);
+        assert_eq!(Outcome::Never.and(allow), Outcome::Never);
+    }
+
+    #[test]
+    fn pressure_tells_exhausted_from_nearly() {
+        let left = |remaining| Decision::allow(1000, remaining, SECOND).pressure();
+        assert_eq!(left(0), 255);
+        assert_eq!(left(1), 9);
+        assert_eq!(left(100), 3);
+        assert_eq!(left(1000), 0);
+        assert_eq!(Decision::unlimited().pressure(), 0);
+        assert_eq!(Decision::allow(0, 0, SECOND).pressure(), 255);
+    }
+
+    #[test]
+    fn waits_round_up_and_remaining_rounds_down() {
+        let figures = |num| Figures {
+            limit: 9,
+            window: 0,
+            remaining: Quotient { num, den: 3 },
+            reset: Quotient { num, den: 3 },
+            receipt: Receipt::default(),
+        };
+        let decision = figures(7).deny(Quotient { num: 7, den: 3 });
+        assert_eq!(decision.remaining(), 2);
+        assert_eq!(decision.reset_after(), Duration::from_micros(3));
+        assert_eq!(decision.retry_after(), Some(Duration::from_micros(3)));
+        assert_eq!(figures(u64::MAX).allow(true).remaining(), 9);
+    }
+}

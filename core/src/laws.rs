@@ -1,0 +1,412 @@
+//! The laws every strategy and every storage is held to, as plain functions for your own tests.
+//!
+//! Feed them random runs (proptest, a fuzzer, or a loop) and they tell which law broke, and where:
+//!
+//! ```
+//! use traffik_core::laws::{self, Step};
+//! use traffik_core::{Gcra, Rate, Timestamp};
+//!
+//! let limit = Gcra::new(Rate::per_second(3));
+//! let run = [Step::new(Timestamp::from_micros(5), 1), Step::new(Timestamp::from_micros(9), 1)];
+//! laws::every(&limit, &run)?;
+//! # Ok::<(), laws::Broken>(())
+//! ```
+//!
+//! | law | function |
+//! |---|---|
+//! | 1. pure | [`pure`] |
+//! | 2. never over | [`never_over`] |
+//! | 3. never starved | [`never_starved`] |
+//! | 4. a denial charges nothing | [`denial_is_free`] |
+//! | 5. `retry_after` and `reset_after` are exact | [`waits_are_exact`] |
+//! | 6. expiry is invisible | [`expiry_is_invisible`] |
+//! | 7. time may step back | [`time_may_step_back`] |
+//! | 8. a cost above the capacity is never admitted | [`too_large_is_never`] |
+//! | 9. refund inverts the count | [`refund_inverts`] |
+//! | 10. the codec round-trips | [`codec_round_trips`], [`any_bytes_decode_or_are_refused`] |
+//! | 11. every storage agrees with the pure function | [`storage_agrees`] |
+//! | 12. a limit may change under a state | [`limit_may_change`] |
+
+use core::fmt;
+
+use crate::strategy::{Bounds, decode, encode};
+use crate::{Class, Cost, Decision, Hit, Op, Outcome, Receipt, State, Storage, Strategy, Timestamp, Verdict};
+
+/// One hit of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// When it comes. Need not be later than the step before.
+    pub at: Timestamp,
+    /// What it costs; of composed limits, each.
+    pub cost: u32,
+    /// What kind it is.
+    pub class: Class,
+}
+
+impl Step {
+    /// A hit of the default class.
+    #[must_use]
+    pub fn new(at: Timestamp, cost: u32) -> Self {
+        Self { at, cost, class: Class::default() }
+    }
+
+    fn hit<C: Cost>(&self) -> Hit<C> {
+        Hit::new(C::uniform(self.cost)).with_class(self.class)
+    }
+}
+
+/// Which law was broken, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The number of the law.
+    pub law: u8,
+    /// The step of the run, from 0, after or at which it shows.
+    pub step: usize,
+    /// What was found.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "law {} is broken at step {}: {}", self.law, self.step, self.what)
+    }
+}
+
+impl core::error::Error for Broken {}
+
+type Held = Result<(), Broken>;
+
+/// Passes if `holds`.
+fn expect(holds: bool, law: u8, step: usize, what: &'static str) -> Held {
+    if holds { Ok(()) } else { Err(Broken { law, step, what }) }
+}
+
+/// Every law that needs nothing but a limit and a run: 1 to 10, but for arbitrary bytes.
+pub fn every<S: Bounds>(limit: &S, run: &[Step]) -> Held {
+    pure(limit, run)?;
+    never_over(limit, run)?;
+    never_starved(limit, run)?;
+    denial_is_free(limit, run)?;
+    waits_are_exact(limit, run)?;
+    expiry_is_invisible(limit, run)?;
+    time_may_step_back(limit, run)?;
+    too_large_is_never(limit, run)?;
+    refund_inverts(limit, run)?;
+    codec_round_trips(limit, run)
+}
+
+/// Runs a limit over steps, showing each verdict with the states before and after it.
+fn follow<S: Strategy>(
+    limit: &S,
+    run: &[Step],
+    mut look: impl FnMut(usize, &Step, &S::State, &S::Verdict, &S::State) -> Held,
+) -> Held {
+    let mut state = S::State::default();
+    for (at, step) in run.iter().enumerate() {
+        let before = state.clone();
+        let verdict = limit.decide(&mut state, &step.hit(), step.at);
+        look(at, step, &before, &verdict, &state)?;
+    }
+    Ok(())
+}
+
+/// Law 1: the same arguments give the same answer, a peek gives that answer without a trace, and what was not
+/// said to be recorded was not.
+pub fn pure<S: Strategy>(limit: &S, run: &[Step]) -> Held {
+    follow(limit, run, |at, step, before, verdict, after| {
+        let mut again = before.clone();
+        let same = limit.decide(&mut again, &step.hit(), step.at) == *verdict && again == *after;
+        expect(same, 1, at, "the same hit was decided differently")?;
+        expect(limit.peek(before, &step.hit(), step.at) == *verdict, 1, at, "a peek differs from the check")?;
+        expect(verdict.is_recorded() || before == after, 1, at, "a change of the state was not told")
+    })
+}
+
+/// Law 2: between any two admissions no more is admitted than the bound allows. An admission that comes earlier than
+/// another before it counts as having come with it.
+pub fn never_over<S: Bounds>(limit: &S, run: &[Step]) -> Held {
+    for first in 0..run.len() {
+        let (mut latest, mut start, mut admitted) = (Timestamp::EPOCH, None, 0u128);
+        follow(limit, run, |at, step, _, verdict, _| {
+            if !verdict.is_recorded() || !verdict.outcome().is_allowed() {
+                return Ok(());
+            }
+            latest = latest.max(step.at);
+            if at < first {
+                return Ok(());
+            }
+            admitted += u128::from(step.cost);
+            let bound = limit.most(*start.get_or_insert(latest), latest);
+            expect(admitted <= bound, 2, at, "more was admitted than the bound")
+        })?;
+    }
+    Ok(())
+}
+
+/// Law 3: a client that asks again as soon as it may, and in vain ever so often between, gets what is promised.
+pub fn never_starved<S: Bounds>(limit: &S, run: &[Step]) -> Held {
+    /// Enough to leave the first burst behind and see drift.
+    const ATTEMPTS: usize = 64;
+    let Some(first) = run.first() else { return Ok(()) };
+    let (mut state, mut admitted, mut now) = (S::State::default(), 0u128, first.at);
+    let cost = first.cost.max(1);
+    for _ in 0..ATTEMPTS {
+        match limit.decide(&mut state, &Hit::new(cost), now).outcome() {
+            Outcome::Allow { .. } => admitted += u128::from(cost),
+            Outcome::Deny { retry_after } => {
+                let promised = limit.least(first.at, now, cost);
+                expect(admitted >= promised, 3, 0, "a client that always asks again got less than promised")?;
+                // Asks in vain half-way, which must not cost it anything.
+                let half = retry_after.as_micros() as u64 / 2;
+                let _ = limit.decide(&mut state, &Hit::new(cost), now.plus_micros(half));
+                now = now + retry_after;
+                if now == Timestamp::MAX {
+                    break;
+                }
+            }
+            Outcome::Never => break,
+        }
+    }
+    Ok(())
+}
+
+/// Law 4: a denial leaves the state as it was, and a hit of cost 0 passes and does too.
+pub fn denial_is_free<S: Strategy>(limit: &S, run: &[Step]) -> Held {
+    follow(limit, run, |at, step, before, verdict, after| {
+        let denied = !verdict.outcome().is_allowed();
+        expect(!denied || before == after, 4, at, "a denial changed the state")?;
+        let nothing = Step { cost: 0, ..*step };
+        let mut state = after.clone();
+        let verdict = limit.decide(&mut state, &nothing.hit(), step.at);
+        expect(verdict.outcome().is_allowed(), 8, at, "a hit of cost 0 was denied")?;
+        expect(state == *after, 8, at, "a hit of cost 0 changed the state")
+    })
+}
+
+/// Law 5: admitted after exactly the wait and denied a microsecond earlier; fresh after exactly `reset_after`.
+pub fn waits_are_exact<S: Strategy>(limit: &S, run: &[Step]) -> Held {
+    let mut latest = Timestamp::EPOCH;
+    follow(limit, run, |at, step, before, verdict, after| {
+        let stepped_back = step.at < latest;
+        latest = latest.max(step.at);
+        if let Outcome::Deny { retry_after } = verdict.outcome() {
+            expect(!retry_after.is_zero() || step.at == Timestamp::MAX, 5, at, "a denial without a wait")?;
+            let then = step.at + retry_after;
+            let earlier = Timestamp::from_micros(then.as_micros().saturating_sub(1));
+            if then != Timestamp::MAX && !stepped_back {
+                let passes = |now| limit.peek(before, &step.hit(), now).outcome().is_allowed();
+                expect(passes(then), 5, at, "still denied after the promised wait")?;
+                expect(!passes(earlier), 5, at, "would have been admitted before the promised wait")?;
+            }
+        }
+        let mut reset = core::time::Duration::ZERO;
+        limit
+            .peek(after, &Step { cost: 0, ..*step }.hit(), step.at)
+            .each(&mut |it| reset = reset.max(it.reset_after()));
+        let fresh_at = limit.fresh_at(after, step.class).max(step.at);
+        let exact = step.at + reset == fresh_at || fresh_at == Timestamp::MAX || stepped_back;
+        expect(exact, 5, at, "reset_after is not the time until the state is fresh")
+    })
+}
+
+/// Law 6: from `fresh_at` on the state decides as a key never seen does, and up to then it does not.
+pub fn expiry_is_invisible<S: Strategy>(limit: &S, run: &[Step]) -> Held {
+    follow(limit, run, |at, step, _, _, after| {
+        let fresh_at = limit.fresh_at(after, step.class);
+        if fresh_at == Timestamp::MAX {
+            return Ok(());
+        }
+        let differs = |now: Timestamp, cost| {
+            let hit = Step { cost, ..*step }.hit();
+            let (mut kept, mut forgotten) = (after.clone(), S::State::default());
+            let verdict = limit.decide(&mut kept, &hit, now);
+            verdict != limit.decide(&mut forgotten, &hit, now) || (verdict.is_recorded() && kept != forgotten)
+        };
+        for now in [fresh_at, fresh_at.plus_micros(1), fresh_at.plus_micros(limit.horizon())] {
+            for cost in [1, step.cost, u32::MAX] {
+                expect(!differs(now, cost), 6, at, "a fresh state still shows what it was")?;
+            }
+        }
+        let earlier = Timestamp::from_micros(fresh_at.as_micros().saturating_sub(1));
+        let early = fresh_at > step.at && earlier >= step.at && !differs(earlier, 0) && !differs(earlier, 1);
+        expect(!early, 6, at, "the state was fresh before fresh_at")
+    })
+}
+
+/// Law 7: a time before the state's own counts as the state's own, and the wait then stays within the horizon.
+pub fn time_may_step_back<S: Strategy>(limit: &S, run: &[Step]) -> Held {
+    let mut latest = Timestamp::EPOCH;
+    follow(limit, run, |at, step, _, verdict, after| {
+        if verdict.is_recorded() {
+            latest = latest.max(step.at);
+        }
+        for back in [1, 1_000, limit.horizon(), u64::MAX] {
+            let earlier = Timestamp::from_micros(latest.as_micros().saturating_sub(back));
+            let (mut then, mut now) = (after.clone(), after.clone());
+            let in_past = limit.decide(&mut then, &step.hit(), earlier);
+            let in_present = limit.decide(&mut now, &step.hit(), latest);
+            let same = in_past.outcome().is_allowed() == in_present.outcome().is_allowed() && then == now;
+            expect(same, 7, at, "an earlier time was not taken as the state's own")?;
+            if let (Outcome::Deny { retry_after: past }, Outcome::Deny { retry_after: present }) =
+                (in_past.outcome(), in_present.outcome())
+            {
+                let longest = Timestamp::EPOCH.plus_micros(limit.horizon()) + present;
+                expect(
+                    Timestamp::EPOCH + past <= longest,
+                    7,
+                    at,
+                    "a clock that stepped back made the wait too long",
+                )?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Law 8: a cost that can never pass is refused for ever at once, and one that can is never refused so.
+pub fn too_large_is_never<S: Bounds>(limit: &S, run: &[Step]) -> Held {
+    follow(limit, run, |at, step, _, verdict, _| {
+        let alone = limit.peek(&S::State::default(), &step.hit(), step.at).outcome();
+        expect(!matches!(alone, Outcome::Deny { .. }), 8, at, "a fresh key was told to wait")?;
+        let possible = alone.is_allowed() == (verdict.outcome() != Outcome::Never);
+        expect(possible, 8, at, "Never is not what a fresh key is told")?;
+        let bound = limit.most(step.at, step.at);
+        expect(
+            !alone.is_allowed() || u128::from(step.cost) <= bound,
+            8,
+            at,
+            "a cost above the bound was admitted",
+        )
+    })
+}
+
+/// Law 9: a check taken back leaves the figures as if it had not been; taken back late it frees nothing that
+/// others use; and nothing is ever lifted above full.
+pub fn refund_inverts<S: Bounds>(limit: &S, run: &[Step]) -> Held {
+    let nothing = |step: &Step| Step { cost: 0, ..*step }.hit();
+    // Everything ever charged, taken back again later: must not free more than was taken.
+    let mut old: Option<(Receipt, Hit<u32>)> = None;
+    let mut latest = Timestamp::EPOCH;
+    follow(limit, run, |at, step, before, verdict, after| {
+        if verdict.is_recorded() {
+            latest = latest.max(step.at);
+        }
+        let figures = |state: &S::State, now| limit.peek(state, &nothing(step), now);
+        if verdict.outcome().is_allowed() && verdict.is_recorded() {
+            for wait in [0, 1, limit.horizon() / 2] {
+                let then = latest.plus_micros(wait);
+                let mut state = after.clone();
+                limit.refund(&mut state, &step.hit(), verdict.receipt(), then);
+                let (taken_back, never) = (figures(&state, then), figures(before, then));
+                expect(taken_back.remaining() <= taken_back.limit(), 9, at, "a refund lifted above full")?;
+                let same = (taken_back.remaining(), taken_back.reset_after())
+                    == (never.remaining(), never.reset_after());
+                expect(same, 9, at, "a check taken back left a trace")?;
+            }
+            let late = limit.fresh_at(after, step.class);
+            if late != Timestamp::MAX {
+                let mut state = S::State::default();
+                limit.charge(&mut state, &Hit::new(1), late);
+                let charged = state.clone();
+                limit.refund(&mut state, &step.hit(), verdict.receipt(), late);
+                let same = figures(&state, late) == figures(&charged, late);
+                expect(same, 9, at, "a refund came too late and freed what others use")?;
+            }
+        }
+        if let Some((receipt, hit)) = old {
+            let mut state = after.clone();
+            limit.refund(&mut state, &hit, receipt, latest);
+            let (freed, kept) = (figures(&state, latest).remaining(), figures(after, latest).remaining());
+            let most = kept.saturating_add(hit.cost);
+            expect(kept <= freed && freed <= most, 9, at, "a refund freed more than it had taken")?;
+        }
+        if verdict.outcome().is_allowed() && verdict.is_recorded() {
+            old = Some((verdict.receipt(), step.hit()));
+        }
+        Ok(())
+    })
+}
+
+/// The longest state, in bytes, that the codec laws have room for.
+const ROOM: usize = 4096;
+
+/// Law 10: a state read back from its own bytes is the same, and no part of those bytes is a state.
+pub fn codec_round_trips<S: Strategy>(limit: &S, run: &[Step]) -> Held {
+    follow(limit, run, |at, _, _, _, after| {
+        let mut buffer = [0; ROOM];
+        let length = encode(after, &mut buffer).filter(|length| *length <= S::State::MAX_LEN);
+        let bytes = length.and_then(|length| buffer.get(..length));
+        let Some(bytes) = bytes else {
+            return expect(false, 10, at, "the encoded state is longer than MAX_LEN");
+        };
+        expect(decode::<S::State>(bytes).as_ref() == Ok(after), 10, at, "a state changed by being written")?;
+        let shorter = (0..bytes.len()).filter_map(|end| bytes.get(..end));
+        let refused = shorter.into_iter().all(|part| decode::<S::State>(part).is_err());
+        expect(refused, 10, at, "a part of a state was taken for a whole one")
+    })
+}
+
+/// Law 10: bytes from anywhere are refused, or are a state that every operation survives.
+pub fn any_bytes_decode_or_are_refused<S: Strategy>(limit: &S, bytes: &[u8], run: &[Step]) -> Held {
+    let Ok(mut state) = decode::<S::State>(bytes) else { return Ok(()) };
+    for step in run {
+        let verdict = limit.decide(&mut state, &step.hit(), step.at);
+        limit.refund(&mut state, &step.hit(), verdict.receipt(), step.at);
+        limit.charge(&mut state, &step.hit(), step.at);
+        let _ = (limit.stat(&state, step.class, step.at), limit.fresh_at(&state, step.class));
+    }
+    codec_round_trips(limit, run)
+}
+
+/// Law 11: over any run, a storage answers what the pure function does. Times must not step back: how long a
+/// storage remembers a stamp from the future is its own business.
+pub fn storage_agrees<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: &str, run: &[Step]) -> Held {
+    follow(limit, run, |at, step, _, verdict, after| {
+        let failed = |_| Broken { law: 11, step: at, what: "the storage failed" };
+        let ask = |op| storage.apply(limit, key, &op, step.at).map_err(failed);
+        expect(ask(Op::Peek(step.hit()))? == *verdict, 11, at, "the storage peeked differently")?;
+        expect(ask(Op::Check(step.hit()))? == *verdict, 11, at, "the storage decided differently")?;
+        if at % 3 == 2 && verdict.outcome().is_allowed() && verdict.is_recorded() {
+            let mut state = after.clone();
+            limit.refund(&mut state, &step.hit(), verdict.receipt(), step.at);
+            let nothing = Step { cost: 0, ..*step }.hit();
+            let refunded = ask(Op::Refund(step.hit(), verdict.receipt()))?;
+            expect(
+                refunded == limit.peek(&state, &nothing, step.at),
+                11,
+                at,
+                "the storage refunded differently",
+            )?;
+            // Charged again, the key is where the pure function is.
+            let _ = ask(Op::Check(step.hit()))?;
+        }
+        Ok(())
+    })
+}
+
+/// Law 12: under another limit what was used stays used, counted in cost and rounded up. Both must hold a
+/// whole cost (no tolerance in time), else the figures do not tell what was used.
+pub fn limit_may_change<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
+    follow(limit, run, |at, step, _, verdict, after| {
+        if !verdict.is_recorded() {
+            return Ok(());
+        }
+        let nothing = Step { cost: 0, ..*step }.hit();
+        let figures = |limit: &S, state: &S::State| limit.peek(state, &nothing, step.at);
+        let (before, then) = (figures(limit, after), figures(other, after));
+        let fresh = figures(other, &S::State::default());
+        let used = |it: &Decision| it.limit().saturating_sub(it.remaining());
+        if before.is_unlimited() || then.is_unlimited() {
+            return Ok(());
+        }
+        let kept = fresh.remaining().saturating_sub(used(&before));
+        // With nothing left the old limit cannot tell how much more than all of it is in use.
+        let holds = then.remaining() == kept || (before.remaining() == 0 && then.remaining() <= kept);
+        expect(holds, 12, at, "a change of the limit changed what was used")?;
+        let mut state = after.clone();
+        let room = other.most(step.at, step.at).saturating_sub(used(&before).into());
+        let beyond = u32::try_from(room).unwrap_or(u32::MAX).saturating_add(1);
+        let bounded = !other.decide(&mut state, &Hit::new(beyond), step.at).is_allowed();
+        expect(bounded, 12, at, "a change of the limit granted something")
+    })
+}

@@ -1,0 +1,60 @@
+//! Rate limiting as pure functions: every algorithm of traffik, without an operating system.
+//!
+//! A [`Strategy`] decides on one [`Hit`] given a [`State`] and the time; it reads no clock, draws no random
+//! number, allocates nothing and uses integers only. A [`Storage`] runs it atomically for one key. A
+//! [`Limiter`] puts the two together:
+//!
+//! ```
+//! use traffik_core::{Fixed, Gcra, Limiter, ManualClock, Rate, Timestamp};
+//!
+//! let clock = ManualClock::new(Timestamp::EPOCH);
+//! // Room for 32 keys, inline: no heap. The seed keys the hash, so take it from a random source.
+//! let storage = Fixed::<Gcra, _, 32>::new(&clock, 0x5eed);
+//! let limiter = Limiter::new(Gcra::new(Rate::per_second(1)), storage);
+//!
+//! assert!(limiter.check("sensor-7")?.is_allowed());
+//! let denied = limiter.check("sensor-7")?;
+//! assert_eq!(denied.retry_after(), Some(core::time::Duration::from_secs(1)));
+//! # Ok::<(), traffik_core::StorageError>(())
+//! ```
+//!
+//! | question | file |
+//! |---|---|
+//! | how much in how long? | [`Rate`] |
+//! | what time is it? | [`Timestamp`], [`Clock`] |
+//! | who is asking? | [`Key`] |
+//! | how is it decided? | [`Strategy`] and [`strategy`] |
+//! | what was decided? | [`Decision`], [`Outcome`] |
+//! | where is it remembered? | [`Storage`] and [`storage`] |
+//! | how do I use it? | [`Limiter`] |
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod decision;
+mod key;
+#[cfg(feature = "laws")]
+pub mod laws;
+mod limiter;
+#[cfg(feature = "alloc")]
+mod owned;
+mod rate;
+mod ratio;
+pub mod storage;
+pub mod strategy;
+mod time;
+
+pub use decision::{Decision, Outcome, Receipt, Verdict};
+pub use key::{Digest, ErasedKey, Key, Seed};
+#[cfg(feature = "alloc")]
+pub use limiter::AsyncLimiter;
+pub use limiter::{Limiter, WaitError};
+pub use rate::{Rate, RateError, RateErrorKind};
+pub use ratio::{Ratio, RatioError};
+pub use storage::{ErrorKind, Fixed, Storage, StorageError};
+pub use strategy::{
+    All, Both, Class, Cost, FixedWindow, Gcra, Hit, Label, Op, State, Strategy, TokenBucket, TooLarge,
+};
+pub use time::{Clock, ManualClock, Timer, Timestamp};

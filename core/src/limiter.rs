@@ -1,0 +1,161 @@
+//! A limit and a storage put together: what most programs use.
+
+use core::fmt;
+
+use crate::{Class, Cost, Hit, Key, Op, Outcome, Storage, StorageError, Strategy, Timer, Timestamp, Verdict};
+
+#[cfg(feature = "alloc")]
+mod future;
+#[cfg(feature = "alloc")]
+pub use future::AsyncLimiter;
+
+/// Limits what keys may do, remembering them in a storage of this process.
+///
+/// ```
+/// use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket, Verdict};
+///
+/// let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+/// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+///
+/// let decision = limiter.check_n("alice", 4)?;
+/// assert_eq!((decision.is_allowed(), decision.remaining()), (true, 6));
+/// assert_eq!(limiter.peek("alice", 6)?.remaining(), 0); // what a check would say
+/// assert_eq!(limiter.refund("alice", 4, decision.receipt())?.remaining(), 10);
+/// assert_eq!(limiter.stat("bob")?.tokens, 10); // reading charges nobody
+/// # Ok::<(), traffik_core::StorageError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limiter<S, M> {
+    limit: S,
+    storage: M,
+}
+
+impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
+    /// Runs `limit` in `storage`.
+    #[must_use]
+    pub const fn new(limit: S, storage: M) -> Self {
+        Self { limit, storage }
+    }
+
+    /// Asks for one, and takes it if it is admitted.
+    pub fn check<K: Key + ?Sized>(&self, key: &K) -> Result<S::Verdict, StorageError> {
+        self.check_n(key, S::Cost::uniform(1))
+    }
+
+    /// Asks for `cost`, all or nothing, and takes it if it is admitted.
+    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
+        self.check_at(key, &Hit::new(cost), self.now())
+    }
+
+    /// Asks for a hit at a time read before, from this limiter's [clock](Self::now): one reading may serve
+    /// several limits.
+    #[inline]
+    pub fn check_at<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+    ) -> Result<S::Verdict, StorageError> {
+        self.apply(key, &Op::Check(*hit), now)
+    }
+
+    /// What [`check_n`](Self::check_n) would answer, taking nothing.
+    pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
+        self.apply(key, &Op::Peek(Hit::new(cost)), self.now())
+    }
+
+    /// Books what has already happened, whether or not it was allowed. Answers what is left.
+    pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
+        self.apply(key, &Op::Charge(Hit::new(cost)), self.now())
+    }
+
+    /// Takes back `cost` of an admission, by the receipt in its verdict. Answers what is left.
+    pub fn refund<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        receipt: <S::Verdict as Verdict>::Receipt,
+    ) -> Result<S::Verdict, StorageError> {
+        self.apply(key, &Op::Refund(Hit::new(cost), receipt), self.now())
+    }
+
+    /// Forgets a key: it starts afresh.
+    pub fn reset<K: Key + ?Sized>(&self, key: &K) -> Result<S::Verdict, StorageError> {
+        self.apply(key, &Op::Reset, self.now())
+    }
+
+    /// The strategy's own figures for a key.
+    pub fn stat<K: Key + ?Sized>(&self, key: &K) -> Result<S::Stat, StorageError> {
+        Ok(self.limit.stat(&self.storage.load(key)?, Class::default(), self.now()))
+    }
+
+    /// Waits until one is admitted, and takes it.
+    ///
+    /// Asks again after each denial's own wait. Dropping the future takes nothing.
+    pub async fn until_ready<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        timer: &impl Timer,
+    ) -> Result<S::Verdict, WaitError> {
+        loop {
+            let verdict = self.check(key).map_err(WaitError::Storage)?;
+            match verdict.outcome() {
+                Outcome::Allow { after } => {
+                    if !after.is_zero() {
+                        timer.sleep(after).await;
+                    }
+                    return Ok(verdict);
+                }
+                Outcome::Deny { retry_after } => timer.sleep(retry_after).await,
+                Outcome::Never => return Err(WaitError::Never),
+            }
+        }
+    }
+
+    /// Applies any operation at a time read from this limiter's clock.
+    #[inline]
+    pub fn apply<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        op: &Op<S>,
+        now: Timestamp,
+    ) -> Result<S::Verdict, StorageError> {
+        self.storage.apply(&self.limit, key, op, now)
+    }
+
+    /// The present, by the clock of the storage.
+    pub fn now(&self) -> Timestamp {
+        self.storage.now()
+    }
+
+    /// The limit that is run.
+    pub const fn limit(&self) -> &S {
+        &self.limit
+    }
+
+    /// The storage it is run in.
+    pub const fn storage(&self) -> &M {
+        &self.storage
+    }
+}
+
+/// Why waiting for admission came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The hit can never pass, however long one waits.
+    Never,
+    /// The storage could not answer.
+    Storage(StorageError),
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str("this limit can never admit the hit, however long it waits"),
+            Self::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for WaitError {}

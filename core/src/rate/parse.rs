@@ -1,0 +1,391 @@
+//! Reading a rate from text, also while compiling; every refusal points at a character.
+
+use core::fmt;
+
+use super::Rate;
+
+/// Why a rate was refused, and where in its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateError {
+    kind: RateErrorKind,
+    /// Characters before the refused one; all of them ASCII, so this is also its offset in bytes.
+    at: usize,
+    found: Option<char>,
+}
+
+/// What is wrong with a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RateErrorKind {
+    /// The text is empty or blank.
+    Empty,
+    /// A limit was expected.
+    NoLimit,
+    /// The limit has a sign.
+    Signed,
+    /// A character outside ASCII, such as a digit of another script.
+    NotAscii,
+    /// Digits are grouped by `_`, `,` or the like.
+    GroupedDigits,
+    /// A fraction, such as `1.5`.
+    Fraction,
+    /// The limit exceeds 4 294 967 295.
+    LimitTooLarge,
+    /// `/` or `per` was expected.
+    NoSeparator,
+    /// A period was expected.
+    NoPeriod,
+    /// A unit was expected after the number of a period.
+    NoUnit,
+    /// Months and years vary in length.
+    VaryingUnit,
+    /// No such unit.
+    UnknownUnit,
+    /// The period is zero.
+    ZeroPeriod,
+    /// The period exceeds 2⁵³ − 1 microseconds, about 285 years.
+    PeriodTooLong,
+    /// The period is not a whole number of microseconds.
+    FractionOfMicrosecond,
+}
+
+impl RateError {
+    pub(super) const fn of(kind: RateErrorKind) -> Self {
+        Self { kind, at: 0, found: None }
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub const fn kind(&self) -> RateErrorKind {
+        self.kind
+    }
+
+    /// How many characters stand before the one that was refused; equally its offset in bytes.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// The character that was refused; `None` at the end of the text, and for a rate not read from text.
+    #[must_use]
+    pub const fn found(&self) -> Option<char> {
+        self.found
+    }
+
+    /// What would be right.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match self.kind {
+            RateErrorKind::Empty => "the rate is empty; write a limit and a period, such as 100/min",
+            RateErrorKind::NoLimit => "a rate starts with its limit, a whole number, such as 100/min",
+            RateErrorKind::Signed => "a limit has no sign; write 5/s",
+            RateErrorKind::NotAscii => "only ASCII is read; write digits as 0 to 9, and microseconds as us",
+            RateErrorKind::GroupedDigits => "digits are not grouped; write 1000/s",
+            RateErrorKind::Fraction => {
+                "only whole numbers are read; use a smaller unit, such as 1500ms for 1.5s"
+            }
+            RateErrorKind::LimitTooLarge => "a limit is at most 4294967295; count in a larger unit of cost",
+            RateErrorKind::NoSeparator => {
+                "write '/' or 'per' between limit and period, such as 100/min or 100 per min"
+            }
+            RateErrorKind::NoPeriod => {
+                "a period is missing; write a unit or a number with a unit, such as s or 10s"
+            }
+            RateErrorKind::NoUnit => "a number of the period needs a unit: us, ms, s, min, h, d or w",
+            RateErrorKind::VaryingUnit => "months and years vary in length; say how many days, such as 30d",
+            RateErrorKind::UnknownUnit => "no such unit; the units are us, ms, s, min, h, d and w",
+            RateErrorKind::ZeroPeriod => "a period is at least 1us; only 0/0 means unlimited",
+            RateErrorKind::PeriodTooLong => "a period is at most 9007199254740991us, about 285 years",
+            RateErrorKind::FractionOfMicrosecond => "a period is a whole number of microseconds",
+        }
+    }
+}
+
+impl fmt::Display for RateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.found {
+            Some(found) => write!(f, "at character {} ({found:?}): {}", self.at + 1, self.advice()),
+            None if self.at > 0 => write!(f, "at the end, after character {}: {}", self.at, self.advice()),
+            None => f.write_str(self.advice()),
+        }
+    }
+}
+
+impl core::error::Error for RateError {}
+
+/// Reads a whole text as a rate.
+pub(super) const fn rate(text: &str) -> Result<Rate, RateError> {
+    let mut at = skip_blanks(text, 0);
+    if at == text.len() {
+        return Err(error(text, text.len(), RateErrorKind::Empty));
+    }
+    let limit_at = at;
+    let limit;
+    (limit, at) = match number(text, at) {
+        Ok(number) => number,
+        Err(error) => return Err(error),
+    };
+    if at == limit_at {
+        return Err(unexpected(text, at, RateErrorKind::NoLimit));
+    }
+    if limit > u32::MAX as u128 {
+        return Err(error(text, limit_at, RateErrorKind::LimitTooLarge));
+    }
+    at = skip_blanks(text, at);
+    let word = word_end(text, at);
+    at = match byte(text, at) {
+        Some(b'/') => at + 1,
+        _ if word - at >= 3 && same_word(text, at, at + 3, "per") => at + 3,
+        _ => return Err(unexpected(text, at, RateErrorKind::NoSeparator)),
+    };
+    period(text, at, limit as u32)
+}
+
+/// Reads the rest of a text as a period: numbers with units, whose sum it is.
+const fn period(text: &str, start: usize, limit: u32) -> Result<Rate, RateError> {
+    let start = skip_blanks(text, start);
+    let mut at = start;
+    let mut sum = 0u128;
+    loop {
+        let number_at = at;
+        let mut count;
+        (count, at) = match number(text, at) {
+            Ok(number) => number,
+            Err(error) => return Err(error),
+        };
+        let alone = at == number_at;
+        if alone {
+            if at > start {
+                return Err(unexpected(text, at, RateErrorKind::UnknownUnit));
+            }
+            count = 1;
+        }
+        at = skip_blanks(text, at);
+        if at == text.len() && count == 0 && limit == 0 && number_at == start {
+            return Ok(Rate::UNLIMITED);
+        }
+        let end = word_end(text, at);
+        if end == at {
+            let kind = match (alone, at == text.len(), count) {
+                (true, _, _) => RateErrorKind::NoPeriod,
+                (false, true, 0) => RateErrorKind::ZeroPeriod,
+                (false, _, _) => RateErrorKind::NoUnit,
+            };
+            return Err(unexpected(text, at, kind));
+        }
+        let Some(unit) = unit(text, at, end) else {
+            let varies = starts_with(text, at, end, "mo") || starts_with(text, at, end, "y");
+            let kind = if varies { RateErrorKind::VaryingUnit } else { RateErrorKind::UnknownUnit };
+            return Err(error(text, at, kind));
+        };
+        sum = sum.saturating_add(count.saturating_mul(unit as u128));
+        at = skip_blanks(text, end);
+        if at == text.len() {
+            return match Rate::of_micros(limit, sum) {
+                Ok(rate) => Ok(rate),
+                Err(RateError { kind, .. }) => Err(error(text, start, kind)),
+            };
+        }
+    }
+}
+
+/// Names of the units, and their length in microseconds.
+const UNITS: [(&[&str], u64); 7] = [
+    (&["us", "usec", "usecs", "microsecond", "microseconds"], 1),
+    (&["ms", "msec", "msecs", "millisecond", "milliseconds"], 1_000),
+    (&["s", "sec", "secs", "second", "seconds"], 1_000_000),
+    (&["m", "min", "mins", "minute", "minutes"], 60_000_000),
+    (&["h", "hr", "hrs", "hour", "hours"], 3_600_000_000),
+    (&["d", "day", "days"], 86_400_000_000),
+    (&["w", "wk", "wks", "week", "weeks"], 7 * 86_400_000_000),
+];
+
+// In the functions below every index is checked against a length: constant evaluation has no iterators.
+
+#[expect(clippy::indexing_slicing, reason = "both loops count up to the lengths")]
+const fn unit(text: &str, start: usize, end: usize) -> Option<u64> {
+    let mut row = 0;
+    while row < UNITS.len() {
+        let (names, length) = UNITS[row];
+        let mut name = 0;
+        while name < names.len() {
+            if same_word(text, start, end, names[name]) {
+                return Some(length);
+            }
+            name += 1;
+        }
+        row += 1;
+    }
+    None
+}
+
+/// A run of ASCII digits as a number, and where it ends; saturates far above anything accepted.
+const fn number(text: &str, start: usize) -> Result<(u128, usize), RateError> {
+    let (mut value, mut at) = (0u128, start);
+    while let Some(digit @ b'0'..=b'9') = byte(text, at) {
+        value = value.saturating_mul(10).saturating_add((digit - b'0') as u128);
+        at += 1;
+    }
+    match byte(text, at) {
+        Some(b'.') if at > start => Err(error(text, at, RateErrorKind::Fraction)),
+        Some(b'_' | b',' | b'\'') if at > start => Err(error(text, at, RateErrorKind::GroupedDigits)),
+        _ => Ok((value, at)),
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "checked on the same line")]
+const fn byte(text: &str, at: usize) -> Option<u8> {
+    if at < text.len() { Some(text.as_bytes()[at]) } else { None }
+}
+
+const fn skip_blanks(text: &str, mut at: usize) -> usize {
+    while let Some(b' ' | b'\t') = byte(text, at) {
+        at += 1;
+    }
+    at
+}
+
+const fn word_end(text: &str, mut at: usize) -> usize {
+    while let Some(b'a'..=b'z' | b'A'..=b'Z') = byte(text, at) {
+        at += 1;
+    }
+    at
+}
+
+const fn same_word(text: &str, start: usize, end: usize, word: &str) -> bool {
+    end - start == word.len() && starts_with(text, start, end, word)
+}
+
+const fn starts_with(text: &str, start: usize, end: usize, word: &str) -> bool {
+    let mut at = 0;
+    while let Some(letter) = byte(word, at) {
+        match byte(text, start + at) {
+            Some(found) if start + at < end && found.eq_ignore_ascii_case(&letter) => at += 1,
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// The refusal of whatever stands at `at`, more precise than `kind` where the character says more.
+const fn unexpected(text: &str, at: usize, kind: RateErrorKind) -> RateError {
+    let refused = error(text, at, kind);
+    let kind = match refused.found {
+        Some('+' | '-') => RateErrorKind::Signed,
+        Some('.') => RateErrorKind::Fraction,
+        Some(found) if !found.is_ascii() => RateErrorKind::NotAscii,
+        _ => kind,
+    };
+    RateError { kind, ..refused }
+}
+
+const fn error(text: &str, at: usize, kind: RateErrorKind) -> RateError {
+    RateError { kind, at, found: char_at(text, at) }
+}
+
+/// The character that starts at a byte, decoded by hand since `str::chars` is not for constants.
+const fn char_at(text: &str, at: usize) -> Option<char> {
+    let Some(first) = byte(text, at) else { return None };
+    let (length, mut code) = match first {
+        0..=0x7f => (1, first as u32),
+        0x80..=0xdf => (2, (first & 0x1f) as u32),
+        0xe0..=0xef => (3, (first & 0x0f) as u32),
+        _ => (4, (first & 0x07) as u32),
+    };
+    let mut next = 1;
+    while next < length {
+        let Some(byte) = byte(text, at + next) else { return None };
+        code = (code << 6) | (byte & 0x3f) as u32;
+        next += 1;
+    }
+    char::from_u32(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RateErrorKind::*;
+
+    #[test]
+    fn every_form_of_the_grammar() {
+        let seconds = |limit, seconds: u128| Rate::of_micros(limit, seconds * 1_000_000).unwrap();
+        for (text, rate) in [
+            ("100/m", seconds(100, 60)),
+            ("5/10s", seconds(5, 10)),
+            ("10/30 seconds", seconds(10, 30)),
+            ("2 per second", seconds(2, 1)),
+            ("2 persecond", seconds(2, 1)),
+            ("20 per 2 mins", seconds(20, 120)),
+            ("1000/500ms", Rate::of_micros(1000, 500_000).unwrap()),
+            ("7/3us", Rate::of_micros(7, 3).unwrap()),
+            (" 1 / 2 Hrs ", seconds(1, 7200)),
+            ("1/1m30s", seconds(1, 90)),
+            ("1 per 1 hour 30 minutes", seconds(1, 5400)),
+            ("4294967295/W", seconds(u32::MAX, 7 * 86_400)),
+            ("0/0", Rate::UNLIMITED),
+            ("0 per 0", Rate::UNLIMITED),
+            ("0/s", Rate::per_second(0)),
+        ] {
+            assert_eq!(rate_of(text), Ok(rate), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_name_of_a_unit() {
+        for (names, length) in UNITS {
+            for name in names {
+                let expected = Rate::of_micros(1, length.into());
+                assert_eq!(rate_of(&format!("1/{name}")), expected);
+                assert_eq!(rate_of(&format!("1 per 1 {}", name.to_uppercase())), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn every_refusal_names_the_character() {
+        for (text, kind, at, found) in [
+            ("", Empty, 0, None),
+            ("  ", Empty, 2, None),
+            ("5/1.5s", Fraction, 3, Some('.')),
+            ("1.5/s", Fraction, 1, Some('.')),
+            ("5/.5s", Fraction, 2, Some('.')),
+            ("5/month", VaryingUnit, 2, Some('m')),
+            ("5/2 years", VaryingUnit, 4, Some('y')),
+            ("٣/s", NotAscii, 0, Some('٣')),
+            ("5/٣s", NotAscii, 2, Some('٣')),
+            ("𝟙/s", NotAscii, 0, Some('𝟙')),
+            ("1_000/s", GroupedDigits, 1, Some('_')),
+            ("1,000/s", GroupedDigits, 1, Some(',')),
+            ("-5/s", Signed, 0, Some('-')),
+            ("5/-1s", Signed, 2, Some('-')),
+            ("5//s", NoPeriod, 2, Some('/')),
+            ("5", NoSeparator, 1, None),
+            ("5 s", NoSeparator, 2, Some('s')),
+            ("5/", NoPeriod, 2, None),
+            ("5/10", NoUnit, 4, None),
+            ("5/0", ZeroPeriod, 3, None),
+            ("5/0s", ZeroPeriod, 2, Some('0')),
+            ("0/0s", ZeroPeriod, 2, Some('0')),
+            ("5/s s", UnknownUnit, 4, Some('s')),
+            ("5/fortnight", UnknownUnit, 2, Some('f')),
+            ("5/s!", UnknownUnit, 3, Some('!')),
+            ("5/10µs", NotAscii, 4, Some('µ')),
+            ("/s", NoLimit, 0, Some('/')),
+            ("many/s", NoLimit, 0, Some('m')),
+            ("4294967296/s", LimitTooLarge, 0, Some('4')),
+            ("1/999999999999999999999999999999999999999999w", PeriodTooLong, 2, Some('9')),
+        ] {
+            let error = rate_of(text).unwrap_err();
+            assert_eq!((error.kind(), error.offset(), error.found()), (kind, at, found), "{text}");
+            let shown = error.to_string();
+            assert!(shown.contains(error.advice()), "{shown}");
+            if let Some(found) = found {
+                assert!(shown.contains(&format!("character {} ({found:?})", at + 1)), "{shown}");
+            }
+        }
+    }
+
+    fn rate_of(text: &str) -> Result<Rate, RateError> {
+        rate(text)
+    }
+}

@@ -1,0 +1,138 @@
+//! Exact fractions, for scaling a limit and for telling a rate.
+
+use core::fmt;
+use core::str::FromStr;
+
+/// A fraction in lowest terms, such as `3/2`.
+///
+/// ```
+/// use traffik_core::Ratio;
+///
+/// let half_more: Ratio = "3/2".parse()?;
+/// assert_eq!(half_more.floor_of(5), 7);
+/// assert_eq!("50%".parse(), Ratio::new(1, 2));
+/// # Ok::<(), traffik_core::RatioError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ratio {
+    num: u64,
+    den: u64,
+}
+
+/// Why a text or a pair of numbers is not a ratio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RatioError {
+    /// The denominator is zero.
+    ZeroDenominator,
+    /// Not of one of the forms `3`, `3/2` or `50%`, in ASCII digits of at most 64 bits.
+    Malformed,
+}
+
+impl fmt::Display for RatioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ZeroDenominator => "the denominator of a ratio must not be 0",
+            Self::Malformed => "not a ratio: write 3, 3/2 or 50%",
+        })
+    }
+}
+
+impl core::error::Error for RatioError {}
+
+impl Ratio {
+    /// One: changes nothing.
+    pub const ONE: Self = Self { num: 1, den: 1 };
+
+    /// `num / den`, brought to lowest terms.
+    pub const fn new(num: u64, den: u64) -> Result<Self, RatioError> {
+        if den == 0 {
+            return Err(RatioError::ZeroDenominator);
+        }
+        let divisor = gcd(num, den);
+        Ok(Self { num: num / divisor, den: den / divisor })
+    }
+
+    /// The numerator in lowest terms.
+    #[must_use]
+    pub const fn num(self) -> u64 {
+        self.num
+    }
+
+    /// The denominator in lowest terms; never 0.
+    #[must_use]
+    pub const fn den(self) -> u64 {
+        self.den
+    }
+
+    /// `value × self`, rounded down, or `u32::MAX` if that is less.
+    #[must_use]
+    pub const fn floor_of(self, value: u32) -> u32 {
+        let scaled = value as u128 * self.num as u128 / self.den as u128;
+        if scaled > u32::MAX as u128 { u32::MAX } else { scaled as u32 }
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.den {
+            1 => write!(f, "{}", self.num),
+            den => write!(f, "{}/{den}", self.num),
+        }
+    }
+}
+
+impl FromStr for Ratio {
+    type Err = RatioError;
+
+    fn from_str(text: &str) -> Result<Self, RatioError> {
+        let number = |text: &str| {
+            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            digits.then(|| text.parse::<u64>().ok()).flatten().ok_or(RatioError::Malformed)
+        };
+        let text = text.trim_ascii();
+        match (text.strip_suffix('%'), text.split_once('/')) {
+            (Some(percent), _) => Self::new(number(percent)?, 100),
+            (None, Some((num, den))) => Self::new(number(num.trim_ascii())?, number(den.trim_ascii())?),
+            (None, None) => Self::new(number(text)?, 1),
+        }
+    }
+}
+
+/// The greatest common divisor; that of 0 and `n` is `n`, and never 0 unless both are.
+pub(crate) const fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_kept_in_lowest_terms_and_prints_as_it_parses() {
+        for (text, printed) in [("6/4", "3/2"), ("50%", "1/2"), ("7", "7"), ("0/9", "0"), (" 5 / 10 ", "1/2")]
+        {
+            let ratio: Ratio = text.parse().unwrap();
+            assert_eq!(ratio.to_string(), printed, "{text}");
+            assert_eq!(printed.parse(), Ok(ratio));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_ratio() {
+        assert_eq!("1/0".parse::<Ratio>(), Err(RatioError::ZeroDenominator));
+        for text in ["", "/", "-1", "1.5", "1//2", "%", "٣", "99999999999999999999", "+1"] {
+            assert_eq!(text.parse::<Ratio>(), Err(RatioError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn scaling_rounds_down_and_saturates() {
+        let third = Ratio::new(1, 3).unwrap();
+        assert_eq!(third.floor_of(8), 2);
+        assert_eq!(Ratio::new(u64::MAX, 1).unwrap().floor_of(u32::MAX), u32::MAX);
+    }
+}

@@ -1,0 +1,165 @@
+//! Storages that may have to wait for their answer: the same operations, as futures.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::error::Error;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use super::{ErrorKind, Storage, StorageError};
+use crate::{ErasedKey, Key, Op, Strategy, Timestamp};
+
+/// A boxed future that owns all it needs.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Keeps a state per key somewhere that may take a while, or fail.
+///
+/// What [`Storage`] asks of an implementation holds here too, and:
+///
+/// * The key MUST be read before the call returns; the answer owns all it needs.
+/// * A call whose outcome is unknown MUST be reported as [`ErrorKind::Timeout`], and MUST NOT be repeated.
+/// * Dropping an answer MUST NOT disturb later calls.
+///
+/// For a given strategy the trait can be used behind a pointer: `Arc<dyn AsyncStorage<Gcra>>`.
+pub trait AsyncStorage<S: Strategy>: Send + Sync {
+    /// Applies an operation to the state of a key, at the present of this storage's clock.
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;
+
+    /// A copy of the state of a key, and the present of this storage's clock.
+    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
+}
+
+impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        (**self).apply(limit, key, op)
+    }
+
+    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        (**self).load(key)
+    }
+}
+
+impl<S: Strategy, T: Storage<S> + ?Sized> Storage<S> for Arc<T> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+
+    fn apply<K: Key + ?Sized>(
+        &self,
+        limit: &S,
+        key: &K,
+        op: &Op<S>,
+        now: Timestamp,
+    ) -> Result<S::Verdict, StorageError> {
+        (**self).apply(limit, key, op, now)
+    }
+
+    fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
+        (**self).load(key)
+    }
+}
+
+/// A storage of this process, which never waits, behind the asynchronous interface.
+#[derive(Clone, Debug, Default)]
+pub struct Local<M>(pub M);
+
+impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        Reply::ready(self.0.apply(limit, key, op, self.0.now()).map_err(Failure::from))
+    }
+
+    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        Reply::ready(self.0.load(key).map(|state| (state, self.0.now())).map_err(Failure::from))
+    }
+}
+
+/// The answer of a storage: there already, or on its way.
+///
+/// An answer that is there already is never boxed, so a local storage allocates nothing. It needs no pinning
+/// and borrows nothing, so it can be part of any other future.
+#[must_use = "an answer that is not awaited is dropped, and with it the call"]
+pub enum Reply<T> {
+    /// It is there; `None` once it has been taken.
+    Ready(Option<Result<T, Failure>>),
+    /// It is on its way.
+    Pending(BoxFuture<'static, Result<T, Failure>>),
+}
+
+impl<T> Reply<T> {
+    /// An answer that is there already.
+    pub const fn ready(answer: Result<T, Failure>) -> Self {
+        Self::Ready(Some(answer))
+    }
+
+    /// An answer that has to be waited for.
+    pub fn pending(answer: impl Future<Output = Result<T, Failure>> + Send + 'static) -> Self {
+        Self::Pending(Box::pin(answer))
+    }
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready(_) => "Reply::Ready",
+            Self::Pending(_) => "Reply::Pending",
+        })
+    }
+}
+
+/// Nothing in a reply is ever pinned but what is boxed.
+impl<T> Unpin for Reply<T> {}
+
+impl<T> Future for Reply<T> {
+    type Output = Result<T, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Pending(answer) => answer.as_mut().poll(context),
+            Self::Ready(answer) => match answer.take() {
+                Some(answer) => Poll::Ready(answer),
+                // As with every future, polling again after the end is the caller's mistake.
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+/// Why a storage could not answer; cheap to clone, so that it can be told to several.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    kind: ErrorKind,
+    source: Arc<dyn Error + Send + Sync>,
+}
+
+impl Failure {
+    /// A failure of this kind, with what caused it.
+    pub fn new(kind: ErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, source: Arc::from(source.into()) }
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Self::new(error.kind(), error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}

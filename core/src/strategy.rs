@@ -1,0 +1,226 @@
+//! What a rate-limiting algorithm is: a pure function from a state, a hit and the time to a decision.
+
+use core::fmt;
+
+use crate::{Timestamp, Verdict};
+
+mod all;
+mod bounds;
+mod codec;
+mod fixed_window;
+mod gcra;
+mod meter;
+mod pair;
+mod settle;
+mod token_bucket;
+
+pub use all::{All, Several};
+pub use bounds::Bounds;
+pub use codec::{Corrupt, Reader, Writer, decode, encode};
+pub use fixed_window::{FixedWindow, FixedWindowStat, FixedWindowState};
+pub use gcra::{Gcra, GcraStat};
+pub use meter::{Level, TooLarge};
+pub use pair::Both;
+pub use token_bucket::{TokenBucket, TokenBucketStat};
+
+/// How much a hit takes: a number, or a pair of them where two limits count different things.
+pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// The same number for every limit.
+    #[must_use]
+    fn uniform(cost: u32) -> Self;
+}
+
+impl Cost for u32 {
+    fn uniform(cost: u32) -> Self {
+        cost
+    }
+}
+
+impl<A: Cost, B: Cost> Cost for (A, B) {
+    fn uniform(cost: u32) -> Self {
+        (A::uniform(cost), B::uniform(cost))
+    }
+}
+
+/// The name of a tier, priority, region or instance, interned as a number by whoever configures them.
+///
+/// Never made out of text that a client wrote: a client must not be able to name its own tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Label(pub u32);
+
+/// What kind of request this is, for strategies that treat kinds differently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Class {
+    /// The customer's plan.
+    pub tier: Label,
+    /// How urgent the request is.
+    pub priority: Label,
+    /// Where it comes from.
+    pub region: Label,
+    /// Which instance of a service handles it.
+    pub instance: Label,
+}
+
+/// All that a strategy may see of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit<C = u32> {
+    /// How much it takes.
+    pub cost: C,
+    /// What kind it is.
+    pub class: Class,
+}
+
+impl<C: Cost> Hit<C> {
+    /// A hit of this cost and the default class.
+    #[must_use]
+    pub fn new(cost: C) -> Self {
+        Self { cost, class: Class::default() }
+    }
+
+    /// The same hit with this class.
+    #[must_use]
+    pub fn with_class(self, class: Class) -> Self {
+        Self { class, ..self }
+    }
+}
+
+/// What a strategy remembers of a key.
+///
+/// * `Default` MUST be the state of a key never seen.
+/// * The encoded form MUST tell its own end, start with a tag that names the strategy and the version of the
+///   form, and be no longer than `MAX_LEN`.
+/// * `decode` MUST refuse, without panicking, whatever `encode` cannot have written.
+pub trait State: Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// The longest encoded form, in bytes.
+    const MAX_LEN: usize;
+
+    /// Appends the encoded form.
+    fn encode(&self, out: &mut Writer<'_>);
+
+    /// Reads the encoded form.
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt>;
+}
+
+/// A limit: an algorithm with its rate inside. Small, and cheap to make anew for every request.
+///
+/// Every implementation MUST keep the [laws](crate::laws) (feature `laws`), among them:
+///
+/// * `decide` depends on its arguments alone, and may be run any number of times.
+/// * The admitted cost never exceeds the strategy's bound, for any rate, cost and time.
+/// * A denial leaves the state as it was.
+/// * `retry_after` is exact: admitted then, denied one microsecond earlier.
+/// * Once `fresh_at` has come, the state decides as `Default` does.
+/// * A time earlier than the state's own counts as the state's own.
+/// * Cost 0 always passes and changes nothing; a cost that can never pass is [`Never`](crate::Outcome::Never).
+pub trait Strategy: Clone + Send + Sync + 'static {
+    /// What is remembered of a key.
+    type State: State;
+    /// How much a hit takes.
+    type Cost: Cost;
+    /// What is answered: a [`Decision`](crate::Decision), or several.
+    type Verdict: Verdict;
+    /// This strategy's own figures.
+    type Stat;
+
+    /// Decides on a hit and books it if it is admitted.
+    fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict;
+
+    /// What [`decide`](Self::decide) would answer, without booking anything.
+    fn peek(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
+        self.decide(&mut state.clone(), hit, now)
+    }
+
+    /// Books what has already happened: never denies, and saturates instead of overflowing.
+    fn charge(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp);
+
+    /// Takes an admission back, as much of it as is still in use: never more than `receipt` says was taken,
+    /// and never what other hits have used since.
+    fn refund(
+        &self,
+        state: &mut Self::State,
+        hit: &Hit<Self::Cost>,
+        receipt: <Self::Verdict as Verdict>::Receipt,
+        now: Timestamp,
+    );
+
+    /// When this state will decide as `Default` does; in the past if it does already.
+    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp;
+
+    /// The longest this limit takes to become fresh, in microseconds: an upper bound for what a clock that
+    /// stepped back may cost a client in waiting.
+    fn horizon(&self) -> u64;
+
+    /// The strategy's own figures at this time.
+    fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat;
+
+    /// Whether a store may run this limit as a script, whose numbers are exact only below 2⁵³.
+    ///
+    /// Strategies that no store knows run elsewhere, and always fit.
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        Ok(())
+    }
+}
+
+/// What a storage applies to the state of one key, as one atomic step.
+///
+/// Every operation answers with a verdict: a check and a peek with the one on their hit, the others with that
+/// of a peek of cost 0 afterwards, which tells the figures they leave behind.
+#[derive(Debug)]
+pub enum Op<S: Strategy> {
+    /// Decide on a hit and book it if it is admitted.
+    Check(Hit<S::Cost>),
+    /// Decide on a hit without booking it.
+    Peek(Hit<S::Cost>),
+    /// Book what has already happened.
+    Charge(Hit<S::Cost>),
+    /// Take an admission back.
+    Refund(Hit<S::Cost>, <S::Verdict as Verdict>::Receipt),
+    /// Forget the key.
+    Reset,
+}
+
+impl<S: Strategy> Clone for Op<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Strategy> Copy for Op<S> {}
+
+impl<S: Strategy> Op<S> {
+    /// Runs the operation on a state. The answer is what is to be told, and whether the state was changed.
+    pub fn apply(&self, limit: &S, state: &mut S::State, now: Timestamp) -> (S::Verdict, bool) {
+        let class = match self {
+            Self::Check(hit) => {
+                let verdict = limit.decide(state, hit, now);
+                let recorded = verdict.is_recorded();
+                return (verdict, recorded);
+            }
+            Self::Peek(hit) => return (limit.peek(state, hit, now), false),
+            Self::Charge(hit) => {
+                limit.charge(state, hit, now);
+                hit.class
+            }
+            Self::Refund(hit, receipt) => {
+                limit.refund(state, hit, *receipt, now);
+                hit.class
+            }
+            Self::Reset => {
+                *state = S::State::default();
+                Class::default()
+            }
+        };
+        let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
+        (limit.peek(state, &nothing, now), true)
+    }
+
+    /// The class of the hit, or the default one.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Check(hit) | Self::Peek(hit) | Self::Charge(hit) | Self::Refund(hit, _) => hit.class,
+            Self::Reset => Class::default(),
+        }
+    }
+}

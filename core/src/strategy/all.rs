@@ -1,0 +1,168 @@
+//! Several limits of one kind on one key as one: none is charged unless all admit.
+
+use core::array;
+use core::time::Duration;
+
+use super::settle::settle;
+use super::{Class, Corrupt, Hit, Reader, State, Strategy, TooLarge, Writer};
+use crate::{Decision, Outcome, Timestamp, Verdict};
+
+/// `N` limits that count the same cost, such as a burst and a sustained rate.
+///
+/// Limits of different kinds, or that count different things, go into a pair: `(a, b)` is a strategy too.
+///
+/// ```
+/// use traffik_core::{All, Hit, Strategy, Timestamp, TokenBucket, Verdict, rate};
+///
+/// let limits = All([TokenBucket::new(rate!("2/s")), TokenBucket::new(rate!("3/min"))]);
+/// let mut state = Default::default();
+/// let mut passes = |second: u64| {
+///     let at = Timestamp::from_micros(second * 1_000_000);
+///     limits.decide(&mut state, &Hit::new(1), at).outcome().is_allowed()
+/// };
+/// assert!(passes(0) && passes(0) && !passes(0)); // two at once
+/// assert!(passes(1) && !passes(1)); // three in all
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct All<S, const N: usize>(pub [S; N]);
+
+/// The decisions of several limits, and what they come to together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Several<V, const N: usize> {
+    /// What each limit says for itself, in their order.
+    pub decisions: [V; N],
+    outcome: Outcome,
+    recorded: bool,
+}
+
+impl<V: Verdict, const N: usize> Verdict for Several<V, N> {
+    type Receipt = Each<V::Receipt, N>;
+
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    fn pressure(&self) -> u8 {
+        self.decisions.iter().map(Verdict::pressure).max().unwrap_or(0)
+    }
+
+    fn receipt(&self) -> Self::Receipt {
+        Each(array::from_fn(|at| self.decisions.get(at).map(Verdict::receipt).unwrap_or_default()))
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
+        self.decisions.iter().for_each(|decision| decision.each(visit));
+    }
+}
+
+/// One of something for each of `N` limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Each<T, const N: usize>(pub [T; N]);
+
+impl<T: Default, const N: usize> Default for Each<T, N> {
+    fn default() -> Self {
+        Self(array::from_fn(|_| T::default()))
+    }
+}
+
+impl<T: State, const N: usize> State for Each<T, N> {
+    const MAX_LEN: usize = N * T::MAX_LEN;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        self.0.iter().for_each(|state| state.encode(out));
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        let mut states = Self::default();
+        for state in &mut states.0 {
+            *state = T::decode(input)?;
+        }
+        Ok(states)
+    }
+}
+
+impl<S: Strategy, const N: usize> All<S, N> {
+    /// Calls `ask` with each limit and its state, and keeps the answers in their order.
+    #[expect(clippy::indexing_slicing, reason = "an array of N is indexed below N")]
+    fn each<T>(&self, states: &Each<S::State, N>, ask: impl Fn(&S, &S::State) -> T) -> [T; N] {
+        array::from_fn(|at| ask(&self.0[at], &states.0[at]))
+    }
+
+    fn with_mut<'a>(
+        &'a self,
+        states: &'a mut Each<S::State, N>,
+    ) -> impl Iterator<Item = (&'a S, &'a mut S::State)> {
+        self.0.iter().zip(&mut states.0)
+    }
+}
+
+/// The outcome of limits that must all admit.
+fn together(outcomes: impl IntoIterator<Item = Outcome>) -> Outcome {
+    outcomes.into_iter().fold(Outcome::Allow { after: Duration::ZERO }, Outcome::and)
+}
+
+impl<S: Strategy, const N: usize> Strategy for All<S, N> {
+    type State = Each<S::State, N>;
+    type Cost = S::Cost;
+    type Verdict = Several<S::Verdict, N>;
+    type Stat = [S::Stat; N];
+
+    fn decide(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
+        let verdict = self.peek(states, hit, now);
+        let mut recorded = false;
+        for ((limit, state), alone) in self.with_mut(states).zip(&verdict.decisions) {
+            // A limit that denies is run all the same: it may keep count of demand.
+            if verdict.outcome.is_allowed() || !alone.outcome().is_allowed() {
+                recorded |= limit.decide(state, hit, now).is_recorded();
+            }
+        }
+        Several { recorded, ..verdict }
+    }
+
+    fn peek(&self, states: &Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
+        let decisions = self.each(states, |limit, state| limit.peek(state, hit, now));
+        let outcome = settle(together(decisions.iter().map(Verdict::outcome)), now, |at| {
+            together(self.each(states, |limit, state| limit.peek(state, hit, at).outcome()))
+        });
+        let recorded = outcome.is_allowed() && decisions.iter().any(Verdict::is_recorded);
+        Several { decisions, outcome, recorded }
+    }
+
+    fn charge(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) {
+        self.with_mut(states).for_each(|(limit, state)| limit.charge(state, hit, now));
+    }
+
+    fn refund(
+        &self,
+        states: &mut Self::State,
+        hit: &Hit<S::Cost>,
+        receipts: <Self::Verdict as Verdict>::Receipt,
+        now: Timestamp,
+    ) {
+        for ((limit, state), receipt) in self.with_mut(states).zip(receipts.0) {
+            limit.refund(state, hit, receipt, now);
+        }
+    }
+
+    fn fresh_at(&self, states: &Self::State, class: Class) -> Timestamp {
+        let each = self.each(states, |limit, state| limit.fresh_at(state, class));
+        each.into_iter().max().unwrap_or_default()
+    }
+
+    fn horizon(&self) -> u64 {
+        self.0.iter().map(Strategy::horizon).max().unwrap_or(0)
+    }
+
+    fn stat(&self, states: &Self::State, class: Class, now: Timestamp) -> Self::Stat {
+        self.each(states, |limit, state| limit.stat(state, class, now))
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        self.0.iter().try_for_each(Strategy::fits_script)
+    }
+}

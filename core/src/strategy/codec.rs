@@ -1,0 +1,118 @@
+//! Writing states as bytes and reading them back, without allocation and without trust.
+
+use core::fmt;
+
+use super::State;
+
+/// Appends to a buffer of fixed size.
+///
+/// Writing beyond its end is remembered, and makes [`encode`] answer `None`.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    buffer: &'a mut [u8],
+    length: usize,
+    overflowed: bool,
+}
+
+impl Writer<'_> {
+    /// Appends bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        match self.buffer.get_mut(self.length..self.length.saturating_add(bytes.len())) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.length += bytes.len();
+            }
+            None => self.overflowed = true,
+        }
+    }
+
+    /// Appends a byte.
+    pub fn u8(&mut self, value: u8) {
+        self.bytes(&[value]);
+    }
+
+    /// Appends four bytes, least significant first.
+    pub fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// Appends eight bytes, least significant first.
+    pub fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_le_bytes());
+    }
+}
+
+/// Takes from the front of some bytes.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Reads these bytes.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// Takes a known number of bytes.
+    pub fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Corrupt> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(Corrupt)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    /// Takes a byte.
+    pub fn u8(&mut self) -> Result<u8, Corrupt> {
+        self.bytes().map(u8::from_le_bytes)
+    }
+
+    /// Takes four bytes, least significant first.
+    pub fn u32(&mut self) -> Result<u32, Corrupt> {
+        self.bytes().map(u32::from_le_bytes)
+    }
+
+    /// Takes eight bytes, least significant first.
+    pub fn u64(&mut self) -> Result<u64, Corrupt> {
+        self.bytes().map(u64::from_le_bytes)
+    }
+
+    /// Takes a byte that must be this one.
+    pub fn tag(&mut self, tag: u8) -> Result<(), Corrupt> {
+        if self.u8()? == tag { Ok(()) } else { Err(Corrupt) }
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
+/// These bytes are no state of this strategy and version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corrupt;
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("these bytes are no state of this strategy and version")
+    }
+}
+
+impl core::error::Error for Corrupt {}
+
+/// Writes a state to the front of `buffer` and tells its length; `None` if the buffer is shorter than it.
+/// A buffer of [`State::MAX_LEN`] bytes is always long enough.
+#[must_use]
+pub fn encode<T: State>(state: &T, buffer: &mut [u8]) -> Option<usize> {
+    let mut writer = Writer { buffer, length: 0, overflowed: false };
+    state.encode(&mut writer);
+    (!writer.overflowed).then_some(writer.length)
+}
+
+/// Reads a state that takes up all of `bytes`.
+pub fn decode<T: State>(bytes: &[u8]) -> Result<T, Corrupt> {
+    let mut reader = Reader::new(bytes);
+    let state = T::decode(&mut reader)?;
+    if reader.is_empty() { Ok(state) } else { Err(Corrupt) }
+}

@@ -1,0 +1,184 @@
+//! GCRA, the generic cell rate algorithm: hits are spaced by the rate, give or take a tolerance.
+
+use core::time::Duration;
+
+use super::meter::Meter;
+use super::{Bounds, Class, Hit, Level, Strategy, TooLarge};
+use crate::time::micros_ceil;
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+
+/// Admits a hit if it comes no earlier than its theoretical arrival time, less a tolerance.
+///
+/// With `T = period / limit`, a hit of cost `c` moves the theoretical arrival time `c · T` on, and conforms
+/// if that then lies at most `T + tolerance` ahead: the cost is part of the test. Without a tolerance hits
+/// are spaced by `T`, rounded up to a microsecond; a [`burst`](Self::burst) of `b` is a tolerance of
+/// `(b − 1) · T`. Over any time `t` at most `1 + (tolerance + t) / T` is admitted, and with a tolerance of a
+/// microsecond or more at least that less 1 to a client that always asks again.
+///
+/// 10 per second with a tolerance of 50 ms, so `T` is 100 ms:
+///
+/// | at | cost | decided | theoretical arrival time after it |
+/// |---|---|---|---|
+/// | 0 ms | 1 | allow | 100 ms |
+/// | 50 ms | 1 | allow | 200 ms |
+/// | 100 ms | 1 | deny, retry after 50 ms | 200 ms |
+/// | 150 ms | 1 | allow | 300 ms |
+/// | 900 ms | 2 | never | 300 ms |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Class, Gcra, Hit, Outcome, Strategy, Timestamp, rate};
+///
+/// let gcra = Gcra::new(rate!("10/s")).tolerance(Duration::from_millis(50))?;
+/// let mut state = Default::default();
+/// let at = |millis| Timestamp::from_micros(millis * 1000);
+///
+/// assert!(gcra.decide(&mut state, &Hit::new(1), at(0)).is_allowed());
+/// assert!(gcra.decide(&mut state, &Hit::new(1), at(50)).is_allowed());
+/// assert_eq!(gcra.stat(&state, Class::default(), at(50)).tat, at(200));
+/// assert_eq!(gcra.decide(&mut state, &Hit::new(1), at(100)).retry_after(), Some(Duration::from_millis(50)));
+/// assert!(gcra.decide(&mut state, &Hit::new(1), at(150)).is_allowed());
+/// assert_eq!(gcra.decide(&mut state, &Hit::new(2), at(900)).outcome(), Outcome::Never);
+/// assert_eq!(gcra.stat(&state, Class::default(), at(900)).tat, at(900)); // never earlier than the present
+/// # Ok::<(), traffik_core::TooLarge>(())
+/// ```
+///
+/// Source: ITU-T Recommendation I.371, Annex A, and ATM Forum Traffic Management 4.1, section 4.4.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gcra {
+    rate: Rate,
+    meter: Meter,
+}
+
+/// GCRA's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GcraStat {
+    /// The theoretical arrival time of the next hit, rounded up to a microsecond; the present if that is later.
+    pub tat: Timestamp,
+    /// The emission interval: microseconds between two hits of cost 1 at the exact rate. `None` where there is
+    /// none: unlimited, or nothing admitted.
+    pub interval: Option<Ratio>,
+    /// Whether a hit of cost 1 would conform now.
+    pub conformant: bool,
+}
+
+impl Gcra {
+    /// Hits spaced exactly by the rate: no tolerance, a burst of 1.
+    #[must_use]
+    pub const fn new(rate: Rate) -> Self {
+        Self { rate, meter: Meter::new(rate, if rate.limit() == 0 { 0 } else { 1 }) }
+    }
+
+    /// The same limit with a tolerance that lets `burst` through at once. A burst of 0 admits nothing.
+    pub const fn burst(self, burst: u32) -> Result<Self, TooLarge> {
+        self.with_capacity(self.meter.units(burst as u64))
+    }
+
+    /// The same limit with hits admitted up to `tolerance` (rounded up to a microsecond) early.
+    pub const fn tolerance(self, tolerance: Duration) -> Result<Self, TooLarge> {
+        let early = micros_ceil(tolerance) as u128 * self.meter.drain as u128;
+        self.with_capacity(self.meter.unit as u128 + early)
+    }
+
+    const fn with_capacity(self, capacity: u128) -> Result<Self, TooLarge> {
+        match self.meter.with_capacity(capacity) {
+            Ok(meter) => Ok(Self { meter, ..self }),
+            Err(too_large) => Err(too_large),
+        }
+    }
+
+    /// The rate it spaces hits by.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+}
+
+impl Strategy for Gcra {
+    type State = Level;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = GcraStat;
+
+    #[inline]
+    fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
+        self.meter.decide(state, hit, now, (self.meter.largest_cost, 0))
+    }
+
+    fn charge(&self, state: &mut Level, hit: &Hit, now: Timestamp) {
+        self.meter.charge(state, hit, now);
+    }
+
+    fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        self.meter.refund(state, hit, receipt, now);
+    }
+
+    fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
+        self.meter.fresh_at(state)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.meter.horizon()
+    }
+
+    fn stat(&self, state: &Level, class: Class, now: Timestamp) -> GcraStat {
+        GcraStat {
+            tat: self.fresh_at(state, class).max(now),
+            interval: Ratio::new(self.meter.unit, self.meter.drain).ok(),
+            conformant: self.peek(state, &Hit::new(1), now).is_allowed(),
+        }
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        self.meter.fits_script()
+    }
+}
+
+impl Bounds for Gcra {
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.meter.most(last.micros_since(first))
+    }
+
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        self.meter.least(last.micros_since(first), cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+
+    const START: Timestamp = Timestamp::from_micros(1_000_000_000);
+
+    /// Defect 7 of the original: cost 1000 passed on 60/m and locked the key out; the wait ignored the tolerance.
+    #[test]
+    fn the_cost_and_the_tolerance_are_part_of_the_test() {
+        let spaced = Gcra::new(Rate::per_minute(60));
+        assert_eq!(spaced.decide(&mut Level::default(), &Hit::new(1000), START).outcome(), Outcome::Never);
+        let tolerant = spaced.burst(5).unwrap();
+        let mut state = Level::default();
+        assert!(tolerant.decide(&mut state, &Hit::new(5), START).is_allowed());
+        let denied = tolerant.decide(&mut state, &Hit::new(2), START);
+        assert_eq!(denied.retry_after(), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_refused_with_what_can() {
+        let coprime = Gcra::new(Rate::per_day(300_000_007));
+        assert_eq!(coprime.burst(u32::MAX), Err(TooLarge { largest: 213_503_982 }));
+        assert_eq!(coprime.tolerance(Duration::MAX), Err(TooLarge { largest: 213_503_982 }));
+        assert_eq!(coprime.burst(200_000).unwrap().fits_script(), Err(TooLarge { largest: 104_249 }));
+        assert_eq!(coprime.fits_script(), Ok(()));
+    }
+
+    #[test]
+    fn unlimited_and_closed_rates_have_no_interval() {
+        for rate in [Rate::UNLIMITED, Rate::per_second(0)] {
+            let stat = Gcra::new(rate).stat(&Level::default(), Class::default(), START);
+            assert_eq!((stat.interval, stat.conformant), (None, rate.is_unlimited()), "{rate}");
+        }
+        assert!(Gcra::new(Rate::UNLIMITED).tolerance(Duration::MAX).is_ok());
+    }
+}

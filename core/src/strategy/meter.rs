@@ -1,0 +1,277 @@
+//! The arithmetic that all buckets share: a level that hits raise and time drains, exactly.
+//!
+//! A rate of `limit` per `period` is `n / d` in lowest terms, in cost per microsecond. The level is counted
+//! in units of `1 / d` of a cost, so that a hit of cost `c` raises it by `c · d`, a microsecond lowers it by
+//! `n`, and nothing is ever rounded. This is the continuous-state leaky bucket of ITU-T Recommendation I.371,
+//! Annex A, kept in integers.
+
+use core::fmt;
+
+use super::codec::{Corrupt, Reader, Writer};
+use super::{Hit, State};
+use crate::decision::{Figures, Quotient};
+use crate::ratio::gcd;
+use crate::{Decision, Rate, Receipt, Timestamp};
+
+/// The state of a bucket: how full it was, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// The time of the last hit that was booked.
+    at: Timestamp,
+    /// How much was in use right after it, in `unit`s of a cost of 1.
+    used: u64,
+    /// Units per cost of 1; kept because a limit may change under its state. 0 in a state never used.
+    unit: u64,
+}
+
+impl State for Level {
+    const MAX_LEN: usize = 1 + 3 * 8;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(TAG);
+        for value in [self.at.as_micros(), self.used, self.unit] {
+            out.u64(value);
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(TAG)?;
+        let level = Self { at: Timestamp::from_micros(input.u64()?), used: input.u64()?, unit: input.u64()? };
+        // Nothing in use is always written as the state never used.
+        if (level.used == 0 || level.unit == 0) && level != Self::default() {
+            Err(Corrupt)
+        } else {
+            Ok(level)
+        }
+    }
+}
+
+/// Names this form of state, version 1.
+const TAG: u8 = 0x21;
+
+/// A rate and a capacity, brought to units in which both are whole numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meter {
+    /// Units drained in a microsecond; 0 if nothing ever drains.
+    pub(super) drain: u64,
+    /// Units per cost of 1; 0 stands for an unlimited rate.
+    pub(super) unit: u64,
+    /// Units that may be in use after an admission.
+    pub(super) capacity: u64,
+    /// The largest cost that can ever pass.
+    pub(super) largest_cost: u32,
+    /// The period of the rate in microseconds.
+    period: u64,
+}
+
+impl Meter {
+    /// A meter for `rate` that holds `burst`, or as much of it as can be counted.
+    pub(super) const fn new(rate: Rate, burst: u32) -> Self {
+        if rate.is_unlimited() {
+            return Self { drain: 0, unit: 0, capacity: 0, largest_cost: u32::MAX, period: 0 };
+        }
+        let (limit, period) = (rate.limit() as u64, rate.period_micros());
+        let divisor = gcd(limit, period);
+        let unit = period / divisor;
+        let countable = largest_cost(u64::MAX, unit);
+        let burst = if burst > countable { countable } else { burst };
+        Self { drain: limit / divisor, unit, capacity: burst as u64 * unit, largest_cost: burst, period }
+    }
+
+    /// The same meter with this capacity in units, if it fits 64 bits and comes to a cost that fits 32.
+    pub(super) const fn with_capacity(self, capacity: u128) -> Result<Self, TooLarge> {
+        if self.is_unlimited() {
+            return Ok(self);
+        }
+        let largest = largest_cost(u64::MAX, self.unit);
+        let cost = capacity / self.unit as u128;
+        if capacity > u64::MAX as u128 || cost > largest as u128 {
+            return Err(TooLarge { largest });
+        }
+        Ok(Self { capacity: capacity as u64, largest_cost: cost as u32, ..self })
+    }
+
+    /// The units that a cost comes to.
+    pub(super) const fn units(self, cost: u64) -> u128 {
+        cost as u128 * self.unit as u128
+    }
+
+    pub(super) const fn is_unlimited(self) -> bool {
+        self.unit == 0
+    }
+
+    /// Whether every number this meter makes stays below 2⁵³.
+    pub(super) const fn fits_script(self) -> Result<(), TooLarge> {
+        const BOUND: u64 = (1 << 53) - 1;
+        if self.capacity <= BOUND {
+            Ok(())
+        } else {
+            Err(TooLarge { largest: largest_cost(BOUND, self.unit) })
+        }
+    }
+
+    /// The time a state decides at, and how much is in use then, in units.
+    #[inline]
+    pub(super) fn level(self, state: &Level, now: Timestamp) -> (Timestamp, u64) {
+        let now = now.max(state.at);
+        let drained = now.micros_since(state.at).saturating_mul(self.drain);
+        (now, self.used(state).saturating_sub(drained))
+    }
+
+    /// What was in use at the state's own time, in units of this meter. A change of units rounds up, so it
+    /// grants nothing and costs less than 1.
+    #[inline]
+    fn used(self, state: &Level) -> u64 {
+        if state.unit == self.unit || state.used == 0 {
+            return state.used;
+        }
+        state.used.div_ceil(state.unit.max(1)).saturating_mul(self.unit)
+    }
+
+    /// Decides on a hit. `limit` is what the decision tells as the most that can be had at once, and `spare`
+    /// how many units of the capacity are not told as remaining (a debt allowed, but not offered).
+    #[inline]
+    pub(super) fn decide(
+        self,
+        state: &mut Level,
+        hit: &Hit,
+        now: Timestamp,
+        (limit, spare): (u32, u64),
+    ) -> Decision {
+        if self.is_unlimited() {
+            return Decision::unlimited();
+        }
+        let (at, used) = self.level(state, now);
+        let behind = at.micros_since(now);
+        let figures = |used: u64| Figures {
+            limit,
+            window: self.period,
+            remaining: Quotient { num: (self.capacity - spare).saturating_sub(used), den: self.unit },
+            reset: self.wait(used, behind),
+            receipt: Receipt { at, level: used, unit: self.unit },
+        };
+        if hit.cost == 0 {
+            return figures(used).allow(false);
+        }
+        if hit.cost > self.largest_cost {
+            return figures(used).never();
+        }
+        let cost = u64::from(hit.cost) * self.unit;
+        let room = self.capacity - cost;
+        if used > room {
+            return match self.drain {
+                0 => figures(used).never(),
+                _ => figures(used).deny(self.wait(used - room, behind)),
+            };
+        }
+        *state = Level { at, used: used + cost, unit: self.unit };
+        figures(used + cost).allow(true)
+    }
+
+    /// The time in which `units` drain, counted from a present that lies `behind` the state's own time.
+    #[inline]
+    fn wait(self, units: u64, behind: u64) -> Quotient {
+        if behind > 0 && units > 0 {
+            return self.wait_behind(units, behind);
+        }
+        Quotient { num: units, den: self.drain }
+    }
+
+    #[cold]
+    fn wait_behind(self, units: u64, behind: u64) -> Quotient {
+        let behind = behind.min(self.horizon());
+        Quotient { num: units.saturating_add(behind.saturating_mul(self.drain)), den: self.drain }
+    }
+
+    pub(super) fn charge(self, state: &mut Level, hit: &Hit, now: Timestamp) {
+        if self.is_unlimited() || hit.cost == 0 {
+            return;
+        }
+        let (at, used) = self.level(state, now);
+        let used = used.saturating_add(u64::from(hit.cost).saturating_mul(self.unit));
+        *state = Level { at, used, unit: self.unit };
+    }
+
+    /// Takes back what is left of a charge.
+    ///
+    /// Right after it the level was at the receipt's; what drains first is what lay below. So of the charge
+    /// there is left what the receipt's level less all that drained since still holds of it. If others came
+    /// meanwhile this is less than what the charge displaced, never more.
+    pub(super) fn refund(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        if self.is_unlimited() {
+            return;
+        }
+        let (at, used) = self.level(state, now);
+        let charged = Level { at: receipt.at, used: receipt.level, unit: receipt.unit };
+        let (_, left) = self.level(&charged, at);
+        let cost = u64::from(hit.cost).saturating_mul(self.unit);
+        let used = used - left.min(cost).min(used);
+        *state = if used == 0 { Level::default() } else { Level { at, used, unit: self.unit } };
+    }
+
+    pub(super) fn fresh_at(self, state: &Level) -> Timestamp {
+        match (self.used(state), self.drain) {
+            (0, _) => state.at,
+            (_, 0) => Timestamp::MAX,
+            (used, drain) => state.at.plus_micros(used.div_ceil(drain)),
+        }
+    }
+
+    /// The time in which a full meter drains, in microseconds.
+    pub(super) const fn horizon(self) -> u64 {
+        if self.capacity == 0 {
+            return 0;
+        }
+        match self.drain {
+            0 => u64::MAX,
+            drain => self.capacity.div_ceil(drain),
+        }
+    }
+
+    /// The most cost admitted within `span` microseconds, both ends included.
+    pub(super) fn most(self, span: u64) -> u128 {
+        let units = u128::from(self.capacity) + u128::from(span) * u128::from(self.drain);
+        units.checked_div(self.unit.into()).unwrap_or(u128::MAX)
+    }
+
+    /// The least cost admitted within `span` microseconds to a client that asks for `cost` as soon as it may.
+    pub(super) fn least(self, span: u64, cost: u32) -> u128 {
+        let units = self.units(cost.into());
+        match u128::from(self.capacity).checked_sub(units) {
+            None => 0,
+            Some(room) if room >= self.drain.into() => {
+                self.most(span).saturating_sub(u128::from(cost.saturating_sub(1)))
+            }
+            // Less than a microsecond's slack: every hit waits for the next whole microsecond.
+            Some(_) => {
+                u128::from(cost) * (1 + u128::from(span) / units.div_ceil(self.drain.max(1).into()).max(1))
+            }
+        }
+    }
+}
+
+/// The largest whole cost whose units stay within `bound`.
+const fn largest_cost(bound: u64, unit: u64) -> u32 {
+    let largest = bound / unit;
+    if largest < u32::MAX as u64 { largest as u32 } else { u32::MAX }
+}
+
+/// A limit whose exact arithmetic needs numbers larger than there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// The largest burst (or limit) that fits at the same rate.
+    pub largest: u32,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "this limit cannot be counted exactly; at this rate the largest burst that can is {}, and a limit \
+             that shares more factors with its period in microseconds allows a larger one",
+            self.largest
+        )
+    }
+}
+
+impl core::error::Error for TooLarge {}

@@ -1,0 +1,215 @@
+//! Token bucket: tokens come at the rate, up to a burst, and a hit takes as many as it costs.
+
+use super::meter::Meter;
+use super::{Bounds, Class, Hit, Level, Strategy, TooLarge};
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+
+/// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills continuously.
+///
+/// Over any time `T` it admits at most `burst + debt + limit · T / period`, and to a client that always asks
+/// for `c` again at least `c − 1` less, if the burst exceeds `c` by a microsecond's refill; else it admits `c`
+/// in every `⌈c · period / limit⌉` microseconds.
+///
+/// With [`debt`](Self::debt) it may be overdrawn that far; what is owed
+/// has to refill before anything else passes.
+///
+/// A bucket of 4 tokens at 2 per second:
+///
+/// | at | cost | decided | remaining |
+/// |---|---|---|---|
+/// | 0 s | 3 | allow | 1 |
+/// | 0 s | 2 | deny, retry after 0.5 s | 1 |
+/// | 0.5 s | 2 | allow | 0 |
+/// | 1 s | 5 | never | 1 |
+/// | 9 s | 0 | allow | 4 |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Hit, Outcome, Strategy, Timestamp, TokenBucket, rate};
+///
+/// let bucket = TokenBucket::new(rate!("2/s")).burst(4)?;
+/// let mut state = Default::default();
+/// let mut at = |millis: u64, cost| bucket.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(millis * 1000));
+///
+/// assert_eq!(at(0, 3).remaining(), 1);
+/// assert_eq!(at(0, 2).retry_after(), Some(Duration::from_millis(500)));
+/// assert_eq!(at(500, 2).remaining(), 0);
+/// assert_eq!(at(1000, 5).outcome(), Outcome::Never);
+/// assert_eq!(at(9000, 0).remaining(), 4);
+/// # Ok::<(), traffik_core::TooLarge>(())
+/// ```
+///
+/// Source: J. Turner, "New directions in communications (or which way to the information age?)", IEEE
+/// Communications Magazine 24(10), 1986, where it is the leaky bucket as a meter; RFC 2697 for the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenBucket {
+    rate: Rate,
+    /// Holds burst and debt together.
+    meter: Meter,
+    burst: u32,
+    debt: u32,
+}
+
+/// A token bucket's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenBucketStat {
+    /// Whole tokens in the bucket, rounded down; below zero when tokens are owed.
+    pub tokens: i64,
+    /// Tokens in a full bucket.
+    pub capacity: u32,
+    /// Tokens owed, rounded up.
+    pub current_debt: u32,
+    /// Tokens that may be owed.
+    pub max_debt: u32,
+    /// Tokens that come in a microsecond; `None` if unlimited.
+    pub refill: Option<Ratio>,
+}
+
+impl TokenBucket {
+    /// A bucket refilled at `rate` whose burst is the limit, or the largest burst that can be counted exactly
+    /// if that is less (only for limits above 213 million a day that share no factor with the period).
+    #[must_use]
+    pub const fn new(rate: Rate) -> Self {
+        let meter = Meter::new(rate, rate.limit());
+        Self { rate, meter, burst: meter.largest_cost, debt: 0 }
+    }
+
+    /// The same bucket holding `burst` tokens. A burst of 0 admits nothing that the debt does not cover.
+    pub const fn burst(self, burst: u32) -> Result<Self, TooLarge> {
+        self.sized(burst, self.debt)
+    }
+
+    /// The same bucket that may be overdrawn by `debt` tokens.
+    pub const fn debt(self, debt: u32) -> Result<Self, TooLarge> {
+        self.sized(self.burst, debt)
+    }
+
+    const fn sized(self, burst: u32, debt: u32) -> Result<Self, TooLarge> {
+        match self.meter.with_capacity(self.meter.units(burst as u64 + debt as u64)) {
+            Ok(meter) => Ok(Self { meter, burst, debt, ..self }),
+            Err(TooLarge { largest }) => Err(TooLarge { largest: largest.saturating_sub(debt) }),
+        }
+    }
+
+    /// The rate it is refilled at.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    const fn told(&self) -> (u32, u64) {
+        (self.burst, self.debt as u64 * self.meter.unit)
+    }
+}
+
+impl Strategy for TokenBucket {
+    type State = Level;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = TokenBucketStat;
+
+    #[inline]
+    fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
+        self.meter.decide(state, hit, now, self.told())
+    }
+
+    fn charge(&self, state: &mut Level, hit: &Hit, now: Timestamp) {
+        self.meter.charge(state, hit, now);
+    }
+
+    fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        self.meter.refund(state, hit, receipt, now);
+    }
+
+    fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
+        self.meter.fresh_at(state)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.meter.horizon()
+    }
+
+    fn stat(&self, state: &Level, _: Class, now: Timestamp) -> TokenBucketStat {
+        let (_, used) = self.meter.level(state, now);
+        let used = used.div_ceil(self.meter.unit.max(1));
+        let tokens = i64::from(self.burst) - i64::try_from(used).unwrap_or(i64::MAX);
+        TokenBucketStat {
+            tokens,
+            capacity: self.burst,
+            current_debt: u32::try_from(-tokens.min(0)).unwrap_or(u32::MAX),
+            max_debt: self.debt,
+            refill: self.rate.per_micro(),
+        }
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        let fits = self.meter.fits_script();
+        fits.map_err(|TooLarge { largest }| TooLarge { largest: largest.saturating_sub(self.debt) })
+    }
+}
+
+impl Bounds for TokenBucket {
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.meter.most(last.micros_since(first))
+    }
+
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        self.meter.least(last.micros_since(first), cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_micros(1_000_000_000);
+
+    #[test]
+    fn debt_is_repaid_before_anything_passes() {
+        let bucket = TokenBucket::new(Rate::per_second(10)).debt(5).unwrap();
+        let mut state = Level::default();
+        let decision = bucket.decide(&mut state, &Hit::new(15), START);
+        assert!(decision.is_allowed());
+        assert_eq!((decision.limit(), decision.remaining()), (10, 0));
+        let stat = bucket.stat(&state, Class::default(), START);
+        assert_eq!((stat.tokens, stat.current_debt, stat.max_debt), (-5, 5, 5));
+        let denied = bucket.decide(&mut state, &Hit::new(1), START);
+        assert_eq!(
+            denied.retry_after().unwrap().as_millis(),
+            100,
+            "the debt may be used again as it is repaid"
+        );
+        assert_eq!(denied.reset_after().as_millis(), 1500);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_refused_with_what_can() {
+        let coprime = Rate::per_day(300_000_007);
+        assert_eq!(TokenBucket::new(coprime).burst(u32::MAX), Err(TooLarge { largest: 213_503_982 }));
+        let largest = TokenBucket::new(coprime).burst(213_503_982).unwrap();
+        assert_eq!(largest, TokenBucket::new(coprime), "the default burst is the largest");
+        assert_eq!(largest.fits_script(), Err(TooLarge { largest: 104_249 }));
+        assert_eq!(largest.burst(104_249).unwrap().fits_script(), Ok(()));
+        assert_eq!(TokenBucket::new(Rate::per_day(99_991)).fits_script(), Ok(()));
+        assert_eq!(TokenBucket::new(Rate::per_hour(u32::MAX)).meter.largest_cost, u32::MAX);
+    }
+
+    #[test]
+    fn zero_capacity_denies_for_ever_and_unlimited_never() {
+        for closed in
+            [TokenBucket::new(Rate::per_second(0)), TokenBucket::new(Rate::per_second(9)).burst(0).unwrap()]
+        {
+            let decision = closed.decide(&mut Level::default(), &Hit::new(1), START);
+            assert_eq!(decision.outcome(), crate::Outcome::Never);
+            assert_eq!((decision.remaining(), decision.reset_after().as_micros()), (0, 0));
+        }
+        let once = TokenBucket::new(Rate::per_second(0)).burst(1).unwrap();
+        let mut state = Level::default();
+        assert!(once.decide(&mut state, &Hit::new(1), START).is_allowed());
+        assert_eq!(once.decide(&mut state, &Hit::new(1), START).outcome(), crate::Outcome::Never);
+        let unlimited = TokenBucket::new(Rate::UNLIMITED).burst(3).unwrap();
+        let decision = unlimited.decide(&mut state, &Hit::new(u32::MAX), START);
+        assert!(decision.is_allowed() && decision.is_unlimited());
+    }
+}

@@ -1,0 +1,73 @@
+//! A storage of one's own: states as bytes in a map, as any store of bytes would keep them.
+//!
+//! The strategy does the deciding; a storage only has to make load, apply and store one step. The law on
+//! storages checks that it agrees with the pure function.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use traffik::laws::{self, Step};
+use traffik::strategy::{decode, encode};
+use traffik::{
+    Clock, ErrorKind, Gcra, Key, Limiter, Op, State, Storage, StorageError, Strategy, SystemClock, Timestamp,
+    rate,
+};
+
+/// Encoded states by key.
+#[derive(Default)]
+struct Bytes(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+
+fn name(key: &(impl Key + ?Sized)) -> Vec<u8> {
+    let mut name = Vec::new();
+    key.feed(&mut |piece: &[u8]| name.extend_from_slice(piece));
+    name
+}
+
+const POISONED: StorageError =
+    StorageError::new(ErrorKind::Other, "another thread panicked while it held the map");
+
+impl<S: Strategy> Storage<S> for Bytes {
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    fn apply<K: Key + ?Sized>(
+        &self,
+        limit: &S,
+        key: &K,
+        op: &Op<S>,
+        now: Timestamp,
+    ) -> Result<S::Verdict, StorageError> {
+        let mut map = self.0.lock().map_err(|_| POISONED)?;
+        let key = name(key);
+        // What cannot be read counts as a key never seen.
+        let mut state = map.get(&key).and_then(|bytes| decode(bytes).ok()).unwrap_or_default();
+        let (verdict, written) = op.apply(limit, &mut state, now);
+        if written {
+            let mut bytes = vec![0; S::State::MAX_LEN];
+            let length = encode(&state, &mut bytes);
+            bytes.truncate(
+                length.ok_or(StorageError::new(ErrorKind::Other, "the state is longer than it says"))?,
+            );
+            map.insert(key, bytes);
+        }
+        Ok(verdict)
+    }
+
+    fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
+        let map = self.0.lock().map_err(|_| POISONED)?;
+        Ok(map.get(&name(key)).and_then(|bytes| decode(bytes).ok()).unwrap_or_default())
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let limit = Gcra::new(rate!("2/s")).burst(3)?;
+    let run: Vec<_> = (0..50).map(|step| Step::new(Timestamp::from_micros(step * 170_000), 1)).collect();
+    laws::storage_agrees(&limit, &Bytes::default(), "law", &run)?;
+
+    let limiter = Limiter::new(limit, Bytes::default());
+    for _ in 0..4 {
+        println!("{:?}", limiter.check(&("uplink", 7u32))?);
+    }
+    Ok(())
+}

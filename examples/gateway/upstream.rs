@@ -1,0 +1,103 @@
+//! The service behind the limit: an upstream server, or an answer of our own.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use traffik::http::PeerAddress;
+use traffik::storage::BoxFuture;
+
+type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
+
+/// Passes requests on to a server, or answers them "ok" if there is none.
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    target: Option<Uri>,
+    client: Client<HttpConnector, Incoming>,
+}
+
+impl Upstream {
+    /// `target` has a scheme and an authority; its path is put in front of that of each request.
+    pub(crate) fn new(target: Option<Uri>) -> Self {
+        Self { target, client: Client::builder(TokioExecutor::new()).build_http() }
+    }
+}
+
+impl Service<Request<Incoming>> for Upstream {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Some(target) = &self.target else {
+            return Box::pin(async { Ok(text(StatusCode::OK, "ok\n")) });
+        };
+        let sent = outgoing(request, target).map(|request| self.client.request(request));
+        Box::pin(async {
+            let Some(sent) = sent else {
+                return Ok(text(StatusCode::BAD_GATEWAY, "the target is no address\n"));
+            };
+            match sent.await {
+                Ok(mut response) => {
+                    end_to_end(response.headers_mut());
+                    Ok(response.map(BodyExt::boxed_unsync))
+                }
+                Err(_) => Ok(text(StatusCode::BAD_GATEWAY, "the upstream does not answer\n")),
+            }
+        })
+    }
+}
+
+/// The request as the upstream is to see it.
+fn outgoing(request: Request<Incoming>, target: &Uri) -> Option<Request<Incoming>> {
+    let (mut parts, body) = request.into_parts();
+    let mut uri = target.clone().into_parts();
+    let asked = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    uri.path_and_query = Some(format!("{}{asked}", target.path().trim_end_matches('/')).parse().ok()?);
+    parts.uri = Uri::from_parts(uri).ok()?;
+    parts.version = Version::HTTP_11;
+    end_to_end(&mut parts.headers);
+    if let Some(PeerAddress(peer)) = parts.extensions.get() {
+        let via = HeaderValue::try_from(peer.ip().to_canonical().to_string()).ok()?;
+        parts.headers.append(HeaderName::from_static("x-forwarded-for"), via);
+    }
+    Some(Request::from_parts(parts, body))
+}
+
+/// Takes out what concerns only one connection (RFC 9110, section 7.6.1).
+fn end_to_end(headers: &mut HeaderMap) {
+    const ONE_HOP: [&str; 7] = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
+    let named: Vec<HeaderName> = named.collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in ONE_HOP {
+        headers.remove(name);
+    }
+}
+
+/// A reply of our own.
+pub(crate) fn text(status: StatusCode, text: &'static str) -> Reply {
+    let mut response = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,159 @@
+//! The headers that tell a client where it stands, in the dialects in use.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+use traffik_core::Decision;
+
+/// How a client is told its limits.
+///
+/// Whatever the dialect, times are whole seconds, rounded up, and a denial that ends carries `Retry-After`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// Nothing but `Retry-After` on denials.
+    #[default]
+    None,
+    /// `RateLimit-Policy` and `RateLimit` as structured fields of RFC 9651:
+    /// draft-ietf-httpapi-ratelimit-headers-10. All policies, the tightest first.
+    Draft10,
+    /// `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy: …;w=…` of draft 07, for the tightest.
+    Draft07,
+    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` of drafts up to 06, for the tightest.
+    Draft06,
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset` (seconds from now), for the tightest.
+    XRateLimit,
+}
+
+/// One limit as it is told: its name, and what it decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The name of the policy.
+    pub name: &'a str,
+    /// What it decided.
+    pub decision: Decision,
+}
+
+/// The limits of one response; unlimited ones are not told.
+pub type Limits<'a> = SmallVec<[Told<'a>; 4]>;
+
+impl Dialect {
+    /// Adds the headers of this dialect for these limits, replacing what stands there.
+    pub fn write(self, limits: &mut Limits<'_>, headers: &mut HeaderMap) {
+        limits.retain(|limit| !limit.decision.is_unlimited());
+        limits.sort_by_key(|Told { decision, .. }| {
+            (decision.is_allowed(), decision.remaining(), decision.limit())
+        });
+        let Some(Told { decision: tightest, .. }) = limits.first().copied() else { return };
+        let (limit, remaining) = (tightest.limit(), tightest.remaining());
+        let reset = seconds(tightest.reset_after());
+        match self {
+            Self::None => {}
+            Self::Draft10 => {
+                let (mut policies, mut rates) = (String::new(), String::new());
+                for Told { name, decision } in limits {
+                    item(&mut policies, name, 'q', decision.limit(), 'w', decision.window());
+                    item(&mut rates, name, 'r', decision.remaining(), 't', decision.reset_after());
+                }
+                set(headers, HeaderName::from_static("ratelimit-policy"), policies);
+                set(headers, HeaderName::from_static("ratelimit"), rates);
+            }
+            Self::Draft07 => {
+                let told = format!("limit={limit}, remaining={remaining}, reset={reset}");
+                set(headers, HeaderName::from_static("ratelimit"), told);
+                let policy = format!("{limit};w={}", seconds(tightest.window()));
+                set(headers, HeaderName::from_static("ratelimit-policy"), policy);
+            }
+            Self::Draft06 | Self::XRateLimit => {
+                let [a, b, c] = match self {
+                    Self::Draft06 => ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
+                    _ => ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
+                };
+                headers.insert(HeaderName::from_static(a), limit.into());
+                headers.insert(HeaderName::from_static(b), remaining.into());
+                headers.insert(HeaderName::from_static(c), reset.into());
+            }
+        }
+    }
+}
+
+/// Appends a structured field's item with a number and, unless it is zero, a time.
+fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, time: Duration) {
+    let comma = if list.is_empty() { "" } else { ", " };
+    // Writing to a string cannot fail.
+    let _ = write!(list, "{comma}\"{name}\";{key}={number}");
+    if !time.is_zero() {
+        let _ = write!(list, ";{time_key}={}", seconds(time));
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    // Names are checked to be plain, and the rest is digits and punctuation.
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Whole seconds, rounded up, within the fifteen digits of a structured field's integer.
+#[must_use]
+pub fn seconds(time: Duration) -> u64 {
+    let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+    seconds.min(999_999_999_999_999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(dialect: Dialect) -> Vec<(String, String)> {
+        let daily = Decision::deny(1000, 0, Duration::from_millis(1), Duration::from_millis(59_001))
+            .with_window(Duration::from_secs(86_400));
+        let burst = Decision::allow(10, 9, Duration::ZERO).with_window(Duration::from_millis(1_500));
+        let limits = [("burst", burst), ("free", Decision::unlimited()), ("daily", daily)];
+        let mut limits = limits.into_iter().map(|(name, decision)| Told { name, decision }).collect();
+        let mut headers = HeaderMap::new();
+        dialect.write(&mut limits, &mut headers);
+        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+    }
+
+    fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn every_dialect() {
+        assert_eq!(told(Dialect::None), []);
+        assert_eq!(
+            told(Dialect::Draft10),
+            pairs([
+                ("ratelimit-policy", r#""daily";q=1000;w=86400, "burst";q=10;w=2"#),
+                ("ratelimit", r#""daily";r=0;t=60, "burst";r=9"#),
+            ])
+        );
+        assert_eq!(
+            told(Dialect::Draft07),
+            pairs([("ratelimit", "limit=1000, remaining=0, reset=60"), ("ratelimit-policy", "1000;w=86400")])
+        );
+        assert_eq!(
+            told(Dialect::Draft06),
+            pairs([("ratelimit-limit", "1000"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "60")])
+        );
+        assert_eq!(
+            told(Dialect::XRateLimit),
+            pairs([
+                ("x-ratelimit-limit", "1000"),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", "60")
+            ])
+        );
+    }
+
+    #[test]
+    fn seconds_round_up_and_fit_a_structured_field() {
+        assert_eq!(seconds(Duration::from_nanos(1)), 1);
+        assert_eq!(seconds(Duration::from_secs(2)), 2);
+        assert_eq!(seconds(Duration::MAX), 999_999_999_999_999);
+    }
+}

@@ -1,0 +1,104 @@
+//! Who is asking.
+
+use std::sync::Arc;
+
+use http::{Extensions, HeaderMap, Method, Request, Uri};
+use smallvec::SmallVec;
+use traffik_core::Key;
+
+mod composite;
+mod header;
+mod peer;
+
+pub use composite::Composite;
+pub use header::Header;
+pub use peer::{Peer, PeerAddress};
+
+/// All of a request but its body.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestParts<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target.
+    pub uri: &'a Uri,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// What the server and the layers outside have noted about it.
+    pub extensions: &'a Extensions,
+}
+
+impl<'a, B> From<&'a Request<B>> for RequestParts<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+}
+
+/// Whom a request is counted for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// For this client.
+    Key(ClientKey),
+    /// For nobody: the limit does not apply.
+    Exempt,
+}
+
+impl Identity {
+    /// A client known by these bytes, told apart from clients known in another `way`.
+    #[must_use]
+    pub fn of(way: u8, bytes: &[u8]) -> Self {
+        let mut key = SmallVec::with_capacity(bytes.len() + 1);
+        key.push(way);
+        key.extend_from_slice(bytes);
+        Self::Key(ClientKey(key))
+    }
+
+    /// A client about whom nothing is known; all of them share one limit.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::of(b'?', &[])
+    }
+}
+
+/// The bytes a client is known by. Up to 63 of them take no allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientKey(SmallVec<[u8; 64]>);
+
+impl ClientKey {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Key for ClientKey {
+    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
+        sink(&self.0);
+    }
+}
+
+/// Tells who is asking.
+///
+/// A function of a request's parts is one. What a client can write must be treated as a name it chose itself:
+/// good for counting it apart, never for a privilege.
+pub trait Identify: Send + Sync {
+    /// Whom to count this request for.
+    fn identify(&self, request: RequestParts<'_>) -> Identity;
+}
+
+impl<F: Fn(RequestParts<'_>) -> Identity + Send + Sync> Identify for F {
+    fn identify(&self, request: RequestParts<'_>) -> Identity {
+        self(request)
+    }
+}
+
+impl Identify for Arc<dyn Identify> {
+    fn identify(&self, request: RequestParts<'_>) -> Identity {
+        (**self).identify(request)
+    }
+}

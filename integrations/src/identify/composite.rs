@@ -1,0 +1,77 @@
+//! By several things together, such as address and API key.
+
+use std::fmt;
+
+use super::{Identify, Identity, RequestParts};
+
+/// Counts by everything that its parts say together. Exempt if one of them says so.
+///
+/// ```
+/// use traffik_integrations::{Composite, Header, Peer};
+///
+/// let by_address_and_key = Composite::new().and(Peer::default()).and(Header("x-api-key".parse().unwrap()));
+/// ```
+#[derive(Default)]
+pub struct Composite(Vec<Box<dyn Identify>>);
+
+impl Composite {
+    /// Counts all requests as one client's, until something is [added](Self::and).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts by this as well.
+    #[must_use]
+    pub fn and(mut self, part: impl Identify + 'static) -> Self {
+        self.0.push(Box::new(part));
+        self
+    }
+}
+
+impl Identify for Composite {
+    fn identify(&self, request: RequestParts<'_>) -> Identity {
+        let mut all = Vec::new();
+        for part in &self.0 {
+            let Identity::Key(key) = part.identify(request) else { return Identity::Exempt };
+            all.extend_from_slice(key.as_bytes());
+            // The length tells where a part ends, so that no part can pass for the beginning of the next.
+            all.extend_from_slice(&(key.as_bytes().len() as u64).to_le_bytes());
+        }
+        Identity::of(b'+', &all)
+    }
+}
+
+impl fmt::Debug for Composite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Composite of {}", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Header, PeerAddress};
+
+    #[test]
+    fn every_part_tells_clients_apart() {
+        let named = |name: &'static str| Header(http::HeaderName::from_static(name));
+        let composite = Composite::new().and(crate::Peer::default()).and(named("a")).and(named("b"));
+        let of = |port: u8, a: &str, b: &str| {
+            let mut request = http::Request::builder().header("a", a).header("b", b).body(()).unwrap();
+            request.extensions_mut().insert(PeerAddress(([192, 0, 2, port], 80).into()));
+            composite.identify((&request).into())
+        };
+        assert_eq!(of(1, "x", "y"), of(1, "x", "y"));
+        for other in [of(2, "x", "y"), of(1, "xy", ""), of(1, "", "xy"), of(1, "y", "x")] {
+            assert_ne!(of(1, "x", "y"), other);
+        }
+    }
+
+    #[test]
+    fn one_exemption_is_enough() {
+        let composite =
+            Composite::new().and(crate::Peer::default()).and(|_: RequestParts<'_>| Identity::Exempt);
+        assert_eq!(composite.identify((&http::Request::new(())).into()), Identity::Exempt);
+    }
+}

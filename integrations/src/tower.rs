@@ -1,0 +1,7 @@
+//! The middleware as a tower layer and service.
+
+mod layer;
+mod service;
+
+pub use layer::ThrottleLayer;
+pub use service::Ready;

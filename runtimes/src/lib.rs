@@ -1,0 +1,12 @@
+//! What traffik asks of an async runtime, and one small shim for each.
+//!
+//! No other part of traffik names a runtime: whoever needs to wait is given a [`Runtime`].
+#![forbid(unsafe_code)]
+
+mod runtime;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+#[cfg(feature = "tokio")]
+pub use crate::tokio::Tokio;
+pub use runtime::{Elapsed, Runtime};

@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub use traffik_core::*;
+
+#[cfg(feature = "std")]
+pub use traffik_backends::*;
+#[cfg(any(feature = "hyper", feature = "tower"))]
+pub use traffik_integrations as http;
+#[cfg(feature = "tokio")]
+pub use traffik_runtimes as runtime;

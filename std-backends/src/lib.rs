@@ -1,0 +1,17 @@
+//! The storages of traffik that need an operating system, and its clocks.
+//!
+//! ```
+//! use traffik_backends::Memory;
+//! use traffik_core::{Limiter, TokenBucket, rate};
+//!
+//! let limiter = Limiter::new(TokenBucket::new(rate!("100/min")), Memory::new(10_000));
+//! assert!(limiter.check("alice")?.is_allowed());
+//! # Ok::<(), traffik_core::StorageError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod clock;
+mod memory;
+
+pub use clock::{CoarseClock, MonotonicClock, SystemClock};
+pub use memory::{Memory, MemoryBuilder};

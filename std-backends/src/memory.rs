@@ -1,0 +1,267 @@
+//! States in the memory of this process, shared by its threads.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::marker::PhantomData;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use traffik_core::storage::{Counters, Slot, Table, WhenFull};
+use traffik_core::{Clock, Digest, Key, Op, Seed, Storage, StorageError, Strategy, Timestamp};
+
+use crate::MonotonicClock;
+
+/// Room for a fixed number of keys in this process: allocated once, never grown.
+///
+/// No key is stored, only a keyed hash of it. A full storage gives up the key that would be fresh soonest and
+/// counts it, or refuses new keys; see [`WhenFull`] and [`Memory::counters`].
+///
+/// ```
+/// use traffik_backends::{CoarseClock, Memory};
+/// use traffik_core::storage::WhenFull;
+/// use traffik_core::{Gcra, Limiter, Rate};
+///
+/// let storage = Memory::builder().capacity(1_000).when_full(WhenFull::Refuse).clock(CoarseClock::default()).build();
+/// let limiter = Limiter::new(Gcra::new(Rate::per_second(5)), storage);
+/// assert!(limiter.check(&std::net::Ipv4Addr::LOCALHOST)?.is_allowed());
+/// assert_eq!(limiter.storage().len(), 1);
+/// # Ok::<(), traffik_core::StorageError>(())
+/// ```
+#[derive(Debug)]
+pub struct Memory<S: Strategy, C = MonotonicClock> {
+    shards: Box<[Shard<S::State>]>,
+    seed: Seed,
+    clock: C,
+}
+
+type Slots<T> = Table<T, Box<[Slot<T>]>>;
+
+/// A part of the keys under a lock of its own, on cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard<T>(Mutex<Slots<T>>);
+
+impl<T> Shard<T> {
+    /// The table. A panic elsewhere while it was locked left each state as it was or as decided, since a
+    /// state is replaced whole; so the lock is taken all the same.
+    fn lock(&self) -> MutexGuard<'_, Slots<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Strategy> Memory<S> {
+    /// Room for `capacity` keys in use at a time, on a monotonic clock; a full storage gives keys up.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self::builder().capacity(capacity).build()
+    }
+
+    /// Room for 65 536 keys on a monotonic clock, until told otherwise.
+    pub fn builder() -> MemoryBuilder<S> {
+        let (when_full, clock) = (WhenFull::default(), MonotonicClock::default());
+        MemoryBuilder { capacity: 1 << 16, when_full, clock, strategy: PhantomData }
+    }
+}
+
+/// What a [`Memory`] is to be like.
+#[derive(Debug)]
+#[must_use]
+pub struct MemoryBuilder<S, C = MonotonicClock> {
+    capacity: usize,
+    when_full: WhenFull,
+    clock: C,
+    strategy: PhantomData<fn() -> S>,
+}
+
+impl<S: Strategy, C> MemoryBuilder<S, C> {
+    /// Room for this many keys in use at a time.
+    pub const fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// What gives way when there is no room.
+    pub const fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// Which clock to use.
+    pub fn clock<D: Clock>(self, clock: D) -> MemoryBuilder<S, D> {
+        MemoryBuilder { capacity: self.capacity, when_full: self.when_full, clock, strategy: PhantomData }
+    }
+
+    /// Allocates the storage.
+    #[must_use]
+    pub fn build(self) -> Memory<S, C> {
+        let (shards, sets) = shape(self.capacity);
+        let table = || Table::new((0..sets * SET).map(|_| Slot::default()).collect(), self.when_full);
+        let shards = (0..shards).map(|_| Shard(Mutex::new(table()))).collect();
+        Memory { shards, seed: Seed::new(RandomState::new().build_hasher().finish()), clock: self.clock }
+    }
+}
+
+/// Keys that may share a neighbourhood of the table.
+const SET: usize = 16;
+
+/// How many shards, and sets in each, hold `capacity` keys.
+///
+/// Twice the slots there are keys: of keys that fall into sets of 16 at random, 8 to each on average, 0.07 %
+/// find their set full.
+fn shape(capacity: usize) -> (usize, usize) {
+    const MOST_SHARDS: usize = 256;
+    let sets = capacity.saturating_mul(2).div_ceil(SET).max(1);
+    let shards = (sets / 4).next_power_of_two().clamp(1, MOST_SHARDS);
+    (shards, sets.div_ceil(shards))
+}
+
+impl<S: Strategy, C: Clock> Memory<S, C> {
+    /// Keys in use. Looks at every slot.
+    pub fn len(&self) -> usize {
+        let now = self.clock.now();
+        self.shards.iter().map(|shard| shard.lock().len(now)).sum()
+    }
+
+    /// Whether no key is in use. Looks at every slot.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What was done for want of room.
+    pub fn counters(&self) -> Counters {
+        let mut all = Counters::default();
+        self.shards.iter().for_each(|shard| all += shard.lock().counters());
+        all
+    }
+
+    /// Forgets every key.
+    pub fn clear(&self) {
+        self.shards.iter().for_each(|shard| shard.lock().clear());
+    }
+
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there is at least one shard, and the remainder is below their number"
+    )]
+    fn shard(&self, digest: Digest) -> &Shard<S::State> {
+        // The table takes the upper half of the digest. The number of shards is a power of two.
+        &self.shards[digest.as_u64() as usize % self.shards.len()]
+    }
+}
+
+impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn apply<K: Key + ?Sized>(
+        &self,
+        limit: &S,
+        key: &K,
+        op: &Op<S>,
+        now: Timestamp,
+    ) -> Result<S::Verdict, StorageError> {
+        let digest = self.seed.digest(key);
+        self.shard(digest).lock().apply(limit, digest, op, now)
+    }
+
+    fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
+        let digest = self.seed.digest(key);
+        Ok(self.shard(digest).lock().load(digest, self.clock.now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use traffik_core::{ErrorKind, FixedWindow, Gcra, Hit, Limiter, ManualClock, Rate, TokenBucket};
+
+    #[test]
+    fn the_nominal_capacity_displaces_next_to_nothing() {
+        for capacity in [100usize, 1_000, 50_000] {
+            let storage = Memory::builder().capacity(capacity).clock(ManualClock::default()).build();
+            let limiter = Limiter::new(Gcra::new(Rate::per_minute(1)), &storage);
+            (0..capacity as u64).for_each(|key| assert!(limiter.check(&key).unwrap().is_allowed()));
+            let displaced = storage.counters().evictions as usize;
+            assert!(displaced <= capacity / 200, "{displaced} of {capacity}");
+            assert_eq!(storage.len(), capacity - displaced);
+        }
+    }
+
+    #[test]
+    fn a_full_storage_refuses_new_keys_and_keeps_the_old() {
+        let storage =
+            Memory::builder().capacity(8).when_full(WhenFull::Refuse).clock(ManualClock::default()).build();
+        let limiter = Limiter::new(FixedWindow::new(Rate::per_minute(1)), &storage);
+        let (mut kept, mut refused) = (Vec::new(), 0);
+        for key in 0..1_000u64 {
+            match limiter.check(&key) {
+                Ok(decision) => kept.extend(decision.is_allowed().then_some(key)),
+                Err(error) => refused += u64::from(error.kind() == ErrorKind::Full),
+            }
+        }
+        assert_eq!((kept.len() as u64 + refused, storage.counters().refusals), (1_000, refused));
+        assert!(kept.iter().all(|key| !limiter.check(key).unwrap().is_allowed()));
+        storage.clear();
+        assert!(storage.is_empty() && limiter.check(&kept[0]).unwrap().is_allowed());
+    }
+
+    #[test]
+    fn threads_admit_exactly_the_limit() {
+        const THREADS: u64 = 8;
+        let limiter = Limiter::new(
+            TokenBucket::new(Rate::per_day(10_000)),
+            Memory::builder().clock(ManualClock::default()).build(),
+        );
+        let admitted = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        admitted
+                            .fetch_add(limiter.check("hot").unwrap().is_allowed().into(), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(admitted.into_inner(), 10_000);
+    }
+
+    /// A real clock and real threads: never more than the burst and what refilled meanwhile.
+    #[test]
+    fn a_real_clock_admits_no_more_than_the_bound() {
+        let limiter = Limiter::new(Gcra::new(Rate::per_second(10_000)).burst(100).unwrap(), Memory::new(16));
+        let began = limiter.now();
+        let admitted = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while limiter.now().since(began) < Duration::from_millis(100) {
+                        admitted
+                            .fetch_add(limiter.check("hot").unwrap().is_allowed().into(), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        let bound = 100 + limiter.now().micros_since(began) * 10_000 / 1_000_000;
+        assert!((1..=bound).contains(&admitted.into_inner()));
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_does_not_close_the_storage() {
+        let storage = Memory::<Gcra>::new(1);
+        let panicked = std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    let _guard = storage.shards[0].lock();
+                    panic!("while the lock is held");
+                })
+                .join()
+        });
+        assert!(panicked.is_err());
+        let op = Op::Check(Hit::new(1));
+        assert!(storage.apply(&Gcra::new(Rate::per_second(1)), "key", &op, storage.now()).is_ok());
+    }
+}

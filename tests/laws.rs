@@ -1,0 +1,221 @@
+//! Every strategy under every law, and against an exact model of its definition that shares no code with it.
+
+mod model;
+
+use core::time::Duration;
+
+use model::{BucketModel, Model, WindowModel};
+use proptest::prelude::*;
+use proptest::strategy::Strategy as Generator;
+use traffik::laws::{self, Step};
+use traffik::storage::{Fixed, WhenFull};
+use traffik::strategy::{Bounds, State};
+use traffik::{All, Class, FixedWindow, Gcra, Hit, ManualClock, Rate, Strategy, Timestamp, TokenBucket};
+
+/// Rates that have caught limiters out, and any others.
+fn rates() -> impl Generator<Value = Rate> {
+    let known =
+        ["3/s", "7/min", "99991/day", "5000000/s", "5/2900ms", "3/31d", "1/us", "3/50ms", "1000/500ms"];
+    let any = (1u32..2_000, 1u64..200_000_000)
+        .prop_map(|(limit, micros)| Rate::new(limit, Duration::from_micros(micros)).unwrap());
+    let wild = (0u32.., 1u64..(1 << 53))
+        .prop_map(|(limit, micros)| Rate::new(limit, Duration::from_micros(micros)).unwrap());
+    prop_oneof![
+        4 => proptest::sample::select(known.to_vec()).prop_map(|text| text.parse().unwrap()),
+        4 => any,
+        1 => wild,
+        1 => Just(Rate::UNLIMITED),
+    ]
+}
+
+/// A run of hits whose times and costs are of the size that matters for `rate`, with silences and equal
+/// times; if `hostile`, with steps back and the ends of time too.
+fn runs(rate: Rate, hostile: bool) -> impl Generator<Value = Vec<Step>> {
+    let period = rate.period().as_micros() as u64;
+    let limit = rate.limit();
+    let start =
+        prop_oneof![8 => 0..4_102_444_800_000_000u64, 1 => Just(0), u32::from(hostile) => Just(u64::MAX - 1)];
+    let gap = prop_oneof![
+        4 => Just(0i128),
+        8 => 0..=i128::from(period / u64::from(limit.max(1)) * 2 + 2),
+        4 => 0..=i128::from(period) * 2 + 2,
+        2 * u32::from(hostile) => -i128::from(period) * 2 - 2..=0,
+        u32::from(hostile) => any::<i64>().prop_map(i128::from),
+    ];
+    let cost = prop_oneof![8 => Just(1u32), 4 => 0..=limit.saturating_add(1).min(50), 2 => 0..=limit.saturating_add(1), 1 => any::<u32>()];
+    (start, proptest::collection::vec((gap, cost), 1..40)).prop_map(|(start, gaps)| {
+        let mut now = i128::from(start);
+        let step = |(gap, cost): (i128, u32)| {
+            now = (now + gap).clamp(0, i128::from(u64::MAX));
+            Step::new(Timestamp::from_micros(now as u64), cost)
+        };
+        gaps.into_iter().map(step).collect()
+    })
+}
+
+/// A limit with a run for it, and another limit of the same kind.
+fn cases<S: Strategy + core::fmt::Debug>(
+    limits: impl Fn(Rate, u32, u32) -> S + Clone + 'static,
+) -> impl Generator<Value = (S, S, Vec<Step>, Vec<Step>)> {
+    let size = || prop_oneof![4 => 0u32..20, 1 => any::<u32>()];
+    (rates(), rates(), size(), size()).prop_flat_map(move |(rate, other, a, b)| {
+        (Just(limits(rate, a, b)), Just(limits(other, b, a)), runs(rate, false), runs(rate, true))
+    })
+}
+
+fn fixed_window(rate: Rate, anchor: u32, _: u32) -> FixedWindow {
+    FixedWindow::new(rate).anchor(Duration::from_micros(anchor.into()))
+}
+
+fn token_bucket(rate: Rate, burst: u32, debt: u32) -> TokenBucket {
+    let plain = TokenBucket::new(rate);
+    let bucket = if burst.is_multiple_of(3) { Ok(plain) } else { plain.burst(burst) };
+    let bucket = if debt.is_multiple_of(2) { bucket } else { bucket.and_then(|bucket| bucket.debt(debt)) };
+    bucket.unwrap_or(plain)
+}
+
+fn gcra(rate: Rate, burst: u32, tolerance: u32) -> Gcra {
+    let plain = Gcra::new(rate);
+    let limit = match burst % 3 {
+        0 => Ok(plain),
+        1 => plain.burst(burst),
+        _ => plain.tolerance(Duration::from_micros(tolerance.into())),
+    };
+    limit.unwrap_or(plain)
+}
+
+fn whole_gcra(rate: Rate, burst: u32, _: u32) -> Gcra {
+    Gcra::new(rate).burst(burst).unwrap_or(Gcra::new(rate))
+}
+
+/// All that holds for one strategy.
+fn lawful<S: Bounds>(limit: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
+    let check =
+        |held: Result<(), laws::Broken>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
+    check(laws::every(limit, forward))?;
+    check(laws::every(limit, any))?;
+    let fixed = Fixed::<S, _, 4>::new(ManualClock::default(), 42).when_full(WhenFull::Refuse);
+    check(laws::storage_agrees(limit, &fixed, "key", forward))
+}
+
+/// What was used stays used when the limit changes.
+fn changeable<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Result<(), TestCaseError> {
+    laws::limit_may_change(limit, other, run).map_err(|broken| TestCaseError::fail(broken.to_string()))
+}
+
+/// Decisions are those of the model: outcome, wait, remaining, reset.
+fn as_the_model<S: Bounds>(limit: &S, model: &dyn Model, run: &[Step]) -> Result<(), TestCaseError> {
+    let mut state = S::State::default();
+    let mut history = Vec::new();
+    for step in run {
+        let decision = limit.decide(&mut state, &Hit::new(step.cost), step.at);
+        let expected = model.decide(&mut history, step.at.as_micros().into(), step.cost);
+        let found = model::Answer {
+            outcome: decision.outcome(),
+            remaining: decision.remaining(),
+            reset_after: decision.reset_after(),
+        };
+        prop_assert_eq!(found, expected, "at {}", step.at);
+    }
+    Ok(())
+}
+
+const CASES: u32 = 10_000;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fixed_window_is_lawful((limit, other, forward, any) in cases(fixed_window)) {
+        lawful(&limit, &forward, &any)?;
+        changeable(&limit, &other, &forward)?;
+        changeable(&limit, &other, &any)?;
+    }
+
+    #[test]
+    fn token_bucket_is_lawful((limit, other, forward, any) in cases(token_bucket)) {
+        lawful(&limit, &forward, &any)?;
+        changeable(&limit, &other, &forward)?;
+        changeable(&limit, &other, &any)?;
+    }
+
+    #[test]
+    fn gcra_is_lawful((limit, _, forward, any) in cases(gcra)) {
+        lawful(&limit, &forward, &any)?;
+    }
+
+    #[test]
+    fn gcra_is_changeable((limit, other, forward, any) in cases(whole_gcra)) {
+        changeable(&limit, &other, &forward)?;
+        changeable(&limit, &other, &any)?;
+    }
+
+    #[test]
+    fn fixed_window_is_its_model((rate, anchor, run) in rates().prop_flat_map(|rate| (Just(rate), 0u32.., runs(rate, false)))) {
+        as_the_model(&fixed_window(rate, anchor, 0), &WindowModel { rate, anchor: anchor.into() }, &run)?;
+    }
+
+    #[test]
+    fn token_bucket_is_its_model((rate, burst, debt, run) in rates().prop_flat_map(|rate| (Just(rate), 0u32..40, 0u32..40, runs(rate, false)))) {
+        let limit = TokenBucket::new(rate).burst(burst).unwrap().debt(debt).unwrap();
+        as_the_model(&limit, &BucketModel { rate, capacity: (u128::from(burst + debt), 0), told: burst, owed: debt.into() }, &run)?;
+    }
+
+    #[test]
+    fn gcra_is_its_model((rate, tolerance, run) in rates().prop_flat_map(|rate| (Just(rate), 0u64..1_000_000, runs(rate, false)))) {
+        let limit = Gcra::new(rate).tolerance(Duration::from_micros(tolerance));
+        prop_assume!(limit.is_ok());
+        let told = match (rate.limit(), rate.period().as_micros()) {
+            (0, _) => 1,
+            (limit, period) => u32::try_from(1 + u128::from(tolerance) * u128::from(limit) / period.max(1)).unwrap_or(u32::MAX),
+        };
+        as_the_model(&limit.unwrap(), &BucketModel { rate, capacity: (1, tolerance), told, owed: 0 }, &run)?;
+    }
+
+    /// The laws that hold for any composition.
+    #[test]
+    fn compositions_are_lawful((first, second, forward, any) in cases(token_bucket), window in rates()) {
+        let pair = (first, (FixedWindow::new(window), second));
+        let all = All([first, second]);
+        for run in [&forward, &any] {
+            let check = |held: Result<(), laws::Broken>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
+            check(laws::pure(&pair, run))?;
+            check(laws::denial_is_free(&pair, run))?;
+            check(laws::waits_are_exact(&pair, run))?;
+            check(laws::expiry_is_invisible(&pair, run))?;
+            check(laws::codec_round_trips(&pair, run))?;
+            check(laws::pure(&all, run))?;
+            check(laws::denial_is_free(&all, run))?;
+            check(laws::waits_are_exact(&all, run))?;
+            check(laws::codec_round_trips(&all, run))?;
+        }
+        let fixed = Fixed::<_, _, 4>::new(ManualClock::default(), 42).when_full(WhenFull::Refuse);
+        prop_assert_eq!(laws::storage_agrees(&pair, &fixed, "key", &forward), Ok(()));
+    }
+
+    #[test]
+    fn any_bytes_are_survived(
+        bytes in proptest::collection::vec(any::<u8>(), 0..64),
+        tag in proptest::sample::select(vec![0x11u8, 0x21]),
+        (limit, _, _, run) in cases(token_bucket),
+        window in rates(),
+    ) {
+        let mut tagged = bytes.clone();
+        tagged.insert(0, tag);
+        let window = FixedWindow::new(window);
+        tagged.truncate(if tag == 0x11 { 13 } else { 25 });
+        for bytes in [&bytes, &tagged] {
+            prop_assert_eq!(laws::any_bytes_decode_or_are_refused(&limit, bytes, &run), Ok(()));
+            prop_assert_eq!(laws::any_bytes_decode_or_are_refused(&window, bytes, &run), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn states_are_as_small_as_documented() {
+    assert_eq!(size_of::<<FixedWindow as Strategy>::State>(), 12);
+    assert_eq!(size_of::<<Gcra as Strategy>::State>(), 24);
+    assert_eq!(<Gcra as Strategy>::State::MAX_LEN, 25);
+    let fresh = <Gcra as Strategy>::State::default();
+    assert!(Gcra::new(Rate::per_second(1)).stat(&fresh, Class::default(), Timestamp::EPOCH).conformant);
+}
