@@ -1,5 +1,7 @@
 //! Every strategy under every law, and against an exact model of its definition that shares no code with it.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod model;
 
 use core::time::Duration;
