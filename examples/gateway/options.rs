@@ -105,11 +105,14 @@ impl FromStr for StrategySpec {
         let spec = match name {
             "fixed-window" => Self::FixedWindow,
             "token-bucket" => Self::TokenBucket {
-                burst: parameters.take("burst")?,
-                debt: parameters.take("debt")?.unwrap_or(0),
+                burst: parameters.take("burst", WHOLE)?,
+                debt: parameters.take("debt", WHOLE)?.unwrap_or(0),
             },
             "gcra" => {
-                let (burst, tolerance) = (parameters.take("burst")?, parameters.take::<Period>("tolerance")?);
+                let (burst, tolerance) = (
+                    parameters.take("burst", WHOLE)?,
+                    parameters.take::<Period>("tolerance", "a time such as 500ms")?,
+                );
                 if burst.is_some() && tolerance.is_some() {
                     return Err("burst and tolerance say the same thing; give gcra one of them".to_owned());
                 }
@@ -141,11 +144,11 @@ impl FromStr for StorageSpec {
             return Err("the storages are memory: and memory:capacity=100000,full=evict|refuse".to_owned());
         };
         let mut parameters = Parameters::parse("memory", parameters)?;
-        let capacity = parameters.take::<u32>("capacity")?.unwrap_or(100_000);
+        let capacity = parameters.take::<u32>("capacity", WHOLE)?.unwrap_or(100_000);
         if capacity == 0 {
             return Err("capacity is 0, which holds nobody; write at least 1".to_owned());
         }
-        let when_full = match parameters.take::<String>("full")?.as_deref() {
+        let when_full = match parameters.take::<String>("full", "evict or refuse")?.as_deref() {
             None | Some("evict") => WhenFull::Evict,
             Some("refuse") => WhenFull::Refuse,
             Some(other) => return Err(format!("full={other} is unknown; write full=evict or full=refuse")),
@@ -154,6 +157,8 @@ impl FromStr for StorageSpec {
         Ok(Self { capacity: capacity as usize, when_full })
     }
 }
+
+const WHOLE: &str = "a whole number up to 4294967295";
 
 /// `name=value` pairs separated by commas.
 struct Parameters<'a> {
@@ -175,15 +180,10 @@ impl<'a> Parameters<'a> {
         Ok(Self { of, values })
     }
 
-    fn take<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, String>
-    where
-        T::Err: ToString,
-    {
+    /// The value of a parameter; `right` says what it should look like.
+    fn take<T: FromStr>(&mut self, name: &str, right: &str) -> Result<Option<T>, String> {
         let Some(value) = self.values.remove(name) else { return Ok(None) };
-        value
-            .parse()
-            .map(Some)
-            .map_err(|error: T::Err| format!("{name}={value}: {}", advice(error.to_string())))
+        value.parse().map(Some).map_err(|_| format!("{name}={value} is not {right}"))
     }
 
     fn finish(self, known: &str) -> Result<(), String> {
