@@ -12,7 +12,9 @@ use proptest::strategy::Strategy as Generator;
 use traffik::laws::{self, Step};
 use traffik::storage::{Fixed, WhenFull};
 use traffik::strategy::{Bounds, State};
-use traffik::{All, Class, FixedWindow, Gcra, Hit, ManualClock, Rate, Strategy, Timestamp, TokenBucket};
+use traffik::{
+    All, Class, FixedWindow, Gcra, Hit, ManualClock, Rate, Scale, Strategy, Timestamp, TokenBucket,
+};
 
 /// Rates that have caught limiters out, and any others.
 fn rates() -> impl Generator<Value = Rate> {
@@ -91,11 +93,12 @@ fn whole_gcra(rate: Rate, burst: u32, _: u32) -> Gcra {
 }
 
 /// All that holds for one strategy.
-fn lawful<S: Bounds>(limit: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
+fn lawful<S: Bounds + Scale>(limit: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
     let check =
         |held: Result<(), laws::Broken>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
     check(laws::every(limit, forward))?;
     check(laws::every(limit, any))?;
+    check(laws::advance_is_invisible(limit, forward))?;
     let fixed = Fixed::<S, _, 4>::new(ManualClock::default(), 42).when_full(WhenFull::Refuse);
     check(laws::storage_agrees(limit, &fixed, "key", forward))
 }

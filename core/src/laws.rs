@@ -25,12 +25,14 @@
 //! | 9. refund inverts the count | [`refund_inverts`] |
 //! | 10. the codec round-trips | [`codec_round_trips`], [`any_bytes_decode_or_are_refused`] |
 //! | 11. every storage agrees with the pure function | [`storage_agrees`] |
-//! | 12. a limit may change under a state | [`limit_may_change`] |
+//! | 12. a limit may change under a state | [`limit_may_change`], [`advance_is_invisible`] |
 
 use core::fmt;
 
 use crate::strategy::{Bounds, decode, encode};
-use crate::{Class, Cost, Decision, Hit, Op, Outcome, Receipt, State, Storage, Strategy, Timestamp, Verdict};
+use crate::{
+    Class, Cost, Decision, Hit, Op, Outcome, Receipt, Scale, State, Storage, Strategy, Timestamp, Verdict,
+};
 
 /// One hit of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,11 +172,19 @@ pub fn never_starved<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     Ok(())
 }
 
-/// Law 4: a denial leaves the state as it was, and a hit of cost 0 passes and does too.
+/// Law 4: a denial leaves the state as it was, and a hit of cost 0 passes and does too. Where a strategy
+/// records demand, a denial may be noted, but the same one not twice.
 pub fn denial_is_free<S: Strategy>(limit: &S, run: &[Step]) -> Held {
     follow(limit, run, |at, step, before, verdict, after| {
         let denied = !verdict.outcome().is_allowed();
-        expect(!denied || before == after, 4, at, "a denial changed the state")?;
+        if denied && S::RECORDS_DEMAND {
+            let mut again = after.clone();
+            let verdict = limit.decide(&mut again, &step.hit(), step.at);
+            let once = !verdict.outcome().is_allowed() && !verdict.is_recorded() && again == *after;
+            expect(once, 4, at, "the same demand was recorded twice, or was of use")?;
+        } else {
+            expect(!denied || before == after, 4, at, "a denial changed the state")?;
+        }
         let nothing = Step { cost: 0, ..*step };
         let mut state = after.clone();
         let verdict = limit.decide(&mut state, &nothing.hit(), step.at);
@@ -381,6 +391,16 @@ pub fn storage_agrees<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: &s
             let _ = ask(Op::Check(step.hit()))?;
         }
         Ok(())
+    })
+}
+
+/// Law 12: a state brought forward decides from then on as it would have.
+pub fn advance_is_invisible<S: Scale>(limit: &S, run: &[Step]) -> Held {
+    let mut advanced = S::State::default();
+    follow(limit, run, |at, step, _, verdict, _| {
+        limit.advance(&mut advanced, step.at);
+        let again = limit.decide(&mut advanced, &step.hit(), step.at);
+        expect(again == *verdict, 12, at, "a state brought forward decided differently")
     })
 }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{Timestamp, Verdict};
+use crate::{Ratio, Timestamp, Verdict};
 
 mod all;
 mod bounds;
@@ -123,6 +123,11 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// This strategy's own figures.
     type Stat;
 
+    /// Whether a denial may be noted in the state as demand, at most once per member and window and never to
+    /// the client's advantage. Then denials can be [recorded](Verdict::is_recorded), and may not be answered
+    /// from a cache.
+    const RECORDS_DEMAND: bool = false;
+
     /// Decides on a hit and books it if it is admitted.
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict;
 
@@ -159,6 +164,22 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// Strategies that no store knows run elsewhere, and always fit.
     fn fits_script(&self) -> Result<(), TooLarge> {
         Ok(())
+    }
+}
+
+/// A limit that can be made larger or smaller, as the wrappers do by tier or time of day.
+///
+/// * A state of the limit MUST be a state of every scaled one.
+/// * [`advance`](Self::advance) MUST NOT change what this limit decides at `to` or later.
+pub trait Scale: Strategy {
+    /// The same limit at `ratio` times its [rate](crate::Rate::scaled). What was given apart from the rate, such as a burst,
+    /// stays what it is.
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge>;
+
+    /// Brings a state forward to the time at which another limit takes over, so that what drained until then
+    /// did so at the rate of this one. Nothing to do for strategies whose states do not change as time passes.
+    fn advance(&self, state: &mut Self::State, to: Timestamp) {
+        let _ = (state, to);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use super::{Bounds, Class, Corrupt, Hit, Reader, State, Strategy, Writer};
+use super::{Bounds, Class, Corrupt, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::decision::{Figures, Quotient};
 use crate::time::micros_ceil;
-use crate::{Decision, Rate, Receipt, Timestamp};
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// Counts hits in windows of one period, aligned to the clock: at most the limit in each.
 ///
@@ -204,6 +204,12 @@ impl Strategy for FixedWindow {
         let (at, current_count, _) = self.present(*state, now);
         let (window_start, window_end) = self.window(at);
         FixedWindowStat { window_start, window_end, current_count }
+    }
+}
+
+impl Scale for FixedWindow {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        Ok(Self { rate: self.rate.scaled(ratio), ..*self })
     }
 }
 

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::meter::Meter;
-use super::{Bounds, Class, Hit, Level, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::time::micros_ceil;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -31,7 +31,7 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 ///
 /// let gcra = Gcra::new(rate!("10/s")).tolerance(Duration::from_millis(50))?;
 /// let mut state = Default::default();
-/// let at = |millis| Timestamp::from_micros(millis * 1000);
+/// let at = |millis: u64| Timestamp::from_micros(millis * 1000);
 ///
 /// assert!(gcra.decide(&mut state, &Hit::new(1), at(0)).is_allowed());
 /// assert!(gcra.decide(&mut state, &Hit::new(1), at(50)).is_allowed());
@@ -48,6 +48,16 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 pub struct Gcra {
     rate: Rate,
     meter: Meter,
+    slack: Slack,
+}
+
+/// How far hits may come early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slack {
+    /// So far that this many may come at once.
+    Burst(u32),
+    /// By this many microseconds.
+    Tolerance(u64),
 }
 
 /// GCRA's own figures.
@@ -67,23 +77,27 @@ impl Gcra {
     /// Hits spaced exactly by the rate: no tolerance, a burst of 1.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
-        Self { rate, meter: Meter::new(rate, if rate.limit() == 0 { 0 } else { 1 }) }
+        let burst = if rate.limit() == 0 { 0 } else { 1 };
+        Self { rate, meter: Meter::new(rate, burst), slack: Slack::Burst(burst) }
     }
 
     /// The same limit with a tolerance that lets `burst` through at once. A burst of 0 admits nothing.
     pub const fn burst(self, burst: u32) -> Result<Self, TooLarge> {
-        self.with_capacity(self.meter.units(burst as u64))
+        self.with_slack(Slack::Burst(burst))
     }
 
     /// The same limit with hits admitted up to `tolerance` (rounded up to a microsecond) early.
     pub const fn tolerance(self, tolerance: Duration) -> Result<Self, TooLarge> {
-        let early = micros_ceil(tolerance) as u128 * self.meter.drain as u128;
-        self.with_capacity(self.meter.unit as u128 + early)
+        self.with_slack(Slack::Tolerance(micros_ceil(tolerance)))
     }
 
-    const fn with_capacity(self, capacity: u128) -> Result<Self, TooLarge> {
+    const fn with_slack(self, slack: Slack) -> Result<Self, TooLarge> {
+        let capacity = match slack {
+            Slack::Burst(burst) => self.meter.units(burst as u64),
+            Slack::Tolerance(early) => self.meter.unit as u128 + early as u128 * self.meter.drain as u128,
+        };
         match self.meter.with_capacity(capacity) {
-            Ok(meter) => Ok(Self { meter, ..self }),
+            Ok(meter) => Ok(Self { meter, slack, ..self }),
             Err(too_large) => Err(too_large),
         }
     }
@@ -132,6 +146,17 @@ impl Strategy for Gcra {
 
     fn fits_script(&self) -> Result<(), TooLarge> {
         self.meter.fits_script()
+    }
+}
+
+/// The rate changes; a burst and a tolerance stay what they are.
+impl Scale for Gcra {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        Self::new(self.rate.scaled(ratio)).with_slack(self.slack)
+    }
+
+    fn advance(&self, state: &mut Level, to: Timestamp) {
+        self.meter.advance(state, to);
     }
 }
 

@@ -183,6 +183,16 @@ impl Meter {
         Quotient { num: units.saturating_add(behind.saturating_mul(self.drain)), den: self.drain }
     }
 
+    pub(super) fn advance(self, state: &mut Level, to: Timestamp) {
+        let (at, used) = self.level(state, to);
+        *state = self.state(at, used);
+    }
+
+    /// The state of a level; that of a level never raised if nothing is in use.
+    fn state(self, at: Timestamp, used: u64) -> Level {
+        if used == 0 { Level::default() } else { Level { at, used, unit: self.unit } }
+    }
+
     pub(super) fn charge(self, state: &mut Level, hit: &Hit, now: Timestamp) {
         if self.is_unlimited() || hit.cost == 0 {
             return;
@@ -206,7 +216,7 @@ impl Meter {
         let (_, left) = self.level(&charged, at);
         let cost = u64::from(hit.cost).saturating_mul(self.unit);
         let used = used - left.min(cost).min(used);
-        *state = if used == 0 { Level::default() } else { Level { at, used, unit: self.unit } };
+        *state = self.state(at, used);
     }
 
     pub(super) fn fresh_at(self, state: &Level) -> Timestamp {

@@ -1,7 +1,7 @@
 //! Token bucket: tokens come at the rate, up to a burst, and a hit takes as many as it costs.
 
 use super::meter::Meter;
-use super::{Bounds, Class, Hit, Level, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills continuously.
@@ -47,6 +47,7 @@ pub struct TokenBucket {
     /// Holds burst and debt together.
     meter: Meter,
     burst: u32,
+    is_burst_given: bool,
     debt: u32,
 }
 
@@ -72,12 +73,12 @@ impl TokenBucket {
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let meter = Meter::new(rate, rate.limit());
-        Self { rate, meter, burst: meter.largest_cost, debt: 0 }
+        Self { rate, meter, burst: meter.largest_cost, is_burst_given: false, debt: 0 }
     }
 
     /// The same bucket holding `burst` tokens. A burst of 0 admits nothing that the debt does not cover.
     pub const fn burst(self, burst: u32) -> Result<Self, TooLarge> {
-        self.sized(burst, self.debt)
+        Self { is_burst_given: true, ..self }.sized(burst, self.debt)
     }
 
     /// The same bucket that may be overdrawn by `debt` tokens.
@@ -149,6 +150,19 @@ impl Strategy for TokenBucket {
     }
 }
 
+/// The rate changes, and with it a burst that is the limit; a burst or debt that was given stays what it is.
+impl Scale for TokenBucket {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        let scaled = Self::new(self.rate.scaled(ratio));
+        let sized = scaled.sized(if self.is_burst_given { self.burst } else { scaled.burst }, self.debt)?;
+        Ok(Self { is_burst_given: self.is_burst_given, ..sized })
+    }
+
+    fn advance(&self, state: &mut Level, to: Timestamp) {
+        self.meter.advance(state, to);
+    }
+}
+
 impl Bounds for TokenBucket {
     fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
         self.meter.most(last.micros_since(first))
@@ -188,7 +202,7 @@ mod tests {
         let coprime = Rate::per_day(300_000_007);
         assert_eq!(TokenBucket::new(coprime).burst(u32::MAX), Err(TooLarge { largest: 213_503_982 }));
         let largest = TokenBucket::new(coprime).burst(213_503_982).unwrap();
-        assert_eq!(largest, TokenBucket::new(coprime), "the default burst is the largest");
+        assert_eq!(largest.burst, TokenBucket::new(coprime).burst, "the default burst is the largest");
         assert_eq!(largest.fits_script(), Err(TooLarge { largest: 104_249 }));
         assert_eq!(largest.burst(104_249).unwrap().fits_script(), Ok(()));
         assert_eq!(TokenBucket::new(Rate::per_day(99_991)).fits_script(), Ok(()));
