@@ -3,7 +3,7 @@
 //! A wrapper around any strategy, a strategy erased at run time, a remote storage whose answers are awaited, a
 //! failover of two storages, and a tower service whose future is a plain `'static` value on the local path.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -78,6 +78,12 @@ impl<C: Cost> Hit<C> {
         Self { cost, class: Class::default() }
     }
 
+    /// The same hit at no cost: what it is told tells what there is without it.
+    #[must_use]
+    pub fn free(self) -> Self {
+        Self { cost: C::uniform(0), ..self }
+    }
+
     /// The same hit with this class.
     #[must_use]
     pub fn with_class(self, class: Class) -> Self {
@@ -232,8 +238,8 @@ impl<S: Strategy> Op<S> {
                 Class::default()
             }
         };
-        let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
-        (limit.peek(state, &nothing, now), true)
+        let free = Hit::new(S::Cost::uniform(0)).with_class(class);
+        (limit.peek(state, &free, now), true)
     }
 
     /// The class of the hit, or the default one.

@@ -129,8 +129,16 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         let outcome = settle(together(decisions.iter().map(Verdict::outcome)), now, |at| {
             together(self.each(states, |limit, state| limit.peek(state, hit, at).outcome()))
         });
-        let recorded = outcome.is_allowed() && decisions.iter().any(Verdict::is_recorded);
-        Several { decisions, outcome, recorded }
+        if outcome.is_allowed() {
+            let recorded = decisions.iter().any(Verdict::is_recorded);
+            return Several { decisions, outcome, recorded };
+        }
+        // A limit that alone would admit is not charged, so it tells what it has without the hit.
+        let decisions = self.each(states, |limit, state| match limit.peek(state, hit, now) {
+            alone if alone.outcome().is_allowed() => limit.peek(state, &hit.free(), now),
+            denied => denied,
+        });
+        Several { decisions, outcome, recorded: false }
     }
 
     fn charge(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) {

@@ -74,7 +74,8 @@ impl<A: State, B: State> State for (A, B) {
 /// let denied = send(200);
 /// assert!(!denied.is_allowed());
 /// assert!(denied.first.is_allowed()); // the message alone would have passed,
-/// assert_eq!(send(100).first.remaining(), 0); // and was not charged for being denied
+/// assert_eq!(denied.first.remaining(), 1); // and was not charged
+/// assert_eq!(send(100).first.remaining(), 0);
 /// ```
 impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     type State = (A::State, B::State);
@@ -104,8 +105,15 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         let outcome = settle(first.outcome().and(second.outcome()), now, |at| {
             self.0.peek(&state.0, &a, at).outcome().and(self.1.peek(&state.1, &b, at).outcome())
         });
-        let recorded = outcome.is_allowed() && (first.is_recorded() || second.is_recorded());
-        Both { first, second, outcome, recorded }
+        if outcome.is_allowed() {
+            let recorded = first.is_recorded() || second.is_recorded();
+            return Both { first, second, outcome, recorded };
+        }
+        // A limit that alone would admit is not charged, so it tells what it has without the hit.
+        let first = if first.outcome().is_allowed() { self.0.peek(&state.0, &a.free(), now) } else { first };
+        let second =
+            if second.outcome().is_allowed() { self.1.peek(&state.1, &b.free(), now) } else { second };
+        Both { first, second, outcome, recorded: false }
     }
 
     fn charge(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) {

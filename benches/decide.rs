@@ -1,0 +1,75 @@
+//! What a decision costs: the pure function alone, and a check through a limiter, side by side.
+//!
+//! Only ratios within one run travel from machine to machine.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use traffik::{
+    CoarseClock, Decision, FixedWindow, Gcra, Hit, Limiter, Memory, Rate, Strategy, Timestamp, TokenBucket,
+};
+
+const START: u64 = 1_700_000_000_000_000;
+
+/// Decides and reads the outcome, wait included, at steps of `gap` microseconds.
+fn decide<S: Strategy<Cost = u32, Verdict = Decision>>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    limit: S,
+    gap: u64,
+) {
+    group.bench_function(name, |bencher| {
+        let (limit, mut state, mut now) = (black_box(limit.clone()), S::State::default(), START);
+        bencher.iter(|| {
+            now += gap;
+            let decision = limit.decide(&mut state, &Hit::new(black_box(1)), Timestamp::from_micros(now));
+            decision.outcome()
+        });
+    });
+}
+
+fn decisions(criterion: &mut Criterion) {
+    let rate = Rate::per_second(1_000);
+    let mut group = criterion.benchmark_group("decide and outcome");
+    for (path, gap) in [("admitted", 1_100), ("denied", 0)] {
+        decide(
+            &mut group,
+            &format!("gcra, {path}"),
+            Gcra::new(rate).burst(10).unwrap_or(Gcra::new(rate)),
+            gap,
+        );
+        decide(&mut group, &format!("token bucket, {path}"), TokenBucket::new(rate), gap);
+        decide(&mut group, &format!("fixed window, {path}"), FixedWindow::new(rate), gap);
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("figures that need a division");
+    let mut state = Default::default();
+    let decision = Gcra::new(rate).decide(&mut state, &Hit::new(1), Timestamp::from_micros(START));
+    group.bench_function("remaining", |bencher| bencher.iter(|| black_box(&decision).remaining()));
+    group.bench_function("reset_after", |bencher| bencher.iter(|| black_box(&decision).reset_after()));
+    group.finish();
+}
+
+fn checks(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("check, one hot key");
+    let gcra = Gcra::new(Rate::per_second(1_000));
+    let exact = Limiter::new(gcra, Memory::new(10_000));
+    group.bench_function("default clock", |bencher| bencher.iter(|| exact.check(black_box(&7u64))));
+    let coarse = Limiter::new(gcra, Memory::builder().clock(CoarseClock::default()).build());
+    group.bench_function("coarse clock", |bencher| bencher.iter(|| coarse.check(black_box(&7u64))));
+    let now = exact.now();
+    group.bench_function("time given", |bencher| {
+        bencher.iter(|| exact.check_at(black_box(&7u64), &Hit::new(1), now))
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(20);
+    targets = decisions, checks
+}
+criterion_main!(benches);

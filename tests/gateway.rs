@@ -1,0 +1,269 @@
+//! The gateway as a user runs it: the real program, real sockets, real clients.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+
+/// The program, built as it is now: cargo builds examples along with all tests, but not with this one alone.
+fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let build = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", "gateway"]).status();
+        assert!(build.unwrap().success());
+        let tests = std::env::current_exe().unwrap();
+        tests.ancestors().nth(2).unwrap().join("examples/gateway")
+    });
+    &PROGRAM
+}
+
+/// A gateway on a free port; ended when dropped.
+struct Gateway {
+    process: Child,
+    url: String,
+}
+
+impl Gateway {
+    fn start(options: &[&str]) -> Self {
+        let mut command = Command::new(program());
+        command.args(["--listen", "127.0.0.1:0"]).args(options);
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self { process, url }
+    }
+
+    fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.process.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+type Http = Client<hyper_util::client::legacy::connect::HttpConnector, Empty<Bytes>>;
+
+fn client(http2: bool) -> Http {
+    Client::builder(TokioExecutor::new()).http2_only(http2).build_http()
+}
+
+async fn get(client: &Http, url: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
+    let request =
+        headers.iter().fold(Request::get(url), |request, (name, value)| request.header(*name, *value));
+    client.request(request.body(Empty::new()).unwrap()).await.unwrap()
+}
+
+fn curl(arguments: &[&str]) -> String {
+    let output =
+        Command::new("curl").args(["--silent", "--show-error", "--max-time", "20"]).args(arguments).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refused(options: &[&str]) -> String {
+    let output: Output = Command::new(program()).args(options).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{options:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The README's promise: ten pass, the eleventh is told to wait, and the wait is honest.
+#[test]
+fn ten_pass_and_the_eleventh_is_told_when_to_come_back() {
+    let gateway = Gateway::start(&["--strategy", "token-bucket", "--rate", "10/m"]);
+    let ask = || curl(&["--include", &gateway.url]);
+    for left in (0..10).rev() {
+        let reply = ask();
+        assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.ends_with("\r\n\r\nok\n"), "{reply}");
+        assert!(reply.contains(&format!("ratelimit: \"rate-1\";r={left};t=")), "{reply}");
+    }
+    let denied = ask();
+    assert!(denied.starts_with("HTTP/1.1 429"), "{denied}");
+    let wait = denied.lines().find_map(|line| line.strip_prefix("retry-after: ")).unwrap().trim();
+    assert!(wait == "6" || wait == "5", "a token comes every 6 s, counted from the first request: {wait}");
+    // curl itself obeys Retry-After.
+    let obeyed =
+        curl(&["--retry", "1", "--write-out", "%{http_code}", "--output", "/dev/null", &gateway.url]);
+    assert_eq!(obeyed, "200");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_load_clients_on_one_key_are_admitted_exactly_the_limit() {
+    for strategy in ["fixed-window", "token-bucket", "gcra:burst=500"] {
+        for http2 in [false, true] {
+            // So slow a refill that none can come while the test runs; a window of a week does not end either.
+            let rate = if strategy == "fixed-window" { "500/w" } else { "500/52w" };
+            let gateway = Gateway::start(&["--strategy", strategy, "--rate", rate]);
+            let clients = (0..4).map(|_| {
+                let (client, url) = (client(http2), gateway.url.clone());
+                tokio::spawn(async move {
+                    let mut admitted = 0;
+                    for _ in 0..250 {
+                        let response = get(&client, &url, &[]).await;
+                        assert_eq!(
+                            response.version(),
+                            if http2 { Version::HTTP_2 } else { Version::HTTP_11 }
+                        );
+                        admitted += u32::from(response.status() == 200);
+                        let _ = response.into_body().collect().await.unwrap();
+                    }
+                    admitted
+                })
+            });
+            let mut admitted = 0;
+            for client in clients.collect::<Vec<_>>() {
+                admitted += client.await.unwrap();
+            }
+            assert_eq!(admitted, 500, "{strategy}, http2: {http2}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn several_rates_are_one_limit() {
+    let gateway = Gateway::start(&["--rate", "3/w", "--rate", "2/w", "--headers", "x-ratelimit"]);
+    let client = client(false);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let response = get(&client, &gateway.url, &[]).await;
+        let header = |name| response.headers().get(name).unwrap().to_str().unwrap().to_owned();
+        told.push((response.status().as_u16(), header("x-ratelimit-limit"), header("x-ratelimit-remaining")));
+    }
+    let expected = [(200, "2", "1"), (200, "2", "0"), (429, "2", "0")];
+    assert_eq!(told, expected.map(|(status, limit, left)| (status, limit.to_owned(), left.to_owned())));
+}
+
+#[tokio::test]
+async fn clients_are_counted_by_header_when_asked() {
+    let gateway = Gateway::start(&["--rate", "1/w", "--key", "header:x-api-key", "--headers", "none"]);
+    let client = client(false);
+    let status = async |headers: &[(&str, &str)]| get(&client, &gateway.url, headers).await.status().as_u16();
+    assert_eq!([status(&[("x-api-key", "a")]).await, status(&[("x-api-key", "b")]).await], [200, 200]);
+    assert_eq!([status(&[("x-api-key", "a")]).await, status(&[]).await, status(&[]).await], [429, 200, 429]);
+}
+
+#[tokio::test]
+async fn admitted_requests_reach_the_upstream_and_its_reply_comes_back() {
+    let upstream = Gateway::start(&["--rate", "1/w", "--headers", "draft07"]);
+    let gateway = Gateway::start(&["--rate", "2/w", "--upstream", &upstream.url, "--headers", "x-ratelimit"]);
+    let client = client(false);
+    let first =
+        get(&client, &format!("{}/a/path?query=1", gateway.url), &[("connection", "x-hop"), ("x-hop", "1")])
+            .await;
+    assert_eq!((first.status().as_u16(), first.headers().contains_key("ratelimit")), (200, true));
+    assert_eq!(first.into_body().collect().await.unwrap().to_bytes(), "ok\n");
+    let second = get(&client, &gateway.url, &[]).await;
+    assert_eq!(second.status(), 429, "by the upstream");
+    assert!(second.headers().contains_key("ratelimit") && second.headers().contains_key("x-ratelimit-limit"));
+    let third = get(&client, &gateway.url, &[]).await;
+    assert!(!third.headers().contains_key("ratelimit"), "by the gateway itself");
+
+    let url = upstream.url.clone();
+    drop(upstream);
+    let orphan = Gateway::start(&["--rate", "2/w", "--upstream", &url]);
+    assert_eq!(get(&client, &orphan.url, &[]).await.status(), 502);
+}
+
+#[tokio::test]
+async fn its_own_paths_are_for_this_machine_and_cost_nothing() {
+    let gateway = Gateway::start(&["--rate", "1/w"]);
+    let client = client(false);
+    let health = format!("{}/_traffik/health", gateway.url);
+    for _ in 0..3 {
+        assert_eq!(get(&client, &health, &[]).await.status(), 200);
+    }
+    for forwarding in ["forwarded", "x-forwarded-for", "x-real-ip"] {
+        assert_eq!(get(&client, &health, &[(forwarding, "192.0.2.1")]).await.status(), 404);
+    }
+    assert_eq!(get(&client, &format!("{}/_traffik/other", gateway.url), &[]).await.status(), 404);
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200, "nothing had been charged");
+}
+
+/// A request under way when the gateway is asked to stop is served to its end.
+#[test]
+fn it_drains_when_asked_to_stop() {
+    for name in ["TERM", "INT"] {
+        let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", upstream.local_addr().unwrap());
+        let mut gateway = Gateway::start(&["--upstream", &url]);
+        let mut client = TcpStream::connect(gateway.address()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: gateway\r\n\r\n").unwrap();
+        // The upstream has the request and takes its time.
+        let (mut at_upstream, _) = upstream.accept().unwrap();
+        assert!(at_upstream.read(&mut [0; 1024]).unwrap() > 0);
+        gateway.signal(name);
+        // It no longer accepts, and has not ended either.
+        while TcpStream::connect(gateway.address()).is_ok() {
+            std::thread::yield_now();
+        }
+        assert_eq!(gateway.process.try_wait().unwrap(), None);
+        at_upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlate\n").unwrap();
+        let mut reply = String::new();
+        let _ = client.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.ends_with("late\n"), "{name}: {reply:?}");
+        assert_eq!(gateway.process.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn bad_input_is_refused_with_what_would_be_right() {
+    for (options, told) in [
+        (
+            &["--rate", "5/1.5s"][..],
+            "at character 4 ('.'): only whole numbers are read; use a smaller unit, such as 1500ms",
+        ),
+        (&["--rate", ""], "the rate is empty; write a limit and a period, such as 100/min"),
+        (&["--rate", "5/month"], "at character 3 ('m'): months and years vary in length"),
+        (&["--strategy", "leaky"], "the strategies are fixed-window, token-bucket and gcra"),
+        (
+            &["--strategy", "token-bucket:brust=4"],
+            "token-bucket has no parameter brust; it has burst and debt",
+        ),
+        (&["--strategy", "gcra:burst=-1"], "burst=-1 is not a whole number up to 4294967295"),
+        (&["--strategy", "gcra:tolerance=1.5s"], "tolerance=1.5s is not a time such as 500ms"),
+        (&["--strategy", "gcra:burst=1,tolerance=1s"], "give gcra one of them"),
+        (
+            &["--strategy", "gcra:burst=4294967295", "--rate", "300000007/d"],
+            "the largest burst that can is 213503982",
+        ),
+        (
+            &["--storage", "redis://localhost"],
+            "the storages are memory: and memory:capacity=100000,full=evict|refuse",
+        ),
+        (&["--storage", "memory:capacity=0"], "write at least 1"),
+        (&["--storage", "memory:full=maybe"], "write full=evict or full=refuse"),
+        (&["--key", "cookie"], "the keys are peer and header:NAME"),
+        (&["--key", "header:two words"], "is no name of a header"),
+        (&["--headers", "draft99"], "[possible values: draft10, draft07, x-ratelimit, none]"),
+        (&["--listen", "localhost"], "--listen"),
+        (&["--upstream", "ftp://host"], "write http://HOST:PORT"),
+        (&["--rate=1/s"; 9], "at most 8 rates are one limit"),
+    ] {
+        let error = refused(options);
+        assert!(error.contains(told), "{options:?}: {error}");
+    }
+    // An address of a network that is reserved for documentation.
+    assert!(refused(&["--listen", "192.0.2.1:80"]).contains("--listen 192.0.2.1:80"));
+}
