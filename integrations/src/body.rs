@@ -33,7 +33,9 @@ impl<B> From<B> for ResponseBody<B> {
 }
 
 impl<B> ResponseBody<B> {
-    pub(crate) fn own(bytes: Bytes) -> Self {
+    /// A throttle's own answer, such as that of [`Step::Answer`](crate::Step::Answer).
+    #[must_use]
+    pub fn own(bytes: Bytes) -> Self {
         Self { kind: Kind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
 }

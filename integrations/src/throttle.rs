@@ -169,8 +169,9 @@ impl<S: Strategy, M> Throttle<S, M> {
         &self.0.storage
     }
 
-    /// Tells the client where it stands, with the response to its request.
-    pub(crate) fn tell(&self, verdict: Option<&S::Verdict>, headers: &mut http::HeaderMap) {
+    /// Tells the client where it stands, in the headers of the response to a request that was
+    /// [passed on](Step::Pass).
+    pub fn tell(&self, verdict: Option<&S::Verdict>, headers: &mut http::HeaderMap) {
         if let Some(verdict) = verdict {
             self.0.answers.tell(verdict, headers);
         }
