@@ -25,7 +25,7 @@ pub struct Ratio {
 pub enum RatioError {
     /// The denominator is zero.
     ZeroDenominator,
-    /// Not of one of the forms `3`, `3/2` or `50%`, in ASCII digits of at most 64 bits.
+    /// Not of one of the forms `3`, `3/2`, `1.5` or `50%`, in ASCII digits of at most 64 bits.
     Malformed,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for RatioError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ZeroDenominator => "the denominator of a ratio must not be 0",
-            Self::Malformed => "not a ratio: write 3, 3/2 or 50%",
+            Self::Malformed => "not a ratio: write 3, 3/2, 1.5 or 50%",
         })
     }
 }
@@ -91,11 +91,17 @@ impl FromStr for Ratio {
             digits.then(|| text.parse::<u64>().ok()).flatten().ok_or(RatioError::Malformed)
         };
         let text = text.trim_ascii();
-        match (text.strip_suffix('%'), text.split_once('/')) {
-            (Some(percent), _) => Self::new(number(percent)?, 100),
-            (None, Some((num, den))) => Self::new(number(num.trim_ascii())?, number(den.trim_ascii())?),
-            (None, None) => Self::new(number(text)?, 1),
+        if let Some(percent) = text.strip_suffix('%') {
+            return Self::new(number(percent)?, 100);
         }
+        if let Some((num, den)) = text.split_once('/') {
+            return Self::new(number(num.trim_ascii())?, number(den.trim_ascii())?);
+        }
+        let Some((whole, decimals)) = text.split_once('.') else { return Self::new(number(text)?, 1) };
+        let den = 10u64.checked_pow(decimals.len() as u32).ok_or(RatioError::Malformed)?;
+        let (whole, part) = (number(whole)?, number(decimals)?);
+        let num = whole.checked_mul(den).and_then(|whole| whole.checked_add(part));
+        Self::new(num.ok_or(RatioError::Malformed)?, den)
     }
 }
 
@@ -113,8 +119,8 @@ mod tests {
 
     #[test]
     fn is_kept_in_lowest_terms_and_prints_as_it_parses() {
-        for (text, printed) in [("6/4", "3/2"), ("50%", "1/2"), ("7", "7"), ("0/9", "0"), (" 5 / 10 ", "1/2")]
-        {
+        let forms = [("6/4", "3/2"), ("50%", "1/2"), ("7", "7"), ("0/9", "0"), (" 5 / 10 ", "1/2")];
+        for (text, printed) in forms.into_iter().chain([("0.80", "4/5"), ("1.5", "3/2")]) {
             let ratio: Ratio = text.parse().unwrap();
             assert_eq!(ratio.to_string(), printed, "{text}");
             assert_eq!(printed.parse(), Ok(ratio));
@@ -124,7 +130,21 @@ mod tests {
     #[test]
     fn refuses_what_is_no_ratio() {
         assert_eq!("1/0".parse::<Ratio>(), Err(RatioError::ZeroDenominator));
-        for text in ["", "/", "-1", "1.5", "1//2", "%", "٣", "99999999999999999999", "+1"] {
+        for text in [
+            "",
+            "/",
+            "-1",
+            ".5",
+            "1.",
+            "1.5.2",
+            "1.00000000000000000000",
+            "1.-5",
+            "1//2",
+            "%",
+            "٣",
+            "99999999999999999999",
+            "+1",
+        ] {
             assert_eq!(text.parse::<Ratio>(), Err(RatioError::Malformed), "{text}");
         }
     }

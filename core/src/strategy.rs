@@ -48,6 +48,22 @@ impl<A: Cost, B: Cost> Cost for (A, B) {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Label(pub u32);
 
+impl Label {
+    /// The label of a name that whoever configures the limits has chosen: the same in every process.
+    ///
+    /// A 32-bit hash (FNV-1a), never 0. Two names share a label with a chance of 2⁻³²; strategies refuse to
+    /// be given the same label twice.
+    #[must_use]
+    pub const fn named(name: &str) -> Self {
+        let (mut hash, mut at) = (0x811c_9dc5u32, 0);
+        while let Some((byte, _)) = name.as_bytes().split_at(at).1.split_first() {
+            hash = (hash ^ *byte as u32).wrapping_mul(0x0100_0193);
+            at += 1;
+        }
+        Self(if hash == 0 { 1 } else { hash })
+    }
+}
+
 /// What kind of request this is, for strategies that treat kinds differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
