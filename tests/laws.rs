@@ -6,66 +6,13 @@ mod model;
 
 use core::time::Duration;
 
-use model::{BucketModel, Model, WindowModel};
+use model::runs::{advances, as_the_model, cases, changeable, lawful, rates, runs};
+use model::{BucketModel, WindowModel};
 use proptest::prelude::*;
-use proptest::strategy::Strategy as Generator;
-use traffik::laws::{self, Step};
+use proptest::strategy::Strategy as _;
+use traffik::laws;
 use traffik::storage::{Fixed, WhenFull};
-use traffik::strategy::{Bounds, State};
-use traffik::{
-    All, Class, FixedWindow, Gcra, Hit, ManualClock, Rate, Scale, Strategy, Timestamp, TokenBucket,
-};
-
-/// Rates that have caught limiters out, and any others.
-fn rates() -> impl Generator<Value = Rate> {
-    let known =
-        ["3/s", "7/min", "99991/day", "5000000/s", "5/2900ms", "3/31d", "1/us", "3/50ms", "1000/500ms"];
-    let any = (1u32..2_000, 1u64..200_000_000)
-        .prop_map(|(limit, micros)| Rate::new(limit, Duration::from_micros(micros)).unwrap());
-    let wild = (0u32.., 1u64..(1 << 53))
-        .prop_map(|(limit, micros)| Rate::new(limit, Duration::from_micros(micros)).unwrap());
-    prop_oneof![
-        4 => proptest::sample::select(known.to_vec()).prop_map(|text| text.parse().unwrap()),
-        4 => any,
-        1 => wild,
-        1 => Just(Rate::UNLIMITED),
-    ]
-}
-
-/// A run of hits whose times and costs are of the size that matters for `rate`, with silences and equal
-/// times; if `hostile`, with steps back and the ends of time too.
-fn runs(rate: Rate, hostile: bool) -> impl Generator<Value = Vec<Step>> {
-    let period = rate.period().as_micros() as u64;
-    let limit = rate.limit();
-    let start =
-        prop_oneof![8 => 0..4_102_444_800_000_000u64, 1 => Just(0), u32::from(hostile) => Just(u64::MAX - 1)];
-    let gap = prop_oneof![
-        4 => Just(0i128),
-        8 => 0..=i128::from(period / u64::from(limit.max(1)) * 2 + 2),
-        4 => 0..=i128::from(period) * 2 + 2,
-        2 * u32::from(hostile) => -i128::from(period) * 2 - 2..=0,
-        u32::from(hostile) => any::<i64>().prop_map(i128::from),
-    ];
-    let cost = prop_oneof![8 => Just(1u32), 4 => 0..=limit.saturating_add(1).min(50), 2 => 0..=limit.saturating_add(1), 1 => any::<u32>()];
-    (start, proptest::collection::vec((gap, cost), 1..40)).prop_map(|(start, gaps)| {
-        let mut now = i128::from(start);
-        let step = |(gap, cost): (i128, u32)| {
-            now = (now + gap).clamp(0, i128::from(u64::MAX));
-            Step::new(Timestamp::from_micros(now as u64), cost)
-        };
-        gaps.into_iter().map(step).collect()
-    })
-}
-
-/// A limit with a run for it, and another limit of the same kind.
-fn cases<S: Strategy + core::fmt::Debug>(
-    limits: impl Fn(Rate, u32, u32) -> S + Clone + 'static,
-) -> impl Generator<Value = (S, S, Vec<Step>, Vec<Step>)> {
-    let size = || prop_oneof![4 => 0u32..20, 1 => any::<u32>()];
-    (rates(), rates(), size(), size()).prop_flat_map(move |(rate, other, a, b)| {
-        (Just(limits(rate, a, b)), Just(limits(other, b, a)), runs(rate, false), runs(rate, true))
-    })
-}
+use traffik::{All, Class, FixedWindow, Gcra, ManualClock, Rate, State, Strategy, Timestamp, TokenBucket};
 
 fn fixed_window(rate: Rate, anchor: u32, _: u32) -> FixedWindow {
     FixedWindow::new(rate).anchor(Duration::from_micros(anchor.into()))
@@ -92,39 +39,6 @@ fn whole_gcra(rate: Rate, burst: u32, _: u32) -> Gcra {
     Gcra::new(rate).burst(burst).unwrap_or(Gcra::new(rate))
 }
 
-/// All that holds for one strategy.
-fn lawful<S: Bounds + Scale>(limit: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
-    let check =
-        |held: Result<(), laws::Broken>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
-    check(laws::every(limit, forward))?;
-    check(laws::every(limit, any))?;
-    check(laws::advance_is_invisible(limit, forward))?;
-    let fixed = Fixed::<S, _, 4>::new(ManualClock::default(), 42).when_full(WhenFull::Refuse);
-    check(laws::storage_agrees(limit, &fixed, "key", forward))
-}
-
-/// What was used stays used when the limit changes.
-fn changeable<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Result<(), TestCaseError> {
-    laws::limit_may_change(limit, other, run).map_err(|broken| TestCaseError::fail(broken.to_string()))
-}
-
-/// Decisions are those of the model: outcome, wait, remaining, reset.
-fn as_the_model<S: Bounds>(limit: &S, model: &dyn Model, run: &[Step]) -> Result<(), TestCaseError> {
-    let mut state = S::State::default();
-    let mut history = Vec::new();
-    for step in run {
-        let decision = limit.decide(&mut state, &Hit::new(step.cost), step.at);
-        let expected = model.decide(&mut history, step.at.as_micros().into(), step.cost);
-        let found = model::Answer {
-            outcome: decision.outcome(),
-            remaining: decision.remaining(),
-            reset_after: decision.reset_after(),
-        };
-        prop_assert_eq!(found, expected, "at {}", step.at);
-    }
-    Ok(())
-}
-
 const CASES: u32 = 10_000;
 
 proptest! {
@@ -133,6 +47,7 @@ proptest! {
     #[test]
     fn fixed_window_is_lawful((limit, other, forward, any) in cases(fixed_window)) {
         lawful(&limit, &forward, &any)?;
+        advances(&limit, &forward)?;
         changeable(&limit, &other, &forward)?;
         changeable(&limit, &other, &any)?;
     }
@@ -140,6 +55,7 @@ proptest! {
     #[test]
     fn token_bucket_is_lawful((limit, other, forward, any) in cases(token_bucket)) {
         lawful(&limit, &forward, &any)?;
+        advances(&limit, &forward)?;
         changeable(&limit, &other, &forward)?;
         changeable(&limit, &other, &any)?;
     }
@@ -147,6 +63,7 @@ proptest! {
     #[test]
     fn gcra_is_lawful((limit, _, forward, any) in cases(gcra)) {
         lawful(&limit, &forward, &any)?;
+        advances(&limit, &forward)?;
     }
 
     #[test]

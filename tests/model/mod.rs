@@ -3,6 +3,10 @@
 //! Slow and simple on purpose. Nothing here is incremental: each answer is computed from the whole history,
 //! and each wait by searching for the first microsecond at which the hit would pass.
 
+#![allow(dead_code, reason = "no test uses every model")]
+
+pub(crate) mod runs;
+
 use core::time::Duration;
 
 use traffik::{Outcome, Rate};
