@@ -55,6 +55,7 @@ pub use rate::{Rate, RateError, RateErrorKind};
 pub use ratio::{Ratio, RatioError};
 pub use storage::{ErrorKind, Fixed, Storage, StorageError};
 pub use strategy::{
-    All, Both, Class, Cost, FixedWindow, Gcra, Hit, Label, Op, Scale, State, Strategy, TokenBucket, TooLarge,
+    All, Both, Class, Cost, FixedWindow, Gcra, Hit, Label, Op, Scale, SlidingWindow, State, Strategy,
+    StrictWindow, TokenBucket, TooLarge,
 };
 pub use time::{Clock, ManualClock, Timer, Timestamp};

@@ -110,6 +110,11 @@ impl Rate {
         self.period
     }
 
+    /// Whether this many microseconds are the period of some rate.
+    pub(crate) const fn is_period(micros: u64) -> bool {
+        micros > 0 && micros as u128 <= LONGEST_PERIOD
+    }
+
     /// Whether this is [`Rate::UNLIMITED`].
     #[must_use]
     pub const fn is_unlimited(self) -> bool {

@@ -12,6 +12,9 @@ mod gcra;
 mod meter;
 mod pair;
 mod settle;
+mod sliding_window;
+mod strict_window;
+mod tally;
 mod token_bucket;
 
 pub use all::{All, Several};
@@ -21,6 +24,8 @@ pub use fixed_window::{FixedWindow, FixedWindowStat, FixedWindowState};
 pub use gcra::{Gcra, GcraStat};
 pub use meter::{Level, TooLarge};
 pub use pair::Both;
+pub use sliding_window::{SlidingWindow, SlidingWindowStat, SlidingWindowState};
+pub use strict_window::{BucketsError, StrictWindow, StrictWindowStat, StrictWindowState};
 pub use token_bucket::{TokenBucket, TokenBucketStat};
 
 /// How much a hit takes: a number, or a pair of them where two limits count different things.

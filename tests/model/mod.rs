@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "no test uses every model")]
 
 pub(crate) mod runs;
+pub(crate) mod sliding;
 
 use core::time::Duration;
 

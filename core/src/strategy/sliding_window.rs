@@ -1,0 +1,431 @@
+//! Sliding window: the count of the present window, and of the one before it the part that still overlaps.
+
+use super::tally::Tally;
+use super::{Bounds, Class, Corrupt, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+
+/// Counts in windows of one period, aligned to the clock, and carries the last window over as it slides out.
+///
+/// With `e` of the present window gone, what is in use is `current + ⌈previous · (period − e) / period⌉`. So
+/// at most the limit passes in each aligned window, as with a fixed window, but a burst has to be made up for
+/// in the next one: steady traffic sees the limit in every period, not twice at a boundary. A burst at the
+/// very end of one window, followed up all through the next, still comes near twice the limit;
+/// [`strict`](Self::strict) never does.
+///
+/// To a client that always asks for cost `c` again this admits `c · ⌊limit / c⌋` in its first window and
+/// `c · ⌊(limit − 1) / c⌋` in each that follows: as long as a microsecond of the last window is left it takes up
+/// 1. (More, if the limit is above one per microsecond: `⌈limit / period⌉`.) If that leaves room for nothing,
+/// as for a cost of the whole limit, every other window admits `c · ⌊limit / c⌋`.
+///
+/// 4 per 10 s:
+///
+/// | at | cost | decided | in use after it |
+/// |---|---|---|---|
+/// | 12 s | 3 | allow | 3 |
+/// | 20 s | 2 | deny, retry after 3.333334 s | 3 of the window before |
+/// | 24 s | 2 | allow | 2 + ⌈3 · 0.6⌉ = 4 |
+/// | 25 s | 3 | deny, retry after 10 s | 2 + ⌈3 · 0.5⌉ = 4 |
+/// | 35 s | 3 | allow | 3 + ⌈2 · 0.5⌉ = 4 |
+/// | 35 s | 5 | never | 4 |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Hit, Outcome, SlidingWindow, Strategy, Timestamp, rate};
+///
+/// let window = SlidingWindow::new(rate!("4/10s"));
+/// let mut state = Default::default();
+/// let mut at = |second: u64, cost| window.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000));
+///
+/// assert_eq!(at(12, 3).remaining(), 1);
+/// assert_eq!(at(20, 2).retry_after(), Some(Duration::from_micros(3_333_334)));
+/// assert_eq!(at(24, 2).remaining(), 0);
+/// assert_eq!(at(25, 3).retry_after(), Some(Duration::from_secs(10))); // in the next window
+/// assert_eq!(at(35, 3).remaining(), 0);
+/// assert_eq!(at(35, 5).outcome(), Outcome::Never);
+/// ```
+///
+/// Source: Cloudflare, "How we built rate limiting capable of scaling to millions of domains", 2017.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlidingWindow {
+    rate: Rate,
+}
+
+/// The state of a sliding window: what was used in the window that holds the last hit, and in the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlidingWindowState {
+    /// The time of the last hit that was booked.
+    at: Timestamp,
+    /// How long the windows are that were counted in; kept because a limit may change under its state. 0 in a
+    /// state never used.
+    period: u64,
+    previous: u32,
+    current: u32,
+}
+
+/// A sliding window's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlidingWindowStat {
+    /// When the present window began.
+    pub window_start: Timestamp,
+    /// When it ends, and the next one begins.
+    pub window_end: Timestamp,
+    /// What has been used in it.
+    pub current_count: u32,
+    /// What was used in the window before it.
+    pub previous_count: u32,
+    /// What counts as in use: the present window, and as much of the one before as still overlaps.
+    pub weighted_count: u64,
+}
+
+impl SlidingWindowState {
+    fn new(at: Timestamp, period: u64, previous: u32, current: u32) -> Self {
+        if previous == 0 && current == 0 { Self::default() } else { Self { at, period, previous, current } }
+    }
+
+    /// The counts in windows of this period, at the state's own time. In windows of another period than it was
+    /// counted in, all that is in use counts as used at that time.
+    fn counts(&self, period: u64) -> (u32, u32) {
+        if self.period == period || self.period == 0 {
+            return (self.previous, self.current);
+        }
+        let left = self.period - self.at.as_micros() % self.period;
+        (0, self.current.saturating_add(share(self.previous, left, self.period)))
+    }
+}
+
+/// Names this form of state, version 1.
+const TAG: u8 = 0x12;
+
+impl State for SlidingWindowState {
+    const MAX_LEN: usize = 1 + 2 * 8 + 2 * 4;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(TAG);
+        out.u64(self.at.as_micros());
+        out.u64(self.period);
+        out.u32(self.previous);
+        out.u32(self.current);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(TAG)?;
+        let (at, period) = (Timestamp::from_micros(input.u64()?), input.u64()?);
+        let state = Self { at, period, previous: input.u32()?, current: input.u32()? };
+        // The first window of all has none before it.
+        let counted = Rate::is_period(period) && (state.previous == 0 || at.as_micros() >= period);
+        // Nothing used is always written as the state never used.
+        let canonical = state == Self::new(at, period, state.previous, state.current);
+        if canonical && (counted || state == Self::default()) { Ok(state) } else { Err(Corrupt) }
+    }
+}
+
+/// `⌈count · left / period⌉`: how much of a window's count still overlaps. `left` is at most the period.
+fn share(count: u32, left: u64, period: u64) -> u32 {
+    let share = match u64::from(count).checked_mul(left) {
+        Some(product) => product.div_ceil(period),
+        None => (u128::from(count) * u128::from(left)).div_ceil(period.into()) as u64,
+    };
+    // No more than the count, since `left` is no more than the period.
+    share as u32
+}
+
+/// The most of a window that may be left for its count's share to fit into `room`.
+fn most_left(room: u32, count: u32, period: u64) -> u64 {
+    match (u128::from(room) * u128::from(period)).checked_div(count.into()) {
+        Some(left) if left < period.into() => left as u64,
+        _ => period,
+    }
+}
+
+/// The counts at a time, in the windows of a limit.
+struct Present {
+    at: Timestamp,
+    /// How far the present window has gone.
+    elapsed: u64,
+    period: u64,
+    previous: u32,
+    current: u32,
+}
+
+impl Present {
+    fn used(&self) -> u64 {
+        u64::from(self.current) + u64::from(share(self.previous, self.to_end(), self.period))
+    }
+
+    /// How much of the present window is left.
+    const fn to_end(&self) -> u64 {
+        self.period - self.elapsed
+    }
+
+    /// How long until at most `room` is in use. Only for a room that is exceeded.
+    fn wait(&self, room: u32) -> u64 {
+        if let Some(room) = room.checked_sub(self.current) {
+            let left = most_left(room, self.previous, self.period);
+            if left > 0 {
+                return self.to_end().saturating_sub(left);
+            }
+        }
+        // In the next window what is now current is what slides out, and in the one after that nothing is.
+        self.to_end() + self.period - most_left(room, self.current, self.period)
+    }
+
+    /// How long until nothing is in use: as it is, and once a hit is booked.
+    const fn reset(&self) -> [u64; 2] {
+        let booked = self.to_end() + self.period;
+        match (self.previous, self.current) {
+            (0, 0) => [0, booked],
+            (_, 0) => [self.to_end(), booked],
+            _ => [booked, booked],
+        }
+    }
+
+    fn book(&self, cost: u32) -> SlidingWindowState {
+        SlidingWindowState::new(self.at, self.period, self.previous, self.current.saturating_add(cost))
+    }
+}
+
+impl SlidingWindow {
+    /// A window of one period that slides over the counts of two.
+    #[must_use]
+    pub const fn new(rate: Rate) -> Self {
+        Self { rate }
+    }
+
+    /// The rate it counts against.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// The counts at the time a state decides at. Not for an unlimited rate.
+    #[inline]
+    fn present(&self, state: &SlidingWindowState, now: Timestamp) -> Present {
+        let period = self.rate.period_micros().max(1);
+        let (previous, current) = state.counts(period);
+        let at = now.max(state.at);
+        // From the start of the window that holds the state's own time.
+        let since = (state.at.as_micros() % period).saturating_add(at.micros_since(state.at));
+        let (elapsed, previous, current) = match since.checked_sub(period) {
+            None => (since, previous, current),
+            Some(elapsed) if elapsed < period => (elapsed, current, 0),
+            Some(_) => (at.as_micros() % period, 0, 0),
+        };
+        Present { at, elapsed, period, previous, current }
+    }
+}
+
+impl Strategy for SlidingWindow {
+    type State = SlidingWindowState;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = SlidingWindowStat;
+
+    #[inline]
+    fn decide(&self, state: &mut SlidingWindowState, hit: &Hit, now: Timestamp) -> Decision {
+        if self.rate.is_unlimited() {
+            return Decision::unlimited();
+        }
+        let present = self.present(state, now);
+        let tally = Tally {
+            rate: self.rate,
+            now,
+            used: present.used(),
+            reset: present.reset(),
+            horizon: self.horizon(),
+            receipt: Receipt { at: present.at, level: 0, unit: present.period },
+        };
+        let decision = tally.decide(hit, |room| present.wait(room));
+        if decision.is_allowed() && hit.cost > 0 {
+            *state = present.book(hit.cost);
+        }
+        decision
+    }
+
+    fn charge(&self, state: &mut SlidingWindowState, hit: &Hit, now: Timestamp) {
+        if !self.rate.is_unlimited() && hit.cost > 0 {
+            *state = self.present(state, now).book(hit.cost);
+        }
+    }
+
+    /// Takes the cost back from the count of the window it was booked in, if that is still one of the two and
+    /// the windows have not become longer or shorter since.
+    fn refund(&self, state: &mut SlidingWindowState, hit: &Hit, receipt: Receipt, _: Timestamp) {
+        let SlidingWindowState { at, period, mut previous, mut current } = *state;
+        if period == 0 || receipt.unit != period {
+            return;
+        }
+        let window = |at: Timestamp| at.as_micros() / period;
+        match window(at).checked_sub(window(receipt.at)) {
+            Some(0) => current = current.saturating_sub(hit.cost),
+            Some(1) => previous = previous.saturating_sub(hit.cost),
+            _ => {}
+        }
+        *state = SlidingWindowState::new(at, period, previous, current);
+    }
+
+    fn fresh_at(&self, state: &SlidingWindowState, _: Class) -> Timestamp {
+        let [reset, _] = self.present(state, state.at).reset();
+        state.at.plus_micros(reset)
+    }
+
+    /// Two periods: a hit at the start of a window counts, if less and less, to the end of the next.
+    fn horizon(&self) -> u64 {
+        2 * self.rate.period_micros()
+    }
+
+    fn stat(&self, state: &SlidingWindowState, _: Class, now: Timestamp) -> SlidingWindowStat {
+        let present = self.present(state, now);
+        SlidingWindowStat {
+            window_start: Timestamp::from_micros(present.at.as_micros() - present.elapsed),
+            window_end: present.at.plus_micros(present.to_end()),
+            current_count: present.current,
+            previous_count: present.previous,
+            weighted_count: present.used(),
+        }
+    }
+
+    /// A script multiplies a count by a time, neither above the limit and the period.
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        const BOUND: u64 = (1 << 53) - 1;
+        let largest = BOUND.checked_div(self.rate.period_micros()).unwrap_or(u64::MAX);
+        let largest = u32::try_from(largest).unwrap_or(u32::MAX);
+        if self.rate.limit() <= largest { Ok(()) } else { Err(TooLarge { largest }) }
+    }
+}
+
+impl Scale for SlidingWindow {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        Ok(Self { rate: self.rate.scaled(ratio) })
+    }
+}
+
+impl Bounds for SlidingWindow {
+    /// The limit in every aligned window.
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        match self.rate.period_micros() {
+            0 => u128::MAX,
+            period => {
+                let windows = last.as_micros() / period - first.as_micros() / period;
+                (u128::from(windows) + 1) * u128::from(self.rate.limit())
+            }
+        }
+    }
+
+    /// A client that always asks again has had, at any moment of a window, as many whole costs as fit beside
+    /// the share of the window before. Having had all that fits in the first window, it has `rest` in the
+    /// second when that ends, and at least so much in each later one, since it starts beside no more. More
+    /// in a window than `rest` is taken from the next at most one for one, so the sum is never less than if
+    /// every window but the first had `rest`. If `rest` is nothing, the window after that starts afresh.
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        let (period, cost) = (self.rate.period_micros(), cost.max(1));
+        if period == 0 {
+            return u128::MAX;
+        }
+        let beside = |previous: u32, left: u64| {
+            self.rate.limit().saturating_sub(share(previous, left, period)) / cost * cost
+        };
+        let all = beside(0, 0);
+        let rest = beside(all, 1);
+        let left = period - last.as_micros() % period;
+        let (all, rest) = (u128::from(all), (rest, u128::from(rest)));
+        match (last.as_micros() / period).saturating_sub(first.as_micros() / period) {
+            0 => all,
+            windows if rest.0 == 0 => all * (1 + u128::from(windows / 2)),
+            1 => all + u128::from(beside(all as u32, left)),
+            windows => all + rest.1 * u128::from(windows - 1) + u128::from(beside(rest.0, left)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    fn second(second: u64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    fn window(text: &str) -> SlidingWindow {
+        SlidingWindow::new(text.parse().unwrap())
+    }
+
+    #[test]
+    fn the_wait_runs_into_the_window_after_the_next_if_it_must() {
+        let window = window("4/10s");
+        let mut state = SlidingWindowState::default();
+        assert!(window.decide(&mut state, &Hit::new(1), second(12)).is_allowed());
+        let denied = window.decide(&mut state, &Hit::new(4), second(12));
+        assert_eq!(
+            denied.retry_after(),
+            Some(Duration::from_secs(18)),
+            "1 is in use to the last microsecond"
+        );
+        let denied = window.decide(&mut state, &Hit::new(4), second(25));
+        assert_eq!(denied.retry_after(), Some(Duration::from_secs(5)));
+        assert!(window.decide(&mut state, &Hit::new(4), second(30)).is_allowed());
+    }
+
+    #[test]
+    fn stat_tells_both_windows_and_what_they_come_to() {
+        let window = window("10/10s");
+        let mut state = SlidingWindowState::default();
+        assert!(window.decide(&mut state, &Hit::new(5), second(12)).is_allowed());
+        assert!(window.decide(&mut state, &Hit::new(2), second(24)).is_allowed());
+        let stat = window.stat(&state, Class::default(), second(25));
+        assert_eq!((stat.window_start, stat.window_end), (second(20), second(30)));
+        assert_eq!((stat.previous_count, stat.current_count, stat.weighted_count), (5, 2, 5));
+        let stat = window.stat(&state, Class::default(), second(41));
+        assert_eq!((stat.previous_count, stat.current_count, stat.weighted_count), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_refund_reaches_the_window_before() {
+        let window = window("4/10s");
+        let mut state = SlidingWindowState::default();
+        let receipt = window.decide(&mut state, &Hit::new(3), second(12)).receipt();
+        assert!(window.decide(&mut state, &Hit::new(1), second(20)).is_allowed());
+        window.refund(&mut state, &Hit::new(3), receipt, second(20));
+        assert_eq!(window.peek(&state, &Hit::new(0), second(20)).remaining(), 3);
+        let before = state;
+        window.refund(&mut state, &Hit::new(3), Receipt { at: second(32), ..receipt }, second(32));
+        window.refund(&mut state, &Hit::new(3), Receipt { unit: 1, ..receipt }, second(20));
+        assert_eq!(state, before, "booked elsewhere");
+    }
+
+    #[test]
+    fn a_change_of_the_period_keeps_what_is_in_use() {
+        let (short, long) = (window("10/10s"), window("20/60s"));
+        let mut state = SlidingWindowState::default();
+        assert!(short.decide(&mut state, &Hit::new(7), second(12)).is_allowed());
+        assert!(short.decide(&mut state, &Hit::new(1), second(25)).is_allowed());
+        assert_eq!(short.peek(&state, &Hit::new(0), second(25)).remaining(), 5, "1 and half of 7 are in use");
+        assert_eq!(long.peek(&state, &Hit::new(0), second(25)).remaining(), 15);
+    }
+
+    #[test]
+    fn what_a_script_cannot_count_is_refused_with_what_it_can() {
+        assert_eq!(window("99991/day").fits_script(), Ok(()));
+        assert_eq!(window("200000/day").fits_script(), Err(TooLarge { largest: 104_249 }));
+        assert_eq!(SlidingWindow::new(Rate::UNLIMITED).fits_script(), Ok(()));
+    }
+
+    #[test]
+    fn the_widest_numbers_are_counted_exactly() {
+        let widest = Rate::new(u32::MAX, Duration::from_micros((1 << 53) - 1)).unwrap();
+        let window = SlidingWindow::new(widest);
+        let mut state = SlidingWindowState::default();
+        window.charge(&mut state, &Hit::new(u32::MAX), Timestamp::EPOCH);
+        window.charge(&mut state, &Hit::new(u32::MAX), Timestamp::EPOCH);
+        let denied = window.decide(&mut state, &Hit::new(u32::MAX), Timestamp::EPOCH);
+        assert_eq!(denied.retry_after(), Some(widest.period() * 2));
+        let denied = window.decide(&mut state, &Hit::new(1), Timestamp::EPOCH);
+        let then = Timestamp::EPOCH + denied.retry_after().unwrap();
+        assert!(window.peek(&state, &Hit::new(1), then).is_allowed());
+        assert!(
+            !window.peek(&state, &Hit::new(1), Timestamp::from_micros(then.as_micros() - 1)).is_allowed()
+        );
+    }
+}

@@ -1,0 +1,336 @@
+//! Strict window: counts in sub-buckets of the period, and takes the oldest whole.
+
+use core::fmt;
+
+use super::tally::Tally;
+use super::{Bounds, Class, Hit, Scale, SlidingWindow, Strategy, TooLarge};
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+
+mod state;
+pub use state::StrictWindowState;
+use state::{Grid, Present};
+
+/// A sliding window that never admits more than the limit in any window of one period, counted in at most `N`
+/// buckets of equal length, aligned to the clock.
+///
+/// A bucket counts whole as long as any microsecond of it lies in the last period. So what is used is held for
+/// up to one bucket longer than the period: `k` [`buckets`](Self::buckets) admit `k / (k + 1)` of the limit
+/// when traffic comes evenly, 91 % with 10 and 98 % with 60. To a client that always asks for cost `c` again it
+/// admits `c · ⌊limit / c⌋` at once, the same again after at most a period and a bucket, and from then on in
+/// every period. With as many buckets as the period has microseconds it is an exact log.
+///
+/// Bucket `i` starts at `⌈i · period / k⌉`: where that is rounded, lengths differ by a microsecond, and still
+/// any `k` buckets in a row make a period exactly.
+///
+/// 4 per 10 s in 5 buckets of 2 s:
+///
+/// | at | cost | decided | in use after it |
+/// |---|---|---|---|
+/// | 13 s | 3 | allow | 3, in the bucket from 12 s on |
+/// | 19 s | 1 | allow | 4 |
+/// | 20 s | 2 | deny, retry after 3.999999 s | 4: the bucket of 13 s ends with 13.999999 s |
+/// | 23.999999 s | 2 | allow | 3 |
+/// | 24 s | 5 | never | 3 |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Hit, Outcome, SlidingWindow, Strategy, Timestamp, rate};
+///
+/// let window = SlidingWindow::strict::<8>(rate!("4/10s")).buckets(5)?;
+/// let mut state = Default::default();
+/// let mut at = |micros: u64, cost| window.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(micros));
+///
+/// assert_eq!(at(13_000_000, 3).remaining(), 1);
+/// assert_eq!(at(19_000_000, 1).remaining(), 0);
+/// assert_eq!(at(20_000_000, 2).retry_after(), Some(Duration::from_micros(3_999_999)));
+/// assert_eq!(at(23_999_999, 2).remaining(), 1);
+/// assert_eq!(at(24_000_000, 5).outcome(), Outcome::Never);
+/// # Ok::<(), traffik_core::strategy::BucketsError>(())
+/// ```
+///
+/// Source: the "jumping window" of E. Rathgeb, "Modeling and performance comparison of policing mechanisms for
+/// ATM networks", IEEE Journal on Selected Areas in Communications 9(3), 1991, in steps finer than its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrictWindow<const N: usize> {
+    rate: Rate,
+    grid: Grid,
+}
+
+/// A strict window's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StrictWindowStat {
+    /// When the oldest bucket began that counts whole.
+    pub window_start: Timestamp,
+    /// When the present bucket ends.
+    pub window_end: Timestamp,
+    /// What has been used in the present bucket.
+    pub current_count: u32,
+    /// What was used in the buckets before it that still count.
+    pub previous_count: u64,
+    /// Buckets to a period.
+    pub buckets: u32,
+}
+
+/// More buckets were asked for than there is room for, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BucketsError {
+    /// How many were asked for.
+    pub asked: u32,
+    /// The most there is room for.
+    pub most: u32,
+}
+
+impl fmt::Display for BucketsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, most } = self;
+        write!(
+            f,
+            "a strict window with room for {most} buckets can count in 1 to {most} of them, not in {asked}"
+        )
+    }
+}
+
+impl core::error::Error for BucketsError {}
+
+impl SlidingWindow {
+    /// A window that slides in steps, with room for `N` of them (1 to 65 535): never above the limit in any
+    /// window of one period.
+    #[must_use]
+    pub const fn strict<const N: usize>(rate: Rate) -> StrictWindow<N> {
+        const { assert!(N > 0 && N < 1 << 16, "a strict window has 1 to 65535 buckets") }
+        StrictWindow { rate, grid: Grid { period: rate.period_micros(), buckets: N as u32 } }
+    }
+}
+
+impl<const N: usize> StrictWindow<N> {
+    /// The same window with `buckets` to a period, 1 to `N`; if not said otherwise it is `N`.
+    pub const fn buckets(self, buckets: u32) -> Result<Self, BucketsError> {
+        if buckets == 0 || buckets as usize > N {
+            return Err(BucketsError { asked: buckets, most: N as u32 });
+        }
+        Ok(Self { grid: Grid { buckets, ..self.grid }, ..self })
+    }
+
+    /// The rate whose limit holds for every window of one period.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+}
+
+impl<const N: usize> StrictWindow<N> {
+    #[inline]
+    fn verdict(&self, present: &Present<'_, N>, hit: &Hit, now: Timestamp) -> Decision {
+        let tally = Tally {
+            rate: self.rate,
+            now,
+            used: present.used(),
+            reset: present.reset(),
+            horizon: self.horizon(),
+            receipt: Receipt { at: present.at, level: self.grid.buckets.into(), unit: self.grid.period },
+        };
+        tally.decide(hit, |room| present.wait(room))
+    }
+}
+
+impl<const N: usize> Strategy for StrictWindow<N> {
+    type State = StrictWindowState<N>;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = StrictWindowStat;
+
+    #[inline]
+    fn decide(&self, state: &mut StrictWindowState<N>, hit: &Hit, now: Timestamp) -> Decision {
+        if self.rate.is_unlimited() {
+            return Decision::unlimited();
+        }
+        let mut room = None;
+        let present = state.on(self.grid, &mut room).present(now);
+        let decision = self.verdict(&present, hit, now);
+        if decision.is_allowed() && hit.cost > 0 {
+            *state = present.book(hit.cost);
+        }
+        decision
+    }
+
+    fn peek(&self, state: &StrictWindowState<N>, hit: &Hit, now: Timestamp) -> Decision {
+        if self.rate.is_unlimited() {
+            return Decision::unlimited();
+        }
+        let mut room = None;
+        self.verdict(&state.on(self.grid, &mut room).present(now), hit, now)
+    }
+
+    fn charge(&self, state: &mut StrictWindowState<N>, hit: &Hit, now: Timestamp) {
+        if !self.rate.is_unlimited() && hit.cost > 0 {
+            let mut room = None;
+            *state = state.on(self.grid, &mut room).present(now).book(hit.cost);
+        }
+    }
+
+    /// Takes the cost back from the bucket it was booked in, if that is still there and the buckets have not
+    /// become others since.
+    fn refund(&self, state: &mut StrictWindowState<N>, hit: &Hit, receipt: Receipt, _: Timestamp) {
+        let grid = state.grid;
+        if (receipt.level, receipt.unit) != (grid.buckets.into(), grid.period) {
+            return;
+        }
+        let ((own, _), (booked, _)) = (grid.span(state.at), grid.span(receipt.at));
+        let Some(ago) = own.checked_sub(booked) else { return };
+        let ago = usize::try_from(ago).unwrap_or(usize::MAX);
+        if let Some(count) = core::iter::once(&mut state.current).chain(&mut state.earlier).nth(ago) {
+            *count = count.saturating_sub(hit.cost);
+            *state = state.settled();
+        }
+    }
+
+    fn fresh_at(&self, state: &StrictWindowState<N>, _: Class) -> Timestamp {
+        let mut room = None;
+        let [reset, _] = state.on(self.grid, &mut room).present(state.at).reset();
+        state.at.plus_micros(reset)
+    }
+
+    /// A period and a bucket.
+    fn horizon(&self) -> u64 {
+        let Grid { period, buckets } = self.grid;
+        period + period.div_ceil(buckets.max(1).into())
+    }
+
+    fn stat(&self, state: &StrictWindowState<N>, _: Class, now: Timestamp) -> StrictWindowStat {
+        let mut room = None;
+        let present = state.on(self.grid, &mut room).present(now);
+        let current_count = present.current();
+        StrictWindowStat {
+            window_start: self.grid.start(present.oldest),
+            window_end: self.grid.start(present.newest + 1),
+            current_count,
+            previous_count: present.used() - u64::from(current_count),
+            buckets: self.grid.buckets,
+        }
+    }
+}
+
+impl<const N: usize> Scale for StrictWindow<N> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        Ok(Self { rate: self.rate.scaled(ratio), ..*self })
+    }
+}
+
+impl<const N: usize> Bounds for StrictWindow<N> {
+    /// The limit in every window of one period, wherever it starts.
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        match last.micros_since(first).checked_div(self.grid.period) {
+            None => u128::MAX,
+            Some(periods) => (u128::from(periods) + 1) * u128::from(self.rate.limit()),
+        }
+    }
+
+    /// As many whole costs as fit, at once; the same again when that leaves, which is as the first bucket's
+    /// last microsecond does; and since what is taken at that microsecond is in turn the last of its bucket,
+    /// the same again a period later, and so on.
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        if self.rate.is_unlimited() {
+            return u128::MAX;
+        }
+        let cost = cost.max(1);
+        let all = u128::from(self.rate.limit() / cost * cost);
+        let (bucket, _) = self.grid.span(first);
+        let again = self.grid.end(bucket);
+        let periods = last.micros_since(again) / self.grid.period.max(1);
+        // At the end of time nothing leaves any more.
+        if last < again || again == Timestamp::MAX { all } else { all * (2 + u128::from(periods)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    type Strict = StrictWindow<4>;
+
+    const fn at(micros: u64) -> Timestamp {
+        Timestamp::from_micros(micros)
+    }
+
+    fn strict(limit: u32, period: u64, buckets: u32) -> Strict {
+        let rate = Rate::new(limit, Duration::from_micros(period)).unwrap();
+        SlidingWindow::strict(rate).buckets(buckets).unwrap()
+    }
+
+    #[test]
+    fn buckets_beyond_the_room_are_refused_with_what_fits() {
+        let window = SlidingWindow::strict::<4>(Rate::per_second(5));
+        assert_eq!(window, window.buckets(4).unwrap(), "all there is room for, if not said otherwise");
+        for asked in [0, 5, u32::MAX] {
+            assert_eq!(window.buckets(asked), Err(BucketsError { asked, most: 4 }));
+        }
+        let text = "a strict window with room for 4 buckets can count in 1 to 4 of them, not in 5";
+        assert_eq!(window.buckets(5).unwrap_err().to_string(), text);
+    }
+
+    #[test]
+    fn buckets_that_are_no_whole_microseconds_make_a_period_exactly() {
+        let grid = strict(1, 10, 4).grid;
+        let starts: [u64; 5] = core::array::from_fn(|number| grid.start(number as u128).as_micros());
+        assert_eq!(starts, [0, 3, 5, 8, 10]);
+        for time in 0..40 {
+            let (newest, oldest) = grid.span(at(time));
+            assert!(grid.start(newest) <= at(time) && at(time) < grid.start(newest + 1));
+            assert!(grid.end(oldest) > at(time), "the oldest reaches into the period");
+            assert!(oldest == 0 || grid.end(oldest - 1) <= at(time), "and the one before does not");
+        }
+    }
+
+    #[test]
+    fn with_a_bucket_a_microsecond_it_is_an_exact_log() {
+        for period in 1..=4 {
+            let window = strict(1, period, 4);
+            let mut state = StrictWindowState::default();
+            let admitted =
+                (0..24).filter(|time| window.decide(&mut state, &Hit::new(1), at(*time)).is_allowed());
+            assert_eq!(admitted.count() as u64, 24 / period);
+        }
+    }
+
+    #[test]
+    fn other_buckets_keep_what_is_in_use() {
+        let (coarse, fine) = (strict(9, 100, 2), strict(9, 100, 4));
+        let mut state = StrictWindowState::default();
+        assert!(coarse.decide(&mut state, &Hit::new(4), at(130)).is_allowed());
+        assert!(coarse.decide(&mut state, &Hit::new(2), at(170)).is_allowed());
+        assert_eq!(fine.peek(&state, &Hit::new(0), at(170)).remaining(), 3);
+        assert_eq!(fine.peek(&state, &Hit::new(0), at(273)).remaining(), 3, "as used at 170, in 150 to 174");
+        assert_eq!(fine.peek(&state, &Hit::new(0), at(274)).remaining(), 9);
+    }
+
+    #[test]
+    fn stat_tells_what_counts_and_from_when() {
+        let window = strict(9, 100, 4);
+        let mut state = StrictWindowState::default();
+        assert!(window.decide(&mut state, &Hit::new(4), at(130)).is_allowed());
+        assert!(window.decide(&mut state, &Hit::new(2), at(170)).is_allowed());
+        let stat = window.stat(&state, Class::default(), at(171));
+        assert_eq!((stat.window_start, stat.window_end, stat.buckets), (at(50), at(175), 4));
+        assert_eq!((stat.current_count, stat.previous_count), (2, 4));
+        let stat = window.stat(&state, Class::default(), at(260));
+        assert_eq!((stat.current_count, stat.previous_count), (0, 2));
+    }
+
+    #[test]
+    fn a_refund_finds_its_bucket_or_frees_nothing() {
+        let window = strict(9, 100, 4);
+        let mut state = StrictWindowState::default();
+        let receipt = window.decide(&mut state, &Hit::new(4), at(130)).receipt();
+        assert!(window.decide(&mut state, &Hit::new(2), at(170)).is_allowed());
+        let before = state;
+        window.refund(&mut state, &Hit::new(4), Receipt { at: at(100), ..receipt }, at(170));
+        window.refund(&mut state, &Hit::new(4), Receipt { at: at(190), ..receipt }, at(170));
+        window.refund(&mut state, &Hit::new(4), Receipt { unit: 50, ..receipt }, at(170));
+        assert_eq!(state, before);
+        window.refund(&mut state, &Hit::new(4), receipt, at(170));
+        assert_eq!(window.peek(&state, &Hit::new(0), at(170)).remaining(), 7);
+    }
+}

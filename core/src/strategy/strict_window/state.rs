@@ -1,0 +1,187 @@
+//! Buckets of time, and what was used in the newest of them.
+
+use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::{Rate, Timestamp};
+
+/// How time is cut into buckets: bucket `i` holds the times `t` with `⌊t · buckets / period⌋ = i`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Grid {
+    /// 0 in a state never used, and if the rate is unlimited.
+    pub(super) period: u64,
+    /// Buckets to a period.
+    pub(super) buckets: u32,
+}
+
+/// The state of a strict window: what was used in the bucket that holds the last hit, and in those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrictWindowState<const N: usize> {
+    /// The time of the last hit that was booked.
+    pub(super) at: Timestamp,
+    /// What the buckets are; kept because a limit may change under its state.
+    pub(super) grid: Grid,
+    pub(super) current: u32,
+    /// The newest first. Those that no longer counted at the state's own time are 0.
+    pub(super) earlier: [u32; N],
+}
+
+impl Grid {
+    /// The number of the bucket that holds a time, and of the oldest that reaches into the period ending with
+    /// it, which starts a microsecond after the time a period ago.
+    #[inline]
+    pub(super) fn span(self, at: Timestamp) -> (u128, u128) {
+        let (at, buckets, period) = (at.as_micros(), u64::from(self.buckets), self.period.max(1));
+        let (newest, rest) = match at.checked_mul(buckets) {
+            Some(product) => (u128::from(product / period), product % period),
+            None => {
+                let product = u128::from(at) * u128::from(buckets);
+                (product / u128::from(period), (product % u128::from(period)) as u64)
+            }
+        };
+        let next = rest + buckets;
+        let next = newest + if next < period { 0 } else { u128::from(next / period) };
+        (newest, next.saturating_sub(buckets.into()))
+    }
+
+    /// The first time of a bucket.
+    pub(super) fn start(self, number: u128) -> Timestamp {
+        let start = number.saturating_mul(self.period.into()).div_ceil(u128::from(self.buckets.max(1)));
+        Timestamp::from_micros(u64::try_from(start).unwrap_or(u64::MAX))
+    }
+
+    /// From when on a bucket no longer counts: a period after its last microsecond.
+    pub(super) fn end(self, number: u128) -> Timestamp {
+        self.start(number + 1).plus_micros(self.period.saturating_sub(1))
+    }
+}
+
+impl<const N: usize> Default for StrictWindowState<N> {
+    fn default() -> Self {
+        Self { at: Timestamp::EPOCH, grid: Grid::default(), current: 0, earlier: [0; N] }
+    }
+}
+
+impl<const N: usize> StrictWindowState<N> {
+    /// This state; that of a key never seen if nothing is in use.
+    pub(super) fn settled(self) -> Self {
+        if self.current == 0 && self.earlier == [0; N] { Self::default() } else { self }
+    }
+
+    /// The same state in the buckets of `grid`, made in `room` if it is counted in others: all that is in use
+    /// then counts as used at the state's own time.
+    #[inline]
+    pub(super) fn on<'a>(&'a self, grid: Grid, room: &'a mut Option<Self>) -> &'a Self {
+        if self.grid == grid {
+            return self;
+        }
+        let current = u32::try_from(self.present(self.at).used()).unwrap_or(u32::MAX);
+        room.insert(Self { at: self.at, grid, current, earlier: [0; N] })
+    }
+
+    #[inline]
+    pub(super) fn present(&self, now: Timestamp) -> Present<'_, N> {
+        let at = now.max(self.at);
+        let (own, _) = self.grid.span(self.at);
+        let (newest, oldest) = self.grid.span(at);
+        Present { state: self, own, at, newest, oldest }
+    }
+}
+
+/// The buckets that count at a time.
+pub(super) struct Present<'a, const N: usize> {
+    state: &'a StrictWindowState<N>,
+    /// The number of the bucket that holds the state's own time.
+    own: u128,
+    pub(super) at: Timestamp,
+    /// The bucket that holds the present.
+    pub(super) newest: u128,
+    /// The first bucket that counts.
+    pub(super) oldest: u128,
+}
+
+impl<const N: usize> Present<'_, N> {
+    /// The counts of the buckets that still count, the newest first, from the state's own on.
+    fn counts(&self) -> impl Iterator<Item = &u32> {
+        let kept = (self.own + 1).saturating_sub(self.oldest);
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+        core::iter::once(&self.state.current).chain(&self.state.earlier).take(kept)
+    }
+
+    /// What was used in the bucket that holds the present.
+    pub(super) fn current(&self) -> u32 {
+        if self.own == self.newest { self.state.current } else { 0 }
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.counts().map(|count| u64::from(*count)).sum()
+    }
+
+    /// How long until at most `room` is in use; 0 if no more is.
+    pub(super) fn wait(&self, room: u32) -> u64 {
+        let (mut sum, mut number) = (0u64, self.own);
+        for count in self.counts() {
+            sum += u64::from(*count);
+            if sum > room.into() {
+                return self.state.grid.end(number).micros_since(self.at);
+            }
+            number = number.saturating_sub(1);
+        }
+        0
+    }
+
+    /// How long until nothing is in use: as it is, and once a hit is booked.
+    pub(super) fn reset(&self) -> [u64; 2] {
+        [self.wait(0), self.state.grid.end(self.newest).micros_since(self.at)]
+    }
+
+    pub(super) fn book(&self, cost: u32) -> StrictWindowState<N> {
+        let (passed, kept) = (self.newest - self.own, self.newest - self.oldest);
+        let mut state = StrictWindowState { at: self.at, ..*self.state };
+        if passed > 0 {
+            let mut old = core::iter::once(self.state.current).chain(self.state.earlier);
+            state.current = 0;
+            let skipped = usize::try_from(passed - 1).unwrap_or(usize::MAX);
+            for (at, count) in state.earlier.iter_mut().enumerate() {
+                *count = if at < skipped { 0 } else { old.next().unwrap_or(0) };
+            }
+        }
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+        state.earlier.iter_mut().skip(kept).for_each(|gone| *gone = 0);
+        state.current = state.current.saturating_add(cost);
+        state
+    }
+}
+
+/// Names this form of state, version 1.
+const TAG: u8 = 0x13;
+
+impl<const N: usize> State for StrictWindowState<N> {
+    const MAX_LEN: usize = 1 + 2 * 8 + 4 + 4 * (N + 1);
+
+    /// As many counts as there are buckets to a period, and the current one.
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(TAG);
+        out.u64(self.at.as_micros());
+        out.u64(self.grid.period);
+        out.u32(self.grid.buckets);
+        out.u32(self.current);
+        self.earlier.iter().take(self.grid.buckets as usize).for_each(|count| out.u32(*count));
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(TAG)?;
+        let at = Timestamp::from_micros(input.u64()?);
+        let grid = Grid { period: input.u64()?, buckets: input.u32()? };
+        let (current, mut earlier) = (input.u32()?, [0; N]);
+        for count in earlier.get_mut(..grid.buckets as usize).ok_or(Corrupt)? {
+            *count = input.u32()?;
+        }
+        let state = Self { at, grid, current, earlier };
+        // Nothing used is always written as the state never used, and nothing is kept that does not count.
+        let canonical = if Rate::is_period(grid.period) && grid.buckets > 0 {
+            state == state.settled() && state == state.present(at).book(0)
+        } else {
+            state == Self::default()
+        };
+        if canonical { Ok(state) } else { Err(Corrupt) }
+    }
+}
