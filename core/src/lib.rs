@@ -54,8 +54,10 @@ pub use limiter::{Limiter, WaitError};
 pub use rate::{Rate, RateError, RateErrorKind};
 pub use ratio::{Ratio, RatioError};
 pub use storage::{ErrorKind, Fixed, Storage, StorageError};
+#[cfg(feature = "alloc")]
+pub use strategy::HeapLog;
 pub use strategy::{
-    All, Both, Class, Cost, FixedWindow, Gcra, Hit, Label, Op, Scale, SlidingWindow, State, Strategy,
-    StrictWindow, TokenBucket, TooLarge,
+    All, Both, Class, Cost, FixedWindow, Gcra, Hit, Label, Op, Scale, SlidingLog, SlidingWindow, State,
+    Strategy, StrictWindow, TokenBucket, TooLarge,
 };
 pub use time::{Clock, ManualClock, Timer, Timestamp};

@@ -12,6 +12,7 @@ mod gcra;
 mod meter;
 mod pair;
 mod settle;
+mod sliding_log;
 mod sliding_window;
 mod strict_window;
 mod tally;
@@ -24,6 +25,9 @@ pub use fixed_window::{FixedWindow, FixedWindowStat, FixedWindowState};
 pub use gcra::{Gcra, GcraStat};
 pub use meter::{Level, TooLarge};
 pub use pair::Both;
+#[cfg(feature = "alloc")]
+pub use sliding_log::{Heap, HeapLog, HeapLogState};
+pub use sliding_log::{Inline, Log, LogState, LogTooSmall, SlidingLog, SlidingLogStat, SlidingLogState};
 pub use sliding_window::{SlidingWindow, SlidingWindowStat, SlidingWindowState};
 pub use strict_window::{BucketsError, StrictWindow, StrictWindowStat, StrictWindowState};
 pub use token_bucket::{TokenBucket, TokenBucketStat};

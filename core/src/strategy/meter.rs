@@ -277,8 +277,8 @@ impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "this limit cannot be counted exactly; at this rate the largest burst that can is {}, and a limit \
-             that shares more factors with its period in microseconds allows a larger one",
+            "this limit is too large to be counted exactly: the largest limit or burst that can be is {}; in a \
+             bucket, a rate whose limit shares more factors with its period in microseconds allows a larger one",
             self.largest
         )
     }

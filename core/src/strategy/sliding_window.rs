@@ -13,9 +13,9 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// [`strict`](Self::strict) never does.
 ///
 /// To a client that always asks for cost `c` again this admits `c · ⌊limit / c⌋` in its first window and
-/// `c · ⌊(limit − 1) / c⌋` in each that follows: as long as a microsecond of the last window is left it takes up
-/// 1. (More, if the limit is above one per microsecond: `⌈limit / period⌉`.) If that leaves room for nothing,
-/// as for a cost of the whole limit, every other window admits `c · ⌊limit / c⌋`.
+/// `c · ⌊(limit − 1) / c⌋` in each that follows: a cost of 1 stays in use as long as a microsecond of the last
+/// window does (`⌈limit / period⌉` of it, if that is more than one per microsecond). Where this leaves room for
+/// nothing, as for a cost of the whole limit, every other window admits `c · ⌊limit / c⌋`.
 ///
 /// 4 per 10 s:
 ///

@@ -1,0 +1,38 @@
+//! A log on the heap, as large as what is in it.
+
+use alloc::vec::Vec;
+
+use super::{Entry, Log, LogState, Room};
+
+/// A [`SlidingLog`](super::SlidingLog) whose entries are on the heap: for any limit up to 65 536, with room
+/// for no more than are in use, doubled when they are.
+///
+/// ```
+/// use traffik_core::{HeapLog, Hit, Rate, Strategy, Timestamp};
+///
+/// let log = HeapLog::new(Rate::per_hour(10_000))?;
+/// let mut state = Default::default();
+/// assert_eq!(log.decide(&mut state, &Hit::new(2), Timestamp::EPOCH).remaining(), 9_998);
+/// # Ok::<(), traffik_core::strategy::LogTooSmall>(())
+/// ```
+pub type HeapLog = Log<Heap>;
+
+/// The state of a [`HeapLog`].
+pub type HeapLogState = LogState<Heap>;
+
+/// On the heap, for up to 65 536 entries of 12 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heap;
+
+impl Room for Heap {
+    type Slots = Vec<Entry>;
+    const LARGEST: u32 = 1 << 16;
+
+    fn empty() -> Vec<Entry> {
+        Vec::new()
+    }
+
+    fn grow(slots: &mut Vec<Entry>) {
+        slots.resize((slots.len() * 2).clamp(4, Self::LARGEST as usize), Entry::default());
+    }
+}
