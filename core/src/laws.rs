@@ -125,16 +125,16 @@ pub fn pure<S: Strategy>(limit: &S, run: &[Step]) -> Held {
 }
 
 /// Law 2: between any two admissions no more is admitted than the bound allows. An admission that comes earlier than
-/// another before it counts as having come with it.
+/// something recorded before it counts as having come with it.
 pub fn never_over<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     for first in 0..run.len() {
         let (mut latest, mut start, mut admitted) = (Timestamp::EPOCH, None, 0u128);
         follow(limit, run, |at, step, _, verdict, _| {
-            if !verdict.is_recorded() || !verdict.outcome().is_allowed() {
+            if !verdict.is_recorded() {
                 return Ok(());
             }
             latest = latest.max(step.at);
-            if at < first {
+            if at < first || !verdict.outcome().is_allowed() {
                 return Ok(());
             }
             admitted += u128::from(step.cost);
@@ -194,9 +194,10 @@ pub fn denial_is_free<S: Strategy>(limit: &S, run: &[Step]) -> Held {
 }
 
 /// Law 5: admitted after exactly the wait and denied a microsecond earlier; fresh after exactly `reset_after`.
+/// What is promised holds for the state that the denial leaves, with the demand it may have recorded.
 pub fn waits_are_exact<S: Strategy>(limit: &S, run: &[Step]) -> Held {
     let mut latest = Timestamp::EPOCH;
-    follow(limit, run, |at, step, before, verdict, after| {
+    follow(limit, run, |at, step, _, verdict, after| {
         let stepped_back = step.at < latest;
         latest = latest.max(step.at);
         if let Outcome::Deny { retry_after } = verdict.outcome() {
@@ -204,7 +205,7 @@ pub fn waits_are_exact<S: Strategy>(limit: &S, run: &[Step]) -> Held {
             let then = step.at + retry_after;
             let earlier = Timestamp::from_micros(then.as_micros().saturating_sub(1));
             if then != Timestamp::MAX && !stepped_back {
-                let passes = |now| limit.peek(before, &step.hit(), now).outcome().is_allowed();
+                let passes = |now| limit.peek(after, &step.hit(), now).outcome().is_allowed();
                 expect(passes(then), 5, at, "still denied after the promised wait")?;
                 expect(!passes(earlier), 5, at, "would have been admitted before the promised wait")?;
             }
