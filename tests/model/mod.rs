@@ -12,6 +12,8 @@ use core::time::Duration;
 
 use traffik::{Outcome, Rate};
 
+pub(crate) mod shares;
+
 /// What a model and a strategy must agree on.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answer {

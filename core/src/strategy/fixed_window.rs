@@ -124,7 +124,7 @@ impl FixedWindow {
 
     /// The window that holds this time: its start and its end.
     #[inline]
-    fn window(&self, at: Timestamp) -> (Timestamp, Timestamp) {
+    pub(super) fn window(&self, at: Timestamp) -> (Timestamp, Timestamp) {
         let (at, period) = (at.as_micros(), self.rate.period_micros().max(1));
         // Before the first boundary lies the rest of a window that began before the epoch.
         let (start, end) = match at.checked_sub(self.anchor) {

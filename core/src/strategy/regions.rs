@@ -1,0 +1,441 @@
+//! Regions: one limit divided into fixed shares by where a request comes from.
+
+use super::shares::{REGIONS, ShareError, Shares, horizon};
+use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge, shares};
+use crate::ratio::gcd;
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+
+/// One limit per window for all regions, of which each has a fixed share.
+///
+/// [`Class::region`] says where a hit comes from. A region's share is its ratio of the limit, rounded down; all
+/// that are not named have one share together, the rest unless [given](Self::other). Windows are those of a
+/// [`FixedWindow`]: one period long and aligned to the clock.
+///
+/// Each region has its own share and nothing else, unless shares [spill](Self::spill) over. Then, in a window of
+/// limit `L`:
+///
+/// * A region with demand in the window before (it was admitted or denied something) has its share. Nobody
+///   else can have any of it, also if it is not used.
+/// * The shares of regions without demand in the whole window before are unassigned, with whatever belongs to none.
+/// * A hit is paid out of the region's share, and what that does not cover out of what is unassigned, first come,
+///   first served. A region without demand in the window before has only the latter, and has its share from the
+///   next window on: a denial is noted as demand, once per window.
+///
+/// At most `L` passes in a window, whoever asks; at least its share to each region that asks, with spill-over to
+/// each that asked in the window before.
+///
+/// 10 per 10 s, half of it for A, three tenths for B, and the rest for all others:
+///
+/// | at | from | cost | decided | remaining | with spill-over | remaining |
+/// |---|---|---|---|---|---|---|
+/// | 10 s | A | 5 | allow | 0 | allow | 5 |
+/// | 10 s | A | 3 | deny, retry after 10 s | 0 | allow | 2 |
+/// | 11 s | B | 3 | allow | 0 | deny, retry after 9 s | 2 |
+/// | 20 s | A | 7 | never | 5 | allow | 0 |
+/// | 20 s | B | 3 | allow | 0 | allow | 0 |
+/// | 20 s | other | 2 | allow | 0 | deny, retry after 10 s | 0 |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Class, Hit, Label, Outcome, Ratio, Regions, Strategy, Timestamp, rate};
+///
+/// let (a, b, other) = (Label(1), Label(2), Label(3));
+/// let fixed = Regions::<2>::new(rate!("10/10s"), &[(a, Ratio::new(1, 2)?), (b, Ratio::new(3, 10)?)])?;
+/// for limit in [fixed, fixed.spill(true)] {
+///     let spills = limit != fixed;
+///     let mut state = Default::default();
+///     let mut at = |second: u64, region, cost| {
+///         let mut class = Class::default();
+///         class.region = region;
+///         let decision = limit.decide(&mut state, &Hit::new(cost).with_class(class), Timestamp::from_micros(second * 1_000_000));
+///         (decision.retry_after().map(|wait| wait.as_secs()), decision.remaining(), decision.outcome() == Outcome::Never)
+///     };
+///     assert_eq!(at(10, a, 5), (None, if spills { 5 } else { 0 }, false));
+///     assert_eq!(at(10, a, 3), if spills { (None, 2, false) } else { (Some(10), 0, false) });
+///     assert_eq!(at(11, b, 3), if spills { (Some(9), 2, false) } else { (None, 0, false) });
+///     assert_eq!(at(20, a, 7), if spills { (None, 0, false) } else { (None, 5, true) });
+///     assert_eq!(at(20, b, 3), (None, 0, false));
+///     assert_eq!(at(20, other, 2), if spills { (Some(10), 0, false) } else { (None, 0, false) });
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Source: fixed-window counters, one a region, with the lending rule of [`FairShare`](crate::FairShare).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Regions<const N: usize> {
+    windows: FixedWindow,
+    /// Those named come first.
+    regions: [Option<Region>; N],
+    /// What all that are not named have of the limit together; the rest if not given.
+    other: Option<Ratio>,
+    other_share: u32,
+    spill: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Region {
+    label: Label,
+    ratio: Ratio,
+    share: u32,
+}
+
+/// The state of regions.
+pub type RegionsState<const N: usize> = Shares<N, REGIONS>;
+
+/// A region's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegionsStat {
+    /// The region; `None` if it is not named, so that it shares with all others that are not.
+    pub region: Option<Label>,
+    /// The region's share of the limit.
+    pub share: u32,
+    /// What of it is kept for it in the present window: nothing if shares spill over and it had no demand in
+    /// the window before.
+    pub reserved: u32,
+    /// What it has used in the present window.
+    pub usage: u32,
+    /// What all have used in it.
+    pub total_usage: u64,
+    /// Whether shares spill over.
+    pub spill: bool,
+    /// When the present window began.
+    pub window_start: Timestamp,
+    /// When it ends, and the next one begins.
+    pub window_end: Timestamp,
+}
+
+impl<const N: usize> Regions<N> {
+    /// Regions and their shares of this rate, at most `N` of them. What is left of the limit belongs to all
+    /// that are not named, and nothing spills over.
+    ///
+    /// Refused if the shares add up to more than 1, if one comes to 0 (unless the limit is 0), or if a region is named twice.
+    pub fn new(rate: Rate, regions: &[(Label, Ratio)]) -> Result<Self, ShareError> {
+        if regions.len() > N {
+            return Err(ShareError::TooMany { most: N });
+        }
+        let mut limit = Self {
+            windows: FixedWindow::new(rate),
+            regions: [None; N],
+            other: None,
+            other_share: 0,
+            spill: false,
+        };
+        for (slot, &(label, ratio)) in limit.regions.iter_mut().zip(regions) {
+            *slot = Some(Region { label, ratio, share: 0 });
+        }
+        limit.checked()
+    }
+
+    /// The same limit with this share for all regions that are not named; what is left then belongs to none.
+    pub fn other(self, ratio: Ratio) -> Result<Self, ShareError> {
+        Self { other: Some(ratio), ..self }.checked()
+    }
+
+    /// The same limit whose shares spill over, or not.
+    #[must_use]
+    pub const fn spill(self, spill: bool) -> Self {
+        Self { spill, ..self }
+    }
+
+    /// The rate that all regions share.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.windows.rate()
+    }
+
+    fn named(&self) -> impl Iterator<Item = Region> + Clone {
+        self.regions.iter().map_while(|region| *region)
+    }
+
+    fn find(&self, label: Label) -> Option<Region> {
+        self.named().find(|region| region.label == label)
+    }
+
+    fn checked(self) -> Result<Self, ShareError> {
+        let twice = |(at, region): (usize, Region)| self.named().take(at).any(|it| it.label == region.label);
+        if let Some((_, region)) = self.named().enumerate().find(|region| twice(*region)) {
+            return Err(ShareError::Duplicate { region: region.label });
+        }
+        // The sum is taken over a common denominator, so that three thirds are exactly 1.
+        let ratios = self.named().map(|region| region.ratio).chain(self.other);
+        let common = ratios.clone().try_fold(1u64, |common, ratio| {
+            let step = ratio.den() / gcd(common, ratio.den());
+            common.checked_mul(step).ok_or(ShareError::NoCommonDenominator)
+        })?;
+        let mut rest = u128::from(common);
+        for ratio in ratios {
+            let part = u128::from(ratio.num()) * u128::from(common / ratio.den());
+            rest = rest.checked_sub(part).ok_or(ShareError::AboveOne)?;
+        }
+        let sized = self.sized(self.rate());
+        let nothing = |share: u32| share == 0 && self.rate().limit() > 0;
+        if let Some(region) = sized.named().find(|region| nothing(region.share)) {
+            return Err(ShareError::ZeroShare { region: Some(region.label) });
+        }
+        if self.other.is_some() && nothing(sized.other_share) {
+            return Err(ShareError::ZeroShare { region: None });
+        }
+        Ok(sized)
+    }
+
+    /// The same regions with their shares of this rate.
+    fn sized(self, rate: Rate) -> Self {
+        let limit = rate.limit();
+        let sized = |region: Region| Region { share: region.ratio.floor_of(limit), ..region };
+        let regions = self.regions.map(|region| region.map(sized));
+        let named = regions.iter().flatten().fold(0u32, |sum, region| sum.saturating_add(region.share));
+        let other_share = match self.other {
+            Some(ratio) => ratio.floor_of(limit),
+            None => limit.saturating_sub(named),
+        };
+        Self { windows: FixedWindow::new(rate), regions, other_share, ..self }
+    }
+
+    fn fixed_share(&self, who: Option<Label>) -> u32 {
+        who.and_then(|label| self.find(label)).map_or(self.other_share, |region| region.share)
+    }
+}
+
+impl<const N: usize> shares::Sharing for Regions<N> {
+    const NAMED: bool = true;
+
+    fn windows(&self) -> &FixedWindow {
+        &self.windows
+    }
+
+    fn label(&self, class: Class) -> Label {
+        class.region
+    }
+
+    fn may_have_row(&self, label: Label) -> bool {
+        self.find(label).is_some()
+    }
+
+    fn weight(&self) -> u16 {
+        1
+    }
+
+    fn lends(&self) -> bool {
+        self.spill
+    }
+
+    fn share(&self, who: Option<Label>, weight: u16, _: u64) -> u32 {
+        if self.spill && weight == 0 { 0 } else { self.fixed_share(who) }
+    }
+
+    fn most(&self, who: Option<Label>) -> u32 {
+        if self.spill { self.rate().limit() } else { self.fixed_share(who) }
+    }
+}
+
+impl<const N: usize> Strategy for Regions<N> {
+    type State = RegionsState<N>;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = RegionsStat;
+
+    /// Only where shares spill over.
+    const RECORDS_DEMAND: bool = true;
+
+    fn decide(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) -> Decision {
+        state.decide(self, hit, now)
+    }
+
+    fn charge(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) {
+        state.charge(self, hit, now);
+    }
+
+    fn refund(&self, state: &mut Self::State, hit: &Hit, receipt: Receipt, _: Timestamp) {
+        state.refund(self, hit, receipt);
+    }
+
+    fn fresh_at(&self, state: &Self::State, _: Class) -> Timestamp {
+        state.fresh_at(self)
+    }
+
+    fn horizon(&self) -> u64 {
+        horizon(self)
+    }
+
+    fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> RegionsStat {
+        let standing = state.standing(self, class, now);
+        RegionsStat {
+            region: standing.who,
+            share: self.fixed_share(standing.who),
+            reserved: standing.share,
+            usage: standing.used,
+            total_usage: standing.total,
+            spill: self.spill,
+            window_start: standing.window.0,
+            window_end: standing.window.1,
+        }
+    }
+}
+
+/// The shares change with the rate. One that comes to 0 leaves the region what spills over, if anything does.
+impl<const N: usize> Scale for Regions<N> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        Ok(self.sized(self.rate().scaled(ratio)))
+    }
+}
+
+impl<const N: usize> Bounds for Regions<N> {
+    /// In every window the limit; where nothing spills over, all shares together.
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        let all = self.windows.most(first, last);
+        if self.spill || self.rate().is_unlimited() {
+            return all;
+        }
+        let shares =
+            self.named().fold(u128::from(self.other_share), |sum, region| sum + u128::from(region.share));
+        all / u128::from(self.rate().limit().max(1)) * shares
+    }
+
+    /// To the region of the default class, alone: its share of every window, or all of it with spill-over; but
+    /// for what is left over when the next whole `cost` no longer fits.
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        let (cost, limit) = (cost.max(1), self.rate().limit());
+        let most = shares::Sharing::most(self, Some(Class::default().region));
+        self.windows.most(first, last) / u128::from(limit.max(1)) * u128::from(most / cost * cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::Verdict;
+
+    const WEST: Label = Label(1);
+    const EAST: Label = Label(2);
+    const ELSEWHERE: Label = Label(9);
+
+    fn ratio(text: &str) -> Ratio {
+        text.parse().unwrap()
+    }
+
+    fn second(second: u64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    fn hit(region: Label, cost: u32) -> Hit {
+        Hit::new(cost).with_class(Class { region, ..Class::default() })
+    }
+
+    fn regions(rate: &str, shares: &[(Label, &str)]) -> Result<Regions<3>, ShareError> {
+        let mut named = [(Label(0), Ratio::ONE); 4];
+        named.iter_mut().zip(shares).for_each(|(slot, (label, share))| *slot = (*label, ratio(share)));
+        Regions::new(rate.parse().unwrap(), &named[..shares.len()])
+    }
+
+    /// Asks `times` times for a cost of 1 and counts what passes.
+    fn ask(limit: Regions<3>, state: &mut RegionsState<3>, who: Label, times: u32, at: u64) -> u32 {
+        (0..times).filter(|_| limit.decide(state, &hit(who, 1), second(at)).is_allowed()).count() as u32
+    }
+
+    /// Defect 18 of the original: regional shares leaked, 70 and 65 were admitted of 100 shared.
+    #[test]
+    fn defect_18_regional_shares_do_not_leak() {
+        let limit = regions("100/min", &[(WEST, "60%"), (EAST, "30%")]).unwrap();
+        let all =
+            |limit, state: &mut _, at| [WEST, EAST, ELSEWHERE].map(|who| ask(limit, state, who, 200, at));
+        let mut state = Default::default();
+        for minute in 1..4 {
+            assert_eq!(all(limit, &mut state, minute * 60), [60, 30, 10]);
+        }
+        let (limit, mut state) = (limit.spill(true), Default::default());
+        assert_eq!(all(limit, &mut state, 60), [100, 0, 0], "nobody else was there before");
+        for minute in 2..5 {
+            assert_eq!(all(limit, &mut state, minute * 60), [60, 30, 10]);
+        }
+    }
+
+    #[test]
+    fn a_flood_from_one_region_starves_no_other() {
+        let limit = regions("10/10s", &[(WEST, "1/2"), (EAST, "1/2")]).unwrap().spill(true);
+        let mut state = Default::default();
+        for window in 1..20 {
+            assert_eq!(ask(limit, &mut state, WEST, 100, window * 10), 10);
+        }
+        let denied = limit.decide(&mut state, &hit(EAST, 5), second(197));
+        assert_eq!((denied.retry_after(), denied.is_recorded()), (Some(Duration::from_secs(3)), true));
+        for start in [200, 210] {
+            assert_eq!(ask(limit, &mut state, WEST, 100, start), 5);
+            assert_eq!(ask(limit, &mut state, EAST, 100, start + 9), 5);
+        }
+        // The east falls silent: its share is lent from the second window on.
+        assert_eq!(ask(limit, &mut state, WEST, 100, 220), 5);
+        assert_eq!(ask(limit, &mut state, WEST, 100, 230), 10);
+    }
+
+    #[test]
+    fn what_belongs_to_nobody_is_lent_only_with_spill_over() {
+        let limit = regions("10/10s", &[(WEST, "1/2")]).unwrap().other(ratio("1/5")).unwrap();
+        let fill = |limit| {
+            let mut state = Default::default();
+            let _ = [10, 20].map(|at| [WEST, ELSEWHERE].map(|who| ask(limit, &mut state, who, 100, at)));
+            [WEST, ELSEWHERE].map(|who| ask(limit, &mut state, who, 100, 30))
+        };
+        assert_eq!(fill(limit), [5, 2]);
+        assert_eq!(fill(limit.spill(true)), [8, 2]);
+    }
+
+    #[test]
+    fn without_spill_over_a_denial_is_not_noted() {
+        let limit = regions("10/10s", &[(WEST, "1/2")]).unwrap();
+        let mut state = Default::default();
+        let _ = limit.decide(&mut state, &hit(WEST, 5), second(10));
+        let before = state;
+        let denied = limit.decide(&mut state, &hit(WEST, 1), second(12));
+        assert_eq!((denied.is_recorded(), state == before), (false, true));
+        assert_eq!((denied.retry_after(), denied.reset_after().as_secs()), (Some(Duration::from_secs(8)), 8));
+    }
+
+    #[test]
+    fn a_region_no_longer_named_stays_counted() {
+        let limit = regions("10/10s", &[(WEST, "1/2"), (EAST, "1/5")]).unwrap();
+        let mut state = Default::default();
+        assert_eq!([WEST, EAST].map(|who| ask(limit, &mut state, who, 100, 10)), [5, 2]);
+        let reloaded = regions("10/10s", &[(EAST, "1/5")]).unwrap();
+        assert_eq!([WEST, ELSEWHERE, EAST].map(|who| ask(reloaded, &mut state, who, 100, 11)), [3, 0, 0]);
+        let stat = reloaded.stat(&state, Class { region: WEST, ..Class::default() }, second(12));
+        assert_eq!(
+            (stat.region, stat.share, stat.reserved, stat.usage, stat.total_usage),
+            (None, 8, 8, 8, 10)
+        );
+    }
+
+    #[test]
+    fn shares_that_cannot_be_are_refused() {
+        let refused = |rate, shares| regions(rate, shares).unwrap_err();
+        assert!(regions("10/s", &[(WEST, "1/3"), (EAST, "1/3"), (ELSEWHERE, "1/3")]).is_ok());
+        assert_eq!(refused("10/s", &[(WEST, "2/3"), (EAST, "34%")]), ShareError::AboveOne);
+        assert_eq!(refused("10/s", &[(WEST, "1/2"), (WEST, "1/4")]), ShareError::Duplicate { region: WEST });
+        assert_eq!(refused("10/s", &[(WEST, "9%")]), ShareError::ZeroShare { region: Some(WEST) });
+        assert_eq!(refused("10/s", &[(WEST, "0")]), ShareError::ZeroShare { region: Some(WEST) });
+        assert_eq!(refused("10/s", &[(WEST, "1/8"); 4]), ShareError::TooMany { most: 3 });
+        let odd = [(WEST, "1/18446744073709551557"), (EAST, "1/4294967311")];
+        assert_eq!(refused("4294967295/s", &odd), ShareError::NoCommonDenominator);
+        let most = regions("10/s", &[(WEST, "9/10")]).unwrap();
+        assert_eq!(most.other(ratio("1/5")), Err(ShareError::AboveOne));
+        assert_eq!(most.other(ratio("1/11")), Err(ShareError::ZeroShare { region: None }));
+        assert!(
+            regions("0/s", &[(WEST, "1/2")]).is_ok(),
+            "a limit that admits nothing is divided into nothing"
+        );
+        assert_eq!(ShareError::AboveOne.to_string(), "the shares must add up to at most 1");
+    }
+
+    #[test]
+    fn a_scaled_limit_scales_its_shares() {
+        let limit = regions("10/10s", &[(WEST, "1/2"), (EAST, "1/5")]).unwrap().scaled(ratio("1/3")).unwrap();
+        let shares = [WEST, EAST, ELSEWHERE].map(|who| limit.fixed_share(Some(who)));
+        assert_eq!(shares, [1, 0, 2]);
+        assert_eq!(
+            limit.decide(&mut Default::default(), &hit(EAST, 1), second(0)).outcome(),
+            crate::Outcome::Never
+        );
+    }
+}

@@ -1,0 +1,342 @@
+//! The arithmetic of one limit shared by several members: who may still have how much of it in a window.
+//!
+//! Windows are those of a [`FixedWindow`]. A member has *demand* in a window if it was admitted or denied
+//! something in it. All that follows is in whole numbers, for one window of limit `L`:
+//!
+//! 1. At its start every member with demand in the window before has a share, rounded down, that nobody else
+//!    can touch; how large it is, is the strategy's. All shares together are at most `L`.
+//! 2. The rest of `L` is *unassigned*: what the rounding left, and what belongs to members without demand in
+//!    the whole window before. Nothing moves between the two before the window ends.
+//! 3. A hit is paid out of the member's own share, and what that does not cover out of what is unassigned,
+//!    first come, first served. It is admitted if the two together cover it, and charges nothing if not.
+//! 4. So a window never admits more than `L`; a member with demand in the last window gets at least its
+//!    share, whatever others ask for; and one that was silent, or never seen, waits at most for the next.
+//! 5. What was charged unasked, or under a larger limit, counts: no more is admitted than leaves the total
+//!    within `L`, be it out of a share.
+
+use super::{Class, Corrupt, FixedWindow, Hit, Label, Reader, State, Writer};
+use crate::decision::{Figures, Quotient};
+use crate::{Decision, Receipt, Timestamp};
+
+mod error;
+mod member;
+
+pub use error::ShareError;
+use member::Member;
+
+/// What a strategy that shares a limit says about its members.
+pub(super) trait Sharing {
+    /// Whether only members known beforehand have a row of their own. Else whoever asks gets one, if there is
+    /// room and nobody shares the row `other`; so that nobody's demand stays behind there when a row is freed.
+    const NAMED: bool;
+
+    /// The windows, and with them the rate.
+    fn windows(&self) -> &FixedWindow;
+
+    /// Who asks.
+    fn label(&self, class: Class) -> Label;
+
+    /// Whether this member may have a row of its own.
+    fn may_have_row(&self, label: Label) -> bool;
+
+    /// The weight of who asks; not 0.
+    fn weight(&self) -> u16;
+
+    /// Whether what belongs to members without demand is unassigned; else it stays theirs, and demand is of
+    /// no interest.
+    fn lends(&self) -> bool;
+
+    /// The share of a member (`None` for `other`) that takes part in a window with `weight` out of `weights`;
+    /// with 0 if it had no demand in the window before.
+    fn share(&self, who: Option<Label>, weight: u16, weights: u64) -> u32;
+
+    /// The most that a member can ever have in one window.
+    fn most(&self, who: Option<Label>) -> u32;
+}
+
+/// The state of a limit shared by members: a table of `N` of them, and a row `other` for all that do not fit.
+///
+/// `TAG` names the strategy in the encoded form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares<const N: usize, const TAG: u8> {
+    /// The time of the last hit that was booked or noted as demand.
+    at: Timestamp,
+    /// Those in use come first.
+    rows: [Row; N],
+    other: Member,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Row {
+    label: Label,
+    member: Member,
+}
+
+/// How a member stands in the present window.
+pub(super) struct Standing {
+    /// Who it is counted as; `None` for `other`.
+    pub(super) who: Option<Label>,
+    pub(super) share: u32,
+    pub(super) used: u32,
+    pub(super) total: u64,
+    pub(super) window: (Timestamp, Timestamp),
+}
+
+impl<const N: usize, const TAG: u8> Default for Shares<N, TAG> {
+    fn default() -> Self {
+        Self { at: Timestamp::EPOCH, rows: [Row::default(); N], other: Member::default() }
+    }
+}
+
+impl<const N: usize, const TAG: u8> Shares<N, TAG> {
+    pub(super) fn decide<S: Sharing>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) -> Decision {
+        let rate = sharing.windows().rate();
+        if rate.is_unlimited() {
+            return Decision::unlimited();
+        }
+        let mut table = self.present(sharing, now);
+        let label = sharing.label(hit.class);
+        let row = table.row(sharing, label);
+        let limit = sharing.most(row.map(|_| label));
+        let available = table.available(sharing, label);
+        // Only a clock that stepped back could be told to wait longer than the horizon.
+        let until = |then: Timestamp| Quotient::whole(then.micros_since(now).min(horizon(sharing)));
+        let figures = |table: &Self, remaining: u32| Figures {
+            limit,
+            window: rate.period_micros(),
+            remaining: Quotient::whole(remaining.into()),
+            reset: until(table.fresh_at(sharing)),
+            receipt: Receipt { level: u64::from(row.is_none()), ..Receipt::new(table.at) },
+        };
+        if hit.cost == 0 {
+            return figures(&table, available).allow(false);
+        }
+        if hit.cost > limit {
+            return figures(&table, available).never();
+        }
+        let member = table.member(row, label);
+        if hit.cost <= available {
+            member.used = member.used.saturating_add(hit.cost);
+            member.next_weight = sharing.weight();
+            *self = table;
+            return figures(&table, available - hit.cost).allow(true);
+        }
+        let is_news = sharing.lends() && !member.denied;
+        if is_news {
+            member.denied = true;
+            member.next_weight = sharing.weight();
+            *self = table;
+        }
+        // The next window shares the limit by the demand seen in this one. If that does not do, the one after
+        // does: nobody will have had demand by then.
+        let (_, end) = sharing.windows().window(table.at);
+        let is_next = hit.cost <= table.next(sharing).available(sharing, label);
+        let opens = if is_next { end } else { sharing.windows().window(end).1 };
+        figures(&table, available).deny(until(opens)).recorded(is_news)
+    }
+
+    pub(super) fn charge<S: Sharing>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) {
+        if hit.cost > 0 && !sharing.windows().rate().is_unlimited() {
+            let mut table = self.present(sharing, now);
+            let label = sharing.label(hit.class);
+            let member = table.member(table.row(sharing, label), label);
+            member.used = member.used.saturating_add(hit.cost);
+            member.next_weight = sharing.weight();
+            *self = table;
+        }
+    }
+
+    /// Takes the cost back while the state is still of the window it was booked in, and with the last of it
+    /// the demand it was.
+    pub(super) fn refund<S: Sharing>(&mut self, sharing: &S, hit: &Hit, receipt: Receipt) {
+        if sharing.windows().window(self.at) != sharing.windows().window(receipt.at) {
+            return;
+        }
+        let label = sharing.label(hit.class);
+        let own = self.rows.iter_mut().find(|row| row.label == label && !row.member.is_idle());
+        let member = match (receipt.level, own) {
+            (0, Some(row)) => &mut row.member,
+            (0, None) => return,
+            _ => &mut self.other,
+        };
+        member.used = member.used.saturating_sub(hit.cost);
+        if member.used == 0 && !member.denied {
+            member.next_weight = 0;
+            self.tidy();
+        }
+    }
+
+    /// Demand lasts until the end of the next window, where that matters; else until the end of its own.
+    pub(super) fn fresh_at<S: Sharing>(&self, sharing: &S) -> Timestamp {
+        let (_, end) = sharing.windows().window(self.at);
+        let mut members = self.members().map(|(_, member)| member);
+        match (members.clone().any(|member| member.next_weight > 0), sharing.lends()) {
+            (true, true) => sharing.windows().window(end).1,
+            (true, false) => end,
+            (false, true) if members.any(|member| member.weight > 0) => end,
+            (false, _) => self.at,
+        }
+    }
+
+    pub(super) fn standing<S: Sharing>(&self, sharing: &S, class: Class, now: Timestamp) -> Standing {
+        let table = self.present(sharing, now);
+        let label = sharing.label(class);
+        let row = table.row(sharing, label);
+        let (who, member) = table.seen(row, label);
+        Standing {
+            who,
+            share: sharing.share(who, member.weight, table.weights()),
+            used: member.used,
+            total: table.members().map(|(_, member)| u64::from(member.used)).sum(),
+            window: sharing.windows().window(table.at),
+        }
+    }
+
+    /// The state in the window that holds the present, which is no earlier than the state's own time.
+    fn present<S: Sharing>(&self, sharing: &S, now: Timestamp) -> Self {
+        let at = now.max(self.at);
+        let (start, _) = sharing.windows().window(at);
+        let mut table = match sharing.windows().window(self.at) {
+            (own, _) if own == start => *self,
+            (_, end) if end == start => self.next(sharing),
+            _ => Self::default(),
+        };
+        // A limit that no longer names a member counts it among the others.
+        for row in table.rows.iter_mut().filter(|row| !row.member.is_idle()) {
+            if !sharing.may_have_row(row.label) {
+                table.other.absorb(row.member);
+                *row = Row::default();
+            }
+        }
+        table.tidy();
+        Self { at, ..table }
+    }
+
+    /// The state a window later, if nothing happens until then.
+    fn next<S: Sharing>(&self, sharing: &S) -> Self {
+        if !sharing.lends() {
+            return Self::default();
+        }
+        let rows = self.rows.map(|row| Row { member: row.member.next(), ..row });
+        let mut table = Self { at: self.at, rows, other: self.other.next() };
+        table.tidy();
+        table
+    }
+
+    /// Brings the rows in use to the front, and a state that tells nothing to the default.
+    fn tidy(&mut self) {
+        let mut front = 0;
+        for at in 0..N {
+            if self.rows.get(at).is_some_and(|row| !row.member.is_idle()) {
+                self.rows.swap(front, at);
+                front += 1;
+            }
+        }
+        self.rows.iter_mut().skip(front).for_each(|row| *row = Row::default());
+        if front == 0 && self.other.is_idle() {
+            *self = Self::default();
+        }
+    }
+
+    /// The row of a member, or the one it is to be given; `None` for `other`.
+    fn row<S: Sharing>(&self, sharing: &S, label: Label) -> Option<usize> {
+        if !sharing.may_have_row(label) {
+            return None;
+        }
+        let own = self.rows.iter().position(|row| row.label == label && !row.member.is_idle());
+        let free = || self.rows.iter().position(|row| row.member.is_idle());
+        own.or_else(|| if S::NAMED || self.other.is_idle() { free() } else { None })
+    }
+
+    /// Who a row counts, and what is known of it.
+    fn seen(&self, row: Option<usize>, label: Label) -> (Option<Label>, Member) {
+        match row.and_then(|row| self.rows.get(row)) {
+            Some(row) => (Some(label), row.member),
+            None => (None, self.other),
+        }
+    }
+
+    /// The same, to be changed: a free row becomes that of the member.
+    fn member(&mut self, row: Option<usize>, label: Label) -> &mut Member {
+        match row.and_then(|row| self.rows.get_mut(row)) {
+            Some(row) => {
+                row.label = label;
+                &mut row.member
+            }
+            None => &mut self.other,
+        }
+    }
+
+    fn members(&self) -> impl Iterator<Item = (Option<Label>, Member)> + Clone {
+        let rows = self.rows.iter().take_while(|row| !row.member.is_idle());
+        rows.map(|row| (Some(row.label), row.member)).chain([(None, self.other)])
+    }
+
+    fn weights(&self) -> u64 {
+        self.members().map(|(_, member)| u64::from(member.weight)).sum()
+    }
+
+    /// What a member can still have in the window of the state: points 3 and 5 above.
+    fn available<S: Sharing>(&self, sharing: &S, label: Label) -> u32 {
+        let (who, own) = self.seen(self.row(sharing, label), label);
+        let weights = self.weights();
+        let (mut shares, mut drawn, mut used) = (0u64, 0u64, 0u64);
+        for (who, member) in self.members() {
+            let share = sharing.share(who, member.weight, weights);
+            shares += u64::from(share);
+            drawn += u64::from(member.used.saturating_sub(share));
+            used += u64::from(member.used);
+        }
+        let limit = u64::from(sharing.windows().rate().limit());
+        let unassigned = if sharing.lends() { limit.saturating_sub(shares) } else { 0 };
+        let kept = sharing.share(who, own.weight, weights).saturating_sub(own.used);
+        let available = u64::from(kept) + unassigned.saturating_sub(drawn);
+        // Not above the limit, which fits.
+        available.min(limit.saturating_sub(used)) as u32
+    }
+}
+
+/// Two windows where the demand of one is felt in the next.
+pub(super) fn horizon<S: Sharing>(sharing: &S) -> u64 {
+    let period = sharing.windows().rate().period_micros();
+    if sharing.lends() { 2 * period } else { period }
+}
+
+/// Names the state of `FairShare`, version 1.
+pub(super) const FAIR_SHARE: u8 = 0x51;
+/// Names the state of `Regions`, version 1.
+pub(super) const REGIONS: u8 = 0x52;
+
+impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
+    const MAX_LEN: usize = 1 + 8 + Member::LEN + 4 + N * (4 + Member::LEN);
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(TAG);
+        out.u64(self.at.as_micros());
+        self.other.encode(out);
+        let rows = || self.rows.iter().take_while(|row| !row.member.is_idle());
+        out.u32(rows().count() as u32);
+        for row in rows() {
+            out.u32(row.label.0);
+            row.member.encode(out);
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        // Regions have no weights.
+        let heaviest = if TAG == REGIONS { 1 } else { u16::MAX };
+        input.tag(TAG)?;
+        let at = Timestamp::from_micros(input.u64()?);
+        let mut table = Self { at, other: Member::decode(input, heaviest)?, ..Self::default() };
+        for next in 0..input.u32()? as usize {
+            let row = Row { label: Label(input.u32()?), member: Member::decode(input, heaviest)? };
+            let is_known = table.rows.iter().take(next).any(|known| known.label == row.label);
+            let slot = table.rows.get_mut(next).filter(|_| !is_known && !row.member.is_idle());
+            *slot.ok_or(Corrupt)? = row;
+        }
+        // Nothing known is always written as the state never used.
+        let mut tidy = table;
+        tidy.tidy();
+        if tidy == table { Ok(table) } else { Err(Corrupt) }
+    }
+}
