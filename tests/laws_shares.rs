@@ -16,8 +16,8 @@ use traffik::laws::{self, Step};
 use traffik::storage::{Fixed, WhenFull};
 use traffik::strategy::{Bounds, Regions};
 use traffik::{
-    Class, Decision, FairShare, Hit, Label, ManualClock, Outcome, Rate, Ratio, Scale, Strategy, Timestamp,
-    Verdict,
+    All, Class, Decision, FairShare, Hit, Label, ManualClock, Outcome, Rate, Ratio, Scale, Strategy,
+    Timestamp, TokenBucket, Verdict,
 };
 
 const CASES: u32 = 10_000;
@@ -330,6 +330,31 @@ proptest! {
         let then = now + denied.retry_after().unwrap();
         flood(then, None);
         prop_assert!(flood(then, Some(cost)).unwrap().is_allowed());
+    }
+
+    /// The laws that hold for any composition hold where demand is recorded.
+    #[test]
+    fn compositions_are_lawful(
+        (rate, forward, any) in rates().prop_flat_map(|rate| (Just(rate), runs(rate, 4, false), runs(rate, 4, true))),
+        other in rates(),
+        parts in parts(),
+    ) {
+        let pair = (FairShare::<3>::new(rate), (TokenBucket::new(other), regions(rate, parts, true).0));
+        let all = All([FairShare::<2>::new(rate), FairShare::<2>::new(other)]);
+        let check = |held: Result<(), laws::Broken>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
+        for run in [&forward, &any] {
+            check(laws::pure(&pair, run))?;
+            check(laws::denial_is_free(&pair, run))?;
+            check(laws::waits_are_exact(&pair, run))?;
+            check(laws::expiry_is_invisible(&pair, run))?;
+            check(laws::codec_round_trips(&pair, run))?;
+            check(laws::pure(&all, run))?;
+            check(laws::denial_is_free(&all, run))?;
+            check(laws::waits_are_exact(&all, run))?;
+            check(laws::codec_round_trips(&all, run))?;
+        }
+        let fixed = Fixed::<_, _, 4>::new(ManualClock::default(), 42).when_full(WhenFull::Refuse);
+        check(laws::storage_agrees(&pair, &fixed, "key", &forward))?;
     }
 
     #[test]

@@ -99,36 +99,16 @@ impl<S: Strategy, const N: usize> All<S, N> {
     ) -> impl Iterator<Item = (&'a S, &'a mut S::State)> {
         self.0.iter().zip(&mut states.0)
     }
-}
 
-/// The outcome of limits that must all admit.
-fn together(outcomes: impl IntoIterator<Item = Outcome>) -> Outcome {
-    outcomes.into_iter().fold(Outcome::Allow { after: Duration::ZERO }, Outcome::and)
-}
-
-impl<S: Strategy, const N: usize> Strategy for All<S, N> {
-    type State = Each<S::State, N>;
-    type Cost = S::Cost;
-    type Verdict = Several<S::Verdict, N>;
-    type Stat = [S::Stat; N];
-
-    fn decide(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
-        let verdict = self.peek(states, hit, now);
-        let mut recorded = false;
-        for ((limit, state), alone) in self.with_mut(states).zip(&verdict.decisions) {
-            // A limit that denies is run all the same: it may keep count of demand.
-            if verdict.outcome.is_allowed() || !alone.outcome().is_allowed() {
-                recorded |= limit.decide(state, hit, now).is_recorded();
-            }
-        }
-        Several { recorded, ..verdict }
-    }
-
-    fn peek(&self, states: &Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
+    /// What all limits say, without the demand that a denial may record. Copies no state: a log's may be large.
+    fn judge(
+        &self,
+        states: &Each<S::State, N>,
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+    ) -> Several<S::Verdict, N> {
         let decisions = self.each(states, |limit, state| limit.peek(state, hit, now));
-        let outcome = settle(together(decisions.iter().map(Verdict::outcome)), now, |at| {
-            together(self.each(states, |limit, state| limit.peek(state, hit, at).outcome()))
-        });
+        let outcome = self.settled(states, hit, together(&decisions), now);
         if outcome.is_allowed() {
             let recorded = decisions.iter().any(Verdict::is_recorded);
             return Several { decisions, outcome, recorded };
@@ -139,6 +119,59 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
             denied => denied,
         });
         Several { decisions, outcome, recorded: false }
+    }
+
+    /// When all will admit, given what they come to now.
+    fn settled(
+        &self,
+        states: &Each<S::State, N>,
+        hit: &Hit<S::Cost>,
+        first: Outcome,
+        now: Timestamp,
+    ) -> Outcome {
+        settle(first, now, |at| together(&self.each(states, |limit, state| limit.peek(state, hit, at))))
+    }
+}
+
+/// The outcome of limits that must all admit.
+fn together<'a, V: Verdict>(decisions: impl IntoIterator<Item = &'a V>) -> Outcome {
+    let outcomes = decisions.into_iter().map(Verdict::outcome);
+    outcomes.fold(Outcome::Allow { after: Duration::ZERO }, Outcome::and)
+}
+
+impl<S: Strategy, const N: usize> Strategy for All<S, N> {
+    type State = Each<S::State, N>;
+    type Cost = S::Cost;
+    type Verdict = Several<S::Verdict, N>;
+    type Stat = [S::Stat; N];
+
+    const RECORDS_DEMAND: bool = S::RECORDS_DEMAND;
+
+    fn decide(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
+        let mut verdict = self.judge(states, hit, now);
+        verdict.recorded = false;
+        let all_admit = verdict.outcome.is_allowed();
+        for ((limit, state), decision) in self.with_mut(states).zip(&mut verdict.decisions) {
+            // A limit that denies is run all the same: it may keep count of demand. One that alone would admit is
+            // run only if all admit.
+            if all_admit || !decision.outcome().is_allowed() {
+                *decision = limit.decide(state, hit, now);
+                verdict.recorded |= decision.is_recorded();
+            }
+        }
+        if verdict.recorded && !all_admit {
+            // Demand that was noted may change when they will admit.
+            verdict.outcome = self.settled(states, hit, together(&verdict.decisions), now);
+        }
+        verdict
+    }
+
+    fn peek(&self, states: &Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
+        if S::RECORDS_DEMAND {
+            self.decide(&mut states.clone(), hit, now)
+        } else {
+            self.judge(states, hit, now)
+        }
     }
 
     fn charge(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) {

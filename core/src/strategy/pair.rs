@@ -83,37 +83,38 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     type Verdict = Both<A::Verdict, B::Verdict>;
     type Stat = (A::Stat, B::Stat);
 
+    const RECORDS_DEMAND: bool = A::RECORDS_DEMAND || B::RECORDS_DEMAND;
+
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
-        let verdict = self.peek(state, hit, now);
-        let (first, second) = split(hit);
-        // A limit that denies is run all the same: it may keep count of demand. One that alone would admit
-        // is run only if the other admits too.
-        let (a, b) = (verdict.first.outcome().is_allowed(), verdict.second.outcome().is_allowed());
-        let mut recorded = false;
-        if b || !a {
-            recorded |= self.0.decide(&mut state.0, &first, now).is_recorded();
+        let (a, b) = split(hit);
+        let mut verdict = self.judge(state, hit, now);
+        let (admits, admits_too) =
+            (verdict.first.outcome().is_allowed(), verdict.second.outcome().is_allowed());
+        verdict.recorded = false;
+        // A limit that denies is run all the same: it may keep count of demand. One that alone would admit is run
+        // only if the other admits too.
+        if admits_too || !admits {
+            verdict.first = self.0.decide(&mut state.0, &a, now);
+            verdict.recorded |= verdict.first.is_recorded();
         }
-        if a || !b {
-            recorded |= self.1.decide(&mut state.1, &second, now).is_recorded();
+        if admits || !admits_too {
+            verdict.second = self.1.decide(&mut state.1, &b, now);
+            verdict.recorded |= verdict.second.is_recorded();
         }
-        Both { recorded, ..verdict }
+        if verdict.recorded && !verdict.outcome.is_allowed() {
+            // Demand that was noted may change when they will admit.
+            verdict.outcome =
+                self.settled(state, hit, verdict.first.outcome().and(verdict.second.outcome()), now);
+        }
+        verdict
     }
 
     fn peek(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
-        let (a, b) = split(hit);
-        let (first, second) = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
-        let outcome = settle(first.outcome().and(second.outcome()), now, |at| {
-            self.0.peek(&state.0, &a, at).outcome().and(self.1.peek(&state.1, &b, at).outcome())
-        });
-        if outcome.is_allowed() {
-            let recorded = first.is_recorded() || second.is_recorded();
-            return Both { first, second, outcome, recorded };
+        if Self::RECORDS_DEMAND {
+            self.decide(&mut state.clone(), hit, now)
+        } else {
+            self.judge(state, hit, now)
         }
-        // A limit that alone would admit is not charged, so it tells what it has without the hit.
-        let first = if first.outcome().is_allowed() { self.0.peek(&state.0, &a.free(), now) } else { first };
-        let second =
-            if second.outcome().is_allowed() { self.1.peek(&state.1, &b.free(), now) } else { second };
-        Both { first, second, outcome, recorded: false }
     }
 
     fn charge(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) {
@@ -149,6 +150,39 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     fn fits_script(&self) -> Result<(), TooLarge> {
         self.0.fits_script()?;
         self.1.fits_script()
+    }
+}
+
+/// Deciding on two states without touching either, nor copying them: a log's may be large.
+trait Judge: Strategy {
+    /// What both limits say; without the demand that a denial may record.
+    fn judge(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict;
+
+    /// When both will admit, given what they say for themselves.
+    fn settled(&self, state: &Self::State, hit: &Hit<Self::Cost>, first: Outcome, now: Timestamp) -> Outcome;
+}
+
+impl<A: Strategy, B: Strategy> Judge for (A, B) {
+    fn judge(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
+        let (a, b) = split(hit);
+        let (first, second) = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
+        let outcome = self.settled(state, hit, first.outcome().and(second.outcome()), now);
+        if outcome.is_allowed() {
+            let recorded = first.is_recorded() || second.is_recorded();
+            return Both { first, second, outcome, recorded };
+        }
+        // A limit that alone would admit is not charged, so it tells what it has without the hit.
+        let first = if first.outcome().is_allowed() { self.0.peek(&state.0, &a.free(), now) } else { first };
+        let second =
+            if second.outcome().is_allowed() { self.1.peek(&state.1, &b.free(), now) } else { second };
+        Both { first, second, outcome, recorded: false }
+    }
+
+    fn settled(&self, state: &Self::State, hit: &Hit<Self::Cost>, first: Outcome, now: Timestamp) -> Outcome {
+        let (a, b) = split(hit);
+        settle(first, now, |at| {
+            self.0.peek(&state.0, &a, at).outcome().and(self.1.peek(&state.1, &b, at).outcome())
+        })
     }
 }
 
