@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "no test uses every model")]
 
+pub(crate) mod leaky;
 pub(crate) mod runs;
 pub(crate) mod sliding;
 

@@ -4,6 +4,10 @@ use crate::{Decision, Strategy, Timestamp};
 
 /// A strategy's own statement of how much passes, against which the laws hold it.
 pub trait Bounds: Strategy<Cost = u32, Verdict = Decision> {
+    /// Whether an admission is a place in a queue. Such a place can be taken back while it is the last one and
+    /// its turn has not gone by; after that it may have been used, and a refund may come to nothing.
+    const QUEUES: bool = false;
+
     /// The most cost admitted by hits at times from `first` to `last`, both included.
     fn most(&self, first: Timestamp, last: Timestamp) -> u128;
 

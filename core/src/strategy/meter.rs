@@ -118,6 +118,12 @@ impl Meter {
         (now, self.used(state).saturating_sub(drained))
     }
 
+    /// What is in use, as a whole cost rounded up.
+    pub(super) fn cost(self, state: &Level, now: Timestamp) -> u32 {
+        let (_, used) = self.level(state, now);
+        u32::try_from(used.div_ceil(self.unit.max(1))).unwrap_or(u32::MAX)
+    }
+
     /// What was in use at the state's own time, in units of this meter. A change of units rounds up, so it
     /// grants nothing and costs less than 1.
     #[inline]
@@ -131,12 +137,26 @@ impl Meter {
     /// Decides on a hit. `limit` is what the decision tells as the most that can be had at once, and `spare`
     /// how many units of the capacity are not told as remaining (a debt allowed, but not offered).
     #[inline]
-    pub(super) fn decide(
+    pub(super) fn decide(self, state: &mut Level, hit: &Hit, now: Timestamp, told: (u32, u64)) -> Decision {
+        self.decide_after(state, hit, now, told, |_, figures| figures.allow(true))
+    }
+
+    /// Decides on a hit that has to wait until what is in use before it has drained.
+    #[inline]
+    pub(super) fn decide_in_turn(self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
+        let told = (self.largest_cost, 0);
+        self.decide_after(state, hit, now, told, |wait, figures| figures.allow_after(wait))
+    }
+
+    /// Decides on a hit; `admit` is given the time in which what is in use before it drains.
+    #[inline(always)]
+    fn decide_after(
         self,
         state: &mut Level,
         hit: &Hit,
         now: Timestamp,
         (limit, spare): (u32, u64),
+        admit: impl Fn(Quotient, Figures) -> Decision,
     ) -> Decision {
         if self.is_unlimited() {
             return Decision::unlimited();
@@ -165,7 +185,7 @@ impl Meter {
             };
         }
         *state = Level { at, used: used + cost, unit: self.unit };
-        figures(used + cost).allow(true)
+        admit(self.wait(used, behind), figures(used + cost))
     }
 
     /// The time in which `units` drain, counted from a present that lies `behind` the state's own time.
@@ -212,11 +232,26 @@ impl Meter {
             return;
         }
         let (at, used) = self.level(state, now);
+        *state = self.state(at, used.saturating_sub(self.left(hit, receipt, at)));
+    }
+
+    /// What is left of a charge by the time `at`, in units.
+    pub(super) fn left(self, hit: &Hit, receipt: Receipt, at: Timestamp) -> u64 {
         let charged = Level { at: receipt.at, used: receipt.level, unit: receipt.unit };
         let (_, left) = self.level(&charged, at);
+        left.min(u64::from(hit.cost).saturating_mul(self.unit))
+    }
+
+    /// Takes back the last place of a queue while its turn has not gone by, and nothing else.
+    pub(super) fn refund_last(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        if *state != (Level { at: receipt.at, used: receipt.level, unit: receipt.unit }) {
+            return;
+        }
         let cost = u64::from(hit.cost).saturating_mul(self.unit);
-        let used = used - left.min(cost).min(used);
-        *state = self.state(at, used);
+        let before = self.used(state).saturating_sub(cost);
+        if now.micros_since(state.at) <= before.div_ceil(self.drain.max(1)) {
+            self.refund(state, hit, receipt, now);
+        }
     }
 
     pub(super) fn fresh_at(self, state: &Level) -> Timestamp {
@@ -253,10 +288,15 @@ impl Meter {
                 self.most(span).saturating_sub(u128::from(cost.saturating_sub(1)))
             }
             // Less than a microsecond's slack: every hit waits for the next whole microsecond.
-            Some(_) => {
-                u128::from(cost) * (1 + u128::from(span) / units.div_ceil(self.drain.max(1).into()).max(1))
-            }
+            Some(_) => self.least_spaced(span, cost),
         }
+    }
+
+    /// The least cost admitted within `span` microseconds to a client that asks for `cost` as soon as it may,
+    /// when each time a part of a microsecond's drain may be lost.
+    pub(super) fn least_spaced(self, span: u64, cost: u32) -> u128 {
+        let interval = self.units(cost.into()).div_ceil(self.drain.max(1).into()).max(1);
+        u128::from(cost) * (1 + u128::from(span) / interval)
     }
 }
 

@@ -1,0 +1,209 @@
+//! Leaky bucket as a meter: hits fill it, it leaks at the rate, and what would overflow is denied.
+
+use super::meter::Meter;
+use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+
+/// A bucket that hits fill by their cost and that leaks continuously at the rate.
+///
+/// Its capacity is 1 if not said otherwise: no burst, so that hits of cost 1 are spaced by
+/// `period / limit`, rounded up to a microsecond, and a larger cost can never pass. A wider
+/// [`capacity`](Self::capacity) admits that much at once. Every hit is held against the capacity, the first
+/// one of a key too.
+///
+/// Over any time `T` it admits at most `capacity + limit · T / period`, and to a client that always asks for
+/// `c` again at least `c − 1` less, if the capacity exceeds `c` by a microsecond's leak; else it admits `c` in
+/// every `⌈c · period / limit⌉` microseconds.
+///
+/// It decides as a [`TokenBucket`](crate::TokenBucket) whose burst is the capacity, told from the other side:
+/// how full, not how much is left. To delay hits instead of denying them, use
+/// [`LeakyBucketQueue`](crate::LeakyBucketQueue).
+///
+/// A bucket of capacity 3 that leaks 2 per second:
+///
+/// | at | cost | decided | level after it |
+/// |---|---|---|---|
+/// | 0 s | 4 | never | 0 |
+/// | 0 s | 2 | allow | 2 |
+/// | 0 s | 2 | deny, retry after 0.5 s | 2 |
+/// | 0.5 s | 2 | allow | 3 |
+/// | 1.25 s | 0 | allow | 1.5 |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Class, Hit, LeakyBucket, Outcome, Strategy, Timestamp, rate};
+///
+/// let bucket = LeakyBucket::new(rate!("2/s")).capacity(3)?;
+/// let mut state = Default::default();
+/// let at = |millis: u64| Timestamp::from_micros(millis * 1000);
+///
+/// assert_eq!(bucket.decide(&mut state, &Hit::new(4), at(0)).outcome(), Outcome::Never);
+/// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(0)).remaining(), 1);
+/// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(0)).retry_after(), Some(Duration::from_millis(500)));
+/// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(500)).remaining(), 0);
+/// assert_eq!(bucket.stat(&state, Class::default(), at(1250)).level, 2); // 1.5, rounded up
+/// # Ok::<(), traffik_core::TooLarge>(())
+/// ```
+///
+/// Source: J. Turner, "New directions in communications (or which way to the information age?)", IEEE
+/// Communications Magazine 24(10), 1986; ITU-T Recommendation I.371, Annex A.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeakyBucket {
+    rate: Rate,
+    meter: Meter,
+    /// What was asked for, which stays when the rate changes.
+    capacity: u32,
+}
+
+/// A leaky bucket's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeakyBucketStat {
+    /// The cost in the bucket, rounded up.
+    pub level: u32,
+    /// The cost that a full bucket holds.
+    pub capacity: u32,
+    /// The cost that leaks out in a microsecond; `None` if unlimited.
+    pub leak_rate: Option<Ratio>,
+}
+
+impl LeakyBucket {
+    /// A bucket that leaks at `rate` and admits no burst. A rate of 0 admits nothing.
+    #[must_use]
+    pub const fn new(rate: Rate) -> Self {
+        let capacity = if rate.limit() == 0 { 0 } else { 1 };
+        Self { rate, meter: Meter::new(rate, capacity), capacity }
+    }
+
+    /// The same bucket holding `capacity`. A capacity of 0 admits nothing.
+    pub const fn capacity(self, capacity: u32) -> Result<Self, TooLarge> {
+        match self.meter.with_capacity(self.meter.units(capacity as u64)) {
+            Ok(meter) => Ok(Self { meter, capacity, ..self }),
+            Err(too_large) => Err(too_large),
+        }
+    }
+
+    /// The rate it leaks at.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+}
+
+impl Strategy for LeakyBucket {
+    type State = Level;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = LeakyBucketStat;
+
+    #[inline]
+    fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
+        self.meter.decide(state, hit, now, (self.capacity, 0))
+    }
+
+    fn charge(&self, state: &mut Level, hit: &Hit, now: Timestamp) {
+        self.meter.charge(state, hit, now);
+    }
+
+    fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        self.meter.refund(state, hit, receipt, now);
+    }
+
+    fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
+        self.meter.fresh_at(state)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.meter.horizon()
+    }
+
+    fn stat(&self, state: &Level, _: Class, now: Timestamp) -> LeakyBucketStat {
+        LeakyBucketStat {
+            level: self.meter.cost(state, now),
+            capacity: self.capacity,
+            leak_rate: self.rate.per_micro(),
+        }
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        self.meter.fits_script()
+    }
+}
+
+/// The rate changes; the capacity stays what it is.
+impl Scale for LeakyBucket {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        Self::new(self.rate.scaled(ratio)).capacity(self.capacity)
+    }
+
+    fn advance(&self, state: &mut Level, to: Timestamp) {
+        self.meter.advance(state, to);
+    }
+}
+
+impl Bounds for LeakyBucket {
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.meter.most(last.micros_since(first))
+    }
+
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        self.meter.least(last.micros_since(first), cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::Outcome;
+
+    const START: Timestamp = Timestamp::from_micros(1_000_000_000);
+
+    /// Defect 8 of the original: the first hit was never checked, so cost 50 passed on 5/m.
+    #[test]
+    fn defect_8_the_first_hit_is_checked() {
+        let bucket = LeakyBucket::new(Rate::per_minute(5)).capacity(5).unwrap();
+        let mut state = Level::default();
+        assert_eq!(bucket.decide(&mut state, &Hit::new(50), START).outcome(), Outcome::Never);
+        assert_eq!(state, Level::default());
+        assert!(bucket.decide(&mut state, &Hit::new(5), START).is_allowed());
+        let denied = bucket.decide(&mut state, &Hit::new(1), START);
+        assert_eq!(denied.retry_after(), Some(Duration::from_secs(12)));
+    }
+
+    #[test]
+    fn without_a_capacity_there_is_no_burst() {
+        let bucket = LeakyBucket::new(Rate::per_second(3));
+        let mut state = Level::default();
+        assert_eq!(bucket.decide(&mut state, &Hit::new(2), START).outcome(), Outcome::Never);
+        assert!(bucket.decide(&mut state, &Hit::new(1), START).is_allowed());
+        let third = Duration::from_micros(333_334);
+        assert_eq!(bucket.decide(&mut state, &Hit::new(1), START).retry_after(), Some(third));
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_refused_with_what_can() {
+        let coprime = LeakyBucket::new(Rate::per_day(300_000_007));
+        assert_eq!(coprime.capacity(u32::MAX), Err(TooLarge { largest: 213_503_982 }));
+        assert_eq!(coprime.capacity(200_000).unwrap().fits_script(), Err(TooLarge { largest: 104_249 }));
+        assert_eq!(coprime.fits_script(), Ok(()));
+    }
+
+    #[test]
+    fn the_capacity_stays_when_the_rate_is_scaled() {
+        let half = Ratio::new(1, 2).unwrap();
+        let bucket = LeakyBucket::new(Rate::per_second(10)).capacity(4).unwrap();
+        let slower = LeakyBucket::new(Rate::per_second(5)).capacity(4).unwrap();
+        assert_eq!(bucket.scaled(half), Ok(slower));
+    }
+
+    #[test]
+    fn figures_of_unlimited_and_closed_buckets() {
+        let stat = |rate| LeakyBucket::new(rate).stat(&Level::default(), Class::default(), START);
+        let unlimited = LeakyBucketStat { level: 0, capacity: 1, leak_rate: None };
+        assert_eq!(stat(Rate::UNLIMITED), unlimited);
+        let closed = LeakyBucketStat { level: 0, capacity: 0, leak_rate: Ratio::new(0, 1).ok() };
+        assert_eq!(stat(Rate::per_second(0)), closed);
+    }
+}

@@ -1,0 +1,285 @@
+//! Leaky bucket as a queue: hits leave one after another at the rate, and are denied when the queue is full.
+
+use super::meter::Meter;
+use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+
+/// Delays hits so that they leave in the order they came, exactly at the rate.
+///
+/// An admitted hit may proceed [`after`](crate::Outcome::Allow) a delay: when its turn comes. Its turn comes
+/// when all that came before it has had its time, which is `cost · period / limit` for each; the turn is then
+/// rounded up to a microsecond, never the time between, so there is no drift. A hit that finds nothing
+/// before it leaves at once.
+///
+/// Behind the unit of cost that leaves now, [`queue`](Self::queue) more may wait (the limit, if not said
+/// otherwise). A hit that does not fit is denied until it does, and a cost above `queue + 1` never fits.
+/// Over any time `T` at most `queue + 1 + limit · T / period` is admitted, and to a client that always asks
+/// for `c` again at least `c − 1` less, if `queue + 1` exceeds `c` by a microsecond's worth; else it admits
+/// `c` in every `⌈c · period / limit⌉` microseconds. What leaves is spaced whatever is admitted.
+///
+/// A refund takes back only the last place, and only until its turn has gone by: those behind a place have
+/// been told when to leave, and what has had its turn may have left. Any other refund changes nothing.
+///
+/// 2 per second with 2 waiting:
+///
+/// | at | cost | decided | its turn |
+/// |---|---|---|---|
+/// | 0 s | 1 | allow at once | 0 s |
+/// | 0.1 s | 1 | allow after 0.4 s | 0.5 s |
+/// | 0.1 s | 2 | deny, retry after 0.4 s | |
+/// | 0.5 s | 2 | allow after 0.5 s | 1 s |
+/// | 0.5 s | 1 | deny, retry after 0.5 s | |
+/// | 1.8 s | 1 | allow after 0.2 s | 2 s |
+/// | 1.8 s | 4 | never | |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Hit, LeakyBucketQueue, Outcome, Strategy, Timestamp, rate};
+///
+/// let queue = LeakyBucketQueue::new(rate!("2/s")).queue(2)?;
+/// let mut state = Default::default();
+/// let mut at = |millis: u64, cost| {
+///     queue.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(millis * 1000)).outcome()
+/// };
+/// let allow = |millis| Outcome::Allow { after: Duration::from_millis(millis) };
+/// let deny = |millis| Outcome::Deny { retry_after: Duration::from_millis(millis) };
+///
+/// assert_eq!(at(0, 1), allow(0));
+/// assert_eq!(at(100, 1), allow(400));
+/// assert_eq!(at(100, 2), deny(400));
+/// assert_eq!(at(500, 2), allow(500));
+/// assert_eq!(at(500, 1), deny(500));
+/// assert_eq!(at(1800, 1), allow(200));
+/// assert_eq!(at(1800, 4), Outcome::Never);
+/// # Ok::<(), traffik_core::TooLarge>(())
+/// ```
+///
+/// Source: A. S. Tanenbaum, "Computer Networks", 3rd edition, 1996, section 5.3.3; the admission is that of
+/// ITU-T Recommendation I.371, Annex A.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeakyBucketQueue {
+    rate: Rate,
+    /// Holds what leaves now and what waits behind it.
+    meter: Meter,
+    queue: u32,
+    is_queue_given: bool,
+}
+
+/// A queue's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeakyBucketQueueStat {
+    /// The cost that waits behind the unit that leaves now, rounded up: with hits of cost 1, how many wait.
+    pub queue_size: u32,
+    /// All the cost that has not had its time yet, what leaves now included, rounded up.
+    pub queue_cost: u32,
+    /// The cost that may wait.
+    pub queue_capacity: u32,
+    /// When a hit that came now would have its turn, if the queue had room for it.
+    pub next_turn: Timestamp,
+}
+
+impl LeakyBucketQueue {
+    /// A queue that hits leave at `rate`, in which as much may wait as the limit, or as can be counted
+    /// exactly if that is less (only for limits above 213 million a day that share no factor with the
+    /// period). A rate of 0 admits nothing.
+    #[must_use]
+    pub const fn new(rate: Rate) -> Self {
+        let capacity = if rate.limit() == 0 { 0 } else { rate.limit().saturating_add(1) };
+        let meter = Meter::new(rate, capacity);
+        Self { rate, meter, queue: meter.largest_cost.saturating_sub(1), is_queue_given: false }
+    }
+
+    /// The same queue in which a cost of `queue` may wait. With a queue of 0 nothing waits: what does not
+    /// leave at once is denied.
+    pub const fn queue(self, queue: u32) -> Result<Self, TooLarge> {
+        // Nothing ever leaves at a rate of 0, so nothing can be let in.
+        let capacity = if self.rate.limit() == 0 { 0 } else { queue as u64 + 1 };
+        match self.meter.with_capacity(self.meter.units(capacity)) {
+            Ok(meter) => Ok(Self { meter, queue, is_queue_given: true, ..self }),
+            Err(TooLarge { largest }) => Err(TooLarge { largest: largest.saturating_sub(1) }),
+        }
+    }
+
+    /// The rate that hits leave at.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+}
+
+impl Strategy for LeakyBucketQueue {
+    type State = Level;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = LeakyBucketQueueStat;
+
+    #[inline]
+    fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
+        self.meter.decide_in_turn(state, hit, now)
+    }
+
+    fn charge(&self, state: &mut Level, hit: &Hit, now: Timestamp) {
+        self.meter.charge(state, hit, now);
+    }
+
+    /// Takes the last place back while its turn has not gone by; else nothing.
+    fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        self.meter.refund_last(state, hit, receipt, now);
+    }
+
+    fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
+        self.meter.fresh_at(state)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.meter.horizon()
+    }
+
+    fn stat(&self, state: &Level, class: Class, now: Timestamp) -> LeakyBucketQueueStat {
+        let queue_cost = self.meter.cost(state, now);
+        LeakyBucketQueueStat {
+            queue_size: queue_cost.saturating_sub(1),
+            queue_cost,
+            queue_capacity: self.queue,
+            next_turn: self.fresh_at(state, class).max(now),
+        }
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        let fits = self.meter.fits_script();
+        fits.map_err(|TooLarge { largest }| TooLarge { largest: largest.saturating_sub(1) })
+    }
+}
+
+/// The rate changes, and with it a queue that is the limit; one that was given stays what it is. Turns that
+/// have been told stay told.
+impl Scale for LeakyBucketQueue {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        let scaled = Self::new(self.rate.scaled(ratio));
+        if self.is_queue_given { scaled.queue(self.queue) } else { Ok(scaled) }
+    }
+
+    fn advance(&self, state: &mut Level, to: Timestamp) {
+        self.meter.advance(state, to);
+    }
+}
+
+/// What is admitted, not what leaves: that is spaced by the rate.
+impl Bounds for LeakyBucketQueue {
+    const QUEUES: bool = true;
+
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.meter.most(last.micros_since(first))
+    }
+
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        self.meter.least(last.micros_since(first), cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::Outcome;
+
+    const START: Timestamp = Timestamp::from_micros(1_000_000_000);
+
+    fn turn(decision: Decision) -> u64 {
+        match decision.outcome() {
+            Outcome::Allow { after } => after.as_micros() as u64,
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    #[test]
+    fn turns_are_rounded_and_the_time_between_is_not() {
+        let queue = LeakyBucketQueue::new(Rate::per_second(3)).queue(9).unwrap();
+        let mut state = Level::default();
+        let turns = [(); 7].map(|()| turn(queue.decide(&mut state, &Hit::new(1), START)));
+        assert_eq!(turns, [0, 333_334, 666_667, 1_000_000, 1_333_334, 1_666_667, 2_000_000]);
+    }
+
+    #[test]
+    fn a_cost_takes_as_many_intervals() {
+        let queue = LeakyBucketQueue::new(Rate::per_second(10));
+        let mut state = Level::default();
+        let turns = [3, 1, 2, 1].map(|cost| turn(queue.decide(&mut state, &Hit::new(cost), START)));
+        assert_eq!(turns, [0, 300_000, 400_000, 600_000]);
+    }
+
+    #[test]
+    fn as_much_as_the_limit_waits_if_not_said_otherwise() {
+        let queue = LeakyBucketQueue::new(Rate::per_second(2));
+        let mut state = Level::default();
+        for _ in 0..3 {
+            let _ = turn(queue.decide(&mut state, &Hit::new(1), START));
+        }
+        let full = queue.decide(&mut state, &Hit::new(1), START);
+        assert_eq!(full.outcome(), Outcome::Deny { retry_after: Duration::from_millis(500) });
+        let stat = queue.stat(&state, Class::default(), START.plus_micros(100_000));
+        assert_eq!((stat.queue_size, stat.queue_cost, stat.queue_capacity), (2, 3, 2));
+        assert_eq!(stat.next_turn, START.plus_micros(1_500_000));
+    }
+
+    #[test]
+    fn only_the_last_place_is_taken_back_and_only_in_time() {
+        let queue = LeakyBucketQueue::new(Rate::per_second(10));
+        let mut state = Level::default();
+        let one = Hit::new(1);
+        let receipts = [(); 3].map(|()| queue.decide(&mut state, &one, START).receipt());
+        let full = state;
+        queue.refund(&mut state, &one, receipts[1], START);
+        assert_eq!(state, full, "another place is behind it");
+        queue.refund(&mut state, &one, receipts[2], START.plus_micros(200_001));
+        assert_eq!(state, full, "its turn has gone by");
+        queue.refund(&mut state, &one, receipts[2], START.plus_micros(200_000));
+        assert_eq!(queue.stat(&state, Class::default(), START.plus_micros(200_000)).queue_cost, 0);
+        let mut state = full;
+        queue.refund(&mut state, &one, receipts[2], START);
+        assert_eq!(turn(queue.decide(&mut state, &one, START)), 200_000, "the place is there again");
+    }
+
+    #[test]
+    fn a_clock_that_stepped_back_leaves_the_order_as_it_is() {
+        let queue = LeakyBucketQueue::new(Rate::per_second(10));
+        let mut state = Level::default();
+        let _ = turn(queue.decide(&mut state, &Hit::new(1), START));
+        let earlier = Timestamp::from_micros(START.as_micros() - 50_000);
+        assert_eq!(turn(queue.decide(&mut state, &Hit::new(1), earlier)), 150_000);
+    }
+
+    #[test]
+    fn zero_capacity_denies_for_ever_and_unlimited_never_delays() {
+        let closed = LeakyBucketQueue::new(Rate::per_second(0));
+        for closed in [closed, closed.queue(5).unwrap()] {
+            let mut state = Level::default();
+            assert_eq!(closed.decide(&mut state, &Hit::new(1), START).outcome(), Outcome::Never);
+        }
+        let unlimited = LeakyBucketQueue::new(Rate::UNLIMITED).queue(0).unwrap();
+        let mut state = Level::default();
+        assert_eq!(turn(unlimited.decide(&mut state, &Hit::new(u32::MAX), START)), 0);
+        assert_eq!(turn(unlimited.decide(&mut state, &Hit::new(u32::MAX), START)), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_refused_with_what_can() {
+        let coprime = LeakyBucketQueue::new(Rate::per_day(300_000_007));
+        assert_eq!(coprime.queue(u32::MAX), Err(TooLarge { largest: 213_503_981 }));
+        assert_eq!(coprime.queue(213_503_981).map(|largest| largest.queue), Ok(coprime.queue));
+        assert_eq!(coprime.fits_script(), Err(TooLarge { largest: 104_248 }));
+        assert_eq!(coprime.queue(104_248).unwrap().fits_script(), Ok(()));
+        let widest = LeakyBucketQueue::new(Rate::per_second(u32::MAX));
+        assert_eq!(widest.queue(u32::MAX), Err(TooLarge { largest: u32::MAX - 1 }));
+    }
+
+    #[test]
+    fn a_queue_that_is_the_limit_is_scaled_with_it() {
+        let half = Ratio::new(1, 2).unwrap();
+        let queue = LeakyBucketQueue::new(Rate::per_second(10));
+        assert_eq!(queue.scaled(half), Ok(LeakyBucketQueue::new(Rate::per_second(5))));
+        assert_eq!(queue.queue(7).unwrap().scaled(half).map(|slower| slower.queue), Ok(7));
+    }
+}
