@@ -5,13 +5,15 @@
 
 mod model;
 
-use model::leaky::QueueModel;
+use model::leaky::{CostModel, QueueModel};
 use model::runs::{advances, as_the_model, cases, changeable, lawful, rates, runs};
 use model::{BucketModel, History};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 use traffik::laws::{self, Step};
-use traffik::{Hit, LeakyBucket, LeakyBucketQueue, Outcome, Rate, Strategy};
+use traffik::{
+    Class, CostBased, Hit, LeakyBucket, LeakyBucketQueue, Outcome, Rate, Ratio, State, Strategy, Timestamp,
+};
 
 fn leaky_bucket(rate: Rate, capacity: u32, _: u32) -> LeakyBucket {
     let plain = LeakyBucket::new(rate);
@@ -21,6 +23,16 @@ fn leaky_bucket(rate: Rate, capacity: u32, _: u32) -> LeakyBucket {
 fn leaky_bucket_queue(rate: Rate, queue: u32, _: u32) -> LeakyBucketQueue {
     let plain = LeakyBucketQueue::new(rate);
     if queue.is_multiple_of(3) { plain } else { plain.queue(queue).unwrap_or(plain) }
+}
+
+const FLOORS: [(u64, u64); 5] = [(1, 2), (1, 1), (2, 3), (1, 10), (1, u64::MAX)];
+
+fn cost_based(rate: Rate, burst: u32, shape: u32) -> CostBased {
+    let plain = CostBased::new(rate);
+    let bucket = if burst.is_multiple_of(3) { plain } else { plain.burst(burst).unwrap_or(plain) };
+    let bucket = if shape.is_multiple_of(2) { bucket } else { bucket.window(shape).unwrap() };
+    let (num, den) = FLOORS[shape as usize / 2 % FLOORS.len()];
+    bucket.floor(Ratio::new(num, den).unwrap()).unwrap()
 }
 
 /// A rate, a size and a run that suits them.
@@ -50,6 +62,14 @@ proptest! {
     }
 
     #[test]
+    fn cost_based_is_lawful((limit, other, forward, any) in cases(cost_based)) {
+        lawful(&limit, &forward, &any)?;
+        advances(&limit, &forward)?;
+        changeable(&limit, &other, &forward)?;
+        changeable(&limit, &other, &any)?;
+    }
+
+    #[test]
     fn leaky_bucket_is_its_model((rate, capacity, run) in sized_runs()) {
         // The model takes a closed bucket of 1 for one that was not asked for.
         prop_assume!(rate.limit() > 0 || capacity != 1);
@@ -61,6 +81,41 @@ proptest! {
     fn leaky_bucket_queue_is_its_model((rate, queue, run) in sized_runs()) {
         let limit = LeakyBucketQueue::new(rate).queue(queue).unwrap();
         as_the_model(&limit, &QueueModel { rate, queue }, &run)?;
+    }
+
+    #[test]
+    fn cost_based_is_its_model((rate, burst, run) in sized_runs(), window in 1u32..200, floor in 0usize..5) {
+        let (num, den) = FLOORS[floor];
+        let limit = CostBased::new(rate).burst(burst);
+        prop_assume!(limit.is_ok()); // 40 per 285 years cannot be counted so finely
+        let limit = limit.unwrap().window(window).unwrap().floor(Ratio::new(num, den).unwrap()).unwrap();
+        let model = CostModel { rate, burst, window: window.into(), floor: (num.into(), den.into()) };
+        as_the_model(&limit, &model, &run)?;
+    }
+
+    /// The mean is the exponential mean and the refill what it says, within what rounding is stated.
+    #[test]
+    fn the_mean_and_the_refill_are_what_they_are_called(
+        costs in proptest::collection::vec(1u32..200, 1..60),
+        window in 1u32..200,
+        rate in rates(),
+    ) {
+                let limit = match CostBased::new(rate).burst(200 * 60) {
+            Ok(limit) if rate.limit() > 0 && !rate.is_unlimited() => limit.window(window).unwrap(),
+            _ => return Ok(()), // some rates cannot be counted that far, or have no refill
+        };
+        let (mut state, mut mean) = (Default::default(), 1.0);
+        for cost in costs {
+            let at = Timestamp::from_micros(7);
+            prop_assert!(limit.decide(&mut state, &Hit::new(cost), at).is_allowed());
+            mean += (f64::from(cost) - mean) / f64::from(window);
+            let stat = limit.stat(&state, Class::default(), at);
+            let real = |ratio: Ratio| ratio.num() as f64 / ratio.den() as f64;
+            prop_assert!((real(stat.mean_cost) - mean).abs() < 1e-6);
+            let share = real(stat.refill.unwrap()) / real(rate.per_micro().unwrap());
+            prop_assert!((0.5..=1.0).contains(&share));
+            prop_assert!((share - (1.0 / mean).max(0.5)).abs() <= 1.0 / 1024.0, "{} at {}", share, mean);
+        }
     }
 
     /// What leaves, leaves in the order it came, spaced by exactly what each costs while there is something
@@ -135,13 +190,21 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(
         bytes in proptest::collection::vec(any::<u8>(), 0..64),
-        (limit, _, _, run) in cases(leaky_bucket_queue),
+        (queue, _, _, run) in cases(leaky_bucket_queue),
+        (bucket, _, _, _) in cases(cost_based),
     ) {
-        let mut tagged = bytes.clone();
-        tagged.insert(0, 0x21);
-        tagged.truncate(25);
-        for bytes in [&bytes, &tagged] {
-            prop_assert_eq!(laws::any_bytes_decode_or_are_refused(&limit, bytes, &run), Ok(()));
+        let level = [&[0x21][..], &bytes].concat();
+        let costly = [&[0x22][..], &level].concat();
+        for bytes in [&bytes[..], level.get(..25).unwrap_or_default(), costly.get(..42).unwrap_or_default()] {
+            prop_assert_eq!(laws::any_bytes_decode_or_are_refused(&queue, bytes, &run), Ok(()));
+            prop_assert_eq!(laws::any_bytes_decode_or_are_refused(&bucket, bytes, &run), Ok(()));
         }
     }
+}
+
+#[test]
+fn states_are_as_small_as_documented() {
+    assert_eq!(size_of::<<LeakyBucketQueue as Strategy>::State>(), 24);
+    assert_eq!(size_of::<<CostBased as Strategy>::State>(), 40);
+    assert_eq!(<CostBased as Strategy>::State::MAX_LEN, 42);
 }

@@ -57,7 +57,8 @@ pub use storage::{ErrorKind, Fixed, Storage, StorageError};
 #[cfg(feature = "alloc")]
 pub use strategy::HeapLog;
 pub use strategy::{
-    All, Both, Class, Cost, FairShare, FixedWindow, Gcra, Hit, Label, LeakyBucket, LeakyBucketQueue, Op,
-    Regions, Scale, SlidingLog, SlidingWindow, State, Strategy, StrictWindow, TokenBucket, TooLarge,
+    All, Both, Class, Cost, CostBased, FairShare, FixedWindow, Gcra, Hit, Label, LeakyBucket,
+    LeakyBucketQueue, Op, Regions, Scale, SlidingLog, SlidingWindow, State, Strategy, StrictWindow,
+    TokenBucket, TooLarge,
 };
 pub use time::{Clock, ManualClock, Timer, Timestamp};

@@ -106,3 +106,76 @@ impl Model for Admission<'_> {
         self.0.fresh(history, now)
     }
 }
+
+/// A bucket whose refill depends on the mean cost of what it admitted, in the units it is documented to
+/// count in: the refill comes in steps of at most 1/1024, the mean in steps of 2⁻³².
+pub(crate) struct CostModel {
+    pub(crate) rate: Rate,
+    pub(crate) burst: u32,
+    pub(crate) window: u128,
+    pub(crate) floor: (u128, u128),
+}
+
+impl CostModel {
+    /// Units refilled in a microsecond at the full rate, and units of a cost of 1.
+    fn units(&self) -> (u128, u128) {
+        let (limit, period) = (u128::from(self.rate.limit()), self.rate.period().as_micros());
+        let (mut divisor, mut rest) = (period, limit);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        let (refill, unit) = (limit / divisor, period / divisor);
+        let fine = (0..30).rev().find(|power| unit << power <= 1 << 29).unwrap_or(0);
+        let coarse = (0..=10).find(|power| refill << power >= 1024).unwrap_or(0);
+        let parts = 1 << fine.max(coarse);
+        (refill * parts, unit * parts)
+    }
+
+    fn used(&self, history: &History, now: u128) -> u128 {
+        let (refill, unit) = self.units();
+        let (mut used, mut last, mut mean) = (0u128, 0, 1 << 32);
+        let drained = |mean: u128, span: u128| {
+            let floor = (refill * self.floor.0).div_ceil(self.floor.1);
+            floor.max((refill << 32) / mean) * span
+        };
+        for &(at, cost) in history {
+            used = used.saturating_sub(drained(mean, at - last));
+            if used == 0 {
+                mean = 1 << 32;
+            }
+            used += u128::from(cost) * unit;
+            last = at;
+            let target = u128::from(cost) << 32;
+            if target > mean {
+                mean += (target - mean).div_ceil(self.window);
+            } else {
+                mean -= (mean - target) / self.window;
+            }
+        }
+        used.saturating_sub(drained(mean, now - last))
+    }
+}
+
+impl Model for CostModel {
+    fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    fn passes(&self, history: &History, now: u128, cost: u32) -> bool {
+        let (_, unit) = self.units();
+        self.used(history, now) + u128::from(cost) * unit <= u128::from(self.burst) * unit
+    }
+
+    fn possible(&self, cost: u32) -> bool {
+        cost <= self.burst
+    }
+
+    fn remaining(&self, history: &History, now: u128) -> u32 {
+        let (_, unit) = self.units();
+        ((u128::from(self.burst) * unit - self.used(history, now)) / unit) as u32
+    }
+
+    fn fresh(&self, history: &History, now: u128) -> bool {
+        self.used(history, now) == 0
+    }
+}

@@ -49,6 +49,13 @@ impl State for Level {
 /// Names this form of state, version 1.
 const TAG: u8 = 0x21;
 
+impl Level {
+    /// The state right after the charge that a receipt tells of.
+    pub(super) const fn of(receipt: Receipt) -> Self {
+        Self { at: receipt.at, used: receipt.level, unit: receipt.unit }
+    }
+}
+
 /// A rate and a capacity, brought to units in which both are whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meter {
@@ -89,6 +96,16 @@ impl Meter {
             return Err(TooLarge { largest });
         }
         Ok(Self { capacity: capacity as u64, largest_cost: cost as u32, ..self })
+    }
+
+    /// The same meter, empty-handed, in units `parts` times finer; the capacity has to be given anew.
+    pub(super) const fn divided(self, parts: u64) -> Self {
+        Self { drain: self.drain * parts, unit: self.unit * parts, capacity: 0, largest_cost: 0, ..self }
+    }
+
+    /// The same meter with so many units drained in a microsecond.
+    pub(super) const fn draining(self, drain: u64) -> Self {
+        Self { drain, ..self }
     }
 
     /// The units that a cost comes to.
@@ -209,7 +226,7 @@ impl Meter {
     }
 
     /// The state of a level; that of a level never raised if nothing is in use.
-    fn state(self, at: Timestamp, used: u64) -> Level {
+    pub(super) fn state(self, at: Timestamp, used: u64) -> Level {
         if used == 0 { Level::default() } else { Level { at, used, unit: self.unit } }
     }
 
@@ -237,14 +254,13 @@ impl Meter {
 
     /// What is left of a charge by the time `at`, in units.
     pub(super) fn left(self, hit: &Hit, receipt: Receipt, at: Timestamp) -> u64 {
-        let charged = Level { at: receipt.at, used: receipt.level, unit: receipt.unit };
-        let (_, left) = self.level(&charged, at);
+        let (_, left) = self.level(&Level::of(receipt), at);
         left.min(u64::from(hit.cost).saturating_mul(self.unit))
     }
 
     /// Takes back the last place of a queue while its turn has not gone by, and nothing else.
     pub(super) fn refund_last(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        if *state != (Level { at: receipt.at, used: receipt.level, unit: receipt.unit }) {
+        if *state != Level::of(receipt) {
             return;
         }
         let cost = u64::from(hit.cost).saturating_mul(self.unit);

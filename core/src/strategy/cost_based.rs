@@ -1,0 +1,531 @@
+//! Cost-based bucket: a token bucket that refills the slower the dearer its hits have been.
+
+use core::fmt;
+
+use super::meter::Meter;
+use super::{Bounds, Class, Corrupt, Hit, Level, Reader, Scale, State, Strategy, TooLarge, Writer};
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp, Verdict};
+
+/// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills at the rate divided by
+/// the running mean cost of the hits it admitted, but never below a [`floor`](Self::floor) (half the rate).
+///
+/// The mean is exponential: each admitted hit of cost `c` moves it by `(c − mean) / window`, where the
+/// [`window`](Self::window) is how many hits it looks back (100). It starts at 1, stays the same between hits,
+/// and is forgotten when the bucket is full again, so a key long idle is a key never seen. A client whose
+/// hits all cost 1 has a plain [`TokenBucket`](crate::TokenBucket).
+///
+/// All in whole numbers, rounded against the client: the mean up to a multiple of 2⁻³², and the refill down to
+/// a step of at most 1/1024 of the rate; only the floor is rounded up to such a step, never beyond the rate.
+/// So between two hits the refill is exactly linear, and waits are exact.
+///
+/// Over any time `T` it admits at most `burst + limit · T / period`. A client that always asks for `c` gets at
+/// least `burst + share · limit · T / period − (c − 1)`, where `share` is the greater of the floor and `1 / c`,
+/// rounded as above, if the burst exceeds `c` by a microsecond's refill; else `c` in every
+/// `⌈c · period / (share · limit)⌉` microseconds.
+///
+/// A bucket of 8 tokens at 4 per second, with a window of 2 hits:
+///
+/// | at | cost | decided | remaining | mean after it | refill |
+/// |---|---|---|---|---|---|
+/// | 0 s | 1 | allow | 7 | 1 | 4/s |
+/// | 0 s | 2 | allow | 5 | 1.5 | 2.67/s |
+/// | 0 s | 5 | allow | 0 | 3.25 | 2/s (the floor) |
+/// | 0 s | 1 | deny, retry after 0.5 s | 0 | 3.25 | 2/s |
+/// | 4 s | 0 | allow | 8 | 1 | 4/s |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Class, CostBased, Hit, Ratio, Strategy, Timestamp, rate};
+///
+/// let bucket = CostBased::new(rate!("4/s")).burst(8)?.window(2)?;
+/// let mut state = Default::default();
+/// let at = |second: u64| Timestamp::from_micros(second * 1_000_000);
+///
+/// assert_eq!(bucket.decide(&mut state, &Hit::new(1), at(0)).remaining(), 7);
+/// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(0)).remaining(), 5);
+/// assert_eq!(bucket.decide(&mut state, &Hit::new(5), at(0)).remaining(), 0);
+/// assert_eq!(bucket.stat(&state, Class::default(), at(0)).mean_cost, Ratio::new(13, 4)?);
+/// let denied = bucket.decide(&mut state, &Hit::new(1), at(0));
+/// assert_eq!(denied.retry_after(), Some(Duration::from_millis(500)));
+/// assert_eq!(bucket.decide(&mut state, &Hit::new(0), at(4)).remaining(), 8);
+/// assert_eq!(bucket.stat(&state, Class::default(), at(4)).mean_cost, Ratio::ONE);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+///
+/// A refund of the last admission restores the mean too; one of an earlier admission restores the count only.
+///
+/// Source: traffik 1.0 for Python, where the mean was taken over a list of the last hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CostBased {
+    rate: Rate,
+    /// Drains at the full rate.
+    meter: Meter,
+    burst: u32,
+    is_burst_given: bool,
+    window: u32,
+    floor: Ratio,
+    /// Units refilled in a microsecond at the floor.
+    slowest: u64,
+}
+
+/// The state of a cost-based bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CostBasedState {
+    level: Level,
+    mean: Mean,
+    /// The mean before the last admission, for taking that back.
+    mean_before: Mean,
+}
+
+/// A mean cost, in units of 2⁻³², less the 1 that it starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mean(u64);
+
+/// A cost-based bucket's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CostBasedStat {
+    /// Whole tokens in the bucket, rounded down.
+    pub tokens: u32,
+    /// Tokens in a full bucket.
+    pub capacity: u32,
+    /// The running mean cost of the hits admitted.
+    pub mean_cost: Ratio,
+    /// Tokens that come in a microsecond at this mean; `None` if unlimited.
+    pub refill: Option<Ratio>,
+}
+
+/// Why a cost-based bucket cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CostBasedError {
+    /// A window of no hits.
+    EmptyWindow,
+    /// A floor of 0, or above 1.
+    FloorOutOfRange,
+}
+
+impl fmt::Display for CostBasedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EmptyWindow => "the mean cost must look back at least 1 hit",
+            Self::FloorOutOfRange => {
+                "the floor is a share of the rate: it must be above 0 and at most 1, such as 1/2"
+            }
+        })
+    }
+}
+
+impl core::error::Error for CostBasedError {}
+
+impl Mean {
+    /// What counts as 1.
+    const ONE: u64 = 1 << 32;
+
+    /// The mean of hits that all cost this much.
+    const fn of(cost: u32) -> Self {
+        Self(cost.saturating_sub(1) as u64 * Self::ONE)
+    }
+
+    /// In units of 2⁻³².
+    const fn parts(self) -> u64 {
+        self.0.saturating_add(Self::ONE)
+    }
+
+    /// The mean after one more hit, rounded up.
+    const fn with(self, cost: u32, window: u32) -> Self {
+        let Self(target) = Self::of(cost);
+        match target.checked_sub(self.0) {
+            Some(dearer) => Self(self.0 + dearer.div_ceil(window as u64)),
+            None => Self(self.0 - (self.0 - target) / window as u64),
+        }
+    }
+}
+
+/// Names this form of state, version 1.
+const TAG: u8 = 0x22;
+
+impl State for CostBasedState {
+    const MAX_LEN: usize = 1 + Level::MAX_LEN + 2 * 8;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(TAG);
+        self.level.encode(out);
+        out.u64(self.mean.0);
+        out.u64(self.mean_before.0);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(TAG)?;
+        let level = Level::decode(input)?;
+        let (mean, mean_before) = (Mean(input.u64()?), Mean(input.u64()?));
+        let state = Self { level, mean, mean_before };
+        let possible = mean.0.max(mean_before.0) <= Mean::of(u32::MAX).0;
+        if possible && state == state.forgetting() { Ok(state) } else { Err(Corrupt) }
+    }
+}
+
+impl CostBasedState {
+    /// The state never used, if nothing is in use.
+    fn forgetting(self) -> Self {
+        if self.level == Level::default() { Self::default() } else { self }
+    }
+}
+
+impl CostBased {
+    /// A bucket refilled at up to `rate` whose burst is the limit (or the largest burst that can be counted,
+    /// if that is less), whose mean looks back 100 hits, and whose refill never falls below half the rate.
+    #[must_use]
+    pub const fn new(rate: Rate) -> Self {
+        let floor = match Ratio::new(1, 2) {
+            Ok(half) => half,
+            Err(_) => Ratio::ONE,
+        };
+        let bucket =
+            Self { rate, meter: fine(rate), burst: 0, is_burst_given: false, window: 100, floor, slowest: 0 };
+        let bucket = match bucket.sized(rate.limit()) {
+            Ok(bucket) => bucket,
+            Err(TooLarge { largest }) => match bucket.sized(largest) {
+                Ok(bucket) => bucket,
+                Err(_) => bucket,
+            },
+        };
+        bucket.with_floor(floor)
+    }
+
+    /// The same bucket holding `burst` tokens. A burst of 0 admits nothing.
+    pub const fn burst(self, burst: u32) -> Result<Self, TooLarge> {
+        Self { is_burst_given: true, ..self }.sized(burst)
+    }
+
+    /// The same bucket whose mean looks back this many hits, at least 1.
+    pub const fn window(self, hits: u32) -> Result<Self, CostBasedError> {
+        match hits {
+            0 => Err(CostBasedError::EmptyWindow),
+            window => Ok(Self { window, ..self }),
+        }
+    }
+
+    /// The same bucket whose refill never falls below this share of the rate, above 0 and at most 1.
+    pub const fn floor(self, share: Ratio) -> Result<Self, CostBasedError> {
+        if share.num() == 0 || share.num() > share.den() {
+            return Err(CostBasedError::FloorOutOfRange);
+        }
+        Ok(self.with_floor(share))
+    }
+
+    const fn with_floor(self, floor: Ratio) -> Self {
+        // A share of at most 1 of 64 bits fits 64 bits.
+        let slowest = (self.meter.drain as u128 * floor.num() as u128).div_ceil(floor.den() as u128) as u64;
+        Self { floor, slowest, ..self }
+    }
+
+    const fn sized(self, burst: u32) -> Result<Self, TooLarge> {
+        match self.meter.with_capacity(self.meter.units(burst as u64)) {
+            Ok(meter) => Ok(Self { meter, burst, ..self }),
+            Err(too_large) => Err(too_large),
+        }
+    }
+
+    /// The rate it is refilled at while its hits cost 1.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// The meter that drains as this mean has it.
+    #[inline]
+    fn at_mean(&self, mean: Mean) -> Meter {
+        if mean == Mean(0) {
+            return self.meter;
+        }
+        let (drain, parts) = (u128::from(self.meter.drain), u128::from(mean.parts()));
+        // A mean of 1 or more makes it no larger than the 64 bits it comes from.
+        let slowed = (drain * u128::from(Mean::ONE) / parts) as u64;
+        self.meter.draining(slowed.max(self.slowest))
+    }
+
+    fn of_state(&self, state: &CostBasedState) -> Meter {
+        self.at_mean(state.mean)
+    }
+
+    /// The state before an admission, if that was the last thing that happened to it.
+    fn before(&self, state: &CostBasedState, hit: &Hit, receipt: Receipt) -> Option<CostBasedState> {
+        let mean = state.mean_before;
+        let is_last = state.level == Level::of(receipt)
+            && receipt.unit == self.meter.unit
+            && state.mean == mean.with(hit.cost, self.window);
+        let cost = u64::from(hit.cost).saturating_mul(self.meter.unit);
+        let used = receipt.level.checked_sub(cost).filter(|_| is_last)?;
+        let before = CostBasedState { level: self.meter.state(receipt.at, used), mean, mean_before: mean };
+        Some(before.forgetting())
+    }
+
+    /// What decisions tell as the limit.
+    const fn told(&self) -> (u32, u64) {
+        (self.burst, 0)
+    }
+}
+
+/// A meter for `rate` in units so fine that a step of the refill is at most 1/1024 of it, and finer where
+/// that leaves room for any cost.
+const fn fine(rate: Rate) -> Meter {
+    const STEPS: u64 = 1024;
+    /// Units per cost of 1 at which any 32-bit cost can be counted several times over.
+    const FINEST: u64 = 1 << 29;
+    let meter = Meter::new(rate, 0);
+    let mut parts = 1;
+    while meter.unit > 0 && meter.unit * parts * 2 <= FINEST {
+        parts *= 2;
+    }
+    while meter.drain > 0 && meter.drain * parts < STEPS {
+        parts *= 2;
+    }
+    meter.divided(parts)
+}
+
+impl Strategy for CostBased {
+    type State = CostBasedState;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = CostBasedStat;
+
+    fn decide(&self, state: &mut CostBasedState, hit: &Hit, now: Timestamp) -> Decision {
+        let (mean, meter) = (state.mean, self.of_state(state));
+        let (_, used) = meter.level(&state.level, now);
+        let decision = meter.decide(&mut state.level, hit, now, self.told());
+        if !decision.is_recorded() {
+            return decision;
+        }
+        // A full bucket has forgotten the mean.
+        state.mean_before = if used == 0 { Mean::default() } else { mean };
+        state.mean = state.mean_before.with(hit.cost, self.window);
+        if state.mean == mean {
+            return decision;
+        }
+        // From here on the refill is another, and so is the time until the bucket is full.
+        let nothing = Hit { cost: 0, ..*hit };
+        self.of_state(state).decide(&mut state.level, &nothing, now, self.told()).recorded(true)
+    }
+
+    /// Takes tokens; the mean is that of hits that were admitted, and stays what it is.
+    fn charge(&self, state: &mut CostBasedState, hit: &Hit, now: Timestamp) {
+        if self.meter.is_unlimited() || hit.cost == 0 {
+            return;
+        }
+        self.advance(state, now);
+        self.of_state(state).charge(&mut state.level, hit, now);
+    }
+
+    /// Takes back what is left of the cost, and the change of the mean if this was the last admission. If a
+    /// cheap hit has sped up the refill so much that it repaid itself, nothing is taken back.
+    fn refund(&self, state: &mut CostBasedState, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        if self.meter.is_unlimited() {
+            return;
+        }
+        let meter = self.of_state(state);
+        let (at, used) = meter.level(&state.level, now);
+        match self.before(state, hit, receipt) {
+            Some(mut before) => {
+                self.advance(&mut before, at);
+                if self.meter.level(&before.level, at).1 <= used {
+                    *state = before;
+                }
+            }
+            None => {
+                // How fast it drained since the charge is not known: at most at the full rate.
+                let left = self.meter.left(hit, receipt, at);
+                state.level = meter.state(at, used.saturating_sub(left));
+                *state = state.forgetting();
+            }
+        }
+    }
+
+    fn fresh_at(&self, state: &CostBasedState, _: Class) -> Timestamp {
+        self.of_state(state).fresh_at(&state.level)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.at_mean(Mean::of(u32::MAX)).horizon()
+    }
+
+    fn stat(&self, state: &CostBasedState, _: Class, now: Timestamp) -> CostBasedStat {
+        let used = self.of_state(state).cost(&state.level, now);
+        let mean = if used == 0 { Mean::default() } else { state.mean };
+        CostBasedStat {
+            tokens: self.burst.saturating_sub(used),
+            capacity: self.burst,
+            mean_cost: Ratio::new(mean.parts(), Mean::ONE).unwrap_or(Ratio::ONE),
+            refill: Ratio::new(self.at_mean(mean).drain, self.meter.unit).ok(),
+        }
+    }
+}
+
+/// The rate changes, and with it a burst that is the limit; a burst that was given, the window and the floor
+/// stay what they are.
+impl Scale for CostBased {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        let scaled =
+            Self { window: self.window, ..Self::new(self.rate.scaled(ratio)) }.with_floor(self.floor);
+        if self.is_burst_given { scaled.burst(self.burst) } else { Ok(scaled) }
+    }
+
+    fn advance(&self, state: &mut CostBasedState, to: Timestamp) {
+        self.of_state(state).advance(&mut state.level, to);
+        *state = state.forgetting();
+    }
+}
+
+impl Bounds for CostBased {
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.meter.most(last.micros_since(first))
+    }
+
+    /// The mean of a client that always asks for `cost` rises to that and no further.
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        let (span, slowed) = (last.micros_since(first), self.at_mean(Mean::of(cost)));
+        match u128::from(self.meter.capacity).checked_sub(self.meter.units(cost.into())) {
+            // At first it refills at the full rate, and may lose more than a slow microsecond's worth.
+            Some(room) if room < self.meter.drain.into() => slowed.least_spaced(span, cost),
+            _ => slowed.least(span, cost),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::Outcome;
+
+    const START: Timestamp = Timestamp::from_micros(1_000_000_000);
+
+    fn ratio(num: u64, den: u64) -> Ratio {
+        Ratio::new(num, den).unwrap()
+    }
+
+    fn admit(bucket: &CostBased, state: &mut CostBasedState, cost: u32) -> Decision {
+        let decision = bucket.decide(state, &Hit::new(cost), START);
+        assert!(decision.is_allowed());
+        decision
+    }
+
+    #[test]
+    fn hits_of_one_have_a_token_bucket() {
+        let (bucket, plain) =
+            (CostBased::new(Rate::per_second(3)), crate::TokenBucket::new(Rate::per_second(3)));
+        let (mut state, mut level) = Default::default();
+        for step in 0..100 {
+            let at = START.plus_micros(step * 77_777);
+            let told = |it: Decision| (it.outcome(), it.remaining(), it.reset_after());
+            let expected = plain.decide(&mut level, &Hit::new(1), at);
+            assert_eq!(told(bucket.decide(&mut state, &Hit::new(1), at)), told(expected), "{step}");
+        }
+    }
+
+    #[test]
+    fn dear_hits_slow_the_refill_down_to_the_floor_and_cheap_ones_speed_it_up() {
+        let bucket = CostBased::new(Rate::per_second(4)).burst(100).unwrap().window(1).unwrap();
+        let bucket = bucket.floor(ratio(1, 8)).unwrap();
+        let mut state = CostBasedState::default();
+        for (cost, share) in [(1, ratio(1, 1)), (4, ratio(1, 4)), (20, ratio(1, 8)), (2, ratio(1, 2))] {
+            let _ = admit(&bucket, &mut state, cost);
+            let stat = bucket.stat(&state, Class::default(), START);
+            assert_eq!(stat.mean_cost, ratio(cost.into(), 1));
+            assert_eq!(stat.refill, Ratio::new(4 * share.num(), 1_000_000 * share.den()).ok(), "{cost}");
+        }
+    }
+
+    #[test]
+    fn a_full_bucket_forgets_the_mean() {
+        let bucket = CostBased::new(Rate::per_second(10)).window(2).unwrap();
+        let mut state = CostBasedState::default();
+        let _ = admit(&bucket, &mut state, 10);
+        let fresh = bucket.fresh_at(&state, Class::default());
+        let mean = |now| bucket.stat(&state, Class::default(), now).mean_cost;
+        assert_eq!(mean(Timestamp::from_micros(fresh.as_micros() - 1)), ratio(11, 2));
+        assert_eq!(mean(fresh), Ratio::ONE);
+        assert!(bucket.decide(&mut state, &Hit::new(1), fresh).is_allowed());
+        assert_eq!(state.mean, Mean::default());
+    }
+
+    #[test]
+    fn what_is_charged_or_denied_leaves_the_mean_alone() {
+        let bucket = CostBased::new(Rate::per_second(10)).window(2).unwrap();
+        let mut state = CostBasedState::default();
+        let _ = admit(&bucket, &mut state, 3);
+        let before = state;
+        bucket.charge(&mut state, &Hit::new(5), START);
+        assert!(!bucket.decide(&mut state, &Hit::new(9), START).is_allowed());
+        assert_eq!((state.mean, bucket.stat(&state, Class::default(), START).tokens), (before.mean, 2));
+    }
+
+    #[test]
+    fn a_refund_of_the_last_admission_restores_the_mean_and_an_earlier_one_the_count() {
+        let bucket = CostBased::new(Rate::per_second(10)).window(2).unwrap();
+        let mut state = CostBasedState::default();
+        let first = admit(&bucket, &mut state, 4).receipt();
+        let one = state;
+        let second = admit(&bucket, &mut state, 1).receipt();
+        let mut back = state;
+        bucket.refund(&mut back, &Hit::new(1), second, START);
+        let told = |state: &CostBasedState| bucket.stat(state, Class::default(), START);
+        assert_eq!(told(&back), told(&one));
+        bucket.refund(&mut state, &Hit::new(4), first, START);
+        assert_eq!((told(&state).tokens, told(&state).mean_cost), (9, ratio(7, 4)));
+    }
+
+    #[test]
+    fn a_hit_that_repaid_itself_is_not_taken_back() {
+        // At a mean of 9 the refill is an eighth of what it is at 1.
+        let bucket = CostBased::new(Rate::per_second(8)).burst(10).unwrap().window(1).unwrap();
+        let bucket = bucket.floor(ratio(1, 8)).unwrap();
+        let mut state = CostBasedState::default();
+        let _ = admit(&bucket, &mut state, 9);
+        let cheap = admit(&bucket, &mut state, 1).receipt();
+        let later = START.plus_micros(1_000_000);
+        let before = state;
+        bucket.refund(&mut state, &Hit::new(1), cheap, later);
+        assert_eq!(state, before);
+        let fresh = bucket.fresh_at(&state, Class::default());
+        bucket.refund(&mut state, &Hit::new(1), cheap, fresh);
+        assert_eq!(state, before);
+    }
+
+    #[test]
+    fn a_late_refund_frees_nothing_of_a_dearer_hit() {
+        let bucket = CostBased::new(Rate::per_second(8)).burst(10).unwrap().window(1).unwrap();
+        let mut state = CostBasedState::default();
+        let cheap = admit(&bucket, &mut state, 1).receipt();
+        // It drained at the full rate; what follows drains at half of that.
+        let later = START.plus_micros(150_000);
+        assert!(bucket.decide(&mut state, &Hit::new(8), later).is_allowed());
+        let before = state;
+        bucket.refund(&mut state, &Hit::new(1), cheap, later);
+        assert_eq!(state, before);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let bucket = CostBased::new(Rate::per_second(10));
+        assert_eq!(bucket.window(0), Err(CostBasedError::EmptyWindow));
+        assert_eq!(bucket.floor(ratio(0, 1)), Err(CostBasedError::FloorOutOfRange));
+        assert_eq!(bucket.floor(ratio(3, 2)), Err(CostBasedError::FloorOutOfRange));
+        assert!(bucket.floor(Ratio::ONE).is_ok() && bucket.window(1).is_ok());
+        assert_eq!(CostBased::new(Rate::per_day(1)).burst(u32::MAX), Err(TooLarge { largest: 208_499 }));
+        assert!(CostBased::new(Rate::per_day(1)).burst(208_499).is_ok());
+    }
+
+    #[test]
+    fn closed_and_unlimited_rates() {
+        let closed = CostBased::new(Rate::per_second(0));
+        let mut state = CostBasedState::default();
+        assert_eq!(closed.decide(&mut state, &Hit::new(1), START).outcome(), Outcome::Never);
+        let unlimited = CostBased::new(Rate::UNLIMITED).burst(3).unwrap();
+        assert!(unlimited.decide(&mut state, &Hit::new(u32::MAX), START).is_unlimited());
+        assert_eq!(unlimited.stat(&state, Class::default(), START).refill, None);
+        let wait = CostBased::new(Rate::per_second(1)).horizon();
+        assert_eq!(Duration::from_micros(wait), Duration::from_secs(2));
+    }
+}
