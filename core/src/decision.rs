@@ -70,10 +70,47 @@ impl Receipt {
     }
 }
 
+/// One receipt, or those of several limits in a fixed order.
+pub trait Receipts: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// How many there are.
+    const COUNT: usize;
+
+    /// Calls `visit` with each of them, [`COUNT`](Self::COUNT) times.
+    fn each(&self, visit: &mut dyn FnMut(Receipt));
+
+    /// Puts them together again, in the same order.
+    fn gather(next: &mut dyn FnMut() -> Receipt) -> Self;
+}
+
+impl Receipts for Receipt {
+    const COUNT: usize = 1;
+
+    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
+        visit(*self);
+    }
+
+    fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {
+        next()
+    }
+}
+
+impl<A: Receipts, B: Receipts> Receipts for (A, B) {
+    const COUNT: usize = A::COUNT + B::COUNT;
+
+    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
+        self.0.each(visit);
+        self.1.each(visit);
+    }
+
+    fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {
+        (A::gather(next), B::gather(next))
+    }
+}
+
 /// What a strategy answers with: a [`Decision`], or several where limits are composed.
 pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     /// What [`Strategy::refund`](crate::Strategy::refund) needs to take this admission back.
-    type Receipt: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static;
+    type Receipt: Receipts;
 
     /// Whether the hit may pass; of several limits, whether all admit it.
     fn outcome(&self) -> Outcome;

@@ -46,7 +46,7 @@ pub mod storage;
 pub mod strategy;
 mod time;
 
-pub use decision::{Decision, Outcome, Receipt, Verdict};
+pub use decision::{Decision, Outcome, Receipt, Receipts, Verdict};
 pub use key::{Digest, ErasedKey, Key, Seed};
 #[cfg(feature = "alloc")]
 pub use limiter::AsyncLimiter;
@@ -57,7 +57,7 @@ pub use storage::{ErrorKind, Fixed, Storage, StorageError};
 #[cfg(feature = "alloc")]
 pub use strategy::HeapLog;
 pub use strategy::{
-    All, Both, Class, Cost, CostBased, FairShare, FixedWindow, Gcra, Hit, Label, LeakyBucket,
+    All, Both, Class, Cost, CostBased, Erased, FairShare, FixedWindow, Gcra, Hit, Label, LeakyBucket,
     LeakyBucketQueue, Op, Regions, Scale, SlidingLog, SlidingWindow, State, Strategy, StrictWindow,
     TokenBucket, TooLarge,
 };

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::settle::settle;
 use super::{Class, Corrupt, Hit, Reader, State, Strategy, TooLarge, Writer};
-use crate::{Decision, Outcome, Timestamp, Verdict};
+use crate::{Decision, Outcome, Receipt, Receipts, Timestamp, Verdict};
 
 /// `N` limits that count the same cost, such as a burst and a sustained rate.
 ///
@@ -67,6 +67,18 @@ pub struct Each<T, const N: usize>(pub [T; N]);
 impl<T: Default, const N: usize> Default for Each<T, N> {
     fn default() -> Self {
         Self(array::from_fn(|_| T::default()))
+    }
+}
+
+impl<T: Receipts, const N: usize> Receipts for Each<T, N> {
+    const COUNT: usize = N * T::COUNT;
+
+    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
+        self.0.iter().for_each(|receipt| receipt.each(visit));
+    }
+
+    fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {
+        Self(array::from_fn(|_| T::gather(next)))
     }
 }
 

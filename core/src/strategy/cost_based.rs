@@ -3,8 +3,13 @@
 use core::fmt;
 
 use super::meter::Meter;
-use super::{Bounds, Class, Corrupt, Hit, Level, Reader, Scale, State, Strategy, TooLarge, Writer};
+use super::report::report;
+use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp, Verdict};
+
+mod mean;
+pub use mean::CostBasedState;
+use mean::Mean;
 
 /// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills at the rate divided by
 /// the running mean cost of the hits it admitted, but never below a [`floor`](Self::floor) (half the rate).
@@ -68,19 +73,6 @@ pub struct CostBased {
     slowest: u64,
 }
 
-/// The state of a cost-based bucket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CostBasedState {
-    level: Level,
-    mean: Mean,
-    /// The mean before the last admission, for taking that back.
-    mean_before: Mean,
-}
-
-/// A mean cost, in units of 2⁻³², less the 1 that it starts from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Mean(u64);
-
 /// A cost-based bucket's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -94,6 +86,8 @@ pub struct CostBasedStat {
     /// Tokens that come in a microsecond at this mean; `None` if unlimited.
     pub refill: Option<Ratio>,
 }
+
+report!(CostBasedStat: tokens, capacity, mean_cost, refill);
 
 /// Why a cost-based bucket cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,60 +111,6 @@ impl fmt::Display for CostBasedError {
 }
 
 impl core::error::Error for CostBasedError {}
-
-impl Mean {
-    /// What counts as 1.
-    const ONE: u64 = 1 << 32;
-
-    /// The mean of hits that all cost this much.
-    const fn of(cost: u32) -> Self {
-        Self(cost.saturating_sub(1) as u64 * Self::ONE)
-    }
-
-    /// In units of 2⁻³².
-    const fn parts(self) -> u64 {
-        self.0.saturating_add(Self::ONE)
-    }
-
-    /// The mean after one more hit, rounded up.
-    const fn with(self, cost: u32, window: u32) -> Self {
-        let Self(target) = Self::of(cost);
-        match target.checked_sub(self.0) {
-            Some(dearer) => Self(self.0 + dearer.div_ceil(window as u64)),
-            None => Self(self.0 - (self.0 - target) / window as u64),
-        }
-    }
-}
-
-/// Names this form of state, version 1.
-const TAG: u8 = 0x22;
-
-impl State for CostBasedState {
-    const MAX_LEN: usize = 1 + Level::MAX_LEN + 2 * 8;
-
-    fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
-        self.level.encode(out);
-        out.u64(self.mean.0);
-        out.u64(self.mean_before.0);
-    }
-
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
-        let level = Level::decode(input)?;
-        let (mean, mean_before) = (Mean(input.u64()?), Mean(input.u64()?));
-        let state = Self { level, mean, mean_before };
-        let possible = mean.0.max(mean_before.0) <= Mean::of(u32::MAX).0;
-        if possible && state == state.forgetting() { Ok(state) } else { Err(Corrupt) }
-    }
-}
-
-impl CostBasedState {
-    /// The state never used, if nothing is in use.
-    fn forgetting(self) -> Self {
-        if self.level == Level::default() { Self::default() } else { self }
-    }
-}
 
 impl CostBased {
     /// A bucket refilled at up to `rate` whose burst is the limit (or the largest burst that can be counted,
@@ -236,7 +176,7 @@ impl CostBased {
     /// The meter that drains as this mean has it.
     #[inline]
     fn at_mean(&self, mean: Mean) -> Meter {
-        if mean == Mean(0) {
+        if mean == Mean::default() {
             return self.meter;
         }
         let (drain, parts) = (u128::from(self.meter.drain), u128::from(mean.parts()));

@@ -1,5 +1,6 @@
 //! Fair share: instances share one limit by weight, and none can take another's share.
 
+use super::report::report;
 use super::shares::{FAIR_SHARE, ShareError, Shares, horizon};
 use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge, shares};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -92,6 +93,8 @@ pub struct FairShareStat {
     /// When it ends, and the next one begins.
     pub window_end: Timestamp,
 }
+
+report!(FairShareStat: instance, share, usage, total_usage, weight, window_start, window_end);
 
 impl<const N: usize> FairShare<N> {
     /// Room for `N` instances that share this rate, as seen by one of weight 1.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::report::report;
 use super::{Bounds, Class, Corrupt, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::decision::{Figures, Quotient};
 use crate::time::micros_ceil;
@@ -64,6 +65,8 @@ pub struct FixedWindowStat {
     /// What has been used in it.
     pub current_count: u32,
 }
+
+report!(FixedWindowStat: window_start, window_end, current_count);
 
 impl FixedWindowState {
     fn new(at: Timestamp, used: u32) -> Self {

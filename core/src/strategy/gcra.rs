@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::meter::Meter;
+use super::report::report;
 use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::time::micros_ceil;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -72,6 +73,8 @@ pub struct GcraStat {
     /// Whether a hit of cost 1 would conform now.
     pub conformant: bool,
 }
+
+report!(GcraStat: tat, interval, conformant);
 
 impl Gcra {
     /// Hits spaced exactly by the rate: no tolerance, a burst of 1.

@@ -1,6 +1,7 @@
 //! Leaky bucket as a meter: hits fill it, it leaks at the rate, and what would overflow is denied.
 
 use super::meter::Meter;
+use super::report::report;
 use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -66,6 +67,8 @@ pub struct LeakyBucketStat {
     /// The cost that leaks out in a microsecond; `None` if unlimited.
     pub leak_rate: Option<Ratio>,
 }
+
+report!(LeakyBucketStat: level, capacity, leak_rate);
 
 impl LeakyBucket {
     /// A bucket that leaks at `rate` and admits no burst. A rate of 0 admits nothing.

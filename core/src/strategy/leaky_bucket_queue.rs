@@ -1,6 +1,7 @@
 //! Leaky bucket as a queue: hits leave one after another at the rate, and are denied when the queue is full.
 
 use super::meter::Meter;
+use super::report::report;
 use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -78,6 +79,8 @@ pub struct LeakyBucketQueueStat {
     /// When a hit that came now would have its turn, if the queue had room for it.
     pub next_turn: Timestamp,
 }
+
+report!(LeakyBucketQueueStat: queue_size, queue_cost, queue_capacity, next_turn);
 
 impl LeakyBucketQueue {
     /// A queue that hits leave at `rate`, in which as much may wait as the limit, or as can be counted

@@ -1,5 +1,6 @@
 //! Regions: one limit divided into fixed shares by where a request comes from.
 
+use super::report::report;
 use super::shares::{REGIONS, ShareError, Shares, horizon};
 use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge, shares};
 use crate::ratio::gcd;
@@ -104,6 +105,8 @@ pub struct RegionsStat {
     /// When it ends, and the next one begins.
     pub window_end: Timestamp,
 }
+
+report!(RegionsStat: region, share, reserved, usage, total_usage, spill, window_start, window_end);
 
 impl<const N: usize> Regions<N> {
     /// Regions and their shares of this rate, at most `N` of them. What is left of the limit belongs to all

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use super::report::report;
 use super::tally::Tally;
 use super::{Bounds, Class, Hit, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -78,6 +79,8 @@ pub struct SlidingLogStat {
     /// The first of those times.
     pub oldest_entry: Option<Timestamp>,
 }
+
+report!(SlidingLogStat: entry_count, current_cost_sum, oldest_entry);
 
 /// The limit is larger than the log has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

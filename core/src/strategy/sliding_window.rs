@@ -1,5 +1,6 @@
 //! Sliding window: the count of the present window, and of the one before it the part that still overlaps.
 
+use super::report::report;
 use super::tally::Tally;
 use super::{Bounds, Class, Corrupt, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -77,6 +78,8 @@ pub struct SlidingWindowStat {
     /// What counts as in use: the present window, and as much of the one before as still overlaps.
     pub weighted_count: u64,
 }
+
+report!(SlidingWindowStat: window_start, window_end, current_count, previous_count, weighted_count);
 
 impl SlidingWindowState {
     fn new(at: Timestamp, period: u64, previous: u32, current: u32) -> Self {

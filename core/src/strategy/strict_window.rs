@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::report::report;
 use super::tally::Tally;
 use super::{Bounds, Class, Hit, Scale, SlidingWindow, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -71,6 +72,8 @@ pub struct StrictWindowStat {
     /// Buckets to a period.
     pub buckets: u32,
 }
+
+report!(StrictWindowStat: window_start, window_end, current_count, previous_count, buckets);
 
 /// More buckets were asked for than there is room for, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

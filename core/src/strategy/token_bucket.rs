@@ -1,6 +1,7 @@
 //! Token bucket: tokens come at the rate, up to a burst, and a hit takes as many as it costs.
 
 use super::meter::Meter;
+use super::report::report;
 use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -66,6 +67,8 @@ pub struct TokenBucketStat {
     /// Tokens that come in a microsecond; `None` if unlimited.
     pub refill: Option<Ratio>,
 }
+
+report!(TokenBucketStat: tokens, capacity, current_debt, max_debt, refill);
 
 impl TokenBucket {
     /// A bucket refilled at `rate` whose burst is the limit, or the largest burst that can be counted exactly

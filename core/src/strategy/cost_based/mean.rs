@@ -1,0 +1,70 @@
+//! What a cost-based bucket remembers: how full it is, and the mean cost of its hits.
+
+use crate::strategy::{Corrupt, Level, Reader, State, Writer};
+
+/// The state of a cost-based bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CostBasedState {
+    pub(super) level: Level,
+    pub(super) mean: Mean,
+    /// The mean before the last admission, for taking that back.
+    pub(super) mean_before: Mean,
+}
+
+/// A mean cost, in units of 2⁻³², less the 1 that it starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mean(u64);
+
+impl Mean {
+    /// What counts as 1.
+    pub(super) const ONE: u64 = 1 << 32;
+
+    /// The mean of hits that all cost this much.
+    pub(super) const fn of(cost: u32) -> Self {
+        Self(cost.saturating_sub(1) as u64 * Self::ONE)
+    }
+
+    /// In units of 2⁻³².
+    pub(super) const fn parts(self) -> u64 {
+        self.0.saturating_add(Self::ONE)
+    }
+
+    /// The mean after one more hit, rounded up.
+    pub(super) const fn with(self, cost: u32, window: u32) -> Self {
+        let Self(target) = Self::of(cost);
+        match target.checked_sub(self.0) {
+            Some(dearer) => Self(self.0 + dearer.div_ceil(window as u64)),
+            None => Self(self.0 - (self.0 - target) / window as u64),
+        }
+    }
+}
+
+/// Names this form of state, version 1.
+const TAG: u8 = 0x22;
+
+impl State for CostBasedState {
+    const MAX_LEN: usize = 1 + Level::MAX_LEN + 2 * 8;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(TAG);
+        self.level.encode(out);
+        out.u64(self.mean.0);
+        out.u64(self.mean_before.0);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(TAG)?;
+        let level = Level::decode(input)?;
+        let (mean, mean_before) = (Mean(input.u64()?), Mean(input.u64()?));
+        let state = Self { level, mean, mean_before };
+        let possible = mean.0.max(mean_before.0) <= Mean::of(u32::MAX).0;
+        if possible && state == state.forgetting() { Ok(state) } else { Err(Corrupt) }
+    }
+}
+
+impl CostBasedState {
+    /// The state never used, if nothing is in use.
+    pub(super) fn forgetting(self) -> Self {
+        if self.level == Level::default() { Self::default() } else { self }
+    }
+}

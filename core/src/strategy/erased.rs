@@ -1,0 +1,293 @@
+//! A strategy chosen at run time: any of them behind one pointer, with its state as bytes inline.
+
+use core::fmt;
+use core::ops::Deref;
+
+use super::all::Each;
+use super::report::{Report, Reported};
+use super::{Class, Cost, Hit, Scale, State, Strategy, TooLarge};
+use crate::{Ratio, Receipt, Receipts, Timestamp, Verdict};
+
+mod inline;
+mod listed;
+mod ratios;
+
+pub use inline::InlineState;
+pub use listed::Listed;
+use listed::gather;
+use ratios::Ratios;
+
+/// Whatever strategy stands behind the pointer `P`, as a strategy.
+///
+/// The pointer is a `&'static dyn ErasedStrategy<LEN>` in firmware or an `Arc<dyn ErasedStrategy<LEN>>` on a
+/// server; behind a `dyn` [`ErasedScale<LEN>`](ErasedScale) it can be scaled too, and so be wrapped by tier or
+/// time of day. Nothing is allocated but what the pointer itself needs.
+///
+/// * `LEN` is the longest encoded state, and `N` the most limits in one verdict (1, if not said otherwise). A
+///   strategy that needs more does not compile:
+///
+///   ```compile_fail
+///   use traffik_core::{Gcra, rate, strategy::ErasedStrategy};
+///   static TOO_SHORT: &dyn ErasedStrategy<24> = &Gcra::new(rate!("1/s")); // the state of GCRA takes 25
+///   # fn main() { let _ = TOO_SHORT.horizon_erased(); }
+///   ```
+/// * Every limit of a composed strategy is charged the same cost.
+/// * A state left by another strategy counts as that of a key never seen: after a change of strategy every
+///   key starts afresh.
+/// * Since any strategy may stand behind the pointer, it is taken for one that
+///   [records demand](Strategy::RECORDS_DEMAND).
+///
+/// ```
+/// use traffik_core::strategy::{Erased, ErasedStrategy, Figure};
+/// use traffik_core::{Fixed, FixedWindow, Gcra, Limiter, ManualClock, rate};
+///
+/// static STEADY: Gcra = Gcra::new(rate!("1/s"));
+/// static COARSE: FixedWindow = FixedWindow::new(rate!("100/min"));
+///
+/// # let configured = "coarse";
+/// let chosen: &'static dyn ErasedStrategy<32> = match configured {
+///     "steady" => &STEADY,
+///     _ => &COARSE,
+/// };
+/// let storage = Fixed::<Erased<_, 32>, _, 16>::new(ManualClock::default(), 1);
+/// let limiter = Limiter::new(Erased::new(chosen), storage);
+/// let verdict = limiter.check_n("alice", 40)?;
+/// assert!(verdict.is_allowed());
+/// assert_eq!(verdict.decisions()[0].remaining(), 60);
+/// assert_eq!(limiter.stat("alice")?.find("current_count"), Some(Figure::Count(40)));
+/// # Ok::<(), traffik_core::StorageError>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Erased<P, const LEN: usize, const N: usize = 1> {
+    limit: P,
+    ratios: Ratios,
+}
+
+impl<P, const LEN: usize, const N: usize> Erased<P, LEN, N> {
+    /// The strategy behind this pointer.
+    #[must_use]
+    pub const fn new(limit: P) -> Self {
+        Self { limit, ratios: Ratios::NONE }
+    }
+}
+
+impl<P, const LEN: usize, const N: usize> fmt::Debug for Erased<P, LEN, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Erased").field("ratios", &self.ratios.list()).finish_non_exhaustive()
+    }
+}
+
+/// What can be asked of a strategy whose type is not known. Every [`Strategy`] is one, if its figures can be
+/// [told](Report).
+///
+/// Each method is that of [`Strategy`] which bears its name, with the state as bytes.
+#[allow(missing_docs, reason = "they are those of Strategy")]
+pub trait ErasedStrategy<const LEN: usize, const N: usize = 1>: Send + Sync {
+    fn decide_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N>;
+    fn peek_erased(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N>;
+    fn charge_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp);
+    fn refund_erased(
+        &self,
+        state: &mut InlineState<LEN>,
+        hit: &Hit,
+        receipt: Each<Receipt, N>,
+        now: Timestamp,
+    );
+    fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp;
+    fn horizon_erased(&self) -> u64;
+    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
+    fn fits_script_erased(&self) -> Result<(), TooLarge>;
+}
+
+/// A strategy whose type is not known, but that can be scaled. Every [`Scale`] is one.
+pub trait ErasedScale<const LEN: usize, const N: usize = 1>: ErasedStrategy<LEN, N> {
+    /// See [`Scale::advance`].
+    fn advance_erased(&self, state: &mut InlineState<LEN>, to: Timestamp);
+
+    /// Shows `visit` the limit scaled by each ratio in turn; see [`Scale::scaled`].
+    fn scaled_erased(
+        &self,
+        ratios: &[Ratio],
+        visit: &mut dyn FnMut(&dyn ErasedScale<LEN, N>),
+    ) -> Result<(), TooLarge>;
+}
+
+fn typed<C: Cost>(hit: &Hit) -> Hit<C> {
+    Hit::new(C::uniform(hit.cost)).with_class(hit.class)
+}
+
+impl<S: Strategy<Stat: Report>, const LEN: usize, const N: usize> ErasedStrategy<LEN, N> for S {
+    fn decide_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
+        const {
+            assert!(S::State::MAX_LEN <= LEN, "the state does not fit; choose a larger LEN");
+            assert!(LEN <= u16::MAX as usize, "the length is kept in 16 bits; choose a smaller LEN");
+            let limits = <<S::Verdict as Verdict>::Receipt as Receipts>::COUNT;
+            assert!(limits <= N, "the verdict does not fit; choose a larger N");
+        }
+        let mut read = state.read();
+        let verdict = self.decide(&mut read, &typed(hit), now);
+        if verdict.is_recorded() {
+            *state = InlineState::of(&read);
+        }
+        Listed::of(&verdict)
+    }
+
+    fn peek_erased(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
+        Listed::of(&self.peek(&state.read(), &typed(hit), now))
+    }
+
+    fn charge_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) {
+        let mut read = state.read();
+        self.charge(&mut read, &typed(hit), now);
+        *state = InlineState::of(&read);
+    }
+
+    fn refund_erased(
+        &self,
+        state: &mut InlineState<LEN>,
+        hit: &Hit,
+        receipt: Each<Receipt, N>,
+        now: Timestamp,
+    ) {
+        let mut read = state.read();
+        self.refund(&mut read, &typed(hit), gather(receipt), now);
+        *state = InlineState::of(&read);
+    }
+
+    fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
+        self.fresh_at(&state.read(), class)
+    }
+
+    fn horizon_erased(&self) -> u64 {
+        self.horizon()
+    }
+
+    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
+        Reported::of(&self.stat(&state.read(), class, now))
+    }
+
+    fn fits_script_erased(&self) -> Result<(), TooLarge> {
+        self.fits_script()
+    }
+}
+
+impl<S: Scale<Stat: Report>, const LEN: usize, const N: usize> ErasedScale<LEN, N> for S {
+    fn advance_erased(&self, state: &mut InlineState<LEN>, to: Timestamp) {
+        let mut read = state.read();
+        self.advance(&mut read, to);
+        *state = InlineState::of(&read);
+    }
+
+    fn scaled_erased(
+        &self,
+        ratios: &[Ratio],
+        visit: &mut dyn FnMut(&dyn ErasedScale<LEN, N>),
+    ) -> Result<(), TooLarge> {
+        match ratios {
+            [] => {
+                visit(self);
+                Ok(())
+            }
+            [first, rest @ ..] => self.scaled(*first)?.scaled_erased(rest, visit),
+        }
+    }
+}
+
+/// What the pointer of an [`Erased`] may point at.
+pub trait Chosen<const LEN: usize, const N: usize>: Send + Sync + 'static {
+    /// The strategy as it is.
+    fn plain(&self) -> &dyn ErasedStrategy<LEN, N>;
+
+    /// Shows `visit` the strategy scaled by each ratio in turn, if it can be.
+    fn show(&self, ratios: &[Ratio], visit: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>));
+}
+
+impl<const LEN: usize, const N: usize> Chosen<LEN, N> for dyn ErasedStrategy<LEN, N> {
+    fn plain(&self) -> &dyn ErasedStrategy<LEN, N> {
+        self
+    }
+
+    fn show(&self, _: &[Ratio], _: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>)) {}
+}
+
+impl<const LEN: usize, const N: usize> Chosen<LEN, N> for dyn ErasedScale<LEN, N> {
+    fn plain(&self) -> &dyn ErasedStrategy<LEN, N> {
+        self
+    }
+
+    fn show(&self, ratios: &[Ratio], visit: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>)) {
+        // Ratios at which the limit cannot be had were refused when they were given.
+        let _ = self.scaled_erased(ratios, &mut |scaled| visit(scaled));
+    }
+}
+
+impl<P: Deref<Target: Chosen<LEN, N>>, const LEN: usize, const N: usize> Erased<P, LEN, N> {
+    fn ask<T>(&self, mut question: impl FnMut(&dyn ErasedStrategy<LEN, N>) -> T) -> T {
+        let mut answer = None;
+        if !self.ratios.list().is_empty() {
+            self.limit.show(self.ratios.list(), &mut |limit| answer = Some(question(limit)));
+        }
+        answer.unwrap_or_else(|| question(self.limit.plain()))
+    }
+}
+
+impl<P, const LEN: usize, const N: usize> Strategy for Erased<P, LEN, N>
+where
+    P: Deref<Target: Chosen<LEN, N>> + Clone + Send + Sync + 'static,
+{
+    type State = InlineState<LEN>;
+    type Cost = u32;
+    type Verdict = Listed<N>;
+    type Stat = Reported;
+
+    const RECORDS_DEMAND: bool = true;
+
+    fn decide(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
+        self.ask(|limit| limit.decide_erased(state, hit, now))
+    }
+
+    fn peek(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
+        self.ask(|limit| limit.peek_erased(state, hit, now))
+    }
+
+    fn charge(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) {
+        self.ask(|limit| limit.charge_erased(state, hit, now));
+    }
+
+    fn refund(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: Each<Receipt, N>, now: Timestamp) {
+        self.ask(|limit| limit.refund_erased(state, hit, receipt, now));
+    }
+
+    fn fresh_at(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
+        self.ask(|limit| limit.fresh_at_erased(state, class))
+    }
+
+    fn horizon(&self) -> u64 {
+        self.ask(|limit| limit.horizon_erased())
+    }
+
+    fn stat(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
+        self.ask(|limit| limit.stat_erased(state, class, now))
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        self.ask(|limit| limit.fits_script_erased())
+    }
+}
+
+/// The ratio is kept, and the strategy scaled by it whenever it is asked something.
+impl<P, const LEN: usize, const N: usize> Scale for Erased<P, LEN, N>
+where
+    P: Deref<Target = dyn ErasedScale<LEN, N>> + Clone + Send + Sync + 'static,
+{
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        let scaled = Self { limit: self.limit.clone(), ratios: self.ratios.then(ratio) };
+        self.limit.scaled_erased(scaled.ratios.list(), &mut |_| ())?;
+        Ok(scaled)
+    }
+
+    fn advance(&self, state: &mut InlineState<LEN>, to: Timestamp) {
+        // Ratios at which the limit cannot be had were refused when they were given.
+        let _ = self.limit.scaled_erased(self.ratios.list(), &mut |limit| limit.advance_erased(state, to));
+    }
+}

@@ -1,0 +1,63 @@
+//! The state of any strategy as bytes inline.
+
+use crate::strategy::{Corrupt, Reader, State, Writer, decode, encode};
+
+/// A state whose type is not known, in its encoded form of at most `LEN` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InlineState<const LEN: usize> {
+    /// Beyond the length all are 0.
+    bytes: [u8; LEN],
+    length: u16,
+}
+
+/// That of a key never seen takes no bytes, whatever the strategy.
+impl<const LEN: usize> Default for InlineState<LEN> {
+    fn default() -> Self {
+        Self { bytes: [0; LEN], length: 0 }
+    }
+}
+
+impl<const LEN: usize> InlineState<LEN> {
+    pub(super) fn of<T: State>(state: &T) -> Self {
+        let mut inline = Self::default();
+        if *state != T::default() {
+            // There is room for it, which was checked when the strategy was erased.
+            let length = encode(state, &mut inline.bytes);
+            inline.length = length.and_then(|length| u16::try_from(length).ok()).unwrap_or(0);
+        }
+        inline
+    }
+
+    /// The state, or that of a key never seen if these are the bytes of another strategy.
+    pub(super) fn read<T: State>(&self) -> T {
+        decode(self.bytes()).unwrap_or_default()
+    }
+
+    /// The encoded form; empty for a key never seen.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length.into()).unwrap_or_default()
+    }
+}
+
+/// Names this form of state, version 1.
+const TAG: u8 = 0x7f;
+
+impl<const LEN: usize> State for InlineState<LEN> {
+    const MAX_LEN: usize = 1 + 2 + LEN;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(TAG);
+        out.bytes(&self.length.to_le_bytes());
+        out.bytes(self.bytes());
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(TAG)?;
+        let mut inline = Self { length: u16::from_le_bytes(input.bytes()?), ..Self::default() };
+        for byte in inline.bytes.get_mut(..inline.length.into()).ok_or(Corrupt)? {
+            *byte = input.u8()?;
+        }
+        Ok(inline)
+    }
+}

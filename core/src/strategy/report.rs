@@ -1,0 +1,179 @@
+//! A strategy's own figures as names and values, for those who do not know which strategy it is.
+
+use core::fmt;
+
+use super::Label;
+use crate::{Ratio, Timestamp};
+
+/// The value of a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Figure {
+    /// How many, or how much cost.
+    Count(u64),
+    /// An amount that may be owed.
+    Balance(i64),
+    /// A point in time.
+    Time(Timestamp),
+    /// An exact fraction.
+    Ratio(Ratio),
+    /// Whether something is so.
+    Flag(bool),
+    /// What a member, a tier or a region is known by.
+    Label(Label),
+    /// There is no such figure here.
+    Absent,
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(value) => value.fmt(f),
+            Self::Balance(value) => value.fmt(f),
+            Self::Time(value) => value.fmt(f),
+            Self::Ratio(value) => value.fmt(f),
+            Self::Flag(value) => value.fmt(f),
+            Self::Label(value) => value.0.fmt(f),
+            Self::Absent => f.write_str("none"),
+        }
+    }
+}
+
+/// Figures that can be told one by one, under the names of their fields.
+///
+/// Implement it for the [`Stat`](super::Strategy::Stat) of a strategy of your own that is to be
+/// [chosen at run time](super::Erased).
+pub trait Report {
+    /// Calls `visit` with each figure, always in the same order. Of several limits, one after the other.
+    fn each(&self, visit: &mut dyn FnMut(&'static str, Figure));
+}
+
+/// Tells the fields of a struct.
+macro_rules! report {
+    ($stat:ty: $($field:ident),+) => {
+        impl $crate::strategy::Report for $stat {
+            fn each(&self, visit: &mut dyn FnMut(&'static str, $crate::strategy::Figure)) {
+                $(visit(stringify!($field), self.$field.into());)+
+            }
+        }
+    };
+}
+pub(super) use report;
+
+macro_rules! from {
+    ($($value:ty => $figure:ident),+) => {
+        $(impl From<$value> for Figure {
+            fn from(value: $value) -> Self {
+                Self::$figure(value.into())
+            }
+        })+
+    };
+}
+
+from!(u16 => Count, u32 => Count, u64 => Count, Label => Label, i64 => Balance, Timestamp => Time, Ratio => Ratio, bool => Flag);
+
+impl<T: Into<Self>> From<Option<T>> for Figure {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Absent, T::into)
+    }
+}
+
+impl Report for () {
+    fn each(&self, _: &mut dyn FnMut(&'static str, Figure)) {}
+}
+
+impl<A: Report, B: Report> Report for (A, B) {
+    fn each(&self, visit: &mut dyn FnMut(&'static str, Figure)) {
+        self.0.each(visit);
+        self.1.each(visit);
+    }
+}
+
+impl<T: Report, const N: usize> Report for [T; N] {
+    fn each(&self, visit: &mut dyn FnMut(&'static str, Figure)) {
+        self.iter().for_each(|it| it.each(visit));
+    }
+}
+
+/// How many figures [`Reported`] has room for.
+const ROOM: usize = 16;
+
+/// The first sixteen figures of any strategy, kept without allocation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Reported {
+    figures: [(&'static str, Figure); ROOM],
+    length: usize,
+}
+
+impl Reported {
+    /// Keeps what is told; beyond sixteen figures the rest is left out.
+    #[must_use]
+    pub fn of(report: &impl Report) -> Self {
+        let mut reported = Self { figures: [("", Figure::Absent); ROOM], length: 0 };
+        report.each(&mut |name, figure| {
+            if let Some(place) = reported.figures.get_mut(reported.length) {
+                *place = (name, figure);
+                reported.length += 1;
+            }
+        });
+        reported
+    }
+
+    /// The figures in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Figure)> {
+        self.figures.iter().take(self.length).copied()
+    }
+
+    /// The first figure of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Figure> {
+        self.iter().find(|(told, _)| *told == name).map(|(_, figure)| figure)
+    }
+}
+
+impl Report for Reported {
+    fn each(&self, visit: &mut dyn FnMut(&'static str, Figure)) {
+        self.iter().for_each(|(name, figure)| visit(name, figure));
+    }
+}
+
+impl fmt::Debug for Reported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sample {
+        tokens: i64,
+        refill: Option<Ratio>,
+        full: bool,
+    }
+    report!(Sample: tokens, refill, full);
+
+    const SAMPLE: Sample = Sample { tokens: -3, refill: Some(Ratio::ONE), full: false };
+
+    #[test]
+    fn figures_are_told_by_name_and_in_order() {
+        let told = Reported::of(&(SAMPLE, Sample { refill: None, ..SAMPLE }));
+        let one = [
+            ("tokens", Figure::Balance(-3)),
+            ("refill", Figure::Ratio(Ratio::ONE)),
+            ("full", Figure::Flag(false)),
+        ];
+        assert_eq!(told.iter().take(3).collect::<Vec<_>>(), one);
+        assert_eq!(told.iter().nth(4), Some(("refill", Figure::Absent)));
+        assert_eq!(told.find("refill"), Some(one[1].1));
+        assert_eq!((told.find("tat"), told.iter().count()), (None, 6));
+        assert_eq!(Reported::of(&told), told);
+        assert_eq!(one.map(|(_, figure)| figure.to_string()), ["-3", "1", "false"]);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_left_out() {
+        assert_eq!(Reported::of(&[SAMPLE, SAMPLE, SAMPLE, SAMPLE, SAMPLE, SAMPLE]).iter().count(), ROOM);
+    }
+}
