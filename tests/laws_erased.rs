@@ -73,7 +73,7 @@ where
         prop_assert_eq!(bytes == InlineState::default(), state == S::State::default());
         let mut written = [0; 131];
         let length = encode(&bytes, &mut written).unwrap();
-        prop_assert_eq!(decode(&written[..length]), Ok(bytes));
+        prop_assert_eq!(decode(written.get(..length).unwrap()), Ok(bytes));
     }
     prop_assert_eq!((erased.horizon(), erased.fits_script()), (typed.horizon(), typed.fits_script()));
     Ok(())

@@ -269,6 +269,39 @@ impl Decision {
         self
     }
 
+    /// The same decision with another outcome, as a wrapper makes it that knows more than the limit it wraps.
+    pub const fn with_outcome(mut self, outcome: Outcome) -> Self {
+        let (kind, wait) = match outcome {
+            Outcome::Allow { after } if self.is_unlimited() => (Kind::Unlimited, after),
+            Outcome::Allow { after } => (Kind::Allow, after),
+            Outcome::Deny { retry_after } => (Kind::Deny, retry_after),
+            Outcome::Never => (Kind::Never, Duration::ZERO),
+        };
+        self.kind = kind;
+        self.wait = Quotient::whole(crate::time::micros_ceil(wait));
+        self
+    }
+
+    /// The same decision of a limit that is all back after `reset_after`.
+    pub const fn with_reset_after(mut self, reset_after: Duration) -> Self {
+        self.reset = Quotient::whole(crate::time::micros_ceil(reset_after));
+        self
+    }
+
+    /// The same decision of a limit of which `reserve` is kept for others: told neither as had at once nor as
+    /// remaining. An unlimited decision stays one.
+    pub const fn with_reserve(mut self, reserve: u32) -> Self {
+        if self.is_unlimited() || reserve == 0 {
+            return self;
+        }
+        let den = if self.remaining.den == 0 { 1 } else { self.remaining.den };
+        let all = (self.limit as u64).saturating_mul(den);
+        let num = if self.remaining.num < all { self.remaining.num } else { all };
+        self.remaining = Quotient { num: num.saturating_sub((reserve as u64).saturating_mul(den)), den };
+        self.limit = self.limit.saturating_sub(reserve);
+        self
+    }
+
     /// Whether the hit may pass, and when.
     pub const fn outcome(&self) -> Outcome {
         match self.kind {
@@ -422,6 +455,20 @@ mod tests {
         assert_eq!(left(1000), 0);
         assert_eq!(Decision::unlimited().pressure(), 0);
         assert_eq!(Decision::allow(0, 0, SECOND).pressure(), 255);
+    }
+
+    #[test]
+    fn a_wrapper_changes_what_it_knows_better() {
+        let allowed = Decision::allow(10, 7, SECOND);
+        assert_eq!(allowed.with_reserve(4), Decision::allow(6, 3, SECOND));
+        assert_eq!(allowed.with_reserve(8), Decision::allow(2, 0, SECOND));
+        assert_eq!(allowed.with_reset_after(SECOND * 2), Decision::allow(10, 7, SECOND * 2));
+        let denied = allowed.with_outcome(Outcome::Deny { retry_after: SECOND }).recorded(false);
+        assert_eq!(denied, Decision::deny(10, 7, SECOND, SECOND));
+        assert_eq!(denied.with_outcome(Outcome::Never), Decision::never(10, 7, SECOND));
+        assert_eq!(Decision::unlimited().with_reserve(1), Decision::unlimited());
+        let at_once = Outcome::Allow { after: Duration::ZERO };
+        assert_eq!(Decision::unlimited().with_outcome(at_once), Decision::unlimited());
     }
 
     #[test]

@@ -274,12 +274,18 @@ pub fn time_may_step_back<S: Strategy>(limit: &S, run: &[Step]) -> Held {
     })
 }
 
-/// Law 8: a cost that can never pass is refused for ever at once, and one that can is never refused so.
+/// Law 8: a cost that can never pass is refused for ever at once, and one that can is never refused so. A fresh
+/// key is told to wait only where the limit is going to be larger, and then for no longer than until it is.
 pub fn too_large_is_never<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     follow(limit, run, |at, step, _, verdict, _| {
         let alone = limit.peek(&S::State::default(), &step.hit(), step.at).outcome();
-        expect(!matches!(alone, Outcome::Deny { .. }), 8, at, "a fresh key was told to wait")?;
-        let possible = alone.is_allowed() == (verdict.outcome() != Outcome::Never);
+        if let Outcome::Deny { retry_after } = alone {
+            let fresh = |now| limit.peek(&S::State::default(), &step.hit(), now);
+            let (before, then) = (fresh(step.at), fresh(step.at + retry_after));
+            let grows = before.limit() < step.cost && before.limit() < then.limit() && then.is_allowed();
+            expect(grows || step.at + retry_after == Timestamp::MAX, 8, at, "a fresh key was told to wait")?;
+        }
+        let possible = (alone == Outcome::Never) == (verdict.outcome() == Outcome::Never);
         expect(possible, 8, at, "Never is not what a fresh key is told")?;
         let bound = limit.most(step.at, step.at);
         expect(
@@ -409,7 +415,7 @@ pub fn storage_agrees<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: &s
 pub fn advance_is_invisible<S: Scale>(limit: &S, run: &[Step]) -> Held {
     let mut advanced = S::State::default();
     follow(limit, run, |at, step, _, verdict, _| {
-        limit.advance(&mut advanced, step.at);
+        limit.advance(&mut advanced, step.class, step.at);
         let again = limit.decide(&mut advanced, &step.hit(), step.at);
         expect(again == *verdict, 12, at, "a state brought forward decided differently")
     })

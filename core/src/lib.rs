@@ -57,8 +57,8 @@ pub use storage::{ErrorKind, Fixed, Storage, StorageError};
 #[cfg(feature = "alloc")]
 pub use strategy::HeapLog;
 pub use strategy::{
-    All, Both, Class, Cost, CostBased, Erased, FairShare, FixedWindow, Gcra, Hit, Label, LeakyBucket,
-    LeakyBucketQueue, Op, Regions, Scale, SlidingLog, SlidingWindow, State, Strategy, StrictWindow,
-    TokenBucket, TooLarge,
+    Adaptive, All, Both, Class, Cost, CostBased, Erased, FairShare, FixedWindow, Gcra, Hit, Hours, Label,
+    LeakyBucket, LeakyBucketQueue, Op, Priority, QuotaRollover, Regions, Scale, SlidingLog, SlidingWindow,
+    State, Strategy, StrictWindow, Tiered, TimeOfDay, TokenBucket, TooLarge,
 };
-pub use time::{Clock, ManualClock, Timer, Timestamp};
+pub use time::{Clock, EpochClock, ManualClock, Timer, Timestamp};

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::{Clock, Key, Timestamp};
+use crate::{Clock, EpochClock, Key, Timestamp};
 
 impl Key for String {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
@@ -36,3 +36,5 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
         (**self).now()
     }
 }
+
+impl<C: EpochClock + ?Sized> EpochClock for Arc<C> {}

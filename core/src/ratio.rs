@@ -1,5 +1,6 @@
 //! Exact fractions, for scaling a limit and for telling a rate.
 
+use core::cmp::Ordering;
 use core::fmt;
 use core::str::FromStr;
 
@@ -41,6 +42,8 @@ impl fmt::Display for RatioError {
 impl core::error::Error for RatioError {}
 
 impl Ratio {
+    /// Nothing of anything.
+    pub const ZERO: Self = Self { num: 0, den: 1 };
     /// One: changes nothing.
     pub const ONE: Self = Self { num: 1, den: 1 };
 
@@ -70,6 +73,19 @@ impl Ratio {
     pub const fn floor_of(self, value: u32) -> u32 {
         let scaled = value as u128 * self.num as u128 / self.den as u128;
         if scaled > u32::MAX as u128 { u32::MAX } else { scaled as u32 }
+    }
+}
+
+impl Ord for Ratio {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let cross = |num: u64, den: u64| u128::from(num) * u128::from(den);
+        cross(self.num, other.den).cmp(&cross(other.num, self.den))
+    }
+}
+
+impl PartialOrd for Ratio {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -113,6 +129,14 @@ pub(crate) const fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
+/// The least common multiple, or the largest number there is if that is less; that of 0 and `n` is `n`.
+pub(crate) const fn lcm(a: u64, b: u64) -> u64 {
+    match gcd(a, b) {
+        divisor if a > 0 && b > 0 => (a / divisor).saturating_mul(b),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +171,20 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Ratio>(), Err(RatioError::Malformed), "{text}");
         }
+    }
+
+    #[test]
+    fn is_ordered_by_size() {
+        let mut ratios = ["1", "2/3", "0", "7/3", "5/8"].map(|text| text.parse::<Ratio>().unwrap());
+        ratios.sort();
+        assert_eq!(ratios.map(|ratio| ratio.to_string()), ["0", "5/8", "2/3", "1", "7/3"]);
+        assert_eq!(Ratio::new(0, 7), Ok(Ratio::ZERO));
+    }
+
+    #[test]
+    fn multiples_are_least_and_saturate() {
+        assert_eq!([lcm(4, 6), lcm(0, 6), lcm(6, 0), lcm(1, 1)], [12, 6, 6, 1]);
+        assert_eq!(lcm(u64::MAX, u64::MAX - 1), u64::MAX);
     }
 
     #[test]

@@ -4,18 +4,22 @@ use core::fmt;
 
 use crate::{Ratio, Timestamp, Verdict};
 
+mod adaptive;
 mod all;
 mod bounds;
 mod codec;
 mod cost_based;
 mod erased;
 mod fair_share;
+mod family;
 mod fixed_window;
 mod gcra;
 mod leaky_bucket;
 mod leaky_bucket_queue;
 mod meter;
 mod pair;
+mod priority;
+mod quota_rollover;
 mod regions;
 mod report;
 mod settle;
@@ -24,13 +28,16 @@ mod sliding_log;
 mod sliding_window;
 mod strict_window;
 mod tally;
+mod tiered;
+mod time_of_day;
 mod token_bucket;
 
+pub use adaptive::{Adaptive, AdaptiveError, AdaptiveStat, AdaptiveState};
 pub use all::{All, Each, Several};
 pub use bounds::Bounds;
 pub use codec::{Corrupt, Reader, Writer, decode, encode};
 pub use cost_based::{CostBased, CostBasedError, CostBasedStat, CostBasedState};
-pub use erased::{Erased, ErasedScale, ErasedStrategy, InlineState, Listed};
+pub use erased::{Erased, ErasedScale, ErasedStrategy, InlineState, Listed, Single};
 pub use fair_share::{FairShare, FairShareStat, FairShareState};
 pub use fixed_window::{FixedWindow, FixedWindowStat, FixedWindowState};
 pub use gcra::{Gcra, GcraStat};
@@ -38,6 +45,8 @@ pub use leaky_bucket::{LeakyBucket, LeakyBucketStat};
 pub use leaky_bucket_queue::{LeakyBucketQueue, LeakyBucketQueueStat};
 pub use meter::{Level, TooLarge};
 pub use pair::Both;
+pub use priority::{Priority, PriorityError, PriorityStat};
+pub use quota_rollover::{QuotaRollover, QuotaRolloverStat, QuotaRolloverState, RolloverError};
 pub use regions::{Regions, RegionsStat, RegionsState};
 pub use report::{Figure, Report, Reported};
 pub use shares::{ShareError, Shares};
@@ -46,6 +55,8 @@ pub use sliding_log::{Heap, HeapLog, HeapLogState};
 pub use sliding_log::{Inline, Log, LogState, LogTooSmall, SlidingLog, SlidingLogStat, SlidingLogState};
 pub use sliding_window::{SlidingWindow, SlidingWindowStat, SlidingWindowState};
 pub use strict_window::{BucketsError, StrictWindow, StrictWindowStat, StrictWindowState};
+pub use tiered::{TierError, Tiered, TieredStat};
+pub use time_of_day::{Hours, HoursError, TimeOfDay, TimeOfDayStat, TimeOfDayState};
 pub use token_bucket::{TokenBucket, TokenBucketStat};
 
 /// How much a hit takes: a number, or a pair of them where two limits count different things.
@@ -217,7 +228,9 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 /// A limit that can be made larger or smaller, as the wrappers do by tier or time of day.
 ///
 /// * A state of the limit MUST be a state of every scaled one.
-/// * [`advance`](Self::advance) MUST NOT change what this limit decides at `to` or later.
+/// * [`advance`](Self::advance) MUST NOT change what this limit decides at `to` or later, nor
+///   [`advance_receipt`](Self::advance_receipt) what a refund then takes back.
+/// * A [finer](Self::finer) limit MUST decide as this one does.
 pub trait Scale: Strategy {
     /// The same limit at `ratio` times its [rate](crate::Rate::scaled). What was given apart from the rate, such as a burst,
     /// stays what it is.
@@ -225,8 +238,30 @@ pub trait Scale: Strategy {
 
     /// Brings a state forward to the time at which another limit takes over, so that what drained until then
     /// did so at the rate of this one. Nothing to do for strategies whose states do not change as time passes.
-    fn advance(&self, state: &mut Self::State, to: Timestamp) {
-        let _ = (state, to);
+    fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
+        let _ = (state, class, to);
+    }
+
+    /// Does the same for the receipt of an admission. Nothing to do where nothing drains.
+    fn advance_receipt(
+        &self,
+        receipt: &mut <Self::Verdict as Verdict>::Receipt,
+        class: Class,
+        to: Timestamp,
+    ) {
+        let _ = (receipt, class, to);
+    }
+
+    /// Into how many parts a cost of 1 is divided to be counted exactly. Limits that count in the same parts
+    /// pass a state to and fro without rounding.
+    fn parts(&self) -> u64 {
+        1
+    }
+
+    /// The same limit, counting in parts `factor` times as fine.
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        let _ = factor;
+        Ok(self.clone())
     }
 }
 

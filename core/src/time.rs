@@ -86,6 +86,15 @@ impl<C: Clock + ?Sized> Clock for &C {
     }
 }
 
+/// A clock whose timestamps count from the Unix epoch, so that the hour of the day follows from them.
+///
+/// Limits by [time of day](crate::TimeOfDay), and windows aligned to the calendar, mean something only with
+/// such a clock; one that counts from when a device was switched on decides as lawfully, but by hours of its
+/// own.
+pub trait EpochClock: Clock {}
+
+impl<C: EpochClock + ?Sized> EpochClock for &C {}
+
 /// Waits; the one thing [`Limiter::until_ready`](crate::Limiter::until_ready) asks of an async runtime.
 pub trait Timer {
     /// Completes once `wait` has passed, never earlier.
@@ -130,6 +139,9 @@ impl Clock for ManualClock {
         Timestamp(self.0.load(Ordering::Relaxed))
     }
 }
+
+/// It stands at the time of day that it was set to.
+impl EpochClock for ManualClock {}
 
 #[cfg(test)]
 mod tests {

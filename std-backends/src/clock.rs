@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use traffik_core::{Clock, Timestamp};
+use traffik_core::{Clock, EpochClock, Timestamp};
 
 /// The wall clock: microseconds since 1970, as the operating system has it.
 ///
@@ -65,6 +65,10 @@ impl Clock for CoarseClock {
     }
 }
 
+impl EpochClock for SystemClock {}
+impl EpochClock for MonotonicClock {}
+impl EpochClock for CoarseClock {}
+
 /// Whole microseconds; as many as there are in half a million years, if there are more.
 fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
@@ -79,7 +83,8 @@ mod tests {
 
     #[test]
     fn every_clock_knows_the_epoch_and_moves_forward() {
-        let clocks: [&dyn Clock; 3] = [&SystemClock, &MonotonicClock::default(), &CoarseClock::default()];
+        let clocks: [&dyn EpochClock; 3] =
+            [&SystemClock, &MonotonicClock::default(), &CoarseClock::default()];
         for clock in clocks {
             let first = clock.now();
             assert!(first > PAST);

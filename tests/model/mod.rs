@@ -6,8 +6,10 @@
 #![allow(dead_code, reason = "no test uses every model")]
 
 pub(crate) mod leaky;
+pub(crate) mod quota;
 pub(crate) mod runs;
 pub(crate) mod sliding;
+pub(crate) mod wrappers;
 
 use core::time::Duration;
 

@@ -253,7 +253,7 @@ impl Strategy for CostBased {
         if self.meter.is_unlimited() || hit.cost == 0 {
             return;
         }
-        self.advance(state, now);
+        self.advance(state, hit.class, now);
         self.of_state(state).charge(&mut state.level, hit, now);
     }
 
@@ -267,7 +267,7 @@ impl Strategy for CostBased {
         let (at, used) = meter.level(&state.level, now);
         match self.before(state, hit, receipt) {
             Some(mut before) => {
-                self.advance(&mut before, at);
+                self.advance(&mut before, hit.class, at);
                 if self.meter.level(&before.level, at).1 <= used {
                     *state = before;
                 }
@@ -310,9 +310,14 @@ impl Scale for CostBased {
         if self.is_burst_given { scaled.burst(self.burst) } else { Ok(scaled) }
     }
 
-    fn advance(&self, state: &mut CostBasedState, to: Timestamp) {
+    fn advance(&self, state: &mut CostBasedState, _: Class, to: Timestamp) {
         self.of_state(state).advance(&mut state.level, to);
         *state = state.forgetting();
+    }
+
+    /// How fast it drained since the charge is not known: at most at the full rate.
+    fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {
+        self.meter.advance_receipt(receipt, to);
     }
 }
 

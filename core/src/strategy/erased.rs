@@ -11,11 +11,13 @@ use crate::{Ratio, Receipt, Receipts, Timestamp, Verdict};
 mod inline;
 mod listed;
 mod ratios;
+mod single;
 
 pub use inline::InlineState;
 pub use listed::Listed;
-use listed::gather;
+use listed::{gather, scatter};
 use ratios::Ratios;
+pub use single::Single;
 
 /// Whatever strategy stands behind the pointer `P`, as a strategy.
 ///
@@ -61,13 +63,15 @@ use ratios::Ratios;
 pub struct Erased<P, const LEN: usize, const N: usize = 1> {
     limit: P,
     ratios: Ratios,
+    /// How many times finer than the strategy itself it is to count.
+    factor: u64,
 }
 
 impl<P, const LEN: usize, const N: usize> Erased<P, LEN, N> {
     /// The strategy behind this pointer.
     #[must_use]
     pub const fn new(limit: P) -> Self {
-        Self { limit, ratios: Ratios::NONE }
+        Self { limit, ratios: Ratios::NONE, factor: 1 }
     }
 }
 
@@ -102,12 +106,20 @@ pub trait ErasedStrategy<const LEN: usize, const N: usize = 1>: Send + Sync {
 /// A strategy whose type is not known, but that can be scaled. Every [`Scale`] is one.
 pub trait ErasedScale<const LEN: usize, const N: usize = 1>: ErasedStrategy<LEN, N> {
     /// See [`Scale::advance`].
-    fn advance_erased(&self, state: &mut InlineState<LEN>, to: Timestamp);
+    fn advance_erased(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp);
 
-    /// Shows `visit` the limit scaled by each ratio in turn; see [`Scale::scaled`].
+    /// See [`Scale::advance_receipt`].
+    fn advance_receipt_erased(&self, receipt: &mut Each<Receipt, N>, class: Class, to: Timestamp);
+
+    /// See [`Scale::parts`].
+    fn parts_erased(&self) -> u64;
+
+    /// Shows `visit` the limit scaled by each ratio in turn and then counting `factor` times as fine; see
+    /// [`Scale::scaled`] and [`Scale::finer`].
     fn scaled_erased(
         &self,
         ratios: &[Ratio],
+        factor: u64,
         visit: &mut dyn FnMut(&dyn ErasedScale<LEN, N>),
     ) -> Result<(), TooLarge>;
 }
@@ -172,23 +184,35 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, const N: usize> ErasedStrategy
 }
 
 impl<S: Scale<Stat: Report>, const LEN: usize, const N: usize> ErasedScale<LEN, N> for S {
-    fn advance_erased(&self, state: &mut InlineState<LEN>, to: Timestamp) {
+    fn advance_erased(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp) {
         let mut read = state.read();
-        self.advance(&mut read, to);
+        self.advance(&mut read, class, to);
         *state = InlineState::of(&read);
+    }
+
+    fn advance_receipt_erased(&self, receipt: &mut Each<Receipt, N>, class: Class, to: Timestamp) {
+        let mut typed = gather(*receipt);
+        self.advance_receipt(&mut typed, class, to);
+        *receipt = scatter(typed);
+    }
+
+    fn parts_erased(&self) -> u64 {
+        self.parts()
     }
 
     fn scaled_erased(
         &self,
         ratios: &[Ratio],
+        factor: u64,
         visit: &mut dyn FnMut(&dyn ErasedScale<LEN, N>),
     ) -> Result<(), TooLarge> {
         match ratios {
-            [] => {
+            [] if factor == 1 => {
                 visit(self);
                 Ok(())
             }
-            [first, rest @ ..] => self.scaled(*first)?.scaled_erased(rest, visit),
+            [] => self.finer(factor)?.scaled_erased(&[], 1, visit),
+            [first, rest @ ..] => self.scaled(*first)?.scaled_erased(rest, factor, visit),
         }
     }
 }
@@ -199,7 +223,7 @@ pub trait Chosen<const LEN: usize, const N: usize>: Send + Sync + 'static {
     fn plain(&self) -> &dyn ErasedStrategy<LEN, N>;
 
     /// Shows `visit` the strategy scaled by each ratio in turn, if it can be.
-    fn show(&self, ratios: &[Ratio], visit: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>));
+    fn show(&self, ratios: &[Ratio], factor: u64, visit: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>));
 }
 
 impl<const LEN: usize, const N: usize> Chosen<LEN, N> for dyn ErasedStrategy<LEN, N> {
@@ -207,7 +231,7 @@ impl<const LEN: usize, const N: usize> Chosen<LEN, N> for dyn ErasedStrategy<LEN
         self
     }
 
-    fn show(&self, _: &[Ratio], _: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>)) {}
+    fn show(&self, _: &[Ratio], _: u64, _: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>)) {}
 }
 
 impl<const LEN: usize, const N: usize> Chosen<LEN, N> for dyn ErasedScale<LEN, N> {
@@ -215,17 +239,17 @@ impl<const LEN: usize, const N: usize> Chosen<LEN, N> for dyn ErasedScale<LEN, N
         self
     }
 
-    fn show(&self, ratios: &[Ratio], visit: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>)) {
-        // Ratios at which the limit cannot be had were refused when they were given.
-        let _ = self.scaled_erased(ratios, &mut |scaled| visit(scaled));
+    fn show(&self, ratios: &[Ratio], factor: u64, visit: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>)) {
+        // What the limit cannot be had at was refused when it was given.
+        let _ = self.scaled_erased(ratios, factor, &mut |scaled| visit(scaled));
     }
 }
 
 impl<P: Deref<Target: Chosen<LEN, N>>, const LEN: usize, const N: usize> Erased<P, LEN, N> {
     fn ask<T>(&self, mut question: impl FnMut(&dyn ErasedStrategy<LEN, N>) -> T) -> T {
         let mut answer = None;
-        if !self.ratios.list().is_empty() {
-            self.limit.show(self.ratios.list(), &mut |limit| answer = Some(question(limit)));
+        if !self.ratios.list().is_empty() || self.factor != 1 {
+            self.limit.show(self.ratios.list(), self.factor, &mut |limit| answer = Some(question(limit)));
         }
         answer.unwrap_or_else(|| question(self.limit.plain()))
     }
@@ -281,13 +305,43 @@ where
     P: Deref<Target = dyn ErasedScale<LEN, N>> + Clone + Send + Sync + 'static,
 {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
-        let scaled = Self { limit: self.limit.clone(), ratios: self.ratios.then(ratio) };
-        self.limit.scaled_erased(scaled.ratios.list(), &mut |_| ())?;
-        Ok(scaled)
+        Self { limit: self.limit.clone(), ratios: self.ratios.then(ratio), factor: 1 }.checked()
     }
 
-    fn advance(&self, state: &mut InlineState<LEN>, to: Timestamp) {
-        // Ratios at which the limit cannot be had were refused when they were given.
-        let _ = self.limit.scaled_erased(self.ratios.list(), &mut |limit| limit.advance_erased(state, to));
+    fn advance(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp) {
+        self.ask_scaled(|limit| limit.advance_erased(state, class, to));
+    }
+
+    fn advance_receipt(&self, receipt: &mut Each<Receipt, N>, class: Class, to: Timestamp) {
+        self.ask_scaled(|limit| limit.advance_receipt_erased(receipt, class, to));
+    }
+
+    fn parts(&self) -> u64 {
+        self.ask_scaled(|limit| limit.parts_erased()).unwrap_or(1)
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        let factor = self.factor.saturating_mul(factor.max(1));
+        Self { limit: self.limit.clone(), ratios: self.ratios, factor }.checked()
+    }
+}
+
+impl<P, const LEN: usize, const N: usize> Erased<P, LEN, N>
+where
+    P: Deref<Target = dyn ErasedScale<LEN, N>>,
+{
+    /// Itself, if the strategy can be had at its ratios.
+    fn checked(self) -> Result<Self, TooLarge> {
+        self.limit.scaled_erased(self.ratios.list(), self.factor, &mut |_| ())?;
+        Ok(self)
+    }
+
+    /// The answer of the scaled strategy; what it cannot be had at was refused when it was given.
+    fn ask_scaled<T>(&self, mut question: impl FnMut(&dyn ErasedScale<LEN, N>) -> T) -> Option<T> {
+        let mut answer = None;
+        let _ = self
+            .limit
+            .scaled_erased(self.ratios.list(), self.factor, &mut |limit| answer = Some(question(limit)));
+        answer
     }
 }

@@ -158,8 +158,20 @@ impl Scale for Gcra {
         Self::new(self.rate.scaled(ratio)).with_slack(self.slack)
     }
 
-    fn advance(&self, state: &mut Level, to: Timestamp) {
+    fn advance(&self, state: &mut Level, _: Class, to: Timestamp) {
         self.meter.advance(state, to);
+    }
+
+    fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {
+        self.meter.advance_receipt(receipt, to);
+    }
+
+    fn parts(&self) -> u64 {
+        self.meter.unit.max(1)
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        Ok(Self { meter: self.meter.finer(factor)?, ..*self })
     }
 }
 

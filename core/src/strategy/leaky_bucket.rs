@@ -139,8 +139,20 @@ impl Scale for LeakyBucket {
         Self::new(self.rate.scaled(ratio)).capacity(self.capacity)
     }
 
-    fn advance(&self, state: &mut Level, to: Timestamp) {
+    fn advance(&self, state: &mut Level, _: Class, to: Timestamp) {
         self.meter.advance(state, to);
+    }
+
+    fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {
+        self.meter.advance_receipt(receipt, to);
+    }
+
+    fn parts(&self) -> u64 {
+        self.meter.unit.max(1)
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        Ok(Self { meter: self.meter.finer(factor)?, ..*self })
     }
 }
 

@@ -163,8 +163,20 @@ impl Scale for LeakyBucketQueue {
         if self.is_queue_given { scaled.queue(self.queue) } else { Ok(scaled) }
     }
 
-    fn advance(&self, state: &mut Level, to: Timestamp) {
+    fn advance(&self, state: &mut Level, _: Class, to: Timestamp) {
         self.meter.advance(state, to);
+    }
+
+    fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {
+        self.meter.advance_receipt(receipt, to);
+    }
+
+    fn parts(&self) -> u64 {
+        self.meter.unit.max(1)
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        Ok(Self { meter: self.meter.finer(factor)?, ..*self })
     }
 }
 

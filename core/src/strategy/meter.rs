@@ -108,6 +108,20 @@ impl Meter {
         Self { drain, ..self }
     }
 
+    /// The same meter with units `factor` times as fine.
+    pub(super) const fn finer(self, factor: u64) -> Result<Self, TooLarge> {
+        let factor = if factor == 0 { 1 } else { factor };
+        let scaled = (
+            self.drain.checked_mul(factor),
+            self.unit.checked_mul(factor),
+            self.capacity.checked_mul(factor),
+        );
+        match scaled {
+            (Some(drain), Some(unit), Some(capacity)) => Ok(Self { drain, unit, capacity, ..self }),
+            _ => Err(TooLarge { largest: largest_cost(u64::MAX / factor, self.unit) }),
+        }
+    }
+
     /// The units that a cost comes to.
     pub(super) const fn units(self, cost: u64) -> u128 {
         cost as u128 * self.unit as u128
@@ -225,6 +239,12 @@ impl Meter {
         *state = self.state(at, used);
     }
 
+    pub(super) fn advance_receipt(self, receipt: &mut Receipt, to: Timestamp) {
+        let charged = Level { at: receipt.at, used: receipt.level, unit: receipt.unit };
+        let (at, level) = self.level(&charged, to);
+        *receipt = Receipt { at, level, unit: self.unit };
+    }
+
     /// The state of a level; that of a level never raised if nothing is in use.
     pub(super) fn state(self, at: Timestamp, used: u64) -> Level {
         if used == 0 { Level::default() } else { Level { at, used, unit: self.unit } }
@@ -318,7 +338,7 @@ impl Meter {
 
 /// The largest whole cost whose units stay within `bound`.
 const fn largest_cost(bound: u64, unit: u64) -> u32 {
-    let largest = bound / unit;
+    let largest = if unit == 0 { bound } else { bound / unit };
     if largest < u32::MAX as u64 { largest as u32 } else { u32::MAX }
 }
 

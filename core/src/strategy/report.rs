@@ -48,8 +48,16 @@ pub trait Report {
     fn each(&self, visit: &mut dyn FnMut(&'static str, Figure));
 }
 
-/// Tells the fields of a struct.
+/// Tells the fields of a struct; after a semicolon the field that holds the figures of a wrapped limit.
 macro_rules! report {
+    ($stat:ident<$inner:ident>: $($field:ident),+; $wrapped:ident) => {
+        impl<$inner: $crate::strategy::Report> $crate::strategy::Report for $stat<$inner> {
+            fn each(&self, visit: &mut dyn FnMut(&'static str, $crate::strategy::Figure)) {
+                $(visit(stringify!($field), self.$field.into());)+
+                self.$wrapped.each(visit);
+            }
+        }
+    };
     ($stat:ty: $($field:ident),+) => {
         impl $crate::strategy::Report for $stat {
             fn each(&self, visit: &mut dyn FnMut(&'static str, $crate::strategy::Figure)) {
@@ -70,7 +78,7 @@ macro_rules! from {
     };
 }
 
-from!(u16 => Count, u32 => Count, u64 => Count, Label => Label, i64 => Balance, Timestamp => Time, Ratio => Ratio, bool => Flag);
+from!(u8 => Count, u16 => Count, u32 => Count, u64 => Count, Label => Label, i64 => Balance, Timestamp => Time, Ratio => Ratio, bool => Flag);
 
 impl<T: Into<Self>> From<Option<T>> for Figure {
     fn from(value: Option<T>) -> Self {

@@ -24,13 +24,7 @@ impl<const N: usize> Listed<N> {
                 length += 1;
             }
         });
-        let mut receipts = Each::default();
-        let mut places = receipts.0.iter_mut();
-        verdict.receipt().each(&mut |receipt| {
-            if let Some(place) = places.next() {
-                *place = receipt;
-            }
-        });
+        let receipts = scatter(verdict.receipt());
         Self { decisions, length, receipts, outcome: verdict.outcome(), recorded: verdict.is_recorded() }
     }
 
@@ -43,6 +37,14 @@ impl<const N: usize> Listed<N> {
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
         self.outcome.is_allowed()
+    }
+}
+
+impl Listed<1> {
+    /// The only decision, which is what they come to together.
+    pub(super) fn single(self) -> Decision {
+        let [decision] = self.decisions;
+        decision
     }
 }
 
@@ -74,4 +76,16 @@ impl<const N: usize> Verdict for Listed<N> {
 pub(super) fn gather<R: Receipts, const N: usize>(receipts: Each<Receipt, N>) -> R {
     let mut receipts = receipts.0.into_iter();
     R::gather(&mut || receipts.next().unwrap_or_default())
+}
+
+/// The receipts of a strategy, as a list.
+pub(super) fn scatter<const N: usize>(receipts: impl Receipts) -> Each<Receipt, N> {
+    let mut list = Each::default();
+    let mut places = list.0.iter_mut();
+    receipts.each(&mut |receipt| {
+        if let Some(place) = places.next() {
+            *place = receipt;
+        }
+    });
+    list
 }

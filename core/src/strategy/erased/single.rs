@@ -1,0 +1,94 @@
+//! One strategy chosen at run time, answering with a plain decision.
+
+use core::ops::Deref;
+
+use super::{Chosen, Erased, ErasedScale, InlineState};
+use crate::strategy::all::Each;
+use crate::strategy::report::Reported;
+use crate::strategy::{Class, Hit, Scale, Strategy, TooLarge};
+use crate::{Decision, Ratio, Receipt, Timestamp};
+
+/// An [`Erased`] strategy of a single limit, whose verdict is that limit's [`Decision`]: what the wrappers by
+/// priority and by time of day ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Single<P, const LEN: usize>(Erased<P, LEN, 1>);
+
+impl<P, const LEN: usize> Single<P, LEN> {
+    /// The strategy behind this pointer.
+    #[must_use]
+    pub const fn new(limit: P) -> Self {
+        Self(Erased::new(limit))
+    }
+}
+
+impl<P, const LEN: usize> Strategy for Single<P, LEN>
+where
+    P: Deref<Target: Chosen<LEN, 1>> + Clone + Send + Sync + 'static,
+{
+    type State = InlineState<LEN>;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = Reported;
+
+    const RECORDS_DEMAND: bool = true;
+
+    fn decide(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Decision {
+        self.0.decide(state, hit, now).single()
+    }
+
+    fn peek(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Decision {
+        self.0.peek(state, hit, now).single()
+    }
+
+    fn charge(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) {
+        self.0.charge(state, hit, now);
+    }
+
+    fn refund(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        self.0.refund(state, hit, Each([receipt]), now);
+    }
+
+    fn fresh_at(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
+        self.0.fresh_at(state, class)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.0.horizon()
+    }
+
+    fn stat(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
+        self.0.stat(state, class, now)
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        self.0.fits_script()
+    }
+}
+
+impl<P, const LEN: usize> Scale for Single<P, LEN>
+where
+    P: Deref<Target = dyn ErasedScale<LEN, 1>> + Clone + Send + Sync + 'static,
+{
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        self.0.scaled(ratio).map(Self)
+    }
+
+    fn advance(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp) {
+        self.0.advance(state, class, to);
+    }
+
+    fn advance_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
+        let mut receipts = Each([*receipt]);
+        self.0.advance_receipt(&mut receipts, class, to);
+        let Each([advanced]) = receipts;
+        *receipt = advanced;
+    }
+
+    fn parts(&self) -> u64 {
+        self.0.parts()
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        self.0.finer(factor).map(Self)
+    }
+}

@@ -1,0 +1,338 @@
+//! Priority: one limit for all, of which less urgent requests must leave a part to the more urgent.
+
+use core::fmt;
+
+use super::family::try_array;
+use super::report::report;
+use super::{Bounds, Class, Hit, Label, Scale, Strategy, TooLarge};
+use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
+
+/// Wraps a strategy and keeps a reserve that a priority must leave free.
+///
+/// A hit of cost `c` whose priority has the reserve `r` is admitted if and only if the wrapped limit would
+/// admit `c + r`, and is charged `c`. So there is one limit, never exceeded by all priorities together; and
+/// right after a hit of any priority its reserve is still there for those that need to leave less. Its wait is
+/// that of `c + r`, its cost can never pass if `c + r` cannot, and the reserve is told neither as part of its limit nor as
+/// remaining.
+///
+/// Reserves are ratios of the wrapped limit as it is when the wrapper is made, rounded down. Priorities that
+/// were not named leave nothing. To combine it with [tiers](super::Tiered) or the
+/// [time of day](super::TimeOfDay), put it inside them: then a reserve grows and shrinks with the limit.
+///
+/// Over any time it admits at most what the wrapped limit does; a client whose priority leaves nothing is
+/// promised what the wrapped limit promises, any other only as many hits of cost `c` as of cost `c + r`.
+///
+/// 10 per minute, of which low priority leaves a half:
+///
+/// | at | priority | cost | decided | remaining |
+/// |---|---|---|---|---|
+/// | 0 s | low | 5 | allow | 0 |
+/// | 0 s | low | 1 | deny, retry after 60 s | 0 |
+/// | 0 s | urgent | 4 | allow | 1 |
+/// | 60 s | low | 6 | never | 5 |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Class, FixedWindow, Hit, Label, Outcome, Priority, Strategy, Timestamp, rate};
+///
+/// const LOW: Label = Label(1);
+/// const URGENT: Label = Label(2);
+/// let limit = Priority::new(FixedWindow::new(rate!("10/min")), [(LOW, "50%".parse()?)])?;
+/// let mut state = Default::default();
+/// let mut decide = |second: u64, priority, cost| {
+///     let mut class = Class::default();
+///     class.priority = priority;
+///     let at = Timestamp::from_micros(second * 1_000_000);
+///     limit.decide(&mut state, &Hit::new(cost).with_class(class), at)
+/// };
+///
+/// assert_eq!(decide(0, LOW, 5).remaining(), 0);
+/// assert_eq!(decide(0, LOW, 1).retry_after(), Some(Duration::from_secs(60)));
+/// assert_eq!(decide(0, URGENT, 4).remaining(), 1);
+/// assert_eq!(decide(60, LOW, 6).outcome(), Outcome::Never);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Source: trunk reservation as in telephone networks: F. P. Kelly, "Loss networks", The Annals of Applied
+/// Probability 1(3), 1991, section 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priority<S, const N: usize> {
+    limit: S,
+    reserves: [Reserve; N],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reserve {
+    label: Label,
+    ratio: Ratio,
+    cost: u32,
+}
+
+/// A prioritised limit's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PriorityStat<T> {
+    /// The priority that was asked about.
+    pub priority: Label,
+    /// What it must leave free.
+    pub reserve: u32,
+    /// The most that all priorities together can have at once.
+    pub limit: u32,
+    /// What is left for this priority.
+    pub available: u32,
+    /// The figures of the wrapped strategy.
+    pub inner: T,
+}
+
+report!(PriorityStat<T>: priority, reserve, limit, available; inner);
+
+/// Why reserves cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PriorityError {
+    /// A priority was named twice.
+    Duplicate(Label),
+    /// A reserve of 1 or more of the limit would leave nothing to its own priority.
+    TooMuch(Label, Ratio),
+    /// A reserve comes to less than a cost of 1, so nothing would be kept.
+    Nothing(Label, Ratio, u32),
+}
+
+impl fmt::Display for PriorityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate(Label(label)) => {
+                write!(f, "priority {label} is named twice; each leaves one reserve")
+            }
+            Self::TooMuch(Label(label), ratio) => write!(
+                f,
+                "priority {label} must leave {ratio} of the limit, which leaves nothing to itself; a reserve is \
+                 less than 1"
+            ),
+            Self::Nothing(Label(label), ratio, limit) => write!(
+                f,
+                "priority {label} must leave {ratio} of a limit of {limit}, which comes to nothing; a reserve is 0 \
+                 or at least a cost of 1"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for PriorityError {}
+
+impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
+    /// `limit`, of which each of these priorities leaves a part free. All others leave nothing.
+    pub fn new(limit: S, reserves: [(Label, Ratio); N]) -> Result<Self, PriorityError> {
+        let whole = whole(&limit);
+        let reserve = |at: usize| {
+            let Some(&(label, ratio)) = reserves.get(at) else { return Ok(Reserve::NONE) };
+            let cost = ratio.floor_of(whole);
+            if reserves.iter().skip(at + 1).any(|(other, _)| *other == label) {
+                Err(PriorityError::Duplicate(label))
+            } else if ratio.num() >= ratio.den() {
+                Err(PriorityError::TooMuch(label, ratio))
+            } else if ratio.num() > 0 && cost == 0 {
+                Err(PriorityError::Nothing(label, ratio, whole))
+            } else {
+                Ok(Reserve { label, ratio, cost })
+            }
+        };
+        Ok(Self { reserves: try_array(&Reserve::NONE, reserve)?, limit })
+    }
+
+    /// What hits of this class must leave free.
+    #[must_use]
+    pub fn reserve(&self, class: Class) -> u32 {
+        self.reserves.iter().find(|it| it.label == class.priority).map_or(0, |it| it.cost)
+    }
+}
+
+impl Reserve {
+    const NONE: Self = Self { label: Label(0), ratio: Ratio::ZERO, cost: 0 };
+}
+
+/// The most that can be had of a limit at once.
+fn whole<S: Strategy<Cost = u32, Verdict = Decision>>(limit: &S) -> u32 {
+    limit.peek(&S::State::default(), &Hit::new(0), Timestamp::EPOCH).limit()
+}
+
+impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for Priority<S, N> {
+    type State = S::State;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = PriorityStat<S::Stat>;
+
+    const RECORDS_DEMAND: bool = S::RECORDS_DEMAND;
+
+    #[inline]
+    fn decide(&self, state: &mut S::State, hit: &Hit, now: Timestamp) -> Decision {
+        let reserve = self.reserve(hit.class);
+        if reserve == 0 || hit.cost == 0 {
+            return self.limit.decide(state, hit, now).with_reserve(reserve);
+        }
+        let Some(cost) = hit.cost.checked_add(reserve) else {
+            let told = self.limit.peek(state, &Hit { cost: 0, ..*hit }, now);
+            return if told.is_unlimited() { told } else { told.with_outcome(Outcome::Never) }
+                .with_reserve(reserve);
+        };
+        let both = Hit { cost, ..*hit };
+        let asked = self.limit.peek(state, &both, now);
+        if asked.is_allowed() {
+            return self.limit.decide(state, hit, now).with_reserve(reserve);
+        }
+        // A limit that records demand is told of the denial.
+        let denied = if S::RECORDS_DEMAND { self.limit.decide(state, &both, now) } else { asked };
+        denied.with_reserve(reserve)
+    }
+
+    fn charge(&self, state: &mut S::State, hit: &Hit, now: Timestamp) {
+        self.limit.charge(state, hit, now);
+    }
+
+    fn refund(&self, state: &mut S::State, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        self.limit.refund(state, hit, receipt, now);
+    }
+
+    fn fresh_at(&self, state: &S::State, class: Class) -> Timestamp {
+        self.limit.fresh_at(state, class)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.limit.horizon()
+    }
+
+    fn stat(&self, state: &S::State, class: Class, now: Timestamp) -> Self::Stat {
+        let nothing = Hit::new(0).with_class(class);
+        PriorityStat {
+            priority: class.priority,
+            reserve: self.reserve(class),
+            limit: self.limit.peek(state, &nothing, now).limit(),
+            available: self.peek(state, &nothing, now).remaining(),
+            inner: self.limit.stat(state, class, now),
+        }
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        self.limit.fits_script()
+    }
+}
+
+/// Reserves are scaled with the limit; one that would come to nothing, or to all of it, stays at 1 or leaves 1.
+impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priority<S, N> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        let limit = self.limit.scaled(ratio)?;
+        let whole = whole(&limit);
+        let reserves = self.reserves.map(|it| match it.ratio.num() {
+            0 => it,
+            _ => Reserve { cost: it.ratio.floor_of(whole).max(1).min(whole.saturating_sub(1)), ..it },
+        });
+        Ok(Self { limit, reserves })
+    }
+
+    fn advance(&self, state: &mut S::State, class: Class, to: Timestamp) {
+        self.limit.advance(state, class, to);
+    }
+
+    fn advance_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
+        self.limit.advance_receipt(receipt, class, to);
+    }
+
+    fn parts(&self) -> u64 {
+        self.limit.parts()
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        Ok(Self { limit: self.limit.finer(factor)?, ..self.clone() })
+    }
+}
+
+impl<S: Bounds, const N: usize> Bounds for Priority<S, N> {
+    const QUEUES: bool = S::QUEUES;
+
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.limit.most(first, last)
+    }
+
+    /// For the default priority: as many hits as would be admitted if each cost its reserve too.
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        let (cost, reserve) = (cost.max(1), self.reserve(Class::default()));
+        let Some(both) = cost.checked_add(reserve).filter(|_| reserve > 0) else {
+            return if reserve == 0 { self.limit.least(first, last, cost) } else { 0 };
+        };
+        self.limit.least(first, last, both) / u128::from(both) * u128::from(cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FixedWindow, Rate, TokenBucket};
+
+    fn ratio(text: &str) -> Ratio {
+        text.parse().unwrap()
+    }
+
+    fn hit(priority: u32, cost: u32) -> Hit {
+        Hit::new(cost).with_class(Class { priority: Label(priority), ..Class::default() })
+    }
+
+    /// Defect 18 of the original: priorities had separate queues, 10 admitted for each of 4 at limit 10.
+    #[test]
+    fn defect_18_all_priorities_share_one_limit() {
+        let reserves = [(Label(1), ratio("50%")), (Label(2), ratio("25%")), (Label(3), ratio("10%"))];
+        let limit = Priority::new(FixedWindow::new(Rate::per_minute(10)), reserves).unwrap();
+        let mut state = Default::default();
+        let mut admitted = |priority| {
+            let asked = (0..10).map(|_| limit.decide(&mut state, &hit(priority, 1), Timestamp::EPOCH));
+            asked.filter(Decision::is_allowed).count()
+        };
+        assert_eq!([1, 2, 3, 4].map(&mut admitted), [5, 3, 1, 1], "10 in all");
+        assert_eq!([1, 2, 3, 4].map(admitted), [0; 4]);
+    }
+
+    #[test]
+    fn the_wait_is_for_the_reserve_too() {
+        let bucket = TokenBucket::new(Rate::per_second(10));
+        let limit = Priority::new(bucket, [(Label(1), ratio("1/2"))]).unwrap();
+        let mut state = Default::default();
+        assert!(limit.decide(&mut state, &hit(0, 10), Timestamp::EPOCH).is_allowed());
+        let denied = limit.decide(&mut state, &hit(1, 1), Timestamp::EPOCH);
+        assert_eq!(denied.retry_after().unwrap().as_millis(), 600);
+        assert_eq!((denied.limit(), denied.remaining()), (5, 0));
+        assert_eq!(limit.peek(&state, &hit(1, 6), Timestamp::EPOCH).outcome(), Outcome::Never);
+        assert_eq!(limit.peek(&state, &hit(1, u32::MAX), Timestamp::EPOCH).outcome(), Outcome::Never);
+        let stat = limit.stat(&state, hit(1, 0).class, Timestamp::from_micros(700_000));
+        assert_eq!((stat.reserve, stat.limit, stat.available, stat.inner.tokens), (5, 10, 2, 7));
+    }
+
+    #[test]
+    fn reserves_that_keep_nothing_or_all_are_refused() {
+        let window = FixedWindow::new(Rate::per_minute(10));
+        let new = |given| Priority::new(window, [(Label(1), ratio(given))]).map(|_| ());
+        assert_eq!(new("5%"), Err(PriorityError::Nothing(Label(1), ratio("1/20"), 10)));
+        assert_eq!(new("1"), Err(PriorityError::TooMuch(Label(1), Ratio::ONE)));
+        assert_eq!(new("0"), Ok(()));
+        assert_eq!(new("99%"), Ok(()));
+        let twice = Priority::new(window, [(Label(1), ratio("1/2")), (Label(1), ratio("1/3"))]);
+        assert_eq!(twice, Err(PriorityError::Duplicate(Label(1))));
+        let message = "priority 1 must leave 1/20 of a limit of 10, which comes to nothing; a reserve is 0 or at \
+                       least a cost of 1";
+        assert_eq!(new("5%").unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn a_scaled_reserve_keeps_and_leaves_something() {
+        let limit =
+            Priority::new(FixedWindow::new(Rate::per_minute(10)), [(Label(1), ratio("10%"))]).unwrap();
+        let reserve = |text| limit.scaled(ratio(text)).unwrap().reserve(hit(1, 1).class);
+        assert_eq!([reserve("10"), reserve("1/2"), reserve("1/10")], [10, 1, 0]);
+    }
+
+    #[test]
+    fn an_unlimited_rate_has_nothing_to_reserve() {
+        let limit = Priority::new(FixedWindow::new(Rate::UNLIMITED), [(Label(1), ratio("1/2"))]).unwrap();
+        for cost in [0, 1, u32::MAX] {
+            assert!(limit.peek(&Default::default(), &hit(1, cost), Timestamp::EPOCH).is_unlimited());
+        }
+    }
+}

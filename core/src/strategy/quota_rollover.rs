@@ -1,0 +1,384 @@
+//! Quota with rollover: a share of what a window leaves unused is added to the next.
+
+use core::fmt;
+
+use super::report::report;
+use super::{Bounds, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
+use crate::decision::{Figures, Quotient};
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+
+/// Counts hits in windows of one period, aligned to the clock, with a quota that depends on the window before.
+///
+/// The quota of a window is the limit and `min(max, ⌊share · unused⌋)` more (but no more than 32 bits hold),
+/// where `unused` is what the window before left of the *limit*. What rolled over does not roll over again, so nothing adds up over several
+/// silent windows. A window without any use was wholly unused: it rolls over in full, and so a key never seen,
+/// which cannot be told from one long idle, starts with the full rollover.
+///
+/// In any `n` windows in a row it admits at most `n · limit` and one full rollover; in each at least the whole
+/// limit, but for what is left over when the next whole cost no longer fits.
+///
+/// By default the share is a half and there is no maximum. 10 per minute:
+///
+/// | at | cost | decided | remaining |
+/// |---|---|---|---|
+/// | 0 s | 4 | allow | 11 |
+/// | 60 s | 14 | deny, retry after 60 s | 13 |
+/// | 60 s | 13 | allow | 0 |
+/// | 90 s | 10 | deny, retry after 30 s | 0 |
+/// | 120 s | 10 | allow | 0 |
+/// | 240 s | 15 | allow | 0 |
+/// | 300 s | 16 | never | 10 |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Hit, Outcome, QuotaRollover, Strategy, Timestamp, rate};
+///
+/// let quota = QuotaRollover::new(rate!("10/min"));
+/// let mut state = Default::default();
+/// let mut at = |second: u64, cost| quota.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000));
+///
+/// assert_eq!(at(0, 4).remaining(), 11);
+/// assert_eq!(at(60, 14).retry_after(), Some(Duration::from_secs(60)));
+/// assert_eq!(at(60, 13).remaining(), 0); // half of the 6 of 10 that were left
+/// assert_eq!(at(90, 10).retry_after(), Some(Duration::from_secs(30)));
+/// assert_eq!(at(120, 10).remaining(), 0); // more than the limit was used: nothing rolled over
+/// assert_eq!(at(240, 15).remaining(), 0); // one silent window counts as much as many
+/// assert_eq!(at(300, 16).outcome(), Outcome::Never);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaRollover {
+    windows: FixedWindow,
+    share: Ratio,
+    max: u32,
+}
+
+/// The state of a quota: what was used in the window that holds the last hit, and in the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaRolloverState {
+    /// The time of the last hit that was booked.
+    at: Timestamp,
+    used: u32,
+    /// What the window before used.
+    before: u32,
+}
+
+/// A quota's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QuotaRolloverStat {
+    /// When the present window began.
+    pub window_start: Timestamp,
+    /// When it ends, and the next one begins.
+    pub window_end: Timestamp,
+    /// What has been used in it.
+    pub used: u32,
+    /// The limit without what rolled over.
+    pub limit: u32,
+    /// What rolled over from the window before.
+    pub rollover: u32,
+}
+
+report!(QuotaRolloverStat: window_start, window_end, used, limit, rollover);
+
+/// Why a rollover cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RolloverError {
+    /// More than was unused would roll over.
+    AboveOne(Ratio),
+}
+
+impl fmt::Display for RolloverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::AboveOne(ratio) = self;
+        write!(f, "{ratio} of what was unused cannot roll over; the share is at most 1, such as 50%")
+    }
+}
+
+impl core::error::Error for RolloverError {}
+
+impl QuotaRolloverState {
+    fn new(at: Timestamp, used: u32, before: u32) -> Self {
+        if used == 0 && before == 0 { Self::default() } else { Self { at, used, before } }
+    }
+}
+
+/// Names this form of state, version 1.
+const TAG: u8 = 0x32;
+
+impl State for QuotaRolloverState {
+    const MAX_LEN: usize = 1 + 8 + 2 * 4;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(TAG);
+        out.u64(self.at.as_micros());
+        out.u32(self.used);
+        out.u32(self.before);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(TAG)?;
+        let (at, used, before) = (Timestamp::from_micros(input.u64()?), input.u32()?, input.u32()?);
+        let state = Self::new(at, used, before);
+        // Nothing used is always written as the state never used.
+        if state.at == at { Ok(state) } else { Err(Corrupt) }
+    }
+}
+
+impl QuotaRollover {
+    /// The limit of `rate` in each window, and half of what the window before left of it.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        let half = Ratio::new(1, 2).unwrap_or(Ratio::ONE);
+        Self { windows: FixedWindow::new(rate), share: half, max: u32::MAX }
+    }
+
+    /// The same quota with this share of what was unused rolling over, from 0 to 1.
+    pub fn share(self, share: Ratio) -> Result<Self, RolloverError> {
+        if share.num() > share.den() {
+            Err(RolloverError::AboveOne(share))
+        } else {
+            Ok(Self { share, ..self })
+        }
+    }
+
+    /// The same quota with at most `max` rolling over.
+    #[must_use]
+    pub fn max_rollover(self, max: u32) -> Self {
+        Self { max, ..self }
+    }
+
+    /// The rate whose limit each window has at least.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.windows.rate()
+    }
+
+    /// What rolls over from a window in which `used` was used.
+    #[inline]
+    fn rollover(&self, used: u32) -> u32 {
+        let limit = self.rate().limit();
+        self.share.floor_of(limit.saturating_sub(used)).min(self.max).min(u32::MAX - limit)
+    }
+
+    /// What may be used in a window after one in which `before` was used.
+    #[inline]
+    fn quota(&self, before: u32) -> u32 {
+        // A rollover is at most what 32 bits hold beside the limit.
+        self.rate().limit().saturating_add(self.rollover(before))
+    }
+
+    /// Brings a state to the window that holds the time it decides at; tells that window's end too.
+    #[inline]
+    fn present(&self, state: QuotaRolloverState, now: Timestamp) -> (QuotaRolloverState, Timestamp) {
+        let at = now.max(state.at);
+        let (start, end) = self.windows.window(at);
+        let (then, next) = self.windows.window(state.at);
+        let (used, before) = if then == start {
+            (state.used, state.before)
+        } else if next == start {
+            (0, state.used)
+        } else {
+            (0, 0)
+        };
+        (QuotaRolloverState { at, used, before }, end)
+    }
+
+    /// How long after `now` a state that was brought to the present is fresh.
+    fn reset(&self, present: QuotaRolloverState, now: Timestamp) -> u64 {
+        if present.used == 0 && present.before == 0 {
+            return 0;
+        }
+        let fresh_at = self.fresh_at(&present, Class::default());
+        fresh_at.micros_since(present.at) + self.behind(present.at, now)
+    }
+
+    /// How far the present lies behind the time a state decides at.
+    fn behind(&self, at: Timestamp, now: Timestamp) -> u64 {
+        at.micros_since(now).min(self.horizon())
+    }
+}
+
+impl Strategy for QuotaRollover {
+    type State = QuotaRolloverState;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = QuotaRolloverStat;
+
+    fn decide(&self, state: &mut QuotaRolloverState, hit: &Hit, now: Timestamp) -> Decision {
+        if self.rate().is_unlimited() {
+            return Decision::unlimited();
+        }
+        let (present, end) = self.present(*state, now);
+        let quota = self.quota(present.before);
+        let period = self.rate().period_micros();
+        let figures = |present: QuotaRolloverState| Figures {
+            limit: quota,
+            window: period,
+            remaining: Quotient::whole(quota.saturating_sub(present.used).into()),
+            reset: Quotient::whole(self.reset(present, now)),
+            receipt: Receipt::new(present.at),
+        };
+        if hit.cost == 0 {
+            return figures(present).allow(false);
+        }
+        if hit.cost > self.quota(0) {
+            return figures(present).never();
+        }
+        let Some(used) = present.used.checked_add(hit.cost).filter(|used| *used <= quota) else {
+            let next = end.micros_since(present.at) + self.behind(present.at, now);
+            // The next window has what this one leaves; the one after it, the full rollover.
+            let wait = if hit.cost <= self.quota(present.used) { next } else { next.saturating_add(period) };
+            return figures(present).deny(Quotient::whole(wait));
+        };
+        let present = QuotaRolloverState { used, ..present };
+        *state = present;
+        figures(present).allow(true)
+    }
+
+    fn charge(&self, state: &mut QuotaRolloverState, hit: &Hit, now: Timestamp) {
+        if !self.rate().is_unlimited() && hit.cost > 0 {
+            let (present, _) = self.present(*state, now);
+            *state = QuotaRolloverState { used: present.used.saturating_add(hit.cost), ..present };
+        }
+    }
+
+    /// Takes the cost back in the window it was booked in: the present one, or the one before, which then
+    /// rolls over more.
+    fn refund(&self, state: &mut QuotaRolloverState, hit: &Hit, receipt: Receipt, _: Timestamp) {
+        let (start, _) = self.windows.window(state.at);
+        let (booked, next) = self.windows.window(receipt.at);
+        if booked == start {
+            *state = QuotaRolloverState::new(state.at, state.used.saturating_sub(hit.cost), state.before);
+        } else if next == start {
+            *state = QuotaRolloverState::new(state.at, state.used, state.before.saturating_sub(hit.cost));
+        }
+    }
+
+    fn fresh_at(&self, state: &QuotaRolloverState, _: Class) -> Timestamp {
+        let (_, end) = self.windows.window(state.at);
+        match (state.used, state.before) {
+            (0, 0) => state.at,
+            (0, _) => end,
+            _ => end.plus_micros(self.rate().period_micros()),
+        }
+    }
+
+    fn horizon(&self) -> u64 {
+        self.rate().period_micros().saturating_mul(2)
+    }
+
+    fn stat(&self, state: &QuotaRolloverState, _: Class, now: Timestamp) -> QuotaRolloverStat {
+        let (present, _) = self.present(*state, now);
+        let (window_start, window_end) = self.windows.window(present.at);
+        QuotaRolloverStat {
+            window_start,
+            window_end,
+            used: present.used,
+            limit: self.rate().limit(),
+            rollover: self.rollover(present.before),
+        }
+    }
+
+    /// The numerator of the share times the limit is the largest number there is.
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        const BOUND: u64 = (1 << 53) - 1;
+        let largest = BOUND / self.share.num().max(1);
+        if self.rate().is_unlimited() || u64::from(self.rate().limit()) <= largest {
+            Ok(())
+        } else {
+            Err(TooLarge { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
+        }
+    }
+}
+
+/// The rate changes; a maximum stays what it is.
+impl Scale for QuotaRollover {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        Ok(Self { windows: self.windows.scaled(ratio)?, ..*self })
+    }
+}
+
+impl Bounds for QuotaRollover {
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.windows.most(first, last).saturating_add(self.rollover(0).into())
+    }
+
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        self.windows.least(first, last, cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minute(minute: u64) -> Timestamp {
+        Timestamp::from_micros(minute * 60_000_000)
+    }
+
+    fn ten() -> QuotaRollover {
+        QuotaRollover::new(Rate::per_minute(10))
+    }
+
+    /// Defect 19 of the original: a period in which nothing was used rolled nothing over.
+    #[test]
+    fn defect_19_an_unused_period_rolls_over_in_full() {
+        let mut state = QuotaRolloverState::default();
+        assert_eq!(ten().decide(&mut state, &Hit::new(10), minute(0)).remaining(), 5);
+        let rollovers = [1, 2, 3, 50].map(|at| ten().stat(&state, Class::default(), minute(at)).rollover);
+        assert_eq!(rollovers, [0, 5, 5, 5], "used up, then unused; and nothing adds up");
+        assert_eq!(ten().stat(&Default::default(), Class::default(), minute(50)).rollover, 5);
+    }
+
+    #[test]
+    fn a_maximum_caps_what_rolls_over() {
+        let capped = ten().max_rollover(2);
+        let mut state = QuotaRolloverState::default();
+        assert_eq!(capped.decide(&mut state, &Hit::new(6), minute(0)).remaining(), 6);
+        assert_eq!(capped.stat(&state, Class::default(), minute(1)).rollover, 2, "half of 4");
+        let _ = capped.decide(&mut state, &Hit::new(1), minute(0));
+        assert_eq!(capped.stat(&state, Class::default(), minute(1)).rollover, 1, "half of 3");
+        assert_eq!(
+            capped.fresh_at(&state, Class::default()),
+            minute(2),
+            "when what was used matters no more"
+        );
+        assert_eq!(capped.decide(&mut state, &Hit::new(13), minute(0)).outcome(), crate::Outcome::Never);
+    }
+
+    #[test]
+    fn what_is_taken_back_rolls_over_after_all() {
+        let mut state = QuotaRolloverState::default();
+        let booked = ten().decide(&mut state, &Hit::new(10), minute(0));
+        assert!(ten().decide(&mut state, &Hit::new(1), minute(1)).is_allowed());
+        ten().refund(&mut state, &Hit::new(10), booked.receipt(), minute(1));
+        let stat = ten().stat(&state, Class::default(), minute(1));
+        assert_eq!((stat.used, stat.limit, stat.rollover), (1, 10, 5));
+    }
+
+    #[test]
+    fn more_than_was_unused_cannot_roll_over() {
+        let more = Ratio::new(3, 2).unwrap();
+        assert_eq!(ten().share(more), Err(RolloverError::AboveOne(more)));
+        let message = "3/2 of what was unused cannot roll over; the share is at most 1, such as 50%";
+        assert_eq!(RolloverError::AboveOne(more).to_string(), message);
+        assert_eq!(ten().share(Ratio::ONE).unwrap().quota(0), 20);
+    }
+
+    #[test]
+    fn a_script_needs_small_numbers() {
+        assert_eq!(ten().fits_script(), Ok(()));
+        let fine = ten().share(Ratio::new((1 << 53) - 2, (1 << 53) - 1).unwrap()).unwrap();
+        assert_eq!(fine.fits_script(), Err(TooLarge { largest: 1 }));
+    }
+
+    #[test]
+    fn a_quota_beyond_32_bits_is_cut_off() {
+        let vast = QuotaRollover::new(Rate::per_minute(u32::MAX)).share(Ratio::ONE).unwrap();
+        let mut state = QuotaRolloverState::default();
+        let decision = vast.decide(&mut state, &Hit::new(u32::MAX), minute(0));
+        assert_eq!((decision.limit(), decision.remaining()), (u32::MAX, 0));
+        assert_eq!(vast.stat(&state, Class::default(), minute(1)).rollover, 0);
+    }
+}

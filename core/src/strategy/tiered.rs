@@ -1,0 +1,321 @@
+//! Tiered: the rate times a ratio that depends on the customer's plan.
+
+use core::fmt;
+
+use super::family::{counted_in, parts, try_array};
+use super::report::report;
+use super::{Bounds, Class, Cost, Hit, Label, Scale, Strategy, TooLarge};
+use crate::{Ratio, Timestamp, Verdict};
+
+/// Wraps a strategy and gives every tier its own ratio of the rate.
+///
+/// The tier is that of the hit's [`Class`]. A tier that was not named, also the default one, counts as the
+/// first that was. The limits of all tiers are computed once, each rounded down but never below 1.
+///
+/// * A [`Label`] MUST come from what the server knows of the customer, never out of a key or a header that the
+///   client wrote: else a client promotes itself.
+/// * What was used stays used when a key changes its tier. What drains between two hits does so at the rate
+///   of the later one's tier; a state forgotten once it is fresh for the tier it was last seen with drained at that
+///   tier's.
+///
+/// Over any time it admits at most what the largest tier alone would, and at least what its own tier alone
+/// would to a client that stays in it.
+///
+/// 2 per minute, free at 1 and pro at 3 times that:
+///
+/// | at | tier | cost | decided | remaining |
+/// |---|---|---|---|---|
+/// | 0 s | free | 2 | allow | 0 |
+/// | 0 s | free | 1 | deny, retry after 60 s | 0 |
+/// | 0 s | pro | 3 | allow | 1 |
+/// | 0 s | unknown | 3 | never | 0 |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Class, FixedWindow, Hit, Label, Outcome, Ratio, Strategy, Tiered, Timestamp, rate};
+///
+/// const FREE: Label = Label(1);
+/// const PRO: Label = Label(2);
+/// let window = FixedWindow::new(rate!("2/min"));
+/// let tiered = Tiered::new(window, [(FREE, Ratio::ONE), (PRO, "3".parse()?)])?;
+/// let mut state = Default::default();
+/// let mut decide = |tier, cost| {
+///     let mut class = Class::default();
+///     class.tier = tier;
+///     tiered.decide(&mut state, &Hit::new(cost).with_class(class), Timestamp::EPOCH)
+/// };
+///
+/// assert_eq!(decide(FREE, 2).remaining(), 0);
+/// assert_eq!(decide(FREE, 1).retry_after(), Some(Duration::from_secs(60)));
+/// assert_eq!(decide(PRO, 3).remaining(), 1);
+/// assert_eq!(decide(Label(77), 3).outcome(), Outcome::Never);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiered<S, const N: usize> {
+    /// Also the one for tiers that were not named.
+    first: Tier<S>,
+    tiers: [Tier<S>; N],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tier<S> {
+    label: Label,
+    ratio: Ratio,
+    limit: S,
+}
+
+/// A tiered limit's own figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TieredStat<T> {
+    /// The tier that the hit counts as.
+    pub tier: Label,
+    /// The tier's ratio of the rate.
+    pub ratio: Ratio,
+    /// The most that can be had at once in this tier; of composed limits, the least of theirs.
+    pub effective_limit: u32,
+    /// The figures of the wrapped strategy.
+    pub inner: T,
+}
+
+report!(TieredStat<T>: tier, ratio, effective_limit; inner);
+
+/// Why tiers cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TierError {
+    /// No tier was named.
+    NoTier,
+    /// A tier was named twice.
+    Duplicate(Label),
+    /// A tier has a ratio of 0.
+    ZeroRatio(Label),
+    /// A tier's limit cannot be counted exactly.
+    TooLarge(Label, TooLarge),
+}
+
+impl fmt::Display for TierError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoTier => {
+                f.write_str("no tier is named; name at least the one that unknown tiers count as")
+            }
+            Self::Duplicate(Label(label)) => write!(f, "tier {label} is named twice; each has one ratio"),
+            Self::ZeroRatio(Label(label)) => {
+                write!(f, "tier {label} has a ratio of 0; to admit nothing wrap a rate of 0 instead")
+            }
+            Self::TooLarge(Label(label), error) => write!(f, "tier {label}: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for TierError {}
+
+impl<S: Scale, const N: usize> Tiered<S, N> {
+    /// `limit` scaled by the ratio of each tier. Tiers not named count as the first.
+    pub fn new(limit: S, tiers: [(Label, Ratio); N]) -> Result<Self, TierError> {
+        for (at, (label, ratio)) in tiers.iter().enumerate() {
+            if tiers.iter().skip(at + 1).any(|(other, _)| other == label) {
+                return Err(TierError::Duplicate(*label));
+            }
+            if ratio.num() == 0 {
+                return Err(TierError::ZeroRatio(*label));
+            }
+        }
+        let tier = |(label, ratio): (Label, Ratio)| match limit.scaled(ratio) {
+            Ok(limit) => Ok(Tier { label, ratio, limit }),
+            Err(error) => Err(TierError::TooLarge(label, error)),
+        };
+        let first = tier(*tiers.first().ok_or(TierError::NoTier)?)?;
+        let tiers =
+            try_array(&first, |at| tiers.get(at).map_or(Err(TierError::NoTier), |named| tier(*named)))?;
+        Ok(Self { first, tiers })
+    }
+
+    /// The limit that holds for a class.
+    #[must_use]
+    pub fn limit(&self, class: Class) -> &S {
+        &self.tier(class).limit
+    }
+
+    #[inline]
+    fn tier(&self, class: Class) -> &Tier<S> {
+        self.tiers.iter().find(|tier| tier.label == class.tier).unwrap_or(&self.first)
+    }
+
+    fn limits(&self) -> impl Iterator<Item = &S> {
+        self.tiers.iter().map(|tier| &tier.limit)
+    }
+
+    /// The same tiers with other limits made of theirs.
+    fn try_map(&self, make: impl Fn(&S) -> Result<S, TooLarge>) -> Result<Self, TooLarge> {
+        let tier = |tier: &Tier<S>| Ok(Tier { limit: make(&tier.limit)?, ..*tier });
+        let first = tier(&self.first)?;
+        let tiers = try_array(&first, |at| self.tiers.get(at).map_or_else(|| Ok(first.clone()), tier))?;
+        Ok(Self { first, tiers })
+    }
+}
+
+impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
+    type State = S::State;
+    type Cost = S::Cost;
+    type Verdict = S::Verdict;
+    type Stat = TieredStat<S::Stat>;
+
+    const RECORDS_DEMAND: bool = S::RECORDS_DEMAND;
+
+    #[inline]
+    fn decide(&self, state: &mut S::State, hit: &Hit<S::Cost>, now: Timestamp) -> S::Verdict {
+        self.limit(hit.class).decide(state, hit, now)
+    }
+
+    #[inline]
+    fn peek(&self, state: &S::State, hit: &Hit<S::Cost>, now: Timestamp) -> S::Verdict {
+        self.limit(hit.class).peek(state, hit, now)
+    }
+
+    fn charge(&self, state: &mut S::State, hit: &Hit<S::Cost>, now: Timestamp) {
+        self.limit(hit.class).charge(state, hit, now);
+    }
+
+    fn refund(
+        &self,
+        state: &mut S::State,
+        hit: &Hit<S::Cost>,
+        receipt: <S::Verdict as Verdict>::Receipt,
+        now: Timestamp,
+    ) {
+        self.limit(hit.class).refund(state, hit, receipt, now);
+    }
+
+    fn fresh_at(&self, state: &S::State, class: Class) -> Timestamp {
+        self.limit(class).fresh_at(state, class)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.limits().map(Strategy::horizon).max().unwrap_or(0)
+    }
+
+    fn stat(&self, state: &S::State, class: Class, now: Timestamp) -> Self::Stat {
+        let Tier { label, ratio, limit } = self.tier(class);
+        let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
+        let mut effective_limit = u32::MAX;
+        limit
+            .peek(state, &nothing, now)
+            .each(&mut |told| effective_limit = effective_limit.min(told.limit()));
+        TieredStat { tier: *label, ratio: *ratio, effective_limit, inner: limit.stat(state, class, now) }
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        self.limits().try_for_each(Strategy::fits_script)
+    }
+}
+
+/// Every tier's limit is scaled.
+impl<S: Scale, const N: usize> Scale for Tiered<S, N> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        self.try_map(|limit| limit.scaled(ratio))
+    }
+
+    fn advance(&self, state: &mut S::State, class: Class, to: Timestamp) {
+        self.limit(class).advance(state, class, to);
+    }
+
+    fn advance_receipt(&self, receipt: &mut <S::Verdict as Verdict>::Receipt, class: Class, to: Timestamp) {
+        self.limit(class).advance_receipt(receipt, class, to);
+    }
+
+    fn parts(&self) -> u64 {
+        parts(self.limits())
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        let parts = self.parts().saturating_mul(factor.max(1));
+        self.try_map(|limit| counted_in(parts, limit))
+    }
+}
+
+impl<S: Scale + Bounds, const N: usize> Bounds for Tiered<S, N> {
+    const QUEUES: bool = S::QUEUES;
+
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.limits().map(|limit| limit.most(first, last)).max().unwrap_or(0)
+    }
+
+    /// That of the tier that unknown tiers count as.
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        self.limit(Class::default()).least(first, last, cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FixedWindow, Gcra, Rate, TokenBucket};
+
+    fn ratio(text: &str) -> Ratio {
+        text.parse().unwrap()
+    }
+
+    fn tier(label: u32) -> Class {
+        Class { tier: Label(label), ..Class::default() }
+    }
+
+    #[test]
+    fn tiers_that_mean_nothing_are_refused() {
+        let bucket = TokenBucket::new(Rate::per_day(300_000_007));
+        let new = |tiers| Tiered::new(bucket, tiers).unwrap_err();
+        assert_eq!(Tiered::new(bucket, []).unwrap_err(), TierError::NoTier);
+        assert_eq!(new([(Label(3), Ratio::ONE), (Label(3), ratio("2"))]), TierError::Duplicate(Label(3)));
+        assert_eq!(new([(Label(3), Ratio::ONE), (Label(4), ratio("0"))]), TierError::ZeroRatio(Label(4)));
+        let given = bucket.burst(213_503_982).unwrap();
+        let error = Tiered::new(given, [(Label(1), Ratio::ONE), (Label(2), ratio("999999999/1000000000"))]);
+        let too_large = TierError::TooLarge(Label(2), TooLarge { largest: 213_503_982 });
+        assert!(matches!(error, Err(TierError::TooLarge(Label(2), _)) | Ok(_)), "{error:?}");
+        assert!(too_large.to_string().starts_with("tier 2: "));
+    }
+
+    #[test]
+    fn unnamed_tiers_count_as_the_first() {
+        let limit = Tiered::new(
+            FixedWindow::new(Rate::per_minute(10)),
+            [(Label(5), ratio("1/2")), (Label(6), ratio("9"))],
+        )
+        .unwrap();
+        for (label, counts_as, effective) in [(0, 5, 5), (5, 5, 5), (6, 6, 90), (7, 5, 5)] {
+            let stat = limit.stat(&Default::default(), tier(label), Timestamp::EPOCH);
+            assert_eq!((stat.tier, stat.effective_limit), (Label(counts_as), effective), "{label}");
+        }
+        assert_eq!(limit.most(Timestamp::EPOCH, Timestamp::EPOCH), 90);
+        assert_eq!(limit.least(Timestamp::EPOCH, Timestamp::EPOCH, 1), 5);
+    }
+
+    #[test]
+    fn a_new_tier_keeps_what_was_used() {
+        let limit = Tiered::new(
+            Gcra::new(Rate::per_minute(7)).burst(7).unwrap(),
+            [(Label(1), Ratio::ONE), (Label(2), ratio("10/7"))],
+        )
+        .unwrap();
+        let mut state = Default::default();
+        let now = Timestamp::from_micros(1_000_000);
+        assert!(limit.decide(&mut state, &Hit::new(5).with_class(tier(1)), now).is_allowed());
+        let promoted = limit.peek(&state, &Hit::new(0).with_class(tier(2)), now);
+        assert_eq!((promoted.limit(), promoted.remaining()), (7, 2));
+    }
+
+    #[test]
+    fn a_label_of_its_own_is_all_that_promotes() {
+        // Defect 13 of the original: a tier was read out of the key. Here a key has no say.
+        let limit = Tiered::new(
+            FixedWindow::new(Rate::per_minute(1)),
+            [(Label(1), Ratio::ONE), (Label(2), ratio("100"))],
+        )
+        .unwrap();
+        let storage = crate::Fixed::<_, _, 4>::new(crate::ManualClock::default(), 7);
+        let limiter = crate::Limiter::new(limit, storage);
+        assert!(limiter.check("tier:2").unwrap().is_allowed());
+        assert!(!limiter.check("tier:2").unwrap().is_allowed());
+    }
+}

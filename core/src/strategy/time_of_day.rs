@@ -1,0 +1,531 @@
+//! Time of day: the rate times a ratio that depends on the hour.
+
+use core::time::Duration;
+
+use super::family::{counted_in, parts, try_array};
+use super::report::report;
+use super::{Bounds, Class, Corrupt, Cost, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
+use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
+
+mod hours;
+
+use hours::{DAY, Day};
+pub use hours::{Hours, HoursError};
+
+/// Wraps a strategy and gives hours of the local day their own ratio of the rate.
+///
+/// In hours that were not given the ratio is 1. The counter survives a change of ratio, and what drains does
+/// so at the rate that holds at the time. All limits count in the same parts, so that a change rounds nothing.
+///
+/// * Times MUST count from the Unix epoch, as those of an [`EpochClock`](crate::EpochClock) do.
+/// * A wait is exact across changes of ratio, both when the limit grows meanwhile and when it shrinks. A cost
+///   that fits only in other hours is told to wait for them, also by a key never seen.
+/// * The offset from UTC is fixed: a switch to summer time is a new limit, under which the old states go on.
+/// * Changes of ratio are followed for thirty years after the last hit of a key, one by one; a limit that may
+///   still be in use then is refused, and a key charged beyond its limit forgets it then.
+/// * A queue tells the delay of a place in it at the rate of the present hour.
+///
+/// Over any time it admits at most what its largest limit alone would, and at least what its smallest
+/// alone would.
+///
+/// 2 per hour, at night from 22:00 to 06:00 half of it, in UTC:
+///
+/// | at | cost | decided | remaining | |
+/// |---|---|---|---|---|
+/// | 21:00 | 2 | allow | 0 | |
+/// | 21:30 | 2 | deny, retry after 30 min and 8 h | 1 | 2 do not fit at night |
+/// | 21:45 | 1 | allow | 0 | half a token is left |
+/// | 22:00 | 1 | deny, retry after 60 min | 0 | a token each hour, 1 in use |
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Hit, Hours, Strategy, TimeOfDay, Timestamp, TokenBucket, rate};
+///
+/// let night = Hours::new((22, 0), (6, 0), "1/2".parse()?);
+/// let limit = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
+/// let mut state = Default::default();
+/// let mut at = |hour: u64, minute: u64, cost| {
+///     limit.decide(&mut state, &Hit::new(cost), Timestamp::from_micros((hour * 60 + minute) * 60_000_000))
+/// };
+///
+/// assert_eq!(at(21, 0, 2).remaining(), 0);
+/// assert_eq!(at(21, 30, 2).retry_after(), Some(Duration::from_secs(30 * 60 + 8 * 3600)));
+/// assert_eq!(at(21, 45, 1).remaining(), 0);
+/// assert_eq!(at(22, 0, 1).retry_after(), Some(Duration::from_secs(60 * 60)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeOfDay<S, const N: usize> {
+    /// Holds outside the hours.
+    base: S,
+    limits: [S; N],
+    day: Day<N>,
+    horizon: u64,
+}
+
+/// The state of a limit by time of day: that of the wrapped strategy, and when it was brought forward to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeOfDayState<T> {
+    /// The time of the last hit that was booked.
+    at: Timestamp,
+    inner: T,
+}
+
+/// The figures of a limit by time of day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimeOfDayStat<T> {
+    /// The local hour, from 0 to 23.
+    pub hour: u8,
+    /// The ratio of the rate that holds in it.
+    pub ratio: Ratio,
+    /// The most that can be had at once in it.
+    pub effective_limit: u32,
+    /// The figures of the wrapped strategy.
+    pub inner: T,
+}
+
+report!(TimeOfDayStat<T>: hour, ratio, effective_limit; inner);
+
+/// For how long changes of ratio are followed, in microseconds: thirty years.
+const LONGEST: u64 = 10_958 * DAY;
+
+impl<T: State> TimeOfDayState<T> {
+    fn new(at: Timestamp, inner: T) -> Self {
+        if inner == T::default() { Self::default() } else { Self { at, inner } }
+    }
+}
+
+/// Names this form of state, version 1.
+const TAG: u8 = 0x41;
+
+impl<T: State> State for TimeOfDayState<T> {
+    const MAX_LEN: usize = 1 + 8 + T::MAX_LEN;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(TAG);
+        out.u64(self.at.as_micros());
+        self.inner.encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(TAG)?;
+        let at = Timestamp::from_micros(input.u64()?);
+        let state = Self::new(at, T::decode(input)?);
+        // A fresh state is always written as the one never used.
+        if state.at == at { Ok(state) } else { Err(Corrupt) }
+    }
+}
+
+impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
+    /// `limit` scaled by the ratio of each of these hours of the day, in UTC.
+    pub fn new(limit: S, hours: [Hours; N]) -> Result<Self, HoursError> {
+        let limit = Self::scale(&limit, Day::new(hours)?).map_err(HoursError::TooLarge)?;
+        if limit.horizon > LONGEST { Err(HoursError::TooSlow) } else { Ok(limit) }
+    }
+
+    /// The same hours in a local time that is this many minutes ahead of UTC (east of it), or behind it if
+    /// less than 0.
+    pub fn utc_offset(self, minutes: i32) -> Result<Self, HoursError> {
+        Ok(Self { day: self.day.with_offset(minutes)?, ..self })
+    }
+
+    fn scale(limit: &S, day: Day<N>) -> Result<Self, TooLarge> {
+        let scaled = |at: usize| day.hours.get(at).map_or(Ok(limit.clone()), |it| limit.scaled(it.ratio()));
+        let limits = try_array(limit, scaled)?;
+        let horizon = horizon(limit, &day, &limits);
+        Self { base: limit.clone(), limits, day, horizon }.in_one_unit(1)
+    }
+
+    fn in_one_unit(&self, factor: u64) -> Result<Self, TooLarge> {
+        let parts = parts([&self.base].into_iter().chain(&self.limits)).saturating_mul(factor.max(1));
+        let counted = |limit| counted_in(parts, limit);
+        let limits = try_array(&self.base, |at| counted(self.limits.get(at).unwrap_or(&self.base)))?;
+        Ok(Self { base: counted(&self.base)?, limits, ..*self })
+    }
+
+    /// The limit that holds at a time, and when another may take over.
+    #[inline]
+    fn holding(&self, at: Timestamp) -> (&S, Timestamp) {
+        let (holding, end) = self.day.at(at);
+        (self.limits.get(holding).unwrap_or(&self.base), end)
+    }
+
+    /// The limits that hold at some time of the day.
+    fn limits(&self) -> impl Iterator<Item = &S> {
+        let base = [&self.base].into_iter().filter(|_| !self.day.is_whole());
+        base.chain(&self.limits)
+    }
+
+    /// A state brought forward to the beginning of the hours that hold at `to`.
+    fn forward(&self, state: &TimeOfDayState<S::State>, class: Class, to: Timestamp) -> S::State {
+        let (mut at, mut inner, fresh) = (state.at, state.inner.clone(), S::State::default());
+        if to.micros_since(at) >= LONGEST {
+            return fresh;
+        }
+        while inner != fresh {
+            let (limit, end) = self.holding(at);
+            if end > to || end <= at {
+                break;
+            }
+            limit.advance(&mut inner, class, end);
+            at = end;
+        }
+        inner
+    }
+
+    /// Brings the receipt of an admission forward likewise.
+    fn forward_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
+        let mut at = receipt.at();
+        if to.micros_since(at) >= LONGEST {
+            *receipt = Receipt::default();
+            return;
+        }
+        loop {
+            let (limit, end) = self.holding(at);
+            if end > to || end <= at {
+                break;
+            }
+            limit.advance_receipt(receipt, class, end);
+            at = end;
+        }
+    }
+
+    /// When a state that was brought forward to `at` will be fresh, in whatever hours; it is forgotten by
+    /// `forgotten` at the latest.
+    fn fresh_from(
+        &self,
+        mut inner: S::State,
+        class: Class,
+        mut at: Timestamp,
+        forgotten: Timestamp,
+    ) -> Timestamp {
+        let mut fresh_at = at;
+        while inner != S::State::default() {
+            let (limit, end) = self.holding(at);
+            let alone = limit.fresh_at(&inner, class).max(at);
+            if alone > at {
+                fresh_at = alone.min(end);
+            }
+            let then = alone.min(end);
+            limit.advance(&mut inner, class, then);
+            // What is fresh for the limit of these hours need not be for that of others.
+            if self.limits().all(|limit| limit.fresh_at(&inner, class) <= then) {
+                break;
+            }
+            if then >= forgotten {
+                return forgotten;
+            }
+            if then < end {
+                limit.advance(&mut inner, class, end);
+            }
+            at = end;
+        }
+        fresh_at.min(forgotten)
+    }
+
+    /// What becomes of a hit that does not pass at `at`: it is tried in all hours from then on.
+    fn retry(&self, mut inner: S::State, hit: &Hit<S::Cost>, at: Timestamp, forgotten: Timestamp) -> Outcome {
+        let fresh = S::State::default();
+        if self.limits().all(|limit| limit.peek(&fresh, hit, at).outcome() == Outcome::Never) {
+            return Outcome::Never;
+        }
+        let mut then = at;
+        // Every hours hold once a day, so a fresh state is tried in all of them.
+        let last = forgotten.max(at).plus_micros(2 * DAY);
+        while then < last {
+            let (limit, mut end) = self.holding(then);
+            if then < forgotten {
+                end = end.min(forgotten);
+            }
+            let passes = match limit.peek(&inner, hit, then).outcome() {
+                Outcome::Allow { .. } => Some(then),
+                Outcome::Deny { retry_after } => Some(then + retry_after).filter(|passes| *passes < end),
+                Outcome::Never => None,
+            };
+            if let Some(passes) = passes {
+                then = passes;
+                break;
+            }
+            limit.advance(&mut inner, hit.class, end);
+            then = end;
+            if then >= forgotten {
+                inner = fresh.clone();
+            }
+        }
+        Outcome::Deny { retry_after: then.since(at) }
+    }
+}
+
+/// An upper bound for the time that a state takes to become fresh, whichever limits hold meanwhile.
+///
+/// What fills the largest limit drains in the slowest hours. Their limits are as far apart as the ratios, and
+/// by a factor of 2 at most more because they are rounded down.
+fn horizon<S: Scale, const N: usize>(base: &S, day: &Day<N>, limits: &[S; N]) -> u64 {
+    let slowest = limits.iter().map(Strategy::horizon).fold(base.horizon(), u64::max);
+    let ratios = || day.hours.iter().map(Hours::ratio);
+    let largest = ratios().fold(Ratio::ONE, Ratio::max);
+    let least = ratios().fold(Ratio::ONE, Ratio::min);
+    let cross = |one: Ratio, other: Ratio| u128::from(one.num()) * u128::from(other.den());
+    let apart = match cross(largest, least).div_ceil(cross(least, largest).max(1)) {
+        1 => 1,
+        apart => apart.saturating_mul(2),
+    };
+    slowest.saturating_mul(u64::try_from(apart).unwrap_or(u64::MAX))
+}
+
+impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> {
+    type State = TimeOfDayState<S::State>;
+    type Cost = S::Cost;
+    type Verdict = Decision;
+    type Stat = TimeOfDayStat<S::Stat>;
+
+    const RECORDS_DEMAND: bool = S::RECORDS_DEMAND;
+
+    fn decide(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Decision {
+        let at = now.max(state.at);
+        let mut inner = self.forward(state, hit.class, at);
+        let (limit, _) = self.holding(at);
+        let decision = limit.decide(&mut inner, hit, at);
+        if decision.is_unlimited() {
+            return decision;
+        }
+        if crate::Verdict::is_recorded(&decision) {
+            *state = TimeOfDayState::new(at, inner.clone());
+        }
+        let behind = Duration::from_micros(at.micros_since(now).min(self.horizon));
+        let forgotten = state.at.plus_micros(LONGEST);
+        let decision = if decision.is_allowed() {
+            decision
+        } else {
+            match self.retry(inner.clone(), hit, at, forgotten) {
+                Outcome::Deny { retry_after } => {
+                    decision.with_outcome(Outcome::Deny { retry_after: retry_after + behind })
+                }
+                never => decision.with_outcome(never),
+            }
+        };
+        match self.fresh_from(inner, hit.class, at, forgotten).since(at) {
+            Duration::ZERO => decision.with_reset_after(Duration::ZERO),
+            reset => decision.with_reset_after(reset + behind),
+        }
+    }
+
+    fn charge(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) {
+        let at = now.max(state.at);
+        let before = self.forward(state, hit.class, at);
+        let mut inner = before.clone();
+        self.holding(at).0.charge(&mut inner, hit, at);
+        if inner != before {
+            *state = TimeOfDayState::new(at, inner);
+        }
+    }
+
+    fn refund(&self, state: &mut Self::State, hit: &Hit<S::Cost>, mut receipt: Receipt, now: Timestamp) {
+        let at = now.max(state.at);
+        let mut inner = self.forward(state, hit.class, at);
+        self.forward_receipt(&mut receipt, hit.class, at);
+        self.holding(at).0.refund(&mut inner, hit, receipt, at);
+        *state = TimeOfDayState::new(at, inner);
+    }
+
+    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
+        self.fresh_from(state.inner.clone(), class, state.at, state.at.plus_micros(LONGEST))
+    }
+
+    fn horizon(&self) -> u64 {
+        self.horizon
+    }
+
+    fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat {
+        let at = now.max(state.at);
+        let inner = self.forward(state, class, at);
+        let (limit, _) = self.holding(at);
+        let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
+        TimeOfDayStat {
+            hour: (self.day.time(at) / (DAY / 24)) as u8,
+            ratio: self.day.hours.get(self.day.at(at).0).map_or(Ratio::ONE, Hours::ratio),
+            effective_limit: limit.peek(&inner, &nothing, at).limit(),
+            inner: limit.stat(&inner, class, at),
+        }
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        self.limits().try_for_each(Strategy::fits_script)
+    }
+}
+
+/// The limits of all hours are scaled.
+impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        let scaled = Self::scale(&self.base.scaled(ratio)?, self.day)?;
+        if scaled.horizon <= LONGEST {
+            return Ok(scaled);
+        }
+        // The time to become fresh goes with the burst.
+        let nothing = Hit::new(S::Cost::uniform(0));
+        let limit = scaled.base.peek(&S::State::default(), &nothing, Timestamp::EPOCH).limit();
+        let largest = u128::from(limit) * u128::from(LONGEST) / u128::from(scaled.horizon);
+        Err(TooLarge { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
+    }
+
+    fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
+        if to > state.at {
+            let mut inner = self.forward(state, class, to);
+            self.holding(to).0.advance(&mut inner, class, to);
+            *state = TimeOfDayState::new(to, inner);
+        }
+    }
+
+    fn advance_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
+        self.forward_receipt(receipt, class, to);
+        self.holding(to).0.advance_receipt(receipt, class, to);
+    }
+
+    fn parts(&self) -> u64 {
+        self.base.parts()
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        self.in_one_unit(factor)
+    }
+}
+
+impl<S: Scale + Bounds, const N: usize> Bounds for TimeOfDay<S, N> {
+    const QUEUES: bool = S::QUEUES;
+
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.limits().map(|limit| limit.most(first, last)).max().unwrap_or(0)
+    }
+
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        self.limits().map(|limit| limit.least(first, last, cost)).min().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FixedWindow, Gcra, Label, Priority, Rate, Tiered, TokenBucket};
+
+    const HOUR: u64 = DAY / 24;
+
+    fn hour(hour: u64) -> Timestamp {
+        Timestamp::from_micros(DAY * 20_000 + hour * HOUR)
+    }
+
+    fn night(ratio: &str) -> [Hours; 1] {
+        [Hours::new((22, 0), (6, 0), ratio.parse().unwrap())]
+    }
+
+    #[test]
+    fn what_drains_does_so_at_the_rate_of_its_hours() {
+        let limit = TimeOfDay::new(TokenBucket::new(Rate::per_day(48)), night("1/2")).unwrap();
+        let mut state = Default::default();
+        assert!(limit.decide(&mut state, &Hit::new(48), hour(20)).is_allowed());
+        // 2 an hour until 22:00, then 1 an hour, then 2 again; at night the bucket holds 24.
+        let used = |at| 48 - limit.stat(&state, Class::default(), hour(at)).inner.tokens;
+        assert_eq!([used(21), used(30), used(31), used(45)], [46, 36, 34, 6]);
+        let tokens = |at| limit.stat(&state, Class::default(), hour(at)).inner.tokens;
+        assert_eq!([tokens(22), tokens(29)], [24 - 44, 24 - 37]);
+        assert_eq!(limit.fresh_at(&state, Class::default()), hour(50), "4 left at 22:00, 1 an hour");
+        assert_eq!(
+            limit.peek(&state, &Hit::new(20), hour(20)).retry_after(),
+            Some(Duration::from_secs(14 * 3600)),
+            "used 36 by 06:00, 28 by 10:00"
+        );
+    }
+
+    #[test]
+    fn slow_limits_drain_although_their_ratio_changes_often() {
+        // Rounded to whole costs at every change of ratio, 3 a month would never drain.
+        let limit = TimeOfDay::new(TokenBucket::new("3/31d".parse().unwrap()), night("1/3")).unwrap();
+        let mut state = Default::default();
+        assert!(limit.decide(&mut state, &Hit::new(3), hour(6)).is_allowed());
+        let day = 3 * 16 + 8;
+        let reset = limit.fresh_at(&state, Class::default()).since(hour(6));
+        let days = reset.as_secs() / 86_400;
+        assert_eq!(days, 31 * 24 * 3 / day);
+    }
+
+    #[test]
+    fn a_fresh_key_waits_for_hours_in_which_its_cost_fits() {
+        let limit = TimeOfDay::new(FixedWindow::new(Rate::per_minute(10)), night("1/2")).unwrap();
+        let outcome = |cost| limit.peek(&Default::default(), &Hit::new(cost), hour(23)).outcome();
+        assert!(outcome(5).is_allowed());
+        assert_eq!(outcome(6), Outcome::Deny { retry_after: Duration::from_secs(7 * 3600) });
+        assert_eq!(outcome(11), Outcome::Never);
+    }
+
+    #[test]
+    fn the_stat_tells_the_local_hour() {
+        let limit = TimeOfDay::new(Gcra::new(Rate::per_minute(10)), night("1/2")).unwrap();
+        let stat = |offset, at| {
+            let limit = limit.utc_offset(offset).unwrap();
+            let stat = limit.stat(&Default::default(), Class::default(), hour(at));
+            (stat.hour, stat.ratio.to_string(), stat.effective_limit)
+        };
+        assert_eq!(stat(0, 23), (23, "1/2".into(), 1));
+        assert_eq!(stat(330, 23), (4, "1/2".into(), 1));
+        assert_eq!(stat(-90, 0), (22, "1/2".into(), 1));
+        assert_eq!(stat(60, 21), (22, "1/2".into(), 1));
+        assert_eq!(stat(600, 23), (9, "1".into(), 1));
+    }
+
+    #[test]
+    fn limits_too_slow_to_follow_are_refused() {
+        let yearly = TokenBucket::new(Rate::new(9, Duration::from_micros(DAY * 365)).unwrap());
+        assert!(TimeOfDay::new(yearly, night("1/3")).is_ok());
+        assert_eq!(TimeOfDay::new(yearly, night("1/20")).unwrap_err(), HoursError::TooSlow);
+        let closed = TokenBucket::new(Rate::per_day(0));
+        assert!(TimeOfDay::new(closed, night("1/9")).is_ok());
+        assert_eq!(TimeOfDay::new(closed.burst(1).unwrap(), night("1/9")).unwrap_err(), HoursError::TooSlow);
+        let monthly =
+            TimeOfDay::new(Gcra::new("90/30d".parse().unwrap()).burst(900).unwrap(), night("1/2")).unwrap();
+        assert_eq!(monthly.scaled(Ratio::new(1, 9).unwrap()).unwrap_err(), TooLarge { largest: 456 });
+        let vast = Gcra::new("1000000/31d".parse().unwrap()).burst(100_000_000).unwrap();
+        let error = TimeOfDay::new(vast, night("999999/1000000")).unwrap_err();
+        assert_eq!(error, HoursError::TooLarge(TooLarge { largest: 6_887_225 }));
+    }
+
+    #[test]
+    fn a_key_charged_beyond_its_limit_forgets_it_after_thirty_years() {
+        let limit = TimeOfDay::new(TokenBucket::new(Rate::per_day(1)), night("1/2")).unwrap();
+        let mut state = Default::default();
+        limit.charge(&mut state, &Hit::new(u32::MAX), hour(0));
+        assert_eq!(limit.fresh_at(&state, Class::default()), hour(24 * 10_958));
+        let before = Timestamp::from_micros(hour(24 * 10_958).as_micros() - 1);
+        assert!(!limit.peek(&state, &Hit::new(1), before).is_allowed());
+        assert_eq!(limit.peek(&state, &Hit::new(1), before).reset_after(), Duration::from_micros(1));
+        assert!(limit.peek(&state, &Hit::new(1), hour(24 * 10_958)).is_allowed());
+        assert_eq!(
+            limit.peek(&state, &Hit::new(1), hour(0)).retry_after(),
+            Some(hour(24 * 10_958).since(hour(0)))
+        );
+    }
+
+    #[test]
+    fn wrappers_nest_in_any_order() {
+        let bucket = TokenBucket::new(Rate::per_hour(100));
+        let tiers = [(Label(1), Ratio::ONE), (Label(2), "7/3".parse().unwrap())];
+        let reserves = [(Label(1), "1/2".parse().unwrap())];
+        let priority = Priority::new(bucket, reserves).unwrap();
+        let outer = Tiered::new(TimeOfDay::new(priority, night("1/3")).unwrap(), tiers).unwrap();
+        let inner = TimeOfDay::new(Tiered::new(priority, tiers).unwrap(), night("1/3")).unwrap();
+        let mut class = Class { tier: Label(2), ..Class::default() };
+        for (at, expected) in [(12, 233), (23, 77)] {
+            let limit = |class| {
+                let hit = Hit::new(0).with_class(class);
+                let of = (
+                    outer.peek(&Default::default(), &hit, hour(at)),
+                    inner.peek(&Default::default(), &hit, hour(at)),
+                );
+                (of.0.limit(), of.1.limit())
+            };
+            class.priority = Label(0);
+            assert_eq!(limit(class), (expected, expected));
+            class.priority = Label(1);
+            assert_eq!(limit(class), (expected - expected / 2, expected - expected / 2));
+        }
+    }
+}
