@@ -234,7 +234,7 @@ fn bad_input_is_refused_with_what_would_be_right() {
         ),
         (&["--rate", ""], "the rate is empty; write a limit and a period, such as 100/min"),
         (&["--rate", "5/month"], "at character 3 ('m'): months and years vary in length"),
-        (&["--strategy", "leaky"], "the strategies are fixed-window, token-bucket and gcra"),
+        (&["--strategy", "leaky"], "there is no strategy \"leaky\"; there are fixed-window, sliding-window"),
         (
             &["--strategy", "token-bucket:brust=4"],
             "token-bucket has no parameter brust; it has burst and debt",

@@ -9,10 +9,13 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use traffik::http::{Composite, Header, NameError, Peer, ResponseBody, Throttle, Throttled};
+use traffik::runtime::Tokio;
 use traffik::storage::{BoxFuture, Local};
-use traffik::{All, FixedWindow, Gcra, Memory, Rate, Strategy, TokenBucket};
+use traffik::strategy::Single;
+use traffik::{All, FixedWindow, HeapLog, Memory, Rate, Strategy};
 
-use crate::options::{KeySpec, Options, StrategySpec};
+use crate::options::{KeySpec, Options};
+use crate::strategy::Limits;
 use crate::upstream::Upstream;
 
 /// The body of a reply.
@@ -24,45 +27,39 @@ pub(crate) type Handler =
 
 /// Everything behind the server: the limit, and behind it the upstream.
 pub(crate) fn handler(options: &Options) -> Result<Handler, String> {
-    let rates = &options.rate;
-    match options.strategy {
-        StrategySpec::FixedWindow => together(options, each(rates, |rate| Ok(FixedWindow::new(rate)))?),
-        StrategySpec::TokenBucket { burst, debt } => {
-            let bucket = |rate| match burst {
-                Some(burst) => TokenBucket::new(rate).burst(burst)?.debt(debt),
-                None => TokenBucket::new(rate).debt(debt),
-            };
-            together(options, each(rates, bucket)?)
+    match options.strategy.limits(&options.rate)? {
+        Limits::Small(limits) => {
+            together(options, limits, Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))))
         }
-        StrategySpec::Gcra { burst, tolerance } => {
-            let gcra = |rate| match (burst, tolerance) {
-                (Some(burst), _) => Gcra::new(rate).burst(burst),
-                (None, Some(tolerance)) => Gcra::new(rate).tolerance(tolerance),
-                (None, None) => Ok(Gcra::new(rate)),
-            };
-            together(options, each(rates, gcra)?)
+        Limits::SmallWrapped(limits) => {
+            together(options, limits, Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))))
+        }
+        Limits::Large(limits) => {
+            together(options, limits, Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))))
+        }
+        Limits::LargeWrapped(limits) => {
+            together(options, limits, Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))))
+        }
+        Limits::Log(limits) => {
+            let unlimited = HeapLog::new(Rate::UNLIMITED).map_err(|error| error.to_string())?;
+            together(options, limits, unlimited)
         }
     }
 }
 
-fn each<S>(rates: &[Rate], limit: impl Fn(Rate) -> Result<S, traffik::TooLarge>) -> Result<Vec<S>, String> {
-    rates.iter().map(|rate| limit(*rate).map_err(|error| format!("--rate {rate}: {error}"))).collect()
-}
-
-/// Several limits as one: all admit or none is charged.
-fn together<S: Strategy>(options: &Options, limits: Vec<S>) -> Result<Handler, String> {
-    macro_rules! by_number {
-        ($($number:literal)*) => {
-            match limits.len() {
-                $($number => match <[S; $number]>::try_from(limits) {
-                    Ok(limits) => throttled(options, All(limits)).map_err(|error| error.to_string()),
-                    Err(_) => Err("the number of rates changed while it was read".to_owned()),
-                },)*
-                more => Err(format!("--rate is given {more} times; at most 8 rates are one limit")),
-            }
-        };
+/// Several limits as one: all admit or none is charged. Unlimited ones, which are never told, make up the number.
+fn together<S: Strategy>(options: &Options, limits: Vec<S>, unlimited: S) -> Result<Handler, String> {
+    fn all<S: Strategy, const N: usize>(limits: Vec<S>, unlimited: &S) -> All<S, N> {
+        let mut limits = limits.into_iter();
+        All(std::array::from_fn(|_| limits.next().unwrap_or_else(|| unlimited.clone())))
     }
-    by_number!(1 2 3 4 5 6 7 8)
+    match limits.len() {
+        1 => throttled(options, all::<S, 1>(limits, &unlimited)),
+        2 => throttled(options, all::<S, 2>(limits, &unlimited)),
+        3..=8 => throttled(options, all::<S, 8>(limits, &unlimited)),
+        more => return Err(format!("--rate is given {more} times; at most 8 rates are one limit")),
+    }
+    .map_err(|error| error.to_string())
 }
 
 fn throttled<S: Strategy>(options: &Options, limit: S) -> Result<Handler, NameError> {
@@ -74,7 +71,9 @@ fn throttled<S: Strategy>(options: &Options, limit: S) -> Result<Handler, NameEr
     let names: Vec<_> = (1..=options.rate.len()).map(|number| format!("rate-{number}")).collect();
     let throttle = Throttle::builder("gateway", limit, Local(storage.build()))
         .identifier(keys)
+        .class(options.strategy.class())
         .headers(options.headers.into())
+        .runtime(Tokio)
         .policies(names.iter().map(String::as_str))
         .build()?;
     let service = Throttled::new(Upstream::new(options.upstream.clone()), throttle);

@@ -1,15 +1,15 @@
 //! What is asked for on the command line; whatever is wrong is told with what would be right.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, Uri};
 use traffik::Rate;
 use traffik::http::Dialect;
 use traffik::storage::WhenFull;
+
+use crate::spec::{Parameters, Spec, WHOLE};
 
 /// A reverse proxy that limits what passes through it.
 #[derive(Clone, Debug, Parser)]
@@ -27,9 +27,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RATE", default_value = "10/10s")]
     pub(crate) rate: Vec<Rate>,
 
-    /// fixed-window, token-bucket[:burst=150][,debt=50], gcra[:burst=10], or gcra:tolerance=500ms.
+    /// How it is limited, such as token-bucket:burst=150; --help tells all.
+    ///
+    /// fixed-window; sliding-window[:strict=10]; sliding-log; token-bucket[:burst=150][,debt=50]; leaky-bucket[:capacity=5];
+    /// leaky-bucket-queue[:queue=20]; gcra[:burst=10] or gcra:tolerance=500ms;
+    /// adaptive[:threshold=0.8,reduction=0.6,recovery=0.1,floor=0.3]; quota-rollover[:percent=50,max=500];
+    /// cost-based[:burst=200,window=100,floor=0.5]; fair-share:instance=a,weight=1;
+    /// regions:us=2/5,eu=3/10,default=3/10,spill=true; or one of these in up to three wrappers:
+    /// tiered(free=1,premium=5)/token-bucket, time-of-day(00:00-08:00=2,utc=+05:30)/fixed-window,
+    /// priority(low=50%,normal=25%)/gcra:burst=10.
     #[arg(long, value_name = "SPEC", default_value = "fixed-window")]
-    pub(crate) strategy: StrategySpec,
+    pub(crate) strategy: Spec,
 
     /// memory: or memory:capacity=100000,full=evict|refuse.
     #[arg(long, value_name = "URL", default_value = "memory:")]
@@ -88,47 +96,6 @@ impl FromStr for KeySpec {
     }
 }
 
-/// A strategy and its parameters.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum StrategySpec {
-    FixedWindow,
-    TokenBucket { burst: Option<u32>, debt: u32 },
-    Gcra { burst: Option<u32>, tolerance: Option<Duration> },
-}
-
-impl FromStr for StrategySpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
-        let mut parameters = Parameters::parse(name, parameters)?;
-        let spec = match name {
-            "fixed-window" => Self::FixedWindow,
-            "token-bucket" => Self::TokenBucket {
-                burst: parameters.take("burst", WHOLE)?,
-                debt: parameters.take("debt", WHOLE)?.unwrap_or(0),
-            },
-            "gcra" => {
-                let (burst, tolerance) = (
-                    parameters.take("burst", WHOLE)?,
-                    parameters.take::<Period>("tolerance", "a time such as 500ms")?,
-                );
-                if burst.is_some() && tolerance.is_some() {
-                    return Err("burst and tolerance say the same thing; give gcra one of them".to_owned());
-                }
-                Self::Gcra { burst, tolerance: tolerance.map(|period| period.0) }
-            }
-            _ => return Err("the strategies are fixed-window, token-bucket and gcra".to_owned()),
-        };
-        parameters.finish(match name {
-            "token-bucket" => "burst and debt",
-            "gcra" => "burst or tolerance",
-            _ => "none",
-        })?;
-        Ok(spec)
-    }
-}
-
 /// Where states are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StorageSpec {
@@ -155,54 +122,6 @@ impl FromStr for StorageSpec {
         };
         parameters.finish("capacity and full")?;
         Ok(Self { capacity: capacity as usize, when_full })
-    }
-}
-
-const WHOLE: &str = "a whole number up to 4294967295";
-
-/// `name=value` pairs separated by commas.
-struct Parameters<'a> {
-    of: &'a str,
-    values: HashMap<&'a str, &'a str>,
-}
-
-impl<'a> Parameters<'a> {
-    fn parse(of: &'a str, text: &'a str) -> Result<Self, String> {
-        let mut values = HashMap::new();
-        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
-            let Some((name, value)) = pair.split_once('=') else {
-                return Err(format!("{pair:?} is no parameter of {of}; write name=value"));
-            };
-            if values.insert(name, value).is_some() {
-                return Err(format!("{name} is given twice for {of}"));
-            }
-        }
-        Ok(Self { of, values })
-    }
-
-    /// The value of a parameter; `right` says what it should look like.
-    fn take<T: FromStr>(&mut self, name: &str, right: &str) -> Result<Option<T>, String> {
-        let Some(value) = self.values.remove(name) else { return Ok(None) };
-        value.parse().map(Some).map_err(|_| format!("{name}={value} is not {right}"))
-    }
-
-    fn finish(self, known: &str) -> Result<(), String> {
-        match self.values.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(format!("{} has no parameter {name}; it has {known}", self.of)),
-        }
-    }
-}
-
-/// A duration written as the period of a rate.
-struct Period(Duration);
-
-impl FromStr for Period {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let rate: Result<Rate, _> = format!("1/{text}").parse();
-        rate.map(|rate| Self(rate.period())).map_err(|error| error.advice().to_owned())
     }
 }
 

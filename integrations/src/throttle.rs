@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
-use traffik_core::{Cost, Hit, Op, Outcome, Strategy, Timer, Verdict};
+use traffik_core::{Class, Cost, Hit, Op, Outcome, Strategy, Timer, Verdict};
 
 use crate::Dialect;
 use crate::answer::{Answers, unavailable};
@@ -84,7 +84,12 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// Every request costs this much.
     pub fn cost(self, cost: S::Cost) -> Self {
-        Self { hit: Hit::new(cost), ..self }
+        Self { hit: Hit { cost, ..self.hit }, ..self }
+    }
+
+    /// Every request is of this class, such as that of the instance it is handled by.
+    pub fn class(self, class: Class) -> Self {
+        Self { hit: self.hit.with_class(class), ..self }
     }
 
     /// Tells clients where they stand with every response, in this dialect.

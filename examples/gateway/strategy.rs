@@ -1,0 +1,267 @@
+//! The strategy that a spec and a rate come to, chosen at run time.
+
+use std::sync::Arc;
+
+use traffik::strategy::{ErasedScale, Single};
+use traffik::{
+    Adaptive, Class, CostBased, FairShare, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket,
+    LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, Tiered,
+    TimeOfDay, TokenBucket,
+};
+
+use crate::spec::{Span, Spec};
+
+/// A strategy whose state takes at most `LEN` bytes.
+pub(crate) type Chosen<const LEN: usize> = Single<Arc<dyn ErasedScale<LEN>>, LEN>;
+
+/// Room for the state of a plain strategy, and of one in up to three wrappers.
+pub(crate) const SMALL: usize = 64;
+const SMALL_1: usize = SMALL + WRAPPER;
+const SMALL_2: usize = SMALL_1 + WRAPPER;
+pub(crate) const SMALL_WRAPPED: usize = SMALL_2 + WRAPPER;
+
+/// The same for strategies that keep more: logs, buckets of a strict window, shares.
+pub(crate) const LARGE: usize = 512;
+const LARGE_1: usize = LARGE + WRAPPER;
+const LARGE_2: usize = LARGE_1 + WRAPPER;
+pub(crate) const LARGE_WRAPPED: usize = LARGE_2 + WRAPPER;
+
+/// What a wrapper may add to a state.
+const WRAPPER: usize = 16;
+
+/// Times a log can keep inline, where it is wrapped.
+const LOG: usize = 32;
+/// Buckets of a strict window.
+const BUCKETS: usize = 64;
+/// Instances or regions that share a limit.
+const MEMBERS: usize = 16;
+/// Tiers or priorities of a wrapper.
+const CLASSES: usize = 16;
+
+/// A limit of each rate, by what its states take.
+pub(crate) enum Limits {
+    Small(Vec<Chosen<SMALL>>),
+    SmallWrapped(Vec<Chosen<SMALL_WRAPPED>>),
+    Large(Vec<Chosen<LARGE>>),
+    LargeWrapped(Vec<Chosen<LARGE_WRAPPED>>),
+    Log(Vec<HeapLog>),
+}
+
+impl Spec {
+    /// The limits of these rates.
+    pub(crate) fn limits(&self, rates: &[Rate]) -> Result<Limits, String> {
+        fn each<T>(rates: &[Rate], limit: impl Fn(Rate) -> Result<T, String>) -> Result<Vec<T>, String> {
+            rates.iter().map(|rate| limit(*rate).map_err(|error| format!("--rate {rate}: {error}"))).collect()
+        }
+        let (wrappers, innermost) = self.unwrapped();
+        match (wrappers, innermost) {
+            (0, Self::SlidingLog) => Ok(Limits::Log(each(rates, |rate| HeapLog::new(rate).map_err(told))?)),
+            (0, spec) if spec.is_large() => {
+                Ok(Limits::Large(each(rates, |rate| spec.large(rate).map(Single::new))?))
+            }
+            (0, spec) => Ok(Limits::Small(each(rates, |rate| spec.small(rate).map(Single::new))?)),
+            (1..=3, spec) if spec.is_large() => {
+                let wrapped =
+                    |rate| self.wrapped::<LARGE, LARGE_1, LARGE_2, LARGE_WRAPPED>(spec.large(rate)?);
+                Ok(Limits::LargeWrapped(each(rates, wrapped)?))
+            }
+            (1..=3, spec) => {
+                let wrapped =
+                    |rate| self.wrapped::<SMALL, SMALL_1, SMALL_2, SMALL_WRAPPED>(spec.small(rate)?);
+                Ok(Limits::SmallWrapped(each(rates, wrapped)?))
+            }
+            (more, _) => Err(format!("{more} wrappers around one strategy; at most 3 can be nested")),
+        }
+    }
+
+    /// The class of every request: which instance this is, where instances share a limit.
+    pub(crate) fn class(&self) -> Class {
+        let mut class = Class::default();
+        if let (_, Self::FairShare { instance, .. }) = self.unwrapped() {
+            class.instance = *instance;
+        }
+        class
+    }
+
+    /// How many wrappers there are, and what is in them.
+    fn unwrapped(&self) -> (usize, &Self) {
+        match self.inner() {
+            Some(inner) => {
+                let (wrappers, innermost) = inner.unwrapped();
+                (wrappers + 1, innermost)
+            }
+            None => (0, self),
+        }
+    }
+
+    fn inner(&self) -> Option<&Self> {
+        match self {
+            Self::Tiered { inner, .. } | Self::TimeOfDay { inner, .. } | Self::Priority { inner, .. } => {
+                Some(inner)
+            }
+            _ => None,
+        }
+    }
+
+    const fn is_large(&self) -> bool {
+        let strict = matches!(self, Self::SlidingWindow { strict: Some(_) });
+        strict || matches!(self, Self::SlidingLog | Self::FairShare { .. } | Self::Regions { .. })
+    }
+
+    /// The strategy in its wrappers, and in as many that change nothing as are missing to three.
+    fn wrapped<const A: usize, const B: usize, const C: usize, const D: usize>(
+        &self,
+        innermost: Arc<dyn ErasedScale<A>>,
+    ) -> Result<Chosen<D>, String> {
+        let mut layers = Vec::new();
+        let mut spec = self;
+        while let Some(inner) = spec.inner() {
+            layers.push(spec);
+            spec = inner;
+        }
+        let mut layers = layers.into_iter().rev();
+        let first = wrap::<A, B>(layers.next(), innermost)?;
+        let second = wrap::<B, C>(layers.next(), first)?;
+        wrap::<C, D>(layers.next(), second).map(Single::new)
+    }
+
+    /// The strategy of a spec that is no wrapper and needs little room.
+    fn small(&self, rate: Rate) -> Result<Arc<dyn ErasedScale<SMALL>>, String> {
+        Ok(match self {
+            Self::FixedWindow => Arc::new(FixedWindow::new(rate)),
+            Self::SlidingWindow { strict: None } => Arc::new(SlidingWindow::new(rate)),
+            Self::TokenBucket { burst, debt } => {
+                let bucket = TokenBucket::new(rate);
+                let bucket = burst.map_or(Ok(bucket), |burst| bucket.burst(burst)).map_err(told)?;
+                Arc::new(bucket.debt(*debt).map_err(told)?)
+            }
+            Self::LeakyBucket { capacity } => {
+                let bucket = LeakyBucket::new(rate);
+                Arc::new(capacity.map_or(Ok(bucket), |capacity| bucket.capacity(capacity)).map_err(told)?)
+            }
+            Self::LeakyBucketQueue { queue } => {
+                let bucket = LeakyBucketQueue::new(rate);
+                Arc::new(queue.map_or(Ok(bucket), |queue| bucket.queue(queue)).map_err(told)?)
+            }
+            Self::Gcra { burst, tolerance } => Arc::new(
+                match (burst, tolerance) {
+                    (Some(burst), _) => Gcra::new(rate).burst(*burst),
+                    (None, Some(tolerance)) => Gcra::new(rate).tolerance(*tolerance),
+                    (None, None) => Ok(Gcra::new(rate)),
+                }
+                .map_err(told)?,
+            ),
+            Self::Adaptive { threshold, reduction, recovery, floor } => {
+                let mut adaptive = Adaptive::new(rate);
+                // The floor first: a reduction is held against it.
+                if let Some(floor) = floor {
+                    adaptive = adaptive.floor(*floor).map_err(told)?;
+                }
+                if let Some(threshold) = threshold {
+                    adaptive = adaptive.threshold(*threshold).map_err(told)?;
+                }
+                if let Some(reduction) = reduction {
+                    adaptive = adaptive.reduction(*reduction).map_err(told)?;
+                }
+                if let Some(recovery) = recovery {
+                    adaptive = adaptive.recovery(*recovery).map_err(told)?;
+                }
+                Arc::new(adaptive)
+            }
+            Self::QuotaRollover { percent, max } => {
+                let quota = QuotaRollover::new(rate);
+                let quota = percent.map_or(Ok(quota), |share| quota.share(share)).map_err(told)?;
+                Arc::new(max.map_or(quota, |max| quota.max_rollover(max)))
+            }
+            Self::CostBased { burst, window, floor } => {
+                let mut bucket = CostBased::new(rate);
+                if let Some(window) = window {
+                    bucket = bucket.window(*window).map_err(told)?;
+                }
+                if let Some(floor) = floor {
+                    bucket = bucket.floor(*floor).map_err(told)?;
+                }
+                Arc::new(burst.map_or(Ok(bucket), |burst| bucket.burst(burst)).map_err(told)?)
+            }
+            _ => return Err("this strategy needs more room than it was given".to_owned()),
+        })
+    }
+
+    /// The strategy of a spec that is no wrapper and needs much room.
+    fn large(&self, rate: Rate) -> Result<Arc<dyn ErasedScale<LARGE>>, String> {
+        Ok(match self {
+            Self::SlidingWindow { strict: Some(buckets) } => {
+                Arc::new(SlidingWindow::strict::<BUCKETS>(rate).buckets(*buckets).map_err(told)?)
+            }
+            Self::SlidingLog => Arc::new(SlidingLog::<LOG>::new(rate).map_err(told)?),
+            Self::FairShare { weight, .. } => {
+                let weight =
+                    u16::try_from(*weight).map_err(|_| format!("weight={weight} is more than 65535"))?;
+                Arc::new(FairShare::<MEMBERS>::new(rate).weight(weight).map_err(told)?)
+            }
+            Self::Regions { shares, default, spill } => {
+                let regions = Regions::<MEMBERS>::new(rate, shares).map_err(told)?;
+                let regions = default.map_or(Ok(regions), |share| regions.other(share)).map_err(told)?;
+                Arc::new(regions.spill(*spill))
+            }
+            _ => return Err("this strategy needs less room than it was given".to_owned()),
+        })
+    }
+}
+
+/// One wrapper around a strategy; without one, the same strategy in more room.
+fn wrap<const IN: usize, const OUT: usize>(
+    wrapper: Option<&Spec>,
+    inner: Arc<dyn ErasedScale<IN>>,
+) -> Result<Arc<dyn ErasedScale<OUT>>, String> {
+    let inner = Single::new(inner);
+    match wrapper {
+        Some(Spec::Tiered { tiers, .. }) => {
+            Ok(Arc::new(Tiered::new(inner, classes("tiers", tiers, Ratio::ONE)?).map_err(told)?))
+        }
+        Some(Spec::Priority { reserves, .. }) => {
+            let mut reserves = reserves.clone();
+            // A request without a priority is a normal one.
+            if let Some((_, reserve)) = reserves.iter().find(|(label, _)| *label == Label::named("normal")) {
+                reserves.push((Label::default(), *reserve));
+            }
+            Ok(Arc::new(Priority::new(inner, classes("priorities", &reserves, Ratio::ZERO)?).map_err(told)?))
+        }
+        Some(Spec::TimeOfDay { spans, offset_minutes, .. }) => {
+            macro_rules! by_number {
+                ($($number:literal)*) => {
+                    match spans.len() {
+                        $($number => {
+                            let hours: [Hours; $number] = std::array::from_fn(|at| hours(spans.get(at)));
+                            let wrapped = TimeOfDay::new(inner, hours).map_err(told)?;
+                            Ok(Arc::new(wrapped.utc_offset(*offset_minutes).map_err(told)?))
+                        })*
+                        more => Err(format!("{more} spans of the day; at most 6 can be given")),
+                    }
+                };
+            }
+            by_number!(1 2 3 4 5 6)
+        }
+        _ => Ok(Arc::new(inner)),
+    }
+}
+
+/// Classes with their ratios, and as many that nobody is in as are missing.
+fn classes(of: &str, named: &[(Label, Ratio)], rest: Ratio) -> Result<[(Label, Ratio); CLASSES], String> {
+    if named.len() > CLASSES {
+        return Err(format!("{} {of}; at most {CLASSES} can be named", named.len()));
+    }
+    let nobody = (0..).map(Label).skip(1).filter(|label| named.iter().all(|(name, _)| name != label));
+    let mut all = named.iter().copied().chain(nobody.map(|label| (label, rest)));
+    Ok(std::array::from_fn(|_| all.next().unwrap_or((Label::default(), rest))))
+}
+
+fn hours(span: Option<&Span>) -> Hours {
+    let span = span.copied().unwrap_or(Span { from: 0, to: 0, ratio: Ratio::ONE });
+    let time = |minutes: u32| ((minutes / 60) as u8, (minutes % 60) as u8);
+    Hours::new(time(span.from), time(span.to), span.ratio)
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
