@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::Timestamp;
+use crate::divide::{divide, divide_up, micros};
 
 /// Whether a hit may pass, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,11 +172,11 @@ impl Quotient {
     }
 
     const fn floor(self) -> u64 {
-        if self.den <= 1 { self.num } else { self.num / self.den }
+        if self.den <= 1 { self.num } else { divide(self.num, self.den).0 }
     }
 
     const fn ceil(self) -> u64 {
-        if self.den <= 1 { self.num } else { self.num.div_ceil(self.den) }
+        if self.den <= 1 { self.num } else { divide_up(self.num, self.den) }
     }
 }
 
@@ -305,10 +306,8 @@ impl Decision {
     /// Whether the hit may pass, and when.
     pub const fn outcome(&self) -> Outcome {
         match self.kind {
-            Kind::Allow | Kind::Unlimited => {
-                Outcome::Allow { after: Duration::from_micros(self.wait.ceil()) }
-            }
-            Kind::Deny => Outcome::Deny { retry_after: Duration::from_micros(self.wait.ceil()) },
+            Kind::Allow | Kind::Unlimited => Outcome::Allow { after: micros(self.wait.ceil()) },
+            Kind::Deny => Outcome::Deny { retry_after: micros(self.wait.ceil()) },
             Kind::Never => Outcome::Never,
         }
     }
@@ -337,7 +336,7 @@ impl Decision {
     /// The period of the rate behind this decision; zero if it is unlimited or does not tell one.
     #[must_use]
     pub const fn window(&self) -> Duration {
-        Duration::from_micros(self.window)
+        micros(self.window)
     }
 
     /// The whole cost that could be had right after this hit; `u32::MAX` if [unlimited](Self::is_unlimited).
@@ -350,7 +349,7 @@ impl Decision {
     /// How long until nothing of the limit is in use any more, if nothing else happens.
     #[must_use]
     pub const fn reset_after(&self) -> Duration {
-        Duration::from_micros(self.reset.ceil())
+        micros(self.reset.ceil())
     }
 
     /// Whether the rate behind this decision is unlimited.

@@ -34,6 +34,7 @@
 extern crate alloc;
 
 mod decision;
+mod divide;
 mod key;
 #[cfg(feature = "laws")]
 pub mod laws;

@@ -10,6 +10,7 @@ use core::fmt;
 use super::codec::{Corrupt, Reader, Writer};
 use super::{Hit, State};
 use crate::decision::{Figures, Quotient};
+use crate::divide::divide_up;
 use crate::ratio::gcd;
 use crate::{Decision, Rate, Receipt, Timestamp};
 
@@ -145,7 +146,11 @@ impl Meter {
     #[inline]
     pub(super) fn level(self, state: &Level, now: Timestamp) -> (Timestamp, u64) {
         let now = now.max(state.at);
-        let drained = now.micros_since(state.at).saturating_mul(self.drain);
+        let passed = now.micros_since(state.at);
+        let drained = match (u32::try_from(passed), u32::try_from(self.drain)) {
+            (Ok(passed), Ok(drain)) => u64::from(passed) * u64::from(drain),
+            _ => passed.saturating_mul(self.drain),
+        };
         (now, self.used(state).saturating_sub(drained))
     }
 
@@ -294,7 +299,7 @@ impl Meter {
         match (self.used(state), self.drain) {
             (0, _) => state.at,
             (_, 0) => Timestamp::MAX,
-            (used, drain) => state.at.plus_micros(used.div_ceil(drain)),
+            (used, drain) => state.at.plus_micros(divide_up(used, drain)),
         }
     }
 
@@ -305,7 +310,7 @@ impl Meter {
         }
         match self.drain {
             0 => u64::MAX,
-            drain => self.capacity.div_ceil(drain),
+            drain => divide_up(self.capacity, drain),
         }
     }
 
