@@ -7,11 +7,13 @@ use crate::{Key, Op, Strategy, Timestamp};
 mod fixed;
 #[cfg(feature = "alloc")]
 mod future;
+mod head;
 mod table;
 
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Local, Reply};
+pub use head::{Head, Narrow, Wide};
 pub use table::{Counters, Slot, Table, WhenFull};
 
 /// Keeps a state per key in this process and runs operations on it.
@@ -19,7 +21,8 @@ pub use table::{Counters, Slot, Table, WhenFull};
 /// * An operation MUST be one atomic step for its key.
 /// * A state MUST NOT be dropped before [`Strategy::fresh_at`], unless the storage says so and counts it.
 /// * A denial MUST NOT write.
-/// * A key MUST be told apart from others at least as well as by a keyed 64-bit hash.
+/// * A key MUST be told apart from others at least as well as by a keyed 64-bit hash, or else the storage MUST
+///   state the odds.
 ///
 /// The storage owns the clock, since states hold times.
 pub trait Storage<S: Strategy> {

@@ -294,28 +294,32 @@ impl<S: Strategy> Copy for Op<S> {}
 impl<S: Strategy> Op<S> {
     /// Runs the operation on a state. The answer is what is to be told, and whether the state was changed.
     pub fn apply(&self, limit: &S, state: &mut S::State, now: Timestamp) -> (S::Verdict, bool) {
-        let class = match self {
-            Self::Check(hit) => {
-                let verdict = limit.decide(state, hit, now);
-                let recorded = verdict.is_recorded();
-                return (verdict, recorded);
-            }
-            Self::Peek(hit) => return (limit.peek(state, hit, now), false),
-            Self::Charge(hit) => {
-                limit.charge(state, hit, now);
-                hit.class
-            }
-            Self::Refund(hit, receipt) => {
-                limit.refund(state, hit, *receipt, now);
-                hit.class
-            }
-            Self::Reset => {
-                *state = S::State::default();
-                Class::default()
-            }
-        };
-        let free = Hit::new(S::Cost::uniform(0)).with_class(class);
-        (limit.peek(state, &free, now), true)
+        let verdict = self.run(limit, state, now);
+        let written = self.writes(&verdict);
+        (verdict, written)
+    }
+
+    /// Runs the operation on a state, and answers what is to be told.
+    #[inline]
+    pub fn run(&self, limit: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
+        match self {
+            Self::Check(hit) => return limit.decide(state, hit, now),
+            Self::Peek(hit) => return limit.peek(state, hit, now),
+            Self::Charge(hit) => limit.charge(state, hit, now),
+            Self::Refund(hit, receipt) => limit.refund(state, hit, *receipt, now),
+            Self::Reset => *state = S::State::default(),
+        }
+        limit.peek(state, &Hit::new(S::Cost::uniform(0)).with_class(self.class()), now)
+    }
+
+    /// Whether the operation, having been answered with this verdict, changed the state.
+    #[inline]
+    pub fn writes(&self, verdict: &S::Verdict) -> bool {
+        match self {
+            Self::Check(_) => verdict.is_recorded(),
+            Self::Peek(_) => false,
+            Self::Charge(_) | Self::Refund(..) | Self::Reset => true,
+        }
     }
 
     /// The class of the hit, or the default one.

@@ -5,7 +5,9 @@
 //! whose state has become fresh; if there is none, [`WhenFull`] says what gives way.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
+use super::head::{Head, Wide};
 use super::{ErrorKind, StorageError};
 use crate::{Digest, Op, State, Strategy, Timestamp, Verdict};
 
@@ -42,52 +44,28 @@ impl core::ops::AddAssign for Counters {
 
 /// Room for the state of one key.
 #[derive(Clone, Debug, Default)]
-pub struct Slot<T> {
-    /// The key's digest; 0 in an empty slot.
-    tag: u64,
-    /// When the state is fresh, in [`TICK`]s, rounded up.
-    fresh: u32,
-    /// See [`Verdict::pressure`].
-    pressure: u8,
+pub struct Slot<T, H = Wide> {
+    head: H,
     state: T,
-}
-
-/// Times of freshness are kept in steps of 2²⁰ µs, about a second: 32 bits of them last until 2112.
-const TICK: u32 = 20;
-
-impl<T> Slot<T> {
-    /// Whether the state has become fresh. A time beyond what a tick can tell never comes.
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        self.fresh != u32::MAX && u64::from(self.fresh) <= now.as_micros() >> TICK
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.tag == 0
-    }
 }
 
 /// States by digest in a fixed number of slots: an array in firmware, a boxed slice on a server.
 #[derive(Clone, Debug)]
-pub struct Table<T, A> {
+pub struct Table<T, A, H = Wide> {
     slots: A,
     when_full: WhenFull,
     counters: Counters,
-    state: PhantomData<T>,
+    /// The latest tick in which a state was written: none is of a later one.
+    latest: u32,
+    slot: PhantomData<Slot<T, H>>,
 }
 
-/// Where a key is, or could be.
-enum Place {
-    Found(usize),
-    Vacant(usize),
-    /// Every slot of the set is in use; this one would give way first.
-    Taken(usize),
-}
-
-impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
+impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A, H> {
     /// A table over these slots, which should be empty (`Slot::default()`).
     #[must_use]
     pub const fn new(slots: A, when_full: WhenFull) -> Self {
-        Self { slots, when_full, counters: Counters { evictions: 0, refusals: 0 }, state: PhantomData }
+        let counters = Counters { evictions: 0, refusals: 0 };
+        Self { slots, when_full, counters, latest: 0, slot: PhantomData }
     }
 
     /// Applies an operation to the state of a key.
@@ -103,45 +81,78 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
         op: &Op<S>,
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
-        let tag = tag(digest);
-        let place = self.find(tag, now);
-        if let Some(Place::Found(at)) = place
-            && let Some(slot) = self.slots.as_mut().get_mut(at)
-        {
-            if slot.is_fresh(now) {
-                slot.state = T::default();
+        let (key, tick) = (H::of(digest), H::passed(now));
+        let slots = self.slots.as_mut();
+        let set = set(digest, slots.len());
+        let set = slots.get_mut(set).unwrap_or_default();
+        let found = set.iter().position(|slot| slot.head.is_of(key));
+        let mut unseen = None;
+        let state = match found.and_then(|at| set.get_mut(at)) {
+            Some(slot) => {
+                if slot.head.is_fresh(tick) {
+                    slot.state = T::default();
+                }
+                &mut slot.state
             }
-            let (verdict, written) = op.apply(limit, &mut slot.state, now);
-            if written {
-                mark(slot, limit, op, &verdict, now);
+            None => unseen.insert(T::default()),
+        };
+        // Wrapped at once, so that a verdict is not copied on its way out.
+        let answer = Ok(op.run(limit, state, now));
+        let Ok(verdict) = &answer else { return answer };
+        if !op.writes(verdict) {
+            return answer;
+        }
+        // A state that says nothing gives its slot back.
+        let kept = *state != T::default();
+        let head = if kept {
+            let mut fresh = limit.fresh_at(state, op.class());
+            if tick < self.latest {
+                // A stamp from the future, left by a clock that stepped back, hurts for a horizon at most.
+                fresh = fresh.min(now.plus_micros(limit.horizon()));
             }
-            return Ok(verdict);
+            self.latest = self.latest.max(tick);
+            key.with(H::ticks(fresh), verdict.pressure())
+        } else {
+            H::default()
+        };
+        match (found.and_then(|at| set.get_mut(at)), unseen) {
+            (Some(slot), _) => slot.head = head,
+            (None, Some(state)) if kept => {
+                let room = match (first_to_go(set, tick), self.when_full) {
+                    (Some((at, true)), WhenFull::Evict) => {
+                        self.counters.evictions = self.counters.evictions.saturating_add(1);
+                        set.get_mut(at)
+                    }
+                    (Some((at, false)), _) => set.get_mut(at),
+                    _ => None,
+                };
+                let Some(slot) = room else {
+                    self.counters.refusals = self.counters.refusals.saturating_add(1);
+                    return Err(FULL);
+                };
+                *slot = Slot { head, state };
+            }
+            _ => {}
         }
-        let mut slot = Slot { tag, fresh: 0, pressure: 0, state: T::default() };
-        let (verdict, written) = op.apply(limit, &mut slot.state, now);
-        if written && slot.state != T::default() {
-            mark(&mut slot, limit, op, &verdict, now);
-            *self.make_room(place)? = slot;
-        }
-        Ok(verdict)
+        answer
     }
 
     /// A copy of the state of a key: that of a key never seen, if it is not in the table.
     #[must_use]
     pub fn load(&self, digest: Digest, now: Timestamp) -> T {
-        match self.find(tag(digest), now) {
-            Some(Place::Found(at)) => {
-                self.slots.as_ref().get(at).filter(|slot| !slot.is_fresh(now)).map(|slot| slot.state.clone())
-            }
-            _ => None,
-        }
-        .unwrap_or_default()
+        let slots = self.slots.as_ref();
+        let mut set = slots.get(set(digest, slots.len())).unwrap_or_default().iter();
+        let found = set.find(|slot| slot.head.is_of(H::of(digest)));
+        found
+            .filter(|slot| !slot.head.is_fresh(H::passed(now)))
+            .map(|slot| slot.state.clone())
+            .unwrap_or_default()
     }
 
     /// Keys that are in use at this time.
     #[must_use]
     pub fn len(&self, now: Timestamp) -> usize {
-        self.slots.as_ref().iter().filter(|slot| !slot.is_empty() && !slot.is_fresh(now)).count()
+        self.slots.as_ref().iter().filter(|slot| !slot.head.is_fresh(H::passed(now))).count()
     }
 
     /// Whether no key is in use at this time.
@@ -162,126 +173,113 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
         self.counters
     }
 
+    /// What gives way from now on when there is no room.
+    pub const fn set_when_full(&mut self, when_full: WhenFull) {
+        self.when_full = when_full;
+    }
+
     /// Forgets every key. The counters stay.
     pub fn clear(&mut self) {
         self.slots.as_mut().fill_with(Slot::default);
     }
+}
 
-    /// Looks through the one set that may hold a key; `None` if the table has no slots at all.
-    fn find(&self, tag: u64, now: Timestamp) -> Option<Place> {
-        let slots = self.slots.as_ref();
-        let start = set_start(tag, slots.len());
-        let mut vacant = None;
-        let mut first_to_go: Option<(usize, (bool, u32, u8))> = None;
-        for (at, slot) in slots.iter().enumerate().skip(start).take(set_length(start, slots.len())) {
-            if slot.tag == tag {
-                return Some(Place::Found(at));
-            }
-            if vacant.is_some() {
-                continue;
-            }
-            if slot.is_empty() || slot.is_fresh(now) {
-                vacant = Some(at);
-                continue;
-            }
-            let order = (slot.pressure == u8::MAX, slot.fresh, slot.pressure);
-            if first_to_go.is_none_or(|(_, first)| order < first) {
-                first_to_go = Some((at, order));
-            }
-        }
-        vacant.map(Place::Vacant).or(first_to_go.map(|(at, _)| Place::Taken(at)))
+const FULL: StorageError =
+    StorageError::new(ErrorKind::Full, "no room for another key; give the storage a larger capacity");
+
+/// The slot of a set that a new key may have, and whether it is in use; `None` if the set has no slots.
+#[inline(never)]
+fn first_to_go<T, H: Head>(set: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
+    let (first, others) = set.split_first()?;
+    if first.head.is_fresh(now) {
+        return Some((0, false));
     }
-
-    /// The slot for a key that is not in the table.
-    fn make_room(&mut self, place: Option<Place>) -> Result<&mut Slot<T>, StorageError> {
-        let at = match (place, self.when_full) {
-            (Some(Place::Vacant(at) | Place::Found(at)), _) => Some(at),
-            (Some(Place::Taken(at)), WhenFull::Evict) => {
-                self.counters.evictions = self.counters.evictions.saturating_add(1);
-                Some(at)
-            }
-            (Some(Place::Taken(_)), WhenFull::Refuse) | (None, _) => None,
-        };
-        match at.and_then(|at| self.slots.as_mut().get_mut(at)) {
-            Some(slot) => Ok(slot),
-            None => {
-                self.counters.refusals = self.counters.refusals.saturating_add(1);
-                Err(StorageError::new(
-                    ErrorKind::Full,
-                    "no room for another key; give the storage a larger capacity",
-                ))
-            }
+    let (mut lowest, mut to_go) = (first.head.order(), 0);
+    for (at, slot) in others.iter().enumerate() {
+        if slot.head.is_fresh(now) {
+            return Some((at + 1, false));
+        }
+        if slot.head.order() < lowest {
+            (lowest, to_go) = (slot.head.order(), at + 1);
         }
     }
+    Some((to_go, true))
 }
 
-/// Notes what decides whether a slot may be reused; a state that says nothing gives its slot back.
-fn mark<S: Strategy>(slot: &mut Slot<S::State>, limit: &S, op: &Op<S>, verdict: &S::Verdict, now: Timestamp) {
-    if slot.state == S::State::default() {
-        *slot = Slot::default();
-        return;
-    }
-    // A stamp from the future, left by a clock that stepped back, hurts for one horizon at most.
-    let fresh = limit.fresh_at(&slot.state, op.class()).min(now.plus_micros(limit.horizon()));
-    slot.fresh = u32::try_from(fresh.as_micros().div_ceil(1 << TICK)).unwrap_or(u32::MAX);
-    slot.pressure = verdict.pressure();
-}
-
-const fn tag(digest: Digest) -> u64 {
-    match digest.as_u64() {
-        0 => 1,
-        digest => digest,
-    }
-}
-
-/// The first slot of the set that a tag belongs to.
-const fn set_start(tag: u64, slots: usize) -> usize {
+/// The set of slots that a digest belongs to.
+#[inline]
+const fn set(digest: Digest, slots: usize) -> Range<usize> {
     let sets = slots / WAYS;
-    // The upper half of the tag as a fraction of the sets: no division, and no need for a power of two.
-    (((tag >> 32) * sets as u64) >> 32) as usize * WAYS
-}
-
-/// The length of the set that starts here; the last one takes what is left over as well.
-const fn set_length(start: usize, slots: usize) -> usize {
-    if slots - start < 2 * WAYS { slots - start } else { WAYS }
+    // The upper half of the digest as a fraction of the sets: no division, and no need for a power of two.
+    let start = (((digest.as_u64() >> 32) * sets as u64) >> 32) as usize * WAYS;
+    // The last one takes what is left over as well.
+    let end = if slots - start < 2 * WAYS { slots } else { start + WAYS };
+    start..end
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Narrow;
     use super::*;
-    use crate::{FixedWindow, Hit, Rate, Seed};
+    use crate::{FixedWindow, Gcra, Hit, Rate, Seed};
 
     const LIMIT: FixedWindow = FixedWindow::new(Rate::per_minute(2));
-    type Small<const N: usize> =
-        Table<<FixedWindow as Strategy>::State, [Slot<<FixedWindow as Strategy>::State>; N]>;
+    type Small<S, H, const N: usize> = Table<<S as Strategy>::State, [Slot<<S as Strategy>::State, H>; N], H>;
 
-    fn small<const N: usize>(when_full: WhenFull) -> Small<N> {
+    fn small<S: Strategy, H: Head, const N: usize>(when_full: WhenFull) -> Small<S, H, N> {
         Table::new(core::array::from_fn(|_| Slot::default()), when_full)
     }
 
-    fn hit<const N: usize>(table: &mut Small<N>, key: u64, second: u64) -> Result<bool, ErrorKind> {
+    fn hit<H: Head, const N: usize>(
+        table: &mut Small<FixedWindow, H, N>,
+        key: u64,
+        second: u64,
+    ) -> Result<bool, ErrorKind> {
         let now = Timestamp::from_micros(second * 1_000_000);
         let decision = table.apply(&LIMIT, Seed::new(7).digest(&key), &Op::Check(Hit::new(1)), now);
         decision.map(|decision| decision.is_allowed()).map_err(|error| error.kind())
+    }
+
+    /// Each of these tests as two, with wide heads and with narrow ones.
+    macro_rules! with_either_head {
+        ($($test:ident)*) => {
+            mod wide {
+                $(#[test] fn $test() { super::$test::<super::Wide>(); })*
+            }
+            mod narrow {
+                $(#[test] fn $test() { super::$test::<super::Narrow>(); })*
+            }
+        };
+    }
+
+    with_either_head! {
+        refusing_gives_no_key_up
+        evicting_spares_the_exhausted
+        the_soonest_fresh_gives_way_first
+        without_slots_nothing_is_admitted
+        what_is_taken_back_whole_frees_its_slot
+        a_time_too_late_to_tell_is_no_time_to_forget
+        a_stamp_from_the_future_hurts_for_a_horizon_at_most
+        what_is_charged_beyond_the_limit_is_not_forgotten
+        any_digest_is_a_key
     }
 
     #[test]
     fn sets_cover_every_slot_once() {
         for slots in [1, 15, 16, 17, 31, 32, 33, 47, 48, 100, 1000] {
             let mut covered = vec![0; slots];
-            let mut starts: Vec<_> =
-                (0..=u16::MAX).map(|top| set_start(u64::from(top) << 48, slots)).collect();
-            starts.dedup();
-            for start in starts {
-                covered[start..start + set_length(start, slots)].iter_mut().for_each(|times| *times += 1);
+            let mut sets: Vec<_> =
+                (0..=u16::MAX).map(|top| set(Digest::from_u64(u64::from(top) << 48), slots)).collect();
+            sets.dedup();
+            for set in sets {
+                covered[set].iter_mut().for_each(|times| *times += 1);
             }
             assert!(covered.iter().all(|times| *times == 1), "{slots}: {covered:?}");
         }
     }
 
-    #[test]
-    fn refusing_gives_no_key_up() {
-        let mut table = small::<16>(WhenFull::Refuse);
+    fn refusing_gives_no_key_up<H: Head>() {
+        let mut table = small::<FixedWindow, H, 16>(WhenFull::Refuse);
         for key in 0..16 {
             assert_eq!(hit(&mut table, key, 0), Ok(true));
         }
@@ -293,12 +291,11 @@ mod tests {
         for key in 0..16 {
             assert_eq!([hit(&mut table, key, 1), hit(&mut table, key, 1)], [Ok(true), Ok(false)]);
         }
-        assert_eq!(hit(&mut table, 16, 62), Ok(true), "the slots of fresh keys are free again");
+        assert_eq!(hit(&mut table, 16, 63), Ok(true), "the slots of fresh keys are free again");
     }
 
-    #[test]
-    fn evicting_spares_the_exhausted() {
-        let mut table = small::<16>(WhenFull::Evict);
+    fn evicting_spares_the_exhausted<H: Head>() {
+        let mut table = small::<FixedWindow, H, 16>(WhenFull::Evict);
         for key in 0..16 {
             assert_eq!(hit(&mut table, key, 0), Ok(true));
         }
@@ -312,16 +309,35 @@ mod tests {
         assert!((0..15).all(|key| hit(&mut table, key, 2) == Ok(false)));
     }
 
-    #[test]
-    fn without_slots_nothing_is_admitted() {
-        let mut table = small::<0>(WhenFull::Evict);
+    fn the_soonest_fresh_gives_way_first<H: Head>() {
+        let mut table = small::<Gcra, H, 16>(WhenFull::Evict);
+        let limit = Gcra::new(Rate::per_minute(1)).burst(16).unwrap();
+        // The key 7 is fresh in a minute, the others are later, in no order.
+        for key in 0..16u32 {
+            let op = Op::Check(Hit::new((key + 9) % 16 + 1));
+            assert!(
+                table.apply(&limit, Seed::new(7).digest(&key), &op, Timestamp::EPOCH).unwrap().is_allowed()
+            );
+        }
+        let mut remaining = |key: u32| {
+            let peek = Op::Peek(Hit::new(0));
+            table.apply(&limit, Seed::new(7).digest(&key), &peek, Timestamp::EPOCH).unwrap().remaining()
+        };
+        assert_eq!(remaining(7), 15);
+        let stranger = Seed::new(7).digest(&100);
+        assert!(table.apply(&limit, stranger, &Op::Check(Hit::new(1)), Timestamp::EPOCH).is_ok());
+        let kept = |key: &u32| table.load(Seed::new(7).digest(key), Timestamp::EPOCH) != Default::default();
+        assert!((0..16).filter(kept).eq((0..16).filter(|key| *key != 7)));
+    }
+
+    fn without_slots_nothing_is_admitted<H: Head>() {
+        let mut table = small::<FixedWindow, H, 0>(WhenFull::Evict);
         assert_eq!(hit(&mut table, 1, 0), Err(ErrorKind::Full));
         assert_eq!((table.capacity(), table.is_empty(Timestamp::EPOCH)), (0, true));
     }
 
-    #[test]
-    fn what_is_taken_back_whole_frees_its_slot() {
-        let mut table = small::<16>(WhenFull::Evict);
+    fn what_is_taken_back_whole_frees_its_slot<H: Head>() {
+        let mut table = small::<FixedWindow, H, 16>(WhenFull::Evict);
         let digest = Seed::new(7).digest("key");
         let now = Timestamp::from_micros(1 << 40);
         let mut run = |op| table.apply(&LIMIT, digest, &op, now).unwrap();
@@ -332,11 +348,46 @@ mod tests {
         assert!(table.is_empty(now));
     }
 
-    #[test]
-    fn a_time_too_late_to_tell_is_no_time_to_forget() {
-        let mut table = small::<1>(WhenFull::Refuse);
-        let late = ((u64::MAX >> TICK) / 1_000_000) << TICK;
+    fn a_time_too_late_to_tell_is_no_time_to_forget<H: Head>() {
+        let mut table = small::<FixedWindow, H, 1>(WhenFull::Refuse);
+        let late = u64::MAX / 1_000_000;
         assert_eq!(hit(&mut table, 1, late), Ok(true));
         assert_eq!(hit(&mut table, 2, late), Err(ErrorKind::Full));
+    }
+
+    fn a_stamp_from_the_future_hurts_for_a_horizon_at_most<H: Head>() {
+        let mut table = small::<FixedWindow, H, 16>(WhenFull::Refuse);
+        let year = 365 * 86_400;
+        assert_eq!([hit(&mut table, 1, year), hit(&mut table, 2, year)], [Ok(true), Ok(true)]);
+        // The clock steps back a year. What is written from then on is forgotten a minute and a tick later.
+        assert_eq!([hit(&mut table, 1, 0), hit(&mut table, 1, 0)], [Ok(true), Ok(false)]);
+        assert_eq!([hit(&mut table, 1, 30), hit(&mut table, 2, 30)], [Ok(false), Ok(true)]);
+        assert_eq!([hit(&mut table, 1, 63), hit(&mut table, 1, 63)], [Ok(true), Ok(true)]);
+    }
+
+    fn what_is_charged_beyond_the_limit_is_not_forgotten<H: Head>() {
+        let mut table = small::<Gcra, H, 16>(WhenFull::Evict);
+        let limit = Gcra::new(Rate::per_second(1));
+        let mut run = |op, second: u64| {
+            let now = Timestamp::from_micros(second * 1_000_000);
+            table.apply(&limit, Seed::new(7).digest("key"), &op, now).unwrap().is_allowed()
+        };
+        let _ = run(Op::Charge(Hit::new(100)), 0);
+        assert!(!run(Op::Check(Hit::new(1)), 99), "the horizon is a second, but a hundred are owed");
+        assert!(run(Op::Check(Hit::new(1)), 100));
+    }
+
+    /// Also those whose stored part would be that of an empty slot.
+    fn any_digest_is_a_key<H: Head>() {
+        for digest in [0, 1, 1 << 32, u64::MAX, u64::from(u32::MAX)] {
+            let mut table = small::<FixedWindow, H, 40>(WhenFull::Refuse);
+            let mut check = |second: u64| {
+                let now = Timestamp::from_micros(second * 1_000_000);
+                let op = Op::Check(Hit::new(2));
+                table.apply(&LIMIT, Digest::from_u64(digest), &op, now).unwrap().is_allowed()
+            };
+            assert_eq!([check(0), check(1), check(60)], [true, false, true]);
+            assert_eq!(table.len(Timestamp::from_micros(60_000_000)), 1);
+        }
     }
 }

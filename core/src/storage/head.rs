@@ -1,0 +1,142 @@
+//! What a slot notes of its key and state: as wide as a server wants it, or as narrow as firmware does.
+
+use core::fmt::Debug;
+
+use crate::{Digest, Timestamp};
+
+/// Whose slot it is, when its state is fresh, and how depleted its limit is. The default is an empty slot's.
+pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static {
+    /// What orders the slots of a full set.
+    type Order: Copy + Ord;
+
+    /// Times of freshness are kept in ticks of 2 to the power of this, in microseconds.
+    const TICK: u32;
+
+    /// Stands for a time of freshness too late to be told, which never comes.
+    const NEVER: u32;
+
+    /// The head of a key with this digest.
+    fn of(digest: Digest) -> Self;
+
+    /// The same head of a state that is fresh at this tick and has this [pressure](crate::Verdict::pressure).
+    fn with(self, fresh: u32, pressure: u8) -> Self;
+
+    /// Whether both are of one key, as far as can be told.
+    fn is_of(self, other: Self) -> bool;
+
+    /// Whether the slot is empty or its state has become fresh.
+    fn is_fresh(self, now: u32) -> bool;
+
+    /// The lowest of several gives way first: never an exhausted one before another, then the soonest fresh.
+    fn order(self) -> Self::Order;
+
+    /// The whole ticks that have passed; always short of never.
+    #[inline]
+    fn passed(now: Timestamp) -> u32 {
+        u32::try_from(now.as_micros() >> Self::TICK).unwrap_or(Self::NEVER).min(Self::NEVER - 1)
+    }
+
+    /// A time in ticks, rounded up.
+    #[inline]
+    fn ticks(at: Timestamp) -> u32 {
+        let ticks = at.as_micros().div_ceil(1 << Self::TICK);
+        u32::try_from(ticks).unwrap_or(Self::NEVER).min(Self::NEVER)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Wide {}
+    impl Sealed for super::Narrow {}
+}
+
+/// In 16 bytes, all 64 bits of the digest: two keys are taken for one with a chance of 2⁻⁶⁴.
+///
+/// Of keys that are fresh within the same second the least used gives way first. Times can be told up to 2112.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wide {
+    /// 0 in an empty slot.
+    tag: u64,
+    fresh: u32,
+    pressure: u8,
+}
+
+impl Head for Wide {
+    type Order = (bool, u32, u8);
+
+    const TICK: u32 = 20;
+    const NEVER: u32 = u32::MAX;
+
+    #[inline]
+    fn of(digest: Digest) -> Self {
+        Self { tag: digest.as_u64().max(1), ..Self::default() }
+    }
+
+    #[inline]
+    fn with(self, fresh: u32, pressure: u8) -> Self {
+        Self { fresh, pressure, ..self }
+    }
+
+    #[inline]
+    fn is_of(self, other: Self) -> bool {
+        self.tag == other.tag
+    }
+
+    #[inline]
+    fn is_fresh(self, now: u32) -> bool {
+        self.fresh <= now
+    }
+
+    #[inline]
+    fn order(self) -> Self::Order {
+        (self.pressure == u8::MAX, self.fresh, self.pressure)
+    }
+}
+
+/// In 8 bytes, half of the digest: two keys of one set are taken for one with a chance of 2⁻³².
+///
+/// So the chance that any two of 32 keys are is about one in seventeen million, and that a new key is taken for
+/// one of a full set is one in 268 million. They would then share one limit, and nothing worse; and without the
+/// seed nobody can tell which keys do. Times are kept in steps of two seconds, and can be told up to 2112.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Narrow {
+    /// 0 in an empty slot.
+    tag: u32,
+    /// When the state is fresh; above that a bit for whether the limit is exhausted.
+    fresh: u32,
+}
+
+const EXHAUSTED: u32 = 1 << 31;
+
+impl Head for Narrow {
+    type Order = u32;
+
+    const TICK: u32 = 21;
+    const NEVER: u32 = EXHAUSTED - 1;
+
+    #[inline]
+    fn of(digest: Digest) -> Self {
+        // The lower half: the upper one chooses the set.
+        Self { tag: (digest.as_u64() as u32).max(1), fresh: 0 }
+    }
+
+    #[inline]
+    fn with(self, fresh: u32, pressure: u8) -> Self {
+        Self { fresh: if pressure == u8::MAX { fresh | EXHAUSTED } else { fresh }, ..self }
+    }
+
+    #[inline]
+    fn is_of(self, other: Self) -> bool {
+        self.tag == other.tag
+    }
+
+    #[inline]
+    fn is_fresh(self, now: u32) -> bool {
+        self.fresh & !EXHAUSTED <= now
+    }
+
+    #[inline]
+    fn order(self) -> u32 {
+        self.fresh
+    }
+}
