@@ -63,3 +63,5 @@ pub use strategy::{
     State, Strategy, StrictWindow, Tiered, TimeOfDay, TokenBucket, TooLarge,
 };
 pub use time::{Clock, EpochClock, ManualClock, Timer, Timestamp};
+#[cfg(feature = "embassy-time")]
+pub use time::{EmbassyClock, EmbassyTimer};

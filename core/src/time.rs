@@ -6,6 +6,11 @@ use core::time::Duration;
 
 use portable_atomic::{AtomicU64, Ordering};
 
+#[cfg(feature = "embassy-time")]
+mod embassy;
+#[cfg(feature = "embassy-time")]
+pub use embassy::{EmbassyClock, EmbassyTimer};
+
 /// A point in time: whole microseconds since an epoch, the Unix epoch where the clock knows it.
 ///
 /// One unit is used everywhere. Microseconds since 1970 stay exact in the doubles of a store's scripting
