@@ -90,8 +90,8 @@ impl AdaptiveModel {
     fn demand(&self, window: u128) -> u128 {
         let used = self.used(window, usize::MAX);
         let denied = |(at, _, admitted): &(u128, u32, bool)| !admitted && at / self.period() == window;
-        let Some(first) = self.asked.iter().position(denied) else { return used };
-        let (at, cost, _) = self.asked[first];
+        let mut asked = self.asked.iter().copied().enumerate();
+        let Some((first, (at, cost, _))) = asked.find(|(_, asked)| denied(asked)) else { return used };
         let then = self.used(window, first);
         let course = then * self.period() / (at % self.period()).max(1);
         used.max(course.max(then + u128::from(cost)).min(u32::MAX.into()))

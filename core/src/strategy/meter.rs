@@ -111,7 +111,9 @@ impl Meter {
 
     /// The same meter with units `factor` times as fine.
     pub(super) const fn finer(self, factor: u64) -> Result<Self, TooLarge> {
-        let factor = if factor == 0 { 1 } else { factor };
+        if self.is_unlimited() || factor == 0 {
+            return Ok(self);
+        }
         let scaled = (
             self.drain.checked_mul(factor),
             self.unit.checked_mul(factor),
@@ -343,7 +345,7 @@ impl Meter {
 
 /// The largest whole cost whose units stay within `bound`.
 const fn largest_cost(bound: u64, unit: u64) -> u32 {
-    let largest = if unit == 0 { bound } else { bound / unit };
+    let largest = bound / unit;
     if largest < u32::MAX as u64 { largest as u32 } else { u32::MAX }
 }
 

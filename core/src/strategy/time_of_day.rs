@@ -201,24 +201,20 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         forgotten: Timestamp,
     ) -> Timestamp {
         let mut fresh_at = at;
-        while inner != S::State::default() {
+        while inner != S::State::default() && at < forgotten {
             let (limit, end) = self.holding(at);
             let alone = limit.fresh_at(&inner, class).max(at);
             if alone > at {
                 fresh_at = alone.min(end);
             }
-            let then = alone.min(end);
-            limit.advance(&mut inner, class, then);
-            // What is fresh for the limit of these hours need not be for that of others.
-            if self.limits().all(|limit| limit.fresh_at(&inner, class) <= then) {
-                break;
+            if alone <= end {
+                limit.advance(&mut inner, class, alone);
+                // What is fresh for the limit of these hours need not be for that of others.
+                if self.limits().all(|limit| limit.fresh_at(&inner, class) <= alone) {
+                    break;
+                }
             }
-            if then >= forgotten {
-                return forgotten;
-            }
-            if then < end {
-                limit.advance(&mut inner, class, end);
-            }
+            limit.advance(&mut inner, class, end);
             at = end;
         }
         fresh_at.min(forgotten)
