@@ -8,7 +8,9 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use traffik::{
-    CoarseClock, Decision, FixedWindow, Gcra, Hit, Limiter, Memory, Rate, Strategy, Timestamp, TokenBucket,
+    Adaptive, CoarseClock, CostBased, Decision, FairShare, FixedWindow, Gcra, Hit, Hours, Label, LeakyBucket,
+    LeakyBucketQueue, Limiter, Memory, Priority, QuotaRollover, Rate, Ratio, SlidingLog, SlidingWindow,
+    Strategy, Tiered, TimeOfDay, Timestamp, TokenBucket,
 };
 
 const START: u64 = 1_700_000_000_000_000;
@@ -33,15 +35,45 @@ fn decide<S: Strategy<Cost = u32, Verdict = Decision>>(
 fn decisions(criterion: &mut Criterion) {
     let rate = Rate::per_second(1_000);
     let mut group = criterion.benchmark_group("decide and outcome");
+    let free = [(Label::named("free"), Ratio::ONE)];
+    let low = [(Label::default(), Ratio::new(1, 4).unwrap_or(Ratio::ONE))];
+    let night = [Hours::new((0, 0), (6, 0), Ratio::new(2, 1).unwrap_or(Ratio::ONE))];
     for (path, gap) in [("admitted", 1_100), ("denied", 0)] {
-        decide(
-            &mut group,
-            &format!("gcra, {path}"),
-            Gcra::new(rate).burst(10).unwrap_or(Gcra::new(rate)),
-            gap,
-        );
-        decide(&mut group, &format!("token bucket, {path}"), TokenBucket::new(rate), gap);
-        decide(&mut group, &format!("fixed window, {path}"), FixedWindow::new(rate), gap);
+        let group = &mut group;
+        let name = |name: &str| format!("{name}, {path}");
+        decide(group, &name("fixed window"), FixedWindow::new(rate), gap);
+        decide(group, &name("sliding window"), SlidingWindow::new(rate), gap);
+        decide(group, &name("token bucket"), TokenBucket::new(rate), gap);
+        decide(group, &name("leaky bucket"), LeakyBucket::new(rate), gap);
+        decide(group, &name("leaky bucket queue"), LeakyBucketQueue::new(rate), gap);
+        decide(group, &name("gcra"), Gcra::new(rate).burst(10).unwrap_or(Gcra::new(rate)), gap);
+        decide(group, &name("adaptive"), Adaptive::new(rate), gap);
+        decide(group, &name("quota rollover"), QuotaRollover::new(rate), gap);
+        decide(group, &name("cost based"), CostBased::new(rate), gap);
+        if let Ok(tiered) = Tiered::new(Gcra::new(rate), free) {
+            decide(group, &name("tiered gcra"), tiered, gap);
+        }
+        if let Ok(priority) = Priority::new(TokenBucket::new(rate), low) {
+            decide(group, &name("priority over a token bucket"), priority, gap);
+        }
+        if let Ok(time_of_day) = TimeOfDay::new(FixedWindow::new(rate), night) {
+            decide(group, &name("time of day over a fixed window"), time_of_day, gap);
+        }
+    }
+    group.finish();
+
+    // What these keep grows with what they are given: shown beside, without a bound.
+    let mut group = criterion.benchmark_group("more than one figure kept");
+    for (path, gap) in [("admitted", 1_100), ("denied", 0)] {
+        let group = &mut group;
+        let name = |name: &str| format!("{name}, {path}");
+        decide(group, &name("strict window of 10 buckets"), SlidingWindow::strict::<10>(rate), gap);
+        for limit in [10, 1_000] {
+            if let Ok(log) = SlidingLog::<1_000>::new(Rate::per_second(limit)) {
+                decide(group, &name(&format!("sliding log of {limit}")), log, gap * 1_000 / u64::from(limit));
+            }
+        }
+        decide(group, &name("fair share of 8"), FairShare::<8>::new(rate), gap);
     }
     group.finish();
 
