@@ -48,6 +48,8 @@ impl Outcome {
 ///
 /// Opaque and small, so that it can be kept beside the request it belongs to, or travel to a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Receipt {
     /// The time the charge was booked at.
     pub(crate) at: Timestamp,

@@ -35,6 +35,8 @@ extern crate alloc;
 
 mod decision;
 mod divide;
+#[cfg(feature = "defmt")]
+mod format;
 mod key;
 #[cfg(feature = "laws")]
 pub mod laws;
@@ -43,6 +45,8 @@ mod limiter;
 mod owned;
 mod rate;
 mod ratio;
+#[cfg(feature = "serde")]
+pub mod serialize;
 pub mod storage;
 pub mod strategy;
 mod time;

@@ -141,6 +141,9 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
 /// Why waiting for admission came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum WaitError {
     /// The hit can never pass, however long one waits.

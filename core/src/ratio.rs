@@ -22,6 +22,7 @@ pub struct Ratio {
 
 /// Why a text or a pair of numbers is not a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RatioError {
     /// The denominator is zero.

@@ -64,6 +64,9 @@ impl<S: Strategy, T: Storage<S> + ?Sized> Storage<S> for &T {
 
 /// What kind of failure an error is: what a caller may want to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Others kept changing the same key, or hold it now; nothing was charged.
@@ -88,6 +91,8 @@ pub enum ErrorKind {
 
 /// Why a storage in this process could not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StorageError {
     kind: ErrorKind,
     message: &'static str,

@@ -50,6 +50,8 @@ pub use quota_rollover::{QuotaRollover, QuotaRolloverStat, QuotaRolloverState, R
 pub use regions::{Regions, RegionsStat, RegionsState};
 pub use report::{Figure, Report, Reported};
 pub use shares::{ShareError, Shares};
+#[cfg(feature = "serde")]
+pub(crate) use sliding_log::Room;
 #[cfg(feature = "alloc")]
 pub use sliding_log::{Heap, HeapLog, HeapLogState};
 pub use sliding_log::{Inline, Log, LogState, LogTooSmall, SlidingLog, SlidingLogStat, SlidingLogState};
@@ -82,6 +84,8 @@ impl<A: Cost, B: Cost> Cost for (A, B) {
 ///
 /// Never made out of text that a client wrote: a client must not be able to name its own tier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Label(pub u32);
 
 impl Label {
@@ -102,6 +106,9 @@ impl Label {
 
 /// What kind of request this is, for strategies that treat kinds differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Class {
     /// The customer's plan.
@@ -116,6 +123,8 @@ pub struct Class {
 
 /// All that a strategy may see of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hit<C = u32> {
     /// How much it takes.
     pub cost: C,

@@ -16,6 +16,7 @@ pub use embassy::{EmbassyClock, EmbassyTimer};
 /// One unit is used everywhere. Microseconds since 1970 stay exact in the doubles of a store's scripting
 /// language until the year 2255; nanoseconds would not. All arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Timestamp(u64);
 
 impl Timestamp {

@@ -6,6 +6,7 @@ use super::Rate;
 
 /// Why a rate was refused, and where in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RateError {
     kind: RateErrorKind,
     /// Characters before the refused one; all of them ASCII, so this is also its offset in bytes.
@@ -15,6 +16,7 @@ pub struct RateError {
 
 /// What is wrong with a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RateErrorKind {
     /// The text is empty or blank.

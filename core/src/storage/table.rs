@@ -16,6 +16,9 @@ const WAYS: usize = 16;
 
 /// What happens when a new key finds its set full of keys that are all in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum WhenFull {
     /// The key that would be fresh soonest gives way, never an exhausted one while another is in the set.
     /// The key given up starts afresh when it comes back; this is counted in [`Counters::evictions`].
@@ -28,6 +31,8 @@ pub enum WhenFull {
 
 /// What a table had to do for want of room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counters {
     /// Keys given up before they were fresh.
     pub evictions: u64,

@@ -28,6 +28,7 @@ pub struct All<S, const N: usize>(pub [S; N]);
 
 /// The decisions of several limits, and what they come to together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
 pub struct Several<V, const N: usize> {
     /// What each limit says for itself, in their order.
@@ -62,6 +63,7 @@ impl<V: Verdict, const N: usize> Verdict for Several<V, N> {
 
 /// One of something for each of `N` limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Each<T, const N: usize>(pub [T; N]);
 
 impl<T: Default, const N: usize> Default for Each<T, N> {

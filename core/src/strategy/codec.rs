@@ -91,6 +91,7 @@ impl<'a> Reader<'a> {
 
 /// These bytes are no state of this strategy and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Corrupt;
 
 impl fmt::Display for Corrupt {

@@ -75,6 +75,8 @@ pub struct CostBased {
 
 /// A cost-based bucket's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CostBasedStat {
     /// Whole tokens in the bucket, rounded down.
@@ -91,6 +93,7 @@ report!(CostBasedStat: tokens, capacity, mean_cost, refill);
 
 /// Why a cost-based bucket cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CostBasedError {
     /// A window of no hits.

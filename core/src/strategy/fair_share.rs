@@ -76,6 +76,8 @@ pub type FairShareState<const N: usize> = Shares<N, FAIR_SHARE>;
 
 /// A fair share's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FairShareStat {
     /// The instance; `None` if it shares the row of those that found no room.

@@ -47,6 +47,7 @@ pub struct FixedWindow {
 
 /// The state of a fixed window: what was used in the window that holds the last hit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FixedWindowState {
     /// The time of the last hit that was booked, from which the window follows for whatever period the
     /// limit has by now; as two halves, so that a state takes 12 bytes and not 16.
@@ -56,6 +57,8 @@ pub struct FixedWindowState {
 
 /// A fixed window's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FixedWindowStat {
     /// When the present window began.

@@ -63,6 +63,8 @@ enum Slack {
 
 /// GCRA's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GcraStat {
     /// The theoretical arrival time of the next hit, rounded up to a microsecond; the present if that is later.

@@ -58,6 +58,8 @@ pub struct LeakyBucket {
 
 /// A leaky bucket's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LeakyBucketStat {
     /// The cost in the bucket, rounded up.

@@ -68,6 +68,8 @@ pub struct LeakyBucketQueue {
 
 /// A queue's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LeakyBucketQueueStat {
     /// The cost that waits behind the unit that leaves now, rounded up: with hits of cost 1, how many wait.

@@ -16,6 +16,7 @@ use crate::{Decision, Rate, Receipt, Timestamp};
 
 /// The state of a bucket: how full it was, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Level {
     /// The time of the last hit that was booked.
     at: Timestamp,
@@ -351,6 +352,8 @@ const fn largest_cost(bound: u64, unit: u64) -> u32 {
 
 /// A limit whose exact arithmetic needs numbers larger than there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TooLarge {
     /// The largest burst (or limit) that fits at the same rate.
     pub largest: u32,

@@ -6,6 +6,7 @@ use crate::{Decision, Outcome, Timestamp, Verdict};
 
 /// The decisions of two limits, and what they come to together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
 pub struct Both<A, B> {
     /// What the first limit says for itself.

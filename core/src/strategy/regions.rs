@@ -85,6 +85,8 @@ pub type RegionsState<const N: usize> = Shares<N, REGIONS>;
 
 /// A region's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RegionsStat {
     /// The region; `None` if it is not named, so that it shares with all others that are not.

@@ -14,7 +14,8 @@ mod ring;
 
 #[cfg(feature = "alloc")]
 pub use heap::{Heap, HeapLog, HeapLogState};
-use ring::{Entry, Room};
+use ring::Entry;
+pub(crate) use ring::Room;
 pub use ring::{Inline, LogState};
 
 /// Admits at most the limit in every window of one period, exactly: what was used at `t` counts up to, and not
@@ -70,6 +71,8 @@ pub struct Log<R: Room> {
 
 /// A sliding log's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SlidingLogStat {
     /// At how many times something was used in the last period.
@@ -84,6 +87,7 @@ report!(SlidingLogStat: entry_count, current_cost_sum, oldest_entry);
 
 /// The limit is larger than the log has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LogTooSmall {
     /// The limit of the rate.
     pub limit: u32,

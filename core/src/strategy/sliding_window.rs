@@ -53,6 +53,7 @@ pub struct SlidingWindow {
 
 /// The state of a sliding window: what was used in the window that holds the last hit, and in the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SlidingWindowState {
     /// The time of the last hit that was booked.
     at: Timestamp,
@@ -65,6 +66,8 @@ pub struct SlidingWindowState {
 
 /// A sliding window's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SlidingWindowStat {
     /// When the present window began.

@@ -59,6 +59,8 @@ pub struct StrictWindow<const N: usize> {
 
 /// A strict window's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StrictWindowStat {
     /// When the oldest bucket began that counts whole.
@@ -77,6 +79,7 @@ report!(StrictWindowStat: window_start, window_end, current_count, previous_coun
 
 /// More buckets were asked for than there is room for, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BucketsError {
     /// How many were asked for.
     pub asked: u32,

@@ -54,6 +54,8 @@ pub struct TokenBucket {
 
 /// A token bucket's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TokenBucketStat {
     /// Whole tokens in the bucket, rounded down; below zero when tokens are owed.

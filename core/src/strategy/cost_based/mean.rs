@@ -4,6 +4,7 @@ use crate::strategy::{Corrupt, Level, Reader, State, Writer};
 
 /// The state of a cost-based bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CostBasedState {
     pub(super) level: Level,
     pub(super) mean: Mean,
@@ -13,6 +14,7 @@ pub struct CostBasedState {
 
 /// A mean cost, in units of 2⁻³², less the 1 that it starts from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) struct Mean(u64);
 
 impl Mean {

@@ -4,6 +4,7 @@ use crate::strategy::{Corrupt, Reader, State, Writer, decode, encode};
 
 /// A state whose type is not known, in its encoded form of at most `LEN` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct InlineState<const LEN: usize> {
     /// Beyond the length all are 0.
     bytes: [u8; LEN],

@@ -6,6 +6,7 @@ use crate::{Decision, Outcome, Receipt, Receipts, Verdict};
 /// The decisions of a strategy whose type is not known, of which there are at most `N`, and what they come to
 /// together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
 pub struct Listed<const N: usize> {
     decisions: [Decision; N],
@@ -16,7 +17,7 @@ pub struct Listed<const N: usize> {
 }
 
 impl<const N: usize> Listed<N> {
-    pub(super) fn of<V: Verdict>(verdict: &V) -> Self {
+    pub(crate) fn of<V: Verdict>(verdict: &V) -> Self {
         let (mut decisions, mut length) = ([Decision::unlimited(); N], 0);
         verdict.each(&mut |decision| {
             if let Some(place) = decisions.get_mut(length) {

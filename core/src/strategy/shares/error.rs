@@ -6,6 +6,7 @@ use crate::Label;
 
 /// Why a limit cannot be shared so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ShareError {
     /// A weight is 0.
