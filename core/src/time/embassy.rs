@@ -52,15 +52,92 @@ impl Clock for EmbassyClock {
 
 /// Sleeps on the timer queue of [`embassy_time`].
 ///
-/// A wait is rounded up to a tick, and has passed when an [`EmbassyClock`] says so.
+/// A wait is rounded up to a tick, and has passed when an [`EmbassyClock`] says so. One of more than 71 years
+/// ends after those.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EmbassyTimer;
 
 impl Timer for EmbassyTimer {
     #[inline]
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
-        // A wait too long to be told in ticks ends with time itself.
-        let ticks = embassy_time::Duration::try_from_micros(micros_ceil(wait));
-        embassy_time::Timer::at(Instant::now().saturating_add(ticks.unwrap_or(embassy_time::Duration::MAX)))
+        /// So many microseconds can be counted in ticks of any length that there is.
+        const LONGEST: u64 = 1 << 51;
+        let wait = embassy_time::Duration::from_micros(micros_ceil(wait).min(LONGEST));
+        embassy_time::Timer::at(Instant::now().saturating_add(wait))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::pin::pin;
+    use core::task::{Context, Poll, Waker};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use embassy_time::MockDriver;
+
+    use super::*;
+    use crate::{Fixed, Gcra, Limiter, Rate};
+
+    /// The driver is one for all; so tests take turns, and each begins at the start of the device.
+    fn device() -> (&'static MockDriver, MutexGuard<'static, ()>) {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        MockDriver::get().reset();
+        (MockDriver::get(), turn)
+    }
+
+    fn pass(driver: &MockDriver, micros: u64) {
+        driver.advance(embassy_time::Duration::from_micros(micros));
+    }
+
+    #[test]
+    fn the_clock_counts_from_the_start_or_from_an_epoch() {
+        let (driver, _turn) = device();
+        pass(driver, 7);
+        let told = Timestamp::from_micros(1_795_219_200_000_000);
+        let (plain, unix) = (EmbassyClock::new(), EmbassyClock::with_epoch(told));
+        assert_eq!((plain.now(), unix.now()), (Timestamp::from_micros(7), told));
+        pass(driver, 1_000_000);
+        assert_eq!(
+            (plain.now(), unix.now()),
+            (Timestamp::from_micros(1_000_007), told.plus_micros(1_000_000))
+        );
+        // An epoch that began after the device did is taken as its start.
+        assert_eq!(EmbassyClock::with_epoch(Timestamp::EPOCH).now(), plain.now());
+        assert_eq!(EmbassyClock::with_epoch(Timestamp::MAX).now(), Timestamp::MAX);
+    }
+
+    #[test]
+    fn the_timer_completes_when_the_wait_has_passed_and_not_before() {
+        let (driver, _turn) = device();
+        let mut context = Context::from_waker(Waker::noop());
+        for (wait, passes) in
+            [(Duration::from_micros(5), 5), (Duration::from_nanos(4_001), 5), (Duration::MAX, 0)]
+        {
+            let mut sleep = pin!(EmbassyTimer.sleep(wait));
+            assert!(sleep.as_mut().poll(&mut context).is_pending());
+            if wait == Duration::MAX {
+                continue;
+            }
+            pass(driver, passes - 1);
+            assert!(sleep.as_mut().poll(&mut context).is_pending(), "{wait:?}");
+            pass(driver, 1);
+            assert!(sleep.as_mut().poll(&mut context).is_ready(), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn a_limiter_waits_on_the_timer_for_what_its_clock_says() {
+        let (driver, _turn) = device();
+        let storage = Fixed::<Gcra, _, 4>::new(EmbassyClock::new(), 1);
+        let limiter = Limiter::new(Gcra::new(Rate::per_second(2)), storage);
+        assert!(limiter.check("sensor").unwrap().is_allowed());
+        let mut waiting = pin!(limiter.until_ready("sensor", &EmbassyTimer));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+            pass(driver, 250_000);
+        }
+        assert!(matches!(waiting.poll(&mut context), Poll::Ready(Ok(verdict)) if verdict.is_allowed()));
     }
 }
