@@ -72,8 +72,15 @@ impl Ratio {
     /// `value × self`, rounded down, or `u32::MAX` if that is less.
     #[must_use]
     pub const fn floor_of(self, value: u32) -> u32 {
-        let scaled = value as u128 * self.num as u128 / self.den as u128;
-        if scaled > u32::MAX as u128 { u32::MAX } else { scaled as u32 }
+        // Ratios that people write fit 32 bits, and 64-bit division is several times cheaper.
+        let scaled = match (value as u64).checked_mul(self.num) {
+            Some(product) => product / self.den,
+            None => {
+                let scaled = value as u128 * self.num as u128 / self.den as u128;
+                if scaled > u64::MAX as u128 { u64::MAX } else { scaled as u64 }
+            }
+        };
+        if scaled > u32::MAX as u64 { u32::MAX } else { scaled as u32 }
     }
 }
 

@@ -173,10 +173,10 @@ impl QuotaRollover {
     fn present(&self, state: QuotaRolloverState, now: Timestamp) -> (QuotaRolloverState, Timestamp) {
         let at = now.max(state.at);
         let (start, end) = self.windows.window(at);
-        let (then, next) = self.windows.window(state.at);
-        let (used, before) = if then == start {
+        // The window before lasted a period, or less if it was the first.
+        let (used, before) = if state.at >= start {
             (state.used, state.before)
-        } else if next == start {
+        } else if start.micros_since(state.at) <= self.rate().period_micros() {
             (0, state.used)
         } else {
             (0, 0)
@@ -184,13 +184,21 @@ impl QuotaRollover {
         (QuotaRolloverState { at, used, before }, end)
     }
 
-    /// How long after `now` a state that was brought to the present is fresh.
-    fn reset(&self, present: QuotaRolloverState, now: Timestamp) -> u64 {
-        if present.used == 0 && present.before == 0 {
-            return 0;
+    /// How long after `now` a state that was brought to the present is fresh, whose window ends at `end`.
+    fn reset(&self, present: QuotaRolloverState, end: Timestamp, now: Timestamp) -> u64 {
+        match self.forgotten(present, end) {
+            None => 0,
+            Some(fresh_at) => fresh_at.micros_since(present.at) + self.behind(present.at, now),
         }
-        let fresh_at = self.fresh_at(&present, Class::default());
-        fresh_at.micros_since(present.at) + self.behind(present.at, now)
+    }
+
+    /// When nothing of a state shows any more, whose window ends at `end`; `None` if nothing does already.
+    fn forgotten(&self, state: QuotaRolloverState, end: Timestamp) -> Option<Timestamp> {
+        match (state.used, state.before) {
+            (0, 0) => None,
+            (0, _) => Some(end),
+            _ => Some(end.plus_micros(self.rate().period_micros())),
+        }
     }
 
     /// How far the present lies behind the time a state decides at.
@@ -216,7 +224,7 @@ impl Strategy for QuotaRollover {
             limit: quota,
             window: period,
             remaining: Quotient::whole(quota.saturating_sub(present.used).into()),
-            reset: Quotient::whole(self.reset(present, now)),
+            reset: Quotient::whole(self.reset(present, end, now)),
             receipt: Receipt::new(present.at),
         };
         if hit.cost == 0 {
@@ -256,12 +264,7 @@ impl Strategy for QuotaRollover {
     }
 
     fn fresh_at(&self, state: &QuotaRolloverState, _: Class) -> Timestamp {
-        let (_, end) = self.windows.window(state.at);
-        match (state.used, state.before) {
-            (0, 0) => state.at,
-            (0, _) => end,
-            _ => end.plus_micros(self.rate().period_micros()),
-        }
+        self.forgotten(*state, self.windows.window(state.at).1).unwrap_or(state.at)
     }
 
     fn horizon(&self) -> u64 {
