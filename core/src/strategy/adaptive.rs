@@ -48,7 +48,9 @@ pub use parameters::AdaptiveError;
 ///
 /// let adaptive = Adaptive::new(rate!("10/min"));
 /// let mut state = Default::default();
-/// let mut at = |second: u64, cost| adaptive.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000));
+/// let mut at = |second: u64, cost| {
+///     adaptive.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000))
+/// };
 ///
 /// assert_eq!(at(0, 8).remaining(), 2);
 /// assert_eq!(at(60, 6).remaining(), 0);
@@ -522,7 +524,7 @@ mod tests {
         }
         assert_eq!(
             AdaptiveError::Reduction(ratio("1")).to_string(),
-            "a reduction of 1 reduces nothing; the factor is multiplied by it, so it is below 1, such as 60%"
+            "1 is no reduction, which is what the factor is multiplied by: below 1, such as 60%"
         );
         let defaults = limit.threshold(ratio("80%")).unwrap().reduction(ratio("60%")).unwrap();
         assert_eq!(defaults.recovery(ratio("10%")).unwrap().floor(ratio("30%")), Ok(limit));

@@ -12,8 +12,8 @@ use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
 /// A hit of cost `c` whose priority has the reserve `r` is admitted if and only if the wrapped limit would
 /// admit `c + r`, and is charged `c`. So there is one limit, never exceeded by all priorities together; and
 /// right after a hit of any priority its reserve is still there for those that need to leave less. Its wait is
-/// that of `c + r`, its cost can never pass if `c + r` cannot, and the reserve is told neither as part of its limit nor as
-/// remaining.
+/// that of `c + r`, its cost can never pass if `c + r` cannot, and the reserve is told neither as part of its
+/// limit nor as remaining.
 ///
 /// Reserves are ratios of the wrapped limit as it is when the wrapper is made, rounded down. Priorities that
 /// were not named leave nothing. To combine it with [tiers](super::Tiered) or the

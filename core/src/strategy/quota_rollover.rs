@@ -10,9 +10,9 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// Counts hits in windows of one period, aligned to the clock, with a quota that depends on the window before.
 ///
 /// The quota of a window is the limit and `min(max, ⌊share · unused⌋)` more (but no more than 32 bits hold),
-/// where `unused` is what the window before left of the *limit*. What rolled over does not roll over again, so nothing adds up over several
-/// silent windows. A window without any use was wholly unused: it rolls over in full, and so a key never seen,
-/// which cannot be told from one long idle, starts with the full rollover.
+/// where `unused` is what the window before left of the *limit*. What rolled over does not roll over again, so
+/// nothing adds up over several silent windows. A window without any use was wholly unused: it rolls over in
+/// full, and so a key never seen, which cannot be told from one long idle, starts with the full rollover.
 ///
 /// In any `n` windows in a row it admits at most `n · limit` and one full rollover; in each at least the whole
 /// limit, but for what is left over when the next whole cost no longer fits.
@@ -35,7 +35,9 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 ///
 /// let quota = QuotaRollover::new(rate!("10/min"));
 /// let mut state = Default::default();
-/// let mut at = |second: u64, cost| quota.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000));
+/// let mut at = |second: u64, cost| {
+///     quota.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000))
+/// };
 ///
 /// assert_eq!(at(0, 4).remaining(), 11);
 /// assert_eq!(at(60, 14).retry_after(), Some(Duration::from_secs(60)));

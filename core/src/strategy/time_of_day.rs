@@ -23,7 +23,9 @@ pub use hours::{Hours, HoursError};
 /// * The offset from UTC is fixed: a switch to summer time is a new limit, under which the old states go on.
 /// * Changes of ratio are followed for thirty years after the last hit of a key, one by one; a limit that may
 ///   still be in use then is refused, and a key charged beyond its limit forgets it then.
-/// * A queue tells the delay of a place in it at the rate of the present hour.
+/// * A queue tells the delay of a place in it at the rate of the present hour. Around a strategy that records
+///   demand a wait beyond the present hours may be told too long: as if the hit were denied again when they
+///   change. What such a strategy concludes from a window, it concludes in the hours of the next hit.
 ///
 /// Over any time it admits at most what its largest limit alone would, and at least what its smallest
 /// alone would.

@@ -21,26 +21,19 @@ pub enum AdaptiveError {
 
 impl fmt::Display for AdaptiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        let (name, ratio, right) = match self {
             Self::Threshold(ratio) => {
-                write!(f, "a threshold of {ratio}; it is above 0 and at most 1, such as 80%")
+                ("threshold", ratio, "the load to fall at: above 0, at most 1, such as 80%")
             }
             Self::Reduction(ratio) => {
-                write!(
-                    f,
-                    "a reduction of {ratio} reduces nothing; the factor is multiplied by it, so it is below 1, such as 60%"
-                )
+                ("reduction", ratio, "what the factor is multiplied by: below 1, such as 60%")
             }
             Self::Recovery(ratio) => {
-                write!(
-                    f,
-                    "a recovery of {ratio}; it is added once per window, at least 1/1000000 and at most 1, such as 10%"
-                )
+                ("recovery", ratio, "what is added in each window: 1/1000000 to 1, such as 10%")
             }
-            Self::Floor(ratio) => {
-                write!(f, "a floor of {ratio}; it is a part of the limit and at most 1, such as 30%")
-            }
-        }
+            Self::Floor(ratio) => ("floor", ratio, "the least part of the limit: at most 1, such as 30%"),
+        };
+        write!(f, "{ratio} is no {name}, which is {right}")
     }
 }
 
