@@ -320,7 +320,7 @@ conformance! {
     token_bucket_with_a_burst: |rate| TokenBucket::new(rate).burst(if rate.limit() == 0 { 0 } else { 50 }).unwrap(),
     gcra: Gcra::new,
     sliding_window: SlidingWindow::new,
-    strict_window: |rate| SlidingWindow::strict::<12>(rate),
+    strict_window: SlidingWindow::strict::<12>,
     sliding_log: |rate| SlidingLog::<100>::new(at_most(100, rate)).unwrap(),
     heap_log: |rate| HeapLog::new(at_most(1_000, rate)).unwrap(),
     leaky_bucket: LeakyBucket::new,

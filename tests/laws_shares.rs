@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
-#[allow(dead_code, reason = "the other models are for other tests")]
 mod model;
 
 use core::time::Duration;
