@@ -145,7 +145,7 @@ fn plain(name: &str, mut given: Parameters<'_>) -> Result<Spec, String> {
         }
         _ => return Err(format!("there is no strategy {name:?}; there are {NAMES}")),
     };
-    given.finish(&spec.parameters())?;
+    given.finish(spec.parameters())?;
     Ok(spec)
 }
 
