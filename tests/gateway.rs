@@ -225,6 +225,51 @@ fn it_drains_when_asked_to_stop() {
     }
 }
 
+/// Each strategy of the help, with how many of forty requests pass at once at 20 per week.
+#[tokio::test]
+async fn it_takes_every_strategy() {
+    let client = client(false);
+    for (spec, admitted) in [
+        ("sliding-window", 20),
+        ("sliding-window:strict=10", 20),
+        ("sliding-log", 20),
+        ("token-bucket:burst=15,debt=3", 18),
+        ("leaky-bucket", 1),
+        ("leaky-bucket:capacity=5", 5),
+        ("gcra:burst=10", 10),
+        ("gcra:tolerance=500ms", 1),
+        ("adaptive", 20),
+        ("adaptive:threshold=0.8,reduction=0.6,recovery=0.1,floor=0.3", 20),
+        ("quota-rollover", 30),
+        ("quota-rollover:percent=50,max=3", 23),
+        ("cost-based:burst=12,window=100,floor=0.5", 12),
+        ("fair-share:instance=a,weight=1", 20),
+        ("regions:us=2/5,eu=3/10,default=3/10,spill=true", 20),
+        ("regions:us=2/5,eu=3/10,default=3/10", 6),
+        ("tiered(free=1,premium=5,enterprise=10)/token-bucket:burst=7", 7),
+        ("time-of-day(00:00-24:00=3/2,utc=+05:30)/fixed-window", 30),
+        ("time-of-day(00:00-08:00=1/2,08:00-17:00=1/2,17:00-24:00=1/2)/sliding-log", 10),
+        ("priority(low=50%,normal=25%,high=10%)/token-bucket", 15),
+        ("tiered(free=1/2)/time-of-day(00:00-24:00=1/2)/priority(normal=1/5)/fixed-window", 4),
+    ] {
+        let gateway = Gateway::start(&["--rate", "20/w", "--strategy", spec, "--headers", "none"]);
+        let mut passed = 0;
+        for _ in 0..40 {
+            passed += u32::from(get(&client, &gateway.url, &[]).await.status() == 200);
+        }
+        assert_eq!(passed, admitted, "{spec}");
+    }
+    // A queue lets requests pass later instead, if it has room.
+    let gateway = Gateway::start(&["--rate", "20/w", "--strategy", "leaky-bucket-queue:queue=0"]);
+    let statuses =
+        [get(&client, &gateway.url, &[]).await.status(), get(&client, &gateway.url, &[]).await.status()];
+    assert_eq!(statuses.map(|status| status.as_u16()), [200, 429]);
+    let gateway = Gateway::start(&["--rate", "100/s", "--strategy", "leaky-bucket-queue:queue=20"]);
+    for _ in 0..5 {
+        assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
+    }
+}
+
 #[test]
 fn bad_input_is_refused_with_what_would_be_right() {
     for (options, told) in [
@@ -243,8 +288,19 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["--strategy", "gcra:tolerance=1.5s"], "tolerance=1.5s is not a time such as 500ms"),
         (&["--strategy", "gcra:burst=1,tolerance=1s"], "give gcra one of them"),
         (
+            &["--strategy", "tiered(free=1)"],
+            "tiered(..) wraps another strategy; write tiered(..)/fixed-window",
+        ),
+        (&["--strategy", "tiered()/gcra"], "tiered needs names with values"),
+        (&["--strategy", "time-of-day(8-17=2)/gcra"], "8-17=2 is no span of the day; write 08:00-17:00=2"),
+        (&["--strategy", "time-of-day(08:00-17:00=2,16:00-18:00=3)/gcra"], "overlap"),
+        (&["--strategy", "priority(low=100%)/gcra"], "which leaves nothing to itself"),
+        (&["--strategy", "regions:us=4/5,eu=3/5"], "--rate 10/10s: "),
+        (&["--strategy", "fair-share"], "write fair-share:instance=a"),
+        (&["--strategy", "sliding-log", "--rate", "100000/s"], "--rate 100000/s: "),
+        (
             &["--strategy", "gcra:burst=4294967295", "--rate", "300000007/d"],
-            "the largest burst that can is 213503982",
+            "the largest limit or burst that can be is 213503982",
         ),
         (
             &["--storage", "redis://localhost"],
