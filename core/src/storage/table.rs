@@ -107,8 +107,8 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         if !op.writes(verdict) {
             return answer;
         }
-        // A state that says nothing gives its slot back.
-        let kept = *state != T::default();
+        // A state that says nothing gives its slot back; one that was just hit says something.
+        let kept = matches!(op, Op::Check(_)) || *state != T::default();
         let head = if kept {
             let mut fresh = limit.fresh_at(state, op.class());
             if tick < self.latest {
@@ -195,17 +195,14 @@ const FULL: StorageError =
 /// The slot of a set that a new key may have, and whether it is in use; `None` if the set has no slots.
 #[inline(never)]
 fn first_to_go<T, H: Head>(set: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
-    let (first, others) = set.split_first()?;
-    if first.head.is_fresh(now) {
-        return Some((0, false));
+    if let Some(at) = set.iter().position(|slot| slot.head.is_fresh(now)) {
+        return Some((at, false));
     }
+    let (first, others) = set.split_first()?;
     let (mut lowest, mut to_go) = (first.head.order(), 0);
-    for (at, slot) in others.iter().enumerate() {
-        if slot.head.is_fresh(now) {
-            return Some((at + 1, false));
-        }
+    for (at, slot) in (1..).zip(others) {
         if slot.head.order() < lowest {
-            (lowest, to_go) = (slot.head.order(), at + 1);
+            (lowest, to_go) = (slot.head.order(), at);
         }
     }
     Some((to_go, true))
