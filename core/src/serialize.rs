@@ -21,8 +21,9 @@ use serde::ser::{Error as _, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::strategy::{
-    Both, CostBasedState, Each, FixedWindowState, InlineState, Level, Listed, LogState, Room, Several,
-    Shares, SlidingWindowState, StrictWindowState, decode, encode,
+    AdaptiveState, Both, CostBasedState, Each, FixedWindowState, InlineState, Level, Listed, LogState,
+    QuotaRolloverState, Room, Several, Shares, SlidingWindowState, StrictWindowState, TimeOfDayState, decode,
+    encode,
 };
 use crate::time::micros_ceil;
 use crate::{Decision, Outcome, Rate, Ratio, State, Timestamp, Verdict};
@@ -190,14 +191,17 @@ macro_rules! as_bytes {
 }
 
 as_bytes! {
+    [] AdaptiveState;
     [] CostBasedState;
     [] FixedWindowState;
     [const LEN: usize] InlineState<LEN>;
     [] Level;
     [R: Room] LogState<R>;
+    [] QuotaRolloverState;
     [const N: usize, const TAG: u8] Shares<N, TAG>;
     [] SlidingWindowState;
     [const N: usize] StrictWindowState<N>;
+    [T: State] TimeOfDayState<T>;
 }
 
 fn write<T: State, S: Serializer>(state: &T, serializer: S) -> Result<S::Ok, S::Error> {
@@ -254,8 +258,8 @@ mod tests {
     use crate::storage::{Counters, WhenFull};
     use crate::strategy::Shares;
     use crate::{
-        All, Class, CostBased, ErrorKind, FixedWindow, Gcra, Hit, Label, Receipt, SlidingLog, SlidingWindow,
-        Strategy, TokenBucket, rate,
+        Adaptive, All, Class, CostBased, ErrorKind, FixedWindow, Gcra, Hit, Label, QuotaRollover, Receipt,
+        SlidingLog, SlidingWindow, Strategy, TimeOfDay, TokenBucket, rate,
     };
 
     fn both_ways<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, form: Value) {
@@ -329,11 +333,15 @@ mod tests {
 
     #[test]
     fn states_are_written_as_their_bytes_and_read_again() {
+        const NIGHT: crate::Hours = crate::Hours::new((22, 0), (6, 0), Ratio::ONE);
         state_survives(&FixedWindow::new(rate!("3/s")), 1);
         state_survives(&SlidingWindow::new(rate!("3/s")), 1);
         state_survives(&SlidingWindow::strict::<10>(rate!("3/s")), 1);
         state_survives(&SlidingLog::<8>::new(rate!("3/s")).unwrap(), 1);
         state_survives(&CostBased::new(rate!("3/s")), 1);
+        state_survives(&Adaptive::new(rate!("3/s")), 1);
+        state_survives(&QuotaRollover::new(rate!("3/s")), 1);
+        state_survives(&TimeOfDay::new(Gcra::new(rate!("3/s")), [NIGHT]).unwrap(), 1);
         state_survives(&Gcra::new(rate!("3/s")), 1);
         state_survives(&(Gcra::new(rate!("3/s")), FixedWindow::new(rate!("3/s"))), (1, 2));
         state_survives(&All([Gcra::new(rate!("3/s")), Gcra::new(rate!("9/s"))]), 1);

@@ -78,6 +78,7 @@ const WHOLE: u32 = 1_000_000;
 
 /// The state of an adaptive limit: the window that holds the last hit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AdaptiveState {
     /// The time of the last hit that was booked or noted.
     at: Timestamp,
@@ -90,6 +91,8 @@ pub struct AdaptiveState {
 
 /// An adaptive limit's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AdaptiveStat {
     /// When the present window began.

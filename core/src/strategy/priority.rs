@@ -70,6 +70,8 @@ struct Reserve {
 
 /// A prioritised limit's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PriorityStat<T> {
     /// The priority that was asked about.
@@ -88,6 +90,7 @@ report!(PriorityStat<T>: priority, reserve, limit, available; inner);
 
 /// Why reserves cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PriorityError {
     /// A priority was named twice.

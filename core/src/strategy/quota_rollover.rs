@@ -56,6 +56,7 @@ pub struct QuotaRollover {
 
 /// The state of a quota: what was used in the window that holds the last hit, and in the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct QuotaRolloverState {
     /// The time of the last hit that was booked.
     at: Timestamp,
@@ -66,6 +67,8 @@ pub struct QuotaRolloverState {
 
 /// A quota's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct QuotaRolloverStat {
     /// When the present window began.
@@ -84,6 +87,7 @@ report!(QuotaRolloverStat: window_start, window_end, used, limit, rollover);
 
 /// Why a rollover cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RolloverError {
     /// More than was unused would roll over.

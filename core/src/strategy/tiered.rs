@@ -67,6 +67,8 @@ struct Tier<S> {
 
 /// A tiered limit's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TieredStat<T> {
     /// The tier that the hit counts as.
@@ -83,6 +85,7 @@ report!(TieredStat<T>: tier, ratio, effective_limit; inner);
 
 /// Why tiers cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum TierError {
     /// No tier was named.

@@ -67,6 +67,7 @@ pub struct TimeOfDay<S, const N: usize> {
 
 /// The state of a limit by time of day: that of the wrapped strategy, and when it was brought forward to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TimeOfDayState<T> {
     /// The time of the last hit that was booked.
     at: Timestamp,
@@ -75,6 +76,8 @@ pub struct TimeOfDayState<T> {
 
 /// The figures of a limit by time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TimeOfDayStat<T> {
     /// The local hour, from 0 to 23.

@@ -7,6 +7,7 @@ use crate::Ratio;
 
 /// Why a limit cannot adapt like this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AdaptiveError {
     /// The threshold is 0 or above 1.

@@ -7,6 +7,7 @@ use crate::{Ratio, Timestamp};
 
 /// A part of the local day, and the ratio of the rate that holds in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Hours {
     from: (u8, u8),
     to: (u8, u8),
@@ -15,6 +16,7 @@ pub struct Hours {
 
 /// Why hours cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum HoursError {
     /// No hours were given.
