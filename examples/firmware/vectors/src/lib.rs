@@ -1,0 +1,196 @@
+//! The same hits on the same limits, wherever this runs: what is printed must be the same to the letter.
+//!
+//! `target` prints it on the target, and `host` on the host.
+#![no_std]
+
+use core::fmt::Write;
+
+use heapless::{String, Vec};
+use traffik_core::laws::{self, Broken, Step};
+use traffik_core::strategy::Bounds;
+use traffik_core::{
+    Adaptive, All, Class, Cost, CostBased, FairShare, Fixed, FixedWindow, Gcra, Hit, Hours, Label, LeakyBucket,
+    LeakyBucketQueue, ManualClock, Op, Outcome, Priority, QuotaRollover, Ratio, Regions, SlidingLog,
+    SlidingWindow, Storage, Strategy, Tiered, TimeOfDay, Timestamp, TokenBucket, Verdict, rate,
+};
+
+/// Hits on each limit.
+const HITS: usize = 250;
+/// Keys they are spread over: more than there is room for.
+const KEYS: u32 = 100;
+/// Runs under the laws, of so many hits each.
+const RUNS: u64 = 6;
+const RUN: usize = 12;
+
+/// Decides everything, and hands each line to `print`. The answer is whether every law held.
+pub fn run(print: &mut dyn FnMut(&str)) -> bool {
+    let mut vectors = Vectors { print, lawful: true };
+    let half = Ratio::new(1, 2).unwrap_or(Ratio::ONE);
+    let labels = [(Label(0), half), (Label(1), half)];
+
+    vectors.limit("fixed window", ok(FixedWindow::new(rate!("7/min"))));
+    vectors.limit("sliding window", ok(SlidingWindow::new(rate!("7/min"))));
+    vectors.limit("strict window", ok(SlidingWindow::strict::<6>(rate!("7/min"))));
+    vectors.limit("sliding log", SlidingLog::<8>::new(rate!("7/2900ms")));
+    vectors.limit("token bucket", TokenBucket::new(rate!("3/s")).burst(10).and_then(|bucket| bucket.debt(2)));
+    vectors.limit("leaky bucket", LeakyBucket::new(rate!("3/s")).capacity(5));
+    vectors.limit("leaky bucket queue", LeakyBucketQueue::new(rate!("3/s")).queue(6));
+    vectors.limit("gcra", Gcra::new(rate!("99991/day")).burst(5));
+    vectors.limit("adaptive", ok(Adaptive::new(rate!("9/s"))));
+    vectors.limit("quota rollover", ok(QuotaRollover::new(rate!("9/h"))));
+    vectors.limit("cost based", ok(CostBased::new(rate!("9/s"))));
+    vectors.limit("tiered", Tiered::new(Gcra::new(rate!("3/s")), labels));
+    let night = Hours::new((22, 0), (6, 30), half);
+    vectors.limit("time of day", TimeOfDay::new(FixedWindow::new(rate!("9/h")), [night]));
+    let reserve = Ratio::new(1, 3).unwrap_or(Ratio::ONE);
+    vectors.limit("priority", Priority::new(TokenBucket::new(rate!("9/s")), [(Label(0), reserve)]));
+    vectors.shared("fair share", ok(FairShare::<4>::new(rate!("9/s"))));
+    vectors.shared("regions", Regions::<2>::new(rate!("9/s"), &labels).map(|regions| regions.spill(true)));
+    vectors.shared("pair", ok((Gcra::new(rate!("3/s")), FixedWindow::new(rate!("20/min")))));
+    vectors.shared("all", ok(All([TokenBucket::new(rate!("5/s")), TokenBucket::new(rate!("50/min"))])));
+    vectors.lawful
+}
+
+struct Vectors<'a> {
+    print: &'a mut dyn FnMut(&str),
+    lawful: bool,
+}
+
+/// One that cannot be refused.
+fn ok<S>(limit: S) -> Result<S, core::convert::Infallible> {
+    Ok(limit)
+}
+
+impl Vectors<'_> {
+    /// A limit that one key has for itself: under every law.
+    fn limit<S: Bounds, E>(&mut self, name: &str, limit: Result<S, E>) {
+        self.both(name, limit, |limit, run| laws::every(limit, run));
+    }
+
+    /// A limit that is shared by members, or composed: under the laws that need no bound of one client.
+    fn shared<S: Strategy, E>(&mut self, name: &str, limit: Result<S, E>) {
+        self.both(name, limit, |limit, run| {
+            laws::pure(limit, run)?;
+            laws::denial_is_free(limit, run)?;
+            laws::expiry_is_invisible(limit, run)?;
+            laws::codec_round_trips(limit, run)
+        });
+    }
+
+    fn both<S: Strategy, E>(
+        &mut self,
+        name: &str,
+        limit: Result<S, E>,
+        lawful: impl Fn(&S, &[Step]) -> Result<(), Broken>,
+    ) {
+        let Ok(limit) = limit else {
+            self.lawful = false;
+            return self.line(format_args!("{name}: cannot be made"));
+        };
+        self.decide(name, &limit);
+        for seed in 1..=RUNS {
+            let run: Vec<Step, RUN> = Hits::new(seed, limit.horizon()).map(|(step, _)| step).take(RUN).collect();
+            let storage = Fixed::<S, _, 4>::new(ManualClock::default(), 7);
+            let held = lawful(&limit, &run).and_then(|()| laws::storage_agrees(&limit, &storage, "key", &run));
+            match held {
+                Ok(()) => self.line(format_args!("{name}: run {seed} is lawful")),
+                Err(broken) => {
+                    self.lawful = false;
+                    self.line(format_args!("{name}: run {seed}: {broken}"));
+                }
+            }
+        }
+    }
+
+    /// Hits on more keys than there is room for, and what came of each.
+    fn decide<S: Strategy>(&mut self, name: &str, limit: &S) {
+        let storage = Fixed::<S, _, 32>::new(ManualClock::default(), 0x5eed);
+        let mut receipt = Default::default();
+        for (number, (step, random)) in Hits::new(0, limit.horizon()).take(HITS).enumerate() {
+            let hit = Hit::new(S::Cost::uniform(step.cost)).with_class(step.class);
+            let op = match random >> 32 & 15 {
+                0 => Op::Peek(hit),
+                1 => Op::Charge(hit),
+                2 => Op::Refund(hit, receipt),
+                3 => Op::Reset,
+                _ => Op::Check(hit),
+            };
+            // Half of the hits fall on two keys.
+            let key = if random >> 36 & 1 == 0 { random as u32 % 2 } else { random as u32 % KEYS };
+            let Ok(verdict) = storage.apply(limit, &("key", key), &op, step.at) else {
+                return self.line(format_args!("{name}: the storage failed"));
+            };
+            receipt = verdict.receipt();
+            let mut line: Line = String::new();
+            let _ = write!(line, "{name} {number}: key {key} cost {} at {}: ", step.cost, step.at);
+            let _ = match verdict.outcome() {
+                Outcome::Allow { after } => write!(line, "allow after {}us", after.as_micros()),
+                Outcome::Deny { retry_after } => write!(line, "deny for {}us", retry_after.as_micros()),
+                Outcome::Never => write!(line, "never"),
+            };
+            verdict.each(&mut |each| {
+                let (reset, left, limit) = (each.reset_after(), each.remaining(), each.limit());
+                let _ = write!(line, ", {left} of {limit} left, all in {}us", reset.as_micros());
+            });
+            (self.print)(&line);
+        }
+        self.line(format_args!("{name}: {:?}", storage.counters()));
+    }
+
+    fn line(&mut self, text: core::fmt::Arguments<'_>) {
+        let mut line: Line = String::new();
+        let _ = line.write_fmt(text);
+        (self.print)(&line);
+    }
+}
+
+/// A longer one is cut.
+type Line = String<256>;
+
+/// Hits without an end, at times that matter for a limit of this horizon; with each, a number of no pattern.
+struct Hits {
+    random: u64,
+    horizon: u64,
+    now: u64,
+}
+
+impl Hits {
+    fn new(seed: u64, horizon: u64) -> Self {
+        // 2026-11-21, 21:30 UTC; a horizon that never ends counts as a day.
+        Self { random: seed, horizon: horizon.min(86_400_000_000), now: 1_795_296_600_000_000 }
+    }
+
+    /// The generator SplitMix64.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ self.random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+}
+
+impl Iterator for Hits {
+    type Item = (Step, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let random = self.random();
+        self.now = match random % 8 {
+            0..=4 => self.now,
+            5..=6 => self.now + self.random() % (self.horizon / 32 + 1),
+            _ if random >> 60 == 0 => self.now + self.horizon * 2,
+            _ => self.now - self.random() % 1_000_000,
+        };
+        let cost = match random >> 8 & 15 {
+            0 => 0,
+            1..=4 => (random >> 16) as u32 % 6,
+            5 => u32::MAX,
+            _ => 1,
+        };
+        let mut step = Step::new(Timestamp::from_micros(self.now), cost);
+        let label = |shift: u32| Label((random >> shift) as u32 % 3);
+        step.class = Class::default();
+        (step.class.tier, step.class.priority) = (label(40), label(44));
+        (step.class.region, step.class.instance) = (label(48), label(52));
+        Some((step, random))
+    }
+}
