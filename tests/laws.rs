@@ -6,7 +6,7 @@ mod model;
 
 use core::time::Duration;
 
-use model::runs::{advances, as_the_model, cases, changeable, lawful, rates, runs};
+use model::runs::{advances, as_the_model, cases, changeable, config, lawful, rates, runs};
 use model::{BucketModel, WindowModel};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
@@ -39,10 +39,8 @@ fn whole_gcra(rate: Rate, burst: u32, _: u32) -> Gcra {
     Gcra::new(rate).burst(burst).unwrap_or(Gcra::new(rate))
 }
 
-const CASES: u32 = 10_000;
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(1))]
 
     #[test]
     fn fixed_window_is_lawful((limit, other, forward, any) in cases(fixed_window)) {

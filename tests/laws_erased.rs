@@ -6,7 +6,7 @@ mod model;
 
 use std::sync::Arc;
 
-use model::runs::{held, rates, runs};
+use model::runs::{config, held, rates, runs};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 use traffik::laws::{self, Step};
@@ -104,10 +104,8 @@ fn scales<S: Scale<Stat: Report>>(typed: S, ratios: [Ratio; 2], run: &[Step]) ->
 /// The choice that is a composed strategy.
 const PAIR: u8 = 6;
 
-const CASES: u32 = 10_000;
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(1))]
 
     #[test]
     fn erased_and_typed_decide_the_same(

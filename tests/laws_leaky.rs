@@ -6,7 +6,7 @@
 mod model;
 
 use model::leaky::{CostModel, QueueModel};
-use model::runs::{advances, as_the_model, cases, changeable, lawful, rates, runs};
+use model::runs::{advances, as_the_model, cases, changeable, config, lawful, rates, runs};
 use model::{BucketModel, History};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
@@ -40,10 +40,8 @@ fn sized_runs() -> impl Generator<Value = (Rate, u32, Vec<Step>)> {
     rates().prop_flat_map(|rate| (Just(rate), 0u32..40, runs(rate, false)))
 }
 
-const CASES: u32 = 10_000;
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(1))]
 
     #[test]
     fn leaky_bucket_is_lawful((limit, other, forward, any) in cases(leaky_bucket)) {

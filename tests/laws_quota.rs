@@ -6,7 +6,7 @@ mod model;
 
 use model::Answer;
 use model::quota::{AdaptiveModel, RolloverModel};
-use model::runs::{advances, as_the_model, held, lawful, rates, runs};
+use model::runs::{advances, as_the_model, config, held, lawful, rates, runs};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 use traffik::laws::{self, Step};
@@ -15,8 +15,6 @@ use traffik::strategy::State;
 use traffik::{
     Adaptive, Class, Decision, Hit, ManualClock, QuotaRollover, Rate, Ratio, Strategy, Timestamp, Verdict,
 };
-
-const CASES: u32 = 10_000;
 
 fn part(num: u64, den: u64) -> Ratio {
     Ratio::new(num, den).unwrap()
@@ -70,7 +68,7 @@ fn told(decision: &Decision) -> Answer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(1))]
 
     #[test]
     fn quota_rollover_is_lawful((limit, _, forward, any) in quotas()) {

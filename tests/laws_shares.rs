@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::collections::HashMap;
 
 use model::Answer;
+use model::runs::config;
 use model::shares::{FairRule, RegionRule, Rule, SharesModel};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
@@ -18,8 +19,6 @@ use traffik::{
     All, Class, Decision, FairShare, Hit, Label, ManualClock, Outcome, Rate, Ratio, Scale, Strategy,
     Timestamp, TokenBucket, Verdict,
 };
-
-const CASES: u32 = 10_000;
 
 fn rates() -> impl Generator<Value = Rate> {
     let known = ["3/s", "7/min", "99991/day", "5/2900ms", "1/us", "10/3us", "1000/500ms", "0/s"];
@@ -206,7 +205,7 @@ fn kept_promises(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(1))]
 
     #[test]
     fn fair_share_is_lawful((rate, forward, any) in rates().prop_flat_map(|rate| (Just(rate), runs(rate, 5, false), runs(rate, 5, true)))) {

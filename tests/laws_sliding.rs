@@ -7,7 +7,7 @@ mod model;
 use core::time::Duration;
 
 use model::Model;
-use model::runs::{advances, as_the_model, cases, changeable, held, lawful, rates, runs};
+use model::runs::{advances, as_the_model, cases, changeable, config, held, lawful, rates, runs};
 use model::sliding::{Kind, SlidingModel};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
@@ -172,10 +172,8 @@ fn survived<S: Strategy>(limit: &S, bytes: &[u8], run: &[Step]) -> Result<(), Te
     Ok(())
 }
 
-const CASES: u32 = 10_000;
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(1))]
 
     #[test]
     fn sliding_window_is_lawful((limit, other, forward, any) in cases(sliding_window)) {

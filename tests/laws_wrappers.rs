@@ -7,7 +7,7 @@ mod model;
 use core::time::Duration;
 
 use model::Answer;
-use model::runs::{advances, changeable, held, lawful, rates, runs};
+use model::runs::{advances, changeable, config, held, lawful, rates, runs};
 use model::wrappers::HoursModel;
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
@@ -17,8 +17,6 @@ use traffik::{
     Adaptive, Class, Decision, FixedWindow, Gcra, Hit, Hours, Label, Priority, QuotaRollover, Rate, Ratio,
     Scale, Strategy, Tiered, TimeOfDay, Timestamp, TokenBucket,
 };
-
-const CASES: u32 = 10_000;
 
 fn ratios() -> impl Generator<Value = Ratio> {
     let known = ["1/2", "1/3", "2", "10", "1/10", "7/5", "1"].map(|text| text.parse().unwrap());
@@ -192,7 +190,7 @@ fn half_burst(rate: Rate) -> Gcra {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(1))]
 
     #[test]
     fn tiered_windows_are_lawful((limit, other, forward, any) in tiers(FixedWindow::new)) {
@@ -292,7 +290,7 @@ proptest! {
 
 proptest! {
     // These follow many changes of ratio: bytes that no limit has written may stand for a use of thirty years.
-    #![proptest_config(ProptestConfig { cases: CASES / 10, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(10))]
 
     /// All but laws 5 and 9: a wait beyond the present hours may be told too long, and a window's load is judged in
     /// the hours of the next hit, which a refund does not undo.

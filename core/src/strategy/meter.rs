@@ -277,7 +277,12 @@ impl Meter {
             return;
         }
         let (at, used) = self.level(state, now);
-        *state = self.state(at, used.saturating_sub(self.left(hit, receipt, at)));
+        let left = self.left(hit, receipt, at);
+        // A change of units rounds up by less than a cost of 1: what frees less than that would take instead.
+        let rounds = state.unit != self.unit && left < self.unit;
+        if left > 0 && !rounds {
+            *state = self.state(at, used.saturating_sub(left));
+        }
     }
 
     /// What is left of a charge by the time `at`, in units.
@@ -371,3 +376,24 @@ impl fmt::Display for TooLarge {
 }
 
 impl core::error::Error for TooLarge {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refund in other units than the state's must not round the state up.
+    #[test]
+    fn a_refund_never_takes() {
+        let now = Timestamp::from_micros(1_000);
+        let [old, new] = ["3/7us", "2/5us"].map(|rate| Meter::new(rate.parse().unwrap(), 10));
+        let state = Level { at: now, used: 8, unit: old.unit };
+        for level in 0..=20 {
+            let mut refunded = state;
+            let receipt = Receipt { at: now, level, unit: new.unit };
+            new.refund(&mut refunded, &Hit::new(2), receipt, now);
+            let before = u128::from(state.used) * u128::from(refunded.unit);
+            let after = u128::from(refunded.used) * u128::from(state.unit);
+            assert!(after <= before, "level {level}: {state:?} became {refunded:?}");
+        }
+    }
+}
