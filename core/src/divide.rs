@@ -1,4 +1,4 @@
-//! Division of 64-bit numbers, quick on cores that only divide 32-bit ones.
+//! Division of 64-bit numbers, quick on cores that only divide 32-bit ones, and by the same number again.
 
 use core::time::Duration;
 
@@ -9,10 +9,12 @@ use core::time::Duration;
 #[inline]
 pub(crate) const fn divide(num: u64, den: u64) -> (u64, u64) {
     let den = if den == 0 { 1 } else { den };
-    if usize::BITS < u64::BITS && den <= u32::MAX as u64 {
+    if usize::BITS >= u64::BITS {
+        (num / den, num % den)
+    } else if den <= u32::MAX as u64 {
         by_word(num, den as u32)
     } else {
-        (num / den, num % den)
+        by_more(num, den)
     }
 }
 
@@ -24,17 +26,78 @@ pub(crate) const fn divide_up(num: u64, den: u64) -> u64 {
     quotient + (rest > 0) as u64
 }
 
+/// A divisor used again and again: two multiplications then take the place of a division.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Divisor {
+    den: u64,
+    /// `⌊(2⁶⁴ − 1) / den⌋`, which makes a guess at a quotient at most 1 too small: it lacks less than `1 + den / 2⁶⁴`
+    /// of `2⁶⁴ / den`, and so the guess less than 1 before it is rounded down.
+    reciprocal: u64,
+}
+
+impl Divisor {
+    /// Division by 0 is as that by 1.
+    pub(crate) const fn new(den: u64) -> Self {
+        Self { den, reciprocal: divide(u64::MAX, den).0 }
+    }
+
+    /// The divisor itself, which may be 0.
+    #[inline]
+    pub(crate) const fn get(self) -> u64 {
+        self.den
+    }
+
+    /// The quotient and the remainder.
+    #[inline]
+    pub(crate) const fn divide(self, num: u64) -> (u64, u64) {
+        let den = if self.den == 0 { 1 } else { self.den };
+        let quotient = high_half(num, self.reciprocal);
+        // At most `num`, as the guess is at most the quotient.
+        let rest = num - quotient * den;
+        if rest >= den { (quotient + 1, rest - den) } else { (quotient, rest) }
+    }
+
+    /// The quotient, rounded up.
+    #[inline]
+    pub(crate) const fn divide_up(self, num: u64) -> u64 {
+        let (quotient, rest) = self.divide(num);
+        // Where there is a remainder the divisor is above 1, and the quotient below the largest number.
+        quotient + (rest > 0) as u64
+    }
+}
+
+/// The upper half of a product.
+#[inline]
+const fn high_half(a: u64, b: u64) -> u64 {
+    if usize::BITS < u64::BITS {
+        return high_half_by_word(a, b);
+    }
+    ((a as u128 * b as u128) >> 64) as u64
+}
+
+/// The same out of products of 32 bits, none of which overflows.
+#[inline]
+const fn high_half_by_word(a: u64, b: u64) -> u64 {
+    const LOW: u64 = u32::MAX as u64;
+    let (a_high, a_low, b_high, b_low) = (a >> 32, a & LOW, b >> 32, b & LOW);
+    let one = a_high * b_low + ((a_low * b_low) >> 32);
+    let other = a_low * b_high + (one & LOW);
+    a_high * b_high + (one >> 32) + (other >> 32)
+}
+
 /// The duration of this many microseconds.
 #[inline]
 pub(crate) const fn micros(micros: u64) -> Duration {
+    const SECOND: Divisor = Divisor::new(1_000_000);
     if micros == 0 {
         return Duration::ZERO;
     }
-    let (secs, rest) = divide(micros, 1_000_000);
+    let (secs, rest) = SECOND.divide(micros);
     Duration::new(secs, rest as u32 * 1_000)
 }
 
 /// Long division: a digit of 32 bits, then two of 16.
+#[inline(never)]
 const fn by_word(num: u64, den: u32) -> (u64, u64) {
     let den = if den == 0 { 1 } else { den };
     let (high, low) = ((num >> 32) as u32, num as u32);
@@ -48,6 +111,19 @@ const fn by_word(num: u64, den: u32) -> (u64, u64) {
     let (second, high) = digit((rest >> 32) as u32, (rest >> 16) as u16, den << shift);
     let (third, rest) = digit(high, rest as u16, den << shift);
     ((first as u64) << 32 | (second << 16 | third) as u64, (rest >> shift) as u64)
+}
+
+/// Division by what does not fit 32 bits, out of one by its upper ones: H. S. Warren, "Hacker's Delight",
+/// section 9-5.
+#[cold]
+#[inline(never)]
+const fn by_more(num: u64, den: u64) -> (u64, u64) {
+    let shift = den.leading_zeros();
+    let (guess, _) = by_word(num >> 1, ((den << shift) >> 32) as u32);
+    // At most 1 too large by now, so it is made at most 1 too small.
+    let quotient = ((guess << shift) >> 31).saturating_sub(1);
+    let rest = num - quotient * den;
+    if rest >= den { (quotient + 1, rest - den) } else { (quotient, rest) }
 }
 
 /// `high`, which is less than `den`, and a digit of 16 bits below it, over `den`.
@@ -86,7 +162,26 @@ mod tests {
                 assert_eq!(divide(num, den.into()), (quotient, rest));
             }
         }
+        for den in numbers().filter(|den| *den > u32::MAX.into()) {
+            for num in numbers().chain([den - 1, den]) {
+                assert_eq!(by_more(num, den), (num / den, num % den), "{num} / {den}");
+            }
+        }
         assert_eq!(divide(7, 0), (7, 0));
+    }
+
+    #[test]
+    fn multiplication_by_a_reciprocal_is_division() {
+        for den in numbers().step_by(3).chain([1, 2, 3, u64::MAX]) {
+            let divisor = Divisor::new(den);
+            assert_eq!(divisor.get(), den);
+            for num in numbers().chain([den, den.wrapping_mul(3), den.wrapping_mul(3).wrapping_sub(1)]) {
+                assert_eq!(divisor.divide(num), (num / den.max(1), num % den.max(1)), "{num} / {den}");
+                assert_eq!(divisor.divide_up(num), num.div_ceil(den.max(1)));
+                assert_eq!(high_half_by_word(num, den), high_half(num, den));
+            }
+        }
+        assert_eq!(Divisor::new(0).divide(7), (7, 0));
     }
 
     #[test]

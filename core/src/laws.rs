@@ -412,13 +412,17 @@ pub fn storage_agrees<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: &s
     })
 }
 
-/// Law 12: a state brought forward decides from then on as it would have.
+/// Law 12: a state brought forward decides from then on as it would have, and is forgotten once it is fresh.
 pub fn advance_is_invisible<S: Scale>(limit: &S, run: &[Step]) -> Held {
     let mut advanced = S::State::default();
     follow(limit, run, |at, step, _, verdict, _| {
         limit.advance(&mut advanced, step.class, step.at);
         let again = limit.decide(&mut advanced, &step.hit(), step.at);
-        expect(again == *verdict, 12, at, "a state brought forward decided differently")
+        expect(again == *verdict, 12, at, "a state brought forward decided differently")?;
+        let (mut fresh, fresh_at) = (advanced.clone(), limit.fresh_at(&advanced, step.class));
+        limit.advance(&mut fresh, step.class, fresh_at);
+        let forgotten = fresh == S::State::default() || fresh_at == Timestamp::MAX;
+        expect(forgotten, 12, at, "a state brought forward to where it is fresh is not")
     })
 }
 

@@ -238,7 +238,8 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 ///
 /// * A state of the limit MUST be a state of every scaled one.
 /// * [`advance`](Self::advance) MUST NOT change what this limit decides at `to` or later, nor
-///   [`advance_receipt`](Self::advance_receipt) what a refund then takes back.
+///   [`advance_receipt`](Self::advance_receipt) what a refund then takes back. What is fresh by `to` MUST become
+///   `Default`, so that it is fresh for whichever limit takes over.
 /// * A [finer](Self::finer) limit MUST decide as this one does.
 pub trait Scale: Strategy {
     /// The same limit at `ratio` times its [rate](crate::Rate::scaled). What was given apart from the rate, such as a burst,
@@ -246,9 +247,15 @@ pub trait Scale: Strategy {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge>;
 
     /// Brings a state forward to the time at which another limit takes over, so that what drained until then
-    /// did so at the rate of this one. Nothing to do for strategies whose states do not change as time passes.
+    /// did so at the rate of this one. For strategies whose states drain nothing before they are fresh there is
+    /// no more to do than what is done here.
+    #[inline]
     fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
-        let _ = (state, class, to);
+        let fresh_at = self.fresh_at(state, class);
+        // The end of time stands for never.
+        if fresh_at <= to && fresh_at < Timestamp::MAX {
+            *state = Self::State::default();
+        }
     }
 
     /// Does the same for the receipt of an admission. Nothing to do where nothing drains.

@@ -73,8 +73,8 @@ impl fmt::Display for Timestamp {
 
 /// A duration in whole microseconds, rounded up; the longest expressible if it is longer than that.
 pub(crate) const fn micros_ceil(duration: Duration) -> u64 {
-    let micros = duration.as_nanos().div_ceil(1000);
-    if micros > u64::MAX as u128 { u64::MAX } else { micros as u64 }
+    let part = duration.subsec_nanos().div_ceil(1_000) as u64;
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(part)
 }
 
 /// Tells the time.

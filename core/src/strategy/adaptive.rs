@@ -170,7 +170,8 @@ impl Adaptive {
 
     fn is_loaded_from_outside(&self) -> bool {
         let (load, threshold) = (u128::from(self.load.num()), u128::from(self.threshold));
-        load * u128::from(WHOLE) >= threshold * u128::from(self.load.den())
+        // No load is below every threshold.
+        load > 0 && load * u128::from(WHOLE) >= threshold * u128::from(self.load.den())
     }
 
     /// Whether the window of this state was loaded.
@@ -225,26 +226,28 @@ impl Adaptive {
     /// is at most 1.
     fn windows_until(&self, state: AdaptiveState, factor: u32) -> u64 {
         let missing = factor.saturating_sub(self.own_factor(state, 1));
-        1 + u64::from(missing.div_ceil(self.recovery.max(1)))
+        if missing == 0 { 1 } else { 1 + u64::from(missing.div_ceil(self.recovery.max(1))) }
     }
 
-    /// Brings a state to the window that holds the time it decides at.
-    fn present(&self, state: AdaptiveState, now: Timestamp) -> AdaptiveState {
+    /// Brings a state to the window that holds the time it decides at; tells that window's end too.
+    #[inline]
+    fn present(&self, state: AdaptiveState, now: Timestamp) -> (AdaptiveState, Timestamp) {
         let at = now.max(state.at);
-        if state == AdaptiveState::default() {
-            return AdaptiveState { at, lack: WHOLE - self.rested(), ..state };
-        }
-        let (start, then) = (self.windows.window(at).0, self.windows.window(state.at).0);
-        let windows = start.micros_since(then) / self.rate().period_micros().max(1);
-        if windows == 0 {
-            return AdaptiveState { at, ..state };
-        }
-        AdaptiveState { at, used: 0, demand: 0, lack: WHOLE - self.factor(state, windows).min(WHOLE) }
+        let (start, end) = self.windows.window(at);
+        let present = if state == AdaptiveState::default() {
+            AdaptiveState { at, lack: WHOLE - self.rested(), ..state }
+        } else if state.at >= start {
+            AdaptiveState { at, ..state }
+        } else {
+            let (since, _) = self.windows.window(state.at);
+            let windows = self.windows.periods(start.micros_since(since));
+            AdaptiveState { at, used: 0, demand: 0, lack: WHOLE - self.factor(state, windows).min(WHOLE) }
+        };
+        (present, end)
     }
 
-    /// The beginning of a window some windows after that of a state, at least one.
-    fn window_after(&self, state: AdaptiveState, windows: u64) -> Timestamp {
-        let (_, end) = self.windows.window(state.at);
+    /// The beginning of a window some windows after one that ends at `end`, at least one.
+    fn window_after(&self, end: Timestamp, windows: u64) -> Timestamp {
         end.plus_micros(self.rate().period_micros().saturating_mul(windows.saturating_sub(1)))
     }
 
@@ -256,11 +259,10 @@ impl Adaptive {
         u32::try_from(course.max(asked.into())).unwrap_or(u32::MAX)
     }
 
-    /// How long a state of the present window has to wait for this cost, once it is denied.
-    fn wait(&self, state: AdaptiveState, cost: u32) -> Timestamp {
-        let passes = |windows| cost <= self.effective(self.factor(state, windows));
-        if passes(1) {
-            return self.window_after(state, 1);
+    /// Until when a state of the present window, which ends at `end`, has to wait for this cost, once it is denied.
+    fn wait(&self, state: AdaptiveState, end: Timestamp, cost: u32) -> Timestamp {
+        if cost <= self.effective(self.factor(state, 1)) {
+            return end;
         }
         let of_whole = |part: u32, whole: u32| {
             let factor = (u64::from(part) * u64::from(WHOLE)).div_ceil(whole.max(1).into());
@@ -272,7 +274,26 @@ impl Adaptive {
         } else {
             self.windows_until(state, needed)
         };
-        self.window_after(state, windows)
+        self.window_after(end, windows)
+    }
+
+    /// When a state whose window ends at `end` is fresh.
+    fn fresh(&self, state: AdaptiveState, end: Timestamp) -> Timestamp {
+        if state == AdaptiveState::default() {
+            return state.at;
+        }
+        let whole = self.windows_until(state, WHOLE);
+        let windows = if !self.is_loaded_from_outside() || (whole == 1 && state.lack == 0) {
+            whole
+        } else if self.reduction > self.floor {
+            // Reduced once more, any other factor than 1 would show for one window longer.
+            whole + 1
+        } else if state.used > 0 || state.demand > 0 || self.own_factor(state, 0) != self.rested() {
+            1
+        } else {
+            return state.at;
+        };
+        self.window_after(end, windows)
     }
 
     /// From one time to another, counted from a present that may lie behind the first.
@@ -294,13 +315,17 @@ impl Strategy for Adaptive {
         if self.rate().is_unlimited() {
             return Decision::unlimited();
         }
-        let present = self.present(*state, now);
+        let (present, end) = self.present(*state, now);
         let limit = self.effective(WHOLE - present.lack);
+        // What is not booked has an end of its own.
+        let of_state = |state: &AdaptiveState| {
+            if state.at == present.at { end } else { self.windows.window(state.at).1 }
+        };
         let figures = |state: &AdaptiveState, used: u32| Figures {
             limit,
             window: self.rate().period_micros(),
             remaining: Quotient::whole(limit.saturating_sub(used).into()),
-            reset: match self.fresh_at(state, hit.class) {
+            reset: match self.fresh(*state, of_state(state)) {
                 past if past <= present.at => Quotient::ZERO,
                 fresh_at => self.span(present.at, fresh_at, now),
             },
@@ -309,16 +334,16 @@ impl Strategy for Adaptive {
         if hit.cost == 0 {
             return figures(state, present.used).allow(false);
         }
-        if hit.cost > self.effective(self.rested()) {
-            return figures(state, present.used).never();
-        }
         let used = u64::from(present.used) + u64::from(hit.cost);
         if used > limit.into() {
+            if hit.cost > self.effective(self.rested()) {
+                return figures(state, present.used).never();
+            }
             let is_first = present.demand == 0;
             if is_first {
                 *state = AdaptiveState { demand: self.course(present.at, present.used, used), ..present };
             }
-            let then = self.wait(*state, hit.cost);
+            let then = self.wait(*state, of_state(state), hit.cost);
             let wait = self.span(present.at, then, now);
             return figures(state, present.used).deny(wait).recorded(is_first);
         }
@@ -330,7 +355,7 @@ impl Strategy for Adaptive {
 
     fn charge(&self, state: &mut AdaptiveState, hit: &Hit, now: Timestamp) {
         if !self.rate().is_unlimited() && hit.cost > 0 {
-            let present = self.present(*state, now);
+            let (present, _) = self.present(*state, now);
             *state = AdaptiveState { used: present.used.saturating_add(hit.cost), ..present };
         }
     }
@@ -344,21 +369,7 @@ impl Strategy for Adaptive {
     }
 
     fn fresh_at(&self, state: &AdaptiveState, _: Class) -> Timestamp {
-        if *state == AdaptiveState::default() {
-            return state.at;
-        }
-        let whole = self.windows_until(*state, WHOLE);
-        let windows = if !self.is_loaded_from_outside() || (whole == 1 && state.lack == 0) {
-            whole
-        } else if self.reduction > self.floor {
-            // Reduced once more, any other factor than 1 would show for one window longer.
-            whole + 1
-        } else if state.used > 0 || state.demand > 0 || self.own_factor(*state, 0) != self.rested() {
-            1
-        } else {
-            return state.at;
-        };
-        self.window_after(*state, windows)
+        self.fresh(*state, self.windows.window(state.at).1)
     }
 
     fn horizon(&self) -> u64 {
@@ -367,8 +378,8 @@ impl Strategy for Adaptive {
     }
 
     fn stat(&self, state: &AdaptiveState, _: Class, now: Timestamp) -> AdaptiveStat {
-        let present = self.present(*state, now);
-        let (window_start, window_end) = self.windows.window(present.at);
+        let (present, window_end) = self.present(*state, now);
+        let (window_start, _) = self.windows.window(present.at);
         let demand = u64::from(present.used.max(present.demand));
         let own = Ratio::new(demand, self.rate().limit().max(1).into()).unwrap_or(Ratio::ZERO);
         let factor = WHOLE - present.lack.min(WHOLE);

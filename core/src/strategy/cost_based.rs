@@ -62,7 +62,6 @@ use mean::Mean;
 /// Source: traffik 1.0 for Python, where the mean was taken over a list of the last hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CostBased {
-    rate: Rate,
     /// Drains at the full rate.
     meter: Meter,
     burst: u32,
@@ -125,7 +124,7 @@ impl CostBased {
             Err(_) => Ratio::ONE,
         };
         let bucket =
-            Self { rate, meter: fine(rate), burst: 0, is_burst_given: false, window: 100, floor, slowest: 0 };
+            Self { meter: fine(rate), burst: 0, is_burst_given: false, window: 100, floor, slowest: 0 };
         let bucket = match bucket.sized(rate.limit()) {
             Ok(bucket) => bucket,
             Err(TooLarge { largest }) => match bucket.sized(largest) {
@@ -159,7 +158,7 @@ impl CostBased {
 
     const fn with_floor(self, floor: Ratio) -> Self {
         // A share of at most 1 of 64 bits fits 64 bits.
-        let slowest = (self.meter.drain as u128 * floor.num() as u128).div_ceil(floor.den() as u128) as u64;
+        let slowest = (self.meter.drain() as u128 * floor.num() as u128).div_ceil(floor.den() as u128) as u64;
         Self { floor, slowest, ..self }
     }
 
@@ -173,7 +172,7 @@ impl CostBased {
     /// The rate it is refilled at while its hits cost 1.
     #[must_use]
     pub const fn rate(&self) -> Rate {
-        self.rate
+        self.meter.rate
     }
 
     /// The meter that drains as this mean has it.
@@ -182,7 +181,7 @@ impl CostBased {
         if mean == Mean::default() {
             return self.meter;
         }
-        let (drain, parts) = (u128::from(self.meter.drain), u128::from(mean.parts()));
+        let (drain, parts) = (u128::from(self.meter.drain()), u128::from(mean.parts()));
         // A mean of 1 or more makes it no larger than the 64 bits it comes from.
         let slowed = (drain * u128::from(Mean::ONE) / parts) as u64;
         self.meter.draining(slowed.max(self.slowest))
@@ -221,7 +220,7 @@ const fn fine(rate: Rate) -> Meter {
     while meter.unit > 0 && meter.unit * parts * 2 <= FINEST {
         parts *= 2;
     }
-    while meter.drain > 0 && meter.drain * parts < STEPS {
+    while meter.drain() > 0 && meter.drain() * parts < STEPS {
         parts *= 2;
     }
     meter.divided(parts)
@@ -299,7 +298,7 @@ impl Strategy for CostBased {
             tokens: self.burst.saturating_sub(used),
             capacity: self.burst,
             mean_cost: Ratio::new(mean.parts(), Mean::ONE).unwrap_or(Ratio::ONE),
-            refill: Ratio::new(self.at_mean(mean).drain, self.meter.unit).ok(),
+            refill: Ratio::new(self.at_mean(mean).drain(), self.meter.unit).ok(),
         }
     }
 }
@@ -309,7 +308,7 @@ impl Strategy for CostBased {
 impl Scale for CostBased {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
         let scaled =
-            Self { window: self.window, ..Self::new(self.rate.scaled(ratio)) }.with_floor(self.floor);
+            Self { window: self.window, ..Self::new(self.meter.rate.scaled(ratio)) }.with_floor(self.floor);
         if self.is_burst_given { scaled.burst(self.burst) } else { Ok(scaled) }
     }
 
@@ -334,7 +333,7 @@ impl Bounds for CostBased {
         let (span, slowed) = (last.micros_since(first), self.at_mean(Mean::of(cost)));
         match u128::from(self.meter.capacity).checked_sub(self.meter.units(cost.into())) {
             // At first it refills at the full rate, and may lose more than a slow microsecond's worth.
-            Some(room) if room < self.meter.drain.into() => slowed.least_spaced(span, cost),
+            Some(room) if room < self.meter.drain().into() => slowed.least_spaced(span, cost),
             _ => slowed.least(span, cost),
         }
     }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::report::report;
 use super::{Bounds, Class, Corrupt, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::decision::{Figures, Quotient};
+use crate::divide::Divisor;
 use crate::time::micros_ceil;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -41,6 +42,8 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedWindow {
     rate: Rate,
+    /// That of the rate, in microseconds.
+    period: Divisor,
     /// Windows start this far after a multiple of the period; less than the period.
     anchor: u64,
 }
@@ -110,7 +113,7 @@ impl FixedWindow {
     /// Windows of one period, the first of which began at the clock's epoch.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
-        Self { rate, anchor: 0 }
+        Self { rate, period: Divisor::new(rate.period_micros()), anchor: 0 }
     }
 
     /// The same windows with every boundary moved later by `anchor` (a fraction of a microsecond rounds up).
@@ -128,13 +131,22 @@ impl FixedWindow {
         self.rate
     }
 
+    /// How many whole periods so many microseconds are.
+    #[inline]
+    pub(super) fn periods(&self, micros: u64) -> u64 {
+        self.period.divide(micros).0
+    }
+
     /// The window that holds this time: its start and its end.
     #[inline]
     pub(super) fn window(&self, at: Timestamp) -> (Timestamp, Timestamp) {
-        let (at, period) = (at.as_micros(), self.rate.period_micros().max(1));
+        let at = at.as_micros();
         // Before the first boundary lies the rest of a window that began before the epoch.
         let (start, end) = match at.checked_sub(self.anchor) {
-            Some(since) => (at - since % period, (at - since % period).saturating_add(period)),
+            Some(since) => {
+                let start = at - self.period.divide(since).1;
+                (start, start.saturating_add(self.rate.period_micros()))
+            }
             None => (0, self.anchor),
         };
         (Timestamp::from_micros(start), Timestamp::from_micros(end))

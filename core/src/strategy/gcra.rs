@@ -47,7 +47,6 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// Source: ITU-T Recommendation I.371, Annex A, and ATM Forum Traffic Management 4.1, section 4.4.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gcra {
-    rate: Rate,
     meter: Meter,
     slack: Slack,
 }
@@ -83,7 +82,7 @@ impl Gcra {
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let burst = if rate.limit() == 0 { 0 } else { 1 };
-        Self { rate, meter: Meter::new(rate, burst), slack: Slack::Burst(burst) }
+        Self { meter: Meter::new(rate, burst), slack: Slack::Burst(burst) }
     }
 
     /// The same limit with a tolerance that lets `burst` through at once. A burst of 0 admits nothing.
@@ -99,10 +98,10 @@ impl Gcra {
     const fn with_slack(self, slack: Slack) -> Result<Self, TooLarge> {
         let capacity = match slack {
             Slack::Burst(burst) => self.meter.units(burst as u64),
-            Slack::Tolerance(early) => self.meter.unit as u128 + early as u128 * self.meter.drain as u128,
+            Slack::Tolerance(early) => self.meter.unit as u128 + early as u128 * self.meter.drain() as u128,
         };
         match self.meter.with_capacity(capacity) {
-            Ok(meter) => Ok(Self { meter, slack, ..self }),
+            Ok(meter) => Ok(Self { meter, slack }),
             Err(too_large) => Err(too_large),
         }
     }
@@ -110,7 +109,7 @@ impl Gcra {
     /// The rate it spaces hits by.
     #[must_use]
     pub const fn rate(&self) -> Rate {
-        self.rate
+        self.meter.rate
     }
 }
 
@@ -144,7 +143,7 @@ impl Strategy for Gcra {
     fn stat(&self, state: &Level, class: Class, now: Timestamp) -> GcraStat {
         GcraStat {
             tat: self.fresh_at(state, class).max(now),
-            interval: Ratio::new(self.meter.unit, self.meter.drain).ok(),
+            interval: Ratio::new(self.meter.unit, self.meter.drain()).ok(),
             conformant: self.peek(state, &Hit::new(1), now).is_allowed(),
         }
     }
@@ -157,7 +156,7 @@ impl Strategy for Gcra {
 /// The rate changes; a burst and a tolerance stay what they are.
 impl Scale for Gcra {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
-        Self::new(self.rate.scaled(ratio)).with_slack(self.slack)
+        Self::new(self.meter.rate.scaled(ratio)).with_slack(self.slack)
     }
 
     fn advance(&self, state: &mut Level, _: Class, to: Timestamp) {

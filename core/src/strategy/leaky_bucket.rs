@@ -50,7 +50,6 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// Communications Magazine 24(10), 1986; ITU-T Recommendation I.371, Annex A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucket {
-    rate: Rate,
     meter: Meter,
     /// What was asked for, which stays when the rate changes.
     capacity: u32,
@@ -77,13 +76,13 @@ impl LeakyBucket {
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let capacity = if rate.limit() == 0 { 0 } else { 1 };
-        Self { rate, meter: Meter::new(rate, capacity), capacity }
+        Self { meter: Meter::new(rate, capacity), capacity }
     }
 
     /// The same bucket holding `capacity`. A capacity of 0 admits nothing.
     pub const fn capacity(self, capacity: u32) -> Result<Self, TooLarge> {
         match self.meter.with_capacity(self.meter.units(capacity as u64)) {
-            Ok(meter) => Ok(Self { meter, capacity, ..self }),
+            Ok(meter) => Ok(Self { meter, capacity }),
             Err(too_large) => Err(too_large),
         }
     }
@@ -91,7 +90,7 @@ impl LeakyBucket {
     /// The rate it leaks at.
     #[must_use]
     pub const fn rate(&self) -> Rate {
-        self.rate
+        self.meter.rate
     }
 }
 
@@ -126,7 +125,7 @@ impl Strategy for LeakyBucket {
         LeakyBucketStat {
             level: self.meter.cost(state, now),
             capacity: self.capacity,
-            leak_rate: self.rate.per_micro(),
+            leak_rate: self.meter.rate.per_micro(),
         }
     }
 
@@ -138,7 +137,7 @@ impl Strategy for LeakyBucket {
 /// The rate changes; the capacity stays what it is.
 impl Scale for LeakyBucket {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
-        Self::new(self.rate.scaled(ratio)).capacity(self.capacity)
+        Self::new(self.meter.rate.scaled(ratio)).capacity(self.capacity)
     }
 
     fn advance(&self, state: &mut Level, _: Class, to: Timestamp) {

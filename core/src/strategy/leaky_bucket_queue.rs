@@ -59,7 +59,6 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// ITU-T Recommendation I.371, Annex A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucketQueue {
-    rate: Rate,
     /// Holds what leaves now and what waits behind it.
     meter: Meter,
     queue: u32,
@@ -92,16 +91,16 @@ impl LeakyBucketQueue {
     pub const fn new(rate: Rate) -> Self {
         let capacity = if rate.limit() == 0 { 0 } else { rate.limit().saturating_add(1) };
         let meter = Meter::new(rate, capacity);
-        Self { rate, meter, queue: meter.largest_cost.saturating_sub(1), is_queue_given: false }
+        Self { meter, queue: meter.largest_cost.saturating_sub(1), is_queue_given: false }
     }
 
     /// The same queue in which a cost of `queue` may wait. With a queue of 0 nothing waits: what does not
     /// leave at once is denied.
     pub const fn queue(self, queue: u32) -> Result<Self, TooLarge> {
         // Nothing ever leaves at a rate of 0, so nothing can be let in.
-        let capacity = if self.rate.limit() == 0 { 0 } else { queue as u64 + 1 };
+        let capacity = if self.meter.rate.limit() == 0 { 0 } else { queue as u64 + 1 };
         match self.meter.with_capacity(self.meter.units(capacity)) {
-            Ok(meter) => Ok(Self { meter, queue, is_queue_given: true, ..self }),
+            Ok(meter) => Ok(Self { meter, queue, is_queue_given: true }),
             Err(TooLarge { largest }) => Err(TooLarge { largest: largest.saturating_sub(1) }),
         }
     }
@@ -109,7 +108,7 @@ impl LeakyBucketQueue {
     /// The rate that hits leave at.
     #[must_use]
     pub const fn rate(&self) -> Rate {
-        self.rate
+        self.meter.rate
     }
 }
 
@@ -161,7 +160,7 @@ impl Strategy for LeakyBucketQueue {
 /// have been told stay told.
 impl Scale for LeakyBucketQueue {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
-        let scaled = Self::new(self.rate.scaled(ratio));
+        let scaled = Self::new(self.meter.rate.scaled(ratio));
         if self.is_queue_given { scaled.queue(self.queue) } else { Ok(scaled) }
     }
 

@@ -10,7 +10,7 @@ use core::fmt;
 use super::codec::{Corrupt, Reader, Writer};
 use super::{Hit, State};
 use crate::decision::{Figures, Quotient};
-use crate::divide::divide_up;
+use crate::divide::{Divisor, divide, divide_up};
 use crate::ratio::gcd;
 use crate::{Decision, Rate, Receipt, Timestamp};
 
@@ -62,29 +62,35 @@ impl Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meter {
     /// Units drained in a microsecond; 0 if nothing ever drains.
-    pub(super) drain: u64,
+    drain: Divisor,
     /// Units per cost of 1; 0 stands for an unlimited rate.
     pub(super) unit: u64,
     /// Units that may be in use after an admission.
     pub(super) capacity: u64,
     /// The largest cost that can ever pass.
     pub(super) largest_cost: u32,
-    /// The period of the rate in microseconds.
-    period: u64,
+    /// What all this was made of.
+    pub(super) rate: Rate,
 }
 
 impl Meter {
     /// A meter for `rate` that holds `burst`, or as much of it as can be counted.
     pub(super) const fn new(rate: Rate, burst: u32) -> Self {
         if rate.is_unlimited() {
-            return Self { drain: 0, unit: 0, capacity: 0, largest_cost: u32::MAX, period: 0 };
+            return Self { drain: Divisor::new(0), unit: 0, capacity: 0, largest_cost: u32::MAX, rate };
         }
         let (limit, period) = (rate.limit() as u64, rate.period_micros());
         let divisor = gcd(limit, period);
         let unit = period / divisor;
         let countable = largest_cost(u64::MAX, unit);
         let burst = if burst > countable { countable } else { burst };
-        Self { drain: limit / divisor, unit, capacity: burst as u64 * unit, largest_cost: burst, period }
+        Self {
+            drain: Divisor::new(limit / divisor),
+            unit,
+            capacity: burst as u64 * unit,
+            largest_cost: burst,
+            rate,
+        }
     }
 
     /// The same meter with this capacity in units, if it fits 64 bits and comes to a cost that fits 32.
@@ -102,12 +108,18 @@ impl Meter {
 
     /// The same meter, empty-handed, in units `parts` times finer; the capacity has to be given anew.
     pub(super) const fn divided(self, parts: u64) -> Self {
-        Self { drain: self.drain * parts, unit: self.unit * parts, capacity: 0, largest_cost: 0, ..self }
+        Self {
+            drain: Divisor::new(self.drain() * parts),
+            unit: self.unit * parts,
+            capacity: 0,
+            largest_cost: 0,
+            ..self
+        }
     }
 
     /// The same meter with so many units drained in a microsecond.
     pub(super) const fn draining(self, drain: u64) -> Self {
-        Self { drain, ..self }
+        Self { drain: Divisor::new(drain), ..self }
     }
 
     /// The same meter with units `factor` times as fine.
@@ -116,12 +128,14 @@ impl Meter {
             return Ok(self);
         }
         let scaled = (
-            self.drain.checked_mul(factor),
+            self.drain().checked_mul(factor),
             self.unit.checked_mul(factor),
             self.capacity.checked_mul(factor),
         );
         match scaled {
-            (Some(drain), Some(unit), Some(capacity)) => Ok(Self { drain, unit, capacity, ..self }),
+            (Some(drain), Some(unit), Some(capacity)) => {
+                Ok(Self { drain: Divisor::new(drain), unit, capacity, ..self })
+            }
             _ => Err(TooLarge { largest: largest_cost(u64::MAX / factor, self.unit) }),
         }
     }
@@ -129,6 +143,12 @@ impl Meter {
     /// The units that a cost comes to.
     pub(super) const fn units(self, cost: u64) -> u128 {
         cost as u128 * self.unit as u128
+    }
+
+    /// Units drained in a microsecond; 0 if nothing ever drains.
+    #[inline]
+    pub(super) const fn drain(self) -> u64 {
+        self.drain.get()
     }
 
     pub(super) const fn is_unlimited(self) -> bool {
@@ -148,11 +168,13 @@ impl Meter {
     /// The time a state decides at, and how much is in use then, in units.
     #[inline]
     pub(super) fn level(self, state: &Level, now: Timestamp) -> (Timestamp, u64) {
-        let now = now.max(state.at);
-        let passed = now.micros_since(state.at);
-        let drained = match (u32::try_from(passed), u32::try_from(self.drain)) {
+        if state.at > now {
+            return (state.at, self.used(state));
+        }
+        let passed = now.as_micros() - state.at.as_micros();
+        let drained = match (u32::try_from(passed), u32::try_from(self.drain())) {
             (Ok(passed), Ok(drain)) => u64::from(passed) * u64::from(drain),
-            _ => passed.saturating_mul(self.drain),
+            _ => passed.saturating_mul(self.drain()),
         };
         (now, self.used(state).saturating_sub(drained))
     }
@@ -160,7 +182,7 @@ impl Meter {
     /// What is in use, as a whole cost rounded up.
     pub(super) fn cost(self, state: &Level, now: Timestamp) -> u32 {
         let (_, used) = self.level(state, now);
-        u32::try_from(used.div_ceil(self.unit.max(1))).unwrap_or(u32::MAX)
+        u32::try_from(divide_up(used, self.unit)).unwrap_or(u32::MAX)
     }
 
     /// What was in use at the state's own time, in units of this meter. A change of units rounds up, so it
@@ -170,7 +192,7 @@ impl Meter {
         if state.unit == self.unit || state.used == 0 {
             return state.used;
         }
-        state.used.div_ceil(state.unit.max(1)).saturating_mul(self.unit)
+        divide_up(state.used, state.unit).saturating_mul(self.unit)
     }
 
     /// Decides on a hit. `limit` is what the decision tells as the most that can be had at once, and `spare`
@@ -201,10 +223,10 @@ impl Meter {
             return Decision::unlimited();
         }
         let (at, used) = self.level(state, now);
-        let behind = at.micros_since(now);
+        let behind = at.as_micros() - now.as_micros();
         let figures = |used: u64| Figures {
             limit,
-            window: self.period,
+            window: self.rate.period_micros(),
             remaining: Quotient { num: (self.capacity - spare).saturating_sub(used), den: self.unit },
             reset: self.wait(used, behind),
             receipt: Receipt { at, level: used, unit: self.unit },
@@ -218,7 +240,7 @@ impl Meter {
         let cost = u64::from(hit.cost) * self.unit;
         let room = self.capacity - cost;
         if used > room {
-            return match self.drain {
+            return match self.drain() {
                 0 => figures(used).never(),
                 _ => figures(used).deny(self.wait(used - room, behind)),
             };
@@ -233,13 +255,13 @@ impl Meter {
         if behind > 0 && units > 0 {
             return self.wait_behind(units, behind);
         }
-        Quotient { num: units, den: self.drain }
+        Quotient { num: units, den: self.drain() }
     }
 
     #[cold]
     fn wait_behind(self, units: u64, behind: u64) -> Quotient {
         let behind = behind.min(self.horizon());
-        Quotient { num: units.saturating_add(behind.saturating_mul(self.drain)), den: self.drain }
+        Quotient { num: units.saturating_add(behind.saturating_mul(self.drain())), den: self.drain() }
     }
 
     pub(super) fn advance(self, state: &mut Level, to: Timestamp) {
@@ -278,11 +300,16 @@ impl Meter {
         }
         let (at, used) = self.level(state, now);
         let left = self.left(hit, receipt, at);
-        // A change of units rounds up by less than a cost of 1: what frees less than that would take instead.
-        let rounds = state.unit != self.unit && left < self.unit;
-        if left > 0 && !rounds {
-            *state = self.state(at, used.saturating_sub(left));
-        }
+        *state = if state.unit == self.unit {
+            self.state(at, used.saturating_sub(left))
+        } else {
+            // Counted in its own units the state is not rounded, and whole costs are whole in either.
+            let whole = divide(left, self.unit).0.saturating_mul(state.unit);
+            match state.used.saturating_sub(whole) {
+                0 => Level::default(),
+                used => Level { used, ..*state },
+            }
+        };
     }
 
     /// What is left of a charge by the time `at`, in units.
@@ -298,16 +325,17 @@ impl Meter {
         }
         let cost = u64::from(hit.cost).saturating_mul(self.unit);
         let before = self.used(state).saturating_sub(cost);
-        if now.micros_since(state.at) <= before.div_ceil(self.drain.max(1)) {
+        if now.micros_since(state.at) <= before.div_ceil(self.drain().max(1)) {
             self.refund(state, hit, receipt, now);
         }
     }
 
+    #[inline]
     pub(super) fn fresh_at(self, state: &Level) -> Timestamp {
-        match (self.used(state), self.drain) {
-            (0, _) => state.at,
-            (_, 0) => Timestamp::MAX,
-            (used, drain) => state.at.plus_micros(divide_up(used, drain)),
+        match self.used(state) {
+            0 => state.at,
+            _ if self.drain() == 0 => Timestamp::MAX,
+            used => state.at.plus_micros(self.drain.divide_up(used)),
         }
     }
 
@@ -316,15 +344,15 @@ impl Meter {
         if self.capacity == 0 {
             return 0;
         }
-        match self.drain {
+        match self.drain() {
             0 => u64::MAX,
-            drain => divide_up(self.capacity, drain),
+            _ => self.drain.divide_up(self.capacity),
         }
     }
 
     /// The most cost admitted within `span` microseconds, both ends included.
     pub(super) fn most(self, span: u64) -> u128 {
-        let units = u128::from(self.capacity) + u128::from(span) * u128::from(self.drain);
+        let units = u128::from(self.capacity) + u128::from(span) * u128::from(self.drain());
         units.checked_div(self.unit.into()).unwrap_or(u128::MAX)
     }
 
@@ -333,7 +361,7 @@ impl Meter {
         let units = self.units(cost.into());
         match u128::from(self.capacity).checked_sub(units) {
             None => 0,
-            Some(room) if room >= self.drain.into() => {
+            Some(room) if room >= self.drain().into() => {
                 self.most(span).saturating_sub(u128::from(cost.saturating_sub(1)))
             }
             // Less than a microsecond's slack: every hit waits for the next whole microsecond.
@@ -344,7 +372,7 @@ impl Meter {
     /// The least cost admitted within `span` microseconds to a client that asks for `cost` as soon as it may,
     /// when each time a part of a microsecond's drain may be lost.
     pub(super) fn least_spaced(self, span: u64, cost: u32) -> u128 {
-        let interval = self.units(cost.into()).div_ceil(self.drain.max(1).into()).max(1);
+        let interval = self.units(cost.into()).div_ceil(self.drain().max(1).into()).max(1);
         u128::from(cost) * (1 + u128::from(span) / interval)
     }
 }
@@ -381,19 +409,27 @@ impl core::error::Error for TooLarge {}
 mod tests {
     use super::*;
 
-    /// A refund in other units than the state's must not round the state up.
+    /// A refund in other units than the state's must neither round the state up nor cut off what they cannot hold.
     #[test]
-    fn a_refund_never_takes() {
+    fn a_refund_in_other_units_frees_what_was_taken_at_most() {
         let now = Timestamp::from_micros(1_000);
         let [old, new] = ["3/7us", "2/5us"].map(|rate| Meter::new(rate.parse().unwrap(), 10));
-        let state = Level { at: now, used: 8, unit: old.unit };
-        for level in 0..=20 {
-            let mut refunded = state;
-            let receipt = Receipt { at: now, level, unit: new.unit };
-            new.refund(&mut refunded, &Hit::new(2), receipt, now);
-            let before = u128::from(state.used) * u128::from(refunded.unit);
-            let after = u128::from(refunded.used) * u128::from(state.unit);
-            assert!(after <= before, "level {level}: {state:?} became {refunded:?}");
+        for used in [8, 9, 14, u64::MAX / 2, u64::MAX] {
+            let state = Level { at: now, used, unit: old.unit };
+            for level in 0..=20 {
+                let mut refunded = state;
+                let receipt = Receipt { at: now, level, unit: new.unit };
+                new.refund(&mut refunded, &Hit::new(2), receipt, now);
+                assert!(refunded.used <= used, "took {level}: {state:?} became {refunded:?}");
+                assert!(
+                    used - refunded.used <= 2 * old.unit,
+                    "freed too much: {state:?} became {refunded:?}"
+                );
+            }
         }
+        let mut huge = Level { at: now, used: u64::MAX, unit: 1 };
+        let taken = Receipt { at: now, level: 2 * new.unit, unit: new.unit };
+        new.refund(&mut huge, &Hit::new(2), taken, now);
+        assert_eq!(huge, Level { at: now, used: u64::MAX - 2, unit: 1 });
     }
 }

@@ -174,6 +174,12 @@ impl QuotaRollover {
         self.rate().limit().saturating_add(self.rollover(before))
     }
 
+    /// Whether a window after one in which `before` was used has room for this cost.
+    #[inline]
+    fn admits(&self, cost: u32, before: u32) -> bool {
+        cost <= self.rate().limit() || cost <= self.quota(before)
+    }
+
     /// Brings a state to the window that holds the time it decides at; tells that window's end too.
     #[inline]
     fn present(&self, state: QuotaRolloverState, now: Timestamp) -> (QuotaRolloverState, Timestamp) {
@@ -236,13 +242,13 @@ impl Strategy for QuotaRollover {
         if hit.cost == 0 {
             return figures(present).allow(false);
         }
-        if hit.cost > self.quota(0) {
-            return figures(present).never();
-        }
         let Some(used) = present.used.checked_add(hit.cost).filter(|used| *used <= quota) else {
+            if !self.admits(hit.cost, 0) {
+                return figures(present).never();
+            }
             let next = end.micros_since(present.at) + self.behind(present.at, now);
             // The next window has what this one leaves; the one after it, the full rollover.
-            let wait = if hit.cost <= self.quota(present.used) { next } else { next.saturating_add(period) };
+            let wait = if self.admits(hit.cost, present.used) { next } else { next.saturating_add(period) };
             return figures(present).deny(Quotient::whole(wait));
         };
         let present = QuotaRolloverState { used, ..present };

@@ -3,6 +3,7 @@
 use super::report::report;
 use super::tally::Tally;
 use super::{Bounds, Class, Corrupt, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
+use crate::divide::Divisor;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// Counts in windows of one period, aligned to the clock, and carries the last window over as it slides out.
@@ -49,6 +50,8 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingWindow {
     rate: Rate,
+    /// That of the rate, in microseconds.
+    period: Divisor,
 }
 
 /// The state of a sliding window: what was used in the window that holds the last hit, and in the one before.
@@ -138,9 +141,12 @@ fn share(count: u32, left: u64, period: u64) -> u32 {
 
 /// The most of a window that may be left for its count's share to fit into `room`.
 fn most_left(room: u32, count: u32, period: u64) -> u64 {
-    match (u128::from(room) * u128::from(period)).checked_div(count.into()) {
-        Some(left) if left < period.into() => left as u64,
-        _ => period,
+    if room >= count {
+        return period;
+    }
+    match u64::from(room).checked_mul(period) {
+        Some(product) => product / u64::from(count.max(1)),
+        None => (u128::from(room) * u128::from(period) / u128::from(count.max(1))) as u64,
     }
 }
 
@@ -195,7 +201,7 @@ impl SlidingWindow {
     /// A window of one period that slides over the counts of two.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
-        Self { rate }
+        Self { rate, period: Divisor::new(rate.period_micros()) }
     }
 
     /// The rate it counts against.
@@ -211,11 +217,11 @@ impl SlidingWindow {
         let (previous, current) = state.counts(period);
         let at = now.max(state.at);
         // From the start of the window that holds the state's own time.
-        let since = (state.at.as_micros() % period).saturating_add(at.micros_since(state.at));
+        let since = self.period.divide(state.at.as_micros()).1.saturating_add(at.micros_since(state.at));
         let (elapsed, previous, current) = match since.checked_sub(period) {
             None => (since, previous, current),
             Some(elapsed) if elapsed < period => (elapsed, current, 0),
-            Some(_) => (at.as_micros() % period, 0, 0),
+            Some(_) => (self.period.divide(at.as_micros()).1, 0, 0),
         };
         Present { at, elapsed, period, previous, current }
     }
@@ -302,7 +308,7 @@ impl Strategy for SlidingWindow {
 
 impl Scale for SlidingWindow {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
-        Ok(Self { rate: self.rate.scaled(ratio) })
+        Ok(Self { rate: self.rate.scaled(ratio), ..*self })
     }
 }
 

@@ -162,21 +162,27 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         base.chain(&self.limits)
     }
 
-    /// A state brought forward to the beginning of the hours that hold at `to`.
-    fn forward(&self, state: &TimeOfDayState<S::State>, class: Class, to: Timestamp) -> S::State {
-        let (mut at, mut inner, fresh) = (state.at, state.inner.clone(), S::State::default());
-        if to.micros_since(at) >= LONGEST {
-            return fresh;
-        }
+    /// A state brought forward to the beginning of the hours that hold at `to`, with the limit that then holds
+    /// and when another may take over.
+    #[inline]
+    fn forward(
+        &self,
+        state: &TimeOfDayState<S::State>,
+        class: Class,
+        to: Timestamp,
+    ) -> (S::State, &S, Timestamp) {
+        let (mut at, fresh) = (state.at, S::State::default());
+        let mut inner = if to.micros_since(at) < LONGEST { state.inner.clone() } else { fresh.clone() };
         while inner != fresh {
             let (limit, end) = self.holding(at);
             if end > to || end <= at {
-                break;
+                return (inner, limit, end);
             }
             limit.advance(&mut inner, class, end);
             at = end;
         }
-        inner
+        let (limit, end) = self.holding(to);
+        (inner, limit, end)
     }
 
     /// Brings the receipt of an admission forward likewise.
@@ -208,21 +214,37 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         let mut fresh_at = at;
         while inner != S::State::default() && at < forgotten {
             let (limit, end) = self.holding(at);
-            let alone = limit.fresh_at(&inner, class).max(at);
-            if alone > at {
-                fresh_at = alone.min(end);
-            }
-            if alone <= end {
-                limit.advance(&mut inner, class, alone);
-                // What is fresh for the limit of these hours need not be for that of others.
-                if self.limits().all(|limit| limit.fresh_at(&inner, class) <= alone) {
-                    break;
-                }
-            }
+            fresh_at = limit.fresh_at(&inner, class).max(at).min(end);
             limit.advance(&mut inner, class, end);
             at = end;
         }
         fresh_at.min(forgotten)
+    }
+
+    /// A decision at `at` by one limit, told with what the limits of later hours make of it.
+    #[cold]
+    fn across_hours(
+        &self,
+        decision: Decision,
+        inner: S::State,
+        hit: &Hit<S::Cost>,
+        (at, now, forgotten): (Timestamp, Timestamp, Timestamp),
+    ) -> Decision {
+        let behind = Duration::from_micros(at.micros_since(now).min(self.horizon));
+        let decision = if decision.is_allowed() {
+            decision
+        } else {
+            match self.retry(inner.clone(), hit, at, forgotten) {
+                Outcome::Deny { retry_after } => {
+                    decision.with_outcome(Outcome::Deny { retry_after: retry_after + behind })
+                }
+                never => decision.with_outcome(never),
+            }
+        };
+        match self.fresh_from(inner, hit.class, at, forgotten).since(at) {
+            Duration::ZERO => decision.with_reset_after(Duration::ZERO),
+            reset => decision.with_reset_after(reset + behind),
+        }
     }
 
     /// What becomes of a hit that does not pass at `at`: it is tried in all hours from then on.
@@ -283,40 +305,39 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
 
     const RECORDS_DEMAND: bool = S::RECORDS_DEMAND;
 
+    #[inline]
     fn decide(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Decision {
         let at = now.max(state.at);
-        let mut inner = self.forward(state, hit.class, at);
-        let (limit, _) = self.holding(at);
+        let (mut inner, limit, end) = self.forward(state, hit.class, at);
         let decision = limit.decide(&mut inner, hit, at);
         if decision.is_unlimited() {
             return decision;
         }
-        if crate::Verdict::is_recorded(&decision) {
-            *state = TimeOfDayState::new(at, inner.clone());
-        }
-        let behind = Duration::from_micros(at.micros_since(now).min(self.horizon));
-        let forgotten = state.at.plus_micros(LONGEST);
-        let decision = if decision.is_allowed() {
-            decision
-        } else {
-            match self.retry(inner.clone(), hit, at, forgotten) {
-                Outcome::Deny { retry_after } => {
-                    decision.with_outcome(Outcome::Deny { retry_after: retry_after + behind })
-                }
-                never => decision.with_outcome(never),
+        let forgotten = match crate::Verdict::is_recorded(&decision) {
+            true => {
+                *state = TimeOfDayState::new(at, inner.clone());
+                at.plus_micros(LONGEST)
             }
+            false => state.at.plus_micros(LONGEST),
         };
-        match self.fresh_from(inner, hit.class, at, forgotten).since(at) {
-            Duration::ZERO => decision.with_reset_after(Duration::ZERO),
-            reset => decision.with_reset_after(reset + behind),
+        // Until then nothing changes but what this limit knows of itself.
+        let alone = if at < forgotten { end.min(forgotten) } else { end };
+        let is_waited_out = match decision.outcome() {
+            Outcome::Allow { .. } => true,
+            Outcome::Deny { retry_after } => at + retry_after < alone,
+            Outcome::Never => false,
+        };
+        if now == at && is_waited_out && at + decision.reset_after() <= alone {
+            return decision;
         }
+        self.across_hours(decision, inner, hit, (at, now, forgotten))
     }
 
     fn charge(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) {
         let at = now.max(state.at);
-        let before = self.forward(state, hit.class, at);
+        let (before, limit, _) = self.forward(state, hit.class, at);
         let mut inner = before.clone();
-        self.holding(at).0.charge(&mut inner, hit, at);
+        limit.charge(&mut inner, hit, at);
         if inner != before {
             *state = TimeOfDayState::new(at, inner);
         }
@@ -324,9 +345,9 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
 
     fn refund(&self, state: &mut Self::State, hit: &Hit<S::Cost>, mut receipt: Receipt, now: Timestamp) {
         let at = now.max(state.at);
-        let mut inner = self.forward(state, hit.class, at);
+        let (mut inner, limit, _) = self.forward(state, hit.class, at);
         self.forward_receipt(&mut receipt, hit.class, at);
-        self.holding(at).0.refund(&mut inner, hit, receipt, at);
+        limit.refund(&mut inner, hit, receipt, at);
         *state = TimeOfDayState::new(at, inner);
     }
 
@@ -340,8 +361,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
 
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat {
         let at = now.max(state.at);
-        let inner = self.forward(state, class, at);
-        let (limit, _) = self.holding(at);
+        let (inner, limit, _) = self.forward(state, class, at);
         let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
         TimeOfDayStat {
             hour: (self.day.time(at) / (DAY / 24)) as u8,
@@ -372,8 +392,8 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
 
     fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
         if to > state.at {
-            let mut inner = self.forward(state, class, to);
-            self.holding(to).0.advance(&mut inner, class, to);
+            let (mut inner, limit, _) = self.forward(state, class, to);
+            limit.advance(&mut inner, class, to);
             *state = TimeOfDayState::new(to, inner);
         }
     }

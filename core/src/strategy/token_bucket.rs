@@ -44,7 +44,6 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// Communications Magazine 24(10), 1986, where it is the leaky bucket as a meter; RFC 2697 for the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
-    rate: Rate,
     /// Holds burst and debt together.
     meter: Meter,
     burst: u32,
@@ -78,7 +77,7 @@ impl TokenBucket {
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let meter = Meter::new(rate, rate.limit());
-        Self { rate, meter, burst: meter.largest_cost, is_burst_given: false, debt: 0 }
+        Self { meter, burst: meter.largest_cost, is_burst_given: false, debt: 0 }
     }
 
     /// The same bucket holding `burst` tokens. A burst of 0 admits nothing that the debt does not cover.
@@ -101,7 +100,7 @@ impl TokenBucket {
     /// The rate it is refilled at.
     #[must_use]
     pub const fn rate(&self) -> Rate {
-        self.rate
+        self.meter.rate
     }
 
     const fn told(&self) -> (u32, u64) {
@@ -115,7 +114,7 @@ impl Strategy for TokenBucket {
     type Verdict = Decision;
     type Stat = TokenBucketStat;
 
-    #[inline]
+    #[inline(always)]
     fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
         self.meter.decide(state, hit, now, self.told())
     }
@@ -145,7 +144,7 @@ impl Strategy for TokenBucket {
             capacity: self.burst,
             current_debt: u32::try_from(-tokens.min(0)).unwrap_or(u32::MAX),
             max_debt: self.debt,
-            refill: self.rate.per_micro(),
+            refill: self.meter.rate.per_micro(),
         }
     }
 
@@ -158,7 +157,7 @@ impl Strategy for TokenBucket {
 /// The rate changes, and with it a burst that is the limit; a burst or debt that was given stays what it is.
 impl Scale for TokenBucket {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
-        let scaled = Self::new(self.rate.scaled(ratio));
+        let scaled = Self::new(self.meter.rate.scaled(ratio));
         let sized = scaled.sized(if self.is_burst_given { self.burst } else { scaled.burst }, self.debt)?;
         Ok(Self { is_burst_given: self.is_burst_given, ..sized })
     }

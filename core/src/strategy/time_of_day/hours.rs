@@ -162,7 +162,8 @@ impl<const N: usize> Day<N> {
 
     /// The local time of day, in microseconds.
     pub(super) fn time(&self, at: Timestamp) -> u64 {
-        (at.as_micros() % DAY + self.ahead) % DAY
+        let local = at.as_micros() % DAY + self.ahead;
+        local.checked_sub(DAY).unwrap_or(local)
     }
 
     /// Which of the hours hold, `N` for none of them, and when that may change next.
