@@ -9,6 +9,9 @@ pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static 
     /// What orders the slots of a full set.
     type Order: Copy + Ord;
 
+    /// Slots in a set. More of them spread a fixed number of keys more evenly, and take longer to look through.
+    const WAYS: usize;
+
     /// Times of freshness are kept in ticks of 2 to the power of this, in microseconds.
     const TICK: u32;
 
@@ -64,6 +67,7 @@ pub struct Wide {
 impl Head for Wide {
     type Order = (bool, u32, u8);
 
+    const WAYS: usize = 16;
     const TICK: u32 = 20;
     const NEVER: u32 = u32::MAX;
 
@@ -96,7 +100,7 @@ impl Head for Wide {
 /// In 8 bytes, half of the digest: two keys of one set are taken for one with a chance of 2⁻³².
 ///
 /// So the chance that any two of 32 keys are is about one in seventeen million, and that a new key is taken for
-/// one of a full set is one in 268 million. They would then share one limit, and nothing worse; and without the
+/// one of a full set is one in 536 million. They would then share one limit, and nothing worse; and without the
 /// seed nobody can tell which keys do. Times are kept in steps of two seconds, and can be told up to 2112.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Narrow {
@@ -111,6 +115,7 @@ const EXHAUSTED: u32 = 1 << 31;
 impl Head for Narrow {
     type Order = u32;
 
+    const WAYS: usize = 8;
     const TICK: u32 = 21;
     const NEVER: u32 = EXHAUSTED - 1;
 

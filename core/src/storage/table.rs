@@ -11,9 +11,6 @@ use super::head::{Head, Wide};
 use super::{ErrorKind, StorageError};
 use crate::{Digest, Op, State, Strategy, Timestamp, Verdict};
 
-/// Slots in a set.
-const WAYS: usize = 16;
-
 /// What happens when a new key finds its set full of keys that are all in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -88,7 +85,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     ) -> Result<S::Verdict, StorageError> {
         let (key, tick) = (H::of(digest), H::passed(now));
         let slots = self.slots.as_mut();
-        let set = set(digest, slots.len());
+        let set = set::<H>(digest, slots.len());
         let set = slots.get_mut(set).unwrap_or_default();
         let found = set.iter().position(|slot| slot.head.is_of(key));
         let mut unseen = None;
@@ -146,7 +143,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     #[must_use]
     pub fn load(&self, digest: Digest, now: Timestamp) -> T {
         let slots = self.slots.as_ref();
-        let mut set = slots.get(set(digest, slots.len())).unwrap_or_default().iter();
+        let mut set = slots.get(set::<H>(digest, slots.len())).unwrap_or_default().iter();
         let found = set.find(|slot| slot.head.is_of(H::of(digest)));
         found
             .filter(|slot| !slot.head.is_fresh(H::passed(now)))
@@ -210,12 +207,12 @@ fn first_to_go<T, H: Head>(set: &[Slot<T, H>], now: u32) -> Option<(usize, bool)
 
 /// The set of slots that a digest belongs to.
 #[inline]
-const fn set(digest: Digest, slots: usize) -> Range<usize> {
-    let sets = slots / WAYS;
+const fn set<H: Head>(digest: Digest, slots: usize) -> Range<usize> {
+    let sets = slots / H::WAYS;
     // The upper half of the digest as a fraction of the sets: no division, and no need for a power of two.
-    let start = (((digest.as_u64() >> 32) * sets as u64) >> 32) as usize * WAYS;
+    let start = (((digest.as_u64() >> 32) * sets as u64) >> 32) as usize * H::WAYS;
     // The last one takes what is left over as well.
-    let end = if slots - start < 2 * WAYS { slots } else { start + WAYS };
+    let end = if slots - start < 2 * H::WAYS { slots } else { start + H::WAYS };
     start..end
 }
 
@@ -255,6 +252,7 @@ mod tests {
     }
 
     with_either_head! {
+        sets_cover_every_slot_once
         refusing_gives_no_key_up
         evicting_spares_the_exhausted
         the_soonest_fresh_gives_way_first
@@ -266,12 +264,11 @@ mod tests {
         any_digest_is_a_key
     }
 
-    #[test]
-    fn sets_cover_every_slot_once() {
-        for slots in [1, 15, 16, 17, 31, 32, 33, 47, 48, 100, 1000] {
+    fn sets_cover_every_slot_once<H: Head>() {
+        for slots in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 100, 1000] {
             let mut covered = vec![0; slots];
             let mut sets: Vec<_> =
-                (0..=u16::MAX).map(|top| set(Digest::from_u64(u64::from(top) << 48), slots)).collect();
+                (0..=u16::MAX).map(|top| set::<H>(Digest::from_u64(u64::from(top) << 48), slots)).collect();
             sets.dedup();
             for set in sets {
                 covered[set].iter_mut().for_each(|times| *times += 1);
@@ -281,42 +278,42 @@ mod tests {
     }
 
     fn refusing_gives_no_key_up<H: Head>() {
-        let mut table = small::<FixedWindow, H, 16>(WhenFull::Refuse);
-        for key in 0..16 {
+        let mut table = small::<FixedWindow, H, 8>(WhenFull::Refuse);
+        for key in 0..8 {
             assert_eq!(hit(&mut table, key, 0), Ok(true));
         }
-        assert_eq!(hit(&mut table, 16, 0), Err(ErrorKind::Full));
+        assert_eq!(hit(&mut table, 8, 0), Err(ErrorKind::Full));
         assert_eq!(
             (table.len(Timestamp::EPOCH), table.counters()),
-            (16, Counters { evictions: 0, refusals: 1 })
+            (8, Counters { evictions: 0, refusals: 1 })
         );
-        for key in 0..16 {
+        for key in 0..8 {
             assert_eq!([hit(&mut table, key, 1), hit(&mut table, key, 1)], [Ok(true), Ok(false)]);
         }
-        assert_eq!(hit(&mut table, 16, 63), Ok(true), "the slots of fresh keys are free again");
+        assert_eq!(hit(&mut table, 8, 63), Ok(true), "the slots of fresh keys are free again");
     }
 
     fn evicting_spares_the_exhausted<H: Head>() {
-        let mut table = small::<FixedWindow, H, 16>(WhenFull::Evict);
-        for key in 0..16 {
+        let mut table = small::<FixedWindow, H, 8>(WhenFull::Evict);
+        for key in 0..8 {
             assert_eq!(hit(&mut table, key, 0), Ok(true));
         }
-        for key in 0..15 {
+        for key in 0..7 {
             assert_eq!([hit(&mut table, key, 0), hit(&mut table, key, 0)], [Ok(true), Ok(false)]);
         }
         for stranger in 100..200 {
             assert_eq!(hit(&mut table, stranger, 1), Ok(true));
         }
         assert_eq!(table.counters(), Counters { evictions: 100, refusals: 0 });
-        assert!((0..15).all(|key| hit(&mut table, key, 2) == Ok(false)));
+        assert!((0..7).all(|key| hit(&mut table, key, 2) == Ok(false)));
     }
 
     fn the_soonest_fresh_gives_way_first<H: Head>() {
-        let mut table = small::<Gcra, H, 16>(WhenFull::Evict);
-        let limit = Gcra::new(Rate::per_minute(1)).burst(16).unwrap();
-        // The key 7 is fresh in a minute, the others are later, in no order.
-        for key in 0..16u32 {
-            let op = Op::Check(Hit::new((key + 9) % 16 + 1));
+        let mut table = small::<Gcra, H, 8>(WhenFull::Evict);
+        let limit = Gcra::new(Rate::per_minute(1)).burst(8).unwrap();
+        // The key 3 is fresh in a minute, the others are later, in no order.
+        for key in 0..8u32 {
+            let op = Op::Check(Hit::new((key + 5) % 8 + 1));
             assert!(
                 table.apply(&limit, Seed::new(7).digest(&key), &op, Timestamp::EPOCH).unwrap().is_allowed()
             );
@@ -325,11 +322,11 @@ mod tests {
             let peek = Op::Peek(Hit::new(0));
             table.apply(&limit, Seed::new(7).digest(&key), &peek, Timestamp::EPOCH).unwrap().remaining()
         };
-        assert_eq!(remaining(7), 15);
+        assert_eq!(remaining(3), 7);
         let stranger = Seed::new(7).digest(&100);
         assert!(table.apply(&limit, stranger, &Op::Check(Hit::new(1)), Timestamp::EPOCH).is_ok());
         let kept = |key: &u32| table.load(Seed::new(7).digest(key), Timestamp::EPOCH) != Default::default();
-        assert!((0..16).filter(kept).eq((0..16).filter(|key| *key != 7)));
+        assert!((0..8).filter(kept).eq((0..8).filter(|key| *key != 3)));
     }
 
     fn without_slots_nothing_is_admitted<H: Head>() {

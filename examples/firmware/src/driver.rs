@@ -38,7 +38,8 @@ impl SysTick {
     fn now(&self, cs: CriticalSection<'_>) -> u64 {
         let (millis, left) = (self.millis.borrow(cs).get(), SYST::get_current());
         // A millisecond may be over whose interrupt has yet to be served.
-        let (millis, left) = if SCB::is_pendst_pending() { (millis + 1, SYST::get_current()) } else { (millis, left) };
+        let (millis, left) =
+            if SCB::is_pendst_pending() { (millis + 1, SYST::get_current()) } else { (millis, left) };
         millis * 1_000 + u64::from((CYCLES_PER_MILLI - 1 - left) * 2 / 25)
     }
 

@@ -9,7 +9,8 @@ fn main() {
         return;
     }
     let out = env::var("OUT_DIR").expect("cargo sets it");
-    fs::copy("../boards/mps2-an385.x", Path::new(&out).join("memory.x")).expect("the output directory can be written to");
+    fs::copy("../boards/mps2-an385.x", Path::new(&out).join("memory.x"))
+        .expect("the output directory can be written to");
     println!("cargo:rustc-link-search={out}");
     println!("cargo:rustc-link-arg=--nmagic");
     println!("cargo:rustc-link-arg=-Tlink.x");

@@ -9,9 +9,9 @@ use heapless::{String, Vec};
 use traffik_core::laws::{self, Broken, Step};
 use traffik_core::strategy::Bounds;
 use traffik_core::{
-    Adaptive, All, Class, Cost, CostBased, FairShare, Fixed, FixedWindow, Gcra, Hit, Hours, Label, LeakyBucket,
-    LeakyBucketQueue, ManualClock, Op, Outcome, Priority, QuotaRollover, Ratio, Regions, SlidingLog,
-    SlidingWindow, Storage, Strategy, Tiered, TimeOfDay, Timestamp, TokenBucket, Verdict, rate,
+    Adaptive, All, Class, Cost, CostBased, FairShare, Fixed, FixedWindow, Gcra, Hit, Hours, Label,
+    LeakyBucket, LeakyBucketQueue, ManualClock, Op, Outcome, Priority, QuotaRollover, Ratio, Regions,
+    SlidingLog, SlidingWindow, Storage, Strategy, Tiered, TimeOfDay, Timestamp, TokenBucket, Verdict, rate,
 };
 
 /// Hits on each limit.
@@ -89,9 +89,11 @@ impl Vectors<'_> {
         };
         self.decide(name, &limit);
         for seed in 1..=RUNS {
-            let run: Vec<Step, RUN> = Hits::new(seed, limit.horizon()).map(|(step, _)| step).take(RUN).collect();
+            let run: Vec<Step, RUN> =
+                Hits::new(seed, limit.horizon()).map(|(step, _)| step).take(RUN).collect();
             let storage = Fixed::<S, _, 4>::new(ManualClock::default(), 7);
-            let held = lawful(&limit, &run).and_then(|()| laws::storage_agrees(&limit, &storage, "key", &run));
+            let held =
+                lawful(&limit, &run).and_then(|()| laws::storage_agrees(&limit, &storage, "key", &run));
             match held {
                 Ok(()) => self.line(format_args!("{name}: run {seed} is lawful")),
                 Err(broken) => {

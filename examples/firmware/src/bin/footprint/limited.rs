@@ -22,7 +22,9 @@ pub fn wait(limiter: &Limited, sensor: u32) -> Option<u32> {
     every(limiter, sensor);
     match limiter.check(&sensor).map(|decision| decision.outcome()) {
         Ok(Outcome::Allow { .. }) => None,
-        Ok(Outcome::Deny { retry_after }) => Some(retry_after.as_secs() as u32 * 1_000 + retry_after.subsec_millis()),
+        Ok(Outcome::Deny { retry_after }) => {
+            Some(retry_after.as_secs() as u32 * 1_000 + retry_after.subsec_millis())
+        }
         Ok(Outcome::Never) | Err(_) => Some(u32::MAX),
     }
 }

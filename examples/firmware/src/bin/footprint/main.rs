@@ -17,10 +17,18 @@ mod limited;
 
 #[entry]
 fn main() -> ! {
-    let Some(mut core) = cortex_m::Peripherals::take() else { loop {} };
+    let Some(mut core) = cortex_m::Peripherals::take() else {
+        loop {
+            cortex_m::asm::wfi();
+        }
+    };
     firmware::driver::start(&mut core.SYST);
     #[cfg(feature = "limited")]
-    let Some(limiter) = limited::limiter() else { loop {} };
+    let Some(limiter) = limited::limiter() else {
+        loop {
+            cortex_m::asm::wfi();
+        }
+    };
     loop {
         let (sensor, reading, at) = (read(SENSOR), read(READING), Instant::now().as_micros());
         #[cfg(feature = "limited")]
