@@ -38,7 +38,7 @@ fn decisions(criterion: &mut Criterion) {
     let free = [(Label::named("free"), Ratio::ONE)];
     let low = [(Label::default(), Ratio::new(1, 4).unwrap_or(Ratio::ONE))];
     let night = [Hours::new((0, 0), (6, 0), Ratio::new(2, 1).unwrap_or(Ratio::ONE))];
-    for (path, gap) in [("admitted", 1_100), ("denied", 0)] {
+    for (path, gap) in [("admitted", 2_000), ("denied", 0)] {
         let group = &mut group;
         let name = |name: &str| format!("{name}, {path}");
         decide(group, &name("fixed window"), FixedWindow::new(rate), gap);
@@ -64,7 +64,7 @@ fn decisions(criterion: &mut Criterion) {
 
     // What these keep grows with what they are given: shown beside, without a bound.
     let mut group = criterion.benchmark_group("more than one figure kept");
-    for (path, gap) in [("admitted", 1_100), ("denied", 0)] {
+    for (path, gap) in [("admitted", 2_000), ("denied", 0)] {
         let group = &mut group;
         let name = |name: &str| format!("{name}, {path}");
         decide(group, &name("strict window of 10 buckets"), SlidingWindow::strict::<10>(rate), gap);

@@ -151,7 +151,7 @@ pub struct Decision {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     Allow,
     Unlimited,
     Deny,
@@ -209,7 +209,8 @@ impl Figures {
         self.decision(Kind::Never, false, Quotient::ZERO)
     }
 
-    const fn decision(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
+    #[inline]
+    pub(crate) const fn decision(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
         let Self { limit, window, remaining, reset, receipt } = self;
         Decision { kind, recorded, limit, window, remaining, wait, reset, receipt }
     }
@@ -312,6 +313,15 @@ impl Decision {
             Kind::Deny => Outcome::Deny { retry_after: micros(self.wait.ceil()) },
             Kind::Never => Outcome::Never,
         }
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Microseconds to wait before the hit proceeds or is tried again, and until nothing is in use.
+    pub(crate) const fn waits(&self) -> (u64, u64) {
+        (self.wait.ceil(), self.reset.ceil())
     }
 
     /// Whether the hit may pass.

@@ -88,11 +88,14 @@ const fn high_half_by_word(a: u64, b: u64) -> u64 {
 /// The duration of this many microseconds.
 #[inline]
 pub(crate) const fn micros(micros: u64) -> Duration {
-    const SECOND: Divisor = Divisor::new(1_000_000);
+    const SECOND: u64 = 1_000_000;
+    const RECIPROCAL: Divisor = Divisor::new(SECOND);
     if micros == 0 {
         return Duration::ZERO;
     }
-    let (secs, rest) = SECOND.divide(micros);
+    // Where it can, a compiler does better with a constant.
+    let (secs, rest) =
+        if usize::BITS < u64::BITS { RECIPROCAL.divide(micros) } else { (micros / SECOND, micros % SECOND) };
     Duration::new(secs, rest as u32 * 1_000)
 }
 

@@ -2,10 +2,14 @@
 
 use super::report::report;
 use super::{Bounds, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
-use crate::decision::{Figures, Quotient};
+use crate::decision::{Figures, Kind, Quotient};
+use crate::divide::Divisor;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
+mod factor;
 mod parameters;
+#[cfg(test)]
+mod tests;
 pub use parameters::AdaptiveError;
 
 /// Counts hits in windows of one period, aligned to the clock, at most `factor · limit` in each.
@@ -68,9 +72,15 @@ pub struct Adaptive {
     windows: FixedWindow,
     threshold: u32,
     reduction: u32,
-    recovery: u32,
+    recovery: Divisor,
     floor: u32,
     load: Ratio,
+    /// The demand from which on a window was loaded.
+    loaded_from: u64,
+    /// Whether the load told from outside reaches the threshold.
+    loaded_outside: bool,
+    /// The largest cost that can ever pass while it does, or does not.
+    largest_cost: u32,
 }
 
 /// A factor of 1: factors are counted in millionths.
@@ -148,10 +158,23 @@ impl Adaptive {
             windows: FixedWindow::new(rate),
             threshold: 800_000,
             reduction: 600_000,
-            recovery: 100_000,
+            recovery: Divisor::new(100_000),
             floor: 300_000,
             load: Ratio::ZERO,
+            loaded_from: 0,
+            loaded_outside: false,
+            largest_cost: 0,
         }
+        .prepared()
+    }
+
+    /// The same limit, with what follows from its parameters.
+    const fn prepared(self) -> Self {
+        let threshold = self.threshold as u64;
+        let (load, reached) = (self.load.num() as u128, threshold as u128 * self.load.den() as u128);
+        let loaded_from = (threshold * self.rate().limit() as u64).div_ceil(WHOLE as u64);
+        let limit = Self { loaded_from, loaded_outside: load * WHOLE as u128 >= reached, ..self };
+        Self { largest_cost: limit.effective(limit.rested()), ..limit }
     }
 
     /// The same limit under a load known from outside, such as that of a processor: cheap to make anew for
@@ -159,7 +182,7 @@ impl Adaptive {
     /// key never seen; a cost above what that leaves can not pass while the load lasts.
     #[must_use]
     pub const fn load(self, load: Ratio) -> Self {
-        Self { load, ..self }
+        Self { load, ..self }.prepared()
     }
 
     /// The rate whose limit holds without load.
@@ -168,70 +191,9 @@ impl Adaptive {
         self.windows.rate()
     }
 
-    fn is_loaded_from_outside(&self) -> bool {
-        let (load, threshold) = (u128::from(self.load.num()), u128::from(self.threshold));
-        // No load is below every threshold.
-        load > 0 && load * u128::from(WHOLE) >= threshold * u128::from(self.load.den())
-    }
-
-    /// Whether the window of this state was loaded.
-    fn is_loaded(&self, state: AdaptiveState) -> bool {
-        let demand = u64::from(state.used.max(state.demand));
-        demand * u64::from(WHOLE) >= u64::from(self.threshold) * u64::from(self.rate().limit())
-    }
-
-    /// How much may be used in a window at this factor: at least 1, unless nothing may ever be.
-    fn effective(&self, factor: u32) -> u32 {
-        let limit = self.rate().limit();
-        let scaled = u64::from(limit) * u64::from(factor) / u64::from(WHOLE);
-        // A factor is at most 1, so this fits.
-        (scaled as u32).max(limit.min(1))
-    }
-
-    fn reduced(&self, factor: u32) -> u32 {
-        let reduced = u64::from(factor) * u64::from(self.reduction) / u64::from(WHOLE);
-        (reduced as u32).max(self.floor)
-    }
-
-    fn recovered(&self, factor: u32, windows: u64) -> u32 {
-        let recovered = u64::from(self.recovery).saturating_mul(windows).saturating_add(factor.into());
-        recovered.min(WHOLE.into()) as u32
-    }
-
-    /// The factor of a window that follows silence, as that of a key never seen.
-    fn rested(&self) -> u32 {
-        if self.is_loaded_from_outside() { self.reduced(WHOLE) } else { WHOLE }
-    }
-
-    /// The factor some windows after that of a state, without what is told from outside.
-    fn own_factor(&self, state: AdaptiveState, windows: u64) -> u32 {
-        let factor = WHOLE.saturating_sub(state.lack);
-        match windows {
-            0 => factor,
-            _ if self.is_loaded(state) => self.recovered(self.reduced(factor), windows - 1),
-            _ => self.recovered(factor, windows),
-        }
-    }
-
-    /// The factor some windows after that of a state, if nothing else happens until then.
-    fn factor(&self, state: AdaptiveState, windows: u64) -> u32 {
-        if windows > 0 && self.is_loaded_from_outside() {
-            self.reduced(self.own_factor(state, windows - 1))
-        } else {
-            self.own_factor(state, windows)
-        }
-    }
-
-    /// How many windows after that of a state, at least one, the factor alone has come back to `factor`, which
-    /// is at most 1.
-    fn windows_until(&self, state: AdaptiveState, factor: u32) -> u64 {
-        let missing = factor.saturating_sub(self.own_factor(state, 1));
-        if missing == 0 { 1 } else { 1 + u64::from(missing.div_ceil(self.recovery.max(1))) }
-    }
-
-    /// Brings a state to the window that holds the time it decides at; tells that window's end too.
+    /// Brings a state to the window that holds the time it decides at; tells where that begins and ends too.
     #[inline]
-    fn present(&self, state: AdaptiveState, now: Timestamp) -> (AdaptiveState, Timestamp) {
+    fn present(&self, state: AdaptiveState, now: Timestamp) -> (AdaptiveState, (Timestamp, Timestamp)) {
         let at = now.max(state.at);
         let (start, end) = self.windows.window(at);
         let present = if state == AdaptiveState::default() {
@@ -239,51 +201,63 @@ impl Adaptive {
         } else if state.at >= start {
             AdaptiveState { at, ..state }
         } else {
-            let (since, _) = self.windows.window(state.at);
-            let windows = self.windows.periods(start.micros_since(since));
-            AdaptiveState { at, used: 0, demand: 0, lack: WHOLE - self.factor(state, windows).min(WHOLE) }
+            self.in_new_window(state, at, start)
         };
-        (present, end)
+        (present, (start, end))
+    }
+
+    #[cold]
+    fn in_new_window(&self, state: AdaptiveState, at: Timestamp, start: Timestamp) -> AdaptiveState {
+        let (since, _) = self.windows.window(state.at);
+        let windows = self.windows.periods(start.micros_since(since));
+        AdaptiveState { at, used: 0, demand: 0, lack: WHOLE - self.factor(state, windows).min(WHOLE) }
     }
 
     /// The beginning of a window some windows after one that ends at `end`, at least one.
+    #[inline]
     fn window_after(&self, end: Timestamp, windows: u64) -> Timestamp {
         end.plus_micros(self.rate().period_micros().saturating_mul(windows.saturating_sub(1)))
     }
 
-    /// The use that a window is on course for in which this much is used by now: at least what would be used
-    /// with what is asked for.
-    fn course(&self, at: Timestamp, used: u32, asked: u64) -> u32 {
-        let elapsed = u128::from(at.micros_since(self.windows.window(at).0)).max(1);
-        let course = u128::from(used) * u128::from(self.rate().period_micros()) / elapsed;
+    /// The use that a present window, which began at `start`, is on course for: at least what would be used with
+    /// what is asked for.
+    #[cold]
+    fn course(&self, present: &AdaptiveState, start: Timestamp, asked: u64) -> u32 {
+        let elapsed = u128::from(present.at.micros_since(start)).max(1);
+        let course = u128::from(present.used) * u128::from(self.rate().period_micros()) / elapsed;
         u32::try_from(course.max(asked.into())).unwrap_or(u32::MAX)
     }
 
     /// Until when a state of the present window, which ends at `end`, has to wait for this cost, once it is denied.
-    fn wait(&self, state: AdaptiveState, end: Timestamp, cost: u32) -> Timestamp {
-        if cost <= self.effective(self.factor(state, 1)) {
-            return end;
-        }
+    #[inline]
+    fn wait(&self, state: AdaptiveState, next: u32, end: Timestamp, cost: u32) -> Timestamp {
+        let first = if self.loaded_outside { self.factor(state, 1) } else { next };
+        if cost <= self.effective(first) { end } else { self.wait_longer(next, end, cost) }
+    }
+
+    #[cold]
+    fn wait_longer(&self, next: u32, end: Timestamp, cost: u32) -> Timestamp {
         let of_whole = |part: u32, whole: u32| {
             let factor = (u64::from(part) * u64::from(WHOLE)).div_ceil(whole.max(1).into());
             u32::try_from(factor).unwrap_or(WHOLE).min(WHOLE)
         };
         let needed = of_whole(cost, self.rate().limit());
-        let windows = if self.is_loaded_from_outside() {
-            1 + self.windows_until(state, of_whole(needed, self.reduction))
+        let windows = if self.loaded_outside {
+            1 + self.windows_until(next, of_whole(needed, self.reduction))
         } else {
-            self.windows_until(state, needed)
+            self.windows_until(next, needed)
         };
         self.window_after(end, windows)
     }
 
     /// When a state whose window ends at `end` is fresh.
-    fn fresh(&self, state: AdaptiveState, end: Timestamp) -> Timestamp {
+    #[inline]
+    fn fresh(&self, state: AdaptiveState, next: u32, end: Timestamp) -> Timestamp {
         if state == AdaptiveState::default() {
             return state.at;
         }
-        let whole = self.windows_until(state, WHOLE);
-        let windows = if !self.is_loaded_from_outside() || (whole == 1 && state.lack == 0) {
+        let whole = self.windows_until(next, WHOLE);
+        let windows = if !self.loaded_outside || (whole == 1 && state.lack == 0) {
             whole
         } else if self.reduction > self.floor {
             // Reduced once more, any other factor than 1 would show for one window longer.
@@ -298,7 +272,7 @@ impl Adaptive {
 
     /// From one time to another, counted from a present that may lie behind the first.
     fn span(&self, from: Timestamp, to: Timestamp, now: Timestamp) -> Quotient {
-        let behind = from.micros_since(now).min(self.horizon());
+        let behind = if from > now { from.micros_since(now).min(self.horizon()) } else { 0 };
         Quotient::whole(to.micros_since(from).saturating_add(behind))
     }
 }
@@ -311,46 +285,49 @@ impl Strategy for Adaptive {
 
     const RECORDS_DEMAND: bool = true;
 
+    // What of the figures is not read then need not be computed.
+    #[inline(always)]
     fn decide(&self, state: &mut AdaptiveState, hit: &Hit, now: Timestamp) -> Decision {
         if self.rate().is_unlimited() {
             return Decision::unlimited();
         }
-        let (present, end) = self.present(*state, now);
+        let (present, (start, end)) = self.present(*state, now);
         let limit = self.effective(WHOLE - present.lack);
-        // What is not booked has an end of its own.
-        let of_state = |state: &AdaptiveState| {
-            if state.at == present.at { end } else { self.windows.window(state.at).1 }
+        let asked = u64::from(present.used) + u64::from(hit.cost);
+        let mut used = present.used;
+        let (kind, recorded) = if hit.cost == 0 {
+            (Kind::Allow, false)
+        } else if asked <= limit.into() {
+            used = asked as u32;
+            *state = AdaptiveState { used, ..present };
+            (Kind::Allow, true)
+        } else if hit.cost > self.largest_cost {
+            (Kind::Never, false)
+        } else if present.demand == 0 {
+            *state = AdaptiveState { demand: self.course(&present, start, asked), ..present };
+            (Kind::Deny, true)
+        } else {
+            (Kind::Deny, false)
         };
-        let figures = |state: &AdaptiveState, used: u32| Figures {
+        // An older state has a window of its own.
+        let end = if state.at >= start { end } else { self.windows.window(state.at).1 };
+        let next = self.own_factor(*state, 1);
+        let wait = match kind {
+            Kind::Deny => self.span(present.at, self.wait(*state, next, end, hit.cost), now),
+            _ => Quotient::ZERO,
+        };
+        let reset = match self.fresh(*state, next, end) {
+            past if past <= present.at => Quotient::ZERO,
+            fresh_at => self.span(present.at, fresh_at, now),
+        };
+        let figures = Figures {
             limit,
             window: self.rate().period_micros(),
             remaining: Quotient::whole(limit.saturating_sub(used).into()),
-            reset: match self.fresh(*state, of_state(state)) {
-                past if past <= present.at => Quotient::ZERO,
-                fresh_at => self.span(present.at, fresh_at, now),
-            },
+            reset,
             receipt: Receipt::new(present.at),
         };
-        if hit.cost == 0 {
-            return figures(state, present.used).allow(false);
-        }
-        let used = u64::from(present.used) + u64::from(hit.cost);
-        if used > limit.into() {
-            if hit.cost > self.effective(self.rested()) {
-                return figures(state, present.used).never();
-            }
-            let is_first = present.demand == 0;
-            if is_first {
-                *state = AdaptiveState { demand: self.course(present.at, present.used, used), ..present };
-            }
-            let then = self.wait(*state, of_state(state), hit.cost);
-            let wait = self.span(present.at, then, now);
-            return figures(state, present.used).deny(wait).recorded(is_first);
-        }
-        // At most the limit.
-        let used = used as u32;
-        *state = AdaptiveState { used, ..present };
-        figures(state, used).allow(true)
+        figures.decision(kind, recorded, wait)
     }
 
     fn charge(&self, state: &mut AdaptiveState, hit: &Hit, now: Timestamp) {
@@ -369,17 +346,16 @@ impl Strategy for Adaptive {
     }
 
     fn fresh_at(&self, state: &AdaptiveState, _: Class) -> Timestamp {
-        self.fresh(*state, self.windows.window(state.at).1)
+        self.fresh(*state, self.own_factor(*state, 1), self.windows.window(state.at).1)
     }
 
     fn horizon(&self) -> u64 {
-        let recovery = u64::from(WHOLE.div_ceil(self.recovery.max(1)));
+        let recovery = self.recovery.divide_up(WHOLE.into());
         self.rate().period_micros().saturating_mul(recovery + 2)
     }
 
     fn stat(&self, state: &AdaptiveState, _: Class, now: Timestamp) -> AdaptiveStat {
-        let (present, window_end) = self.present(*state, now);
-        let (window_start, _) = self.windows.window(present.at);
+        let (present, (window_start, window_end)) = self.present(*state, now);
         let demand = u64::from(present.used.max(present.demand));
         let own = Ratio::new(demand, self.rate().limit().max(1).into()).unwrap_or(Ratio::ZERO);
         let factor = WHOLE - present.lack.min(WHOLE);
@@ -397,7 +373,7 @@ impl Strategy for Adaptive {
 /// The rate changes; the parameters and the load stay what they are.
 impl Scale for Adaptive {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
-        Ok(Self { windows: self.windows.scaled(ratio)?, ..*self })
+        Ok(Self { windows: self.windows.scaled(ratio)?, ..*self }.prepared())
     }
 }
 
@@ -410,141 +386,5 @@ impl Bounds for Adaptive {
         let (cost, limit) = (cost.max(1), self.rate().limit());
         let windows = self.windows.most(first, last).checked_div(limit.into()).unwrap_or(0);
         windows.saturating_mul((self.effective(self.floor) / cost * cost).into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Outcome;
-
-    fn second(second: u64) -> Timestamp {
-        Timestamp::from_micros(second * 1_000_000)
-    }
-
-    fn ratio(text: &str) -> Ratio {
-        text.parse().unwrap()
-    }
-
-    fn hundred() -> Adaptive {
-        Adaptive::new(Rate::per_minute(100))
-    }
-
-    /// Asks so often in each minute, evenly, and tells the effective limit after it.
-    fn minutes(
-        limit: Adaptive,
-        state: &mut AdaptiveState,
-        minutes: core::ops::Range<u64>,
-        hits: u64,
-    ) -> Vec<u32> {
-        let minute = |minute| {
-            for hit in 0..hits {
-                let at = Timestamp::from_micros(minute * 60_000_000 + hit * 60_000_000 / hits);
-                let _ = limit.decide(state, &Hit::new(1), at);
-            }
-            limit.stat(state, Class::default(), second((minute + 1) * 60)).effective_limit
-        };
-        minutes.map(minute).collect()
-    }
-
-    #[test]
-    fn the_limit_falls_once_per_window_down_to_its_floor() {
-        let mut state = AdaptiveState::default();
-        assert_eq!(minutes(hundred(), &mut state, 0..5, 400), [60, 36, 30, 30, 30]);
-        let stat = hundred().stat(&state, Class::default(), second(299));
-        assert_eq!((stat.used, stat.effective_limit, stat.factor), (30, 30, ratio("3/10")));
-        assert!(stat.current_load >= ratio("399/100"), "{}", stat.current_load);
-    }
-
-    /// Defect 19 of the original: the limit always ended at its floor.
-    #[test]
-    fn defect_19_normal_traffic_recovers_from_the_floor() {
-        for normal in [10, 30, 50, 79] {
-            let mut state = AdaptiveState::default();
-            let _ = minutes(hundred(), &mut state, 0..5, 400);
-            let recovering = minutes(hundred(), &mut state, 5..12, normal);
-            assert_eq!(recovering, [40, 50, 60, 70, 80, 90, 100], "{normal} a minute");
-            assert_eq!(minutes(hundred(), &mut state, 12..40, normal), [100; 28]);
-        }
-        let mut state = AdaptiveState::default();
-        let _ = minutes(hundred(), &mut state, 0..5, 400);
-        for minute in 5..12 {
-            // Whatever it is left with, and all at once.
-            let left = hundred().stat(&state, Class::default(), second(minute * 60)).effective_limit;
-            assert_eq!(u64::from(left), 30 + 10 * (minute - 5));
-            let taken = left.min(79);
-            assert!(hundred().decide(&mut state, &Hit::new(taken), second(minute * 60)).is_allowed());
-        }
-    }
-
-    #[test]
-    fn silence_recovers_in_full() {
-        let mut state = AdaptiveState::default();
-        let _ = minutes(hundred(), &mut state, 0..5, 400);
-        let fresh_at = hundred().fresh_at(&state, Class::default());
-        assert_eq!(fresh_at, second(60 * 12), "0.3 in minute 5, and 0.1 more in each of seven");
-        assert!(!hundred().peek(&state, &Hit::new(100), second(60 * 12 - 1)).is_allowed());
-        assert!(hundred().peek(&state, &Hit::new(100), fresh_at).is_allowed());
-    }
-
-    #[test]
-    fn a_load_from_outside_reduces_from_the_next_window_on() {
-        let pressed = hundred().load(ratio("90%"));
-        let mut state = AdaptiveState::default();
-        assert!(hundred().decide(&mut state, &Hit::new(1), second(0)).is_allowed());
-        assert_eq!(pressed.peek(&state, &Hit::new(0), second(59)).limit(), 100, "not within a window");
-        let limits = [60, 120, 180, 240].map(|at| {
-            let decision = pressed.decide(&mut state, &Hit::new(1), second(at));
-            decision.limit()
-        });
-        assert_eq!(limits, [60, 36, 30, 30]);
-        assert_eq!(hundred().peek(&state, &Hit::new(0), second(300)).limit(), 40, "it has gone");
-        assert_eq!(pressed.peek(&AdaptiveState::default(), &Hit::new(0), second(0)).limit(), 60);
-        assert_eq!(
-            pressed.peek(&AdaptiveState::default(), &Hit::new(61), second(0)).outcome(),
-            Outcome::Never
-        );
-        assert_eq!(pressed.stat(&state, Class::default(), second(300)).current_load, ratio("90%"));
-        assert_eq!(hundred().load(ratio("79%")).peek(&state, &Hit::new(0), second(300)).limit(), 40);
-    }
-
-    #[test]
-    fn a_denial_is_noted_once_per_window() {
-        let mut state = AdaptiveState::default();
-        assert!(hundred().decide(&mut state, &Hit::new(50), second(0)).is_allowed());
-        let denied = hundred().decide(&mut state, &Hit::new(51), second(30));
-        assert!(crate::Verdict::is_recorded(&denied));
-        let noted = state;
-        assert_eq!(hundred().stat(&state, Class::default(), second(30)).current_load, ratio("101/100"));
-        for cost in [51, 100] {
-            let again = hundred().decide(&mut state, &Hit::new(cost), second(31));
-            assert!(!crate::Verdict::is_recorded(&again) && state == noted);
-        }
-        assert!(hundred().decide(&mut state, &Hit::new(50), second(31)).is_allowed(), "and takes nothing");
-    }
-
-    #[test]
-    fn parameters_out_of_range_are_refused() {
-        let limit = hundred();
-        for (wrong, error) in [
-            (limit.threshold(ratio("0")), AdaptiveError::Threshold(ratio("0"))),
-            (limit.threshold(ratio("1000001/1000000")), AdaptiveError::Threshold(ratio("1000001/1000000"))),
-            (limit.reduction(ratio("1")), AdaptiveError::Reduction(ratio("1"))),
-            (limit.recovery(ratio("1/1000001")), AdaptiveError::Recovery(ratio("1/1000001"))),
-            (limit.recovery(ratio("2")), AdaptiveError::Recovery(ratio("2"))),
-            (limit.floor(ratio("2")), AdaptiveError::Floor(ratio("2"))),
-        ] {
-            assert_eq!(wrong, Err(error));
-        }
-        assert_eq!(
-            AdaptiveError::Reduction(ratio("1")).to_string(),
-            "1 is no reduction, which is what the factor is multiplied by: below 1, such as 60%"
-        );
-        let defaults = limit.threshold(ratio("80%")).unwrap().reduction(ratio("60%")).unwrap();
-        assert_eq!(defaults.recovery(ratio("10%")).unwrap().floor(ratio("30%")), Ok(limit));
-        let least = limit.floor(ratio("0")).unwrap().reduction(ratio("0")).unwrap();
-        assert_eq!(least.load(Ratio::ONE).peek(&Default::default(), &Hit::new(0), second(0)).limit(), 1);
-        let closed = Adaptive::new(Rate::per_second(0));
-        assert_eq!(closed.peek(&Default::default(), &Hit::new(1), second(0)).outcome(), Outcome::Never);
     }
 }

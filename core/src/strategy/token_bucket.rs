@@ -114,6 +114,7 @@ impl Strategy for TokenBucket {
     type Verdict = Decision;
     type Stat = TokenBucketStat;
 
+    // What of the figures is not read then need not be computed.
     #[inline(always)]
     fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
         self.meter.decide(state, hit, now, self.told())

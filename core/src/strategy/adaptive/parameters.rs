@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::{Adaptive, WHOLE};
 use crate::Ratio;
+use crate::divide::Divisor;
 
 /// Why a limit cannot adapt like this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Adaptive {
     pub const fn threshold(self, threshold: Ratio) -> Result<Self, AdaptiveError> {
         match threshold.floor_of(WHOLE) {
             millionths @ 1..=WHOLE if threshold.num() <= threshold.den() => {
-                Ok(Self { threshold: millionths, ..self })
+                Ok(Self { threshold: millionths, ..self }.prepared())
             }
             _ => Err(AdaptiveError::Threshold(threshold)),
         }
@@ -63,7 +64,7 @@ impl Adaptive {
     pub const fn recovery(self, recovery: Ratio) -> Result<Self, AdaptiveError> {
         match recovery.floor_of(WHOLE) {
             millionths @ 1..=WHOLE if recovery.num() <= recovery.den() => {
-                Ok(Self { recovery: millionths, ..self })
+                Ok(Self { recovery: Divisor::new(millionths as u64), ..self })
             }
             _ => Err(AdaptiveError::Recovery(recovery)),
         }

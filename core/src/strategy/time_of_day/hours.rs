@@ -92,11 +92,7 @@ impl Hours {
 
     /// Whether a local time of day, in microseconds, is one of these.
     fn holds(&self, time: u64) -> bool {
-        if self.from() < self.to() {
-            self.from() <= time && time < self.to()
-        } else {
-            self.from() <= time || time < self.to()
-        }
+        holds((self.from(), self.to()), time)
     }
 
     /// How long these hours last, in microseconds.
@@ -118,6 +114,12 @@ impl Hours {
     }
 }
 
+/// Whether a time of day lies in a span, which may last over midnight.
+#[inline]
+fn holds((from, to): (u64, u64), time: u64) -> bool {
+    if from < to { from <= time && time < to } else { from <= time || time < to }
+}
+
 fn micros((hour, minute): (u8, u8)) -> u64 {
     (u64::from(hour) * 60 + u64::from(minute)) * MINUTE
 }
@@ -133,6 +135,8 @@ impl fmt::Display for Hours {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Day<const N: usize> {
     pub(super) hours: [Hours; N],
+    /// Where they begin and end, in microseconds.
+    spans: [(u64, u64); N],
     /// How far local time is ahead of UTC, in microseconds less than a day.
     ahead: u64,
 }
@@ -149,7 +153,7 @@ impl<const N: usize> Day<N> {
                 return Err(HoursError::Overlap(*one, *other));
             }
         }
-        Ok(Self { hours, ahead: 0 })
+        Ok(Self { hours, spans: hours.map(|it| (it.from(), it.to())), ahead: 0 })
     }
 
     pub(super) fn with_offset(self, minutes: i32) -> Result<Self, HoursError> {
@@ -171,11 +175,14 @@ impl<const N: usize> Day<N> {
     pub(super) fn at(&self, at: Timestamp) -> (usize, Timestamp) {
         let time = self.time(at);
         let until = |then: u64| if then > time { then - time } else { DAY - time + then };
-        let (holding, rest) = match self.hours.iter().position(|hours| hours.holds(time)) {
-            Some(holding) => (holding, self.hours.get(holding).map(|hours| until(hours.to()))),
-            None => (N, self.hours.iter().map(|hours| until(hours.from())).min()),
-        };
-        (holding, at.plus_micros(rest.unwrap_or(DAY)))
+        let mut rest = DAY;
+        for (holding, span) in self.spans.iter().enumerate() {
+            if holds(*span, time) {
+                return (holding, at.plus_micros(until(span.1)));
+            }
+            rest = rest.min(until(span.0));
+        }
+        (N, at.plus_micros(rest))
     }
 
     /// Whether no time of the day is left out.
