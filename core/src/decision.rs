@@ -196,11 +196,6 @@ impl Figures {
         self.decision(Kind::Allow, recorded, Quotient::ZERO)
     }
 
-    /// An admission that is booked, and may proceed only after this.
-    pub(crate) const fn allow_after(self, wait: Quotient) -> Decision {
-        self.decision(Kind::Allow, true, wait)
-    }
-
     pub(crate) const fn deny(self, wait: Quotient) -> Decision {
         self.decision(Kind::Deny, false, wait)
     }

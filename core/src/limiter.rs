@@ -38,11 +38,13 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     }
 
     /// Asks for one, and takes it if it is admitted.
+    #[inline]
     pub fn check<K: Key + ?Sized>(&self, key: &K) -> Result<S::Verdict, StorageError> {
         self.check_n(key, S::Cost::uniform(1))
     }
 
     /// Asks for `cost`, all or nothing, and takes it if it is admitted.
+    #[inline]
     pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
         self.check_at(key, &Hit::new(cost), self.now())
     }
@@ -124,6 +126,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     }
 
     /// The present, by the clock of the storage.
+    #[inline]
     pub fn now(&self) -> Timestamp {
         self.storage.now()
     }

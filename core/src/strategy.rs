@@ -318,14 +318,24 @@ impl<S: Strategy> Op<S> {
     /// Runs the operation on a state, and answers what is to be told.
     #[inline]
     pub fn run(&self, limit: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
-        match self {
+        let nothing = || Hit::new(S::Cost::uniform(0)).with_class(self.class());
+        let hit = match self {
             Self::Check(hit) => return limit.decide(state, hit, now),
-            Self::Peek(hit) => return limit.peek(state, hit, now),
-            Self::Charge(hit) => limit.charge(state, hit, now),
-            Self::Refund(hit, receipt) => limit.refund(state, hit, *receipt, now),
-            Self::Reset => *state = S::State::default(),
-        }
-        limit.peek(state, &Hit::new(S::Cost::uniform(0)).with_class(self.class()), now)
+            Self::Peek(hit) => *hit,
+            Self::Charge(hit) => {
+                limit.charge(state, hit, now);
+                nothing()
+            }
+            Self::Refund(hit, receipt) => {
+                limit.refund(state, hit, *receipt, now);
+                nothing()
+            }
+            Self::Reset => {
+                *state = S::State::default();
+                nothing()
+            }
+        };
+        limit.peek(state, &hit, now)
     }
 
     /// Whether the operation, having been answered with this verdict, changed the state.

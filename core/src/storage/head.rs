@@ -12,6 +12,10 @@ pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static 
     /// Slots in a set. More of them spread a fixed number of keys more evenly, and take longer to look through.
     const WAYS: usize;
 
+    /// Whether a key is looked for from a slot of its own on, where it most often is, and may spill into the next
+    /// set. So more of the slots can be used, and new keys take longer.
+    const SPILLS: bool;
+
     /// Times of freshness are kept in ticks of 2 to the power of this, in microseconds.
     const TICK: u32;
 
@@ -53,37 +57,55 @@ mod sealed {
     impl Sealed for super::Narrow {}
 }
 
-/// In 16 bytes, all 64 bits of the digest: two keys are taken for one with a chance of 2⁻⁶⁴.
+/// In 12 bytes, 61 bits of the digest: two keys are taken for one with a chance of 2⁻⁶¹.
 ///
 /// Of keys that are fresh within the same second the least used gives way first. Times can be told up to 2112.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wide {
-    /// 0 in an empty slot.
-    tag: u64,
+    /// The digest but for its lowest three bits, which tell the pressure; as two halves, so that a head needs no
+    /// more than their alignment. 0 in an empty slot.
+    word: [u32; 2],
     fresh: u32,
-    pressure: u8,
+}
+
+/// The part of a wide head's word that is not the digest.
+const PRESSURE: u64 = 0b111;
+
+impl Wide {
+    #[inline]
+    const fn word(self) -> u64 {
+        let [high, low] = self.word;
+        (high as u64) << 32 | low as u64
+    }
+
+    #[inline]
+    const fn new(word: u64, fresh: u32) -> Self {
+        Self { word: [(word >> 32) as u32, word as u32], fresh }
+    }
 }
 
 impl Head for Wide {
     type Order = (bool, u32, u8);
 
     const WAYS: usize = 16;
+    const SPILLS: bool = true;
     const TICK: u32 = 20;
     const NEVER: u32 = u32::MAX;
 
     #[inline]
     fn of(digest: Digest) -> Self {
-        Self { tag: digest.as_u64().max(1), ..Self::default() }
+        Self::new((digest.as_u64() & !PRESSURE).max(PRESSURE + 1), 0)
     }
 
     #[inline]
     fn with(self, fresh: u32, pressure: u8) -> Self {
-        Self { fresh, pressure, ..self }
+        let pressure = if pressure == u8::MAX { PRESSURE } else { u64::from(pressure).min(PRESSURE - 1) };
+        Self::new(self.word() | pressure, fresh)
     }
 
     #[inline]
     fn is_of(self, other: Self) -> bool {
-        self.tag == other.tag
+        (self.word() ^ other.word()) <= PRESSURE
     }
 
     #[inline]
@@ -93,7 +115,8 @@ impl Head for Wide {
 
     #[inline]
     fn order(self) -> Self::Order {
-        (self.pressure == u8::MAX, self.fresh, self.pressure)
+        let pressure = self.word() & PRESSURE;
+        (pressure == PRESSURE, self.fresh, pressure as u8)
     }
 }
 
@@ -116,6 +139,7 @@ impl Head for Narrow {
     type Order = u32;
 
     const WAYS: usize = 8;
+    const SPILLS: bool = false;
     const TICK: u32 = 21;
     const NEVER: u32 = EXHAUSTED - 1;
 

@@ -1,15 +1,16 @@
 //! The one table: states of a fixed number of keys, with bounded work and no allocation.
 //!
-//! Set-associative, like a hardware cache: a key's hash names one set of neighbouring slots, and nothing
-//! outside that set is ever looked at. There is no growth, no rehash and no sweep. A full set reuses a slot
-//! whose state has become fresh; if there is none, [`WhenFull`] says what gives way.
+//! Set-associative, like a hardware cache: a key's hash names a set of neighbouring slots and a place in it to
+//! begin at, and nothing outside that set and the next one is ever looked at. There is no growth, no rehash and
+//! no sweep. Full sets reuse a slot whose state has become fresh; if there is none, [`WhenFull`] says what gives
+//! way.
 
 use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::head::{Head, Wide};
 use super::{ErrorKind, StorageError};
-use crate::{Digest, Op, State, Strategy, Timestamp, Verdict};
+use crate::{Class, Digest, Op, State, Strategy, Timestamp, Verdict};
 
 /// What happens when a new key finds its set full of keys that are all in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Full`] if the operation needs room for a new key and its set has none to give.
+    /// [`ErrorKind::Full`] if the operation needs room for a new key and its sets have none to give.
     #[inline]
     pub fn apply<S: Strategy<State = T>>(
         &mut self,
@@ -83,13 +84,58 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         op: &Op<S>,
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
+        if let (true, Op::Check(hit)) = (H::SPILLS, op) {
+            // What most checks come to: the key is at home or soon after, and in use.
+            const NEAR: usize = 4;
+            let (slots, key) = (self.slots.as_mut(), H::of(digest));
+            let home = home(digest, slots.len());
+            let near = slots.get_mut(home..).unwrap_or_default().iter_mut().take(NEAR);
+            if let Some(slot) = near.into_iter().find(|slot| slot.head.is_of(key))
+                && !slot.head.is_fresh(H::passed(now))
+            {
+                let answer = Ok(limit.decide(&mut slot.state, hit, now));
+                if let Ok(verdict) = &answer
+                    && verdict.is_recorded()
+                {
+                    let noted = Noted { now, pressure: verdict.pressure() };
+                    slot.head = noted.head(key, limit, &slot.state, hit.class, &mut self.latest);
+                }
+                return answer;
+            }
+        }
+        if H::SPILLS {
+            self.apply_elsewhere(limit, digest, op, now)
+        } else {
+            self.apply_anywhere(limit, digest, op, now)
+        }
+    }
+
+    /// What takes longer, apart from what is done most often.
+    #[inline(never)]
+    fn apply_elsewhere<S: Strategy<State = T>>(
+        &mut self,
+        limit: &S,
+        digest: Digest,
+        op: &Op<S>,
+        now: Timestamp,
+    ) -> Result<S::Verdict, StorageError> {
+        self.apply_anywhere(limit, digest, op, now)
+    }
+
+    #[inline]
+    fn apply_anywhere<S: Strategy<State = T>>(
+        &mut self,
+        limit: &S,
+        digest: Digest,
+        op: &Op<S>,
+        now: Timestamp,
+    ) -> Result<S::Verdict, StorageError> {
         let (key, tick) = (H::of(digest), H::passed(now));
         let slots = self.slots.as_mut();
-        let set = set::<H>(digest, slots.len());
-        let set = slots.get_mut(set).unwrap_or_default();
-        let found = set.iter().position(|slot| slot.head.is_of(key));
+        let places = Places::around::<H>(home(digest, slots.len()), slots.len());
+        let found = places.find(slots, |slot| slot.head.is_of(key));
         let mut unseen = None;
-        let state = match found.and_then(|at| set.get_mut(at)) {
+        let state = match found.and_then(|at| slots.get_mut(at)) {
             Some(slot) => {
                 if slot.head.is_fresh(tick) {
                     slot.state = T::default();
@@ -107,25 +153,20 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         // A state that says nothing gives its slot back; one that was just hit says something.
         let kept = matches!(op, Op::Check(_)) || *state != T::default();
         let head = if kept {
-            let mut fresh = limit.fresh_at(state, op.class());
-            if tick < self.latest {
-                // A stamp from the future, left by a clock that stepped back, hurts for a horizon at most.
-                fresh = fresh.min(now.plus_micros(limit.horizon()));
-            }
-            self.latest = self.latest.max(tick);
-            key.with(H::ticks(fresh), verdict.pressure())
+            let noted = Noted { now, pressure: verdict.pressure() };
+            noted.head(key, limit, state, op.class(), &mut self.latest)
         } else {
             H::default()
         };
-        match (found.and_then(|at| set.get_mut(at)), unseen) {
+        match (found.and_then(|at| slots.get_mut(at)), unseen) {
             (Some(slot), _) => slot.head = head,
             (None, Some(state)) if kept => {
-                let room = match (first_to_go(set, tick), self.when_full) {
+                let room = match (places.first_to_go(slots, tick), self.when_full) {
                     (Some((at, true)), WhenFull::Evict) => {
                         self.counters.evictions = self.counters.evictions.saturating_add(1);
-                        set.get_mut(at)
+                        slots.get_mut(at)
                     }
-                    (Some((at, false)), _) => set.get_mut(at),
+                    (Some((at, false)), _) => slots.get_mut(at),
                     _ => None,
                 };
                 let Some(slot) = room else {
@@ -142,10 +183,11 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     /// A copy of the state of a key: that of a key never seen, if it is not in the table.
     #[must_use]
     pub fn load(&self, digest: Digest, now: Timestamp) -> T {
-        let slots = self.slots.as_ref();
-        let mut set = slots.get(set::<H>(digest, slots.len())).unwrap_or_default().iter();
-        let found = set.find(|slot| slot.head.is_of(H::of(digest)));
+        let (slots, key) = (self.slots.as_ref(), H::of(digest));
+        let home = home(digest, slots.len());
+        let found = Places::around::<H>(home, slots.len()).find(slots, |slot| slot.head.is_of(key));
         found
+            .and_then(|at| slots.get(at))
             .filter(|slot| !slot.head.is_fresh(H::passed(now)))
             .map(|slot| slot.state.clone())
             .unwrap_or_default()
@@ -189,31 +231,92 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
 const FULL: StorageError =
     StorageError::new(ErrorKind::Full, "no room for another key; give the storage a larger capacity");
 
-/// The slot of a set that a new key may have, and whether it is in use; `None` if the set has no slots.
-#[inline(never)]
-fn first_to_go<T, H: Head>(set: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
-    if let Some(at) = set.iter().position(|slot| slot.head.is_fresh(now)) {
-        return Some((at, false));
-    }
-    let (first, others) = set.split_first()?;
-    let (mut lowest, mut to_go) = (first.head.order(), 0);
-    for (at, slot) in (1..).zip(others) {
-        if slot.head.order() < lowest {
-            (lowest, to_go) = (slot.head.order(), at);
-        }
-    }
-    Some((to_go, true))
+/// What there is to note beside a state that was written.
+struct Noted {
+    now: Timestamp,
+    pressure: u8,
 }
 
-/// The set of slots that a digest belongs to.
+impl Noted {
+    /// The head of a slot with this state. `latest` is the latest tick in which one was written.
+    #[inline]
+    fn head<S: Strategy, H: Head>(
+        self,
+        key: H,
+        limit: &S,
+        state: &S::State,
+        class: Class,
+        latest: &mut u32,
+    ) -> H {
+        let tick = H::passed(self.now);
+        let mut fresh = limit.fresh_at(state, class);
+        if tick < *latest {
+            // A stamp from the future, left by a clock that stepped back, hurts for a horizon at most.
+            fresh = fresh.min(self.now.plus_micros(limit.horizon()));
+        }
+        *latest = tick.max(*latest);
+        key.with(H::ticks(fresh), self.pressure)
+    }
+}
+
+/// The slot that a digest belongs to before all others: the upper half of it as a fraction of the slots, which takes
+/// no division and no power of two.
 #[inline]
-const fn set<H: Head>(digest: Digest, slots: usize) -> Range<usize> {
-    let sets = slots / H::WAYS;
-    // The upper half of the digest as a fraction of the sets: no division, and no need for a power of two.
-    let start = (((digest.as_u64() >> 32) * sets as u64) >> 32) as usize * H::WAYS;
-    // The last one takes what is left over as well.
-    let end = if slots - start < 2 * H::WAYS { slots } else { start + H::WAYS };
-    start..end
+const fn home(digest: Digest, slots: usize) -> usize {
+    (((digest.as_u64() >> 32) * slots as u64) >> 32) as usize
+}
+
+/// Where the state of a key may be: in its own set, searched from a slot of its own on, or in the next set.
+/// Without [spilling](Head::SPILLS) it is in its own set, in any order.
+struct Places([Range<usize>; 3]);
+
+impl Places {
+    #[inline]
+    fn around<H: Head>(home: usize, slots: usize) -> Self {
+        // The last set takes what is left over as well.
+        let last = (slots / H::WAYS).saturating_sub(1);
+        let set = (home / H::WAYS).min(last);
+        let start = set * H::WAYS;
+        let end = if set < last { start + H::WAYS } else { slots };
+        if !H::SPILLS {
+            return Self([start..end, start..start, 0..0]);
+        }
+        let next = if set < last { end } else { 0 };
+        Self([home..end, start..home, if last == 0 { 0..0 } else { next..next + H::WAYS }])
+    }
+
+    /// Without spilling, all there is in one part.
+    #[inline]
+    fn parts<H: Head>(&self) -> &[Range<usize>] {
+        if H::SPILLS { &self.0 } else { self.0.split_at(1).0 }
+    }
+
+    /// The first of these slots for which something holds.
+    #[inline]
+    fn find<T, H: Head>(&self, slots: &[Slot<T, H>], holds: impl Fn(&Slot<T, H>) -> bool) -> Option<usize> {
+        self.parts::<H>().iter().find_map(|range| {
+            let part = slots.get(range.clone())?;
+            part.iter().position(&holds).map(|at| range.start + at)
+        })
+    }
+
+    /// The slot that a new key may have, and whether it is in use; `None` if there are no slots.
+    #[inline(never)]
+    fn first_to_go<T, H: Head>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
+        if let Some(at) = self.find(slots, |slot| slot.head.is_fresh(now)) {
+            return Some((at, false));
+        }
+        let mut to_go = self.parts::<H>().iter().find(|range| !range.is_empty())?.start;
+        let mut lowest = slots.get(to_go)?.head.order();
+        for range in self.parts::<H>() {
+            for (at, slot) in (range.start..).zip(slots.get(range.clone()).unwrap_or_default()) {
+                if slot.head.order() < lowest {
+                    (lowest, to_go) = (slot.head.order(), at);
+                }
+            }
+        }
+        Some((to_go, true))
+    }
 }
 
 #[cfg(test)]
@@ -266,14 +369,24 @@ mod tests {
 
     fn sets_cover_every_slot_once<H: Head>() {
         for slots in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 100, 1000] {
-            let mut covered = vec![0; slots];
-            let mut sets: Vec<_> =
-                (0..=u16::MAX).map(|top| set::<H>(Digest::from_u64(u64::from(top) << 48), slots)).collect();
-            sets.dedup();
-            for set in sets {
-                covered[set].iter_mut().for_each(|times| *times += 1);
+            let (mut own, mut next, mut homes) = (vec![0; slots], vec![0; slots], vec![0; slots]);
+            let mut seen = Vec::new();
+            for digest in 0..=u16::MAX {
+                let home = home(Digest::from_u64(u64::from(digest) << 48), slots);
+                let Places([from_home, to_home, spill]) = Places::around::<H>(home, slots);
+                homes[home] += 1;
+                let set = to_home.start..from_home.end;
+                assert!(set.contains(&home) && to_home.end == from_home.start);
+                assert!(spill.start >= set.end || spill.end <= set.start, "{set:?} spills into itself");
+                if !seen.contains(&set) {
+                    set.clone().for_each(|at| own[at] += 1);
+                    spill.for_each(|at| next[at] += 1);
+                    seen.push(set);
+                }
             }
-            assert!(covered.iter().all(|times| *times == 1), "{slots}: {covered:?}");
+            assert!(own.iter().all(|times| *times == 1), "{slots}: {own:?}");
+            assert!(next.iter().all(|times| *times <= 1), "{slots}: {next:?}");
+            assert!(homes.iter().all(|times| *times > 0), "{slots}: {homes:?}");
         }
     }
 

@@ -167,7 +167,8 @@ impl Strategy for FixedWindow {
     type Verdict = Decision;
     type Stat = FixedWindowStat;
 
-    #[inline]
+    // What of the figures is not read then need not be computed.
+    #[inline(always)]
     fn decide(&self, state: &mut FixedWindowState, hit: &Hit, now: Timestamp) -> Decision {
         if self.rate.is_unlimited() {
             return Decision::unlimited();

@@ -119,7 +119,8 @@ impl Strategy for Gcra {
     type Verdict = Decision;
     type Stat = GcraStat;
 
-    #[inline]
+    // What of the figures is not read then need not be computed.
+    #[inline(always)]
     fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
         self.meter.decide(state, hit, now, (self.meter.largest_cost, 0))
     }

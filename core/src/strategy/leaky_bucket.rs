@@ -100,7 +100,8 @@ impl Strategy for LeakyBucket {
     type Verdict = Decision;
     type Stat = LeakyBucketStat;
 
-    #[inline]
+    // What of the figures is not read then need not be computed.
+    #[inline(always)]
     fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
         self.meter.decide(state, hit, now, (self.capacity, 0))
     }

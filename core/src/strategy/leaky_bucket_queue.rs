@@ -118,7 +118,8 @@ impl Strategy for LeakyBucketQueue {
     type Verdict = Decision;
     type Stat = LeakyBucketQueueStat;
 
-    #[inline]
+    // What of the figures is not read then need not be computed.
+    #[inline(always)]
     fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
         self.meter.decide_in_turn(state, hit, now)
     }

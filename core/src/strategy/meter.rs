@@ -9,7 +9,7 @@ use core::fmt;
 
 use super::codec::{Corrupt, Reader, Writer};
 use super::{Hit, State};
-use crate::decision::{Figures, Quotient};
+use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::{Divisor, divide, divide_up};
 use crate::ratio::gcd;
 use crate::{Decision, Rate, Receipt, Timestamp};
@@ -167,7 +167,7 @@ impl Meter {
 
     /// The time a state decides at, and how much is in use then, in units.
     #[inline]
-    pub(super) fn level(self, state: &Level, now: Timestamp) -> (Timestamp, u64) {
+    pub(super) fn level(&self, state: &Level, now: Timestamp) -> (Timestamp, u64) {
         if state.at > now {
             return (state.at, self.used(state));
         }
@@ -180,7 +180,7 @@ impl Meter {
     }
 
     /// What is in use, as a whole cost rounded up.
-    pub(super) fn cost(self, state: &Level, now: Timestamp) -> u32 {
+    pub(super) fn cost(&self, state: &Level, now: Timestamp) -> u32 {
         let (_, used) = self.level(state, now);
         u32::try_from(divide_up(used, self.unit)).unwrap_or(u32::MAX)
     }
@@ -188,7 +188,7 @@ impl Meter {
     /// What was in use at the state's own time, in units of this meter. A change of units rounds up, so it
     /// grants nothing and costs less than 1.
     #[inline]
-    fn used(self, state: &Level) -> u64 {
+    fn used(&self, state: &Level) -> u64 {
         if state.unit == self.unit || state.used == 0 {
             return state.used;
         }
@@ -197,61 +197,69 @@ impl Meter {
 
     /// Decides on a hit. `limit` is what the decision tells as the most that can be had at once, and `spare`
     /// how many units of the capacity are not told as remaining (a debt allowed, but not offered).
-    #[inline]
-    pub(super) fn decide(self, state: &mut Level, hit: &Hit, now: Timestamp, told: (u32, u64)) -> Decision {
-        self.decide_after(state, hit, now, told, |_, figures| figures.allow(true))
-    }
-
-    /// Decides on a hit that has to wait until what is in use before it has drained.
-    #[inline]
-    pub(super) fn decide_in_turn(self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
-        let told = (self.largest_cost, 0);
-        self.decide_after(state, hit, now, told, |wait, figures| figures.allow_after(wait))
-    }
-
-    /// Decides on a hit; `admit` is given the time in which what is in use before it drains.
     #[inline(always)]
-    fn decide_after(
-        self,
+    pub(super) fn decide(
+        &self,
         state: &mut Level,
         hit: &Hit,
         now: Timestamp,
         (limit, spare): (u32, u64),
-        admit: impl Fn(Quotient, Figures) -> Decision,
+    ) -> Decision {
+        self.decide_after(state, hit, now, (limit, spare), |_| Quotient::ZERO)
+    }
+
+    /// Decides on a hit that has to wait until what is in use before it has drained.
+    #[inline(always)]
+    pub(super) fn decide_in_turn(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
+        self.decide_after(state, hit, now, (self.largest_cost, 0), |wait| wait)
+    }
+
+    /// Decides on a hit; `delay` makes of the time in which what is in use before it drains what it has to wait.
+    #[inline(always)]
+    fn decide_after(
+        &self,
+        state: &mut Level,
+        hit: &Hit,
+        now: Timestamp,
+        (limit, spare): (u32, u64),
+        delay: impl FnOnce(Quotient) -> Quotient,
     ) -> Decision {
         if self.is_unlimited() {
             return Decision::unlimited();
         }
-        let (at, used) = self.level(state, now);
+        let (at, mut used) = self.level(state, now);
         let behind = at.as_micros() - now.as_micros();
-        let figures = |used: u64| Figures {
+        let (kind, recorded, wait) = if hit.cost == 0 {
+            (Kind::Allow, false, Quotient::ZERO)
+        } else if hit.cost > self.largest_cost {
+            (Kind::Never, false, Quotient::ZERO)
+        } else {
+            let cost = u64::from(hit.cost) * self.unit;
+            let room = self.capacity - cost;
+            if used <= room {
+                let wait = delay(self.wait(used, behind));
+                used += cost;
+                *state = Level { at, used, unit: self.unit };
+                (Kind::Allow, true, wait)
+            } else if self.drain() == 0 {
+                (Kind::Never, false, Quotient::ZERO)
+            } else {
+                (Kind::Deny, false, self.wait(used - room, behind))
+            }
+        };
+        let figures = Figures {
             limit,
             window: self.rate.period_micros(),
             remaining: Quotient { num: (self.capacity - spare).saturating_sub(used), den: self.unit },
             reset: self.wait(used, behind),
             receipt: Receipt { at, level: used, unit: self.unit },
         };
-        if hit.cost == 0 {
-            return figures(used).allow(false);
-        }
-        if hit.cost > self.largest_cost {
-            return figures(used).never();
-        }
-        let cost = u64::from(hit.cost) * self.unit;
-        let room = self.capacity - cost;
-        if used > room {
-            return match self.drain() {
-                0 => figures(used).never(),
-                _ => figures(used).deny(self.wait(used - room, behind)),
-            };
-        }
-        *state = Level { at, used: used + cost, unit: self.unit };
-        admit(self.wait(used, behind), figures(used + cost))
+        figures.decision(kind, recorded, wait)
     }
 
     /// The time in which `units` drain, counted from a present that lies `behind` the state's own time.
     #[inline]
-    fn wait(self, units: u64, behind: u64) -> Quotient {
+    fn wait(&self, units: u64, behind: u64) -> Quotient {
         if behind > 0 && units > 0 {
             return self.wait_behind(units, behind);
         }
@@ -259,7 +267,7 @@ impl Meter {
     }
 
     #[cold]
-    fn wait_behind(self, units: u64, behind: u64) -> Quotient {
+    fn wait_behind(&self, units: u64, behind: u64) -> Quotient {
         let behind = behind.min(self.horizon());
         Quotient { num: units.saturating_add(behind.saturating_mul(self.drain())), den: self.drain() }
     }
@@ -331,7 +339,7 @@ impl Meter {
     }
 
     #[inline]
-    pub(super) fn fresh_at(self, state: &Level) -> Timestamp {
+    pub(super) fn fresh_at(&self, state: &Level) -> Timestamp {
         match self.used(state) {
             0 => state.at,
             _ if self.drain() == 0 => Timestamp::MAX,
