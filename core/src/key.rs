@@ -119,7 +119,7 @@ tuple_keys! { (A B) (A B C) (A B C D) }
 ///
 /// Two keys share a digest with a chance of 2⁻⁶⁴ per pair, about one in thirty million for any two among a
 /// million keys; they would then share one limit, and nothing worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Digest(u64);
 
 impl Digest {

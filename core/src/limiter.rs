@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::storage::Together;
 use crate::{Class, Cost, Hit, Key, Op, Outcome, Storage, StorageError, Strategy, Timer, Timestamp, Verdict};
 
 #[cfg(feature = "alloc")]
@@ -59,6 +60,47 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
         self.apply(key, &Op::Check(*hit), now)
+    }
+
+    /// Asks for one for each of several keys, and answers each: one reading of the clock serves them all, and a
+    /// storage may look them up at once. A key named twice sees what it was charged the first time.
+    ///
+    /// ```
+    /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(2)), storage);
+    /// let mut denied = Vec::new();
+    /// limiter.check_many(&["a", "b", "a", "a"], |key, answer| {
+    ///     if !answer.is_ok_and(|decision| decision.is_allowed()) {
+    ///         denied.push(*key);
+    ///     }
+    /// });
+    /// assert_eq!(denied, ["a"]);
+    /// ```
+    #[inline]
+    pub fn check_many<K: Key>(&self, keys: &[K], answer: impl FnMut(&K, Result<S::Verdict, StorageError>)) {
+        let one = Hit::new(S::Cost::uniform(1));
+        self.storage.check_many(&self.limit, keys, &one, self.now(), answer);
+    }
+
+    /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or none.
+    ///
+    /// ```
+    /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(2)), storage);
+    /// assert!(limiter.check_together(["address 1", "user 1"], 2)?.is_allowed());
+    /// let denied = limiter.check_together(["address 2", "user 1"], 1)?;
+    /// assert!(!denied.is_allowed() && denied.verdicts[0].is_allowed());
+    /// assert_eq!(limiter.peek("address 2", 0)?.remaining(), 2); // not charged
+    /// # Ok::<(), traffik_core::StorageError>(())
+    /// ```
+    pub fn check_together<K: Key + ?Sized, const N: usize>(
+        &self,
+        keys: [&K; N],
+        cost: S::Cost,
+    ) -> Result<Together<S::Verdict, N>, StorageError> {
+        self.storage.check_together(&self.limit, keys, &Hit::new(cost), self.now())
     }
 
     /// What [`check_n`](Self::check_n) would answer, taking nothing.

@@ -2,19 +2,22 @@
 
 use core::fmt;
 
-use crate::{Key, Op, Strategy, Timestamp};
+use crate::{Hit, Key, Op, Strategy, Timestamp};
 
 mod fixed;
 #[cfg(feature = "alloc")]
 mod future;
 mod head;
 mod table;
+mod together;
 
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Local, Reply};
 pub use head::{Head, Narrow, Wide};
 pub use table::{Counters, Slot, Table, WhenFull};
+use together::check_in_turn;
+pub use together::{Tables, Together, check_together};
 
 /// Keeps a state per key in this process and runs operations on it.
 ///
@@ -40,6 +43,35 @@ pub trait Storage<S: Strategy> {
 
     /// A copy of the state of a key.
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError>;
+
+    /// Checks a hit on each of several keys, one after another, and answers each: a key named twice sees what it
+    /// was charged the first time. A storage may look several keys up at once.
+    fn check_many<K: Key>(
+        &self,
+        limit: &S,
+        keys: &[K],
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+        mut answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
+    ) {
+        for key in keys {
+            answer(key, self.apply(limit, key, &Op::Check(*hit), now));
+        }
+    }
+
+    /// Checks one hit on several keys: all are charged, or none.
+    ///
+    /// As it is given here others may see a key charged that is not in the end: what is refunded once another one
+    /// denies. A storage that can do it in one step does.
+    fn check_together<K: Key + ?Sized, const N: usize>(
+        &self,
+        limit: &S,
+        keys: [&K; N],
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+    ) -> Result<Together<S::Verdict, N>, StorageError> {
+        check_in_turn(self, limit, keys, hit, now)
+    }
 }
 
 impl<S: Strategy, T: Storage<S> + ?Sized> Storage<S> for &T {
@@ -59,6 +91,27 @@ impl<S: Strategy, T: Storage<S> + ?Sized> Storage<S> for &T {
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
         (**self).load(key)
+    }
+
+    fn check_many<K: Key>(
+        &self,
+        limit: &S,
+        keys: &[K],
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+        answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
+    ) {
+        (**self).check_many(limit, keys, hit, now, answer);
+    }
+
+    fn check_together<K: Key + ?Sized, const N: usize>(
+        &self,
+        limit: &S,
+        keys: [&K; N],
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+    ) -> Result<Together<S::Verdict, N>, StorageError> {
+        (**self).check_together(limit, keys, hit, now)
     }
 }
 

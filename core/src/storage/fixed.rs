@@ -3,8 +3,8 @@
 use core::cell::RefCell;
 
 use super::table::{Counters, Slot, Table, WhenFull};
-use super::{ErrorKind, Narrow, Storage, StorageError};
-use crate::{Clock, Key, Op, Seed, Strategy, Timestamp};
+use super::{ErrorKind, Narrow, Storage, StorageError, Together, check_together};
+use crate::{Clock, Hit, Key, Op, Seed, Strategy, Timestamp};
 
 /// Room for `N` keys, for use from one thread or core.
 ///
@@ -73,6 +73,17 @@ impl<S: Strategy, C: Clock, const N: usize> Storage<S> for Fixed<S, C, N> {
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
         let table = self.table.try_borrow().map_err(|_| BUSY)?;
         Ok(table.load(self.seed.digest(key), self.clock.now()))
+    }
+
+    fn check_together<K: Key + ?Sized, const M: usize>(
+        &self,
+        limit: &S,
+        keys: [&K; M],
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+    ) -> Result<Together<S::Verdict, M>, StorageError> {
+        let mut table = self.table.try_borrow_mut().map_err(|_| BUSY)?;
+        check_together(&mut *table, limit, keys.map(|key| self.seed.digest(key)), hit, now)
     }
 }
 

@@ -8,8 +8,8 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::{ErrorKind, Storage, StorageError};
-use crate::{ErasedKey, Key, Op, Strategy, Timestamp};
+use super::{ErrorKind, Storage, StorageError, Together};
+use crate::{ErasedKey, Hit, Key, Op, Strategy, Timestamp};
 
 /// A boxed future that owns all it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -58,6 +58,27 @@ impl<S: Strategy, T: Storage<S> + ?Sized> Storage<S> for Arc<T> {
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
         (**self).load(key)
+    }
+
+    fn check_many<K: Key>(
+        &self,
+        limit: &S,
+        keys: &[K],
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+        answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
+    ) {
+        (**self).check_many(limit, keys, hit, now, answer);
+    }
+
+    fn check_together<K: Key + ?Sized, const N: usize>(
+        &self,
+        limit: &S,
+        keys: [&K; N],
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+    ) -> Result<Together<S::Verdict, N>, StorageError> {
+        (**self).check_together(limit, keys, hit, now)
     }
 }
 

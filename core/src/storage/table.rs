@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use super::head::{Head, Wide};
 use super::{ErrorKind, StorageError};
-use crate::{Class, Digest, Op, State, Strategy, Timestamp, Verdict};
+use crate::{Class, Cost, Digest, Hit, Op, State, Strategy, Timestamp, Verdict};
 
 /// What happens when a new key finds its set full of keys that are all in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,6 +178,35 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
             _ => {}
         }
         answer
+    }
+
+    /// Puts a state back that a key had before; what is fresh gives its slot back.
+    pub(super) fn put_back<S: Strategy<State = T>>(
+        &mut self,
+        limit: &S,
+        digest: Digest,
+        state: T,
+        class: Class,
+        now: Timestamp,
+    ) {
+        let (slots, key) = (self.slots.as_mut(), H::of(digest));
+        let home = home(digest, slots.len());
+        let found = Places::around::<H>(home, slots.len()).find(slots, |slot| slot.head.is_of(key));
+        let Some(slot) = found.and_then(|at| slots.get_mut(at)) else { return };
+        if state == T::default() {
+            *slot = Slot::default();
+            return;
+        }
+        let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
+        let noted = Noted { now, pressure: limit.peek(&state, &nothing, now).pressure() };
+        *slot = Slot { head: noted.head(key, limit, &state, class, &mut self.latest), state };
+    }
+
+    /// Reads where a key most likely is, so that it is near when it is asked for.
+    #[inline]
+    pub fn touch(&self, digest: Digest) -> bool {
+        let slots = self.slots.as_ref();
+        slots.get(home(digest, slots.len())).is_some_and(|slot| slot.head.is_of(H::of(digest)))
     }
 
     /// A copy of the state of a key: that of a key never seen, if it is not in the table.

@@ -1,0 +1,222 @@
+//! Several keys in one decision: all of them are charged, or none is.
+
+use core::array;
+
+use super::table::{Slot, Table};
+use super::{Head, Storage, StorageError};
+use crate::{Digest, Hit, Key, Op, Outcome, Strategy, Timestamp, Verdict};
+
+/// What several keys were told about one hit on all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Together<V, const N: usize> {
+    /// What each key was told, in the order they were named: if one denies, what the others would have said.
+    pub verdicts: [V; N],
+    outcome: Outcome,
+}
+
+impl<V: Verdict, const N: usize> Together<V, N> {
+    /// The answers of several keys, all of them charged if all admit, or none.
+    pub fn new(verdicts: [V; N]) -> Self {
+        let admitted = Outcome::Allow { after: core::time::Duration::ZERO };
+        let outcome = verdicts.iter().map(V::outcome).fold(admitted, Outcome::and);
+        Self { verdicts, outcome }
+    }
+
+    /// Whether all keys admit the hit, and when: if not, the longest of their waits.
+    pub const fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Whether all keys admitted the hit, and were charged.
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        self.outcome.is_allowed()
+    }
+}
+
+/// Tables of which no one else can see one while they are borrowed.
+pub trait Tables<T, A, H> {
+    /// The one that keys of this digest are in.
+    fn holding(&mut self, digest: Digest) -> Result<&mut Table<T, A, H>, StorageError>;
+}
+
+impl<T, A, H> Tables<T, A, H> for Table<T, A, H> {
+    fn holding(&mut self, _: Digest) -> Result<&mut Self, StorageError> {
+        Ok(self)
+    }
+}
+
+/// Checks one hit on several keys in tables that no one else can see. A key that is named twice is charged twice.
+///
+/// # Errors
+///
+/// [`Full`](super::ErrorKind::Full) if there is no room for one of the keys; then none is charged.
+pub fn check_together<S, A, H, const N: usize>(
+    tables: &mut impl Tables<S::State, A, H>,
+    limit: &S,
+    digests: [Digest; N],
+    hit: &Hit<S::Cost>,
+    now: Timestamp,
+) -> Result<Together<S::Verdict, N>, StorageError>
+where
+    S: Strategy,
+    H: Head,
+    A: AsRef<[Slot<S::State, H>]> + AsMut<[Slot<S::State, H>]>,
+{
+    let mut asked: [Option<S::Verdict>; N] = array::from_fn(|_| None);
+    for (verdict, digest) in asked.iter_mut().zip(digests) {
+        *verdict = Some(tables.holding(digest)?.apply(limit, digest, &Op::Peek(*hit), now)?);
+    }
+    if !asked.iter().flatten().all(|verdict| verdict.outcome().is_allowed()) {
+        return Ok(told(asked, limit, hit, now));
+    }
+    let mut before: [S::State; N] = array::from_fn(|_| S::State::default());
+    for (at, digest) in digests.into_iter().enumerate() {
+        let table = tables.holding(digest)?;
+        if let Some(before) = before.get_mut(at) {
+            *before = table.load(digest, now);
+        }
+        let charged = table.apply(limit, digest, &Op::Check(*hit), now);
+        let admitted = charged.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
+        if !admitted {
+            // A key named twice that admits once only, or no room: those charged are put back as they were, the
+            // last one first.
+            for (digest, before) in digests.into_iter().zip(&before).take(at).rev() {
+                tables.holding(digest)?.put_back(limit, digest, before.clone(), hit.class, now);
+            }
+        }
+        if let Some(verdict) = asked.get_mut(at) {
+            *verdict = Some(charged?);
+        }
+        if !admitted {
+            break;
+        }
+    }
+    Ok(told(asked, limit, hit, now))
+}
+
+/// Checks one hit on several keys, one after another; if one denies, those charged before are refunded.
+pub(super) fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
+    storage: &(impl Storage<S> + ?Sized),
+    limit: &S,
+    keys: [&K; N],
+    hit: &Hit<S::Cost>,
+    now: Timestamp,
+) -> Result<Together<S::Verdict, N>, StorageError> {
+    let mut asked: [Option<S::Verdict>; N] = array::from_fn(|_| None);
+    let mut op = Op::Check(*hit);
+    for (at, key) in keys.into_iter().enumerate() {
+        let answer = storage.apply(limit, key, &op, now);
+        let admitted = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
+        if !admitted && matches!(op, Op::Check(_)) {
+            op = Op::Peek(*hit);
+            for (key, verdict) in keys.into_iter().zip(asked.iter().flatten()) {
+                storage.apply(limit, key, &Op::Refund(*hit, verdict.receipt()), now)?;
+            }
+        }
+        if let Some(verdict) = asked.get_mut(at) {
+            *verdict = Some(answer?);
+        }
+    }
+    Ok(told(asked, limit, hit, now))
+}
+
+/// The answers, of which there is one for each key.
+fn told<S: Strategy, const N: usize>(
+    asked: [Option<S::Verdict>; N],
+    limit: &S,
+    hit: &Hit<S::Cost>,
+    now: Timestamp,
+) -> Together<S::Verdict, N> {
+    Together::new(asked.map(|it| it.unwrap_or_else(|| limit.peek(&S::State::default(), hit, now))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::WhenFull;
+    use crate::{ErrorKind, Fixed, Gcra, Limiter, ManualClock, Rate, TokenBucket};
+
+    /// A storage that does no more than it must.
+    struct Plain<M>(M);
+
+    impl<S: Strategy, M: Storage<S>> Storage<S> for Plain<M> {
+        fn now(&self) -> Timestamp {
+            self.0.now()
+        }
+
+        fn apply<K: Key + ?Sized>(
+            &self,
+            limit: &S,
+            key: &K,
+            op: &Op<S>,
+            now: Timestamp,
+        ) -> Result<S::Verdict, StorageError> {
+            self.0.apply(limit, key, op, now)
+        }
+
+        fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
+            self.0.load(key)
+        }
+    }
+
+    type Table<const N: usize> = Fixed<TokenBucket, ManualClock, N>;
+
+    fn table<const N: usize>() -> Table<N> {
+        Table::new(ManualClock::default(), 7).when_full(WhenFull::Refuse)
+    }
+
+    fn all_or_none(storage: impl Storage<TokenBucket>) {
+        let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(5)), storage);
+        let left = |key| limiter.peek(key, 0).unwrap().remaining();
+        let all = limiter.check_together(["a", "b", "c"], 2).unwrap();
+        assert!(all.is_allowed() && all.verdicts.iter().all(|it| it.remaining() == 3));
+        assert!(limiter.check_n("b", 2).unwrap().is_allowed());
+        let none = limiter.check_together(["a", "b", "c"], 2).unwrap();
+        assert_eq!(none.verdicts.map(|it| it.is_allowed()), [true, false, true]);
+        assert_eq!(none.outcome(), none.verdicts[1].outcome());
+        assert_eq!(["a", "b", "c"].map(left), [3, 1, 3]);
+        // A key named twice is charged twice, or not at all.
+        assert!(!limiter.check_together(["a", "d", "a"], 2).unwrap().is_allowed());
+        assert_eq!(["a", "d"].map(left), [3, 5]);
+        assert!(limiter.check_together(["d", "d"], 2).unwrap().is_allowed());
+        assert_eq!(left("d"), 1);
+        assert!(limiter.check_together::<str, 0>([], 1).unwrap().is_allowed());
+    }
+
+    #[test]
+    fn all_are_charged_or_none() {
+        all_or_none(table::<8>());
+        all_or_none(Plain(table::<8>()));
+        let (plain, fixed) = (Plain(table::<8>()), table::<8>());
+        all_or_none(&plain);
+        all_or_none(&fixed);
+    }
+
+    fn room_for_one(storage: impl Storage<TokenBucket>) {
+        let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(5)), storage);
+        let error = limiter.check_together(["a", "b"], 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Full);
+        assert_eq!(limiter.peek("a", 0).unwrap().remaining(), 5);
+        assert!(limiter.check("b").unwrap().is_allowed(), "the slot of the first key is free again");
+    }
+
+    #[test]
+    fn without_room_for_all_none_is_charged() {
+        room_for_one(table::<1>());
+        room_for_one(Plain(table::<1>()));
+    }
+
+    #[test]
+    fn what_was_used_before_stays_used() {
+        let limiter = Limiter::new(
+            Gcra::new(Rate::per_minute(1)).burst(2).unwrap(),
+            Fixed::<Gcra, _, 4>::new(ManualClock::default(), 7),
+        );
+        assert!(limiter.check("a").unwrap().is_allowed());
+        assert!(!limiter.check_together(["a", "a"], 1).unwrap().is_allowed());
+        assert_eq!(limiter.peek("a", 0).unwrap().remaining(), 1);
+        assert!(limiter.check("a").unwrap().is_allowed());
+    }
+}
