@@ -71,6 +71,23 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A timestamp as two halves, which asks for no more alignment than they do: a state that holds one and numbers of
+/// 32 bits wastes no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Halves([u32; 2]);
+
+impl Halves {
+    pub(crate) const fn of(at: Timestamp) -> Self {
+        Self([(at.0 >> 32) as u32, at.0 as u32])
+    }
+
+    pub(crate) const fn whole(self) -> Timestamp {
+        let [high, low] = self.0;
+        Timestamp((high as u64) << 32 | low as u64)
+    }
+}
+
 /// A duration in whole microseconds, rounded up; the longest expressible if it is longer than that.
 pub(crate) const fn micros_ceil(duration: Duration) -> u64 {
     let part = duration.subsec_nanos().div_ceil(1_000) as u64;

@@ -85,14 +85,15 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
         if let (true, Op::Check(hit)) = (H::SPILLS, op) {
-            // What most checks come to: the key is at home or soon after, and in use.
+            // What most checks come to: the key is at home or soon after.
             const NEAR: usize = 4;
             let (slots, key) = (self.slots.as_mut(), H::of(digest));
             let home = home(digest, slots.len());
             let near = slots.get_mut(home..).unwrap_or_default().iter_mut().take(NEAR);
-            if let Some(slot) = near.into_iter().find(|slot| slot.head.is_of(key))
-                && !slot.head.is_fresh(H::passed(now))
-            {
+            if let Some(slot) = near.into_iter().find(|slot| slot.head.is_of(key)) {
+                if slot.head.is_fresh(H::passed(now)) {
+                    slot.state = T::default();
+                }
                 let answer = Ok(limit.decide(&mut slot.state, hit, now));
                 if let Ok(verdict) = &answer
                     && verdict.is_recorded()

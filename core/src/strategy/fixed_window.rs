@@ -6,7 +6,7 @@ use super::report::report;
 use super::{Bounds, Class, Corrupt, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::decision::{Figures, Quotient};
 use crate::divide::Divisor;
-use crate::time::micros_ceil;
+use crate::time::{Halves, micros_ceil};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// Counts hits in windows of one period, aligned to the clock: at most the limit in each.
@@ -53,8 +53,8 @@ pub struct FixedWindow {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FixedWindowState {
     /// The time of the last hit that was booked, from which the window follows for whatever period the
-    /// limit has by now; as two halves, so that a state takes 12 bytes and not 16.
-    at: [u32; 2],
+    /// limit has by now.
+    at: Halves,
     used: u32,
 }
 
@@ -78,13 +78,12 @@ impl FixedWindowState {
     fn new(at: Timestamp, used: u32) -> Self {
         match used {
             0 => Self::default(),
-            _ => Self { at: [(at.as_micros() >> 32) as u32, at.as_micros() as u32], used },
+            _ => Self { at: Halves::of(at), used },
         }
     }
 
     const fn at(self) -> Timestamp {
-        let [high, low] = self.at;
-        Timestamp::from_micros((high as u64) << 32 | low as u64)
+        self.at.whole()
     }
 }
 

@@ -5,6 +5,7 @@ use core::fmt;
 use super::report::report;
 use super::{Bounds, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::decision::{Figures, Quotient};
+use crate::time::Halves;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// Counts hits in windows of one period, aligned to the clock, with a quota that depends on the window before.
@@ -59,7 +60,7 @@ pub struct QuotaRollover {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct QuotaRolloverState {
     /// The time of the last hit that was booked.
-    at: Timestamp,
+    at: Halves,
     used: u32,
     /// What the window before used.
     before: u32,
@@ -104,8 +105,12 @@ impl fmt::Display for RolloverError {
 impl core::error::Error for RolloverError {}
 
 impl QuotaRolloverState {
+    const fn at(self) -> Timestamp {
+        self.at.whole()
+    }
+
     fn new(at: Timestamp, used: u32, before: u32) -> Self {
-        if used == 0 && before == 0 { Self::default() } else { Self { at, used, before } }
+        if used == 0 && before == 0 { Self::default() } else { Self { at: Halves::of(at), used, before } }
     }
 }
 
@@ -117,7 +122,7 @@ impl State for QuotaRolloverState {
 
     fn encode(&self, out: &mut Writer<'_>) {
         out.u8(TAG);
-        out.u64(self.at.as_micros());
+        out.u64(self.at().as_micros());
         out.u32(self.used);
         out.u32(self.before);
     }
@@ -127,7 +132,7 @@ impl State for QuotaRolloverState {
         let (at, used, before) = (Timestamp::from_micros(input.u64()?), input.u32()?, input.u32()?);
         let state = Self::new(at, used, before);
         // Nothing used is always written as the state never used.
-        if state.at == at { Ok(state) } else { Err(Corrupt) }
+        if state.at() == at { Ok(state) } else { Err(Corrupt) }
     }
 }
 
@@ -183,24 +188,24 @@ impl QuotaRollover {
     /// Brings a state to the window that holds the time it decides at; tells that window's end too.
     #[inline]
     fn present(&self, state: QuotaRolloverState, now: Timestamp) -> (QuotaRolloverState, Timestamp) {
-        let at = now.max(state.at);
+        let at = now.max(state.at());
         let (start, end) = self.windows.window(at);
         // The window before lasted a period, or less if it was the first.
-        let (used, before) = if state.at >= start {
+        let (used, before) = if state.at() >= start {
             (state.used, state.before)
-        } else if start.micros_since(state.at) <= self.rate().period_micros() {
+        } else if start.micros_since(state.at()) <= self.rate().period_micros() {
             (0, state.used)
         } else {
             (0, 0)
         };
-        (QuotaRolloverState { at, used, before }, end)
+        (QuotaRolloverState { at: Halves::of(at), used, before }, end)
     }
 
     /// How long after `now` a state that was brought to the present is fresh, whose window ends at `end`.
     fn reset(&self, present: QuotaRolloverState, end: Timestamp, now: Timestamp) -> u64 {
         match self.forgotten(present, end) {
             None => 0,
-            Some(fresh_at) => fresh_at.micros_since(present.at) + self.behind(present.at, now),
+            Some(fresh_at) => fresh_at.micros_since(present.at()) + self.behind(present.at(), now),
         }
     }
 
@@ -237,7 +242,7 @@ impl Strategy for QuotaRollover {
             window: period,
             remaining: Quotient::whole(quota.saturating_sub(present.used).into()),
             reset: Quotient::whole(self.reset(present, end, now)),
-            receipt: Receipt::new(present.at),
+            receipt: Receipt::new(present.at()),
         };
         if hit.cost == 0 {
             return figures(present).allow(false);
@@ -246,7 +251,7 @@ impl Strategy for QuotaRollover {
             if !self.admits(hit.cost, 0) {
                 return figures(present).never();
             }
-            let next = end.micros_since(present.at) + self.behind(present.at, now);
+            let next = end.micros_since(present.at()) + self.behind(present.at(), now);
             // The next window has what this one leaves; the one after it, the full rollover.
             let wait = if self.admits(hit.cost, present.used) { next } else { next.saturating_add(period) };
             return figures(present).deny(Quotient::whole(wait));
@@ -266,17 +271,17 @@ impl Strategy for QuotaRollover {
     /// Takes the cost back in the window it was booked in: the present one, or the one before, which then
     /// rolls over more.
     fn refund(&self, state: &mut QuotaRolloverState, hit: &Hit, receipt: Receipt, _: Timestamp) {
-        let (start, _) = self.windows.window(state.at);
+        let (start, _) = self.windows.window(state.at());
         let (booked, next) = self.windows.window(receipt.at);
         if booked == start {
-            *state = QuotaRolloverState::new(state.at, state.used.saturating_sub(hit.cost), state.before);
+            *state = QuotaRolloverState::new(state.at(), state.used.saturating_sub(hit.cost), state.before);
         } else if next == start {
-            *state = QuotaRolloverState::new(state.at, state.used, state.before.saturating_sub(hit.cost));
+            *state = QuotaRolloverState::new(state.at(), state.used, state.before.saturating_sub(hit.cost));
         }
     }
 
     fn fresh_at(&self, state: &QuotaRolloverState, _: Class) -> Timestamp {
-        self.forgotten(*state, self.windows.window(state.at).1).unwrap_or(state.at)
+        self.forgotten(*state, self.windows.window(state.at()).1).unwrap_or(state.at())
     }
 
     fn horizon(&self) -> u64 {
@@ -285,7 +290,7 @@ impl Strategy for QuotaRollover {
 
     fn stat(&self, state: &QuotaRolloverState, _: Class, now: Timestamp) -> QuotaRolloverStat {
         let (present, _) = self.present(*state, now);
-        let (window_start, window_end) = self.windows.window(present.at);
+        let (window_start, window_end) = self.windows.window(present.at());
         QuotaRolloverStat {
             window_start,
             window_end,
