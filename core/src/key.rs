@@ -123,7 +123,6 @@ tuple_keys! { (A B) (A B C) (A B C D) }
 pub struct Digest(u64);
 
 impl Digest {
-    #[cfg(test)]
     pub(crate) const fn from_u64(digest: u64) -> Self {
         Self(digest)
     }

@@ -1,6 +1,7 @@
 //! States in the memory of this process, shared by its threads.
 
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -13,6 +14,12 @@ use traffik_core::{
 };
 
 use crate::MonotonicClock;
+
+mod snapshot;
+mod top;
+
+pub use snapshot::SnapshotError;
+pub use top::Used;
 
 /// Room for a fixed number of keys in this process: allocated once, never grown.
 ///
@@ -30,13 +37,28 @@ use crate::MonotonicClock;
 /// let limiter = Limiter::new(Gcra::new(Rate::per_second(5)), storage);
 /// assert!(limiter.check(&std::net::Ipv4Addr::LOCALHOST)?.is_allowed());
 /// assert_eq!(limiter.storage().len(), 1);
-/// # Ok::<(), traffik_core::StorageError>(())
+///
+/// // Over a restart of the program.
+/// let bytes = limiter.storage().snapshot();
+/// let storage = Memory::<Gcra>::builder().restore(&bytes)?;
+/// assert_eq!(storage.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Memory<S: Strategy, C = MonotonicClock> {
     shards: Box<[Shard<S::State>]>,
+    /// What the seed was made of.
+    secret: u64,
     seed: Seed,
     clock: C,
+}
+
+impl<S: Strategy, C: fmt::Debug> fmt::Debug for Memory<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("shards", &self.shards.len())
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
 }
 
 type Slots<T> = Table<T, Box<[Slot<T>]>>;
@@ -119,11 +141,11 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         self.build_with(RandomState::new().build_hasher().finish())
     }
 
-    fn build_with(self, seed: u64) -> Memory<S, C> {
+    fn build_with(self, secret: u64) -> Memory<S, C> {
         let (shards, sets) = shape(self.capacity);
         let table = || Table::new((0..sets * SET).map(|_| Slot::default()).collect(), self.when_full);
         let shards = (0..shards).map(|_| Shard(SpinMutex::new(table()))).collect();
-        Memory { shards, seed: Seed::new(seed), clock: self.clock }
+        Memory { shards, secret, seed: Seed::new(secret), clock: self.clock }
     }
 }
 

@@ -82,6 +82,24 @@ impl Wide {
     const fn new(word: u64, fresh: u32) -> Self {
         Self { word: [(word >> 32) as u32, word as u32], fresh }
     }
+
+    /// The digest of the key, but for what is not kept of it.
+    #[must_use]
+    pub const fn digest(self) -> Digest {
+        Digest::from_u64(self.word() & !PRESSURE)
+    }
+
+    /// All that it notes, as two numbers.
+    #[must_use]
+    pub const fn parts(self) -> (u64, u32) {
+        (self.word(), self.fresh)
+    }
+
+    /// The head with these [parts](Self::parts); `None` if they are those of an empty slot.
+    #[must_use]
+    pub const fn from_parts(word: u64, fresh: u32) -> Option<Self> {
+        if word > PRESSURE { Some(Self::new(word, fresh)) } else { None }
+    }
 }
 
 impl Head for Wide {

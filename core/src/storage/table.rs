@@ -258,6 +258,37 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     }
 }
 
+/// Entries can be carried from table to table where the digest is kept.
+impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
+    /// What is kept of each key in use at this time: what is noted of it, and its state.
+    pub fn entries(&self, now: Timestamp) -> impl Iterator<Item = (Wide, &T)> {
+        let tick = Wide::passed(now);
+        let in_use = move |slot: &&Slot<T>| !slot.head.is_fresh(tick);
+        self.slots.as_ref().iter().filter(in_use).map(|slot| (slot.head, &slot.state))
+    }
+
+    /// Takes over an entry of another table whose keys were hashed with the same seed, in place of one of the same
+    /// key. Without room for it, that is as for a new key; answers whether it was taken.
+    pub fn adopt(&mut self, head: Wide, state: T, now: Timestamp) -> bool {
+        let slots = self.slots.as_mut();
+        let places = Places::around::<Wide>(home(head.digest(), slots.len()), slots.len());
+        let found = places.find(slots, |slot| slot.head.is_of(Wide::of(head.digest())));
+        let room = found.map(|at| (at, false)).or_else(|| places.first_to_go(slots, Wide::passed(now)));
+        match (room, self.when_full) {
+            (Some((_, true)), WhenFull::Refuse) | (None, _) => {
+                self.counters.refusals = self.counters.refusals.saturating_add(1);
+                false
+            }
+            (Some((at, in_use)), _) => {
+                self.counters.evictions = self.counters.evictions.saturating_add(in_use.into());
+                let Some(slot) = slots.get_mut(at) else { return false };
+                *slot = Slot { head, state };
+                true
+            }
+        }
+    }
+}
+
 const FULL: StorageError =
     StorageError::new(ErrorKind::Full, "no room for another key; give the storage a larger capacity");
 

@@ -1,0 +1,194 @@
+//! What a storage remembers, as bytes, so that a restart does not forget it.
+
+use std::error::Error;
+use std::fmt;
+
+use traffik_core::storage::Wide;
+use traffik_core::strategy::{Reader, State, encode};
+use traffik_core::{Clock, Seed, Strategy};
+
+use super::{Memory, MemoryBuilder};
+
+/// The first bytes of every snapshot.
+const MAGIC: [u8; 7] = *b"traffik";
+/// The version of the form that follows: secret, count, entries (word, time, state), checksum.
+const VERSION: u8 = 1;
+
+/// Why bytes are no snapshot that can be restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// They are not of a snapshot at all.
+    NotASnapshot,
+    /// They are of a version that this one does not know.
+    Version(u8),
+    /// They are cut short, changed, or of another strategy.
+    Corrupt,
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotASnapshot => f.write_str("not a snapshot of a storage"),
+            Self::Version(version) => {
+                write!(f, "a snapshot of version {version}; this version of traffik reads version {VERSION}")
+            }
+            Self::Corrupt => f.write_str("the snapshot is cut short, was changed, or is of another strategy"),
+        }
+    }
+}
+
+impl Error for SnapshotError {}
+
+impl<S: Strategy, C: Clock> Memory<S, C> {
+    /// All that is in use, as bytes for [`MemoryBuilder::restore`].
+    ///
+    /// Others may go on meanwhile: each of the storage's parts is as it was at some time during the call. The bytes
+    /// hold no key, but the secret that keys are hashed with: keep them as you keep secrets.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        let (mut entries, mut count) = (Vec::new(), 0u64);
+        let mut state_bytes = vec![0; S::State::MAX_LEN];
+        let now = self.clock.now();
+        for shard in &self.shards {
+            for (head, state) in shard.lock().entries(now) {
+                // No state is longer than it says.
+                let Some(encoded) =
+                    encode(state, &mut state_bytes).and_then(|length| state_bytes.get(..length))
+                else {
+                    continue;
+                };
+                let (word, fresh) = head.parts();
+                entries.extend_from_slice(&word.to_le_bytes());
+                entries.extend_from_slice(&fresh.to_le_bytes());
+                entries.extend_from_slice(encoded);
+                count += 1;
+            }
+        }
+        let mut bytes = Vec::with_capacity(entries.len() + 32);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&self.secret.to_le_bytes());
+        bytes.extend_from_slice(&count.to_le_bytes());
+        bytes.append(&mut entries);
+        let checksum = checksum(self.secret, &bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+}
+
+impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
+    /// Allocates a storage that remembers what a [snapshot](Memory::snapshot) tells. The capacity may be another; of
+    /// keys there is no room for, those that would be fresh soonest are given up, or all that come too late, as the
+    /// policy for a full storage says. The clock must count from the same epoch.
+    pub fn restore(self, bytes: &[u8]) -> Result<Memory<S, C>, SnapshotError> {
+        let corrupt = |_| SnapshotError::Corrupt;
+        let (body, sum) = bytes.split_last_chunk().ok_or(SnapshotError::NotASnapshot)?;
+        let mut reader = Reader::new(body);
+        if reader.bytes() != Ok(MAGIC) {
+            return Err(SnapshotError::NotASnapshot);
+        }
+        match reader.u8() {
+            Ok(VERSION) => {}
+            Ok(other) => return Err(SnapshotError::Version(other)),
+            Err(_) => return Err(SnapshotError::NotASnapshot),
+        }
+        let secret = reader.u64().map_err(corrupt)?;
+        if u64::from_le_bytes(*sum) != checksum(secret, body) {
+            return Err(SnapshotError::Corrupt);
+        }
+        let storage = self.build_with(secret);
+        let now = storage.clock.now();
+        for _ in 0..reader.u64().map_err(corrupt)? {
+            let (word, fresh) = (reader.u64().map_err(corrupt)?, reader.u32().map_err(corrupt)?);
+            let head = Wide::from_parts(word, fresh).ok_or(SnapshotError::Corrupt)?;
+            let state = S::State::decode(&mut reader).map_err(corrupt)?;
+            storage.shard(head.digest()).lock().adopt(head, state, now);
+        }
+        if reader.is_empty() { Ok(storage) } else { Err(SnapshotError::Corrupt) }
+    }
+}
+
+fn checksum(secret: u64, bytes: &[u8]) -> u64 {
+    Seed::new(secret).digest(bytes).as_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use traffik_core::storage::WhenFull;
+    use traffik_core::{FixedWindow, Limiter, ManualClock, Rate, Timestamp, TokenBucket};
+
+    fn clock() -> ManualClock {
+        ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))
+    }
+
+    fn used() -> Limiter<TokenBucket, Memory<TokenBucket, ManualClock>> {
+        let storage = Memory::builder().capacity(5_000).clock(clock()).build();
+        let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+        (0..1_000u32).for_each(|key| assert!(limiter.check_n(&key, key % 10 + 1).unwrap().is_allowed()));
+        limiter
+    }
+
+    #[test]
+    fn a_restored_storage_decides_as_the_one_before() {
+        let before = used();
+        let bytes = before.storage().snapshot();
+        for capacity in [1_000, 5_000, 100_000] {
+            let storage = Memory::builder().capacity(capacity).clock(clock()).restore(&bytes).unwrap();
+            let after = Limiter::new(*before.limit(), storage);
+            let displaced = after.storage().counters().evictions;
+            assert_eq!(after.storage().len() as u64 + displaced, before.storage().len() as u64);
+            let kept = (0..1_000u32).filter(|key| after.peek(key, 1) == before.peek(key, 1)).count();
+            assert!(kept as u64 + displaced >= 1_000, "{kept} of 1000 with room for {capacity}");
+            assert!(displaced < 20, "{displaced} of 1000 displaced with room for {capacity}");
+            assert!(after.peek(&5_000u32, 10).unwrap().is_allowed());
+        }
+        let again = Memory::<TokenBucket, _>::builder().clock(clock()).restore(&bytes).unwrap().snapshot();
+        assert_eq!(again.len(), bytes.len());
+    }
+
+    #[test]
+    fn what_does_not_fit_gives_way_by_the_policy() {
+        let bytes = used().storage().snapshot();
+        let builder =
+            |when_full| Memory::<TokenBucket>::builder().capacity(10).when_full(when_full).clock(clock());
+        let refusing = builder(WhenFull::Refuse).restore(&bytes).unwrap();
+        assert!(
+            refusing.len() < 1_000 && refusing.counters().refusals > 0 && refusing.counters().evictions == 0
+        );
+        let evicting = builder(WhenFull::Evict).restore(&bytes).unwrap();
+        assert!(
+            evicting.len() < 1_000 && evicting.counters().evictions > 0 && evicting.counters().refusals == 0
+        );
+    }
+
+    #[test]
+    fn what_has_become_fresh_is_left_out() {
+        let limiter = used();
+        limiter.storage().clock.advance(std::time::Duration::from_secs(600));
+        assert_eq!(limiter.storage().snapshot().len(), 32);
+    }
+
+    #[test]
+    fn whatever_was_changed_is_refused() {
+        let bytes = used().storage().snapshot();
+        let restore = |bytes: &[u8]| Memory::<TokenBucket>::builder().clock(clock()).restore(bytes).err();
+        assert_eq!(restore(&bytes), None);
+        assert_eq!(restore(b"nothing of the kind"), Some(SnapshotError::NotASnapshot));
+        assert_eq!(restore(b""), Some(SnapshotError::NotASnapshot));
+        for at in (0..bytes.len()).step_by(7).chain([7]) {
+            assert!(restore(&bytes[..at]).is_some(), "cut at {at}");
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            let expected = match at {
+                0..7 => SnapshotError::NotASnapshot,
+                7 => SnapshotError::Version(VERSION ^ 1 << 7),
+                _ => SnapshotError::Corrupt,
+            };
+            assert_eq!(restore(&changed), Some(expected), "changed at {at}");
+        }
+        let windows = Memory::<FixedWindow>::builder().clock(clock()).restore(&bytes);
+        assert_eq!(windows.err(), Some(SnapshotError::Corrupt));
+    }
+}

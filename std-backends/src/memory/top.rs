@@ -1,0 +1,119 @@
+//! Who uses the most of a limit.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use traffik_core::{Clock, Cost, Digest, Hit, Key, Strategy, Verdict};
+
+use super::Memory;
+
+/// One of the keys that use the most of a limit.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Used<V> {
+    /// All that is kept of the key; [`Memory::is_of`] tells whether it is that of a key you know.
+    pub digest: Digest,
+    /// What the key would be told if it asked for nothing.
+    pub verdict: V,
+}
+
+/// An entry by how much of a limit it uses: the part in units of 2⁻³², and how long until nothing is in use.
+struct Candidate<V> {
+    used: (u64, Duration),
+    entry: Used<V>,
+}
+
+impl<V: Verdict> Candidate<V> {
+    fn new(entry: Used<V>) -> Self {
+        let mut used = (0, Duration::ZERO);
+        entry.verdict.each(&mut |decision| {
+            let taken = u64::from(decision.limit() - decision.remaining());
+            let part = (taken << 32) / u64::from(decision.limit().max(1));
+            used = used.max((part, decision.reset_after()));
+        });
+        Self { used, entry }
+    }
+
+    fn rank(&self) -> (u64, Duration, u64) {
+        (self.used.0, self.used.1, self.entry.digest.as_u64())
+    }
+}
+
+impl<V: Verdict> Ord for Candidate<V> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl<V: Verdict> PartialOrd for Candidate<V> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<V: Verdict> PartialEq for Candidate<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<V: Verdict> Eq for Candidate<V> {}
+
+impl<S: Strategy, C: Clock> Memory<S, C> {
+    /// The `k` keys that use the largest part of this limit, the most used first; of equals those first that take
+    /// longer to be fresh. Of several limits in one, the most used part counts.
+    ///
+    /// Looks at every slot, and locks each part of the storage while it looks there.
+    pub fn top(&self, limit: &S, k: usize) -> Vec<Used<S::Verdict>> {
+        let (now, nothing) = (self.clock.now(), Hit::new(S::Cost::uniform(0)));
+        let mut most = BinaryHeap::new();
+        for shard in &self.shards {
+            for (head, state) in shard.lock().entries(now) {
+                let entry = Used { digest: head.digest(), verdict: limit.peek(state, &nothing, now) };
+                most.push(Reverse(Candidate::new(entry)));
+                if most.len() > k {
+                    most.pop();
+                }
+            }
+        }
+        most.into_sorted_vec().into_iter().map(|Reverse(candidate)| candidate.entry).collect()
+    }
+
+    /// Whether an entry is that of a key, or of one that shares its digest.
+    pub fn is_of<V, K: Key + ?Sized>(&self, entry: &Used<V>, key: &K) -> bool {
+        let kept = |digest: Digest| digest.as_u64() >> 3;
+        kept(self.seed.digest(key)) == kept(entry.digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use traffik_core::{FixedWindow, Limiter, ManualClock, Rate, TokenBucket};
+
+    #[test]
+    fn the_most_used_come_first() {
+        let storage = Memory::builder().capacity(1_000).clock(ManualClock::default()).build();
+        let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(100)), storage);
+        (1..=50u32).for_each(|key| assert!(limiter.check_n(&key, key * 2).unwrap().is_allowed()));
+        let top = limiter.storage().top(limiter.limit(), 3);
+        let told: Vec<_> = top.iter().map(|it| it.verdict.remaining()).collect();
+        assert_eq!(told, [0, 2, 4]);
+        for (entry, key) in top.iter().zip([50u32, 49, 48]) {
+            assert!(limiter.storage().is_of(entry, &key) && !limiter.storage().is_of(entry, &(key - 1)));
+        }
+        assert_eq!(limiter.storage().top(limiter.limit(), 100).len(), 50);
+        assert!(limiter.storage().top(limiter.limit(), 0).is_empty());
+    }
+
+    #[test]
+    fn of_several_limits_the_most_used_counts() {
+        let limit = (TokenBucket::new(Rate::per_minute(10)), FixedWindow::new(Rate::per_day(100)));
+        let limiter = Limiter::new(limit, Memory::builder().clock(ManualClock::default()).build());
+        assert!(limiter.check_n("few", (1, 99)).unwrap().is_allowed());
+        assert!(limiter.check_n("many", (9, 9)).unwrap().is_allowed());
+        let top = limiter.storage().top(&limit, 2);
+        assert!(limiter.storage().is_of(&top[0], "few") && limiter.storage().is_of(&top[1], "many"));
+    }
+}
