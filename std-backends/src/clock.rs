@@ -20,11 +20,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// The wall clock read once, and steady progress from there. The default.
+/// The wall clock read once, and progress from there. The default.
 ///
 /// Counts the processor's cycles where they can be trusted, a third of the cost of asking the operating system,
-/// and is held against its monotonic clock every second: it may then step, also back, by what the counter was off,
-/// tens of microseconds. Windows stay aligned to the wall clock of the start; a correction of the system's time is
+/// and is held against its monotonic clock every second: it may then step, also back, by what the counter was off
+/// in that second. Windows stay aligned to the wall clock of the start; a correction of the system's time is
 /// not followed. The first one in a process takes up to 0.2 s to learn how fast the counter is.
 #[derive(Debug)]
 pub struct MonotonicClock {

@@ -25,8 +25,10 @@ pub use top::Used;
 ///
 /// No key is stored, only 61 bits of a keyed hash of it, so two keys are taken for one with a chance of 2⁻⁶¹: about
 /// one in four million for any two among a million keys. They would then share one limit, and nothing worse. The hash
-/// is keyed at random, so no one can choose keys that meet. A full storage gives up the key that would be fresh soonest and
-/// counts it, or refuses new keys; see [`WhenFull`] and [`Memory::counters`].
+/// is keyed at random, so no one can choose keys that meet.
+///
+/// A full storage gives up the key that would be fresh soonest and counts it, or refuses new keys; see [`WhenFull`]
+/// and [`Memory::counters`].
 ///
 /// ```
 /// use traffik_backends::{CoarseClock, Memory};
@@ -69,8 +71,8 @@ type Slots<T> = Table<T, Box<[Slot<T>]>>;
 struct Shard<T>(SpinMutex<Slots<T>>);
 
 impl<T> Shard<T> {
-    /// The table, which no one holds for longer than a decision takes. A panic while it was locked left each state
-    /// as it was or as decided, since a state is replaced whole.
+    /// The table, which is held for a decision, or for as long as it takes to walk through this shard's slots. A
+    /// panic while it was locked left each state as it was or as decided, since a state is replaced whole.
     #[inline]
     fn lock(&self) -> SpinMutexGuard<'_, Slots<T>> {
         self.0.try_lock().unwrap_or_else(|| self.lock_in_turn())
@@ -79,7 +81,8 @@ impl<T> Shard<T> {
     /// Waits a moment, then lets others run, then sleeps: whoever holds the table may not be running.
     #[cold]
     fn lock_in_turn(&self) -> SpinMutexGuard<'_, Slots<T>> {
-        for turn in 0u32.. {
+        let mut turn = 0u32;
+        loop {
             if let Some(table) = self.0.try_lock() {
                 return table;
             }
@@ -88,8 +91,8 @@ impl<T> Shard<T> {
                 100..200 => std::thread::yield_now(),
                 _ => std::thread::sleep(Duration::from_micros(50)),
             }
+            turn = turn.saturating_add(1);
         }
-        self.0.lock()
     }
 }
 
@@ -157,7 +160,7 @@ const SET: usize = <Wide as Head>::WAYS;
 /// Three slots for every two keys: of keys that fall at random into sets of 16 that spill into the next one,
 /// fewer than 0.1 % then find both full.
 fn shape(capacity: usize) -> (usize, usize) {
-    // So that threads seldom meet, and a shard is large enough for the system to back it with large pages.
+    // So that threads seldom meet.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let most = (16 * cores).next_power_of_two();
     let sets = capacity.saturating_mul(3).div_ceil(2 * SET).max(1);

@@ -34,10 +34,10 @@ fn governor<K: std::hash::Hash + Eq + Clone>() -> DefaultKeyedRateLimiter<K> {
 }
 
 /// A contender: what it is called, and a round of it.
-type Contender<'a> = (&'a str, Box<dyn FnMut(&[u64]) + Sync + Send + 'a>);
+type Contender<'a> = (&'a str, Box<dyn FnMut(&[u64]) + 'a>);
 
 /// A contender that checks one key after another.
-fn each<'a>(check: impl Fn(&u64) + Sync + Send + 'a) -> Box<dyn FnMut(&[u64]) + Sync + Send + 'a> {
+fn each<'a>(check: impl Fn(&u64) + 'a) -> Box<dyn FnMut(&[u64]) + 'a> {
     Box::new(move |keys| keys.iter().for_each(&check))
 }
 

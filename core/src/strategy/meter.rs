@@ -61,7 +61,7 @@ impl Level {
 /// A rate and a capacity, brought to units in which both are whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meter {
-    /// Units drained in a microsecond; 0 if nothing ever drains.
+    /// See [`Self::drain`].
     drain: Divisor,
     /// Units per cost of 1; 0 stands for an unlimited rate.
     pub(super) unit: u64,

@@ -6,7 +6,7 @@ use super::family::{counted_in, parts, try_array};
 use super::report::report;
 use super::{Bounds, Class, Corrupt, Cost, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::decision::Kind;
-use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
+use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 
 mod hours;
 #[cfg(test)]
@@ -316,13 +316,11 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
         if decision.is_unlimited() {
             return decision;
         }
-        let forgotten = match crate::Verdict::is_recorded(&decision) {
-            true => {
-                *state = TimeOfDayState::new(at, inner.clone());
-                at.plus_micros(LONGEST)
-            }
-            false => state.at.plus_micros(LONGEST),
-        };
+        let recorded = decision.is_recorded();
+        let forgotten = if recorded { at } else { state.at }.plus_micros(LONGEST);
+        if recorded {
+            *state = TimeOfDayState::new(at, inner.clone());
+        }
         // Until then nothing changes but what this limit knows of itself.
         let alone = if at < forgotten { end.min(forgotten) } else { end };
         let (wait, reset) = decision.waits();

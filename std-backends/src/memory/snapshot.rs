@@ -117,7 +117,7 @@ fn checksum(secret: u64, bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use traffik_core::storage::WhenFull;
-    use traffik_core::{FixedWindow, Limiter, ManualClock, Rate, Timestamp, TokenBucket};
+    use traffik_core::{FixedWindow, HeapLog, Limiter, ManualClock, Rate, Timestamp, TokenBucket};
 
     fn clock() -> ManualClock {
         ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))
@@ -168,6 +168,21 @@ mod tests {
         let limiter = used();
         limiter.storage().clock.advance(std::time::Duration::from_secs(600));
         assert_eq!(limiter.storage().snapshot().len(), 32);
+    }
+
+    /// A state that is as long as the limit is large.
+    #[test]
+    fn a_log_on_the_heap_is_carried_too() {
+        let limit = HeapLog::new(Rate::per_hour(1_000)).unwrap();
+        let before = Limiter::new(limit, Memory::builder().capacity(10).clock(clock()).build());
+        for _ in 0..500 {
+            assert!(before.check("long").unwrap().is_allowed());
+            before.storage().clock.advance(std::time::Duration::from_secs(1));
+        }
+        let builder = Memory::builder().clock(ManualClock::new(before.now()));
+        let after = Limiter::new(limit, builder.restore(&before.storage().snapshot()).unwrap());
+        assert_eq!(after.peek("long", 1), before.peek("long", 1));
+        assert_eq!(after.peek("long", 0).unwrap().remaining(), 500);
     }
 
     #[test]
