@@ -50,19 +50,25 @@ impl Divisor {
     /// The quotient and the remainder.
     #[inline]
     pub(crate) const fn divide(self, num: u64) -> (u64, u64) {
-        let den = if self.den == 0 { 1 } else { self.den };
-        let quotient = high_half(num, self.reciprocal);
-        // At most `num`, as the guess is at most the quotient.
-        let rest = num - quotient * den;
+        let (quotient, rest, den) = self.guess(num);
         if rest >= den { (quotient + 1, rest - den) } else { (quotient, rest) }
     }
 
-    /// The quotient, rounded up.
+    /// The quotient, rounded up. Without a branch, which could not be foreseen.
     #[inline]
     pub(crate) const fn divide_up(self, num: u64) -> u64 {
-        let (quotient, rest) = self.divide(num);
+        let (quotient, rest, den) = self.guess(num);
         // Where there is a remainder the divisor is above 1, and the quotient below the largest number.
-        quotient + (rest > 0) as u64
+        quotient + (rest > 0) as u64 + (rest > den) as u64
+    }
+
+    /// The quotient or 1 less, what that leaves, and what was divided by.
+    #[inline]
+    const fn guess(self, num: u64) -> (u64, u64, u64) {
+        let den = if self.den == 0 { 1 } else { self.den };
+        let quotient = high_half(num, self.reciprocal);
+        // At most `num`, as the guess is at most the quotient.
+        (quotient, num - quotient * den, den)
     }
 }
 

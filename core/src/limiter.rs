@@ -47,7 +47,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// Asks for `cost`, all or nothing, and takes it if it is admitted.
     #[inline]
     pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
-        self.check_at(key, &Hit::new(cost), self.now())
+        self.apply_now(key, &Op::Check(Hit::new(cost)))
     }
 
     /// Asks for a hit at a time read before, from this limiter's [clock](Self::now): one reading may serve
@@ -105,12 +105,12 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
     /// What [`check_n`](Self::check_n) would answer, taking nothing.
     pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
-        self.apply(key, &Op::Peek(Hit::new(cost)), self.now())
+        self.apply_now(key, &Op::Peek(Hit::new(cost)))
     }
 
     /// Books what has already happened, whether or not it was allowed. Answers what is left.
     pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
-        self.apply(key, &Op::Charge(Hit::new(cost)), self.now())
+        self.apply_now(key, &Op::Charge(Hit::new(cost)))
     }
 
     /// Takes back `cost` of an admission, by the receipt in its verdict. Answers what is left.
@@ -120,12 +120,12 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         cost: S::Cost,
         receipt: <S::Verdict as Verdict>::Receipt,
     ) -> Result<S::Verdict, StorageError> {
-        self.apply(key, &Op::Refund(Hit::new(cost), receipt), self.now())
+        self.apply_now(key, &Op::Refund(Hit::new(cost), receipt))
     }
 
     /// Forgets a key: it starts afresh.
     pub fn reset<K: Key + ?Sized>(&self, key: &K) -> Result<S::Verdict, StorageError> {
-        self.apply(key, &Op::Reset, self.now())
+        self.apply_now(key, &Op::Reset)
     }
 
     /// The strategy's own figures for a key.
@@ -154,6 +154,12 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
                 Outcome::Never => return Err(WaitError::Never),
             }
         }
+    }
+
+    /// Applies any operation, at the present.
+    #[inline]
+    pub fn apply_now<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
+        self.storage.apply_now(&self.limit, key, op)
     }
 
     /// Applies any operation at a time read from this limiter's clock.

@@ -15,7 +15,7 @@ pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Local, Reply};
 pub use head::{Head, Narrow, Wide};
-pub use table::{Counters, Slot, Table, WhenFull};
+pub use table::{Counters, Slot, Table, WhenFull, home};
 use together::check_in_turn;
 pub use together::{Tables, Together, check_together};
 
@@ -40,6 +40,12 @@ pub trait Storage<S: Strategy> {
         op: &Op<S>,
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError>;
+
+    /// Applies an operation to the state of a key, at the present.
+    #[inline]
+    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
+        self.apply(limit, key, op, self.now())
+    }
 
     /// A copy of the state of a key.
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError>;
@@ -87,6 +93,10 @@ impl<S: Strategy, T: Storage<S> + ?Sized> Storage<S> for &T {
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
         (**self).apply(limit, key, op, now)
+    }
+
+    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
+        (**self).apply_now(limit, key, op)
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {

@@ -8,7 +8,7 @@
 //! assert!(limiter.check("alice")?.is_allowed());
 //! # Ok::<(), traffik_core::StorageError>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod clock;
 mod memory;

@@ -4,20 +4,27 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::ptr;
 
-use spin::mutex::{SpinMutex, SpinMutexGuard};
-
-use traffik_core::storage::{Counters, Head, Slot, Table, Tables, Together, WhenFull, Wide, check_together};
+use traffik_core::storage::{
+    Counters, Head, Slot, Table, Tables, Together, WhenFull, Wide, check_together, home,
+};
 use traffik_core::{
     Clock, Digest, ErrorKind, Hit, Key, Op, Seed, Storage, StorageError, Strategy, Timestamp,
 };
 
 use crate::MonotonicClock;
 
+mod hint;
+mod parts;
+mod shard;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod top;
 
+use parts::{Part, cut};
+use shard::{Locked, Shard, Slots};
 pub use snapshot::SnapshotError;
 pub use top::Used;
 
@@ -48,6 +55,10 @@ pub use top::Used;
 /// ```
 pub struct Memory<S: Strategy, C = MonotonicClock> {
     shards: Box<[Shard<S::State>]>,
+    /// Where the slots of all shards lie, one shard after another.
+    slots: usize,
+    /// How many slots a shard has.
+    length: usize,
     /// What the seed was made of.
     secret: u64,
     seed: Seed,
@@ -60,39 +71,6 @@ impl<S: Strategy, C: fmt::Debug> fmt::Debug for Memory<S, C> {
             .field("shards", &self.shards.len())
             .field("clock", &self.clock)
             .finish_non_exhaustive()
-    }
-}
-
-type Slots<T> = Table<T, Box<[Slot<T>]>>;
-
-/// A part of the keys under a lock of its own, on cache lines of its own.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Shard<T>(SpinMutex<Slots<T>>);
-
-impl<T> Shard<T> {
-    /// The table, which is held for a decision, or for as long as it takes to walk through this shard's slots. A
-    /// panic while it was locked left each state as it was or as decided, since a state is replaced whole.
-    #[inline]
-    fn lock(&self) -> SpinMutexGuard<'_, Slots<T>> {
-        self.0.try_lock().unwrap_or_else(|| self.lock_in_turn())
-    }
-
-    /// Waits a moment, then lets others run, then sleeps: whoever holds the table may not be running.
-    #[cold]
-    fn lock_in_turn(&self) -> SpinMutexGuard<'_, Slots<T>> {
-        let mut turn = 0u32;
-        loop {
-            if let Some(table) = self.0.try_lock() {
-                return table;
-            }
-            match turn {
-                0..100 => std::hint::spin_loop(),
-                100..200 => std::thread::yield_now(),
-                _ => std::thread::sleep(Duration::from_micros(50)),
-            }
-            turn = turn.saturating_add(1);
-        }
     }
 }
 
@@ -138,7 +116,7 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         MemoryBuilder { capacity: self.capacity, when_full: self.when_full, clock, strategy: PhantomData }
     }
 
-    /// Allocates the storage.
+    /// Allocates the storage, all of it; ends as a `Vec` does if there is not that much memory.
     #[must_use]
     pub fn build(self) -> Memory<S, C> {
         self.build_with(RandomState::new().build_hasher().finish())
@@ -146,9 +124,12 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
 
     fn build_with(self, secret: u64) -> Memory<S, C> {
         let (shards, sets) = shape(self.capacity);
-        let table = || Table::new((0..sets * SET).map(|_| Slot::default()).collect(), self.when_full);
-        let shards = (0..shards).map(|_| Shard(SpinMutex::new(table()))).collect();
-        Memory { shards, secret, seed: Seed::new(secret), clock: self.clock }
+        let length = sets * SET;
+        let parts = cut::<Slot<S::State>>(shards, length);
+        let slots = parts.first().map_or(0, |part| part.address().addr());
+        let shard = |part| Shard::new(Table::new(part, self.when_full));
+        let shards = parts.into_iter().map(shard).collect();
+        Memory { shards, slots, length, secret, seed: Seed::new(secret), clock: self.clock }
     }
 }
 
@@ -204,6 +185,37 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         // The table takes the upper half of the digest, and does not keep the lowest three bits.
         (digest.as_u64() >> 3) as usize & (self.shards.len() - 1)
     }
+
+    #[inline(always)]
+    fn apply_digest(
+        &self,
+        limit: &S,
+        digest: Digest,
+        op: &Op<S>,
+        now: Timestamp,
+    ) -> Result<S::Verdict, StorageError> {
+        let mut table = self.shard(digest).lock();
+        if let Op::Check(hit) = op
+            && let Some(verdict) = table.check_near(limit, digest, home(digest, self.length), hit, now)
+        {
+            return Ok(verdict);
+        }
+        // Into a place of its own, so that above no figure is written down that no one reads.
+        let (op, mut answer) = (*op, Err(NOT_ASKED));
+        apply_anywhere(&mut table, limit, digest, &op, now, &mut answer);
+        answer
+    }
+
+    /// Has the state of a key fetched from memory, without waiting for it and without a lock: a processor takes no
+    /// lock before the state of the key before has come, but fetches ahead.
+    #[inline(always)]
+    fn prefetch(&self, digest: Digest) {
+        let slot = self.place(digest) * self.length + home(digest, self.length);
+        let address = self.slots.wrapping_add(slot * size_of::<Slot<S::State>>());
+        // It may go on in the next line.
+        hint::prefetch(ptr::without_provenance::<u8>(address));
+        hint::prefetch(ptr::without_provenance::<u8>(address.wrapping_add(size_of::<Slot<S::State>>() - 1)));
+    }
 }
 
 impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
@@ -212,7 +224,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
         self.clock.now()
     }
 
-    #[inline]
+    #[inline(always)]
     fn apply<K: Key + ?Sized>(
         &self,
         limit: &S,
@@ -221,7 +233,16 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
         let digest = self.seed.digest(key);
-        self.shard(digest).lock().apply(limit, digest, op, now)
+        self.prefetch(digest);
+        self.apply_digest(limit, digest, op, now)
+    }
+
+    /// Reads the clock while the state is on its way from memory.
+    #[inline(always)]
+    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
+        let digest = self.seed.digest(key);
+        self.prefetch(digest);
+        self.apply_digest(limit, digest, op, self.clock.now())
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
@@ -245,10 +266,10 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
             let mut digests = [Digest::default(); AHEAD];
             for (digest, key) in digests.iter_mut().zip(keys) {
                 *digest = self.seed.digest(key);
-                std::hint::black_box(self.shard(*digest).lock().touch(*digest));
+                self.prefetch(*digest);
             }
             for (key, digest) in keys.iter().zip(digests) {
-                answer(key, self.shard(digest).lock().apply(limit, digest, &op, now));
+                answer(key, self.apply_digest(limit, digest, &op, now));
             }
         }
     }
@@ -271,18 +292,34 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
             let shard = self.shards.get(place).filter(|_| is_new)?;
             Some((place, shard.lock()))
         });
-        check_together(&mut Locked { locked, storage: self }, limit, digests, hit, now)
+        check_together(&mut Shards { locked, storage: self }, limit, digests, hit, now)
     }
 }
 
+/// What takes longer, apart from what is done most often.
+#[inline(never)]
+fn apply_anywhere<S: Strategy>(
+    table: &mut Slots<S::State>,
+    limit: &S,
+    digest: Digest,
+    op: &Op<S>,
+    now: Timestamp,
+    answer: &mut Result<S::Verdict, StorageError>,
+) {
+    *answer = table.apply(limit, digest, op, now);
+}
+
+/// Stands where an answer will be.
+const NOT_ASKED: StorageError = StorageError::new(ErrorKind::Other, "the table was not asked");
+
 /// Some shards of a storage, each locked once.
-struct Locked<'a, S: Strategy, C, const N: usize> {
-    locked: [Option<(usize, SpinMutexGuard<'a, Slots<S::State>>)>; N],
+struct Shards<'a, S: Strategy, C, const N: usize> {
+    locked: [Option<(usize, Locked<'a, S::State>)>; N],
     storage: &'a Memory<S, C>,
 }
 
-impl<S: Strategy, C: Clock, const N: usize> Tables<S::State, Box<[Slot<S::State>]>, Wide>
-    for Locked<'_, S, C, N>
+impl<S: Strategy, C: Clock, const N: usize> Tables<S::State, Part<Slot<S::State>>, Wide>
+    for Shards<'_, S, C, N>
 {
     fn holding(&mut self, digest: Digest) -> Result<&mut Slots<S::State>, StorageError> {
         let place = self.storage.place(digest);
@@ -293,165 +330,3 @@ impl<S: Strategy, C: Clock, const N: usize> Tables<S::State, Box<[Slot<S::State>
 
 /// Cannot be: all shards of the keys are locked before.
 const NOT_LOCKED: StorageError = StorageError::new(ErrorKind::Other, "a shard was not locked");
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-    use traffik_core::{FixedWindow, Gcra, Limiter, ManualClock, Rate, TokenBucket};
-
-    /// Of as many keys as a storage is for, one in a thousand finds no room: on average, for the same hashes each time.
-    #[test]
-    fn the_nominal_capacity_displaces_next_to_nothing() {
-        for capacity in [1_000usize, 10_000, 200_000] {
-            let storages = 400_000 / capacity;
-            let displaced = |seed: usize| {
-                let storage = Memory::builder().capacity(capacity).clock(ManualClock::default());
-                let storage = storage.build_with(seed as u64);
-                let limiter = Limiter::new(Gcra::new(Rate::per_minute(1)), &storage);
-                (0..capacity as u64).for_each(|key| assert!(limiter.check(&key).unwrap().is_allowed()));
-                let displaced = storage.counters().evictions as usize;
-                assert_eq!(storage.len(), capacity - displaced);
-                displaced
-            };
-            let displaced: usize = (0..storages).map(displaced).sum();
-            println!("{displaced} of {} keys, {capacity} at a time", capacity * storages);
-            assert!(displaced <= capacity * storages / 1_000, "{displaced} of {}", capacity * storages);
-        }
-    }
-
-    #[test]
-    fn a_full_storage_refuses_new_keys_and_keeps_the_old() {
-        let storage =
-            Memory::builder().capacity(8).when_full(WhenFull::Refuse).clock(ManualClock::default()).build();
-        let limiter = Limiter::new(FixedWindow::new(Rate::per_minute(1)), &storage);
-        let (mut kept, mut refused) = (Vec::new(), 0);
-        for key in 0..1_000u64 {
-            match limiter.check(&key) {
-                Ok(decision) => kept.extend(decision.is_allowed().then_some(key)),
-                Err(error) => refused += u64::from(error.kind() == ErrorKind::Full),
-            }
-        }
-        assert_eq!((kept.len() as u64 + refused, storage.counters().refusals), (1_000, refused));
-        assert!(kept.iter().all(|key| !limiter.check(key).unwrap().is_allowed()));
-        storage.clear();
-        assert!(storage.is_empty() && limiter.check(&kept[0]).unwrap().is_allowed());
-    }
-
-    #[test]
-    fn threads_admit_exactly_the_limit() {
-        const THREADS: u64 = 8;
-        let limiter = Limiter::new(
-            TokenBucket::new(Rate::per_day(10_000)),
-            Memory::builder().clock(ManualClock::default()).build(),
-        );
-        let admitted = AtomicU64::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    for _ in 0..5_000 {
-                        admitted
-                            .fetch_add(limiter.check("hot").unwrap().is_allowed().into(), Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(admitted.into_inner(), 10_000);
-    }
-
-    /// Keys that are in one another's way, of which as many are in use as there is room for.
-    #[test]
-    fn threads_admit_exactly_the_limit_of_keys_in_one_set() {
-        const KEYS: u64 = 16;
-        let storage =
-            Memory::builder().capacity(10).when_full(WhenFull::Refuse).clock(ManualClock::default());
-        let limiter = Limiter::new(TokenBucket::new(Rate::per_day(500)), storage.build());
-        let admitted: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
-        std::thread::scope(|scope| {
-            for thread in 0..8 {
-                let (limiter, admitted) = (&limiter, &admitted);
-                scope.spawn(move || {
-                    for hit in 0..100 * KEYS {
-                        let key = (hit * (2 * thread + 1) + thread) % KEYS;
-                        let allowed = limiter.check(&key).unwrap().is_allowed();
-                        admitted[key as usize].fetch_add(allowed.into(), Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert!(admitted.into_iter().all(|admitted| admitted.into_inner() == 500));
-    }
-
-    /// Each thread names two keys of many in an order of its own: no deadlock, and both are charged or neither.
-    #[test]
-    fn threads_that_name_keys_in_any_order_do_not_block_each_other() {
-        const KEYS: u64 = 40;
-        let storage = Memory::builder().capacity(10_000).clock(ManualClock::default()).build();
-        let limiter = Limiter::new(TokenBucket::new(Rate::per_day(100)), storage);
-        let admitted = AtomicU64::new(0);
-        std::thread::scope(|scope| {
-            for thread in 0..8u64 {
-                let (limiter, admitted) = (&limiter, &admitted);
-                scope.spawn(move || {
-                    for hit in 0..5_000 {
-                        let (one, other) = ((hit * 7 + thread) % KEYS, (hit * 11 + 3 * thread) % KEYS);
-                        let both = limiter.check_together([&one, &other], 1).unwrap();
-                        admitted.fetch_add(u64::from(both.is_allowed()) * 2, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        let used: u64 =
-            (0..KEYS).map(|key| 100 - u64::from(limiter.peek(&key, 0).unwrap().remaining())).sum();
-        assert_eq!(admitted.into_inner(), used);
-    }
-
-    #[test]
-    fn a_batch_decides_as_one_after_another() {
-        let memory = || Memory::builder().capacity(100).clock(ManualClock::default()).build();
-        let limit = TokenBucket::new(Rate::per_minute(3));
-        let (batch, single) = (Limiter::new(limit, memory()), Limiter::new(limit, memory()));
-        let keys: Vec<u64> = (0..200).map(|hit| hit * hit % 37).collect();
-        let mut answers = Vec::new();
-        batch.check_many(&keys, |key, answer| answers.push((*key, answer)));
-        let expected: Vec<_> = keys.iter().map(|key| (*key, single.check(key))).collect();
-        assert_eq!(answers, expected);
-    }
-
-    /// A real clock and real threads: never more than the burst and what refilled meanwhile.
-    #[test]
-    fn a_real_clock_admits_no_more_than_the_bound() {
-        let limiter = Limiter::new(Gcra::new(Rate::per_second(10_000)).burst(100).unwrap(), Memory::new(16));
-        let began = limiter.now();
-        let admitted = AtomicU64::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    while limiter.now().since(began) < Duration::from_millis(100) {
-                        admitted
-                            .fetch_add(limiter.check("hot").unwrap().is_allowed().into(), Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        let bound = 100 + limiter.now().micros_since(began) * 10_000 / 1_000_000;
-        assert!((1..=bound).contains(&admitted.into_inner()));
-    }
-
-    #[test]
-    fn a_panic_under_the_lock_does_not_close_the_storage() {
-        let storage = Memory::<Gcra>::new(1);
-        let panicked = std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    let _guard = storage.shards[0].lock();
-                    panic!("while the lock is held");
-                })
-                .join()
-        });
-        assert!(panicked.is_err());
-        let op = Op::Check(Hit::new(1));
-        assert!(storage.apply(&Gcra::new(Rate::per_second(1)), "key", &op, storage.now()).is_ok());
-    }
-}

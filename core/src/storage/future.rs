@@ -56,6 +56,10 @@ impl<S: Strategy, T: Storage<S> + ?Sized> Storage<S> for Arc<T> {
         (**self).apply(limit, key, op, now)
     }
 
+    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
+        (**self).apply_now(limit, key, op)
+    }
+
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
         (**self).load(key)
     }
@@ -88,7 +92,7 @@ pub struct Local<M>(pub M);
 
 impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        Reply::ready(self.0.apply(limit, key, op, self.0.now()).map_err(Failure::from))
+        Reply::ready(self.0.apply_now(limit, key, op).map_err(Failure::from))
     }
 
     fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {

@@ -6,21 +6,12 @@ use crate::{Digest, Timestamp};
 
 /// Whose slot it is, when its state is fresh, and how depleted its limit is. The default is an empty slot's.
 pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static {
-    /// What orders the slots of a full set.
-    type Order: Copy + Ord;
-
     /// Slots in a set. More of them spread a fixed number of keys more evenly, and take longer to look through.
     const WAYS: usize;
 
     /// Whether a key is looked for from a slot of its own on, where it most often is, and may spill into the next
     /// set. So more of the slots can be used, and new keys take longer.
     const SPILLS: bool;
-
-    /// Times of freshness are kept in ticks of 2 to the power of this, in microseconds.
-    const TICK: u32;
-
-    /// Stands for a time of freshness too late to be told, which never comes.
-    const NEVER: u32;
 
     /// The head of a key with this digest.
     fn of(digest: Digest) -> Self;
@@ -35,20 +26,35 @@ pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static 
     fn is_fresh(self, now: u32) -> bool;
 
     /// The lowest of several gives way first: never an exhausted one before another, then the soonest fresh.
-    fn order(self) -> Self::Order;
+    fn order(self) -> u64;
+}
 
-    /// The whole ticks that have passed; always short of never.
-    #[inline]
-    fn passed(now: Timestamp) -> u32 {
-        u32::try_from(now.as_micros() >> Self::TICK).unwrap_or(Self::NEVER).min(Self::NEVER - 1)
-    }
+/// Times of freshness are kept in ticks of 2 to the power of this, in microseconds: of about two seconds.
+const TICK: u32 = 21;
 
-    /// A time in ticks, rounded up.
-    #[inline]
-    fn ticks(at: Timestamp) -> u32 {
-        let ticks = at.as_micros().div_ceil(1 << Self::TICK);
-        u32::try_from(ticks).unwrap_or(Self::NEVER).min(Self::NEVER)
-    }
+/// Stands for a time of freshness too late to be told, which never comes.
+const NEVER: u32 = EXHAUSTED - 1;
+
+/// Above the tick in which a state is fresh, a bit for whether the limit is exhausted.
+const EXHAUSTED: u32 = 1 << 31;
+
+/// The whole ticks that have passed; always short of never.
+#[inline]
+pub(super) fn passed(now: Timestamp) -> u32 {
+    (now.as_micros() >> TICK).min(u64::from(NEVER - 1)) as u32
+}
+
+/// A time in ticks, rounded up.
+#[inline]
+pub(super) fn ticks(at: Timestamp) -> u32 {
+    let last_of_tick = (1 << TICK) - 1;
+    (at.as_micros().saturating_add(last_of_tick) >> TICK).min(u64::from(NEVER)) as u32
+}
+
+/// A tick of freshness, and whether the limit is exhausted.
+#[inline]
+const fn marked(fresh: u32, pressure: u8) -> u32 {
+    if pressure == u8::MAX { fresh | EXHAUSTED } else { fresh }
 }
 
 mod sealed {
@@ -59,12 +65,12 @@ mod sealed {
 
 /// In 12 bytes, 61 bits of the digest: two keys are taken for one with a chance of 2⁻⁶¹.
 ///
-/// Of keys that are fresh within the same second the least used gives way first. Times can be told up to 2112.
+/// Of keys that are fresh within the same two seconds the least used gives way first. Times can be told up to 2112.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wide {
-    /// The digest but for its lowest three bits, which tell the pressure; as two halves, so that a head needs no
-    /// more than their alignment. 0 in an empty slot.
-    word: [u32; 2],
+    /// The digest but for its lowest three bits, which tell the pressure; as bytes, so that a head needs no more than
+    /// the alignment of the other. 0 in an empty slot.
+    word: [u8; 8],
     fresh: u32,
 }
 
@@ -74,13 +80,12 @@ const PRESSURE: u64 = 0b111;
 impl Wide {
     #[inline]
     const fn word(self) -> u64 {
-        let [high, low] = self.word;
-        (high as u64) << 32 | low as u64
+        u64::from_ne_bytes(self.word)
     }
 
     #[inline]
     const fn new(word: u64, fresh: u32) -> Self {
-        Self { word: [(word >> 32) as u32, word as u32], fresh }
+        Self { word: word.to_ne_bytes(), fresh }
     }
 
     /// The digest of the key, but for what is not kept of it.
@@ -103,12 +108,8 @@ impl Wide {
 }
 
 impl Head for Wide {
-    type Order = (bool, u32, u8);
-
     const WAYS: usize = 16;
     const SPILLS: bool = true;
-    const TICK: u32 = 20;
-    const NEVER: u32 = u32::MAX;
 
     #[inline]
     fn of(digest: Digest) -> Self {
@@ -117,8 +118,7 @@ impl Head for Wide {
 
     #[inline]
     fn with(self, fresh: u32, pressure: u8) -> Self {
-        let pressure = if pressure == u8::MAX { PRESSURE } else { u64::from(pressure).min(PRESSURE - 1) };
-        Self::new(self.word() | pressure, fresh)
+        Self::new(self.word() | u64::from(pressure).min(PRESSURE), marked(fresh, pressure))
     }
 
     #[inline]
@@ -128,13 +128,12 @@ impl Head for Wide {
 
     #[inline]
     fn is_fresh(self, now: u32) -> bool {
-        self.fresh <= now
+        self.fresh & !EXHAUSTED <= now
     }
 
     #[inline]
-    fn order(self) -> Self::Order {
-        let pressure = self.word() & PRESSURE;
-        (pressure == PRESSURE, self.fresh, pressure as u8)
+    fn order(self) -> u64 {
+        u64::from(self.fresh) << PRESSURE.count_ones() | self.word() & PRESSURE
     }
 }
 
@@ -147,19 +146,12 @@ impl Head for Wide {
 pub struct Narrow {
     /// 0 in an empty slot.
     tag: u32,
-    /// When the state is fresh; above that a bit for whether the limit is exhausted.
     fresh: u32,
 }
 
-const EXHAUSTED: u32 = 1 << 31;
-
 impl Head for Narrow {
-    type Order = u32;
-
     const WAYS: usize = 8;
     const SPILLS: bool = false;
-    const TICK: u32 = 21;
-    const NEVER: u32 = EXHAUSTED - 1;
 
     #[inline]
     fn of(digest: Digest) -> Self {
@@ -169,7 +161,7 @@ impl Head for Narrow {
 
     #[inline]
     fn with(self, fresh: u32, pressure: u8) -> Self {
-        Self { fresh: if pressure == u8::MAX { fresh | EXHAUSTED } else { fresh }, ..self }
+        Self { fresh: marked(fresh, pressure), ..self }
     }
 
     #[inline]
@@ -183,7 +175,7 @@ impl Head for Narrow {
     }
 
     #[inline]
-    fn order(self) -> u32 {
-        self.fresh
+    fn order(self) -> u64 {
+        self.fresh.into()
     }
 }

@@ -8,7 +8,7 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::head::{Head, Wide};
+use super::head::{Head, Wide, passed, ticks};
 use super::{ErrorKind, StorageError};
 use crate::{Class, Cost, Digest, Hit, Op, State, Strategy, Timestamp, Verdict};
 
@@ -74,6 +74,35 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         Self { slots, when_full, counters, latest: 0, slot: PhantomData }
     }
 
+    /// Checks a hit on a key that is at its [home] or soon after it; `None`, and nothing done, if it is not there. Small
+    /// enough to be made part of what calls it, which then computes no figure that it does not read.
+    #[inline(always)]
+    pub fn check_near<S: Strategy<State = T>>(
+        &mut self,
+        limit: &S,
+        digest: Digest,
+        home: usize,
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+    ) -> Option<S::Verdict> {
+        /// How many slots are looked at.
+        const NEAR: usize = 4;
+        let key = H::of(digest);
+        // Branches, although no processor can foresee in which of them a key is: to compute it would keep it from
+        // going on before the first has come from memory.
+        let near = self.slots.as_mut().get_mut(home..)?.iter_mut().take(NEAR);
+        let slot = near.into_iter().find(|slot| slot.head.is_of(key))?;
+        if slot.head.is_fresh(passed(now)) {
+            slot.state = T::default();
+        }
+        let verdict = limit.decide(&mut slot.state, hit, now);
+        if verdict.is_recorded() {
+            let noted = Noted { now, pressure: verdict.pressure() };
+            slot.head = noted.head(key, limit, &slot.state, hit.class, &mut self.latest);
+        }
+        Some(verdict)
+    }
+
     /// Applies an operation to the state of a key.
     ///
     /// # Errors
@@ -87,54 +116,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         op: &Op<S>,
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
-        if let (true, Op::Check(hit)) = (H::SPILLS, op) {
-            // What most checks come to: the key is at home or soon after.
-            const NEAR: usize = 4;
-            let (slots, key) = (self.slots.as_mut(), H::of(digest));
-            let home = home(digest, slots.len());
-            let near = slots.get_mut(home..).unwrap_or_default().iter_mut().take(NEAR);
-            if let Some(slot) = near.into_iter().find(|slot| slot.head.is_of(key)) {
-                if slot.head.is_fresh(H::passed(now)) {
-                    slot.state = T::default();
-                }
-                let answer = Ok(limit.decide(&mut slot.state, hit, now));
-                if let Ok(verdict) = &answer
-                    && verdict.is_recorded()
-                {
-                    let noted = Noted { now, pressure: verdict.pressure() };
-                    slot.head = noted.head(key, limit, &slot.state, hit.class, &mut self.latest);
-                }
-                return answer;
-            }
-        }
-        if H::SPILLS {
-            self.apply_elsewhere(limit, digest, op, now)
-        } else {
-            self.apply_anywhere(limit, digest, op, now)
-        }
-    }
-
-    /// What takes longer, apart from what is done most often.
-    #[inline(never)]
-    fn apply_elsewhere<S: Strategy<State = T>>(
-        &mut self,
-        limit: &S,
-        digest: Digest,
-        op: &Op<S>,
-        now: Timestamp,
-    ) -> Result<S::Verdict, StorageError> {
-        self.apply_anywhere(limit, digest, op, now)
-    }
-
-    #[inline]
-    fn apply_anywhere<S: Strategy<State = T>>(
-        &mut self,
-        limit: &S,
-        digest: Digest,
-        op: &Op<S>,
-        now: Timestamp,
-    ) -> Result<S::Verdict, StorageError> {
-        let (key, tick) = (H::of(digest), H::passed(now));
+        let (key, tick) = (H::of(digest), passed(now));
         let slots = self.slots.as_mut();
         let places = Places::around::<H>(home(digest, slots.len()), slots.len());
         let found = places.find(slots, |slot| slot.head.is_of(key));
@@ -206,13 +188,6 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         *slot = Slot { head: noted.head(key, limit, &state, class, &mut self.latest), state };
     }
 
-    /// Reads where a key most likely is, so that it is near when it is asked for.
-    #[inline]
-    pub fn touch(&self, digest: Digest) -> bool {
-        let slots = self.slots.as_ref();
-        slots.get(home(digest, slots.len())).is_some_and(|slot| slot.head.is_of(H::of(digest)))
-    }
-
     /// A copy of the state of a key: that of a key never seen, if it is not in the table.
     #[must_use]
     pub fn load(&self, digest: Digest, now: Timestamp) -> T {
@@ -221,7 +196,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         let found = Places::around::<H>(home, slots.len()).find(slots, |slot| slot.head.is_of(key));
         found
             .and_then(|at| slots.get(at))
-            .filter(|slot| !slot.head.is_fresh(H::passed(now)))
+            .filter(|slot| !slot.head.is_fresh(passed(now)))
             .map(|slot| slot.state.clone())
             .unwrap_or_default()
     }
@@ -229,7 +204,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     /// Keys that are in use at this time.
     #[must_use]
     pub fn len(&self, now: Timestamp) -> usize {
-        self.slots.as_ref().iter().filter(|slot| !slot.head.is_fresh(H::passed(now))).count()
+        self.slots.as_ref().iter().filter(|slot| !slot.head.is_fresh(passed(now))).count()
     }
 
     /// Whether no key is in use at this time.
@@ -265,7 +240,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
 impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
     /// What is kept of each key in use at this time: what is noted of it, and its state.
     pub fn entries(&self, now: Timestamp) -> impl Iterator<Item = (Wide, &T)> {
-        let tick = Wide::passed(now);
+        let tick = passed(now);
         let in_use = move |slot: &&Slot<T>| !slot.head.is_fresh(tick);
         self.slots.as_ref().iter().filter(in_use).map(|slot| (slot.head, &slot.state))
     }
@@ -276,7 +251,7 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
         let slots = self.slots.as_mut();
         let places = Places::around::<Wide>(home(head.digest(), slots.len()), slots.len());
         let found = places.find(slots, |slot| slot.head.is_of(Wide::of(head.digest())));
-        let room = found.map(|at| (at, false)).or_else(|| places.first_to_go(slots, Wide::passed(now)));
+        let room = found.map(|at| (at, false)).or_else(|| places.first_to_go(slots, passed(now)));
         match (room, self.when_full) {
             (Some((_, true)), WhenFull::Refuse) | (None, _) => {
                 self.counters.refusals = self.counters.refusals.saturating_add(1);
@@ -312,21 +287,23 @@ impl Noted {
         class: Class,
         latest: &mut u32,
     ) -> H {
-        let tick = H::passed(self.now);
+        let tick = passed(self.now);
         let mut fresh = limit.fresh_at(state, class);
         if tick < *latest {
             // A stamp from the future, left by a clock that stepped back, hurts for a horizon at most.
             fresh = fresh.min(self.now.plus_micros(limit.horizon()));
+        } else {
+            *latest = tick;
         }
-        *latest = tick.max(*latest);
-        key.with(H::ticks(fresh), self.pressure)
+        key.with(ticks(fresh), self.pressure)
     }
 }
 
-/// The slot that a digest belongs to before all others: the upper half of it as a fraction of the slots, which takes
-/// no division and no power of two.
+/// The slot of a [`Table`] of so many that a digest belongs to before all others, and where its state most likely is:
+/// the upper half of it as a fraction of the slots, which takes no division and no power of two.
 #[inline]
-const fn home(digest: Digest, slots: usize) -> usize {
+#[must_use]
+pub const fn home(digest: Digest, slots: usize) -> usize {
     (((digest.as_u64() >> 32) * slots as u64) >> 32) as usize
 }
 
@@ -367,18 +344,19 @@ impl Places {
     /// The slot that a new key may have, and whether it is in use; `None` if there are no slots.
     #[inline(never)]
     fn first_to_go<T, H: Head>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
-        if let Some(at) = self.find(slots, |slot| slot.head.is_fresh(now)) {
-            return Some((at, false));
-        }
-        let mut to_go = self.parts::<H>().iter().find(|range| !range.is_empty())?.start;
-        let mut lowest = slots.get(to_go)?.head.order();
+        let (mut lowest, mut to_go) = (u64::MAX, 0);
         for range in self.parts::<H>() {
-            for (at, slot) in (range.start..).zip(slots.get(range.clone()).unwrap_or_default()) {
-                if slot.head.order() < lowest {
-                    (lowest, to_go) = (slot.head.order(), at);
+            for (at, slot) in (range.start..).zip(slots.get(range.clone())?) {
+                if slot.head.is_fresh(now) {
+                    return Some((at, false));
+                }
+                let order = slot.head.order();
+                if order < lowest {
+                    (lowest, to_go) = (order, at);
                 }
             }
         }
-        Some((to_go, true))
+        // No order is that high: without slots there was none.
+        (lowest < u64::MAX).then_some((to_go, true))
     }
 }

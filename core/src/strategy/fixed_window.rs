@@ -210,6 +210,7 @@ impl Strategy for FixedWindow {
         }
     }
 
+    #[inline]
     fn fresh_at(&self, state: &FixedWindowState, _: Class) -> Timestamp {
         if state.used == 0 { state.at() } else { self.window(state.at()).1 }
     }

@@ -133,6 +133,7 @@ impl Strategy for Gcra {
         self.meter.refund(state, hit, receipt, now);
     }
 
+    #[inline]
     fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
         self.meter.fresh_at(state)
     }

@@ -114,6 +114,7 @@ impl Strategy for LeakyBucket {
         self.meter.refund(state, hit, receipt, now);
     }
 
+    #[inline]
     fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
         self.meter.fresh_at(state)
     }

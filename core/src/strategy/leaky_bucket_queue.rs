@@ -133,6 +133,7 @@ impl Strategy for LeakyBucketQueue {
         self.meter.refund_last(state, hit, receipt, now);
     }
 
+    #[inline]
     fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
         self.meter.fresh_at(state)
     }

@@ -136,6 +136,7 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         self.1.refund(&mut state.1, &second, receipt.1, now);
     }
 
+    #[inline]
     fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
         self.0.fresh_at(&state.0, class).max(self.1.fresh_at(&state.1, class))
     }

@@ -196,6 +196,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         self.limit.refund(state, hit, receipt, now);
     }
 
+    #[inline]
     fn fresh_at(&self, state: &S::State, class: Class) -> Timestamp {
         self.limit.fresh_at(state, class)
     }

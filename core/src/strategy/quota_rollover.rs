@@ -280,6 +280,7 @@ impl Strategy for QuotaRollover {
         }
     }
 
+    #[inline]
     fn fresh_at(&self, state: &QuotaRolloverState, _: Class) -> Timestamp {
         self.forgotten(*state, self.windows.window(state.at()).1).unwrap_or(state.at())
     }

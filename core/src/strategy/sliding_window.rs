@@ -276,6 +276,7 @@ impl Strategy for SlidingWindow {
         *state = SlidingWindowState::new(at, period, previous, current);
     }
 
+    #[inline]
     fn fresh_at(&self, state: &SlidingWindowState, _: Class) -> Timestamp {
         let [reset, _] = self.present(state, state.at).reset();
         state.at.plus_micros(reset)

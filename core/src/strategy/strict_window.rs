@@ -191,6 +191,7 @@ impl<const N: usize> Strategy for StrictWindow<N> {
         }
     }
 
+    #[inline]
     fn fresh_at(&self, state: &StrictWindowState<N>, _: Class) -> Timestamp {
         let mut room = None;
         let [reset, _] = state.on(self.grid, &mut room).present(state.at).reset();

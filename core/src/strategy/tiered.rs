@@ -192,6 +192,7 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
         self.limit(hit.class).refund(state, hit, receipt, now);
     }
 
+    #[inline]
     fn fresh_at(&self, state: &S::State, class: Class) -> Timestamp {
         self.limit(class).fresh_at(state, class)
     }

@@ -128,6 +128,7 @@ impl Strategy for TokenBucket {
         self.meter.refund(state, hit, receipt, now);
     }
 
+    #[inline]
     fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
         self.meter.fresh_at(state)
     }

@@ -1,0 +1,11 @@
+//! Fetching ahead on x86-64.
+#![expect(unsafe_code, reason = "the intrinsic takes a pointer")]
+
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+/// Has the cache line at this address fetched, if there is one, without waiting for it.
+#[inline(always)]
+pub(in super::super) fn prefetch<T>(address: *const T) {
+    // SAFETY: it neither reads nor writes as far as the program can tell, and faults at no address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+}
