@@ -226,6 +226,21 @@ fn it_drains_when_asked_to_stop() {
 }
 
 /// Each strategy of the help, with how many of forty requests pass at once at 20 per week.
+/// Whoever runs the gateway is told who is denied most, by name.
+#[tokio::test]
+async fn it_tells_who_is_denied_most() {
+    let gateway = Gateway::start(&["--rate", "2/w", "--key", "peer", "--key", "header:x-user"]);
+    let client = client(false);
+    for (user, requests) in [("ann", 5), ("bob", 3), ("cid", 2)] {
+        for _ in 0..requests {
+            get(&client, &gateway.url, &[("x-user", user)]).await;
+        }
+    }
+    let denied = get(&client, &format!("{}/_traffik/denied", gateway.url), &[]).await;
+    let told = denied.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(told, "3\t127.0.0.1+ann gateway\n1\t127.0.0.1+bob gateway\n");
+}
+
 #[tokio::test]
 async fn it_takes_every_strategy() {
     let client = client(false);

@@ -1,5 +1,6 @@
 //! Who is asking: any value with a fixed byte form, and its keyed hash.
 
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Something a limit is kept for: a user's name, an address, a number, or a tuple of these.
@@ -12,23 +13,44 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub trait Key {
     /// Hands the bytes of this key to `sink`, in any number of pieces.
     fn feed(&self, sink: &mut impl FnMut(&[u8]));
+
+    /// Writes what people call this key, on one line and without control characters: its bytes, escaped, unless it
+    /// knows better.
+    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+        let mut written = Ok(());
+        self.feed(&mut |bytes: &[u8]| {
+            written = written.and_then(|()| write!(text, "{}", bytes.escape_ascii()))
+        });
+        written
+    }
 }
 
 /// A [`Key`] of any type behind a reference; every key is one.
 pub trait ErasedKey {
     /// Hands the bytes of this key to `sink`, in any number of pieces.
     fn feed_to(&self, sink: &mut dyn FnMut(&[u8]));
+
+    /// Writes what people call this key.
+    fn name_to(&self, text: &mut dyn fmt::Write) -> fmt::Result;
 }
 
 impl<K: Key + ?Sized> ErasedKey for K {
     fn feed_to(&self, mut sink: &mut dyn FnMut(&[u8])) {
         self.feed(&mut sink);
     }
+
+    fn name_to(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+        self.name(text)
+    }
 }
 
 impl Key for dyn ErasedKey + '_ {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         self.feed_to(sink);
+    }
+
+    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+        self.name_to(text)
     }
 }
 
@@ -48,11 +70,19 @@ impl Key for str {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         sink(self.as_bytes());
     }
+
+    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+        write!(text, "{}", self.escape_debug())
+    }
 }
 
 impl<K: Key + ?Sized> Key for &K {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         (**self).feed(sink);
+    }
+
+    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+        (**self).name(text)
     }
 }
 
@@ -61,6 +91,10 @@ macro_rules! integer_keys {
         impl Key for $integer {
             fn feed(&self, sink: &mut impl FnMut(&[u8])) {
                 sink(&self.to_le_bytes());
+            }
+
+            fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+                write!(text, "{self}")
             }
         }
     )*};
@@ -72,11 +106,19 @@ impl Key for Ipv4Addr {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         sink(&self.octets());
     }
+
+    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+        write!(text, "{self}")
+    }
 }
 
 impl Key for Ipv6Addr {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         sink(&self.octets());
+    }
+
+    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+        write!(text, "{self}")
     }
 }
 
@@ -87,6 +129,10 @@ impl Key for IpAddr {
             Self::V4(address) => address.feed(sink),
             Self::V6(address) => address.feed(sink),
         }
+    }
+
+    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+        write!(text, "{self}")
     }
 }
 
@@ -108,6 +154,17 @@ macro_rules! tuple_keys {
                     });
                     sink(&length.to_le_bytes());
                 )+
+            }
+
+            #[expect(non_snake_case, reason = "a part is named after its type")]
+            fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+                let ($($part,)+) = self;
+                let mut between = "";
+                $(
+                    text.write_str(core::mem::replace(&mut between, " "))?;
+                    $part.name(text)?;
+                )+
+                Ok(())
             }
         }
     )*};
@@ -327,6 +384,20 @@ mod tests {
         assert_ne!(bytes(&("a", "bc")), bytes(&("ab", "c")));
         assert_ne!(bytes(&("", "a")), bytes(&("a", "")));
         assert_eq!(bytes(&("peer", 7u16)), b"peer\x04\0\0\0\x07\0\x02\0\0\0");
+    }
+
+    #[test]
+    fn names_are_for_people_and_for_one_line() {
+        let name = |key: &dyn ErasedKey| {
+            let mut text = String::new();
+            key.name(&mut text).unwrap();
+            text
+        };
+        assert_eq!(name(&"café"), "café");
+        assert_eq!(name(&"two\nlines\x1b[31m"), "two\\nlines\\u{1b}[31m");
+        assert_eq!(name(&[0xffu8, b'a'].as_slice()), "\\xffa");
+        assert_eq!(name(&(IpAddr::from([127, 0, 0, 1]), "login", 7u16)), "127.0.0.1 login 7");
+        assert_eq!(name(&Cut(b"in pieces", 2)), "in pieces");
     }
 
     #[test]

@@ -12,9 +12,10 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use traffik::Denied;
 use traffik::http::{PeerAddress, ResponseBody};
 
-use crate::limit::{Body, Handler, handler};
+use crate::limit::{Body, Limited, limited};
 use crate::options::Options;
 use crate::upstream::text;
 
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn run(options: Options) -> Result<(), String> {
-    let handler = handler(&options)?;
+    let limited = limited(&options)?;
     let listen = options.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| format!("--listen {listen}: {error}"))?;
     let address = listener.local_addr().map_err(|error| format!("--listen {listen}: {error}"))?;
@@ -53,8 +54,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         };
         // A socket that is gone already will say so when it is read.
         let _ = stream.set_nodelay(true);
-        let handler = handler.clone();
-        let service = service_fn(move |request| route(request, peer, handler.clone()));
+        let limited = limited.clone();
+        let service = service_fn(move |request| route(request, peer, limited.clone()));
         let connection = open.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
         tokio::spawn(async move {
             // What goes wrong on one connection concerns its client, who knows.
@@ -70,19 +71,20 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
 async fn route(
     mut request: Request<Incoming>,
     peer: SocketAddr,
-    handler: Handler,
+    limited: Limited,
 ) -> Result<Response<Body>, Infallible> {
     if request.uri().path().starts_with("/_traffik/") {
-        return Ok(own(&request, peer).map(ResponseBody::from));
+        return Ok(own(&request, peer, &limited).map(ResponseBody::from));
     }
     request.extensions_mut().insert(PeerAddress(peer));
-    handler(request).await
+    (limited.handler)(request).await
 }
 
 /// Our own paths: for whoever is on this machine and not passing anybody on.
 fn own(
     request: &Request<Incoming>,
     peer: SocketAddr,
+    limited: &Limited,
 ) -> Response<http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, hyper::Error>> {
     const FORWARDING: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
     let forwarded = FORWARDING.iter().any(|name| request.headers().contains_key(*name));
@@ -91,6 +93,10 @@ fn own(
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/_traffik/health") => text(StatusCode::OK, "ready\n"),
+        (&Method::GET | &Method::HEAD, "/_traffik/denied") => {
+            let line = |it: Denied| format!("{}\t{}\n", it.denials, it.name);
+            text(StatusCode::OK, (limited.denied)().into_iter().map(line).collect::<String>())
+        }
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
 }

@@ -96,8 +96,8 @@ fn end_to_end(headers: &mut HeaderMap) {
 }
 
 /// A reply of our own.
-pub(crate) fn text(status: StatusCode, text: &'static str) -> Reply {
-    let mut response = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
+pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
+    let mut response = Response::new(Full::new(text.into()).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response
 }

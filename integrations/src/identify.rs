@@ -1,5 +1,7 @@
 //! Who is asking.
 
+use std::fmt::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri};
@@ -79,6 +81,25 @@ impl ClientKey {
 impl Key for ClientKey {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         sink(&self.0);
+    }
+
+    fn name(&self, text: &mut dyn Write) -> fmt::Result {
+        name(&self.0, text)
+    }
+}
+
+/// What people call a client that is known by these bytes.
+fn name(bytes: &[u8], text: &mut dyn Write) -> fmt::Result {
+    match bytes.split_first() {
+        None | Some((b'?', [])) => text.write_str("anonymous"),
+        Some((b'4', rest)) if let Ok(octets) = <[u8; 4]>::try_from(rest) => {
+            write!(text, "{}", Ipv4Addr::from(octets))
+        }
+        Some((b'6', rest)) if let Ok(octets) = <[u8; 16]>::try_from(rest) => {
+            write!(text, "{}", Ipv6Addr::from(octets))
+        }
+        Some((b'+', parts)) => composite::name(parts, text),
+        Some((_, rest)) => write!(text, "{}", String::from_utf8_lossy(rest).escape_debug()),
     }
 }
 

@@ -14,4 +14,4 @@ mod clock;
 mod memory;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
-pub use memory::{Memory, MemoryBuilder, SnapshotError, Used};
+pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};

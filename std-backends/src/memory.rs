@@ -10,12 +10,13 @@ use traffik_core::storage::{
     Counters, Head, Slot, Table, Tables, Together, WhenFull, Wide, check_together, home,
 };
 use traffik_core::{
-    Clock, Digest, ErrorKind, Hit, Key, Op, Seed, Storage, StorageError, Strategy, Timestamp,
+    Clock, Digest, ErrorKind, Hit, Key, Op, Seed, Storage, StorageError, Strategy, Timestamp, Verdict,
 };
 
 use crate::MonotonicClock;
 
 mod hint;
+mod names;
 mod parts;
 mod shard;
 mod snapshot;
@@ -23,6 +24,8 @@ mod snapshot;
 mod tests;
 mod top;
 
+pub use names::Denied;
+use names::Names;
 use parts::{Part, cut};
 use shard::{Locked, Shard, Slots};
 pub use snapshot::SnapshotError;
@@ -63,6 +66,7 @@ pub struct Memory<S: Strategy, C = MonotonicClock> {
     secret: u64,
     seed: Seed,
     clock: C,
+    names: Option<Names>,
 }
 
 impl<S: Strategy, C: fmt::Debug> fmt::Debug for Memory<S, C> {
@@ -84,7 +88,7 @@ impl<S: Strategy> Memory<S> {
     /// Room for 65 536 keys on a monotonic clock, until told otherwise.
     pub fn builder() -> MemoryBuilder<S> {
         let (when_full, clock) = (WhenFull::default(), MonotonicClock::default());
-        MemoryBuilder { capacity: 1 << 16, when_full, clock, strategy: PhantomData }
+        MemoryBuilder { capacity: 1 << 16, when_full, clock, names: 0, strategy: PhantomData }
     }
 }
 
@@ -95,6 +99,7 @@ pub struct MemoryBuilder<S, C = MonotonicClock> {
     capacity: usize,
     when_full: WhenFull,
     clock: C,
+    names: usize,
     strategy: PhantomData<fn() -> S>,
 }
 
@@ -113,7 +118,15 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
 
     /// Which clock to use.
     pub fn clock<D: Clock>(self, clock: D) -> MemoryBuilder<S, D> {
-        MemoryBuilder { capacity: self.capacity, when_full: self.when_full, clock, strategy: PhantomData }
+        let Self { capacity, when_full, names, strategy, .. } = self;
+        MemoryBuilder { capacity, when_full, clock, names, strategy }
+    }
+
+    /// Remembers the names of about as many keys, those that are denied most, for [`Memory::denied`]. None if not
+    /// told otherwise: then nothing that a client wrote is kept.
+    pub const fn names(mut self, most: usize) -> Self {
+        self.names = most;
+        self
     }
 
     /// Allocates the storage, all of it; ends as a `Vec` does if there is not that much memory.
@@ -129,7 +142,8 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         let slots = parts.first().map_or(0, |part| part.address().addr());
         let shard = |part| Shard::new(Table::new(part, self.when_full));
         let shards = parts.into_iter().map(shard).collect();
-        Memory { shards, slots, length, secret, seed: Seed::new(secret), clock: self.clock }
+        let names = (self.names > 0).then(|| Names::new(self.names));
+        Memory { shards, slots, length, secret, seed: Seed::new(secret), clock: self.clock, names }
     }
 }
 
@@ -138,18 +152,23 @@ const SET: usize = <Wide as Head>::WAYS;
 
 /// How many shards, and sets in each, hold `capacity` keys.
 ///
-/// Three slots for every two keys: of keys that fall at random into sets of 16 that spill into the next one,
+/// Eight slots for every five keys: of keys that fall at random into sets of 16 that spill into the next one,
 /// fewer than 0.1 % then find both full.
 fn shape(capacity: usize) -> (usize, usize) {
     // So that threads seldom meet.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let most = (16 * cores).next_power_of_two();
-    let sets = capacity.saturating_mul(3).div_ceil(2 * SET).max(1);
+    let most = (64 * cores).next_power_of_two();
+    let sets = capacity.saturating_mul(8).div_ceil(5 * SET).max(1);
     let shards = (sets / 4).next_power_of_two().clamp(1, most);
     (shards, sets.div_ceil(shards))
 }
 
 impl<S: Strategy, C: Clock> Memory<S, C> {
+    /// The clock it goes by.
+    pub const fn clock(&self) -> &C {
+        &self.clock
+    }
+
     /// Keys in use. Looks at every slot.
     pub fn len(&self) -> usize {
         let now = self.clock.now();
@@ -168,9 +187,16 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         all
     }
 
-    /// Forgets every key.
+    /// The `k` keys that were denied most since the storage was built or cleared, by their
+    /// [names](MemoryBuilder::names), the most denied first.
+    pub fn denied(&self, k: usize) -> Vec<Denied> {
+        self.names.as_ref().map(|names| names.top(k)).unwrap_or_default()
+    }
+
+    /// Forgets every key, and every name.
     pub fn clear(&self) {
         self.shards.iter().for_each(|shard| shard.lock().clear());
+        self.names.iter().for_each(Names::clear);
     }
 
     #[expect(clippy::indexing_slicing, reason = "there is at least one shard, and they are a power of two")]
@@ -187,23 +213,50 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
     }
 
     #[inline(always)]
-    fn apply_digest(
+    fn apply_digest<K: Key + ?Sized>(
         &self,
         limit: &S,
+        key: &K,
         digest: Digest,
         op: &Op<S>,
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
-        let mut table = self.shard(digest).lock();
-        if let Op::Check(hit) = op
-            && let Some(verdict) = table.check_near(limit, digest, home(digest, self.length), hit, now)
-        {
-            return Ok(verdict);
+        if let (Op::Check(hit), None) = (op, &self.names) {
+            let mut table = self.shard(digest).lock();
+            if let Some(verdict) = table.check_near(limit, digest, home(digest, self.length), hit, now) {
+                return Ok(verdict);
+            }
         }
         // Into a place of its own, so that above no figure is written down that no one reads.
         let (op, mut answer) = (*op, Err(NOT_ASKED));
-        apply_anywhere(&mut table, limit, digest, &op, now, &mut answer);
+        self.apply_anywhere(limit, key, digest, &op, now, &mut answer);
         answer
+    }
+
+    /// What takes longer, apart from what is done most often.
+    #[inline(never)]
+    fn apply_anywhere<K: Key + ?Sized>(
+        &self,
+        limit: &S,
+        key: &K,
+        digest: Digest,
+        op: &Op<S>,
+        now: Timestamp,
+        answer: &mut Result<S::Verdict, StorageError>,
+    ) {
+        *answer = self.shard(digest).lock().apply(limit, digest, op, now);
+        if let (Op::Check(_), Ok(verdict)) = (op, answer) {
+            self.note(key, digest, verdict);
+        }
+    }
+
+    /// Notes the name of a key that was denied, if names are kept.
+    fn note<K: Key + ?Sized>(&self, key: &K, digest: Digest, verdict: &S::Verdict) {
+        if let Some(names) = &self.names
+            && !verdict.outcome().is_allowed()
+        {
+            names.note(digest, key);
+        }
     }
 
     /// Has the state of a key fetched from memory, without waiting for it and without a lock: a processor takes no
@@ -234,7 +287,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
     ) -> Result<S::Verdict, StorageError> {
         let digest = self.seed.digest(key);
         self.prefetch(digest);
-        self.apply_digest(limit, digest, op, now)
+        self.apply_digest(limit, key, digest, op, now)
     }
 
     /// Reads the clock while the state is on its way from memory.
@@ -242,7 +295,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
     fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
         let digest = self.seed.digest(key);
         self.prefetch(digest);
-        self.apply_digest(limit, digest, op, self.clock.now())
+        self.apply_digest(limit, key, digest, op, self.clock.now())
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
@@ -269,7 +322,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
                 self.prefetch(*digest);
             }
             for (key, digest) in keys.iter().zip(digests) {
-                answer(key, self.apply_digest(limit, digest, &op, now));
+                answer(key, self.apply_digest(limit, key, digest, &op, now));
             }
         }
     }
@@ -292,21 +345,12 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
             let shard = self.shards.get(place).filter(|_| is_new)?;
             Some((place, shard.lock()))
         });
-        check_together(&mut Shards { locked, storage: self }, limit, digests, hit, now)
+        let together = check_together(&mut Shards { locked, storage: self }, limit, digests, hit, now)?;
+        for ((key, digest), verdict) in keys.into_iter().zip(digests).zip(&together.verdicts) {
+            self.note(key, digest, verdict);
+        }
+        Ok(together)
     }
-}
-
-/// What takes longer, apart from what is done most often.
-#[inline(never)]
-fn apply_anywhere<S: Strategy>(
-    table: &mut Slots<S::State>,
-    limit: &S,
-    digest: Digest,
-    op: &Op<S>,
-    now: Timestamp,
-    answer: &mut Result<S::Verdict, StorageError>,
-) {
-    *answer = table.apply(limit, digest, op, now);
 }
 
 /// Stands where an answer will be.

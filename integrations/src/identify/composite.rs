@@ -42,6 +42,20 @@ impl Identify for Composite {
     }
 }
 
+/// What people call a client that is known in several ways: all of its names.
+pub(super) fn name(parts: &[u8], text: &mut dyn fmt::Write) -> fmt::Result {
+    let Some((rest, length)) = parts.split_last_chunk() else { return Ok(()) };
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    let Some((before, last)) = rest.len().checked_sub(length).and_then(|at| rest.split_at_checked(at)) else {
+        return Ok(());
+    };
+    if !before.is_empty() {
+        name(before, text)?;
+        text.write_char('+')?;
+    }
+    super::name(last, text)
+}
+
 impl fmt::Debug for Composite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Composite of {}", self.0.len())

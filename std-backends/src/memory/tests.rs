@@ -155,3 +155,42 @@ fn a_panic_under_the_lock_does_not_close_the_storage() {
     let op = Op::Check(Hit::new(1));
     assert!(storage.apply(&Gcra::new(Rate::per_second(1)), "key", &op, storage.now()).is_ok());
 }
+
+/// One client is denied again and again among many that are not: it is known by name, and nobody is unless asked for.
+#[test]
+fn whoever_is_denied_is_known_by_name() {
+    for names in [0, 64] {
+        let storage = Memory::builder().clock(ManualClock::default()).names(names).build();
+        let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(2)), &storage);
+        for turn in 0..10u64 {
+            let _ = limiter.check(&("greedy", 7u8)).unwrap();
+            let _ = limiter.check(&turn).unwrap();
+            limiter.check_many(&["batch"], |_, answer| assert!(answer.is_ok()));
+            let _ = limiter.check_together(["batch", "third"], 1).unwrap();
+            let _ = limiter.peek("only asked", 3).unwrap();
+        }
+        let denied: Vec<_> = storage.denied(9).into_iter().map(|it| (it.name, it.denials)).collect();
+        // Of "batch" two are admitted, one alone and one together; 18 are not.
+        let expected = [("batch".to_owned(), 18), ("greedy 7".to_owned(), 8)];
+        assert_eq!(denied, if names == 0 { &[][..] } else { &expected });
+        storage.clear();
+        assert!(storage.denied(9).is_empty());
+    }
+}
+
+/// New keys pass through a storage that is too small for them by far: the one client that is limited gets not one
+/// admission too many, for an exhausted key is not given up while others are there.
+#[test]
+fn a_flood_of_new_keys_lets_no_limited_client_through() {
+    let storage = Memory::builder().capacity(1_000).clock(ManualClock::default()).build();
+    let limiter = Limiter::new(Gcra::new(Rate::per_second(10)).burst(20).unwrap(), &storage);
+    let mut admitted = 0;
+    for key in 0..200_000u64 {
+        assert!(limiter.check(&key).unwrap().is_allowed());
+        admitted += u64::from(limiter.check("limited").unwrap().is_allowed());
+        storage.clock().advance(Duration::from_micros(100));
+    }
+    assert!(storage.counters().evictions > 100_000);
+    // 20 at once and 10 in each of the 20 seconds less the last tenth of a millisecond.
+    assert_eq!(admitted, 20 + 199);
+}
