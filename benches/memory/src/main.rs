@@ -1,66 +1,38 @@
-//! Times checks in memory beside governor's and a bare table's, in turns and in one process, and holds the ratios
+//! Times checks in memory beside other limiters' and a bare table's, in turns and in one process, and holds the ratios
 //! against what is promised. Only the ratios travel from machine to machine.
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
-use std::time::Instant;
 
+use futures_util::FutureExt;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use traffik_backends::{CoarseClock, Memory, MonotonicClock};
-use traffik_core::{Decision, FixedWindow, Gcra, Hit, Limiter, QuotaRollover, Rate, StorageError, Strategy};
+use traffik_core::{
+    Clock, Decision, FixedWindow, Gcra, Hit, Limiter, ManualClock, QuotaRollover, Rate, StorageError,
+    Strategy,
+};
 
 mod bare;
-use bare::Bare;
+mod flood;
+mod race;
+mod threads;
 
-/// Rounds of each contender, of which the median counts.
-const ROUNDS: usize = 7;
-/// Checks in a round.
-const CHECKS: usize = 1_000_000;
+use bare::Bare;
+use race::{Contender, Report, batches, each, each_at, race};
+
 /// Keys in a batch.
 const BATCH: usize = 1_024;
-
-type Ours<C> = Limiter<Gcra, Memory<Gcra, C>>;
 
 fn gcra() -> Gcra {
     Gcra::new(Rate::per_second(1_000)).burst(1_000).expect("a burst of 1000 can be counted")
 }
 
-fn ours<C: traffik_core::Clock>(keys: u64, clock: C) -> Ours<C> {
+fn ours<C: Clock>(keys: u64, clock: C) -> Limiter<Gcra, Memory<Gcra, C>> {
     Limiter::new(gcra(), Memory::builder().capacity(keys as usize).clock(clock).build())
 }
 
 fn governor<K: std::hash::Hash + Eq + Clone>() -> DefaultKeyedRateLimiter<K> {
     RateLimiter::keyed(Quota::per_second(NonZeroU32::new(1_000).expect("is not 0")))
-}
-
-/// A contender: what it is called, and a round of it.
-type Contender<'a> = (&'a str, Box<dyn FnMut(&[u64]) + 'a>);
-
-/// A contender that checks one key after another.
-fn each<'a>(check: impl Fn(&u64) + 'a) -> Box<dyn FnMut(&[u64]) + 'a> {
-    Box::new(move |keys| keys.iter().for_each(&check))
-}
-
-/// Nanoseconds a check of each takes, round by round in turns: the median. Each has seen every key before.
-fn race(keys: u64, contenders: &mut [Contender<'_>]) -> Vec<f64> {
-    let all: Vec<u64> = (0..keys).collect();
-    contenders.iter_mut().for_each(|(_, run)| run(&all));
-    let mut times = vec![Vec::new(); contenders.len()];
-    let mut random = 88_172_645_463_325_252u64;
-    for _ in 0..ROUNDS {
-        let asked: Vec<u64> = (0..CHECKS).map(|_| next(&mut random) % keys).collect();
-        for ((_, run), times) in contenders.iter_mut().zip(&mut times) {
-            let began = Instant::now();
-            run(&asked);
-            times.push(began.elapsed().as_nanos() as f64 / CHECKS as f64);
-        }
-    }
-    times.into_iter().map(median).collect()
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }
 
 /// Keeps the compiler from leaving out what no one looks at.
@@ -72,60 +44,43 @@ fn admits(answer: Result<Decision, StorageError>) -> bool {
     answer.is_ok_and(|decision| decision.is_allowed())
 }
 
-/// Marsaglia's xorshift.
-fn next(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
-/// What was promised and not kept.
-struct Report {
-    failed: usize,
-}
-
-impl Report {
-    fn line(&mut self, what: &str, figure: f64, unit: &str, bound: f64) {
-        let kept = figure <= bound;
-        self.failed += usize::from(!kept);
-        println!(
-            "  {what:<52} {figure:>8.2} {unit:<9} bound {bound}: {}",
-            if kept { "pass" } else { "FAIL" }
-        );
-    }
+fn at(cost: u32) -> Hit {
+    Hit::new(cost)
 }
 
 fn integers(report: &mut Report, keys: u64) {
-    let (governor, bare) = (governor::<u64>(), Bare::new(keys));
-    let (exact, coarse, at) = (
-        ours(keys, MonotonicClock::default()),
-        ours(keys, CoarseClock::default()),
-        ours(keys, CoarseClock::default()),
-    );
-    let many = ours(keys, CoarseClock::default());
-    // A time that stays makes every check but the first thousand of a key a denial, for the bare table as well.
-    let now = at.now();
-    let mut contenders: [Contender<'_>; 7] = [
+    println!("\n{keys} keys of 64 bits, ns a check");
+    let (governor, gcra) = (governor::<u64>(), gcra::RateLimiter::<u64>::new(keys as usize * 2));
+    let quota = gcra::RateLimit::per_sec(1_000);
+    let clock = MonotonicClock::default();
+    let (exact, coarse) = (ours(keys, clock.clone()), ours(keys, CoarseClock::default()));
+    let (single, many) = (ours(keys, ManualClock::default()), ours(keys, ManualClock::default()));
+    let (bare, padded, batched) = (Bare::<0>::new(keys), Bare::<3>::new(keys), Bare::<0>::new(keys));
+    let mut contenders: [Contender<'_>; 9] = [
         ("governor", each(|key| seen(governor.check_key(key).is_ok()))),
+        ("gcra", each(|key| seen(gcra.check(*key, &quota, 1).now_or_never().is_some_and(|it| it.is_ok())))),
         ("default clock", each(|key| seen(admits(exact.check(key))))),
         ("coarse clock", each(|key| seen(admits(coarse.check(key))))),
-        ("time given", each(|key| seen(admits(at.check_at(key, &Hit::new(1), now))))),
+        ("time given", each_at(|key, now| seen(admits(single.check_at(key, &at(1), now))))),
         (
             "in batches",
-            Box::new(|keys| {
-                keys.chunks(BATCH).for_each(|batch| many.check_many(batch, |_, answer| seen(admits(answer))));
+            batches(BATCH, |keys, now| {
+                many.storage().clock().set(now);
+                many.check_many(keys, |_, answer| seen(admits(answer)));
             }),
         ),
-        ("bare table", each(|key| seen(bare.check(*key, now.as_micros())))),
-        ("nothing", each(|key| seen(*key))),
+        ("bare table", each_at(|key, now| seen(bare.check(*key, now.as_micros())))),
+        (
+            "bare table in batches",
+            batches(BATCH, |keys, now| batched.check_many(keys, now.as_micros(), seen)),
+        ),
+        (
+            "bare table, slots as large as ours, default clock",
+            each(|key| seen(padded.check(*key, clock.now().as_micros()))),
+        ),
     ];
     let times = race(keys, &mut contenders);
-    println!("\n{keys} keys of 64 bits, ns a check");
-    for ((name, _), time) in contenders.iter().zip(&times) {
-        println!("  {name:<52} {time:>8.2} ns");
-    }
-    let [governor, exact, coarse, at, many, bare, _] = times[..] else { return };
+    let [governor, _, exact, coarse, at, many, bare, batched, padded] = times[..] else { return };
     let (bound, of_coarse) = match keys {
         0..=10_000 => (0.6, None),
         10_001..=1_000_000 => (0.7, Some(0.3)),
@@ -136,10 +91,12 @@ fn integers(report: &mut Report, keys: u64) {
         report.line("coarse clock, over governor", coarse / governor, "", bound);
     }
     report.line("time given, over the bare table", at / bare, "", 1.5);
-    report.line("in batches, over the bare table", many / bare, "", 1.5);
+    report.line("in batches, over the bare table in batches", many / batched, "", 1.5);
+    report.line("default clock, over the bare table with as much", exact / padded, "", 1.3);
 }
 
 fn texts(report: &mut Report, keys: u64) {
+    println!("\n{keys} keys of 15 bytes, ns a check");
     let names: Vec<String> = (0..keys).map(|key| format!("user-{key:010}")).collect();
     let (governor, exact) = (governor::<String>(), ours(keys, MonotonicClock::default()));
     let name = |key: &u64| &names[*key as usize];
@@ -148,40 +105,7 @@ fn texts(report: &mut Report, keys: u64) {
         ("default clock", each(|key| seen(admits(exact.check(name(key).as_str()))))),
     ];
     let times = race(keys, &mut contenders);
-    println!("\n{keys} keys of 15 bytes, ns a check");
-    for ((name, _), time) in contenders.iter().zip(&times) {
-        println!("  {name:<52} {time:>8.2} ns");
-    }
     report.line("default clock, over governor", times[1] / times[0], "", 0.6);
-}
-
-/// Runs the same on two threads at once: nanoseconds of the slower, over the checks of one.
-fn on_two_threads(run: impl Fn(u64) + Sync) -> f64 {
-    let time = || {
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            (0..2).for_each(|thread| {
-                drop(scope.spawn({
-                    let run = &run;
-                    move || run(thread)
-                }))
-            })
-        });
-        began.elapsed().as_nanos() as f64 / CHECKS as f64
-    };
-    run(0);
-    median((0..ROUNDS).map(|_| time()).collect())
-}
-
-fn one_hot_key_on_two_threads(report: &mut Report) {
-    let (governor, exact) = (governor::<u64>(), ours(10_000, MonotonicClock::default()));
-    let theirs = on_two_threads(|_| (0..CHECKS).for_each(|_| seen(governor.check_key(&7).is_ok())));
-    let ours = on_two_threads(|_| (0..CHECKS).for_each(|_| seen(admits(exact.check(&7u64)))));
-    println!(
-        "\none hot key on two threads, ns a check\n  {:<52} {theirs:>8.2} ns\n  {:<52} {ours:>8.2} ns",
-        "governor", "default clock"
-    );
-    report.line("default clock, over governor", ours / theirs, "", 0.5);
 }
 
 /// Bytes that a storage for a million keys takes, all in, for each of them.
@@ -194,7 +118,13 @@ fn bytes_a_key<S: Strategy>() -> f64 {
 }
 
 fn main() {
-    let mut report = Report { failed: 0 };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [count, kind, checks] = &arguments[..]
+        && count == "count"
+    {
+        return flood::counted(kind, checks.parse().expect("the number of checks"));
+    }
+    let mut report = Report::default();
     println!("bytes a key, of a million");
     report.line("fixed window", bytes_a_key::<FixedWindow>(), "bytes", 40.0);
     report.line("quota rollover, whose state takes 16", bytes_a_key::<QuotaRollover>(), "bytes", 48.0);
@@ -202,13 +132,14 @@ fn main() {
         integers(&mut report, keys);
     }
     texts(&mut report, 1_000_000);
-    one_hot_key_on_two_threads(&mut report);
+    threads::hot_key(&mut report);
+    threads::keys_of_their_own(&mut report, 1_000_000);
+    flood::flood(&mut report);
     println!(
         "\n{}",
-        if report.failed == 0 {
-            "all as promised".into()
-        } else {
-            format!("{} not as promised", report.failed)
+        match report.failed {
+            0 => "all as promised".to_owned(),
+            failed => format!("{failed} not as promised"),
         }
     );
     std::process::exit(i32::from(report.failed > 0));

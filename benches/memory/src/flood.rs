@@ -1,0 +1,116 @@
+//! A flood of new keys through a storage that is much too small for them, while one limited client keeps asking.
+
+use std::time::Duration;
+
+use traffik_backends::{Memory, MonotonicClock};
+use traffik_core::{Clock, Hit, Limiter};
+
+use crate::bare::Bare;
+use crate::race::Report;
+use crate::{admits, gcra, seen};
+
+/// Keys that each come once.
+const FLOOD: u64 = 20_000_000;
+/// Keys that there is room for.
+const KEYS: u64 = 1_000_000;
+/// The client asks whenever so many others have.
+const EVERY: u64 = 10;
+const CLIENT: u64 = u64::MAX - 1;
+
+/// How often a check took how long, in nanoseconds; the last place is for all that took longer.
+struct Times(Vec<u32>);
+
+impl Times {
+    fn new() -> Self {
+        Self(vec![0; 1 << 20])
+    }
+
+    fn note(&mut self, nanos: u64) {
+        let last = self.0.len() - 1;
+        self.0[usize::try_from(nanos).unwrap_or(last).min(last)] += 1;
+    }
+
+    /// The time that but one in `one_in` checks stayed within.
+    fn all_but(&self, one_in: u64) -> f64 {
+        let all: u64 = self.0.iter().map(|count| u64::from(*count)).sum();
+        let mut above = all / one_in;
+        for (nanos, count) in self.0.iter().enumerate().rev() {
+            match above.checked_sub(u64::from(*count)) {
+                Some(rest) => above = rest,
+                None => return nanos as f64,
+            }
+        }
+        0.0
+    }
+}
+
+pub fn flood(report: &mut Report) {
+    println!("\n{FLOOD} new keys through a storage for {KEYS}, one limited client among them");
+    let limiter = Limiter::new(gcra(), Memory::builder().capacity(KEYS as usize).build());
+    let (bare, clock, counter) = (Bare::<0>::new(KEYS), MonotonicClock::default(), quanta::Clock::new());
+    let (mut ours, mut theirs) = (Times::new(), Times::new());
+    let (mut admitted, began, resident) = (0u64, limiter.now(), resident());
+    // In turns, so that what else runs on the machine meets both.
+    for turn in 0..20 {
+        let keys = turn * FLOOD / 20..(turn + 1) * FLOOD / 20;
+        for key in keys.clone() {
+            let before = counter.raw();
+            seen(admits(limiter.check(&key)));
+            ours.note(counter.delta_as_nanos(before, counter.raw()));
+            if key % EVERY == 0 {
+                admitted += u64::from(admits(limiter.check(&CLIENT)));
+            }
+        }
+        for key in keys {
+            let before = counter.raw();
+            seen(bare.check(key, clock.now().as_micros()));
+            theirs.note(counter.delta_as_nanos(before, counter.raw()));
+            if key % EVERY == 0 {
+                seen(bare.check(CLIENT, clock.now().as_micros()));
+            }
+        }
+    }
+    let elapsed: Duration = limiter.now().since(began);
+    let bound = 1_000.0 + elapsed.as_secs_f64() * 1_000.0;
+    let grown = self::resident().saturating_sub(resident);
+    println!("  {:<52} {:>8}", "keys given up", limiter.storage().counters().evictions);
+    report.line("the client was admitted, over the most it may be", admitted as f64 / bound, "", 1.0);
+    report.line("resident memory grew by", grown as f64 / f64::from(1 << 20), "MiB", 1.0);
+    for (what, one_in) in
+        [("half of the checks", 2), ("99 % of the checks", 100), ("99.99 % of the checks", 10_000)]
+    {
+        let (ours, theirs) = (ours.all_but(one_in), theirs.all_but(one_in));
+        println!("  {:<52} {ours:>8} ns, bare table {theirs} ns", format!("{what} within"));
+        if one_in == 10_000 {
+            report.line("99.99 % of the checks, over the bare table", ours / theirs, "", 1.5);
+        }
+    }
+}
+
+/// Bytes of this process that are in memory.
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
+}
+
+/// Checks of one kind, for an instruction counter to look at: `known` keys, or `new` ones that each take the place of
+/// another in two full sets, which is the most a check can take.
+pub fn counted(kind: &str, checks: u64) {
+    let limiter = Limiter::new(gcra(), Memory::builder().capacity(10_000).build());
+    let now = limiter.now();
+    (0..100_000u64).for_each(|key| seen(limiter.check_at(&key, &Hit::new(1), now)));
+    let first = if kind == "known" { 100_000 - 1_000 } else { 100_000 };
+    let keys: Vec<u64> =
+        (0..checks).map(|check| first + if kind == "known" { check % 1_000 } else { check }).collect();
+    check_all(&limiter, &keys, now);
+}
+
+/// The part that is counted.
+#[inline(never)]
+fn check_all(
+    limiter: &Limiter<traffik_core::Gcra, Memory<traffik_core::Gcra>>,
+    keys: &[u64],
+    now: traffik_core::Timestamp,
+) {
+    keys.iter().for_each(|key| seen(admits(limiter.check_at(key, &Hit::new(1), now))));
+}
