@@ -1,0 +1,211 @@
+//! The servers that other tests rely on do what they say.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+#[path = "servers/mod.rs"]
+mod servers;
+
+use servers::{Client, Memcached, Redis, Reply, is_running, until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Long enough to tell that nothing comes, where the right outcome does not depend on it.
+const A_WHILE: Duration = Duration::from_millis(100);
+
+fn nothing_comes(client: &mut Client) -> bool {
+    client.set_patience(A_WHILE);
+    let answer = client.receive();
+    client.set_patience(SOON);
+    answer.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+}
+
+fn pong() -> Reply {
+    Reply::Status("PONG".to_owned())
+}
+
+#[test]
+fn a_persistent_server_comes_back_with_its_data_unless_emptied() {
+    let mut redis = Redis::options().persistent().start();
+    let (port, process) = (redis.port(), redis.process_id());
+    assert_eq!(redis.command(&["SET", "key", "1"]), Reply::ok());
+    redis.stop();
+    redis.start_again();
+    assert_eq!(redis.port(), port);
+    assert_ne!(redis.process_id(), process);
+    assert_eq!(redis.command(&["INCR", "key"]).integer(), 2);
+    redis.kill();
+    redis.start_again();
+    assert_eq!(redis.command(&["GET", "key"]), Reply::bulk("2"));
+    redis.stop();
+    redis.empty();
+    redis.start_again();
+    assert_eq!(redis.command(&["GET", "key"]), Reply::Null);
+}
+
+#[test]
+fn other_servers_come_back_without_data() {
+    let mut redis = Redis::start();
+    assert_eq!(redis.command(&["SET", "key", "1"]), Reply::ok());
+    redis.stop();
+    assert!(TcpStream::connect(redis.address()).is_err());
+    redis.start_again();
+    assert_eq!(redis.command(&["GET", "key"]), Reply::Null);
+
+    let mut memcached = Memcached::options().arguments(&["-m", "8"]).start();
+    assert_eq!(memcached.command("set key 0 0 1\r\n1"), "STORED\r\n");
+    assert_eq!(memcached.command("get key"), "VALUE key 0 1\r\n1\r\nEND\r\n");
+    assert!(memcached.command("stats settings").contains("STAT maxbytes 8388608\r\n"));
+    memcached.stop();
+    assert!(TcpStream::connect(memcached.address()).is_err());
+    memcached.start_again();
+    assert_eq!(memcached.command("get key"), "END\r\n");
+}
+
+#[test]
+fn a_paused_server_answers_once_it_is_resumed() {
+    let mut redis = Redis::start();
+    let mut client = redis.client();
+    redis.pause();
+    client.send(&["PING"]).unwrap();
+    assert!(nothing_comes(&mut client));
+    let mut another = Client::connect(redis.address()).unwrap();
+    redis.resume();
+    assert_eq!(client.receive().unwrap(), pong());
+    assert_eq!(another.ask(&["PING"]).unwrap(), pong());
+    redis.pause();
+    redis.stop();
+
+    let mut memcached = Memcached::start();
+    let mut stream = TcpStream::connect(memcached.address()).unwrap();
+    stream.set_read_timeout(Some(A_WHILE)).unwrap();
+    memcached.pause();
+    stream.write_all(b"mn\r\n").unwrap();
+    let mut answer = String::new();
+    assert!(BufReader::new(&stream).read_line(&mut answer).is_err());
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    memcached.resume();
+    assert_eq!(BufReader::new(&stream).read_line(&mut answer).unwrap(), "MN\r\n".len());
+    memcached.pause();
+}
+
+#[test]
+fn independent_servers_share_nothing() {
+    let servers = Redis::independent(3);
+    for (index, redis) in servers.iter().enumerate() {
+        assert_eq!(redis.command(&["GET", "key"]), Reply::Null);
+        assert_eq!(redis.command(&["SET", "key", &index.to_string()]), Reply::ok());
+    }
+    for (index, redis) in servers.iter().enumerate() {
+        assert_eq!(redis.command(&["GET", "key"]), Reply::bulk(&index.to_string()));
+    }
+}
+
+#[test]
+fn users_need_their_passwords_and_have_their_rights() {
+    let redis = Redis::options()
+        .password("secret")
+        .user("limiter", "other", &["~limits:*", "+get", "+set"])
+        .config(&["maxmemory", "8mb"])
+        .start();
+    assert_eq!(redis.url(), format!("redis://:secret@{}", redis.address()));
+    assert_eq!(redis.url_as("limiter", "other"), format!("redis://limiter:other@{}", redis.address()));
+    assert_eq!(redis.command(&["CONFIG", "GET", "maxmemory"]).array().last(), Some(&Reply::bulk("8388608")));
+
+    let mut client = Client::connect(redis.address()).unwrap();
+    assert!(client.ask(&["GET", "limits:1"]).unwrap().error().starts_with("NOAUTH"));
+    assert!(client.ask(&["AUTH", "limiter", "secret"]).unwrap().error().starts_with("WRONGPASS"));
+    assert_eq!(client.ask(&["AUTH", "limiter", "other"]).unwrap(), Reply::ok());
+    assert_eq!(client.ask(&["SET", "limits:1", "1"]).unwrap(), Reply::ok());
+    assert!(client.ask(&["SET", "key", "1"]).unwrap().error().starts_with("NOPERM"));
+    assert!(client.ask(&["DEL", "limits:1"]).unwrap().error().starts_with("NOPERM"));
+}
+
+#[test]
+fn a_server_waits_for_its_port() {
+    let mut redis = Redis::start();
+    redis.stop();
+    let other = Redis::start();
+    let mut server = TcpStream::connect(other.address()).unwrap();
+    let stranger = TcpListener::bind(redis.address()).unwrap();
+    std::thread::scope(|scope| {
+        // Whoever waits for the server to answer finds a stranger first, and another server behind it.
+        scope.spawn(move || {
+            let (mut client, _) = stranger.accept().unwrap();
+            for _ in ["PING", "INFO"] {
+                let mut buffer = [0; 4096];
+                let asked = client.read(&mut buffer).unwrap();
+                server.write_all(&buffer[..asked]).unwrap();
+                let answered = server.read(&mut buffer).unwrap();
+                client.write_all(&buffer[..answered]).unwrap();
+            }
+        });
+        redis.start_again();
+    });
+    assert_eq!(redis.info("process_id"), Some(redis.process_id().to_string()));
+}
+
+#[test]
+fn nothing_is_left_of_dropped_servers() {
+    let mut redis = Redis::options().persistent().start();
+    let memcached = Memcached::start();
+    let left = [redis.process_id(), memcached.process_id()];
+    let directories = [redis.directory().to_owned(), memcached.directory().to_owned()];
+    assert!(left.iter().all(|process| is_running(*process)));
+    assert!(directories.iter().all(|directory| directory.exists()));
+    redis.pause();
+    let panicked = catch_unwind(AssertUnwindSafe(move || {
+        let _servers = (redis, memcached);
+        std::panic::resume_unwind(Box::new(()));
+    }));
+    assert!(panicked.is_err());
+    assert!(!left.iter().any(|process| is_running(*process)));
+    assert!(!directories.iter().any(|directory| directory.exists()));
+}
+
+/// This test is run again as a program of its own, which is then killed.
+#[test]
+fn servers_end_with_a_test_program_that_is_killed() {
+    const INNER: &str = "SERVERS_OF_A_PROGRAM_TO_BE_KILLED";
+    if std::env::var_os(INNER).is_some() {
+        // From a thread that ends, which must not end them.
+        let start = || (Redis::start(), Memcached::start());
+        let (redis, memcached) = std::thread::spawn(start).join().unwrap();
+        assert_eq!(redis.command(&["PING"]), pong());
+        for (process, directory) in
+            [(redis.process_id(), redis.directory()), (memcached.process_id(), memcached.directory())]
+        {
+            println!("\nserver {process} {}", directory.display());
+        }
+        println!("\nstarted");
+        // Until it is killed, or has been left behind by a failure outside.
+        assert_eq!(std::io::stdin().read(&mut [0]).unwrap(), 0);
+        return;
+    }
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "servers_end_with_a_test_program_that_is_killed", "--nocapture"])
+        .env(INNER, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(program.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let told: Vec<_> = lines.take_while(|line| line != "started").collect();
+    let servers = told.iter().filter_map(|line| line.strip_prefix("server ")?.split_once(' '));
+    let servers: Vec<(u32, &Path)> =
+        servers.map(|(process, path)| (process.parse().unwrap(), Path::new(path))).collect();
+    assert_eq!(servers.len(), 2, "{told:?}");
+    assert!(servers.iter().all(|(process, _)| is_running(*process)));
+    program.kill().unwrap();
+    let _ = program.wait().unwrap();
+    for (process, directory) in servers {
+        until(SOON, "the server has ended", || !is_running(process));
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}
