@@ -12,7 +12,7 @@ use std::time::Duration;
 #[path = "servers/mod.rs"]
 mod servers;
 
-use servers::{Client, Memcached, Redis, Reply, is_running, until};
+use servers::{Client, Cluster, Memcached, Redis, Reply, Sentinel, is_running, until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -149,6 +149,77 @@ fn a_server_waits_for_its_port() {
         redis.start_again();
     });
     assert_eq!(redis.info("process_id"), Some(redis.process_id().to_string()));
+}
+
+#[test]
+fn a_cluster_moves_a_slot_with_its_keys() {
+    let cluster = Cluster::start();
+    assert_eq!(cluster.urls().len(), 3);
+    // By CRC16 of the key modulo 16384, as the cluster's specification has it.
+    assert_eq!(cluster.slot("123456789"), 0x31c3);
+    let slot = cluster.slot("{tag}key");
+    let (from, to) = (cluster.owner(slot), (cluster.owner(slot) + 1) % 3);
+    let (old, new) = (&cluster.nodes[from], &cluster.nodes[to]);
+    assert_eq!(old.command(&["SET", "{tag}key", "1"]), Reply::ok());
+    let get = ["GET", "{tag}key"];
+    let error = |kind: &str, node: &Redis| Reply::Error(format!("{kind} {slot} {}", node.address()));
+    assert_eq!(new.command(&get), error("MOVED", old));
+
+    cluster.start_move(slot, to);
+    assert_eq!(cluster.owner(slot), from);
+    assert_eq!(old.command(&get), error("ASK", new));
+    assert_eq!(new.command(&get), error("MOVED", old));
+    let mut client = new.client();
+    assert_eq!(client.ask(&["ASKING"]).unwrap(), Reply::ok());
+    assert_eq!(client.ask(&get).unwrap(), Reply::bulk("1"));
+
+    cluster.finish_move(slot, to);
+    assert_eq!(cluster.owner(slot), to);
+    assert_eq!(new.command(&get), Reply::bulk("1"));
+    for node in cluster.nodes.iter().filter(|node| node.port() != new.port()) {
+        assert_eq!(node.command(&get), error("MOVED", new));
+    }
+
+    cluster.move_slot(slot, from);
+    assert_eq!(old.command(&get), Reply::bulk("1"));
+}
+
+#[test]
+fn a_cluster_node_comes_back_with_its_slots() {
+    let mut cluster = Cluster::start();
+    let slot = cluster.slot("key");
+    let owner = cluster.owner(slot);
+    cluster.nodes[owner].stop();
+    cluster.nodes[owner].start_again();
+    cluster.wait();
+    assert_eq!(cluster.owner(slot), owner);
+    assert_eq!(cluster.nodes[owner].command(&["SET", "key", "1"]), Reply::ok());
+}
+
+#[test]
+fn a_sentinel_fails_over_when_told_to() {
+    let sentinel = Sentinel::start();
+    assert!(sentinel.url().starts_with("redis://127.0.0.1:"));
+    let (master, replica) = (sentinel.master().port(), sentinel.replica().port());
+    assert_eq!(sentinel.master().command(&["SET", "key", "1"]), Reply::ok());
+    assert!(sentinel.replica().command(&["SET", "key", "2"]).error().starts_with("READONLY"));
+    // What a master has answered to is not with its replica yet, unless it is asked about that.
+    let mut client = sentinel.master().client();
+    assert_eq!(client.ask(&["SET", "key", "3"]).unwrap(), Reply::ok());
+    assert_eq!(client.ask(&["WAIT", "1", "5000"]).unwrap().integer(), 1);
+    sentinel.fail_over();
+    assert_eq!((sentinel.master().port(), sentinel.replica().port()), (replica, master));
+    assert_eq!(sentinel.master().command(&["GET", "key"]), Reply::bulk("3"));
+    assert_eq!(sentinel.master().command(&["SET", "key", "4"]), Reply::ok());
+}
+
+#[test]
+fn a_sentinel_replaces_a_master_that_is_gone() {
+    let mut sentinel = Sentinel::start();
+    let (master, replica) = (sentinel.master().port(), sentinel.replica().port());
+    sentinel.kill_master();
+    assert_eq!((sentinel.master().port(), sentinel.replica().port()), (replica, master));
+    assert_eq!(sentinel.master().command(&["SET", "key", "1"]), Reply::ok());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Real servers for tests: Redis and Memcached as processes.
+//! Real servers for tests: Redis, its cluster and sentinel, and Memcached as processes.
 //!
 //! Each server listens on a free port of the loopback interface, has a fresh directory, and ends with its value,
 //! or with the test program if that is killed. `scripts/install redis-server=redis-server memcached=memcached`
@@ -14,17 +14,21 @@
     reason = "a test that panics has failed"
 )]
 
+mod cluster;
 mod directory;
 mod memcached;
 mod ports;
 mod process;
 mod redis;
 mod resp;
+mod sentinel;
 mod server;
 mod wait;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use memcached::{Memcached, MemcachedOptions};
 pub(crate) use process::is_running;
 pub(crate) use redis::{Redis, RedisOptions};
 pub(crate) use resp::{Client, Reply};
+pub(crate) use sentinel::Sentinel;
 pub(crate) use wait::until;
