@@ -1,4 +1,4 @@
-//! The servers that other tests rely on do what they say.
+//! The servers and the proxy that other tests rely on do what they say.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -7,12 +7,12 @@ use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[path = "servers/mod.rs"]
 mod servers;
 
-use servers::{Client, Cluster, Memcached, Redis, Reply, Sentinel, is_running, until};
+use servers::{Bytes, Client, Cluster, Memcached, Proxy, Redis, Reply, Sentinel, is_running, until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -24,6 +24,11 @@ fn nothing_comes(client: &mut Client) -> bool {
     let answer = client.receive();
     client.set_patience(SOON);
     answer.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+}
+
+/// Whether a connection has been closed by the other side, in order or not.
+fn closed<T>(answer: std::io::Result<T>) -> bool {
+    answer.is_err_and(|error| !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }
 
 fn pong() -> Reply {
@@ -220,6 +225,163 @@ fn a_sentinel_replaces_a_master_that_is_gone() {
     sentinel.kill_master();
     assert_eq!((sentinel.master().port(), sentinel.replica().port()), (replica, master));
     assert_eq!(sentinel.master().command(&["SET", "key", "1"]), Reply::ok());
+}
+
+#[test]
+fn a_proxy_passes_and_counts_bytes() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.address());
+    assert_eq!(proxy.url(), format!("redis://{}", proxy.address()));
+    let mut client = Client::connect(proxy.address()).unwrap();
+    let value = "x".repeat(1 << 20);
+    assert_eq!(client.ask(&["SET", "key", &value]).unwrap(), Reply::ok());
+    assert_eq!(client.ask(&["GET", "key"]).unwrap(), Reply::bulk(&value));
+    let set = format!("*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$1048576\r\n{value}\r\n").len();
+    let get = "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n".len();
+    let replies = format!("+OK\r\n$1048576\r\n{value}\r\n").len();
+    assert_eq!(proxy.bytes(), Bytes { requests: set + get, replies, lost: 0 });
+    let mut another = Client::connect(proxy.address()).unwrap();
+    assert_eq!(another.ask(&["PING"]).unwrap(), pong());
+    assert_eq!(proxy.connections(), 2);
+    // The end of a connection passes as well, either way.
+    assert_eq!(another.ask(&["QUIT"]).unwrap(), Reply::ok());
+    assert!(closed(another.receive()));
+    let of_proxy = || redis.command(&["CLIENT", "LIST"]).text().lines().count() - 1;
+    until(SOON, "the server sees one client behind the proxy", || of_proxy() == 1);
+    drop(client);
+    until(SOON, "the server sees the client leave", || of_proxy() == 0);
+}
+
+#[test]
+fn a_proxy_delays_each_direction() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.address());
+    let mut client = Client::connect(proxy.address()).unwrap();
+    let delay = Duration::from_millis(50);
+    proxy.delay(delay);
+    let started = Instant::now();
+    for _ in 0..20 {
+        client.send(&["PING"]).unwrap();
+    }
+    assert_eq!(client.receive().unwrap(), pong());
+    assert!(started.elapsed() >= 2 * delay);
+    assert!((1..20).all(|_| client.receive().unwrap() == pong()));
+    // What is held leaves as soon as there is no delay any more.
+    proxy.delay(Duration::from_secs(3600));
+    client.send(&["PING"]).unwrap();
+    assert!(nothing_comes(&mut client));
+    proxy.delay(Duration::ZERO);
+    assert_eq!(client.receive().unwrap(), pong());
+}
+
+#[test]
+fn a_proxy_drops_replies_to_requests_that_are_served() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.address());
+    let mut client = Client::connect(proxy.address()).unwrap();
+    let mut idle = Client::connect(proxy.address()).unwrap();
+    assert_eq!(idle.ask(&["INCR", "key"]).unwrap().integer(), 1);
+    proxy.drop_replies(true);
+    client.send(&["INCR", "key"]).unwrap();
+    until(SOON, "the reply is lost", || proxy.bytes().lost == ":2\r\n".len());
+    assert_eq!(redis.command(&["GET", "key"]), Reply::bulk("2"));
+    assert!(nothing_comes(&mut client));
+    proxy.drop_replies(false);
+    // A connection with a gap is over; one without goes on.
+    assert!(closed(client.receive()));
+    assert_eq!(idle.ask(&["INCR", "key"]).unwrap().integer(), 3);
+}
+
+#[test]
+fn a_proxy_is_a_black_hole() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.address());
+    let mut client = Client::connect(proxy.address()).unwrap();
+    assert_eq!(client.ask(&["INCR", "key"]).unwrap().integer(), 1);
+    let before = proxy.bytes().requests;
+    proxy.black_hole(true);
+    client.send(&["INCR", "key"]).unwrap();
+    let mut another = Client::connect(proxy.address()).unwrap();
+    another.send(&["PING"]).unwrap();
+    assert!(nothing_comes(&mut client) && nothing_comes(&mut another));
+    assert_eq!(redis.command(&["GET", "key"]), Reply::bulk("1"));
+    assert_eq!(proxy.bytes().requests, before);
+    proxy.black_hole(false);
+    assert_eq!(client.receive().unwrap().integer(), 2);
+    assert_eq!(another.receive().unwrap(), pong());
+}
+
+#[test]
+fn a_proxy_cuts_and_refuses_connections() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.address());
+    let mut clients = [(); 2].map(|()| Client::connect(proxy.address()).unwrap());
+    assert!(clients.iter_mut().all(|client| client.ask(&["PING"]).unwrap() == pong()));
+    proxy.cut();
+    assert!(clients.iter_mut().all(|client| closed(client.receive())));
+    let mut client = Client::connect(proxy.address()).unwrap();
+    assert_eq!(client.ask(&["PING"]).unwrap(), pong());
+    proxy.refuse(true);
+    assert!(closed(Client::connect(proxy.address()).and_then(|mut client| client.ask(&["PING"]))));
+    assert_eq!(proxy.connections(), 4);
+    assert_eq!(client.ask(&["PING"]).unwrap(), pong(), "connections that were there go on");
+    proxy.refuse(false);
+    assert_eq!(Client::connect(proxy.address()).unwrap().ask(&["PING"]).unwrap(), pong());
+}
+
+#[test]
+fn a_proxy_cuts_in_the_middle_of_a_reply() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.address());
+    assert_eq!(redis.command(&["SET", "key", "0123456789"]), Reply::ok());
+    let get = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n";
+    for (bytes, passed) in [(0, ""), (1, "$"), (9, "$10\r\n0123")] {
+        proxy.cut_after(bytes);
+        let mut stream = TcpStream::connect(proxy.address()).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(get).unwrap();
+        let mut answer = Vec::new();
+        assert_eq!(stream.read_to_end(&mut answer).unwrap(), bytes);
+        assert_eq!(answer, passed.as_bytes());
+    }
+    // As many bytes as a reply has are a whole reply.
+    proxy.cut_after("+PONG\r\n".len());
+    let mut client = Client::connect(proxy.address()).unwrap();
+    assert_eq!(client.ask(&["PING"]).unwrap(), pong());
+    assert!(closed(client.ask(&["PING"])));
+    // Once.
+    assert_eq!(Client::connect(proxy.address()).unwrap().ask(&["PING"]).unwrap(), pong());
+}
+
+#[test]
+fn a_proxy_closes_what_it_cannot_carry() {
+    let mut redis = Redis::start();
+    let proxy = Proxy::to(redis.address());
+    let mut client = Client::connect(proxy.address()).unwrap();
+    assert_eq!(client.ask(&["PING"]).unwrap(), pong());
+    redis.kill();
+    assert!(closed(client.receive()));
+    assert!(closed(Client::connect(proxy.address()).and_then(|mut client| client.ask(&["PING"]))));
+    redis.start_again();
+    assert_eq!(Client::connect(proxy.address()).unwrap().ask(&["PING"]).unwrap(), pong());
+}
+
+#[test]
+fn a_proxy_ends_with_its_value_whatever_it_is_doing() {
+    let redis = Redis::start();
+    for fault in
+        [|proxy: &Proxy| proxy.black_hole(true), |proxy: &Proxy| proxy.delay(Duration::from_secs(3600))]
+    {
+        let proxy = Proxy::to(redis.address());
+        let address = proxy.address();
+        let mut client = Client::connect(address).unwrap();
+        assert_eq!(client.ask(&["PING"]).unwrap(), pong());
+        fault(&proxy);
+        client.send(&["PING"]).unwrap();
+        drop(proxy);
+        assert!(closed(client.receive()));
+        assert!(TcpStream::connect(address).is_err());
+    }
 }
 
 #[test]

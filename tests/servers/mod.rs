@@ -1,4 +1,4 @@
-//! Real servers for tests: Redis, its cluster and sentinel, and Memcached as processes.
+//! Real servers for tests: Redis, its cluster and sentinel, and Memcached as processes, and a proxy that fails on demand.
 //!
 //! Each server listens on a free port of the loopback interface, has a fresh directory, and ends with its value,
 //! or with the test program if that is killed. `scripts/install redis-server=redis-server memcached=memcached`
@@ -16,9 +16,11 @@
 
 mod cluster;
 mod directory;
+mod lanes;
 mod memcached;
 mod ports;
 mod process;
+mod proxy;
 mod redis;
 mod resp;
 mod sentinel;
@@ -28,6 +30,7 @@ mod wait;
 pub(crate) use cluster::Cluster;
 pub(crate) use memcached::{Memcached, MemcachedOptions};
 pub(crate) use process::is_running;
+pub(crate) use proxy::{Bytes, Proxy};
 pub(crate) use redis::{Redis, RedisOptions};
 pub(crate) use resp::{Client, Reply};
 pub(crate) use sentinel::Sentinel;
