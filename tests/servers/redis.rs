@@ -1,0 +1,130 @@
+//! A Redis server as a process.
+
+use std::io::{self, Error};
+use std::net::SocketAddr;
+
+use super::resp::{Client, Reply};
+use super::server::{Program, Server};
+
+pub(crate) type Redis = Server<RedisOptions>;
+
+/// How a server is set up. Unless told otherwise it keeps nothing over a restart and asks for no password.
+#[derive(Clone, Default)]
+pub(crate) struct RedisOptions {
+    password: Option<String>,
+    arguments: Vec<String>,
+}
+
+impl RedisOptions {
+    /// Keeps what it has answered to over `stop`, and over `kill` as well: a write is with the system before it is
+    /// answered.
+    pub(crate) fn persistent(self) -> Self {
+        self.config(&["appendonly", "yes"])
+    }
+
+    /// The password of the user `default`.
+    pub(crate) fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self.config(&["requirepass", password])
+    }
+
+    /// Another user, with rules such as `["~limits:*", "+@all"]`.
+    pub(crate) fn user(self, name: &str, password: &str, rules: &[&str]) -> Self {
+        self.config(&[&["user", name, "on", &format!(">{password}")], rules].concat())
+    }
+
+    /// A line of the configuration file, word by word; a later one replaces an earlier one.
+    pub(crate) fn config(mut self, words: &[&str]) -> Self {
+        for (index, word) in words.iter().enumerate() {
+            self.arguments.push(if index == 0 { format!("--{word}") } else { (*word).to_owned() });
+        }
+        self
+    }
+
+    pub(crate) fn start(self) -> Redis {
+        Server::launch(self)
+    }
+
+    fn client(&self, address: SocketAddr) -> io::Result<Client> {
+        let mut client = Client::connect(address)?;
+        if let Some(password) = &self.password {
+            match client.ask(&["AUTH", password])? {
+                Reply::Error(error) => return Err(Error::other(error)),
+                _ => return Ok(client),
+            }
+        }
+        Ok(client)
+    }
+}
+
+impl Program for RedisOptions {
+    const NAME: &'static str = "redis-server";
+
+    fn arguments(&self, port: u16) -> Vec<String> {
+        let port = port.to_string();
+        let fixed = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"];
+        fixed.map(str::to_owned).into_iter().chain(self.arguments.iter().cloned()).collect()
+    }
+
+    fn process_at(&self, address: SocketAddr) -> io::Result<u32> {
+        process_of(&mut self.client(address)?)
+    }
+}
+
+impl Redis {
+    pub(crate) fn options() -> RedisOptions {
+        RedisOptions::default()
+    }
+
+    pub(crate) fn start() -> Self {
+        Self::options().start()
+    }
+
+    /// So many servers that know nothing of each other.
+    pub(crate) fn independent(count: usize) -> Vec<Self> {
+        (0..count).map(|_| Self::start()).collect()
+    }
+
+    /// With the password of the user `default`, if there is one.
+    pub(crate) fn url(&self) -> String {
+        match &self.program().password {
+            Some(password) => format!("redis://:{password}@{}", self.address()),
+            None => format!("redis://{}", self.address()),
+        }
+    }
+
+    pub(crate) fn url_as(&self, user: &str, password: &str) -> String {
+        format!("redis://{user}:{password}@{}", self.address())
+    }
+
+    /// A connection as the user `default`.
+    pub(crate) fn client(&self) -> Client {
+        self.program().client(self.address()).unwrap()
+    }
+
+    /// Asks over a connection of its own, as the user `default`.
+    pub(crate) fn command(&self, words: &[impl AsRef<[u8]>]) -> Reply {
+        self.client().ask(words).unwrap()
+    }
+
+    /// The value of a field of `INFO`.
+    pub(crate) fn info(&self, field: &str) -> Option<String> {
+        value(&self.command(&["INFO", "everything"]).text(), field)
+    }
+}
+
+/// The process behind a connection, once it is ready for commands: `INFO` is answered before, `PING` is not.
+pub(crate) fn process_of(client: &mut Client) -> io::Result<u32> {
+    match client.ask(&["PING"])? {
+        Reply::Status(_) => {}
+        reply => return Err(Error::other(format!("{reply:?}"))),
+    }
+    let id = value(&client.ask(&["INFO", "server"])?.text(), "process_id");
+    id.and_then(|id| id.parse().ok()).ok_or_else(|| Error::other("INFO names no process"))
+}
+
+/// The value in a list of lines `field:value`.
+pub(crate) fn value(lines: &str, field: &str) -> Option<String> {
+    let found = lines.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    found.map(str::to_owned)
+}
