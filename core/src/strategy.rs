@@ -13,6 +13,7 @@ mod erased;
 mod fair_share;
 mod family;
 mod fixed_window;
+mod formula;
 mod gcra;
 mod leaky_bucket;
 mod leaky_bucket_queue;
@@ -40,6 +41,7 @@ pub use cost_based::{CostBased, CostBasedError, CostBasedStat, CostBasedState};
 pub use erased::{Erased, ErasedScale, ErasedStrategy, InlineState, Listed, Single};
 pub use fair_share::{FairShare, FairShareStat, FairShareState};
 pub use fixed_window::{FixedWindow, FixedWindowStat, FixedWindowState};
+pub use formula::{Formula, Part};
 pub use gcra::{Gcra, GcraStat};
 pub use leaky_bucket::{LeakyBucket, LeakyBucketStat};
 pub use leaky_bucket_queue::{LeakyBucketQueue, LeakyBucketQueueStat};
@@ -225,6 +227,16 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 
     /// The strategy's own figures at this time.
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat;
+
+    /// Shows how this limit decides on a hit to a store that can run it itself: `visit` is called for each limit it is
+    /// made of, in the order their states are encoded. `false` if one of them is none that a store could know, does
+    /// not [fit](Self::fits_script), or decides by more than its state, the hit and the time.
+    ///
+    /// All of them have to admit the hit for any to be charged.
+    fn parts_of(&self, hit: &Hit<Self::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+        let _ = (hit, visit);
+        false
+    }
 
     /// Whether a store may run this limit as a script, whose numbers are exact only below 2⁵³.
     ///

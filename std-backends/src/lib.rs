@@ -10,8 +10,13 @@
 //! ```
 #![deny(unsafe_code)]
 
+pub mod cas;
 mod clock;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
 pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};
+#[cfg(feature = "redis")]
+pub use redis::{RedisBuilder, RedisStorage};

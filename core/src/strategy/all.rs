@@ -4,7 +4,7 @@ use core::array;
 use core::time::Duration;
 
 use super::settle::settle;
-use super::{Class, Corrupt, Hit, Reader, State, Strategy, TooLarge, Writer};
+use super::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
 use crate::{Decision, Outcome, Receipt, Receipts, Timestamp, Verdict};
 
 /// `N` limits that count the same cost, such as a burst and a sustained rate.
@@ -215,6 +215,10 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
 
     fn stat(&self, states: &Self::State, class: Class, now: Timestamp) -> Self::Stat {
         self.each(states, |limit, state| limit.stat(state, class, now))
+    }
+
+    fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+        self.0.iter().all(|limit| limit.parts_of(hit, visit))
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {

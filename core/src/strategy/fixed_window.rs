@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::report::report;
-use super::{Bounds, Class, Corrupt, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
+use super::{Bounds, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::decision::{Figures, Quotient};
 use crate::divide::Divisor;
 use crate::time::{Halves, micros_ceil};
@@ -217,6 +217,17 @@ impl Strategy for FixedWindow {
 
     fn horizon(&self) -> u64 {
         self.rate.period_micros()
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        /// Periods and times are then exact in a double.
+        const LONGEST: u64 = 1 << 52;
+        let (period, limit) = (self.rate.period_micros(), self.rate.limit());
+        if self.rate.is_unlimited() || period > LONGEST {
+            return false;
+        }
+        visit(Part::new(Formula::Window { period, anchor: self.anchor, limit }, hit));
+        true
     }
 
     fn stat(&self, state: &FixedWindowState, _: Class, now: Timestamp) -> FixedWindowStat {

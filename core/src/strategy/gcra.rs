@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::meter::Meter;
 use super::report::report;
-use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Level, Part, Scale, Strategy, TooLarge};
 use crate::time::micros_ceil;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -148,6 +148,10 @@ impl Strategy for Gcra {
             interval: Ratio::new(self.meter.unit, self.meter.drain()).ok(),
             conformant: self.peek(state, &Hit::new(1), now).is_allowed(),
         }
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        self.meter.parts_of(hit, visit)
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {

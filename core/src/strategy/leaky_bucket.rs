@@ -2,7 +2,7 @@
 
 use super::meter::Meter;
 use super::report::report;
-use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Level, Part, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// A bucket that hits fill by their cost and that leaks continuously at the rate.
@@ -129,6 +129,10 @@ impl Strategy for LeakyBucket {
             capacity: self.capacity,
             leak_rate: self.meter.rate.per_micro(),
         }
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        self.meter.parts_of(hit, visit)
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {

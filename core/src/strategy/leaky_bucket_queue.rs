@@ -2,7 +2,7 @@
 
 use super::meter::Meter;
 use super::report::report;
-use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Level, Part, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// Delays hits so that they leave in the order they came, exactly at the rate.
@@ -150,6 +150,10 @@ impl Strategy for LeakyBucketQueue {
             queue_capacity: self.queue,
             next_turn: self.fresh_at(state, class).max(now),
         }
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        self.meter.parts_of(hit, visit)
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {

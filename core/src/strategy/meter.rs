@@ -8,6 +8,7 @@
 use core::fmt;
 
 use super::codec::{Corrupt, Reader, Writer};
+use super::formula::{Formula, Part};
 use super::{Hit, State};
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::{Divisor, divide, divide_up};
@@ -163,6 +164,16 @@ impl Meter {
         } else {
             Err(TooLarge { largest: largest_cost(BOUND, self.unit) })
         }
+    }
+
+    /// How a store decides on this hit; `false` if it cannot.
+    pub(super) fn parts_of(self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        if self.is_unlimited() || self.fits_script().is_err() {
+            return false;
+        }
+        let formula = Formula::Level { drain: self.drain(), unit: self.unit, capacity: self.capacity };
+        visit(Part::new(formula, hit));
+        true
     }
 
     /// The time a state decides at, and how much is in use then, in units.

@@ -1,7 +1,7 @@
 //! Two limits on one key as one: neither is charged unless both admit.
 
 use super::settle::settle;
-use super::{Class, Corrupt, Hit, Reader, State, Strategy, TooLarge, Writer};
+use super::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
 use crate::{Decision, Outcome, Timestamp, Verdict};
 
 /// The decisions of two limits, and what they come to together.
@@ -147,6 +147,11 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
 
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat {
         (self.0.stat(&state.0, class, now), self.1.stat(&state.1, class, now))
+    }
+
+    fn parts_of(&self, hit: &Hit<Self::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+        let (first, second) = split(hit);
+        self.0.parts_of(&first, visit) && self.1.parts_of(&second, visit)
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {

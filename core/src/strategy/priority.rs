@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::family::try_array;
 use super::report::report;
-use super::{Bounds, Class, Hit, Label, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Label, Part, Scale, Strategy, TooLarge};
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
 
 /// Wraps a strategy and keeps a reserve that a priority must leave free.
@@ -214,6 +214,15 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
             available: self.peek(state, &nothing, now).remaining(),
             inner: self.limit.stat(state, class, now),
         }
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        // As in `decide`: what is asked leaves the reserve free, what is booked is the cost.
+        let reserve = if hit.cost == 0 { 0 } else { self.reserve(hit.class) };
+        let Some(cost) = hit.cost.checked_add(reserve) else { return false };
+        self.limit.parts_of(&Hit { cost, ..*hit }, &mut |part| {
+            visit(Part { booked: part.booked.saturating_sub(reserve), ..part });
+        })
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::family::{counted_in, parts, try_array};
 use super::report::report;
-use super::{Bounds, Class, Cost, Hit, Label, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Cost, Hit, Label, Part, Scale, Strategy, TooLarge};
 use crate::{Ratio, Timestamp, Verdict};
 
 /// Wraps a strategy and gives every tier its own ratio of the rate.
@@ -199,6 +199,10 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
 
     fn horizon(&self) -> u64 {
         self.limits().map(Strategy::horizon).max().unwrap_or(0)
+    }
+
+    fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+        self.limit(hit.class).parts_of(hit, visit)
     }
 
     fn stat(&self, state: &S::State, class: Class, now: Timestamp) -> Self::Stat {

@@ -2,7 +2,7 @@
 
 use super::meter::Meter;
 use super::report::report;
-use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Level, Part, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills continuously.
@@ -148,6 +148,10 @@ impl Strategy for TokenBucket {
             max_debt: self.debt,
             refill: self.meter.rate.per_micro(),
         }
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        self.meter.parts_of(hit, visit)
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {

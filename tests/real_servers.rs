@@ -9,7 +9,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "servers/mod.rs"]
 mod servers;
 
 use servers::{Bytes, Client, Cluster, Memcached, Proxy, Redis, Reply, Sentinel, is_running, until};

@@ -1,0 +1,46 @@
+//! A limit's arithmetic as numbers, for a store that runs it itself.
+
+use super::Hit;
+
+/// How one limit decides: what a store must know to come to the same decision, and to leave the same state.
+///
+/// All numbers are below 2⁵³, and so are those that the arithmetic makes of them and a state whose own are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Formula {
+    /// Windows of `period` microseconds, one of which begins at `anchor`: see [`FixedWindow`](super::FixedWindow).
+    Window {
+        /// How long a window is.
+        period: u64,
+        /// How far after a multiple of the period it begins.
+        anchor: u64,
+        /// The most in one window.
+        limit: u32,
+    },
+    /// A [`Level`](super::Level) that hits raise and time drains; see there for its units.
+    Level {
+        /// Units drained in a microsecond.
+        drain: u64,
+        /// Units per cost of 1.
+        unit: u64,
+        /// Units that may be in use after an admission.
+        capacity: u64,
+    },
+}
+
+/// One of the limits that decide on a hit, with the hit put into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// How it decides.
+    pub formula: Formula,
+    /// What has to fit. 0 always does.
+    pub asked: u32,
+    /// What is booked if all limits admit; at most what is asked.
+    pub booked: u32,
+}
+
+impl Part {
+    pub(super) const fn new(formula: Formula, hit: &Hit) -> Self {
+        Self { formula, asked: hit.cost, booked: hit.cost }
+    }
+}

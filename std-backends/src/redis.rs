@@ -1,0 +1,297 @@
+//! States on Redis, shared by all who use the same server, on the server's clock.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::lock::Mutex as AsyncMutex;
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClient;
+use redis::io::tcp::TcpSettings;
+use redis::sentinel::SentinelClient;
+use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, Value};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
+use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
+
+use crate::cas::{self, Change, Loaded, Swap};
+
+mod check;
+mod clear;
+mod failure;
+mod link;
+mod name;
+mod script;
+
+use link::{Link, Source};
+use script::{CHECK, LOAD, SWAP};
+
+/// Keeps states on a Redis server (7.0 or later), a cluster, or whichever server sentinels name.
+///
+/// Connects when it is first used, on tokio if it is used from within it, else on smol; and again when the connection
+/// was lost. All calls share one connection, and each has a [deadline](RedisBuilder::timeout). Times are those of the
+/// server's clock, whoever asks.
+///
+/// What is stored of a key is one string that lives no longer than the limit remembers it. Whatever else is found at a
+/// key counts as a key never seen.
+///
+/// # Errors
+///
+/// * [`Timeout`](ErrorKind::Timeout): no answer in time, or the connection broke while it was awaited. The hit may have
+///   been charged or not; it is not sent again.
+/// * [`Unavailable`](ErrorKind::Unavailable): not connected, or the server does not serve now. Nothing was charged.
+/// * [`Denied`](ErrorKind::Denied), [`Full`](ErrorKind::Full): the server refuses this client, or all writes.
+///
+/// ```no_run
+/// use traffik_backends::RedisStorage;
+/// use traffik_core::{AsyncLimiter, Rate, TokenBucket};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = RedisStorage::url("redis://127.0.0.1")?.namespace("api").build()?;
+/// storage.ready().await?;
+/// let limiter = AsyncLimiter::new(TokenBucket::new(Rate::per_minute(100)), storage);
+/// assert!(limiter.check("alice").await?.is_allowed());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct RedisStorage {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    link: Link,
+    namespace: String,
+    clock: Option<TestClock>,
+}
+
+/// A clock instead of the server's.
+#[derive(Clone)]
+struct TestClock(Arc<dyn Clock + Send + Sync>);
+
+impl fmt::Debug for TestClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TestClock")
+    }
+}
+
+/// What a [`RedisStorage`] is to be like.
+#[must_use]
+pub struct RedisBuilder {
+    source: Source,
+    namespace: String,
+    timeout: Duration,
+    clock: Option<TestClock>,
+}
+
+impl fmt::Debug for RedisBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBuilder")
+            .field("namespace", &self.namespace)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisStorage {
+    /// A server by its address, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS.
+    pub fn url(url: &str) -> Result<RedisBuilder, RedisError> {
+        Self::client(Client::open(url)?)
+    }
+
+    /// A server by a client of yours. Connections send without delay, whatever it says.
+    pub fn client(client: Client) -> Result<RedisBuilder, RedisError> {
+        let info = client.get_connection_info().clone().into_connection_info()?;
+        let settings = info.tcp_settings().clone().set_nodelay(true);
+        Ok(RedisBuilder::new(Source::Client(Box::new(Client::open(info.set_tcp_settings(settings))?))))
+    }
+
+    /// A connection of yours. Once it is lost, all calls fail.
+    pub fn connection(connection: MultiplexedConnection) -> RedisBuilder {
+        Self::factory(move || std::future::ready(Ok(connection.clone())))
+    }
+
+    /// Connections that you make, one at a time, whenever one is needed.
+    pub fn factory<F>(connect: impl Fn() -> F + Send + Sync + 'static) -> RedisBuilder
+    where
+        F: Future<Output = Result<MultiplexedConnection, RedisError>> + Send + 'static,
+    {
+        RedisBuilder::new(Source::Factory(Arc::new(move || connect().boxed())))
+    }
+
+    /// A cluster. Its nodes may change meanwhile.
+    pub fn cluster<T: IntoConnectionInfo>(
+        nodes: impl IntoIterator<Item = T>,
+    ) -> Result<RedisBuilder, RedisError> {
+        let at_once = TcpSettings::default().set_nodelay(true);
+        let client = ClusterClient::builder(nodes).tcp_settings(at_once).retries(3).build()?;
+        Ok(RedisBuilder::new(Source::Cluster(Box::new(client))))
+    }
+
+    /// The master that sentinels name, by a client of yours. It is asked for anew whenever a connection is made.
+    pub fn sentinel(client: SentinelClient) -> RedisBuilder {
+        RedisBuilder::new(Source::Sentinel(Arc::new(AsyncMutex::new(client))))
+    }
+
+    /// Whether the server can be reached and runs scripts for this client.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        self.inner.load(&name::name(&self.inner.namespace, &"")).await.map(drop)
+    }
+
+    /// Forgets every key of this namespace, some at a time, so that the server goes on meanwhile. Keys that are used
+    /// meanwhile may be forgotten or not. Each of its many calls has the deadline of one.
+    pub async fn clear(&self) -> Result<(), Failure> {
+        clear::clear(&self.inner.link, &self.inner.namespace).await
+    }
+
+    /// Ends the connection; all calls fail from now on, of all clones.
+    pub fn close(&self) {
+        self.inner.link.close();
+    }
+}
+
+impl RedisBuilder {
+    const fn new(source: Source) -> Self {
+        Self { source, namespace: String::new(), timeout: Duration::from_millis(500), clock: None }
+    }
+
+    /// What the names of all its keys begin with, `traffik` if nothing is said. Storages with the same one share states.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// How long a call may take, 500 ms if nothing is said.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Goes by this clock instead of the server's: for tests, which then need not wait. What is stored is kept for a
+    /// day at least.
+    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
+        self.clock = Some(TestClock(Arc::new(clock)));
+        self
+    }
+
+    /// The storage. It does not connect yet.
+    pub fn build(mut self) -> Result<RedisStorage, Failure> {
+        if self.namespace.is_empty() {
+            "traffik".clone_into(&mut self.namespace);
+        }
+        name::check(&self.namespace).map_err(|wrong| Failure::new(ErrorKind::Invalid, wrong))?;
+        if self.timeout.is_zero() {
+            return Err(Failure::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
+        }
+        let link = Link::new(self.source, self.timeout);
+        let inner = Inner { link, namespace: self.namespace, clock: self.clock };
+        Ok(RedisStorage { inner: Arc::new(inner) })
+    }
+}
+
+impl<S: Strategy> AsyncStorage<S> for RedisStorage {
+    /// A check of the strategies that the server knows takes one call, also of several as one; whatever else takes
+    /// two, and as many more as others change the same key meanwhile.
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let name = name::name(&self.inner.namespace, key);
+        let (inner, limit, op) = (self.inner.clone(), limit.clone(), *op);
+        Reply::pending(async move {
+            if let Op::Check(hit) = &op
+                && let Some(arguments) = check::arguments(&limit, hit)
+                && let Some(verdict) = inner.check(&limit, hit, &name, arguments).await?
+            {
+                return Ok(verdict);
+            }
+            cas::apply(inner, limit, name, op).await
+        })
+    }
+
+    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (inner, name) = (self.inner.clone(), name::name(&self.inner.namespace, key));
+        Reply::pending(async move {
+            let loaded = inner.load(&name).await?;
+            Ok((cas::state::<S>(loaded.bytes.as_deref()), loaded.now))
+        })
+    }
+}
+
+impl Swap for Inner {
+    /// What was there, which is nothing for what is not there.
+    type Mark = Vec<u8>;
+
+    async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
+        let answer = self.link.call(async |session| LOAD.run(&session, key, &[&self.time()]).await).await?;
+        loaded(answer)
+    }
+
+    async fn swap(
+        &self,
+        key: &[u8],
+        mark: Vec<u8>,
+        change: Change,
+    ) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
+        let (bytes, rest) = match change {
+            Change::Remove => (Vec::new(), Duration::ZERO),
+            Change::Store(bytes, rest) => (bytes, rest),
+        };
+        let rest = rest.as_micros().div_ceil(1_000).max(self.least()).to_string();
+        let time = self.time();
+        let run = async |session| SWAP.run(&session, key, &[&mark, &bytes, rest.as_bytes(), &time]).await;
+        match self.link.call(run).await? {
+            Value::Array(nothing) if nothing.is_empty() => Ok(None),
+            answer => loaded(answer).map(Some),
+        }
+    }
+}
+
+impl Inner {
+    /// The time that scripts are given: none but in tests, for the server has its own.
+    fn time(&self) -> Vec<u8> {
+        self.clock
+            .as_ref()
+            .map(|clock| clock.0.now().as_micros().to_string().into_bytes())
+            .unwrap_or_default()
+    }
+
+    /// How long a state is kept at least, in milliseconds. A clock of another kind than the server's may be slower.
+    fn least(&self) -> u128 {
+        const DAY: u128 = 24 * 3_600 * 1_000;
+        if self.clock.is_some() { DAY } else { 1 }
+    }
+
+    /// Has the server decide on a hit, and decides the same on what it had found; `None` if the numbers are too large
+    /// for it, and it did nothing.
+    async fn check<S: Strategy>(
+        &self,
+        limit: &S,
+        hit: &Hit<S::Cost>,
+        name: &[u8],
+        mut arguments: Vec<Vec<u8>>,
+    ) -> Result<Option<S::Verdict>, Failure> {
+        let kept = [self.time(), limit.horizon().to_string().into(), self.least().to_string().into()];
+        arguments.splice(0..0, kept);
+        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        let answer = self.link.call(async |session| CHECK.run(&session, name, &arguments).await).await?;
+        let (bytes, seconds, micros, charged): (Option<Vec<u8>>, u64, u64, i8) = told(answer)?;
+        let verdict = limit.decide(&mut cas::state::<S>(bytes.as_deref()), hit, time(seconds, micros));
+        debug_assert!(charged < 0 || verdict.is_recorded() == (charged > 0), "the script decided otherwise");
+        Ok((charged >= 0).then_some(verdict))
+    }
+}
+
+/// A reply as values of these types.
+fn told<T: FromRedisValue>(answer: Value) -> Result<T, Failure> {
+    FromRedisValue::from_redis_value(answer).map_err(|error| failure::failure(error.into()))
+}
+
+fn time(seconds: u64, micros: u64) -> Timestamp {
+    Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
+}
+
+/// What a script tells: what is stored, and the server's time in seconds and microseconds.
+fn loaded(answer: Value) -> Result<Loaded<Vec<u8>>, Failure> {
+    let (bytes, seconds, micros): (Option<Vec<u8>>, u64, u64) = told(answer)?;
+    Ok(Loaded { mark: bytes.clone().unwrap_or_default(), bytes, now: time(seconds, micros) })
+}

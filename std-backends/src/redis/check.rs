@@ -1,0 +1,24 @@
+//! What the check script is told of a limit and a hit.
+
+use traffik_core::strategy::Formula;
+use traffik_core::{Hit, Strategy};
+
+/// Its arguments for each limit; `None` if one of them is none that the script knows.
+pub(super) fn arguments<S: Strategy>(limit: &S, hit: &Hit<S::Cost>) -> Option<Vec<Vec<u8>>> {
+    let (mut arguments, mut known) = (Vec::with_capacity(3 + 7), true);
+    let complete = limit.parts_of(hit, &mut |part| {
+        let (kind, numbers) = match part.formula {
+            Formula::Window { period, anchor, limit } => ("w", [period, anchor, limit.into()]),
+            Formula::Level { drain, unit, capacity } => ("l", [drain, unit, capacity]),
+            _ => {
+                known = false;
+                return;
+            }
+        };
+        arguments.push(kind.into());
+        arguments.extend([part.asked, part.booked].map(|cost| cost.to_string().into_bytes()));
+        arguments.extend(numbers.map(|number| number.to_string().into_bytes()));
+        arguments.push(Vec::new());
+    });
+    (complete && known).then_some(arguments)
+}

@@ -1,0 +1,42 @@
+//! What a failed call means to whoever waits for it.
+
+use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
+use traffik_core::storage::{ErrorKind, Failure};
+
+/// The failure of a call that had been sent, as far as it got there.
+pub(super) fn failure(error: RedisError) -> Failure {
+    let kind = match error.kind() {
+        Kind::Io if error.is_connection_refusal() => ErrorKind::Unavailable,
+        // Nobody can tell what the server did before the connection broke, in the middle of an answer or before it.
+        Kind::Io | Kind::Parse => ErrorKind::Timeout,
+        Kind::AuthenticationFailed | Kind::Server(Server::NoPerm) => ErrorKind::Denied,
+        Kind::Server(
+            Server::BusyLoading
+            | Server::MasterDown
+            | Server::ClusterDown
+            | Server::ReadOnly
+            | Server::TryAgain,
+        )
+        | Kind::ClusterConnectionNotFound
+        | Kind::MasterNameNotFoundBySentinel => ErrorKind::Unavailable,
+        Kind::InvalidClientConfig | Kind::EmptySentinelList => ErrorKind::Invalid,
+        Kind::UnexpectedReturnType => ErrorKind::Corrupt,
+        _ => match error.code() {
+            // A value that no storage of ours wrote.
+            Some("WRONGTYPE") => ErrorKind::Corrupt,
+            Some("OOM" | "MISCONF") => ErrorKind::Full,
+            Some("NOAUTH" | "WRONGPASS") => ErrorKind::Denied,
+            _ => ErrorKind::Other,
+        },
+    };
+    Failure::new(kind, error)
+}
+
+/// The failure of a call that was never sent.
+pub(super) fn unsent(error: RedisError) -> Failure {
+    let failure = failure(error.clone());
+    match failure.kind() {
+        ErrorKind::Timeout => Failure::new(ErrorKind::Unavailable, error),
+        _ => failure,
+    }
+}

@@ -1,0 +1,363 @@
+//! Redis decides as the pure function does, on real servers.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+mod servers;
+
+use std::fmt::Write;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use servers::{Redis, Reply};
+use tokio::runtime::Runtime;
+use traffik::storage::{AsyncStorage, ErrorKind};
+use traffik::strategy::{State, encode};
+use traffik::{
+    Adaptive, All, AsyncLimiter, Class, Clock, FixedWindow, Gcra, Hit, Label, LeakyBucket, LeakyBucketQueue,
+    ManualClock, Op, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy, Tiered,
+    Timestamp, TokenBucket, Verdict,
+};
+
+static SERVER: LazyLock<Redis> = LazyLock::new(Redis::start);
+
+const START: u64 = 1_800_000_000_000_000;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn storage(namespace: &str) -> RedisStorage {
+    RedisStorage::url(&SERVER.url()).unwrap().namespace(namespace).build().unwrap()
+}
+
+/// What the server holds for a key that needs no escaping.
+fn stored(namespace: &str, key: &str) -> Option<Vec<u8>> {
+    match SERVER.command(&["GET".to_owned(), format!("{namespace}:{{{key}}}")]) {
+        Reply::Bulk(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn bytes_of<T: State>(state: &T) -> Vec<u8> {
+    let mut bytes = vec![0; T::MAX_LEN];
+    let length = encode(state, &mut bytes).unwrap();
+    bytes.truncate(length);
+    bytes
+}
+
+/// The clock of a test, shared with its storage.
+#[derive(Clone)]
+struct Shared(Arc<ManualClock>);
+
+impl Clock for Shared {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+/// A step of a run: microseconds until it, back if negative; its cost; and whether it is of the low class.
+type Step = (i64, u32, bool);
+
+fn class(low: bool) -> Class {
+    let mut class = Class::default();
+    class.tier = Label(u32::from(low));
+    class.priority = Label(u32::from(low));
+    class
+}
+
+/// Runs each sequence on the server and through the pure function: all they say and leave behind is the same.
+fn agrees<S: Strategy<Cost = u32>>(name: &str, sequences: u32, limits: impl Fn(u32, u64) -> [S; 2]) {
+    let runtime = runtime();
+    let clock = Shared(Arc::new(ManualClock::default()));
+    let storage = RedisStorage::url(&SERVER.url()).unwrap();
+    let storage = storage.namespace(name).clock(clock.clone()).build().unwrap();
+    let step = (
+        prop_oneof![4 => Just(0i64), 8 => 0..2_000_000i64, 1 => -3_000_000..0i64, 1 => 0..1i64 << 40],
+        prop_oneof![8 => 1..4u32, 1 => Just(0), 1 => 0..40u32, 1 => Just(u32::MAX)],
+        any::<bool>(),
+    );
+    let run = (1..30u32, 1..20_000_000u64, prop::collection::vec(step, 1..12));
+    let number = std::cell::Cell::new(0);
+    let mut runner =
+        TestRunner::new(Config { cases: sequences, failure_persistence: None, ..Config::default() });
+    let ran = runner.run(&run, |(limit, period, steps): (u32, u64, Vec<Step>)| {
+        number.set(number.get() + 1);
+        let key = format!("k{}", number.get());
+        let (mut state, mut now, mut written) = (S::State::default(), START, false);
+        let limits = limits(limit, period);
+        for (at, (gap, cost, low)) in steps.into_iter().enumerate() {
+            now = now.saturating_add_signed(gap);
+            clock.0.set(Timestamp::from_micros(now));
+            // The limit changes half-way, to another of the same kind.
+            let limit = &limits[at / 6 % 2];
+            let op = Op::Check(Hit::new(cost).with_class(class(low)));
+            let told = runtime.block_on(AsyncStorage::apply(&storage, limit, &key.as_str(), &op)).unwrap();
+            let (expected, writes) = op.apply(limit, &mut state, Timestamp::from_micros(now));
+            written |= writes;
+            prop_assert_eq!(told, expected, "step {} of {}", at, key);
+            prop_assert_eq!(stored(name, &key), written.then(|| bytes_of(&state)), "step {} of {}", at, key);
+        }
+        Ok(())
+    });
+    if let Err(error) = ran {
+        panic!("{name}: {error}");
+    }
+}
+
+fn rate(limit: u32, period: u64) -> Rate {
+    Rate::new(limit, Duration::from_micros(period)).unwrap()
+}
+
+fn other(limit: u32, period: u64) -> Rate {
+    rate(limit + 3, period / 2 + 1)
+}
+
+/// Sequences in all: each of the built-in strategies has a share.
+const SEQUENCES: u32 = 5_000;
+
+#[test]
+fn windows_agree() {
+    let anchor = |rate: Rate| FixedWindow::new(rate).anchor(Duration::from_micros(777));
+    agrees("fixed", SEQUENCES / 10, |l, p| [FixedWindow::new(rate(l, p)), FixedWindow::new(other(l, p))]);
+    agrees("anchored", SEQUENCES / 10, |l, p| [anchor(rate(l, p)), anchor(other(l, p))]);
+}
+
+#[test]
+fn buckets_agree() {
+    let bucket = |rate: Rate| TokenBucket::new(rate).burst(7).unwrap().debt(2).unwrap();
+    agrees("token", SEQUENCES / 10, |l, p| [bucket(rate(l, p)), bucket(other(l, p))]);
+    let leaky = |rate: Rate| LeakyBucket::new(rate).capacity(3).unwrap();
+    agrees("leaky", SEQUENCES / 10, |l, p| [leaky(rate(l, p)), leaky(other(l, p))]);
+    let queue = |rate: Rate| LeakyBucketQueue::new(rate).queue(4).unwrap();
+    agrees("queue", SEQUENCES / 10, |l, p| [queue(rate(l, p)), queue(other(l, p))]);
+    let gcra = |rate: Rate| Gcra::new(rate).tolerance(Duration::from_micros(123_457)).unwrap();
+    agrees("gcra", SEQUENCES / 10, |l, p| [gcra(rate(l, p)), gcra(other(l, p))]);
+}
+
+#[test]
+fn wrappers_and_composites_agree() {
+    let half =
+        |rate: Rate| Tiered::new(TokenBucket::new(rate), [(Label(1), Ratio::new(1, 2).unwrap())]).unwrap();
+    agrees("tiered", SEQUENCES / 10, |l, p| [half(rate(l, p)), half(other(l, p))]);
+    let reserved = |rate: Rate| {
+        let quarter = Ratio::new(1, 4).unwrap();
+        Priority::new(FixedWindow::new(rate), [(Label(1), quarter)]).unwrap()
+    };
+    agrees("priority", SEQUENCES / 10, |l, p| [reserved(rate(l + 4, p)), reserved(other(l + 4, p))]);
+    let several = |rate: Rate| All([Gcra::new(rate), Gcra::new(rate.scaled(Ratio::new(3, 1).unwrap()))]);
+    agrees("several", SEQUENCES / 10, |l, p| [several(rate(l, p)), several(other(l, p))]);
+}
+
+/// Two limits that count in different ways, at different costs.
+#[test]
+fn a_pair_agrees() {
+    let runtime = runtime();
+    let clock = Shared(Arc::new(ManualClock::new(Timestamp::from_micros(START))));
+    let storage =
+        RedisStorage::url(&SERVER.url()).unwrap().namespace("pair").clock(clock.clone()).build().unwrap();
+    let limit = (TokenBucket::new(Rate::per_second(5)), FixedWindow::new(Rate::per_minute(1_000)));
+    let limiter = AsyncLimiter::new(limit, storage);
+    let mut state = Default::default();
+    for step in 0..SEQUENCES / 10 {
+        clock.0.advance(Duration::from_millis(u64::from(step * 37 % 400)));
+        let cost = (step % 3, step * 29 % 200);
+        let told = runtime.block_on(limiter.check_n("pair", cost)).unwrap();
+        assert_eq!(told, limit.decide(&mut state, &Hit::new(cost), clock.now()));
+        let expected = (state != Default::default()).then(|| bytes_of(&state));
+        assert_eq!(stored("pair", "pair"), expected);
+    }
+}
+
+/// Strategies that the server does not know run through load and swap.
+#[test]
+fn other_strategies_agree() {
+    agrees("sliding", 150, |l, p| [SlidingWindow::new(rate(l, p)), SlidingWindow::new(other(l, p))]);
+    agrees("rollover", 150, |l, p| [QuotaRollover::new(rate(l, p)), QuotaRollover::new(other(l, p))]);
+    agrees("adaptive", 150, |l, p| [Adaptive::new(rate(l, p)), Adaptive::new(other(l, p))]);
+}
+
+/// Every operation, by the limiter's own verbs.
+#[test]
+fn charges_refunds_and_resets_are_kept() {
+    runtime().block_on(async {
+        let limiter = AsyncLimiter::new(TokenBucket::new(Rate::per_day(10)), storage("verbs"));
+        let taken = limiter.check_n("ann", 4).await.unwrap();
+        assert_eq!(taken.remaining(), 6);
+        assert_eq!(limiter.peek("ann", 6).await.unwrap().remaining(), 0);
+        assert_eq!(limiter.charge("ann", 3).await.unwrap().remaining(), 3);
+        assert_eq!(limiter.refund("ann", 4, taken.receipt()).await.unwrap().remaining(), 7);
+        assert_eq!(limiter.stat("ann").await.unwrap().tokens, 7);
+        assert_eq!(limiter.reset("ann").await.unwrap().remaining(), 10);
+        assert_eq!(stored("verbs", "ann"), None);
+    });
+}
+
+/// One call per check of what the server knows, also of several limits as one; at most two of anything else.
+#[test]
+fn a_check_is_one_call() {
+    let server = Redis::start();
+    let storage = RedisStorage::url(&server.url()).unwrap().build().unwrap();
+    let calls = || {
+        let count = |name: &str| {
+            let line = server.info(&format!("cmdstat_{name}")).unwrap_or_default();
+            let calls = line.split(['=', ',']).nth(1).unwrap_or("0").parse::<u64>();
+            calls.unwrap()
+        };
+        count("evalsha") + count("eval")
+    };
+    runtime().block_on(async {
+        storage.ready().await.unwrap();
+        let both = (TokenBucket::new(Rate::per_second(1_000)), FixedWindow::new(Rate::per_day(1_000)));
+        let known = AsyncLimiter::new(both, storage.clone());
+        let _ = known.check("warm").await.unwrap();
+        let before = calls();
+        for _ in 0..50 {
+            assert!(known.check("ann").await.unwrap().is_allowed());
+        }
+        assert_eq!(calls() - before, 50);
+        let unknown = AsyncLimiter::new(SlidingWindow::new(Rate::per_day(25)), storage);
+        let _ = unknown.check("warm").await.unwrap();
+        let before = calls();
+        for hit in 0..50 {
+            assert_eq!(unknown.check("bob").await.unwrap().is_allowed(), hit < 25);
+        }
+        // A denial writes nothing.
+        assert_eq!(calls() - before, 25 * 2 + 25);
+    });
+}
+
+#[test]
+fn whatever_is_no_state_counts_as_a_key_never_seen() {
+    runtime().block_on(async {
+        let storage = storage("corrupt");
+        let bucket = AsyncLimiter::new(TokenBucket::new(Rate::per_day(10)), storage.clone());
+        let window = AsyncLimiter::new(SlidingWindow::new(Rate::per_day(10)), storage);
+        let writes: [&[&str]; 4] = [
+            &["SET", "corrupt:{k}", "no state at all"],
+            &["SET", "corrupt:{k}", ""],
+            &["RPUSH", "corrupt:{k}", "a list"],
+            &["SET", "corrupt:{k}", "\u{21}aaaaaaaabbbbbbbbcccccccc"],
+        ];
+        for write in writes {
+            for _ in 0..2 {
+                SERVER.command(&["DEL", "corrupt:{k}"]);
+                SERVER.command(write);
+                if write[2].len() < 20 {
+                    assert_eq!(bucket.check("k").await.unwrap().remaining(), 9, "{write:?}");
+                } else {
+                    assert!(bucket.check("k").await.is_ok(), "{write:?}");
+                }
+                SERVER.command(&["DEL", "corrupt:{k}"]);
+                SERVER.command(write);
+                assert_eq!(window.check("k").await.unwrap().remaining(), 9, "{write:?}");
+            }
+        }
+    });
+}
+
+/// Any key is safe, and no two are one.
+#[test]
+fn hostile_keys_are_told_apart() {
+    runtime().block_on(async {
+        let limiter = AsyncLimiter::new(FixedWindow::new(Rate::per_day(1)), storage("hostile"));
+        let long = "x".repeat(5_000);
+        let keys = ["", " ", "a", "a ", "a\r\nFLUSHALL", "{a}", "}", "a*", "%20", "\0", "é", &long];
+        for key in keys {
+            assert!(limiter.check(key).await.unwrap().is_allowed(), "{key:?}");
+        }
+        for key in keys {
+            assert!(!limiter.check(key).await.unwrap().is_allowed(), "{key:?}");
+        }
+    });
+}
+
+#[test]
+fn clear_forgets_a_namespace_and_no_other() {
+    runtime().block_on(async {
+        let limit = FixedWindow::new(Rate::per_day(1));
+        let [one, other, longer] = ["ns", "ns2", "ns:{x"]
+            .map(|name| RedisStorage::url(&SERVER.url()).unwrap().namespace(name).build());
+        assert_eq!(longer.unwrap_err().kind(), ErrorKind::Invalid);
+        let (one, other) = (one.unwrap(), other.unwrap());
+        let (a, b) = (AsyncLimiter::new(limit, one.clone()), AsyncLimiter::new(limit, other));
+        for key in 0..1_200u32 {
+            assert!(a.check(&key).await.unwrap().is_allowed() && b.check(&key).await.unwrap().is_allowed());
+        }
+        one.clear().await.unwrap();
+        for key in 0..1_200u32 {
+            assert!(a.check(&key).await.unwrap().is_allowed() && !b.check(&key).await.unwrap().is_allowed());
+        }
+        one.close();
+        assert_eq!(a.check(&0u32).await.unwrap_err().kind(), ErrorKind::Closed);
+    });
+}
+
+/// Nothing is left behind for ever, and nothing is forgotten too soon.
+#[test]
+fn every_key_lives_as_long_as_its_limit_remembers() {
+    runtime().block_on(async {
+        let storage = storage("ttl");
+        let live = |key: &str| SERVER.command(&["PTTL".to_owned(), format!("ttl:{{{key}}}")]).integer();
+        let ten = TokenBucket::new(Rate::per_second(10)).burst(100).unwrap();
+        let _ = AsyncLimiter::new(ten, storage.clone()).check_n("bucket", 50).await.unwrap();
+        assert!((4_000..=5_000).contains(&live("bucket")), "{}", live("bucket"));
+        let _ = AsyncLimiter::new(SlidingWindow::new(Rate::per_minute(9)), storage.clone())
+            .check("slide")
+            .await
+            .unwrap();
+        assert!((60_000..=120_000).contains(&live("slide")), "{}", live("slide"));
+        let drainless = TokenBucket::new(Rate::per_second(0)).burst(5).unwrap();
+        let _ = AsyncLimiter::new(drainless, storage).check("never").await.unwrap();
+        assert!(live("never") > 1_000_000_000, "{}", live("never"));
+    });
+}
+
+/// Many at once, from four connections, on the server's own clock: exactly the limit.
+#[test]
+fn a_hot_key_admits_exactly_the_limit() {
+    fn hot<S: Strategy<Cost = u32>>(key: &'static str, limit: S, expected: usize) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let admitted = runtime.block_on(async {
+            let mut tasks = Vec::new();
+            for _ in 0..4 {
+                let limiter = Arc::new(AsyncLimiter::new(limit.clone(), storage("hot")));
+                for _ in 0..8 {
+                    let limiter = limiter.clone();
+                    tasks.push(tokio::spawn(async move {
+                        let mut admitted = 0;
+                        for _ in 0..40 {
+                            admitted += usize::from(limiter.check(key).await.unwrap().outcome().is_allowed());
+                        }
+                        admitted
+                    }));
+                }
+            }
+            let mut admitted = 0;
+            for task in tasks {
+                admitted += task.await.unwrap();
+            }
+            admitted
+        });
+        assert_eq!(admitted, expected, "{key}");
+    }
+    hot("window", FixedWindow::new(Rate::per_week(700)), 700);
+    hot("bucket", TokenBucket::new(Rate::per_week(500)), 500);
+    hot("gcra", Gcra::new(Rate::per_week(1)).burst(300).unwrap(), 300);
+    hot("several", All([TokenBucket::new(Rate::per_week(600)), TokenBucket::new(Rate::per_week(400))]), 400);
+}
+
+#[test]
+fn bad_input_is_refused_with_what_would_be_right() {
+    assert!(RedisStorage::url("http://127.0.0.1").is_err());
+    let refused = |storage: Result<RedisStorage, traffik::storage::Failure>| {
+        let mut text = String::new();
+        write!(text, "{}", storage.unwrap_err()).unwrap();
+        text
+    };
+    let url = || RedisStorage::url(&SERVER.url()).unwrap();
+    assert!(refused(url().namespace("a b").build()).contains("letters, digits"));
+    assert!(refused(url().timeout(Duration::ZERO).build()).contains("500 ms"));
+}
