@@ -4,7 +4,7 @@
 //! `r1 >= t1 - tick` to `r2 <= t2`, and law 2 holds by the readings: so it is at most what is admitted from `t1 - tick`
 //! to `t2`. Here that is checked on runs, with readings that lag as they like within a tick.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use proptest::prelude::*;
 use traffik::strategy::Bounds;

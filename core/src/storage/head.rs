@@ -6,6 +6,9 @@ use crate::{Digest, Timestamp};
 
 /// Whose slot it is, when its state is fresh, and how depleted its limit is. The default is an empty slot's.
 pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static {
+    /// What orders the slots of a full set.
+    type Order: Copy + Ord;
+
     /// Slots in a set. More of them spread a fixed number of keys more evenly, and take longer to look through.
     const WAYS: usize;
 
@@ -26,7 +29,7 @@ pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static 
     fn is_fresh(self, now: u32) -> bool;
 
     /// The lowest of several gives way first: never an exhausted one before another, then the soonest fresh.
-    fn order(self) -> u64;
+    fn order(self) -> Self::Order;
 }
 
 /// Times of freshness are kept in ticks of 2 to the power of this, in microseconds: of about two seconds.
@@ -108,6 +111,8 @@ impl Wide {
 }
 
 impl Head for Wide {
+    type Order = u64;
+
     const WAYS: usize = 16;
     const SPILLS: bool = true;
 
@@ -150,6 +155,8 @@ pub struct Narrow {
 }
 
 impl Head for Narrow {
+    type Order = u32;
+
     const WAYS: usize = 8;
     const SPILLS: bool = false;
 
@@ -175,7 +182,7 @@ impl Head for Narrow {
     }
 
     #[inline]
-    fn order(self) -> u64 {
-        self.fresh.into()
+    fn order(self) -> u32 {
+        self.fresh
     }
 }
