@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 use servers::{Redis, Reply};
 use tokio::runtime::Runtime;
 use traffik::storage::{AsyncStorage, ErrorKind};
-use traffik::strategy::{State, encode};
+use traffik::strategy::{ErasedStrategy, Single, State, encode};
 use traffik::{
     Adaptive, All, AsyncLimiter, Class, Clock, FixedWindow, Gcra, Hit, Label, LeakyBucket, LeakyBucketQueue,
     ManualClock, Op, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy, Tiered,
@@ -148,6 +148,31 @@ fn wrappers_and_composites_agree() {
     agrees("priority", SEQUENCES / 10, |l, p| [reserved(rate(l + 4, p)), reserved(other(l + 4, p))]);
     let several = |rate: Rate| All([Gcra::new(rate), Gcra::new(rate.scaled(Ratio::new(3, 1).unwrap()))]);
     agrees("several", SEQUENCES / 10, |l, p| [several(rate(l, p)), several(other(l, p))]);
+}
+
+/// As the gateway has them: chosen at run time, and the unused ones unlimited.
+#[test]
+fn limits_chosen_at_run_time_agree() {
+    type Chosen = Single<Arc<dyn ErasedStrategy<64>>, 64>;
+    let chosen = |rate: Rate| -> All<Chosen, 3> {
+        All([
+            Single::new(Arc::new(TokenBucket::new(rate))),
+            Single::new(Arc::new(FixedWindow::new(rate.scaled(Ratio::new(2, 1).unwrap())))),
+            Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))),
+        ])
+    };
+    agrees("chosen", SEQUENCES / 10, |l, p| [chosen(rate(l, p)), chosen(other(l, p))]);
+    // What another strategy left behind counts as a key never seen, and stays where nothing is booked over it.
+    let changed = |rate: Rate| -> All<Chosen, 2> {
+        All([Single::new(Arc::new(TokenBucket::new(rate))), Single::new(Arc::new(FixedWindow::new(rate)))])
+    };
+    let changes = |rate: Rate| -> All<Chosen, 2> {
+        All([
+            Single::new(Arc::new(FixedWindow::new(rate))),
+            Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))),
+        ])
+    };
+    agrees("changed", SEQUENCES / 10, |l, p| [changed(rate(l, p)), changes(other(l, p))]);
 }
 
 /// Two limits that count in different ways, at different costs.

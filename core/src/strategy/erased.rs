@@ -5,7 +5,7 @@ use core::ops::Deref;
 
 use super::all::Each;
 use super::report::{Report, Reported};
-use super::{Class, Cost, Hit, Scale, State, Strategy, TooLarge};
+use super::{Class, Cost, Hit, Part, Scale, State, Strategy, TooLarge};
 use crate::{Ratio, Receipt, Receipts, Timestamp, Verdict};
 
 mod inline;
@@ -100,6 +100,7 @@ pub trait ErasedStrategy<const LEN: usize, const N: usize = 1>: Send + Sync {
     fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp;
     fn horizon_erased(&self) -> u64;
     fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
+    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool;
     fn fits_script_erased(&self) -> Result<(), TooLarge>;
 }
 
@@ -176,6 +177,10 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, const N: usize> ErasedStrategy
 
     fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
         Reported::of(&self.stat(&state.read(), class, now))
+    }
+
+    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        self.parts_of(&typed(hit), visit)
     }
 
     fn fits_script_erased(&self) -> Result<(), TooLarge> {
@@ -292,6 +297,18 @@ where
 
     fn stat(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
         self.ask(|limit| limit.stat_erased(state, class, now))
+    }
+
+    /// Of one limit: the states of several would share one [`InlineState`].
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        self.ask(|limit| {
+            let mut parts = 0;
+            let complete = limit.parts_of_erased(hit, &mut |part| {
+                parts += 1;
+                visit(Part { inline: true, ..part });
+            });
+            complete && parts == 1
+        })
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {

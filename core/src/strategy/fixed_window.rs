@@ -223,7 +223,11 @@ impl Strategy for FixedWindow {
         /// Periods and times are then exact in a double.
         const LONGEST: u64 = 1 << 52;
         let (period, limit) = (self.rate.period_micros(), self.rate.limit());
-        if self.rate.is_unlimited() || period > LONGEST {
+        if self.rate.is_unlimited() {
+            visit(Part::unlimited());
+            return true;
+        }
+        if period > LONGEST {
             return false;
         }
         visit(Part::new(Formula::Window { period, anchor: self.anchor, limit }, hit));

@@ -8,6 +8,8 @@ use super::Hit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Formula {
+    /// Admits everything, and keeps nothing.
+    Unlimited,
     /// Windows of `period` microseconds, one of which begins at `anchor`: see [`FixedWindow`](super::FixedWindow).
     Window {
         /// How long a window is.
@@ -35,12 +37,19 @@ pub struct Part {
     pub formula: Formula,
     /// What has to fit. 0 always does.
     pub asked: u32,
-    /// What is booked if all limits admit; at most what is asked.
+    /// What is booked if all limits admit; at most what is asked. Where nothing is, the state stays as it is.
     pub booked: u32,
+    /// Whether its state is encoded as an [`InlineState`](super::InlineState): empty if it was never seen, and then or
+    /// if it is another strategy's that of a key never seen, whatever the others are.
+    pub inline: bool,
 }
 
 impl Part {
+    pub(super) const fn unlimited() -> Self {
+        Self { formula: Formula::Unlimited, asked: 0, booked: 0, inline: false }
+    }
+
     pub(super) const fn new(formula: Formula, hit: &Hit) -> Self {
-        Self { formula, asked: hit.cost, booked: hit.cost }
+        Self { formula, asked: hit.cost, booked: hit.cost, inline: false }
     }
 }

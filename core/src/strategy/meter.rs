@@ -168,7 +168,11 @@ impl Meter {
 
     /// How a store decides on this hit; `false` if it cannot.
     pub(super) fn parts_of(self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
-        if self.is_unlimited() || self.fits_script().is_err() {
+        if self.is_unlimited() {
+            visit(Part::unlimited());
+            return true;
+        }
+        if self.fits_script().is_err() {
             return false;
         }
         let formula = Formula::Level { drain: self.drain(), unit: self.unit, capacity: self.capacity };

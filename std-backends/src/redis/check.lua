@@ -1,8 +1,8 @@
 -- Mirrors `decide` of core/src/strategy: fixed_window.rs, meter.rs, and pair.rs and all.rs, which charge all or none.
 -- KEYS: the key.
 -- ARGV: the time in microseconds ('' for the server's), the longest to keep in microseconds, the least to keep in
--- milliseconds, then seven for each limit: 'w', asked, booked, period, anchor, limit, '' for a window, or 'l', asked,
--- booked, drain, unit, capacity, '' for a level.
+-- milliseconds, then seven for each limit: 'w', asked, booked, period, anchor, limit for a window; 'l', asked, booked,
+-- drain, unit, capacity for a level; 'u' and five more for one that does not limit; and last 'i' if its state is inline.
 -- Answers what was stored, the time in seconds and microseconds, and 1 if it charged, 0 if it did not, or -1 if the
 -- numbers are too large for it. What is stored and is no state of these limits counts as nothing.
 local EXACT = 9007199254740991
@@ -99,35 +99,70 @@ kinds.l = {
     end,
 }
 
-local parts, length = {}, 0
+-- Admits everything, and keeps what it finds.
+kinds.u = {
+    none = {at = 0},
+    decide = function(_, state) return state, 0 end,
+}
+
+-- The state at a place and where the next begins: nothing if it is none of this limit, which inline counts as the state
+-- of a key never seen.
+local function read(part, bytes, from)
+    local kind = kinds[part[1]]
+    local first, ends = from, from + (kind.length or 0)
+    if part[7] == 'i' then
+        if string.byte(bytes, from) ~= 0x7f or #bytes < from + 2 then return nil end
+        first = from + 3
+        ends = first + struct.unpack('<I2', bytes, from + 1)
+    end
+    if ends > #bytes + 1 then return nil end
+    local state
+    if kind.read and ends - first == kind.length and string.byte(bytes, first) == kind.tag then
+        state = kind.read(bytes, first)
+    end
+    if part[7] == 'i' then state = state or kind.none end
+    return state, ends
+end
+
+-- What is stored of a state; inline, that of a key never seen is empty.
+local function write(part, state)
+    local bytes = kinds[part[1]].write(state)
+    if part[7] == 'i' then return struct.pack('<I1I2', 0x7f, #bytes) .. bytes end
+    return bytes
+end
+
+local parts = {}
 for first = 4, #ARGV, 7 do
     local part = {ARGV[first]}
     for at = 1, 5 do part[at + 1] = tonumber(ARGV[first + at]) end
+    part[7] = ARGV[first + 6]
     parts[#parts + 1] = part
-    length = length + kinds[part[1]].length
 end
 
 -- All of the states, or none: half of them would be of another limit.
-local states, from = {}, 1
-if found and #found == length then
-    for at, part in ipairs(parts) do
-        local kind = kinds[part[1]]
-        states[at] = string.byte(found, from) == kind.tag and kind.read(found, from) or nil
-        if not states[at] then
-            states = {}
-            break
-        end
-        if states[at].at > EXACT then return {found, seconds, micros, -1} end
-        from = from + kind.length
+local states, raw, from = {}, {}, 1
+for at, part in ipairs(parts) do
+    local state, ends
+    if found then state, ends = read(part, found, from) end
+    if not state or (at == #parts and ends ~= #found + 1) then
+        states, raw = {}, {}
+        break
     end
+    if state.at > EXACT then return {found, seconds, micros, -1} end
+    states[at], raw[at], from = state, string.sub(found, from, ends - 1), ends
 end
 
 local bytes, keep, charged = {}, 0, false
 for at, part in ipairs(parts) do
-    local kind = kinds[part[1]]
-    local state, rest = kind.decide(part, states[at] or kind.none)
+    local none = kinds[part[1]].none
+    local state, rest = kinds[part[1]].decide(part, states[at] or none)
     if not state then return {found, seconds, micros, rest or 0} end
-    bytes[at], keep, charged = kind.write(state), math.max(keep, rest), charged or part[3] > 0
+    if part[3] > 0 then
+        bytes[at], charged = write(part, state), true
+    else
+        bytes[at] = raw[at] or (part[7] == 'i' and '\127\0\0' or write(part, none))
+    end
+    keep = math.max(keep, rest)
 end
 if not charged then return {found, seconds, micros, 0} end
 local rest = math.max(math.ceil(math.min(keep, tonumber(ARGV[2])) / 1000), tonumber(ARGV[3]), 1)

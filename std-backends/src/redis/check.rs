@@ -10,6 +10,8 @@ pub(super) fn arguments<S: Strategy>(limit: &S, hit: &Hit<S::Cost>) -> Option<Ve
         let (kind, numbers) = match part.formula {
             Formula::Window { period, anchor, limit } => ("w", [period, anchor, limit.into()]),
             Formula::Level { drain, unit, capacity } => ("l", [drain, unit, capacity]),
+            // Inline, a state is as long as it says, so that one that is of no interest can be left alone.
+            Formula::Unlimited if part.inline => ("u", [0; 3]),
             _ => {
                 known = false;
                 return;
@@ -18,7 +20,7 @@ pub(super) fn arguments<S: Strategy>(limit: &S, hit: &Hit<S::Cost>) -> Option<Ve
         arguments.push(kind.into());
         arguments.extend([part.asked, part.booked].map(|cost| cost.to_string().into_bytes()));
         arguments.extend(numbers.map(|number| number.to_string().into_bytes()));
-        arguments.push(Vec::new());
+        arguments.push(if part.inline { "i" } else { "" }.into());
     });
     (complete && known).then_some(arguments)
 }

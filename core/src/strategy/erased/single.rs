@@ -5,7 +5,7 @@ use core::ops::Deref;
 use super::{Chosen, Erased, ErasedScale, InlineState};
 use crate::strategy::all::Each;
 use crate::strategy::report::Reported;
-use crate::strategy::{Class, Hit, Scale, Strategy, TooLarge};
+use crate::strategy::{Class, Hit, Part, Scale, Strategy, TooLarge};
 use crate::{Decision, Ratio, Receipt, Timestamp};
 
 /// An [`Erased`] strategy of a single limit, whose verdict is that limit's [`Decision`]: what the wrappers by
@@ -54,6 +54,10 @@ where
 
     fn horizon(&self) -> u64 {
         self.0.horizon()
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        self.0.parts_of(hit, visit)
     }
 
     fn stat(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
