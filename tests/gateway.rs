@@ -1,6 +1,8 @@
 //! The gateway as a user runs it: the real program, real sockets, real clients.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+mod servers;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -226,6 +228,41 @@ fn it_drains_when_asked_to_stop() {
 }
 
 /// Each strategy of the help, with how many of forty requests pass at once at 20 per week.
+/// Two gateways on one Redis are one limit, whatever the strategy; without it they say so, within the deadline.
+#[tokio::test]
+async fn gateways_on_one_redis_share_their_limits() {
+    let mut redis = servers::Redis::start();
+    let client = client(false);
+    for (name, strategy) in
+        [("w", "fixed-window"), ("t", "token-bucket"), ("s", "sliding-window"), ("l", "sliding-log")]
+    {
+        let options = [
+            "--storage",
+            &redis.url(),
+            "--namespace",
+            name,
+            "--rate",
+            "5/w",
+            "--rate",
+            "7/d",
+            "--strategy",
+            strategy,
+        ];
+        let gateways = [Gateway::start(&options), Gateway::start(&options)];
+        let mut admitted = 0;
+        for request in 0..20 {
+            admitted += usize::from(get(&client, &gateways[request % 2].url, &[]).await.status() == 200);
+        }
+        assert_eq!(admitted, 5, "{strategy}");
+    }
+    let gateway = Gateway::start(&["--storage", &redis.url(), "--timeout", "200ms"]);
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
+    redis.stop();
+    let began = std::time::Instant::now();
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
+    assert!(began.elapsed() < std::time::Duration::from_secs(2));
+}
+
 /// Whoever runs the gateway is told who is denied most, by name.
 #[tokio::test]
 async fn it_tells_who_is_denied_most() {
@@ -318,9 +355,12 @@ fn bad_input_is_refused_with_what_would_be_right() {
             "the largest limit or burst that can be is 213503982",
         ),
         (
-            &["--storage", "redis://localhost"],
-            "the storages are memory: and memory:capacity=100000,full=evict|refuse",
+            &["--storage", "etcd://localhost"],
+            "the storages are memory:, memory:capacity=100000,full=evict|refuse and redis://HOST:PORT",
         ),
+        (&["--storage", "redis://"], "write redis://USER:PASSWORD@HOST:PORT/DATABASE"),
+        (&["--storage", "redis://localhost", "--namespace", "a b"], "letters, digits"),
+        (&["--timeout", "soon"], "write 500ms or 2s"),
         (&["--storage", "memory:capacity=0"], "write at least 1"),
         (&["--storage", "memory:full=maybe"], "write full=evict or full=refuse"),
         (&["--key", "cookie"], "the keys are peer and header:NAME"),

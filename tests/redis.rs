@@ -101,9 +101,7 @@ fn agrees<S: Strategy<Cost = u32>>(name: &str, sequences: u32, limits: impl Fn(u
         }
         Ok(())
     });
-    if let Err(error) = ran {
-        panic!("{name}: {error}");
-    }
+    assert!(ran.is_ok(), "{name}: {}", ran.unwrap_err());
 }
 
 fn rate(limit: u32, period: u64) -> Rate {

@@ -327,7 +327,7 @@ fn a_promoted_replica_is_found() {
         let mut sentinel = Sentinel::start();
         let client = redis::sentinel::SentinelClient::build(
             vec![sentinel.url()],
-            Sentinel::NAME.to_owned(),
+            Sentinel::NAME,
             None,
             redis::sentinel::SentinelServerType::Master,
         );

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, Uri};
-use traffik::Rate;
 use traffik::http::Dialect;
 use traffik::storage::WhenFull;
+use traffik::{Rate, RedisStorage};
 
 use crate::spec::{Parameters, Spec, WHOLE};
 
@@ -39,9 +40,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SPEC", default_value = "fixed-window")]
     pub(crate) strategy: Spec,
 
-    /// memory: or memory:capacity=100000,full=evict|refuse.
+    /// memory:, memory:capacity=100000,full=evict|refuse, or redis://HOST:PORT (rediss:// for TLS).
     #[arg(long, value_name = "URL", default_value = "memory:")]
     pub(crate) storage: StorageSpec,
+
+    /// What the names of all keys on a shared storage begin with.
+    #[arg(long, value_name = "NAME", default_value = "traffik")]
+    pub(crate) namespace: String,
+
+    /// How long a shared storage may take to answer, such as 500ms or 2s.
+    #[arg(long, value_name = "TIME", default_value = "500ms")]
+    pub(crate) timeout: Timeout,
 
     /// Whom to count for: peer, or header:NAME. Several are combined.
     #[arg(long, value_name = "KEY", default_value = "peer")]
@@ -97,18 +106,27 @@ impl FromStr for KeySpec {
 }
 
 /// Where states are kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StorageSpec {
-    pub(crate) capacity: usize,
-    pub(crate) when_full: WhenFull,
+#[derive(Clone, Debug)]
+pub(crate) enum StorageSpec {
+    Memory { capacity: usize, when_full: WhenFull },
+    Redis(String),
 }
 
 impl FromStr for StorageSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some(("memory", parameters)) = text.split_once(':') else {
-            return Err("the storages are memory: and memory:capacity=100000,full=evict|refuse".to_owned());
+        let parameters = match text.split_once(':') {
+            Some(("memory", parameters)) => parameters,
+            Some(("redis" | "rediss", _)) => {
+                return RedisStorage::url(text)
+                    .map(|_| Self::Redis(text.to_owned()))
+                    .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
+            }
+            _ => {
+                return Err("the storages are memory:, memory:capacity=100000,full=evict|refuse and redis://HOST:PORT"
+                    .to_owned());
+            }
         };
         let mut parameters = Parameters::parse("memory", parameters)?;
         let capacity = parameters.take::<u32>("capacity", WHOLE)?.unwrap_or(100_000);
@@ -121,7 +139,23 @@ impl FromStr for StorageSpec {
             Some(other) => return Err(format!("full={other} is unknown; write full=evict or full=refuse")),
         };
         parameters.finish("capacity and full")?;
-        Ok(Self { capacity: capacity as usize, when_full })
+        Ok(Self::Memory { capacity: capacity as usize, when_full })
+    }
+}
+
+/// A time that is more than none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeout(pub(crate) Duration);
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // The period of a rate has the grammar of a time.
+        match format!("1/{text}").parse::<Rate>() {
+            Ok(rate) if !rate.period().is_zero() => Ok(Self(rate.period())),
+            _ => Err(format!("{text:?} is no time; write 500ms or 2s")),
+        }
     }
 }
 
