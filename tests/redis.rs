@@ -16,8 +16,8 @@ use traffik::storage::{AsyncStorage, ErrorKind};
 use traffik::strategy::{ErasedStrategy, Single, State, encode};
 use traffik::{
     Adaptive, All, AsyncLimiter, Class, Clock, FixedWindow, Gcra, Hit, Label, LeakyBucket, LeakyBucketQueue,
-    ManualClock, Op, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy, Tiered,
-    Timestamp, TokenBucket, Verdict,
+    ManualClock, Op, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy,
+    StrictWindow, Tiered, Timestamp, TokenBucket, Verdict,
 };
 
 static SERVER: LazyLock<Redis> = LazyLock::new(Redis::start);
@@ -193,12 +193,30 @@ fn a_pair_agrees() {
     }
 }
 
+/// One that the server does not know.
+fn strict(rate: Rate) -> StrictWindow<10> {
+    SlidingWindow::strict(rate)
+}
+
+#[test]
+fn counts_of_two_windows_agree() {
+    agrees("sliding", SEQUENCES / 10, |l, p| {
+        [SlidingWindow::new(rate(l, p)), SlidingWindow::new(other(l, p))]
+    });
+    let rollover =
+        |rate: Rate| QuotaRollover::new(rate).share(Ratio::new(2, 3).unwrap()).unwrap().max_rollover(9);
+    agrees("rollover", SEQUENCES / 10, |l, p| [rollover(rate(l, p)), rollover(other(l, p))]);
+}
+
 /// Strategies that the server does not know run through load and swap.
 #[test]
 fn other_strategies_agree() {
-    agrees("sliding", 150, |l, p| [SlidingWindow::new(rate(l, p)), SlidingWindow::new(other(l, p))]);
-    agrees("rollover", 150, |l, p| [QuotaRollover::new(rate(l, p)), QuotaRollover::new(other(l, p))]);
+    let long = |period: u64| period + 100;
+    agrees("strict", 150, |l, p| [strict(rate(l, long(p))), strict(other(l, long(p)))]);
     agrees("adaptive", 150, |l, p| [Adaptive::new(rate(l, p)), Adaptive::new(other(l, p))]);
+    // Numbers that no double holds.
+    let wide = |rate: Rate| TokenBucket::new(rate).burst(4_000_000).unwrap();
+    agrees("wide", 150, |l, _| [wide(rate(l, 30_000_000_001)), wide(rate(l, 29_999_999_999))]);
 }
 
 /// Every operation, by the limiter's own verbs.
@@ -240,7 +258,7 @@ fn a_check_is_one_call() {
             assert!(known.check("ann").await.unwrap().is_allowed());
         }
         assert_eq!(calls() - before, 50);
-        let unknown = AsyncLimiter::new(SlidingWindow::new(Rate::per_day(25)), storage);
+        let unknown = AsyncLimiter::new(strict(Rate::per_day(25)), storage);
         let _ = unknown.check("warm").await.unwrap();
         let before = calls();
         for hit in 0..50 {
@@ -256,7 +274,7 @@ fn whatever_is_no_state_counts_as_a_key_never_seen() {
     runtime().block_on(async {
         let storage = storage("corrupt");
         let bucket = AsyncLimiter::new(TokenBucket::new(Rate::per_day(10)), storage.clone());
-        let window = AsyncLimiter::new(SlidingWindow::new(Rate::per_day(10)), storage);
+        let window = AsyncLimiter::new(strict(Rate::per_day(10)), storage);
         let writes: [&[&str]; 4] = [
             &["SET", "corrupt:{k}", "no state at all"],
             &["SET", "corrupt:{k}", ""],

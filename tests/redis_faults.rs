@@ -261,7 +261,7 @@ fn a_dropped_check_disturbs_no_other() {
         let redis = Redis::start();
         let proxy = Proxy::to(redis.address());
         let limiter = AsyncLimiter::new(weekly(1_000), at(&proxy.url()));
-        let sliding = AsyncLimiter::new(SlidingWindow::new(Rate::per_week(1_000)), at(&proxy.url()));
+        let sliding = AsyncLimiter::new(SlidingWindow::strict::<10>(Rate::per_week(1_000)), at(&proxy.url()));
         let _ = limiter.check_n("a", 1).await.unwrap();
         let _ = sliding.check_n("a'", 1).await.unwrap();
         proxy.delay(Duration::from_millis(20));
@@ -286,7 +286,7 @@ fn a_server_that_is_full_or_refuses_this_client_says_so() {
         }
         let count = Count::default();
         let known = AsyncLimiter::new(weekly(5), at(&full.url()));
-        let unknown = AsyncLimiter::new(SlidingWindow::new(Rate::per_week(5)), at(&full.url()));
+        let unknown = AsyncLimiter::new(SlidingWindow::strict::<10>(Rate::per_week(5)), at(&full.url()));
         assert_eq!(count.check(&known, "k").await, Some(ErrorKind::Full));
         assert_eq!(count.check(&unknown, "l").await, Some(ErrorKind::Full));
         full.command(&["CONFIG", "SET", "maxmemory", "0"]);

@@ -220,18 +220,8 @@ impl Strategy for FixedWindow {
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
-        /// Periods and times are then exact in a double.
-        const LONGEST: u64 = 1 << 52;
         let (period, limit) = (self.rate.period_micros(), self.rate.limit());
-        if self.rate.is_unlimited() {
-            visit(Part::unlimited());
-            return true;
-        }
-        if period > LONGEST {
-            return false;
-        }
-        visit(Part::new(Formula::Window { period, anchor: self.anchor, limit }, hit));
-        true
+        Part::windowed(self.rate, hit, visit, Formula::Window { period, anchor: self.anchor, limit })
     }
 
     fn stat(&self, state: &FixedWindowState, _: Class, now: Timestamp) -> FixedWindowStat {

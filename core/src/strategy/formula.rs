@@ -1,6 +1,7 @@
 //! A limit's arithmetic as numbers, for a store that runs it itself.
 
 use super::Hit;
+use crate::{Rate, Ratio};
 
 /// How one limit decides: what a store must know to come to the same decision, and to leave the same state.
 ///
@@ -18,6 +19,26 @@ pub enum Formula {
         anchor: u64,
         /// The most in one window.
         limit: u32,
+    },
+    /// The counts of two windows of `period` microseconds, the first weighed by how much of it is left: see
+    /// [`SlidingWindow`](super::SlidingWindow).
+    Sliding {
+        /// How long a window is.
+        period: u64,
+        /// The most in one period.
+        limit: u32,
+    },
+    /// Windows of `period` microseconds, with a share of what the one before left: see
+    /// [`QuotaRollover`](super::QuotaRollover).
+    Rollover {
+        /// How long a window is.
+        period: u64,
+        /// The most in one window, if the one before left nothing.
+        limit: u32,
+        /// How much of what it left rolls over.
+        share: Ratio,
+        /// The most that does.
+        most: u32,
     },
     /// A [`Level`](super::Level) that hits raise and time drains; see there for its units.
     Level {
@@ -44,7 +65,23 @@ pub struct Part {
     pub inline: bool,
 }
 
+/// Periods, and times in microseconds with them, are exact in a double up to this.
+const LONGEST: u64 = 1 << 52;
+
 impl Part {
+    /// Shows a limit of this rate by its formula; `false` if its period is too long.
+    pub(super) fn windowed(rate: Rate, hit: &Hit, visit: &mut dyn FnMut(Self), formula: Formula) -> bool {
+        if rate.is_unlimited() {
+            visit(Self::unlimited());
+            return true;
+        }
+        let fits = rate.period_micros() <= LONGEST;
+        if fits {
+            visit(Self::new(formula, hit));
+        }
+        fits
+    }
+
     pub(super) const fn unlimited() -> Self {
         Self { formula: Formula::Unlimited, asked: 0, booked: 0, inline: false }
     }

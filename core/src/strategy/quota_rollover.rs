@@ -3,7 +3,9 @@
 use core::fmt;
 
 use super::report::report;
-use super::{Bounds, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
+use super::{
+    Bounds, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy, TooLarge, Writer,
+};
 use crate::decision::{Figures, Quotient};
 use crate::time::Halves;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -302,6 +304,13 @@ impl Strategy for QuotaRollover {
     }
 
     /// The numerator of the share times the limit is the largest number there is.
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        let (period, limit) = (self.rate().period_micros(), self.rate().limit());
+        let formula =
+            Formula::Rollover { period, limit, share: self.share, most: self.max.min(u32::MAX - limit) };
+        self.fits_script().is_ok() && Part::windowed(self.rate(), hit, visit, formula)
+    }
+
     fn fits_script(&self) -> Result<(), TooLarge> {
         const BOUND: u64 = (1 << 53) - 1;
         let largest = BOUND / self.share.num().max(1);

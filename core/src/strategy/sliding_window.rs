@@ -2,7 +2,7 @@
 
 use super::report::report;
 use super::tally::Tally;
-use super::{Bounds, Class, Corrupt, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
+use super::{Bounds, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::divide::Divisor;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -285,6 +285,11 @@ impl Strategy for SlidingWindow {
     /// Two periods: a hit at the start of a window counts, if less and less, to the end of the next.
     fn horizon(&self) -> u64 {
         2 * self.rate.period_micros()
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        let (period, limit) = (self.rate.period_micros(), self.rate.limit());
+        Part::windowed(self.rate, hit, visit, Formula::Sliding { period, limit })
     }
 
     fn stat(&self, state: &SlidingWindowState, _: Class, now: Timestamp) -> SlidingWindowStat {
