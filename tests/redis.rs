@@ -9,11 +9,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::strategy::Strategy as Generator;
 use proptest::test_runner::{Config, TestRunner};
 use servers::{Redis, Reply};
 use tokio::runtime::Runtime;
 use traffik::storage::{AsyncStorage, ErrorKind};
-use traffik::strategy::{ErasedStrategy, Single, State, encode};
+use traffik::strategy::{ErasedStrategy, Single, State, decode, encode};
 use traffik::{
     Adaptive, All, AsyncLimiter, Class, Clock, FixedWindow, Gcra, Hit, Label, LeakyBucket, LeakyBucketQueue,
     ManualClock, Op, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy,
@@ -57,8 +58,23 @@ impl Clock for Shared {
     }
 }
 
-/// A step of a run: microseconds until it, back if negative; its cost; and whether it is of the low class.
-type Step = (i64, u32, bool);
+/// A step of a run: microseconds until it, back if negative, and half periods; its cost; whether it is of the low class;
+/// and what happens before it to the bytes that are stored, if something does.
+type Step = ((i64, u64), u32, bool, Option<(usize, u8)>);
+
+/// Other bytes: one changed, some cut off, or one more.
+fn damaged(mut bytes: Vec<u8>, (at, change): (usize, u8)) -> Vec<u8> {
+    match change % 4 {
+        0 => bytes.truncate(at % (bytes.len() + 1)),
+        1 => bytes.push(change),
+        _ if bytes.is_empty() => {}
+        _ => {
+            let at = at % bytes.len();
+            bytes[at] ^= change;
+        }
+    }
+    bytes
+}
 
 fn class(low: bool) -> Class {
     let mut class = Class::default();
@@ -73,31 +89,46 @@ fn agrees<S: Strategy<Cost = u32>>(name: &str, sequences: u32, limits: impl Fn(u
     let clock = Shared(Arc::new(ManualClock::default()));
     let storage = RedisStorage::url(&SERVER.url()).unwrap();
     let storage = storage.namespace(name).clock(clock.clone()).build().unwrap();
-    let step = (
-        prop_oneof![4 => Just(0i64), 8 => 0..2_000_000i64, 1 => -3_000_000..0i64, 1 => 0..1i64 << 40],
-        prop_oneof![8 => 1..4u32, 1 => Just(0), 1 => 0..40u32, 1 => Just(u32::MAX)],
-        any::<bool>(),
-    );
-    let run = (1..30u32, 1..20_000_000u64, prop::collection::vec(step, 1..12));
+    let gap = prop_oneof![
+        4 => Just((0, 0)),
+        8 => Generator::prop_map(0..2_000_000i64, |gap| (gap, 0)),
+        4 => (-1..2i64, 1..5u64),
+        1 => Generator::prop_map(-3_000_000..0i64, |gap| (gap, 0)),
+        1 => Generator::prop_map(0..1i64 << 40, |gap| (gap, 0)),
+    ];
+    let cost = prop_oneof![8 => 1..4u32, 1 => Just(0), 1 => 0..40u32, 1 => Just(u32::MAX)];
+    let damage = prop::option::weighted(0.05, (any::<usize>(), any::<u8>()));
+    let steps = prop::collection::vec((gap, cost, any::<bool>(), damage), 1..12);
+    let run = (1..30u32, 1..20_000_000u64, steps);
     let number = std::cell::Cell::new(0);
     let mut runner =
         TestRunner::new(Config { cases: sequences, failure_persistence: None, ..Config::default() });
     let ran = runner.run(&run, |(limit, period, steps): (u32, u64, Vec<Step>)| {
         number.set(number.get() + 1);
         let key = format!("k{}", number.get());
-        let (mut state, mut now, mut written) = (S::State::default(), START, false);
-        let limits = limits(limit, period);
-        for (at, (gap, cost, low)) in steps.into_iter().enumerate() {
-            now = now.saturating_add_signed(gap);
+        // Half of the runs begin with a window.
+        let (mut state, mut now) = (S::State::default(), START - START % period * (period % 2));
+        let (mut kept, limits) = (None::<Vec<u8>>, limits(limit, period));
+        for (at, ((gap, halves), cost, low, damage)) in steps.into_iter().enumerate() {
+            now = (now + halves * period / 2).saturating_add_signed(gap);
             clock.0.set(Timestamp::from_micros(now));
+            if let (Some(damage), Some(bytes)) = (damage, &kept) {
+                let bytes = damaged(bytes.clone(), damage);
+                let name = format!("{name}:{{{key}}}").into_bytes();
+                SERVER.command(&[&b"SET"[..], &name, &bytes]);
+                state = decode(&bytes).unwrap_or_default();
+                kept = Some(bytes);
+            }
             // The limit changes half-way, to another of the same kind.
             let limit = &limits[at / 6 % 2];
             let op = Op::Check(Hit::new(cost).with_class(class(low)));
             let told = runtime.block_on(AsyncStorage::apply(&storage, limit, &key.as_str(), &op)).unwrap();
             let (expected, writes) = op.apply(limit, &mut state, Timestamp::from_micros(now));
-            written |= writes;
+            if writes {
+                kept = Some(bytes_of(&state));
+            }
             prop_assert_eq!(told, expected, "step {} of {}", at, key);
-            prop_assert_eq!(stored(name, &key), written.then(|| bytes_of(&state)), "step {} of {}", at, key);
+            prop_assert_eq!(&stored(name, &key), &kept, "step {} of {}", at, key);
         }
         Ok(())
     });

@@ -276,8 +276,14 @@ impl Inner {
         let answer = self.link.call(async |session| CHECK.run(&session, name, &arguments).await).await?;
         let (bytes, seconds, micros, charged): (Option<Vec<u8>>, u64, u64, i8) = told(answer)?;
         let verdict = limit.decide(&mut cas::state::<S>(bytes.as_deref()), hit, time(seconds, micros));
-        debug_assert!(charged < 0 || verdict.is_recorded() == (charged > 0), "the script decided otherwise");
-        Ok((charged >= 0).then_some(verdict))
+        if charged < 0 {
+            return Ok(None);
+        }
+        if verdict.is_recorded() != (charged > 0) {
+            // Cannot be as long as script and strategy are of one version; nobody is told what was not so.
+            return Err(Failure::new(ErrorKind::Corrupt, "the script on the server decided otherwise"));
+        }
+        Ok(Some(verdict))
     }
 }
 

@@ -73,7 +73,7 @@ kinds.s = {
         local at, period, previous, current = struct.unpack('<I8I8I4I4', bytes, from + 1)
         if previous == 0 and current == 0 then
             if at ~= 0 or period ~= 0 then return nil end
-        elseif period == 0 or (previous > 0 and at < period) then
+        elseif period == 0 or period > EXACT or (previous > 0 and at < period) then
             return nil
         end
         return {at = at, period = period, previous = previous, current = current}
