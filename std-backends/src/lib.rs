@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 mod clock;
+pub mod lock;
 mod memory;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
