@@ -12,7 +12,9 @@
 
 mod clock;
 pub mod lock;
+mod locked;
 mod memory;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
+pub use locked::{GetSet, Locked};
 pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};

@@ -74,6 +74,11 @@ impl<L: Lock + ?Sized> Held<L> {
         self.grant.clone()
     }
 
+    /// The lock and the bare grant, to end it by hand.
+    pub(crate) fn into_parts(self) -> (Arc<L>, Grant) {
+        (Arc::clone(&self.lock), self.into_grant())
+    }
+
     fn lost(&self, what: &str) -> Failure {
         let name = quoted(self.grant.name());
         let message =
