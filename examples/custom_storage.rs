@@ -1,7 +1,7 @@
 //! A storage of one's own: states as bytes in a map, as any store of bytes would keep them.
 //!
-//! The strategy does the deciding; a storage only has to make load, apply and store one step. The law on
-//! storages checks that it agrees with the pure function.
+//! The strategy does the deciding; a storage only has to make load, apply and store one step. The laws on
+//! storages check that it agrees with the pure function, and its other duties.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -64,6 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limit = Gcra::new(rate!("2/s")).burst(3)?;
     let run: Vec<_> = (0..50).map(|step| Step::new(Timestamp::from_micros(step * 170_000), 1)).collect();
     laws::storage_agrees(&limit, &Bytes::default(), "law", &run)?;
+    laws::storage::every(&limit, &Bytes::default())?;
 
     let limiter = Limiter::new(limit, Bytes::default());
     for _ in 0..4 {

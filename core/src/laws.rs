@@ -26,13 +26,21 @@
 //! | 10. the codec round-trips | [`codec_round_trips`], [`any_bytes_decode_or_are_refused`] |
 //! | 11. every storage agrees with the pure function | [`storage_agrees`] |
 //! | 12. a limit may change under a state | [`limit_may_change`], [`advance_is_invisible`] |
+//!
+//! What a storage owes besides is a checklist of its own: [`storage`] for one that answers at once, and `awaited`
+//! (feature `alloc`) for one whose answers are awaited.
 
 use core::fmt;
 
 use crate::strategy::{Bounds, decode, encode};
-use crate::{
-    Class, Cost, Decision, Hit, Op, Outcome, Receipt, Scale, State, Storage, Strategy, Timestamp, Verdict,
-};
+use crate::{Class, Cost, Decision, Hit, Outcome, Receipt, Scale, State, Strategy, Timestamp, Verdict};
+
+#[cfg(feature = "alloc")]
+pub mod awaited;
+mod duties;
+pub mod storage;
+
+pub use storage::agrees as storage_agrees;
 
 /// One hit of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,32 +392,6 @@ pub fn any_bytes_decode_or_are_refused<S: Strategy>(limit: &S, bytes: &[u8], run
         let _ = (limit.stat(&state, step.class, step.at), limit.fresh_at(&state, step.class));
     }
     codec_round_trips(limit, run)
-}
-
-/// Law 11: over any run, a storage answers what the pure function does. Times must not step back: how long a
-/// storage remembers a stamp from the future is its own business.
-pub fn storage_agrees<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: &str, run: &[Step]) -> Held {
-    follow(limit, run, |at, step, _, verdict, after| {
-        let failed = |_| Broken { law: 11, step: at, what: "the storage failed" };
-        let ask = |op| storage.apply(limit, key, &op, step.at).map_err(failed);
-        expect(ask(Op::Peek(step.hit()))? == *verdict, 11, at, "the storage peeked differently")?;
-        expect(ask(Op::Check(step.hit()))? == *verdict, 11, at, "the storage decided differently")?;
-        if at % 3 == 2 && verdict.outcome().is_allowed() && verdict.is_recorded() {
-            let mut state = after.clone();
-            limit.refund(&mut state, &step.hit(), verdict.receipt(), step.at);
-            let nothing = Step { cost: 0, ..*step }.hit();
-            let refunded = ask(Op::Refund(step.hit(), verdict.receipt()))?;
-            expect(
-                refunded == limit.peek(&state, &nothing, step.at),
-                11,
-                at,
-                "the storage refunded differently",
-            )?;
-            // Charged again, the key is where the pure function is.
-            let _ = ask(Op::Check(step.hit()))?;
-        }
-        Ok(())
-    })
 }
 
 /// Law 12: a state brought forward decides from then on as it would have, and is forgotten once it is fresh.

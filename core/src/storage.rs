@@ -173,6 +173,12 @@ impl StorageError {
     pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// What would help.
+    #[must_use]
+    pub const fn message(&self) -> &'static str {
+        self.message
+    }
 }
 
 impl fmt::Display for StorageError {

@@ -12,11 +12,14 @@
 
 pub mod cas;
 mod clock;
+pub mod lock;
+mod locked;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
+pub use locked::{GetSet, Locked};
 pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};
 #[cfg(feature = "redis")]
 pub use redis::{RedisBuilder, RedisStorage};

@@ -1,0 +1,259 @@
+//! What every storage owes, written once for those that answer at once and those that are awaited.
+
+use core::future::Future;
+
+use super::{Broken, Step, expect};
+use crate::strategy::encode;
+use crate::{Cost, Hit, Op, Strategy, Timestamp, Verdict};
+
+/// A storage, asked in the one way or the other.
+pub(super) trait Subject<S: Strategy> {
+    type Error: From<Broken>;
+
+    fn apply(&self, key: &[u8], op: Op<S>) -> impl Future<Output = Result<S::Verdict, Self::Error>>;
+
+    fn load(&self, key: &[u8]) -> impl Future<Output = Result<(S::State, Timestamp), Self::Error>>;
+}
+
+/// Names that a careless storage takes for one another, cuts, folds, or cannot store.
+pub(super) fn hostile_names() -> impl Iterator<Item = &'static [u8]> + Clone {
+    const NAMES: [&[u8]; 24] = [
+        b"",
+        b" ",
+        b"\0",
+        b"\r\n",
+        b"a",
+        b"a ",
+        b" a",
+        b"A",
+        b"a\0",
+        b"a\0b",
+        b"a\r\nb",
+        b"a\nb",
+        b"a b",
+        b"ab",
+        b"a:b",
+        b"a/b",
+        b"../a",
+        b"..",
+        b"{a}b",
+        b"%61",
+        b"a%",
+        b"*",
+        b"\xff\xfe",
+        "ä".as_bytes(),
+    ];
+    const LONG: &[u8; 301] = &[b'x'; 301];
+    // The last three begin alike for longer than many a store's names may be.
+    NAMES.into_iter().chain([249, 300, 301].into_iter().filter_map(|length| LONG.get(..length)))
+}
+
+/// How many of cost 1 pass a key never seen, at once.
+pub(super) fn full<S: Strategy>(limit: &S, now: Timestamp) -> Result<usize, Broken> {
+    let mut state = S::State::default();
+    let admits = |_: &usize| limit.decide(&mut state, &one::<S>(), now).outcome().is_allowed();
+    let passed = (0..=MOST).take_while(admits).count();
+    let what = "this limit cannot tell: give one that admits from 2 to 1000 at once, and no more for a while";
+    expect((2..=MOST).contains(&passed), 11, 0, what).map(|()| passed)
+}
+
+/// More than a test has the time for.
+const MOST: usize = 1_000;
+
+pub(super) fn one<S: Strategy>() -> Hit<S::Cost> {
+    Hit::new(S::Cost::uniform(1))
+}
+
+/// Asks for one until denied, and tells how many passed.
+pub(super) async fn drain<S: Strategy, M: Subject<S>>(subject: &M, key: &[u8]) -> Result<usize, M::Error> {
+    for passed in 0..=MOST {
+        if !is_allowed(subject, key, Op::Check(one::<S>())).await? {
+            return Ok(passed);
+        }
+    }
+    Err(Broken { law: 2, step: 0, what: "the storage never denies" }.into())
+}
+
+async fn is_allowed<S: Strategy, M: Subject<S>>(
+    subject: &M,
+    key: &[u8],
+    op: Op<S>,
+) -> Result<bool, M::Error> {
+    Ok(subject.apply(key, op).await?.outcome().is_allowed())
+}
+
+/// A key that starts afresh, and how many pass it at once.
+pub(super) async fn afresh<S: Strategy, M: Subject<S>>(
+    limit: &S,
+    subject: &M,
+    key: &[u8],
+) -> Result<usize, M::Error> {
+    let _ = subject.apply(key, Op::Reset).await?;
+    let (_, now) = subject.load(key).await?;
+    Ok(full(limit, now)?)
+}
+
+pub(super) async fn agrees<S: Strategy, M: Subject<S>>(
+    limit: &S,
+    subject: &M,
+    key: &[u8],
+    run: &[Step],
+    mut set: impl FnMut(Timestamp),
+) -> Result<(), M::Error> {
+    let mut state = S::State::default();
+    for (at, step) in run.iter().enumerate() {
+        set(step.at);
+        let verdict = limit.decide(&mut state, &step.hit(), step.at);
+        let peeked = subject.apply(key, Op::Peek(step.hit())).await?;
+        expect(peeked == verdict, 11, at, "the storage peeked differently")?;
+        let checked = subject.apply(key, Op::Check(step.hit())).await?;
+        expect(checked == verdict, 11, at, "the storage decided differently")?;
+        if at % 3 == 2 && verdict.outcome().is_allowed() && verdict.is_recorded() {
+            let mut state = state.clone();
+            limit.refund(&mut state, &step.hit(), verdict.receipt(), step.at);
+            let nothing = Step { cost: 0, ..*step }.hit();
+            let refunded = subject.apply(key, Op::Refund(step.hit(), verdict.receipt())).await?;
+            let same = refunded == limit.peek(&state, &nothing, step.at);
+            expect(same, 11, at, "the storage refunded differently")?;
+            // Charged again, the key is where the pure function is.
+            let _ = subject.apply(key, Op::Check(step.hit())).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn denial_writes_nothing<S: Strategy, M: Subject<S>>(
+    limit: &S,
+    subject: &M,
+    mut writes: impl AsyncFnMut() -> u64,
+) -> Result<(), M::Error> {
+    const KEY: &[u8] = b"traffik law 4: denied";
+    afresh(limit, subject, KEY).await?;
+    drain(subject, KEY).await?;
+    let (before, _) = subject.load(KEY).await?;
+    let written = writes().await;
+    for (at, cost) in [1, 1, u32::MAX, 1].into_iter().enumerate() {
+        let denied = !is_allowed(subject, KEY, Op::Check(Hit::new(S::Cost::uniform(cost)))).await?;
+        expect(denied, 2, at, "the storage admitted what is above the limit")?;
+    }
+    let (after, _) = subject.load(KEY).await?;
+    // Such strategies note a denial, once.
+    let same = before == after || S::RECORDS_DEMAND;
+    expect(same, 4, 0, "a denial changed the stored state")?;
+    Ok(expect(writes().await == written || S::RECORDS_DEMAND, 4, 0, "a denial was written to the store")?)
+}
+
+pub(super) async fn keys_are_apart<S: Strategy, M: Subject<S>>(
+    limit: &S,
+    subject: &M,
+) -> Result<(), M::Error> {
+    let names = || hostile_names().enumerate();
+    let mut admits = 0;
+    for (_, name) in names() {
+        admits = afresh(limit, subject, name).await?;
+    }
+    for (at, name) in names() {
+        let passed = drain(subject, name).await?;
+        expect(passed == admits, 11, at, "a key was charged for another one, or is not kept")?;
+    }
+    for (at, name) in names() {
+        let kept = !is_allowed(subject, name, Op::Peek(one::<S>())).await?;
+        expect(kept, 11, at, "a key was forgotten when another one was used or reset")?;
+        let _ = subject.apply(name, Op::Reset).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn refund_takes_back<S: Strategy, M: Subject<S>>(
+    limit: &S,
+    subject: &M,
+) -> Result<(), M::Error> {
+    const KEY: &[u8] = b"traffik law 9: refunded";
+    let admits = afresh(limit, subject, KEY).await?;
+    let (mut state, now) = subject.load(KEY).await?;
+    let verdict = limit.decide(&mut state, &one::<S>(), now);
+    limit.refund(&mut state, &one::<S>(), verdict.receipt(), now.plus_micros(1));
+    if remaining(limit, &state, now) != remaining(limit, &S::State::default(), now) {
+        // A place in a queue, which has been used by now.
+        return Ok(());
+    }
+    for round in 0..admits * 2 {
+        let verdict = subject.apply(KEY, Op::Check(one::<S>())).await?;
+        expect(verdict.outcome().is_allowed(), 9, round, "what was refunded could not be had again")?;
+        let _ = subject.apply(KEY, Op::Refund(one::<S>(), verdict.receipt())).await?;
+    }
+    expect(drain(subject, KEY).await? == admits, 9, 0, "a check taken back left a trace")?;
+    let _ = subject.apply(KEY, Op::Reset).await?;
+    let verdict = subject.apply(KEY, Op::Check(one::<S>())).await?;
+    let _ = subject.apply(KEY, Op::Reset).await?;
+    let _ = subject.apply(KEY, Op::Refund(one::<S>(), verdict.receipt())).await?;
+    Ok(expect(
+        drain(subject, KEY).await? == admits,
+        9,
+        1,
+        "a refund of what was forgotten lifted above full",
+    )?)
+}
+
+/// How much is left of a limit; of several, of whichever has the least left.
+fn remaining<S: Strategy>(limit: &S, state: &S::State, now: Timestamp) -> u32 {
+    let mut least = u32::MAX;
+    limit.peek(state, &one::<S>().free(), now).each(&mut |it| least = least.min(it.remaining()));
+    least
+}
+
+pub(super) async fn reset_starts_afresh<S: Strategy, M: Subject<S>>(
+    limit: &S,
+    subject: &M,
+) -> Result<(), M::Error> {
+    const KEY: &[u8] = b"traffik law 11: reset";
+    let admits = afresh(limit, subject, KEY).await?;
+    for round in 0..3 {
+        expect(drain(subject, KEY).await? == admits, 11, round, "a key that was reset did not start afresh")?;
+        let told = is_allowed(subject, KEY, Op::Reset).await?;
+        let now = is_allowed(subject, KEY, Op::Peek(one::<S>())).await?;
+        expect(told && now, 11, round, "a key that was reset still denies")?;
+    }
+    Ok(())
+}
+
+pub(super) async fn peek_is_free<S: Strategy, M: Subject<S>>(limit: &S, subject: &M) -> Result<(), M::Error> {
+    const KEY: &[u8] = b"traffik law 1: peeked";
+    let admits = afresh(limit, subject, KEY).await?;
+    for passed in 0..=admits {
+        let mut told = true;
+        for _ in 0..3 {
+            told = is_allowed(subject, KEY, Op::Peek(one::<S>())).await?;
+            expect(told == (passed < admits), 1, passed, "a peek charged something, or told what is not so")?;
+        }
+        let checked = is_allowed(subject, KEY, Op::Check(one::<S>())).await?;
+        expect(checked == told, 1, passed, "a check differs from the peek right before it")?;
+    }
+    Ok(())
+}
+
+pub(super) async fn corrupt_is_never_seen<S: Strategy, M: Subject<S>>(
+    limit: &S,
+    subject: &M,
+    mut plant: impl AsyncFnMut(&[u8], &[u8]),
+) -> Result<(), M::Error> {
+    const KEY: &[u8] = b"traffik law 10: corrupt";
+    let admits = afresh(limit, subject, KEY).await?;
+    let (_, now) = subject.load(KEY).await?;
+    // A state with a byte too many, so that all its beginnings are at hand too.
+    let (mut buffer, mut state) = ([0xff; LONGEST], S::State::default());
+    limit.charge(&mut state, &one::<S>(), now);
+    let length = encode(&state, &mut buffer).unwrap_or(0);
+    let ends = [0, 1, length / 2, length.saturating_sub(1), length + 1, LONGEST];
+    for (at, end) in ends.into_iter().enumerate().filter(|(_, end)| *end != length) {
+        plant(KEY, buffer.get(..end).unwrap_or_default()).await;
+        let passed = drain(subject, KEY).await?;
+        expect(passed == admits, 10, at, "bytes that are no state did not count as a key never seen")?;
+    }
+    plant(KEY, b"\xffthese are no state\r\n\0").await;
+    let (state, _) = subject.load(KEY).await?;
+    Ok(expect(state == S::State::default(), 10, ends.len(), "bytes that are no state were loaded as one")?)
+}
+
+/// The longest state, in bytes, that is cut up.
+const LONGEST: usize = 256;

@@ -1,0 +1,195 @@
+//! What every storage owes, as a checklist for one that answers at once.
+//!
+//! Each function is one duty. They use keys of their own, which they reset first, and take time to stand still while
+//! they run. Give them a limit that admits from 2 to 1000 hits at once and hardly any more in the next minute, such as 5
+//! per hour; only [`agrees`] wants runs of all kinds.
+//!
+//! ```
+//! use traffik_core::laws::{self, storage};
+//! use traffik_core::{Fixed, ManualClock, Rate, TokenBucket};
+//!
+//! let limit = TokenBucket::new(Rate::per_hour(5));
+//! let mine = Fixed::<TokenBucket, _, 64>::new(ManualClock::default(), 42);
+//! storage::every(&limit, &mine)?;
+//! # Ok::<(), laws::Broken>(())
+//! ```
+//!
+//! | duty | function | what you give |
+//! |---|---|---|
+//! | agrees with the pure function | [`agrees`] | a run |
+//! | a denial writes nothing | [`denial_writes_nothing`] | how often the store was written to |
+//! | keys are apart, whatever their names | [`keys_are_apart`] | |
+//! | a refund takes back what its receipt says | [`refund_takes_back`] | |
+//! | a reset starts a key afresh | [`reset_starts_afresh`] | |
+//! | a peek charges nothing | [`peek_is_free`] | |
+//! | a load tells the state | [`load_tells_the_state`] | |
+//! | racers for one key admit exactly the limit | [`racers_admit_the_limit`] | threads |
+//! | bytes that are no state count as a key never seen | [`corrupt_is_never_seen`] | how to write such bytes |
+
+use core::cell::Cell;
+use core::future::Future;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+
+use portable_atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::duties::{self, Subject, afresh, drain, one};
+use super::{Broken, Held, Step, expect};
+use crate::{ErrorKind, Op, Storage, StorageError, Strategy, Timestamp, Verdict};
+
+/// Every duty that needs nothing but a limit and a storage.
+pub fn every<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
+    keys_are_apart(limit, storage)?;
+    refund_takes_back(limit, storage)?;
+    reset_starts_afresh(limit, storage)?;
+    peek_is_free(limit, storage)?;
+    load_tells_the_state(limit, storage)?;
+    denial_writes_nothing(limit, storage, || 0)
+}
+
+/// Law 11: over any run, a storage answers what the pure function does. Times must not step back: how long a
+/// storage remembers a stamp from the future is its own business. The key must be one never seen.
+pub fn agrees<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: &str, run: &[Step]) -> Held {
+    let direct = Direct::new(limit, storage);
+    at_once(duties::agrees(limit, &direct, key.as_bytes(), run, |now| direct.now.set(now)))
+}
+
+/// Law 4: a denial changes nothing that is stored, and writes nothing: `writes` tells how often the store has been
+/// written to so far, or always the same if that cannot be known.
+pub fn denial_writes_nothing<S: Strategy>(
+    limit: &S,
+    storage: &impl Storage<S>,
+    mut writes: impl FnMut() -> u64,
+) -> Held {
+    at_once(duties::denial_writes_nothing(limit, &Direct::new(limit, storage), async || writes()))
+}
+
+/// Law 11: what is done to one key is not done to another, whatever their names: empty ones, spaces, line ends, zero
+/// bytes, no text at all, 300 bytes, the beginning of another.
+///
+/// Needs room for 27 keys.
+pub fn keys_are_apart<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
+    at_once(duties::keys_are_apart(limit, &Direct::new(limit, storage)))
+}
+
+/// Law 9: a check that is taken back by its receipt leaves no trace, and one that was forgotten meanwhile frees
+/// nothing. Nothing is asked of a queue, whose places are used up as their turn comes; what can be taken back of it is
+/// in [`agrees`].
+pub fn refund_takes_back<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
+    at_once(duties::refund_takes_back(limit, &Direct::new(limit, storage)))
+}
+
+/// Law 11: a key that was reset is a key never seen.
+pub fn reset_starts_afresh<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
+    at_once(duties::reset_starts_afresh(limit, &Direct::new(limit, storage)))
+}
+
+/// Law 1: a peek tells what a check would, and charges nothing.
+pub fn peek_is_free<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
+    at_once(duties::peek_is_free(limit, &Direct::new(limit, storage)))
+}
+
+/// Law 11: what is loaded is the state that the pure function is in.
+pub fn load_tells_the_state<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
+    const KEY: &[u8] = b"traffik law 11: loaded";
+    let direct = Direct::new(limit, storage);
+    let (now, mut state) = (direct.now.get(), S::State::default());
+    for step in 0..at_once(afresh(limit, &direct, KEY))? {
+        let _ = limit.decide(&mut state, &one::<S>(), now);
+        let _ = at_once(direct.apply(KEY, Op::Check(one::<S>())))?;
+        let (loaded, _) = at_once(direct.load(KEY))?;
+        expect(loaded == state, 11, step, "what was loaded is not the state of the key")?;
+    }
+    Ok(())
+}
+
+/// Law 2: checks of one key at the same time admit exactly the limit. `race` runs what it is given many times over on
+/// several threads at once, and returns when all are done:
+///
+/// ```
+/// # use traffik_core::laws::{self, storage};
+/// # use traffik_core::{Storage, Strategy};
+/// # fn conforms<S: Strategy>(limit: &S, mine: &(impl Storage<S> + Sync)) -> Result<(), laws::Broken> {
+/// storage::racers_admit_the_limit(limit, mine, |check| {
+///     std::thread::scope(|scope| {
+///         for _ in 0..4 {
+///             scope.spawn(|| (0..100).for_each(|_| check()));
+///         }
+///     });
+/// })
+/// # }
+/// ```
+///
+/// A check that fails with [`ErrorKind::Contended`] must not have been charged.
+pub fn racers_admit_the_limit<S: Strategy>(
+    limit: &S,
+    storage: &(impl Storage<S> + Sync),
+    race: impl FnOnce(&(dyn Fn() + Sync)),
+) -> Held {
+    const KEY: &[u8] = b"traffik law 2: raced for";
+    let direct = Direct::new(limit, storage);
+    let (admits, now) = (at_once(afresh(limit, &direct, KEY))?, direct.now.get());
+    let (asked, admitted, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicBool::new(false));
+    race(&|| {
+        asked.store(true, Ordering::Relaxed);
+        match storage.apply(limit, KEY, &Op::Check(one::<S>()), now) {
+            Ok(verdict) => {
+                admitted.fetch_add(verdict.outcome().is_allowed().into(), Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == ErrorKind::Contended => {}
+            Err(_) => failed.store(true, Ordering::Relaxed),
+        }
+    });
+    expect(asked.into_inner(), 2, 0, "nobody raced: run what is given, on several threads")?;
+    expect(!failed.into_inner(), 2, 0, "the storage failed in a race")?;
+    let all = admitted.into_inner() + at_once(drain(&direct, KEY))?;
+    expect(all == admits, 2, all, "checks at the same time did not admit exactly the limit")
+}
+
+/// Law 10: bytes that are no state count as a key never seen, and are written over. `plant` puts them where the storage
+/// keeps the state of a key: it is given the key, and the bytes.
+pub fn corrupt_is_never_seen<S: Strategy>(
+    limit: &S,
+    storage: &impl Storage<S>,
+    mut plant: impl FnMut(&[u8], &[u8]),
+) -> Held {
+    let direct = Direct::new(limit, storage);
+    at_once(duties::corrupt_is_never_seen(limit, &direct, async |key, bytes| plant(key, bytes)))
+}
+
+/// A storage at a time that stands still until it is moved.
+struct Direct<'a, S, M> {
+    limit: &'a S,
+    storage: &'a M,
+    now: Cell<Timestamp>,
+}
+
+impl<'a, S: Strategy, M: Storage<S>> Direct<'a, S, M> {
+    fn new(limit: &'a S, storage: &'a M) -> Self {
+        Self { limit, storage, now: Cell::new(storage.now()) }
+    }
+}
+
+impl<S: Strategy, M: Storage<S>> Subject<S> for Direct<'_, S, M> {
+    type Error = Broken;
+
+    async fn apply(&self, key: &[u8], op: Op<S>) -> Result<S::Verdict, Broken> {
+        self.storage.apply(self.limit, key, &op, self.now.get()).map_err(failed)
+    }
+
+    async fn load(&self, key: &[u8]) -> Result<(S::State, Timestamp), Broken> {
+        Ok((self.storage.load(key).map_err(failed)?, self.now.get()))
+    }
+}
+
+fn failed(error: StorageError) -> Broken {
+    Broken { law: 11, step: 0, what: error.message() }
+}
+
+/// What is there at once, as everything is that a [`Direct`] storage is asked.
+fn at_once<T>(future: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => Err(Broken { law: 11, step: 0, what: "the storage did not answer at once" }),
+    }
+}

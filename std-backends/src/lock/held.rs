@@ -1,0 +1,102 @@
+//! A lock that is held, as a value.
+
+use std::fmt;
+use std::sync::Arc;
+
+use traffik_core::ErrorKind;
+use traffik_core::storage::Failure;
+
+use super::grant::quoted;
+use super::{Grant, Lock, Ttl};
+
+/// A lock in hand, until it is released or its TTL is over, whichever is first.
+///
+/// * Dropping it asks for its release without waiting for an answer. A lock of this process is then free; one whose
+///   release takes awaiting may not be, and ends with its TTL. [`release`](Self::release) is for certain.
+/// * That its TTL is over is not told to whoever holds it: renew in time, and let [`fencing`](Self::fencing) tell
+///   those apart who come too late.
+#[must_use = "a lock that is dropped is released"]
+pub struct Held<L: Lock + ?Sized> {
+    lock: Arc<L>,
+    grant: Grant,
+    ttl: Ttl,
+    released_on_drop: bool,
+}
+
+impl<L: Lock + ?Sized> Held<L> {
+    pub(super) const fn new(lock: Arc<L>, grant: Grant, ttl: Ttl) -> Self {
+        Self { lock, grant, ttl, released_on_drop: true }
+    }
+
+    /// The fencing token: larger than that of every grant of this name before it.
+    #[must_use]
+    pub const fn fencing(&self) -> u64 {
+        self.grant.fencing()
+    }
+
+    /// What was granted.
+    #[must_use]
+    pub const fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// How long it lasts from when it was granted or renewed.
+    #[must_use]
+    pub const fn ttl(&self) -> Ttl {
+        self.ttl
+    }
+
+    /// Lets it last for its whole TTL again from now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Contended`] if it had ended, so that somebody else may be in; or what the store failed with.
+    pub async fn renew(&self) -> Result<(), Failure> {
+        if self.lock.renew(&self.grant, self.ttl).await? { Ok(()) } else { Err(self.lost("renewed")) }
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Contended`] if it had ended before, so that somebody else may have been in meanwhile; or what the
+    /// store failed with, and it then ends with its TTL.
+    pub async fn release(self) -> Result<(), Failure> {
+        let lost = self.lost("released");
+        let lock = Arc::clone(&self.lock);
+        if lock.release(self.into_grant()).await? { Ok(()) } else { Err(lost) }
+    }
+
+    /// The bare grant, which nothing but its TTL ends unless it is [released](Lock::release) by hand.
+    #[must_use]
+    pub fn into_grant(mut self) -> Grant {
+        self.released_on_drop = false;
+        self.grant.clone()
+    }
+
+    /// The lock and the bare grant, to end it by hand.
+    pub(crate) fn into_parts(self) -> (Arc<L>, Grant) {
+        (Arc::clone(&self.lock), self.into_grant())
+    }
+
+    fn lost(&self, what: &str) -> Failure {
+        let name = quoted(self.grant.name());
+        let message =
+            format!("the lock {name} ended before it was {what}: give it more than {:?}", self.ttl.get());
+        Failure::new(ErrorKind::Contended, message)
+    }
+}
+
+impl<L: Lock + ?Sized> Drop for Held<L> {
+    fn drop(&mut self) {
+        if self.released_on_drop {
+            drop(self.lock.release(self.grant.clone()));
+        }
+    }
+}
+
+impl<L: Lock + ?Sized> fmt::Debug for Held<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("grant", &self.grant).field("ttl", &self.ttl).finish_non_exhaustive()
+    }
+}

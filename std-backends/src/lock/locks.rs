@@ -1,0 +1,127 @@
+//! The verbs of a lock: try, or wait a while.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+
+use traffik_core::storage::Failure;
+use traffik_core::{ErrorKind, Timer};
+
+use super::backoff::Backoff;
+use super::grant::quoted;
+use super::{Either, Held, Lock, LockSettings, Resolved, Ttl, race};
+
+/// Takes locks by name, waiting for them by a timer. Cheap to clone; clones share the lock.
+///
+/// A name is any bytes or text. A future of it that is dropped holds nothing: what the store may have granted by then
+/// ends with its TTL at the latest.
+pub struct Locks<L: ?Sized, R> {
+    timer: Arc<R>,
+    settings: LockSettings,
+    lock: Arc<L>,
+}
+
+impl<L: Lock, R: Timer> Locks<L, R> {
+    /// Locks by `lock`, waiting by `timer`, which a runtime is; settings as they are by default.
+    pub fn new(lock: L, timer: R) -> Self {
+        Self { timer: Arc::new(timer), settings: LockSettings::new(), lock: Arc::new(lock) }
+    }
+}
+
+impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
+    /// The same locks, taken by these settings.
+    #[must_use]
+    pub fn with(self, settings: LockSettings) -> Self {
+        Self { settings: settings.or(self.settings), ..self }
+    }
+
+    /// Takes a lock if nobody holds it; `None` if somebody does. Never waits for a holder.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for settings that are no good, or what the store failed with.
+    pub async fn try_lock(&self, name: impl AsRef<[u8]>) -> Result<Option<Held<L>>, Failure> {
+        self.attempt(name.as_ref(), self.settings.resolve()?.ttl).await
+    }
+
+    /// Takes a lock, waiting for it as its settings say.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Contended`] if somebody else still holds it when the waiting is over; [`ErrorKind::Timeout`] if the
+    /// store has not answered at all by then; [`ErrorKind::Invalid`] for settings that are no good; or what the store
+    /// failed with.
+    pub async fn lock(&self, name: impl AsRef<[u8]>) -> Result<Held<L>, Failure> {
+        self.lock_with(name, LockSettings::new()).await
+    }
+
+    /// Takes a lock by settings of its own; what they leave open is as with [`lock`](Self::lock), and so are the errors.
+    pub async fn lock_with(
+        &self,
+        name: impl AsRef<[u8]>,
+        settings: LockSettings,
+    ) -> Result<Held<L>, Failure> {
+        let name = name.as_ref();
+        let settings = settings.or(self.settings).resolve()?;
+        if settings.blocking && !settings.blocking_timeout.is_zero() {
+            return self.wait(name, settings).await;
+        }
+        let contended = || Failure::new(ErrorKind::Contended, format!("the lock {} is held", quoted(name)));
+        self.attempt(name, settings.ttl).await?.ok_or_else(contended)
+    }
+
+    /// The timer that is waited by.
+    #[must_use]
+    pub fn timer(&self) -> &R {
+        &self.timer
+    }
+
+    /// Asks once.
+    async fn attempt(&self, name: &[u8], ttl: Ttl) -> Result<Option<Held<L>>, Failure> {
+        let grant = self.lock.try_acquire(name, ttl).await?;
+        Ok(grant.map(|grant| Held::new(Arc::clone(&self.lock), grant, ttl)))
+    }
+
+    /// Asks again and again: when the lock says it is worth it, and else ever more seldom.
+    async fn wait(&self, name: &[u8], settings: Resolved) -> Result<Held<L>, Failure> {
+        let mut deadline = pin!(self.timer.sleep(settings.blocking_timeout));
+        let (mut backoff, mut answered) = (Backoff::default(), false);
+        let over = |answered| {
+            let (name, timeout) = (quoted(name), settings.blocking_timeout);
+            if answered {
+                Failure::new(ErrorKind::Contended, format!("the lock {name} is still held after {timeout:?}"))
+            } else {
+                let message = format!("no answer within {timeout:?} whether the lock {name} is free");
+                Failure::new(ErrorKind::Timeout, message)
+            }
+        };
+        loop {
+            match race(self.attempt(name, settings.ttl), deadline.as_mut()).await {
+                Either::Second(()) => return Err(over(answered)),
+                Either::First(answer) => match answer? {
+                    Some(held) => return Ok(held),
+                    None => answered = true,
+                },
+            }
+            let pause = race(self.lock.vacated(name), self.timer.sleep(backoff.next()));
+            if let Either::Second(()) = race(pause, deadline.as_mut()).await {
+                return Err(over(answered));
+            }
+        }
+    }
+}
+
+impl<L: ?Sized, R> Clone for Locks<L, R> {
+    fn clone(&self) -> Self {
+        Self { timer: Arc::clone(&self.timer), settings: self.settings, lock: Arc::clone(&self.lock) }
+    }
+}
+
+impl<L: fmt::Debug + ?Sized, R> fmt::Debug for Locks<L, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locks")
+            .field("lock", &&*self.lock)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,359 @@
+//! The lock of one process.
+
+use std::collections::btree_map::BTreeMap;
+use std::collections::hash_map::{Entry, HashMap};
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_lock::Semaphore;
+use traffik_core::storage::{BoxFuture, Reply};
+use traffik_core::{Clock, Timestamp};
+
+use super::{Grant, Lock, Owner, Ttl};
+use crate::MonotonicClock;
+
+/// Locks for the tasks and threads of this process.
+///
+/// Answers at once, so a [`Held`](super::Held) of it is released when it is dropped. Those who wait are woken one by
+/// one, in the order they came, as the lock is released; a lock whose TTL is over is found free by whoever asks next.
+///
+/// Nothing is kept of a name that is neither held nor waited for. One counter gives every grant of every name its
+/// fencing token.
+#[derive(Debug)]
+pub struct MemoryLock<C = MonotonicClock> {
+    names: Arc<Mutex<Names>>,
+    clock: C,
+}
+
+impl MemoryLock {
+    /// A lock whose TTLs end by a monotonic clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(MonotonicClock::default())
+    }
+}
+
+impl Default for MemoryLock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C: Clock> MemoryLock<C> {
+    /// A lock whose TTLs end by this clock.
+    pub fn with_clock(clock: C) -> Self {
+        Self { names: Arc::default(), clock }
+    }
+
+    /// How many names are held.
+    pub fn len(&self) -> usize {
+        self.at_present(|names, _| names.ends.len())
+    }
+
+    /// Whether no name is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Does something once all that is over by now has ended, and tells who waited for it.
+    fn at_present<T>(&self, act: impl FnOnce(&mut Names, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        let mut names = locked(&self.names);
+        names.end_until(now);
+        let done = act(&mut names, now);
+        let vacated = std::mem::take(&mut names.vacated);
+        // Before anybody is woken, who may run at once.
+        drop(names);
+        vacated.iter().for_each(|gate| gate.add_permits(1));
+        done
+    }
+}
+
+impl<C: Clock + Send + Sync> Lock for MemoryLock<C> {
+    fn try_acquire(&self, name: &[u8], ttl: Ttl) -> Reply<Option<Grant>> {
+        Reply::ready(Ok(self.at_present(|names, now| names.acquire(name, now + ttl.get()))))
+    }
+
+    fn renew(&self, grant: &Grant, ttl: Ttl) -> Reply<bool> {
+        Reply::ready(Ok(self.at_present(|names, now| names.renew(grant, now + ttl.get()))))
+    }
+
+    fn release(&self, grant: Grant) -> Reply<bool> {
+        Reply::ready(Ok(self.at_present(|names, _| names.release(&grant))))
+    }
+
+    fn vacated(&self, name: &[u8]) -> BoxFuture<'static, ()> {
+        let Some((name, gate)) = self.at_present(|names, _| names.wait(name)) else {
+            return Box::pin(ready(()));
+        };
+        let waiting = Waiting { names: Arc::clone(&self.names), name };
+        Box::pin(async move {
+            // Else the next one would be let through as well.
+            gate.acquire_arc().await.forget();
+            drop(waiting);
+        })
+    }
+}
+
+/// The names that are held or waited for.
+#[derive(Debug, Default)]
+struct Names {
+    held: HashMap<Arc<[u8]>, Name>,
+    /// Which name is held until when, by which fencing token.
+    ends: BTreeMap<(Timestamp, u64), Arc<[u8]>>,
+    /// The last fencing token.
+    fencing: u64,
+    /// Where somebody waits for what has just been vacated.
+    vacated: Vec<Arc<Semaphore>>,
+}
+
+/// Who holds a name, and who waits for it.
+#[derive(Debug, Default)]
+struct Name {
+    lease: Option<Lease>,
+    /// How many wait.
+    waiting: usize,
+    /// Lets one of them through for each time the name was vacated.
+    gate: Option<Arc<Semaphore>>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    grant: Grant,
+    end: Timestamp,
+}
+
+impl Names {
+    fn acquire(&mut self, name: &[u8], end: Timestamp) -> Option<Grant> {
+        let name: Arc<[u8]> = name.into();
+        let entry = self.held.entry(Arc::clone(&name)).or_default();
+        if entry.lease.is_some() {
+            return None;
+        }
+        self.fencing += 1;
+        let grant = Grant::new(Arc::clone(&name), Owner::random(), self.fencing);
+        entry.lease = Some(Lease { grant: grant.clone(), end });
+        self.ends.insert((end, self.fencing), name);
+        Some(grant)
+    }
+
+    fn renew(&mut self, grant: &Grant, end: Timestamp) -> bool {
+        let Some(lease) = self.lease(grant) else { return false };
+        let before = std::mem::replace(&mut lease.end, end);
+        if let Some(name) = self.ends.remove(&(before, grant.fencing())) {
+            self.ends.insert((end, grant.fencing()), name);
+        }
+        true
+    }
+
+    fn release(&mut self, grant: &Grant) -> bool {
+        let Some(end) = self.lease(grant).map(|lease| lease.end) else { return false };
+        self.ends.remove(&(end, grant.fencing()));
+        self.vacate(grant.name().into());
+        true
+    }
+
+    /// What is held by this very grant.
+    fn lease(&mut self, grant: &Grant) -> Option<&mut Lease> {
+        self.held.get_mut(grant.name())?.lease.as_mut().filter(|lease| lease.grant == *grant)
+    }
+
+    /// Ends whatever was to end by now.
+    fn end_until(&mut self, now: Timestamp) {
+        while let Some(first) = self.ends.first_entry()
+            && first.key().0 <= now
+        {
+            let name = first.remove();
+            self.vacate(name);
+        }
+    }
+
+    fn vacate(&mut self, name: Arc<[u8]>) {
+        if let Entry::Occupied(mut entry) = self.held.entry(name) {
+            entry.get_mut().lease = None;
+            match &entry.get().gate {
+                Some(gate) if entry.get().waiting > 0 => self.vacated.push(Arc::clone(gate)),
+                _ => drop(entry.remove()),
+            }
+        }
+    }
+
+    /// Where to wait for a name that is held.
+    fn wait(&mut self, name: &[u8]) -> Option<(Arc<[u8]>, Arc<Semaphore>)> {
+        let entry = self.held.get_mut(name)?;
+        entry.lease.as_ref()?;
+        entry.waiting += 1;
+        let gate = entry.gate.get_or_insert_with(|| Arc::new(Semaphore::new(0)));
+        Some((name.into(), Arc::clone(gate)))
+    }
+}
+
+/// One who waits for a name, until dropped.
+struct Waiting {
+    names: Arc<Mutex<Names>>,
+    name: Arc<[u8]>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut entry) = locked(&self.names).held.entry(Arc::clone(&self.name)) {
+            let name = entry.get_mut();
+            name.waiting = name.waiting.saturating_sub(1);
+            if name.waiting == 0 {
+                // Whom it was to let through is gone.
+                name.gate = None;
+                if name.lease.is_none() {
+                    entry.remove();
+                }
+            }
+        }
+    }
+}
+
+/// Nothing that is done under the lock can leave the names half changed, so a panic elsewhere is no reason to stop.
+fn locked(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use traffik_core::ManualClock;
+
+    fn ttl(seconds: u64) -> Ttl {
+        Ttl::new(Duration::from_secs(seconds)).unwrap()
+    }
+
+    fn told<T>(reply: Reply<T>) -> T {
+        match reply {
+            Reply::Ready(Some(answer)) => answer.unwrap(),
+            _ => unreachable!("a lock of this process answers at once"),
+        }
+    }
+
+    fn is_ready(future: &mut BoxFuture<'static, ()>) -> bool {
+        future.as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+    }
+
+    #[test]
+    fn a_name_is_granted_to_one_at_a_time() {
+        let lock = MemoryLock::new();
+        let take = |name: &[u8]| told(lock.try_acquire(name, ttl(5)));
+        let first = take(b"name").unwrap();
+        assert_eq!(take(b"name"), None);
+        let others = [&b""[..], b"nam", b"name\0", b"name ", b"\r\n"].map(|name| take(name).unwrap());
+        assert_eq!(lock.len(), 6);
+        assert!(told(lock.release(first)));
+        assert!(others.into_iter().all(|grant| told(lock.release(grant))));
+        assert!(lock.is_empty());
+    }
+
+    #[test]
+    fn fencing_tokens_grow_with_every_grant() {
+        let lock = MemoryLock::new();
+        let mut last = 0;
+        for name in ["a", "b", "a", "a", "c", "b"] {
+            let grant = told(lock.try_acquire(name.as_bytes(), ttl(5))).unwrap();
+            assert!(grant.fencing() > last);
+            last = grant.fencing();
+            told(lock.release(grant));
+        }
+    }
+
+    #[test]
+    fn a_grant_ends_with_its_ttl_and_not_a_microsecond_sooner() {
+        let clock = ManualClock::default();
+        let lock = MemoryLock::with_clock(&clock);
+        let first = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        clock.advance(Duration::from_micros(4_999_999));
+        assert_eq!(told(lock.try_acquire(b"name", ttl(5))), None);
+        clock.advance(Duration::from_micros(1));
+        let second = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        assert!(second.fencing() > first.fencing());
+        assert!(!told(lock.renew(&first, ttl(5))), "it is somebody else's by now");
+        assert!(!told(lock.release(first)));
+        assert!(told(lock.release(second)));
+    }
+
+    #[test]
+    fn a_renewed_grant_lasts_from_then_on() {
+        let clock = ManualClock::default();
+        let lock = MemoryLock::with_clock(&clock);
+        let grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        for _ in 0..3 {
+            clock.advance(Duration::from_secs(4));
+            assert!(told(lock.renew(&grant, ttl(5))));
+        }
+        clock.advance(Duration::from_secs(4));
+        assert_eq!(told(lock.try_acquire(b"name", ttl(5))), None);
+        clock.advance(Duration::from_secs(1));
+        assert!(!told(lock.renew(&grant, ttl(5))), "it has ended");
+        assert!(lock.is_empty());
+    }
+
+    #[test]
+    fn only_the_owner_can_renew_or_release() {
+        let lock = MemoryLock::new();
+        let grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        let forged = Grant::new(&b"name"[..], Owner::random(), grant.fencing());
+        assert!(!told(lock.renew(&forged, ttl(500))));
+        assert!(!told(lock.release(forged)));
+        assert!(told(lock.release(grant.clone())));
+        assert!(!told(lock.release(grant)), "once is enough");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_names_that_are_not_held() {
+        let clock = ManualClock::default();
+        let lock = MemoryLock::with_clock(&clock);
+        let kept = || locked(&lock.names).held.len();
+        for name in 0..1_000u32 {
+            drop(told(lock.try_acquire(&name.to_le_bytes(), ttl(5))).unwrap());
+        }
+        assert_eq!((lock.len(), kept()), (1_000, 1_000), "their holders died");
+        let mut abandoned = lock.vacated(&7u32.to_le_bytes());
+        assert!(!is_ready(&mut abandoned));
+        clock.advance(Duration::from_secs(5));
+        assert!(lock.is_empty());
+        assert_eq!(kept(), 1, "somebody waits for one of them");
+        drop(abandoned);
+        assert_eq!(kept(), 0);
+        let grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        drop(lock.vacated(b"name"));
+        assert!(locked(&lock.names).held[&b"name"[..]].gate.is_none());
+        assert!(told(lock.release(grant)));
+        assert_eq!(kept(), 0);
+    }
+
+    #[test]
+    fn those_who_wait_are_woken_one_by_one_in_their_order() {
+        let lock = MemoryLock::new();
+        assert!(is_ready(&mut lock.vacated(b"name")), "it is free");
+        let mut grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        let mut waiting: Vec<_> = (0..4).map(|_| lock.vacated(b"name")).collect();
+        assert!(!waiting.iter_mut().any(is_ready));
+        drop(waiting.remove(1));
+        while !waiting.is_empty() {
+            told(lock.release(grant));
+            // The one whose turn it is took the lock before the others looked.
+            assert!(is_ready(&mut waiting.remove(0)));
+            grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+            assert!(!waiting.iter_mut().any(is_ready));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_ttl_wakes_too_once_anybody_asks() {
+        let clock = ManualClock::default();
+        let lock = MemoryLock::with_clock(&clock);
+        drop(told(lock.try_acquire(b"name", ttl(5))).unwrap());
+        let mut waiting = lock.vacated(b"name");
+        assert!(!is_ready(&mut waiting));
+        clock.advance(Duration::from_secs(5));
+        drop(told(lock.try_acquire(b"another", ttl(5))));
+        assert!(is_ready(&mut waiting));
+    }
+}

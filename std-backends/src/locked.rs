@@ -1,0 +1,236 @@
+//! Any store that can get and set, as a storage: by holding a lock around the two.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik_core::storage::{AsyncStorage, Failure, Reply};
+use traffik_core::strategy::{decode, encode};
+use traffik_core::{
+    Clock, Decision, ErasedKey, ErrorKind, Key, Op, State, Strategy, Timer, Timestamp, Verdict,
+};
+
+use crate::SystemClock;
+use crate::lock::{Either, Lock, Locks, race};
+
+/// A store that keeps bytes by key, and forgets them in time.
+///
+/// * What was set MUST be what is got from then on, whole, until it is over or set again.
+/// * Bytes MUST be kept until their time is over; it SHOULD then not take long until they are gone. A store that counts
+///   in coarser units MUST round up.
+/// * No bytes at all (an empty slice) MUST remove the key, and are never got.
+/// * A key is any bytes, the empty ones too; different bytes MUST be different keys.
+/// * A `set` that may or may not have happened, or may happen yet, MUST be reported as [`ErrorKind::Timeout`]; with any
+///   other error it MUST NOT happen any more.
+pub trait GetSet: Send + Sync + 'static {
+    /// The bytes of a key, if it has any.
+    fn get(&self, key: &[u8]) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send;
+
+    /// Gives a key these bytes for so long.
+    fn set(
+        &self,
+        key: &[u8],
+        bytes: &[u8],
+        ttl: Duration,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The present, by a clock that all who write to the store share: the wall clock, unless the store has its own.
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+}
+
+/// Keeps states in a store that can only get and set, each under a lock of its key's name.
+///
+/// * An operation takes the lock, gets, decides, and sets if there is anything to; a denial and a peek set nothing, and
+///   a peek takes no lock. That is two calls of the store and two of the lock: for a store that can compare and swap, or
+///   run a script, do that instead.
+/// * Bytes that are no state of the strategy count as a key never seen.
+/// * The lock is that of `Locks`, by its settings; its name is `traffik:` and the key. Not to have it in time is
+///   [`ErrorKind::Contended`].
+/// * The store has until the TTL of the lock is over. If it has not answered a `get` by then, nothing was charged and
+///   that is [`ErrorKind::Unavailable`]; if not a `set`, that may or may not be so and is [`ErrorKind::Timeout`]. So is
+///   a lock that ended under a `set`. So give the lock a TTL well above what the store takes.
+/// * While the outcome of a `set` is unknown, as it is when an answer is dropped before it is there, the lock is left to
+///   its TTL: nobody may look while the store may yet change.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+/// use std::time::Duration;
+/// use traffik_backends::lock::{Locks, MemoryLock};
+/// use traffik_backends::{GetSet, Locked};
+/// use traffik_core::storage::Failure;
+/// use traffik_core::{AsyncLimiter, Timer, TokenBucket, rate};
+///
+/// /// Keeps all it is given for ever, which is allowed; a real store forgets what is over.
+/// #[derive(Default)]
+/// struct Mine(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+///
+/// impl GetSet for Mine {
+///     async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+///         Ok(self.0.lock().expect("nobody panics with it").get(key).filter(|bytes| !bytes.is_empty()).cloned())
+///     }
+///
+///     async fn set(&self, key: &[u8], bytes: &[u8], _: Duration) -> Result<(), Failure> {
+///         self.0.lock().expect("nobody panics with it").insert(key.to_vec(), bytes.to_vec());
+///         Ok(())
+///     }
+/// }
+///
+/// async fn come_in(runtime: impl Timer + Send + Sync + 'static) -> Result<bool, Failure> {
+///     let storage = Locked::new(Mine::default(), Locks::new(MemoryLock::new(), runtime));
+///     let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
+///     Ok(limiter.check("alice").await?.is_allowed())
+/// }
+/// ```
+///
+/// `examples/file_storage.rs` makes a directory of files a storage, and puts it to the test.
+pub struct Locked<T, L: ?Sized, R> {
+    parts: Arc<Parts<T, L, R>>,
+}
+
+struct Parts<T, L: ?Sized, R> {
+    store: T,
+    locks: Locks<L, R>,
+}
+
+impl<T: GetSet, L: Lock + ?Sized, R: Timer> Locked<T, L, R> {
+    /// States in `store`, under `locks`. Whoever writes to the same store must use the same locks.
+    pub fn new(store: T, locks: Locks<L, R>) -> Self {
+        Self { parts: Arc::new(Parts { store, locks }) }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &T {
+        &self.parts.store
+    }
+}
+
+impl<S, T, L, R> AsyncStorage<S> for Locked<T, L, R>
+where
+    S: Strategy,
+    T: GetSet,
+    L: Lock + ?Sized + 'static,
+    R: Timer + Send + Sync + 'static,
+{
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let (parts, limit, key, op) = (Arc::clone(&self.parts), limit.clone(), bytes(key), *op);
+        Reply::pending(async move {
+            if let Op::Peek(_) = op {
+                let (mut state, now) = parts.read::<S>(&key).await?;
+                return Ok(op.apply(&limit, &mut state, now).0);
+            }
+            parts.apply(&limit, &key, &op).await
+        })
+    }
+
+    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (parts, key) = (Arc::clone(&self.parts), bytes(key));
+        Reply::pending(async move { parts.read::<S>(&key).await })
+    }
+}
+
+impl<T: GetSet, L: Lock + ?Sized, R: Timer> Parts<T, L, R> {
+    async fn apply<S: Strategy>(&self, limit: &S, key: &[u8], op: &Op<S>) -> Result<S::Verdict, Failure> {
+        let held = self.locks.lock([b"traffik:", key].concat()).await.map_err(nothing_charged)?;
+        let mut end = pin!(self.locks.timer().sleep(held.ttl().get()));
+        let (mut state, now) = match race(self.read::<S>(key), end.as_mut()).await {
+            Either::First(Ok(read)) => read,
+            Either::First(Err(failure)) => {
+                let _ = race(held.release(), end).await;
+                return Err(failure);
+            }
+            Either::Second(()) => return Err(Failure::new(ErrorKind::Unavailable, LATE_GET)),
+        };
+        let (verdict, written) = op.apply(limit, &mut state, now);
+        if !written {
+            // It has been decided, whatever becomes of the lock.
+            let _ = race(held.release(), end).await;
+            return Ok(verdict);
+        }
+        let ttl = keep(limit, &state, op, &verdict, now);
+        let bytes = if ttl.is_zero() { Vec::new() } else { encoded(&state)? };
+        // From here on nobody may have the lock before it is known whether the store has changed.
+        let (lock, grant) = held.into_parts();
+        match race(self.store.set(key, &bytes, ttl), end.as_mut()).await {
+            Either::Second(()) => return Err(Failure::new(ErrorKind::Timeout, LATE_SET)),
+            Either::First(Err(failure)) if failure.kind() == ErrorKind::Timeout => return Err(failure),
+            Either::First(Err(failure)) => {
+                let _ = race(lock.release(grant), end).await;
+                return Err(failure);
+            }
+            Either::First(Ok(())) => {}
+        }
+        match race(lock.release(grant), end).await {
+            Either::First(Ok(false)) => Err(Failure::new(ErrorKind::Timeout, LATE_SET)),
+            // It was set in time. If the store of the locks is gone, the TTL ends this one.
+            _ => Ok(verdict),
+        }
+    }
+
+    /// The state of a key, and the time at which it was asked for.
+    async fn read<S: Strategy>(&self, key: &[u8]) -> Result<(S::State, Timestamp), Failure> {
+        let bytes = self.store.get(key).await.map_err(nothing_charged)?;
+        let state = bytes.and_then(|bytes| decode(&bytes).ok()).unwrap_or_default();
+        Ok((state, self.store.now()))
+    }
+}
+
+const LATE_GET: &str = "the store did not answer before the lock ended; nothing was charged";
+const LATE_SET: &str = "the lock ended before the store had answered; what was to be charged may or may not have been: \
+                        give the lock a TTL well above what the store takes";
+
+/// A call before anything is set has no unknown outcome.
+fn nothing_charged(failure: Failure) -> Failure {
+    match failure.kind() {
+        ErrorKind::Timeout => Failure::new(ErrorKind::Unavailable, failure),
+        _ => failure,
+    }
+}
+
+/// How long a state is to be kept: until it is fresh.
+///
+/// A verdict tells that too, from the state's own time on. If that is less, the state's own time lies in the future: a
+/// clock stepped back. That is to hurt for no longer than the limit takes to become fresh.
+fn keep<S: Strategy>(
+    limit: &S,
+    state: &S::State,
+    op: &Op<S>,
+    verdict: &S::Verdict,
+    now: Timestamp,
+) -> Duration {
+    let fresh = limit.fresh_at(state, op.class()).since(now);
+    let mut told = Duration::ZERO;
+    verdict.each(&mut |it: &Decision| told = told.max(it.reset_after()));
+    if fresh > told { fresh.min(Duration::from_micros(limit.horizon())) } else { fresh }
+}
+
+fn encoded<T: State>(state: &T) -> Result<Vec<u8>, Failure> {
+    let mut bytes = vec![0; T::MAX_LEN];
+    let too_long = || Failure::new(ErrorKind::Other, "a state is longer than its MAX_LEN");
+    let length = encode(state, &mut bytes).ok_or_else(too_long)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    key.feed(&mut |piece: &[u8]| bytes.extend_from_slice(piece));
+    bytes
+}
+
+impl<T, L: ?Sized, R> Clone for Locked<T, L, R> {
+    fn clone(&self) -> Self {
+        Self { parts: Arc::clone(&self.parts) }
+    }
+}
+
+impl<T: fmt::Debug, L: fmt::Debug + ?Sized, R> fmt::Debug for Locked<T, L, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locked").field("store", &self.parts.store).field("locks", &self.parts.locks).finish()
+    }
+}
