@@ -13,6 +13,7 @@ use proptest::strategy::Strategy as Generator;
 use proptest::test_runner::{Config, TestRunner};
 use servers::{Redis, Reply};
 use tokio::runtime::Runtime;
+use traffik::laws;
 use traffik::storage::{AsyncStorage, ErrorKind};
 use traffik::strategy::{ErasedStrategy, Single, State, decode, encode};
 use traffik::{
@@ -383,6 +384,38 @@ fn every_key_lives_as_long_as_its_limit_remembers() {
         let drainless = TokenBucket::new(Rate::per_second(0)).burst(5).unwrap();
         let _ = AsyncLimiter::new(drainless, storage).check("never").await.unwrap();
         assert!(live("never") > 1_000_000_000, "{}", live("never"));
+    });
+}
+
+/// The checklist that every storage is held to, on the server's own clock: strategies that it knows, and one it does not.
+#[test]
+fn redis_keeps_the_duties_of_a_storage() {
+    async fn held<S: Strategy>(name: &str, limit: S) {
+        let storage = storage(name);
+        laws::awaited::every(&limit, &storage).await.unwrap();
+        let plant = async |key: &[u8], bytes: &[u8]| {
+            // Named as the storage does, which escapes what is no letter or digit.
+            let escaped: String = key
+                .iter()
+                .map(|byte| match byte {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b':' | b'_' | b'-' | b'@' | b'/' => {
+                        char::from(*byte).to_string()
+                    }
+                    other => format!("%{other:02x}"),
+                })
+                .collect();
+            SERVER.command(&[&b"SET"[..], format!("{name}:{{{escaped}}}").as_bytes(), bytes]);
+        };
+        laws::awaited::corrupt_is_never_seen(&limit, &storage, plant).await.unwrap();
+    }
+    runtime().block_on(async {
+        held("duty-window", FixedWindow::new(Rate::per_hour(7))).await;
+        held("duty-token", TokenBucket::new(Rate::per_hour(9))).await;
+        held("duty-gcra", Gcra::new(Rate::per_hour(9)).burst(5).unwrap()).await;
+        held("duty-sliding", SlidingWindow::new(Rate::per_hour(5))).await;
+        held("duty-rollover", QuotaRollover::new(Rate::per_hour(5))).await;
+        held("duty-pair", (TokenBucket::new(Rate::per_hour(9)), FixedWindow::new(Rate::per_day(7)))).await;
+        held("duty-strict", strict(Rate::per_hour(3))).await;
     });
 }
 
