@@ -22,4 +22,4 @@ pub use clock::{CoarseClock, MonotonicClock, SystemClock};
 pub use locked::{GetSet, Locked};
 pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};
 #[cfg(feature = "redis")]
-pub use redis::{RedisBuilder, RedisStorage};
+pub use redis::{RedisBuilder, RedisLock, RedisStorage, Redlock};

@@ -21,10 +21,14 @@ mod check;
 mod clear;
 mod failure;
 mod link;
+mod lock;
 mod name;
+mod redlock;
 mod script;
 
 use link::{Link, Source};
+pub use lock::RedisLock;
+pub use redlock::Redlock;
 use script::{CHECK, LOAD, SWAP};
 
 /// Keeps states on a Redis server (7.0 or later), a cluster, or whichever server sentinels name.

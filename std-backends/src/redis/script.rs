@@ -51,3 +51,6 @@ pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_
 
 /// Decides on a hit as the strategies that it knows do.
 pub(super) static CHECK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("check.lua")));
+
+/// Grants, renews and releases a name.
+pub(super) static LOCK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lock.lua")));

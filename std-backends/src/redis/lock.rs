@@ -1,0 +1,90 @@
+//! Locks on Redis, for critical sections of users' own.
+
+use std::fmt;
+
+use redis::Value;
+use traffik_core::storage::{Failure, Reply};
+
+use super::script::LOCK;
+use super::{RedisStorage, name, told};
+use crate::lock::{Grant, Lock, Owner, Ttl};
+
+/// The longest that a name is granted: a century.
+const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000;
+
+/// Locks on the server, cluster or master that a [`RedisStorage`] is connected to, in its namespace.
+///
+/// A name is granted, renewed and released by one call each, on the server's clock. A grant is lost with the server's
+/// memory: one that restarts without its data, or a replica that is promoted before it heard of a grant, may grant the
+/// name again. Use [`Redlock`](super::Redlock) where that must not be, and in any case the fencing token.
+/// [`RedisStorage::clear`] leaves locks alone.
+#[derive(Clone)]
+pub struct RedisLock(RedisStorage);
+
+impl fmt::Debug for RedisLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RedisLock").field(&self.0.inner.namespace).finish()
+    }
+}
+
+impl RedisStorage {
+    /// Locks beside the states, by the same connection.
+    #[must_use]
+    pub fn lock(&self) -> RedisLock {
+        RedisLock(self.clone())
+    }
+}
+
+/// What is asked of a name.
+#[derive(Clone, Copy)]
+pub(super) enum Verb {
+    Acquire(Ttl),
+    Renew(Ttl),
+    /// Leaves at least this token behind.
+    Raise(u64),
+    Release,
+}
+
+impl RedisLock {
+    /// Asks, and answers the token; `None` if somebody else holds the name, or this owner does not.
+    pub(super) async fn ask(&self, name: &[u8], owner: Owner, verb: Verb) -> Result<Option<u64>, Failure> {
+        // No namespace has such a sign, so no state is taken for a lock.
+        let key = name::name(&format!("{}#lock", self.0.inner.namespace), &name);
+        let (verb, ttl, least) = match verb {
+            Verb::Acquire(ttl) => ("acquire", ttl.as_millis().min(LONGEST), 0),
+            Verb::Renew(ttl) => ("renew", ttl.as_millis().min(LONGEST), 0),
+            Verb::Raise(token) => ("raise", 0, token),
+            Verb::Release => ("release", 0, 0),
+        };
+        let (ttl, least) = (ttl.to_string(), least.to_string());
+        let arguments = [verb.as_bytes(), owner.as_bytes(), ttl.as_bytes(), least.as_bytes()];
+        let answer: Value =
+            self.0.inner.link.call(async |session| LOCK.run(&session, &key, &arguments).await).await?;
+        let token: u64 = told(answer)?;
+        Ok((token > 0).then_some(token))
+    }
+}
+
+impl Lock for RedisLock {
+    fn try_acquire(&self, name: &[u8], ttl: Ttl) -> Reply<Option<Grant>> {
+        let (lock, name, owner) = (self.clone(), name.to_vec(), Owner::random());
+        Reply::pending(async move {
+            let token = lock.ask(&name, owner, Verb::Acquire(ttl)).await?;
+            Ok(token.map(|token| Grant::new(name, owner, token)))
+        })
+    }
+
+    fn renew(&self, grant: &Grant, ttl: Ttl) -> Reply<bool> {
+        let (lock, grant) = (self.clone(), grant.clone());
+        Reply::pending(
+            async move { Ok(lock.ask(grant.name(), grant.owner(), Verb::Renew(ttl)).await?.is_some()) },
+        )
+    }
+
+    fn release(&self, grant: Grant) -> Reply<bool> {
+        let lock = self.clone();
+        Reply::pending(
+            async move { Ok(lock.ask(grant.name(), grant.owner(), Verb::Release).await?.is_some()) },
+        )
+    }
+}
