@@ -80,50 +80,64 @@ pub trait Storage<S: Strategy> {
     }
 }
 
-impl<S: Strategy, T: Storage<S> + ?Sized> Storage<S> for &T {
-    fn now(&self) -> Timestamp {
-        (**self).now()
-    }
+/// A storage behind a pointer is one.
+macro_rules! storage_behind {
+    ($pointer:ty) => {
+        impl<S: $crate::Strategy, T: Storage<S> + ?Sized> Storage<S> for $pointer {
+            fn now(&self) -> Timestamp {
+                (**self).now()
+            }
 
-    fn apply<K: Key + ?Sized>(
-        &self,
-        limit: &S,
-        key: &K,
-        op: &Op<S>,
-        now: Timestamp,
-    ) -> Result<S::Verdict, StorageError> {
-        (**self).apply(limit, key, op, now)
-    }
+            fn apply<K: Key + ?Sized>(
+                &self,
+                limit: &S,
+                key: &K,
+                op: &Op<S>,
+                now: Timestamp,
+            ) -> Result<S::Verdict, StorageError> {
+                (**self).apply(limit, key, op, now)
+            }
 
-    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
-        (**self).apply_now(limit, key, op)
-    }
+            fn apply_now<K: Key + ?Sized>(
+                &self,
+                limit: &S,
+                key: &K,
+                op: &Op<S>,
+            ) -> Result<S::Verdict, StorageError> {
+                (**self).apply_now(limit, key, op)
+            }
 
-    fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
-        (**self).load(key)
-    }
+            fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
+                (**self).load(key)
+            }
 
-    fn check_many<K: Key>(
-        &self,
-        limit: &S,
-        keys: &[K],
-        hit: &Hit<S::Cost>,
-        now: Timestamp,
-        answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
-    ) {
-        (**self).check_many(limit, keys, hit, now, answer);
-    }
+            fn check_many<K: Key>(
+                &self,
+                limit: &S,
+                keys: &[K],
+                hit: &Hit<S::Cost>,
+                now: Timestamp,
+                answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
+            ) {
+                (**self).check_many(limit, keys, hit, now, answer);
+            }
 
-    fn check_together<K: Key + ?Sized, const N: usize>(
-        &self,
-        limit: &S,
-        keys: [&K; N],
-        hit: &Hit<S::Cost>,
-        now: Timestamp,
-    ) -> Result<Together<S::Verdict, N>, StorageError> {
-        (**self).check_together(limit, keys, hit, now)
-    }
+            fn check_together<K: Key + ?Sized, const N: usize>(
+                &self,
+                limit: &S,
+                keys: [&K; N],
+                hit: &Hit<S::Cost>,
+                now: Timestamp,
+            ) -> Result<Together<S::Verdict, N>, StorageError> {
+                (**self).check_together(limit, keys, hit, now)
+            }
+        }
+    };
 }
+#[cfg(feature = "alloc")]
+use storage_behind;
+
+storage_behind!(&T);
 
 /// What kind of failure an error is: what a caller may want to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

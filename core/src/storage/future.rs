@@ -8,7 +8,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::{ErrorKind, Storage, StorageError, Together};
+use super::{ErrorKind, Storage, StorageError, Together, storage_behind};
 use crate::{ErasedKey, Hit, Key, Op, Strategy, Timestamp};
 
 /// A boxed future that owns all it needs.
@@ -41,50 +41,7 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
     }
 }
 
-impl<S: Strategy, T: Storage<S> + ?Sized> Storage<S> for Arc<T> {
-    fn now(&self) -> Timestamp {
-        (**self).now()
-    }
-
-    fn apply<K: Key + ?Sized>(
-        &self,
-        limit: &S,
-        key: &K,
-        op: &Op<S>,
-        now: Timestamp,
-    ) -> Result<S::Verdict, StorageError> {
-        (**self).apply(limit, key, op, now)
-    }
-
-    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
-        (**self).apply_now(limit, key, op)
-    }
-
-    fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
-        (**self).load(key)
-    }
-
-    fn check_many<K: Key>(
-        &self,
-        limit: &S,
-        keys: &[K],
-        hit: &Hit<S::Cost>,
-        now: Timestamp,
-        answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
-    ) {
-        (**self).check_many(limit, keys, hit, now, answer);
-    }
-
-    fn check_together<K: Key + ?Sized, const N: usize>(
-        &self,
-        limit: &S,
-        keys: [&K; N],
-        hit: &Hit<S::Cost>,
-        now: Timestamp,
-    ) -> Result<Together<S::Verdict, N>, StorageError> {
-        (**self).check_together(limit, keys, hit, now)
-    }
-}
+storage_behind!(Arc<T>);
 
 /// A storage of this process, which never waits, behind the asynchronous interface.
 #[derive(Clone, Debug, Default)]
