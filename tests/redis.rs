@@ -330,6 +330,21 @@ fn whatever_is_no_state_counts_as_a_key_never_seen() {
     });
 }
 
+/// A time with nothing used at it is no state of a window: it would hold the window at that time.
+#[test]
+fn a_window_in_which_nothing_was_used_holds_nothing() {
+    runtime().block_on(async {
+        let mut bytes = vec![0x11];
+        bytes.extend_from_slice(&(1u64 << 52).to_le_bytes());
+        bytes.extend_from_slice(&0u32.to_le_bytes());
+        SERVER.command(&[&b"SET"[..], b"future:{k}", &bytes]);
+        let limiter = AsyncLimiter::new(FixedWindow::new(Rate::per_day(10)), storage("future"));
+        assert_eq!(limiter.check("k").await.unwrap().remaining(), 9);
+        let at = stored("future", "k").unwrap()[1..9].try_into().map(u64::from_le_bytes);
+        assert!(at.unwrap() < 1 << 52, "{at:?}");
+    });
+}
+
 /// Any key is safe, and no two are one.
 #[test]
 fn hostile_keys_are_told_apart() {
