@@ -358,7 +358,7 @@ const NOT_ASKED: StorageError = StorageError::new(ErrorKind::Other, "the table w
 
 /// Some shards of a storage, each locked once.
 struct Shards<'a, S: Strategy, C, const N: usize> {
-    locked: [Option<(usize, Locked<'a, S::State>)>; N],
+    locked: [Option<(usize, Locked<'a, Slots<S::State>>)>; N],
     storage: &'a Memory<S, C>,
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use spin::mutex::SpinMutex;
 use traffik_core::{Digest, Key};
+
+use super::shard::Turns;
 
 /// A key that was denied, as people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct Denied {
 /// place; after that a denial only counts. Nothing is allocated, whatever is denied.
 #[derive(Debug)]
 pub(super) struct Names {
-    sets: Box<[SpinMutex<[Entry; WAYS]>]>,
+    sets: Box<[Turns<[Entry; WAYS]>]>,
 }
 
 /// Places in a set.
@@ -61,7 +62,7 @@ impl Names {
     /// Places for so many names, rounded up to whole sets.
     pub(super) fn new(places: usize) -> Self {
         let sets = places.div_ceil(WAYS);
-        Self { sets: (0..sets).map(|_| SpinMutex::default()).collect() }
+        Self { sets: (0..sets).map(|_| Turns::default()).collect() }
     }
 
     /// Counts a denial.

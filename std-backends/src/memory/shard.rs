@@ -1,4 +1,4 @@
-//! A part of a storage's keys, and the lock that threads take turns with.
+//! The lock that threads take turns with, and the part of a storage's keys that is under it.
 
 use std::time::Duration;
 
@@ -10,27 +10,30 @@ use super::parts::Part;
 /// A table in a part of the one allocation.
 pub(super) type Slots<T> = Table<T, Part<Slot<T>>>;
 
-/// A table that no one else sees until this is dropped.
-pub(super) type Locked<'a, T> = SpinMutexGuard<'a, Slots<T>>;
+/// A part of the keys under a lock of its own.
+pub(super) type Shard<T> = Turns<Slots<T>>;
 
-/// A part of the keys under a lock of its own, on cache lines of its own.
-#[derive(Debug)]
+/// What no one else sees until this is dropped.
+pub(super) type Locked<'a, T> = SpinMutexGuard<'a, T>;
+
+/// What threads take turns with, each for a moment, on cache lines of its own.
+#[derive(Debug, Default)]
 #[repr(align(64))]
-pub(super) struct Shard<T>(SpinMutex<Slots<T>>);
+pub(super) struct Turns<T>(SpinMutex<T>);
 
-impl<T> Shard<T> {
-    pub(super) const fn new(table: Slots<T>) -> Self {
-        Self(SpinMutex::new(table))
+impl<T> Turns<T> {
+    pub(super) const fn new(shared: T) -> Self {
+        Self(SpinMutex::new(shared))
     }
 
-    /// The table, which is held for a decision, or for as long as it takes to walk through this shard's slots. A
-    /// panic while it was locked left each state as it was or as decided, since a state is replaced whole.
+    /// Waits for a turn. A shard's is held for a decision, or for as long as it takes to walk through its slots; a panic
+    /// meanwhile left each state as it was or as decided, since a state is replaced whole.
     #[inline]
     pub(super) fn lock(&self) -> Locked<'_, T> {
         self.0.try_lock().unwrap_or_else(|| self.lock_in_turn())
     }
 
-    /// Waits a moment, twice as long each time, then lets others run, then sleeps: whoever holds the table may not be
+    /// Waits a moment, twice as long each time, then lets others run, then sleeps: whoever has the turn may not be
     /// running. Meanwhile it does not ask for the lock, only looks at it, so that it is not in the way.
     #[cold]
     fn lock_in_turn(&self) -> Locked<'_, T> {
@@ -43,9 +46,9 @@ impl<T> Shard<T> {
             }
             turn = turn.saturating_add(1);
             if !self.0.is_locked()
-                && let Some(table) = self.0.try_lock()
+                && let Some(turn) = self.0.try_lock()
             {
-                return table;
+                return turn;
             }
         }
     }

@@ -64,12 +64,13 @@ fn threads_admit_exactly_the_limit() {
     assert_eq!(admitted.into_inner(), 10_000);
 }
 
-/// Keys that are in one another's way, of which as many are in use as there is room for.
+/// Keys that are in one another's way, of which as many are in use as there is room for; on a real clock, by which each
+/// has another hit only after minutes.
 #[test]
 fn threads_admit_exactly_the_limit_of_keys_in_one_set() {
     const KEYS: u64 = 16;
-    let storage = Memory::builder().capacity(10).when_full(WhenFull::Refuse).clock(ManualClock::default());
-    let limiter = Limiter::new(TokenBucket::new(Rate::per_day(500)), storage.build());
+    let storage = Memory::builder().capacity(10).when_full(WhenFull::Refuse).build();
+    let limiter = Limiter::new(TokenBucket::new(Rate::per_day(500)), storage);
     let admitted: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
     std::thread::scope(|scope| {
         for thread in 0..8 {
