@@ -8,23 +8,17 @@ use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use proptest::prelude::*;
-use proptest::strategy::Strategy as Generator;
-use proptest::test_runner::{Config, TestRunner};
-use servers::{Redis, Reply};
+use servers::{Cluster, Redis, Reply};
 use tokio::runtime::Runtime;
 use traffik::laws;
-use traffik::storage::{AsyncStorage, ErrorKind};
-use traffik::strategy::{ErasedStrategy, Single, State, decode, encode};
+use traffik::storage::ErrorKind;
 use traffik::{
-    Adaptive, All, AsyncLimiter, Class, Clock, FixedWindow, Gcra, Hit, Label, LeakyBucket, LeakyBucketQueue,
-    ManualClock, Op, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy,
-    StrictWindow, Tiered, Timestamp, TokenBucket, Verdict,
+    All, AsyncLimiter, CostBased, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket, LeakyBucketQueue,
+    Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy, StrictWindow, Tiered,
+    TimeOfDay, TokenBucket, Verdict,
 };
 
 static SERVER: LazyLock<Redis> = LazyLock::new(Redis::start);
-
-const START: u64 = 1_800_000_000_000_000;
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -42,213 +36,8 @@ fn stored(namespace: &str, key: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn bytes_of<T: State>(state: &T) -> Vec<u8> {
-    let mut bytes = vec![0; T::MAX_LEN];
-    let length = encode(state, &mut bytes).unwrap();
-    bytes.truncate(length);
-    bytes
-}
-
-/// The clock of a test, shared with its storage.
-#[derive(Clone)]
-struct Shared(Arc<ManualClock>);
-
-impl Clock for Shared {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-}
-
-/// A step of a run: microseconds until it, back if negative, and half periods; its cost; whether it is of the low class;
-/// and what happens before it to the bytes that are stored, if something does.
-type Step = ((i64, u64), u32, bool, Option<(usize, u8)>);
-
-/// Other bytes: one changed, some cut off, or one more.
-fn damaged(mut bytes: Vec<u8>, (at, change): (usize, u8)) -> Vec<u8> {
-    match change % 4 {
-        0 => bytes.truncate(at % (bytes.len() + 1)),
-        1 => bytes.push(change),
-        _ if bytes.is_empty() => {}
-        _ => {
-            let at = at % bytes.len();
-            bytes[at] ^= change;
-        }
-    }
-    bytes
-}
-
-fn class(low: bool) -> Class {
-    let mut class = Class::default();
-    class.tier = Label(u32::from(low));
-    class.priority = Label(u32::from(low));
-    class
-}
-
-/// Runs each sequence on the server and through the pure function: all they say and leave behind is the same.
-fn agrees<S: Strategy<Cost = u32>>(name: &str, sequences: u32, limits: impl Fn(u32, u64) -> [S; 2]) {
-    let runtime = runtime();
-    let clock = Shared(Arc::new(ManualClock::default()));
-    let storage = RedisStorage::url(&SERVER.url()).unwrap();
-    let storage = storage.namespace(name).clock(clock.clone()).build().unwrap();
-    let gap = prop_oneof![
-        4 => Just((0, 0)),
-        8 => Generator::prop_map(0..2_000_000i64, |gap| (gap, 0)),
-        4 => (-1..2i64, 1..5u64),
-        1 => Generator::prop_map(-3_000_000..0i64, |gap| (gap, 0)),
-        1 => Generator::prop_map(0..1i64 << 40, |gap| (gap, 0)),
-    ];
-    let cost = prop_oneof![8 => 1..4u32, 1 => Just(0), 1 => 0..40u32, 1 => Just(u32::MAX)];
-    let damage = prop::option::weighted(0.05, (any::<usize>(), any::<u8>()));
-    let steps = prop::collection::vec((gap, cost, any::<bool>(), damage), 1..12);
-    let run = (1..30u32, 1..20_000_000u64, steps);
-    let number = std::cell::Cell::new(0);
-    let mut runner =
-        TestRunner::new(Config { cases: sequences, failure_persistence: None, ..Config::default() });
-    let ran = runner.run(&run, |(limit, period, steps): (u32, u64, Vec<Step>)| {
-        number.set(number.get() + 1);
-        let key = format!("k{}", number.get());
-        // Half of the runs begin with a window.
-        let (mut state, mut now) = (S::State::default(), START - START % period * (period % 2));
-        let (mut kept, limits) = (None::<Vec<u8>>, limits(limit, period));
-        for (at, ((gap, halves), cost, low, damage)) in steps.into_iter().enumerate() {
-            now = (now + halves * period / 2).saturating_add_signed(gap);
-            clock.0.set(Timestamp::from_micros(now));
-            if let (Some(damage), Some(bytes)) = (damage, &kept) {
-                let bytes = damaged(bytes.clone(), damage);
-                let name = format!("{name}:{{{key}}}").into_bytes();
-                SERVER.command(&[&b"SET"[..], &name, &bytes]);
-                state = decode(&bytes).unwrap_or_default();
-                kept = Some(bytes);
-            }
-            // The limit changes half-way, to another of the same kind.
-            let limit = &limits[at / 6 % 2];
-            let op = Op::Check(Hit::new(cost).with_class(class(low)));
-            let told = runtime.block_on(AsyncStorage::apply(&storage, limit, &key.as_str(), &op)).unwrap();
-            let (expected, writes) = op.apply(limit, &mut state, Timestamp::from_micros(now));
-            if writes {
-                kept = Some(bytes_of(&state));
-            }
-            prop_assert_eq!(told, expected, "step {} of {}", at, key);
-            prop_assert_eq!(&stored(name, &key), &kept, "step {} of {}", at, key);
-        }
-        Ok(())
-    });
-    assert!(ran.is_ok(), "{name}: {}", ran.unwrap_err());
-}
-
-fn rate(limit: u32, period: u64) -> Rate {
-    Rate::new(limit, Duration::from_micros(period)).unwrap()
-}
-
-fn other(limit: u32, period: u64) -> Rate {
-    rate(limit + 3, period / 2 + 1)
-}
-
-/// Sequences in all: each of the built-in strategies has a share.
-const SEQUENCES: u32 = 5_000;
-
-#[test]
-fn windows_agree() {
-    let anchor = |rate: Rate| FixedWindow::new(rate).anchor(Duration::from_micros(777));
-    agrees("fixed", SEQUENCES / 10, |l, p| [FixedWindow::new(rate(l, p)), FixedWindow::new(other(l, p))]);
-    agrees("anchored", SEQUENCES / 10, |l, p| [anchor(rate(l, p)), anchor(other(l, p))]);
-}
-
-#[test]
-fn buckets_agree() {
-    let bucket = |rate: Rate| TokenBucket::new(rate).burst(7).unwrap().debt(2).unwrap();
-    agrees("token", SEQUENCES / 10, |l, p| [bucket(rate(l, p)), bucket(other(l, p))]);
-    let leaky = |rate: Rate| LeakyBucket::new(rate).capacity(3).unwrap();
-    agrees("leaky", SEQUENCES / 10, |l, p| [leaky(rate(l, p)), leaky(other(l, p))]);
-    let queue = |rate: Rate| LeakyBucketQueue::new(rate).queue(4).unwrap();
-    agrees("queue", SEQUENCES / 10, |l, p| [queue(rate(l, p)), queue(other(l, p))]);
-    let gcra = |rate: Rate| Gcra::new(rate).tolerance(Duration::from_micros(123_457)).unwrap();
-    agrees("gcra", SEQUENCES / 10, |l, p| [gcra(rate(l, p)), gcra(other(l, p))]);
-}
-
-#[test]
-fn wrappers_and_composites_agree() {
-    let half =
-        |rate: Rate| Tiered::new(TokenBucket::new(rate), [(Label(1), Ratio::new(1, 2).unwrap())]).unwrap();
-    agrees("tiered", SEQUENCES / 10, |l, p| [half(rate(l, p)), half(other(l, p))]);
-    let reserved = |rate: Rate| {
-        let quarter = Ratio::new(1, 4).unwrap();
-        Priority::new(FixedWindow::new(rate), [(Label(1), quarter)]).unwrap()
-    };
-    agrees("priority", SEQUENCES / 10, |l, p| [reserved(rate(l + 4, p)), reserved(other(l + 4, p))]);
-    let several = |rate: Rate| All([Gcra::new(rate), Gcra::new(rate.scaled(Ratio::new(3, 1).unwrap()))]);
-    agrees("several", SEQUENCES / 10, |l, p| [several(rate(l, p)), several(other(l, p))]);
-}
-
-/// As the gateway has them: chosen at run time, and the unused ones unlimited.
-#[test]
-fn limits_chosen_at_run_time_agree() {
-    type Chosen = Single<Arc<dyn ErasedStrategy<64>>, 64>;
-    let chosen = |rate: Rate| -> All<Chosen, 3> {
-        All([
-            Single::new(Arc::new(TokenBucket::new(rate))),
-            Single::new(Arc::new(FixedWindow::new(rate.scaled(Ratio::new(2, 1).unwrap())))),
-            Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))),
-        ])
-    };
-    agrees("chosen", SEQUENCES / 10, |l, p| [chosen(rate(l, p)), chosen(other(l, p))]);
-    // What another strategy left behind counts as a key never seen, and stays where nothing is booked over it.
-    let changed = |rate: Rate| -> All<Chosen, 2> {
-        All([Single::new(Arc::new(TokenBucket::new(rate))), Single::new(Arc::new(FixedWindow::new(rate)))])
-    };
-    let changes = |rate: Rate| -> All<Chosen, 2> {
-        All([
-            Single::new(Arc::new(FixedWindow::new(rate))),
-            Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))),
-        ])
-    };
-    agrees("changed", SEQUENCES / 10, |l, p| [changed(rate(l, p)), changes(other(l, p))]);
-}
-
-/// Two limits that count in different ways, at different costs.
-#[test]
-fn a_pair_agrees() {
-    let runtime = runtime();
-    let clock = Shared(Arc::new(ManualClock::new(Timestamp::from_micros(START))));
-    let storage =
-        RedisStorage::url(&SERVER.url()).unwrap().namespace("pair").clock(clock.clone()).build().unwrap();
-    let limit = (TokenBucket::new(Rate::per_second(5)), FixedWindow::new(Rate::per_minute(1_000)));
-    let limiter = AsyncLimiter::new(limit, storage);
-    let mut state = Default::default();
-    for step in 0..SEQUENCES / 10 {
-        clock.0.advance(Duration::from_millis(u64::from(step * 37 % 400)));
-        let cost = (step % 3, step * 29 % 200);
-        let told = runtime.block_on(limiter.check_n("pair", cost)).unwrap();
-        assert_eq!(told, limit.decide(&mut state, &Hit::new(cost), clock.now()));
-        let expected = (state != Default::default()).then(|| bytes_of(&state));
-        assert_eq!(stored("pair", "pair"), expected);
-    }
-}
-
-/// One that the server does not know.
 fn strict(rate: Rate) -> StrictWindow<10> {
     SlidingWindow::strict(rate)
-}
-
-#[test]
-fn counts_of_two_windows_agree() {
-    agrees("sliding", SEQUENCES / 10, |l, p| {
-        [SlidingWindow::new(rate(l, p)), SlidingWindow::new(other(l, p))]
-    });
-    let rollover =
-        |rate: Rate| QuotaRollover::new(rate).share(Ratio::new(2, 3).unwrap()).unwrap().max_rollover(9);
-    agrees("rollover", SEQUENCES / 10, |l, p| [rollover(rate(l, p)), rollover(other(l, p))]);
-}
-
-/// Strategies that the server does not know run through load and swap.
-#[test]
-fn other_strategies_agree() {
-    let long = |period: u64| period + 100;
-    agrees("strict", 150, |l, p| [strict(rate(l, long(p))), strict(other(l, long(p)))]);
-    agrees("adaptive", 150, |l, p| [Adaptive::new(rate(l, p)), Adaptive::new(other(l, p))]);
-    // Numbers that no double holds.
-    let wide = |rate: Rate| TokenBucket::new(rate).burst(4_000_000).unwrap();
-    agrees("wide", 150, |l, _| [wide(rate(l, 30_000_000_001)), wide(rate(l, 29_999_999_999))]);
 }
 
 /// Every operation, by the limiter's own verbs.
@@ -267,37 +56,149 @@ fn charges_refunds_and_resets_are_kept() {
     });
 }
 
-/// One call per check of what the server knows, also of several limits as one; at most two of anything else.
+/// How many scripts a server has run.
+fn calls(server: &Redis) -> u64 {
+    let count = |name: &str| {
+        let line = server.info(&format!("cmdstat_{name}")).unwrap_or_default();
+        let calls = line.split(['=', ',']).nth(1).unwrap_or("0").parse::<u64>();
+        calls.unwrap()
+    };
+    count("evalsha") + count("eval")
+}
+
+/// One call per check of what the server knows, admitted or denied, also of several limits as one.
 #[test]
 fn a_check_is_one_call() {
-    let server = Redis::start();
-    let storage = RedisStorage::url(&server.url()).unwrap().build().unwrap();
-    let calls = || {
-        let count = |name: &str| {
-            let line = server.info(&format!("cmdstat_{name}")).unwrap_or_default();
-            let calls = line.split(['=', ',']).nth(1).unwrap_or("0").parse::<u64>();
-            calls.unwrap()
-        };
-        count("evalsha") + count("eval")
-    };
-    runtime().block_on(async {
-        storage.ready().await.unwrap();
-        let both = (TokenBucket::new(Rate::per_second(1_000)), FixedWindow::new(Rate::per_day(1_000)));
-        let known = AsyncLimiter::new(both, storage.clone());
-        let _ = known.check("warm").await.unwrap();
-        let before = calls();
-        for _ in 0..50 {
-            assert!(known.check("ann").await.unwrap().is_allowed());
+    async fn one_each<S: Strategy>(server: &Redis, key: &str, limit: S) {
+        let storage = RedisStorage::url(&server.url()).unwrap().build().unwrap();
+        let limiter = AsyncLimiter::new(limit, storage);
+        let _ = limiter.check("warm").await.unwrap();
+        let (before, mut denied) = (calls(server), 0);
+        for _ in 0..30 {
+            denied += u64::from(!limiter.check(key).await.unwrap().outcome().is_allowed());
         }
-        assert_eq!(calls() - before, 50);
-        let unknown = AsyncLimiter::new(strict(Rate::per_day(25)), storage);
+        assert_eq!(calls(server) - before, 30, "{key}");
+        assert!((1..30).contains(&denied), "{key}: {denied} denied");
+    }
+    let server = Redis::start();
+    let rate = Rate::per_week(20);
+    let half = Ratio::new(1, 2).unwrap();
+    let hours = Hours::new((0, 0), (12, 0), half);
+    runtime().block_on(async {
+        one_each(&server, "fixed", FixedWindow::new(rate)).await;
+        one_each(&server, "sliding", SlidingWindow::new(rate)).await;
+        one_each(&server, "strict", strict(rate)).await;
+        one_each(&server, "log", HeapLog::new(rate).unwrap()).await;
+        one_each(&server, "token", TokenBucket::new(rate).burst(9).unwrap().debt(3).unwrap()).await;
+        one_each(&server, "leaky", LeakyBucket::new(rate).capacity(5).unwrap()).await;
+        one_each(&server, "queue", LeakyBucketQueue::new(rate).queue(5).unwrap()).await;
+        one_each(&server, "gcra", Gcra::new(rate).burst(5).unwrap()).await;
+        one_each(&server, "rollover", QuotaRollover::new(Rate::per_week(14))).await;
+        one_each(&server, "tiered", Tiered::new(FixedWindow::new(rate), [(Label(1), half)]).unwrap()).await;
+        one_each(&server, "hours", TimeOfDay::new(TokenBucket::new(rate), [hours]).unwrap()).await;
+        let reserves = [(Label(1), half)];
+        one_each(&server, "priority", Priority::new(HeapLog::new(rate).unwrap(), reserves).unwrap()).await;
+        one_each(&server, "pair", (TokenBucket::new(rate), FixedWindow::new(Rate::per_day(1_000)))).await;
+        one_each(
+            &server,
+            "all",
+            All([HeapLog::new(rate).unwrap(), HeapLog::new(Rate::per_day(90)).unwrap()]),
+        )
+        .await;
+    });
+}
+
+/// At most two of anything else, of which a denial writes nothing.
+#[test]
+fn a_check_of_what_the_server_does_not_know_is_two_calls() {
+    let server = Redis::start();
+    runtime().block_on(async {
+        let storage = RedisStorage::url(&server.url()).unwrap().build().unwrap();
+        let unknown = AsyncLimiter::new(CostBased::new(Rate::per_day(25)), storage);
         let _ = unknown.check("warm").await.unwrap();
-        let before = calls();
+        let before = calls(&server);
         for hit in 0..50 {
             assert_eq!(unknown.check("bob").await.unwrap().is_allowed(), hit < 25);
         }
-        // A denial writes nothing.
-        assert_eq!(calls() - before, 25 * 2 + 25);
+        assert_eq!(calls(&server) - before, 25 * 2 + 25);
+    });
+}
+
+/// All of several keys are charged or none, in one call.
+#[test]
+fn several_keys_are_one_call() {
+    async fn joint<S: Strategy<Cost = u32>>(server: &Redis, namespace: &str, limit: S) {
+        let storage = RedisStorage::url(&server.url()).unwrap().namespace(namespace).build().unwrap();
+        let limiter = AsyncLimiter::new(limit, storage);
+        let left = async |key: &str| limiter.peek(key, 5).await.unwrap().outcome().is_allowed();
+        let _ = limiter.check_together(["warm", "up"].each_ref(), 1).await.unwrap();
+        let before = calls(server);
+        let all = limiter.check_together(["a", "b", "c"].each_ref(), 2).await.unwrap();
+        assert!(all.is_allowed() && all.is_atomic());
+        assert!(limiter.check_n("b", 2).await.unwrap().outcome().is_allowed());
+        let none = limiter.check_together(["a", "b", "c"].each_ref(), 2).await.unwrap();
+        assert_eq!(none.verdicts.each_ref().map(|it| it.outcome().is_allowed()), [true, false, true]);
+        assert_eq!(calls(server) - before, 3, "{namespace}");
+        assert!(!left("a").await && left("d").await);
+        // A key that is named twice is charged twice, or not at all: one after another.
+        let twice = limiter.check_together(["d", "e", "d"].each_ref(), 3).await.unwrap();
+        assert!(!twice.is_allowed() && !twice.is_atomic());
+        assert!(left("d").await && left("e").await);
+        let none: [&str; 0] = [];
+        assert!(limiter.check_together(none.each_ref(), 1).await.unwrap().is_allowed());
+    }
+    let server = Redis::start();
+    let rate = Rate::per_week(5);
+    runtime().block_on(async {
+        joint(&server, "window", FixedWindow::new(rate)).await;
+        joint(&server, "bucket", TokenBucket::new(rate)).await;
+        joint(&server, "log", HeapLog::new(rate).unwrap()).await;
+        joint(&server, "two", All([TokenBucket::new(rate), TokenBucket::new(Rate::per_day(90))])).await;
+    });
+}
+
+/// In a cluster those of one slot are; others are charged in turn, and refunded by receipt if a later one denies.
+#[test]
+fn several_keys_of_a_cluster_are_all_charged_or_none() {
+    let cluster = Cluster::start();
+    runtime().block_on(async {
+        let storage =
+            RedisStorage::cluster(cluster.urls()).unwrap().timeout(Duration::from_secs(5)).build().unwrap();
+        let limiter = AsyncLimiter::new(TokenBucket::new(Rate::per_week(5)), storage);
+        let left = async |key: &str| limiter.peek(key, 0).await.unwrap().remaining();
+        let all = limiter.check_together(["a", "b", "c"].each_ref(), 2).await.unwrap();
+        assert!(all.is_allowed() && !all.is_atomic());
+        assert!(limiter.check_n("c", 2).await.unwrap().is_allowed());
+        let none = limiter.check_together(["a", "b", "c"].each_ref(), 2).await.unwrap();
+        assert_eq!(none.verdicts.map(|it| it.is_allowed()), [true, true, false]);
+        assert_eq!((left("a").await, left("b").await, left("c").await), (3, 3, 1));
+        let meets =
+            (0..).map(|number: u32| number.to_string()).find(|key| cluster.slot(key) == cluster.slot("a"));
+        let meets = meets.unwrap();
+        let all = limiter.check_together([&"a", &meets.as_str()], 2).await.unwrap();
+        assert!(all.is_allowed() && all.is_atomic());
+        assert_eq!((left("a").await, left(&meets).await), (1, 3));
+    });
+}
+
+/// Closing a storage that is not to be persistent leaves nothing of it behind.
+#[test]
+fn what_is_not_persistent_goes_when_it_is_closed() {
+    runtime().block_on(async {
+        let made = |persistent| {
+            let builder = RedisStorage::url(&SERVER.url()).unwrap().namespace("brief");
+            builder.persistent(persistent).build().unwrap()
+        };
+        for (persistent, left) in [(true, 9), (false, 10)] {
+            let first = made(persistent);
+            let limiter = AsyncLimiter::new(FixedWindow::new(Rate::per_week(10)), first.clone());
+            assert_eq!(limiter.check("k").await.unwrap().remaining(), 9);
+            first.close().await.unwrap();
+            assert_eq!(limiter.check("k").await.unwrap_err().kind(), ErrorKind::Closed);
+            let again = AsyncLimiter::new(FixedWindow::new(Rate::per_week(10)), made(true));
+            assert_eq!(again.peek("k", 0).await.unwrap().remaining(), left);
+            SERVER.command(&["DEL", "brief:{k}"]);
+        }
     });
 }
 
@@ -377,7 +278,7 @@ fn clear_forgets_a_namespace_and_no_other() {
         for key in 0..1_200u32 {
             assert!(a.check(&key).await.unwrap().is_allowed() && !b.check(&key).await.unwrap().is_allowed());
         }
-        one.close();
+        one.close().await.unwrap();
         assert_eq!(a.check(&0u32).await.unwrap_err().kind(), ErrorKind::Closed);
     });
 }

@@ -13,7 +13,7 @@ mod together;
 
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
-pub use future::{AsyncStorage, BoxFuture, Failure, Local, Reply};
+pub use future::{AsyncStorage, BoxFuture, Failure, Joint, Local, Reply};
 pub use head::{Head, Narrow, Wide};
 pub use table::{Counters, Slot, Table, WhenFull, home};
 use together::check_in_turn;

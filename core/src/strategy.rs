@@ -41,7 +41,7 @@ pub use cost_based::{CostBased, CostBasedError, CostBasedStat, CostBasedState};
 pub use erased::{Erased, ErasedScale, ErasedStrategy, InlineState, Listed, Single};
 pub use fair_share::{FairShare, FairShareStat, FairShareState};
 pub use fixed_window::{FixedWindow, FixedWindowStat, FixedWindowState};
-pub use formula::{Formula, Part};
+pub use formula::{Formula, Held, Inlined, Part};
 pub use gcra::{Gcra, GcraStat};
 pub use leaky_bucket::{LeakyBucket, LeakyBucketStat};
 pub use leaky_bucket_queue::{LeakyBucketQueue, LeakyBucketQueueStat};

@@ -12,8 +12,8 @@ use redis::cluster::ClusterClient;
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::SentinelClient;
 use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, Value};
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
-use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
+use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::cas::{self, Change, Loaded, Swap};
 
@@ -29,7 +29,7 @@ mod script;
 use link::{Link, Source};
 pub use lock::RedisLock;
 pub use redlock::Redlock;
-use script::{CHECK, LOAD, SWAP};
+use script::{LOAD, SWAP};
 
 /// Keeps states on a Redis server (7.0 or later), a cluster, or whichever server sentinels name.
 ///
@@ -69,6 +69,7 @@ struct Inner {
     link: Link,
     namespace: String,
     clock: Option<TestClock>,
+    persistent: bool,
 }
 
 /// A clock instead of the server's.
@@ -88,6 +89,7 @@ pub struct RedisBuilder {
     namespace: String,
     timeout: Duration,
     clock: Option<TestClock>,
+    persistent: bool,
 }
 
 impl fmt::Debug for RedisBuilder {
@@ -150,15 +152,20 @@ impl RedisStorage {
         clear::clear(&self.inner.link, &self.inner.namespace).await
     }
 
-    /// Ends the connection; all calls fail from now on, of all clones.
-    pub fn close(&self) {
+    /// Ends the connection; all calls fail from now on, of all clones. What is stored stays, unless the storage was made
+    /// not to be [persistent](RedisBuilder::persistent): then the namespace is [cleared](Self::clear) first, and if that
+    /// fails it is told so, and the storage is closed all the same.
+    pub async fn close(&self) -> Result<(), Failure> {
+        let cleared = if self.inner.persistent { Ok(()) } else { self.clear().await };
         self.inner.link.close();
+        cleared
     }
 }
 
 impl RedisBuilder {
     const fn new(source: Source) -> Self {
-        Self { source, namespace: String::new(), timeout: Duration::from_millis(500), clock: None }
+        let timeout = Duration::from_millis(500);
+        Self { source, namespace: String::new(), timeout, clock: None, persistent: true }
     }
 
     /// What the names of all its keys begin with, `traffik` if nothing is said. Storages with the same one share states.
@@ -170,6 +177,13 @@ impl RedisBuilder {
     /// How long a call may take, 500 ms if nothing is said.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Whether states outlive the storage, which they do if nothing is said. If not, [`close`](RedisStorage::close) forgets
+    /// all of the namespace, whoever else uses it; a storage that is dropped unclosed leaves it as it is.
+    pub const fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
         self
     }
 
@@ -190,7 +204,8 @@ impl RedisBuilder {
             return Err(Failure::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
         }
         let link = Link::new(self.source, self.timeout);
-        let inner = Inner { link, namespace: self.namespace, clock: self.clock };
+        let Self { namespace, clock, persistent, .. } = self;
+        let inner = Inner { link, namespace, clock, persistent };
         Ok(RedisStorage { inner: Arc::new(inner) })
     }
 }
@@ -203,12 +218,31 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         let (inner, limit, op) = (self.inner.clone(), limit.clone(), *op);
         Reply::pending(async move {
             if let Op::Check(hit) = &op
-                && let Some(arguments) = check::arguments(&limit, hit)
-                && let Some(verdict) = inner.check(&limit, hit, &name, arguments).await?
+                && let Some(mut verdicts) = check::check(&inner, &limit, hit, &[&name]).await?
+                && let Some(verdict) = verdicts.pop()
             {
                 return Ok(verdict);
             }
             cas::apply(inner, limit, name, op).await
+        })
+    }
+
+    /// In one call if the server knows the strategy and has all keys in one slot, as any server that is no cluster does.
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        let names: Vec<_> = keys.iter().map(|key| name::name(&self.inner.namespace, *key)).collect();
+        let (inner, limit, hit) = (self.inner.clone(), limit.clone(), *hit);
+        if !name::are_distinct(&names) || (inner.link.is_cluster() && !name::share_a_slot(&names)) {
+            return Reply::ready(Ok(Joint::Unable));
+        }
+        Reply::pending(async move {
+            let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+            let told = check::check(&inner, &limit, &hit, &names).await?;
+            Ok(told.map_or(Joint::Unable, Joint::AtOnce))
         })
     }
 
@@ -226,7 +260,8 @@ impl Swap for Inner {
     type Mark = Vec<u8>;
 
     async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
-        let answer = self.link.call(async |session| LOAD.run(&session, key, &[&self.time()]).await).await?;
+        let answer =
+            self.link.call(async |session| LOAD.run(&session, &[key], &[&self.time()]).await).await?;
         loaded(answer)
     }
 
@@ -242,7 +277,7 @@ impl Swap for Inner {
         };
         let rest = rest.as_micros().div_ceil(1_000).max(self.least()).to_string();
         let time = self.time();
-        let run = async |session| SWAP.run(&session, key, &[&mark, &bytes, rest.as_bytes(), &time]).await;
+        let run = async |session| SWAP.run(&session, &[key], &[&mark, &bytes, rest.as_bytes(), &time]).await;
         match self.link.call(run).await? {
             Value::Array(nothing) if nothing.is_empty() => Ok(None),
             answer => loaded(answer).map(Some),
@@ -263,31 +298,6 @@ impl Inner {
     fn least(&self) -> u128 {
         const DAY: u128 = 24 * 3_600 * 1_000;
         if self.clock.is_some() { DAY } else { 1 }
-    }
-
-    /// Has the server decide on a hit, and decides the same on what it had found; `None` if the numbers are too large
-    /// for it, and it did nothing.
-    async fn check<S: Strategy>(
-        &self,
-        limit: &S,
-        hit: &Hit<S::Cost>,
-        name: &[u8],
-        mut arguments: Vec<Vec<u8>>,
-    ) -> Result<Option<S::Verdict>, Failure> {
-        let kept = [self.time(), limit.horizon().to_string().into(), self.least().to_string().into()];
-        arguments.splice(0..0, kept);
-        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-        let answer = self.link.call(async |session| CHECK.run(&session, name, &arguments).await).await?;
-        let (bytes, seconds, micros, charged): (Option<Vec<u8>>, u64, u64, i8) = told(answer)?;
-        let verdict = limit.decide(&mut cas::state::<S>(bytes.as_deref()), hit, time(seconds, micros));
-        if charged < 0 {
-            return Ok(None);
-        }
-        if verdict.is_recorded() != (charged > 0) {
-            // Cannot be as long as script and strategy are of one version; nobody is told what was not so.
-            return Err(Failure::new(ErrorKind::Corrupt, "the script on the server decided otherwise"));
-        }
-        Ok(Some(verdict))
     }
 }
 

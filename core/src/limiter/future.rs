@@ -1,7 +1,9 @@
 //! The limiter over a storage that may have to wait for its answer.
 
-use crate::storage::{AsyncStorage, Failure, Reply};
-use crate::{Class, Cost, Hit, Key, Op, Strategy, Verdict};
+use alloc::vec::Vec;
+
+use crate::storage::{AsyncStorage, Failure, Joint, Reply, Together};
+use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Verdict};
 
 /// Limits what keys may do, remembering them in a storage that may be remote.
 ///
@@ -27,6 +29,59 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// Asks for `cost`, all or nothing, and takes it if it is admitted.
     pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Reply<S::Verdict> {
         self.apply(key, &Op::Check(Hit::new(cost)))
+    }
+
+    /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or none.
+    ///
+    /// In one step where the storage can do that; else one after another, and if one denies, those charged before are
+    /// refunded: never more than the limit, but somebody else may be denied meanwhile.
+    /// [`is_atomic`](Together::is_atomic) tells which it was. After a failure those that are known to have been charged
+    /// were given back, as far as the storage could be reached.
+    pub async fn check_together<K: Key, const N: usize>(
+        &self,
+        keys: [&K; N],
+        cost: S::Cost,
+    ) -> Result<Together<S::Verdict, N>, Failure> {
+        let hit = Hit::new(cost);
+        let asked = {
+            let erased = keys.map(|key| key as &dyn ErasedKey);
+            self.storage.check_together(&self.limit, &erased, &hit)
+        };
+        let told = asked.await?;
+        let one_each = |verdicts: Vec<S::Verdict>| {
+            <[S::Verdict; N]>::try_from(verdicts).map_err(|_| {
+                Failure::new(ErrorKind::Other, "the storage answered for other keys than it was asked")
+            })
+        };
+        match told {
+            Joint::AtOnce(verdicts) => one_each(verdicts).map(Together::new),
+            Joint::InTurn(verdicts) => one_each(verdicts).map(Together::in_turn),
+            Joint::Unable => one_each(self.check_in_turn(keys, &hit).await?).map(Together::in_turn),
+        }
+    }
+
+    async fn check_in_turn<K: Key, const N: usize>(
+        &self,
+        keys: [&K; N],
+        hit: &Hit<S::Cost>,
+    ) -> Result<Vec<S::Verdict>, Failure> {
+        let (mut told, mut op) = (Vec::with_capacity(N), Op::Check(*hit));
+        for key in keys {
+            let answer = self.apply(key, &op).await;
+            let admitted = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
+            if !admitted && matches!(op, Op::Check(_)) {
+                op = Op::Peek(*hit);
+                let mut refunded = Ok(());
+                for (key, verdict) in keys.into_iter().zip(&told) {
+                    let verdict: &S::Verdict = verdict;
+                    let refund = self.apply(key, &Op::Refund(*hit, verdict.receipt())).await;
+                    refunded = refunded.and(refund.map(drop));
+                }
+                refunded?;
+            }
+            told.push(answer?);
+        }
+        Ok(told)
     }
 
     /// What [`check_n`](Self::check_n) would answer, taking nothing.

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 use core::future::Future;
@@ -29,6 +30,18 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
 
     /// A copy of the state of a key, and the present of this storage's clock.
     fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
+
+    /// Checks one hit on several keys, all of which are charged or none, if this storage can do better than to be asked
+    /// for one after another.
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        let _ = (limit, keys, hit);
+        Reply::ready(Ok(Joint::Unable))
+    }
 }
 
 impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
@@ -38,6 +51,15 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
 
     fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         (**self).load(key)
+    }
+
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        (**self).check_together(limit, keys, hit)
     }
 }
 
@@ -55,6 +77,48 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
     fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         Reply::ready(self.0.load(key).map(|state| (state, self.0.now())).map_err(Failure::from))
     }
+
+    /// Up to four keys.
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        fn charged<S: Strategy, const N: usize>(
+            storage: &impl Storage<S>,
+            limit: &S,
+            keys: [&dyn ErasedKey; N],
+            hit: &Hit<S::Cost>,
+        ) -> Reply<Joint<S::Verdict>> {
+            let told = storage.check_together(limit, keys, hit, storage.now());
+            Reply::ready(told.map_err(Failure::from).map(|told| {
+                if told.is_atomic() {
+                    Joint::AtOnce(told.verdicts.into())
+                } else {
+                    Joint::InTurn(told.verdicts.into())
+                }
+            }))
+        }
+        match *keys {
+            [a] => charged(&self.0, limit, [a], hit),
+            [a, b] => charged(&self.0, limit, [a, b], hit),
+            [a, b, c] => charged(&self.0, limit, [a, b, c], hit),
+            [a, b, c, d] => charged(&self.0, limit, [a, b, c, d], hit),
+            _ => Reply::ready(Ok(Joint::Unable)),
+        }
+    }
+}
+
+/// What a storage made of one hit on several keys: a verdict for each of them, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joint<V> {
+    /// It was one atomic step.
+    AtOnce(Vec<V>),
+    /// They were charged one after another, and those charged before one that denied were refunded.
+    InTurn(Vec<V>),
+    /// It cannot, and did nothing.
+    Unable,
 }
 
 /// The answer of a storage: there already, or on its way.

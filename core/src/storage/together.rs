@@ -13,14 +13,27 @@ pub struct Together<V, const N: usize> {
     /// What each key was told, in the order they were named: if one denies, what the others would have said.
     pub verdicts: [V; N],
     outcome: Outcome,
+    atomic: bool,
 }
 
 impl<V: Verdict, const N: usize> Together<V, N> {
-    /// The answers of several keys, all of them charged if all admit, or none.
+    /// The answers of several keys, all of them charged if all admit, or none, in one step.
     pub fn new(verdicts: [V; N]) -> Self {
         let admitted = Outcome::Allow { after: core::time::Duration::ZERO };
         let outcome = verdicts.iter().map(V::outcome).fold(admitted, Outcome::and);
-        Self { verdicts, outcome }
+        Self { verdicts, outcome, atomic: true }
+    }
+
+    /// The same, but charged one after another, and refunded if a later one denied.
+    pub(crate) fn in_turn(verdicts: [V; N]) -> Self {
+        Self { atomic: false, ..Self::new(verdicts) }
+    }
+
+    /// Whether all keys were asked in one step. If not, somebody else may have been denied meanwhile by what was then
+    /// given back.
+    #[must_use]
+    pub const fn is_atomic(&self) -> bool {
+        self.atomic
     }
 
     /// Whether all keys admit the hit, and when: if not, the longest of their waits.
@@ -119,7 +132,7 @@ pub(super) fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
             *verdict = Some(answer?);
         }
     }
-    Ok(told(asked, limit, hit, now))
+    Ok(Together::in_turn(told(asked, limit, hit, now).verdicts))
 }
 
 /// The answers, of which there is one for each key.

@@ -302,12 +302,12 @@ where
     /// Of one limit: the states of several would share one [`InlineState`].
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
         self.ask(|limit| {
-            let mut parts = 0;
+            let mut states = 0;
             let complete = limit.parts_of_erased(hit, &mut |part| {
-                parts += 1;
-                visit(Part { inline: true, ..part });
+                states += u32::from(part.is_last());
+                visit(Part { inline: part.inline.within(LEN), ..part });
             });
-            complete && parts == 1
+            complete && states == 1
         })
     }
 

@@ -40,6 +40,26 @@ pub enum Formula {
         /// The most that does.
         most: u32,
     },
+    /// What was used in each of so many buckets to a period: see [`StrictWindow`](super::StrictWindow).
+    Strict {
+        /// How long the buckets are together.
+        period: u64,
+        /// How many they are.
+        buckets: u32,
+        /// The most in one period, wherever it starts.
+        limit: u32,
+        /// The most buckets that a state may have.
+        room: u32,
+    },
+    /// What was used at each time in a period: see [`Log`](super::Log).
+    Log {
+        /// For how long what was used counts.
+        period: u64,
+        /// The most in one period, wherever it starts.
+        limit: u32,
+        /// The most entries that a state may have; no less than the limit.
+        room: u32,
+    },
     /// A [`Level`](super::Level) that hits raise and time drains; see there for its units.
     Level {
         /// Units drained in a microsecond.
@@ -60,9 +80,35 @@ pub struct Part {
     pub asked: u32,
     /// What is booked if all limits admit; at most what is asked. Where nothing is, the state stays as it is.
     pub booked: u32,
-    /// Whether its state is encoded as an [`InlineState`](super::InlineState): empty if it was never seen, and then or
-    /// if it is another strategy's that of a key never seen, whatever the others are.
-    pub inline: bool,
+    /// How its state is encoded.
+    pub inline: Inlined,
+    /// When it decides, if that depends on the hour.
+    pub hours: Option<Held>,
+}
+
+/// In how many [`InlineState`](super::InlineState)s a state is encoded, one in the other: each is empty for a key never
+/// seen, and holds nothing if what is in it is another strategy's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inlined {
+    /// How many.
+    pub layers: u8,
+    /// How long what is in the outermost of them may be.
+    pub room: u16,
+}
+
+/// Hours of the day in which one of several limits decides, all on one state: a
+/// [`TimeOfDayState`](super::TimeOfDayState) of theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// When they begin and end, in microseconds of the local day, perhaps over midnight; `None` for all that the others
+    /// do not hold in.
+    pub span: Option<(u64, u64)>,
+    /// How far local time is ahead of UTC, in microseconds.
+    pub ahead: u64,
+    /// How many of the limits are still to be shown.
+    pub more: u8,
+    /// How the state is encoded within that of the hours.
+    pub inline: Inlined,
 }
 
 /// Periods, and times in microseconds with them, are exact in a double up to this.
@@ -83,10 +129,27 @@ impl Part {
     }
 
     pub(super) const fn unlimited() -> Self {
-        Self { formula: Formula::Unlimited, asked: 0, booked: 0, inline: false }
+        Self { formula: Formula::Unlimited, asked: 0, booked: 0, inline: Inlined::NOT, hours: None }
     }
 
     pub(super) const fn new(formula: Formula, hit: &Hit) -> Self {
-        Self { formula, asked: hit.cost, booked: hit.cost, inline: false }
+        Self { formula, asked: hit.cost, booked: hit.cost, inline: Inlined::NOT, hours: None }
+    }
+
+    /// Whether this is the last limit that is shown of one state.
+    pub(super) const fn is_last(&self) -> bool {
+        match self.hours {
+            Some(held) => held.more == 0,
+            None => true,
+        }
+    }
+}
+
+impl Inlined {
+    const NOT: Self = Self { layers: 0, room: 0 };
+
+    /// The same state, encoded in one more, of so many bytes at most.
+    pub(super) fn within(self, room: usize) -> Self {
+        Self { layers: self.layers.saturating_add(1), room: u16::try_from(room).unwrap_or(u16::MAX) }
     }
 }

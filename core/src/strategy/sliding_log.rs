@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use super::report::report;
 use super::tally::Tally;
-use super::{Bounds, Class, Hit, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Formula, Hit, Part, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 #[cfg(feature = "alloc")]
@@ -222,6 +222,11 @@ impl<R: Room> Strategy for Log<R> {
 
     fn horizon(&self) -> u64 {
         self.rate.period_micros()
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        let (period, limit) = (self.rate.period_micros(), self.rate.limit());
+        Part::windowed(self.rate, hit, visit, Formula::Log { period, limit, room: R::LARGEST })
     }
 
     fn stat(&self, state: &LogState<R>, _: Class, now: Timestamp) -> SlidingLogStat {

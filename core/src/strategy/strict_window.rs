@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::report::report;
 use super::tally::Tally;
-use super::{Bounds, Class, Hit, Scale, SlidingWindow, Strategy, TooLarge};
+use super::{Bounds, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod state;
@@ -202,6 +202,13 @@ impl<const N: usize> Strategy for StrictWindow<N> {
     fn horizon(&self) -> u64 {
         let Grid { period, buckets } = self.grid;
         period + period.div_ceil(buckets.max(1).into())
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        let Grid { period, buckets } = self.grid;
+        let formula = Formula::Strict { period, buckets, limit: self.rate.limit(), room: N as u32 };
+        // A time within a period, times the buckets, is exact in a double.
+        period.saturating_mul(buckets.into()) < 1 << 53 && Part::windowed(self.rate, hit, visit, formula)
     }
 
     fn stat(&self, state: &StrictWindowState<N>, _: Class, now: Timestamp) -> StrictWindowStat {

@@ -4,7 +4,10 @@ use core::time::Duration;
 
 use super::family::{counted_in, parts, try_array};
 use super::report::report;
-use super::{Bounds, Class, Corrupt, Cost, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
+use super::{
+    Bounds, Class, Corrupt, Cost, Formula, Held, Hit, Inlined, Part, Reader, Scale, State, Strategy,
+    TooLarge, Writer,
+};
 use crate::decision::Kind;
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 
@@ -359,6 +362,31 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
 
     fn horizon(&self) -> u64 {
         self.horizon
+    }
+
+    /// The limits of all hours, of which the store is to find the one that holds.
+    fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+        let (mut unlimited, ahead) = (false, self.day.ahead());
+        let complete = (0..=N).all(|at| {
+            let (limit, span) = (self.limits.get(at).unwrap_or(&self.base), self.day.span(at));
+            let Ok(more) = u8::try_from(N - at) else { return false };
+            let mut parts = 0;
+            let complete = limit.parts_of(hit, &mut |part| {
+                parts += if part.hours.is_none() { 1 } else { 2 };
+                if part.formula == Formula::Unlimited {
+                    unlimited = true;
+                } else {
+                    let hours = Held { span, ahead, more, inline: part.inline };
+                    visit(Part { hours: Some(hours), inline: Inlined::default(), ..part });
+                }
+            });
+            complete && parts == 1
+        });
+        // Without a limit it is so at all hours, and there is nothing to keep.
+        if unlimited {
+            visit(Part::unlimited());
+        }
+        complete
     }
 
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat {

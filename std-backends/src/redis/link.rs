@@ -188,6 +188,11 @@ impl Link {
         })
     }
 
+    /// Whether keys are spread over several servers.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self.source, Source::Cluster(_))
+    }
+
     /// The attempt that made, or makes, the present connection.
     fn attempt(&self) -> Result<(u64, Attempt), Failure> {
         let mut present = self.present.lock();

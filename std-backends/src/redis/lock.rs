@@ -59,7 +59,7 @@ impl RedisLock {
         let (ttl, least) = (ttl.to_string(), least.to_string());
         let arguments = [verb.as_bytes(), owner.as_bytes(), ttl.as_bytes(), least.as_bytes()];
         let answer: Value =
-            self.0.inner.link.call(async |session| LOCK.run(&session, &key, &arguments).await).await?;
+            self.0.inner.link.call(async |session| LOCK.run(&session, &[&key], &arguments).await).await?;
         let token: u64 = told(answer)?;
         Ok((token > 0).then_some(token))
     }

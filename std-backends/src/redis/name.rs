@@ -24,6 +24,22 @@ pub(super) fn name(namespace: &str, key: &dyn ErasedKey) -> Vec<u8> {
     name
 }
 
+/// Whether no two names are one.
+pub(super) fn are_distinct(names: &[Vec<u8>]) -> bool {
+    names.iter().enumerate().all(|(at, name)| !names.iter().skip(at + 1).any(|other| other == name))
+}
+
+/// Whether a cluster keeps all of these names in one place.
+pub(super) fn share_a_slot(names: &[Vec<u8>]) -> bool {
+    // Of a name with braces, what is between them counts, unless that is nothing.
+    let slot = |name: &Vec<u8>| {
+        let open = name.iter().position(|byte| *byte == b'{').map_or(0, |open| open + 1);
+        let inside = name.get(open..name.len().saturating_sub(1)).filter(|inside| !inside.is_empty());
+        crc16::State::<crc16::XMODEM>::calculate(inside.unwrap_or(name)) % 16_384
+    };
+    names.windows(2).all(|pair| pair.iter().map(slot).all(|other| pair.first().map(slot) == Some(other)))
+}
+
 /// A pattern that all names of a namespace match, and no others.
 pub(super) fn pattern(namespace: &str) -> String {
     format!("{namespace}:{{*")
@@ -49,6 +65,22 @@ mod tests {
         assert_eq!(named(b"a b\r\n{}*%\xff"), "app:{a%20b%0d%0a%7b%7d%2a%25%ff}");
         assert_ne!(named(b"%20"), named(b" "));
         assert_eq!(named(b""), "app:{}");
+    }
+
+    /// By the example of the cluster specification: the slot of `123456789` is 0x31c3, 12739; and two that meet.
+    #[test]
+    fn slots_are_those_of_a_cluster() {
+        let named = |key: &[u8]| name("app", &key);
+        assert!(share_a_slot(&[named(b"a"), named(b"a")]) && share_a_slot(&[named(b"a")]));
+        assert!(!share_a_slot(&[named(b"a"), named(b"b")]));
+        let calculated = crc16::State::<crc16::XMODEM>::calculate(b"123456789");
+        assert_eq!(calculated, 0x31c3);
+        let meets = (0..100_000u32)
+            .map(|number| number.to_string())
+            .find(|text| crc16::State::<crc16::XMODEM>::calculate(text.as_bytes()) % 16_384 == 0x31c3);
+        let meets = meets.map(String::into_bytes).unwrap_or_default();
+        assert!(share_a_slot(&[named(b"123456789"), named(&meets)]));
+        assert!(are_distinct(&[named(b"a"), named(b"b")]) && !are_distinct(&[named(b"a"), named(b"a")]));
     }
 
     #[test]

@@ -207,41 +207,67 @@ impl<R: Room> fmt::Debug for LogState<R> {
 /// Names this form of state, version 1.
 const TAG: u8 = 0x14;
 
+/// As it is in memory, a ring: so that a store can add an entry, or let the oldest go, without writing the others anew.
+///
+/// After the tag: how many slots there are, the slot of the oldest entry, how many entries, and the sum of all costs before
+/// them; then the slots, each a time and a sum. What is in a slot without an entry does not matter.
 impl<R: Room> State for LogState<R> {
-    const MAX_LEN: usize = 1 + 4 + 12 * R::LARGEST as usize;
+    const MAX_LEN: usize = 1 + 4 * 4 + 12 * R::LARGEST as usize;
 
-    /// How many entries, and of each the time and the cost.
+    /// Without slots that are not in use.
     fn encode(&self, out: &mut Writer<'_>) {
         out.u8(TAG);
-        out.u32(self.length);
-        for (at, cost) in self.iter() {
-            out.u64(at.as_micros());
-            out.u32(cost);
+        for number in [self.length, 0, self.length, self.base] {
+            out.u32(number);
+        }
+        for entry in (0..self.length).filter_map(|place| self.entry(place)) {
+            out.u64(entry.at().as_micros());
+            out.u32(entry.sum);
         }
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
         input.tag(TAG)?;
-        let (mut state, length) = (Self::default(), input.u32()?);
-        if length > R::LARGEST {
+        let (slots, head, length, base) = (input.u32()?, input.u32()?, input.u32()?, input.u32()?);
+        if slots > R::LARGEST || length > slots || head >= slots.max(1) {
             return Err(Corrupt);
         }
-        for _ in 0..length {
-            let (at, cost) = (Timestamp::from_micros(input.u64()?), input.u32()?);
+        let mut ring = input.clone();
+        let mut state = Self { base, ..Self::default() };
+        // The entries before the end of the ring, after those at its beginning.
+        let wrapped = (head + length).saturating_sub(slots);
+        let skip = |input: &mut Reader<'_>, slots| (0..slots).try_for_each(|_| input.bytes::<12>().map(drop));
+        skip(&mut ring, head)?;
+        state.read(&mut ring, length - wrapped)?;
+        state.read(&mut input.clone(), wrapped)?;
+        skip(input, slots)?;
+        Ok(state)
+    }
+}
+
+impl<R: Room> LogState<R> {
+    /// Adds entries as they were encoded.
+    fn read(&mut self, input: &mut Reader<'_>, entries: u32) -> Result<(), Corrupt> {
+        for _ in 0..entries {
+            let (at, sum) = (Timestamp::from_micros(input.u64()?), input.u32()?);
+            let cost = sum.wrapping_sub(self.sum_before(self.length));
             // In order, of something, and no more than can be counted.
-            let follows = state.length == 0 || at > state.last();
-            if !follows || cost == 0 || state.used_from(0).checked_add(cost).is_none() {
+            let follows = self.length == 0 || at > self.last();
+            if !follows || cost == 0 || self.used_from(0).checked_add(cost).is_none() {
                 return Err(Corrupt);
             }
-            state.push(at, cost);
+            self.push(at, cost);
         }
-        Ok(state)
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+
     use super::*;
+    use crate::strategy::decode;
 
     const fn at(micros: u64) -> Timestamp {
         Timestamp::from_micros(micros)
@@ -258,6 +284,42 @@ mod tests {
         }
         assert!(log.iter().eq([(at(48), 49), (at(49), 50)]));
         assert_eq!((log.used_from(0), log.used_from(1), log.used_from(2)), (99, 50, 0));
+    }
+
+    /// A store leaves a ring as it is: full or not, and wherever it begins.
+    #[test]
+    fn a_ring_is_read_wherever_it_begins() {
+        let bytes = |head: u32, slots: &[(u64, u32)]| {
+            let mut bytes = vec![TAG];
+            [4, head, 3, 7].iter().for_each(|number: &u32| bytes.extend(number.to_le_bytes()));
+            for (at, sum) in slots {
+                bytes.extend(at.to_le_bytes());
+                bytes.extend(sum.to_le_bytes());
+            }
+            bytes
+        };
+        let entries = [(1, 8), (2, 10), (3, 13)];
+        let nothing = (9, 99);
+        for head in 0..4u32 {
+            let mut slots = [nothing; 4];
+            for (at, entry) in (0..).zip(entries) {
+                slots[(head + at) as usize % 4] = entry;
+            }
+            let log: LogState<Inline<4>> = decode(&bytes(head, &slots)).unwrap();
+            assert!(log.iter().eq([(at(1), 1), (at(2), 2), (at(3), 3)]), "{log:?}");
+        }
+        for wrong in [
+            bytes(4, &[nothing; 4]),
+            bytes(0, &[nothing; 3]),
+            bytes(0, &[nothing; 5]),
+            bytes(0, &[(1, 8); 4]),
+        ] {
+            assert_eq!(decode::<LogState<Inline<4>>>(&wrong), Err(Corrupt));
+        }
+        assert_eq!(
+            decode::<LogState<Inline<3>>>(&bytes(0, &[(1, 8), (2, 10), (3, 13), nothing])),
+            Err(Corrupt)
+        );
     }
 
     #[test]

@@ -164,6 +164,16 @@ impl<const N: usize> Day<N> {
         Ok(Self { ahead: ahead.rem_euclid(DAY as i64) as u64, ..self })
     }
 
+    /// How far local time is ahead of UTC, in microseconds.
+    pub(super) const fn ahead(&self) -> u64 {
+        self.ahead
+    }
+
+    /// When these hours begin and end; `None` for the time that is left.
+    pub(super) fn span(&self, at: usize) -> Option<(u64, u64)> {
+        self.spans.get(at).copied()
+    }
+
     /// The local time of day, in microseconds.
     pub(super) fn time(&self, at: Timestamp) -> u64 {
         let local = at.as_micros() % DAY + self.ahead;

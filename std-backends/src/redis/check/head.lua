@@ -1,0 +1,36 @@
+-- Decides on a hit as core/src/strategy does, and books it for all of the limits that it is made of, and all keys, or for
+-- none. What the client sends is this file, the kinds of limits that it needs, `whole.lua` or `pieces.lua`, and `tail.lua`.
+-- KEYS: the keys; no two are one.
+-- ARGV: the time in microseconds ('' for the server's), the longest to keep in microseconds, the least to keep in
+-- milliseconds, then each limit: see `tail.lua`.
+-- Answers the time in seconds and microseconds; 1 if it charged, 0 if it did not, or -1 if the numbers are too large for
+-- it; and what was stored at each key.
+local EXACT, WORD = 9007199254740991, 4294967296
+
+local seconds, micros = 0, tonumber(ARGV[1])
+if not micros then
+    local time = redis.call('TIME')
+    seconds, micros = tonumber(time[1]), tonumber(time[2])
+end
+local now = seconds * 1000000 + micros
+
+-- The quotient of whole numbers, rounded up.
+local function divide_up(num, den)
+    local quotient = math.floor(num / den)
+    local rest = num - quotient * den
+    if rest < 0 then return quotient end
+    if rest >= den then return quotient + math.ceil(rest / den) end
+    return rest > 0 and quotient + 1 or quotient
+end
+
+-- The window that holds a time: its start and its end.
+local function window(at, period, anchor)
+    if at < anchor then return 0, anchor end
+    local start = at - (at - anchor) % period
+    return start, start + period
+end
+
+-- How each kind of limit reads a state, decides on it and writes it. `decide` is given the limit, the state, the present,
+-- and the limit of the same state that drains slowest; it answers the state that is left and when that is fresh, or
+-- nothing if it denies, or nothing and -1 if the numbers are too large.
+local kinds = {}

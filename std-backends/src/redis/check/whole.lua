@@ -1,0 +1,22 @@
+-- A value is read and written as a whole.
+local function open(key)
+    local found = redis.pcall('GET', key)
+    if type(found) == 'table' then
+        -- What is no string counts as nothing.
+        if string.find(found.err, 'WRONGTYPE', 1, true) then return nil end
+        return nil, found
+    end
+    return found and {bytes = found, size = #found}
+end
+
+local function take(value, first, ends) return string.sub(value.bytes, first, ends - 1) end
+
+-- What the client is told of a value.
+local function told(value) return value and value.bytes end
+
+local function store(key, _, pieces, text, rest)
+    local bytes = {}
+    for at, piece in ipairs(pieces) do bytes[at] = text(piece) end
+    redis.call('SET', key, table.concat(bytes), 'PX', rest)
+end
+
