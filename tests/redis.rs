@@ -132,6 +132,7 @@ fn several_keys_are_one_call() {
         let limiter = AsyncLimiter::new(limit, storage);
         let left = async |key: &str| limiter.peek(key, 5).await.unwrap().outcome().is_allowed();
         let _ = limiter.check_together(["warm", "up"].each_ref(), 1).await.unwrap();
+        let _ = limiter.check("warm").await.unwrap();
         let before = calls(server);
         let all = limiter.check_together(["a", "b", "c"].each_ref(), 2).await.unwrap();
         assert!(all.is_allowed() && all.is_atomic());

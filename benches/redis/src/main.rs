@@ -15,8 +15,8 @@ use tokio::runtime::Runtime;
 use traffik_backends::RedisStorage;
 use traffik_core::storage::AsyncStorage;
 use traffik_core::{
-    AsyncLimiter, FixedWindow, Gcra, LeakyBucket, QuotaRollover, Rate, SlidingWindow, Strategy, TokenBucket,
-    Verdict,
+    AsyncLimiter, FixedWindow, Gcra, HeapLog, LeakyBucket, LeakyBucketQueue, QuotaRollover, Rate,
+    SlidingWindow, Strategy, TokenBucket, Verdict,
 };
 
 /// How long each contender runs in a round.
@@ -27,7 +27,11 @@ const ROUNDS: usize = 5;
 const KEYS: u64 = 1_000;
 
 /// The script that a check runs.
-const CHECK: &str = include_str!("../../../std-backends/src/redis/check.lua");
+const CHECK: &str = concat!(
+    include_str!("../../../std-backends/src/redis/check/head.lua"),
+    include_str!("../../../std-backends/src/redis/check/meter.lua"),
+    include_str!("../../../std-backends/src/redis/check/one.lua")
+);
 
 /// A fixed window as it is most often written: count, and let the first one set the time.
 const PLAIN_WINDOW: &str = "local count = redis.call('INCRBY', KEYS[1], ARGV[1])
@@ -220,11 +224,14 @@ where
 }
 
 /// The limits that are stormed, and the most that each may admit in 8 s and a little: 1000 per 10 s.
-const STORMED: [(&str, u64); 6] = [
+const STORMED: [(&str, u64); 9] = [
     ("fixed-window", 2_000),
     ("sliding-window", 2_000),
     ("token-bucket", 1_900),
     ("leaky-bucket", 901),
+    ("leaky-bucket-queue", 1_900),
+    ("sliding-window:strict", 1_000),
+    ("sliding-log", 1_000),
     ("gcra", 1_900),
     ("quota-rollover", 3_000),
 ];
@@ -235,6 +242,9 @@ fn stormed(runtime: &Runtime, url: &str, strategy: &str) -> String {
         "fixed-window" => storm(runtime, url, FixedWindow::new(rate)),
         "sliding-window" => storm(runtime, url, SlidingWindow::new(rate)),
         "token-bucket" => storm(runtime, url, TokenBucket::new(rate)),
+        "leaky-bucket-queue" => storm(runtime, url, LeakyBucketQueue::new(rate)),
+        "sliding-window:strict" => storm(runtime, url, SlidingWindow::strict::<10>(rate)),
+        "sliding-log" => storm(runtime, url, HeapLog::new(rate).expect("room for it")),
         "leaky-bucket" => storm(runtime, url, LeakyBucket::new(rate)),
         "gcra" => storm(runtime, url, Gcra::new(rate).burst(1_000).expect("can be counted")),
         _ => storm(runtime, url, QuotaRollover::new(rate)),
@@ -267,7 +277,7 @@ fn storms(server: &Server) -> usize {
         let kept = admitted <= most && asked / 8 >= 15_000 && p99 <= 50_000;
         failed += usize::from(!kept);
         println!(
-            "  {strategy:<16} admitted {admitted:>5} of at most {most}, {:>6} checks/s (15000), p99 {:>5.1} ms (50): {}",
+            "  {strategy:<22} admitted {admitted:>5} of at most {most}, {:>6} checks/s (15000), p99 {:>5.1} ms (50): {}",
             asked / 8,
             p99 as f64 / 1_000.0,
             if kept { "pass" } else { "FAIL" }

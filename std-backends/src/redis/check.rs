@@ -19,7 +19,7 @@ pub(super) async fn check<S: Strategy>(
     hit: &Hit<S::Cost>,
     names: &[&[u8]],
 ) -> Result<Option<Vec<S::Verdict>>, Failure> {
-    let Some(Told { kinds, arguments }) = tell(limit, hit) else { return Ok(None) };
+    let Some(Told { kinds, arguments }) = tell(limit, hit, names.len()) else { return Ok(None) };
     let kept = [inner.time(), limit.horizon().to_string().into(), inner.least().to_string().into()];
     let arguments: Vec<&[u8]> = kept.iter().chain(&arguments).map(Vec::as_slice).collect();
     let run = async |session| script(kinds).run(&session, names, &arguments).await;
@@ -55,7 +55,7 @@ struct Kind {
     text: &'static str,
 }
 
-/// In the order in which they are sent; the last is part of the end of the script, and a log changes how values are read.
+/// In the order in which they are sent; the last is part of `tail.lua`, and a log changes how values are read.
 const KINDS: [Kind; 7] = [
     Kind { letter: "w", text: include_str!("check/fixed_window.lua") },
     Kind { letter: "s", text: include_str!("check/sliding_window.lua") },
@@ -67,22 +67,28 @@ const KINDS: [Kind; 7] = [
 ];
 const LOG: usize = 5;
 
-/// Kinds of limits, by a bit each.
+/// Kinds of limits, by a bit each; and one more if there is but one limit, whose state is stored as it is.
 type Kinds = u8;
+const ONE: Kinds = 1 << KINDS.len();
 
 /// The script for these kinds together, made when it is first needed.
 fn script(kinds: Kinds) -> &'static Script {
-    static SCRIPTS: [OnceLock<Script>; 1 << KINDS.len()] = [const { OnceLock::new() }; 1 << KINDS.len()];
+    static SCRIPTS: [OnceLock<Script>; 1 + Kinds::MAX as usize] =
+        [const { OnceLock::new() }; 1 + Kinds::MAX as usize];
     let made = SCRIPTS.get(usize::from(kinds)).unwrap_or(&SCRIPTS[0]);
     made.get_or_init(|| {
-        let is_in = |kind: usize| kinds & 1 << kind != 0;
-        let value =
-            if is_in(LOG) { include_str!("check/pieces.lua") } else { include_str!("check/whole.lua") };
-        let mut text = include_str!("check/head.lua").to_owned() + value;
-        for (_, kind) in KINDS.iter().enumerate().filter(|(at, _)| is_in(*at)) {
+        let of = |kind: Kinds| kinds & kind != 0;
+        let mut text = include_str!("check/head.lua").to_owned();
+        text += match (of(ONE), of(1 << LOG)) {
+            (true, _) => "",
+            (false, true) => include_str!("check/pieces.lua"),
+            (false, false) => include_str!("check/whole.lua"),
+        };
+        for (_, kind) in KINDS.iter().enumerate().filter(|(at, _)| of(1 << at)) {
             text += kind.text;
         }
-        Script::new(text + include_str!("check/tail.lua"))
+        text += if of(ONE) { include_str!("check/one.lua") } else { include_str!("check/tail.lua") };
+        Script::new(text)
     })
 }
 
@@ -93,13 +99,19 @@ struct Told {
 }
 
 /// How to ask for a check; `None` if one of the limits is none that a script knows.
-fn tell<S: Strategy>(limit: &S, hit: &Hit<S::Cost>) -> Option<Told> {
+fn tell<S: Strategy>(limit: &S, hit: &Hit<S::Cost>, keys: usize) -> Option<Told> {
     let mut told = Told { kinds: 0, arguments: Vec::with_capacity(3 + 7) };
     let (mut known, mut goes_on) = (true, false);
+    let (mut parts, mut plain) = (0, keys == 1);
     let complete = limit.parts_of(hit, &mut |part| {
         known &= told.add(&part, goes_on);
         goes_on = part.hours.is_some_and(|hours| hours.more > 0);
+        parts += 1;
+        plain &= parts == 1 && part.hours.is_none() && part.inline.layers == 0;
     });
+    if plain && told.kinds != 1 << LOG {
+        told.kinds |= ONE;
+    }
     (complete && known && !goes_on).then_some(told)
 }
 

@@ -1,5 +1,6 @@
 -- Decides on a hit as core/src/strategy does, and books it for all of the limits that it is made of, and all keys, or for
--- none. What the client sends is this file, the kinds of limits that it needs, `whole.lua` or `pieces.lua`, and `tail.lua`.
+-- none. What the client sends is this file, the kinds of limits that it needs, and either `one.lua`, or `tail.lua` after
+-- `whole.lua` or `pieces.lua`.
 -- KEYS: the keys; no two are one.
 -- ARGV: the time in microseconds ('' for the server's), the longest to keep in microseconds, the least to keep in
 -- milliseconds, then each limit: see `tail.lua`.
@@ -13,6 +14,12 @@ if not micros then
     seconds, micros = tonumber(time[1]), tonumber(time[2])
 end
 local now = seconds * 1000000 + micros
+
+-- How long to keep what is fresh at a time.
+local function milliseconds(fresh_at)
+    local rest = math.ceil(math.min(fresh_at - now, tonumber(ARGV[2])) / 1000)
+    return string.format('%.0f', math.max(rest, tonumber(ARGV[3]), 1))
+end
 
 -- The quotient of whole numbers, rounded up.
 local function divide_up(num, den)

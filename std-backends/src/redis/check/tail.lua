@@ -165,7 +165,7 @@ for which, key in ipairs(KEYS) do
 end
 local keep, charged = {}, false
 for which = 1, #KEYS do
-    keep[which] = 0
+    keep[which] = now
     for _, piece in ipairs(changes[which]) do
         local state, fresh_at, books = decide(piece)
         if not state then
@@ -173,13 +173,12 @@ for which = 1, #KEYS do
             return answer
         end
         if books > 0 then piece.booked, charged = state, true end
-        keep[which] = math.max(keep[which], fresh_at - now)
+        keep[which] = math.max(keep[which], fresh_at)
     end
 end
 if not charged then return answer end
 for which, key in ipairs(KEYS) do
-    local rest = math.max(math.ceil(math.min(keep[which], tonumber(ARGV[2])) / 1000), tonumber(ARGV[3]), 1)
-    store(key, values[which], changes[which], text, string.format('%.0f', rest))
+    store(key, values[which], changes[which], text, milliseconds(keep[which]))
 end
 answer[3] = 1
 return answer

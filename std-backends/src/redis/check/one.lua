@@ -1,0 +1,22 @@
+-- One limit on one key, whose state is stored as it is: what `whole.lua` and `tail.lua` do, in short.
+local kind = kinds[ARGV[4]]
+local limit = {asked = tonumber(ARGV[6]), booked = tonumber(ARGV[7])}
+for at = 1, kind.numbers do limit[at] = tonumber(ARGV[7 + at]) end
+
+local found = redis.pcall('GET', KEYS[1])
+if type(found) == 'table' then
+    -- What is no string counts as nothing.
+    if not string.find(found.err, 'WRONGTYPE', 1, true) then return found end
+    found = false
+end
+local state
+if found and string.byte(found) == kind.tag and #found == (kind.length or kind.measure(found)) then
+    state = kind.read(found, limit)
+end
+state = state or kind.none
+if state.at > EXACT then return {seconds, micros, -1} end
+local left, fresh_at = kind.decide(limit, state, now, limit)
+if not left then return {seconds, micros, fresh_at or 0, found} end
+if limit.booked == 0 then return {seconds, micros, 0, found} end
+redis.call('SET', KEYS[1], kind.write(left), 'PX', milliseconds(fresh_at))
+return {seconds, micros, 1, found}
