@@ -1,7 +1,12 @@
 //! Four processes ask for the same keys for three seconds on a Redis server's own clock: each script admits as much as its
 //! limit does at most, and as much as it does at least.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 
 mod servers;
 
@@ -113,7 +118,8 @@ fn four_processes_are_admitted_the_limit() {
         let output = process.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for line in String::from_utf8_lossy(&output.stdout).lines() {
-            if let Some((name, count)) = line.strip_prefix("admitted ").and_then(|line| line.split_once(' ')) {
+            if let Some((name, count)) = line.strip_prefix("admitted ").and_then(|line| line.split_once(' '))
+            {
                 *admitted.entry(name.to_owned()).or_default() += count.parse::<u64>().unwrap();
             }
         }

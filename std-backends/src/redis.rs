@@ -25,6 +25,11 @@ mod lock;
 mod name;
 mod redlock;
 mod script;
+#[cfg(not(feature = "redis-tls"))]
+#[path = "redis/no_tls.rs"]
+mod tls;
+#[cfg(feature = "redis-tls")]
+mod tls;
 
 use link::{Link, Source};
 pub use lock::RedisLock;
@@ -102,7 +107,8 @@ impl fmt::Debug for RedisBuilder {
 }
 
 impl RedisStorage {
-    /// A server by its address, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS.
+    /// A server by its address, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS (feature `redis-tls`):
+    /// with the roots that the operating system trusts, and ring's cryptography unless the program has installed other.
     pub fn url(url: &str) -> Result<RedisBuilder, RedisError> {
         Self::client(Client::open(url)?)
     }
@@ -203,6 +209,7 @@ impl RedisBuilder {
         if self.timeout.is_zero() {
             return Err(Failure::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
         }
+        tls::prepare();
         let link = Link::new(self.source, self.timeout);
         let Self { namespace, clock, persistent, .. } = self;
         let inner = Inner { link, namespace, clock, persistent };

@@ -9,8 +9,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A cluster's servers talk to each other at a port this much higher.
-const BUS: u16 = 10_000;
+/// A cluster's servers talk to each other at a port this much higher; those that are secured serve there over TLS.
+pub(crate) const BUS: u16 = 10_000;
 
 /// Ports and buses do not overlap, and end below 32768, where Linux begins with outgoing connections.
 const PORTS: std::ops::Range<u16> = 12_000..12_000 + BUS;

@@ -2,7 +2,9 @@
 
 use std::io::{self, Error};
 use std::net::SocketAddr;
+use std::path::Path;
 
+use super::ports::BUS;
 use super::resp::{Client, Reply};
 use super::server::{Program, Server};
 
@@ -13,7 +15,12 @@ pub(crate) type Redis = Server<RedisOptions>;
 pub(crate) struct RedisOptions {
     password: Option<String>,
     arguments: Vec<String>,
+    /// A certificate and its key.
+    secured: Option<[String; 2]>,
 }
+
+/// Files in the directory of a server, with its certificate and the key of it.
+const SECRETS: [&str; 2] = ["certificate.pem", "key.pem"];
 
 impl RedisOptions {
     /// Keeps what it has answered to over `stop`, and over `kill` as well: a write is with the system before it is
@@ -41,6 +48,17 @@ impl RedisOptions {
         self
     }
 
+    /// Serves over TLS as well, with this certificate and key, at [`secured_port`](Redis::secured_port).
+    pub(crate) fn secured(self, certificate: &str, key: &str) -> Self {
+        let secured = Some([certificate.to_owned(), key.to_owned()]);
+        let [certificate, key] = SECRETS;
+        let files =
+            ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate];
+        let mut options = Self { secured, ..self };
+        options.arguments.extend(files.map(str::to_owned));
+        options.config(&["tls-auth-clients", "no"])
+    }
+
     pub(crate) fn start(self) -> Redis {
         Server::launch(self)
     }
@@ -61,9 +79,17 @@ impl Program for RedisOptions {
     const NAME: &'static str = "redis-server";
 
     fn arguments(&self, port: u16) -> Vec<String> {
-        let port = port.to_string();
+        let (port, secured_port) = (port.to_string(), (port + BUS).to_string());
         let fixed = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"];
-        fixed.map(str::to_owned).into_iter().chain(self.arguments.iter().cloned()).collect()
+        let secured = self.secured.iter().flat_map(|_| ["--tls-port".to_owned(), secured_port.clone()]);
+        let arguments = self.arguments.iter().cloned().chain(secured);
+        fixed.map(str::to_owned).into_iter().chain(arguments).collect()
+    }
+
+    fn prepare(&self, directory: &Path, _: u16) {
+        for (name, text) in SECRETS.iter().zip(self.secured.iter().flatten()) {
+            std::fs::write(directory.join(name), text).unwrap();
+        }
     }
 
     fn process_at(&self, address: SocketAddr) -> io::Result<u32> {
@@ -83,6 +109,11 @@ impl Redis {
     /// So many servers that know nothing of each other.
     pub(crate) fn independent(count: usize) -> Vec<Self> {
         (0..count).map(|_| Self::start()).collect()
+    }
+
+    /// Where it serves over TLS, if it does.
+    pub(crate) fn secured_port(&self) -> u16 {
+        self.port() + BUS
     }
 
     /// With the password of the user `default`, if there is one.

@@ -1,0 +1,3 @@
+//! Without TLS there is nothing to prepare.
+
+pub(super) const fn prepare() {}
