@@ -225,8 +225,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         let (inner, limit, op) = (self.inner.clone(), limit.clone(), *op);
         Reply::pending(async move {
             if let Op::Check(hit) = &op
-                && let Some(mut verdicts) = check::check(&inner, &limit, hit, &[&name]).await?
-                && let Some(verdict) = verdicts.pop()
+                && let Some(verdict) = check::one(&inner, &limit, hit, &name).await?
             {
                 return Ok(verdict);
             }
@@ -247,8 +246,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
             return Reply::ready(Ok(Joint::Unable));
         }
         Reply::pending(async move {
-            let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-            let told = check::check(&inner, &limit, &hit, &names).await?;
+            let told = check::together(&inner, &limit, &hit, &names).await?;
             Ok(told.map_or(Joint::Unable, Joint::AtOnce))
         })
     }
@@ -267,9 +265,9 @@ impl Swap for Inner {
     type Mark = Vec<u8>;
 
     async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
-        let answer =
-            self.link.call(async |session| LOAD.run(&session, &[key], &[&self.time()]).await).await?;
-        loaded(answer)
+        let mut call = LOAD.call(&[key]);
+        call.arg(self.time());
+        loaded(self.link.call(async |session| LOAD.run(&session, &call).await).await?)
     }
 
     async fn swap(
@@ -282,10 +280,10 @@ impl Swap for Inner {
             Change::Remove => (Vec::new(), Duration::ZERO),
             Change::Store(bytes, rest) => (bytes, rest),
         };
-        let rest = rest.as_micros().div_ceil(1_000).max(self.least()).to_string();
-        let time = self.time();
-        let run = async |session| SWAP.run(&session, &[key], &[&mark, &bytes, rest.as_bytes(), &time]).await;
-        match self.link.call(run).await? {
+        let rest = rest.as_micros().div_ceil(1_000).max(self.least().into());
+        let mut call = SWAP.call(&[key]);
+        call.arg(mark).arg(bytes).arg(rest).arg(self.time());
+        match self.link.call(async |session| SWAP.run(&session, &call).await).await? {
             Value::Array(nothing) if nothing.is_empty() => Ok(None),
             answer => loaded(answer).map(Some),
         }
@@ -302,8 +300,8 @@ impl Inner {
     }
 
     /// How long a state is kept at least, in milliseconds. A clock of another kind than the server's may be slower.
-    fn least(&self) -> u128 {
-        const DAY: u128 = 24 * 3_600 * 1_000;
+    fn least(&self) -> u64 {
+        const DAY: u64 = 24 * 3_600 * 1_000;
         if self.clock.is_some() { DAY } else { 1 }
     }
 }

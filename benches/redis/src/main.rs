@@ -22,7 +22,7 @@ use traffik_core::{
 /// How long each contender runs in a round.
 const ROUND: Duration = Duration::from_millis(400);
 /// Rounds, of which the median counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// Keys that are asked for in turn.
 const KEYS: u64 = 1_000;
 

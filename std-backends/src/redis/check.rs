@@ -1,52 +1,106 @@
 //! Checks that the server decides: what its scripts are told, and what their answer means.
 
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::sync::OnceLock;
 
-use redis::Value;
+use redis::{Cmd, Value};
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::strategy::{Formula, Part};
-use traffik_core::{Hit, Strategy, Verdict};
+use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 
 use super::script::Script;
-use super::{Inner, time, told};
+use super::{Inner, time};
 use crate::cas;
 
-/// Has the server decide on a hit on all of these keys, and decides the same on what it had found, for each key. `None` if
-/// it did nothing: it does not know the limit, the numbers are too large for it, or it denies what the strategy does not.
-pub(super) async fn check<S: Strategy>(
+/// Has the server decide on a hit on a key, and decides the same on what it had found. `None` if it did nothing: it does
+/// not know the limit, the numbers are too large for it, or it denies what the strategy does not.
+pub(super) async fn one<S: Strategy>(
+    inner: &Inner,
+    limit: &S,
+    hit: &Hit<S::Cost>,
+    name: &[u8],
+) -> Result<Option<S::Verdict>, Failure> {
+    let Some(answer) = ask(inner, limit, hit, &[name]).await? else { return Ok(None) };
+    let verdict = limit.decide(&mut answer.state::<S>(0), hit, answer.now);
+    answer.confirms(verdict.is_recorded()).map(|same| same.then_some(verdict))
+}
+
+/// The same on several keys, all of which are charged or none.
+pub(super) async fn together<S: Strategy>(
+    inner: &Inner,
+    limit: &S,
+    hit: &Hit<S::Cost>,
+    names: &[Vec<u8>],
+) -> Result<Option<Vec<S::Verdict>>, Failure> {
+    let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+    let Some(answer) = ask(inner, limit, hit, &names).await? else { return Ok(None) };
+    let mut states: Vec<S::State> = (0..names.len()).map(|at| answer.state::<S>(at)).collect();
+    let mut verdicts: Vec<_> = states.iter().map(|state| limit.peek(state, hit, answer.now)).collect();
+    if verdicts.iter().all(|verdict| verdict.outcome().is_allowed()) {
+        verdicts = states.iter_mut().map(|state| limit.decide(state, hit, answer.now)).collect();
+        let recorded = verdicts.iter().any(Verdict::is_recorded);
+        return answer.confirms(recorded).map(|same| same.then_some(verdicts));
+    }
+    answer.confirms(false).map(|same| same.then_some(verdicts))
+}
+
+/// What a script says.
+struct Answer {
+    now: Timestamp,
+    charged: bool,
+    /// What was stored at each key.
+    found: Vec<Value>,
+}
+
+impl Answer {
+    fn state<S: Strategy>(&self, at: usize) -> S::State {
+        match self.found.get(at) {
+            Some(Value::BulkString(bytes)) => cas::state::<S>(Some(bytes)),
+            _ => S::State::default(),
+        }
+    }
+
+    /// Whether the strategy decides as the script did; if it only charges what the script did not, it may yet do so by
+    /// another way. A script that charged what the strategy does not cannot be as long as both are of one version; nobody
+    /// is told what was not so.
+    fn confirms(&self, recorded: bool) -> Result<bool, Failure> {
+        match (self.charged, recorded) {
+            (true, false) => {
+                Err(Failure::new(ErrorKind::Corrupt, "the script on the server decided otherwise"))
+            }
+            (charged, recorded) => Ok(charged == recorded),
+        }
+    }
+}
+
+/// Has the server decide; `None` if it cannot.
+async fn ask<S: Strategy>(
     inner: &Inner,
     limit: &S,
     hit: &Hit<S::Cost>,
     names: &[&[u8]],
-) -> Result<Option<Vec<S::Verdict>>, Failure> {
-    let Some(Told { kinds, arguments }) = tell(limit, hit, names.len()) else { return Ok(None) };
-    let kept = [inner.time(), limit.horizon().to_string().into(), inner.least().to_string().into()];
-    let arguments: Vec<&[u8]> = kept.iter().chain(&arguments).map(Vec::as_slice).collect();
-    let run = async |session| script(kinds).run(&session, names, &arguments).await;
-    let mut answer: Vec<Value> = told(inner.link.call(run).await?)?;
-    let found: Vec<Option<Vec<u8>>> = told(Value::Array(answer.split_off(answer.len().min(3))))?;
-    let (seconds, micros, charged): (u64, u64, i8) = told(Value::Array(answer))?;
-    if charged < 0 {
-        return Ok(None);
-    }
-    let (charged, now) = (charged > 0, time(seconds, micros));
-    let mut states: Vec<S::State> = found.iter().map(|bytes| cas::state::<S>(bytes.as_deref())).collect();
-    let asked: Vec<_> = states.iter().map(|state| limit.peek(state, hit, now)).collect();
-    if !asked.iter().all(|verdict| verdict.outcome().is_allowed()) {
-        return if charged { Err(otherwise()) } else { Ok(Some(asked)) };
-    }
-    let decided: Vec<_> = states.iter_mut().map(|state| limit.decide(state, hit, now)).collect();
-    match (charged, decided.iter().any(Verdict::is_recorded)) {
-        // It was not charged, so the strategy may decide by another way.
-        (false, true) => Ok(None),
-        (true, false) => Err(otherwise()),
-        _ => Ok(Some(decided)),
+) -> Result<Option<Answer>, Failure> {
+    let Some(told) = tell(limit, hit, names.len()) else { return Ok(None) };
+    let script = script(told.kinds);
+    let mut call = script.call(names);
+    call.arg(inner.time()).arg(limit.horizon()).arg(inner.least());
+    told.arguments.add_to(&mut call);
+    let answer = inner.link.call(async |session| script.run(&session, &call).await).await?;
+    let Value::Array(mut answer) = answer else { return Err(unheard_of()) };
+    let found = answer.split_off(answer.len().min(3));
+    match answer[..] {
+        [Value::Int(_), Value::Int(_), Value::Int(..0)] => Ok(None),
+        [Value::Int(seconds), Value::Int(micros), Value::Int(charged)] => {
+            let now = time(seconds.unsigned_abs(), micros.unsigned_abs());
+            Ok(Some(Answer { now, charged: charged > 0, found }))
+        }
+        _ => Err(unheard_of()),
     }
 }
 
-/// Cannot be as long as script and strategy are of one version; nobody is told what was not so.
-fn otherwise() -> Failure {
-    Failure::new(ErrorKind::Corrupt, "the script on the server decided otherwise")
+fn unheard_of() -> Failure {
+    Failure::new(ErrorKind::Other, "the server answered a script with something else than it answers")
 }
 
 /// A kind of limit that scripts know.
@@ -95,12 +149,36 @@ fn script(kinds: Kinds) -> &'static Script {
 /// A check as scripts are told it.
 struct Told {
     kinds: Kinds,
-    arguments: Vec<Vec<u8>>,
+    arguments: Arguments,
+}
+
+/// Texts in a row.
+struct Arguments {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Arguments {
+    fn add(&mut self, text: impl fmt::Display) {
+        // Memory takes whatever it is given.
+        let _ = write!(self.bytes, "{text}");
+        self.ends.push(self.bytes.len());
+    }
+
+    fn add_to(&self, call: &mut Cmd) {
+        let mut start = 0;
+        for &end in &self.ends {
+            call.arg(self.bytes.get(start..end).unwrap_or_default());
+            start = end;
+        }
+    }
 }
 
 /// How to ask for a check; `None` if one of the limits is none that a script knows.
 fn tell<S: Strategy>(limit: &S, hit: &Hit<S::Cost>, keys: usize) -> Option<Told> {
-    let mut told = Told { kinds: 0, arguments: Vec::with_capacity(3 + 7) };
+    // Room for one limit, and more is found for others.
+    let arguments = Arguments { bytes: Vec::with_capacity(64), ends: Vec::with_capacity(9) };
+    let mut told = Told { kinds: 0, arguments };
     let (mut known, mut goes_on) = (true, false);
     let (mut parts, mut plain) = (0, keys == 1);
     let complete = limit.parts_of(hit, &mut |part| {
@@ -136,37 +214,37 @@ impl Told {
         if !goes_on {
             self.kinds |= 1 << kind;
             let letter = KINDS.get(kind).map_or("", |kind| kind.letter);
-            self.arguments.extend([letter.into(), layers(part)]);
+            self.arguments.add(letter);
+            self.arguments.add(Layers(part));
             let inside = part.hours.map(|hours| hours.inline).unwrap_or_default();
             if let Some(outermost) = [part.inline, inside].iter().find(|inline| inline.layers > 0) {
-                self.number(outermost.room.into());
+                self.arguments.add(outermost.room);
             }
             if let Some(hours) = part.hours {
-                self.number(hours.ahead);
-                self.number(u64::from(hours.more) + 1);
+                self.arguments.add(hours.ahead);
+                self.arguments.add(u64::from(hours.more) + 1);
             }
         }
         if let Some(hours) = part.hours {
             let (from, to) = hours.span.unwrap_or_default();
-            self.number(from);
-            self.number(to);
+            self.arguments.add(from);
+            self.arguments.add(to);
         }
-        [part.asked, part.booked].iter().for_each(|cost| self.number((*cost).into()));
-        numbers.iter().for_each(|number| self.number(*number));
+        self.arguments.add(part.asked);
+        self.arguments.add(part.booked);
+        numbers.iter().for_each(|number| self.arguments.add(number));
         true
-    }
-
-    fn number(&mut self, number: u64) {
-        self.arguments.push(number.to_string().into_bytes());
     }
 }
 
 /// How a state is encoded, from the outside: `i` for inline, `h` for hours.
-fn layers(part: &Part) -> Vec<u8> {
-    let mut layers = vec![b'i'; part.inline.layers.into()];
-    if let Some(hours) = part.hours {
-        layers.push(b'h');
-        layers.extend(std::iter::repeat_n(b'i', hours.inline.layers.into()));
+struct Layers<'a>(&'a Part);
+
+impl fmt::Display for Layers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (0..self.0.inline.layers).try_for_each(|_| f.write_char('i'))?;
+        let Some(hours) = self.0.hours else { return Ok(()) };
+        f.write_char('h')?;
+        (0..hours.inline.layers).try_for_each(|_| f.write_char('i'))
     }
-    layers
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use redis::Value;
 use traffik_core::storage::{Failure, Reply};
 
 use super::script::LOCK;
@@ -56,10 +55,9 @@ impl RedisLock {
             Verb::Raise(token) => ("raise", 0, token),
             Verb::Release => ("release", 0, 0),
         };
-        let (ttl, least) = (ttl.to_string(), least.to_string());
-        let arguments = [verb.as_bytes(), owner.as_bytes(), ttl.as_bytes(), least.as_bytes()];
-        let answer: Value =
-            self.0.inner.link.call(async |session| LOCK.run(&session, &[&key], &arguments).await).await?;
+        let mut call = LOCK.call(&[&key]);
+        call.arg(verb).arg(owner.as_bytes()).arg(ttl).arg(least);
+        let answer = self.0.inner.link.call(async |session| LOCK.run(&session, &call).await).await?;
         let token: u64 = told(answer)?;
         Ok((token > 0).then_some(token))
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
 use super::link::Session;
 
@@ -19,15 +19,18 @@ impl Script {
         Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
     }
 
-    /// Runs it on keys. A server that was restarted or told to forget its scripts is sent the text, which does nothing
+    /// A call of it on keys, to which its arguments are to be added.
+    pub(super) fn call(&self, keys: &[&[u8]]) -> Cmd {
+        // Room for a check of one limit, and more is found for others.
+        let mut call = Cmd::with_capacity(16, 192);
+        call.arg("EVALSHA").arg(&self.hash).arg(keys.len()).arg(keys);
+        call
+    }
+
+    /// Makes a call. A server that was restarted or told to forget its scripts is sent the text, which does nothing
     /// that was done before: one that does not know a script has not run it.
-    pub(super) async fn run(
-        &self,
-        session: &Session,
-        keys: &[&[u8]],
-        arguments: &[&[u8]],
-    ) -> Result<Value, RedisError> {
-        match session.ask(&command("EVALSHA", &self.hash, keys, arguments)).await {
+    pub(super) async fn run(&self, session: &Session, call: &Cmd) -> Result<Value, RedisError> {
+        match session.ask(call).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // Servers from 7.4 on forget scripts that were only ever run. A client that may not load them may yet
                 // run them.
@@ -37,20 +40,23 @@ impl Script {
                 {
                     return Err(error);
                 }
-                session.ask(&command("EVAL", &self.text, keys, arguments)).await
+                session.ask(&self.in_full(call)).await
             }
             answer => answer,
         }
     }
-}
 
-fn command(verb: &str, script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
-    let mut command = redis::cmd(verb);
-    command.arg(script).arg(keys.len());
-    for argument in keys.iter().chain(arguments) {
-        command.arg(*argument);
+    /// The same call with the text instead of its hash.
+    fn in_full(&self, call: &Cmd) -> Cmd {
+        let mut full = redis::cmd("EVAL");
+        full.arg(&*self.text);
+        for argument in call.args_iter().skip(2) {
+            if let Arg::Simple(argument) = argument {
+                full.arg(argument);
+            }
+        }
+        full
     }
-    command
 }
 
 /// Tells what is stored at a key, and the time.
