@@ -1,14 +1,16 @@
 //! The tokio runtime.
 
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use traffik_core::Timer;
 
-use crate::Runtime;
+use crate::{Connect, Runtime};
 
-/// Tokio. Every method must be called from within a tokio runtime whose time driver is enabled; tokio panics
-/// otherwise.
+/// Tokio. Every method must be called from within a tokio runtime whose drivers are enabled; tokio panics otherwise.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -40,9 +42,26 @@ impl Runtime for Tokio {
     }
 }
 
+impl Connect for Tokio {
+    type Stream = Compat<TcpStream>;
+
+    fn connect(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send + 'static {
+        let address = address.to_owned();
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream.compat())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+
+    use futures_util::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::Elapsed;
@@ -79,6 +98,31 @@ mod tests {
         let limit = Duration::from_secs(3);
         assert_eq!(Tokio.timeout(limit, pending::<()>()).await, Err(Elapsed(limit)));
         assert_eq!(Tokio.timeout(Duration::ZERO, ready(7)).await, Ok(7));
+    }
+
+    /// A server that sends back what it is sent, once, on a thread of its own.
+    fn echo() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut sent = [0; 5];
+            stream.read_exact(&mut sent).unwrap();
+            stream.write_all(&sent).unwrap();
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn what_is_written_to_a_server_comes_back_without_delay() {
+        let mut stream = Tokio.connect(&format!("localhost:{}", echo().port())).await.unwrap();
+        assert!(stream.get_ref().nodelay().unwrap());
+        stream.write_all(b"hello").await.unwrap();
+        let mut told = Vec::new();
+        stream.read_to_end(&mut told).await.unwrap();
+        assert_eq!(told, b"hello");
+        let wrong = Tokio.connect("no address").await.unwrap_err();
+        assert_eq!(wrong.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[tokio::test]
