@@ -7,5 +7,5 @@ pub use traffik_core::*;
 pub use traffik_backends::*;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 pub use traffik_integrations as http;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "async-std", feature = "manual", feature = "smol", feature = "tokio"))]
 pub use traffik_runtimes as runtime;

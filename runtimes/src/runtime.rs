@@ -1,18 +1,24 @@
-//! Sleep, timeout and spawn, without saying on what.
+//! Now, sleep, timeout, interval and spawn, without saying on what.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use traffik_core::Timer;
 
+use crate::Interval;
+
 /// An async runtime, as far as traffik needs one.
 ///
-/// * `sleep`, from [`Timer`], MUST NOT complete early.
+/// * `sleep`, from [`Timer`], MUST NOT complete before [`now`](Self::now) has moved on by as much.
 /// * A spawned future MUST run without anybody waiting for it.
+/// * No method MUST block; a clone MUST be the same runtime.
 pub trait Runtime: Timer + Clone + Send + Sync + 'static {
+    /// The present, by the clock that sleeps are measured by. It never goes back.
+    fn now(&self) -> Instant;
+
     /// Runs a future to its end in the background.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
 
@@ -32,6 +38,11 @@ pub trait Runtime: Timer + Clone + Send + Sync + 'static {
                 Either::Right(((), _)) => Err(Elapsed(limit)),
             }
         }
+    }
+
+    /// Ticks every `period`, for the first time after one.
+    fn interval(&self, period: Duration) -> Interval<Self> {
+        Interval::new(self.clone(), period)
     }
 }
 

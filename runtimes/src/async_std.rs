@@ -1,0 +1,58 @@
+//! The async-std runtime.
+
+use std::future::Future;
+use std::io;
+use std::time::{Duration, Instant};
+
+use async_std::net::TcpStream;
+use async_std::task;
+use traffik_core::Timer;
+
+use crate::{Connect, Runtime};
+
+/// Async-std, for programs that are built on it. It was discontinued by its authors in 2025, who name smol as its
+/// successor: take [`Smol`](crate::Smol) for anything new.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik_core::Timer;
+/// use traffik_runtimes::{AsyncStd, Elapsed, Runtime};
+///
+/// # async_std::task::block_on(async {
+/// let moment = Duration::from_millis(1);
+/// assert_eq!(AsyncStd.timeout(moment, AsyncStd.sleep(moment * 1_000)).await, Err(Elapsed(moment)));
+/// # });
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsyncStd;
+
+impl Timer for AsyncStd {
+    fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
+        // Its own sleep begins when it is first polled.
+        let called = Instant::now();
+        async move { task::sleep(wait.saturating_sub(called.elapsed())).await }
+    }
+}
+
+impl Runtime for AsyncStd {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(task::spawn(future));
+    }
+}
+
+impl Connect for AsyncStd {
+    type Stream = TcpStream;
+
+    fn connect(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send + 'static {
+        let address = address.to_owned();
+        async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        }
+    }
+}
