@@ -1,0 +1,146 @@
+//! Redis serves programs on every runtime: the same tests on tokio, on smol and on async-std.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod servers;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{join, poll_immediate};
+use servers::{Cluster, Redis};
+use smol::channel::bounded;
+use traffik::lock::{LockSettings, Locks};
+use traffik::runtime::{AsyncStd, Runtime, Smol, Tokio};
+use traffik::storage::ErrorKind;
+use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage};
+
+const DEADLINE: Duration = Duration::from_millis(300);
+/// Long enough for a busy machine.
+const SOON: Duration = Duration::from_secs(20);
+
+fn at(redis: &Redis) -> RedisStorage {
+    RedisStorage::url(&redis.url()).unwrap().namespace("r").timeout(DEADLINE).build().unwrap()
+}
+
+fn weekly(limit: u32) -> FixedWindow {
+    FixedWindow::new(Rate::per_week(limit))
+}
+
+/// Tasks of the runtime share one connection and one limit.
+async fn tasks_together_have_exactly_the_limit(runtime: impl Runtime) {
+    let redis = Redis::start();
+    let limiter = Arc::new(AsyncLimiter::new(weekly(1_000), at(&redis)));
+    let (admitted, (done, told)) = (Arc::<AtomicU32>::default(), bounded(32));
+    for _ in 0..32 {
+        let (limiter, admitted, done) = (Arc::clone(&limiter), Arc::clone(&admitted), done.clone());
+        runtime.spawn(async move {
+            for _ in 0..50 {
+                if limiter.check("all").await.unwrap().is_allowed() {
+                    admitted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            done.send(()).await.unwrap();
+        });
+    }
+    for _ in 0..32 {
+        runtime.timeout(SOON, told.recv()).await.unwrap().unwrap();
+    }
+    assert_eq!(admitted.load(Ordering::Relaxed), 1_000);
+}
+
+/// A call that is dropped, a server that does not answer, one that is gone, and one that is back.
+async fn what_goes_wrong_is_told_in_time_and_passes(runtime: impl Runtime) {
+    let mut redis = Redis::start();
+    let limiter = AsyncLimiter::new(weekly(1_000), at(&redis));
+    limiter.storage().ready().await.unwrap();
+    for _ in 0..100 {
+        drop(poll_immediate(limiter.check("dropped")).await);
+    }
+    // Those may have been sent or not; whoever asks after them gets an answer that is one's own.
+    let (a, b) = join(limiter.check_n("a", 10), limiter.check_n("b", 20)).await;
+    assert_eq!([a.unwrap().remaining(), b.unwrap().remaining()], [990, 980]);
+
+    redis.pause();
+    let answer = runtime.timeout(SOON, limiter.check("a")).await.unwrap();
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
+    redis.resume();
+    recovers(&runtime, &limiter).await;
+
+    redis.kill();
+    let answer = runtime.timeout(SOON, limiter.check("a")).await.unwrap();
+    assert!(matches!(answer.unwrap_err().kind(), ErrorKind::Timeout | ErrorKind::Unavailable));
+    redis.start_again();
+    recovers(&runtime, &limiter).await;
+
+    limiter.storage().clear().await.unwrap();
+    assert_eq!(limiter.peek("a", 0).await.unwrap().remaining(), 1_000);
+    limiter.storage().close();
+    assert_eq!(limiter.check("a").await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+/// The runtime is what locks wait by.
+async fn locks_are_waited_for(runtime: impl Runtime) {
+    let redis = Redis::start();
+    let settings = LockSettings::new().ttl(SOON).blocking_timeout(SOON);
+    let locks = Locks::new(at(&redis).lock(), runtime.clone()).with(settings);
+    let held = locks.lock("name").await.unwrap();
+    let (token, release) = (held.fencing(), runtime.sleep(Duration::from_millis(20)));
+    runtime.spawn(async move {
+        release.await;
+        held.release().await.unwrap();
+    });
+    assert!(locks.lock("name").await.unwrap().fencing() > token);
+}
+
+async fn a_cluster_serves_too(runtime: impl Runtime) {
+    let cluster = Cluster::start();
+    let storage = RedisStorage::cluster(cluster.urls()).unwrap().timeout(SOON).build().unwrap();
+    let limiter = AsyncLimiter::new(weekly(2), storage);
+    for key in 0..20u32 {
+        let mut allowed = [false; 3];
+        for allowed in &mut allowed {
+            let answer = runtime.timeout(SOON, limiter.check(&key)).await.unwrap();
+            *allowed = answer.unwrap().is_allowed();
+        }
+        assert_eq!(allowed, [true, true, false]);
+    }
+}
+
+/// Waits until a check succeeds again.
+async fn recovers(runtime: &impl Runtime, limiter: &AsyncLimiter<FixedWindow, RedisStorage>) {
+    let well = async {
+        while limiter.check("a").await.is_err() {
+            runtime.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    runtime.timeout(Duration::from_secs(1), well).await.unwrap();
+}
+
+/// The same tests on one runtime.
+macro_rules! serves {
+    ($name:ident: $runtime:expr, $block_on:expr) => {
+        serves!($name: $runtime, $block_on;
+            tasks_together_have_exactly_the_limit
+            what_goes_wrong_is_told_in_time_and_passes
+            locks_are_waited_for
+            a_cluster_serves_too);
+    };
+    ($name:ident: $runtime:expr, $block_on:expr; $($test:ident)*) => {
+        mod $name {
+            use super::*;
+
+            $(
+                #[test]
+                fn $test() {
+                    ($block_on)(super::$test($runtime));
+                }
+            )*
+        }
+    };
+}
+
+serves!(on_tokio: Tokio, |test| tokio::runtime::Runtime::new().unwrap().block_on(test));
+serves!(on_smol: Smol::new(), smol::block_on);
+serves!(on_async_std: AsyncStd, async_std::task::block_on);
