@@ -76,7 +76,7 @@ async fn what_goes_wrong_is_told_in_time_and_passes(runtime: impl Runtime) {
 
     limiter.storage().clear().await.unwrap();
     assert_eq!(limiter.peek("a", 0).await.unwrap().remaining(), 1_000);
-    limiter.storage().close();
+    limiter.storage().close().await.unwrap();
     assert_eq!(limiter.check("a").await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
