@@ -218,3 +218,41 @@ fn the_state_of_another_strategy_is_that_of_a_key_never_seen() {
     let decision = second.decide(&mut state, &Hit::new(1), Timestamp::EPOCH);
     assert_eq!(decision.decisions()[0].remaining(), 1);
 }
+
+/// What is in use when the strategy is replaced stays used, whichever replaces which.
+#[test]
+fn a_change_of_strategy_grants_nothing() {
+    let rate: Rate = "100/h".parse().unwrap();
+    let strategies: [Arc<dyn ErasedStrategy<128, 4>>; 5] = [
+        Arc::new(FixedWindow::new(rate)),
+        Arc::new(TokenBucket::new(rate)),
+        Arc::new(Gcra::new(rate).burst(100).unwrap()),
+        Arc::new(LeakyBucket::new(rate).capacity(100).unwrap()),
+        Arc::new(All([TokenBucket::new(rate), TokenBucket::new("300/h".parse().unwrap())])),
+    ];
+    let now = Timestamp::from_micros(7_200_000_000);
+    for (from, old) in strategies.iter().enumerate() {
+        for (to, new) in strategies.iter().enumerate() {
+            let (before, mut state) = (Chosen::new(Arc::clone(old)), InlineState::default());
+            let first = before.decide(&mut state, &Hit::new(70), now);
+            assert!(first.is_allowed());
+            let after = Chosen::new(Arc::clone(new)).succeeding(Arc::clone(old));
+            let left = |state| after.peek(state, &Hit::new(0), now).decisions()[0].remaining();
+            assert_eq!(left(&state), 30, "{from} to {to}");
+            assert!(!after.decide(&mut state, &Hit::new(31), now).is_allowed(), "{from} to {to}");
+            assert!(after.decide(&mut state, &Hit::new(30), now).is_allowed(), "{from} to {to}");
+            assert!(!after.decide(&mut state, &Hit::new(1), now).is_allowed(), "{from} to {to}");
+            let fresh = after.fresh_at(&state, Class::default());
+            assert!(fresh > now && after.peek(&state, &Hit::new(100), fresh).is_allowed(), "{from} to {to}");
+            // It stands in the new form now, so nothing has to be taken over any more.
+            let alone = Chosen::new(Arc::clone(new));
+            assert_eq!(
+                alone.peek(&state, &Hit::new(1), now).outcome(),
+                after.peek(&state, &Hit::new(1), now).outcome()
+            );
+        }
+    }
+    let (old, new) = (Arc::clone(&strategies[0]), Arc::clone(&strategies[1]));
+    let after = Chosen::new(new).succeeding(old);
+    assert!(after.decide(&mut InlineState::default(), &Hit::new(100), now).is_allowed(), "a key never seen");
+}

@@ -31,6 +31,12 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// A copy of the state of a key, and the present of this storage's clock.
     fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
 
+    /// Whether answers are there at once, as those of a storage of this process are: it is asked first, where several
+    /// are, since that costs next to nothing.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Checks one hit on several keys, all of which are charged or none, if this storage can do better than to be asked
     /// for one after another.
     fn check_together(
@@ -51,6 +57,10 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
 
     fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         (**self).load(key)
+    }
+
+    fn is_local(&self) -> bool {
+        (**self).is_local()
     }
 
     fn check_together(
@@ -76,6 +86,10 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
 
     fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         Reply::ready(self.0.load(key).map(|state| (state, self.0.now())).map_err(Failure::from))
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 
     /// Up to four keys.

@@ -35,7 +35,7 @@ pub use single::Single;
 ///   ```
 /// * Every limit of a composed strategy is charged the same cost.
 /// * A state left by another strategy counts as that of a key never seen: after a change of strategy every
-///   key starts afresh.
+///   key starts afresh, unless the new one is told whom it [succeeds](Erased::succeeding).
 /// * Since any strategy may stand behind the pointer, it is taken for one that
 ///   [records demand](Strategy::RECORDS_DEMAND).
 ///
@@ -62,6 +62,8 @@ pub use single::Single;
 #[derive(Clone, Copy)]
 pub struct Erased<P, const LEN: usize, const N: usize = 1> {
     limit: P,
+    /// Whose states it takes over.
+    before: Option<P>,
     ratios: Ratios,
     /// How many times finer than the strategy itself it is to count.
     factor: u64,
@@ -71,7 +73,30 @@ impl<P, const LEN: usize, const N: usize> Erased<P, LEN, N> {
     /// The strategy behind this pointer.
     #[must_use]
     pub const fn new(limit: P) -> Self {
-        Self { limit, ratios: Ratios::NONE, factor: 1 }
+        Self { limit, before: None, ratios: Ratios::NONE, factor: 1 }
+    }
+
+    /// The same strategy in the place of another one, whose states it takes over: what is in use of the old limit when a
+    /// key is next asked for counts as used at that moment, in cost. So a change of strategy grants nothing.
+    ///
+    /// Of a composed limit the one that is used most counts. What was owed beyond the limit is forgotten, as are the
+    /// states of whatever the old strategy itself succeeded. A store cannot run such a limit as a script.
+    ///
+    /// ```
+    /// use traffik_core::strategy::{Erased, ErasedStrategy};
+    /// use traffik_core::{FixedWindow, Gcra, Hit, Strategy, Timestamp, Verdict, rate};
+    ///
+    /// static OLD: &dyn ErasedStrategy<32> = &FixedWindow::new(rate!("100/h"));
+    /// static NEW: &dyn ErasedStrategy<32> = &Gcra::new(rate!("1/min"));
+    ///
+    /// let (old, mut state, now) = (Erased::new(OLD), Default::default(), Timestamp::EPOCH);
+    /// assert!(old.decide(&mut state, &Hit::new(40), now).is_allowed());
+    /// assert!(!Erased::new(NEW).succeeding(OLD).decide(&mut state, &Hit::new(1), now).is_allowed());
+    /// assert!(Erased::new(NEW).decide(&mut state, &Hit::new(1), now).is_allowed()); // afresh
+    /// ```
+    #[must_use]
+    pub fn succeeding(self, before: P) -> Self {
+        Self { before: Some(before), ..self }
     }
 }
 
@@ -102,6 +127,9 @@ pub trait ErasedStrategy<const LEN: usize, const N: usize = 1>: Send + Sync {
     fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
     fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool;
     fn fits_script_erased(&self) -> Result<(), TooLarge>;
+
+    /// Whether a state is one of this strategy; that of a key never seen is one of each.
+    fn knows_erased(&self, state: &InlineState<LEN>) -> bool;
 }
 
 /// A strategy whose type is not known, but that can be scaled. Every [`Scale`] is one.
@@ -186,6 +214,10 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, const N: usize> ErasedStrategy
     fn fits_script_erased(&self) -> Result<(), TooLarge> {
         self.fits_script()
     }
+
+    fn knows_erased(&self, state: &InlineState<LEN>) -> bool {
+        state.bytes().is_empty() || state.is::<S::State>()
+    }
 }
 
 impl<S: Scale<Stat: Report>, const LEN: usize, const N: usize> ErasedScale<LEN, N> for S {
@@ -258,6 +290,26 @@ impl<P: Deref<Target: Chosen<LEN, N>>, const LEN: usize, const N: usize> Erased<
         }
         answer.unwrap_or_else(|| question(self.limit.plain()))
     }
+
+    /// The state as it is to be decided upon: one that the strategy takes over is brought into its own form.
+    fn inherited(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> InlineState<LEN> {
+        let Some(before) = self.before.as_ref().map(|before| before.plain()) else { return *state };
+        if self.limit.plain().knows_erased(state) || !before.knows_erased(state) {
+            return *state;
+        }
+        let told = before.peek_erased(state, &Hit::new(0).with_class(class), now);
+        let limited = told.decisions().iter().filter(|decision| !decision.is_unlimited());
+        let used = limited.map(|decision| decision.limit().saturating_sub(decision.remaining())).max();
+        let mut own = InlineState::default();
+        match used {
+            None | Some(0) => {}
+            Some(used) => {
+                let hit = Hit::new(used).with_class(class);
+                self.ask(|limit| limit.charge_erased(&mut own, &hit, now));
+            }
+        }
+        own
+    }
 }
 
 impl<P, const LEN: usize, const N: usize> Strategy for Erased<P, LEN, N>
@@ -272,35 +324,56 @@ where
     const RECORDS_DEMAND: bool = true;
 
     fn decide(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
-        self.ask(|limit| limit.decide_erased(state, hit, now))
+        if self.before.is_none() {
+            return self.ask(|limit| limit.decide_erased(state, hit, now));
+        }
+        let mut own = self.inherited(state, hit.class, now);
+        let verdict = self.ask(|limit| limit.decide_erased(&mut own, hit, now));
+        if verdict.is_recorded() {
+            *state = own;
+        }
+        verdict
     }
 
     fn peek(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
-        self.ask(|limit| limit.peek_erased(state, hit, now))
+        let own = self.inherited(state, hit.class, now);
+        self.ask(|limit| limit.peek_erased(&own, hit, now))
     }
 
     fn charge(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) {
+        *state = self.inherited(state, hit.class, now);
         self.ask(|limit| limit.charge_erased(state, hit, now));
     }
 
     fn refund(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: Each<Receipt, N>, now: Timestamp) {
+        *state = self.inherited(state, hit.class, now);
         self.ask(|limit| limit.refund_erased(state, hit, receipt, now));
     }
 
     fn fresh_at(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
-        self.ask(|limit| limit.fresh_at_erased(state, class))
+        match &self.before {
+            Some(before) if !self.limit.plain().knows_erased(state) => {
+                before.plain().fresh_at_erased(state, class)
+            }
+            _ => self.ask(|limit| limit.fresh_at_erased(state, class)),
+        }
     }
 
     fn horizon(&self) -> u64 {
-        self.ask(|limit| limit.horizon_erased())
+        let before = self.before.as_ref().map_or(0, |before| before.plain().horizon_erased());
+        self.ask(|limit| limit.horizon_erased()).max(before)
     }
 
     fn stat(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
-        self.ask(|limit| limit.stat_erased(state, class, now))
+        let own = self.inherited(state, class, now);
+        self.ask(|limit| limit.stat_erased(&own, class, now))
     }
 
     /// Of one limit: the states of several would share one [`InlineState`].
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        if self.before.is_some() {
+            return false;
+        }
         self.ask(|limit| {
             let mut states = 0;
             let complete = limit.parts_of_erased(hit, &mut |part| {
@@ -322,7 +395,7 @@ where
     P: Deref<Target = dyn ErasedScale<LEN, N>> + Clone + Send + Sync + 'static,
 {
     fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
-        Self { limit: self.limit.clone(), ratios: self.ratios.then(ratio), factor: 1 }.checked()
+        Self { ratios: self.ratios.then(ratio), factor: 1, ..self.clone() }.checked()
     }
 
     fn advance(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp) {
@@ -339,7 +412,7 @@ where
 
     fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
         let factor = self.factor.saturating_mul(factor.max(1));
-        Self { limit: self.limit.clone(), ratios: self.ratios, factor }.checked()
+        Self { factor, ..self.clone() }.checked()
     }
 }
 

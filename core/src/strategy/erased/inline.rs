@@ -34,6 +34,11 @@ impl<const LEN: usize> InlineState<LEN> {
         decode(self.bytes()).unwrap_or_default()
     }
 
+    /// Whether these are the bytes of such a state.
+    pub(super) fn is<T: State>(&self) -> bool {
+        decode::<T>(self.bytes()).is_ok()
+    }
+
     /// The encoded form; empty for a key never seen.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -19,6 +19,12 @@ impl<P, const LEN: usize> Single<P, LEN> {
     pub const fn new(limit: P) -> Self {
         Self(Erased::new(limit))
     }
+
+    /// The same strategy in the place of another one; see [`Erased::succeeding`].
+    #[must_use]
+    pub fn succeeding(self, before: P) -> Self {
+        Self(self.0.succeeding(before))
+    }
 }
 
 impl<P, const LEN: usize> Strategy for Single<P, LEN>
