@@ -3,83 +3,146 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 use traffik_core::{Decision, Outcome, Verdict};
 
+use crate::RequestParts;
+use crate::grpc;
 use crate::headers::{Dialect, Limits, Told, seconds};
+use crate::request::Refusal;
+
+/// When a header of one's own is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sent {
+    /// With every response to a request that was counted.
+    Always,
+    /// With denials only.
+    WhenDenied,
+}
 
 /// The names of a throttle's policies and the way they are told.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     pub(crate) names: Vec<String>,
     pub(crate) dialect: Dialect,
+    pub(crate) extra: Vec<(HeaderName, HeaderValue, Sent)>,
 }
 
 impl Answers {
-    /// Adds the headers that tell where the client stands.
+    pub(crate) const fn new(names: Vec<String>) -> Self {
+        Self { names, dialect: Dialect::None, extra: Vec::new() }
+    }
+
+    /// Adds the headers that tell an admitted client where it stands.
     pub(crate) fn tell(&self, verdict: &impl Verdict, headers: &mut HeaderMap) {
         if self.dialect != Dialect::None {
             self.dialect.write(&mut self.limits(verdict), headers);
         }
+        self.add(Sent::Always, headers);
     }
 
-    /// 429: how long to wait, or that waiting is in vain.
-    pub(crate) fn denied(&self, verdict: &impl Verdict) -> Response<Bytes> {
-        let wait = match verdict.outcome() {
-            Outcome::Deny { retry_after } => Some(retry_after),
-            Outcome::Allow { after } => Some(after),
-            Outcome::Never => None,
-        };
-        let mut response = Response::new(self.problem(verdict, wait));
-        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, PROBLEM);
-        if let Some(wait) = wait {
-            headers.insert(RETRY_AFTER, seconds(wait).max(1).into());
+    /// Adds the headers of one's own.
+    pub(crate) fn add(&self, reason: Sent, headers: &mut HeaderMap) {
+        for (name, value, sent) in &self.extra {
+            if *sent == Sent::Always || *sent == reason {
+                headers.insert(name.clone(), value.clone());
+            }
         }
-        self.tell(verdict, headers);
-        response
     }
 
     /// Each limit with its name; the last name stands for all beyond it.
-    fn limits(&self, verdict: &impl Verdict) -> Limits<'_> {
+    pub(crate) fn limits(&self, verdict: &impl Verdict) -> Limits<'_> {
         let mut limits = Limits::new();
-        verdict.each(&mut |decision: &Decision| {
-            let name = self.names.get(limits.len()).or(self.names.last());
-            limits.push(Told { name: name.map_or("limit", String::as_str), decision: *decision });
-        });
+        verdict.each(&mut |decision: &Decision| limits.push(self.told(limits.len(), decision)));
         limits
     }
 
-    fn problem(&self, verdict: &impl Verdict, wait: Option<Duration>) -> Bytes {
-        let mut violated = String::new();
-        for Told { name, decision } in self.limits(verdict) {
-            if !decision.is_allowed() {
-                let comma = if violated.is_empty() { "" } else { "," };
-                violated.extend([comma, "\"", name, "\""]);
-            }
-        }
-        let when = match wait {
-            Some(wait) => format!("\"retry_after_ms\":{}", wait.as_nanos().div_ceil(1_000_000)),
-            None => String::from("\"never\":true"),
-        };
-        Bytes::from(format!(
-            "{{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
-             \"title\":\"Too Many Requests\",\"status\":429,{when},\"violated-policies\":[{violated}]}}"
-        ))
+    /// The limit at this place, with its name.
+    pub(crate) fn told(&self, at: usize, decision: &Decision) -> Told<'_> {
+        let name = self.names.get(at).or(self.names.last());
+        Told { name: name.map_or("limit", String::as_str), decision: *decision }
     }
 }
 
+/// 429: how long to wait, or that waiting is in vain; with no other header yet. A gRPC client is told in its own way.
+pub(crate) fn denied(request: RequestParts<'_>, outcome: Outcome, limits: &[Told<'_>]) -> Response<Bytes> {
+    let wait = match outcome {
+        Outcome::Deny { retry_after } => Some(retry_after),
+        Outcome::Allow { after } => Some(after),
+        Outcome::Never => None,
+    };
+    if grpc::is_grpc(request.headers) {
+        return grpc::exhausted(wait);
+    }
+    let mut response = Response::new(problem(wait, limits));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, PROBLEM);
+    if let Some(wait) = wait {
+        headers.insert(RETRY_AFTER, seconds(wait).max(1).into());
+    }
+    response
+}
+
+fn problem(wait: Option<Duration>, limits: &[Told<'_>]) -> Bytes {
+    let mut violated = String::new();
+    for Told { name, decision } in limits {
+        if !decision.is_allowed() {
+            let comma = if violated.is_empty() { "" } else { "," };
+            violated.extend([comma, "\"", name, "\""]);
+        }
+    }
+    let when = match wait {
+        Some(wait) => format!("\"retry_after_ms\":{}", wait.as_nanos().div_ceil(1_000_000)),
+        None => String::from("\"never\":true"),
+    };
+    Bytes::from(format!(
+        "{{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
+         \"title\":\"Too Many Requests\",\"status\":429,{when},\"violated-policies\":[{violated}]}}"
+    ))
+}
+
 /// 503: the limiter itself cannot decide, which is not the client's fault.
-pub(crate) fn unavailable() -> Response<Bytes> {
+pub(crate) fn unavailable(request: RequestParts<'_>) -> Response<Bytes> {
     const BODY: &[u8] =
         b"{\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\",\
         \"title\":\"Service Unavailable\",\"status\":503,\"retry_after_ms\":1000}";
+    if grpc::is_grpc(request.headers) {
+        return grpc::unavailable();
+    }
     let mut response = Response::new(Bytes::from_static(BODY));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// 500: the failure is to be seen by whoever stands outside; it lies in the extensions of the response.
+pub(crate) fn raised() -> Response<Bytes> {
+    const BODY: &[u8] = b"{\"title\":\"Internal Server Error\",\"status\":500}";
+    let mut response = Response::new(Bytes::from_static(BODY));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+    response
+}
+
+/// The request is refused for what it is.
+pub(crate) fn refused(refusal: &Refusal) -> Response<Bytes> {
+    let title = refusal.status.canonical_reason().unwrap_or("Refused");
+    let mut detail = String::with_capacity(refusal.detail.len());
+    for character in refusal.detail.chars() {
+        match character {
+            '"' | '\\' => detail.extend(['\\', character]),
+            control if control.is_control() => detail.push(' '),
+            other => detail.push(other),
+        }
+    }
+    let body =
+        format!("{{\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\"}}", refusal.status.as_u16());
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = refusal.status;
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
     response
 }
 

@@ -1,11 +1,13 @@
 //! The body of a response: the inner service's own, or ours.
 
+use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use traffik_core::storage::BoxFuture;
 
 pin_project! {
     /// Either the body of the service behind a throttle, untouched, or the throttle's own answer.
@@ -21,7 +23,64 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<B> {
         Inner { #[pin] body: B },
+        Metered { #[pin] body: B, count: Count },
         Own { bytes: Option<Bytes> },
+    }
+}
+
+/// Hears how long a body was.
+pub(crate) trait Meter: Send + Sync {
+    /// The body has ended, or nobody wants more of it: so many bytes were passed on. What is given is to be awaited,
+    /// if there is somebody to await it.
+    fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>>;
+
+    /// The same where nobody can await it.
+    fn abandon(self: Box<Self>, bytes: u64);
+}
+
+/// Counts a body.
+struct Count {
+    bytes: u64,
+    meter: Option<Box<dyn Meter>>,
+    settling: Option<Settling>,
+}
+
+/// A future that is polled by one at a time, so that a body which holds it can be shared between threads.
+struct Settling(std::sync::Mutex<BoxFuture<'static, ()>>);
+
+impl Settling {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let future = self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        future.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Count").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Count {
+    /// Tells the meter, once, and waits until it has settled.
+    fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(meter) = self.meter.take() {
+            self.settling = meter.settle(self.bytes).map(|future| Settling(std::sync::Mutex::new(future)));
+        }
+        if let Some(settling) = &mut self.settling {
+            ready!(settling.poll(context));
+            self.settling = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Count {
+    /// The client went away, or the server knew the length and asked for no end.
+    fn drop(&mut self) {
+        if let Some(meter) = self.meter.take() {
+            meter.abandon(self.bytes);
+        }
     }
 }
 
@@ -38,6 +97,11 @@ impl<B> ResponseBody<B> {
     pub fn own(bytes: Bytes) -> Self {
         Self { kind: Kind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
+
+    /// The body of a service, counted.
+    pub(crate) fn metered(body: B, meter: Box<dyn Meter>) -> Self {
+        Self { kind: Kind::Metered { body, count: Count { bytes: 0, meter: Some(meter), settling: None } } }
+    }
 }
 
 impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
@@ -50,6 +114,22 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             KindProjection::Inner { body } => body.poll_frame(context),
+            KindProjection::Metered { body, count } => {
+                if count.meter.is_some() {
+                    let frame = ready!(body.poll_frame(context));
+                    if let Some(Ok(frame)) = frame {
+                        let data = frame.data_ref().map_or(0, |data| data.len() as u64);
+                        count.bytes = count.bytes.saturating_add(data);
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                    if let Some(Err(error)) = frame {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
+                // The end is told once the books are settled.
+                ready!(count.poll_settle(context));
+                Poll::Ready(None)
+            }
             KindProjection::Own { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
@@ -57,13 +137,15 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
+            // Else nobody would ask for the end, and the books would be settled with nobody waiting.
+            Kind::Metered { count, .. } => count.meter.is_none() && count.settling.is_none(),
             Kind::Own { bytes } => bytes.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body } => body.size_hint(),
+            Kind::Inner { body } | Kind::Metered { body, .. } => body.size_hint(),
             Kind::Own { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
         }
     }

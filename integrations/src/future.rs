@@ -1,4 +1,4 @@
-//! The way of one request through a throttle, as a future that is a plain enum.
+//! The way of one request through a gate, as a future that is a plain enum.
 
 use std::fmt;
 use std::future::Future;
@@ -8,11 +8,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use traffik_core::Strategy;
-use traffik_core::storage::AsyncStorage;
+use traffik_core::storage::BoxFuture;
 
 use crate::body::ResponseBody;
-use crate::throttle::{Step, Throttle, Wait};
+use crate::gate::{Gate, Left, Step};
 
 /// A service ready to be called once.
 pub trait Forward<R> {
@@ -24,61 +23,60 @@ pub trait Forward<R> {
 }
 
 pin_project! {
-    /// The response to a request that went through a throttle.
+    /// The response to a request that went through a gate.
     ///
-    /// Nothing in it is boxed unless the storage is remote or the request is delayed. Dropping it drops the
-    /// request; what it was charged stays charged.
+    /// Nothing in it is boxed unless something has to be waited for: a storage elsewhere, an asynchronous function
+    /// of the request, a delay. Dropping it drops the request; what it was charged stays charged.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<N, R, S: Strategy, M>
+    pub struct ResponseFuture<N, R, B, G>
     where
         N: Forward<Request<R>>,
+        G: Gate,
     {
-        throttle: Throttle<S, M>,
+        gate: G,
         #[pin]
-        state: State<N, R, S::Verdict, N::Future>,
+        state: State<N, R, B, G::Pass, G::Work, N::Future>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<N, R, V, F> {
+    enum State<N, R, B, P, W, F> {
         /// Not passed on yet.
-        Waiting { wait: Wait<V>, next: Option<(N, Request<R>)> },
+        Waiting { work: BoxFuture<'static, W>, next: Option<(N, Request<R>)> },
         /// With the inner service.
-        Serving { #[pin] inner: F, verdict: Option<V> },
+        Serving { #[pin] inner: F, pass: Option<P>, beside: Option<BoxFuture<'static, ()>> },
+        /// Served, and about to be told.
+        Settling { before: BoxFuture<'static, ()>, response: Option<Response<ResponseBody<B>>> },
         /// Answered in its stead.
         Answered { response: Option<Response<Bytes>> },
     }
 }
 
-impl<N: Forward<Request<R>>, R, S: Strategy, M> ResponseFuture<N, R, S, M> {
+impl<N: Forward<Request<R>>, R, B, G: Gate> ResponseFuture<N, R, B, G> {
     pub(crate) const fn serving(
-        throttle: Throttle<S, M>,
+        gate: G,
         inner: N::Future,
-        verdict: Option<S::Verdict>,
+        pass: G::Pass,
+        beside: Option<BoxFuture<'static, ()>>,
     ) -> Self {
-        Self { throttle, state: State::Serving { inner, verdict } }
+        Self { gate, state: State::Serving { inner, pass: Some(pass), beside } }
     }
 
-    pub(crate) const fn answered(throttle: Throttle<S, M>, response: Response<Bytes>) -> Self {
-        Self { throttle, state: State::Answered { response: Some(response) } }
+    pub(crate) const fn answered(gate: G, response: Response<Bytes>) -> Self {
+        Self { gate, state: State::Answered { response: Some(response) } }
     }
 
-    pub(crate) const fn waiting(
-        throttle: Throttle<S, M>,
-        wait: Wait<S::Verdict>,
-        next: (N, Request<R>),
-    ) -> Self {
-        Self { throttle, state: State::Waiting { wait, next: Some(next) } }
+    pub(crate) const fn waiting(gate: G, work: BoxFuture<'static, G::Work>, next: (N, Request<R>)) -> Self {
+        Self { gate, state: State::Waiting { work, next: Some(next) } }
     }
 }
 
-impl<N, R, S, M, B, E> Future for ResponseFuture<N, R, S, M>
+impl<N, R, B, G, E> Future for ResponseFuture<N, R, B, G>
 where
     N: Forward<Request<R>>,
     N::Future: Future<Output = Result<Response<B>, E>>,
-    S: Strategy,
-    M: AsyncStorage<S>,
+    G: Gate,
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
@@ -86,33 +84,47 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Serving { inner, verdict } => {
-                    let mut response = ready!(inner.poll(context))?;
-                    this.throttle.tell(verdict.as_ref(), response.headers_mut());
-                    return Poll::Ready(Ok(response.map(ResponseBody::from)));
+                StateProjection::Serving { inner, pass, beside } => {
+                    if let Some(future) = beside
+                        && future.as_mut().poll(context).is_ready()
+                    {
+                        *beside = None;
+                    }
+                    let response = ready!(inner.poll(context))?;
+                    // As with every future, polling again after the end is the caller's mistake.
+                    let Some(pass) = pass.take() else { return Poll::Pending };
+                    let (mut parts, body) = response.into_parts();
+                    let Left { before, meter } = this.gate.leave(pass, &mut parts);
+                    let body = match meter {
+                        Some(meter) => ResponseBody::metered(body, meter),
+                        None => ResponseBody::from(body),
+                    };
+                    let response = Response::from_parts(parts, body);
+                    match before {
+                        None => return Poll::Ready(Ok(response)),
+                        Some(before) => State::Settling { before, response: Some(response) },
+                    }
+                }
+                StateProjection::Settling { before, response } => {
+                    ready!(before.as_mut().poll(context));
+                    return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
                 }
                 StateProjection::Answered { response } => {
                     return match response.take() {
                         Some(response) => Poll::Ready(Ok(response.map(ResponseBody::own))),
-                        // As with every future, polling again after the end is the caller's mistake.
                         None => Poll::Pending,
                     };
                 }
-                StateProjection::Waiting { wait, next } => {
-                    let step = match wait {
-                        Wait::Storage(reply) => this.throttle.settle(ready!(Pin::new(reply).poll(context))),
-                        Wait::Turn(sleep, verdict) => {
-                            ready!(sleep.as_mut().poll(context));
-                            Step::Pass(verdict.take())
+                StateProjection::Waiting { work, next } => {
+                    let work = ready!(work.as_mut().poll(context));
+                    let Some((inner, mut request)) = next.take() else { return Poll::Pending };
+                    match this.gate.resume((&request).into(), work) {
+                        Step::Pass(mut pass) => {
+                            let beside = this.gate.mark(&mut pass, request.extensions_mut());
+                            State::Serving { inner: inner.forward(request), pass: Some(pass), beside }
                         }
-                    };
-                    match (step, next.take()) {
-                        (Step::Pass(verdict), Some((inner, request))) => {
-                            State::Serving { inner: inner.forward(request), verdict }
-                        }
-                        (Step::Wait(wait), next) => State::Waiting { wait, next },
-                        (Step::Answer(response), _) => State::Answered { response: Some(response) },
-                        (Step::Pass(_), None) => return Poll::Pending,
+                        Step::Answer(response) => State::Answered { response: Some(response) },
+                        Step::Wait(work) => State::Waiting { work, next: Some((inner, request)) },
                     }
                 }
             };
@@ -121,8 +133,8 @@ where
     }
 }
 
-impl<N: Forward<Request<R>>, R, S: Strategy, M> fmt::Debug for ResponseFuture<N, R, S, M> {
+impl<N: Forward<Request<R>>, R, B, G: Gate> fmt::Debug for ResponseFuture<N, R, B, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("throttle", &self.throttle).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

@@ -2,10 +2,9 @@
 
 use http::{Request, Response};
 use hyper::service::Service;
-use traffik_core::Strategy;
-use traffik_core::storage::AsyncStorage;
 
-use crate::{Forward, ResponseBody, ResponseFuture, Step, Throttled};
+use crate::gate::{Gate, Step};
+use crate::{Forward, ResponseBody, ResponseFuture, Throttled};
 
 /// A hyper service, which is always ready.
 #[derive(Debug)]
@@ -19,24 +18,24 @@ impl<T: Service<R>, R> Forward<R> for Shared<T> {
     }
 }
 
-impl<T, S, M, R, B> Service<Request<R>> for Throttled<T, S, M>
+impl<T, G, R, B> Service<Request<R>> for Throttled<T, G>
 where
     T: Service<Request<R>, Response = Response<B>> + Clone,
-    S: Strategy,
-    M: AsyncStorage<S>,
+    G: Gate,
 {
     type Response = Response<ResponseBody<B>>;
     type Error = T::Error;
-    type Future = ResponseFuture<Shared<T>, R, S, M>;
+    type Future = ResponseFuture<Shared<T>, R, B, G>;
 
-    fn call(&self, request: Request<R>) -> Self::Future {
-        let throttle = self.throttle.clone();
-        match throttle.decide((&request).into()) {
-            Step::Pass(verdict) => ResponseFuture::serving(throttle, self.inner.call(request), verdict),
-            Step::Answer(response) => ResponseFuture::answered(throttle, response),
-            Step::Wait(wait) => {
-                ResponseFuture::waiting(throttle, wait, (Shared(self.inner.clone()), request))
+    fn call(&self, mut request: Request<R>) -> Self::Future {
+        let gate = self.gate.clone();
+        match gate.enter((&request).into()) {
+            Step::Pass(mut pass) => {
+                let beside = gate.mark(&mut pass, request.extensions_mut());
+                ResponseFuture::serving(gate, self.inner.call(request), pass, beside)
             }
+            Step::Answer(response) => ResponseFuture::answered(gate, response),
+            Step::Wait(work) => ResponseFuture::waiting(gate, work, (Shared(self.inner.clone()), request)),
         }
     }
 }

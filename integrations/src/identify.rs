@@ -4,41 +4,21 @@ use std::fmt::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri};
+use http::StatusCode;
 use smallvec::SmallVec;
 use traffik_core::Key;
 
+pub use crate::request::RequestParts;
+
+mod anonymous;
 mod composite;
 mod header;
 mod peer;
 
+pub use anonymous::Anonymous;
 pub use composite::Composite;
 pub use header::Header;
 pub use peer::{Peer, PeerAddress};
-
-/// All of a request but its body.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestParts<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The target.
-    pub uri: &'a Uri,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-    /// What the server and the layers outside have noted about it.
-    pub extensions: &'a Extensions,
-}
-
-impl<'a, B> From<&'a Request<B>> for RequestParts<'a> {
-    fn from(request: &'a Request<B>) -> Self {
-        Self {
-            method: request.method(),
-            uri: request.uri(),
-            headers: request.headers(),
-            extensions: request.extensions(),
-        }
-    }
-}
 
 /// Whom a request is counted for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +27,8 @@ pub enum Identity {
     Key(ClientKey),
     /// For nobody: the limit does not apply.
     Exempt,
+    /// For nobody: the request is refused with this status.
+    Refused(StatusCode),
 }
 
 impl Identity {

@@ -5,13 +5,11 @@
 //! ```
 //! # #[cfg(feature = "tower")] {
 //! use tower::{ServiceBuilder, service_fn};
-//! use traffik_backends::Memory;
-//! use traffik_core::storage::Local;
 //! use traffik_core::{TokenBucket, rate};
 //! use traffik_integrations::{Throttle, ThrottleLayer};
 //!
-//! let limit = TokenBucket::new(rate!("100/min"));
-//! let throttle = Throttle::builder("api", limit, Local(Memory::new(10_000))).build()?;
+//! // By peer address, in memory, 1 a request, 429 with Retry-After: all of that can be chosen.
+//! let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
 //! let service = ServiceBuilder::new().layer(ThrottleLayer::new(throttle)).service(service_fn(
 //!     async |_: http::Request<String>| Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello"))),
 //! ));
@@ -25,28 +23,44 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod base;
 mod body;
+mod denial;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 mod future;
+mod gate;
+mod grpc;
 pub mod headers;
 #[cfg(feature = "hyper")]
 mod hyper;
 pub mod identify;
+mod observe;
+mod registry;
+mod request;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 mod service;
 mod throttle;
 #[cfg(feature = "tower")]
 mod tower;
 
+pub use answer::Sent;
+pub use base::Base;
 pub use body::ResponseBody;
+pub use denial::{Denial, OnError, Remedy, Trouble};
 #[cfg(any(feature = "hyper", feature = "tower"))]
 pub use future::{Forward, ResponseFuture};
+pub use gate::{Gate, Left, Step};
 pub use headers::Dialect;
 #[cfg(feature = "hyper")]
 pub use hyper::Shared;
-pub use identify::{ClientKey, Composite, Header, Identify, Identity, Peer, PeerAddress, RequestParts};
+pub use identify::{Anonymous, ClientKey, Composite, Header, Identify, Identity, Peer, PeerAddress};
+pub use observe::{Event, Observe, Seen};
+pub use registry::{Registry, RegistryError};
+pub use request::{Fallible, Refusal, RequestParts, Stop};
 #[cfg(any(feature = "hyper", feature = "tower"))]
 pub use service::Throttled;
-pub use throttle::{NameError, Step, Throttle, ThrottleBuilder, Wait};
+pub use throttle::{
+    Client, Enforcement, IdentityCache, NameError, Origin, Part, Pass, Scope, Throttle, ThrottleBuilder, Work,
+};
 #[cfg(feature = "tower")]
 pub use tower::{Ready, ThrottleLayer};

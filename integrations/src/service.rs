@@ -1,30 +1,20 @@
-//! A service behind a throttle; a tower service, a hyper service, or both, by what it wraps.
+//! A service behind a gate; a tower service, a hyper service, or both, by what it wraps.
 
-use traffik_core::Strategy;
-
-use crate::throttle::Throttle;
-
-/// Passes on what a throttle admits, and answers the rest itself.
-#[derive(Debug)]
-pub struct Throttled<T, S: Strategy, M> {
+/// Passes on what a gate admits, such as a [`Throttle`](crate::Throttle), and answers the rest itself.
+#[derive(Clone, Debug)]
+pub struct Throttled<T, G> {
     pub(crate) inner: T,
-    pub(crate) throttle: Throttle<S, M>,
+    pub(crate) gate: G,
 }
 
-impl<T, S: Strategy, M> Throttled<T, S, M> {
-    /// Puts `throttle` in front of `inner`.
-    pub const fn new(inner: T, throttle: Throttle<S, M>) -> Self {
-        Self { inner, throttle }
+impl<T, G> Throttled<T, G> {
+    /// Puts `gate` in front of `inner`.
+    pub const fn new(inner: T, gate: G) -> Self {
+        Self { inner, gate }
     }
 
     /// The service behind.
     pub const fn inner(&self) -> &T {
         &self.inner
-    }
-}
-
-impl<T: Clone, S: Strategy, M> Clone for Throttled<T, S, M> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), throttle: self.throttle.clone() }
     }
 }

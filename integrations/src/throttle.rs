@@ -4,162 +4,92 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Response;
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
-use traffik_core::{Class, Cost, Hit, Op, Outcome, Strategy, Timer, Verdict};
+use arc_swap::ArcSwap;
+use traffik_core::storage::{AsyncStorage, BoxFuture};
+use traffik_core::{Class, Strategy};
 
-use crate::Dialect;
-use crate::answer::{Answers, unavailable};
-use crate::identify::{Identify, Identity, Peer, RequestParts};
+use crate::answer::Answers;
+use crate::denial::{Handler, OnError};
+use crate::identify::{Anonymous, RequestParts};
+use crate::observe::Observe;
+use crate::registry::{Registration, Switch};
+use crate::request::{Fallible, Source};
+
+mod builder;
+mod client;
+mod pass;
+mod prepare;
+mod settings;
+
+pub use builder::{NameError, ThrottleBuilder};
+pub use client::Client;
+pub use pass::{Pass, Work};
+pub use prepare::{IdentityCache, Origin, Scope};
+use prepare::{Place, Who};
+use settings::Settings;
+pub use settings::{Enforcement, Part};
 
 /// Limits requests by who sends them.
 ///
 /// Counts by peer address, a cost of 1 each, and tells a client where it stands only when it is denied, unless
 /// said otherwise. Cheap to clone; clones are the same throttle.
 ///
-/// When the storage cannot answer, the request is answered 503 with `Retry-After: 1`: nobody passes unchecked.
-pub struct Throttle<S: Strategy, M>(Arc<ThrottleBuilder<S, M>>);
+/// When the storage cannot answer, the request is answered 503 with `Retry-After: 1`: nobody passes unchecked, unless
+/// [told so](ThrottleBuilder::on_error).
+///
+/// It is put in front of a service by [`ThrottleLayer`](crate::ThrottleLayer) or [`Throttled`](crate::Throttled), or
+/// asked within one: [`hit`](Self::hit) does with a request all that the middleware does, and
+/// [`client`](Self::client) or [`known`](Self::known) gives the verbs of a limiter for one client.
+///
+/// ```
+/// use traffik_core::{TokenBucket, rate};
+/// use traffik_integrations::Throttle;
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
+/// # let _ = throttle;
+/// # Ok::<(), traffik_integrations::NameError>(())
+/// ```
+///
+/// # What can be replaced
+///
+/// The limit, the cost, the class, the least wait and the enforcement can be replaced while requests are served, each
+/// for the requests that come after. States stay where they are, under the same keys:
+///
+/// * A limit of another rate inherits what was used: it stays used, counted in cost. A larger limit has as much more,
+///   a smaller one as much less, and nothing is granted by the change.
+/// * The type of the limit is fixed; a limit whose strategy is to be chosen anew is an
+///   [`Erased`](traffik_core::Erased). A state left by another strategy counts as that of a client never seen, unless
+///   the new one is told that it [succeeds](traffik_core::Erased::succeeding) the old: then what was in use stays used.
+/// * A request under way keeps what held when it came.
+///
+/// Cost 0 passes always; the name, the storage and the identifier stay for good, since the keys depend on them.
+pub struct Throttle<S: Strategy, M>(pub(crate) Arc<Inner<S, M>>);
 
-/// What a [`Throttle`] is to be like.
-#[must_use = "a throttle limits nothing until it is built and put in front of a service"]
-pub struct ThrottleBuilder<S: Strategy, M> {
-    uid: String,
-    limit: S,
-    storage: M,
-    identifier: Box<dyn Identify>,
-    hit: Hit<S::Cost>,
-    answers: Answers,
-    delay: Option<Box<Delay>>,
+/// All that a throttle is.
+pub(crate) struct Inner<S: Strategy, M> {
+    pub(crate) uid: String,
+    pub(crate) settings: ArcSwap<Settings<S>>,
+    pub(crate) storage: Place<M>,
+    pub(crate) who: Who,
+    pub(crate) anonymous: Anonymous,
+    pub(crate) cache: Option<IdentityCache>,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) answers: Answers,
+    pub(crate) handler: Option<Handler>,
+    pub(crate) on_error: OnError,
+    pub(crate) delay: Option<Box<Delay>>,
+    pub(crate) spawner: Option<Arc<Spawn>>,
+    pub(crate) observers: Vec<Box<dyn Observe>>,
+    /// Keeps the name from others.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    pub(crate) registration: Option<Registration>,
 }
 
 /// Sleeps on some runtime.
-type Delay = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
+pub(crate) type Delay = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
 
-/// What is to be done with a request.
-#[derive(Debug)]
-pub enum Step<V> {
-    /// Pass it on; the verdict, if there was one, may be told with the response.
-    Pass(Option<V>),
-    /// Do not pass it on; answer this instead.
-    Answer(Response<Bytes>),
-    /// Wait first.
-    Wait(Wait<V>),
-}
-
-/// What a request waits for.
-pub enum Wait<V> {
-    /// For the storage.
-    Storage(Reply<V>),
-    /// For its turn, already admitted.
-    Turn(BoxFuture<'static, ()>, Option<V>),
-}
-
-impl<V> fmt::Debug for Wait<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Storage(_) => "Wait::Storage",
-            Self::Turn(..) => "Wait::Turn",
-        })
-    }
-}
-
-/// A name for a throttle or one of its policies that cannot be told in a header.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameError(String);
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no name for a throttle: use 1 to 64 of the characters a-z A-Z 0-9 . _ : -", self.0)
-    }
-}
-
-impl std::error::Error for NameError {}
-
-impl<S: Strategy, M> ThrottleBuilder<S, M> {
-    /// Counts by what `identifier` says instead of by peer address.
-    pub fn identifier(self, identifier: impl Identify + 'static) -> Self {
-        Self { identifier: Box::new(identifier), ..self }
-    }
-
-    /// Every request costs this much.
-    pub fn cost(self, cost: S::Cost) -> Self {
-        Self { hit: Hit { cost, ..self.hit }, ..self }
-    }
-
-    /// Every request is of this class, such as that of the instance it is handled by.
-    pub fn class(self, class: Class) -> Self {
-        Self { hit: self.hit.with_class(class), ..self }
-    }
-
-    /// Tells clients where they stand with every response, in this dialect.
-    pub fn headers(self, dialect: Dialect) -> Self {
-        Self { answers: Answers { dialect, ..self.answers }, ..self }
-    }
-
-    /// Names the policies of a composed limit, in their order; without it all bear the throttle's own name.
-    pub fn policies<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-        let names = names.into_iter().map(str::to_owned).collect();
-        Self { answers: Answers { names, ..self.answers }, ..self }
-    }
-
-    /// Sits out the delays of a queueing strategy on this runtime. Without a runtime a request that would have
-    /// to be delayed is answered 429 instead.
-    pub fn runtime(self, timer: impl Timer + Send + Sync + 'static) -> Self {
-        let delay = move |wait| -> BoxFuture<'static, ()> { Box::pin(timer.sleep(wait)) };
-        Self { delay: Some(Box::new(delay)), ..self }
-    }
-
-    /// The throttle, if its names can be told in headers.
-    pub fn build(self) -> Result<Throttle<S, M>, NameError> {
-        for name in self.answers.names.iter().chain([&self.uid]) {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-            if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
-                return Err(NameError(name.clone()));
-            }
-        }
-        Ok(Throttle(Arc::new(self)))
-    }
-}
-
-impl<S: Strategy, M: AsyncStorage<S>> Throttle<S, M> {
-    /// Runs `limit` in `storage`. The `uid` keeps throttles that share a storage apart, and names the policy
-    /// in headers: 1 to 64 of the characters `a-z A-Z 0-9 . _ : -`.
-    pub fn builder(uid: &str, limit: S, storage: M) -> ThrottleBuilder<S, M> {
-        ThrottleBuilder {
-            uid: uid.to_owned(),
-            limit,
-            storage,
-            identifier: Box::new(Peer::default()),
-            hit: Hit::new(S::Cost::uniform(1)),
-            answers: Answers { names: vec![uid.to_owned()], dialect: Dialect::None },
-            delay: None,
-        }
-    }
-
-    /// Decides on a request. Allocates nothing if the storage is local and the request passes at once.
-    pub fn decide(&self, request: RequestParts<'_>) -> Step<S::Verdict> {
-        let it = &*self.0;
-        let client = match it.identifier.identify(request) {
-            Identity::Exempt => return Step::Pass(None),
-            Identity::Key(client) => client,
-        };
-        match it.storage.apply(&it.limit, &(client, it.uid.as_str()), &Op::Check(it.hit)) {
-            Reply::Ready(Some(answer)) => self.settle(answer),
-            reply => Step::Wait(Wait::Storage(reply)),
-        }
-    }
-
-    /// What follows from the storage's answer.
-    pub(crate) fn settle(&self, answer: Result<S::Verdict, Failure>) -> Step<S::Verdict> {
-        let Ok(verdict) = answer else { return Step::Answer(unavailable()) };
-        match (verdict.outcome(), &self.0.delay) {
-            (Outcome::Allow { after }, _) if after.is_zero() => Step::Pass(Some(verdict)),
-            (Outcome::Allow { after }, Some(delay)) => Step::Wait(Wait::Turn(delay(after), Some(verdict))),
-            _ => Step::Answer(self.0.answers.denied(&verdict)),
-        }
-    }
-}
+/// Runs something in the background.
+pub(crate) type Spawn = dyn Fn(BoxFuture<'static, ()>) + Send + Sync;
 
 impl<S: Strategy, M> Throttle<S, M> {
     /// The name that keeps this throttle apart from others on the same storage.
@@ -168,18 +98,94 @@ impl<S: Strategy, M> Throttle<S, M> {
         &self.0.uid
     }
 
-    /// The storage it counts in.
+    /// The storage it counts in; `None` if it is chosen for each request.
     #[must_use]
-    pub fn storage(&self) -> &M {
-        &self.0.storage
+    pub fn storage(&self) -> Option<&M> {
+        self.0.storage.fixed()
     }
 
-    /// Tells the client where it stands, in the headers of the response to a request that was
-    /// [passed on](Step::Pass).
-    pub fn tell(&self, verdict: Option<&S::Verdict>, headers: &mut http::HeaderMap) {
-        if let Some(verdict) = verdict {
-            self.0.answers.tell(verdict, headers);
-        }
+    /// Whether requests are counted and denied.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.0.settings.load().enabled
+    }
+
+    /// Counts and denies again.
+    pub fn enable(&self) {
+        self.0.set_enabled(true);
+    }
+
+    /// Lets all requests pass, uncounted.
+    pub fn disable(&self) {
+        self.0.set_enabled(false);
+    }
+
+    /// Replaces the limit.
+    pub fn set_limit(&self, limit: S) {
+        self.0.replace(|settings| settings.limit = Source::Fixed(limit.clone()));
+    }
+
+    /// Replaces the limit by a function of the request.
+    pub fn set_limit_by<A: Fallible<S>>(
+        &self,
+        limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+    ) {
+        let limit = Source::function(limit);
+        self.0.replace(|settings| settings.limit = limit.clone());
+    }
+
+    /// Replaces what a request costs.
+    pub fn set_cost(&self, cost: S::Cost) {
+        self.0.replace(|settings| settings.cost = Source::Fixed(cost));
+    }
+
+    /// Replaces what a request costs by a function of it.
+    pub fn set_cost_by<A: Fallible<S::Cost>>(
+        &self,
+        cost: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+    ) {
+        let cost = Source::function(cost);
+        self.0.replace(|settings| settings.cost = cost.clone());
+    }
+
+    /// Replaces the class of all requests.
+    pub fn set_class(&self, class: Class) {
+        self.0.replace(|settings| settings.class = Source::Fixed(class));
+    }
+
+    /// Replaces the least that a denied client is told to wait.
+    pub fn set_min_wait(&self, min_wait: Duration) {
+        self.0.replace(|settings| settings.min_wait = min_wait);
+    }
+
+    /// Replaces for whom the throttle denies.
+    pub fn set_enforcement(&self, enforcement: Enforcement) {
+        self.0.replace(|settings| settings.enforcement = enforcement.clone());
+    }
+}
+
+impl<S: Strategy, M> Inner<S, M> {
+    /// Changes one setting; two changes at a time are both made.
+    fn replace(&self, change: impl Fn(&mut Settings<S>)) {
+        self.settings.rcu(|settings| {
+            let mut settings = Settings::clone(settings);
+            change(&mut settings);
+            settings
+        });
+    }
+
+    fn set_enabled(&self, enabled: bool) {
+        self.replace(|settings| settings.enabled = enabled);
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S>> Switch for Inner<S, M> {
+    fn set_enabled(&self, enabled: bool) {
+        Self::set_enabled(self, enabled);
+    }
+
+    fn is_enabled(&self) -> bool {
+        self.settings.load().enabled
     }
 }
 
@@ -192,11 +198,5 @@ impl<S: Strategy, M> Clone for Throttle<S, M> {
 impl<S: Strategy, M> fmt::Debug for Throttle<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Throttle").field("uid", &self.0.uid).finish_non_exhaustive()
-    }
-}
-
-impl<S: Strategy, M> fmt::Debug for ThrottleBuilder<S, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThrottleBuilder").field("uid", &self.uid).finish_non_exhaustive()
     }
 }

@@ -1,47 +1,22 @@
 //! The middleware in front of tower and hyper services: what passes is untouched, what does not is answered.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
-
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::http::{
-    Dialect, Header, Identity, PeerAddress, RequestParts, Throttle, ThrottleLayer, Throttled,
-};
+use traffik::http::{Dialect, Header, Identity, RequestParts, Throttle, ThrottleLayer, Throttled};
 use traffik::storage::{AsyncStorage, Failure, Local, Reply, WhenFull};
 use traffik::{
-    All, Class, Decision, ErasedKey, ErrorKind, FixedWindow, Gcra, Hit, ManualClock, Memory, Op, Rate,
-    Strategy, Timestamp, TokenBucket,
+    All, Class, Decision, ErasedKey, ErrorKind, FixedWindow, Gcra, Hit, Memory, Op, Rate, Strategy,
+    Timestamp, TokenBucket,
 };
 
-type Clock = Arc<ManualClock>;
-
-fn memory<S: Strategy>(clock: &Clock) -> Local<Memory<S, Clock>> {
-    Local(Memory::builder().capacity(100).clock(Arc::clone(clock)).build())
-}
-
-async fn hello(request: Request<String>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let reply =
-        Response::builder().status(201).header("x-inner", "yes").body(Full::from(request.into_body()));
-    Ok(reply.unwrap())
-}
-
-fn request(peer: u8) -> Request<String> {
-    let mut request = Request::new("hello".to_owned());
-    request.extensions_mut().insert(PeerAddress(([192, 0, 2, peer], 1000).into()));
-    request
-}
-
-fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
-    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
-}
+use crate::{Clock, header, hello, memory, request};
 
 #[tokio::test]
 async fn what_passes_is_untouched() {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Identify, Identity, RequestParts};
 
-/// Counts by everything that its parts say together. Exempt if one of them says so.
+/// Counts by everything that its parts say together. Exempt, or refused, if one of them says so; the first that does.
 ///
 /// ```
 /// use traffik_integrations::{Composite, Header, Peer};
@@ -33,7 +33,10 @@ impl Identify for Composite {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
         let mut all = Vec::new();
         for part in &self.0 {
-            let Identity::Key(key) = part.identify(request) else { return Identity::Exempt };
+            let key = match part.identify(request) {
+                Identity::Key(key) => key,
+                other => return other,
+            };
             all.extend_from_slice(key.as_bytes());
             // The length tells where a part ends, so that no part can pass for the beginning of the next.
             all.extend_from_slice(&(key.as_bytes().len() as u64).to_le_bytes());

@@ -1,36 +1,29 @@
 //! Puts a throttle in front of any service.
 
 use tower_layer::Layer;
-use traffik_core::Strategy;
 
-use crate::{Throttle, Throttled};
+use crate::Throttled;
 
-/// A layer that limits requests by a [`Throttle`].
+/// A layer that limits requests by a gate, such as a [`Throttle`](crate::Throttle).
 ///
-/// All services it makes share the throttle, so a limit holds across routes and connections.
-#[derive(Debug)]
-pub struct ThrottleLayer<S: Strategy, M> {
-    throttle: Throttle<S, M>,
+/// All services it makes share the gate, so a limit holds across routes and connections.
+#[derive(Clone, Debug)]
+pub struct ThrottleLayer<G> {
+    gate: G,
 }
 
-impl<S: Strategy, M> ThrottleLayer<S, M> {
-    /// Limits by this throttle.
+impl<G> ThrottleLayer<G> {
+    /// Limits by this gate.
     #[must_use]
-    pub const fn new(throttle: Throttle<S, M>) -> Self {
-        Self { throttle }
+    pub const fn new(gate: G) -> Self {
+        Self { gate }
     }
 }
 
-impl<T, S: Strategy, M> Layer<T> for ThrottleLayer<S, M> {
-    type Service = Throttled<T, S, M>;
+impl<T, G: Clone> Layer<T> for ThrottleLayer<G> {
+    type Service = Throttled<T, G>;
 
     fn layer(&self, inner: T) -> Self::Service {
-        Throttled::new(inner, self.throttle.clone())
-    }
-}
-
-impl<S: Strategy, M> Clone for ThrottleLayer<S, M> {
-    fn clone(&self) -> Self {
-        Self { throttle: self.throttle.clone() }
+        Throttled::new(inner, self.gate.clone())
     }
 }

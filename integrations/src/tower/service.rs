@@ -5,10 +5,9 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tower_service::Service;
-use traffik_core::Strategy;
-use traffik_core::storage::AsyncStorage;
 
-use crate::{Forward, ResponseBody, ResponseFuture, Step, Throttled};
+use crate::gate::{Gate, Step};
+use crate::{Forward, ResponseBody, ResponseFuture, Throttled};
 
 /// A tower service that has said it is ready.
 #[derive(Debug)]
@@ -22,30 +21,32 @@ impl<T: Service<R>, R> Forward<R> for Ready<T> {
     }
 }
 
-impl<T, S, M, R, B> Service<Request<R>> for Throttled<T, S, M>
+impl<T, G, R, B> Service<Request<R>> for Throttled<T, G>
 where
     T: Service<Request<R>, Response = Response<B>> + Clone,
-    S: Strategy,
-    M: AsyncStorage<S>,
+    G: Gate,
 {
     type Response = Response<ResponseBody<B>>;
     type Error = T::Error;
-    type Future = ResponseFuture<Ready<T>, R, S, M>;
+    type Future = ResponseFuture<Ready<T>, R, B, G>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let throttle = self.throttle.clone();
-        match throttle.decide((&request).into()) {
-            Step::Pass(verdict) => ResponseFuture::serving(throttle, self.inner.call(request), verdict),
-            Step::Answer(response) => ResponseFuture::answered(throttle, response),
-            Step::Wait(wait) => {
+    fn call(&mut self, mut request: Request<R>) -> Self::Future {
+        let gate = self.gate.clone();
+        match gate.enter((&request).into()) {
+            Step::Pass(mut pass) => {
+                let beside = gate.mark(&mut pass, request.extensions_mut());
+                ResponseFuture::serving(gate, self.inner.call(request), pass, beside)
+            }
+            Step::Answer(response) => ResponseFuture::answered(gate, response),
+            Step::Wait(work) => {
                 // The service that said it is ready goes with the request; its clone may not be ready yet.
                 let clone = self.inner.clone();
                 let ready = Ready(mem::replace(&mut self.inner, clone));
-                ResponseFuture::waiting(throttle, wait, (ready, request))
+                ResponseFuture::waiting(gate, work, (ready, request))
             }
         }
     }

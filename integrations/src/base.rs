@@ -1,0 +1,110 @@
+//! A storage together with what all throttles on it have in common.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use traffik_core::Strategy;
+use traffik_core::storage::{AsyncStorage, BoxFuture};
+
+use crate::denial::{Denial, Handler, OnError};
+use crate::identify::Identify;
+use crate::throttle::{Spawn, ThrottleBuilder};
+use crate::{Dialect, Throttle};
+
+/// A storage together with what all throttles on it have in common, unless they say otherwise.
+///
+/// ```
+/// use traffik_backends::Memory;
+/// use traffik_core::storage::Local;
+/// use traffik_core::{Gcra, rate};
+/// use traffik_integrations::{Base, Dialect, Header};
+/// use std::sync::Arc;
+///
+/// let base = Base::new(Arc::new(Local(Memory::new(10_000))))
+///     .identifier(Header("x-api-key".parse()?))
+///     .headers(Dialect::Draft10)
+///     .on_throttled(|denial| denial.response());
+/// let reads = base.throttle("reads", Gcra::new(rate!("50/s"))).build()?;
+/// let writes = base.throttle("writes", Gcra::new(rate!("5/s"))).build()?;
+/// # let _ = (reads, writes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Base<M> {
+    storage: M,
+    identifier: Option<Arc<dyn Identify>>,
+    dialect: Dialect,
+    handler: Option<Handler>,
+    on_error: OnError,
+    spawner: Option<Arc<Spawn>>,
+}
+
+impl<M> Base<M> {
+    /// Throttles in this storage.
+    #[must_use]
+    pub fn new(storage: M) -> Self {
+        let (dialect, on_error) = (Dialect::None, OnError::Throttle);
+        Self { storage, identifier: None, dialect, handler: None, on_error, spawner: None }
+    }
+
+    /// They count by what `identifier` says.
+    #[must_use]
+    pub fn identifier(self, identifier: impl Identify + 'static) -> Self {
+        Self { identifier: Some(Arc::new(identifier)), ..self }
+    }
+
+    /// They tell clients where they stand in this dialect.
+    #[must_use]
+    pub fn headers(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
+    }
+
+    /// They answer denials so.
+    #[must_use]
+    pub fn on_throttled(
+        self,
+        handler: impl Fn(&Denial<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self { handler: Some(Handler::Now(Arc::new(handler))), ..self }
+    }
+
+    /// They do this when the storage fails.
+    #[must_use]
+    pub fn on_error(self, on_error: OnError) -> Self {
+        Self { on_error, ..self }
+    }
+
+    /// They run in the background what nobody waits for; see [`ThrottleBuilder::spawner`].
+    #[must_use]
+    pub fn spawner(self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
+        Self { spawner: Some(Arc::new(spawn)), ..self }
+    }
+
+    /// The storage.
+    pub const fn storage(&self) -> &M {
+        &self.storage
+    }
+
+    /// A throttle in this storage; see [`Throttle::builder`].
+    pub fn throttle<S: Strategy>(&self, uid: &str, limit: S) -> ThrottleBuilder<S, M>
+    where
+        M: AsyncStorage<S> + Clone + 'static,
+    {
+        let mut builder = Throttle::builder(uid, limit, self.storage.clone())
+            .headers(self.dialect)
+            .on_error(self.on_error.clone())
+            .common(self.handler.clone(), self.spawner.clone());
+        if let Some(identifier) = &self.identifier {
+            builder = builder.identifier(Arc::clone(identifier));
+        }
+        builder
+    }
+}
+
+impl<M: fmt::Debug> fmt::Debug for Base<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Base").field("storage", &self.storage).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+//! What stands in front of a service: one throttle, or several as one.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{Extensions, Response};
+use traffik_core::storage::BoxFuture;
+
+use crate::RequestParts;
+use crate::body::Meter;
+
+/// Decides which requests pass, and hears of their responses.
+///
+/// The middleware asks it so: [`enter`](Self::enter), then [`resume`](Self::resume) as long as something has to be
+/// waited for, [`mark`](Self::mark) before the request is passed on, and [`leave`](Self::leave) once the head of
+/// its response is there.
+pub trait Gate: Clone + Send + Sync + 'static {
+    /// What is kept of an admission until its response is there.
+    type Pass: Send + 'static;
+    /// What comes of waiting.
+    type Work: Send + 'static;
+
+    /// Decides on a request.
+    fn enter(&self, request: RequestParts<'_>) -> Step<Self::Pass, Self::Work>;
+
+    /// Goes on with what was waited for.
+    fn resume(&self, request: RequestParts<'_>, work: Self::Work) -> Step<Self::Pass, Self::Work>;
+
+    /// Notes on an admitted request what the service behind may want to know; gives what is to go on while it is
+    /// served.
+    fn mark(&self, pass: &mut Self::Pass, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>>;
+
+    /// Takes leave of an admitted request: tells the client where it stands, and settles what the response decides.
+    fn leave(&self, pass: Self::Pass, response: &mut Parts) -> Left;
+}
+
+/// What is to be done with a request.
+pub enum Step<P, W> {
+    /// Pass it on.
+    Pass(P),
+    /// Do not pass it on; answer this instead.
+    Answer(Response<Bytes>),
+    /// Wait for this, and [resume](Gate::resume).
+    Wait(BoxFuture<'static, W>),
+}
+
+impl<P, W> fmt::Debug for Step<P, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pass(_) => "Step::Pass",
+            Self::Answer(_) => "Step::Answer",
+            Self::Wait(_) => "Step::Wait",
+        })
+    }
+}
+
+/// What remains to be done once the head of a response is there.
+#[derive(Default)]
+pub struct Left {
+    /// To be done before the response is passed on.
+    pub(crate) before: Option<BoxFuture<'static, ()>>,
+    /// Counts the body, and settles when it has ended.
+    pub(crate) meter: Option<Box<dyn Meter>>,
+}
+
+impl fmt::Debug for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (waits, counts) = (self.before.is_some(), self.meter.is_some());
+        f.debug_struct("Left").field("waits", &waits).field("counts", &counts).finish()
+    }
+}

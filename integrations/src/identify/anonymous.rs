@@ -1,0 +1,33 @@
+//! What becomes of requests about whose sender nothing is known.
+
+use http::StatusCode;
+
+use super::Identity;
+use crate::request::Refusal;
+
+/// What becomes of requests about whose sender nothing is known, such as those without an API key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Anonymous {
+    /// All of them share one limit of their own.
+    #[default]
+    Bucket,
+    /// They are refused with this status, such as 401 or 403.
+    Reject(StatusCode),
+    /// They are not counted.
+    Exempt,
+}
+
+impl Anonymous {
+    pub(crate) fn applied_to(self, identity: Identity) -> Identity {
+        match self {
+            Self::Reject(status) if identity == Identity::anonymous() => Identity::Refused(status),
+            Self::Exempt if identity == Identity::anonymous() => Identity::Exempt,
+            _ => identity,
+        }
+    }
+
+    pub(crate) fn refusal(status: StatusCode) -> Refusal {
+        Refusal::new(status, "say who you are: requests without a name are not accepted")
+    }
+}

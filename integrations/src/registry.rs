@@ -1,0 +1,116 @@
+//! The throttles of a program by their names: no two of one name, and each to be switched off and on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Knows throttles by their names, and refuses a second one of the same name as long as the first is in use.
+///
+/// Two throttles of one name on one storage would count together, most often by mistake.
+///
+/// ```
+/// use traffik_core::{Gcra, rate};
+/// use traffik_integrations::{Registry, Throttle};
+///
+/// let registry = Registry::default();
+/// let api = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).register(&registry).build()?;
+/// assert!(Throttle::in_memory("api", Gcra::new(rate!("9/s"))).register(&registry).build().is_err());
+///
+/// registry.set_enabled("api", false)?;
+/// assert!(!api.is_enabled());
+/// drop(api);
+/// assert!(registry.names().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Registry(Arc<Mutex<BTreeMap<String, Option<Weak<dyn Switch>>>>>);
+
+/// What can be done with a throttle whose type is not known.
+pub(crate) trait Switch: Send + Sync {
+    fn set_enabled(&self, enabled: bool);
+    fn is_enabled(&self) -> bool;
+}
+
+/// The name of a throttle in a registry, given back when dropped.
+pub(crate) struct Registration {
+    registry: Registry,
+    uid: String,
+}
+
+/// Why a registry cannot do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// A throttle of this name is in use already.
+    Taken(String),
+    /// No throttle of this name is in use.
+    Unknown(String),
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(uid) => {
+                write!(f, "a throttle named {uid:?} is in use already; give this one a name of its own")
+            }
+            Self::Unknown(uid) => write!(f, "no throttle named {uid:?} is in use"),
+        }
+    }
+}
+
+impl std::error::Error for RegistryError {}
+
+impl Registry {
+    /// The names of all throttles in use, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// Whether a throttle counts and denies.
+    pub fn is_enabled(&self, uid: &str) -> Result<bool, RegistryError> {
+        self.find(uid).map(|throttle| throttle.is_enabled())
+    }
+
+    /// Switches a throttle on or off; off, all requests pass, uncounted.
+    pub fn set_enabled(&self, uid: &str, enabled: bool) -> Result<(), RegistryError> {
+        self.find(uid).map(|throttle| throttle.set_enabled(enabled))
+    }
+
+    fn find(&self, uid: &str) -> Result<Arc<dyn Switch>, RegistryError> {
+        let found = self.lock().get(uid).and_then(Option::as_ref).and_then(Weak::upgrade);
+        found.ok_or_else(|| RegistryError::Unknown(uid.to_owned()))
+    }
+
+    pub(crate) fn reserve(&self, uid: &str) -> Result<Registration, RegistryError> {
+        let mut names = self.lock();
+        if names.contains_key(uid) {
+            return Err(RegistryError::Taken(uid.to_owned()));
+        }
+        names.insert(uid.to_owned(), None);
+        Ok(Registration { registry: self.clone(), uid: uid.to_owned() })
+    }
+
+    pub(crate) fn enter(&self, uid: &str, throttle: Weak<dyn Switch>) {
+        if let Some(place) = self.lock().get_mut(uid) {
+            *place = Some(throttle);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Option<Weak<dyn Switch>>>> {
+        // Nothing is left half done under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry.lock().remove(&self.uid);
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registry").field(&self.names()).finish()
+    }
+}

@@ -1,0 +1,210 @@
+//! A request as the parts that deciding on it may look at, and functions of them.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
+use traffik_core::storage::{BoxFuture, Failure};
+use traffik_core::{ErrorKind, TooLarge};
+
+use crate::answer;
+
+/// All of a request but its body.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestParts<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target.
+    pub uri: &'a Uri,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// What the server and the layers outside have noted about it.
+    pub extensions: &'a Extensions,
+}
+
+impl<'a, B> From<&'a Request<B>> for RequestParts<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+}
+
+impl<'a> From<&'a http::request::Parts> for RequestParts<'a> {
+    fn from(parts: &'a http::request::Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+        }
+    }
+}
+
+/// Why a function of a request has no answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Stop {
+    /// Something has failed: treated as a storage that fails is, by [`OnError`](crate::OnError).
+    Failed(Failure),
+    /// The request is refused, and the client told so.
+    Refused(Refusal),
+}
+
+/// A request refused for what it is, such as a cost that is no number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status to answer with.
+    pub status: StatusCode,
+    /// What would be right, for the client to read.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// Refuses with this status; `detail` says what would be right.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into() }
+    }
+
+    /// The answer: a problem document that says what would be right.
+    #[must_use]
+    pub fn response(&self) -> Response<Bytes> {
+        answer::refused(self)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.status, self.detail)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => failure.fmt(f),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// A limit made for one request that cannot be counted exactly.
+impl From<TooLarge> for Stop {
+    fn from(error: TooLarge) -> Self {
+        Self::Failed(Failure::new(ErrorKind::Invalid, error.to_string()))
+    }
+}
+
+/// What a function of a request may answer: the value, or a result.
+pub trait Fallible<T>: Send {
+    /// The value, or why there is none.
+    fn into_result(self) -> Result<T, Stop>;
+}
+
+impl<T: Send> Fallible<T> for T {
+    fn into_result(self) -> Result<T, Stop> {
+        Ok(self)
+    }
+}
+
+impl<T: Send, E: Into<Stop> + Send> Fallible<T> for Result<T, E> {
+    fn into_result(self) -> Result<T, Stop> {
+        self.map_err(Into::into)
+    }
+}
+
+/// A value, or a function of the request that tells it.
+pub(crate) enum Source<T> {
+    Fixed(T),
+    Function(Arc<dyn Fn(RequestParts<'_>) -> Result<T, Stop> + Send + Sync>),
+    Awaited(Arc<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<T, Stop>> + Send + Sync>),
+}
+
+/// A value that is there, or on its way.
+pub(crate) enum Piece<T> {
+    Now(T),
+    Later(BoxFuture<'static, Result<T, Stop>>),
+}
+
+impl<T> Source<T> {
+    pub(crate) fn function<A: Fallible<T>>(
+        function: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+    ) -> Self {
+        Self::Function(Arc::new(move |request| function(request).into_result()))
+    }
+
+    pub(crate) fn awaited<A, F>(function: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static) -> Self
+    where
+        A: Fallible<T>,
+        F: Future<Output = A> + Send + 'static,
+    {
+        Self::Awaited(Arc::new(move |request| {
+            let answer = function(request);
+            Box::pin(async move { answer.await.into_result() })
+        }))
+    }
+
+    /// What the function says of this request; `None` if the value is fixed.
+    pub(crate) fn ask(&self, request: RequestParts<'_>) -> Result<Piece<Option<T>>, Stop>
+    where
+        T: Send + 'static,
+    {
+        match self {
+            Self::Fixed(_) => Ok(Piece::Now(None)),
+            Self::Function(function) => function(request).map(|value| Piece::Now(Some(value))),
+            Self::Awaited(function) => {
+                let answer = function(request);
+                Ok(Piece::Later(Box::pin(async move { answer.await.map(Some) })))
+            }
+        }
+    }
+
+    /// The value, if it is fixed.
+    pub(crate) const fn fixed(&self) -> Option<&T> {
+        match self {
+            Self::Fixed(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Send> Piece<T> {
+    /// The value, once it is there.
+    pub(crate) async fn get(self) -> Result<T, Stop> {
+        match self {
+            Self::Now(value) => Ok(value),
+            Self::Later(answer) => answer.await,
+        }
+    }
+}
+
+impl<T: Clone> Clone for Source<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Fixed(value) => Self::Fixed(value.clone()),
+            Self::Function(function) => Self::Function(Arc::clone(function)),
+            Self::Awaited(function) => Self::Awaited(Arc::clone(function)),
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! What a throttle is to be like.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::Response;
+use http::header::{HeaderName, HeaderValue};
+use traffik_backends::Memory;
+use traffik_core::storage::{AsyncStorage, BoxFuture, Local};
+use traffik_core::{Class, Cost, Strategy, Timer};
+
+use super::prepare::{IdentityCache, Place, Scope, Who};
+use super::settings::{Enforcement, Settings};
+use super::{Inner, Spawn, Throttle};
+use crate::Dialect;
+use crate::answer::{Answers, Sent};
+use crate::denial::{Denial, Handler, OnError};
+use crate::identify::{Anonymous, Identify, Identity, Peer, RequestParts};
+use crate::observe::Observe;
+use crate::registry::{Registry, RegistryError};
+use crate::request::{Fallible, Source};
+
+/// What a [`Throttle`] is to be like.
+///
+/// What can depend on the request is given as a value, by a function of its [parts](RequestParts) (`.._by`), or by one
+/// that answers asynchronously (`.._by_async`). A function may answer with a value or with a result; see
+/// [`Stop`](crate::Stop).
+#[must_use = "a throttle limits nothing until it is built and put in front of a service"]
+pub struct ThrottleBuilder<S: Strategy, M> {
+    inner: Inner<S, M>,
+    settings: Settings<S>,
+    registry: Option<Registry>,
+}
+
+/// Why a throttle cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameError {
+    /// This name of a throttle or one of its policies cannot be told in a header.
+    Unfit(String),
+    /// A throttle of this name is in use already.
+    Taken(RegistryError),
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unfit(name) => write!(
+                f,
+                "{name:?} is no name for a throttle: use 1 to 64 of the characters a-z A-Z 0-9 . _ : -"
+            ),
+            Self::Taken(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+impl<S: Strategy> Throttle<S, Local<Memory<S>>> {
+    /// Runs `limit` in a memory of its own with room for 65 536 clients.
+    pub fn in_memory(uid: &str, limit: S) -> ThrottleBuilder<S, Local<Memory<S>>> {
+        Self::builder(uid, limit, Local(Memory::builder().build()))
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    /// Runs `limit` in `storage`. The `uid` keeps throttles that share a storage apart, and names the policy
+    /// in headers: 1 to 64 of the characters `a-z A-Z 0-9 . _ : -`.
+    pub fn builder(uid: &str, limit: S, storage: M) -> ThrottleBuilder<S, M> {
+        ThrottleBuilder::new(uid, limit, Source::Fixed(storage))
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + Clone + 'static> Throttle<S, M> {
+    /// Runs `limit` in the storage that `storage` chooses for each request, such as that of a tenant; see
+    /// [`Tenants`](crate::Tenants).
+    pub fn builder_by<A: Fallible<M>>(
+        uid: &str,
+        limit: S,
+        storage: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+    ) -> ThrottleBuilder<S, M> {
+        ThrottleBuilder::new(uid, limit, Source::function(storage))
+    }
+
+    /// The same, chosen asynchronously.
+    pub fn builder_by_async<A: Fallible<M> + 'static, F: Future<Output = A> + Send + 'static>(
+        uid: &str,
+        limit: S,
+        storage: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
+    ) -> ThrottleBuilder<S, M> {
+        ThrottleBuilder::new(uid, limit, Source::awaited(storage))
+    }
+}
+
+impl<S: Strategy, M> ThrottleBuilder<S, M> {
+    fn new(uid: &str, limit: S, storage: Place<M>) -> Self {
+        let settings = Settings {
+            enabled: true,
+            limit: Source::Fixed(limit),
+            cost: Source::Fixed(S::Cost::uniform(1)),
+            class: Source::Fixed(Class::default()),
+            min_wait: Duration::ZERO,
+            enforcement: Enforcement::Full,
+        };
+        let inner = Inner {
+            uid: uid.to_owned(),
+            settings: ArcSwap::from_pointee(settings.clone()),
+            storage,
+            who: Who::Now(Box::new(Peer::default())),
+            anonymous: Anonymous::Bucket,
+            cache: None,
+            scope: None,
+            answers: Answers::new(vec![uid.to_owned()]),
+            handler: None,
+            on_error: OnError::Throttle,
+            delay: None,
+            spawner: None,
+            observers: Vec::new(),
+            registration: None,
+        };
+        Self { inner, settings, registry: None }
+    }
+
+    /// The limit of each request is what `limit` says; it replaces the one that was given first. Keys keep their states:
+    /// what was used under one limit stays used under another.
+    pub fn limit_by<A: Fallible<S>>(
+        mut self,
+        limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.limit = Source::function(limit);
+        self
+    }
+
+    /// The same, answered asynchronously.
+    pub fn limit_by_async<A: Fallible<S> + 'static, F: Future<Output = A> + Send + 'static>(
+        mut self,
+        limit: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.limit = Source::awaited(limit);
+        self
+    }
+
+    /// Every request costs this much, instead of 1.
+    pub fn cost(mut self, cost: S::Cost) -> Self {
+        self.settings.cost = Source::Fixed(cost);
+        self
+    }
+
+    /// A request costs what `cost` says.
+    pub fn cost_by<A: Fallible<S::Cost>>(
+        mut self,
+        cost: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.cost = Source::function(cost);
+        self
+    }
+
+    /// The same, answered asynchronously.
+    pub fn cost_by_async<A: Fallible<S::Cost> + 'static, F: Future<Output = A> + Send + 'static>(
+        mut self,
+        cost: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.cost = Source::awaited(cost);
+        self
+    }
+
+    /// Every request is of this class, such as that of the instance it is handled by.
+    pub fn class(mut self, class: Class) -> Self {
+        self.settings.class = Source::Fixed(class);
+        self
+    }
+
+    /// A request is of the class that `class` says. What a client can write MUST NOT become a tier, a priority or a
+    /// region, unless something trusted has checked it.
+    pub fn class_by<A: Fallible<Class>>(
+        mut self,
+        class: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.class = Source::function(class);
+        self
+    }
+
+    /// The same, answered asynchronously.
+    pub fn class_by_async<A: Fallible<Class> + 'static, F: Future<Output = A> + Send + 'static>(
+        mut self,
+        class: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.class = Source::awaited(class);
+        self
+    }
+
+    /// Counts by what `identifier` says instead of by peer address.
+    pub fn identifier(mut self, identifier: impl Identify + 'static) -> Self {
+        self.inner.who = Who::Now(Box::new(identifier));
+        self
+    }
+
+    /// Counts by what `identifier` says, asynchronously.
+    pub fn identifier_async<A: Fallible<Identity> + 'static, F: Future<Output = A> + Send + 'static>(
+        mut self,
+        identifier: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.inner.who = Who::Later(Box::new(move |request| {
+            let answer = identifier(request);
+            Box::pin(async move { answer.await.into_result() })
+        }));
+        self
+    }
+
+    /// Shares what the identifier says with all throttles that are given the same cache, so that it is asked once per
+    /// request.
+    pub fn identity_cache(mut self, cache: IdentityCache) -> Self {
+        self.inner.cache = Some(cache);
+        self
+    }
+
+    /// What becomes of requests about whose sender nothing is known; they share one limit if not said otherwise.
+    pub fn anonymous(mut self, anonymous: Anonymous) -> Self {
+        self.inner.anonymous = anonymous;
+        self
+    }
+
+    /// Counts requests in this scope; one in the extensions of a request takes its place.
+    pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
+        self.inner.scope = Some(scope.into());
+        self
+    }
+
+    /// The least that a denied client is told to wait. Nobody is denied for it.
+    pub fn min_wait(mut self, min_wait: Duration) -> Self {
+        self.settings.min_wait = min_wait;
+        self
+    }
+
+    /// For whom the throttle denies; for all, if not said otherwise.
+    pub fn enforcement(mut self, enforcement: Enforcement) -> Self {
+        self.settings.enforcement = enforcement;
+        self
+    }
+
+    /// Begins disabled: until [enabled](Throttle::enable), all requests pass, uncounted.
+    pub fn disabled(mut self) -> Self {
+        self.settings.enabled = false;
+        self
+    }
+
+    /// Tells clients where they stand with every response, in this dialect.
+    pub fn headers(mut self, dialect: Dialect) -> Self {
+        self.inner.answers.dialect = dialect;
+        self
+    }
+
+    /// Sends a header of one's own. What a [handler](Self::on_throttled) sets is replaced.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue, sent: Sent) -> Self {
+        self.inner.answers.extra.push((name, value, sent));
+        self
+    }
+
+    /// Names the policies of a composed limit, in their order; without it all bear the throttle's own name.
+    pub fn policies<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.inner.answers.names = names.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Answers denials; [`Denial::response`] is what they would be answered otherwise.
+    pub fn on_throttled(
+        mut self,
+        handler: impl Fn(&Denial<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.inner.handler = Some(Handler::Now(Arc::new(handler)));
+        self
+    }
+
+    /// Answers denials asynchronously.
+    pub fn on_throttled_async<F: Future<Output = Response<Bytes>> + Send + 'static>(
+        mut self,
+        handler: impl Fn(&Denial<'_>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.inner.handler = Some(Handler::Awaited(Arc::new(move |denial| Box::pin(handler(denial)))));
+        self
+    }
+
+    pub(crate) fn common(mut self, handler: Option<Handler>, spawner: Option<Arc<Spawn>>) -> Self {
+        (self.inner.handler, self.inner.spawner) = (handler, spawner);
+        self
+    }
+
+    /// What is done when the storage, or a function of the request, fails.
+    pub fn on_error(mut self, on_error: OnError) -> Self {
+        self.inner.on_error = on_error;
+        self
+    }
+
+    /// Sits out the delays of a queueing strategy on this runtime. Without a runtime a request that would have
+    /// to be delayed is answered 429 instead, and its place in the queue given back.
+    pub fn runtime(mut self, timer: impl Timer + Send + Sync + 'static) -> Self {
+        let delay = move |wait| -> BoxFuture<'static, ()> { Box::pin(timer.sleep(wait)) };
+        self.inner.delay = Some(Box::new(delay));
+        self
+    }
+
+    /// Runs in the background what is to be told to a storage elsewhere when nobody waits for it any more, such as the
+    /// refund of a request whose client went away: `|future| drop(tokio::spawn(future))`. Without it that is not told.
+    pub fn spawner(mut self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
+        self.inner.spawner = Some(Arc::new(spawn));
+        self
+    }
+
+    /// Tells `observer` of every request; several may be given.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.inner.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Enters the throttle in a registry, which refuses a second one of the same name as long as this one is in use.
+    pub fn register(mut self, registry: &Registry) -> Self {
+        self.registry = Some(registry.clone());
+        self
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
+    /// The throttle, if its names can be told in headers and its own is not taken.
+    pub fn build(self) -> Result<Throttle<S, M>, NameError> {
+        let Self { inner, settings, registry } = self;
+        for name in inner.answers.names.iter().chain([&inner.uid]) {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+            if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
+                return Err(NameError::Unfit(name.clone()));
+            }
+        }
+        let registration = match &registry {
+            Some(registry) => Some(registry.reserve(&inner.uid).map_err(NameError::Taken)?),
+            None => None,
+        };
+        let settings = ArcSwap::from_pointee(settings);
+        let inner = Arc::new(Inner { settings, registration, ..inner });
+        if let Some(registry) = &registry {
+            let control: Arc<dyn crate::registry::Switch> = Arc::clone(&inner) as _;
+            registry.enter(&inner.uid, Arc::downgrade(&control));
+        }
+        Ok(Throttle(inner))
+    }
+}
+
+impl<S: Strategy, M> fmt::Debug for ThrottleBuilder<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThrottleBuilder").field("uid", &self.inner.uid).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,173 @@
+//! A throttle asked within a service: by request, or by who is known to ask.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::Response;
+use traffik_core::storage::{AsyncStorage, Failure, Reply};
+use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
+
+use super::Throttle;
+use super::pass::Pass;
+use super::prepare::{Plan, Prepared, Scope};
+use crate::gate::{Gate, Step};
+use crate::identify::{ClientKey, RequestParts};
+use crate::request::Stop;
+
+/// One client of a throttle, with the verbs of a limiter.
+///
+/// They go to the storage whatever the throttle's [enforcement](crate::Enforcement) is; what their answers mean is for
+/// the caller to say.
+///
+/// ```
+/// # async fn export(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
+/// use traffik_core::{TokenBucket, rate};
+/// use traffik_integrations::Throttle;
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
+/// // Exports cost ten, in a bucket of their own.
+/// if let Some(client) = throttle.client(request).await? {
+///     let decision = client.scope("export").cost(10).check().await?;
+///     if !decision.is_allowed() {
+///         return Err("no more exports for now".into());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client<S: Strategy, M> {
+    throttle: Throttle<S, M>,
+    plan: Plan<S, M>,
+}
+
+impl<S: Strategy, M> fmt::Debug for Client<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (throttle, hit) = (&self.throttle, &self.plan.hit);
+        f.debug_struct("Client").field("throttle", throttle).field("hit", hit).finish_non_exhaustive()
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    /// Does with a request what the middleware does. Admitted, after its delay if it has one, it comes with a pass,
+    /// which is to be [handed in](Self::hand_in) with the response; else with what is to be answered.
+    pub async fn hit<'a>(&self, request: impl Into<RequestParts<'a>>) -> Result<Pass<S, M>, Response<Bytes>> {
+        let request = request.into();
+        let mut step = self.enter(request);
+        loop {
+            match step {
+                Step::Pass(pass) => return Ok(pass),
+                Step::Answer(response) => return Err(response),
+                Step::Wait(work) => step = self.resume(request, work.await),
+            }
+        }
+    }
+
+    /// Tells the client where it stands in the head of the response to a request that was [hit](Self::hit), and settles
+    /// what the response decides.
+    pub async fn hand_in(&self, pass: Pass<S, M>, response: &mut http::response::Parts) {
+        if let Some(before) = self.leave(pass, response).before {
+            before.await;
+        }
+    }
+
+    /// The client that sends a request; `None` if it is not counted.
+    pub async fn client<'a>(
+        &self,
+        request: impl Into<RequestParts<'a>>,
+    ) -> Result<Option<Client<S, M>>, Stop> {
+        let planned = match self.prepare(request.into(), None) {
+            Prepared::Ready(plan) => Ok(plan),
+            Prepared::Skip(origin) => Err(origin),
+            Prepared::Stop(stop) => return Err(stop),
+            Prepared::Later(planned) => planned.await?,
+        };
+        Ok(planned.ok().map(|plan| Client { throttle: self.clone(), plan }))
+    }
+
+    /// The client that is known by this key, such as what an [identifier](crate::Identify) said of it before.
+    ///
+    /// There is no request to ask: where the limit or the storage is a function of it, give the client
+    /// [one](Client::limit); a cost that is a function of it counts as 1, a class as the default one.
+    #[must_use]
+    pub fn known(&self, client: ClientKey) -> Client<S, M> {
+        let settings = self.0.settings.load_full();
+        let cost = settings.cost.fixed().copied().unwrap_or_else(|| S::Cost::uniform(1));
+        let class = settings.class.fixed().copied().unwrap_or_default();
+        let (hit, scope) = (Hit::new(cost).with_class(class), self.0.scope.clone());
+        let plan = Plan { settings, limit: None, storage: None, client, scope, hit, enforced: true };
+        Client { throttle: self.clone(), plan }
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
+    /// The same client in this scope.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
+        self.plan.scope = Some(scope.into());
+        self
+    }
+
+    /// The same client, asking for this much.
+    #[must_use]
+    pub const fn cost(mut self, cost: S::Cost) -> Self {
+        self.plan.hit.cost = cost;
+        self
+    }
+
+    /// The same client, asking in this class.
+    #[must_use]
+    pub const fn class(mut self, class: Class) -> Self {
+        self.plan.hit.class = class;
+        self
+    }
+
+    /// The same client under this limit.
+    #[must_use]
+    pub fn limit(mut self, limit: S) -> Self {
+        self.plan.limit = Some(limit);
+        self
+    }
+
+    /// The same client in this storage.
+    #[must_use]
+    pub fn storage(mut self, storage: M) -> Self {
+        self.plan.storage = Some(storage);
+        self
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub const fn key(&self) -> &ClientKey {
+        &self.plan.client
+    }
+
+    /// Asks, and takes it if it is admitted.
+    pub fn check(&self) -> Reply<S::Verdict> {
+        self.throttle.apply(&self.plan, &Op::Check(self.plan.hit))
+    }
+
+    /// What [`check`](Self::check) would answer, taking nothing.
+    pub fn peek(&self) -> Reply<S::Verdict> {
+        self.throttle.apply(&self.plan, &Op::Peek(self.plan.hit))
+    }
+
+    /// Books what has already happened, whether or not it was allowed. Answers what is left.
+    pub fn charge(&self) -> Reply<S::Verdict> {
+        self.throttle.apply(&self.plan, &Op::Charge(self.plan.hit))
+    }
+
+    /// Takes back the cost of an admission, by the receipt in its verdict. Answers what is left.
+    pub fn refund(&self, receipt: <S::Verdict as Verdict>::Receipt) -> Reply<S::Verdict> {
+        self.throttle.apply(&self.plan, &Op::Refund(self.plan.hit, receipt))
+    }
+
+    /// Forgets the client: it starts afresh.
+    pub fn reset(&self) -> Reply<S::Verdict> {
+        self.throttle.apply(&self.plan, &Op::Reset)
+    }
+
+    /// The strategy's own figures for the client, as they are for its class.
+    pub async fn stat(&self) -> Result<S::Stat, Failure> {
+        self.throttle.figures(&self.plan).await
+    }
+}

@@ -1,0 +1,341 @@
+//! A request on its way through a throttle: decided, answered or passed on, and told where it stands.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{Extensions, HeaderMap, Response};
+use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
+use traffik_core::{Op, Outcome, Strategy, Verdict};
+
+use super::prepare::{Known, Origin, Plan, Planned, Prepared};
+use super::{Inner, Throttle};
+use crate::answer::{self, Sent};
+use crate::denial::{Denial, Handler, Remedy, Trouble};
+use crate::gate::{Gate, Left, Step};
+use crate::identify::{Identity, RequestParts};
+use crate::observe::{Event, Seen};
+use crate::request::Stop;
+
+/// What a throttle keeps of a request that it lets pass.
+pub struct Pass<S: Strategy, M> {
+    verdict: Option<S::Verdict>,
+    origin: Origin,
+    /// What is to go on while the request is served.
+    beside: Option<BoxFuture<'static, ()>>,
+    /// What else is asked for later on; the usual request has nothing of it.
+    later: Option<Box<Later<S, M>>>,
+}
+
+/// What is needed once more after a request was let pass.
+struct Later<S: Strategy, M> {
+    plan: Plan<S, M>,
+}
+
+impl<S: Strategy, M> Pass<S, M> {
+    const fn uncounted(origin: Origin) -> Self {
+        Self { verdict: None, origin, beside: None, later: None }
+    }
+
+    /// What was decided; `None` if the request was not counted.
+    #[must_use]
+    pub const fn verdict(&self) -> Option<&S::Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// Where the decision comes from.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+impl<S: Strategy, M> fmt::Debug for Pass<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass")
+            .field("verdict", &self.verdict)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a throttle has waited for.
+pub struct Work<S: Strategy, M>(Waited<S, M>);
+
+enum Waited<S: Strategy, M> {
+    /// Functions of the request.
+    Functions(Result<Planned<S, M>, Stop>),
+    /// The storage.
+    Storage(Plan<S, M>, Result<S::Verdict, Failure>, Option<Duration>),
+    /// The request's turn.
+    Turn(Pass<S, M>),
+    /// An answer to it.
+    Answer(Response<Bytes>),
+}
+
+impl<S: Strategy, M> fmt::Debug for Work<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Waited::Functions(_) => "Work(functions)",
+            Waited::Storage(..) => "Work(storage)",
+            Waited::Turn(_) => "Work(turn)",
+            Waited::Answer(_) => "Work(answer)",
+        })
+    }
+}
+
+type Next<S, M> = Step<Pass<S, M>, Work<S, M>>;
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
+    type Pass = Pass<S, M>;
+    type Work = Work<S, M>;
+
+    /// Allocates nothing if the storage is local, no function has to be awaited, and the request passes at once.
+    fn enter(&self, request: RequestParts<'_>) -> Next<S, M> {
+        match self.prepare(request, None) {
+            Prepared::Ready(plan) => self.decide(request, plan),
+            Prepared::Skip(origin) => self.skipped(origin),
+            Prepared::Stop(stop) => self.stopped(request, stop),
+            Prepared::Later(answer) => {
+                Step::Wait(Box::pin(async move { Work(Waited::Functions(answer.await)) }))
+            }
+        }
+    }
+
+    fn resume(&self, request: RequestParts<'_>, work: Work<S, M>) -> Next<S, M> {
+        match work.0 {
+            Waited::Functions(Ok(Ok(plan))) => self.decide(request, plan),
+            Waited::Functions(Ok(Err(origin))) => self.skipped(origin),
+            Waited::Functions(Err(stop)) => self.stopped(request, stop),
+            Waited::Storage(plan, answer, took) => self.settle(request, plan, answer, took),
+            Waited::Turn(pass) => Step::Pass(pass),
+            Waited::Answer(response) => Step::Answer(response),
+        }
+    }
+
+    fn mark(&self, pass: &mut Pass<S, M>, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
+        if let (Some(cache), Some(later)) = (self.0.cache, &pass.later) {
+            let identity = Identity::Key(later.plan.client.clone());
+            extensions.get_or_insert_default::<Known>().add(cache, identity);
+        }
+        pass.beside.take()
+    }
+
+    fn leave(&self, pass: Pass<S, M>, response: &mut Parts) -> Left {
+        if let Some(verdict) = &pass.verdict
+            && pass.origin == Origin::Store
+        {
+            self.0.answers.tell(verdict, &mut response.headers);
+        }
+        Left::default()
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    fn decide(&self, request: RequestParts<'_>, plan: Plan<S, M>) -> Next<S, M> {
+        let began = self.0.begin();
+        match self.apply(&plan, &Op::Check(plan.hit)) {
+            Reply::Ready(Some(answer)) => self.settle(request, plan, answer, since(began)),
+            reply if plan.enforced => Step::Wait(Box::pin(async move {
+                let answer = reply.await;
+                Work(Waited::Storage(plan, answer, since(began)))
+            })),
+            // A shadow does not keep anybody waiting.
+            reply => {
+                let throttle = self.clone();
+                let mut pass = Pass::uncounted(Origin::Shadow);
+                pass.beside = self.0.aside(Box::pin(async move {
+                    let answer = reply.await;
+                    throttle.0.watch(&plan, &answer, since(began));
+                }));
+                Step::Pass(pass)
+            }
+        }
+    }
+
+    /// What follows from the storage's answer.
+    fn settle(
+        &self,
+        request: RequestParts<'_>,
+        plan: Plan<S, M>,
+        answer: Result<S::Verdict, Failure>,
+        took: Option<Duration>,
+    ) -> Next<S, M> {
+        self.0.watch(&plan, &answer, took);
+        let verdict = match answer {
+            Ok(verdict) => verdict,
+            Err(_) if !plan.enforced => return Step::Pass(Pass::uncounted(Origin::Shadow)),
+            Err(failure) => return self.failed(request, failure),
+        };
+        let outcome = verdict.outcome();
+        match outcome {
+            Outcome::Allow { after } if after.is_zero() || !plan.enforced => {
+                let origin = if plan.enforced { Origin::Store } else { Origin::Shadow };
+                Step::Pass(self.pass(plan, verdict, origin))
+            }
+            Outcome::Allow { after } => match &self.0.delay {
+                Some(delay) => {
+                    let (sleep, pass) = (delay(after), self.pass(plan, verdict, Origin::Store));
+                    Step::Wait(Box::pin(async move {
+                        sleep.await;
+                        Work(Waited::Turn(pass))
+                    }))
+                }
+                None => self.unable_to_wait(request, plan, &verdict),
+            },
+            _ if !plan.enforced => Step::Pass(self.pass(plan, verdict, Origin::Shadow)),
+            _ => self.denied(request, &plan, &verdict),
+        }
+    }
+
+    /// An admission, with what is asked for later on.
+    fn pass(&self, plan: Plan<S, M>, verdict: S::Verdict, origin: Origin) -> Pass<S, M> {
+        let later = self.0.cache.is_some().then(|| Box::new(Later { plan }));
+        Pass { verdict: Some(verdict), origin, beside: None, later }
+    }
+
+    /// There is no runtime to wait on: the client is told to wait instead, and its place given back.
+    fn unable_to_wait(
+        &self,
+        request: RequestParts<'_>,
+        plan: Plan<S, M>,
+        verdict: &S::Verdict,
+    ) -> Next<S, M> {
+        let refund = self.apply(&plan, &Op::Refund(plan.hit, verdict.receipt()));
+        let next = self.denied(request, &plan, verdict);
+        match refund {
+            Reply::Ready(_) => next,
+            pending => match (next, &self.0.spawner) {
+                (next, Some(spawn)) => {
+                    spawn(Box::pin(async move { drop(pending.await) }));
+                    next
+                }
+                (Step::Answer(response), None) => Step::Wait(Box::pin(async move {
+                    drop(pending.await);
+                    Work(Waited::Answer(response))
+                })),
+                (next, None) => next,
+            },
+        }
+    }
+
+    fn denied(&self, request: RequestParts<'_>, plan: &Plan<S, M>, verdict: &S::Verdict) -> Next<S, M> {
+        let it = &*self.0;
+        let mut limits = it.answers.limits(verdict);
+        let outcome = at_least(verdict.outcome(), plan.settings.min_wait);
+        let mut told = HeaderMap::new();
+        it.answers.dialect.write(&mut limits, &mut told);
+        let answer = || {
+            let mut response = answer::denied(request, outcome, &limits);
+            response.headers_mut().extend(told.clone());
+            response
+        };
+        let denial = Denial {
+            request,
+            throttle: &it.uid,
+            outcome,
+            limits: &limits,
+            client: &plan.client,
+            answer: &answer,
+        };
+        match &it.handler {
+            None => Step::Answer(it.with_own_headers(denial.response())),
+            Some(Handler::Now(handler)) => Step::Answer(it.with_own_headers(handler(&denial))),
+            Some(Handler::Awaited(handler)) => {
+                let (response, throttle) = (handler(&denial), self.clone());
+                Step::Wait(Box::pin(async move {
+                    Work(Waited::Answer(throttle.0.with_own_headers(response.await)))
+                }))
+            }
+        }
+    }
+
+    /// The storage, or a function of the request, has failed.
+    fn failed(&self, request: RequestParts<'_>, failure: Failure) -> Next<S, M> {
+        let trouble = Trouble { request, throttle: &self.0.uid, failure: &failure };
+        match self.0.on_error.remedy(&trouble) {
+            Remedy::Allow => Step::Pass(Pass::uncounted(Origin::Degraded)),
+            Remedy::Throttle => Step::Answer(answer::unavailable(request)),
+            Remedy::Answer(response) => Step::Answer(response),
+            Remedy::Raise => {
+                let mut response = answer::raised();
+                response.extensions_mut().insert(failure);
+                Step::Answer(response)
+            }
+        }
+    }
+
+    fn stopped(&self, request: RequestParts<'_>, stop: Stop) -> Next<S, M> {
+        match stop {
+            Stop::Failed(failure) => {
+                self.0.notice(&Event { failure: Some(&failure), ..self.0.event(Seen::Failed) });
+                self.failed(request, failure)
+            }
+            Stop::Refused(refusal) => {
+                self.0.notice(&self.0.event(Seen::Refused));
+                Step::Answer(refusal.response())
+            }
+        }
+    }
+
+    fn skipped(&self, origin: Origin) -> Next<S, M> {
+        if origin == Origin::Exempt {
+            self.0.notice(&self.0.event(Seen::Exempt));
+        }
+        Step::Pass(Pass::uncounted(origin))
+    }
+}
+
+impl<S: Strategy, M> Inner<S, M> {
+    /// The time at which a check begins, if somebody wants to hear how long it takes.
+    fn begin(&self) -> Option<Instant> {
+        (!self.observers.is_empty()).then(Instant::now)
+    }
+
+    /// Tells of a check.
+    fn watch(&self, plan: &Plan<S, M>, answer: &Result<S::Verdict, Failure>, took: Option<Duration>) {
+        if self.observers.is_empty() {
+            return;
+        }
+        let result = match answer.as_ref().map(Verdict::outcome) {
+            Err(_) => Seen::Failed,
+            Ok(Outcome::Allow { after }) if after.is_zero() || !plan.enforced => Seen::Allowed,
+            Ok(Outcome::Allow { .. }) if self.delay.is_some() => Seen::Delayed,
+            Ok(_) if !plan.enforced => Seen::WouldDeny,
+            Ok(Outcome::Never) => Seen::Never,
+            Ok(_) => Seen::Denied,
+        };
+        let (client, failure) = (Some(&plan.client as &dyn traffik_core::ErasedKey), answer.as_ref().err());
+        self.notice(&Event { throttle: &self.uid, result, client, took, failure });
+    }
+
+    /// Runs something without making anybody wait: in the background, or else while the request is served.
+    fn aside(&self, future: BoxFuture<'static, ()>) -> Option<BoxFuture<'static, ()>> {
+        match &self.spawner {
+            Some(spawn) => {
+                spawn(future);
+                None
+            }
+            None => Some(future),
+        }
+    }
+
+    fn with_own_headers(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+        self.answers.add(Sent::WhenDenied, response.headers_mut());
+        response
+    }
+}
+
+fn since(began: Option<Instant>) -> Option<Duration> {
+    began.map(|began| began.elapsed())
+}
+
+/// A denial with a wait of at least this.
+pub(crate) fn at_least(outcome: Outcome, min_wait: Duration) -> Outcome {
+    match outcome {
+        Outcome::Deny { retry_after } => Outcome::Deny { retry_after: retry_after.max(min_wait) },
+        Outcome::Allow { after } => Outcome::Deny { retry_after: after.max(min_wait) },
+        Outcome::Never => Outcome::Never,
+    }
+}

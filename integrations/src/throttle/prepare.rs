@@ -1,0 +1,253 @@
+//! From a request to what is to be asked of the storage: who, how much, which limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smallvec::SmallVec;
+use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
+use traffik_core::{Class, ErrorKind, Hit, Op, Strategy};
+
+use super::{Inner, Settings, Throttle};
+use crate::identify::{Anonymous, ClientKey, Identify, Identity, RequestParts};
+use crate::observe::{Event, Seen};
+use crate::request::{Piece, Source, Stop};
+
+/// Counts requests apart within a throttle, such as by operation: put it into the extensions of a request, or give it
+/// to a [`Client`](crate::Client). Told to the storage, so its names are few and not a client's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scope(pub Arc<str>);
+
+impl From<&str> for Scope {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+/// Throttles that are given the same cache ask who is asking only once per request, whichever of them is first.
+///
+/// It holds nothing itself: the answer travels in the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentityCache(u64);
+
+impl IdentityCache {
+    /// A cache unlike all others.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Who is asking, as was found out before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known(SmallVec<[(IdentityCache, Identity); 1]>);
+
+impl Known {
+    fn find(&self, cache: IdentityCache) -> Option<&Identity> {
+        self.0.iter().find(|(known, _)| *known == cache).map(|(_, identity)| identity)
+    }
+
+    pub(crate) fn add(&mut self, cache: IdentityCache, identity: Identity) {
+        if self.find(cache).is_none() {
+            self.0.push((cache, identity));
+        }
+    }
+}
+
+/// Who tells who is asking.
+pub(crate) enum Who {
+    Now(Box<dyn Identify>),
+    Later(Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<Identity, Stop>> + Send + Sync>),
+}
+
+/// All that is to be asked about one request.
+pub(crate) struct Plan<S: Strategy, M> {
+    pub(crate) settings: Arc<Settings<S>>,
+    /// Made for this request, if it is not the throttle's own.
+    pub(crate) limit: Option<S>,
+    /// Chosen for this request, if it is not the throttle's own.
+    pub(crate) storage: Option<M>,
+    pub(crate) client: ClientKey,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) hit: Hit<S::Cost>,
+    /// Whether the limit is enforced for this client.
+    pub(crate) enforced: bool,
+}
+
+/// A plan, or why there is none.
+pub(crate) enum Prepared<S: Strategy, M> {
+    Ready(Plan<S, M>),
+    /// The request is not counted.
+    Skip(Origin),
+    Stop(Stop),
+    Later(BoxFuture<'static, Result<Planned<S, M>, Stop>>),
+}
+
+/// A plan, or why the request is not counted.
+pub(crate) type Planned<S, M> = Result<Plan<S, M>, Origin>;
+
+/// Where a decision comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// From the storage.
+    Store,
+    /// The client is exempt.
+    Exempt,
+    /// The throttle does not apply to such requests.
+    Bypassed,
+    /// The throttle is disabled.
+    Disabled,
+    /// The storage says otherwise, but the limit is not [enforced](crate::Enforcement) for this client.
+    Shadow,
+    /// The storage has failed, and [`OnError`](crate::OnError) lets requests pass.
+    Degraded,
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    /// Finds out what is to be asked about a request.
+    pub(crate) fn prepare(&self, request: RequestParts<'_>, known: Option<&Known>) -> Prepared<S, M> {
+        let settings = self.0.settings.load_full();
+        if !settings.enabled {
+            return Prepared::Skip(Origin::Disabled);
+        }
+        match self.gather(request, known, settings) {
+            Ok(prepared) => prepared,
+            Err(stop) => Prepared::Stop(stop),
+        }
+    }
+
+    fn gather(
+        &self,
+        request: RequestParts<'_>,
+        known: Option<&Known>,
+        settings: Arc<Settings<S>>,
+    ) -> Result<Prepared<S, M>, Stop> {
+        let it = &*self.0;
+        let identity = it.identity(request, known);
+        if let Piece::Now(Identity::Exempt) = identity {
+            return Ok(Prepared::Skip(Origin::Exempt));
+        }
+        let limit = settings.limit.ask(request)?;
+        let cost = settings.cost.ask(request)?;
+        let class = settings.class.ask(request)?;
+        let storage = it.storage.ask(request)?;
+        let scope = request.extensions.get::<Scope>().or(it.scope.as_ref()).cloned();
+        match (identity, limit, cost, class, storage) {
+            (
+                Piece::Now(identity),
+                Piece::Now(limit),
+                Piece::Now(cost),
+                Piece::Now(class),
+                Piece::Now(storage),
+            ) => Ok(match plan(settings, identity, limit, cost, class, storage, scope)? {
+                Ok(plan) => Prepared::Ready(plan),
+                Err(origin) => Prepared::Skip(origin),
+            }),
+            (identity, limit, cost, class, storage) => Ok(Prepared::Later(Box::pin(async move {
+                let identity = identity.get().await?;
+                if identity == Identity::Exempt {
+                    return Ok(Err(Origin::Exempt));
+                }
+                let (limit, cost) = (limit.get().await?, cost.get().await?);
+                let (class, storage) = (class.get().await?, storage.get().await?);
+                plan(settings, identity, limit, cost, class, storage, scope)
+            }))),
+        }
+    }
+
+    /// Applies an operation to the state that a plan is about.
+    pub(crate) fn apply(&self, plan: &Plan<S, M>, op: &Op<S>) -> Reply<S::Verdict> {
+        let Some((limit, storage)) = self.ground(plan) else { return Reply::ready(Err(nowhere())) };
+        let uid = self.0.uid.as_str();
+        match &plan.scope {
+            None => storage.apply(limit, &(&plan.client, uid), op),
+            Some(Scope(scope)) => storage.apply(limit, &(&plan.client, &**scope, uid), op),
+        }
+    }
+
+    /// The strategy's own figures for whom a plan is about.
+    pub(crate) async fn figures(&self, plan: &Plan<S, M>) -> Result<S::Stat, Failure> {
+        let Some((limit, storage)) = self.ground(plan) else { return Err(nowhere()) };
+        let uid = self.0.uid.as_str();
+        let reply = match &plan.scope {
+            None => storage.load(&(&plan.client, uid)),
+            Some(Scope(scope)) => storage.load(&(&plan.client, &**scope, uid)),
+        };
+        let (state, now) = reply.await?;
+        Ok(limit.stat(&state, plan.hit.class, now))
+    }
+
+    /// The limit and the storage of a plan.
+    fn ground<'a>(&'a self, plan: &'a Plan<S, M>) -> Option<(&'a S, &'a M)> {
+        let limit = plan.limit.as_ref().or(plan.settings.limit.fixed())?;
+        Some((limit, plan.storage.as_ref().or(self.0.storage.fixed())?))
+    }
+}
+
+impl<S: Strategy, M> Inner<S, M> {
+    /// Who is asking; what the throttle is to think of those about whom nothing is known is settled here.
+    fn identity(&self, request: RequestParts<'_>, known: Option<&Known>) -> Piece<Identity> {
+        if let Some(cache) = self.cache {
+            let before = || request.extensions.get::<Known>();
+            let found = known.and_then(|known| known.find(cache)).or_else(|| before()?.find(cache));
+            if let Some(identity) = found {
+                return Piece::Now(identity.clone());
+            }
+        }
+        let anonymous = self.anonymous;
+        match &self.who {
+            Who::Now(identifier) => Piece::Now(anonymous.applied_to(identifier.identify(request))),
+            Who::Later(function) => {
+                let identity = function(request);
+                Piece::Later(Box::pin(async move { identity.await.map(|it| anonymous.applied_to(it)) }))
+            }
+        }
+    }
+
+    /// Tells whoever wants to hear of it.
+    pub(crate) fn notice(&self, event: &Event<'_>) {
+        self.observers.iter().for_each(|observer| observer.seen(event));
+    }
+
+    pub(crate) fn event(&self, result: Seen) -> Event<'_> {
+        Event { throttle: &self.uid, result, client: None, took: None, failure: None }
+    }
+}
+
+/// Nobody has told the limit or the storage.
+fn nowhere() -> Failure {
+    Failure::new(
+        ErrorKind::Other,
+        "the limit or the storage is a function of the request, of which there is none; give the client one",
+    )
+}
+
+/// All pieces together.
+fn plan<S: Strategy, M>(
+    settings: Arc<Settings<S>>,
+    identity: Identity,
+    limit: Option<S>,
+    cost: Option<S::Cost>,
+    class: Option<Class>,
+    storage: Option<M>,
+    scope: Option<Scope>,
+) -> Result<Planned<S, M>, Stop> {
+    let client = match identity {
+        Identity::Key(client) => client,
+        Identity::Exempt => return Ok(Err(Origin::Exempt)),
+        Identity::Refused(status) => return Err(Anonymous::refusal(status).into()),
+    };
+    let cost = cost.or(settings.cost.fixed().copied());
+    let class = class.or(settings.class.fixed().copied()).unwrap_or_default();
+    let hit = match cost {
+        Some(cost) => Hit::new(cost).with_class(class),
+        None => return Err(nowhere().into()),
+    };
+    let enforced = settings.enforcement.holds_for(&client);
+    Ok(Ok(Plan { settings, limit, storage, client, scope, hit, enforced }))
+}
+
+/// Where states are kept, or a function of the request that tells it.
+pub(crate) type Place<M> = Source<M>;

@@ -1,0 +1,85 @@
+//! What of a throttle can be replaced while it runs.
+
+use std::time::Duration;
+
+use traffik_core::{Class, ErasedKey, Seed, Strategy};
+
+use crate::request::Source;
+
+/// For whom a throttle denies.
+#[derive(Clone, Debug, Default)]
+pub enum Enforcement {
+    /// For all.
+    #[default]
+    Full,
+    /// For nobody: everything is counted and told to [observers](crate::Observe), nothing is denied or delayed, and
+    /// nothing told to clients.
+    Shadow,
+    /// For this part of all clients, the same ones at all times; for the others it is a shadow.
+    Part(Part),
+}
+
+/// A part of all clients, chosen by a keyed hash of who they are.
+#[derive(Clone, Debug)]
+pub struct Part {
+    percent: u8,
+    seed: Seed,
+}
+
+impl Enforcement {
+    /// For `percent` of all clients; 100 or more is all of them. The `secret` keeps clients from knowing which side
+    /// they are on; instances that share a storage need the same. Who is chosen stays so when the percentage grows.
+    #[must_use]
+    pub const fn percent(percent: u8, secret: u64) -> Self {
+        Self::Part(Part { percent, seed: Seed::new(secret) })
+    }
+
+    /// Whether this client is denied where the limit says so.
+    pub(crate) fn holds_for(&self, client: &dyn ErasedKey) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Shadow => false,
+            Self::Part(Part { percent, seed }) => seed.digest(client).as_u64() % 100 < u64::from(*percent),
+        }
+    }
+}
+
+/// What can be replaced, as it is for one request from its beginning to its end.
+pub(crate) struct Settings<S: Strategy> {
+    pub(crate) enabled: bool,
+    pub(crate) limit: Source<S>,
+    pub(crate) cost: Source<S::Cost>,
+    pub(crate) class: Source<Class>,
+    pub(crate) min_wait: Duration,
+    pub(crate) enforcement: Enforcement,
+}
+
+impl<S: Strategy> Clone for Settings<S> {
+    fn clone(&self) -> Self {
+        Self {
+            enabled: self.enabled,
+            limit: self.limit.clone(),
+            cost: self.cost.clone(),
+            class: self.class.clone(),
+            min_wait: self.min_wait,
+            enforcement: self.enforcement.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_clients_is_always_the_same_and_grows() {
+        let holds = |percent, client: u32| Enforcement::percent(percent, 7).holds_for(&client);
+        let held = |percent| (0..10_000).filter(|client| holds(percent, *client)).count();
+        assert_eq!((held(0), held(100), held(255)), (0, 10_000, 10_000));
+        // Five standard deviations of a fair draw are 217.
+        assert!((2283..2717).contains(&held(25)), "{}", held(25));
+        assert!((0..10_000).all(|client| !holds(25, client) || holds(60, client)));
+        let other = |client: u32| Enforcement::percent(25, 8).holds_for(&client);
+        assert!((0..10_000).any(|client| other(client) != holds(25, client)), "it depends on the secret");
+    }
+}

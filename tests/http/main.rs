@@ -1,0 +1,75 @@
+//! Limits on HTTP requests: who is asking, how much it costs, which limit holds, and what the client is told.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod middleware;
+mod throttle;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use traffik::http::PeerAddress;
+use traffik::storage::{AsyncStorage, Failure, Local, Reply};
+use traffik::{ErasedKey, ManualClock, Memory, Op, Strategy, Timestamp};
+
+type Clock = Arc<ManualClock>;
+
+/// A memory whose time stands still until it is moved.
+fn memory<S: Strategy>(clock: &Clock) -> Local<Memory<S, Clock>> {
+    Local(Memory::builder().capacity(100).clock(Arc::clone(clock)).build())
+}
+
+/// A service that is not ours: what it answers is to reach the client untouched.
+async fn hello(request: Request<String>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let reply =
+        Response::builder().status(201).header("x-inner", "yes").body(Full::from(request.into_body()));
+    Ok(reply.unwrap())
+}
+
+fn request(peer: u8) -> Request<String> {
+    let mut request = Request::new("hello".to_owned());
+    request.extensions_mut().insert(PeerAddress(([192, 0, 2, peer], 1000).into()));
+    request
+}
+
+fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// Any storage, but each of its answers takes a turn of the runtime: what a storage elsewhere is like.
+#[derive(Clone)]
+struct Elsewhere<M>(M);
+
+impl<S: Strategy, M: AsyncStorage<S>> AsyncStorage<S> for Elsewhere<M> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        late(self.0.apply(limit, key, op))
+    }
+
+    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        late(self.0.load(key))
+    }
+}
+
+fn late<T: Send + 'static>(reply: Reply<T>) -> Reply<T> {
+    Reply::pending(async {
+        tokio::task::yield_now().await;
+        reply.await
+    })
+}
+
+/// A storage that answers nothing but this failure.
+#[derive(Clone)]
+struct Broken(traffik::ErrorKind);
+
+impl<S: Strategy> AsyncStorage<S> for Broken {
+    fn apply(&self, _: &S, _: &dyn ErasedKey, _: &Op<S>) -> Reply<S::Verdict> {
+        Reply::ready(Err(Failure::new(self.0, "broken for a test")))
+    }
+
+    fn load(&self, _: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        Reply::ready(Err(Failure::new(self.0, "broken for a test")))
+    }
+}
