@@ -5,20 +5,35 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::StatusCode;
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use traffik_core::Key;
 
 pub use crate::request::RequestParts;
 
+mod address;
 mod anonymous;
+mod class;
+mod client_address;
 mod composite;
+mod exempt;
+mod extension;
+mod forwarded;
 mod header;
+mod networks;
 mod peer;
+mod route;
 
 pub use anonymous::Anonymous;
+pub use class::{ClassHeaders, CostHeader};
+pub use client_address::{ClientAddress, Via};
 pub use composite::Composite;
-pub use header::Header;
+pub use exempt::Exempt;
+pub use extension::FromExtension;
+pub use header::{ApiKey, Cookie, Header};
+pub use networks::{NetworkError, Networks};
 pub use peer::{Peer, PeerAddress};
+pub use route::{Route, RouteError};
 
 /// Whom a request is counted for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +47,11 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// A client known by these bytes, told apart from clients known in another `way`.
+    /// A client known by these bytes, told apart from clients known in another `way`: a lower-case letter of your
+    /// choice.
+    ///
+    /// What a storage sees of the bytes is a hash where the way is `h`, a name that a client wrote, or `k`, a secret;
+    /// else the bytes themselves.
     #[must_use]
     pub fn of(way: u8, bytes: &[u8]) -> Self {
         let mut key = SmallVec::with_capacity(bytes.len() + 1);
@@ -60,14 +79,37 @@ impl ClientKey {
     }
 }
 
+/// What clients wrote is hashed before a storage sees it: no secret lies there, and no name is longer than a hash.
 impl Key for ClientKey {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        sink(&self.0);
+        feed(&self.0, sink);
     }
 
     fn name(&self, text: &mut dyn Write) -> fmt::Result {
         name(&self.0, text)
     }
+}
+
+/// What a storage sees of a client that is known by these bytes.
+fn feed(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    match bytes.split_first() {
+        Some((way @ (b'h' | b'k'), written)) => {
+            sink(&[*way]);
+            sink(&hash(written));
+        }
+        Some((b'+', parts)) => {
+            sink(b"+");
+            composite::feed(parts, sink);
+        }
+        _ => sink(bytes),
+    }
+}
+
+/// Half of SHA-256: wide enough that nobody finds two names that share it.
+fn hash(bytes: &[u8]) -> [u8; 16] {
+    let whole: [u8; 32] = Sha256::digest(bytes).into();
+    let (half, _) = whole.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    *half
 }
 
 /// What people call a client that is known by these bytes.
@@ -81,6 +123,11 @@ fn name(bytes: &[u8], text: &mut dyn Write) -> fmt::Result {
             write!(text, "{}", Ipv6Addr::from(octets))
         }
         Some((b'+', parts)) => composite::name(parts, text),
+        Some((b'k', secret)) => {
+            let [a, b, c, d, ..] = hash(secret);
+            write!(text, "key {a:02x}{b:02x}{c:02x}{d:02x}")
+        }
+        Some((b'r', [])) => text.write_str("other routes"),
         Some((_, rest)) => write!(text, "{}", String::from_utf8_lossy(rest).escape_debug()),
     }
 }
@@ -103,5 +150,51 @@ impl<F: Fn(RequestParts<'_>) -> Identity + Send + Sync> Identify for F {
 impl Identify for Arc<dyn Identify> {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
         (**self).identify(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(way: u8, bytes: &[u8]) -> ClientKey {
+        match Identity::of(way, bytes) {
+            Identity::Key(key) => key,
+            _ => unreachable!(),
+        }
+    }
+
+    fn seen(key: &ClientKey) -> (Vec<u8>, String) {
+        let (mut bytes, mut name) = (Vec::new(), String::new());
+        key.feed(&mut |piece: &[u8]| bytes.extend_from_slice(piece));
+        key.name(&mut name).unwrap();
+        (bytes, name)
+    }
+
+    #[test]
+    fn a_storage_sees_a_hash_of_what_a_client_wrote() {
+        let (bytes, name) = seen(&key(b'h', b"alice\n"));
+        assert_eq!((bytes.len(), &bytes[..1], name.as_str()), (17, &b"h"[..], "alice\\n"));
+        let long = seen(&key(b'k', &[b'x'; 10_000]));
+        assert_eq!((long.0.len(), long.1.len()), (17, 12));
+        // SHA-256 of "abc", as FIPS 180 has it.
+        let (bytes, name) = seen(&key(b'k', b"abc"));
+        assert_eq!(&bytes[1..9], [0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea]);
+        assert_eq!(name, "key ba7816bf");
+        assert_eq!(seen(&key(b'e', b"user 7")), (b"euser 7".to_vec(), "user 7".to_owned()));
+    }
+
+    #[test]
+    fn also_where_it_is_one_of_several_parts() {
+        let composite = Composite::new()
+            .and(|_: RequestParts<'_>| Identity::of(b'4', &[192, 0, 2, 1]))
+            .and(|_: RequestParts<'_>| Identity::of(b'h', b"alice"))
+            .and(|_: RequestParts<'_>| Identity::of(b'k', b"abc"));
+        let Identity::Key(key) = composite.identify((&http::Request::new(())).into()) else { unreachable!() };
+        let (bytes, name) = seen(&key);
+        assert_eq!(name, "192.0.2.1+alice+key ba7816bf");
+        assert_eq!(bytes.len(), 1 + (5 + 8) + (17 + 8) + (17 + 8));
+        let of = |needle: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
+        assert!(!of(b"alice") && !of(b"abc"));
     }
 }

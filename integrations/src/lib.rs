@@ -35,6 +35,7 @@ pub mod headers;
 mod hyper;
 pub mod identify;
 mod observe;
+mod path;
 mod registry;
 mod request;
 #[cfg(any(feature = "hyper", feature = "tower"))]
@@ -53,7 +54,11 @@ pub use gate::{Gate, Left, Step};
 pub use headers::Dialect;
 #[cfg(feature = "hyper")]
 pub use hyper::Shared;
-pub use identify::{Anonymous, ClientKey, Composite, Header, Identify, Identity, Peer, PeerAddress};
+pub use identify::{
+    Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, Composite, Cookie, CostHeader, Exempt,
+    FromExtension, Header, Identify, Identity, NetworkError, Networks, Peer, PeerAddress, Route, RouteError,
+    Via,
+};
 pub use observe::{Event, Observe, Seen};
 pub use registry::{Registry, RegistryError};
 pub use request::{Fallible, Refusal, RequestParts, Stop};

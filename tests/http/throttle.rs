@@ -22,7 +22,10 @@ use traffik::{
 use crate::{Broken, Clock, Elsewhere, header, hello, memory, request};
 
 /// What each of these requests is answered by a service behind the gate.
-async fn statuses<G: Gate>(gate: &G, requests: impl IntoIterator<Item = Request<String>>) -> Vec<u16> {
+pub(crate) async fn statuses<G: Gate>(
+    gate: &G,
+    requests: impl IntoIterator<Item = Request<String>>,
+) -> Vec<u16> {
     let mut service = ThrottleLayer::new(gate.clone()).layer(service_fn(hello));
     let mut statuses = Vec::new();
     for request in requests {

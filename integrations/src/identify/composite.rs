@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::{Identify, Identity, RequestParts};
 
 /// Counts by everything that its parts say together. Exempt, or refused, if one of them says so; the first that does.
@@ -31,7 +33,7 @@ impl Composite {
 
 impl Identify for Composite {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
-        let mut all = Vec::new();
+        let mut all = SmallVec::<[u8; 128]>::new();
         for part in &self.0 {
             let key = match part.identify(request) {
                 Identity::Key(key) => key,
@@ -47,16 +49,31 @@ impl Identify for Composite {
 
 /// What people call a client that is known in several ways: all of its names.
 pub(super) fn name(parts: &[u8], text: &mut dyn fmt::Write) -> fmt::Result {
-    let Some((rest, length)) = parts.split_last_chunk() else { return Ok(()) };
-    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
-    let Some((before, last)) = rest.len().checked_sub(length).and_then(|at| rest.split_at_checked(at)) else {
-        return Ok(());
-    };
+    let Some((before, last)) = split_last(parts) else { return Ok(()) };
     if !before.is_empty() {
         name(before, text)?;
         text.write_char('+')?;
     }
     super::name(last, text)
+}
+
+/// What a storage sees of such a client: of each part what it would see of it alone, and its length.
+pub(super) fn feed(parts: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    let Some((before, last)) = split_last(parts) else { return };
+    feed(before, sink);
+    let mut length = 0u64;
+    super::feed(last, &mut |bytes| {
+        length = length.wrapping_add(bytes.len() as u64);
+        sink(bytes);
+    });
+    sink(&length.to_le_bytes());
+}
+
+/// The last part, and those before it.
+fn split_last(parts: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, length) = parts.split_last_chunk()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    rest.split_at_checked(rest.len().checked_sub(length)?)
 }
 
 impl fmt::Debug for Composite {

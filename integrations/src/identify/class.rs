@@ -1,0 +1,201 @@
+//! What class a request is of and what it costs, by headers that somebody trusted has written.
+
+use http::HeaderName;
+use http::StatusCode;
+use traffik_core::{Class, Label};
+
+use super::{Networks, RequestParts};
+use crate::request::Refusal;
+
+/// Reads a request's class off headers, if a trusted proxy has written them.
+///
+/// A client that could name its own tier would promote itself, so from all others the headers are not even looked at. A
+/// name that a strategy does not know counts as its default.
+///
+/// ```
+/// use traffik_core::{TokenBucket, rate};
+/// use traffik_integrations::{ClassHeaders, Networks, Throttle};
+///
+/// let classes = ClassHeaders::from(Networks::parse(["10.0.0.0/8"])?).tier("x-tier".parse()?);
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("5/s")))
+///     .class_by(move |request| classes.of(request))
+///     .build()?;
+/// # let _ = throttle;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClassHeaders {
+    /// `None` is everybody.
+    trusted: Option<Networks>,
+    base: Class,
+    tier: Option<HeaderName>,
+    priority: Option<HeaderName>,
+    region: Option<HeaderName>,
+}
+
+/// Believes peers in these networks.
+impl From<Networks> for ClassHeaders {
+    fn from(trusted: Networks) -> Self {
+        Self { trusted: Some(trusted), ..Self::from_anyone() }
+    }
+}
+
+impl ClassHeaders {
+    /// Believes everybody: for services that only trusted ones can reach.
+    #[must_use]
+    pub fn from_anyone() -> Self {
+        Self { trusted: None, base: Class::default(), tier: None, priority: None, region: None }
+    }
+
+    /// What holds where a header says nothing.
+    #[must_use]
+    pub fn base(self, base: Class) -> Self {
+        Self { base, ..self }
+    }
+
+    /// The tier stands in this header.
+    #[must_use]
+    pub fn tier(self, header: HeaderName) -> Self {
+        Self { tier: Some(header), ..self }
+    }
+
+    /// The priority stands in this header.
+    #[must_use]
+    pub fn priority(self, header: HeaderName) -> Self {
+        Self { priority: Some(header), ..self }
+    }
+
+    /// The region stands in this header.
+    #[must_use]
+    pub fn region(self, header: HeaderName) -> Self {
+        Self { region: Some(header), ..self }
+    }
+
+    /// The class of a request.
+    #[must_use]
+    pub fn of(&self, request: RequestParts<'_>) -> Class {
+        if self.trusted.as_ref().is_some_and(|trusted| !trusted.contain_peer(request)) {
+            return self.base;
+        }
+        let named = |header: &Option<HeaderName>| {
+            let mut lines = request.headers.get_all(header.as_ref()?).into_iter();
+            // Said twice, it is not known which of them to believe.
+            let name = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?;
+            Some(Label::named(name.trim()))
+        };
+        let mut class = self.base;
+        class.tier = named(&self.tier).unwrap_or(class.tier);
+        class.priority = named(&self.priority).unwrap_or(class.priority);
+        class.region = named(&self.region).unwrap_or(class.region);
+        class
+    }
+}
+
+/// Reads a request's cost off a header that anybody may send: it can only make its sender costlier.
+///
+/// A request without it costs 1. A cost of 0, which passes always, is believed from trusted proxies alone; from all others
+/// it counts as 1.
+///
+/// ```
+/// use traffik_core::{TokenBucket, rate};
+/// use traffik_integrations::{CostHeader, Networks, Throttle};
+///
+/// let costs = CostHeader::new("x-cost".parse()?, Networks::default());
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("5/s")))
+///     .cost_by(move |request| costs.of(request))
+///     .build()?;
+/// # let _ = throttle;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CostHeader {
+    name: HeaderName,
+    trusted: Networks,
+}
+
+impl CostHeader {
+    /// The cost stands in this header, and may be 0 if a peer in these networks says so.
+    #[must_use]
+    pub const fn new(name: HeaderName, trusted: Networks) -> Self {
+        Self { name, trusted }
+    }
+
+    /// The cost of a request, or its refusal if that is no number, or not one alone.
+    pub fn of(&self, request: RequestParts<'_>) -> Result<u32, Refusal> {
+        let mut lines = request.headers.get_all(&self.name).into_iter();
+        let Some(line) = lines.next() else { return Ok(1) };
+        let text = line.to_str().unwrap_or_default();
+        let digits = (1..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(cost) if digits && lines.next().is_none() => {
+                Ok(if cost == 0 && !self.trusted.contain_peer(request) { 1 } else { cost })
+            }
+            _ => {
+                let detail = format!("{} is to be one whole number up to {}", self.name, u32::MAX);
+                Err(Refusal::new(StatusCode::BAD_REQUEST, detail))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PeerAddress;
+
+    fn request(peer: [u8; 4], headers: &[(&'static str, &str)]) -> http::Request<()> {
+        let request =
+            headers.iter().fold(http::Request::builder(), |it, (name, value)| it.header(*name, *value));
+        let mut request = request.body(()).unwrap();
+        request.extensions_mut().insert(PeerAddress((peer, 1).into()));
+        request
+    }
+
+    const PROXY: [u8; 4] = [10, 0, 0, 1];
+    const CLIENT: [u8; 4] = [192, 0, 2, 1];
+
+    fn trusted() -> Networks {
+        Networks::parse(["10.0.0.0/8"]).unwrap()
+    }
+
+    /// Nothing that a client writes makes it of a better tier.
+    #[test]
+    fn a_client_does_not_promote_itself() {
+        let name = HeaderName::from_static;
+        let classes = ClassHeaders::from(trusted());
+        let classes = classes.tier(name("tier")).priority(name("priority")).region(name("region"));
+        let said = [("tier", "enterprise"), ("priority", "high"), ("region", "eu")];
+        let of = |peer, headers: &[(&'static str, &str)]| classes.of((&request(peer, headers)).into());
+        assert_eq!(of(CLIENT, &said), Class::default());
+        assert_eq!(of(CLIENT, &[("x-forwarded-for", "10.0.0.1"), said[0]]), Class::default());
+        let class = of(PROXY, &said);
+        assert_eq!(class.tier, Label::named("enterprise"));
+        assert_eq!((class.priority, class.region), (Label::named("high"), Label::named("eu")));
+        assert_eq!(of(PROXY, &[("tier", "a"), ("tier", "b")]).tier, Label::default(), "said twice");
+        let anyone = ClassHeaders::from_anyone().tier(name("tier"));
+        assert_eq!(anyone.of((&request(CLIENT, &said)).into()).tier, Label::named("enterprise"));
+        assert_eq!(classes.of((&http::Request::new(())).into()), Class::default(), "nobody knows whence");
+    }
+
+    #[test]
+    fn a_cost_is_one_whole_number() {
+        let costs = CostHeader::new(HeaderName::from_static("cost"), trusted());
+        let of = |peer, values: &[&str]| {
+            let headers: Vec<_> = values.iter().map(|value| ("cost", *value)).collect();
+            costs.of((&request(peer, &headers)).into()).map_err(|refusal| refusal.status.as_u16())
+        };
+        assert_eq!(
+            [of(CLIENT, &[]), of(CLIENT, &["7"]), of(CLIENT, &["4294967295"])],
+            [Ok(1), Ok(7), Ok(u32::MAX)]
+        );
+        assert_eq!(
+            [of(CLIENT, &["0"]), of(PROXY, &["0"]), of(CLIENT, &["0000000000"])],
+            [Ok(1), Ok(0), Ok(1)]
+        );
+        for values in
+            [&[""][..], &["-1"], &["+1"], &["1.5"], &["4294967296"], &["00000000001"], &["1", "1"], &["é"]]
+        {
+            assert_eq!(of(CLIENT, values), Err(400), "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! By the address of the client, behind proxies of one's own.
+
+use std::net::IpAddr;
+
+use http::HeaderName;
+use http::header::FORWARDED;
+
+use super::address::{address, client};
+use super::forwarded::Hops;
+use super::{Identify, Identity, Networks, Peer, PeerAddress, RequestParts};
+
+/// Which header one's proxies write.
+///
+/// Only one of them is believed for a request: a client can send the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Via {
+    /// `X-Forwarded-For`: each proxy appends the address it was called from.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` of RFC 7239.
+    Forwarded,
+    /// `X-Real-IP`: the proxy next to us says it all. One that merely passes it on lets clients choose.
+    XRealIp,
+    /// `Forwarded` if there is one, else `X-Forwarded-For`; for proxies that take out the one they do not write.
+    Either,
+}
+
+/// Counts by the address of the client, as trusted proxies tell it; [`Peer`] says how addresses are counted.
+///
+/// * A peer that is not trusted is the client, whatever its headers say.
+/// * Else the addresses that were passed on are gone through from the nearest one on, past all that are trusted: the first
+///   other one is the client; if all are trusted, the farthest.
+/// * Where something else than an address was passed on, the one that passed it on is the client.
+///
+/// ```
+/// use traffik_integrations::{ClientAddress, Networks, PeerAddress, Via};
+///
+/// let behind_proxies = ClientAddress::new(Networks::parse(["10.0.0.0/8"])?, Via::XForwardedFor);
+/// let mut request = http::Request::builder().header("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.9").body(())?;
+/// request.extensions_mut().insert(PeerAddress("10.0.0.1:443".parse()?));
+/// assert_eq!(behind_proxies.of((&request).into()), Some("192.0.2.7".parse()?));
+///
+/// request.extensions_mut().insert(PeerAddress("198.51.100.2:443".parse()?)); // not a proxy of ours
+/// assert_eq!(behind_proxies.of((&request).into()), Some("198.51.100.2".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientAddress {
+    trusted: Networks,
+    via: Via,
+    peer: Peer,
+}
+
+impl ClientAddress {
+    /// Behind proxies in `trusted` networks that write this header.
+    #[must_use]
+    pub fn new(trusted: Networks, via: Via) -> Self {
+        Self { trusted, via, peer: Peer::default() }
+    }
+
+    /// Counts addresses so, instead of IPv6 by /64.
+    #[must_use]
+    pub const fn counted(mut self, peer: Peer) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    /// The address of the client; `None` if even the peer's is not known.
+    #[must_use]
+    pub fn of(&self, request: RequestParts<'_>) -> Option<IpAddr> {
+        let PeerAddress(peer) = request.extensions.get()?;
+        let peer = peer.ip().to_canonical();
+        if !self.trusted.contains(peer) {
+            return Some(peer);
+        }
+        let trusted = |address| self.trusted.contains(address);
+        Some(match self.via {
+            Via::XForwardedFor => client(peer, x_forwarded_for(request), trusted),
+            Via::Forwarded => client(peer, forwarded(request), trusted),
+            Via::Either if request.headers.contains_key(FORWARDED) => {
+                client(peer, forwarded(request), trusted)
+            }
+            Via::Either => client(peer, x_forwarded_for(request), trusted),
+            Via::XRealIp => x_real_ip(request).unwrap_or(peer),
+        })
+    }
+}
+
+impl Identify for ClientAddress {
+    fn identify(&self, request: RequestParts<'_>) -> Identity {
+        self.of(request).map_or_else(Identity::anonymous, |address| self.peer.of(address))
+    }
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// The lines of a header, the last one first; `None` for one that is no text.
+fn lines(request: RequestParts<'_>, name: HeaderName) -> impl Iterator<Item = Option<&str>> {
+    request.headers.get_all(name).into_iter().rev().map(|line| line.to_str().ok())
+}
+
+/// All lines are one list.
+fn x_forwarded_for(request: RequestParts<'_>) -> impl Iterator<Item = Option<IpAddr>> {
+    lines(request, X_FORWARDED_FOR).flat_map(|line| {
+        let (line, garbage) = line.map_or(("", Some(None)), |line| (line, None));
+        let entries = line.rsplit(',').filter(|entry| !entry.trim_matches([' ', '\t']).is_empty());
+        garbage.into_iter().chain(entries.map(address))
+    })
+}
+
+fn forwarded(request: RequestParts<'_>) -> impl Iterator<Item = Option<IpAddr>> {
+    lines(request, FORWARDED).flat_map(|line| {
+        let (line, garbage) = line.map_or(("", Some(None)), |line| (line, None));
+        garbage.into_iter().chain(Hops::of(line))
+    })
+}
+
+/// Said once, or not at all.
+fn x_real_ip(request: RequestParts<'_>) -> Option<IpAddr> {
+    let mut lines = lines(request, X_REAL_IP);
+    let address = address(lines.next()??)?;
+    if lines.next().is_some() { None } else { Some(address) }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Request};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a proxy, or a client, may write for a hop, and what it says: `None` for what is no address.
+    #[derive(Clone, Debug)]
+    struct Hop {
+        text: String,
+        address: Option<IpAddr>,
+    }
+
+    fn ip() -> impl Strategy<Value = IpAddr> {
+        prop_oneof![
+            (0u8..4).prop_map(|last| IpAddr::from([10, 0, 0, last])),
+            (0u8..4).prop_map(|last| IpAddr::from([192, 0, 2, last])),
+            (0u16..4).prop_map(|last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last])),
+            (0u16..4).prop_map(|last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last])),
+        ]
+    }
+
+    fn trusted() -> Networks {
+        Networks::parse(["10.0.0.0/8", "fd00::/8"]).unwrap()
+    }
+
+    fn listed() -> impl Strategy<Value = Hop> {
+        prop_oneof![
+            8 => (ip(), 0..4).prop_map(|(address, form)| {
+                let text = match (address, form) {
+                    (IpAddr::V4(it), 1) => format!("{it}:1234"),
+                    (IpAddr::V4(it), 2) => format!("::ffff:{it}"),
+                    (IpAddr::V6(it), 1) => format!("[{it}]:1234"),
+                    (IpAddr::V6(it), 2) => format!("{it}%eth0"),
+                    (IpAddr::V6(it), 3) => format!("[{it}]"),
+                    (it, _) => it.to_string(),
+                };
+                Hop { text, address: Some(address) }
+            }),
+            1 => "[a-z_:.\\[\\]]{1,6}x".prop_map(|text| Hop { text, address: None }),
+        ]
+    }
+
+    fn element() -> impl Strategy<Value = Hop> {
+        let extra =
+            prop_oneof![Just(""), Just(";proto=https"), Just(";by=_a;host=\"x,y\""), Just("; x=\"\\\",\"")];
+        let node = prop_oneof![
+            8 => (ip(), any::<bool>()).prop_map(|(address, port)| {
+                let port = if port { ":80" } else { "" };
+                let text = match address {
+                    IpAddr::V4(it) => format!("for=\"{it}{port}\""),
+                    IpAddr::V6(it) => format!("FOR=\"[{it}]{port}\""),
+                };
+                Hop { text, address: Some(address) }
+            }),
+            1 => prop_oneof![Just("for=unknown"), Just("for=_x"), Just("by=1.1.1.1"), Just("for=1.1.1.1 nonsense")]
+                .prop_map(|text| Hop { text: text.to_owned(), address: None }),
+        ];
+        (node, extra).prop_map(|(hop, extra)| Hop { text: hop.text + extra, ..hop })
+    }
+
+    /// The hops as the lines of a header: a new line wherever it says so.
+    fn request(name: &'static str, peer: IpAddr, hops: &[(Hop, bool)]) -> Request<()> {
+        let mut lines: Vec<String> = Vec::new();
+        for (hop, new_line) in hops {
+            match lines.last_mut() {
+                Some(line) if !new_line => line.extend([", ", &hop.text]),
+                _ => lines.push(hop.text.clone()),
+            }
+        }
+        let request = lines.iter().fold(Request::builder(), |request, line| request.header(name, line));
+        let mut request = request.body(()).unwrap();
+        request.extensions_mut().insert(PeerAddress((peer, 1).into()));
+        request
+    }
+
+    /// The algorithm in plain words, over the list as it was meant.
+    fn model(peer: IpAddr, hops: &[(Hop, bool)]) -> IpAddr {
+        let trusted = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.octets()[0] == 10,
+            IpAddr::V6(address) => address.octets()[0] == 0xfd,
+        };
+        let mut client = peer;
+        for (hop, _) in hops.iter().rev() {
+            match hop.address {
+                Some(address) if trusted(client) => client = address,
+                _ => return client,
+            }
+        }
+        client
+    }
+
+    fn of(via: Via, request: &Request<()>) -> Option<IpAddr> {
+        ClientAddress::new(trusted(), via).of(request.into())
+    }
+
+    proptest! {
+        #[test]
+        fn x_forwarded_for_is_read_as_it_was_meant(peer in ip(), hops in prop::collection::vec((listed(), any::<bool>()), 0..6)) {
+            let request = request("x-forwarded-for", peer, &hops);
+            prop_assert_eq!(of(Via::XForwardedFor, &request), Some(model(peer, &hops)));
+            prop_assert_eq!(of(Via::Either, &request), Some(model(peer, &hops)));
+            prop_assert_eq!(of(Via::Forwarded, &request), Some(peer), "the header of another dialect is not read");
+        }
+
+        #[test]
+        fn forwarded_is_read_as_it_was_meant(peer in ip(), hops in prop::collection::vec((element(), any::<bool>()), 0..6)) {
+            let mut request = request("forwarded", peer, &hops);
+            prop_assert_eq!(of(Via::Forwarded, &request), Some(model(peer, &hops)));
+            request.headers_mut().insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
+            if !hops.is_empty() {
+                prop_assert_eq!(of(Via::Either, &request), Some(model(peer, &hops)), "the dialects are not mixed");
+            }
+        }
+
+        /// Whatever stands before it, what the proxy next to us has appended is what counts.
+        #[test]
+        fn nothing_a_client_writes_hides_what_a_proxy_appends(written in "[ -~]{0,60}", real in 0u8..255) {
+            let real = IpAddr::from([192, 0, 2, real]);
+            for (via, name, appended) in [
+                (Via::XForwardedFor, "x-forwarded-for", format!("{written}, {real}")),
+                (Via::Forwarded, "forwarded", format!("{written}, for={real}")),
+                (Via::Forwarded, "forwarded", format!("{written}, for=\"{real}:80\";by=\"a,b\"")),
+            ] {
+                let mut request = Request::builder().header(name, appended).body(()).unwrap();
+                request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+                prop_assert_eq!(of(via, &request), Some(real), "{}", written);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_taken(lines in prop::collection::vec(prop::collection::vec(32u8.., 0..80), 0..4)) {
+            let mut request = Request::new(());
+            request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+            for name in ["forwarded", "x-forwarded-for", "x-real-ip", "cookie"] {
+                for line in &lines {
+                    if let Ok(value) = HeaderValue::from_bytes(line) {
+                        request.headers_mut().append(name, value);
+                    }
+                }
+            }
+            for via in [Via::XForwardedFor, Via::Forwarded, Via::XRealIp, Via::Either] {
+                prop_assert!(of(via, &request).is_some());
+            }
+            let _ = super::super::Cookie("a".to_owned()).identify((&request).into());
+        }
+
+        /// Reading is done in time that grows with the length alone.
+        #[test]
+        fn a_long_line_is_no_burden(piece in prop_oneof![Just(","), Just("for=10.0.0.1,"), Just("\","), Just("for=10.0.0.1;x=\",,,,\",")]) {
+            let mut request = Request::builder().header("forwarded", piece.repeat(4_000)).body(()).unwrap();
+            request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+            prop_assert_eq!(of(Via::Forwarded, &request), Some(IpAddr::from([10, 0, 0, 1])));
+        }
+    }
+
+    #[test]
+    fn x_real_ip_is_said_once_by_a_proxy() {
+        let ask = |peer: [u8; 4], lines: &[&'static str]| {
+            let request = lines.iter().fold(Request::builder(), |it, line| it.header("x-real-ip", *line));
+            let mut request = request.body(()).unwrap();
+            request.extensions_mut().insert(PeerAddress((peer, 1).into()));
+            of(Via::XRealIp, &request).unwrap().to_string()
+        };
+        let proxy = [10, 0, 0, 1];
+        assert_eq!(ask(proxy, &["192.0.2.1"]), "192.0.2.1");
+        assert_eq!(ask([192, 0, 2, 9], &["192.0.2.1"]), "192.0.2.9");
+        for lines in [&[][..], &["192.0.2.1", "192.0.2.2"], &["192.0.2.1, 192.0.2.2"], &["unknown"]] {
+            assert_eq!(ask(proxy, lines), "10.0.0.1", "{lines:?}");
+        }
+    }
+}

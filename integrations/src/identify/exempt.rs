@@ -1,0 +1,45 @@
+//! Not counting some.
+
+use std::fmt;
+
+use super::{ClientAddress, Identify, Identity, Networks, RequestParts};
+
+/// Counts as another identifier says, except for requests that are not counted at all.
+///
+/// ```
+/// use traffik_integrations::{Exempt, Header, Networks, Peer, RequestParts};
+///
+/// let by_key = Header("x-api-key".parse()?);
+/// let inside = Networks::parse(["10.0.0.0/8"])?;
+/// let not_from_inside = Exempt::when(by_key, move |request: RequestParts<'_>| inside.contain_peer(request));
+/// # let _ = not_from_inside;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Exempt<I> {
+    inner: I,
+    when: Box<dyn Fn(RequestParts<'_>) -> bool + Send + Sync>,
+}
+
+impl<I: Identify> Exempt<I> {
+    /// Does not count requests of which `when` is true. What a client can write is no ground to exempt it.
+    pub fn when(inner: I, when: impl Fn(RequestParts<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self { inner, when: Box::new(when) }
+    }
+
+    /// Does not count clients in these networks.
+    pub fn networks(inner: I, networks: Networks, address: ClientAddress) -> Self {
+        Self::when(inner, move |request| address.of(request).is_some_and(|it| networks.contains(it)))
+    }
+}
+
+impl<I: Identify> Identify for Exempt<I> {
+    fn identify(&self, request: RequestParts<'_>) -> Identity {
+        if (self.when)(request) { Identity::Exempt } else { self.inner.identify(request) }
+    }
+}
+
+impl<I: fmt::Debug> fmt::Debug for Exempt<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exempt").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,55 @@
+//! By what a layer outside has found out and put into the request's extensions, such as the user.
+
+use std::any::type_name;
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::{Identify, Identity, RequestParts};
+
+/// Counts by a value in the request's extensions. Requests without it are [anonymous](super::Anonymous).
+///
+/// ```
+/// use traffik_integrations::{FromExtension, Identify, Identity};
+///
+/// /// Put there by whatever checks who has logged in.
+/// #[derive(Clone)]
+/// struct User(String);
+///
+/// let by_user = FromExtension::new(|user: &User| user.0.clone());
+/// let mut request = http::Request::new(());
+/// assert_eq!(by_user.identify((&request).into()), Identity::anonymous());
+/// request.extensions_mut().insert(User("alice".to_owned()));
+/// assert_ne!(by_user.identify((&request).into()), Identity::anonymous());
+/// ```
+pub struct FromExtension<T, F> {
+    name: F,
+    value: PhantomData<fn(&T)>,
+}
+
+impl<T, K: AsRef<[u8]>, F: Fn(&T) -> K> FromExtension<T, F> {
+    /// Counts by what `name` says of the value.
+    #[must_use]
+    pub const fn new(name: F) -> Self {
+        Self { name, value: PhantomData }
+    }
+}
+
+impl<T, K, F> Identify for FromExtension<T, F>
+where
+    T: Send + Sync + 'static,
+    K: AsRef<[u8]>,
+    F: Fn(&T) -> K + Send + Sync,
+{
+    fn identify(&self, request: RequestParts<'_>) -> Identity {
+        match request.extensions.get::<T>() {
+            Some(value) => Identity::of(b'e', (self.name)(value).as_ref()),
+            None => Identity::anonymous(),
+        }
+    }
+}
+
+impl<T, F> fmt::Debug for FromExtension<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FromExtension<{}>", type_name::<T>())
+    }
+}

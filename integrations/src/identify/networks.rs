@@ -1,0 +1,60 @@
+//! Networks of addresses, such as those of one's own proxies.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::{PeerAddress, RequestParts};
+
+/// Networks of addresses. Cheap to clone.
+///
+/// ```
+/// use traffik_integrations::Networks;
+///
+/// let inside = Networks::parse(["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"])?;
+/// assert!(inside.contains("10.1.2.3".parse()?) && inside.contains("::ffff:192.0.2.7".parse()?));
+/// assert!(!inside.contains("192.0.2.8".parse()?));
+/// assert!(Networks::parse(["10.0.0.0/33"]).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(Arc<[IpNet]>);
+
+/// A text that is no network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkError(String);
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no network; write 10.0.0.0/8, 2001:db8::/32 or an address", self.0)
+    }
+}
+
+impl std::error::Error for NetworkError {}
+
+impl Networks {
+    /// The networks of these texts, each an address, or an address and the length of its prefix.
+    pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, NetworkError> {
+        let network = |text: &str| {
+            let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+            address.or_else(|_| text.parse()).map_err(|_| NetworkError(text.to_owned()))
+        };
+        texts.into_iter().map(network).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether an address is in one of them. An IPv4 address mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether the peer that a request comes from is in one of them.
+    #[must_use]
+    pub fn contain_peer(&self, request: RequestParts<'_>) -> bool {
+        let peer = request.extensions.get::<PeerAddress>();
+        peer.is_some_and(|PeerAddress(address)| self.contains(address.ip()))
+    }
+}

@@ -1,0 +1,95 @@
+//! By the route a request takes, never by its path: paths are the client's to choose, without end.
+
+use std::fmt;
+
+use matchit::Router;
+
+use super::{Identify, Identity, RequestParts};
+use crate::path;
+
+/// Counts by the template of the route that a path matches, as part of a [`Composite`](super::Composite): each route has
+/// a limit of its own. Paths that match none share one.
+///
+/// ```
+/// use traffik_integrations::{Composite, Peer, Route};
+///
+/// let by_address_and_route = Composite::new().and(Peer::default()).and(Route::new(["/users/{id}", "/files/{*path}"])?);
+/// # let _ = by_address_and_route;
+/// # Ok::<(), traffik_integrations::RouteError>(())
+/// ```
+pub struct Route {
+    router: Router<String>,
+}
+
+/// A template that cannot be matched, or not beside the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteError {
+    template: String,
+    reason: String,
+}
+
+impl RouteError {
+    pub(crate) fn new(template: &str, reason: impl fmt::Display) -> Self {
+        Self { template: template.to_owned(), reason: reason.to_string() }
+    }
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no route: {}; write /users/{{id}} or /files/{{*path}}", self.template, self.reason)
+    }
+}
+
+impl std::error::Error for RouteError {}
+
+impl Route {
+    /// Counts by these templates, compiled once.
+    pub fn new<'a>(templates: impl IntoIterator<Item = &'a str>) -> Result<Self, RouteError> {
+        let mut router = Router::new();
+        for template in templates {
+            let added = router.insert(template, template.to_owned());
+            added.map_err(|reason| RouteError::new(template, reason))?;
+        }
+        Ok(Self { router })
+    }
+}
+
+impl Identify for Route {
+    fn identify(&self, request: RequestParts<'_>) -> Identity {
+        let path = path::normal(request.uri.path());
+        let template = self.router.at(&path).map_or("", |found| found.value.as_str());
+        Identity::of(b'r', template.as_bytes())
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path in the key would be a way round the limit, and make keys without end.
+    #[test]
+    fn the_template_counts_and_not_the_path() {
+        let route = Route::new(["/items/{id}", "/items/{id}/parts", "/files/{*path}"]).unwrap();
+        let of = |path: &str| route.identify((&http::Request::get(path).body(()).unwrap()).into());
+        assert_eq!(of("/items/1"), of("/items/2?query=3"));
+        assert_eq!(of("/items/1"), of("//items/./%31"));
+        assert_ne!(of("/items/1"), of("/items/1/parts"));
+        assert_eq!(of("/files/a"), of("/files/b/c"));
+        assert_eq!(of("/other/1"), of("/other/2"));
+        assert_ne!(of("/other/1"), of("/items/1"));
+    }
+
+    #[test]
+    fn a_template_that_cannot_be_is_refused() {
+        let refused =
+            |templates: &[&'static str]| Route::new(templates.iter().copied()).unwrap_err().to_string();
+        assert!(refused(&["/a/{b"]).contains("\"/a/{b\" is no route"));
+        assert!(refused(&["/a/{b}", "/a/{c}"]).contains("\"/a/{c}\" is no route"));
+    }
+}

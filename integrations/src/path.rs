@@ -1,0 +1,83 @@
+//! A path as the service behind will take it, whatever way it was spelled.
+
+use std::borrow::Cow;
+
+/// The path without what a server may leave out: letters, digits and `-._~` that were escaped, segments `.` and `..`,
+/// and slashes after slashes. Else another spelling would be a way round a rule. An escaped slash is none.
+///
+/// Nothing is allocated for a path that is spelled plainly.
+pub(crate) fn normal(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
+        return Cow::Borrowed(path);
+    }
+    let unescaped = unescaped(path);
+    let mut normal = String::with_capacity(unescaped.len());
+    let ends_open = unescaped.ends_with('/') || unescaped.ends_with("/.") || unescaped.ends_with("/..");
+    for segment in unescaped.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => normal.truncate(normal.rfind('/').unwrap_or(0)),
+            segment => normal.extend(["/", segment]),
+        }
+    }
+    if ends_open || normal.is_empty() {
+        normal.push('/');
+    }
+    Cow::Owned(normal)
+}
+
+/// With those octets plain that mean the same escaped (RFC 3986, section 2.3).
+fn unescaped(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('%') {
+        plain.push_str(before);
+        let digits = after.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(octet) if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) => {
+                plain.push(char::from(octet));
+                rest = after.get(2..).unwrap_or_default();
+            }
+            Some(octet) => {
+                plain.push_str(&format!("%{octet:02X}"));
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                plain.push('%');
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_path_has_one_spelling() {
+        for (path, expected) in [
+            ("/login", "/login"),
+            ("/%6Cogin", "/login"),
+            ("//login", "/login"),
+            ("/./login", "/login"),
+            ("/a/../login", "/login"),
+            ("/../../login", "/login"),
+            ("/a/%2e%2E/login", "/login"),
+            ("/a%2flogin", "/a%2Flogin"),
+            ("/login//", "/login/"),
+            ("/a/..", "/"),
+            ("/.hidden/x", "/.hidden/x"),
+            ("/caf%c3%a9%20", "/caf%C3%A9%20"),
+            ("/100%", "/100%"),
+            ("/%zz%4", "/%zz%4"),
+            ("*", "*"),
+            ("", ""),
+        ] {
+            assert_eq!(normal(path), expected, "{path}");
+            assert_eq!(normal(&normal(path)), expected, "{path} twice");
+        }
+    }
+}
