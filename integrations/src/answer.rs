@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
+use traffik_core::storage::Failure;
 use traffik_core::{Decision, Outcome, Verdict};
 
 use crate::RequestParts;
+use crate::denial::Remedy;
 use crate::grpc;
 use crate::headers::{Dialect, Limits, Told, seconds};
 use crate::request::Refusal;
@@ -103,6 +105,19 @@ fn problem(wait: Option<Duration>, limits: &[Told<'_>]) -> Bytes {
     ))
 }
 
+/// What a request that could not be decided upon, and is not to pass, is answered.
+pub(crate) fn failed(request: RequestParts<'_>, remedy: Remedy, failure: Failure) -> Response<Bytes> {
+    match remedy {
+        Remedy::Allow | Remedy::Throttle => unavailable(request),
+        Remedy::Answer(response) => response,
+        Remedy::Raise => {
+            let mut response = raised();
+            response.extensions_mut().insert(failure);
+            response
+        }
+    }
+}
+
 /// 503: the limiter itself cannot decide, which is not the client's fault.
 pub(crate) fn unavailable(request: RequestParts<'_>) -> Response<Bytes> {
     const BODY: &[u8] =
@@ -119,7 +134,7 @@ pub(crate) fn unavailable(request: RequestParts<'_>) -> Response<Bytes> {
 }
 
 /// 500: the failure is to be seen by whoever stands outside; it lies in the extensions of the response.
-pub(crate) fn raised() -> Response<Bytes> {
+fn raised() -> Response<Bytes> {
     const BODY: &[u8] = b"{\"title\":\"Internal Server Error\",\"status\":500}";
     let mut response = Response::new(Bytes::from_static(BODY));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

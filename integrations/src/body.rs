@@ -38,6 +38,26 @@ pub(crate) trait Meter: Send + Sync {
     fn abandon(self: Box<Self>, bytes: u64);
 }
 
+/// Both hear of it.
+impl Meter for (Box<dyn Meter>, Box<dyn Meter>) {
+    fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>> {
+        let (one, another) = *self;
+        match (one.settle(bytes), another.settle(bytes)) {
+            (Some(one), Some(another)) => Some(Box::pin(async move {
+                one.await;
+                another.await;
+            })),
+            (one, another) => one.or(another),
+        }
+    }
+
+    fn abandon(self: Box<Self>, bytes: u64) {
+        let (one, another) = *self;
+        one.abandon(bytes);
+        another.abandon(bytes);
+    }
+}
+
 /// Counts a body.
 struct Count {
     bytes: u64,

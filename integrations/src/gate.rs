@@ -64,6 +64,24 @@ pub struct Left {
     pub(crate) meter: Option<Box<dyn Meter>>,
 }
 
+impl Left {
+    /// This and that.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let before = match (self.before, other.before) {
+            (Some(one), Some(another)) => Some(Box::pin(async move {
+                one.await;
+                another.await;
+            }) as BoxFuture<'static, ()>),
+            (one, another) => one.or(another),
+        };
+        let meter = match (self.meter, other.meter) {
+            (Some(one), Some(another)) => Some(Box::new((one, another)) as Box<dyn Meter>),
+            (one, another) => one.or(another),
+        };
+        Self { before, meter }
+    }
+}
+
 impl fmt::Debug for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (waits, counts) = (self.before.is_some(), self.meter.is_some());

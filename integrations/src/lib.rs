@@ -36,10 +36,13 @@ mod hyper;
 pub mod identify;
 mod observe;
 mod path;
+mod quota;
 mod registry;
 mod request;
+mod rules;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 mod service;
+mod several;
 mod throttle;
 #[cfg(feature = "tower")]
 mod tower;
@@ -60,12 +63,16 @@ pub use identify::{
     Via,
 };
 pub use observe::{Event, Observe, Seen};
+pub use quota::{Nested, Quota, QuotaError};
 pub use registry::{Registry, RegistryError};
 pub use request::{Fallible, Refusal, RequestParts, Stop};
+pub use rules::Rule;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 pub use service::Throttled;
+pub use several::{Passes, Throttles, Which, Works};
 pub use throttle::{
-    Client, Enforcement, IdentityCache, NameError, Origin, Part, Pass, Scope, Throttle, ThrottleBuilder, Work,
+    Client, Enforcement, IdentityCache, NameError, Origin, Part, Pass, Scope, Standing, Throttle,
+    ThrottleBuilder, Work,
 };
 #[cfg(feature = "tower")]
 pub use tower::{Ready, ThrottleLayer};

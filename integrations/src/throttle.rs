@@ -14,20 +14,27 @@ use crate::identify::{Anonymous, RequestParts};
 use crate::observe::Observe;
 use crate::registry::{Registration, Switch};
 use crate::request::{Fallible, Source};
+use crate::rules::Rules;
 
+mod after;
 mod builder;
 mod client;
 mod pass;
 mod prepare;
 mod settings;
+mod standing;
 
+use after::After;
 pub use builder::{NameError, ThrottleBuilder};
 pub use client::Client;
+pub(crate) use pass::at_least;
 pub use pass::{Pass, Work};
 pub use prepare::{IdentityCache, Origin, Scope};
+pub(crate) use prepare::{Known, Plan, Planned, Prepared};
 use prepare::{Place, Who};
 use settings::Settings;
 pub use settings::{Enforcement, Part};
+pub use standing::Standing;
 
 /// Limits requests by who sends them.
 ///
@@ -70,6 +77,9 @@ pub(crate) struct Inner<S: Strategy, M> {
     pub(crate) uid: String,
     pub(crate) settings: ArcSwap<Settings<S>>,
     pub(crate) storage: Place<M>,
+    pub(crate) rules: Rules,
+    pub(crate) after: After<S>,
+    pub(crate) expose: Option<standing::Expose<S, M>>,
     pub(crate) who: Who,
     pub(crate) anonymous: Anonymous,
     pub(crate) cache: Option<IdentityCache>,

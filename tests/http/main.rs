@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod costs;
 mod identify;
 mod middleware;
+mod rules;
 mod throttle;
 
 use std::convert::Infallible;
@@ -40,25 +42,37 @@ fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-/// Any storage, but each of its answers takes a turn of the runtime: what a storage elsewhere is like.
+/// Any storage, but each call reaches it a turn of the runtime later: what a storage elsewhere is like.
 #[derive(Clone)]
-struct Elsewhere<M>(M);
+struct Elsewhere<M>(Arc<M>);
 
-impl<S: Strategy, M: AsyncStorage<S>> AsyncStorage<S> for Elsewhere<M> {
+fn elsewhere<M>(storage: M) -> Elsewhere<M> {
+    Elsewhere(Arc::new(storage))
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> AsyncStorage<S> for Elsewhere<M> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        late(self.0.apply(limit, key, op))
+        let (storage, limit, key, op) = (Arc::clone(&self.0), limit.clone(), owned(key), *op);
+        Reply::pending(async move {
+            tokio::task::yield_now().await;
+            storage.apply(&limit, &key, &op).await
+        })
     }
 
     fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        late(self.0.load(key))
+        let (storage, key) = (Arc::clone(&self.0), owned(key));
+        Reply::pending(async move {
+            tokio::task::yield_now().await;
+            storage.load(&key).await
+        })
     }
 }
 
-fn late<T: Send + 'static>(reply: Reply<T>) -> Reply<T> {
-    Reply::pending(async {
-        tokio::task::yield_now().await;
-        reply.await
-    })
+/// The bytes of a key.
+fn owned(key: &dyn ErasedKey) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    key.feed_to(&mut |piece| bytes.extend_from_slice(piece));
+    bytes
 }
 
 /// A storage that answers nothing but this failure.

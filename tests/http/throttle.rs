@@ -19,7 +19,7 @@ use traffik::{
     rate,
 };
 
-use crate::{Broken, Clock, Elsewhere, header, hello, memory, request};
+use crate::{Broken, Clock, elsewhere, header, hello, memory, request};
 
 /// What each of these requests is answered by a service behind the gate.
 pub(crate) async fn statuses<G: Gate>(
@@ -79,7 +79,7 @@ async fn limit_cost_class_and_identity_can_be_functions_of_the_request() {
         .identifier(who)
         .build()
         .unwrap();
-    let later = Throttle::builder("api", limit, Elsewhere(Arc::new(memory(&clock))))
+    let later = Throttle::builder("api", limit, elsewhere(Arc::new(memory(&clock))))
         .limit_by_async(move |request| {
             let limit = tiered(rate(request));
             async move {
@@ -452,7 +452,7 @@ async fn a_shadow_counts_and_tells_and_denies_nobody() {
             }};
         }
         if remote {
-            got!(Elsewhere(storage))
+            got!(elsewhere(storage))
         } else {
             got!(storage)
         }
@@ -469,7 +469,7 @@ async fn a_shadow_counts_and_tells_and_denies_nobody() {
 #[tokio::test]
 async fn a_shadow_elsewhere_is_seen_to_in_the_background() {
     let heard = Heard::default();
-    let throttle = Throttle::builder("api", Gcra::new(rate!("1/h")), Elsewhere(memory(&Clock::default())))
+    let throttle = Throttle::builder("api", Gcra::new(rate!("1/h")), elsewhere(memory(&Clock::default())))
         .enforcement(Enforcement::Shadow)
         .observe(heard.clone())
         .spawner(|future| drop(tokio::spawn(future)))
@@ -533,7 +533,7 @@ async fn an_exempt_client_is_heard_of_and_not_counted() {
 
 #[tokio::test]
 async fn a_handler_that_asks_can_be_spawned() {
-    let throttle = Throttle::builder("api", Gcra::new(rate!("1/h")), Elsewhere(memory(&Clock::default())));
+    let throttle = Throttle::builder("api", Gcra::new(rate!("1/h")), elsewhere(memory(&Clock::default())));
     let throttle = throttle.build().unwrap();
     let asked = tokio::spawn(async move { throttle.hit(&request(1)).await.is_ok() });
     assert!(asked.await.unwrap());

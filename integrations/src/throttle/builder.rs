@@ -9,13 +9,16 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Response;
 use http::header::{HeaderName, HeaderValue};
+use http::response::Parts;
 use traffik_backends::Memory;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Local};
+use traffik_core::strategy::Report;
 use traffik_core::{Class, Cost, Strategy, Timer};
 
+use super::after::After;
 use super::prepare::{IdentityCache, Place, Scope, Who};
 use super::settings::{Enforcement, Settings};
-use super::{Inner, Spawn, Throttle};
+use super::{Inner, Spawn, Throttle, standing};
 use crate::Dialect;
 use crate::answer::{Answers, Sent};
 use crate::denial::{Denial, Handler, OnError};
@@ -23,6 +26,8 @@ use crate::identify::{Anonymous, Identify, Identity, Peer, RequestParts};
 use crate::observe::Observe;
 use crate::registry::{Registry, RegistryError};
 use crate::request::{Fallible, Source};
+use crate::rules::Rule;
+use crate::rules::Rules;
 
 /// What a [`Throttle`] is to be like.
 ///
@@ -110,6 +115,9 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
             uid: uid.to_owned(),
             settings: ArcSwap::from_pointee(settings.clone()),
             storage,
+            rules: Rules::default(),
+            after: After::Nothing,
+            expose: None,
             who: Who::Now(Box::new(Peer::default())),
             anonymous: Anonymous::Bucket,
             cache: None,
@@ -211,10 +219,31 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
+    /// Applies to requests that meet this rule, or another one given so; to all, if none is.
+    pub fn apply_to(mut self, rule: Rule) -> Self {
+        self.inner.rules.apply_to(rule);
+        self
+    }
+
+    /// Lets requests that meet this rule pass, uncounted.
+    pub fn bypass(mut self, rule: Rule) -> Self {
+        self.inner.rules.bypass(rule);
+        self
+    }
+
     /// Shares what the identifier says with all throttles that are given the same cache, so that it is asked once per
     /// request.
     pub fn identity_cache(mut self, cache: IdentityCache) -> Self {
         self.inner.cache = Some(cache);
+        self
+    }
+
+    /// A request counts only if this is so of its response, such as that a login has failed.
+    ///
+    /// It is charged before it is passed on, so that no more than the limit are under way at a time, and what it was
+    /// charged is given back if its response does not count. One whose client goes away before stays charged.
+    pub fn charge_if(mut self, counts: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.inner.after = After::ChargeIf(Arc::new(counts));
         self
     }
 
@@ -319,6 +348,27 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// Enters the throttle in a registry, which refuses a second one of the same name as long as this one is in use.
     pub fn register(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
+        self
+    }
+}
+
+impl<S: Strategy<Cost = u32>, M> ThrottleBuilder<S, M> {
+    /// A request costs what `cost` says once the body of its response, of so many bytes, has been sent or given up.
+    ///
+    /// Until then it costs what it was charged before it was passed on, a reserve; then the difference is given back, or
+    /// charged without asking. So a client that has used up its limit is not cut off, but denied the next time. A storage
+    /// elsewhere is told while the end of the body is held back, or else in the [background](Self::spawner).
+    pub fn settle_by(mut self, cost: impl Fn(&Parts, u64) -> u32 + Send + Sync + 'static) -> Self {
+        self.inner.after = After::settle(cost);
+        self
+    }
+}
+
+impl<S: Strategy<Stat: Report>, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
+    /// Notes on every counted request where its client stands, for the service behind: a
+    /// [`Standing`](crate::Standing) in the request's extensions. That takes a few allocations.
+    pub fn expose(mut self) -> Self {
+        self.inner.expose = Some(standing::expose);
         self
     }
 }

@@ -9,7 +9,7 @@ use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
 
 use super::Throttle;
 use super::pass::Pass;
-use super::prepare::{Plan, Prepared, Scope};
+use super::prepare::{Plan, Scope};
 use crate::gate::{Gate, Step};
 use crate::identify::{ClientKey, RequestParts};
 use crate::request::Stop;
@@ -36,8 +36,8 @@ use crate::request::Stop;
 /// # }
 /// ```
 pub struct Client<S: Strategy, M> {
-    throttle: Throttle<S, M>,
-    plan: Plan<S, M>,
+    pub(crate) throttle: Throttle<S, M>,
+    pub(crate) plan: Plan<S, M>,
 }
 
 impl<S: Strategy, M> fmt::Debug for Client<S, M> {
@@ -75,13 +75,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: impl Into<RequestParts<'a>>,
     ) -> Result<Option<Client<S, M>>, Stop> {
-        let planned = match self.prepare(request.into(), None) {
-            Prepared::Ready(plan) => Ok(plan),
-            Prepared::Skip(origin) => Err(origin),
-            Prepared::Stop(stop) => return Err(stop),
-            Prepared::Later(planned) => planned.await?,
-        };
-        Ok(planned.ok().map(|plan| Client { throttle: self.clone(), plan }))
+        let prepared = self.prepare(request.into(), None);
+        Ok(prepared.get().await?.ok().map(|plan| Client { throttle: self.clone(), plan }))
     }
 
     /// The client that is known by this key, such as what an [identifier](crate::Identify) said of it before.

@@ -1,6 +1,7 @@
 //! A request on its way through a throttle: decided, answered or passed on, and told where it stands.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
 use traffik_core::{Op, Outcome, Strategy, Verdict};
 
+use super::after::After;
 use super::prepare::{Known, Origin, Plan, Planned, Prepared};
 use super::{Inner, Throttle};
 use crate::answer::{self, Sent};
@@ -24,18 +26,13 @@ pub struct Pass<S: Strategy, M> {
     origin: Origin,
     /// What is to go on while the request is served.
     beside: Option<BoxFuture<'static, ()>>,
-    /// What else is asked for later on; the usual request has nothing of it.
-    later: Option<Box<Later<S, M>>>,
-}
-
-/// What is needed once more after a request was let pass.
-struct Later<S: Strategy, M> {
-    plan: Plan<S, M>,
+    /// What is asked about once more later on; of the usual request nothing is.
+    plan: Option<Arc<Plan<S, M>>>,
 }
 
 impl<S: Strategy, M> Pass<S, M> {
     const fn uncounted(origin: Origin) -> Self {
-        Self { verdict: None, origin, beside: None, later: None }
+        Self { verdict: None, origin, beside: None, plan: None }
     }
 
     /// What was decided; `None` if the request was not counted.
@@ -115,9 +112,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
     }
 
     fn mark(&self, pass: &mut Pass<S, M>, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
-        if let (Some(cache), Some(later)) = (self.0.cache, &pass.later) {
-            let identity = Identity::Key(later.plan.client.clone());
+        if let (Some(cache), Some(plan)) = (self.0.cache, &pass.plan) {
+            let identity = Identity::Key(plan.client.clone());
             extensions.get_or_insert_default::<Known>().add(cache, identity);
+        }
+        if let (Some(expose), Some(plan), Some(verdict)) = (self.0.expose, &pass.plan, &pass.verdict) {
+            expose(self, plan, verdict, pass.origin, extensions);
         }
         pass.beside.take()
     }
@@ -128,7 +128,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
         {
             self.0.answers.tell(verdict, &mut response.headers);
         }
-        Left::default()
+        self.close(pass, response)
     }
 }
 
@@ -147,7 +147,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
                 let mut pass = Pass::uncounted(Origin::Shadow);
                 pass.beside = self.0.aside(Box::pin(async move {
                     let answer = reply.await;
-                    throttle.0.watch(&plan, &answer, since(began));
+                    throttle.0.watch(&plan, answer.as_ref(), since(began));
                 }));
                 Step::Pass(pass)
             }
@@ -162,7 +162,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         answer: Result<S::Verdict, Failure>,
         took: Option<Duration>,
     ) -> Next<S, M> {
-        self.0.watch(&plan, &answer, took);
+        self.0.watch(&plan, answer.as_ref(), took);
         let verdict = match answer {
             Ok(verdict) => verdict,
             Err(_) if !plan.enforced => return Step::Pass(Pass::uncounted(Origin::Shadow)),
@@ -191,8 +191,24 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 
     /// An admission, with what is asked for later on.
     fn pass(&self, plan: Plan<S, M>, verdict: S::Verdict, origin: Origin) -> Pass<S, M> {
-        let later = self.0.cache.is_some().then(|| Box::new(Later { plan }));
-        Pass { verdict: Some(verdict), origin, beside: None, later }
+        let plan = self.0.needs_more().then(|| Arc::new(plan));
+        Pass { verdict: Some(verdict), origin, beside: None, plan }
+    }
+
+    /// The same, of a plan that others hold as well.
+    pub(crate) fn pass_of(&self, plan: &Arc<Plan<S, M>>, verdict: S::Verdict, origin: Origin) -> Pass<S, M> {
+        let plan = self.0.needs_more().then(|| Arc::clone(plan));
+        Pass { verdict: Some(verdict), origin, beside: None, plan }
+    }
+
+    /// Settles what the response decides, of a request that was charged.
+    pub(crate) fn close(&self, pass: Pass<S, M>, response: &Parts) -> Left {
+        match (pass.plan, &pass.verdict) {
+            (Some(plan), Some(verdict)) if verdict.outcome().is_allowed() => {
+                self.0.after.left(self, plan, verdict.receipt(), response)
+            }
+            _ => Left::default(),
+        }
     }
 
     /// There is no runtime to wait on: the client is told to wait instead, and its place given back.
@@ -256,13 +272,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let trouble = Trouble { request, throttle: &self.0.uid, failure: &failure };
         match self.0.on_error.remedy(&trouble) {
             Remedy::Allow => Step::Pass(Pass::uncounted(Origin::Degraded)),
-            Remedy::Throttle => Step::Answer(answer::unavailable(request)),
-            Remedy::Answer(response) => Step::Answer(response),
-            Remedy::Raise => {
-                let mut response = answer::raised();
-                response.extensions_mut().insert(failure);
-                Step::Answer(response)
-            }
+            remedy => Step::Answer(answer::failed(request, remedy, failure)),
         }
     }
 
@@ -288,17 +298,27 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 }
 
 impl<S: Strategy, M> Inner<S, M> {
+    /// Whether a plan is asked for once more after the request was let pass.
+    const fn needs_more(&self) -> bool {
+        self.cache.is_some() || self.expose.is_some() || !matches!(self.after, After::Nothing)
+    }
+
     /// The time at which a check begins, if somebody wants to hear how long it takes.
-    fn begin(&self) -> Option<Instant> {
+    pub(crate) fn begin(&self) -> Option<Instant> {
         (!self.observers.is_empty()).then(Instant::now)
     }
 
     /// Tells of a check.
-    fn watch(&self, plan: &Plan<S, M>, answer: &Result<S::Verdict, Failure>, took: Option<Duration>) {
+    pub(crate) fn watch(
+        &self,
+        plan: &Plan<S, M>,
+        answer: Result<&S::Verdict, &Failure>,
+        took: Option<Duration>,
+    ) {
         if self.observers.is_empty() {
             return;
         }
-        let result = match answer.as_ref().map(Verdict::outcome) {
+        let result = match answer.map(Verdict::outcome) {
             Err(_) => Seen::Failed,
             Ok(Outcome::Allow { after }) if after.is_zero() || !plan.enforced => Seen::Allowed,
             Ok(Outcome::Allow { .. }) if self.delay.is_some() => Seen::Delayed,
@@ -306,12 +326,12 @@ impl<S: Strategy, M> Inner<S, M> {
             Ok(Outcome::Never) => Seen::Never,
             Ok(_) => Seen::Denied,
         };
-        let (client, failure) = (Some(&plan.client as &dyn traffik_core::ErasedKey), answer.as_ref().err());
+        let (client, failure) = (Some(&plan.client as &dyn traffik_core::ErasedKey), answer.err());
         self.notice(&Event { throttle: &self.uid, result, client, took, failure });
     }
 
     /// Runs something without making anybody wait: in the background, or else while the request is served.
-    fn aside(&self, future: BoxFuture<'static, ()>) -> Option<BoxFuture<'static, ()>> {
+    pub(crate) fn aside(&self, future: BoxFuture<'static, ()>) -> Option<BoxFuture<'static, ()>> {
         match &self.spawner {
             Some(spawn) => {
                 spawn(future);

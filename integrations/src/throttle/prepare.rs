@@ -11,6 +11,7 @@ use super::{Inner, Settings, Throttle};
 use crate::identify::{Anonymous, ClientKey, Identify, Identity, RequestParts};
 use crate::observe::{Event, Seen};
 use crate::request::{Piece, Source, Stop};
+use crate::rules::Matching;
 
 /// Counts requests apart within a throttle, such as by operation: put it into the extensions of a request, or give it
 /// to a [`Client`](crate::Client). Told to the storage, so its names are few and not a client's own.
@@ -84,6 +85,18 @@ pub(crate) enum Prepared<S: Strategy, M> {
     Later(BoxFuture<'static, Result<Planned<S, M>, Stop>>),
 }
 
+impl<S: Strategy, M: Send> Prepared<S, M> {
+    /// The plan, once it is there.
+    pub(crate) async fn get(self) -> Result<Planned<S, M>, Stop> {
+        match self {
+            Self::Ready(plan) => Ok(Ok(plan)),
+            Self::Skip(origin) => Ok(Err(origin)),
+            Self::Stop(stop) => Err(stop),
+            Self::Later(planned) => planned.await,
+        }
+    }
+}
+
 /// A plan, or why the request is not counted.
 pub(crate) type Planned<S, M> = Result<Plan<S, M>, Origin>;
 
@@ -108,6 +121,21 @@ pub enum Origin {
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Finds out what is to be asked about a request.
     pub(crate) fn prepare(&self, request: RequestParts<'_>, known: Option<&Known>) -> Prepared<S, M> {
+        match self.0.rules.matching(request) {
+            Matching::No => Prepared::Skip(Origin::Bypassed),
+            Matching::Yes(_) => self.plan(request, known),
+            Matching::Later(_, applies) => {
+                // What is to be asked is found out now, while the request can be looked at.
+                let prepared = self.plan(request, known);
+                Prepared::Later(Box::pin(async move {
+                    if applies.await { prepared.get().await } else { Ok(Err(Origin::Bypassed)) }
+                }))
+            }
+        }
+    }
+
+    /// The same of a request that the throttle applies to.
+    pub(crate) fn plan(&self, request: RequestParts<'_>, known: Option<&Known>) -> Prepared<S, M> {
         let settings = self.0.settings.load_full();
         if !settings.enabled {
             return Prepared::Skip(Origin::Disabled);
@@ -177,6 +205,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         };
         let (state, now) = reply.await?;
         Ok(limit.stat(&state, plan.hit.class, now))
+    }
+
+    /// Whether what a plan asks for is answered at once.
+    pub(crate) fn is_local(&self, plan: &Plan<S, M>) -> bool {
+        self.ground(plan).is_some_and(|(_, storage)| storage.is_local())
     }
 
     /// The limit and the storage of a plan.

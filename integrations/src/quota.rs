@@ -1,0 +1,220 @@
+//! Charges that add up while a request is handled, and are applied together at its end.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use traffik_core::storage::{AsyncStorage, Failure};
+use traffik_core::{Outcome, Strategy};
+
+use crate::several::{Decided, Part, decide};
+use crate::throttle::{Client, Plan, Scope, Throttle};
+
+/// Charges that add up and are applied together: all of them, or none.
+///
+/// Clones are the same quota, so that one can travel in the extensions of a request. What is not
+/// [applied](Self::apply) is never charged: a handler that fails on its way has cost nothing. What one client is charged
+/// with one throttle is checked as one sum.
+///
+/// ```
+/// # async fn handler(request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
+/// use traffik_core::{TokenBucket, rate};
+/// use traffik_integrations::{Quota, Throttle};
+///
+/// let throttle = Throttle::in_memory("credits", TokenBucket::new(rate!("100/h"))).build()?;
+/// let quota = Quota::new();
+/// quota.charge(throttle.client(&request).await?.ok_or("exempt")?.cost(2)); // for reading
+/// {
+///     let search = quota.nested();
+///     search.charge(throttle.client(&request).await?.ok_or("exempt")?.cost(5));
+///     search.end(); // left without this, the search would cost nothing
+/// }
+/// quota.apply().await?; // 7, or nothing
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Quota(Arc<Mutex<Vec<Box<dyn Deferred>>>>);
+
+/// A part of a [`Quota`] that is given up unless it is ended.
+#[must_use = "what is charged in it counts only once it is ended"]
+#[derive(Debug)]
+pub struct Nested {
+    quota: Quota,
+    into: Quota,
+}
+
+/// Why a quota was not charged.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum QuotaError {
+    /// A throttle denies; what has added up is still there, so that it can be applied once the wait is over.
+    Denied {
+        /// The name of the throttle.
+        throttle: String,
+        /// When all would admit it.
+        outcome: Outcome,
+    },
+    /// A storage has failed.
+    Failed(Failure),
+}
+
+impl fmt::Display for QuotaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied { throttle, outcome: Outcome::Deny { retry_after } } => {
+                write!(f, "{throttle} denies it for another {retry_after:?}")
+            }
+            Self::Denied { throttle, .. } => write!(f, "{throttle} can never admit as much at once"),
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for QuotaError {}
+
+/// A charge that has not been made yet.
+trait Deferred: Send + Sync {
+    /// Adds another charge, if it is one of the same client with the same throttle.
+    fn merge(&mut self, other: &dyn Deferred) -> bool;
+    fn subject(&self) -> Subject;
+    fn cost(&self) -> u32;
+    fn part(&self) -> Box<dyn Part>;
+}
+
+/// Whom a charge is for, and with which throttle.
+#[derive(PartialEq)]
+struct Subject {
+    throttle: usize,
+    client: Vec<u8>,
+    scope: Option<Scope>,
+}
+
+struct Charge<S: Strategy, M> {
+    throttle: Throttle<S, M>,
+    plan: Arc<Plan<S, M>>,
+}
+
+impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> Deferred for Charge<S, M> {
+    fn merge(&mut self, other: &dyn Deferred) -> bool {
+        // While it is being applied it stays what it is.
+        let same = self.subject() == other.subject();
+        match Arc::get_mut(&mut self.plan) {
+            Some(plan) if same => {
+                plan.hit.cost = plan.hit.cost.saturating_add(other.cost());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject {
+            throttle: Arc::as_ptr(&self.throttle.0).addr(),
+            client: self.plan.client.as_bytes().to_vec(),
+            scope: self.plan.scope.clone(),
+        }
+    }
+
+    fn cost(&self) -> u32 {
+        self.plan.hit.cost
+    }
+
+    fn part(&self) -> Box<dyn Part> {
+        self.throttle.part_of(Arc::clone(&self.plan))
+    }
+}
+
+impl Quota {
+    /// Nothing is charged yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds what a client's hit costs.
+    pub fn charge<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static>(&self, client: Client<S, M>) {
+        let Client { throttle, plan } = client;
+        self.add(Box::new(Charge { throttle, plan: Arc::new(plan) }));
+    }
+
+    fn add(&self, charge: Box<dyn Deferred>) {
+        let mut charges = self.lock();
+        if !charges.iter_mut().any(|known| known.merge(&*charge)) {
+            charges.push(charge);
+        }
+    }
+
+    /// A part of it that can be given up by itself; parts can have parts.
+    pub fn nested(&self) -> Nested {
+        Nested { quota: Self::new(), into: self.clone() }
+    }
+
+    /// What has added up so far, of all clients.
+    #[must_use]
+    pub fn cost(&self) -> u32 {
+        self.lock().iter().fold(0, |sum, charge| sum.saturating_add(charge.cost()))
+    }
+
+    /// Gives up all that has added up.
+    pub fn give_up(&self) {
+        self.lock().clear();
+    }
+
+    /// Charges all that has added up, or nothing. Charged, it starts anew; a delay is sat out where there is a
+    /// [runtime](crate::ThrottleBuilder::runtime).
+    pub async fn apply(&self) -> Result<(), QuotaError> {
+        let charges = std::mem::take(&mut *self.lock());
+        let decided = decide(charges.iter().map(|charge| charge.part()).collect()).await;
+        if !matches!(decided, Decided::Admitted { .. }) {
+            charges.into_iter().for_each(|charge| self.add(charge));
+        }
+        match decided {
+            Decided::Admitted { sleep, beside, .. } => {
+                if let Some(beside) = beside {
+                    beside.await;
+                }
+                if let Some(sleep) = sleep {
+                    sleep.await;
+                }
+                Ok(())
+            }
+            Decided::Denied { parts, first, outcome } => {
+                let throttle = parts.get(first).map_or(String::new(), |part| part.uid().to_owned());
+                Err(QuotaError::Denied { throttle, outcome })
+            }
+            Decided::Failed { failed, .. } => {
+                let failure = failed.into_iter().map(|(_, failure)| failure).next();
+                failure.map_or(Ok(()), |failure| Err(QuotaError::Failed(failure)))
+            }
+            // Nothing is found out here that could be refused.
+            Decided::Refused(_) => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<dyn Deferred>>> {
+        // Nothing is left half done under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::ops::Deref for Nested {
+    type Target = Quota;
+
+    fn deref(&self) -> &Quota {
+        &self.quota
+    }
+}
+
+impl Nested {
+    /// Adds what it comes to to the quota it is a part of.
+    pub fn end(self) {
+        let charges = std::mem::take(&mut *self.quota.lock());
+        charges.into_iter().for_each(|charge| self.into.add(charge));
+    }
+}
+
+impl fmt::Debug for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quota").field("cost", &self.cost()).finish_non_exhaustive()
+    }
+}

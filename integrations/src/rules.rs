@@ -1,0 +1,298 @@
+//! Which requests a throttle applies to.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::future::Future;
+
+use http::Method;
+use traffik_core::storage::BoxFuture;
+
+use crate::RequestParts;
+use crate::identify::RouteError;
+use crate::path;
+
+mod pattern;
+#[cfg(feature = "regex")]
+mod regex;
+
+use pattern::{Exact, Glob, PathMatch, Prefix, Template};
+
+/// Conditions that a request is to meet, all of them.
+///
+/// Paths are matched as the service behind will take them, whatever way they were spelled: `//login`, `/%6Cogin` and
+/// `/a/../login` are `/login`; queries are ignored. The cheapest condition is looked at first: methods, then paths, then
+/// predicates, then those that answer asynchronously. Patterns are compiled once.
+///
+/// ```
+/// use http::Method;
+/// use traffik_core::{Gcra, rate};
+/// use traffik_integrations::{Rule, Throttle};
+///
+/// let throttle = Throttle::in_memory("writes", Gcra::new(rate!("5/s")))
+///     .apply_to(Rule::new().methods([Method::POST, Method::PUT]).prefix("/api"))
+///     .apply_to(Rule::new().template("/files/{name}")?)
+///     .bypass(Rule::new().glob("/api/*/health"))
+///     .build()?;
+/// # let _ = throttle;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default)]
+pub struct Rule {
+    methods: Vec<Method>,
+    paths: Vec<Box<dyn PathMatch>>,
+    predicates: Vec<Predicate>,
+    awaited: Vec<Awaited>,
+}
+
+type Predicate = Box<dyn Fn(RequestParts<'_>) -> bool + Send + Sync>;
+type Awaited = Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, bool> + Send + Sync>;
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (paths, predicates) = (self.paths.len(), self.predicates.len() + self.awaited.len());
+        f.debug_struct("Rule")
+            .field("methods", &self.methods)
+            .field("paths", &paths)
+            .field("predicates", &predicates)
+            .finish()
+    }
+}
+
+impl Rule {
+    /// No condition yet: every request meets it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The method is one of these.
+    #[must_use]
+    pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods.extend(methods);
+        self
+    }
+
+    /// The path is this one.
+    #[must_use]
+    pub fn path(self, path: &str) -> Self {
+        self.pattern(Exact::new(path))
+    }
+
+    /// The path is this one or below it: `/api` holds `/api` and `/api/users`, and not `/apiary`.
+    #[must_use]
+    pub fn prefix(self, prefix: &str) -> Self {
+        self.pattern(Prefix::new(prefix))
+    }
+
+    /// The path matches a pattern: `?` is one character and `*` any number of them within a segment, `**` any number of
+    /// segments, also none.
+    #[must_use]
+    pub fn glob(self, pattern: &str) -> Self {
+        self.pattern(Glob::new(pattern))
+    }
+
+    /// The path matches a route's template, such as `/users/{id}` or `/files/{*path}`.
+    pub fn template(self, template: &str) -> Result<Self, RouteError> {
+        Ok(self.pattern(Template::new(template)?))
+    }
+
+    /// This is so of the request.
+    #[must_use]
+    pub fn when(mut self, predicate: impl Fn(RequestParts<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.predicates.push(Box::new(predicate));
+        self
+    }
+
+    /// This turns out to be so of the request.
+    #[must_use]
+    pub fn when_async<F: Future<Output = bool> + Send + 'static>(
+        mut self,
+        predicate: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.awaited.push(Box::new(move |request| Box::pin(predicate(request))));
+        self
+    }
+
+    fn pattern(mut self, pattern: impl PathMatch + 'static) -> Self {
+        self.paths.push(Box::new(pattern));
+        self.paths.sort_by_key(|path| path.effort());
+        self
+    }
+
+    fn rank(&self) -> Rank {
+        let literal = self.paths.iter().map(|path| path.literal()).max().unwrap_or(0);
+        let exact = self.paths.iter().any(|path| path.is_exact());
+        let conditions = usize::from(!self.methods.is_empty())
+            + self.paths.len()
+            + self.predicates.len()
+            + self.awaited.len();
+        Rank { literal, exact, conditions }
+    }
+
+    fn matching(&self, request: RequestParts<'_>, path: &str) -> Matching {
+        let met = (self.methods.is_empty() || self.methods.contains(request.method))
+            && self.paths.iter().all(|pattern| pattern.matches(path))
+            && self.predicates.iter().all(|predicate| predicate(request));
+        if !met {
+            return Matching::No;
+        }
+        if self.awaited.is_empty() {
+            return Matching::Yes(self.rank());
+        }
+        let awaited: Vec<_> = self.awaited.iter().map(|predicate| predicate(request)).collect();
+        let all = Box::pin(async move {
+            for predicate in awaited {
+                if !predicate.await {
+                    return false;
+                }
+            }
+            true
+        });
+        Matching::Later(self.rank(), all)
+    }
+}
+
+/// How specific a rule is: how much of a path it spells out, whether that is all of it, and how many conditions it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    literal: usize,
+    exact: bool,
+    conditions: usize,
+}
+
+/// Whether a throttle applies to a request, and by how specific a rule.
+pub(crate) enum Matching {
+    No,
+    Yes(Rank),
+    Later(Rank, BoxFuture<'static, bool>),
+}
+
+/// The rules of a throttle: it applies where one of the first kind is met, or there is none of them, and none of the
+/// second kind.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    apply: Vec<Rule>,
+    bypass: Vec<Rule>,
+}
+
+impl Rules {
+    pub(crate) fn apply_to(&mut self, rule: Rule) {
+        self.apply.push(rule);
+        // The most specific one that matches says how specific the throttle is.
+        self.apply.sort_by_key(|rule| std::cmp::Reverse(rule.rank()));
+    }
+
+    pub(crate) fn bypass(&mut self, rule: Rule) {
+        self.bypass.push(rule);
+        self.bypass.sort_by(|a, b| {
+            let effort = |rule: &Rule| (rule.awaited.len(), rule.predicates.len(), rule.paths.len());
+            effort(a).cmp(&effort(b)).then(Ordering::Equal)
+        });
+    }
+
+    pub(crate) fn matching(&self, request: RequestParts<'_>) -> Matching {
+        if self.apply.is_empty() && self.bypass.is_empty() {
+            return Matching::Yes(Rank::default());
+        }
+        let path = path::normal(request.uri.path());
+        let mut unless = Vec::new();
+        for rule in &self.bypass {
+            match rule.matching(request, &path) {
+                Matching::No => {}
+                Matching::Yes(_) => return Matching::No,
+                Matching::Later(_, answer) => unless.push(answer),
+            }
+        }
+        let (mut rank, mut applies, mut perhaps) = (Rank::default(), self.apply.is_empty(), Vec::new());
+        for rule in &self.apply {
+            match rule.matching(request, &path) {
+                Matching::No => {}
+                Matching::Yes(met) => {
+                    rank = rank.max(met);
+                    applies = true;
+                    break;
+                }
+                Matching::Later(met, answer) => {
+                    rank = rank.max(met);
+                    perhaps.push(answer);
+                }
+            }
+        }
+        if !applies && perhaps.is_empty() {
+            return Matching::No;
+        }
+        if unless.is_empty() && applies && perhaps.is_empty() {
+            return Matching::Yes(rank);
+        }
+        Matching::Later(
+            rank,
+            Box::pin(async move {
+                if !applies && !any(perhaps).await {
+                    return false;
+                }
+                !any(unless).await
+            }),
+        )
+    }
+}
+
+/// Whether one of these is so; they are asked one after another, until one is.
+async fn any(answers: Vec<BoxFuture<'static, bool>>) -> bool {
+    for answer in answers {
+        if answer.await {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(rule: Rule, method: Method, path: &str) -> bool {
+        let mut rules = Rules::default();
+        rules.apply_to(rule);
+        let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
+        matches!(rules.matching((&request).into()), Matching::Yes(_))
+    }
+
+    #[test]
+    fn all_conditions_are_met_or_the_rule_is_not() {
+        let rule = || {
+            let headed = |request: RequestParts<'_>| request.headers.is_empty();
+            Rule::new().methods([Method::POST]).prefix("/api").glob("/api/*/x").when(headed)
+        };
+        assert!(matches(rule(), Method::POST, "/api/a/x?query=/api"));
+        assert!(!matches(rule(), Method::GET, "/api/a/x"));
+        assert!(!matches(rule(), Method::POST, "/api/a/y"));
+        assert!(!matches(rule(), Method::POST, "/other?/api/a/x"));
+        assert!(!matches(rule().when(|_| false), Method::POST, "/api/a/x"));
+        assert!(matches(Rule::new(), Method::OPTIONS, "*"));
+    }
+
+    #[test]
+    fn no_spelling_of_a_path_is_a_way_round() {
+        for path in ["/login", "//login", "/%6cogin", "/./login", "/a/../login"] {
+            assert!(matches(Rule::new().path("/login"), Method::GET, path), "{path}");
+        }
+        assert!(!matches(Rule::new().path("/login"), Method::GET, "/login/x"));
+    }
+
+    #[test]
+    fn what_spells_out_more_is_more_specific() {
+        let order = [
+            Rule::new(),
+            Rule::new().methods([Method::GET]),
+            Rule::new().prefix("/api"),
+            Rule::new().prefix("/api").methods([Method::GET]),
+            Rule::new().glob("/api/*"),
+            Rule::new().template("/api/users/{id}").unwrap(),
+            Rule::new().prefix("/api/users/me"),
+            Rule::new().path("/api/users/me"),
+        ];
+        for pair in order.windows(2) {
+            assert!(pair[0].rank() < pair[1].rank(), "{:?} {:?}", pair[0].rank(), pair[1].rank());
+        }
+    }
+}

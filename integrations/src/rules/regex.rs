@@ -1,0 +1,43 @@
+//! Rules by regular expressions.
+
+use regex::Regex;
+
+use super::Rule;
+use super::pattern::PathMatch;
+use crate::identify::RouteError;
+
+impl Rule {
+    /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. Takes time that grows with the
+    /// length of the path alone.
+    pub fn regex(self, pattern: &str) -> Result<Self, RouteError> {
+        Ok(self.pattern(Regex::new(pattern).map_err(|reason| RouteError::new(pattern, reason))?))
+    }
+}
+
+impl PathMatch for Regex {
+    fn matches(&self, path: &str) -> bool {
+        self.is_match(path)
+    }
+
+    /// What it spells out is hard to tell, so everything else goes before it.
+    fn literal(&self) -> usize {
+        1
+    }
+
+    fn effort(&self) -> u8 {
+        4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_by_a_regular_expression() {
+        let rule = Rule::new().regex("^/v[0-9]+/").unwrap();
+        let of = |path| rule.paths.iter().all(|pattern| pattern.matches(path));
+        assert!(of("/v1/users") && of("/v22/") && !of("/v/users") && !of("/a/v1/"));
+        assert!(Rule::new().regex("(").is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! Asking several throttles about one request, so that all of them are charged or none.
+
+use std::time::Duration;
+
+use traffik_core::Outcome;
+use traffik_core::storage::{BoxFuture, Failure};
+
+use super::member::Part;
+use crate::denial::{OnError, Remedy, Trouble};
+use crate::request::{Refusal, RequestParts, Stop};
+
+/// What may have to be asked of a throttle.
+pub(crate) struct Asked {
+    /// Whether it applies; it does if there is nothing to wait for.
+    pub(crate) applies: Option<BoxFuture<'static, bool>>,
+    pub(crate) part: Pending,
+}
+
+/// What is to be asked of a throttle, or is being found out.
+pub(crate) enum Pending {
+    Ready(Box<dyn Part>),
+    /// It does not count the request: its client is exempt.
+    Exempt,
+    /// It is as good as not there.
+    Absent,
+    Stop(Stop, Failing),
+    Later(BoxFuture<'static, Pending>),
+}
+
+/// What several throttles have come to.
+pub(crate) enum Decided {
+    /// All admit, after this sleep if there is one.
+    Admitted {
+        parts: Vec<Box<dyn Part>>,
+        sleep: Option<BoxFuture<'static, ()>>,
+        beside: Option<BoxFuture<'static, ()>>,
+    },
+    /// One denies, and none is charged.
+    Denied { parts: Vec<Box<dyn Part>>, first: usize, outcome: Outcome },
+    /// The request is refused for what it is.
+    Refused(Refusal),
+    /// Some have failed, and none is charged.
+    Failed { failed: Vec<(Failing, Failure)>, others: Vec<Box<dyn Part>> },
+}
+
+/// A throttle that has failed, as far as it is asked what to do about it.
+pub(crate) struct Failing {
+    pub(crate) uid: String,
+    pub(crate) on_error: OnError,
+}
+
+impl Failing {
+    pub(crate) fn remedy(&self, request: RequestParts<'_>, failure: &Failure) -> Remedy {
+        self.on_error.remedy(&Trouble { request, throttle: &self.uid, failure })
+    }
+}
+
+/// Finds out what is to be asked, and decides. `one` says that of those that are enforced only the first is.
+pub(crate) async fn find_out(asked: Vec<Asked>, one: bool) -> Decided {
+    let (mut parts, mut failed, mut taken) = (Vec::new(), Vec::new(), false);
+    for Asked { applies, part } in asked {
+        if let Some(applies) = applies
+            && !applies.await
+        {
+            continue;
+        }
+        let part = match part {
+            Pending::Later(part) => part.await,
+            part => part,
+        };
+        let is_shadow = matches!(&part, Pending::Ready(part) if !part.is_enforced());
+        if one && taken && !is_shadow {
+            continue;
+        }
+        taken |= !is_shadow && !matches!(part, Pending::Absent);
+        match part {
+            Pending::Ready(part) => parts.push(part),
+            Pending::Stop(Stop::Refused(refusal), _) => return Decided::Refused(refusal),
+            Pending::Stop(Stop::Failed(failure), failing) => failed.push((failing, failure)),
+            Pending::Exempt | Pending::Absent | Pending::Later(_) => {}
+        }
+    }
+    if failed.is_empty() { decide(parts).await } else { Decided::Failed { failed, others: parts } }
+}
+
+/// Asks all of them.
+pub(crate) async fn decide(parts: Vec<Box<dyn Part>>) -> Decided {
+    let (mut parts, shadows): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_enforced());
+    // Those of this process are asked first without charging, unless there is only one to ask.
+    let several = parts.len() > 1;
+    let mut denies = false;
+    for at in 0..parts.len() {
+        let Some(part) = parts.get_mut(at).filter(|part| several && part.is_local()) else { continue };
+        match part.peek().await {
+            Ok(outcome) => denies |= !outcome.is_allowed(),
+            Err(failure) => return failed(parts, shadows, at, failure).await,
+        }
+    }
+    if denies {
+        return denied(parts).await;
+    }
+    for local in [false, true] {
+        for at in 0..parts.len() {
+            let Some(part) = parts.get_mut(at).filter(|part| part.is_local() == local) else { continue };
+            match part.check().await {
+                Ok(outcome) if outcome.is_allowed() => {}
+                Ok(_) => return denied(parts).await,
+                Err(failure) => return failed(parts, shadows, at, failure).await,
+            }
+        }
+    }
+    admitted(parts, shadows).await
+}
+
+/// All admit: the longest of their delays is sat out, and the shadows are asked.
+async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) -> Decided {
+    let delay = |part: &dyn Part| match part.outcome() {
+        Some(Outcome::Allow { after }) => after,
+        _ => Duration::ZERO,
+    };
+    let after = parts.iter().map(|part| delay(&**part)).max().unwrap_or_default();
+    let sleep = if after.is_zero() { None } else { parts.iter().find_map(|part| part.sleep(after)) };
+    if sleep.is_none() && !after.is_zero() {
+        // There is no runtime to wait on: the client is told to wait instead, and its places given back.
+        let first = parts.iter().position(|part| delay(&**part) == after).unwrap_or(0);
+        for part in parts.iter_mut().rev() {
+            part.give_back().await;
+        }
+        return Decided::Denied { parts, first, outcome: Outcome::Deny { retry_after: after } };
+    }
+    parts.iter().for_each(|part| part.watch(Ok(())));
+    let mut beside = Vec::new();
+    for mut shadow in shadows {
+        if shadow.is_local() {
+            let answer = shadow.check().await;
+            shadow.watch(answer.as_ref().map(|_| ()));
+            parts.push(shadow);
+        } else {
+            beside.extend(shadow.aside());
+        }
+    }
+    let beside: Option<BoxFuture<'static, ()>> = if beside.is_empty() {
+        None
+    } else {
+        Some(Box::pin(async move {
+            for shadow in beside {
+                shadow.await;
+            }
+        }))
+    };
+    Decided::Admitted { parts, sleep, beside }
+}
+
+/// One denies: what others were charged is given back, and they tell what there is without the request.
+async fn denied(mut parts: Vec<Box<dyn Part>>) -> Decided {
+    let denies = |part: &dyn Part| part.outcome().filter(|outcome| !outcome.is_allowed());
+    let first = parts.iter().position(|part| denies(&**part).is_some()).unwrap_or(0);
+    let mut outcome = Outcome::Allow { after: Duration::ZERO };
+    for part in parts.iter_mut().rev() {
+        match denies(&**part) {
+            Some(denial) => {
+                part.watch(Ok(()));
+                outcome = outcome.and(denial);
+            }
+            None if part.is_charged() => part.give_back().await,
+            None if part.is_local() => part.rest().await,
+            None => {}
+        }
+    }
+    Decided::Denied { parts, first, outcome }
+}
+
+/// One has failed: what others were charged is given back.
+async fn failed(
+    mut parts: Vec<Box<dyn Part>>,
+    shadows: Vec<Box<dyn Part>>,
+    at: usize,
+    failure: Failure,
+) -> Decided {
+    for part in parts.iter_mut().rev() {
+        part.give_back().await;
+    }
+    let failing = parts.remove(at);
+    failing.watch(Err(&failure));
+    parts.extend(shadows);
+    Decided::Failed { failed: vec![(failing.failing(), failure)], others: parts }
+}

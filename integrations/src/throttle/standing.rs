@@ -1,0 +1,112 @@
+//! Where a client stands, for the service behind a throttle.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::Extensions;
+use traffik_core::storage::{AsyncStorage, BoxFuture, Failure};
+use traffik_core::strategy::{Report, Reported};
+use traffik_core::{Decision, Strategy, Verdict};
+
+use super::Throttle;
+use super::prepare::{Origin, Plan};
+
+/// Where the sender of a request stands with a throttle that [tells so](crate::ThrottleBuilder::expose), in the
+/// extensions of the request. With axum it is an extractor (feature `axum`).
+///
+/// ```
+/// # async fn handler(request: http::Request<()>) -> Option<String> {
+/// use traffik_integrations::Standing;
+///
+/// let api = Standing::of(request.extensions(), "api")?;
+/// let left = api.policies().next()?.1.remaining();
+/// let used = api.stat().await.ok()?.find("current_count"); // the strategy's own figures, by name
+/// # Some(format!("{left} left, {used:?} used"))
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Standing(Arc<Inner>);
+
+struct Inner {
+    throttle: String,
+    policies: Vec<(String, Decision)>,
+    origin: Origin,
+    stat: Box<dyn Fn() -> BoxFuture<'static, Result<Reported, Failure>> + Send + Sync>,
+}
+
+/// All that were noted on a request, the outermost first.
+#[derive(Clone, Default)]
+struct Noted(Vec<Standing>);
+
+impl Standing {
+    /// What the throttle of this name has noted on a request.
+    #[must_use]
+    pub fn of(extensions: &Extensions, throttle: &str) -> Option<Self> {
+        Self::all(extensions).find(|standing| standing.throttle() == throttle).cloned()
+    }
+
+    /// What all throttles have noted on a request, the outermost first.
+    pub fn all(extensions: &Extensions) -> impl Iterator<Item = &Self> {
+        extensions.get::<Noted>().into_iter().flat_map(|noted| &noted.0)
+    }
+
+    /// The name of the throttle.
+    #[must_use]
+    pub fn throttle(&self) -> &str {
+        &self.0.throttle
+    }
+
+    /// What each limit has decided, with its name.
+    pub fn policies(&self) -> impl Iterator<Item = (&str, &Decision)> {
+        self.0.policies.iter().map(|(name, decision)| (name.as_str(), decision))
+    }
+
+    /// Where the decision comes from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.0.origin
+    }
+
+    /// The strategy's own figures for the client, as they are now.
+    pub async fn stat(&self) -> Result<Reported, Failure> {
+        (self.0.stat)().await
+    }
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { throttle, policies, origin, .. } = &*self.0;
+        f.debug_struct("Standing")
+            .field("throttle", throttle)
+            .field("policies", policies)
+            .field("origin", origin)
+            .finish()
+    }
+}
+
+/// Notes where a client stands.
+pub(crate) type Expose<S, M> =
+    fn(&Throttle<S, M>, &Arc<Plan<S, M>>, &<S as Strategy>::Verdict, Origin, &mut Extensions);
+
+pub(crate) fn expose<S, M>(
+    throttle: &Throttle<S, M>,
+    plan: &Arc<Plan<S, M>>,
+    verdict: &S::Verdict,
+    origin: Origin,
+    extensions: &mut Extensions,
+) where
+    S: Strategy<Stat: Report>,
+    M: AsyncStorage<S> + 'static,
+{
+    let (mut policies, answers) = (Vec::new(), &throttle.0.answers);
+    verdict.each(&mut |decision| {
+        policies.push((answers.told(policies.len(), decision).name.to_owned(), *decision));
+    });
+    let (asked, about) = (throttle.clone(), Arc::clone(plan));
+    let stat = Box::new(move || -> BoxFuture<'static, Result<Reported, Failure>> {
+        let (asked, about) = (asked.clone(), Arc::clone(&about));
+        Box::pin(async move { asked.figures(&about).await.map(|stat| Reported::of(&stat)) })
+    });
+    let inner = Inner { throttle: throttle.uid().to_owned(), policies, origin, stat };
+    extensions.get_or_insert_default::<Noted>().0.push(Standing(Arc::new(inner)));
+}
