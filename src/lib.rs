@@ -5,7 +5,7 @@ pub use traffik_core::*;
 
 #[cfg(feature = "std")]
 pub use traffik_backends::*;
-#[cfg(any(feature = "hyper", feature = "regex", feature = "tower"))]
+#[cfg(feature = "http")]
 pub use traffik_integrations as http;
 #[cfg(any(feature = "async-std", feature = "manual", feature = "smol", feature = "tokio"))]
 pub use traffik_runtimes as runtime;

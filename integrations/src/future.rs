@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response};
 use pin_project_lite::pin_project;
 use traffik_core::storage::BoxFuture;
 
@@ -63,13 +64,22 @@ impl<N: Forward<Request<R>>, R, B, G: Gate> ResponseFuture<N, R, B, G> {
         Self { gate, state: State::Serving { inner, pass: Some(pass), beside } }
     }
 
-    pub(crate) const fn answered(gate: G, response: Response<Bytes>) -> Self {
-        Self { gate, state: State::Answered { response: Some(response) } }
+    pub(crate) fn answered(gate: G, method: &Method, response: Response<Bytes>) -> Self {
+        Self { gate, state: State::Answered { response: Some(fit(response, method)) } }
     }
 
     pub(crate) const fn waiting(gate: G, work: BoxFuture<'static, G::Work>, next: (N, Request<R>)) -> Self {
         Self { gate, state: State::Waiting { work, next: Some(next) } }
     }
+}
+
+/// An answer to HEAD has no body, only its length: not every server takes it out by itself.
+fn fit(mut response: Response<Bytes>, method: &Method) -> Response<Bytes> {
+    if method == Method::HEAD {
+        let length = std::mem::take(response.body_mut()).len();
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    response
 }
 
 impl<N, R, B, G, E> Future for ResponseFuture<N, R, B, G>
@@ -123,7 +133,9 @@ where
                             let beside = this.gate.mark(&mut pass, request.extensions_mut());
                             State::Serving { inner: inner.forward(request), pass: Some(pass), beside }
                         }
-                        Step::Answer(response) => State::Answered { response: Some(response) },
+                        Step::Answer(response) => {
+                            State::Answered { response: Some(fit(response, request.method())) }
+                        }
                         Step::Wait(work) => State::Waiting { work, next: Some((inner, request)) },
                     }
                 }

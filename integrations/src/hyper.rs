@@ -34,7 +34,7 @@ where
                 let beside = gate.mark(&mut pass, request.extensions_mut());
                 ResponseFuture::serving(gate, self.inner.call(request), pass, beside)
             }
-            Step::Answer(response) => ResponseFuture::answered(gate, response),
+            Step::Answer(response) => ResponseFuture::answered(gate, request.method(), response),
             Step::Wait(work) => ResponseFuture::waiting(gate, work, (Shared(self.inner.clone()), request)),
         }
     }

@@ -23,6 +23,8 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+#[cfg(feature = "axum")]
+mod axum;
 mod base;
 mod body;
 mod denial;
@@ -43,11 +45,14 @@ mod rules;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 mod service;
 mod several;
+mod tenants;
 mod throttle;
 #[cfg(feature = "tower")]
 mod tower;
 
 pub use answer::Sent;
+#[cfg(feature = "axum")]
+pub use axum::NotExposed;
 pub use base::Base;
 pub use body::ResponseBody;
 pub use denial::{Denial, OnError, Remedy, Trouble};
@@ -62,7 +67,11 @@ pub use identify::{
     FromExtension, Header, Identify, Identity, NetworkError, Networks, Peer, PeerAddress, Route, RouteError,
     Via,
 };
-pub use observe::{Event, Observe, Seen};
+#[cfg(feature = "metrics")]
+pub use observe::Metrics;
+#[cfg(feature = "tracing")]
+pub use observe::Traces;
+pub use observe::{Event, Observe, Seen, Tally};
 pub use quota::{Nested, Quota, QuotaError};
 pub use registry::{Registry, RegistryError};
 pub use request::{Fallible, Refusal, RequestParts, Stop};
@@ -70,6 +79,7 @@ pub use rules::Rule;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 pub use service::Throttled;
 pub use several::{Passes, Throttles, Which, Works};
+pub use tenants::Tenants;
 pub use throttle::{
     Client, Enforcement, IdentityCache, NameError, Origin, Part, Pass, Scope, Standing, Throttle,
     ThrottleBuilder, Work,

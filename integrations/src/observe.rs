@@ -5,6 +5,18 @@ use std::time::Duration;
 use traffik_core::ErasedKey;
 use traffik_core::storage::Failure;
 
+#[cfg(feature = "metrics")]
+mod metrics;
+mod tally;
+#[cfg(feature = "tracing")]
+mod tracing;
+
+#[cfg(feature = "metrics")]
+pub use self::metrics::Metrics;
+#[cfg(feature = "tracing")]
+pub use self::tracing::Traces;
+pub use tally::Tally;
+
 /// Hears of every request that comes to a throttle.
 ///
 /// It is called while the request waits, so it MUST be quick, and MUST NOT write a line for every denial: a denial is
@@ -28,6 +40,14 @@ pub struct Event<'a> {
     pub took: Option<Duration>,
     /// What has failed, if something has.
     pub failure: Option<&'a Failure>,
+}
+
+impl Event<'_> {
+    /// What kind of failure there was, in a word.
+    #[must_use]
+    pub fn failure_kind(&self) -> Option<&'static str> {
+        self.failure.map(|failure| tally::kind_name(failure.kind()))
+    }
 }
 
 impl std::fmt::Debug for Event<'_> {

@@ -6,6 +6,7 @@ mod costs;
 mod identify;
 mod middleware;
 mod rules;
+mod sockets;
 mod throttle;
 
 use std::convert::Infallible;

@@ -41,7 +41,7 @@ where
                 let beside = gate.mark(&mut pass, request.extensions_mut());
                 ResponseFuture::serving(gate, self.inner.call(request), pass, beside)
             }
-            Step::Answer(response) => ResponseFuture::answered(gate, response),
+            Step::Answer(response) => ResponseFuture::answered(gate, request.method(), response),
             Step::Wait(work) => {
                 // The service that said it is ready goes with the request; its clone may not be ready yet.
                 let clone = self.inner.clone();

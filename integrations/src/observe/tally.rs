@@ -1,0 +1,222 @@
+//! Counting what is decided, in this process.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use traffik_core::ErrorKind;
+
+use super::{Event, Observe, Seen};
+
+/// Counts requests by throttle and result, how long checks take, and failures by kind; told as numbers, or in
+/// Prometheus' text format. Clones are the same tally.
+///
+/// ```
+/// use traffik_core::{Gcra, rate};
+/// use traffik_integrations::{Seen, Tally, Throttle};
+///
+/// let tally = Tally::default();
+/// let throttle = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).observe(tally.clone()).build()?;
+/// assert_eq!(tally.count("api", Seen::Denied), 0);
+/// assert!(tally.prometheus().contains("# TYPE traffik_requests_total counter"));
+/// # let _ = throttle;
+/// # Ok::<(), traffik_integrations::NameError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Tally(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    throttles: RwLock<BTreeMap<String, Arc<Counts>>>,
+    errors: [AtomicU64; KINDS.len()],
+}
+
+/// What is counted of one throttle.
+#[derive(Default)]
+struct Counts {
+    results: [AtomicU64; Seen::ALL.len()],
+    /// Checks that took no longer than each bound, and longer than the one before.
+    took: [AtomicU64; BOUNDS.len() + 1],
+    nanoseconds: AtomicU64,
+}
+
+/// Upper bounds of the histogram, in nanoseconds: from a check in memory to one that has timed out.
+const BOUNDS: [u64; 9] =
+    [1_000, 10_000, 100_000, 500_000, 1_000_000, 5_000_000, 25_000_000, 100_000_000, 1_000_000_000];
+
+/// All kinds of failure.
+const KINDS: [(ErrorKind, &str); 9] = [
+    (ErrorKind::Contended, "contended"),
+    (ErrorKind::Full, "full"),
+    (ErrorKind::Unavailable, "unavailable"),
+    (ErrorKind::Timeout, "timeout"),
+    (ErrorKind::Invalid, "invalid"),
+    (ErrorKind::Closed, "closed"),
+    (ErrorKind::Corrupt, "corrupt"),
+    (ErrorKind::Denied, "denied"),
+    (ErrorKind::Other, "other"),
+];
+
+/// What a kind of failure is called.
+pub(super) fn kind_name(kind: ErrorKind) -> &'static str {
+    KINDS.iter().find(|(known, _)| *known == kind).map_or("other", |(_, name)| name)
+}
+
+impl Tally {
+    /// How often a throttle has come to this result.
+    #[must_use]
+    pub fn count(&self, throttle: &str, result: Seen) -> u64 {
+        let known = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(throttle).map_or(0, |counts| counts.of(result))
+    }
+
+    /// The names of the throttles that were heard of, in order.
+    #[must_use]
+    pub fn throttles(&self) -> Vec<String> {
+        self.0.throttles.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// How often storages have failed, by what is the matter with them.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        KINDS.iter().zip(&self.0.errors).map(|((_, name), count)| (*name, count.load(Ordering::Relaxed)))
+    }
+
+    /// All that was counted, in Prometheus' text format.
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, text: &mut String) -> fmt::Result {
+        let known = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        writeln!(text, "# HELP traffik_requests_total Requests by throttle and what became of them.")?;
+        writeln!(text, "# TYPE traffik_requests_total counter")?;
+        for (throttle, counts) in known.iter() {
+            for result in Seen::ALL {
+                let count = counts.of(result);
+                let result = result.name();
+                writeln!(
+                    text,
+                    "traffik_requests_total{{throttle=\"{throttle}\",result=\"{result}\"}} {count}"
+                )?;
+            }
+        }
+        writeln!(text, "# HELP traffik_check_seconds How long checks took.")?;
+        writeln!(text, "# TYPE traffik_check_seconds histogram")?;
+        for (throttle, counts) in known.iter() {
+            let mut so_far = 0;
+            let bounds = BOUNDS.iter().map(|bound| (*bound as f64 / 1e9).to_string());
+            for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(&counts.took) {
+                so_far += count.load(Ordering::Relaxed);
+                writeln!(
+                    text,
+                    "traffik_check_seconds_bucket{{throttle=\"{throttle}\",le=\"{bound}\"}} {so_far}"
+                )?;
+            }
+            let sum = Duration::from_nanos(counts.nanoseconds.load(Ordering::Relaxed)).as_secs_f64();
+            writeln!(text, "traffik_check_seconds_sum{{throttle=\"{throttle}\"}} {sum}")?;
+            writeln!(text, "traffik_check_seconds_count{{throttle=\"{throttle}\"}} {so_far}")?;
+        }
+        writeln!(text, "# HELP traffik_store_errors_total Failures of storages by kind.")?;
+        writeln!(text, "# TYPE traffik_store_errors_total counter")?;
+        for (kind, count) in self.errors() {
+            writeln!(text, "traffik_store_errors_total{{kind=\"{kind}\"}} {count}")?;
+        }
+        Ok(())
+    }
+
+    fn counts(&self, throttle: &str) -> Arc<Counts> {
+        let known = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = known.get(throttle) {
+            return Arc::clone(counts);
+        }
+        drop(known);
+        let mut known = self.0.throttles.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(throttle.to_owned()).or_default())
+    }
+}
+
+impl Counts {
+    fn of(&self, result: Seen) -> u64 {
+        self.results.get(result as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+}
+
+impl Observe for Tally {
+    fn seen(&self, event: &Event<'_>) {
+        let counts = self.counts(event.throttle);
+        if let Some(count) = counts.results.get(event.result as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(took) = event.took {
+            let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let at = BOUNDS.iter().position(|bound| took <= *bound).unwrap_or(BOUNDS.len());
+            if let Some(count) = counts.took.get(at) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            counts.nanoseconds.fetch_add(took, Ordering::Relaxed);
+        }
+        if let Some(failure) = event.failure {
+            let at = KINDS.iter().position(|(kind, _)| *kind == failure.kind()).unwrap_or(KINDS.len() - 1);
+            if let Some(count) = self.0.errors.get(at) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tally").field(&self.throttles()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use traffik_core::storage::Failure;
+
+    use super::*;
+
+    #[test]
+    fn all_is_counted_and_told() {
+        let tally = Tally::default();
+        let failure = Failure::new(ErrorKind::Timeout, "late");
+        let event = |result, micros, failure| Event {
+            throttle: "api",
+            result,
+            client: None,
+            took: Some(Duration::from_micros(micros)),
+            failure,
+        };
+        for (result, micros) in [(Seen::Allowed, 1), (Seen::Allowed, 7), (Seen::Denied, 2_000_000)] {
+            tally.seen(&event(result, micros, None));
+        }
+        tally.seen(&event(Seen::Failed, 50_000, Some(&failure)));
+        assert_eq!((tally.count("api", Seen::Allowed), tally.count("api", Seen::Denied)), (2, 1));
+        assert_eq!((tally.count("other", Seen::Allowed), tally.throttles()), (0, vec!["api".to_owned()]));
+        let told = tally.prometheus();
+        for line in [
+            "traffik_requests_total{throttle=\"api\",result=\"allowed\"} 2",
+            "traffik_requests_total{throttle=\"api\",result=\"failed\"} 1",
+            "traffik_check_seconds_bucket{throttle=\"api\",le=\"0.000001\"} 1",
+            "traffik_check_seconds_bucket{throttle=\"api\",le=\"0.00001\"} 2",
+            "traffik_check_seconds_bucket{throttle=\"api\",le=\"0.1\"} 3",
+            "traffik_check_seconds_bucket{throttle=\"api\",le=\"1\"} 3",
+            "traffik_check_seconds_bucket{throttle=\"api\",le=\"+Inf\"} 4",
+            "traffik_check_seconds_sum{throttle=\"api\"} 2.050008",
+            "traffik_check_seconds_count{throttle=\"api\"} 4",
+            "traffik_store_errors_total{kind=\"timeout\"} 1",
+            "traffik_store_errors_total{kind=\"full\"} 0",
+        ] {
+            assert!(told.lines().any(|it| it == line), "{line}\n{told}");
+        }
+        for (at, seen) in Seen::ALL.into_iter().enumerate() {
+            assert_eq!(seen as usize, at);
+        }
+    }
+}
