@@ -86,10 +86,11 @@ proptest! {
         let limit = Gcra::new(rate).tolerance(Duration::from_micros(tolerance));
         prop_assume!(limit.is_ok());
         let told = match (rate.limit(), rate.period().as_micros()) {
-            (0, _) => 1,
+            (0, _) => 0,
             (limit, period) => u32::try_from(1 + u128::from(tolerance) * u128::from(limit) / period.max(1)).unwrap_or(u32::MAX),
         };
-        as_the_model(&limit.unwrap(), &BucketModel { rate, capacity: (1, tolerance), told, owed: 0 }, &run)?;
+        let holds = (u128::from(rate.limit() > 0), tolerance);
+        as_the_model(&limit.unwrap(), &BucketModel { rate, capacity: holds, told, owed: 0 }, &run)?;
     }
 
     /// The laws that hold for any composition.

@@ -162,7 +162,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy)]
 pub(crate) struct Quotient {
     pub(crate) num: u64,
-    /// Taken as 1 if 0.
+    /// 0 of what never drains, which then takes for ever.
     pub(crate) den: u64,
 }
 
@@ -178,7 +178,11 @@ impl Quotient {
     }
 
     const fn ceil(self) -> u64 {
-        if self.den <= 1 { self.num } else { divide_up(self.num, self.den) }
+        match self.den {
+            0 if self.num > 0 => u64::MAX,
+            0 | 1 => self.num,
+            den => divide_up(self.num, den),
+        }
     }
 }
 
@@ -353,7 +357,8 @@ impl Decision {
         if remaining > self.limit as u64 { self.limit } else { remaining as u32 }
     }
 
-    /// How long until nothing of the limit is in use any more, if nothing else happens.
+    /// How long until nothing of the limit is in use any more, if nothing else happens: 2⁶⁴ − 1 microseconds if that
+    /// is never.
     #[must_use]
     pub const fn reset_after(&self) -> Duration {
         micros(self.reset.ceil())

@@ -8,14 +8,13 @@
 pub(crate) mod leaky;
 pub(crate) mod quota;
 pub(crate) mod runs;
+pub(crate) mod shares;
 pub(crate) mod sliding;
 pub(crate) mod wrappers;
 
 use core::time::Duration;
 
 use traffik::{Outcome, Rate};
-
-pub(crate) mod shares;
 
 /// What a model and a strategy must agree on.
 #[derive(Debug, PartialEq)]
@@ -62,7 +61,8 @@ pub(crate) trait Model {
         if outcome.is_allowed() && cost > 0 {
             history.push((now, cost));
         }
-        let reset_after = first(now, |then| self.fresh(history, then)).unwrap_or(Duration::MAX);
+        let for_ever = Duration::from_micros(u64::MAX);
+        let reset_after = first(now, |then| self.fresh(history, then)).unwrap_or(for_ever);
         Answer { outcome, remaining: self.remaining(history, now), reset_after }
     }
 }
@@ -141,12 +141,7 @@ impl BucketModel {
     }
 
     fn holds(&self) -> u128 {
-        let cost = if self.limit() == 0 && self.capacity.0 == 1 && self.owed == 0 && self.told == 1 {
-            0
-        } else {
-            self.capacity.0
-        };
-        cost * self.period() + u128::from(self.capacity.1) * self.limit()
+        self.capacity.0 * self.period() + u128::from(self.capacity.1) * self.limit()
     }
 
     fn used(&self, history: &History, now: u128) -> u128 {

@@ -29,10 +29,16 @@ pub(crate) fn rates() -> impl Generator<Value = Rate> {
         .prop_map(|(limit, micros)| Rate::new(limit, Duration::from_micros(micros)).unwrap());
     let wild = (0u32.., 1u64..(1 << 53))
         .prop_map(|(limit, micros)| Rate::new(limit, Duration::from_micros(micros)).unwrap());
+    let extreme = (
+        proptest::sample::select(vec![0, 1, u32::MAX - 1, u32::MAX]),
+        proptest::sample::select(vec![1, 2, (1 << 53) - 2, (1 << 53) - 1]),
+    )
+        .prop_map(|(limit, micros)| Rate::new(limit, Duration::from_micros(micros)).unwrap());
     prop_oneof![
         4 => proptest::sample::select(known.to_vec()).prop_map(|text| text.parse().unwrap()),
         4 => any,
         1 => wild,
+        1 => extreme,
         1 => Just(Rate::UNLIMITED),
     ]
 }

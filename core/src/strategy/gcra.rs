@@ -90,7 +90,8 @@ impl Gcra {
         self.with_slack(Slack::Burst(burst))
     }
 
-    /// The same limit with hits admitted up to `tolerance` (rounded up to a microsecond) early.
+    /// The same limit with hits admitted up to `tolerance` (rounded up to a microsecond) early. A rate of 0 still admits
+    /// nothing.
     pub const fn tolerance(self, tolerance: Duration) -> Result<Self, TooLarge> {
         self.with_slack(Slack::Tolerance(micros_ceil(tolerance)))
     }
@@ -98,6 +99,8 @@ impl Gcra {
     const fn with_slack(self, slack: Slack) -> Result<Self, TooLarge> {
         let capacity = match slack {
             Slack::Burst(burst) => self.meter.units(burst as u64),
+            // Nothing arrives at a rate of 0, so nothing arrives early.
+            Slack::Tolerance(_) if self.meter.drain() == 0 => 0,
             Slack::Tolerance(early) => self.meter.unit as u128 + early as u128 * self.meter.drain() as u128,
         };
         match self.meter.with_capacity(capacity) {
