@@ -227,7 +227,6 @@ fn it_drains_when_asked_to_stop() {
     }
 }
 
-/// Each strategy of the help, with how many of forty requests pass at once at 20 per week.
 /// Two gateways on one Redis are one limit, whatever the strategy; without it they say so, within the deadline.
 #[tokio::test]
 async fn gateways_on_one_redis_share_their_limits() {
@@ -278,6 +277,7 @@ async fn it_tells_who_is_denied_most() {
     assert_eq!(told, "3\t127.0.0.1+ann gateway\n1\t127.0.0.1+bob gateway\n");
 }
 
+/// Each strategy of the help, with how many of forty requests pass at once at 20 per week.
 #[tokio::test]
 async fn it_takes_every_strategy() {
     let client = client(false);
@@ -327,7 +327,7 @@ fn bad_input_is_refused_with_what_would_be_right() {
     for (options, told) in [
         (
             &["--rate", "5/1.5s"][..],
-            "at character 4 ('.'): only whole numbers are read; use a smaller unit, such as 1500ms",
+            "at character 4 ('.'): only whole numbers are read; write 1500ms for 1.5s",
         ),
         (&["--rate", ""], "the rate is empty; write a limit and a period, such as 100/min"),
         (&["--rate", "5/month"], "at character 3 ('m'): months and years vary in length"),

@@ -180,6 +180,10 @@ impl Rate {
 /// A [`Rate`] checked while compiling: `rate!("100/min")`. A text that is no rate is a compile error that
 /// says what would be right.
 ///
+/// ```
+/// let right = traffik_core::rate!("5/30d");
+/// ```
+///
 /// ```compile_fail
 /// let wrong = traffik_core::rate!("5/month");
 /// ```

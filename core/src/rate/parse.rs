@@ -23,7 +23,7 @@ pub enum RateErrorKind {
     Empty,
     /// A limit was expected.
     NoLimit,
-    /// The limit has a sign.
+    /// A number has a sign.
     Signed,
     /// A character outside ASCII, such as a digit of another script.
     NotAscii,
@@ -43,6 +43,8 @@ pub enum RateErrorKind {
     VaryingUnit,
     /// No such unit.
     UnknownUnit,
+    /// Something follows the period that is no part of it.
+    AfterPeriod,
     /// The period is zero.
     ZeroPeriod,
     /// The period exceeds 2⁵³ − 1 microseconds, about 285 years.
@@ -80,11 +82,11 @@ impl RateError {
         match self.kind {
             RateErrorKind::Empty => "the rate is empty; write a limit and a period, such as 100/min",
             RateErrorKind::NoLimit => "a rate starts with its limit, a whole number, such as 100/min",
-            RateErrorKind::Signed => "a limit has no sign; write 5/s",
+            RateErrorKind::Signed => "numbers have no sign; write 5/s",
             RateErrorKind::NotAscii => "only ASCII is read; write digits as 0 to 9, and microseconds as us",
             RateErrorKind::GroupedDigits => "digits are not grouped; write 1000/s",
             RateErrorKind::Fraction => {
-                "only whole numbers are read; use a smaller unit, such as 1500ms for 1.5s"
+                "only whole numbers are read; write 1500ms for 1.5s, and 3/2s for 1.5/s"
             }
             RateErrorKind::LimitTooLarge => "a limit is at most 4294967295; count in a larger unit of cost",
             RateErrorKind::NoSeparator => {
@@ -96,6 +98,9 @@ impl RateError {
             RateErrorKind::NoUnit => "a number of the period needs a unit: us, ms, s, min, h, d or w",
             RateErrorKind::VaryingUnit => "months and years vary in length; say how many days, such as 30d",
             RateErrorKind::UnknownUnit => "no such unit; the units are us, ms, s, min, h, d and w",
+            RateErrorKind::AfterPeriod => {
+                "nothing is read after the period; a further unit needs a number, such as 1h30m"
+            }
             RateErrorKind::ZeroPeriod => "a period is at least 1us; only 0/0 means unlimited",
             RateErrorKind::PeriodTooLong => "a period is at most 9007199254740991us, about 285 years",
             RateErrorKind::FractionOfMicrosecond => "a period is a whole number of microseconds",
@@ -158,7 +163,7 @@ const fn period(text: &str, start: usize, limit: u32) -> Result<Rate, RateError>
         let alone = at == number_at;
         if alone {
             if at > start {
-                return Err(unexpected(text, at, RateErrorKind::UnknownUnit));
+                return Err(unexpected(text, at, RateErrorKind::AfterPeriod));
             }
             count = 1;
         }
@@ -272,10 +277,13 @@ const fn starts_with(text: &str, start: usize, end: usize, word: &str) -> bool {
 /// The refusal of whatever stands at `at`, more precise than `kind` where the character says more.
 const fn unexpected(text: &str, at: usize, kind: RateErrorKind) -> RateError {
     let refused = error(text, at, kind);
-    let kind = match refused.found {
-        Some('+' | '-') => RateErrorKind::Signed,
-        Some('.') => RateErrorKind::Fraction,
-        Some(found) if !found.is_ascii() => RateErrorKind::NotAscii,
+    let kind = match (kind, refused.found) {
+        (_, Some(found)) if !found.is_ascii() => RateErrorKind::NotAscii,
+        (RateErrorKind::AfterPeriod, _) => kind,
+        (_, Some('+' | '-')) => RateErrorKind::Signed,
+        (_, Some('.')) => RateErrorKind::Fraction,
+        // After a number: a blank in it.
+        (RateErrorKind::NoSeparator | RateErrorKind::NoUnit, Some('0'..='9')) => RateErrorKind::GroupedDigits,
         _ => kind,
     };
     RateError { kind, ..refused }
@@ -368,9 +376,16 @@ mod tests {
             ("5/0", ZeroPeriod, 3, None),
             ("5/0s", ZeroPeriod, 2, Some('0')),
             ("0/0s", ZeroPeriod, 2, Some('0')),
-            ("5/s s", UnknownUnit, 4, Some('s')),
             ("5/fortnight", UnknownUnit, 2, Some('f')),
-            ("5/s!", UnknownUnit, 3, Some('!')),
+            ("5/s s", AfterPeriod, 4, Some('s')),
+            ("5/s/10", AfterPeriod, 3, Some('/')),
+            ("5/s.", AfterPeriod, 3, Some('.')),
+            ("5/10s\n", AfterPeriod, 5, Some('\n')),
+            ("5/min per user", AfterPeriod, 6, Some('p')),
+            ("5/s 5", NoUnit, 5, None),
+            ("1 000/s", GroupedDigits, 2, Some('0')),
+            ("1/1 000s", GroupedDigits, 4, Some('0')),
+            ("1e3/s", NoSeparator, 1, Some('e')),
             ("5/10µs", NotAscii, 4, Some('µ')),
             ("/s", NoLimit, 0, Some('/')),
             ("many/s", NoLimit, 0, Some('m')),
