@@ -189,6 +189,11 @@ impl Rate {
 /// ```
 #[macro_export]
 macro_rules! rate {
+    // As an item it is checked already where no code is made: by `cargo check` and in editors.
+    ($text:literal) => {{
+        const RATE: $crate::Rate = $crate::rate!(($text));
+        RATE
+    }};
     ($text:expr) => {
         const {
             match $crate::Rate::parse($text) {
