@@ -18,6 +18,7 @@ mod gcra;
 mod leaky_bucket;
 mod leaky_bucket_queue;
 mod meter;
+mod metered;
 mod pair;
 mod priority;
 mod quota_rollover;

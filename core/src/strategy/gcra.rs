@@ -3,8 +3,9 @@
 use core::time::Duration;
 
 use super::meter::Meter;
+use super::metered::metered;
 use super::report::report;
-use super::{Bounds, Class, Hit, Level, Part, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::time::micros_ceil;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -128,22 +129,11 @@ impl Strategy for Gcra {
         self.meter.decide(state, hit, now, (self.meter.largest_cost, 0))
     }
 
-    fn charge(&self, state: &mut Level, hit: &Hit, now: Timestamp) {
-        self.meter.charge(state, hit, now);
-    }
-
     fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
         self.meter.refund(state, hit, receipt, now);
     }
 
-    #[inline]
-    fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
-        self.meter.fresh_at(state)
-    }
-
-    fn horizon(&self) -> u64 {
-        self.meter.horizon()
-    }
+    metered!(strategy);
 
     fn stat(&self, state: &Level, class: Class, now: Timestamp) -> GcraStat {
         GcraStat {
@@ -151,10 +141,6 @@ impl Strategy for Gcra {
             interval: Ratio::new(self.meter.unit, self.meter.drain()).ok(),
             conformant: self.peek(state, &Hit::new(1), now).is_allowed(),
         }
-    }
-
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
-        self.meter.parts_of(hit, visit)
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {
@@ -168,31 +154,11 @@ impl Scale for Gcra {
         Self::new(self.meter.rate.scaled(ratio)).with_slack(self.slack)
     }
 
-    fn advance(&self, state: &mut Level, _: Class, to: Timestamp) {
-        self.meter.advance(state, to);
-    }
-
-    fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {
-        self.meter.advance_receipt(receipt, to);
-    }
-
-    fn parts(&self) -> u64 {
-        self.meter.unit.max(1)
-    }
-
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
-        Ok(Self { meter: self.meter.finer(factor)?, ..*self })
-    }
+    metered!(scale);
 }
 
 impl Bounds for Gcra {
-    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
-        self.meter.most(last.micros_since(first))
-    }
-
-    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
-        self.meter.least(last.micros_since(first), cost)
-    }
+    metered!(bounds);
 }
 
 #[cfg(test)]

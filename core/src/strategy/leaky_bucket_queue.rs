@@ -1,8 +1,9 @@
 //! Leaky bucket as a queue: hits leave one after another at the rate, and are denied when the queue is full.
 
 use super::meter::Meter;
+use super::metered::metered;
 use super::report::report;
-use super::{Bounds, Class, Hit, Level, Part, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// Delays hits so that they leave in the order they came, exactly at the rate.
@@ -124,23 +125,12 @@ impl Strategy for LeakyBucketQueue {
         self.meter.decide_in_turn(state, hit, now)
     }
 
-    fn charge(&self, state: &mut Level, hit: &Hit, now: Timestamp) {
-        self.meter.charge(state, hit, now);
-    }
-
     /// Takes the last place back while its turn has not gone by; else nothing.
     fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
         self.meter.refund_last(state, hit, receipt, now);
     }
 
-    #[inline]
-    fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
-        self.meter.fresh_at(state)
-    }
-
-    fn horizon(&self) -> u64 {
-        self.meter.horizon()
-    }
+    metered!(strategy);
 
     fn stat(&self, state: &Level, class: Class, now: Timestamp) -> LeakyBucketQueueStat {
         let queue_cost = self.meter.cost(state, now);
@@ -150,10 +140,6 @@ impl Strategy for LeakyBucketQueue {
             queue_capacity: self.queue,
             next_turn: self.fresh_at(state, class).max(now),
         }
-    }
-
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
-        self.meter.parts_of(hit, visit)
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {
@@ -170,34 +156,14 @@ impl Scale for LeakyBucketQueue {
         if self.is_queue_given { scaled.queue(self.queue) } else { Ok(scaled) }
     }
 
-    fn advance(&self, state: &mut Level, _: Class, to: Timestamp) {
-        self.meter.advance(state, to);
-    }
-
-    fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {
-        self.meter.advance_receipt(receipt, to);
-    }
-
-    fn parts(&self) -> u64 {
-        self.meter.unit.max(1)
-    }
-
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
-        Ok(Self { meter: self.meter.finer(factor)?, ..*self })
-    }
+    metered!(scale);
 }
 
 /// What is admitted, not what leaves: that is spaced by the rate.
 impl Bounds for LeakyBucketQueue {
     const QUEUES: bool = true;
 
-    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
-        self.meter.most(last.micros_since(first))
-    }
-
-    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
-        self.meter.least(last.micros_since(first), cost)
-    }
+    metered!(bounds);
 }
 
 #[cfg(test)]

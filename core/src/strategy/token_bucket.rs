@@ -1,8 +1,9 @@
 //! Token bucket: tokens come at the rate, up to a burst, and a hit takes as many as it costs.
 
 use super::meter::Meter;
+use super::metered::metered;
 use super::report::report;
-use super::{Bounds, Class, Hit, Level, Part, Scale, Strategy, TooLarge};
+use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills continuously.
@@ -120,22 +121,11 @@ impl Strategy for TokenBucket {
         self.meter.decide(state, hit, now, self.told())
     }
 
-    fn charge(&self, state: &mut Level, hit: &Hit, now: Timestamp) {
-        self.meter.charge(state, hit, now);
-    }
-
     fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
         self.meter.refund(state, hit, receipt, now);
     }
 
-    #[inline]
-    fn fresh_at(&self, state: &Level, _: Class) -> Timestamp {
-        self.meter.fresh_at(state)
-    }
-
-    fn horizon(&self) -> u64 {
-        self.meter.horizon()
-    }
+    metered!(strategy);
 
     fn stat(&self, state: &Level, _: Class, now: Timestamp) -> TokenBucketStat {
         let (_, used) = self.meter.level(state, now);
@@ -148,10 +138,6 @@ impl Strategy for TokenBucket {
             max_debt: self.debt,
             refill: self.meter.rate.per_micro(),
         }
-    }
-
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
-        self.meter.parts_of(hit, visit)
     }
 
     fn fits_script(&self) -> Result<(), TooLarge> {
@@ -168,31 +154,11 @@ impl Scale for TokenBucket {
         Ok(Self { is_burst_given: self.is_burst_given, ..sized })
     }
 
-    fn advance(&self, state: &mut Level, _: Class, to: Timestamp) {
-        self.meter.advance(state, to);
-    }
-
-    fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {
-        self.meter.advance_receipt(receipt, to);
-    }
-
-    fn parts(&self) -> u64 {
-        self.meter.unit.max(1)
-    }
-
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
-        Ok(Self { meter: self.meter.finer(factor)?, ..*self })
-    }
+    metered!(scale);
 }
 
 impl Bounds for TokenBucket {
-    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
-        self.meter.most(last.micros_since(first))
-    }
-
-    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
-        self.meter.least(last.micros_since(first), cost)
-    }
+    metered!(bounds);
 }
 
 #[cfg(test)]

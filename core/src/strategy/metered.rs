@@ -1,0 +1,51 @@
+//! What all strategies have in common that are a meter: they differ in its size, and in what is told of it.
+
+/// What a strategy leaves to its field `meter`, which alone its states depend on: of [`Strategy`](super::Strategy),
+/// [`Scale`](super::Scale) and [`Bounds`](super::Bounds).
+macro_rules! metered {
+    (strategy) => {
+        fn charge(&self, state: &mut $crate::strategy::Level, hit: &$crate::Hit, now: $crate::Timestamp) {
+            self.meter.charge(state, hit, now);
+        }
+
+        #[inline]
+        fn fresh_at(&self, state: &$crate::strategy::Level, _: $crate::Class) -> $crate::Timestamp {
+            self.meter.fresh_at(state)
+        }
+
+        fn horizon(&self) -> u64 {
+            self.meter.horizon()
+        }
+
+        fn parts_of(&self, hit: &$crate::Hit, visit: &mut dyn FnMut($crate::strategy::Part)) -> bool {
+            self.meter.parts_of(hit, visit)
+        }
+    };
+    (scale) => {
+        fn advance(&self, state: &mut $crate::strategy::Level, _: $crate::Class, to: $crate::Timestamp) {
+            self.meter.advance(state, to);
+        }
+
+        fn advance_receipt(&self, receipt: &mut $crate::Receipt, _: $crate::Class, to: $crate::Timestamp) {
+            self.meter.advance_receipt(receipt, to);
+        }
+
+        fn parts(&self) -> u64 {
+            self.meter.unit.max(1)
+        }
+
+        fn finer(&self, factor: u64) -> Result<Self, $crate::TooLarge> {
+            Ok(Self { meter: self.meter.finer(factor)?, ..*self })
+        }
+    };
+    (bounds) => {
+        fn most(&self, first: $crate::Timestamp, last: $crate::Timestamp) -> u128 {
+            self.meter.most(last.micros_since(first))
+        }
+
+        fn least(&self, first: $crate::Timestamp, last: $crate::Timestamp, cost: u32) -> u128 {
+            self.meter.least(last.micros_since(first), cost)
+        }
+    };
+}
+pub(super) use metered;
