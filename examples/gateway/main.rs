@@ -1,14 +1,21 @@
 //! A reverse proxy that limits what passes through it.
 //!
 //! `cargo run --release --example gateway -- --help` tells its options. A handful of small files over the
-//! public API: what is asked for ([`options`], [`spec`]), the strategy it comes to ([`strategy`]), the limit made of
-//! it ([`limit`]), the service behind it ([`upstream`]), and the server in front of it all ([`server`]).
+//! public API: what is asked for ([`options`], [`spec`], [`config`]), what it comes to ([`plan`]), who is counted
+//! ([`keys`]), the strategy ([`strategy`]), the throttles made of it ([`throttles`]), the service behind them
+//! ([`upstream`]), the server in front of it all ([`server`]), its own paths ([`own`]) and the page ([`page`]).
 
-mod limit;
+mod config;
+mod events;
+mod keys;
 mod options;
+mod own;
+mod page;
+mod plan;
 mod server;
 mod spec;
 mod strategy;
+mod throttles;
 mod upstream;
 
 use std::process::ExitCode;
@@ -18,7 +25,8 @@ use clap::Parser;
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = options::Options::parse();
-    match server::run(options).await {
+    let outcome = if options.check { server::check(&options) } else { server::run(options).await };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

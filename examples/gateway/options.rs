@@ -1,15 +1,19 @@
 //! What is asked for on the command line; whatever is wrong is told with what would be right.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, Uri};
-use traffik::http::Dialect;
+use traffik::http::{Dialect, Networks};
 use traffik::storage::WhenFull;
 use traffik::{Rate, RedisStorage};
 
+use crate::config;
+use crate::keys::KeySpec;
+use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
 use crate::spec::{Parameters, Spec, WHOLE};
 
 /// A reverse proxy that limits what passes through it.
@@ -25,7 +29,7 @@ pub(crate) struct Options {
     pub(crate) upstream: Option<Uri>,
 
     /// How much is allowed in how long, such as 100/min. Several are one limit: all admit or none is charged.
-    #[arg(long, value_name = "RATE", default_value = "10/10s")]
+    #[arg(long, value_name = "RATE", default_value = "10/10s", conflicts_with = "config")]
     pub(crate) rate: Vec<Rate>,
 
     /// How it is limited, such as token-bucket:burst=150; --help tells all.
@@ -37,11 +41,11 @@ pub(crate) struct Options {
     /// regions:us=2/5,eu=3/10,default=3/10,spill=true; or one of these in up to three wrappers:
     /// tiered(free=1,premium=5)/token-bucket, time-of-day(00:00-08:00=2,utc=+05:30)/fixed-window,
     /// priority(low=50%,normal=25%)/gcra:burst=10.
-    #[arg(long, value_name = "SPEC", default_value = "fixed-window")]
-    pub(crate) strategy: Spec,
+    #[arg(long, value_name = "SPEC", default_value = "fixed-window", conflicts_with = "config")]
+    pub(crate) strategy: Strategy,
 
     /// memory:, memory:capacity=100000,full=evict|refuse, or redis://HOST:PORT (rediss:// for TLS).
-    #[arg(long, value_name = "URL", default_value = "memory:")]
+    #[arg(long, value_name = "URL", default_value = "memory:", value_parser = parse_storage, conflicts_with = "config")]
     pub(crate) storage: StorageSpec,
 
     /// What the names of all keys on a shared storage begin with.
@@ -52,13 +56,57 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "500ms")]
     pub(crate) timeout: Timeout,
 
-    /// Whom to count for: peer, or header:NAME. Several are combined.
-    #[arg(long, value_name = "KEY", default_value = "peer")]
+    /// Whom to count for: peer, forwarded (as trusted proxies tell it) or header:NAME. Several are combined.
+    #[arg(long, value_name = "KEY", default_value = "peer", conflicts_with = "config")]
     pub(crate) key: Vec<KeySpec>,
 
+    /// Whom not to count, such as 10.0.0.0/8; may be given several times.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub(crate) exempt: Vec<String>,
+
+    /// Who may say who the client is, such as 10.0.0.0/8; may be given several times.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub(crate) trusted_proxy: Vec<String>,
+
+    /// The header that names a request's tier; believed from trusted proxies only.
+    #[arg(long, value_name = "NAME", value_parser = header)]
+    pub(crate) tier_header: Option<HeaderName>,
+
+    /// The header that names a request's priority; believed from trusted proxies only.
+    #[arg(long, value_name = "NAME", value_parser = header)]
+    pub(crate) priority_header: Option<HeaderName>,
+
+    /// The header that names a request's region; believed from trusted proxies only.
+    #[arg(long, value_name = "NAME", value_parser = header)]
+    pub(crate) region_header: Option<HeaderName>,
+
+    /// Believes the headers of tier, priority and region from everybody.
+    #[arg(long)]
+    pub(crate) trust_class_headers: bool,
+
+    /// The header that tells what a request costs, instead of 1.
+    #[arg(long, value_name = "NAME", value_parser = header, conflicts_with = "config")]
+    pub(crate) cost_header: Option<HeaderName>,
+
+    /// What happens when the store fails: throttle (503) or allow.
+    #[arg(long, value_name = "ACTION", default_value = "throttle", conflicts_with = "config")]
+    pub(crate) on_error: OnErrorSpec,
+
     /// How clients are told where they stand.
-    #[arg(long, value_name = "DIALECT", value_enum, default_value_t = Headers::Draft10)]
+    #[arg(long, value_name = "DIALECT", value_enum, default_value_t = Headers::Draft10, conflicts_with = "config")]
     pub(crate) headers: Headers,
+
+    /// Throttles in TOML; read again when the file changes and on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Where to listen for the paths below /_traffik/ alone; they are then told nowhere else.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
+
+    /// Checks all that was asked for, prints what it comes to, and ends.
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// A header dialect by its name.
@@ -81,65 +129,114 @@ impl From<Headers> for Dialect {
     }
 }
 
-/// What a client is counted by.
-#[derive(Clone, Debug)]
-pub(crate) enum KeySpec {
-    Peer,
-    Header(HeaderName),
-}
-
-impl FromStr for KeySpec {
+impl std::str::FromStr for Headers {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "peer" => Ok(Self::Peer),
-            Some(("header", name)) => {
-                let name = name
-                    .parse()
-                    .map_err(|_| format!("{name:?} is no name of a header; write header:x-api-key"))?;
-                Ok(Self::Header(name))
-            }
-            _ => Err("the keys are peer and header:NAME".to_owned()),
-        }
+        let known = Self::value_variants()
+            .iter()
+            .find(|it| it.to_possible_value().is_some_and(|value| value.matches(text, false)));
+        known
+            .copied()
+            .ok_or_else(|| format!("{text:?} is no dialect; write draft10, draft07, x-ratelimit or none"))
     }
 }
 
-/// Where states are kept.
-#[derive(Clone, Debug)]
-pub(crate) enum StorageSpec {
-    Memory { capacity: usize, when_full: WhenFull },
-    Redis(String),
+impl Default for StorageSpec {
+    fn default() -> Self {
+        Self::Memory { capacity: 100_000, when_full: WhenFull::Evict }
+    }
 }
 
-impl FromStr for StorageSpec {
+/// Reads where states are to be kept.
+pub(crate) fn parse_storage(text: &str) -> Result<StorageSpec, String> {
+    let parameters = match text.split_once(':') {
+        Some(("memory", parameters)) => parameters,
+        Some(("redis" | "rediss", _)) => {
+            return RedisStorage::url(text)
+                .map(|_| StorageSpec::Redis(text.to_owned()))
+                .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
+        }
+        _ => {
+            return Err(
+                "the storages are memory:, memory:capacity=100000,full=evict|refuse and redis://HOST:PORT"
+                    .to_owned(),
+            );
+        }
+    };
+    let mut parameters = Parameters::parse("memory", parameters)?;
+    let capacity = parameters.take::<u32>("capacity", WHOLE)?.unwrap_or(100_000);
+    if capacity == 0 {
+        return Err("capacity is 0, which holds nobody; write at least 1".to_owned());
+    }
+    let when_full = match parameters.take::<String>("full", "evict or refuse")?.as_deref() {
+        None | Some("evict") => WhenFull::Evict,
+        Some("refuse") => WhenFull::Refuse,
+        Some(other) => return Err(format!("full={other} is unknown; write full=evict or full=refuse")),
+    };
+    parameters.finish("capacity and full")?;
+    Ok(StorageSpec::Memory { capacity: capacity as usize, when_full })
+}
+
+/// A strategy, and how it was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Strategy(pub(crate) Spec, pub(crate) String);
+
+impl FromStr for Strategy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parameters = match text.split_once(':') {
-            Some(("memory", parameters)) => parameters,
-            Some(("redis" | "rediss", _)) => {
-                return RedisStorage::url(text)
-                    .map(|_| Self::Redis(text.to_owned()))
-                    .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
-            }
-            _ => {
-                return Err("the storages are memory:, memory:capacity=100000,full=evict|refuse and redis://HOST:PORT"
-                    .to_owned());
-            }
-        };
-        let mut parameters = Parameters::parse("memory", parameters)?;
-        let capacity = parameters.take::<u32>("capacity", WHOLE)?.unwrap_or(100_000);
-        if capacity == 0 {
-            return Err("capacity is 0, which holds nobody; write at least 1".to_owned());
+        Ok(Self(text.parse()?, text.to_owned()))
+    }
+}
+
+/// A network by its address and the length of its prefix.
+fn network(text: &str) -> Result<String, String> {
+    Networks::parse([text]).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn header(text: &str) -> Result<HeaderName, String> {
+    text.parse().map_err(|_| format!("{text:?} is no name of a header; write x-cost"))
+}
+
+impl Options {
+    /// What is to be limited, out of the file or the command line.
+    pub(crate) fn plans(&self) -> Result<Vec<ThrottlePlan>, String> {
+        match &self.config {
+            Some(path) => config::read(path),
+            None => Ok(vec![ThrottlePlan {
+                uid: "gateway".to_owned(),
+                names: (1..=self.rate.len()).map(|number| format!("rate-{number}")).collect(),
+                rates: self.rate.clone(),
+                strategy: self.strategy.0.clone(),
+                strategy_text: self.strategy.1.clone(),
+                storage: self.storage.clone(),
+                keys: self.key.clone(),
+                cost: 1,
+                cost_header: self.cost_header.clone(),
+                rules: Vec::new(),
+                on_error: self.on_error,
+                headers: self.headers.into(),
+                shadow: false,
+            }]),
         }
-        let when_full = match parameters.take::<String>("full", "evict or refuse")?.as_deref() {
-            None | Some("evict") => WhenFull::Evict,
-            Some("refuse") => WhenFull::Refuse,
-            Some(other) => return Err(format!("full={other} is unknown; write full=evict or full=refuse")),
+    }
+
+    /// What all throttles have in common.
+    pub(crate) fn common(&self) -> Result<Common, String> {
+        let networks = |texts: &[String]| {
+            Networks::parse(texts.iter().map(String::as_str)).map_err(|error| error.to_string())
         };
-        parameters.finish("capacity and full")?;
-        Ok(Self::Memory { capacity: capacity as usize, when_full })
+        Ok(Common {
+            namespace: self.namespace.clone(),
+            timeout: self.timeout.0,
+            exempt: networks(&self.exempt)?,
+            trusted: networks(&self.trusted_proxy)?,
+            trust_class_headers: self.trust_class_headers,
+            tier_header: self.tier_header.clone(),
+            priority_header: self.priority_header.clone(),
+            region_header: self.region_header.clone(),
+        })
     }
 }
 

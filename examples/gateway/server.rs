@@ -1,23 +1,30 @@
-//! The server: accepts connections, keeps its own paths out of every limit, and drains when asked to stop.
+//! The server: accepts connections, keeps its own paths out of every limit, reads its file anew, and drains when asked
+//! to stop.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
+use arc_swap::ArcSwap;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use traffik::Denied;
-use traffik::http::{PeerAddress, ResponseBody};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use traffik::http::{PeerAddress, ResponseBody, Tally};
 
-use crate::limit::{Body, Limited, limited};
+use crate::config;
+use crate::events::Events;
 use crate::options::Options;
-use crate::upstream::text;
+use crate::own::{self, Whom};
+use crate::plan::{Common, ThrottlePlan};
+use crate::throttles::{Body, Limited, Maker, Storages};
+use crate::upstream::Upstream;
 
 /// How long requests under way may take to finish once the server is asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -25,78 +32,176 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long a client may take to send the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// All that requests are answered out of.
+pub(crate) struct Gateway {
+    pub(crate) limited: ArcSwap<Limited>,
+    pub(crate) tally: Tally,
+    pub(crate) events: Arc<Events>,
+    common: Common,
+    upstream: Upstream,
+    storages: Mutex<Storages>,
+    /// Whether its own paths are on a listener of their own.
+    has_admin: bool,
+}
+
+impl Gateway {
+    fn new(options: &Options) -> Result<Self, String> {
+        let (common, plans) = (options.common()?, options.plans()?);
+        let (tally, upstream) = (Tally::default(), Upstream::new(options.upstream.clone()));
+        let mut storages = Storages::default();
+        let limited = Maker::new(&common, &mut storages, &tally).limited(&plans, upstream.clone())?;
+        Ok(Self {
+            limited: ArcSwap::from_pointee(limited),
+            tally,
+            events: Arc::default(),
+            common,
+            upstream,
+            storages: Mutex::new(storages),
+            has_admin: options.admin.is_some(),
+        })
+    }
+
+    /// Limits by these from now on; what was used stays used.
+    fn replace(&self, plans: &[ThrottlePlan]) -> Result<(), String> {
+        let mut storages = self.storages.lock().unwrap_or_else(PoisonError::into_inner);
+        let maker = Maker::new(&self.common, &mut storages, &self.tally);
+        let limited = maker.limited(plans, self.upstream.clone())?;
+        self.limited.store(Arc::new(limited));
+        storages.retain(plans);
+        Ok(())
+    }
+}
+
+/// Says what the options come to.
+pub(crate) fn check(options: &Options) -> Result<(), String> {
+    Gateway::new(options)?;
+    for plan in options.plans()? {
+        println!("{plan}");
+    }
+    Ok(())
+}
+
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn run(options: Options) -> Result<(), String> {
-    let limited = limited(&options)?;
-    let listen = options.listen;
-    let listener = TcpListener::bind(listen).await.map_err(|error| format!("--listen {listen}: {error}"))?;
-    let address = listener.local_addr().map_err(|error| format!("--listen {listen}: {error}"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let gateway = Arc::new(Gateway::new(&options)?);
+    let (listener, address) = listen("--listen", options.listen).await?;
+    let admin = match options.admin {
+        Some(admin) => Some(listen("--admin", admin).await?),
+        None => None,
+    };
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut interrupt = on(SignalKind::interrupt())?;
+    if let Some(path) = options.config {
+        tokio::spawn(watch(path, on(SignalKind::hangup())?, Arc::clone(&gateway)));
+    }
+    tokio::spawn(sample(Arc::clone(&gateway)));
     println!("listening on http://{address}");
+    if let Some((_, address)) = &admin {
+        println!("its own paths on http://{address}");
+    }
 
+    let open = GracefulShutdown::new();
+    {
+        let whom = if gateway.has_admin { Whom::Nobody } else { Whom::ThisMachine };
+        let clients = accept(&listener, whom, &gateway, &open);
+        let admins = async {
+            match &admin {
+                Some((listener, _)) => accept(listener, Whom::Everybody, &gateway, &open).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = clients => {}
+            () = admins => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+    drop((listener, admin));
+    gateway.events.stop();
+    // Whoever is not done by then is cut off: that is what the deadline is for.
+    let _ = tokio::time::timeout(DRAIN, open.shutdown()).await;
+    Ok(())
+}
+
+fn on(kind: SignalKind) -> Result<Signal, String> {
+    signal(kind).map_err(|error| error.to_string())
+}
+
+async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let told = |error| format!("{option} {address}: {error}");
+    let listener = TcpListener::bind(address).await.map_err(told)?;
+    let address = listener.local_addr().map_err(told)?;
+    Ok((listener, address))
+}
+
+/// Serves whoever connects.
+async fn accept(listener: &TcpListener, whom: Whom, gateway: &Arc<Gateway>, open: &GracefulShutdown) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     server.http2().timer(TokioTimer::new());
-    let open = GracefulShutdown::new();
     loop {
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(_) => {
-                    // Out of file descriptors, most likely: connections that end will free some.
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                }
-            },
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Out of file descriptors, most likely: connections that end will free some.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
         };
         // A socket that is gone already will say so when it is read.
         let _ = stream.set_nodelay(true);
-        let limited = limited.clone();
-        let service = service_fn(move |request| route(request, peer, limited.clone()));
+        let gateway = Arc::clone(gateway);
+        let service = service_fn(move |request| route(request, peer, whom, Arc::clone(&gateway)));
         let connection = open.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
         tokio::spawn(async move {
             // What goes wrong on one connection concerns its client, who knows.
             let _ = connection.await;
         });
     }
-    drop(listener);
-    // Whoever is not done by then is cut off: that is what the deadline is for.
-    let _ = tokio::time::timeout(DRAIN, open.shutdown()).await;
-    Ok(())
 }
 
 async fn route(
     mut request: Request<Incoming>,
     peer: SocketAddr,
-    limited: Limited,
+    whom: Whom,
+    gateway: Arc<Gateway>,
 ) -> Result<Response<Body>, Infallible> {
-    if request.uri().path().starts_with("/_traffik/") {
-        return Ok(own(&request, peer, &limited).map(ResponseBody::from));
+    if request.uri().path().starts_with(own::BELOW) || whom == Whom::Everybody {
+        return Ok(own::answer(&request, peer, whom, &gateway).await.map(ResponseBody::from));
     }
     request.extensions_mut().insert(PeerAddress(peer));
-    (limited.handler)(request).await
+    let handler = Arc::clone(&gateway.limited.load().handler);
+    handler(request).await
 }
 
-/// Our own paths: for whoever is on this machine and not passing anybody on.
-fn own(
-    request: &Request<Incoming>,
-    peer: SocketAddr,
-    limited: &Limited,
-) -> Response<http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, hyper::Error>> {
-    const FORWARDING: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
-    let forwarded = FORWARDING.iter().any(|name| request.headers().contains_key(*name));
-    if !peer.ip().to_canonical().is_loopback() || forwarded {
-        return text(StatusCode::NOT_FOUND, "not found\n");
-    }
-    match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/_traffik/health") => text(StatusCode::OK, "ready\n"),
-        (&Method::GET | &Method::HEAD, "/_traffik/denied") => {
-            let line = |it: Denied| format!("{}\t{}\n", it.denials, it.name);
-            text(StatusCode::OK, (limited.denied)().into_iter().map(line).collect::<String>())
+/// Reads the file anew when it has changed, and when told to. A bad one is refused, and the one before stays.
+async fn watch(path: PathBuf, mut hangup: Signal, gateway: Arc<Gateway>) {
+    let read = |path: &PathBuf| std::fs::read(path).ok();
+    let mut known = read(&path);
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        let told = tokio::select! {
+            _ = looks.tick() => false,
+            _ = hangup.recv() => true,
+        };
+        let now = read(&path);
+        if !told && now == known {
+            continue;
         }
-        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        known = now;
+        match config::read(&path).and_then(|plans| gateway.replace(&plans)) {
+            Ok(()) => eprintln!("read {} anew", path.display()),
+            Err(error) => eprintln!("error: {error}\nwhat was read before stays"),
+        }
+    }
+}
+
+/// Has the page told every second.
+async fn sample(gateway: Arc<Gateway>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        gateway.events.tick(crate::page::sample(&gateway));
     }
 }

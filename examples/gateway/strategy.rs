@@ -83,6 +83,15 @@ impl Spec {
         class
     }
 
+    /// The priorities that are named.
+    pub(crate) fn priorities(&self) -> Vec<Label> {
+        let mut named = self.inner().map_or(Vec::new(), Self::priorities);
+        if let Self::Priority { reserves, .. } = self {
+            named.extend(reserves.iter().map(|(label, _)| *label));
+        }
+        named
+    }
+
     /// How many wrappers there are, and what is in them.
     fn unwrapped(&self) -> (usize, &Self) {
         match self.inner() {

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod config;
+mod keys;
+mod own;
+#[path = "../servers/mod.rs"]
 mod servers;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -363,7 +367,14 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["--timeout", "soon"], "write 500ms or 2s"),
         (&["--storage", "memory:capacity=0"], "write at least 1"),
         (&["--storage", "memory:full=maybe"], "write full=evict or full=refuse"),
-        (&["--key", "cookie"], "the keys are peer and header:NAME"),
+        (&["--key", "cookie"], "the keys are peer, forwarded and header:NAME"),
+        (&["--trusted-proxy", "10.0.0.0/33"], "is no network; write 10.0.0.0/8"),
+        (&["--exempt", "localhost"], "is no network; write 10.0.0.0/8"),
+        (&["--cost-header", "two words"], "is no name of a header"),
+        (&["--on-error", "panic"], "write allow or throttle"),
+        (&["--config", "/none.toml", "--rate", "1/s"], "cannot be used with"),
+        (&["--config", "/none.toml"], "--config /none.toml: No such file"),
+        (&["--admin", "192.0.2.1:80"], "--admin 192.0.2.1:80"),
         (&["--key", "header:two words"], "is no name of a header"),
         (&["--headers", "draft99"], "[possible values: draft10, draft07, x-ratelimit, none]"),
         (&["--listen", "localhost"], "--listen"),

@@ -1,0 +1,203 @@
+//! Throttles out of a file, in TOML; what is wrong is told with its line.
+//!
+//! ```toml
+//! [[throttle]]
+//! uid = "logins"
+//! rate = "5/min"                      # or rates = ["5/min", "20/h"]: one limit
+//! strategy = "token-bucket:burst=10"  # the rest has the defaults of the command line
+//! storage = "memory:"
+//! key = ["peer", "header:x-user"]
+//! cost = 1                            # or cost-header = "x-cost"
+//! rules = { path = "/login", methods = ["POST"] }   # or a list of such; * and ** and {name} are patterns
+//! on_error = "allow"
+//! headers = "draft10"
+//! shadow = false
+//! ```
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use http::{HeaderName, Method};
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+use toml::Spanned;
+use traffik::http::Rule;
+use traffik::{Rate, http::Dialect};
+
+use crate::keys::KeySpec;
+use crate::options::{Headers, parse_storage};
+use crate::plan::{OnErrorSpec, RulePlan, StorageSpec, ThrottlePlan, names};
+use crate::spec::Spec;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    throttle: Vec<Table>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    uid: Spanned<String>,
+    rate: Option<Read<Rate>>,
+    rates: Option<Vec<Read<Rate>>>,
+    strategy: Option<Spanned<Read<Spec>>>,
+    storage: Option<Read<Storage>>,
+    key: Option<OneOrMore<Read<KeySpec>>>,
+    cost: Option<u32>,
+    #[serde(rename = "cost-header", alias = "cost_header")]
+    cost_header: Option<Read<HeaderName>>,
+    rules: Option<OneOrMore<RuleTable>>,
+    #[serde(alias = "on-error")]
+    on_error: Option<Read<OnErrorSpec>>,
+    headers: Option<Read<Headers>>,
+    #[serde(default)]
+    shadow: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleTable {
+    path: Option<Read<Pattern>>,
+    methods: Option<Vec<Read<Method>>>,
+}
+
+/// A text that is read as something else, so that what is wrong with it is told at its line.
+struct Read<T>(T, String);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Read<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let read = text.parse().map_err(de::Error::custom)?;
+        Ok(Self(read, text))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
+}
+
+impl<T> OneOrMore<T> {
+    fn list(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::More(more) => more,
+        }
+    }
+}
+
+struct Storage(StorageSpec);
+
+impl FromStr for Storage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_storage(text).map(Self)
+    }
+}
+
+/// A path pattern that can be compiled.
+struct Pattern(String);
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if !text.starts_with('/') && !text.starts_with('*') {
+            return Err(format!("{text:?} is no path; write /users, /users/* or /users/{{id}}"));
+        }
+        pattern(Rule::new(), text).map(|_| Self(text.to_owned()))
+    }
+}
+
+/// Adds the condition that a path be of this pattern: with names in braces a route, with stars a glob, else the path and
+/// all below it.
+pub(crate) fn pattern(rule: Rule, text: &str) -> Result<Rule, String> {
+    if text.contains('{') {
+        rule.template(text).map_err(|error| error.to_string())
+    } else if text.contains(['*', '?']) {
+        Ok(rule.glob(text))
+    } else {
+        Ok(rule.prefix(text))
+    }
+}
+
+/// Reads a file; what is wrong is told with its line.
+pub(crate) fn read(path: &Path) -> Result<Vec<ThrottlePlan>, String> {
+    let told = |error: &dyn fmt::Display| format!("--config {}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
+    parse(&text).map_err(|error| told(&error))
+}
+
+fn parse(text: &str) -> Result<Vec<ThrottlePlan>, String> {
+    let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+    if file.throttle.is_empty() {
+        return Err("line 1: there is no [[throttle]] in it; write one with a uid and a rate".to_owned());
+    }
+    let mut plans: Vec<ThrottlePlan> = Vec::new();
+    for table in file.throttle {
+        let line = line_of(text, table.uid.span().start);
+        let plan =
+            plan(text, table).map_err(|(at, error)| format!("line {}: {error}", at.unwrap_or(line)))?;
+        if plans.iter().any(|known| known.uid == plan.uid) {
+            return Err(format!("line {line}: a throttle named {:?} stands above already", plan.uid));
+        }
+        plans.push(plan);
+    }
+    Ok(plans)
+}
+
+/// The line, counted from 1, at a place in the text.
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.get(..at).unwrap_or(text).matches('\n').count()
+}
+
+fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String)> {
+    let plain = |error: &str| (None, error.to_owned());
+    let uid = table.uid.into_inner();
+    let rates: Vec<Rate> = match (table.rate, table.rates) {
+        (Some(rate), None) => vec![rate.0],
+        (None, Some(rates)) if !rates.is_empty() => rates.into_iter().map(|rate| rate.0).collect(),
+        (None, _) => return Err(plain("it has no rate; write rate = \"100/min\"")),
+        (Some(_), Some(_)) => return Err(plain("it has both rate and rates; write one of them")),
+    };
+    if table.cost.is_some() && table.cost_header.is_some() {
+        return Err(plain("it has both cost and cost-header; write one of them"));
+    }
+    let (strategy, strategy_text, strategy_line) = match table.strategy {
+        Some(strategy) => {
+            let line = line_of(text, strategy.span().start);
+            let Read(spec, text) = strategy.into_inner();
+            (spec, text, Some(line))
+        }
+        None => (Spec::FixedWindow, "fixed-window".to_owned(), None),
+    };
+    // Whether they go together is found out before anything is replaced.
+    strategy.limits(&rates).map_err(|error| (strategy_line, error))?;
+    let rule = |rule: RuleTable| RulePlan {
+        path: rule.path.map(|path| path.0.0),
+        methods: rule.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
+    };
+    Ok(ThrottlePlan {
+        names: names(&uid, rates.len()),
+        uid,
+        rates,
+        strategy,
+        strategy_text,
+        storage: table.storage.map_or_else(StorageSpec::default, |storage| storage.0.0),
+        keys: table
+            .key
+            .map_or(vec![KeySpec::Peer], |keys| keys.list().into_iter().map(|key| key.0).collect()),
+        cost: table.cost.unwrap_or(1),
+        cost_header: table.cost_header.map(|header| header.0),
+        rules: table.rules.map_or(Vec::new(), |rules| rules.list().into_iter().map(rule).collect()),
+        on_error: table.on_error.map_or(OnErrorSpec::default(), |it| it.0),
+        headers: table.headers.map_or(Dialect::Draft10, |headers| headers.0.into()),
+        shadow: table.shadow,
+    })
+}

@@ -1,0 +1,129 @@
+//! Whom requests are counted for: as the options say it, and as people ask for it.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Request};
+use traffik::http::{
+    ClientAddress, ClientKey, Composite, Exempt, Header, Identify, Identity, Networks, Peer, PeerAddress, Via,
+};
+
+/// What a client is counted by.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum KeySpec {
+    Peer,
+    Forwarded,
+    Header(HeaderName),
+}
+
+pub(crate) const KEYS: &str = "the keys are peer, forwarded and header:NAME";
+
+impl FromStr for KeySpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "peer" => Ok(Self::Peer),
+            None if text == "forwarded" => Ok(Self::Forwarded),
+            Some(("header", name)) => {
+                let name = name
+                    .parse()
+                    .map_err(|_| format!("{name:?} is no name of a header; write header:x-api-key"))?;
+                Ok(Self::Header(name))
+            }
+            _ => Err(KEYS.to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Peer => f.write_str("peer"),
+            Self::Forwarded => f.write_str("forwarded"),
+            Self::Header(name) => write!(f, "header:{name}"),
+        }
+    }
+}
+
+/// Several ways to count a client, together; and whom not to count.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    pub(crate) keys: Vec<KeySpec>,
+    pub(crate) exempt: Networks,
+    pub(crate) trusted: Networks,
+}
+
+impl Keys {
+    /// Counts so.
+    pub(crate) fn identifier(&self) -> Arc<dyn Identify> {
+        let address = ClientAddress::new(self.trusted.clone(), Via::Either);
+        Arc::new(Exempt::networks(self.counted(), self.exempt.clone(), address))
+    }
+
+    fn counted(&self) -> Arc<dyn Identify> {
+        let mut each = self.keys.iter().map(|key| -> Arc<dyn Identify> {
+            match key {
+                KeySpec::Peer => Arc::new(Peer::default()),
+                KeySpec::Forwarded => Arc::new(ClientAddress::new(self.trusted.clone(), Via::Either)),
+                KeySpec::Header(name) => Arc::new(Header(name.clone())),
+            }
+        });
+        match (each.next(), self.keys.len()) {
+            (Some(only), 1) => only,
+            (first, _) => Arc::new(first.into_iter().chain(each).fold(Composite::new(), Composite::and)),
+        }
+    }
+
+    /// The client that people call so: its keys in their order, percent-encoded and joined by `|`; an empty one is one
+    /// that a request did not have.
+    pub(crate) fn client(&self, text: &str) -> Result<ClientKey, String> {
+        // Whoever has encoded the whole of it has encoded the bars as well.
+        let whole = decoded(text);
+        let parts: Vec<String> = match text.split('|').count() == self.keys.len() {
+            true => text.split('|').map(decoded).collect(),
+            false => whole.split('|').map(decoded).collect(),
+        };
+        if parts.len() != self.keys.len() {
+            let keys: Vec<_> = self.keys.iter().map(KeySpec::to_string).collect();
+            return Err(format!(
+                "{} parts in a key of {}; write {}",
+                parts.len(),
+                keys.len(),
+                keys.join("|")
+            ));
+        }
+        // Such a request as the client would send, so that it is counted the same.
+        let mut request = Request::new(());
+        for (key, part) in self.keys.iter().zip(parts).filter(|(_, part)| !part.is_empty()) {
+            match key {
+                KeySpec::Peer | KeySpec::Forwarded => {
+                    let address: IpAddr = part.parse().map_err(|_| format!("{part:?} is no address"))?;
+                    request.extensions_mut().insert(PeerAddress((address, 0).into()));
+                }
+                KeySpec::Header(name) => {
+                    let value = HeaderValue::from_str(&part).map_err(|_| format!("{part:?} is no header"))?;
+                    request.headers_mut().insert(name, value);
+                }
+            }
+        }
+        match self.counted().identify((&request).into()) {
+            Identity::Key(client) => Ok(client),
+            _ => Err("such a client is not counted".to_owned()),
+        }
+    }
+}
+
+/// Without percent encoding; what is none stays.
+pub(crate) fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let octet = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *first == b'%');
+        bytes.push(octet.unwrap_or(*first));
+        rest = if octet.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

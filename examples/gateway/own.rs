@@ -1,0 +1,190 @@
+//! The gateway's own paths, which are kept out of every limit.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use serde_json::{Value, json};
+use traffik::http::Identity;
+use traffik::strategy::{Figure, Reported};
+use traffik::{Class, Denied, Label};
+
+use crate::keys::decoded;
+use crate::page;
+use crate::server::Gateway;
+use crate::throttles::Control;
+use crate::upstream::text;
+
+type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
+
+/// What its own paths begin with.
+pub(crate) const BELOW: &str = "/_traffik/";
+
+/// Who is answered.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Whom {
+    Everybody,
+    /// Whoever is on this machine and not passing anybody on.
+    ThisMachine,
+    Nobody,
+}
+
+/// Answers a request for one of its own paths; all others are not found.
+pub(crate) async fn answer<B>(
+    request: &Request<B>,
+    peer: SocketAddr,
+    whom: Whom,
+    gateway: &Gateway,
+) -> Reply {
+    const FORWARDING: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+    let forwarded = FORWARDING.iter().any(|name| request.headers().contains_key(*name));
+    let is_here = peer.ip().to_canonical().is_loopback() && !forwarded;
+    let not_found = || text(StatusCode::NOT_FOUND, "not found\n");
+    if whom == Whom::Nobody || (whom == Whom::ThisMachine && !is_here) {
+        return not_found();
+    }
+    let Some(path) = request.uri().path().strip_prefix(BELOW) else { return not_found() };
+    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    match path {
+        "reset" if request.method() == Method::POST => reset(request.uri().query(), gateway).await,
+        "reset" => only("POST"),
+        _ if !reads => only("GET"),
+        "health" => health(gateway).await,
+        "metrics" => typed("text/plain; version=0.0.4", gateway.tally.prometheus()),
+        "denied" => {
+            let line = |it: Denied| format!("{}\t{}\n", it.denials, it.name);
+            text(StatusCode::OK, denied_most(gateway).into_iter().map(line).collect::<String>())
+        }
+        "stat" => stat(request.uri().query(), gateway).await,
+        "" => page::html(),
+        "events" => typed_body("text/event-stream", page::stream(gateway)),
+        _ => not_found(),
+    }
+}
+
+/// Who was denied most, of all throttles.
+pub(crate) fn denied_most(gateway: &Gateway) -> Vec<Denied> {
+    let limited = gateway.limited.load();
+    let mut all: Vec<_> = limited.controls.iter().flat_map(|control| (control.denied)()).collect();
+    all.sort_by_key(|it| std::cmp::Reverse(it.denials));
+    all
+}
+
+/// Whether every storage answers.
+async fn health(gateway: &Gateway) -> Reply {
+    let controls = gateway.limited.load().controls.clone();
+    for control in controls.iter() {
+        let Identity::Key(nobody) = Identity::of(b'_', b"health") else { continue };
+        if let Err(error) = (control.stat)(nobody, Class::default()).await {
+            return text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n"));
+        }
+    }
+    text(StatusCode::OK, "ready\n")
+}
+
+/// What a query says of a name, still encoded.
+fn asked<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    let pairs = query.unwrap_or_default().split('&');
+    pairs.filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+async fn stat(query: Option<&str>, gateway: &Gateway) -> Reply {
+    let Some(key) = asked(query, "key") else { return bad("say whose figures: ?key=127.0.0.1") };
+    let controls = gateway.limited.load().controls.clone();
+    let (mut throttles, mut known, mut failed) = (Vec::new(), false, false);
+    for control in controls.iter() {
+        let label = |name| asked(query, name).map(|name| Label::named(&decoded(name)));
+        let mut class = control.class;
+        class.tier = label("tier").unwrap_or(class.tier);
+        class.priority = label("priority").unwrap_or(class.priority);
+        class.region = label("region").unwrap_or(class.region);
+        throttles.push(match control.keys.client(key) {
+            Err(error) => json!({ "throttle": control.uid, "error": error }),
+            Ok(client) => {
+                known = true;
+                match (control.stat)(client, class).await {
+                    Ok(figures) => {
+                        json!({ "throttle": control.uid, "policies": policies(control, &figures) })
+                    }
+                    Err(error) => {
+                        failed = true;
+                        json!({ "throttle": control.uid, "error": error })
+                    }
+                }
+            }
+        });
+    }
+    let told = json!({ "key": decoded(key), "throttles": throttles });
+    let mut reply = typed("application/json", format!("{told:#}\n"));
+    *reply.status_mut() = match (known, failed) {
+        (false, _) => StatusCode::BAD_REQUEST,
+        (true, true) => StatusCode::SERVICE_UNAVAILABLE,
+        (true, false) => StatusCode::OK,
+    };
+    reply
+}
+
+fn policies(control: &Control, figures: &[Reported]) -> Vec<Value> {
+    let policy = |(name, reported): (&String, &Reported)| {
+        let figures: serde_json::Map<_, _> =
+            reported.iter().map(|(name, figure)| (name.to_owned(), value(figure))).collect();
+        json!({ "policy": name, "figures": figures })
+    };
+    control.names.iter().zip(figures).map(policy).collect()
+}
+
+/// Times are seconds since 1970.
+fn value(figure: Figure) -> Value {
+    match figure {
+        Figure::Count(count) => count.into(),
+        Figure::Balance(balance) => balance.into(),
+        Figure::Time(time) => (time.as_micros() as f64 / 1e6).into(),
+        Figure::Flag(flag) => flag.into(),
+        Figure::Label(label) => label.0.into(),
+        Figure::Absent => Value::Null,
+        other => other.to_string().into(),
+    }
+}
+
+async fn reset(query: Option<&str>, gateway: &Gateway) -> Reply {
+    let Some(key) = asked(query, "key") else { return bad("say whom to forget: ?key=127.0.0.1") };
+    let controls = gateway.limited.load().controls.clone();
+    let (mut known, mut errors) = (false, String::new());
+    for control in controls.iter() {
+        match control.keys.client(key) {
+            Err(error) => errors = format!("{}: {error}\n", control.uid),
+            Ok(client) => {
+                known = true;
+                if let Err(error) = (control.reset)(client).await {
+                    return text(StatusCode::SERVICE_UNAVAILABLE, format!("{}: {error}\n", control.uid));
+                }
+            }
+        }
+    }
+    if known { text(StatusCode::OK, "forgotten\n") } else { text(StatusCode::BAD_REQUEST, errors) }
+}
+
+fn bad(advice: &str) -> Reply {
+    text(StatusCode::BAD_REQUEST, format!("{advice}\n"))
+}
+
+fn only(methods: &'static str) -> Reply {
+    let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
+    reply.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(methods));
+    reply
+}
+
+fn typed(kind: &'static str, told: String) -> Reply {
+    typed_body(kind, http_body_util::Full::from(told).map_err(|never| match never {}).boxed_unsync())
+}
+
+/// Never kept by whoever passes it on: it is true for a moment only.
+pub(crate) fn typed_body(kind: &'static str, body: UnsyncBoxBody<Bytes, hyper::Error>) -> Reply {
+    let mut reply = Response::new(body);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}

@@ -1,0 +1,60 @@
+//! The page that shows what is admitted and denied as it happens.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+use traffik::http::Seen;
+
+use crate::events::Stream;
+use crate::own;
+use crate::server::Gateway;
+
+/// How many of those denied most the page shows.
+const TOP: usize = 10;
+
+/// The page itself: one file, which needs nothing else.
+pub(crate) fn html() -> Response<UnsyncBoxBody<Bytes, hyper::Error>> {
+    const PAGE: &str = include_str!("page.html");
+    const POLICY: HeaderValue = HeaderValue::from_static(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:",
+    );
+    let body = Full::from(PAGE).map_err(|never| match never {}).boxed_unsync();
+    let mut reply = own::typed_body("text/html; charset=utf-8", body);
+    reply.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
+    reply
+}
+
+/// What happens, told every second.
+pub(crate) fn stream(gateway: &Gateway) -> UnsyncBoxBody<Bytes, hyper::Error> {
+    Stream { events: Arc::clone(&gateway.events), seen: 0 }.boxed_unsync()
+}
+
+/// What has happened so far.
+pub(crate) fn sample(gateway: &Gateway) -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let limited = gateway.limited.load();
+    let throttle = |uid: &str| {
+        let sum =
+            |results: &[Seen]| results.iter().map(|result| gateway.tally.count(uid, *result)).sum::<u64>();
+        json!({
+            "uid": uid,
+            "admitted": sum(&[Seen::Allowed, Seen::Delayed]),
+            "denied": sum(&[Seen::Denied, Seen::Never]),
+            "would_deny": sum(&[Seen::WouldDeny]),
+            "failed": sum(&[Seen::Failed]),
+        })
+    };
+    let throttles: Vec<_> = limited.controls.iter().map(|control| throttle(&control.uid)).collect();
+    let top = own::denied_most(gateway).into_iter().take(TOP);
+    let top: Vec<_> = top.map(|it| json!({ "name": it.name, "denials": it.denials })).collect();
+    let errors = gateway.tally.errors().filter(|(_, count)| *count > 0);
+    let errors: serde_json::Map<_, _> =
+        errors.map(|(kind, count)| (kind.to_owned(), Value::from(count))).collect();
+    json!({ "at": seconds, "throttles": throttles, "top": top, "errors": errors }).to_string()
+}

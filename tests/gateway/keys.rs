@@ -1,0 +1,96 @@
+//! Whom the gateway counts for, what class a request is of, and what it costs.
+
+use crate::{Gateway, client, get};
+
+/// What each of these requests is answered.
+async fn statuses(gateway: &Gateway, requests: &[&[(&str, &str)]]) -> Vec<u16> {
+    let client = client(false);
+    let mut statuses = Vec::new();
+    for headers in requests {
+        statuses.push(get(&client, &gateway.url, headers).await.status().as_u16());
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn proxies_are_believed_if_they_are_trusted() {
+    let forwarded = [
+        &[("x-forwarded-for", "6.6.6.6, 192.0.2.1")][..],
+        &[("x-forwarded-for", "7.7.7.7, 192.0.2.1")],
+        &[("x-forwarded-for", "192.0.2.2")],
+        &[("forwarded", "for=192.0.2.3"), ("x-forwarded-for", "192.0.2.1")],
+        &[("forwarded", "for=192.0.2.3, for=127.0.0.9")],
+    ];
+    let options = ["--rate", "1/w", "--key", "forwarded"];
+    let trusting = Gateway::start(&[&options[..], &["--trusted-proxy", "127.0.0.0/8"]].concat());
+    assert_eq!(statuses(&trusting, &forwarded).await, [200, 429, 200, 200, 429]);
+    assert_eq!(statuses(&Gateway::start(&options), &forwarded).await, [200, 429, 429, 429, 429]);
+    let by_peer = Gateway::start(&["--rate", "1/w", "--trusted-proxy", "127.0.0.0/8"]);
+    assert_eq!(statuses(&by_peer, &forwarded).await, [200, 429, 429, 429, 429]);
+}
+
+#[tokio::test]
+async fn the_exempt_are_not_counted() {
+    let gateway = Gateway::start(&["--rate", "1/w", "--exempt", "10.0.0.0/8", "--exempt", "127.0.0.1"]);
+    assert_eq!(statuses(&gateway, &[&[][..]; 3]).await, [200; 3]);
+    let options =
+        ["--rate", "1/w", "--key", "forwarded", "--trusted-proxy", "127.0.0.1", "--exempt", "192.0.2.0/24"];
+    let gateway = Gateway::start(&options);
+    let (inside, outside) = ([("x-forwarded-for", "192.0.2.9")], [("x-forwarded-for", "198.51.100.9")]);
+    assert_eq!(statuses(&gateway, &[&inside, &inside, &outside, &outside]).await, [200, 200, 200, 429]);
+}
+
+#[tokio::test]
+async fn a_class_is_named_by_whom_one_trusts() {
+    let options =
+        ["--rate", "1/w", "--strategy", "tiered(free=1,premium=3)/fixed-window", "--tier-header", "x-tier"];
+    let premium = [("x-tier", "premium")];
+    let asked: [&[_]; 4] = [&premium, &premium, &premium, &premium];
+    assert_eq!(statuses(&Gateway::start(&options), &asked).await, [200, 429, 429, 429]);
+    for trust in [&["--trusted-proxy", "127.0.0.1"][..], &["--trust-class-headers"]] {
+        let gateway = Gateway::start(&[&options[..], trust].concat());
+        assert_eq!(statuses(&gateway, &asked).await, [200, 200, 200, 429]);
+        let unknown = [("x-tier", "enterprise")];
+        let gateway = Gateway::start(&[&options[..], trust].concat());
+        assert_eq!(statuses(&gateway, &[&unknown, &unknown]).await, [200, 429], "unknown is free");
+    }
+    let options = [
+        "--rate",
+        "4/w",
+        "--strategy",
+        "priority(low=75%,normal=50%)/fixed-window",
+        "--priority-header",
+        "x-priority",
+        "--trust-class-headers",
+    ];
+    let of = |name| [("x-priority", name)];
+    let (low, odd, high) = (of("low"), of("odd"), of("high"));
+    let gateway = Gateway::start(&options);
+    let asked: [&[_]; 7] = [&low, &low, &odd, &odd, &[], &high, &high];
+    assert_eq!(statuses(&gateway, &asked).await, [200, 429, 200, 429, 429, 200, 200], "odd is normal");
+    let options = [
+        "--rate",
+        "10/w",
+        "--strategy",
+        "regions:us=2/5,default=3/5",
+        "--region-header",
+        "x-region",
+        "--trust-class-headers",
+    ];
+    let gateway = Gateway::start(&options);
+    let us = [("x-region", "us")];
+    assert_eq!(statuses(&gateway, &[&us, &us, &us, &us, &us, &[]]).await, [200, 200, 200, 200, 429, 200]);
+}
+
+#[tokio::test]
+async fn a_request_tells_what_it_costs() {
+    let of = |cost: &'static str| [("x-cost", cost)];
+    let (two, none, many, over, half) = (of("2"), of("0"), of("7"), of("4294967296"), of("1.5"));
+    let options = ["--rate", "5/w", "--cost-header", "x-cost"];
+    let gateway = Gateway::start(&options);
+    let twice: &[_] = &[("x-cost", "1"), ("x-cost", "1")];
+    let asked: [&[_]; 9] = [&two, &[], &over, &half, twice, &many, &none, &none, &none];
+    assert_eq!(statuses(&gateway, &asked).await, [200, 200, 400, 400, 400, 429, 200, 200, 429]);
+    let trusting = Gateway::start(&[&options[..], &["--trusted-proxy", "127.0.0.1"]].concat());
+    assert_eq!(statuses(&trusting, &[&of("5"), &none, &none, &[]]).await, [200, 200, 200, 429]);
+}
