@@ -12,6 +12,7 @@
 
 pub mod cas;
 mod clock;
+pub mod layer;
 pub mod lock;
 mod locked;
 mod memory;

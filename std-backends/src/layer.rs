@@ -1,0 +1,17 @@
+//! Storages around storages: what happens when one does not answer.
+//!
+//! Each is an [`AsyncStorage`](traffik_core::storage::AsyncStorage) itself, so that one goes around another.
+//!
+//! | wrapper | what it does | where it belongs |
+//! |---|---|---|
+//! | [`CircuitBreaker`] | leaves a storage alone that fails again and again | around what it watches and its deadline |
+
+mod breaker;
+mod breaker_settings;
+mod circuit_breaker;
+mod random;
+mod tally;
+
+pub use breaker::{Breaker, BreakerState, Change, Open};
+pub use breaker_settings::{BreakerBuilder, is_ill};
+pub use circuit_breaker::CircuitBreaker;

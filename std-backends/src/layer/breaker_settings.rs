@@ -1,0 +1,174 @@
+//! When a circuit breaker opens, for how long, and when it closes again.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::{Clock, Ratio};
+
+use super::breaker::{Breaker, Change, Listener, Machine, Shared};
+use super::random::Random;
+use super::tally::Tally;
+use crate::MonotonicClock;
+
+/// What a [`Breaker`] is to be like.
+#[must_use]
+pub struct BreakerBuilder {
+    name: Arc<str>,
+    settings: Settings,
+    clock: Option<Arc<dyn Clock + Send + Sync>>,
+    listeners: Vec<Listener>,
+    random: Random,
+}
+
+pub(super) struct Settings {
+    /// Failures in a row.
+    pub(super) failures: Option<u32>,
+    pub(super) share: Option<Share>,
+    pub(super) slow: Option<Duration>,
+    pub(super) open_for: Duration,
+    pub(super) jitter: Duration,
+    pub(super) successes: u32,
+    pub(super) counts: fn(ErrorKind) -> bool,
+}
+
+pub(super) struct Share {
+    pub(super) most: Ratio,
+    pub(super) calls: u32,
+    pub(super) window: Duration,
+}
+
+/// The kinds of failure that say that a storage as a whole is ill, and not that one call was: all but `Contended`, `Full`,
+/// `Invalid` and `Corrupt`, which it takes a storage that answers to tell.
+#[must_use]
+pub fn is_ill(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::Contended | ErrorKind::Full | ErrorKind::Invalid | ErrorKind::Corrupt)
+}
+
+impl BreakerBuilder {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        let settings = Settings {
+            failures: None,
+            share: None,
+            slow: None,
+            open_for: Duration::from_millis(500),
+            jitter: Duration::from_millis(250),
+            successes: 1,
+            counts: is_ill,
+        };
+        Self { name, settings, clock: None, listeners: Vec::new(), random: Random::default() }
+    }
+
+    /// Opens after so many failures in a row: five, if neither this nor a rate is given.
+    pub const fn failures(mut self, in_a_row: u32) -> Self {
+        self.settings.failures = Some(in_a_row);
+        self
+    }
+
+    /// Opens when at least this share of the calls within a window failed, of which there must be `calls` at least. A
+    /// window is counted in tenths, the current one included.
+    pub const fn failure_rate(mut self, share: Ratio, calls: u32, window: Duration) -> Self {
+        self.settings.share = Some(Share { most: share, calls, window });
+        self
+    }
+
+    /// A call that takes this long counts as failed, whatever it answers, and also when nobody awaits it any longer.
+    /// None does if nothing is said.
+    pub const fn slow(mut self, from: Duration) -> Self {
+        self.settings.slow = Some(from);
+        self
+    }
+
+    /// Stays open for so long, 500 ms if nothing is said.
+    pub const fn open_for(mut self, time: Duration) -> Self {
+        self.settings.open_for = time;
+        self
+    }
+
+    /// And for up to this much longer, at random, so that not all who share a store come back to it at once: 250 ms if
+    /// nothing is said.
+    pub const fn jitter(mut self, most: Duration) -> Self {
+        self.settings.jitter = most;
+        self
+    }
+
+    /// Closes after so many probes that succeed in a row, 1 if nothing is said.
+    pub const fn successes(mut self, in_a_row: u32) -> Self {
+        self.settings.successes = in_a_row;
+        self
+    }
+
+    /// Which kinds of failure count: [`is_ill`] if nothing is said. Those that do not count as successes, for the storage
+    /// answered.
+    pub const fn counts(mut self, counts: fn(ErrorKind) -> bool) -> Self {
+        self.settings.counts = counts;
+        self
+    }
+
+    /// Calls this at each change, within the call that brought it about: it should be quick.
+    pub fn on_change(mut self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Self {
+        self.listeners.push(Box::new(listener));
+        self
+    }
+
+    /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.random = Random::seeded(seed);
+        self
+    }
+
+    /// The breaker.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if it could never open or never close.
+    pub fn build(mut self) -> Result<Breaker, Failure> {
+        let settings = &mut self.settings;
+        let refuse = |message: &'static str| Err(Failure::new(ErrorKind::Invalid, message));
+        if settings.failures == Some(0) {
+            return refuse("a breaker that opens after 0 failures is always open; take 1 or more");
+        }
+        if settings.successes == 0 {
+            return refuse("a breaker closes after 1 probe or more");
+        }
+        if settings.open_for.is_zero() {
+            return refuse("a breaker must stay open for some time; take 500 ms");
+        }
+        if settings.slow.is_some_and(|slow| slow.is_zero()) {
+            return refuse("if calls of 0 s are slow, all are; take well above what a call takes");
+        }
+        if let Some(Share { most, calls, window }) = &settings.share
+            && (*most == Ratio::ZERO || *most > Ratio::ONE || *calls == 0 || window.is_zero())
+        {
+            return refuse(
+                "a failure rate is above 0 and at most 1, of 1 call or more, in a window above 0 s",
+            );
+        }
+        if settings.failures.is_none() && settings.share.is_none() {
+            settings.failures = Some(5);
+        }
+        Ok(Breaker::made(Shared {
+            name: self.name,
+            settings: self.settings,
+            clock: self.clock.unwrap_or_else(|| Arc::new(MonotonicClock::default())),
+            listeners: self.listeners,
+            random: self.random,
+            machine: Mutex::new(Machine::new(Tally::default())),
+            refused: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl fmt::Debug for BreakerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
+}

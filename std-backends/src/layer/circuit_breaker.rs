@@ -1,0 +1,82 @@
+//! A storage that is left alone while a breaker is open.
+
+use traffik_core::storage::{AsyncStorage, Joint, Reply};
+use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
+
+use super::Breaker;
+
+/// A storage behind a [`Breaker`], where there is an example.
+///
+/// * While the breaker is open the storage is not called at all.
+/// * A call may pass when it is made, and has ended when its answer is there or dropped. So an answer that is kept without
+///   being awaited keeps the place of a probe.
+/// * Put a deadline within it, not around it: a call that is dropped counts only if it is known to be
+///   [slow](super::BreakerBuilder::slow).
+#[derive(Clone, Debug)]
+pub struct CircuitBreaker<T> {
+    storage: T,
+    breaker: Breaker,
+}
+
+impl<T> CircuitBreaker<T> {
+    /// The storage, behind the breaker.
+    #[must_use]
+    pub fn new(storage: T, breaker: &Breaker) -> Self {
+        Self { storage, breaker: breaker.clone() }
+    }
+
+    /// The storage.
+    pub const fn storage(&self) -> &T {
+        &self.storage
+    }
+
+    /// The breaker.
+    #[must_use]
+    pub const fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// `tells` is whether an answer shows that the store was asked.
+    fn pass<A: Send + 'static>(&self, call: impl FnOnce() -> Reply<A>, tells: fn(&A) -> bool) -> Reply<A> {
+        let permit = match self.breaker.permit() {
+            Ok(permit) => permit,
+            Err(refusal) => return Reply::ready(Err(refusal)),
+        };
+        match call() {
+            Reply::Ready(answer) => {
+                if let Some(answer) = &answer {
+                    permit.answered(answer, tells);
+                }
+                Reply::Ready(answer)
+            }
+            Reply::Pending(answer) => Reply::pending(async move {
+                let answer = answer.await;
+                permit.answered(&answer, tells);
+                answer
+            }),
+        }
+    }
+}
+
+impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.pass(|| self.storage.apply(limit, key, op), |_| true)
+    }
+
+    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.pass(|| self.storage.load(key), |_| true)
+    }
+
+    fn is_local(&self) -> bool {
+        self.storage.is_local()
+    }
+
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        self.pass(|| self.storage.check_together(limit, keys, hit), |told| *told != Joint::Unable)
+    }
+}

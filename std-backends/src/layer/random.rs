@@ -1,0 +1,40 @@
+//! Random numbers that keep those apart who failed together.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A sequence of random numbers (SplitMix64), shared by all who draw from it.
+#[derive(Debug)]
+pub(super) struct Random(AtomicU64);
+
+impl Random {
+    /// The sequence of a seed.
+    pub(super) const fn seeded(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
+    fn next(&self) -> u64 {
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.0.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// A duration from zero to `most`, both included.
+    pub(super) fn up_to(&self, most: Duration) -> Duration {
+        let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(match nanos.checked_add(1) {
+            Some(choices) => self.next() % choices,
+            None => self.next(),
+        })
+    }
+}
+
+/// A sequence that no other process has.
+impl Default for Random {
+    fn default() -> Self {
+        Self::seeded(RandomState::new().hash_one(std::process::id()))
+    }
+}

@@ -1,0 +1,54 @@
+//! How the calls of the last while ended.
+
+use traffik_core::{Ratio, Timestamp};
+
+use super::breaker_settings::{Settings, Share};
+
+/// A window is counted in so many parts; it loses them one at a time, so what is counted spans nine to ten of them.
+const PARTS: u64 = 10;
+
+/// Failures in a row, and the calls of a window.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    in_a_row: u32,
+    parts: [Part; PARTS as usize],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    /// Which part of time it counts, from 1 on.
+    number: u64,
+    calls: u32,
+    bad: u32,
+}
+
+impl Tally {
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Notes a call; whether there are too many failures now.
+    pub(super) fn note(&mut self, settings: &Settings, is_bad: bool, now: Timestamp) -> bool {
+        self.in_a_row = if is_bad { self.in_a_row.saturating_add(1) } else { 0 };
+        let is_row_full = settings.failures.is_some_and(|most| self.in_a_row >= most);
+        let is_share_full = settings.share.as_ref().is_some_and(|share| self.note_share(share, is_bad, now));
+        is_bad && (is_row_full || is_share_full)
+    }
+
+    fn note_share(&mut self, share: &Share, is_bad: bool, now: Timestamp) -> bool {
+        let length = u64::try_from(share.window.as_micros()).unwrap_or(u64::MAX).div_ceil(PARTS).max(1);
+        let number = now.as_micros() / length + 1;
+        if let Some(part) = self.parts.get_mut((number % PARTS) as usize) {
+            if part.number != number {
+                *part = Part { number, ..Part::default() };
+            }
+            part.calls = part.calls.saturating_add(1);
+            part.bad = part.bad.saturating_add(is_bad.into());
+        }
+        let recent = self.parts.iter().filter(|part| number.saturating_sub(part.number) < PARTS);
+        let (calls, bad) = recent.fold((0u64, 0u64), |(calls, bad), part| {
+            (calls + u64::from(part.calls), bad + u64::from(part.bad))
+        });
+        calls >= share.calls.into() && Ratio::new(bad, calls).is_ok_and(|found| found >= share.most)
+    }
+}
