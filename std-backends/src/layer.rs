@@ -5,13 +5,19 @@
 //! | wrapper | what it does | where it belongs |
 //! |---|---|---|
 //! | [`CircuitBreaker`] | leaves a storage alone that fails again and again | around what it watches and its deadline |
+//! | [`Failover`] | asks another storage where the first one fails | around a breaker |
+//!
+//! What is elsewhere called `backend_fallback` or `failover` is [`Failover`].
 
 mod breaker;
 mod breaker_settings;
 mod circuit_breaker;
+mod failover;
+mod journal;
 mod random;
 mod tally;
 
 pub use breaker::{Breaker, BreakerState, Change, Open};
 pub use breaker_settings::{BreakerBuilder, is_ill};
 pub use circuit_breaker::CircuitBreaker;
+pub use failover::{Failover, FailoverBuilder, FailoverChange};

@@ -1,0 +1,244 @@
+//! `Failover`, over a primary that fails on demand: who decides, who is charged, and how much passes at most.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use traffik::layer::{Failover, FailoverBuilder, FailoverChange};
+use traffik::runtime::Manual;
+use traffik::storage::{AsyncStorage, Failure, Joint, Local, Reply};
+use traffik::strategy::Level;
+use traffik::{AsyncLimiter, Decision, ErasedKey, ErrorKind, Hit, Memory, Op, Timestamp, TokenBucket, rate};
+
+type Store = Local<Arc<Memory<TokenBucket, Manual>>>;
+
+/// Fails when it is told to, before or after it took effect.
+#[derive(Clone)]
+struct Faulty(Store, Arc<Mutex<Option<(ErrorKind, bool)>>>);
+
+impl Faulty {
+    fn will(&self, fail: Option<(ErrorKind, bool)>) {
+        *self.1.lock().unwrap() = fail;
+    }
+
+    fn answer<T>(&self, call: impl FnOnce(&Store) -> Reply<T>) -> Reply<T> {
+        match *self.1.lock().unwrap() {
+            None => call(&self.0),
+            Some((kind, after)) => {
+                if after {
+                    drop(call(&self.0));
+                }
+                Reply::ready(Err(Failure::new(kind, "down")))
+            }
+        }
+    }
+}
+
+impl AsyncStorage<TokenBucket> for Faulty {
+    fn apply(&self, limit: &TokenBucket, key: &dyn ErasedKey, op: &Op<TokenBucket>) -> Reply<Decision> {
+        self.answer(|it| it.apply(limit, key, op))
+    }
+
+    fn load(&self, key: &dyn ErasedKey) -> Reply<(Level, Timestamp)> {
+        self.answer(|it| AsyncStorage::<TokenBucket>::load(it, key))
+    }
+
+    fn check_together(
+        &self,
+        limit: &TokenBucket,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit,
+    ) -> Reply<Joint<Decision>> {
+        self.answer(|it| it.check_together(limit, keys, hit))
+    }
+}
+
+type Builder = FailoverBuilder<TokenBucket, Faulty, Store>;
+
+struct Setup {
+    runtime: Manual,
+    limits: AsyncLimiter<TokenBucket, Failover<TokenBucket, Faulty, Store>>,
+    /// The stores without a failover, and the primary when it answers.
+    primary: AsyncLimiter<TokenBucket, Store>,
+    faulty: Faulty,
+}
+
+const DOWN: Option<(ErrorKind, bool)> = Some((ErrorKind::Unavailable, false));
+
+/// A limit of 8 in 80 s.
+fn setup(with: impl FnOnce(Builder) -> Builder) -> Setup {
+    let runtime = Manual::new();
+    let store = || Local(Arc::new(Memory::builder().clock(runtime.clone()).build()));
+    let (limit, primary) = (TokenBucket::new(rate!("8/80s")), store());
+    let faulty = Faulty(primary.clone(), Arc::default());
+    let storage = with(Failover::builder(faulty.clone(), store()).clock(runtime.clone())).build();
+    let (limits, primary) = (AsyncLimiter::new(limit, storage), AsyncLimiter::new(limit, primary));
+    Setup { runtime, limits, primary, faulty }
+}
+
+impl Setup {
+    fn check(&self) -> Result<Decision, Failure> {
+        self.runtime.run(self.limits.check("key")).unwrap()
+    }
+
+    /// How many pass until one is denied.
+    fn admitted(&self) -> u32 {
+        (0..100).take_while(|_| self.check().unwrap().is_allowed()).count() as u32
+    }
+
+    /// What is left in the primary, whether or not it can be reached.
+    fn left(&self) -> u32 {
+        self.runtime.run(self.primary.peek("key", 0)).unwrap().unwrap().remaining()
+    }
+}
+
+#[test]
+fn the_fallback_decides_while_the_primary_is_down_at_a_share_of_the_limit() {
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&changes);
+    let it = setup(|it| {
+        it.instances(4).unwrap().on_change(move |change| {
+            heard.lock().unwrap().push(matches!(change, FailoverChange::Away(_)));
+        })
+    });
+    assert_eq!((it.admitted(), it.limits.storage().is_away()), (8, false));
+    it.faulty.will(DOWN);
+    assert_eq!((it.admitted(), it.limits.storage().is_away()), (2, true), "a quarter, and cold");
+    let (state, _) = it.runtime.run(it.limits.storage().load(&"key")).unwrap().unwrap();
+    assert_ne!(state, Level::default(), "the fallback's");
+    it.faulty.will(None);
+    assert_eq!((it.admitted(), it.limits.storage().is_away()), (0, false));
+    assert_eq!(*changes.lock().unwrap(), [true, false]);
+    assert!(setup(|it| it).limits.storage().fallback().is_local());
+}
+
+#[test]
+fn a_warm_fallback_knows_what_was_used_up() {
+    let it = setup(FailoverBuilder::warm);
+    for _ in 0..5 {
+        assert!(it.check().unwrap().is_allowed());
+    }
+    it.faulty.will(DOWN);
+    assert_eq!(it.admitted(), 3);
+}
+
+#[test]
+fn what_the_fallback_admitted_is_dropped_or_merged_once() {
+    for (merge, left) in [(false, 7), (true, 3)] {
+        let it = setup(|it| if merge { it.merge() } else { it });
+        it.faulty.will(DOWN);
+        for _ in 0..4 {
+            assert!(it.check().unwrap().is_allowed());
+        }
+        it.faulty.will(None);
+        for left in [left, left - 1] {
+            assert!(it.check().unwrap().is_allowed());
+            assert_eq!(it.left(), left, "{merge}");
+        }
+    }
+}
+
+#[test]
+fn what_no_limit_would_count_any_more_is_not_merged() {
+    let it = setup(FailoverBuilder::merge);
+    it.faulty.will(DOWN);
+    assert_eq!(it.admitted(), 8);
+    it.runtime.advance(Duration::from_secs(80));
+    it.faulty.will(None);
+    assert_eq!(it.admitted(), 8);
+}
+
+#[test]
+fn an_unknown_outcome_is_told_unless_going_over_is_asked_for_and_is_never_merged() {
+    let unknown = Some((ErrorKind::Timeout, true));
+    let it = setup(FailoverBuilder::merge);
+    it.faulty.will(unknown);
+    assert_eq!(it.check().unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(it.left(), 7);
+
+    let it = setup(|it| it.merge().after_timeouts());
+    it.faulty.will(unknown);
+    assert!(it.check().unwrap().is_allowed());
+    it.faulty.will(None);
+    assert!(it.check().unwrap().is_allowed());
+    assert_eq!(it.left(), 6, "once for each");
+}
+
+#[test]
+fn a_merge_whose_outcome_is_unknown_is_not_repeated() {
+    let it = setup(FailoverBuilder::merge);
+    it.faulty.will(DOWN);
+    assert!(it.check().unwrap().is_allowed());
+    it.faulty.will(Some((ErrorKind::Timeout, true)));
+    assert_eq!(it.check().unwrap_err().kind(), ErrorKind::Timeout);
+    it.faulty.will(None);
+    assert!(it.check().unwrap().is_allowed());
+    assert_eq!(it.left(), 6, "one merged, one checked");
+}
+
+#[test]
+fn a_refund_goes_to_where_the_admission_came_from() {
+    let it = setup(|it| it);
+    let refund = |decision: Decision| it.runtime.run(it.limits.refund("key", 1, decision.receipt())).unwrap();
+    let primary = it.check().unwrap();
+    // What was charged at one time, to one level, has one receipt wherever that was.
+    it.runtime.advance(Duration::from_micros(1));
+    it.faulty.will(DOWN);
+    let fallback = it.check().unwrap();
+    assert!(refund(primary).is_err(), "only the primary could take it");
+    it.faulty.will(None);
+    assert_eq!(it.left(), 7);
+    assert_eq!(refund(fallback).unwrap().remaining(), 8, "of the fallback");
+    assert_eq!(it.left(), 7);
+    assert_eq!(refund(primary).unwrap().remaining(), 8);
+
+    // What was merged has no receipt that the primary knows.
+    let it = setup(FailoverBuilder::merge);
+    it.faulty.will(DOWN);
+    let fallback = it.check().unwrap();
+    it.faulty.will(None);
+    let _ = it.check().unwrap();
+    let told = it.runtime.run(it.limits.refund("key", 1, fallback.receipt())).unwrap().unwrap();
+    assert_eq!((told.remaining(), it.left()), (6, 6));
+}
+
+#[test]
+fn a_reset_forgets_both_and_what_is_to_be_merged() {
+    let it = setup(FailoverBuilder::merge);
+    it.faulty.will(DOWN);
+    assert_eq!(it.admitted(), 8);
+    assert!(it.runtime.run(it.limits.reset("key")).unwrap().is_err());
+    assert_eq!(it.admitted(), 8);
+    it.faulty.will(None);
+    assert!(it.runtime.run(it.limits.reset("key")).unwrap().is_ok());
+    assert_eq!(it.admitted(), 8);
+}
+
+#[test]
+fn several_keys_at_once_go_over_and_are_merged_too() {
+    let it = setup(FailoverBuilder::merge);
+    let together = || it.runtime.run(it.limits.check_together([&"key", &"b"], 1)).unwrap().unwrap();
+    it.faulty.will(DOWN);
+    for _ in 0..3 {
+        assert!(together().is_allowed());
+    }
+    it.faulty.will(None);
+    assert!(together().is_allowed());
+    assert_eq!(it.left(), 4);
+}
+
+#[test]
+fn failures_of_one_call_are_told_and_what_is_noted_is_bounded() {
+    let it = setup(|it| it.noted(2));
+    it.faulty.will(Some((ErrorKind::Contended, false)));
+    assert_eq!(it.check().unwrap_err().kind(), ErrorKind::Contended);
+    it.faulty.will(DOWN);
+    for _ in 0..5 {
+        assert!(it.check().unwrap().is_allowed());
+    }
+    assert_eq!(it.limits.storage().unnoted(), 3);
+    it.runtime.advance(Duration::from_secs(80));
+    assert!(it.check().unwrap().is_allowed());
+    assert_eq!(it.limits.storage().unnoted(), 3, "what is over makes room");
+}
