@@ -130,7 +130,7 @@ fn a_bad_file_is_refused_with_its_line() {
         (throttle(""), "line 2: it has no rate; write rate = \"100/min\""),
         (throttle("rate = \"1/s\"\nrates = [\"1/s\"]"), "line 2: it has both rate and rates"),
         (throttle("\nrate = \"5/1.5s\""), "line 4"),
-        (throttle("rate = \"5/1.5s\""), "use a smaller unit, such as 1500ms"),
+        (throttle("rate = \"5/1.5s\""), "write 1500ms for 1.5s"),
         (throttle("rate = \"1/s\"\nstrategy = \"leaky\""), "there is no strategy \"leaky\""),
         (throttle("rate = \"100000/s\"\n\nstrategy = \"sliding-log\""), "line 5: --rate 100000/s"),
         (throttle("rate = \"1/s\"\nstorage = \"etcd:\""), "the storages are"),
