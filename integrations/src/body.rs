@@ -119,6 +119,7 @@ impl<B> ResponseBody<B> {
     }
 
     /// The body of a service, counted.
+    #[allow(dead_code, reason = "without hyper and tower there is no middleware, which alone counts bodies")]
     pub(crate) fn metered(body: B, meter: Box<dyn Meter>) -> Self {
         Self { kind: Kind::Metered { body, count: Count { bytes: 0, meter: Some(meter), settling: None } } }
     }
