@@ -172,7 +172,7 @@ fn survived<S: Strategy>(limit: &S, bytes: &[u8], run: &[Step]) -> Result<(), Te
         match bytes.first() {
             Some(&RING) => {
                 prop_assert!(length <= bytes.len());
-                prop_assert_eq!(decode(&buffer[..length]), Ok(state));
+                prop_assert_eq!(decode(buffer.get(..length).unwrap()), Ok(state));
             }
             _ => prop_assert_eq!(buffer.get(..length), Some(bytes)),
         }
