@@ -57,7 +57,7 @@ impl AsyncStorage<Gcra> for Faulty {
         })
     }
 
-    fn load(&self, _: &dyn ErasedKey) -> Reply<(traffik::strategy::Level, Timestamp)> {
+    fn load(&self, _: &Gcra, _: &dyn ErasedKey) -> Reply<(traffik::strategy::Level, Timestamp)> {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         Reply::ready(Ok(Default::default()))
     }

@@ -71,7 +71,7 @@ impl<S: Strategy> Subject<S> for InMemoryAwaited {
     }
 }
 
-impl<S: Strategy, M: AsyncStorage<S>> Storage<S> for Awaited<M> {
+impl<S: Strategy, M: Storage<S> + Send + Sync> Storage<S> for Awaited<Local<M>> {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -88,7 +88,7 @@ impl<S: Strategy, M: AsyncStorage<S>> Storage<S> for Awaited<M> {
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
-        Ok(done(AsyncStorage::<S>::load(&self.inner, &key)).0)
+        self.inner.0.load(key)
     }
 }
 

@@ -40,8 +40,8 @@ impl AsyncStorage<TokenBucket> for Faulty {
         self.answer(|it| it.apply(limit, key, op))
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(Level, Timestamp)> {
-        self.answer(|it| AsyncStorage::<TokenBucket>::load(it, key))
+    fn load(&self, limit: &TokenBucket, key: &dyn ErasedKey) -> Reply<(Level, Timestamp)> {
+        self.answer(|it| it.load(limit, key))
     }
 
     fn check_together(
@@ -105,7 +105,7 @@ fn the_fallback_decides_while_the_primary_is_down_at_a_share_of_the_limit() {
     assert_eq!((it.admitted(), it.limits.storage().is_away()), (8, false));
     it.faulty.will(DOWN);
     assert_eq!((it.admitted(), it.limits.storage().is_away()), (2, true), "a quarter, and cold");
-    let (state, _) = it.runtime.run(it.limits.storage().load(&"key")).unwrap().unwrap();
+    let (state, _) = it.runtime.run(it.limits.storage().load(it.limits.limit(), &"key")).unwrap().unwrap();
     assert_ne!(state, Level::default(), "the fallback's");
     it.faulty.will(None);
     assert_eq!((it.admitted(), it.limits.storage().is_away()), (0, false));

@@ -190,8 +190,8 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncStorage<S> for Remote<M> {
         self.answer(|| self.inner.apply(limit, key, op))
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.answer(|| self.inner.load(key))
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.answer(|| self.inner.load(limit, key))
     }
 }
 
@@ -222,8 +222,8 @@ impl<S: Strategy, A: AsyncStorage<S>, B: AsyncStorage<S> + 'static> AsyncStorage
         }
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.0.load(key)
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.0.load(limit, key)
     }
 }
 

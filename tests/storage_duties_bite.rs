@@ -227,8 +227,12 @@ impl AsyncStorage<TokenBucket> for IgnoresCosts {
         self.0.apply(limit, key, &op)
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(<TokenBucket as Strategy>::State, Timestamp)> {
-        AsyncStorage::<TokenBucket>::load(&self.0, key)
+    fn load(
+        &self,
+        limit: &TokenBucket,
+        key: &dyn ErasedKey,
+    ) -> Reply<(<TokenBucket as Strategy>::State, Timestamp)> {
+        self.0.load(limit, key)
     }
 }
 

@@ -23,8 +23,8 @@ impl AsyncStorage<TokenBucket> for OneByOne {
         self.0.apply(limit, key, op)
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(Level, Timestamp)> {
-        AsyncStorage::<TokenBucket>::load(&self.0, key)
+    fn load(&self, limit: &TokenBucket, key: &dyn ErasedKey) -> Reply<(Level, Timestamp)> {
+        self.0.load(limit, key)
     }
 }
 

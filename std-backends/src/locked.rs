@@ -128,7 +128,7 @@ where
         })
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+    fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         let (parts, key) = (Arc::clone(&self.parts), bytes(key));
         Reply::pending(async move { parts.read::<S>(&key).await })
     }

@@ -251,7 +251,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         })
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+    fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         let (inner, name) = (self.inner.clone(), name::name(&self.inner.namespace, key));
         Reply::pending(async move {
             let loaded = inner.load(&name).await?;

@@ -60,11 +60,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> AsyncStorage<S> for Elsewhere<M>
         })
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (storage, key) = (Arc::clone(&self.0), owned(key));
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (storage, limit, key) = (Arc::clone(&self.0), limit.clone(), owned(key));
         Reply::pending(async move {
             tokio::task::yield_now().await;
-            storage.load(&key).await
+            storage.load(&limit, &key).await
         })
     }
 }
@@ -85,7 +85,7 @@ impl<S: Strategy> AsyncStorage<S> for Broken {
         Reply::ready(Err(Failure::new(self.0, "broken for a test")))
     }
 
-    fn load(&self, _: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+    fn load(&self, _: &S, _: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         Reply::ready(Err(Failure::new(self.0, "broken for a test")))
     }
 }

@@ -152,7 +152,7 @@ impl<S: Strategy<Verdict = Decision>> AsyncStorage<S> for Slow {
         })
     }
 
-    fn load(&self, _: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+    fn load(&self, _: &S, _: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         Reply::ready(Err(Failure::new(ErrorKind::Other, "not asked for here")))
     }
 }

@@ -221,7 +221,7 @@ impl<S: Strategy, M: AsyncStorage<S>> Subject<S> for Awaited<'_, S, M> {
     }
 
     async fn load(&self, key: &[u8]) -> Result<(S::State, Timestamp), NotHeld> {
-        Ok(self.storage.load(&key).await?)
+        Ok(self.storage.load(self.limit, &key).await?)
     }
 }
 

@@ -111,7 +111,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
 
     /// The strategy's own figures for a key.
     pub async fn stat<K: Key + ?Sized>(&self, key: &K) -> Result<S::Stat, Failure> {
-        let (state, now) = self.storage.load(&key).await?;
+        let (state, now) = self.storage.load(&self.limit, &key).await?;
         Ok(self.limit.stat(&state, Class::default(), now))
     }
 

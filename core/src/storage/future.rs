@@ -28,8 +28,8 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// Applies an operation to the state of a key, at the present of this storage's clock.
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;
 
-    /// A copy of the state of a key, and the present of this storage's clock.
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
+    /// A copy of the state that a key has under this limit, and the present of this storage's clock.
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
 
     /// Whether answers are there at once, as those of a storage of this process are: it is asked first, where several
     /// are, since that costs next to nothing.
@@ -55,8 +55,8 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
         (**self).apply(limit, key, op)
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        (**self).load(key)
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        (**self).load(limit, key)
     }
 
     fn is_local(&self) -> bool {
@@ -84,7 +84,7 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
         Reply::ready(self.0.apply_now(limit, key, op).map_err(Failure::from))
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+    fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         Reply::ready(self.0.load(key).map(|state| (state, self.0.now())).map_err(Failure::from))
     }
 

@@ -200,8 +200,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let Some((limit, storage)) = self.ground(plan) else { return Err(nowhere()) };
         let uid = self.0.uid.as_str();
         let reply = match &plan.scope {
-            None => storage.load(&(&plan.client, uid)),
-            Some(Scope(scope)) => storage.load(&(&plan.client, &**scope, uid)),
+            None => storage.load(limit, &(&plan.client, uid)),
+            Some(Scope(scope)) => storage.load(limit, &(&plan.client, &**scope, uid)),
         };
         let (state, now) = reply.await?;
         Ok(limit.stat(&state, plan.hit.class, now))

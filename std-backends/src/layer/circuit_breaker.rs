@@ -63,8 +63,8 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
         self.pass(|| self.storage.apply(limit, key, op), |_| true)
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.pass(|| self.storage.load(key), |_| true)
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.pass(|| self.storage.load(limit, key), |_| true)
     }
 
     fn is_local(&self) -> bool {

@@ -224,13 +224,13 @@ where
         Reply::pending(async move { parts.apply(&limit, &key, &op).await })
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (parts, key) = (Arc::clone(&self.parts), bytes(key));
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (parts, limit, key) = (Arc::clone(&self.parts), limit.clone(), bytes(key));
         Reply::pending(async move {
-            let answer = parts.primary.load(&key).await;
+            let answer = parts.primary.load(&limit, &key).await;
             match parts.judged(answer, false)? {
                 Ok(loaded) => Ok(loaded),
-                Err(_) => parts.fallback.load(&key).await,
+                Err(_) => parts.fallback.load(&parts.divided(&limit)?, &key).await,
             }
         })
     }
