@@ -13,9 +13,9 @@ use tokio::runtime::Runtime;
 use traffik::laws;
 use traffik::storage::ErrorKind;
 use traffik::{
-    All, AsyncLimiter, CostBased, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket, LeakyBucketQueue,
-    Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy, StrictWindow, Tiered,
-    TimeOfDay, TokenBucket, Verdict,
+    Adaptive, All, AsyncLimiter, CostBased, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket,
+    LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy,
+    StrictWindow, Tiered, TimeOfDay, TokenBucket, Verdict,
 };
 
 static SERVER: LazyLock<Redis> = LazyLock::new(Redis::start);
@@ -64,6 +64,27 @@ fn calls(server: &Redis) -> u64 {
         calls.unwrap()
     };
     count("evalsha") + count("eval")
+}
+
+/// What the server does not know is loaded and swapped: once for all that ask for a key at the same time.
+#[test]
+fn checks_at_the_same_time_are_carried_together() {
+    let server = Redis::start();
+    runtime().block_on(async {
+        let storage = RedisStorage::url(&server.url()).unwrap().build().unwrap();
+        let limiter = AsyncLimiter::new(Adaptive::new(Rate::per_day(40)), storage);
+        let _ = limiter.check("warm").await.unwrap();
+        let before = calls(&server);
+        let told = futures_util::future::join_all((0..64).map(|_| limiter.check("key"))).await;
+        let remaining: Vec<_> = told.iter().map(|told| told.as_ref().unwrap().remaining()).collect();
+        assert!(remaining.is_sorted_by(|one, next| one >= next), "in the order they came");
+        assert_eq!(
+            (remaining[0], told.iter().filter(|told| told.as_ref().unwrap().is_allowed()).count()),
+            (39, 40)
+        );
+        // The first one is on its way when the others come.
+        assert_eq!(calls(&server) - before, 4);
+    });
 }
 
 /// One call per check of what the server knows, admitted or denied, also of several limits as one.

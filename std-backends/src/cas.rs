@@ -1,19 +1,32 @@
-//! The compare-and-swap loop: any strategy on any store that can load and swap.
+//! The compare-and-swap executor: any strategy on any store that can load and swap.
+//!
+//! A [`Combining`] carries operations on one key that come at the same time by one load and one swap: contention is among
+//! processes then, not among the tasks of one.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::Failure;
 use traffik_core::strategy::{State, decode, encode};
 use traffik_core::{Class, Op, Strategy, Timestamp};
+
+mod carry;
+mod combining;
+mod lane;
+mod operation;
+#[cfg(test)]
+mod tests;
+
+pub use combining::{Combining, GivenUp, Pending};
 
 /// A store that keeps bytes by key, and replaces them if they are still what they were.
 ///
 /// * A swap MUST be one atomic step: of two that were loaded alike, one is refused.
 /// * What is stored MUST be gone once its time to live is over, and MUST NOT be gone before, unless the store says so.
 /// * The clock MUST be one for all that share the store, or else the store states what its skew may add.
-/// * A swap whose outcome is unknown MUST be reported as [`ErrorKind::Timeout`].
+/// * A swap whose outcome is unknown MUST be reported as [`ErrorKind::Timeout`](traffik_core::ErrorKind::Timeout).
 pub trait Swap: Send + Sync + 'static {
     /// What tells whether bytes are still what they were: a version, or the bytes themselves.
     type Mark: Send + 'static;
@@ -28,6 +41,31 @@ pub trait Swap: Send + Sync + 'static {
         mark: Self::Mark,
         change: Change,
     ) -> impl Future<Output = Result<Option<Loaded<Self::Mark>>, Failure>> + Send;
+
+    /// Waits before another attempt, after others have changed a key several times. A store that has a timer SHOULD wait
+    /// by it; without one, whatever else is ready to run does so first.
+    fn pause(&self, wait: Duration) -> impl Future<Output = ()> + Send {
+        let _ = wait;
+        let mut waited = false;
+        poll_fn(move |context| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
+    /// The state that is meant by what is stored. What is no state of the strategy MUST count as a key never seen.
+    fn read<S: Strategy>(&self, limit: &S, class: Class, stored: Option<&[u8]>, now: Timestamp) -> S::State {
+        let _ = (limit, class, now);
+        state::<S>(stored)
+    }
+
+    /// What is to be stored for a state that was left at this time; [`read`](Self::read) MUST make the same state of it.
+    fn write<S: Strategy>(&self, limit: &S, class: Class, state: &S::State, now: Timestamp) -> Change {
+        Change::of(limit, state, class, now)
+    }
 }
 
 /// What was stored at a key, and when that was.
@@ -69,29 +107,16 @@ impl Change {
     }
 }
 
-/// How often an operation is tried before it is given up as [`ErrorKind::Contended`].
-const ATTEMPTS: u32 = 32;
-
-/// Applies an operation to the state at a key. Bytes that are no state of this strategy count as a key never seen.
+/// Applies a single operation to the state at a key. Bytes that are no state of this strategy count as a key never seen.
+///
+/// Whoever has several under way at a time asks a [`Combining`] instead.
 pub async fn apply<S: Strategy, W: Swap>(
     store: Arc<W>,
     limit: S,
     key: Vec<u8>,
     op: Op<S>,
 ) -> Result<S::Verdict, Failure> {
-    let mut loaded = store.load(&key).await?;
-    for _ in 0..ATTEMPTS {
-        let (mut state, now) = (state::<S>(loaded.bytes.as_deref()), loaded.now);
-        let (verdict, written) = op.apply(&limit, &mut state, now);
-        if !written {
-            return Ok(verdict);
-        }
-        match store.swap(&key, loaded.mark, Change::of(&limit, &state, op.class(), now)).await? {
-            None => return Ok(verdict),
-            Some(changed) => loaded = changed,
-        }
-    }
-    Err(Failure::new(ErrorKind::Contended, "others kept changing the same key; nothing was charged"))
+    Combining::new(store).apply(limit, key, op).await
 }
 
 /// The state that these bytes are, or that of a key never seen.

@@ -51,6 +51,7 @@ mod memory;
 mod race;
 mod settings;
 
+pub(crate) use backoff::random;
 pub use environment::{BLOCKING, BLOCKING_TIMEOUT, TTL};
 pub use grant::{Grant, Owner, Ttl};
 pub use held::Held;

@@ -15,7 +15,7 @@ use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, Value};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
 
-use crate::cas::{self, Change, Loaded, Swap};
+use crate::cas::{self, Change, Combining, Loaded, Swap};
 
 mod check;
 mod clear;
@@ -67,6 +67,7 @@ use script::{LOAD, SWAP};
 #[derive(Clone, Debug)]
 pub struct RedisStorage {
     inner: Arc<Inner>,
+    combining: Combining<Inner>,
 }
 
 #[derive(Debug)]
@@ -212,24 +213,24 @@ impl RedisBuilder {
         tls::prepare();
         let link = Link::new(self.source, self.timeout);
         let Self { namespace, clock, persistent, .. } = self;
-        let inner = Inner { link, namespace, clock, persistent };
-        Ok(RedisStorage { inner: Arc::new(inner) })
+        let inner = Arc::new(Inner { link, namespace, clock, persistent });
+        Ok(RedisStorage { combining: Combining::new(inner.clone()), inner })
     }
 }
 
 impl<S: Strategy> AsyncStorage<S> for RedisStorage {
     /// A check of the strategies that the server knows takes one call, also of several as one; whatever else takes
-    /// two, and as many more as others change the same key meanwhile.
+    /// two, together with all that ask for the same key meanwhile, and as many more as others change it.
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let name = name::name(&self.inner.namespace, key);
-        let (inner, limit, op) = (self.inner.clone(), limit.clone(), *op);
+        let (inner, combining, limit, op) = (self.inner.clone(), self.combining.clone(), limit.clone(), *op);
         Reply::pending(async move {
             if let Op::Check(hit) = &op
                 && let Some(verdict) = check::one(&inner, &limit, hit, &name).await?
             {
                 return Ok(verdict);
             }
-            cas::apply(inner, limit, name, op).await
+            combining.apply(limit, name, op).await
         })
     }
 

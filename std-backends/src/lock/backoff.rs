@@ -36,7 +36,7 @@ impl Default for Backoff {
 ///
 /// Every call hashes with another key of the same thread; the process is in it too, for a process that was forked
 /// off has the same keys.
-pub(super) fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 

@@ -1,0 +1,185 @@
+//! One operation that is under way: what is asked, how far it has got, and who waits for it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use traffik_core::storage::Failure;
+use traffik_core::{Op, Strategy, Timestamp};
+
+use super::{Change, Swap};
+
+/// An operation of whatever strategy, as whoever carries it sees it.
+pub(super) trait Operation<W>: Send + Sync {
+    /// Runs on what is stored. From now on it counts as sent.
+    fn run(&self, store: &W, stored: Option<&[u8]>, now: Timestamp) -> Ran;
+
+    /// What it came to was not stored, so nothing was charged.
+    fn recall(&self);
+
+    /// What it came to holds.
+    fn settle(&self);
+
+    /// It came to nothing.
+    fn fail(&self, failure: Failure);
+
+    /// Who waits for it.
+    fn waker(&self) -> Option<Waker>;
+}
+
+/// What running an operation came to.
+pub(super) enum Ran {
+    /// There is nothing to store for it.
+    Unchanged,
+    /// This is to be stored.
+    Changed(Change),
+    /// Nobody waits for it any more, or it panicked: it was not run.
+    Left,
+}
+
+pub(super) struct Task<S: Strategy> {
+    limit: S,
+    op: Op<S>,
+    progress: Mutex<Progress<S::Verdict>>,
+}
+
+struct Progress<V> {
+    stage: Stage<V>,
+    waker: Option<Waker>,
+}
+
+enum Stage<V> {
+    Waiting,
+    /// This is the answer if what goes with it is stored.
+    Sent(V),
+    Done(Result<V, Failure>),
+    Panicked(Box<dyn Any + Send>),
+    /// Nobody waits any more.
+    Left,
+}
+
+/// How far an operation had got when nobody waited for it any more.
+pub(super) enum Left<V> {
+    Unsent,
+    Sent,
+    Done(Result<V, Failure>),
+}
+
+impl<S: Strategy> Task<S> {
+    pub(super) fn new(limit: S, op: Op<S>) -> Self {
+        Self { limit, op, progress: Mutex::new(Progress { stage: Stage::Waiting, waker: None }) }
+    }
+
+    /// The answer if it is there; if it panicked, so does this.
+    pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<S::Verdict, Failure>> {
+        let mut progress = self.progress();
+        match &progress.stage {
+            Stage::Waiting | Stage::Sent(_) => {
+                if !progress.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                    progress.waker = Some(waker.clone());
+                }
+                return Poll::Pending;
+            }
+            // As with every future, polling again after the end is the caller's mistake.
+            Stage::Left => return Poll::Pending,
+            Stage::Done(_) | Stage::Panicked(_) => {}
+        }
+        let stage = std::mem::replace(&mut progress.stage, Stage::Left);
+        drop(progress);
+        match stage {
+            Stage::Done(answer) => Poll::Ready(answer),
+            Stage::Panicked(panic) => resume_unwind(panic),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn leave(&self) -> Left<S::Verdict> {
+        let stage = std::mem::replace(&mut self.progress().stage, Stage::Left);
+        match stage {
+            Stage::Sent(_) => Left::Sent,
+            Stage::Done(answer) => Left::Done(answer),
+            Stage::Waiting | Stage::Panicked(_) | Stage::Left => Left::Unsent,
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress<S::Verdict>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the stage unless nobody waits any more, and tells whether it did.
+    fn proceed(&self, change: impl FnOnce(Stage<S::Verdict>) -> Stage<S::Verdict>) -> bool {
+        let mut progress = self.progress();
+        if let Stage::Left = progress.stage {
+            return false;
+        }
+        progress.stage = change(std::mem::replace(&mut progress.stage, Stage::Left));
+        true
+    }
+
+    /// Changes the stage for the last time.
+    fn end(&self, change: impl FnOnce(Stage<S::Verdict>) -> Stage<S::Verdict>) {
+        if self.proceed(change)
+            && let Some(waker) = self.waker_of_it()
+        {
+            waker.wake();
+        }
+    }
+
+    fn waker_of_it(&self) -> Option<Waker> {
+        self.progress().waker.clone()
+    }
+}
+
+impl<S: Strategy, W: Swap> Operation<W> for Task<S> {
+    fn run(&self, store: &W, stored: Option<&[u8]>, now: Timestamp) -> Ran {
+        if let Stage::Left = self.progress().stage {
+            return Ran::Left;
+        }
+        let class = self.op.class();
+        // A strategy of a user's may panic. Whoever carries its operation has others in hand, and is somebody else.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let mut state = store.read(&self.limit, class, stored, now);
+            let (verdict, written) = self.op.apply(&self.limit, &mut state, now);
+            let change = written.then(|| store.write(&self.limit, class, &state, now));
+            (verdict, change)
+        }));
+        match ran {
+            Ok((verdict, change)) => {
+                let is_awaited = self.proceed(|_| Stage::Sent(verdict));
+                let ran = change.map_or(Ran::Unchanged, Ran::Changed);
+                if is_awaited { ran } else { Ran::Left }
+            }
+            Err(panic) => {
+                self.end(|_| Stage::Panicked(panic));
+                Ran::Left
+            }
+        }
+    }
+
+    fn recall(&self) {
+        self.proceed(|stage| match stage {
+            Stage::Sent(_) => Stage::Waiting,
+            other => other,
+        });
+    }
+
+    fn settle(&self) {
+        self.end(|stage| match stage {
+            Stage::Sent(verdict) => Stage::Done(Ok(verdict)),
+            other => other,
+        });
+    }
+
+    fn fail(&self, failure: Failure) {
+        self.end(|stage| match stage {
+            Stage::Waiting | Stage::Sent(_) => Stage::Done(Err(failure)),
+            other => other,
+        });
+    }
+
+    fn waker(&self) -> Option<Waker> {
+        self.waker_of_it()
+    }
+}
