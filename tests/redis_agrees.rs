@@ -3,32 +3,22 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod agree;
 mod servers;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use proptest::prelude::*;
-use proptest::strategy::Strategy as Generator;
-use proptest::test_runner::{Config, TestRunner};
+use agree::{Compared, SEQUENCES, START, Shared, Tested, by_hour, bytes_of, other, rate, runtime};
 use servers::{Redis, Reply};
-use tokio::runtime::Runtime;
-use traffik::storage::AsyncStorage;
-use traffik::strategy::{ErasedScale, ErasedStrategy, Scale, Single, State, decode, encode};
+use traffik::strategy::{ErasedScale, ErasedStrategy, Single, decode};
 use traffik::{
-    Adaptive, All, AsyncLimiter, Class, Clock, CostBased, Decision, FixedWindow, Gcra, HeapLog, Hit, Hours,
-    Label, LeakyBucket, LeakyBucketQueue, ManualClock, Op, Priority, QuotaRollover, Rate, Ratio,
-    RedisStorage, SlidingLog, SlidingWindow, Strategy, StrictWindow, Tiered, TimeOfDay, Timestamp,
-    TokenBucket,
+    Adaptive, All, AsyncLimiter, Clock, CostBased, FixedWindow, Gcra, HeapLog, Hit, Label, LeakyBucket,
+    LeakyBucketQueue, ManualClock, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingLog,
+    SlidingWindow, Strategy, StrictWindow, Tiered, Timestamp, TokenBucket,
 };
 
 static SERVER: LazyLock<Redis> = LazyLock::new(Redis::start);
-
-const START: u64 = 1_800_000_000_000_000;
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
 
 /// What the server holds for a key that needs no escaping.
 fn stored(namespace: &str, key: &str) -> Option<Vec<u8>> {
@@ -38,51 +28,9 @@ fn stored(namespace: &str, key: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn bytes_of<T: State>(state: &T) -> Vec<u8> {
-    let mut bytes = vec![0; T::MAX_LEN];
-    let length = encode(state, &mut bytes).unwrap();
-    bytes.truncate(length);
-    bytes
-}
-
-/// The clock of a test, shared with its storage.
-#[derive(Clone)]
-struct Shared(Arc<ManualClock>);
-
-impl Clock for Shared {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-}
-
-/// A step of a run: microseconds until it, back if negative, and half periods; its cost; whether it is of the low class;
-/// and what happens before it to the bytes that are stored, if something does.
-type Step = ((i64, u64), u32, bool, Option<(usize, u8)>);
-
-/// Other bytes: one changed, some cut off, or one more.
-fn damaged(mut bytes: Vec<u8>, (at, change): (usize, u8)) -> Vec<u8> {
-    match change % 4 {
-        0 => bytes.truncate(at % (bytes.len() + 1)),
-        1 => bytes.push(change),
-        _ if bytes.is_empty() => {}
-        _ => {
-            let at = at % bytes.len();
-            bytes[at] ^= change;
-        }
-    }
-    bytes
-}
-
-fn class(low: bool) -> Class {
-    let mut class = Class::default();
-    class.tier = Label(u32::from(low));
-    class.priority = Label(u32::from(low));
-    class
-}
-
-/// Runs each sequence on the server and through the pure function: all they say and leave behind is the same.
+/// Runs each sequence on the server and through the pure function.
 fn agrees<S: Strategy<Cost = u32>>(name: &str, sequences: u32, limits: impl Fn(u32, u64) -> [S; 2]) {
-    agrees_in(name, sequences, true, limits);
+    agrees_in(name, (sequences, Compared::Bytes), limits);
 }
 
 /// The same for states that can be written in several ways: the script leaves a log's entries where they are.
@@ -91,83 +39,20 @@ fn agrees_as_states<S: Strategy<Cost = u32>>(
     sequences: u32,
     limits: impl Fn(u32, u64) -> [S; 2],
 ) {
-    agrees_in(name, sequences, false, limits);
+    agrees_in(name, (sequences, Compared::States), limits);
 }
 
-fn agrees_in<S: Strategy<Cost = u32>>(
-    name: &str,
-    sequences: u32,
-    in_bytes: bool,
-    limits: impl Fn(u32, u64) -> [S; 2],
-) {
-    let runtime = runtime();
-    let clock = Shared(Arc::new(ManualClock::default()));
+fn agrees_in<S: Strategy<Cost = u32>>(name: &str, how: (u32, Compared), limits: impl Fn(u32, u64) -> [S; 2]) {
+    let clock = Shared::default();
     let storage = RedisStorage::url(&SERVER.url()).unwrap();
-    let storage = storage.namespace(name).clock(clock.clone()).build().unwrap();
-    let gap = prop_oneof![
-        4 => Just((0, 0)),
-        8 => Generator::prop_map(0..2_000_000i64, |gap| (gap, 0)),
-        4 => (-1..2i64, 1..5u64),
-        1 => Generator::prop_map(-3_000_000..0i64, |gap| (gap, 0)),
-        1 => Generator::prop_map(0..1i64 << 40, |gap| (gap, 0)),
-    ];
-    let cost = prop_oneof![8 => 1..4u32, 1 => Just(0), 1 => 0..40u32, 1 => Just(u32::MAX)];
-    let damage = prop::option::weighted(0.05, (any::<usize>(), any::<u8>()));
-    let steps = prop::collection::vec((gap, cost, any::<bool>(), damage), 1..12);
-    let run = (1..30u32, 1..20_000_000u64, steps);
-    let number = std::cell::Cell::new(0);
-    let mut runner =
-        TestRunner::new(Config { cases: sequences, failure_persistence: None, ..Config::default() });
-    let ran = runner.run(&run, |(limit, period, steps): (u32, u64, Vec<Step>)| {
-        number.set(number.get() + 1);
-        let key = format!("k{}", number.get());
-        // Half of the runs begin with a window.
-        let (mut state, mut now) = (S::State::default(), START - START % period * (period % 2));
-        let (mut kept, limits) = (None::<Vec<u8>>, limits(limit, period));
-        for (at, ((gap, halves), cost, low, damage)) in steps.into_iter().enumerate() {
-            now = (now + halves * period / 2).saturating_add_signed(gap);
-            clock.0.set(Timestamp::from_micros(now));
-            if let (Some(damage), Some(bytes)) = (damage, &kept) {
-                // What a log's entries say is believed: looking at all of them would take as long as they are.
-                let damage = if in_bytes { damage } else { (damage.0, damage.1 % 2) };
-                let bytes = damaged(bytes.clone(), damage);
-                let name = format!("{name}:{{{key}}}").into_bytes();
-                SERVER.command(&[&b"SET"[..], &name, &bytes]);
-                state = decode(&bytes).unwrap_or_default();
-                kept = Some(bytes);
-            }
-            // The limit changes half-way, to another of the same kind.
-            let limit = &limits[at / 6 % 2];
-            let op = Op::Check(Hit::new(cost).with_class(class(low)));
-            let told = runtime.block_on(AsyncStorage::apply(&storage, limit, &key.as_str(), &op)).unwrap();
-            let (expected, writes) = op.apply(limit, &mut state, Timestamp::from_micros(now));
-            prop_assert_eq!(told, expected, "step {} of {}", at, key);
-            let left = stored(name, &key);
-            if !writes {
-                prop_assert_eq!(&left, &kept, "step {} of {}", at, key);
-            } else if in_bytes {
-                prop_assert_eq!(&left, &Some(bytes_of(&state)), "step {} of {}", at, key);
-            } else {
-                let left = left.as_deref().map(decode::<S::State>);
-                prop_assert_eq!(left, Some(Ok(state.clone())), "step {} of {}", at, key);
-            }
-            kept = left;
-        }
-        Ok(())
-    });
-    assert!(ran.is_ok(), "{name}: {}", ran.unwrap_err());
+    let storage = &storage.namespace(name).clock(clock.clone()).build().unwrap();
+    let put = |key: &str, bytes: Option<&[u8]>| {
+        let name = format!("{name}:{{{key}}}").into_bytes();
+        SERVER.command(&[&b"SET"[..], &name, bytes.unwrap_or_default()]);
+    };
+    let tested = Tested { storage, clock: &clock, stored: &|key| stored(name, key), put: &put };
+    agree::agrees(tested, how, limits);
 }
-
-fn rate(limit: u32, period: u64) -> Rate {
-    Rate::new(limit, Duration::from_micros(period)).unwrap()
-}
-
-fn other(limit: u32, period: u64) -> Rate {
-    rate(limit + 3, period / 2 + 1)
-}
-
-/// Sequences in all: each of the built-in strategies has a share.
-const SEQUENCES: u32 = 5_000;
 
 #[test]
 fn windows_agree() {
@@ -302,16 +187,6 @@ fn a_long_log_agrees() {
     }
     let left = decode(&stored("long", "log").unwrap());
     assert_eq!(left, Ok(state));
-}
-
-/// The hours change at the time the runs begin with, a minute later, and the day after.
-fn by_hour<S: Scale<Verdict = Decision>>(limit: S) -> TimeOfDay<S, 3> {
-    let hours = |from, to, num, den| Hours::new(from, to, Ratio::new(num, den).unwrap());
-    let night = hours((23, 30), (10, 0), 1, 2);
-    let minute = hours((10, 0), (10, 1), 3, 1);
-    let evening = hours((20, 0), (23, 0), 2, 3);
-    // 8 o'clock in UTC.
-    TimeOfDay::new(limit, [night, minute, evening]).unwrap().utc_offset(120).unwrap()
 }
 
 #[test]

@@ -3,26 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod limited;
 mod servers;
 
-use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use limited::{Count, DEADLINE, RECOVERY, recovered, run, under_load};
 use servers::{Cluster, Proxy, Redis, Sentinel, until};
 use traffik::storage::{ErrorKind, Failure};
 use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage, SlidingWindow, Strategy, TokenBucket, Verdict};
-
-/// How long a call may take.
-const DEADLINE: Duration = Duration::from_millis(300);
-/// What a busy machine adds to it.
-const SLACK: Duration = Duration::from_millis(700);
-/// How soon all is to be well once the server is.
-const RECOVERY: Duration = Duration::from_secs(1);
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)
-}
 
 fn at(url: &str) -> RedisStorage {
     RedisStorage::url(url).unwrap().namespace("f").timeout(DEADLINE).build().unwrap()
@@ -32,86 +21,12 @@ fn weekly(limit: u32) -> FixedWindow {
     FixedWindow::new(Rate::per_week(limit))
 }
 
-type Limited<S> = AsyncLimiter<S, RedisStorage>;
-
-/// What calls came to.
-#[derive(Default)]
-struct Count {
-    admitted: AtomicU64,
-    denied: AtomicU64,
-    /// Charged or not: nobody knows.
-    unknown: AtomicU64,
-    /// Not charged.
-    failed: AtomicU64,
-}
-
-impl Count {
-    /// Checks once, within the deadline, and counts what it came to.
-    async fn check<S: Strategy<Cost = u32>>(&self, limiter: &Limited<S>, key: &str) -> Option<ErrorKind> {
-        let began = Instant::now();
-        let answer = limiter.check(key).await;
-        assert!(began.elapsed() < DEADLINE + SLACK, "a call took {:?}", began.elapsed());
-        let (count, kind) = match answer {
-            Ok(verdict) if verdict.outcome().is_allowed() => (&self.admitted, None),
-            Ok(_) => (&self.denied, None),
-            Err(failure) if failure.kind() == ErrorKind::Timeout => (&self.unknown, Some(ErrorKind::Timeout)),
-            Err(failure) => (&self.failed, Some(failure.kind())),
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-        kind
-    }
-
-    fn get(&self) -> [u64; 4] {
-        [&self.admitted, &self.denied, &self.unknown, &self.failed].map(|count| count.load(Ordering::Relaxed))
-    }
-
-    /// Of a limit that was asked for more than it has: all of it was charged, to someone, and no more was admitted.
-    fn assert_exact(&self, limit: u64) {
-        let [admitted, denied, unknown, failed] = self.get();
-        assert!(
-            admitted <= limit && admitted + unknown >= limit,
-            "{admitted} admitted of {limit}, {denied} denied, {unknown} unknown, {failed} failed"
-        );
-    }
-}
-
-/// Waits until a check succeeds again, and tells how long that took.
-async fn recovered<S: Strategy<Cost = u32>>(limiter: &Limited<S>, count: &Count, key: &str) {
-    let began = Instant::now();
-    while count.check(limiter, key).await.is_some() {
-        assert!(began.elapsed() < RECOVERY, "not well after {:?}", began.elapsed());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// Nothing on the server lives for ever.
 fn assert_all_expire(redis: &Redis) {
     for key in redis.command(&["KEYS", "*"]).array() {
         let key = key.text().to_owned();
         assert!(redis.command(&["PTTL", key.as_str()]).integer() > 0, "{key} has no time to live");
     }
-}
-
-/// Eight tasks ask until the limit is used up more than twice over, while something goes wrong again and again.
-async fn under_load<S: Strategy<Cost = u32>>(
-    limiter: &Limited<S>,
-    count: &Count,
-    limit: u64,
-    wrong: impl Fn(u64),
-) {
-    let asked = AtomicU64::new(0);
-    let work = (0..8).map(|_| async {
-        while asked.fetch_add(1, Ordering::Relaxed) < limit * 2 + 200 {
-            count.check(limiter, "hot").await;
-        }
-    });
-    let trouble = async {
-        for time in 0..10 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            wrong(time);
-        }
-    };
-    futures_util::future::join(futures_util::future::join_all(work), trouble).await;
 }
 
 #[test]

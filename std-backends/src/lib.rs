@@ -15,12 +15,16 @@ mod clock;
 pub mod layer;
 pub mod lock;
 mod locked;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
 pub use locked::{GetSet, Locked};
+#[cfg(feature = "memcached")]
+pub use memcached::{MemcachedBuilder, MemcachedLock, MemcachedStorage};
 pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};
 #[cfg(feature = "redis")]
 pub use redis::{RedisBuilder, RedisLock, RedisStorage, Redlock};

@@ -1,6 +1,6 @@
 //! A Memcached server as a process.
 
-use std::io::{self, BufRead, BufReader, Error, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::server::{Program, Server};
@@ -49,6 +49,30 @@ impl Memcached {
 
     pub(crate) fn start() -> Self {
         Self::options().start()
+    }
+
+    /// Puts bytes in an item.
+    pub(crate) fn set(&self, item: &str, bytes: &[u8]) {
+        let mut stream = TcpStream::connect_timeout(&self.address(), SOON).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let head = format!("set {item} 0 0 {}\r\n", bytes.len());
+        stream.write_all(&[head.as_bytes(), bytes, b"\r\n"].concat()).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        assert_eq!(answer, "STORED\r\n");
+    }
+
+    /// The bytes of an item, if it is there.
+    pub(crate) fn get(&self, item: &str) -> Option<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&self.address(), SOON).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(format!("mg {item} v\r\n").as_bytes()).unwrap();
+        let (mut stream, mut head) = (BufReader::new(stream), String::new());
+        stream.read_line(&mut head).unwrap();
+        let length = head.strip_prefix("VA ")?.trim_end().parse().unwrap();
+        let mut bytes = vec![0; length];
+        stream.read_exact(&mut bytes).unwrap();
+        Some(bytes)
     }
 
     /// Sends lines, without the last line's end, over a connection of their own, and returns the lines of the answer.

@@ -35,7 +35,7 @@ use core::time::Duration;
 use super::duties::{self, Subject, afresh, drain, one};
 use super::{Broken, Step, expect};
 use crate::storage::{AsyncStorage, Failure};
-use crate::{Cost, Decision, ErrorKind, Hit, Op, Outcome, Receipts, Strategy, Timestamp, Verdict};
+use crate::{Class, Cost, Decision, ErrorKind, Hit, Op, Outcome, Receipts, Strategy, Timestamp, Verdict};
 
 /// Why a storage does not conform.
 #[derive(Clone, Debug)]
@@ -272,10 +272,23 @@ impl<T> Seen<T> {
         let (told, written) = op.apply(limit, &mut state, now);
         let state = if written { &state } else { &self.before };
         let is_fresh = limit.fresh_at(state, op.class()) <= self.latest;
-        let kept = *state == self.after || (is_fresh && self.after == T::default());
+        let kept = *state == self.after
+            || (is_fresh && self.after == T::default())
+            || alike(limit, op.class(), [state, &self.after], self.latest);
         let in_between = self.earliest.min(self.latest) <= now && now <= self.latest.max(self.earliest);
         in_between && kept && told == *verdict
     }
+}
+
+/// Whether two states cannot be told from each other: a store need not keep what makes no difference, such as when in its
+/// window the last hit was.
+fn alike<S: Strategy>(limit: &S, class: Class, states: [&S::State; 2], now: Timestamp) -> bool {
+    let told = states.map(|state| {
+        let peek = |cost| limit.peek(state, &Hit::new(S::Cost::uniform(cost)).with_class(class), now);
+        (limit.fresh_at(state, class), [0, 1, 2].map(peek))
+    });
+    let [one, other] = &told;
+    one == other
 }
 
 fn reset_after(verdict: &impl Verdict) -> Duration {

@@ -1,0 +1,199 @@
+//! States on Memcached, shared by all who use the same servers, on the wall clock of each host.
+
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
+use traffik_core::strategy::Cost;
+use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
+use traffik_runtimes::Connect;
+
+use crate::cas::{Combining, GivenUp, Swap};
+use crate::lock::{Either, race};
+
+mod builder;
+mod command;
+mod count;
+mod counter;
+mod expiry;
+mod failure;
+mod generation;
+mod items;
+mod lock;
+mod name;
+mod pool;
+mod server;
+mod window;
+mod wire;
+
+pub use builder::MemcachedBuilder;
+use count::{Item, Told};
+use items::Items;
+pub use lock::MemcachedLock;
+use window::Window;
+
+/// Keeps states on Memcached servers (1.6 or later), each key on one of them.
+///
+/// * A check of cost 1 of a [`FixedWindow`](traffik_core::FixedWindow), also by tier or hour, takes one round trip: the server
+///   counts down. Whatever else is asked takes two, together with all that this process asks of the same key meanwhile,
+///   and more if other processes change it meanwhile.
+/// * Connections, to each server several, are made when they are needed, on the runtime that is given. Each serves one call at
+///   a time, and is closed unless all of the answer was taken.
+/// * The server keeps items in memory, and gives up those it has no room for: a key that it gave up counts as one never
+///   seen. `-m` on its command line is how much it has.
+///
+/// # Clocks
+///
+/// Times are those of each host's wall clock. A time earlier than a state's own counts as the state's own, so whoever is
+/// behind is not admitted twice; who is ahead by some time sees limits drained for so much longer. If clocks differ by up
+/// to `skew`, what is admitted in any span is at most what the limit admits in a span longer by `skew`.
+///
+/// # Errors
+///
+/// * [`Timeout`](ErrorKind::Timeout): no answer in time, or the connection broke while it was awaited. The hit may have
+///   been charged or not; it is not sent again.
+/// * [`Unavailable`](ErrorKind::Unavailable): not connected, or no answer in time to what charges nothing.
+/// * [`Contended`](ErrorKind::Contended): other processes kept changing the same key. Nothing was charged.
+/// * [`Full`](ErrorKind::Full): the server has no room, and may not give anything up for it.
+///
+/// ```no_run
+/// use traffik_backends::MemcachedStorage;
+/// use traffik_core::{AsyncLimiter, FixedWindow, Rate};
+///
+/// # async fn example(runtime: impl traffik_runtimes::Connect) -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemcachedStorage::servers(runtime, ["127.0.0.1:11211"]).namespace("api").build()?;
+/// storage.ready().await?;
+/// let limiter = AsyncLimiter::new(FixedWindow::new(Rate::per_minute(100)), storage);
+/// assert!(limiter.check("alice").await?.is_allowed());
+/// # Ok(())
+/// # }
+/// ```
+pub struct MemcachedStorage<R: Connect> {
+    items: Arc<Items<R>>,
+    combining: Combining<Items<R>>,
+    persistent: bool,
+}
+
+impl<R: Connect> Clone for MemcachedStorage<R> {
+    fn clone(&self) -> Self {
+        let Self { items, combining, persistent } = self;
+        Self { items: items.clone(), combining: combining.clone(), persistent: *persistent }
+    }
+}
+
+impl<R: Connect> fmt::Debug for MemcachedStorage<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemcachedStorage")
+            .field("namespace", &self.items.namespace)
+            .field("servers", &self.items.servers.iter().map(|it| it.pool.address()).collect::<Vec<_>>())
+            .field("persistent", &self.persistent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Connect> MemcachedStorage<R> {
+    /// Whether all servers can be reached and know what is needed; connects to them.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        for server in &self.items.servers {
+            server.ready(pin!(self.items.end())).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets every key of this namespace, on all servers, and no other's. Others that use it notice within a second;
+    /// until then they may still count on what was there.
+    pub async fn clear(&self) -> Result<(), Failure> {
+        for server in &self.items.servers {
+            server.begin_generation(&self.items.generation(), pin!(self.items.end())).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the connections; all calls fail from now on, of all clones. What is stored stays, unless the storage was made not
+    /// to be [persistent](MemcachedBuilder::persistent): then the namespace is [cleared](Self::clear) first, and if that
+    /// fails it is told so, and the storage is closed all the same.
+    pub async fn close(&self) -> Result<(), Failure> {
+        let cleared = if self.persistent { Ok(()) } else { self.clear().await };
+        self.items.servers.iter().for_each(|server| server.pool.close());
+        cleared
+    }
+
+    /// Counts on the server, if that is all a check takes; `None` if nothing was charged that way.
+    async fn count<S: Strategy>(
+        &self,
+        limit: &S,
+        hit: &Hit<S::Cost>,
+        escaped: &str,
+        mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<Option<S::Verdict>, Failure> {
+        let now = self.items.clock.now();
+        if hit.cost != S::Cost::uniform(1) {
+            return Ok(None);
+        }
+        let Some(window) = Window::of(limit, hit.class, now) else { return Ok(None) };
+        let Some(first) = window.first(now) else { return Ok(None) };
+        let server = self.items.server(escaped)?;
+        let name = &*self.items.item(server, escaped, end.as_mut()).await?;
+        let expiry = self.items.clock.expiry(Duration::from_micros(window.rest(&first, now)));
+        let told =
+            count::one(server, Item { name, expiry, now }, (limit, hit), (window, first), end.as_mut())
+                .await?;
+        match told {
+            Told::Verdict(verdict) => Ok(Some(verdict)),
+            Told::Nothing => Ok(None),
+            Told::Charged(at) => {
+                // Any admission at that time has the receipt for it.
+                let receipt = limit.decide(&mut S::State::default(), hit, at).receipt();
+                let refund = self.swap(limit, escaped, &Op::Refund(*hit, receipt), end).await;
+                // If that fails, somebody is charged who was not admitted.
+                refund.map(|_| None).map_err(|failure| Failure::new(ErrorKind::Timeout, failure))
+            }
+        }
+    }
+
+    /// Loads, decides and swaps, together with others.
+    async fn swap<S: Strategy>(
+        &self,
+        limit: &S,
+        escaped: &str,
+        op: &Op<S>,
+        end: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<S::Verdict, Failure> {
+        let mut answer = self.combining.apply(limit.clone(), escaped.as_bytes().to_vec(), *op);
+        if let Either::First(answer) = race(&mut answer, end).await {
+            return answer;
+        }
+        let late = |kind, outcome| Failure::new(kind, format!("no answer in time; {outcome}"));
+        match answer.give_up() {
+            GivenUp::Answered(answer) => answer,
+            GivenUp::Sent => Err(late(ErrorKind::Timeout, "the hit may have been charged")),
+            GivenUp::Unsent => Err(late(ErrorKind::Unavailable, "nothing was charged")),
+        }
+    }
+}
+
+impl<S: Strategy, R: Connect> AsyncStorage<S> for MemcachedStorage<R> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let (this, limit, op, escaped) = (self.clone(), limit.clone(), *op, name::escaped(key));
+        Reply::pending(async move {
+            let mut end = pin!(this.items.end());
+            if let Op::Check(hit) = &op
+                && let Some(verdict) = this.count(&limit, hit, &escaped, end.as_mut()).await?
+            {
+                return Ok(verdict);
+            }
+            this.swap(&limit, &escaped, &op, end).await
+        })
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (items, limit, escaped) = (self.items.clone(), limit.clone(), name::escaped(key));
+        Reply::pending(async move {
+            let loaded = items.load(escaped.as_bytes()).await?;
+            let state = items.read(&limit, Default::default(), loaded.bytes.as_deref(), loaded.now);
+            Ok((state, loaded.now))
+        })
+    }
+}

@@ -1,0 +1,184 @@
+//! What a storage on Memcached is to be like.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik_core::Clock;
+use traffik_core::storage::{ErrorKind, Failure};
+use traffik_runtimes::Connect;
+
+use super::items::{Items, Present};
+use super::pool::Settings;
+use super::server::Server;
+use super::{MemcachedStorage, name};
+use crate::SystemClock;
+use crate::cas::Combining;
+
+/// The port that servers listen on if nothing is said.
+const PORT: &str = "11211";
+
+/// What a [`MemcachedStorage`] is to be like.
+#[must_use]
+pub struct MemcachedBuilder<R> {
+    runtime: R,
+    addresses: Vec<String>,
+    namespace: String,
+    timeout: Duration,
+    settings: Settings,
+    clock: Present,
+    persistent: bool,
+}
+
+impl<R: Connect> MemcachedStorage<R> {
+    /// Servers by their addresses, such as `cache.internal:11211`, `10.0.0.7` or `[::1]:11211`; without a port it is 11211.
+    /// Each key is kept on one of them, the same for all who name the same servers, in whatever order.
+    pub fn servers(
+        runtime: R,
+        addresses: impl IntoIterator<Item = impl Into<String>>,
+    ) -> MemcachedBuilder<R> {
+        MemcachedBuilder {
+            runtime,
+            addresses: addresses.into_iter().map(|address| with_port(&address.into())).collect(),
+            namespace: String::new(),
+            timeout: Duration::from_millis(500),
+            settings: Settings { size: 16, minimum: 1, idle: Duration::from_secs(60) },
+            clock: Present::new(SystemClock, true),
+            persistent: true,
+        }
+    }
+
+    /// The same in one text: `memcached://one:11211,other:11211`.
+    pub fn url(runtime: R, url: &str) -> Result<MemcachedBuilder<R>, Failure> {
+        let hosts = url.strip_prefix("memcached://").map(|rest| rest.trim_end_matches('/'));
+        let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty() && !hosts.contains(['/', '@', '?'])) else {
+            let message =
+                format!("{url:?} names no servers; write memcached://HOST:PORT, several with commas");
+            return Err(Failure::new(ErrorKind::Invalid, message));
+        };
+        Ok(Self::servers(runtime, hosts.split(',')))
+    }
+}
+
+impl<R: Connect> MemcachedBuilder<R> {
+    /// What the names of all its items begin with, `traffik` if nothing is said. Storages with the same one share states.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// How long a call may take, connecting and waiting for a connection included: 500 ms if nothing is said.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How many connections to each server there may be at most, 16 if nothing is said. One call at a time uses each; who
+    /// finds none free waits for its turn.
+    pub const fn connections(mut self, most: usize) -> Self {
+        self.settings.size = most;
+        self
+    }
+
+    /// How many connections to each server are kept also if nobody uses them, and made by
+    /// [`ready`](MemcachedStorage::ready): 1 if nothing is said.
+    pub const fn kept(mut self, least: usize) -> Self {
+        self.settings.minimum = least;
+        self
+    }
+
+    /// After how long the other connections are given up if nobody uses them, a minute if nothing is said. That is seen to
+    /// when others are used.
+    pub const fn idle(mut self, idle: Duration) -> Self {
+        self.settings.idle = idle;
+        self
+    }
+
+    /// Whether states outlive the storage, which they do if nothing is said. If not, [`close`](MemcachedStorage::close)
+    /// forgets all of the namespace, whoever else uses it; a storage that is dropped unclosed leaves it as it is.
+    pub const fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
+        self
+    }
+
+    /// Goes by this clock instead of the wall clock of this host: for tests, which then need not wait. What is stored is
+    /// kept for a day at least.
+    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
+        self.clock = Present::new(clock, false);
+        self
+    }
+
+    /// The storage. It does not connect yet.
+    pub fn build(mut self) -> Result<MemcachedStorage<R>, Failure> {
+        if self.namespace.is_empty() {
+            "traffik".clone_into(&mut self.namespace);
+        }
+        let invalid = |message: String| Err(Failure::new(ErrorKind::Invalid, message));
+        if let Err(wrong) = name::check(&self.namespace) {
+            return invalid(wrong);
+        }
+        if self.timeout.is_zero() {
+            return invalid("a timeout of 0 fails every call; take 500 ms".to_owned());
+        }
+        let Settings { size, minimum, .. } = self.settings;
+        if size == 0 || minimum > size {
+            return invalid(format!("{minimum} connections cannot be kept of at most {size}; take 1 of 16"));
+        }
+        if self.addresses.is_empty() {
+            return invalid("no server is named; name one, such as 127.0.0.1:11211".to_owned());
+        }
+        self.addresses.sort();
+        if let Some([twice, _]) = self.addresses.array_windows().find(|[one, other]| one == other) {
+            return invalid(format!("{twice} is named twice; name each server once"));
+        }
+        let Self { runtime, addresses, namespace, timeout, settings, clock, persistent } = self;
+        let server = |address| Server::new(runtime.clone(), address, settings);
+        let servers = addresses.into_iter().map(server).collect();
+        let items = Arc::new(Items { runtime: runtime.clone(), servers, namespace, timeout, clock });
+        Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, persistent })
+    }
+}
+
+impl<R> fmt::Debug for MemcachedBuilder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemcachedBuilder")
+            .field("addresses", &self.addresses)
+            .field("namespace", &self.namespace)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+fn with_port(address: &str) -> String {
+    let has_port = match address.rfind([':', ']']) {
+        // Several colons and no brackets are an address of IPv6 alone.
+        Some(at) => {
+            address[at..].starts_with(':') && (address.starts_with('[') || address.matches(':').count() == 1)
+        }
+        None => false,
+    };
+    match address {
+        _ if has_port => address.to_owned(),
+        _ if address.contains(':') && !address.starts_with('[') => format!("[{address}]:{PORT}"),
+        _ => format!("{address}:{PORT}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_added_where_there_is_none() {
+        for (told, meant) in [
+            ("cache", "cache:11211"),
+            ("cache:7", "cache:7"),
+            ("10.0.0.7", "10.0.0.7:11211"),
+            ("::1", "[::1]:11211"),
+            ("[::1]", "[::1]:11211"),
+            ("[::1]:7", "[::1]:7"),
+        ] {
+            assert_eq!(with_port(told), meant);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What is asked of a server: by the client of `memcache-async` as far as that can, else in words of our own.
+
+use std::future::Future;
+use std::io::{self, Error, ErrorKind};
+
+use memcache_async::ascii::Protocol;
+
+use super::wire::{Stream, Wire};
+
+/// A command, and what its answer means.
+///
+/// An answer that says that the server did nothing is an error of kind [`Other`](ErrorKind::Other) with the server's words.
+pub(super) trait Command: Send + Sync {
+    type Answer: Send;
+    /// Whether it may change what the server keeps.
+    const CHANGES: bool;
+
+    /// Sends it, and takes all of its answer.
+    fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> impl Future<Output = io::Result<Self::Answer>> + Send;
+}
+
+/// What the server is, such as `1.6.18`.
+pub(super) struct Version;
+
+/// The bytes of an item and what tells whether they have been changed since, if it is there.
+pub(super) struct Get<'a>(pub(super) &'a str);
+
+/// Puts an item where there is none; false if there is one.
+pub(super) struct Add<'a> {
+    pub(super) name: &'a str,
+    pub(super) bytes: &'a [u8],
+    pub(super) expiry: u32,
+}
+
+/// Replaces an item that has not been changed since; false if it has, or is gone.
+pub(super) struct Replace<'a> {
+    pub(super) name: &'a str,
+    pub(super) bytes: &'a [u8],
+    pub(super) expiry: u32,
+    pub(super) unique: u64,
+}
+
+/// Removes an item that has not been changed since; false if it has, or is gone.
+pub(super) struct Remove<'a> {
+    pub(super) name: &'a str,
+    pub(super) unique: u64,
+}
+
+/// Adds one to a number, or takes one away. Where there is no item, there is the first number from now on.
+pub(super) struct Count<'a> {
+    pub(super) name: &'a str,
+    pub(super) change: One,
+    pub(super) first: u64,
+    /// For how long, if there was none.
+    pub(super) expiry: u32,
+}
+
+/// How one is counted.
+pub(super) enum One {
+    Added,
+    Taken,
+}
+
+/// What counting came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// The number is this now.
+    To { value: u64, unique: u64 },
+    /// There is an item, but it is no number.
+    Not,
+}
+
+impl Command for Version {
+    type Answer = String;
+    const CHANGES: bool = false;
+
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<String> {
+        Protocol::new(wire).version().await
+    }
+}
+
+impl Command for Get<'_> {
+    type Answer = Option<(Vec<u8>, u64)>;
+    const CHANGES: bool = false;
+
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Self::Answer> {
+        match Protocol::new(&mut *wire).gets_cas(self.0).await {
+            // The client does not look whose value it is.
+            Ok(found) if wire.is_answered_by(format!("VALUE {} ", self.0).as_bytes()) => Ok(Some(found)),
+            Ok(_) => Err(Error::new(ErrorKind::InvalidData, "the server answers with another item")),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Command for Add<'_> {
+    type Answer = bool;
+    const CHANGES: bool = true;
+
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
+        match Protocol::new(&mut *wire).add(self.name, self.bytes, self.expiry).await {
+            // The client takes whatever is no error for this.
+            Ok(()) if wire.is_answered_by(b"STORED\r\n") => Ok(true),
+            Ok(()) => Err(Error::new(ErrorKind::InvalidData, "the server answers something else")),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Command for Replace<'_> {
+    type Answer = bool;
+    const CHANGES: bool = true;
+
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
+        match Protocol::new(wire).cas(self.name, self.bytes, self.unique, self.expiry).await {
+            // The client knows no such answer, and tells the server's words.
+            Err(error) if error.kind() == ErrorKind::Other && says(&error, "NOT_FOUND") => Ok(false),
+            replaced => replaced,
+        }
+    }
+}
+
+impl Command for Remove<'_> {
+    type Answer = bool;
+    const CHANGES: bool = true;
+
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
+        let command = format!("md {} C{} O{}\r\n", self.name, self.unique, wire.number());
+        let line = wire.ask(command.as_bytes()).await?;
+        let words = || line.split(|byte| *byte == b' ');
+        match words().next() {
+            Some(word @ (b"HD" | b"EX" | b"NF")) if is_of(words(), wire.number()) => Ok(word == b"HD"),
+            _ => Err(unexpected(&line)),
+        }
+    }
+}
+
+impl Command for Count<'_> {
+    type Answer = Counted;
+    const CHANGES: bool = true;
+
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Counted> {
+        let Self { name, first, expiry, .. } = self;
+        let mode = match self.change {
+            One::Added => "MI",
+            One::Taken => "MD",
+        };
+        let command = format!("ma {name} N{expiry} J{first} {mode} v c O{}\r\n", wire.number());
+        let line = wire.ask(command.as_bytes()).await?;
+        let words = || line.split(|byte| *byte == b' ');
+        match words().next() {
+            Some(b"VA") if is_of(words(), wire.number()) => {
+                let unique = words().find_map(|word| number(word.strip_prefix(b"c")?));
+                let value = wire.line().await?;
+                match (number(&value), unique) {
+                    (Some(value), Some(unique)) => Ok(Counted::To { value, unique }),
+                    _ => Err(unexpected(&value)),
+                }
+            }
+            _ if line == b"CLIENT_ERROR cannot increment or decrement non-numeric value" => Ok(Counted::Not),
+            _ => Err(unexpected(&line)),
+        }
+    }
+}
+
+/// Whether the call of this number is answered, and not another.
+fn is_of<'a>(mut words: impl Iterator<Item = &'a [u8]>, call: u32) -> bool {
+    words.any(|word| word.strip_prefix(b"O").and_then(number) == Some(call.into()))
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits.trim_ascii()).ok()?.parse().ok()
+}
+
+/// An answer that refuses, as an error with the server's words; or one that no server gives.
+fn unexpected(line: &[u8]) -> Error {
+    let words = String::from_utf8_lossy(line).into_owned();
+    if ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].iter().any(|known| words.starts_with(known)) {
+        return Error::other(words);
+    }
+    Error::new(ErrorKind::InvalidData, format!("the server answers {words:?}"))
+}
+
+/// Whether an error is made of such words of the server.
+pub(super) fn says(error: &Error, words: &str) -> bool {
+    error.get_ref().is_some_and(|told| told.to_string().starts_with(words))
+}

@@ -1,0 +1,76 @@
+//! A check of cost 1 of a fixed window: the server counts down, and says what it came to.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::{Hit, Strategy, Timestamp, Verdict};
+use traffik_runtimes::Connect;
+
+use super::command::{Count as CountOne, Counted, One, Replace};
+use super::counter::Count;
+use super::server::Server;
+use super::window::Window;
+
+/// What counting came to.
+pub(super) enum Told<V> {
+    Verdict(V),
+    /// Nothing was charged: the item is no count, or one that has to be looked at.
+    Nothing,
+    /// It was counted at this time, but not for this limit: another held when the item was made. It has to be taken back.
+    Charged(Timestamp),
+}
+
+/// Which item is counted on, and when.
+pub(super) struct Item<'a> {
+    pub(super) name: &'a str,
+    /// For how long the server is to keep it if it is new.
+    pub(super) expiry: u32,
+    pub(super) now: Timestamp,
+}
+
+/// Counts one hit.
+pub(super) async fn one<S: Strategy, R: Connect>(
+    server: &Server<R>,
+    Item { name, expiry, now }: Item<'_>,
+    (limit, hit): (&S, &Hit<S::Cost>),
+    (window, first): (Window, Count),
+    mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
+) -> Result<Told<S::Verdict>, Failure> {
+    let number = first.packed();
+    let taken = CountOne { name, change: One::Taken, first: number, expiry };
+    let (value, unique) = match server.call(taken, end.as_mut()).await? {
+        Counted::To { value, unique } => (value, unique),
+        Counted::Not => return Ok(Told::Nothing),
+    };
+    let Some(count) = window.count(value, now) else { return Ok(Told::Nothing) };
+    let replaces = |bytes: &str| {
+        let bytes = bytes.to_owned();
+        async move { server.call(Replace { name, bytes: bytes.as_bytes(), expiry, unique }, end).await }
+    };
+    if count.period == first.period && count.window < first.window {
+        // The server has not given up an earlier window yet.
+        if !replaces(&number.to_string()).await? {
+            return Ok(Told::Nothing);
+        }
+        return confirmed(limit.decide(&mut S::State::default(), hit, now), true);
+    }
+    if (count.limit, count.period) != (first.limit, first.period) {
+        let at = window.counted_at(&count, now).filter(|_| count.is_admitted());
+        return Ok(at.map_or(Told::Nothing, Told::Charged));
+    }
+    if let Some(raised) = count.raised() {
+        // If others have counted on meanwhile they do it; the denial is one in any case.
+        let _ = replaces(&raised.packed().to_string()).await;
+    }
+    let mut state = window.state(limit, hit.class, &count.before(), now);
+    confirmed(limit.decide(&mut state, hit, now), count.is_admitted())
+}
+
+/// The verdict, if it is what has been counted. Nobody is told what is not so.
+fn confirmed<V: Verdict>(verdict: V, is_counted: bool) -> Result<Told<V>, Failure> {
+    if verdict.is_recorded() == is_counted {
+        return Ok(Told::Verdict(verdict));
+    }
+    Err(Failure::new(ErrorKind::Corrupt, "the server counted otherwise than the limit does"))
+}

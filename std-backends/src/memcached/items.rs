@@ -1,0 +1,138 @@
+//! The items of a namespace, each on its server, as what a compare-and-swap needs.
+
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::{Class, Clock, Strategy, Timestamp};
+use traffik_runtimes::Connect;
+
+use super::command::{Add, Get, Remove, Replace};
+use super::expiry::expiry;
+use super::server::Server;
+use super::{name, window};
+use crate::cas::{Change, Loaded, Swap};
+
+#[derive(Debug)]
+pub(super) struct Items<R: Connect> {
+    pub(super) runtime: R,
+    pub(super) servers: Vec<Server<R>>,
+    pub(super) namespace: String,
+    pub(super) timeout: Duration,
+    pub(super) clock: Present,
+}
+
+/// What the time is.
+#[derive(Clone)]
+pub(super) struct Present {
+    clock: Arc<dyn Clock + Send + Sync>,
+    /// Whether the clocks of the servers go at the same pace.
+    is_real: bool,
+}
+
+impl Present {
+    pub(super) fn new(clock: impl Clock + Send + Sync + 'static, is_real: bool) -> Self {
+        Self { clock: Arc::new(clock), is_real }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What keeps an item for so long.
+    pub(super) fn expiry(&self, rest: Duration) -> u32 {
+        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        expiry(if self.is_real { rest } else { rest.max(DAY) })
+    }
+}
+
+impl fmt::Debug for Present {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Present").field("is_real", &self.is_real).finish_non_exhaustive()
+    }
+}
+
+/// Tells whether an item has been changed since it was loaded.
+#[derive(Debug)]
+pub(super) struct Mark {
+    /// Its name, of the generation it was loaded in.
+    name: String,
+    /// What tells its contents; `None` if it was not there.
+    unique: Option<u64>,
+}
+
+impl<R: Connect> Items<R> {
+    /// The server that keeps a key: the one of the highest weight, so that few keys move when a server comes or goes.
+    pub(super) fn server(&self, escaped: &str) -> Result<&Server<R>, Failure> {
+        let heaviest = self.servers.iter().max_by_key(|server| server.weight(escaped));
+        // A builder lets nobody have none.
+        heaviest.ok_or_else(|| Failure::new(ErrorKind::Invalid, "no server is named"))
+    }
+
+    /// What a key's item is called by now.
+    pub(super) async fn item(
+        &self,
+        server: &Server<R>,
+        escaped: &str,
+        end: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<String, Failure> {
+        let generation = server.generation(&self.generation(), end).await?;
+        Ok(name::item(&self.namespace, generation, escaped))
+    }
+
+    /// The item that tells the generation in use.
+    pub(super) fn generation(&self) -> String {
+        name::other(&self.namespace, "generation", "")
+    }
+
+    /// The end of a call that begins now.
+    pub(super) fn end(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.runtime.sleep(self.timeout)
+    }
+}
+
+/// Keys are escaped ones.
+impl<R: Connect> Swap for Items<R> {
+    type Mark = Mark;
+
+    async fn load(&self, key: &[u8]) -> Result<Loaded<Mark>, Failure> {
+        let escaped = String::from_utf8_lossy(key);
+        let mut end = pin!(self.end());
+        let server = self.server(&escaped)?;
+        let name = self.item(server, &escaped, end.as_mut()).await?;
+        let (bytes, unique) = server.call(Get(&name), end).await?.unzip();
+        Ok(Loaded { bytes, mark: Mark { name, unique }, now: self.clock.now() })
+    }
+
+    async fn swap(&self, key: &[u8], mark: Mark, change: Change) -> Result<Option<Loaded<Mark>>, Failure> {
+        let mut end = pin!(self.end());
+        let (server, name) = (self.server(&String::from_utf8_lossy(key))?, &mark.name);
+        let done = match (change, mark.unique) {
+            (Change::Remove, None) => true,
+            (Change::Remove, Some(unique)) => server.call(Remove { name, unique }, end.as_mut()).await?,
+            (Change::Store(bytes, rest), None) => {
+                let added = Add { name, bytes: &bytes, expiry: self.clock.expiry(rest) };
+                server.call(added, end.as_mut()).await?
+            }
+            (Change::Store(bytes, rest), Some(unique)) => {
+                let replaced = Replace { name, bytes: &bytes, expiry: self.clock.expiry(rest), unique };
+                server.call(replaced, end.as_mut()).await?
+            }
+        };
+        if done { Ok(None) } else { self.load(key).await.map(Some) }
+    }
+
+    async fn pause(&self, wait: Duration) {
+        self.runtime.sleep(wait).await;
+    }
+
+    fn read<S: Strategy>(&self, limit: &S, class: Class, stored: Option<&[u8]>, now: Timestamp) -> S::State {
+        window::read(limit, class, stored, now)
+    }
+
+    fn write<S: Strategy>(&self, limit: &S, class: Class, state: &S::State, now: Timestamp) -> Change {
+        window::write(limit, class, state, now)
+    }
+}

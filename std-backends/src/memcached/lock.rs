@@ -1,0 +1,101 @@
+//! Locks on Memcached, for critical sections of users' own.
+
+use std::fmt;
+use std::pin::pin;
+
+use traffik_core::Clock;
+use traffik_core::storage::{ErrorKind, Failure, Reply};
+use traffik_runtimes::Connect;
+
+use super::command::{Add, Count, Counted, Get, One, Remove, Replace};
+use super::expiry::expiry;
+use super::{MemcachedStorage, name};
+use crate::SystemClock;
+use crate::lock::{Grant, Lock, Owner, Ttl};
+
+/// Locks on the servers that a [`MemcachedStorage`] is connected to, in its namespace.
+///
+/// A name is an item that is there while it is held; fencing tokens are counted by another one. Granting takes two calls, and
+/// so do renewing and releasing. Servers count in whole seconds: a grant ends up to two seconds after its TTL. It is lost
+/// with the server's memory, or if that is full: the name may then be granted again, so use the fencing token, which
+/// grows also then, as long as the clocks of hosts do not differ by more than the time that a grant took.
+/// [`MemcachedStorage::clear`] leaves locks alone.
+pub struct MemcachedLock<R: Connect>(MemcachedStorage<R>);
+
+impl<R: Connect> Clone for MemcachedLock<R> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<R: Connect> fmt::Debug for MemcachedLock<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MemcachedLock").field(&self.0.items.namespace).finish()
+    }
+}
+
+impl<R: Connect> MemcachedStorage<R> {
+    /// Locks beside the states, by the same connections.
+    #[must_use]
+    pub fn lock(&self) -> MemcachedLock<R> {
+        MemcachedLock(self.clone())
+    }
+}
+
+impl<R: Connect> MemcachedLock<R> {
+    async fn acquire(&self, name: Vec<u8>, owner: Owner, ttl: Ttl) -> Result<Option<Grant>, Failure> {
+        const FOR_EVER: u32 = 0;
+        let items = &self.0.items;
+        let (escaped, mut end) = (name::escaped(&&*name), pin!(items.end()));
+        let server = items.server(&escaped)?;
+        let held = name::other(&items.namespace, "lock", &escaped);
+        let added = Add { name: &held, bytes: owner.as_bytes(), expiry: expiry(ttl.get()) };
+        if !server.call(added, end.as_mut()).await? {
+            return Ok(None);
+        }
+        let fence = name::other(&items.namespace, "fence", &escaped);
+        // A counter that was lost begins with the time, so it is past where it was.
+        let first = SystemClock.now().as_micros();
+        let counted = Count { name: &fence, change: One::Added, first, expiry: FOR_EVER };
+        match server.call(counted, end).await? {
+            Counted::To { value, .. } => Ok(Some(Grant::new(name, owner, value))),
+            Counted::Not => Err(Failure::new(ErrorKind::Corrupt, format!("{fence} is no number; remove it"))),
+        }
+    }
+
+    /// Changes the item of a grant, if it is still that grant's.
+    async fn change(&self, grant: &Grant, kept: Option<Ttl>) -> Result<bool, Failure> {
+        let items = &self.0.items;
+        let (escaped, mut end) = (name::escaped(&grant.name()), pin!(items.end()));
+        let server = items.server(&escaped)?;
+        let name = &name::other(&items.namespace, "lock", &escaped);
+        let bytes = grant.owner();
+        let bytes = bytes.as_bytes();
+        match server.call(Get(name), end.as_mut()).await? {
+            Some((owner, unique)) if owner == bytes => match kept {
+                Some(ttl) => {
+                    server.call(Replace { name, bytes, expiry: expiry(ttl.get()), unique }, end).await
+                }
+                None => server.call(Remove { name, unique }, end).await,
+            },
+            _ => Ok(false),
+        }
+    }
+}
+
+impl<R: Connect> Lock for MemcachedLock<R> {
+    fn try_acquire(&self, name: &[u8], ttl: Ttl) -> Reply<Option<Grant>> {
+        let (lock, name, owner) = (self.clone(), name.to_vec(), Owner::random());
+        Reply::pending(async move { lock.acquire(name, owner, ttl).await })
+    }
+
+    fn renew(&self, grant: &Grant, ttl: Ttl) -> Reply<bool> {
+        let (lock, grant) = (self.clone(), grant.clone());
+        Reply::pending(async move { lock.change(&grant, Some(ttl)).await })
+    }
+
+    fn release(&self, grant: Grant) -> Reply<bool> {
+        let lock = self.clone();
+        Reply::pending(async move { lock.change(&grant, None).await })
+    }
+}

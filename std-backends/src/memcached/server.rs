@@ -1,0 +1,128 @@
+//! One server: its connections, its share of the keys, and calls with a deadline.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use traffik_core::storage::Failure;
+use traffik_core::{ErrorKind, Seed};
+use traffik_runtimes::Connect;
+
+use super::command::{Command, Version};
+use super::failure::{failure, late};
+use super::generation::Generation;
+use super::pool::{Lease, Pool, Settings};
+use crate::lock::{Either, race};
+
+#[derive(Debug)]
+pub(super) struct Server<R: Connect> {
+    pub(super) pool: Arc<Pool<R>>,
+    pub(super) generation: Generation,
+    /// What weighs keys for this server.
+    seed: Seed,
+}
+
+impl<R: Connect> Server<R> {
+    pub(super) fn new(runtime: R, address: String, settings: Settings) -> Self {
+        // The same wherever it is known by the same address.
+        let seed = Seed::new(Seed::new(0).digest(address.as_str()).as_u64());
+        Self { pool: Pool::new(runtime, address, settings), generation: Generation::default(), seed }
+    }
+
+    /// How much a key belongs here: it is kept where that is most.
+    pub(super) fn weight(&self, escaped: &str) -> u64 {
+        self.seed.digest(escaped).as_u64()
+    }
+
+    /// A connection for one call.
+    pub(super) async fn lease(
+        &self,
+        end: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<Lease<R>, Failure> {
+        match race(self.pool.lease(), end).await {
+            Either::First(lease) => lease,
+            Either::Second(()) => {
+                let message = format!(
+                    "no connection to {} came free in time; nothing was charged",
+                    self.pool.address()
+                );
+                Err(Failure::new(ErrorKind::Unavailable, message))
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer until the deadline.
+    pub(super) async fn call<C: Command>(
+        &self,
+        command: C,
+        mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<C::Answer, Failure> {
+        let lease = self.lease(end.as_mut()).await?;
+        self.call_on(lease, command, end).await
+    }
+
+    /// Asks on this connection.
+    pub(super) async fn call_on<C: Command>(
+        &self,
+        mut lease: Lease<R>,
+        command: C,
+        end: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<C::Answer, Failure> {
+        let Some(wire) = lease.wire() else {
+            return Err(Failure::new(ErrorKind::Other, "a connection is used once"));
+        };
+        wire.begin();
+        let answer = race(command.ask(wire), end).await;
+        let may_have_changed = C::CHANGES && wire.is_sent();
+        match answer {
+            Either::First(Ok(answer)) => {
+                lease.give_back();
+                Ok(answer)
+            }
+            Either::First(Err(error)) => Err(failure(error, may_have_changed)),
+            Either::Second(()) => Err(late(self.pool.address(), may_have_changed)),
+        }
+    }
+
+    /// Makes as many connections as there are to be at least, and asks on each whether the server can do what is needed.
+    pub(super) async fn ready(
+        &self,
+        mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<(), Failure> {
+        let mut leases = Vec::new();
+        for _ in 0..self.pool.minimum().max(1) {
+            leases.push(self.lease(end.as_mut()).await?);
+        }
+        for lease in leases {
+            let version = self.call_on(lease, Version, end.as_mut()).await?;
+            if !can_count(&version) {
+                let message =
+                    format!("{} is memcached {version}; 1.6 or later is needed", self.pool.address());
+                return Err(Failure::new(ErrorKind::Invalid, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a server of this version knows `ma`; what is no version of memcached's own is not judged.
+fn can_count(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-', ' ']).map_while(|number| number.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => (major, minor) >= (1, 6),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_judged_by_what_they_know() {
+        for good in ["1.6.18", "1.6", "1.10.2", "2.0.0-rc1", "memcached-compatible"] {
+            assert!(can_count(good), "{good}");
+        }
+        assert!(!can_count("1.5.22") && !can_count("1.4.39-beta"));
+    }
+}

@@ -1,0 +1,129 @@
+//! Which limits are one fixed window, whatever they are wrapped in, and what their states are as counts.
+
+use traffik_core::strategy::{Cost, Formula};
+use traffik_core::{Class, Hit, Strategy, Timestamp, Verdict};
+
+use super::counter::{Count, Period};
+use crate::cas::{self, Change};
+
+/// A limit that is one window, for hits of one class at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    period: u64,
+    anchor: u64,
+    limit: u32,
+    /// What a hit of cost 1 has to fit as, and what it is booked as.
+    asked: u32,
+    booked: u32,
+}
+
+impl Window {
+    /// The window that a limit is; `None` if it is anything else.
+    pub(super) fn of<S: Strategy>(limit: &S, class: Class, now: Timestamp) -> Option<Self> {
+        let one = Hit::new(S::Cost::uniform(1)).with_class(class);
+        let (mut window, mut states, mut alike) = (None, 0, true);
+        let complete = limit.parts_of(&one, &mut |part| match part.formula {
+            Formula::Unlimited => {}
+            Formula::Window { period, anchor, .. } => {
+                let (asked, booked) = (part.asked, part.booked);
+                let this = Self { period, anchor, limit: 0, asked, booked };
+                alike &= *window.get_or_insert(this) == this;
+                // Several that hold at different hours have one state.
+                states += u32::from(part.hours.is_none_or(|hours| hours.more == 0));
+            }
+            _ => alike = false,
+        });
+        let window: Self = window.filter(|_| complete && alike && states == 1)?;
+        let (_, limit) = figures(limit, &S::State::default(), class, now)?;
+        Some(Self { limit, ..window })
+    }
+
+    /// The count of one hit, if the server can count for this limit.
+    pub(super) fn first(&self, now: Timestamp) -> Option<Count> {
+        let period = Period::of(self.period).filter(|_| (self.asked, self.booked) == (1, 1))?;
+        Count::first(self.limit, period, self.anchor, now)
+    }
+
+    /// The count that a number is.
+    pub(super) fn count(&self, number: u64, now: Timestamp) -> Option<Count> {
+        Count::unpacked(number, self.anchor, now)
+    }
+
+    /// How many microseconds the window of a count has to go.
+    pub(super) fn rest(&self, count: &Count, now: Timestamp) -> u64 {
+        count.nearest(self.anchor, Timestamp::MAX).micros_since(now).saturating_add(1)
+    }
+
+    /// When a hit was counted that was counted now: later if the window has yet to begin, which another's clock says it has;
+    /// `None` if it has ended.
+    pub(super) fn counted_at(&self, count: &Count, now: Timestamp) -> Option<Timestamp> {
+        Some(count.nearest(self.anchor, now)).filter(|at| *at >= now)
+    }
+
+    /// The state that a count stands for at this time. Nobody has noted when in its window the last hit was: it counts as
+    /// one in the present window of this limit if it can have been, should the count be that of another period.
+    pub(super) fn state<S: Strategy>(
+        &self,
+        limit: &S,
+        class: Class,
+        count: &Count,
+        now: Timestamp,
+    ) -> S::State {
+        let since = now.as_micros().saturating_sub(self.anchor) % self.period.max(1);
+        let start = Timestamp::from_micros(now.as_micros() - since);
+        self.state_since(limit, class, count, count.nearest(self.anchor, start))
+    }
+
+    /// The state of which the last hit was at this time.
+    fn state_since<S: Strategy>(&self, limit: &S, class: Class, count: &Count, at: Timestamp) -> S::State {
+        let mut state = S::State::default();
+        let cost = count.used().div_ceil(self.booked.max(1));
+        if cost > 0 {
+            let hit = Hit::new(S::Cost::uniform(cost)).with_class(class);
+            limit.charge(&mut state, &hit, at);
+        }
+        state
+    }
+}
+
+/// The state that is meant by what is stored.
+pub(super) fn read<S: Strategy>(limit: &S, class: Class, stored: Option<&[u8]>, now: Timestamp) -> S::State {
+    let count = stored.and_then(number).and_then(|number| {
+        let window = Window::of(limit, class, now)?;
+        Some(window.state(limit, class, &window.count(number, now)?, now))
+    });
+    count.unwrap_or_else(|| cas::state::<S>(stored))
+}
+
+/// What is to be stored for a state: a number that the server can count down, if that says all there is to say.
+pub(super) fn write<S: Strategy>(limit: &S, class: Class, state: &S::State, now: Timestamp) -> Change {
+    let change = Change::of(limit, state, class, now);
+    let Change::Store(_, rest) = change else { return change };
+    let counted = || {
+        let window = Window::of(limit, class, now)?;
+        let (remaining, _) = figures(limit, state, class, now)?;
+        let count = Count { left: i32::try_from(remaining).ok()? + 1, ..window.first(now)? };
+        (window.state_since(limit, class, &count, now) == *state).then_some(count)
+    };
+    match counted() {
+        Some(count) => Change::Store(count.packed().to_string().into_bytes(), rest),
+        None => change,
+    }
+}
+
+/// A number as the server writes it: it leaves blanks behind what became shorter.
+pub(super) fn number(bytes: &[u8]) -> Option<u64> {
+    std::str::from_utf8(bytes.trim_ascii_end()).ok()?.parse().ok()
+}
+
+/// What is left of the only limit that is one, and how much that is.
+fn figures<S: Strategy>(limit: &S, state: &S::State, class: Class, now: Timestamp) -> Option<(u32, u32)> {
+    let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
+    let mut figures = None;
+    limit.peek(state, &nothing, now).each(&mut |decision| {
+        if !decision.is_unlimited() {
+            figures = Some((decision.remaining(), decision.limit()));
+        }
+    });
+    figures
+}
