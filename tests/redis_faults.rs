@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use limited::{Count, DEADLINE, RECOVERY, recovered, run, under_load};
 use servers::{Cluster, Proxy, Redis, Sentinel, until};
 use traffik::storage::{ErrorKind, Failure};
-use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage, SlidingWindow, Strategy, TokenBucket, Verdict};
+use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage, SlidingWindow, TokenBucket};
 
 fn at(url: &str) -> RedisStorage {
     RedisStorage::url(url).unwrap().namespace("f").timeout(DEADLINE).build().unwrap()
