@@ -1,14 +1,16 @@
 //! A limit and a storage put together: what most programs use.
 
+use core::error::Error;
 use core::fmt;
 
 use crate::storage::Together;
-use crate::{Class, Cost, Hit, Key, Op, Outcome, Storage, StorageError, Strategy, Timer, Timestamp, Verdict};
+use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timestamp, Verdict};
 
 #[cfg(feature = "alloc")]
 mod future;
 #[cfg(feature = "alloc")]
 pub use future::AsyncLimiter;
+mod ready;
 
 /// Limits what keys may do, remembering them in a storage of this process.
 ///
@@ -133,29 +135,6 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         Ok(self.limit.stat(&self.storage.load(key)?, Class::default(), self.now()))
     }
 
-    /// Waits until one is admitted, and takes it.
-    ///
-    /// Asks again after each denial's own wait. Dropping the future takes nothing.
-    pub async fn until_ready<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        timer: &impl Timer,
-    ) -> Result<S::Verdict, WaitError> {
-        loop {
-            let verdict = self.check(key).map_err(WaitError::Storage)?;
-            match verdict.outcome() {
-                Outcome::Allow { after } => {
-                    if !after.is_zero() {
-                        timer.sleep(after).await;
-                    }
-                    return Ok(verdict);
-                }
-                Outcome::Deny { retry_after } => timer.sleep(retry_after).await,
-                Outcome::Never => return Err(WaitError::Never),
-            }
-        }
-    }
-
     /// Applies any operation, at the present.
     #[inline]
     pub fn apply_now<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
@@ -196,14 +175,14 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum WaitError {
+pub enum WaitError<E = StorageError> {
     /// The hit can never pass, however long one waits.
     Never,
     /// The storage could not answer.
-    Storage(StorageError),
+    Storage(E),
 }
 
-impl fmt::Display for WaitError {
+impl<E: fmt::Display> fmt::Display for WaitError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Never => f.write_str("this limit can never admit the hit, however long it waits"),
@@ -212,4 +191,11 @@ impl fmt::Display for WaitError {
     }
 }
 
-impl core::error::Error for WaitError {}
+impl<E: Error> Error for WaitError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Never => None,
+            Self::Storage(error) => error.source(),
+        }
+    }
+}

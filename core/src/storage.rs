@@ -8,6 +8,7 @@ mod fixed;
 #[cfg(feature = "alloc")]
 mod future;
 mod head;
+mod lines;
 mod table;
 mod together;
 
@@ -15,6 +16,7 @@ pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Joint, Local, Reply};
 pub use head::{Head, Narrow, Wide};
+pub use lines::{Ahead, Foreseen, Lines, Place, Waiter};
 pub use table::{Counters, Slot, Table, WhenFull, home};
 use together::check_in_turn;
 pub use together::{Tables, Together, check_together};
@@ -78,6 +80,11 @@ pub trait Storage<S: Strategy> {
     ) -> Result<Together<S::Verdict, N>, StorageError> {
         check_in_turn(self, limit, keys, hit, now)
     }
+
+    /// Where those who [wait](crate::Limiter::until_ready) for a key stand in line; nowhere, if nothing is said.
+    fn lines(&self) -> Option<&dyn Lines> {
+        None
+    }
 }
 
 /// A storage behind a pointer is one.
@@ -130,6 +137,10 @@ macro_rules! storage_behind {
                 now: Timestamp,
             ) -> Result<Together<S::Verdict, N>, StorageError> {
                 (**self).check_together(limit, keys, hit, now)
+            }
+
+            fn lines(&self) -> Option<&dyn $crate::storage::Lines> {
+                (**self).lines()
             }
         }
     };

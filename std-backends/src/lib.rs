@@ -12,6 +12,7 @@
 
 pub mod cas;
 mod clock;
+mod first_come;
 pub mod layer;
 pub mod lock;
 mod locked;
@@ -22,6 +23,7 @@ mod memory;
 mod redis;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
+pub use first_come::FirstCome;
 pub use locked::{GetSet, Locked};
 #[cfg(feature = "memcached")]
 pub use memcached::{MemcachedBuilder, MemcachedLock, MemcachedStorage};

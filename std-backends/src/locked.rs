@@ -6,14 +6,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, Failure, Lines, Reply};
 use traffik_core::strategy::{decode, encode};
 use traffik_core::{
     Clock, Decision, ErasedKey, ErrorKind, Key, Op, State, Strategy, Timer, Timestamp, Verdict,
 };
 
-use crate::SystemClock;
 use crate::lock::{Either, Lock, Locks, race};
+use crate::{FirstCome, SystemClock};
 
 /// A store that keeps bytes by key, and forgets them in time.
 ///
@@ -94,13 +94,14 @@ pub struct Locked<T, L: ?Sized, R> {
 
 struct Parts<T, L: ?Sized, R> {
     store: T,
+    lines: FirstCome,
     locks: Locks<L, R>,
 }
 
 impl<T: GetSet, L: Lock + ?Sized, R: Timer> Locked<T, L, R> {
     /// States in `store`, under `locks`. Whoever writes to the same store must use the same locks.
     pub fn new(store: T, locks: Locks<L, R>) -> Self {
-        Self { parts: Arc::new(Parts { store, locks }) }
+        Self { parts: Arc::new(Parts { store, lines: FirstCome::new(), locks }) }
     }
 
     /// The store.
@@ -131,6 +132,10 @@ where
     fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         let (parts, key) = (Arc::clone(&self.parts), bytes(key));
         Reply::pending(async move { parts.read::<S>(&key).await })
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        Some(&self.parts.lines)
     }
 }
 

@@ -7,13 +7,13 @@ use std::marker::PhantomData;
 use std::ptr;
 
 use traffik_core::storage::{
-    Counters, Head, Slot, Table, Tables, Together, WhenFull, Wide, check_together, home,
+    Counters, Head, Lines, Slot, Table, Tables, Together, WhenFull, Wide, check_together, home,
 };
 use traffik_core::{
     Clock, Digest, ErrorKind, Hit, Key, Op, Seed, Storage, StorageError, Strategy, Timestamp, Verdict,
 };
 
-use crate::MonotonicClock;
+use crate::{FirstCome, MonotonicClock};
 
 mod hint;
 mod names;
@@ -67,6 +67,7 @@ pub struct Memory<S: Strategy, C = MonotonicClock> {
     seed: Seed,
     clock: C,
     names: Option<Names>,
+    lines: FirstCome,
 }
 
 impl<S: Strategy, C: fmt::Debug> fmt::Debug for Memory<S, C> {
@@ -143,7 +144,8 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         let shard = |part| Shard::new(Table::new(part, self.when_full));
         let shards = parts.into_iter().map(shard).collect();
         let names = (self.names > 0).then(|| Names::new(self.names));
-        Memory { shards, slots, length, secret, seed: Seed::new(secret), clock: self.clock, names }
+        let (seed, clock, lines) = (Seed::new(secret), self.clock, FirstCome::new());
+        Memory { shards, slots, length, secret, seed, clock, names, lines }
     }
 }
 
@@ -350,6 +352,10 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
             self.note(key, digest, verdict);
         }
         Ok(together)
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        Some(&self.lines)
     }
 }
 

@@ -12,9 +12,10 @@ use redis::cluster::ClusterClient;
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::SentinelClient;
 use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, Value};
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
 
+use crate::FirstCome;
 use crate::cas::{self, Change, Combining, Loaded, Swap};
 
 mod check;
@@ -76,6 +77,7 @@ struct Inner {
     namespace: String,
     clock: Option<TestClock>,
     persistent: bool,
+    lines: FirstCome,
 }
 
 /// A clock instead of the server's.
@@ -213,7 +215,7 @@ impl RedisBuilder {
         tls::prepare();
         let link = Link::new(self.source, self.timeout);
         let Self { namespace, clock, persistent, .. } = self;
-        let inner = Arc::new(Inner { link, namespace, clock, persistent });
+        let inner = Arc::new(Inner { link, namespace, clock, persistent, lines: FirstCome::new() });
         Ok(RedisStorage { combining: Combining::new(inner.clone()), inner })
     }
 }
@@ -258,6 +260,10 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
             let loaded = inner.load(&name).await?;
             Ok((cas::state::<S>(loaded.bytes.as_deref()), loaded.now))
         })
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        Some(&self.inner.lines)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The limiter over a storage that may have to wait for its answer.
 
 use alloc::vec::Vec;
+use core::future::{Future, poll_fn};
 
-use crate::storage::{AsyncStorage, Failure, Joint, Reply, Together};
-use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Verdict};
+use super::WaitError;
+use crate::storage::{Ahead, AsyncStorage, Failure, Joint, Lines, Place, Reply, Together, Waiter};
+use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Outcome, Strategy, Timer, Verdict};
 
 /// Limits what keys may do, remembering them in a storage that may be remote.
 ///
@@ -115,6 +117,61 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         Ok(self.limit.stat(&state, Class::default(), now))
     }
 
+    /// Waits until one is admitted, and takes it.
+    ///
+    /// In a storage that has [lines](AsyncStorage::lines) this is fair among those who wait in this process: they are
+    /// served in the order in which they were denied, or came while others waited. Of those who wait for a key only the
+    /// first asks, one call at a time, however many there are; the next one is woken when that is done. What is said of
+    /// [`Limiter::until_ready`](crate::Limiter::until_ready) holds here too, but that each is woken twice, when its turn
+    /// comes and at its time; and that a future which is dropped may have been charged, while it asks or was admitted with
+    /// a delay.
+    pub fn until_ready<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        timer: &impl Timer,
+    ) -> impl Future<Output = Result<S::Verdict, WaitError<Failure>>> {
+        self.until_ready_n(key, S::Cost::uniform(1), timer)
+    }
+
+    /// Waits until `cost` is admitted, all of it at once, and takes it; as [`until_ready`](Self::until_ready) does.
+    pub async fn until_ready_n<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        timer: &impl Timer,
+    ) -> Result<S::Verdict, WaitError<Failure>> {
+        let lines = self.storage.lines();
+        let mut standing = None;
+        if let Some(lines) = lines
+            && !lines.is_empty(&key)
+        {
+            standing.insert(Standing::join(lines, key)).turn().await;
+        }
+        loop {
+            let verdict = self.check_n(key, cost).await.map_err(WaitError::Storage)?;
+            match verdict.outcome() {
+                Outcome::Never => return Err(WaitError::Never),
+                Outcome::Allow { after } => {
+                    drop(standing);
+                    if !after.is_zero() {
+                        timer.sleep(after).await;
+                    }
+                    return Ok(verdict);
+                }
+                Outcome::Deny { retry_after } => {
+                    if let (Some(lines), None) = (lines, &standing) {
+                        let joined = standing.insert(Standing::join(lines, key));
+                        if !joined.is_first {
+                            joined.turn().await;
+                            continue;
+                        }
+                    }
+                    timer.sleep(retry_after).await;
+                }
+            }
+        }
+    }
+
     /// Applies any operation.
     pub fn apply<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Reply<S::Verdict> {
         self.storage.apply(&self.limit, &key, op)
@@ -128,5 +185,35 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// The storage it is run in.
     pub const fn storage(&self) -> &M {
         &self.storage
+    }
+}
+
+/// A place in a line, which goes to the next one when it is dropped.
+struct Standing<'a> {
+    lines: &'a dyn Lines,
+    place: Place,
+    is_first: bool,
+}
+
+impl<'a> Standing<'a> {
+    fn join<K: Key + ?Sized>(lines: &'a dyn Lines, key: &K) -> Self {
+        let mut is_first = false;
+        let place = lines.join(&key, &mut |ahead| {
+            is_first = matches!(ahead, Ahead::Nobody);
+            Waiter::default()
+        });
+        Self { lines, place, is_first }
+    }
+
+    async fn turn(&self) {
+        poll_fn(|context| self.lines.poll_turn(self.place, context)).await;
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        if let Some((next, _)) = self.lines.leave(self.place) {
+            self.lines.call(next);
+        }
     }
 }

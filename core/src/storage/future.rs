@@ -9,7 +9,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::{ErrorKind, Storage, StorageError, Together, storage_behind};
+use super::{ErrorKind, Lines, Storage, StorageError, Together, storage_behind};
 use crate::{ErasedKey, Hit, Key, Op, Strategy, Timestamp};
 
 /// A boxed future that owns all it needs.
@@ -48,6 +48,12 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
         let _ = (limit, keys, hit);
         Reply::ready(Ok(Joint::Unable))
     }
+
+    /// Where those who [wait](crate::AsyncLimiter::until_ready) for a key in this process stand in line; nowhere, if
+    /// nothing is said.
+    fn lines(&self) -> Option<&dyn Lines> {
+        None
+    }
 }
 
 impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
@@ -70,6 +76,10 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
         hit: &Hit<S::Cost>,
     ) -> Reply<Joint<S::Verdict>> {
         (**self).check_together(limit, keys, hit)
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        (**self).lines()
     }
 }
 
@@ -121,6 +131,10 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
             [a, b, c, d] => charged(&self.0, limit, [a, b, c, d], hit),
             _ => Reply::ready(Ok(Joint::Unable)),
         }
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.0.lines()
     }
 }
 

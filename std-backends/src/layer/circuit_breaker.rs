@@ -1,6 +1,6 @@
 //! A storage that is left alone while a breaker is open.
 
-use traffik_core::storage::{AsyncStorage, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, Joint, Lines, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use super::Breaker;
@@ -78,5 +78,9 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
         hit: &Hit<S::Cost>,
     ) -> Reply<Joint<S::Verdict>> {
         self.pass(|| self.storage.check_together(limit, keys, hit), |told| *told != Joint::Unable)
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.storage.lines()
     }
 }

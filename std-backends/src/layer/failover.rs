@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
 use traffik_core::strategy::TooLarge;
 use traffik_core::{
     Clock, ErasedKey, Hit, Op, Outcome, Ratio, RatioError, Scale, Strategy, Timestamp, Verdict,
@@ -244,6 +244,11 @@ where
         let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
         let (parts, limit, hit) = (Arc::clone(&self.parts), limit.clone(), *hit);
         Reply::pending(async move { parts.check_together(&limit, &keys, &hit).await })
+    }
+
+    /// Those of the first storage, whichever answers.
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.parts.primary.lines()
     }
 }
 
