@@ -13,8 +13,8 @@ use servers::{Cluster, Redis};
 use smol::channel::bounded;
 use traffik::lock::{LockSettings, Locks};
 use traffik::runtime::{AsyncStd, Runtime, Smol, Tokio};
-use traffik::storage::ErrorKind;
-use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage};
+use traffik::storage::{AsyncStorage, ErrorKind};
+use traffik::{AsyncLimiter, FixedWindow, Gcra, Rate, RedisStorage};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 /// Long enough for a busy machine.
@@ -94,6 +94,41 @@ async fn locks_are_waited_for(runtime: impl Runtime) {
     assert!(locks.lock("name").await.unwrap().fencing() > token);
 }
 
+/// Those who wait in one process stand in line there, and only the first asks.
+async fn those_who_wait_are_served_in_order(runtime: impl Runtime) {
+    const WAITERS: u64 = 8;
+    let redis = Redis::start();
+    let calls = || {
+        let told = redis.info("cmdstat_evalsha").unwrap_or_default();
+        let calls = told.split(',').find_map(|part| part.strip_prefix("calls="));
+        calls.map_or(0, |calls| calls.parse::<u64>().unwrap())
+    };
+    let limiter = Arc::new(AsyncLimiter::new(Gcra::new(Rate::per_second(10)), at(&redis)));
+    // For a second nobody is admitted: by then all of them have come.
+    let _ = limiter.charge("key", 10).await.unwrap();
+    let (began, before) = (runtime.now(), calls());
+    let (done, told) = bounded(WAITERS as usize);
+    for number in 0..WAITERS {
+        let (inner, asked, done) = (runtime.clone(), Arc::clone(&limiter), done.clone());
+        let mut waits = Box::pin(async move {
+            assert!(asked.until_ready("key", &inner).await.unwrap().is_allowed());
+            done.send(number).await.unwrap();
+        });
+        // Whoever is polled once stands in line, but the first, who asks.
+        assert!(poll_immediate(waits.as_mut()).await.is_none());
+        runtime.spawn(waits);
+        while told.is_empty() && AsyncStorage::<Gcra>::lines(limiter.storage()).unwrap().is_empty(&"key") {
+            runtime.sleep(Duration::from_millis(1)).await;
+        }
+    }
+    for number in 0..WAITERS {
+        assert_eq!(runtime.timeout(SOON, told.recv()).await, Ok(Ok(number)));
+    }
+    assert!(runtime.now() - began >= Duration::from_millis(100) * (WAITERS as u32 - 1));
+    // Each at its turn, and again if that was too soon; not all of them at each of their denials.
+    assert!(calls() - before <= 2 * WAITERS + 1, "{} calls", calls() - before);
+}
+
 async fn a_cluster_serves_too(runtime: impl Runtime) {
     let cluster = Cluster::start();
     let storage = RedisStorage::cluster(cluster.urls()).unwrap().timeout(SOON).build().unwrap();
@@ -125,6 +160,7 @@ macro_rules! serves {
             tasks_together_have_exactly_the_limit
             what_goes_wrong_is_told_in_time_and_passes
             locks_are_waited_for
+            those_who_wait_are_served_in_order
             a_cluster_serves_too);
     };
     ($name:ident: $runtime:expr, $block_on:expr; $($test:ident)*) => {

@@ -175,3 +175,86 @@ impl fmt::Debug for FirstCome {
         f.debug_struct("FirstCome").field("waiting", &self.waiting).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn join(lines: &FirstCome, key: &str, alarm: Option<u64>) -> Place {
+        let alarm = alarm.map(Timestamp::from_micros);
+        lines.join(&key, &mut |_| Waiter { alarm, foreseen: None })
+    }
+
+    fn is_turn(lines: &FirstCome, place: Place, counted: &Arc<Counted>) -> bool {
+        let waker = Waker::from(Arc::clone(counted));
+        lines.poll_turn(place, &mut Context::from_waker(&waker)).is_ready()
+    }
+
+    #[test]
+    fn the_first_of_each_line_has_its_turn_and_only_who_is_called_is_woken() {
+        let (lines, woken) = (FirstCome::new(), [(); 4].map(|()| Arc::<Counted>::default()));
+        let places = [
+            join(&lines, "a", None),
+            join(&lines, "b", None),
+            join(&lines, "a", None),
+            join(&lines, "a", None),
+        ];
+        let turns = || [0, 1, 2, 3].map(|who| is_turn(&lines, places[who], &woken[who]));
+        assert_eq!(turns(), [true, true, false, false]);
+        // Who leaves from behind tells nobody; who leaves from the front tells who is next.
+        assert_eq!(lines.leave(places[2]), None);
+        assert_eq!(lines.leave(places[0]), Some((places[3], None)));
+        lines.call(places[3]);
+        assert_eq!(woken.each_ref().map(|woken| woken.0.load(Ordering::Relaxed)), [0, 0, 0, 1]);
+        assert!(is_turn(&lines, places[3], &woken[3]));
+        assert_eq!((lines.leave(places[3]), lines.leave(places[1]), lines.waiting()), (None, None, 0));
+        // Nothing is left of either, and to leave twice does no harm.
+        assert!(Lines::is_empty(&lines, &"a") && Lines::is_empty(&lines, &"b"));
+        assert_eq!(lines.leave(places[1]), None);
+        lines.call(places[1]);
+    }
+
+    #[test]
+    fn who_has_an_alarm_has_no_turn_until_it_rings_or_is_taken_back() {
+        let (lines, woken) = (FirstCome::new(), Arc::<Counted>::default());
+        let (first, second) = (join(&lines, "a", Some(7)), join(&lines, "a", Some(9)));
+        assert!(!is_turn(&lines, first, &woken));
+        lines.set_alarm(first, None);
+        assert!(is_turn(&lines, first, &woken) && !is_turn(&lines, second, &woken));
+        assert_eq!(lines.leave(first), Some((second, Some(Timestamp::from_micros(9)))));
+        assert!(!is_turn(&lines, second, &woken));
+        lines.call(second);
+        lines.call(second);
+        assert!(is_turn(&lines, second, &woken));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn who_joins_is_told_whether_somebody_stands_in_front() {
+        let lines = FirstCome::new();
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            lines.join(&"a", &mut |ahead| {
+                seen.push(match ahead {
+                    Ahead::Nobody => None,
+                    Ahead::Somebody(foreseen) => Some(foreseen.is_some()),
+                });
+                Waiter::default()
+            });
+        }
+        assert_eq!(seen, [None, Some(false), Some(false)]);
+    }
+}

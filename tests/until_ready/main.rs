@@ -6,4 +6,5 @@ mod awaited;
 mod crowd;
 mod line;
 mod runs;
+mod runtimes;
 mod threads;
