@@ -3,7 +3,8 @@
 //! `cargo run --release --example gateway -- --help` tells its options. A handful of small files over the
 //! public API: what is asked for ([`options`], [`spec`], [`config`]), what it comes to ([`plan`]), who is counted
 //! ([`keys`]), the strategy ([`strategy`]), the throttles made of it ([`throttles`]), the service behind them
-//! ([`upstream`]), the server in front of it all ([`server`]), its own paths ([`own`]) and the page ([`page`]).
+//! ([`upstream`]), the server in front of it all ([`server`]), its own paths ([`own`]), the page
+//! ([`page`]), and the runtime it all runs on ([`runtime`]).
 
 mod config;
 mod events;
@@ -12,6 +13,7 @@ mod options;
 mod own;
 mod page;
 mod plan;
+mod runtime;
 mod server;
 mod spec;
 mod strategy;
@@ -22,10 +24,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let options = options::Options::parse();
-    let outcome = if options.check { server::check(&options) } else { server::run(options).await };
+    let outcome = options.runtime.run(|runtime| server::run(options, runtime));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

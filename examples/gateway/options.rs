@@ -14,6 +14,7 @@ use traffik::{Rate, RedisStorage};
 use crate::config;
 use crate::keys::KeySpec;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
+use crate::runtime::{Chosen, RuntimeSpec};
 use crate::spec::{Parameters, Spec, WHOLE};
 
 /// A reverse proxy that limits what passes through it.
@@ -47,6 +48,10 @@ pub(crate) struct Options {
     /// memory:, memory:capacity=100000,full=evict|refuse, or redis://HOST:PORT (rediss:// for TLS).
     #[arg(long, value_name = "URL", default_value = "memory:", value_parser = parse_storage, conflicts_with = "config")]
     pub(crate) storage: StorageSpec,
+
+    /// Which runtime serves.
+    #[arg(long, value_enum, default_value_t = RuntimeSpec::Tokio)]
+    pub(crate) runtime: RuntimeSpec,
 
     /// What the names of all keys on a shared storage begin with.
     #[arg(long, value_name = "NAME", default_value = "traffik")]
@@ -223,11 +228,12 @@ impl Options {
     }
 
     /// What all throttles have in common.
-    pub(crate) fn common(&self) -> Result<Common, String> {
+    pub(crate) fn common(&self, runtime: Chosen) -> Result<Common, String> {
         let networks = |texts: &[String]| {
             Networks::parse(texts.iter().map(String::as_str)).map_err(|error| error.to_string())
         };
         Ok(Common {
+            runtime,
             namespace: self.namespace.clone(),
             timeout: self.timeout.0,
             exempt: networks(&self.exempt)?,

@@ -9,6 +9,7 @@ use traffik::http::{Dialect, Networks};
 use traffik::storage::WhenFull;
 
 use crate::keys::KeySpec;
+use crate::runtime::Chosen;
 use crate::spec::Spec;
 
 /// One throttle, with all that can be said of it.
@@ -34,6 +35,7 @@ pub(crate) struct ThrottlePlan {
 /// What all throttles have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
+    pub(crate) runtime: Chosen,
     pub(crate) namespace: String,
     pub(crate) timeout: Duration,
     pub(crate) exempt: Networks,

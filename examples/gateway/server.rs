@@ -8,21 +8,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use traffik::Timer;
 use traffik::http::{PeerAddress, ResponseBody, Tally};
+use traffik::runtime::Runtime;
 
 use crate::config;
 use crate::events::Events;
 use crate::options::Options;
 use crate::own::{self, Whom};
 use crate::plan::{Common, ThrottlePlan};
+use crate::runtime::{Chosen, Listener, Signal};
 use crate::throttles::{Body, Limited, Maker, Storages};
 use crate::upstream::Upstream;
 
@@ -48,9 +50,9 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    fn new(options: &Options) -> Result<Self, String> {
-        let (common, plans) = (options.common()?, options.plans()?);
-        let (tally, upstream) = (Tally::default(), Upstream::new(options.upstream.clone()));
+    fn new(options: &Options, runtime: Chosen) -> Result<Self, String> {
+        let (common, plans) = (options.common(runtime.clone())?, options.plans()?);
+        let (tally, upstream) = (Tally::default(), Upstream::new(options.upstream.clone(), runtime));
         let mut storages = Storages::default();
         let limited = Maker::new(&common, &mut storages, &tally).limited(&plans, upstream.clone())?;
         Ok(Self {
@@ -75,29 +77,24 @@ impl Gateway {
     }
 }
 
-/// Says what the options come to.
-pub(crate) fn check(options: &Options) -> Result<(), String> {
-    Gateway::new(options)?;
-    for plan in options.plans()? {
-        println!("{plan}");
+/// Serves until SIGTERM or SIGINT; or only says what the options come to, if that is what they ask.
+pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String> {
+    let gateway = Arc::new(Gateway::new(&options, runtime.clone())?);
+    if options.check {
+        options.plans()?.iter().for_each(|plan| println!("{plan}"));
+        return Ok(());
     }
-    Ok(())
-}
-
-/// Serves until SIGTERM or SIGINT.
-pub(crate) async fn run(options: Options) -> Result<(), String> {
-    let gateway = Arc::new(Gateway::new(&options)?);
-    let (listener, address) = listen("--listen", options.listen).await?;
+    let (listener, address) = listen(&runtime, "--listen", options.listen).await?;
     let admin = match options.admin {
-        Some(admin) => Some(listen("--admin", admin).await?),
+        Some(admin) => Some(listen(&runtime, "--admin", admin).await?),
         None => None,
     };
-    let mut terminate = on(SignalKind::terminate())?;
-    let mut interrupt = on(SignalKind::interrupt())?;
+    let mut terminate = runtime.on(Signal::Terminate)?;
+    let mut interrupt = runtime.on(Signal::Interrupt)?;
     if let Some(path) = options.config {
-        tokio::spawn(watch(path, on(SignalKind::hangup())?, Arc::clone(&gateway)));
+        runtime.spawn(watch(path, runtime.on(Signal::HangUp)?, Arc::clone(&gateway)));
     }
-    tokio::spawn(sample(Arc::clone(&gateway)));
+    runtime.spawn(sample(Arc::clone(&gateway)));
     println!("listening on http://{address}");
     if let Some((_, address)) = &admin {
         println!("its own paths on http://{address}");
@@ -116,45 +113,44 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         tokio::select! {
             () = clients => {}
             () = admins => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.next() => {}
+            _ = interrupt.next() => {}
         }
     }
     drop((listener, admin));
     gateway.events.stop();
     // Whoever is not done by then is cut off: that is what the deadline is for.
-    let _ = tokio::time::timeout(DRAIN, open.shutdown()).await;
+    let _ = runtime.timeout(DRAIN, open.shutdown()).await;
     Ok(())
 }
 
-fn on(kind: SignalKind) -> Result<Signal, String> {
-    signal(kind).map_err(|error| error.to_string())
-}
-
-async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+async fn listen(
+    runtime: &Chosen,
+    option: &str,
+    address: SocketAddr,
+) -> Result<(Listener, SocketAddr), String> {
     let told = |error| format!("{option} {address}: {error}");
-    let listener = TcpListener::bind(address).await.map_err(told)?;
+    let listener = runtime.listen(address).await.map_err(told)?;
     let address = listener.local_addr().map_err(told)?;
     Ok((listener, address))
 }
 
 /// Serves whoever connects.
-async fn accept(listener: &TcpListener, whom: Whom, gateway: &Arc<Gateway>, open: &GracefulShutdown) {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    server.http2().timer(TokioTimer::new());
+async fn accept(listener: &Listener, whom: Whom, gateway: &Arc<Gateway>, open: &GracefulShutdown) {
+    let runtime = &gateway.common.runtime;
+    let mut server = auto::Builder::new(runtime.clone());
+    server.http1().timer(runtime.clone()).header_read_timeout(PATIENCE);
+    server.http2().timer(runtime.clone());
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             // Out of file descriptors, most likely: connections that end will free some.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            Timer::sleep(runtime, Duration::from_millis(10)).await;
             continue;
         };
-        // A socket that is gone already will say so when it is read.
-        let _ = stream.set_nodelay(true);
         let gateway = Arc::clone(gateway);
         let service = service_fn(move |request| route(request, peer, whom, Arc::clone(&gateway)));
-        let connection = open.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
-        tokio::spawn(async move {
+        let connection = open.watch(server.serve_connection(stream, service).into_owned());
+        runtime.spawn(async move {
             // What goes wrong on one connection concerns its client, who knows.
             let _ = connection.await;
         });
@@ -176,14 +172,14 @@ async fn route(
 }
 
 /// Reads the file anew when it has changed, and when told to. A bad one is refused, and the one before stays.
-async fn watch(path: PathBuf, mut hangup: Signal, gateway: Arc<Gateway>) {
+async fn watch(path: PathBuf, mut hangup: BoxStream<'static, ()>, gateway: Arc<Gateway>) {
     let read = |path: &PathBuf| std::fs::read(path).ok();
     let mut known = read(&path);
-    let mut looks = tokio::time::interval(LOOK);
+    let mut looks = gateway.common.runtime.interval(LOOK);
     loop {
         let told = tokio::select! {
-            _ = looks.tick() => false,
-            _ = hangup.recv() => true,
+            () = looks.tick() => false,
+            _ = hangup.next() => true,
         };
         let now = read(&path);
         if !told && now == known {
@@ -199,9 +195,9 @@ async fn watch(path: PathBuf, mut hangup: Signal, gateway: Arc<Gateway>) {
 
 /// Has the page told every second.
 async fn sample(gateway: Arc<Gateway>) {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    let mut seconds = gateway.common.runtime.interval(Duration::from_secs(1));
     loop {
-        seconds.tick().await;
         gateway.events.tick(crate::page::sample(&gateway));
+        seconds.tick().await;
     }
 }

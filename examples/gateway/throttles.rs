@@ -14,7 +14,7 @@ use traffik::http::{
     ClassHeaders, ClientKey, CostHeader, Enforcement, Gate, OnError, RequestParts, ResponseBody, Rule, Tally,
     Throttle, Throttled, Throttles,
 };
-use traffik::runtime::Tokio;
+use traffik::runtime::Runtime;
 use traffik::storage::{AsyncStorage, BoxFuture, Local};
 use traffik::strategy::{Report, Reported, Single};
 use traffik::{All, Class, Denied, FixedWindow, HeapLog, Label, Memory, Rate, RedisStorage, Strategy};
@@ -174,14 +174,14 @@ impl<'a> Maker<'a> {
     {
         let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
         let keys = Keys { keys: plan.keys.clone(), exempt, trusted };
-        let class = plan.strategy.class();
+        let (class, runtime) = (plan.strategy.class(), self.common.runtime.clone());
         let mut builder = Throttle::builder(&plan.uid, limit, storage)
             .identifier(keys.identifier())
             .cost(plan.cost)
             .class_by(classes(self.common, &plan.strategy))
             .headers(plan.headers)
-            .runtime(Tokio)
-            .spawner(|future| drop(tokio::spawn(future)))
+            .runtime(runtime.clone())
+            .spawner(move |future| runtime.spawn(future))
             .observe(self.tally.clone())
             .policies(plan.names.iter().map(String::as_str))
             .on_error(match plan.on_error {

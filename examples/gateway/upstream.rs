@@ -11,10 +11,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use traffik::http::PeerAddress;
 use traffik::storage::BoxFuture;
+
+use crate::runtime::{Chosen, Connector};
 
 type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
@@ -22,13 +22,13 @@ type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 #[derive(Clone)]
 pub(crate) struct Upstream {
     target: Option<Uri>,
-    client: Client<HttpConnector, Incoming>,
+    client: Client<Connector, Incoming>,
 }
 
 impl Upstream {
     /// `target` has a scheme and an authority; its path is put in front of that of each request.
-    pub(crate) fn new(target: Option<Uri>) -> Self {
-        Self { target, client: Client::builder(TokioExecutor::new()).build_http() }
+    pub(crate) fn new(target: Option<Uri>, runtime: Chosen) -> Self {
+        Self { target, client: Client::builder(runtime.clone()).build(Connector(runtime)) }
     }
 }
 

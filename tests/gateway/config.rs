@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{Gateway, client, get, program, refused};
+use super::{Gateway, client, get, program, refused};
 
 /// A file that is gone when dropped.
 struct File(PathBuf);

@@ -1,6 +1,6 @@
 //! Whom the gateway counts for, what class a request is of, and what it costs.
 
-use crate::{Gateway, client, get};
+use super::{Gateway, client, get};
 
 /// What each of these requests is answered.
 async fn statuses(gateway: &Gateway, requests: &[&[(&str, &str)]]) -> Vec<u16> {

@@ -32,6 +32,11 @@ fn program() -> &'static Path {
     &PROGRAM
 }
 
+/// These tests are built once for each runtime that the gateway serves on.
+fn runtime() -> &'static str {
+    if env!("CARGO_CRATE_NAME").ends_with("smol") { "smol" } else { "tokio" }
+}
+
 /// A gateway on a free port; ended when dropped.
 struct Gateway {
     process: Child,
@@ -41,7 +46,7 @@ struct Gateway {
 impl Gateway {
     fn start(options: &[&str]) -> Self {
         let mut command = Command::new(program());
-        command.args(["--listen", "127.0.0.1:0"]).args(options);
+        command.args(["--listen", "127.0.0.1:0", "--runtime", runtime()]).args(options);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

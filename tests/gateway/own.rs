@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use serde_json::Value;
 
-use crate::{Gateway, client, get, program, servers};
+use super::{Gateway, client, get, program, servers};
 
 async fn body(gateway: &Gateway, path: &str) -> String {
     let response = get(&client(false), &format!("{}/_traffik/{path}", gateway.url), &[]).await;

@@ -1,0 +1,35 @@
+//! A client on async-std that keeps to a limit by itself: it asks a web server six times, and never faster than it may.
+//!
+//! `cargo run --example smol_server`, and in another terminal `cargo run --example async_std_client`. The server allows five
+//! in ten seconds, so the client allows itself four, for it cannot know how long a request is on its way; and is not denied.
+
+use std::io;
+
+use async_std::io::{ReadExt, WriteExt};
+use traffik::runtime::{AsyncStd, Connect, Runtime};
+use traffik::{Limiter, Memory, TokenBucket, rate};
+
+/// How long the server may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let server = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let limiter = Limiter::new(TokenBucket::new(rate!("4/10s")), Memory::new(100));
+    async_std::task::block_on(async {
+        for _ in 0..6 {
+            let _ = limiter.until_ready(server.as_str(), &AsyncStd).await?;
+            println!("{}", AsyncStd.timeout(PATIENCE, ask(&server)).await??);
+        }
+        Ok(())
+    })
+}
+
+/// The first line of what the server answers.
+async fn ask(server: &str) -> io::Result<String> {
+    let mut stream = AsyncStd.connect(server).await?;
+    let request = format!("GET / HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
