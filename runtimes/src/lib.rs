@@ -8,10 +8,31 @@
 //! | `Tokio` | `tokio` | |
 //! | `Smol` | `smol` | |
 //! | `AsyncStd` | `async-std` | discontinued by its authors; for programs that are built on it |
-//! | `Manual` | `manual` | virtual time, for tests |
+//! | `Manual` | `manual` | virtual time, for tests of yours too |
+//! | embassy | `embassy-time` of `traffik-core` | time only: `EmbassyTimer`, `EmbassyClock` |
 //!
-//! Firmware has neither sockets nor a way to spawn whatever future comes, so embassy is no such runtime: its time is in
-//! `traffik-core`, as `EmbassyTimer` and `EmbassyClock`, where a limiter can wait by it.
+//! Firmware has neither sockets of the system's nor a way to spawn whatever future comes: embassy's tasks are known when the
+//! program is built. So embassy is no [`Runtime`], and what it has, time, is in the core, where a limiter can wait by it
+//! without an operating system.
+//!
+//! A runtime of your own, or one of several chosen when the program starts, is a value that implements [`Runtime`];
+//! `examples/gateway/runtime.rs` is one.
+//!
+//! # What is tried where
+//!
+//! The bodies of these tests are written once, over any runtime, and run on each that is named.
+//!
+//! | | `Tokio` | `Smol` | `AsyncStd` | `Manual` |
+//! |---|---|---|---|---|
+//! | what a [`Runtime`] owes (`runtimes/tests`) | one thread, and several | yes | yes | yes |
+//! | what [`Connect`] owes (`runtimes/tests`) | one thread, and several | yes | yes | no: a server is on no virtual time |
+//! | waiting in line for a key (`tests/until_ready`) | several threads, and time paused | yes | yes | yes |
+//! | limits and locks on Redis and on a cluster (`tests/redis_runtimes.rs`) | yes | yes | yes, by the client's support of smol: it has dropped async-std | no: a server |
+//! | Redis over TLS (`tests/redis_tls.rs`) | yes | yes | no: it would be smol's once more | no: a server |
+//! | the gateway as a process (`tests/gateway`, `tests/gateway_on_smol.rs`) | yes | yes | no: nothing new should serve on what is discontinued | no: clients |
+//!
+//! Embassy's clock and timer are tried in the core, by the driver that embassy-time has for tests, and by
+//! `scripts/firmware` on an emulated processor.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "async-std")]
