@@ -370,6 +370,8 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["--storage", "redis://"], "write redis://USER:PASSWORD@HOST:PORT/DATABASE"),
         (&["--storage", "redis://localhost", "--namespace", "a b"], "letters, digits"),
         (&["--timeout", "soon"], "write 500ms or 2s"),
+        (&["--runtime", "async-std"], "invalid value 'async-std' for '--runtime <RUNTIME>'"),
+        (&["--runtime", "embassy"], "[possible values: tokio, smol]"),
         (&["--storage", "memory:capacity=0"], "write at least 1"),
         (&["--storage", "memory:full=maybe"], "write full=evict or full=refuse"),
         (&["--key", "cookie"], "the keys are peer, forwarded and header:NAME"),
