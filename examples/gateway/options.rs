@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, Uri};
 use traffik::http::{Dialect, Networks};
+use traffik::runtime::Tokio;
 use traffik::storage::WhenFull;
-use traffik::{Rate, RedisStorage};
+use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
 
 use crate::config;
 use crate::keys::KeySpec;
@@ -45,7 +46,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SPEC", default_value = "fixed-window", conflicts_with = "config")]
     pub(crate) strategy: Strategy,
 
-    /// memory:, memory:capacity=100000,full=evict|refuse, or redis://HOST:PORT (rediss:// for TLS).
+    /// memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT (rediss:// for TLS), or
+    /// memcached://HOST:PORT, of several servers memcached://ONE:PORT,OTHER:PORT.
     #[arg(long, value_name = "URL", default_value = "memory:", value_parser = parse_storage, conflicts_with = "config")]
     pub(crate) storage: StorageSpec,
 
@@ -162,9 +164,16 @@ pub(crate) fn parse_storage(text: &str) -> Result<StorageSpec, String> {
                 .map(|_| StorageSpec::Redis(text.to_owned()))
                 .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
         }
+        Some(("memcached", _)) => {
+            return MemcachedStorage::url(Tokio, text)
+                .and_then(MemcachedBuilder::build)
+                .map(|_| StorageSpec::Memcached(text.to_owned()))
+                .map_err(|error| error.to_string());
+        }
         _ => {
             return Err(
-                "the storages are memory:, memory:capacity=100000,full=evict|refuse and redis://HOST:PORT"
+                "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT \
+                        and memcached://HOST:PORT"
                     .to_owned(),
             );
         }

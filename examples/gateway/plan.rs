@@ -78,6 +78,7 @@ impl std::str::FromStr for OnErrorSpec {
 pub(crate) enum StorageSpec {
     Memory { capacity: usize, when_full: WhenFull },
     Redis(String),
+    Memcached(String),
 }
 
 /// The names of the rates of a throttle.
@@ -97,6 +98,7 @@ impl fmt::Display for ThrottlePlan {
         match &self.storage {
             StorageSpec::Memory { capacity, .. } => write!(f, ", in memory for {capacity}")?,
             StorageSpec::Redis(_) => f.write_str(", on redis")?,
+            StorageSpec::Memcached(_) => f.write_str(", on memcached")?,
         }
         match &self.cost_header {
             Some(header) => write!(f, ", cost in {header}")?,

@@ -8,12 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use futures_util::StreamExt;
 use futures_util::future::Either;
 use futures_util::stream::{BoxStream, poll_fn};
+use futures_util::{StreamExt, TryFutureExt};
 use tokio::signal::unix::{SignalKind, signal};
 use traffik::Timer;
-use traffik::runtime::{Runtime, Smol, Tokio};
+use traffik::runtime::{Connect, Runtime, Smol, Tokio};
 
 mod hyper;
 mod sockets;
@@ -94,6 +94,17 @@ impl Chosen {
                 signals.filter_map(async |signal| signal.ok().map(drop)).boxed()
             }
         })
+    }
+}
+
+impl Connect for Chosen {
+    type Stream = Either<<Tokio as Connect>::Stream, <Smol as Connect>::Stream>;
+
+    fn connect(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send + 'static {
+        match self {
+            Self::Tokio(runtime) => Either::Left(runtime.connect(address).map_ok(Either::Left)),
+            Self::Smol(runtime) => Either::Right(runtime.connect(address).map_ok(Either::Right)),
+        }
     }
 }
 

@@ -17,11 +17,14 @@ use traffik::http::{
 use traffik::runtime::Runtime;
 use traffik::storage::{AsyncStorage, BoxFuture, Local};
 use traffik::strategy::{Report, Reported, Single};
-use traffik::{All, Class, Denied, FixedWindow, HeapLog, Label, Memory, Rate, RedisStorage, Strategy};
+use traffik::{
+    All, Class, Denied, FixedWindow, HeapLog, Label, MemcachedStorage, Memory, Rate, RedisStorage, Strategy,
+};
 
 use crate::config::pattern;
 use crate::keys::Keys;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
+use crate::runtime::Chosen;
 use crate::spec::Spec;
 use crate::strategy::Limits;
 use crate::upstream::Upstream;
@@ -73,6 +76,7 @@ const TOLD: usize = 20;
 pub(crate) struct Storages {
     memories: HashMap<(String, TypeId), (StorageSpec, Arc<dyn Any + Send + Sync>)>,
     redis: HashMap<String, RedisStorage>,
+    memcached: HashMap<String, MemcachedStorage<Chosen>>,
 }
 
 /// Makes throttles.
@@ -156,6 +160,10 @@ impl<'a> Maker<'a> {
             }
             StorageSpec::Redis(url) => {
                 let storage = self.storages.redis(url, self.common)?;
+                self.throttled(plan, limit, storage, Arc::new(Vec::new))
+            }
+            StorageSpec::Memcached(url) => {
+                let storage = self.storages.memcached(url, self.common)?;
                 self.throttled(plan, limit, storage, Arc::new(Vec::new))
             }
         }
@@ -299,6 +307,18 @@ impl Storages {
         let storage = storage.namespace(&common.namespace).timeout(common.timeout).build();
         let storage = storage.map_err(|error| error.to_string())?;
         self.redis.insert(url.to_owned(), storage.clone());
+        Ok(storage)
+    }
+
+    /// One pool of connections for all throttles on the same servers.
+    fn memcached(&mut self, url: &str, common: &Common) -> Result<MemcachedStorage<Chosen>, String> {
+        if let Some(storage) = self.memcached.get(url) {
+            return Ok(storage.clone());
+        }
+        let storage = MemcachedStorage::url(common.runtime.clone(), url);
+        let storage = storage.and_then(|it| it.namespace(&common.namespace).timeout(common.timeout).build());
+        let storage = storage.map_err(|error| error.to_string())?;
+        self.memcached.insert(url.to_owned(), storage.clone());
         Ok(storage)
     }
 

@@ -27,7 +27,8 @@
 //! | what a [`Runtime`] owes (`runtimes/tests`) | one thread, and several | yes | yes | yes |
 //! | what [`Connect`] owes (`runtimes/tests`) | one thread, and several | yes | yes | no: a server is on no virtual time |
 //! | waiting in line for a key (`tests/until_ready`) | several threads, and time paused | yes | yes | yes |
-//! | limits and locks on Redis and on a cluster (`tests/redis_runtimes.rs`) | yes | yes | yes, by the client's support of smol: it has dropped async-std | no: a server |
+//! | limits and locks on Redis and on a cluster (`tests/stores_on_runtimes.rs`) | yes | yes | yes, by the client's support of smol: it has dropped async-std | no: a server |
+//! | the same on Memcached | yes | yes | yes | no: a server |
 //! | Redis over TLS (`tests/redis_tls.rs`) | yes | yes | no: it would be smol's once more | no: a server |
 //! | the gateway as a process (`tests/gateway`, `tests/gateway_on_smol.rs`) | yes | yes | no: nothing new should serve on what is discontinued | no: clients |
 //!

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Lines, Reply};
 use traffik_core::strategy::Cost;
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
 use traffik_runtimes::Connect;
@@ -195,5 +195,9 @@ impl<S: Strategy, R: Connect> AsyncStorage<S> for MemcachedStorage<R> {
             let state = items.read(&limit, Default::default(), loaded.bytes.as_deref(), loaded.now);
             Ok((state, loaded.now))
         })
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        Some(&self.items.lines)
     }
 }

@@ -236,26 +236,32 @@ fn it_drains_when_asked_to_stop() {
     }
 }
 
-/// Two gateways on one Redis are one limit, whatever the strategy; without it they say so, within the deadline.
+/// Two gateways on one store are one limit, whatever the strategy; without it they say so, within the deadline.
 #[tokio::test]
 async fn gateways_on_one_redis_share_their_limits() {
     let mut redis = servers::Redis::start();
+    let url = redis.url();
+    gateways_share_their_limits(&url, || redis.stop()).await;
+}
+
+#[tokio::test]
+async fn gateways_on_one_memcached_share_their_limits() {
+    let mut memcached = servers::Memcached::start();
+    let url = format!("memcached://{}", memcached.address());
+    gateways_share_their_limits(&url, || memcached.stop()).await;
+}
+
+async fn gateways_share_their_limits(storage: &str, stop: impl FnOnce()) {
     let client = client(false);
-    for (name, strategy) in
-        [("w", "fixed-window"), ("t", "token-bucket"), ("s", "sliding-window"), ("l", "sliding-log")]
-    {
-        let options = [
-            "--storage",
-            &redis.url(),
-            "--namespace",
-            name,
-            "--rate",
-            "5/w",
-            "--rate",
-            "7/d",
-            "--strategy",
-            strategy,
-        ];
+    for (name, strategy, rates) in [
+        ("o", "fixed-window", &["5/w"][..]),
+        ("w", "fixed-window", &["5/w", "7/d"]),
+        ("t", "token-bucket", &["5/w", "7/d"]),
+        ("s", "sliding-window", &["5/w", "7/d"]),
+        ("l", "sliding-log", &["5/w", "7/d"]),
+    ] {
+        let mut options = vec!["--storage", storage, "--namespace", name, "--strategy", strategy];
+        options.extend(rates.iter().flat_map(|rate| ["--rate", rate]));
         let gateways = [Gateway::start(&options), Gateway::start(&options)];
         let mut admitted = 0;
         for request in 0..20 {
@@ -263,9 +269,9 @@ async fn gateways_on_one_redis_share_their_limits() {
         }
         assert_eq!(admitted, 5, "{strategy}");
     }
-    let gateway = Gateway::start(&["--storage", &redis.url(), "--timeout", "200ms"]);
+    let gateway = Gateway::start(&["--storage", storage, "--timeout", "200ms"]);
     assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
-    redis.stop();
+    stop();
     let began = std::time::Instant::now();
     assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
     assert!(began.elapsed() < std::time::Duration::from_secs(2));
@@ -365,10 +371,13 @@ fn bad_input_is_refused_with_what_would_be_right() {
         ),
         (
             &["--storage", "etcd://localhost"],
-            "the storages are memory:, memory:capacity=100000,full=evict|refuse and redis://HOST:PORT",
+            "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT and memcached://HOST:PORT",
         ),
         (&["--storage", "redis://"], "write redis://USER:PASSWORD@HOST:PORT/DATABASE"),
+        (&["--storage", "memcached://"], "write memcached://HOST:PORT"),
+        (&["--storage", "memcached://a,a"], "a:11211 is named twice"),
         (&["--storage", "redis://localhost", "--namespace", "a b"], "letters, digits"),
+        (&["--storage", "memcached://localhost", "--namespace", "a b"], "letters, digits"),
         (&["--timeout", "soon"], "write 500ms or 2s"),
         (&["--runtime", "async-std"], "invalid value 'async-std' for '--runtime <RUNTIME>'"),
         (&["--runtime", "embassy"], "[possible values: tokio, smol]"),

@@ -12,8 +12,8 @@ use super::items::{Items, Present};
 use super::pool::Settings;
 use super::server::Server;
 use super::{MemcachedStorage, name};
-use crate::SystemClock;
 use crate::cas::Combining;
+use crate::{FirstCome, SystemClock};
 
 /// The port that servers listen on if nothing is said.
 const PORT: &str = "11211";
@@ -134,7 +134,8 @@ impl<R: Connect> MemcachedBuilder<R> {
         let Self { runtime, addresses, namespace, timeout, settings, clock, persistent } = self;
         let server = |address| Server::new(runtime.clone(), address, settings);
         let servers = addresses.into_iter().map(server).collect();
-        let items = Arc::new(Items { runtime: runtime.clone(), servers, namespace, timeout, clock });
+        let lines = FirstCome::new();
+        let items = Arc::new(Items { runtime: runtime.clone(), servers, namespace, timeout, clock, lines });
         Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, persistent })
     }
 }

@@ -13,6 +13,7 @@ use super::command::{Add, Get, Remove, Replace};
 use super::expiry::expiry;
 use super::server::Server;
 use super::{name, window};
+use crate::FirstCome;
 use crate::cas::{Change, Loaded, Swap};
 
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(super) struct Items<R: Connect> {
     pub(super) namespace: String,
     pub(super) timeout: Duration,
     pub(super) clock: Present,
+    pub(super) lines: FirstCome,
 }
 
 /// What the time is.

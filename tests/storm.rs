@@ -1,5 +1,5 @@
-//! Four processes ask for the same keys for three seconds on a Redis server's own clock: each script admits as much as its
-//! limit does at most, and as much as it does at least.
+//! Four processes ask for the same keys of one server for three seconds: each limit admits as much as it does at most, and as
+//! much as it does at least. The server is on this machine, so it is one clock by which Redis and Memcached's clients go.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,11 +15,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use servers::{Redis, Reply};
+use servers::{Memcached, Redis};
+use traffik::runtime::Tokio;
+use traffik::storage::AsyncStorage;
 use traffik::strategy::Bounds;
 use traffik::{
-    AsyncLimiter, FixedWindow, HeapLog, Hours, LeakyBucketQueue, QuotaRollover, Rate, Ratio, RedisStorage,
-    SlidingWindow, Strategy, TimeOfDay, Timestamp, TokenBucket, Verdict,
+    AsyncLimiter, Clock, FixedWindow, HeapLog, Hours, LeakyBucketQueue, MemcachedStorage, QuotaRollover,
+    Rate, Ratio, RedisStorage, SlidingWindow, Strategy, SystemClock, TimeOfDay, TokenBucket, Verdict,
 };
 
 const TIME: Duration = Duration::from_secs(3);
@@ -41,6 +43,7 @@ fn hours() -> [Hours; 1] {
 macro_rules! each_limit {
     ($ask:ident) => {
         $ask!("window", FixedWindow::new(rate()));
+        $ask!("counted", FixedWindow::new(Rate::per_second(120)));
         $ask!("sliding", SlidingWindow::new(rate()));
         $ask!("strict", SlidingWindow::strict::<10>(rate()));
         $ask!("log", HeapLog::new(rate()).unwrap());
@@ -53,7 +56,11 @@ macro_rules! each_limit {
 }
 
 /// How often one limit is passed until the time is over.
-async fn ask<S: Strategy<Cost = u32>>(storage: RedisStorage, key: &'static str, limit: S) -> u64 {
+async fn ask<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static>(
+    storage: M,
+    key: &'static str,
+    limit: S,
+) -> u64 {
     let (limiter, until) = (Arc::new(AsyncLimiter::new(limit, storage)), Instant::now() + TIME);
     let mut tasks = Vec::new();
     for _ in 0..TASKS {
@@ -78,17 +85,26 @@ async fn ask<S: Strategy<Cost = u32>>(storage: RedisStorage, key: &'static str, 
 fn a_process_that_asks() {
     let Ok(url) = std::env::var(URL) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    macro_rules! asked_of {
+        ($storage:expr) => {{
+            let storage = $storage.timeout(Duration::from_secs(20)).build().unwrap();
+            let mut asked = Vec::new();
+            macro_rules! spawn {
+                ($name:literal, $limit:expr) => {
+                    asked.push(($name, tokio::spawn(ask(storage.clone(), $name, $limit))));
+                };
+            }
+            each_limit!(spawn);
+            for (name, admitted) in asked {
+                println!("\nadmitted {name} {}", admitted.await.unwrap());
+            }
+        }};
+    }
     runtime.block_on(async {
-        let storage = RedisStorage::url(&url).unwrap().timeout(Duration::from_secs(20)).build().unwrap();
-        let mut asked = Vec::new();
-        macro_rules! spawn {
-            ($name:literal, $limit:expr) => {
-                asked.push(($name, tokio::spawn(ask(storage.clone(), $name, $limit))));
-            };
-        }
-        each_limit!(spawn);
-        for (name, admitted) in asked {
-            println!("\nadmitted {name} {}", admitted.await.unwrap());
+        if url.starts_with("redis") {
+            asked_of!(RedisStorage::url(&url).unwrap());
+        } else {
+            asked_of!(MemcachedStorage::url(Tokio, &url).unwrap());
         }
     });
 }
@@ -99,20 +115,20 @@ fn started(url: &str) -> Child {
     Command::new(program).args(arguments).env(URL, url).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-fn now(server: &Redis) -> Timestamp {
-    let Reply::Array(time) = server.command(&["TIME"]) else { panic!("no time") };
-    let number = |reply: &Reply| match reply {
-        Reply::Bulk(text) => String::from_utf8_lossy(text).parse::<u64>().unwrap(),
-        other => panic!("{other:?} is no part of a time"),
-    };
-    Timestamp::from_micros(number(&time[0]) * 1_000_000 + number(&time[1]))
+#[test]
+fn four_processes_on_redis_are_admitted_the_limit() {
+    four_processes_are_admitted_the_limit(&Redis::start().url());
 }
 
 #[test]
-fn four_processes_are_admitted_the_limit() {
-    let server = Redis::start();
-    let first = now(&server);
-    let processes: Vec<Child> = (0..PROCESSES).map(|_| started(&server.url())).collect();
+fn four_processes_on_memcached_are_admitted_the_limit() {
+    let server = Memcached::start();
+    four_processes_are_admitted_the_limit(&format!("memcached://{}", server.address()));
+}
+
+fn four_processes_are_admitted_the_limit(url: &str) {
+    let first = SystemClock.now();
+    let processes: Vec<Child> = (0..PROCESSES).map(|_| started(url)).collect();
     let mut admitted: HashMap<String, u64> = HashMap::new();
     for process in processes {
         let output = process.wait_with_output().unwrap();
@@ -124,7 +140,7 @@ fn four_processes_are_admitted_the_limit() {
             }
         }
     }
-    let last = now(&server);
+    let last = SystemClock.now();
     macro_rules! judge {
         ($name:literal, $limit:expr) => {
             let admitted = u128::from(admitted[$name]);

@@ -1,4 +1,4 @@
-//! Redis serves programs on every runtime: the same tests on tokio, on smol and on async-std.
+//! Redis and Memcached serve programs on every runtime: the same tests on tokio, on smol and on async-std.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -9,16 +9,95 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join, poll_immediate};
-use servers::{Cluster, Redis};
+use servers::{Cluster, Memcached, Redis};
 use smol::channel::bounded;
-use traffik::lock::{LockSettings, Locks};
-use traffik::runtime::{AsyncStd, Runtime, Smol, Tokio};
-use traffik::storage::{AsyncStorage, ErrorKind};
-use traffik::{AsyncLimiter, FixedWindow, Gcra, Rate, RedisStorage};
+use traffik::lock::{Lock, LockSettings, Locks};
+use traffik::runtime::{AsyncStd, Connect, Runtime, Smol, Tokio};
+use traffik::storage::{AsyncStorage, ErrorKind, Failure};
+use traffik::{AsyncLimiter, FixedWindow, Gcra, MemcachedStorage, Rate, RedisStorage};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 /// Long enough for a busy machine.
 const SOON: Duration = Duration::from_secs(20);
+
+/// A storage on a server.
+trait Stored: AsyncStorage<FixedWindow> + Clone + 'static {
+    fn ready(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn clear(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn close(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn lock(&self) -> impl Lock + 'static;
+}
+
+macro_rules! stored {
+    ($storage:ty $(, $runtime:ident)?) => {
+        impl$(<$runtime: Connect>)? Stored for $storage {
+            async fn ready(&self) -> Result<(), Failure> {
+                self.ready().await
+            }
+
+            async fn clear(&self) -> Result<(), Failure> {
+                self.clear().await
+            }
+
+            async fn close(&self) -> Result<(), Failure> {
+                self.close().await
+            }
+
+            fn lock(&self) -> impl Lock + 'static {
+                self.lock()
+            }
+        }
+    };
+}
+
+stored!(RedisStorage);
+stored!(MemcachedStorage<R>, R);
+
+/// A server, what can happen to it, and a storage on it.
+trait Store: Send {
+    fn start() -> Self;
+    fn pause(&mut self);
+    fn resume(&mut self);
+    fn kill(&mut self);
+    fn start_again(&mut self);
+    fn at(&self, runtime: impl Connect) -> impl Stored;
+}
+
+macro_rules! store {
+    ($server:ty, $at:expr) => {
+        impl Store for $server {
+            fn start() -> Self {
+                Self::start()
+            }
+
+            fn pause(&mut self) {
+                self.pause();
+            }
+
+            fn resume(&mut self) {
+                self.resume();
+            }
+
+            fn kill(&mut self) {
+                self.kill();
+            }
+
+            fn start_again(&mut self) {
+                self.start_again();
+            }
+
+            fn at(&self, runtime: impl Connect) -> impl Stored {
+                $at(self, runtime).namespace("r").timeout(DEADLINE).build().unwrap()
+            }
+        }
+    };
+}
+
+store!(Redis, |redis: &Redis, _| RedisStorage::url(&redis.url()).unwrap());
+store!(Memcached, |memcached: &Memcached, runtime| MemcachedStorage::servers(
+    runtime,
+    [memcached.address().to_string()]
+));
 
 fn at(redis: &Redis) -> RedisStorage {
     RedisStorage::url(&redis.url()).unwrap().namespace("r").timeout(DEADLINE).build().unwrap()
@@ -28,10 +107,10 @@ fn weekly(limit: u32) -> FixedWindow {
     FixedWindow::new(Rate::per_week(limit))
 }
 
-/// Tasks of the runtime share one connection and one limit.
-async fn tasks_together_have_exactly_the_limit(runtime: impl Runtime) {
-    let redis = Redis::start();
-    let limiter = Arc::new(AsyncLimiter::new(weekly(1_000), at(&redis)));
+/// Tasks of the runtime share one storage and one limit.
+async fn tasks_together_have_exactly_the_limit<T: Store>(runtime: impl Connect) {
+    let server = T::start();
+    let limiter = Arc::new(AsyncLimiter::new(weekly(1_000), server.at(runtime.clone())));
     let (admitted, (done, told)) = (Arc::<AtomicU32>::default(), bounded(32));
     for _ in 0..32 {
         let (limiter, admitted, done) = (Arc::clone(&limiter), Arc::clone(&admitted), done.clone());
@@ -51,9 +130,9 @@ async fn tasks_together_have_exactly_the_limit(runtime: impl Runtime) {
 }
 
 /// A call that is dropped, a server that does not answer, one that is gone, and one that is back.
-async fn what_goes_wrong_is_told_in_time_and_passes(runtime: impl Runtime) {
-    let mut redis = Redis::start();
-    let limiter = AsyncLimiter::new(weekly(1_000), at(&redis));
+async fn what_goes_wrong_is_told_in_time_and_passes<T: Store>(runtime: impl Connect) {
+    let mut server = T::start();
+    let limiter = AsyncLimiter::new(weekly(1_000), server.at(runtime.clone()));
     limiter.storage().ready().await.unwrap();
     for _ in 0..100 {
         drop(poll_immediate(limiter.check("dropped")).await);
@@ -62,16 +141,16 @@ async fn what_goes_wrong_is_told_in_time_and_passes(runtime: impl Runtime) {
     let (a, b) = join(limiter.check_n("a", 10), limiter.check_n("b", 20)).await;
     assert_eq!([a.unwrap().remaining(), b.unwrap().remaining()], [990, 980]);
 
-    redis.pause();
+    server.pause();
     let answer = runtime.timeout(SOON, limiter.check("a")).await.unwrap();
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
-    redis.resume();
+    server.resume();
     recovers(&runtime, &limiter).await;
 
-    redis.kill();
+    server.kill();
     let answer = runtime.timeout(SOON, limiter.check("a")).await.unwrap();
     assert!(matches!(answer.unwrap_err().kind(), ErrorKind::Timeout | ErrorKind::Unavailable));
-    redis.start_again();
+    server.start_again();
     recovers(&runtime, &limiter).await;
 
     limiter.storage().clear().await.unwrap();
@@ -81,10 +160,10 @@ async fn what_goes_wrong_is_told_in_time_and_passes(runtime: impl Runtime) {
 }
 
 /// The runtime is what locks wait by.
-async fn locks_are_waited_for(runtime: impl Runtime) {
-    let redis = Redis::start();
+async fn locks_are_waited_for<T: Store>(runtime: impl Connect) {
+    let server = T::start();
     let settings = LockSettings::new().ttl(SOON).blocking_timeout(SOON);
-    let locks = Locks::new(at(&redis).lock(), runtime.clone()).with(settings);
+    let locks = Locks::new(server.at(runtime.clone()).lock(), runtime.clone()).with(settings);
     let held = locks.lock("name").await.unwrap();
     let (token, release) = (held.fencing(), runtime.sleep(Duration::from_millis(20)));
     runtime.spawn(async move {
@@ -144,7 +223,7 @@ async fn a_cluster_serves_too(runtime: impl Runtime) {
 }
 
 /// Waits until a check succeeds again.
-async fn recovers(runtime: &impl Runtime, limiter: &AsyncLimiter<FixedWindow, RedisStorage>) {
+async fn recovers(runtime: &impl Runtime, limiter: &AsyncLimiter<FixedWindow, impl Stored>) {
     let well = async {
         while limiter.check("a").await.is_err() {
             runtime.sleep(Duration::from_millis(5)).await;
@@ -159,20 +238,43 @@ macro_rules! serves {
         serves!($name: $runtime, $block_on;
             tasks_together_have_exactly_the_limit
             what_goes_wrong_is_told_in_time_and_passes
-            locks_are_waited_for
-            those_who_wait_are_served_in_order
-            a_cluster_serves_too);
+            locks_are_waited_for);
     };
     ($name:ident: $runtime:expr, $block_on:expr; $($test:ident)*) => {
         mod $name {
             use super::*;
 
-            $(
+            mod redis {
+                use super::*;
+
+                $(
+                    #[test]
+                    fn $test() {
+                        ($block_on)(crate::$test::<Redis>($runtime));
+                    }
+                )*
+
                 #[test]
-                fn $test() {
-                    ($block_on)(super::$test($runtime));
+                fn those_who_wait_are_served_in_order() {
+                    ($block_on)(crate::those_who_wait_are_served_in_order($runtime));
                 }
-            )*
+
+                #[test]
+                fn a_cluster_serves_too() {
+                    ($block_on)(crate::a_cluster_serves_too($runtime));
+                }
+            }
+
+            mod memcached {
+                use super::*;
+
+                $(
+                    #[test]
+                    fn $test() {
+                        ($block_on)(crate::$test::<Memcached>($runtime));
+                    }
+                )*
+            }
         }
     };
 }
