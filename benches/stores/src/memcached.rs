@@ -1,0 +1,86 @@
+//! Checks on Memcached beside a bare `ma`, over as many connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, Semaphore};
+use traffik_backends::MemcachedStorage;
+use traffik_core::{AsyncLimiter, FixedWindow, Gcra, Rate};
+use traffik_runtimes::Tokio;
+
+use crate::load::{KEYS, ROUNDS, judged, median, rate};
+
+const CONNECTIONS: usize = 16;
+
+/// Connections, each for one call at a time, and no more to it.
+struct Bare {
+    free: Semaphore,
+    connections: Mutex<Vec<BufReader<TcpStream>>>,
+}
+
+impl Bare {
+    async fn new(address: &str) -> Self {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let stream = TcpStream::connect(address).await.expect("a connection");
+            stream.set_nodelay(true).expect("can be set");
+            connections.push(BufReader::new(stream));
+        }
+        Self { free: Semaphore::new(CONNECTIONS), connections: Mutex::new(connections) }
+    }
+
+    /// Counts one on an item, and reads both lines of the answer.
+    async fn count(&self, key: u64) -> u64 {
+        let _permit = self.free.acquire().await.expect("is open");
+        let mut connection = self.connections.lock().await.pop().expect("one for each permit");
+        let command = format!("ma bare:{{{key}}} N60 J1000000 MD v c\r\n");
+        connection.get_mut().write_all(command.as_bytes()).await.expect("is open");
+        let mut answer = String::new();
+        for _ in 0..2 {
+            connection.read_line(&mut answer).await.expect("is open");
+        }
+        self.connections.lock().await.push(connection);
+        answer.lines().last().and_then(|line| line.trim_end().parse().ok()).expect("a number")
+    }
+}
+
+pub(crate) fn side_by_side(runtime: &Runtime, address: &str, tasks: u64) -> usize {
+    let storage = || {
+        let storage = MemcachedStorage::servers(Tokio, [address]).connections(CONNECTIONS);
+        storage.timeout(Duration::from_secs(5)).build().expect("a storage")
+    };
+    let window = Arc::new(AsyncLimiter::new(FixedWindow::new(Rate::per_minute(100_000)), storage()));
+    let gcra = Gcra::new(Rate::per_second(1_000)).burst(1_000).expect("can be counted");
+    let gcra = Arc::new(AsyncLimiter::new(gcra, storage()));
+    let bare = Arc::new(runtime.block_on(Bare::new(address)));
+    let mut rates = [const { Vec::new() }; 3];
+    for _ in 0..ROUNDS {
+        let (one, two, three) = (window.clone(), bare.clone(), gcra.clone());
+        rates[0].push(rate(runtime, tasks, move |key| {
+            let limiter = one.clone();
+            async move {
+                let _ = std::hint::black_box(limiter.check(&key).await.expect("an answer"));
+            }
+        }));
+        rates[1].push(rate(runtime, tasks, move |key| {
+            let bare = two.clone();
+            async move {
+                let _ = std::hint::black_box(bare.count(key).await);
+            }
+        }));
+        rates[2].push(rate(runtime, tasks, move |key| {
+            let limiter = three.clone();
+            async move {
+                let _ = std::hint::black_box(limiter.check(&(key + KEYS)).await.expect("an answer"));
+            }
+        }));
+    }
+    let [window, bare, gcra] = rates.map(median);
+    judged(
+        &format!("{tasks} tasks on {CONNECTIONS} connections"),
+        &[("FixedWindow", window), ("`ma`, bare", bare), ("Gcra, by compare-and-swap", gcra)],
+    )
+}

@@ -1,0 +1,174 @@
+//! A hot key that tasks of several processes ask for at once.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use traffik_backends::{MemcachedStorage, RedisStorage, SystemClock};
+use traffik_core::storage::AsyncStorage;
+use traffik_core::strategy::Bounds;
+use traffik_core::{
+    AsyncLimiter, Clock, FixedWindow, Gcra, HeapLog, LeakyBucket, LeakyBucketQueue, QuotaRollover, Rate,
+    SlidingWindow, Strategy, Timestamp, TokenBucket, Verdict,
+};
+use traffik_runtimes::Tokio;
+
+/// How long four processes ask for one key.
+const STORM: Duration = Duration::from_secs(8);
+
+/// Asks for one key from 64 tasks until the time is over: how many were admitted, how many asked, and the times taken.
+fn storm<S: Strategy<Cost = u32>>(
+    runtime: &Runtime,
+    storage: impl AsyncStorage<S> + 'static,
+    limit: S,
+) -> String {
+    let limiter = Arc::new(AsyncLimiter::new(limit, storage));
+    runtime.block_on(async {
+        let began = Instant::now();
+        let tasks: Vec<_> = (0..64)
+            .map(|_| {
+                let limiter = limiter.clone();
+                tokio::spawn(async move {
+                    let (mut admitted, mut times) = (0u64, Vec::new());
+                    while began.elapsed() < STORM {
+                        let asked = Instant::now();
+                        let verdict = limiter.check("hot").await.expect("an answer");
+                        admitted += u64::from(verdict.outcome().is_allowed());
+                        times.push(asked.elapsed());
+                    }
+                    (admitted, times)
+                })
+            })
+            .collect();
+        let (mut admitted, mut times) = (0, Vec::new());
+        for task in tasks {
+            let (more, took) = task.await.expect("a task that does not panic");
+            admitted += more;
+            times.extend(took);
+        }
+        times.sort_unstable();
+        let p99 = times[times.len() * 99 / 100].as_micros();
+        format!("{admitted} {} {p99}", times.len())
+    })
+}
+
+/// The limits that are stormed.
+const STORMED: [&str; 9] = [
+    "fixed-window",
+    "sliding-window",
+    "sliding-window:strict",
+    "sliding-log",
+    "token-bucket",
+    "leaky-bucket",
+    "leaky-bucket-queue",
+    "gcra",
+    "quota-rollover",
+];
+
+/// What is done with one of them.
+trait Act {
+    type Outcome;
+    fn on<S: Strategy<Cost = u32> + Bounds>(self, limit: S) -> Self::Outcome;
+}
+
+fn with<A: Act>(strategy: &str, act: A) -> A::Outcome {
+    let rate: Rate = "1000/10s".parse().expect("a rate");
+    match strategy {
+        "fixed-window" => act.on(FixedWindow::new(rate)),
+        "sliding-window" => act.on(SlidingWindow::new(rate)),
+        "sliding-window:strict" => act.on(SlidingWindow::strict::<10>(rate)),
+        "sliding-log" => act.on(HeapLog::new(rate).expect("room for it")),
+        "token-bucket" => act.on(TokenBucket::new(rate)),
+        "leaky-bucket" => act.on(LeakyBucket::new(rate)),
+        "leaky-bucket-queue" => act.on(LeakyBucketQueue::new(rate)),
+        "gcra" => act.on(Gcra::new(rate).burst(1_000).expect("can be counted")),
+        _ => act.on(QuotaRollover::new(rate)),
+    }
+}
+
+/// Asks as one of the four processes.
+struct Storm<'a> {
+    runtime: &'a Runtime,
+    url: &'a str,
+    strategy: &'a str,
+}
+
+impl Act for Storm<'_> {
+    type Outcome = String;
+
+    fn on<S: Strategy<Cost = u32> + Bounds>(self, limit: S) -> String {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let Self { runtime, url, strategy } = self;
+        if url.starts_with("redis") {
+            let storage = RedisStorage::url(url).expect("an address").namespace(strategy).timeout(PATIENCE);
+            return storm(runtime, storage.build().expect("a storage"), limit);
+        }
+        let storage =
+            MemcachedStorage::url(Tokio, url).expect("an address").namespace(strategy).timeout(PATIENCE);
+        storm(runtime, storage.build().expect("a storage"), limit)
+    }
+}
+
+/// What this program is to do as one of the four processes, if it is one.
+pub(crate) fn asked(runtime: &Runtime) -> Option<String> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [storm, url, strategy] = &arguments[..] else { return None };
+    (storm == "storm").then(|| with(strategy, Storm { runtime, url, strategy }))
+}
+
+/// What a limit admits at least and at most: in the time that each process asks for, and in all the time it took.
+struct Bound(Timestamp, Timestamp);
+
+impl Act for Bound {
+    type Outcome = (u64, u64);
+
+    fn on<S: Strategy<Cost = u32> + Bounds>(self, limit: S) -> (u64, u64) {
+        let Self(first, last) = self;
+        let least = limit.least(first, first + STORM, 1);
+        (least as u64, limit.most(first, last) as u64)
+    }
+}
+
+/// What is promised of a store.
+pub(crate) struct Promise {
+    /// Checks a second of all processes.
+    pub(crate) checks: u64,
+    /// How long 99 of 100 take at most, in milliseconds.
+    pub(crate) p99: u64,
+}
+
+/// Four processes with 64 tasks each on one key.
+pub(crate) fn storms(url: &str, promise: &Promise) -> usize {
+    println!("\n4 processes of 64 tasks on one key, 1000 per 10 s, for 8 s");
+    let mut failed = 0;
+    for strategy in STORMED {
+        let program = std::env::current_exe().expect("this program");
+        let began = SystemClock.now();
+        let processes: Vec<_> = (0..4)
+            .map(|_| Command::new(&program).args(["storm", url, strategy]).stdout(Stdio::piped()).spawn())
+            .collect();
+        let (mut admitted, mut asked, mut p99) = (0, 0, 0);
+        for process in processes {
+            let output = process.and_then(Child::wait_with_output).expect("a process");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let numbers: Vec<u64> =
+                text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+            let [more, calls, slow] = numbers[..] else { panic!("no numbers from a process: {text}") };
+            (admitted, asked, p99) = (admitted + more, asked + calls, p99.max(slow));
+        }
+        let (least, most) = with(strategy, Bound(began, SystemClock.now()));
+        let checks = asked / STORM.as_secs();
+        let kept =
+            (least..=most).contains(&admitted) && checks >= promise.checks && p99 <= promise.p99 * 1_000;
+        failed += usize::from(!kept);
+        println!(
+            "  {strategy:<22} admitted {admitted:>4} ({least} to {most}), {checks:>6} checks/s ({}), p99 {:>5.1} ms ({}): {}",
+            promise.checks,
+            p99 as f64 / 1_000.0,
+            promise.p99,
+            if kept { "pass" } else { "FAIL" }
+        );
+    }
+    failed
+}
