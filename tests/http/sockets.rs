@@ -157,6 +157,23 @@ async fn axum_is_limited_globally_and_by_route() {
     assert_eq!(ask(&client, address, "/", &[]).await.status(), 429);
 }
 
+/// axum notes the peer's address by itself: three lines limit by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn axum_is_limited_by_peer_address() {
+    let throttle = Throttle::in_memory("api", Gcra::new(rate!("1/w"))).build().unwrap();
+    let app = Router::new().route("/", get(async || "ok\n")).layer(ThrottleLayer::new(throttle));
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    for (source, expected) in [(1, 200), (2, 200), (1, 429), (2, 429), (3, 200)] {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some([127, 0, 0, source].into()));
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        assert_eq!(ask(&client, address, "/", &[]).await.status(), expected, "from 127.0.0.{source}");
+    }
+}
+
 /// Layers that stand behind one another charge the first before the second denies; as one limit they do not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn per_address_and_per_user_are_one_limit() {

@@ -69,7 +69,7 @@ impl ClientAddress {
     /// The address of the client; `None` if even the peer's is not known.
     #[must_use]
     pub fn of(&self, request: RequestParts<'_>) -> Option<IpAddr> {
-        let PeerAddress(peer) = request.extensions.get()?;
+        let PeerAddress(peer) = PeerAddress::of(request.extensions)?;
         let peer = peer.ip().to_canonical();
         if !self.trusted.contains(peer) {
             return Some(peer);

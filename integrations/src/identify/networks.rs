@@ -54,7 +54,6 @@ impl Networks {
     /// Whether the peer that a request comes from is in one of them.
     #[must_use]
     pub fn contain_peer(&self, request: RequestParts<'_>) -> bool {
-        let peer = request.extensions.get::<PeerAddress>();
-        peer.is_some_and(|PeerAddress(address)| self.contains(address.ip()))
+        PeerAddress::of(request.extensions).is_some_and(|PeerAddress(address)| self.contains(address.ip()))
     }
 }

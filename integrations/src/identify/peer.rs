@@ -2,13 +2,30 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use http::Extensions;
+
 use super::{Identify, Identity, RequestParts};
+
+#[cfg(not(feature = "axum"))]
+#[path = "peer/no_server.rs"]
+mod server;
+#[cfg(feature = "axum")]
+mod server;
 
 /// The address of the peer, which a server puts into the extensions of each request.
 ///
-/// hyper does not know the address; insert it where the connection is accepted.
+/// hyper does not know the address; insert it where the connection is accepted. axum knows it if it serves
+/// `into_make_service_with_connect_info::<SocketAddr>()`: its `ConnectInfo` counts as well (feature `axum`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
+
+impl PeerAddress {
+    /// The peer that a request with these extensions comes from, if the server has noted it.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        extensions.get().copied().or_else(|| server::noted(extensions).map(Self))
+    }
+}
 
 /// Counts by the peer's address, whatever its port.
 ///
@@ -50,7 +67,7 @@ impl Peer {
 
 impl Identify for Peer {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
-        match request.extensions.get::<PeerAddress>() {
+        match PeerAddress::of(request.extensions) {
             Some(PeerAddress(address)) => self.of(address.ip()),
             None => Identity::anonymous(),
         }
