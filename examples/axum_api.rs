@@ -1,0 +1,63 @@
+//! An API on axum: a burst and a sustained rate for each user, costs by route, and figures for the handler.
+//!
+//! `cargo run --example axum_api`, then `curl -i -H 'x-user: ann' http://127.0.0.1:3000/search` more than twice.
+
+use std::net::SocketAddr;
+
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::get;
+use axum::{Router, serve};
+use traffik::http::{
+    Dialect, FromExtension, Identify, Peer, RequestParts, Standing, Throttle, ThrottleLayer,
+};
+use traffik::{All, TokenBucket, rate};
+
+/// Who has logged in.
+#[derive(Clone)]
+struct User(String);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Ten at once and a thousand an hour: a request is charged to both, or to neither.
+    let limits = All([TokenBucket::new(rate!("10/min")), TokenBucket::new(rate!("1000/h"))]);
+    let by_user = FromExtension::new(|user: &User| user.0.clone());
+    let throttle = Throttle::in_memory("api", limits)
+        .policies(["burst", "hourly"])
+        .headers(Dialect::Draft10)
+        // Users by name, all others by address.
+        .identifier(move |request: RequestParts<'_>| match request.extensions.get::<User>() {
+            Some(_) => by_user.identify(request),
+            None => Peer::default().identify(request),
+        })
+        .cost_by(|request| if request.uri.path() == "/search" { 5 } else { 1 })
+        .expose()
+        .build()?;
+    let app = Router::new()
+        .route("/", get(async || "hello\n"))
+        .route("/search", get(search))
+        .layer(ThrottleLayer::new(throttle))
+        // Outside, so that the throttle sees what it finds out.
+        .layer(from_fn(who));
+
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    Ok(())
+}
+
+async fn search(standing: Standing) -> String {
+    let left = standing.policies().map(|(name, decision)| format!("{name}: {} left\n", decision.remaining()));
+    left.collect()
+}
+
+/// Stands for the layer that checks who has logged in; a real one believes no header.
+async fn who(mut request: Request, next: Next) -> Response {
+    let user = request.headers().get("x-user").and_then(|user| user.to_str().ok()).map(str::to_owned);
+    if let Some(user) = user {
+        request.extensions_mut().insert(User(user));
+    }
+    next.run(request).await
+}

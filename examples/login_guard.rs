@@ -1,0 +1,32 @@
+//! Only failed logins count: charged before they are tried, so that five wrong ones are all there is, however many come at
+//! once; and given back when right.
+//!
+//! `cargo run --example login_guard`, then `curl -i -d 123456 http://127.0.0.1:3000/login` more than five times. After
+//! that even `-d 'correct horse'`, which can be tried as often as one likes before, is not looked at.
+
+use std::net::SocketAddr;
+
+use axum::routing::post;
+use axum::{Router, serve};
+use http::StatusCode;
+use traffik::http::{Throttle, ThrottleLayer};
+use traffik::{TokenBucket, rate};
+
+async fn login(password: String) -> Result<&'static str, StatusCode> {
+    tokio::task::yield_now().await; // looking it up takes a while
+    if password == "correct horse" { Ok("welcome\n") } else { Err(StatusCode::UNAUTHORIZED) }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let throttle = Throttle::in_memory("login", TokenBucket::new(rate!("5/15min")))
+        .charge_if(|response| response.status == StatusCode::UNAUTHORIZED)
+        .build()?;
+    let app = Router::new().route("/login", post(login).layer(ThrottleLayer::new(throttle)));
+
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    Ok(())
+}

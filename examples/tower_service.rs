@@ -1,0 +1,46 @@
+//! A plain tower service behind two throttles as one limit. A server of tonic's is one too: a gRPC call that is denied is
+//! told `RESOURCE_EXHAUSTED`.
+//!
+//! `cargo run --example tower_service`, then twice
+//! `curl -i --http2-prior-knowledge -H 'x-api-key: ann' -H 'content-type: application/grpc' -d '' \
+//!      http://127.0.0.1:3000/orders.Orders/Create`
+
+use std::convert::Infallible;
+
+use http::{HeaderName, Request, Response};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tower::{ServiceBuilder, service_fn};
+use traffik::http::{ApiKey, Rule, Throttle, ThrottleLayer, Throttles};
+use traffik::{Gcra, TokenBucket, rate};
+
+async fn serve(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::from(format!("{}: done\n", request.uri().path()))))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Keys are secrets: no storage sees more of one than its hash.
+    let by_key = || ApiKey(HeaderName::from_static("x-api-key"));
+    let all = Throttle::in_memory("all", TokenBucket::new(rate!("100/h"))).identifier(by_key()).build()?;
+    let writes = Throttle::in_memory("writes", Gcra::new(rate!("1/min")))
+        .identifier(by_key())
+        .apply_to(Rule::new().glob("/orders.Orders/Create*"))
+        .build()?;
+    let layer = ThrottleLayer::new(Throttles::new().and(all).and(writes));
+    let service = ServiceBuilder::new().layer(layer).service(service_fn(serve));
+
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let service = TowerToHyperService::new(service.clone());
+        tokio::spawn(async move {
+            let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
