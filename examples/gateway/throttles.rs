@@ -56,6 +56,9 @@ pub(crate) struct Control {
     pub(crate) denied: DeniedMost,
 }
 
+/// Any storage, so that a throttle's code is there once for all of them.
+type Stored<S> = Arc<dyn AsyncStorage<S>>;
+
 /// The figures of each rate for a client.
 type Stat = Box<dyn Fn(ClientKey, Class) -> BoxFuture<'static, Result<Vec<Reported>, String>> + Send + Sync>;
 
@@ -156,29 +159,28 @@ impl<'a> Maker<'a> {
                     || Memory::builder().capacity(*capacity).when_full(*when_full).names(NAMES).build();
                 let storage: Arc<Memory<All<S, N>>> = self.storages.memory(plan, make);
                 let denied = Arc::clone(&storage);
-                self.throttled(plan, limit, Local(storage), Arc::new(move || denied.denied(TOLD)))
+                self.throttled(plan, limit, Arc::new(Local(storage)), Arc::new(move || denied.denied(TOLD)))
             }
             StorageSpec::Redis(url) => {
                 let storage = self.storages.redis(url, self.common)?;
-                self.throttled(plan, limit, storage, Arc::new(Vec::new))
+                self.throttled(plan, limit, Arc::new(storage), Arc::new(Vec::new))
             }
             StorageSpec::Memcached(url) => {
                 let storage = self.storages.memcached(url, self.common)?;
-                self.throttled(plan, limit, storage, Arc::new(Vec::new))
+                self.throttled(plan, limit, Arc::new(storage), Arc::new(Vec::new))
             }
         }
     }
 
-    fn throttled<S, M, const N: usize>(
+    fn throttled<S, const N: usize>(
         &mut self,
         plan: &ThrottlePlan,
         limit: All<S, N>,
-        storage: M,
+        storage: Stored<All<S, N>>,
         denied: DeniedMost,
     ) -> Result<(), String>
     where
         S: Strategy<Cost = u32, Stat: Report>,
-        M: AsyncStorage<All<S, N>> + 'static,
     {
         let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
         let keys = Keys { keys: plan.keys.clone(), exempt, trusted };
@@ -253,16 +255,15 @@ fn classes(common: &Common, strategy: &Spec) -> impl Fn(RequestParts<'_>) -> Cla
     }
 }
 
-fn control<S, M, const N: usize>(
+fn control<S, const N: usize>(
     plan: &ThrottlePlan,
     keys: Keys,
     class: Class,
-    throttle: &Throttle<All<S, N>, M>,
+    throttle: &Throttle<All<S, N>, Stored<All<S, N>>>,
     denied: DeniedMost,
 ) -> Control
 where
     S: Strategy<Cost = u32, Stat: Report>,
-    M: AsyncStorage<All<S, N>> + 'static,
 {
     let (asked, forgetting) = (throttle.clone(), throttle.clone());
     let stat: Stat = Box::new(move |client, class| {

@@ -2,16 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod browser;
 mod config;
 mod keys;
 mod own;
+mod page;
+#[path = "../program/mod.rs"]
+mod program;
 #[path = "../servers/mod.rs"]
 mod servers;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -20,15 +24,11 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use program::{Program as Gateway, curl};
 
-/// The program, built as it is now: cargo builds examples along with all tests, but not with this one alone.
+/// The program, built once.
 fn program() -> &'static Path {
-    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-        let build = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", "gateway"]).status();
-        assert!(build.unwrap().success());
-        let tests = std::env::current_exe().unwrap();
-        tests.ancestors().nth(2).unwrap().join("examples/gateway")
-    });
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| program::built("gateway"));
     &PROGRAM
 }
 
@@ -37,40 +37,11 @@ fn runtime() -> &'static str {
     if env!("CARGO_CRATE_NAME").ends_with("smol") { "smol" } else { "tokio" }
 }
 
-/// A gateway on a free port; ended when dropped.
-struct Gateway {
-    process: Child,
-    url: String,
-}
-
 impl Gateway {
     fn start(options: &[&str]) -> Self {
         let mut command = Command::new(program());
         command.args(["--listen", "127.0.0.1:0", "--runtime", runtime()]).args(options);
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-        Self { process, url }
-    }
-
-    fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.process.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        Self::run(command)
     }
 }
 
@@ -84,14 +55,6 @@ async fn get(client: &Http, url: &str, headers: &[(&str, &str)]) -> Response<Inc
     let request =
         headers.iter().fold(Request::get(url), |request, (name, value)| request.header(*name, *value));
     client.request(request.body(Empty::new()).unwrap()).await.unwrap()
-}
-
-fn curl(arguments: &[&str]) -> String {
-    let output =
-        Command::new("curl").args(["--silent", "--show-error", "--max-time", "20"]).args(arguments).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn refused(options: &[&str]) -> String {
