@@ -118,10 +118,13 @@ impl<B> ResponseBody<B> {
         Self { kind: Kind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
 
-    /// The body of a service, counted.
-    #[allow(dead_code, reason = "without hyper and tower there is no middleware, which alone counts bodies")]
-    pub(crate) fn metered(body: B, meter: Box<dyn Meter>) -> Self {
-        Self { kind: Kind::Metered { body, count: Count { bytes: 0, meter: Some(meter), settling: None } } }
+    /// The body of a service, counted if there is a meter.
+    pub(crate) fn of(body: B, meter: Option<Box<dyn Meter>>) -> Self {
+        let kind = match meter {
+            None => Kind::Inner { body },
+            meter => Kind::Metered { body, count: Count { bytes: 0, meter, settling: None } },
+        };
+        Self { kind }
     }
 }
 

@@ -105,11 +105,7 @@ where
                     let Some(pass) = pass.take() else { return Poll::Pending };
                     let (mut parts, body) = response.into_parts();
                     let Left { before, meter } = this.gate.leave(pass, &mut parts);
-                    let body = match meter {
-                        Some(meter) => ResponseBody::metered(body, meter),
-                        None => ResponseBody::from(body),
-                    };
-                    let response = Response::from_parts(parts, body);
+                    let response = Response::from_parts(parts, ResponseBody::of(body, meter));
                     match before {
                         None => return Poll::Ready(Ok(response)),
                         Some(before) => State::Settling { before, response: Some(response) },

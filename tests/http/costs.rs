@@ -116,6 +116,27 @@ async fn a_body_is_paid_for_when_it_has_ended() {
     }
 }
 
+/// A handler that asks the throttle itself hands its response in, and settles what the middleware would.
+#[tokio::test]
+async fn a_handler_that_asks_hands_its_response_in() {
+    for storage in [here(), there()] {
+        let builder = |uid| Throttle::builder(uid, TokenBucket::new(rate!("100/w")), Arc::clone(&storage));
+        let bytes = builder("bytes").cost(10).settle_by(|_, bytes| bytes as u32);
+        let bytes = bytes.headers(Dialect::XRateLimit).build().unwrap();
+        let pass = bytes.hit(&request(1)).await.unwrap();
+        let response = bytes.hand_in(pass, Response::new(Full::<Bytes>::from("abc"))).await;
+        assert_eq!(header(&response, "x-ratelimit-remaining"), "90");
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "abc");
+        let logins = builder("logins").charge_if(wrong).build().unwrap();
+        let pass = logins.hit(&request(1)).await.unwrap();
+        let _ = logins.hand_in(pass, Response::new(())).await;
+        for (throttle, left) in [(bytes, 97), (logins, 100)] {
+            let client = throttle.client(&request(1)).await.unwrap().unwrap();
+            assert_eq!(client.stat().await.unwrap().tokens, left, "{}", throttle.uid());
+        }
+    }
+}
+
 /// A client that goes away has been sent what it was sent; told where somebody sees to it.
 #[tokio::test]
 async fn a_body_that_is_given_up_is_paid_for_as_far_as_it_went() {

@@ -10,7 +10,8 @@ use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
 use super::Throttle;
 use super::pass::Pass;
 use super::prepare::{Plan, Scope};
-use crate::gate::{Gate, Step};
+use crate::ResponseBody;
+use crate::gate::{Gate, Left, Step};
 use crate::identify::{ClientKey, RequestParts};
 use crate::request::Stop;
 
@@ -63,11 +64,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 
     /// Tells the client where it stands in the head of the response to a request that was [hit](Self::hit), and settles
-    /// what the response decides.
-    pub async fn hand_in(&self, pass: Pass<S, M>, response: &mut http::response::Parts) {
-        if let Some(before) = self.leave(pass, response).before {
+    /// what the response decides; what its body decides is settled when that has ended.
+    pub async fn hand_in<B>(&self, pass: Pass<S, M>, response: Response<B>) -> Response<ResponseBody<B>> {
+        let (mut head, body) = response.into_parts();
+        let Left { before, meter } = self.leave(pass, &mut head);
+        if let Some(before) = before {
             before.await;
         }
+        Response::from_parts(head, ResponseBody::of(body, meter))
     }
 
     /// The client that sends a request; `None` if it is not counted.
