@@ -11,7 +11,7 @@ use traffik_core::{Decision, Outcome, Verdict};
 use crate::RequestParts;
 use crate::denial::Remedy;
 use crate::grpc;
-use crate::headers::{Dialect, Limits, Told, seconds};
+use crate::headers::{Dialect, Limits, Told, number, seconds};
 use crate::request::Refusal;
 
 /// When a header of one's own is sent.
@@ -82,27 +82,37 @@ pub(crate) fn denied(request: RequestParts<'_>, outcome: Outcome, limits: &[Told
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, PROBLEM);
     if let Some(wait) = wait {
-        headers.insert(RETRY_AFTER, seconds(wait).max(1).into());
+        headers.insert(RETRY_AFTER, number(seconds(wait).max(1)));
     }
     response
 }
 
+/// The body of a denial. It is put together by hand, into as much memory as it takes: whoever is denied asks often.
 fn problem(wait: Option<Duration>, limits: &[Told<'_>]) -> Bytes {
-    let mut violated = String::new();
-    for Told { name, decision } in limits {
-        if !decision.is_allowed() {
-            let comma = if violated.is_empty() { "" } else { "," };
-            violated.extend([comma, "\"", name, "\""]);
-        }
-    }
-    let when = match wait {
-        Some(wait) => format!("\"retry_after_ms\":{}", wait.as_nanos().div_ceil(1_000_000)),
-        None => String::from("\"never\":true"),
+    const BEGIN: &str = "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
+        \"title\":\"Too Many Requests\",\"status\":429,";
+    const POLICIES: &str = ",\"violated-policies\":[";
+    let mut digits = itoa::Buffer::new();
+    let (when, number) = match wait {
+        Some(wait) => ("\"retry_after_ms\":", digits.format(millis(wait))),
+        None => ("\"never\":true", ""),
     };
-    Bytes::from(format!(
-        "{{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
-         \"title\":\"Too Many Requests\",\"status\":429,{when},\"violated-policies\":[{violated}]}}"
-    ))
+    let violated = || limits.iter().filter(|told| !told.decision.is_allowed()).map(|told| told.name);
+    // Two quotes each, and commas between them.
+    let names: usize = violated().map(|name| name.len() + 3).sum();
+    let length = BEGIN.len() + when.len() + number.len() + POLICIES.len() + names.saturating_sub(1) + 2;
+    let mut body = String::with_capacity(length);
+    body.extend([BEGIN, when, number, POLICIES]);
+    for (at, name) in violated().enumerate() {
+        body.extend([if at > 0 { ",\"" } else { "\"" }, name, "\""]);
+    }
+    body.push_str("]}");
+    Bytes::from(body)
+}
+
+/// Whole milliseconds, rounded up.
+const fn millis(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_nanos().div_ceil(1_000_000) as u64)
 }
 
 /// What a request that could not be decided upon, and is not to pass, is answered.

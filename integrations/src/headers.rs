@@ -103,6 +103,21 @@ pub fn seconds(time: Duration) -> u64 {
     seconds.min(999_999_999_999_999)
 }
 
+/// A number as the value of a header; one of two digits, such as most waits are, takes no memory.
+pub(crate) fn number(number: u64) -> HeaderValue {
+    const PAIRS: &str = "\
+        0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
+        5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+    let pair = usize::try_from(number).ok().and_then(|number| {
+        let at = number.checked_mul(2)?;
+        PAIRS.get(at..at.checked_add(2)?)
+    });
+    match pair {
+        Some(pair) => HeaderValue::from_static(pair.strip_prefix('0').unwrap_or(pair)),
+        None => number.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +163,13 @@ mod tests {
                 ("x-ratelimit-reset", "60")
             ])
         );
+    }
+
+    #[test]
+    fn a_number_is_told_in_digits() {
+        for figure in (0..1_000).chain([u64::MAX]) {
+            assert_eq!(number(figure), figure.to_string());
+        }
     }
 
     #[test]

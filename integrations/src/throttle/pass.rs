@@ -244,7 +244,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         it.answers.dialect.write(&mut limits, &mut told);
         let answer = || {
             let mut response = answer::denied(request, outcome, &limits);
-            response.headers_mut().extend(told.clone());
+            if !told.is_empty() {
+                response.headers_mut().extend(told.clone());
+            }
             response
         };
         let denial = Denial {
