@@ -54,7 +54,49 @@ fn unescaped(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A segment of letters, with how each of them is written and what stands before it that means nothing.
+    fn segment() -> impl Strategy<Value = (String, String)> {
+        let letter =
+            (prop_oneof![Just('a'), Just('Z'), Just('~'), Just('-')], 0..3).prop_map(|(letter, form)| {
+                let written = match form {
+                    0 => letter.to_string(),
+                    1 => format!("%{:02x}", letter as u32),
+                    _ => format!("%{:02X}", letter as u32),
+                };
+                (letter, written)
+            });
+        let before = prop_oneof![
+            4 => Just("/"),
+            1 => Just("//"),
+            1 => Just("/./"),
+            1 => Just("/%2e/"),
+            1 => Just("/x/../"),
+            1 => Just("/x/%2E./"),
+        ];
+        (before, prop::collection::vec(letter, 1..5)).prop_map(|(before, letters)| {
+            let plain = letters.iter().map(|(letter, _)| *letter).collect();
+            (plain, letters.iter().fold(before.to_owned(), |written, (_, letter)| written + letter))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn however_a_path_is_spelled_it_is_the_same(segments in prop::collection::vec(segment(), 1..5)) {
+            let plain = segments.iter().fold(String::new(), |path, (plain, _)| path + "/" + plain);
+            let written: String = segments.iter().map(|(_, written)| written.as_str()).collect();
+            prop_assert_eq!(normal(&written), plain, "{}", written);
+        }
+
+        #[test]
+        fn any_text_is_taken(path in "[/.%0-9a-zé]{0,40}") {
+            let normal = normal(&path);
+            prop_assert!(!normal.contains("//") || !path.contains('/'), "{} {}", path, normal);
+        }
+    }
 
     #[test]
     fn one_path_has_one_spelling() {

@@ -248,6 +248,8 @@ async fn any(answers: Vec<BoxFuture<'static, bool>>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     fn matches(rule: Rule, method: Method, path: &str) -> bool {
@@ -269,6 +271,36 @@ mod tests {
         assert!(!matches(rule(), Method::POST, "/other?/api/a/x"));
         assert!(!matches(rule().when(|_| false), Method::POST, "/api/a/x"));
         assert!(matches(Rule::new(), Method::OPTIONS, "*"));
+    }
+
+    /// The method before the path, the path before predicates, and those that are awaited last.
+    #[test]
+    fn what_is_cheap_is_asked_first() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let tell = |what: &'static str, answer: bool| {
+            let asked = Arc::clone(&asked);
+            move |_: RequestParts<'_>| {
+                asked.lock().unwrap().push(what);
+                answer
+            }
+        };
+        let rule = |answer| {
+            let (plain, awaited) = (tell("plain", answer), tell("awaited", true));
+            let awaited = move |request: RequestParts<'_>| std::future::ready(awaited(request));
+            // The order in which they are given says nothing.
+            Rule::new().when_async(awaited).when(plain).glob("/a/**").prefix("/a").methods([Method::GET])
+        };
+        let asked_for = |answer, method, path: &str| {
+            let mut rules = Rules::default();
+            rules.apply_to(rule(answer));
+            let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
+            let later = matches!(rules.matching((&request).into()), Matching::Later(..));
+            (later, std::mem::take(&mut *asked.lock().unwrap()))
+        };
+        assert_eq!(asked_for(true, Method::POST, "/a/b"), (false, vec![]));
+        assert_eq!(asked_for(true, Method::GET, "/b"), (false, vec![]));
+        assert_eq!(asked_for(false, Method::GET, "/a/b"), (false, vec!["plain"]));
+        assert_eq!(asked_for(true, Method::GET, "/a/b"), (true, vec!["plain", "awaited"]));
     }
 
     #[test]

@@ -269,7 +269,12 @@ mod tests {
             for via in [Via::XForwardedFor, Via::Forwarded, Via::XRealIp, Via::Either] {
                 prop_assert!(of(via, &request).is_some());
             }
+            let name = http::header::COOKIE;
             let _ = super::super::Cookie("a".to_owned()).identify((&request).into());
+            let _ = super::super::ClassHeaders::from_anyone().tier(name.clone()).of((&request).into());
+            if let Ok(cost) = super::super::CostHeader::new(name, trusted()).of((&request).into()) {
+                prop_assert!(lines.len() == 1 || cost == 1);
+            }
         }
 
         /// Reading is done in time that grows with the length alone.

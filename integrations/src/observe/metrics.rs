@@ -59,3 +59,92 @@ impl fmt::Debug for Metrics {
         f.write_str("Metrics")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use metrics::{Gauge, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use traffik_core::storage::Failure;
+    use traffik_core::{ErrorKind, Gcra, Rate};
+
+    use super::*;
+    use crate::{Gate, PeerAddress, Throttle};
+
+    /// A recorder that keeps what it is told, by name and labels.
+    #[derive(Default)]
+    struct Recorded(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+    impl Recorded {
+        fn figure(&self, key: &Key) -> Arc<AtomicU64> {
+            let labels: Vec<_> =
+                key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let name = format!("{} {}", key.name(), labels.join(" "));
+            Arc::clone(self.0.lock().unwrap().entry(name).or_default())
+        }
+    }
+
+    struct Times(Arc<AtomicU64>);
+
+    impl HistogramFn for Times {
+        fn record(&self, seconds: f64) {
+            assert!((0.0..60.0).contains(&seconds));
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Recorder for Recorded {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(self.figure(key))
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::from_arc(Arc::new(Times(self.figure(key))))
+        }
+    }
+
+    #[test]
+    fn requests_are_told_by_throttle_and_result_and_failures_by_kind() {
+        let recorder = Recorded::default();
+        metrics::with_local_recorder(&recorder, || {
+            let observer = Metrics::default();
+            let limit = Gcra::new(Rate::per_hour(1));
+            let api = Throttle::in_memory("api", limit).observe(observer.clone()).build().unwrap();
+            let failing = Throttle::in_memory("failing", limit)
+                .limit_by(|_| Err::<Gcra, _>(Failure::new(ErrorKind::Unavailable, "broken for a test")));
+            let failing = failing.observe(observer).build().unwrap();
+            let mut request = http::Request::new(());
+            request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1).into()));
+            for _ in 0..3 {
+                let _ = api.enter((&request).into());
+                let _ = failing.enter((&request).into());
+            }
+        });
+        let told = recorder.0.into_inner().unwrap();
+        let told: Vec<_> = told
+            .iter()
+            .map(|(name, figure)| (name.as_str(), figure.load(Ordering::Relaxed)))
+            .filter(|(_, figure)| *figure > 0)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("traffik_check_seconds throttle=api", 3),
+                ("traffik_requests_total throttle=api result=allowed", 1),
+                ("traffik_requests_total throttle=api result=denied", 2),
+                ("traffik_requests_total throttle=failing result=failed", 3),
+                ("traffik_store_errors_total kind=unavailable", 3),
+            ]
+        );
+    }
+}

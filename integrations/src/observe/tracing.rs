@@ -65,7 +65,70 @@ impl fmt::Debug for Traces {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::subscriber::with_default;
+    use tracing::{Metadata, Subscriber};
+    use traffik_core::{Gcra, Rate};
+
     use super::*;
+    use crate::{Gate, PeerAddress, Throttle};
+
+    /// Keeps the lines that are written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<String>>>);
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            write!(self.0, "{field}={value:?} ").unwrap();
+        }
+    }
+
+    impl Subscriber for Written {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = Line(format!("{} ", event.metadata().level()));
+            event.record(&mut line);
+            self.0.lock().unwrap().push(line.0);
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    /// Ten thousand denials: a line for the first, and no more than one for each second that they take.
+    #[test]
+    fn there_is_no_line_for_each_denial() {
+        let (written, began) = (Written::default(), Instant::now());
+        with_default(written.clone(), || {
+            let throttle = Throttle::in_memory("api", Gcra::new(Rate::per_hour(1)));
+            let throttle = throttle.observe(Traces::default()).build().unwrap();
+            let mut request = http::Request::new(());
+            request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1).into()));
+            for _ in 0..10_001 {
+                let _ = throttle.enter((&request).into());
+            }
+        });
+        let lines = written.0.lock().unwrap();
+        assert!((1..=began.elapsed().as_secs() as usize + 1).contains(&lines.len()), "{lines:?}");
+        assert_eq!(
+            lines[0],
+            "INFO message=requests were denied throttle=\"api\" requests=1 last=\"denied\" "
+        );
+    }
 
     #[test]
     fn a_flood_of_denials_is_one_line_a_second() {
