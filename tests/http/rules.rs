@@ -143,6 +143,29 @@ async fn several_throttles_tell_one_story() {
     assert!(body.ends_with(br#""violated-policies":["minute"]}"#), "{body:?}");
 }
 
+/// One that will do in a while and one that never will: the client is not told to wait in vain.
+#[tokio::test]
+async fn of_several_one_that_never_admits_is_what_is_told() {
+    let clock = Clock::default();
+    let soon =
+        throttle("soon", FixedWindow::new(rate!("1/min")), memory(&clock)).min_wait(Duration::from_secs(5));
+    let never = throttle("never", FixedWindow::new(rate!("1/min")), memory(&clock))
+        .cost(2)
+        .min_wait(Duration::from_secs(5));
+    let (soon, never) = (soon.build().unwrap(), never.build().unwrap());
+    assert_eq!(statuses(&soon, [request(1)]).await, [201]);
+    for several in
+        [Throttles::new().and(soon.clone()).and(never.clone()), Throttles::new().and(never).and(soon)]
+    {
+        let service = ThrottleLayer::new(several).layer(service_fn(hello));
+        let denied = service.oneshot(request(1)).await.unwrap();
+        assert_eq!((denied.status().as_u16(), header(&denied, "retry-after")), (429, ""));
+        let body = http_body_util::BodyExt::collect(denied.into_body()).await.unwrap().to_bytes();
+        let body = std::str::from_utf8(&body).unwrap();
+        assert!(body.contains("\"never\":true") && !body.contains("retry_after_ms"), "{body}");
+    }
+}
+
 #[tokio::test]
 async fn the_most_specific_throttle_is_the_one_that_counts_if_chosen() {
     let build = |which| {

@@ -1,8 +1,12 @@
 //! Over real sockets: hyper and axum in front, hyper's client and curl at the other end, HTTP/1.1 and HTTP/2.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -17,10 +21,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use traffik::http::{
     Dialect, Header, Peer, PeerAddress, Rule, Standing, Throttle, ThrottleLayer, Throttled, Throttles,
 };
-use traffik::{Gcra, TokenBucket, rate};
+use traffik::{Gcra, LeakyBucketQueue, Timer, TokenBucket, rate};
 
 type Http = Client<HttpConnector, Empty<Bytes>>;
 
@@ -194,6 +199,58 @@ async fn per_address_and_per_user_are_one_limit() {
         assert_eq!(status(&[]).await, 200);
     }
     assert_eq!(status(&[("x-user", "bob")]).await, 429);
+}
+
+/// A runtime on which a wait takes for ever, and that tells of each: when it begins, and as long as it lasts.
+struct Endless {
+    begun: mpsc::UnboundedSender<Duration>,
+    waiting: Arc<()>,
+}
+
+impl Timer for Endless {
+    fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let waiting = Arc::clone(&self.waiting);
+        self.begun.send(wait).unwrap();
+        async move {
+            std::future::pending::<()>().await;
+            drop(waiting);
+        }
+    }
+}
+
+/// A request that waits for its turn is given up when its client goes: the wait ends, and no service hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delay_ends_with_its_client() {
+    for http2 in [false, true] {
+        let (begun, mut begins) = mpsc::unbounded_channel();
+        let waiting = Arc::new(());
+        let runtime = Endless { begun, waiting: Arc::clone(&waiting) };
+        let queue = LeakyBucketQueue::new(rate!("1/h")).queue(5).unwrap();
+        let throttle = Throttle::in_memory("queue", queue).runtime(runtime);
+        let served = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&served);
+        let service = service_fn(move |request| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            ok(request)
+        });
+        let address = serve(Throttled::new(service, throttle.build().unwrap())).await;
+        let client = client(http2);
+        assert_eq!(ask(&client, address, "/", &[]).await.status(), 200);
+        let waits = || Arc::strong_count(&waiting) - 2; // the test's own, and the throttle's
+        assert_eq!(waits(), 0);
+        let late = tokio::spawn(async move { ask(&client, address, "/", &[]).await.status() });
+        let wait = begins.recv().await.unwrap();
+        assert!(wait > Duration::from_secs(3_500), "{wait:?}");
+        assert_eq!(waits(), 1);
+        late.abort();
+        let given_up = async {
+            while waits() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), given_up).await.expect("the wait ends");
+        assert_eq!(served.load(Ordering::Relaxed), 1, "http2: {http2}");
+    }
 }
 
 /// A gRPC client is answered in its own way: 200, and a status in the headers.

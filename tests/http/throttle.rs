@@ -4,13 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, service_fn};
 use traffik::http::{
     Anonymous, Base, Enforcement, Event, Gate, Header, Identify, Identity, IdentityCache, NameError, Observe,
-    OnError, Origin, Peer, Refusal, Registry, Remedy, RequestParts, Scope, Seen, Sent, Throttle,
-    ThrottleLayer,
+    OnError, Origin, Peer, Refusal, Registry, Remedy, RequestParts, Scope, Seen, Throttle, ThrottleLayer,
 };
 use traffik::storage::Failure;
 use traffik::strategy::{Erased, ErasedStrategy};
@@ -145,64 +144,6 @@ async fn what_a_function_refuses_or_cannot_tell_is_answered() {
     let mut too_large = with("burst", "4294967295");
     too_large.headers_mut().insert("cost", "1".parse().unwrap());
     assert_eq!(statuses(&throttle, [with("cost", "2"), too_large]).await, [201, 503]);
-}
-
-/// A wait of at least this is told, and nobody is denied for it (a defect of the system this one follows).
-#[tokio::test]
-async fn the_least_wait_is_told_to_the_denied_and_denies_nobody() {
-    let clock = Clock::default();
-    let throttle = Throttle::builder("api", TokenBucket::new(rate!("2/s")), memory(&clock))
-        .min_wait(Duration::from_secs(30))
-        .build()
-        .unwrap();
-    let mut service = ThrottleLayer::new(throttle.clone()).layer(service_fn(hello));
-    for status in [201, 201, 429] {
-        let response = service.call(request(1)).await.unwrap();
-        assert_eq!(response.status(), status);
-        assert_eq!(header(&response, "retry-after"), if status == 429 { "30" } else { "" });
-    }
-    clock.advance(Duration::from_millis(500));
-    assert_eq!(statuses(&throttle, [request(1)]).await, [201], "who comes sooner is let in all the same");
-    throttle.set_min_wait(Duration::ZERO);
-    let response = service.call(request(1)).await.unwrap();
-    assert_eq!(header(&response, "retry-after"), "1");
-}
-
-#[tokio::test]
-async fn denials_are_answered_by_ones_own_handler_and_headers_are_added() {
-    let name = HeaderName::from_static;
-    let builder = |uid| {
-        Throttle::builder(uid, Gcra::new(rate!("1/h")), memory(&Clock::default()))
-            .header(name("x-service"), HeaderValue::from_static("orders"), Sent::Always)
-            .header(name("x-contact"), HeaderValue::from_static("sales"), Sent::WhenDenied)
-    };
-    let at_once = builder("api").on_throttled(|denial| {
-        assert_eq!((denial.throttle, denial.limits.len()), ("api", 1));
-        let mut response = denial.response();
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        let wait = denial.retry_after().unwrap().as_secs();
-        *response.body_mut() = format!("come back in {wait} s, {}", denial.request.uri.path()).into();
-        response
-    });
-    let later = builder("later").on_throttled_async(|denial| {
-        let mut response = denial.response();
-        async move {
-            tokio::task::yield_now().await;
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            *response.body_mut() = "come back in 3600 s, /".into();
-            response
-        }
-    });
-    for throttle in [at_once.build().unwrap(), later.build().unwrap()] {
-        let mut service = ThrottleLayer::new(throttle).layer(service_fn(hello));
-        let admitted = service.call(request(1)).await.unwrap();
-        assert_eq!((header(&admitted, "x-service"), header(&admitted, "x-contact")), ("orders", ""));
-        let denied = service.call(request(1)).await.unwrap();
-        assert_eq!((denied.status().as_u16(), header(&denied, "retry-after")), (503, "3600"));
-        assert_eq!((header(&denied, "x-service"), header(&denied, "x-contact")), ("orders", "sales"));
-        let body = denied.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(body, "come back in 3600 s, /");
-    }
 }
 
 #[tokio::test]
