@@ -43,9 +43,14 @@ impl Dialect {
     /// Adds the headers of this dialect for these limits, replacing what stands there.
     pub fn write(self, limits: &mut Limits<'_>, headers: &mut HeaderMap) {
         limits.retain(|limit| !limit.decision.is_unlimited());
-        limits.sort_by_key(|Told { decision, .. }| {
-            (decision.is_allowed(), decision.remaining(), decision.limit())
-        });
+        if limits.len() > 1 {
+            limits.sort_by_key(|Told { decision, .. }| {
+                (decision.is_allowed(), decision.remaining(), decision.limit())
+            });
+        }
+        if self == Self::None {
+            return;
+        }
         let Some(Told { decision: tightest, .. }) = limits.first().copied() else { return };
         let (limit, remaining) = (tightest.limit(), tightest.remaining());
         let reset = seconds(tightest.reset_after());

@@ -153,6 +153,19 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         settings: Arc<Settings<S>>,
     ) -> Result<Prepared<S, M>, Stop> {
         let it = &*self.0;
+        // Of most throttles nothing is a function of the request but who is asking, and nothing else is asked for.
+        if let Who::Now(identifier) = &it.who
+            && it.cache.is_none()
+            && it.storage.fixed().is_some()
+            && settings.are_fixed()
+        {
+            let identity = it.anonymous.applied_to(identifier.identify(request));
+            let scope = it.scope_of(request);
+            return Ok(match plan(settings, identity, None, None, None, None, scope)? {
+                Ok(plan) => Prepared::Ready(plan),
+                Err(origin) => Prepared::Skip(origin),
+            });
+        }
         let identity = it.identity(request, known);
         if let Piece::Now(Identity::Exempt) = identity {
             return Ok(Prepared::Skip(Origin::Exempt));
@@ -161,7 +174,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let cost = settings.cost.ask(request)?;
         let class = settings.class.ask(request)?;
         let storage = it.storage.ask(request)?;
-        let scope = request.extensions.get::<Scope>().or(it.scope.as_ref()).cloned();
+        let scope = it.scope_of(request);
         match (identity, limit, cost, class, storage) {
             (
                 Piece::Now(identity),
@@ -237,6 +250,11 @@ impl<S: Strategy, M> Inner<S, M> {
                 Piece::Later(Box::pin(async move { identity.await.map(|it| anonymous.applied_to(it)) }))
             }
         }
+    }
+
+    /// Within what a request is counted.
+    fn scope_of(&self, request: RequestParts<'_>) -> Option<Scope> {
+        request.extensions.get::<Scope>().or(self.scope.as_ref()).cloned()
     }
 
     /// Tells whoever wants to hear of it.

@@ -54,6 +54,13 @@ pub(crate) struct Settings<S: Strategy> {
     pub(crate) enforcement: Enforcement,
 }
 
+impl<S: Strategy> Settings<S> {
+    /// Whether none of them is a function of the request.
+    pub(crate) const fn are_fixed(&self) -> bool {
+        self.limit.fixed().is_some() && self.cost.fixed().is_some() && self.class.fixed().is_some()
+    }
+}
+
 impl<S: Strategy> Clone for Settings<S> {
     fn clone(&self) -> Self {
         Self {
