@@ -64,8 +64,9 @@ impl<N: Forward<Request<R>>, R, B, G: Gate> ResponseFuture<N, R, B, G> {
         Self { gate, state: State::Serving { inner, pass: Some(pass), beside } }
     }
 
-    pub(crate) fn answered(gate: G, method: &Method, response: Response<Bytes>) -> Self {
-        Self { gate, state: State::Answered { response: Some(fit(response, method)) } }
+    pub(crate) fn answered(gate: G, method: &Method, mut response: Response<Bytes>) -> Self {
+        fit(&mut response, method);
+        Self { gate, state: State::Answered { response: Some(response) } }
     }
 
     pub(crate) const fn waiting(gate: G, work: BoxFuture<'static, G::Work>, next: (N, Request<R>)) -> Self {
@@ -74,12 +75,11 @@ impl<N: Forward<Request<R>>, R, B, G: Gate> ResponseFuture<N, R, B, G> {
 }
 
 /// An answer to HEAD has no body, only its length: not every server takes it out by itself.
-fn fit(mut response: Response<Bytes>, method: &Method) -> Response<Bytes> {
+fn fit(response: &mut Response<Bytes>, method: &Method) {
     if method == Method::HEAD {
         let length = std::mem::take(response.body_mut()).len();
         response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
     }
-    response
 }
 
 impl<N, R, B, G, E> Future for ResponseFuture<N, R, B, G>
@@ -129,8 +129,9 @@ where
                             let beside = this.gate.mark(&mut pass, request.extensions_mut());
                             State::Serving { inner: inner.forward(request), pass: Some(pass), beside }
                         }
-                        Step::Answer(response) => {
-                            State::Answered { response: Some(fit(response, request.method())) }
+                        Step::Answer(mut response) => {
+                            fit(&mut response, request.method());
+                            State::Answered { response: Some(response) }
                         }
                         Step::Wait(work) => State::Waiting { work, next: Some((inner, request)) },
                     }

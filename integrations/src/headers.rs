@@ -42,12 +42,12 @@ pub type Limits<'a> = SmallVec<[Told<'a>; 4]>;
 impl Dialect {
     /// Adds the headers of this dialect for these limits, replacing what stands there.
     pub fn write(self, limits: &mut Limits<'_>, headers: &mut HeaderMap) {
-        limits.retain(|limit| !limit.decision.is_unlimited());
-        if limits.len() > 1 {
-            limits.sort_by_key(|Told { decision, .. }| {
-                (decision.is_allowed(), decision.remaining(), decision.limit())
-            });
-        }
+        arrange(limits);
+        self.put(limits, headers);
+    }
+
+    /// Adds the headers of this dialect for limits that are [arranged](arrange).
+    pub(crate) fn put(self, limits: &Limits<'_>, headers: &mut HeaderMap) {
         if self == Self::None {
             return;
         }
@@ -81,6 +81,16 @@ impl Dialect {
                 headers.insert(HeaderName::from_static(c), reset.into());
             }
         }
+    }
+}
+
+/// As limits are told: the tightest first, and none that is no limit.
+pub(crate) fn arrange(limits: &mut Limits<'_>) {
+    limits.retain(|limit| !limit.decision.is_unlimited());
+    if limits.len() > 1 {
+        limits.sort_by_key(|Told { decision, .. }| {
+            (decision.is_allowed(), decision.remaining(), decision.limit())
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{Extensions, HeaderMap, Response};
+use http::{Extensions, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
 use traffik_core::{Op, Outcome, Strategy, Verdict};
 
@@ -16,6 +16,7 @@ use super::{Inner, Throttle};
 use crate::answer::{self, Sent};
 use crate::denial::{Denial, Handler, Remedy, Trouble};
 use crate::gate::{Gate, Left, Step};
+use crate::headers;
 use crate::identify::{Identity, RequestParts};
 use crate::observe::{Event, Seen};
 use crate::request::Stop;
@@ -240,14 +241,16 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let it = &*self.0;
         let mut limits = it.answers.limits(verdict);
         let outcome = at_least(verdict.outcome(), plan.settings.min_wait);
-        let mut told = HeaderMap::new();
-        it.answers.dialect.write(&mut limits, &mut told);
+        headers::arrange(&mut limits);
         let answer = || {
             let mut response = answer::denied(request, outcome, &limits);
-            if !told.is_empty() {
-                response.headers_mut().extend(told.clone());
-            }
+            it.answers.dialect.put(&limits, response.headers_mut());
             response
+        };
+        let Some(handler) = &it.handler else {
+            let mut response = answer();
+            it.add_own_headers(&mut response);
+            return Step::Answer(response);
         };
         let denial = Denial {
             request,
@@ -257,13 +260,18 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             client: &plan.client,
             answer: &answer,
         };
-        match &it.handler {
-            None => Step::Answer(it.with_own_headers(denial.response())),
-            Some(Handler::Now(handler)) => Step::Answer(it.with_own_headers(handler(&denial))),
-            Some(Handler::Awaited(handler)) => {
+        match handler {
+            Handler::Now(handler) => {
+                let mut response = handler(&denial);
+                it.add_own_headers(&mut response);
+                Step::Answer(response)
+            }
+            Handler::Awaited(handler) => {
                 let (response, throttle) = (handler(&denial), self.clone());
                 Step::Wait(Box::pin(async move {
-                    Work(Waited::Answer(throttle.0.with_own_headers(response.await)))
+                    let mut response = response.await;
+                    throttle.0.add_own_headers(&mut response);
+                    Work(Waited::Answer(response))
                 }))
             }
         }
@@ -343,9 +351,8 @@ impl<S: Strategy, M> Inner<S, M> {
         }
     }
 
-    fn with_own_headers(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+    fn add_own_headers(&self, response: &mut Response<Bytes>) {
         self.answers.add(Sent::WhenDenied, response.headers_mut());
-        response
     }
 }
 
