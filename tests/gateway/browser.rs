@@ -45,7 +45,10 @@ impl Browser {
         let directory = format!("--user-data-dir={}", profile.display());
         let arguments = [
             "--headless",
+            // Its sandbox is nothing that root can have.
             "--no-sandbox",
+            // So the browser ends along with the driver, however that ends.
+            "--remote-debugging-pipe",
             "--disable-gpu",
             "--disable-quic",
             "--no-first-run",
