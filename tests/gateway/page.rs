@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::{Gateway, client, get};
+use crate::{Gateway, client, get, servers};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_shows_what_happens_as_it_happens() {
@@ -54,6 +54,25 @@ async fn the_page_shows_what_happens_as_it_happens() {
         assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n") && picture.len() > 5_000, "{}", picture.len());
     }
     assert_eq!(backs, ["rgb(246, 247, 249)", "rgb(20, 23, 28)"]);
+}
+
+/// Whoever looks at the page sees that the store fails as soon as a request meets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_tells_when_the_store_fails() {
+    let mut redis = servers::Redis::start();
+    let gateway = Gateway::start(&["--storage", &redis.url(), "--timeout", "200ms"]);
+    let client = client(false);
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
+    let browser = Browser::start(390, 844);
+    browser.open(&format!("{}/_traffik/", gateway.url));
+    let store = "document.getElementById('store').dataset.state";
+    browser.until("document.getElementById('link').textContent", &json!("live"));
+    browser.until(store, &json!("ready"));
+    redis.stop();
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
+    browser.until(store, &json!("failing"));
+    let told = "document.querySelector('[data-uid=gateway] p')?.textContent";
+    assert_eq!(browser.ask(told), "1 could not be decided upon");
 }
 
 /// A page that is open does not keep the gateway from ending.
