@@ -19,6 +19,7 @@ mod count;
 mod counter;
 mod expiry;
 mod failure;
+mod flood;
 mod generation;
 mod items;
 mod lock;
@@ -129,7 +130,7 @@ impl<R: Connect> MemcachedStorage<R> {
         mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<Option<S::Verdict>, Failure> {
         let now = self.items.clock.now();
-        if hit.cost != S::Cost::uniform(1) {
+        if hit.cost != S::Cost::uniform(1) || self.items.floods.is_stemmed(escaped) {
             return Ok(None);
         }
         let Some(window) = Window::of(limit, hit.class, now) else { return Ok(None) };
@@ -142,6 +143,13 @@ impl<R: Connect> MemcachedStorage<R> {
                 .await?;
         match told {
             Told::Verdict(verdict) => Ok(Some(verdict)),
+            Told::Deep(verdict) => {
+                // Written anew, the count begins with nothing left. The denial is one whatever comes of that.
+                if let Some(_stemmed) = self.items.floods.stem(escaped) {
+                    let _ = self.swap(limit, escaped, &Op::Charge(hit.free()), end).await;
+                }
+                Ok(Some(verdict))
+            }
             Told::Nothing => Ok(None),
             Told::Charged(at) => {
                 // Any admission at that time has the receipt for it.

@@ -57,7 +57,7 @@ pub(crate) enum Compared {
     Figures,
     /// The same, of clocks that do not step back: nor is it noted in which hour the last hit was.
     Forward,
-    /// Whether anything is admitted that the pure function denies: the period changes as well.
+    /// Whether anything is admitted that the pure function denies, of such clocks: the period changes as well.
     Bound,
 }
 
@@ -122,7 +122,8 @@ pub(crate) fn agrees<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
         let (mut state, mut now) = (S::State::default(), START - START % period * (period % 2));
         let (mut kept, limits) = (None::<Vec<u8>>, limits(limit, period));
         for (at, ((gap, halves), cost, low, damage)) in steps.into_iter().enumerate() {
-            let gap = if compared == Compared::Forward { gap.max(0) } else { gap };
+            let forward = matches!(compared, Compared::Forward | Compared::Bound);
+            let gap = if forward { gap.max(0) } else { gap };
             now = (now + halves * period / 2).saturating_add_signed(gap);
             clock.0.set(Timestamp::from_micros(now));
             match (damage, &kept) {

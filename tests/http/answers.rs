@@ -45,9 +45,9 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncStorage<S> for Counted<M> {
         self.0.apply(limit, key, op)
     }
 
-    fn load(&self, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.load(key)
+        self.0.load(limit, key)
     }
 }
 

@@ -8,6 +8,7 @@ use traffik_core::Clock;
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_runtimes::Connect;
 
+use super::flood::Floods;
 use super::items::{Items, Present};
 use super::pool::Settings;
 use super::server::Server;
@@ -135,7 +136,9 @@ impl<R: Connect> MemcachedBuilder<R> {
         let server = |address| Server::new(runtime.clone(), address, settings);
         let servers = addresses.into_iter().map(server).collect();
         let lines = FirstCome::new();
-        let items = Arc::new(Items { runtime: runtime.clone(), servers, namespace, timeout, clock, lines });
+        let floods = Floods::default();
+        let items =
+            Arc::new(Items { runtime: runtime.clone(), servers, namespace, timeout, clock, lines, floods });
         Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, persistent })
     }
 }

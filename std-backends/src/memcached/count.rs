@@ -15,6 +15,8 @@ use super::window::Window;
 /// What counting came to.
 pub(super) enum Told<V> {
     Verdict(V),
+    /// A denial, and so many before it that the count has to be brought back.
+    Deep(V),
     /// Nothing was charged: the item is no count, or one that has to be looked at.
     Nothing,
     /// It was counted at this time, but not for this limit: another held when the item was made. It has to be taken back.
@@ -44,13 +46,10 @@ pub(super) async fn one<S: Strategy, R: Connect>(
         Counted::Not => return Ok(Told::Nothing),
     };
     let Some(count) = window.count(value, now) else { return Ok(Told::Nothing) };
-    let replaces = |bytes: &str| {
-        let bytes = bytes.to_owned();
-        async move { server.call(Replace { name, bytes: bytes.as_bytes(), expiry, unique }, end).await }
-    };
     if count.period == first.period && count.window < first.window {
         // The server has not given up an earlier window yet.
-        if !replaces(&number.to_string()).await? {
+        let bytes = number.to_string();
+        if !server.call(Replace { name, bytes: bytes.as_bytes(), expiry, unique }, end).await? {
             return Ok(Told::Nothing);
         }
         return confirmed(limit.decide(&mut S::State::default(), hit, now), true);
@@ -59,12 +58,12 @@ pub(super) async fn one<S: Strategy, R: Connect>(
         let at = window.counted_at(&count, now).filter(|_| count.is_admitted());
         return Ok(at.map_or(Told::Nothing, Told::Charged));
     }
-    if let Some(raised) = count.raised() {
-        // If others have counted on meanwhile they do it; the denial is one in any case.
-        let _ = replaces(&raised.packed().to_string()).await;
-    }
     let mut state = window.state(limit, hit.class, &count.before(), now);
-    confirmed(limit.decide(&mut state, hit, now), count.is_admitted())
+    let told = confirmed(limit.decide(&mut state, hit, now), count.is_admitted())?;
+    Ok(match told {
+        Told::Verdict(verdict) if count.is_deep() => Told::Deep(verdict),
+        told => told,
+    })
 }
 
 /// The verdict, if it is what has been counted. Nobody is told what is not so.

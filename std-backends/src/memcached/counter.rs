@@ -104,9 +104,9 @@ impl Count {
         Self { left: if self.is_admitted() { self.left + 1 } else { 1 }, ..self }
     }
 
-    /// The same with nothing left, if so many were denied that it has to be brought back from its end.
-    pub(super) fn raised(self) -> Option<Self> {
-        (self.left < -MIDDLE / 2).then_some(Self { left: 0, ..self })
+    /// Whether so many were denied that it has to be brought back from where the rest of the number begins.
+    pub(super) const fn is_deep(&self) -> bool {
+        self.left < -MIDDLE / 2
     }
 
     /// The time nearest to this one that lies in the window.
@@ -190,10 +190,9 @@ mod tests {
         let first = Count::first(1, Period::of(1_000_000).unwrap(), 0, now).unwrap();
         let many = first.packed() - 1 - u64::from((MIDDLE / 2).cast_unsigned());
         let count = Count::unpacked(many, 0, now).unwrap();
-        assert_eq!(count.raised(), None);
+        assert!(!count.is_deep());
         let count = Count::unpacked(many - 1, 0, now).unwrap();
-        assert_eq!((count.used(), count.is_admitted()), (1, false));
-        assert_eq!(count.raised(), Some(Count { left: 0, ..first }));
+        assert_eq!((count.used(), count.is_admitted(), count.is_deep()), (1, false, true));
     }
 
     #[test]

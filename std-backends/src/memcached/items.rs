@@ -11,6 +11,7 @@ use traffik_runtimes::Connect;
 
 use super::command::{Add, Get, Remove, Replace};
 use super::expiry::expiry;
+use super::flood::Floods;
 use super::server::Server;
 use super::{name, window};
 use crate::FirstCome;
@@ -24,6 +25,7 @@ pub(super) struct Items<R: Connect> {
     pub(super) timeout: Duration,
     pub(super) clock: Present,
     pub(super) lines: FirstCome,
+    pub(super) floods: Floods,
 }
 
 /// What the time is.

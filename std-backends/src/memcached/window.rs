@@ -103,7 +103,9 @@ pub(super) fn write<S: Strategy>(limit: &S, class: Class, state: &S::State, now:
         let window = Window::of(limit, class, now)?;
         let (remaining, _) = figures(limit, state, class, now)?;
         let count = Count { left: i32::try_from(remaining).ok()? + 1, ..window.first(now)? };
-        (window.state_since(limit, class, &count, now) == *state).then_some(count)
+        let same = window.state_since(limit, class, &count, now) == *state
+            || window.state(limit, class, &count, now) == *state;
+        same.then_some(count)
     };
     match counted() {
         Some(count) => Change::Store(count.packed().to_string().into_bytes(), rest),
