@@ -107,7 +107,7 @@ impl<R: Connect> MemcachedStorage<R> {
     /// until then they may still count on what was there.
     pub async fn clear(&self) -> Result<(), Failure> {
         for server in &self.items.servers {
-            server.begin_generation(&self.items.generation(), pin!(self.items.end())).await?;
+            server.begin_generation(&self.items.generation, pin!(self.items.end())).await?;
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ fn storm<S: Strategy<Cost = u32>>(
 ) -> String {
     let limiter = Arc::new(AsyncLimiter::new(limit, storage));
     runtime.block_on(async {
-        let began = Instant::now();
+        let (began, at) = (Instant::now(), SystemClock.now().as_micros());
         let tasks: Vec<_> = (0..64)
             .map(|_| {
                 let limiter = limiter.clone();
@@ -49,7 +49,7 @@ fn storm<S: Strategy<Cost = u32>>(
         }
         times.sort_unstable();
         let p99 = times[times.len() * 99 / 100].as_micros();
-        format!("{admitted} {} {p99}", times.len())
+        format!("{admitted} {} {p99} {at}", times.len())
     })
 }
 
@@ -117,16 +117,18 @@ pub(crate) fn asked(runtime: &Runtime) -> Option<String> {
     (storm == "storm").then(|| with(strategy, Storm { runtime, url, strategy }))
 }
 
-/// What a limit admits at least and at most: in the time that each process asks for, and in all the time it took.
-struct Bound(Timestamp, Timestamp);
+/// What a limit admits at least in the time in which all processes ask, and at most in the time in which any does.
+struct Bound {
+    all: (Timestamp, Timestamp),
+    any: (Timestamp, Timestamp),
+}
 
 impl Act for Bound {
     type Outcome = (u64, u64);
 
     fn on<S: Strategy<Cost = u32> + Bounds>(self, limit: S) -> (u64, u64) {
-        let Self(first, last) = self;
-        let least = limit.least(first, first + STORM, 1);
-        (least as u64, limit.most(first, last) as u64)
+        let least = limit.least(self.all.0, self.all.1, 1);
+        (least as u64, limit.most(self.any.0, self.any.1) as u64)
     }
 }
 
@@ -149,15 +151,19 @@ pub(crate) fn storms(url: &str, promise: &Promise) -> usize {
             .map(|_| Command::new(&program).args(["storm", url, strategy]).stdout(Stdio::piped()).spawn())
             .collect();
         let (mut admitted, mut asked, mut p99) = (0, 0, 0);
+        let (mut earliest, mut latest) = (Timestamp::MAX, Timestamp::EPOCH);
         for process in processes {
             let output = process.and_then(Child::wait_with_output).expect("a process");
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let numbers: Vec<u64> =
                 text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-            let [more, calls, slow] = numbers[..] else { panic!("no numbers from a process: {text}") };
+            let [more, calls, slow, at] = numbers[..] else { panic!("no numbers from a process: {text}") };
             (admitted, asked, p99) = (admitted + more, asked + calls, p99.max(slow));
+            let at = Timestamp::from_micros(at);
+            (earliest, latest) = (earliest.min(at), latest.max(at));
         }
-        let (least, most) = with(strategy, Bound(began, SystemClock.now()));
+        let (least, most) =
+            with(strategy, Bound { all: (latest, earliest + STORM), any: (began, SystemClock.now()) });
         let checks = asked / STORM.as_secs();
         let kept =
             (least..=most).contains(&admitted) && checks >= promise.checks && p99 <= promise.p99 * 1_000;

@@ -133,12 +133,12 @@ impl<R: Connect> MemcachedBuilder<R> {
             return invalid(format!("{twice} is named twice; name each server once"));
         }
         let Self { runtime, addresses, namespace, timeout, settings, clock, persistent } = self;
-        let server = |address| Server::new(runtime.clone(), address, settings);
-        let servers = addresses.into_iter().map(server).collect();
+        let servers =
+            addresses.into_iter().map(|address| Server::new(runtime.clone(), address, settings)).collect();
         let lines = FirstCome::new();
-        let floods = Floods::default();
-        let items =
-            Arc::new(Items { runtime: runtime.clone(), servers, namespace, timeout, clock, lines, floods });
+        let (generation, floods) = (name::other(&namespace, "generation", ""), Floods::default());
+        let items = Items { runtime, servers, namespace, generation, timeout, clock, lines, floods };
+        let items = Arc::new(items);
         Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, persistent })
     }
 }

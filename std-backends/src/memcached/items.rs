@@ -22,6 +22,8 @@ pub(super) struct Items<R: Connect> {
     pub(super) runtime: R,
     pub(super) servers: Vec<Server<R>>,
     pub(super) namespace: String,
+    /// The item that tells the generation in use.
+    pub(super) generation: String,
     pub(super) timeout: Duration,
     pub(super) clock: Present,
     pub(super) lines: FirstCome,
@@ -70,6 +72,9 @@ pub(super) struct Mark {
 impl<R: Connect> Items<R> {
     /// The server that keeps a key: the one of the highest weight, so that few keys move when a server comes or goes.
     pub(super) fn server(&self, escaped: &str) -> Result<&Server<R>, Failure> {
+        if let [only] = &self.servers[..] {
+            return Ok(only);
+        }
         let heaviest = self.servers.iter().max_by_key(|server| server.weight(escaped));
         // A builder lets nobody have none.
         heaviest.ok_or_else(|| Failure::new(ErrorKind::Invalid, "no server is named"))
@@ -82,13 +87,8 @@ impl<R: Connect> Items<R> {
         escaped: &str,
         end: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<String, Failure> {
-        let generation = server.generation(&self.generation(), end).await?;
+        let generation = server.generation(&self.generation, end).await?;
         Ok(name::item(&self.namespace, generation, escaped))
-    }
-
-    /// The item that tells the generation in use.
-    pub(super) fn generation(&self) -> String {
-        name::other(&self.namespace, "generation", "")
     }
 
     /// The end of a call that begins now.

@@ -12,6 +12,10 @@ const LONGEST: usize = 250;
 pub(super) fn escaped(key: &dyn ErasedKey) -> String {
     let mut escaped = String::with_capacity(40);
     key.feed_to(&mut |bytes| {
+        // Most keys are plain all over.
+        if let Some(plain) = std::str::from_utf8(bytes).ok().filter(|_| bytes.iter().copied().all(is_plain)) {
+            return escaped.push_str(plain);
+        }
         for &byte in bytes {
             if is_plain(byte) {
                 escaped.push(byte.into());
@@ -32,24 +36,30 @@ fn is_plain(byte: u8) -> bool {
 ///
 /// A key that would make it too long is told by its SHA-256, in brackets, of which nobody can make two alike.
 pub(super) fn item(namespace: &str, generation: u64, escaped: &str) -> String {
-    let mut prefix = format!("{namespace}:");
+    let mut name = String::with_capacity(namespace.len() + escaped.len() + 20);
+    name.push_str(namespace);
+    name.push(':');
     if generation > 0 {
-        let _ = write!(prefix, "{generation:x}");
+        let _ = write!(name, "{generation:x}");
     }
-    named(&prefix, escaped)
+    named(name, escaped)
 }
 
 /// The item of something else in a namespace, such as a lock: `namespace#KIND{name}`. No state is taken for it, for no
 /// namespace has such a sign.
 pub(super) fn other(namespace: &str, kind: &str, escaped: &str) -> String {
-    named(&format!("{namespace}#{kind}"), escaped)
+    named(format!("{namespace}#{kind}"), escaped)
 }
 
-fn named(prefix: &str, escaped: &str) -> String {
-    if prefix.len() + escaped.len() + 2 <= LONGEST {
-        return format!("{prefix}{{{escaped}}}");
+/// The whole name, of which this is the beginning.
+fn named(mut name: String, escaped: &str) -> String {
+    if name.len() + escaped.len() + 2 <= LONGEST {
+        name.push('{');
+        name.push_str(escaped);
+        name.push('}');
+        return name;
     }
-    let mut name = format!("{prefix}[");
+    name.push('[');
     for byte in Sha256::digest(escaped.as_bytes()) {
         let _ = write!(name, "{byte:02x}");
     }

@@ -1,16 +1,20 @@
 //! A connection's bytes: what was read beyond the present answer is kept, what is written goes in one piece.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
+use futures_util::AsyncWriteExt;
 use futures_util::io::{AsyncRead, AsyncWrite};
-use futures_util::{AsyncReadExt, AsyncWriteExt};
 
 /// What the streams of a runtime can do.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+/// How much is read at a time: more than the answer to a check.
+const ROOM: usize = 512;
 
 /// The longest line that a server answers with: a key, flags, an error.
 const LONGEST: usize = 2_048;
@@ -94,19 +98,46 @@ impl<T: Stream> Wire<T> {
     pub(super) async fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         while line.last() != Some(&b'\n') {
-            let start = line.len();
-            if start > LONGEST {
+            if line.len() > LONGEST {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the server answers without an end"));
             }
-            line.resize(start + 128, 0);
-            let read = self.read(line.get_mut(start..).unwrap_or_default()).await?;
-            line.truncate(start + read);
-            if read == 0 {
+            poll_fn(|context| self.poll_fill(context)).await?;
+            let before = line.len();
+            line.extend_from_slice(self.rest_of_line());
+            if line.len() == before {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            self.take(line.len() - before);
         }
         line.truncate(line.trim_ascii_end().len());
         Ok(line)
+    }
+
+    /// Reads what has come, if all that came before has been taken.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.taken < self.incoming.len() {
+            return Poll::Ready(Ok(()));
+        }
+        self.taken = 0;
+        self.incoming.resize(ROOM, 0);
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut self.incoming);
+        self.incoming.truncate(if let Poll::Ready(Ok(length)) = read { length } else { 0 });
+        read.map_ok(drop)
+    }
+
+    /// What has come of the present line and is to be taken.
+    fn rest_of_line(&self) -> &[u8] {
+        let rest = self.incoming.get(self.taken..).unwrap_or_default();
+        let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+        rest.get(..end).unwrap_or_default()
+    }
+
+    fn take(&mut self, length: usize) {
+        let start = self.taken;
+        self.taken += length;
+        if !self.first.ends_with(b"\n") {
+            self.first.extend_from_slice(self.incoming.get(start..self.taken).unwrap_or_default());
+        }
     }
 }
 
@@ -117,25 +148,12 @@ impl<T: Stream> AsyncRead for Wire<T> {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        if this.taken == this.incoming.len() {
-            this.taken = 0;
-            this.incoming.resize(4_096, 0);
-            let read = Pin::new(&mut this.stream).poll_read(context, &mut this.incoming);
-            let length = if let Poll::Ready(Ok(length)) = read { length } else { 0 };
-            this.incoming.truncate(length);
-            ready!(read)?;
-        }
-        let rest = this.incoming.get(this.taken..).unwrap_or_default();
-        let line = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
-        let length = line.min(into.len());
-        for (to, from) in into.iter_mut().zip(rest).take(length) {
+        ready!(self.poll_fill(context))?;
+        let length = self.rest_of_line().len().min(into.len());
+        for (to, from) in into.iter_mut().zip(self.rest_of_line()) {
             *to = *from;
         }
-        if !this.first.ends_with(b"\n") {
-            this.first.extend_from_slice(rest.get(..length).unwrap_or_default());
-        }
-        this.taken += length;
+        self.take(length);
         Poll::Ready(Ok(length))
     }
 }
