@@ -10,6 +10,7 @@ use traffik_core::{
     Clock, ErasedKey, Hit, Op, Outcome, Ratio, RatioError, Scale, Strategy, Timestamp, Verdict,
 };
 
+use super::calls::{bytes, together};
 use super::is_ill;
 use super::journal::Journal;
 use crate::MonotonicClock;
@@ -423,22 +424,6 @@ fn booked<S: Strategy>(op: &Op<S>, verdict: &S::Verdict) -> Option<Hit<S::Cost>>
         Op::Charge(hit) => Some(*hit),
         Op::Peek(_) | Op::Refund(..) | Op::Reset => None,
     }
-}
-
-fn together<S: Strategy>(
-    storage: &impl AsyncStorage<S>,
-    limit: &S,
-    keys: &[Vec<u8>],
-    hit: &Hit<S::Cost>,
-) -> Reply<Joint<S::Verdict>> {
-    let keys: Vec<_> = keys.iter().map(|key| key as &dyn ErasedKey).collect();
-    storage.check_together(limit, &keys, hit)
-}
-
-fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    key.feed_to(&mut |piece| bytes.extend_from_slice(piece));
-    bytes
 }
 
 impl<S: Strategy, P, F> Clone for Failover<S, P, F> {

@@ -1,0 +1,123 @@
+//! A storage that is given up on where it takes too long.
+
+use std::fmt;
+use std::time::Duration;
+
+use traffik_core::storage::{AsyncStorage, Failure, Joint, Lines, Reply};
+use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
+
+use super::calls::{changes, unanswered};
+use crate::lock::{Either, race};
+
+/// A storage with a deadline for each call.
+///
+/// * The time runs from when the call is made, and the call is dropped when it is over.
+/// * What may have been charged by then fails with [`Timeout`](traffik_core::ErrorKind::Timeout), for its outcome is unknown; what charges nothing,
+///   a peek or a look at a state, with [`Unavailable`](traffik_core::ErrorKind::Unavailable). [`Late`] is the cause of both.
+/// * An answer that is there at once is passed on as it is: no timer is set for it, and nothing allocated.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik_backends::layer::Timeout;
+/// use traffik_backends::Memory;
+/// use traffik_core::storage::{Local, Reply};
+/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+/// # use std::future::{Future, ready};
+/// # #[derive(Clone)]
+/// # struct Runtime;
+/// # impl traffik_core::Timer for Runtime {
+/// #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
+/// # }
+///
+/// // Memory stands here for a store that may take its time.
+/// let storage = Timeout::new(Local(Memory::new(1_000)), Runtime, Duration::from_millis(50));
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
+/// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
+/// ```
+#[derive(Clone)]
+pub struct Timeout<T, R> {
+    storage: T,
+    timer: R,
+    limit: Duration,
+}
+
+impl<T, R: Timer> Timeout<T, R> {
+    /// The storage, given so long for each call.
+    pub const fn new(storage: T, timer: R, limit: Duration) -> Self {
+        Self { storage, timer, limit }
+    }
+
+    /// The storage.
+    pub const fn storage(&self) -> &T {
+        &self.storage
+    }
+
+    fn within<A: Send + 'static>(&self, reply: Reply<A>, changes: bool) -> Reply<A> {
+        let Reply::Pending(answer) = reply else { return reply };
+        let (over, limit) = (self.timer.sleep(self.limit), self.limit);
+        Reply::pending(async move {
+            match race(answer, over).await {
+                Either::First(answer) => answer,
+                Either::Second(()) => Err(Late { limit }.failure(changes)),
+            }
+        })
+    }
+}
+
+/// A call was not answered in time: the cause of the [`Failure`], as its [`source`](std::error::Error::source).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Late {
+    /// The time it was given.
+    pub limit: Duration,
+}
+
+impl Late {
+    pub(super) fn failure(self, changes: bool) -> Failure {
+        Failure::new(unanswered(changes), self)
+    }
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store has not answered within {:?}", self.limit)
+    }
+}
+
+impl std::error::Error for Late {}
+
+impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> for Timeout<T, R> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.within(self.storage.apply(limit, key, op), changes(op))
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.within(self.storage.load(limit, key), false)
+    }
+
+    fn is_local(&self) -> bool {
+        self.storage.is_local()
+    }
+
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        self.within(self.storage.check_together(limit, keys, hit), true)
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.storage.lines()
+    }
+}
+
+impl<T: fmt::Debug, R> fmt::Debug for Timeout<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout")
+            .field("storage", &self.storage)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
