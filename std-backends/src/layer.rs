@@ -5,11 +5,13 @@
 //! | wrapper | what it does | where it belongs |
 //! |---|---|---|
 //! | [`Timeout`] | gives up on a call that takes too long | around what may take long, within all others |
+//! | [`Retry`] | asks again, after waits that grow | around a deadline for each attempt |
 //! | [`CircuitBreaker`] | leaves a storage alone that fails again and again | around what it watches and its deadline |
 //! | [`Failover`] | asks another storage where the first one fails | around a breaker |
 //!
-//! What is elsewhere called `backend_fallback` or `failover` is [`Failover`].
+//! What is elsewhere called `backend_fallback` or `failover` is [`Failover`]; `retry` is [`Retry`].
 
+mod backoff;
 mod breaker;
 mod breaker_settings;
 mod calls;
@@ -17,11 +19,16 @@ mod circuit_breaker;
 mod failover;
 mod journal;
 mod random;
+mod retry;
+mod retry_settings;
 mod tally;
 mod timeout;
 
+pub use backoff::{Backoff, Jitter};
 pub use breaker::{Breaker, BreakerState, Change, Open};
 pub use breaker_settings::{BreakerBuilder, is_ill};
 pub use circuit_breaker::CircuitBreaker;
 pub use failover::{Failover, FailoverBuilder, FailoverChange};
+pub use retry::Retry;
+pub use retry_settings::{RetryBuilder, is_passing};
 pub use timeout::{Late, Timeout};

@@ -14,7 +14,7 @@ impl Random {
         Self(AtomicU64::new(seed))
     }
 
-    fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self.0.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -3,32 +3,29 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use crate::layer::{self, Jitter};
+
 /// Waits that double from one attempt to the next, each cut by up to half at random.
 ///
 /// Those that failed together do not come back together; and none comes back sooner than half of what it was
 /// told, so that doubling does take load off the store.
-#[derive(Debug)]
-pub(crate) struct Backoff(Duration);
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    attempts: u32,
+}
 
 impl Backoff {
     /// About a round trip to a store near by: to ask sooner is to ask in vain.
     const FIRST: Duration = Duration::from_millis(1);
     /// The most that a lock lies idle although somebody waits for it.
     const LONGEST: Duration = Duration::from_millis(64);
+    const WAITS: layer::Backoff =
+        layer::Backoff::exponential(Self::FIRST, Self::LONGEST).jitter(Jitter::Equal);
 
     /// The next wait.
     pub(crate) fn next(&mut self) -> Duration {
-        let whole = self.0;
-        self.0 = Self::LONGEST.min(whole * 2);
-        let half = whole / 2;
-        let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
-        half + Duration::from_nanos(random() % nanos.max(1))
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(Self::FIRST)
+        self.attempts = self.attempts.saturating_add(1);
+        Self::WAITS.after(self.attempts, random())
     }
 }
 

@@ -1,0 +1,134 @@
+//! How long to wait between attempts, and the randomness that keeps attempts apart.
+
+use std::time::Duration;
+
+/// Waits between attempts: all alike, or longer and longer, and as random as a [`Jitter`] says.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik_backends::layer::Backoff;
+///
+/// let ms = Duration::from_millis;
+/// let waits = |backoff: Backoff| [1, 2, 3, 4, 99].map(|attempt| backoff.longest_after(attempt));
+/// assert_eq!(waits(Backoff::constant(ms(10))), [10, 10, 10, 10, 10].map(ms));
+/// assert_eq!(waits(Backoff::linear(ms(10), ms(50))), [10, 20, 30, 40, 50].map(ms));
+/// assert_eq!(waits(Backoff::exponential(ms(10), ms(50))), [10, 20, 40, 50, 50].map(ms));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    growth: Growth,
+    first: Duration,
+    most: Duration,
+    jitter: Jitter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Growth {
+    Constant,
+    Linear,
+    Exponential,
+}
+
+/// How random a wait is, so that those who failed together do not come back together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jitter {
+    /// Not at all: they do come back together.
+    None,
+    /// Anything up to the whole wait. Spreads them best; some come back at once.
+    Full,
+    /// Half of the wait, and anything up to the other half. None comes back sooner than that, so a wait that doubles takes
+    /// load off the store for certain.
+    Equal,
+}
+
+impl Backoff {
+    /// The same wait each time, with full jitter.
+    #[must_use]
+    pub const fn constant(wait: Duration) -> Self {
+        Self { growth: Growth::Constant, first: wait, most: wait, jitter: Jitter::Full }
+    }
+
+    /// Waits of once, twice, three times `first` and so on up to `most`, with full jitter.
+    #[must_use]
+    pub const fn linear(first: Duration, most: Duration) -> Self {
+        Self { growth: Growth::Linear, first, most, jitter: Jitter::Full }
+    }
+
+    /// Waits that double from `first` up to `most`, with full jitter.
+    #[must_use]
+    pub const fn exponential(first: Duration, most: Duration) -> Self {
+        Self { growth: Growth::Exponential, first, most, jitter: Jitter::Full }
+    }
+
+    /// The same waits with this jitter.
+    #[must_use]
+    pub const fn jitter(self, jitter: Jitter) -> Self {
+        Self { jitter, ..self }
+    }
+
+    /// The wait after so many attempts, from 1 on, before jitter cuts it.
+    #[must_use]
+    pub fn longest_after(&self, attempts: u32) -> Duration {
+        let before = attempts.saturating_sub(1);
+        let times = match self.growth {
+            Growth::Constant => 1,
+            Growth::Linear => u64::from(before) + 1,
+            Growth::Exponential => 1u64.checked_shl(before).unwrap_or(u64::MAX),
+        };
+        self.most.min(Duration::from_nanos(nanos(self.first).saturating_mul(times)))
+    }
+
+    /// The wait after so many attempts, cut by a random number.
+    pub(crate) fn after(&self, attempts: u32, random: u64) -> Duration {
+        let whole = self.longest_after(attempts);
+        match self.jitter {
+            Jitter::None => whole,
+            Jitter::Full => Duration::from_nanos(random % nanos(whole).saturating_add(1)),
+            Jitter::Equal => whole / 2 + Duration::from_nanos(random % nanos(whole / 2).max(1)),
+        }
+    }
+
+    pub(super) fn is_upside_down(&self) -> bool {
+        self.first > self.most
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::random;
+
+    #[test]
+    fn jitter_stays_within_its_share_and_uses_it() {
+        let whole = Duration::from_millis(100);
+        for (jitter, least) in [(Jitter::Full, Duration::ZERO), (Jitter::Equal, whole / 2)] {
+            let backoff = Backoff::constant(whole).jitter(jitter);
+            let waits: Vec<_> = (0..1_000).map(|_| backoff.after(1, random())).collect();
+            assert!(waits.iter().all(|wait| (least..=whole).contains(wait)), "{jitter:?}");
+            let middle = least + (whole - least) / 2;
+            let low = waits.iter().filter(|wait| **wait < middle).count();
+            // Of a thousand fair coins fewer than 350 fall one way with a chance of 10⁻²¹.
+            assert!((350..650).contains(&low), "{jitter:?}: {low}");
+        }
+        assert_eq!(Backoff::constant(whole).jitter(Jitter::None).after(7, random()), whole);
+    }
+
+    #[test]
+    fn nothing_overflows() {
+        for backoff in [
+            Backoff::exponential(Duration::MAX, Duration::MAX),
+            Backoff::linear(Duration::MAX, Duration::MAX),
+            Backoff::exponential(Duration::ZERO, Duration::ZERO),
+        ] {
+            for jitter in [Jitter::None, Jitter::Full, Jitter::Equal] {
+                for attempts in [0, 1, 63, 64, 65, u32::MAX] {
+                    let _ = backoff.jitter(jitter).after(attempts, u64::MAX);
+                }
+            }
+        }
+    }
+}

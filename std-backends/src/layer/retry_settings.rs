@@ -1,0 +1,137 @@
+//! What is tried again, how often, after which waits, and for how long in all.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik_core::Clock;
+use traffik_core::storage::{ErrorKind, Failure};
+
+use super::random::Random;
+use super::retry::Retry;
+use super::{Backoff, Jitter};
+use crate::MonotonicClock;
+
+/// What a [`Retry`] is to be like.
+#[must_use]
+pub struct RetryBuilder<T, R> {
+    storage: T,
+    timer: R,
+    settings: Settings,
+    clock: Option<Arc<dyn Clock + Send + Sync>>,
+    random: Random,
+}
+
+pub(super) struct Settings {
+    pub(super) attempts: u32,
+    pub(super) on: fn(ErrorKind) -> bool,
+    pub(super) after_timeouts: bool,
+    pub(super) backoff: Backoff,
+    pub(super) deadline: Option<Duration>,
+}
+
+/// The kinds of failure after which nothing was charged and that may have passed by the next attempt: `Contended` and
+/// `Unavailable`.
+#[must_use]
+pub fn is_passing(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Contended | ErrorKind::Unavailable)
+}
+
+impl<T, R> RetryBuilder<T, R> {
+    pub(super) fn new(storage: T, timer: R) -> Self {
+        let settings = Settings {
+            attempts: 3,
+            on: is_passing,
+            after_timeouts: false,
+            backoff: Backoff::exponential(Duration::from_millis(10), Duration::from_millis(200)),
+            deadline: Some(Duration::from_secs(1)),
+        };
+        Self { storage, timer, settings, clock: None, random: Random::default() }
+    }
+
+    /// So many attempts, the first one included: three if nothing is said.
+    pub const fn attempts(mut self, most: u32) -> Self {
+        self.settings.attempts = most;
+        self
+    }
+
+    /// Tries again on these kinds of failure: on those that [are passing](is_passing) if nothing is said. A call that charges
+    /// nothing and was not answered in time counts as `Unavailable`. For others that end in `Timeout`, see
+    /// [`after_timeouts`](Self::after_timeouts).
+    pub const fn on(mut self, kinds: fn(ErrorKind) -> bool) -> Self {
+        self.settings.on = kinds;
+        self
+    }
+
+    /// Tries again also what may have been done already. **A hit can then be charged up to as often as there are attempts**,
+    /// and told as denied because of its own charge; a refund can give back more than was taken; a reset can forget what
+    /// came after it.
+    pub const fn after_timeouts(mut self) -> Self {
+        self.settings.after_timeouts = true;
+        self
+    }
+
+    /// Waits like this between attempts: from 10 ms on, doubling up to 200 ms, with full jitter, if nothing is said.
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.settings.backoff = backoff;
+        self
+    }
+
+    /// The same waits with this jitter.
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.settings.backoff = self.settings.backoff.jitter(jitter);
+        self
+    }
+
+    /// All attempts and the waits between them take no longer than this: 1 s if nothing is said. Who would have to wait
+    /// beyond it is told of the failure at once.
+    pub const fn deadline(mut self, time: Duration) -> Self {
+        self.settings.deadline = Some(time);
+        self
+    }
+
+    /// Takes as long as the attempts take: for a storage in which each has a deadline of its own.
+    pub const fn without_deadline(mut self) -> Self {
+        self.settings.deadline = None;
+        self
+    }
+
+    /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.random = Random::seeded(seed);
+        self
+    }
+
+    /// The storage.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if it could never make an attempt, or the longest wait is shorter than the first.
+    pub fn build(self) -> Result<Retry<T, R>, Failure> {
+        let Self { storage, timer, settings, clock, random } = self;
+        let refuse = |message: &'static str| Err(Failure::new(ErrorKind::Invalid, message));
+        if settings.attempts == 0 {
+            return refuse("0 attempts never ask the storage; take 1 to ask once, or 3 to try again twice");
+        }
+        if settings.deadline.is_some_and(|time| time.is_zero()) {
+            return refuse("within 0 s no attempt can be made; take 1 s, or `without_deadline`");
+        }
+        if settings.backoff.is_upside_down() {
+            return refuse("the longest wait is shorter than the first one; give them the other way round");
+        }
+        let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
+        Ok(Retry::made(storage, timer, settings, clock, random))
+    }
+}
+
+impl<T, R> fmt::Debug for RetryBuilder<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryBuilder").field("attempts", &self.settings.attempts).finish_non_exhaustive()
+    }
+}
