@@ -8,16 +8,19 @@
 //! | [`Retry`] | asks again, after waits that grow | around a deadline for each attempt |
 //! | [`CircuitBreaker`] | leaves a storage alone that fails again and again | around what it watches and its deadline |
 //! | [`Failover`] | asks another storage where the first one fails | around a breaker |
+//! | [`Metered`] | tells how calls end, and how long they take | around all, or around what it is to tell of |
 //!
 //! What is elsewhere called `backend_fallback` or `failover` is [`Failover`]; `retry` is [`Retry`].
 
 mod backoff;
 mod breaker;
 mod breaker_settings;
+mod call_counts;
 mod calls;
 mod circuit_breaker;
 mod failover;
 mod journal;
+mod metered;
 mod random;
 mod retry;
 mod retry_settings;
@@ -27,8 +30,10 @@ mod timeout;
 pub use backoff::{Backoff, Jitter};
 pub use breaker::{Breaker, BreakerState, Change, Open};
 pub use breaker_settings::{BreakerBuilder, is_ill};
+pub use call_counts::Calls;
 pub use circuit_breaker::CircuitBreaker;
 pub use failover::{Failover, FailoverBuilder, FailoverChange};
+pub use metered::{Call, Ended, Metered, Operation, Watch};
 pub use retry::Retry;
 pub use retry_settings::{RetryBuilder, is_passing};
 pub use timeout::{Late, Timeout};

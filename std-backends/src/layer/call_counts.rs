@@ -1,0 +1,68 @@
+//! Counting the calls of a storage, in this process.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::metered::{Call, Ended, Operation, Watch};
+
+/// Counts calls, and adds up how long they took, by what was asked and how it ended: 105 pairs of numbers, however many keys
+/// there are. Clones count together.
+#[derive(Clone, Default)]
+pub struct Calls(Arc<[[Counts; Ended::ALL.len()]; Operation::ALL.len()]>);
+
+#[derive(Default)]
+struct Counts {
+    calls: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Calls {
+    /// How many of these calls ended like this.
+    #[must_use]
+    pub fn count(&self, operation: Operation, ended: Ended) -> u64 {
+        self.of(operation, ended).map_or(0, |counts| counts.calls.load(Ordering::Relaxed))
+    }
+
+    /// How long those took that ended like this, all together.
+    #[must_use]
+    pub fn took(&self, operation: Operation, ended: Ended) -> Duration {
+        let micros = self.of(operation, ended).map_or(0, |counts| counts.micros.load(Ordering::Relaxed));
+        Duration::from_micros(micros)
+    }
+
+    /// All that there were: what was asked, how it ended, how often, and how long that took all together.
+    pub fn each(&self) -> impl Iterator<Item = (Operation, Ended, u64, Duration)> {
+        let pairs = Operation::ALL.into_iter().flat_map(|it| Ended::ALL.map(|ended| (it, ended)));
+        pairs
+            .map(|(operation, ended)| {
+                (operation, ended, self.count(operation, ended), self.took(operation, ended))
+            })
+            .filter(|(_, _, count, _)| *count > 0)
+    }
+
+    fn of(&self, operation: Operation, ended: Ended) -> Option<&Counts> {
+        let by_end = self.0.get(Operation::ALL.iter().position(|it| *it == operation)?)?;
+        // A kind that is new counts as any other.
+        let at = Ended::ALL.iter().position(|it| *it == ended).unwrap_or(Ended::ALL.len() - 1);
+        by_end.get(at)
+    }
+}
+
+impl Watch for Calls {
+    fn called(&self, call: &Call<'_>) {
+        if let Some(counts) = self.of(call.operation, call.ended) {
+            counts.calls.fetch_add(1, Ordering::Relaxed);
+            let micros = u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX);
+            counts.micros.fetch_add(micros, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = self.each().map(|(it, ended, count, took)| ((it.name(), ended.name()), (count, took)));
+        f.debug_map().entries(told).finish()
+    }
+}
