@@ -31,6 +31,16 @@ impl Outcome {
         matches!(self, Self::Allow { .. })
     }
 
+    /// The same outcome once so much time has gone by; `None` if it is no denial any more by then.
+    pub(crate) fn later(self, by: Duration) -> Option<Self> {
+        match self {
+            Self::Deny { retry_after } if retry_after <= by => None,
+            Self::Deny { retry_after } => Some(Self::Deny { retry_after: retry_after.saturating_sub(by) }),
+            Self::Allow { after } => Some(Self::Allow { after: after.saturating_sub(by) }),
+            Self::Never => Some(Self::Never),
+        }
+    }
+
     /// The outcome of two limits that must both admit: both waits are sat out.
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -130,6 +140,16 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
 
     /// Calls `visit` with the decision of each limit, in the order they were composed.
     fn each(&self, visit: &mut dyn FnMut(&Decision));
+
+    /// The same answer once so much time has gone by in which nothing else happened: its waits are shorter by that, and what
+    /// else it tells stays. `None` if the wait of a denial in it is over by then, or if this kind of verdict cannot tell,
+    /// as is taken for granted if nothing is said.
+    ///
+    /// It is what a cache of denials answers with.
+    fn later(&self, by: Duration) -> Option<Self> {
+        let _ = by;
+        None
+    }
 }
 
 /// One limit's decision on one hit.
@@ -403,6 +423,17 @@ impl Verdict for Decision {
     fn each(&self, visit: &mut dyn FnMut(&Decision)) {
         visit(self);
     }
+
+    fn later(&self, by: Duration) -> Option<Self> {
+        let by = crate::time::micros_ceil(by);
+        let (wait, reset) = self.waits();
+        if self.kind == Kind::Deny && wait <= by {
+            return None;
+        }
+        // What takes for ever still does.
+        let left = |wait| Quotient::whole(if wait == u64::MAX { wait } else { wait.saturating_sub(by) });
+        Some(Self { wait: left(wait), reset: left(reset), ..*self })
+    }
 }
 
 /// Two decisions are equal if everything that can be read off them is.
@@ -480,6 +511,18 @@ mod tests {
         assert_eq!(Decision::unlimited().with_reserve(1), Decision::unlimited());
         let at_once = Outcome::Allow { after: Duration::ZERO };
         assert_eq!(Decision::unlimited().with_outcome(at_once), Decision::unlimited());
+    }
+
+    #[test]
+    fn a_denial_is_the_same_with_shorter_waits_until_it_is_over() {
+        let micros = Duration::from_micros;
+        let denied = Decision::deny(10, 7, micros(5), micros(9));
+        assert_eq!(denied.later(micros(0)), Some(denied));
+        assert_eq!(denied.later(micros(4)), Some(Decision::deny(10, 7, micros(1), micros(5))));
+        assert_eq!(denied.later(micros(5)), None);
+        let never = Decision::never(10, 7, micros(u64::MAX));
+        assert_eq!(never.later(micros(4)), Some(never), "what takes for ever still does");
+        assert_eq!(Outcome::Deny { retry_after: micros(5) }.later(micros(5)), None);
     }
 
     #[test]

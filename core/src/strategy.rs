@@ -69,17 +69,32 @@ pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// The same number for every limit.
     #[must_use]
     fn uniform(cost: u32) -> Self;
+
+    /// Whether no limit admits this cost that denies `other`: it is nowhere below it. Only where both are the same, if
+    /// nothing is said.
+    #[must_use]
+    fn is_at_least(self, other: Self) -> bool {
+        self == other
+    }
 }
 
 impl Cost for u32 {
     fn uniform(cost: u32) -> Self {
         cost
     }
+
+    fn is_at_least(self, other: Self) -> bool {
+        self >= other
+    }
 }
 
 impl<A: Cost, B: Cost> Cost for (A, B) {
     fn uniform(cost: u32) -> Self {
         (A::uniform(cost), B::uniform(cost))
+    }
+
+    fn is_at_least(self, other: Self) -> bool {
+        self.0.is_at_least(other.0) && self.1.is_at_least(other.1)
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`Retry`] | asks again, after waits that grow | around a deadline for each attempt |
 //! | [`CircuitBreaker`] | leaves a storage alone that fails again and again | around what it watches and its deadline |
 //! | [`Failover`] | asks another storage where the first one fails | around a breaker |
+//! | [`DenyCache`] | answers itself while a denial holds | around all that is asked about limits |
 //! | [`Metered`] | tells how calls end, and how long they take | around all, or around what it is to tell of |
 //!
 //! What is elsewhere called `backend_fallback` or `failover` is [`Failover`]; `retry` is [`Retry`].
@@ -18,6 +19,8 @@ mod breaker_settings;
 mod call_counts;
 mod calls;
 mod circuit_breaker;
+mod denials;
+mod deny_cache;
 mod failover;
 mod journal;
 mod metered;
@@ -32,6 +35,7 @@ pub use breaker::{Breaker, BreakerState, Change, Open};
 pub use breaker_settings::{BreakerBuilder, is_ill};
 pub use call_counts::Calls;
 pub use circuit_breaker::CircuitBreaker;
+pub use deny_cache::{DenyCache, DenyCacheBuilder};
 pub use failover::{Failover, FailoverBuilder, FailoverChange};
 pub use metered::{Call, Ended, Metered, Operation, Watch};
 pub use retry::Retry;

@@ -59,6 +59,14 @@ impl<V: Verdict, const N: usize> Verdict for Several<V, N> {
     fn each(&self, visit: &mut dyn FnMut(&Decision)) {
         self.decisions.iter().for_each(|decision| decision.each(visit));
     }
+
+    fn later(&self, by: Duration) -> Option<Self> {
+        let mut later = Self { outcome: self.outcome.later(by)?, ..self.clone() };
+        for decision in &mut later.decisions {
+            *decision = decision.later(by)?;
+        }
+        Some(later)
+    }
 }
 
 /// One of something for each of `N` limits.

@@ -1,5 +1,7 @@
 //! Two limits on one key as one: neither is charged unless both admit.
 
+use core::time::Duration;
+
 use super::settle::settle;
 use super::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
 use crate::{Decision, Outcome, Timestamp, Verdict};
@@ -39,6 +41,11 @@ impl<A: Verdict, B: Verdict> Verdict for Both<A, B> {
     fn each(&self, visit: &mut dyn FnMut(&Decision)) {
         self.first.each(visit);
         self.second.each(visit);
+    }
+
+    fn later(&self, by: Duration) -> Option<Self> {
+        let (first, second) = (self.first.later(by)?, self.second.later(by)?);
+        Some(Self { first, second, outcome: self.outcome.later(by)?, recorded: self.recorded })
     }
 }
 
@@ -199,8 +206,6 @@ fn split<A: Copy, B: Copy>(hit: &Hit<(A, B)>) -> (Hit<A>, Hit<B>) {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
-
     use super::*;
     use crate::{FixedWindow, Gcra, Rate};
 

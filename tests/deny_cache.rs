@@ -1,0 +1,295 @@
+//! `DenyCache`, over a store that takes its time as it is told, in virtual time: what it answers, until when, and what it forgets.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use traffik::layer::DenyCache;
+use traffik::runtime::Manual;
+use traffik::storage::{AsyncStorage, Reply};
+use traffik::strategy::All;
+use traffik::{
+    Adaptive, AsyncLimiter, Class, Cost, ErrorKind, FixedWindow, Gcra, Hit, Label, Op, Outcome,
+    SlidingWindow, Strategy, TokenBucket, Verdict, rate,
+};
+
+mod faulty;
+use faulty::{Course, Faulty, MILLI, SECOND, after, slow};
+
+struct Setup<S: Strategy> {
+    runtime: Manual,
+    faulty: Faulty<S>,
+    limits: AsyncLimiter<S, DenyCache<S, Faulty<S>>>,
+}
+
+fn setup<S: Strategy + PartialEq>(limit: S) -> Setup<S> {
+    setup_for(limit, 1_000)
+}
+
+fn setup_for<S: Strategy + PartialEq>(limit: S, keys: usize) -> Setup<S> {
+    let runtime = Manual::new();
+    let faulty = Faulty::new(&runtime);
+    let storage = DenyCache::builder(faulty.clone()).keys(keys).clock(runtime.clone()).seed(7).build();
+    Setup { limits: AsyncLimiter::new(limit, storage), runtime, faulty }
+}
+
+/// Two in 80 s: a hit costs 40 s.
+fn bucket() -> Setup<TokenBucket> {
+    setup(TokenBucket::new(rate!("2/80s")))
+}
+
+impl<S: Strategy + PartialEq> Setup<S> {
+    fn run<A>(&self, reply: Reply<A>) -> A {
+        self.runtime.run(reply).unwrap().unwrap()
+    }
+
+    fn check(&self, key: &str) -> S::Verdict {
+        self.run(self.limits.check(key))
+    }
+
+    /// Uses the limit up, until a denial is remembered.
+    fn exhaust(&self, key: &str) -> <S::Verdict as Verdict>::Receipt {
+        let mut receipt = None;
+        loop {
+            let verdict = self.check(key);
+            if !verdict.outcome().is_allowed() {
+                return receipt.unwrap();
+            }
+            receipt = Some(verdict.receipt());
+        }
+    }
+
+    /// Whether a call asks the store.
+    fn asks<A>(&self, reply: impl FnOnce() -> Reply<A>) -> bool {
+        let before = self.faulty.calls();
+        let _ = self.runtime.run(reply()).unwrap();
+        self.faulty.calls() != before
+    }
+
+    fn asks_to_check(&self, key: &str) -> bool {
+        self.asks(|| self.limits.check(key))
+    }
+}
+
+/// Leaves a call on its way.
+fn start<F: Future + Unpin>(mut call: F) -> F {
+    assert!(pin!(&mut call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    call
+}
+
+/// Asks a store again and again until it admits, and compares each answer with what the store would say. Where several
+/// limits deny, the store may be asked once more for each whose wait is over before that of all.
+fn hammer<S: Strategy + PartialEq>(limit: S, limits: u32) {
+    let it = setup(limit.clone());
+    let honest = it.faulty.honest(limit);
+    it.exhaust("key");
+    let Outcome::Deny { retry_after } = it.check("key").outcome() else { unreachable!("it is used up") };
+    let asked = it.faulty.calls();
+    let step = Duration::from_micros(retry_after.as_micros() as u64 / 98);
+    for _ in 0..97 {
+        it.runtime.advance(step);
+        let truth = it.run(honest.peek("key", S::Cost::uniform(1)));
+        // All that is told, without the receipts: those of a denial mean nothing.
+        assert_eq!(format!("{:?}", it.check("key")), format!("{truth:?}"));
+    }
+    // The wait is over when the store says so, and not a microsecond later.
+    let Outcome::Deny { retry_after } = it.check("key").outcome() else { unreachable!("not yet over") };
+    it.runtime.advance(retry_after - Duration::from_micros(1));
+    assert!(!it.check("key").outcome().is_allowed());
+    assert!(it.faulty.calls() < asked + limits, "{} calls", it.faulty.calls() - asked);
+    let asked = it.faulty.calls();
+    it.runtime.advance(Duration::from_micros(1));
+    assert!(it.check("key").outcome().is_allowed());
+    assert_eq!(it.faulty.calls(), asked + 1);
+}
+
+#[test]
+fn who_hammers_is_told_what_the_store_would_say_and_costs_it_nothing() {
+    hammer(TokenBucket::new(rate!("3/7s")), 1);
+    hammer(Gcra::new(rate!("3/7s")), 1);
+    hammer(FixedWindow::new(rate!("5/min")), 1);
+    hammer(SlidingWindow::new(rate!("5/min")), 1);
+    hammer((Gcra::new(rate!("7/s")), Gcra::new(rate!("2/s"))), 2);
+    hammer(All([FixedWindow::new(rate!("5/min")), FixedWindow::new(rate!("5/h"))]), 2);
+}
+
+#[test]
+fn only_the_same_limit_and_class_at_no_lower_cost() {
+    let it = setup(TokenBucket::new(rate!("8/80s")));
+    let _ = it.run(it.limits.check_n("key", 6));
+    let denied = it.run(it.limits.check_n("key", 4));
+    assert_eq!((denied.retry_after(), denied.remaining()), (Some(20 * SECOND), 2));
+    let told = it.run(it.limits.check_n("key", 5));
+    assert_eq!(told, denied, "the least that a larger cost has to wait");
+    assert_eq!(it.limits.storage().answered(), 1);
+    assert!(it.asks(|| it.limits.check_n("key", 3)), "a lower cost");
+    assert_eq!(
+        it.run(it.limits.check_n("key", 9)).outcome(),
+        Outcome::Never,
+        "no promise to what never passes"
+    );
+
+    let hit = Hit::new(3);
+    let storage = it.limits.storage();
+    assert!(!it.asks(|| storage.apply(it.limits.limit(), &"key", &Op::Check(hit))));
+    let mut other = Class::default();
+    other.tier = Label(1);
+    assert!(it.asks(|| storage.apply(it.limits.limit(), &"key", &Op::Check(hit.with_class(other)))));
+    let raised = TokenBucket::new(rate!("16/80s"));
+    let admitted = it.run(storage.apply(&raised, &"key", &Op::Check(hit)));
+    assert!(admitted.is_allowed(), "a limit that was raised is another one");
+    assert!(it.asks(|| it.limits.check_n("key", 4)), "what was admitted meanwhile changed the state");
+    assert!(it.asks(|| it.limits.check_n("other", 4)));
+}
+
+#[test]
+fn peeks_looks_and_several_keys_are_never_answered_here_nor_remembered() {
+    let it = bucket();
+    it.exhaust("key");
+    assert!(it.asks(|| it.limits.peek("key", 1)));
+    let before = it.faulty.calls();
+    it.runtime.run(it.limits.stat("key")).unwrap().unwrap();
+    assert!(!it.runtime.run(it.limits.check_together([&"key", &"b"], 1)).unwrap().unwrap().is_allowed());
+    assert_eq!(it.faulty.calls(), before + 2);
+    let it = bucket();
+    let _ = it.run(it.limits.charge("key", 2));
+    assert_eq!(it.run(it.limits.peek("key", 1)).remaining(), 0);
+    assert_eq!(it.limits.storage().remembered(), 0);
+}
+
+#[test]
+fn this_process_refunds_resets_and_charges_are_seen_at_once_and_others_when_the_wait_is_over() {
+    let it = bucket();
+    let receipt = it.exhaust("key");
+    assert!(!it.asks_to_check("key"));
+    let _ = it.run(it.limits.refund("key", 1, receipt));
+    assert!(it.check("key").is_allowed());
+    it.exhaust_again("key");
+    let _ = it.run(it.limits.reset("key"));
+    assert!(it.check("key").is_allowed() && it.check("key").is_allowed());
+    it.exhaust_again("key");
+    let _ = it.run(it.limits.charge("key", 1));
+    assert!(it.asks_to_check("key"));
+
+    it.exhaust_again("key");
+    let elsewhere = it.faulty.honest(TokenBucket::new(rate!("2/80s")));
+    let told = it.check("key").retry_after().unwrap();
+    let _ = it.run(elsewhere.reset("key"));
+    it.runtime.advance(told - Duration::from_micros(1));
+    assert!(!it.check("key").is_allowed());
+    it.runtime.advance(Duration::from_micros(1));
+    assert!(it.check("key").is_allowed());
+}
+
+impl Setup<TokenBucket> {
+    fn exhaust_again(&self, key: &str) {
+        while self.check(key).is_allowed() {}
+        assert!(!self.asks_to_check(key));
+    }
+}
+
+#[test]
+fn a_denial_that_is_overtaken_by_a_refund_or_a_reset_is_not_remembered() {
+    for is_reset in [false, true] {
+        let it = bucket();
+        let receipt = it.check("key").receipt();
+        let _ = it.run(it.limits.charge("key", 1));
+        // Decided before the refund, and answered after it.
+        it.faulty.next(&[Course { takes: [MILLI, SECOND], ..faulty::WELL }]);
+        let late = start(it.limits.check("key"));
+        it.runtime.advance(2 * MILLI);
+        let reply = if is_reset { it.limits.reset("key") } else { it.limits.refund("key", 1, receipt) };
+        let _ = it.run(reply);
+        assert!(!it.run(late).is_allowed(), "it was denied");
+        assert_eq!(it.limits.storage().remembered(), 0);
+        assert!(it.check("key").is_allowed(), "and that holds no more");
+    }
+}
+
+#[test]
+fn a_denial_that_was_answered_before_the_refund_arrives_is_forgotten_with_it() {
+    let it = bucket();
+    let receipt = it.exhaust("key");
+    it.faulty.next(&[slow(SECOND)]);
+    let refund = start(it.limits.refund("key", 1, receipt));
+    assert!(!it.check("key").is_allowed(), "the refund is on its way, and forgot what was known so far");
+    assert!(!it.asks_to_check("key"));
+    assert!(it.runtime.run(refund).unwrap().is_ok());
+    assert!(it.check("key").is_allowed());
+
+    // One whose outcome is unknown is forgotten too, and so is one that nobody waits for.
+    for is_dropped in [false, true] {
+        let it = bucket();
+        let receipt = it.exhaust("key");
+        it.faulty.next(&[Course { takes: [MILLI, MILLI], ..after(ErrorKind::Timeout) }]);
+        let refund = start(it.limits.refund("key", 1, receipt));
+        assert!(!it.check("key").is_allowed());
+        it.runtime.advance(MILLI);
+        if is_dropped {
+            drop(refund);
+        } else {
+            assert!(it.runtime.run(refund).unwrap().is_err());
+        }
+        assert!(it.check("key").is_allowed());
+    }
+}
+
+#[test]
+fn a_denial_holds_from_when_it_was_asked_for() {
+    let it = bucket();
+    let elsewhere = it.faulty.honest(TokenBucket::new(rate!("2/80s")));
+    let _ = it.run(elsewhere.charge("key", 2));
+    it.faulty.next(&[slow(SECOND)]);
+    let denied = it.check("key");
+    assert_eq!(denied.retry_after(), Some(39 * SECOND), "as decided a second after it was asked");
+    // Two seconds have gone by since it was asked, and the store would say 38 s.
+    assert_eq!(it.check("key").retry_after(), Some(37 * SECOND));
+    it.runtime.advance(37 * SECOND);
+    assert!(it.asks_to_check("key"));
+    assert_eq!(it.check("key").retry_after(), Some(SECOND));
+}
+
+#[test]
+fn what_is_remembered_is_bounded_and_what_is_over_first_gives_way() {
+    let it = setup_for(Gcra::new(rate!("1/80s")), 8);
+    it.exhaust("first");
+    for n in 0..100 {
+        it.runtime.advance(Duration::from_micros(1));
+        it.exhaust(&format!("key {n}"));
+    }
+    assert_eq!(it.limits.storage().remembered(), 8);
+    assert!(it.asks_to_check("first"));
+    assert!((93..100).all(|n| !it.asks_to_check(&format!("key {n}"))));
+}
+
+#[test]
+fn who_records_demand_is_always_passed_on() {
+    let it = setup(Adaptive::new(rate!("2/80s")));
+    it.exhaust("key");
+    assert!((0..10).all(|_| it.asks_to_check("key")));
+    assert_eq!(it.limits.storage().remembered(), 0);
+}
+
+#[test]
+fn what_it_knows_is_there_at_once_and_all_else_is_delegated() {
+    let it = bucket();
+    it.exhaust("key");
+    it.faulty.always(slow(SECOND));
+    assert!(matches!(it.limits.check("key"), Reply::Ready(Some(Ok(denied))) if !denied.is_allowed()));
+    assert!(matches!(it.limits.check("other"), Reply::Pending(_)));
+    let storage: &dyn AsyncStorage<TokenBucket> = it.limits.storage();
+    assert!(storage.is_local() && storage.lines().is_some());
+}
+
+#[test]
+fn a_failure_is_told_and_nothing_remembered_of_it() {
+    let it = bucket();
+    it.faulty.always(faulty::before(ErrorKind::Unavailable));
+    for calls in 1..5 {
+        assert!(it.runtime.run(it.limits.check("key")).unwrap().is_err());
+        assert_eq!((it.faulty.calls(), it.limits.storage().remembered()), (calls, 0));
+    }
+}
