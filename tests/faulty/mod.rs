@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Joint, Lines, Local, Reply};
-use traffik::{AsyncLimiter, ErasedKey, ErrorKind, Hit, Memory, Op, Strategy, Timer, Timestamp};
+use traffik::{AsyncLimiter, ErasedKey, ErrorKind, Hit, Memory, Op, Strategy, Timer, Timestamp, Verdict};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MILLI: Duration = Duration::from_millis(1);
@@ -56,6 +56,7 @@ pub(crate) struct Faulty<S: Strategy> {
 #[derive(Default)]
 struct Told {
     calls: AtomicU32,
+    admitted: AtomicU32,
     next: Mutex<(VecDeque<Course>, Option<Course>)>,
 }
 
@@ -67,7 +68,7 @@ impl<S: Strategy> Clone for Faulty<S> {
 
 impl<S: Strategy> Faulty<S> {
     pub(crate) fn new(runtime: &Manual) -> Self {
-        let store = Local(Arc::new(Memory::builder().clock(runtime.clone()).build()));
+        let store = Local(Arc::new(Memory::builder().capacity(256).clock(runtime.clone()).build()));
         Self { store, runtime: runtime.clone(), told: Arc::default() }
     }
 
@@ -84,6 +85,16 @@ impl<S: Strategy> Faulty<S> {
     /// How many calls there were.
     pub(crate) fn calls(&self) -> u32 {
         self.told.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many checks the store has admitted, whatever became of the answers.
+    pub(crate) fn admitted(&self) -> u32 {
+        self.told.admitted.load(Ordering::Relaxed)
+    }
+
+    /// The store forgets all.
+    pub(crate) fn restart(&self) {
+        self.store.0.clear();
     }
 
     /// The store itself, which always answers.
@@ -140,7 +151,15 @@ fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
 impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let (limit, key, op) = (limit.clone(), bytes(key), *op);
-        self.call(move |store| store.apply(&limit, &key, &op))
+        let told = Arc::clone(&self.told);
+        self.call(move |store| {
+            let reply = store.apply(&limit, &key, &op);
+            let is_admitted = matches!(&reply, Reply::Ready(Some(Ok(it))) if it.outcome().is_allowed());
+            if is_admitted && matches!(op, Op::Check(_)) {
+                told.admitted.fetch_add(1, Ordering::Relaxed);
+            }
+            reply
+        })
     }
 
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
