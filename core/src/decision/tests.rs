@@ -1,0 +1,73 @@
+//! What is read off decisions, and what wrappers make of them.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn both_waits_are_sat_out() {
+    let allow = Outcome::Allow { after: Duration::ZERO };
+    let later = Outcome::Allow { after: SECOND };
+    let deny = Outcome::Deny { retry_after: SECOND };
+    assert_eq!(allow.and(later), later);
+    assert_eq!(later.and(deny), deny);
+    assert_eq!(
+        deny.and(Outcome::Deny { retry_after: SECOND * 2 }),
+        Outcome::Deny { retry_after: SECOND * 2 }
+    );
+    assert_eq!(deny.and(Outcome::Never), Outcome::Never);
+    assert_eq!(Outcome::Never.and(allow), Outcome::Never);
+}
+
+#[test]
+fn pressure_tells_exhausted_from_nearly() {
+    let left = |remaining| Decision::allow(1000, remaining, SECOND).pressure();
+    assert_eq!(left(0), 255);
+    assert_eq!(left(1), 9);
+    assert_eq!(left(100), 3);
+    assert_eq!(left(1000), 0);
+    assert_eq!(Decision::unlimited().pressure(), 0);
+    assert_eq!(Decision::allow(0, 0, SECOND).pressure(), 255);
+}
+
+#[test]
+fn a_wrapper_changes_what_it_knows_better() {
+    let allowed = Decision::allow(10, 7, SECOND);
+    assert_eq!(allowed.with_reserve(4), Decision::allow(6, 3, SECOND));
+    assert_eq!(allowed.with_reserve(8), Decision::allow(2, 0, SECOND));
+    assert_eq!(allowed.with_reset_after(SECOND * 2), Decision::allow(10, 7, SECOND * 2));
+    let denied = allowed.with_outcome(Outcome::Deny { retry_after: SECOND }).recorded(false);
+    assert_eq!(denied, Decision::deny(10, 7, SECOND, SECOND));
+    assert_eq!(denied.with_outcome(Outcome::Never), Decision::never(10, 7, SECOND));
+    assert_eq!(Decision::unlimited().with_reserve(1), Decision::unlimited());
+    let at_once = Outcome::Allow { after: Duration::ZERO };
+    assert_eq!(Decision::unlimited().with_outcome(at_once), Decision::unlimited());
+}
+
+#[test]
+fn a_denial_is_the_same_with_shorter_waits_until_it_is_over() {
+    let micros = Duration::from_micros;
+    let denied = Decision::deny(10, 7, micros(5), micros(9));
+    assert_eq!(denied.later(micros(0)), Some(denied));
+    assert_eq!(denied.later(micros(4)), Some(Decision::deny(10, 7, micros(1), micros(5))));
+    assert_eq!(denied.later(micros(5)), None);
+    let never = Decision::never(10, 7, micros(u64::MAX));
+    assert_eq!(never.later(micros(4)), Some(never), "what takes for ever still does");
+    assert_eq!(Outcome::Deny { retry_after: micros(5) }.later(micros(5)), None);
+}
+
+#[test]
+fn waits_round_up_and_remaining_rounds_down() {
+    let figures = |num| Figures {
+        limit: 9,
+        window: 0,
+        remaining: Quotient { num, den: 3 },
+        reset: Quotient { num, den: 3 },
+        receipt: Receipt::default(),
+    };
+    let decision = figures(7).deny(Quotient { num: 7, den: 3 });
+    assert_eq!(decision.remaining(), 2);
+    assert_eq!(decision.reset_after(), Duration::from_micros(3));
+    assert_eq!(decision.retry_after(), Some(Duration::from_micros(3)));
+    assert_eq!(figures(u64::MAX).allow(true).remaining(), 9);
+}
