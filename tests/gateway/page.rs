@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::{Gateway, client, get, servers};
+use super::browser::Browser;
+use super::{Gateway, client, get, servers};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_shows_what_happens_as_it_happens() {
