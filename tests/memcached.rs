@@ -15,9 +15,10 @@ use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::ErrorKind;
 use traffik::strategy::{ErasedStrategy, Single};
 use traffik::{
-    Adaptive, All, AsyncLimiter, Clock, CostBased, FixedWindow, Gcra, HeapLog, Hours, Label,
-    LeakyBucketQueue, MemcachedStorage, QuotaRollover, Rate, Ratio, SlidingLog, SlidingWindow, Strategy,
-    StrictWindow, SystemClock, Tiered, TimeOfDay, Timer, Timestamp, TokenBucket, Verdict,
+    Adaptive, All, AsyncLimiter, Class, Clock, CostBased, Decision, FixedWindow, Gcra, HeapLog, Hit, Hours,
+    Label, LeakyBucketQueue, MemcachedStorage, QuotaRollover, Rate, Ratio, Receipt, SlidingLog,
+    SlidingWindow, Strategy, StrictWindow, SystemClock, Tiered, TimeOfDay, Timer, Timestamp, TokenBucket,
+    Verdict,
 };
 
 static SERVER: LazyLock<Memcached> = LazyLock::new(Memcached::start);
@@ -101,8 +102,42 @@ fn memcached_keeps_the_duties_of_a_storage() {
         held("duty-rollover", QuotaRollover::new(rate)).await;
         held("duty-costs", CostBased::new(rate)).await;
         held("duty-adaptive", Adaptive::new(rate)).await;
+        held("duty-own", Own(TokenBucket::new(rate))).await;
         held("duty-pair", (TokenBucket::new(rate), FixedWindow::new(Rate::per_day(9)))).await;
     });
+}
+
+/// A strategy of a user's own, of which no store knows more than that.
+#[derive(Clone)]
+struct Own(TokenBucket);
+
+impl Strategy for Own {
+    type State = <TokenBucket as Strategy>::State;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = ();
+
+    fn decide(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) -> Decision {
+        self.0.decide(state, hit, now)
+    }
+
+    fn charge(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) {
+        self.0.charge(state, hit, now);
+    }
+
+    fn refund(&self, state: &mut Self::State, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        self.0.refund(state, hit, receipt, now);
+    }
+
+    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
+        self.0.fresh_at(state, class)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.0.horizon()
+    }
+
+    fn stat(&self, _: &Self::State, _: Class, _: Timestamp) {}
 }
 
 fn by_hour(limit: FixedWindow) -> TimeOfDay<FixedWindow, 1> {
@@ -365,6 +400,42 @@ fn items_are_kept_as_long_as_their_limits_remember() {
         let bucket = AsyncLimiter::new(TokenBucket::new(Rate::per_hour(60)), storage("ttl"));
         let _ = bucket.check_n("bucket", 2).await.unwrap();
         assert!((119..=123).contains(&kept(&SERVER, "ttl:{bucket}")));
+    });
+}
+
+/// No more than were allowed, however many ask; and no fewer than are to be kept, however long nobody does.
+#[test]
+fn connections_are_as_many_as_was_said() {
+    run(async {
+        let server = Memcached::start();
+        let open = || count(&server, &["curr_connections"]);
+        // Whoever asked before may not have left yet.
+        let none = (0..50).map(|_| open()).min().unwrap();
+        let storage = MemcachedStorage::servers(Tokio, [server.address().to_string()]);
+        let storage = storage.connections(5).kept(2).idle(Duration::ZERO).timeout(Duration::from_secs(5));
+        let limiter = AsyncLimiter::new(FixedWindow::new(Rate::per_week(1)), storage.build().unwrap());
+        let settled = async |expected: u64| {
+            let settles = async {
+                while open() != none + expected {
+                    Tokio.sleep(Duration::from_millis(1)).await;
+                }
+            };
+            Tokio.timeout(Duration::from_secs(5), settles).await.unwrap();
+        };
+        limiter.storage().ready().await.unwrap();
+        settled(2).await;
+        for _ in 0..20 {
+            join_all((0..64).map(|_| limiter.check("key")))
+                .await
+                .into_iter()
+                .for_each(|told| drop(told.unwrap()));
+            // Whatever is too old is given up when others come back.
+            assert!((none + 2..=none + 6).contains(&open()), "{} of {none}", open());
+        }
+        let _ = limiter.check("key").await.unwrap();
+        settled(2).await;
+        limiter.storage().close().await.unwrap();
+        settled(0).await;
     });
 }
 

@@ -19,6 +19,8 @@ mod locked;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;
+#[cfg(any(feature = "memcached", feature = "redis"))]
+mod namespace;
 #[cfg(feature = "redis")]
 mod redis;
 

@@ -146,7 +146,7 @@ impl<R: Connect> MemcachedStorage<R> {
             Told::Deep(verdict) => {
                 // Written anew, the count begins with nothing left. The denial is one whatever comes of that.
                 if let Some(_stemmed) = self.items.floods.stem(escaped) {
-                    let _ = self.swap(limit, escaped, &Op::Charge(hit.free()), end).await;
+                    let _ = Box::pin(self.swap(limit, escaped, &Op::Charge(hit.free()), end)).await;
                 }
                 Ok(Some(verdict))
             }
@@ -154,7 +154,7 @@ impl<R: Connect> MemcachedStorage<R> {
             Told::Charged(at) => {
                 // Any admission at that time has the receipt for it.
                 let receipt = limit.decide(&mut S::State::default(), hit, at).receipt();
-                let refund = self.swap(limit, escaped, &Op::Refund(*hit, receipt), end).await;
+                let refund = Box::pin(self.swap(limit, escaped, &Op::Refund(*hit, receipt), end)).await;
                 // If that fails, somebody is charged who was not admitted.
                 refund.map(|_| None).map_err(|failure| Failure::new(ErrorKind::Timeout, failure))
             }
@@ -192,7 +192,8 @@ impl<S: Strategy, R: Connect> AsyncStorage<S> for MemcachedStorage<R> {
             {
                 return Ok(verdict);
             }
-            this.swap(&limit, &escaped, &op, end).await
+            // In a future of its own, which checks that are counted need no room for.
+            Box::pin(this.swap(&limit, &escaped, &op, end)).await
         })
     }
 

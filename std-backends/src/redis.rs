@@ -15,8 +15,8 @@ use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, Value};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
 
-use crate::FirstCome;
 use crate::cas::{self, Change, Combining, Loaded, Swap};
+use crate::{FirstCome, namespace};
 
 mod check;
 mod clear;
@@ -208,7 +208,7 @@ impl RedisBuilder {
         if self.namespace.is_empty() {
             "traffik".clone_into(&mut self.namespace);
         }
-        name::check(&self.namespace).map_err(|wrong| Failure::new(ErrorKind::Invalid, wrong))?;
+        namespace::check(&self.namespace).map_err(|wrong| Failure::new(ErrorKind::Invalid, wrong))?;
         if self.timeout.is_zero() {
             return Err(Failure::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
         }

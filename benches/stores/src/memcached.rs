@@ -1,33 +1,32 @@
-//! Checks on Memcached beside a bare `ma`, over as many connections.
+//! Checks on Memcached beside a bare `ma`, over as many connections of the same kind.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use futures_util::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, Semaphore};
 use traffik_backends::MemcachedStorage;
 use traffik_core::{AsyncLimiter, FixedWindow, Gcra, Rate};
-use traffik_runtimes::Tokio;
+use traffik_runtimes::{Connect, Runtime as _, Tokio};
 
 use crate::load::{KEYS, ROUNDS, judged, median, rate};
 
 const CONNECTIONS: usize = 16;
 
-/// Connections, each for one call at a time, and no more to it.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The same connections, each for one call at a time with a deadline, and no more to it.
 struct Bare {
     free: Semaphore,
-    connections: Mutex<Vec<BufReader<TcpStream>>>,
+    connections: Mutex<Vec<BufReader<<Tokio as Connect>::Stream>>>,
 }
 
 impl Bare {
     async fn new(address: &str) -> Self {
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
-            let stream = TcpStream::connect(address).await.expect("a connection");
-            stream.set_nodelay(true).expect("can be set");
-            connections.push(BufReader::new(stream));
+            connections.push(BufReader::new(Tokio.connect(address).await.expect("a connection")));
         }
         Self { free: Semaphore::new(CONNECTIONS), connections: Mutex::new(connections) }
     }
@@ -36,12 +35,15 @@ impl Bare {
     async fn count(&self, key: u64) -> u64 {
         let _permit = self.free.acquire().await.expect("is open");
         let mut connection = self.connections.lock().await.pop().expect("one for each permit");
-        let command = format!("ma bare:{{{key}}} N60 J1000000 MD v c\r\n");
-        connection.get_mut().write_all(command.as_bytes()).await.expect("is open");
+        let command = format!("ma bare:{{user:{key}}} N60 J1000000 MD v c\r\n");
         let mut answer = String::new();
-        for _ in 0..2 {
-            connection.read_line(&mut answer).await.expect("is open");
-        }
+        let ask = async {
+            connection.get_mut().write_all(command.as_bytes()).await.expect("is open");
+            for _ in 0..2 {
+                connection.read_line(&mut answer).await.expect("is open");
+            }
+        };
+        Tokio.timeout(DEADLINE, ask).await.expect("an answer in time");
         self.connections.lock().await.push(connection);
         answer.lines().last().and_then(|line| line.trim_end().parse().ok()).expect("a number")
     }
@@ -50,7 +52,7 @@ impl Bare {
 pub(crate) fn side_by_side(runtime: &Runtime, address: &str, tasks: u64) -> usize {
     let storage = || {
         let storage = MemcachedStorage::servers(Tokio, [address]).connections(CONNECTIONS);
-        storage.timeout(Duration::from_secs(5)).build().expect("a storage")
+        storage.timeout(DEADLINE).build().expect("a storage")
     };
     let window = Arc::new(AsyncLimiter::new(FixedWindow::new(Rate::per_minute(100_000)), storage()));
     let gcra = Gcra::new(Rate::per_second(1_000)).burst(1_000).expect("can be counted");
@@ -62,7 +64,7 @@ pub(crate) fn side_by_side(runtime: &Runtime, address: &str, tasks: u64) -> usiz
         rates[0].push(rate(runtime, tasks, move |key| {
             let limiter = one.clone();
             async move {
-                let _ = std::hint::black_box(limiter.check(&key).await.expect("an answer"));
+                let _ = std::hint::black_box(limiter.check(&format!("user:{key}")).await.expect("an answer"));
             }
         }));
         rates[1].push(rate(runtime, tasks, move |key| {
@@ -74,7 +76,9 @@ pub(crate) fn side_by_side(runtime: &Runtime, address: &str, tasks: u64) -> usiz
         rates[2].push(rate(runtime, tasks, move |key| {
             let limiter = three.clone();
             async move {
-                let _ = std::hint::black_box(limiter.check(&(key + KEYS)).await.expect("an answer"));
+                let _ = std::hint::black_box(
+                    limiter.check(&format!("user:{}", key + KEYS)).await.expect("an answer"),
+                );
             }
         }));
     }

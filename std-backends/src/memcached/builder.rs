@@ -14,7 +14,7 @@ use super::pool::Settings;
 use super::server::Server;
 use super::{MemcachedStorage, name};
 use crate::cas::Combining;
-use crate::{FirstCome, SystemClock};
+use crate::{FirstCome, SystemClock, namespace};
 
 /// The port that servers listen on if nothing is said.
 const PORT: &str = "11211";
@@ -115,7 +115,7 @@ impl<R: Connect> MemcachedBuilder<R> {
             "traffik".clone_into(&mut self.namespace);
         }
         let invalid = |message: String| Err(Failure::new(ErrorKind::Invalid, message));
-        if let Err(wrong) = name::check(&self.namespace) {
+        if let Err(wrong) = namespace::check(&self.namespace) {
             return invalid(wrong);
         }
         if self.timeout.is_zero() {

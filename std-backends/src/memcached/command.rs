@@ -142,13 +142,24 @@ impl Command for Count<'_> {
     const CHANGES: bool = true;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Counted> {
-        let Self { name, first, expiry, .. } = self;
         let mode = match self.change {
-            One::Added => "MI",
-            One::Taken => "MD",
+            One::Added => " MI v c O",
+            One::Taken => " MD v c O",
         };
-        let command = format!("ma {name} N{expiry} J{first} {mode} v c O{}\r\n", wire.number());
-        let line = wire.ask(command.as_bytes()).await?;
+        let mut numbers = [itoa::Buffer::new(); 3];
+        let [expiry, first, call] = &mut numbers;
+        let words = [
+            "ma ",
+            self.name,
+            " N",
+            expiry.format(self.expiry),
+            " J",
+            first.format(self.first),
+            mode,
+            call.format(wire.number()),
+            "\r\n",
+        ];
+        let line = wire.ask(words.concat().as_bytes()).await?;
         let words = || line.split(|byte| *byte == b' ');
         match words().next() {
             Some(b"VA") if is_of(words(), wire.number()) => {
@@ -170,8 +181,14 @@ fn is_of<'a>(mut words: impl Iterator<Item = &'a [u8]>, call: u32) -> bool {
     words.any(|word| word.strip_prefix(b"O").and_then(number) == Some(call.into()))
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits.trim_ascii()).ok()?.parse().ok()
+/// A number in digits. The server leaves blanks behind one that became shorter.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    let digits = digits.trim_ascii_end();
+    let number = digits.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        number.checked_mul(10)?.checked_add(digit.into()).filter(|_| digit < 10)
+    });
+    number.filter(|_| !digits.is_empty())
 }
 
 /// An answer that refuses, as an error with the server's words; or one that no server gives.
@@ -186,4 +203,20 @@ fn unexpected(line: &[u8]) -> Error {
 /// Whether an error is made of such words of the server.
 pub(super) fn says(error: &Error, words: &str) -> bool {
     error.get_ref().is_some_and(|told| told.to_string().starts_with(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_digits_and_blanks_behind() {
+        assert_eq!(
+            [number(b"0"), number(b"12 "), number(b"18446744073709551615")],
+            [Some(0), Some(12), Some(u64::MAX)]
+        );
+        for bad in [&b""[..], b" ", b" 1", b"x", b"1x", b"-1", b"18446744073709551616"] {
+            assert_eq!(number(bad), None);
+        }
+    }
 }

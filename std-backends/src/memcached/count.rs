@@ -49,7 +49,8 @@ pub(super) async fn one<S: Strategy, R: Connect>(
     if count.period == first.period && count.window < first.window {
         // The server has not given up an earlier window yet.
         let bytes = number.to_string();
-        if !server.call(Replace { name, bytes: bytes.as_bytes(), expiry, unique }, end).await? {
+        let replaced = Replace { name, bytes: bytes.as_bytes(), expiry, unique };
+        if !Box::pin(server.call(replaced, end)).await? {
             return Ok(Told::Nothing);
         }
         return confirmed(limit.decide(&mut S::State::default(), hit, now), true);

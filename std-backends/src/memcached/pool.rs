@@ -45,7 +45,7 @@ struct State<T> {
 }
 
 struct Idle<T> {
-    wire: Wire<T>,
+    wire: Box<Wire<T>>,
     since: Instant,
 }
 
@@ -80,13 +80,13 @@ impl<R: Connect> Pool<R> {
             }
             if since.elapsed() > CHECKED {
                 wire.begin();
-                if Version.ask(&mut wire).await.is_err() {
+                if Box::pin(Version.ask(&mut wire)).await.is_err() {
                     continue;
                 }
             }
             return Ok(Lease { wire: Some(wire), permit });
         }
-        let wire = Wire::new(self.connect().await?);
+        let wire = Box::new(Wire::new(Box::pin(self.connect()).await?));
         Ok(Lease { wire: Some(wire), permit })
     }
 
@@ -129,7 +129,7 @@ impl<R: Connect> Pool<R> {
     }
 
     /// Keeps a connection for the next call; of those that nobody needs for long, no more than the minimum.
-    fn keep(&self, wire: Wire<R::Stream>) {
+    fn keep(&self, wire: Box<Wire<R::Stream>>) {
         let mut dropped = Vec::new();
         let mut state = self.state();
         if state.is_closed {
@@ -137,7 +137,8 @@ impl<R: Connect> Pool<R> {
             return;
         }
         state.idle.push(Idle { wire, since: Instant::now() });
-        let spare = (state.idle.len() + state.leased).saturating_sub(self.settings.minimum);
+        // This one is idle, and its call still has the right to it.
+        let spare = (state.idle.len() + state.leased).saturating_sub(self.settings.minimum + 1);
         let old = state.idle.iter().take_while(|it| it.since.elapsed() > self.settings.idle).count();
         dropped.extend(state.idle.drain(..old.min(spare)));
         drop(state);
@@ -188,20 +189,20 @@ impl<R: Connect> fmt::Debug for Pool<R> {
 /// A connection that one call uses. It is closed when this is dropped, unless the call has said that all of its answer
 /// was taken: whatever else may have happened to it, nobody is to read what was meant for another.
 pub(super) struct Lease<R: Connect> {
-    wire: Option<Wire<R::Stream>>,
+    wire: Option<Box<Wire<R::Stream>>>,
     // Last, so that the next call finds the connection when it is told to go on.
     permit: Permit<R>,
 }
 
 impl<R: Connect> Lease<R> {
     /// The connection. There is one until it is given back.
-    pub(super) const fn wire(&mut self) -> Option<&mut Wire<R::Stream>> {
-        self.wire.as_mut()
+    pub(super) fn wire(&mut self) -> Option<&mut Wire<R::Stream>> {
+        self.wire.as_deref_mut()
     }
 
     /// Its call has been answered, and nothing of the answer is left.
     pub(super) fn give_back(mut self) {
-        if let Some(wire) = self.wire.take().filter(Wire::is_quiet) {
+        if let Some(wire) = self.wire.take().filter(|wire| wire.is_quiet()) {
             self.permit.pool.keep(wire);
         }
     }

@@ -3,6 +3,7 @@
 use traffik_core::strategy::{Cost, Formula};
 use traffik_core::{Class, Hit, Strategy, Timestamp, Verdict};
 
+use super::command::number;
 use super::counter::{Count, Period};
 use crate::cas::{self, Change};
 
@@ -111,11 +112,6 @@ pub(super) fn write<S: Strategy>(limit: &S, class: Class, state: &S::State, now:
         Some(count) => Change::Store(count.packed().to_string().into_bytes(), rest),
         None => change,
     }
-}
-
-/// A number as the server writes it: it leaves blanks behind what became shorter.
-pub(super) fn number(bytes: &[u8]) -> Option<u64> {
-    std::str::from_utf8(bytes.trim_ascii_end()).ok()?.parse().ok()
 }
 
 /// What is left of the only limit that is one, and how much that is.
