@@ -15,10 +15,10 @@ use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::ErrorKind;
 use traffik::strategy::{ErasedStrategy, Single};
 use traffik::{
-    Adaptive, All, AsyncLimiter, Class, Clock, CostBased, Decision, FixedWindow, Gcra, HeapLog, Hit, Hours,
-    Label, LeakyBucketQueue, MemcachedStorage, QuotaRollover, Rate, Ratio, Receipt, SlidingLog,
-    SlidingWindow, Strategy, StrictWindow, SystemClock, Tiered, TimeOfDay, Timer, Timestamp, TokenBucket,
-    Verdict,
+    Adaptive, All, AsyncLimiter, Class, Clock, CostBased, Decision, FairShare, FixedWindow, Gcra, HeapLog,
+    Hit, Hours, Label, LeakyBucket, LeakyBucketQueue, MemcachedStorage, Priority, QuotaRollover, Rate, Ratio,
+    Receipt, Regions, SlidingLog, SlidingWindow, Strategy, StrictWindow, SystemClock, Tiered, TimeOfDay,
+    Timer, Timestamp, TokenBucket, Verdict,
 };
 
 static SERVER: LazyLock<Memcached> = LazyLock::new(Memcached::start);
@@ -102,6 +102,11 @@ fn memcached_keeps_the_duties_of_a_storage() {
         held("duty-rollover", QuotaRollover::new(rate)).await;
         held("duty-costs", CostBased::new(rate)).await;
         held("duty-adaptive", Adaptive::new(rate)).await;
+        held("duty-leaky", LeakyBucket::new(rate).capacity(5).unwrap()).await;
+        let quarter = Ratio::new(1, 4).unwrap();
+        held("duty-priority", Priority::new(FixedWindow::new(rate), [(Label(1), quarter)]).unwrap()).await;
+        held("duty-fair", FairShare::<4>::new(rate)).await;
+        held("duty-regions", Regions::<2>::new(rate, &[(Label(0), Ratio::ONE)]).unwrap()).await;
         held("duty-own", Own(TokenBucket::new(rate))).await;
         held("duty-pair", (TokenBucket::new(rate), FixedWindow::new(Rate::per_day(9)))).await;
     });
