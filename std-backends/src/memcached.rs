@@ -51,6 +51,10 @@ use window::Window;
 /// behind is not admitted twice; who is ahead by some time sees limits drained for so much longer. If clocks differ by up
 /// to `skew`, what is admitted in any span is at most what the limit admits in a span longer by `skew`.
 ///
+/// Of a window that the server counts it is not noted when in it the last hit was. So if a limit changes its period, what was
+/// used counts as late as it can have been used, and if a clock steps back over the hour at which another limit takes
+/// over, the one that holds by that clock decides.
+///
 /// # Errors
 ///
 /// * [`Timeout`](ErrorKind::Timeout): no answer in time, or the connection broke while it was awaited. The hit may have
