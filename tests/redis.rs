@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod limited;
 mod servers;
 
 use std::fmt::Write;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use limited::admitted_of_a_hot_key;
 use servers::{Cluster, Redis, Reply};
 use tokio::runtime::Runtime;
 use traffik::laws;
@@ -361,30 +363,7 @@ fn redis_keeps_the_duties_of_a_storage() {
 #[test]
 fn a_hot_key_admits_exactly_the_limit() {
     fn hot<S: Strategy<Cost = u32>>(key: &'static str, limit: S, expected: usize) {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let admitted = runtime.block_on(async {
-            let mut tasks = Vec::new();
-            for _ in 0..4 {
-                let limiter = Arc::new(AsyncLimiter::new(limit.clone(), storage("hot")));
-                for _ in 0..8 {
-                    let limiter = limiter.clone();
-                    tasks.push(tokio::spawn(async move {
-                        let mut admitted = 0;
-                        for _ in 0..40 {
-                            admitted += usize::from(limiter.check(key).await.unwrap().outcome().is_allowed());
-                        }
-                        admitted
-                    }));
-                }
-            }
-            let mut admitted = 0;
-            for task in tasks {
-                admitted += task.await.unwrap();
-            }
-            admitted
-        });
-        assert_eq!(admitted, expected, "{key}");
+        assert_eq!(admitted_of_a_hot_key((key, 40), limit, || storage("hot")), expected, "{key}");
     }
     hot("window", FixedWindow::new(Rate::per_week(700)), 700);
     hot("bucket", TokenBucket::new(Rate::per_week(500)), 500);

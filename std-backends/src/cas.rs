@@ -4,13 +4,12 @@
 //! processes then, not among the tasks of one.
 
 use std::future::{Future, poll_fn};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use traffik_core::storage::Failure;
 use traffik_core::strategy::{State, decode, encode};
-use traffik_core::{Class, Op, Strategy, Timestamp};
+use traffik_core::{Class, Strategy, Timestamp};
 
 mod carry;
 mod combining;
@@ -105,18 +104,6 @@ impl Change {
         bytes.truncate(length);
         Self::Store(bytes, Duration::from_micros(rest))
     }
-}
-
-/// Applies a single operation to the state at a key. Bytes that are no state of this strategy count as a key never seen.
-///
-/// Whoever has several under way at a time asks a [`Combining`] instead.
-pub async fn apply<S: Strategy, W: Swap>(
-    store: Arc<W>,
-    limit: S,
-    key: Vec<u8>,
-    op: Op<S>,
-) -> Result<S::Verdict, Failure> {
-    Combining::new(store).apply(limit, key, op).await
 }
 
 /// The state that these bytes are, or that of a key never seen.

@@ -38,7 +38,7 @@ use window::Window;
 /// Keeps states on Memcached servers (1.6 or later), each key on one of them.
 ///
 /// * A check of cost 1 of a [`FixedWindow`](traffik_core::FixedWindow), also by tier or hour, takes one round trip: the server
-///   counts down. Whatever else is asked takes two, together with all that this process asks of the same key meanwhile,
+///   counts down. That is so for limits up to 262 143 in a period of up to 255 whole seconds, minutes, hours or days. Whatever else is asked takes two, together with all that this process asks of the same key meanwhile,
 ///   and more if other processes change it meanwhile.
 /// * Connections, to each server several, are made when they are needed, on the runtime that is given. Each serves one call at
 ///   a time, and is closed unless all of the answer was taken.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -101,4 +102,33 @@ pub(crate) async fn under_load<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
         }
     };
     futures_util::future::join(futures_util::future::join_all(work), trouble).await;
+}
+
+/// How many are admitted of many at once: eight tasks on each of four storages, so many times each.
+pub(crate) fn admitted_of_a_hot_key<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static>(
+    (key, times): (&'static str, usize),
+    limit: S,
+    storage: impl Fn() -> M,
+) -> usize {
+    run(async {
+        let mut tasks = Vec::new();
+        for _ in 0..4 {
+            let limiter = Arc::new(AsyncLimiter::new(limit.clone(), storage()));
+            for _ in 0..8 {
+                let limiter = limiter.clone();
+                tasks.push(tokio::spawn(async move {
+                    let mut admitted = 0;
+                    for _ in 0..times {
+                        admitted += usize::from(limiter.check(key).await.unwrap().outcome().is_allowed());
+                    }
+                    admitted
+                }));
+            }
+        }
+        let mut admitted = 0;
+        for task in tasks {
+            admitted += task.await.unwrap();
+        }
+        admitted
+    })
 }
