@@ -58,9 +58,11 @@ pub(crate) fn run() -> ExitCode {
     let mut failed = false;
     println!("requests a second by the clock, and by second of the server's thread at work; {ROUNDS} rounds");
     for (name, one, other, bound) in [
-        ("admitted beside no throttle", &admitted, &plain, 0.9),
-        ("denied beside serving", &denied, &plain, 0.9),
-        ("denied beside denied by tower_governor", &layered, &governed, 1.6),
+        ("admitted beside no throttle", &admitted, &plain, Some(0.9)),
+        ("denied beside serving", &denied, &plain, Some(0.9)),
+        ("denied beside denied by tower_governor", &layered, &governed, Some(1.6)),
+        // What no throttle in front of this server can be faster than.
+        ("serving, no throttle, beside that", &plain, &governed, None),
     ] {
         let mut best: Option<Pair> = None;
         for _ in 0..TIMES {
@@ -68,14 +70,16 @@ pub(crate) fn run() -> ExitCode {
             if best.as_ref().is_none_or(|best| pair.by_clock > best.by_clock) {
                 best = Some(pair);
             }
-            if best.as_ref().is_some_and(|best| best.by_clock >= bound) {
+            if best.as_ref().is_some_and(|best| bound.is_none_or(|bound| best.by_clock >= bound)) {
                 break;
             }
         }
         let Some(Pair { one, other, by_clock, by_work }) = best else { continue };
-        failed |= by_clock < bound;
-        let verdict = if by_clock < bound { "FAIL" } else { "pass" };
-        println!("  {name:<40} {:>7.0} {:>7.0}   {by_clock:.2} x, bound {bound}: {verdict}", one.0, other.0);
+        let misses = bound.is_some_and(|bound| by_clock < bound);
+        failed |= misses;
+        let verdict = bound.map(|bound| format!(", bound {bound}: {}", if misses { "FAIL" } else { "pass" }));
+        let verdict = verdict.unwrap_or_default();
+        println!("  {name:<40} {:>7.0} {:>7.0}   {by_clock:.2} x{verdict}", one.0, other.0);
         println!("  {:<40} {:>7.0} {:>7.0}   {by_work:.2} x", "", one.1, other.1);
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
