@@ -3,8 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::Timestamp;
 use crate::divide::{divide, divide_up, micros};
+use crate::{Origin, Receipt, Receipts, Timestamp};
 
 #[cfg(test)]
 mod tests;
@@ -57,72 +57,6 @@ impl Outcome {
     }
 }
 
-/// What an admission took, and when: hand it back with a refund and exactly that is returned.
-///
-/// Opaque and small, so that it can be kept beside the request it belongs to, or travel to a store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Receipt {
-    /// The time the charge was booked at.
-    pub(crate) at: Timestamp,
-    /// The level right after the charge, for strategies that keep one; in `unit`s.
-    pub(crate) level: u64,
-    /// The strategy's units per cost of 1.
-    pub(crate) unit: u64,
-}
-
-impl Receipt {
-    /// The receipt of a charge booked at `at`, for a strategy of your own that needs no more than that.
-    #[must_use]
-    pub const fn new(at: Timestamp) -> Self {
-        Self { at, level: 0, unit: 0 }
-    }
-
-    /// When the charge was booked.
-    #[must_use]
-    pub const fn at(self) -> Timestamp {
-        self.at
-    }
-}
-
-/// One receipt, or those of several limits in a fixed order.
-pub trait Receipts: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// How many there are.
-    const COUNT: usize;
-
-    /// Calls `visit` with each of them, [`COUNT`](Self::COUNT) times.
-    fn each(&self, visit: &mut dyn FnMut(Receipt));
-
-    /// Puts them together again, in the same order.
-    fn gather(next: &mut dyn FnMut() -> Receipt) -> Self;
-}
-
-impl Receipts for Receipt {
-    const COUNT: usize = 1;
-
-    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
-        visit(*self);
-    }
-
-    fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {
-        next()
-    }
-}
-
-impl<A: Receipts, B: Receipts> Receipts for (A, B) {
-    const COUNT: usize = A::COUNT + B::COUNT;
-
-    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
-        self.0.each(visit);
-        self.1.each(visit);
-    }
-
-    fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {
-        (A::gather(next), B::gather(next))
-    }
-}
-
 /// What a strategy answers with: a [`Decision`], or several where limits are composed.
 pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     /// What [`Strategy::refund`](crate::Strategy::refund) needs to take this admission back.
@@ -153,6 +87,20 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
         let _ = by;
         None
     }
+
+    /// Where it comes from: of several decisions, from what is the furthest from the store.
+    fn origin(&self) -> Origin {
+        let mut origin = Origin::Store;
+        self.each(&mut |decision| origin = origin.max(decision.origin()));
+        origin
+    }
+
+    /// The same verdict, coming from there; one that cannot tell, as is taken for granted if nothing is said, stays as it is.
+    #[must_use]
+    fn with_origin(self, origin: Origin) -> Self {
+        let _ = origin;
+        self
+    }
 }
 
 /// One limit's decision on one hit.
@@ -164,6 +112,7 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
 pub struct Decision {
     kind: Kind,
     recorded: bool,
+    origin: Origin,
     limit: u32,
     /// The period of the rate in microseconds; 0 if it has none.
     window: u64,
@@ -234,7 +183,7 @@ impl Figures {
     #[inline]
     pub(crate) const fn decision(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
         let Self { limit, window, remaining, reset, receipt } = self;
-        Decision { kind, recorded, limit, window, remaining, wait, reset, receipt }
+        Decision { kind, recorded, origin: Origin::Store, limit, window, remaining, wait, reset, receipt }
     }
 }
 
@@ -292,6 +241,12 @@ impl Decision {
     /// The same decision, saying whether the state was changed by it and has to be written back.
     pub const fn recorded(mut self, recorded: bool) -> Self {
         self.recorded = recorded;
+        self
+    }
+
+    /// The same decision, coming from there.
+    pub const fn with_origin(mut self, origin: Origin) -> Self {
+        self.origin = origin;
         self
     }
 
@@ -393,6 +348,12 @@ impl Decision {
         matches!(self.kind, Kind::Unlimited)
     }
 
+    /// Where it comes from: the store, or what stands in its stead.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// What was charged; meaningless unless the hit was admitted.
     #[must_use]
     pub const fn receipt(&self) -> Receipt {
@@ -437,9 +398,17 @@ impl Verdict for Decision {
         let left = |wait| Quotient::whole(if wait == u64::MAX { wait } else { wait.saturating_sub(by) });
         Some(Self { wait: left(wait), reset: left(reset), ..*self })
     }
+
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn with_origin(self, origin: Origin) -> Self {
+        self.with_origin(origin)
+    }
 }
 
-/// Two decisions are equal if everything that can be read off them is.
+/// Two decisions are equal if everything that can be read off them is, but for where they come from.
 impl PartialEq for Decision {
     fn eq(&self, other: &Self) -> bool {
         let told = |it: &Self| {
@@ -466,6 +435,7 @@ impl fmt::Debug for Decision {
             .field("limit", &self.limit)
             .field("remaining", &self.remaining())
             .field("reset_after", &self.reset_after())
+            .field("origin", &self.origin)
             .finish_non_exhaustive()
     }
 }

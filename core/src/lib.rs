@@ -41,23 +41,27 @@ mod key;
 #[cfg(feature = "laws")]
 pub mod laws;
 mod limiter;
+mod origin;
 #[cfg(feature = "alloc")]
 mod owned;
 mod rate;
 mod ratio;
+mod receipt;
 #[cfg(feature = "serde")]
 pub mod serialize;
 pub mod storage;
 pub mod strategy;
 mod time;
 
-pub use decision::{Decision, Outcome, Receipt, Receipts, Verdict};
+pub use decision::{Decision, Outcome, Verdict};
 pub use key::{Digest, ErasedKey, Key, Seed};
 #[cfg(feature = "alloc")]
 pub use limiter::AsyncLimiter;
 pub use limiter::{Limiter, WaitError};
+pub use origin::Origin;
 pub use rate::{Rate, RateError, RateErrorKind};
 pub use ratio::{Ratio, RatioError};
+pub use receipt::{Receipt, Receipts};
 pub use storage::{ErrorKind, Fixed, Storage, StorageError};
 #[cfg(feature = "alloc")]
 pub use strategy::HeapLog;

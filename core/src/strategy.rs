@@ -70,6 +70,10 @@ pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
     #[must_use]
     fn uniform(cost: u32) -> Self;
 
+    /// The largest number of it.
+    #[must_use]
+    fn largest(self) -> u32;
+
     /// Whether no limit admits this cost that denies `other`: it is nowhere below it. Only where both are the same, if
     /// nothing is said.
     #[must_use]
@@ -83,6 +87,10 @@ impl Cost for u32 {
         cost
     }
 
+    fn largest(self) -> u32 {
+        self
+    }
+
     fn is_at_least(self, other: Self) -> bool {
         self >= other
     }
@@ -91,6 +99,10 @@ impl Cost for u32 {
 impl<A: Cost, B: Cost> Cost for (A, B) {
     fn uniform(cost: u32) -> Self {
         (A::uniform(cost), B::uniform(cost))
+    }
+
+    fn largest(self) -> u32 {
+        self.0.largest().max(self.1.largest())
     }
 
     fn is_at_least(self, other: Self) -> bool {

@@ -9,10 +9,10 @@ use traffik_core::storage::Failure;
 use traffik_core::{Decision, Outcome, Verdict};
 
 use crate::RequestParts;
-use crate::denial::Remedy;
 use crate::grpc;
 use crate::headers::{Dialect, Limits, Told, number, seconds};
 use crate::request::Refusal;
+use crate::trouble::Remedy;
 
 /// When a header of one's own is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,35 +111,44 @@ fn problem(wait: Option<Duration>, limits: &[Told<'_>]) -> Bytes {
 }
 
 /// Whole milliseconds, rounded up.
-const fn millis(time: Duration) -> u64 {
+pub(crate) const fn millis(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_nanos().div_ceil(1_000_000) as u64)
 }
 
-/// What a request that could not be decided upon, and is not to pass, is answered.
-pub(crate) fn failed(request: RequestParts<'_>, remedy: Remedy, failure: Failure) -> Response<Bytes> {
-    match remedy {
-        Remedy::Allow | Remedy::Throttle => unavailable(request),
+/// What a request that could not be decided upon is answered, unless it is to pass.
+pub(crate) fn failed(
+    request: RequestParts<'_>,
+    remedy: Remedy,
+    failure: &Failure,
+) -> Option<Response<Bytes>> {
+    Some(match remedy {
+        Remedy::Allow => return None,
+        Remedy::Throttle => unavailable(request, None),
+        Remedy::ThrottleFor(wait) => unavailable(request, Some(wait)),
         Remedy::Answer(response) => response,
         Remedy::Raise => {
             let mut response = raised();
-            response.extensions_mut().insert(failure);
+            response.extensions_mut().insert(failure.clone());
             response
         }
-    }
+    })
 }
 
-/// 503: the limiter itself cannot decide, which is not the client's fault.
-pub(crate) fn unavailable(request: RequestParts<'_>) -> Response<Bytes> {
-    const BODY: &[u8] =
-        b"{\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\",\
-        \"title\":\"Service Unavailable\",\"status\":503,\"retry_after_ms\":1000}";
+/// 503: the limiter itself cannot decide, which is not the client's fault. The wait is a second, if nothing is said of it.
+pub(crate) fn unavailable(request: RequestParts<'_>, wait: Option<Duration>) -> Response<Bytes> {
     if grpc::is_grpc(request.headers) {
-        return grpc::unavailable();
+        return grpc::unavailable(wait);
     }
-    let mut response = Response::new(Bytes::from_static(BODY));
+    let wait = wait.unwrap_or(Duration::from_secs(1));
+    let body = format!(
+        "{{\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\",\
+        \"title\":\"Service Unavailable\",\"status\":503,\"retry_after_ms\":{}}}",
+        millis(wait)
+    );
+    let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response.headers_mut().insert(RETRY_AFTER, number(seconds(wait).max(1)));
     response
 }
 

@@ -8,9 +8,10 @@ use http::Response;
 use traffik_core::Strategy;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
 
-use crate::denial::{Denial, Handler, OnError};
+use crate::denial::{Denial, Handler};
 use crate::identify::Identify;
 use crate::throttle::{Spawn, ThrottleBuilder};
+use crate::trouble::OnError;
 use crate::{Dialect, Throttle};
 
 /// A storage together with what all throttles on it have in common, unless they say otherwise.

@@ -1,4 +1,4 @@
-//! What one's own code is told where a request is denied, or a storage fails, and what it may answer.
+//! What one's own code is told where a request is denied, and what it may answer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use traffik_core::storage::{BoxFuture, Failure};
+use traffik_core::storage::BoxFuture;
 use traffik_core::{ErasedKey, Outcome};
 
 use crate::RequestParts;
@@ -58,71 +58,4 @@ impl fmt::Debug for Denial<'_> {
 pub(crate) enum Handler {
     Now(Arc<dyn Fn(&Denial<'_>) -> Response<Bytes> + Send + Sync>),
     Awaited(Arc<dyn Fn(&Denial<'_>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync>),
-}
-
-/// A request that could not be decided upon.
-#[derive(Debug)]
-pub struct Trouble<'a> {
-    /// The request.
-    pub request: RequestParts<'a>,
-    /// The throttle that could not decide.
-    pub throttle: &'a str,
-    /// What has failed.
-    pub failure: &'a Failure,
-}
-
-/// What becomes of a request that could not be decided upon.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Remedy {
-    /// It passes, unchecked.
-    Allow,
-    /// It is answered 503 with `Retry-After: 1`.
-    Throttle,
-    /// It is answered 500, with the [`Failure`] in the extensions of the response.
-    Raise,
-    /// It is answered this.
-    Answer(Response<Bytes>),
-}
-
-/// What is done when a storage, or a function of the request, fails.
-#[derive(Clone, Default)]
-#[non_exhaustive]
-pub enum OnError {
-    /// Nobody passes unchecked: 503 with `Retry-After: 1`.
-    #[default]
-    Throttle,
-    /// Everybody passes, unchecked.
-    Allow,
-    /// 500, with the [`Failure`] in the extensions of the response for whoever stands outside.
-    Raise,
-    /// As this function says.
-    Ask(Arc<dyn Fn(&Trouble<'_>) -> Remedy + Send + Sync>),
-}
-
-impl OnError {
-    /// As `function` says.
-    pub fn ask(function: impl Fn(&Trouble<'_>) -> Remedy + Send + Sync + 'static) -> Self {
-        Self::Ask(Arc::new(function))
-    }
-
-    pub(crate) fn remedy(&self, trouble: &Trouble<'_>) -> Remedy {
-        match self {
-            Self::Throttle => Remedy::Throttle,
-            Self::Allow => Remedy::Allow,
-            Self::Raise => Remedy::Raise,
-            Self::Ask(function) => function(trouble),
-        }
-    }
-}
-
-impl fmt::Debug for OnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Throttle => "Throttle",
-            Self::Allow => "Allow",
-            Self::Raise => "Raise",
-            Self::Ask(_) => "Ask",
-        })
-    }
 }

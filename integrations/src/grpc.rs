@@ -6,9 +6,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response};
 
+use crate::answer::millis;
+
 /// `RESOURCE_EXHAUSTED` and `UNAVAILABLE`, by their numbers.
 const EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
+
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// Whether the request is a gRPC call, by its content type.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -21,18 +25,19 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 /// The call is beyond the limit. The client may try again after the wait, or is told never to.
 pub(crate) fn exhausted(wait: Option<Duration>) -> Response<Bytes> {
     let mut response = status(EXHAUSTED, HeaderValue::from_static("too many requests"));
-    let pushback = match wait {
-        Some(wait) => u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).into(),
-        // A negative pushback says that the call is not to be tried again.
-        None => HeaderValue::from_static("-1"),
-    };
-    response.headers_mut().insert(HeaderName::from_static("grpc-retry-pushback-ms"), pushback);
+    // A negative pushback says that the call is not to be tried again.
+    let pushback = wait.map_or(HeaderValue::from_static("-1"), |wait| millis(wait).into());
+    response.headers_mut().insert(PUSHBACK, pushback);
     response
 }
 
-/// The limiter itself cannot decide.
-pub(crate) fn unavailable() -> Response<Bytes> {
-    status(UNAVAILABLE, HeaderValue::from_static("the limiter cannot decide"))
+/// The limiter itself cannot decide. The client may try again after the wait, if there is one.
+pub(crate) fn unavailable(wait: Option<Duration>) -> Response<Bytes> {
+    let mut response = status(UNAVAILABLE, HeaderValue::from_static("the limiter cannot decide"));
+    if let Some(wait) = wait {
+        response.headers_mut().insert(PUSHBACK, millis(wait).into());
+    }
+    response
 }
 
 fn status(code: HeaderValue, message: HeaderValue) -> Response<Bytes> {

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
-use traffik_core::Decision;
+use traffik_core::{Decision, Origin};
 
 /// How a client is told its limits.
 ///
-/// Whatever the dialect, times are whole seconds, rounded up, and a denial that ends carries `Retry-After`.
+/// Whatever the dialect, times are whole seconds, rounded up, and a denial that ends carries `Retry-After`. All but
+/// [`None`](Self::None) tell in `X-RateLimit-Source`, in [a word](Origin::name), where a decision comes from that is not the
+/// store's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -52,6 +54,7 @@ impl Dialect {
             return;
         }
         let Some(Told { decision: tightest, .. }) = limits.first().copied() else { return };
+        self.tell_origin(limits.iter().map(|told| told.decision.origin()).max().unwrap_or_default(), headers);
         let (limit, remaining) = (tightest.limit(), tightest.remaining());
         let reset = seconds(tightest.reset_after());
         match self {
@@ -79,6 +82,20 @@ impl Dialect {
                 headers.insert(HeaderName::from_static(a), limit.into());
                 headers.insert(HeaderName::from_static(b), remaining.into());
                 headers.insert(HeaderName::from_static(c), reset.into());
+            }
+        }
+    }
+}
+
+impl Dialect {
+    /// Tells what stood in for the store, if something did.
+    pub(crate) fn tell_origin(self, origin: Origin, headers: &mut HeaderMap) {
+        match origin {
+            Origin::Store | Origin::Bypassed | Origin::Disabled | Origin::Shadow => {}
+            _ if self == Self::None => {}
+            told => {
+                let name = HeaderName::from_static("x-ratelimit-source");
+                headers.insert(name, HeaderValue::from_static(told.name()));
             }
         }
     }

@@ -49,13 +49,14 @@ mod tenants;
 mod throttle;
 #[cfg(feature = "tower")]
 mod tower;
+mod trouble;
 
 pub use answer::Sent;
 #[cfg(feature = "axum")]
 pub use axum::NotExposed;
 pub use base::Base;
 pub use body::ResponseBody;
-pub use denial::{Denial, OnError, Remedy, Trouble};
+pub use denial::Denial;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 pub use future::{Forward, ResponseFuture};
 pub use gate::{Gate, Left, Step};
@@ -81,8 +82,11 @@ pub use service::Throttled;
 pub use several::{Passes, Throttles, Which, Works};
 pub use tenants::Tenants;
 pub use throttle::{
-    Client, Enforcement, IdentityCache, NameError, Origin, Part, Pass, Scope, Standing, Throttle,
-    ThrottleBuilder, Work,
+    Client, Enforcement, IdentityCache, NameError, Part, Pass, Scope, Standing, Throttle, ThrottleBuilder,
+    Work,
 };
 #[cfg(feature = "tower")]
 pub use tower::{Ready, ThrottleLayer};
+#[doc(no_inline)]
+pub use traffik_core::Origin;
+pub use trouble::{OnError, Remedy, Trouble};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use traffik_core::ErasedKey;
 use traffik_core::storage::Failure;
+use traffik_core::{ErasedKey, Origin};
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -40,6 +40,8 @@ pub struct Event<'a> {
     pub took: Option<Duration>,
     /// What has failed, if something has.
     pub failure: Option<&'a Failure>,
+    /// Where the decision comes from; `None` if the request was refused before there was any.
+    pub origin: Option<Origin>,
 }
 
 impl Event<'_> {
@@ -56,6 +58,7 @@ impl std::fmt::Debug for Event<'_> {
             .field("throttle", &self.throttle)
             .field("result", &self.result)
             .field("took", &self.took)
+            .field("origin", &self.origin)
             .finish_non_exhaustive()
     }
 }

@@ -183,8 +183,13 @@ impl Quota {
                 Err(QuotaError::Denied { throttle, outcome })
             }
             Decided::Failed { failed, .. } => {
-                let failure = failed.into_iter().map(|(_, failure)| failure).next();
-                failure.map_or(Ok(()), |failure| Err(QuotaError::Failed(failure)))
+                let mut answer = Ok(());
+                for (failing, failure) in failed {
+                    // Whoever applies it is told, and decides.
+                    let _ = failing(None, &failure);
+                    answer = Err(QuotaError::Failed(failure));
+                }
+                answer
             }
             // Nothing is found out here that could be refused.
             Decided::Refused(_) => Ok(()),

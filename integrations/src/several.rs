@@ -10,7 +10,7 @@ use traffik_core::storage::{AsyncStorage, BoxFuture};
 use traffik_core::{Outcome, Strategy};
 
 use crate::answer::{self, Sent};
-use crate::denial::{Denial, Handler, Remedy};
+use crate::denial::{Denial, Handler};
 use crate::gate::{Gate, Left, Step};
 use crate::headers::{Dialect, Limits};
 use crate::request::RequestParts;
@@ -20,7 +20,7 @@ use crate::throttle::Throttle;
 mod decide;
 mod member;
 
-use decide::{Asked, find_out};
+use decide::{Apart, Asked, Fate, find_out};
 pub(crate) use decide::{Decided, decide};
 use member::Member;
 pub(crate) use member::Part;
@@ -126,6 +126,8 @@ impl Throttles {
 pub struct Passes {
     parts: Vec<Box<dyn Part>>,
     beside: Option<BoxFuture<'static, ()>>,
+    /// What is told of throttles that did not decide.
+    apart: Option<Apart>,
 }
 
 impl fmt::Debug for Passes {
@@ -138,7 +140,7 @@ impl fmt::Debug for Passes {
 pub struct Works(Waited);
 
 enum Waited {
-    Decision(Decided),
+    Decision(Decided, Option<Apart>),
     Turn(Passes),
     Answer(Response<Bytes>),
 }
@@ -156,14 +158,17 @@ impl Gate for Throttles {
     fn enter(&self, request: RequestParts<'_>) -> Step<Passes, Works> {
         let (asked, one) = (self.asked(request), self.which == Which::MostSpecific);
         if asked.is_empty() {
-            return Step::Pass(Passes { parts: Vec::new(), beside: None });
+            return Step::Pass(Passes { parts: Vec::new(), beside: None, apart: None });
         }
-        Step::Wait(Box::pin(async move { Works(Waited::Decision(find_out(asked, one).await)) }))
+        Step::Wait(Box::pin(async move {
+            let (decided, apart) = find_out(asked, one).await;
+            Works(Waited::Decision(decided, apart))
+        }))
     }
 
     fn resume(&self, request: RequestParts<'_>, work: Works) -> Step<Passes, Works> {
         match work.0 {
-            Waited::Decision(decided) => follow(request, decided),
+            Waited::Decision(decided, apart) => follow(request, decided, apart),
             Waited::Turn(passes) => Step::Pass(passes),
             Waited::Answer(response) => Step::Answer(response),
         }
@@ -177,6 +182,9 @@ impl Gate for Throttles {
     fn leave(&self, pass: Passes, response: &mut Parts) -> Left {
         let enforced = || pass.parts.iter().filter(|part| part.is_enforced());
         tell(enforced(), &mut response.headers);
+        if let Some(apart) = pass.apart {
+            apart.tell(enforced().next().is_some(), &mut response.headers);
+        }
         for part in enforced() {
             part.add_own(Sent::Always, &mut response.headers);
         }
@@ -185,10 +193,10 @@ impl Gate for Throttles {
 }
 
 /// What follows from what the throttles have come to.
-fn follow(request: RequestParts<'_>, decided: Decided) -> Step<Passes, Works> {
+fn follow(request: RequestParts<'_>, decided: Decided, mut apart: Option<Apart>) -> Step<Passes, Works> {
     match decided {
         Decided::Admitted { parts, sleep, beside } => {
-            let passes = Passes { parts, beside };
+            let passes = Passes { parts, beside, apart };
             match sleep {
                 None => Step::Pass(passes),
                 Some(sleep) => Step::Wait(Box::pin(async move {
@@ -200,14 +208,20 @@ fn follow(request: RequestParts<'_>, decided: Decided) -> Step<Passes, Works> {
         Decided::Denied { parts, first, outcome } => denied(request, &parts, first, outcome),
         Decided::Refused(refusal) => Step::Answer(refusal.response()),
         Decided::Failed { failed, others } => {
+            let mut answers = Vec::new();
             for (failing, failure) in failed {
-                match failing.remedy(request, &failure) {
+                match failing(Some(request), &failure) {
                     // A throttle that lets everybody pass when it fails is out of the matter.
-                    Remedy::Allow => {}
-                    remedy => return Step::Answer(answer::failed(request, remedy, failure)),
+                    Fate::Passes(open) => apart = Some(open.or(apart)),
+                    Fate::Answered(answer) => answers.push(answer),
                 }
             }
-            Step::Wait(Box::pin(async move { Works(Waited::Decision(decide(others).await)) }))
+            match answers.into_iter().next() {
+                Some(answer) => Step::Answer(answer),
+                None => {
+                    Step::Wait(Box::pin(async move { Works(Waited::Decision(decide(others).await, apart)) }))
+                }
+            }
         }
     }
 }
@@ -218,7 +232,7 @@ fn denied(
     first: usize,
     outcome: Outcome,
 ) -> Step<Passes, Works> {
-    let Some(denying) = parts.get(first) else { return Step::Answer(answer::unavailable(request)) };
+    let Some(denying) = parts.get(first) else { return Step::Answer(answer::unavailable(request, None)) };
     let mut limits = Limits::new();
     parts.iter().for_each(|part| part.limits(&mut limits));
     let mut told = HeaderMap::new();

@@ -9,12 +9,13 @@ use traffik_core::storage::{AsyncStorage, BoxFuture};
 use traffik_core::{Class, Strategy};
 
 use crate::answer::Answers;
-use crate::denial::{Handler, OnError};
+use crate::denial::Handler;
 use crate::identify::{Anonymous, RequestParts};
 use crate::observe::Observe;
 use crate::registry::{Registration, Switch};
 use crate::request::{Fallible, Source};
 use crate::rules::Rules;
+use crate::trouble::OnError;
 
 mod after;
 mod builder;
@@ -29,7 +30,7 @@ pub use builder::{NameError, ThrottleBuilder};
 pub use client::Client;
 pub(crate) use pass::at_least;
 pub use pass::{Pass, Work};
-pub use prepare::{IdentityCache, Origin, Scope};
+pub use prepare::{IdentityCache, Scope};
 pub(crate) use prepare::{Known, Plan, Planned, Prepared};
 use prepare::{Place, Who};
 use settings::Settings;

@@ -4,6 +4,7 @@
 
 mod answers;
 mod costs;
+mod failure;
 mod identify;
 mod middleware;
 mod rules;

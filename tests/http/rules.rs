@@ -6,13 +6,13 @@ use std::time::Duration;
 use http::Method;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use traffik::http::{
-    Dialect, Enforcement, Event, Observe, OnError, Rule, Seen, Throttle, ThrottleLayer, Throttles, Which,
+    Dialect, Enforcement, Event, Observe, Rule, Seen, Throttle, ThrottleLayer, Throttles, Which,
 };
 use traffik::storage::{AsyncStorage, Local};
-use traffik::{ErrorKind, FixedWindow, Gcra, LeakyBucketQueue, Memory, Strategy, TokenBucket, rate};
+use traffik::{FixedWindow, Gcra, LeakyBucketQueue, Memory, Strategy, TokenBucket, rate};
 
 use crate::throttle::statuses;
-use crate::{Broken, Clock, elsewhere, header, hello, memory, request};
+use crate::{Clock, elsewhere, header, hello, memory, request};
 
 fn ask(method: &str, path: &str) -> http::Request<String> {
     let mut request = request(1);
@@ -229,18 +229,6 @@ async fn a_shadow_among_several_stands_outside() {
             (real, Seen::Denied),
         ]
     );
-}
-
-#[tokio::test]
-async fn of_several_one_that_fails_is_met_as_it_says() {
-    let broken = || Throttle::builder("broken", Gcra::new(rate!("1/h")), Broken(ErrorKind::Unavailable));
-    let good =
-        || throttle("good", TokenBucket::new(rate!("2/h")), memory(&Clock::default())).build().unwrap();
-    let asked = || (0..3).map(|_| request(1));
-    let closed = Throttles::new().and(good()).and(broken().build().unwrap());
-    assert_eq!(statuses(&closed, asked()).await, [503, 503, 503]);
-    let open = Throttles::new().and(good()).and(broken().on_error(OnError::Allow).build().unwrap());
-    assert_eq!(statuses(&open, asked()).await, [201, 201, 429], "the other one still holds");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,16 +9,14 @@ use http_body_util::BodyExt;
 use tower::{Layer, Service, service_fn};
 use traffik::http::{
     Anonymous, Base, Enforcement, Event, Gate, Header, Identify, Identity, IdentityCache, NameError, Observe,
-    OnError, Origin, Peer, Refusal, Registry, Remedy, RequestParts, Scope, Seen, Throttle, ThrottleLayer,
+    OnError, Origin, Peer, Refusal, Registry, RequestParts, Scope, Seen, Throttle, ThrottleLayer,
 };
-use traffik::storage::Failure;
 use traffik::strategy::{Erased, ErasedStrategy};
 use traffik::{
-    Class, ErrorKind, FixedWindow, Gcra, Label, LeakyBucketQueue, Outcome, Rate, Ratio, Tiered, TokenBucket,
-    rate,
+    Class, FixedWindow, Gcra, Label, LeakyBucketQueue, Outcome, Rate, Ratio, Tiered, TokenBucket, rate,
 };
 
-use crate::{Broken, Clock, elsewhere, header, hello, memory, request};
+use crate::{Clock, elsewhere, header, hello, memory, request};
 
 /// What each of these requests is answered by a service behind the gate.
 pub(crate) async fn statuses<G: Gate>(
@@ -158,42 +156,6 @@ async fn what_throttles_on_a_storage_have_in_common_is_said_once() {
     let asked = || [with("who", "a"), with("who", "b"), with("who", "a")];
     assert_eq!(statuses(&common, asked()).await, [201, 201, 420]);
     assert_eq!(statuses(&own, asked()).await, [201, 420, 420]);
-}
-
-#[tokio::test]
-async fn a_storage_that_fails_is_met_as_one_chooses() {
-    let kind = ErrorKind::Unavailable;
-    let builder = || Throttle::builder("api", Gcra::new(rate!("1/h")), Broken(kind));
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let tell = Arc::clone(&seen);
-    let ask = OnError::ask(move |trouble| {
-        tell.lock().unwrap().push((trouble.throttle.to_owned(), trouble.failure.kind()));
-        match trouble.request.method.as_str() {
-            "GET" => Remedy::Allow,
-            "PUT" => Remedy::Answer(Response::builder().status(507).body("full".into()).unwrap()),
-            _ => Remedy::Throttle,
-        }
-    });
-    for (on_error, expected) in [
-        (OnError::default(), [503, 503, 503]),
-        (OnError::Allow, [201, 201, 201]),
-        (OnError::Raise, [500, 500, 500]),
-        (ask, [201, 507, 503]),
-    ] {
-        let throttle = builder().on_error(on_error).build().unwrap();
-        let asked = ["GET", "PUT", "POST"].map(|method| {
-            let mut request = request(1);
-            *request.method_mut() = method.parse().unwrap();
-            request
-        });
-        assert_eq!(statuses(&throttle, asked).await, expected);
-    }
-    assert_eq!(*seen.lock().unwrap(), vec![("api".to_owned(), kind); 3]);
-    let raised = builder().on_error(OnError::Raise).build().unwrap();
-    let answer = raised.hit(&request(1)).await.unwrap_err();
-    assert_eq!(answer.extensions().get::<Failure>().unwrap().kind(), kind);
-    let allowed = builder().on_error(OnError::Allow).build().unwrap();
-    assert_eq!(allowed.hit(&request(1)).await.unwrap().origin(), Origin::Degraded);
 }
 
 #[tokio::test]

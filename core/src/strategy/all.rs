@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::settle::settle;
 use super::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
-use crate::{Decision, Outcome, Receipt, Receipts, Timestamp, Verdict};
+use crate::{Decision, Origin, Outcome, Receipt, Receipts, Timestamp, Verdict};
 
 /// `N` limits that count the same cost, such as a burst and a sustained rate.
 ///
@@ -66,6 +66,10 @@ impl<V: Verdict, const N: usize> Verdict for Several<V, N> {
             *decision = decision.later(by)?;
         }
         Some(later)
+    }
+
+    fn with_origin(self, origin: Origin) -> Self {
+        Self { decisions: self.decisions.map(|decision| decision.with_origin(origin)), ..self }
     }
 }
 

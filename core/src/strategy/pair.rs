@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::settle::settle;
 use super::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
-use crate::{Decision, Outcome, Timestamp, Verdict};
+use crate::{Decision, Origin, Outcome, Timestamp, Verdict};
 
 /// The decisions of two limits, and what they come to together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,10 @@ impl<A: Verdict, B: Verdict> Verdict for Both<A, B> {
     fn later(&self, by: Duration) -> Option<Self> {
         let (first, second) = (self.first.later(by)?, self.second.later(by)?);
         Some(Self { first, second, outcome: self.outcome.later(by)?, recorded: self.recorded })
+    }
+
+    fn with_origin(self, origin: Origin) -> Self {
+        Self { first: self.first.with_origin(origin), second: self.second.with_origin(origin), ..self }
     }
 }
 

@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use metrics::{Counter, Histogram, counter, histogram};
+use traffik_core::Origin;
 
 use super::{Event, Observe, Seen};
 
 /// Tells the recorder of the `metrics` crate: `traffik_requests_total` by `throttle` and `result`,
+/// `traffik_decisions_total` by `throttle` and `source`, which is the [word](Origin::name) for where a decision comes from,
 /// `traffik_check_seconds` by `throttle`, and `traffik_store_errors_total` by `kind`. A key is never a label.
 ///
 /// Install the recorder before the first request: what was there then is what is told.
@@ -19,18 +21,23 @@ pub struct Metrics(Arc<RwLock<HashMap<String, Handles>>>);
 #[derive(Clone)]
 struct Handles {
     results: [Counter; Seen::ALL.len()],
+    origins: [Counter; Origin::ALL.len()],
     took: Histogram,
 }
 
 impl Handles {
     fn of(throttle: &str) -> Self {
         let result = |result: Seen| counter!("traffik_requests_total", "throttle" => throttle.to_owned(), "result" => result.name());
+        let origin = |origin: Origin| counter!("traffik_decisions_total", "throttle" => throttle.to_owned(), "source" => origin.name());
         let took = histogram!("traffik_check_seconds", "throttle" => throttle.to_owned());
-        Self { results: Seen::ALL.map(result), took }
+        Self { results: Seen::ALL.map(result), origins: Origin::ALL.map(origin), took }
     }
 
     fn tell(&self, event: &Event<'_>) {
         if let Some(counter) = self.results.get(event.result as usize) {
+            counter.increment(1);
+        }
+        if let Some(counter) = event.origin.and_then(|origin| self.origins.get(origin as usize)) {
             counter.increment(1);
         }
         if let Some(took) = event.took {
@@ -140,6 +147,8 @@ mod tests {
             told,
             [
                 ("traffik_check_seconds throttle=api", 3),
+                ("traffik_decisions_total throttle=api source=store", 3),
+                ("traffik_decisions_total throttle=failing source=degraded-closed", 3),
                 ("traffik_requests_total throttle=api result=allowed", 1),
                 ("traffik_requests_total throttle=api result=denied", 2),
                 ("traffik_requests_total throttle=failing result=failed", 3),

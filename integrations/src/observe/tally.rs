@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use traffik_core::ErrorKind;
+use traffik_core::{ErrorKind, Origin};
 
 use super::{Event, Observe, Seen};
 
-/// Counts requests by throttle and result, how long checks take, and failures by kind; told as numbers, or in
+/// Counts requests by throttle and result, where decisions come from, how long checks take, and failures by kind; told as numbers, or in
 /// Prometheus' text format. Clones are the same tally.
 ///
 /// ```
@@ -37,6 +37,7 @@ struct Inner {
 #[derive(Default)]
 struct Counts {
     results: [AtomicU64; Seen::ALL.len()],
+    origins: [AtomicU64; Origin::ALL.len()],
     /// Checks that took no longer than each bound, and longer than the one before.
     took: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
@@ -72,6 +73,13 @@ impl Tally {
         known.get(throttle).map_or(0, |counts| counts.of(result))
     }
 
+    /// How many requests of a throttle were decided upon there.
+    #[must_use]
+    pub fn decisions(&self, throttle: &str, origin: Origin) -> u64 {
+        let known = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(throttle).map_or(0, |counts| counts.from(origin))
+    }
+
     /// The names of the throttles that were heard of, in order.
     #[must_use]
     pub fn throttles(&self) -> Vec<String> {
@@ -103,6 +111,22 @@ impl Tally {
                 writeln!(
                     text,
                     "traffik_requests_total{{throttle=\"{throttle}\",result=\"{result}\"}} {count}"
+                )?;
+            }
+        }
+        writeln!(
+            text,
+            "# HELP traffik_decisions_total Requests by throttle and where the decision came from."
+        )?;
+        writeln!(text, "# TYPE traffik_decisions_total counter")?;
+        for (throttle, counts) in known.iter() {
+            // Of the others nothing is heard.
+            let heard = |origin: &Origin| !matches!(origin, Origin::Bypassed | Origin::Disabled);
+            for origin in Origin::ALL.into_iter().filter(heard) {
+                let (count, source) = (counts.from(origin), origin.name());
+                writeln!(
+                    text,
+                    "traffik_decisions_total{{throttle=\"{throttle}\",source=\"{source}\"}} {count}"
                 )?;
             }
         }
@@ -145,12 +169,19 @@ impl Counts {
     fn of(&self, result: Seen) -> u64 {
         self.results.get(result as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
+
+    fn from(&self, origin: Origin) -> u64 {
+        self.origins.get(origin as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
 }
 
 impl Observe for Tally {
     fn seen(&self, event: &Event<'_>) {
         let counts = self.counts(event.throttle);
         if let Some(count) = counts.results.get(event.result as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(count) = event.origin.and_then(|origin| counts.origins.get(origin as usize)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(took) = event.took {
@@ -192,6 +223,7 @@ mod tests {
             client: None,
             took: Some(Duration::from_micros(micros)),
             failure,
+            origin: Some(if failure.is_some() { Origin::DegradedOpen } else { Origin::Store }),
         };
         for (result, micros) in [(Seen::Allowed, 1), (Seen::Allowed, 7), (Seen::Denied, 2_000_000)] {
             tally.seen(&event(result, micros, None));
@@ -203,6 +235,9 @@ mod tests {
         for line in [
             "traffik_requests_total{throttle=\"api\",result=\"allowed\"} 2",
             "traffik_requests_total{throttle=\"api\",result=\"failed\"} 1",
+            "traffik_decisions_total{throttle=\"api\",source=\"store\"} 3",
+            "traffik_decisions_total{throttle=\"api\",source=\"degraded-open\"} 1",
+            "traffik_decisions_total{throttle=\"api\",source=\"fallback\"} 0",
             "traffik_check_seconds_bucket{throttle=\"api\",le=\"0.000001\"} 1",
             "traffik_check_seconds_bucket{throttle=\"api\",le=\"0.00001\"} 2",
             "traffik_check_seconds_bucket{throttle=\"api\",le=\"0.1\"} 3",
@@ -217,6 +252,9 @@ mod tests {
         }
         for (at, seen) in Seen::ALL.into_iter().enumerate() {
             assert_eq!(seen as usize, at);
+        }
+        for (at, origin) in Origin::ALL.into_iter().enumerate() {
+            assert_eq!(origin as usize, at);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
+use traffik_core::Origin;
 
 use super::{Event, Observe, Seen};
 
@@ -50,7 +51,8 @@ impl Observe for Traces {
         match event.failure {
             Some(failure) => {
                 let kind = event.failure_kind();
-                warn!(throttle, requests, kind, %failure, "requests could not be decided upon");
+                let source = event.origin.map(Origin::name);
+                warn!(throttle, requests, kind, %failure, source, "requests could not be decided upon");
             }
             None => info!(throttle, requests, last = result, "requests were denied"),
         }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use traffik_core::Outcome;
+use bytes::Bytes;
+use http::{HeaderMap, Response};
 use traffik_core::storage::{BoxFuture, Failure};
+use traffik_core::{Origin, Outcome};
 
 use super::member::Part;
-use crate::denial::{OnError, Remedy, Trouble};
+use crate::headers::Dialect;
 use crate::request::{Refusal, RequestParts, Stop};
 
 /// What may have to be asked of a throttle.
@@ -20,7 +22,7 @@ pub(crate) struct Asked {
 pub(crate) enum Pending {
     Ready(Box<dyn Part>),
     /// It does not count the request: its client is exempt.
-    Exempt,
+    Exempt(Apart),
     /// It is as good as not there.
     Absent,
     Stop(Stop, Failing),
@@ -43,21 +45,40 @@ pub(crate) enum Decided {
     Failed { failed: Vec<(Failing, Failure)>, others: Vec<Box<dyn Part>> },
 }
 
-/// A throttle that has failed, as far as it is asked what to do about it.
-pub(crate) struct Failing {
-    pub(crate) uid: String,
-    pub(crate) on_error: OnError,
+/// Tells what a throttle does that has failed. Where there is no request, the failure is told to observers alone.
+pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &Failure) -> Fate + Send>;
+
+/// What becomes of a request on which a throttle cannot decide.
+pub(crate) enum Fate {
+    Passes(Apart),
+    Answered(Response<Bytes>),
 }
 
-impl Failing {
-    pub(crate) fn remedy(&self, request: RequestParts<'_>, failure: &Failure) -> Remedy {
-        self.on_error.remedy(&Trouble { request, throttle: &self.uid, failure })
+/// A throttle has let a request pass without a decision: why, and how clients are told.
+#[derive(Clone, Copy)]
+pub(crate) struct Apart {
+    pub(crate) dialect: Dialect,
+    pub(crate) origin: Origin,
+}
+
+impl Apart {
+    /// Of two, the one that is to be told.
+    pub(crate) fn or(self, other: Option<Self>) -> Self {
+        other.filter(|other| other.origin > self.origin).unwrap_or(self)
+    }
+
+    /// Tells it where throttles have decided or not: what went wrong in any case, else only where nothing else is told.
+    pub(crate) fn tell(self, is_decided: bool, headers: &mut HeaderMap) {
+        if self.origin >= Origin::DegradedOpen || !is_decided {
+            self.dialect.tell_origin(self.origin, headers);
+        }
     }
 }
 
-/// Finds out what is to be asked, and decides. `one` says that of those that are enforced only the first is.
-pub(crate) async fn find_out(asked: Vec<Asked>, one: bool) -> Decided {
-    let (mut parts, mut failed, mut taken) = (Vec::new(), Vec::new(), false);
+/// Finds out what is to be asked, and decides. `one` says that of those that are enforced only the first is. Tells as well
+/// what throttles did that did not decide.
+pub(crate) async fn find_out(asked: Vec<Asked>, one: bool) -> (Decided, Option<Apart>) {
+    let (mut parts, mut failed, mut taken, mut apart) = (Vec::new(), Vec::new(), false, None);
     for Asked { applies, part } in asked {
         if let Some(applies) = applies
             && !applies.await
@@ -75,12 +96,17 @@ pub(crate) async fn find_out(asked: Vec<Asked>, one: bool) -> Decided {
         taken |= !is_shadow && !matches!(part, Pending::Absent);
         match part {
             Pending::Ready(part) => parts.push(part),
-            Pending::Stop(Stop::Refused(refusal), _) => return Decided::Refused(refusal),
+            Pending::Stop(Stop::Refused(refusal), _) => return (Decided::Refused(refusal), None),
             Pending::Stop(Stop::Failed(failure), failing) => failed.push((failing, failure)),
-            Pending::Exempt | Pending::Absent | Pending::Later(_) => {}
+            Pending::Exempt(exempt) => apart = Some(exempt.or(apart)),
+            Pending::Absent | Pending::Later(_) => {}
         }
     }
-    if failed.is_empty() { decide(parts).await } else { Decided::Failed { failed, others: parts } }
+    if failed.is_empty() {
+        (decide(parts).await, apart)
+    } else {
+        (Decided::Failed { failed, others: parts }, apart)
+    }
 }
 
 /// Asks all of them.
@@ -128,12 +154,14 @@ async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) ->
         }
         return Decided::Denied { parts, first, outcome: Outcome::Deny { retry_after: after } };
     }
-    parts.iter().for_each(|part| part.watch(Ok(())));
+    parts.iter().for_each(|part| part.watch());
     let mut beside = Vec::new();
     for mut shadow in shadows {
         if shadow.is_local() {
-            let answer = shadow.check().await;
-            shadow.watch(answer.as_ref().map(|_| ()));
+            match shadow.check().await {
+                Ok(_) => shadow.watch(),
+                Err(failure) => shadow.watch_failure(&failure),
+            }
             parts.push(shadow);
         } else {
             beside.extend(shadow.aside());
@@ -159,7 +187,7 @@ async fn denied(mut parts: Vec<Box<dyn Part>>) -> Decided {
     for part in parts.iter_mut().rev() {
         match denies(&**part) {
             Some(denial) => {
-                part.watch(Ok(()));
+                part.watch();
                 outcome = outcome.and(denial);
             }
             None if part.is_charged() => part.give_back().await,
@@ -181,7 +209,6 @@ async fn failed(
         part.give_back().await;
     }
     let failing = parts.remove(at);
-    failing.watch(Err(&failure));
     parts.extend(shadows);
     Decided::Failed { failed: vec![(failing.failing(), failure)], others: parts }
 }

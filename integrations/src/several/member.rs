@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::response::Parts;
 use http::{Extensions, HeaderMap};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure};
-use traffik_core::{Decision, ErasedKey, Op, Outcome, Strategy, Verdict};
+use traffik_core::{Decision, ErasedKey, Op, Origin, Outcome, Strategy, Verdict};
 
-use super::decide::{Failing, Pending};
+use super::decide::{Apart, Failing, Fate, Pending};
 use crate::answer::Sent;
 use crate::denial::Handler;
 use crate::gate::{Gate, Left};
@@ -17,7 +17,7 @@ use crate::identify::Identity;
 use crate::observe::{Event, Seen};
 use crate::request::{RequestParts, Stop};
 use crate::rules::Matching;
-use crate::throttle::{Known, Origin, Pass, Plan, Planned, Prepared, Throttle, at_least};
+use crate::throttle::{Known, Pass, Plan, Planned, Prepared, Throttle, at_least};
 
 /// A throttle of whatever type.
 pub(crate) trait Member: Send + Sync {
@@ -36,6 +36,7 @@ pub(crate) trait Part: Send {
     fn is_enforced(&self) -> bool;
     fn client(&self) -> &dyn ErasedKey;
     fn handler(&self) -> Option<&Handler>;
+    /// What is done when it has failed.
     fn failing(&self) -> Failing;
     /// Sleeps on its runtime, if it has one.
     fn sleep(&self, wait: Duration) -> Option<BoxFuture<'static, ()>>;
@@ -52,8 +53,10 @@ pub(crate) trait Part: Send {
     fn rest(&mut self) -> BoxFuture<'_, ()>;
     /// What it said last, with at least the wait that is to be told.
     fn outcome(&self) -> Option<Outcome>;
-    /// Tells observers what it said, or that it has failed.
-    fn watch(&self, answer: Result<(), &Failure>);
+    /// Tells observers what it said.
+    fn watch(&self);
+    /// Tells observers that it has failed, about which nobody is asked what to do.
+    fn watch_failure(&self, failure: &Failure);
     /// Asks without making anybody wait, if there is somebody to see to it; else gives what is to be seen to.
     fn aside(self: Box<Self>) -> Option<BoxFuture<'static, ()>>;
 
@@ -101,18 +104,16 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         match planned {
             Ok(Ok(plan)) => Pending::Ready(self.part_of(Arc::new(plan))),
             Ok(Err(Origin::Exempt)) => {
-                it.notice(&it.event(Seen::Exempt));
-                Pending::Exempt
+                let origin = Origin::Exempt;
+                it.notice(&Event { origin: Some(origin), ..it.event(Seen::Exempt) });
+                Pending::Exempt(Apart { dialect: it.answers.dialect, origin })
             }
             Ok(Err(_)) => Pending::Absent,
             Err(stop) => {
-                match &stop {
-                    Stop::Failed(failure) => {
-                        it.notice(&Event { failure: Some(failure), ..it.event(Seen::Failed) })
-                    }
-                    Stop::Refused(_) => it.notice(&it.event(Seen::Refused)),
+                if let Stop::Refused(_) = &stop {
+                    it.notice(&it.event(Seen::Refused));
                 }
-                Pending::Stop(stop, self.failing())
+                Pending::Stop(stop, self.failing(None, None))
             }
         }
     }
@@ -122,8 +123,20 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         Box::new(One { throttle: self.clone(), plan, said: None, charged: false, took: None, pass: None })
     }
 
-    fn failing(&self) -> Failing {
-        Failing { uid: self.uid().to_owned(), on_error: self.0.on_error.clone() }
+    fn failing(&self, plan: Option<Arc<Plan<S, M>>>, took: Option<Duration>) -> Failing {
+        let throttle = self.clone();
+        let dialect = throttle.0.answers.dialect;
+        Box::new(move |request, failure| match request {
+            Some(request) => match throttle.remedied(request, plan.as_deref(), failure, took) {
+                Some(response) => Fate::Answered(response),
+                None => Fate::Passes(Apart { dialect, origin: Origin::DegradedOpen }),
+            },
+            None => {
+                let origin = Origin::DegradedClosed;
+                throttle.0.fell(plan.as_deref(), failure, took, origin);
+                Fate::Passes(Apart { dialect, origin })
+            }
+        })
     }
 }
 
@@ -170,7 +183,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for One<S, M> {
     }
 
     fn failing(&self) -> Failing {
-        self.throttle.failing()
+        self.throttle.failing(Some(Arc::clone(&self.plan)), self.took)
     }
 
     fn sleep(&self, wait: Duration) -> Option<BoxFuture<'static, ()>> {
@@ -217,19 +230,23 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for One<S, M> {
         Some(if outcome.is_allowed() { outcome } else { at_least(outcome, self.plan.settings.min_wait) })
     }
 
-    fn watch(&self, answer: Result<(), &Failure>) {
-        match (answer, &self.said) {
-            (Ok(()), Some(verdict)) => self.throttle.0.watch(&self.plan, Ok(verdict), self.took),
-            (Err(failure), _) => self.throttle.0.watch(&self.plan, Err(failure), self.took),
-            (Ok(()), None) => {}
+    fn watch(&self) {
+        if let Some(verdict) = &self.said {
+            self.throttle.0.watch(&self.plan, verdict, self.took);
         }
+    }
+
+    fn watch_failure(&self, failure: &Failure) {
+        self.throttle.0.heard(&self.plan, Err(failure), self.took);
     }
 
     fn aside(mut self: Box<Self>) -> Option<BoxFuture<'static, ()>> {
         let throttle = self.throttle.clone();
         throttle.0.aside(Box::pin(async move {
-            let answer = self.check().await;
-            self.watch(answer.as_ref().map(|_| ()));
+            match self.check().await {
+                Ok(_) => self.watch(),
+                Err(failure) => self.watch_failure(&failure),
+            }
         }))
     }
 
@@ -252,8 +269,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for One<S, M> {
 
     fn mark(&mut self, extensions: &mut Extensions) {
         let Some(verdict) = self.said.clone() else { return };
-        let origin = if self.plan.enforced { Origin::Store } else { Origin::Shadow };
-        let mut pass = self.throttle.pass_of(&self.plan, verdict, origin);
+        let mut pass = self.throttle.pass_of(&self.plan, verdict);
         let _ = self.throttle.mark(&mut pass, extensions);
         self.pass = Some(pass);
     }

@@ -21,13 +21,14 @@ use super::settings::{Enforcement, Settings};
 use super::{Inner, Spawn, Throttle, standing};
 use crate::Dialect;
 use crate::answer::{Answers, Sent};
-use crate::denial::{Denial, Handler, OnError};
+use crate::denial::{Denial, Handler};
 use crate::identify::{Anonymous, Identify, Identity, Peer, RequestParts};
 use crate::observe::Observe;
 use crate::registry::{Registry, RegistryError};
 use crate::request::{Fallible, Source};
 use crate::rules::Rule;
 use crate::rules::Rules;
+use crate::trouble::OnError;
 
 /// What a [`Throttle`] is to be like.
 ///

@@ -8,18 +8,19 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{Extensions, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
-use traffik_core::{Op, Outcome, Strategy, Verdict};
+use traffik_core::{Cost, ErasedKey, Op, Origin, Outcome, Strategy, Verdict};
 
 use super::after::After;
-use super::prepare::{Known, Origin, Plan, Planned, Prepared};
+use super::prepare::{Known, Plan, Planned, Prepared};
 use super::{Inner, Throttle};
 use crate::answer::{self, Sent};
-use crate::denial::{Denial, Handler, Remedy, Trouble};
+use crate::denial::{Denial, Handler};
 use crate::gate::{Gate, Left, Step};
-use crate::headers;
+use crate::headers::{self, Limits};
 use crate::identify::{Identity, RequestParts};
 use crate::observe::{Event, Seen};
 use crate::request::Stop;
+use crate::trouble::{Remedy, Trouble};
 
 /// What a throttle keeps of a request that it lets pass.
 pub struct Pass<S: Strategy, M> {
@@ -124,10 +125,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
     }
 
     fn leave(&self, pass: Pass<S, M>, response: &mut Parts) -> Left {
-        if let Some(verdict) = &pass.verdict
-            && pass.origin == Origin::Store
-        {
-            self.0.answers.tell(verdict, &mut response.headers);
+        match &pass.verdict {
+            Some(_) if pass.origin == Origin::Shadow => {}
+            Some(verdict) => self.0.answers.tell(verdict, &mut response.headers),
+            None => self.0.answers.dialect.tell_origin(pass.origin, &mut response.headers),
         }
         self.close(pass, response)
     }
@@ -148,7 +149,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
                 let mut pass = Pass::uncounted(Origin::Shadow);
                 pass.beside = self.0.aside(Box::pin(async move {
                     let answer = reply.await;
-                    throttle.0.watch(&plan, answer.as_ref(), since(began));
+                    throttle.0.heard(&plan, answer.as_ref(), since(began));
                 }));
                 Step::Pass(pass)
             }
@@ -163,21 +164,23 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         answer: Result<S::Verdict, Failure>,
         took: Option<Duration>,
     ) -> Next<S, M> {
-        self.0.watch(&plan, answer.as_ref(), took);
         let verdict = match answer {
             Ok(verdict) => verdict,
-            Err(_) if !plan.enforced => return Step::Pass(Pass::uncounted(Origin::Shadow)),
-            Err(failure) => return self.failed(request, failure),
+            Err(failure) if !plan.enforced => {
+                self.0.heard(&plan, Err(&failure), took);
+                return Step::Pass(Pass::uncounted(Origin::Shadow));
+            }
+            Err(failure) => return self.failed(request, Some(&plan), &failure, took),
         };
+        self.0.watch(&plan, &verdict, took);
         let outcome = verdict.outcome();
         match outcome {
             Outcome::Allow { after } if after.is_zero() || !plan.enforced => {
-                let origin = if plan.enforced { Origin::Store } else { Origin::Shadow };
-                Step::Pass(self.pass(plan, verdict, origin))
+                Step::Pass(self.pass(plan, verdict))
             }
             Outcome::Allow { after } => match &self.0.delay {
                 Some(delay) => {
-                    let (sleep, pass) = (delay(after), self.pass(plan, verdict, Origin::Store));
+                    let (sleep, pass) = (delay(after), self.pass(plan, verdict));
                     Step::Wait(Box::pin(async move {
                         sleep.await;
                         Work(Waited::Turn(pass))
@@ -185,19 +188,21 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
                 }
                 None => self.unable_to_wait(request, plan, &verdict),
             },
-            _ if !plan.enforced => Step::Pass(self.pass(plan, verdict, Origin::Shadow)),
+            _ if !plan.enforced => Step::Pass(self.pass(plan, verdict)),
             _ => self.denied(request, &plan, &verdict),
         }
     }
 
     /// An admission, with what is asked for later on.
-    fn pass(&self, plan: Plan<S, M>, verdict: S::Verdict, origin: Origin) -> Pass<S, M> {
+    fn pass(&self, plan: Plan<S, M>, verdict: S::Verdict) -> Pass<S, M> {
+        let origin = plan.origin(&verdict);
         let plan = self.0.needs_more().then(|| Arc::new(plan));
         Pass { verdict: Some(verdict), origin, beside: None, plan }
     }
 
     /// The same, of a plan that others hold as well.
-    pub(crate) fn pass_of(&self, plan: &Arc<Plan<S, M>>, verdict: S::Verdict, origin: Origin) -> Pass<S, M> {
+    pub(crate) fn pass_of(&self, plan: &Arc<Plan<S, M>>, verdict: S::Verdict) -> Pass<S, M> {
+        let origin = plan.origin(&verdict);
         let plan = self.0.needs_more().then(|| Arc::clone(plan));
         Pass { verdict: Some(verdict), origin, beside: None, plan }
     }
@@ -278,20 +283,55 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 
     /// The storage, or a function of the request, has failed.
-    fn failed(&self, request: RequestParts<'_>, failure: Failure) -> Next<S, M> {
-        let trouble = Trouble { request, throttle: &self.0.uid, failure: &failure };
-        match self.0.on_error.remedy(&trouble) {
-            Remedy::Allow => Step::Pass(Pass::uncounted(Origin::Degraded)),
-            remedy => Step::Answer(answer::failed(request, remedy, failure)),
+    fn failed(
+        &self,
+        request: RequestParts<'_>,
+        plan: Option<&Plan<S, M>>,
+        failure: &Failure,
+        took: Option<Duration>,
+    ) -> Next<S, M> {
+        match self.remedied(request, plan, failure, took) {
+            None => Step::Pass(Pass::uncounted(Origin::DegradedOpen)),
+            Some(response) => Step::Answer(response),
         }
+    }
+
+    /// What a request is answered that cannot be decided upon, unless it is to pass.
+    pub(crate) fn remedied(
+        &self,
+        request: RequestParts<'_>,
+        plan: Option<&Plan<S, M>>,
+        failure: &Failure,
+        took: Option<Duration>,
+    ) -> Option<Response<Bytes>> {
+        let remedy = self.remedy(request, plan, failure);
+        let origin = remedy.origin();
+        self.0.fell(plan, failure, took, origin);
+        let mut response = answer::failed(request, remedy, failure)?;
+        self.0.answers.dialect.tell_origin(origin, response.headers_mut());
+        Some(response)
+    }
+
+    fn remedy(&self, request: RequestParts<'_>, plan: Option<&Plan<S, M>>, failure: &Failure) -> Remedy {
+        let function = match self.0.on_error.remedy() {
+            Ok(remedy) => return remedy,
+            Err(function) => function,
+        };
+        let fresh = plan.and_then(|plan| self.fresh(plan));
+        let limits = fresh.as_ref().map_or_else(Limits::new, |fresh| self.0.answers.limits(fresh));
+        function(&Trouble {
+            request,
+            throttle: &self.0.uid,
+            failure,
+            client: plan.map(|plan| &plan.client as &dyn ErasedKey),
+            cost: plan.map(|plan| plan.hit.cost.largest()),
+            limits: &limits,
+        })
     }
 
     fn stopped(&self, request: RequestParts<'_>, stop: Stop) -> Next<S, M> {
         match stop {
-            Stop::Failed(failure) => {
-                self.0.notice(&Event { failure: Some(&failure), ..self.0.event(Seen::Failed) });
-                self.failed(request, failure)
-            }
+            Stop::Failed(failure) => self.failed(request, None, &failure, None),
             Stop::Refused(refusal) => {
                 self.0.notice(&self.0.event(Seen::Refused));
                 Step::Answer(refusal.response())
@@ -301,7 +341,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 
     fn skipped(&self, origin: Origin) -> Next<S, M> {
         if origin == Origin::Exempt {
-            self.0.notice(&self.0.event(Seen::Exempt));
+            self.0.notice(&Event { origin: Some(origin), ..self.0.event(Seen::Exempt) });
         }
         Step::Pass(Pass::uncounted(origin))
     }
@@ -319,25 +359,45 @@ impl<S: Strategy, M> Inner<S, M> {
     }
 
     /// Tells of a check.
-    pub(crate) fn watch(
+    pub(crate) fn watch(&self, plan: &Plan<S, M>, verdict: &S::Verdict, took: Option<Duration>) {
+        if self.observers.is_empty() {
+            return;
+        }
+        let result = match verdict.outcome() {
+            Outcome::Allow { after } if after.is_zero() || !plan.enforced => Seen::Allowed,
+            Outcome::Allow { .. } if self.delay.is_some() => Seen::Delayed,
+            _ if !plan.enforced => Seen::WouldDeny,
+            Outcome::Never => Seen::Never,
+            _ => Seen::Denied,
+        };
+        let (client, origin) = (Some(&plan.client as &dyn ErasedKey), Some(plan.origin(verdict)));
+        self.notice(&Event { client, took, origin, ..self.event(result) });
+    }
+
+    /// Tells of a check about which nobody is asked what to do if it fails.
+    pub(crate) fn heard(
         &self,
         plan: &Plan<S, M>,
         answer: Result<&S::Verdict, &Failure>,
         took: Option<Duration>,
     ) {
-        if self.observers.is_empty() {
-            return;
+        let origin = if plan.enforced { Origin::DegradedClosed } else { Origin::Shadow };
+        match answer {
+            Ok(verdict) => self.watch(plan, verdict, took),
+            Err(failure) => self.fell(Some(plan), failure, took, origin),
         }
-        let result = match answer.map(Verdict::outcome) {
-            Err(_) => Seen::Failed,
-            Ok(Outcome::Allow { after }) if after.is_zero() || !plan.enforced => Seen::Allowed,
-            Ok(Outcome::Allow { .. }) if self.delay.is_some() => Seen::Delayed,
-            Ok(_) if !plan.enforced => Seen::WouldDeny,
-            Ok(Outcome::Never) => Seen::Never,
-            Ok(_) => Seen::Denied,
-        };
-        let (client, failure) = (Some(&plan.client as &dyn traffik_core::ErasedKey), answer.err());
-        self.notice(&Event { throttle: &self.uid, result, client, took, failure });
+    }
+
+    /// Tells that nothing could decide, and where what becomes of the request comes from.
+    pub(crate) fn fell(
+        &self,
+        plan: Option<&Plan<S, M>>,
+        failure: &Failure,
+        took: Option<Duration>,
+        origin: Origin,
+    ) {
+        let (client, failure) = (plan.map(|plan| &plan.client as &dyn ErasedKey), Some(failure));
+        self.notice(&Event { client, took, failure, origin: Some(origin), ..self.event(Seen::Failed) });
     }
 
     /// Runs something without making anybody wait: in the background, or else while the request is served.

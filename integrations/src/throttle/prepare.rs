@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
-use traffik_core::{Class, ErrorKind, Hit, Op, Strategy};
+use traffik_core::{Class, ErrorKind, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
 use super::{Inner, Settings, Throttle};
 use crate::identify::{Anonymous, ClientKey, Identify, Identity, RequestParts};
@@ -76,6 +76,13 @@ pub(crate) struct Plan<S: Strategy, M> {
     pub(crate) enforced: bool,
 }
 
+impl<S: Strategy, M> Plan<S, M> {
+    /// Where a decision comes from that a storage has made.
+    pub(crate) fn origin(&self, verdict: &S::Verdict) -> Origin {
+        if self.enforced { verdict.origin() } else { Origin::Shadow }
+    }
+}
+
 /// A plan, or why there is none.
 pub(crate) enum Prepared<S: Strategy, M> {
     Ready(Plan<S, M>),
@@ -99,24 +106,6 @@ impl<S: Strategy, M: Send> Prepared<S, M> {
 
 /// A plan, or why the request is not counted.
 pub(crate) type Planned<S, M> = Result<Plan<S, M>, Origin>;
-
-/// Where a decision comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Origin {
-    /// From the storage.
-    Store,
-    /// The client is exempt.
-    Exempt,
-    /// The throttle does not apply to such requests.
-    Bypassed,
-    /// The throttle is disabled.
-    Disabled,
-    /// The storage says otherwise, but the limit is not [enforced](crate::Enforcement) for this client.
-    Shadow,
-    /// The storage has failed, and [`OnError`](crate::OnError) lets requests pass.
-    Degraded,
-}
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Finds out what is to be asked about a request.
@@ -220,6 +209,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         Ok(limit.stat(&state, plan.hit.class, now))
     }
 
+    /// What the limit of a plan says of a client who has used nothing.
+    pub(crate) fn fresh(&self, plan: &Plan<S, M>) -> Option<S::Verdict> {
+        let (limit, _) = self.ground(plan)?;
+        Some(limit.peek(&S::State::default(), &plan.hit.free(), Timestamp::EPOCH))
+    }
+
     /// Whether what a plan asks for is answered at once.
     pub(crate) fn is_local(&self, plan: &Plan<S, M>) -> bool {
         self.ground(plan).is_some_and(|(_, storage)| storage.is_local())
@@ -263,7 +258,7 @@ impl<S: Strategy, M> Inner<S, M> {
     }
 
     pub(crate) fn event(&self, result: Seen) -> Event<'_> {
-        Event { throttle: &self.uid, result, client: None, took: None, failure: None }
+        Event { throttle: &self.uid, result, client: None, took: None, failure: None, origin: None }
     }
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use http::Extensions;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure};
 use traffik_core::strategy::{Report, Reported};
-use traffik_core::{Decision, Strategy, Verdict};
+use traffik_core::{Decision, Origin, Strategy, Verdict};
 
 use super::Throttle;
-use super::prepare::{Origin, Plan};
+use super::prepare::Plan;
 
 /// Where the sender of a request stands with a throttle that [tells so](crate::ThrottleBuilder::expose), in the
 /// extensions of the request. With axum it is an extractor (feature `axum`).

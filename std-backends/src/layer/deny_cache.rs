@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use traffik_core::storage::{AsyncStorage, Failure, Joint, Lines, Reply};
-use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
+use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
 use super::denials::{Asked, Denials};
 use crate::MonotonicClock;
@@ -205,7 +205,7 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
             Err(asked) => asked,
             Ok(denied) => {
                 self.parts.answered.fetch_add(1, Ordering::Relaxed);
-                return Reply::ready(Ok(denied));
+                return Reply::ready(Ok(denied.with_origin(Origin::DenyCache)));
             }
         };
         let mut check = Check { parts: Arc::clone(&self.parts), asked, is_denied: false };

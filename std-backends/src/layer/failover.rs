@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
 use traffik_core::strategy::TooLarge;
 use traffik_core::{
-    Clock, ErasedKey, Hit, Op, Outcome, Ratio, RatioError, Scale, Strategy, Timestamp, Verdict,
+    Clock, ErasedKey, Hit, Op, Origin, Outcome, Ratio, RatioError, Scale, Strategy, Timestamp, Verdict,
 };
 
 use super::calls::{bytes, together};
@@ -33,7 +33,7 @@ use crate::MonotonicClock;
 /// would, if it has no burst apart from its rate, and instances admit at least 1 each. A store that forgets what it held
 /// starts afresh, as does a fallback in memory when its process does.
 ///
-/// Where a decision came from is not in the decision: [`is_away`](Self::is_away) tells whether the last call of the primary
+/// What the fallback decided [says so](Origin::Fallback); [`is_away`](Self::is_away) tells whether the last call of the primary
 /// failed, and a [listener](FailoverBuilder::on_change) hears of each change.
 ///
 /// ```
@@ -283,7 +283,7 @@ impl<S: Strategy, P: AsyncStorage<S>, F: AsyncStorage<S>> Parts<S, P, F> {
                 if let Some(hit) = booked(op, &verdict) {
                     self.note(limit, key, hit, &verdict, is_unknown);
                 }
-                Ok(verdict)
+                Ok(verdict.with_origin(Origin::Fallback))
             }
         }
     }
@@ -309,22 +309,27 @@ impl<S: Strategy, P: AsyncStorage<S>, F: AsyncStorage<S>> Parts<S, P, F> {
         if let Ok(Joint::Unable) = answer {
             return answer;
         }
-        let (told, unknown) = match self.judged(answer, false)? {
+        let (mut told, unknown) = match self.judged(answer, false)? {
             Ok(told) => (told, None),
             Err((_, is_unknown)) => {
                 (together(&self.fallback, &self.divided(limit)?, keys, hit).await?, Some(is_unknown))
             }
         };
-        let verdicts = match &told {
-            Joint::AtOnce(verdicts) | Joint::InTurn(verdicts) => verdicts.as_slice(),
-            Joint::Unable => &[],
+        let verdicts: &mut [_] = match &mut told {
+            Joint::AtOnce(verdicts) | Joint::InTurn(verdicts) => verdicts,
+            Joint::Unable => &mut [],
         };
+        if unknown.is_some() {
+            for verdict in verdicts.iter_mut() {
+                *verdict = verdict.clone().with_origin(Origin::Fallback);
+            }
+        }
         let is_admitted = verdicts.iter().all(|verdict| verdict.outcome().is_allowed());
         if !is_admitted || verdicts.is_empty() {
             return Ok(told);
         }
         if let Some(is_unknown) = unknown {
-            for (key, verdict) in keys.iter().zip(verdicts) {
+            for (key, verdict) in keys.iter().zip(&*verdicts) {
                 self.note(limit, key, *hit, verdict, is_unknown);
             }
         } else if self.settings.warm {
@@ -349,7 +354,10 @@ impl<S: Strategy, P: AsyncStorage<S>, F: AsyncStorage<S>> Parts<S, P, F> {
                 let answer = self.primary.apply(limit, &key, &Op::Peek(hit.free())).await;
                 self.judged(answer, true)?.map_err(|(failure, _)| failure)
             }
-            Some(false) => self.fallback.apply(&self.divided(limit)?, &key, &op).await,
+            Some(false) => {
+                let answer = self.fallback.apply(&self.divided(limit)?, &key, &op).await;
+                answer.map(|verdict| verdict.with_origin(Origin::Fallback))
+            }
             None => {
                 let answer = self.primary.apply(limit, &key, &op).await;
                 self.judged(answer, false)?.map_err(|(failure, _)| failure)

@@ -1,7 +1,7 @@
 //! The verdict of any strategy as a list of decisions.
 
 use crate::strategy::all::Each;
-use crate::{Decision, Outcome, Receipt, Receipts, Verdict};
+use crate::{Decision, Origin, Outcome, Receipt, Receipts, Verdict};
 
 /// The decisions of a strategy whose type is not known, of which there are at most `N`, and what they come to
 /// together.
@@ -70,6 +70,10 @@ impl<const N: usize> Verdict for Listed<N> {
 
     fn each(&self, visit: &mut dyn FnMut(&Decision)) {
         self.decisions().iter().for_each(visit);
+    }
+
+    fn with_origin(self, origin: Origin) -> Self {
+        Self { decisions: self.decisions.map(|decision| decision.with_origin(origin)), ..self }
     }
 }
 

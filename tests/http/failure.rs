@@ -1,0 +1,212 @@
+//! What becomes of requests that no storage decides upon, or another one than the throttle's own; and who is told so.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::Response;
+use http_body_util::BodyExt;
+use tower::{Layer, Service, service_fn};
+use traffik::http::{
+    Base, Dialect, Enforcement, Gate, Identify, Identity, OnError, Peer, Remedy, RequestParts, Seen, Tally,
+    Throttle, ThrottleBuilder, ThrottleLayer, Throttles,
+};
+use traffik::layer::{DenyCache, Failover};
+use traffik::storage::Failure;
+use traffik::{ErrorKind, Gcra, Origin, TokenBucket, rate};
+
+use crate::throttle::statuses;
+use crate::{Broken, Clock, elsewhere, header, hello, memory, owned, request};
+
+const DOWN: Broken = Broken(ErrorKind::Unavailable);
+
+fn broken(uid: &str) -> ThrottleBuilder<Gcra, Broken> {
+    Throttle::builder(uid, Gcra::new(rate!("1/h")), DOWN)
+}
+
+/// What each of so many requests is answered, and what it is told of where that comes from.
+async fn told<G: Gate>(gate: &G, number: usize) -> Vec<(u16, String)> {
+    let mut service = ThrottleLayer::new(gate.clone()).layer(service_fn(hello));
+    let mut told = Vec::new();
+    for _ in 0..number {
+        let response = service.call(request(1)).await.unwrap();
+        told.push((response.status().as_u16(), header(&response, "x-ratelimit-source").to_owned()));
+    }
+    told
+}
+
+fn is<const N: usize>(told: &[(u16, String)], expected: [(u16, &str); N]) {
+    assert_eq!(told, expected.map(|(status, source)| (status, source.to_owned())));
+}
+
+#[tokio::test]
+async fn a_storage_that_fails_is_met_as_one_chooses() {
+    let kind = ErrorKind::Unavailable;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&seen);
+    let ask = OnError::ask(move |trouble| {
+        let limit = trouble.limits.first().map(|told| (told.decision.limit(), told.decision.window()));
+        tell.lock().unwrap().push((
+            trouble.throttle.to_owned(),
+            trouble.kind(),
+            trouble.client.map(owned),
+            trouble.cost,
+            limit,
+        ));
+        match trouble.request.method.as_str() {
+            "GET" => Remedy::Allow,
+            "PUT" => Remedy::Answer(Response::builder().status(507).body("full".into()).unwrap()),
+            _ => Remedy::ThrottleFor(Duration::from_secs(3)),
+        }
+    });
+    for (on_error, expected) in [
+        (OnError::default(), [503, 503, 503]),
+        (OnError::Allow, [201, 201, 201]),
+        (OnError::Raise, [500, 500, 500]),
+        (ask, [201, 507, 503]),
+    ] {
+        let throttle = broken("api").cost(3).on_error(on_error).build().unwrap();
+        let asked = ["GET", "PUT", "POST"].map(|method| {
+            let mut request = request(1);
+            *request.method_mut() = method.parse().unwrap();
+            request
+        });
+        assert_eq!(statuses(&throttle, asked).await, expected);
+    }
+    let Identity::Key(client) = Peer::default().identify((&request(1)).into()) else { unreachable!() };
+    let limit = Some((1, Duration::from_secs(3600)));
+    let all = ("api".to_owned(), kind, Some(client.as_bytes().to_vec()), Some(3), limit);
+    assert_eq!(*seen.lock().unwrap(), vec![all; 3]);
+
+    let raised = broken("api").on_error(OnError::Raise).build().unwrap();
+    let answer = raised.hit(&request(1)).await.unwrap_err();
+    assert_eq!(answer.extensions().get::<Failure>().unwrap().kind(), kind);
+    let allowed = broken("api").on_error(OnError::Allow).build().unwrap();
+    assert_eq!(allowed.hit(&request(1)).await.unwrap().origin(), Origin::DegradedOpen);
+}
+
+#[tokio::test]
+async fn a_wait_is_told_in_whole_seconds_and_in_milliseconds() {
+    for (on_error, seconds, millis) in [
+        (OnError::Throttle, "1", 1000),
+        (OnError::ThrottleFor(Duration::from_micros(2_500_001)), "3", 2501),
+        (OnError::ThrottleFor(Duration::ZERO), "1", 0),
+    ] {
+        let throttle = broken("api").on_error(on_error).build().unwrap();
+        let answer = throttle.hit(&request(1)).await.unwrap_err();
+        assert_eq!((answer.status().as_u16(), header(&answer, "retry-after")), (503, seconds));
+        let body = String::from_utf8(answer.into_body().to_vec()).unwrap();
+        assert!(body.ends_with(&format!("\"retry_after_ms\":{millis}}}")), "{body}");
+        let mut call = request(1);
+        call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        let answer = throttle.hit(&call).await.unwrap_err();
+        assert_eq!(header(&answer, "grpc-status"), "14");
+    }
+}
+
+#[tokio::test]
+async fn a_throttle_goes_before_its_storage_and_that_before_what_is_the_default() {
+    let limit = Gcra::new(rate!("1/h"));
+    let base = Base::new(DOWN).on_error(OnError::Allow);
+    let of_the_storage = base.throttle("a", limit).build().unwrap();
+    let its_own = base.throttle("b", limit).on_error(OnError::Raise).build().unwrap();
+    let nobodys = Base::new(DOWN).throttle("c", limit).build().unwrap();
+    assert_eq!(statuses(&of_the_storage, [request(1)]).await, [201]);
+    assert_eq!(statuses(&its_own, [request(1)]).await, [500]);
+    assert_eq!(statuses(&nobodys, [request(1)]).await, [503]);
+}
+
+/// Every origin, in the header and in the figures, of a throttle alone and among others.
+#[tokio::test]
+async fn headers_and_figures_tell_where_a_decision_comes_from() {
+    let clock = Clock::default();
+    let limit = TokenBucket::new(rate!("1/h"));
+    let tally = Tally::default();
+
+    let cached = DenyCache::builder(elsewhere(memory(&clock))).clock(Arc::clone(&clock)).build();
+    let cached = Throttle::builder("cached", limit, Arc::new(cached)).headers(Dialect::Draft10);
+    let cached = cached.observe(tally.clone()).build().unwrap();
+    let expected = [(201, ""), (429, ""), (429, "deny-cache"), (429, "deny-cache")];
+    is(&told(&cached, 4).await, expected);
+
+    let fallback = Failover::builder(DOWN, memory(&clock)).clock(Arc::clone(&clock)).build();
+    let fallback = Throttle::builder("fallback", limit, Arc::new(fallback)).headers(Dialect::XRateLimit);
+    let fallback = fallback.observe(tally.clone()).build().unwrap();
+    is(&told(&fallback, 2).await, [(201, "fallback"), (429, "fallback")]);
+    is(&told(&Throttles::new().and(fallback), 1).await, [(429, "fallback")]);
+
+    for (on_error, status, source) in
+        [(OnError::Allow, 201, "degraded-open"), (OnError::Throttle, 503, "degraded-closed")]
+    {
+        let throttle = broken(source).headers(Dialect::Draft07).on_error(on_error).observe(tally.clone());
+        let throttle = throttle.build().unwrap();
+        is(&told(&throttle, 1).await, [(status, source)]);
+        let good =
+            Throttle::builder("good", limit, memory(&clock)).headers(Dialect::Draft10).build().unwrap();
+        is(&told(&Throttles::new().and(good).and(throttle), 1).await, [(status, source)]);
+    }
+
+    let exempt = Throttle::builder("exempt", limit, memory(&clock)).headers(Dialect::Draft10);
+    let exempt =
+        exempt.identifier(|_: RequestParts<'_>| Identity::Exempt).observe(tally.clone()).build().unwrap();
+    is(&told(&exempt, 1).await, [(201, "exempt")]);
+    is(&told(&Throttles::new().and(exempt), 1).await, [(201, "exempt")]);
+
+    // A shadow is told of to nobody but observers, and without a dialect nothing is told.
+    let shadow = Throttle::builder("shadow", limit, memory(&clock)).headers(Dialect::Draft10);
+    let shadow = shadow.enforcement(Enforcement::Shadow).observe(tally.clone()).build().unwrap();
+    is(&told(&shadow, 2).await, [(201, ""), (201, "")]);
+    let silent = broken("silent").observe(tally.clone()).build().unwrap();
+    is(&told(&silent, 1).await, [(503, "")]);
+
+    for (throttle, origin, number) in [
+        ("cached", Origin::Store, 2),
+        ("cached", Origin::DenyCache, 2),
+        ("fallback", Origin::Fallback, 3),
+        ("degraded-open", Origin::DegradedOpen, 2),
+        ("degraded-closed", Origin::DegradedClosed, 2),
+        ("exempt", Origin::Exempt, 2),
+        ("shadow", Origin::Shadow, 2),
+        ("silent", Origin::DegradedClosed, 1),
+    ] {
+        assert_eq!(tally.decisions(throttle, origin), number, "{throttle} {origin:?}");
+        let line = format!(
+            "traffik_decisions_total{{throttle=\"{}\",source=\"{}\"}} {number}\n",
+            throttle,
+            origin.name()
+        );
+        assert!(tally.prometheus().contains(&line), "{line}");
+    }
+    assert_eq!(tally.count("degraded-open", Seen::Failed), 2);
+}
+
+#[tokio::test]
+async fn of_several_one_that_fails_is_met_as_it_says() {
+    let good = || {
+        Throttle::builder("good", TokenBucket::new(rate!("2/h")), memory(&Clock::default())).build().unwrap()
+    };
+    let asked = || (0..3).map(|_| request(1));
+    let closed = Throttles::new().and(good()).and(broken("broken").build().unwrap());
+    assert_eq!(statuses(&closed, asked()).await, [503, 503, 503]);
+    let open = Throttles::new().and(good()).and(broken("broken").on_error(OnError::Allow).build().unwrap());
+    assert_eq!(statuses(&open, asked()).await, [201, 201, 429], "the other one still holds");
+}
+
+/// Each that fails is heard of, though only the first one answers.
+#[tokio::test]
+async fn of_several_that_fail_all_are_heard_of() {
+    let tally = Tally::default();
+    let failing = |uid: &'static str, on_error| {
+        let limit =
+            move |_: RequestParts<'_>| Err::<Gcra, _>(Failure::new(ErrorKind::Other, "broken for a test"));
+        broken(uid).limit_by(limit).on_error(on_error).observe(tally.clone()).build().unwrap()
+    };
+    let several = Throttles::new()
+        .and(failing("a", OnError::Allow))
+        .and(failing("b", OnError::ThrottleFor(Duration::from_secs(9))))
+        .and(failing("c", OnError::Raise));
+    let mut service = ThrottleLayer::new(several).layer(service_fn(hello));
+    let response = service.call(request(1)).await.unwrap();
+    assert_eq!((response.status().as_u16(), header(&response, "retry-after")), (503, "9"));
+    drop(response.into_body().collect().await);
+    assert_eq!(["a", "b", "c"].map(|uid| tally.count(uid, Seen::Failed)), [1, 1, 1]);
+}
