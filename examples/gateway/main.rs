@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example gateway -- --help` tells its options. A handful of small files over the
 //! public API: what is asked for ([`options`], [`spec`], [`config`]), what it comes to ([`plan`]), who is counted
-//! ([`keys`]), the strategy ([`strategy`]), the throttles made of it ([`throttles`]), the service behind them
+//! ([`keys`]), the strategy ([`strategy`]), where states are kept ([`stores`]), the throttles made of it all ([`throttles`]), the service behind them
 //! ([`upstream`]), the server in front of it all ([`server`]), its own paths ([`own`]), the page
 //! ([`page`]), and the runtime it all runs on ([`runtime`]).
 
@@ -16,6 +16,7 @@ mod plan;
 mod runtime;
 mod server;
 mod spec;
+mod stores;
 mod strategy;
 mod throttles;
 mod upstream;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, Uri};
+use tokio_util::task::TaskTracker;
 use traffik::http::{Dialect, Networks};
 use traffik::runtime::Tokio;
 use traffik::storage::WhenFull;
@@ -60,8 +61,8 @@ pub(crate) struct Options {
     pub(crate) namespace: String,
 
     /// How long a shared storage may take to answer, such as 500ms or 2s.
-    #[arg(long, value_name = "TIME", default_value = "500ms")]
-    pub(crate) timeout: Timeout,
+    #[arg(long, value_name = "TIME", default_value = "50ms")]
+    pub(crate) timeout: Time,
 
     /// Whom to count for: peer, forwarded (as trusted proxies tell it) or header:NAME. Several are combined.
     #[arg(long, value_name = "KEY", default_value = "peer", conflicts_with = "config")]
@@ -95,7 +96,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", value_parser = header, conflicts_with = "config")]
     pub(crate) cost_header: Option<HeaderName>,
 
-    /// What happens when the store fails: throttle (503) or allow.
+    /// What happens when the store fails: throttle (503, to be tried again after 1 s, or throttle:wait=5s), allow, or fallback
+    /// (memory of this process, at the whole limit or with fallback:instances=4 at its share).
     #[arg(long, value_name = "ACTION", default_value = "throttle", conflicts_with = "config")]
     pub(crate) on_error: OnErrorSpec,
 
@@ -164,6 +166,12 @@ pub(crate) fn parse_storage(text: &str) -> Result<StorageSpec, String> {
                 .map(|_| StorageSpec::Redis(text.to_owned()))
                 .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
         }
+        Some(("redis+cluster", _)) => {
+            let spec = StorageSpec::RedisCluster(text.to_owned());
+            return RedisStorage::cluster(spec.nodes())
+                .map(|_| spec)
+                .map_err(|error| format!("{error}; write redis+cluster://HOST:PORT,HOST:PORT"));
+        }
         Some(("memcached", _)) => {
             return MemcachedStorage::url(Tokio, text)
                 .and_then(MemcachedBuilder::build)
@@ -172,8 +180,8 @@ pub(crate) fn parse_storage(text: &str) -> Result<StorageSpec, String> {
         }
         _ => {
             return Err(
-                "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT \
-                        and memcached://HOST:PORT"
+                "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT, \
+                        redis+cluster://HOST:PORT,HOST:PORT and memcached://HOST:PORT"
                     .to_owned(),
             );
         }
@@ -243,6 +251,7 @@ impl Options {
         };
         Ok(Common {
             runtime,
+            tasks: TaskTracker::new(),
             namespace: self.namespace.clone(),
             timeout: self.timeout.0,
             exempt: networks(&self.exempt)?,
@@ -257,9 +266,9 @@ impl Options {
 
 /// A time that is more than none.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeout(pub(crate) Duration);
+pub(crate) struct Time(pub(crate) Duration);
 
-impl FromStr for Timeout {
+impl FromStr for Time {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

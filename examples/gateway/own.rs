@@ -15,6 +15,7 @@ use traffik::{Class, Denied, Label};
 use crate::keys::decoded;
 use crate::page;
 use crate::server::Gateway;
+use crate::stores;
 use crate::throttles::Control;
 use crate::upstream::text;
 
@@ -53,7 +54,10 @@ pub(crate) async fn answer<B>(
         "reset" => only("POST"),
         _ if !reads => only("GET"),
         "health" => health(gateway).await,
-        "metrics" => typed("text/plain; version=0.0.4", gateway.tally.prometheus()),
+        "metrics" => {
+            let stores = stores::prometheus(&gateway.limited.load().stores);
+            typed("text/plain; version=0.0.4", gateway.tally.prometheus() + &stores)
+        }
         "denied" => {
             let line = |it: Denied| format!("{}\t{}\n", it.denials, it.name);
             text(StatusCode::OK, denied_most(gateway).into_iter().map(line).collect::<String>())
@@ -73,16 +77,22 @@ pub(crate) fn denied_most(gateway: &Gateway) -> Vec<Denied> {
     all
 }
 
-/// Whether every storage answers.
+/// Whether every throttle can decide, and how the stores are behind them.
 async fn health(gateway: &Gateway) -> Reply {
-    let controls = gateway.limited.load().controls.clone();
-    for control in controls.iter() {
+    let limited = gateway.limited.load_full();
+    let mut failed = None;
+    for control in limited.controls.iter() {
         let Identity::Key(nobody) = Identity::of(b'_', b"health") else { continue };
         if let Err(error) = (control.stat)(nobody, Class::default()).await {
-            return text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n"));
+            failed = Some(error);
         }
     }
-    text(StatusCode::OK, "ready\n")
+    let (status, mut told) = match failed {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),
+    };
+    told.extend(limited.stores.iter().map(|store| format!("{store}\n")));
+    text(status, told)
 }
 
 /// What a query says of a name, still encoded.

@@ -9,11 +9,13 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
+use traffik::Origin;
 use traffik::http::Seen;
 
 use crate::events::Stream;
 use crate::own;
 use crate::server::Gateway;
+use crate::stores::Shared;
 
 /// How many of those denied most the page shows.
 const TOP: usize = 10;
@@ -48,6 +50,8 @@ pub(crate) fn sample(gateway: &Gateway) -> String {
             "denied": sum(&[Seen::Denied, Seen::Never]),
             "would_deny": sum(&[Seen::WouldDeny]),
             "failed": sum(&[Seen::Failed]),
+            "fallback": gateway.tally.decisions(uid, Origin::Fallback),
+            "open": gateway.tally.decisions(uid, Origin::DegradedOpen),
         })
     };
     let throttles: Vec<_> = limited.controls.iter().map(|control| throttle(&control.uid)).collect();
@@ -56,5 +60,8 @@ pub(crate) fn sample(gateway: &Gateway) -> String {
     let errors = gateway.tally.errors().filter(|(_, count)| *count > 0);
     let errors: serde_json::Map<_, _> =
         errors.map(|(kind, count)| (kind.to_owned(), Value::from(count))).collect();
-    json!({ "at": seconds, "throttles": throttles, "top": top, "errors": errors }).to_string()
+    let store = |it: &Shared| json!({ "name": it.name(), "state": it.state() });
+    let stores: Vec<_> = limited.stores.iter().map(store).collect();
+    json!({ "at": seconds, "throttles": throttles, "top": top, "errors": errors, "stores": stores })
+        .to_string()
 }

@@ -1,16 +1,19 @@
 //! What is to be limited, whether the command line says so or a file.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
+use tokio_util::task::TaskTracker;
 use traffik::Rate;
 use traffik::http::{Dialect, Networks};
 use traffik::storage::WhenFull;
 
 use crate::keys::KeySpec;
+use crate::options::Time;
 use crate::runtime::Chosen;
-use crate::spec::Spec;
+use crate::spec::{Parameters, Spec};
 
 /// One throttle, with all that can be said of it.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub(crate) struct ThrottlePlan {
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
     pub(crate) runtime: Chosen,
+    /// What runs in the background, to be waited for at the end.
+    pub(crate) tasks: TaskTracker,
     pub(crate) namespace: String,
     pub(crate) timeout: Duration,
     pub(crate) exempt: Networks,
@@ -54,22 +59,44 @@ pub(crate) struct RulePlan {
 }
 
 /// What happens when the store fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum OnErrorSpec {
     Allow,
-    #[default]
-    Throttle,
+    Throttle {
+        wait: Duration,
+    },
+    /// Memory of this process decides, at the limit divided by how many there are.
+    Fallback {
+        instances: u32,
+    },
+}
+
+impl Default for OnErrorSpec {
+    fn default() -> Self {
+        Self::Throttle { wait: Duration::from_secs(1) }
+    }
 }
 
 impl std::str::FromStr for OnErrorSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "allow" => Ok(Self::Allow),
-            "throttle" => Ok(Self::Throttle),
-            _ => Err(format!("{text:?} is nothing to do; write allow or throttle")),
-        }
+        let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
+        let mut given = Parameters::parse(name, parameters)?;
+        let (spec, known) = match name {
+            "allow" => (Self::Allow, "none"),
+            "throttle" => {
+                let wait = given.take::<Time>("wait", "a time such as 5s")?;
+                (wait.map_or(Self::default(), |wait| Self::Throttle { wait: wait.0 }), "wait")
+            }
+            "fallback" => {
+                let instances = given.take::<NonZeroU32>("instances", "a whole number from 1 on")?;
+                (Self::Fallback { instances: instances.map_or(1, NonZeroU32::get) }, "instances")
+            }
+            _ => return Err(format!("{text:?} is nothing to do; write allow, throttle or fallback")),
+        };
+        given.finish(known)?;
+        Ok(spec)
     }
 }
 
@@ -78,7 +105,39 @@ impl std::str::FromStr for OnErrorSpec {
 pub(crate) enum StorageSpec {
     Memory { capacity: usize, when_full: WhenFull },
     Redis(String),
+    RedisCluster(String),
     Memcached(String),
+}
+
+impl StorageSpec {
+    /// The memory that decides while a store cannot be reached.
+    pub(crate) const fn fallback(capacity: usize) -> Self {
+        Self::Memory { capacity, when_full: WhenFull::Evict }
+    }
+
+    /// How much room there is in memory, and what happens when there is none.
+    pub(crate) const fn room(&self) -> Option<(usize, WhenFull)> {
+        match self {
+            Self::Memory { capacity, when_full } => Some((*capacity, *when_full)),
+            _ => None,
+        }
+    }
+
+    /// Where the store is.
+    pub(crate) fn url(&self) -> Option<&String> {
+        match self {
+            Self::Memory { .. } => None,
+            Self::Redis(url) | Self::RedisCluster(url) | Self::Memcached(url) => Some(url),
+        }
+    }
+
+    /// The nodes of a cluster, each with the name and the password that were given once.
+    pub(crate) fn nodes(&self) -> Vec<String> {
+        let rest = self.url().and_then(|url| url.split_once("://")).map_or("", |(_, rest)| rest);
+        let (user, nodes) =
+            rest.rsplit_once('@').map_or((String::new(), rest), |(user, nodes)| (format!("{user}@"), nodes));
+        nodes.split(',').map(|node| format!("redis://{user}{node}")).collect()
+    }
 }
 
 /// The names of the rates of a throttle.
@@ -98,6 +157,7 @@ impl fmt::Display for ThrottlePlan {
         match &self.storage {
             StorageSpec::Memory { capacity, .. } => write!(f, ", in memory for {capacity}")?,
             StorageSpec::Redis(_) => f.write_str(", on redis")?,
+            StorageSpec::RedisCluster(_) => f.write_str(", on a redis cluster")?,
             StorageSpec::Memcached(_) => f.write_str(", on memcached")?,
         }
         match &self.cost_header {
@@ -108,8 +168,13 @@ impl fmt::Display for ThrottlePlan {
         for rule in &self.rules {
             write!(f, ", for {rule}")?;
         }
-        if self.on_error == OnErrorSpec::Allow {
-            f.write_str(", all pass if the store fails")?;
+        match self.on_error {
+            OnErrorSpec::Allow => f.write_str(", all pass if the store fails")?,
+            OnErrorSpec::Fallback { instances: 1 } => f.write_str(", in memory if the store fails")?,
+            OnErrorSpec::Fallback { instances } => {
+                write!(f, ", in memory at 1/{instances} of the limit if the store fails")?;
+            }
+            OnErrorSpec::Throttle { .. } => {}
         }
         f.write_str(if self.shadow { ", as a shadow" } else { "" })
     }

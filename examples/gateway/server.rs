@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -25,7 +26,8 @@ use crate::options::Options;
 use crate::own::{self, Whom};
 use crate::plan::{Common, ThrottlePlan};
 use crate::runtime::{Chosen, Listener, Signal};
-use crate::throttles::{Body, Limited, Maker, Storages};
+use crate::stores::{Shared, Stores};
+use crate::throttles::{Body, Limited, Maker};
 use crate::upstream::Upstream;
 
 /// How long requests under way may take to finish once the server is asked to stop.
@@ -44,7 +46,7 @@ pub(crate) struct Gateway {
     pub(crate) events: Arc<Events>,
     common: Common,
     upstream: Upstream,
-    storages: Mutex<Storages>,
+    stores: Mutex<Stores>,
     /// Whether its own paths are on a listener of their own.
     has_admin: bool,
 }
@@ -53,26 +55,25 @@ impl Gateway {
     fn new(options: &Options, runtime: Chosen) -> Result<Self, String> {
         let (common, plans) = (options.common(runtime.clone())?, options.plans()?);
         let (tally, upstream) = (Tally::default(), Upstream::new(options.upstream.clone(), runtime));
-        let mut storages = Storages::default();
-        let limited = Maker::new(&common, &mut storages, &tally).limited(&plans, upstream.clone())?;
+        let mut stores = Stores::default();
+        let limited = Maker::new(&common, &mut stores, &tally).limited(&plans, upstream.clone())?;
         Ok(Self {
             limited: ArcSwap::from_pointee(limited),
             tally,
             events: Arc::default(),
             common,
             upstream,
-            storages: Mutex::new(storages),
+            stores: Mutex::new(stores),
             has_admin: options.admin.is_some(),
         })
     }
 
     /// Limits by these from now on; what was used stays used.
     fn replace(&self, plans: &[ThrottlePlan]) -> Result<(), String> {
-        let mut storages = self.storages.lock().unwrap_or_else(PoisonError::into_inner);
-        let maker = Maker::new(&self.common, &mut storages, &self.tally);
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let maker = Maker::new(&self.common, &mut stores, &self.tally);
         let limited = maker.limited(plans, self.upstream.clone())?;
         self.limited.store(Arc::new(limited));
-        storages.retain(plans);
         Ok(())
     }
 }
@@ -119,8 +120,16 @@ pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String>
     }
     drop((listener, admin));
     gateway.events.stop();
+    let tasks = &gateway.common.tasks;
+    tasks.close();
     // Whoever is not done by then is cut off: that is what the deadline is for.
-    let _ = runtime.timeout(DRAIN, open.shutdown()).await;
+    let drained = async {
+        open.shutdown().await;
+        tasks.wait().await;
+    };
+    let _ = runtime.timeout(DRAIN, drained).await;
+    // Nothing is asked any more that could still be answered.
+    join_all(gateway.limited.load().stores.iter().map(Shared::close)).await;
     Ok(())
 }
 

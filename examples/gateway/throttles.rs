@@ -1,7 +1,5 @@
 //! The throttles of a plan, in front of the service behind them.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -15,17 +13,15 @@ use traffik::http::{
     Throttle, Throttled, Throttles,
 };
 use traffik::runtime::Runtime;
-use traffik::storage::{AsyncStorage, BoxFuture, Local};
-use traffik::strategy::{Report, Reported, Single};
-use traffik::{
-    All, Class, Denied, FixedWindow, HeapLog, Label, MemcachedStorage, Memory, Rate, RedisStorage, Strategy,
-};
+use traffik::storage::BoxFuture;
+use traffik::strategy::{Report, Reported, Single, TooLarge};
+use traffik::{All, Class, FixedWindow, HeapLog, Label, Rate, Ratio, Scale, Strategy};
 
 use crate::config::pattern;
 use crate::keys::Keys;
-use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
-use crate::runtime::Chosen;
+use crate::plan::{Common, OnErrorSpec, ThrottlePlan};
 use crate::spec::Spec;
+use crate::stores::{DeniedMost, Shared, Stored, Stores};
 use crate::strategy::Limits;
 use crate::upstream::Upstream;
 
@@ -43,6 +39,8 @@ pub(crate) struct Limited {
     pub(crate) handler: Handler,
     /// What can be asked of each throttle.
     pub(crate) controls: Arc<Vec<Control>>,
+    /// The stores that throttles share.
+    pub(crate) stores: Arc<Vec<Shared>>,
 }
 
 /// What can be asked of a throttle of whatever type.
@@ -56,36 +54,16 @@ pub(crate) struct Control {
     pub(crate) denied: DeniedMost,
 }
 
-/// Any storage, so that a throttle's code is there once for all of them.
-type Stored<S> = Arc<dyn AsyncStorage<S>>;
-
 /// The figures of each rate for a client.
 type Stat = Box<dyn Fn(ClientKey, Class) -> BoxFuture<'static, Result<Vec<Reported>, String>> + Send + Sync>;
 
 /// Forgets a client.
 type Reset = Box<dyn Fn(ClientKey) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// Tells who was denied most, as far as the storage knows.
-type DeniedMost = Arc<dyn Fn() -> Vec<Denied> + Send + Sync>;
-
-/// How many of those denied most are known by name.
-const NAMES: usize = 1_000;
-
-/// How many of them are told.
-const TOLD: usize = 20;
-
-/// Storages, kept while their throttles are made anew: what was used stays used.
-#[derive(Default)]
-pub(crate) struct Storages {
-    memories: HashMap<(String, TypeId), (StorageSpec, Arc<dyn Any + Send + Sync>)>,
-    redis: HashMap<String, RedisStorage>,
-    memcached: HashMap<String, MemcachedStorage<Chosen>>,
-}
-
 /// Makes throttles.
 pub(crate) struct Maker<'a> {
     pub(crate) common: &'a Common,
-    pub(crate) storages: &'a mut Storages,
+    pub(crate) stores: &'a mut Stores,
     pub(crate) tally: &'a Tally,
     throttles: Throttles,
     /// The service behind, for the only throttle there is.
@@ -94,8 +72,8 @@ pub(crate) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    pub(crate) fn new(common: &'a Common, storages: &'a mut Storages, tally: &'a Tally) -> Self {
-        Self { common, storages, tally, throttles: Throttles::new(), alone: None, controls: Vec::new() }
+    pub(crate) fn new(common: &'a Common, stores: &'a mut Stores, tally: &'a Tally) -> Self {
+        Self { common, stores, tally, throttles: Throttles::new(), alone: None, controls: Vec::new() }
     }
 
     /// All throttles of a plan as one limit in front of `upstream`; one alone is spared what several take.
@@ -108,7 +86,9 @@ impl<'a> Maker<'a> {
         }
         let alone = self.alone.and_then(|(_, handler)| handler);
         let handler = alone.unwrap_or_else(|| handler(upstream, self.throttles));
-        Ok(Limited { handler, controls: Arc::new(self.controls) })
+        self.stores.retain(plans);
+        let (controls, stores) = (Arc::new(self.controls), Arc::new(self.stores.all()));
+        Ok(Limited { handler, controls, stores })
     }
 
     fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
@@ -135,7 +115,7 @@ impl<'a> Maker<'a> {
     /// Several limits as one: all admit or none is charged. Unlimited ones, which are never told, make up the number.
     fn together<S>(&mut self, plan: &ThrottlePlan, limits: Vec<S>, unlimited: S) -> Result<(), String>
     where
-        S: Strategy<Cost = u32, Stat: Report>,
+        S: Scale + Strategy<Cost = u32, Stat: Report>,
     {
         fn all<S: Strategy, const N: usize>(limits: Vec<S>, unlimited: &S) -> All<S, N> {
             let mut limits = limits.into_iter();
@@ -151,25 +131,23 @@ impl<'a> Maker<'a> {
 
     fn stored<S, const N: usize>(&mut self, plan: &ThrottlePlan, limit: All<S, N>) -> Result<(), String>
     where
-        S: Strategy<Cost = u32, Stat: Report>,
+        S: Scale + Strategy<Cost = u32, Stat: Report>,
     {
-        match &plan.storage {
-            StorageSpec::Memory { capacity, when_full } => {
-                let make =
-                    || Memory::builder().capacity(*capacity).when_full(*when_full).names(NAMES).build();
-                let storage: Arc<Memory<All<S, N>>> = self.storages.memory(plan, make);
-                let denied = Arc::clone(&storage);
-                self.throttled(plan, limit, Arc::new(Local(storage)), Arc::new(move || denied.denied(TOLD)))
+        let instances = match plan.on_error {
+            OnErrorSpec::Fallback { instances } => instances,
+            _ => 1,
+        };
+        let part = Ratio::new(1, instances.into()).map_err(|error| error.to_string())?;
+        let share = move |all: &All<S, N>| {
+            let mut all = all.clone();
+            for limit in &mut all.0 {
+                *limit = limit.scaled(part)?;
             }
-            StorageSpec::Redis(url) => {
-                let storage = self.storages.redis(url, self.common)?;
-                self.throttled(plan, limit, Arc::new(storage), Arc::new(Vec::new))
-            }
-            StorageSpec::Memcached(url) => {
-                let storage = self.storages.memcached(url, self.common)?;
-                self.throttled(plan, limit, Arc::new(storage), Arc::new(Vec::new))
-            }
-        }
+            Ok(all)
+        };
+        share(&limit).map_err(|error: TooLarge| format!("1/{instances} of the limit: {error}"))?;
+        let (storage, denied) = self.stores.stored(plan, self.common, share)?;
+        self.throttled(plan, limit, storage, denied)
     }
 
     fn throttled<S, const N: usize>(
@@ -185,18 +163,21 @@ impl<'a> Maker<'a> {
         let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
         let keys = Keys { keys: plan.keys.clone(), exempt, trusted };
         let (class, runtime) = (plan.strategy.class(), self.common.runtime.clone());
+        let tasks = self.common.tasks.clone();
         let mut builder = Throttle::builder(&plan.uid, limit, storage)
             .identifier(keys.identifier())
             .cost(plan.cost)
             .class_by(classes(self.common, &plan.strategy))
             .headers(plan.headers)
             .runtime(runtime.clone())
-            .spawner(move |future| runtime.spawn(future))
+            .spawner(move |future| runtime.spawn(tasks.track_future(future)))
             .observe(self.tally.clone())
             .policies(plan.names.iter().map(String::as_str))
             .on_error(match plan.on_error {
                 OnErrorSpec::Allow => OnError::Allow,
-                OnErrorSpec::Throttle => OnError::Throttle,
+                OnErrorSpec::Throttle { wait } => OnError::ThrottleFor(wait),
+                // Memory may be full, too.
+                OnErrorSpec::Fallback { .. } => OnError::Throttle,
             });
         if let Some(header) = &plan.cost_header {
             let costs = CostHeader::new(header.clone(), self.common.trusted.clone());
@@ -278,53 +259,4 @@ where
         Box::pin(async move { client.reset().await.map(|_| ()).map_err(|error| error.to_string()) })
     });
     Control { uid: plan.uid.clone(), names: plan.names.clone(), keys, class, stat, reset, denied }
-}
-
-impl Storages {
-    /// The memory of a throttle, kept as long as it is to be of the same kind.
-    fn memory<S: Strategy>(
-        &mut self,
-        plan: &ThrottlePlan,
-        make: impl FnOnce() -> Memory<S>,
-    ) -> Arc<Memory<S>> {
-        let key = (plan.uid.clone(), TypeId::of::<Memory<S>>());
-        if let Some((spec, kept)) = self.memories.get(&key)
-            && *spec == plan.storage
-            && let Ok(memory) = Arc::clone(kept).downcast()
-        {
-            return memory;
-        }
-        let memory = Arc::new(make());
-        self.memories.insert(key, (plan.storage.clone(), Arc::clone(&memory) as _));
-        memory
-    }
-
-    /// One connection for all throttles on a server.
-    fn redis(&mut self, url: &str, common: &Common) -> Result<RedisStorage, String> {
-        if let Some(storage) = self.redis.get(url) {
-            return Ok(storage.clone());
-        }
-        let storage = RedisStorage::url(url).map_err(|error| error.to_string())?;
-        let storage = storage.namespace(&common.namespace).timeout(common.timeout).build();
-        let storage = storage.map_err(|error| error.to_string())?;
-        self.redis.insert(url.to_owned(), storage.clone());
-        Ok(storage)
-    }
-
-    /// One pool of connections for all throttles on the same servers.
-    fn memcached(&mut self, url: &str, common: &Common) -> Result<MemcachedStorage<Chosen>, String> {
-        if let Some(storage) = self.memcached.get(url) {
-            return Ok(storage.clone());
-        }
-        let storage = MemcachedStorage::url(common.runtime.clone(), url);
-        let storage = storage.and_then(|it| it.namespace(&common.namespace).timeout(common.timeout).build());
-        let storage = storage.map_err(|error| error.to_string())?;
-        self.memcached.insert(url.to_owned(), storage.clone());
-        Ok(storage)
-    }
-
-    /// Lets go of what no throttle is in need of any more.
-    pub(crate) fn retain(&mut self, plans: &[ThrottlePlan]) {
-        self.memories.retain(|(uid, _), _| plans.iter().any(|plan| plan.uid == *uid));
-    }
 }

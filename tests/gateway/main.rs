@@ -4,6 +4,7 @@
 
 mod browser;
 mod config;
+mod failure;
 mod keys;
 mod own;
 mod page;
@@ -223,7 +224,8 @@ async fn gateways_share_their_limits(storage: &str, stop: impl FnOnce()) {
         ("s", "sliding-window", &["5/w", "7/d"]),
         ("l", "sliding-log", &["5/w", "7/d"]),
     ] {
-        let mut options = vec!["--storage", storage, "--namespace", name, "--strategy", strategy];
+        let mut options =
+            vec!["--storage", storage, "--timeout", "5s", "--namespace", name, "--strategy", strategy];
         options.extend(rates.iter().flat_map(|rate| ["--rate", rate]));
         let gateways = [Gateway::start(&options), Gateway::start(&options)];
         let mut admitted = 0;
@@ -334,7 +336,8 @@ fn bad_input_is_refused_with_what_would_be_right() {
         ),
         (
             &["--storage", "etcd://localhost"],
-            "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT and memcached://HOST:PORT",
+            "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT, \
+             redis+cluster://HOST:PORT,HOST:PORT and memcached://HOST:PORT",
         ),
         (&["--storage", "redis://"], "write redis://USER:PASSWORD@HOST:PORT/DATABASE"),
         (&["--storage", "memcached://"], "write memcached://HOST:PORT"),
@@ -350,7 +353,11 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["--trusted-proxy", "10.0.0.0/33"], "is no network; write 10.0.0.0/8"),
         (&["--exempt", "localhost"], "is no network; write 10.0.0.0/8"),
         (&["--cost-header", "two words"], "is no name of a header"),
-        (&["--on-error", "panic"], "write allow or throttle"),
+        (&["--on-error", "panic"], "write allow, throttle or fallback"),
+        (&["--on-error", "fallback:instances=0"], "instances=0 is not a whole number from 1 on"),
+        (&["--on-error", "fallback:warm=yes"], "fallback has no parameter warm; it has instances"),
+        (&["--on-error", "throttle:wait=soon"], "wait=soon is not a time such as 5s"),
+        (&["--storage", "redis+cluster://", "--rate", "1/s"], "write redis+cluster://HOST:PORT,HOST:PORT"),
         (&["--config", "/none.toml", "--rate", "1/s"], "cannot be used with"),
         (&["--config", "/none.toml"], "--config /none.toml: No such file"),
         (&["--admin", "192.0.2.1:80"], "--admin 192.0.2.1:80"),

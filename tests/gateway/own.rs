@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Gateway, client, get, program, servers};
 
-async fn body(gateway: &Gateway, path: &str) -> String {
+pub(crate) async fn body(gateway: &Gateway, path: &str) -> String {
     let response = get(&client(false), &format!("{}/_traffik/{path}", gateway.url), &[]).await;
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }

@@ -201,16 +201,23 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     }
 }
 
+impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
+    /// Gives the fallback what this makes of the limit.
+    pub fn share(mut self, share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static) -> Self {
+        self.settings.divide = Some(Box::new(share));
+        self
+    }
+}
+
 impl<S: Scale, P, F> FailoverBuilder<S, P, F> {
     /// Gives the fallback the limit divided by this number: of instances that each have a fallback of their own.
     ///
     /// # Errors
     ///
     /// If it is 0.
-    pub fn instances(mut self, count: u32) -> Result<Self, RatioError> {
+    pub fn instances(self, count: u32) -> Result<Self, RatioError> {
         let share = Ratio::new(1, count.into())?;
-        self.settings.divide = Some(Box::new(move |limit: &S| limit.scaled(share)));
-        Ok(self)
+        Ok(self.share(move |limit| limit.scaled(share)))
     }
 }
 

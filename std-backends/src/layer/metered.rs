@@ -144,6 +144,12 @@ impl Ended {
         }
     }
 
+    /// Whether the storage has failed.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+
     fn of(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Allow { .. } => Self::Allowed,

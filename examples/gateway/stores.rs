@@ -1,0 +1,241 @@
+//! The storages of throttles: a memory for each, and stores that they share, behind what sees to it that a store which does
+//! not answer holds nobody up.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik::layer::{Breaker, BreakerState, Calls, Change, CircuitBreaker, Failover, Metered};
+use traffik::storage::{AsyncStorage, Local};
+use traffik::strategy::TooLarge;
+use traffik::{Denied, MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
+
+use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
+use crate::runtime::Chosen;
+
+/// Any storage, so that a throttle's code is there once for all of them.
+pub(crate) type Stored<S> = Arc<dyn AsyncStorage<S>>;
+
+/// Tells who was denied most, as far as the storage knows.
+pub(crate) type DeniedMost = Arc<dyn Fn() -> Vec<Denied> + Send + Sync>;
+
+/// How many of those denied most are known by name.
+const NAMES: usize = 1_000;
+
+/// How many of them are told.
+const TOLD: usize = 20;
+
+/// How many keys the fallback of a throttle holds.
+const FALLBACK: usize = 100_000;
+
+/// For how long a store that fails is left alone: so short that limits are exact again soon after it is back.
+const ALONE: Duration = Duration::from_millis(250);
+
+/// Storages, kept while their throttles are made anew: what was used stays used.
+#[derive(Default)]
+pub(crate) struct Stores {
+    memories: BTreeMap<(String, TypeId), (StorageSpec, Arc<dyn Any + Send + Sync>)>,
+    shared: BTreeMap<String, Shared>,
+    clock: Arc<MonotonicClock>,
+}
+
+/// A store that several throttles may share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    store: Store,
+    breaker: Breaker,
+    calls: Calls,
+}
+
+#[derive(Clone)]
+enum Store {
+    Redis(RedisStorage),
+    Memcached(MemcachedStorage<Chosen>),
+}
+
+impl Stores {
+    /// The storage that a throttle asks, and who was denied most in it. `share` is what the fallback takes as the limit.
+    pub(crate) fn stored<S: Strategy>(
+        &mut self,
+        plan: &ThrottlePlan,
+        common: &Common,
+        share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static,
+    ) -> Result<(Stored<S>, DeniedMost), String> {
+        let shared = match &plan.storage {
+            StorageSpec::Memory { .. } => {
+                let memory = self.memory(&plan.uid, &plan.storage);
+                let told = Arc::clone(&memory);
+                return Ok((Arc::new(Local(memory)), Arc::new(move || told.denied(TOLD))));
+            }
+            StorageSpec::Redis(url) | StorageSpec::RedisCluster(url) | StorageSpec::Memcached(url) => {
+                self.shared(url, &plan.storage, common)?
+            }
+        };
+        let clock = Arc::clone(&self.clock);
+        let metered: Stored<S> = match shared.store {
+            Store::Redis(store) => Arc::new(Metered::with_clock(store, shared.calls, clock)),
+            Store::Memcached(store) => Arc::new(Metered::with_clock(store, shared.calls, clock)),
+        };
+        let primary = CircuitBreaker::new(metered, &shared.breaker);
+        if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
+            return Ok((Arc::new(primary), Arc::new(Vec::new)));
+        }
+        let memory: Arc<Memory<S>> = self.memory(&plan.uid, &StorageSpec::fallback(FALLBACK));
+        let told = Arc::clone(&memory);
+        let failover = Failover::builder(primary, Local(memory))
+            .after_timeouts()
+            .share(share)
+            .clock(Arc::clone(&self.clock))
+            .build();
+        Ok((Arc::new(failover), Arc::new(move || told.denied(TOLD))))
+    }
+
+    /// The memory of a throttle, kept as long as it is to be of the same kind.
+    fn memory<S: Strategy>(&mut self, uid: &str, spec: &StorageSpec) -> Arc<Memory<S>> {
+        let key = (uid.to_owned(), TypeId::of::<Memory<S>>());
+        if let Some((known, kept)) = self.memories.get(&key)
+            && known == spec
+            && let Ok(memory) = Arc::clone(kept).downcast()
+        {
+            return memory;
+        }
+        let (capacity, when_full) = spec.room().unwrap_or((FALLBACK, Default::default()));
+        let memory = Memory::builder().capacity(capacity).when_full(when_full).names(NAMES).build();
+        let memory = Arc::new(memory);
+        self.memories.insert(key, (spec.clone(), Arc::clone(&memory) as _));
+        memory
+    }
+
+    /// One connection, or pool of them, for all throttles on the same servers.
+    fn shared(&mut self, url: &str, spec: &StorageSpec, common: &Common) -> Result<Shared, String> {
+        if let Some(shared) = self.shared.get(url) {
+            return Ok(shared.clone());
+        }
+        let told = |error: &dyn fmt::Display| error.to_string();
+        let store = match spec {
+            StorageSpec::Memcached(url) => {
+                let builder = MemcachedStorage::url(common.runtime.clone(), url);
+                let builder = builder.map_err(|error| told(&error))?.timeout(common.timeout);
+                let store = builder.namespace(&common.namespace).build();
+                Store::Memcached(store.map_err(|error| told(&error))?)
+            }
+            _ => {
+                let builder = match spec {
+                    StorageSpec::RedisCluster(_) => RedisStorage::cluster(spec.nodes()),
+                    _ => RedisStorage::url(url),
+                };
+                let builder = builder.map_err(|error| told(&error))?.timeout(common.timeout);
+                let store = builder.namespace(&common.namespace).build();
+                Store::Redis(store.map_err(|error| told(&error))?)
+            }
+        };
+        let breaker = Breaker::builder(without_secrets(url)).open_for(ALONE).jitter(ALONE);
+        let breaker = breaker.clock(Arc::clone(&self.clock)).on_change(tell);
+        let breaker = breaker.build().map_err(|error| told(&error))?;
+        let shared = Shared { store, breaker, calls: Calls::default() };
+        self.shared.insert(url.to_owned(), shared.clone());
+        Ok(shared)
+    }
+
+    /// Lets go of what no throttle is in need of any more.
+    pub(crate) fn retain(&mut self, plans: &[ThrottlePlan]) {
+        self.memories.retain(|(uid, _), _| plans.iter().any(|plan| plan.uid == *uid));
+        self.shared.retain(|url, _| plans.iter().any(|plan| plan.storage.url() == Some(url)));
+    }
+
+    /// The stores that are shared.
+    pub(crate) fn all(&self) -> Vec<Shared> {
+        self.shared.values().cloned().collect()
+    }
+}
+
+impl Shared {
+    /// Its address, without what must not be told.
+    pub(crate) fn name(&self) -> &str {
+        self.breaker.name()
+    }
+
+    /// Whether it is asked, or left alone.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.breaker.state() {
+            BreakerState::Closed | BreakerState::ForcedClosed => "asked",
+            BreakerState::HalfOpen => "tried again",
+            _ => "left alone",
+        }
+    }
+
+    /// Ends its connections, once nothing is asked of it any more.
+    pub(crate) async fn close(&self) {
+        let _ = match &self.store {
+            Store::Redis(store) => store.close().await,
+            Store::Memcached(store) => store.close().await,
+        };
+    }
+}
+
+/// How it is, in a line.
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut calls, mut failed) = (0, 0);
+        for (_, ended, count, _) in self.calls.each() {
+            calls += count;
+            failed += if ended.is_failure() { count } else { 0 };
+        }
+        write!(f, "{}: {}, {failed} of {calls} calls failed", self.name(), self.state())
+    }
+}
+
+/// The figures of all stores, in Prometheus' text format.
+pub(crate) fn prometheus(stores: &[Shared]) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(stores, &mut text);
+    text
+}
+
+fn write(stores: &[Shared], text: &mut String) -> fmt::Result {
+    if stores.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "# HELP traffik_breaker_open Whether a store is left alone, for it has failed.")?;
+    writeln!(text, "# TYPE traffik_breaker_open gauge")?;
+    for store in stores {
+        let open = u8::from(store.state() != "asked");
+        writeln!(text, "traffik_breaker_open{{store=\"{}\"}} {open}", store.name())?;
+    }
+    writeln!(text, "# HELP traffik_breaker_refused_total Calls that a store was spared.")?;
+    writeln!(text, "# TYPE traffik_breaker_refused_total counter")?;
+    for store in stores {
+        let (name, refused) = (store.name(), store.breaker.refused());
+        writeln!(text, "traffik_breaker_refused_total{{store=\"{name}\"}} {refused}")?;
+    }
+    writeln!(text, "# HELP traffik_store_calls_total Calls of a store by what was asked and how it ended.")?;
+    writeln!(text, "# TYPE traffik_store_calls_total counter")?;
+    for store in stores {
+        for (operation, ended, count, _) in store.calls.each() {
+            let (name, operation, ended) = (store.name(), operation.name(), ended.name());
+            writeln!(
+                text,
+                "traffik_store_calls_total{{store=\"{name}\",operation=\"{operation}\",result=\"{ended}\"}} {count}"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes when a store is left alone, and when it is asked again; not of each time it was tried.
+fn tell(change: &Change) {
+    if change.from == BreakerState::Closed || change.to == BreakerState::Closed {
+        eprintln!("{change}");
+    }
+}
+
+/// A URL without user and password.
+fn without_secrets(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => url.to_owned(),
+    }
+}
