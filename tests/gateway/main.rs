@@ -215,7 +215,25 @@ async fn gateways_on_one_memcached_share_their_limits() {
     gateways_share_their_limits(&url, || memcached.stop()).await;
 }
 
+#[tokio::test]
+async fn gateways_on_one_cluster_share_their_limits() {
+    let cluster = servers::Cluster::start();
+    let nodes: Vec<_> = cluster.urls().iter().map(|url| url.replace("redis://", "")).collect();
+    share_limits(&format!("redis+cluster://{}", nodes.join(","))).await;
+}
+
 async fn gateways_share_their_limits(storage: &str, stop: impl FnOnce()) {
+    share_limits(storage).await;
+    let client = client(false);
+    let gateway = Gateway::start(&["--storage", storage, "--timeout", "200ms"]);
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
+    stop();
+    let began = std::time::Instant::now();
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
+    assert!(began.elapsed() < std::time::Duration::from_secs(2));
+}
+
+async fn share_limits(storage: &str) {
     let client = client(false);
     for (name, strategy, rates) in [
         ("o", "fixed-window", &["5/w"][..]),
@@ -234,12 +252,6 @@ async fn gateways_share_their_limits(storage: &str, stop: impl FnOnce()) {
         }
         assert_eq!(admitted, 5, "{strategy}");
     }
-    let gateway = Gateway::start(&["--storage", storage, "--timeout", "200ms"]);
-    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
-    stop();
-    let began = std::time::Instant::now();
-    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
-    assert!(began.elapsed() < std::time::Duration::from_secs(2));
 }
 
 /// Whoever runs the gateway is told who is denied most, by name.
