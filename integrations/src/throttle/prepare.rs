@@ -135,6 +135,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
+    #[inline(always)]
     fn gather(
         &self,
         request: RequestParts<'_>,
@@ -271,6 +272,7 @@ fn nowhere() -> Failure {
 }
 
 /// All pieces together.
+#[inline(always)]
 fn plan<S: Strategy, M>(
     settings: Arc<Settings<S>>,
     identity: Identity,
