@@ -4,16 +4,17 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use traffik::layer::DenyCache;
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Reply};
-use traffik::strategy::All;
+use traffik::storage::{AsyncStorage, Reply, Together};
+use traffik::strategy::{All, Erased, ErasedScale, ErasedStrategy, Single};
 use traffik::{
-    Adaptive, AsyncLimiter, Class, Cost, ErrorKind, FixedWindow, Gcra, Hit, Label, Op, Outcome,
-    SlidingWindow, Strategy, TokenBucket, Verdict, rate,
+    Adaptive, AsyncLimiter, Class, Cost, Decision, ErrorKind, FixedWindow, Gcra, Hit, Label, Op, Origin,
+    Outcome, Ratio, Scale, SlidingWindow, Strategy, TokenBucket, Verdict, rate,
 };
 
 mod faulty;
@@ -63,9 +64,12 @@ impl<S: Strategy + PartialEq> Setup<S> {
     }
 
     /// Whether a call asks the store.
-    fn asks<A>(&self, reply: impl FnOnce() -> Reply<A>) -> bool {
+    fn asks<A>(&self, call: impl FnOnce() -> A) -> bool
+    where
+        A: Future,
+    {
         let before = self.faulty.calls();
-        let _ = self.runtime.run(reply()).unwrap();
+        let _ = self.runtime.run(call()).unwrap();
         self.faulty.calls() != before
     }
 
@@ -80,6 +84,14 @@ fn start<F: Future + Unpin>(mut call: F) -> F {
     call
 }
 
+/// All that is told but by whom, without the receipts: those of a denial mean nothing.
+fn told(verdict: &impl Verdict) -> String {
+    let mut told = format!("{:?}", verdict.outcome());
+    let verdict = verdict.clone().with_origin(Origin::Store);
+    verdict.each(&mut |decision| told.push_str(&format!(", {decision:?}")));
+    told
+}
+
 /// Asks a store again and again until it admits, and compares each answer with what the store would say. Where several
 /// limits deny, the store may be asked once more for each whose wait is over before that of all.
 fn hammer<S: Strategy + PartialEq>(limit: S, limits: u32) {
@@ -92,8 +104,10 @@ fn hammer<S: Strategy + PartialEq>(limit: S, limits: u32) {
     for _ in 0..97 {
         it.runtime.advance(step);
         let truth = it.run(honest.peek("key", S::Cost::uniform(1)));
-        // All that is told, without the receipts: those of a denial mean nothing.
-        assert_eq!(format!("{:?}", it.check("key")), format!("{truth:?}"));
+        let before = it.faulty.calls();
+        let denied = it.check("key");
+        assert_eq!(told(&denied), told(&truth));
+        assert_eq!(denied.origin() == Origin::DenyCache, it.faulty.calls() == before);
     }
     // The wait is over when the store says so, and not a microsecond later.
     let Outcome::Deny { retry_after } = it.check("key").outcome() else { unreachable!("not yet over") };
@@ -114,6 +128,33 @@ fn who_hammers_is_told_what_the_store_would_say_and_costs_it_nothing() {
     hammer(SlidingWindow::new(rate!("5/min")), 1);
     hammer((Gcra::new(rate!("7/s")), Gcra::new(rate!("2/s"))), 2);
     hammer(All([FixedWindow::new(rate!("5/min")), FixedWindow::new(rate!("5/h"))]), 2);
+}
+
+#[test]
+fn a_limit_chosen_at_run_time_is_remembered_like_any_other() {
+    let bucket: Arc<dyn ErasedScale<64>> = Arc::new(TokenBucket::new(rate!("3/7s")));
+    hammer(Single::new(Arc::clone(&bucket)), 1);
+    hammer(Single::new(bucket).scaled(Ratio::new(1, 3).unwrap()).unwrap(), 1);
+    let pair: Arc<dyn ErasedStrategy<64, 2>> =
+        Arc::new(All([FixedWindow::new(rate!("5/min")), FixedWindow::new(rate!("5/h"))]));
+    hammer(Erased::<_, 64, 2>::new(pair), 2);
+}
+
+#[test]
+fn a_limit_chosen_at_run_time_is_the_same_while_it_is_the_same_value() {
+    let chosen = |rate| Single::<Arc<dyn ErasedScale<64>>, 64>::new(Arc::new(TokenBucket::new(rate)));
+    let limit = chosen(rate!("2/80s"));
+    let it = setup(limit.clone());
+    it.exhaust("key");
+    let check = |limit: &_| it.asks(|| it.limits.storage().apply(limit, &"key", &Op::Check(Hit::new(1))));
+    assert!(!check(&limit), "a clone");
+    assert!(check(&chosen(rate!("4/80s"))), "raised");
+    assert!(check(&limit.scaled(Ratio::new(2, 1).unwrap()).unwrap()), "scaled");
+    // Nothing is known of what it took over, and when that ends.
+    let after = chosen(rate!("2/80s")).succeeding(Arc::new(FixedWindow::new(rate!("2/80s"))));
+    let it = setup(after);
+    it.exhaust("key");
+    assert!(it.asks_to_check("key"));
 }
 
 #[test]
@@ -146,14 +187,13 @@ fn only_the_same_limit_and_class_at_no_lower_cost() {
 }
 
 #[test]
-fn peeks_looks_and_several_keys_are_never_answered_here_nor_remembered() {
+fn peeks_and_looks_are_never_answered_here_nor_remembered() {
     let it = bucket();
     it.exhaust("key");
     assert!(it.asks(|| it.limits.peek("key", 1)));
     let before = it.faulty.calls();
     it.runtime.run(it.limits.stat("key")).unwrap().unwrap();
-    assert!(!it.runtime.run(it.limits.check_together([&"key", &"b"], 1)).unwrap().unwrap().is_allowed());
-    assert_eq!(it.faulty.calls(), before + 2);
+    assert_eq!(it.faulty.calls(), before + 1);
     let it = bucket();
     let _ = it.run(it.limits.charge("key", 2));
     assert_eq!(it.run(it.limits.peek("key", 1)).remaining(), 0);
@@ -265,12 +305,84 @@ fn what_is_remembered_is_bounded_and_what_is_over_first_gives_way() {
     assert!((93..100).all(|n| !it.asks_to_check(&format!("key {n}"))));
 }
 
+impl Setup<TokenBucket> {
+    /// What two keys are told together, and whether the store was asked.
+    fn both(&self, keys: [&'static str; 2], cost: u32) -> (Together<Decision, 2>, bool) {
+        let before = self.faulty.calls();
+        let told = self.runtime.run(self.limits.check_together([&keys[0], &keys[1]], cost)).unwrap().unwrap();
+        (told, self.faulty.calls() != before)
+    }
+}
+
+#[test]
+fn who_hammers_with_several_keys_at_once_costs_the_store_nothing() {
+    let it = bucket();
+    let receipt = it.exhaust("a");
+    let (first, asked) = it.both(["a", "b"], 1);
+    assert!(!first.is_allowed() && asked, "nothing is known of b");
+    it.runtime.advance(SECOND);
+    let (both, asked) = it.both(["a", "b"], 1);
+    let truth = it.runtime.run(it.faulty.honest(*it.limits.limit()).check_together([&"a", &"b"], 1)).unwrap();
+    assert_eq!(both.verdicts.map(|it| told(&it)), truth.unwrap().verdicts.map(|it| told(&it)));
+    assert!(!both.is_allowed() && !asked);
+    assert!(both.verdicts.iter().all(|it| it.origin() == Origin::DenyCache));
+    assert!(!it.both(["b", "a"], 1).1 && !it.asks_to_check("a"));
+    assert!(it.both(["b", "a"], 2).1, "b may deny another cost");
+    assert!(it.check("b").is_allowed(), "b alone is asked about, and changed by that");
+    assert!(it.both(["a", "b"], 1).1);
+    assert!(!it.both(["a", "b"], 1).1);
+    let _ = it.run(it.limits.refund("a", 1, receipt));
+    let (told, asked) = it.both(["a", "b"], 1);
+    assert!(told.is_allowed() && asked);
+
+    // It ends with the first wait that does.
+    let it = bucket();
+    it.exhaust("a");
+    it.runtime.advance(SECOND);
+    it.exhaust("b");
+    let _ = it.both(["a", "b"], 1);
+    it.runtime.advance(39 * SECOND - Duration::from_micros(1));
+    assert!(!it.both(["a", "b"], 1).1);
+    it.runtime.advance(Duration::from_micros(1));
+    let (told, asked) = it.both(["a", "b"], 1);
+    assert!(told.verdicts[0].is_allowed() && !told.is_allowed() && asked);
+}
+
+#[test]
+fn a_key_that_is_named_twice_tells_nothing_of_itself() {
+    let it = bucket();
+    assert!(it.check("a").is_allowed());
+    assert!(!it.both(["a", "a"], 1).0.is_allowed());
+    assert!(it.both(["a", "a"], 1).1, "never remembered");
+    assert!(it.check("a").is_allowed());
+}
+
+#[test]
+fn several_keys_one_of_which_is_refunded_meanwhile_are_not_remembered() {
+    let it = bucket();
+    let receipt = it.exhaust("a");
+    let _ = it.run(it.limits.charge("a", 1));
+    it.faulty.next(&[Course { takes: [MILLI, SECOND], ..faulty::WELL }]);
+    let mut late = Box::pin(it.limits.check_together([&"a", &"b"], 1));
+    assert!(late.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    it.runtime.advance(2 * MILLI);
+    let _ = it.run(it.limits.refund("a", 1, receipt));
+    assert!(!it.runtime.run(late).unwrap().unwrap().is_allowed());
+    assert_eq!(it.limits.storage().remembered(), 1, "b alone");
+    assert!(it.both(["a", "b"], 1).1);
+}
+
 #[test]
 fn who_records_demand_is_always_passed_on() {
     let it = setup(Adaptive::new(rate!("2/80s")));
     it.exhaust("key");
     assert!((0..10).all(|_| it.asks_to_check("key")));
+    assert!((0..10).all(|_| it.asks(|| it.limits.check_together([&"key", &"b"], 1))));
     assert_eq!(it.limits.storage().remembered(), 0);
+    let chosen: Arc<dyn ErasedStrategy<64>> = Arc::new(Adaptive::new(rate!("2/80s")));
+    let it = setup(Erased::<_, 64>::new(chosen));
+    it.exhaust("key");
+    assert!((0..10).all(|_| it.asks_to_check("key")));
 }
 
 #[test]

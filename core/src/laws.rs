@@ -185,7 +185,7 @@ pub fn never_starved<S: Bounds>(limit: &S, run: &[Step]) -> Held {
 pub fn denial_is_free<S: Strategy>(limit: &S, run: &[Step]) -> Held {
     follow(limit, run, |at, step, before, verdict, after| {
         let denied = !verdict.outcome().is_allowed();
-        if denied && S::RECORDS_DEMAND {
+        if denied && limit.records_demand() {
             let mut again = after.clone();
             let verdict = limit.decide(&mut again, &step.hit(), step.at);
             let once = !verdict.outcome().is_allowed() && !verdict.is_recorded() && again == *after;

@@ -220,11 +220,6 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// This strategy's own figures.
     type Stat;
 
-    /// Whether a denial may be noted in the state as demand, at most once per member and window and never to
-    /// the client's advantage. Then denials can be [recorded](Verdict::is_recorded), and may not be answered
-    /// from a cache.
-    const RECORDS_DEMAND: bool = false;
-
     /// Decides on a hit and books it if it is admitted.
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict;
 
@@ -255,6 +250,14 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 
     /// The strategy's own figures at this time.
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat;
+
+    /// Whether a denial may be noted in the state as demand, at most once per member and window and never to
+    /// the client's advantage; or may end sooner than it says. Then denials can be
+    /// [recorded](Verdict::is_recorded), and may not be answered from a cache.
+    #[inline]
+    fn records_demand(&self) -> bool {
+        false
+    }
 
     /// Shows how this limit decides on a hit to a store that can run it itself: `visit` is called for each limit it is
     /// made of, in the order their states are encoded. `false` if one of them is none that a store could know, does

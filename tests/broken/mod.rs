@@ -279,8 +279,6 @@ impl<const WAY: u8> Strategy for Coded<WAY> {
     type Verdict = Decision;
     type Stat = ();
 
-    const RECORDS_DEMAND: bool = true;
-
     fn decide(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) -> Decision {
         self.0.decide(&mut state.0, hit, now)
     }
@@ -299,6 +297,10 @@ impl<const WAY: u8> Strategy for Coded<WAY> {
 
     fn horizon(&self) -> u64 {
         self.0.horizon()
+    }
+
+    fn records_demand(&self) -> bool {
+        true
     }
 
     fn stat(&self, _: &Self::State, _: Class, _: Timestamp) {}

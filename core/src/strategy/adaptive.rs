@@ -283,8 +283,6 @@ impl Strategy for Adaptive {
     type Verdict = Decision;
     type Stat = AdaptiveStat;
 
-    const RECORDS_DEMAND: bool = true;
-
     // What of the figures is not read then need not be computed.
     #[inline(always)]
     fn decide(&self, state: &mut AdaptiveState, hit: &Hit, now: Timestamp) -> Decision {
@@ -352,6 +350,10 @@ impl Strategy for Adaptive {
     fn horizon(&self) -> u64 {
         let recovery = self.recovery.divide_up(WHOLE.into());
         self.rate().period_micros().saturating_mul(recovery + 2)
+    }
+
+    fn records_demand(&self) -> bool {
+        true
     }
 
     fn stat(&self, state: &AdaptiveState, _: Class, now: Timestamp) -> AdaptiveStat {

@@ -171,8 +171,6 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
     type Verdict = Several<S::Verdict, N>;
     type Stat = [S::Stat; N];
 
-    const RECORDS_DEMAND: bool = S::RECORDS_DEMAND;
-
     fn decide(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
         let mut verdict = self.judge(states, hit, now);
         verdict.recorded = false;
@@ -193,7 +191,7 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
     }
 
     fn peek(&self, states: &Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
-        if S::RECORDS_DEMAND {
+        if self.records_demand() {
             self.decide(&mut states.clone(), hit, now)
         } else {
             self.judge(states, hit, now)
@@ -223,6 +221,11 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
 
     fn horizon(&self) -> u64 {
         self.0.iter().map(Strategy::horizon).max().unwrap_or(0)
+    }
+
+    #[inline]
+    fn records_demand(&self) -> bool {
+        self.0.iter().any(Strategy::records_demand)
     }
 
     fn stat(&self, states: &Self::State, class: Class, now: Timestamp) -> Self::Stat {

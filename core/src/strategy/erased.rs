@@ -36,8 +36,7 @@ pub use single::Single;
 /// * Every limit of a composed strategy is charged the same cost.
 /// * A state left by another strategy counts as that of a key never seen: after a change of strategy every
 ///   key starts afresh, unless the new one is told whom it [succeeds](Erased::succeeding).
-/// * Since any strategy may stand behind the pointer, it is taken for one that
-///   [records demand](Strategy::RECORDS_DEMAND).
+/// * Two are equal if they point at the same strategy, scaled by the same ratios: of two that were made alike nobody can tell.
 ///
 /// ```
 /// use traffik_core::strategy::{Erased, ErasedStrategy, Figure};
@@ -100,6 +99,22 @@ impl<P, const LEN: usize, const N: usize> Erased<P, LEN, N> {
     }
 }
 
+/// What is pointed at is compared by where it is, so nothing is asked of it.
+impl<P: Deref, const LEN: usize, const N: usize> PartialEq for Erased<P, LEN, N> {
+    fn eq(&self, other: &Self) -> bool {
+        // Also by the kind of what is there: a strategy lies where its first field does, and one without size anywhere.
+        let is_same = |one: &P, other: &P| core::ptr::eq(&raw const **one, &raw const **other);
+        let is_same_before = match (&self.before, &other.before) {
+            (Some(one), Some(other)) => is_same(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        is_same(&self.limit, &other.limit)
+            && is_same_before
+            && self.factor == other.factor
+            && self.ratios.list() == other.ratios.list()
+    }
+}
+
 impl<P, const LEN: usize, const N: usize> fmt::Debug for Erased<P, LEN, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Erased").field("ratios", &self.ratios.list()).finish_non_exhaustive()
@@ -127,6 +142,7 @@ pub trait ErasedStrategy<const LEN: usize, const N: usize = 1>: Send + Sync {
     fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
     fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool;
     fn fits_script_erased(&self) -> Result<(), TooLarge>;
+    fn records_demand_erased(&self) -> bool;
 
     /// Whether a state is one of this strategy; that of a key never seen is one of each.
     fn knows_erased(&self, state: &InlineState<LEN>) -> bool;
@@ -213,6 +229,10 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, const N: usize> ErasedStrategy
 
     fn fits_script_erased(&self) -> Result<(), TooLarge> {
         self.fits_script()
+    }
+
+    fn records_demand_erased(&self) -> bool {
+        self.records_demand()
     }
 
     fn knows_erased(&self, state: &InlineState<LEN>) -> bool {
@@ -321,8 +341,6 @@ where
     type Verdict = Listed<N>;
     type Stat = Reported;
 
-    const RECORDS_DEMAND: bool = true;
-
     fn decide(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
         if self.before.is_none() {
             return self.ask(|limit| limit.decide_erased(state, hit, now));
@@ -362,6 +380,12 @@ where
     fn horizon(&self) -> u64 {
         let before = self.before.as_ref().map_or(0, |before| before.plain().horizon_erased());
         self.ask(|limit| limit.horizon_erased()).max(before)
+    }
+
+    /// Also of one that takes states over: what it denies is judged anew by what is in use of the old limit then.
+    #[inline]
+    fn records_demand(&self) -> bool {
+        self.before.is_some() || self.limit.plain().records_demand_erased()
     }
 
     fn stat(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {

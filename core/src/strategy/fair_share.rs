@@ -159,8 +159,6 @@ impl<const N: usize> Strategy for FairShare<N> {
     type Verdict = Decision;
     type Stat = FairShareStat;
 
-    const RECORDS_DEMAND: bool = true;
-
     fn decide(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) -> Decision {
         state.decide(self, hit, now)
     }
@@ -179,6 +177,10 @@ impl<const N: usize> Strategy for FairShare<N> {
 
     fn horizon(&self) -> u64 {
         horizon(self)
+    }
+
+    fn records_demand(&self) -> bool {
+        true
     }
 
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> FairShareStat {

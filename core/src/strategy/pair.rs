@@ -95,8 +95,6 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     type Verdict = Both<A::Verdict, B::Verdict>;
     type Stat = (A::Stat, B::Stat);
 
-    const RECORDS_DEMAND: bool = A::RECORDS_DEMAND || B::RECORDS_DEMAND;
-
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
         let (a, b) = split(hit);
         let mut verdict = self.judge(state, hit, now);
@@ -122,7 +120,7 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     }
 
     fn peek(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
-        if Self::RECORDS_DEMAND {
+        if self.records_demand() {
             self.decide(&mut state.clone(), hit, now)
         } else {
             self.judge(state, hit, now)
@@ -154,6 +152,11 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
 
     fn horizon(&self) -> u64 {
         self.0.horizon().max(self.1.horizon())
+    }
+
+    #[inline]
+    fn records_demand(&self) -> bool {
+        self.0.records_demand() || self.1.records_demand()
     }
 
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat {

@@ -165,8 +165,6 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
     type Verdict = Decision;
     type Stat = PriorityStat<S::Stat>;
 
-    const RECORDS_DEMAND: bool = S::RECORDS_DEMAND;
-
     #[inline]
     fn decide(&self, state: &mut S::State, hit: &Hit, now: Timestamp) -> Decision {
         let reserve = self.reserve(hit.class);
@@ -184,7 +182,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
             return self.limit.decide(state, hit, now).with_reserve(reserve);
         }
         // A limit that records demand is told of the denial.
-        let denied = if S::RECORDS_DEMAND { self.limit.decide(state, &both, now) } else { asked };
+        let denied = if self.limit.records_demand() { self.limit.decide(state, &both, now) } else { asked };
         denied.with_reserve(reserve)
     }
 
@@ -203,6 +201,11 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
 
     fn horizon(&self) -> u64 {
         self.limit.horizon()
+    }
+
+    #[inline]
+    fn records_demand(&self) -> bool {
+        self.limit.records_demand()
     }
 
     fn stat(&self, state: &S::State, class: Class, now: Timestamp) -> Self::Stat {

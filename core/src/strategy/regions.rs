@@ -241,8 +241,6 @@ impl<const N: usize> Strategy for Regions<N> {
     type Stat = RegionsStat;
 
     /// Only where shares spill over.
-    const RECORDS_DEMAND: bool = true;
-
     fn decide(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) -> Decision {
         state.decide(self, hit, now)
     }
@@ -261,6 +259,10 @@ impl<const N: usize> Strategy for Regions<N> {
 
     fn horizon(&self) -> u64 {
         horizon(self)
+    }
+
+    fn records_demand(&self) -> bool {
+        true
     }
 
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> RegionsStat {

@@ -166,8 +166,6 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
     type Verdict = S::Verdict;
     type Stat = TieredStat<S::Stat>;
 
-    const RECORDS_DEMAND: bool = S::RECORDS_DEMAND;
-
     #[inline]
     fn decide(&self, state: &mut S::State, hit: &Hit<S::Cost>, now: Timestamp) -> S::Verdict {
         self.limit(hit.class).decide(state, hit, now)
@@ -199,6 +197,11 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
 
     fn horizon(&self) -> u64 {
         self.limits().map(Strategy::horizon).max().unwrap_or(0)
+    }
+
+    #[inline]
+    fn records_demand(&self) -> bool {
+        self.first.limit.records_demand()
     }
 
     fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(Part)) -> bool {

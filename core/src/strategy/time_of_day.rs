@@ -309,8 +309,6 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
     type Verdict = Decision;
     type Stat = TimeOfDayStat<S::Stat>;
 
-    const RECORDS_DEMAND: bool = S::RECORDS_DEMAND;
-
     #[inline]
     fn decide(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Decision {
         let at = now.max(state.at);
@@ -362,6 +360,11 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
 
     fn horizon(&self) -> u64 {
         self.horizon
+    }
+
+    #[inline]
+    fn records_demand(&self) -> bool {
+        self.base.records_demand()
     }
 
     /// The limits of all hours, of which the store is to find the one that holds.

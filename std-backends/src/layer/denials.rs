@@ -1,8 +1,9 @@
 //! A bounded table of denials, each for as long as it holds.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use traffik_core::{Cost, Digest, ErasedKey, Hit, Outcome, Seed, Strategy, Timestamp, Verdict};
+use traffik_core::{Cost, Digest, ErasedKey, Hit, Origin, Outcome, Seed, Strategy, Timestamp, Verdict};
 
 /// Denials of a set share a lock. Eight are looked at faster than another set is found.
 const WAYS: usize = 8;
@@ -28,6 +29,8 @@ struct Denial<S: Strategy> {
     asked: Timestamp,
     until: Timestamp,
     verdict: S::Verdict,
+    /// If not, this is what a key said that would have admitted what another one denied, asked together with it.
+    denies: bool,
 }
 
 /// When a key was asked about.
@@ -64,36 +67,65 @@ impl<S: Strategy + PartialEq> Denials<S> {
         now: Timestamp,
     ) -> Result<S::Verdict, Asked> {
         let set = self.set(digest);
-        let told = set.entries.iter().find_map(|it| it.tells(limit, digest, hit, now));
-        told.ok_or_else(|| {
-            let changes = set.changes.get(part(digest)).copied().unwrap_or_default();
-            Asked { digest, at: now, changes }
-        })
+        let told = set.entries.iter().filter(|it| it.denies).find_map(|it| it.tells(limit, digest, hit, now));
+        told.ok_or_else(|| set.asked(digest, now))
     }
 
-    /// Notes a denial, unless what is kept of the key was changed since it was asked for. If there is no room, whichever is
-    /// over first gives way.
-    pub(super) fn note(&self, limit: &S, asked: &Asked, hit: &Hit<S::Cost>, verdict: &S::Verdict) {
-        let Outcome::Deny { retry_after } = verdict.outcome() else { return };
-        let until = asked.at + retry_after;
-        // Its waits in whole microseconds, so that nothing is divided where it is told.
-        let Some(verdict) = verdict.later(std::time::Duration::ZERO) else { return };
-        let mut set = self.set(asked.digest);
-        if set.changes.get(part(asked.digest)) != Some(&asked.changes) {
-            return;
+    /// The same of one hit on several keys, at least one of which denies it.
+    pub(super) fn ask_together(
+        &self,
+        limit: &S,
+        digests: &[Digest],
+        hit: &Hit<S::Cost>,
+        now: Timestamp,
+    ) -> Result<Vec<S::Verdict>, Vec<Asked>> {
+        let asked = digests.iter().map(|digest| self.set(*digest).asked(*digest, now)).collect();
+        let mut is_denied = false;
+        let told = digests.iter().map(|digest| {
+            let set = self.set(*digest);
+            let told = set.entries.iter().find_map(|it| it.tells(limit, *digest, hit, now))?;
+            is_denied |= !told.outcome().is_allowed();
+            Some(told)
+        });
+        told.collect::<Option<Vec<_>>>().filter(|_| is_denied).ok_or(asked)
+    }
+
+    /// Notes what one step made of a hit that was denied: what each key said, unless what is kept of it was changed since it
+    /// was asked for. If there is no room, whichever is over first gives way.
+    pub(super) fn note(&self, limit: &S, asked: &[Asked], hit: &Hit<S::Cost>, verdicts: &[S::Verdict]) {
+        let denied = verdicts.iter().map(Verdict::outcome).fold(ADMITTED, Outcome::and);
+        let Outcome::Deny { retry_after: longest } = denied else { return };
+        for (asked, verdict) in asked.iter().zip(verdicts) {
+            let wait = match verdict.outcome() {
+                Outcome::Deny { retry_after } => Some(retry_after),
+                _ => None,
+            };
+            // As it will be told, its waits in whole microseconds: nothing is then to be divided.
+            let Some(verdict) = verdict.later(Duration::ZERO) else { continue };
+            self.set(asked.digest).note(
+                asked,
+                Denial {
+                    digest: asked.digest,
+                    limit: limit.clone(),
+                    hit: *hit,
+                    asked: asked.at,
+                    until: asked.at + wait.unwrap_or(longest),
+                    verdict: verdict.with_origin(Origin::DenyCache),
+                    denies: wait.is_some(),
+                },
+            );
         }
-        set.entries.retain(|it| !it.is_about(limit, asked.digest, hit));
-        if set.entries.len() >= WAYS {
-            let first = set.entries.iter().enumerate().min_by_key(|(_, it)| it.until);
-            let Some(at) = first.filter(|(_, it)| it.until <= until).map(|(at, _)| at) else { return };
-            set.entries.swap_remove(at);
-        }
-        let (digest, limit) = (asked.digest, limit.clone());
-        set.entries.push(Denial { digest, limit, hit: *hit, asked: asked.at, until, verdict });
     }
 }
 
+const ADMITTED: Outcome = Outcome::Allow { after: Duration::ZERO };
+
 impl<S: Strategy> Denials<S> {
+    /// What is needed to note later what a key is told from now on.
+    pub(super) fn asked(&self, digest: Digest, now: Timestamp) -> Asked {
+        self.set(digest).asked(digest, now)
+    }
+
     /// What is kept of a key has been changed, or may be: no denial holds that was asked for until now.
     pub(super) fn forget(&self, digest: Digest) {
         let mut set = self.set(digest);
@@ -123,6 +155,27 @@ fn lock<S: Strategy>(set: &Mutex<Set<S>>) -> MutexGuard<'_, Set<S>> {
     set.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl<S: Strategy> Set<S> {
+    fn asked(&self, digest: Digest, now: Timestamp) -> Asked {
+        Asked { digest, at: now, changes: self.changes.get(part(digest)).copied().unwrap_or_default() }
+    }
+}
+
+impl<S: Strategy + PartialEq> Set<S> {
+    fn note(&mut self, asked: &Asked, new: Denial<S>) {
+        if self.asked(asked.digest, asked.at).changes != asked.changes {
+            return;
+        }
+        self.entries.retain(|it| it.denies != new.denies || !it.is_about(&new.limit, new.digest, &new.hit));
+        if self.entries.len() >= WAYS {
+            let first = self.entries.iter().enumerate().min_by_key(|(_, it)| it.until);
+            let Some(at) = first.filter(|(_, it)| it.until <= new.until).map(|(at, _)| at) else { return };
+            self.entries.swap_remove(at);
+        }
+        self.entries.push(new);
+    }
+}
+
 impl<S: Strategy + PartialEq> Denial<S> {
     fn is_about(&self, limit: &S, digest: Digest, hit: &Hit<S::Cost>) -> bool {
         self.digest == digest && self.hit.class == hit.class && self.limit == *limit
@@ -131,14 +184,17 @@ impl<S: Strategy + PartialEq> Denial<S> {
     fn tells(&self, limit: &S, digest: Digest, hit: &Hit<S::Cost>, now: Timestamp) -> Option<S::Verdict> {
         // A clock that stepped back tells nothing of how much time has passed.
         let holds = (self.asked..self.until).contains(&now) && self.is_about(limit, digest, hit);
-        if !holds || !hit.cost.is_at_least(self.hit.cost) {
+        if !holds || (hit.cost != self.hit.cost && !self.denies_more(limit, hit, now)) {
             return None;
         }
+        // What would admit says the same as long as nothing happens, or better.
+        self.verdict.later(if self.denies { now.since(self.asked) } else { Duration::ZERO })
+    }
+
+    /// Whether a hit of another cost is denied along with the one that was.
+    fn denies_more(&self, limit: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
         // No wait is promised to what could not pass even afresh.
         let is_hopeless = || limit.peek(&S::State::default(), hit, now).outcome() == Outcome::Never;
-        if hit.cost != self.hit.cost && is_hopeless() {
-            return None;
-        }
-        self.verdict.later(now.since(self.asked))
+        self.denies && hit.cost.is_at_least(self.hit.cost) && !is_hopeless()
     }
 }

@@ -1,16 +1,14 @@
 //! A storage that is not asked again while its denial holds.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use traffik_core::storage::{AsyncStorage, Failure, Joint, Lines, Reply};
-use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Strategy, Timestamp, Verdict};
+use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
 
 use super::denials::{Asked, Denials};
-use crate::MonotonicClock;
-use crate::lock::random;
+use super::deny_cache_settings::DenyCacheBuilder;
 
 /// A storage whose denials are remembered in this process, so that a client who hammers costs it nothing.
 ///
@@ -23,9 +21,11 @@ use crate::lock::random;
 ///   one that is on its way meanwhile is not remembered. A limit that was raised is another one, so it is asked about.
 /// * **What other processes refund or reset is seen when the wait is over**, as is what becomes of a call whose future was
 ///   dropped or whose outcome is unknown. Until then a client is denied who might pass; never the other way round.
-/// * Peeks, looks at a state and checks of several keys at once are always passed on, and answered by the storage. So is all of
-///   a strategy that [records demand](Strategy::RECORDS_DEMAND).
-/// * An answer of its own is there at once, and nothing allocated for it.
+/// * A check of several keys at once is answered here if it was denied before, in one step, and as long as all that was told of
+///   each key holds. What a key says that would admit is told as it was.
+/// * Peeks and looks at a state are always passed on, and answered by the storage. So is all of a limit that
+///   [records demand](Strategy::records_demand).
+/// * An answer of its own is there at once, and nothing allocated for it unless it is about several keys.
 ///
 /// It is outermost best, where it saves most. Around a [`Failover`](super::Failover) what the fallback has denied stays denied for
 /// as long as it said, also when the primary is back; who does not want that puts it around the primary alone.
@@ -53,50 +53,10 @@ pub struct DenyCache<S: Strategy, T> {
     parts: Arc<Parts<S>>,
 }
 
-struct Parts<S: Strategy> {
-    denials: Denials<S>,
-    clock: Box<dyn Clock + Send + Sync>,
-    answered: AtomicU64,
-}
-
-/// What a [`DenyCache`] is to be like.
-#[must_use]
-pub struct DenyCacheBuilder<S, T> {
-    storage: T,
-    limit: PhantomData<fn(S)>,
-    keys: usize,
-    clock: Option<Box<dyn Clock + Send + Sync>>,
-    seed: Option<u64>,
-}
-
-impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
-    /// Remembers up to so many denials, rounded up to a multiple of eight: 10 000 if nothing is said. Where there is no room,
-    /// whichever is over first gives way.
-    pub const fn keys(mut self, most: usize) -> Self {
-        self.keys = most;
-        self
-    }
-
-    /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
-    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
-        self.clock = Some(Box::new(clock));
-        self
-    }
-
-    /// Tells keys apart by a hash that is keyed with this, which clients must not know; with a random number if nothing is said.
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// The storage.
-    #[must_use]
-    pub fn build(self) -> DenyCache<S, T> {
-        let denials = Denials::new(self.keys, self.seed.unwrap_or_else(random));
-        let clock = self.clock.unwrap_or_else(|| Box::new(MonotonicClock::default()));
-        let parts = Arc::new(Parts { denials, clock, answered: AtomicU64::new(0) });
-        DenyCache { storage: self.storage, parts }
-    }
+pub(super) struct Parts<S: Strategy> {
+    pub(super) denials: Denials<S>,
+    pub(super) clock: Box<dyn Clock + Send + Sync>,
+    pub(super) answered: AtomicU64,
 }
 
 impl<S: Strategy, T> DenyCache<S, T> {
@@ -119,111 +79,135 @@ impl<S: Strategy, T> DenyCache<S, T> {
 }
 
 impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
+    pub(super) fn made(storage: T, parts: Parts<S>) -> Self {
+        Self { storage, parts: Arc::new(parts) }
+    }
+
     /// The storage, not asked again about what it has just denied.
     pub const fn builder(storage: T) -> DenyCacheBuilder<S, T> {
-        DenyCacheBuilder { storage, limit: PhantomData, keys: 10_000, clock: None, seed: None }
+        DenyCacheBuilder::new(storage)
     }
 
-    /// Passes a call on that may change what is kept of keys.
-    fn change<A: Send + 'static>(&self, digests: Vec<Digest>, call: impl FnOnce() -> Reply<A>) -> Reply<A> {
-        let change = Change { parts: Arc::clone(&self.parts), digests };
-        change.forget();
-        match call() {
-            // The change is dropped here, and there with the answer.
-            Reply::Ready(answer) => Reply::Ready(answer),
-            Reply::Pending(answer) => Reply::pending(async move {
-                let _change = change;
-                answer.await
-            }),
+    /// Passes a call on about a hit on keys that were asked about. Unless it turns out that the hit is denied, the call changes
+    /// what is kept of them.
+    fn pass<A: Send + 'static>(
+        &self,
+        (limit, hit): (&S, &Hit<S::Cost>),
+        asked: impl AsRef<[Asked]> + Send + 'static,
+        reply: Reply<A>,
+        told: fn(&A) -> Told<'_, S::Verdict>,
+    ) -> Reply<A> {
+        let mut call = Call { parts: Arc::clone(&self.parts), asked, is_over: false };
+        match reply {
+            Reply::Ready(answer) => {
+                call.is_over = answer.as_ref().is_some_and(|it| call.is_free(limit, hit, it, told));
+                Reply::Ready(answer)
+            }
+            Reply::Pending(answer) => {
+                let (limit, hit) = (limit.clone(), *hit);
+                Reply::pending(async move {
+                    let mut call = call;
+                    let answer = answer.await;
+                    call.is_over = call.is_free(&limit, &hit, &answer, told);
+                    answer
+                })
+            }
         }
     }
 }
 
-impl<S: Strategy + PartialEq> Parts<S> {
-    /// Whether the answer to a check leaves what is kept of the key as it was.
-    fn heard(
+/// What an answer tells of keys.
+enum Told<'a, V> {
+    /// What each of them said, in one step.
+    AtOnce(&'a [V]),
+    /// That something was done with them, whatever came of it.
+    Changed,
+    /// That nothing was done.
+    Nothing,
+}
+
+fn of_each<V>(told: &Joint<V>) -> Told<'_, V> {
+    match told {
+        Joint::AtOnce(verdicts) => Told::AtOnce(verdicts),
+        // Somebody else may have been denied by what was given back in the end.
+        Joint::InTurn(_) => Told::Changed,
+        Joint::Unable => Told::Nothing,
+    }
+}
+
+/// Of a key that is named twice: what it says the second time is not what it says for itself.
+fn of_none<V>(told: &Joint<V>) -> Told<'_, V> {
+    if matches!(told, Joint::Unable) { Told::Nothing } else { Told::Changed }
+}
+
+fn are_distinct(digests: &[Digest]) -> bool {
+    !digests.iter().enumerate().any(|(at, one)| digests.iter().skip(at + 1).any(|it| it == one))
+}
+
+/// A call on its way. However it ends, what was denied until then is forgotten with it, unless it is known to have changed
+/// nothing.
+struct Call<S: Strategy, K: AsRef<[Asked]>> {
+    parts: Arc<Parts<S>>,
+    asked: K,
+    is_over: bool,
+}
+
+impl<S: Strategy + PartialEq, K: AsRef<[Asked]>> Call<S, K> {
+    /// Whether the answer leaves what is kept of the keys as it was. A denial is remembered.
+    fn is_free<A>(
         &self,
         limit: &S,
-        asked: &Asked,
         hit: &Hit<S::Cost>,
-        answer: &Result<S::Verdict, Failure>,
+        answer: &Result<A, Failure>,
+        told: fn(&A) -> Told<'_, S::Verdict>,
     ) -> bool {
-        let is_denied = answer.as_ref().is_ok_and(|verdict| !verdict.outcome().is_allowed());
-        if let (Ok(verdict), true) = (answer, is_denied) {
-            self.denials.note(limit, asked, hit, verdict);
+        match answer.as_ref().map(told) {
+            Ok(Told::AtOnce(verdicts)) if verdicts.iter().any(|it| !it.outcome().is_allowed()) => {
+                self.parts.denials.note(limit, self.asked.as_ref(), hit, verdicts);
+                true
+            }
+            Ok(Told::Nothing) => true,
+            _ => false,
         }
-        is_denied
     }
 }
 
-/// A call that may change what is kept of keys: what was denied before it is over is not remembered.
-struct Change<S: Strategy> {
-    parts: Arc<Parts<S>>,
-    digests: Vec<Digest>,
-}
-
-impl<S: Strategy> Change<S> {
+impl<S: Strategy, K: AsRef<[Asked]>> Call<S, K> {
     fn forget(&self) {
-        self.digests.iter().for_each(|digest| self.parts.denials.forget(*digest));
+        self.asked.as_ref().iter().for_each(|asked| self.parts.denials.forget(asked.digest()));
     }
 }
 
-impl<S: Strategy> Drop for Change<S> {
+impl<S: Strategy, K: AsRef<[Asked]>> Drop for Call<S, K> {
     fn drop(&mut self) {
-        self.forget();
-    }
-}
-
-/// A check on its way: a change, unless it turns out to be denied.
-struct Check<S: Strategy> {
-    parts: Arc<Parts<S>>,
-    asked: Asked,
-    is_denied: bool,
-}
-
-impl<S: Strategy> Drop for Check<S> {
-    fn drop(&mut self) {
-        if !self.is_denied {
-            self.parts.denials.forget(self.asked.digest());
+        if !self.is_over {
+            self.forget();
         }
     }
 }
 
 impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<S, T> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let call = || self.storage.apply(limit, key, op);
-        let hit = match op {
-            _ if S::RECORDS_DEMAND => return call(),
-            Op::Peek(_) => return call(),
-            Op::Charge(_) | Op::Refund(..) | Op::Reset => {
-                return self.change(vec![self.parts.denials.digest(key)], call);
-            }
-            Op::Check(hit) => *hit,
+        if matches!(op, Op::Peek(_)) || limit.records_demand() {
+            return self.storage.apply(limit, key, op);
+        }
+        let Parts { denials, clock, answered } = &*self.parts;
+        let (digest, now) = (denials.digest(key), clock.now());
+        let Op::Check(hit) = op else {
+            // Forgotten here, for it may be done at once, and when it is over.
+            denials.forget(digest);
+            let hit = Hit::new(S::Cost::uniform(0));
+            let asked = [denials.asked(digest, now)];
+            return self.pass((limit, &hit), asked, self.storage.apply(limit, key, op), |_| Told::Changed);
         };
-        let digest = self.parts.denials.digest(key);
-        let asked = match self.parts.denials.ask(limit, digest, &hit, self.parts.clock.now()) {
-            Err(asked) => asked,
+        match denials.ask(limit, digest, hit, now) {
             Ok(denied) => {
-                self.parts.answered.fetch_add(1, Ordering::Relaxed);
-                return Reply::ready(Ok(denied.with_origin(Origin::DenyCache)));
+                answered.fetch_add(1, Ordering::Relaxed);
+                Reply::ready(Ok(denied))
             }
-        };
-        let mut check = Check { parts: Arc::clone(&self.parts), asked, is_denied: false };
-        match call() {
-            Reply::Ready(answer) => {
-                check.is_denied =
-                    answer.as_ref().is_some_and(|answer| self.parts.heard(limit, &asked, &hit, answer));
-                Reply::Ready(answer)
-            }
-            Reply::Pending(answer) => {
-                let limit = limit.clone();
-                Reply::pending(async move {
-                    let mut check = check;
-                    let answer = answer.await;
-                    check.is_denied = check.parts.heard(&limit, &asked, &hit, &answer);
-                    answer
-                })
-            }
+            Err(asked) => self.pass((limit, hit), [asked], self.storage.apply(limit, key, op), |verdict| {
+                Told::AtOnce(std::slice::from_ref(verdict))
+            }),
         }
     }
 
@@ -241,11 +225,22 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         keys: &[&dyn ErasedKey],
         hit: &Hit<S::Cost>,
     ) -> Reply<Joint<S::Verdict>> {
-        let call = || self.storage.check_together(limit, keys, hit);
-        if S::RECORDS_DEMAND {
-            return call();
+        if limit.records_demand() {
+            return self.storage.check_together(limit, keys, hit);
         }
-        self.change(keys.iter().map(|key| self.parts.denials.digest(*key)).collect(), call)
+        let Parts { denials, clock, answered } = &*self.parts;
+        let digests: Vec<_> = keys.iter().map(|key| denials.digest(*key)).collect();
+        match denials.ask_together(limit, &digests, hit, clock.now()) {
+            Ok(denied) => {
+                answered.fetch_add(1, Ordering::Relaxed);
+                Reply::ready(Ok(Joint::AtOnce(denied)))
+            }
+            Err(asked) => {
+                // What a key that is named twice says the second time is not what it says of itself.
+                let told = if are_distinct(&digests) { of_each } else { of_none };
+                self.pass((limit, hit), asked, self.storage.check_together(limit, keys, hit), told)
+            }
+        }
     }
 
     fn lines(&self) -> Option<&dyn Lines> {
@@ -265,15 +260,6 @@ impl<S: Strategy, T: fmt::Debug> fmt::Debug for DenyCache<S, T> {
             .field("storage", &self.storage)
             .field("remembered", &self.remembered())
             .field("answered", &self.answered())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S, T: fmt::Debug> fmt::Debug for DenyCacheBuilder<S, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DenyCacheBuilder")
-            .field("storage", &self.storage)
-            .field("keys", &self.keys)
             .finish_non_exhaustive()
     }
 }

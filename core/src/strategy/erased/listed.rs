@@ -1,5 +1,7 @@
 //! The verdict of any strategy as a list of decisions.
 
+use core::time::Duration;
+
 use crate::strategy::all::Each;
 use crate::{Decision, Origin, Outcome, Receipt, Receipts, Verdict};
 
@@ -74,6 +76,14 @@ impl<const N: usize> Verdict for Listed<N> {
 
     fn with_origin(self, origin: Origin) -> Self {
         Self { decisions: self.decisions.map(|decision| decision.with_origin(origin)), ..self }
+    }
+
+    fn later(&self, by: Duration) -> Option<Self> {
+        let mut later = Self { outcome: self.outcome.later(by)?, ..*self };
+        for decision in later.decisions.iter_mut().take(self.length) {
+            *decision = decision.later(by)?;
+        }
+        Some(later)
     }
 }
 

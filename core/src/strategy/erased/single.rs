@@ -13,6 +13,12 @@ use crate::{Decision, Ratio, Receipt, Timestamp};
 #[derive(Clone, Copy, Debug)]
 pub struct Single<P, const LEN: usize>(Erased<P, LEN, 1>);
 
+impl<P: Deref, const LEN: usize> PartialEq for Single<P, LEN> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
 impl<P, const LEN: usize> Single<P, LEN> {
     /// The strategy behind this pointer.
     #[must_use]
@@ -36,8 +42,6 @@ where
     type Verdict = Decision;
     type Stat = Reported;
 
-    const RECORDS_DEMAND: bool = true;
-
     fn decide(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Decision {
         self.0.decide(state, hit, now).single()
     }
@@ -60,6 +64,11 @@ where
 
     fn horizon(&self) -> u64 {
         self.0.horizon()
+    }
+
+    #[inline]
+    fn records_demand(&self) -> bool {
+        self.0.records_demand()
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {

@@ -1,0 +1,64 @@
+//! How many denials are remembered, and by which clock.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::AtomicU64;
+
+use traffik_core::{Clock, Strategy};
+
+use super::denials::Denials;
+use super::deny_cache::{DenyCache, Parts};
+use crate::MonotonicClock;
+use crate::lock::random;
+
+/// What a [`DenyCache`] is to be like.
+#[must_use]
+pub struct DenyCacheBuilder<S, T> {
+    storage: T,
+    limit: PhantomData<fn(S)>,
+    keys: usize,
+    clock: Option<Box<dyn Clock + Send + Sync>>,
+    seed: Option<u64>,
+}
+
+impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
+    pub(super) const fn new(storage: T) -> Self {
+        Self { storage, limit: PhantomData, keys: 10_000, clock: None, seed: None }
+    }
+
+    /// Remembers up to so many denials, rounded up to a multiple of eight: 10 000 if nothing is said. Where there is no room,
+    /// whichever is over first gives way.
+    pub const fn keys(mut self, most: usize) -> Self {
+        self.keys = most;
+        self
+    }
+
+    /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
+        self.clock = Some(Box::new(clock));
+        self
+    }
+
+    /// Tells keys apart by a hash that is keyed with this, which clients must not know; with a random number if nothing is said.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The storage.
+    #[must_use]
+    pub fn build(self) -> DenyCache<S, T> {
+        let denials = Denials::new(self.keys, self.seed.unwrap_or_else(random));
+        let clock = self.clock.unwrap_or_else(|| Box::new(MonotonicClock::default()));
+        DenyCache::made(self.storage, Parts { denials, clock, answered: AtomicU64::new(0) })
+    }
+}
+
+impl<S, T: fmt::Debug> fmt::Debug for DenyCacheBuilder<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DenyCacheBuilder")
+            .field("storage", &self.storage)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
