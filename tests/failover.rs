@@ -9,7 +9,10 @@ use traffik::layer::{Failover, FailoverBuilder, FailoverChange};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Joint, Local, Reply};
 use traffik::strategy::Level;
-use traffik::{AsyncLimiter, Decision, ErasedKey, ErrorKind, Hit, Memory, Op, Timestamp, TokenBucket, rate};
+use traffik::{
+    AsyncLimiter, Decision, ErasedKey, ErrorKind, Hit, Memory, Op, Ratio, Receipt, Scale, Timestamp,
+    TokenBucket, rate,
+};
 
 type Store = Local<Arc<Memory<TokenBucket, Manual>>>;
 
@@ -182,8 +185,6 @@ fn a_refund_goes_to_where_the_admission_came_from() {
     let it = setup(|it| it);
     let refund = |decision: Decision| it.runtime.run(it.limits.refund("key", 1, decision.receipt())).unwrap();
     let primary = it.check().unwrap();
-    // What was charged at one time, to one level, has one receipt wherever that was.
-    it.runtime.advance(Duration::from_micros(1));
     it.faulty.will(DOWN);
     let fallback = it.check().unwrap();
     assert!(refund(primary).is_err(), "only the primary could take it");
@@ -204,6 +205,38 @@ fn a_refund_goes_to_where_the_admission_came_from() {
 }
 
 #[test]
+fn a_refund_finds_its_way_through_a_failover_within_another() {
+    let runtime = Manual::new();
+    let store = || Local(Arc::new(Memory::builder().clock(runtime.clone()).build()));
+    let stores = [store(), store(), store(), store()];
+    let down = stores.clone().map(|store| Faulty(store, Arc::default()));
+    let [a, b, c, d] = down.clone();
+    let [first, second] = [(a, b), (c, d)].map(|(one, other)| Failover::builder(one, other).build());
+    let limits =
+        AsyncLimiter::new(TokenBucket::new(rate!("8/80s")), Failover::builder(first, second).build());
+    let left = || {
+        stores.clone().map(|store| {
+            let honest = AsyncLimiter::new(TokenBucket::new(rate!("8/80s")), store);
+            runtime.run(honest.peek("key", 0)).unwrap().unwrap().remaining()
+        })
+    };
+    let mut receipts = Vec::new();
+    // One after another goes down, so that each admits one.
+    for down in &down {
+        receipts.push(runtime.run(limits.check("key")).unwrap().unwrap().receipt());
+        down.will(DOWN);
+    }
+    assert_eq!(left(), [7; 4]);
+    down.iter().for_each(|down| down.will(None));
+    for (at, receipt) in receipts.into_iter().enumerate() {
+        let _ = runtime.run(limits.refund("key", 1, receipt)).unwrap().unwrap();
+        let mut expected = [7; 4];
+        expected[..=at].fill(8);
+        assert_eq!(left(), expected);
+    }
+}
+
+#[test]
 fn a_reset_forgets_both_and_what_is_to_be_merged() {
     let it = setup(FailoverBuilder::merge);
     it.faulty.will(DOWN);
@@ -213,6 +246,51 @@ fn a_reset_forgets_both_and_what_is_to_be_merged() {
     it.faulty.will(None);
     assert!(it.runtime.run(it.limits.reset("key")).unwrap().is_ok());
     assert_eq!(it.admitted(), 8);
+}
+
+#[test]
+fn what_is_there_at_once_is_told_at_once() {
+    for with in [|it: Builder| it, FailoverBuilder::warm, FailoverBuilder::merge] {
+        let it = setup(with);
+        it.faulty.will(DOWN);
+        for is_down in [true, false] {
+            let key = if is_down { "down" } else { "back" };
+            assert!(matches!(it.limits.peek(key, 1), Reply::Ready(Some(Ok(_)))));
+            assert!(matches!(it.limits.check(key), Reply::Ready(Some(Ok(_)))));
+            it.faulty.will(None);
+        }
+        let storage: &dyn AsyncStorage<TokenBucket> = it.limits.storage();
+        assert!(!storage.is_local(), "the primary is not");
+    }
+}
+
+/// A rate of 1 in 2 hours counts this burst, and half of that rate does not.
+fn indivisible() -> TokenBucket {
+    TokenBucket::new(rate!("2/2h")).burst(u32::MAX).unwrap()
+}
+
+#[test]
+fn a_limit_that_cannot_be_divided_fails_before_anybody_is_asked() {
+    let limit = indivisible();
+    assert!(limit.scaled(Ratio::new(1, 2).unwrap()).is_err());
+    for with in [|it: Builder| it, FailoverBuilder::warm] {
+        let it = setup(|builder| with(builder).instances(2).unwrap());
+        let asked = |op| it.runtime.run(it.limits.storage().apply(&limit, &"key", &op)).unwrap();
+        let hit = Hit::new(1);
+        for op in [Op::Check(hit), Op::Charge(hit), Op::Refund(hit, Receipt::default()), Op::Reset] {
+            let failure = asked(op).unwrap_err();
+            assert_eq!(failure.kind(), ErrorKind::Invalid);
+            assert!(
+                failure.to_string().starts_with(
+                    "nothing was asked, for the fallback cannot hold its share of the limit: this"
+                )
+            );
+        }
+        let together = it.limits.storage().check_together(&limit, &[&"key", &"b"], &hit);
+        assert!(it.runtime.run(together).unwrap().is_err());
+        assert!(it.runtime.run(it.limits.storage().load(&limit, &"key")).unwrap().is_err());
+        assert_eq!((it.left(), it.limits.storage().is_away()), (8, false));
+    }
 }
 
 #[test]
@@ -230,7 +308,7 @@ fn several_keys_at_once_go_over_and_are_merged_too() {
 
 #[test]
 fn failures_of_one_call_are_told_and_what_is_noted_is_bounded() {
-    let it = setup(|it| it.noted(2));
+    let it = setup(|it| it.merge().noted(2));
     it.faulty.will(Some((ErrorKind::Contended, false)));
     assert_eq!(it.check().unwrap_err().kind(), ErrorKind::Contended);
     it.faulty.will(DOWN);

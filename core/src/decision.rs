@@ -35,7 +35,8 @@ impl Outcome {
     }
 
     /// The same outcome once so much time has gone by; `None` if it is no denial any more by then.
-    pub(crate) fn later(self, by: Duration) -> Option<Self> {
+    pub(crate) fn later_by_micros(self, by: u64) -> Option<Self> {
+        let by = Duration::from_micros(by);
         match self {
             Self::Deny { retry_after } if retry_after <= by => None,
             Self::Deny { retry_after } => Some(Self::Deny { retry_after: retry_after.saturating_sub(by) }),
@@ -75,15 +76,27 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     /// What was charged; meaningless unless the hit was admitted.
     fn receipt(&self) -> Self::Receipt;
 
+    /// Whether the hit may pass; of several limits, whether all admit it. It says what the [`outcome`](Self::outcome) does,
+    /// without how long that takes.
+    fn is_allowed(&self) -> bool {
+        self.outcome().is_allowed()
+    }
+
+    /// Calls `change` with each of the receipts: it notes in them who admitted the hit. One that cannot, as is taken for granted
+    /// if nothing is said, is taken for one of the storage that is asked first.
+    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        let _ = change;
+    }
+
     /// Calls `visit` with the decision of each limit, in the order they were composed.
     fn each(&self, visit: &mut dyn FnMut(&Decision));
 
-    /// The same answer once so much time has gone by in which nothing else happened: its waits are shorter by that, and what
-    /// else it tells stays. `None` if the wait of a denial in it is over by then, or if this kind of verdict cannot tell,
+    /// The same answer once so many microseconds have gone by in which nothing else happened: its waits are shorter by that, and
+    /// what else it tells stays. `None` if the wait of a denial in it is over by then, or if this kind of verdict cannot tell,
     /// as is taken for granted if nothing is said.
     ///
     /// It is what a cache of denials answers with.
-    fn later(&self, by: Duration) -> Option<Self> {
+    fn later_by_micros(&self, by: u64) -> Option<Self> {
         let _ = by;
         None
     }
@@ -384,12 +397,20 @@ impl Verdict for Decision {
         self.receipt
     }
 
+    fn is_allowed(&self) -> bool {
+        self.is_allowed()
+    }
+
+    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        change(&mut self.receipt);
+    }
+
     fn each(&self, visit: &mut dyn FnMut(&Decision)) {
         visit(self);
     }
 
-    fn later(&self, by: Duration) -> Option<Self> {
-        let by = crate::time::micros_ceil(by);
+    #[inline]
+    fn later_by_micros(&self, by: u64) -> Option<Self> {
         let (wait, reset) = self.waits();
         if self.kind == Kind::Deny && wait <= by {
             return None;

@@ -17,19 +17,35 @@ pub struct Receipt {
     pub(crate) level: u64,
     /// The strategy's units per cost of 1.
     pub(crate) unit: u64,
+    /// Which of two storages admitted it, where one stands in for another: a bit for each such choice, the outermost lowest.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) sides: u8,
 }
 
 impl Receipt {
     /// The receipt of a charge booked at `at`, for a strategy of your own that needs no more than that.
     #[must_use]
     pub const fn new(at: Timestamp) -> Self {
-        Self { at, level: 0, unit: 0 }
+        Self { at, level: 0, unit: 0, sides: 0 }
     }
 
     /// When the charge was booked.
     #[must_use]
     pub const fn at(self) -> Timestamp {
         self.at
+    }
+
+    /// Notes which of two storages admitted the hit, for whoever chooses between them: the second one, or the first. Eight such
+    /// choices around each other can be told apart.
+    pub const fn note_side(&mut self, is_second: bool) {
+        self.sides = self.sides << 1 | is_second as u8;
+    }
+
+    /// Takes that out again: whether it was the second one. The receipt is then what that storage gave.
+    pub const fn take_side(&mut self) -> bool {
+        let is_second = self.sides & 1 == 1;
+        self.sides >>= 1;
+        is_second
     }
 }
 
@@ -41,6 +57,9 @@ pub trait Receipts: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'sta
     /// Calls `visit` with each of them, [`COUNT`](Self::COUNT) times.
     fn each(&self, visit: &mut dyn FnMut(Receipt));
 
+    /// Calls `change` with each of them, in the same order.
+    fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt));
+
     /// Puts them together again, in the same order.
     fn gather(next: &mut dyn FnMut() -> Receipt) -> Self;
 }
@@ -50,6 +69,10 @@ impl Receipts for Receipt {
 
     fn each(&self, visit: &mut dyn FnMut(Receipt)) {
         visit(*self);
+    }
+
+    fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        change(self);
     }
 
     fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {
@@ -63,6 +86,11 @@ impl<A: Receipts, B: Receipts> Receipts for (A, B) {
     fn each(&self, visit: &mut dyn FnMut(Receipt)) {
         self.0.each(visit);
         self.1.each(visit);
+    }
+
+    fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.0.each_mut(change);
+        self.1.each_mut(change);
     }
 
     fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {

@@ -23,7 +23,6 @@ mod denials;
 mod deny_cache;
 mod deny_cache_settings;
 mod failover;
-mod journal;
 mod metered;
 mod random;
 mod retry;

@@ -23,6 +23,7 @@ mod memory;
 mod namespace;
 #[cfg(feature = "redis")]
 mod redis;
+mod turns;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
 pub use first_come::FirstCome;

@@ -24,10 +24,11 @@ mod snapshot;
 mod tests;
 mod top;
 
+use crate::turns::Locked;
 pub use names::Denied;
 use names::Names;
 use parts::{Part, cut};
-use shard::{Locked, Shard, Slots};
+use shard::{Shard, Slots};
 pub use snapshot::SnapshotError;
 pub use top::Used;
 

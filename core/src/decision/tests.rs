@@ -48,12 +48,12 @@ fn a_wrapper_changes_what_it_knows_better() {
 fn a_denial_is_the_same_with_shorter_waits_until_it_is_over() {
     let micros = Duration::from_micros;
     let denied = Decision::deny(10, 7, micros(5), micros(9));
-    assert_eq!(denied.later(micros(0)), Some(denied));
-    assert_eq!(denied.later(micros(4)), Some(Decision::deny(10, 7, micros(1), micros(5))));
-    assert_eq!(denied.later(micros(5)), None);
+    assert_eq!(denied.later_by_micros(0), Some(denied));
+    assert_eq!(denied.later_by_micros(4), Some(Decision::deny(10, 7, micros(1), micros(5))));
+    assert_eq!(denied.later_by_micros(5), None);
     let never = Decision::never(10, 7, micros(u64::MAX));
-    assert_eq!(never.later(micros(4)), Some(never), "what takes for ever still does");
-    assert_eq!(Outcome::Deny { retry_after: micros(5) }.later(micros(5)), None);
+    assert_eq!(never.later_by_micros(4), Some(never), "what takes for ever still does");
+    assert_eq!(Outcome::Deny { retry_after: micros(5) }.later_by_micros(5), None);
 }
 
 #[test]

@@ -56,14 +56,22 @@ impl<V: Verdict, const N: usize> Verdict for Several<V, N> {
         Each(array::from_fn(|at| self.decisions.get(at).map(Verdict::receipt).unwrap_or_default()))
     }
 
+    fn is_allowed(&self) -> bool {
+        self.outcome.is_allowed()
+    }
+
+    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.decisions.iter_mut().for_each(|decision| decision.each_receipt(change));
+    }
+
     fn each(&self, visit: &mut dyn FnMut(&Decision)) {
         self.decisions.iter().for_each(|decision| decision.each(visit));
     }
 
-    fn later(&self, by: Duration) -> Option<Self> {
-        let mut later = Self { outcome: self.outcome.later(by)?, ..self.clone() };
+    fn later_by_micros(&self, by: u64) -> Option<Self> {
+        let mut later = Self { outcome: self.outcome.later_by_micros(by)?, ..self.clone() };
         for decision in &mut later.decisions {
-            *decision = decision.later(by)?;
+            *decision = decision.later_by_micros(by)?;
         }
         Some(later)
     }
@@ -89,6 +97,10 @@ impl<T: Receipts, const N: usize> Receipts for Each<T, N> {
 
     fn each(&self, visit: &mut dyn FnMut(Receipt)) {
         self.0.iter().for_each(|receipt| receipt.each(visit));
+    }
+
+    fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.0.iter_mut().for_each(|receipt| receipt.each_mut(change));
     }
 
     fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {

@@ -267,7 +267,7 @@ impl Meter {
             window: self.rate.period_micros(),
             remaining: Quotient { num: (self.capacity - spare).saturating_sub(used), den: self.unit },
             reset: self.wait(used, behind),
-            receipt: Receipt { at, level: used, unit: self.unit },
+            receipt: Receipt { level: used, unit: self.unit, ..Receipt::new(at) },
         };
         figures.decision(kind, recorded, wait)
     }
@@ -295,7 +295,7 @@ impl Meter {
     pub(super) fn advance_receipt(self, receipt: &mut Receipt, to: Timestamp) {
         let charged = Level { at: receipt.at, used: receipt.level, unit: receipt.unit };
         let (at, level) = self.level(&charged, to);
-        *receipt = Receipt { at, level, unit: self.unit };
+        *receipt = Receipt { at, level, unit: self.unit, ..*receipt };
     }
 
     /// The state of a level; that of a level never raised if nothing is in use.
@@ -441,7 +441,7 @@ mod tests {
             let state = Level { at: now, used, unit: old.unit };
             for level in 0..=20 {
                 let mut refunded = state;
-                let receipt = Receipt { at: now, level, unit: new.unit };
+                let receipt = Receipt { level, unit: new.unit, ..Receipt::new(now) };
                 new.refund(&mut refunded, &Hit::new(2), receipt, now);
                 assert!(refunded.used <= used, "took {level}: {state:?} became {refunded:?}");
                 assert!(
@@ -451,7 +451,7 @@ mod tests {
             }
         }
         let mut huge = Level { at: now, used: u64::MAX, unit: 1 };
-        let taken = Receipt { at: now, level: 2 * new.unit, unit: new.unit };
+        let taken = Receipt { level: 2 * new.unit, unit: new.unit, ..Receipt::new(now) };
         new.refund(&mut huge, &Hit::new(2), taken, now);
         assert_eq!(huge, Level { at: now, used: u64::MAX - 2, unit: 1 });
     }

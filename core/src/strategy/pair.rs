@@ -1,10 +1,8 @@
 //! Two limits on one key as one: neither is charged unless both admit.
 
-use core::time::Duration;
-
 use super::settle::settle;
 use super::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
-use crate::{Decision, Origin, Outcome, Timestamp, Verdict};
+use crate::{Decision, Origin, Outcome, Receipt, Timestamp, Verdict};
 
 /// The decisions of two limits, and what they come to together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +36,23 @@ impl<A: Verdict, B: Verdict> Verdict for Both<A, B> {
         (self.first.receipt(), self.second.receipt())
     }
 
+    fn is_allowed(&self) -> bool {
+        self.outcome.is_allowed()
+    }
+
+    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.first.each_receipt(change);
+        self.second.each_receipt(change);
+    }
+
     fn each(&self, visit: &mut dyn FnMut(&Decision)) {
         self.first.each(visit);
         self.second.each(visit);
     }
 
-    fn later(&self, by: Duration) -> Option<Self> {
-        let (first, second) = (self.first.later(by)?, self.second.later(by)?);
-        Some(Self { first, second, outcome: self.outcome.later(by)?, recorded: self.recorded })
+    fn later_by_micros(&self, by: u64) -> Option<Self> {
+        let (first, second) = (self.first.later_by_micros(by)?, self.second.later_by_micros(by)?);
+        Some(Self { first, second, outcome: self.outcome.later_by_micros(by)?, recorded: self.recorded })
     }
 
     fn with_origin(self, origin: Origin) -> Self {
@@ -213,6 +220,8 @@ fn split<A: Copy, B: Copy>(hit: &Hit<(A, B)>) -> (Hit<A>, Hit<B>) {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
     use crate::{FixedWindow, Gcra, Rate};
 

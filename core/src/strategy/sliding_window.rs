@@ -245,7 +245,7 @@ impl Strategy for SlidingWindow {
             used: present.used(),
             reset: present.reset(),
             horizon: self.horizon(),
-            receipt: Receipt { at: present.at, level: 0, unit: present.period },
+            receipt: Receipt { unit: present.period, ..Receipt::new(present.at) },
         };
         let decision = tally.decide(hit, |room| present.wait(room));
         if decision.is_allowed() && hit.cost > 0 {

@@ -134,7 +134,11 @@ impl<const N: usize> StrictWindow<N> {
             used: present.used(),
             reset: present.reset(),
             horizon: self.horizon(),
-            receipt: Receipt { at: present.at, level: self.grid.buckets.into(), unit: self.grid.period },
+            receipt: Receipt {
+                level: self.grid.buckets.into(),
+                unit: self.grid.period,
+                ..Receipt::new(present.at)
+            },
         };
         tally.decide(hit, |room| present.wait(room))
     }

@@ -1,8 +1,8 @@
 //! When a storage that fails is left alone, and when it is tried again: a state machine, shared by all who use the storage.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, Timestamp};
@@ -10,6 +10,7 @@ use traffik_core::{Clock, Timestamp};
 use super::breaker_settings::{BreakerBuilder, Settings};
 use super::random::Random;
 use super::tally::Tally;
+use crate::turns::{Locked, Turns};
 
 /// Counts how a storage answers, and opens when it fails too often.
 ///
@@ -61,7 +62,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
     pub(super) listeners: Vec<Listener>,
     pub(super) random: Random,
-    pub(super) machine: Mutex<Machine>,
+    pub(super) machine: Turns<Machine>,
     pub(super) refused: AtomicU64,
 }
 
@@ -212,6 +213,7 @@ impl Breaker {
     }
 
     /// Asks to pass.
+    #[inline]
     pub(super) fn permit(&self) -> Result<Permit, Failure> {
         let now = self.shared.clock.now();
         let mut machine = self.shared.machine();
@@ -241,9 +243,8 @@ impl fmt::Debug for Breaker {
 }
 
 impl Shared {
-    /// Nobody panics with it.
-    fn machine(&self) -> MutexGuard<'_, Machine> {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    fn machine(&self) -> Locked<'_, Machine> {
+        self.machine.lock()
     }
 
     fn refusal(&self, state: BreakerState) -> Failure {

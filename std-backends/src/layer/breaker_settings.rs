@@ -1,8 +1,8 @@
 //! When a circuit breaker opens, for how long, and when it closes again.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use traffik_core::storage::{ErrorKind, Failure};
@@ -12,6 +12,7 @@ use super::breaker::{Breaker, Change, Listener, Machine, Shared};
 use super::random::Random;
 use super::tally::Tally;
 use crate::MonotonicClock;
+use crate::turns::Turns;
 
 /// What a [`Breaker`] is to be like.
 #[must_use]
@@ -161,7 +162,7 @@ impl BreakerBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(MonotonicClock::default())),
             listeners: self.listeners,
             random: self.random,
-            machine: Mutex::new(Machine::new(Tally::default())),
+            machine: Turns::new(Machine::new(Tally::default())),
             refused: AtomicU64::new(0),
         }))
     }

@@ -1,8 +1,8 @@
 //! A bounded table of denials, each for as long as it holds.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::turns::{Locked, Turns};
 use traffik_core::{Cost, Digest, ErasedKey, Hit, Origin, Outcome, Seed, Strategy, Timestamp, Verdict};
 
 /// Denials of a set share a lock. Eight are looked at faster than another set is found.
@@ -11,7 +11,7 @@ const WAYS: usize = 8;
 /// Denials by key, limit and class. Keys are told apart by a keyed 64-bit hash.
 pub(super) struct Denials<S: Strategy> {
     seed: Seed,
-    sets: Box<[Mutex<Set<S>>]>,
+    sets: Box<[Turns<Set<S>>]>,
 }
 
 struct Set<S: Strategy> {
@@ -50,7 +50,7 @@ impl Asked {
 impl<S: Strategy + PartialEq> Denials<S> {
     pub(super) fn new(keys: usize, seed: u64) -> Self {
         let sets = keys.div_ceil(WAYS).max(1);
-        let sets = (0..sets).map(|_| Mutex::new(Set { entries: Vec::new(), changes: [0; WAYS] })).collect();
+        let sets = (0..sets).map(|_| Turns::new(Set { entries: Vec::new(), changes: [0; WAYS] })).collect();
         Self { seed: Seed::new(seed), sets }
     }
 
@@ -67,8 +67,9 @@ impl<S: Strategy + PartialEq> Denials<S> {
         now: Timestamp,
     ) -> Result<S::Verdict, Asked> {
         let set = self.set(digest);
-        let told = set.entries.iter().filter(|it| it.denies).find_map(|it| it.tells(limit, digest, hit, now));
-        told.ok_or_else(|| set.asked(digest, now))
+        let known =
+            set.entries.iter().find(|it| it.digest == digest && it.denies && it.holds(limit, hit, now));
+        known.and_then(|it| it.told(now)).ok_or_else(|| set.asked(digest, now))
     }
 
     /// The same of one hit on several keys, at least one of which denies it.
@@ -83,9 +84,9 @@ impl<S: Strategy + PartialEq> Denials<S> {
         let mut is_denied = false;
         let told = digests.iter().map(|digest| {
             let set = self.set(*digest);
-            let told = set.entries.iter().find_map(|it| it.tells(limit, *digest, hit, now))?;
-            is_denied |= !told.outcome().is_allowed();
-            Some(told)
+            let known = set.entries.iter().find(|it| it.digest == *digest && it.holds(limit, hit, now))?;
+            is_denied |= known.denies;
+            known.told(now)
         });
         told.collect::<Option<Vec<_>>>().filter(|_| is_denied).ok_or(asked)
     }
@@ -101,7 +102,7 @@ impl<S: Strategy + PartialEq> Denials<S> {
                 _ => None,
             };
             // As it will be told, its waits in whole microseconds: nothing is then to be divided.
-            let Some(verdict) = verdict.later(Duration::ZERO) else { continue };
+            let Some(verdict) = verdict.later_by_micros(0) else { continue };
             self.set(asked.digest).note(
                 asked,
                 Denial {
@@ -136,23 +137,18 @@ impl<S: Strategy> Denials<S> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.sets.iter().map(|set| lock(set).entries.len()).sum()
+        self.sets.iter().map(|set| set.lock().entries.len()).sum()
     }
 
     #[expect(clippy::indexing_slicing, reason = "a remainder is below what it is divided by")]
-    fn set(&self, digest: Digest) -> MutexGuard<'_, Set<S>> {
-        lock(&self.sets[(digest.as_u64() % self.sets.len() as u64) as usize])
+    fn set(&self, digest: Digest) -> Locked<'_, Set<S>> {
+        self.sets[(digest.as_u64() % self.sets.len() as u64) as usize].lock()
     }
 }
 
 /// Which of a set's counts is a key's: by the upper bits, for the set is chosen by all of them.
 const fn part(digest: Digest) -> usize {
     (digest.as_u64() >> 61) as usize
-}
-
-/// Nobody panics with it but a limit that is compared, and that leaves it whole.
-fn lock<S: Strategy>(set: &Mutex<Set<S>>) -> MutexGuard<'_, Set<S>> {
-    set.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<S: Strategy> Set<S> {
@@ -181,14 +177,20 @@ impl<S: Strategy + PartialEq> Denial<S> {
         self.digest == digest && self.hit.class == hit.class && self.limit == *limit
     }
 
-    fn tells(&self, limit: &S, digest: Digest, hit: &Hit<S::Cost>, now: Timestamp) -> Option<S::Verdict> {
+    /// Whether it is known of a hit on its key.
+    #[inline]
+    fn holds(&self, limit: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
         // A clock that stepped back tells nothing of how much time has passed.
-        let holds = (self.asked..self.until).contains(&now) && self.is_about(limit, digest, hit);
-        if !holds || (hit.cost != self.hit.cost && !self.denies_more(limit, hit, now)) {
-            return None;
-        }
+        (self.asked..self.until).contains(&now)
+            && self.hit.class == hit.class
+            && self.limit == *limit
+            && (hit.cost == self.hit.cost || self.denies_more(limit, hit, now))
+    }
+
+    #[inline]
+    fn told(&self, now: Timestamp) -> Option<S::Verdict> {
         // What would admit says the same as long as nothing happens, or better.
-        self.verdict.later(if self.denies { now.since(self.asked) } else { Duration::ZERO })
+        self.verdict.later_by_micros(if self.denies { now.micros_since(self.asked) } else { 0 })
     }
 
     /// Whether a hit of another cost is denied along with the one that was.

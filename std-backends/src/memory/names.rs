@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use traffik_core::{Digest, Key};
 
-use super::shard::Turns;
+use crate::turns::Turns;
 
 /// A key that was denied, as people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]

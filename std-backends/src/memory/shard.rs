@@ -1,55 +1,12 @@
-//! The lock that threads take turns with, and the part of a storage's keys that is under it.
+//! The part of a storage's keys that is under one lock.
 
-use std::time::Duration;
-
-use spin::mutex::{SpinMutex, SpinMutexGuard};
 use traffik_core::storage::{Slot, Table};
 
 use super::parts::Part;
+use crate::turns::Turns;
 
 /// A table in a part of the one allocation.
 pub(super) type Slots<T> = Table<T, Part<Slot<T>>>;
 
 /// A part of the keys under a lock of its own.
 pub(super) type Shard<T> = Turns<Slots<T>>;
-
-/// What no one else sees until this is dropped.
-pub(super) type Locked<'a, T> = SpinMutexGuard<'a, T>;
-
-/// What threads take turns with, each for a moment, on cache lines of its own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub(super) struct Turns<T>(SpinMutex<T>);
-
-impl<T> Turns<T> {
-    pub(super) const fn new(shared: T) -> Self {
-        Self(SpinMutex::new(shared))
-    }
-
-    /// Waits for a turn. A shard's is held for a decision, or for as long as it takes to walk through its slots; a panic
-    /// meanwhile left each state as it was or as decided, since a state is replaced whole.
-    #[inline]
-    pub(super) fn lock(&self) -> Locked<'_, T> {
-        self.0.try_lock().unwrap_or_else(|| self.lock_in_turn())
-    }
-
-    /// Waits a moment, twice as long each time, then lets others run, then sleeps: whoever has the turn may not be
-    /// running. Meanwhile it does not ask for the lock, only looks at it, so that it is not in the way.
-    #[cold]
-    fn lock_in_turn(&self) -> Locked<'_, T> {
-        let mut turn = 0u32;
-        loop {
-            match turn {
-                0..4 => (0..16 << turn).for_each(|_| std::hint::spin_loop()),
-                4..100 => std::thread::yield_now(),
-                _ => std::thread::sleep(Duration::from_micros(50)),
-            }
-            turn = turn.saturating_add(1);
-            if !self.0.is_locked()
-                && let Some(turn) = self.0.try_lock()
-            {
-                return turn;
-            }
-        }
-    }
-}

@@ -1,7 +1,5 @@
 //! The verdict of any strategy as a list of decisions.
 
-use core::time::Duration;
-
 use crate::strategy::all::Each;
 use crate::{Decision, Origin, Outcome, Receipt, Receipts, Verdict};
 
@@ -70,6 +68,14 @@ impl<const N: usize> Verdict for Listed<N> {
         self.receipts
     }
 
+    fn is_allowed(&self) -> bool {
+        self.outcome.is_allowed()
+    }
+
+    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.receipts.each_mut(change);
+    }
+
     fn each(&self, visit: &mut dyn FnMut(&Decision)) {
         self.decisions().iter().for_each(visit);
     }
@@ -78,10 +84,10 @@ impl<const N: usize> Verdict for Listed<N> {
         Self { decisions: self.decisions.map(|decision| decision.with_origin(origin)), ..self }
     }
 
-    fn later(&self, by: Duration) -> Option<Self> {
-        let mut later = Self { outcome: self.outcome.later(by)?, ..*self };
+    fn later_by_micros(&self, by: u64) -> Option<Self> {
+        let mut later = Self { outcome: self.outcome.later_by_micros(by)?, ..*self };
         for decision in later.decisions.iter_mut().take(self.length) {
-            *decision = decision.later(by)?;
+            *decision = decision.later_by_micros(by)?;
         }
         Some(later)
     }

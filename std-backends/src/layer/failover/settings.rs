@@ -1,0 +1,146 @@
+//! When the fallback decides instead of the primary, with which limit, and what becomes of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::strategy::TooLarge;
+use traffik_core::{Clock, Ratio, RatioError, Scale, Strategy};
+
+use super::Failover;
+use super::journal::Journal;
+use super::sides::Sides;
+use crate::MonotonicClock;
+use crate::layer::is_ill;
+use crate::lock::random;
+
+/// A failover changed sides.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FailoverChange {
+    /// The primary failed, for this reason; the fallback decides.
+    Away(Failure),
+    /// The primary has answered again.
+    Back,
+}
+
+/// What a [`Failover`] is to be like.
+#[must_use]
+pub struct FailoverBuilder<S: Strategy, P, F> {
+    primary: P,
+    fallback: F,
+    settings: Settings<S>,
+    noted: usize,
+    clock: Option<Arc<dyn Clock + Send + Sync>>,
+}
+
+pub(super) struct Settings<S> {
+    pub(super) on: fn(ErrorKind) -> bool,
+    pub(super) after_timeouts: bool,
+    pub(super) share: Option<Share<S>>,
+    pub(super) warm: bool,
+    pub(super) merge: bool,
+    pub(super) listeners: Vec<Listener>,
+}
+
+type Share<S> = Box<dyn Fn(&S) -> Result<S, TooLarge> + Send + Sync>;
+type Listener = Box<dyn Fn(&FailoverChange) + Send + Sync>;
+
+impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
+    pub(super) const fn new(primary: P, fallback: F) -> Self {
+        let settings = Settings {
+            on: is_ill,
+            after_timeouts: false,
+            share: None,
+            warm: false,
+            merge: false,
+            listeners: Vec::new(),
+        };
+        Self { primary, fallback, settings, noted: 10_000, clock: None }
+    }
+
+    /// Goes over on these kinds of failure: on those that [are ill](is_ill) if nothing is said. Of an unknown outcome more has
+    /// to be said.
+    pub const fn on(mut self, kinds: fn(ErrorKind) -> bool) -> Self {
+        self.settings.on = kinds;
+        self
+    }
+
+    /// Goes over on unknown outcomes too, if their kind is one to go over on. Such a hit may be charged on both sides, but is
+    /// never merged, so never charged twice to the primary.
+    pub const fn after_timeouts(mut self) -> Self {
+        self.settings.after_timeouts = true;
+        self
+    }
+
+    /// Charges the fallback with what the primary admits, so that whoever has used up a limit there finds it used up here.
+    /// Refunds are not mirrored. Of a divided limit that is what this instance saw.
+    pub const fn warm(mut self) -> Self {
+        self.settings.warm = true;
+        self
+    }
+
+    /// Once the primary is back, charges it with what the fallback admitted of a key, before it is asked about that key again;
+    /// but not with what is so old that no limit would count it. It counts from then on, as if it had just been
+    /// admitted, so a client may wait for up to twice as long. A charge whose outcome is unknown is not repeated.
+    pub const fn merge(mut self) -> Self {
+        self.settings.merge = true;
+        self
+    }
+
+    /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), 10 000 if nothing is said, each for as
+    /// long as the limit counts it.
+    pub const fn noted(mut self, most: usize) -> Self {
+        self.noted = most;
+        self
+    }
+
+    /// Calls this at each change of sides, within the call that brought it about: it should be quick.
+    pub fn on_change(mut self, listener: impl Fn(&FailoverChange) + Send + Sync + 'static) -> Self {
+        self.settings.listeners.push(Box::new(listener));
+        self
+    }
+
+    /// Goes by this clock; by a [`MonotonicClock`] if nothing is said.
+    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// The storage.
+    #[must_use]
+    pub fn build(self) -> Failover<S, P, F> {
+        let Self { primary, fallback, settings, noted, clock } = self;
+        let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
+        let journal = Journal::new(noted, random());
+        Failover::made(Sides::new((primary, fallback), settings, journal, clock))
+    }
+}
+
+impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
+    /// Gives the fallback what this makes of the limit. A limit of which it makes nothing fails every call with
+    /// [`ErrorKind::Invalid`], before anybody is asked.
+    pub fn share(mut self, share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static) -> Self {
+        self.settings.share = Some(Box::new(share));
+        self
+    }
+}
+
+impl<S: Scale, P, F> FailoverBuilder<S, P, F> {
+    /// Gives the fallback the limit divided by this number: of instances that each have a fallback of their own. It must be one
+    /// that can be counted exactly when divided, as is said of [`share`](Self::share).
+    ///
+    /// # Errors
+    ///
+    /// If it is 0.
+    pub fn instances(self, count: u32) -> Result<Self, RatioError> {
+        let share = Ratio::new(1, count.into())?;
+        Ok(self.share(move |limit| limit.scaled(share)))
+    }
+}
+
+impl<S: Strategy, P, F> fmt::Debug for FailoverBuilder<S, P, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailoverBuilder").field("noted", &self.noted).finish_non_exhaustive()
+    }
+}
