@@ -12,6 +12,8 @@
 
 pub mod cas;
 mod clock;
+#[cfg(any(feature = "memcached", feature = "redis"))]
+mod door;
 mod first_come;
 pub mod layer;
 pub mod lock;

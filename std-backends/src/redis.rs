@@ -16,6 +16,7 @@ use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Repl
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::cas::{self, Change, Combining, Loaded, Swap};
+use crate::door::Door;
 use crate::{FirstCome, namespace};
 
 mod check;
@@ -78,6 +79,7 @@ struct Inner {
     clock: Option<TestClock>,
     persistent: bool,
     lines: FirstCome,
+    door: Door,
 }
 
 /// A clock instead of the server's.
@@ -161,10 +163,14 @@ impl RedisStorage {
         clear::clear(&self.inner.link, &self.inner.namespace).await
     }
 
-    /// Ends the connection; all calls fail from now on, of all clones. What is stored stays, unless the storage was made
-    /// not to be [persistent](RedisBuilder::persistent): then the namespace is [cleared](Self::clear) first, and if that
-    /// fails it is told so, and the storage is closed all the same.
+    /// Lets those calls end that are on their way, which each do by their deadline, and then ends the connection. Calls that come
+    /// from now on fail with [`Closed`](ErrorKind::Closed), those of all clones. What is stored stays, unless the storage was made
+    /// not to be [persistent](RedisBuilder::persistent): then the namespace is [cleared](Self::clear) last, and if that fails it is told
+    /// so, and the storage is closed all the same.
     pub async fn close(&self) -> Result<(), Failure> {
+        if !self.inner.door.close().await {
+            return Ok(());
+        }
         let cleared = if self.inner.persistent { Ok(()) } else { self.clear().await };
         self.inner.link.close();
         cleared
@@ -215,7 +221,14 @@ impl RedisBuilder {
         tls::prepare();
         let link = Link::new(self.source, self.timeout);
         let Self { namespace, clock, persistent, .. } = self;
-        let inner = Arc::new(Inner { link, namespace, clock, persistent, lines: FirstCome::new() });
+        let inner = Arc::new(Inner {
+            link,
+            namespace,
+            clock,
+            persistent,
+            lines: FirstCome::new(),
+            door: Door::default(),
+        });
         Ok(RedisStorage { combining: Combining::new(inner.clone()), inner })
     }
 }
@@ -227,6 +240,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         let name = name::name(&self.inner.namespace, key);
         let (inner, combining, limit, op) = (self.inner.clone(), self.combining.clone(), limit.clone(), *op);
         Reply::pending(async move {
+            let _inside = inner.door.enter()?;
             if let Op::Check(hit) = &op
                 && let Some(verdict) = check::one(&inner, &limit, hit, &name).await?
             {
@@ -249,6 +263,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
             return Reply::ready(Ok(Joint::Unable));
         }
         Reply::pending(async move {
+            let _inside = inner.door.enter()?;
             let told = check::together(&inner, &limit, &hit, &names).await?;
             Ok(told.map_or(Joint::Unable, Joint::AtOnce))
         })
@@ -257,6 +272,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
     fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         let (inner, name) = (self.inner.clone(), name::name(&self.inner.namespace, key));
         Reply::pending(async move {
+            let _inside = inner.door.enter()?;
             let loaded = inner.load(&name).await?;
             Ok((cas::state::<S>(loaded.bytes.as_deref()), loaded.now))
         })

@@ -66,6 +66,10 @@ impl State {
     pub(crate) fn cut(&mut self, which: impl Fn(&Link) -> bool) {
         self.links.retain(|_, link| !which(link));
     }
+
+    pub(crate) fn open(&self) -> usize {
+        self.links.len()
+    }
 }
 
 impl Drop for Link {

@@ -90,6 +90,11 @@ impl Proxy {
         self.lanes.lock().connections
     }
 
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.lanes.lock().open()
+    }
+
     pub(crate) fn bytes(&self) -> Bytes {
         self.lanes.lock().bytes
     }

@@ -14,6 +14,7 @@ use super::pool::Settings;
 use super::server::Server;
 use super::{MemcachedStorage, name};
 use crate::cas::Combining;
+use crate::door::Door;
 use crate::{FirstCome, SystemClock, namespace};
 
 /// The port that servers listen on if nothing is said.
@@ -137,7 +138,8 @@ impl<R: Connect> MemcachedBuilder<R> {
             addresses.into_iter().map(|address| Server::new(runtime.clone(), address, settings)).collect();
         let lines = FirstCome::new();
         let (generation, floods) = (name::other(&namespace, "generation", ""), Floods::default());
-        let items = Items { runtime, servers, namespace, generation, timeout, clock, lines, floods };
+        let door = Door::default();
+        let items = Items { runtime, servers, namespace, generation, timeout, clock, lines, floods, door };
         let items = Arc::new(items);
         Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, persistent })
     }

@@ -33,10 +33,6 @@ pub(super) fn late(address: &str, may_have_changed: bool) -> Failure {
     Failure::new(ErrorKind::Unavailable, format!("{address} did not answer in time; nothing was charged"))
 }
 
-pub(super) fn closed() -> Failure {
-    Failure::new(ErrorKind::Closed, "the storage has been closed")
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind as Io;

@@ -16,6 +16,7 @@ use super::server::Server;
 use super::{name, window};
 use crate::FirstCome;
 use crate::cas::{Change, Loaded, Swap};
+use crate::door::Door;
 
 #[derive(Debug)]
 pub(super) struct Items<R: Connect> {
@@ -28,6 +29,7 @@ pub(super) struct Items<R: Connect> {
     pub(super) clock: Present,
     pub(super) lines: FirstCome,
     pub(super) floods: Floods,
+    pub(super) door: Door,
 }
 
 /// What the time is.

@@ -11,8 +11,8 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_runtimes::Connect;
 
 use super::command::{Command, Version};
-use super::failure::closed;
 use super::wire::Wire;
+use crate::door::closed;
 
 /// How many connections there may be, and for how long they lie idle.
 #[derive(Clone, Copy, Debug)]

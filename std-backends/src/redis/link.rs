@@ -21,6 +21,7 @@ use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::failure::unsent;
+use crate::door::closed;
 
 /// Makes connections.
 pub(super) type Factory =
@@ -197,7 +198,7 @@ impl Link {
     fn attempt(&self) -> Result<(u64, Attempt), Failure> {
         let mut present = self.present.lock();
         if present.closed {
-            return Err(Failure::new(ErrorKind::Closed, "the storage has been closed"));
+            return Err(closed());
         }
         if let Some(attempt) = &present.attempt {
             return Ok((present.number, attempt.clone()));
