@@ -11,8 +11,25 @@
 //! | [`DenyCache`] | answers itself while a denial holds | around all that is asked about limits |
 //! | [`Metered`] | tells how calls end, and how long they take | around all, or around what it is to tell of |
 //!
-//! What is elsewhere called `backend_fallback` or `failover` is [`Failover`]; `retry` is [`Retry`].
+//! In this order, from the store outwards, all of them make sense at once. [`Around`] puts them there, a line each. In another:
+//!
+//! * A breaker within a retry counts attempts instead of calls, and while it is open the retry still waits and asks it again.
+//! * A deadline around a breaker does not count as a failure of the store, but for [slow](BreakerBuilder::slow) calls. Around a
+//!   failover it cuts the fallback off, too.
+//! * A cache of denials within a failover forgets the fallback's denials when the primary is back, and asks a fallback each time.
+//! * A retry around a failover asks the primary again before each attempt of the fallback: put it within.
+//!
+//! # From the names of the Python library
+//!
+//! | there | here |
+//! |---|---|
+//! | `retry` | [`with_retry`](Around::with_retry), or [`Retry::builder`]: kinds, attempts, backoff, jitter, deadline |
+//! | `backend_fallback` | [`with_fallback`](Around::with_fallback), or [`Failover::builder`]: kinds, share of the limit, warm, merge |
+//! | `CircuitBreaker` | [`with_breaker`](Around::with_breaker) and [`Breaker::builder`]; one breaker can serve several storages |
+//! | `failover` | all three: `.with_retry(timer).with_breaker(&breaker).with_fallback(other)` |
+//! | `on_error` | what a throttle does with the failure that is left, in `traffik_integrations` |
 
+mod around;
 mod backoff;
 mod breaker;
 mod breaker_settings;
@@ -30,6 +47,7 @@ mod retry_settings;
 mod tally;
 mod timeout;
 
+pub use around::Around;
 pub use backoff::{Backoff, Jitter};
 pub use breaker::{Breaker, BreakerState, Change, Open};
 pub use breaker_settings::{BreakerBuilder, is_ill};

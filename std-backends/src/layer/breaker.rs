@@ -170,6 +170,11 @@ pub(super) enum Ending {
 }
 
 impl Breaker {
+    /// What a [builder](Self::builder) makes of nothing else that is said.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self::builder(name).made()
+    }
+
     /// A breaker of this name, closed. If nothing else is said it opens after five failures in a row, for 500 to 750 ms.
     pub fn builder(name: impl Into<Arc<str>>) -> BreakerBuilder {
         BreakerBuilder::new(name.into())

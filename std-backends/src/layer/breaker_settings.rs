@@ -134,8 +134,8 @@ impl BreakerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] if it could never open or never close.
-    pub fn build(mut self) -> Result<Breaker, Failure> {
-        let settings = &mut self.settings;
+    pub fn build(self) -> Result<Breaker, Failure> {
+        let settings = &self.settings;
         let refuse = |message: &'static str| Err(Failure::new(ErrorKind::Invalid, message));
         if settings.failures == Some(0) {
             return refuse("a breaker that opens after 0 failures is always open; take 1 or more");
@@ -156,10 +156,15 @@ impl BreakerBuilder {
                 "a failure rate is above 0 and at most 1, of 1 call or more, in a window above 0 s",
             );
         }
-        if settings.failures.is_none() && settings.share.is_none() {
-            settings.failures = Some(5);
+        Ok(self.made())
+    }
+
+    /// The breaker, of settings that are known to make sense.
+    pub(super) fn made(mut self) -> Breaker {
+        if self.settings.failures.is_none() && self.settings.share.is_none() {
+            self.settings.failures = Some(5);
         }
-        Ok(Breaker::made(Shared {
+        Breaker::made(Shared {
             name: self.name,
             settings: self.settings,
             clock: self.clock.unwrap_or_else(|| Arc::new(MonotonicClock::default())),
@@ -167,7 +172,7 @@ impl BreakerBuilder {
             random: self.random,
             machine: Turns::new(Machine::new(Tally::default())),
             refused: AtomicU64::new(0),
-        }))
+        })
     }
 }
 

@@ -70,6 +70,11 @@ impl<T, R> Retry<T, R> {
         RetryBuilder::new(storage, timer)
     }
 
+    /// What a [builder](Self::builder) makes of nothing else that is said.
+    pub fn new(storage: T, timer: R) -> Self {
+        Self::builder(storage, timer).made()
+    }
+
     pub(super) fn made(
         storage: T,
         timer: R,

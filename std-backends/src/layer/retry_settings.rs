@@ -114,7 +114,7 @@ impl<T, R> RetryBuilder<T, R> {
     ///
     /// [`ErrorKind::Invalid`] if it could never make an attempt, or the longest wait is shorter than the first.
     pub fn build(self) -> Result<Retry<T, R>, Failure> {
-        let Self { storage, timer, settings, clock, random } = self;
+        let settings = &self.settings;
         let refuse = |message: &'static str| Err(Failure::new(ErrorKind::Invalid, message));
         if settings.attempts == 0 {
             return refuse("0 attempts never ask the storage; take 1 to ask once, or 3 to try again twice");
@@ -125,8 +125,14 @@ impl<T, R> RetryBuilder<T, R> {
         if settings.backoff.is_upside_down() {
             return refuse("the longest wait is shorter than the first one; give them the other way round");
         }
+        Ok(self.made())
+    }
+
+    /// The storage, of settings that are known to make sense.
+    pub(super) fn made(self) -> Retry<T, R> {
+        let Self { storage, timer, settings, clock, random } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
-        Ok(Retry::made(storage, timer, settings, clock, random))
+        Retry::made(storage, timer, settings, clock, random)
     }
 }
 
