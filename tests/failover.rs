@@ -169,6 +169,27 @@ fn an_unknown_outcome_is_told_unless_going_over_is_asked_for_and_is_never_merged
 }
 
 #[test]
+fn an_outcome_that_the_primary_left_unknown_stays_so_where_the_fallback_fails() {
+    let runtime = Manual::new();
+    let store = || Faulty(Local(Arc::new(Memory::builder().clock(runtime.clone()).build())), Arc::default());
+    let (primary, fallback) = (store(), store());
+    let storage = Failover::builder(primary.clone(), fallback.clone()).after_timeouts().build();
+    let limits = AsyncLimiter::new(TokenBucket::new(rate!("8/80s")), storage);
+    primary.will(Some((ErrorKind::Timeout, true)));
+    fallback.will(DOWN);
+    assert_eq!(runtime.run(limits.check("key")).unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+    let together = runtime.run(limits.check_together([&"key", &"b"], 1)).unwrap();
+    assert_eq!(together.unwrap_err().kind(), ErrorKind::Timeout);
+    let peeked = runtime.run(limits.peek("key", 1)).unwrap();
+    assert_eq!(peeked.unwrap_err().kind(), ErrorKind::Unavailable, "a peek charges nothing");
+    // Memory checks four keys at once. One after another, each could be charged once more.
+    fallback.will(None);
+    let five: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let together = runtime.run(limits.check_together(five.each_ref(), 1)).unwrap();
+    assert_eq!(together.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+#[test]
 fn a_merge_whose_outcome_is_unknown_is_not_repeated() {
     let it = setup(FailoverBuilder::merge);
     it.faulty.will(DOWN);

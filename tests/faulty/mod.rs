@@ -57,6 +57,7 @@ pub(crate) struct Faulty<S: Strategy> {
 struct Told {
     calls: AtomicU32,
     admitted: AtomicU32,
+    charged: AtomicU32,
     next: Mutex<(VecDeque<Course>, Option<Course>)>,
 }
 
@@ -68,7 +69,12 @@ impl<S: Strategy> Clone for Faulty<S> {
 
 impl<S: Strategy> Faulty<S> {
     pub(crate) fn new(runtime: &Manual) -> Self {
-        let store = Local(Arc::new(Memory::builder().capacity(256).clock(runtime.clone()).build()));
+        Self::for_keys(256, runtime)
+    }
+
+    /// A store with room for so many keys: the fewer, the sooner it is made.
+    pub(crate) fn for_keys(keys: usize, runtime: &Manual) -> Self {
+        let store = Local(Arc::new(Memory::builder().capacity(keys).clock(runtime.clone()).build()));
         Self { store, runtime: runtime.clone(), told: Arc::default() }
     }
 
@@ -90,6 +96,11 @@ impl<S: Strategy> Faulty<S> {
     /// How many checks the store has admitted, whatever became of the answers.
     pub(crate) fn admitted(&self) -> u32 {
         self.told.admitted.load(Ordering::Relaxed)
+    }
+
+    /// How many charges have taken effect, whatever became of the answers.
+    pub(crate) fn charged(&self) -> u32 {
+        self.told.charged.load(Ordering::Relaxed)
     }
 
     /// The store forgets all.
@@ -158,6 +169,9 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
             if is_admitted && matches!(op, Op::Check(_)) {
                 told.admitted.fetch_add(1, Ordering::Relaxed);
             }
+            if matches!(op, Op::Charge(_)) {
+                told.charged.fetch_add(1, Ordering::Relaxed);
+            }
             reply
         })
     }
@@ -179,9 +193,16 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
     ) -> Reply<Joint<S::Verdict>> {
         let (limit, keys, hit) =
             (limit.clone(), keys.iter().map(|key| bytes(*key)).collect::<Vec<_>>(), *hit);
+        let told = Arc::clone(&self.told);
         self.call(move |store| {
             let keys: Vec<_> = keys.iter().map(|key| key as &dyn ErasedKey).collect();
-            store.check_together(&limit, &keys, &hit)
+            let reply = store.check_together(&limit, &keys, &hit);
+            let is_admitted = matches!(&reply, Reply::Ready(Some(Ok(Joint::AtOnce(each))))
+                if each.iter().all(Verdict::is_allowed));
+            if is_admitted {
+                told.admitted.fetch_add(1, Ordering::Relaxed);
+            }
+            reply
         })
     }
 

@@ -217,11 +217,14 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         let mut reply = self.fallback.apply(limits.fallback, key, op);
         match &mut reply {
             Reply::Ready(Some(Ok(verdict))) => self.marked(verdict, note),
+            Reply::Ready(Some(Err(failure))) if is_unknown => *failure = unknown(failure),
             Reply::Ready(_) => {}
             Reply::Pending(_) => {
                 let sides = Arc::clone(self);
                 return Reply::pending(async move {
-                    let mut verdict = reply.await?;
+                    let mut verdict = reply
+                        .await
+                        .map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
                     sides.marked(&mut verdict, note);
                     Ok(verdict)
                 });
@@ -284,7 +287,14 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
             }
             Err(failure) => {
                 let is_unknown = self.go_over(failure, false)?;
-                (together(&self.fallback, limits.fallback, keys, hit).await?, Some(is_unknown))
+                let told = together(&self.fallback, limits.fallback, keys, hit).await;
+                let told = told.map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
+                if is_unknown && told == Joint::Unable {
+                    // To be asked for one key after another would charge the primary anew.
+                    let unable = "the fallback cannot check so many keys at once";
+                    return Err(Failure::new(ErrorKind::Timeout, unable));
+                }
+                (told, Some(is_unknown))
             }
         };
         let verdicts: &mut [_] = match &mut told {
@@ -350,6 +360,11 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         }
         Ok(())
     }
+}
+
+/// A failure of the fallback, after one of the primary that left it unknown whether that was charged.
+fn unknown(failure: &Failure) -> Failure {
+    Failure::new(ErrorKind::Timeout, failure.clone())
 }
 
 /// What an operation took.
