@@ -57,6 +57,7 @@ pub(crate) struct Faulty<S: Strategy> {
 struct Told {
     calls: AtomicU32,
     admitted: AtomicU32,
+    taken: AtomicU32,
     charged: AtomicU32,
     next: Mutex<(VecDeque<Course>, Option<Course>)>,
 }
@@ -96,6 +97,11 @@ impl<S: Strategy> Faulty<S> {
     /// How many checks the store has admitted, whatever became of the answers.
     pub(crate) fn admitted(&self) -> u32 {
         self.told.admitted.load(Ordering::Relaxed)
+    }
+
+    /// How many keys were charged by these checks.
+    pub(crate) fn taken(&self) -> u32 {
+        self.told.taken.load(Ordering::Relaxed)
     }
 
     /// How many charges have taken effect, whatever became of the answers.
@@ -168,6 +174,7 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
             let is_admitted = matches!(&reply, Reply::Ready(Some(Ok(it))) if it.outcome().is_allowed());
             if is_admitted && matches!(op, Op::Check(_)) {
                 told.admitted.fetch_add(1, Ordering::Relaxed);
+                told.taken.fetch_add(1, Ordering::Relaxed);
             }
             if matches!(op, Op::Charge(_)) {
                 told.charged.fetch_add(1, Ordering::Relaxed);
@@ -201,6 +208,7 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
                 if each.iter().all(Verdict::is_allowed));
             if is_admitted {
                 told.admitted.fetch_add(1, Ordering::Relaxed);
+                told.taken.fetch_add(keys.len() as u32, Ordering::Relaxed);
             }
             reply
         })
