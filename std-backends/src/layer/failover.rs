@@ -11,6 +11,7 @@ use super::calls::bytes;
 mod journal;
 mod settings;
 mod sides;
+mod steps;
 
 pub use settings::{FailoverBuilder, FailoverChange};
 use sides::{Limits, Sides};

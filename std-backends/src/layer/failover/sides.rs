@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
-use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Receipts, Strategy, Timestamp, Verdict};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
+use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
 use super::journal::{Journal, Note};
 use super::settings::{FailoverChange, Settings};
-use crate::layer::calls::together;
 
 pub(super) struct Sides<S: Strategy, P, F> {
     pub(super) primary: P,
     pub(super) fallback: F,
     pub(super) journal: Journal<S>,
-    settings: Settings<S>,
-    clock: Arc<dyn Clock + Send + Sync>,
+    pub(super) settings: Settings<S>,
+    pub(super) clock: Arc<dyn Clock + Send + Sync>,
     is_away: AtomicBool,
 }
 
@@ -105,7 +104,7 @@ impl<S: Strategy, P, F> Sides<S, P, F> {
     }
 
     /// An answer of the primary that nobody else could give.
-    fn own<T>(&self, answer: Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn own<T>(&self, answer: Result<T, Failure>) -> Result<T, Failure> {
         match answer {
             Ok(told) => {
                 self.is_back();
@@ -124,7 +123,7 @@ impl<S: Strategy, P, F> Sides<S, P, F> {
     }
 
     /// What the fallback is to be known by once it has answered, if the primary is to be told of that.
-    fn to_note(
+    pub(super) fn to_note(
         &self,
         limits: Limits<'_, S>,
         key: &dyn ErasedKey,
@@ -141,7 +140,7 @@ impl<S: Strategy, P, F> Sides<S, P, F> {
 
     /// What the fallback said: whatever it admitted is to come back to it.
     #[inline]
-    fn marked(&self, verdict: &mut S::Verdict, note: Option<ToNote<S>>) {
+    pub(super) fn marked(&self, verdict: &mut S::Verdict, note: Option<ToNote<S>>) {
         if let Some(ToNote { digest, over, is_due, op }) = note
             && let Some(hit) = booked(&op, verdict)
         {
@@ -154,7 +153,7 @@ impl<S: Strategy, P, F> Sides<S, P, F> {
 }
 
 /// What is noted of an operation that the fallback is asked for.
-struct ToNote<S: Strategy> {
+pub(super) struct ToNote<S: Strategy> {
     digest: Digest,
     over: Timestamp,
     is_due: bool,
@@ -232,138 +231,10 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         }
         reply
     }
-
-    /// An operation that does not begin with a plain call of the primary.
-    pub(super) async fn apply(
-        self: &Arc<Self>,
-        limits: Limits<'_, S>,
-        key: &[u8],
-        op: &Op<S>,
-    ) -> Result<S::Verdict, Failure> {
-        match op {
-            Op::Refund(hit, receipt) => self.refund(limits, key, hit, *receipt).await,
-            Op::Reset => {
-                self.journal.forget(self.journal.digest(key));
-                // What is of no use any more may stay if the fallback cannot be reached: it errs against the client.
-                let _ = self.fallback.apply(limits.fallback, &key, op).await;
-                let answer = self.primary.apply(limits.primary, &key, op).await;
-                self.own(answer)
-            }
-            Op::Check(_) | Op::Peek(_) | Op::Charge(_) => {
-                let answer = match self.merge(limits, key).await {
-                    Ok(()) => self.primary.apply(limits.primary, &key, op).await,
-                    Err(failure) => Err(failure),
-                };
-                self.settle(limits, &key, op, answer).await
-            }
-        }
-    }
-
-    pub(super) async fn check_together(
-        &self,
-        limits: Limits<'_, S>,
-        keys: &[Vec<u8>],
-        hit: &Hit<S::Cost>,
-    ) -> Result<Joint<S::Verdict>, Failure> {
-        let mut merged = Ok(());
-        for key in keys {
-            merged = match merged {
-                Ok(()) => self.merge(limits, key).await,
-                failed => failed,
-            };
-        }
-        let answer = match merged {
-            Ok(()) => together(&self.primary, limits.primary, keys, hit).await,
-            Err(failure) => Err(failure),
-        };
-        // To be unable tells nothing of a store, so it is no return.
-        if let Ok(Joint::Unable) = answer {
-            return answer;
-        }
-        let (mut told, unknown) = match answer {
-            Ok(told) => {
-                self.is_back();
-                (told, None)
-            }
-            Err(failure) => {
-                let is_unknown = self.go_over(failure, false)?;
-                let told = together(&self.fallback, limits.fallback, keys, hit).await;
-                let told = told.map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
-                if is_unknown && told == Joint::Unable {
-                    // To be asked for one key after another would charge the primary anew.
-                    let unable = "the fallback cannot check so many keys at once";
-                    return Err(Failure::new(ErrorKind::Timeout, unable));
-                }
-                (told, Some(is_unknown))
-            }
-        };
-        let verdicts: &mut [_] = match &mut told {
-            Joint::AtOnce(verdicts) | Joint::InTurn(verdicts) => verdicts,
-            Joint::Unable => &mut [],
-        };
-        let is_admitted = !verdicts.is_empty() && verdicts.iter().all(Verdict::is_allowed);
-        if let Some(is_unknown) = unknown {
-            for (key, verdict) in keys.iter().zip(verdicts) {
-                let op = if is_admitted { Op::Check(*hit) } else { Op::Peek(*hit) };
-                self.marked(verdict, self.to_note(limits, key, &op, is_unknown));
-            }
-            return Ok(told);
-        }
-        for verdict in verdicts {
-            verdict.each_receipt(&mut |receipt| receipt.note_side(false));
-        }
-        if is_admitted && self.settings.warm {
-            for key in keys {
-                let _ = self.fallback.apply(limits.fallback, key, &Op::Charge(*hit)).await;
-            }
-        }
-        Ok(told)
-    }
-
-    async fn refund(
-        &self,
-        limits: Limits<'_, S>,
-        key: &[u8],
-        hit: &Hit<S::Cost>,
-        mut receipt: <S::Verdict as Verdict>::Receipt,
-    ) -> Result<S::Verdict, Failure> {
-        let mut is_fallback = false;
-        receipt.each_mut(&mut |receipt| is_fallback = receipt.take_side());
-        let op = Op::Refund(*hit, receipt);
-        if !is_fallback {
-            return self.own(self.primary.apply(limits.primary, &key, &op).await);
-        }
-        if self.settings.merge && self.journal.take(self.journal.digest(key), hit, &receipt) == Some(true) {
-            // The primary was charged without a receipt, so there is nothing it could exactly take back.
-            return self.own(self.primary.apply(limits.primary, &key, &Op::Peek(hit.free())).await);
-        }
-        let mut verdict = self.fallback.apply(limits.fallback, &key, &op).await?;
-        self.marked(&mut verdict, None);
-        Ok(verdict)
-    }
-
-    /// Charges the primary with what the fallback admitted of this key. A failure is one to go over on, or to tell.
-    async fn merge(&self, limits: Limits<'_, S>, key: &[u8]) -> Result<(), Failure> {
-        if !self.settings.merge {
-            return Ok(());
-        }
-        let digest = self.journal.digest(key);
-        while let Some(hit) = self.journal.next_due(digest, self.clock.now()) {
-            match self.primary.apply(limits.primary, &key, &Op::Charge(hit)).await {
-                Ok(_) => {}
-                Err(failure) if failure.kind() == ErrorKind::Timeout => return Err(failure),
-                Err(failure) => {
-                    self.journal.put_back(digest, &hit);
-                    return Err(failure);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A failure of the fallback, after one of the primary that left it unknown whether that was charged.
-fn unknown(failure: &Failure) -> Failure {
+pub(super) fn unknown(failure: &Failure) -> Failure {
     Failure::new(ErrorKind::Timeout, failure.clone())
 }
 

@@ -1,0 +1,139 @@
+//! What takes a failover several steps: merging, several keys, refunds and resets.
+
+use std::sync::Arc;
+
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint};
+use traffik_core::{Hit, Op, Receipts, Strategy, Verdict};
+
+use super::sides::{Limits, Sides, unknown};
+use crate::layer::calls::together;
+
+impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Sides<S, P, F> {
+    /// An operation that does not begin with a plain call of the primary.
+    pub(super) async fn apply(
+        self: &Arc<Self>,
+        limits: Limits<'_, S>,
+        key: &[u8],
+        op: &Op<S>,
+    ) -> Result<S::Verdict, Failure> {
+        match op {
+            Op::Refund(hit, receipt) => self.refund(limits, key, hit, *receipt).await,
+            Op::Reset => {
+                self.journal.forget(self.journal.digest(key));
+                // What is of no use any more may stay if the fallback cannot be reached: it errs against the client.
+                let _ = self.fallback.apply(limits.fallback, &key, op).await;
+                let answer = self.primary.apply(limits.primary, &key, op).await;
+                self.own(answer)
+            }
+            Op::Check(_) | Op::Peek(_) | Op::Charge(_) => {
+                let answer = match self.merge(limits, key).await {
+                    Ok(()) => self.primary.apply(limits.primary, &key, op).await,
+                    Err(failure) => Err(failure),
+                };
+                self.settle(limits, &key, op, answer).await
+            }
+        }
+    }
+
+    pub(super) async fn check_together(
+        &self,
+        limits: Limits<'_, S>,
+        keys: &[Vec<u8>],
+        hit: &Hit<S::Cost>,
+    ) -> Result<Joint<S::Verdict>, Failure> {
+        let mut merged = Ok(());
+        for key in keys {
+            merged = match merged {
+                Ok(()) => self.merge(limits, key).await,
+                failed => failed,
+            };
+        }
+        let answer = match merged {
+            Ok(()) => together(&self.primary, limits.primary, keys, hit).await,
+            Err(failure) => Err(failure),
+        };
+        // To be unable tells nothing of a store, so it is no return.
+        if let Ok(Joint::Unable) = answer {
+            return answer;
+        }
+        let (mut told, unknown) = match answer {
+            Ok(told) => {
+                self.is_back();
+                (told, None)
+            }
+            Err(failure) => {
+                let is_unknown = self.go_over(failure, false)?;
+                let told = together(&self.fallback, limits.fallback, keys, hit).await;
+                let told = told.map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
+                if is_unknown && told == Joint::Unable {
+                    // To be asked for one key after another would charge the primary anew.
+                    let unable = "the fallback cannot check so many keys at once";
+                    return Err(Failure::new(ErrorKind::Timeout, unable));
+                }
+                (told, Some(is_unknown))
+            }
+        };
+        let verdicts: &mut [_] = match &mut told {
+            Joint::AtOnce(verdicts) | Joint::InTurn(verdicts) => verdicts,
+            Joint::Unable => &mut [],
+        };
+        let is_admitted = !verdicts.is_empty() && verdicts.iter().all(Verdict::is_allowed);
+        if let Some(is_unknown) = unknown {
+            for (key, verdict) in keys.iter().zip(verdicts) {
+                let op = if is_admitted { Op::Check(*hit) } else { Op::Peek(*hit) };
+                self.marked(verdict, self.to_note(limits, key, &op, is_unknown));
+            }
+            return Ok(told);
+        }
+        for verdict in verdicts {
+            verdict.each_receipt(&mut |receipt| receipt.note_side(false));
+        }
+        if is_admitted && self.settings.warm {
+            for key in keys {
+                let _ = self.fallback.apply(limits.fallback, key, &Op::Charge(*hit)).await;
+            }
+        }
+        Ok(told)
+    }
+
+    async fn refund(
+        &self,
+        limits: Limits<'_, S>,
+        key: &[u8],
+        hit: &Hit<S::Cost>,
+        mut receipt: <S::Verdict as Verdict>::Receipt,
+    ) -> Result<S::Verdict, Failure> {
+        let mut is_fallback = false;
+        receipt.each_mut(&mut |receipt| is_fallback = receipt.take_side());
+        let op = Op::Refund(*hit, receipt);
+        if !is_fallback {
+            return self.own(self.primary.apply(limits.primary, &key, &op).await);
+        }
+        if self.settings.merge && self.journal.take(self.journal.digest(key), hit, &receipt) == Some(true) {
+            // The primary was charged without a receipt, so there is nothing it could exactly take back.
+            return self.own(self.primary.apply(limits.primary, &key, &Op::Peek(hit.free())).await);
+        }
+        let mut verdict = self.fallback.apply(limits.fallback, &key, &op).await?;
+        self.marked(&mut verdict, None);
+        Ok(verdict)
+    }
+
+    /// Charges the primary with what the fallback admitted of this key. A failure is one to go over on, or to tell.
+    async fn merge(&self, limits: Limits<'_, S>, key: &[u8]) -> Result<(), Failure> {
+        if !self.settings.merge {
+            return Ok(());
+        }
+        let digest = self.journal.digest(key);
+        while let Some(hit) = self.journal.next_due(digest, self.clock.now()) {
+            match self.primary.apply(limits.primary, &key, &Op::Charge(hit)).await {
+                Ok(_) => {}
+                Err(failure) if failure.kind() == ErrorKind::Timeout => return Err(failure),
+                Err(failure) => {
+                    self.journal.put_back(digest, &hit);
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(())
+    }
+}
