@@ -33,6 +33,9 @@ use crate::upstream::Upstream;
 /// How long requests under way may take to finish once the server is asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long stores may take to be closed then: what is still asked of them was cut off.
+const CLOSE: Duration = Duration::from_secs(1);
+
 /// How long a client may take to send the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -129,7 +132,8 @@ pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String>
     };
     let _ = runtime.timeout(DRAIN, drained).await;
     // Nothing is asked any more that could still be answered.
-    join_all(gateway.limited.load().stores.iter().map(Shared::close)).await;
+    let stores = Arc::clone(&gateway.limited.load().stores);
+    let _ = runtime.timeout(CLOSE, join_all(stores.iter().map(Shared::close))).await;
     Ok(())
 }
 
