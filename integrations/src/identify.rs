@@ -1,8 +1,10 @@
 //! Who is asking.
 
 use std::fmt::{self, Write};
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use http::StatusCode;
 use sha2::{Digest, Sha256};
@@ -72,6 +74,23 @@ impl Identity {
 pub struct ClientKey(SmallVec<[u8; 64]>);
 
 impl ClientKey {
+    /// A client known by a key of your own, such as the name of a user.
+    #[must_use]
+    pub fn of(key: &(impl Key + ?Sized)) -> Self {
+        let mut bytes = SmallVec::from_slice(b"o");
+        key.feed(&mut |piece: &[u8]| bytes.extend_from_slice(piece));
+        Self(bytes)
+    }
+
+    /// A client unlike all others, in whatever process they are: whatever is counted for itself, such as a connection.
+    #[must_use]
+    pub fn connection() -> Self {
+        static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(SmallVec::from_slice(format!("c{:016x}-{number}", *PROCESS).as_bytes()))
+    }
+
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -182,6 +201,14 @@ mod tests {
         assert_eq!(&bytes[1..9], [0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea]);
         assert_eq!(name, "key ba7816bf");
         assert_eq!(seen(&key(b'e', b"user 7")), (b"euser 7".to_vec(), "user 7".to_owned()));
+    }
+
+    #[test]
+    fn a_key_of_ones_own_is_a_client_and_each_connection_another() {
+        assert_eq!(seen(&ClientKey::of("alice")), (b"oalice".to_vec(), "alice".to_owned()));
+        let connections: std::collections::HashSet<_> =
+            (0..1_000).map(|_| seen(&ClientKey::connection())).collect();
+        assert_eq!(connections.len(), 1_000);
     }
 
     #[test]

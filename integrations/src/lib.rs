@@ -50,6 +50,8 @@ mod throttle;
 #[cfg(feature = "tower")]
 mod tower;
 mod trouble;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 pub use answer::Sent;
 #[cfg(feature = "axum")]
@@ -90,3 +92,8 @@ pub use tower::{Ready, ThrottleLayer};
 #[doc(no_inline)]
 pub use traffik_core::Origin;
 pub use trouble::{OnError, Remedy, Trouble};
+#[cfg(feature = "websocket")]
+pub use websocket::{
+    WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsExtra, WsKind, WsMessage, WsNotices, WsOnError,
+    WsPolicy, WsRemedy, WsThrottle,
+};

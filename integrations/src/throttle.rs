@@ -30,6 +30,8 @@ pub use builder::{NameError, ThrottleBuilder};
 pub use client::Client;
 pub(crate) use pass::at_least;
 pub use pass::{Pass, Work};
+#[cfg(feature = "websocket")]
+pub(crate) use prepare::nowhere;
 pub use prepare::{IdentityCache, Scope};
 pub(crate) use prepare::{Known, Plan, Planned, Prepared};
 use prepare::{Place, Who};

@@ -264,7 +264,7 @@ impl<S: Strategy, M> Inner<S, M> {
 }
 
 /// Nobody has told the limit or the storage.
-fn nowhere() -> Failure {
+pub(crate) fn nowhere() -> Failure {
     Failure::new(
         ErrorKind::Other,
         "the limit or the storage is a function of the request, of which there is none; give the client one",

@@ -1,0 +1,189 @@
+//! What becomes of a message that is denied, or could not be decided upon.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik_core::storage::Failure;
+use traffik_core::{ErasedKey, Outcome};
+
+use crate::headers::Told;
+
+/// What is done with a message that is denied.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum WsAction<T> {
+    /// It is dropped, and the peer gets a notice; what it sends else is not affected.
+    #[default]
+    Notice,
+    /// It is dropped and the connection closed, with 1008 (policy violation) unless the policy
+    /// [says](super::WsPolicy::close_with) otherwise. What comes in until the peer agrees is dropped, too; the stream
+    /// then ends, after five seconds at the latest.
+    Close,
+    /// It waits until it is admitted, and whatever is behind it waits in the peer's own socket. Where that would stop reading for
+    /// longer than the policy [allows](super::WsPolicy::at_most), it is dropped instead.
+    Delay(WsBeyond),
+    /// It is dropped, and the stream yields [`WsError::Throttled`](super::WsError::Throttled) in its place.
+    Raise,
+    /// As this function says.
+    Ask(Arc<dyn Fn(&WsDenial<'_, T>) -> WsAnswer<T> + Send + Sync>),
+}
+
+impl<T> WsAction<T> {
+    /// As `function` says.
+    pub fn ask(function: impl Fn(&WsDenial<'_, T>) -> WsAnswer<T> + Send + Sync + 'static) -> Self {
+        Self::Ask(Arc::new(function))
+    }
+}
+
+impl<T> fmt::Debug for WsAction<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Notice => f.write_str("Notice"),
+            Self::Close => f.write_str("Close"),
+            Self::Delay(beyond) => f.debug_tuple("Delay").field(beyond).finish(),
+            Self::Raise => f.write_str("Raise"),
+            Self::Ask(_) => f.write_str("Ask"),
+        }
+    }
+}
+
+/// What is done with a message that would have to wait for too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WsBeyond {
+    /// It is dropped, and the peer gets a notice.
+    #[default]
+    Notice,
+    /// It is dropped and the connection closed.
+    Close,
+}
+
+/// What one's own code says about a message that is denied.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum WsAnswer<T> {
+    /// It is dropped, and the peer not told.
+    Drop,
+    /// It is dropped, and the peer gets the policy's notice, unless it had one in this window.
+    Notice,
+    /// It is dropped, and the peer gets this, if it has read what it got before.
+    Reply(T),
+    /// It is dropped and the connection closed with this code and reason.
+    Close(u16, String),
+    /// It waits, as with [`WsAction::Delay`].
+    Delay(WsBeyond),
+    /// It is dropped, and the stream yields an error in its place.
+    Raise,
+    /// It passes all the same.
+    Pass,
+}
+
+impl<T> WsAnswer<T> {
+    /// The connection is closed, whatever for.
+    pub(super) fn close_for(failure: Option<&Failure>, usual: &(u16, String)) -> Self {
+        match failure {
+            Some(_) => Self::Close(1013, "temporarily unavailable".to_owned()),
+            None => Self::Close(usual.0, usual.1.clone()),
+        }
+    }
+}
+
+/// A message that is denied, or could not be decided upon.
+pub struct WsDenial<'a, T> {
+    /// The message.
+    pub message: &'a T,
+    /// The throttle that denies it.
+    pub throttle: &'a str,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// What each limit says; nothing if the storage has failed.
+    pub limits: &'a [Told<'a>],
+    /// Whom it was counted for.
+    pub client: &'a dyn ErasedKey,
+    /// What has failed, if something has.
+    pub failure: Option<&'a Failure>,
+    /// Whether the peer was told in this window already.
+    pub told: bool,
+    pub(super) extras: &'a str,
+}
+
+impl<T> WsDenial<'_, T> {
+    /// How long the peer is to wait; `None` if waiting is in vain.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self.outcome {
+            Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => Some(wait),
+            Outcome::Never => None,
+        }
+    }
+
+    /// What the peer would be told if nobody had asked to tell it something else, as JSON.
+    #[must_use]
+    pub fn notice(&self) -> String {
+        super::notice::json(self.retry_after(), self.failure.is_some(), self.extras)
+    }
+}
+
+impl<T> fmt::Debug for WsDenial<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WsDenial")
+            .field("throttle", &self.throttle)
+            .field("outcome", &self.outcome)
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is done when the storage fails.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum WsOnError {
+    /// No message passes unchecked: what is done with those that are denied is done with this one, and it is told to wait
+    /// for a second. A connection that is closed for it is closed with 1013 (try again later).
+    #[default]
+    Throttle,
+    /// Every message passes, unchecked.
+    Allow,
+    /// It is dropped, and the stream yields [`WsError::Storage`](super::WsError::Storage) in its place.
+    Raise,
+    /// As this function says.
+    Ask(Arc<dyn Fn(&Failure) -> WsRemedy + Send + Sync>),
+}
+
+/// What becomes of a message that could not be decided upon; see [`WsOnError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WsRemedy {
+    /// It is treated as one that is denied.
+    Throttle,
+    /// It passes, unchecked.
+    Allow,
+    /// The reader is told.
+    Raise,
+}
+
+impl WsOnError {
+    /// As `function` says.
+    pub fn ask(function: impl Fn(&Failure) -> WsRemedy + Send + Sync + 'static) -> Self {
+        Self::Ask(Arc::new(function))
+    }
+
+    pub(super) fn remedy(&self, failure: &Failure) -> WsRemedy {
+        match self {
+            Self::Throttle => WsRemedy::Throttle,
+            Self::Allow => WsRemedy::Allow,
+            Self::Raise => WsRemedy::Raise,
+            Self::Ask(function) => function(failure),
+        }
+    }
+}
+
+impl fmt::Debug for WsOnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Throttle => "Throttle",
+            Self::Allow => "Allow",
+            Self::Raise => "Raise",
+            Self::Ask(_) => "Ask",
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! A message that waits.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use traffik_core::Strategy;
+use traffik_core::storage::{BoxFuture, Failure, Reply};
+
+use super::meter::Meter;
+
+/// A message that waits, and all that is known of it.
+pub(super) struct Held<S: Strategy, M, T> {
+    pub(super) asked: Asking<S, M, T>,
+    pub(super) wait: Wait<S::Verdict>,
+}
+
+/// A message that is asked about.
+pub(super) struct Asking<S: Strategy, M, T> {
+    pub(super) message: T,
+    /// For whom; it stays so if somebody else is counted for what comes after.
+    pub(super) meter: Arc<Meter<S, M>>,
+    pub(super) cost: S::Cost,
+    /// For how long it has waited for its turn.
+    pub(super) waited: Duration,
+    /// How long the storage took.
+    pub(super) took: Option<Duration>,
+}
+
+/// What it waits for.
+pub(super) enum Wait<V> {
+    /// For the storage; with when it was asked, if somebody wants to hear, and whether the limit is enforced.
+    Storage(Reply<V>, Option<Instant>, bool),
+    /// For its turn, having been admitted.
+    Turn(BoxFuture<'static, ()>),
+    /// For the time at which to ask again.
+    Again(BoxFuture<'static, ()>),
+    /// For the storage to take back an admission whose turn is too far away.
+    Refund(Reply<V>, Duration, V),
+}
+
+/// What it has waited for.
+pub(super) enum Waited<V> {
+    Storage(Result<V, Failure>, Option<Instant>, bool),
+    Turn,
+    Again,
+    Refund(Duration, V),
+}
+
+impl<V: Clone> Wait<V> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Waited<V>> {
+        Poll::Ready(match self {
+            Self::Storage(reply, began, enforced) => {
+                Waited::Storage(ready!(Pin::new(reply).poll(context)), *began, *enforced)
+            }
+            Self::Turn(sleep) => {
+                ready!(sleep.as_mut().poll(context));
+                Waited::Turn
+            }
+            Self::Again(sleep) => {
+                ready!(sleep.as_mut().poll(context));
+                Waited::Again
+            }
+            Self::Refund(reply, after, verdict) => {
+                // What it answers, or that it cannot, changes nothing for this message.
+                drop(ready!(Pin::new(reply).poll(context)));
+                Waited::Refund(*after, verdict.clone())
+            }
+        })
+    }
+}

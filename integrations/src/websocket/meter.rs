@@ -1,0 +1,102 @@
+//! Asks a throttle about one message after another, for one client.
+
+use std::fmt::{self, Write};
+use std::time::{Duration, Instant};
+
+use traffik_core::storage::{AsyncStorage, Failure, Reply};
+use traffik_core::{Hit, Key, Op, Strategy, Verdict};
+
+use crate::observe::{Event, Seen};
+use crate::throttle::{Client, Scope};
+
+/// A client of a throttle, ready to be asked about.
+pub(super) struct Meter<S: Strategy, M> {
+    pub(super) client: Client<S, M>,
+    /// What a storage is told of the client: a name that is hashed is hashed only once.
+    key: Box<[u8]>,
+}
+
+/// What was asked.
+pub(super) enum Asked<V> {
+    /// The throttle is disabled.
+    Nothing,
+    /// The limit, with whether it is enforced for this client.
+    Limit(Reply<V>, bool),
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
+    pub(super) fn new(client: Client<S, M>) -> Self {
+        let mut key = Vec::new();
+        let mut sink = |bytes: &[u8]| key.extend_from_slice(bytes);
+        let (who, uid) = (&client.plan.client, client.throttle.uid());
+        match &client.plan.scope {
+            None => (who, uid).feed(&mut sink),
+            Some(Scope(scope)) => (who, &**scope, uid).feed(&mut sink),
+        }
+        Self { client, key: key.into() }
+    }
+
+    /// What a message costs if the policy does not say.
+    pub(super) const fn cost(&self) -> S::Cost {
+        self.client.plan.hit.cost
+    }
+
+    /// Asks, and charges if it is admitted; by the limit as it is now.
+    pub(super) fn check(&self, cost: S::Cost) -> Asked<S::Verdict> {
+        self.apply(cost, |hit| Op::Check(hit))
+    }
+
+    /// Gives back what was admitted.
+    pub(super) fn refund(&self, cost: S::Cost, verdict: &S::Verdict) -> Asked<S::Verdict> {
+        self.apply(cost, |hit| Op::Refund(hit, verdict.receipt()))
+    }
+
+    fn apply(&self, cost: S::Cost, op: impl FnOnce(Hit<S::Cost>) -> Op<S>) -> Asked<S::Verdict> {
+        let (throttle, plan) = (&self.client.throttle, &self.client.plan);
+        let settings = throttle.0.settings.load();
+        if !settings.enabled {
+            return Asked::Nothing;
+        }
+        let limit = plan.limit.as_ref().or(settings.limit.fixed()).or(plan.settings.limit.fixed());
+        let storage = plan.storage.as_ref().or(throttle.storage());
+        let (Some(limit), Some(storage)) = (limit, storage) else {
+            return Asked::Limit(Reply::ready(Err(crate::throttle::nowhere())), true);
+        };
+        let hit = Hit { cost, ..plan.hit };
+        let reply = storage.apply(limit, self, &op(hit));
+        Asked::Limit(reply, settings.enforcement.holds_for(&plan.client))
+    }
+
+    /// The least wait that is told.
+    pub(super) fn min_wait(&self) -> Duration {
+        self.client.throttle.0.settings.load().min_wait
+    }
+
+    /// When a check begins, if somebody wants to hear how long it takes.
+    pub(super) fn begin(&self) -> Option<Instant> {
+        self.client.throttle.0.begin()
+    }
+
+    /// Tells what became of a message.
+    pub(super) fn tell(&self, result: Seen, took: Option<Duration>, failure: Option<&Failure>) {
+        let throttle = &self.client.throttle.0;
+        if !throttle.observers.is_empty() {
+            let client = Some(&self.client.plan.client as &dyn traffik_core::ErasedKey);
+            throttle.notice(&Event { throttle: &throttle.uid, result, client, took, failure, origin: None });
+        }
+    }
+}
+
+impl<S: Strategy, M> Key for Meter<S, M> {
+    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
+        sink(&self.key);
+    }
+
+    fn name(&self, text: &mut dyn Write) -> fmt::Result {
+        let (who, uid) = (&self.client.plan.client, self.client.throttle.uid());
+        match &self.client.plan.scope {
+            None => (who, uid).name(text),
+            Some(Scope(scope)) => (who, &**scope, uid).name(text),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A socket whose messages are limited.
+
+use std::fmt;
+use std::sync::Arc;
+
+use traffik_core::Strategy;
+use traffik_core::storage::{AsyncStorage, BoxFuture};
+
+use super::hold::Held;
+use super::meter::Meter;
+use super::patience::Patience;
+use super::reply::Replies;
+use super::sink::Waiters;
+use super::{WsMessage, WsPolicy};
+use crate::throttle::Client;
+
+/// A WebSocket whose messages are limited: a stream of those that pass, and a sink of whatever is to be sent.
+///
+/// It wraps a stream and sink of [messages](WsMessage) that needs no pinning, such as `WebSocketStream` of
+/// tokio-tungstenite or async-tungstenite, and `HyperWebsocketStream` of hyper-tungstenite; no runtime is named but that
+/// of the [policy](WsPolicy). It can be split as the socket can. Something has to read it, as with every WebSocket:
+/// pings are answered, and notices sent, while it is polled.
+///
+/// The limit, its enforcement and whether the throttle is enabled are as they are when a message comes; cost, class and
+/// scope as they were when the client was made. Two limits in two throttles are one around the other; they are asked in
+/// turn. Two that are to be [one](traffik_core::All) are one throttle.
+pub struct WsThrottle<W, S: Strategy, M, T> {
+    pub(super) socket: W,
+    /// Nothing, if the connection is not counted.
+    pub(super) meter: Option<Arc<Meter<S, M>>>,
+    pub(super) policy: Arc<WsPolicy<S::Cost, T>>,
+    /// The message that waits.
+    pub(super) held: Option<Held<S, M, T>>,
+    /// What was read after it.
+    pub(super) next: Option<T>,
+    pub(super) patience: Patience,
+    pub(super) replies: Replies,
+    pub(super) waiters: Waiters,
+    pub(super) closing: Option<Closing<T>>,
+    pub(super) has_ended: bool,
+}
+
+/// A connection that is being closed for what came over it.
+pub(super) struct Closing<T> {
+    /// What is to be sent.
+    pub(super) message: Option<T>,
+    /// For how long the peer is waited for.
+    pub(super) deadline: BoxFuture<'static, ()>,
+}
+
+impl<W, S: Strategy, M: AsyncStorage<S> + 'static, T: WsMessage> WsThrottle<W, S, M, T> {
+    /// Limits what is read from `socket`, for this client; for `None` nothing is limited.
+    pub fn new(
+        socket: W,
+        client: impl Into<Option<Client<S, M>>>,
+        policy: impl Into<Arc<WsPolicy<S::Cost, T>>>,
+    ) -> Self {
+        let policy = policy.into();
+        Self {
+            socket,
+            meter: client.into().map(Meter::new).map(Arc::new),
+            held: None,
+            next: None,
+            patience: Patience::new(policy.at_most, (policy.now)()),
+            replies: Replies::default(),
+            waiters: Waiters::default(),
+            closing: None,
+            has_ended: false,
+            policy,
+        }
+    }
+
+    /// Whom messages are counted for, with the verbs of a limiter: figures, resetting, what a check would say.
+    pub fn client(&self) -> Option<&Client<S, M>> {
+        self.meter.as_ref().map(|meter| &meter.client)
+    }
+
+    /// Counts messages for somebody else from now on, such as for a user who has logged in over the connection.
+    pub fn set_client(&mut self, client: impl Into<Option<Client<S, M>>>) {
+        self.meter = client.into().map(Meter::new).map(Arc::new);
+    }
+
+    /// The socket.
+    pub const fn get_ref(&self) -> &W {
+        &self.socket
+    }
+
+    /// The socket. What is read from it past this is not limited.
+    pub const fn get_mut(&mut self) -> &mut W {
+        &mut self.socket
+    }
+
+    /// The socket. A message that waits is lost.
+    pub fn into_inner(self) -> W {
+        self.socket
+    }
+}
+
+impl<W: fmt::Debug, S: Strategy, M, T> fmt::Debug for WsThrottle<W, S, M, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WsThrottle")
+            .field("socket", &self.socket)
+            .field("client", &self.meter.as_ref().map(|meter| &meter.client))
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
