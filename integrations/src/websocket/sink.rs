@@ -72,7 +72,6 @@ impl fmt::Debug for Waiters {
 impl<W, S: Strategy, M, T, E> Sink<T> for WsThrottle<W, S, M, T>
 where
     W: Sink<T, Error = E> + Unpin,
-    Self: Unpin,
 {
     type Error = WsError<E>;
 

@@ -25,7 +25,6 @@ where
     S: Strategy,
     M: AsyncStorage<S> + 'static,
     T: WsMessage,
-    Self: Unpin,
 {
     type Item = Result<T, WsError<E>>;
 
@@ -56,7 +55,6 @@ where
     S: Strategy,
     M: AsyncStorage<S> + 'static,
     T: WsMessage,
-    Self: Unpin,
 {
     fn is_terminated(&self) -> bool {
         self.has_ended

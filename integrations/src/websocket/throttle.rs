@@ -96,6 +96,9 @@ impl<W, S: Strategy, M: AsyncStorage<S> + 'static, T: WsMessage> WsThrottle<W, S
     }
 }
 
+/// Nothing in it is ever pinned but the socket, which needs no pinning either.
+impl<W: Unpin, S: Strategy, M, T> Unpin for WsThrottle<W, S, M, T> {}
+
 impl<W: fmt::Debug, S: Strategy, M, T> fmt::Debug for WsThrottle<W, S, M, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WsThrottle")

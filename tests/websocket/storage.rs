@@ -1,0 +1,153 @@
+//! A storage that takes its time, or fails.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+use traffik::http::{
+    ClientKey, Throttle, WsAction, WsBeyond, WsError, WsOnError, WsPolicy, WsRemedy, WsThrottle,
+};
+use traffik::runtime::{Manual, Runtime};
+use traffik::{ErrorKind, FixedWindow, LeakyBucketQueue, Strategy, Timer, rate};
+
+use super::faulty::{Faulty, SECOND, WELL, before, slow};
+use super::wire::{Socket, Throttled, echo, json, millis, pair, receive, receive_all, send};
+
+/// A connection whose limit is in a store, and its other end.
+async fn connect<S: Strategy>(
+    store: &Faulty<S>,
+    limit: S,
+    policy: WsPolicy<S::Cost, Message>,
+) -> (Throttled<S, Faulty<S>>, Socket) {
+    let (server, socket) = pair(1 << 16).await;
+    let throttle = Throttle::builder("messages", limit, store.clone()).build().unwrap();
+    (WsThrottle::new(server, throttle.known(ClientKey::connection()), policy), socket)
+}
+
+#[test]
+fn a_ping_passes_a_message_about_which_a_store_is_asked() {
+    let runtime = Manual::new();
+    runtime
+        .run(async {
+            let store = Faulty::new(&runtime);
+            store.always(slow(SECOND));
+            let policy = WsPolicy::new(runtime.clone());
+            let (server, mut socket) =
+                connect(&store, FixedWindow::new(rate!("2/m")), policy).await;
+            runtime.spawn(echo(server));
+            send(&mut socket, ["a"]).await;
+            socket.send(Message::Ping("now".into())).await.unwrap();
+            assert_eq!((receive(&mut socket).await.as_str(), millis(&runtime)), ("pong now", 0));
+            assert_eq!((receive(&mut socket).await.as_str(), millis(&runtime)), ("a", 2_000));
+            send(&mut socket, ["b", "c"]).await;
+            assert_eq!((receive(&mut socket).await.as_str(), millis(&runtime)), ("b", 4_000));
+            assert_eq!(json(&receive(&mut socket).await)["retry_after"], 55);
+            assert_eq!(store.calls(), 3);
+        })
+        .unwrap();
+}
+
+/// Whoever stops waiting while a store is asked has asked it once.
+#[test]
+fn to_stop_waiting_for_a_store_asks_it_only_once() {
+    let runtime = Manual::new();
+    runtime
+        .run(async {
+            let store = Faulty::new(&runtime);
+            store.always(slow(SECOND));
+            let policy = WsPolicy::new(runtime.clone());
+            let (mut server, mut socket) =
+                connect(&store, FixedWindow::new(rate!("1/m")), policy).await;
+            send(&mut socket, ["a"]).await;
+            for _ in 0..19 {
+                assert!(runtime.timeout(Duration::from_millis(100), server.next()).await.is_err());
+            }
+            assert_eq!(server.next().await.unwrap().unwrap(), Message::text("a"));
+            assert_eq!((millis(&runtime), store.calls()), (2_000, 1));
+        })
+        .unwrap();
+}
+
+/// What a failing store is answered with.
+fn failing(policy: impl FnOnce(WsPolicy<u32, Message>) -> WsPolicy<u32, Message>) -> Vec<String> {
+    let runtime = Manual::new();
+    runtime
+        .run(async {
+            let store = Faulty::new(&runtime);
+            store.next(&[WELL, before(ErrorKind::Unavailable)]);
+            let policy = policy(WsPolicy::new(runtime.clone()));
+            let (server, mut socket) =
+                connect(&store, FixedWindow::new(rate!("9/m")), policy).await;
+            runtime.spawn(echo(server));
+            send(&mut socket, ["a", "b", "c"]).await;
+            receive_all(&mut socket, 3).await
+        })
+        .unwrap()
+}
+
+#[test]
+fn a_store_that_fails_is_answered_as_the_policy_says() {
+    let throttled = failing(|policy| policy);
+    assert_eq!((throttled[0].as_str(), throttled[2].as_str()), ("a", "c"));
+    assert_eq!(
+        json(&throttled[1]),
+        json!({
+            "type": "rate_limit", "error": "temporarily unavailable", "retry_after": 1, "retry_after_ms": 1_000,
+        })
+    );
+    assert_eq!(failing(|policy| policy.on_error(WsOnError::Allow)), ["a", "b", "c"]);
+    assert_eq!(failing(|policy| policy.on_error(WsOnError::Raise)), ["a", "raised: the store is told to fail", "c"]);
+    let closed = failing(|policy| policy.action(WsAction::Close));
+    assert_eq!(closed, ["a", "close 1013 temporarily unavailable", "end"]);
+    let asked = failing(|policy| {
+        policy.on_error(WsOnError::ask(|failure| match failure.kind() {
+            ErrorKind::Unavailable => WsRemedy::Allow,
+            _ => WsRemedy::Throttle,
+        }))
+    });
+    assert_eq!(asked, ["a", "b", "c"]);
+    // A message may wait for the store, too: it is asked again a second later.
+    let waited = failing(|policy| policy.action(WsAction::Delay(WsBeyond::Close)));
+    assert_eq!(waited, ["a", "b", "c"]);
+}
+
+#[test]
+fn a_raised_failure_is_the_stores() {
+    let runtime = Manual::new();
+    runtime
+        .run(async {
+            let store = Faulty::new(&runtime);
+            store.always(before(ErrorKind::Full));
+            let policy = WsPolicy::new(runtime.clone()).on_error(WsOnError::Raise);
+            let (mut server, mut socket) =
+                connect(&store, FixedWindow::new(rate!("9/m")), policy).await;
+            send(&mut socket, ["a"]).await;
+            match server.next().await {
+                Some(Err(WsError::Storage(failure))) => assert_eq!(failure.kind(), ErrorKind::Full),
+                other => panic!("{other:?}"),
+            }
+        })
+        .unwrap();
+}
+
+/// The message is dropped once its place is given back, and not before the store has said so.
+#[test]
+fn a_turn_that_is_too_far_away_is_given_back_to_a_store() {
+    let runtime = Manual::new();
+    runtime
+        .run(async {
+            let store = Faulty::new(&runtime);
+            store.always(slow(SECOND));
+            let policy = WsPolicy::new(runtime.clone()).at_most(Duration::from_secs(30));
+            let limit = LeakyBucketQueue::new(rate!("1/m")).queue(10).unwrap();
+            let (server, mut socket) = connect(&store, limit, policy).await;
+            runtime.spawn(echo(server));
+            send(&mut socket, ["a", "b"]).await;
+            assert_eq!((receive(&mut socket).await.as_str(), millis(&runtime)), ("a", 2_000));
+            assert_eq!(json(&receive(&mut socket).await)["type"], "rate_limit");
+            assert_eq!((millis(&runtime), store.calls()), (6_000, 3));
+            runtime.sleep(SECOND).await;
+        })
+        .unwrap();
+}
