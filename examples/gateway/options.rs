@@ -105,6 +105,16 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIALECT", value_enum, default_value_t = Headers::Draft10, conflicts_with = "config")]
     pub(crate) headers: Headers,
 
+    /// How many messages of each WebSocket connection to /ws are allowed, such as 10/s, limited by the same strategy. The
+    /// handshake counts as a request.
+    #[arg(long, value_name = "RATE", conflicts_with = "upstream")]
+    pub(crate) ws_rate: Option<Rate>,
+
+    /// What becomes of a message that is too many: it is dropped, with a message that tells so; the connection is closed; or it
+    /// waits.
+    #[arg(long, value_enum, default_value_t = WsAction::Message, requires = "ws_rate")]
+    pub(crate) ws_action: WsAction,
+
     /// Throttles in TOML; read again when the file changes and on SIGHUP.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -149,6 +159,14 @@ impl std::str::FromStr for Headers {
             .copied()
             .ok_or_else(|| format!("{text:?} is no dialect; write draft10, draft07, x-ratelimit or none"))
     }
+}
+
+/// What becomes of a WebSocket message that is too many.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum WsAction {
+    Message,
+    Close,
+    Delay,
 }
 
 impl Default for StorageSpec {

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use traffik::Timer;
 use traffik::http::{PeerAddress, ResponseBody, Tally};
 use traffik::runtime::Runtime;
 
 use crate::config;
+use crate::drain::Drain;
+use crate::echo::Echo;
 use crate::events::Events;
 use crate::options::Options;
 use crate::own::{self, Whom};
@@ -50,6 +52,7 @@ pub(crate) struct Gateway {
     common: Common,
     upstream: Upstream,
     stores: Mutex<Stores>,
+    open: Drain,
     /// Whether its own paths are on a listener of their own.
     has_admin: bool,
 }
@@ -57,7 +60,9 @@ pub(crate) struct Gateway {
 impl Gateway {
     fn new(options: &Options, runtime: Chosen) -> Result<Self, String> {
         let (common, plans) = (options.common(runtime.clone())?, options.plans()?);
-        let (tally, upstream) = (Tally::default(), Upstream::new(options.upstream.clone(), runtime));
+        let (tally, open) = (Tally::default(), Drain::default());
+        let echo = Echo::new(options, &tally, &open, &runtime)?;
+        let upstream = Upstream::new(options.upstream.clone(), echo, runtime);
         let mut stores = Stores::default();
         let limited = Maker::new(&common, &mut stores, &tally).limited(&plans, upstream.clone())?;
         Ok(Self {
@@ -67,6 +72,7 @@ impl Gateway {
             common,
             upstream,
             stores: Mutex::new(stores),
+            open,
             has_admin: options.admin.is_some(),
         })
     }
@@ -86,6 +92,9 @@ pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String>
     let gateway = Arc::new(Gateway::new(&options, runtime.clone())?);
     if options.check {
         options.plans()?.iter().for_each(|plan| println!("{plan}"));
+        if let Some(messages) = gateway.upstream.echo().messages() {
+            println!("{messages}");
+        }
         return Ok(());
     }
     let (listener, address) = listen(&runtime, "--listen", options.listen).await?;
@@ -104,13 +113,12 @@ pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String>
         println!("its own paths on http://{address}");
     }
 
-    let open = GracefulShutdown::new();
     {
         let whom = if gateway.has_admin { Whom::Nobody } else { Whom::ThisMachine };
-        let clients = accept(&listener, whom, &gateway, &open);
+        let clients = accept(&listener, whom, &gateway);
         let admins = async {
             match &admin {
-                Some((listener, _)) => accept(listener, Whom::Everybody, &gateway, &open).await,
+                Some((listener, _)) => accept(listener, Whom::Everybody, &gateway).await,
                 None => std::future::pending().await,
             }
         };
@@ -127,7 +135,7 @@ pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String>
     tasks.close();
     // Whoever is not done by then is cut off: that is what the deadline is for.
     let drained = async {
-        open.shutdown().await;
+        gateway.open.shutdown().await;
         tasks.wait().await;
     };
     let _ = runtime.timeout(DRAIN, drained).await;
@@ -149,7 +157,7 @@ async fn listen(
 }
 
 /// Serves whoever connects.
-async fn accept(listener: &Listener, whom: Whom, gateway: &Arc<Gateway>, open: &GracefulShutdown) {
+async fn accept(listener: &Listener, whom: Whom, gateway: &Arc<Gateway>) {
     let runtime = &gateway.common.runtime;
     let mut server = auto::Builder::new(runtime.clone());
     server.http1().timer(runtime.clone()).header_read_timeout(PATIENCE);
@@ -160,11 +168,16 @@ async fn accept(listener: &Listener, whom: Whom, gateway: &Arc<Gateway>, open: &
             Timer::sleep(runtime, Duration::from_millis(10)).await;
             continue;
         };
-        let gateway = Arc::clone(gateway);
+        let (gateway, end) = (Arc::clone(gateway), gateway.open.end());
         let service = service_fn(move |request| route(request, peer, whom, Arc::clone(&gateway)));
-        let connection = open.watch(server.serve_connection(stream, service).into_owned());
+        let connection = server.serve_connection_with_upgrades(stream, service).into_owned();
         runtime.spawn(async move {
+            let mut connection = pin!(connection);
             // What goes wrong on one connection concerns its client, who knows.
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = end.asked() => connection.as_mut().graceful_shutdown(),
+            }
             let _ = connection.await;
         });
     }

@@ -48,11 +48,18 @@ pub(crate) enum Limits {
 }
 
 impl Spec {
-    /// The limits of these rates.
-    pub(crate) fn limits(&self, rates: &[Rate]) -> Result<Limits, String> {
-        fn each<T>(rates: &[Rate], limit: impl Fn(Rate) -> Result<T, String>) -> Result<Vec<T>, String> {
-            rates.iter().map(|rate| limit(*rate).map_err(|error| format!("--rate {rate}: {error}"))).collect()
+    /// The limits of these rates, which are given with this option.
+    pub(crate) fn limits(&self, option: &str, rates: &[Rate]) -> Result<Limits, String> {
+        fn each<T>(
+            (option, rates): (&str, &[Rate]),
+            limit: impl Fn(Rate) -> Result<T, String>,
+        ) -> Result<Vec<T>, String> {
+            rates
+                .iter()
+                .map(|rate| limit(*rate).map_err(|error| format!("{option} {rate}: {error}")))
+                .collect()
         }
+        let rates = (option, rates);
         let (wrappers, innermost) = self.unwrapped();
         match (wrappers, innermost) {
             (0, Self::SlidingLog) => Ok(Limits::Log(each(rates, |rate| HeapLog::new(rate).map_err(told))?)),

@@ -92,7 +92,7 @@ impl<'a> Maker<'a> {
     }
 
     fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
-        match plan.strategy.limits(&plan.rates)? {
+        match plan.strategy.limits("--rate", &plan.rates)? {
             Limits::Small(limits) => {
                 self.together(plan, limits, Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))))
             }

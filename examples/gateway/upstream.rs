@@ -1,4 +1,4 @@
-//! The service behind the limit: an upstream server, or an answer of our own.
+//! The service behind the limit: an upstream server, or an answer or a WebSocket of our own.
 
 use std::convert::Infallible;
 
@@ -14,21 +14,30 @@ use hyper_util::client::legacy::Client;
 use traffik::http::PeerAddress;
 use traffik::storage::BoxFuture;
 
+use crate::echo::Echo;
 use crate::runtime::{Chosen, Connector};
 
-type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
+pub(crate) type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
 /// Passes requests on to a server, or answers them "ok" if there is none.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     target: Option<Uri>,
     client: Client<Connector, Incoming>,
+    echo: Echo,
 }
 
 impl Upstream {
     /// `target` has a scheme and an authority; its path is put in front of that of each request.
-    pub(crate) fn new(target: Option<Uri>, runtime: Chosen) -> Self {
-        Self { target, client: Client::builder(runtime.clone()).build(Connector(runtime)) }
+    pub(crate) fn new(target: Option<Uri>, echo: Echo, runtime: Chosen) -> Self {
+        Self { target, client: Client::builder(runtime.clone()).build(Connector(runtime)), echo }
+    }
+}
+
+impl Upstream {
+    /// The WebSocket that answers in its place.
+    pub(crate) const fn echo(&self) -> &Echo {
+        &self.echo
     }
 }
 
@@ -39,7 +48,11 @@ impl Service<Request<Incoming>> for Upstream {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let Some(target) = &self.target else {
-            return Box::pin(async { Ok(text(StatusCode::OK, "ok\n")) });
+            let reply = match request.uri().path() {
+                "/ws" => self.echo.answer(request),
+                _ => text(StatusCode::OK, "ok\n"),
+            };
+            return Box::pin(async { Ok(reply) });
         };
         let sent = outgoing(request, target).map(|request| self.client.request(request));
         Box::pin(async {

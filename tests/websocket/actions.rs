@@ -54,7 +54,8 @@ fn notices(notices: WsNotices) -> usize {
             for _ in 0..200 {
                 send(&mut socket, ["x"]).await;
                 let told_now = &mut told;
-                while let Ok(answer) = runtime.timeout(Duration::from_millis(50), receive(&mut socket)).await {
+                while let Ok(answer) = runtime.timeout(Duration::from_millis(50), receive(&mut socket)).await
+                {
                     *told_now += usize::from(answer != "x");
                 }
             }
@@ -214,7 +215,8 @@ fn what_can_never_pass_is_said_to_and_never_waits() {
                 let policy = WsPolicy::new(runtime.clone()).by_bytes().action(action);
                 let mut socket = serve(&runtime, FixedWindow::new(rate!("100/10s")), policy).await;
                 send(&mut socket, ["x".repeat(101), "y".repeat(100)]).await;
-                let never = json!({ "type": "rate_limit", "error": "too large for the rate limit", "never": true });
+                let never =
+                    json!({ "type": "rate_limit", "error": "too large for the rate limit", "never": true });
                 assert_eq!(json(&receive(&mut socket).await), never);
                 assert_eq!(receive(&mut socket).await, "y".repeat(100));
                 assert_eq!(millis(&runtime), 0);

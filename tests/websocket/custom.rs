@@ -85,8 +85,10 @@ impl Sink<Frame> for Wire {
 #[test]
 fn another_implementation_can_be_plugged_in() {
     let runtime = Manual::new();
-    let throttle = Throttle::builder("words", FixedWindow::new(rate!("8/m")), memory(&runtime)).build().unwrap();
-    let coming = [Frame::Word("four"), Frame::Word("five!"), Frame::Beat, Frame::Word("six."), Frame::End(1000)];
+    let throttle =
+        Throttle::builder("words", FixedWindow::new(rate!("8/m")), memory(&runtime)).build().unwrap();
+    let coming =
+        [Frame::Word("four"), Frame::Word("five!"), Frame::Beat, Frame::Word("six."), Frame::End(1000)];
     let wire = Wire { coming: coming.into(), sent: Vec::new() };
     let policy = WsPolicy::new(runtime.clone()).by_bytes();
     let mut words = WsThrottle::new(wire, throttle.known(ClientKey::connection()), policy);

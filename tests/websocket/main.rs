@@ -1,6 +1,11 @@
 //! Limits on the messages of WebSocket connections: on virtual time over tungstenite in memory, and over real sockets.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that panics has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
 
 mod actions;
 mod custom;

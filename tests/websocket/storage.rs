@@ -33,8 +33,7 @@ fn a_ping_passes_a_message_about_which_a_store_is_asked() {
             let store = Faulty::new(&runtime);
             store.always(slow(SECOND));
             let policy = WsPolicy::new(runtime.clone());
-            let (server, mut socket) =
-                connect(&store, FixedWindow::new(rate!("2/m")), policy).await;
+            let (server, mut socket) = connect(&store, FixedWindow::new(rate!("2/m")), policy).await;
             runtime.spawn(echo(server));
             send(&mut socket, ["a"]).await;
             socket.send(Message::Ping("now".into())).await.unwrap();
@@ -57,8 +56,7 @@ fn to_stop_waiting_for_a_store_asks_it_only_once() {
             let store = Faulty::new(&runtime);
             store.always(slow(SECOND));
             let policy = WsPolicy::new(runtime.clone());
-            let (mut server, mut socket) =
-                connect(&store, FixedWindow::new(rate!("1/m")), policy).await;
+            let (mut server, mut socket) = connect(&store, FixedWindow::new(rate!("1/m")), policy).await;
             send(&mut socket, ["a"]).await;
             for _ in 0..19 {
                 assert!(runtime.timeout(Duration::from_millis(100), server.next()).await.is_err());
@@ -77,8 +75,7 @@ fn failing(policy: impl FnOnce(WsPolicy<u32, Message>) -> WsPolicy<u32, Message>
             let store = Faulty::new(&runtime);
             store.next(&[WELL, before(ErrorKind::Unavailable)]);
             let policy = policy(WsPolicy::new(runtime.clone()));
-            let (server, mut socket) =
-                connect(&store, FixedWindow::new(rate!("9/m")), policy).await;
+            let (server, mut socket) = connect(&store, FixedWindow::new(rate!("9/m")), policy).await;
             runtime.spawn(echo(server));
             send(&mut socket, ["a", "b", "c"]).await;
             receive_all(&mut socket, 3).await
@@ -97,7 +94,10 @@ fn a_store_that_fails_is_answered_as_the_policy_says() {
         })
     );
     assert_eq!(failing(|policy| policy.on_error(WsOnError::Allow)), ["a", "b", "c"]);
-    assert_eq!(failing(|policy| policy.on_error(WsOnError::Raise)), ["a", "raised: the store is told to fail", "c"]);
+    assert_eq!(
+        failing(|policy| policy.on_error(WsOnError::Raise)),
+        ["a", "raised: the store is told to fail", "c"]
+    );
     let closed = failing(|policy| policy.action(WsAction::Close));
     assert_eq!(closed, ["a", "close 1013 temporarily unavailable", "end"]);
     let asked = failing(|policy| {
@@ -120,8 +120,7 @@ fn a_raised_failure_is_the_stores() {
             let store = Faulty::new(&runtime);
             store.always(before(ErrorKind::Full));
             let policy = WsPolicy::new(runtime.clone()).on_error(WsOnError::Raise);
-            let (mut server, mut socket) =
-                connect(&store, FixedWindow::new(rate!("9/m")), policy).await;
+            let (mut server, mut socket) = connect(&store, FixedWindow::new(rate!("9/m")), policy).await;
             send(&mut socket, ["a"]).await;
             match server.next().await {
                 Some(Err(WsError::Storage(failure))) => assert_eq!(failure.kind(), ErrorKind::Full),

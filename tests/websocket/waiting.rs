@@ -91,7 +91,11 @@ fn a_ping_is_answered_within_the_bound_whatever_it_lies_behind() {
             }
             assert!((1_000..=5_000).contains(&longest), "{longest} ms");
             // It is still the limit that says how many pass.
-            assert!(echoed <= millis(&runtime) / 1_000 + 1 && echoed >= 20, "{echoed} of {}", millis(&runtime));
+            assert!(
+                echoed <= millis(&runtime) / 1_000 + 1 && echoed >= 20,
+                "{echoed} of {}",
+                millis(&runtime)
+            );
             assert!((1..=20).contains(&told), "{told}");
         })
         .unwrap();
@@ -109,7 +113,11 @@ fn at_most_two_messages_are_held() {
             let mut sent = 0;
             let long = "x".repeat(200_000);
             // More than the reading end gathers at a time, so what it holds is seen from outside.
-            while runtime.timeout(Duration::from_millis(100), send(&mut socket, [long.as_str()])).await.is_ok() {
+            while runtime
+                .timeout(Duration::from_millis(100), send(&mut socket, [long.as_str()]))
+                .await
+                .is_ok()
+            {
                 sent += 1;
             }
             assert_eq!(sent, 3, "one has passed, one waits, and one is held after it");
@@ -206,8 +214,10 @@ fn a_peer_that_never_reads_is_not_written_to() {
     runtime
         .run(async {
             let (server, mut socket) = pair(256).await;
-            let policy = WsPolicy::new(runtime.clone()).notices(WsNotices::Each).extra("x", "y".repeat(300).as_str());
-            let mut server = WsThrottle::new(server, client(&runtime, FixedWindow::new(rate!("1/w"))), policy);
+            let policy =
+                WsPolicy::new(runtime.clone()).notices(WsNotices::Each).extra("x", "y".repeat(300).as_str());
+            let mut server =
+                WsThrottle::new(server, client(&runtime, FixedWindow::new(rate!("1/w"))), policy);
             let sent = async {
                 for _ in 0..1_000 {
                     socket.send(Message::text("x")).await.unwrap();
@@ -244,7 +254,8 @@ fn a_flood_leaves_room_for_others() {
         .run(async {
             let (server, mut socket) = pair(1 << 20).await;
             let policy = WsPolicy::new(runtime.clone());
-            let mut server = WsThrottle::new(server, client(&runtime, FixedWindow::new(rate!("1/w"))), policy);
+            let mut server =
+                WsThrottle::new(server, client(&runtime, FixedWindow::new(rate!("1/w"))), policy);
             send(&mut socket, (0..1_000).map(|_| "x")).await;
             assert!(server.next().await.is_some());
             let mut turns = 0;

@@ -15,7 +15,10 @@ use super::wire::{Socket, Throttled, client, echo, json, memory, pair, receive, 
 type Windows = Throttle<FixedWindow, super::wire::InMemory<FixedWindow>>;
 
 fn throttle(runtime: &Manual, limit: FixedWindow) -> Windows {
-    Throttle::builder("messages", limit, memory(runtime)).identifier(Header("x-user".parse().unwrap())).build().unwrap()
+    Throttle::builder("messages", limit, memory(runtime))
+        .identifier(Header("x-user".parse().unwrap()))
+        .build()
+        .unwrap()
 }
 
 /// A connection of whom the handshake names.
@@ -38,7 +41,8 @@ fn a_user_has_one_limit_for_all_connections_and_a_connection_its_own() {
     runtime
         .run(async {
             let throttle = throttle(&runtime, FixedWindow::new(rate!("3/m")));
-            let mut ann = [connect(&runtime, &throttle, "ann").await, connect(&runtime, &throttle, "ann").await];
+            let mut ann =
+                [connect(&runtime, &throttle, "ann").await, connect(&runtime, &throttle, "ann").await];
             let mut bob = connect(&runtime, &throttle, "bob").await;
             for socket in [0, 1, 0] {
                 assert!(!is_denied(&mut ann[socket]).await);
@@ -47,7 +51,10 @@ fn a_user_has_one_limit_for_all_connections_and_a_connection_its_own() {
             assert!(!is_denied(&mut bob).await);
             // The same user by a key of the program's.
             let known = throttle.known(ClientKey::of("ann"));
-            assert!(known.peek().await.unwrap().is_allowed(), "a name that was not written by a client is another");
+            assert!(
+                known.peek().await.unwrap().is_allowed(),
+                "a name that was not written by a client is another"
+            );
 
             for _ in 0..2 {
                 let policy = WsPolicy::new(runtime.clone());
@@ -109,12 +116,11 @@ fn a_throttle_can_be_changed_while_connections_are_open() {
     runtime
         .run(async {
             let tally = Tally::default();
-            let throttle =
-                Throttle::builder("messages", FixedWindow::new(rate!("1/m")), memory(&runtime))
-                    .observe(tally.clone())
-                    .identifier(Header("x-user".parse().unwrap()))
-                    .build()
-                    .unwrap();
+            let throttle = Throttle::builder("messages", FixedWindow::new(rate!("1/m")), memory(&runtime))
+                .observe(tally.clone())
+                .identifier(Header("x-user".parse().unwrap()))
+                .build()
+                .unwrap();
             let mut socket = connect(&runtime, &throttle, "ann").await;
             assert!(!is_denied(&mut socket).await);
             throttle.set_min_wait(Duration::from_secs(100));
@@ -133,7 +139,8 @@ fn a_throttle_can_be_changed_while_connections_are_open() {
             assert!(runtime.timeout(Duration::from_secs(1), receive(&mut socket)).await.is_err(), "it knows");
             let told = tally.prometheus();
             for (result, number) in [("allowed", 2), ("denied", 2), ("would_deny", 1)] {
-                let line = format!("traffik_requests_total{{throttle=\"messages\",result=\"{result}\"}} {number}\n");
+                let line =
+                    format!("traffik_requests_total{{throttle=\"messages\",result=\"{result}\"}} {number}\n");
                 assert!(told.contains(&line), "{line}{told}");
             }
         })
@@ -152,7 +159,9 @@ fn every_message_of_data_counts_and_no_other() {
                 socket.send(Message::Ping(Bytes::new())).await.unwrap();
                 socket.send(Message::Pong(Bytes::new())).await.unwrap();
             }
-            for message in [Message::text(""), Message::binary(Bytes::new()), Message::binary(vec![7; 100_000])] {
+            for message in
+                [Message::text(""), Message::binary(Bytes::new()), Message::binary(vec![7; 100_000])]
+            {
                 socket.send(message.clone()).await.unwrap();
                 let answer = loop {
                     match socket.next().await.unwrap().unwrap() {
@@ -191,7 +200,10 @@ fn bytes_are_counted_alone_or_together_with_messages() {
             assert_eq!(json(&receive(&mut socket).await)["type"], "rate_limit");
             send(&mut socket, ["12", ""]).await;
             assert_eq!(receive(&mut socket).await, "12");
-            assert!(runtime.timeout(Duration::from_secs(1), receive(&mut socket)).await.is_err(), "two messages");
+            assert!(
+                runtime.timeout(Duration::from_secs(1), receive(&mut socket)).await.is_err(),
+                "two messages"
+            );
         })
         .unwrap();
 }

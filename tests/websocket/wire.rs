@@ -52,7 +52,11 @@ pub(crate) async fn echo<S: Strategy, M: AsyncStorage<S> + 'static>(mut socket: 
 }
 
 /// A server that echoes under this limit and policy, and the client's end of the connection to it.
-pub(crate) async fn serve<S: Strategy>(runtime: &Manual, limit: S, policy: WsPolicy<S::Cost, Message>) -> Socket {
+pub(crate) async fn serve<S: Strategy>(
+    runtime: &Manual,
+    limit: S,
+    policy: WsPolicy<S::Cost, Message>,
+) -> Socket {
     let (server, socket) = pair(1 << 16).await;
     runtime.spawn(echo(WsThrottle::new(server, client(runtime, limit), policy)));
     socket

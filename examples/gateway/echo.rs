@@ -1,0 +1,184 @@
+//! A WebSocket that sends back what it is sent, with a limit on the messages of each connection.
+
+use std::sync::Arc;
+
+use futures_util::{SinkExt, StreamExt};
+use http::header::{HeaderValue, UPGRADE};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use hyper_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use hyper_tungstenite::tungstenite::{Error, Message};
+use hyper_tungstenite::{HyperWebsocket, HyperWebsocketStream, is_upgrade_request, upgrade};
+use traffik::http::{ClientKey, Tally, Throttle, WsBeyond, WsError, WsPolicy, WsThrottle};
+use traffik::runtime::Runtime;
+use traffik::storage::{AsyncStorage, BoxFuture};
+use traffik::{Class, FixedWindow, Rate, Strategy};
+
+use crate::drain::{Drain, End};
+use crate::options::{Options, WsAction};
+use crate::runtime::Chosen;
+use crate::strategy::Limits;
+use crate::upstream::{Reply, text};
+
+/// The longest message.
+const LONGEST: usize = 1 << 20;
+
+/// Answers those who want a WebSocket.
+#[derive(Clone)]
+pub(crate) struct Echo {
+    serve: Serve,
+    /// How messages are limited, in words.
+    messages: Option<String>,
+    runtime: Chosen,
+    open: Drain,
+}
+
+/// Serves a connection to its end; the same type whatever the strategy.
+type Serve = Arc<dyn Fn(HyperWebsocketStream, End) -> BoxFuture<'static, ()> + Send + Sync>;
+
+impl Echo {
+    pub(crate) fn new(
+        options: &Options,
+        tally: &Tally,
+        open: &Drain,
+        runtime: &Chosen,
+    ) -> Result<Self, String> {
+        let (spec, how) = (&options.strategy.0, options.strategy.1.as_str());
+        let policy = policy(options.ws_action, runtime);
+        let serve = match options.ws_rate {
+            None => serving(vec![FixedWindow::new(Rate::UNLIMITED)], Class::default(), policy, None),
+            Some(rate) => {
+                let (class, tally) = (spec.class(), Some(tally.clone()));
+                match spec.limits("--ws-rate", &[rate])? {
+                    Limits::Small(limits) => serving(limits, class, policy, tally),
+                    Limits::SmallWrapped(limits) => serving(limits, class, policy, tally),
+                    Limits::Large(limits) => serving(limits, class, policy, tally),
+                    Limits::LargeWrapped(limits) => serving(limits, class, policy, tally),
+                    Limits::Log(limits) => serving(limits, class, policy, tally),
+                }
+            }
+        };
+        let messages = options.ws_rate.map(|rate| {
+            let action = match options.ws_action {
+                WsAction::Message => "told",
+                WsAction::Close => "closed",
+                WsAction::Delay => "delayed",
+            };
+            format!("messages: {rate}, {how}, by connection, which is {action} at more")
+        });
+        Ok(Self { serve: serve?, messages, runtime: runtime.clone(), open: open.clone() })
+    }
+
+    /// How messages are limited, if they are.
+    pub(crate) fn messages(&self) -> Option<&str> {
+        self.messages.as_deref()
+    }
+
+    /// Upgrades a connection, and serves it beside the others.
+    pub(crate) fn answer(&self, request: Request<Incoming>) -> Reply {
+        if !is_upgrade_request(&request) {
+            let mut reply = text(StatusCode::UPGRADE_REQUIRED, "here is a WebSocket\n");
+            reply.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            return reply;
+        }
+        // Most connections are idle, and those that are not are not fast.
+        let config = WebSocketConfig::default()
+            .read_buffer_size(8 << 10)
+            .write_buffer_size(0)
+            .max_write_buffer_size(2 * LONGEST)
+            .max_message_size(Some(LONGEST))
+            .max_frame_size(Some(LONGEST));
+        match upgrade(request, Some(config)) {
+            Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+            Ok((response, socket)) => {
+                let (serve, end) = (Arc::clone(&self.serve), self.open.end());
+                self.runtime.spawn(opened(socket, move |socket| serve(socket, end)));
+                response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+            }
+        }
+    }
+}
+
+/// Goes on once the client has its answer, which it does not get if the connection is gone.
+async fn opened<F: Future<Output = ()>>(
+    socket: HyperWebsocket,
+    serve: impl FnOnce(HyperWebsocketStream) -> F,
+) {
+    if let Ok(socket) = socket.await {
+        serve(socket).await;
+    }
+}
+
+fn policy(action: WsAction, runtime: &Chosen) -> WsPolicy<u32, Message> {
+    use traffik::http::WsAction as Action;
+    WsPolicy::new(runtime.clone()).action(match action {
+        WsAction::Message => Action::Notice,
+        WsAction::Close => Action::Close,
+        WsAction::Delay => Action::Delay(WsBeyond::Notice),
+    })
+}
+
+/// Serves connections that each have the only one of these limits to themselves.
+fn serving<S: Strategy<Cost = u32>>(
+    limits: Vec<S>,
+    class: Class,
+    policy: WsPolicy<u32, Message>,
+    tally: Option<Tally>,
+) -> Result<Serve, String> {
+    let limit = limits.into_iter().next().ok_or("--ws-rate is no limit")?;
+    let throttle = Throttle::in_memory("messages", limit);
+    let throttle = match tally {
+        Some(tally) => throttle.observe(tally),
+        None => throttle.disabled(),
+    };
+    let (throttle, policy) = (throttle.build().map_err(|error| error.to_string())?, Arc::new(policy));
+    Ok(Arc::new(move |socket, end| {
+        let client = throttle.known(ClientKey::connection()).class(class);
+        Box::pin(echo(WsThrottle::new(socket, client, Arc::clone(&policy)), end))
+    }))
+}
+
+/// Sends back what it is sent, until the client has had enough or the server is asked to stop.
+async fn echo<S, M>(mut socket: WsThrottle<HyperWebsocketStream, S, M, Message>, end: End)
+where
+    S: Strategy,
+    M: AsyncStorage<S> + 'static,
+{
+    loop {
+        let message = tokio::select! {
+            message = socket.next() => message,
+            () = end.asked() => break,
+        };
+        match message {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                if socket.send(message).await.is_err() {
+                    return;
+                }
+            }
+            Some(Ok(_)) => {}
+            Some(Err(WsError::Socket(error))) => {
+                // What the client did wrong, as RFC 6455, section 7.4.1, numbers it.
+                let code = match error {
+                    Error::Utf8(_) => CloseCode::Invalid,
+                    Error::Capacity(_) => CloseCode::Size,
+                    Error::Protocol(_) => CloseCode::Protocol,
+                    _ => return,
+                };
+                let _ = socket.send(closing(code, &error.to_string())).await;
+                return;
+            }
+            Some(Err(_)) | None => return,
+        }
+    }
+    if socket.send(closing(CloseCode::Away, "the server ends")).await.is_ok() {
+        // The client has the last word.
+        while let Some(Ok(_)) = socket.next().await {}
+    }
+}
+
+fn closing(code: CloseCode, reason: &str) -> Message {
+    let reason = reason.get(..reason.floor_char_boundary(123)).unwrap_or_default();
+    Message::Close(Some(CloseFrame { code, reason: reason.into() }))
+}
