@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod browser;
 mod program;
 
 use std::process::Command;
+use std::time::Instant;
 
+use browser::Browser;
 use program::{Program, built, curl};
+use serde_json::json;
 
 fn start(example: &str) -> Program {
     let mut command = Command::new(built(example));
@@ -106,4 +110,46 @@ fn login_guard() {
     let denied = told.lines().filter(|status| *status == "429").count();
     assert_eq!((tried, denied), (5, 95), "{told}");
     assert_eq!(statuses(&guard, "/login", &["-d", "correct horse"]), ["429"]);
+}
+
+/// A page on which ann writes too fast is told so, and so is the next one that she opens; bob writes all the same.
+#[test]
+fn websocket_chat() {
+    let chat = start("websocket_chat");
+    let began = Instant::now();
+    let browser = Browser::start(390, 844);
+    browser.open(&format!("{}/?user=ann", chat.url));
+    browser.until("document.body.dataset.state", &json!("open"));
+    let write = "[...Array(20).keys()].forEach((number) => { form.text.value = `message ${number}`; form.requestSubmit(); })";
+    assert!(browser.ask(write).is_null());
+    browser.until("notice.hidden", &json!(false));
+    let told = browser.ask("notice.textContent");
+    assert!(
+        told.as_str().unwrap().starts_with("Easy! The others are still reading. Write again in "),
+        "{told}"
+    );
+    browser.picture("chat.png");
+    // Her other connection, and bob's.
+    let others = "['ann', 'bob'].map((user) => {
+        const other = window[user] = new WebSocket(`ws://${location.host}/ws?user=${user}`);
+        other.told = 0;
+        other.onopen = () => [...Array(20)].forEach(() => other.send('me'));
+        other.onmessage = ({ data }) => { other.told += JSON.parse(data).type === 'rate_limit'; };
+    })";
+    browser.ask(others);
+    browser.until("[ann.told > 0, bob.told > 0]", &json!([true, true]));
+    let lines = "[...said.children].map((line) => line.textContent)";
+    let said = browser.ask(lines);
+    let of = |user: &str| {
+        said.as_array().unwrap().iter().filter(|line| line.as_str().unwrap().starts_with(user)).count()
+    };
+    // Three at once, and one every two seconds.
+    let most = 3 + began.elapsed().as_secs() as usize / 2;
+    assert!((3..=most).contains(&of("ann ")), "{said}");
+    assert!((3..=most).contains(&of("bob ")), "{said}");
+    assert_eq!(said[0], "ann message 0");
+    // Whoever says nothing of who they are is told to before they have a socket.
+    let upgrade =
+        ["-H", "connection: upgrade", "-H", "upgrade: websocket", "-o", "/dev/null", "-w", "%{http_code}"];
+    assert_eq!(curl(&[&upgrade[..], &[&format!("{}/ws", chat.url)]].concat()), "401");
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+#[path = "../browser/mod.rs"]
 mod browser;
 mod config;
 mod failure;
@@ -12,6 +13,7 @@ mod page;
 mod program;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod websocket;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -46,8 +46,17 @@ impl Drop for Program {
 
 /// The program of an example: cargo builds examples along with all tests, but not with one test alone.
 pub(crate) fn built(example: &str) -> PathBuf {
-    let build = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", example]).status();
-    assert!(build.unwrap().success());
+    let mut build = Command::new(env!("CARGO"));
+    // What cargo tells a test of its package would have dependencies built anew: there are some that look at it.
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            build.env_remove(name);
+        }
+    }
+    assert!(build.args(["build", "--quiet", "--example", example]).status().unwrap().success());
     let tests = std::env::current_exe().unwrap();
     tests.ancestors().nth(2).unwrap().join("examples").join(example)
 }

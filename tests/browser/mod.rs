@@ -1,4 +1,9 @@
 //! A real browser without a window, driven over WebDriver: just enough to open a page, ask it things, and take its picture.
+//!
+//! A test program takes it in with `mod browser;`.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
