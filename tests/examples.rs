@@ -139,6 +139,7 @@ fn websocket_chat() {
     browser.ask(others);
     browser.until("[ann.told > 0, bob.told > 0]", &json!([true, true]));
     let lines = "[...said.children].map((line) => line.textContent)";
+    browser.until(&format!("{lines}.filter((line) => line.startsWith('bob ')).length >= 3"), &json!(true));
     let said = browser.ask(lines);
     let of = |user: &str| {
         said.as_array().unwrap().iter().filter(|line| line.as_str().unwrap().starts_with(user)).count()

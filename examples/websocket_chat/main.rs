@@ -24,7 +24,7 @@ use traffik::http::{
 };
 use traffik::runtime::Tokio;
 use traffik::storage::Local;
-use traffik::{Gcra, Memory, TokenBucket, rate};
+use traffik::{Memory, TokenBucket, rate};
 
 type Reply = Response<Full<Bytes>>;
 type Messages = Throttle<TokenBucket, Local<Memory<TokenBucket>>>;
@@ -110,7 +110,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let chat = Arc::new(Chat { room: broadcast::channel(100).0, messages, policy: Arc::new(policy) });
 
     // Whoever opens connection after connection is stopped before they become WebSockets.
-    let handshakes = Throttle::in_memory("handshakes", Gcra::new(rate!("60/min"))).headers(Dialect::Draft10);
+    let handshakes =
+        Throttle::in_memory("handshakes", TokenBucket::new(rate!("60/min"))).headers(Dialect::Draft10);
     let chat = service_fn(move |request| {
         let reply = answer(&chat, request).unwrap_or_else(|error| {
             let mut reply = Response::new(Full::from(format!("{error}\n")));
