@@ -269,7 +269,7 @@ where
     }
 
     fn hold(&mut self, asked: Asking<S, M, T>, wait: Wait<S::Verdict>) -> Next<T, E> {
-        self.held = Some(Held { asked, wait });
+        self.held = Some(Box::new(Held { asked, wait }));
         Next::Wait
     }
 

@@ -10,7 +10,6 @@ use traffik_core::Strategy;
 use traffik_core::storage::AsyncStorage;
 
 use super::decide::Next;
-use super::hold::Held;
 use super::{WsError, WsKind, WsMessage, WsThrottle};
 
 /// How many messages are dropped before others get their turn.
@@ -72,12 +71,12 @@ where
     fn step(&mut self, context: &mut Context<'_>) -> Step<T, E> {
         if let Some(held) = &mut self.held
             && let Poll::Ready(waited) = held.wait.poll(context)
-            && let Some(Held { asked, .. }) = self.held.take()
+            && let Some(held) = self.held.take()
         {
             if self.patience.is_stopped() {
                 self.patience.stop(false, (self.policy.now)());
             }
-            let next = self.resume(asked, waited, context);
+            let next = self.resume(held.asked, waited, context);
             return Poll::Ready(follow(next));
         }
         let message = match self.next.take_if(|_| self.held.is_none()) {

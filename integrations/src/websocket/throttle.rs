@@ -29,8 +29,8 @@ pub struct WsThrottle<W, S: Strategy, M, T> {
     /// Nothing, if the connection is not counted.
     pub(super) meter: Option<Arc<Meter<S, M>>>,
     pub(super) policy: Arc<WsPolicy<S::Cost, T>>,
-    /// The message that waits.
-    pub(super) held: Option<Held<S, M, T>>,
+    /// The message that waits; most connections never have one.
+    pub(super) held: Option<Box<Held<S, M, T>>>,
     /// What was read after it.
     pub(super) next: Option<T>,
     pub(super) patience: Patience,
