@@ -30,6 +30,7 @@
 //! | limits and locks on Redis and on a cluster (`tests/stores_on_runtimes.rs`) | yes | yes | yes, by the client's support of smol: it has dropped async-std | no: a server |
 //! | the same on Memcached | yes | yes | yes | no: a server |
 //! | Redis over TLS (`tests/redis_tls.rs`) | yes | yes | no: it would be smol's once more | no: a server |
+//! | messages of WebSockets that wait (`tests/websocket`) | by the gateway | by the gateway | no | yes |
 //! | the gateway as a process (`tests/gateway`, `tests/gateway_on_smol.rs`) | yes | yes | no: nothing new should serve on what is discontinued | no: clients |
 //!
 //! Embassy's clock and timer are tried in the core, by the driver that embassy-time has for tests, and by
