@@ -11,6 +11,7 @@ mod actions;
 mod custom;
 #[path = "../faulty/mod.rs"]
 mod faulty;
+mod sockets;
 mod storage;
 mod waiting;
 mod whose;

@@ -6,7 +6,8 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use traffik::http::{
-    ClientKey, Throttle, WsAction, WsBeyond, WsError, WsOnError, WsPolicy, WsRemedy, WsThrottle,
+    ClientKey, Enforcement, Seen, Tally, Throttle, WsAction, WsBeyond, WsError, WsOnError, WsPolicy,
+    WsRemedy, WsThrottle,
 };
 use traffik::runtime::{Manual, Runtime};
 use traffik::{ErrorKind, FixedWindow, LeakyBucketQueue, Strategy, Timer, rate};
@@ -125,6 +126,41 @@ fn a_raised_failure_is_the_stores() {
             match server.next().await {
                 Some(Err(WsError::Storage(failure))) => assert_eq!(failure.kind(), ErrorKind::Full),
                 other => panic!("{other:?}"),
+            }
+        })
+        .unwrap();
+}
+
+/// Nobody waits for a limit that is not enforced, if what is asked about it can go on by itself.
+#[test]
+fn a_shadow_keeps_no_message_waiting() {
+    let runtime = Manual::new();
+    runtime
+        .run(async {
+            for (spawns, arrives) in [(true, 0), (false, 2_000)] {
+                let (store, tally) = (Faulty::new(&runtime), Tally::default());
+                store.always(slow(SECOND));
+                let mut throttle = Throttle::builder("messages", FixedWindow::new(rate!("1/h")), store)
+                    .enforcement(Enforcement::Shadow)
+                    .observe(tally.clone());
+                if spawns {
+                    let runtime = runtime.clone();
+                    throttle = throttle.spawner(move |future| runtime.spawn(future));
+                }
+                let client = throttle.build().unwrap().known(ClientKey::connection());
+                let (server, mut socket) = pair(1 << 16).await;
+                runtime.spawn(echo(WsThrottle::new(server, client, WsPolicy::new(runtime.clone()))));
+                for _ in 0..2 {
+                    let sent = millis(&runtime);
+                    send(&mut socket, ["a"]).await;
+                    assert_eq!(
+                        (receive(&mut socket).await.as_str(), millis(&runtime) - sent),
+                        ("a", arrives)
+                    );
+                    runtime.sleep(10 * SECOND).await;
+                }
+                let told = [Seen::Allowed, Seen::WouldDeny].map(|seen| tally.count("messages", seen));
+                assert_eq!(told, [1, 1]);
             }
         })
         .unwrap();

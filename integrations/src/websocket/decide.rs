@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -93,7 +93,35 @@ where
             Reply::Ready(Some(answer)) => {
                 self.resume(asking, Waited::Storage(answer, began, enforced), context)
             }
-            pending => self.hold(asking, Wait::Storage(pending, began, enforced)),
+            pending => self.await_storage(asking, pending, began, enforced),
+        }
+    }
+
+    /// Waits for a storage elsewhere; for a shadow's only if nobody else can.
+    fn await_storage(
+        &mut self,
+        asking: Asking<S, M, T>,
+        reply: Reply<S::Verdict>,
+        began: Option<Instant>,
+        enforced: bool,
+    ) -> Next<T, E> {
+        if enforced {
+            return self.hold(asking, Wait::Storage(reply, began, enforced));
+        }
+        let meter = Arc::clone(&asking.meter);
+        let told = asking.meter.client.throttle.0.aside(Box::pin(async move {
+            let answer = reply.await;
+            let took = began.map(|began| began.elapsed());
+            match answer.as_ref().map(|verdict| verdict.outcome().is_allowed()) {
+                Ok(is_allowed) => {
+                    meter.tell(if is_allowed { Seen::Allowed } else { Seen::WouldDeny }, took, None);
+                }
+                Err(failure) => meter.tell(Seen::Failed, took, Some(failure)),
+            }
+        }));
+        match told {
+            None => Next::Pass(asking.message),
+            Some(told) => self.hold(asking, Wait::Beside(told)),
         }
     }
 
@@ -106,6 +134,7 @@ where
     ) -> Next<T, E> {
         match waited {
             Waited::Turn => pass(asking, Seen::Delayed),
+            Waited::Beside => Next::Pass(asking.message),
             Waited::Again => {
                 let began = asking.meter.begin();
                 match asking.meter.check(asking.cost) {
@@ -113,9 +142,7 @@ where
                     Asked::Limit(Reply::Ready(Some(answer)), enforced) => {
                         self.resume(asking, Waited::Storage(answer, began, enforced), context)
                     }
-                    Asked::Limit(pending, enforced) => {
-                        self.hold(asking, Wait::Storage(pending, began, enforced))
-                    }
+                    Asked::Limit(pending, enforced) => self.await_storage(asking, pending, began, enforced),
                 }
             }
             Waited::Refund(after, verdict) => {
@@ -207,7 +234,8 @@ where
             },
             other => other,
         };
-        asking.meter.tell(denied.seen(), asking.took, denied.failure);
+        let seen = if let WsAnswer::Pass = answer { Seen::WouldDeny } else { denied.seen() };
+        asking.meter.tell(seen, asking.took, denied.failure);
         match answer {
             WsAnswer::Notice => self.notify(&asking, denied, context),
             WsAnswer::Reply(reply) => drop(self.reply(reply, context)),

@@ -34,6 +34,8 @@ pub(super) enum Wait<V> {
     Storage(Reply<V>, Option<Instant>, bool),
     /// For its turn, having been admitted.
     Turn(BoxFuture<'static, ()>),
+    /// For what only observers are told of, since nobody runs that in the background.
+    Beside(BoxFuture<'static, ()>),
     /// For the time at which to ask again.
     Again(BoxFuture<'static, ()>),
     /// For the storage to take back an admission whose turn is too far away.
@@ -44,6 +46,7 @@ pub(super) enum Wait<V> {
 pub(super) enum Waited<V> {
     Storage(Result<V, Failure>, Option<Instant>, bool),
     Turn,
+    Beside,
     Again,
     Refund(Duration, V),
 }
@@ -57,6 +60,10 @@ impl<V: Clone> Wait<V> {
             Self::Turn(sleep) => {
                 ready!(sleep.as_mut().poll(context));
                 Waited::Turn
+            }
+            Self::Beside(future) => {
+                ready!(future.as_mut().poll(context));
+                Waited::Beside
             }
             Self::Again(sleep) => {
                 ready!(sleep.as_mut().poll(context));
