@@ -12,7 +12,7 @@ use traffik::http::{WsAction, WsBeyond, WsError, WsNotices, WsPolicy, WsThrottle
 use traffik::runtime::{Manual, Runtime};
 use traffik::{FixedWindow, Timer, TokenBucket, rate};
 
-use super::wire::{client, json, millis, pair, receive, receive_all, send, serve};
+use super::wire::{client, json, millis, pair, pair_that_gathers, receive, receive_all, send, serve};
 
 fn delaying(runtime: &Manual) -> WsPolicy<u32, Message> {
     WsPolicy::new(runtime.clone()).action(WsAction::Delay(WsBeyond::Notice))
@@ -151,18 +151,24 @@ fn a_close_is_answered_while_a_message_waits_and_comes_after_it() {
         .run(async {
             let (server, mut socket) = pair(1 << 16).await;
             let mut server = WsThrottle::new(server, client(&runtime, one_a_second()), delaying(&runtime));
-            let clock = runtime.clone();
-            runtime.spawn(async move {
+            let closes = async {
                 send(&mut socket, ["a", "b"]).await;
                 socket.send(Message::Close(None)).await.unwrap();
-                assert_eq!(receive_all(&mut socket, 2).await, ["Close(None)", "end"]);
-                assert_eq!(millis(&clock), 0);
-            });
-            assert_eq!(server.next().await.unwrap().unwrap(), Message::text("a"));
-            assert_eq!(server.next().await.unwrap().unwrap(), Message::text("b"));
-            assert_eq!(millis(&runtime), 1_000);
-            assert_eq!(server.next().await.unwrap().unwrap(), Message::Close(None));
-            assert!(server.next().await.is_none());
+                assert_eq!((receive(&mut socket).await.as_str(), millis(&runtime)), ("a", 0));
+                assert_eq!((receive(&mut socket).await.as_str(), millis(&runtime)), ("Close(None)", 0));
+                assert_eq!(receive(&mut socket).await, "end");
+            };
+            let reads = async {
+                assert_eq!(server.next().await.unwrap().unwrap(), Message::text("a"));
+                server.send(Message::text("a")).await.unwrap();
+                assert_eq!(server.next().await.unwrap().unwrap(), Message::text("b"));
+                assert_eq!(millis(&runtime), 1_000);
+                assert_eq!(server.next().await.unwrap().unwrap(), Message::Close(None));
+                assert!(server.next().await.is_none());
+                // It hangs up, for which the client waits.
+                drop(server);
+            };
+            futures_util::join!(closes, reads);
         })
         .unwrap();
 }
@@ -213,7 +219,7 @@ fn a_peer_that_never_reads_is_not_written_to() {
     let runtime = Manual::new();
     runtime
         .run(async {
-            let (server, mut socket) = pair(256).await;
+            let (server, mut socket) = pair_that_gathers(256, 1 << 17).await;
             let policy =
                 WsPolicy::new(runtime.clone()).notices(WsNotices::Each).extra("x", "y".repeat(300).as_str());
             let mut server =

@@ -19,9 +19,14 @@ pub(crate) type InMemory<S> = Local<Arc<Memory<S, Manual>>>;
 
 /// The server's end and the client's; so many bytes are on their way at most.
 pub(crate) async fn pair(room: usize) -> (Socket, Socket) {
-    let (server, client) = duplex(room);
     // What is written is sent, and not gathered.
-    let config = Some(WebSocketConfig::default().write_buffer_size(0));
+    pair_that_gathers(room, 0).await
+}
+
+/// The same, where what is written is sent when it is so much, or flushed.
+pub(crate) async fn pair_that_gathers(room: usize, bytes: usize) -> (Socket, Socket) {
+    let (server, client) = duplex(room);
+    let config = Some(WebSocketConfig::default().write_buffer_size(bytes));
     let server = WebSocketStream::from_raw_socket(server, Role::Server, config).await;
     (server, WebSocketStream::from_raw_socket(client, Role::Client, config).await)
 }
