@@ -55,6 +55,7 @@
 
 mod action;
 mod decide;
+mod deny;
 mod error;
 mod hold;
 mod message;

@@ -7,21 +7,16 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 use futures_sink::Sink;
 use traffik_core::storage::{AsyncStorage, Failure, Reply};
-use traffik_core::{Outcome, Strategy, Verdict};
+use traffik_core::{Origin, Outcome, Strategy, Verdict};
 
+use super::deny::Denied;
 use super::hold::{Asking, Held, Wait, Waited};
 use super::meter::Asked;
-use super::throttle::Closing;
-use super::{WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsMessage, WsRemedy, WsThrottle};
-use crate::headers::Limits;
+use super::{WsError, WsMessage, WsRemedy, WsThrottle};
 use crate::observe::Seen;
-use crate::throttle::at_least;
 
 /// How long a message is told to wait when the storage fails.
 const OUTAGE: Duration = Duration::from_secs(1);
-
-/// How long a peer may take to agree that the connection is closed.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What becomes of a message.
 pub(super) enum Next<T, E> {
@@ -33,35 +28,6 @@ pub(super) enum Next<T, E> {
     Drop,
     /// It waits.
     Wait,
-}
-
-/// A denial on its way to being answered.
-struct Denied<'a, V> {
-    outcome: Outcome,
-    verdict: Option<&'a V>,
-    failure: Option<&'a Failure>,
-}
-
-impl<V> Denied<'_, V> {
-    /// What is told of it.
-    fn told(&self, min_wait: Duration) -> Outcome {
-        at_least(self.outcome, min_wait)
-    }
-
-    const fn seen(&self) -> Seen {
-        match (self.failure, self.outcome) {
-            (Some(_), _) => Seen::Failed,
-            (None, Outcome::Never) => Seen::Never,
-            _ => Seen::Denied,
-        }
-    }
-
-    fn raised<E>(&self, min_wait: Duration) -> WsError<E> {
-        match self.failure {
-            Some(failure) => WsError::Storage(failure.clone()),
-            None => WsError::Throttled(self.told(min_wait)),
-        }
-    }
 }
 
 impl<W, S, M, T, E> WsThrottle<W, S, M, T>
@@ -88,7 +54,8 @@ where
             return Next::Pass(message);
         }
         let meter = Arc::clone(meter);
-        let asking = Asking { message, meter, cost, waited: Duration::ZERO, took: None };
+        let asking =
+            Asking { message, meter, cost, waited: Duration::ZERO, took: None, origin: Origin::Store };
         match reply {
             Reply::Ready(Some(answer)) => {
                 self.resume(asking, Waited::Storage(answer, began, enforced), context)
@@ -114,9 +81,14 @@ where
             let took = began.map(|began| began.elapsed());
             match answer.as_ref().map(|verdict| verdict.outcome().is_allowed()) {
                 Ok(is_allowed) => {
-                    meter.tell(if is_allowed { Seen::Allowed } else { Seen::WouldDeny }, took, None);
+                    meter.tell(
+                        if is_allowed { Seen::Allowed } else { Seen::WouldDeny },
+                        took,
+                        None,
+                        Origin::Shadow,
+                    );
                 }
-                Err(failure) => meter.tell(Seen::Failed, took, Some(failure)),
+                Err(failure) => meter.tell(Seen::Failed, took, Some(failure), Origin::Shadow),
             }
         }));
         match told {
@@ -151,6 +123,11 @@ where
             }
             Waited::Storage(answer, began, enforced) => {
                 asking.took = began.map(|began| began.elapsed());
+                asking.origin = match &answer {
+                    _ if !enforced => Origin::Shadow,
+                    Ok(verdict) => verdict.origin(),
+                    Err(_) => Origin::DegradedClosed,
+                };
                 match answer {
                     Ok(verdict) => self.settle(asking, verdict, enforced, context),
                     Err(_) if !enforced => pass(asking, Seen::Failed),
@@ -191,14 +168,20 @@ where
         }
     }
 
-    fn failed(&mut self, asking: Asking<S, M, T>, failure: Failure, context: &mut Context<'_>) -> Next<T, E> {
+    fn failed(
+        &mut self,
+        mut asking: Asking<S, M, T>,
+        failure: Failure,
+        context: &mut Context<'_>,
+    ) -> Next<T, E> {
         match self.policy.on_error.remedy(&failure) {
             WsRemedy::Allow => {
-                asking.meter.tell(Seen::Failed, asking.took, Some(&failure));
+                asking.origin = Origin::DegradedOpen;
+                asking.tell(Seen::Failed, Some(&failure));
                 Next::Pass(asking.message)
             }
             WsRemedy::Raise => {
-                asking.meter.tell(Seen::Failed, asking.took, Some(&failure));
+                asking.tell(Seen::Failed, Some(&failure));
                 Next::Raise(WsError::Storage(failure))
             }
             WsRemedy::Throttle => {
@@ -208,110 +191,21 @@ where
         }
     }
 
-    fn deny(
-        &mut self,
-        asking: Asking<S, M, T>,
-        denied: &Denied<'_, S::Verdict>,
-        context: &mut Context<'_>,
-    ) -> Next<T, E> {
-        let policy = Arc::clone(&self.policy);
-        let answer = match &policy.action {
-            WsAction::Notice => WsAnswer::Notice,
-            WsAction::Close => WsAnswer::close_for(denied.failure, &policy.close),
-            WsAction::Delay(beyond) => WsAnswer::Delay(*beyond),
-            WsAction::Raise => WsAnswer::Raise,
-            WsAction::Ask(ask) => self.told(&asking, denied, |denial| ask(denial)),
-        };
-        let answer = match answer {
-            WsAnswer::Delay(beyond) => match denied.outcome {
-                Outcome::Deny { retry_after } if self.has_time(&asking, retry_after) => {
-                    let sleep = (policy.sleep)(retry_after);
-                    let waited = asking.waited.saturating_add(retry_after);
-                    return self.hold(Asking { waited, ..asking }, Wait::Again(sleep));
-                }
-                _ if beyond == WsBeyond::Close => WsAnswer::close_for(denied.failure, &policy.close),
-                _ => WsAnswer::Notice,
-            },
-            other => other,
-        };
-        let seen = if let WsAnswer::Pass = answer { Seen::WouldDeny } else { denied.seen() };
-        asking.meter.tell(seen, asking.took, denied.failure);
-        match answer {
-            WsAnswer::Notice => self.notify(&asking, denied, context),
-            WsAnswer::Reply(reply) => drop(self.reply(reply, context)),
-            WsAnswer::Close(code, reason) => self.close(code, reason),
-            WsAnswer::Pass => return Next::Pass(asking.message),
-            WsAnswer::Raise => return Next::Raise(denied.raised(asking.meter.min_wait())),
-            WsAnswer::Drop | WsAnswer::Delay(_) => {}
-        }
-        Next::Drop
-    }
-
-    /// Tells the peer that a message was dropped, unless it knows.
-    fn notify(
-        &mut self,
-        asking: &Asking<S, M, T>,
-        denied: &Denied<'_, S::Verdict>,
-        context: &mut Context<'_>,
-    ) {
-        let now = (self.policy.now)();
-        if self.replies.is_silent(now) {
-            return;
-        }
-        let policy = Arc::clone(&self.policy);
-        let notice = self.told(asking, denied, |denial| match &policy.notice {
-            Some(notice) => notice(denial),
-            None => T::text(denial.notice()),
-        });
-        if self.reply(notice, context) {
-            let outcome = denied.told(asking.meter.min_wait());
-            self.replies.silence(now, policy.notices.silence(outcome, denied.verdict));
-        }
-    }
-
-    /// Asks `of` about a denial.
-    fn told<R>(
-        &self,
-        asking: &Asking<S, M, T>,
-        denied: &Denied<'_, S::Verdict>,
-        of: impl FnOnce(&WsDenial<'_, T>) -> R,
-    ) -> R {
-        let throttle = &asking.meter.client.throttle;
-        let limits = denied.verdict.map_or_else(Limits::new, |verdict| throttle.0.answers.limits(verdict));
-        of(&WsDenial {
-            message: &asking.message,
-            throttle: throttle.uid(),
-            outcome: denied.told(asking.meter.min_wait()),
-            limits: &limits,
-            client: asking.meter.client.key(),
-            failure: denied.failure,
-            told: self.replies.is_silent((self.policy.now)()),
-            extras: &self.policy.extras,
-        })
-    }
-
     /// Whether a message may wait for so long.
-    fn has_time(&mut self, asking: &Asking<S, M, T>, wait: Duration) -> bool {
+    pub(super) fn has_time(&mut self, asking: &Asking<S, M, T>, wait: Duration) -> bool {
         let left = self.patience.left((self.policy.now)());
         wait <= left && asking.waited.saturating_add(wait) <= self.policy.at_most
     }
 
-    fn hold(&mut self, asked: Asking<S, M, T>, wait: Wait<S::Verdict>) -> Next<T, E> {
+    /// Has a message wait.
+    pub(super) fn hold(&mut self, asked: Asking<S, M, T>, wait: Wait<S::Verdict>) -> Next<T, E> {
         self.held = Some(Box::new(Held { asked, wait }));
         Next::Wait
-    }
-
-    /// Begins to close the connection.
-    fn close(&mut self, code: u16, mut reason: String) {
-        // What is left of the 125 bytes of a control frame beside the code.
-        reason.truncate(reason.floor_char_boundary(123));
-        let deadline = (self.policy.sleep)(FAREWELL);
-        self.closing = Some(Closing { message: Some(T::close(code, reason)), deadline });
     }
 }
 
 /// Passes a message on.
 fn pass<S: Strategy, M: AsyncStorage<S> + 'static, T, E>(asking: Asking<S, M, T>, seen: Seen) -> Next<T, E> {
-    asking.meter.tell(seen, asking.took, None);
+    asking.tell(seen, None);
     Next::Pass(asking.message)
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use traffik_core::Strategy;
-use traffik_core::storage::{BoxFuture, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
+use traffik_core::{Origin, Strategy};
 
 use super::meter::Meter;
+use crate::observe::Seen;
 
 /// A message that waits, and all that is known of it.
 pub(super) struct Held<S: Strategy, M, T> {
@@ -26,6 +27,15 @@ pub(super) struct Asking<S: Strategy, M, T> {
     pub(super) waited: Duration,
     /// How long the storage took.
     pub(super) took: Option<Duration>,
+    /// Where what is decided comes from.
+    pub(super) origin: Origin,
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static, T> Asking<S, M, T> {
+    /// Tells what became of it.
+    pub(super) fn tell(&self, result: Seen, failure: Option<&Failure>) {
+        self.meter.tell(result, self.took, failure, self.origin);
+    }
 }
 
 /// What it waits for.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::time::{Duration, Instant};
 
 use traffik_core::storage::{AsyncStorage, Failure, Reply};
-use traffik_core::{Hit, Key, Op, Strategy, Verdict};
+use traffik_core::{Hit, Key, Op, Origin, Strategy, Verdict};
 
 use crate::observe::{Event, Seen};
 use crate::throttle::{Client, Scope};
@@ -77,12 +77,18 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         self.client.throttle.0.begin()
     }
 
-    /// Tells what became of a message.
-    pub(super) fn tell(&self, result: Seen, took: Option<Duration>, failure: Option<&Failure>) {
+    /// Tells what became of a message, and where that comes from.
+    pub(super) fn tell(
+        &self,
+        result: Seen,
+        took: Option<Duration>,
+        failure: Option<&Failure>,
+        origin: Origin,
+    ) {
         let throttle = &self.client.throttle.0;
         if !throttle.observers.is_empty() {
             let client = Some(&self.client.plan.client as &dyn traffik_core::ErasedKey);
-            throttle.notice(&Event { throttle: &throttle.uid, result, client, took, failure, origin: None });
+            throttle.notice(&Event { client, took, failure, origin: Some(origin), ..throttle.event(result) });
         }
     }
 }

@@ -1,0 +1,149 @@
+//! From a denial to what the peer and the reader see of it.
+
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use traffik_core::storage::{AsyncStorage, Failure};
+use traffik_core::{Outcome, Strategy};
+
+use super::decide::Next;
+use super::hold::{Asking, Wait};
+use super::throttle::Closing;
+use super::{WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsMessage, WsThrottle};
+use crate::headers::Limits;
+use crate::observe::Seen;
+use crate::throttle::at_least;
+
+/// How long a peer may take to agree that the connection is closed.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A denial on its way to being answered.
+pub(super) struct Denied<'a, V> {
+    pub(super) outcome: Outcome,
+    pub(super) verdict: Option<&'a V>,
+    pub(super) failure: Option<&'a Failure>,
+}
+
+impl<V> Denied<'_, V> {
+    /// What is told of it.
+    fn told(&self, min_wait: Duration) -> Outcome {
+        at_least(self.outcome, min_wait)
+    }
+
+    const fn seen(&self) -> Seen {
+        match (self.failure, self.outcome) {
+            (Some(_), _) => Seen::Failed,
+            (None, Outcome::Never) => Seen::Never,
+            _ => Seen::Denied,
+        }
+    }
+
+    fn raised<E>(&self, min_wait: Duration) -> WsError<E> {
+        match self.failure {
+            Some(failure) => WsError::Storage(failure.clone()),
+            None => WsError::Throttled(self.told(min_wait)),
+        }
+    }
+}
+
+impl<W, S, M, T, E> WsThrottle<W, S, M, T>
+where
+    W: Stream<Item = Result<T, E>> + Sink<T, Error = E> + Unpin,
+    S: Strategy,
+    M: AsyncStorage<S> + 'static,
+    T: WsMessage,
+{
+    /// Does with a message that is denied what the policy says.
+    pub(super) fn deny(
+        &mut self,
+        asking: Asking<S, M, T>,
+        denied: &Denied<'_, S::Verdict>,
+        context: &mut Context<'_>,
+    ) -> Next<T, E> {
+        let policy = Arc::clone(&self.policy);
+        let answer = match &policy.action {
+            WsAction::Notice => WsAnswer::Notice,
+            WsAction::Close => WsAnswer::close_for(denied.failure, &policy.close),
+            WsAction::Delay(beyond) => WsAnswer::Delay(*beyond),
+            WsAction::Raise => WsAnswer::Raise,
+            WsAction::Ask(ask) => self.told(&asking, denied, |denial| ask(denial)),
+        };
+        let answer = match answer {
+            WsAnswer::Delay(beyond) => match denied.outcome {
+                Outcome::Deny { retry_after } if self.has_time(&asking, retry_after) => {
+                    let sleep = (policy.sleep)(retry_after);
+                    let waited = asking.waited.saturating_add(retry_after);
+                    return self.hold(Asking { waited, ..asking }, Wait::Again(sleep));
+                }
+                _ if beyond == WsBeyond::Close => WsAnswer::close_for(denied.failure, &policy.close),
+                _ => WsAnswer::Notice,
+            },
+            other => other,
+        };
+        let seen = if let WsAnswer::Pass = answer { Seen::WouldDeny } else { denied.seen() };
+        asking.tell(seen, denied.failure);
+        match answer {
+            WsAnswer::Notice => self.notify(&asking, denied, context),
+            WsAnswer::Reply(reply) => drop(self.reply(reply, context)),
+            WsAnswer::Close(code, reason) => self.close(code, reason),
+            WsAnswer::Pass => return Next::Pass(asking.message),
+            WsAnswer::Raise => return Next::Raise(denied.raised(asking.meter.min_wait())),
+            WsAnswer::Drop | WsAnswer::Delay(_) => {}
+        }
+        Next::Drop
+    }
+
+    /// Tells the peer that a message was dropped, unless it knows.
+    fn notify(
+        &mut self,
+        asking: &Asking<S, M, T>,
+        denied: &Denied<'_, S::Verdict>,
+        context: &mut Context<'_>,
+    ) {
+        let now = (self.policy.now)();
+        if self.replies.is_silent(now) {
+            return;
+        }
+        let policy = Arc::clone(&self.policy);
+        let notice = self.told(asking, denied, |denial| match &policy.notice {
+            Some(notice) => notice(denial),
+            None => T::text(denial.notice()),
+        });
+        if self.reply(notice, context) {
+            let outcome = denied.told(asking.meter.min_wait());
+            self.replies.silence(now, policy.notices.silence(outcome, denied.verdict));
+        }
+    }
+
+    /// Asks `of` about a denial.
+    fn told<R>(
+        &self,
+        asking: &Asking<S, M, T>,
+        denied: &Denied<'_, S::Verdict>,
+        of: impl FnOnce(&WsDenial<'_, T>) -> R,
+    ) -> R {
+        let throttle = &asking.meter.client.throttle;
+        let limits = denied.verdict.map_or_else(Limits::new, |verdict| throttle.0.answers.limits(verdict));
+        of(&WsDenial {
+            message: &asking.message,
+            throttle: throttle.uid(),
+            outcome: denied.told(asking.meter.min_wait()),
+            limits: &limits,
+            client: asking.meter.client.key(),
+            failure: denied.failure,
+            told: self.replies.is_silent((self.policy.now)()),
+            extras: &self.policy.extras,
+        })
+    }
+
+    /// Begins to close the connection.
+    fn close(&mut self, code: u16, mut reason: String) {
+        // What is left of the 125 bytes of a control frame beside the code.
+        reason.truncate(reason.floor_char_boundary(123));
+        let deadline = (self.policy.sleep)(FAREWELL);
+        self.closing = Some(Closing { message: Some(T::close(code, reason)), deadline });
+    }
+}
