@@ -178,7 +178,7 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
         None => (Spec::FixedWindow, "fixed-window".to_owned(), None),
     };
     // Whether they go together is found out before anything is replaced.
-    strategy.limits("rate", &rates).map_err(|error| (strategy_line, error))?;
+    strategy.limits("--rate", &rates).map_err(|error| (strategy_line, error))?;
     let rule = |rule: RuleTable| RulePlan {
         path: rule.path.map(|path| path.0.0),
         methods: rule.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),

@@ -9,14 +9,14 @@
 //! use tungstenite::{Error, Message};
 //! use traffik_core::{FixedWindow, rate};
 //! use traffik_integrations::{ClientKey, Throttle, WsAction, WsPolicy, WsThrottle};
+//! use traffik_runtimes::Tokio;
 //! # use futures_util::{Sink, SinkExt, Stream, StreamExt};
-//! # use traffik_runtimes::Manual as Tokio;
 //! # trait Socket: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin {}
 //! # async fn chat(socket: impl Socket) -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! // Once for all connections: how much is allowed, and what becomes of a message that is too many.
 //! let messages = Throttle::in_memory("chat", FixedWindow::new(rate!("30/min"))).build()?;
-//! let policy = Arc::new(WsPolicy::new(Tokio::new()).action(WsAction::Notice));
+//! let policy = Arc::new(WsPolicy::new(Tokio).action(WsAction::Notice));
 //!
 //! // For each connection: whom it is counted for, here for itself.
 //! let client = messages.known(ClientKey::connection());
