@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_core::Stream;
 use traffik_core::Strategy;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
 
@@ -50,11 +51,14 @@ pub(super) struct Closing<T> {
 
 impl<W, S: Strategy, M: AsyncStorage<S> + 'static, T: WsMessage> WsThrottle<W, S, M, T> {
     /// Limits what is read from `socket`, for this client; for `None` nothing is limited.
-    pub fn new(
+    pub fn new<E>(
         socket: W,
         client: impl Into<Option<Client<S, M>>>,
         policy: impl Into<Arc<WsPolicy<S::Cost, T>>>,
-    ) -> Self {
+    ) -> Self
+    where
+        W: Stream<Item = Result<T, E>>,
+    {
         let policy = policy.into();
         Self {
             socket,
