@@ -39,8 +39,11 @@ pub(crate) fn run() -> ExitCode {
                 (0..ROUNDS).map(|_| (load(limited, connections), load(plain, connections))).collect();
             let ratio = median(rounds.iter().map(|(with, without)| with / without));
             if ratio > best.2 {
-                best =
-                    (median(rounds.iter().map(|round| round.0)), median(rounds.iter().map(|round| round.1)), ratio);
+                best = (
+                    median(rounds.iter().map(|round| round.0)),
+                    median(rounds.iter().map(|round| round.1)),
+                    ratio,
+                );
             }
             if best.2 >= BOUND {
                 break;
@@ -120,7 +123,10 @@ fn load(address: SocketAddr, connections: usize) -> f64 {
                         let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
                         tokio::task::spawn_local(async move {
                             while !stop.load(Ordering::Relaxed) {
-                                socket.send(Message::binary(&b"sixteen bytes..."[..])).await.expect("a socket");
+                                socket
+                                    .send(Message::binary(&b"sixteen bytes..."[..]))
+                                    .await
+                                    .expect("a socket");
                                 assert!(socket.next().await.is_some_and(|answer| answer.is_ok()));
                                 done.fetch_add(1, Ordering::Relaxed);
                             }

@@ -2,10 +2,13 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::{Sink, Stream};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
+use traffik_backends::Memory;
+use traffik_core::storage::Local;
 use traffik_core::{Rate, TokenBucket};
 use traffik_integrations::{ClientKey, Throttle, WsPolicy, WsThrottle};
 use traffik_runtimes::Tokio;
@@ -43,11 +46,16 @@ impl Sink<Message> for Wire {
     }
 }
 
+/// A socket that is limited by itself.
+type Limited<W> = WsThrottle<W, TokenBucket, Local<Memory<TokenBucket>>, Message>;
+
 /// Limits sockets, each by itself, and admits everything.
-pub fn limiting<W>()
--> impl Fn(W) -> WsThrottle<W, TokenBucket, traffik_core::storage::Local<traffik_backends::Memory<TokenBucket>>, Message> {
+pub fn limiting<W, E>() -> impl Fn(W) -> Limited<W>
+where
+    W: Stream<Item = Result<Message, E>>,
+{
     let throttle = Throttle::in_memory("messages", TokenBucket::new(Rate::per_second(4_000_000_000)));
     let throttle = throttle.build().expect("a plain name");
-    let policy = std::sync::Arc::new(WsPolicy::new(Tokio));
+    let policy = Arc::new(WsPolicy::new(Tokio));
     move |socket| WsThrottle::new(socket, throttle.known(ClientKey::connection()), policy.clone())
 }
