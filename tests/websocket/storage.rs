@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use traffik::http::{
-    ClientKey, Enforcement, Seen, Tally, Throttle, WsAction, WsBeyond, WsError, WsOnError, WsPolicy,
+    ClientKey, Enforcement, OnError, Seen, Tally, Throttle, WsAction, WsBeyond, WsError, WsOnError, WsPolicy,
     WsRemedy, WsThrottle,
 };
 use traffik::runtime::{Manual, Runtime};
@@ -21,8 +21,17 @@ async fn connect<S: Strategy>(
     limit: S,
     policy: WsPolicy<S::Cost, Message>,
 ) -> (Throttled<S, Faulty<S>>, Socket) {
+    connect_with(store, limit, OnError::default(), policy).await
+}
+
+async fn connect_with<S: Strategy>(
+    store: &Faulty<S>,
+    limit: S,
+    on_error: OnError,
+    policy: WsPolicy<S::Cost, Message>,
+) -> (Throttled<S, Faulty<S>>, Socket) {
     let (server, socket) = pair(1 << 16).await;
-    let throttle = Throttle::builder("messages", limit, store.clone()).build().unwrap();
+    let throttle = Throttle::builder("messages", limit, store.clone()).on_error(on_error).build().unwrap();
     (WsThrottle::new(server, throttle.known(ClientKey::connection()), policy), socket)
 }
 
@@ -70,13 +79,22 @@ fn to_stop_waiting_for_a_store_asks_it_only_once() {
 
 /// What a failing store is answered with.
 fn failing(policy: impl FnOnce(WsPolicy<u32, Message>) -> WsPolicy<u32, Message>) -> Vec<String> {
+    failing_with(OnError::default(), policy)
+}
+
+/// The same of a throttle that says this itself.
+fn failing_with(
+    on_error: OnError,
+    policy: impl FnOnce(WsPolicy<u32, Message>) -> WsPolicy<u32, Message>,
+) -> Vec<String> {
     let runtime = Manual::new();
     runtime
         .run(async {
             let store = Faulty::new(&runtime);
             store.next(&[WELL, before(ErrorKind::Unavailable)]);
             let policy = policy(WsPolicy::new(runtime.clone()));
-            let (server, mut socket) = connect(&store, FixedWindow::new(rate!("9/m")), policy).await;
+            let limit = FixedWindow::new(rate!("9/m"));
+            let (server, mut socket) = connect_with(&store, limit, on_error, policy).await;
             runtime.spawn(echo(server));
             send(&mut socket, ["a", "b", "c"]).await;
             receive_all(&mut socket, 3).await
@@ -108,6 +126,13 @@ fn a_store_that_fails_is_answered_as_the_policy_says() {
         }))
     });
     assert_eq!(asked, ["a", "b", "c"]);
+    // If the policy says nothing, the throttle does.
+    assert_eq!(failing_with(OnError::Allow, |policy| policy), ["a", "b", "c"]);
+    let raised = ["a", "raised: the store is told to fail", "c"];
+    assert_eq!(failing_with(OnError::Raise, |policy| policy), raised);
+    assert_eq!(failing_with(OnError::Allow, |policy| policy.on_error(WsOnError::Raise)), raised);
+    let five = OnError::ThrottleFor(Duration::from_secs(5));
+    assert_eq!(json(&failing_with(five, |policy| policy)[1])["retry_after"], 5);
     // A message may wait for the store, too: it is asked again a second later.
     let waited = failing(|policy| policy.action(WsAction::Delay(WsBeyond::Close)));
     assert_eq!(waited, ["a", "b", "c"]);

@@ -8,6 +8,7 @@ use traffik_core::storage::Failure;
 use traffik_core::{ErasedKey, Outcome};
 
 use crate::headers::Told;
+use crate::trouble::OnError;
 
 /// What is done with a message that is denied.
 #[derive(Clone, Default)]
@@ -135,13 +136,17 @@ impl<T> fmt::Debug for WsDenial<'_, T> {
 }
 
 /// What is done when the storage fails.
-#[derive(Clone, Default)]
+///
+/// If a policy does not say, the [throttle](crate::OnError) does; a function that it asks about requests is not asked about
+/// messages, of which none passes unchecked then.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum WsOnError {
     /// No message passes unchecked: what is done with those that are denied is done with this one, and it is told to wait
     /// for a second. A connection that is closed for it is closed with 1013 (try again later).
-    #[default]
     Throttle,
+    /// The same, with this wait.
+    ThrottleFor(Duration),
     /// Every message passes, unchecked.
     Allow,
     /// It is dropped, and the stream yields [`WsError::Storage`](super::WsError::Storage) in its place.
@@ -153,12 +158,26 @@ pub enum WsOnError {
 /// What becomes of a message that could not be decided upon; see [`WsOnError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WsRemedy {
-    /// It is treated as one that is denied.
+    /// It is treated as one that is denied, and told to wait for a second.
     Throttle,
+    /// The same, with this wait.
+    ThrottleFor(Duration),
     /// It passes, unchecked.
     Allow,
     /// The reader is told.
     Raise,
+}
+
+impl WsRemedy {
+    /// What a throttle says of its requests.
+    pub(super) const fn of(on_error: &OnError) -> Self {
+        match on_error {
+            OnError::Allow => Self::Allow,
+            OnError::Raise => Self::Raise,
+            OnError::ThrottleFor(wait) => Self::ThrottleFor(*wait),
+            OnError::Throttle | OnError::Ask(_) => Self::Throttle,
+        }
+    }
 }
 
 impl WsOnError {
@@ -170,6 +189,7 @@ impl WsOnError {
     pub(super) fn remedy(&self, failure: &Failure) -> WsRemedy {
         match self {
             Self::Throttle => WsRemedy::Throttle,
+            Self::ThrottleFor(wait) => WsRemedy::ThrottleFor(*wait),
             Self::Allow => WsRemedy::Allow,
             Self::Raise => WsRemedy::Raise,
             Self::Ask(function) => function(failure),
@@ -179,11 +199,12 @@ impl WsOnError {
 
 impl fmt::Debug for WsOnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Throttle => "Throttle",
-            Self::Allow => "Allow",
-            Self::Raise => "Raise",
-            Self::Ask(_) => "Ask",
-        })
+        match self {
+            Self::Throttle => f.write_str("Throttle"),
+            Self::ThrottleFor(wait) => f.debug_tuple("ThrottleFor").field(wait).finish(),
+            Self::Allow => f.write_str("Allow"),
+            Self::Raise => f.write_str("Raise"),
+            Self::Ask(_) => f.write_str("Ask"),
+        }
     }
 }

@@ -174,21 +174,25 @@ where
         failure: Failure,
         context: &mut Context<'_>,
     ) -> Next<T, E> {
-        match self.policy.on_error.remedy(&failure) {
+        let remedy = match &self.policy.on_error {
+            Some(own) => own.remedy(&failure),
+            None => WsRemedy::of(&asking.meter.client.throttle.0.on_error),
+        };
+        let wait = match remedy {
             WsRemedy::Allow => {
                 asking.origin = Origin::DegradedOpen;
                 asking.tell(Seen::Failed, Some(&failure));
-                Next::Pass(asking.message)
+                return Next::Pass(asking.message);
             }
             WsRemedy::Raise => {
                 asking.tell(Seen::Failed, Some(&failure));
-                Next::Raise(WsError::Storage(failure))
+                return Next::Raise(WsError::Storage(failure));
             }
-            WsRemedy::Throttle => {
-                let outcome = Outcome::Deny { retry_after: OUTAGE };
-                self.deny(asking, &Denied { outcome, verdict: None, failure: Some(&failure) }, context)
-            }
-        }
+            WsRemedy::Throttle => OUTAGE,
+            WsRemedy::ThrottleFor(wait) => wait,
+        };
+        let outcome = Outcome::Deny { retry_after: wait };
+        self.deny(asking, &Denied { outcome, verdict: None, failure: Some(&failure) }, context)
     }
 
     /// Whether a message may wait for so long.

@@ -20,7 +20,8 @@ pub struct WsPolicy<C, T> {
     pub(super) notice: Option<Box<Notice<T>>>,
     pub(super) extras: String,
     pub(super) close: (u16, String),
-    pub(super) on_error: WsOnError,
+    /// As the throttle says, if nothing is.
+    pub(super) on_error: Option<WsOnError>,
     pub(super) now: Box<dyn Fn() -> Instant + Send + Sync>,
     pub(super) sleep: Box<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
 }
@@ -45,7 +46,7 @@ impl<C, T> WsPolicy<C, T> {
             notice: None,
             extras: String::new(),
             close: (1008, "rate limit exceeded".to_owned()),
-            on_error: WsOnError::Throttle,
+            on_error: None,
             now: Box::new(move || clock.now()),
             sleep: Box::new(move |wait| Box::pin(runtime.sleep(wait))),
         }
@@ -103,7 +104,7 @@ impl<C, T> WsPolicy<C, T> {
     /// What is done when the storage fails.
     #[must_use]
     pub fn on_error(self, on_error: WsOnError) -> Self {
-        Self { on_error, ..self }
+        Self { on_error: Some(on_error), ..self }
     }
 }
 
