@@ -11,8 +11,11 @@ mod actions;
 mod custom;
 #[path = "../faulty/mod.rs"]
 mod faulty;
+#[path = "../servers/mod.rs"]
+mod servers;
 mod sockets;
 mod storage;
+mod stores;
 mod waiting;
 mod whose;
 mod wire;
