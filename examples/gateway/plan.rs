@@ -110,19 +110,6 @@ pub(crate) enum StorageSpec {
 }
 
 impl StorageSpec {
-    /// The memory that decides while a store cannot be reached.
-    pub(crate) const fn fallback(capacity: usize) -> Self {
-        Self::Memory { capacity, when_full: WhenFull::Evict }
-    }
-
-    /// How much room there is in memory, and what happens when there is none.
-    pub(crate) const fn room(&self) -> Option<(usize, WhenFull)> {
-        match self {
-            Self::Memory { capacity, when_full } => Some((*capacity, *when_full)),
-            _ => None,
-        }
-    }
-
     /// Where the store is.
     pub(crate) fn url(&self) -> Option<&String> {
         match self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use traffik::layer::{Breaker, BreakerState, Calls, Change, CircuitBreaker, Failover, Metered};
-use traffik::storage::{AsyncStorage, Local};
+use traffik::storage::{AsyncStorage, Local, WhenFull};
 use traffik::strategy::TooLarge;
 use traffik::{Denied, MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
@@ -27,8 +27,11 @@ const NAMES: usize = 1_000;
 /// How many of them are told.
 const TOLD: usize = 20;
 
-/// How many keys the fallback of a throttle holds.
-const FALLBACK: usize = 100_000;
+/// How many keys a memory holds, and what happens when there are more.
+type Room = (usize, WhenFull);
+
+/// What the fallback of a throttle holds.
+const FALLBACK: Room = (100_000, WhenFull::Evict);
 
 /// For how long a store that fails is left alone: so short that limits are exact again soon after it is back.
 const ALONE: Duration = Duration::from_millis(250);
@@ -36,7 +39,7 @@ const ALONE: Duration = Duration::from_millis(250);
 /// Storages, kept while their throttles are made anew: what was used stays used.
 #[derive(Default)]
 pub(crate) struct Stores {
-    memories: BTreeMap<(String, TypeId), (StorageSpec, Arc<dyn Any + Send + Sync>)>,
+    memories: BTreeMap<(String, TypeId), (Room, Arc<dyn Any + Send + Sync>)>,
     shared: BTreeMap<String, Shared>,
     clock: Arc<MonotonicClock>,
 }
@@ -64,8 +67,8 @@ impl Stores {
         share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static,
     ) -> Result<(Stored<S>, DeniedMost), String> {
         let shared = match &plan.storage {
-            StorageSpec::Memory { .. } => {
-                let memory = self.memory(&plan.uid, &plan.storage);
+            StorageSpec::Memory { capacity, when_full } => {
+                let memory = self.memory(&plan.uid, (*capacity, *when_full));
                 let told = Arc::clone(&memory);
                 return Ok((Arc::new(Local(memory)), Arc::new(move || told.denied(TOLD))));
             }
@@ -82,7 +85,7 @@ impl Stores {
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
             return Ok((Arc::new(primary), Arc::new(Vec::new)));
         }
-        let memory: Arc<Memory<S>> = self.memory(&plan.uid, &StorageSpec::fallback(FALLBACK));
+        let memory: Arc<Memory<S>> = self.memory(&plan.uid, FALLBACK);
         let told = Arc::clone(&memory);
         let failover = Failover::builder(primary, Local(memory))
             .after_timeouts()
@@ -93,18 +96,17 @@ impl Stores {
     }
 
     /// The memory of a throttle, kept as long as it is to be of the same kind.
-    fn memory<S: Strategy>(&mut self, uid: &str, spec: &StorageSpec) -> Arc<Memory<S>> {
+    fn memory<S: Strategy>(&mut self, uid: &str, room: Room) -> Arc<Memory<S>> {
         let key = (uid.to_owned(), TypeId::of::<Memory<S>>());
         if let Some((known, kept)) = self.memories.get(&key)
-            && known == spec
+            && *known == room
             && let Ok(memory) = Arc::clone(kept).downcast()
         {
             return memory;
         }
-        let (capacity, when_full) = spec.room().unwrap_or((FALLBACK, Default::default()));
-        let memory = Memory::builder().capacity(capacity).when_full(when_full).names(NAMES).build();
+        let memory = Memory::builder().capacity(room.0).when_full(room.1).names(NAMES).build();
         let memory = Arc::new(memory);
-        self.memories.insert(key, (spec.clone(), Arc::clone(&memory) as _));
+        self.memories.insert(key, (room, Arc::clone(&memory) as _));
         memory
     }
 

@@ -139,16 +139,21 @@ pub(crate) fn unavailable(request: RequestParts<'_>, wait: Option<Duration>) -> 
     if grpc::is_grpc(request.headers) {
         return grpc::unavailable(wait);
     }
-    let wait = wait.unwrap_or(Duration::from_secs(1));
-    let body = format!(
-        "{{\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\",\
-        \"title\":\"Service Unavailable\",\"status\":503,\"retry_after_ms\":{}}}",
-        millis(wait)
-    );
-    let mut response = Response::new(Bytes::from(body));
+    // While a store is away this is what everybody asks for, so it is there already.
+    const USUAL: &[u8] =
+        b"{\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\",\
+        \"title\":\"Service Unavailable\",\"status\":503,\"retry_after_ms\":1000}";
+    let body = match wait {
+        None => Bytes::from_static(USUAL),
+        Some(wait) => {
+            let rest = USUAL.strip_suffix(b"1000}").unwrap_or_default();
+            [rest, millis(wait).to_string().as_bytes(), b"}"].concat().into()
+        }
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
-    response.headers_mut().insert(RETRY_AFTER, number(seconds(wait).max(1)));
+    response.headers_mut().insert(RETRY_AFTER, number(wait.map_or(1, seconds).max(1)));
     response
 }
 
