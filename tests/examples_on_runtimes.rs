@@ -2,54 +2,31 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod program;
+
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// An example, built as it is now.
-fn program(name: &str) -> PathBuf {
-    let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", name]).status();
-    assert!(built.unwrap().success());
-    let tests = std::env::current_exe().unwrap();
-    tests.ancestors().nth(2).unwrap().join("examples").join(name)
-}
+use program::{Program, built};
 
-/// An example that serves, on a free port; ended when dropped.
-struct Server {
-    process: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(name: &str) -> Self {
-        let mut command = Command::new(program(name));
-        let mut process = command.arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap();
-        let address = address.strip_prefix("http://").unwrap_or(address).to_owned();
-        Self { process, address }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// An example that serves, on a free port.
+fn serving(name: &str) -> Program {
+    let mut command = Command::new(built(name));
+    command.arg("127.0.0.1:0");
+    Program::run(command)
 }
 
 /// Two connections of one address have no more than one would have, and lose nothing.
 #[test]
 fn tokio_server_gives_an_address_one_pace_for_all_its_connections() {
-    let server = Server::start("tokio_server");
+    let server = serving("tokio_server");
     let began = Instant::now();
     let clients: Vec<_> = (0..2u8)
         .map(|client| {
-            let address = server.address.clone();
+            let address = server.address().to_owned();
             thread::spawn(move || {
                 let mut stream = TcpStream::connect(address).unwrap();
                 stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -71,9 +48,9 @@ fn tokio_server_gives_an_address_one_pace_for_all_its_connections() {
 
 #[test]
 fn smol_server_allows_five_and_tells_the_sixth_to_wait() {
-    let server = Server::start("smol_server");
+    let server = serving("smol_server");
     let ask = || {
-        let mut stream = TcpStream::connect(&server.address).unwrap();
+        let mut stream = TcpStream::connect(server.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
         let mut told = String::new();
@@ -99,9 +76,9 @@ fn smol_server_allows_five_and_tells_the_sixth_to_wait() {
 /// The first four go at once; then it waits for longer than the server would have it wait.
 #[test]
 fn async_std_client_is_never_denied() {
-    let server = Server::start("smol_server");
-    let mut client = Command::new(program("async_std_client"));
-    let output = client.arg(&server.address).output().unwrap();
+    let server = serving("smol_server");
+    let mut client = Command::new(built("async_std_client"));
+    let output = client.arg(server.address()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(told.lines().collect::<Vec<_>>(), ["HTTP/1.1 200 OK"; 6]);

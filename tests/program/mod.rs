@@ -27,7 +27,7 @@ impl Program {
 
     /// Its host and port.
     pub(crate) fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+        self.url.strip_prefix("http://").unwrap_or(&self.url)
     }
 
     pub(crate) fn signal(&self, name: &str) {
