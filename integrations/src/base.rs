@@ -12,6 +12,7 @@ use crate::denial::{Denial, Handler};
 use crate::identify::Identify;
 use crate::throttle::{Spawn, ThrottleBuilder};
 use crate::trouble::OnError;
+use crate::unbroken::background;
 use crate::{Dialect, Throttle};
 
 /// A storage together with what all throttles on it have in common, unless they say otherwise.
@@ -80,7 +81,7 @@ impl<M> Base<M> {
     /// They run in the background what nobody waits for; see [`ThrottleBuilder::spawner`].
     #[must_use]
     pub fn spawner(self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
-        Self { spawner: Some(Arc::new(spawn)), ..self }
+        Self { spawner: Some(background(spawn)), ..self }
     }
 
     /// The storage.

@@ -33,9 +33,6 @@ pub(crate) trait Meter: Send + Sync {
     /// The body has ended, or nobody wants more of it: so many bytes were passed on. What is given is to be awaited,
     /// if there is somebody to await it.
     fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>>;
-
-    /// The same where nobody can await it.
-    fn abandon(self: Box<Self>, bytes: u64);
 }
 
 /// Both hear of it.
@@ -49,12 +46,6 @@ impl Meter for (Box<dyn Meter>, Box<dyn Meter>) {
             })),
             (one, another) => one.or(another),
         }
-    }
-
-    fn abandon(self: Box<Self>, bytes: u64) {
-        let (one, another) = *self;
-        one.abandon(bytes);
-        another.abandon(bytes);
     }
 }
 
@@ -99,7 +90,7 @@ impl Drop for Count {
     /// The client went away, or the server knew the length and asked for no end.
     fn drop(&mut self) {
         if let Some(meter) = self.meter.take() {
-            meter.abandon(self.bytes);
+            drop(meter.settle(self.bytes));
         }
     }
 }

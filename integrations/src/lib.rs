@@ -50,6 +50,7 @@ mod throttle;
 #[cfg(feature = "tower")]
 mod tower;
 mod trouble;
+mod unbroken;
 #[cfg(feature = "websocket")]
 mod websocket;
 

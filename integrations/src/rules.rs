@@ -129,15 +129,15 @@ impl Rule {
         Rank { literal, exact, conditions }
     }
 
-    fn matching(&self, request: RequestParts<'_>, path: &str) -> Matching {
+    fn matching(&self, request: RequestParts<'_>, path: &str) -> Met {
         let met = (self.methods.is_empty() || self.methods.contains(request.method))
             && self.paths.iter().all(|pattern| pattern.matches(path))
             && self.predicates.iter().all(|predicate| predicate(request));
         if !met {
-            return Matching::No;
+            return Met::No;
         }
         if self.awaited.is_empty() {
-            return Matching::Yes(self.rank());
+            return Met::Yes(self.rank());
         }
         let awaited: Vec<_> = self.awaited.iter().map(|predicate| predicate(request)).collect();
         let all = Box::pin(async move {
@@ -148,7 +148,7 @@ impl Rule {
             }
             true
         });
-        Matching::Later(self.rank(), all)
+        Met::Later(self.rank(), all)
     }
 }
 
@@ -160,11 +160,29 @@ pub(crate) struct Rank {
     conditions: usize,
 }
 
+/// Whether a rule is met, and how specific it is.
+enum Met {
+    No,
+    Yes(Rank),
+    Later(Rank, BoxFuture<'static, bool>),
+}
+
 /// Whether a throttle applies to a request, and by how specific a rule.
 pub(crate) enum Matching {
     No,
     Yes(Rank),
-    Later(Rank, BoxFuture<'static, bool>),
+    Later(Open),
+}
+
+/// What is to be awaited to know whether a throttle applies.
+#[derive(Default)]
+pub(crate) struct Open {
+    /// By this rule, whatever those below say.
+    sure: Option<Rank>,
+    /// By one of these, the most specific first, all of them more specific than the one above.
+    perhaps: Vec<(Rank, BoxFuture<'static, bool>)>,
+    /// Not at all if one of these is so.
+    unless: Vec<BoxFuture<'static, bool>>,
 }
 
 /// The rules of a throttle: it applies where one of the first kind is met, or there is none of them, and none of the
@@ -195,44 +213,55 @@ impl Rules {
             return Matching::Yes(Rank::default());
         }
         let path = path::normal(request.uri.path());
-        let mut unless = Vec::new();
+        let mut open = Open::default();
         for rule in &self.bypass {
             match rule.matching(request, &path) {
-                Matching::No => {}
-                Matching::Yes(_) => return Matching::No,
-                Matching::Later(_, answer) => unless.push(answer),
+                Met::No => {}
+                Met::Yes(_) => return Matching::No,
+                Met::Later(_, answer) => open.unless.push(answer),
             }
         }
-        let (mut rank, mut applies, mut perhaps) = (Rank::default(), self.apply.is_empty(), Vec::new());
+        open.sure = self.apply.is_empty().then(Rank::default);
         for rule in &self.apply {
             match rule.matching(request, &path) {
-                Matching::No => {}
-                Matching::Yes(met) => {
-                    rank = rank.max(met);
-                    applies = true;
+                Met::No => {}
+                // Those that follow are less specific.
+                Met::Yes(rank) => {
+                    open.sure = Some(rank);
                     break;
                 }
-                Matching::Later(met, answer) => {
-                    rank = rank.max(met);
-                    perhaps.push(answer);
-                }
+                Met::Later(rank, answer) => open.perhaps.push((rank, answer)),
             }
         }
-        if !applies && perhaps.is_empty() {
-            return Matching::No;
+        match open {
+            Open { sure: None, perhaps, .. } if perhaps.is_empty() => Matching::No,
+            Open { sure: Some(rank), perhaps, unless } if perhaps.is_empty() && unless.is_empty() => {
+                Matching::Yes(rank)
+            }
+            open => Matching::Later(open),
         }
-        if unless.is_empty() && applies && perhaps.is_empty() {
-            return Matching::Yes(rank);
+    }
+}
+
+impl Open {
+    /// Whether the throttle applies.
+    pub(crate) async fn applies(mut self) -> bool {
+        if self.sure.is_some() {
+            self.perhaps.clear();
         }
-        Matching::Later(
-            rank,
-            Box::pin(async move {
-                if !applies && !any(perhaps).await {
-                    return false;
-                }
-                !any(unless).await
-            }),
-        )
+        self.rank().await.is_some()
+    }
+
+    /// By how specific a rule it applies, if it does.
+    pub(crate) async fn rank(self) -> Option<Rank> {
+        let mut met = self.sure;
+        for (rank, answer) in self.perhaps {
+            if answer.await {
+                met = Some(rank);
+                break;
+            }
+        }
+        if met.is_none() || any(self.unless).await { None } else { met }
     }
 }
 

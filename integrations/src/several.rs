@@ -14,13 +14,13 @@ use crate::denial::{Denial, Handler};
 use crate::gate::{Gate, Left, Step};
 use crate::headers::{Dialect, Limits};
 use crate::request::RequestParts;
-use crate::rules::{Matching, Rank};
+use crate::rules::Matching;
 use crate::throttle::Throttle;
 
 mod decide;
 mod member;
 
-use decide::{Apart, Asked, Fate, find_out};
+use decide::{Apart, Applies, Asked, Fate, find_out};
 pub(crate) use decide::{Decided, decide};
 use member::Member;
 pub(crate) use member::Part;
@@ -43,9 +43,12 @@ pub enum Which {
 /// * Then they are charged in turn, those on a storage elsewhere first. If one denies after all, what the others were
 ///   charged is given back: never is more admitted than any of them allows, but another request may meanwhile be told of
 ///   less than there is.
+/// * Once they are asked, they are asked to the end: where one of them has a [background](crate::ThrottleBuilder::spawner), a
+///   client that goes away meanwhile is charged by all of them or by none.
 /// * A client is told to wait until none of them denies. The [handler](crate::ThrottleBuilder::on_throttled) is that of
 ///   the first one that denies, and so is what happens when a storage fails.
-/// * [Shadows](crate::Enforcement) stand outside: they are charged only if all others admit, and never told of.
+/// * [Shadows](crate::Enforcement) stand outside: they are charged only if all others admit, never told of, and refuse
+///   nobody.
 ///
 /// Takes a few allocations per request, unlike a throttle alone.
 ///
@@ -102,23 +105,16 @@ impl Throttles {
 
     /// What is to be asked of those that may apply to a request.
     fn asked(&self, request: RequestParts<'_>) -> Vec<Asked> {
-        let mut candidates: Vec<(Rank, &dyn Member, Option<BoxFuture<'static, bool>>)> = Vec::new();
-        for member in self.members.iter() {
-            match member.matching(request) {
-                Matching::No => {}
-                Matching::Yes(rank) => candidates.push((rank, &**member, None)),
-                Matching::Later(rank, applies) => candidates.push((rank, &**member, Some(applies))),
-            }
-        }
-        if self.which == Which::MostSpecific {
-            candidates.sort_by_key(|(rank, ..)| std::cmp::Reverse(*rank));
-        }
         let mut known = Default::default();
-        let ask = |(_, member, applies): (_, &dyn Member, _)| Asked {
-            applies,
-            part: member.part(request, &mut known),
-        };
-        candidates.into_iter().map(ask).collect()
+        let asked = self.members.iter().filter_map(|member| {
+            let applies = match member.matching(request) {
+                Matching::No => return None,
+                Matching::Yes(rank) => Applies::Yes(rank),
+                Matching::Later(open) => Applies::Later(open),
+            };
+            Some(Asked { applies, part: member.part(request, &mut known) })
+        });
+        asked.collect()
     }
 }
 
@@ -156,12 +152,12 @@ impl Gate for Throttles {
     type Work = Works;
 
     fn enter(&self, request: RequestParts<'_>) -> Step<Passes, Works> {
-        let (asked, one) = (self.asked(request), self.which == Which::MostSpecific);
+        let (asked, which) = (self.asked(request), self.which);
         if asked.is_empty() {
             return Step::Pass(Passes { parts: Vec::new(), beside: None, apart: None });
         }
         Step::Wait(Box::pin(async move {
-            let (decided, apart) = find_out(asked, one).await;
+            let (decided, apart) = find_out(asked, which).await;
             Works(Waited::Decision(decided, apart))
         }))
     }

@@ -33,7 +33,7 @@ pub use pass::{Pass, Work};
 #[cfg(feature = "websocket")]
 pub(crate) use prepare::nowhere;
 pub use prepare::{IdentityCache, Scope};
-pub(crate) use prepare::{Known, Plan, Planned, Prepared};
+pub(crate) use prepare::{Known, Plan, Planned, Prepared, Why};
 use prepare::{Place, Who};
 use settings::Settings;
 pub use settings::{Enforcement, Part};

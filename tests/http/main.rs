@@ -5,9 +5,11 @@
 mod answers;
 mod costs;
 mod failure;
+mod gone;
 mod identify;
 mod middleware;
 mod rules;
+mod shadows;
 mod sockets;
 mod throttle;
 
@@ -17,7 +19,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use traffik::http::PeerAddress;
+use tower::{Layer, Service, service_fn};
+use traffik::http::{Gate, PeerAddress, ResponseBody, ThrottleLayer};
 use traffik::storage::{AsyncStorage, Failure, Local, Reply};
 use traffik::{ErasedKey, ManualClock, Memory, Op, Strategy, Timestamp};
 
@@ -39,6 +42,11 @@ fn request(peer: u8) -> Request<String> {
     let mut request = Request::new("hello".to_owned());
     request.extensions_mut().insert(PeerAddress(([192, 0, 2, peer], 1000).into()));
     request
+}
+
+/// What a service behind the gate answers to a request.
+async fn answer<G: Gate>(gate: &G, request: Request<String>) -> Response<ResponseBody<Full<Bytes>>> {
+    ThrottleLayer::new(gate.clone()).layer(service_fn(hello)).call(request).await.unwrap()
 }
 
 fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {

@@ -185,6 +185,25 @@ async fn the_most_specific_throttle_is_the_one_that_counts_if_chosen() {
     assert_eq!(statuses(&build(Which::All), asked()).await, [201, 429, 429, 429, 429, 429, 201]);
 }
 
+/// A rule whose predicate turns out not to be met says nothing about how specific its throttle is.
+#[tokio::test]
+async fn an_awaited_rule_ranks_its_throttle_only_if_it_is_met() {
+    let got = async |answer: bool| {
+        let clock = Clock::default();
+        let me = Rule::new().path("/api/users/me").when_async(move |_| std::future::ready(answer));
+        let wide = throttle("wide", FixedWindow::new(rate!("1/h")), memory(&clock))
+            .apply_to(me)
+            .apply_to(Rule::new().prefix("/"));
+        let users = throttle("users", FixedWindow::new(rate!("2/h")), memory(&clock));
+        let users = users.apply_to(Rule::new().prefix("/api/users")).build().unwrap();
+        let both = Throttles::new().and(wide.build().unwrap()).and(users).which(Which::MostSpecific);
+        let me = || ask("GET", "/api/users/me");
+        statuses(&both, [me(), me(), me(), ask("GET", "/"), ask("GET", "/")]).await
+    };
+    assert_eq!(got(true).await, [201, 429, 429, 429, 429], "all are counted by `wide`");
+    assert_eq!(got(false).await, [201, 201, 429, 201, 429], "`users` counts what is below it");
+}
+
 #[derive(Clone, Default)]
 struct Heard(Arc<std::sync::Mutex<Vec<(String, Seen)>>>);
 

@@ -7,15 +7,23 @@ use http::{HeaderMap, Response};
 use traffik_core::storage::{BoxFuture, Failure};
 use traffik_core::{Origin, Outcome};
 
+use super::Which;
 use super::member::Part;
 use crate::headers::Dialect;
 use crate::request::{Refusal, RequestParts, Stop};
+use crate::rules::{Open, Rank};
+use crate::unbroken::Unbroken;
 
 /// What may have to be asked of a throttle.
 pub(crate) struct Asked {
-    /// Whether it applies; it does if there is nothing to wait for.
-    pub(crate) applies: Option<BoxFuture<'static, bool>>,
+    pub(crate) applies: Applies,
     pub(crate) part: Pending,
+}
+
+/// Whether a throttle applies.
+pub(crate) enum Applies {
+    Yes(Rank),
+    Later(Open),
 }
 
 /// What is to be asked of a throttle, or is being found out.
@@ -75,22 +83,16 @@ impl Apart {
     }
 }
 
-/// Finds out what is to be asked, and decides. `one` says that of those that are enforced only the first is. Tells as well
-/// what throttles did that did not decide.
-pub(crate) async fn find_out(asked: Vec<Asked>, one: bool) -> (Decided, Option<Apart>) {
+/// Finds out what is to be asked, and decides. Tells as well what throttles did that did not decide.
+pub(crate) async fn find_out(asked: Vec<Asked>, which: Which) -> (Decided, Option<Apart>) {
     let (mut parts, mut failed, mut taken, mut apart) = (Vec::new(), Vec::new(), false, None);
-    for Asked { applies, part } in asked {
-        if let Some(applies) = applies
-            && !applies.await
-        {
-            continue;
-        }
-        let part = match part {
+    for pending in applying(asked, which).await {
+        let part = match pending {
             Pending::Later(part) => part.await,
             part => part,
         };
         let is_shadow = matches!(&part, Pending::Ready(part) if !part.is_enforced());
-        if one && taken && !is_shadow {
+        if which == Which::MostSpecific && taken && !is_shadow {
             continue;
         }
         taken |= !is_shadow && !matches!(part, Pending::Absent);
@@ -109,8 +111,34 @@ pub(crate) async fn find_out(asked: Vec<Asked>, one: bool) -> (Decided, Option<A
     }
 }
 
-/// Asks all of them.
-pub(crate) async fn decide(parts: Vec<Box<dyn Part>>) -> Decided {
+/// What is to be asked of those that apply, in the order in which they count.
+async fn applying(asked: Vec<Asked>, which: Which) -> Vec<Pending> {
+    let mut applying = Vec::with_capacity(asked.len());
+    for Asked { applies, part } in asked {
+        let rank = match (applies, which) {
+            (Applies::Yes(rank), _) => Some(rank),
+            (Applies::Later(open), Which::MostSpecific) => open.rank().await,
+            (Applies::Later(open), Which::All) => open.applies().await.then(Rank::default),
+        };
+        applying.extend(rank.map(|rank| (rank, part)));
+    }
+    if which == Which::MostSpecific {
+        applying.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+    }
+    applying.into_iter().map(|(_, part)| part).collect()
+}
+
+/// Asks all of them. Where there is a background, it comes to its end even if nobody waits for it any more: else a
+/// client whom one of them denies could use up the others by going away in time.
+pub(crate) fn decide(parts: Vec<Box<dyn Part>>) -> BoxFuture<'static, Decided> {
+    let waits = parts.len() > 1 && parts.iter().any(|part| !part.is_local());
+    match parts.iter().find_map(|part| part.spawner()).filter(|_| waits) {
+        Some(spawn) => Box::pin(Unbroken::new(Box::pin(ask(parts)), spawn)),
+        None => Box::pin(ask(parts)),
+    }
+}
+
+async fn ask(parts: Vec<Box<dyn Part>>) -> Decided {
     let (mut parts, shadows): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_enforced());
     // Those of this process are asked first without charging, unless there is only one to ask.
     let several = parts.len() > 1;

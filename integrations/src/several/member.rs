@@ -14,10 +14,9 @@ use crate::denial::Handler;
 use crate::gate::{Gate, Left};
 use crate::headers::{Dialect, Limits};
 use crate::identify::Identity;
-use crate::observe::{Event, Seen};
-use crate::request::{RequestParts, Stop};
+use crate::request::RequestParts;
 use crate::rules::Matching;
-use crate::throttle::{Known, Pass, Plan, Planned, Prepared, Throttle, at_least};
+use crate::throttle::{Known, Pass, Plan, Planned, Prepared, Spawn, Throttle, Why, at_least};
 
 /// A throttle of whatever type.
 pub(crate) trait Member: Send + Sync {
@@ -38,6 +37,8 @@ pub(crate) trait Part: Send {
     fn handler(&self) -> Option<&Handler>;
     /// What is done when it has failed.
     fn failing(&self) -> Failing;
+    /// What runs something in the background, if it has that.
+    fn spawner(&self) -> Option<Arc<Spawn>>;
     /// Sleeps on its runtime, if it has one.
     fn sleep(&self, wait: Duration) -> Option<BoxFuture<'static, ()>>;
 
@@ -91,30 +92,27 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Member for Throttle<S, M> {
             Prepared::Later(planned) => {
                 Pending::Later(Box::pin(async move { throttle.pending(planned.await) }))
             }
-            Prepared::Ready(plan) => throttle.pending(Ok(Ok(plan))),
-            Prepared::Skip(origin) => throttle.pending(Ok(Err(origin))),
-            Prepared::Stop(stop) => throttle.pending(Err(stop)),
+            Prepared::Ready(plan) => throttle.pending(Ok(plan)),
+            Prepared::Not(unasked) => throttle.pending(Err(unasked)),
         }
     }
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    fn pending(self, planned: Result<Planned<S, M>, Stop>) -> Pending {
-        let it = &*self.0;
-        match planned {
-            Ok(Ok(plan)) => Pending::Ready(self.part_of(Arc::new(plan))),
-            Ok(Err(Origin::Exempt)) => {
-                let origin = Origin::Exempt;
-                it.notice(&Event { origin: Some(origin), ..it.event(Seen::Exempt) });
-                Pending::Exempt(Apart { dialect: it.answers.dialect, origin })
+    fn pending(self, planned: Planned<S, M>) -> Pending {
+        let unasked = match planned {
+            Ok(plan) => return Pending::Ready(self.part_of(Arc::new(plan))),
+            Err(unasked) => unasked,
+        };
+        self.0.watch_unasked(&unasked);
+        match unasked.why {
+            // A shadow's client is counted by others as if there were none.
+            _ if !unasked.enforced => Pending::Absent,
+            Why::Skip(origin @ Origin::Exempt) => {
+                Pending::Exempt(Apart { dialect: self.0.answers.dialect, origin })
             }
-            Ok(Err(_)) => Pending::Absent,
-            Err(stop) => {
-                if let Stop::Refused(_) = &stop {
-                    it.notice(&it.event(Seen::Refused));
-                }
-                Pending::Stop(stop, self.failing(None, None))
-            }
+            Why::Skip(_) => Pending::Absent,
+            Why::Stop(stop) => Pending::Stop(stop, self.failing(None, None)),
         }
     }
 
@@ -184,6 +182,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for One<S, M> {
 
     fn failing(&self) -> Failing {
         self.throttle.failing(Some(Arc::clone(&self.plan)), self.took)
+    }
+
+    fn spawner(&self) -> Option<Arc<Spawn>> {
+        self.throttle.0.spawner.clone()
     }
 
     fn sleep(&self, wait: Duration) -> Option<BoxFuture<'static, ()>> {

@@ -11,6 +11,7 @@ use super::Throttle;
 use super::prepare::Plan;
 use crate::body::Meter;
 use crate::gate::Left;
+use crate::unbroken::Unbroken;
 
 /// What is done once the head of a response is there.
 pub(crate) enum After<S: Strategy> {
@@ -72,11 +73,18 @@ impl<S: Strategy> After<S> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// What is to be awaited until the storage has taken something in; what it says of it is nobody's business.
+    /// What is to be awaited until the storage has taken something in; what it says of it is nobody's business. If it is
+    /// not awaited, it goes on in the background, where there is one.
     pub(crate) fn told(&self, reply: Reply<S::Verdict>) -> Option<BoxFuture<'static, ()>> {
         match reply {
             Reply::Ready(_) => None,
-            pending => Some(Box::pin(async move { drop(pending.await) })),
+            pending => {
+                let told = Box::pin(async move { drop(pending.await) });
+                Some(match &self.0.spawner {
+                    Some(spawn) => Box::pin(Unbroken::new(told, Arc::clone(spawn))),
+                    None => told,
+                })
+            }
         }
     }
 }
@@ -93,12 +101,5 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter for Account<S, M> {
     fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>> {
         let op = (self.bill)(self.plan.hit, self.receipt, bytes)?;
         self.throttle.told(self.throttle.apply(&self.plan, &op))
-    }
-
-    fn abandon(self: Box<Self>, bytes: u64) {
-        let throttle = self.throttle.clone();
-        if let (Some(future), Some(spawn)) = (self.settle(bytes), &throttle.0.spawner) {
-            spawn(future);
-        }
     }
 }

@@ -29,6 +29,7 @@ use crate::request::{Fallible, Source};
 use crate::rules::Rule;
 use crate::rules::Rules;
 use crate::trouble::OnError;
+use crate::unbroken::background;
 
 /// What a [`Throttle`] is to be like.
 ///
@@ -334,9 +335,10 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     }
 
     /// Runs in the background what is to be told to a storage elsewhere when nobody waits for it any more, such as the
-    /// refund of a request whose client went away: `|future| drop(tokio::spawn(future))`. Without it that is not told.
+    /// refund of a request whose client went away: `|future| drop(tokio::spawn(future))`. Without it that is not told,
+    /// and a client that goes away while [several throttles](crate::Throttles) are asked may leave some of them charged.
     pub fn spawner(mut self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
-        self.inner.spawner = Some(Arc::new(spawn));
+        self.inner.spawner = Some(background(spawn));
         self
     }
 

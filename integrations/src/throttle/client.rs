@@ -9,7 +9,7 @@ use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
 
 use super::Throttle;
 use super::pass::Pass;
-use super::prepare::{Plan, Scope};
+use super::prepare::{Plan, Scope, Unasked, Why};
 use crate::ResponseBody;
 use crate::gate::{Gate, Left, Step};
 use crate::identify::{ClientKey, RequestParts};
@@ -56,7 +56,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let mut step = self.enter(request);
         loop {
             match step {
-                Step::Pass(pass) => return Ok(pass),
+                Step::Pass(mut pass) => {
+                    // What a service would be served beside.
+                    if let Some(beside) = pass.beside.take() {
+                        beside.await;
+                    }
+                    return Ok(pass);
+                }
                 Step::Answer(response) => return Err(response),
                 Step::Wait(work) => step = self.resume(request, work.await),
             }
@@ -79,8 +85,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: impl Into<RequestParts<'a>>,
     ) -> Result<Option<Client<S, M>>, Stop> {
-        let prepared = self.prepare(request.into(), None);
-        Ok(prepared.get().await?.ok().map(|plan| Client { throttle: self.clone(), plan }))
+        match self.prepare(request.into(), None).get().await {
+            Ok(plan) => Ok(Some(Client { throttle: self.clone(), plan })),
+            Err(Unasked { why: Why::Skip(_), .. }) => Ok(None),
+            Err(Unasked { why: Why::Stop(stop), .. }) => Err(stop),
+        }
     }
 
     /// The client that is known by this key, such as what an [identifier](crate::Identify) said of it before.

@@ -11,7 +11,7 @@ use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
 use traffik_core::{Cost, ErasedKey, Op, Origin, Outcome, Strategy, Verdict};
 
 use super::after::After;
-use super::prepare::{Known, Plan, Planned, Prepared};
+use super::prepare::{Known, Plan, Planned, Prepared, Unasked, Why};
 use super::{Inner, Throttle};
 use crate::answer::{self, Sent};
 use crate::denial::{Denial, Handler};
@@ -27,7 +27,7 @@ pub struct Pass<S: Strategy, M> {
     verdict: Option<S::Verdict>,
     origin: Origin,
     /// What is to go on while the request is served.
-    beside: Option<BoxFuture<'static, ()>>,
+    pub(super) beside: Option<BoxFuture<'static, ()>>,
     /// What is asked about once more later on; of the usual request nothing is.
     plan: Option<Arc<Plan<S, M>>>,
 }
@@ -64,7 +64,7 @@ pub struct Work<S: Strategy, M>(Waited<S, M>);
 
 enum Waited<S: Strategy, M> {
     /// Functions of the request.
-    Functions(Result<Planned<S, M>, Stop>),
+    Functions(Planned<S, M>),
     /// The storage.
     Storage(Plan<S, M>, Result<S::Verdict, Failure>, Option<Duration>),
     /// The request's turn.
@@ -94,8 +94,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
     fn enter(&self, request: RequestParts<'_>) -> Next<S, M> {
         match self.prepare(request, None) {
             Prepared::Ready(plan) => self.decide(request, plan),
-            Prepared::Skip(origin) => self.skipped(origin),
-            Prepared::Stop(stop) => self.stopped(request, stop),
+            Prepared::Not(unasked) => self.unasked(request, unasked),
             Prepared::Later(answer) => {
                 Step::Wait(Box::pin(async move { Work(Waited::Functions(answer.await)) }))
             }
@@ -104,9 +103,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
 
     fn resume(&self, request: RequestParts<'_>, work: Work<S, M>) -> Next<S, M> {
         match work.0 {
-            Waited::Functions(Ok(Ok(plan))) => self.decide(request, plan),
-            Waited::Functions(Ok(Err(origin))) => self.skipped(origin),
-            Waited::Functions(Err(stop)) => self.stopped(request, stop),
+            Waited::Functions(Ok(plan)) => self.decide(request, plan),
+            Waited::Functions(Err(unasked)) => self.unasked(request, unasked),
             Waited::Storage(plan, answer, took) => self.settle(request, plan, answer, took),
             Waited::Turn(pass) => Step::Pass(pass),
             Waited::Answer(response) => Step::Answer(response),
@@ -228,21 +226,15 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         plan: Plan<S, M>,
         verdict: &S::Verdict,
     ) -> Next<S, M> {
-        let refund = self.apply(&plan, &Op::Refund(plan.hit, verdict.receipt()));
-        let next = self.denied(request, &plan, verdict);
-        match refund {
-            Reply::Ready(_) => next,
-            pending => match (next, &self.0.spawner) {
-                (next, Some(spawn)) => {
-                    spawn(Box::pin(async move { drop(pending.await) }));
-                    next
-                }
-                (Step::Answer(response), None) => Step::Wait(Box::pin(async move {
-                    drop(pending.await);
+        let told = self.told(self.apply(&plan, &Op::Refund(plan.hit, verdict.receipt())));
+        match (told, self.denied(request, &plan, verdict)) {
+            (Some(told), Step::Answer(response)) if self.0.spawner.is_none() => {
+                Step::Wait(Box::pin(async move {
+                    told.await;
                     Work(Waited::Answer(response))
-                })),
-                (next, None) => next,
-            },
+                }))
+            }
+            (_, next) => next,
         }
     }
 
@@ -333,21 +325,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         })
     }
 
-    fn stopped(&self, request: RequestParts<'_>, stop: Stop) -> Next<S, M> {
-        match stop {
-            Stop::Failed(failure) => self.failed(request, None, &failure, None),
-            Stop::Refused(refusal) => {
-                self.0.notice(&self.0.event(Seen::Refused));
-                Step::Answer(refusal.response())
-            }
+    fn unasked(&self, request: RequestParts<'_>, unasked: Unasked) -> Next<S, M> {
+        self.0.watch_unasked(&unasked);
+        match unasked.why {
+            _ if !unasked.enforced => Step::Pass(Pass::uncounted(Origin::Shadow)),
+            Why::Skip(origin) => Step::Pass(Pass::uncounted(origin)),
+            Why::Stop(Stop::Failed(failure)) => self.failed(request, None, &failure, None),
+            Why::Stop(Stop::Refused(refusal)) => Step::Answer(refusal.response()),
         }
-    }
-
-    fn skipped(&self, origin: Origin) -> Next<S, M> {
-        if origin == Origin::Exempt {
-            self.0.notice(&Event { origin: Some(origin), ..self.0.event(Seen::Exempt) });
-        }
-        Step::Pass(Pass::uncounted(origin))
     }
 }
 
@@ -376,6 +361,23 @@ impl<S: Strategy, M> Inner<S, M> {
         };
         let (client, origin) = (Some(&plan.client as &dyn ErasedKey), Some(plan.origin(verdict)));
         self.notice(&Event { client, took, origin, ..self.event(result) });
+    }
+
+    /// Tells of a request about which nothing was asked; of a failure only if nobody is asked what to do.
+    pub(crate) fn watch_unasked(&self, unasked: &Unasked) {
+        let (shadow, exempt) = (Some(Origin::Shadow), Some(Origin::Exempt));
+        match &unasked.why {
+            Why::Skip(Origin::Exempt) => self.notice(&Event { origin: exempt, ..self.event(Seen::Exempt) }),
+            Why::Skip(_) => {}
+            Why::Stop(Stop::Refused(_)) => {
+                let origin = shadow.filter(|_| !unasked.enforced);
+                self.notice(&Event { origin, ..self.event(Seen::Refused) });
+            }
+            Why::Stop(Stop::Failed(failure)) if !unasked.enforced => {
+                self.fell(None, failure, None, Origin::Shadow);
+            }
+            Why::Stop(Stop::Failed(_)) => {}
+        }
     }
 
     /// Tells of a check about which nobody is asked what to do if it fails.

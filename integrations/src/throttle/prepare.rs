@@ -86,63 +86,96 @@ impl<S: Strategy, M> Plan<S, M> {
 /// A plan, or why there is none.
 pub(crate) enum Prepared<S: Strategy, M> {
     Ready(Plan<S, M>),
+    Not(Unasked),
+    Later(BoxFuture<'static, Planned<S, M>>),
+}
+
+/// A plan, or why nothing is asked.
+pub(crate) type Planned<S, M> = Result<Plan<S, M>, Unasked>;
+
+/// Why a throttle asks nothing about a request, and whether the client is to feel it: of a shadow it does not.
+pub(crate) struct Unasked {
+    pub(crate) why: Why,
+    pub(crate) enforced: bool,
+}
+
+/// Why nothing is asked.
+pub(crate) enum Why {
     /// The request is not counted.
     Skip(Origin),
     Stop(Stop),
-    Later(BoxFuture<'static, Result<Planned<S, M>, Stop>>),
 }
 
 impl<S: Strategy, M: Send> Prepared<S, M> {
     /// The plan, once it is there.
-    pub(crate) async fn get(self) -> Result<Planned<S, M>, Stop> {
+    pub(crate) async fn get(self) -> Planned<S, M> {
         match self {
-            Self::Ready(plan) => Ok(Ok(plan)),
-            Self::Skip(origin) => Ok(Err(origin)),
-            Self::Stop(stop) => Err(stop),
+            Self::Ready(plan) => Ok(plan),
+            Self::Not(unasked) => Err(unasked),
             Self::Later(planned) => planned.await,
         }
     }
 }
 
-/// A plan, or why the request is not counted.
-pub(crate) type Planned<S, M> = Result<Plan<S, M>, Origin>;
+impl<S: Strategy, M> From<Planned<S, M>> for Prepared<S, M> {
+    #[inline(always)]
+    fn from(planned: Planned<S, M>) -> Self {
+        match planned {
+            Ok(plan) => Self::Ready(plan),
+            Err(unasked) => Self::Not(unasked),
+        }
+    }
+}
+
+impl Unasked {
+    const fn skip(origin: Origin) -> Self {
+        Self { why: Why::Skip(origin), enforced: true }
+    }
+}
+
+impl<S: Strategy> Settings<S> {
+    fn exempt(&self) -> Unasked {
+        Unasked { why: Why::Skip(Origin::Exempt), enforced: self.enforcement.holds_for_all() }
+    }
+
+    /// A request by this client, as far as it is known, cannot be asked about.
+    fn stop(&self, client: Option<&Identity>, stop: Stop) -> Unasked {
+        let enforced = match client {
+            Some(Identity::Key(client)) => self.enforcement.holds_for(client),
+            _ => self.enforcement.holds_for_all(),
+        };
+        Unasked { why: Why::Stop(stop), enforced }
+    }
+}
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Finds out what is to be asked about a request.
     pub(crate) fn prepare(&self, request: RequestParts<'_>, known: Option<&Known>) -> Prepared<S, M> {
         match self.0.rules.matching(request) {
-            Matching::No => Prepared::Skip(Origin::Bypassed),
+            Matching::No => Prepared::Not(Unasked::skip(Origin::Bypassed)),
             Matching::Yes(_) => self.plan(request, known),
-            Matching::Later(_, applies) => {
+            Matching::Later(open) => {
                 // What is to be asked is found out now, while the request can be looked at.
                 let prepared = self.plan(request, known);
                 Prepared::Later(Box::pin(async move {
-                    if applies.await { prepared.get().await } else { Ok(Err(Origin::Bypassed)) }
+                    if open.applies().await {
+                        prepared.get().await
+                    } else {
+                        Err(Unasked::skip(Origin::Bypassed))
+                    }
                 }))
             }
         }
     }
 
     /// The same of a request that the throttle applies to.
-    pub(crate) fn plan(&self, request: RequestParts<'_>, known: Option<&Known>) -> Prepared<S, M> {
-        let settings = self.0.settings.load_full();
-        if !settings.enabled {
-            return Prepared::Skip(Origin::Disabled);
-        }
-        match self.gather(request, known, settings) {
-            Ok(prepared) => prepared,
-            Err(stop) => Prepared::Stop(stop),
-        }
-    }
-
     #[inline(always)]
-    fn gather(
-        &self,
-        request: RequestParts<'_>,
-        known: Option<&Known>,
-        settings: Arc<Settings<S>>,
-    ) -> Result<Prepared<S, M>, Stop> {
+    pub(crate) fn plan(&self, request: RequestParts<'_>, known: Option<&Known>) -> Prepared<S, M> {
         let it = &*self.0;
+        let settings = it.settings.load_full();
+        if !settings.enabled {
+            return Prepared::Not(Unasked::skip(Origin::Disabled));
+        }
         // Of most throttles nothing is a function of the request but who is asking, and nothing else is asked for.
         if let Who::Now(identifier) = &it.who
             && it.cache.is_none()
@@ -150,41 +183,32 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             && settings.are_fixed()
         {
             let identity = it.anonymous.applied_to(identifier.identify(request));
-            let scope = it.scope_of(request);
-            return Ok(match plan(settings, identity, None, None, None, None, scope)? {
-                Ok(plan) => Prepared::Ready(plan),
-                Err(origin) => Prepared::Skip(origin),
-            });
+            return plan(settings, identity, Pieces::default(), it.scope_of(request)).into();
         }
         let identity = it.identity(request, known);
         if let Piece::Now(Identity::Exempt) = identity {
-            return Ok(Prepared::Skip(Origin::Exempt));
+            return Prepared::Not(settings.exempt());
         }
-        let limit = settings.limit.ask(request)?;
-        let cost = settings.cost.ask(request)?;
-        let class = settings.class.ask(request)?;
-        let storage = it.storage.ask(request)?;
         let scope = it.scope_of(request);
-        match (identity, limit, cost, class, storage) {
-            (
-                Piece::Now(identity),
-                Piece::Now(limit),
-                Piece::Now(cost),
-                Piece::Now(class),
-                Piece::Now(storage),
-            ) => Ok(match plan(settings, identity, limit, cost, class, storage, scope)? {
-                Ok(plan) => Prepared::Ready(plan),
-                Err(origin) => Prepared::Skip(origin),
-            }),
-            (identity, limit, cost, class, storage) => Ok(Prepared::Later(Box::pin(async move {
-                let identity = identity.get().await?;
-                if identity == Identity::Exempt {
-                    return Ok(Err(Origin::Exempt));
+        match (identity, Pieces::ask(it, &settings, request)) {
+            (Piece::Now(identity), Ok(Ok(pieces))) => plan(settings, identity, pieces, scope).into(),
+            (Piece::Now(identity), Err(stop)) => Prepared::Not(settings.stop(Some(&identity), stop)),
+            (identity, pieces) => Prepared::Later(Box::pin(async move {
+                let identity = match identity.get().await {
+                    Ok(Identity::Exempt) => return Err(settings.exempt()),
+                    Ok(identity) => identity,
+                    Err(stop) => return Err(settings.stop(None, stop)),
+                };
+                let pieces = match pieces {
+                    Ok(Ok(pieces)) => Ok(pieces),
+                    Ok(Err(awaited)) => awaited.await,
+                    Err(stop) => Err(stop),
+                };
+                match pieces {
+                    Ok(pieces) => plan(settings, identity, pieces, scope),
+                    Err(stop) => Err(settings.stop(Some(&identity), stop)),
                 }
-                let (limit, cost) = (limit.get().await?, cost.get().await?);
-                let (class, storage) = (class.get().await?, storage.get().await?);
-                plan(settings, identity, limit, cost, class, storage, scope)
-            }))),
+            })),
         }
     }
 
@@ -271,30 +295,63 @@ pub(crate) fn nowhere() -> Failure {
     )
 }
 
+/// What functions of a request have told.
+struct Pieces<S: Strategy, M> {
+    limit: Option<S>,
+    cost: Option<S::Cost>,
+    class: Option<Class>,
+    storage: Option<M>,
+}
+
+impl<S: Strategy, M> Default for Pieces<S, M> {
+    fn default() -> Self {
+        Self { limit: None, cost: None, class: None, storage: None }
+    }
+}
+
+/// The pieces, or else what is to be awaited for them.
+type Told<S, M> = Result<Pieces<S, M>, BoxFuture<'static, Result<Pieces<S, M>, Stop>>>;
+
+impl<S: Strategy, M: Send + 'static> Pieces<S, M> {
+    fn ask(it: &Inner<S, M>, settings: &Settings<S>, request: RequestParts<'_>) -> Result<Told<S, M>, Stop> {
+        let limit = settings.limit.ask(request)?;
+        let cost = settings.cost.ask(request)?;
+        let class = settings.class.ask(request)?;
+        let storage = it.storage.ask(request)?;
+        Ok(match (limit, cost, class, storage) {
+            (Piece::Now(limit), Piece::Now(cost), Piece::Now(class), Piece::Now(storage)) => {
+                Ok(Self { limit, cost, class, storage })
+            }
+            (limit, cost, class, storage) => Err(Box::pin(async move {
+                let (limit, cost) = (limit.get().await?, cost.get().await?);
+                Ok(Self { limit, cost, class: class.get().await?, storage: storage.get().await? })
+            })),
+        })
+    }
+}
+
 /// All pieces together.
 #[inline(always)]
 fn plan<S: Strategy, M>(
     settings: Arc<Settings<S>>,
     identity: Identity,
-    limit: Option<S>,
-    cost: Option<S::Cost>,
-    class: Option<Class>,
-    storage: Option<M>,
+    pieces: Pieces<S, M>,
     scope: Option<Scope>,
-) -> Result<Planned<S, M>, Stop> {
+) -> Planned<S, M> {
+    let Pieces { limit, cost, class, storage } = pieces;
     let client = match identity {
         Identity::Key(client) => client,
-        Identity::Exempt => return Ok(Err(Origin::Exempt)),
-        Identity::Refused(status) => return Err(Anonymous::refusal(status).into()),
+        Identity::Exempt => return Err(settings.exempt()),
+        Identity::Refused(status) => return Err(settings.stop(None, Anonymous::refusal(status).into())),
     };
     let cost = cost.or(settings.cost.fixed().copied());
     let class = class.or(settings.class.fixed().copied()).unwrap_or_default();
-    let hit = match cost {
-        Some(cost) => Hit::new(cost).with_class(class),
-        None => return Err(nowhere().into()),
+    let Some(cost) = cost else {
+        return Err(settings.stop(Some(&Identity::Key(client)), nowhere().into()));
     };
     let enforced = settings.enforcement.holds_for(&client);
-    Ok(Ok(Plan { settings, limit, storage, client, scope, hit, enforced }))
+    let hit = Hit::new(cost).with_class(class);
+    Ok(Plan { settings, limit, storage, client, scope, hit, enforced })
 }
 
 /// Where states are kept, or a function of the request that tells it.

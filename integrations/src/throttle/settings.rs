@@ -12,10 +12,12 @@ pub enum Enforcement {
     /// For all.
     #[default]
     Full,
-    /// For nobody: everything is counted and told to [observers](crate::Observe), nothing is denied or delayed, and
-    /// nothing told to clients.
+    /// For nobody: everything is counted and told to [observers](crate::Observe), nothing is denied, refused or delayed,
+    /// whatever fails, and nothing told to clients.
     Shadow,
-    /// For this part of all clients, the same ones at all times; for the others it is a shadow.
+    /// For this part of all clients, the same ones at all times; for the others it is a shadow. So it is for requests of
+    /// which nobody knows whose they are, such as those that are [rejected](crate::Anonymous::Reject) for it: only if the
+    /// part is all of them, they are enforced as well.
     Part(Part),
 }
 
@@ -40,6 +42,15 @@ impl Enforcement {
             Self::Full => true,
             Self::Shadow => false,
             Self::Part(Part { percent, seed }) => seed.digest(client).as_u64() % 100 < u64::from(*percent),
+        }
+    }
+
+    /// The same of somebody who cannot be told from others.
+    pub(crate) const fn holds_for_all(&self) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Shadow => false,
+            Self::Part(Part { percent, .. }) => *percent >= 100,
         }
     }
 }
