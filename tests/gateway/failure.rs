@@ -140,6 +140,8 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
 
     scene.take_away(fault);
     until_true(&what, async || body(&scene.gateway, "health").await.contains(": left alone")).await;
+    let health = body(&scene.gateway, "health").await;
+    assert_eq!(health.starts_with("not ready: "), expected.1 != "fallback", "{what}: {health}");
     // The store is left alone, and tried in vain, more than once.
     until_true(&what, async || {
         let metrics = body(&scene.gateway, "metrics").await;
@@ -155,11 +157,12 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
     .await
     .unwrap();
     let back = Instant::now();
-    // All that is left is admitted, and then denied.
+    // All that is left is admitted, and then denied, for a while after all is to be well.
     let denied = r#"traffik_store_calls_total{store="#;
     until_true(&what, async || {
         let metrics = body(&scene.gateway, "metrics").await;
-        metrics.lines().any(|line| line.starts_with(denied) && line.contains(r#"result="denied""#))
+        let is_denied = |line: &str| line.starts_with(denied) && line.contains(r#"result="denied""#);
+        back.elapsed() > RECOVERY * 3 / 2 && metrics.lines().any(is_denied)
     })
     .await;
     let answers = scene.end().await;
@@ -178,6 +181,10 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
     // It was limited by the store again soon after.
     let again = answers.iter().filter(|it| it.is_from_store() && it.at > back).map(|it| it.at).min().unwrap();
     assert!(again - back < RECOVERY, "{what}: after {:?}", again - back);
+    // And it stayed so: a breaker that opens again and again would spare it most of what came later.
+    let later = || answers.iter().filter(|it| it.at > back + RECOVERY);
+    let (late, instead_late) = (later().count(), later().filter(|it| !it.is_from_store()).count());
+    assert!(late > CLIENTS && instead_late * 10 <= late, "{what}: {instead_late} of {late}");
     // Exactly: what is missing are calls of which nobody knows whether they were charged.
     let metrics = body(&scene.gateway, "metrics").await;
     let unknown = figure_of(&metrics, FAILED);
