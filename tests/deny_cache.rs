@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use traffik::layer::DenyCache;
+use traffik::layer::{Calls, DenyCache, Ended, Metered, Operation};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Reply, Together};
 use traffik::strategy::{All, Erased, ErasedScale, ErasedStrategy, Single};
@@ -394,6 +394,30 @@ fn what_it_knows_is_there_at_once_and_all_else_is_delegated() {
     assert!(matches!(it.limits.check("other"), Reply::Pending(_)));
     let storage: &dyn AsyncStorage<TokenBucket> = it.limits.storage();
     assert!(storage.is_local() && storage.lines().is_some());
+}
+
+/// What it denies itself is known without a call, and told as the store would tell it; what it does not know is not asked for.
+#[test]
+fn what_it_knows_can_be_asked_for_alone() {
+    let it = bucket();
+    let calls = Calls::default();
+    let metered = Metered::with_clock(it.limits.storage().clone(), calls.clone(), it.runtime.clone());
+    let limit = *it.limits.limit();
+    let known = |cost| metered.known_denial(&limit, &"key", &Hit::new(cost));
+    assert_eq!(known(1), None);
+    assert_eq!(it.faulty.calls(), 0);
+    it.exhaust("key");
+    it.runtime.advance(SECOND);
+    let (asked, answered) = (it.faulty.calls(), it.limits.storage().answered());
+    let denied = known(1).unwrap();
+    assert_eq!((it.faulty.calls(), it.limits.storage().answered()), (asked, answered + 1));
+    assert_eq!(calls.count(Operation::Check, Ended::Denied), 1);
+    assert_eq!(told(&denied), told(&it.check("key")));
+    assert_eq!(metered.known_denial(&limit, &"other", &Hit::new(1)), None);
+    let demanding = setup(Adaptive::new(rate!("2/80s")));
+    demanding.exhaust("key");
+    let limit = *demanding.limits.limit();
+    assert!(demanding.limits.storage().known_denial(&limit, &"key", &Hit::new(1)).is_none());
 }
 
 #[test]

@@ -38,8 +38,9 @@ pub enum Which {
 
 /// Several throttles as one limit, of whatever types: all that match a request admit it, or none of them is charged.
 ///
-/// * Those on a storage of this process are asked first without charging: if one of them denies, no storage elsewhere is
-///   called, and nothing is written.
+/// * Those on a storage of this process are asked first without charging, and so is what is known in this process of others
+///   ([`DenyCache`](traffik_backends::layer::DenyCache)): if one of them denies, no storage elsewhere is called, and nothing is
+///   written.
 /// * Then they are charged in turn, those on a storage elsewhere first. If one denies after all, what the others were
 ///   charged is given back: never is more admitted than any of them allows, but another request may meanwhile be told of
 ///   less than there is.

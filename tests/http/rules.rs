@@ -8,6 +8,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use traffik::http::{
     Dialect, Enforcement, Event, Observe, Rule, Seen, Throttle, ThrottleLayer, Throttles, Which,
 };
+use traffik::layer::{Calls, DenyCache, Metered};
 use traffik::storage::{AsyncStorage, Local};
 use traffik::{FixedWindow, Gcra, LeakyBucketQueue, Memory, Strategy, TokenBucket, rate};
 
@@ -202,6 +203,29 @@ async fn an_awaited_rule_ranks_its_throttle_only_if_it_is_met() {
     };
     assert_eq!(got(true).await, [201, 429, 429, 429, 429], "all are counted by `wide`");
     assert_eq!(got(false).await, [201, 201, 429, 201, 429], "`users` counts what is below it");
+}
+
+/// Who is known to be denied by one costs the stores of the others nothing, in whatever order they are.
+#[tokio::test]
+async fn who_is_denied_by_one_and_hammers_costs_no_store_a_call() {
+    for own_first in [false, true] {
+        let (clock, calls) = (Clock::default(), Calls::default());
+        let counted = || Metered::new(elsewhere(memory(&clock)), calls.clone());
+        let shared = throttle("shared", TokenBucket::new(rate!("100/w")), counted()).build().unwrap();
+        let cached = DenyCache::builder(counted()).build();
+        let own = throttle("own", TokenBucket::new(rate!("1/w")), cached).build().unwrap();
+        let both = match own_first {
+            true => Throttles::new().and(own).and(shared),
+            false => Throttles::new().and(shared).and(own),
+        };
+        assert_eq!(statuses(&both, [request(1), request(1)]).await, [201, 429]);
+        let made = || calls.each().map(|(_, _, count, _)| count).sum::<u64>();
+        let before = made();
+        assert_eq!(statuses(&both, (0..20).map(|_| request(1))).await, [429; 20]);
+        assert_eq!(made(), before);
+        assert_eq!(statuses(&both, [request(2)]).await, [201]);
+        assert!(made() > before);
+    }
 }
 
 #[derive(Clone, Default)]

@@ -37,6 +37,13 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
         false
     }
 
+    /// What a check would be told if it is known here, without a call of any store, that it is denied; `None` if the store
+    /// has to be asked. For who asks several storages about one request, and would have to take back what others charged.
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        let _ = (limit, key, hit);
+        None
+    }
+
     /// Checks one hit on several keys, all of which are charged or none, if this storage can do better than to be asked
     /// for one after another.
     fn check_together(
@@ -67,6 +74,10 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
 
     fn is_local(&self) -> bool {
         (**self).is_local()
+    }
+
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        (**self).known_denial(limit, key, hit)
     }
 
     fn check_together(

@@ -140,11 +140,15 @@ pub(crate) fn decide(parts: Vec<Box<dyn Part>>) -> BoxFuture<'static, Decided> {
 
 async fn ask(parts: Vec<Box<dyn Part>>) -> Decided {
     let (mut parts, shadows): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_enforced());
-    // Those of this process are asked first without charging, unless there is only one to ask.
+    // What is known in this process is asked first without charging, unless there is only one to ask.
     let several = parts.len() > 1;
     let mut denies = false;
     for at in 0..parts.len() {
-        let Some(part) = parts.get_mut(at).filter(|part| several && part.is_local()) else { continue };
+        let Some(part) = parts.get_mut(at).filter(|_| several) else { continue };
+        if !part.is_local() {
+            denies |= part.is_denied_already();
+            continue;
+        }
         match part.peek().await {
             Ok(outcome) => denies |= !outcome.is_allowed(),
             Err(failure) => return failed(parts, shadows, at, failure).await,

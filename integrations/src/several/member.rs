@@ -42,6 +42,8 @@ pub(crate) trait Part: Send {
     /// Sleeps on its runtime, if it has one.
     fn sleep(&self, wait: Duration) -> Option<BoxFuture<'static, ()>>;
 
+    /// Whether it is known without asking its storage that it denies; noted as what it said.
+    fn is_denied_already(&mut self) -> bool;
     /// What it would say, charging nothing.
     fn peek(&mut self) -> BoxFuture<'_, Result<Outcome, Failure>>;
     /// What it says; charged if it admits.
@@ -190,6 +192,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for One<S, M> {
 
     fn sleep(&self, wait: Duration) -> Option<BoxFuture<'static, ()>> {
         self.throttle.0.delay.as_ref().map(|delay| delay(wait))
+    }
+
+    fn is_denied_already(&mut self) -> bool {
+        self.said = self.throttle.known_denial(&self.plan);
+        self.said.is_some()
     }
 
     fn peek(&mut self) -> BoxFuture<'_, Result<Outcome, Failure>> {

@@ -222,6 +222,16 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
+    /// What a check would be told if it is known without a call of the storage that it is denied.
+    pub(crate) fn known_denial(&self, plan: &Plan<S, M>) -> Option<S::Verdict> {
+        let (limit, storage) = self.ground(plan)?;
+        let uid = self.0.uid.as_str();
+        match &plan.scope {
+            None => storage.known_denial(limit, &(&plan.client, uid), &plan.hit),
+            Some(Scope(scope)) => storage.known_denial(limit, &(&plan.client, &**scope, uid), &plan.hit),
+        }
+    }
+
     /// The strategy's own figures for whom a plan is about.
     pub(crate) async fn figures(&self, plan: &Plan<S, M>) -> Result<S::Stat, Failure> {
         let Some((limit, storage)) = self.ground(plan) else { return Err(nowhere()) };

@@ -25,6 +25,8 @@ use super::deny_cache_settings::DenyCacheBuilder;
 ///   each key holds. What a key says that would admit is told as it was.
 /// * Peeks and looks at a state are always passed on, and answered by the storage. So is all of a limit that
 ///   [records demand](Strategy::records_demand).
+/// * Where a request is asked about with several storages, [what is remembered](AsyncStorage::known_denial) is looked up before
+///   any of them is called.
 /// * An answer of its own is there at once, and nothing allocated for it unless it is about several keys.
 ///
 /// It is outermost best, where it saves most. Around a [`Failover`](super::Failover) what the fallback has denied stays denied for
@@ -217,6 +219,16 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
 
     fn is_local(&self) -> bool {
         self.storage.is_local()
+    }
+
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        if limit.records_demand() {
+            return None;
+        }
+        let Parts { denials, clock, answered } = &*self.parts;
+        let denied = denials.ask(limit, denials.digest(key), hit, clock.now()).ok()?;
+        answered.fetch_add(1, Ordering::Relaxed);
+        Some(denied)
     }
 
     fn check_together(

@@ -207,13 +207,17 @@ impl<T> Metered<T> {
         &self.storage
     }
 
+    fn begin(&self, operation: Operation) -> Timed {
+        Timed { parts: Arc::clone(&self.parts), operation, began: self.parts.clock.now() }
+    }
+
     fn timed<A: Send + 'static>(
         &self,
         operation: Operation,
         call: impl FnOnce() -> Reply<A>,
         ended: impl FnOnce(&A) -> Ended + Send + 'static,
     ) -> Reply<A> {
-        let timed = Timed { parts: Arc::clone(&self.parts), operation, began: self.parts.clock.now() };
+        let timed = self.begin(operation);
         match call() {
             Reply::Ready(answer) => {
                 if let Some(answer) = &answer {
@@ -284,6 +288,13 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
 
     fn is_local(&self) -> bool {
         self.storage.is_local()
+    }
+
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        let timed = self.begin(Operation::Check);
+        let denied = self.storage.known_denial(limit, key, hit)?;
+        timed.tell(Ended::of(denied.outcome()), None);
+        Some(denied)
     }
 
     fn check_together(
