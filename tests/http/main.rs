@@ -6,6 +6,7 @@ mod answers;
 mod costs;
 mod failure;
 mod gone;
+mod grpc;
 mod identify;
 mod middleware;
 mod rules;

@@ -30,7 +30,7 @@ use traffik::{Gcra, LeakyBucketQueue, Timer, TokenBucket, rate};
 type Http = Client<HttpConnector, Empty<Bytes>>;
 
 /// Serves on a free port as long as the test runs; each request has its peer's address.
-async fn serve<S, B>(service: S) -> SocketAddr
+pub(crate) async fn serve<S, B>(service: S) -> SocketAddr
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
@@ -251,20 +251,4 @@ async fn a_delay_ends_with_its_client() {
         tokio::time::timeout(Duration::from_secs(20), given_up).await.expect("the wait ends");
         assert_eq!(served.load(Ordering::Relaxed), 1, "http2: {http2}");
     }
-}
-
-/// A gRPC client is answered in its own way: 200, and a status in the headers.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grpc_is_told_resource_exhausted() {
-    let throttle = Throttle::in_memory("api", Gcra::new(rate!("1/1500ms"))).build().unwrap();
-    let address = serve(Throttled::new(service_fn(ok), throttle)).await;
-    let client = client(true);
-    let call = [("content-type", "application/grpc+proto"), ("te", "trailers")];
-    assert_eq!(ask(&client, address, "/package.Service/Method", &call).await.status(), 200);
-    let denied = ask(&client, address, "/package.Service/Method", &call).await;
-    assert_eq!((denied.status().as_u16(), denied.headers().contains_key("retry-after")), (200, false));
-    let status = tonic::Status::from_header_map(denied.headers()).unwrap();
-    assert_eq!(status.code(), tonic::Code::ResourceExhausted);
-    let pushback: u32 = denied.headers()["grpc-retry-pushback-ms"].to_str().unwrap().parse().unwrap();
-    assert!((1..=1500).contains(&pushback), "{pushback}");
 }
