@@ -4,8 +4,9 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -25,12 +26,13 @@ struct Parts {
     runtime: Manual,
     calls: AtomicU32,
     answer: Mutex<(Duration, Option<ErrorKind>)>,
+    panics: AtomicBool,
 }
 
 impl Faulty {
     fn new(runtime: &Manual) -> Self {
-        let answer = Mutex::new((Duration::ZERO, None));
-        Self(Arc::new(Parts { runtime: runtime.clone(), calls: AtomicU32::new(0), answer }))
+        let (answer, panics) = (Mutex::new((Duration::ZERO, None)), AtomicBool::new(false));
+        Self(Arc::new(Parts { runtime: runtime.clone(), calls: AtomicU32::new(0), answer, panics }))
     }
 
     fn will(&self, after: Duration, answer: Option<ErrorKind>) {
@@ -46,14 +48,18 @@ impl AsyncStorage<Gcra> for Faulty {
     fn apply(&self, _: &Gcra, _: &dyn ErasedKey, _: &Op<Gcra>) -> Reply<Decision> {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         let (after, answer) = *self.0.answer.lock().unwrap();
-        let answer = answer.map_or(Ok(Decision::unlimited()), |kind| Err(Failure::new(kind, "down")));
+        let parts = Arc::clone(&self.0);
+        let answer = move || {
+            assert!(!parts.panics.load(Ordering::Relaxed), "it is to panic");
+            answer.map_or(Ok(Decision::unlimited()), |kind| Err(Failure::new(kind, "down")))
+        };
         if after.is_zero() {
-            return Reply::ready(answer);
+            return Reply::ready(answer());
         }
         let sleep = self.0.runtime.sleep(after);
         Reply::pending(async move {
             sleep.await;
-            answer
+            answer()
         })
     }
 
@@ -243,6 +249,31 @@ fn it_can_be_forced_and_released_and_listeners_hear_of_it_all() {
     ];
     let expected: Vec<_> = (1..).zip(states).collect();
     assert_eq!(*heard.lock().unwrap(), expected);
+}
+
+#[test]
+fn a_panic_of_a_listener_or_of_the_storage_leaves_the_place_of_a_probe() {
+    let runtime = Manual::new();
+    let (limits, faulty, breaker) = limits(&runtime, |it| {
+        it.failures(1).on_change(|change| assert_ne!(change.to, BreakerState::HalfOpen, "it is to panic"))
+    });
+    let panics = || catch_unwind(AssertUnwindSafe(|| ask(&runtime, &limits))).is_err();
+    faulty.will(Duration::ZERO, Some(ErrorKind::Timeout));
+    let _ = ask(&runtime, &limits);
+    runtime.advance(SECOND);
+    assert!(panics(), "its listener");
+    // Then the storage does, within its call and within its answer.
+    for after in [Duration::ZERO, SECOND] {
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        let calls = faulty.calls();
+        faulty.will(after, None);
+        faulty.0.panics.store(true, Ordering::Relaxed);
+        assert!(panics(), "the storage");
+        faulty.0.panics.store(false, Ordering::Relaxed);
+        assert_eq!(faulty.calls(), calls + 1, "it was asked");
+    }
+    assert!(ask(&runtime, &limits).is_ok());
+    assert_eq!(breaker.state(), BreakerState::Closed);
 }
 
 #[test]

@@ -230,7 +230,8 @@ fn write(stores: &[Shared], text: &mut String) -> fmt::Result {
 /// Writes when a store is left alone, and when it is asked again; not of each time it was tried.
 fn tell(change: &Change) {
     if change.from == BreakerState::Closed || change.to == BreakerState::Closed {
-        eprintln!("{change}");
+        // It is called within a check, and stderr may be gone.
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{change}\n"));
     }
 }
 

@@ -24,6 +24,7 @@ use crate::turns::{Locked, Turns};
 /// several storages, and all throttles over them, can share one. Use a clock that does not step.
 ///
 /// ```
+/// use std::io::{Write, stderr};
 /// use std::time::Duration;
 /// use traffik_backends::layer::{Breaker, BreakerState, CircuitBreaker};
 /// use traffik_backends::Memory;
@@ -35,7 +36,7 @@ use crate::turns::{Locked, Turns};
 ///     .failure_rate(Ratio::new(1, 2)?, 20, Duration::from_secs(10)) // half of at least 20 calls in 10 s
 ///     .slow(Duration::from_millis(200))
 ///     .open_for(Duration::from_millis(500))
-///     .on_change(|change| eprintln!("{change}"))
+///     .on_change(|change| drop(writeln!(stderr(), "{change}"))) // never panics, as `eprintln!` may
 ///     .build()?;
 ///
 /// // Memory stands here for a store that may fail.
@@ -236,8 +237,10 @@ impl Breaker {
         machine.probing = machine.state == BreakerState::HalfOpen;
         let number = machine.number;
         drop(machine);
+        // Made first, for it gives back its place if a listener panics.
+        let permit = Permit { shared: Arc::clone(&self.shared), number, began: now, is_done: false };
         self.shared.tell(changed);
-        Ok(Permit { shared: Arc::clone(&self.shared), number, began: now, is_done: false })
+        Ok(permit)
     }
 }
 

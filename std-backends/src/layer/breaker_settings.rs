@@ -111,7 +111,8 @@ impl BreakerBuilder {
         self
     }
 
-    /// Calls this at each change, within the call that brought it about: it should be quick.
+    /// Calls this at each change, within the call that brought it about: it should be quick, and not panic, for
+    /// then that call does.
     pub fn on_change(mut self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Self {
         self.listeners.push(Box::new(listener));
         self

@@ -41,6 +41,7 @@ use sides::{Limits, Sides};
 /// failed, and a [listener](FailoverBuilder::on_change) hears of each change.
 ///
 /// ```
+/// use std::io::{Write, stderr};
 /// use traffik_backends::layer::{Breaker, CircuitBreaker, Failover};
 /// use traffik_backends::Memory;
 /// use traffik_core::storage::Local;
@@ -52,7 +53,7 @@ use sides::{Limits, Sides};
 ///     .instances(4)?
 ///     .warm()
 ///     .merge()
-///     .on_change(|change| eprintln!("{change:?}"))
+///     .on_change(|change| drop(writeln!(stderr(), "{change:?}"))) // never panics, as `eprintln!` may
 ///     .build();
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 /// # use traffik_core::storage::Reply;

@@ -95,7 +95,8 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
         self
     }
 
-    /// Calls this at each change of sides, within the call that brought it about: it should be quick.
+    /// Calls this at each change of sides, within the call that brought it about: it should be quick, and not panic, for
+    /// then that call does.
     pub fn on_change(mut self, listener: impl Fn(&FailoverChange) + Send + Sync + 'static) -> Self {
         self.settings.listeners.push(Box::new(listener));
         self
