@@ -10,7 +10,7 @@ use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Joint, Local, Reply};
 use traffik::strategy::Level;
 use traffik::{
-    AsyncLimiter, Decision, ErasedKey, ErrorKind, Hit, Memory, Op, Ratio, Receipt, Scale, Timestamp,
+    AsyncLimiter, Decision, ErasedKey, ErrorKind, Hit, Memory, Op, Origin, Ratio, Receipt, Scale, Timestamp,
     TokenBucket, rate,
 };
 
@@ -195,10 +195,11 @@ fn a_merge_whose_outcome_is_unknown_is_not_repeated() {
     it.faulty.will(DOWN);
     assert!(it.check().unwrap().is_allowed());
     it.faulty.will(Some((ErrorKind::Timeout, true)));
-    assert_eq!(it.check().unwrap_err().kind(), ErrorKind::Timeout);
+    let told = it.check().unwrap();
+    assert_eq!((told.is_allowed(), told.origin()), (true, Origin::Fallback), "its own hit was not sent");
     it.faulty.will(None);
     assert!(it.check().unwrap().is_allowed());
-    assert_eq!(it.left(), 6, "one merged, one checked");
+    assert_eq!(it.left(), 5, "two merged, each once, and one checked");
 }
 
 #[test]
@@ -215,14 +216,20 @@ fn a_refund_goes_to_where_the_admission_came_from() {
     assert_eq!(it.left(), 7);
     assert_eq!(refund(primary).unwrap().remaining(), 8);
 
-    // What was merged has no receipt that the primary knows.
-    let it = setup(FailoverBuilder::merge);
-    it.faulty.will(DOWN);
-    let fallback = it.check().unwrap();
-    it.faulty.will(None);
-    let _ = it.check().unwrap();
-    let told = it.runtime.run(it.limits.refund("key", 1, fallback.receipt())).unwrap().unwrap();
-    assert_eq!((told.remaining(), it.left()), (6, 6));
+    // What was merged has no receipt that the primary knows; what was not yet is not merged any more.
+    for is_merged in [true, false] {
+        let it = setup(FailoverBuilder::merge);
+        it.faulty.will(DOWN);
+        let fallback = it.check().unwrap();
+        it.faulty.will(None);
+        if is_merged {
+            let _ = it.check().unwrap();
+        }
+        let told = it.runtime.run(it.limits.refund("key", 1, fallback.receipt())).unwrap().unwrap();
+        assert_eq!((told.remaining(), told.origin()), (8, Origin::Fallback));
+        let _ = it.check().unwrap();
+        assert_eq!(it.left(), if is_merged { 5 } else { 7 });
+    }
 }
 
 #[test]

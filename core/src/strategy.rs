@@ -80,6 +80,14 @@ pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
     fn is_at_least(self, other: Self) -> bool {
         self == other
     }
+
+    /// The sum of both, if it can be told: then to [charge](Strategy::charge) it is to charge one and the other. `None`, if
+    /// nothing is said.
+    #[must_use]
+    fn plus(self, other: Self) -> Option<Self> {
+        let _ = other;
+        None
+    }
 }
 
 impl Cost for u32 {
@@ -94,6 +102,10 @@ impl Cost for u32 {
     fn is_at_least(self, other: Self) -> bool {
         self >= other
     }
+
+    fn plus(self, other: Self) -> Option<Self> {
+        self.checked_add(other)
+    }
 }
 
 impl<A: Cost, B: Cost> Cost for (A, B) {
@@ -107,6 +119,10 @@ impl<A: Cost, B: Cost> Cost for (A, B) {
 
     fn is_at_least(self, other: Self) -> bool {
         self.0.is_at_least(other.0) && self.1.is_at_least(other.1)
+    }
+
+    fn plus(self, other: Self) -> Option<Self> {
+        Some((self.0.plus(other.0)?, self.1.plus(other.1)?))
     }
 }
 

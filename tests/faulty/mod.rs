@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Joint, Lines, Local, Reply};
+use traffik::strategy::Cost;
 use traffik::{AsyncLimiter, ErasedKey, ErrorKind, Hit, Memory, Op, Strategy, Timer, Timestamp, Verdict};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -104,7 +105,7 @@ impl<S: Strategy> Faulty<S> {
         self.told.taken.load(Ordering::Relaxed)
     }
 
-    /// How many charges have taken effect, whatever became of the answers.
+    /// With how much it was charged, whatever became of the answers.
     pub(crate) fn charged(&self) -> u32 {
         self.told.charged.load(Ordering::Relaxed)
     }
@@ -176,8 +177,8 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
                 told.admitted.fetch_add(1, Ordering::Relaxed);
                 told.taken.fetch_add(1, Ordering::Relaxed);
             }
-            if matches!(op, Op::Charge(_)) {
-                told.charged.fetch_add(1, Ordering::Relaxed);
+            if let Op::Charge(hit) = op {
+                told.charged.fetch_add(hit.cost.largest(), Ordering::Relaxed);
             }
             reply
         })

@@ -119,8 +119,8 @@ fn failover(promise: Promise, with: impl Fn(Builder) -> Builder) -> Sums {
 
 type Builder = FailoverBuilder<TokenBucket, Timeout<Store, Manual>, Store>;
 
-/// A check may have to wait for as many charges as there are admissions to merge.
-const MERGING: Promise = Promise { deadline: ATTEMPT.saturating_mul(20), attempts: 20, merges: true, ..ONCE };
+/// A check of two keys may have to wait for two charges of each, one of which finds out whether the primary is back.
+const MERGING: Promise = Promise { deadline: ATTEMPT.saturating_mul(5), attempts: 5, merges: true, ..ONCE };
 
 #[test]
 fn a_failover_that_is_cold_and_drops() {
@@ -154,7 +154,7 @@ fn a_failover_that_goes_over_on_unknown_outcomes() {
 fn all_of_them() {
     for is_warm in [false, true] {
         let promise = if is_warm {
-            Promise { deadline: 60 * ATTEMPT, attempts: 60, mirrors: true, ..MERGING }
+            Promise { deadline: 15 * ATTEMPT, attempts: 15, mirrors: true, ..MERGING }
         } else {
             Promise { deadline: 3 * ATTEMPT, attempts: 3, ..ONCE }
         };

@@ -9,6 +9,7 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 use super::calls::bytes;
 
 mod journal;
+mod merge;
 mod settings;
 mod sides;
 mod steps;
@@ -28,7 +29,8 @@ use sides::{Limits, Sides};
 /// * Once the primary is back, what the fallback admitted is dropped, or [merged](FailoverBuilder::merge).
 /// * A refund goes to where the admission came from, which its receipt tells; a verdict of your own has to
 ///   [let it](traffik_core::Verdict::each_receipt), or all refunds go to the primary. A refund that the primary must take and
-///   cannot is a failure; a reset forgets the key in both.
+///   cannot is a failure; a reset forgets the key in both. What was refunded before it was merged is not merged; after that the
+///   refund still goes to the fallback, and the primary goes on counting what it was charged with, for it gave no receipt.
 /// * An answer that is there at once is passed on as it is, and nothing allocated for it, unless the primary is to be told first
 ///   of what the fallback admitted of that key.
 ///
@@ -119,7 +121,7 @@ where
             return Reply::pending(async move { sides.apply(limits.get(), &key, &op).await });
         }
         match sides.primary.apply(limit, key, op) {
-            Reply::Ready(Some(Err(failure))) => sides.stand_in(limits, key, op, failure),
+            Reply::Ready(Some(Err(failure))) => sides.stand_in(limits, key, op, failure, true),
             Reply::Ready(Some(Ok(verdict))) => sides.mirror(limits, key, op, verdict),
             Reply::Ready(None) => Reply::Ready(None),
             Reply::Pending(answer) => {

@@ -1,38 +1,47 @@
 //! What a fallback admitted, so that the primary can be told, once.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
+use traffik_core::{Cost, Digest, Hit, Key, Seed, Strategy, Timestamp, Verdict};
+
+use super::merge::Merge;
 use crate::turns::{Locked, Turns};
-use traffik_core::{Digest, Hit, Key, Seed, Strategy, Timestamp, Verdict};
 
 type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
-/// Notes that share a lock, on average where there is no room for more: they are looked at one after another.
+/// Notes that share a lock, on average where there is no room for more.
 const SHARED: usize = 8;
 
-/// A bounded list of admissions by key, each noted until no limit would count it any more. Keys are told apart by a keyed
-/// 64-bit hash.
+/// A bounded list of admissions by key, each noted until the primary was charged with it or no limit would count it any more.
+/// Keys are told apart by a keyed 64-bit hash.
 pub(super) struct Journal<S: Strategy> {
     most: usize,
     seed: Seed,
-    pages: Box<[Turns<Vec<Note<S>>>]>,
+    pages: Box<[Turns<Vec<Account<S>>>]>,
     count: AtomicUsize,
     unnoted: AtomicU64,
     /// Microseconds; before that nothing is over.
     first_over: AtomicU64,
 }
 
+/// The admissions of one key.
+struct Account<S: Strategy> {
+    digest: Digest,
+    /// To be charged to the primary, and until when some of them are.
+    due: Vec<Note<S>>,
+    due_until: Timestamp,
+    /// The primary is being charged with them, as long as there is somebody who does; else it may have been.
+    sent: Vec<Note<S>>,
+    merge: Weak<Merge>,
+}
+
 /// An admission.
 pub(super) struct Note<S: Strategy> {
-    pub(super) digest: Digest,
     pub(super) hit: Hit<S::Cost>,
     pub(super) receipt: Receipt<S>,
     /// From when on no limit counts it.
     pub(super) over: Timestamp,
-    /// To be charged to the primary.
-    pub(super) is_due: bool,
-    /// Charged to the primary, or perhaps so.
-    pub(super) is_merged: bool,
 }
 
 impl<S: Strategy> Journal<S> {
@@ -51,7 +60,7 @@ impl<S: Strategy> Journal<S> {
         self.seed.digest(key)
     }
 
-    pub(super) fn note(&self, note: Note<S>, now: Timestamp) {
+    pub(super) fn note(&self, digest: Digest, note: Note<S>, now: Timestamp) {
         if !self.has_room() {
             self.forget_over(now);
             if !self.has_room() {
@@ -63,11 +72,14 @@ impl<S: Strategy> Journal<S> {
         if over < self.first_over.load(Ordering::Relaxed) {
             self.first_over.fetch_min(over, Ordering::Relaxed);
         }
-        let mut notes = self.page(note.digest);
-        if notes.capacity() == 0 {
-            notes.reserve_exact(SHARED);
+        let mut page = self.page(digest);
+        match find(&mut page, digest) {
+            Some(account) => account.add(note),
+            None => {
+                page.retain(Account::is_of_use);
+                page.push(Account::new(digest, note));
+            }
         }
-        notes.push(note);
     }
 
     /// Whether there is room for one more, which is then taken.
@@ -85,63 +97,175 @@ impl<S: Strategy> Journal<S> {
         }
         self.first_over.store(u64::MAX, Ordering::Relaxed);
         for page in &self.pages {
-            let mut notes = page.lock();
-            self.retain(&mut notes, |note| note.over > now);
-            if let Some(first) = notes.iter().map(|note| note.over.as_micros()).min() {
+            let mut page = page.lock();
+            page.retain_mut(|account| {
+                self.drop_if(&mut account.due, |note| note.over <= now);
+                self.drop_if(&mut account.sent, |note| note.over <= now);
+                account.is_of_use()
+            });
+            let notes = page.iter().flat_map(|account| account.due.iter().chain(&account.sent));
+            if let Some(first) = notes.map(|note| note.over.as_micros()).min() {
                 self.first_over.fetch_min(first, Ordering::Relaxed);
             }
         }
     }
 
-    fn retain(&self, notes: &mut Vec<Note<S>>, stays: impl Fn(&Note<S>) -> bool) {
+    fn drop_if(&self, notes: &mut Vec<Note<S>>, is_dropped: impl Fn(&Note<S>) -> bool) {
         let before = notes.len();
-        notes.retain(stays);
+        notes.retain(|note| !is_dropped(note));
         self.count.fetch_sub(before - notes.len(), Ordering::Relaxed);
     }
 
+    /// Drops all of a key. What is on its way arrives.
     pub(super) fn forget(&self, digest: Digest) {
-        self.retain(&mut self.page(digest), |note| note.digest != digest);
+        self.change(digest, |account| {
+            self.drop_if(&mut account.due, |_| true);
+            self.drop_if(&mut account.sent, |_| true);
+            account.due_until = Timestamp::EPOCH;
+        });
     }
 
-    /// Takes an admission out; whether the primary was charged with it. `None` if it is none of the fallback's.
-    pub(super) fn take(&self, digest: Digest, hit: &Hit<S::Cost>, receipt: &Receipt<S>) -> Option<bool> {
-        let mut notes = self.page(digest);
-        let is_it = |note: &Note<S>| note.digest == digest && note.hit == *hit && note.receipt == *receipt;
-        let at = notes.iter().position(is_it)?;
-        self.count.fetch_sub(1, Ordering::Relaxed);
-        Some(notes.swap_remove(at).is_merged)
+    /// Takes an admission out that is to be refunded: the primary is not to be charged with it, or not once more.
+    pub(super) fn take(&self, digest: Digest, hit: &Hit<S::Cost>, receipt: &Receipt<S>) {
+        self.change(digest, |account| {
+            for notes in [&mut account.due, &mut account.sent] {
+                // Most are refunded soon after.
+                let at = notes.iter().rposition(|note| note.hit == *hit && note.receipt == *receipt);
+                if let Some(at) = at {
+                    notes.swap_remove(at);
+                    self.count.fetch_sub(1, Ordering::Relaxed);
+                    break;
+                }
+            }
+            if account.due.is_empty() {
+                account.due_until = Timestamp::EPOCH;
+            }
+        });
     }
 
-    /// Whether the primary is to be charged with something of a key.
+    /// Whether the primary is to be charged with something of a key before it is asked about it, or is being charged.
     pub(super) fn is_due(&self, digest: Digest, now: Timestamp) -> bool {
-        self.page(digest).iter().any(|note| note.is_due_at(digest, now))
+        let mut page = self.page(digest);
+        find(&mut page, digest).is_some_and(|it| it.due_until > now || it.merge.strong_count() > 0)
     }
 
-    /// The next hit that the primary is to be charged with, counted as charged from now on.
-    pub(super) fn next_due(&self, digest: Digest, now: Timestamp) -> Option<Hit<S::Cost>> {
-        let mut notes = self.page(digest);
-        let note = notes.iter_mut().find(|note| note.is_due_at(digest, now))?;
-        (note.is_due, note.is_merged) = (false, true);
-        Some(note.hit)
-    }
-
-    /// It could not be charged.
-    pub(super) fn put_back(&self, digest: Digest, hit: &Hit<S::Cost>) {
-        let mut notes = self.page(digest);
-        let merged = |note: &&mut Note<S>| note.digest == digest && note.is_merged && note.hit == *hit;
-        if let Some(note) = notes.iter_mut().find(merged) {
-            (note.is_due, note.is_merged) = (true, false);
+    /// What charges the primary with what is due of a key: it is under way, or begins now.
+    pub(super) fn merge(
+        &self,
+        digest: Digest,
+        now: Timestamp,
+        begin: impl FnOnce() -> Arc<Merge>,
+    ) -> Option<Arc<Merge>> {
+        let mut page = self.page(digest);
+        let account = find(&mut page, digest)?;
+        if let Some(merge) = account.under_way() {
+            return Some(merge);
         }
+        (account.due_until > now).then(|| {
+            let merge = begin();
+            account.merge = Arc::downgrade(&merge);
+            merge
+        })
+    }
+
+    /// What charges the primary now, if something does.
+    pub(super) fn under_way(&self, digest: Digest) -> Option<Arc<Merge>> {
+        find(&mut self.page(digest), digest)?.under_way()
+    }
+
+    /// The next hit that the primary is to be charged with: all that is due of one class, as far as it can be summed; or, `alone`,
+    /// what was noted last, which takes no time however much is due. What was sent before is done with.
+    pub(super) fn send(&self, digest: Digest, now: Timestamp, alone: bool) -> Option<Hit<S::Cost>> {
+        self.change(digest, |account| {
+            self.drop_if(&mut account.sent, |_| true);
+            let sum = if alone { self.send_last(account, now) } else { self.send_most(account, now) };
+            if sum.is_none() {
+                (account.due_until, account.merge) = (Timestamp::EPOCH, Weak::new());
+            }
+            sum
+        })
+        .flatten()
+    }
+
+    fn send_last(&self, account: &mut Account<S>, now: Timestamp) -> Option<Hit<S::Cost>> {
+        while let Some(note) = account.due.pop() {
+            if note.over > now {
+                let hit = note.hit;
+                account.sent.push(note);
+                return Some(hit);
+            }
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        None
+    }
+
+    fn send_most(&self, account: &mut Account<S>, now: Timestamp) -> Option<Hit<S::Cost>> {
+        self.drop_if(&mut account.due, |note| note.over <= now);
+        let mut sum = account.due.first()?.hit.free();
+        let sent = account.due.extract_if(.., |Note { hit, .. }| {
+            let more = (hit.class == sum.class).then(|| sum.cost.plus(hit.cost)).flatten();
+            sum.cost = more.unwrap_or(sum.cost);
+            more.is_some()
+        });
+        account.sent.extend(sent);
+        if account.sent.is_empty() {
+            // What cannot be summed is charged alone.
+            return self.send_last(account, now);
+        }
+        account.due_until = account.due.iter().map(|note| note.over).max().unwrap_or_default();
+        Some(sum)
+    }
+
+    /// What was sent is done with, or is due again.
+    pub(super) fn settle(&self, digest: Digest, may_be_charged: bool) {
+        self.change(digest, |account| {
+            if may_be_charged {
+                self.drop_if(&mut account.sent, |_| true);
+            } else {
+                let sent = std::mem::take(&mut account.sent);
+                sent.into_iter().for_each(|note| account.add(note));
+            }
+        });
+    }
+
+    fn change<T>(&self, digest: Digest, change: impl FnOnce(&mut Account<S>) -> T) -> Option<T> {
+        let mut page = self.page(digest);
+        let at = page.iter().position(|account| account.digest == digest)?;
+        let account = page.get_mut(at)?;
+        let changed = change(account);
+        if !account.is_of_use() {
+            page.swap_remove(at);
+        }
+        Some(changed)
     }
 
     #[expect(clippy::indexing_slicing, reason = "a remainder is below what it is divided by")]
-    fn page(&self, digest: Digest) -> Locked<'_, Vec<Note<S>>> {
+    fn page(&self, digest: Digest) -> Locked<'_, Vec<Account<S>>> {
         self.pages[(digest.as_u64() % self.pages.len() as u64) as usize].lock()
     }
 }
 
-impl<S: Strategy> Note<S> {
-    fn is_due_at(&self, digest: Digest, now: Timestamp) -> bool {
-        self.digest == digest && self.is_due && self.over > now
+fn find<S: Strategy>(page: &mut [Account<S>], digest: Digest) -> Option<&mut Account<S>> {
+    page.iter_mut().find(|account| account.digest == digest)
+}
+
+impl<S: Strategy> Account<S> {
+    fn new(digest: Digest, note: Note<S>) -> Self {
+        let due_until = note.over;
+        Self { digest, due: vec![note], due_until, sent: Vec::new(), merge: Weak::new() }
+    }
+
+    fn add(&mut self, note: Note<S>) {
+        self.due_until = self.due_until.max(note.over);
+        self.due.push(note);
+    }
+
+    /// What charges the primary. Where nobody waits for it any longer, nobody knows what became of it.
+    fn under_way(&self) -> Option<Arc<Merge>> {
+        self.merge.upgrade().filter(|merge| !merge.is_done())
+    }
+
+    fn is_of_use(&self) -> bool {
+        !self.due.is_empty() || !self.sent.is_empty() || self.merge.strong_count() > 0
     }
 }

@@ -82,14 +82,20 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
 
     /// Once the primary is back, charges it with what the fallback admitted of a key, before it is asked about that key again;
     /// but not with what is so old that no limit would count it. It counts from then on, as if it had just been
-    /// admitted, so a client may wait for up to twice as long. A charge whose outcome is unknown is not repeated.
+    /// admitted, so a client may wait for up to twice as long.
+    ///
+    /// Costs of one class are [summed](traffik_core::Cost::plus), so that this is one call of the primary, however much was
+    /// admitted, and one more where it is not known yet that the primary is back. If there are more classes, or costs without a
+    /// sum, it is eight calls at most, and the next request makes the next ones.
+    /// Whoever asks about the key meanwhile waits for them too. Where a charge fails, the fallback decides on those who waited,
+    /// as on any failure of a call that charged them nothing; a charge whose outcome is unknown is not repeated.
     pub const fn merge(mut self) -> Self {
         self.settings.merge = true;
         self
     }
 
-    /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), 10 000 if nothing is said, each for as
-    /// long as the limit counts it.
+    /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), 10 000 if nothing is said, each until it
+    /// is, or for as long as the limit counts it.
     pub const fn noted(mut self, most: usize) -> Self {
         self.noted = most;
         self

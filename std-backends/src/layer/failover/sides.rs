@@ -130,22 +130,22 @@ impl<S: Strategy, P, F> Sides<S, P, F> {
         op: &Op<S>,
         is_unknown: bool,
     ) -> Option<ToNote<S>> {
-        if !self.settings.merge {
+        // What the primary may have been charged with already is never merged.
+        if !self.settings.merge || is_unknown {
             return None;
         }
         let (digest, over) =
             (self.journal.digest(key), self.clock.now().plus_micros(limits.primary.horizon()));
-        Some(ToNote { digest, over, is_due: !is_unknown, op: *op })
+        Some(ToNote { digest, over, op: *op })
     }
 
     /// What the fallback said: whatever it admitted is to come back to it.
     #[inline]
     pub(super) fn marked(&self, verdict: &mut S::Verdict, note: Option<ToNote<S>>) {
-        if let Some(ToNote { digest, over, is_due, op }) = note
+        if let Some(ToNote { digest, over, op }) = note
             && let Some(hit) = booked(&op, verdict)
         {
-            let note = Note { digest, hit, receipt: verdict.receipt(), over, is_due, is_merged: false };
-            self.journal.note(note, self.clock.now());
+            self.journal.note(digest, Note { hit, receipt: verdict.receipt(), over }, self.clock.now());
         }
         verdict.each_receipt(&mut |receipt| receipt.note_side(true));
         *verdict = verdict.clone().with_origin(Origin::Fallback);
@@ -156,7 +156,6 @@ impl<S: Strategy, P, F> Sides<S, P, F> {
 pub(super) struct ToNote<S: Strategy> {
     digest: Digest,
     over: Timestamp,
-    is_due: bool,
     op: Op<S>,
 }
 
@@ -171,7 +170,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
     ) -> Reply<S::Verdict> {
         match answer {
             Ok(verdict) => self.mirror(limits, key, op, verdict),
-            Err(failure) => self.stand_in(limits, key, op, failure),
+            Err(failure) => self.stand_in(limits, key, op, failure, true),
         }
     }
 
@@ -198,7 +197,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         }
     }
 
-    /// Asks the fallback where the primary failed.
+    /// Asks the fallback where the primary failed, whether in this operation or, if that `was_sent` not, in one before it.
     // An answer is large, and is then written once, where it is wanted.
     #[inline(always)]
     pub(super) fn stand_in(
@@ -207,8 +206,9 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         key: &dyn ErasedKey,
         op: &Op<S>,
         failure: Failure,
+        was_sent: bool,
     ) -> Reply<S::Verdict> {
-        let is_unknown = match self.go_over(failure, matches!(op, Op::Peek(_))) {
+        let is_unknown = match self.go_over(failure, !was_sent || matches!(op, Op::Peek(_))) {
             Ok(is_unknown) => is_unknown,
             Err(failure) => return Reply::ready(Err(failure)),
         };

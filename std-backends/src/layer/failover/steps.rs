@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint};
-use traffik_core::{Hit, Op, Receipts, Strategy, Verdict};
+use traffik_core::{Digest, Hit, Op, Receipts, Strategy, Verdict};
 
+use super::merge::{Merge, Waiting};
 use super::sides::{Limits, Sides, unknown};
 use crate::layer::calls::together;
+
+/// How many charges a call waits for at most before the primary is asked.
+const CHARGES: usize = 8;
 
 impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Sides<S, P, F> {
     /// An operation that does not begin with a plain call of the primary.
@@ -19,24 +23,29 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         match op {
             Op::Refund(hit, receipt) => self.refund(limits, key, hit, *receipt).await,
             Op::Reset => {
-                self.journal.forget(self.journal.digest(key));
+                let digest = self.journal.digest(key);
+                self.journal.forget(digest);
+                if let Some(merge) = self.journal.under_way(digest) {
+                    // It would count again, if it arrived later than the reset.
+                    let _ = Waiting(merge).await;
+                }
                 // What is of no use any more may stay if the fallback cannot be reached: it errs against the client.
                 let _ = self.fallback.apply(limits.fallback, &key, op).await;
                 let answer = self.primary.apply(limits.primary, &key, op).await;
                 self.own(answer)
             }
             Op::Check(_) | Op::Peek(_) | Op::Charge(_) => {
-                let answer = match self.merge(limits, key).await {
-                    Ok(()) => self.primary.apply(limits.primary, &key, op).await,
-                    Err(failure) => Err(failure),
-                };
+                if let Err(failure) = self.merge(limits, key).await {
+                    return self.stand_in(limits, &key, op, failure, false).await;
+                }
+                let answer = self.primary.apply(limits.primary, &key, op).await;
                 self.settle(limits, &key, op, answer).await
             }
         }
     }
 
     pub(super) async fn check_together(
-        &self,
+        self: &Arc<Self>,
         limits: Limits<'_, S>,
         keys: &[Vec<u8>],
         hit: &Hit<S::Cost>,
@@ -48,6 +57,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
                 failed => failed,
             };
         }
+        let is_sent = merged.is_ok();
         let answer = match merged {
             Ok(()) => together(&self.primary, limits.primary, keys, hit).await,
             Err(failure) => Err(failure),
@@ -62,7 +72,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
                 (told, None)
             }
             Err(failure) => {
-                let is_unknown = self.go_over(failure, false)?;
+                let is_unknown = self.go_over(failure, !is_sent)?;
                 let told = together(&self.fallback, limits.fallback, keys, hit).await;
                 let told = told.map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
                 if is_unknown && told == Joint::Unable {
@@ -109,30 +119,41 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         if !is_fallback {
             return self.own(self.primary.apply(limits.primary, &key, &op).await);
         }
-        if self.settings.merge && self.journal.take(self.journal.digest(key), hit, &receipt) == Some(true) {
-            // The primary was charged without a receipt, so there is nothing it could exactly take back.
-            return self.own(self.primary.apply(limits.primary, &key, &Op::Peek(hit.free())).await);
+        if self.settings.merge {
+            self.journal.take(self.journal.digest(key), hit, &receipt);
         }
         let mut verdict = self.fallback.apply(limits.fallback, &key, &op).await?;
         self.marked(&mut verdict, None);
         Ok(verdict)
     }
 
-    /// Charges the primary with what the fallback admitted of this key. A failure is one to go over on, or to tell.
-    async fn merge(&self, limits: Limits<'_, S>, key: &[u8]) -> Result<(), Failure> {
+    /// Charges the primary with what the fallback admitted of this key, or waits for who does. A failure is one to go over on, or
+    /// to tell.
+    async fn merge(self: &Arc<Self>, limits: Limits<'_, S>, key: &[u8]) -> Result<(), Failure> {
         if !self.settings.merge {
             return Ok(());
         }
         let digest = self.journal.digest(key);
-        while let Some(hit) = self.journal.next_due(digest, self.clock.now()) {
-            match self.primary.apply(limits.primary, &key, &Op::Charge(hit)).await {
-                Ok(_) => {}
-                Err(failure) if failure.kind() == ErrorKind::Timeout => return Err(failure),
-                Err(failure) => {
-                    self.journal.put_back(digest, &hit);
-                    return Err(failure);
-                }
-            }
+        let begin = || {
+            let (sides, limit, key) = (Arc::clone(self), limits.primary.clone(), key.to_vec());
+            Merge::new(Box::pin(async move { sides.charge(&limit, &key, digest).await }))
+        };
+        match self.journal.merge(digest, self.clock.now(), begin) {
+            Some(merge) => Waiting(merge).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Charges the primary with what is due. As long as it is away it is tried with as little as there is.
+    async fn charge(&self, limit: &S, key: &[u8], digest: Digest) -> Result<(), Failure> {
+        for _ in 0..CHARGES {
+            let Some(hit) = self.journal.send(digest, self.clock.now(), self.is_away()) else { break };
+            let charged = self.primary.apply(limit, &key, &Op::Charge(hit)).await;
+            let may_be =
+                charged.as_ref().map_or_else(|failure| failure.kind() == ErrorKind::Timeout, |_| true);
+            self.journal.settle(digest, may_be);
+            charged?;
+            self.is_back();
         }
         Ok(())
     }
