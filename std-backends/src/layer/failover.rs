@@ -9,7 +9,6 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 use super::calls::bytes;
 
 mod journal;
-mod merge;
 mod settings;
 mod sides;
 mod steps;

@@ -1,12 +1,16 @@
 //! What a fallback admitted, so that the primary can be told, once.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use traffik_core::storage::Failure;
 use traffik_core::{Cost, Digest, Hit, Key, Seed, Strategy, Timestamp, Verdict};
 
-use super::merge::Merge;
 use crate::turns::{Locked, Turns};
+
+/// What charges the primary with what is due of one key: whoever waits for it carries it on, and if nobody does any more, it ends.
+pub(super) type Merge = Shared<Charges>;
+type Charges = BoxFuture<'static, Result<(), Failure>>;
 
 type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
@@ -33,7 +37,7 @@ struct Account<S: Strategy> {
     due_until: Timestamp,
     /// The primary is being charged with them, as long as there is somebody who does; else it may have been.
     sent: Vec<Note<S>>,
-    merge: Weak<Merge>,
+    merge: Option<WeakShared<Charges>>,
 }
 
 /// An admission.
@@ -146,7 +150,7 @@ impl<S: Strategy> Journal<S> {
     /// Whether the primary is to be charged with something of a key before it is asked about it, or is being charged.
     pub(super) fn is_due(&self, digest: Digest, now: Timestamp) -> bool {
         let mut page = self.page(digest);
-        find(&mut page, digest).is_some_and(|it| it.due_until > now || it.merge.strong_count() > 0)
+        find(&mut page, digest).is_some_and(|it| it.due_until > now || it.under_way().is_some())
     }
 
     /// What charges the primary with what is due of a key: it is under way, or begins now.
@@ -154,8 +158,8 @@ impl<S: Strategy> Journal<S> {
         &self,
         digest: Digest,
         now: Timestamp,
-        begin: impl FnOnce() -> Arc<Merge>,
-    ) -> Option<Arc<Merge>> {
+        begin: impl FnOnce() -> Merge,
+    ) -> Option<Merge> {
         let mut page = self.page(digest);
         let account = find(&mut page, digest)?;
         if let Some(merge) = account.under_way() {
@@ -163,13 +167,13 @@ impl<S: Strategy> Journal<S> {
         }
         (account.due_until > now).then(|| {
             let merge = begin();
-            account.merge = Arc::downgrade(&merge);
+            account.merge = merge.downgrade();
             merge
         })
     }
 
     /// What charges the primary now, if something does.
-    pub(super) fn under_way(&self, digest: Digest) -> Option<Arc<Merge>> {
+    pub(super) fn under_way(&self, digest: Digest) -> Option<Merge> {
         find(&mut self.page(digest), digest)?.under_way()
     }
 
@@ -180,7 +184,7 @@ impl<S: Strategy> Journal<S> {
             self.drop_if(&mut account.sent, |_| true);
             let sum = if alone { self.send_last(account, now) } else { self.send_most(account, now) };
             if sum.is_none() {
-                (account.due_until, account.merge) = (Timestamp::EPOCH, Weak::new());
+                (account.due_until, account.merge) = (Timestamp::EPOCH, None);
             }
             sum
         })
@@ -252,7 +256,7 @@ fn find<S: Strategy>(page: &mut [Account<S>], digest: Digest) -> Option<&mut Acc
 impl<S: Strategy> Account<S> {
     fn new(digest: Digest, note: Note<S>) -> Self {
         let due_until = note.over;
-        Self { digest, due: vec![note], due_until, sent: Vec::new(), merge: Weak::new() }
+        Self { digest, due: vec![note], due_until, sent: Vec::new(), merge: None }
     }
 
     fn add(&mut self, note: Note<S>) {
@@ -261,11 +265,11 @@ impl<S: Strategy> Account<S> {
     }
 
     /// What charges the primary. Where nobody waits for it any longer, nobody knows what became of it.
-    fn under_way(&self) -> Option<Arc<Merge>> {
-        self.merge.upgrade().filter(|merge| !merge.is_done())
+    fn under_way(&self) -> Option<Merge> {
+        self.merge.as_ref()?.upgrade().filter(|merge| merge.peek().is_none())
     }
 
     fn is_of_use(&self) -> bool {
-        !self.due.is_empty() || !self.sent.is_empty() || self.merge.strong_count() > 0
+        !self.due.is_empty() || !self.sent.is_empty() || self.under_way().is_some()
     }
 }

@@ -1,11 +1,12 @@
 //! What takes a failover several steps: merging, several keys, refunds and resets.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint};
 use traffik_core::{Digest, Hit, Op, Receipts, Strategy, Verdict};
 
-use super::merge::{Merge, Waiting};
 use super::sides::{Limits, Sides, unknown};
 use crate::layer::calls::together;
 
@@ -27,7 +28,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
                 self.journal.forget(digest);
                 if let Some(merge) = self.journal.under_way(digest) {
                     // It would count again, if it arrived later than the reset.
-                    let _ = Waiting(merge).await;
+                    let _ = merge.await;
                 }
                 // What is of no use any more may stay if the fallback cannot be reached: it errs against the client.
                 let _ = self.fallback.apply(limits.fallback, &key, op).await;
@@ -136,10 +137,12 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         let digest = self.journal.digest(key);
         let begin = || {
             let (sides, limit, key) = (Arc::clone(self), limits.primary.clone(), key.to_vec());
-            Merge::new(Box::pin(async move { sides.charge(&limit, &key, digest).await }))
+            let charges = AssertUnwindSafe(async move { sides.charge(&limit, &key, digest).await });
+            let panicked = |_| Err(Failure::new(ErrorKind::Timeout, "the store panicked"));
+            charges.catch_unwind().map(move |told| told.unwrap_or_else(panicked)).boxed().shared()
         };
         match self.journal.merge(digest, self.clock.now(), begin) {
-            Some(merge) => Waiting(merge).await,
+            Some(merge) => merge.await,
             None => Ok(()),
         }
     }
