@@ -13,11 +13,17 @@ use traffik::http::{
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum KeySpec {
     Peer,
-    Forwarded,
+    /// As a trusted proxy tells it, in this header.
+    Forwarded(Via),
     Header(HeaderName),
 }
 
-pub(crate) const KEYS: &str = "the keys are peer, forwarded and header:NAME";
+pub(crate) const KEYS: &str = "the keys are peer, forwarded, forwarded:xff, forwarded:rfc7239, forwarded:x-real-ip and \
+    header:NAME";
+
+/// The headers by which proxies tell who the client is, by their names.
+const VIAS: [(&str, Via); 3] =
+    [("xff", Via::XForwardedFor), ("rfc7239", Via::Forwarded), ("x-real-ip", Via::XRealIp)];
 
 impl FromStr for KeySpec {
     type Err = String;
@@ -25,7 +31,16 @@ impl FromStr for KeySpec {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "peer" => Ok(Self::Peer),
-            None if text == "forwarded" => Ok(Self::Forwarded),
+            None if text == "forwarded" => Ok(Self::Forwarded(Via::Either)),
+            Some(("forwarded", name)) => {
+                let known = VIAS.iter().find(|(known, _)| *known == name);
+                known.map(|(_, via)| Self::Forwarded(*via)).ok_or_else(|| {
+                    format!(
+                        "{name:?} is no header that is read; write forwarded:xff, forwarded:rfc7239 or \
+                         forwarded:x-real-ip"
+                    )
+                })
+            }
             Some(("header", name)) => {
                 let name = name
                     .parse()
@@ -41,7 +56,11 @@ impl std::fmt::Display for KeySpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Peer => f.write_str("peer"),
-            Self::Forwarded => f.write_str("forwarded"),
+            Self::Forwarded(via) => {
+                f.write_str("forwarded")?;
+                let named = VIAS.iter().find(|(_, known)| known == via);
+                named.map_or(Ok(()), |(name, _)| write!(f, ":{name}"))
+            }
             Self::Header(name) => write!(f, "header:{name}"),
         }
     }
@@ -56,9 +75,13 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Counts so.
+    /// Counts so. Who is exempt is told by the header that the client is counted by, if it is by one.
     pub(crate) fn identifier(&self) -> Arc<dyn Identify> {
-        let address = ClientAddress::new(self.trusted.clone(), Via::Either);
+        let mut vias = self.keys.iter().filter_map(|key| match key {
+            KeySpec::Forwarded(via) => Some(*via),
+            _ => None,
+        });
+        let address = ClientAddress::new(self.trusted.clone(), vias.next().unwrap_or(Via::Either));
         Arc::new(Exempt::networks(self.counted(), self.exempt.clone(), address))
     }
 
@@ -66,7 +89,7 @@ impl Keys {
         let mut each = self.keys.iter().map(|key| -> Arc<dyn Identify> {
             match key {
                 KeySpec::Peer => Arc::new(Peer::default()),
-                KeySpec::Forwarded => Arc::new(ClientAddress::new(self.trusted.clone(), Via::Either)),
+                KeySpec::Forwarded(via) => Arc::new(ClientAddress::new(self.trusted.clone(), *via)),
                 KeySpec::Header(name) => Arc::new(Header(name.clone())),
             }
         });
@@ -98,7 +121,7 @@ impl Keys {
         let mut request = Request::new(());
         for (key, part) in self.keys.iter().zip(parts).filter(|(_, part)| !part.is_empty()) {
             match key {
-                KeySpec::Peer | KeySpec::Forwarded => {
+                KeySpec::Peer | KeySpec::Forwarded(_) => {
                     let address: IpAddr = part.parse().map_err(|_| format!("{part:?} is no address"))?;
                     request.extensions_mut().insert(PeerAddress((address, 0).into()));
                 }

@@ -65,10 +65,17 @@ pub(crate) struct Options {
     pub(crate) timeout: Time,
 
     /// Whom to count for: peer, forwarded (as trusted proxies tell it) or header:NAME. Several are combined.
+    ///
+    /// forwarded reads Forwarded if it is there, else X-Forwarded-For. Proxies that write one of them and pass the other on
+    /// let clients choose as whom they are counted: then name the one they write, by forwarded:rfc7239, forwarded:xff or
+    /// forwarded:x-real-ip.
     #[arg(long, value_name = "KEY", default_value = "peer", conflicts_with = "config")]
     pub(crate) key: Vec<KeySpec>,
 
     /// Whom not to count, such as 10.0.0.0/8; may be given several times.
+    ///
+    /// A client behind a trusted proxy is exempt by the header that --key names, or else if Forwarded and X-Forwarded-For,
+    /// as far as they are there, both tell such an address; never where something else than an address is told.
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub(crate) exempt: Vec<String>,
 

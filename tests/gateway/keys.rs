@@ -40,6 +40,75 @@ async fn the_exempt_are_not_counted() {
     assert_eq!(statuses(&gateway, &[&inside, &inside, &outside, &outside]).await, [200, 200, 200, 429]);
 }
 
+/// Proxies write into `Forwarded` what a client called for: however long that is, it does not make it somebody else.
+#[tokio::test]
+async fn what_is_no_address_exempts_nobody() {
+    let options =
+        ["--key", "forwarded", "--trusted-proxy", "127.0.0.1", "--exempt", "127.0.0.0/8", "--rate", "2/52w"];
+    let gateway = Gateway::start(&options);
+    let (long, commas) = ("h".repeat(600), "a,".repeat(300));
+    let (long, commas) = (
+        format!("for=192.0.2.1;host=\"{long}\""),
+        format!("for=192.0.2.1;host=\"{commas}\\\",for=127.0.0.1\""),
+    );
+    let of = |line: &'static str| [("forwarded", line)];
+    let (long, commas) = ([("forwarded", long.as_str())], [("forwarded", commas.as_str())]);
+    let normal = of("for=192.0.2.1;host=a.example");
+    assert_eq!(statuses(&gateway, &[&normal, &normal, &normal]).await, [200, 200, 429]);
+    assert_eq!(statuses(&gateway, &[&long, &commas]).await, [429, 429], "it is the same client");
+    // Whom these are for is not known: they are counted for the proxy, but not exempt as it is.
+    let unknown =
+        [of("for=unknown"), of("for=_hidden"), of("nonsense"), of("for=\"127.0.0.1"), of("by=127.0.0.1")];
+    let asked: Vec<&[_]> = unknown.iter().map(|headers| &headers[..]).collect();
+    assert_eq!(statuses(&gateway, &asked).await, [200, 200, 429, 429, 429]);
+    let (list, mixed) = ([("x-forwarded-for", "unknown")], [("x-forwarded-for", "unknown, 127.0.0.1")]);
+    assert_eq!(statuses(&gateway, &[&list, &mixed]).await, [429, 429]);
+    assert_eq!(statuses(&gateway, &[&[][..]; 3]).await, [200; 3], "what the proxy asks itself");
+}
+
+/// A proxy takes out at most the header that it writes: the other one is the client's.
+#[tokio::test]
+async fn both_headers_must_say_who_is_exempt() {
+    let options =
+        ["--rate", "1/52w", "--key", "forwarded", "--trusted-proxy", "127.0.0.1", "--exempt", "10.0.0.0/8"];
+    let (inside, outside) = ("10.0.0.1", "192.0.2.1");
+    let gateway = Gateway::start(&options);
+    let both = |forwarded: &'static str, list| [("forwarded", forwarded), ("x-forwarded-for", list)];
+    let (first, second) = (both("for=10.0.0.1", outside), both("for=192.0.2.1", inside));
+    assert_eq!(statuses(&gateway, &[&first, &first]).await, [200, 429]);
+    assert_eq!(statuses(&gateway, &[&second, &second]).await, [200, 429]);
+    let agreed = both("for=10.0.0.2", inside);
+    let (one, other) = ([("forwarded", "for=10.0.0.2")], [("x-forwarded-for", inside)]);
+    assert_eq!(statuses(&gateway, &[&agreed, &agreed, &one, &one, &other, &other]).await, [200; 6]);
+    // Who is counted by something else is exempt no more easily.
+    let by_header = Gateway::start(&[&options[..3], &["header:x-user"], &options[4..]].concat());
+    assert_eq!(statuses(&by_header, &[&first, &first]).await, [200, 429]);
+}
+
+#[tokio::test]
+async fn the_header_that_proxies_write_can_be_named() {
+    let all =
+        |forwarded, list, real| [("forwarded", forwarded), ("x-forwarded-for", list), ("x-real-ip", real)];
+    let asked = [
+        all("for=192.0.2.1", "192.0.2.2", "192.0.2.3"),
+        all("for=192.0.2.1", "192.0.2.4", "192.0.2.5"),
+        all("for=192.0.2.6", "192.0.2.2", "192.0.2.5"),
+        all("for=10.0.0.1", "192.0.2.2", "192.0.2.3"),
+        all("for=192.0.2.1", "10.0.0.1", "192.0.2.3"),
+        all("for=192.0.2.1", "192.0.2.2", "10.0.0.1"),
+    ];
+    let asked: Vec<&[_]> = asked.iter().map(|headers| &headers[..]).collect();
+    for (key, expected) in [
+        ("forwarded:rfc7239", [200, 429, 200, 200, 429, 429]),
+        ("forwarded:xff", [200, 200, 429, 429, 200, 429]),
+        ("forwarded:x-real-ip", [200, 200, 429, 429, 429, 200]),
+    ] {
+        let options =
+            ["--rate", "1/52w", "--key", key, "--trusted-proxy", "127.0.0.1", "--exempt", "10.0.0.0/8"];
+        assert_eq!(statuses(&Gateway::start(&options), &asked).await, expected, "{key}");
+    }
+}
+
 #[tokio::test]
 async fn a_class_is_named_by_whom_one_trusts() {
     let options =

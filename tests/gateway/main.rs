@@ -363,7 +363,11 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["--runtime", "embassy"], "[possible values: tokio, smol]"),
         (&["--storage", "memory:capacity=0"], "write at least 1"),
         (&["--storage", "memory:full=maybe"], "write full=evict or full=refuse"),
-        (&["--key", "cookie"], "the keys are peer, forwarded and header:NAME"),
+        (&["--key", "cookie"], "the keys are peer, forwarded, "),
+        (
+            &["--key", "forwarded:x-client-ip"],
+            "write forwarded:xff, forwarded:rfc7239 or forwarded:x-real-ip",
+        ),
         (&["--trusted-proxy", "10.0.0.0/33"], "is no network; write 10.0.0.0/8"),
         (&["--exempt", "localhost"], "is no network; write 10.0.0.0/8"),
         (&["--cost-header", "two words"], "is no name of a header"),

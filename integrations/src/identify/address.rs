@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The address in `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`; a zone is left
 /// out, and an IPv4 address mapped into IPv6 is one of IPv4.
-pub(super) fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim_matches([' ', '\t']);
+pub(super) fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text).ok()?.trim_matches([' ', '\t']);
     if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
         let in_order = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
@@ -38,22 +38,30 @@ fn is_port(text: &str) -> bool {
     }
 }
 
+/// Whom a request is for, as far as it was said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    pub(super) address: IpAddr,
+    /// Whether that is the client itself: not if it passed on something else than an address.
+    pub(super) is_known: bool,
+}
+
 /// The client, given the hops before the peer, the nearest first: the first address that is not trusted; the farthest if
 /// all are; and where a hop is no address, the one that named it.
 pub(super) fn client(
     peer: IpAddr,
     hops: impl Iterator<Item = Option<IpAddr>>,
     is_trusted: impl Fn(IpAddr) -> bool,
-) -> IpAddr {
-    let mut client = peer;
+) -> Client {
+    let mut address = peer;
     for hop in hops {
-        let Some(hop) = hop else { break };
-        client = hop;
+        let Some(hop) = hop else { return Client { address, is_known: false } };
+        address = hop;
         if !is_trusted(hop) {
             break;
         }
     }
-    client
+    Client { address, is_known: true }
 }
 
 #[cfg(test)]
@@ -62,7 +70,7 @@ mod tests {
 
     #[test]
     fn addresses_in_every_form() {
-        let of = |text: &str| address(text).map(|address| address.to_string());
+        let of = |text: &str| address(text.as_bytes()).map(|address| address.to_string());
         for (text, expected) in [
             ("192.0.2.1", "192.0.2.1"),
             (" 192.0.2.1:8080\t", "192.0.2.1"),

@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use http::HeaderName;
-use http::header::FORWARDED;
+use http::header::{FORWARDED, HeaderName, HeaderValue};
 
-use super::address::{address, client};
+use super::address::{Client, address, client};
 use super::forwarded::Hops;
 use super::{Identify, Identity, Networks, Peer, PeerAddress, RequestParts};
 
@@ -22,7 +21,8 @@ pub enum Via {
     Forwarded,
     /// `X-Real-IP`: the proxy next to us says it all. One that merely passes it on lets clients choose.
     XRealIp,
-    /// `Forwarded` if there is one, else `X-Forwarded-For`; for proxies that take out the one they do not write.
+    /// `Forwarded` if there is one, else `X-Forwarded-For`; for proxies that take out the one they do not write. Behind one
+    /// that does not, a client chooses how it is counted; but it is [in](ClientAddress::is_in) a network only if both say so.
     Either,
 }
 
@@ -67,22 +67,65 @@ impl ClientAddress {
     }
 
     /// The address of the client; `None` if even the peer's is not known.
+    ///
+    /// It is whom to count a request for, and no ground for a privilege: see [`is_in`](Self::is_in).
     #[must_use]
     pub fn of(&self, request: RequestParts<'_>) -> Option<IpAddr> {
+        let via = match self.via {
+            Via::Either if request.headers.contains_key(FORWARDED) => Via::Forwarded,
+            Via::Either => Via::XForwardedFor,
+            via => via,
+        };
+        self.client(request, via).map(|client| client.address)
+    }
+
+    /// Whether the client is known to be in one of these networks, so that it may be let do what others may not.
+    ///
+    /// It is not where something else than an address was passed on: then a proxy is counted for a client that is not known.
+    /// Of [`Via::Either`] both headers must say so, if both are there.
+    ///
+    /// ```
+    /// use traffik_integrations::{ClientAddress, Networks, PeerAddress, Via};
+    ///
+    /// let (proxies, inside) = (Networks::parse(["10.0.0.1"])?, Networks::parse(["10.0.0.0/8"])?);
+    /// let client = ClientAddress::new(proxies, Via::XForwardedFor);
+    /// let from = |list: &str| {
+    ///     let mut request = http::Request::builder().header("x-forwarded-for", list).body(()).unwrap();
+    ///     request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 443).into()));
+    ///     request
+    /// };
+    /// assert!(client.is_in(&inside, (&from("10.0.0.7")).into()));
+    /// assert!(!client.is_in(&inside, (&from("192.0.2.7")).into()));
+    /// assert!(!client.is_in(&inside, (&from("unknown")).into())); // though it is counted for 10.0.0.1
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_in(&self, networks: &Networks, request: RequestParts<'_>) -> bool {
+        let is_in =
+            |via| self.client(request, via).is_some_and(|it| it.is_known && networks.contains(it.address));
+        match self.via {
+            Via::Either => {
+                // A header that is not there says nothing: as if it were the peer that asks.
+                let has = |name| request.headers.contains_key(name);
+                let (one, other) = (has(FORWARDED), has(X_FORWARDED_FOR));
+                (!one || is_in(Via::Forwarded)) && ((one && !other) || is_in(Via::XForwardedFor))
+            }
+            via => is_in(via),
+        }
+    }
+
+    /// Whom a header says the request is for.
+    fn client(&self, request: RequestParts<'_>, via: Via) -> Option<Client> {
         let PeerAddress(peer) = PeerAddress::of(request.extensions)?;
         let peer = peer.ip().to_canonical();
         if !self.trusted.contains(peer) {
-            return Some(peer);
+            return Some(Client { address: peer, is_known: true });
         }
         let trusted = |address| self.trusted.contains(address);
-        Some(match self.via {
-            Via::XForwardedFor => client(peer, x_forwarded_for(request), trusted),
+        Some(match via {
             Via::Forwarded => client(peer, forwarded(request), trusted),
-            Via::Either if request.headers.contains_key(FORWARDED) => {
-                client(peer, forwarded(request), trusted)
-            }
-            Via::Either => client(peer, x_forwarded_for(request), trusted),
-            Via::XRealIp => x_real_ip(request).unwrap_or(peer),
+            Via::XRealIp => x_real_ip(peer, request),
+            Via::XForwardedFor | Via::Either => client(peer, x_forwarded_for(request), trusted),
         })
     }
 }
@@ -96,32 +139,29 @@ impl Identify for ClientAddress {
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The lines of a header, the last one first; `None` for one that is no text.
-fn lines(request: RequestParts<'_>, name: HeaderName) -> impl Iterator<Item = Option<&str>> {
-    request.headers.get_all(name).into_iter().rev().map(|line| line.to_str().ok())
+/// The lines of a header, the last one first. They need not be text: what a client wrote hides nothing that stands after it.
+fn lines(request: RequestParts<'_>, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    request.headers.get_all(name).into_iter().rev().map(HeaderValue::as_bytes)
 }
 
 /// All lines are one list.
 fn x_forwarded_for(request: RequestParts<'_>) -> impl Iterator<Item = Option<IpAddr>> {
-    lines(request, X_FORWARDED_FOR).flat_map(|line| {
-        let (line, garbage) = line.map_or(("", Some(None)), |line| (line, None));
-        let entries = line.rsplit(',').filter(|entry| !entry.trim_matches([' ', '\t']).is_empty());
-        garbage.into_iter().chain(entries.map(address))
-    })
+    let entries = lines(request, X_FORWARDED_FOR).flat_map(|line| line.rsplit(|byte| *byte == b','));
+    entries.filter(|entry| !entry.trim_ascii().is_empty()).map(address)
 }
 
 fn forwarded(request: RequestParts<'_>) -> impl Iterator<Item = Option<IpAddr>> {
-    lines(request, FORWARDED).flat_map(|line| {
-        let (line, garbage) = line.map_or(("", Some(None)), |line| (line, None));
-        garbage.into_iter().chain(Hops::of(line))
-    })
+    lines(request, FORWARDED).flat_map(Hops::of)
 }
 
 /// Said once, or not at all.
-fn x_real_ip(request: RequestParts<'_>) -> Option<IpAddr> {
+fn x_real_ip(peer: IpAddr, request: RequestParts<'_>) -> Client {
     let mut lines = lines(request, X_REAL_IP);
-    let address = address(lines.next()??)?;
-    if lines.next().is_some() { None } else { Some(address) }
+    match (lines.next(), lines.next()) {
+        (None, _) => Client { address: peer, is_known: true },
+        (Some(line), None) if let Some(address) = address(line) => Client { address, is_known: true },
+        _ => Client { address: peer, is_known: false },
+    }
 }
 
 #[cfg(test)]
@@ -201,8 +241,8 @@ mod tests {
         request
     }
 
-    /// The algorithm in plain words, over the list as it was meant.
-    fn model(peer: IpAddr, hops: &[(Hop, bool)]) -> IpAddr {
+    /// The algorithm in plain words, over the list as it was meant; and whether the client is known.
+    fn model(peer: IpAddr, hops: &[(Hop, bool)]) -> (IpAddr, bool) {
         let trusted = |address: IpAddr| match address {
             IpAddr::V4(address) => address.octets()[0] == 10,
             IpAddr::V6(address) => address.octets()[0] == 0xfd,
@@ -210,11 +250,18 @@ mod tests {
         let mut client = peer;
         for (hop, _) in hops.iter().rev() {
             match hop.address {
-                Some(address) if trusted(client) => client = address,
-                _ => return client,
+                _ if !trusted(client) => return (client, true),
+                Some(address) => client = address,
+                None => return (client, false),
             }
         }
-        client
+        (client, true)
+    }
+
+    /// Whether a request is known to be from where `model` says.
+    fn is_known(via: Via, request: &Request<()>, client: IpAddr) -> bool {
+        let there = Networks::parse([client.to_string().as_str()]).unwrap();
+        ClientAddress::new(trusted(), via).is_in(&there, request.into())
     }
 
     fn of(via: Via, request: &Request<()>) -> Option<IpAddr> {
@@ -225,18 +272,27 @@ mod tests {
         #[test]
         fn x_forwarded_for_is_read_as_it_was_meant(peer in ip(), hops in prop::collection::vec((listed(), any::<bool>()), 0..6)) {
             let request = request("x-forwarded-for", peer, &hops);
-            prop_assert_eq!(of(Via::XForwardedFor, &request), Some(model(peer, &hops)));
-            prop_assert_eq!(of(Via::Either, &request), Some(model(peer, &hops)));
+            let (client, known) = model(peer, &hops);
+            for via in [Via::XForwardedFor, Via::Either] {
+                prop_assert_eq!(of(via, &request), Some(client));
+                prop_assert_eq!(is_known(via, &request, client), known);
+            }
             prop_assert_eq!(of(Via::Forwarded, &request), Some(peer), "the header of another dialect is not read");
         }
 
         #[test]
         fn forwarded_is_read_as_it_was_meant(peer in ip(), hops in prop::collection::vec((element(), any::<bool>()), 0..6)) {
             let mut request = request("forwarded", peer, &hops);
-            prop_assert_eq!(of(Via::Forwarded, &request), Some(model(peer, &hops)));
+            let (client, known) = model(peer, &hops);
+            prop_assert_eq!(of(Via::Forwarded, &request), Some(client));
+            prop_assert_eq!(is_known(Via::Forwarded, &request, client), known);
             request.headers_mut().insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
             if !hops.is_empty() {
-                prop_assert_eq!(of(Via::Either, &request), Some(model(peer, &hops)), "the dialects are not mixed");
+                prop_assert_eq!(of(Via::Either, &request), Some(client), "the dialects are not mixed");
+                let is_peer = !trusted().contains(peer);
+                prop_assert_eq!(is_known(Via::Either, &request, client), is_peer, "both must say so");
+                request.headers_mut().insert("x-forwarded-for", client.to_string().parse().unwrap());
+                prop_assert_eq!(is_known(Via::Either, &request, client), known);
             }
         }
 
@@ -248,6 +304,7 @@ mod tests {
                 (Via::XForwardedFor, "x-forwarded-for", format!("{written}, {real}")),
                 (Via::Forwarded, "forwarded", format!("{written}, for={real}")),
                 (Via::Forwarded, "forwarded", format!("{written}, for=\"{real}:80\";by=\"a,b\"")),
+                (Via::Forwarded, "forwarded", format!("{written}, for={real};host=\"{}\"", "a,".repeat(1_000))),
             ] {
                 let mut request = Request::builder().header(name, appended).body(()).unwrap();
                 request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
@@ -279,7 +336,7 @@ mod tests {
 
         /// Reading is done in time that grows with the length alone.
         #[test]
-        fn a_long_line_is_no_burden(piece in prop_oneof![Just(","), Just("for=10.0.0.1,"), Just("\","), Just("for=10.0.0.1;x=\",,,,\",")]) {
+        fn a_long_line_is_no_burden(piece in prop_oneof![Just(","), Just("for=10.0.0.1,"), Just("\","), Just("for=10.0.0.1;x=\",,,,\","), Just(",a=\"b,c\";d=\"")]) {
             let mut request = Request::builder().header("forwarded", piece.repeat(4_000)).body(()).unwrap();
             request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
             prop_assert_eq!(of(Via::Forwarded, &request), Some(IpAddr::from([10, 0, 0, 1])));
@@ -299,6 +356,18 @@ mod tests {
         assert_eq!(ask([192, 0, 2, 9], &["192.0.2.1"]), "192.0.2.9");
         for lines in [&[][..], &["192.0.2.1", "192.0.2.2"], &["192.0.2.1, 192.0.2.2"], &["unknown"]] {
             assert_eq!(ask(proxy, lines), "10.0.0.1", "{lines:?}");
+        }
+    }
+
+    /// A proxy that is exempt when it asks for itself is not when nobody knows for whom it asks.
+    #[test]
+    fn x_real_ip_that_is_none_exempts_nobody() {
+        for (lines, exempt) in [(&[][..], true), (&["unknown"], false), (&["10.0.0.1", "10.0.0.1"], false)] {
+            let request = lines.iter().fold(Request::builder(), |it, line| it.header("x-real-ip", *line));
+            let mut request = request.body(()).unwrap();
+            request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+            let client = ClientAddress::new(trusted(), Via::XRealIp);
+            assert_eq!(client.is_in(&trusted(), (&request).into()), exempt, "{lines:?}");
         }
     }
 }

@@ -26,9 +26,9 @@ impl<I: Identify> Exempt<I> {
         Self { inner, when: Box::new(when) }
     }
 
-    /// Does not count clients in these networks.
+    /// Does not count clients that are [known to be in](ClientAddress::is_in) these networks.
     pub fn networks(inner: I, networks: Networks, address: ClientAddress) -> Self {
-        Self::when(inner, move |request| address.of(request).is_some_and(|it| networks.contains(it)))
+        Self::when(inner, move |request| address.is_in(&networks, request))
     }
 }
 

@@ -1,23 +1,21 @@
 //! The header `Forwarded` of RFC 7239, read from its end: what a client wrote stands at the beginning.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::address::address;
-
-/// The most bytes of one element that are read: more than any proxy writes.
-const LONGEST: usize = 512;
-/// The most commas within one element.
-const COMMAS: usize = 8;
 
 /// The hops of one line, the nearest first; `None` for one that names no address, where the list ends.
 ///
 /// The line is taken apart from its end, so that an unclosed quote at its beginning cannot swallow what a proxy has
 /// appended: the last element is the shortest end, from a comma on, that is an element by itself.
-pub(super) struct Hops<'a>(Option<&'a str>);
+///
+/// However long an element is, for proxies write into it what a client called for, a line is read in a time that grows
+/// with its length alone. From each comma on it is read once, until that is seen to be no element; and of two readings
+/// that have come to the same place one is within quotes and the other is not, so that the next comma ends one of them.
+pub(super) struct Hops<'a>(Option<&'a [u8]>);
 
 impl<'a> Hops<'a> {
-    pub(super) const fn of(line: &'a str) -> Self {
+    pub(super) const fn of(line: &'a [u8]) -> Self {
         Self(Some(line))
     }
 }
@@ -27,32 +25,21 @@ impl Iterator for Hops<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let line = self.0?;
-            let mut commas = line.rmatch_indices(',').map(|(at, _)| at);
-            let mut found = None;
-            for _ in 0..=COMMAS {
+            let line = self.0.take()?;
+            let mut end = line.len();
+            let node = loop {
                 // The end from this comma on, or the whole line.
-                let at = commas.next();
-                let element = match at {
-                    Some(at) => line.get(at + 1..).unwrap_or_default(),
-                    None => line,
-                };
-                if element.len() > LONGEST {
-                    break;
+                let at = line.get(..end).and_then(|line| line.iter().rposition(|byte| *byte == b','));
+                let node = element_node(line.get(at.map_or(0, |at| at + 1)..).unwrap_or_default());
+                match (node, at) {
+                    (Some(node), _) => {
+                        self.0 = at.and_then(|at| line.get(..at));
+                        break node;
+                    }
+                    (None, Some(at)) => end = at,
+                    (None, None) => break Node::Other,
                 }
-                if let Some(node) = element_node(element) {
-                    found = Some((at, node));
-                    break;
-                }
-                if at.is_none() {
-                    break;
-                }
-            }
-            let Some((at, node)) = found else {
-                self.0 = None;
-                return Some(None);
             };
-            self.0 = at.and_then(|at| line.get(..at));
             match node {
                 // An empty element is none at all.
                 Node::Empty => {}
@@ -75,69 +62,91 @@ enum Node {
     Other,
 }
 
-/// Reads one element; `None` if it is none.
-fn element_node(element: &str) -> Option<Node> {
-    let mut rest = trimmed(element);
+/// Reads one element; `None` if it is none, told without looking at anything behind the place where that is seen.
+fn element_node(element: &[u8]) -> Option<Node> {
+    let mut rest = after_blanks(element);
     if rest.is_empty() {
         return Some(Node::Empty);
     }
-    let mut named: Option<Cow<'_, str>> = None;
+    let mut named = None;
     let mut twice = false;
     loop {
-        let (name, after) = rest.split_once('=')?;
-        if name.is_empty() || !name.bytes().all(is_token) {
-            return None;
-        }
-        let (value, after) = value(after)?;
-        if name.eq_ignore_ascii_case("for") {
+        let (name, after) = split_while(rest, is_token);
+        let (value, after) = value(after.strip_prefix(b"=").filter(|_| !name.is_empty())?)?;
+        if name.eq_ignore_ascii_case(b"for") {
             twice = named.replace(value).is_some();
         }
-        rest = trimmed(after);
+        rest = after_blanks(after);
         if rest.is_empty() {
             break;
         }
-        rest = trimmed(rest.strip_prefix(';')?);
+        rest = after_blanks(rest.strip_prefix(b";")?);
         if rest.is_empty() {
             break;
         }
     }
-    match named.filter(|_| !twice).and_then(|node| address(&node)) {
-        Some(address) => Some(Node::Address(address)),
-        None => Some(Node::Other),
-    }
+    Some(named.filter(|_| !twice).and_then(|node| node.address()).map_or(Node::Other, Node::Address))
 }
 
-/// A value, quoted or not, and what comes after it.
-fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
+/// A value as it is written, without its quotes.
+struct Value<'a> {
+    bytes: &'a [u8],
+    is_quoted: bool,
+}
+
+/// Reads a value, quoted or not; and what comes after it.
+fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
+    let Some(quoted) = text.strip_prefix(b"\"") else {
         // Stricter than many a proxy would be: these write addresses with a colon without quotes.
-        let plain = |character: char| character.is_ascii_graphic() && !"\",;=\\".contains(character);
-        let end = text.find(|character| !plain(character)).unwrap_or(text.len());
-        let (value, rest) = text.split_at_checked(end)?;
-        return if value.is_empty() { None } else { Some((value.into(), rest)) };
+        let (bytes, rest) = split_while(text, |byte| byte.is_ascii_graphic() && !b"\",;=\\".contains(&byte));
+        return if bytes.is_empty() { None } else { Some((Value { bytes, is_quoted: false }, rest)) };
     };
-    let end = quoted.find(['"', '\\'])?;
-    if quoted.get(end..)?.starts_with('"') {
-        return Some((quoted.get(..end)?.into(), quoted.get(end + 1..)?));
-    }
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Some((value.into(), quoted.get(at + 1..)?)),
-            '\\' => value.push(characters.next()?.1),
-            other => value.push(other),
+    let mut escaped = false;
+    let end = quoted.iter().position(|byte| match byte {
+        _ if escaped => {
+            escaped = false;
+            false
         }
+        b'\\' => {
+            escaped = true;
+            false
+        }
+        byte => *byte == b'"',
+    })?;
+    Some((Value { bytes: quoted.get(..end)?, is_quoted: true }, quoted.get(end + 1..)?))
+}
+
+impl Value<'_> {
+    /// The address that it is.
+    fn address(&self) -> Option<IpAddr> {
+        /// More than an address with its zone and its port, each character escaped.
+        const LONGEST: usize = 256;
+        let bytes = Some(self.bytes).filter(|bytes| bytes.len() <= LONGEST)?;
+        let (mut plain, mut length) = ([0; LONGEST], 0);
+        let mut escaped = false;
+        for byte in bytes {
+            escaped = self.is_quoted && *byte == b'\\' && !escaped;
+            if !escaped {
+                *plain.get_mut(length)? = *byte;
+                length += 1;
+            }
+        }
+        address(plain.get(..length)?)
     }
-    None
 }
 
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn trimmed(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
+/// Cuts where the first byte is that is not of this kind.
+fn split_while(text: &[u8], is_so: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| !is_so(*byte)).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, b""))
+}
+
+fn after_blanks(text: &[u8]) -> &[u8] {
+    split_while(text, |byte| byte == b' ' || byte == b'\t').1
 }
 
 #[cfg(test)]
@@ -146,7 +155,7 @@ mod tests {
 
     fn hops(line: &str) -> String {
         let hop = |hop: Option<IpAddr>| hop.map_or("?".to_owned(), |address| address.to_string());
-        Hops::of(line).map(hop).collect::<Vec<_>>().join(" ")
+        Hops::of(line.as_bytes()).map(hop).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -176,8 +185,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_any_proxy_writes_is_not_read() {
-        assert_eq!(hops(&format!("for=1.1.1.1;x={}", "y".repeat(600))), "?");
-        assert_eq!(hops(&format!("for=1.1.1.1;x=\"{}\", for=2.2.2.2", ",".repeat(9))), "2.2.2.2 ?");
+    fn however_long_an_element_is_it_is_read() {
+        let long = "y".repeat(100_000);
+        assert_eq!(hops(&format!("for=1.1.1.1;x={long}")), "1.1.1.1");
+        assert_eq!(hops(&format!("for=1.1.1.1, for=2.2.2.2;host=\"{long}\"")), "2.2.2.2 1.1.1.1");
+        let commas = "a\\\",".repeat(10_000);
+        assert_eq!(hops(&format!("for=1.1.1.1;x=\"{commas}\", for=2.2.2.2")), "2.2.2.2 1.1.1.1");
+        assert_eq!(hops(&format!("for=1.1.1.1, for={long}")), "?");
+    }
+
+    #[test]
+    fn what_is_no_text_hides_nothing() {
+        let told = |line: &[u8]| Hops::of(line).collect::<Vec<_>>();
+        let address = Some(IpAddr::from([2, 2, 2, 2]));
+        assert_eq!(told(b"\xe9, for=2.2.2.2"), [address, None]);
+        assert_eq!(told(b"for=2.2.2.2;host=\"\xe9\""), [address]);
     }
 }
