@@ -127,6 +127,9 @@ pub(crate) struct Options {
     pub(crate) config: Option<PathBuf>,
 
     /// Where to listen for the paths below /_traffik/ alone; they are then told nowhere else.
+    ///
+    /// Else they are told to whoever calls this machine by its own address or localhost from this machine, without a header
+    /// that proxies write; give it where a proxy on this machine writes none. Pages of other sites are told nothing.
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<SocketAddr>,
 

@@ -12,6 +12,7 @@ use traffik::http::Identity;
 use traffik::strategy::{Figure, Reported};
 use traffik::{Class, Denied, Label};
 
+use crate::caller;
 use crate::keys::decoded;
 use crate::page;
 use crate::server::Gateway;
@@ -27,6 +28,7 @@ pub(crate) const BELOW: &str = "/_traffik/";
 /// Who is answered.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Whom {
+    /// Whoever comes, but for the pages of other sites.
     Everybody,
     /// Whoever is on this machine and not passing anybody on.
     ThisMachine,
@@ -40,12 +42,14 @@ pub(crate) async fn answer<B>(
     whom: Whom,
     gateway: &Gateway,
 ) -> Reply {
-    const FORWARDING: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
-    let forwarded = FORWARDING.iter().any(|name| request.headers().contains_key(*name));
-    let is_here = peer.ip().to_canonical().is_loopback() && !forwarded;
     let not_found = || text(StatusCode::NOT_FOUND, "not found\n");
-    if whom == Whom::Nobody || (whom == Whom::ThisMachine && !is_here) {
-        return not_found();
+    match whom {
+        Whom::Nobody => return not_found(),
+        Whom::ThisMachine if !caller::is_here(request, peer) => return not_found(),
+        Whom::Everybody if caller::is_of_another_site(request) => {
+            return text(StatusCode::FORBIDDEN, "not for the pages of another site\n");
+        }
+        Whom::ThisMachine | Whom::Everybody => {}
     }
     let Some(path) = request.uri().path().strip_prefix(BELOW) else { return not_found() };
     let reads = request.method() == Method::GET || request.method() == Method::HEAD;

@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use serde_json::Value;
 
-use super::{Gateway, client, get, program, servers};
+use super::{Gateway, client, curl, get, program, servers};
 
 pub(crate) async fn body(gateway: &Gateway, path: &str) -> String {
     let response = get(&client(false), &format!("{}/_traffik/{path}", gateway.url), &[]).await;
@@ -133,4 +133,98 @@ async fn its_own_paths_can_have_a_listener_of_their_own() {
     assert_eq!(status(&gateway.url, "/_traffik/health", &[]).await, 404);
     assert_eq!(status(&admin, "/_traffik/health", &[("x-forwarded-for", "192.0.2.1")]).await, 200);
     assert_eq!([status(&admin, "/", &[]).await, status(&gateway.url, "/", &[]).await], [404, 200]);
+    // It is called by whatever name, but not by the pages of others.
+    assert_eq!(status(&admin, "/_traffik/health", &[("host", "admin.example")]).await, 200);
+    let reset = format!("{admin}/_traffik/reset?key=127.0.0.1");
+    for (expected, origin, host) in [
+        (200, admin.as_str(), admin.strip_prefix("http://").unwrap()),
+        (200, "https://admin.example", "admin.example"),
+        (403, "https://evil.example", "admin.example"),
+        (403, "null", "admin.example"),
+    ] {
+        let request = Request::post(&reset).header("origin", origin).header("host", host);
+        let reply = client.request(request.body(Empty::new()).unwrap()).await.unwrap();
+        assert_eq!(reply.status(), expected, "{origin} {host}");
+    }
+}
+
+/// The status of a request as curl sends it; what else it is to be is told first.
+fn status(options: &[&str], url: &str) -> u16 {
+    let written = curl(&[&["--output", "/dev/null", "--write-out", "%{http_code}", url], options].concat());
+    written.parse().unwrap()
+}
+
+/// A page of somebody else, open in a browser on this machine, is a client from this machine.
+#[tokio::test]
+async fn its_own_paths_are_not_for_other_sites() {
+    let gateway = Gateway::start(&["--rate", "5/w"]);
+    assert_eq!(get(&client(false), &gateway.url, &[]).await.status(), 200);
+    let reset = format!("{}/_traffik/reset?key=127.0.0.1", gateway.url);
+    let port = gateway.address().rsplit_once(':').unwrap().1;
+    for http in ["--http1.1", "--http2-prior-knowledge"] {
+        let post = |headers: &[String]| {
+            let headers = headers.iter().flat_map(|header| ["--header", header.as_str()]);
+            status(&[http, "--request", "POST"].into_iter().chain(headers).collect::<Vec<_>>(), &reset)
+        };
+        let (origin, host) = (|it: &str| format!("Origin: {it}"), |it: &str| format!("Host: {it}"));
+        for foreign in [
+            &[origin("https://evil.example")][..],
+            &[origin("https://evil.example"), host("evil.example")],
+            &[origin("http://evil.example"), host("evil.example")],
+            &[origin("null")],
+            &[origin("http://127.0.0.1:1")],
+            &[origin(&format!("http://localhost:{port}"))],
+            &["Sec-Fetch-Site: cross-site".to_owned()],
+            &[host("evil.example")],
+            &[host("localhost.evil.example")],
+            &[host("192.0.2.1")],
+            &[host("127.0.0.1.evil.example:80")],
+        ] {
+            assert_eq!(post(foreign), 404, "{http} {foreign:?}");
+        }
+        assert_eq!(figure(&gateway, "key=127.0.0.1", 0, "current_count").await, 1, "it is not forgotten");
+    }
+    for http in ["--http1.1", "--http2-prior-knowledge"] {
+        for own in [
+            &[][..],
+            &["Host: localhost"],
+            &["Host: LocalHost:80"],
+            &["Host: [::1]:80"],
+            &["Host: 127.1.2.3"],
+            &[&format!("Origin: {}", gateway.url), "Sec-Fetch-Site: same-origin"],
+            &["Sec-Fetch-Site: none"],
+        ] {
+            let headers: Vec<_> = own.iter().flat_map(|header| ["--header", header]).collect();
+            assert_eq!(status(&[&[http], &headers[..]].concat(), &reset), 405, "{http} {own:?}");
+        }
+    }
+    assert_eq!(status(&["--http1.0", "--header", "Host:"], &reset), 404, "it does not say whom it calls");
+}
+
+/// Whoever passes requests on from this machine says so in one way or another.
+#[tokio::test]
+async fn its_own_paths_are_not_passed_on() {
+    let gateway = Gateway::start(&[]);
+    let (client, metrics) = (client(false), format!("{}/_traffik/metrics", gateway.url));
+    for name in [
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-anything",
+        "x-original-forwarded-for",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "cf-connecting-ip",
+        "cdn-loop",
+        "true-client-ip",
+        "fastly-client-ip",
+        "fly-client-ip",
+    ] {
+        assert_eq!(get(&client, &metrics, &[(name, "1.1 proxy")]).await.status(), 404, "{name}");
+    }
+    assert_eq!(get(&client, &metrics, &[("x-forward", "0")]).await.status(), 200);
 }

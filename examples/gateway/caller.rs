@@ -1,0 +1,74 @@
+//! Who may call the gateway's own paths: not whoever a proxy passes on, and not the pages of other sites in a browser that
+//! runs where it may call them.
+
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use http::uri::Authority;
+use http::{Request, Uri};
+use std::net::{IpAddr, SocketAddr};
+
+/// What says that a request was passed on, beside all that begins with `x-forwarded-`.
+const FORWARDING: [&str; 15] = [
+    "forwarded",
+    "via",
+    "x-original-forwarded-for",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-azure-clientip",
+    "x-appengine-user-ip",
+    "cdn-loop",
+    "cf-connecting-ip",
+    "cf-ray",
+    "true-client-ip",
+    "fastly-client-ip",
+    "fly-client-ip",
+];
+
+/// Whether whoever asks is on this machine, passes nobody on, and means this machine.
+///
+/// A browser here asks for whatever page is open in it. Such a page says where it is from; and if its own name was made to
+/// lead here, that name is what it calls.
+pub(crate) fn is_here<B>(request: &Request<B>, peer: SocketAddr) -> bool {
+    let headers = request.headers();
+    peer.ip().to_canonical().is_loopback()
+        && !headers.keys().any(is_forwarding)
+        && calls_this_machine(request.uri(), headers)
+        && headers.get("sec-fetch-site").is_none_or(|site| site != "cross-site")
+        && !is_of_another_site(request)
+}
+
+/// Whether a page of another site than that which it calls has sent a request.
+pub(crate) fn is_of_another_site<B>(request: &Request<B>) -> bool {
+    let called = called(request.uri(), request.headers());
+    let is_own = |origin: &HeaderValue| {
+        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let origin = origin.and_then(|(_, site)| site.parse::<Authority>().ok());
+        origin.is_some() && origin == called
+    };
+    request.headers().get_all(ORIGIN).iter().any(|origin| !is_own(origin))
+}
+
+fn is_forwarding(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-forwarded-") || FORWARDING.contains(&name.as_str())
+}
+
+/// Whether whoever is called, in the target and in the header, is this machine by a name that cannot lead elsewhere.
+fn calls_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
+    let is_here = |authority: &Authority| {
+        let host = authority.host();
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let address = address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+        address || host.eq_ignore_ascii_case("localhost")
+    };
+    let target = uri.authority().cloned().map(Some);
+    let lines = headers.get_all(HOST).iter().map(|line| line.to_str().ok()?.parse::<Authority>().ok());
+    let mut called = target.into_iter().chain(lines).peekable();
+    called.peek().is_some() && called.all(|authority| authority.is_some_and(|authority| is_here(&authority)))
+}
+
+/// Whom a request calls.
+fn called(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    let header = || headers.get(HOST)?.to_str().ok()?.parse().ok();
+    uri.authority().cloned().or_else(header)
+}
