@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -73,17 +73,33 @@ impl Service<Request<Incoming>> for Upstream {
 /// The request as the upstream is to see it.
 fn outgoing(request: Request<Incoming>, target: &Uri) -> Option<Request<Incoming>> {
     let (mut parts, body) = request.into_parts();
+    if let Some(called) = parts.uri.authority() {
+        // Whom the target names is called, whatever the header says (RFC 9113, section 8.3.1; RFC 9112, section 3.2.2).
+        let (_, host) = called.as_str().rsplit_once('@').unwrap_or(("", called.as_str()));
+        parts.headers.insert(HOST, HeaderValue::from_str(host).ok()?);
+    }
     let mut uri = target.clone().into_parts();
     let asked = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     uri.path_and_query = Some(format!("{}{asked}", target.path().trim_end_matches('/')).parse().ok()?);
     parts.uri = Uri::from_parts(uri).ok()?;
     parts.version = Version::HTTP_11;
     end_to_end(&mut parts.headers);
+    in_one_line(&mut parts.headers);
     if let Some(PeerAddress(peer)) = parts.extensions.get() {
         let via = HeaderValue::try_from(peer.ip().to_canonical().to_string()).ok()?;
         parts.headers.append(HeaderName::from_static("x-forwarded-for"), via);
     }
     Some(Request::from_parts(parts, body))
+}
+
+/// Joins the cookies, which HTTP/2 may send each by itself and HTTP/1.1 may not (RFC 9113, section 8.2.3).
+fn in_one_line(headers: &mut HeaderMap) {
+    let lines: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// Takes out what concerns only one connection (RFC 9110, section 7.6.1).
