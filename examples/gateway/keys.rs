@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Request};
 use traffik::http::{
-    ClientAddress, ClientKey, Composite, Exempt, Header, Identify, Identity, Networks, Peer, PeerAddress, Via,
+    ApiKey, ClientAddress, ClientKey, Composite, Exempt, Identify, Identity, Networks, Peer, PeerAddress, Via,
 };
 
 /// What a client is counted by.
@@ -90,7 +90,8 @@ impl Keys {
             match key {
                 KeySpec::Peer => Arc::new(Peer::default()),
                 KeySpec::Forwarded(via) => Arc::new(ClientAddress::new(self.trusted.clone(), *via)),
-                KeySpec::Header(name) => Arc::new(Header(name.clone())),
+                // It may be a secret: whoever looks at the page is told a part of its hash.
+                KeySpec::Header(name) => Arc::new(ApiKey(name.clone())),
             }
         });
         match (each.next(), self.keys.len()) {

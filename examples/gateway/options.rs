@@ -68,7 +68,8 @@ pub(crate) struct Options {
     ///
     /// forwarded reads Forwarded if it is there, else X-Forwarded-For. Proxies that write one of them and pass the other on
     /// let clients choose as whom they are counted: then name the one they write, by forwarded:rfc7239, forwarded:xff or
-    /// forwarded:x-real-ip.
+    /// forwarded:x-real-ip. What a header says may be a secret, so whoever looks is told the first digits of its SHA-256, as
+    /// printf VALUE | sha256sum does.
     #[arg(long, value_name = "KEY", default_value = "peer", conflicts_with = "config")]
     pub(crate) key: Vec<KeySpec>,
 

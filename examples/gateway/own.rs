@@ -76,7 +76,12 @@ pub(crate) async fn answer<B>(
 /// Who was denied most, of all throttles.
 pub(crate) fn denied_most(gateway: &Gateway) -> Vec<Denied> {
     let limited = gateway.limited.load();
-    let mut all: Vec<_> = limited.controls.iter().flat_map(|control| (control.denied)()).collect();
+    let most = |control: &Control| {
+        let mut most = control.denials.most();
+        most.iter_mut().for_each(|it| it.name = format!("{} {}", it.name, control.uid));
+        most
+    };
+    let mut all: Vec<_> = limited.controls.iter().flat_map(most).collect();
     all.sort_by_key(|it| std::cmp::Reverse(it.denials));
     all
 }

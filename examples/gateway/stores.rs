@@ -10,22 +10,14 @@ use std::time::Duration;
 use traffik::layer::{Breaker, BreakerState, Calls, Change, CircuitBreaker, Failover, Metered};
 use traffik::storage::{AsyncStorage, Local, WhenFull};
 use traffik::strategy::TooLarge;
-use traffik::{Denied, MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
+use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
+use crate::denials::Denials;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
 use crate::runtime::Chosen;
 
 /// Any storage, so that a throttle's code is there once for all of them.
 pub(crate) type Stored<S> = Arc<dyn AsyncStorage<S>>;
-
-/// Tells who was denied most, as far as the storage knows.
-pub(crate) type DeniedMost = Arc<dyn Fn() -> Vec<Denied> + Send + Sync>;
-
-/// How many of those denied most are known by name.
-const NAMES: usize = 1_000;
-
-/// How many of them are told.
-const TOLD: usize = 20;
 
 /// How many keys a memory holds, and what happens when there are more.
 type Room = (usize, WhenFull);
@@ -40,6 +32,7 @@ const ALONE: Duration = Duration::from_millis(250);
 #[derive(Default)]
 pub(crate) struct Stores {
     memories: BTreeMap<(String, TypeId), (Room, Arc<dyn Any + Send + Sync>)>,
+    denials: BTreeMap<String, Denials>,
     shared: BTreeMap<String, Shared>,
     clock: Arc<MonotonicClock>,
 }
@@ -59,18 +52,21 @@ enum Store {
 }
 
 impl Stores {
-    /// The storage that a throttle asks, and who was denied most in it. `share` is what the fallback takes as the limit.
+    /// What hears of the denials of a throttle.
+    pub(crate) fn denials(&mut self, uid: &str) -> Denials {
+        self.denials.entry(uid.to_owned()).or_default().clone()
+    }
+
+    /// The storage that a throttle asks. `share` is what the fallback takes as the limit.
     pub(crate) fn stored<S: Strategy>(
         &mut self,
         plan: &ThrottlePlan,
         common: &Common,
         share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static,
-    ) -> Result<(Stored<S>, DeniedMost), String> {
+    ) -> Result<Stored<S>, String> {
         let shared = match &plan.storage {
             StorageSpec::Memory { capacity, when_full } => {
-                let memory = self.memory(&plan.uid, (*capacity, *when_full));
-                let told = Arc::clone(&memory);
-                return Ok((Arc::new(Local(memory)), Arc::new(move || told.denied(TOLD))));
+                return Ok(Arc::new(Local(self.memory(&plan.uid, (*capacity, *when_full)))));
             }
             StorageSpec::Redis(url) | StorageSpec::RedisCluster(url) | StorageSpec::Memcached(url) => {
                 self.shared(url, &plan.storage, common)?
@@ -83,16 +79,15 @@ impl Stores {
         };
         let primary = CircuitBreaker::new(metered, &shared.breaker);
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
-            return Ok((Arc::new(primary), Arc::new(Vec::new)));
+            return Ok(Arc::new(primary));
         }
         let memory: Arc<Memory<S>> = self.memory(&plan.uid, FALLBACK);
-        let told = Arc::clone(&memory);
         let failover = Failover::builder(primary, Local(memory))
             .after_timeouts()
             .share(share)
             .clock(Arc::clone(&self.clock))
             .build();
-        Ok((Arc::new(failover), Arc::new(move || told.denied(TOLD))))
+        Ok(Arc::new(failover))
     }
 
     /// The memory of a throttle, kept as long as it is to be of the same kind.
@@ -104,7 +99,7 @@ impl Stores {
         {
             return memory;
         }
-        let memory = Memory::builder().capacity(room.0).when_full(room.1).names(NAMES).build();
+        let memory = Memory::builder().capacity(room.0).when_full(room.1).build();
         let memory = Arc::new(memory);
         self.memories.insert(key, (room, Arc::clone(&memory) as _));
         memory
@@ -144,6 +139,7 @@ impl Stores {
     /// Lets go of what no throttle is in need of any more.
     pub(crate) fn retain(&mut self, plans: &[ThrottlePlan]) {
         self.memories.retain(|(uid, _), _| plans.iter().any(|plan| plan.uid == *uid));
+        self.denials.retain(|uid, _| plans.iter().any(|plan| plan.uid == *uid));
         self.shared.retain(|url, _| plans.iter().any(|plan| plan.storage.url() == Some(url)));
     }
 

@@ -18,10 +18,11 @@ use traffik::strategy::{Report, Reported, Single, TooLarge};
 use traffik::{All, Class, FixedWindow, HeapLog, Label, Rate, Ratio, Scale, Strategy};
 
 use crate::config::pattern;
+use crate::denials::Denials;
 use crate::keys::Keys;
 use crate::plan::{Common, OnErrorSpec, ThrottlePlan};
 use crate::spec::Spec;
-use crate::stores::{DeniedMost, Shared, Stored, Stores};
+use crate::stores::{Shared, Stored, Stores};
 use crate::strategy::Limits;
 use crate::upstream::Upstream;
 
@@ -51,7 +52,7 @@ pub(crate) struct Control {
     pub(crate) class: Class,
     pub(crate) stat: Stat,
     pub(crate) reset: Reset,
-    pub(crate) denied: DeniedMost,
+    pub(crate) denials: Denials,
 }
 
 /// The figures of each rate for a client.
@@ -146,8 +147,9 @@ impl<'a> Maker<'a> {
             Ok(all)
         };
         share(&limit).map_err(|error: TooLarge| format!("1/{instances} of the limit: {error}"))?;
-        let (storage, denied) = self.stores.stored(plan, self.common, share)?;
-        self.throttled(plan, limit, storage, denied)
+        let storage = self.stores.stored(plan, self.common, share)?;
+        let denials = self.stores.denials(&plan.uid);
+        self.throttled(plan, limit, storage, denials)
     }
 
     fn throttled<S, const N: usize>(
@@ -155,7 +157,7 @@ impl<'a> Maker<'a> {
         plan: &ThrottlePlan,
         limit: All<S, N>,
         storage: Stored<All<S, N>>,
-        denied: DeniedMost,
+        denials: Denials,
     ) -> Result<(), String>
     where
         S: Strategy<Cost = u32, Stat: Report>,
@@ -172,6 +174,7 @@ impl<'a> Maker<'a> {
             .runtime(runtime.clone())
             .spawner(move |future| runtime.spawn(tasks.track_future(future)))
             .observe(self.tally.clone())
+            .observe(denials.clone())
             .policies(plan.names.iter().map(String::as_str))
             .on_error(match plan.on_error {
                 OnErrorSpec::Allow => OnError::Allow,
@@ -194,7 +197,7 @@ impl<'a> Maker<'a> {
             });
         }
         let throttle = builder.build().map_err(|error| error.to_string())?;
-        self.controls.push(control(plan, keys, class, &throttle, denied));
+        self.controls.push(control(plan, keys, class, &throttle, denials));
         match &mut self.alone {
             Some((upstream, handler)) => *handler = Some(self::handler(upstream.clone(), throttle)),
             None => self.throttles = std::mem::take(&mut self.throttles).and(throttle),
@@ -241,7 +244,7 @@ fn control<S, const N: usize>(
     keys: Keys,
     class: Class,
     throttle: &Throttle<All<S, N>, Stored<All<S, N>>>,
-    denied: DeniedMost,
+    denials: Denials,
 ) -> Control
 where
     S: Strategy<Cost = u32, Stat: Report>,
@@ -258,5 +261,5 @@ where
         let client = forgetting.known(client);
         Box::pin(async move { client.reset().await.map(|_| ()).map_err(|error| error.to_string()) })
     });
-    Control { uid: plan.uid.clone(), names: plan.names.clone(), keys, class, stat, reset, denied }
+    Control { uid: plan.uid.clone(), names: plan.names.clone(), keys, class, stat, reset, denials }
 }

@@ -235,19 +235,29 @@ async fn share_limits(storage: &str) {
     }
 }
 
-/// Whoever runs the gateway is told who is denied most, by name.
+/// Whoever runs the gateway is told who is denied most, wherever states are kept: by name, or by what hides a secret.
 #[tokio::test]
 async fn it_tells_who_is_denied_most() {
-    let gateway = Gateway::start(&["--rate", "2/w", "--key", "peer", "--key", "header:x-user"]);
+    let redis = servers::Redis::start();
+    let memcached = servers::Memcached::start();
     let client = client(false);
-    for (user, requests) in [("ann", 5), ("bob", 3), ("cid", 2)] {
-        for _ in 0..requests {
-            get(&client, &gateway.url, &[("x-user", user)]).await;
+    for storage in ["memory:".to_owned(), redis.url(), format!("memcached://{}", memcached.address())] {
+        for on_error in ["throttle", "fallback"] {
+            let options = ["--rate", "2/w", "--key", "peer", "--key", "header:x-user", "--timeout", "5s"];
+            let more = ["--storage", &storage, "--on-error", on_error, "--namespace", on_error];
+            let gateway = Gateway::start(&[&options[..], &more].concat());
+            for (user, requests) in [("ann", 5), ("bob", 3), ("cid", 2)] {
+                for _ in 0..requests {
+                    get(&client, &gateway.url, &[("x-user", user)]).await;
+                }
+            }
+            let denied = get(&client, &format!("{}/_traffik/denied", gateway.url), &[]).await;
+            let told = denied.into_body().collect().await.unwrap().to_bytes();
+            // The first digits that `printf ann | sha256sum` tells.
+            let expected = "3\t127.0.0.1+key 49915e0d gateway\n1\t127.0.0.1+key 81b637d8 gateway\n";
+            assert_eq!(told, expected, "{storage} {on_error}");
         }
     }
-    let denied = get(&client, &format!("{}/_traffik/denied", gateway.url), &[]).await;
-    let told = denied.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(told, "3\t127.0.0.1+ann gateway\n1\t127.0.0.1+bob gateway\n");
 }
 
 /// Each strategy of the help, with how many of forty requests pass at once at 20 per week.

@@ -1,0 +1,39 @@
+//! Who is denied most, by name, wherever the states are kept.
+
+use std::sync::Arc;
+
+use traffik::http::{Event, Observe, Seen};
+use traffik::storage::Storage;
+use traffik::{Denied, FixedWindow, Hit, Memory, Op, rate};
+
+/// How many of those denied most are known by name.
+const NAMES: usize = 1_000;
+
+/// How many of them are told.
+const TOLD: usize = 20;
+
+/// Hears of the denials of a throttle. What it takes up does not depend on who is denied.
+#[derive(Clone)]
+pub(crate) struct Denials(Arc<Memory<FixedWindow>>);
+
+impl Default for Denials {
+    fn default() -> Self {
+        Self(Arc::new(Memory::builder().capacity(1).names(NAMES).build()))
+    }
+}
+
+impl Denials {
+    /// Who was denied most, the most first.
+    pub(crate) fn most(&self) -> Vec<Denied> {
+        self.0.denied(TOLD)
+    }
+}
+
+impl Observe for Denials {
+    fn seen(&self, event: &Event<'_>) {
+        if let (Seen::Denied | Seen::Never | Seen::WouldDeny, Some(client)) = (event.result, event.client) {
+            // A memory keeps the names of those it denies, here all who ask for two of one; they leave no state.
+            let _ = self.0.apply_now(&FixedWindow::new(rate!("1/s")), client, &Op::Check(Hit::new(2)));
+        }
+    }
+}
