@@ -13,21 +13,32 @@
 //! headers = "draft10"
 //! shadow = false
 //! ```
+//!
+//! When the file is read anew, what was used stays used, also under another rate; in memory also under another strategy or capacity.
+//! A throttle begins anew, which is then told, if
+//!
+//! * it has another storage, or keys of another sort (addresses or headers);
+//! * it has another number of rates, unless that is 3 to 8 before and after;
+//! * its strategy is wrapped and was not, or keeps more than the one before or less: `sliding-log` most, `sliding-window:strict`,
+//!   `fair-share` and `regions` more than all others;
+//! * it has another strategy on a storage that is shared.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::Path;
 use std::str::FromStr;
 
 use http::{HeaderName, Method};
 use serde::Deserialize;
-use serde::de::{self, Deserializer};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 use traffik::http::Rule;
 use traffik::{Rate, http::Dialect};
 
 use crate::keys::KeySpec;
 use crate::options::{Headers, parse_storage};
-use crate::plan::{OnErrorSpec, RulePlan, StorageSpec, ThrottlePlan, names};
+use crate::plan::{MOST_RATES, OnErrorSpec, RulePlan, StorageSpec, ThrottlePlan, names};
 use crate::spec::Spec;
 
 #[derive(Deserialize)]
@@ -42,7 +53,7 @@ struct File {
 struct Table {
     uid: Spanned<String>,
     rate: Option<Read<Rate>>,
-    rates: Option<Vec<Read<Rate>>>,
+    rates: Option<Spanned<Vec<Read<Rate>>>>,
     strategy: Option<Spanned<Read<Spec>>>,
     storage: Option<Read<Storage>>,
     key: Option<OneOrMore<Read<KeySpec>>>,
@@ -51,7 +62,7 @@ struct Table {
     cost_header: Option<Read<HeaderName>>,
     rules: Option<OneOrMore<RuleTable>>,
     #[serde(alias = "on-error")]
-    on_error: Option<Read<OnErrorSpec>>,
+    on_error: Option<Spanned<Read<OnErrorSpec>>>,
     headers: Option<Read<Headers>>,
     #[serde(default)]
     shadow: bool,
@@ -75,11 +86,38 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Read<T> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
+/// Something, or a list of such. What is wrong with one of them is told as if it stood alone.
 enum OneOrMore<T> {
     One(T),
     More(Vec<T>),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrMoreVisitor(PhantomData))
+    }
+}
+
+struct OneOrMoreVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMoreVisitor<T> {
+    type Value = OneOrMore<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one or a list")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMore<T>, E> {
+        T::deserialize(text.into_deserializer()).map(OneOrMore::One)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneOrMore<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(OneOrMore::One)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMore<T>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMore::More)
+    }
 }
 
 impl<T> OneOrMore<T> {
@@ -129,9 +167,12 @@ pub(crate) fn pattern(rule: Rule, text: &str) -> Result<Rule, String> {
 
 /// Reads a file; what is wrong is told with its line.
 pub(crate) fn read(path: &Path) -> Result<Vec<ThrottlePlan>, String> {
-    let told = |error: &dyn fmt::Display| format!("--config {}: {error}", path.display());
+    let file = format!("--config {}", path.display());
+    let told = |error: &dyn fmt::Display| format!("{file}: {error}");
     let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
-    parse(&text).map_err(|error| told(&error))
+    let mut plans = parse(&text).map_err(|error| told(&error))?;
+    plans.iter_mut().for_each(|plan| plan.place = told(&plan.place));
+    Ok(plans)
 }
 
 fn parse(text: &str) -> Result<Vec<ThrottlePlan>, String> {
@@ -142,8 +183,9 @@ fn parse(text: &str) -> Result<Vec<ThrottlePlan>, String> {
     let mut plans: Vec<ThrottlePlan> = Vec::new();
     for table in file.throttle {
         let line = line_of(text, table.uid.span().start);
-        let plan =
+        let mut plan =
             plan(text, table).map_err(|(at, error)| format!("line {}: {error}", at.unwrap_or(line)))?;
+        plan.place = format!("line {line}: ");
         if plans.iter().any(|known| known.uid == plan.uid) {
             return Err(format!("line {line}: a throttle named {:?} stands above already", plan.uid));
         }
@@ -162,7 +204,14 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
     let uid = table.uid.into_inner();
     let rates: Vec<Rate> = match (table.rate, table.rates) {
         (Some(rate), None) => vec![rate.0],
-        (None, Some(rates)) if !rates.is_empty() => rates.into_iter().map(|rate| rate.0).collect(),
+        (None, Some(rates)) if rates.get_ref().len() > MOST_RATES => {
+            let number = rates.get_ref().len();
+            let told = format!("there are {number} rates; at most {MOST_RATES} rates are one limit");
+            return Err((Some(line_of(text, rates.span().start)), told));
+        }
+        (None, Some(rates)) if !rates.get_ref().is_empty() => {
+            rates.into_inner().into_iter().map(|rate| rate.0).collect()
+        }
         (None, _) => return Err(plain("it has no rate; write rate = \"100/min\"")),
         (Some(_), Some(_)) => return Err(plain("it has both rate and rates; write one of them")),
     };
@@ -178,7 +227,11 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
         None => (Spec::FixedWindow, "fixed-window".to_owned(), None),
     };
     // Whether they go together is found out before anything is replaced.
-    strategy.limits("--rate", &rates).map_err(|error| (strategy_line, error))?;
+    let limits = strategy.limits("--rate", &rates).map_err(|error| (strategy_line, error))?;
+    let on_error = table.on_error.as_ref().map_or(OnErrorSpec::default(), |it| it.get_ref().0);
+    if let (OnErrorSpec::Fallback { instances }, Some(given)) = (on_error, &table.on_error) {
+        limits.among(instances).map_err(|error| (Some(line_of(text, given.span().start)), error))?;
+    }
     let rule = |rule: RuleTable| RulePlan {
         path: rule.path.map(|path| path.0.0),
         methods: rule.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
@@ -196,8 +249,9 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
         cost: table.cost.unwrap_or(1),
         cost_header: table.cost_header.map(|header| header.0),
         rules: table.rules.map_or(Vec::new(), |rules| rules.list().into_iter().map(rule).collect()),
-        on_error: table.on_error.map_or(OnErrorSpec::default(), |it| it.0),
+        on_error,
         headers: table.headers.map_or(Dialect::Draft10, |headers| headers.0.into()),
         shadow: table.shadow,
+        place: String::new(),
     })
 }

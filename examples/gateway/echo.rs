@@ -14,12 +14,13 @@ use hyper_tungstenite::{HyperWebsocket, HyperWebsocketStream, is_upgrade_request
 use traffik::http::{ClientKey, Tally, Throttle, WsBeyond, WsError, WsPolicy, WsThrottle};
 use traffik::runtime::Runtime;
 use traffik::storage::{AsyncStorage, BoxFuture};
-use traffik::{Class, FixedWindow, Rate, Strategy};
+use traffik::{Class, Strategy};
 
 use crate::drain::{Drain, End};
+use crate::limit::{Chosen as Limit, Part};
 use crate::options::{Options, WsAction};
 use crate::runtime::Chosen;
-use crate::strategy::Limits;
+use crate::strategy::{Limits, SMALL};
 use crate::upstream::{Reply, text};
 
 /// The longest message.
@@ -48,7 +49,7 @@ impl Echo {
         let (spec, how) = (&options.strategy.0, options.strategy.1.as_str());
         let policy = policy(options.ws_action, runtime);
         let serve = match options.ws_rate {
-            None => serving(vec![FixedWindow::new(Rate::UNLIMITED)], Class::default(), policy, None),
+            None => serving(vec![Limit::<SMALL>::unlimited()?], Class::default(), policy, None),
             Some(rate) => {
                 let (class, tally) = (spec.class(), Some(tally.clone()));
                 match spec.limits("--ws-rate", &[rate])? {
@@ -121,14 +122,14 @@ fn policy(action: WsAction, runtime: &Chosen) -> WsPolicy<u32, Message> {
 }
 
 /// Serves connections that each have the only one of these limits to themselves.
-fn serving<S: Strategy<Cost = u32>>(
-    limits: Vec<S>,
+fn serving<P: Part>(
+    limits: Vec<P>,
     class: Class,
     policy: WsPolicy<u32, Message>,
     tally: Option<Tally>,
 ) -> Result<Serve, String> {
     let limit = limits.into_iter().next().ok_or("--ws-rate is no limit")?;
-    let throttle = Throttle::in_memory("messages", limit);
+    let throttle = Throttle::in_memory("messages", limit.limit(None));
     let throttle = match tally {
         Some(tally) => throttle.observe(tally),
         None => throttle.disabled(),

@@ -124,6 +124,9 @@ pub(crate) struct Options {
     pub(crate) ws_action: WsAction,
 
     /// Throttles in TOML; read again when the file changes and on SIGHUP.
+    ///
+    /// What was used stays used then. A throttle that is quite another one, such as with more rates, another storage or, where
+    /// that is shared, another strategy, begins anew; that is told when the file is read.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -269,6 +272,7 @@ impl Options {
                 on_error: self.on_error,
                 headers: self.headers.into(),
                 shadow: false,
+                place: String::new(),
             }]),
         }
     }

@@ -33,7 +33,12 @@ pub(crate) struct ThrottlePlan {
     pub(crate) on_error: OnErrorSpec,
     pub(crate) headers: Dialect,
     pub(crate) shadow: bool,
+    /// Where it is asked for, to stand before what is wrong with it: a file and a line of it.
+    pub(crate) place: String,
 }
+
+/// How many rates can be one limit.
+pub(crate) const MOST_RATES: usize = 8;
 
 /// What all throttles have in common.
 #[derive(Clone, Debug)]

@@ -77,13 +77,16 @@ impl Gateway {
         })
     }
 
-    /// Limits by these from now on; what was used stays used.
-    fn replace(&self, plans: &[ThrottlePlan]) -> Result<(), String> {
+    /// Limits by these from now on, or as before if one of them cannot be. Tells which throttles have forgotten what was used.
+    fn replace(&self, plans: &[ThrottlePlan]) -> Result<Vec<String>, String> {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        let maker = Maker::new(&self.common, &mut stores, &self.tally);
+        let mut next = stores.next();
+        let maker = Maker::new(&self.common, &mut next, &self.tally);
         let limited = maker.limited(plans, self.upstream.clone())?;
+        let forgotten = next.forgotten();
+        *stores = next;
         self.limited.store(Arc::new(limited));
-        Ok(())
+        Ok(forgotten)
     }
 }
 
@@ -213,7 +216,10 @@ async fn watch(path: PathBuf, mut hangup: BoxStream<'static, ()>, gateway: Arc<G
         }
         known = now;
         match config::read(&path).and_then(|plans| gateway.replace(&plans)) {
-            Ok(()) => eprintln!("read {} anew", path.display()),
+            Ok(forgotten) => {
+                let told: String = forgotten.iter().map(|it| format!("; {it}")).collect();
+                eprintln!("read {} anew{told}", path.display());
+            }
             Err(error) => eprintln!("error: {error}\nwhat was read before stays"),
         }
     }

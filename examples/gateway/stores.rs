@@ -1,7 +1,6 @@
 //! The storages of throttles: a memory for each, and stores that they share, behind what sees to it that a store which does
 //! not answer holds nobody up.
 
-use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -13,6 +12,8 @@ use traffik::strategy::TooLarge;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
 use crate::denials::Denials;
+use crate::kept::{Forgotten, Kept};
+use crate::limit::Part;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
 use crate::runtime::Chosen;
 
@@ -28,13 +29,20 @@ const FALLBACK: Room = (100_000, WhenFull::Evict);
 /// For how long a store that fails is left alone: so short that limits are exact again soon after it is back.
 const ALONE: Duration = Duration::from_millis(250);
 
-/// Storages, kept while their throttles are made anew: what was used stays used.
-#[derive(Default)]
+/// Storages, kept while their throttles are made anew.
+#[derive(Clone, Default)]
 pub(crate) struct Stores {
-    memories: BTreeMap<(String, TypeId), (Room, Arc<dyn Any + Send + Sync>)>,
-    denials: BTreeMap<String, Denials>,
+    throttles: BTreeMap<String, Kept>,
     shared: BTreeMap<String, Shared>,
     clock: Arc<MonotonicClock>,
+    /// Which throttles have forgotten what was used.
+    forgotten: Vec<String>,
+}
+
+/// A memory and how many it has room for.
+struct Roomy<S: Strategy> {
+    room: Room,
+    memory: Arc<Memory<S, Arc<MonotonicClock>>>,
 }
 
 /// A store that several throttles may share.
@@ -52,13 +60,43 @@ enum Store {
 }
 
 impl Stores {
-    /// What hears of the denials of a throttle.
-    pub(crate) fn denials(&mut self, uid: &str) -> Denials {
-        self.denials.entry(uid.to_owned()).or_default().clone()
+    /// The same for throttles that are made anew, which are taken only if all of them can be.
+    pub(crate) fn next(&self) -> Self {
+        Self { forgotten: Vec::new(), ..self.clone() }
     }
 
-    /// The storage that a throttle asks. `share` is what the fallback takes as the limit.
+    /// Which throttles have forgotten what was used, and of whom.
+    pub(crate) fn forgotten(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Notes what a throttle is from now on. Answers its limits, each with the one in whose place it is.
+    pub(crate) fn keep<P: Part, const N: usize>(
+        &mut self,
+        plan: &ThrottlePlan,
+        limits: Vec<P>,
+    ) -> Vec<(P, Option<P>)> {
+        let (kept, limits, forgotten) = Kept::of::<P, N>(plan, limits, self.throttles.get(&plan.uid));
+        self.throttles.insert(plan.uid.clone(), kept);
+        if forgotten != Forgotten::Nothing {
+            self.forgotten.push(format!("{}: {forgotten}", plan.uid));
+        }
+        limits
+    }
+
+    /// The storage that a throttle asks, and what hears of its denials. `share` is what the fallback takes as the limit.
     pub(crate) fn stored<S: Strategy>(
+        &mut self,
+        plan: &ThrottlePlan,
+        common: &Common,
+        share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static,
+    ) -> Result<(Stored<S>, Denials), String> {
+        let denials = self.throttles.get(&plan.uid).map(|kept| kept.denials.clone()).unwrap_or_default();
+        let storage = self.asked(plan, common, share)?;
+        Ok((storage, denials))
+    }
+
+    fn asked<S: Strategy>(
         &mut self,
         plan: &ThrottlePlan,
         common: &Common,
@@ -81,7 +119,7 @@ impl Stores {
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
             return Ok(Arc::new(primary));
         }
-        let memory: Arc<Memory<S>> = self.memory(&plan.uid, FALLBACK);
+        let memory = self.memory::<S>(&plan.uid, FALLBACK);
         let failover = Failover::builder(primary, Local(memory))
             .after_timeouts()
             .share(share)
@@ -90,18 +128,20 @@ impl Stores {
         Ok(Arc::new(failover))
     }
 
-    /// The memory of a throttle, kept as long as it is to be of the same kind.
-    fn memory<S: Strategy>(&mut self, uid: &str, room: Room) -> Arc<Memory<S>> {
-        let key = (uid.to_owned(), TypeId::of::<Memory<S>>());
-        if let Some((known, kept)) = self.memories.get(&key)
-            && *known == room
-            && let Ok(memory) = Arc::clone(kept).downcast()
-        {
-            return memory;
+    /// The memory of a throttle. If it is to have another room, what is in use of it is copied; what is charged while that is
+    /// done, for requests that came before, is not.
+    fn memory<S: Strategy>(&mut self, uid: &str, room: Room) -> Arc<Memory<S, Arc<MonotonicClock>>> {
+        let kept = self.throttles.get(uid).and_then(|kept| kept.memory.clone());
+        let kept: Option<Arc<Roomy<S>>> = kept.and_then(|memory| memory.downcast().ok());
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.room == room) {
+            return Arc::clone(&kept.memory);
         }
-        let memory = Memory::builder().capacity(room.0).when_full(room.1).build();
-        let memory = Arc::new(memory);
-        self.memories.insert(key, (room, Arc::clone(&memory) as _));
+        let builder = || Memory::builder().capacity(room.0).when_full(room.1).clock(Arc::clone(&self.clock));
+        let copied = kept.and_then(|kept| builder().restore(&kept.memory.snapshot()).ok());
+        let memory = Arc::new(copied.unwrap_or_else(|| builder().build()));
+        if let Some(kept) = self.throttles.get_mut(uid) {
+            kept.memory = Some(Arc::new(Roomy { room, memory: Arc::clone(&memory) }));
+        }
         memory
     }
 
@@ -138,8 +178,7 @@ impl Stores {
 
     /// Lets go of what no throttle is in need of any more.
     pub(crate) fn retain(&mut self, plans: &[ThrottlePlan]) {
-        self.memories.retain(|(uid, _), _| plans.iter().any(|plan| plan.uid == *uid));
-        self.denials.retain(|uid, _| plans.iter().any(|plan| plan.uid == *uid));
+        self.throttles.retain(|uid, _| plans.iter().any(|plan| plan.uid == *uid));
         self.shared.retain(|url, _| plans.iter().any(|plan| plan.storage.url() == Some(url)));
     }
 

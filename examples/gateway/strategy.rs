@@ -1,18 +1,17 @@
 //! The strategy that a spec and a rate come to, chosen at run time.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use traffik::strategy::{ErasedScale, Single};
+use traffik::strategy::Single;
 use traffik::{
     Adaptive, Class, CostBased, FairShare, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket,
-    LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, Tiered,
-    TimeOfDay, TokenBucket,
+    LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, Regions, Scale, SlidingLog, SlidingWindow,
+    Tiered, TimeOfDay, TokenBucket,
 };
 
+use crate::limit::{Chosen, Part};
 use crate::spec::{Span, Spec};
-
-/// A strategy whose state takes at most `LEN` bytes.
-pub(crate) type Chosen<const LEN: usize> = Single<Arc<dyn ErasedScale<LEN>>, LEN>;
 
 /// Room for the state of a plain strategy, and of one in up to three wrappers.
 pub(crate) const SMALL: usize = 64;
@@ -47,6 +46,24 @@ pub(crate) enum Limits {
     Log(Vec<HeapLog>),
 }
 
+impl Limits {
+    /// Whether each of them can be had by one of so many instances, as their fallback.
+    pub(crate) fn among(&self, instances: u32) -> Result<(), String> {
+        fn each<P: Part>(limits: &[P], part: Ratio) -> Result<(), String> {
+            limits.iter().try_for_each(|it| it.clone().limit(None).scaled(part).map(|_| ()).map_err(told))
+        }
+        let part = Ratio::new(1, instances.into()).map_err(told)?;
+        match self {
+            Self::Small(limits) => each(limits, part),
+            Self::SmallWrapped(limits) => each(limits, part),
+            Self::Large(limits) => each(limits, part),
+            Self::LargeWrapped(limits) => each(limits, part),
+            Self::Log(limits) => each(limits, part),
+        }
+        .map_err(|error| format!("fallback:instances={instances}: 1/{instances} of the limit: {error}"))
+    }
+}
+
 impl Spec {
     /// The limits of these rates, which are given with this option.
     pub(crate) fn limits(&self, option: &str, rates: &[Rate]) -> Result<Limits, String> {
@@ -63,10 +80,8 @@ impl Spec {
         let (wrappers, innermost) = self.unwrapped();
         match (wrappers, innermost) {
             (0, Self::SlidingLog) => Ok(Limits::Log(each(rates, |rate| HeapLog::new(rate).map_err(told))?)),
-            (0, spec) if spec.is_large() => {
-                Ok(Limits::Large(each(rates, |rate| spec.large(rate).map(Single::new))?))
-            }
-            (0, spec) => Ok(Limits::Small(each(rates, |rate| spec.small(rate).map(Single::new))?)),
+            (0, spec) if spec.is_large() => Ok(Limits::Large(each(rates, |rate| spec.large(rate))?)),
+            (0, spec) => Ok(Limits::Small(each(rates, |rate| spec.small(rate))?)),
             (1..=3, spec) if spec.is_large() => {
                 let wrapped =
                     |rate| self.wrapped::<LARGE, LARGE_1, LARGE_2, LARGE_WRAPPED>(spec.large(rate)?);
@@ -99,6 +114,13 @@ impl Spec {
         named
     }
 
+    /// The strategy without its parameters: the wrappers, and what is in them.
+    pub(crate) fn kind(&self) -> Vec<Discriminant<Self>> {
+        let mut kind = vec![discriminant(self)];
+        kind.extend(self.inner().map_or(Vec::new(), Self::kind));
+        kind
+    }
+
     /// How many wrappers there are, and what is in them.
     fn unwrapped(&self) -> (usize, &Self) {
         match self.inner() {
@@ -127,7 +149,7 @@ impl Spec {
     /// The strategy in its wrappers, and in as many that change nothing as are missing to three.
     fn wrapped<const A: usize, const B: usize, const C: usize, const D: usize>(
         &self,
-        innermost: Arc<dyn ErasedScale<A>>,
+        innermost: Chosen<A>,
     ) -> Result<Chosen<D>, String> {
         let mut layers = Vec::new();
         let mut spec = self;
@@ -138,11 +160,11 @@ impl Spec {
         let mut layers = layers.into_iter().rev();
         let first = wrap::<A, B>(layers.next(), innermost)?;
         let second = wrap::<B, C>(layers.next(), first)?;
-        wrap::<C, D>(layers.next(), second).map(Single::new)
+        wrap::<C, D>(layers.next(), second)
     }
 
     /// The strategy of a spec that is no wrapper and needs little room.
-    fn small(&self, rate: Rate) -> Result<Arc<dyn ErasedScale<SMALL>>, String> {
+    fn small(&self, rate: Rate) -> Result<Chosen<SMALL>, String> {
         Ok(match self {
             Self::FixedWindow => Arc::new(FixedWindow::new(rate)),
             Self::SlidingWindow { strict: None } => Arc::new(SlidingWindow::new(rate)),
@@ -204,7 +226,7 @@ impl Spec {
     }
 
     /// The strategy of a spec that is no wrapper and needs much room.
-    fn large(&self, rate: Rate) -> Result<Arc<dyn ErasedScale<LARGE>>, String> {
+    fn large(&self, rate: Rate) -> Result<Chosen<LARGE>, String> {
         Ok(match self {
             Self::SlidingWindow { strict: Some(buckets) } => {
                 Arc::new(SlidingWindow::strict::<BUCKETS>(rate).buckets(*buckets).map_err(told)?)
@@ -228,8 +250,8 @@ impl Spec {
 /// One wrapper around a strategy; without one, the same strategy in more room.
 fn wrap<const IN: usize, const OUT: usize>(
     wrapper: Option<&Spec>,
-    inner: Arc<dyn ErasedScale<IN>>,
-) -> Result<Arc<dyn ErasedScale<OUT>>, String> {
+    inner: Chosen<IN>,
+) -> Result<Chosen<OUT>, String> {
     let inner = Single::new(inner);
     match wrapper {
         Some(Spec::Tiered { tiers, .. }) => {

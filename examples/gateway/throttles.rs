@@ -14,13 +14,14 @@ use traffik::http::{
 };
 use traffik::runtime::Runtime;
 use traffik::storage::BoxFuture;
-use traffik::strategy::{Report, Reported, Single, TooLarge};
-use traffik::{All, Class, FixedWindow, HeapLog, Label, Rate, Ratio, Scale, Strategy};
+use traffik::strategy::{Report, Reported, TooLarge};
+use traffik::{All, Class, Label, Ratio, Scale, Strategy};
 
 use crate::config::pattern;
 use crate::denials::Denials;
 use crate::keys::Keys;
-use crate::plan::{Common, OnErrorSpec, ThrottlePlan};
+use crate::limit::Part;
+use crate::plan::{Common, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::spec::Spec;
 use crate::stores::{Shared, Stored, Stores};
 use crate::strategy::Limits;
@@ -83,7 +84,7 @@ impl<'a> Maker<'a> {
             self.alone = Some((upstream.clone(), None));
         }
         for plan in plans {
-            self.add(plan).map_err(|error| format!("{}: {error}", plan.uid))?;
+            self.add(plan).map_err(|error| format!("{}{error}", plan.place))?;
         }
         let alone = self.alone.and_then(|(_, handler)| handler);
         let handler = alone.unwrap_or_else(|| handler(upstream, self.throttles));
@@ -93,62 +94,50 @@ impl<'a> Maker<'a> {
     }
 
     fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
-        match plan.strategy.limits("--rate", &plan.rates)? {
-            Limits::Small(limits) => {
-                self.together(plan, limits, Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))))
-            }
-            Limits::SmallWrapped(limits) => {
-                self.together(plan, limits, Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))))
-            }
-            Limits::Large(limits) => {
-                self.together(plan, limits, Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))))
-            }
-            Limits::LargeWrapped(limits) => {
-                self.together(plan, limits, Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))))
-            }
-            Limits::Log(limits) => {
-                let unlimited = HeapLog::new(Rate::UNLIMITED).map_err(|error| error.to_string())?;
-                self.together(plan, limits, unlimited)
-            }
+        let limits = plan.strategy.limits("--rate", &plan.rates)?;
+        if let OnErrorSpec::Fallback { instances } = plan.on_error {
+            limits.among(instances).map_err(|error| format!("--on-error {error}"))?;
+        }
+        match limits {
+            Limits::Small(limits) => self.together(plan, limits),
+            Limits::SmallWrapped(limits) => self.together(plan, limits),
+            Limits::Large(limits) => self.together(plan, limits),
+            Limits::LargeWrapped(limits) => self.together(plan, limits),
+            Limits::Log(limits) => self.together(plan, limits),
         }
     }
 
-    /// Several limits as one: all admit or none is charged. Unlimited ones, which are never told, make up the number.
-    fn together<S>(&mut self, plan: &ThrottlePlan, limits: Vec<S>, unlimited: S) -> Result<(), String>
-    where
-        S: Scale + Strategy<Cost = u32, Stat: Report>,
-    {
-        fn all<S: Strategy, const N: usize>(limits: Vec<S>, unlimited: &S) -> All<S, N> {
-            let mut limits = limits.into_iter();
-            All(std::array::from_fn(|_| limits.next().unwrap_or_else(|| unlimited.clone())))
-        }
+    /// Several limits as one: all admit or none is charged.
+    fn together<P: Part>(&mut self, plan: &ThrottlePlan, limits: Vec<P>) -> Result<(), String> {
         match limits.len() {
-            1 => self.stored(plan, all::<S, 1>(limits, &unlimited)),
-            2 => self.stored(plan, all::<S, 2>(limits, &unlimited)),
-            3..=8 => self.stored(plan, all::<S, 8>(limits, &unlimited)),
-            more => Err(format!("--rate is given {more} times; at most 8 rates are one limit")),
+            1 => self.stored::<P, 1>(plan, limits),
+            2 => self.stored::<P, 2>(plan, limits),
+            3..=MOST_RATES => self.stored::<P, MOST_RATES>(plan, limits),
+            more => Err(format!("--rate is given {more} times; at most {MOST_RATES} rates are one limit")),
         }
     }
 
-    fn stored<S, const N: usize>(&mut self, plan: &ThrottlePlan, limit: All<S, N>) -> Result<(), String>
-    where
-        S: Scale + Strategy<Cost = u32, Stat: Report>,
-    {
+    fn stored<P: Part, const N: usize>(&mut self, plan: &ThrottlePlan, limits: Vec<P>) -> Result<(), String> {
+        let mut limits = self.stores.keep::<P, N>(plan, limits).into_iter();
+        // Unlimited ones, which are never told, make up the number.
+        let unlimited = P::unlimited()?;
+        let limit = All(std::array::from_fn(|_| match limits.next() {
+            Some((limit, before)) => limit.limit(before),
+            None => unlimited.clone().limit(None),
+        }));
         let instances = match plan.on_error {
             OnErrorSpec::Fallback { instances } => instances,
             _ => 1,
         };
         let part = Ratio::new(1, instances.into()).map_err(|error| error.to_string())?;
-        let share = move |all: &All<S, N>| {
+        let share = move |all: &All<P::Limit, N>| -> Result<_, TooLarge> {
             let mut all = all.clone();
             for limit in &mut all.0 {
                 *limit = limit.scaled(part)?;
             }
             Ok(all)
         };
-        share(&limit).map_err(|error: TooLarge| format!("1/{instances} of the limit: {error}"))?;
-        let storage = self.stores.stored(plan, self.common, share)?;
-        let denials = self.stores.denials(&plan.uid);
+        let (storage, denials) = self.stores.stored(plan, self.common, share)?;
         self.throttled(plan, limit, storage, denials)
     }
 

@@ -1,10 +1,11 @@
 //! Throttles out of a file: what it can say, what is wrong with it, and that it is read anew.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Gateway, client, get, program, refused};
+use super::{Gateway, client, get, program, refused, runtime, servers};
 
 /// A file that is gone when dropped.
 struct File(PathBuf);
@@ -145,13 +146,34 @@ fn a_bad_file_is_refused_with_its_line() {
             "line 5: a throttle named \"a\" stands above",
         ),
         (throttle("rate = \"1/s\"\nuid = \"b\""), "duplicate key"),
-        ("[[throttle]]\nuid = \"a b\"\nrate = \"1/s\"".to_owned(), "is no name for a throttle"),
+        (
+            "[[throttle]]\nrate = \"1/s\"\nuid = \"my api\"".to_owned(),
+            "line 3: \"my api\" is no name for a throttle",
+        ),
+        (
+            throttle(
+                "\n\nrates = [\"1/s\", \"2/s\", \"3/s\", \"4/s\", \"5/s\", \"6/s\", \"7/s\", \"8/s\", \"9/s\"]",
+            ),
+            "line 5: there are 9 rates; at most 8",
+        ),
+        (
+            throttle(
+                "rate = \"864000000/d\"\nstrategy = \"gcra:burst=4000000000\"\non_error = \"fallback:instances=7\"",
+            ),
+            "line 5: fallback:instances=7: ",
+        ),
+        (throttle("rate = \"1/s\"\n\nrules = { path = \"/a/{b\" }"), "line 5, column"),
+        (throttle("rate = \"1/s\"\nrules = { path = \"/a/{b\" }"), "is no route"),
+        (throttle("rate = \"1/s\"\nrules = [{ path = \"a\" }]"), "is no path; write /users"),
+        (throttle("rate = \"1/s\"\nkey = \"cookie\""), "the keys are peer, "),
+        (throttle("rate = \"1/s\"\nkey = [\"peer\", \"cookie\"]"), "the keys are peer, "),
+        (throttle("rate = \"1/s\"\nkey = 5"), "expected one or a list"),
         ("nonsense".to_owned(), "line 1"),
     ] {
         let file = File::new("bad", &text);
         let error = refused(&["--config", file.path()]);
         assert!(
-            error.contains(told) && error.contains(file.path()) != told.contains("no name for"),
+            error.contains(told) && error.contains(file.path()) && error.contains("line "),
             "{text}\n{error}"
         );
     }
@@ -163,6 +185,126 @@ async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     while !is_so().await {
         assert!(began.elapsed() < Duration::from_secs(10), "it does not come to be");
         tokio::task::yield_now().await;
+    }
+}
+
+/// What is said of a throttle of which nothing is known any more.
+const ANEW: &str = "a: it begins anew, as another kind of limit than before";
+
+/// What the gateway writes for whoever runs it, a line each.
+struct Said(BufReader<ChildStderr>);
+
+impl Said {
+    /// Starts a gateway on a file and listens to it.
+    fn start(file: &File, options: &[&str]) -> (Gateway, Self) {
+        let mut command = Command::new(program());
+        command
+            .args(["--listen", "127.0.0.1:0", "--runtime", runtime(), "--config", file.path()])
+            .args(options);
+        let mut gateway = Gateway::run({
+            command.stderr(Stdio::piped());
+            command
+        });
+        let said = gateway.process.stderr.take().unwrap();
+        (gateway, Self(BufReader::new(said)))
+    }
+
+    /// What it says when it has read another file.
+    fn after(&mut self, file: &File, text: &str) -> String {
+        file.write(text);
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        if line.starts_with("error") {
+            while !line.ends_with("what was read before stays\n") {
+                self.0.read_line(&mut line).unwrap();
+            }
+        }
+        line
+    }
+}
+
+/// How many of eight requests pass.
+async fn pass(gateway: &Gateway) -> usize {
+    let (client, mut passed) = (client(false), 0);
+    for _ in 0..8 {
+        passed += usize::from(get(&client, &gateway.url, &[]).await.status() == 200);
+    }
+    passed
+}
+
+/// Nothing of a file that is refused is taken: not even what had been right in it.
+#[tokio::test]
+async fn a_file_that_is_refused_forgets_nothing() {
+    let good = "[[throttle]]\nuid = \"a\"\nrate = \"3/52w\"\n";
+    let file = File::new("refused", good);
+    let (gateway, mut said) = Said::start(&file, &[]);
+    assert_eq!(pass(&gateway).await, 3);
+    let bad = "[[throttle]]\nuid = \"a\"\nrate = \"3/52w\"\nstorage = \"memory:capacity=7\"\n\
+               [[throttle]]\nuid = \"my api\"\nrate = \"1/s\"\n";
+    let refused = said.after(&file, bad);
+    let told = format!("error: --config {}: line 6: \"my api\" is no name for a throttle", file.path());
+    assert!(refused.starts_with(&told), "{refused}");
+    assert_eq!(pass(&gateway).await, 0);
+    assert_eq!(said.after(&file, good), format!("read {} anew\n", file.path()));
+    assert_eq!(pass(&gateway).await, 0, "what was used stays used");
+}
+
+/// What was used stays used, whatever becomes of the throttle; where it cannot, that is said.
+#[tokio::test]
+async fn what_was_used_stays_used_or_it_is_said() {
+    let of = |lines: &str| format!("[[throttle]]\nuid = \"a\"\n{lines}\n");
+    let file = File::new("used", &of("rate = \"5/52w\""));
+    let (gateway, mut said) = Said::start(&file, &[]);
+    assert_eq!(pass(&gateway).await, 5);
+    let older = "; a: what was used before its strategy changed the last time is forgotten, but of those who came since";
+    for (lines, passed, more) in [
+        ("rate = \"7/52w\"", 2, ""),
+        // Another strategy, once more with another rate, and yet another strategy.
+        ("rate = \"9/52w\"\nstrategy = \"token-bucket\"", 2, ""),
+        ("rate = \"10/52w\"\nstrategy = \"token-bucket\"", 1, ""),
+        ("rate = \"12/52w\"\nstrategy = \"gcra:burst=12\"", 2, older),
+        // More room, and less.
+        ("rate = \"13/52w\"\nstrategy = \"gcra:burst=13\"\nstorage = \"memory:capacity=200000\"", 1, ""),
+        ("rate = \"15/52w\"\nstorage = \"memory:capacity=50,full=refuse\"", 2, older),
+    ] {
+        assert_eq!(said.after(&file, &of(lines)), format!("read {} anew{more}\n", file.path()), "{lines}");
+        assert_eq!(pass(&gateway).await, passed, "{lines}");
+    }
+    for lines in [
+        "rates = [\"3/52w\", \"50/52w\"]",
+        "rate = \"3/52w\"",
+        "rate = \"3/52w\"\nstrategy = \"sliding-log\"",
+        "rate = \"3/52w\"\nkey = \"header:x-user\"",
+    ] {
+        let expected = format!("read {} anew; {ANEW}\n", file.path());
+        assert_eq!(said.after(&file, &of(lines)), expected, "{lines}");
+        assert_eq!(pass(&gateway).await, 3, "{lines}");
+    }
+    // One that was not there before forgets nothing.
+    let more =
+        of("rate = \"3/52w\"\nkey = \"header:x-user\"") + "[[throttle]]\nuid = \"b\"\nrate = \"1/s\"\n";
+    assert_eq!(said.after(&file, &more), format!("read {} anew\n", file.path()));
+}
+
+/// On a store that is shared the numbers stay what they are, and a change of strategy begins anew.
+#[tokio::test]
+async fn what_is_kept_on_a_store_is_said_too() {
+    let redis = servers::Redis::start();
+    let of = |lines: &str| {
+        format!(
+            "[[throttle]]\nuid = \"a\"\nstorage = \"{}\"\non_error = \"fallback\"\n{lines}\n",
+            redis.url()
+        )
+    };
+    let file = File::new("shared", &of("rate = \"5/52w\""));
+    let (gateway, mut said) = Said::start(&file, &["--timeout", "5s"]);
+    assert_eq!(pass(&gateway).await, 5);
+    assert_eq!(said.after(&file, &of("rate = \"7/52w\"")), format!("read {} anew\n", file.path()));
+    assert_eq!(pass(&gateway).await, 2);
+    for lines in ["rate = \"7/52w\"\nstrategy = \"token-bucket\"", "rates = [\"7/52w\", \"9/52w\"]"] {
+        let expected = format!("read {} anew; {ANEW}\n", file.path());
+        assert_eq!(said.after(&file, &of(lines)), expected, "{lines}");
+        assert_eq!(pass(&gateway).await, 7, "{lines}");
     }
 }
 

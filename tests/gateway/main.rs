@@ -373,6 +373,17 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["--listen", "localhost"], "--listen"),
         (&["--upstream", "ftp://host"], "write http://HOST:PORT"),
         (&["--rate=1/s"; 9], "at most 8 rates are one limit"),
+        (
+            &[
+                "--strategy",
+                "gcra:burst=4000000000",
+                "--rate",
+                "864000000/d",
+                "--on-error",
+                "fallback:instances=7",
+            ],
+            "--on-error fallback:instances=7: ",
+        ),
     ] {
         let error = refused(options);
         assert!(error.contains(told), "{options:?}: {error}");

@@ -1,0 +1,98 @@
+//! What is kept of a throttle when it is made anew: what was used stays used, or it is said that it does not.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::mem::Discriminant;
+use std::sync::Arc;
+
+use crate::denials::Denials;
+use crate::keys::KeySpec;
+use crate::limit::Part;
+use crate::plan::ThrottlePlan;
+use crate::spec::Spec;
+
+/// A throttle as it is, for the one that comes in its place.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    shape: Shape,
+    /// Its [`Limits`].
+    limits: Arc<dyn Any + Send + Sync>,
+    /// Its memory, if it has one.
+    pub(crate) memory: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) denials: Denials,
+}
+
+/// What states depend on.
+#[derive(Clone, PartialEq)]
+struct Shape {
+    /// The store, unless it is memory.
+    store: Option<String>,
+    /// What makes up a key: what a header says, or an address, whoever tells it.
+    is_header: Vec<bool>,
+    /// How many limits of what size lie side by side.
+    limits: TypeId,
+}
+
+/// The limits of a throttle, and those in whose place they are.
+struct Limits<P> {
+    kind: Vec<Discriminant<Spec>>,
+    now: Vec<P>,
+    before: Vec<P>,
+}
+
+/// What is not known any more of a throttle that was made anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Forgotten {
+    Nothing,
+    /// What those had used who did not come since the strategy was changed the time before.
+    Older,
+    All,
+}
+
+impl Kept {
+    /// A throttle in the place of the one that was there. Answers its limits, each with the one in whose place it is; and
+    /// what is forgotten.
+    pub(crate) fn of<P: Part, const N: usize>(
+        plan: &ThrottlePlan,
+        now: Vec<P>,
+        known: Option<&Self>,
+    ) -> (Self, Vec<(P, Option<P>)>, Forgotten) {
+        let shape = Shape {
+            store: plan.storage.url().cloned(),
+            is_header: plan.keys.iter().map(|key| matches!(key, KeySpec::Header(_))).collect(),
+            limits: TypeId::of::<[P; N]>(),
+        };
+        let kind = plan.strategy.kind();
+        let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<Limits<P>>().ok();
+        let same = known.filter(|it| it.shape == shape).and_then(|it| Some((it, limits_of(it)?)));
+        let (before, forgotten) = match &same {
+            None if known.is_none() => (Vec::new(), Forgotten::Nothing),
+            None => (Vec::new(), Forgotten::All),
+            // Those in whose place they were may still be known to states that nobody has asked for since.
+            Some((_, limits)) if limits.kind == kind => (limits.before.clone(), Forgotten::Nothing),
+            // A store runs the script of one strategy, not of two.
+            Some(_) if shape.store.is_some() => (Vec::new(), Forgotten::All),
+            Some((_, limits)) if limits.before.is_empty() => (limits.now.clone(), Forgotten::Nothing),
+            Some((_, limits)) => (limits.now.clone(), Forgotten::Older),
+        };
+        let pairs = now.iter().cloned().enumerate().map(|(at, limit)| (limit, before.get(at).cloned()));
+        let pairs = pairs.collect();
+        let kept = Self {
+            shape,
+            limits: Arc::new(Limits { kind, now, before }),
+            memory: same.and_then(|(it, _)| it.memory.clone()),
+            denials: known.map(|it| it.denials.clone()).unwrap_or_default(),
+        };
+        (kept, pairs, forgotten)
+    }
+}
+
+impl fmt::Display for Forgotten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "what was used stays used",
+            Self::Older => "what was used before its strategy changed the last time is forgotten, but of those who came since",
+            Self::All => "it begins anew, as another kind of limit than before",
+        })
+    }
+}
