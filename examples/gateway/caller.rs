@@ -1,10 +1,11 @@
 //! Who may call the gateway's own paths: not whoever a proxy passes on, and not the pages of other sites in a browser that
 //! runs where it may call them.
 
+use std::net::{IpAddr, SocketAddr};
+
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{Request, Uri};
-use std::net::{IpAddr, SocketAddr};
 
 /// What says that a request was passed on, beside all that begins with `x-forwarded-`.
 const FORWARDING: [&str; 15] = [

@@ -44,7 +44,7 @@ struct Limits<P> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Forgotten {
     Nothing,
-    /// What those had used who did not come since the strategy was changed the time before.
+    /// What those had used who did not come between the last change of strategy and this one.
     Older,
     All,
 }
@@ -91,7 +91,9 @@ impl fmt::Display for Forgotten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nothing => "what was used stays used",
-            Self::Older => "what was used before its strategy changed the last time is forgotten, but of those who came since",
+            Self::Older => {
+                "what those had used is forgotten who did not come since the change of strategy before this one"
+            }
             Self::All => "it begins anew, as another kind of limit than before",
         })
     }

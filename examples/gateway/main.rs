@@ -2,10 +2,11 @@
 //!
 //! `cargo run --release --example gateway -- --help` tells its options. A handful of small files over the
 //! public API: what is asked for ([`options`], [`spec`], [`config`]), what it comes to ([`plan`]), who is counted
-//! ([`keys`]) and denied most ([`denials`]), the strategy ([`strategy`], [`limit`]), where states are kept ([`stores`]) and what
-//! of them when the file is read anew ([`kept`]), the throttles made of it all ([`throttles`]),
-//! the service behind them ([`upstream`], or a WebSocket: [`echo`]), the server in front of it all ([`server`], and how
-//! it ends: [`drain`]), its own paths ([`own`]) and who may call them ([`caller`]), the page ([`page`]), and the runtime it all runs on ([`runtime`]).
+//! ([`keys`]) and who denied most ([`denials`]), the strategy ([`strategy`], [`limit`]), where states are kept ([`stores`])
+//! and what of them when the file is read anew ([`kept`]), the throttles made of it all ([`throttles`]), the service behind
+//! them ([`upstream`], or a WebSocket: [`echo`]), the server in front of it all ([`server`], and how it ends: [`drain`]),
+//! its own paths ([`own`]) and who may call them ([`caller`]), the page ([`page`]), and the runtime it all runs on
+//! ([`runtime`]).
 
 mod caller;
 mod config;

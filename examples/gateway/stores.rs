@@ -84,19 +84,13 @@ impl Stores {
         limits
     }
 
-    /// The storage that a throttle asks, and what hears of its denials. `share` is what the fallback takes as the limit.
-    pub(crate) fn stored<S: Strategy>(
-        &mut self,
-        plan: &ThrottlePlan,
-        common: &Common,
-        share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static,
-    ) -> Result<(Stored<S>, Denials), String> {
-        let denials = self.throttles.get(&plan.uid).map(|kept| kept.denials.clone()).unwrap_or_default();
-        let storage = self.asked(plan, common, share)?;
-        Ok((storage, denials))
+    /// What hears of the denials of a throttle.
+    pub(crate) fn denials(&self, uid: &str) -> Denials {
+        self.throttles.get(uid).map(|kept| kept.denials.clone()).unwrap_or_default()
     }
 
-    fn asked<S: Strategy>(
+    /// The storage that a throttle asks. `share` is what the fallback takes as the limit.
+    pub(crate) fn stored<S: Strategy>(
         &mut self,
         plan: &ThrottlePlan,
         common: &Common,

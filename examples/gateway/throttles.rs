@@ -137,8 +137,8 @@ impl<'a> Maker<'a> {
             }
             Ok(all)
         };
-        let (storage, denials) = self.stores.stored(plan, self.common, share)?;
-        self.throttled(plan, limit, storage, denials)
+        let storage = self.stores.stored(plan, self.common, share)?;
+        self.throttled(plan, limit, storage)
     }
 
     fn throttled<S, const N: usize>(
@@ -146,7 +146,6 @@ impl<'a> Maker<'a> {
         plan: &ThrottlePlan,
         limit: All<S, N>,
         storage: Stored<All<S, N>>,
-        denials: Denials,
     ) -> Result<(), String>
     where
         S: Strategy<Cost = u32, Stat: Report>,
@@ -154,7 +153,7 @@ impl<'a> Maker<'a> {
         let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
         let keys = Keys { keys: plan.keys.clone(), exempt, trusted };
         let (class, runtime) = (plan.strategy.class(), self.common.runtime.clone());
-        let tasks = self.common.tasks.clone();
+        let (tasks, denials) = (self.common.tasks.clone(), self.stores.denials(&plan.uid));
         let mut builder = Throttle::builder(&plan.uid, limit, storage)
             .identifier(keys.identifier())
             .cost(plan.cost)

@@ -256,7 +256,8 @@ async fn what_was_used_stays_used_or_it_is_said() {
     let file = File::new("used", &of("rate = \"5/52w\""));
     let (gateway, mut said) = Said::start(&file, &[]);
     assert_eq!(pass(&gateway).await, 5);
-    let older = "; a: what was used before its strategy changed the last time is forgotten, but of those who came since";
+    let older =
+        "; a: what those had used is forgotten who did not come since the change of strategy before this one";
     for (lines, passed, more) in [
         ("rate = \"7/52w\"", 2, ""),
         // Another strategy, once more with another rate, and yet another strategy.
