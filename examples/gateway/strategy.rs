@@ -114,11 +114,17 @@ impl Spec {
         named
     }
 
-    /// The strategy without its parameters: the wrappers, and what is in them.
+    /// What its states are like: strategies of the same kind take each other's as they are. Tiers and priorities keep nothing
+    /// of their own, and all buckets keep a level.
     pub(crate) fn kind(&self) -> Vec<Discriminant<Self>> {
-        let mut kind = vec![discriminant(self)];
-        kind.extend(self.inner().map_or(Vec::new(), Self::kind));
-        kind
+        match self {
+            Self::Tiered { inner, .. } | Self::Priority { inner, .. } => inner.kind(),
+            Self::TimeOfDay { inner, .. } => [vec![discriminant(self)], inner.kind()].concat(),
+            Self::TokenBucket { .. } | Self::LeakyBucket { .. } | Self::LeakyBucketQueue { .. } => {
+                vec![discriminant(&Self::Gcra { burst: None, tolerance: None })]
+            }
+            _ => vec![discriminant(self)],
+        }
     }
 
     /// How many wrappers there are, and what is in them.

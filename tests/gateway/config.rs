@@ -260,10 +260,10 @@ async fn what_was_used_stays_used_or_it_is_said() {
         "; a: what those had used is forgotten who did not come since the change of strategy before this one";
     for (lines, passed, more) in [
         ("rate = \"7/52w\"", 2, ""),
-        // Another strategy, once more with another rate, and yet another strategy.
+        // Another strategy, once more with another rate, and yet another strategy that keeps a level, too.
         ("rate = \"9/52w\"\nstrategy = \"token-bucket\"", 2, ""),
         ("rate = \"10/52w\"\nstrategy = \"token-bucket\"", 1, ""),
-        ("rate = \"12/52w\"\nstrategy = \"gcra:burst=12\"", 2, older),
+        ("rate = \"12/52w\"\nstrategy = \"gcra:burst=12\"", 2, ""),
         // More room, and less.
         ("rate = \"13/52w\"\nstrategy = \"gcra:burst=13\"\nstorage = \"memory:capacity=200000\"", 1, ""),
         ("rate = \"15/52w\"\nstorage = \"memory:capacity=50,full=refuse\"", 2, older),
@@ -302,11 +302,19 @@ async fn what_is_kept_on_a_store_is_said_too() {
     assert_eq!(pass(&gateway).await, 5);
     assert_eq!(said.after(&file, &of("rate = \"7/52w\"")), format!("read {} anew\n", file.path()));
     assert_eq!(pass(&gateway).await, 2);
-    for lines in ["rate = \"7/52w\"\nstrategy = \"token-bucket\"", "rates = [\"7/52w\", \"9/52w\"]"] {
-        let expected = format!("read {} anew; {ANEW}\n", file.path());
-        assert_eq!(said.after(&file, &of(lines)), expected, "{lines}");
-        assert_eq!(pass(&gateway).await, 7, "{lines}");
-    }
+    let anew = format!("read {} anew; {ANEW}\n", file.path());
+    let bucket = of("rate = \"7/52w\"\nstrategy = \"token-bucket\"");
+    assert_eq!(said.after(&file, &bucket), anew);
+    assert_eq!(pass(&gateway).await, 7);
+    // All buckets know each other's states.
+    let other = of("rate = \"7/52w\"\nstrategy = \"priority(low=50%)/gcra:burst=9\"");
+    assert_eq!(said.after(&file, &other), anew, "in a wrapper it is another size");
+    assert_eq!(pass(&gateway).await, 8, "one more would have passed");
+    let other = of("rate = \"7/52w\"\nstrategy = \"tiered(free=1)/leaky-bucket:capacity=11\"");
+    assert_eq!(said.after(&file, &other), format!("read {} anew\n", file.path()));
+    assert_eq!(pass(&gateway).await, 3);
+    assert_eq!(said.after(&file, &of("rates = [\"7/52w\", \"9/52w\"]")), anew);
+    assert_eq!(pass(&gateway).await, 7);
 }
 
 #[tokio::test]
