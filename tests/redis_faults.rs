@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use limited::{Count, DEADLINE, RECOVERY, recovered, run, under_load};
 use servers::{Cluster, Proxy, Redis, Sentinel, until};
 use traffik::storage::{ErrorKind, Failure};
-use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage, SlidingWindow, TokenBucket};
+use traffik::{Adaptive, AsyncLimiter, FixedWindow, Rate, RedisStorage, SlidingWindow, TokenBucket};
 
 fn at(url: &str) -> RedisStorage {
     RedisStorage::url(url).unwrap().namespace("f").timeout(DEADLINE).build().unwrap()
@@ -307,4 +307,28 @@ fn a_cluster_is_cleared_on_every_node() {
             );
         }
     });
+}
+
+/// A call has one deadline, however many answers it has to wait for.
+#[test]
+fn a_call_of_two_steps_has_the_deadline_of_one() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.address());
+    let slow = async |key: &str| {
+        let limiter = AsyncLimiter::new(Adaptive::new(Rate::per_week(10)), at(&proxy.url()));
+        proxy.delay(Duration::ZERO);
+        let taken = limiter.check(key).await.unwrap();
+        // Each step's answer comes in time, and the second's too late for both.
+        proxy.delay(DEADLINE * 2 / 5);
+        let count = Count::default();
+        let told = count.check(&limiter, key).await;
+        assert!(matches!(told, Some(ErrorKind::Timeout | ErrorKind::Unavailable)), "{told:?}");
+        let refund = limiter.refund(key, 1, taken.receipt()).await.unwrap_err().kind();
+        assert!(matches!(refund, ErrorKind::Timeout | ErrorKind::Unavailable), "{refund:?}");
+        // What only looks is answered by one step, or has charged nothing.
+        proxy.delay(DEADLINE);
+        assert_eq!(limiter.peek(key, 1).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    };
+    run(slow("on tokio"));
+    smol::block_on(slow("on smol"));
 }

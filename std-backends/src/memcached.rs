@@ -10,8 +10,7 @@ use traffik_core::strategy::Cost;
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
 use traffik_runtimes::Connect;
 
-use crate::cas::{Combining, GivenUp, Swap};
-use crate::lock::{Either, race};
+use crate::cas::{Combining, Swap};
 
 mod builder;
 mod command;
@@ -177,16 +176,7 @@ impl<R: Connect> MemcachedStorage<R> {
         op: &Op<S>,
         end: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<S::Verdict, Failure> {
-        let mut answer = self.combining.apply(limit.clone(), escaped.as_bytes().to_vec(), *op);
-        if let Either::First(answer) = race(&mut answer, end).await {
-            return answer;
-        }
-        let late = |kind, outcome| Failure::new(kind, format!("no answer in time; {outcome}"));
-        match answer.give_up() {
-            GivenUp::Answered(answer) => answer,
-            GivenUp::Sent => Err(late(ErrorKind::Timeout, "the hit may have been charged")),
-            GivenUp::Unsent => Err(late(ErrorKind::Unavailable, "nothing was charged")),
-        }
+        self.combining.apply(limit.clone(), escaped.as_bytes().to_vec(), *op).by(end).await
     }
 }
 

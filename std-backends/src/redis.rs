@@ -27,6 +27,7 @@ mod lock;
 mod name;
 mod redlock;
 mod script;
+mod timer;
 #[cfg(not(feature = "redis-tls"))]
 #[path = "redis/no_tls.rs"]
 mod tls;
@@ -51,7 +52,8 @@ use script::{LOAD, SWAP};
 ///
 /// * [`Timeout`](ErrorKind::Timeout): no answer in time, or the connection broke while it was awaited. The hit may have
 ///   been charged or not; it is not sent again.
-/// * [`Unavailable`](ErrorKind::Unavailable): not connected, or the server does not serve now. Nothing was charged.
+/// * [`Unavailable`](ErrorKind::Unavailable): not connected, or the server does not serve now, or no answer in time to what
+///   charges nothing. Nothing was charged.
 /// * [`Denied`](ErrorKind::Denied), [`Full`](ErrorKind::Full): the server refuses this client, or all writes.
 ///
 /// ```no_run
@@ -189,7 +191,7 @@ impl RedisBuilder {
         self
     }
 
-    /// How long a call may take, 500 ms if nothing is said.
+    /// How long a call may take, in however many steps, 500 ms if nothing is said.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -241,12 +243,14 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         let (inner, combining, limit, op) = (self.inner.clone(), self.combining.clone(), limit.clone(), *op);
         Reply::pending(async move {
             let _inside = inner.door.enter()?;
+            let until = inner.link.end();
             if let Op::Check(hit) = &op
-                && let Some(verdict) = check::one(&inner, &limit, hit, &name).await?
+                && let Some(verdict) = check::one(&inner, until, &limit, hit, &name).await?
             {
                 return Ok(verdict);
             }
-            combining.apply(limit, name, op).await
+            // In a future of its own, which checks that take one call need no room for.
+            Box::pin(combining.apply(limit, name, op).by(timer::until(until))).await
         })
     }
 
@@ -264,7 +268,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         }
         Reply::pending(async move {
             let _inside = inner.door.enter()?;
-            let told = check::together(&inner, &limit, &hit, &names).await?;
+            let told = check::together(&inner, inner.link.end(), &limit, &hit, &names).await?;
             Ok(told.map_or(Joint::Unable, Joint::AtOnce))
         })
     }
@@ -290,7 +294,8 @@ impl Swap for Inner {
     async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
         let mut call = LOAD.call(&[key]);
         call.arg(self.time());
-        loaded(self.link.call(async |session| LOAD.run(&session, &call).await).await?)
+        let answer = self.link.call(self.link.end(), async |session| LOAD.run(&session, &call).await).await;
+        loaded(answer.map_err(failure::of_a_look)?)
     }
 
     async fn swap(
@@ -306,10 +311,14 @@ impl Swap for Inner {
         let rest = rest.as_micros().div_ceil(1_000).max(self.least().into());
         let mut call = SWAP.call(&[key]);
         call.arg(mark).arg(bytes).arg(rest).arg(self.time());
-        match self.link.call(async |session| SWAP.run(&session, &call).await).await? {
+        match self.link.call(self.link.end(), async |session| SWAP.run(&session, &call).await).await? {
             Value::Array(nothing) if nothing.is_empty() => Ok(None),
             answer => loaded(answer).map(Some),
         }
+    }
+
+    async fn pause(&self, wait: Duration) {
+        timer::wait(wait).await;
     }
 }
 

@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Op, Strategy};
 
 use super::Swap;
 use super::lane::Lane;
 use super::operation::{Left, Task};
+use crate::lock::{Either, race};
 
 /// Applies operations to what a store keeps: those on one key that are under way at a time together.
 ///
@@ -113,6 +114,20 @@ pub enum GivenUp<V> {
 }
 
 impl<W: Swap, S: Strategy> Pending<W, S> {
+    /// Waits for the answer until the end of the call. What has none by then fails with [`Timeout`](ErrorKind::Timeout) if
+    /// it had been sent, for it may have been charged, else with [`Unavailable`](ErrorKind::Unavailable).
+    pub async fn by(mut self, end: impl Future<Output = ()>) -> Result<S::Verdict, Failure> {
+        if let Either::First(answer) = race(&mut self, end).await {
+            return answer;
+        }
+        let late = |kind, outcome| Failure::new(kind, format!("no answer in time; {outcome}"));
+        match self.give_up() {
+            GivenUp::Answered(answer) => answer,
+            GivenUp::Sent => Err(late(ErrorKind::Timeout, "the hit may have been charged")),
+            GivenUp::Unsent => Err(late(ErrorKind::Unavailable, "nothing was charged")),
+        }
+    }
+
     /// Waits no longer, as after a deadline, and tells what became of the operation.
     pub fn give_up(self) -> GivenUp<S::Verdict> {
         match self.task.leave() {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use redis::{Cmd, Value};
 use traffik_core::storage::{ErrorKind, Failure};
@@ -17,11 +18,12 @@ use crate::cas;
 /// not know the limit, the numbers are too large for it, or it denies what the strategy does not.
 pub(super) async fn one<S: Strategy>(
     inner: &Inner,
+    until: Instant,
     limit: &S,
     hit: &Hit<S::Cost>,
     name: &[u8],
 ) -> Result<Option<S::Verdict>, Failure> {
-    let Some(answer) = ask(inner, limit, hit, &[name]).await? else { return Ok(None) };
+    let Some(answer) = ask(inner, until, limit, hit, &[name]).await? else { return Ok(None) };
     let verdict = limit.decide(&mut answer.state::<S>(0), hit, answer.now);
     answer.confirms(verdict.is_recorded()).map(|same| same.then_some(verdict))
 }
@@ -29,12 +31,13 @@ pub(super) async fn one<S: Strategy>(
 /// The same on several keys, all of which are charged or none.
 pub(super) async fn together<S: Strategy>(
     inner: &Inner,
+    until: Instant,
     limit: &S,
     hit: &Hit<S::Cost>,
     names: &[Vec<u8>],
 ) -> Result<Option<Vec<S::Verdict>>, Failure> {
     let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-    let Some(answer) = ask(inner, limit, hit, &names).await? else { return Ok(None) };
+    let Some(answer) = ask(inner, until, limit, hit, &names).await? else { return Ok(None) };
     let mut states: Vec<S::State> = (0..names.len()).map(|at| answer.state::<S>(at)).collect();
     let mut verdicts: Vec<_> = states.iter().map(|state| limit.peek(state, hit, answer.now)).collect();
     if verdicts.iter().all(|verdict| verdict.outcome().is_allowed()) {
@@ -77,6 +80,7 @@ impl Answer {
 /// Has the server decide; `None` if it cannot.
 async fn ask<S: Strategy>(
     inner: &Inner,
+    until: Instant,
     limit: &S,
     hit: &Hit<S::Cost>,
     names: &[&[u8]],
@@ -86,7 +90,7 @@ async fn ask<S: Strategy>(
     let mut call = script.call(names);
     call.arg(inner.time()).arg(limit.horizon()).arg(inner.least());
     told.arguments.add_to(&mut call);
-    let answer = inner.link.call(async |session| script.run(&session, &call).await).await?;
+    let answer = inner.link.call(until, async |session| script.run(&session, &call).await).await?;
     let Value::Array(mut answer) = answer else { return Err(unheard_of()) };
     let found = answer.split_off(answer.len().min(3));
     match answer[..] {

@@ -11,10 +11,11 @@ const STEP: usize = 500;
 
 pub(super) async fn clear(link: &Link, namespace: &str) -> Result<(), Failure> {
     let pattern = name::pattern(namespace);
-    for node in link.call(async |session| session.nodes().await).await? {
+    for node in link.call(link.end(), async |session| session.nodes().await).await? {
         let mut cursor = 0u64;
         loop {
-            cursor = link.call(async |session| step(&session, &node, cursor, &pattern).await).await?;
+            cursor =
+                link.call(link.end(), async |session| step(&session, &node, cursor, &pattern).await).await?;
             if cursor == 0 {
                 break;
             }

@@ -32,6 +32,14 @@ pub(super) fn failure(error: RedisError) -> Failure {
     Failure::new(kind, error)
 }
 
+/// The failure of a call that charges nothing, whatever became of it.
+pub(super) fn of_a_look(failure: Failure) -> Failure {
+    match failure.kind() {
+        ErrorKind::Timeout => Failure::new(ErrorKind::Unavailable, failure),
+        _ => failure,
+    }
+}
+
 /// The failure of a call that was never sent.
 pub(super) fn unsent(error: RedisError) -> Failure {
     let failure = failure(error.clone());

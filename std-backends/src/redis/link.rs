@@ -157,13 +157,18 @@ impl Link {
         Self { source, deadline, present: SpinMutex::default() }
     }
 
+    /// When a call that begins now is to end.
+    pub(super) fn end(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
     /// Runs a call on the connection, which is made if there is none. A connection on which a call failed for a
     /// reason that others would meet as well is not used again.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
+        until: Instant,
         call: impl FnOnce(Session) -> F,
     ) -> Result<T, Failure> {
-        let until = Instant::now() + self.deadline;
         let (number, attempt) = self.attempt()?;
         let wire = match attempt.await {
             Ok(wire) => wire,

@@ -57,7 +57,8 @@ impl RedisLock {
         };
         let mut call = LOCK.call(&[&key]);
         call.arg(verb).arg(owner.as_bytes()).arg(ttl).arg(least);
-        let answer = self.0.inner.link.call(async |session| LOCK.run(&session, &call).await).await?;
+        let link = &self.0.inner.link;
+        let answer = link.call(link.end(), async |session| LOCK.run(&session, &call).await).await?;
         let token: u64 = told(answer)?;
         Ok((token > 0).then_some(token))
     }
