@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use limited::{Count, DEADLINE, RECOVERY, recovered, run, under_load};
 use servers::{Cluster, Proxy, Redis, Sentinel, until};
 use traffik::storage::{ErrorKind, Failure};
-use traffik::{Adaptive, AsyncLimiter, FixedWindow, Rate, RedisStorage, SlidingWindow, TokenBucket};
+use traffik::{
+    Adaptive, AsyncLimiter, FixedWindow, Rate, RedisStorage, SlidingWindow, Strategy, TokenBucket,
+};
 
 fn at(url: &str) -> RedisStorage {
     RedisStorage::url(url).unwrap().namespace("f").timeout(DEADLINE).build().unwrap()
@@ -331,4 +333,27 @@ fn a_call_of_two_steps_has_the_deadline_of_one() {
     };
     run(slow("on tokio"));
     smol::block_on(slow("on smol"));
+}
+
+/// A connection that has gone dead is replaced within a deadline, also where nobody waits for one.
+#[test]
+fn a_silent_connection_is_replaced_though_nobody_waits_for_long() {
+    async fn replaced<S: Strategy>(redis: &Redis, limit: S) {
+        let proxy = Proxy::to(redis.address());
+        let limiter = AsyncLimiter::new(limit, at(&proxy.url()));
+        let _ = limiter.check("k").await.unwrap();
+        proxy.silence();
+        let began = Instant::now();
+        let mut vain = 0;
+        while tokio::time::timeout(DEADLINE / 10, limiter.check("k")).await.is_err() {
+            vain += 1;
+            assert!(began.elapsed() < DEADLINE + RECOVERY, "{vain} in vain");
+        }
+        assert!(vain > 0 && proxy.connections() > 1);
+    }
+    run(async {
+        let redis = Redis::start();
+        replaced(&redis, weekly(100)).await;
+        replaced(&redis, Adaptive::new(Rate::per_week(100))).await;
+    });
 }

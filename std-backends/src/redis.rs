@@ -27,6 +27,7 @@ mod lock;
 mod name;
 mod redlock;
 mod script;
+mod silence;
 mod timer;
 #[cfg(not(feature = "redis-tls"))]
 #[path = "redis/no_tls.rs"]

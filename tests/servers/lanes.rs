@@ -42,6 +42,8 @@ pub(crate) struct Link {
     pub(crate) lossy: bool,
     /// Whether one of the directions is over.
     half: bool,
+    /// Whether nothing passes any more.
+    silent: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,10 @@ impl State {
     /// Closes the connections for which it is true.
     pub(crate) fn cut(&mut self, which: impl Fn(&Link) -> bool) {
         self.links.retain(|_, link| !which(link));
+    }
+
+    pub(crate) fn silence(&mut self) {
+        self.links.values_mut().for_each(|link| link.silent = true);
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -121,8 +127,13 @@ impl Lanes {
         let server = TcpStream::connect(server).ok()?;
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (client, server) = (Arc::new(client), Arc::new(server));
-        let link =
-            Link { client: Arc::clone(&client), server: Arc::clone(&server), lossy: false, half: false };
+        let link = Link {
+            client: Arc::clone(&client),
+            server: Arc::clone(&server),
+            lossy: false,
+            half: false,
+            silent: false,
+        };
         let mut state = self.lock();
         // What ended the proxy meanwhile has closed the connections it knew, but not this one.
         if state.ended {
@@ -162,11 +173,9 @@ impl Lanes {
     fn fate(&self, number: usize, direction: Direction, arrived: Instant, length: usize) -> Option<Fate> {
         let mut state = self.lock();
         loop {
-            if !state.links.contains_key(&number) {
-                return None;
-            }
+            let silent = state.links.get(&number)?.silent;
             let held = (arrived + state.delay).saturating_duration_since(Instant::now());
-            state = if state.black_hole {
+            state = if silent || state.black_hole {
                 self.changed.wait(state).unwrap()
             } else if !held.is_zero() {
                 self.changed.wait_timeout(state, held).unwrap().0

@@ -70,6 +70,12 @@ impl Proxy {
         self.set(|state| state.black_hole = black_hole);
     }
 
+    /// Nothing passes any more on present connections, for good and not even their end, while new ones work: as where a
+    /// network has forgotten a flow.
+    pub(crate) fn silence(&self) {
+        self.set(State::silence);
+    }
+
     /// Closes all present connections.
     pub(crate) fn cut(&self) {
         self.set(|state| state.cut(|_| true));

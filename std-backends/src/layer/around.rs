@@ -34,7 +34,7 @@ use super::{Breaker, CircuitBreaker, DenyCache, Failover, Metered, Retry, Timeou
 /// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
 /// ```
 pub trait Around: Sized {
-    /// [`Timeout`]: gives up on a call that takes longer.
+    /// [`Timeout`]: gives up on a call that takes longer. A deadline of the storage's own should be no longer.
     fn with_timeout<R: Timer>(self, timer: R, limit: Duration) -> Timeout<Self, R> {
         Timeout::new(self, timer, limit)
     }

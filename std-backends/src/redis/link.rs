@@ -21,6 +21,7 @@ use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::failure::unsent;
+use super::silence::Silence;
 use crate::door::closed;
 
 /// Makes connections.
@@ -131,7 +132,7 @@ type Attempt = Shared<BoxFuture<'static, Result<Wire, Failure>>>;
 struct Present {
     /// Tells attempts apart.
     number: u64,
-    attempt: Option<Attempt>,
+    attempt: Option<(Attempt, Arc<Silence>)>,
     /// When the last attempt failed, and how.
     failed: Option<(Instant, Failure)>,
     closed: bool,
@@ -163,13 +164,14 @@ impl Link {
     }
 
     /// Runs a call on the connection, which is made if there is none. A connection on which a call failed for a
-    /// reason that others would meet as well is not used again.
+    /// reason that others would meet as well is not used again, nor is one that answers nobody for as long as a call may
+    /// take, whether they waited so long or not.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
         call: impl FnOnce(Session) -> F,
     ) -> Result<T, Failure> {
-        let (number, attempt) = self.attempt()?;
+        let (number, attempt, silence) = self.attempt()?;
         let wire = match attempt.await {
             Ok(wire) => wire,
             Err(failure) => {
@@ -180,13 +182,17 @@ impl Link {
                 return Err(failure);
             }
         };
-        if until <= Instant::now() {
+        let now = Instant::now();
+        if until <= now {
             return Err(Failure::new(
                 ErrorKind::Unavailable,
                 "connecting took all the time there was; nothing was sent",
             ));
         }
-        call(Session { wire, until }).await.map_err(|error| {
+        let sent = silence.sent(now);
+        let told = call(Session { wire, until }).await;
+        sent.answered();
+        told.map_err(|error| {
             if is_of_the_connection(&error) {
                 self.drop_connection(number);
             }
@@ -200,13 +206,15 @@ impl Link {
     }
 
     /// The attempt that made, or makes, the present connection.
-    fn attempt(&self) -> Result<(u64, Attempt), Failure> {
+    fn attempt(&self) -> Result<(u64, Attempt, Arc<Silence>), Failure> {
         let mut present = self.present.lock();
         if present.closed {
             return Err(closed());
         }
-        if let Some(attempt) = &present.attempt {
-            return Ok((present.number, attempt.clone()));
+        if let Some((attempt, silence)) = &present.attempt
+            && !silence.is_longer_than(self.deadline, Instant::now)
+        {
+            return Ok((present.number, attempt.clone(), silence.clone()));
         }
         if let Some((at, failure)) = &present.failed
             && at.elapsed() < PAUSE
@@ -217,8 +225,9 @@ impl Link {
         let attempt = async move { source.connect(deadline).await.map_err(unsent) }.boxed().shared();
         present.number += 1;
         present.failed = None;
-        present.attempt = Some(attempt.clone());
-        Ok((present.number, attempt))
+        let silence = Arc::new(Silence::new());
+        present.attempt = Some((attempt.clone(), silence.clone()));
+        Ok((present.number, attempt, silence))
     }
 
     fn drop_connection(&self, number: u64) {
