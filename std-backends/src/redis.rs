@@ -8,8 +8,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::lock::Mutex as AsyncMutex;
 use redis::aio::MultiplexedConnection;
-use redis::cluster::ClusterClient;
-use redis::io::tcp::TcpSettings;
 use redis::sentinel::SentinelClient;
 use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, Value};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
@@ -21,12 +19,14 @@ use crate::{FirstCome, namespace};
 
 mod check;
 mod clear;
+mod cluster;
 mod failure;
 mod link;
 mod lock;
 mod name;
 mod redlock;
 mod script;
+mod servers;
 mod silence;
 mod timer;
 #[cfg(not(feature = "redis-tls"))]
@@ -35,10 +35,11 @@ mod tls;
 #[cfg(feature = "redis-tls")]
 mod tls;
 
-use link::{Link, Source};
+use link::Source;
 pub use lock::RedisLock;
 pub use redlock::Redlock;
 use script::{LOAD, SWAP};
+use servers::{Place, Servers};
 
 /// Keeps states on a Redis server (7.0 or later), a cluster, or whichever server sentinels name.
 ///
@@ -77,7 +78,7 @@ pub struct RedisStorage {
 
 #[derive(Debug)]
 struct Inner {
-    link: Link,
+    servers: Servers,
     namespace: String,
     clock: Option<TestClock>,
     persistent: bool,
@@ -98,7 +99,7 @@ impl fmt::Debug for TestClock {
 /// What a [`RedisStorage`] is to be like.
 #[must_use]
 pub struct RedisBuilder {
-    source: Source,
+    place: Place,
     namespace: String,
     timeout: Duration,
     clock: Option<TestClock>,
@@ -125,7 +126,7 @@ impl RedisStorage {
     pub fn client(client: Client) -> Result<RedisBuilder, RedisError> {
         let info = client.get_connection_info().clone().into_connection_info()?;
         let settings = info.tcp_settings().clone().set_nodelay(true);
-        Ok(RedisBuilder::new(Source::Client(Box::new(Client::open(info.set_tcp_settings(settings))?))))
+        Ok(RedisBuilder::one(Source::Client(Box::new(Client::open(info.set_tcp_settings(settings))?))))
     }
 
     /// A connection of yours. Once it is lost, all calls fail.
@@ -138,21 +139,25 @@ impl RedisStorage {
     where
         F: Future<Output = Result<MultiplexedConnection, RedisError>> + Send + 'static,
     {
-        RedisBuilder::new(Source::Factory(Arc::new(move || connect().boxed())))
+        RedisBuilder::one(Source::Factory(Arc::new(move || connect().boxed())))
     }
 
-    /// A cluster. Its nodes may change meanwhile.
+    /// A cluster, found by some of its nodes, which may change meanwhile. Those that are not named are connected to as the first
+    /// one is, with its user and password and over TLS if it is.
     pub fn cluster<T: IntoConnectionInfo>(
         nodes: impl IntoIterator<Item = T>,
     ) -> Result<RedisBuilder, RedisError> {
-        let at_once = TcpSettings::default().set_nodelay(true);
-        let client = ClusterClient::builder(nodes).tcp_settings(at_once).retries(3).build()?;
-        Ok(RedisBuilder::new(Source::Cluster(Box::new(client))))
+        let nodes = nodes.into_iter().map(|node| {
+            let info = node.into_connection_info()?;
+            let settings = info.tcp_settings().clone().set_nodelay(true);
+            Ok(info.set_tcp_settings(settings))
+        });
+        Ok(RedisBuilder::new(Place::Cluster(nodes.collect::<Result<_, RedisError>>()?)))
     }
 
     /// The master that sentinels name, by a client of yours. It is asked for anew whenever a connection is made.
     pub fn sentinel(client: SentinelClient) -> RedisBuilder {
-        RedisBuilder::new(Source::Sentinel(Arc::new(AsyncMutex::new(client))))
+        RedisBuilder::one(Source::Sentinel(Arc::new(AsyncMutex::new(client))))
     }
 
     /// Whether the server can be reached and runs scripts for this client.
@@ -163,7 +168,7 @@ impl RedisStorage {
     /// Forgets every key of this namespace, some at a time, so that the server goes on meanwhile. Keys that are used
     /// meanwhile may be forgotten or not. Each of its many calls has the deadline of one.
     pub async fn clear(&self) -> Result<(), Failure> {
-        clear::clear(&self.inner.link, &self.inner.namespace).await
+        clear::clear(&self.inner.servers, &self.inner.namespace).await
     }
 
     /// Lets those calls end that are on their way, which each do by their deadline, and then ends the connection. Calls that come
@@ -175,15 +180,19 @@ impl RedisStorage {
             return Ok(());
         }
         let cleared = if self.inner.persistent { Ok(()) } else { self.clear().await };
-        self.inner.link.close();
+        self.inner.servers.close();
         cleared
     }
 }
 
 impl RedisBuilder {
-    const fn new(source: Source) -> Self {
+    const fn one(source: Source) -> Self {
+        Self::new(Place::One(source))
+    }
+
+    const fn new(place: Place) -> Self {
         let timeout = Duration::from_millis(500);
-        Self { source, namespace: String::new(), timeout, clock: None, persistent: true }
+        Self { place, namespace: String::new(), timeout, clock: None, persistent: true }
     }
 
     /// What the names of all its keys begin with, `traffik` if nothing is said. Storages with the same one share states.
@@ -222,10 +231,10 @@ impl RedisBuilder {
             return Err(Failure::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
         }
         tls::prepare();
-        let link = Link::new(self.source, self.timeout);
+        let servers = Servers::new(self.place, self.timeout)?;
         let Self { namespace, clock, persistent, .. } = self;
         let inner = Arc::new(Inner {
-            link,
+            servers,
             namespace,
             clock,
             persistent,
@@ -244,7 +253,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         let (inner, combining, limit, op) = (self.inner.clone(), self.combining.clone(), limit.clone(), *op);
         Reply::pending(async move {
             let _inside = inner.door.enter()?;
-            let until = inner.link.end();
+            let until = inner.servers.end();
             if let Op::Check(hit) = &op
                 && let Some(verdict) = check::one(&inner, until, &limit, hit, &name).await?
             {
@@ -264,12 +273,12 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
     ) -> Reply<Joint<S::Verdict>> {
         let names: Vec<_> = keys.iter().map(|key| name::name(&self.inner.namespace, *key)).collect();
         let (inner, limit, hit) = (self.inner.clone(), limit.clone(), *hit);
-        if !name::are_distinct(&names) || (inner.link.is_cluster() && !name::share_a_slot(&names)) {
+        if !name::are_distinct(&names) || (inner.servers.is_cluster() && !name::share_a_slot(&names)) {
             return Reply::ready(Ok(Joint::Unable));
         }
         Reply::pending(async move {
             let _inside = inner.door.enter()?;
-            let told = check::together(&inner, inner.link.end(), &limit, &hit, &names).await?;
+            let told = check::together(&inner, inner.servers.end(), &limit, &hit, &names).await?;
             Ok(told.map_or(Joint::Unable, Joint::AtOnce))
         })
     }
@@ -295,7 +304,8 @@ impl Swap for Inner {
     async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
         let mut call = LOAD.call(&[key]);
         call.arg(self.time());
-        let answer = self.link.call(self.link.end(), async |session| LOAD.run(&session, &call).await).await;
+        let run = async |session| LOAD.run(&session, &call).await;
+        let answer = self.servers.call(key, self.servers.end(), run).await;
         loaded(answer.map_err(failure::of_a_look)?)
     }
 
@@ -312,7 +322,8 @@ impl Swap for Inner {
         let rest = rest.as_micros().div_ceil(1_000).max(self.least().into());
         let mut call = SWAP.call(&[key]);
         call.arg(mark).arg(bytes).arg(rest).arg(self.time());
-        match self.link.call(self.link.end(), async |session| SWAP.run(&session, &call).await).await? {
+        let run = async |session| SWAP.run(&session, &call).await;
+        match self.servers.call(key, self.servers.end(), run).await? {
             Value::Array(nothing) if nothing.is_empty() => Ok(None),
             answer => loaded(answer).map(Some),
         }

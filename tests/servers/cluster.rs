@@ -1,5 +1,6 @@
-//! Three Redis servers that are one cluster, and can move a slot from one to another.
+//! Redis servers that are one cluster, and can move a slot from one to another.
 
+use super::proxy::Proxy;
 use super::redis::{Redis, value};
 use super::resp::Reply;
 use super::wait::{AGREED, until};
@@ -10,23 +11,31 @@ const SLOTS: u16 = 16_384;
 /// How many keys are moved at once.
 const BATCH: &str = "100";
 
-/// Masters without replicas, at loopback ports; each has about a third of the slots.
+/// Masters without replicas, at loopback ports; each has as many slots as the others, or one less.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Redis>,
 }
 
 impl Cluster {
-    /// Starts one; takes 2 s, since a cluster's masters wait so long before they trust what they know.
+    /// Starts one of three; takes 2 s, since a cluster's masters wait so long before they trust what they know.
     pub(crate) fn start() -> Self {
+        Self::of(3, 3)
+    }
+
+    /// Starts one of so many nodes, of which only the first few have slots.
+    pub(crate) fn of(nodes: u16, serving: u16) -> Self {
         let options = Redis::options()
             .config(&["cluster-enabled", "yes"])
             .config(&["cluster-announce-ip", "127.0.0.1"])
             // So long may a machine that is busy with other tests hold a node up before the others give it up.
             .config(&["cluster-node-timeout", "5000"]);
-        let nodes: Vec<_> = (0..3).map(|_| options.clone().start()).collect();
+        let nodes: Vec<_> = (0..nodes).map(|_| options.clone().start()).collect();
         for (node, index) in nodes.iter().zip(0..) {
-            let (first, end) = (index * SLOTS / 3, (index + 1) * SLOTS / 3);
-            done(node, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(end - 1).to_string()]);
+            if index < serving {
+                let [first, end] =
+                    [index, index + 1].map(|index| u32::from(index) * u32::from(SLOTS) / u32::from(serving));
+                done(node, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(end - 1).to_string()]);
+            }
             // Distinct from the start, so that they need not settle whose word counts.
             done(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
             if index > 0 {
@@ -36,6 +45,35 @@ impl Cluster {
         let cluster = Self { nodes };
         cluster.wait();
         cluster
+    }
+
+    /// Has all nodes say that one of them is to be reached through a proxy.
+    pub(crate) fn reach_through(&self, node: usize, proxy: &Proxy) {
+        let (node, port) = (&self.nodes[node], proxy.address().port().to_string());
+        done(node, &["CONFIG", "SET", "cluster-announce-port", &port]);
+        let of = id(node);
+        for node in &self.nodes {
+            until(AGREED, "all nodes know a node's new port", || {
+                let nodes = node.command(&["CLUSTER", "NODES"]).text();
+                nodes.lines().any(|line| line.starts_with(&of) && line.contains(&format!(":{port}@")))
+            });
+        }
+    }
+
+    /// Makes a node without slots a replica of another.
+    pub(crate) fn replicate(&self, replica: usize, master: usize) {
+        let (replica, master) = (&self.nodes[replica], id(&self.nodes[master]));
+        done(replica, &["CLUSTER", "REPLICATE", &master]);
+        until(AGREED, "a replica has what its master has", || {
+            replica.info("master_link_status").as_deref() == Some("up")
+        });
+    }
+
+    /// Makes a replica the master, whether its own is there or not.
+    pub(crate) fn promote(&self, replica: usize) {
+        let replica = &self.nodes[replica];
+        done(replica, &["CLUSTER", "FAILOVER", "TAKEOVER"]);
+        until(AGREED, "a replica is promoted", || replica.info("role").as_deref() == Some("master"));
     }
 
     /// Waits until every node knows all others and serves every slot.

@@ -90,7 +90,9 @@ async fn ask<S: Strategy>(
     let mut call = script.call(names);
     call.arg(inner.time()).arg(limit.horizon()).arg(inner.least());
     told.arguments.add_to(&mut call);
-    let answer = inner.link.call(until, async |session| script.run(&session, &call).await).await?;
+    // All are in one slot.
+    let key = names.first().copied().unwrap_or_default();
+    let answer = inner.servers.call(key, until, async |session| script.run(&session, &call).await).await?;
     let Value::Array(mut answer) = answer else { return Err(unheard_of()) };
     let found = answer.split_off(answer.len().min(3));
     match answer[..] {

@@ -3,19 +3,26 @@
 use redis::{FromRedisValue, RedisError};
 use traffik_core::storage::Failure;
 
-use super::link::{Link, Node, Session};
+use super::link::Session;
 use super::name;
+use super::servers::Servers;
 
 /// How many keys a server looks at in one step.
 const STEP: usize = 500;
 
-pub(super) async fn clear(link: &Link, namespace: &str) -> Result<(), Failure> {
+pub(super) async fn clear(servers: &Servers, namespace: &str) -> Result<(), Failure> {
     let pattern = name::pattern(namespace);
-    for node in link.call(link.end(), async |session| session.nodes().await).await? {
+    for master in servers.masters().await? {
         let mut cursor = 0u64;
         loop {
-            cursor =
-                link.call(link.end(), async |session| step(&session, &node, cursor, &pattern).await).await?;
+            let step = async |session| step(&session, cursor, &pattern).await;
+            let (next, keys) = master.link().call(servers.end(), step).await?;
+            for key in keys {
+                // It may be elsewhere by now. Nobody waits for the memory to be freed.
+                let unlink = async |session: Session| session.ask(redis::cmd("UNLINK").arg(&key)).await;
+                servers.call(&key, servers.end(), unlink).await?;
+            }
+            cursor = next;
             if cursor == 0 {
                 break;
             }
@@ -24,14 +31,9 @@ pub(super) async fn clear(link: &Link, namespace: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes what is found in one step, without making the server wait for memory to be freed.
-async fn step(session: &Session, node: &Node, cursor: u64, pattern: &str) -> Result<u64, RedisError> {
+/// What is found in one step, and where the next one begins.
+async fn step(session: &Session, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), RedisError> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP);
-    let (next, keys): (u64, Vec<Vec<u8>>) =
-        FromRedisValue::from_redis_value(session.ask_of(&scan, node).await?)?;
-    for key in keys {
-        session.ask(redis::cmd("UNLINK").arg(key)).await?;
-    }
-    Ok(next)
+    Ok(FromRedisValue::from_redis_value(session.ask(&scan).await?)?)
 }

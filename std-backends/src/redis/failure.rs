@@ -1,12 +1,13 @@
 //! What a failed call means to whoever waits for it.
 
+use std::error::Error;
+
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 use traffik_core::storage::{ErrorKind, Failure};
 
 /// The failure of a call that had been sent, as far as it got there.
 pub(super) fn failure(error: RedisError) -> Failure {
     let kind = match error.kind() {
-        Kind::Io if error.is_connection_refusal() => ErrorKind::Unavailable,
         // Nobody can tell what the server did before the connection broke, in the middle of an answer or before it.
         Kind::Io | Kind::Parse => ErrorKind::Timeout,
         Kind::AuthenticationFailed | Kind::Server(Server::NoPerm) => ErrorKind::Denied,
@@ -15,9 +16,10 @@ pub(super) fn failure(error: RedisError) -> Failure {
             | Server::MasterDown
             | Server::ClusterDown
             | Server::ReadOnly
-            | Server::TryAgain,
+            | Server::TryAgain
+            | Server::Moved
+            | Server::Ask,
         )
-        | Kind::ClusterConnectionNotFound
         | Kind::MasterNameNotFoundBySentinel => ErrorKind::Unavailable,
         Kind::InvalidClientConfig | Kind::EmptySentinelList => ErrorKind::Invalid,
         Kind::UnexpectedReturnType => ErrorKind::Corrupt,
@@ -30,6 +32,11 @@ pub(super) fn failure(error: RedisError) -> Failure {
         },
     };
     Failure::new(kind, error)
+}
+
+/// The error that is behind a failure, if one of the driver's is.
+pub(super) fn cause(failure: &Failure) -> Option<&RedisError> {
+    failure.source()?.downcast_ref()
 }
 
 /// The failure of a call that charges nothing, whatever became of it.

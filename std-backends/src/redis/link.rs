@@ -1,6 +1,5 @@
 //! The connection: made when it is needed, shared by all calls, and made anew once it has failed.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,20 +8,18 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::lock::Mutex as AsyncMutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::sentinel::SentinelClient;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind as Kind, FromRedisValue, RedisError,
-    ServerErrorKind as Server, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind as Kind, RedisError, ServerErrorKind as Server, Value,
 };
 use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::failure::unsent;
 use super::silence::Silence;
+use super::timer;
 use crate::door::closed;
+use crate::lock::{Either, race};
 
 /// Makes connections.
 pub(super) type Factory =
@@ -32,100 +29,50 @@ pub(super) type Factory =
 #[derive(Clone)]
 pub(super) enum Source {
     Client(Box<Client>),
-    Cluster(Box<ClusterClient>),
     Sentinel(Arc<AsyncMutex<SentinelClient>>),
     Factory(Factory),
 }
 
 impl Source {
     /// A new connection; all it takes is within the deadline.
-    async fn connect(self, deadline: Duration) -> Result<Wire, RedisError> {
+    async fn connect(self, deadline: Duration) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(deadline))
             .set_response_timeout(Some(deadline));
-        Ok(match self {
-            Self::Client(client) => {
-                Wire::One(client.get_multiplexed_async_connection_with_config(&config).await?)
-            }
-            Self::Cluster(client) => {
-                let config = redis::cluster::ClusterConfig::new()
-                    .set_connection_timeout(deadline)
-                    .set_response_timeout(deadline);
-                Wire::Cluster(client.get_async_connection_with_config(config).await?)
-            }
-            Self::Sentinel(client) => {
-                Wire::One(client.lock().await.get_async_connection_with_config(&config).await?)
-            }
-            Self::Factory(factory) => Wire::One(factory().await?),
-        })
+        match self {
+            Self::Client(client) => client.get_multiplexed_async_connection_with_config(&config).await,
+            Self::Sentinel(client) => client.lock().await.get_async_connection_with_config(&config).await,
+            Self::Factory(factory) => factory().await,
+        }
     }
-}
-
-/// A connection that many calls can use at a time.
-#[derive(Clone)]
-enum Wire {
-    One(MultiplexedConnection),
-    Cluster(ClusterConnection),
 }
 
 /// A connection for one call, which has so long.
 pub(super) struct Session {
-    wire: Wire,
+    connection: MultiplexedConnection,
     until: Instant,
+    /// Whether each command is told to be about what is just being moved to this server.
+    asking: bool,
 }
 
 impl Session {
     /// Sends a command and waits for its answer, for as long as the call has left.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        match self.wire.clone() {
-            Wire::One(mut connection) => {
-                connection.set_response_timeout(left);
-                connection.req_packed_command(command).await.and_then(Value::extract_error)
-            }
-            Wire::Cluster(mut connection) => {
-                connection.req_packed_command(command).await.and_then(Value::extract_error)
-            }
+        let mut connection = self.connection.clone();
+        connection.set_response_timeout(self.until.saturating_duration_since(Instant::now()));
+        if !self.asking {
+            return connection.req_packed_command(command).await.and_then(Value::extract_error);
         }
-    }
-}
-
-/// One of the servers behind a connection: the only one, or a master of a cluster.
-pub(super) struct Node(Option<SingleNodeRoutingInfo>);
-
-impl Session {
-    /// All servers that hold keys.
-    pub(super) async fn nodes(&self) -> Result<Vec<Node>, RedisError> {
-        let Wire::Cluster(mut connection) = self.wire.clone() else { return Ok(vec![Node(None)]) };
-        // A map of each master's address to its own answer.
-        let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-        let answer = connection.route_command(redis::cmd("PING"), masters).await?;
-        let answers: Vec<(String, Value)> = FromRedisValue::from_redis_value(answer)?;
-        answers
-            .into_iter()
-            .map(|(address, _)| {
-                let (host, port) = address.rsplit_once(':').ok_or((Kind::Parse, "a node without a port"))?;
-                let port = port.parse().map_err(|_| (Kind::Parse, "a node without a port"))?;
-                let node = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port };
-                Ok(Node(Some(node)))
-            })
-            .collect()
-    }
-
-    /// Sends a command to one of the servers.
-    pub(super) async fn ask_of(&self, command: &Cmd, node: &Node) -> Result<Value, RedisError> {
-        match (self.wire.clone(), &node.0) {
-            (Wire::Cluster(mut connection), Some(node)) => {
-                let route = RoutingInfo::SingleNode(node.clone());
-                connection.route_command(command.clone(), route).await.and_then(Value::extract_error)
-            }
-            _ => self.ask(command).await,
-        }
+        let mut both = redis::pipe();
+        both.cmd("ASKING").add_command(command.clone());
+        let answers = connection.req_packed_commands(&both, 1, 1).await?;
+        let answer = answers.into_iter().next().ok_or((Kind::Parse, "an answer is missing"))?;
+        answer.extract_error()
     }
 }
 
 /// An attempt to connect that all who wait for it share; or its outcome.
-type Attempt = Shared<BoxFuture<'static, Result<Wire, Failure>>>;
+type Attempt = Shared<BoxFuture<'static, Result<MultiplexedConnection, Failure>>>;
 
 /// The present connection, if there is one.
 #[derive(Default)]
@@ -144,23 +91,12 @@ pub(super) struct Link {
     present: SpinMutex<Present>,
 }
 
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("deadline", &self.deadline).finish_non_exhaustive()
-    }
-}
-
 /// How long after a failed attempt to connect calls are told of it at once, instead of trying again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Link {
     pub(super) fn new(source: Source, deadline: Duration) -> Self {
         Self { source, deadline, present: SpinMutex::default() }
-    }
-
-    /// When a call that begins now is to end.
-    pub(super) fn end(&self) -> Instant {
-        Instant::now() + self.deadline
     }
 
     /// Runs a call on the connection, which is made if there is none. A connection on which a call failed for a
@@ -171,26 +107,23 @@ impl Link {
         until: Instant,
         call: impl FnOnce(Session) -> F,
     ) -> Result<T, Failure> {
-        let (number, attempt, silence) = self.attempt()?;
-        let wire = match attempt.await {
-            Ok(wire) => wire,
-            Err(failure) => {
-                let mut present = self.present.lock();
-                if present.number == number && present.attempt.take().is_some() {
-                    present.failed = Some((Instant::now(), failure.clone()));
-                }
-                return Err(failure);
-            }
-        };
+        self.call_as(until, false, call).await
+    }
+
+    /// The same, with each command about what is just being moved to this server, or not.
+    pub(super) async fn call_as<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        until: Instant,
+        asking: bool,
+        call: impl FnOnce(Session) -> F,
+    ) -> Result<T, Failure> {
+        let (number, connection, silence) = self.connection(until).await?;
         let now = Instant::now();
         if until <= now {
-            return Err(Failure::new(
-                ErrorKind::Unavailable,
-                "connecting took all the time there was; nothing was sent",
-            ));
+            return Err(too_late());
         }
         let sent = silence.sent(now);
-        let told = call(Session { wire, until }).await;
+        let told = call(Session { connection, until, asking }).await;
         sent.answered();
         told.map_err(|error| {
             if is_of_the_connection(&error) {
@@ -200,9 +133,32 @@ impl Link {
         })
     }
 
-    /// Whether keys are spread over several servers.
-    pub(super) const fn is_cluster(&self) -> bool {
-        matches!(self.source, Source::Cluster(_))
+    /// The present connection, once it is made.
+    async fn connection(
+        &self,
+        until: Instant,
+    ) -> Result<(u64, MultiplexedConnection, Arc<Silence>), Failure> {
+        loop {
+            let (number, attempt, silence) = self.attempt()?;
+            if let Some(Ok(connection)) = attempt.peek() {
+                return Ok((number, connection.clone(), silence));
+            }
+            // Nobody may have waited for it while its time ran out.
+            let is_left = silence.age() > self.deadline;
+            let failure = match race(attempt, timer::until(until)).await {
+                Either::First(Ok(connection)) => return Ok((number, connection, silence)),
+                Either::First(Err(failure)) => failure,
+                Either::Second(()) => return Err(too_late()),
+            };
+            let mut present = self.present.lock();
+            let is_present = present.number == number && present.attempt.take().is_some();
+            if !is_left {
+                if is_present {
+                    present.failed = Some((Instant::now(), failure.clone()));
+                }
+                return Err(failure);
+            }
+        }
     }
 
     /// The attempt that made, or makes, the present connection.
@@ -243,6 +199,10 @@ impl Link {
         present.closed = true;
         present.attempt = None;
     }
+}
+
+fn too_late() -> Failure {
+    Failure::new(ErrorKind::Unavailable, "connecting took all the time there was; nothing was sent")
 }
 
 /// Whether a call failed for a reason that lies in the connection: it broke, does not answer, or leads to a server that

@@ -57,8 +57,9 @@ impl RedisLock {
         };
         let mut call = LOCK.call(&[&key]);
         call.arg(verb).arg(owner.as_bytes()).arg(ttl).arg(least);
-        let link = &self.0.inner.link;
-        let answer = link.call(link.end(), async |session| LOCK.run(&session, &call).await).await?;
+        let servers = &self.0.inner.servers;
+        let run = async |session| LOCK.run(&session, &call).await;
+        let answer = servers.call(&key, servers.end(), run).await?;
         let token: u64 = told(answer)?;
         Ok((token > 0).then_some(token))
     }

@@ -20,15 +20,17 @@ pub(super) fn are_distinct(names: &[Vec<u8>]) -> bool {
     names.iter().enumerate().all(|(at, name)| !names.iter().skip(at + 1).any(|other| other == name))
 }
 
+/// Where a cluster keeps a name. Of one with braces, what is between them counts, unless that is nothing.
+pub(super) fn slot(name: &[u8]) -> u16 {
+    let open = name.iter().position(|byte| *byte == b'{').map_or(0, |open| open + 1);
+    let inside = name.get(open..name.len().saturating_sub(1)).filter(|inside| !inside.is_empty());
+    crc16::State::<crc16::XMODEM>::calculate(inside.unwrap_or(name)) % 16_384
+}
+
 /// Whether a cluster keeps all of these names in one place.
 pub(super) fn share_a_slot(names: &[Vec<u8>]) -> bool {
-    // Of a name with braces, what is between them counts, unless that is nothing.
-    let slot = |name: &Vec<u8>| {
-        let open = name.iter().position(|byte| *byte == b'{').map_or(0, |open| open + 1);
-        let inside = name.get(open..name.len().saturating_sub(1)).filter(|inside| !inside.is_empty());
-        crc16::State::<crc16::XMODEM>::calculate(inside.unwrap_or(name)) % 16_384
-    };
-    names.windows(2).all(|pair| pair.iter().map(slot).all(|other| pair.first().map(slot) == Some(other)))
+    let mut slots = names.iter().map(|name| slot(name));
+    slots.next().is_none_or(|first| slots.all(|other| other == first))
 }
 
 /// A pattern that all names of a namespace match, and no others.

@@ -15,6 +15,11 @@ impl Silence {
         Self { made: Instant::now(), since: AtomicU64::new(0) }
     }
 
+    /// How long ago it was begun to make the connection.
+    pub(super) fn age(&self) -> Duration {
+        self.made.elapsed()
+    }
+
     /// A call was sent at this time.
     pub(super) const fn sent(&self, at: Instant) -> Sent<'_> {
         Sent { silence: self, at, is_answered: false }

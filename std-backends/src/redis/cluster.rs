@@ -1,0 +1,307 @@
+//! A cluster: which of its nodes serves which slot, a link to each, and what is done where another one is to be asked.
+//!
+//! A call is made again only if the node that got it says that it did nothing, or if it never got there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::select_ok;
+use futures_util::lock::Mutex as AsyncMutex;
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, ErrorKind as Kind, FromRedisValue, RedisError,
+    ServerErrorKind as Server, Value,
+};
+use spin::mutex::SpinMutex;
+use traffik_core::storage::{ErrorKind, Failure};
+
+use super::failure::{cause, of_a_look, unsent};
+use super::link::{Link, Session, Source};
+use super::{name, timer};
+use crate::door::closed;
+use crate::lock::{Either, race, random};
+
+/// How often a call is sent on, at most.
+const TURNS: u32 = 8;
+
+/// How long who serves what is taken for known, or for not to be learnt.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How many nodes are asked at a time who serves what.
+const ASKED: usize = 5;
+
+/// A host and a port.
+type Address = (String, u16);
+
+pub(super) struct Node {
+    host: String,
+    pub(super) link: Link,
+}
+
+pub(super) struct Cluster {
+    /// By which it is found.
+    seeds: Vec<(Address, ConnectionInfo)>,
+    deadline: Duration,
+    map: SpinMutex<Map>,
+    /// Held by whoever finds out who serves what.
+    learning: AsyncMutex<()>,
+}
+
+/// What is known.
+#[derive(Default)]
+struct Map {
+    nodes: HashMap<Address, Arc<Node>>,
+    /// The first slot of a range, and who serves it, by the last one.
+    ranges: BTreeMap<u16, (u16, Arc<Node>)>,
+    /// Who serves these slots by now, as others than the nodes in question have said since.
+    moved: HashMap<u16, Arc<Node>>,
+    /// When all were asked last, and whether one told.
+    learnt: Option<(Instant, Result<(), Failure>)>,
+    closed: bool,
+}
+
+impl Map {
+    fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+        let range = self.ranges.range(slot..).next().filter(|(_, (first, _))| *first <= slot);
+        self.moved.get(&slot).or(range.map(|(_, (_, node))| node)).cloned()
+    }
+}
+
+/// Where a call goes next.
+enum Turn {
+    Moved(Address),
+    Ask(Address),
+    /// To the same node, later.
+    Again,
+    /// To whoever serves the slot by now, if that is another one.
+    Anew,
+    Nowhere,
+}
+
+impl Cluster {
+    pub(super) fn new(nodes: Vec<ConnectionInfo>, deadline: Duration) -> Result<Self, RedisError> {
+        if nodes.is_empty() {
+            return Err((Kind::InvalidClientConfig, "a cluster is found by a node of it; name one").into());
+        }
+        let seeds =
+            nodes.into_iter().map(|info| Ok((address(&info)?, info))).collect::<Result<_, RedisError>>()?;
+        Ok(Self { seeds, deadline, map: SpinMutex::default(), learning: AsyncMutex::default() })
+    }
+
+    /// Runs a call on the node that serves a key, and elsewhere if that node says so.
+    pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        key: &[u8],
+        until: Instant,
+        call: impl Fn(Session) -> F,
+    ) -> Result<T, Failure> {
+        let slot = name::slot(key);
+        let mut node = self.owner(slot, until).await?;
+        let mut asking = false;
+        for turn in 0.. {
+            let failure = match node.link.call_as(until, asking, &call).await {
+                Err(failure) if turn < TURNS && Instant::now() < until => failure,
+                told => return told,
+            };
+            asking = false;
+            match next(&failure, &node.host) {
+                Turn::Moved(address) => {
+                    node = self.node(&address)?;
+                    self.map.lock().moved.insert(slot, node.clone());
+                }
+                Turn::Ask(address) => {
+                    node = self.node(&address)?;
+                    asking = true;
+                }
+                Turn::Again => timer::wait(Duration::from_millis(1 << turn.min(6))).await,
+                Turn::Anew => {
+                    if self.learn(until).await.is_err() {
+                        return Err(failure);
+                    }
+                    let owner = self.owner(slot, until).await?;
+                    if Arc::ptr_eq(&owner, &node) {
+                        return Err(failure);
+                    }
+                    node = owner;
+                }
+                Turn::Nowhere => return Err(failure),
+            }
+        }
+        Err(Failure::new(ErrorKind::Unavailable, "nobody serves the key; nothing was charged"))
+    }
+
+    /// All nodes that serve a slot.
+    pub(super) async fn masters(&self, until: Instant) -> Result<Vec<Arc<Node>>, Failure> {
+        self.learn(until).await?;
+        let map = self.map.lock();
+        let mut masters: Vec<Arc<Node>> = Vec::new();
+        for node in map.ranges.values().map(|(_, node)| node).chain(map.moved.values()) {
+            if !masters.iter().any(|known| Arc::ptr_eq(known, node)) {
+                masters.push(node.clone());
+            }
+        }
+        Ok(masters)
+    }
+
+    pub(super) fn close(&self) {
+        let mut map = self.map.lock();
+        map.nodes.values().for_each(|node| node.link.close());
+        *map = Map { closed: true, ..Map::default() };
+    }
+
+    /// Who serves a slot, as far as is known.
+    async fn owner(&self, slot: u16, until: Instant) -> Result<Arc<Node>, Failure> {
+        let known = self.map.lock().owner(slot);
+        if let Some(owner) = known {
+            return Ok(owner);
+        }
+        self.learn(until).await?;
+        let learnt = self.map.lock().owner(slot);
+        learnt.ok_or_else(|| Failure::new(ErrorKind::Unavailable, "no node of the cluster serves the key"))
+    }
+
+    /// The node at an address, which need not be known yet.
+    fn node(&self, address: &Address) -> Result<Arc<Node>, Failure> {
+        let mut map = self.map.lock();
+        if map.closed {
+            return Err(closed());
+        }
+        if let Some(node) = map.nodes.get(address) {
+            return Ok(node.clone());
+        }
+        let info =
+            self.info(address).ok_or_else(|| Failure::new(ErrorKind::Invalid, "a cluster of no nodes"))?;
+        let client = Client::open(info).map_err(unsent)?;
+        let link = Link::new(Source::Client(Box::new(client)), self.deadline);
+        let node = Arc::new(Node { host: address.0.clone(), link });
+        map.nodes.insert(address.clone(), node.clone());
+        Ok(node)
+    }
+
+    /// How a node is connected to: as the seed that it is, else as the first one.
+    fn info(&self, of: &Address) -> Option<ConnectionInfo> {
+        let seed = self.seeds.iter().find(|(address, _)| address == of).or(self.seeds.first());
+        let (_, info) = seed?;
+        let addr = match info.addr().clone() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host: of.0.clone(), port: of.1, insecure, tls_params }
+            }
+            _ => ConnectionAddr::Tcp(of.0.clone(), of.1),
+        };
+        Some(info.clone().set_addr(addr))
+    }
+
+    /// Asks who serves what, unless somebody has just done so.
+    async fn learn(&self, until: Instant) -> Result<(), Failure> {
+        let turn = race(self.learning.lock(), timer::until(until)).await;
+        let Either::First(_turn) = turn else {
+            return Err(Failure::new(ErrorKind::Unavailable, "no node has told in time who serves what"));
+        };
+        if let Some((at, learnt)) = &self.map.lock().learnt
+            && at.elapsed() < PAUSE
+        {
+            return learnt.clone();
+        }
+        let mut addresses: Vec<Address> = self.map.lock().nodes.keys().cloned().collect();
+        let seeds = self.seeds.iter().map(|(address, _)| address);
+        addresses.extend(seeds.filter(|seed| !addresses.contains(seed)).cloned().collect::<Vec<_>>());
+        // Others each time, lest those who are asked be just those who are gone.
+        let first = usize::try_from(random()).unwrap_or_default() % addresses.len().max(1);
+        addresses.rotate_left(first);
+        let mut asked = Vec::new();
+        for address in addresses.iter().take(ASKED) {
+            let node = self.node(address)?;
+            asked.push(Box::pin(async move { served(&node, until).await }));
+        }
+        let told = match select_ok(asked).await {
+            Ok((ranges, _others)) => self.install(ranges),
+            Err(failure) => Err(of_a_look(failure)),
+        };
+        self.map.lock().learnt = Some((Instant::now(), told.clone()));
+        told
+    }
+
+    fn install(&self, served: Vec<(u16, u16, Address)>) -> Result<(), Failure> {
+        let mut ranges = BTreeMap::new();
+        for (first, last, address) in served {
+            ranges.insert(last, (first, self.node(&address)?));
+        }
+        let mut map = self.map.lock();
+        map.nodes.retain(|_, node| ranges.values().any(|(_, other)| Arc::ptr_eq(node, other)));
+        map.ranges = ranges;
+        map.moved.clear();
+        Ok(())
+    }
+}
+
+/// What a node says who serves what.
+async fn served(node: &Node, until: Instant) -> Result<Vec<(u16, u16, Address)>, Failure> {
+    let ask = async |session: Session| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
+    let told = node.link.call(until, ask).await?;
+    let unheard_of = || Failure::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
+    let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(told).map_err(|_| unheard_of())?;
+    let mut served = Vec::new();
+    for range in ranges {
+        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &range[..] else { continue };
+        let [host, Value::Int(port), ..] = &master[..] else { continue };
+        let host = match host {
+            Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
+            _ => String::new(),
+        };
+        let (Ok(first), Ok(last), Ok(port)) = ((*first).try_into(), (*last).try_into(), (*port).try_into())
+        else {
+            continue;
+        };
+        // It knows nobody there.
+        if host != "?" {
+            served.push((first, last, (reached_by(&host, &node.host), port)));
+        }
+    }
+    if served.is_empty() { Err(unheard_of()) } else { Ok(served) }
+}
+
+/// The host that a node names, which is its own if it names none.
+fn reached_by(named: &str, own: &str) -> String {
+    let named = named.trim_start_matches('[').trim_end_matches(']');
+    if matches!(named, "" | "0.0.0.0" | "::") { own.to_owned() } else { named.to_owned() }
+}
+
+fn address(info: &ConnectionInfo) -> Result<Address, RedisError> {
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Ok((host.clone(), *port))
+        }
+        _ => Err((Kind::InvalidClientConfig, "a node of a cluster has a host and a port").into()),
+    }
+}
+
+/// What a failure says about where to go. Whatever may have been done is not done again.
+fn next(failure: &Failure, own: &str) -> Turn {
+    let Some(error) = cause(failure) else { return Turn::Nowhere };
+    let named = || {
+        let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
+        Some((reached_by(host, own), port.parse().ok()?))
+    };
+    match error.kind() {
+        Kind::Server(Server::Moved) => named().map_or(Turn::Anew, Turn::Moved),
+        Kind::Server(Server::Ask) => named().map_or(Turn::Again, Turn::Ask),
+        Kind::Server(Server::TryAgain) => Turn::Again,
+        _ if failure.kind() == ErrorKind::Unavailable => Turn::Anew,
+        _ => Turn::Nowhere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_reached_where_they_say_or_where_they_answered() {
+        for (named, host) in
+            [("10.0.0.1", "10.0.0.1"), ("", "me"), ("0.0.0.0", "me"), ("::", "me"), ("[::1]", "::1")]
+        {
+            assert_eq!(reached_by(named, "me"), host);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Where states are: on one server, or on the nodes of a cluster.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::{ConnectionInfo, RedisError};
+use traffik_core::storage::{ErrorKind, Failure};
+
+use super::cluster::{Cluster, Node};
+use super::link::{Link, Session, Source};
+
+/// How they are found.
+pub(super) enum Place {
+    One(Source),
+    Cluster(Vec<ConnectionInfo>),
+}
+
+pub(super) struct Servers {
+    deadline: Duration,
+    are: Are,
+}
+
+enum Are {
+    One(Link),
+    Cluster(Cluster),
+}
+
+/// One of the servers that hold keys.
+pub(super) enum Master<'a> {
+    Only(&'a Link),
+    Node(Arc<Node>),
+}
+
+impl Master<'_> {
+    pub(super) fn link(&self) -> &Link {
+        match self {
+            Self::Only(link) => link,
+            Self::Node(node) => &node.link,
+        }
+    }
+}
+
+impl Servers {
+    pub(super) fn new(place: Place, deadline: Duration) -> Result<Self, Failure> {
+        let are = match place {
+            Place::One(source) => Are::One(Link::new(source, deadline)),
+            Place::Cluster(nodes) => Are::Cluster(
+                Cluster::new(nodes, deadline).map_err(|error| Failure::new(ErrorKind::Invalid, error))?,
+            ),
+        };
+        Ok(Self { deadline, are })
+    }
+
+    /// When a call that begins now is to end.
+    pub(super) fn end(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
+    /// Runs a call on the server that has a key.
+    pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        key: &[u8],
+        until: Instant,
+        call: impl Fn(Session) -> F,
+    ) -> Result<T, Failure> {
+        match &self.are {
+            Are::One(link) => link.call(until, call).await,
+            // In a future of its own, which calls of one server need no room for.
+            Are::Cluster(cluster) => Box::pin(cluster.call(key, until, call)).await,
+        }
+    }
+
+    /// All servers that hold keys.
+    pub(super) async fn masters(&self) -> Result<Vec<Master<'_>>, Failure> {
+        Ok(match &self.are {
+            Are::One(link) => vec![Master::Only(link)],
+            Are::Cluster(cluster) => {
+                cluster.masters(self.end()).await?.into_iter().map(Master::Node).collect()
+            }
+        })
+    }
+
+    /// Whether keys are spread over several servers.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self.are, Are::Cluster(_))
+    }
+
+    /// No call is made from now on.
+    pub(super) fn close(&self) {
+        match &self.are {
+            Are::One(link) => link.close(),
+            Are::Cluster(cluster) => cluster.close(),
+        }
+    }
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Servers").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
