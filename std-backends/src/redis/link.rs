@@ -145,7 +145,7 @@ impl Link {
             }
             // Nobody may have waited for it while its time ran out.
             let is_left = silence.age() > self.deadline;
-            let failure = match race(attempt, timer::until(until)).await {
+            let failure = match Box::pin(race(attempt, timer::until(until))).await {
                 Either::First(Ok(connection)) => return Ok((number, connection, silence)),
                 Either::First(Err(failure)) => failure,
                 Either::Second(()) => return Err(too_late()),
