@@ -113,20 +113,23 @@ fn a_slot_that_moves_to_a_new_node_is_followed() {
     });
 }
 
+/// A master of which its replica has what there is, and four are charged.
+async fn replicated(cluster: &Cluster, limiter: &Limiter, count: &Count) {
+    cluster.replicate(1, 0);
+    for _ in 0..4 {
+        assert_eq!(count.check(limiter, "k").await, None);
+    }
+    // What the replica has not been told of yet would be had again: replication is asynchronous.
+    let offset = |redis: &Redis| redis.info("master_repl_offset");
+    until(RECOVERY, "the replica has the state", || offset(&cluster.nodes[0]) == offset(&cluster.nodes[1]));
+}
+
 #[test]
 fn a_replica_that_is_promoted_is_found() {
     run(async {
         let mut cluster = Cluster::of(2, 1);
-        cluster.replicate(1, 0);
         let (limiter, count) = (at(cluster.urls()), Count::default());
-        for _ in 0..4 {
-            assert_eq!(count.check(&limiter, "k").await, None);
-        }
-        // What the replica has not been told of yet would be had again: replication is asynchronous.
-        let offset = |redis: &Redis| redis.info("master_repl_offset");
-        until(RECOVERY, "the replica has the state", || {
-            offset(&cluster.nodes[0]) == offset(&cluster.nodes[1])
-        });
+        replicated(&cluster, &limiter, &count).await;
         cluster.nodes[0].kill();
         let told = count.check(&limiter, "k").await;
         assert!(matches!(told, Some(ErrorKind::Timeout | ErrorKind::Unavailable)), "{told:?}");
@@ -135,5 +138,23 @@ fn a_replica_that_is_promoted_is_found() {
         cluster.promote(1);
         recovered(&limiter, &count, "k").await;
         assert_eq!(charged(&cluster.nodes[1], "k").await, 5);
+    });
+}
+
+/// The same where nothing is heard of the master any more, not even that connections to it have ended.
+#[test]
+fn a_replica_of_a_master_that_does_not_answer_is_found() {
+    run(async {
+        let cluster = Cluster::of(2, 1);
+        let proxy = Proxy::to(cluster.nodes[0].address());
+        cluster.reach_through(0, &proxy);
+        let (limiter, count) = (at([proxy.url(), cluster.nodes[1].url()]), Count::default());
+        replicated(&cluster, &limiter, &count).await;
+        proxy.black_hole(true);
+        assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Timeout));
+        assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Unavailable));
+        cluster.promote(1);
+        recovered(&limiter, &count, "k").await;
+        assert!(charged(&cluster.nodes[1], "k").await >= 5);
     });
 }

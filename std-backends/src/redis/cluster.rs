@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::select_ok;
@@ -37,6 +38,8 @@ type Address = (String, u16);
 pub(super) struct Node {
     host: String,
     pub(super) link: Link,
+    /// Whether it has given no answer, so that whoever asks for it next finds out first whether another has taken over.
+    is_doubted: AtomicBool,
 }
 
 pub(super) struct Cluster {
@@ -100,7 +103,13 @@ impl Cluster {
         let mut node = self.owner(slot, until).await?;
         let mut asking = false;
         for turn in 0.. {
-            let failure = match node.link.call_as(until, asking, &call).await {
+            let told = node.link.call_as(until, asking, &call).await;
+            if let Err(failure) = &told
+                && matches!(failure.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
+            {
+                node.is_doubted.store(true, Ordering::Relaxed);
+            }
+            let failure = match told {
                 Err(failure) if turn < TURNS && Instant::now() < until => failure,
                 told => return told,
             };
@@ -153,11 +162,19 @@ impl Cluster {
     /// Who serves a slot, as far as is known.
     async fn owner(&self, slot: u16, until: Instant) -> Result<Arc<Node>, Failure> {
         let known = self.map.lock().owner(slot);
-        if let Some(owner) = known {
-            return Ok(owner);
+        if let Some(owner) = &known
+            && !owner.is_doubted.load(Ordering::Relaxed)
+        {
+            return Ok(owner.clone());
         }
-        self.learn(until).await?;
-        let learnt = self.map.lock().owner(slot);
+        if let Some(owner) = &known {
+            owner.is_doubted.store(false, Ordering::Relaxed);
+        }
+        let told = self.learn(until).await;
+        let learnt = self.map.lock().owner(slot).or(known);
+        if learnt.is_none() {
+            told?;
+        }
         learnt.ok_or_else(|| Failure::new(ErrorKind::Unavailable, "no node of the cluster serves the key"))
     }
 
@@ -174,7 +191,7 @@ impl Cluster {
             self.info(address).ok_or_else(|| Failure::new(ErrorKind::Invalid, "a cluster of no nodes"))?;
         let client = Client::open(info).map_err(unsent)?;
         let link = Link::new(Source::Client(Box::new(client)), self.deadline);
-        let node = Arc::new(Node { host: address.0.clone(), link });
+        let node = Arc::new(Node { host: address.0.clone(), link, is_doubted: AtomicBool::new(false) });
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
     }
