@@ -30,6 +30,17 @@ fn storage(namespace: &str) -> RedisStorage {
     RedisStorage::url(&SERVER.url()).unwrap().namespace(namespace).build().unwrap()
 }
 
+/// By one call, and by load and swap.
+#[test]
+fn a_timeout_may_be_as_long_as_there_is() {
+    let patient = RedisStorage::url(&SERVER.url()).unwrap().timeout(Duration::MAX).build().unwrap();
+    runtime().block_on(async {
+        let limiter = AsyncLimiter::new(TokenBucket::new(Rate::per_day(10)), patient);
+        assert_eq!(limiter.check("patient").await.unwrap().remaining(), 9);
+        assert_eq!(limiter.charge("patient", 1).await.unwrap().remaining(), 8);
+    });
+}
+
 /// What the server holds for a key that needs no escaping.
 fn stored(namespace: &str, key: &str) -> Option<Vec<u8>> {
     match SERVER.command(&["GET".to_owned(), format!("{namespace}:{{{key}}}")]) {

@@ -96,6 +96,9 @@ impl fmt::Debug for TestClock {
     }
 }
 
+/// The longest that a call may take: until then there is a time to come on every clock.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// What a [`RedisStorage`] is to be like.
 #[must_use]
 pub struct RedisBuilder {
@@ -201,7 +204,7 @@ impl RedisBuilder {
         self
     }
 
-    /// How long a call may take, in however many steps, 500 ms if nothing is said.
+    /// How long a call may take, in however many steps, 500 ms if nothing is said; a year at most.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -231,7 +234,7 @@ impl RedisBuilder {
             return Err(Failure::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
         }
         tls::prepare();
-        let servers = Servers::new(self.place, self.timeout)?;
+        let servers = Servers::new(self.place, self.timeout.min(LONGEST))?;
         let Self { namespace, clock, persistent, .. } = self;
         let inner = Arc::new(Inner {
             servers,
