@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use traffik::layer::{Calls, DenyCache, Ended, Metered, Operation};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Reply, Together};
+use traffik::storage::{AsyncStorage, Joint, Reply, Together};
 use traffik::strategy::{All, Erased, ErasedScale, ErasedStrategy, Single};
 use traffik::{
     Adaptive, AsyncLimiter, Class, Cost, Decision, ErrorKind, FixedWindow, Gcra, Hit, Label, Op, Origin,
@@ -383,6 +383,46 @@ fn who_records_demand_is_always_passed_on() {
     let it = setup(Erased::<_, 64>::new(chosen));
     it.exhaust("key");
     assert!((0..10).all(|_| it.asks_to_check("key")));
+}
+
+#[test]
+fn what_is_done_with_a_key_under_a_limit_that_records_demand_is_seen_under_all_others() {
+    let chosen = |limit: Arc<dyn ErasedStrategy<64>>| Erased::<_, 64>::new(limit);
+    let bucket = chosen(Arc::new(TokenBucket::new(rate!("2/80s"))));
+    let adaptive = chosen(Arc::new(Adaptive::new(rate!("2/80s"))));
+    let hit = Hit::new(1);
+    for op in [Op::Charge(hit), Op::Refund(hit, Default::default()), Op::Reset, Op::Check(hit)] {
+        let it = setup(bucket.clone());
+        it.exhaust("key");
+        assert!(!it.asks_to_check("key"));
+        let _ = it.run(it.limits.storage().apply(&adaptive, &"key", &Op::Peek(hit)));
+        assert!(!it.asks_to_check("key"), "nothing was changed");
+        let _ = it.run(it.limits.storage().apply(&adaptive, &"key", &op));
+        assert!(it.asks_to_check("key"), "{op:?}");
+    }
+    let it = setup(bucket);
+    it.exhaust("key");
+    let together = it.limits.storage().check_together(&adaptive, &[&"key", &"b"], &hit);
+    let Joint::AtOnce(told) = it.run(together) else { unreachable!("memory can") };
+    assert!(told.iter().all(|it| it.outcome().is_allowed()));
+    assert!(it.asks_to_check("key"));
+}
+
+#[test]
+fn what_is_cleared_is_asked_for_again_also_if_a_denial_is_on_its_way() {
+    let it = bucket();
+    for key in ["a", "b", "c"] {
+        it.exhaust(key);
+    }
+    let _ = it.run(it.limits.charge("d", 2));
+    it.faulty.next(&[Course { takes: [MILLI, SECOND], ..faulty::WELL }]);
+    let other = start(it.limits.check("d"));
+    it.runtime.advance(2 * MILLI);
+    it.faulty.restart();
+    it.limits.storage().clear();
+    assert!(!it.run(other).is_allowed(), "it was denied");
+    assert_eq!(it.limits.storage().remembered(), 0);
+    assert!(["a", "b", "c", "d"].into_iter().all(|key| it.check(key).is_allowed()));
 }
 
 #[test]

@@ -136,6 +136,15 @@ impl<S: Strategy> Denials<S> {
         set.entries.retain(|it| it.digest != digest);
     }
 
+    /// The same of all keys.
+    pub(super) fn clear(&self) {
+        for set in &self.sets {
+            let mut set = set.lock();
+            set.changes.iter_mut().for_each(|changes| *changes = changes.wrapping_add(1));
+            set.entries.clear();
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.sets.iter().map(|set| set.lock().entries.len()).sum()
     }

@@ -20,11 +20,12 @@ use super::deny_cache_settings::DenyCacheBuilder;
 /// * A denial of a key is forgotten when this process refunds, resets, charges or admits anything of it, under whatever limit;
 ///   one that is on its way meanwhile is not remembered. A limit that was raised is another one, so it is asked about.
 /// * **What other processes refund or reset is seen when the wait is over**, as is what becomes of a call whose future was
-///   dropped or whose outcome is unknown. Until then a client is denied who might pass; never the other way round.
+///   dropped or whose outcome is unknown. Until then a client is denied who might pass; never the other way round. Nor is it
+///   seen that the storage was cleared, by whomever: [`clear`](Self::clear) this after it.
 /// * A check of several keys at once is answered here if it was denied before, in one step, and as long as all that was told of
 ///   each key holds. What a key says that would admit is told as it was.
-/// * Peeks and looks at a state are always passed on, and answered by the storage. So is all of a limit that
-///   [records demand](Strategy::records_demand).
+/// * Peeks and looks at a state are always passed on, and answered by the storage. So are checks of a limit that
+///   [records demand](Strategy::records_demand), whose denials are not remembered.
 /// * Where a request is asked about with several storages, [what is remembered](AsyncStorage::known_denial) is looked up before
 ///   any of them is called.
 /// * An answer of its own is there at once, and nothing allocated for it unless it is about several keys.
@@ -77,6 +78,11 @@ impl<S: Strategy, T> DenyCache<S, T> {
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.parts.denials.len()
+    }
+
+    /// Forgets all denials, those on their way included: to be called after the storage was cleared, of which nothing is seen here.
+    pub fn clear(&self) {
+        self.parts.denials.clear();
     }
 }
 
@@ -190,7 +196,7 @@ impl<S: Strategy, K: AsRef<[Asked]>> Drop for Call<S, K> {
 
 impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<S, T> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        if matches!(op, Op::Peek(_)) || limit.records_demand() {
+        if matches!(op, Op::Peek(_)) {
             return self.storage.apply(limit, key, op);
         }
         let Parts { denials, clock, answered } = &*self.parts;
@@ -202,6 +208,12 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
             let asked = [denials.asked(digest, now)];
             return self.pass((limit, &hit), asked, self.storage.apply(limit, key, op), |_| Told::Changed);
         };
+        if limit.records_demand() {
+            let asked = [denials.asked(digest, now)];
+            return self.pass((limit, hit), asked, self.storage.apply(limit, key, op), |verdict| {
+                if verdict.outcome().is_allowed() { Told::Changed } else { Told::Nothing }
+            });
+        }
         match denials.ask(limit, digest, hit, now) {
             Ok(denied) => {
                 answered.fetch_add(1, Ordering::Relaxed);
@@ -237,11 +249,13 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         keys: &[&dyn ErasedKey],
         hit: &Hit<S::Cost>,
     ) -> Reply<Joint<S::Verdict>> {
-        if limit.records_demand() {
-            return self.storage.check_together(limit, keys, hit);
-        }
         let Parts { denials, clock, answered } = &*self.parts;
         let digests: Vec<_> = keys.iter().map(|key| denials.digest(*key)).collect();
+        if limit.records_demand() {
+            let now = clock.now();
+            let asked: Vec<_> = digests.iter().map(|digest| denials.asked(*digest, now)).collect();
+            return self.pass((limit, hit), asked, self.storage.check_together(limit, keys, hit), of_none);
+        }
         match denials.ask_together(limit, &digests, hit, clock.now()) {
             Ok(denied) => {
                 answered.fetch_add(1, Ordering::Relaxed);
