@@ -8,7 +8,7 @@ use std::time::Duration;
 use traffik::layer::{Breaker, BreakerState};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Joint, Reply};
-use traffik::{AsyncLimiter, Decision, ErrorKind, Hit, Origin, Receipt, TokenBucket, rate};
+use traffik::{AsyncLimiter, Decision, ErrorKind, Hit, Origin, Ratio, Receipt, Scale, TokenBucket, rate};
 
 use crate::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
 
@@ -56,6 +56,15 @@ pub(crate) struct Promise {
     /// Whether the fallback may be charged with what the store admitted, and the store with what the fallback did.
     pub(crate) mirrors: bool,
     pub(crate) merges: bool,
+    /// Into how many shares the fallback's limit is divided.
+    pub(crate) shares: u32,
+}
+
+/// An admission that may be refunded.
+struct Admitted {
+    receipt: Receipt,
+    by_fallback: bool,
+    given_back: u32,
 }
 
 /// What whoever asks knows.
@@ -70,6 +79,8 @@ struct Ledger {
     refunds: u32,
     /// How often a store may have begun afresh.
     restarts: u32,
+    /// How often something that gives back was heard of.
+    given_back: u32,
     /// Whether something that gives back may take effect unnoticed.
     is_doubtful: bool,
 }
@@ -94,6 +105,15 @@ pub(crate) struct Sums {
     /// What one was charged of what the other admitted.
     pub(crate) mirrored: u64,
     pub(crate) merged: u64,
+    /// Refunds of which it was seen what they did.
+    pub(crate) refunded: u64,
+}
+
+impl Promise {
+    /// The limit of the fallback.
+    fn share(&self) -> TokenBucket {
+        limit().scaled(Ratio::new(1, self.shares.into()).unwrap()).unwrap()
+    }
 }
 
 pub(crate) struct History<T> {
@@ -107,11 +127,12 @@ pub(crate) struct History<T> {
     promise: Promise,
     dice: Dice,
     ledger: Ledger,
-    receipts: Vec<Receipt>,
+    admitted: Vec<Admitted>,
     on_their_way: Vec<(Reply<Decision>, Kind)>,
     /// For how many steps more the store cannot be reached, or not be heard.
     partition: (u64, Course),
     compared: u64,
+    refunded: u64,
 }
 
 impl<T: AsyncStorage<TokenBucket>> History<T> {
@@ -133,10 +154,11 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
             promise,
             dice: Dice(seed),
             ledger: Ledger::default(),
-            receipts: Vec::new(),
+            admitted: Vec::new(),
             on_their_way: Vec::new(),
             partition: (0, WELL),
             compared: 0,
+            refunded: 0,
         }
     }
 
@@ -163,6 +185,7 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         sums.by_fallback += u64::from(self.fallback.admitted());
         sums.mirrored += u64::from(self.fallback.charged());
         sums.merged += u64::from(self.faulty.charged());
+        sums.refunded += self.refunded;
     }
 
     /// How a call of the store goes.
@@ -264,8 +287,7 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
     /// A denial that was told without asking must be what a store would say, or less to wait.
     fn compare(&mut self, keys: &[&str], told: &[Decision]) {
         assert!(told.iter().any(|it| !it.is_allowed()), "nothing else is known");
-        let is_given_back = self.on_their_way.iter().any(|(_, kind)| *kind != Kind::Check);
-        if self.ledger.is_doubtful || is_given_back {
+        if self.may_give_back() {
             return;
         }
         for (key, told) in keys.iter().zip(told) {
@@ -278,11 +300,49 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         }
     }
 
+    /// Whether something that is on its way, or of which nothing is known, may give back.
+    fn may_give_back(&self) -> bool {
+        self.ledger.is_doubtful || self.on_their_way.iter().any(|(_, kind)| *kind != Kind::Check)
+    }
+
     fn refund(&mut self) {
-        let Some(receipt) = self.receipts.pop() else { return };
+        let Some(admitted) = self.admitted.pop() else { return };
         self.ledger.refunds += 1;
-        let reply = self.limits.refund("key", 1, receipt);
-        self.ask(reply, Kind::Refund);
+        let before = self.left();
+        let mut reply = self.limits.refund("key", 1, admitted.receipt);
+        match pin!(&mut reply).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => {
+                self.ledger.asked += 1;
+                self.see_refund(&admitted, before, &answer);
+                self.note(Kind::Refund, answer);
+            }
+            Poll::Pending => self.ask(reply, Kind::Refund),
+        }
+    }
+
+    /// What is left in each store of a limit so wide that all that was used is seen.
+    fn left(&self) -> [u32; 2] {
+        let of = |store: &Store, limit: TokenBucket| {
+            let peeked = store.honest(limit.burst(1_000).unwrap()).peek("key", 0);
+            self.runtime.run(peeked).unwrap().unwrap().remaining()
+        };
+        [of(&self.faulty, limit()), of(&self.fallback, self.promise.share())]
+    }
+
+    /// A refund gives back one to whom it was taken from, less what has drained or was forgotten since; and nothing to the other.
+    fn see_refund(&mut self, admitted: &Admitted, before: [u32; 2], answer: &Result<Decision, Failure>) {
+        let after = self.left();
+        let [own, other] = if admitted.by_fallback { [1, 0] } else { [0, 1] };
+        assert_eq!(after[other], before[other], "it took nothing");
+        let back = after[own] - before[own];
+        let is_done = answer.as_ref().map_or_else(|it| it.kind() == ErrorKind::Timeout, |_| true);
+        assert!(back <= u32::from(is_done), "{back} {answer:?}");
+        let is_whole =
+            admitted.receipt.at() == self.runtime.now() && admitted.given_back == self.ledger.given_back;
+        if is_whole && answer.is_ok() && !self.may_give_back() {
+            assert_eq!(back, 1);
+            self.refunded += 1;
+        }
     }
 
     /// Awaits an answer, or leaves it on its way.
@@ -331,14 +391,21 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         match (kind, answer) {
             (Kind::Check, Ok(decision)) if decision.is_allowed() => {
                 self.ledger.admitted += 1;
-                self.receipts.push(decision.receipt());
+                self.admitted.push(Admitted {
+                    receipt: decision.receipt(),
+                    by_fallback: decision.origin() == Origin::Fallback,
+                    given_back: self.ledger.given_back,
+                });
             }
             (Kind::Check, Ok(_)) => self.ledger.denied += 1,
             (Kind::Check, Err(_)) if is_unknown => self.ledger.unknown += 1,
             (Kind::Check, Err(failure)) => {
                 assert!(matches!(failure.kind(), ErrorKind::Unavailable | ErrorKind::Contended));
             }
-            _ => self.ledger.is_doubtful |= is_unknown || self.promise.charges > 1,
+            _ => {
+                self.ledger.given_back += 1;
+                self.ledger.is_doubtful |= is_unknown || self.promise.charges > 1;
+            }
         }
     }
 
@@ -351,8 +418,8 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         let most = times * (admitted + unknown) + (times - 1) * denied;
         assert!(charged <= most, "a charge was doubled: {charged}, and at most {most} are explained");
         let elapsed = self.runtime.now().as_micros() / 10_000_000;
-        for store in [&self.faulty, &self.fallback] {
-            let bound = 4 * (1 + restarts * times) + refunds * times + elapsed as u32;
+        for (store, shares) in [(&self.faulty, 1), (&self.fallback, self.promise.shares)] {
+            let bound = 4 / shares * (1 + restarts * times) + refunds * times + elapsed as u32 / shares;
             assert!(store.admitted() <= bound, "{} above {bound}", store.admitted());
         }
         // What one side took is charged to the other once, if at all.

@@ -12,11 +12,13 @@
 #[path = "../faulty/mod.rs"]
 mod faulty;
 mod history;
+mod probed;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use history::{History, Promise, Store, Sums};
+use probed::Probed;
 use traffik::TokenBucket;
 use traffik::layer::{
     Breaker, BreakerState, Calls, CircuitBreaker, DenyCache, Failover, FailoverBuilder, Metered, Retry,
@@ -42,10 +44,12 @@ fn histories<T: AsyncStorage<TokenBucket>>(
         };
         History::new(seed, promise, wrap).live(&mut sums);
     }
+    assert!(sums.refunded > HISTORIES / 20, "of {} refunds it was seen what they did", sums.refunded);
     sums
 }
 
-const ONCE: Promise = Promise { deadline: ATTEMPT, attempts: 1, charges: 1, mirrors: false, merges: false };
+const ONCE: Promise =
+    Promise { deadline: ATTEMPT, attempts: 1, charges: 1, mirrors: false, merges: false, shares: 1 };
 
 fn timeout(runtime: &Manual, faulty: Store) -> Timeout<Store, Manual> {
     Timeout::new(faulty, runtime.clone(), ATTEMPT)
@@ -103,7 +107,7 @@ fn a_circuit_breaker() {
     let _ = histories(ONCE, |runtime, faulty, _, seed, shown| {
         let breaker = breaker(runtime, seed);
         *shown = Some(breaker.clone());
-        CircuitBreaker::new(timeout(runtime, faulty), &breaker)
+        CircuitBreaker::new(Probed::new(timeout(runtime, faulty), &breaker), &breaker)
     });
 }
 
@@ -139,7 +143,7 @@ fn a_failover_that_merges() {
 
 #[test]
 fn a_failover_that_is_warm_and_merges_and_has_a_share() {
-    let promise = Promise { mirrors: true, ..MERGING };
+    let promise = Promise { mirrors: true, shares: 2, ..MERGING };
     let _ = failover(promise, |it| it.instances(2).unwrap().warm().merge());
 }
 
