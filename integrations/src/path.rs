@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 /// The path without what a server may leave out: letters, digits and `-._~` that were escaped, segments `.` and `..`,
-/// and slashes after slashes. Else another spelling would be a way round a rule. An escaped slash is none.
+/// and slashes after slashes; and with escapes in capitals, also of what should have been escaped, such as `é`. Else another
+/// spelling would be a way round a rule. An escaped slash is none.
 ///
 /// Nothing is allocated for a path that is spelled plainly.
 pub(crate) fn normal(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
+    if is_normal(path) {
         return Cow::Borrowed(path);
     }
     let unescaped = unescaped(path);
@@ -26,12 +27,28 @@ pub(crate) fn normal(path: &str) -> Cow<'_, str> {
     Cow::Owned(normal)
 }
 
-/// With those octets plain that mean the same escaped (RFC 3986, section 2.3).
+fn is_normal(path: &str) -> bool {
+    let mut before = 0;
+    path.bytes().all(|byte| {
+        let is_left_out = before == b'/' && matches!(byte, b'/' | b'.');
+        before = byte;
+        byte != b'%' && byte.is_ascii_graphic() && !is_left_out
+    })
+}
+
+/// With those octets plain that mean the same escaped (RFC 3986, section 2.3), and those escaped that no path can hold.
 fn unescaped(path: &str) -> String {
     let mut plain = String::with_capacity(path.len());
+    let add = |plain: &mut String, text: &str| {
+        for part in text.split_inclusive(|character: char| !character.is_ascii_graphic()) {
+            let graphic = part.trim_end_matches(|character: char| !character.is_ascii_graphic());
+            plain.push_str(graphic);
+            part.bytes().skip(graphic.len()).for_each(|octet| escape(plain, octet));
+        }
+    };
     let mut rest = path;
     while let Some((before, after)) = rest.split_once('%') {
-        plain.push_str(before);
+        add(&mut plain, before);
         let digits = after.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(octet) if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) => {
@@ -39,7 +56,7 @@ fn unescaped(path: &str) -> String {
                 rest = after.get(2..).unwrap_or_default();
             }
             Some(octet) => {
-                plain.push_str(&format!("%{octet:02X}"));
+                escape(&mut plain, octet);
                 rest = after.get(2..).unwrap_or_default();
             }
             None => {
@@ -48,8 +65,13 @@ fn unescaped(path: &str) -> String {
             }
         }
     }
-    plain.push_str(rest);
+    add(&mut plain, rest);
     plain
+}
+
+fn escape(path: &mut String, octet: u8) {
+    let digit = |four: u8| char::from_digit(four.into(), 16).unwrap_or('0').to_ascii_uppercase();
+    path.extend(['%', digit(octet >> 4), digit(octet & 15)]);
 }
 
 #[cfg(test)]
@@ -113,6 +135,8 @@ mod tests {
             ("/a/..", "/"),
             ("/.hidden/x", "/.hidden/x"),
             ("/caf%c3%a9%20", "/caf%C3%A9%20"),
+            ("/café", "/caf%C3%A9"),
+            ("/café/%é%4/..", "/caf%C3%A9/"),
             ("/100%", "/100%"),
             ("/%zz%4", "/%zz%4"),
             ("*", "*"),

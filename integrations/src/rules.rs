@@ -19,8 +19,8 @@ use pattern::{Exact, Glob, PathMatch, Prefix, Template};
 
 /// Conditions that a request is to meet, all of them.
 ///
-/// Paths are matched as the service behind will take them, whatever way they were spelled: `//login`, `/%6Cogin` and
-/// `/a/../login` are `/login`; queries are ignored. The cheapest condition is looked at first: methods, then paths, then
+/// Paths are matched as the service behind will take them, whatever way they were spelled, and patterns likewise: `//login`,
+/// `/%6Cogin` and `/a/../login` are `/login`, and `/café` and `/caf%c3%a9` are `/caf%C3%A9`; queries are ignored. The cheapest condition is looked at first: methods, then paths, then
 /// predicates, then those that answer asynchronously. Patterns are compiled once.
 ///
 /// ```
@@ -85,7 +85,7 @@ impl Rule {
     }
 
     /// The path matches a pattern: `?` is one character and `*` any number of them within a segment, `**` any number of
-    /// segments, also none.
+    /// segments, also none. What is escaped counts as it is written: `%20` is three characters.
     #[must_use]
     pub fn glob(self, pattern: &str) -> Self {
         self.pattern(Glob::new(pattern))
@@ -338,6 +338,10 @@ mod tests {
             assert!(matches(Rule::new().path("/login"), Method::GET, path), "{path}");
         }
         assert!(!matches(Rule::new().path("/login"), Method::GET, "/login/x"));
+        for path in ["/café", "/caf%c3%a9", "/caf%C3%A9"] {
+            assert!(matches(Rule::new().path(path), Method::GET, "/café"), "{path}");
+            assert!(matches(Rule::new().path("/café"), Method::GET, path), "{path}");
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Route {
     pub fn new<'a>(templates: impl IntoIterator<Item = &'a str>) -> Result<Self, RouteError> {
         let mut router = Router::new();
         for template in templates {
-            let added = router.insert(template, template.to_owned());
+            let added = router.insert(&*path::normal(template), template.to_owned());
             added.map_err(|reason| RouteError::new(template, reason))?;
         }
         Ok(Self { router })
@@ -83,6 +83,10 @@ mod tests {
         assert_eq!(of("/files/a"), of("/files/b/c"));
         assert_eq!(of("/other/1"), of("/other/2"));
         assert_ne!(of("/other/1"), of("/items/1"));
+        let (spelled, other) = (Route::new(["/caf%c3%a9/{id}"]).unwrap(), Route::new(["/b"]).unwrap());
+        let of =
+            |route: &Route, path: &str| route.identify((&http::Request::get(path).body(()).unwrap()).into());
+        assert_ne!(of(&spelled, "/caf%C3%A9/1"), of(&other, "/none"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Patterns of paths.
+//! Patterns of paths, [spelled](path::normal) as the paths are that they are held against.
 
 use std::fmt;
 
 use matchit::Router;
 
 use crate::identify::RouteError;
+use crate::path;
 
 /// Tells which paths it means.
 pub(crate) trait PathMatch: Send + Sync {
@@ -28,7 +29,7 @@ pub(super) struct Exact(String);
 
 impl Exact {
     pub(super) fn new(path: &str) -> Self {
-        Self(path.to_owned())
+        Self(path::normal(path).into_owned())
     }
 }
 
@@ -56,7 +57,7 @@ pub(super) struct Prefix(String);
 
 impl Prefix {
     pub(super) fn new(prefix: &str) -> Self {
-        Self(prefix.trim_end_matches('/').to_owned())
+        Self(path::normal(prefix).trim_end_matches('/').to_owned())
     }
 }
 
@@ -83,10 +84,10 @@ pub(super) struct Template {
 
 impl Template {
     pub(super) fn new(template: &str) -> Result<Self, RouteError> {
-        let mut router = Router::new();
-        router.insert(template, ()).map_err(|reason| RouteError::new(template, reason))?;
+        let (mut router, spelled) = (Router::new(), path::normal(template));
+        router.insert(&*spelled, ()).map_err(|reason| RouteError::new(template, reason))?;
         let mut depth = 0u32;
-        let spelled = template.chars().filter(|character| {
+        let spelled = spelled.chars().filter(|character| {
             match character {
                 '{' => depth += 1,
                 '}' => depth = depth.saturating_sub(1),
@@ -134,6 +135,7 @@ enum Segment {
 
 impl Glob {
     pub(super) fn new(pattern: &str) -> Self {
+        let pattern = path::normal(pattern);
         let segment =
             |text: &str| if text == "**" { Segment::Many } else { Segment::One(text.chars().collect()) };
         let literal = pattern.chars().filter(|character| !matches!(character, '*' | '?')).count();
@@ -206,6 +208,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_pattern_is_spelled_as_paths_are() {
+        let patterns = |spelled: &str| -> Vec<Box<dyn PathMatch>> {
+            vec![
+                Box::new(Exact::new(spelled)),
+                Box::new(Prefix::new(spelled)),
+                Box::new(Template::new(spelled).unwrap()),
+                Box::new(Glob::new(spelled)),
+            ]
+        };
+        for spelled in ["/café/x y", "/caf%c3%a9/x%20y", "//caf%C3%A9/./x%20y", "/a/../c%61fé/x y"] {
+            for pattern in patterns(spelled) {
+                for path in ["/caf%c3%a9/x%20y", "//caf%C3%A9/x%20y", "/café/x%20y"] {
+                    assert!(pattern.matches(&path::normal(path)), "{spelled} {path}");
+                }
+                assert!(!pattern.matches("/cafe/x%20y"));
+                assert_eq!(pattern.literal(), "/caf%C3%A9/x%20y".len());
+            }
+        }
+        assert!(Template::new("/caf%c3%a9/{größe}").unwrap().matches("/caf%C3%A9/1"));
+        assert!(Glob::new("/é/./**/%c3*").matches("/%C3%A9/a/%C3%B6"));
+        assert!(Prefix::new("//").matches("/anything"));
+    }
 
     #[test]
     fn a_prefix_ends_with_a_segment() {

@@ -7,7 +7,8 @@ use super::pattern::PathMatch;
 use crate::identify::RouteError;
 
 impl Rule {
-    /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. Takes time that grows with the
+    /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. It alone is not
+    /// spelled anew, so write `%C3%A9` for `é`, and `%20` for a space. Takes time that grows with the
     /// length of the path alone.
     pub fn regex(self, pattern: &str) -> Result<Self, RouteError> {
         Ok(self.pattern(Regex::new(pattern).map_err(|reason| RouteError::new(pattern, reason))?))
