@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use traffik_core::storage::{AsyncStorage, Failure};
-use traffik_core::{Outcome, Strategy};
+use traffik_core::{Class, Outcome, Strategy};
 
 use crate::several::{Decided, Part, decide};
 use crate::throttle::{Client, Plan, Scope, Throttle};
@@ -13,7 +13,8 @@ use crate::throttle::{Client, Plan, Scope, Throttle};
 ///
 /// Clones are the same quota, so that one can travel in the extensions of a request. What is not
 /// [applied](Self::apply) is never charged: a handler that fails on its way has cost nothing. What one client is charged
-/// with one throttle is checked as one sum.
+/// with one throttle, in one scope and class, is checked as one sum; but each charge for itself where the throttle chooses its
+/// limit or storage for each request.
 ///
 /// ```
 /// # async fn handler(request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -74,19 +75,22 @@ impl std::error::Error for QuotaError {}
 
 /// A charge that has not been made yet.
 trait Deferred: Send + Sync {
-    /// Adds another charge, if it is one of the same client with the same throttle.
+    /// Adds another charge, if both have the same subject.
     fn merge(&mut self, other: &dyn Deferred) -> bool;
-    fn subject(&self) -> Subject;
+    /// `None` if it is like no other: its limit or its storage was chosen for its request.
+    fn subject(&self) -> Option<Subject>;
     fn cost(&self) -> u32;
     fn part(&self) -> Box<dyn Part>;
 }
 
-/// Whom a charge is for, and with which throttle.
+/// Whom a charge is for, and with which throttle, as it is set up.
 #[derive(PartialEq)]
 struct Subject {
     throttle: usize,
+    settings: usize,
     client: Vec<u8>,
     scope: Option<Scope>,
+    class: Class,
 }
 
 struct Charge<S: Strategy, M> {
@@ -97,7 +101,7 @@ struct Charge<S: Strategy, M> {
 impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> Deferred for Charge<S, M> {
     fn merge(&mut self, other: &dyn Deferred) -> bool {
         // While it is being applied it stays what it is.
-        let same = self.subject() == other.subject();
+        let same = self.subject().is_some_and(|subject| other.subject() == Some(subject));
         match Arc::get_mut(&mut self.plan) {
             Some(plan) if same => {
                 plan.hit.cost = plan.hit.cost.saturating_add(other.cost());
@@ -107,12 +111,15 @@ impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> Deferred for Charge<
         }
     }
 
-    fn subject(&self) -> Subject {
-        Subject {
+    fn subject(&self) -> Option<Subject> {
+        let plan = &*self.plan;
+        (plan.limit.is_none() && plan.storage.is_none()).then(|| Subject {
             throttle: Arc::as_ptr(&self.throttle.0).addr(),
-            client: self.plan.client.as_bytes().to_vec(),
-            scope: self.plan.scope.clone(),
-        }
+            settings: Arc::as_ptr(&plan.settings).addr(),
+            client: plan.client.as_bytes().to_vec(),
+            scope: plan.scope.clone(),
+            class: plan.hit.class,
+        })
     }
 
     fn cost(&self) -> u32 {

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::http::{Dialect, Quota, QuotaError, Standing, Throttle, ThrottleLayer, Throttles};
+use traffik::http::{Dialect, Quota, QuotaError, RequestParts, Standing, Throttle, ThrottleLayer, Throttles};
 use traffik::storage::{AsyncStorage, Local};
-use traffik::strategy::Figure;
-use traffik::{FixedWindow, Memory, TokenBucket, rate};
+use traffik::strategy::{Figure, Label};
+use traffik::{Class, FixedWindow, Memory, Ratio, Tiered, TokenBucket, rate};
 
 use crate::throttle::statuses;
 use crate::{Clock, elsewhere, header, hello, memory, request};
@@ -214,6 +214,52 @@ async fn charges_add_up_and_are_made_together_or_not_at_all() {
         drop(quota);
         assert_eq!(left().await, (4, 2), "what is not applied is not charged");
     }
+}
+
+/// Two tenants, two limits, two tiers: what is charged for one of them is not charged for the other.
+#[tokio::test]
+async fn what_is_chosen_for_each_charge_stays_chosen() {
+    let of = |tenant: &'static str| {
+        let mut request = request(1);
+        request.headers_mut().insert("tenant", HeaderValue::from_static(tenant));
+        request
+    };
+    let stores = [here(), here()];
+    let chosen = stores.clone();
+    let by_tenant = move |request: RequestParts<'_>| {
+        chosen[usize::from(request.headers.get("tenant").is_some_and(|it| it == "b"))].clone()
+    };
+    let credits =
+        Throttle::builder_by("credits", TokenBucket::new(rate!("10/w")), by_tenant).build().unwrap();
+    let credit = async |tenant| credits.client(&of(tenant)).await.unwrap().unwrap();
+    let left = async |tenant| credit(tenant).await.stat().await.unwrap().tokens;
+    let quota = Quota::new();
+    quota.charge(credit("a").await.cost(2));
+    quota.charge(credit("b").await.cost(5));
+    quota.apply().await.unwrap();
+    assert_eq!((left("a").await, left("b").await), (8, 5));
+
+    // What a client may not have is denied, whoever else may.
+    let wide = TokenBucket::new(rate!("100/w"));
+    quota.charge(credit("a").await.limit(wide).cost(1));
+    quota.charge(credit("b").await.cost(6));
+    assert!(quota.apply().await.is_err());
+    quota.give_up();
+    assert_eq!((left("a").await, left("b").await), (8, 5));
+
+    let free = Label::named("free");
+    let tiered = Tiered::new(wide, [(free, Ratio::new(1, 10).unwrap())]).unwrap();
+    let tier = move |request: RequestParts<'_>| {
+        let mut class = Class::default();
+        if request.headers.get("tenant").is_some_and(|it| it == "b") {
+            class.tier = free;
+        }
+        class
+    };
+    let tiers = Throttle::in_memory("tiers", tiered).class_by(tier).build().unwrap();
+    quota.charge(tiers.client(&of("a")).await.unwrap().unwrap().cost(1));
+    quota.charge(tiers.client(&of("b")).await.unwrap().unwrap().cost(20));
+    assert!(quota.apply().await.is_err(), "the lower tier has ten");
 }
 
 #[tokio::test]
