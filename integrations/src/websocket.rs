@@ -45,8 +45,9 @@
 //! * At most two messages are held: one that waits, for the storage or for its turn, and the one that came after it. From
 //!   then on nothing is read, so that the peer's own socket fills up; that it is gone is noticed when reading goes on. All that is held is in the value: whatever is
 //!   dropped and polled again, no message is lost or read by halves.
-//! * Reading is stopped for no longer than the policy [allows](WsPolicy::at_most), all in all: what is stopped is paid
-//!   back only by as much time in which it was not. So a ping that lies behind messages is answered by then.
+//! * Reading is stopped for no longer than the policy [allows](WsPolicy::at_most), all in all, also by a storage that never
+//!   answers: what is stopped is paid back only by as much time in which it was not. So a ping that lies behind messages is
+//!   answered by then.
 //! * A connection that is closed, by the peer or for what it sends, is closed as the protocol has it: both say so.
 //! * A message that is dropped is followed by at most one [notice](WsNotices) in a window, of which at most one is on its
 //!   way: for a peer that does not read nothing piles up.

@@ -11,6 +11,7 @@ mod actions;
 mod custom;
 #[path = "../faulty/mod.rs"]
 mod faulty;
+mod patience;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod sockets;

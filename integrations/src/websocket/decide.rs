@@ -10,7 +10,7 @@ use traffik_core::storage::{AsyncStorage, Failure, Reply};
 use traffik_core::{Origin, Outcome, Strategy, Verdict};
 
 use super::deny::Denied;
-use super::hold::{Asking, Held, Wait, Waited};
+use super::hold::{Asking, Held, Until, Wait, Waited};
 use super::meter::Asked;
 use super::{WsError, WsMessage, WsRemedy, WsThrottle};
 use crate::observe::Seen;
@@ -203,8 +203,33 @@ where
 
     /// Has a message wait.
     pub(super) fn hold(&mut self, asked: Asking<S, M, T>, wait: Wait<S::Verdict>) -> Next<T, E> {
-        self.held = Some(Box::new(Held { asked, wait }));
+        let left = self.policy.at_most.saturating_sub(asked.waited);
+        let until = if wait.is_open_ended() { self.until(left) } else { None };
+        self.held = Some(Box::new(Held { asked, wait, until }));
+        if self.next.is_some() {
+            self.stop_reading();
+        }
         Next::Wait
+    }
+
+    /// Nothing is read until the message is no longer held, for as long as there is patience.
+    pub(super) fn stop_reading(&mut self) {
+        let now = (self.policy.now)();
+        self.patience.stop(true, now);
+        let left = self.patience.left(now);
+        let sooner = |until: &Until| until.end.saturating_duration_since(now) > left;
+        if self.held.as_ref().and_then(|held| held.until.as_ref()).is_some_and(sooner) {
+            let until = self.until(left);
+            if let Some(held) = &mut self.held {
+                held.until = until;
+            }
+        }
+    }
+
+    /// None, for a time that never comes.
+    fn until(&self, wait: Duration) -> Option<Until> {
+        let end = (self.policy.now)().checked_add(wait)?;
+        Some(Until { end, sleep: (self.policy.sleep)(wait) })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, BoxFuture, ErrorKind, Failure, Reply};
 use traffik_core::{Origin, Strategy};
 
 use super::meter::Meter;
@@ -15,6 +15,26 @@ use crate::observe::Seen;
 pub(super) struct Held<S: Strategy, M, T> {
     pub(super) asked: Asking<S, M, T>,
     pub(super) wait: Wait<S::Verdict>,
+    /// Until when at most, if nobody knows how long it takes.
+    pub(super) until: Option<Until>,
+}
+
+/// A deadline, and when it was.
+pub(super) struct Until {
+    pub(super) end: Instant,
+    pub(super) sleep: BoxFuture<'static, ()>,
+}
+
+impl<S: Strategy, M, T> Held<S, M, T> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Waited<S::Verdict>> {
+        let waited = self.wait.poll(context);
+        match &mut self.until {
+            Some(until) if waited.is_pending() => {
+                until.sleep.as_mut().poll(context).map(|()| self.wait.given_up())
+            }
+            _ => waited,
+        }
+    }
 }
 
 /// A message that is asked about.
@@ -62,7 +82,26 @@ pub(super) enum Waited<V> {
 }
 
 impl<V: Clone> Wait<V> {
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Waited<V>> {
+    /// Whether only a store knows how long it takes.
+    pub(super) const fn is_open_ended(&self) -> bool {
+        matches!(self, Self::Storage(..) | Self::Beside(_) | Self::Refund(..))
+    }
+
+    /// What follows if it is waited for no longer.
+    fn given_up(&self) -> Waited<V> {
+        match self {
+            Self::Storage(_, began, enforced) => {
+                let late = "the storage has not answered for as long as a message may wait";
+                Waited::Storage(Err(Failure::new(ErrorKind::Timeout, late)), *began, *enforced)
+            }
+            Self::Turn(_) => Waited::Turn,
+            Self::Beside(_) => Waited::Beside,
+            Self::Again(_) => Waited::Again,
+            Self::Refund(_, after, verdict) => Waited::Refund(*after, verdict.clone()),
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Waited<V>> {
         Poll::Ready(match self {
             Self::Storage(reply, began, enforced) => {
                 Waited::Storage(ready!(Pin::new(reply).poll(context)), *began, *enforced)

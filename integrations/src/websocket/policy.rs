@@ -66,7 +66,11 @@ impl<C, T> WsPolicy<C, T> {
         Self { action, ..self }
     }
 
-    /// For how long a message may wait, and reading be stopped on the whole, if not for 15 s.
+    /// For how long a message may wait, for its turn or for the storage, and reading be stopped on the whole, if not for 15 s.
+    ///
+    /// A storage that takes longer has [failed](Self::on_error), with [`Timeout`](traffik_core::ErrorKind::Timeout): the message
+    /// may have been charged. So give its calls a deadline well below this. Messages that come faster than a slow storage
+    /// decides fail too, once what is allowed is used up, until there is a pause.
     ///
     /// A ping of the peer's that lies behind messages that wait is answered when it is read, so this is to be less than
     /// the peer waits for its pong; more is right for peers that send none.

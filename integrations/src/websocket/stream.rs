@@ -70,7 +70,7 @@ where
     /// Sees to the message that waits, then to the one after it.
     fn step(&mut self, context: &mut Context<'_>) -> Step<T, E> {
         if let Some(held) = &mut self.held
-            && let Poll::Ready(waited) = held.wait.poll(context)
+            && let Poll::Ready(waited) = held.poll(context)
             && let Some(held) = self.held.take()
         {
             if self.patience.is_stopped() {
@@ -97,7 +97,7 @@ where
             WsKind::Control => Break(Some(Ok(message))),
             WsKind::Close | WsKind::Data if self.held.is_some() => {
                 self.next = Some(message);
-                self.patience.stop(true, (self.policy.now)());
+                self.stop_reading();
                 if kind == WsKind::Close {
                     // The peer does not wait for its answer until the reader sees this.
                     self.flush_own(context);
