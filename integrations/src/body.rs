@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use traffik_core::storage::BoxFuture;
@@ -119,7 +119,13 @@ impl<B> ResponseBody<B> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
+/// What is left of data: of `Bytes`, themselves.
+fn bytes(mut data: impl Buf) -> Bytes {
+    data.copy_to_bytes(data.remaining())
+}
+
+/// Its data are [`Bytes`], as axum and tonic want them: those of a service are passed on, and data of any other kind copied.
+impl<B: Body> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -128,11 +134,12 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            KindProjection::Inner { body } => body.poll_frame(context),
+            KindProjection::Inner { body } => body.poll_frame(context).map_ok(|frame| frame.map_data(bytes)),
             KindProjection::Metered { body, count } => {
                 if count.meter.is_some() {
                     let frame = ready!(body.poll_frame(context));
                     if let Some(Ok(frame)) = frame {
+                        let frame = frame.map_data(bytes);
                         let data = frame.data_ref().map_or(0, |data| data.len() as u64);
                         count.bytes = count.bytes.saturating_add(data);
                         return Poll::Ready(Some(Ok(frame)));

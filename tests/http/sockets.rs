@@ -1,5 +1,6 @@
 //! Over real sockets: hyper and axum in front, hyper's client and curl at the other end, HTTP/1.1 and HTTP/2.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use futures_util::stream;
 use http::{Request, Response, Version};
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -95,6 +97,34 @@ async fn concurrent_requests_are_admitted_exactly_the_limit() {
         }
         assert_eq!(admitted, 50, "http2: {http2}");
     }
+}
+
+/// Whatever a service's body is made of reaches the client, counted or not; and so does the throttle's own answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_any_data_are_served() {
+    const TEXT: &[u8] = b"any data at all";
+    async fn served<D: Buf + Send + 'static>(data: fn() -> D) {
+        for is_counted in [false, true] {
+            let service = service_fn(move |_: Request<Incoming>| async move {
+                let frames = [data(), data()].map(|data| Ok::<_, Infallible>(Frame::data(data)));
+                Ok::<_, Infallible>(Response::new(StreamBody::new(stream::iter(frames))))
+            });
+            let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("30/w")));
+            let throttle =
+                if is_counted { throttle.settle_by(|_, bytes| bytes as u32) } else { throttle }.build();
+            let address = serve(Throttled::new(service, throttle.unwrap())).await;
+            let client = client(false);
+            let answer = ask(&client, address, "/", &[]).await;
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), [TEXT, TEXT].concat());
+            let again = ask(&client, address, "/", &[]).await;
+            assert_eq!(again.status(), if is_counted { 429 } else { 200 });
+            assert!(!again.into_body().collect().await.unwrap().to_bytes().is_empty());
+        }
+    }
+    served(|| Bytes::from_static(TEXT)).await;
+    served(|| TEXT).await;
+    served(|| TEXT.iter().copied().collect::<VecDeque<u8>>()).await;
+    served(|| Buf::chain(&TEXT[..3], &TEXT[3..])).await;
 }
 
 /// Keep-alive goes on after a denial, HEAD and OPTIONS count as any other, and curl understands it all.
