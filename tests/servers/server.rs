@@ -72,8 +72,9 @@ impl<P: Program> Server<P> {
     /// Asks it to end, paused or not, and waits until it has: it keeps the data it has been told to keep.
     pub(crate) fn stop(&mut self) {
         let process = self.running();
-        process.signal("TERM");
+        // In this order, for it may have ended as soon as it is asked.
         process.signal("CONT");
+        process.signal("TERM");
         process.wait();
         self.process = None;
     }
