@@ -46,6 +46,18 @@ impl<const LEN: usize> InlineState<LEN> {
     }
 }
 
+/// The encoded form of a state, if there is room for it.
+impl<const LEN: usize> TryFrom<&[u8]> for InlineState<LEN> {
+    type Error = Corrupt;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let mut inline = Self::default();
+        inline.bytes.get_mut(..bytes.len()).ok_or(Corrupt)?.copy_from_slice(bytes);
+        inline.length = u16::try_from(bytes.len()).map_err(|_| Corrupt)?;
+        Ok(inline)
+    }
+}
+
 /// Names this form of state, version 1.
 const TAG: u8 = 0x7f;
 

@@ -69,6 +69,9 @@ pub(super) const DAY: u64 = 86_400_000_000;
 const MINUTE: u64 = 60_000_000;
 
 impl Hours {
+    /// Hours that no day has: they fill up an array of fixed length, and change nothing.
+    pub const NEVER: Self = Self { from: (24, 0), to: (24, 0), ratio: Ratio::ONE };
+
     /// From one time of the day, such as `(22, 30)`, until another, both in local time. The end is not part of
     /// it, may be `(24, 0)`, and may lie on the next day: `(22, 0)` to `(6, 0)` is the night.
     #[must_use]
@@ -90,18 +93,37 @@ impl Hours {
         micros(self.to)
     }
 
+    fn is_never(&self) -> bool {
+        (self.from, self.to) == (Self::NEVER.from, Self::NEVER.to)
+    }
+
+    /// Where they begin and end, in microseconds.
+    fn span(&self) -> (u64, u64) {
+        // No time of a day is as late as its length.
+        if self.is_never() { (DAY, DAY + 1) } else { (self.from(), self.to()) }
+    }
+
     /// Whether a local time of day, in microseconds, is one of these.
     fn holds(&self, time: u64) -> bool {
-        holds((self.from(), self.to()), time)
+        time < DAY && holds(self.span(), time)
     }
 
     /// How long these hours last, in microseconds.
     fn length(&self) -> u64 {
-        if self.from() < self.to() { self.to() - self.from() } else { DAY - self.from() + self.to() }
+        if self.is_never() {
+            0
+        } else if self.from() < self.to() {
+            self.to() - self.from()
+        } else {
+            DAY - self.from() + self.to()
+        }
     }
 
     fn validate(&self) -> Result<(), HoursError> {
         let is_time = |(_, minute): (u8, u8)| minute < 60;
+        if self.is_never() {
+            return Ok(());
+        }
         if !is_time(self.from) || !is_time(self.to) || self.from() >= DAY || self.to() > DAY {
             Err(HoursError::NotATime(*self))
         } else if self.from() == self.to() {
@@ -153,7 +175,7 @@ impl<const N: usize> Day<N> {
                 return Err(HoursError::Overlap(*one, *other));
             }
         }
-        Ok(Self { hours, spans: hours.map(|it| (it.from(), it.to())), ahead: 0 })
+        Ok(Self { hours, spans: hours.map(|it| it.span()), ahead: 0 })
     }
 
     pub(super) fn with_offset(self, minutes: i32) -> Result<Self, HoursError> {
@@ -255,6 +277,19 @@ mod tests {
         assert_eq!(next(6, 0), (2, at(12, 0)));
         assert_eq!(next(13, 29), (1, at(13, 30)));
         assert_eq!(day.at(Timestamp::MAX).1, Timestamp::MAX);
+    }
+
+    #[test]
+    fn hours_that_never_come_change_nothing_but_the_length_of_the_array() {
+        let night = hours((22, 0), (6, 0));
+        let day = Day::new([Hours::NEVER, night, Hours::NEVER]).unwrap();
+        let next = |hour, minute| day.at(at(hour, minute));
+        assert_eq!(next(23, 0), (1, at(30, 0)));
+        assert_eq!(next(6, 0).0, 3);
+        assert!(!day.is_whole());
+        let whole = hours((0, 0), (24, 0));
+        assert!(Day::new([whole, Hours::NEVER]).unwrap().is_whole());
+        assert_eq!(Day::new([night, Hours::NEVER, night]), Err(HoursError::Overlap(night, night)));
     }
 
     #[test]

@@ -44,6 +44,27 @@ fn slow_limits_drain_although_their_ratio_changes_often() {
 }
 
 #[test]
+fn hours_that_never_come_decide_nothing() {
+    let bucket = TokenBucket::new(Rate::per_day(48));
+    let [night] = night("1/2");
+    let (alone, among) = (TimeOfDay::new(bucket, [night]).unwrap(), {
+        TimeOfDay::new(bucket, [Hours::NEVER, night, Hours::NEVER]).unwrap()
+    });
+    let (mut one, mut other) = (Default::default(), Default::default());
+    for at in [(5, 20), (19, 40), (0, 60), (3, 9), (24, 10), (1, 3), (30, 40), (2, 1)].repeat(20).iter().scan(
+        0,
+        |at, (hours, cost)| {
+            *at += hours;
+            Some((*at, *cost))
+        },
+    ) {
+        let (hit, now) = (Hit::new(at.1), hour(at.0));
+        assert_eq!(alone.decide(&mut one, &hit, now), among.decide(&mut other, &hit, now), "{at:?}");
+        assert_eq!(one, other);
+    }
+}
+
+#[test]
 fn a_fresh_key_waits_for_hours_in_which_its_cost_fits() {
     let limit = TimeOfDay::new(FixedWindow::new(Rate::per_minute(10)), night("1/2")).unwrap();
     let outcome = |cost| limit.peek(&Default::default(), &Hit::new(cost), hour(23)).outcome();

@@ -12,7 +12,6 @@ use traffik::storage::WhenFull;
 
 use crate::keys::KeySpec;
 use crate::options::Time;
-use crate::runtime::Chosen;
 use crate::spec::{Parameters, Spec};
 
 /// One throttle, with all that can be said of it.
@@ -43,7 +42,6 @@ pub(crate) const MOST_RATES: usize = 8;
 /// What all throttles have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
-    pub(crate) runtime: Chosen,
     /// What runs in the background, to be waited for at the end.
     pub(crate) tasks: TaskTracker,
     pub(crate) namespace: String,

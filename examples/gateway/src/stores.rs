@@ -7,18 +7,74 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use traffik::layer::{Breaker, BreakerState, Calls, Change, CircuitBreaker, Failover, Metered};
-use traffik::storage::{AsyncStorage, Local, WhenFull};
+use traffik::runtime::Tokio;
+use traffik::storage::{AsyncStorage, Lines, Local, Reply, WhenFull};
 use traffik::strategy::TooLarge;
-use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
+use traffik::{
+    ErasedKey, Hit, MemcachedStorage, Memory, MonotonicClock, Op, RedisStorage, Strategy, Timestamp,
+};
 
 use crate::denials::Denials;
 use crate::kept::{Forgotten, Kept};
-use crate::limit::Part;
+use crate::limit::Limit;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
-use crate::runtime::Chosen;
 
 /// Any storage, so that a throttle's code is there once for all of them.
-pub(crate) type Stored<S> = Arc<dyn AsyncStorage<S>>;
+#[derive(Clone)]
+pub(crate) struct Stored<S>(Arc<dyn Asked<S>>);
+
+/// What a throttle asks of a storage. Checks of several keys at once are not among it, nor compiled for each limit.
+trait Asked<S: Strategy>: Send + Sync {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
+    fn is_local(&self) -> bool;
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict>;
+    fn lines(&self) -> Option<&dyn Lines>;
+}
+
+impl<S: Strategy, T: AsyncStorage<S>> Asked<S> for T {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        AsyncStorage::apply(self, limit, key, op)
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        AsyncStorage::load(self, limit, key)
+    }
+
+    fn is_local(&self) -> bool {
+        AsyncStorage::<S>::is_local(self)
+    }
+
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        AsyncStorage::known_denial(self, limit, key, hit)
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        AsyncStorage::<S>::lines(self)
+    }
+}
+
+impl<S: Strategy> AsyncStorage<S> for Stored<S> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.0.apply(limit, key, op)
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.0.load(limit, key)
+    }
+
+    fn is_local(&self) -> bool {
+        self.0.is_local()
+    }
+
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        self.0.known_denial(limit, key, hit)
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.0.lines()
+    }
+}
 
 /// How many keys a memory holds, and what happens when there are more.
 type Room = (usize, WhenFull);
@@ -56,7 +112,7 @@ pub(crate) struct Shared {
 #[derive(Clone)]
 enum Store {
     Redis(RedisStorage),
-    Memcached(MemcachedStorage<Chosen>),
+    Memcached(MemcachedStorage<Tokio>),
 }
 
 impl Stores {
@@ -70,13 +126,9 @@ impl Stores {
         std::mem::take(&mut self.forgotten)
     }
 
-    /// Notes what a throttle is from now on. Answers its limits, each with the one in whose place it is.
-    pub(crate) fn keep<P: Part, const N: usize>(
-        &mut self,
-        plan: &ThrottlePlan,
-        limits: Vec<P>,
-    ) -> Vec<(P, Option<P>)> {
-        let (kept, limits, forgotten) = Kept::of::<P, N>(plan, limits, self.throttles.get(&plan.uid));
+    /// Notes what a throttle is from now on. Returns its limits, each in the place of the one before it.
+    pub(crate) fn keep<L: Limit, const N: usize>(&mut self, plan: &ThrottlePlan, limits: Vec<L>) -> Vec<L> {
+        let (kept, limits, forgotten) = Kept::of::<L, N>(plan, limits, self.throttles.get(&plan.uid));
         self.throttles.insert(plan.uid.clone(), kept);
         if forgotten != Forgotten::Nothing {
             self.forgotten.push(format!("{}: {forgotten}", plan.uid));
@@ -98,7 +150,7 @@ impl Stores {
     ) -> Result<Stored<S>, String> {
         let shared = match &plan.storage {
             StorageSpec::Memory { capacity, when_full } => {
-                return Ok(Arc::new(Local(self.memory(&plan.uid, (*capacity, *when_full)))));
+                return Ok(Stored(Arc::new(Local(self.memory(&plan.uid, (*capacity, *when_full))))));
             }
             StorageSpec::Redis(url) | StorageSpec::RedisCluster(url) | StorageSpec::Memcached(url) => {
                 self.shared(url, &plan.storage, common)?
@@ -106,12 +158,12 @@ impl Stores {
         };
         let clock = Arc::clone(&self.clock);
         let metered: Stored<S> = match shared.store {
-            Store::Redis(store) => Arc::new(Metered::with_clock(store, shared.calls, clock)),
-            Store::Memcached(store) => Arc::new(Metered::with_clock(store, shared.calls, clock)),
+            Store::Redis(store) => Stored(Arc::new(Metered::with_clock(store, shared.calls, clock))),
+            Store::Memcached(store) => Stored(Arc::new(Metered::with_clock(store, shared.calls, clock))),
         };
         let primary = CircuitBreaker::new(metered, &shared.breaker);
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
-            return Ok(Arc::new(primary));
+            return Ok(Stored(Arc::new(primary)));
         }
         let memory = self.memory::<S>(&plan.uid, FALLBACK);
         let failover = Failover::builder(primary, Local(memory))
@@ -119,7 +171,7 @@ impl Stores {
             .share(share)
             .clock(Arc::clone(&self.clock))
             .build();
-        Ok(Arc::new(failover))
+        Ok(Stored(Arc::new(failover)))
     }
 
     /// The memory of a throttle. If it is to have another room, what is in use of it is copied; what is charged while that is
@@ -147,7 +199,7 @@ impl Stores {
         let told = |error: &dyn fmt::Display| error.to_string();
         let store = match spec {
             StorageSpec::Memcached(url) => {
-                let builder = MemcachedStorage::url(common.runtime.clone(), url);
+                let builder = MemcachedStorage::url(Tokio, url);
                 let builder = builder.map_err(|error| told(&error))?.timeout(common.timeout);
                 let store = builder.namespace(&common.namespace).build();
                 Store::Memcached(store.map_err(|error| told(&error))?)

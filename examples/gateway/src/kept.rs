@@ -1,13 +1,13 @@
 //! What is kept of a throttle when it is made anew: what was used stays used, or it is said that it does not.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::fmt;
 use std::mem::Discriminant;
 use std::sync::Arc;
 
 use crate::denials::Denials;
 use crate::keys::KeySpec;
-use crate::limit::Part;
+use crate::limit::Limit;
 use crate::plan::ThrottlePlan;
 use crate::spec::Spec;
 
@@ -29,15 +29,15 @@ struct Shape {
     store: Option<String>,
     /// What makes up a key: what a header says, or an address, whoever tells it.
     is_header: Vec<bool>,
-    /// How many limits of what size lie side by side.
-    limits: TypeId,
+    /// How many limits lie side by side, and the room of each.
+    limits: (usize, Option<usize>),
 }
 
 /// The limits of a throttle, and those in whose place they are.
-struct Limits<P> {
+struct Limits<L> {
     kind: Vec<Discriminant<Spec>>,
-    now: Vec<P>,
-    before: Vec<P>,
+    now: Vec<L>,
+    before: Vec<L>,
 }
 
 /// What is not known any more of a throttle that was made anew.
@@ -50,20 +50,20 @@ pub(crate) enum Forgotten {
 }
 
 impl Kept {
-    /// A throttle in the place of the one that was there. Answers its limits, each with the one in whose place it is; and
+    /// A throttle in the place of the one that was there. Returns its limits, each in the place of the one before it, and
     /// what is forgotten.
-    pub(crate) fn of<P: Part, const N: usize>(
+    pub(crate) fn of<L: Limit, const N: usize>(
         plan: &ThrottlePlan,
-        now: Vec<P>,
+        now: Vec<L>,
         known: Option<&Self>,
-    ) -> (Self, Vec<(P, Option<P>)>, Forgotten) {
+    ) -> (Self, Vec<L>, Forgotten) {
         let shape = Shape {
             store: plan.storage.url().cloned(),
             is_header: plan.keys.iter().map(|key| matches!(key, KeySpec::Header(_))).collect(),
-            limits: TypeId::of::<[P; N]>(),
+            limits: (N, now.first().map(Limit::room)),
         };
         let kind = plan.strategy.kind();
-        let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<Limits<P>>().ok();
+        let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<Limits<L>>().ok();
         let same = known.filter(|it| it.shape == shape).and_then(|it| Some((it, limits_of(it)?)));
         let (before, forgotten) = match &same {
             None if known.is_none() => (Vec::new(), Forgotten::Nothing),
@@ -75,15 +75,15 @@ impl Kept {
             Some((_, limits)) if limits.before.is_empty() => (limits.now.clone(), Forgotten::Nothing),
             Some((_, limits)) => (limits.now.clone(), Forgotten::Older),
         };
-        let pairs = now.iter().cloned().enumerate().map(|(at, limit)| (limit, before.get(at).cloned()));
-        let pairs = pairs.collect();
+        let limits = now.iter().enumerate().map(|(at, limit)| limit.clone().in_place_of(before.get(at)));
+        let limits = limits.collect();
         let kept = Self {
             shape,
             limits: Arc::new(Limits { kind, now, before }),
             memory: same.and_then(|(it, _)| it.memory.clone()),
             denials: known.map(|it| it.denials.clone()).unwrap_or_default(),
         };
-        (kept, pairs, forgotten)
+        (kept, limits, forgotten)
     }
 }
 

@@ -1,12 +1,11 @@
 //! A reverse proxy that limits what passes through it.
 //!
-//! `cargo run --release --example gateway -- --help` tells its options. A handful of small files over the
+//! `cargo run --release -p traffik-gateway -- --help` lists its options. A handful of small files over the
 //! public API: what is asked for ([`options`], [`spec`], [`config`]), what it comes to ([`plan`]), who is counted
 //! ([`keys`]) and who denied most ([`denials`]), the strategy ([`strategy`], [`limit`]), where states are kept ([`stores`])
 //! and what of them when the file is read anew ([`kept`]), the throttles made of it all ([`throttles`]), the service behind
 //! them ([`upstream`], or a WebSocket: [`echo`]), the server in front of it all ([`server`], and how it ends: [`drain`]),
-//! its own paths ([`own`]) and who may call them ([`caller`]), the page ([`page`]), and the runtime it all runs on
-//! ([`runtime`]).
+//! its own paths ([`own`]), who may call them ([`caller`]) and the page ([`page`]).
 
 mod caller;
 mod config;
@@ -21,7 +20,6 @@ mod options;
 mod own;
 mod page;
 mod plan;
-mod runtime;
 mod server;
 mod spec;
 mod stores;
@@ -35,8 +33,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let options = options::Options::parse();
-    let outcome = options.runtime.run(|runtime| server::run(options, runtime));
-    match outcome {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("the runtime: {error}"));
+    match runtime.and_then(|runtime| runtime.block_on(server::run(options))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

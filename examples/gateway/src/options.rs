@@ -16,12 +16,11 @@ use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
 use crate::config;
 use crate::keys::KeySpec;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
-use crate::runtime::{Chosen, RuntimeSpec};
 use crate::spec::{Parameters, Spec, WHOLE};
 
 /// A reverse proxy that limits what passes through it.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "gateway")]
+#[command(name = "traffik-gateway", version)]
 pub(crate) struct Options {
     /// Where to listen; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
@@ -51,10 +50,6 @@ pub(crate) struct Options {
     /// memcached://HOST:PORT, of several servers memcached://ONE:PORT,OTHER:PORT.
     #[arg(long, value_name = "URL", default_value = "memory:", value_parser = parse_storage, conflicts_with = "config")]
     pub(crate) storage: StorageSpec,
-
-    /// Which runtime serves.
-    #[arg(long, value_enum, default_value_t = RuntimeSpec::Tokio)]
-    pub(crate) runtime: RuntimeSpec,
 
     /// What the names of all keys on a shared storage begin with.
     #[arg(long, value_name = "NAME", default_value = "traffik")]
@@ -278,12 +273,11 @@ impl Options {
     }
 
     /// What all throttles have in common.
-    pub(crate) fn common(&self, runtime: Chosen) -> Result<Common, String> {
+    pub(crate) fn common(&self) -> Result<Common, String> {
         let networks = |texts: &[String]| {
             Networks::parse(texts.iter().map(String::as_str)).map_err(|error| error.to_string())
         };
         Ok(Common {
-            runtime,
             tasks: TaskTracker::new(),
             namespace: self.namespace.clone(),
             timeout: self.timeout.0,

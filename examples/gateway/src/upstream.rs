@@ -11,11 +11,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use traffik::http::PeerAddress;
 use traffik::storage::BoxFuture;
 
 use crate::echo::Echo;
-use crate::runtime::{Chosen, Connector};
 
 pub(crate) type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
@@ -23,14 +24,16 @@ pub(crate) type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 #[derive(Clone)]
 pub(crate) struct Upstream {
     target: Option<Uri>,
-    client: Client<Connector, Incoming>,
+    client: Client<HttpConnector, Incoming>,
     echo: Echo,
 }
 
 impl Upstream {
     /// `target` has a scheme and an authority; its path is put in front of that of each request.
-    pub(crate) fn new(target: Option<Uri>, echo: Echo, runtime: Chosen) -> Self {
-        Self { target, client: Client::builder(runtime.clone()).build(Connector(runtime)), echo }
+    pub(crate) fn new(target: Option<Uri>, echo: Echo) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Self { target, client: Client::builder(TokioExecutor::new()).build(connector), echo }
     }
 }
 

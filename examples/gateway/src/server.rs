@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::BoxStream;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use traffik::Timer;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use traffik::http::{PeerAddress, ResponseBody, Tally};
-use traffik::runtime::Runtime;
+use traffik::runtime::{Runtime, Tokio};
 
 use crate::config;
 use crate::drain::Drain;
@@ -27,7 +27,6 @@ use crate::events::Events;
 use crate::options::Options;
 use crate::own::{self, Whom};
 use crate::plan::{Common, ThrottlePlan};
-use crate::runtime::{Chosen, Listener, Signal};
 use crate::stores::{Shared, Stores};
 use crate::throttles::{Body, Limited, Maker};
 use crate::upstream::Upstream;
@@ -58,11 +57,11 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    fn new(options: &Options, runtime: Chosen) -> Result<Self, String> {
-        let (common, plans) = (options.common(runtime.clone())?, options.plans()?);
+    fn new(options: &Options) -> Result<Self, String> {
+        let (common, plans) = (options.common()?, options.plans()?);
         let (tally, open) = (Tally::default(), Drain::default());
-        let echo = Echo::new(options, &tally, &open, &runtime)?;
-        let upstream = Upstream::new(options.upstream.clone(), echo, runtime);
+        let echo = Echo::new(options, &tally, &open)?;
+        let upstream = Upstream::new(options.upstream.clone(), echo);
         let mut stores = Stores::default();
         let limited = Maker::new(&common, &mut stores, &tally).limited(&plans, upstream.clone())?;
         Ok(Self {
@@ -91,8 +90,8 @@ impl Gateway {
 }
 
 /// Serves until SIGTERM or SIGINT; or only says what the options come to, if that is what they ask.
-pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String> {
-    let gateway = Arc::new(Gateway::new(&options, runtime.clone())?);
+pub(crate) async fn run(options: Options) -> Result<(), String> {
+    let gateway = Arc::new(Gateway::new(&options)?);
     if options.check {
         options.plans()?.iter().for_each(|plan| println!("{plan}"));
         if let Some(messages) = gateway.upstream.echo().messages() {
@@ -100,17 +99,17 @@ pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String>
         }
         return Ok(());
     }
-    let (listener, address) = listen(&runtime, "--listen", options.listen).await?;
+    let (listener, address) = listen("--listen", options.listen).await?;
     let admin = match options.admin {
-        Some(admin) => Some(listen(&runtime, "--admin", admin).await?),
+        Some(admin) => Some(listen("--admin", admin).await?),
         None => None,
     };
-    let mut terminate = runtime.on(Signal::Terminate)?;
-    let mut interrupt = runtime.on(Signal::Interrupt)?;
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut interrupt = on(SignalKind::interrupt())?;
     if let Some(path) = options.config {
-        runtime.spawn(watch(path, runtime.on(Signal::HangUp)?, Arc::clone(&gateway)));
+        Tokio.spawn(watch(path, on(SignalKind::hangup())?, Arc::clone(&gateway)));
     }
-    runtime.spawn(sample(Arc::clone(&gateway)));
+    Tokio.spawn(sample(Arc::clone(&gateway)));
     println!("listening on http://{address}");
     if let Some((_, address)) = &admin {
         println!("its own paths on http://{address}");
@@ -128,8 +127,8 @@ pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String>
         tokio::select! {
             () = clients => {}
             () = admins => {}
-            _ = terminate.next() => {}
-            _ = interrupt.next() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     }
     drop((listener, admin));
@@ -141,40 +140,42 @@ pub(crate) async fn run(options: Options, runtime: Chosen) -> Result<(), String>
         gateway.open.shutdown().await;
         tasks.wait().await;
     };
-    let _ = runtime.timeout(DRAIN, drained).await;
+    let _ = Tokio.timeout(DRAIN, drained).await;
     // Nothing is asked any more that could still be answered.
     let stores = Arc::clone(&gateway.limited.load().stores);
-    let _ = runtime.timeout(CLOSE, join_all(stores.iter().map(Shared::close))).await;
+    let _ = Tokio.timeout(CLOSE, join_all(stores.iter().map(Shared::close))).await;
     Ok(())
 }
 
-async fn listen(
-    runtime: &Chosen,
-    option: &str,
-    address: SocketAddr,
-) -> Result<(Listener, SocketAddr), String> {
+/// The signal of this kind, each time it comes.
+fn on(kind: SignalKind) -> Result<Signal, String> {
+    signal(kind).map_err(|error| format!("signal {}: {error}", kind.as_raw_value()))
+}
+
+async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
     let told = |error| format!("{option} {address}: {error}");
-    let listener = runtime.listen(address).await.map_err(told)?;
+    let listener = TcpListener::bind(address).await.map_err(told)?;
     let address = listener.local_addr().map_err(told)?;
     Ok((listener, address))
 }
 
 /// Serves whoever connects.
-async fn accept(listener: &Listener, whom: Whom, gateway: &Arc<Gateway>) {
-    let runtime = &gateway.common.runtime;
-    let mut server = auto::Builder::new(runtime.clone());
-    server.http1().timer(runtime.clone()).header_read_timeout(PATIENCE);
-    server.http2().timer(runtime.clone());
+async fn accept(listener: &TcpListener, whom: Whom, gateway: &Arc<Gateway>) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    server.http2().timer(TokioTimer::new());
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             // Out of file descriptors, most likely: connections that end will free some.
-            Timer::sleep(runtime, Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
+        // A socket that is gone already will fail when it is read.
+        let _ = stream.set_nodelay(true);
         let (gateway, end) = (Arc::clone(gateway), gateway.open.end());
         let service = service_fn(move |request| route(request, peer, whom, Arc::clone(&gateway)));
-        let connection = server.serve_connection_with_upgrades(stream, service).into_owned();
-        runtime.spawn(async move {
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        Tokio.spawn(async move {
             let mut connection = pin!(connection);
             // What goes wrong on one connection concerns its client, who knows.
             tokio::select! {
@@ -201,14 +202,14 @@ async fn route(
 }
 
 /// Reads the file anew when it has changed, and when told to. A bad one is refused, and the one before stays.
-async fn watch(path: PathBuf, mut hangup: BoxStream<'static, ()>, gateway: Arc<Gateway>) {
+async fn watch(path: PathBuf, mut hangup: Signal, gateway: Arc<Gateway>) {
     let read = |path: &PathBuf| std::fs::read(path).ok();
     let mut known = read(&path);
-    let mut looks = gateway.common.runtime.interval(LOOK);
+    let mut looks = Tokio.interval(LOOK);
     loop {
         let told = tokio::select! {
             () = looks.tick() => false,
-            _ = hangup.next() => true,
+            _ = hangup.recv() => true,
         };
         let now = read(&path);
         if !told && now == known {
@@ -227,7 +228,7 @@ async fn watch(path: PathBuf, mut hangup: BoxStream<'static, ()>, gateway: Arc<G
 
 /// Has the page told every second.
 async fn sample(gateway: Arc<Gateway>) {
-    let mut seconds = gateway.common.runtime.interval(Duration::from_secs(1));
+    let mut seconds = Tokio.interval(Duration::from_secs(1));
     loop {
         gateway.events.tick(crate::page::sample(&gateway));
         seconds.tick().await;

@@ -12,15 +12,15 @@ use traffik::http::{
     ClassHeaders, ClientKey, CostHeader, Enforcement, Gate, OnError, RequestParts, ResponseBody, Rule, Tally,
     Throttle, Throttled, Throttles,
 };
-use traffik::runtime::Runtime;
+use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
 use traffik::strategy::{Report, Reported, TooLarge};
-use traffik::{All, Class, Label, Ratio, Scale, Strategy};
+use traffik::{All, Class, Label, Ratio, Strategy};
 
 use crate::config::pattern;
 use crate::denials::Denials;
 use crate::keys::Keys;
-use crate::limit::Part;
+use crate::limit::Limit;
 use crate::plan::{Common, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::spec::Spec;
 use crate::stores::{Shared, Stored, Stores};
@@ -98,39 +98,34 @@ impl<'a> Maker<'a> {
         if let OnErrorSpec::Fallback { instances } = plan.on_error {
             limits.among(instances).map_err(|error| format!("--on-error {error}"))?;
         }
-        match limits {
-            Limits::Small(limits) => self.together(plan, limits),
-            Limits::SmallWrapped(limits) => self.together(plan, limits),
-            Limits::Large(limits) => self.together(plan, limits),
-            Limits::LargeWrapped(limits) => self.together(plan, limits),
-            Limits::Log(limits) => self.together(plan, limits),
+        // Several limits are one: all admit or none is charged.
+        match (limits, plan.rates.len()) {
+            (Limits::Any(limits), 1) => self.stored::<_, 1>(plan, limits),
+            (Limits::Any(limits), 2) => self.stored::<_, 2>(plan, limits),
+            (Limits::Any(limits), 3..=MOST_RATES) => self.stored::<_, MOST_RATES>(plan, limits),
+            (Limits::Log(limits), 1) => self.stored::<_, 1>(plan, limits),
+            (Limits::Log(limits), 2..=MOST_RATES) => self.stored::<_, MOST_RATES>(plan, limits),
+            (_, more) => {
+                Err(format!("--rate is given {more} times; at most {MOST_RATES} rates are one limit"))
+            }
         }
     }
 
-    /// Several limits as one: all admit or none is charged.
-    fn together<P: Part>(&mut self, plan: &ThrottlePlan, limits: Vec<P>) -> Result<(), String> {
-        match limits.len() {
-            1 => self.stored::<P, 1>(plan, limits),
-            2 => self.stored::<P, 2>(plan, limits),
-            3..=MOST_RATES => self.stored::<P, MOST_RATES>(plan, limits),
-            more => Err(format!("--rate is given {more} times; at most {MOST_RATES} rates are one limit")),
-        }
-    }
-
-    fn stored<P: Part, const N: usize>(&mut self, plan: &ThrottlePlan, limits: Vec<P>) -> Result<(), String> {
-        let mut limits = self.stores.keep::<P, N>(plan, limits).into_iter();
+    fn stored<L: Limit, const N: usize>(
+        &mut self,
+        plan: &ThrottlePlan,
+        limits: Vec<L>,
+    ) -> Result<(), String> {
+        let mut limits = self.stores.keep::<L, N>(plan, limits).into_iter();
         // Unlimited ones, which are never told, make up the number.
-        let unlimited = P::unlimited()?;
-        let limit = All(std::array::from_fn(|_| match limits.next() {
-            Some((limit, before)) => limit.limit(before),
-            None => unlimited.clone().limit(None),
-        }));
+        let unlimited = L::unlimited()?;
+        let limit = All(std::array::from_fn(|_| limits.next().unwrap_or_else(|| unlimited.clone())));
         let instances = match plan.on_error {
             OnErrorSpec::Fallback { instances } => instances,
             _ => 1,
         };
         let part = Ratio::new(1, instances.into()).map_err(|error| error.to_string())?;
-        let share = move |all: &All<P::Limit, N>| -> Result<_, TooLarge> {
+        let share = move |all: &All<L, N>| -> Result<_, TooLarge> {
             let mut all = all.clone();
             for limit in &mut all.0 {
                 *limit = limit.scaled(part)?;
@@ -152,15 +147,15 @@ impl<'a> Maker<'a> {
     {
         let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
         let keys = Keys { keys: plan.keys.clone(), exempt, trusted };
-        let (class, runtime) = (plan.strategy.class(), self.common.runtime.clone());
+        let class = plan.strategy.class();
         let (tasks, denials) = (self.common.tasks.clone(), self.stores.denials(&plan.uid));
         let mut builder = Throttle::builder(&plan.uid, limit, storage)
             .identifier(keys.identifier())
             .cost(plan.cost)
             .class_by(classes(self.common, &plan.strategy))
             .headers(plan.headers)
-            .runtime(runtime.clone())
-            .spawner(move |future| runtime.spawn(tasks.track_future(future)))
+            .runtime(Tokio)
+            .spawner(move |future| Tokio.spawn(tasks.track_future(future)))
             .observe(self.tally.clone())
             .observe(denials.clone())
             .policies(plan.names.iter().map(String::as_str))

@@ -12,15 +12,14 @@ use hyper_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use hyper_tungstenite::tungstenite::{Error, Message};
 use hyper_tungstenite::{HyperWebsocket, HyperWebsocketStream, is_upgrade_request, upgrade};
 use traffik::http::{ClientKey, Tally, Throttle, WsBeyond, WsError, WsPolicy, WsThrottle};
-use traffik::runtime::Runtime;
+use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::{AsyncStorage, BoxFuture};
 use traffik::{Class, Strategy};
 
 use crate::drain::{Drain, End};
-use crate::limit::{Chosen as Limit, Part};
+use crate::limit::{AnyLimit, Limit};
 use crate::options::{Options, WsAction};
-use crate::runtime::Chosen;
-use crate::strategy::{Limits, SMALL};
+use crate::strategy::Limits;
 use crate::upstream::{Reply, text};
 
 /// The longest message.
@@ -32,7 +31,6 @@ pub(crate) struct Echo {
     serve: Serve,
     /// How messages are limited, in words.
     messages: Option<String>,
-    runtime: Chosen,
     open: Drain,
 }
 
@@ -40,23 +38,15 @@ pub(crate) struct Echo {
 type Serve = Arc<dyn Fn(HyperWebsocketStream, End) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Echo {
-    pub(crate) fn new(
-        options: &Options,
-        tally: &Tally,
-        open: &Drain,
-        runtime: &Chosen,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(options: &Options, tally: &Tally, open: &Drain) -> Result<Self, String> {
         let (spec, how) = (&options.strategy.0, options.strategy.1.as_str());
-        let policy = policy(options.ws_action, runtime);
+        let policy = policy(options.ws_action);
         let serve = match options.ws_rate {
-            None => serving(vec![Limit::<SMALL>::unlimited()?], Class::default(), policy, None),
+            None => serving(vec![AnyLimit::unlimited()?], Class::default(), policy, None),
             Some(rate) => {
                 let (class, tally) = (spec.class(), Some(tally.clone()));
                 match spec.limits("--ws-rate", &[rate])? {
-                    Limits::Small(limits) => serving(limits, class, policy, tally),
-                    Limits::SmallWrapped(limits) => serving(limits, class, policy, tally),
-                    Limits::Large(limits) => serving(limits, class, policy, tally),
-                    Limits::LargeWrapped(limits) => serving(limits, class, policy, tally),
+                    Limits::Any(limits) => serving(limits, class, policy, tally),
                     Limits::Log(limits) => serving(limits, class, policy, tally),
                 }
             }
@@ -69,7 +59,7 @@ impl Echo {
             };
             format!("messages: {rate}, {how}, by connection, which is {action} at more")
         });
-        Ok(Self { serve: serve?, messages, runtime: runtime.clone(), open: open.clone() })
+        Ok(Self { serve: serve?, messages, open: open.clone() })
     }
 
     /// How messages are limited, if they are.
@@ -95,7 +85,7 @@ impl Echo {
             Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
             Ok((response, socket)) => {
                 let (serve, end) = (Arc::clone(&self.serve), self.open.end());
-                self.runtime.spawn(opened(socket, move |socket| serve(socket, end)));
+                Tokio.spawn(opened(socket, move |socket| serve(socket, end)));
                 response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
             }
         }
@@ -112,9 +102,9 @@ async fn opened<F: Future<Output = ()>>(
     }
 }
 
-fn policy(action: WsAction, runtime: &Chosen) -> WsPolicy<u32, Message> {
+fn policy(action: WsAction) -> WsPolicy<u32, Message> {
     use traffik::http::WsAction as Action;
-    WsPolicy::new(runtime.clone()).action(match action {
+    WsPolicy::new(Tokio).action(match action {
         WsAction::Message => Action::Notice,
         WsAction::Close => Action::Close,
         WsAction::Delay => Action::Delay(WsBeyond::Notice),
@@ -122,14 +112,14 @@ fn policy(action: WsAction, runtime: &Chosen) -> WsPolicy<u32, Message> {
 }
 
 /// Serves connections that each have the only one of these limits to themselves.
-fn serving<P: Part>(
-    limits: Vec<P>,
+fn serving<L: Limit>(
+    limits: Vec<L>,
     class: Class,
     policy: WsPolicy<u32, Message>,
     tally: Option<Tally>,
 ) -> Result<Serve, String> {
     let limit = limits.into_iter().next().ok_or("--ws-rate is no limit")?;
-    let throttle = Throttle::in_memory("messages", limit.limit(None));
+    let throttle = Throttle::in_memory("messages", limit);
     let throttle = match tally {
         Some(tally) => throttle.observe(tally),
         None => throttle.disabled(),

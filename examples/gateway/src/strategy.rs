@@ -6,27 +6,17 @@ use std::sync::Arc;
 use traffik::strategy::Single;
 use traffik::{
     Adaptive, Class, CostBased, FairShare, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket,
-    LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, Regions, Scale, SlidingLog, SlidingWindow,
-    Tiered, TimeOfDay, TokenBucket,
+    LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, Tiered,
+    TimeOfDay, TokenBucket,
 };
 
-use crate::limit::{Chosen, Part};
+use crate::limit::{AnyLimit, Chosen, LARGE, LARGE_WRAPPED, Limit, SMALL, SMALL_WRAPPED, WRAPPER};
 use crate::spec::{Span, Spec};
 
-/// Room for the state of a plain strategy, and of one in up to three wrappers.
-pub(crate) const SMALL: usize = 64;
 const SMALL_1: usize = SMALL + WRAPPER;
 const SMALL_2: usize = SMALL_1 + WRAPPER;
-pub(crate) const SMALL_WRAPPED: usize = SMALL_2 + WRAPPER;
-
-/// The same for strategies that keep more: logs, buckets of a strict window, shares.
-pub(crate) const LARGE: usize = 512;
 const LARGE_1: usize = LARGE + WRAPPER;
 const LARGE_2: usize = LARGE_1 + WRAPPER;
-pub(crate) const LARGE_WRAPPED: usize = LARGE_2 + WRAPPER;
-
-/// What a wrapper may add to a state.
-const WRAPPER: usize = 16;
 
 /// Times a log can keep inline, where it is wrapped.
 const LOG: usize = 32;
@@ -36,28 +26,24 @@ const BUCKETS: usize = 64;
 const MEMBERS: usize = 16;
 /// Tiers or priorities of a wrapper.
 const CLASSES: usize = 16;
+/// Spans of a day.
+const SPANS: usize = 6;
 
-/// A limit of each rate, by what its states take.
+/// A limit of each rate.
 pub(crate) enum Limits {
-    Small(Vec<Chosen<SMALL>>),
-    SmallWrapped(Vec<Chosen<SMALL_WRAPPED>>),
-    Large(Vec<Chosen<LARGE>>),
-    LargeWrapped(Vec<Chosen<LARGE_WRAPPED>>),
+    Any(Vec<AnyLimit>),
     Log(Vec<HeapLog>),
 }
 
 impl Limits {
     /// Whether each of them can be had by one of so many instances, as their fallback.
     pub(crate) fn among(&self, instances: u32) -> Result<(), String> {
-        fn each<P: Part>(limits: &[P], part: Ratio) -> Result<(), String> {
-            limits.iter().try_for_each(|it| it.clone().limit(None).scaled(part).map(|_| ()).map_err(told))
+        fn each<L: Limit>(limits: &[L], part: Ratio) -> Result<(), String> {
+            limits.iter().try_for_each(|it| it.scaled(part).map(|_| ()).map_err(told))
         }
         let part = Ratio::new(1, instances.into()).map_err(told)?;
         match self {
-            Self::Small(limits) => each(limits, part),
-            Self::SmallWrapped(limits) => each(limits, part),
-            Self::Large(limits) => each(limits, part),
-            Self::LargeWrapped(limits) => each(limits, part),
+            Self::Any(limits) => each(limits, part),
             Self::Log(limits) => each(limits, part),
         }
         .map_err(|error| format!("fallback:instances={instances}: 1/{instances} of the limit: {error}"))
@@ -78,22 +64,25 @@ impl Spec {
         }
         let rates = (option, rates);
         let (wrappers, innermost) = self.unwrapped();
-        match (wrappers, innermost) {
-            (0, Self::SlidingLog) => Ok(Limits::Log(each(rates, |rate| HeapLog::new(rate).map_err(told))?)),
-            (0, spec) if spec.is_large() => Ok(Limits::Large(each(rates, |rate| spec.large(rate))?)),
-            (0, spec) => Ok(Limits::Small(each(rates, |rate| spec.small(rate))?)),
-            (1..=3, spec) if spec.is_large() => {
-                let wrapped =
-                    |rate| self.wrapped::<LARGE, LARGE_1, LARGE_2, LARGE_WRAPPED>(spec.large(rate)?);
-                Ok(Limits::LargeWrapped(each(rates, wrapped)?))
+        if (wrappers, innermost) == (0, &Self::SlidingLog) {
+            return Ok(Limits::Log(each(rates, |rate| HeapLog::new(rate).map_err(told))?));
+        }
+        let limits = each(rates, |rate| match (wrappers, innermost.is_large()) {
+            (0, false) => Ok(AnyLimit::Small(self.small(rate)?.into())),
+            (0, true) => Ok(AnyLimit::Large(self.large(rate)?.into())),
+            (1..=3, false) => {
+                let limit = innermost.small(rate)?;
+                let wrapped = self.wrapped::<SMALL, SMALL_1, SMALL_2, SMALL_WRAPPED>(limit)?;
+                Ok(AnyLimit::SmallWrapped(wrapped.into()))
             }
-            (1..=3, spec) => {
-                let wrapped =
-                    |rate| self.wrapped::<SMALL, SMALL_1, SMALL_2, SMALL_WRAPPED>(spec.small(rate)?);
-                Ok(Limits::SmallWrapped(each(rates, wrapped)?))
+            (1..=3, true) => {
+                let limit = innermost.large(rate)?;
+                let wrapped = self.wrapped::<LARGE, LARGE_1, LARGE_2, LARGE_WRAPPED>(limit)?;
+                Ok(AnyLimit::LargeWrapped(wrapped.into()))
             }
             (more, _) => Err(format!("{more} wrappers around one strategy; at most 3 can be nested")),
-        }
+        });
+        limits.map(Limits::Any)
     }
 
     /// The class of every request: which instance this is, where instances share a limit.
@@ -272,19 +261,12 @@ fn wrap<const IN: usize, const OUT: usize>(
             Ok(Arc::new(Priority::new(inner, classes("priorities", &reserves, Ratio::ZERO)?).map_err(told)?))
         }
         Some(Spec::TimeOfDay { spans, offset_minutes, .. }) => {
-            macro_rules! by_number {
-                ($($number:literal)*) => {
-                    match spans.len() {
-                        $($number => {
-                            let hours: [Hours; $number] = std::array::from_fn(|at| hours(spans.get(at)));
-                            let wrapped = TimeOfDay::new(inner, hours).map_err(told)?;
-                            Ok(Arc::new(wrapped.utc_offset(*offset_minutes).map_err(told)?))
-                        })*
-                        more => Err(format!("{more} spans of the day; at most 6 can be given")),
-                    }
-                };
+            if spans.len() > SPANS {
+                return Err(format!("{} spans of the day; at most {SPANS} can be given", spans.len()));
             }
-            by_number!(1 2 3 4 5 6)
+            let hours = std::array::from_fn(|at| spans.get(at).map_or(Hours::NEVER, hours));
+            let wrapped = TimeOfDay::<_, SPANS>::new(inner, hours).map_err(told)?;
+            Ok(Arc::new(wrapped.utc_offset(*offset_minutes).map_err(told)?))
         }
         _ => Ok(Arc::new(inner)),
     }
@@ -300,8 +282,7 @@ fn classes(of: &str, named: &[(Label, Ratio)], rest: Ratio) -> Result<[(Label, R
     Ok(std::array::from_fn(|_| all.next().unwrap_or((Label::default(), rest))))
 }
 
-fn hours(span: Option<&Span>) -> Hours {
-    let span = span.copied().unwrap_or(Span { from: 0, to: 0, ratio: Ratio::ONE });
+fn hours(span: &Span) -> Hours {
     let time = |minutes: u32| ((minutes / 60) as u8, (minutes % 60) as u8);
     Hours::new(time(span.from), time(span.to), span.ratio)
 }

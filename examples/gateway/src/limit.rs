@@ -1,0 +1,273 @@
+//! One limit of a throttle: any strategy behind one type, so that storages and throttles are compiled once for all of them.
+
+use std::sync::Arc;
+
+use traffik::strategy::{
+    Corrupt, ErasedScale, InlineState, Part, Reader, Report, Reported, Single, State, TooLarge, Writer,
+};
+use traffik::{
+    Class, Decision, FixedWindow, HeapLog, Hit, Rate, Ratio, Receipt, Scale, Strategy, Timestamp, Verdict,
+};
+
+/// Room for the state of a plain strategy, and of one in up to three wrappers.
+pub(crate) const SMALL: usize = 64;
+pub(crate) const SMALL_WRAPPED: usize = SMALL + 3 * WRAPPER;
+
+/// The same for strategies that keep more: logs, buckets of a strict window, shares.
+pub(crate) const LARGE: usize = 512;
+pub(crate) const LARGE_WRAPPED: usize = LARGE + 3 * WRAPPER;
+
+/// What a wrapper may add to a state.
+pub(crate) const WRAPPER: usize = 16;
+
+/// A strategy whose state takes at most `LEN` bytes.
+pub(crate) type Chosen<const LEN: usize> = Arc<dyn ErasedScale<LEN>>;
+
+/// A limit that a throttle is made of.
+pub(crate) trait Limit: Scale + Strategy<Cost = u32, Stat: Report> {
+    /// The same in the place of another one, if there was one: what was used of that is used of this.
+    fn in_place_of(self, before: Option<&Self>) -> Self;
+
+    /// One that is never reached, of the same type.
+    fn unlimited() -> Result<Self, String>;
+
+    /// The most bytes of a state: limits of one size take each other's states.
+    fn room(&self) -> usize;
+}
+
+/// Any strategy but an exact log, by the room that its states take.
+#[derive(Clone)]
+pub(crate) enum AnyLimit {
+    Small(Erased<SMALL>),
+    SmallWrapped(Erased<SMALL_WRAPPED>),
+    Large(Erased<LARGE>),
+    LargeWrapped(Erased<LARGE_WRAPPED>),
+}
+
+/// A strategy behind a pointer, with the pointer itself for a limit that comes in its place.
+#[derive(Clone)]
+pub(crate) struct Erased<const LEN: usize> {
+    pointer: Chosen<LEN>,
+    limit: Single<Chosen<LEN>, LEN>,
+}
+
+impl<const LEN: usize> From<Chosen<LEN>> for Erased<LEN> {
+    fn from(pointer: Chosen<LEN>) -> Self {
+        Self { limit: Single::new(Arc::clone(&pointer)), pointer }
+    }
+}
+
+impl<const LEN: usize> Erased<LEN> {
+    fn in_place_of(self, before: &Self) -> Self {
+        Self { limit: self.limit.succeeding(Arc::clone(&before.pointer)), pointer: self.pointer }
+    }
+
+    fn with_limit(self, limit: Single<Chosen<LEN>, LEN>) -> Self {
+        Self { limit, ..self }
+    }
+}
+
+/// Runs an expression with whichever limit it is; with `as Self`, makes the same variant of the outcome.
+macro_rules! each {
+    ($any:expr, $limit:ident => $ask:expr) => {
+        match $any {
+            AnyLimit::Small($limit) => $ask,
+            AnyLimit::SmallWrapped($limit) => $ask,
+            AnyLimit::Large($limit) => $ask,
+            AnyLimit::LargeWrapped($limit) => $ask,
+        }
+    };
+    ($any:expr, $limit:ident => $ask:expr, as Self) => {
+        match $any {
+            AnyLimit::Small($limit) => AnyLimit::Small($ask),
+            AnyLimit::SmallWrapped($limit) => AnyLimit::SmallWrapped($ask),
+            AnyLimit::Large($limit) => AnyLimit::Large($ask),
+            AnyLimit::LargeWrapped($limit) => AnyLimit::LargeWrapped($ask),
+        }
+    };
+}
+
+impl Limit for AnyLimit {
+    fn in_place_of(self, before: Option<&Self>) -> Self {
+        match (self, before) {
+            (Self::Small(limit), Some(Self::Small(before))) => Self::Small(limit.in_place_of(before)),
+            (Self::SmallWrapped(limit), Some(Self::SmallWrapped(before))) => {
+                Self::SmallWrapped(limit.in_place_of(before))
+            }
+            (Self::Large(limit), Some(Self::Large(before))) => Self::Large(limit.in_place_of(before)),
+            (Self::LargeWrapped(limit), Some(Self::LargeWrapped(before))) => {
+                Self::LargeWrapped(limit.in_place_of(before))
+            }
+            // A throttle of another room begins anew.
+            (limit, _) => limit,
+        }
+    }
+
+    fn unlimited() -> Result<Self, String> {
+        let unlimited: Chosen<SMALL> = Arc::new(FixedWindow::new(Rate::UNLIMITED));
+        Ok(Self::Small(unlimited.into()))
+    }
+
+    fn room(&self) -> usize {
+        match self {
+            Self::Small(_) => SMALL,
+            Self::SmallWrapped(_) => SMALL_WRAPPED,
+            Self::Large(_) => LARGE,
+            Self::LargeWrapped(_) => LARGE_WRAPPED,
+        }
+    }
+}
+
+/// There is one kind of it only, which knows the states of all others.
+impl Limit for HeapLog {
+    fn in_place_of(self, _: Option<&Self>) -> Self {
+        self
+    }
+
+    fn unlimited() -> Result<Self, String> {
+        Self::new(Rate::UNLIMITED).map_err(|error| error.to_string())
+    }
+
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+}
+
+/// The bytes of a state: inline while they are few, as those of most strategies are.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum LimitState {
+    Short(InlineState<SMALL>),
+    /// More than `SMALL` bytes.
+    Long(Box<[u8]>),
+}
+
+impl Default for LimitState {
+    fn default() -> Self {
+        Self::Short(InlineState::default())
+    }
+}
+
+impl LimitState {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(state) => state.bytes(),
+            Self::Long(bytes) => bytes,
+        }
+    }
+
+    /// The state for a limit with this much room; that of a key never seen, if it does not fit.
+    fn read<const LEN: usize>(&self) -> InlineState<LEN> {
+        InlineState::try_from(self.bytes()).unwrap_or_default()
+    }
+
+    fn write<const LEN: usize>(&mut self, state: &InlineState<LEN>) {
+        let bytes = state.bytes();
+        match self {
+            Self::Long(held) if held.len() == bytes.len() => held.copy_from_slice(bytes),
+            _ => *self = InlineState::try_from(bytes).map_or_else(|_| Self::Long(bytes.into()), Self::Short),
+        }
+    }
+}
+
+/// In the form of an [`InlineState`], whatever its room.
+impl State for LimitState {
+    const MAX_LEN: usize = <InlineState<LARGE_WRAPPED> as State>::MAX_LEN;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        self.read::<LARGE_WRAPPED>().encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        let mut state = Self::default();
+        state.write(&InlineState::<LARGE_WRAPPED>::decode(input)?);
+        Ok(state)
+    }
+}
+
+impl Strategy for AnyLimit {
+    type State = LimitState;
+    type Cost = u32;
+    type Verdict = Decision;
+    type Stat = Reported;
+
+    fn decide(&self, state: &mut LimitState, hit: &Hit, now: Timestamp) -> Decision {
+        each!(self, it => {
+            let mut inline = state.read();
+            let decision = it.limit.decide(&mut inline, hit, now);
+            if decision.is_recorded() {
+                state.write(&inline);
+            }
+            decision
+        })
+    }
+
+    fn peek(&self, state: &LimitState, hit: &Hit, now: Timestamp) -> Decision {
+        each!(self, it => it.limit.peek(&state.read(), hit, now))
+    }
+
+    fn charge(&self, state: &mut LimitState, hit: &Hit, now: Timestamp) {
+        each!(self, it => {
+            let mut inline = state.read();
+            it.limit.charge(&mut inline, hit, now);
+            state.write(&inline);
+        });
+    }
+
+    fn refund(&self, state: &mut LimitState, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        each!(self, it => {
+            let mut inline = state.read();
+            it.limit.refund(&mut inline, hit, receipt, now);
+            state.write(&inline);
+        });
+    }
+
+    fn fresh_at(&self, state: &LimitState, class: Class) -> Timestamp {
+        each!(self, it => it.limit.fresh_at(&state.read(), class))
+    }
+
+    fn horizon(&self) -> u64 {
+        each!(self, it => it.limit.horizon())
+    }
+
+    fn records_demand(&self) -> bool {
+        each!(self, it => it.limit.records_demand())
+    }
+
+    fn stat(&self, state: &LimitState, class: Class, now: Timestamp) -> Reported {
+        each!(self, it => it.limit.stat(&state.read(), class, now))
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        each!(self, it => it.limit.parts_of(hit, visit))
+    }
+
+    fn fits_script(&self) -> Result<(), TooLarge> {
+        each!(self, it => it.limit.fits_script())
+    }
+}
+
+impl Scale for AnyLimit {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+        Ok(each!(self, it => it.clone().with_limit(it.limit.scaled(ratio)?), as Self))
+    }
+
+    fn advance(&self, state: &mut LimitState, class: Class, to: Timestamp) {
+        each!(self, it => {
+            let mut inline = state.read();
+            it.limit.advance(&mut inline, class, to);
+            state.write(&inline);
+        });
+    }
+
+    fn advance_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
+        each!(self, it => it.limit.advance_receipt(receipt, class, to));
+    }
+
+    fn parts(&self) -> u64 {
+        each!(self, it => it.limit.parts())
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+        Ok(each!(self, it => it.clone().with_limit(it.limit.finer(factor)?), as Self))
+    }
+}
