@@ -1,6 +1,11 @@
 //! Limits on HTTP requests: who is asking, how much it costs, which limit holds, and what the client is told.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 
 mod answers;
 mod costs;

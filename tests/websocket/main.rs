@@ -2,18 +2,14 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test that panics has failed"
 )]
 
 mod actions;
 mod custom;
-#[path = "../faulty/mod.rs"]
-mod faulty;
 mod patience;
-#[path = "../servers/mod.rs"]
-mod servers;
 mod sockets;
 mod storage;
 mod stores;

@@ -10,8 +10,8 @@ use traffik::http::{
 use traffik::runtime::{Manual, Runtime};
 use traffik::{FixedWindow, LeakyBucketQueue, Strategy, TokenBucket, rate};
 
-use super::faulty::{Course, Faulty, MILLI, SECOND, WELL, slow};
 use super::wire::{Socket, echo, json, millis, pair, receive, send};
+use traffik_tests::faulty::{Course, Faulty, MILLI, SECOND, WELL, slow};
 
 const BOUND: u64 = 5_000;
 

@@ -8,8 +8,8 @@ use traffik::runtime::Tokio;
 use traffik::storage::AsyncStorage;
 use traffik::{FixedWindow, MemcachedStorage, RedisStorage, rate};
 
-use super::servers::{Memcached, Redis};
 use super::wire::{echo, pair, receive_all, send};
+use traffik_tests::servers::{Memcached, Redis};
 
 /// How long a store may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,355 @@
+//! Throttles out of a file: what it can say, what is wrong with it, and that it is read anew.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Gateway, PROGRAM, Program, client, get, refused};
+
+/// A file that is gone when dropped.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("traffik-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, text: &str) {
+        // In one step, so that nobody reads half of it.
+        let new = self.0.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, &self.0).unwrap();
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+const FILE: &str = r#"
+[[throttle]]
+uid = "all"
+rate = "6/w"
+
+[[throttle]]
+uid = "logins"
+rates = ["2/w", "9/52w"]
+strategy = "token-bucket"
+key = ["peer", "header:x-user"]
+rules = { path = "/login", methods = ["POST", "PUT"] }
+headers = "x-ratelimit"
+
+[[throttle]]
+uid = "files"
+rate = "10/w"
+cost = 5
+rules = [{ path = "/files/*" }, { path = "/blobs/{name}" }]
+
+[[throttle]]
+uid = "trial"
+rate = "1/w"
+shadow = true
+on_error = "allow"
+"#;
+
+async fn status(gateway: &Gateway, method: &str, path: &str) -> u16 {
+    let request = http::Request::builder().method(method).uri(format!("{}{path}", gateway.url));
+    let request = request.body(http_body_util::Empty::new()).unwrap();
+    client(false).request(request).await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn all_throttles_that_match_are_one_limit() {
+    let file = File::new("all", FILE);
+    let gateway = Gateway::start(&["--config", file.path()]);
+    let first = get(&client(false), &gateway.url, &[]).await;
+    assert_eq!(
+        first.headers().get("ratelimit").unwrap().to_str().unwrap().split(';').next(),
+        Some("\"all\"")
+    );
+    for (expected, method, path) in [
+        (200, "POST", "/login?a=b"),
+        (200, "PUT", "/login/x"),
+        (429, "POST", "/login"),
+        (200, "GET", "/login"),
+        (200, "GET", "/files/1"),
+        (200, "GET", "/blobs/2"),
+        (429, "GET", "/files/3"),
+        (429, "GET", "/"),
+    ] {
+        assert_eq!(status(&gateway, method, path).await, expected, "{method} {path}");
+    }
+    let metrics = get(&client(false), &format!("{}/_traffik/metrics", gateway.url), &[]).await;
+    let metrics = http_body_util::BodyExt::collect(metrics.into_body()).await.unwrap().to_bytes();
+    let metrics = String::from_utf8_lossy(&metrics);
+    for line in [
+        r#"traffik_requests_total{throttle="all",result="allowed"} 6"#,
+        r#"traffik_requests_total{throttle="logins",result="denied"} 1"#,
+        r#"traffik_requests_total{throttle="trial",result="would_deny"} 5"#,
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}
+
+#[test]
+fn it_is_checked_without_serving() {
+    let file = File::new("check", FILE);
+    let check = |options: &[&str]| {
+        let output = Command::new(PROGRAM).arg("--check").args(options).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = check(&["--config", file.path()]);
+    for line in [
+        "all: 6/1w, fixed-window, by peer, in memory for 100000",
+        "logins: 2/1w and 9/52w, token-bucket, by peer and header:x-user, in memory for 100000, for POST|PUT /login",
+        "files: 10/1w, fixed-window, by peer, in memory for 100000, cost 5, for /files/*, for /blobs/{name}",
+        "trial: 1/1w, fixed-window, by peer, in memory for 100000, all pass if the store fails, as a shadow",
+    ] {
+        let line = line.replace("1w", "w");
+        assert!(told.lines().any(|it| it.replace("1w", "w") == line), "{line}\n{told}");
+    }
+    let told = check(&["--rate", "7/s", "--strategy", "gcra:burst=3", "--cost-header", "x-cost"]);
+    assert!(told.contains(", gcra:burst=3, by peer, in memory for 100000, cost in x-cost"), "{told}");
+}
+
+#[test]
+fn a_bad_file_is_refused_with_its_line() {
+    let throttle = |lines: &str| format!("[[throttle]]\nuid = \"a\"\n{lines}");
+    for (text, told) in [
+        (String::new(), "there is no [[throttle]] in it"),
+        ("[[throttle]]\nrate = \"1/s\"\n".to_owned(), "missing field `uid`"),
+        (throttle(""), "line 2: it has no rate; write rate = \"100/min\""),
+        (throttle("rate = \"1/s\"\nrates = [\"1/s\"]"), "line 2: it has both rate and rates"),
+        (throttle("\nrate = \"5/1.5s\""), "line 4"),
+        (throttle("rate = \"5/1.5s\""), "write 1500ms for 1.5s"),
+        (throttle("rate = \"1/s\"\nstrategy = \"leaky\""), "there is no strategy \"leaky\""),
+        (throttle("rate = \"100000/s\"\n\nstrategy = \"sliding-log\""), "line 5: --rate 100000/s"),
+        (throttle("rate = \"1/s\"\nstorage = \"etcd:\""), "the storages are"),
+        (throttle("rate = \"1/s\"\nheaders = \"draft99\""), "write draft10"),
+        (throttle("rate = \"1/s\"\nburst = 3"), "unknown field `burst`"),
+        (
+            throttle("rate = \"1/s\"\ncost = 1\ncost-header = \"x\""),
+            "line 2: it has both cost and cost-header",
+        ),
+        (
+            throttle("rate = \"1/s\"\n[[throttle]]\nuid = \"a\"\nrate = \"1/s\""),
+            "line 5: a throttle named \"a\" stands above",
+        ),
+        (throttle("rate = \"1/s\"\nuid = \"b\""), "duplicate key"),
+        (
+            "[[throttle]]\nrate = \"1/s\"\nuid = \"my api\"".to_owned(),
+            "line 3: \"my api\" is no name for a throttle",
+        ),
+        (
+            throttle(
+                "\n\nrates = [\"1/s\", \"2/s\", \"3/s\", \"4/s\", \"5/s\", \"6/s\", \"7/s\", \"8/s\", \"9/s\"]",
+            ),
+            "line 5: there are 9 rates; at most 8",
+        ),
+        (
+            throttle(
+                "rate = \"864000000/d\"\nstrategy = \"gcra:burst=4000000000\"\non_error = \"fallback:instances=7\"",
+            ),
+            "line 5: fallback:instances=7: ",
+        ),
+        (throttle("rate = \"1/s\"\n\nrules = { path = \"/a/{b\" }"), "line 5, column"),
+        (throttle("rate = \"1/s\"\nrules = { path = \"/a/{b\" }"), "is no route"),
+        (throttle("rate = \"1/s\"\nrules = [{ path = \"a\" }]"), "is no path; write /users"),
+        (throttle("rate = \"1/s\"\nkey = \"cookie\""), "the keys are peer, "),
+        (throttle("rate = \"1/s\"\nkey = [\"peer\", \"cookie\"]"), "the keys are peer, "),
+        (throttle("rate = \"1/s\"\nkey = 5"), "expected one or a list"),
+        ("nonsense".to_owned(), "line 1"),
+    ] {
+        let file = File::new("bad", &text);
+        let error = refused(&["--config", file.path()]);
+        assert!(
+            error.contains(told) && error.contains(file.path()) && error.contains("line "),
+            "{text}\n{error}"
+        );
+    }
+}
+
+/// Until it is so, or ten seconds are over.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not come to be");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What is said of a throttle of which nothing is known any more.
+const ANEW: &str = "a: it begins anew, as another kind of limit than before";
+
+/// What the gateway writes for whoever runs it, a line each.
+struct Said(BufReader<ChildStderr>);
+
+impl Said {
+    /// Starts a gateway on a file and listens to it.
+    fn start(file: &File, options: &[&str]) -> (Gateway, Self) {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--listen", "127.0.0.1:0", "--config", file.path()]).args(options);
+        let mut gateway = Gateway(Program::run({
+            command.stderr(Stdio::piped());
+            command
+        }));
+        let said = gateway.process.stderr.take().unwrap();
+        (gateway, Self(BufReader::new(said)))
+    }
+
+    /// What it says when it has read another file.
+    fn after(&mut self, file: &File, text: &str) -> String {
+        file.write(text);
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        if line.starts_with("error") {
+            while !line.ends_with("what was read before stays\n") {
+                self.0.read_line(&mut line).unwrap();
+            }
+        }
+        line
+    }
+}
+
+/// How many of eight requests pass.
+async fn pass(gateway: &Gateway) -> usize {
+    let (client, mut passed) = (client(false), 0);
+    for _ in 0..8 {
+        passed += usize::from(get(&client, &gateway.url, &[]).await.status() == 200);
+    }
+    passed
+}
+
+/// Nothing of a file that is refused is taken: not even what had been right in it.
+#[tokio::test]
+async fn a_file_that_is_refused_forgets_nothing() {
+    let good = "[[throttle]]\nuid = \"a\"\nrate = \"3/52w\"\n";
+    let file = File::new("refused", good);
+    let (gateway, mut said) = Said::start(&file, &[]);
+    assert_eq!(pass(&gateway).await, 3);
+    let bad = "[[throttle]]\nuid = \"a\"\nrate = \"3/52w\"\nstorage = \"memory:capacity=7\"\n\
+               [[throttle]]\nuid = \"my api\"\nrate = \"1/s\"\n";
+    let refused = said.after(&file, bad);
+    let told = format!("error: --config {}: line 6: \"my api\" is no name for a throttle", file.path());
+    assert!(refused.starts_with(&told), "{refused}");
+    assert_eq!(pass(&gateway).await, 0);
+    assert_eq!(said.after(&file, good), format!("read {} anew\n", file.path()));
+    assert_eq!(pass(&gateway).await, 0, "what was used stays used");
+}
+
+/// What was used stays used, whatever becomes of the throttle; where it cannot, that is said.
+#[tokio::test]
+async fn what_was_used_stays_used_or_it_is_said() {
+    let of = |lines: &str| format!("[[throttle]]\nuid = \"a\"\n{lines}\n");
+    let file = File::new("used", &of("rate = \"5/52w\""));
+    let (gateway, mut said) = Said::start(&file, &[]);
+    assert_eq!(pass(&gateway).await, 5);
+    let older =
+        "; a: what those had used is forgotten who did not come since the change of strategy before this one";
+    for (lines, passed, more) in [
+        ("rate = \"7/52w\"", 2, ""),
+        // Another strategy, once more with another rate, and yet another strategy that keeps a level, too.
+        ("rate = \"9/52w\"\nstrategy = \"token-bucket\"", 2, ""),
+        ("rate = \"10/52w\"\nstrategy = \"token-bucket\"", 1, ""),
+        ("rate = \"12/52w\"\nstrategy = \"gcra:burst=12\"", 2, ""),
+        // More room, and less.
+        ("rate = \"13/52w\"\nstrategy = \"gcra:burst=13\"\nstorage = \"memory:capacity=200000\"", 1, ""),
+        ("rate = \"15/52w\"\nstorage = \"memory:capacity=50,full=refuse\"", 2, older),
+    ] {
+        assert_eq!(said.after(&file, &of(lines)), format!("read {} anew{more}\n", file.path()), "{lines}");
+        assert_eq!(pass(&gateway).await, passed, "{lines}");
+    }
+    for lines in [
+        "rates = [\"3/52w\", \"50/52w\"]",
+        "rate = \"3/52w\"",
+        "rate = \"3/52w\"\nstrategy = \"sliding-log\"",
+        "rate = \"3/52w\"\nkey = \"header:x-user\"",
+    ] {
+        let expected = format!("read {} anew; {ANEW}\n", file.path());
+        assert_eq!(said.after(&file, &of(lines)), expected, "{lines}");
+        assert_eq!(pass(&gateway).await, 3, "{lines}");
+    }
+    // One that was not there before forgets nothing.
+    let more =
+        of("rate = \"3/52w\"\nkey = \"header:x-user\"") + "[[throttle]]\nuid = \"b\"\nrate = \"1/s\"\n";
+    assert_eq!(said.after(&file, &more), format!("read {} anew\n", file.path()));
+}
+
+/// On a store that is shared the numbers stay what they are, and a change of strategy begins anew.
+#[tokio::test]
+async fn what_is_kept_on_a_store_is_said_too() {
+    let redis = traffik_tests::servers::Redis::start();
+    let of = |lines: &str| {
+        format!(
+            "[[throttle]]\nuid = \"a\"\nstorage = \"{}\"\non_error = \"fallback\"\n{lines}\n",
+            redis.url()
+        )
+    };
+    let file = File::new("shared", &of("rate = \"5/52w\""));
+    let (gateway, mut said) = Said::start(&file, &["--timeout", "5s"]);
+    assert_eq!(pass(&gateway).await, 5);
+    assert_eq!(said.after(&file, &of("rate = \"7/52w\"")), format!("read {} anew\n", file.path()));
+    assert_eq!(pass(&gateway).await, 2);
+    let anew = format!("read {} anew; {ANEW}\n", file.path());
+    let bucket = of("rate = \"7/52w\"\nstrategy = \"token-bucket\"");
+    assert_eq!(said.after(&file, &bucket), anew);
+    assert_eq!(pass(&gateway).await, 7);
+    // All buckets know each other's states.
+    let other = of("rate = \"7/52w\"\nstrategy = \"priority(low=50%)/gcra:burst=9\"");
+    assert_eq!(said.after(&file, &other), anew, "in a wrapper it is another size");
+    assert_eq!(pass(&gateway).await, 8, "one more would have passed");
+    let other = of("rate = \"7/52w\"\nstrategy = \"tiered(free=1)/leaky-bucket:capacity=11\"");
+    assert_eq!(said.after(&file, &other), format!("read {} anew\n", file.path()));
+    assert_eq!(pass(&gateway).await, 3);
+    assert_eq!(said.after(&file, &of("rates = [\"7/52w\", \"9/52w\"]")), anew);
+    assert_eq!(pass(&gateway).await, 7);
+}
+
+#[tokio::test]
+async fn it_is_read_anew_and_what_was_used_stays_used() {
+    let file = File::new("anew", "[[throttle]]\nuid = \"a\"\nrate = \"3/w\"\n");
+    let gateway = Gateway::start(&["--config", file.path()]);
+    let client = client(false);
+    let limit = async || {
+        let path = format!("{}/_traffik/stat?key=127.0.0.1", gateway.url);
+        let told =
+            http_body_util::BodyExt::collect(get(&client, &path, &[]).await.into_body()).await.unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&told.to_bytes()).unwrap();
+        let figures = &told["throttles"][0]["policies"][0]["figures"];
+        (
+            figures["current_count"].clone(),
+            figures["limit"].clone(),
+            told["throttles"].as_array().unwrap().len(),
+        )
+    };
+    for _ in 0..2 {
+        assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
+    }
+    assert_eq!(limit().await.0, 2);
+    let two = "[[throttle]]\nuid = \"a\"\nrate = \"4/w\"\n[[throttle]]\nuid = \"b\"\nrate = \"9/w\"\n";
+    file.write(two);
+    until(async || limit().await.2 == 2).await;
+    assert_eq!(limit().await.0, 2, "what was used stays used");
+    // A bad one changes nothing, also when told to look.
+    file.write("[[throttle]]\nuid = \"a\"\nrate = \"never\"\n");
+    gateway.signal("HUP");
+    for expected in [200, 200, 429] {
+        assert_eq!(get(&client, &gateway.url, &[]).await.status(), expected);
+    }
+    assert_eq!(limit().await.2, 2);
+    file.write("[[throttle]]\nuid = \"a\"\nrate = \"5/w\"\n");
+    gateway.signal("HUP");
+    until(async || limit().await.2 == 1).await;
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 429);
+}

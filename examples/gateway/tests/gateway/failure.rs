@@ -1,0 +1,309 @@
+//! The gateway while its store is killed, paused or cut off under load: it answers in time, as it was told to, and limits
+//! exactly again soon after the store is back; figures, health and headers tell of all of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use http_body_util::BodyExt;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::own::body;
+use super::{Gateway, client, get};
+use traffik_tests::servers::{Proxy, Redis};
+
+/// The deadline of a call of the store, with room for a machine that is busy.
+const DEADLINE: &str = "200ms";
+/// How long an answer may take at most: a deadline, and what a busy machine makes of it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How soon all is well again.
+const RECOVERY: Duration = Duration::from_secs(1);
+/// What the limit admits, so slowly refilled that nothing comes back meanwhile.
+const LIMIT: usize = 600;
+/// How many calls the store is spared at least before it is back.
+const AWAY: usize = 50;
+/// How many calls of it fail by then: those that have the breaker open, and one that tries it again.
+const TRIED: usize = 5;
+/// How calls end of which the store may know.
+const FAILED: &[&str] = &["failed_timeout", "failed_unavailable", "dropped"];
+const CLIENTS: usize = 4;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Killed,
+    Paused,
+    CutOff,
+}
+
+/// An answer of the gateway.
+struct Answer {
+    status: u16,
+    /// Where it came from, if not from the store.
+    source: String,
+    took: Duration,
+    at: Instant,
+}
+
+impl Answer {
+    fn is_from_store(&self) -> bool {
+        self.source.is_empty() && matches!(self.status, 200 | 429)
+    }
+}
+
+/// A gateway in front of a store that can be taken away, under load.
+struct Scene {
+    redis: Redis,
+    proxy: Proxy,
+    gateway: Gateway,
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Vec<Answer>>>,
+}
+
+impl Scene {
+    fn start(on_error: &str) -> Self {
+        let redis = Redis::options().persistent().start();
+        let proxy = Proxy::to(redis.address());
+        let (url, rate) = (proxy.url(), format!("{LIMIT}/52w"));
+        let gateway = Gateway::start(&[
+            "--storage",
+            &url,
+            "--timeout",
+            DEADLINE,
+            "--on-error",
+            on_error,
+            "--rate",
+            &rate,
+            "--strategy",
+            "token-bucket",
+        ]);
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients =
+            (0..CLIENTS).map(|_| tokio::spawn(load(gateway.url.clone(), Arc::clone(&stop)))).collect();
+        Self { redis, proxy, gateway, stop, clients }
+    }
+
+    fn take_away(&mut self, fault: Fault) {
+        match fault {
+            Fault::Killed => self.redis.kill(),
+            Fault::Paused => self.redis.pause(),
+            Fault::CutOff => self.proxy.black_hole(true),
+        }
+    }
+
+    fn bring_back(&mut self, fault: Fault) {
+        match fault {
+            Fault::Killed => self.redis.start_again(),
+            Fault::Paused => self.redis.resume(),
+            Fault::CutOff => self.proxy.black_hole(false),
+        }
+    }
+
+    /// What all clients were answered.
+    async fn end(&mut self) -> Vec<Answer> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut answers = Vec::new();
+        for client in self.clients.drain(..) {
+            answers.extend(client.await.unwrap());
+        }
+        answers
+    }
+}
+
+/// Asks again and again, and notes each answer.
+async fn load(url: String, stop: Arc<AtomicBool>) -> Vec<Answer> {
+    let (client, mut answers) = (client(false), Vec::new());
+    while !stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let response = get(&client, &url, &[]).await;
+        let source = response.headers().get("x-ratelimit-source");
+        let source = source.map_or(String::new(), |source| source.to_str().unwrap().to_owned());
+        let status = response.status().as_u16();
+        drop(response.into_body().collect().await.unwrap());
+        answers.push(Answer { status, source, took: began.elapsed(), at: Instant::now() });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    answers
+}
+
+/// The figure of a metric whose name and labels begin like this; all of them together.
+fn figure(metrics: &str, line: &str) -> usize {
+    sum(metrics.lines().filter(|it| it.starts_with(line)))
+}
+
+/// One policy through one fault. `expected` is what is answered while the store is away.
+async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
+    let what = format!("{fault:?}, {on_error}");
+    let mut scene = Scene::start(on_error);
+    until_true(&what, async || figure(&body(&scene.gateway, "metrics").await, STORE) > 20).await;
+    assert!(body(&scene.gateway, "health").await.starts_with("ready\n"), "{what}");
+
+    scene.take_away(fault);
+    until_true(&what, async || body(&scene.gateway, "health").await.contains(": left alone")).await;
+    let health = body(&scene.gateway, "health").await;
+    assert_eq!(health.starts_with("not ready: "), expected.1 != "fallback", "{what}: {health}");
+    // The store is left alone, and tried in vain, more than once.
+    until_true(&what, async || {
+        let metrics = body(&scene.gateway, "metrics").await;
+        let failed = figure_of(&metrics, FAILED);
+        figure(&metrics, "traffik_breaker_refused_total") > AWAY && failed > TRIED
+    })
+    .await;
+
+    let mut scene = spawn_blocking(move || {
+        scene.bring_back(fault);
+        scene
+    })
+    .await
+    .unwrap();
+    let back = Instant::now();
+    // All that is left is admitted, and then denied, for a while after all is to be well.
+    let denied = r#"traffik_store_calls_total{store="#;
+    until_true(&what, async || {
+        let metrics = body(&scene.gateway, "metrics").await;
+        let is_denied = |line: &str| line.starts_with(denied) && line.contains(r#"result="denied""#);
+        back.elapsed() > RECOVERY * 3 / 2 && metrics.lines().any(is_denied)
+    })
+    .await;
+    let answers = scene.end().await;
+
+    // It was answered in time, and as it was told.
+    assert!(
+        answers.iter().all(|it| it.took < PATIENCE),
+        "{what}: {:?}",
+        answers.iter().map(|it| it.took).max()
+    );
+    for Answer { status, source, .. } in answers.iter().filter(|it| !it.is_from_store()) {
+        assert!(expected.0.contains(status) && source == expected.1, "{what}: {status} from {source:?}");
+    }
+    let instead = answers.iter().filter(|it| !it.is_from_store()).count();
+    assert!(instead > CLIENTS, "{what}: {instead} while the store was away");
+    // It was limited by the store again soon after.
+    let again = answers.iter().filter(|it| it.is_from_store() && it.at > back).map(|it| it.at).min().unwrap();
+    assert!(again - back < RECOVERY, "{what}: after {:?}", again - back);
+    // And it stayed so: a breaker that opens again and again would spare it most of what came later.
+    let later = || answers.iter().filter(|it| it.at > back + RECOVERY);
+    let (late, instead_late) = (later().count(), later().filter(|it| !it.is_from_store()).count());
+    assert!(late > CLIENTS && instead_late * 10 <= late, "{what}: {instead_late} of {late}");
+    // Exactly: what is missing are calls of which nobody knows whether they were charged.
+    let metrics = body(&scene.gateway, "metrics").await;
+    let unknown = figure_of(&metrics, FAILED);
+    let admitted = answers.iter().filter(|it| it.is_from_store() && it.status == 200).count();
+    assert!(
+        (LIMIT - unknown.min(LIMIT)..=LIMIT).contains(&admitted),
+        "{what}: {admitted}, {unknown} unknown"
+    );
+    // The figures tell it all.
+    let told = |source: &str| {
+        figure(&metrics, &format!("traffik_decisions_total{{throttle=\"gateway\",source=\"{source}\"}}"))
+    };
+    assert_eq!(told(expected.1), instead, "{what}");
+    assert_eq!(told("store"), answers.len() - instead, "{what}");
+    assert_eq!(figure(&metrics, "traffik_breaker_open"), 0, "{what}");
+    assert!(body(&scene.gateway, "health").await.contains(": asked, "), "{what}");
+}
+
+const STORE: &str = r#"traffik_decisions_total{throttle="gateway",source="store"}"#;
+
+/// How many calls of the store ended in one of these ways.
+fn figure_of(metrics: &str, results: &[&str]) -> usize {
+    let lines = metrics.lines().filter(|line| line.starts_with("traffik_store_calls_total{"));
+    let counted = |line: &&str| results.iter().any(|result| line.contains(&format!("result=\"{result}\"")));
+    sum(lines.filter(counted))
+}
+
+/// The figures at the ends of lines, all together.
+fn sum<'a>(lines: impl Iterator<Item = &'a str>) -> usize {
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
+}
+
+async fn until_true(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}: never");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn all_policies(fault: Fault) {
+    survives(fault, "throttle", (&[503], "degraded-closed")).await;
+    survives(fault, "allow", (&[200], "degraded-open")).await;
+    survives(fault, "fallback", (&[200, 429], "fallback")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_killed_under_load() {
+    all_policies(Fault::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_paused_under_load() {
+    all_policies(Fault::Paused).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_cut_off_under_load() {
+    all_policies(Fault::CutOff).await;
+}
+
+/// The fallback holds the limit, or the share of one of several gateways.
+#[tokio::test]
+async fn a_fallback_holds_the_limit_or_its_share() {
+    for (on_error, limit) in [("fallback", 12), ("fallback:instances=4", 3)] {
+        let mut redis = Redis::start();
+        let options = ["--timeout", DEADLINE, "--rate", "12/52w", "--strategy", "token-bucket"];
+        let gateway =
+            Gateway::start(&[&["--storage", &redis.url(), "--on-error", on_error], &options[..]].concat());
+        redis.kill();
+        let client = client(false);
+        let mut admitted = 0;
+        for _ in 0..20 {
+            admitted += usize::from(get(&client, &gateway.url, &[]).await.status() == 200);
+        }
+        assert_eq!(admitted, limit, "{on_error}");
+        assert!(body(&gateway, "health").await.starts_with("ready\n"));
+    }
+}
+
+/// A wait of one's own is told while nothing can decide.
+#[tokio::test]
+async fn the_wait_of_a_throttled_client_can_be_chosen() {
+    let gateway = Gateway::start(&["--storage", "redis://127.0.0.1:1", "--on-error", "throttle:wait=7s"]);
+    let response = get(&client(false), &gateway.url, &[]).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"]),
+        (503, &"7".parse().unwrap())
+    );
+}
+
+/// Requests under way when it is told to end are answered by the store before its connections are closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_under_way_are_finished_before_it_ends() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.address());
+    let mut gateway = Gateway::start(&["--storage", &proxy.url(), "--timeout", "10s", "--rate", "100/52w"]);
+    let client = client(false);
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
+    let before = checks(&redis);
+    proxy.delay(Duration::from_millis(400));
+    let asking: Vec<_> = (0..5)
+        .map(|_| {
+            let url = gateway.url.clone();
+            tokio::spawn(async move { get(&super::client(false), &url, &[]).await.status().as_u16() })
+        })
+        .collect();
+    // The server has done them, and its answers are on their way, when the gateway is told to end.
+    until_true("all are checked", async || checks(&redis) == before + 5).await;
+    gateway.signal("TERM");
+    for asked in asking {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
+    assert_eq!(gateway.process.wait().unwrap().code(), Some(0));
+}
+
+/// How many checks the server has done.
+fn checks(redis: &Redis) -> usize {
+    let stats = redis.command(&["INFO", "commandstats"]);
+    let calls = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<usize>().ok();
+    stats.text().lines().filter(|line| line.starts_with("cmdstat_eval")).filter_map(calls).sum()
+}

@@ -1,0 +1,151 @@
+//! The examples that serve, each run as the README says and asked over real sockets by clients that are not ours.
+
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::json;
+use traffik_tests::browser::Browser;
+use traffik_tests::program::{Program, curl};
+
+fn start(program: &str) -> Program {
+    let mut command = Command::new(program);
+    command.arg("127.0.0.1:0");
+    Program::run(command)
+}
+
+/// The status of a reply, and the whole of it.
+fn ask(program: &Program, path: &str, arguments: &[&str]) -> (String, String) {
+    let url = format!("{}{path}", program.url);
+    let reply = curl(&[&["--include", &url], arguments].concat());
+    (reply.split(' ').nth(1).unwrap().to_owned(), reply)
+}
+
+fn statuses<const N: usize>(program: &Program, path: &str, arguments: &[&str]) -> [String; N] {
+    std::array::from_fn(|_| ask(program, path, arguments).0)
+}
+
+#[test]
+fn axum_api() {
+    let api = start(env!("CARGO_BIN_EXE_axum_api"));
+    let ann = ["-H", "x-user: ann"];
+    let (status, reply) = ask(&api, "/search", &ann);
+    assert_eq!(status, "200");
+    assert!(reply.ends_with("burst: 5 left\nhourly: 995 left\n"), "{reply}");
+    assert!(reply.contains("ratelimit-policy: \"burst\";q=10;w=60, \"hourly\";q=1000;w=3600"), "{reply}");
+    assert_eq!(statuses(&api, "/search", &ann), ["200", "429"]);
+    // Others have limits of their own: users by name, and who has none by address.
+    assert_eq!(statuses(&api, "/search", &["-H", "x-user: bob"]), ["200", "200", "429"]);
+    assert_eq!(statuses(&api, "/search", &[]), ["200", "200", "429"]);
+    let elsewhere = ["--interface", "127.0.0.2"];
+    assert_eq!(statuses(&api, "/search", &elsewhere), ["200", "200", "429"]);
+}
+
+#[test]
+fn hyper_service() {
+    let service = start(env!("CARGO_BIN_EXE_hyper_service"));
+    assert_eq!(statuses(&service, "/", &[]), ["200", "200", "200", "200", "200", "429", "429"]);
+    let (_, reply) = ask(&service, "/", &["--http2-prior-knowledge"]);
+    assert!(reply.starts_with("HTTP/2 429") && reply.contains("ratelimit: \"hello\";r=0;t=60"), "{reply}");
+    assert_eq!(statuses(&service, "/", &["--interface", "127.0.0.2"]), ["200"]);
+}
+
+#[test]
+fn tower_service() {
+    let service = start(env!("CARGO_BIN_EXE_tower_service"));
+    let call = |path: &str, kind: &str| {
+        let kind = format!("content-type: {kind}");
+        ask(&service, path, &["--http2-prior-knowledge", "-H", "x-api-key: ann", "-H", &kind, "-d", ""])
+    };
+    let grpc = "application/grpc";
+    assert!(call("/orders.Orders/Create", grpc).1.ends_with("/orders.Orders/Create: done\n"));
+    let (status, denied) = call("/orders.Orders/Create", grpc);
+    // RESOURCE_EXHAUSTED is 8.
+    assert!(status == "200" && denied.contains("grpc-status: 8"), "{denied}");
+    assert_eq!(call("/orders.Orders/Create", "application/json").0, "429");
+    let (status, listed) = call("/orders.Orders/List", grpc);
+    assert!(status == "200" && !listed.contains("grpc-status"), "{listed}");
+}
+
+#[test]
+fn multi_tenant() {
+    let tenants = start(env!("CARGO_BIN_EXE_multi_tenant"));
+    assert_eq!(statuses(&tenants, "/", &["-H", "x-tenant: small"]), ["200", "200", "429"]);
+    assert_eq!(statuses(&tenants, "/", &["-H", "x-tenant: large"]), ["200", "200", "200"]);
+    assert_eq!(statuses(&tenants, "/", &["-H", "x-tenant: unknown"]), ["401"]);
+}
+
+#[test]
+fn custom_handler() {
+    let handler = start(env!("CARGO_BIN_EXE_custom_handler"));
+    let ann = ["-H", "x-api-key: ann"];
+    let post = [&ann[..], &["-d", ""]].concat();
+    assert_eq!(ask(&handler, "/", &post).0, "200");
+    let (status, denied) = ask(&handler, "/", &post);
+    assert_eq!(status, "429");
+    assert!(denied.contains("retry-after: 60") && denied.contains("content-type: text/plain"), "{denied}");
+    assert!(denied.ends_with("Too many posts; come back in 60 s.\n"), "{denied}");
+    assert_eq!(statuses(&handler, "/", &ann), ["200"]);
+}
+
+/// A hundred wrong logins at once are five that are tried; right ones cost nothing.
+#[test]
+fn login_guard() {
+    let guard = start(env!("CARGO_BIN_EXE_login_guard"));
+    let url = format!("{}/login", guard.url);
+    for _ in 0..10 {
+        assert_eq!(curl(&["-d", "correct horse", &url]), "welcome\n");
+    }
+    let mut guesses = vec!["--parallel", "--parallel-immediate", "--parallel-max", "100", "-d", "123456"];
+    guesses.extend(["-w", "%{http_code}\n"]);
+    for _ in 0..100 {
+        guesses.extend(["-o", "/dev/null", &url]);
+    }
+    let told = curl(&guesses);
+    let tried = told.lines().filter(|status| *status == "401").count();
+    let denied = told.lines().filter(|status| *status == "429").count();
+    assert_eq!((tried, denied), (5, 95), "{told}");
+    assert_eq!(statuses(&guard, "/login", &["-d", "correct horse"]), ["429"]);
+}
+
+/// A page on which ann writes too fast is told so, and so is the next one that she opens; bob writes all the same.
+#[test]
+fn websocket_chat() {
+    let chat = start(env!("CARGO_BIN_EXE_websocket_chat"));
+    let began = Instant::now();
+    let browser = Browser::start(390, 844);
+    browser.open(&format!("{}/?user=ann", chat.url));
+    browser.until("document.body.dataset.state", &json!("open"));
+    let write = "[...Array(20).keys()].forEach((number) => { form.text.value = `message ${number}`; form.requestSubmit(); })";
+    assert!(browser.ask(write).is_null());
+    browser.until("notice.hidden", &json!(false));
+    let told = browser.ask("notice.textContent");
+    assert!(
+        told.as_str().unwrap().starts_with("Easy! The others are still reading. Write again in "),
+        "{told}"
+    );
+    browser.picture("chat.png");
+    // Her other connection, and bob's.
+    let others = "['ann', 'bob'].map((user) => {
+        const other = window[user] = new WebSocket(`ws://${location.host}/ws?user=${user}`);
+        other.told = 0;
+        other.onopen = () => [...Array(20)].forEach(() => other.send('me'));
+        other.onmessage = ({ data }) => { other.told += JSON.parse(data).type === 'rate_limit'; };
+    })";
+    browser.ask(others);
+    browser.until("[ann.told > 0, bob.told > 0]", &json!([true, true]));
+    let lines = "[...said.children].map((line) => line.textContent)";
+    browser.until(&format!("{lines}.filter((line) => line.startsWith('bob ')).length >= 3"), &json!(true));
+    let said = browser.ask(lines);
+    let of = |user: &str| {
+        said.as_array().unwrap().iter().filter(|line| line.as_str().unwrap().starts_with(user)).count()
+    };
+    // Three at once, and one every two seconds.
+    let most = 3 + began.elapsed().as_secs() as usize / 2;
+    assert!((3..=most).contains(&of("ann ")), "{said}");
+    assert!((3..=most).contains(&of("bob ")), "{said}");
+    assert_eq!(said[0], "ann message 0");
+    // Whoever says nothing of who they are is told to before they have a socket.
+    let upgrade =
+        ["-H", "connection: upgrade", "-H", "upgrade: websocket", "-o", "/dev/null", "-w", "%{http_code}"];
+    assert_eq!(curl(&[&upgrade[..], &[&format!("{}/ws", chat.url)]].concat()), "401");
+}

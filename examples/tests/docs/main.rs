@@ -1,0 +1,13 @@
+//! The examples, the README and the scripts: what a newcomer runs first does what it says.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+mod examples;
+mod on_runtimes;
+mod readme;
+mod scripts;

@@ -1,0 +1,81 @@
+//! The examples on tokio, smol and async-std, as a user runs them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use traffik_tests::program::Program;
+
+/// An example that serves, on a free port.
+fn serving(program: &str) -> Program {
+    let mut command = Command::new(program);
+    command.arg("127.0.0.1:0");
+    Program::run(command)
+}
+
+/// Two connections of one address have no more than one would have, and lose nothing.
+#[test]
+fn tokio_server_gives_an_address_one_pace_for_all_its_connections() {
+    let server = serving(env!("CARGO_BIN_EXE_tokio_server"));
+    let began = Instant::now();
+    let clients: Vec<_> = (0..2u8)
+        .map(|client| {
+            let address = server.address().to_owned();
+            thread::spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                let mut other = stream.try_clone().unwrap();
+                let sent: Vec<u8> = (0..12 << 10).map(|at: u32| (at % 200) as u8 + client).collect();
+                let bytes = sent.clone();
+                let writer = thread::spawn(move || stream.write_all(&bytes).unwrap());
+                let mut told = vec![0; sent.len()];
+                other.read_exact(&mut told).unwrap();
+                writer.join().unwrap();
+                assert!(told == sent);
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    // 24 KiB, of which 4 at once and 32 a second.
+    assert!(began.elapsed() >= Duration::from_millis(20 * 1_000 / 32));
+}
+
+#[test]
+fn smol_server_allows_five_and_tells_the_sixth_to_wait() {
+    let server = serving(env!("CARGO_BIN_EXE_smol_server"));
+    let ask = || {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+        let mut told = String::new();
+        stream.read_to_string(&mut told).unwrap();
+        told
+    };
+    let began = Instant::now();
+    let mut passed = 0;
+    let denied = loop {
+        let told = ask();
+        if !told.starts_with("HTTP/1.1 200") {
+            break told;
+        }
+        assert!(told.ends_with("hello\n"), "{told}");
+        passed += 1;
+    };
+    // Five at once, and one more every two seconds, if it took so long.
+    assert!((5..=5 + began.elapsed().as_secs() / 2).contains(&passed), "{passed} in {:?}", began.elapsed());
+    let wait = denied.lines().find_map(|line| line.strip_prefix("retry-after: "));
+    assert!(denied.starts_with("HTTP/1.1 429") && matches!(wait, Some("1" | "2")), "{denied}");
+}
+
+/// The first four go at once; then it waits for longer than the server would have it wait.
+#[test]
+fn async_std_client_is_never_denied() {
+    let server = serving(env!("CARGO_BIN_EXE_smol_server"));
+    let mut client = Command::new(env!("CARGO_BIN_EXE_async_std_client"));
+    let output = client.arg(server.address()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told.lines().collect::<Vec<_>>(), ["HTTP/1.1 200 OK"; 6]);
+}

@@ -1,0 +1,74 @@
+//! What the README tells is so: its programs can be copied, and its tables leave nothing out.
+//!
+//! The programs themselves are compiled and run along with the documentation.
+
+const README: &str = include_str!("../../../README.md");
+const MANIFEST: &str = include_str!("../../../Cargo.toml");
+
+/// The lines after one that is `from`, up to the next that begins with `to`.
+fn section<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
+    text.lines().skip_while(|line| *line != from).skip(1).take_while(|line| !line.starts_with(to)).collect()
+}
+
+/// What stands in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The names in the first column of a table.
+fn first_column(table: &[&str]) -> Vec<String> {
+    let rows = table.iter().filter(|line| line.starts_with("| `"));
+    let mut names: Vec<_> =
+        rows.flat_map(|row| quoted(row.split('|').nth(1).unwrap_or_default())).map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+/// Lines that documentation hides are shown wherever else the README is read, and are no Rust there.
+#[test]
+fn programs_hide_nothing() {
+    let mut in_program = false;
+    for line in README.lines() {
+        in_program = if line.starts_with("```") { line == "```rust" } else { in_program };
+        assert!(!in_program || !line.starts_with("# "), "{line}");
+    }
+}
+
+#[test]
+fn a_program_takes_fifteen_lines() {
+    let program = section(README, "## A program", "## ");
+    assert_eq!(
+        program
+            .iter()
+            .skip_while(|line| **line != "```rust")
+            .skip(1)
+            .take_while(|line| **line != "```")
+            .count(),
+        15
+    );
+}
+
+#[test]
+fn every_feature_is_told() {
+    let manifest = section(MANIFEST, "[features]", "[");
+    let features =
+        manifest.iter().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let mut features: Vec<_> =
+        features.map(|(name, _)| name.to_owned()).filter(|name| name != "default").collect();
+    features.sort();
+    assert_eq!(first_column(&section(README, "## Features of `traffik`", "## ")), features);
+}
+
+#[test]
+fn every_strategy_is_told() {
+    // Each strategy's file is named after it.
+    let told = first_column(&section(README, "## Strategies and storages", "## "));
+    let told: String = told.concat().to_lowercase();
+    let core = include_str!("../../../core/src/strategy.rs");
+    let files = core.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let public = files.filter(|file| core.contains(&format!("pub use {file}::")));
+    let helpers = ["bounds", "codec", "formula", "meter", "pair", "report", "shares"];
+    for strategy in public.filter(|file| !helpers.contains(file)) {
+        assert!(told.contains(&strategy.replace('_', "")), "{strategy}");
+    }
+}

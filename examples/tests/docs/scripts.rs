@@ -1,0 +1,73 @@
+//! The scripts a newcomer runs first: what they install, and what they say at the end.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use traffik_tests::folder;
+
+/// A folder of programs that stand in for others; gone when dropped.
+struct StandIns(PathBuf);
+
+impl StandIns {
+    /// Each is a name and what a shell does in its place.
+    fn new(test: &str, programs: &[(&str, &str)]) -> Self {
+        let folder = folder::temporary().join(format!("scripts-{test}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for (name, shell) in programs {
+            let path = folder.join(name);
+            fs::write(&path, format!("#!/bin/sh\n{shell}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn run(&self, script: &str, arguments: &[&str]) -> Output {
+        let path = format!("{}:{}", self.0.display(), std::env::var("PATH").unwrap());
+        let script = folder::workspace().join("scripts").join(script);
+        Command::new(script).args(arguments).env("PATH", path).env("HERE", &self.0).output().unwrap()
+    }
+}
+
+impl Drop for StandIns {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn last_line(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_last_line_counts_and_the_status_tells_of_failures() {
+    let result =
+        "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+    let failed =
+        "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+    for (name, cargo, succeeds, last) in [
+        ("all", format!("echo '{result}'; echo '{result}'"), true, "24 passed, 0 failed"),
+        ("some", format!("echo '{result}'; echo '{failed}'; exit 101"), false, "15 passed, 2 failed"),
+        ("unbuilt", "echo 'error: could not compile' >&2; exit 101".to_owned(), false, "0 passed, 1 failed"),
+        ("aborted", format!("echo '{result}'; exit 101"), false, "12 passed, 1 failed"),
+    ] {
+        let output = StandIns::new(name, &[("cargo", &cargo)]).run("test", &[]);
+        assert_eq!((output.status.success(), last_line(&output).as_str()), (succeeds, last), "{name}");
+    }
+}
+
+#[test]
+fn only_what_is_missing_is_installed_and_that_is_said() {
+    let apt = "echo \"$@\" >>\"$HERE/asked\"";
+    let stand_ins = StandIns::new("install", &[("apt-get", apt), ("sudo", "exec \"$@\"")]);
+    let asked = || fs::read_to_string(stand_ins.0.join("asked")).unwrap_or_default();
+    assert!(stand_ins.run("install", &["sh=dash"]).status.success());
+    assert_eq!(asked(), "");
+    // What a shell can do by itself is no program.
+    let output =
+        stand_ins.run("install", &["sh=dash", "no-such-program=its-package,and-another", "declare=third"]);
+    assert!(output.status.success());
+    assert_eq!(last_line(&output), "installing: its-package and-another third");
+    assert_eq!(asked(), "update -qq\ninstall -qq -y --no-install-recommends its-package and-another third\n");
+}

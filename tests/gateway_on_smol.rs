@@ -1,4 +1,0 @@
-//! The gateway on smol: the same tests as on tokio.
-
-#[path = "gateway/main.rs"]
-mod gateway;

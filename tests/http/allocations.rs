@@ -1,0 +1,112 @@
+//! A check allocates nothing: counted by the allocator itself.
+
+
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::{Layer, Service, service_fn};
+use traffik::http::{PeerAddress, Throttle, ThrottleLayer, Throttled};
+use traffik::storage::Local;
+use traffik::strategy::{ErasedScale, Single};
+use traffik::{
+    Adaptive, All, CostBased, FairShare, FixedWindow, Gcra, Hours, Label, LeakyBucket, LeakyBucketQueue,
+    Limiter, Memory, Priority, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, Strategy,
+    Tiered, TimeOfDay, TokenBucket,
+};
+
+type Body = Full<Bytes>;
+
+fn none_per_check<S: Strategy>(limit: S) {
+    let limiter = Limiter::new(limit, Memory::new(1_000));
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let counted = measure(|| {
+        for key in 0..10_000u64 {
+            let _ = limiter.check(&key);
+            let _ = limiter.check("the same, soon denied");
+            let _ = limiter.check(&(address, "with a tuple of parts that is longer than a block"));
+        }
+    });
+    assert_eq!((counted.count_total, counted.bytes_total), (0, 0));
+}
+
+#[test]
+fn checks_of_every_strategy_allocate_nothing() {
+    none_per_check(FixedWindow::new(Rate::per_minute(10)));
+    none_per_check(TokenBucket::new(Rate::per_minute(10)));
+    none_per_check(Gcra::new(Rate::per_minute(10)));
+    none_per_check(SlidingWindow::new(Rate::per_minute(10)));
+    none_per_check(SlidingWindow::strict::<6>(Rate::per_minute(10)));
+    none_per_check(SlidingLog::<10>::new(Rate::per_minute(10)).unwrap());
+    none_per_check(LeakyBucket::new(Rate::per_minute(10)));
+    none_per_check(LeakyBucketQueue::new(Rate::per_minute(10)));
+    none_per_check(Adaptive::new(Rate::per_minute(10)));
+    none_per_check(QuotaRollover::new(Rate::per_minute(10)));
+    none_per_check(CostBased::new(Rate::per_minute(10)));
+    none_per_check(FairShare::<4>::new(Rate::per_minute(10)));
+    none_per_check(Regions::<4>::new(Rate::per_minute(10), &[]).unwrap().spill(true));
+    let named = [(Label::named("one"), Ratio::new(1, 2).unwrap())];
+    let night = [Hours::new((22, 0), (6, 0), Ratio::new(1, 2).unwrap())];
+    none_per_check(Tiered::new(Gcra::new(Rate::per_minute(10)), named).unwrap());
+    none_per_check(Priority::new(TokenBucket::new(Rate::per_minute(10)), named).unwrap());
+    none_per_check(TimeOfDay::new(FixedWindow::new(Rate::per_minute(10)), night).unwrap());
+    let chosen: Arc<dyn ErasedScale<64>> = Arc::new(Gcra::new(Rate::per_minute(10)));
+    none_per_check(Single::new(chosen));
+    none_per_check((Gcra::new(Rate::per_minute(10)), FixedWindow::new(Rate::per_hour(10))));
+    none_per_check(All([Gcra::new(Rate::per_minute(10)), Gcra::new(Rate::per_hour(10))]));
+}
+
+/// The allow path of the middleware: from the request to the call of the inner service and its response.
+#[test]
+fn an_admitted_request_allocates_nothing() {
+    let inner = service_fn(|request: Request<Body>| -> Ready<Result<_, Infallible>> {
+        ready(Ok(Response::new(request.into_body())))
+    });
+    let mut service = ThrottleLayer::new(throttle()).layer(inner);
+    for _ in 0..100 {
+        none_per_request(|request| service.call(request));
+    }
+}
+
+/// The same of the hyper service.
+#[test]
+fn an_admitted_request_to_a_hyper_service_allocates_nothing() {
+    let inner = hyper::service::service_fn(|request: Request<Body>| -> Ready<Result<_, Infallible>> {
+        ready(Ok(Response::new(request.into_body())))
+    });
+    let service = Throttled::new(inner, throttle());
+    for _ in 0..100 {
+        none_per_request(|request| hyper::service::Service::call(&service, request));
+    }
+}
+
+fn throttle() -> Throttle<Gcra, Local<Memory<Gcra>>> {
+    let limit = Gcra::new(Rate::per_second(1_000_000)).burst(1_000).unwrap();
+    Throttle::builder("api", limit, Local(Memory::new(100))).build().unwrap()
+}
+
+fn none_per_request<B, F>(call: impl FnOnce(Request<Body>) -> F)
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    let mut request = Request::new(Body::from("hello"));
+    request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1000).into()));
+    let mut admitted = false;
+    let counted = measure(|| {
+        let future = pin!(call(request));
+        if let Poll::Ready(Ok(response)) = future.poll(&mut Context::from_waker(Waker::noop())) {
+            admitted = response.status() == 200;
+            // The response is dropped outside: what is in it is the inner service's.
+            std::mem::forget(response);
+        }
+    });
+    assert!(admitted);
+    assert_eq!((counted.count_total, counted.bytes_total), (0, 0));
+}

@@ -1,0 +1,21 @@
+//! Strategies under the laws and against naive models, and the laws against broken strategies.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+mod bite;
+mod coarse_clock;
+mod conformance;
+mod erased;
+mod every;
+mod leaky;
+mod quota;
+mod rate;
+mod shape;
+mod shares;
+mod sliding;
+mod wrappers;

@@ -1,0 +1,276 @@
+//! One line: its order, its times, who gives up, and what goes wrong.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{FutureExt, join, join3, poll_immediate};
+use traffik::runtime::Manual;
+use traffik::storage::{Lines, WhenFull};
+use traffik::{
+    All, ErrorKind, FixedWindow, Gcra, Key, LeakyBucket, LeakyBucketQueue, Limiter, Memory, Op, Outcome,
+    QuotaRollover, Rate, SlidingLog, SlidingWindow, Storage, StorageError, Strategy, Timer, Timestamp,
+    TokenBucket, WaitError,
+};
+
+use super::crowd::{SECOND, Served, all, alone, crowd, limited, nobody_waits};
+
+fn are_served_in_order_and_woken_once<S: Strategy<Cost = u32>>(limit: S, number: usize) {
+    let runtime = Manual::new();
+    let limiter = limited(limit.clone(), &runtime);
+    let served = crowd(&limiter, &runtime, number);
+    runtime.advance(SECOND * 3_600);
+    let expected: Vec<_> = alone(limit, number).into_iter().enumerate().collect();
+    assert_eq!(served.admitted(), expected);
+    for ((_, at), wakes) in expected.into_iter().zip(served.wakes()) {
+        assert_eq!(wakes, usize::from(at > 0), "of who was admitted at {at}");
+    }
+    assert!(nobody_waits(&limiter, "key"));
+}
+
+#[test]
+fn waiters_are_served_in_order_each_woken_once_at_the_exact_time() {
+    let rate = Rate::new(7, Duration::from_millis(2_900)).unwrap();
+    are_served_in_order_and_woken_once(Gcra::new(rate), 100);
+    are_served_in_order_and_woken_once(Gcra::new(rate).burst(4).unwrap(), 100);
+    are_served_in_order_and_woken_once(TokenBucket::new(rate).burst(3).unwrap(), 100);
+    are_served_in_order_and_woken_once(LeakyBucket::new(rate), 100);
+    are_served_in_order_and_woken_once(FixedWindow::new(rate), 100);
+    are_served_in_order_and_woken_once(SlidingWindow::new(rate), 100);
+    are_served_in_order_and_woken_once(QuotaRollover::new(rate), 100);
+    are_served_in_order_and_woken_once(
+        All([TokenBucket::new(rate), TokenBucket::new(Rate::per_minute(40))]),
+        100,
+    );
+    // As many as there may be tasks: nobody looks at all of the others.
+    are_served_in_order_and_woken_once(Gcra::new(Rate::per_second(1_000)), 20_000);
+}
+
+/// The state of a log is too long to look ahead with.
+#[test]
+fn where_nothing_can_be_foreseen_each_is_woken_at_its_turn_and_at_its_time() {
+    let runtime = Manual::new();
+    let limit = SlidingLog::<64>::new(Rate::per_second(3)).unwrap();
+    let limiter = limited(limit, &runtime);
+    let served = crowd(&limiter, &runtime, 30);
+    runtime.advance(SECOND * 3_600);
+    let expected: Vec<_> = alone(limit, 30).into_iter().enumerate().collect();
+    assert_eq!(served.admitted(), expected);
+    assert!(served.wakes().into_iter().all(|wakes| wakes <= 2), "{:?}", served.wakes());
+}
+
+#[test]
+fn who_gives_up_loses_nobodys_slot() {
+    // Whoever it is, the others are admitted when as many would have been without it, in the same order.
+    for quitter in 0..10 {
+        for limit in [3, 1] {
+            let runtime = Manual::new();
+            let limiter = limited(FixedWindow::new(Rate::per_second(limit)), &runtime);
+            while limiter.check("key").unwrap().is_allowed() {}
+            let mut served = Served::default();
+            for number in 0..10 {
+                let when = if number == quitter { SECOND / 2 } else { SECOND * 3_600 };
+                served.wait(&limiter, &runtime, 1, runtime.sleep(when));
+            }
+            runtime.advance(SECOND * 60);
+            let remaining = (0..10).filter(|number| *number != quitter);
+            let window = |place: usize| (1 + place as u64 / u64::from(limit)) * 1_000_000;
+            let expected: Vec<_> =
+                remaining.enumerate().map(|(place, number)| (number, window(place))).collect();
+            assert_eq!(served.admitted(), expected, "without {quitter}");
+            let wakes = served.wakes();
+            assert!(wakes[..quitter].iter().all(|wakes| *wakes == 1), "nobody in front notices: {wakes:?}");
+            assert!(wakes.iter().all(|wakes| *wakes <= 2), "{wakes:?}");
+            assert!(nobody_waits(&limiter, "key"));
+        }
+    }
+}
+
+#[test]
+fn when_all_give_up_nothing_is_left_and_nothing_was_taken() {
+    let runtime = Manual::new();
+    let limiter = limited(TokenBucket::new(Rate::per_minute(1)), &runtime);
+    let mut served = Served::default();
+    for number in 0..100u32 {
+        served.wait(&limiter, &runtime, 1, runtime.sleep(SECOND + Duration::from_micros(number.into())));
+    }
+    runtime.advance(SECOND * 2);
+    assert_eq!(served.admitted(), [(0, 0)]);
+    assert!(nobody_waits(&limiter, "key"));
+    runtime.advance(SECOND * 58);
+    assert!(limiter.check("key").unwrap().is_allowed());
+}
+
+/// A future that was never polled has not come; one that is dropped right when its time has come takes nothing.
+#[test]
+fn what_is_dropped_at_its_time_leaves_it_to_the_next() {
+    let runtime = Manual::new();
+    let limiter = limited(Gcra::new(Rate::per_second(1)), &runtime);
+    assert!(limiter.check("key").unwrap().is_allowed());
+    drop(limiter.until_ready("key", &runtime));
+    let (mut first, second) =
+        (Box::pin(limiter.until_ready("key", &runtime)), limiter.until_ready("key", &runtime));
+    let mut second = pin!(second);
+    runtime
+        .run(async {
+            assert!(
+                poll_immediate(first.as_mut()).await.is_none()
+                    && poll_immediate(second.as_mut()).await.is_none()
+            );
+            runtime.sleep(SECOND).await;
+            // Its alarm has rung, and it has not been polled since.
+            drop(first);
+            assert!(second.await.unwrap().is_allowed());
+            assert_eq!(runtime.now().as_micros(), 1_000_000);
+        })
+        .unwrap();
+}
+
+#[test]
+fn keys_do_not_wait_for_each_other() {
+    let runtime = Manual::new();
+    let limiter = limited(Gcra::new(Rate::per_second(1)), &runtime);
+    let waits = (0..50u32).map(|key| {
+        let (limiter, runtime) = (&limiter, &runtime);
+        async move {
+            for turn in 0..5u64 {
+                assert!(limiter.until_ready(&key, runtime).await.unwrap().is_allowed());
+                assert_eq!(runtime.now().as_micros(), turn * 1_000_000);
+            }
+        }
+    });
+    runtime.run(all(waits)).unwrap();
+}
+
+#[test]
+fn what_can_never_pass_is_told_at_once_also_behind_others() {
+    let runtime = Manual::new();
+    let limiter = limited(TokenBucket::new(Rate::per_second(5)), &runtime);
+    let served = crowd(&limiter, &runtime, 10);
+    runtime.advance(Duration::ZERO);
+    let told = runtime.run(limiter.until_ready_n("key", 6, &runtime)).unwrap();
+    assert_eq!((told, runtime.now()), (Err(WaitError::Never), Timestamp::EPOCH));
+    runtime.advance(SECOND);
+    assert_eq!(served.admitted().len(), 10);
+}
+
+#[test]
+fn a_limit_that_is_closed_while_some_wait_tells_all_of_them() {
+    let runtime = Manual::new();
+    let storage = Arc::new(Memory::builder().clock(runtime.clone()).build());
+    let open = Limiter::new(FixedWindow::new(Rate::per_minute(1)), Arc::clone(&storage));
+    let closed = Limiter::new(FixedWindow::new(Rate::per_second(0)), storage);
+    assert!(open.check("key").unwrap().is_allowed());
+    let told = runtime.run(all([
+        Box::pin(open.until_ready("key", &runtime)),
+        Box::pin(closed.until_ready("key", &runtime)) as Pin<Box<dyn Future<Output = _>>>,
+        Box::pin(open.until_ready("key", &runtime)),
+    ]));
+    let told: Vec<_> =
+        told.unwrap().into_iter().map(|told| told.map(|verdict| verdict.is_allowed())).collect();
+    assert_eq!(told, [Ok(true), Err(WaitError::Never), Ok(true)]);
+    assert_eq!(runtime.now().as_micros(), 120_000_000);
+}
+
+/// A queue admits with a delay; what is dropped before that is over gives its place in the queue back, if it was the last.
+#[test]
+fn an_admission_with_a_delay_is_waited_out_and_refunded_when_dropped() {
+    let runtime = Manual::new();
+    let limiter = limited(LeakyBucketQueue::new(Rate::per_second(1)).queue(2).unwrap(), &runtime);
+    let mut served = Served::default();
+    for number in 0..6 {
+        let when = if number == 5 { SECOND * 4 } else { SECOND * 100 };
+        served.wait(&limiter, &runtime, 1, runtime.sleep(when));
+    }
+    runtime.advance(SECOND * 4);
+    // Three had room at once, and one more each second. The last, admitted at the third, was not to go before the fifth.
+    assert_eq!(served.admitted(), [(0, 0), (1, 1_000_000), (2, 2_000_000), (3, 3_000_000), (4, 4_000_000)]);
+    let Outcome::Allow { after } = limiter.check("key").unwrap().outcome() else {
+        unreachable!("there is room")
+    };
+    assert_eq!(after, SECOND);
+}
+
+/// Fails, or panics, as soon as it is told to.
+struct Failing<M>(M, AtomicBool, AtomicBool);
+
+impl<S: Strategy, M: Storage<S>> Storage<S> for Failing<M> {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn apply<K: Key + ?Sized>(
+        &self,
+        limit: &S,
+        key: &K,
+        op: &Op<S>,
+        now: Timestamp,
+    ) -> Result<S::Verdict, StorageError> {
+        assert!(!self.2.load(Ordering::Relaxed), "it panics");
+        if self.1.load(Ordering::Relaxed) {
+            return Err(StorageError::new(ErrorKind::Other, "it fails"));
+        }
+        self.0.apply(limit, key, op, now)
+    }
+
+    fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
+        self.0.load(key)
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.0.lines()
+    }
+}
+
+/// Not even who is dropped while it panics asks the storage again, which would end the program.
+#[test]
+fn who_panics_makes_way() {
+    let runtime = Manual::new();
+    let storage = Failing(Memory::builder().clock(runtime.clone()).build(), false.into(), false.into());
+    let limiter = Limiter::new(Gcra::new(Rate::per_second(1)), storage);
+    let panics = |whether| limiter.storage().2.store(whether, Ordering::Relaxed);
+    let waits = all((0..6).map(|_| AssertUnwindSafe(limiter.until_ready("key", &runtime)).catch_unwind()));
+    let breaks = async {
+        runtime.sleep(SECOND * 3 / 2).await;
+        panics(true);
+        runtime.sleep(SECOND).await;
+        panics(false);
+    };
+    // The first two are admitted. Then all panic who have their turn, and whoever comes later is served.
+    let late = async {
+        runtime.sleep(SECOND * 3).await;
+        limiter.until_ready("key", &runtime).await
+    };
+    let (told, (), late) = runtime.run(join3(waits, breaks, late)).unwrap();
+    let told: Vec<_> = told.into_iter().map(|told| told.is_ok_and(|told| told.is_ok())).collect();
+    assert_eq!(told, [true, true, false, false, false, false]);
+    assert!(late.unwrap().is_allowed());
+    assert_eq!(runtime.now().as_micros(), 3_000_000);
+    assert!(limiter.storage().lines().unwrap().is_empty(&"key"));
+}
+
+#[test]
+fn a_storage_that_fails_tells_everybody_in_line() {
+    let runtime = Manual::new();
+    let storage = Failing(Memory::builder().clock(runtime.clone()).build(), false.into(), false.into());
+    let limiter = Limiter::new(FixedWindow::new(Rate::per_second(2)), storage);
+    let waits = all((0..9).map(|_| limiter.until_ready("key", &runtime)));
+    let breaks = async {
+        runtime.sleep(SECOND * 3 / 2).await;
+        limiter.storage().1.store(true, Ordering::Relaxed);
+    };
+    let (told, ()) = runtime.run(join(waits, breaks)).unwrap();
+    assert_eq!(told.iter().filter(|told| told.is_ok()).count(), 4);
+    assert!(told[4..].iter().all(|told| matches!(told, Err(WaitError::Storage(_)))));
+    assert_eq!(runtime.now().as_micros(), 2_000_000);
+    // There is no room either for those who come when there is nobody.
+    let full =
+        Memory::<Gcra, _>::builder().capacity(1).when_full(WhenFull::Refuse).clock(runtime.clone()).build();
+    let full = Limiter::new(Gcra::new(Rate::per_hour(1)), full);
+    let errors = (0..200u32)
+        .filter(|key| matches!(runtime.run(full.until_ready(key, &runtime)), Ok(Err(WaitError::Storage(_)))));
+    assert!(errors.count() > 0);
+}

@@ -1,0 +1,137 @@
+//! The duties of storages: those there are have done them, for limits of every family.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik::laws::{Broken, Step, awaited, storage};
+use traffik::lock::{LockSettings, Locks, MemoryLock};
+use traffik::runtime::Tokio;
+use traffik::storage::Local;
+use traffik::{
+    Adaptive, Clock, CostBased, Fixed, FixedWindow, Gcra, HeapLog, LeakyBucket, LeakyBucketQueue, Locked,
+    ManualClock, Memory, QuotaRollover, SlidingWindow, Storage, Strategy, Timestamp, TokenBucket, rate,
+};
+use traffik_tests::store::Store;
+
+const START: Timestamp = Timestamp::from_micros(1_000_000_000_000);
+
+/// Runs with costs and silences, which need not fit any limit.
+fn run() -> Vec<Step> {
+    let at = |step: u64| START.plus_micros(step * 370_000 + step / 25 * 7_200_000_000);
+    let costs = [1, 1, 2, 0, 1, 9].into_iter().cycle();
+    (0..100).zip(costs).map(|(step, cost)| Step::new(at(step), cost)).collect()
+}
+
+fn on_threads(check: &(dyn Fn() + Sync)) {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..100).for_each(|_| check()));
+        }
+    });
+}
+
+fn all_but_races<S: Strategy>(limit: &S, mine: &impl Storage<S>) -> Result<(), Broken> {
+    storage::every(limit, mine)?;
+    storage::agrees(limit, mine, "agreed", &run())
+}
+
+/// Limits of every family that admit 5 an hour, for a macro to run one function over each.
+macro_rules! with_each_limit {
+    ($check:ident) => {
+        let rate = rate!("5/h");
+        $check(FixedWindow::new(rate));
+        $check(SlidingWindow::new(rate));
+        $check(SlidingWindow::strict::<12>(rate));
+        $check(HeapLog::new(rate).unwrap());
+        $check(TokenBucket::new(rate));
+        $check(LeakyBucket::new(rate).capacity(5).unwrap());
+        $check(LeakyBucketQueue::new(rate));
+        $check(Gcra::new(rate).burst(5).unwrap());
+        $check(QuotaRollover::new(rate));
+        $check(CostBased::new(rate));
+        $check(Adaptive::new(rate));
+        $check((TokenBucket::new(rate), FixedWindow::new(rate!("7/h"))));
+    };
+}
+
+#[test]
+fn memory_has_done_its_duties() {
+    fn check<S: Strategy>(limit: S) {
+        let memory = Memory::builder().capacity(1_000).clock(ManualClock::new(START)).build();
+        assert_eq!(all_but_races(&limit, &memory), Ok(()), "{}", std::any::type_name::<S>());
+        assert_eq!(storage::racers_admit_the_limit(&limit, &memory, on_threads), Ok(()));
+    }
+    with_each_limit!(check);
+}
+
+#[test]
+fn the_fixed_table_has_done_its_duties() {
+    fn check<S: Strategy>(limit: S) {
+        let fixed = Fixed::<S, _, 64>::new(ManualClock::new(START), 42);
+        assert_eq!(all_but_races(&limit, &fixed), Ok(()), "{}", std::any::type_name::<S>());
+    }
+    with_each_limit!(check);
+}
+
+/// A clock of its own that nobody sets: a microsecond goes by whenever it is read.
+#[derive(Clone)]
+struct Ticking(Arc<ManualClock>);
+
+impl Ticking {
+    fn new() -> Self {
+        Self(Arc::new(ManualClock::new(START)))
+    }
+}
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        self.0.advance(Duration::from_micros(1));
+        self.0.now()
+    }
+}
+
+/// Waits for answers, in virtual time.
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+#[test]
+fn memory_that_is_awaited_has_done_its_duties() {
+    fn check<S: Strategy>(limit: S) {
+        let clock = Arc::new(ManualClock::new(START));
+        let settable = Local(Memory::builder().capacity(1_000).clock(Arc::clone(&clock)).build());
+        block_on(awaited::agrees(&limit, &settable, "agreed", &run(), |now| clock.set(now))).unwrap();
+        let own = Local(Memory::builder().capacity(1_000).clock(Ticking::new()).build());
+        block_on(awaited::every(&limit, &own)).unwrap();
+    }
+    with_each_limit!(check);
+}
+
+/// A storage over a store of bytes, and the means to write to that store behind its back.
+fn locked<C: Clock + Send + Sync + 'static>(store: Store<C>) -> Locked<Store<C>, MemoryLock, Tokio> {
+    let patient = LockSettings::new().ttl(Duration::from_secs(60)).blocking_timeout(Duration::from_secs(60));
+    Locked::new(store, Locks::new(MemoryLock::new(), Tokio).with(patient))
+}
+
+#[test]
+fn locked_has_done_its_duties() {
+    fn check<S: Strategy>(limit: S) {
+        let clock = Arc::new(ManualClock::new(START));
+        let settable = locked(Store::new(Arc::clone(&clock)));
+        block_on(awaited::agrees(&limit, &settable, "agreed", &run(), |now| clock.set(now))).unwrap();
+        let own = locked(Store::new(Ticking::new()));
+        block_on(async {
+            awaited::every(&limit, &own).await?;
+            awaited::denial_writes_nothing(&limit, &own, async || own.store().writes()).await?;
+            let plant = async |key: &[u8], bytes: &[u8]| own.store().put(key, bytes, Duration::from_secs(60));
+            awaited::corrupt_is_never_seen(&limit, &own, plant).await
+        })
+        .unwrap();
+    }
+    with_each_limit!(check);
+}

@@ -1,0 +1,15 @@
+//! Storages of this process and of one's own: their duties, the duties against broken storages, and locks.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+mod duties;
+mod duties_bite;
+mod file_storage;
+mod locked;
+mod locks;
+mod together;

@@ -1,0 +1,15 @@
+//! Redis and Memcached, on real servers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+mod closing;
+mod memcached;
+mod on_runtimes;
+mod real_servers;
+mod redis;
+mod storm;

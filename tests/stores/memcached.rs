@@ -1,0 +1,308 @@
+//! Memcached decides as the pure function does, on real servers.
+
+mod agrees;
+mod duties;
+mod faults;
+mod items;
+mod locks;
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use traffik::runtime::Tokio;
+use traffik::storage::ErrorKind;
+use traffik::strategy::{ErasedStrategy, Single};
+use traffik::{
+    Adaptive, All, AsyncLimiter, Clock, FixedWindow, Gcra, HeapLog, Hours, Label, MemcachedStorage,
+    QuotaRollover, Rate, Ratio, SlidingWindow, Strategy, StrictWindow, SystemClock, Tiered, TimeOfDay,
+    Timestamp, TokenBucket, Verdict,
+};
+use traffik_tests::limited::admitted_of_a_hot_key;
+use traffik_tests::servers::Memcached;
+
+static SERVER: LazyLock<Memcached> = LazyLock::new(Memcached::start);
+
+type Storage = MemcachedStorage<Tokio>;
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
+fn at(servers: &[&Memcached], namespace: &str) -> Storage {
+    let addresses = servers.iter().map(|server| server.address().to_string());
+    let storage = MemcachedStorage::servers(Tokio, addresses).namespace(namespace);
+    storage.timeout(Duration::from_secs(5)).build().unwrap()
+}
+
+fn storage(namespace: &str) -> Storage {
+    at(&[&SERVER], namespace)
+}
+
+fn strict(rate: Rate) -> StrictWindow<10> {
+    SlidingWindow::strict(rate)
+}
+
+/// A number among the server's statistics.
+fn count(server: &Memcached, names: &[&str]) -> u64 {
+    let stats = server.command("stats");
+    let of = |name: &&str| {
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("STAT {name} ")));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    names.iter().map(of).sum()
+}
+
+fn counted(server: &Memcached) -> u64 {
+    // What makes the item is no hit.
+    count(server, &["decr_hits", "total_items"])
+}
+
+fn others(server: &Memcached) -> u64 {
+    count(server, &["cmd_get", "cmd_set", "cas_hits", "cas_badval", "cas_misses", "delete_hits", "incr_hits"])
+}
+
+fn by_hour(limit: FixedWindow) -> TimeOfDay<FixedWindow, 1> {
+    TimeOfDay::new(limit, [Hours::new((0, 0), (12, 0), Ratio::ONE)]).unwrap()
+}
+
+/// One round trip per check of cost 1, admitted or denied, whatever the window is wrapped in, and nothing is written for a
+/// denial; two for whatever else.
+#[test]
+fn a_check_of_a_window_is_one_call() {
+    async fn calls<S: Strategy>(server: &Memcached, key: &str, limit: S) -> (u64, u64, usize) {
+        let limiter = AsyncLimiter::new(limit, at(&[server], "calls"));
+        let _ = limiter.check("warm").await.unwrap();
+        let before = (counted(server), others(server));
+        let mut denied = 0;
+        for _ in 0..30 {
+            denied += usize::from(!limiter.check(key).await.unwrap().outcome().is_allowed());
+        }
+        (counted(server) - before.0, others(server) - before.1, denied)
+    }
+    let server = Memcached::start();
+    let rate = Rate::per_week(20);
+    let window = FixedWindow::new(rate);
+    run(async {
+        let once = (30, 0, 10);
+        assert_eq!(calls(&server, "plain", window).await, once);
+        assert_eq!(calls(&server, "anchored", window.anchor(Duration::from_secs(777))).await, once);
+        let tiered = Tiered::new(window, [(Label(1), Ratio::ONE)]).unwrap();
+        assert_eq!(calls(&server, "tiered", tiered).await, once);
+        assert_eq!(calls(&server, "hours", by_hour(window)).await, once);
+        type Chosen = Single<Arc<dyn ErasedStrategy<64>>, 64>;
+        let chosen: All<Chosen, 2> =
+            All([Single::new(Arc::new(window)), Single::new(Arc::new(Gcra::new(Rate::UNLIMITED)))]);
+        assert_eq!(calls(&server, "chosen", chosen).await, once);
+        // A get each, and for what is admitted an add once and then swaps, which count twice.
+        let (_, others, denied) = calls(&server, "token", TokenBucket::new(rate)).await;
+        assert_eq!((others, denied), (30 + 20 + 19, 10));
+    });
+}
+
+#[test]
+fn a_limit_that_changes_stays_exact() {
+    fn window(limit: u32) -> FixedWindow {
+        FixedWindow::new(Rate::per_week(limit))
+    }
+    run(async {
+        let storage = storage("changes");
+        let limiter = |limit: u32| AsyncLimiter::new(window(limit), storage.clone());
+        let told = async |limit: u32| {
+            let told = limiter(limit).check("key").await.unwrap();
+            (told.is_allowed(), told.remaining())
+        };
+        for remaining in [4, 3, 2] {
+            assert_eq!(told(5).await, (true, remaining));
+        }
+        // Three are used.
+        assert_eq!(told(3).await, (false, 0));
+        assert_eq!(told(2).await, (false, 0));
+        assert_eq!(told(10).await, (true, 6));
+        assert_eq!(told(4).await, (false, 0));
+        assert_eq!(told(5).await, (true, 0));
+        assert_eq!(told(5).await, (false, 0));
+        // A limit that the server cannot count.
+        assert_eq!(told(1_000_000).await, (true, 999_994));
+        assert_eq!(told(1_000).await, (true, 993));
+        assert_eq!(limiter(1_000).peek("key", 0).await.unwrap().remaining(), 993);
+        // Another period: the week may have begun before the day, so what was used in it counts.
+        let daily = AsyncLimiter::new(FixedWindow::new(Rate::per_day(10)), storage.clone());
+        assert_eq!(daily.check("key").await.unwrap().remaining(), 2);
+        assert_eq!(daily.check("key").await.unwrap().remaining(), 1);
+    });
+}
+
+#[test]
+fn other_costs_refunds_and_charges_meet_on_the_same_count() {
+    run(async {
+        let limiter = AsyncLimiter::new(FixedWindow::new(Rate::per_week(10)), storage("verbs"));
+        let first = limiter.check("key").await.unwrap();
+        assert_eq!(limiter.check_n("key", 4).await.unwrap().remaining(), 5);
+        assert_eq!(limiter.check("key").await.unwrap().remaining(), 4);
+        assert_eq!(limiter.refund("key", 1, first.receipt()).await.unwrap().remaining(), 5);
+        assert!(!limiter.check_n("key", 6).await.unwrap().is_allowed());
+        assert_eq!(limiter.charge("key", 9).await.unwrap().remaining(), 0);
+        // Four more than there are: as many have to be given back before one is admitted again.
+        for _ in 0..4 {
+            assert!(!limiter.check("key").await.unwrap().is_allowed());
+            assert_eq!(limiter.refund("key", 1, first.receipt()).await.unwrap().remaining(), 0);
+        }
+        assert_eq!(limiter.refund("key", 2, first.receipt()).await.unwrap().remaining(), 2);
+        let told = [limiter.check("key").await, limiter.check("key").await, limiter.check("key").await];
+        assert_eq!(told.map(|told| told.unwrap().is_allowed()), [true, true, false]);
+        assert_eq!(limiter.stat("key").await.unwrap().current_count, 10);
+        // A refund when nothing is left gives back one, not two.
+        assert_eq!(limiter.refund("key", 1, first.receipt()).await.unwrap().remaining(), 1);
+        assert_eq!(limiter.reset("key").await.unwrap().remaining(), 10);
+        assert_eq!(limiter.check("key").await.unwrap().remaining(), 9);
+    });
+}
+
+/// However many are denied in one window, and however many ask at the same time, they do not count down into anything else.
+#[test]
+fn a_flood_of_denials_changes_nothing() {
+    run(async {
+        let limiter = || AsyncLimiter::new(FixedWindow::new(Rate::per_week(1)), storage("flood"));
+        let processes = [limiter(), limiter(), limiter(), limiter()];
+        assert!(processes[0].check("key").await.unwrap().is_allowed());
+        let left =
+            || String::from_utf8(SERVER.get("flood:{key}").unwrap()).unwrap().trim_end().parse::<u64>();
+        let empty = left().unwrap() - 1;
+        // As many as bring the count half-way to the end of what it is told in.
+        SERVER.command("ma flood:{key} MD D262100");
+        for _ in 0..20 {
+            let told = join_all((0..64).map(|number| processes[number % 4].check("key"))).await;
+            assert!(told.into_iter().all(|told| !told.unwrap().is_allowed()));
+        }
+        assert!(empty - left().unwrap() < 2_000, "{} below", empty - left().unwrap());
+        assert_eq!(processes[0].peek("key", 0).await.unwrap().limit(), 1);
+    });
+}
+
+#[test]
+fn checks_at_the_same_time_are_carried_together() {
+    let server = Memcached::start();
+    run(async {
+        let limiter = AsyncLimiter::new(Gcra::new(Rate::per_day(40)).burst(40).unwrap(), at(&[&server], "c"));
+        let _ = limiter.check("warm").await.unwrap();
+        let before = others(&server);
+        let told = join_all((0..64).map(|_| limiter.check("key"))).await;
+        let remaining: Vec<_> = told.iter().map(|told| told.as_ref().unwrap().remaining()).collect();
+        assert!(remaining.is_sorted_by(|one, next| one >= next), "in the order they came");
+        assert_eq!(told.iter().filter(|told| told.as_ref().unwrap().is_allowed()).count(), 40);
+        // The first alone, with a get and an add; the others together, with a get and a swap, which counts twice.
+        assert!(others(&server) - before <= 6, "{}", others(&server) - before);
+    });
+}
+
+/// Many at once, from four storages, each strategy: exactly the limit.
+#[test]
+fn a_hot_key_admits_exactly_the_limit() {
+    fn hot<S: Strategy<Cost = u32>>(key: &'static str, limit: S, expected: usize) {
+        assert_eq!(admitted_of_a_hot_key((key, 25), limit, || storage("hot")), expected, "{key}");
+    }
+    let rate = Rate::per_week(300);
+    hot("window", FixedWindow::new(rate), 300);
+    hot("token", TokenBucket::new(rate), 300);
+    hot("gcra", Gcra::new(rate).burst(300).unwrap(), 300);
+    hot("sliding", SlidingWindow::new(rate), 300);
+    hot("strict", strict(rate), 300);
+    hot("log", HeapLog::new(rate).unwrap(), 300);
+    // What the week before left over comes on top.
+    hot("rollover", QuotaRollover::new(rate), 450);
+    hot("adaptive", Adaptive::new(rate), 300);
+}
+
+#[test]
+fn any_key_is_safe() {
+    run(async {
+        let limiter = AsyncLimiter::new(FixedWindow::new(Rate::per_week(1)), storage("keys"));
+        let keys: Vec<Vec<u8>> =
+            [&b""[..], b" ", b"a\r\nflush_all\r\n", b"a b", b"\0", &[0xff; 10], b"%20", b"{}"]
+                .into_iter()
+                .map(<[u8]>::to_vec)
+                .chain([
+                    vec![b'k'; 249],
+                    vec![b'k'; 250],
+                    vec![b'k'; 251],
+                    vec![b' '; 10_000],
+                    vec![b'k'; 1 << 20],
+                ])
+                .collect();
+        for allowed in [true, false] {
+            for key in &keys {
+                assert_eq!(
+                    limiter.check(&key[..]).await.unwrap().is_allowed(),
+                    allowed,
+                    "{:?}",
+                    &key[..key.len().min(20)]
+                );
+            }
+        }
+    });
+}
+
+/// A host's clock that is off.
+struct Off(i64);
+
+impl Clock for Off {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(SystemClock.now().as_micros().saturating_add_signed(self.0))
+    }
+}
+
+/// What hosts whose clocks differ admit together is at most what the limit admits in a span that is longer by as much.
+#[test]
+fn clocks_that_differ_add_what_drains_meanwhile() {
+    fn together<S: Strategy<Cost = u32> + traffik::strategy::Bounds>(name: &str, limit: S) {
+        const SKEW: i64 = 5_000_000;
+        let at = |off: i64| {
+            let storage = MemcachedStorage::servers(Tokio, [SERVER.address().to_string()]);
+            let storage = storage.namespace("skew").clock(Off(off)).timeout(Duration::from_secs(5));
+            AsyncLimiter::new(limit.clone(), storage.build().unwrap())
+        };
+        run(async {
+            let hosts = [at(-SKEW / 2), at(0), at(SKEW / 2)];
+            let first = SystemClock.now();
+            let mut admitted = 0u128;
+            for turn in 0..600 {
+                let told = hosts[turn % 3].check(name).await.unwrap();
+                admitted += u128::from(told.outcome().is_allowed());
+            }
+            let (first, last) = (first.as_micros(), SystemClock.now().as_micros());
+            let half = SKEW.unsigned_abs() / 2;
+            let most = limit.most(Timestamp::from_micros(first - half), Timestamp::from_micros(last + half));
+            let least = limit.most(Timestamp::from_micros(first), Timestamp::from_micros(first));
+            assert!((least..=most).contains(&admitted), "{name}: {admitted} of {least} to {most}");
+        });
+    }
+    let rate = Rate::new(20, Duration::from_secs(2)).unwrap();
+    together("window", FixedWindow::new(rate));
+    together("token", TokenBucket::new(rate));
+    together("gcra", Gcra::new(rate).burst(7).unwrap());
+    together("sliding", SlidingWindow::new(rate));
+    together("log", HeapLog::new(rate).unwrap());
+}
+
+#[test]
+fn what_cannot_be_is_told_before_anything_is_asked() {
+    let of = |servers: &[&str]| MemcachedStorage::servers(Tokio, servers.iter().copied());
+    for (wrong, words) in [
+        (of(&[]).build(), "no server is named"),
+        (of(&["a", "a:11211"]).build(), "named twice"),
+        (of(&["a"]).namespace("a b").build(), "1 to 64 letters"),
+        (of(&["a"]).timeout(Duration::ZERO).build(), "500 ms"),
+        (of(&["a"]).connections(2).kept(3).build(), "3 connections cannot be kept of at most 2"),
+        (of(&["a"]).connections(0).kept(0).build(), "take 1 of 16"),
+    ] {
+        let failure = wrong.unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Invalid);
+        assert!(failure.to_string().contains(words), "{failure}");
+    }
+    for wrong in ["redis://a", "memcached://", "memcached://a/0", "memcached://user@a"] {
+        let failure = MemcachedStorage::url(Tokio, wrong).unwrap_err();
+        assert!(failure.to_string().contains("memcached://HOST:PORT"), "{failure}");
+    }
+    assert!(MemcachedStorage::url(Tokio, "memcached://a,b:7/").unwrap().build().is_ok());
+}

@@ -1,0 +1,8 @@
+//! States and locks on Redis: a server, a cluster, sentinels, over TLS, and when they fail.
+
+mod agrees;
+mod check;
+mod cluster;
+mod faults;
+mod locks;
+mod tls;

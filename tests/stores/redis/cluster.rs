@@ -1,0 +1,155 @@
+//! What goes wrong between a limiter and a cluster: nothing is charged twice, and one node does not hold up the others.
+
+use traffik::storage::ErrorKind;
+use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage};
+use traffik_tests::limited::{Count, DEADLINE, RECOVERY, recovered, run};
+use traffik_tests::servers::{Cluster, Proxy, Redis, until};
+
+type Limiter = AsyncLimiter<FixedWindow, RedisStorage>;
+
+fn at<I: IntoIterator<Item = String>>(urls: I) -> Limiter {
+    let storage = RedisStorage::cluster(urls).unwrap().namespace("f").timeout(DEADLINE).build().unwrap();
+    AsyncLimiter::new(FixedWindow::new(Rate::per_week(100)), storage)
+}
+
+/// What was charged of a key, by a node's own account.
+async fn charged(redis: &Redis, key: &str) -> u32 {
+    100 - at([redis.url()]).peek(key, 0).await.unwrap().remaining()
+}
+
+/// A cluster of one node that is reached through a proxy.
+fn behind_a_proxy() -> (Cluster, Proxy) {
+    let cluster = Cluster::of(1, 1);
+    let proxy = Proxy::to(cluster.nodes[0].address());
+    cluster.reach_through(0, &proxy);
+    (cluster, proxy)
+}
+
+/// How often a script was run.
+fn runs(redis: &Redis) -> u64 {
+    let line = redis.info("cmdstat_evalsha").unwrap_or_default();
+    line.split(['=', ',']).nth(1).unwrap_or("0").parse().unwrap()
+}
+
+#[test]
+fn what_may_have_been_done_is_not_asked_again() {
+    run(async {
+        let (cluster, proxy) = behind_a_proxy();
+        let redis = &cluster.nodes[0];
+        let (limiter, count) = (at([proxy.url()]), Count::default());
+        assert_eq!(count.check(&limiter, "k").await, None);
+        // The server has done it, the answer is lost, and new connections work.
+        let before = runs(redis);
+        proxy.cut_after(0);
+        assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Timeout));
+        assert_eq!(runs(redis) - before, 1);
+        recovered(&limiter, &count, "k").await;
+        // The same, and nobody can connect any more.
+        let before = runs(redis);
+        proxy.drop_replies(true);
+        let (told, ()) = futures_util::future::join(limiter.check("k"), async {
+            while proxy.bytes().lost == 0 {
+                tokio::task::yield_now().await;
+            }
+            drop(proxy);
+        })
+        .await;
+        assert_eq!(told.unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(runs(redis) - before, 1);
+        // Nothing is sent where nobody is.
+        assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Unavailable));
+        assert_eq!(runs(redis) - before, 1);
+    });
+}
+
+/// Other keys are served all the while.
+#[test]
+fn a_node_that_does_not_answer_holds_up_its_own_keys_only() {
+    run(async {
+        let cluster = Cluster::start();
+        let proxy = Proxy::to(cluster.nodes[0].address());
+        cluster.reach_through(0, &proxy);
+        let (limiter, count) = (at(cluster.urls()), Count::default());
+        let of = |node| {
+            let mut keys = (0..).map(|key: u32| key.to_string());
+            keys.find(|key| cluster.owner(cluster.slot(&format!("f:{{{key}}}"))) == node).unwrap()
+        };
+        let [hung, other] = [0, 1].map(of);
+        for key in [&hung, &other] {
+            assert_eq!(count.check(&limiter, key).await, None);
+        }
+        proxy.black_hole(true);
+        for _ in 0..3 {
+            assert!(count.check(&limiter, &hung).await.is_some());
+            assert_eq!(count.check(&limiter, &other).await, None);
+        }
+        proxy.black_hole(false);
+        recovered(&limiter, &count, &hung).await;
+    });
+}
+
+/// A key on its way to a node that has no slots yet is asked for there, each time once.
+#[test]
+fn a_slot_that_moves_to_a_new_node_is_followed() {
+    run(async {
+        let cluster = Cluster::of(2, 1);
+        let (limiter, count) = (at([cluster.nodes[0].url()]), Count::default());
+        assert_eq!(count.check(&limiter, "k").await, None);
+        let slot = cluster.slot("f:{k}");
+        cluster.start_move(slot, 1);
+        for _ in 0..3 {
+            assert_eq!(count.check(&limiter, "k").await, None);
+        }
+        cluster.finish_move(slot, 1);
+        for _ in 0..3 {
+            assert_eq!(count.check(&limiter, "k").await, None);
+        }
+        assert_eq!(charged(&cluster.nodes[1], "k").await, 7);
+    });
+}
+
+/// A master of which its replica has what there is, and four are charged.
+async fn replicated(cluster: &Cluster, limiter: &Limiter, count: &Count) {
+    cluster.replicate(1, 0);
+    for _ in 0..4 {
+        assert_eq!(count.check(limiter, "k").await, None);
+    }
+    // What the replica has not been told of yet would be had again: replication is asynchronous.
+    let offset = |redis: &Redis| redis.info("master_repl_offset");
+    until(RECOVERY, "the replica has the state", || offset(&cluster.nodes[0]) == offset(&cluster.nodes[1]));
+}
+
+#[test]
+fn a_replica_that_is_promoted_is_found() {
+    run(async {
+        let mut cluster = Cluster::of(2, 1);
+        let (limiter, count) = (at(cluster.urls()), Count::default());
+        replicated(&cluster, &limiter, &count).await;
+        cluster.nodes[0].kill();
+        let told = count.check(&limiter, "k").await;
+        assert!(matches!(told, Some(ErrorKind::Timeout | ErrorKind::Unavailable)), "{told:?}");
+        // Nobody has taken over yet: nothing is sent.
+        assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Unavailable));
+        cluster.promote(1);
+        recovered(&limiter, &count, "k").await;
+        assert_eq!(charged(&cluster.nodes[1], "k").await, 5);
+    });
+}
+
+/// The same where nothing is heard of the master any more, not even that connections to it have ended.
+#[test]
+fn a_replica_of_a_master_that_does_not_answer_is_found() {
+    run(async {
+        let cluster = Cluster::of(2, 1);
+        let proxy = Proxy::to(cluster.nodes[0].address());
+        cluster.reach_through(0, &proxy);
+        let (limiter, count) = (at([proxy.url(), cluster.nodes[1].url()]), Count::default());
+        replicated(&cluster, &limiter, &count).await;
+        proxy.black_hole(true);
+        assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Timeout));
+        assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Unavailable));
+        cluster.promote(1);
+        recovered(&limiter, &count, "k").await;
+        assert!(charged(&cluster.nodes[1], "k").await >= 5);
+    });
+}

@@ -1,0 +1,127 @@
+//! Locks on one Redis and on several that know nothing of each other, on real servers.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use traffik::lock::{Lock, Locks};
+use traffik::runtime::Tokio;
+use traffik::storage::{ErrorKind, Failure};
+use traffik::{RedisLock, RedisStorage, Redlock};
+use traffik_tests::granting::{crowded, excludes, expires, ttl};
+use traffik_tests::servers::Redis;
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)
+}
+
+fn lock(redis: &Redis) -> RedisLock {
+    let timeout = Duration::from_millis(300);
+    RedisStorage::url(&redis.url()).unwrap().namespace("l").timeout(timeout).build().unwrap().lock()
+}
+
+fn assert_all_expire(redis: &Redis) {
+    let keys = redis.command(&["KEYS", "*"]);
+    assert!(!keys.array().is_empty());
+    for key in keys.array() {
+        assert!(redis.command(&["PTTL", key.text().as_str()]).integer() > 0, "{key:?} has no time to live");
+    }
+}
+
+#[test]
+fn one_server_grants_a_name_to_one_at_a_time() {
+    run(async {
+        let redis = Redis::start();
+        excludes(&lock(&redis), &lock(&redis)).await;
+        expires(&lock(&redis)).await;
+        assert_all_expire(&redis);
+    });
+}
+
+#[test]
+fn several_servers_grant_a_name_to_one_at_a_time() {
+    run(async {
+        let servers = Redis::independent(3);
+        let all = || Redlock::new(servers.iter().map(lock)).unwrap();
+        excludes(&all(), &all()).await;
+        expires(&all()).await;
+        servers.iter().for_each(assert_all_expire);
+    });
+}
+
+/// Many at once, through either kind: never two inside, and all get in.
+#[test]
+fn critical_sections_exclude_each_other() {
+    run(async {
+        let servers = Redis::independent(3);
+        crowded((0..6).map(|_| Locks::new(lock(&servers[0]), Tokio)).collect()).await;
+        let all = || Redlock::new(servers.iter().map(lock)).unwrap();
+        crowded((0..3).map(|_| Locks::new(all(), Tokio)).collect()).await;
+    });
+}
+
+/// The answer, once connections that broke were made anew.
+async fn answered<T>(ask: impl AsyncFn() -> Result<T, Failure>) -> T {
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(failure) => assert!(began.elapsed() < Duration::from_secs(2), "{failure}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// With one of three servers gone a name is still granted, and still to one; with two gone it is not, and what the last
+/// one granted is taken back.
+#[test]
+fn a_majority_is_enough_and_less_is_not() {
+    run(async {
+        let mut servers = Redis::independent(3);
+        let [one, other] = [0, 1].map(|_| Redlock::new(servers.iter().map(lock)).unwrap());
+        let first = one.try_acquire(b"n", ttl(60_000)).await.unwrap().unwrap();
+        servers[0].stop();
+        assert!(other.try_acquire(b"n", ttl(60_000)).await.unwrap().is_none());
+        assert!(one.release(first.clone()).await.unwrap());
+        let second = other.try_acquire(b"n", ttl(60_000)).await.unwrap().unwrap();
+        assert!(second.fencing() > first.fencing());
+        // Another majority, one of which has not heard of the second grant.
+        servers[1].stop();
+        servers[0].start_again();
+        assert!(answered(async || one.try_acquire(b"n", ttl(60_000)).await).await.is_none());
+        let released = answered(async || other.release(second.clone()).await).await;
+        assert!(!released, "it was released on one of the two that answer");
+        let third = loop {
+            match one.try_acquire(b"n", ttl(60_000)).await {
+                Ok(Some(third)) => break third,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        assert!(third.fencing() > second.fencing());
+        assert!(one.release(third).await.unwrap());
+        servers[0].stop();
+        let failed = one.try_acquire(b"n", ttl(60_000)).await.unwrap_err();
+        assert!(matches!(failed.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{failed}");
+        let last = lock(&servers[2]).try_acquire(b"n", ttl(1)).await.unwrap();
+        assert!(last.is_some(), "what was granted in vain is released");
+    });
+}
+
+/// A grant that took longer to come by than it lasts is of no use.
+#[test]
+fn a_grant_that_comes_too_late_is_none() {
+    run(async {
+        let servers = Redis::independent(3);
+        let proxies: Vec<_> =
+            servers.iter().map(|redis| traffik_tests::servers::Proxy::to(redis.address())).collect();
+        let behind = |proxy: &traffik_tests::servers::Proxy| {
+            RedisStorage::url(&proxy.url()).unwrap().namespace("l").build().unwrap().lock()
+        };
+        let slow = Redlock::new(proxies.iter().map(behind)).unwrap();
+        assert!(slow.try_acquire(b"n", ttl(5_000)).await.unwrap().is_some());
+        proxies.iter().for_each(|proxy| proxy.delay(Duration::from_millis(20)));
+        assert!(slow.try_acquire(b"m", ttl(50)).await.unwrap().is_none());
+        assert!(
+            Redlock::new(servers.iter().take(2).map(lock)).unwrap_err().to_string().contains("give 3 or 5")
+        );
+    });
+}

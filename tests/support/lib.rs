@@ -1,0 +1,22 @@
+//! Shared by the test programs: models and broken strategies, faulty stores, real servers, a browser, and programs as users
+//! start them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+#![allow(missing_docs, missing_debug_implementations, reason = "for tests alone; what needs a word has one")]
+
+pub mod agree;
+pub mod broken;
+pub mod browser;
+pub mod faulty;
+pub mod folder;
+pub mod granting;
+pub mod limited;
+pub mod model;
+pub mod program;
+pub mod servers;
+pub mod store;

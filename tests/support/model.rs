@@ -1,0 +1,176 @@
+//! Strategies straight from their definitions: a list of what was admitted, and exact fractions.
+//!
+//! Slow and simple on purpose. Nothing here is incremental: each answer is computed from the whole history,
+//! and each wait by searching for the first microsecond at which the hit would pass.
+
+pub mod leaky;
+pub mod quota;
+pub mod runs;
+pub mod shares;
+pub mod sliding;
+pub mod wrappers;
+
+use core::time::Duration;
+
+use traffik::{Outcome, Rate};
+
+/// What a model and a strategy must agree on.
+#[derive(Debug, PartialEq)]
+pub struct Answer {
+    pub outcome: Outcome,
+    pub remaining: u32,
+    pub reset_after: Duration,
+}
+
+/// Admitted hits: time and cost.
+pub type History = Vec<(u128, u32)>;
+
+pub trait Model {
+    fn rate(&self) -> Rate;
+
+    /// Whether a hit may pass at this time.
+    fn passes(&self, history: &History, now: u128, cost: u32) -> bool;
+
+    /// Whether a hit could ever pass.
+    fn possible(&self, cost: u32) -> bool;
+
+    /// The whole cost that is told as left.
+    fn remaining(&self, history: &History, now: u128) -> u32;
+
+    /// Whether nothing is in use.
+    fn fresh(&self, history: &History, now: u128) -> bool;
+
+    /// Decides, and keeps what is admitted.
+    fn decide(&self, history: &mut History, now: u128, cost: u32) -> Answer {
+        if self.rate().is_unlimited() {
+            let outcome = Outcome::Allow { after: Duration::ZERO };
+            return Answer { outcome, remaining: u32::MAX, reset_after: Duration::ZERO };
+        }
+        let outcome = if cost == 0 || self.passes(history, now, cost) {
+            Outcome::Allow { after: Duration::ZERO }
+        } else if !self.possible(cost) {
+            Outcome::Never
+        } else {
+            match first(now, |then| self.passes(history, then, cost)) {
+                Some(retry_after) => Outcome::Deny { retry_after },
+                None => Outcome::Never,
+            }
+        };
+        if outcome.is_allowed() && cost > 0 {
+            history.push((now, cost));
+        }
+        let for_ever = Duration::from_micros(u64::MAX);
+        let reset_after = first(now, |then| self.fresh(history, then)).unwrap_or(for_ever);
+        Answer { outcome, remaining: self.remaining(history, now), reset_after }
+    }
+}
+
+/// How long after `now` something becomes true that then stays true; looks as far ahead as a wait can tell.
+fn first(now: u128, holds: impl Fn(u128) -> bool) -> Option<Duration> {
+    let (mut low, mut high) = (now, now + u128::from(u64::MAX));
+    if !holds(high) {
+        return None;
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle) { high = middle } else { low = middle + 1 }
+    }
+    Some(Duration::from_micros((low - now) as u64))
+}
+
+/// Counts in windows: the cost admitted in the window of the present.
+pub struct WindowModel {
+    pub rate: Rate,
+    pub anchor: u64,
+}
+
+impl WindowModel {
+    fn window(&self, at: u128) -> i128 {
+        let period = self.rate.period().as_micros() as i128;
+        (at as i128 - i128::from(self.anchor) % period).div_euclid(period)
+    }
+
+    fn used(&self, history: &History, now: u128) -> u64 {
+        let same = |(at, _): &&(u128, u32)| self.window(*at) == self.window(now);
+        history.iter().filter(same).map(|(_, cost)| u64::from(*cost)).sum()
+    }
+}
+
+impl Model for WindowModel {
+    fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    fn passes(&self, history: &History, now: u128, cost: u32) -> bool {
+        self.used(history, now) + u64::from(cost) <= self.rate.limit().into()
+    }
+
+    fn possible(&self, cost: u32) -> bool {
+        cost <= self.rate.limit()
+    }
+
+    fn remaining(&self, history: &History, now: u128) -> u32 {
+        (u64::from(self.rate.limit()) - self.used(history, now)) as u32
+    }
+
+    fn fresh(&self, history: &History, now: u128) -> bool {
+        self.used(history, now) == 0
+    }
+}
+
+/// A bucket that drains continuously; figures are multiplied by the period, so that they are whole.
+pub struct BucketModel {
+    pub rate: Rate,
+    /// What it holds: a cost, and a time's worth of draining on top.
+    pub capacity: (u128, u64),
+    /// The cost told as the most that can be had at once.
+    pub told: u32,
+    /// The cost held but not offered.
+    pub owed: u128,
+}
+
+impl BucketModel {
+    fn period(&self) -> u128 {
+        self.rate.period().as_micros()
+    }
+
+    fn limit(&self) -> u128 {
+        self.rate.limit().into()
+    }
+
+    fn holds(&self) -> u128 {
+        self.capacity.0 * self.period() + u128::from(self.capacity.1) * self.limit()
+    }
+
+    fn used(&self, history: &History, now: u128) -> u128 {
+        let (mut used, mut last) = (0u128, 0);
+        for &(at, cost) in history {
+            used = used.saturating_sub((at - last) * self.limit()) + u128::from(cost) * self.period();
+            last = at;
+        }
+        used.saturating_sub((now - last) * self.limit())
+    }
+}
+
+impl Model for BucketModel {
+    fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    fn passes(&self, history: &History, now: u128, cost: u32) -> bool {
+        self.used(history, now) + u128::from(cost) * self.period() <= self.holds()
+    }
+
+    fn possible(&self, cost: u32) -> bool {
+        u128::from(cost) * self.period() <= self.holds()
+    }
+
+    fn remaining(&self, history: &History, now: u128) -> u32 {
+        let offered = self.holds() - self.owed * self.period();
+        (offered.saturating_sub(self.used(history, now)) / self.period()).min(self.told.into()) as u32
+    }
+
+    fn fresh(&self, history: &History, now: u128) -> bool {
+        self.used(history, now) == 0
+    }
+}

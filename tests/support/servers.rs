@@ -1,0 +1,27 @@
+//! Real servers for tests: Redis, its cluster and sentinel, and Memcached as processes, and a proxy that fails on demand.
+//!
+//! Each server listens on a free port of the loopback interface, has a fresh directory, and ends with its value,
+//! or with the test program if that is killed. `scripts/install redis-server=redis-server memcached=memcached`
+//! installs them. Waits poll and are bounded: whatever has not come by then panics and says what it waited for.
+
+mod cluster;
+mod directory;
+mod lanes;
+mod memcached;
+mod ports;
+mod process;
+mod proxy;
+mod redis;
+mod resp;
+mod sentinel;
+mod server;
+mod wait;
+
+pub use cluster::Cluster;
+pub use memcached::{Memcached, MemcachedOptions};
+pub use process::is_running;
+pub use proxy::{Bytes, Proxy};
+pub use redis::{Redis, RedisOptions};
+pub use resp::{Client, Reply};
+pub use sentinel::Sentinel;
+pub use wait::until;
