@@ -1,5 +1,6 @@
 //! The clocks of the operating system.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -58,9 +59,12 @@ impl MonotonicClock {
     }
 }
 
+/// How fast the counter is, learnt once: asking the processor takes microseconds, many of them in a virtual machine.
+static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
+
 impl Default for MonotonicClock {
     fn default() -> Self {
-        let counter = quanta::Clock::new();
+        let counter = COUNTER.clone();
         let (start, began, origin) = (SystemClock.now(), Instant::now(), counter.raw());
         let (compared, correction) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { start, began, counter, origin, compared, correction }

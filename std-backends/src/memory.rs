@@ -5,6 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::LazyLock;
 
 use traffik_core::storage::{
     Counters, Head, Lines, Slot, Table, Tables, Together, WhenFull, Wide, check_together, home,
@@ -153,14 +154,16 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
 /// Slots in a set of the table.
 const SET: usize = <Wide as Head>::WAYS;
 
+/// Asked once: Linux reads several files for it.
+static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+
 /// How many shards, and sets in each, hold `capacity` keys.
 ///
 /// Eight slots for every five keys: of keys that fall at random into sets of 16 that spill into the next one,
 /// fewer than 0.1 % then find both full.
 fn shape(capacity: usize) -> (usize, usize) {
     // So that threads seldom meet.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let most = (64 * cores).next_power_of_two();
+    let most = (64 * *CORES).next_power_of_two();
     let sets = capacity.saturating_mul(8).div_ceil(5 * SET).max(1);
     let shards = (sets / 4).next_power_of_two().clamp(1, most);
     (shards, sets.div_ceil(shards))

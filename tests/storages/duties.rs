@@ -11,7 +11,7 @@ use traffik::{
     Adaptive, Clock, CostBased, Fixed, FixedWindow, Gcra, HeapLog, LeakyBucket, LeakyBucketQueue, Locked,
     ManualClock, Memory, QuotaRollover, SlidingWindow, Storage, Strategy, Timestamp, TokenBucket, rate,
 };
-use traffik_tests::store::Store;
+use traffik_test_support::store::Store;
 
 const START: Timestamp = Timestamp::from_micros(1_000_000_000_000);
 

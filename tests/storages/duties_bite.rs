@@ -14,7 +14,7 @@ use traffik::{
     ErasedKey, ErrorKind, Hit, Key, Locked, Memory, Op, Rate, State, Storage, StorageError, Strategy,
     SystemClock, Timestamp, TokenBucket, rate,
 };
-use traffik_tests::store::{Fault, Store};
+use traffik_test_support::store::{Fault, Store};
 
 const START: Timestamp = Timestamp::from_micros(1_000_000_000_000);
 

@@ -17,7 +17,7 @@ struct Directory(PathBuf);
 impl Directory {
     fn new(name: &str) -> Self {
         let name = format!("file-storage-{name}-{}", std::process::id());
-        let path = traffik_tests::folder::temporary().join(name);
+        let path = traffik_test_support::folder::temporary().join(name);
         // Left by a process of this number that was killed.
         let _ = fs::remove_dir_all(&path);
         Self(path)

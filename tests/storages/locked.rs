@@ -10,7 +10,7 @@ use traffik::storage::Failure;
 use traffik::{
     AsyncLimiter, Clock, Decision, ErrorKind, Gcra, Locked, ManualClock, Rate, Timestamp, TokenBucket, rate,
 };
-use traffik_tests::store::{Fault, Store};
+use traffik_test_support::store::{Fault, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,7 @@ use traffik::lock::{self, Grant, Lock, LockSettings, Locks, MemoryLock, Ttl};
 use traffik::runtime::Tokio;
 use traffik::storage::{Failure, Reply};
 use traffik::{Clock, ErrorKind, Timestamp};
-use traffik_tests::program;
+use traffik_test_support::program;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -11,7 +11,7 @@ use traffik::{
     Adaptive, AsyncLimiter, ErrorKind, FixedWindow, MemcachedStorage, Memory, Rate, RedisStorage, Strategy,
     Timer,
 };
-use traffik_tests::servers::{Memcached, Proxy, Redis};
+use traffik_test_support::servers::{Memcached, Proxy, Redis};
 
 /// Enough for a machine that is busy with something else.
 const LONG: Duration = Duration::from_secs(10);

@@ -18,8 +18,8 @@ use traffik::{
     QuotaRollover, Rate, Ratio, SlidingWindow, Strategy, StrictWindow, SystemClock, Tiered, TimeOfDay,
     Timestamp, TokenBucket, Verdict,
 };
-use traffik_tests::limited::admitted_of_a_hot_key;
-use traffik_tests::servers::Memcached;
+use traffik_test_support::limited::admitted_of_a_hot_key;
+use traffik_test_support::servers::Memcached;
 
 static SERVER: LazyLock<Memcached> = LazyLock::new(Memcached::start);
 

@@ -10,7 +10,7 @@ use traffik::lock::{Lock, LockSettings, Locks};
 use traffik::runtime::{AsyncStd, Connect, Runtime, Smol, Tokio};
 use traffik::storage::{AsyncStorage, ErrorKind, Failure};
 use traffik::{AsyncLimiter, FixedWindow, Gcra, MemcachedStorage, Rate, RedisStorage};
-use traffik_tests::servers::{Cluster, Memcached, Redis};
+use traffik_test_support::servers::{Cluster, Memcached, Redis};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 /// Long enough for a busy machine.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use traffik_tests::program;
-use traffik_tests::servers::{
+use traffik_test_support::program;
+use traffik_test_support::servers::{
     Bytes, Client, Cluster, Memcached, Proxy, Redis, Reply, Sentinel, is_running, until,
 };
 

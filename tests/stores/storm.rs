@@ -16,8 +16,8 @@ use traffik::{
     Rate, Ratio, RedisStorage, SlidingWindow, Strategy, SystemClock, TimeOfDay, Timestamp, TokenBucket,
     Verdict,
 };
-use traffik_tests::program;
-use traffik_tests::servers::{Memcached, Redis};
+use traffik_test_support::program;
+use traffik_test_support::servers::{Memcached, Redis};
 
 const TIME: Duration = Duration::from_secs(3);
 /// Of all the limits.

@@ -10,13 +10,11 @@
 #![allow(missing_docs, missing_debug_implementations, reason = "for tests alone; what needs a word has one")]
 
 pub mod agree;
-pub mod broken;
 pub mod browser;
 pub mod faulty;
 pub mod folder;
 pub mod granting;
 pub mod limited;
-pub mod model;
 pub mod program;
 pub mod servers;
 pub mod store;

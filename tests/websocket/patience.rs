@@ -11,7 +11,7 @@ use traffik::runtime::{Manual, Runtime};
 use traffik::{FixedWindow, LeakyBucketQueue, Strategy, TokenBucket, rate};
 
 use super::wire::{Socket, echo, json, millis, pair, receive, send};
-use traffik_tests::faulty::{Course, Faulty, MILLI, SECOND, WELL, slow};
+use traffik_test_support::faulty::{Course, Faulty, MILLI, SECOND, WELL, slow};
 
 const BOUND: u64 = 5_000;
 

@@ -13,7 +13,7 @@ use traffik::runtime::{Manual, Runtime};
 use traffik::{ErrorKind, FixedWindow, LeakyBucketQueue, Strategy, Timer, rate};
 
 use super::wire::{Socket, Throttled, echo, json, millis, pair, receive, receive_all, send};
-use traffik_tests::faulty::{Faulty, SECOND, WELL, before, slow};
+use traffik_test_support::faulty::{Faulty, SECOND, WELL, before, slow};
 
 /// A connection whose limit is in a store, and its other end.
 async fn connect<S: Strategy>(

@@ -9,7 +9,7 @@ use traffik::storage::AsyncStorage;
 use traffik::{FixedWindow, MemcachedStorage, RedisStorage, rate};
 
 use super::wire::{echo, pair, receive_all, send};
-use traffik_tests::servers::{Memcached, Redis};
+use traffik_test_support::servers::{Memcached, Redis};
 
 /// How long a store may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(5);

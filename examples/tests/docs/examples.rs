@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::json;
-use traffik_tests::browser::Browser;
-use traffik_tests::program::{Program, curl};
+use traffik_test_support::browser::Browser;
+use traffik_test_support::program::{Program, curl};
 
 fn start(program: &str) -> Program {
     let mut command = Command::new(program);

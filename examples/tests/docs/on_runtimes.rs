@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use traffik_tests::program::Program;
+use traffik_test_support::program::Program;
 
 /// An example that serves, on a free port.
 fn serving(program: &str) -> Program {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use traffik_tests::folder;
+use traffik_test_support::folder;
 
 /// A folder of programs that stand in for others; gone when dropped.
 struct StandIns(PathBuf);

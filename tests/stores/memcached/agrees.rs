@@ -11,8 +11,8 @@ use traffik::{
     MemcachedStorage, Priority, QuotaRollover, Rate, Ratio, SlidingLog, SlidingWindow, Strategy,
     StrictWindow, Tiered, TokenBucket,
 };
-use traffik_tests::agree::{Compared, SEQUENCES, Shared, Tested, by_hour, other, rate};
-use traffik_tests::servers::Memcached;
+use traffik_test_support::agree::{Compared, SEQUENCES, Shared, Tested, by_hour, other, rate};
+use traffik_test_support::servers::Memcached;
 
 static SERVER: LazyLock<Memcached> = LazyLock::new(Memcached::start);
 
@@ -26,7 +26,11 @@ fn agrees_in<S: Strategy<Cost = u32>>(name: &str, how: (u32, Compared), limits: 
         None => drop(SERVER.command(&format!("delete {}", item(key)))),
     };
     let stored = |key: &str| SERVER.get(&item(key));
-    traffik_tests::agree::agrees(Tested { storage, clock: &clock, stored: &stored, put: &put }, how, limits);
+    traffik_test_support::agree::agrees(
+        Tested { storage, clock: &clock, stored: &stored, put: &put },
+        how,
+        limits,
+    );
 }
 
 fn agrees<S: Strategy<Cost = u32>>(name: &str, limits: impl Fn(u32, u64) -> [S; 2]) {

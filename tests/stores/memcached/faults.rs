@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use traffik::runtime::Tokio;
 use traffik::storage::ErrorKind;
 use traffik::{AsyncLimiter, FixedWindow, Gcra, HeapLog, MemcachedStorage, Rate, Strategy, TokenBucket};
-use traffik_tests::limited::{Count, DEADLINE, RECOVERY, recovered, run, under_load};
-use traffik_tests::servers::{Memcached, Proxy};
+use traffik_test_support::limited::{Count, DEADLINE, RECOVERY, recovered, run, under_load};
+use traffik_test_support::servers::{Memcached, Proxy};
 
 fn at(addresses: &[SocketAddr]) -> MemcachedStorage<Tokio> {
     let servers = MemcachedStorage::servers(Tokio, addresses.iter().map(ToString::to_string));

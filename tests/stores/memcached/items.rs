@@ -9,7 +9,7 @@ use traffik::storage::ErrorKind;
 use traffik::{AsyncLimiter, Clock, FixedWindow, MemcachedStorage, Rate, SystemClock, Timer, TokenBucket};
 
 use super::{SERVER, at, count, run, storage};
-use traffik_tests::servers::Memcached;
+use traffik_test_support::servers::Memcached;
 
 /// For how many seconds the server keeps an item; −1 is for ever.
 fn kept(server: &Memcached, item: &str) -> i64 {

@@ -7,8 +7,8 @@ use traffik::lock::{Lock, LockSettings, Locks};
 use traffik::runtime::Tokio;
 use traffik::storage::ErrorKind;
 use traffik::{MemcachedLock, MemcachedStorage};
-use traffik_tests::granting::{crowded, excludes, expires, ttl};
-use traffik_tests::servers::{Memcached, Proxy};
+use traffik_test_support::granting::{crowded, excludes, expires, ttl};
+use traffik_test_support::servers::{Memcached, Proxy};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)

@@ -10,10 +10,10 @@ use traffik::{
     LeakyBucketQueue, ManualClock, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingLog,
     SlidingWindow, Strategy, StrictWindow, Tiered, Timestamp, TokenBucket,
 };
-use traffik_tests::agree::{
+use traffik_test_support::agree::{
     Compared, SEQUENCES, START, Shared, Tested, by_hour, bytes_of, other, rate, runtime,
 };
-use traffik_tests::servers::{Redis, Reply};
+use traffik_test_support::servers::{Redis, Reply};
 
 static SERVER: LazyLock<Redis> = LazyLock::new(Redis::start);
 
@@ -48,7 +48,7 @@ fn agrees_in<S: Strategy<Cost = u32>>(name: &str, how: (u32, Compared), limits: 
         SERVER.command(&[&b"SET"[..], &name, bytes.unwrap_or_default()]);
     };
     let tested = Tested { storage, clock: &clock, stored: &|key| stored(name, key), put: &put };
-    traffik_tests::agree::agrees(tested, how, limits);
+    traffik_test_support::agree::agrees(tested, how, limits);
 }
 
 #[test]

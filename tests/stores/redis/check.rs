@@ -12,8 +12,8 @@ use traffik::{
     LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy,
     StrictWindow, Tiered, TimeOfDay, TokenBucket, Verdict,
 };
-use traffik_tests::limited::admitted_of_a_hot_key;
-use traffik_tests::servers::{Cluster, Redis, Reply};
+use traffik_test_support::limited::admitted_of_a_hot_key;
+use traffik_test_support::servers::{Cluster, Redis, Reply};
 
 static SERVER: LazyLock<Redis> = LazyLock::new(Redis::start);
 

@@ -2,8 +2,8 @@
 
 use traffik::storage::ErrorKind;
 use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage};
-use traffik_tests::limited::{Count, DEADLINE, RECOVERY, recovered, run};
-use traffik_tests::servers::{Cluster, Proxy, Redis, until};
+use traffik_test_support::limited::{Count, DEADLINE, RECOVERY, recovered, run};
+use traffik_test_support::servers::{Cluster, Proxy, Redis, until};
 
 type Limiter = AsyncLimiter<FixedWindow, RedisStorage>;
 

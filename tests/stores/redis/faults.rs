@@ -7,8 +7,8 @@ use traffik::storage::{ErrorKind, Failure};
 use traffik::{
     Adaptive, AsyncLimiter, FixedWindow, Rate, RedisStorage, SlidingWindow, Strategy, TokenBucket,
 };
-use traffik_tests::limited::{Count, DEADLINE, RECOVERY, recovered, run, under_load};
-use traffik_tests::servers::{Cluster, Proxy, Redis, Sentinel, until};
+use traffik_test_support::limited::{Count, DEADLINE, RECOVERY, recovered, run, under_load};
+use traffik_test_support::servers::{Cluster, Proxy, Redis, Sentinel, until};
 
 fn at(url: &str) -> RedisStorage {
     RedisStorage::url(url).unwrap().namespace("f").timeout(DEADLINE).build().unwrap()

@@ -7,8 +7,8 @@ use traffik::lock::{Lock, Locks};
 use traffik::runtime::Tokio;
 use traffik::storage::{ErrorKind, Failure};
 use traffik::{RedisLock, RedisStorage, Redlock};
-use traffik_tests::granting::{crowded, excludes, expires, ttl};
-use traffik_tests::servers::Redis;
+use traffik_test_support::granting::{crowded, excludes, expires, ttl};
+use traffik_test_support::servers::Redis;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)
@@ -112,8 +112,8 @@ fn a_grant_that_comes_too_late_is_none() {
     run(async {
         let servers = Redis::independent(3);
         let proxies: Vec<_> =
-            servers.iter().map(|redis| traffik_tests::servers::Proxy::to(redis.address())).collect();
-        let behind = |proxy: &traffik_tests::servers::Proxy| {
+            servers.iter().map(|redis| traffik_test_support::servers::Proxy::to(redis.address())).collect();
+        let behind = |proxy: &traffik_test_support::servers::Proxy| {
             RedisStorage::url(&proxy.url()).unwrap().namespace("l").build().unwrap().lock()
         };
         let slow = Redlock::new(proxies.iter().map(behind)).unwrap();

@@ -6,7 +6,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use redis::{Client, TlsCertificates};
 use traffik::storage::ErrorKind;
 use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage};
-use traffik_tests::servers::Redis;
+use traffik_test_support::servers::Redis;
 
 /// A server with a certificate of its own, and a client that trusts it.
 struct Secured {

@@ -288,7 +288,7 @@ async fn what_was_used_stays_used_or_it_is_said() {
 /// On a store that is shared the numbers stay what they are, and a change of strategy begins anew.
 #[tokio::test]
 async fn what_is_kept_on_a_store_is_said_too() {
-    let redis = traffik_tests::servers::Redis::start();
+    let redis = traffik_test_support::servers::Redis::start();
     let of = |lines: &str| {
         format!(
             "[[throttle]]\nuid = \"a\"\nstorage = \"{}\"\non_error = \"fallback\"\n{lines}\n",

@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::own::body;
 use super::{Gateway, client, get};
-use traffik_tests::servers::{Proxy, Redis};
+use traffik_test_support::servers::{Proxy, Redis};
 
 /// The deadline of a call of the store, with room for a machine that is busy.
 const DEADLINE: &str = "200ms";

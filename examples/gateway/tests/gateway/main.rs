@@ -26,8 +26,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use traffik_tests::program::{Program, curl};
-use traffik_tests::servers;
+use traffik_test_support::program::{Program, curl};
+use traffik_test_support::servers;
 
 /// The program, as cargo has built it for these tests.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_traffik-gateway");
@@ -356,8 +356,6 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["--storage", "redis://localhost", "--namespace", "a b"], "letters, digits"),
         (&["--storage", "memcached://localhost", "--namespace", "a b"], "letters, digits"),
         (&["--timeout", "soon"], "write 500ms or 2s"),
-        (&["--runtime", "async-std"], "invalid value 'async-std' for '--runtime <RUNTIME>'"),
-        (&["--runtime", "embassy"], "[possible values: tokio, smol]"),
         (&["--storage", "memory:capacity=0"], "write at least 1"),
         (&["--storage", "memory:full=maybe"], "write full=evict or full=refuse"),
         (&["--key", "cookie"], "the keys are peer, forwarded, "),

@@ -103,7 +103,7 @@ async fn what_happens_is_counted() {
 
 #[tokio::test]
 async fn it_is_ready_as_long_as_its_store_answers() {
-    let mut redis = traffik_tests::servers::Redis::start();
+    let mut redis = traffik_test_support::servers::Redis::start();
     let gateway = Gateway::start(&["--storage", &redis.url(), "--timeout", "200ms"]);
     let client = client(false);
     let health = async || get(&client, &format!("{}/_traffik/health", gateway.url), &[]).await.status();

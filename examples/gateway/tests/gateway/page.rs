@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Gateway, client, get};
-use traffik_tests::browser::Browser;
+use traffik_test_support::browser::Browser;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_shows_what_happens_as_it_happens() {
@@ -59,7 +59,7 @@ async fn the_page_shows_what_happens_as_it_happens() {
 /// Whoever looks at the page sees that the store fails as soon as a request meets it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_tells_when_the_store_fails() {
-    let mut redis = traffik_tests::servers::Redis::start();
+    let mut redis = traffik_test_support::servers::Redis::start();
     let gateway = Gateway::start(&["--storage", &redis.url(), "--timeout", "200ms"]);
     let client = client(false);
     assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);

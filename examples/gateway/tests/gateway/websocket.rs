@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use traffik_tests::folder;
+use traffik_test_support::folder;
 
 use super::{Gateway, curl, refused};
 

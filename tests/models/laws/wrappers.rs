@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+use crate::model::Answer;
+use crate::model::runs::{advances, changeable, config, held, lawful, rates, runs};
+use crate::model::wrappers::HoursModel;
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 use traffik::laws::{self, Step};
@@ -10,9 +13,6 @@ use traffik::{
     Adaptive, Class, Decision, FixedWindow, Gcra, Hit, Hours, Label, Priority, QuotaRollover, Rate, Ratio,
     Scale, Strategy, Tiered, TimeOfDay, Timestamp, TokenBucket,
 };
-use traffik_tests::model::Answer;
-use traffik_tests::model::runs::{advances, changeable, config, held, lawful, rates, runs};
-use traffik_tests::model::wrappers::HoursModel;
 
 fn ratios() -> impl Generator<Value = Ratio> {
     let known = ["1/2", "1/3", "2", "10", "1/10", "7/5", "1"].map(|text| text.parse().unwrap());

@@ -8,7 +8,7 @@ use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure};
 use traffik::{AsyncLimiter, Decision, ErrorKind, Origin, TokenBucket, rate};
 
-use traffik_tests::faulty::{Course, Faulty, SECOND, before, slow};
+use traffik_test_support::faulty::{Course, Faulty, SECOND, before, slow};
 
 type Store = Faulty<TokenBucket>;
 

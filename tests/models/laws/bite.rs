@@ -1,10 +1,10 @@
 //! The laws bite: strategies with one known defect each, and the law that catches it.
 
+use crate::broken::{Bucket, Coded, Defect, Filling};
 use traffik::laws::{self, Broken, Step};
 use traffik::storage::WhenFull;
 use traffik::strategy::encode;
 use traffik::{Decision, Fixed, Hit, ManualClock, Outcome, State, Strategy, Timestamp, Verdict};
-use traffik_tests::broken::{Bucket, Coded, Defect, Filling};
 
 /// A run dense enough that every defect shows: bursts, waits just too short, silence, steps back.
 fn run() -> Vec<Step> {

@@ -16,7 +16,7 @@ use traffik::{
     AsyncLimiter, Class, Decision, ErrorKind, FixedWindow, Gcra, Hit, LeakyBucket, LeakyBucketQueue, Op,
     Origin, Ratio, Receipt, SlidingWindow, Strategy, Timestamp, TokenBucket, rate,
 };
-use traffik_tests::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
+use traffik_test_support::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
 
 type Store = Faulty<TokenBucket>;
 

@@ -8,7 +8,7 @@ use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Reply};
 use traffik::{AsyncLimiter, ErrorKind, TokenBucket, rate};
 
-use traffik_tests::faulty::{self, Faulty, MILLI, SECOND, slow};
+use traffik_test_support::faulty::{self, Faulty, MILLI, SECOND, slow};
 
 type Limits = AsyncLimiter<TokenBucket, Timeout<Faulty<TokenBucket>, Manual>>;
 

@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+use crate::model::Model;
+use crate::model::runs::{advances, as_the_model, cases, changeable, config, held, lawful, rates, runs};
+use crate::model::sliding::{Kind, SlidingModel};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 use traffik::laws::{self, Step};
@@ -10,11 +13,6 @@ use traffik::{
     Class, Decision, HeapLog, Hit, Outcome, Rate, SlidingLog, SlidingWindow, State, Strategy, StrictWindow,
     Timestamp, Verdict,
 };
-use traffik_tests::model::Model;
-use traffik_tests::model::runs::{
-    advances, as_the_model, cases, changeable, config, held, lawful, rates, runs,
-};
-use traffik_tests::model::sliding::{Kind, SlidingModel};
 
 fn sliding_window(rate: Rate, _: u32, _: u32) -> SlidingWindow {
     SlidingWindow::new(rate)

@@ -8,11 +8,13 @@
 )]
 
 mod bite;
+mod broken;
 mod coarse_clock;
 mod conformance;
 mod erased;
 mod every;
 mod leaky;
+mod model;
 mod quota;
 mod rate;
 mod shape;

@@ -11,7 +11,7 @@ use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Reply};
 use traffik::{AsyncLimiter, ErrorKind, TokenBucket, rate};
 
-use traffik_tests::faulty::{Faulty, MILLI, SECOND, before, slow};
+use traffik_test_support::faulty::{Faulty, MILLI, SECOND, before, slow};
 
 type Limits = AsyncLimiter<TokenBucket, Metered<Faulty<TokenBucket>>>;
 

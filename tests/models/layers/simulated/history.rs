@@ -10,7 +10,7 @@ use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Joint, Reply};
 use traffik::{AsyncLimiter, Decision, ErrorKind, Hit, Origin, Ratio, Receipt, Scale, TokenBucket, rate};
 
-use traffik_tests::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
+use traffik_test_support::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
 
 pub(crate) type Store = Faulty<TokenBucket>;
 

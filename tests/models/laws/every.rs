@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
+use crate::model::runs::{advances, as_the_model, cases, changeable, config, lawful, rates, runs};
+use crate::model::{BucketModel, WindowModel};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 use traffik::laws;
 use traffik::storage::{Fixed, WhenFull};
 use traffik::{All, Class, FixedWindow, Gcra, ManualClock, Rate, State, Strategy, Timestamp, TokenBucket};
-use traffik_tests::model::runs::{advances, as_the_model, cases, changeable, config, lawful, rates, runs};
-use traffik_tests::model::{BucketModel, WindowModel};
 
 fn fixed_window(rate: Rate, anchor: u32, _: u32) -> FixedWindow {
     FixedWindow::new(rate).anchor(Duration::from_micros(anchor.into()))

@@ -1,5 +1,8 @@
 //! Limits that depend on the window before, under every law and against their models.
 
+use crate::model::Answer;
+use crate::model::quota::{AdaptiveModel, RolloverModel};
+use crate::model::runs::{advances, as_the_model, config, held, lawful, rates, runs};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 use traffik::laws::{self, Step};
@@ -8,9 +11,6 @@ use traffik::strategy::State;
 use traffik::{
     Adaptive, Class, Decision, Hit, ManualClock, QuotaRollover, Rate, Ratio, Strategy, Timestamp, Verdict,
 };
-use traffik_tests::model::Answer;
-use traffik_tests::model::quota::{AdaptiveModel, RolloverModel};
-use traffik_tests::model::runs::{advances, as_the_model, config, held, lawful, rates, runs};
 
 fn part(num: u64, den: u64) -> Ratio {
     Ratio::new(num, den).unwrap()

@@ -7,7 +7,7 @@ use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Reply};
 use traffik::{AsyncLimiter, Decision, ErrorKind, TokenBucket, rate};
 
-use traffik_tests::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
+use traffik_test_support::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
 
 type Store = Faulty<TokenBucket>;
 type Builder = RetryBuilder<Store, Manual>;

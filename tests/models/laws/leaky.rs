@@ -1,15 +1,15 @@
 //! The leaky bucket, the leaky bucket with a queue and the cost-based bucket under every law, and against
 //! exact models of their definitions.
 
+use crate::model::leaky::{CostModel, QueueModel};
+use crate::model::runs::{advances, as_the_model, cases, changeable, config, lawful, rates, runs};
+use crate::model::{BucketModel, History};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 use traffik::laws::{self, Step};
 use traffik::{
     Class, CostBased, Hit, LeakyBucket, LeakyBucketQueue, Outcome, Rate, Ratio, State, Strategy, Timestamp,
 };
-use traffik_tests::model::leaky::{CostModel, QueueModel};
-use traffik_tests::model::runs::{advances, as_the_model, cases, changeable, config, lawful, rates, runs};
-use traffik_tests::model::{BucketModel, History};
 
 fn leaky_bucket(rate: Rate, capacity: u32, _: u32) -> LeakyBucket {
     let plain = LeakyBucket::new(rate);

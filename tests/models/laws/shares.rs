@@ -3,6 +3,9 @@
 use core::time::Duration;
 use std::collections::HashMap;
 
+use crate::model::Answer;
+use crate::model::runs::config;
+use crate::model::shares::{FairRule, RegionRule, Rule, SharesModel};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 use traffik::laws::{self, Step};
@@ -12,9 +15,6 @@ use traffik::{
     All, Class, Decision, FairShare, Hit, Label, ManualClock, Outcome, Rate, Ratio, Scale, Strategy,
     Timestamp, TokenBucket, Verdict,
 };
-use traffik_tests::model::Answer;
-use traffik_tests::model::runs::config;
-use traffik_tests::model::shares::{FairRule, RegionRule, Rule, SharesModel};
 
 fn rates() -> impl Generator<Value = Rate> {
     let known = ["3/s", "7/min", "99991/day", "5/2900ms", "1/us", "10/3us", "1000/500ms", "0/s"];

@@ -15,7 +15,7 @@ use traffik::{
     Outcome, Ratio, Scale, SlidingWindow, Strategy, TokenBucket, Verdict, rate,
 };
 
-use traffik_tests::faulty::{self, Course, Faulty, MILLI, SECOND, after, slow};
+use traffik_test_support::faulty::{self, Course, Faulty, MILLI, SECOND, after, slow};
 
 struct Setup<S: Strategy> {
     runtime: Manual,

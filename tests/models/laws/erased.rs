@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::model::runs::{config, held, rates, runs};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
 use traffik::laws::{self, Step};
@@ -13,7 +14,6 @@ use traffik::{
     All, Class, Cost, CostBased, Decision, FixedWindow, Gcra, Hit, LeakyBucket, LeakyBucketQueue, Limiter,
     ManualClock, Memory, Outcome, Rate, Ratio, Scale, Strategy, Timestamp, TokenBucket, Verdict,
 };
-use traffik_tests::model::runs::{config, held, rates, runs};
 
 /// Room for the state and the verdict of four limits.
 type Chosen = Erased<Arc<dyn ErasedStrategy<128, 4>>, 128, 4>;
