@@ -33,12 +33,14 @@ impl Bound {
     }
 }
 
+/// Shows three digits behind the point at most.
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = |bound: &f64| (bound * 1_000.0).round() / 1_000.0;
         match self {
-            Self::AtMost(most) => write!(f, "at most {most}"),
-            Self::AtLeast(least) => write!(f, "at least {least}"),
-            Self::Within(least, most) => write!(f, "{least} to {most}"),
+            Self::AtMost(most) => write!(f, "at most {}", short(most)),
+            Self::AtLeast(least) => write!(f, "at least {}", short(least)),
+            Self::Within(least, most) => write!(f, "{} to {}", short(least), short(most)),
         }
     }
 }

@@ -20,14 +20,14 @@ impl Report {
     /// Prints a figure, held against its bound if it has one.
     pub fn line(&mut self, name: impl Display, figure: f64, unit: &str, bound: Option<Bound>) {
         let verdict = self.verdict(figure, bound);
-        println!("  {name:<62} {} {unit:<12} {verdict}", shown(figure));
+        println!("{} {unit:<12} {verdict}", cells(name, figure));
     }
 
     /// Prints the ratio of a pair, held against its bound if it has one, and both figures in `unit`.
     pub fn pair(&mut self, name: impl Display, pair: &Pair, unit: &str, bound: Option<Bound>) {
         let verdict = self.verdict(pair.ratio, bound);
         let figures = format!("{:.0} over {:.0} {unit}", pair.one, pair.other);
-        println!("  {name:<62} {} {:<12} {verdict:<20} {figures}", shown(pair.ratio), "x");
+        println!("{} {:<12} {verdict:<20} {figures}", cells(name, pair.ratio), "x");
     }
 
     /// Prints the summary and returns the exit status: a failure if any figure missed its bound.
@@ -47,14 +47,12 @@ impl Report {
     }
 }
 
-/// Returns `figure` with as many digits as say something.
-fn shown(figure: f64) -> String {
-    let digits = if figure.fract() == 0.0 || figure.abs() >= 1_000.0 {
-        0
-    } else if figure.abs() >= 10.0 {
-        2
-    } else {
-        3
+/// Returns the first two columns of a line; the figure has as many digits as say something.
+fn cells(name: impl Display, figure: f64) -> String {
+    let digits = match figure.abs() {
+        size if size.fract() == 0.0 || size >= 1_000.0 => 0,
+        10.0.. => 2,
+        _ => 3,
     };
-    format!("{figure:>10.digits$}")
+    format!("  {:<62} {figure:>10.digits$}", name.to_string())
 }

@@ -1,20 +1,22 @@
 //! Contenders that take turns, so that everything else that runs on the machine meets all of them alike.
 
-use std::array::from_fn;
-
 /// A name, and a function that runs one round on an input and returns its figure.
 pub type Contender<'a, I> = (&'a str, Box<dyn FnMut(&I) -> f64 + 'a>);
 
 /// Runs `rounds` rounds, each of all contenders in turn on an input of its own: the median figure of each.
-pub fn race<I>(rounds: usize, contenders: &mut [Contender<'_, I>], mut input: impl FnMut() -> I) -> Vec<f64> {
-    let mut figures = vec![Vec::new(); contenders.len()];
+pub fn race<I, const N: usize>(
+    rounds: usize,
+    contenders: &mut [Contender<'_, I>; N],
+    mut input: impl FnMut() -> I,
+) -> [f64; N] {
+    let mut figures = [const { Vec::new() }; N];
     for _ in 0..rounds {
         let input = input();
         for ((_, run), figures) in contenders.iter_mut().zip(&mut figures) {
             figures.push(run(&input));
         }
     }
-    figures.into_iter().map(median).collect()
+    figures.map(median)
 }
 
 /// The median figure of each of two, and the median of their ratios round by round.
@@ -34,7 +36,7 @@ pub fn pairs<const N: usize>(
     mut one: impl FnMut() -> [f64; N],
     mut other: impl FnMut() -> [f64; N],
 ) -> [Pair; N] {
-    let mut figures: [[Vec<f64>; 3]; N] = from_fn(|_| from_fn(|_| Vec::new()));
+    let mut figures: [[Vec<f64>; 3]; N] = [const { [const { Vec::new() }; 3] }; N];
     for _ in 0..rounds {
         let (one, other) = (one(), other());
         for (([ones, others, ratios], one), other) in figures.iter_mut().zip(one).zip(other) {
