@@ -1,7 +1,7 @@
 //! The cost of a decision: the pure function alone, and a check through a limiter, side by side.
 //!
-//! Criterion measures while this program runs once more with criterion's own arguments; its estimates are then held
-//! against their bound. Only ratios within one run travel from machine to machine.
+//! Criterion measures while this program runs once more with criterion's own arguments; its estimates are
+//! then held against their bound. Only ratios within one run travel from machine to machine.
 
 mod decisions;
 
@@ -37,8 +37,8 @@ fn main() -> io::Result<ExitCode> {
     Ok(report.end())
 }
 
-/// Has criterion measure a benchmark, and returns the estimate that it shows between its bounds: the slope where there is
-/// one, else the mean; in nanoseconds.
+/// Has criterion measure a benchmark, and returns the estimate that it shows between its bounds, in
+/// nanoseconds: the slope where there is one, else the mean.
 fn measured(id: &str) -> io::Result<f64> {
     criterion(&["--noplot", "--exact", id])?;
     let file = home()?.join(id).join("new/estimates.json");

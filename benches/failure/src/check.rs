@@ -54,14 +54,14 @@ fn known(number: u64, check: impl Fn(u64)) {
 
 /// Answers that have to be waited for are there once they are asked for.
 fn awaited<M: AsyncStorage<Gcra>>(limiter: &AsyncLimiter<Gcra, M>, key: u64, is_allowed: bool) {
-    let told = match &mut limiter.check(&key) {
-        Reply::Ready(Some(Ok(told))) => told.is_allowed(),
+    let admits = match &mut limiter.check(&key) {
+        Reply::Ready(Some(Ok(answer))) => answer.is_allowed(),
         Reply::Ready(_) => !is_allowed,
         Reply::Pending(answer) => {
             store::polled(answer.as_mut()).and_then(Result::ok).map(|it| it.is_allowed()) == Some(true)
         }
     };
-    assert!(black_box(told) == is_allowed);
+    assert!(black_box(admits) == is_allowed);
 }
 
 /// Makes `number` checks of a kind and returns how often they called the store.

@@ -1,5 +1,5 @@
-//! The cost of failing, in instructions: a client who is denied already, beside a check in memory, and a store that does
-//! not answer, beside the fallback alone. No clock is read in any of them.
+//! The cost of failing, in instructions: a client who is denied already, beside a check in memory, and a
+//! store that does not answer, beside the fallback alone. No clock is read in any of them.
 
 mod check;
 mod store;

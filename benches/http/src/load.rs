@@ -1,7 +1,7 @@
 //! Throughput over real sockets, in pairs that take turns: only the ratios travel.
 //!
-//! Throughput by the clock is judged. Beside it stands the throughput by second that the server's only thread is at work,
-//! which does not depend on how fast the client is.
+//! Throughput by the clock is judged. Beside it stands the throughput by second that the server's only thread
+//! is at work, which does not depend on how fast the client is.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -120,8 +120,8 @@ where
     Server { address, thread: told.recv().expect("a thread") }
 }
 
-/// Requests a second over several connections, each of which sends the next request when it has an answer: by the clock, and
-/// by second of the server's work.
+/// Requests a second over several connections, each of which sends the next request when it has an answer: by
+/// the clock, and by second of the server's work.
 fn load(server: &Server) -> [f64; 2] {
     let (address, before, requests) = (server.address, server.worked(), Work::begin());
     thread::scope(|scope| {

@@ -1,6 +1,7 @@
 //! The cost of a throttle on a request, of a denial beside serving, and both under load.
 //!
-//! Instructions and allocations are the same every time. Throughput is measured in pairs: only its ratios travel.
+//! Instructions and allocations are the same every time. Throughput is measured in pairs: only its ratios
+//! travel.
 
 mod count;
 mod load;
@@ -29,6 +30,7 @@ fn main() -> io::Result<ExitCode> {
     let (bare, admitted) = (CALLED.each_more("bare")?, CALLED.each_more("admitted")?);
     let (serving, served) = (CONNECTED.each_more("serving")?, CONNECTED.each_more("served")?);
     let denied = CONNECTED.each_more("denied")?;
+    let [allocations] = beside("allocations")?;
     let mut report = Report::default();
     report.head("instructions, and allocations");
     report.line(
@@ -37,9 +39,7 @@ fn main() -> io::Result<ExitCode> {
         INSTRUCTIONS,
         Some(AtMost(3_000.0)),
     );
-    for allocations in beside("allocations")? {
-        report.line("added to it", allocations, "allocations", Some(AtMost(0.0)));
-    }
+    report.line("added to it", allocations, "allocations", Some(AtMost(0.0)));
     report.line("a request on a connection of hyper's, served ok", serving, INSTRUCTIONS, None);
     report.line("the same, admitted by a throttle and served ok", served, INSTRUCTIONS, None);
     report.line("the same, denied", denied, INSTRUCTIONS, None);

@@ -26,7 +26,8 @@ pub(crate) fn each<'a>(check: impl Fn(&u64) + 'a) -> Round<'a> {
     timed(move |keys| keys.iter().for_each(&check))
 }
 
-/// The step of the time given with every check, in microseconds: as much as one hit takes, so that all are admitted.
+/// The step of the time given with every check, in microseconds: as much as one hit takes, so that all are
+/// admitted.
 const HIT: u64 = 1_000;
 
 /// A contender that checks at a time given.

@@ -36,7 +36,8 @@ if now < allow_at then return {1, burst, 0, tostring(allow_at - now), tostring(t
 redis.call('SET', KEYS[1], new, 'EX', math.ceil(new - now))
 return {0, burst, math.floor((now - allow_at) / interval), '-1', tostring(new - now)}";
 
-/// The arguments of [`CHECK`] for `Gcra` of this rate and burst: 1 unit drains in a microsecond, a hit takes 1000.
+/// The arguments of [`CHECK`] for `Gcra` at 1000 a second, as many at once: 1 unit drains in a microsecond, a
+/// hit takes 1000.
 const BARE: &[&str] = &["", "1000000", "1", "l", "", "1", "1", "1", "1000", "1000000"];
 
 /// A bare call of a script.

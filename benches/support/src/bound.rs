@@ -47,8 +47,8 @@ impl fmt::Display for Bound {
 
 /// Measures until `figure` of the result keeps `bound`, `times` times at most, and returns the best result.
 ///
-/// Everything else that runs on the machine only makes a figure worse, so the best one counts. Measures once if there is
-/// no bound.
+/// Everything else that runs on the machine only makes a figure worse, so the best one counts. Measures once
+/// if there is no bound.
 pub fn best<T>(
     times: usize,
     bound: Option<Bound>,

@@ -1,4 +1,5 @@
-//! Instructions of a function, which are the same every time: valgrind counts them while this program runs once more.
+//! Instructions of a function, which no noise disturbs: valgrind counts them while this program runs once
+//! more.
 
 use std::io;
 use std::process::Command;
@@ -21,7 +22,8 @@ pub fn asked() -> Option<(String, u64)> {
 pub struct Counted(pub &'static str);
 
 impl Counted {
-    /// Returns the instructions of one of `number` pieces of work of this kind, on average: `collected(number) / number`.
+    /// Returns the instructions of one of `number` pieces of work of this kind, on average:
+    /// `collected(number) / number`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! The parts that the suites share: bounds, the report, contenders in turns, instruction counts, and work for some time.
+//! The parts that the suites share: bounds, the report, contenders in turns, instruction counts, and work for
+//! some time.
 
 mod bound;
 mod instructions;

@@ -27,7 +27,7 @@ impl Work {
         self.done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Ends the work: workers that ask whether it goes on are told that it does not.
+    /// Ends the work: [`Self::goes_on`] returns false from now on.
     pub fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
-//! Allocations that a limit adds to an admitted message, and bytes to a connection that is idle, a line each; counted by an
-//! allocator that is not there where instructions are counted.
+//! Allocations that a limit adds to an admitted message, and bytes to a connection that is idle, a line each;
+//! counted by an allocator that is not there where instructions are counted.
 
 use allocation_counter::measure;
 use traffik_bench_websocket::read::echoed;
