@@ -8,10 +8,14 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Empty;
 use hyper::service::Service;
+use traffik_bench_support::Counted;
 
 use crate::service::PEER;
 
-/// Calls it so often.
+/// [`called`], whose instructions are counted.
+pub const CALLED: Counted = Counted(concat!(module_path!(), "::called"));
+
+/// Calls `service` `number` times.
 #[inline(never)]
 pub fn called<S: Service<Request<Empty<Bytes>>>>(service: &S, number: u64) {
     let mut context = Context::from_waker(Waker::noop());

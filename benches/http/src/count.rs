@@ -1,10 +1,10 @@
-//! The same thing so many times, to be counted from outside.
+//! The same thing so many times, for its instructions to be counted.
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, ExitCode};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -13,24 +13,25 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use traffik_bench_support::Counted;
 use traffik_integrations::Throttled;
 
 use traffik_bench_http::calls::called;
 use traffik_bench_http::service::{PEER, serving, throttle};
 
-pub(crate) fn run(kind: &str, number: u64) -> ExitCode {
+/// The part of [`run`] whose instructions are counted where requests come over a connection.
+pub(crate) const CONNECTED: Counted = Counted(concat!(module_path!(), "::connected"));
+
+/// Serves `number` requests of a kind.
+pub(crate) fn run(kind: &str, number: u64) {
     match kind {
         "bare" => called(&serving(), number),
         "admitted" => called(&Throttled::new(serving(), throttle(true)), number),
         "serving" => connected(serving(), number),
         "served" => connected(Throttled::new(serving(), throttle(true)), number),
         "denied" => connected(Throttled::new(serving(), throttle(false)), number),
-        _ => {
-            eprintln!("error: the kinds are bare, admitted, serving, served, denied");
-            return ExitCode::from(2);
-        }
+        _ => unreachable!("the kinds are those that `main` names"),
     }
-    ExitCode::SUCCESS
 }
 
 /// Serves one connection on which another process, which is not counted, asks so often: all that a server does.
@@ -57,15 +58,15 @@ where
     });
 }
 
-/// Asks so often, one request at a time.
-pub(crate) fn ask(address: SocketAddr, number: u64) -> ExitCode {
-    let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_nodelay(true).expect("a socket");
+/// Asks `number` times, one request at a time.
+pub(crate) fn ask(address: &str, number: u64) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
     let mut buffer = [0; 4096];
     for _ in 0..number {
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("a request");
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
         // An answer is short, and comes in one piece.
-        assert!(stream.read(&mut buffer).expect("an answer") > 0);
+        assert!(stream.read(&mut buffer)? > 0);
     }
-    ExitCode::SUCCESS
+    Ok(())
 }

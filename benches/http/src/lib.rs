@@ -1,4 +1,4 @@
-//! What the programs here have in common: the services that are compared, and how they are called.
+//! The parts that the programs here share: the services that are compared, and how they are called.
 
 pub mod calls;
 pub mod service;

@@ -1,18 +1,15 @@
 //! Throughput over real sockets, in pairs that take turns: only the ratios travel.
 //!
-//! Throughput by the clock is what is judged. Beside it stands what the server's only thread does in a second that it is at
-//! work, which does not depend on how fast the client is.
+//! Throughput by the clock is judged. Beside it stands the throughput by second that the server's only thread
+//! is at work, which does not depend on how fast the client is.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use http::{Request, Response};
@@ -24,6 +21,8 @@ use hyper_util::service::TowerToHyperService;
 use tower::Layer;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
+use traffik_bench_support::Bound::AtLeast;
+use traffik_bench_support::{Pair, Report, Work, best, pairs};
 use traffik_core::{Rate, TokenBucket};
 use traffik_integrations::{PeerAddress, Throttle, ThrottleLayer, Throttled};
 
@@ -31,14 +30,15 @@ use traffik_bench_http::service::serving;
 
 /// How long each contender runs in a round.
 const ROUND: Duration = Duration::from_millis(250);
-/// Rounds; in each both of a pair run, one right after the other, and the median of their ratios is what counts.
+/// Rounds; in each both of a pair run.
 const ROUNDS: usize = 15;
-/// How often a pair is measured at most: what else the machine does disturbs either of them, so the best time counts.
+/// How often a pair is measured at most.
 const TIMES: usize = 3;
 /// Connections of the client.
 const CONNECTIONS: usize = 16;
 
-pub(crate) fn run() -> ExitCode {
+/// Measures the throughput of throttled servers beside that of others.
+pub(crate) fn run(report: &mut Report) {
     let admits = |admits: bool| {
         let rate = if admits { Rate::per_second(4_000_000_000) } else { Rate::per_hour(1) };
         Throttle::in_memory("api", TokenBucket::new(rate)).build().expect("a plain name")
@@ -55,61 +55,21 @@ pub(crate) fn run() -> ExitCode {
     let layered = serve(TowerToHyperService::new(ThrottleLayer::new(admits(false)).layer(inner)));
     let governed = serve(TowerToHyperService::new(GovernorLayer::new(governor).layer(inner)));
 
-    let mut failed = false;
-    println!("requests a second by the clock, and by second of the server's thread at work; {ROUNDS} rounds");
+    report.head(format_args!(
+        "requests a second by the clock, and by second of the server's thread at work; {ROUNDS} rounds"
+    ));
     for (name, one, other, bound) in [
-        ("admitted beside no throttle", &admitted, &plain, Some(0.9)),
-        ("denied beside serving", &denied, &plain, Some(0.9)),
-        ("denied beside denied by tower_governor", &layered, &governed, Some(1.6)),
-        // What no throttle in front of this server can be faster than.
+        ("admitted beside no throttle", &admitted, &plain, Some(AtLeast(0.9))),
+        ("denied beside serving", &denied, &plain, Some(AtLeast(0.9))),
+        ("denied beside denied by tower_governor", &layered, &governed, Some(AtLeast(1.6))),
+        // No throttle in front of this server can be faster than this.
         ("serving, no throttle, beside that", &plain, &governed, None),
     ] {
-        let mut best: Option<Pair> = None;
-        for _ in 0..TIMES {
-            let pair = Pair::measure(one, other);
-            if best.as_ref().is_none_or(|best| pair.by_clock > best.by_clock) {
-                best = Some(pair);
-            }
-            if best.as_ref().is_some_and(|best| bound.is_none_or(|bound| best.by_clock >= bound)) {
-                break;
-            }
-        }
-        let Some(Pair { one, other, by_clock, by_work }) = best else { continue };
-        let misses = bound.is_some_and(|bound| by_clock < bound);
-        failed |= misses;
-        let verdict = bound.map(|bound| format!(", bound {bound}: {}", if misses { "FAIL" } else { "pass" }));
-        let verdict = verdict.unwrap_or_default();
-        println!("  {name:<40} {:>7.0} {:>7.0}   {by_clock:.2} x{verdict}", one.0, other.0);
-        println!("  {:<40} {:>7.0} {:>7.0}   {by_work:.2} x", "", one.1, other.1);
+        let measure = || pairs(ROUNDS, || load(one), || load(other));
+        let [by_clock, by_work] = best(TIMES, bound, |[by_clock, _]: &[Pair; 2]| by_clock.ratio, measure);
+        report.pair(name, &by_clock, "requests/s", bound);
+        report.pair("  by work", &by_work, "requests/s", None);
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// What two contenders have done, in requests a second by the clock and by second of work, and the ratios of the two.
-struct Pair {
-    one: (f64, f64),
-    other: (f64, f64),
-    by_clock: f64,
-    by_work: f64,
-}
-
-impl Pair {
-    fn measure(one: &Server, other: &Server) -> Self {
-        let rounds: Vec<_> = (0..ROUNDS).map(|_| (load(one), load(other))).collect();
-        let of = |figure: fn(&((f64, f64), (f64, f64))) -> f64| median(rounds.iter().map(figure));
-        Self {
-            one: (of(|(one, _)| one.0), of(|(one, _)| one.1)),
-            other: (of(|(_, other)| other.0), of(|(_, other)| other.1)),
-            by_clock: of(|(one, other)| one.0 / other.0),
-            by_work: of(|(one, other)| one.1 / other.1),
-        }
-    }
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// A server on a thread of its own.
@@ -160,31 +120,27 @@ where
     Server { address, thread: told.recv().expect("a thread") }
 }
 
-/// Requests a second over several connections, each of which sends the next request when it has an answer; and by second of
-/// the server's work.
-fn load(server: &Server) -> (f64, f64) {
-    let (address, before) = (server.address, server.worked());
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let began = Instant::now();
-    let clients: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
-            thread::spawn(move || {
+/// Requests a second over several connections, each of which sends the next request when it has an answer: by
+/// the clock, and by second of the server's work.
+fn load(server: &Server) -> [f64; 2] {
+    let (address, before, requests) = (server.address, server.worked(), Work::begin());
+    thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| {
                 let mut stream = TcpStream::connect(address).expect("a connection");
                 stream.set_nodelay(true).expect("a socket");
                 let mut buffer = [0; 4096];
-                while !stop.load(Ordering::Relaxed) {
+                while requests.goes_on() {
                     stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("a request");
                     // Each answer is short and comes in one piece.
                     assert!(stream.read(&mut buffer).expect("an answer") > 0);
-                    done.fetch_add(1, Ordering::Relaxed);
+                    requests.count();
                 }
-            })
-        })
-        .collect();
-    thread::sleep(ROUND);
-    stop.store(true, Ordering::Relaxed);
-    clients.into_iter().for_each(|client| client.join().expect("a client that does not panic"));
-    let (done, worked) = (done.load(Ordering::Relaxed) as f64, server.worked() - before);
-    (done / began.elapsed().as_secs_f64(), done / worked.as_secs_f64())
+            });
+        }
+        thread::sleep(ROUND);
+        requests.stop();
+    });
+    let worked = server.worked() - before;
+    [requests.rate(), requests.done() / worked.as_secs_f64()]
 }

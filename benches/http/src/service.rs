@@ -16,10 +16,11 @@ use traffik_core::storage::Local;
 use traffik_core::{ManualClock, Rate, TokenBucket};
 use traffik_integrations::{PeerAddress, Throttle};
 
+/// The address that all requests come from.
 pub const PEER: PeerAddress =
     PeerAddress(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4321));
 
-/// What a service that does the least answers: all of it is there already.
+/// The answer of a service that does the least: all of it is there already.
 pub fn ok() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from_static(b"ok\n")));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));

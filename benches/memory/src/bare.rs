@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Slots with `PAD` times 8 bytes more than they need.
-pub struct Bare<const PAD: usize = 0> {
+pub(crate) struct Bare<const PAD: usize = 0> {
     slots: Box<[Slot<PAD>]>,
 }
 
@@ -24,9 +24,13 @@ const TOLERANCE: u64 = 999_000;
 /// Slots looked at before another key is given up.
 const PROBES: usize = 16;
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "`home` leaves room for `PROBES` slots, and `new` makes no fewer"
+)]
 impl<const PAD: usize> Bare<PAD> {
     /// As many slots for each key as `Memory` has.
-    pub fn new(keys: u64) -> Self {
+    pub(crate) fn new(keys: u64) -> Self {
         let slots = (keys as usize * 8).div_ceil(5).max(PROBES);
         let slot = |_| Slot { owner: AtomicU64::new(0), arrival: AtomicU64::new(0), _pad: [0; PAD] };
         Self { slots: (0..slots).map(slot).collect() }
@@ -40,7 +44,7 @@ impl<const PAD: usize> Bare<PAD> {
     }
 
     #[inline]
-    pub fn check(&self, key: u64, now: u64) -> bool {
+    pub(crate) fn check(&self, key: u64, now: u64) -> bool {
         let slots = &self.slots[self.home(key)..][..PROBES];
         for Slot { owner, arrival, .. } in slots {
             let found = owner.load(Ordering::Relaxed);
@@ -61,7 +65,7 @@ impl<const PAD: usize> Bare<PAD> {
 
     /// Looks at the slots of a few keys before it checks them, so that they come from memory at the same time.
     #[inline]
-    pub fn check_many(&self, keys: &[u64], now: u64, mut answer: impl FnMut(bool)) {
+    pub(crate) fn check_many(&self, keys: &[u64], now: u64, mut answer: impl FnMut(bool)) {
         for keys in keys.chunks(16) {
             for key in keys {
                 std::hint::black_box(self.slots[self.home(*key)].owner.load(Ordering::Relaxed));

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use traffik_backends::{Memory, MonotonicClock};
+use traffik_bench_support::Bound::AtMost;
+use traffik_bench_support::{Counted, Report};
 use traffik_core::{Clock, Hit, Limiter};
 
 use crate::bare::Bare;
-use crate::race::Report;
 use crate::{admits, gcra, seen};
 
 /// Keys that each come once.
@@ -27,7 +28,9 @@ impl Times {
 
     fn note(&mut self, nanos: u64) {
         let last = self.0.len() - 1;
-        self.0[usize::try_from(nanos).unwrap_or(last).min(last)] += 1;
+        if let Some(count) = self.0.get_mut(usize::try_from(nanos).unwrap_or(last).min(last)) {
+            *count += 1;
+        }
     }
 
     /// The time that but one in `one_in` checks stayed within.
@@ -44,8 +47,8 @@ impl Times {
     }
 }
 
-pub fn flood(report: &mut Report) {
-    println!("\n{FLOOD} new keys through a storage for {KEYS}, one limited client among them");
+pub(crate) fn flood(report: &mut Report) {
+    report.head(format_args!("{FLOOD} new keys through a storage for {KEYS}, one limited client among them"));
     let limiter = Limiter::new(gcra(), Memory::builder().capacity(KEYS as usize).build());
     let (bare, clock, counter) = (Bare::<0>::new(KEYS), MonotonicClock::default(), quanta::Clock::new());
     let (mut ours, mut theirs) = (Times::new(), Times::new());
@@ -73,16 +76,22 @@ pub fn flood(report: &mut Report) {
     let elapsed: Duration = limiter.now().since(began);
     let bound = 1_000.0 + elapsed.as_secs_f64() * 1_000.0;
     let grown = self::resident().saturating_sub(resident);
-    println!("  {:<52} {:>8}", "keys given up", limiter.storage().counters().evictions);
-    report.line("the client was admitted, over the most it may be", admitted as f64 / bound, "", 1.0);
-    report.line("resident memory grew by", grown as f64 / f64::from(1 << 20), "MiB", 1.0);
+    report.line("keys given up", limiter.storage().counters().evictions as f64, "keys", None);
+    report.line(
+        "the client was admitted, over the most it may be",
+        admitted as f64 / bound,
+        "x",
+        Some(AtMost(1.0)),
+    );
+    report.line("resident memory grew by", grown as f64 / f64::from(1 << 20), "MiB", Some(AtMost(1.0)));
     for (what, one_in) in
         [("half of the checks", 2), ("99 % of the checks", 100), ("99.99 % of the checks", 10_000)]
     {
         let (ours, theirs) = (ours.all_but(one_in), theirs.all_but(one_in));
-        println!("  {:<52} {ours:>8} ns, bare table {theirs} ns", format!("{what} within"));
+        report.line(format_args!("{what} within"), ours, "ns", None);
+        report.line(format_args!("{what} within, bare table"), theirs, "ns", None);
         if one_in == 10_000 {
-            report.line("99.99 % of the checks, over the bare table", ours / theirs, "", 1.5);
+            report.line("99.99 % of the checks, over the bare table", ours / theirs, "x", Some(AtMost(1.5)));
         }
     }
 }
@@ -95,7 +104,7 @@ fn resident() -> u64 {
 
 /// Checks of one kind, for an instruction counter to look at: `known` keys, or `new` ones that each take the place of
 /// another in two full sets, which is the most a check can take.
-pub fn counted(kind: &str, checks: u64) {
+pub(crate) fn counted(kind: &str, checks: u64) {
     let limiter = Limiter::new(gcra(), Memory::builder().capacity(10_000).build());
     let now = limiter.now();
     (0..100_000u64).for_each(|key| seen(limiter.check_at(&key, &Hit::new(1), now)));
@@ -105,7 +114,9 @@ pub fn counted(kind: &str, checks: u64) {
     check_all(&limiter, &keys, now);
 }
 
-/// The part that is counted.
+/// [`check_all`], whose instructions are counted.
+pub(crate) const CHECKED: Counted = Counted(concat!(module_path!(), "::check_all"));
+
 #[inline(never)]
 fn check_all(
     limiter: &Limiter<traffik_core::Gcra, Memory<traffik_core::Gcra>>,

@@ -2,11 +2,15 @@
 //! against what is promised. Only the ratios travel from machine to machine.
 
 use std::hint::black_box;
+use std::io;
 use std::num::NonZeroU32;
+use std::process::ExitCode;
 
 use futures_util::FutureExt;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use traffik_backends::{CoarseClock, Memory, MonotonicClock};
+use traffik_bench_support::Bound::AtMost;
+use traffik_bench_support::{Contender, INSTRUCTIONS, Report, asked};
 use traffik_core::{
     Clock, Decision, FixedWindow, Gcra, Hit, Limiter, ManualClock, QuotaRollover, Rate, StorageError,
     Strategy,
@@ -18,10 +22,14 @@ mod race;
 mod threads;
 
 use bare::Bare;
-use race::{Contender, Report, batches, each, each_at, race};
+use flood::CHECKED;
+use race::{batches, each, each_at, race};
 
 /// Keys in a batch.
 const BATCH: usize = 1_024;
+
+/// Checks of each kind, over which instructions are averaged.
+const CHECKS: u64 = 10_000;
 
 fn gcra() -> Gcra {
     Gcra::new(Rate::per_second(1_000)).burst(1_000).expect("a burst of 1000 can be counted")
@@ -35,7 +43,7 @@ fn governor<K: std::hash::Hash + Eq + Clone>() -> DefaultKeyedRateLimiter<K> {
     RateLimiter::keyed(Quota::per_second(NonZeroU32::new(1_000).expect("is not 0")))
 }
 
-/// Keeps the compiler from leaving out what no one looks at.
+/// Keeps the compiler from leaving out an answer that no one looks at.
 fn seen<T>(answer: T) {
     black_box(answer);
 }
@@ -49,14 +57,14 @@ fn at(cost: u32) -> Hit {
 }
 
 fn integers(report: &mut Report, keys: u64) {
-    println!("\n{keys} keys of 64 bits, ns a check");
+    report.head(format_args!("{keys} keys of 64 bits, ns a check"));
     let (governor, gcra) = (governor::<u64>(), gcra::RateLimiter::<u64>::new(keys as usize * 2));
     let quota = gcra::RateLimit::per_sec(1_000);
     let clock = MonotonicClock::default();
     let (exact, coarse) = (ours(keys, clock.clone()), ours(keys, CoarseClock::default()));
     let (single, many) = (ours(keys, ManualClock::default()), ours(keys, ManualClock::default()));
     let (bare, padded, batched) = (Bare::<0>::new(keys), Bare::<3>::new(keys), Bare::<0>::new(keys));
-    let mut contenders: [Contender<'_>; 9] = [
+    let contenders: [Contender<'_, Vec<u64>>; 9] = [
         ("governor", each(|key| seen(governor.check_key(key).is_ok()))),
         ("gcra", each(|key| seen(gcra.check(*key, &quota, 1).now_or_never().is_some_and(|it| it.is_ok())))),
         ("default clock", each(|key| seen(admits(exact.check(key))))),
@@ -79,33 +87,32 @@ fn integers(report: &mut Report, keys: u64) {
             each(|key| seen(padded.check(*key, clock.now().as_micros()))),
         ),
     ];
-    let times = race(keys, &mut contenders);
-    let [governor, _, exact, coarse, at, many, bare, batched, padded] = times[..] else { return };
+    let [governor, _, exact, coarse, at, many, bare, batched, padded] = race(report, keys, contenders);
     let (bound, of_coarse) = match keys {
         0..=10_000 => (0.6, None),
         10_001..=1_000_000 => (0.7, Some(0.3)),
         _ => (0.5, Some(0.3)),
     };
-    report.line("default clock, over governor", exact / governor, "", bound);
+    report.line("default clock, over governor", exact / governor, "x", Some(AtMost(bound)));
     if let Some(bound) = of_coarse {
-        report.line("coarse clock, over governor", coarse / governor, "", bound);
+        report.line("coarse clock, over governor", coarse / governor, "x", Some(AtMost(bound)));
     }
-    report.line("time given, over the bare table", at / bare, "", 1.5);
-    report.line("in batches, over the bare table in batches", many / batched, "", 1.5);
-    report.line("default clock, over the bare table with as much", exact / padded, "", 1.3);
+    report.line("time given, over the bare table", at / bare, "x", Some(AtMost(1.5)));
+    report.line("in batches, over the bare table in batches", many / batched, "x", Some(AtMost(1.5)));
+    report.line("default clock, over the bare table with as much", exact / padded, "x", Some(AtMost(1.3)));
 }
 
 fn texts(report: &mut Report, keys: u64) {
-    println!("\n{keys} keys of 15 bytes, ns a check");
+    report.head(format_args!("{keys} keys of 15 bytes, ns a check"));
     let names: Vec<String> = (0..keys).map(|key| format!("user-{key:010}")).collect();
     let (governor, exact) = (governor::<String>(), ours(keys, MonotonicClock::default()));
-    let name = |key: &u64| &names[*key as usize];
-    let mut contenders: [Contender<'_>; 2] = [
+    let name = |key: &u64| names.get(*key as usize).expect("each key has one");
+    let contenders: [Contender<'_, Vec<u64>>; 2] = [
         ("governor", each(|key| seen(governor.check_key(name(key)).is_ok()))),
         ("default clock", each(|key| seen(admits(exact.check(name(key).as_str()))))),
     ];
-    let times = race(keys, &mut contenders);
-    report.line("default clock, over governor", times[1] / times[0], "", 0.6);
+    let [governor, exact] = race(report, keys, contenders);
+    report.line("default clock, over governor", exact / governor, "x", Some(AtMost(0.6)));
 }
 
 /// Bytes that a storage for a million keys takes, all in, for each of them.
@@ -117,17 +124,20 @@ fn bytes_a_key<S: Strategy>() -> f64 {
     taken.bytes_current as f64 / KEYS as f64
 }
 
-fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [count, kind, checks] = &arguments[..]
-        && count == "count"
-    {
-        return flood::counted(kind, checks.parse().expect("the number of checks"));
+fn main() -> io::Result<ExitCode> {
+    if let Some((kind, checks)) = asked() {
+        flood::counted(&kind, checks);
+        return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
-    println!("bytes a key, of a million");
-    report.line("fixed window", bytes_a_key::<FixedWindow>(), "bytes", 40.0);
-    report.line("quota rollover, whose state takes 16", bytes_a_key::<QuotaRollover>(), "bytes", 48.0);
+    report.head("bytes a key, of a million");
+    report.line("fixed window", bytes_a_key::<FixedWindow>(), "bytes", Some(AtMost(40.0)));
+    report.line(
+        "quota rollover, whose state takes 16",
+        bytes_a_key::<QuotaRollover>(),
+        "bytes",
+        Some(AtMost(48.0)),
+    );
     for keys in [1, 10_000, 1_000_000, 10_000_000] {
         integers(&mut report, keys);
     }
@@ -135,12 +145,9 @@ fn main() {
     threads::hot_key(&mut report);
     threads::keys_of_their_own(&mut report, 1_000_000);
     flood::flood(&mut report);
-    println!(
-        "\n{}",
-        match report.failed {
-            0 => "all as promised".to_owned(),
-            failed => format!("{failed} not as promised"),
-        }
-    );
-    std::process::exit(i32::from(report.failed > 0));
+    report.head("instructions a check");
+    let (known, new) = (CHECKED.each("known", CHECKS)?, CHECKED.each("new", CHECKS)?);
+    report.line("known key", known, INSTRUCTIONS, None);
+    report.line("new key in two full sets, the most a check can take", new, INSTRUCTIONS, None);
+    Ok(report.end())
 }

@@ -1,67 +1,72 @@
-//! How many calls a second tasks make together.
+//! Calls a second that tasks make together, in turns with others.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use traffik_bench_support::Bound::AtLeast;
+use traffik_bench_support::{Contender, Report, Work, race};
 
 /// How long each contender runs in a round.
 const ROUND: Duration = Duration::from_millis(400);
 /// Rounds, of which the median counts.
-pub(crate) const ROUNDS: usize = 9;
+const ROUNDS: usize = 9;
 /// Keys that are asked for in turn.
 pub(crate) const KEYS: u64 = 1_000;
 
-/// Calls a second that so many tasks make together.
-pub(crate) fn rate<F: Future<Output = ()> + Send>(
+/// A contender of which so many tasks make calls.
+pub(crate) fn calls<'a, F: Future<Output = ()> + Send>(
+    runtime: &'a Runtime,
+    tasks: u64,
+    name: &'a str,
+    call: impl Fn(u64) -> F + Clone + Send + 'static,
+) -> Contender<'a, ()> {
+    (name, Box::new(move |()| rate(runtime, tasks, call.clone())))
+}
+
+/// Returns the calls a second that so many tasks make together.
+fn rate<F: Future<Output = ()> + Send>(
     runtime: &Runtime,
     tasks: u64,
     call: impl Fn(u64) -> F + Clone + Send + 'static,
 ) -> f64 {
     runtime.block_on(async {
-        let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let calls = Arc::new(Work::begin());
         let work: Vec<_> = (0..tasks)
             .map(|task| {
-                let (stop, calls, call) = (stop.clone(), calls.clone(), call.clone());
+                let (calls, call) = (calls.clone(), call.clone());
                 tokio::spawn(async move {
                     let mut key = task * 7_919;
-                    while !stop.load(Ordering::Relaxed) {
+                    while calls.goes_on() {
                         call(key % KEYS).await;
-                        calls.fetch_add(1, Ordering::Relaxed);
+                        calls.count();
                         key += 1;
                     }
                 })
             })
             .collect();
-        let began = Instant::now();
         tokio::time::sleep(ROUND).await;
-        stop.store(true, Ordering::Relaxed);
+        calls.stop();
         for task in work {
             task.await.expect("a task that does not panic");
         }
-        calls.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+        calls.rate()
     })
 }
 
-pub(crate) fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
-}
-
-/// Tells what each contender came to, and whether the first one keeps up with the second.
-pub(crate) fn judged(head: &str, contenders: &[(&str, f64)]) -> usize {
-    println!("\n{head}, calls a second");
-    for (name, rate) in contenders {
-        println!("  {name:<52} {rate:>9.0}");
+/// Reports the calls a second of each, and whether the first one keeps up with the second.
+pub(crate) fn side_by_side<const N: usize>(
+    report: &mut Report,
+    head: &str,
+    mut contenders: [Contender<'_, ()>; N],
+) {
+    report.head(format_args!("{head}, calls a second"));
+    let rates = race(ROUNDS, &mut contenders, || ());
+    for ((name, _), rate) in contenders.iter().zip(rates) {
+        report.line(name, rate, "calls/s", None);
     }
-    let [(_, ours), (name, bare), ..] = contenders else { return 0 };
-    let (ratio, kept) = (ours / bare, ours / bare >= 0.9);
-    println!(
-        "  {:<52} {ratio:>9.2} bound 0.9: {}",
-        format!("traffik, over {name}"),
-        if kept { "pass" } else { "FAIL" }
-    );
-    usize::from(!kept)
+    if let ([_, (name, _), ..], [ours, bare, ..]) = (contenders.as_slice(), rates.as_slice()) {
+        report.line(format_args!("traffik, over {name}"), ours / bare, "x", Some(AtLeast(0.9)));
+    }
 }

@@ -7,10 +7,11 @@ use futures_util::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, Semaphore};
 use traffik_backends::MemcachedStorage;
+use traffik_bench_support::Report;
 use traffik_core::{AsyncLimiter, FixedWindow, Gcra, Rate};
 use traffik_runtimes::{Connect, Runtime as _, Tokio};
 
-use crate::load::{KEYS, ROUNDS, judged, median, rate};
+use crate::load::{self, KEYS, calls};
 
 const CONNECTIONS: usize = 16;
 
@@ -49,7 +50,7 @@ impl Bare {
     }
 }
 
-pub(crate) fn side_by_side(runtime: &Runtime, address: &str, tasks: u64) -> usize {
+pub(crate) fn side_by_side(report: &mut Report, runtime: &Runtime, address: &str, tasks: u64) {
     let storage = || {
         let storage = MemcachedStorage::servers(Tokio, [address]).connections(CONNECTIONS);
         storage.timeout(DEADLINE).build().expect("a storage")
@@ -58,33 +59,26 @@ pub(crate) fn side_by_side(runtime: &Runtime, address: &str, tasks: u64) -> usiz
     let gcra = Gcra::new(Rate::per_second(1_000)).burst(1_000).expect("can be counted");
     let gcra = Arc::new(AsyncLimiter::new(gcra, storage()));
     let bare = Arc::new(runtime.block_on(Bare::new(address)));
-    let mut rates = [const { Vec::new() }; 3];
-    for _ in 0..ROUNDS {
-        let (one, two, three) = (window.clone(), bare.clone(), gcra.clone());
-        rates[0].push(rate(runtime, tasks, move |key| {
-            let limiter = one.clone();
+    let contenders = [
+        calls(runtime, tasks, "FixedWindow", move |key| {
+            let limiter = window.clone();
             async move {
                 let _ = std::hint::black_box(limiter.check(&format!("user:{key}")).await.expect("an answer"));
             }
-        }));
-        rates[1].push(rate(runtime, tasks, move |key| {
-            let bare = two.clone();
+        }),
+        calls(runtime, tasks, "`ma`, bare", move |key| {
+            let bare = bare.clone();
             async move {
                 let _ = std::hint::black_box(bare.count(key).await);
             }
-        }));
-        rates[2].push(rate(runtime, tasks, move |key| {
-            let limiter = three.clone();
+        }),
+        calls(runtime, tasks, "Gcra, by compare-and-swap", move |key| {
+            let limiter = gcra.clone();
             async move {
-                let _ = std::hint::black_box(
-                    limiter.check(&format!("user:{}", key + KEYS)).await.expect("an answer"),
-                );
+                let key = format!("user:{}", key + KEYS);
+                let _ = std::hint::black_box(limiter.check(&key).await.expect("an answer"));
             }
-        }));
-    }
-    let [window, bare, gcra] = rates.map(median);
-    judged(
-        &format!("{tasks} tasks on {CONNECTIONS} connections"),
-        &[("FixedWindow", window), ("`ma`, bare", bare), ("Gcra, by compare-and-swap", gcra)],
-    )
+        }),
+    ];
+    load::side_by_side(report, &format!("{tasks} tasks on {CONNECTIONS} connections"), contenders);
 }

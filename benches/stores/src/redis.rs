@@ -8,9 +8,10 @@ use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo};
 use tokio::runtime::Runtime;
 use traffik_backends::RedisStorage;
+use traffik_bench_support::Report;
 use traffik_core::{AsyncLimiter, Gcra, Rate};
 
-use crate::load::{KEYS, ROUNDS, judged, median, rate};
+use crate::load::{self, KEYS, calls};
 
 /// The script that a check runs.
 const CHECK: &str = concat!(
@@ -35,6 +36,10 @@ if now < allow_at then return {1, burst, 0, tostring(allow_at - now), tostring(t
 redis.call('SET', KEYS[1], new, 'EX', math.ceil(new - now))
 return {0, burst, math.floor((now - allow_at) / interval), '-1', tostring(new - now)}";
 
+/// The arguments of [`CHECK`] for `Gcra` at 1000 a second, as many at once: 1 unit drains in a microsecond, a
+/// hit takes 1000.
+const BARE: &[&str] = &["", "1000000", "1", "l", "", "1", "1", "1", "1000", "1000000"];
+
 /// A bare call of a script.
 async fn call(connection: &MultiplexedConnection, hash: &str, key: u64, arguments: &[&str]) {
     let mut command = redis::cmd("EVALSHA");
@@ -43,7 +48,7 @@ async fn call(connection: &MultiplexedConnection, hash: &str, key: u64, argument
     std::hint::black_box(answer);
 }
 
-pub(crate) fn side_by_side(runtime: &Runtime, url: &str, tasks: u64) -> usize {
+pub(crate) fn side_by_side(report: &mut Report, runtime: &Runtime, url: &str, tasks: u64) {
     let (connection, hashes) = runtime.block_on(async {
         let info = url.into_connection_info().expect("an address");
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
@@ -52,7 +57,7 @@ pub(crate) fn side_by_side(runtime: &Runtime, url: &str, tasks: u64) -> usize {
         let mut hashes = Vec::new();
         for script in [CHECK, PLAIN_WINDOW, PLAIN_GCRA] {
             let load = redis::cmd("SCRIPT").arg("LOAD").arg(script).query_async(&mut connection).await;
-            hashes.push(load.unwrap_or_else(|error| panic!("{error}")));
+            hashes.push(load.expect("a script that the server takes"));
         }
         (connection, <[String; 3]>::try_from(hashes).expect("three"))
     });
@@ -61,41 +66,24 @@ pub(crate) fn side_by_side(runtime: &Runtime, url: &str, tasks: u64) -> usize {
     let gcra = Gcra::new(Rate::per_second(1_000)).burst(1_000).expect("can be counted");
     let limiter = Arc::new(AsyncLimiter::new(gcra, storage));
 
-    // What `Gcra` of this rate and burst is told as: 1 unit drains in a microsecond, a hit takes 1000.
-    let bare_arguments = ["", "1000000", "1", "l", "", "1", "1", "1", "1000", "1000000"];
     let [check, window, plain] = hashes.map(Arc::<str>::from);
-    let mut rates = [const { Vec::new() }; 4];
-    for _ in 0..ROUNDS {
-        let (ours, one, two, three) =
-            (limiter.clone(), connection.clone(), connection.clone(), connection.clone());
-        let (check, window, plain) = (check.clone(), window.clone(), plain.clone());
-        rates[0].push(rate(runtime, tasks, move |key| {
-            let limiter = ours.clone();
+    let bare = |name, hash: Arc<str>, offset, arguments: &'static [&'static str]| {
+        let connection = connection.clone();
+        calls(runtime, tasks, name, move |key| {
+            let (connection, hash) = (connection.clone(), hash.clone());
+            async move { call(&connection, &hash, key + offset, arguments).await }
+        })
+    };
+    let contenders = [
+        calls(runtime, tasks, "Gcra", move |key| {
+            let limiter = limiter.clone();
             async move {
                 let _ = std::hint::black_box(limiter.check(&key).await.expect("an answer"));
             }
-        }));
-        rates[1].push(rate(runtime, tasks, move |key| {
-            let (connection, hash) = (one.clone(), check.clone());
-            async move { call(&connection, &hash, key, &bare_arguments).await }
-        }));
-        rates[2].push(rate(runtime, tasks, move |key| {
-            let (connection, hash) = (two.clone(), window.clone());
-            async move { call(&connection, &hash, key + KEYS, &["1", "1000"]).await }
-        }));
-        rates[3].push(rate(runtime, tasks, move |key| {
-            let (connection, hash) = (three.clone(), plain.clone());
-            async move { call(&connection, &hash, key + 2 * KEYS, &["0.001", "1000"]).await }
-        }));
-    }
-    let [ours, bare, window, plain] = rates.map(median);
-    judged(
-        &format!("{tasks} tasks on one connection"),
-        &[
-            ("Gcra", ours),
-            ("the same script, bare", bare),
-            ("a fixed window as others write it", window),
-            ("GCRA as others write it", plain),
-        ],
-    )
+        }),
+        bare("the same script, bare", check, 0, BARE),
+        bare("a fixed window as others write it", window, KEYS, &["1", "1000"]),
+        bare("GCRA as others write it", plain, 2 * KEYS, &["0.001", "1000"]),
+    ];
+    load::side_by_side(report, &format!("{tasks} tasks on one connection"), contenders);
 }

@@ -1,4 +1,4 @@
-//! What the programs here have in common: sockets out of memory, and those who read them.
+//! The parts that the programs here share: sockets out of memory, and their reader.
 
 pub mod read;
 pub mod wire;

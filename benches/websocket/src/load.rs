@@ -2,11 +2,10 @@
 //! ratios travel.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::net::TcpStream;
@@ -15,53 +14,29 @@ use tokio::task::LocalSet;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async};
-
+use traffik_bench_support::Bound::AtLeast;
+use traffik_bench_support::{Pair, Report, Work, best, pairs};
 use traffik_bench_websocket::wire::limiting;
 
 /// How long each contender runs in a round.
 const ROUND: Duration = Duration::from_millis(400);
-/// Rounds; in each both of a pair run, one right after the other, and the median of their ratios is what counts.
+/// Rounds; in each both of a pair run.
 const ROUNDS: usize = 11;
-/// How often a pair is measured at most: what else the machine does disturbs either of them, so the best time counts.
+/// How often a pair is measured at most.
 const TIMES: usize = 3;
-/// With a limit, as a multiple of without.
-const BOUND: f64 = 0.9;
 
-pub(crate) fn run() -> ExitCode {
+/// Measures the throughput of limited sockets beside that of others.
+pub(crate) fn run(report: &mut Report) {
     let plain = serve(|| |socket| socket);
     let limited = serve(limiting);
-    let mut failed = false;
-    println!("messages echoed a second, with a limit in memory and without; {ROUNDS} rounds");
+    report
+        .head(format_args!("messages echoed a second, with a limit in memory over without; {ROUNDS} rounds"));
     for connections in [1, 100] {
-        let mut best = (0.0, 0.0, 0.0);
-        for _ in 0..TIMES {
-            let rounds: Vec<_> =
-                (0..ROUNDS).map(|_| (load(limited, connections), load(plain, connections))).collect();
-            let ratio = median(rounds.iter().map(|(with, without)| with / without));
-            if ratio > best.2 {
-                best = (
-                    median(rounds.iter().map(|round| round.0)),
-                    median(rounds.iter().map(|round| round.1)),
-                    ratio,
-                );
-            }
-            if best.2 >= BOUND {
-                break;
-            }
-        }
-        let (with, without, ratio) = best;
-        failed |= ratio < BOUND;
-        let verdict = if ratio < BOUND { "FAIL" } else { "pass" };
-        let name = format!("{connections} connections");
-        println!("  {name:<40} {with:>7.0} {without:>7.0}   {ratio:.2} x, bound {BOUND}: {verdict}");
+        let bound = Some(AtLeast(0.9));
+        let measure = || pairs(ROUNDS, || [load(limited, connections)], || [load(plain, connections)]);
+        let [pair] = best(TIMES, bound, |[pair]: &[Pair; 1]| pair.ratio, measure);
+        report.pair(format_args!("{connections} connections"), &pair, "messages/s", bound);
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 type Socket = WebSocketStream<TcpStream>;
@@ -102,48 +77,41 @@ where
 
 /// Messages a second over so many connections, each of which sends the next message when the one before has come back.
 fn load(address: SocketAddr, connections: usize) -> f64 {
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let ready = Arc::new(std::sync::Barrier::new(2));
-    let client = {
-        let (stop, done, ready) = (Arc::clone(&stop), Arc::clone(&done), Arc::clone(&ready));
-        thread::spawn(move || {
-            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-            LocalSet::new().block_on(&runtime, async move {
-                let mut sockets = Vec::new();
-                for _ in 0..connections {
-                    let stream = TcpStream::connect(address).await.expect("a connection");
-                    stream.set_nodelay(true).expect("a socket");
-                    let (socket, _) = client_async("ws://localhost/", stream).await.expect("a handshake");
-                    sockets.push(socket);
-                }
-                ready.wait();
-                let tasks: Vec<_> = sockets
-                    .into_iter()
-                    .map(|mut socket| {
-                        let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
-                        tokio::task::spawn_local(async move {
-                            while !stop.load(Ordering::Relaxed) {
-                                socket
-                                    .send(Message::binary(&b"sixteen bytes..."[..]))
-                                    .await
-                                    .expect("a socket");
-                                assert!(socket.next().await.is_some_and(|answer| answer.is_ok()));
-                                done.fetch_add(1, Ordering::Relaxed);
-                            }
-                        })
+    let (begun, beginning) = channel();
+    let client = thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async move {
+            let mut sockets = Vec::new();
+            for _ in 0..connections {
+                let stream = TcpStream::connect(address).await.expect("a connection");
+                stream.set_nodelay(true).expect("a socket");
+                let (socket, _) = client_async("ws://localhost/", stream).await.expect("a handshake");
+                sockets.push(socket);
+            }
+            let messages = Arc::new(Work::begin());
+            begun.send(Arc::clone(&messages)).expect("a thread that waits for it");
+            let tasks: Vec<_> = sockets
+                .into_iter()
+                .map(|mut socket| {
+                    let messages = Arc::clone(&messages);
+                    tokio::task::spawn_local(async move {
+                        while messages.goes_on() {
+                            socket.send(Message::binary(&b"sixteen bytes..."[..])).await.expect("a socket");
+                            assert!(socket.next().await.is_some_and(|answer| answer.is_ok()));
+                            messages.count();
+                        }
                     })
-                    .collect();
-                for task in tasks {
-                    task.await.expect("a client that does not panic");
-                }
-            });
-        })
-    };
-    ready.wait();
-    let began = Instant::now();
+                })
+                .collect();
+            for task in tasks {
+                task.await.expect("a client that does not panic");
+            }
+        });
+    });
+    let messages = beginning.recv().expect("a client that does not panic");
     thread::sleep(ROUND);
-    stop.store(true, Ordering::Relaxed);
-    let done = done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
+    messages.stop();
+    let rate = messages.rate();
     client.join().expect("a client that does not panic");
-    done
+    rate
 }

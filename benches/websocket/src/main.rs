@@ -1,28 +1,34 @@
-//! What a limit adds to a WebSocket message.
+//! The cost of a limit on a WebSocket message, and on a connection that is idle.
 //!
-//! Instructions are counted by valgrind over `count KIND NUMBER`, which echoes so many messages; see
-//! `scripts/bench-websocket`. Without arguments it measures throughput, in pairs: only the ratios travel.
+//! Instructions, allocations and memory are the same every time. Throughput is measured in pairs: only its
+//! ratios travel.
 
 mod load;
 
+use std::io;
 use std::process::ExitCode;
 
-use traffik_bench_websocket::read::echoed;
+use traffik_bench_support::Bound::AtMost;
+use traffik_bench_support::{INSTRUCTIONS, Report, asked, beside};
+use traffik_bench_websocket::read::{ECHOED, echoed};
 use traffik_bench_websocket::wire::{Wire, limiting};
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["count", kind, number] => match (*kind, number.parse()) {
-            ("bare", Ok(number)) => echoed(Wire(number)),
-            ("limited", Ok(number)) => echoed(limiting()(Wire(number))),
-            _ => return ExitCode::from(2),
-        },
-        [] => return load::run(),
-        _ => {
-            eprintln!("error: write nothing, or count bare|limited NUMBER");
-            return ExitCode::from(2);
+fn main() -> io::Result<ExitCode> {
+    if let Some((kind, number)) = asked() {
+        match kind.as_str() {
+            "bare" => echoed(Wire(number)),
+            "limited" => echoed(limiting()(Wire(number))),
+            _ => unreachable!("the kinds are those that are named below"),
         }
+        return Ok(ExitCode::SUCCESS);
     }
-    ExitCode::SUCCESS
+    let added = ECHOED.each_more("limited")? - ECHOED.each_more("bare")?;
+    let [allocations, bytes] = beside("memory")?;
+    let mut report = Report::default();
+    report.head("added by a limit in memory");
+    report.line("to an admitted message that is echoed", added, INSTRUCTIONS, Some(AtMost(1_000.0)));
+    report.line("to the same", allocations, "allocations", Some(AtMost(0.0)));
+    report.line("to a connection that is idle", bytes, "bytes", Some(AtMost(1_024.0)));
+    load::run(&mut report);
+    Ok(report.end())
 }

@@ -1,4 +1,4 @@
-//! Reads a socket to its end, sending back what comes, as whoever echoes does.
+//! Reading a socket to its end and sending everything back, as an echo does.
 
 use std::hint::black_box;
 use std::pin::Pin;
@@ -6,7 +6,12 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::{Sink, Stream};
 use tokio_tungstenite::tungstenite::Message;
+use traffik_bench_support::Counted;
 
+/// [`echoed`], whose instructions are counted.
+pub const ECHOED: Counted = Counted(concat!(module_path!(), "::echoed"));
+
+/// Echoes until the socket ends.
 #[inline(never)]
 pub fn echoed<W, E>(mut socket: W)
 where

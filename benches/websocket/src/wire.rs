@@ -13,6 +13,8 @@ use traffik_core::{Rate, TokenBucket};
 use traffik_integrations::{ClientKey, Throttle, WsPolicy, WsThrottle};
 use traffik_runtimes::Tokio;
 
+/// The socket, with the number of messages that are still to come.
+#[derive(Debug)]
 pub struct Wire(pub u64);
 
 impl Stream for Wire {

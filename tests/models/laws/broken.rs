@@ -9,7 +9,7 @@ use traffik::strategy::{Bounds, Corrupt, Reader, Writer};
 use traffik::{Class, Decision, Hit, Ratio, Receipt, Scale, State, Strategy, Timestamp, TooLarge};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Defect {
+pub(crate) enum Defect {
     None,
     ReadsTheClock,
     PeeksAtAnotherCost,
@@ -39,15 +39,15 @@ pub enum Defect {
 
 /// `burst` tokens, one more every `interval` microseconds and a third: 3 in every `3 · interval + 1`.
 #[derive(Clone, Copy, Debug)]
-pub struct Bucket {
-    pub burst: u32,
-    pub interval: u64,
-    pub defect: Defect,
+pub(crate) struct Bucket {
+    pub(crate) burst: u32,
+    pub(crate) interval: u64,
+    pub(crate) defect: Defect,
 }
 
 /// When the bucket will be full, in thirds of a microsecond, and when it last was asked to give.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Filling {
+pub(crate) struct Filling {
     full_at: u128,
     at: Timestamp,
     interval: u64,
@@ -253,10 +253,10 @@ impl Bounds for Bucket {
 /// A bucket whose states are written as bytes in a way of their own: 0 loses a part, 1 takes a part for the whole,
 /// 2 is longer than it says. It says that it records demand.
 #[derive(Clone, Copy, Debug)]
-pub struct Coded<const WAY: u8>(pub Bucket);
+pub(crate) struct Coded<const WAY: u8>(pub(crate) Bucket);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct CodedFilling<const WAY: u8>(Filling);
+pub(crate) struct CodedFilling<const WAY: u8>(Filling);
 
 impl<const WAY: u8> State for CodedFilling<WAY> {
     const MAX_LEN: usize = if WAY == 2 { Filling::MAX_LEN - 1 } else { Filling::MAX_LEN };

@@ -3,12 +3,12 @@
 //! Slow and simple on purpose. Nothing here is incremental: each answer is computed from the whole history,
 //! and each wait by searching for the first microsecond at which the hit would pass.
 
-pub mod leaky;
-pub mod quota;
-pub mod runs;
-pub mod shares;
-pub mod sliding;
-pub mod wrappers;
+pub(crate) mod leaky;
+pub(crate) mod quota;
+pub(crate) mod runs;
+pub(crate) mod shares;
+pub(crate) mod sliding;
+pub(crate) mod wrappers;
 
 use core::time::Duration;
 
@@ -16,16 +16,16 @@ use traffik::{Outcome, Rate};
 
 /// What a model and a strategy must agree on.
 #[derive(Debug, PartialEq)]
-pub struct Answer {
-    pub outcome: Outcome,
-    pub remaining: u32,
-    pub reset_after: Duration,
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    pub(crate) remaining: u32,
+    pub(crate) reset_after: Duration,
 }
 
 /// Admitted hits: time and cost.
-pub type History = Vec<(u128, u32)>;
+pub(crate) type History = Vec<(u128, u32)>;
 
-pub trait Model {
+pub(crate) trait Model {
     fn rate(&self) -> Rate;
 
     /// Whether a hit may pass at this time.
@@ -79,9 +79,9 @@ fn first(now: u128, holds: impl Fn(u128) -> bool) -> Option<Duration> {
 }
 
 /// Counts in windows: the cost admitted in the window of the present.
-pub struct WindowModel {
-    pub rate: Rate,
-    pub anchor: u64,
+pub(crate) struct WindowModel {
+    pub(crate) rate: Rate,
+    pub(crate) anchor: u64,
 }
 
 impl WindowModel {
@@ -119,14 +119,14 @@ impl Model for WindowModel {
 }
 
 /// A bucket that drains continuously; figures are multiplied by the period, so that they are whole.
-pub struct BucketModel {
-    pub rate: Rate,
+pub(crate) struct BucketModel {
+    pub(crate) rate: Rate,
     /// What it holds: a cost, and a time's worth of draining on top.
-    pub capacity: (u128, u64),
+    pub(crate) capacity: (u128, u64),
     /// The cost told as the most that can be had at once.
-    pub told: u32,
+    pub(crate) told: u32,
     /// The cost held but not offered.
-    pub owed: u128,
+    pub(crate) owed: u128,
 }
 
 impl BucketModel {

@@ -7,10 +7,10 @@ use traffik::{Outcome, Rate};
 use super::{Answer, History, Model};
 
 /// Places in a queue: who leaves when, exactly. Times are multiplied by the limit, so that they are whole.
-pub struct QueueModel {
-    pub rate: Rate,
+pub(crate) struct QueueModel {
+    pub(crate) rate: Rate,
     /// The cost that may wait behind the unit that leaves.
-    pub queue: u32,
+    pub(crate) queue: u32,
 }
 
 impl QueueModel {
@@ -23,7 +23,7 @@ impl QueueModel {
     }
 
     /// The exact turn of each admitted hit, and then that of one that came at the very beginning of time.
-    pub fn turns(&self, history: &History) -> Vec<u128> {
+    pub(crate) fn turns(&self, history: &History) -> Vec<u128> {
         let mut free = 0;
         let mut turns = Vec::new();
         for &(at, cost) in history {
@@ -109,11 +109,11 @@ impl Model for Admission<'_> {
 
 /// A bucket whose refill depends on the mean cost of what it admitted, in the units it is documented to
 /// count in: the refill comes in steps of at most 1/1024, the mean in steps of 2⁻³².
-pub struct CostModel {
-    pub rate: Rate,
-    pub burst: u32,
-    pub window: u128,
-    pub floor: (u128, u128),
+pub(crate) struct CostModel {
+    pub(crate) rate: Rate,
+    pub(crate) burst: u32,
+    pub(crate) window: u128,
+    pub(crate) floor: (u128, u128),
 }
 
 impl CostModel {

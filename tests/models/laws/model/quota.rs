@@ -8,10 +8,10 @@ use super::{Answer, History, Model};
 
 /// The limit, and a share in hundredths of what the window before left of it.
 #[derive(Debug)]
-pub struct RolloverModel {
-    pub rate: Rate,
-    pub percent: u128,
-    pub max: u32,
+pub(crate) struct RolloverModel {
+    pub(crate) rate: Rate,
+    pub(crate) percent: u128,
+    pub(crate) max: u32,
 }
 
 impl RolloverModel {
@@ -63,14 +63,14 @@ impl Model for RolloverModel {
 
 /// A limit that falls after loaded windows; parts in millionths.
 #[derive(Clone, Debug)]
-pub struct AdaptiveModel {
-    pub rate: Rate,
-    pub threshold: u128,
-    pub reduction: u128,
-    pub recovery: u128,
-    pub floor: u128,
+pub(crate) struct AdaptiveModel {
+    pub(crate) rate: Rate,
+    pub(crate) threshold: u128,
+    pub(crate) reduction: u128,
+    pub(crate) recovery: u128,
+    pub(crate) floor: u128,
     /// All that ever happened: when, at what cost, and whether it was admitted.
-    pub asked: Vec<(u128, u32, bool)>,
+    pub(crate) asked: Vec<(u128, u32, bool)>,
 }
 
 impl AdaptiveModel {
@@ -113,7 +113,7 @@ impl AdaptiveModel {
         (self.limit() * self.factor(window) / 1_000_000).max(self.limit().min(1))
     }
 
-    pub fn decide(&mut self, now: u128, cost: u32) -> Answer {
+    pub(crate) fn decide(&mut self, now: u128, cost: u32) -> Answer {
         let allow = Outcome::Allow { after: Duration::ZERO };
         if self.rate.is_unlimited() {
             return Answer { outcome: allow, remaining: u32::MAX, reset_after: Duration::ZERO };

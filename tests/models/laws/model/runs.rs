@@ -13,13 +13,13 @@ use super::{Answer, Model};
 
 /// Ten thousand cases, or as many as `PROPTEST_CASES` says if that is more; a part of them for what takes long.
 /// `PROPTEST_RNG_SEED` makes a run repeat itself.
-pub fn config(part: u32) -> ProptestConfig {
+pub(crate) fn config(part: u32) -> ProptestConfig {
     let given = ProptestConfig::default();
     ProptestConfig { cases: given.cases.max(10_000) / part, failure_persistence: None, ..given }
 }
 
 /// Rates that have caught limiters out, and any others.
-pub fn rates() -> impl Generator<Value = Rate> {
+pub(crate) fn rates() -> impl Generator<Value = Rate> {
     let known =
         ["3/s", "7/min", "99991/day", "5000000/s", "5/2900ms", "3/31d", "1/us", "3/50ms", "1000/500ms"];
     let any = (1u32..2_000, 1u64..200_000_000)
@@ -42,7 +42,7 @@ pub fn rates() -> impl Generator<Value = Rate> {
 
 /// A run of hits whose times and costs are of the size that matters for `rate`, with silences and equal
 /// times; if `hostile`, with steps back and the ends of time too.
-pub fn runs(rate: Rate, hostile: bool) -> impl Generator<Value = Vec<Step>> {
+pub(crate) fn runs(rate: Rate, hostile: bool) -> impl Generator<Value = Vec<Step>> {
     let period = rate.period().as_micros() as u64;
     let limit = rate.limit();
     let start =
@@ -66,7 +66,7 @@ pub fn runs(rate: Rate, hostile: bool) -> impl Generator<Value = Vec<Step>> {
 }
 
 /// A limit with a run for it, and another limit of the same kind.
-pub fn cases<S: Strategy + core::fmt::Debug>(
+pub(crate) fn cases<S: Strategy + core::fmt::Debug>(
     limits: impl Fn(Rate, u32, u32) -> S + Clone + 'static,
 ) -> impl Generator<Value = (S, S, Vec<Step>, Vec<Step>)> {
     let size = || prop_oneof![4 => 0u32..20, 1 => any::<u32>()];
@@ -76,7 +76,7 @@ pub fn cases<S: Strategy + core::fmt::Debug>(
 }
 
 /// All that holds for one strategy.
-pub fn lawful<S: Bounds>(limit: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
+pub(crate) fn lawful<S: Bounds>(limit: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
     held(laws::every(limit, forward))?;
     held(laws::every(limit, any))?;
     let fixed = Fixed::<S, _, 4>::new(ManualClock::default(), 42).when_full(WhenFull::Refuse);
@@ -84,22 +84,26 @@ pub fn lawful<S: Bounds>(limit: &S, forward: &[Step], any: &[Step]) -> Result<()
 }
 
 /// What was used stays used when the limit changes.
-pub fn changeable<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Result<(), TestCaseError> {
+pub(crate) fn changeable<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Result<(), TestCaseError> {
     held(laws::limit_may_change(limit, other, run))
 }
 
 /// Time may be brought forward before the next hit.
-pub fn advances<S: Scale>(limit: &S, forward: &[Step]) -> Result<(), TestCaseError> {
+pub(crate) fn advances<S: Scale>(limit: &S, forward: &[Step]) -> Result<(), TestCaseError> {
     held(laws::advance_is_invisible(limit, forward))
 }
 
 /// A broken law fails the case.
-pub fn held(law: Result<(), laws::Broken>) -> Result<(), TestCaseError> {
+pub(crate) fn held(law: Result<(), laws::Broken>) -> Result<(), TestCaseError> {
     law.map_err(|broken| TestCaseError::fail(broken.to_string()))
 }
 
 /// Decisions are those of the model: outcome, wait, remaining, reset.
-pub fn as_the_model<S: Bounds>(limit: &S, model: &dyn Model, run: &[Step]) -> Result<(), TestCaseError> {
+pub(crate) fn as_the_model<S: Bounds>(
+    limit: &S,
+    model: &dyn Model,
+    run: &[Step],
+) -> Result<(), TestCaseError> {
     let mut state = S::State::default();
     let mut history = Vec::new();
     for step in run {

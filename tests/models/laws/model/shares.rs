@@ -9,16 +9,16 @@ use super::{Answer, first};
 /// What was admitted or noted as demand: when, of whom (`None` for those that share a row), at which weight,
 /// and how much was admitted.
 #[derive(Clone, Copy, Debug)]
-pub struct Event {
+pub(crate) struct Event {
     at: u128,
-    pub who: Option<u32>,
+    pub(crate) who: Option<u32>,
     weight: u64,
-    pub admitted: u64,
+    pub(crate) admitted: u64,
     denied: bool,
 }
 
 /// Who has what of a window.
-pub trait Rule {
+pub(crate) trait Rule {
     fn rate(&self) -> Rate;
 
     /// Who a label is counted as, given those who asked in this window or the one before.
@@ -34,13 +34,13 @@ pub trait Rule {
     fn possible(&self, who: Option<u32>) -> u64;
 }
 
-pub struct SharesModel<R> {
-    pub rule: R,
-    pub history: Vec<Event>,
+pub(crate) struct SharesModel<R> {
+    pub(crate) rule: R,
+    pub(crate) history: Vec<Event>,
 }
 
 impl<R: Rule> SharesModel<R> {
-    pub fn new(rule: R) -> Self {
+    pub(crate) fn new(rule: R) -> Self {
         Self { rule, history: Vec::new() }
     }
 
@@ -89,7 +89,7 @@ impl<R: Rule> SharesModel<R> {
         beyond <= if self.rule.lends() { limit - shares } else { 0 }
     }
 
-    pub fn decide(&mut self, now: u128, label: u32, weight: u64, cost: u32) -> Answer {
+    pub(crate) fn decide(&mut self, now: u128, label: u32, weight: u64, cost: u32) -> Answer {
         if self.rule.rate().is_unlimited() {
             let outcome = Outcome::Allow { after: Duration::ZERO };
             return Answer { outcome, remaining: u32::MAX, reset_after: Duration::ZERO };
@@ -133,9 +133,9 @@ impl<R: Rule> SharesModel<R> {
 }
 
 /// Shares by weight among whoever asks, with room for so many.
-pub struct FairRule {
-    pub rate: Rate,
-    pub room: usize,
+pub(crate) struct FairRule {
+    pub(crate) rate: Rate,
+    pub(crate) room: usize,
 }
 
 impl Rule for FairRule {
@@ -167,11 +167,11 @@ impl Rule for FairRule {
 }
 
 /// Fixed shares: labels and what they have of the limit.
-pub struct RegionRule {
-    pub rate: Rate,
-    pub shares: Vec<(u32, u64)>,
-    pub other: u64,
-    pub spill: bool,
+pub(crate) struct RegionRule {
+    pub(crate) rate: Rate,
+    pub(crate) shares: Vec<(u32, u64)>,
+    pub(crate) other: u64,
+    pub(crate) spill: bool,
 }
 
 impl RegionRule {

@@ -6,7 +6,7 @@ use super::{History, Model};
 
 /// What each kind of sliding window counts as in use.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The aligned window of the present, and the overlapping part of the one before.
     Weighted,
     /// All that was used in any bucket, of this many to a period, with a moment in the last period.
@@ -15,13 +15,13 @@ pub enum Kind {
     Exact,
 }
 
-pub struct SlidingModel {
-    pub rate: Rate,
-    pub kind: Kind,
+pub(crate) struct SlidingModel {
+    pub(crate) rate: Rate,
+    pub(crate) kind: Kind,
 }
 
 impl SlidingModel {
-    pub fn used(&self, history: &History, now: u128) -> u128 {
+    pub(crate) fn used(&self, history: &History, now: u128) -> u128 {
         let period = self.rate.period().as_micros();
         let sum = |counts: &dyn Fn(u128) -> bool| -> u128 {
             history.iter().filter(|(at, _)| counts(*at)).map(|(_, cost)| u128::from(*cost)).sum()

@@ -10,14 +10,14 @@ const MINUTE: u128 = 60_000_000;
 
 /// A rate that is another one in some minutes of the local day.
 #[derive(Clone, Debug)]
-pub struct HoursModel {
-    pub rate: Rate,
+pub(crate) struct HoursModel {
+    pub(crate) rate: Rate,
     /// From one minute of the day until another, and the ratio.
-    pub hours: Vec<(u128, u128, Ratio)>,
-    pub offset: i32,
+    pub(crate) hours: Vec<(u128, u128, Ratio)>,
+    pub(crate) offset: i32,
     /// A bucket that drains continuously and holds a given burst or the limit of the hour; else windows.
-    pub bucket: Option<Option<u32>>,
-    pub history: History,
+    pub(crate) bucket: Option<Option<u32>>,
+    pub(crate) history: History,
 }
 
 impl HoursModel {
@@ -137,7 +137,7 @@ impl HoursModel {
         at
     }
 
-    pub fn decide(&mut self, now: u128, cost: u32) -> Answer {
+    pub(crate) fn decide(&mut self, now: u128, cost: u32) -> Answer {
         let allow = Outcome::Allow { after: Duration::ZERO };
         if self.rate.is_unlimited() {
             return Answer { outcome: allow, remaining: u32::MAX, reset_after: Duration::ZERO };

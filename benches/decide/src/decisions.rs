@@ -1,12 +1,10 @@
-//! What a decision costs: the pure function alone, and a check through a limiter, side by side.
-//!
-//! Only ratios within one run travel from machine to machine.
+//! The benchmarks, as criterion runs them.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkGroup, Criterion};
 use traffik::{
     Adaptive, CoarseClock, CostBased, Decision, FairShare, FixedWindow, Gcra, Hit, Hours, Label, LeakyBucket,
     LeakyBucketQueue, Limiter, Memory, Priority, QuotaRollover, Rate, Ratio, SlidingLog, SlidingWindow,
@@ -14,6 +12,15 @@ use traffik::{
 };
 
 const START: u64 = 1_700_000_000_000_000;
+
+/// Runs the benchmarks that the arguments of this program ask for.
+pub(crate) fn run() {
+    let criterion = Criterion::default().warm_up_time(Duration::from_millis(300));
+    let criterion = criterion.measurement_time(Duration::from_secs(1)).sample_size(20);
+    let mut criterion = criterion.configure_from_args();
+    decisions(&mut criterion);
+    checks(&mut criterion);
+}
 
 /// Decides and reads the outcome, wait included, at steps of `gap` microseconds.
 fn decide<S: Strategy<Cost = u32, Verdict = Decision>>(
@@ -62,7 +69,7 @@ fn decisions(criterion: &mut Criterion) {
     }
     group.finish();
 
-    // What these keep grows with what they are given: shown beside, without a bound.
+    // The states of these grow with their limit: shown beside, without a bound.
     let mut group = criterion.benchmark_group("more than one figure kept");
     for (path, gap) in [("admitted", 2_000), ("denied", 0)] {
         let group = &mut group;
@@ -98,10 +105,3 @@ fn checks(criterion: &mut Criterion) {
     });
     group.finish();
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(20);
-    targets = decisions, checks
-}
-criterion_main!(benches);
