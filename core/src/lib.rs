@@ -27,6 +27,7 @@
 //! | what was decided? | [`Decision`], [`Outcome`] |
 //! | where is it remembered? | [`Storage`] and [`storage`] |
 //! | how do I use it? | [`Limiter`] |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -73,3 +74,8 @@ pub use strategy::{
 pub use time::{Clock, EpochClock, ManualClock, Timer, Timestamp};
 #[cfg(feature = "embassy-time")]
 pub use time::{EmbassyClock, EmbassyTimer};
+
+/// The programs of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -20,6 +20,7 @@
 //! ```
 //!
 //! The path of a request: service → [`Throttle`] → [`identify`] → storage → strategy → [`headers`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -98,3 +99,8 @@ pub use websocket::{
     WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsExtra, WsKind, WsMessage, WsNotices, WsOnError,
     WsPolicy, WsRemedy, WsThrottle,
 };
+
+/// The programs of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

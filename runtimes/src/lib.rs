@@ -35,6 +35,7 @@
 //!
 //! Embassy's clock and timer are tried in the core, by the driver that embassy-time has for tests, and by
 //! `scripts/firmware` on an emulated processor.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "async-std")]

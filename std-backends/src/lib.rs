@@ -8,6 +8,7 @@
 //! assert!(limiter.check("alice")?.is_allowed());
 //! # Ok::<(), traffik_core::StorageError>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 pub mod cas;
@@ -35,3 +36,8 @@ pub use memcached::{MemcachedBuilder, MemcachedLock, MemcachedStorage};
 pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};
 #[cfg(feature = "redis")]
 pub use redis::{RedisBuilder, RedisLock, RedisStorage, Redlock};
+
+/// The programs of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
