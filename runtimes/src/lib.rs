@@ -15,8 +15,7 @@
 //! program is built. So embassy is no [`Runtime`], and what it has, time, is in the core, where a limiter can wait by it
 //! without an operating system.
 //!
-//! A runtime of your own, or one of several chosen when the program starts, is a value that implements [`Runtime`];
-//! `examples/gateway/runtime.rs` is one.
+//! A runtime of your own is a value that implements [`Runtime`].
 //!
 //! # What is tried where
 //!
@@ -24,14 +23,15 @@
 //!
 //! | | `Tokio` | `Smol` | `AsyncStd` | `Manual` |
 //! |---|---|---|---|---|
-//! | what a [`Runtime`] owes (`runtimes/tests`) | one thread, and several | yes | yes | yes |
-//! | what [`Connect`] owes (`runtimes/tests`) | one thread, and several | yes | yes | no: a server is on no virtual time |
-//! | waiting in line for a key (`tests/until_ready`) | several threads, and time paused | yes | yes | yes |
-//! | limits and locks on Redis and on a cluster (`tests/stores_on_runtimes.rs`) | yes | yes | yes, by the client's support of smol: it has dropped async-std | no: a server |
+//! | what a [`Runtime`] owes (`tests/runtimes/duties.rs`) | one thread, and several | yes | yes | yes |
+//! | what [`Connect`] owes (`tests/runtimes/duties.rs`) | one thread, and several | yes | yes | no: a server is on no virtual time |
+//! | waiting in line for a key (`tests/runtimes/until_ready`) | several threads, and time paused | yes | yes | yes |
+//! | limits and locks on Redis and on a cluster (`tests/stores/on_runtimes.rs`) | yes | yes | yes, by the client's support of smol: it has dropped async-std | no: a server |
 //! | the same on Memcached | yes | yes | yes | no: a server |
-//! | Redis over TLS (`tests/redis_tls.rs`) | yes | yes | no: it would be smol's once more | no: a server |
-//! | messages of WebSockets that wait (`tests/websocket`) | by the gateway | by the gateway | no | yes |
-//! | the gateway as a process (`tests/gateway`, `tests/gateway_on_smol.rs`) | yes | yes | no: nothing new should serve on what is discontinued | no: clients |
+//! | Redis over TLS (`tests/stores/redis/tls.rs`) | yes | yes | no: it would be smol's once more | no: a server |
+//! | messages of WebSockets that wait (`tests/websocket`) | by the gateway | no | no | yes |
+//! | WebSockets through a hyper service (`tests/websocket`) | yes | yes | no | no: clients |
+//! | an HTTP server behind a throttle (`examples/tests/docs`) | yes | yes | no: nothing new should serve on what is discontinued | no: clients |
 //!
 //! Embassy's clock and timer are tried in the core, by the driver that embassy-time has for tests, and by
 //! `scripts/firmware` on an emulated processor.

@@ -94,7 +94,7 @@ impl Clock for MonotonicClock {
 /// A [`MonotonicClock`] that only moves with the kernel's timer tick, and is several times cheaper to read.
 ///
 /// It lags by up to one tick: 1 to 10 ms on Linux, depending on how the kernel was built. It never runs
-/// ahead, so over any time `T` a limit admits at most what it would over `T` and one tick (`tests/coarse_clock.rs` says why, and tries it); waits may be told
+/// ahead, so over any time `T` a limit admits at most what it would over `T` and one tick (`tests/models/laws/coarse_clock.rs` says why, and tries it); waits may be told
 /// up to a tick too long. Good for periods of seconds and more.
 #[derive(Clone, Copy, Debug)]
 pub struct CoarseClock {

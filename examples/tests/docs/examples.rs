@@ -25,6 +25,19 @@ fn statuses<const N: usize>(program: &Program, path: &str, arguments: &[&str]) -
 }
 
 #[test]
+fn small_programs_end_without_an_error() {
+    for program in [
+        env!("CARGO_BIN_EXE_hello"),
+        env!("CARGO_BIN_EXE_custom_strategy"),
+        env!("CARGO_BIN_EXE_custom_storage"),
+        env!("CARGO_BIN_EXE_file_storage"),
+    ] {
+        let output = Command::new(program).output().unwrap();
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn axum_api() {
     let api = start(env!("CARGO_BIN_EXE_axum_api"));
     let ann = ["-H", "x-user: ann"];
