@@ -11,11 +11,12 @@ use traffik::{Hit, ManualClock, Rate, Scale, Strategy, Timestamp};
 
 use super::{Answer, Model};
 
-/// Ten thousand cases, or as many as `PROPTEST_CASES` says if that is more; a part of them for what takes long.
+/// Ten thousand cases, or as many as `PROPTEST_CASES` asks for; a part of them for what takes long.
 /// `PROPTEST_RNG_SEED` makes a run repeat itself.
 pub(crate) fn config(part: u32) -> ProptestConfig {
     let given = ProptestConfig::default();
-    ProptestConfig { cases: given.cases.max(10_000) / part, failure_persistence: None, ..given }
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 10_000 };
+    ProptestConfig { cases: (cases / part).max(1), failure_persistence: None, ..given }
 }
 
 /// Rates that have caught limiters out, and any others.
