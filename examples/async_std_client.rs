@@ -1,7 +1,10 @@
-//! A client on async-std that keeps to a limit by itself: it asks a web server six times, and never faster than it may.
+//! A client on async-std that keeps to a limit by itself: it asks a web server six times, and never faster
+//! than it may.
 //!
-//! `cargo run -p traffik-examples --features smol --bin smol_server`, and in another terminal `cargo run -p traffik-examples --features async-std --bin async_std_client`. The server allows five
-//! in ten seconds, so the client allows itself four, for it cannot know how long a request is on its way; and is not denied.
+//! `cargo run -p traffik-examples --features smol --bin smol_server`, and in another terminal
+//! `cargo run -p traffik-examples --features async-std --bin async_std_client`. The server allows five in ten
+//! seconds, so the client allows itself four, for it cannot know how long a request is on its way; and is not
+//! denied.
 
 use std::io;
 

@@ -1,6 +1,7 @@
 //! An API on axum: a burst and a sustained rate for each user, costs by route, and figures for the handler.
 //!
-//! `cargo run -p traffik-examples --features axum --bin axum_api`, then `curl -i -H 'x-user: ann' http://127.0.0.1:3000/search` more than twice.
+//! `cargo run -p traffik-examples --features axum --bin axum_api`, then
+//! `curl -i -H 'x-user: ann' http://127.0.0.1:3000/search` more than twice.
 
 use std::net::SocketAddr;
 

@@ -1,6 +1,7 @@
 //! Denials answered in one's own way, for all throttles on a storage, and what happens if it fails.
 //!
-//! `cargo run -p traffik-examples --features axum --bin custom_handler`, then twice `curl -i -H 'x-api-key: ann' -d '' http://127.0.0.1:3000`.
+//! `cargo run -p traffik-examples --features axum --bin custom_handler`, then twice
+//! `curl -i -H 'x-api-key: ann' -d '' http://127.0.0.1:3000`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A storage over files in a directory, one for each key: `Locked` makes one of any store that can get and set.
+//! A storage over files in a directory, one for each key: `Locked` makes one of any store that can get and
+//! set.
 //!
 //! It then runs the duties of storages as a checklist, which is what to do with a store of your own.
 

@@ -1,6 +1,7 @@
 //! A hyper service behind a throttle, by peer address.
 //!
-//! `cargo run -p traffik-examples --features hyper --bin hyper_service`, then `curl -i http://127.0.0.1:3000` more than five times.
+//! `cargo run -p traffik-examples --features hyper --bin hyper_service`, then `curl -i http://127.0.0.1:3000`
+//! more than five times.
 
 use std::convert::Infallible;
 

@@ -1,8 +1,9 @@
-//! Only failed logins count: charged before they are tried, so that five wrong ones are all there is, however many come at
-//! once; and given back when right.
+//! Only failed logins count: charged before they are tried, so that five wrong ones are all there is, however
+//! many come at once; and given back when right.
 //!
-//! `cargo run -p traffik-examples --features axum --bin login_guard`, then `curl -i -d 123456 http://127.0.0.1:3000/login` more than five times. After
-//! that even `-d 'correct horse'`, which can be tried as often as one likes before, is not looked at.
+//! `cargo run -p traffik-examples --features axum --bin login_guard`, then
+//! `curl -i -d 123456 http://127.0.0.1:3000/login` more than five times. After that even
+//! `-d 'correct horse'`, which can be tried as often as one likes before, is not looked at.
 
 use std::net::SocketAddr;
 

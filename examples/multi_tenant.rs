@@ -1,7 +1,7 @@
 //! A storage for each tenant, made when it is first asked for, and a rate by the tenant's plan.
 //!
-//! `cargo run -p traffik-examples --features axum --bin multi_tenant`, then `curl -i -H 'x-tenant: small' http://127.0.0.1:3000` more than twice, and the
-//! same as `large`.
+//! `cargo run -p traffik-examples --features axum --bin multi_tenant`, then
+//! `curl -i -H 'x-tenant: small' http://127.0.0.1:3000` more than twice, and the same as `large`.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! A web server on smol that limits every client: hyper, and no tokio runtime.
 //!
-//! `cargo run -p traffik-examples --features smol --bin smol_server`, then `curl -i http://127.0.0.1:3000` more than five times.
+//! `cargo run -p traffik-examples --features smol --bin smol_server`, then `curl -i http://127.0.0.1:3000`
+//! more than five times.
 
 use std::convert::Infallible;
 

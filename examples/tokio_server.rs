@@ -1,5 +1,5 @@
-//! A server on tokio that sends back what it is sent, at the same pace for every address, however many connections that
-//! one has open: what costs is a byte, and who has used up its share waits for it.
+//! A server on tokio that sends back what it is sent, at the same pace for every address, however many
+//! connections that one has open: what costs is a byte, and who has used up its share waits for it.
 //!
 //! `cargo run -p traffik-examples --features tokio --bin tokio_server`, then `yes | nc 127.0.0.1 3000`.
 

@@ -1,6 +1,8 @@
-//! A chat room on tokio: whoever writes too fast is told so, on whichever of their connections, and the others do not see it.
+//! A chat room on tokio: whoever writes too fast is told so, on whichever of their connections, and the
+//! others do not see it.
 //!
-//! `cargo run -p traffik-examples --features websocket --bin websocket_chat`, then open http://127.0.0.1:3000/?user=ann twice, and write.
+//! `cargo run -p traffik-examples --features websocket --bin websocket_chat`, then open
+//! http://127.0.0.1:3000/?user=ann twice, and write.
 
 use std::convert::Infallible;
 use std::sync::Arc;
