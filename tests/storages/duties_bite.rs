@@ -45,14 +45,16 @@ struct Bytes {
     defect: Defect,
     states: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     writes: AtomicU64,
+    /// Held from reading a state until it is written.
+    turn: Mutex<()>,
     racing: AtomicBool,
     both: Barrier,
 }
 
 impl Bytes {
     fn with(defect: Defect) -> Self {
-        let (states, writes, racing) = Default::default();
-        Self { defect, states, writes, racing, both: Barrier::new(2) }
+        let (states, writes, turn, racing) = Default::default();
+        Self { defect, states, writes, turn, racing, both: Barrier::new(2) }
     }
 
     fn name(&self, key: &(impl Key + ?Sized)) -> Vec<u8> {
@@ -92,6 +94,7 @@ impl<S: Strategy> Storage<S> for Bytes {
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
         let name = self.name(key);
+        let _turn = (self.defect != Defect::LosesARace).then(|| self.turn.lock().unwrap());
         let mut state: S::State = self.read(&name)?;
         if self.defect == Defect::ForgetsTooEarly
             && now.plus_micros(limit.horizon() / 2) >= limit.fresh_at(&state, op.class())

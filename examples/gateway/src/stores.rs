@@ -8,73 +8,15 @@ use std::time::Duration;
 
 use traffik::layer::{Breaker, BreakerState, Calls, Change, CircuitBreaker, Failover, Metered};
 use traffik::runtime::Tokio;
-use traffik::storage::{AsyncStorage, Lines, Local, Reply, WhenFull};
+use traffik::storage::{Local, WhenFull};
 use traffik::strategy::TooLarge;
-use traffik::{
-    ErasedKey, Hit, MemcachedStorage, Memory, MonotonicClock, Op, RedisStorage, Strategy, Timestamp,
-};
+use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
 use crate::denials::Denials;
 use crate::kept::{Forgotten, Kept};
 use crate::limit::Limit;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
-
-/// Any storage, so that a throttle's code is there once for all of them.
-#[derive(Clone)]
-pub(crate) struct Stored<S>(Arc<dyn Asked<S>>);
-
-/// What a throttle asks of a storage. Checks of several keys at once are not among it, nor compiled for each limit.
-trait Asked<S: Strategy>: Send + Sync {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
-    fn is_local(&self) -> bool;
-    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict>;
-    fn lines(&self) -> Option<&dyn Lines>;
-}
-
-impl<S: Strategy, T: AsyncStorage<S>> Asked<S> for T {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        AsyncStorage::apply(self, limit, key, op)
-    }
-
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        AsyncStorage::load(self, limit, key)
-    }
-
-    fn is_local(&self) -> bool {
-        AsyncStorage::<S>::is_local(self)
-    }
-
-    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
-        AsyncStorage::known_denial(self, limit, key, hit)
-    }
-
-    fn lines(&self) -> Option<&dyn Lines> {
-        AsyncStorage::<S>::lines(self)
-    }
-}
-
-impl<S: Strategy> AsyncStorage<S> for Stored<S> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        self.0.apply(limit, key, op)
-    }
-
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.0.load(limit, key)
-    }
-
-    fn is_local(&self) -> bool {
-        self.0.is_local()
-    }
-
-    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
-        self.0.known_denial(limit, key, hit)
-    }
-
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.0.lines()
-    }
-}
+use crate::stored::Stored;
 
 /// How many keys a memory holds, and what happens when there are more.
 type Room = (usize, WhenFull);
@@ -150,7 +92,7 @@ impl Stores {
     ) -> Result<Stored<S>, String> {
         let shared = match &plan.storage {
             StorageSpec::Memory { capacity, when_full } => {
-                return Ok(Stored(Arc::new(Local(self.memory(&plan.uid, (*capacity, *when_full))))));
+                return Ok(Stored::new(Local(self.memory(&plan.uid, (*capacity, *when_full)))));
             }
             StorageSpec::Redis(url) | StorageSpec::RedisCluster(url) | StorageSpec::Memcached(url) => {
                 self.shared(url, &plan.storage, common)?
@@ -158,12 +100,12 @@ impl Stores {
         };
         let clock = Arc::clone(&self.clock);
         let metered: Stored<S> = match shared.store {
-            Store::Redis(store) => Stored(Arc::new(Metered::with_clock(store, shared.calls, clock))),
-            Store::Memcached(store) => Stored(Arc::new(Metered::with_clock(store, shared.calls, clock))),
+            Store::Redis(store) => Stored::new(Metered::with_clock(store, shared.calls, clock)),
+            Store::Memcached(store) => Stored::new(Metered::with_clock(store, shared.calls, clock)),
         };
         let primary = CircuitBreaker::new(metered, &shared.breaker);
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
-            return Ok(Stored(Arc::new(primary)));
+            return Ok(Stored::new(primary));
         }
         let memory = self.memory::<S>(&plan.uid, FALLBACK);
         let failover = Failover::builder(primary, Local(memory))
@@ -171,7 +113,7 @@ impl Stores {
             .share(share)
             .clock(Arc::clone(&self.clock))
             .build();
-        Ok(Stored(Arc::new(failover)))
+        Ok(Stored::new(failover))
     }
 
     /// The memory of a throttle. If it is to have another room, what is in use of it is copied; what is charged while that is

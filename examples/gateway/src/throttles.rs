@@ -23,7 +23,8 @@ use crate::keys::Keys;
 use crate::limit::Limit;
 use crate::plan::{Common, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::spec::Spec;
-use crate::stores::{Shared, Stored, Stores};
+use crate::stored::Stored;
+use crate::stores::{Shared, Stores};
 use crate::strategy::Limits;
 use crate::upstream::Upstream;
 

@@ -1,0 +1,69 @@
+//! Any storage behind one pointer.
+
+use std::sync::Arc;
+
+use traffik::storage::{AsyncStorage, Lines, Reply};
+use traffik::{ErasedKey, Hit, Op, Strategy, Timestamp};
+
+/// Any storage, so that a throttle's code is there once for all of them.
+#[derive(Clone)]
+pub(crate) struct Stored<S>(Arc<dyn Asked<S>>);
+
+impl<S: Strategy> Stored<S> {
+    pub(crate) fn new(storage: impl AsyncStorage<S> + 'static) -> Self {
+        Self(Arc::new(storage))
+    }
+}
+
+/// What a throttle asks of a storage. Checks of several keys at once are not among it, nor compiled for each limit.
+trait Asked<S: Strategy>: Send + Sync {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
+    fn is_local(&self) -> bool;
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict>;
+    fn lines(&self) -> Option<&dyn Lines>;
+}
+
+impl<S: Strategy, T: AsyncStorage<S>> Asked<S> for T {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        AsyncStorage::apply(self, limit, key, op)
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        AsyncStorage::load(self, limit, key)
+    }
+
+    fn is_local(&self) -> bool {
+        AsyncStorage::<S>::is_local(self)
+    }
+
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        AsyncStorage::known_denial(self, limit, key, hit)
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        AsyncStorage::<S>::lines(self)
+    }
+}
+
+impl<S: Strategy> AsyncStorage<S> for Stored<S> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.0.apply(limit, key, op)
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.0.load(limit, key)
+    }
+
+    fn is_local(&self) -> bool {
+        self.0.is_local()
+    }
+
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        self.0.known_denial(limit, key, hit)
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.0.lines()
+    }
+}
