@@ -1,5 +1,5 @@
-//! A plain tower service behind two throttles as one limit. A server of tonic's is one too: a gRPC call that
-//! is denied is told `RESOURCE_EXHAUSTED`.
+//! A plain tower service behind two throttles as one limit. A server of tonic's is one too: a denied gRPC
+//! call fails with `RESOURCE_EXHAUSTED`.
 //!
 //! `cargo run -p traffik-examples --features tower --bin tower_service`, then twice
 //! `curl -i --http2-prior-knowledge -H 'x-api-key: ann' -H 'content-type: application/grpc' -d '' \

@@ -1,4 +1,4 @@
-//! A chat room on tokio: whoever writes too fast is told so, on whichever of their connections, and the
+//! A chat room on tokio: a user who writes too fast gets a notice, on whichever of their connections, and the
 //! others do not see it.
 //!
 //! `cargo run -p traffik-examples --features websocket --bin websocket_chat`, then open

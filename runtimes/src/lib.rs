@@ -29,7 +29,7 @@
 //! | limits and locks on Redis and on a cluster (`tests/stores/on_runtimes.rs`) | yes | yes | yes, by the client's support of smol: it has dropped async-std | no: a server |
 //! | the same on Memcached | yes | yes | yes | no: a server |
 //! | Redis over TLS (`tests/stores/redis/tls.rs`) | yes | yes | no: it would be smol's once more | no: a server |
-//! | messages of WebSockets that wait (`tests/websocket`) | by the gateway | no | no | yes |
+//! | messages of WebSockets that wait (`tests/websocket/waiting.rs`) | by the gateway | yes | yes | yes |
 //! | WebSockets through a hyper service (`tests/websocket`) | yes | yes | no | no: clients |
 //! | an HTTP server behind a throttle (`examples/tests/docs`) | yes | yes | no: nothing new should serve on what is discontinued | no: clients |
 //!

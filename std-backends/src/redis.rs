@@ -43,8 +43,8 @@ use servers::{Place, Servers};
 
 /// Keeps states on a Redis server (7.0 or later), a cluster, or whichever server sentinels name.
 ///
-/// Connects when it is first used, on tokio if it is used from within it, else on smol, which serves async-std as well;
-/// and again when the connection was lost. All calls share one connection, and each has a
+/// Connects when it is first used, on tokio if it is used from within it, else on smol, which serves async-std as well
+/// (feature `redis-smol`; without it, calls outside of tokio fail); and again when the connection was lost. All calls share one connection, and each has a
 /// [deadline](RedisBuilder::timeout). Times are those of the server's clock, whoever asks.
 ///
 /// What is stored of a key is one string that lives no longer than the limit remembers it. Whatever else is found at a

@@ -1,6 +1,5 @@
 //! A check allocates nothing: counted by the allocator itself.
 
-
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::net::{IpAddr, Ipv4Addr};

@@ -7,6 +7,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod allocations;
 mod answers;
 mod costs;
 mod failure;
@@ -18,6 +19,7 @@ mod rules;
 mod shadows;
 mod sockets;
 mod throttle;
+mod untouched;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,6 +1,5 @@
 //! What passes a throttle is not touched: neither request nor response, their bodies frame by frame.
 
-
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;

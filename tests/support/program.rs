@@ -1,4 +1,4 @@
-//! A program of the examples as a user runs it: built as it is now, listening on a free port, ended with its value.
+//! A program as a user runs it: listening on a free port, ended with its value.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -4,15 +4,15 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
-use traffik::http::{WsAction, WsBeyond, WsError, WsNotices, WsPolicy, WsThrottle};
-use traffik::runtime::{Manual, Runtime};
+use traffik::http::{ClientKey, Throttle, WsAction, WsBeyond, WsError, WsNotices, WsPolicy, WsThrottle};
+use traffik::runtime::{AsyncStd, Manual, Runtime, Smol};
 use traffik::{FixedWindow, Timer, TokenBucket, rate};
 
-use super::wire::{client, json, millis, pair, pair_that_gathers, receive, receive_all, send, serve};
+use super::wire::{client, echo, json, millis, pair, pair_that_gathers, receive, receive_all, send, serve};
 
 fn delaying(runtime: &Manual) -> WsPolicy<u32, Message> {
     WsPolicy::new(runtime.clone()).action(WsAction::Delay(WsBeyond::Notice))
@@ -36,6 +36,27 @@ fn messages_wait_until_they_are_admitted_and_none_is_lost() {
             }
         })
         .unwrap();
+}
+
+/// A message waits on any runtime, and no shorter than the limit asks for.
+#[test]
+fn a_message_waits_on_smol_and_on_async_std() {
+    async fn third_message_is_two_periods_late(runtime: impl Runtime) {
+        let limit = TokenBucket::new(rate!("20/s")).burst(1).unwrap();
+        let throttle = Throttle::in_memory("messages", limit).build().unwrap();
+        let policy = WsPolicy::new(runtime.clone()).action(WsAction::Delay(WsBeyond::Notice));
+        let (server, mut socket) = pair(1 << 10).await;
+        let client = throttle.known(ClientKey::connection());
+        runtime.spawn(echo(WsThrottle::new(server, client, Arc::new(policy))));
+        let began = Instant::now();
+        send(&mut socket, ["a", "b", "c"]).await;
+        for message in ["a", "b", "c"] {
+            assert_eq!(receive(&mut socket).await, message);
+        }
+        assert!(began.elapsed() >= Duration::from_millis(100));
+    }
+    smol::block_on(third_message_is_two_periods_late(Smol::new()));
+    async_std::task::block_on(third_message_is_two_periods_late(AsyncStd));
 }
 
 #[test]

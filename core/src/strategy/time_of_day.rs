@@ -131,6 +131,24 @@ impl<T: State> State for TimeOfDayState<T> {
 impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     /// `limit` scaled by the ratio of each of these hours of the day, in UTC.
     pub fn new(limit: S, hours: [Hours; N]) -> Result<Self, HoursError> {
+        Self::from_slice(limit, &hours)
+    }
+
+    /// The same for at most `N` hours, for a program that reads them at run time.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and with [`HoursError::TooMany`] for more hours than `N`.
+    ///
+    /// ```
+    /// use traffik_core::{Hours, TimeOfDay, TokenBucket, rate};
+    ///
+    /// let configured = vec![Hours::new((22, 0), (6, 0), "1/2".parse()?)];
+    /// let limit = TimeOfDay::<_, 6>::from_slice(TokenBucket::new(rate!("2/h")), &configured)?;
+    /// # let _ = limit;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_slice(limit: S, hours: &[Hours]) -> Result<Self, HoursError> {
         let limit = Self::scale(&limit, Day::new(hours)?).map_err(HoursError::TooLarge)?;
         if limit.horizon > LONGEST { Err(HoursError::TooSlow) } else { Ok(limit) }
     }
@@ -142,7 +160,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     }
 
     fn scale(limit: &S, day: Day<N>) -> Result<Self, TooLarge> {
-        let scaled = |at: usize| day.hours.get(at).map_or(Ok(limit.clone()), |it| limit.scaled(it.ratio()));
+        let scaled = |at: usize| day.hours().get(at).map_or(Ok(limit.clone()), |it| limit.scaled(it.ratio()));
         let limits = try_array(limit, scaled)?;
         let horizon = horizon(limit, &day, &limits);
         Self { base: limit.clone(), limits, day, horizon }.in_one_unit(1)
@@ -165,7 +183,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     /// The limits that hold at some time of the day.
     fn limits(&self) -> impl Iterator<Item = &S> {
         let base = [&self.base].into_iter().filter(|_| !self.day.is_whole());
-        base.chain(&self.limits)
+        base.chain(self.limits.iter().take(self.day.hours().len()))
     }
 
     /// A state brought forward to the beginning of the hours that hold at `to`, with the limit that then holds
@@ -292,7 +310,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
 /// by a factor of 2 at most more because they are rounded down.
 fn horizon<S: Scale, const N: usize>(base: &S, day: &Day<N>, limits: &[S; N]) -> u64 {
     let slowest = limits.iter().map(Strategy::horizon).fold(base.horizon(), u64::max);
-    let ratios = || day.hours.iter().map(Hours::ratio);
+    let ratios = || day.hours().iter().map(Hours::ratio);
     let largest = ratios().fold(Ratio::ONE, Ratio::max);
     let least = ratios().fold(Ratio::ONE, Ratio::min);
     let cross = |one: Ratio, other: Ratio| u128::from(one.num()) * u128::from(other.den());
@@ -370,9 +388,11 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
     /// The limits of all hours, of which the store is to find the one that holds.
     fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
         let (mut unlimited, ahead) = (false, self.day.ahead());
-        let complete = (0..=N).all(|at| {
-            let (limit, span) = (self.limits.get(at).unwrap_or(&self.base), self.day.span(at));
-            let Ok(more) = u8::try_from(N - at) else { return false };
+        let length = self.day.hours().len();
+        let complete = (0..=length).all(|at| {
+            let span = self.day.span(at);
+            let limit = span.and_then(|_| self.limits.get(at)).unwrap_or(&self.base);
+            let Ok(more) = u8::try_from(length - at) else { return false };
             let mut parts = 0;
             let complete = limit.parts_of(hit, &mut |part| {
                 parts += if part.hours.is_none() { 1 } else { 2 };
@@ -398,7 +418,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
         let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
         TimeOfDayStat {
             hour: (self.day.time(at) / (DAY / 24)) as u8,
-            ratio: self.day.hours.get(self.day.at(at).0).map_or(Ratio::ONE, Hours::ratio),
+            ratio: self.day.hours().get(self.day.at(at).0).map_or(Ratio::ONE, Hours::ratio),
             effective_limit: limit.peek(&inner, &nothing, at).limit(),
             inner: limit.stat(&inner, class, at),
         }

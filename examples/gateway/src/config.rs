@@ -18,7 +18,7 @@
 //! A throttle begins anew, which is then told, if
 //!
 //! * it has another storage, or keys of another sort (addresses or headers);
-//! * it has another number of rates, unless that is 3 to 8 before and after (of `sliding-log`, 2 to 8);
+//! * it has another number of rates, unless that is 3 to 8 before and after;
 //! * its strategy is wrapped and was not, or keeps more than the one before or less: `sliding-log` most, `sliding-window:strict`,
 //!   `fair-share` and `regions` more than all others;
 //! * it has another strategy on a storage that is shared, unless both are buckets: `token-bucket`, `leaky-bucket`,

@@ -15,7 +15,7 @@ use crate::spec::Spec;
 #[derive(Clone)]
 pub(crate) struct Kept {
     shape: Shape,
-    /// Its [`Limits`].
+    /// Its [`KeptLimits`].
     limits: Arc<dyn Any + Send + Sync>,
     /// Its memory, if it has one.
     pub(crate) memory: Option<Arc<dyn Any + Send + Sync>>,
@@ -34,7 +34,7 @@ struct Shape {
 }
 
 /// The limits of a throttle, and those in whose place they are.
-struct Limits<L> {
+struct KeptLimits<L> {
     kind: Vec<Discriminant<Spec>>,
     now: Vec<L>,
     before: Vec<L>,
@@ -63,7 +63,7 @@ impl Kept {
             limits: (N, now.first().map(Limit::room)),
         };
         let kind = plan.strategy.kind();
-        let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<Limits<L>>().ok();
+        let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<KeptLimits<L>>().ok();
         let same = known.filter(|it| it.shape == shape).and_then(|it| Some((it, limits_of(it)?)));
         let (before, forgotten) = match &same {
             None if known.is_none() => (Vec::new(), Forgotten::Nothing),
@@ -79,7 +79,7 @@ impl Kept {
         let limits = limits.collect();
         let kept = Self {
             shape,
-            limits: Arc::new(Limits { kind, now, before }),
+            limits: Arc::new(KeptLimits { kind, now, before }),
             memory: same.and_then(|(it, _)| it.memory.clone()),
             denials: known.map(|it| it.denials.clone()).unwrap_or_default(),
         };

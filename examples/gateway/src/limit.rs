@@ -1,4 +1,5 @@
-//! One limit of a throttle: any strategy behind one type, so that storages and throttles are compiled once for all of them.
+//! One limit of a throttle: any strategy behind one type, so that storages and throttles are compiled once for
+//! all of them.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ pub(crate) const SMALL_WRAPPED: usize = SMALL + 3 * WRAPPER;
 pub(crate) const LARGE: usize = 512;
 pub(crate) const LARGE_WRAPPED: usize = LARGE + 3 * WRAPPER;
 
-/// What a wrapper may add to a state.
+/// The most bytes that a wrapper adds to a state.
 pub(crate) const WRAPPER: usize = 16;
 
 /// A strategy whose state takes at most `LEN` bytes.
@@ -38,26 +39,26 @@ pub(crate) trait Limit: Scale + Strategy<Cost = u32, Stat: Report> {
 /// Any strategy but an exact log, by the room that its states take.
 #[derive(Clone)]
 pub(crate) enum AnyLimit {
-    Small(Erased<SMALL>),
-    SmallWrapped(Erased<SMALL_WRAPPED>),
-    Large(Erased<LARGE>),
-    LargeWrapped(Erased<LARGE_WRAPPED>),
+    Small(ErasedLimit<SMALL>),
+    SmallWrapped(ErasedLimit<SMALL_WRAPPED>),
+    Large(ErasedLimit<LARGE>),
+    LargeWrapped(ErasedLimit<LARGE_WRAPPED>),
 }
 
 /// A strategy behind a pointer, with the pointer itself for a limit that comes in its place.
 #[derive(Clone)]
-pub(crate) struct Erased<const LEN: usize> {
+pub(crate) struct ErasedLimit<const LEN: usize> {
     pointer: Chosen<LEN>,
     limit: Single<Chosen<LEN>, LEN>,
 }
 
-impl<const LEN: usize> From<Chosen<LEN>> for Erased<LEN> {
+impl<const LEN: usize> From<Chosen<LEN>> for ErasedLimit<LEN> {
     fn from(pointer: Chosen<LEN>) -> Self {
         Self { limit: Single::new(Arc::clone(&pointer)), pointer }
     }
 }
 
-impl<const LEN: usize> Erased<LEN> {
+impl<const LEN: usize> ErasedLimit<LEN> {
     fn in_place_of(self, before: &Self) -> Self {
         Self { limit: self.limit.succeeding(Arc::clone(&before.pointer)), pointer: self.pointer }
     }
@@ -191,6 +192,10 @@ impl Strategy for AnyLimit {
     type Stat = Reported;
 
     fn decide(&self, state: &mut LimitState, hit: &Hit, now: Timestamp) -> Decision {
+        if let (Self::Small(it), LimitState::Short(inline)) = (self, &mut *state) {
+            // The most frequent case copies nothing.
+            return it.limit.decide(inline, hit, now);
+        }
         each!(self, it => {
             let mut inline = state.read();
             let decision = it.limit.decide(&mut inline, hit, now);
@@ -202,6 +207,9 @@ impl Strategy for AnyLimit {
     }
 
     fn peek(&self, state: &LimitState, hit: &Hit, now: Timestamp) -> Decision {
+        if let (Self::Small(it), LimitState::Short(inline)) = (self, state) {
+            return it.limit.peek(inline, hit, now);
+        }
         each!(self, it => it.limit.peek(&state.read(), hit, now))
     }
 
@@ -222,6 +230,9 @@ impl Strategy for AnyLimit {
     }
 
     fn fresh_at(&self, state: &LimitState, class: Class) -> Timestamp {
+        if let (Self::Small(it), LimitState::Short(inline)) = (self, state) {
+            return it.limit.fresh_at(inline, class);
+        }
         each!(self, it => it.limit.fresh_at(&state.read(), class))
     }
 

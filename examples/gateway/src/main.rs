@@ -2,11 +2,12 @@
 //!
 //! `cargo run --release -p traffik-gateway -- --help` lists its options. A handful of small files over the
 //! public API: what is asked for ([`options`], [`spec`], [`config`]), what it comes to ([`plan`]), who is counted
-//! ([`keys`]) and who denied most ([`denials`]), the strategy ([`strategy`], [`limit`]), where states are kept ([`stores`], [`stored`])
+//! ([`keys`]) and who denied most ([`denials`]), the strategy ([`strategy`], [`limit`]), where states are kept ([`stores`], [`any_storage`])
 //! and what of them when the file is read anew ([`kept`]), the throttles made of it all ([`throttles`]), the service behind
 //! them ([`upstream`], or a WebSocket: [`echo`]), the server in front of it all ([`server`], and how it ends: [`drain`]),
 //! its own paths ([`own`]), who may call them ([`caller`]) and the page ([`page`]).
 
+mod any_storage;
 mod caller;
 mod config;
 mod denials;
@@ -22,7 +23,6 @@ mod page;
 mod plan;
 mod server;
 mod spec;
-mod stored;
 mod stores;
 mod strategy;
 mod throttles;

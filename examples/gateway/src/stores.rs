@@ -12,11 +12,11 @@ use traffik::storage::{Local, WhenFull};
 use traffik::strategy::TooLarge;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
+use crate::any_storage::AnyStorage;
 use crate::denials::Denials;
 use crate::kept::{Forgotten, Kept};
 use crate::limit::Limit;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
-use crate::stored::Stored;
 
 /// How many keys a memory holds, and what happens when there are more.
 type Room = (usize, WhenFull);
@@ -89,23 +89,23 @@ impl Stores {
         plan: &ThrottlePlan,
         common: &Common,
         share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static,
-    ) -> Result<Stored<S>, String> {
+    ) -> Result<AnyStorage<S>, String> {
         let shared = match &plan.storage {
             StorageSpec::Memory { capacity, when_full } => {
-                return Ok(Stored::new(Local(self.memory(&plan.uid, (*capacity, *when_full)))));
+                return Ok(AnyStorage::new(Local(self.memory(&plan.uid, (*capacity, *when_full)))));
             }
             StorageSpec::Redis(url) | StorageSpec::RedisCluster(url) | StorageSpec::Memcached(url) => {
                 self.shared(url, &plan.storage, common)?
             }
         };
         let clock = Arc::clone(&self.clock);
-        let metered: Stored<S> = match shared.store {
-            Store::Redis(store) => Stored::new(Metered::with_clock(store, shared.calls, clock)),
-            Store::Memcached(store) => Stored::new(Metered::with_clock(store, shared.calls, clock)),
+        let metered: AnyStorage<S> = match shared.store {
+            Store::Redis(store) => AnyStorage::new(Metered::with_clock(store, shared.calls, clock)),
+            Store::Memcached(store) => AnyStorage::new(Metered::with_clock(store, shared.calls, clock)),
         };
         let primary = CircuitBreaker::new(metered, &shared.breaker);
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
-            return Ok(Stored::new(primary));
+            return Ok(AnyStorage::new(primary));
         }
         let memory = self.memory::<S>(&plan.uid, FALLBACK);
         let failover = Failover::builder(primary, Local(memory))
@@ -113,7 +113,7 @@ impl Stores {
             .share(share)
             .clock(Arc::clone(&self.clock))
             .build();
-        Ok(Stored::new(failover))
+        Ok(AnyStorage::new(failover))
     }
 
     /// The memory of a throttle. If it is to have another room, what is in use of it is copied; what is charged while that is

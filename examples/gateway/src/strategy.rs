@@ -67,20 +67,22 @@ impl Spec {
         if (wrappers, innermost) == (0, &Self::SlidingLog) {
             return Ok(Limits::Log(each(rates, |rate| HeapLog::new(rate).map_err(told))?));
         }
+        if wrappers > 3 {
+            return Err(format!("{wrappers} wrappers around one strategy; at most 3 can be nested"));
+        }
         let limits = each(rates, |rate| match (wrappers, innermost.is_large()) {
             (0, false) => Ok(AnyLimit::Small(self.small(rate)?.into())),
             (0, true) => Ok(AnyLimit::Large(self.large(rate)?.into())),
-            (1..=3, false) => {
+            (_, false) => {
                 let limit = innermost.small(rate)?;
                 let wrapped = self.wrapped::<SMALL, SMALL_1, SMALL_2, SMALL_WRAPPED>(limit)?;
                 Ok(AnyLimit::SmallWrapped(wrapped.into()))
             }
-            (1..=3, true) => {
+            (_, true) => {
                 let limit = innermost.large(rate)?;
                 let wrapped = self.wrapped::<LARGE, LARGE_1, LARGE_2, LARGE_WRAPPED>(limit)?;
                 Ok(AnyLimit::LargeWrapped(wrapped.into()))
             }
-            (more, _) => Err(format!("{more} wrappers around one strategy; at most 3 can be nested")),
         });
         limits.map(Limits::Any)
     }
@@ -264,8 +266,8 @@ fn wrap<const IN: usize, const OUT: usize>(
             if spans.len() > SPANS {
                 return Err(format!("{} spans of the day; at most {SPANS} can be given", spans.len()));
             }
-            let hours = std::array::from_fn(|at| spans.get(at).map_or(Hours::NEVER, hours));
-            let wrapped = TimeOfDay::<_, SPANS>::new(inner, hours).map_err(told)?;
+            let hours: Vec<_> = spans.iter().map(hours).collect();
+            let wrapped = TimeOfDay::<_, SPANS>::from_slice(inner, &hours).map_err(told)?;
             Ok(Arc::new(wrapped.utc_offset(*offset_minutes).map_err(told)?))
         }
         _ => Ok(Arc::new(inner)),

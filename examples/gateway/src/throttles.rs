@@ -17,13 +17,13 @@ use traffik::storage::BoxFuture;
 use traffik::strategy::{Report, Reported, TooLarge};
 use traffik::{All, Class, Label, Ratio, Strategy};
 
+use crate::any_storage::AnyStorage;
 use crate::config::pattern;
 use crate::denials::Denials;
 use crate::keys::Keys;
 use crate::limit::Limit;
 use crate::plan::{Common, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::spec::Spec;
-use crate::stored::Stored;
 use crate::stores::{Shared, Stores};
 use crate::strategy::Limits;
 use crate::upstream::Upstream;
@@ -99,16 +99,19 @@ impl<'a> Maker<'a> {
         if let OnErrorSpec::Fallback { instances } = plan.on_error {
             limits.among(instances).map_err(|error| format!("--on-error {error}"))?;
         }
-        // Several limits are one: all admit or none is charged.
-        match (limits, plan.rates.len()) {
-            (Limits::Any(limits), 1) => self.stored::<_, 1>(plan, limits),
-            (Limits::Any(limits), 2) => self.stored::<_, 2>(plan, limits),
-            (Limits::Any(limits), 3..=MOST_RATES) => self.stored::<_, MOST_RATES>(plan, limits),
-            (Limits::Log(limits), 1) => self.stored::<_, 1>(plan, limits),
-            (Limits::Log(limits), 2..=MOST_RATES) => self.stored::<_, MOST_RATES>(plan, limits),
-            (_, more) => {
-                Err(format!("--rate is given {more} times; at most {MOST_RATES} rates are one limit"))
-            }
+        match limits {
+            Limits::Any(limits) => self.together(plan, limits),
+            Limits::Log(limits) => self.together(plan, limits),
+        }
+    }
+
+    /// Several limits as one: all admit or none is charged.
+    fn together<L: Limit>(&mut self, plan: &ThrottlePlan, limits: Vec<L>) -> Result<(), String> {
+        match limits.len() {
+            1 => self.stored::<L, 1>(plan, limits),
+            2 => self.stored::<L, 2>(plan, limits),
+            3..=MOST_RATES => self.stored::<L, MOST_RATES>(plan, limits),
+            more => Err(format!("--rate is given {more} times; at most {MOST_RATES} rates are one limit")),
         }
     }
 
@@ -141,7 +144,7 @@ impl<'a> Maker<'a> {
         &mut self,
         plan: &ThrottlePlan,
         limit: All<S, N>,
-        storage: Stored<All<S, N>>,
+        storage: AnyStorage<All<S, N>>,
     ) -> Result<(), String>
     where
         S: Strategy<Cost = u32, Stat: Report>,
@@ -227,7 +230,7 @@ fn control<S, const N: usize>(
     plan: &ThrottlePlan,
     keys: Keys,
     class: Class,
-    throttle: &Throttle<All<S, N>, Stored<All<S, N>>>,
+    throttle: &Throttle<All<S, N>, AnyStorage<All<S, N>>>,
     denials: Denials,
 ) -> Control
 where

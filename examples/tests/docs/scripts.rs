@@ -57,6 +57,32 @@ fn the_last_line_counts_and_the_status_tells_of_failures() {
     }
 }
 
+/// The programs and the filters that each subject comes to.
+#[test]
+fn a_subject_is_its_programs_and_a_name_narrows_it() {
+    let every = "test --workspace --all-features --no-fail-fast";
+    for (arguments, asked) in [
+        (&[][..], "--"),
+        (&["units"], "--lib --"),
+        (&["http", "gone"], "--test http -- gone"),
+        (&["redis"], "--test stores -- --skip memcached"),
+        (&["memcached", "a_full_server"], "--test stores -- a_full_server --skip redis"),
+        (&["locks"], "--test storages --test stores -- locks"),
+        (&["locks", "twice"], "--test storages --test stores -- twice"),
+        (&["gateway"], "--test gateway --"),
+    ] {
+        // Whatever there is to install is there already.
+        let installed = [("apt-get", "exit 0"), ("python3", "exit 0"), ("cargo", "echo \"asked $*\"")];
+        let output = StandIns::new("subject", &installed).run("test", arguments);
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = printed.lines().find_map(|line| line.strip_prefix("asked ")).unwrap_or_default();
+        assert_eq!(line, format!("{every} {asked}"), "{arguments:?}");
+    }
+    let unknown = StandIns::new("unknown", &[]).run("test", &["no-such-subject"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("scripts/test SUBJECT"));
+}
+
 #[test]
 fn only_what_is_missing_is_installed_and_that_is_said() {
     let apt = "echo \"$@\" >>\"$HERE/asked\"";

@@ -177,6 +177,7 @@ impl Link {
         {
             return Err(failure.clone());
         }
+        timer::has_runtime()?;
         let (source, deadline) = (self.source.clone(), self.deadline);
         let attempt = async move { source.connect(deadline).await.map_err(unsent) }.boxed().shared();
         present.number += 1;

@@ -1,4 +1,4 @@
-//! What surrounds a storage: breaker, retry, timeout, failover, cache of denials, and all of them at once.
+//! The layers around a storage: breaker, retry, timeout, failover, cache of denials, and all of them at once.
 
 #![allow(
     clippy::unwrap_used,

@@ -21,6 +21,8 @@ pub struct Hours {
 pub enum HoursError {
     /// No hours were given.
     NoHours,
+    /// More hours than the limit has room for: how many there are, and for how many there is room.
+    TooMany(usize, usize),
     /// A time is not one of a day.
     NotATime(Hours),
     /// Hours end when they begin.
@@ -41,6 +43,7 @@ impl fmt::Display for HoursError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoHours => f.write_str("no hours are given; without any the limit need not be wrapped"),
+            Self::TooMany(given, room) => write!(f, "{given} hours are given; there is room for {room}"),
             Self::NotATime(hours) => write!(f, "{hours}: a day has times from 00:00 to 24:00, and begins before 24:00"),
             Self::Empty(hours) => write!(f, "{hours} is empty; the whole day is 00:00-24:00"),
             Self::Overlap(one, other) => {
@@ -69,9 +72,6 @@ pub(super) const DAY: u64 = 86_400_000_000;
 const MINUTE: u64 = 60_000_000;
 
 impl Hours {
-    /// Hours that no day has: they fill up an array of fixed length, and change nothing.
-    pub const NEVER: Self = Self { from: (24, 0), to: (24, 0), ratio: Ratio::ONE };
-
     /// From one time of the day, such as `(22, 30)`, until another, both in local time. The end is not part of
     /// it, may be `(24, 0)`, and may lie on the next day: `(22, 0)` to `(6, 0)` is the night.
     #[must_use]
@@ -93,37 +93,18 @@ impl Hours {
         micros(self.to)
     }
 
-    fn is_never(&self) -> bool {
-        (self.from, self.to) == (Self::NEVER.from, Self::NEVER.to)
-    }
-
-    /// Where they begin and end, in microseconds.
-    fn span(&self) -> (u64, u64) {
-        // No time of a day is as late as its length.
-        if self.is_never() { (DAY, DAY + 1) } else { (self.from(), self.to()) }
-    }
-
     /// Whether a local time of day, in microseconds, is one of these.
     fn holds(&self, time: u64) -> bool {
-        time < DAY && holds(self.span(), time)
+        holds((self.from(), self.to()), time)
     }
 
     /// How long these hours last, in microseconds.
     fn length(&self) -> u64 {
-        if self.is_never() {
-            0
-        } else if self.from() < self.to() {
-            self.to() - self.from()
-        } else {
-            DAY - self.from() + self.to()
-        }
+        if self.from() < self.to() { self.to() - self.from() } else { DAY - self.from() + self.to() }
     }
 
     fn validate(&self) -> Result<(), HoursError> {
         let is_time = |(_, minute): (u8, u8)| minute < 60;
-        if self.is_never() {
-            return Ok(());
-        }
         if !is_time(self.from) || !is_time(self.to) || self.from() >= DAY || self.to() > DAY {
             Err(HoursError::NotATime(*self))
         } else if self.from() == self.to() {
@@ -156,17 +137,21 @@ impl fmt::Display for Hours {
 /// A local day cut into hours that do not overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Day<const N: usize> {
-    pub(super) hours: [Hours; N],
+    /// The first `length` count; the others only fill up the array.
+    hours: [Hours; N],
     /// Where they begin and end, in microseconds.
     spans: [(u64, u64); N],
+    length: usize,
     /// How far local time is ahead of UTC, in microseconds less than a day.
     ahead: u64,
 }
 
 impl<const N: usize> Day<N> {
-    pub(super) fn new(hours: [Hours; N]) -> Result<Self, HoursError> {
-        if N == 0 {
-            return Err(HoursError::NoHours);
+    pub(super) fn new(hours: &[Hours]) -> Result<Self, HoursError> {
+        let first = *hours.first().ok_or(HoursError::NoHours)?;
+        let length = hours.len();
+        if length > N {
+            return Err(HoursError::TooMany(length, N));
         }
         hours.iter().try_for_each(Hours::validate)?;
         for (at, one) in hours.iter().enumerate() {
@@ -175,7 +160,8 @@ impl<const N: usize> Day<N> {
                 return Err(HoursError::Overlap(*one, *other));
             }
         }
-        Ok(Self { hours, spans: hours.map(|it| it.span()), ahead: 0 })
+        let hours = core::array::from_fn(|at| *hours.get(at).unwrap_or(&first));
+        Ok(Self { hours, spans: hours.map(|it| (it.from(), it.to())), length, ahead: 0 })
     }
 
     pub(super) fn with_offset(self, minutes: i32) -> Result<Self, HoursError> {
@@ -186,6 +172,14 @@ impl<const N: usize> Day<N> {
         Ok(Self { ahead: ahead.rem_euclid(DAY as i64) as u64, ..self })
     }
 
+    pub(super) fn hours(&self) -> &[Hours] {
+        self.hours.get(..self.length).unwrap_or_default()
+    }
+
+    fn spans(&self) -> &[(u64, u64)] {
+        self.spans.get(..self.length).unwrap_or_default()
+    }
+
     /// How far local time is ahead of UTC, in microseconds.
     pub(super) const fn ahead(&self) -> u64 {
         self.ahead
@@ -193,7 +187,7 @@ impl<const N: usize> Day<N> {
 
     /// When these hours begin and end; `None` for the time that is left.
     pub(super) fn span(&self, at: usize) -> Option<(u64, u64)> {
-        self.spans.get(at).copied()
+        self.spans().get(at).copied()
     }
 
     /// The local time of day, in microseconds.
@@ -208,7 +202,7 @@ impl<const N: usize> Day<N> {
         let time = self.time(at);
         let until = |then: u64| if then > time { then - time } else { DAY - time + then };
         let mut rest = DAY;
-        for (holding, span) in self.spans.iter().enumerate() {
+        for (holding, span) in self.spans().iter().enumerate() {
             if holds(*span, time) {
                 return (holding, at.plus_micros(until(span.1)));
             }
@@ -219,7 +213,7 @@ impl<const N: usize> Day<N> {
 
     /// Whether no time of the day is left out.
     pub(super) fn is_whole(&self) -> bool {
-        self.hours.iter().map(Hours::length).sum::<u64>() >= DAY
+        self.hours().iter().map(Hours::length).sum::<u64>() >= DAY
     }
 }
 
@@ -238,9 +232,8 @@ mod tests {
     #[test]
     fn hours_that_are_none_are_refused() {
         let error = |hours: &[Hours]| match *hours {
-            [one] => Day::new([one]).unwrap_err(),
-            [one, other] => Day::new([one, other]).unwrap_err(),
-            _ => Day::new([]).unwrap_err(),
+            [] => Day::<0>::new(&[]).unwrap_err(),
+            ref hours => Day::<2>::new(hours).unwrap_err(),
         };
         assert_eq!(error(&[]), HoursError::NoHours);
         for wrong in [((24, 0), (3, 0)), ((0, 60), (3, 0)), ((0, 0), (24, 1)), ((0, 0), (255, 255))] {
@@ -263,13 +256,15 @@ mod tests {
             assert_eq!(error(&[night, other]), HoursError::Overlap(night, other));
             assert_eq!(error(&[other, night]), HoursError::Overlap(other, night));
         }
-        assert!(Day::new([night, hours((6, 0), (22, 0))]).unwrap().is_whole());
-        assert!(!Day::new([night, hours((6, 0), (21, 59))]).unwrap().is_whole());
+        assert!(Day::<2>::new(&[night, hours((6, 0), (22, 0))]).unwrap().is_whole());
+        assert!(!Day::<2>::new(&[night, hours((6, 0), (21, 59))]).unwrap().is_whole());
+        let evening = hours((20, 0), (22, 0));
+        assert_eq!(error(&[night, evening, evening]).to_string(), "3 hours are given; there is room for 2");
     }
 
     #[test]
     fn the_night_spans_midnight() {
-        let day = Day::new([hours((22, 0), (6, 0)), hours((12, 0), (13, 30))]).unwrap();
+        let day = Day::<2>::new(&[hours((22, 0), (6, 0)), hours((12, 0), (13, 30))]).unwrap();
         let next = |hour, minute| day.at(at(hour, minute));
         assert_eq!(next(21, 59), (2, at(22, 0)));
         assert_eq!(next(22, 0), (0, at(30, 0)));
@@ -280,21 +275,8 @@ mod tests {
     }
 
     #[test]
-    fn hours_that_never_come_change_nothing_but_the_length_of_the_array() {
-        let night = hours((22, 0), (6, 0));
-        let day = Day::new([Hours::NEVER, night, Hours::NEVER]).unwrap();
-        let next = |hour, minute| day.at(at(hour, minute));
-        assert_eq!(next(23, 0), (1, at(30, 0)));
-        assert_eq!(next(6, 0).0, 3);
-        assert!(!day.is_whole());
-        let whole = hours((0, 0), (24, 0));
-        assert!(Day::new([whole, Hours::NEVER]).unwrap().is_whole());
-        assert_eq!(Day::new([night, Hours::NEVER, night]), Err(HoursError::Overlap(night, night)));
-    }
-
-    #[test]
     fn offsets_of_half_an_hour_move_the_day() {
-        let day = Day::new([hours((0, 0), (12, 0))]).unwrap();
+        let day = Day::<1>::new(&[hours((0, 0), (12, 0))]).unwrap();
         let india = day.with_offset(330).unwrap();
         assert_eq!(india.at(at(18, 29)), (1, at(18, 30)));
         assert_eq!(india.at(at(18, 30)), (0, at(30, 30)));

@@ -43,25 +43,38 @@ fn slow_limits_drain_although_their_ratio_changes_often() {
     assert_eq!(days, 31 * 24 * 3 / day);
 }
 
+/// Hours of a slice decide as those of an array, whatever room there is beside them.
 #[test]
-fn hours_that_never_come_decide_nothing() {
+fn room_for_more_hours_changes_nothing() {
     let bucket = TokenBucket::new(Rate::per_day(48));
-    let [night] = night("1/2");
-    let (alone, among) = (TimeOfDay::new(bucket, [night]).unwrap(), {
-        TimeOfDay::new(bucket, [Hours::NEVER, night, Hours::NEVER]).unwrap()
-    });
-    let (mut one, mut other) = (Default::default(), Default::default());
-    for at in [(5, 20), (19, 40), (0, 60), (3, 9), (24, 10), (1, 3), (30, 40), (2, 1)].repeat(20).iter().scan(
-        0,
-        |at, (hours, cost)| {
-            *at += hours;
-            Some((*at, *cost))
-        },
-    ) {
-        let (hit, now) = (Hit::new(at.1), hour(at.0));
-        assert_eq!(alone.decide(&mut one, &hit, now), among.decide(&mut other, &hit, now), "{at:?}");
-        assert_eq!(one, other);
+    for hours in [[((12, 0), (13, 0))], [((22, 0), (6, 0))], [((0, 0), (24, 0))]] {
+        let [(from, to)] = hours;
+        let hours = [Hours::new(from, to, "1/2".parse().unwrap())];
+        let (exact, roomy) = (TimeOfDay::new(bucket, hours), TimeOfDay::<_, 6>::from_slice(bucket, &hours));
+        let (exact, roomy) = (exact.unwrap(), roomy.unwrap());
+        let (mut one, mut other) = (Default::default(), Default::default());
+        let mut at = 0;
+        for (after, cost) in
+            [(5, 20), (19, 40), (0, 60), (3, 9), (24, 10), (1, 3), (30, 25), (2, 1)].repeat(9)
+        {
+            at += after;
+            let hit = Hit::new(cost);
+            assert_eq!(exact.decide(&mut one, &hit, hour(at)), roomy.decide(&mut other, &hit, hour(at)));
+            assert_eq!(one, other);
+            assert_eq!(exact.fresh_at(&one, hit.class), roomy.fresh_at(&other, hit.class));
+        }
+        let parts = |limit: &dyn Fn(&mut dyn FnMut(Part)) -> bool| {
+            let mut parts = Vec::new();
+            assert!(limit(&mut |part| parts.push(format!("{part:?}"))));
+            parts
+        };
+        let hit = Hit::new(3);
+        assert_eq!(parts(&|visit| exact.parts_of(&hit, visit)), parts(&|visit| roomy.parts_of(&hit, visit)));
+        assert_eq!((exact.horizon(), exact.parts()), (roomy.horizon(), roomy.parts()));
     }
+    let half = [Hours::new((0, 0), (24, 0), "1/2".parse().unwrap())];
+    let all_day = TimeOfDay::<_, 6>::from_slice(FixedWindow::new(Rate::per_minute(10)), &half).unwrap();
+    assert_eq!(all_day.peek(&Default::default(), &Hit::new(8), hour(3)).outcome(), Outcome::Never);
 }
 
 #[test]

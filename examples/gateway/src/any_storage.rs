@@ -7,16 +7,16 @@ use traffik::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 /// Any storage, so that a throttle's code is there once for all of them.
 #[derive(Clone)]
-pub(crate) struct Stored<S>(Arc<dyn Asked<S>>);
+pub(crate) struct AnyStorage<S>(Arc<dyn StorageCalls<S>>);
 
-impl<S: Strategy> Stored<S> {
+impl<S: Strategy> AnyStorage<S> {
     pub(crate) fn new(storage: impl AsyncStorage<S> + 'static) -> Self {
         Self(Arc::new(storage))
     }
 }
 
-/// What a throttle asks of a storage. Checks of several keys at once are not among it, nor compiled for each limit.
-trait Asked<S: Strategy>: Send + Sync {
+/// The calls that a throttle makes. Checks of several keys at once are not among them, nor compiled for each limit.
+trait StorageCalls<S: Strategy>: Send + Sync {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
     fn is_local(&self) -> bool;
@@ -24,7 +24,7 @@ trait Asked<S: Strategy>: Send + Sync {
     fn lines(&self) -> Option<&dyn Lines>;
 }
 
-impl<S: Strategy, T: AsyncStorage<S>> Asked<S> for T {
+impl<S: Strategy, T: AsyncStorage<S>> StorageCalls<S> for T {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         AsyncStorage::apply(self, limit, key, op)
     }
@@ -46,7 +46,7 @@ impl<S: Strategy, T: AsyncStorage<S>> Asked<S> for T {
     }
 }
 
-impl<S: Strategy> AsyncStorage<S> for Stored<S> {
+impl<S: Strategy> AsyncStorage<S> for AnyStorage<S> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         self.0.apply(limit, key, op)
     }
