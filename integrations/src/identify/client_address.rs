@@ -329,8 +329,10 @@ mod tests {
             let name = http::header::COOKIE;
             let _ = super::super::Cookie("a".to_owned()).identify((&request).into());
             let _ = super::super::ClassHeaders::from_anyone().tier(name.clone()).of((&request).into());
+            // Some lines are no value of a header.
+            let sent = request.headers().get_all(&name).iter().count();
             if let Ok(cost) = super::super::CostHeader::new(name, trusted()).of((&request).into()) {
-                prop_assert!(lines.len() == 1 || cost == 1);
+                prop_assert!(sent == 1 || cost == 1);
             }
         }
 

@@ -11,12 +11,12 @@ use traffik::{Hit, ManualClock, Rate, Scale, Strategy, Timestamp};
 
 use super::{Answer, Model};
 
-/// Ten thousand cases, or as many as `PROPTEST_CASES` asks for; a part of them for what takes long.
+/// Ten thousand cases, or as many as `TRAFFIK_CASES` asks for; a part of them for what takes long.
 /// `PROPTEST_RNG_SEED` makes a run repeat itself.
 pub(crate) fn config(part: u32) -> ProptestConfig {
-    let given = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 10_000 };
-    ProptestConfig { cases: (cases / part).max(1), failure_persistence: None, ..given }
+    let asked = std::env::var("TRAFFIK_CASES").map(|cases| cases.parse::<u32>().unwrap());
+    let cases = (asked.unwrap_or(10_000) / part).max(1);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// Rates that have caught limiters out, and any others.
