@@ -10,7 +10,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a program with what it is to be told, and waits until it listens.
+    /// Starts a program, and waits until it listens.
     pub fn run(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -47,7 +47,7 @@ pub fn again(module: &str, test: &str) -> Command {
     command
 }
 
-/// What curl writes; it gives up after 20 s.
+/// Returns the output of curl, which gives up after 20 s.
 pub fn curl(arguments: &[&str]) -> String {
     let options = ["--silent", "--show-error", "--max-time", "20"];
     let output = Command::new("curl").args(options).args(arguments).output().unwrap();
