@@ -13,6 +13,7 @@ pub mod agree;
 pub mod browser;
 pub mod faulty;
 pub mod folder;
+pub mod golden;
 pub mod granting;
 pub mod limited;
 pub mod program;
