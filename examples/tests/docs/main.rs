@@ -8,6 +8,7 @@
 )]
 
 mod examples;
+mod house;
 mod on_runtimes;
 mod readme;
 mod scripts;

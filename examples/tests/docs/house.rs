@@ -1,0 +1,56 @@
+//! The rooms of the house: no two files and no two folders import each other in a circle.
+
+mod circles;
+mod imports;
+mod modules;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use circles::circles;
+use imports::imports;
+use modules::Crate;
+use traffik_test_support::folder;
+
+/// The crates that are held to it, with the folder of each.
+const CRATES: [(&str, &str); 1] = [("traffik", "src")];
+
+fn read(source: &str) -> Crate {
+    let folder = folder::workspace().join(source);
+    let root = if folder.join("lib.rs").exists() { "lib.rs" } else { "main.rs" };
+    Crate::read(&folder.join(root))
+}
+
+/// Rooms that are not closed off from each other: each pair of files that import one another, over however many
+/// others, and each pair of folders of one level.
+fn tangles(source: &Path, edges: &BTreeSet<(Vec<String>, Vec<String>)>) -> Vec<String> {
+    let mut found = Vec::new();
+    let files = edges.iter().map(|(from, to)| (from.join("/"), to.join("/"))).collect();
+    found.extend(circles(&files).into_iter().map(|circle| format!("{}: files {circle}", source.display())));
+    let deepest = edges.iter().flat_map(|(from, to)| [from.len(), to.len()]).max().unwrap_or(0);
+    for level in 0..deepest {
+        let rooms = edges.iter().filter_map(|(from, to)| {
+            let shared = from.iter().zip(to).take_while(|(from, to)| from == to).count();
+            let room = |file: &[String]| match file.get(level) {
+                Some(name) => [&file[..level], std::slice::from_ref(name)].concat().join("/"),
+                None => file.join("/") + ".rs",
+            };
+            (shared == level).then(|| (room(from), room(to)))
+        });
+        let rooms = rooms.collect();
+        found.extend(
+            circles(&rooms).into_iter().map(|circle| format!("{}: rooms {circle}", source.display())),
+        );
+    }
+    found
+}
+
+#[test]
+fn no_files_and_no_rooms_import_each_other_in_a_circle() {
+    let mut found = Vec::new();
+    for (_, source) in CRATES {
+        let edges = imports(&read(source));
+        found.extend(tangles(Path::new(source), &edges));
+    }
+    assert!(found.is_empty(), "{} circles:\n{}", found.len(), found.join("\n"));
+}

@@ -1,0 +1,72 @@
+//! Which file of a crate names what another one defines.
+
+use std::collections::BTreeSet;
+
+use super::modules::{Crate, Name, Names};
+
+/// Pairs of files, the first of which names something that the second defines. Names that are only passed on, by
+/// `pub use`, tie nothing to where they are passed on.
+pub(super) fn imports(it: &Crate) -> BTreeSet<(Names, Names)> {
+    let mut found = BTreeSet::new();
+    for (at, module) in it.modules.iter().enumerate() {
+        for path in &module.paths {
+            if let Some(defining) = it.find(at, path, 0)
+                && it.modules[defining].file != module.file
+            {
+                found.insert((module.file.clone(), it.modules[defining].file.clone()));
+            }
+        }
+    }
+    found
+}
+
+impl Crate {
+    /// The module that defines what a path within another one leads to; `None` for a module, and for what is not of
+    /// this crate.
+    fn find(&self, from: usize, path: &[String], depth: usize) -> Option<usize> {
+        let (first, rest) = path.split_first()?;
+        match first.as_str() {
+            "crate" => self.below(0, rest, depth),
+            "self" => self.below(from, rest, depth),
+            "super" => {
+                let (mut at, mut rest) = (self.modules[from].parent, rest);
+                while let Some((first, more)) = rest.split_first()
+                    && first == "super"
+                {
+                    (at, rest) = (self.modules[at].parent, more);
+                }
+                self.below(at, rest, depth)
+            }
+            _ => self.below(from, path, depth),
+        }
+    }
+
+    /// The same, from a module downwards.
+    fn below(&self, at: usize, path: &[String], depth: usize) -> Option<usize> {
+        assert!(depth < 50, "names that import each other: {path:?} in {:?}", self.modules[at].file);
+        let (first, rest) = path.split_first()?;
+        let module = &self.modules[at];
+        let child = module.children.get(first);
+        // A module and a function may be of one name.
+        if let Some(child) = child
+            && !rest.is_empty()
+        {
+            return self.below(*child, rest, depth + 1);
+        }
+        match module.names.get(first) {
+            Some(Name::Defined) => return Some(at),
+            // A name that is imported under itself is one of another crate.
+            Some(Name::Imported(path)) if path.first() != Some(first) || child.is_some() => {
+                return self.find(at, &[path, rest].concat(), depth + 1);
+            }
+            Some(Name::Imported(_)) => return None,
+            None if child.is_some() => return None,
+            None => {}
+        }
+        let is_ours = |first: &String| {
+            ["crate", "self", "super"].contains(&first.as_str()) || module.children.contains_key(first)
+        };
+        let globs = module.globs.iter().filter(|glob| glob.first().is_some_and(is_ours));
+        globs.filter_map(|glob| self.find(at, &[glob, path].concat(), depth + 1)).next()
+    }
+}
