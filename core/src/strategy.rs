@@ -5,54 +5,37 @@ use core::fmt;
 use crate::{Ratio, Timestamp, Verdict};
 
 mod adaptive;
-mod all;
-mod bounds;
-mod codec;
+pub(crate) mod compose;
 mod cost_based;
-mod erased;
 mod fair_share;
-mod family;
 mod fixed_window;
-mod formula;
 mod gcra;
 mod leaky_bucket;
 mod leaky_bucket_queue;
-mod meter;
-mod metered;
-mod pair;
-mod priority;
+pub(crate) mod math;
 mod quota_rollover;
 mod regions;
-mod report;
-mod settle;
-mod shares;
 mod sliding_log;
 mod sliding_window;
 mod strict_window;
-mod tally;
-mod tiered;
-mod time_of_day;
 mod token_bucket;
+pub(crate) mod wire;
 
 pub use adaptive::{Adaptive, AdaptiveError, AdaptiveStat, AdaptiveState};
-pub use all::{All, Each, Several};
-pub use bounds::Bounds;
-pub use codec::{Corrupt, Reader, Writer, decode, encode};
+pub use compose::{
+    All, Both, Each, Erased, ErasedScale, ErasedStrategy, Hours, HoursError, InlineState, Listed, Priority,
+    PriorityError, PriorityStat, Several, Single, TierError, Tiered, TieredStat, TimeOfDay, TimeOfDayStat,
+    TimeOfDayState,
+};
 pub use cost_based::{CostBased, CostBasedError, CostBasedStat, CostBasedState};
-pub use erased::{Erased, ErasedScale, ErasedStrategy, InlineState, Listed, Single};
 pub use fair_share::{FairShare, FairShareStat, FairShareState};
 pub use fixed_window::{FixedWindow, FixedWindowStat, FixedWindowState};
-pub use formula::{Formula, Held, Inlined, Part};
 pub use gcra::{Gcra, GcraStat};
 pub use leaky_bucket::{LeakyBucket, LeakyBucketStat};
 pub use leaky_bucket_queue::{LeakyBucketQueue, LeakyBucketQueueStat};
-pub use meter::{Level, TooLarge};
-pub use pair::Both;
-pub use priority::{Priority, PriorityError, PriorityStat};
+pub use math::{Bounds, Level, ShareError, Shares, TooLarge};
 pub use quota_rollover::{QuotaRollover, QuotaRolloverStat, QuotaRolloverState, RolloverError};
 pub use regions::{Regions, RegionsStat, RegionsState};
-pub use report::{Figure, Report, Reported};
-pub use shares::{ShareError, Shares};
 #[cfg(feature = "serde")]
 pub(crate) use sliding_log::Room;
 #[cfg(feature = "alloc")]
@@ -60,9 +43,10 @@ pub use sliding_log::{Heap, HeapLog, HeapLogState};
 pub use sliding_log::{Inline, Log, LogState, LogTooSmall, SlidingLog, SlidingLogStat, SlidingLogState};
 pub use sliding_window::{SlidingWindow, SlidingWindowStat, SlidingWindowState};
 pub use strict_window::{BucketsError, StrictWindow, StrictWindowStat, StrictWindowState};
-pub use tiered::{TierError, Tiered, TieredStat};
-pub use time_of_day::{Hours, HoursError, TimeOfDay, TimeOfDayStat, TimeOfDayState};
 pub use token_bucket::{TokenBucket, TokenBucketStat};
+pub use wire::{
+    Corrupt, Figure, Formula, Held, Inlined, Part, Reader, Report, Reported, Writer, decode, encode,
+};
 
 /// How much a hit takes: a number, or a pair of them where two limits count different things.
 pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {

@@ -1,6 +1,6 @@
 //! Adaptive: fixed windows whose limit falls under load and recovers when it has gone.
 
-use super::report::report;
+use super::wire::stats::report;
 use super::{Bounds, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::Divisor;

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use super::meter::Meter;
-use super::report::report;
+use super::math::meter::Meter;
+use super::wire::stats::report;
 use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp, Verdict};
 

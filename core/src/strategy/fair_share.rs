@@ -1,8 +1,9 @@
 //! Fair share: instances share one limit by weight, and none can take another's share.
 
-use super::report::report;
-use super::shares::{FAIR_SHARE, ShareError, Shares, horizon};
-use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge, shares};
+use super::math::shares;
+use super::math::shares::{FAIR_SHARE, ShareError, Shares, horizon};
+use super::wire::stats::report;
+use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// One limit per window for all instances of a service, divided by weight among those that want it.

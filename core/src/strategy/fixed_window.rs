@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::report::report;
+use super::wire::stats::report;
 use super::{Bounds, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::decision::{Figures, Quotient};
 use crate::divide::Divisor;

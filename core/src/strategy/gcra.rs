@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use super::meter::Meter;
-use super::metered::metered;
-use super::report::report;
+use super::math::meter::Meter;
+use super::math::metered::metered;
+use super::wire::stats::report;
 use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::time::micros_ceil;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};

@@ -1,8 +1,8 @@
 //! Leaky bucket as a meter: hits fill it, it leaks at the rate, and what would overflow is denied.
 
-use super::meter::Meter;
-use super::metered::metered;
-use super::report::report;
+use super::math::meter::Meter;
+use super::math::metered::metered;
+use super::wire::stats::report;
 use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 

@@ -1,8 +1,8 @@
 //! Leaky bucket as a queue: hits leave one after another at the rate, and are denied when the queue is full.
 
-use super::meter::Meter;
-use super::metered::metered;
-use super::report::report;
+use super::math::meter::Meter;
+use super::math::metered::metered;
+use super::wire::stats::report;
 use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 

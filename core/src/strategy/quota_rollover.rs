@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::report::report;
+use super::wire::stats::report;
 use super::{
     Bounds, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy, TooLarge, Writer,
 };

@@ -1,8 +1,9 @@
 //! Regions: one limit divided into fixed shares by where a request comes from.
 
-use super::report::report;
-use super::shares::{REGIONS, ShareError, Shares, horizon};
-use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge, shares};
+use super::math::shares;
+use super::math::shares::{REGIONS, ShareError, Shares, horizon};
+use super::wire::stats::report;
+use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge};
 use crate::ratio::gcd;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 

@@ -3,8 +3,8 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use super::report::report;
-use super::tally::Tally;
+use super::math::tally::Tally;
+use super::wire::stats::report;
 use super::{Bounds, Class, Formula, Hit, Part, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 

@@ -1,7 +1,7 @@
 //! Sliding window: the count of the present window, and of the one before it the part that still overlaps.
 
-use super::report::report;
-use super::tally::Tally;
+use super::math::tally::Tally;
+use super::wire::stats::report;
 use super::{Bounds, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, TooLarge, Writer};
 use crate::divide::Divisor;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use super::report::report;
-use super::tally::Tally;
+use super::math::tally::Tally;
+use super::wire::stats::report;
 use super::{Bounds, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 

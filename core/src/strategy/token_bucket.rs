@@ -1,8 +1,8 @@
 //! Token bucket: tokens come at the rate, up to a burst, and a hit takes as many as it costs.
 
-use super::meter::Meter;
-use super::metered::metered;
-use super::report::report;
+use super::math::meter::Meter;
+use super::math::metered::metered;
+use super::wire::stats::report;
 use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 

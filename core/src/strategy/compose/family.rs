@@ -2,11 +2,11 @@
 
 use core::array;
 
-use super::{Scale, TooLarge};
 use crate::ratio::lcm;
+use crate::strategy::{Scale, TooLarge};
 
 /// An array of what can fail to be made, or the first failure. A `spare` fills the places of those that failed.
-pub(super) fn try_array<T: Clone, E, const N: usize>(
+pub(crate) fn try_array<T: Clone, E, const N: usize>(
     spare: &T,
     mut make: impl FnMut(usize) -> Result<T, E>,
 ) -> Result<[T; N], E> {
@@ -24,11 +24,11 @@ pub(super) fn try_array<T: Clone, E, const N: usize>(
 }
 
 /// The coarsest parts in which all of these limits can be counted.
-pub(super) fn parts<'a, S: Scale>(limits: impl IntoIterator<Item = &'a S>) -> u64 {
+pub(crate) fn parts<'a, S: Scale>(limits: impl IntoIterator<Item = &'a S>) -> u64 {
     limits.into_iter().fold(1, |all, limit| lcm(all, limit.parts()))
 }
 
 /// The limit counted in `parts`, which are a multiple of its own.
-pub(super) fn counted_in<S: Scale>(parts: u64, limit: &S) -> Result<S, TooLarge> {
+pub(crate) fn counted_in<S: Scale>(parts: u64, limit: &S) -> Result<S, TooLarge> {
     limit.finer(parts / limit.parts().max(1))
 }

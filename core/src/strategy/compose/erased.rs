@@ -3,9 +3,9 @@
 use core::fmt;
 use core::ops::Deref;
 
-use super::all::Each;
-use super::report::{Report, Reported};
-use super::{Class, Cost, Hit, Part, Scale, State, Strategy, TooLarge};
+use crate::strategy::compose::all::Each;
+use crate::strategy::wire::stats::{Report, Reported};
+use crate::strategy::{Class, Cost, Hit, Part, Scale, State, Strategy, TooLarge};
 use crate::{Ratio, Receipt, Receipts, Timestamp, Verdict};
 
 mod inline;

@@ -1,30 +1,30 @@
 //! What strategies that count share: how a count is held against its limit, and told.
 
-use super::Hit;
 use crate::decision::{Figures, Quotient};
+use crate::strategy::Hit;
 use crate::{Decision, Rate, Receipt, Timestamp};
 
 /// What is counted at the time a state decides at.
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// The limit, and the period told with it. Not unlimited.
-    pub(super) rate: Rate,
+    pub(crate) rate: Rate,
     /// The present; earlier than the time of the receipt if the clock stepped back.
-    pub(super) now: Timestamp,
+    pub(crate) now: Timestamp,
     /// What is in use.
-    pub(super) used: u64,
+    pub(crate) used: u64,
     /// Microseconds from the time of the receipt until nothing is in use: as it is, and with the hit booked.
-    pub(super) reset: [u64; 2],
+    pub(crate) reset: [u64; 2],
     /// The longest wait that a clock which stepped back may add.
-    pub(super) horizon: u64,
+    pub(crate) horizon: u64,
     /// What an admission is booked as.
-    pub(super) receipt: Receipt,
+    pub(crate) receipt: Receipt,
 }
 
 impl Tally {
     /// Decides on a hit. `wait` tells, if it is denied, how many microseconds after the time of the receipt it
     /// would pass, given how much may then be in use beside it.
     #[inline]
-    pub(super) fn decide(self, hit: &Hit, wait: impl FnOnce(u32) -> u64) -> Decision {
+    pub(crate) fn decide(self, hit: &Hit, wait: impl FnOnce(u32) -> u64) -> Decision {
         let behind = self.receipt.at.micros_since(self.now).min(self.horizon);
         let limit = self.rate.limit();
         let figures = |used: u64, reset: u64| Figures {

@@ -7,12 +7,12 @@
 
 use core::fmt;
 
-use super::codec::{Corrupt, Reader, Writer};
-use super::formula::{Formula, Part};
-use super::{Hit, State};
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::{Divisor, divide, divide_up};
 use crate::ratio::gcd;
+use crate::strategy::wire::codec::{Corrupt, Reader, Writer};
+use crate::strategy::wire::formula::{Formula, Part};
+use crate::strategy::{Hit, State};
 use crate::{Decision, Rate, Receipt, Timestamp};
 
 /// The state of a bucket: how full it was, and when.
@@ -54,29 +54,29 @@ const TAG: u8 = 0x21;
 
 impl Level {
     /// The state right after the charge that a receipt tells of.
-    pub(super) const fn of(receipt: Receipt) -> Self {
+    pub(crate) const fn of(receipt: Receipt) -> Self {
         Self { at: receipt.at, used: receipt.level, unit: receipt.unit }
     }
 }
 
 /// A rate and a capacity, brought to units in which both are whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     /// See [`Self::drain`].
     drain: Divisor,
     /// Units per cost of 1; 0 stands for an unlimited rate.
-    pub(super) unit: u64,
+    pub(crate) unit: u64,
     /// Units that may be in use after an admission.
-    pub(super) capacity: u64,
+    pub(crate) capacity: u64,
     /// The largest cost that can ever pass.
-    pub(super) largest_cost: u32,
+    pub(crate) largest_cost: u32,
     /// What all this was made of.
-    pub(super) rate: Rate,
+    pub(crate) rate: Rate,
 }
 
 impl Meter {
     /// A meter for `rate` that holds `burst`, or as much of it as can be counted.
-    pub(super) const fn new(rate: Rate, burst: u32) -> Self {
+    pub(crate) const fn new(rate: Rate, burst: u32) -> Self {
         if rate.is_unlimited() {
             return Self { drain: Divisor::new(0), unit: 0, capacity: 0, largest_cost: u32::MAX, rate };
         }
@@ -95,7 +95,7 @@ impl Meter {
     }
 
     /// The same meter with this capacity in units, if it fits 64 bits and comes to a cost that fits 32.
-    pub(super) const fn with_capacity(self, capacity: u128) -> Result<Self, TooLarge> {
+    pub(crate) const fn with_capacity(self, capacity: u128) -> Result<Self, TooLarge> {
         if self.is_unlimited() {
             return Ok(self);
         }
@@ -108,7 +108,7 @@ impl Meter {
     }
 
     /// The same meter, empty-handed, in units `parts` times finer; the capacity has to be given anew.
-    pub(super) const fn divided(self, parts: u64) -> Self {
+    pub(crate) const fn divided(self, parts: u64) -> Self {
         Self {
             drain: Divisor::new(self.drain() * parts),
             unit: self.unit * parts,
@@ -119,12 +119,12 @@ impl Meter {
     }
 
     /// The same meter with so many units drained in a microsecond.
-    pub(super) const fn draining(self, drain: u64) -> Self {
+    pub(crate) const fn draining(self, drain: u64) -> Self {
         Self { drain: Divisor::new(drain), ..self }
     }
 
     /// The same meter with units `factor` times as fine.
-    pub(super) const fn finer(self, factor: u64) -> Result<Self, TooLarge> {
+    pub(crate) const fn finer(self, factor: u64) -> Result<Self, TooLarge> {
         if self.is_unlimited() || factor == 0 {
             return Ok(self);
         }
@@ -142,22 +142,22 @@ impl Meter {
     }
 
     /// The units that a cost comes to.
-    pub(super) const fn units(self, cost: u64) -> u128 {
+    pub(crate) const fn units(self, cost: u64) -> u128 {
         cost as u128 * self.unit as u128
     }
 
     /// Units drained in a microsecond; 0 if nothing ever drains.
     #[inline]
-    pub(super) const fn drain(self) -> u64 {
+    pub(crate) const fn drain(self) -> u64 {
         self.drain.get()
     }
 
-    pub(super) const fn is_unlimited(self) -> bool {
+    pub(crate) const fn is_unlimited(self) -> bool {
         self.unit == 0
     }
 
     /// Whether every number this meter makes stays below 2⁵³.
-    pub(super) const fn fits_script(self) -> Result<(), TooLarge> {
+    pub(crate) const fn fits_script(self) -> Result<(), TooLarge> {
         const BOUND: u64 = (1 << 53) - 1;
         if self.capacity <= BOUND {
             Ok(())
@@ -167,7 +167,7 @@ impl Meter {
     }
 
     /// How a store decides on this hit; `false` if it cannot.
-    pub(super) fn parts_of(self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    pub(crate) fn parts_of(self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
         if self.is_unlimited() {
             visit(Part::unlimited());
             return true;
@@ -182,7 +182,7 @@ impl Meter {
 
     /// The time a state decides at, and how much is in use then, in units.
     #[inline]
-    pub(super) fn level(&self, state: &Level, now: Timestamp) -> (Timestamp, u64) {
+    pub(crate) fn level(&self, state: &Level, now: Timestamp) -> (Timestamp, u64) {
         if state.at > now {
             return (state.at, self.used(state));
         }
@@ -195,7 +195,7 @@ impl Meter {
     }
 
     /// What is in use, as a whole cost rounded up.
-    pub(super) fn cost(&self, state: &Level, now: Timestamp) -> u32 {
+    pub(crate) fn cost(&self, state: &Level, now: Timestamp) -> u32 {
         let (_, used) = self.level(state, now);
         u32::try_from(divide_up(used, self.unit)).unwrap_or(u32::MAX)
     }
@@ -213,7 +213,7 @@ impl Meter {
     /// Decides on a hit. `limit` is what the decision tells as the most that can be had at once, and `spare`
     /// how many units of the capacity are not told as remaining (a debt allowed, but not offered).
     #[inline(always)]
-    pub(super) fn decide(
+    pub(crate) fn decide(
         &self,
         state: &mut Level,
         hit: &Hit,
@@ -225,7 +225,7 @@ impl Meter {
 
     /// Decides on a hit that has to wait until what is in use before it has drained.
     #[inline(always)]
-    pub(super) fn decide_in_turn(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
+    pub(crate) fn decide_in_turn(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
         self.decide_after(state, hit, now, (self.largest_cost, 0), |wait| wait)
     }
 
@@ -287,23 +287,23 @@ impl Meter {
         Quotient { num: units.saturating_add(behind.saturating_mul(self.drain())), den: self.drain() }
     }
 
-    pub(super) fn advance(self, state: &mut Level, to: Timestamp) {
+    pub(crate) fn advance(self, state: &mut Level, to: Timestamp) {
         let (at, used) = self.level(state, to);
         *state = self.state(at, used);
     }
 
-    pub(super) fn advance_receipt(self, receipt: &mut Receipt, to: Timestamp) {
+    pub(crate) fn advance_receipt(self, receipt: &mut Receipt, to: Timestamp) {
         let charged = Level { at: receipt.at, used: receipt.level, unit: receipt.unit };
         let (at, level) = self.level(&charged, to);
         *receipt = Receipt { at, level, unit: self.unit, ..*receipt };
     }
 
     /// The state of a level; that of a level never raised if nothing is in use.
-    pub(super) fn state(self, at: Timestamp, used: u64) -> Level {
+    pub(crate) fn state(self, at: Timestamp, used: u64) -> Level {
         if used == 0 { Level::default() } else { Level { at, used, unit: self.unit } }
     }
 
-    pub(super) fn charge(self, state: &mut Level, hit: &Hit, now: Timestamp) {
+    pub(crate) fn charge(self, state: &mut Level, hit: &Hit, now: Timestamp) {
         if self.is_unlimited() || hit.cost == 0 {
             return;
         }
@@ -317,7 +317,7 @@ impl Meter {
     /// Right after it the level was at the receipt's; what drains first is what lay below. So of the charge
     /// there is left what the receipt's level less all that drained since still holds of it. If others came
     /// meanwhile this is less than what the charge displaced, never more.
-    pub(super) fn refund(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
+    pub(crate) fn refund(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
         if self.is_unlimited() {
             return;
         }
@@ -336,13 +336,13 @@ impl Meter {
     }
 
     /// What is left of a charge by the time `at`, in units.
-    pub(super) fn left(self, hit: &Hit, receipt: Receipt, at: Timestamp) -> u64 {
+    pub(crate) fn left(self, hit: &Hit, receipt: Receipt, at: Timestamp) -> u64 {
         let (_, left) = self.level(&Level::of(receipt), at);
         left.min(u64::from(hit.cost).saturating_mul(self.unit))
     }
 
     /// Takes back the last place of a queue while its turn has not gone by, and nothing else.
-    pub(super) fn refund_last(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
+    pub(crate) fn refund_last(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
         if *state != Level::of(receipt) {
             return;
         }
@@ -354,7 +354,7 @@ impl Meter {
     }
 
     #[inline]
-    pub(super) fn fresh_at(&self, state: &Level) -> Timestamp {
+    pub(crate) fn fresh_at(&self, state: &Level) -> Timestamp {
         match self.used(state) {
             0 => state.at,
             _ if self.drain() == 0 => Timestamp::MAX,
@@ -363,7 +363,7 @@ impl Meter {
     }
 
     /// The time in which a full meter drains, in microseconds.
-    pub(super) const fn horizon(self) -> u64 {
+    pub(crate) const fn horizon(self) -> u64 {
         if self.capacity == 0 {
             return 0;
         }
@@ -374,13 +374,13 @@ impl Meter {
     }
 
     /// The most cost admitted within `span` microseconds, both ends included.
-    pub(super) fn most(self, span: u64) -> u128 {
+    pub(crate) fn most(self, span: u64) -> u128 {
         let units = u128::from(self.capacity) + u128::from(span) * u128::from(self.drain());
         units.checked_div(self.unit.into()).unwrap_or(u128::MAX)
     }
 
     /// The least cost admitted within `span` microseconds to a client that asks for `cost` as soon as it may.
-    pub(super) fn least(self, span: u64, cost: u32) -> u128 {
+    pub(crate) fn least(self, span: u64, cost: u32) -> u128 {
         let units = self.units(cost.into());
         match u128::from(self.capacity).checked_sub(units) {
             None => 0,
@@ -394,7 +394,7 @@ impl Meter {
 
     /// The least cost admitted within `span` microseconds to a client that asks for `cost` as soon as it may,
     /// when each time a part of a microsecond's drain may be lost.
-    pub(super) fn least_spaced(self, span: u64, cost: u32) -> u128 {
+    pub(crate) fn least_spaced(self, span: u64, cost: u32) -> u128 {
         let interval = self.units(cost.into()).div_ceil(self.drain().max(1).into()).max(1);
         u128::from(cost) * (1 + u128::from(span) / interval)
     }

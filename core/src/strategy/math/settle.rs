@@ -6,7 +6,7 @@ use crate::{Outcome, Timestamp};
 ///
 /// The longest of their waits is exact unless waiting makes one of them stricter (a smaller ratio by time of
 /// day), so the wait is prolonged until none denies. A limit that never settles keeps the longest wait found.
-pub(super) fn settle(first: Outcome, now: Timestamp, later: impl Fn(Timestamp) -> Outcome) -> Outcome {
+pub(crate) fn settle(first: Outcome, now: Timestamp, later: impl Fn(Timestamp) -> Outcome) -> Outcome {
     /// A day has at most this many changes of ratio in half-hour spans.
     const ROUNDS: usize = 48;
     let Outcome::Deny { mut retry_after } = first else { return first };

@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use super::family::try_array;
-use super::report::report;
-use super::{Bounds, Class, Hit, Label, Part, Scale, Strategy, TooLarge};
+use crate::strategy::compose::family::try_array;
+use crate::strategy::wire::stats::report;
+use crate::strategy::{Bounds, Class, Hit, Label, Part, Scale, Strategy, TooLarge};
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
 
 /// Wraps a strategy and keeps a reserve that a priority must leave free.
@@ -16,8 +16,8 @@ use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
 /// limit nor as remaining.
 ///
 /// Reserves are ratios of the wrapped limit as it is when the wrapper is made, rounded down. Priorities that
-/// were not named leave nothing. To combine it with [tiers](super::Tiered) or the
-/// [time of day](super::TimeOfDay), put it inside them: then a reserve grows and shrinks with the limit.
+/// were not named leave nothing. To combine it with [tiers](crate::strategy::Tiered) or the
+/// [time of day](crate::strategy::TimeOfDay), put it inside them: then a reserve grows and shrinks with the limit.
 ///
 /// Over any time it admits at most what the wrapped limit does; a client whose priority leaves nothing is
 /// promised what the wrapped limit promises, any other only as many hits of cost `c` as of cost `c + r`.

@@ -2,9 +2,9 @@
 
 use core::ops::Deref;
 
-use super::{Chosen, Erased, ErasedScale, InlineState};
-use crate::strategy::all::Each;
-use crate::strategy::report::Reported;
+use crate::strategy::compose::all::Each;
+use crate::strategy::compose::erased::{Chosen, Erased, ErasedScale, InlineState};
+use crate::strategy::wire::stats::Reported;
 use crate::strategy::{Class, Hit, Part, Scale, Strategy, TooLarge};
 use crate::{Decision, Ratio, Receipt, Timestamp};
 

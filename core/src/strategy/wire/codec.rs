@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::State;
+use crate::strategy::State;
 
 /// Appends to a buffer of fixed size.
 ///

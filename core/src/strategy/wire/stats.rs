@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::Label;
+use crate::strategy::Label;
 use crate::{Ratio, Timestamp};
 
 /// The value of a figure.
@@ -44,8 +44,8 @@ impl fmt::Display for Figure {
 
 /// Figures that can be told one by one, under the names of their fields.
 ///
-/// Implement it for the [`Stat`](super::Strategy::Stat) of a strategy of your own that is to be
-/// [chosen at run time](super::Erased).
+/// Implement it for the [`Stat`](crate::strategy::Strategy::Stat) of a strategy of your own that is to be
+/// [chosen at run time](crate::strategy::Erased).
 pub trait Report {
     /// Calls `visit` with each figure, always in the same order. Of several limits, one after the other.
     fn each(&self, visit: &mut dyn FnMut(&'static str, Figure));
@@ -69,7 +69,7 @@ macro_rules! report {
         }
     };
 }
-pub(super) use report;
+pub(crate) use report;
 
 macro_rules! from {
     ($($value:ty => $figure:ident),+) => {

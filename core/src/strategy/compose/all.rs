@@ -3,8 +3,8 @@
 use core::array;
 use core::time::Duration;
 
-use super::settle::settle;
-use super::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
+use crate::strategy::math::settle::settle;
+use crate::strategy::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
 use crate::{Decision, Origin, Outcome, Receipt, Receipts, Timestamp, Verdict};
 
 /// `N` limits that count the same cost, such as a burst and a sustained rate.

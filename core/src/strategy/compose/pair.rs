@@ -1,7 +1,7 @@
 //! Two limits on one key as one: neither is charged unless both admit.
 
-use super::settle::settle;
-use super::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
+use crate::strategy::math::settle::settle;
+use crate::strategy::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
 use crate::{Decision, Origin, Outcome, Receipt, Timestamp, Verdict};
 
 /// The decisions of two limits, and what they come to together.

@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-use super::family::{counted_in, parts, try_array};
-use super::report::report;
-use super::{
+use crate::decision::Kind;
+use crate::strategy::compose::family::{counted_in, parts, try_array};
+use crate::strategy::wire::stats::report;
+use crate::strategy::{
     Bounds, Class, Corrupt, Cost, Formula, Held, Hit, Inlined, Part, Reader, Scale, State, Strategy,
     TooLarge, Writer,
 };
-use crate::decision::Kind;
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 
 mod hours;

@@ -14,8 +14,8 @@
 //! 5. What was charged unasked, or under a larger limit, counts: no more is admitted than leaves the total
 //!    within `L`, be it out of a share.
 
-use super::{Class, Corrupt, FixedWindow, Hit, Label, Reader, State, Writer};
 use crate::decision::{Figures, Quotient};
+use crate::strategy::{Class, Corrupt, FixedWindow, Hit, Label, Reader, State, Writer};
 use crate::{Decision, Receipt, Timestamp};
 
 mod error;
@@ -25,7 +25,7 @@ pub use error::ShareError;
 use member::Member;
 
 /// What a strategy that shares a limit says about its members.
-pub(super) trait Sharing {
+pub(crate) trait Sharing {
     /// Whether only members known beforehand have a row of their own. Else whoever asks gets one, if there is
     /// room and nobody shares the row `other`; so that nobody's demand stays behind there when a row is freed.
     const NAMED: bool;
@@ -73,13 +73,13 @@ struct Row {
 }
 
 /// How a member stands in the present window.
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// Who it is counted as; `None` for `other`.
-    pub(super) who: Option<Label>,
-    pub(super) share: u32,
-    pub(super) used: u32,
-    pub(super) total: u64,
-    pub(super) window: (Timestamp, Timestamp),
+    pub(crate) who: Option<Label>,
+    pub(crate) share: u32,
+    pub(crate) used: u32,
+    pub(crate) total: u64,
+    pub(crate) window: (Timestamp, Timestamp),
 }
 
 impl<const N: usize, const TAG: u8> Default for Shares<N, TAG> {
@@ -89,7 +89,7 @@ impl<const N: usize, const TAG: u8> Default for Shares<N, TAG> {
 }
 
 impl<const N: usize, const TAG: u8> Shares<N, TAG> {
-    pub(super) fn decide<S: Sharing>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) -> Decision {
+    pub(crate) fn decide<S: Sharing>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) -> Decision {
         let rate = sharing.windows().rate();
         if rate.is_unlimited() {
             return Decision::unlimited();
@@ -135,7 +135,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         figures(&table, available).deny(until(opens)).recorded(is_news)
     }
 
-    pub(super) fn charge<S: Sharing>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) {
+    pub(crate) fn charge<S: Sharing>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) {
         if hit.cost > 0 && !sharing.windows().rate().is_unlimited() {
             let mut table = self.present(sharing, now);
             let label = sharing.label(hit.class);
@@ -148,7 +148,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
 
     /// Takes the cost back while the state is still of the window it was booked in, and with the last of it
     /// the demand it was.
-    pub(super) fn refund<S: Sharing>(&mut self, sharing: &S, hit: &Hit, receipt: Receipt) {
+    pub(crate) fn refund<S: Sharing>(&mut self, sharing: &S, hit: &Hit, receipt: Receipt) {
         if sharing.windows().window(self.at) != sharing.windows().window(receipt.at) {
             return;
         }
@@ -167,7 +167,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
     }
 
     /// Demand lasts until the end of the next window, where that matters; else until the end of its own.
-    pub(super) fn fresh_at<S: Sharing>(&self, sharing: &S) -> Timestamp {
+    pub(crate) fn fresh_at<S: Sharing>(&self, sharing: &S) -> Timestamp {
         let (_, end) = sharing.windows().window(self.at);
         let mut members = self.members().map(|(_, member)| member);
         match (members.clone().any(|member| member.next_weight > 0), sharing.lends()) {
@@ -178,7 +178,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         }
     }
 
-    pub(super) fn standing<S: Sharing>(&self, sharing: &S, class: Class, now: Timestamp) -> Standing {
+    pub(crate) fn standing<S: Sharing>(&self, sharing: &S, class: Class, now: Timestamp) -> Standing {
         let table = self.present(sharing, now);
         let label = sharing.label(class);
         let row = table.row(sharing, label);
@@ -297,15 +297,15 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
 }
 
 /// Two windows where the demand of one is felt in the next.
-pub(super) fn horizon<S: Sharing>(sharing: &S) -> u64 {
+pub(crate) fn horizon<S: Sharing>(sharing: &S) -> u64 {
     let period = sharing.windows().rate().period_micros();
     if sharing.lends() { 2 * period } else { period }
 }
 
 /// Names the state of `FairShare`, version 1.
-pub(super) const FAIR_SHARE: u8 = 0x51;
+pub(crate) const FAIR_SHARE: u8 = 0x51;
 /// Names the state of `Regions`, version 1.
-pub(super) const REGIONS: u8 = 0x52;
+pub(crate) const REGIONS: u8 = 0x52;
 
 impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
     const MAX_LEN: usize = 1 + 8 + Member::LEN + 4 + N * (4 + Member::LEN);

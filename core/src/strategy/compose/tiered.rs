@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use super::family::{counted_in, parts, try_array};
-use super::report::report;
-use super::{Bounds, Class, Cost, Hit, Label, Part, Scale, Strategy, TooLarge};
+use crate::strategy::compose::family::{counted_in, parts, try_array};
+use crate::strategy::wire::stats::report;
+use crate::strategy::{Bounds, Class, Cost, Hit, Label, Part, Scale, Strategy, TooLarge};
 use crate::{Ratio, Timestamp, Verdict};
 
 /// Wraps a strategy and gives every tier its own ratio of the rate.

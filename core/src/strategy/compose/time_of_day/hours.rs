@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::super::TooLarge;
+use crate::strategy::TooLarge;
 use crate::{Ratio, Timestamp};
 
 /// A part of the local day, and the ratio of the rate that holds in it.

@@ -1,6 +1,6 @@
 //! The verdict of any strategy as a list of decisions.
 
-use crate::strategy::all::Each;
+use crate::strategy::compose::all::Each;
 use crate::{Decision, Origin, Outcome, Receipt, Receipts, Verdict};
 
 /// The decisions of a strategy whose type is not known, of which there are at most `N`, and what they come to

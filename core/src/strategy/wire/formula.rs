@@ -1,6 +1,6 @@
 //! A limit's arithmetic as numbers, for a store that runs it itself.
 
-use super::Hit;
+use crate::strategy::Hit;
 use crate::{Rate, Ratio};
 
 /// How one limit decides: what a store must know to come to the same decision, and to leave the same state.
@@ -11,7 +11,7 @@ use crate::{Rate, Ratio};
 pub enum Formula {
     /// Admits everything, and keeps nothing.
     Unlimited,
-    /// Windows of `period` microseconds, one of which begins at `anchor`: see [`FixedWindow`](super::FixedWindow).
+    /// Windows of `period` microseconds, one of which begins at `anchor`: see [`FixedWindow`](crate::strategy::FixedWindow).
     Window {
         /// How long a window is.
         period: u64,
@@ -21,7 +21,7 @@ pub enum Formula {
         limit: u32,
     },
     /// The counts of two windows of `period` microseconds, the first weighed by how much of it is left: see
-    /// [`SlidingWindow`](super::SlidingWindow).
+    /// [`SlidingWindow`](crate::strategy::SlidingWindow).
     Sliding {
         /// How long a window is.
         period: u64,
@@ -29,7 +29,7 @@ pub enum Formula {
         limit: u32,
     },
     /// Windows of `period` microseconds, with a share of what the one before left: see
-    /// [`QuotaRollover`](super::QuotaRollover).
+    /// [`QuotaRollover`](crate::strategy::QuotaRollover).
     Rollover {
         /// How long a window is.
         period: u64,
@@ -40,7 +40,7 @@ pub enum Formula {
         /// The most that does.
         most: u32,
     },
-    /// What was used in each of so many buckets to a period: see [`StrictWindow`](super::StrictWindow).
+    /// What was used in each of so many buckets to a period: see [`StrictWindow`](crate::strategy::StrictWindow).
     Strict {
         /// How long the buckets are together.
         period: u64,
@@ -51,7 +51,7 @@ pub enum Formula {
         /// The most buckets that a state may have.
         room: u32,
     },
-    /// What was used at each time in a period: see [`Log`](super::Log).
+    /// What was used at each time in a period: see [`Log`](crate::strategy::Log).
     Log {
         /// For how long what was used counts.
         period: u64,
@@ -60,7 +60,7 @@ pub enum Formula {
         /// The most entries that a state may have; no less than the limit.
         room: u32,
     },
-    /// A [`Level`](super::Level) that hits raise and time drains; see there for its units.
+    /// A [`Level`](crate::strategy::Level) that hits raise and time drains; see there for its units.
     Level {
         /// Units drained in a microsecond.
         drain: u64,
@@ -86,7 +86,7 @@ pub struct Part {
     pub hours: Option<Held>,
 }
 
-/// In how many [`InlineState`](super::InlineState)s a state is encoded, one in the other: each is empty for a key never
+/// In how many [`InlineState`](crate::strategy::InlineState)s a state is encoded, one in the other: each is empty for a key never
 /// seen, and holds nothing if what is in it is another strategy's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inlined {
@@ -97,7 +97,7 @@ pub struct Inlined {
 }
 
 /// Hours of the day in which one of several limits decides, all on one state: a
-/// [`TimeOfDayState`](super::TimeOfDayState) of theirs.
+/// [`TimeOfDayState`](crate::strategy::TimeOfDayState) of theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     /// When they begin and end, in microseconds of the local day, perhaps over midnight; `None` for all that the others
@@ -116,7 +116,7 @@ const LONGEST: u64 = 1 << 52;
 
 impl Part {
     /// Shows a limit of this rate by its formula; `false` if its period is too long.
-    pub(super) fn windowed(rate: Rate, hit: &Hit, visit: &mut dyn FnMut(Self), formula: Formula) -> bool {
+    pub(crate) fn windowed(rate: Rate, hit: &Hit, visit: &mut dyn FnMut(Self), formula: Formula) -> bool {
         if rate.is_unlimited() {
             visit(Self::unlimited());
             return true;
@@ -128,16 +128,16 @@ impl Part {
         fits
     }
 
-    pub(super) const fn unlimited() -> Self {
+    pub(crate) const fn unlimited() -> Self {
         Self { formula: Formula::Unlimited, asked: 0, booked: 0, inline: Inlined::NOT, hours: None }
     }
 
-    pub(super) const fn new(formula: Formula, hit: &Hit) -> Self {
+    pub(crate) const fn new(formula: Formula, hit: &Hit) -> Self {
         Self { formula, asked: hit.cost, booked: hit.cost, inline: Inlined::NOT, hours: None }
     }
 
     /// Whether this is the last limit that is shown of one state.
-    pub(super) const fn is_last(&self) -> bool {
+    pub(crate) const fn is_last(&self) -> bool {
         match self.hours {
             Some(held) => held.more == 0,
             None => true,
@@ -149,7 +149,7 @@ impl Inlined {
     const NOT: Self = Self { layers: 0, room: 0 };
 
     /// The same state, encoded in one more, of so many bytes at most.
-    pub(super) fn within(self, room: usize) -> Self {
+    pub(crate) fn within(self, room: usize) -> Self {
         Self { layers: self.layers.saturating_add(1), room: u16::try_from(room).unwrap_or(u16::MAX) }
     }
 }

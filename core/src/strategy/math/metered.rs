@@ -1,7 +1,7 @@
 //! What all strategies have in common that are a meter: they differ in its size, and in what is told of it.
 
-/// What a strategy leaves to its field `meter`, which alone its states depend on: of [`Strategy`](super::Strategy),
-/// [`Scale`](super::Scale) and [`Bounds`](super::Bounds).
+/// What a strategy leaves to its field `meter`, which alone its states depend on: of [`Strategy`](crate::strategy::Strategy),
+/// [`Scale`](crate::strategy::Scale) and [`Bounds`](crate::strategy::Bounds).
 macro_rules! metered {
     (strategy) => {
         fn charge(&self, state: &mut $crate::strategy::Level, hit: &$crate::Hit, now: $crate::Timestamp) {
@@ -48,4 +48,4 @@ macro_rules! metered {
         }
     };
 }
-pub(super) use metered;
+pub(crate) use metered;
