@@ -13,24 +13,19 @@
 
 pub mod cas;
 mod clock;
-#[cfg(any(feature = "memcached", feature = "redis"))]
-mod door;
 mod first_come;
 pub mod layer;
 pub mod lock;
-mod locked;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;
-#[cfg(any(feature = "memcached", feature = "redis"))]
-mod namespace;
 #[cfg(feature = "redis")]
 mod redis;
-mod turns;
+mod util;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
 pub use first_come::FirstCome;
-pub use locked::{GetSet, Locked};
+pub use lock::{GetSet, Locked};
 #[cfg(feature = "memcached")]
 pub use memcached::{MemcachedBuilder, MemcachedLock, MemcachedStorage};
 pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};

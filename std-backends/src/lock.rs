@@ -48,8 +48,8 @@ mod grant;
 mod held;
 mod locks;
 mod memory;
-mod race;
 mod settings;
+mod storage;
 
 pub(crate) use backoff::random;
 pub use environment::{BLOCKING, BLOCKING_TIMEOUT, TTL};
@@ -57,8 +57,8 @@ pub use grant::{Grant, Owner, Ttl};
 pub use held::Held;
 pub use locks::Locks;
 pub use memory::MemoryLock;
-pub(crate) use race::{Either, race};
 pub use settings::{LockSettings, Resolved, SettingsError, defaults, set_defaults};
+pub use storage::{GetSet, Locked};
 
 /// Grants names to one holder at a time: what a store has to be able to do to be used through [`Locks`].
 ///

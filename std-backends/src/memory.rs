@@ -25,7 +25,7 @@ mod snapshot;
 mod tests;
 mod top;
 
-use crate::turns::Locked;
+use crate::util::spin_lock::Locked;
 pub use names::Denied;
 use names::Names;
 use parts::{Part, cut};

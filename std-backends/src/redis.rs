@@ -13,9 +13,10 @@ use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, Value};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
 
+use crate::FirstCome;
 use crate::cas::{self, Change, Combining, Loaded, Swap};
-use crate::door::Door;
-use crate::{FirstCome, namespace};
+use crate::util::namespace;
+use crate::util::shutdown::Door;
 
 mod check;
 mod clear;

@@ -13,7 +13,7 @@ use traffik_core::{Op, Strategy};
 use super::Swap;
 use super::lane::Lane;
 use super::operation::{Left, Task};
-use crate::lock::{Either, race};
+use crate::util::race::{Either, race};
 
 /// Applies operations to what a store keeps: those on one key that are under way at a time together.
 ///

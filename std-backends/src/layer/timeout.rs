@@ -7,7 +7,7 @@ use traffik_core::storage::{AsyncStorage, Failure, Joint, Lines, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
 
 use super::calls::{changes, unanswered};
-use crate::lock::{Either, race};
+use crate::util::race::{Either, race};
 
 /// A storage with a deadline for each call.
 ///

@@ -9,7 +9,8 @@ use traffik_core::{ErrorKind, Timer};
 
 use super::backoff::Backoff;
 use super::grant::quoted;
-use super::{Either, Held, Lock, LockSettings, Resolved, Ttl, race};
+use super::{Held, Lock, LockSettings, Resolved, Ttl};
+use crate::util::race::{Either, race};
 
 /// Takes locks by name, waiting for them by a timer. Cheap to clone; clones share the lock.
 ///

@@ -14,8 +14,9 @@ use super::pool::Settings;
 use super::server::Server;
 use super::{MemcachedStorage, name};
 use crate::cas::Combining;
-use crate::door::Door;
-use crate::{FirstCome, SystemClock, namespace};
+use crate::util::namespace;
+use crate::util::shutdown::Door;
+use crate::{FirstCome, SystemClock};
 
 /// The port that servers listen on if nothing is said.
 const PORT: &str = "11211";

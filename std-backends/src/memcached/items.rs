@@ -16,7 +16,7 @@ use super::server::Server;
 use super::{name, window};
 use crate::FirstCome;
 use crate::cas::{Change, Loaded, Swap};
-use crate::door::Door;
+use crate::util::shutdown::Door;
 
 #[derive(Debug)]
 pub(super) struct Items<R: Connect> {

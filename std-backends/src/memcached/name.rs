@@ -5,7 +5,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 use traffik_core::ErasedKey;
 
-use crate::namespace::write_key;
+use crate::util::namespace::write_key;
 
 /// The longest name that a server takes.
 const LONGEST: usize = 250;

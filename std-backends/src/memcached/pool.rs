@@ -12,7 +12,7 @@ use traffik_runtimes::Connect;
 
 use super::command::{Command, Version};
 use super::wire::Wire;
-use crate::door::closed;
+use crate::util::shutdown::closed;
 
 /// How many connections there may be, and for how long they lie idle.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use super::command::{Command, Version};
 use super::failure::{failure, late};
 use super::generation::Generation;
 use super::pool::{Lease, Pool, Settings};
-use crate::lock::{Either, race};
+use crate::util::race::{Either, race};
 
 #[derive(Debug)]
 pub(super) struct Server<R: Connect> {

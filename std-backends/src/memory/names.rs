@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use traffik_core::{Digest, Key};
 
-use crate::turns::Turns;
+use crate::util::spin_lock::Turns;
 
 /// A key that was denied, as people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use traffik_core::storage::{Slot, Table};
 
 use super::parts::Part;
-use crate::turns::Turns;
+use crate::util::spin_lock::Turns;
 
 /// A table in a part of the one allocation.
 pub(super) type Slots<T> = Table<T, Part<Slot<T>>>;

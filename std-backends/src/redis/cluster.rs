@@ -20,8 +20,9 @@ use traffik_core::storage::{ErrorKind, Failure};
 use super::failure::{cause, of_a_look, unsent};
 use super::link::{Link, Session, Source};
 use super::{name, timer};
-use crate::door::closed;
-use crate::lock::{Either, race, random};
+use crate::lock::random;
+use crate::util::race::{Either, race};
+use crate::util::shutdown::closed;
 
 /// How often a call is sent on, at most.
 const TURNS: u32 = 8;

@@ -18,8 +18,8 @@ use traffik_core::storage::{ErrorKind, Failure};
 use super::failure::unsent;
 use super::silence::Silence;
 use super::timer;
-use crate::door::closed;
-use crate::lock::{Either, race};
+use crate::util::race::{Either, race};
+use crate::util::shutdown::closed;
 
 /// Makes connections.
 pub(super) type Factory =

@@ -2,7 +2,7 @@
 
 use traffik_core::ErasedKey;
 
-use crate::namespace::write_key;
+use crate::util::namespace::write_key;
 
 /// `namespace:{key}`, with the key in braces, so that in a cluster all that is ever stored under it is in one slot; and in
 /// plain bytes, so that it cannot pass for a pattern.

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicU64;
 
 use traffik_core::{Clock, Strategy};
 
-use super::denials::Denials;
-use super::deny_cache::{DenyCache, Parts};
 use crate::MonotonicClock;
+use crate::layer::deny_cache::storage::{DenyCache, Parts};
+use crate::layer::deny_cache::table::Denials;
 use crate::lock::random;
 
 /// What a [`DenyCache`] is to be like.

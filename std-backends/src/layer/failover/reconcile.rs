@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint};
 use traffik_core::{Digest, Hit, Op, Receipts, Strategy, Verdict};
 
-use super::sides::{Limits, Sides, unknown};
 use crate::layer::calls::together;
+use crate::layer::failover::route::{Limits, Sides, unknown};
 
 /// How many charges a call waits for at most before the primary is asked.
 const CHARGES: usize = 8;

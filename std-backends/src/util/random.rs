@@ -6,15 +6,15 @@ use std::time::Duration;
 
 /// A sequence of random numbers (SplitMix64), shared by all who draw from it.
 #[derive(Debug)]
-pub(super) struct Random(AtomicU64);
+pub(crate) struct Random(AtomicU64);
 
 impl Random {
     /// The sequence of a seed.
-    pub(super) const fn seeded(seed: u64) -> Self {
+    pub(crate) const fn seeded(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
-    pub(super) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self.0.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +23,7 @@ impl Random {
     }
 
     /// A duration from zero to `most`, both included.
-    pub(super) fn up_to(&self, most: Duration) -> Duration {
+    pub(crate) fn up_to(&self, most: Duration) -> Duration {
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(match nanos.checked_add(1) {
             Some(choices) => self.next() % choices,

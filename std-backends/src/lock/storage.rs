@@ -12,7 +12,8 @@ use traffik_core::{
     Clock, Decision, ErasedKey, ErrorKind, Key, Op, State, Strategy, Timer, Timestamp, Verdict,
 };
 
-use crate::lock::{Either, Lock, Locks, race};
+use crate::lock::{Lock, Locks};
+use crate::util::race::{Either, race};
 use crate::{FirstCome, SystemClock};
 
 /// A store that keeps bytes by key, and forgets them in time.

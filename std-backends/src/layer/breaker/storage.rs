@@ -3,7 +3,7 @@
 use traffik_core::storage::{AsyncStorage, Joint, Lines, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
-use super::Breaker;
+use crate::layer::Breaker;
 
 /// A storage behind a [`Breaker`], where there is an example.
 ///
@@ -11,7 +11,7 @@ use super::Breaker;
 /// * A call may pass when it is made, and has ended when its answer is there or dropped. So an answer that is kept without
 ///   being awaited keeps the place of a probe.
 /// * Put a deadline within it, not around it: a call that is dropped counts only if it is known to be
-///   [slow](super::BreakerBuilder::slow).
+///   [slow](crate::layer::BreakerBuilder::slow).
 #[derive(Clone, Debug)]
 pub struct CircuitBreaker<T> {
     storage: T,

@@ -8,11 +8,11 @@ use std::time::Duration;
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, Ratio};
 
-use super::breaker::{Breaker, Change, Listener, Machine, Shared};
-use super::random::Random;
-use super::tally::Tally;
 use crate::MonotonicClock;
-use crate::turns::Turns;
+use crate::layer::breaker::state_machine::{Breaker, Change, Listener, Machine, Shared};
+use crate::layer::breaker::tally::Tally;
+use crate::util::random::Random;
+use crate::util::spin_lock::Turns;
 
 /// What a [`Breaker`] is to be like.
 #[must_use]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::metered::{Call, Ended, Operation, Watch};
+use crate::layer::metered::storage::{Call, Ended, Operation, Watch};
 
 /// Counts calls, and adds up how long they took, by what was asked and how it ended: 105 pairs of numbers, however many keys
 /// there are. Clones count together.

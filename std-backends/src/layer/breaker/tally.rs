@@ -2,7 +2,7 @@
 
 use traffik_core::{Ratio, Timestamp};
 
-use super::breaker_settings::{Settings, Share};
+use crate::layer::breaker::builder::{Settings, Share};
 
 /// A window is counted in so many parts; it loses them one at a time, so what is counted spans nine to ten of them.
 const PARTS: u64 = 10;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
 use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
-use super::journal::{Journal, Note};
-use super::settings::{FailoverChange, Settings};
+use crate::layer::failover::builder::{FailoverChange, Settings};
+use crate::layer::failover::outbox::{Journal, Note};
 
 pub(super) struct Sides<S: Strategy, P, F> {
     pub(super) primary: P,

@@ -7,10 +7,10 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::strategy::TooLarge;
 use traffik_core::{Clock, Ratio, RatioError, Scale, Strategy};
 
-use super::Failover;
-use super::journal::Journal;
-use super::sides::Sides;
 use crate::MonotonicClock;
+use crate::layer::failover::outbox::Journal;
+use crate::layer::failover::route::Sides;
+use crate::layer::failover::storage::Failover;
 use crate::layer::is_ill;
 use crate::lock::random;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::turns::{Locked, Turns};
+use crate::util::spin_lock::{Locked, Turns};
 use traffik_core::{Cost, Digest, ErasedKey, Hit, Origin, Outcome, Seed, Strategy, Timestamp, Verdict};
 
 /// Denials of a set share a lock. Eight are looked at faster than another set is found.

@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use traffik_core::storage::Failure;
 use traffik_core::{Cost, Digest, Hit, Key, Seed, Strategy, Timestamp, Verdict};
 
-use crate::turns::{Locked, Turns};
+use crate::util::spin_lock::{Locked, Turns};
 
 /// What charges the primary with what is due of one key: whoever waits for it carries it on, and if nobody does any more, it ends.
 pub(super) type Merge = Shared<Charges>;

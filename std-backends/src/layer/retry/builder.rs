@@ -7,10 +7,10 @@ use std::time::Duration;
 use traffik_core::Clock;
 use traffik_core::storage::{ErrorKind, Failure};
 
-use super::random::Random;
-use super::retry::Retry;
-use super::{Backoff, Jitter};
 use crate::MonotonicClock;
+use crate::layer::retry::storage::Retry;
+use crate::layer::{Backoff, Jitter};
+use crate::util::random::Random;
 
 /// What a [`Retry`] is to be like.
 #[must_use]

@@ -1,0 +1,291 @@
+//! A storage that is not asked again while its denial holds.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use traffik_core::storage::{AsyncStorage, Failure, Joint, Lines, Reply};
+use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
+
+use crate::layer::deny_cache::builder::DenyCacheBuilder;
+use crate::layer::deny_cache::table::{Asked, Denials};
+
+/// A storage whose denials are remembered in this process, so that a client who hammers costs it nothing.
+///
+/// * A check is answered here only if one of the same key, limit and class was denied at a cost not above its own, and
+///   only until that one's wait is over, counted from when the storage was asked: never longer than the storage denies.
+/// * What is told is what the storage would tell: the same denial with waits that are shorter by the time that went by. A larger
+///   cost is told the wait of the smaller one, which is the least it has to wait; and what is left of the limit is
+///   told as it was.
+/// * A denial of a key is forgotten when this process refunds, resets, charges or admits anything of it, under whatever limit;
+///   one that is on its way meanwhile is not remembered. A limit that was raised is another one, so it is asked about.
+/// * **What other processes refund or reset is seen when the wait is over**, as is what becomes of a call whose future was
+///   dropped or whose outcome is unknown. Until then a client is denied who might pass; never the other way round. Nor is it
+///   seen that the storage was cleared, by whomever: [`clear`](Self::clear) this after it.
+/// * A check of several keys at once is answered here if it was denied before, in one step, and as long as all that was told of
+///   each key holds. What a key says that would admit is told as it was.
+/// * Peeks and looks at a state are always passed on, and answered by the storage. So are checks of a limit that
+///   [records demand](Strategy::records_demand), whose denials are not remembered.
+/// * Where a request is asked about with several storages, [what is remembered](AsyncStorage::known_denial) is looked up before
+///   any of them is called.
+/// * An answer of its own is there at once, and nothing allocated for it unless it is about several keys.
+///
+/// It is outermost best, where it saves most. Around a [`Failover`](crate::layer::Failover) what the fallback has denied stays denied for
+/// as long as it said, also when the primary is back; who does not want that puts it around the primary alone.
+///
+/// ```
+/// use traffik_backends::layer::DenyCache;
+/// use traffik_backends::Memory;
+/// use traffik_core::storage::{Local, Reply};
+/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+///
+/// // Memory stands here for a store that is far away.
+/// let storage = DenyCache::builder(Local(Memory::new(1_000))).keys(10_000).build();
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("1/min")), storage);
+/// let is_allowed = || match limiter.check("alice") {
+///     Reply::Ready(Some(Ok(decision))) => decision.is_allowed(),
+///     _ => unreachable!("memory does not fail"),
+/// };
+/// assert!(is_allowed());
+/// assert!(!is_allowed()); // says the storage
+/// assert!(!is_allowed()); // and this one it is not asked for
+/// assert_eq!(limiter.storage().answered(), 1);
+/// ```
+pub struct DenyCache<S: Strategy, T> {
+    storage: T,
+    parts: Arc<Parts<S>>,
+}
+
+pub(super) struct Parts<S: Strategy> {
+    pub(super) denials: Denials<S>,
+    pub(super) clock: Box<dyn Clock + Send + Sync>,
+    pub(super) answered: AtomicU64,
+}
+
+impl<S: Strategy, T> DenyCache<S, T> {
+    /// The storage.
+    pub const fn storage(&self) -> &T {
+        &self.storage
+    }
+
+    /// How many checks it has answered without asking the storage.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.parts.answered.load(Ordering::Relaxed)
+    }
+
+    /// How many denials it remembers, those that are over included until others take their room.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.parts.denials.len()
+    }
+
+    /// Forgets all denials, those on their way included: to be called after the storage was cleared, of which nothing is seen here.
+    pub fn clear(&self) {
+        self.parts.denials.clear();
+    }
+}
+
+impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
+    pub(super) fn made(storage: T, parts: Parts<S>) -> Self {
+        Self { storage, parts: Arc::new(parts) }
+    }
+
+    /// The storage, not asked again about what it has just denied.
+    pub const fn builder(storage: T) -> DenyCacheBuilder<S, T> {
+        DenyCacheBuilder::new(storage)
+    }
+
+    /// Passes a call on about a hit on keys that were asked about. Unless it turns out that the hit is denied, the call changes
+    /// what is kept of them.
+    fn pass<A: Send + 'static>(
+        &self,
+        (limit, hit): (&S, &Hit<S::Cost>),
+        asked: impl AsRef<[Asked]> + Send + 'static,
+        reply: Reply<A>,
+        told: fn(&A) -> Told<'_, S::Verdict>,
+    ) -> Reply<A> {
+        let mut call = Call { parts: Arc::clone(&self.parts), asked, is_over: false };
+        match reply {
+            Reply::Ready(answer) => {
+                call.is_over = answer.as_ref().is_some_and(|it| call.is_free(limit, hit, it, told));
+                Reply::Ready(answer)
+            }
+            Reply::Pending(answer) => {
+                let (limit, hit) = (limit.clone(), *hit);
+                Reply::pending(async move {
+                    let mut call = call;
+                    let answer = answer.await;
+                    call.is_over = call.is_free(&limit, &hit, &answer, told);
+                    answer
+                })
+            }
+        }
+    }
+}
+
+/// What an answer tells of keys.
+enum Told<'a, V> {
+    /// What each of them said, in one step.
+    AtOnce(&'a [V]),
+    /// That something was done with them, whatever came of it.
+    Changed,
+    /// That nothing was done.
+    Nothing,
+}
+
+fn of_each<V>(told: &Joint<V>) -> Told<'_, V> {
+    match told {
+        Joint::AtOnce(verdicts) => Told::AtOnce(verdicts),
+        // Somebody else may have been denied by what was given back in the end.
+        Joint::InTurn(_) => Told::Changed,
+        Joint::Unable => Told::Nothing,
+    }
+}
+
+/// Of a key that is named twice: what it says the second time is not what it says for itself.
+fn of_none<V>(told: &Joint<V>) -> Told<'_, V> {
+    if matches!(told, Joint::Unable) { Told::Nothing } else { Told::Changed }
+}
+
+fn are_distinct(digests: &[Digest]) -> bool {
+    !digests.iter().enumerate().any(|(at, one)| digests.iter().skip(at + 1).any(|it| it == one))
+}
+
+/// A call on its way. However it ends, what was denied until then is forgotten with it, unless it is known to have changed
+/// nothing.
+struct Call<S: Strategy, K: AsRef<[Asked]>> {
+    parts: Arc<Parts<S>>,
+    asked: K,
+    is_over: bool,
+}
+
+impl<S: Strategy + PartialEq, K: AsRef<[Asked]>> Call<S, K> {
+    /// Whether the answer leaves what is kept of the keys as it was. A denial is remembered.
+    fn is_free<A>(
+        &self,
+        limit: &S,
+        hit: &Hit<S::Cost>,
+        answer: &Result<A, Failure>,
+        told: fn(&A) -> Told<'_, S::Verdict>,
+    ) -> bool {
+        match answer.as_ref().map(told) {
+            Ok(Told::AtOnce(verdicts)) if verdicts.iter().any(|it| !it.outcome().is_allowed()) => {
+                self.parts.denials.note(limit, self.asked.as_ref(), hit, verdicts);
+                true
+            }
+            Ok(Told::Nothing) => true,
+            _ => false,
+        }
+    }
+}
+
+impl<S: Strategy, K: AsRef<[Asked]>> Call<S, K> {
+    fn forget(&self) {
+        self.asked.as_ref().iter().for_each(|asked| self.parts.denials.forget(asked.digest()));
+    }
+}
+
+impl<S: Strategy, K: AsRef<[Asked]>> Drop for Call<S, K> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.forget();
+        }
+    }
+}
+
+impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<S, T> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        if matches!(op, Op::Peek(_)) {
+            return self.storage.apply(limit, key, op);
+        }
+        let Parts { denials, clock, answered } = &*self.parts;
+        let (digest, now) = (denials.digest(key), clock.now());
+        let Op::Check(hit) = op else {
+            // Forgotten here, for it may be done at once, and when it is over.
+            denials.forget(digest);
+            let hit = Hit::new(S::Cost::uniform(0));
+            let asked = [denials.asked(digest, now)];
+            return self.pass((limit, &hit), asked, self.storage.apply(limit, key, op), |_| Told::Changed);
+        };
+        if limit.records_demand() {
+            let asked = [denials.asked(digest, now)];
+            return self.pass((limit, hit), asked, self.storage.apply(limit, key, op), |verdict| {
+                if verdict.outcome().is_allowed() { Told::Changed } else { Told::Nothing }
+            });
+        }
+        match denials.ask(limit, digest, hit, now) {
+            Ok(denied) => {
+                answered.fetch_add(1, Ordering::Relaxed);
+                Reply::ready(Ok(denied))
+            }
+            Err(asked) => self.pass((limit, hit), [asked], self.storage.apply(limit, key, op), |verdict| {
+                Told::AtOnce(std::slice::from_ref(verdict))
+            }),
+        }
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.storage.load(limit, key)
+    }
+
+    fn is_local(&self) -> bool {
+        self.storage.is_local()
+    }
+
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        if limit.records_demand() {
+            return None;
+        }
+        let Parts { denials, clock, answered } = &*self.parts;
+        let denied = denials.ask(limit, denials.digest(key), hit, clock.now()).ok()?;
+        answered.fetch_add(1, Ordering::Relaxed);
+        Some(denied)
+    }
+
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        let Parts { denials, clock, answered } = &*self.parts;
+        let digests: Vec<_> = keys.iter().map(|key| denials.digest(*key)).collect();
+        if limit.records_demand() {
+            let now = clock.now();
+            let asked: Vec<_> = digests.iter().map(|digest| denials.asked(*digest, now)).collect();
+            return self.pass((limit, hit), asked, self.storage.check_together(limit, keys, hit), of_none);
+        }
+        match denials.ask_together(limit, &digests, hit, clock.now()) {
+            Ok(denied) => {
+                answered.fetch_add(1, Ordering::Relaxed);
+                Reply::ready(Ok(Joint::AtOnce(denied)))
+            }
+            Err(asked) => {
+                // What a key that is named twice says the second time is not what it says of itself.
+                let told = if are_distinct(&digests) { of_each } else { of_none };
+                self.pass((limit, hit), asked, self.storage.check_together(limit, keys, hit), told)
+            }
+        }
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.storage.lines()
+    }
+}
+
+impl<S: Strategy, T: Clone> Clone for DenyCache<S, T> {
+    fn clone(&self) -> Self {
+        Self { storage: self.storage.clone(), parts: Arc::clone(&self.parts) }
+    }
+}
+
+impl<S: Strategy, T: fmt::Debug> fmt::Debug for DenyCache<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DenyCache")
+            .field("storage", &self.storage)
+            .field("remembered", &self.remembered())
+            .field("answered", &self.answered())
+            .finish_non_exhaustive()
+    }
+}

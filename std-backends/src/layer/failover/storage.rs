@@ -1,0 +1,193 @@
+//! Two storages: one that decides, and one that does while the first cannot be reached.
+
+use std::fmt;
+use std::sync::Arc;
+
+use traffik_core::storage::{AsyncStorage, Joint, Lines, Reply};
+use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
+
+use crate::layer::calls::bytes;
+
+use super::builder::FailoverBuilder;
+use super::route::{Limits, Sides};
+
+/// Asks the primary storage, and the fallback where the primary fails.
+///
+/// * It goes over on failures that say that nothing was charged and that the storage as a whole is ill. An unknown outcome
+///   ([`Timeout`](traffik_core::ErrorKind::Timeout)) is a failure of the call unless [`after_timeouts`](FailoverBuilder::after_timeouts) is said,
+///   for the hit may then be charged on both. Each call asks the primary first: put a
+///   [`CircuitBreaker`](crate::layer::CircuitBreaker) and a deadline around it, or each one waits for it.
+/// * The fallback may hold the limit [divided by how many instances there are](FailoverBuilder::instances): the rate is, while a
+///   burst that was given apart from it stays what it is.
+/// * The fallback starts cold, or is kept [warm](FailoverBuilder::warm).
+/// * Once the primary is back, what the fallback admitted is dropped, or [merged](FailoverBuilder::merge).
+/// * A refund goes to where the admission came from, which its receipt tells; a verdict of your own has to
+///   [let it](traffik_core::Verdict::each_receipt), or all refunds go to the primary. A refund that the primary must take and
+///   cannot is a failure; a reset forgets the key in both. What was refunded before it was merged is not merged; after that the
+///   refund still goes to the fallback, and the primary goes on counting what it was charged with, for it gave no receipt.
+/// * An answer that is there at once is passed on as it is, and nothing allocated for it, unless the primary is to be told first
+///   of what the fallback admitted of that key.
+///
+/// **Bound.** Over any time it admits at most what the primary's limit admits in that time, and for each instance what the
+/// limit of its fallback does. A limit that is divided by `n` for `n` instances hence admits at most twice what it
+/// would, if it has no burst apart from its rate, and instances admit at least 1 each. A store that forgets what it held
+/// starts afresh, as does a fallback in memory when its process does.
+///
+/// What the fallback decided [says so](traffik_core::Origin::Fallback); [`is_away`](Self::is_away) tells whether the last call of the primary
+/// failed, and a [listener](FailoverBuilder::on_change) hears of each change.
+///
+/// ```
+/// use std::io::{Write, stderr};
+/// use traffik_backends::layer::{Breaker, CircuitBreaker, Failover};
+/// use traffik_backends::Memory;
+/// use traffik_core::storage::Local;
+/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+///
+/// // Memory stands here for a store that may fail.
+/// let primary = CircuitBreaker::new(Local(Memory::new(1_000)), &Breaker::builder("redis").build()?);
+/// let storage = Failover::builder(primary, Local(Memory::new(1_000)))
+///     .instances(4)?
+///     .warm()
+///     .merge()
+///     .on_change(|change| drop(writeln!(stderr(), "{change:?}"))) // never panics, as `eprintln!` may
+///     .build();
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
+/// # use traffik_core::storage::Reply;
+/// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Failover<S: Strategy, P, F> {
+    sides: Arc<Sides<S, P, F>>,
+}
+
+impl<S: Strategy, P, F> Failover<S, P, F> {
+    /// The primary first, and the fallback where it fails: cold, with the whole limit, and dropping what it admitted, unless
+    /// something else is said.
+    pub const fn builder(primary: P, fallback: F) -> FailoverBuilder<S, P, F> {
+        FailoverBuilder::new(primary, fallback)
+    }
+
+    pub(super) fn made(sides: Sides<S, P, F>) -> Self {
+        Self { sides: Arc::new(sides) }
+    }
+
+    /// The storage that decides.
+    #[must_use]
+    pub fn primary(&self) -> &P {
+        &self.sides.primary
+    }
+
+    /// The storage that does while the primary cannot.
+    #[must_use]
+    pub fn fallback(&self) -> &F {
+        &self.sides.fallback
+    }
+
+    /// Whether the primary failed when it was last asked.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.sides.is_away()
+    }
+
+    /// How many admissions of the fallback could not be noted, for there was no room: they are not merged.
+    #[must_use]
+    pub fn unnoted(&self) -> u64 {
+        self.sides.journal.unnoted()
+    }
+}
+
+impl<S, P, F> AsyncStorage<S> for Failover<S, P, F>
+where
+    S: Strategy,
+    P: AsyncStorage<S> + 'static,
+    F: AsyncStorage<S> + 'static,
+{
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let sides = &self.sides;
+        let share = match sides.share(limit) {
+            Ok(share) => share,
+            Err(failure) => return Reply::ready(Err(failure)),
+        };
+        let limits = Limits { primary: limit, fallback: share.as_ref().unwrap_or(limit) };
+        let is_plain = matches!(op, Op::Check(_) | Op::Peek(_) | Op::Charge(_)) && !sides.is_to_merge(key);
+        if !is_plain {
+            let (sides, limits, key, op) = (Arc::clone(sides), limits.owned(), bytes(key), *op);
+            return Reply::pending(async move { sides.apply(limits.get(), &key, &op).await });
+        }
+        match sides.primary.apply(limit, key, op) {
+            Reply::Ready(Some(Err(failure))) => sides.stand_in(limits, key, op, failure, true),
+            Reply::Ready(Some(Ok(verdict))) => sides.mirror(limits, key, op, verdict),
+            Reply::Ready(None) => Reply::Ready(None),
+            Reply::Pending(answer) => {
+                let (sides, limits, key, op) = (Arc::clone(sides), limits.owned(), bytes(key), *op);
+                Reply::pending(async move {
+                    let answer = answer.await;
+                    sides.settle(limits.get(), &key, &op, answer).await
+                })
+            }
+        }
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let share = match self.sides.share(limit) {
+            Ok(share) => share,
+            Err(failure) => return Reply::ready(Err(failure)),
+        };
+        let (sides, key, first) = (Arc::clone(&self.sides), bytes(key), self.sides.primary.load(limit, key));
+        let fallback = share.unwrap_or_else(|| limit.clone());
+        Reply::pending(async move {
+            match first.await {
+                Ok(loaded) => {
+                    sides.is_back();
+                    Ok(loaded)
+                }
+                Err(failure) => {
+                    sides.go_over(failure, true)?;
+                    sides.fallback.load(&fallback, &key).await
+                }
+            }
+        })
+    }
+
+    /// Whether both are.
+    fn is_local(&self) -> bool {
+        self.sides.primary.is_local() && self.sides.fallback.is_local()
+    }
+
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        let share = match self.sides.share(limit) {
+            Ok(share) => share,
+            Err(failure) => return Reply::ready(Err(failure)),
+        };
+        let limits = Limits { primary: limit, fallback: share.as_ref().unwrap_or(limit) }.owned();
+        let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
+        let (sides, hit) = (Arc::clone(&self.sides), *hit);
+        Reply::pending(async move { sides.check_together(limits.get(), &keys, &hit).await })
+    }
+
+    /// Those of the first storage, whichever answers.
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.sides.primary.lines()
+    }
+}
+
+impl<S: Strategy, P, F> Clone for Failover<S, P, F> {
+    fn clone(&self) -> Self {
+        Self { sides: Arc::clone(&self.sides) }
+    }
+}
+
+impl<S: Strategy, P: fmt::Debug, F: fmt::Debug> fmt::Debug for Failover<S, P, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failover")
+            .field("primary", &self.sides.primary)
+            .field("fallback", &self.sides.fallback)
+            .field("is_away", &self.is_away())
+            .finish_non_exhaustive()
+    }
+}

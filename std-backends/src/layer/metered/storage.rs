@@ -1,0 +1,334 @@
+//! A storage whose calls are told to somebody: how they ended, and how long they took.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
+use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
+
+use crate::MonotonicClock;
+
+/// Hears of every call of a storage.
+///
+/// It is called while somebody waits for the answer, so it MUST be quick, and MUST NOT write a line for every denial: a
+/// denial is what an attacker asks for. It is not told of which key, so what is kept of it does not grow with keys.
+pub trait Watch: Send + Sync {
+    /// A call has ended.
+    fn called(&self, call: &Call<'_>);
+}
+
+/// How a call went.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Call<'a> {
+    /// What was asked.
+    pub operation: Operation,
+    /// How it ended.
+    pub ended: Ended,
+    /// How long it took until then, to the microsecond.
+    pub took: Duration,
+    /// What has failed, if something has.
+    pub failure: Option<&'a Failure>,
+}
+
+/// What a storage is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// To decide on a hit and book it.
+    Check,
+    /// To decide on a hit.
+    Peek,
+    /// To book what has already happened.
+    Charge,
+    /// To take an admission back.
+    Refund,
+    /// To forget a key.
+    Reset,
+    /// For a copy of a state.
+    Load,
+    /// To check one hit on several keys.
+    CheckTogether,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Check, Self::Peek, Self::Charge, Self::Refund, Self::Reset, Self::Load, Self::CheckTogether];
+
+    /// It, in a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Peek => "peek",
+            Self::Charge => "charge",
+            Self::Refund => "refund",
+            Self::Reset => "reset",
+            Self::Load => "load",
+            Self::CheckTogether => "check_together",
+        }
+    }
+
+    const fn of<S: Strategy>(op: &Op<S>) -> Self {
+        match op {
+            Op::Check(_) => Self::Check,
+            Op::Peek(_) => Self::Peek,
+            Op::Charge(_) => Self::Charge,
+            Op::Refund(..) => Self::Refund,
+            Op::Reset => Self::Reset,
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ended {
+    /// A hit was admitted, or would be.
+    Allowed,
+    /// A hit was denied, or would be.
+    Denied,
+    /// A hit was denied, and no wait would help.
+    Never,
+    /// What was asked was done.
+    Done,
+    /// The storage cannot do it, and did nothing.
+    Unable,
+    /// Nobody waited for the answer.
+    Dropped,
+    /// It failed.
+    Failed(ErrorKind),
+}
+
+impl Ended {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Allowed,
+        Self::Denied,
+        Self::Never,
+        Self::Done,
+        Self::Unable,
+        Self::Dropped,
+        Self::Failed(ErrorKind::Contended),
+        Self::Failed(ErrorKind::Full),
+        Self::Failed(ErrorKind::Unavailable),
+        Self::Failed(ErrorKind::Timeout),
+        Self::Failed(ErrorKind::Invalid),
+        Self::Failed(ErrorKind::Closed),
+        Self::Failed(ErrorKind::Corrupt),
+        Self::Failed(ErrorKind::Denied),
+        Self::Failed(ErrorKind::Other),
+    ];
+
+    /// It, in a word; a failure by its kind.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Never => "never",
+            Self::Done => "done",
+            Self::Unable => "unable",
+            Self::Dropped => "dropped",
+            Self::Failed(ErrorKind::Contended) => "failed_contended",
+            Self::Failed(ErrorKind::Full) => "failed_full",
+            Self::Failed(ErrorKind::Unavailable) => "failed_unavailable",
+            Self::Failed(ErrorKind::Timeout) => "failed_timeout",
+            Self::Failed(ErrorKind::Invalid) => "failed_invalid",
+            Self::Failed(ErrorKind::Closed) => "failed_closed",
+            Self::Failed(ErrorKind::Corrupt) => "failed_corrupt",
+            Self::Failed(ErrorKind::Denied) => "failed_denied",
+            Self::Failed(_) => "failed_other",
+        }
+    }
+
+    /// Whether the storage has failed.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+
+    fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Allow { .. } => Self::Allowed,
+            Outcome::Deny { .. } => Self::Denied,
+            Outcome::Never => Self::Never,
+        }
+    }
+}
+
+/// A storage whose calls are told to a [`Watch`], such as [`Calls`](crate::layer::Calls).
+///
+/// * Each call is told once, when its answer is there or dropped. Its time runs from when it was made.
+/// * An answer that is there at once is passed on as it is, and nothing allocated.
+/// * Around other wrappers it tells what whoever asks gets; within them, what the store does.
+///
+/// ```
+/// use traffik_backends::layer::{Calls, Ended, Metered, Operation};
+/// use traffik_backends::Memory;
+/// use traffik_core::storage::Local;
+/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+///
+/// let calls = Calls::default();
+/// let storage = Metered::new(Local(Memory::new(1_000)), calls.clone());
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
+/// drop(limiter.check("alice"));
+/// assert_eq!(calls.count(Operation::Check, Ended::Allowed), 1);
+/// ```
+pub struct Metered<T> {
+    storage: T,
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    watch: Box<dyn Watch>,
+    clock: Box<dyn Clock + Send + Sync>,
+}
+
+impl<T> Metered<T> {
+    /// The storage, its calls told to `watch`, timed by a [`MonotonicClock`].
+    pub fn new(storage: T, watch: impl Watch + 'static) -> Self {
+        Self::with_clock(storage, watch, MonotonicClock::default())
+    }
+
+    /// The same, timed by this clock, which should not step.
+    pub fn with_clock(
+        storage: T,
+        watch: impl Watch + 'static,
+        clock: impl Clock + Send + Sync + 'static,
+    ) -> Self {
+        Self { storage, parts: Arc::new(Parts { watch: Box::new(watch), clock: Box::new(clock) }) }
+    }
+
+    /// The storage.
+    pub const fn storage(&self) -> &T {
+        &self.storage
+    }
+
+    fn begin(&self, operation: Operation) -> Timed {
+        Timed { parts: Arc::clone(&self.parts), operation, began: self.parts.clock.now() }
+    }
+
+    fn timed<A: Send + 'static>(
+        &self,
+        operation: Operation,
+        call: impl FnOnce() -> Reply<A>,
+        ended: impl FnOnce(&A) -> Ended + Send + 'static,
+    ) -> Reply<A> {
+        let timed = self.begin(operation);
+        match call() {
+            Reply::Ready(answer) => {
+                if let Some(answer) = &answer {
+                    timed.answered(answer, ended);
+                }
+                Reply::Ready(answer)
+            }
+            Reply::Pending(answer) => {
+                let timed = Pending(Some(timed));
+                Reply::pending(async move {
+                    let mut timed = timed;
+                    let answer = answer.await;
+                    if let Some(timed) = timed.0.take() {
+                        timed.answered(&answer, ended);
+                    }
+                    answer
+                })
+            }
+        }
+    }
+}
+
+/// A call that has begun.
+struct Timed {
+    parts: Arc<Parts>,
+    operation: Operation,
+    began: Timestamp,
+}
+
+impl Timed {
+    fn answered<A>(self, answer: &Result<A, Failure>, ended: impl FnOnce(&A) -> Ended) {
+        match answer {
+            Ok(answer) => self.tell(ended(answer), None),
+            Err(failure) => self.tell(Ended::Failed(failure.kind()), Some(failure)),
+        }
+    }
+
+    fn tell(&self, ended: Ended, failure: Option<&Failure>) {
+        let took = self.parts.clock.now().since(self.began);
+        self.parts.watch.called(&Call { operation: self.operation, ended, took, failure });
+    }
+}
+
+/// A call that is told as dropped unless it was answered.
+struct Pending(Option<Timed>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(timed) = self.0.take() {
+            timed.tell(Ended::Dropped, None);
+        }
+    }
+}
+
+impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let decides = matches!(op, Op::Check(_) | Op::Peek(_));
+        self.timed(
+            Operation::of(op),
+            || self.storage.apply(limit, key, op),
+            move |verdict| if decides { Ended::of(verdict.outcome()) } else { Ended::Done },
+        )
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.timed(Operation::Load, || self.storage.load(limit, key), |_| Ended::Done)
+    }
+
+    fn is_local(&self) -> bool {
+        self.storage.is_local()
+    }
+
+    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        let timed = self.begin(Operation::Check);
+        let denied = self.storage.known_denial(limit, key, hit)?;
+        timed.tell(Ended::of(denied.outcome()), None);
+        Some(denied)
+    }
+
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        self.timed(
+            Operation::CheckTogether,
+            || self.storage.check_together(limit, keys, hit),
+            |told| match told {
+                Joint::Unable => Ended::Unable,
+                Joint::AtOnce(verdicts) | Joint::InTurn(verdicts) => {
+                    let admitted = Outcome::Allow { after: Duration::ZERO };
+                    Ended::of(verdicts.iter().map(Verdict::outcome).fold(admitted, Outcome::and))
+                }
+            },
+        )
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.storage.lines()
+    }
+}
+
+impl<T: Clone> Clone for Metered<T> {
+    fn clone(&self) -> Self {
+        Self { storage: self.storage.clone(), parts: Arc::clone(&self.parts) }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Metered<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metered").field("storage", &self.storage).finish_non_exhaustive()
+    }
+}

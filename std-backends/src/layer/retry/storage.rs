@@ -1,0 +1,235 @@
+//! A storage that is asked again where it fails.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
+use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
+
+use crate::layer::Late;
+use crate::layer::calls::{bytes, changes, together};
+use crate::layer::retry::builder::{RetryBuilder, Settings};
+use crate::util::race::{Either, race};
+use crate::util::random::Random;
+
+/// A storage that is asked again where it fails, after waits that grow.
+///
+/// * It tries again after failures that say that nothing was charged. An unknown outcome ([`ErrorKind::Timeout`] of anything
+///   but a peek or a look at a state) is told as it is, unless [`after_timeouts`](RetryBuilder::after_timeouts) is said: a hit
+///   could be charged twice. Where one attempt was left unknown, the whole call is, whatever the last attempt failed with.
+/// * All ends by the [deadline](RetryBuilder::deadline), which is 1 s if nothing is said. An attempt on its way then is
+///   dropped, with [`Late`] for its cause.
+/// * An answer that is there at once is passed on as it is: nothing is allocated for it, and no clock read.
+/// * Put a [`Timeout`](crate::layer::Timeout) within it, so that one attempt does not use up the time of all; and a
+///   [`CircuitBreaker`](crate::layer::CircuitBreaker) around it counts calls, within it attempts.
+///
+/// **Bound.** At most [`attempts`](RetryBuilder::attempts) calls of the storage for one of its own. Without
+/// `after_timeouts` nothing is charged twice.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik_backends::layer::{Backoff, Jitter, Retry, Timeout};
+/// use traffik_backends::Memory;
+/// use traffik_core::storage::{Local, Reply};
+/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+/// # use std::future::{Future, ready};
+/// # #[derive(Clone)]
+/// # struct Runtime;
+/// # impl traffik_core::Timer for Runtime {
+/// #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
+/// # }
+///
+/// // Memory stands here for a store that may fail.
+/// let attempt = Timeout::new(Local(Memory::new(1_000)), Runtime, Duration::from_millis(50));
+/// let storage = Retry::builder(attempt, Runtime)
+///     .attempts(4)
+///     .backoff(Backoff::exponential(Duration::from_millis(5), Duration::from_millis(40)).jitter(Jitter::Equal))
+///     .deadline(Duration::from_millis(250))
+///     .build()?;
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
+/// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
+/// # Ok::<(), traffik_core::storage::Failure>(())
+/// ```
+pub struct Retry<T, R> {
+    parts: Arc<Parts<T, R>>,
+}
+
+struct Parts<T, R> {
+    storage: T,
+    timer: R,
+    settings: Settings,
+    clock: Arc<dyn Clock + Send + Sync>,
+    random: Random,
+    retries: AtomicU64,
+}
+
+impl<T, R> Retry<T, R> {
+    /// The storage, asked up to three times within 1 s, 10 ms and 20 ms at most apart, unless something else is said.
+    pub fn builder(storage: T, timer: R) -> RetryBuilder<T, R> {
+        RetryBuilder::new(storage, timer)
+    }
+
+    /// What a [builder](Self::builder) makes of nothing else that is said.
+    pub fn new(storage: T, timer: R) -> Self {
+        Self::builder(storage, timer).made()
+    }
+
+    pub(super) fn made(
+        storage: T,
+        timer: R,
+        settings: Settings,
+        clock: Arc<dyn Clock + Send + Sync>,
+        random: Random,
+    ) -> Self {
+        let retries = AtomicU64::new(0);
+        Self { parts: Arc::new(Parts { storage, timer, settings, clock, random, retries }) }
+    }
+
+    /// The storage.
+    #[must_use]
+    pub fn storage(&self) -> &T {
+        &self.parts.storage
+    }
+
+    /// How many attempts there were beyond the first ones.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.parts.retries.load(Ordering::Relaxed)
+    }
+}
+
+impl<T: Send + Sync + 'static, R: Timer + Send + Sync + 'static> Retry<T, R> {
+    /// What came of the first attempt, and how to make another one if that takes more than its answer.
+    fn call<A, C>(&self, changes: bool, first: Reply<A>, again: impl FnOnce() -> C) -> Reply<A>
+    where
+        A: Send + 'static,
+        C: Fn(&T) -> Reply<A> + Send + 'static,
+    {
+        if let Reply::Ready(Some(answer)) = &first
+            && answer.as_ref().err().is_none_or(|failure| !self.parts.is_worth_it(failure, 1, changes))
+        {
+            return first;
+        }
+        let (parts, again) = (Arc::clone(&self.parts), again());
+        let until = parts.settings.deadline.map(|time| parts.clock.now() + time);
+        Reply::pending(async move { parts.run(first, again, until, changes).await })
+    }
+}
+
+impl<T, R: Timer> Parts<T, R> {
+    /// Whether another attempt is to be made after this many.
+    fn is_worth_it(&self, failure: &Failure, attempts: u32, changes: bool) -> bool {
+        let Settings { attempts: most, on, after_timeouts, .. } = self.settings;
+        attempts < most
+            && match failure.kind() {
+                ErrorKind::Timeout if changes => after_timeouts,
+                ErrorKind::Timeout => on(ErrorKind::Unavailable),
+                kind => on(kind),
+            }
+    }
+
+    async fn run<A>(
+        &self,
+        first: Reply<A>,
+        again: impl Fn(&T) -> Reply<A>,
+        until: Option<Timestamp>,
+        changes: bool,
+    ) -> Result<A, Failure> {
+        let is_over = |at| until.is_some_and(|until| at >= until);
+        let (mut reply, mut attempts, mut is_unknown) = (first, 1, false);
+        loop {
+            let failure = match self.answer(reply, until, changes).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            is_unknown |= changes && failure.kind() == ErrorKind::Timeout;
+            let wait = self.settings.backoff.after(attempts, self.random.next());
+            let goes_on = self.is_worth_it(&failure, attempts, changes) && !is_over(self.clock.now() + wait);
+            if goes_on {
+                self.timer.sleep(wait).await;
+            }
+            // A timer may be late.
+            if !goes_on || is_over(self.clock.now()) {
+                let is_told = !is_unknown || failure.kind() == ErrorKind::Timeout;
+                return Err(if is_told { failure } else { Failure::new(ErrorKind::Timeout, failure) });
+            }
+            attempts += 1;
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            reply = again(&self.storage);
+        }
+    }
+
+    /// The answer to one attempt, if it is there before the end of all.
+    async fn answer<A>(
+        &self,
+        reply: Reply<A>,
+        until: Option<Timestamp>,
+        changes: bool,
+    ) -> Result<A, Failure> {
+        let (Reply::Pending(_), Some(until), Some(limit)) = (&reply, until, self.settings.deadline) else {
+            return reply.await;
+        };
+        match race(reply, self.timer.sleep(until.since(self.clock.now()))).await {
+            Either::First(answer) => answer,
+            Either::Second(()) => Err(Late { limit }.failure(changes)),
+        }
+    }
+}
+
+impl<S, T, R> AsyncStorage<S> for Retry<T, R>
+where
+    S: Strategy,
+    T: AsyncStorage<S> + 'static,
+    R: Timer + Send + Sync + 'static,
+{
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.call(changes(op), self.storage().apply(limit, key, op), || {
+            let (limit, key, op) = (limit.clone(), bytes(key), *op);
+            move |storage: &T| storage.apply(&limit, &key, &op)
+        })
+    }
+
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.call(false, self.storage().load(limit, key), || {
+            let (limit, key) = (limit.clone(), bytes(key));
+            move |storage: &T| storage.load(&limit, &key)
+        })
+    }
+
+    fn is_local(&self) -> bool {
+        self.storage().is_local()
+    }
+
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        self.call(true, self.storage().check_together(limit, keys, hit), || {
+            let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
+            let (limit, hit) = (limit.clone(), *hit);
+            move |storage: &T| together(storage, &limit, &keys, &hit)
+        })
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.storage().lines()
+    }
+}
+
+impl<T, R> Clone for Retry<T, R> {
+    fn clone(&self) -> Self {
+        Self { parts: Arc::clone(&self.parts) }
+    }
+}
+
+impl<T: fmt::Debug, R> fmt::Debug for Retry<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("storage", self.storage())
+            .field("retries", &self.retries())
+            .finish_non_exhaustive()
+    }
+}
