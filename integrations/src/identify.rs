@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use traffik_core::Key;
 
-pub use crate::request::RequestParts;
+pub use crate::http::request::RequestParts;
 
 mod address;
 mod anonymous;

@@ -23,77 +23,46 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
-mod answer;
-#[cfg(feature = "axum")]
-mod axum;
-mod base;
-mod body;
-mod denial;
-#[cfg(any(feature = "hyper", feature = "tower"))]
-mod future;
-mod gate;
-mod grpc;
-pub mod headers;
-#[cfg(feature = "hyper")]
-mod hyper;
+mod evaluate;
+mod http;
 pub mod identify;
+mod middleware;
 mod observe;
-mod path;
-mod quota;
-mod registry;
-mod request;
 mod rules;
-#[cfg(any(feature = "hyper", feature = "tower"))]
-mod service;
-mod several;
-mod tenants;
 mod throttle;
-#[cfg(feature = "tower")]
-mod tower;
-mod trouble;
-mod unbroken;
 #[cfg(feature = "websocket")]
 mod websocket;
 
-pub use answer::Sent;
-#[cfg(feature = "axum")]
-pub use axum::NotExposed;
-pub use base::Base;
-pub use body::ResponseBody;
-pub use denial::Denial;
-#[cfg(any(feature = "hyper", feature = "tower"))]
-pub use future::{Forward, ResponseFuture};
-pub use gate::{Gate, Left, Step};
-pub use headers::Dialect;
-#[cfg(feature = "hyper")]
-pub use hyper::Shared;
+pub use crate::http::{
+    Denial, Dialect, Fallible, OnError, Refusal, Remedy, RequestParts, Sent, Stop, Trouble, headers,
+};
+pub use evaluate::{Nested, Pass, Passes, Quota, QuotaError, Throttles, Which, Work, Works};
 pub use identify::{
     Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, Composite, Cookie, CostHeader, Exempt,
     FromExtension, Header, Identify, Identity, NetworkError, Networks, Peer, PeerAddress, Route, RouteError,
     Via,
 };
+#[cfg(feature = "axum")]
+pub use middleware::NotExposed;
+#[cfg(feature = "hyper")]
+pub use middleware::Shared;
+#[cfg(any(feature = "hyper", feature = "tower"))]
+pub use middleware::{Forward, ResponseFuture, Throttled};
+pub use middleware::{Gate, Left, ResponseBody, Step};
+#[cfg(feature = "tower")]
+pub use middleware::{Ready, ThrottleLayer};
 #[cfg(feature = "metrics")]
 pub use observe::Metrics;
 #[cfg(feature = "tracing")]
 pub use observe::Traces;
 pub use observe::{Event, Observe, Seen, Tally};
-pub use quota::{Nested, Quota, QuotaError};
-pub use registry::{Registry, RegistryError};
-pub use request::{Fallible, Refusal, RequestParts, Stop};
 pub use rules::Rule;
-#[cfg(any(feature = "hyper", feature = "tower"))]
-pub use service::Throttled;
-pub use several::{Passes, Throttles, Which, Works};
-pub use tenants::Tenants;
 pub use throttle::{
-    Client, Enforcement, IdentityCache, NameError, Part, Pass, Scope, Standing, Throttle, ThrottleBuilder,
-    Work,
+    Base, Client, Enforcement, IdentityCache, NameError, Part, Registry, RegistryError, Scope, Standing,
+    Tenants, Throttle, ThrottleBuilder,
 };
-#[cfg(feature = "tower")]
-pub use tower::{Ready, ThrottleLayer};
 #[doc(no_inline)]
 pub use traffik_core::Origin;
-pub use trouble::{OnError, Remedy, Trouble};
 #[cfg(feature = "websocket")]
 pub use websocket::{
     WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsExtra, WsKind, WsMessage, WsNotices, WsOnError,

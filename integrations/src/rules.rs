@@ -8,8 +8,8 @@ use http::Method;
 use traffik_core::storage::BoxFuture;
 
 use crate::RequestParts;
+use crate::http::path;
 use crate::identify::RouteError;
-use crate::path;
 
 mod pattern;
 #[cfg(feature = "regex")]

@@ -8,36 +8,39 @@ use arc_swap::ArcSwap;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
 use traffik_core::{Class, Strategy};
 
-use crate::answer::Answers;
-use crate::denial::Handler;
+use crate::http::denial::Handler;
+use crate::http::on_error::OnError;
+use crate::http::request::{Fallible, Source};
+use crate::http::response::Answers;
 use crate::identify::{Anonymous, RequestParts};
 use crate::observe::Observe;
-use crate::registry::{Registration, Switch};
-use crate::request::{Fallible, Source};
 use crate::rules::Rules;
-use crate::trouble::OnError;
+use crate::throttle::registry::{Registration, Switch};
 
-mod after;
+pub(crate) mod after;
+mod base;
 mod builder;
 mod client;
-mod pass;
-mod prepare;
+pub(crate) mod prepare;
+mod registry;
 mod settings;
 mod standing;
+mod tenants;
 
 use after::After;
+pub use base::Base;
 pub use builder::{NameError, ThrottleBuilder};
 pub use client::Client;
-pub(crate) use pass::at_least;
-pub use pass::{Pass, Work};
 #[cfg(feature = "websocket")]
 pub(crate) use prepare::nowhere;
 pub use prepare::{IdentityCache, Scope};
 pub(crate) use prepare::{Known, Plan, Planned, Prepared, Why};
 use prepare::{Place, Who};
+pub use registry::{Registry, RegistryError};
 use settings::Settings;
 pub use settings::{Enforcement, Part};
 pub use standing::Standing;
+pub use tenants::Tenants;
 
 /// Limits requests by who sends them.
 ///

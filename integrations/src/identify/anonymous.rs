@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::Identity;
-use crate::request::Refusal;
+use crate::http::request::Refusal;
 
 /// What becomes of requests about whose sender nothing is known, such as those without an API key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

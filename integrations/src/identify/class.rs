@@ -5,7 +5,7 @@ use http::StatusCode;
 use traffik_core::{Class, Label};
 
 use super::{Networks, RequestParts};
-use crate::request::Refusal;
+use crate::http::request::Refusal;
 
 /// Reads a request's class off headers, if a trusted proxy has written them.
 ///

@@ -5,7 +5,7 @@ use std::fmt;
 use matchit::Router;
 
 use super::{Identify, Identity, RequestParts};
-use crate::path;
+use crate::http::path;
 
 /// Counts by the template of the route that a path matches, as part of a [`Composite`](super::Composite): each route has
 /// a limit of its own. Paths that match none share one.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use matchit::Router;
 
+use crate::http::path;
 use crate::identify::RouteError;
-use crate::path;
 
 /// Tells which paths it means.
 pub(crate) trait PathMatch: Send + Sync {

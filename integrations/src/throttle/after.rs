@@ -9,9 +9,9 @@ use traffik_core::{Hit, Op, Strategy, Verdict};
 
 use super::Throttle;
 use super::prepare::Plan;
-use crate::body::Meter;
-use crate::gate::Left;
-use crate::unbroken::Unbroken;
+use crate::middleware::admission::Left;
+use crate::middleware::background::Unbroken;
+use crate::middleware::body::Meter;
 
 /// What is done once the head of a response is there.
 pub(crate) enum After<S: Strategy> {

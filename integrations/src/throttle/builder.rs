@@ -20,16 +20,16 @@ use super::prepare::{IdentityCache, Place, Scope, Who};
 use super::settings::{Enforcement, Settings};
 use super::{Inner, Spawn, Throttle, standing};
 use crate::Dialect;
-use crate::answer::{Answers, Sent};
-use crate::denial::{Denial, Handler};
+use crate::http::denial::{Denial, Handler};
+use crate::http::on_error::OnError;
+use crate::http::request::{Fallible, Source};
+use crate::http::response::{Answers, Sent};
 use crate::identify::{Anonymous, Identify, Identity, Peer, RequestParts};
+use crate::middleware::background::background;
 use crate::observe::Observe;
-use crate::registry::{Registry, RegistryError};
-use crate::request::{Fallible, Source};
 use crate::rules::Rule;
 use crate::rules::Rules;
-use crate::trouble::OnError;
-use crate::unbroken::background;
+use crate::throttle::registry::{Registry, RegistryError};
 
 /// What a [`Throttle`] is to be like.
 ///
@@ -393,7 +393,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
         let settings = ArcSwap::from_pointee(settings);
         let inner = Arc::new(Inner { settings, registration, ..inner });
         if let Some(registry) = &registry {
-            let control: Arc<dyn crate::registry::Switch> = Arc::clone(&inner) as _;
+            let control: Arc<dyn crate::throttle::registry::Switch> = Arc::clone(&inner) as _;
             registry.enter(&inner.uid, Arc::downgrade(&control));
         }
         Ok(Throttle(inner))

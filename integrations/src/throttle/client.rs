@@ -8,12 +8,12 @@ use traffik_core::storage::{AsyncStorage, Failure, Reply};
 use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
 
 use super::Throttle;
-use super::pass::Pass;
 use super::prepare::{Plan, Scope, Unasked, Why};
 use crate::ResponseBody;
-use crate::gate::{Gate, Left, Step};
+use crate::evaluate::Pass;
+use crate::http::request::Stop;
 use crate::identify::{ClientKey, RequestParts};
-use crate::request::Stop;
+use crate::middleware::admission::{Gate, Left, Step};
 
 /// One client of a throttle, with the verbs of a limiter.
 ///

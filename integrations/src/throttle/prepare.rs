@@ -8,9 +8,9 @@ use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
 use traffik_core::{Class, ErrorKind, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
 use super::{Inner, Settings, Throttle};
+use crate::http::request::{Piece, Source, Stop};
 use crate::identify::{Anonymous, ClientKey, Identify, Identity, RequestParts};
 use crate::observe::{Event, Seen};
-use crate::request::{Piece, Source, Stop};
 use crate::rules::Matching;
 
 /// Counts requests apart within a throttle, such as by operation: put it into the extensions of a request, or give it

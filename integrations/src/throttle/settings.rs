@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use traffik_core::{Class, ErasedKey, Seed, Strategy};
 
-use crate::request::Source;
+use crate::http::request::Source;
 
 /// For whom a throttle denies.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use traffik_core::storage::Failure;
 use traffik_core::{ErasedKey, Outcome};
 
-use crate::headers::Told;
-use crate::trouble::OnError;
+use crate::http::headers::Told;
+use crate::http::on_error::OnError;
 
 /// What is done with a message that is denied.
 #[derive(Clone, Default)]

@@ -13,9 +13,9 @@ use super::decide::Next;
 use super::hold::{Asking, Wait};
 use super::throttle::Closing;
 use super::{WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsMessage, WsThrottle};
-use crate::headers::Limits;
+use crate::evaluate::at_least;
+use crate::http::headers::Limits;
 use crate::observe::Seen;
-use crate::throttle::at_least;
 
 /// How long a peer may take to agree that the connection is closed.
 const FAREWELL: Duration = Duration::from_secs(5);

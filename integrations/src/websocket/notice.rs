@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use traffik_core::{Decision, Outcome, Verdict};
 
-use crate::answer::millis;
-use crate::headers::seconds;
+use crate::http::headers::seconds;
+use crate::http::response::millis;
 
 /// How often a peer whose messages are dropped is told so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

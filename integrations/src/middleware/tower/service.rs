@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::gate::{Gate, Step};
+use crate::middleware::admission::{Gate, Step};
 use crate::{Forward, ResponseBody, ResponseFuture, Throttled};
 
 /// A tower service that has said it is ready.

@@ -8,11 +8,11 @@ use http::Response;
 use traffik_core::Strategy;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
 
-use crate::denial::{Denial, Handler};
+use crate::http::denial::{Denial, Handler};
+use crate::http::on_error::OnError;
 use crate::identify::Identify;
+use crate::middleware::background::background;
 use crate::throttle::{Spawn, ThrottleBuilder};
-use crate::trouble::OnError;
-use crate::unbroken::background;
 use crate::{Dialect, Throttle};
 
 /// A storage together with what all throttles on it have in common, unless they say otherwise.

@@ -7,12 +7,12 @@ use http::{HeaderMap, Response};
 use traffik_core::storage::{BoxFuture, Failure};
 use traffik_core::{Origin, Outcome};
 
-use super::Which;
-use super::member::Part;
-use crate::headers::Dialect;
-use crate::request::{Refusal, RequestParts, Stop};
+use crate::evaluate::all::Which;
+use crate::evaluate::all::member::Part;
+use crate::http::headers::Dialect;
+use crate::http::request::{Refusal, RequestParts, Stop};
+use crate::middleware::background::Unbroken;
 use crate::rules::{Open, Rank};
-use crate::unbroken::Unbroken;
 
 /// What may have to be asked of a throttle.
 pub(crate) struct Asked {

@@ -10,24 +10,24 @@ use http::{Extensions, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
 use traffik_core::{Cost, ErasedKey, Op, Origin, Outcome, Strategy, Verdict};
 
-use super::after::After;
-use super::prepare::{Known, Plan, Planned, Prepared, Unasked, Why};
-use super::{Inner, Throttle};
-use crate::answer::{self, Sent};
-use crate::denial::{Denial, Handler};
-use crate::gate::{Gate, Left, Step};
-use crate::headers::{self, Limits};
+use crate::http::denial::{Denial, Handler};
+use crate::http::headers::{self, Limits};
+use crate::http::on_error::{Remedy, Trouble};
+use crate::http::request::Stop;
+use crate::http::response::{self, Sent};
 use crate::identify::{Identity, RequestParts};
+use crate::middleware::admission::{Gate, Left, Step};
 use crate::observe::{Event, Seen};
-use crate::request::Stop;
-use crate::trouble::{Remedy, Trouble};
+use crate::throttle::after::After;
+use crate::throttle::prepare::{Known, Plan, Planned, Prepared, Unasked, Why};
+use crate::throttle::{Inner, Throttle};
 
 /// What a throttle keeps of a request that it lets pass.
 pub struct Pass<S: Strategy, M> {
     verdict: Option<S::Verdict>,
     origin: Origin,
     /// What is to go on while the request is served.
-    pub(super) beside: Option<BoxFuture<'static, ()>>,
+    pub(crate) beside: Option<BoxFuture<'static, ()>>,
     /// What is asked about once more later on; of the usual request nothing is.
     plan: Option<Arc<Plan<S, M>>>,
 }
@@ -244,7 +244,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let outcome = at_least(verdict.outcome(), plan.settings.min_wait);
         headers::arrange(&mut limits);
         let answer = || {
-            let mut response = answer::denied(request, outcome, &limits);
+            let mut response = response::denied(request, outcome, &limits);
             it.answers.dialect.put(&limits, response.headers_mut());
             response
         };
@@ -303,7 +303,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let remedy = self.remedy(request, plan, failure);
         let origin = remedy.origin();
         self.0.fell(plan, failure, took, origin);
-        let mut response = answer::failed(request, remedy, failure)?;
+        let mut response = response::failed(request, remedy, failure)?;
         self.0.answers.dialect.tell_origin(origin, response.headers_mut());
         Some(response)
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use traffik_core::storage::{AsyncStorage, Failure};
 use traffik_core::{Class, Outcome, Strategy};
 
-use crate::several::{Decided, Part, decide};
+use crate::evaluate::all::{Decided, Part, decide};
 use crate::throttle::{Client, Plan, Scope, Throttle};
 
 /// Charges that add up and are applied together: all of them, or none.

@@ -8,7 +8,7 @@ use http::{Extensions, Response};
 use traffik_core::storage::BoxFuture;
 
 use crate::RequestParts;
-use crate::body::Meter;
+use crate::middleware::body::Meter;
 
 /// Decides which requests pass, and hears of their responses.
 ///

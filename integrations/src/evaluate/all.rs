@@ -9,11 +9,11 @@ use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture};
 use traffik_core::{Outcome, Strategy};
 
-use crate::answer::{self, Sent};
-use crate::denial::{Denial, Handler};
-use crate::gate::{Gate, Left, Step};
-use crate::headers::{Dialect, Limits};
-use crate::request::RequestParts;
+use crate::http::denial::{Denial, Handler};
+use crate::http::headers::{Dialect, Limits};
+use crate::http::request::RequestParts;
+use crate::http::response::{self, Sent};
+use crate::middleware::admission::{Gate, Left, Step};
 use crate::rules::Matching;
 use crate::throttle::Throttle;
 
@@ -229,7 +229,7 @@ fn denied(
     first: usize,
     outcome: Outcome,
 ) -> Step<Passes, Works> {
-    let Some(denying) = parts.get(first) else { return Step::Answer(answer::unavailable(request, None)) };
+    let Some(denying) = parts.get(first) else { return Step::Answer(response::unavailable(request, None)) };
     let mut limits = Limits::new();
     parts.iter().for_each(|part| part.limits(&mut limits));
     let mut told = HeaderMap::new();
@@ -237,7 +237,7 @@ fn denied(
     let mut own = HeaderMap::new();
     parts.iter().for_each(|part| part.add_own(Sent::WhenDenied, &mut own));
     let answer = || {
-        let mut response = answer::denied(request, outcome, &limits);
+        let mut response = response::denied(request, outcome, &limits);
         response.headers_mut().extend(told.clone());
         response
     };

@@ -10,7 +10,7 @@ use traffik_core::storage::BoxFuture;
 use traffik_core::{ErasedKey, Outcome};
 
 use crate::RequestParts;
-use crate::headers::Told;
+use crate::http::headers::Told;
 
 /// A request that was denied.
 pub struct Denial<'a> {

@@ -8,15 +8,16 @@ use http::{Extensions, HeaderMap};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure};
 use traffik_core::{Decision, ErasedKey, Op, Origin, Outcome, Strategy, Verdict};
 
-use super::decide::{Apart, Failing, Fate, Pending};
-use crate::answer::Sent;
-use crate::denial::Handler;
-use crate::gate::{Gate, Left};
-use crate::headers::{Dialect, Limits};
+use crate::evaluate::all::decide::{Apart, Failing, Fate, Pending};
+use crate::evaluate::one::{Pass, at_least};
+use crate::http::denial::Handler;
+use crate::http::headers::{Dialect, Limits};
+use crate::http::request::RequestParts;
+use crate::http::response::Sent;
 use crate::identify::Identity;
-use crate::request::RequestParts;
+use crate::middleware::admission::{Gate, Left};
 use crate::rules::Matching;
-use crate::throttle::{Known, Pass, Plan, Planned, Prepared, Spawn, Throttle, Why, at_least};
+use crate::throttle::{Known, Plan, Planned, Prepared, Spawn, Throttle, Why};
 
 /// A throttle of whatever type.
 pub(crate) trait Member: Send + Sync {

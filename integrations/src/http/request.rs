@@ -9,7 +9,7 @@ use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
 use traffik_core::storage::{BoxFuture, Failure};
 use traffik_core::{ErrorKind, TooLarge};
 
-use crate::answer;
+use crate::http::response;
 
 /// All of a request but its body.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ impl Refusal {
     /// The answer: a problem document that says what would be right.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
-        answer::refused(self)
+        response::refused(self)
     }
 }
 

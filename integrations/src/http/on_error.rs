@@ -10,7 +10,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{ErasedKey, Origin};
 
 use crate::RequestParts;
-use crate::headers::Told;
+use crate::http::headers::Told;
 
 /// A request that could not be decided upon, with all that was known about it by then.
 #[non_exhaustive]

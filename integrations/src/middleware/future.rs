@@ -11,8 +11,8 @@ use http::{Method, Request, Response};
 use pin_project_lite::pin_project;
 use traffik_core::storage::BoxFuture;
 
-use crate::body::ResponseBody;
-use crate::gate::{Gate, Left, Step};
+use crate::middleware::admission::{Gate, Left, Step};
+use crate::middleware::body::ResponseBody;
 
 /// A service ready to be called once.
 pub trait Forward<R> {

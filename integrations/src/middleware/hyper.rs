@@ -3,7 +3,7 @@
 use http::{Request, Response};
 use hyper::service::Service;
 
-use crate::gate::{Gate, Step};
+use crate::middleware::admission::{Gate, Step};
 use crate::{Forward, ResponseBody, ResponseFuture, Throttled};
 
 /// A hyper service, which is always ready.

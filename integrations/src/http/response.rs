@@ -9,10 +9,10 @@ use traffik_core::storage::Failure;
 use traffik_core::{Decision, Outcome, Verdict};
 
 use crate::RequestParts;
-use crate::grpc;
-use crate::headers::{Dialect, Limits, Told, number, seconds};
-use crate::request::Refusal;
-use crate::trouble::Remedy;
+use crate::http::grpc;
+use crate::http::headers::{Dialect, Limits, Told, number, seconds};
+use crate::http::on_error::Remedy;
+use crate::http::request::Refusal;
 
 /// When a header of one's own is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

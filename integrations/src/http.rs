@@ -1,0 +1,15 @@
+//! What a request is, and what is answered to it.
+
+pub(crate) mod denial;
+pub(crate) mod grpc;
+pub mod headers;
+pub(crate) mod on_error;
+pub(crate) mod path;
+pub(crate) mod request;
+pub(crate) mod response;
+
+pub use denial::Denial;
+pub use headers::Dialect;
+pub use on_error::{OnError, Remedy, Trouble};
+pub use request::{Fallible, Refusal, RequestParts, Stop};
+pub use response::Sent;

@@ -1,0 +1,28 @@
+//! How a request passes: from a service to what decides, and on to the service behind.
+
+pub(crate) mod admission;
+#[cfg(feature = "axum")]
+mod axum;
+pub(crate) mod background;
+pub(crate) mod body;
+#[cfg(any(feature = "hyper", feature = "tower"))]
+mod future;
+#[cfg(feature = "hyper")]
+mod hyper;
+#[cfg(any(feature = "hyper", feature = "tower"))]
+mod service;
+#[cfg(feature = "tower")]
+mod tower;
+
+pub use self::admission::{Gate, Left, Step};
+#[cfg(feature = "axum")]
+pub use self::axum::NotExposed;
+pub use self::body::ResponseBody;
+#[cfg(any(feature = "hyper", feature = "tower"))]
+pub use self::future::{Forward, ResponseFuture};
+#[cfg(feature = "hyper")]
+pub use self::hyper::Shared;
+#[cfg(any(feature = "hyper", feature = "tower"))]
+pub use self::service::Throttled;
+#[cfg(feature = "tower")]
+pub use self::tower::{Ready, ThrottleLayer};
