@@ -11,6 +11,7 @@ mod allocations;
 mod answers;
 mod costs;
 mod failure;
+mod golden;
 mod gone;
 mod grpc;
 mod identify;
