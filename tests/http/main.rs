@@ -32,6 +32,7 @@ use tower::{Layer, Service, service_fn};
 use traffik::http::{Gate, PeerAddress, ResponseBody, ThrottleLayer};
 use traffik::storage::{AsyncStorage, Failure, Local, Reply};
 use traffik::{ErasedKey, ManualClock, Memory, Op, Strategy, Timestamp};
+use traffik_test_support::elsewhere::{Elsewhere, elsewhere, owned};
 
 type Clock = Arc<ManualClock>;
 
@@ -60,39 +61,6 @@ async fn answer<G: Gate>(gate: &G, request: Request<String>) -> Response<Respons
 
 fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
-}
-
-/// Any storage, but each call reaches it a turn of the runtime later: what a storage elsewhere is like.
-#[derive(Clone)]
-struct Elsewhere<M>(Arc<M>);
-
-fn elsewhere<M>(storage: M) -> Elsewhere<M> {
-    Elsewhere(Arc::new(storage))
-}
-
-impl<S: Strategy, M: AsyncStorage<S> + 'static> AsyncStorage<S> for Elsewhere<M> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let (storage, limit, key, op) = (Arc::clone(&self.0), limit.clone(), owned(key), *op);
-        Reply::pending(async move {
-            tokio::task::yield_now().await;
-            storage.apply(&limit, &key, &op).await
-        })
-    }
-
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (storage, limit, key) = (Arc::clone(&self.0), limit.clone(), owned(key));
-        Reply::pending(async move {
-            tokio::task::yield_now().await;
-            storage.load(&limit, &key).await
-        })
-    }
-}
-
-/// The bytes of a key.
-fn owned(key: &dyn ErasedKey) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    key.feed_to(&mut |piece| bytes.extend_from_slice(piece));
-    bytes
 }
 
 /// A storage that answers nothing but this failure.

@@ -1,4 +1,4 @@
-//! What happened, written down line by line: what storages were asked, what is left in them, and what observers heard.
+//! What happened, line by line: what storages were asked, what is left in them, and what observers heard.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,8 @@ use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Joint, Lines, Local, Reply};
 use traffik::strategy::Cost;
 use traffik::{Class, Decision, ErasedKey, Hit, Memory, Op, Outcome, Strategy, Timestamp, Verdict};
+
+use crate::elsewhere::owned;
 
 /// A storage of any kind.
 pub type Stored<S> = Arc<dyn AsyncStorage<S>>;
@@ -103,11 +105,21 @@ impl Observe for Notes {
     }
 }
 
-/// What people call a key.
+/// What people call a key; connections, of which each has a name that nothing ever had, are all called the same.
 pub fn name(key: &dyn ErasedKey) -> String {
     let mut text = String::new();
     key.name_to(&mut text).unwrap();
-    text
+    let is_connection = |word: &&str| {
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        word.split_once('-').is_some_and(|(one, other)| one.len() == 16 && digits(one) && digits(other))
+    };
+    let word = |word| if is_connection(&word) { "connection" } else { word };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// The same without what observers heard.
+pub fn unobserved(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with("  heard ")).map(|line| format!("{line}\n")).collect()
 }
 
 /// A limit's decision, in words.
@@ -165,8 +177,7 @@ impl<S: Strategy> Ledger<S> {
     fn note(&self, what: &str, limit: &S, key: &dyn ErasedKey, class: Option<Class>) {
         let name = name(key);
         self.notes.call(&format!("  {} {what} {name}", self.uid));
-        let mut bytes = Vec::new();
-        key.feed_to(&mut |piece| bytes.extend_from_slice(piece));
+        let bytes = owned(key);
         let mut keys = self.keys.lock().unwrap();
         match keys.iter_mut().find(|known| known.key == bytes) {
             Some(known) => {

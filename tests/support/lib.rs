@@ -11,6 +11,7 @@
 
 pub mod agree;
 pub mod browser;
+pub mod elsewhere;
 pub mod faulty;
 pub mod folder;
 pub mod golden;

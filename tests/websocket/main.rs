@@ -9,6 +9,7 @@
 
 mod actions;
 mod custom;
+mod golden;
 mod patience;
 mod sockets;
 mod storage;

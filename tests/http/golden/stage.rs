@@ -1,4 +1,4 @@
-//! Where scenes are played: throttles on storages that note what they are asked, and requests whose answers are noted.
+//! Where scenes are played: throttles on storages that note what they are asked, and requests with their answers.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,7 +19,7 @@ use traffik::storage::{AsyncStorage, BoxFuture, Failure};
 use traffik::{Strategy, Timer, TokenBucket};
 use traffik_test_support::faulty::{Course, Faulty};
 use traffik_test_support::golden::golden;
-use traffik_test_support::ledger::{self, Notes, Stored};
+use traffik_test_support::ledger::{self, Notes, Stored, unobserved};
 use traffik_test_support::ways::compared;
 
 use crate::elsewhere;
@@ -83,11 +83,12 @@ pub(crate) fn play(name: &str, ways: &[Way], scenes: &[Scene]) {
     for scene in scenes {
         let mut told = Vec::new();
         for (way, notes) in ways.iter().zip(&notes) {
-            let runtime = Manual::new();
-            let stage =
-                Stage { runtime: runtime.clone(), notes: notes.clone(), way: *way, made: Arc::default() };
-            runtime.run((scene.play)(stage)).unwrap();
-            told.push((way.0, notes.take()));
+            let (text, calls) = once(scene, *way, notes, true);
+            // Nothing else changes where nobody listens.
+            let unheard = once(scene, *way, &Notes::default(), false);
+            let unheard = (unobserved(&unheard.0), unheard.1);
+            assert_eq!(unheard, (unobserved(&text), calls.clone()), "{} {}", scene.name, way.0);
+            told.push((way.0, (text, calls)));
         }
         let heading = format!("== {}\n", scene.name);
         texts += &heading;
@@ -104,10 +105,18 @@ pub(crate) fn play(name: &str, ways: &[Way], scenes: &[Scene]) {
 
 /// Plays a scene in one way, and compares all that was counted with a golden of this name.
 pub(crate) fn count(name: &str, way: Way, scene: &Scene) {
-    let (runtime, notes) = (Manual::new(), Notes::default());
-    let stage = Stage { runtime: runtime.clone(), notes: notes.clone(), way, made: Arc::default() };
-    runtime.run((scene.play)(stage)).unwrap();
+    let notes = Notes::default();
+    once(scene, way, &notes, true);
     golden("tests/http/golden", name, &notes.metrics());
+}
+
+/// Plays a scene once, and takes what was noted.
+fn once(scene: &Scene, way: Way, notes: &Notes, is_observed: bool) -> (String, String) {
+    let (runtime, notes) = (Manual::new(), notes.clone());
+    let stage =
+        Stage { runtime: runtime.clone(), notes: notes.clone(), way, is_observed, made: Arc::default() };
+    runtime.run((scene.play)(stage)).unwrap();
+    notes.take()
 }
 
 /// Clones are the same stage.
@@ -116,11 +125,12 @@ pub(crate) struct Stage {
     pub(crate) runtime: Manual,
     pub(crate) notes: Notes,
     way: Way,
+    is_observed: bool,
     made: Arc<AtomicUsize>,
 }
 
 impl Stage {
-    /// A throttle that is observed.
+    /// A throttle, which is observed if the stage is.
     pub(crate) fn throttle<S: Strategy>(&self, uid: &str, limit: S) -> ThrottleBuilder<S, Stored<S>> {
         self.failing(uid, limit, &[])
     }
@@ -132,7 +142,8 @@ impl Stage {
         limit: S,
         courses: &[Course],
     ) -> ThrottleBuilder<S, Stored<S>> {
-        Throttle::builder(uid, limit, self.storage(uid, courses)).observe(self.notes.clone())
+        let throttle = Throttle::builder(uid, limit, self.storage(uid, courses));
+        if self.is_observed { throttle.observe(self.notes.clone()) } else { throttle }
     }
 
     /// A storage whose next calls go like this.
