@@ -1,4 +1,4 @@
-//! Where scenes are played: throttles on storages that note what they are asked, and requests with their answers.
+//! Where scenes are played: throttles on storages that note what they are asked, and requests with answers.
 
 use std::convert::Infallible;
 use std::future::Future;

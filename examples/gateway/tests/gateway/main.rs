@@ -9,6 +9,7 @@
 
 mod config;
 mod failure;
+mod golden;
 mod keys;
 mod own;
 mod page;
