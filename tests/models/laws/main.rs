@@ -13,6 +13,7 @@ mod coarse_clock;
 mod conformance;
 mod erased;
 mod every;
+mod golden;
 mod leaky;
 mod model;
 mod quota;
