@@ -8,8 +8,10 @@
 )]
 
 mod closing;
+mod every_key;
 mod memcached;
 mod on_runtimes;
 mod real_servers;
+mod recorder;
 mod redis;
 mod storm;

@@ -3,6 +3,7 @@
 mod agrees;
 mod duties;
 mod faults;
+mod golden;
 mod items;
 mod locks;
 

@@ -4,5 +4,6 @@ mod agrees;
 mod check;
 mod cluster;
 mod faults;
+mod golden;
 mod locks;
 mod tls;

@@ -6,7 +6,7 @@
 //!
 //! A line of `decisions` has these parts, with a semicolon between:
 //!
-//! 1. the number of the step, what is asked, of which tier, priority, region and instance, the cost, the time;
+//! 1. the number of the step, what is asked, of which tier, priority, region, instance, the cost, the time;
 //! 2. the outcome with its wait, `w` if the state was changed, how depleted the limit is; then of each limit
 //!    the limit per period, what remains, and in how long all is back;
 //! 3. the receipts of an admission: time, level and unit;
