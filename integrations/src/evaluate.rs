@@ -1,11 +1,16 @@
 //! Asks throttles about a request, and makes of their answers what becomes of it.
 
 mod all;
+mod answer;
+mod contract;
+mod decide;
 mod one;
+mod pass;
+mod planned;
 mod quota;
 
-pub use all::{Passes, Throttles, Which, Works};
+pub use all::{Throttles, Which};
 #[cfg(feature = "websocket")]
-pub(crate) use one::at_least;
-pub use one::{Pass, Work};
+pub(crate) use contract::{Ruling, at_least};
+pub use pass::Pass;
 pub use quota::{Nested, Quota, QuotaError};

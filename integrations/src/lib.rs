@@ -36,14 +36,12 @@ mod websocket;
 pub use crate::http::{
     Denial, Dialect, Fallible, OnError, Refusal, Remedy, RequestParts, Sent, Stop, Trouble, headers,
 };
-pub use evaluate::{Nested, Pass, Passes, Quota, QuotaError, Throttles, Which, Work, Works};
+pub use evaluate::{Nested, Pass, Quota, QuotaError, Throttles, Which};
 pub use identify::{
     Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, Composite, Cookie, CostHeader, Exempt,
     FromExtension, Header, Identify, Identity, NetworkError, Networks, Peer, PeerAddress, Route, RouteError,
     Via,
 };
-#[cfg(feature = "axum")]
-pub use middleware::NotExposed;
 #[cfg(feature = "hyper")]
 pub use middleware::Shared;
 #[cfg(any(feature = "hyper", feature = "tower"))]
@@ -57,6 +55,8 @@ pub use observe::Metrics;
 pub use observe::Traces;
 pub use observe::{Event, Observe, Seen, Tally};
 pub use rules::Rule;
+#[cfg(feature = "axum")]
+pub use throttle::NotExposed;
 pub use throttle::{
     Base, Client, Enforcement, IdentityCache, NameError, Part, Registry, RegistryError, Scope, Standing,
     Tenants, Throttle, ThrottleBuilder,

@@ -1,8 +1,6 @@
 //! How a request passes: from a service to what decides, and on to the service behind.
 
 pub(crate) mod admission;
-#[cfg(feature = "axum")]
-mod axum;
 pub(crate) mod background;
 pub(crate) mod body;
 #[cfg(any(feature = "hyper", feature = "tower"))]
@@ -15,8 +13,6 @@ mod service;
 mod tower;
 
 pub use self::admission::{Gate, Left, Step};
-#[cfg(feature = "axum")]
-pub use self::axum::NotExposed;
 pub use self::body::ResponseBody;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 pub use self::future::{Forward, ResponseFuture};

@@ -88,7 +88,10 @@ fn an_admitted_request_to_a_hyper_service_allocates_nothing() {
 
 fn throttle() -> Throttle<Gcra, Local<Memory<Gcra>>> {
     let limit = Gcra::new(Rate::per_second(1_000_000)).burst(1_000).unwrap();
-    Throttle::builder("api", limit, Local(Memory::new(100))).build().unwrap()
+    let throttle = Throttle::builder("api", limit, Local(Memory::new(100))).build().unwrap();
+    // The first look at settings takes a place for this thread, once.
+    assert!(throttle.is_enabled());
+    throttle
 }
 
 fn none_per_request<B, F>(call: impl FnOnce(Request<Body>) -> F)

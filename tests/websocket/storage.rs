@@ -120,7 +120,7 @@ fn a_store_that_fails_is_answered_as_the_policy_says() {
     let closed = failing(|policy| policy.action(WsAction::Close));
     assert_eq!(closed, ["a", "close 1013 temporarily unavailable", "end"]);
     let asked = failing(|policy| {
-        policy.on_error(WsOnError::ask(|failure| match failure.kind() {
+        policy.on_error(WsOnError::ask_failure(|failure| match failure.kind() {
             ErrorKind::Unavailable => WsRemedy::Allow,
             _ => WsRemedy::Throttle,
         }))

@@ -1,29 +1,23 @@
 //! Several throttles as one: a request is charged to all of them or to none.
 
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use http::Extensions;
 use http::response::Parts;
-use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture};
-use traffik_core::{Outcome, Strategy};
+use traffik_core::{Origin, Strategy};
 
-use crate::http::denial::{Denial, Handler};
-use crate::http::headers::{Dialect, Limits};
-use crate::http::request::RequestParts;
-use crate::http::response::{self, Sent};
+use super::answer::{self, Admitted, Waited};
+use super::contract::{Decided, Failing, NotDecided, Part};
+use super::decide::decide;
+use super::planned::PlannedThrottle;
+use crate::http::request::{RequestParts, Stop};
+use crate::identify::Identity;
 use crate::middleware::admission::{Gate, Left, Step};
-use crate::rules::Matching;
-use crate::throttle::Throttle;
-
-mod decide;
-mod member;
-
-use decide::{Apart, Applies, Asked, Fate, find_out};
-pub(crate) use decide::{Decided, decide};
-use member::Member;
-pub(crate) use member::Part;
+use crate::rules::{Matching, Open, Rank};
+use crate::throttle::{Known, Planned, Prepared, Throttle, Why};
 
 /// Which of several throttles that match a request it is counted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -105,168 +99,165 @@ impl Throttles {
     }
 
     /// What is to be asked of those that may apply to a request.
-    fn asked(&self, request: RequestParts<'_>) -> Vec<Asked> {
-        let mut known = Default::default();
+    fn asked(&self, request: RequestParts<'_>) -> Vec<Candidate> {
+        let mut known = Known::default();
         let asked = self.members.iter().filter_map(|member| {
             let applies = match member.matching(request) {
                 Matching::No => return None,
-                Matching::Yes(rank) => Applies::Yes(rank),
-                Matching::Later(open) => Applies::Later(open),
+                Matching::Yes(rank) => Applicability::Yes(rank),
+                Matching::Later(open) => Applicability::Later(open),
             };
-            Some(Asked { applies, part: member.part(request, &mut known) })
+            Some(Candidate { applies, part: member.part(request, &mut known) })
         });
         asked.collect()
     }
 }
 
-/// What several throttles keep of a request that they let pass.
-pub struct Passes {
-    parts: Vec<Box<dyn Part>>,
-    beside: Option<BoxFuture<'static, ()>>,
-    /// What is told of throttles that did not decide.
-    apart: Option<Apart>,
-}
-
-impl fmt::Debug for Passes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.parts.iter().map(|part| part.uid())).finish()
-    }
-}
-
-/// What several throttles have waited for.
-pub struct Works(Waited);
-
-enum Waited {
-    Decision(Decided, Option<Apart>),
-    Turn(Passes),
-    Answer(Response<Bytes>),
-}
-
-impl fmt::Debug for Works {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Works")
-    }
-}
-
 impl Gate for Throttles {
-    type Pass = Passes;
-    type Work = Works;
+    type Pass = Admitted;
+    type Work = Waited;
 
-    fn enter(&self, request: RequestParts<'_>) -> Step<Passes, Works> {
+    fn enter(&self, request: RequestParts<'_>) -> Step<Admitted, Waited> {
         let (asked, which) = (self.asked(request), self.which);
         if asked.is_empty() {
-            return Step::Pass(Passes { parts: Vec::new(), beside: None, apart: None });
+            return Step::Pass(Admitted::default());
         }
-        Step::Wait(Box::pin(async move {
-            let (decided, apart) = find_out(asked, which).await;
-            Works(Waited::Decision(decided, apart))
-        }))
+        Step::Wait(Box::pin(find_out(asked, which)))
     }
 
-    fn resume(&self, request: RequestParts<'_>, work: Works) -> Step<Passes, Works> {
-        match work.0 {
-            Waited::Decision(decided, apart) => follow(request, decided, apart),
-            Waited::Turn(passes) => Step::Pass(passes),
-            Waited::Answer(response) => Step::Answer(response),
-        }
+    fn resume(&self, request: RequestParts<'_>, waited: Waited) -> Step<Admitted, Waited> {
+        answer::resume(request, waited)
     }
 
-    fn mark(&self, pass: &mut Passes, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
-        pass.parts.iter_mut().for_each(|part| part.mark(extensions));
-        pass.beside.take()
+    fn mark(&self, admitted: &mut Admitted, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
+        admitted.mark(extensions)
     }
 
-    fn leave(&self, pass: Passes, response: &mut Parts) -> Left {
-        let enforced = || pass.parts.iter().filter(|part| part.is_enforced());
-        tell(enforced(), &mut response.headers);
-        if let Some(apart) = pass.apart {
-            apart.tell(enforced().next().is_some(), &mut response.headers);
-        }
-        for part in enforced() {
-            part.add_own(Sent::Always, &mut response.headers);
-        }
-        pass.parts.into_iter().fold(Left::default(), |left, part| left.and(part.close(response)))
+    fn leave(&self, admitted: Admitted, response: &mut Parts) -> Left {
+        admitted.leave(response)
     }
 }
 
-/// What follows from what the throttles have come to.
-fn follow(request: RequestParts<'_>, decided: Decided, mut apart: Option<Apart>) -> Step<Passes, Works> {
-    match decided {
-        Decided::Admitted { parts, sleep, beside } => {
-            let passes = Passes { parts, beside, apart };
-            match sleep {
-                None => Step::Pass(passes),
-                Some(sleep) => Step::Wait(Box::pin(async move {
-                    sleep.await;
-                    Works(Waited::Turn(passes))
-                })),
-            }
+/// A throttle of whatever type.
+trait Member: Send + Sync {
+    fn uid(&self) -> &str;
+    fn boxed(&self) -> Box<dyn Member>;
+    fn matching(&self, request: RequestParts<'_>) -> Matching;
+
+    /// What is to be asked of it about a request that it applies to.
+    fn part(&self, request: RequestParts<'_>, known: &mut Known) -> Pending;
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Member for Throttle<S, M> {
+    fn uid(&self) -> &str {
+        Throttle::uid(self)
+    }
+
+    fn boxed(&self) -> Box<dyn Member> {
+        Box::new(self.clone())
+    }
+
+    fn matching(&self, request: RequestParts<'_>) -> Matching {
+        self.0.profile.rules.matching(request)
+    }
+
+    fn part(&self, request: RequestParts<'_>, known: &mut Known) -> Pending {
+        let prepared = self.plan(request, Some(known));
+        if let (Prepared::Ready(plan), Some(cache)) = (&prepared, self.0.profile.cache) {
+            known.add(cache, Identity::Key(plan.client.clone()));
         }
-        Decided::Denied { parts, first, outcome } => denied(request, &parts, first, outcome),
-        Decided::Refused(refusal) => Step::Answer(refusal.response()),
-        Decided::Failed { failed, others } => {
-            let mut answers = Vec::new();
-            for (failing, failure) in failed {
-                match failing(Some(request), &failure) {
-                    // A throttle that lets everybody pass when it fails is out of the matter.
-                    Fate::Passes(open) => apart = Some(open.or(apart)),
-                    Fate::Answered(answer) => answers.push(answer),
-                }
+        let throttle = self.clone();
+        match prepared {
+            Prepared::Later(planned) => {
+                Pending::Later(Box::pin(async move { throttle.pending(planned.await) }))
             }
-            match answers.into_iter().next() {
-                Some(answer) => Step::Answer(answer),
-                None => {
-                    Step::Wait(Box::pin(async move { Works(Waited::Decision(decide(others).await, apart)) }))
-                }
-            }
+            Prepared::Ready(plan) => throttle.pending(Ok(plan)),
+            Prepared::Not(unasked) => throttle.pending(Err(unasked)),
         }
     }
 }
 
-fn denied(
-    request: RequestParts<'_>,
-    parts: &[Box<dyn Part>],
-    first: usize,
-    outcome: Outcome,
-) -> Step<Passes, Works> {
-    let Some(denying) = parts.get(first) else { return Step::Answer(response::unavailable(request, None)) };
-    let mut limits = Limits::new();
-    parts.iter().for_each(|part| part.limits(&mut limits));
-    let mut told = HeaderMap::new();
-    tell(parts.iter(), &mut told);
-    let mut own = HeaderMap::new();
-    parts.iter().for_each(|part| part.add_own(Sent::WhenDenied, &mut own));
-    let answer = || {
-        let mut response = response::denied(request, outcome, &limits);
-        response.headers_mut().extend(told.clone());
-        response
-    };
-    let (throttle, client) = (denying.uid(), denying.client());
-    let denial = Denial { request, throttle, outcome, limits: &limits, client, answer: &answer };
-    let finish = move |mut response: Response<Bytes>| {
-        response.headers_mut().extend(own);
-        response
-    };
-    match denying.handler() {
-        None => Step::Answer(finish(denial.response())),
-        Some(Handler::Now(handler)) => Step::Answer(finish(handler(&denial))),
-        Some(Handler::Awaited(handler)) => {
-            let response = handler(&denial);
-            Step::Wait(Box::pin(async move { Works(Waited::Answer(finish(response.await))) }))
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    /// What is to be asked of it; what follows if nothing is.
+    pub(super) fn pending(self, planned: Planned<S, M>) -> Pending {
+        let unasked = match planned {
+            Ok(plan) => return Pending::Ready(Box::new(PlannedThrottle::new(self, Arc::new(plan)))),
+            Err(unasked) => unasked,
+        };
+        self.report_unasked(&unasked);
+        match unasked.why {
+            // A shadow's client is counted by others as if there were none.
+            _ if !unasked.enforced => Pending::NotDecided(self.not_decided(Origin::Shadow)),
+            Why::Skip(origin) => Pending::NotDecided(self.not_decided(origin)),
+            Why::Stop(stop) => Pending::Stop(stop, self.failing(None, None)),
         }
     }
 }
 
-/// Tells what all limits of a dialect say as one list, the tightest first.
-fn tell<'a>(parts: impl Iterator<Item = &'a Box<dyn Part>> + Clone, headers: &mut HeaderMap) {
-    let mut told: Vec<Dialect> = Vec::new();
-    for dialect in parts.clone().map(|part| part.dialect()) {
-        if told.contains(&dialect) || dialect == Dialect::None {
+/// What may have to be asked of a throttle.
+pub(super) struct Candidate {
+    pub(super) applies: Applicability,
+    pub(super) part: Pending,
+}
+
+/// Whether a throttle applies.
+pub(super) enum Applicability {
+    Yes(Rank),
+    Later(Open),
+}
+
+/// What is to be asked of a throttle, or is being found out.
+pub(super) enum Pending {
+    Ready(Box<dyn Part>),
+    /// It does not count the request.
+    NotDecided(NotDecided),
+    Stop(Stop, Failing),
+    Later(BoxFuture<'static, Pending>),
+}
+
+/// Finds out what is to be asked, and decides.
+pub(super) async fn find_out(asked: Vec<Candidate>, which: Which) -> Waited {
+    let (mut parts, mut failed, mut taken, mut not_decided) = (Vec::new(), Vec::new(), false, None);
+    for pending in applying(asked, which).await {
+        let part = match pending {
+            Pending::Later(part) => part.await,
+            part => part,
+        };
+        let is_shadow = matches!(&part, Pending::Ready(part) if !part.is_enforced());
+        if which == Which::MostSpecific && taken && !is_shadow {
             continue;
         }
-        told.push(dialect);
-        let mut limits = Limits::new();
-        parts.clone().filter(|part| part.dialect() == dialect).for_each(|part| part.limits(&mut limits));
-        dialect.write(&mut limits, headers);
+        let is_absent = matches!(&part, Pending::NotDecided(it) if it.origin != Origin::Exempt);
+        taken |= !is_shadow && !is_absent;
+        match part {
+            Pending::Ready(part) => parts.push(part),
+            Pending::Stop(Stop::Refused(refusal), _) => {
+                return Waited::decision(ready(Decided::Refused(refusal)), None).await;
+            }
+            Pending::Stop(Stop::Failed(failure), failing) => failed.push((failing, failure)),
+            Pending::NotDecided(skipped) => not_decided = Some(skipped.or(not_decided)),
+            Pending::Later(_) => {}
+        }
     }
+    if failed.is_empty() {
+        return Waited::decision(decide(parts), not_decided).await;
+    }
+    Waited::decision(ready(Decided::Failed { failed, others: parts }), not_decided).await
+}
+
+/// What is to be asked of those that apply, in the order in which they count.
+async fn applying(asked: Vec<Candidate>, which: Which) -> Vec<Pending> {
+    let mut applying = Vec::with_capacity(asked.len());
+    for Candidate { applies, part } in asked {
+        let rank = match (applies, which) {
+            (Applicability::Yes(rank), _) => Some(rank),
+            (Applicability::Later(open), Which::MostSpecific) => open.rank().await,
+            (Applicability::Later(open), Which::All) => open.applies().await.then(Rank::default),
+        };
+        applying.extend(rank.map(|rank| (rank, part)));
+    }
+    if which == Which::MostSpecific {
+        applying.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+    }
+    applying.into_iter().map(|(_, part)| part).collect()
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use traffik_core::storage::{AsyncStorage, Failure};
 use traffik_core::{Class, Outcome, Strategy};
 
-use crate::evaluate::all::{Decided, Part, decide};
+use super::contract::{Decided, Part};
+use super::decide::decide;
+use super::planned::PlannedThrottle;
 use crate::throttle::{Client, Plan, Scope, Throttle};
 
 /// Charges that add up and are applied together: all of them, or none.
@@ -127,7 +129,7 @@ impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> Deferred for Charge<
     }
 
     fn part(&self) -> Box<dyn Part> {
-        self.throttle.part_of(Arc::clone(&self.plan))
+        Box::new(PlannedThrottle::new(self.throttle.clone(), Arc::clone(&self.plan)))
     }
 }
 
@@ -186,7 +188,7 @@ impl Quota {
                 Ok(())
             }
             Decided::Denied { parts, first, outcome } => {
-                let throttle = parts.get(first).map_or(String::new(), |part| part.uid().to_owned());
+                let throttle = parts.get(first).map_or(String::new(), |part| part.profile().uid.clone());
                 Err(QuotaError::Denied { throttle, outcome })
             }
             Decided::Failed { failed, .. } => {

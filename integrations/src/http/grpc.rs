@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response};
 
-use crate::http::response::millis;
+use crate::http::headers::millis;
 
 /// `RESOURCE_EXHAUSTED` and `UNAVAILABLE`, by their numbers.
 const EXHAUSTED: HeaderValue = HeaderValue::from_static("8");

@@ -135,6 +135,11 @@ pub fn seconds(time: Duration) -> u64 {
     seconds.min(999_999_999_999_999)
 }
 
+/// Whole milliseconds, rounded up.
+pub(crate) const fn millis(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_nanos().div_ceil(1_000_000) as u64)
+}
+
 /// A number as the value of a header; one of two digits, such as most waits are, takes no memory.
 pub(crate) fn number(number: u64) -> HeaderValue {
     const PAIRS: &str = "\

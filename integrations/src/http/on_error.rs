@@ -47,24 +47,28 @@ impl fmt::Debug for Trouble<'_> {
     }
 }
 
-/// What becomes of a request that could not be decided upon.
-#[derive(Debug)]
+/// The wait that is told where nobody says another.
+pub(crate) const OUTAGE: Duration = Duration::from_secs(1);
+
+/// What becomes of a request, or of a message, that could not be decided upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Remedy {
+pub enum Remedy<R = Response<Bytes>> {
     /// It passes, unchecked.
     Allow,
-    /// It is answered 503 with `Retry-After: 1`.
+    /// A request is answered 503 with `Retry-After: 1`; a message is treated as one that is denied for a second.
     Throttle,
-    /// It is answered 503 with this wait.
+    /// The same with this wait.
     ThrottleFor(Duration),
-    /// It is answered 500, with the [`Failure`] in the extensions of the response.
+    /// A request is answered 500, with the [`Failure`] in the extensions of the response; a message is dropped, and the
+    /// stream yields the failure in its place.
     Raise,
-    /// It is answered this.
-    Answer(Response<Bytes>),
+    /// A request is answered this.
+    Answer(R),
 }
 
-impl Remedy {
-    /// Where what becomes of the request comes from.
+impl<R> Remedy<R> {
+    /// Where what becomes of it comes from.
     pub(crate) const fn origin(&self) -> Origin {
         match self {
             Self::Allow => Origin::DegradedOpen,
@@ -73,25 +77,30 @@ impl Remedy {
     }
 }
 
-/// What is done when a storage, or a function of the request, fails.
+/// What is done when a storage, or a function of the request, fails: with requests here, and with the messages of a
+/// WebSocket by another function `A`.
 ///
 /// It is said of a throttle; or of a storage, for [all throttles in it](crate::Base::on_error) that say nothing else; and it
 /// is [`Throttle`](Self::Throttle) where nobody says anything.
-#[derive(Clone, Default)]
+#[derive(Default)]
 #[non_exhaustive]
-pub enum OnError {
-    /// Nobody passes unchecked: 503 with `Retry-After: 1`.
+pub enum OnError<A: ?Sized = AskAboutRequest> {
+    /// Nothing passes unchecked: requests are answered 503 with `Retry-After: 1`, and messages denied for a second. A
+    /// connection that is closed for it is closed with 1013 (try again later).
     #[default]
     Throttle,
-    /// Nobody passes unchecked: 503 with this wait, told in whole seconds, rounded up, and in milliseconds.
+    /// The same with this wait; it is told in whole seconds, rounded up, and in milliseconds.
     ThrottleFor(Duration),
-    /// Everybody passes, unchecked.
+    /// Everything passes, unchecked.
     Allow,
-    /// 500, with the [`Failure`] in the extensions of the response for whoever stands outside.
+    /// Requests are answered 500, with the [`Failure`] in the extensions of the response for whoever stands outside.
+    /// Messages are dropped, and the stream yields the failure in their place.
     Raise,
     /// As this function says.
-    Ask(Arc<dyn Fn(&Trouble<'_>) -> Remedy + Send + Sync>),
+    Ask(Arc<A>),
 }
+
+type AskAboutRequest = dyn Fn(&Trouble<'_>) -> Remedy + Send + Sync;
 
 impl OnError {
     /// As `function` says.
@@ -113,20 +122,34 @@ impl OnError {
     pub fn ask(function: impl Fn(&Trouble<'_>) -> Remedy + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(function))
     }
+}
 
-    /// The remedy, unless there is a function to be asked for it.
-    pub(crate) fn remedy(&self) -> Result<Remedy, &(dyn Fn(&Trouble<'_>) -> Remedy + Send + Sync)> {
+impl<A: ?Sized> OnError<A> {
+    /// The remedy; `ask` puts the question to the function, where there is one.
+    pub(crate) fn remedy<R>(&self, ask: impl FnOnce(&A) -> Remedy<R>) -> Remedy<R> {
         match self {
-            Self::Throttle => Ok(Remedy::Throttle),
-            Self::ThrottleFor(wait) => Ok(Remedy::ThrottleFor(*wait)),
-            Self::Allow => Ok(Remedy::Allow),
-            Self::Raise => Ok(Remedy::Raise),
-            Self::Ask(function) => Err(&**function),
+            Self::Throttle => Remedy::Throttle,
+            Self::ThrottleFor(wait) => Remedy::ThrottleFor(*wait),
+            Self::Allow => Remedy::Allow,
+            Self::Raise => Remedy::Raise,
+            Self::Ask(function) => ask(function),
         }
     }
 }
 
-impl fmt::Debug for OnError {
+impl<A: ?Sized> Clone for OnError<A> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Throttle => Self::Throttle,
+            Self::ThrottleFor(wait) => Self::ThrottleFor(*wait),
+            Self::Allow => Self::Allow,
+            Self::Raise => Self::Raise,
+            Self::Ask(function) => Self::Ask(Arc::clone(function)),
+        }
+    }
+}
+
+impl<A: ?Sized> fmt::Debug for OnError<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Throttle => f.write_str("Throttle"),

@@ -4,12 +4,9 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{Extensions, HeaderMap, Method, Request, StatusCode, Uri};
 use traffik_core::storage::{BoxFuture, Failure};
 use traffik_core::{ErrorKind, TooLarge};
-
-use crate::http::response;
 
 /// All of a request but its body.
 #[derive(Clone, Copy, Debug)]
@@ -69,12 +66,6 @@ impl Refusal {
     /// Refuses with this status; `detail` says what would be right.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into() }
-    }
-
-    /// The answer: a problem document that says what would be right.
-    #[must_use]
-    pub fn response(&self) -> Response<Bytes> {
-        response::refused(self)
     }
 }
 

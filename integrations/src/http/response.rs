@@ -10,8 +10,8 @@ use traffik_core::{Decision, Outcome, Verdict};
 
 use crate::RequestParts;
 use crate::http::grpc;
-use crate::http::headers::{Dialect, Limits, Told, number, seconds};
-use crate::http::on_error::Remedy;
+use crate::http::headers::{Dialect, Limits, Told, millis, number, seconds};
+use crate::http::on_error::{OUTAGE, Remedy};
 use crate::http::request::Refusal;
 
 /// When a header of one's own is sent.
@@ -110,11 +110,6 @@ fn problem(wait: Option<Duration>, limits: &[Told<'_>]) -> Bytes {
     Bytes::from(body)
 }
 
-/// Whole milliseconds, rounded up.
-pub(crate) const fn millis(time: Duration) -> u64 {
-    time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_nanos().div_ceil(1_000_000) as u64)
-}
-
 /// What a request that could not be decided upon is answered, unless it is to pass.
 pub(crate) fn failed(
     request: RequestParts<'_>,
@@ -143,6 +138,7 @@ pub(crate) fn unavailable(request: RequestParts<'_>, wait: Option<Duration>) -> 
     const USUAL: &[u8] =
         b"{\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\",\
         \"title\":\"Service Unavailable\",\"status\":503,\"retry_after_ms\":1000}";
+    const { assert!(millis(OUTAGE) == 1_000, "the body tells another wait") };
     let body = match wait {
         None => Bytes::from_static(USUAL),
         Some(wait) => {
@@ -153,7 +149,7 @@ pub(crate) fn unavailable(request: RequestParts<'_>, wait: Option<Duration>) -> 
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
-    response.headers_mut().insert(RETRY_AFTER, number(wait.map_or(1, seconds).max(1)));
+    response.headers_mut().insert(RETRY_AFTER, number(seconds(wait.unwrap_or(OUTAGE)).max(1)));
     response
 }
 
@@ -166,23 +162,26 @@ fn raised() -> Response<Bytes> {
     response
 }
 
-/// The request is refused for what it is.
-pub(crate) fn refused(refusal: &Refusal) -> Response<Bytes> {
-    let title = refusal.status.canonical_reason().unwrap_or("Refused");
-    let mut detail = String::with_capacity(refusal.detail.len());
-    for character in refusal.detail.chars() {
-        match character {
-            '"' | '\\' => detail.extend(['\\', character]),
-            control if control.is_control() => detail.push(' '),
-            other => detail.push(other),
+impl Refusal {
+    /// The answer: a problem document that says what would be right.
+    #[must_use]
+    pub fn response(&self) -> Response<Bytes> {
+        let title = self.status.canonical_reason().unwrap_or("Refused");
+        let mut detail = String::with_capacity(self.detail.len());
+        for character in self.detail.chars() {
+            match character {
+                '"' | '\\' => detail.extend(['\\', character]),
+                control if control.is_control() => detail.push(' '),
+                other => detail.push(other),
+            }
         }
+        let body =
+            format!("{{\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\"}}", self.status.as_u16());
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+        response
     }
-    let body =
-        format!("{{\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\"}}", refusal.status.as_u16());
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = refusal.status;
-    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
-    response
 }
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use traffik_core::storage::BoxFuture;
 
-use crate::throttle::Spawn;
+/// Runs something in the background.
+pub(crate) type Spawn = dyn Fn(BoxFuture<'static, ()>) + Send + Sync;
 
 /// Comes to its end even if it is dropped before.
 pub(crate) struct Unbroken<T: Send + 'static> {
@@ -49,4 +50,19 @@ impl<T: Send + 'static> Drop for Unbroken<T> {
 /// has ended: what cannot be run then is given up, without a panic.
 pub(crate) fn background(spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Arc<Spawn> {
     Arc::new(move |future| drop(catch_unwind(AssertUnwindSafe(|| spawn(future)))))
+}
+
+/// Runs something without making anybody wait: in the background, or else it is for the caller to see to.
+pub(crate) fn aside(
+    spawner: Option<&Arc<Spawn>>,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> Option<BoxFuture<'static, ()>> {
+    let future: BoxFuture<'static, ()> = Box::pin(future);
+    match spawner {
+        Some(spawn) => {
+            spawn(future);
+            None
+        }
+        None => Some(future),
+    }
 }

@@ -8,12 +8,13 @@ use http::Response;
 use traffik_core::Strategy;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
 
+use super::builder::ThrottleBuilder;
+use super::handle::Throttle;
 use crate::http::denial::{Denial, Handler};
+use crate::http::headers::Dialect;
 use crate::http::on_error::OnError;
 use crate::identify::Identify;
-use crate::middleware::background::background;
-use crate::throttle::{Spawn, ThrottleBuilder};
-use crate::{Dialect, Throttle};
+use crate::middleware::background::{Spawn, background};
 
 /// A storage together with what all throttles on it have in common, unless they say otherwise.
 ///

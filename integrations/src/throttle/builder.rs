@@ -16,20 +16,20 @@ use traffik_core::strategy::Report;
 use traffik_core::{Class, Cost, Strategy, Timer};
 
 use super::after::After;
-use super::prepare::{IdentityCache, Place, Scope, Who};
+use super::handle::{Expose, Inner, Throttle};
+use super::profile::{IdentityCache, Profile, Scope, Who};
+use super::registry::{Registry, RegistryError, Switch};
 use super::settings::{Enforcement, Settings};
-use super::{Inner, Spawn, Throttle, standing};
+use super::standing;
 use crate::Dialect;
 use crate::http::denial::{Denial, Handler};
 use crate::http::on_error::OnError;
 use crate::http::request::{Fallible, Source};
 use crate::http::response::{Answers, Sent};
 use crate::identify::{Anonymous, Identify, Identity, Peer, RequestParts};
-use crate::middleware::background::background;
+use crate::middleware::background::{Spawn, background};
 use crate::observe::Observe;
-use crate::rules::Rule;
-use crate::rules::Rules;
-use crate::throttle::registry::{Registry, RegistryError};
+use crate::rules::{Rule, Rules};
 
 /// What a [`Throttle`] is to be like.
 ///
@@ -38,8 +38,11 @@ use crate::throttle::registry::{Registry, RegistryError};
 /// [`Stop`](crate::Stop).
 #[must_use = "a throttle limits nothing until it is built and put in front of a service"]
 pub struct ThrottleBuilder<S: Strategy, M> {
-    inner: Inner<S, M>,
+    profile: Profile,
     settings: Settings<S>,
+    storage: Source<M>,
+    after: After<S>,
+    expose: Option<Expose<S, M>>,
     registry: Option<Registry>,
 }
 
@@ -104,7 +107,7 @@ impl<S: Strategy, M: AsyncStorage<S> + Clone + 'static> Throttle<S, M> {
 }
 
 impl<S: Strategy, M> ThrottleBuilder<S, M> {
-    fn new(uid: &str, limit: S, storage: Place<M>) -> Self {
+    fn new(uid: &str, limit: S, storage: Source<M>) -> Self {
         let settings = Settings {
             enabled: true,
             limit: Source::Fixed(limit),
@@ -113,13 +116,9 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
             min_wait: Duration::ZERO,
             enforcement: Enforcement::Full,
         };
-        let inner = Inner {
+        let profile = Profile {
             uid: uid.to_owned(),
-            settings: ArcSwap::from_pointee(settings.clone()),
-            storage,
             rules: Rules::default(),
-            after: After::Nothing,
-            expose: None,
             who: Who::Now(Box::new(Peer::default())),
             anonymous: Anonymous::Bucket,
             cache: None,
@@ -130,9 +129,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
             delay: None,
             spawner: None,
             observers: Vec::new(),
-            registration: None,
         };
-        Self { inner, settings, registry: None }
+        Self { profile, settings, storage, after: After::Nothing, expose: None, registry: None }
     }
 
     /// The limit of each request is what `limit` says; it replaces the one that was given first. Keys keep their states:
@@ -205,7 +203,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// Counts by what `identifier` says instead of by peer address.
     pub fn identifier(mut self, identifier: impl Identify + 'static) -> Self {
-        self.inner.who = Who::Now(Box::new(identifier));
+        self.profile.who = Who::Now(Box::new(identifier));
         self
     }
 
@@ -214,7 +212,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         identifier: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
-        self.inner.who = Who::Later(Box::new(move |request| {
+        self.profile.who = Who::Later(Box::new(move |request| {
             let answer = identifier(request);
             Box::pin(async move { answer.await.into_result() })
         }));
@@ -223,20 +221,20 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// Applies to requests that meet this rule, or another one given so; to all, if none is.
     pub fn apply_to(mut self, rule: Rule) -> Self {
-        self.inner.rules.apply_to(rule);
+        self.profile.rules.apply_to(rule);
         self
     }
 
     /// Lets requests that meet this rule pass, uncounted.
     pub fn bypass(mut self, rule: Rule) -> Self {
-        self.inner.rules.bypass(rule);
+        self.profile.rules.bypass(rule);
         self
     }
 
     /// Shares what the identifier says with all throttles that are given the same cache, so that it is asked once per
     /// request.
     pub fn identity_cache(mut self, cache: IdentityCache) -> Self {
-        self.inner.cache = Some(cache);
+        self.profile.cache = Some(cache);
         self
     }
 
@@ -245,19 +243,19 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// It is charged before it is passed on, so that no more than the limit are under way at a time, and what it was
     /// charged is given back if its response does not count. One whose client goes away before stays charged.
     pub fn charge_if(mut self, counts: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.inner.after = After::ChargeIf(Arc::new(counts));
+        self.after = After::ChargeIf(Arc::new(counts));
         self
     }
 
     /// What becomes of requests about whose sender nothing is known; they share one limit if not said otherwise.
     pub fn anonymous(mut self, anonymous: Anonymous) -> Self {
-        self.inner.anonymous = anonymous;
+        self.profile.anonymous = anonymous;
         self
     }
 
     /// Counts requests in this scope; one in the extensions of a request takes its place.
     pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
-        self.inner.scope = Some(scope.into());
+        self.profile.scope = Some(scope.into());
         self
     }
 
@@ -281,19 +279,19 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// Tells clients where they stand with every response, in this dialect.
     pub fn headers(mut self, dialect: Dialect) -> Self {
-        self.inner.answers.dialect = dialect;
+        self.profile.answers.dialect = dialect;
         self
     }
 
     /// Sends a header of one's own. What a [handler](Self::on_throttled) sets is replaced.
     pub fn header(mut self, name: HeaderName, value: HeaderValue, sent: Sent) -> Self {
-        self.inner.answers.extra.push((name, value, sent));
+        self.profile.answers.extra.push((name, value, sent));
         self
     }
 
     /// Names the policies of a composed limit, in their order; without it all bear the throttle's own name.
     pub fn policies<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
-        self.inner.answers.names = names.into_iter().map(str::to_owned).collect();
+        self.profile.answers.names = names.into_iter().map(str::to_owned).collect();
         self
     }
 
@@ -302,7 +300,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         handler: impl Fn(&Denial<'_>) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        self.inner.handler = Some(Handler::Now(Arc::new(handler)));
+        self.profile.handler = Some(Handler::Now(Arc::new(handler)));
         self
     }
 
@@ -311,18 +309,18 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         handler: impl Fn(&Denial<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
-        self.inner.handler = Some(Handler::Awaited(Arc::new(move |denial| Box::pin(handler(denial)))));
+        self.profile.handler = Some(Handler::Awaited(Arc::new(move |denial| Box::pin(handler(denial)))));
         self
     }
 
     pub(crate) fn common(mut self, handler: Option<Handler>, spawner: Option<Arc<Spawn>>) -> Self {
-        (self.inner.handler, self.inner.spawner) = (handler, spawner);
+        (self.profile.handler, self.profile.spawner) = (handler, spawner);
         self
     }
 
     /// What is done when the storage, or a function of the request, fails.
     pub fn on_error(mut self, on_error: OnError) -> Self {
-        self.inner.on_error = on_error;
+        self.profile.on_error = on_error;
         self
     }
 
@@ -330,7 +328,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// to be delayed is answered 429 instead, and its place in the queue given back.
     pub fn runtime(mut self, timer: impl Timer + Send + Sync + 'static) -> Self {
         let delay = move |wait| -> BoxFuture<'static, ()> { Box::pin(timer.sleep(wait)) };
-        self.inner.delay = Some(Box::new(delay));
+        self.profile.delay = Some(Box::new(delay));
         self
     }
 
@@ -338,13 +336,13 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// refund of a request whose client went away: `|future| drop(tokio::spawn(future))`. Without it that is not told,
     /// and a client that goes away while [several throttles](crate::Throttles) are asked may leave some of them charged.
     pub fn spawner(mut self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
-        self.inner.spawner = Some(background(spawn));
+        self.profile.spawner = Some(background(spawn));
         self
     }
 
     /// Tells `observer` of every request; several may be given.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
-        self.inner.observers.push(Box::new(observer));
+        self.profile.observers.push(Box::new(observer));
         self
     }
 
@@ -362,7 +360,7 @@ impl<S: Strategy<Cost = u32>, M> ThrottleBuilder<S, M> {
     /// charged without asking. So a client that has used up its limit is not cut off, but denied the next time. A storage
     /// elsewhere is told while the end of the body is held back, or else in the [background](Self::spawner).
     pub fn settle_by(mut self, cost: impl Fn(&Parts, u64) -> u32 + Send + Sync + 'static) -> Self {
-        self.inner.after = After::settle(cost);
+        self.after = After::settle(cost);
         self
     }
 }
@@ -371,7 +369,7 @@ impl<S: Strategy<Stat: Report>, M: AsyncStorage<S> + 'static> ThrottleBuilder<S,
     /// Notes on every counted request where its client stands, for the service behind: a
     /// [`Standing`](crate::Standing) in the request's extensions. That takes a few allocations.
     pub fn expose(mut self) -> Self {
-        self.inner.expose = Some(standing::expose);
+        self.expose = Some(standing::expose);
         self
     }
 }
@@ -379,22 +377,22 @@ impl<S: Strategy<Stat: Report>, M: AsyncStorage<S> + 'static> ThrottleBuilder<S,
 impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
     /// The throttle, if its names can be told in headers and its own is not taken.
     pub fn build(self) -> Result<Throttle<S, M>, NameError> {
-        let Self { inner, settings, registry } = self;
-        for name in inner.answers.names.iter().chain([&inner.uid]) {
+        let Self { profile, settings, storage, after, expose, registry } = self;
+        for name in profile.answers.names.iter().chain([&profile.uid]) {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
             if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
                 return Err(NameError::Unfit(name.clone()));
             }
         }
         let registration = match &registry {
-            Some(registry) => Some(registry.reserve(&inner.uid).map_err(NameError::Taken)?),
+            Some(registry) => Some(registry.reserve(&profile.uid).map_err(NameError::Taken)?),
             None => None,
         };
         let settings = ArcSwap::from_pointee(settings);
-        let inner = Arc::new(Inner { settings, registration, ..inner });
+        let inner = Arc::new(Inner { profile, settings, storage, after, expose, registration });
         if let Some(registry) = &registry {
-            let control: Arc<dyn crate::throttle::registry::Switch> = Arc::clone(&inner) as _;
-            registry.enter(&inner.uid, Arc::downgrade(&control));
+            let control: Arc<dyn Switch> = Arc::clone(&inner) as _;
+            registry.enter(&inner.profile.uid, Arc::downgrade(&control));
         }
         Ok(Throttle(inner))
     }
@@ -402,6 +400,6 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
 
 impl<S: Strategy, M> fmt::Debug for ThrottleBuilder<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThrottleBuilder").field("uid", &self.inner.uid).finish_non_exhaustive()
+        f.debug_struct("ThrottleBuilder").field("uid", &self.profile.uid).finish_non_exhaustive()
     }
 }

@@ -2,18 +2,14 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-use http::Response;
 use traffik_core::storage::{AsyncStorage, Failure, Reply};
 use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
 
-use super::Throttle;
-use super::prepare::{Plan, Scope, Unasked, Why};
-use crate::ResponseBody;
-use crate::evaluate::Pass;
-use crate::http::request::Stop;
-use crate::identify::{ClientKey, RequestParts};
-use crate::middleware::admission::{Gate, Left, Step};
+use super::handle::Throttle;
+use super::plan::{Plan, Unasked, Why};
+use super::profile::Scope;
+use crate::http::request::{RequestParts, Stop};
+use crate::identify::ClientKey;
 
 /// One client of a throttle, with the verbs of a limiter.
 ///
@@ -49,37 +45,6 @@ impl<S: Strategy, M> fmt::Debug for Client<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Does with a request what the middleware does. Admitted, after its delay if it has one, it comes with a pass,
-    /// which is to be [handed in](Self::hand_in) with the response; else with what is to be answered.
-    pub async fn hit<'a>(&self, request: impl Into<RequestParts<'a>>) -> Result<Pass<S, M>, Response<Bytes>> {
-        let request = request.into();
-        let mut step = self.enter(request);
-        loop {
-            match step {
-                Step::Pass(mut pass) => {
-                    // What a service would be served beside.
-                    if let Some(beside) = pass.beside.take() {
-                        beside.await;
-                    }
-                    return Ok(pass);
-                }
-                Step::Answer(response) => return Err(response),
-                Step::Wait(work) => step = self.resume(request, work.await),
-            }
-        }
-    }
-
-    /// Tells the client where it stands in the head of the response to a request that was [hit](Self::hit), and settles
-    /// what the response decides; what its body decides is settled when that has ended.
-    pub async fn hand_in<B>(&self, pass: Pass<S, M>, response: Response<B>) -> Response<ResponseBody<B>> {
-        let (mut head, body) = response.into_parts();
-        let Left { before, meter } = self.leave(pass, &mut head);
-        if let Some(before) = before {
-            before.await;
-        }
-        Response::from_parts(head, ResponseBody::of(body, meter))
-    }
-
     /// The client that sends a request; `None` if it is not counted.
     pub async fn client<'a>(
         &self,
@@ -101,7 +66,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let settings = self.0.settings.load_full();
         let cost = settings.cost.fixed().copied().unwrap_or_else(|| S::Cost::uniform(1));
         let class = settings.class.fixed().copied().unwrap_or_default();
-        let (hit, scope) = (Hit::new(cost).with_class(class), self.0.scope.clone());
+        let (hit, scope) = (Hit::new(cost).with_class(class), self.0.profile.scope.clone());
         let plan = Plan { settings, limit: None, storage: None, client, scope, hit, enforced: true };
         Client { throttle: self.clone(), plan }
     }

@@ -8,8 +8,8 @@ use traffik_core::storage::{AsyncStorage, BoxFuture, Failure};
 use traffik_core::strategy::{Report, Reported};
 use traffik_core::{Decision, Origin, Strategy, Verdict};
 
-use super::Throttle;
-use super::prepare::Plan;
+use super::handle::Throttle;
+use super::plan::Plan;
 
 /// Where the sender of a request stands with a throttle that [tells so](crate::ThrottleBuilder::expose), in the
 /// extensions of the request. With axum it is an extractor (feature `axum`).
@@ -85,9 +85,6 @@ impl fmt::Debug for Standing {
 }
 
 /// Notes where a client stands.
-pub(crate) type Expose<S, M> =
-    fn(&Throttle<S, M>, &Arc<Plan<S, M>>, &<S as Strategy>::Verdict, Origin, &mut Extensions);
-
 pub(crate) fn expose<S, M>(
     throttle: &Throttle<S, M>,
     plan: &Arc<Plan<S, M>>,
@@ -98,7 +95,7 @@ pub(crate) fn expose<S, M>(
     S: Strategy<Stat: Report>,
     M: AsyncStorage<S> + 'static,
 {
-    let (mut policies, answers) = (Vec::new(), &throttle.0.answers);
+    let (mut policies, answers) = (Vec::new(), &throttle.0.profile.answers);
     verdict.each(&mut |decision| {
         policies.push((answers.told(policies.len(), decision).name.to_owned(), *decision));
     });

@@ -1,5 +1,6 @@
 //! What becomes of a message that is denied, or could not be decided upon.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use traffik_core::storage::Failure;
 use traffik_core::{ErasedKey, Outcome};
 
 use crate::http::headers::Told;
-use crate::http::on_error::OnError;
+use crate::http::on_error::{OnError, Remedy};
 
 /// What is done with a message that is denied.
 #[derive(Clone, Default)]
@@ -135,76 +136,18 @@ impl<T> fmt::Debug for WsDenial<'_, T> {
     }
 }
 
-/// What is done when the storage fails.
+/// What is done with a message when the storage fails.
 ///
 /// If a policy does not say, the [throttle](crate::OnError) does; a function that it asks about requests is not asked about
 /// messages, of which none passes unchecked then.
-#[derive(Clone)]
-#[non_exhaustive]
-pub enum WsOnError {
-    /// No message passes unchecked: what is done with those that are denied is done with this one, and it is told to wait
-    /// for a second. A connection that is closed for it is closed with 1013 (try again later).
-    Throttle,
-    /// The same, with this wait.
-    ThrottleFor(Duration),
-    /// Every message passes, unchecked.
-    Allow,
-    /// It is dropped, and the stream yields [`WsError::Storage`](super::WsError::Storage) in its place.
-    Raise,
-    /// As this function says.
-    Ask(Arc<dyn Fn(&Failure) -> WsRemedy + Send + Sync>),
-}
+pub type WsOnError = OnError<dyn Fn(&Failure) -> WsRemedy + Send + Sync>;
 
 /// What becomes of a message that could not be decided upon; see [`WsOnError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WsRemedy {
-    /// It is treated as one that is denied, and told to wait for a second.
-    Throttle,
-    /// The same, with this wait.
-    ThrottleFor(Duration),
-    /// It passes, unchecked.
-    Allow,
-    /// The reader is told.
-    Raise,
-}
-
-impl WsRemedy {
-    /// What a throttle says of its requests.
-    pub(super) const fn of(on_error: &OnError) -> Self {
-        match on_error {
-            OnError::Allow => Self::Allow,
-            OnError::Raise => Self::Raise,
-            OnError::ThrottleFor(wait) => Self::ThrottleFor(*wait),
-            OnError::Throttle | OnError::Ask(_) => Self::Throttle,
-        }
-    }
-}
+pub type WsRemedy = Remedy<Infallible>;
 
 impl WsOnError {
     /// As `function` says.
-    pub fn ask(function: impl Fn(&Failure) -> WsRemedy + Send + Sync + 'static) -> Self {
+    pub fn ask_failure(function: impl Fn(&Failure) -> WsRemedy + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(function))
-    }
-
-    pub(super) fn remedy(&self, failure: &Failure) -> WsRemedy {
-        match self {
-            Self::Throttle => WsRemedy::Throttle,
-            Self::ThrottleFor(wait) => WsRemedy::ThrottleFor(*wait),
-            Self::Allow => WsRemedy::Allow,
-            Self::Raise => WsRemedy::Raise,
-            Self::Ask(function) => function(failure),
-        }
-    }
-}
-
-impl fmt::Debug for WsOnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Throttle => f.write_str("Throttle"),
-            Self::ThrottleFor(wait) => f.debug_tuple("ThrottleFor").field(wait).finish(),
-            Self::Allow => f.write_str("Allow"),
-            Self::Raise => f.write_str("Raise"),
-            Self::Ask(_) => f.write_str("Ask"),
-        }
     }
 }

@@ -13,10 +13,10 @@ use super::deny::Denied;
 use super::hold::{Asking, Held, Until, Wait, Waited};
 use super::meter::Asked;
 use super::{WsError, WsMessage, WsRemedy, WsThrottle};
+use crate::evaluate::Ruling;
+use crate::http::on_error::OUTAGE;
+use crate::middleware::background::aside;
 use crate::observe::Seen;
-
-/// How long a message is told to wait when the storage fails.
-const OUTAGE: Duration = Duration::from_secs(1);
 
 /// What becomes of a message.
 pub(super) enum Next<T, E> {
@@ -41,7 +41,7 @@ where
     pub(super) fn decide(&mut self, message: T, context: &mut Context<'_>) -> Next<T, E> {
         let Some(meter) = &self.meter else { return Next::Pass(message) };
         let cost = self.policy.cost.as_ref().map_or_else(|| meter.cost(), |cost| cost(&message));
-        let began = meter.begin();
+        let began = meter.profile().begin();
         let (reply, enforced) = match meter.check(cost) {
             Asked::Nothing => return Next::Pass(message),
             Asked::Limit(reply, enforced) => (reply, enforced),
@@ -76,21 +76,15 @@ where
             return self.hold(asking, Wait::Storage(reply, began, enforced));
         }
         let meter = Arc::clone(&asking.meter);
-        let told = asking.meter.client.throttle.0.aside(Box::pin(async move {
+        let told = aside(asking.meter.profile().spawner.as_ref(), async move {
             let answer = reply.await;
             let took = began.map(|began| began.elapsed());
-            match answer.as_ref().map(|verdict| verdict.outcome().is_allowed()) {
-                Ok(is_allowed) => {
-                    meter.tell(
-                        if is_allowed { Seen::Allowed } else { Seen::WouldDeny },
-                        took,
-                        None,
-                        Origin::Shadow,
-                    );
-                }
-                Err(failure) => meter.tell(Seen::Failed, took, Some(failure), Origin::Shadow),
-            }
-        }));
+            let seen = answer.as_ref().map_or(Seen::Failed, |verdict| {
+                let outcome = verdict.outcome();
+                Ruling::<()>::Pass.seen(outcome)
+            });
+            meter.tell(seen, took, answer.as_ref().err(), Origin::Shadow);
+        });
         match told {
             None => Next::Pass(asking.message),
             Some(told) => self.hold(asking, Wait::Beside(told)),
@@ -108,7 +102,7 @@ where
             Waited::Turn => pass(asking, Seen::Delayed),
             Waited::Beside => Next::Pass(asking.message),
             Waited::Again => {
-                let began = asking.meter.begin();
+                let began = asking.meter.profile().begin();
                 match asking.meter.check(asking.cost) {
                     Asked::Nothing => Next::Pass(asking.message),
                     Asked::Limit(Reply::Ready(Some(answer)), enforced) => {
@@ -145,24 +139,20 @@ where
         enforced: bool,
         context: &mut Context<'_>,
     ) -> Next<T, E> {
-        match verdict.outcome() {
-            Outcome::Allow { after } if after.is_zero() || !enforced => {
-                let seen = if asking.waited.is_zero() { Seen::Allowed } else { Seen::Delayed };
-                pass(asking, seen)
-            }
-            _ if !enforced => pass(asking, Seen::WouldDeny),
-            Outcome::Allow { after } if self.has_time(&asking, after) => {
-                let sleep = (self.policy.sleep)(after);
-                self.hold(asking, Wait::Turn(sleep))
-            }
+        let outcome = verdict.outcome();
+        let wait = |after| self.has_time(&asking, after).then(|| (self.policy.sleep)(after));
+        match Ruling::of(outcome, enforced, wait) {
+            Ruling::Pass if outcome.is_allowed() && !asking.waited.is_zero() => pass(asking, Seen::Delayed),
+            Ruling::Pass => pass(asking, Ruling::<()>::Pass.seen(outcome)),
+            Ruling::Wait(sleep) => self.hold(asking, Wait::Turn(sleep)),
             // Its turn is too far away: another one may have it.
-            Outcome::Allow { after } => match asking.meter.refund(asking.cost, &verdict) {
+            Ruling::TurnAway(after) => match asking.meter.refund(asking.cost, &verdict) {
                 Asked::Limit(pending @ Reply::Pending(_), _) => {
                     self.hold(asking, Wait::Refund(pending, after, verdict))
                 }
                 _ => self.resume(asking, Waited::Refund(after, verdict), context),
             },
-            outcome => {
+            Ruling::Deny => {
                 self.deny(asking, &Denied { outcome, verdict: Some(&verdict), failure: None }, context)
             }
         }
@@ -174,9 +164,9 @@ where
         failure: Failure,
         context: &mut Context<'_>,
     ) -> Next<T, E> {
-        let remedy = match &self.policy.on_error {
-            Some(own) => own.remedy(&failure),
-            None => WsRemedy::of(&asking.meter.client.throttle.0.on_error),
+        let remedy: WsRemedy = match &self.policy.on_error {
+            Some(own) => own.remedy(|ask| ask(&failure)),
+            None => asking.meter.profile().on_error.remedy(|_| WsRemedy::Throttle),
         };
         let wait = match remedy {
             WsRemedy::Allow => {
@@ -190,6 +180,7 @@ where
             }
             WsRemedy::Throttle => OUTAGE,
             WsRemedy::ThrottleFor(wait) => wait,
+            WsRemedy::Answer(never) => match never {},
         };
         let outcome = Outcome::Deny { retry_after: wait };
         self.deny(asking, &Denied { outcome, verdict: None, failure: Some(&failure) }, context)

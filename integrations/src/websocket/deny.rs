@@ -126,7 +126,8 @@ where
         of: impl FnOnce(&WsDenial<'_, T>) -> R,
     ) -> R {
         let throttle = &asking.meter.client.throttle;
-        let limits = denied.verdict.map_or_else(Limits::new, |verdict| throttle.0.answers.limits(verdict));
+        let limits =
+            denied.verdict.map_or_else(Limits::new, |verdict| throttle.0.profile.answers.limits(verdict));
         of(&WsDenial {
             message: &asking.message,
             throttle: throttle.uid(),

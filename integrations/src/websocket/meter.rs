@@ -1,13 +1,13 @@
 //! Asks a throttle about one message after another, for one client.
 
 use std::fmt::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use traffik_core::storage::{AsyncStorage, Failure, Reply};
 use traffik_core::{Hit, Key, Op, Origin, Strategy, Verdict};
 
-use crate::observe::{Event, Seen};
-use crate::throttle::{Client, Scope};
+use crate::observe::Seen;
+use crate::throttle::{Client, Profile, Scope};
 
 /// A client of a throttle, ready to be asked about.
 pub(super) struct Meter<S: Strategy, M> {
@@ -72,9 +72,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         self.client.throttle.0.settings.load().min_wait
     }
 
-    /// When a check begins, if somebody wants to hear how long it takes.
-    pub(super) fn begin(&self) -> Option<Instant> {
-        self.client.throttle.0.begin()
+    /// What the throttle is called, answers and reports.
+    pub(super) fn profile(&self) -> &Profile {
+        &self.client.throttle.0.profile
     }
 
     /// Tells what became of a message, and where that comes from.
@@ -85,11 +85,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         failure: Option<&Failure>,
         origin: Origin,
     ) {
-        let throttle = &self.client.throttle.0;
-        if !throttle.observers.is_empty() {
-            let client = Some(&self.client.plan.client as &dyn traffik_core::ErasedKey);
-            throttle.notice(&Event { client, took, failure, origin: Some(origin), ..throttle.event(result) });
-        }
+        self.profile().report(result, Some(&self.client.plan.client), took, failure, Some(origin));
     }
 }
 

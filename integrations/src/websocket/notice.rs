@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use traffik_core::{Decision, Outcome, Verdict};
 
-use crate::http::headers::seconds;
-use crate::http::response::millis;
+use crate::http::headers::{millis, seconds};
 
 /// How often a peer whose messages are dropped is told so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

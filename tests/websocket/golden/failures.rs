@@ -49,7 +49,7 @@ fn actions() -> [(&'static str, WsAction<Message>); 6] {
 
 fn remedies() -> Vec<(&'static str, OnError, Option<WsOnError>)> {
     let wait = Duration::from_millis(2_500);
-    let asked = WsOnError::ask(|failure| match failure.kind() {
+    let asked = WsOnError::ask_failure(|failure| match failure.kind() {
         ErrorKind::Unavailable => WsRemedy::Allow,
         ErrorKind::Timeout => WsRemedy::ThrottleFor(Duration::from_secs(4)),
         ErrorKind::Full => WsRemedy::Raise,

@@ -1,0 +1,166 @@
+//! What the evaluation of one throttle, of several, and of a message have in common: what follows from an outcome, who
+//! is asked, and what comes of it.
+
+use std::any::Any;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{Extensions, HeaderMap, Response};
+use traffik_core::storage::{BoxFuture, Failure};
+use traffik_core::{ErasedKey, Origin, Outcome};
+
+use crate::http::headers::{Dialect, Limits};
+use crate::http::request::{Refusal, RequestParts};
+use crate::middleware::admission::Left;
+use crate::observe::Seen;
+use crate::throttle::Profile;
+
+/// What follows from an outcome.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ruling<W> {
+    /// It passes at once: it is admitted, or the limit is not enforced for it.
+    Pass,
+    /// It passes after this wait.
+    Wait(W),
+    /// It is admitted, but has nothing to wait on: the admission is refunded, and it is denied for so long.
+    TurnAway(Duration),
+    /// It is denied.
+    Deny,
+}
+
+impl<W> Ruling<W> {
+    /// Rules on an outcome; `wait` makes the wait for a turn, where that is possible.
+    #[inline(always)]
+    pub(crate) fn of(outcome: Outcome, enforced: bool, wait: impl FnOnce(Duration) -> Option<W>) -> Self {
+        match outcome {
+            _ if !enforced => Self::Pass,
+            Outcome::Allow { after } if after.is_zero() => Self::Pass,
+            Outcome::Allow { after } => wait(after).map_or(Self::TurnAway(after), Self::Wait),
+            Outcome::Deny { .. } | Outcome::Never => Self::Deny,
+        }
+    }
+
+    /// The word for it.
+    pub(crate) const fn seen(&self, outcome: Outcome) -> Seen {
+        match (self, outcome) {
+            (Self::Pass, Outcome::Allow { .. }) => Seen::Allowed,
+            (Self::Pass, _) => Seen::WouldDeny,
+            (Self::Wait(_), _) => Seen::Delayed,
+            (_, Outcome::Never) => Seen::Never,
+            _ => Seen::Denied,
+        }
+    }
+}
+
+/// A denial with a wait of at least this.
+pub(crate) fn at_least(outcome: Outcome, min_wait: Duration) -> Outcome {
+    match outcome {
+        Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => {
+            Outcome::Deny { retry_after: wait.max(min_wait) }
+        }
+        Outcome::Never => Outcome::Never,
+    }
+}
+
+/// What is asked of the storage of a throttle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// What it would say, charging nothing.
+    Peek,
+    /// What it says; it charges if it admits.
+    Check,
+    /// To give back what it charged; and what there is then.
+    Refund,
+    /// What there is without the request.
+    Rest,
+}
+
+/// One throttle that is asked about one request, of whatever type, and what it says.
+pub(crate) trait Part: Any + Send {
+    fn profile(&self) -> &Profile;
+    fn is_local(&self) -> bool;
+    fn is_enforced(&self) -> bool;
+    fn client(&self) -> &dyn ErasedKey;
+    /// What becomes of the request if the storage has failed.
+    fn failing(&self) -> Failing;
+
+    /// Whether it is known without asking the storage that it denies; noted as what it said.
+    fn is_denied_already(&mut self) -> bool;
+    /// Begins to ask the storage.
+    fn ask(&mut self, ask: Ask);
+    /// Whether the storage answered at once.
+    fn is_answered(&self) -> bool;
+    /// The answer to what was asked; noted as what it said. Ready if nothing was.
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>>;
+    /// Whether it was charged, and nothing given back.
+    fn is_charged(&self) -> bool;
+    /// Begins to give back what was charged, if something was; what it said stays. Gives what is to be awaited for it, if
+    /// nothing runs it in the background.
+    fn give_back(&mut self) -> Option<BoxFuture<'static, ()>>;
+    /// What it said last.
+    fn outcome(&self) -> Option<Outcome>;
+    /// The least that a denied client is told to wait.
+    fn min_wait(&self) -> Duration;
+
+    /// What its limits said last, with their names.
+    fn limits(&self) -> Limits<'_>;
+
+    /// Reports to observers what it said, or that it has failed and nobody is asked what to do.
+    fn report(&self, failure: Option<&Failure>);
+    /// Notes on the request what the service behind may want to know.
+    fn mark(&mut self, extensions: &mut Extensions);
+    /// Settles what the response decides.
+    fn close(self: Box<Self>, response: &Parts) -> Left;
+}
+
+/// What throttles have come to.
+pub(crate) enum Decided {
+    /// All admit, after this sleep if there is one.
+    Admitted {
+        parts: Vec<Box<dyn Part>>,
+        sleep: Option<BoxFuture<'static, ()>>,
+        beside: Option<BoxFuture<'static, ()>>,
+    },
+    /// One denies, and none is charged.
+    Denied { parts: Vec<Box<dyn Part>>, first: usize, outcome: Outcome },
+    /// The request is refused for what it is.
+    Refused(Refusal),
+    /// Some have failed, and none is charged.
+    Failed { failed: Vec<(Failing, Failure)>, others: Vec<Box<dyn Part>> },
+}
+
+/// What a throttle does that has failed. Where there is no request, the failure is reported to observers alone.
+pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &Failure) -> ErrorOutcome + Send>;
+
+/// What becomes of a request on which a throttle cannot decide.
+pub(crate) enum ErrorOutcome {
+    Passes(NotDecided),
+    Answered(Response<Bytes>),
+}
+
+/// A throttle has let a request pass without a decision: why, and how clients are told.
+#[derive(Clone, Copy)]
+pub(crate) struct NotDecided {
+    pub(crate) dialect: Dialect,
+    pub(crate) origin: Origin,
+}
+
+impl NotDecided {
+    /// Of two, the one that matters more to a client.
+    pub(crate) fn or(self, other: Option<Self>) -> Self {
+        let weight = |it: &Self| {
+            let is_told = !matches!(it.origin, Origin::Bypassed | Origin::Disabled | Origin::Shadow);
+            (is_told, it.origin)
+        };
+        other.filter(|other| weight(other) > weight(&self)).unwrap_or(self)
+    }
+
+    /// Tells it where throttles have decided or not: what went wrong in any case, else only where nothing else is told.
+    pub(crate) fn tell(self, is_decided: bool, headers: &mut HeaderMap) {
+        if self.origin >= Origin::DegradedOpen || !is_decided {
+            self.dialect.tell_origin(self.origin, headers);
+        }
+    }
+}

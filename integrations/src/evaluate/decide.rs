@@ -1,0 +1,157 @@
+//! The one engine: asks throttles about one request, so that all of them are charged or none.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use traffik_core::Outcome;
+use traffik_core::storage::{BoxFuture, Failure};
+
+use super::contract::{Ask, Decided, Part, Ruling, at_least};
+use crate::middleware::background::{Unbroken, aside};
+
+/// Asks all of them. Where there is a background, it comes to its end even if nobody waits for it any more: else a
+/// client whom one of them denies could use up the others by going away in time.
+pub(crate) fn decide(parts: Vec<Box<dyn Part>>) -> BoxFuture<'static, Decided> {
+    let waits = parts.len() > 1 && parts.iter().any(|part| !part.is_local());
+    match parts.iter().find_map(|part| part.profile().spawner.clone()).filter(|_| waits) {
+        Some(spawn) => Box::pin(Unbroken::new(Box::pin(ask(parts)), spawn)),
+        None => Box::pin(ask(parts)),
+    }
+}
+
+async fn ask(parts: Vec<Box<dyn Part>>) -> Decided {
+    let (mut parts, shadows): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_enforced());
+    // What is known in this process is asked first without charging, unless there is only one to ask.
+    let several = parts.len() > 1;
+    let mut denies = false;
+    for at in 0..parts.len() {
+        let Some(part) = parts.get_mut(at).filter(|_| several) else { continue };
+        if !part.is_local() {
+            denies |= part.is_denied_already();
+            continue;
+        }
+        if let Err(failure) = asked(&mut **part, Ask::Peek).await {
+            return failed(parts, shadows, at, failure).await;
+        }
+        denies |= !is_admitted(&**part);
+    }
+    if denies {
+        return denied(parts).await;
+    }
+    for local in [false, true] {
+        for at in 0..parts.len() {
+            let Some(part) = parts.get_mut(at).filter(|part| part.is_local() == local) else { continue };
+            if let Err(failure) = asked(&mut **part, Ask::Check).await {
+                return failed(parts, shadows, at, failure).await;
+            }
+            if !is_admitted(&**part) {
+                return denied(parts).await;
+            }
+        }
+    }
+    admitted(parts, shadows).await
+}
+
+async fn asked(part: &mut dyn Part, ask: Ask) -> Result<(), Failure> {
+    part.ask(ask);
+    poll_fn(|context| part.poll_answer(context)).await
+}
+
+/// Gives back what was charged; what cannot be given back stays charged.
+async fn give_back(parts: &mut [Box<dyn Part>]) {
+    for part in parts.iter_mut().rev() {
+        if let Some(given_back) = part.give_back() {
+            given_back.await;
+        }
+    }
+}
+
+fn is_admitted(part: &dyn Part) -> bool {
+    part.outcome().is_some_and(|outcome| outcome.is_allowed())
+}
+
+/// All admit: the longest of their delays is sat out, and the shadows are asked.
+async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) -> Decided {
+    let delay = |part: &dyn Part| match part.outcome() {
+        Some(Outcome::Allow { after }) => after,
+        _ => Duration::ZERO,
+    };
+    let after = parts.iter().map(|part| delay(&**part)).max().unwrap_or_default();
+    let sleep = |wait| parts.iter().find_map(|part| Some(part.profile().delay.as_ref()?(wait)));
+    let sleep = match Ruling::of(Outcome::Allow { after }, true, sleep) {
+        Ruling::Wait(sleep) => Some(sleep),
+        Ruling::TurnAway(wait) => {
+            let waits = |part: &dyn Part| !delay(part).is_zero();
+            parts.iter().filter(|part| waits(&***part)).for_each(|part| part.report(None));
+            let first = parts.iter().position(|part| delay(&**part) == wait).unwrap_or(0);
+            let min_wait = parts.get(first).map_or(Duration::ZERO, |part| part.min_wait());
+            give_back(&mut parts).await;
+            return Decided::Denied { parts, first, outcome: at_least(Outcome::Allow { after }, min_wait) };
+        }
+        Ruling::Pass | Ruling::Deny => None,
+    };
+    parts.iter().for_each(|part| part.report(None));
+    let mut beside = Vec::new();
+    for mut shadow in shadows {
+        shadow.ask(Ask::Check);
+        if shadow.is_answered() {
+            observe(&mut *shadow).await;
+            parts.push(shadow);
+        } else {
+            // A shadow does not keep anybody waiting.
+            let spawner = shadow.profile().spawner.clone();
+            beside.extend(aside(spawner.as_ref(), async move { observe(&mut *shadow).await }));
+        }
+    }
+    let beside: Option<BoxFuture<'static, ()>> = if beside.is_empty() {
+        None
+    } else {
+        Some(Box::pin(async move {
+            for shadow in beside {
+                shadow.await;
+            }
+        }))
+    };
+    Decided::Admitted { parts, sleep, beside }
+}
+
+/// Hears what a shadow says, for observers alone.
+async fn observe(shadow: &mut dyn Part) {
+    let answer = poll_fn(|context| shadow.poll_answer(context)).await;
+    shadow.report(answer.as_ref().err());
+}
+
+/// One denies: what others were charged is given back, and they tell what there is without the request.
+async fn denied(mut parts: Vec<Box<dyn Part>>) -> Decided {
+    let denies = |part: &dyn Part| part.outcome().filter(|outcome| !outcome.is_allowed());
+    let first = parts.iter().position(|part| denies(&**part).is_some()).unwrap_or(0);
+    let mut outcome = Outcome::Allow { after: Duration::ZERO };
+    for part in parts.iter_mut().rev() {
+        let ask = match denies(&**part) {
+            Some(denial) => {
+                part.report(None);
+                outcome = outcome.and(at_least(denial, part.min_wait()));
+                continue;
+            }
+            None if part.is_charged() => Ask::Refund,
+            None if part.is_local() => Ask::Rest,
+            None => continue,
+        };
+        // What cannot be given back stays charged.
+        let _ = asked(&mut **part, ask).await;
+    }
+    Decided::Denied { parts, first, outcome }
+}
+
+/// One has failed: what others were charged is given back.
+async fn failed(
+    mut parts: Vec<Box<dyn Part>>,
+    shadows: Vec<Box<dyn Part>>,
+    at: usize,
+    failure: Failure,
+) -> Decided {
+    give_back(&mut parts).await;
+    let failing = parts.remove(at);
+    parts.extend(shadows);
+    Decided::Failed { failed: vec![(failing.failing(), failure)], others: parts }
+}

@@ -1,0 +1,80 @@
+//! What a throttle keeps of a request that it lets pass.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::Extensions;
+use http::response::Parts;
+use traffik_core::storage::{AsyncStorage, BoxFuture};
+use traffik_core::{Origin, Strategy, Verdict};
+
+use crate::identify::Identity;
+use crate::middleware::admission::Left;
+use crate::throttle::{Known, Plan, Throttle};
+
+/// What a throttle keeps of a request that it lets pass.
+pub struct Pass<S: Strategy, M> {
+    pub(super) verdict: Option<S::Verdict>,
+    pub(super) origin: Origin,
+    /// What is to go on while the request is served.
+    pub(super) beside: Option<BoxFuture<'static, ()>>,
+    /// What is asked about once more later on; of the usual request nothing is.
+    pub(super) plan: Option<Arc<Plan<S, M>>>,
+}
+
+impl<S: Strategy, M> Pass<S, M> {
+    pub(super) const fn uncounted(origin: Origin) -> Self {
+        Self { verdict: None, origin, beside: None, plan: None }
+    }
+
+    /// What was decided; `None` if the request was not counted.
+    #[must_use]
+    pub const fn verdict(&self) -> Option<&S::Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// Where the decision comes from.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Pass<S, M> {
+    /// An admission, with what is asked for later on.
+    pub(super) fn of(throttle: &Throttle<S, M>, plan: &Arc<Plan<S, M>>, verdict: S::Verdict) -> Self {
+        let origin = plan.origin(&verdict);
+        let plan = throttle.0.needs_more().then(|| Arc::clone(plan));
+        Self { verdict: Some(verdict), origin, beside: None, plan }
+    }
+
+    /// Notes on a request what the service behind may want to know.
+    pub(super) fn mark(&self, throttle: &Throttle<S, M>, extensions: &mut Extensions) {
+        if let (Some(cache), Some(plan)) = (throttle.0.profile.cache, &self.plan) {
+            let identity = Identity::Key(plan.client.clone());
+            extensions.get_or_insert_default::<Known>().add(cache, identity);
+        }
+        if let (Some(expose), Some(plan), Some(verdict)) = (throttle.0.expose, &self.plan, &self.verdict) {
+            expose(throttle, plan, verdict, self.origin, extensions);
+        }
+    }
+
+    /// Settles what the response decides, of a request that was charged.
+    pub(super) fn close(self, throttle: &Throttle<S, M>, response: &Parts) -> Left {
+        match (self.plan, &self.verdict) {
+            (Some(plan), Some(verdict)) if verdict.outcome().is_allowed() => {
+                throttle.left(plan, verdict.receipt(), response)
+            }
+            _ => Left::default(),
+        }
+    }
+}
+
+impl<S: Strategy, M> fmt::Debug for Pass<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass")
+            .field("verdict", &self.verdict)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}

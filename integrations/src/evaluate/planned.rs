@@ -1,0 +1,247 @@
+//! A throttle with all that is to be asked of it about one request.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use http::Extensions;
+use http::response::Parts;
+use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
+use traffik_core::{Cost, ErasedKey, Op, Origin, Outcome, Strategy, Verdict};
+
+use super::contract::{Ask, ErrorOutcome, Failing, NotDecided, Part, Ruling};
+use super::pass::Pass;
+use crate::http::headers::Limits;
+use crate::http::on_error::{Remedy, Trouble};
+use crate::http::request::{RequestParts, Stop};
+use crate::http::response;
+use crate::middleware::admission::Left;
+use crate::observe::Seen;
+use crate::throttle::{Plan, Profile, Throttle, Unasked, Why};
+
+/// A throttle and what is to be asked of it.
+pub(crate) struct PlannedThrottle<S: Strategy, M> {
+    pub(crate) throttle: Throttle<S, M>,
+    pub(crate) plan: Arc<Plan<S, M>>,
+    /// What it said last.
+    pub(crate) said: Option<S::Verdict>,
+    /// What it is asked now.
+    asked: Option<(Ask, Reply<S::Verdict>)>,
+    charged: bool,
+    began: Option<Instant>,
+    took: Option<Duration>,
+    /// What is left to do once the request is served.
+    pass: Option<Pass<S, M>>,
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> PlannedThrottle<S, M> {
+    pub(crate) const fn new(throttle: Throttle<S, M>, plan: Arc<Plan<S, M>>) -> Self {
+        let (said, asked, began, took, pass) = (None, None, None, None, None);
+        Self { throttle, plan, said, asked, charged: false, began, took, pass }
+    }
+
+    /// The same, of which the check is under way.
+    pub(crate) fn checking(self, reply: Reply<S::Verdict>, began: Option<Instant>) -> Self {
+        Self { asked: Some((Ask::Check, reply)), began, ..self }
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
+    fn profile(&self) -> &Profile {
+        &self.throttle.0.profile
+    }
+
+    fn is_local(&self) -> bool {
+        self.throttle.is_local(&self.plan)
+    }
+
+    fn is_enforced(&self) -> bool {
+        self.plan.enforced
+    }
+
+    fn client(&self) -> &dyn ErasedKey {
+        &self.plan.client
+    }
+
+    fn failing(&self) -> Failing {
+        self.throttle.failing(Some(Arc::clone(&self.plan)), self.took)
+    }
+
+    fn is_denied_already(&mut self) -> bool {
+        self.said = self.throttle.known_denial(&self.plan);
+        self.said.is_some()
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let op = match (ask, &self.said) {
+            // It is under way already.
+            (Ask::Check, _) if self.asked.is_some() => return,
+            (Ask::Check, _) => {
+                self.began = self.profile().begin();
+                Op::Check(self.plan.hit)
+            }
+            (Ask::Peek, _) => Op::Peek(self.plan.hit),
+            (Ask::Refund, Some(verdict)) => Op::Refund(self.plan.hit, verdict.receipt()),
+            // Nothing was charged.
+            (Ask::Refund, None) => return,
+            (Ask::Rest, _) => Op::Peek(self.plan.hit.free()),
+        };
+        self.charged = false;
+        self.asked = Some((ask, self.throttle.apply(&self.plan, &op)));
+    }
+
+    fn is_answered(&self) -> bool {
+        matches!(self.asked, None | Some((_, Reply::Ready(_))))
+    }
+
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let Some((ask, reply)) = &mut self.asked else { return Poll::Ready(Ok(())) };
+        let (ask, answer) = (*ask, ready!(Pin::new(reply).poll(context)));
+        self.asked = None;
+        if ask == Ask::Check {
+            self.took = self.began.map(|began| began.elapsed());
+            self.charged = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
+        }
+        Poll::Ready(answer.map(|verdict| self.said = Some(verdict)))
+    }
+
+    fn is_charged(&self) -> bool {
+        self.charged
+    }
+
+    fn give_back(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let receipt = self.said.as_ref().filter(|_| self.charged)?.receipt();
+        self.charged = false;
+        self.throttle.give_back(&self.plan, receipt)
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        self.said.as_ref().map(Verdict::outcome)
+    }
+
+    fn min_wait(&self) -> Duration {
+        self.plan.settings.min_wait
+    }
+
+    fn limits(&self) -> Limits<'_> {
+        self.said.as_ref().map_or_else(Limits::new, |said| self.profile().answers.limits(said))
+    }
+
+    fn report(&self, failure: Option<&Failure>) {
+        let origin = if self.plan.enforced { Origin::DegradedClosed } else { Origin::Shadow };
+        match (failure, &self.said) {
+            (Some(failure), _) => self.throttle.report_failure(Some(&self.plan), failure, self.took, origin),
+            (None, Some(said)) => self.throttle.report(&self.plan, said, self.took),
+            (None, None) => {}
+        }
+    }
+
+    fn mark(&mut self, extensions: &mut Extensions) {
+        let Some(verdict) = self.said.clone() else { return };
+        let pass = Pass::of(&self.throttle, &self.plan, verdict);
+        pass.mark(&self.throttle, extensions);
+        self.pass = Some(pass);
+    }
+
+    fn close(self: Box<Self>, response: &Parts) -> Left {
+        self.pass.map_or_else(Left::default, |pass| pass.close(&self.throttle, response))
+    }
+}
+
+/// What observers are told.
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    /// Reports what the storage said.
+    pub(super) fn report(&self, plan: &Plan<S, M>, said: &S::Verdict, took: Option<Duration>) {
+        let profile = &self.0.profile;
+        if profile.observers.is_empty() {
+            return;
+        }
+        let (outcome, can_wait) = (said.outcome(), profile.delay.is_some());
+        let seen = Ruling::of(outcome, plan.enforced, |_| can_wait.then_some(())).seen(outcome);
+        profile.report(seen, Some(&plan.client), took, None, Some(plan.origin(said)));
+    }
+
+    /// Reports that nothing could decide, and where what becomes of the request comes from.
+    pub(super) fn report_failure(
+        &self,
+        plan: Option<&Plan<S, M>>,
+        failure: &Failure,
+        took: Option<Duration>,
+        origin: Origin,
+    ) {
+        let client = plan.map(|plan| &plan.client as &dyn ErasedKey);
+        self.0.profile.report(Seen::Failed, client, took, Some(failure), Some(origin));
+    }
+
+    /// Reports that nothing was asked; a failure only if nobody is asked what to do.
+    pub(super) fn report_unasked(&self, unasked: &Unasked) {
+        let report = |seen, origin| self.0.profile.report(seen, None, None, None, origin);
+        match &unasked.why {
+            Why::Skip(Origin::Exempt) => report(Seen::Exempt, Some(Origin::Exempt)),
+            Why::Stop(Stop::Refused(_)) => {
+                report(Seen::Refused, (!unasked.enforced).then_some(Origin::Shadow))
+            }
+            Why::Stop(Stop::Failed(failure)) if !unasked.enforced => {
+                self.report_failure(None, failure, None, Origin::Shadow);
+            }
+            Why::Skip(_) | Why::Stop(Stop::Failed(_)) => {}
+        }
+    }
+}
+
+/// What becomes of requests that cannot be decided upon, be it for the storage or for a function of the request.
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    /// What becomes of one, later on.
+    pub(crate) fn failing(&self, plan: Option<Arc<Plan<S, M>>>, took: Option<Duration>) -> Failing {
+        let throttle = self.clone();
+        Box::new(move |request, failure| match request {
+            Some(request) => throttle.failed(request, plan.as_deref(), failure, took),
+            None => {
+                let origin = Origin::DegradedClosed;
+                throttle.report_failure(plan.as_deref(), failure, took, origin);
+                ErrorOutcome::Passes(throttle.not_decided(origin))
+            }
+        })
+    }
+
+    /// The same, at once.
+    pub(crate) fn failed(
+        &self,
+        request: RequestParts<'_>,
+        plan: Option<&Plan<S, M>>,
+        failure: &Failure,
+        took: Option<Duration>,
+    ) -> ErrorOutcome {
+        let remedy = self.remedy(request, plan, failure);
+        let origin = remedy.origin();
+        self.report_failure(plan, failure, took, origin);
+        match response::failed(request, remedy, failure) {
+            Some(mut response) => {
+                self.0.profile.answers.dialect.tell_origin(origin, response.headers_mut());
+                ErrorOutcome::Answered(response)
+            }
+            None => ErrorOutcome::Passes(self.not_decided(origin)),
+        }
+    }
+
+    fn remedy(&self, request: RequestParts<'_>, plan: Option<&Plan<S, M>>, failure: &Failure) -> Remedy {
+        self.0.profile.on_error.remedy(|ask| {
+            let fresh = plan.and_then(|plan| self.fresh(plan));
+            let limits =
+                fresh.as_ref().map_or_else(Limits::new, |fresh| self.0.profile.answers.limits(fresh));
+            ask(&Trouble {
+                request,
+                throttle: self.uid(),
+                failure,
+                client: plan.map(|plan| &plan.client as &dyn ErasedKey),
+                cost: plan.map(|plan| plan.hit.cost.largest()),
+                limits: &limits,
+            })
+        })
+    }
+
+    pub(crate) fn not_decided(&self, origin: Origin) -> NotDecided {
+        NotDecided { dialect: self.0.profile.answers.dialect, origin }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a throttle does once the head of a response is there.
+
+use std::sync::Arc;
+
+use http::response::Parts;
+use traffik_core::storage::{AsyncStorage, BoxFuture, Reply};
+use traffik_core::{Op, Strategy};
+
+use super::after::{After, Bill, Receipt};
+use super::handle::Throttle;
+use super::plan::Plan;
+use crate::middleware::admission::Left;
+use crate::middleware::background::Unbroken;
+use crate::middleware::body::Meter;
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    /// What remains to be done about a request that was charged.
+    pub(crate) fn left(&self, plan: Arc<Plan<S, M>>, receipt: Receipt<S>, response: &Parts) -> Left {
+        match &self.0.after {
+            After::Nothing => Left::default(),
+            After::ChargeIf(counts) if counts(response) => Left::default(),
+            After::ChargeIf(_) => {
+                let reply = self.apply(&plan, &Op::Refund(plan.hit, receipt));
+                Left { before: self.told(reply), meter: None }
+            }
+            After::Settle(bill) => {
+                let bill = bill(response);
+                let account = Account { throttle: self.clone(), plan, receipt, bill };
+                Left { before: None, meter: Some(Box::new(account)) }
+            }
+        }
+    }
+
+    /// Gives an admission back. What is to be awaited for it, if there is no background to see to it.
+    pub(crate) fn give_back(&self, plan: &Plan<S, M>, receipt: Receipt<S>) -> Option<BoxFuture<'static, ()>> {
+        let told = self.told(self.apply(plan, &Op::Refund(plan.hit, receipt)));
+        // Dropped, it goes on in the background.
+        told.filter(|_| self.0.profile.spawner.is_none())
+    }
+
+    /// What is to be awaited until the storage has taken something in; what it says of it is nobody's business. If it is
+    /// not awaited, it goes on in the background, where there is one.
+    fn told(&self, reply: Reply<S::Verdict>) -> Option<BoxFuture<'static, ()>> {
+        match reply {
+            Reply::Ready(_) => None,
+            pending => {
+                let told = Box::pin(async move { drop(pending.await) });
+                Some(match &self.0.profile.spawner {
+                    Some(spawn) => Box::pin(Unbroken::new(told, Arc::clone(spawn))),
+                    None => told,
+                })
+            }
+        }
+    }
+}
+
+/// A request whose cost follows from the length of its response.
+struct Account<S: Strategy, M> {
+    throttle: Throttle<S, M>,
+    plan: Arc<Plan<S, M>>,
+    receipt: Receipt<S>,
+    bill: Bill<S>,
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter for Account<S, M> {
+    fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>> {
+        let op = (self.bill)(self.plan.hit, self.receipt, bytes)?;
+        self.throttle.told(self.throttle.apply(&self.plan, &op))
+    }
+}

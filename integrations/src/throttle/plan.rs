@@ -1,0 +1,97 @@
+//! What is to be asked about one request, or why nothing is.
+
+use std::sync::Arc;
+
+use traffik_core::storage::BoxFuture;
+use traffik_core::{Hit, Origin, Strategy, Verdict};
+
+use super::profile::Scope;
+use super::settings::Settings;
+use crate::http::request::Stop;
+use crate::identify::{ClientKey, Identity};
+
+/// All that is to be asked about one request.
+pub(crate) struct Plan<S: Strategy, M> {
+    pub(crate) settings: Arc<Settings<S>>,
+    /// Made for this request, if it is not the throttle's own.
+    pub(crate) limit: Option<S>,
+    /// Chosen for this request, if it is not the throttle's own.
+    pub(crate) storage: Option<M>,
+    pub(crate) client: ClientKey,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) hit: Hit<S::Cost>,
+    /// Whether the limit is enforced for this client.
+    pub(crate) enforced: bool,
+}
+
+impl<S: Strategy, M> Plan<S, M> {
+    /// Where a decision comes from that a storage has made.
+    pub(crate) fn origin(&self, verdict: &S::Verdict) -> Origin {
+        if self.enforced { verdict.origin() } else { Origin::Shadow }
+    }
+}
+
+/// A plan, or why there is none.
+pub(crate) enum Prepared<S: Strategy, M> {
+    Ready(Plan<S, M>),
+    Not(Unasked),
+    Later(BoxFuture<'static, Planned<S, M>>),
+}
+
+/// A plan, or why nothing is asked.
+pub(crate) type Planned<S, M> = Result<Plan<S, M>, Unasked>;
+
+/// Why a throttle asks nothing about a request, and whether the client is to feel it: of a shadow it does not.
+pub(crate) struct Unasked {
+    pub(crate) why: Why,
+    pub(crate) enforced: bool,
+}
+
+/// Why nothing is asked.
+pub(crate) enum Why {
+    /// The request is not counted.
+    Skip(Origin),
+    Stop(Stop),
+}
+
+impl<S: Strategy, M: Send> Prepared<S, M> {
+    /// The plan, once it is there.
+    pub(crate) async fn get(self) -> Planned<S, M> {
+        match self {
+            Self::Ready(plan) => Ok(plan),
+            Self::Not(unasked) => Err(unasked),
+            Self::Later(planned) => planned.await,
+        }
+    }
+}
+
+impl<S: Strategy, M> From<Planned<S, M>> for Prepared<S, M> {
+    #[inline(always)]
+    fn from(planned: Planned<S, M>) -> Self {
+        match planned {
+            Ok(plan) => Self::Ready(plan),
+            Err(unasked) => Self::Not(unasked),
+        }
+    }
+}
+
+impl Unasked {
+    pub(super) const fn skip(origin: Origin) -> Self {
+        Self { why: Why::Skip(origin), enforced: true }
+    }
+}
+
+impl<S: Strategy> Settings<S> {
+    pub(super) fn exempt(&self) -> Unasked {
+        Unasked { why: Why::Skip(Origin::Exempt), enforced: self.enforcement.holds_for_all() }
+    }
+
+    /// A request by this client, as far as it is known, cannot be asked about.
+    pub(super) fn stop(&self, client: Option<&Identity>, stop: Stop) -> Unasked {
+        let enforced = match client {
+            Some(Identity::Key(client)) => self.enforcement.holds_for(client),
+            _ => self.enforcement.holds_for_all(),
+        };
+        Unasked { why: Why::Stop(stop), enforced }
+    }
+}

@@ -1,0 +1,130 @@
+//! All of a throttle that does not depend on its strategy and its storage.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+use traffik_core::storage::{BoxFuture, Failure};
+use traffik_core::{ErasedKey, Origin};
+
+use crate::http::denial::Handler;
+use crate::http::on_error::OnError;
+use crate::http::request::{Piece, RequestParts, Stop};
+use crate::http::response::Answers;
+use crate::identify::{Anonymous, Identify, Identity};
+use crate::middleware::background::Spawn;
+use crate::observe::{Event, Observe, Seen};
+use crate::rules::Rules;
+
+/// Counts requests apart within a throttle, such as by operation: put it into the extensions of a request, or give it
+/// to a [`Client`](crate::Client). Told to the storage, so its names are few and not a client's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scope(pub Arc<str>);
+
+impl From<&str> for Scope {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+/// Throttles that are given the same cache ask who is asking only once per request, whichever of them is first.
+///
+/// It holds nothing itself: the answer travels in the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentityCache(u64);
+
+impl IdentityCache {
+    /// A cache unlike all others.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Who is asking, as was found out before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known(SmallVec<[(IdentityCache, Identity); 1]>);
+
+impl Known {
+    fn find(&self, cache: IdentityCache) -> Option<&Identity> {
+        self.0.iter().find(|(known, _)| *known == cache).map(|(_, identity)| identity)
+    }
+
+    pub(crate) fn add(&mut self, cache: IdentityCache, identity: Identity) {
+        if self.find(cache).is_none() {
+            self.0.push((cache, identity));
+        }
+    }
+}
+
+/// Who tells who is asking.
+pub(crate) enum Who {
+    Now(Box<dyn Identify>),
+    Later(Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<Identity, Stop>> + Send + Sync>),
+}
+
+/// Sleeps on some runtime.
+pub(crate) type Delay = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
+
+/// What a throttle is called, whom it counts, and what it answers and reports.
+pub(crate) struct Profile {
+    pub(crate) uid: String,
+    pub(crate) rules: Rules,
+    pub(crate) who: Who,
+    pub(crate) anonymous: Anonymous,
+    pub(crate) cache: Option<IdentityCache>,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) answers: Answers,
+    pub(crate) handler: Option<Handler>,
+    pub(crate) on_error: OnError,
+    pub(crate) delay: Option<Box<Delay>>,
+    pub(crate) spawner: Option<Arc<Spawn>>,
+    pub(crate) observers: Vec<Box<dyn Observe>>,
+}
+
+impl Profile {
+    /// Who is asking; what the throttle is to think of those about whom nothing is known is settled here.
+    pub(super) fn identity(&self, request: RequestParts<'_>, known: Option<&Known>) -> Piece<Identity> {
+        if let Some(cache) = self.cache {
+            let before = || request.extensions.get::<Known>();
+            let found = known.and_then(|known| known.find(cache)).or_else(|| before()?.find(cache));
+            if let Some(identity) = found {
+                return Piece::Now(identity.clone());
+            }
+        }
+        let anonymous = self.anonymous;
+        match &self.who {
+            Who::Now(identifier) => Piece::Now(anonymous.applied_to(identifier.identify(request))),
+            Who::Later(function) => {
+                let identity = function(request);
+                Piece::Later(Box::pin(async move { identity.await.map(|it| anonymous.applied_to(it)) }))
+            }
+        }
+    }
+
+    /// Within what a request is counted.
+    pub(super) fn scope_of(&self, request: RequestParts<'_>) -> Option<Scope> {
+        request.extensions.get::<Scope>().or(self.scope.as_ref()).cloned()
+    }
+
+    /// The time at which a check begins, if an observer wants to hear how long it takes.
+    pub(crate) fn begin(&self) -> Option<Instant> {
+        (!self.observers.is_empty()).then(Instant::now)
+    }
+
+    /// Reports to all observers.
+    pub(crate) fn report(
+        &self,
+        result: Seen,
+        client: Option<&dyn ErasedKey>,
+        took: Option<Duration>,
+        failure: Option<&Failure>,
+        origin: Option<Origin>,
+    ) {
+        let event = Event { throttle: &self.uid, result, client, took, failure, origin };
+        self.observers.iter().for_each(|observer| observer.seen(&event));
+    }
+}
