@@ -1,8 +1,8 @@
 //! What is said to a Redis server, what it answers and what it keeps, word for word, on a clock that is set.
 //!
-//! `checks` has what scripts decide for each kind of limit that they know, `swaps` what is loaded and swapped,
-//! `found` what becomes of what is no state, `names` what keys are called, `locks` what is asked for a lock.
-//! `scripts` has the hashes of all scripts: it alone tells when the text of one changes.
+//! `checks` has what scripts decide for each kind of limit that they know, `swaps` what is loaded and
+//! swapped, `found` what becomes of what is no state, `names` what keys are called, `locks` what is asked for
+//! a lock. `scripts` has the hashes of all scripts: it alone tells when the text of one changes.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
