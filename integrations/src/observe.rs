@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use traffik_core::storage::Failure;
-use traffik_core::{ErasedKey, Origin};
+use traffik_core::{ErasedKey, ErrorKind, Origin};
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -48,7 +48,7 @@ impl Event<'_> {
     /// What kind of failure there was, in a word.
     #[must_use]
     pub fn failure_kind(&self) -> Option<&'static str> {
-        self.failure.map(|failure| tally::kind_name(failure.kind()))
+        self.failure.map(|failure| kind_name(failure.kind()))
     }
 }
 
@@ -112,4 +112,22 @@ impl Seen {
             Self::Failed => "failed",
         }
     }
+}
+
+/// All kinds of failure.
+const KINDS: [(ErrorKind, &str); 9] = [
+    (ErrorKind::Contended, "contended"),
+    (ErrorKind::Full, "full"),
+    (ErrorKind::Unavailable, "unavailable"),
+    (ErrorKind::Timeout, "timeout"),
+    (ErrorKind::Invalid, "invalid"),
+    (ErrorKind::Closed, "closed"),
+    (ErrorKind::Corrupt, "corrupt"),
+    (ErrorKind::Denied, "denied"),
+    (ErrorKind::Other, "other"),
+];
+
+/// What a kind of failure is called.
+fn kind_name(kind: ErrorKind) -> &'static str {
+    KINDS.iter().find(|(known, _)| *known == kind).map_or("other", |(_, name)| name)
 }

@@ -62,6 +62,7 @@ mod hold;
 mod message;
 mod meter;
 mod notice;
+mod outgoing;
 mod patience;
 mod policy;
 mod reply;

@@ -13,7 +13,10 @@ use modules::Crate;
 use traffik_test_support::folder;
 
 /// The crates that are held to it, with the folder of each.
-const CRATES: [(&str, &str); 1] = [("traffik", "src")];
+const CRATES: &[(&str, &str)] = &[
+    ("traffik", "src"), // one a line
+    ("traffik_integrations", "integrations/src"),
+];
 
 fn read(source: &str) -> Crate {
     let folder = folder::workspace().join(source);

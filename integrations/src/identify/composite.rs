@@ -47,35 +47,6 @@ impl Identify for Composite {
     }
 }
 
-/// What people call a client that is known in several ways: all of its names.
-pub(super) fn name(parts: &[u8], text: &mut dyn fmt::Write) -> fmt::Result {
-    let Some((before, last)) = split_last(parts) else { return Ok(()) };
-    if !before.is_empty() {
-        name(before, text)?;
-        text.write_char('+')?;
-    }
-    super::name(last, text)
-}
-
-/// What a storage sees of such a client: of each part what it would see of it alone, and its length.
-pub(super) fn feed(parts: &[u8], sink: &mut dyn FnMut(&[u8])) {
-    let Some((before, last)) = split_last(parts) else { return };
-    feed(before, sink);
-    let mut length = 0u64;
-    super::feed(last, &mut |bytes| {
-        length = length.wrapping_add(bytes.len() as u64);
-        sink(bytes);
-    });
-    sink(&length.to_le_bytes());
-}
-
-/// The last part, and those before it.
-fn split_last(parts: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (rest, length) = parts.split_last_chunk()?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
-    rest.split_at_checked(rest.len().checked_sub(length)?)
-}
-
 impl fmt::Debug for Composite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Composite of {}", self.0.len())
@@ -84,6 +55,8 @@ impl fmt::Debug for Composite {
 
 #[cfg(test)]
 mod tests {
+    use traffik_core::Key;
+
     use super::*;
     use crate::{Header, PeerAddress};
 
@@ -107,5 +80,21 @@ mod tests {
         let composite =
             Composite::new().and(crate::Peer::default()).and(|_: RequestParts<'_>| Identity::Exempt);
         assert_eq!(composite.identify((&http::Request::new(())).into()), Identity::Exempt);
+    }
+
+    #[test]
+    fn a_storage_sees_a_hash_of_what_a_client_wrote_also_in_a_part() {
+        let composite = Composite::new()
+            .and(|_: RequestParts<'_>| Identity::of(b'4', &[192, 0, 2, 1]))
+            .and(|_: RequestParts<'_>| Identity::of(b'h', b"alice"))
+            .and(|_: RequestParts<'_>| Identity::of(b'k', b"abc"));
+        let Identity::Key(key) = composite.identify((&http::Request::new(())).into()) else { unreachable!() };
+        let (mut bytes, mut name) = (Vec::new(), String::new());
+        key.feed(&mut |piece: &[u8]| bytes.extend_from_slice(piece));
+        key.name(&mut name).unwrap();
+        assert_eq!(name, "192.0.2.1+alice+key ba7816bf");
+        assert_eq!(bytes.len(), 1 + (5 + 8) + (17 + 8) + (17 + 8));
+        let of = |needle: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
+        assert!(!of(b"alice") && !of(b"abc"));
     }
 }

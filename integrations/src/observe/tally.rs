@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use traffik_core::{ErrorKind, Origin};
+use traffik_core::Origin;
 
-use super::{Event, Observe, Seen};
+use super::{Event, KINDS, Observe, Seen};
 
 /// Counts requests by throttle and result, where decisions come from, how long checks take, and failures by kind; told as numbers, or in
 /// Prometheus' text format. Clones are the same tally.
@@ -46,24 +46,6 @@ struct Counts {
 /// Upper bounds of the histogram, in nanoseconds: from a check in memory to one that has timed out.
 const BOUNDS: [u64; 9] =
     [1_000, 10_000, 100_000, 500_000, 1_000_000, 5_000_000, 25_000_000, 100_000_000, 1_000_000_000];
-
-/// All kinds of failure.
-const KINDS: [(ErrorKind, &str); 9] = [
-    (ErrorKind::Contended, "contended"),
-    (ErrorKind::Full, "full"),
-    (ErrorKind::Unavailable, "unavailable"),
-    (ErrorKind::Timeout, "timeout"),
-    (ErrorKind::Invalid, "invalid"),
-    (ErrorKind::Closed, "closed"),
-    (ErrorKind::Corrupt, "corrupt"),
-    (ErrorKind::Denied, "denied"),
-    (ErrorKind::Other, "other"),
-];
-
-/// What a kind of failure is called.
-pub(super) fn kind_name(kind: ErrorKind) -> &'static str {
-    KINDS.iter().find(|(known, _)| *known == kind).map_or("other", |(_, name)| name)
-}
 
 impl Tally {
     /// How often a throttle has come to this result.
@@ -210,6 +192,8 @@ impl fmt::Debug for Tally {
 #[cfg(test)]
 mod tests {
     use traffik_core::storage::Failure;
+
+    use traffik_core::ErrorKind;
 
     use super::*;
 

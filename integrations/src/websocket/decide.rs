@@ -9,26 +9,14 @@ use futures_sink::Sink;
 use traffik_core::storage::{AsyncStorage, Failure, Reply};
 use traffik_core::{Origin, Outcome, Strategy, Verdict};
 
-use super::deny::Denied;
-use super::hold::{Asking, Held, Until, Wait, Waited};
+use super::deny::{Denied, Next};
+use super::hold::{Answer, Asking, For, Held, Until, Wait, late};
 use super::meter::Asked;
 use super::{WsError, WsMessage, WsRemedy, WsThrottle};
 use crate::evaluate::Ruling;
 use crate::http::on_error::OUTAGE;
 use crate::middleware::background::aside;
 use crate::observe::Seen;
-
-/// What becomes of a message.
-pub(super) enum Next<T, E> {
-    /// It passes.
-    Pass(T),
-    /// It is dropped, and the reader is told.
-    Raise(WsError<E>),
-    /// It is dropped.
-    Drop,
-    /// It waits.
-    Wait,
-}
 
 impl<W, S, M, T, E> WsThrottle<W, S, M, T>
 where
@@ -58,7 +46,7 @@ where
             Asking { message, meter, cost, waited: Duration::ZERO, took: None, origin: Origin::Store };
         match reply {
             Reply::Ready(Some(answer)) => {
-                self.resume(asking, Waited::Storage(answer, began, enforced), context)
+                self.resume(asking, For::Storage(began, enforced), Some(answer), context)
             }
             pending => self.await_storage(asking, pending, began, enforced),
         }
@@ -73,7 +61,7 @@ where
         enforced: bool,
     ) -> Next<T, E> {
         if enforced {
-            return self.hold(asking, Wait::Storage(reply, began, enforced));
+            return self.hold(asking, Wait::on_storage(For::Storage(began, enforced), reply));
         }
         let meter = Arc::clone(&asking.meter);
         let told = aside(asking.meter.profile().spawner.as_ref(), async move {
@@ -87,7 +75,7 @@ where
         });
         match told {
             None => Next::Pass(asking.message),
-            Some(told) => self.hold(asking, Wait::Beside(told)),
+            Some(told) => self.hold(asking, Wait::on(For::Beside, told)),
         }
     }
 
@@ -95,27 +83,29 @@ where
     pub(super) fn resume(
         &mut self,
         mut asking: Asking<S, M, T>,
-        waited: Waited<S::Verdict>,
+        waited: For<S::Verdict>,
+        answer: Answer<S::Verdict>,
         context: &mut Context<'_>,
     ) -> Next<T, E> {
         match waited {
-            Waited::Turn => pass(asking, Seen::Delayed),
-            Waited::Beside => Next::Pass(asking.message),
-            Waited::Again => {
+            For::Turn => pass(asking, Seen::Delayed),
+            For::Beside => Next::Pass(asking.message),
+            For::Again => {
                 let began = asking.meter.profile().begin();
                 match asking.meter.check(asking.cost) {
                     Asked::Nothing => Next::Pass(asking.message),
                     Asked::Limit(Reply::Ready(Some(answer)), enforced) => {
-                        self.resume(asking, Waited::Storage(answer, began, enforced), context)
+                        self.resume(asking, For::Storage(began, enforced), Some(answer), context)
                     }
                     Asked::Limit(pending, enforced) => self.await_storage(asking, pending, began, enforced),
                 }
             }
-            Waited::Refund(after, verdict) => {
+            For::Refund(after, verdict) => {
                 let outcome = Outcome::Deny { retry_after: after };
                 self.deny(asking, &Denied { outcome, verdict: Some(&verdict), failure: None }, context)
             }
-            Waited::Storage(answer, began, enforced) => {
+            For::Storage(began, enforced) => {
+                let answer = answer.unwrap_or_else(|| Err(late()));
                 asking.took = began.map(|began| began.elapsed());
                 asking.origin = match &answer {
                     _ if !enforced => Origin::Shadow,
@@ -144,13 +134,13 @@ where
         match Ruling::of(outcome, enforced, wait) {
             Ruling::Pass if outcome.is_allowed() && !asking.waited.is_zero() => pass(asking, Seen::Delayed),
             Ruling::Pass => pass(asking, Ruling::<()>::Pass.seen(outcome)),
-            Ruling::Wait(sleep) => self.hold(asking, Wait::Turn(sleep)),
+            Ruling::Wait(sleep) => self.hold(asking, Wait::on(For::Turn, sleep)),
             // Its turn is too far away: another one may have it.
             Ruling::TurnAway(after) => match asking.meter.refund(asking.cost, &verdict) {
                 Asked::Limit(pending @ Reply::Pending(_), _) => {
-                    self.hold(asking, Wait::Refund(pending, after, verdict))
+                    self.hold(asking, Wait::on_storage(For::Refund(after, verdict), pending))
                 }
-                _ => self.resume(asking, Waited::Refund(after, verdict), context),
+                _ => self.resume(asking, For::Refund(after, verdict), None, context),
             },
             Ruling::Deny => {
                 self.deny(asking, &Denied { outcome, verdict: Some(&verdict), failure: None }, context)

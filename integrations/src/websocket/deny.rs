@@ -9,8 +9,7 @@ use futures_sink::Sink;
 use traffik_core::storage::{AsyncStorage, Failure};
 use traffik_core::{Outcome, Strategy};
 
-use super::decide::Next;
-use super::hold::{Asking, Wait};
+use super::hold::{Asking, For, Wait};
 use super::throttle::Closing;
 use super::{WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsMessage, WsThrottle};
 use crate::evaluate::at_least;
@@ -19,6 +18,18 @@ use crate::observe::Seen;
 
 /// How long a peer may take to agree that the connection is closed.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What becomes of a message.
+pub(super) enum Next<T, E> {
+    /// It passes.
+    Pass(T),
+    /// It is dropped, and the reader is told.
+    Raise(WsError<E>),
+    /// It is dropped.
+    Drop,
+    /// It waits.
+    Wait,
+}
 
 /// A denial on its way to being answered.
 pub(super) struct Denied<'a, V> {
@@ -76,7 +87,7 @@ where
                 Outcome::Deny { retry_after } if self.has_time(&asking, retry_after) => {
                     let sleep = (policy.sleep)(retry_after);
                     let waited = asking.waited.saturating_add(retry_after);
-                    return self.hold(Asking { waited, ..asking }, Wait::Again(sleep));
+                    return self.hold(Asking { waited, ..asking }, Wait::on(For::Again, sleep));
                 }
                 _ if beyond == WsBeyond::Close => WsAnswer::close_for(denied.failure, &policy.close),
                 _ => WsAnswer::Notice,

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use traffik_core::storage::{AsyncStorage, BoxFuture, ErrorKind, Failure, Reply};
@@ -26,16 +26,21 @@ pub(super) struct Until {
 }
 
 impl<S: Strategy, M, T> Held<S, M, T> {
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Waited<S::Verdict>> {
-        let waited = self.wait.poll(context);
+    /// What the storage answered, if it was waited for; nothing if time is over.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer<S::Verdict>> {
+        let answer = match &mut self.wait.on {
+            On::Storage(reply) => Pin::new(reply).poll(context).map(Some),
+            On::Other(future) => future.as_mut().poll(context).map(|()| None),
+        };
         match &mut self.until {
-            Some(until) if waited.is_pending() => {
-                until.sleep.as_mut().poll(context).map(|()| self.wait.given_up())
-            }
-            _ => waited,
+            Some(until) if answer.is_pending() => until.sleep.as_mut().poll(context).map(|()| None),
+            _ => answer,
         }
     }
 }
+
+/// The answer of a storage, if there is one.
+pub(super) type Answer<V> = Option<Result<V, Failure>>;
 
 /// A message that is asked about.
 pub(super) struct Asking<S: Strategy, M, T> {
@@ -58,71 +63,47 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static, T> Asking<S, M, T> {
     }
 }
 
-/// What it waits for.
-pub(super) enum Wait<V> {
-    /// For the storage; with when it was asked, if somebody wants to hear, and whether the limit is enforced.
-    Storage(Reply<V>, Option<Instant>, bool),
-    /// For its turn, having been admitted.
-    Turn(BoxFuture<'static, ()>),
-    /// For what only observers are told of, since nobody runs that in the background.
-    Beside(BoxFuture<'static, ()>),
-    /// For the time at which to ask again.
-    Again(BoxFuture<'static, ()>),
-    /// For the storage to take back an admission whose turn is too far away.
-    Refund(Reply<V>, Duration, V),
+/// What a message waits for, and on.
+pub(super) struct Wait<V> {
+    pub(super) for_what: For<V>,
+    on: On<V>,
 }
 
-/// What it has waited for.
-pub(super) enum Waited<V> {
-    Storage(Result<V, Failure>, Option<Instant>, bool),
+/// What a message waits for.
+pub(super) enum For<V> {
+    /// For the storage; with when it was asked, if somebody wants to hear, and whether the limit is enforced.
+    Storage(Option<Instant>, bool),
+    /// For its turn, having been admitted.
     Turn,
+    /// For what only observers are told of, since nobody runs that in the background.
     Beside,
+    /// For the time at which to ask again.
     Again,
+    /// For the storage to take back an admission whose turn is too far away.
     Refund(Duration, V),
 }
 
-impl<V: Clone> Wait<V> {
+enum On<V> {
+    Storage(Reply<V>),
+    Other(BoxFuture<'static, ()>),
+}
+
+impl<V> Wait<V> {
+    pub(super) const fn on_storage(for_what: For<V>, reply: Reply<V>) -> Self {
+        Self { for_what, on: On::Storage(reply) }
+    }
+
+    pub(super) const fn on(for_what: For<V>, future: BoxFuture<'static, ()>) -> Self {
+        Self { for_what, on: On::Other(future) }
+    }
+
     /// Whether only a store knows how long it takes.
     pub(super) const fn is_open_ended(&self) -> bool {
-        matches!(self, Self::Storage(..) | Self::Beside(_) | Self::Refund(..))
+        matches!(self.for_what, For::Storage(..) | For::Beside | For::Refund(..))
     }
+}
 
-    /// What follows if it is waited for no longer.
-    fn given_up(&self) -> Waited<V> {
-        match self {
-            Self::Storage(_, began, enforced) => {
-                let late = "the storage has not answered for as long as a message may wait";
-                Waited::Storage(Err(Failure::new(ErrorKind::Timeout, late)), *began, *enforced)
-            }
-            Self::Turn(_) => Waited::Turn,
-            Self::Beside(_) => Waited::Beside,
-            Self::Again(_) => Waited::Again,
-            Self::Refund(_, after, verdict) => Waited::Refund(*after, verdict.clone()),
-        }
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Waited<V>> {
-        Poll::Ready(match self {
-            Self::Storage(reply, began, enforced) => {
-                Waited::Storage(ready!(Pin::new(reply).poll(context)), *began, *enforced)
-            }
-            Self::Turn(sleep) => {
-                ready!(sleep.as_mut().poll(context));
-                Waited::Turn
-            }
-            Self::Beside(future) => {
-                ready!(future.as_mut().poll(context));
-                Waited::Beside
-            }
-            Self::Again(sleep) => {
-                ready!(sleep.as_mut().poll(context));
-                Waited::Again
-            }
-            Self::Refund(reply, after, verdict) => {
-                // What it answers, or that it cannot, changes nothing for this message.
-                drop(ready!(Pin::new(reply).poll(context)));
-                Waited::Refund(*after, verdict.clone())
-            }
-        })
-    }
+/// The failure of a storage that is waited for no longer.
+pub(super) fn late() -> Failure {
+    Failure::new(ErrorKind::Timeout, "the storage has not answered for as long as a message may wait")
 }

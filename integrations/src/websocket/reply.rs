@@ -2,34 +2,11 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use futures_sink::Sink;
 use traffik_core::Strategy;
 
 use super::WsThrottle;
-
-/// What was sent, and whether it has left.
-#[derive(Debug, Default)]
-pub(super) struct Replies {
-    is_on_its_way: bool,
-    silent_until: Option<Instant>,
-}
-
-impl Replies {
-    pub(super) const fn is_on_its_way(&self) -> bool {
-        self.is_on_its_way
-    }
-
-    /// Whether the peer knows already.
-    pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.silent_until.is_some_and(|until| now < until)
-    }
-
-    pub(super) fn silence(&mut self, now: Instant, how_long: Duration) {
-        self.silent_until = now.checked_add(how_long);
-    }
-}
 
 impl<W, S: Strategy, M, T, E> WsThrottle<W, S, M, T>
 where

@@ -9,7 +9,7 @@ use futures_sink::Sink;
 use traffik_core::Strategy;
 use traffik_core::storage::AsyncStorage;
 
-use super::decide::Next;
+use super::deny::Next;
 use super::{WsError, WsKind, WsMessage, WsThrottle};
 
 /// How many messages are dropped before others get their turn.
@@ -70,13 +70,13 @@ where
     /// Sees to the message that waits, then to the one after it.
     fn step(&mut self, context: &mut Context<'_>) -> Step<T, E> {
         if let Some(held) = &mut self.held
-            && let Poll::Ready(waited) = held.poll(context)
+            && let Poll::Ready(answer) = held.poll(context)
             && let Some(held) = self.held.take()
         {
             if self.patience.is_stopped() {
                 self.patience.stop(false, (self.policy.now)());
             }
-            let next = self.resume(held.asked, waited, context);
+            let next = self.resume(held.asked, held.wait.for_what, answer, context);
             return Poll::Ready(follow(next));
         }
         let message = match self.next.take_if(|_| self.held.is_none()) {
@@ -116,7 +116,7 @@ where
         if closing.deadline.as_mut().poll(context).is_ready() {
             return Poll::Ready(Break(None));
         }
-        if let Some(message) = closing.message.take_if(|_| !self.replies.is_on_its_way()) {
+        if let Some(message) = closing.message.take_if(|_| !self.replies.is_on_its_way) {
             let waker = self.waiters.reader(context.waker());
             let mut sink = Pin::new(&mut self.socket);
             match sink.as_mut().poll_ready(&mut Context::from_waker(waker)) {

@@ -9,9 +9,8 @@ use traffik_core::storage::{AsyncStorage, BoxFuture};
 
 use super::hold::Held;
 use super::meter::Meter;
+use super::outgoing::{Replies, Waiters};
 use super::patience::Patience;
-use super::reply::Replies;
-use super::sink::Waiters;
 use super::{WsMessage, WsPolicy};
 use crate::throttle::Client;
 

@@ -1,0 +1,195 @@
+//! The bytes that a client is known by, and what a storage and a person see of them.
+
+use std::fmt::{self, Write};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::StatusCode;
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+use traffik_core::Key;
+
+/// Whom a request is counted for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// For this client.
+    Key(ClientKey),
+    /// For nobody: the limit does not apply.
+    Exempt,
+    /// For nobody: the request is refused with this status.
+    Refused(StatusCode),
+}
+
+impl Identity {
+    /// A client known by these bytes, told apart from clients known in another `way`: a lower-case letter of your
+    /// choice.
+    ///
+    /// What a storage sees of the bytes is a hash where the way is `h`, a name that a client wrote, or `k`, a secret;
+    /// else the bytes themselves.
+    #[must_use]
+    pub fn of(way: u8, bytes: &[u8]) -> Self {
+        let mut key = SmallVec::with_capacity(bytes.len() + 1);
+        key.push(way);
+        key.extend_from_slice(bytes);
+        Self::Key(ClientKey(key))
+    }
+
+    /// A client about whom nothing is known; all of them share one limit.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::of(b'?', &[])
+    }
+}
+
+/// The bytes a client is known by. Up to 63 of them take no allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientKey(SmallVec<[u8; 64]>);
+
+impl ClientKey {
+    /// A client known by a key of your own, such as the name of a user.
+    #[must_use]
+    pub fn of(key: &(impl Key + ?Sized)) -> Self {
+        let mut bytes = SmallVec::from_slice(b"o");
+        key.feed(&mut |piece: &[u8]| bytes.extend_from_slice(piece));
+        Self(bytes)
+    }
+
+    /// A client unlike all others, in whatever process they are: whatever is counted for itself, such as a connection.
+    #[must_use]
+    pub fn connection() -> Self {
+        static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(SmallVec::from_slice(format!("c{:016x}-{number}", *PROCESS).as_bytes()))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What clients wrote is hashed before a storage sees it: no secret lies there, and no name is longer than a hash.
+impl Key for ClientKey {
+    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
+        feed(&self.0, sink);
+    }
+
+    fn name(&self, text: &mut dyn Write) -> fmt::Result {
+        name(&self.0, text)
+    }
+}
+
+/// What a storage sees of a client that is known by these bytes.
+fn feed(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    match bytes.split_first() {
+        Some((way @ (b'h' | b'k'), written)) => {
+            sink(&[*way]);
+            sink(&hash(written));
+        }
+        Some((b'+', parts)) => {
+            sink(b"+");
+            feed_parts(parts, sink);
+        }
+        _ => sink(bytes),
+    }
+}
+
+/// Half of SHA-256: wide enough that nobody finds two names that share it.
+fn hash(bytes: &[u8]) -> [u8; 16] {
+    let whole: [u8; 32] = Sha256::digest(bytes).into();
+    let (half, _) = whole.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    *half
+}
+
+/// What people call a client that is known by these bytes.
+fn name(bytes: &[u8], text: &mut dyn Write) -> fmt::Result {
+    match bytes.split_first() {
+        None | Some((b'?', [])) => text.write_str("anonymous"),
+        Some((b'4', rest)) if let Ok(octets) = <[u8; 4]>::try_from(rest) => {
+            write!(text, "{}", Ipv4Addr::from(octets))
+        }
+        Some((b'6', rest)) if let Ok(octets) = <[u8; 16]>::try_from(rest) => {
+            write!(text, "{}", Ipv6Addr::from(octets))
+        }
+        Some((b'+', parts)) => name_parts(parts, text),
+        Some((b'k', secret)) => {
+            let [a, b, c, d, ..] = hash(secret);
+            write!(text, "key {a:02x}{b:02x}{c:02x}{d:02x}")
+        }
+        Some((b'r', [])) => text.write_str("other routes"),
+        Some((_, rest)) => write!(text, "{}", String::from_utf8_lossy(rest).escape_debug()),
+    }
+}
+
+/// What people call a client that is known in several ways: all of its names.
+fn name_parts(parts: &[u8], text: &mut dyn Write) -> fmt::Result {
+    let Some((before, last)) = split_last(parts) else { return Ok(()) };
+    if !before.is_empty() {
+        name_parts(before, text)?;
+        text.write_char('+')?;
+    }
+    name(last, text)
+}
+
+/// What a storage sees of such a client: of each part what it would see of it alone, and its length.
+fn feed_parts(parts: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    let Some((before, last)) = split_last(parts) else { return };
+    feed_parts(before, sink);
+    let mut length = 0u64;
+    feed(last, &mut |bytes| {
+        length = length.wrapping_add(bytes.len() as u64);
+        sink(bytes);
+    });
+    sink(&length.to_le_bytes());
+}
+
+/// The last part, and those before it.
+fn split_last(parts: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, length) = parts.split_last_chunk()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    rest.split_at_checked(rest.len().checked_sub(length)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(way: u8, bytes: &[u8]) -> ClientKey {
+        match Identity::of(way, bytes) {
+            Identity::Key(key) => key,
+            _ => unreachable!(),
+        }
+    }
+
+    fn seen(key: &ClientKey) -> (Vec<u8>, String) {
+        let (mut bytes, mut name) = (Vec::new(), String::new());
+        key.feed(&mut |piece: &[u8]| bytes.extend_from_slice(piece));
+        key.name(&mut name).unwrap();
+        (bytes, name)
+    }
+
+    #[test]
+    fn a_storage_sees_a_hash_of_what_a_client_wrote() {
+        let (bytes, name) = seen(&key(b'h', b"alice\n"));
+        assert_eq!((bytes.len(), &bytes[..1], name.as_str()), (17, &b"h"[..], "alice\\n"));
+        let long = seen(&key(b'k', &[b'x'; 10_000]));
+        assert_eq!((long.0.len(), long.1.len()), (17, 12));
+        // SHA-256 of "abc", as FIPS 180 has it.
+        let (bytes, name) = seen(&key(b'k', b"abc"));
+        assert_eq!(&bytes[1..9], [0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea]);
+        assert_eq!(name, "key ba7816bf");
+        assert_eq!(seen(&key(b'e', b"user 7")), (b"euser 7".to_vec(), "user 7".to_owned()));
+    }
+
+    #[test]
+    fn a_key_of_ones_own_is_a_client_and_each_connection_another() {
+        assert_eq!(seen(&ClientKey::of("alice")), (b"oalice".to_vec(), "alice".to_owned()));
+        let connections: std::collections::HashSet<_> =
+            (0..1_000).map(|_| seen(&ClientKey::connection())).collect();
+        assert_eq!(connections.len(), 1_000);
+    }
+}
