@@ -3,6 +3,7 @@
 mod circles;
 mod imports;
 mod modules;
+mod names;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -56,4 +57,25 @@ fn no_files_and_no_rooms_import_each_other_in_a_circle() {
         found.extend(tangles(Path::new(source), &edges));
     }
     assert!(found.is_empty(), "{} circles:\n{}", found.len(), found.join("\n"));
+}
+
+/// The most public names that users are to know.
+const MOST: usize = 281;
+
+/// The libraries, whose public names users have to know.
+const LIBRARIES: [&str; 4] = ["core/src", "std-backends/src", "runtimes/src", "integrations/src"];
+
+#[test]
+fn public_types_and_traits_are_few() {
+    let mut count = 0;
+    for library in LIBRARIES {
+        let names = read(library).public_names();
+        println!("{library}: {} types and traits", names.len());
+        for name in &names {
+            println!("  {name}");
+        }
+        count += names.len();
+    }
+    println!("{count} public types and traits in all libraries");
+    assert!(count <= MOST, "{count} public types and traits in all libraries, more than {MOST}");
 }

@@ -10,7 +10,7 @@ pub(super) fn imports(it: &Crate) -> BTreeSet<(Names, Names)> {
     let mut found = BTreeSet::new();
     for (at, module) in it.modules.iter().enumerate() {
         for path in &module.paths {
-            if let Some(defining) = it.find(at, path, 0)
+            if let Some((defining, _)) = it.find(at, path, 0)
                 && it.modules[defining].file != module.file
             {
                 found.insert((module.file.clone(), it.modules[defining].file.clone()));
@@ -21,9 +21,9 @@ pub(super) fn imports(it: &Crate) -> BTreeSet<(Names, Names)> {
 }
 
 impl Crate {
-    /// The module that defines what a path within another one leads to; `None` for a module, and for what is not of
-    /// this crate.
-    fn find(&self, from: usize, path: &[String], depth: usize) -> Option<usize> {
+    /// The module that defines what a path within another one leads to, and its name there; `None` for a module, and for
+    /// what is not of this crate.
+    pub(super) fn find(&self, from: usize, path: &[String], depth: usize) -> Option<(usize, String)> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
             "crate" => self.below(0, rest, depth),
@@ -42,7 +42,7 @@ impl Crate {
     }
 
     /// The same, from a module downwards.
-    fn below(&self, at: usize, path: &[String], depth: usize) -> Option<usize> {
+    fn below(&self, at: usize, path: &[String], depth: usize) -> Option<(usize, String)> {
         assert!(depth < 50, "names that import each other: {path:?} in {:?}", self.modules[at].file);
         let (first, rest) = path.split_first()?;
         let module = &self.modules[at];
@@ -54,7 +54,7 @@ impl Crate {
             return self.below(*child, rest, depth + 1);
         }
         match module.names.get(first) {
-            Some(Name::Defined) => return Some(at),
+            Some(Name::Defined) => return Some((at, first.clone())),
             // A name that is imported under itself is one of another crate.
             Some(Name::Imported(path)) if path.first() != Some(first) || child.is_some() => {
                 return self.find(at, &[path, rest].concat(), depth + 1);

@@ -30,12 +30,19 @@ pub(super) struct Module {
     pub(super) globs: Vec<Names>,
     /// All paths that its code names.
     pub(super) paths: Vec<Names>,
+    pub(super) shown: Vec<Shown>,
 }
 
 /// A name that a module can use.
 pub(super) enum Name {
     Defined,
     Imported(Names),
+}
+
+/// A name that a module shows to others, unless it is hidden from the docs.
+pub(super) struct Shown {
+    pub(super) name: String,
+    pub(super) is_type: bool,
 }
 
 impl Crate {
@@ -56,6 +63,7 @@ impl Crate {
         let at = self.modules.len();
         self.modules.push(Module { file: file.clone(), parent, ..Module::default() });
         for item in items {
+            self.modules[at].show(item);
             match item {
                 Item::Mod(module) if !is_test(&module.attrs) => {
                     let name = module.ident.to_string();
@@ -83,6 +91,41 @@ impl Crate {
 }
 
 impl Module {
+    /// Notes what an item shows to others.
+    fn show(&mut self, item: &Item) {
+        // A macro around a type, such as `pin_project!`.
+        if let Item::Macro(it) = item
+            && let Ok(within) = syn::parse2::<syn::ItemStruct>(it.mac.tokens.clone())
+        {
+            self.names.insert(within.ident.to_string(), Name::Defined);
+            return self.show(&Item::Struct(within));
+        }
+        let (attributes, visibility) = match item {
+            Item::Enum(it) => (&it.attrs, &it.vis),
+            Item::Mod(it) => (&it.attrs, &it.vis),
+            Item::Struct(it) => (&it.attrs, &it.vis),
+            Item::Trait(it) => (&it.attrs, &it.vis),
+            Item::Union(it) => (&it.attrs, &it.vis),
+            Item::Use(it) => (&it.attrs, &it.vis),
+            _ => return,
+        };
+        if !matches!(visibility, Visibility::Public(_)) || is_hidden(attributes) {
+            return;
+        }
+        match item {
+            Item::Mod(it) => self.shown.push(Shown { name: it.ident.to_string(), is_type: false }),
+            Item::Use(it) => {
+                let mut leaves = Vec::new();
+                flatten(&it.tree, &mut Vec::new(), &mut leaves);
+                let names = leaves.into_iter().filter_map(|(_, name)| name);
+                self.shown.extend(names.map(|name| Shown { name, is_type: false }));
+            }
+            item => {
+                self.shown.extend(defined(item).map(|name| Shown { name, is_type: true }));
+            }
+        }
+    }
+
     fn import(&mut self, item: &ItemUse) {
         let is_private = matches!(item.vis, Visibility::Inherited);
         let mut leaves = Vec::new();
@@ -144,6 +187,13 @@ fn is_test(attributes: &[Attribute]) -> bool {
             let on = list.tokens.to_string();
             on == "test" || on == "doctest" || on.starts_with("all (test")
         }
+        _ => false,
+    })
+}
+
+fn is_hidden(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| match &attribute.meta {
+        syn::Meta::List(list) => list.path.is_ident("doc") && list.tokens.to_string() == "hidden",
         _ => false,
     })
 }
