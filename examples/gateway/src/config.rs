@@ -38,8 +38,7 @@ use traffik::http::Rule;
 use traffik::{Rate, http::Dialect};
 
 use crate::keys::KeySpec;
-use crate::options::{Headers, parse_storage};
-use crate::plan::{MOST_RATES, OnErrorSpec, RulePlan, StorageSpec, ThrottlePlan, names};
+use crate::plan::{Headers, MOST_RATES, OnErrorSpec, RulePlan, StorageSpec, ThrottlePlan, names};
 use crate::spec::Spec;
 
 #[derive(Deserialize)]
@@ -56,7 +55,7 @@ struct Table {
     rate: Option<Read<Rate>>,
     rates: Option<Spanned<Vec<Read<Rate>>>>,
     strategy: Option<Spanned<Read<Spec>>>,
-    storage: Option<Read<Storage>>,
+    storage: Option<Read<StorageSpec>>,
     key: Option<OneOrMore<Read<KeySpec>>>,
     cost: Option<u32>,
     #[serde(rename = "cost-header", alias = "cost_header")]
@@ -127,16 +126,6 @@ impl<T> OneOrMore<T> {
             Self::One(one) => vec![one],
             Self::More(more) => more,
         }
-    }
-}
-
-struct Storage(StorageSpec);
-
-impl FromStr for Storage {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        parse_storage(text).map(Self)
     }
 }
 
@@ -243,7 +232,7 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
         rates,
         strategy,
         strategy_text,
-        storage: table.storage.map_or_else(StorageSpec::default, |storage| storage.0.0),
+        storage: table.storage.map_or_else(StorageSpec::default, |storage| storage.0),
         keys: table
             .key
             .map_or(vec![KeySpec::Peer], |keys| keys.list().into_iter().map(|key| key.0).collect()),

@@ -19,8 +19,8 @@ use traffik::{Class, Strategy};
 use crate::drain::{Drain, End};
 use crate::limit::{AnyLimit, Limit};
 use crate::options::{Options, WsAction};
+use crate::reply::{Reply, text};
 use crate::strategy::Limits;
-use crate::upstream::{Reply, text};
 
 /// The longest message.
 const LONGEST: usize = 1 << 20;

@@ -3,20 +3,17 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, Uri};
 use tokio_util::task::TaskTracker;
-use traffik::http::{Dialect, Networks};
-use traffik::runtime::Tokio;
-use traffik::storage::WhenFull;
-use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
+use traffik::Rate;
+use traffik::http::Networks;
 
 use crate::config;
 use crate::keys::KeySpec;
-use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
-use crate::spec::{Parameters, Spec, WHOLE};
+use crate::plan::{Common, Headers, OnErrorSpec, StorageSpec, ThrottlePlan};
+use crate::spec::{Spec, Time};
 
 /// A reverse proxy that limits what passes through it.
 #[derive(Clone, Debug, Parser)]
@@ -48,7 +45,7 @@ pub(crate) struct Options {
 
     /// memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT (rediss:// for TLS), or
     /// memcached://HOST:PORT, of several servers memcached://ONE:PORT,OTHER:PORT.
-    #[arg(long, value_name = "URL", default_value = "memory:", value_parser = parse_storage, conflicts_with = "config")]
+    #[arg(long, value_name = "URL", default_value = "memory:", conflicts_with = "config")]
     pub(crate) storage: StorageSpec,
 
     /// What the names of all keys on a shared storage begin with.
@@ -137,94 +134,12 @@ pub(crate) struct Options {
     pub(crate) check: bool,
 }
 
-/// A header dialect by its name.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Headers {
-    Draft10,
-    Draft07,
-    XRatelimit,
-    None,
-}
-
-impl From<Headers> for Dialect {
-    fn from(headers: Headers) -> Self {
-        match headers {
-            Headers::Draft10 => Self::Draft10,
-            Headers::Draft07 => Self::Draft07,
-            Headers::XRatelimit => Self::XRateLimit,
-            Headers::None => Self::None,
-        }
-    }
-}
-
-impl std::str::FromStr for Headers {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::value_variants()
-            .iter()
-            .find(|it| it.to_possible_value().is_some_and(|value| value.matches(text, false)));
-        known
-            .copied()
-            .ok_or_else(|| format!("{text:?} is no dialect; write draft10, draft07, x-ratelimit or none"))
-    }
-}
-
 /// What becomes of a WebSocket message that is too many.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum WsAction {
     Message,
     Close,
     Delay,
-}
-
-impl Default for StorageSpec {
-    fn default() -> Self {
-        Self::Memory { capacity: 100_000, when_full: WhenFull::Evict }
-    }
-}
-
-/// Reads where states are to be kept.
-pub(crate) fn parse_storage(text: &str) -> Result<StorageSpec, String> {
-    let parameters = match text.split_once(':') {
-        Some(("memory", parameters)) => parameters,
-        Some(("redis" | "rediss", _)) => {
-            return RedisStorage::url(text)
-                .map(|_| StorageSpec::Redis(text.to_owned()))
-                .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
-        }
-        Some(("redis+cluster", _)) => {
-            let spec = StorageSpec::RedisCluster(text.to_owned());
-            return RedisStorage::cluster(spec.nodes())
-                .map(|_| spec)
-                .map_err(|error| format!("{error}; write redis+cluster://HOST:PORT,HOST:PORT"));
-        }
-        Some(("memcached", _)) => {
-            return MemcachedStorage::url(Tokio, text)
-                .and_then(MemcachedBuilder::build)
-                .map(|_| StorageSpec::Memcached(text.to_owned()))
-                .map_err(|error| error.to_string());
-        }
-        _ => {
-            return Err(
-                "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT, \
-                        redis+cluster://HOST:PORT,HOST:PORT and memcached://HOST:PORT"
-                    .to_owned(),
-            );
-        }
-    };
-    let mut parameters = Parameters::parse("memory", parameters)?;
-    let capacity = parameters.take::<u32>("capacity", WHOLE)?.unwrap_or(100_000);
-    if capacity == 0 {
-        return Err("capacity is 0, which holds nobody; write at least 1".to_owned());
-    }
-    let when_full = match parameters.take::<String>("full", "evict or refuse")?.as_deref() {
-        None | Some("evict") => WhenFull::Evict,
-        Some("refuse") => WhenFull::Refuse,
-        Some(other) => return Err(format!("full={other} is unknown; write full=evict or full=refuse")),
-    };
-    parameters.finish("capacity and full")?;
-    Ok(StorageSpec::Memory { capacity: capacity as usize, when_full })
 }
 
 /// A strategy, and how it was written.
@@ -288,22 +203,6 @@ impl Options {
             priority_header: self.priority_header.clone(),
             region_header: self.region_header.clone(),
         })
-    }
-}
-
-/// A time that is more than none.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Time(pub(crate) Duration);
-
-impl FromStr for Time {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // The period of a rate has the grammar of a time.
-        match format!("1/{text}").parse::<Rate>() {
-            Ok(rate) if !rate.period().is_zero() => Ok(Self(rate.period())),
-            _ => Err(format!("{text:?} is no time; write 500ms or 2s")),
-        }
     }
 }
 

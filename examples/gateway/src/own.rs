@@ -2,25 +2,20 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
+use http::header::{ALLOW, HeaderValue};
+use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use traffik::http::Identity;
 use traffik::strategy::{Figure, Reported};
 use traffik::{Class, Denied, Label};
 
 use crate::caller;
+use crate::gateway::Gateway;
 use crate::keys::decoded;
 use crate::page;
-use crate::server::Gateway;
+use crate::reply::{Reply, streamed, text, typed};
 use crate::stores;
 use crate::throttles::Control;
-use crate::upstream::text;
-
-type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
 /// What its own paths begin with.
 pub(crate) const BELOW: &str = "/_traffik/";
@@ -64,26 +59,13 @@ pub(crate) async fn answer<B>(
         }
         "denied" => {
             let line = |it: Denied| format!("{}\t{}\n", it.denials, it.name);
-            text(StatusCode::OK, denied_most(gateway).into_iter().map(line).collect::<String>())
+            text(StatusCode::OK, gateway.denied_most().into_iter().map(line).collect::<String>())
         }
         "stat" => stat(request.uri().query(), gateway).await,
         "" => page::html(),
-        "events" => typed_body("text/event-stream", page::stream(gateway)),
+        "events" => streamed("text/event-stream", page::stream(gateway)),
         _ => not_found(),
     }
-}
-
-/// Who was denied most, of all throttles.
-pub(crate) fn denied_most(gateway: &Gateway) -> Vec<Denied> {
-    let limited = gateway.limited.load();
-    let most = |control: &Control| {
-        let mut most = control.denials.most();
-        most.iter_mut().for_each(|it| it.name = format!("{} {}", it.name, control.uid));
-        most
-    };
-    let mut all: Vec<_> = limited.controls.iter().flat_map(most).collect();
-    all.sort_by_key(|it| std::cmp::Reverse(it.denials));
-    all
 }
 
 /// Whether every throttle can decide, and how the stores are behind them.
@@ -192,18 +174,6 @@ fn bad(advice: &str) -> Reply {
 
 fn only(methods: &'static str) -> Reply {
     let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
-    reply.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(methods));
-    reply
-}
-
-fn typed(kind: &'static str, told: String) -> Reply {
-    typed_body(kind, http_body_util::Full::from(told).map_err(|never| match never {}).boxed_unsync())
-}
-
-/// Never kept by whoever passes it on: it is true for a moment only.
-pub(crate) fn typed_body(kind: &'static str, body: UnsyncBoxBody<Bytes, hyper::Error>) -> Reply {
-    let mut reply = Response::new(body);
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     reply
 }

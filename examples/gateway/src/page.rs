@@ -3,37 +3,33 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use http::Response;
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use traffik::Origin;
 use traffik::http::Seen;
 
 use crate::events::Stream;
-use crate::own;
-use crate::server::Gateway;
+use crate::gateway::Gateway;
+use crate::reply::{Body, Reply, typed};
 use crate::stores::Shared;
 
 /// How many of those denied most the page shows.
 const TOP: usize = 10;
 
 /// The page itself: one file, which needs nothing else.
-pub(crate) fn html() -> Response<UnsyncBoxBody<Bytes, hyper::Error>> {
+pub(crate) fn html() -> Reply {
     const PAGE: &str = include_str!("page.html");
     const POLICY: HeaderValue = HeaderValue::from_static(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:",
     );
-    let body = Full::from(PAGE).map_err(|never| match never {}).boxed_unsync();
-    let mut reply = own::typed_body("text/html; charset=utf-8", body);
+    let mut reply = typed("text/html; charset=utf-8", PAGE);
     reply.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     reply
 }
 
 /// What happens, told every second.
-pub(crate) fn stream(gateway: &Gateway) -> UnsyncBoxBody<Bytes, hyper::Error> {
+pub(crate) fn stream(gateway: &Gateway) -> Body {
     Stream { events: Arc::clone(&gateway.events), seen: 0 }.boxed_unsync()
 }
 
@@ -55,7 +51,7 @@ pub(crate) fn sample(gateway: &Gateway) -> String {
         })
     };
     let throttles: Vec<_> = limited.controls.iter().map(|control| throttle(&control.uid)).collect();
-    let top = own::denied_most(gateway).into_iter().take(TOP);
+    let top = gateway.denied_most().into_iter().take(TOP);
     let top: Vec<_> = top.map(|it| json!({ "name": it.name, "denials": it.denials })).collect();
     let errors = gateway.tally.errors().filter(|(_, count)| *count > 0);
     let errors: serde_json::Map<_, _> =

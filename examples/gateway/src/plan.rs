@@ -1,18 +1,20 @@
-//! What is to be limited, whether the command line says so or a file.
+//! The throttles that are asked for, and how each part of one is written, on the command line or in a file.
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use http::{HeaderName, Method};
 use tokio_util::task::TaskTracker;
-use traffik::Rate;
 use traffik::http::{Dialect, Networks};
+use traffik::runtime::Tokio;
 use traffik::storage::WhenFull;
+use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
 
 use crate::keys::KeySpec;
-use crate::options::Time;
-use crate::spec::{Parameters, Spec};
+use crate::spec::{Parameters, Spec, Time, WHOLE};
 
 /// One throttle, with all that can be said of it.
 #[derive(Clone, Debug)]
@@ -80,7 +82,7 @@ impl Default for OnErrorSpec {
     }
 }
 
-impl std::str::FromStr for OnErrorSpec {
+impl FromStr for OnErrorSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -127,6 +129,91 @@ impl StorageSpec {
         let (user, nodes) =
             rest.rsplit_once('@').map_or((String::new(), rest), |(user, nodes)| (format!("{user}@"), nodes));
         nodes.split(',').map(|node| format!("redis://{user}{node}")).collect()
+    }
+}
+
+impl Default for StorageSpec {
+    fn default() -> Self {
+        Self::Memory { capacity: 100_000, when_full: WhenFull::Evict }
+    }
+}
+
+impl FromStr for StorageSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parameters = match text.split_once(':') {
+            Some(("memory", parameters)) => parameters,
+            Some(("redis" | "rediss", _)) => {
+                return RedisStorage::url(text)
+                    .map(|_| Self::Redis(text.to_owned()))
+                    .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
+            }
+            Some(("redis+cluster", _)) => {
+                let spec = Self::RedisCluster(text.to_owned());
+                return RedisStorage::cluster(spec.nodes())
+                    .map(|_| spec)
+                    .map_err(|error| format!("{error}; write redis+cluster://HOST:PORT,HOST:PORT"));
+            }
+            Some(("memcached", _)) => {
+                return MemcachedStorage::url(Tokio, text)
+                    .and_then(MemcachedBuilder::build)
+                    .map(|_| Self::Memcached(text.to_owned()))
+                    .map_err(|error| error.to_string());
+            }
+            _ => {
+                return Err(
+                    "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT, \
+                            redis+cluster://HOST:PORT,HOST:PORT and memcached://HOST:PORT"
+                        .to_owned(),
+                );
+            }
+        };
+        let mut parameters = Parameters::parse("memory", parameters)?;
+        let capacity = parameters.take::<u32>("capacity", WHOLE)?.unwrap_or(100_000);
+        if capacity == 0 {
+            return Err("capacity is 0, which holds nobody; write at least 1".to_owned());
+        }
+        let when_full = match parameters.take::<String>("full", "evict or refuse")?.as_deref() {
+            None | Some("evict") => WhenFull::Evict,
+            Some("refuse") => WhenFull::Refuse,
+            Some(other) => return Err(format!("full={other} is unknown; write full=evict or full=refuse")),
+        };
+        parameters.finish("capacity and full")?;
+        Ok(Self::Memory { capacity: capacity as usize, when_full })
+    }
+}
+
+/// The header dialect that clients read, by its name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Headers {
+    Draft10,
+    Draft07,
+    XRatelimit,
+    None,
+}
+
+impl From<Headers> for Dialect {
+    fn from(headers: Headers) -> Self {
+        match headers {
+            Headers::Draft10 => Self::Draft10,
+            Headers::Draft07 => Self::Draft07,
+            Headers::XRatelimit => Self::XRateLimit,
+            Headers::None => Self::None,
+        }
+    }
+}
+
+impl FromStr for Headers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::value_variants()
+            .iter()
+            .find(|it| it.to_possible_value().is_some_and(|value| value.matches(text, false)));
+        known
+            .copied()
+            .ok_or_else(|| format!("{text:?} is no dialect; write draft10, draft07, x-ratelimit or none"))
     }
 }
 

@@ -5,10 +5,9 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,19 +16,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use traffik::http::{PeerAddress, ResponseBody, Tally};
+use traffik::http::{PeerAddress, ResponseBody};
 use traffik::runtime::{Runtime, Tokio};
 
 use crate::config;
-use crate::drain::Drain;
-use crate::echo::Echo;
-use crate::events::Events;
+use crate::gateway::Gateway;
 use crate::options::Options;
 use crate::own::{self, Whom};
-use crate::plan::{Common, ThrottlePlan};
-use crate::stores::{Shared, Stores};
-use crate::throttles::{Body, Limited, Maker};
-use crate::upstream::Upstream;
+use crate::page;
+use crate::reply::Body;
+use crate::stores::Shared;
 
 /// How long requests under way may take to finish once the server is asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -42,52 +38,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// All that requests are answered out of.
-pub(crate) struct Gateway {
-    pub(crate) limited: ArcSwap<Limited>,
-    pub(crate) tally: Tally,
-    pub(crate) events: Arc<Events>,
-    common: Common,
-    upstream: Upstream,
-    stores: Mutex<Stores>,
-    open: Drain,
-    /// Whether its own paths are on a listener of their own.
-    has_admin: bool,
-}
-
-impl Gateway {
-    fn new(options: &Options) -> Result<Self, String> {
-        let (common, plans) = (options.common()?, options.plans()?);
-        let (tally, open) = (Tally::default(), Drain::default());
-        let echo = Echo::new(options, &tally, &open)?;
-        let upstream = Upstream::new(options.upstream.clone(), echo);
-        let mut stores = Stores::default();
-        let limited = Maker::new(&common, &mut stores, &tally).limited(&plans, upstream.clone())?;
-        Ok(Self {
-            limited: ArcSwap::from_pointee(limited),
-            tally,
-            events: Arc::default(),
-            common,
-            upstream,
-            stores: Mutex::new(stores),
-            open,
-            has_admin: options.admin.is_some(),
-        })
-    }
-
-    /// Limits by these from now on, or as before if one of them cannot be. Tells which throttles have forgotten what was used.
-    fn replace(&self, plans: &[ThrottlePlan]) -> Result<Vec<String>, String> {
-        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = stores.next();
-        let maker = Maker::new(&self.common, &mut next, &self.tally);
-        let limited = maker.limited(plans, self.upstream.clone())?;
-        let forgotten = next.forgotten();
-        *stores = next;
-        self.limited.store(Arc::new(limited));
-        Ok(forgotten)
-    }
-}
 
 /// Serves until SIGTERM or SIGINT; or only says what the options come to, if that is what they ask.
 pub(crate) async fn run(options: Options) -> Result<(), String> {
@@ -116,7 +66,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     }
 
     {
-        let whom = if gateway.has_admin { Whom::Nobody } else { Whom::ThisMachine };
+        let whom = if admin.is_some() { Whom::Nobody } else { Whom::ThisMachine };
         let clients = accept(&listener, whom, &gateway);
         let admins = async {
             match &admin {
@@ -192,7 +142,7 @@ async fn route(
     peer: SocketAddr,
     whom: Whom,
     gateway: Arc<Gateway>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<ResponseBody<Body>>, Infallible> {
     if request.uri().path().starts_with(own::BELOW) || whom == Whom::Everybody {
         return Ok(own::answer(&request, peer, whom, &gateway).await.map(ResponseBody::from));
     }
@@ -230,7 +180,7 @@ async fn watch(path: PathBuf, mut hangup: Signal, gateway: Arc<Gateway>) {
 async fn sample(gateway: Arc<Gateway>) {
     let mut seconds = Tokio.interval(Duration::from_secs(1));
     loop {
-        gateway.events.tick(crate::page::sample(&gateway));
+        gateway.events.tick(page::sample(&gateway));
         seconds.tick().await;
     }
 }

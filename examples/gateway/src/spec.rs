@@ -104,11 +104,11 @@ fn plain(name: &str, mut given: Parameters<'_>) -> Result<Spec, String> {
         "leaky-bucket" => Spec::LeakyBucket { capacity: given.take("capacity", WHOLE)? },
         "leaky-bucket-queue" => Spec::LeakyBucketQueue { queue: given.take("queue", WHOLE)? },
         "gcra" => {
-            let (burst, tolerance) = (given.take("burst", WHOLE)?, given.take::<Period>("tolerance", TIME)?);
+            let (burst, tolerance) = (given.take("burst", WHOLE)?, given.take::<Time>("tolerance", TIME)?);
             if burst.is_some() && tolerance.is_some() {
                 return Err("burst and tolerance say the same thing; give gcra one of them".to_owned());
             }
-            Spec::Gcra { burst, tolerance: tolerance.map(|period| period.0) }
+            Spec::Gcra { burst, tolerance: tolerance.map(|time| time.0) }
         }
         "adaptive" => Spec::Adaptive {
             threshold: given.take("threshold", PART)?,
@@ -253,15 +253,16 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// A duration written as the period of a rate.
-struct Period(Duration);
+/// A time that is more than none, written as the period of a rate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time(pub(crate) Duration);
 
-impl FromStr for Period {
+impl FromStr for Time {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rate: Result<Rate, _> = format!("1/{text}").parse();
-        rate.map(|rate| Self(rate.period())).map_err(|error| error.advice().to_owned())
+        let rate = format!("1/{text}").parse::<Rate>();
+        rate.map(|rate| Self(rate.period())).map_err(|_| format!("{text:?} is no time; write 500ms or 2s"))
     }
 }
 

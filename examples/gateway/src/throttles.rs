@@ -3,9 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use traffik::http::{
@@ -23,17 +21,18 @@ use crate::denials::Denials;
 use crate::keys::Keys;
 use crate::limit::Limit;
 use crate::plan::{Common, MOST_RATES, OnErrorSpec, ThrottlePlan};
+use crate::reply::Body;
 use crate::spec::Spec;
 use crate::stores::{Shared, Stores};
 use crate::strategy::Limits;
 use crate::upstream::Upstream;
 
-/// The body of a reply.
-pub(crate) type Body = ResponseBody<UnsyncBoxBody<Bytes, hyper::Error>>;
-
 /// Answers requests; the same type whatever the strategies.
-pub(crate) type Handler =
-    Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Result<Response<Body>, Infallible>> + Send + Sync>;
+pub(crate) type Handler = Arc<
+    dyn Fn(Request<Incoming>) -> BoxFuture<'static, Result<Response<ResponseBody<Body>>, Infallible>>
+        + Send
+        + Sync,
+>;
 
 /// All throttles, in front of the service behind them.
 #[derive(Clone)]

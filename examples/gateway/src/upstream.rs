@@ -2,12 +2,10 @@
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri, Version};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http::{Request, StatusCode, Uri, Version};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::client::legacy::Client;
@@ -17,8 +15,7 @@ use traffik::http::PeerAddress;
 use traffik::storage::BoxFuture;
 
 use crate::echo::Echo;
-
-pub(crate) type Reply = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
+use crate::reply::{Reply, text};
 
 /// Passes requests on to a server, or answers them "ok" if there is none.
 #[derive(Clone)]
@@ -125,11 +122,4 @@ fn end_to_end(headers: &mut HeaderMap) {
     for name in ONE_HOP {
         headers.remove(name);
     }
-}
-
-/// A reply of our own.
-pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
-    let mut response = Response::new(Full::new(text.into()).map_err(|never| match never {}).boxed_unsync());
-    *response.status_mut() = status;
-    response
 }

@@ -17,6 +17,7 @@ use traffik_test_support::folder;
 const CRATES: &[(&str, &str)] = &[
     ("traffik", "src"), // one a line
     ("traffik_integrations", "integrations/src"),
+    ("traffik_gateway", "examples/gateway/src"),
 ];
 
 fn read(source: &str) -> Crate {

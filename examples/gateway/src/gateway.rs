@@ -1,0 +1,73 @@
+//! The state behind every request, and its replacement when the file is read anew.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use traffik::Denied;
+use traffik::http::Tally;
+
+use crate::drain::Drain;
+use crate::echo::Echo;
+use crate::events::Events;
+use crate::options::Options;
+use crate::plan::{Common, ThrottlePlan};
+use crate::stores::Stores;
+use crate::throttles::{Control, Limited, Maker};
+use crate::upstream::Upstream;
+
+/// The state that every request is answered from.
+pub(crate) struct Gateway {
+    pub(crate) limited: ArcSwap<Limited>,
+    pub(crate) tally: Tally,
+    pub(crate) events: Arc<Events>,
+    pub(crate) common: Common,
+    pub(crate) upstream: Upstream,
+    stores: Mutex<Stores>,
+    pub(crate) open: Drain,
+}
+
+impl Gateway {
+    pub(crate) fn new(options: &Options) -> Result<Self, String> {
+        let (common, plans) = (options.common()?, options.plans()?);
+        let (tally, open) = (Tally::default(), Drain::default());
+        let echo = Echo::new(options, &tally, &open)?;
+        let upstream = Upstream::new(options.upstream.clone(), echo);
+        let mut stores = Stores::default();
+        let limited = Maker::new(&common, &mut stores, &tally).limited(&plans, upstream.clone())?;
+        Ok(Self {
+            limited: ArcSwap::from_pointee(limited),
+            tally,
+            events: Arc::default(),
+            common,
+            upstream,
+            stores: Mutex::new(stores),
+            open,
+        })
+    }
+
+    /// Limits by these plans from now on, or as before if one of them fails. Returns the throttles that forgot what
+    /// was used.
+    pub(crate) fn replace(&self, plans: &[ThrottlePlan]) -> Result<Vec<String>, String> {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = stores.next();
+        let maker = Maker::new(&self.common, &mut next, &self.tally);
+        let limited = maker.limited(plans, self.upstream.clone())?;
+        let forgotten = next.forgotten();
+        *stores = next;
+        self.limited.store(Arc::new(limited));
+        Ok(forgotten)
+    }
+
+    /// Returns those who were denied most, of all throttles.
+    pub(crate) fn denied_most(&self) -> Vec<Denied> {
+        let limited = self.limited.load();
+        let most = |control: &Control| {
+            let mut most = control.denials.most();
+            most.iter_mut().for_each(|it| it.name = format!("{} {}", it.name, control.uid));
+            most
+        };
+        let mut all: Vec<_> = limited.controls.iter().flat_map(most).collect();
+        all.sort_by_key(|it| std::cmp::Reverse(it.denials));
+        all
+    }
+}
