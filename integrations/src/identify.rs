@@ -26,9 +26,9 @@ pub use composite::Composite;
 pub use exempt::Exempt;
 pub use extension::FromExtension;
 pub use header::{ApiKey, Cookie, Header};
-pub use networks::{NetworkError, Networks};
+pub use networks::Networks;
 pub use peer::{Peer, PeerAddress};
-pub use route::{Route, RouteError};
+pub use route::Route;
 
 /// Tells who is asking.
 ///

@@ -16,13 +16,14 @@
 //! # fn usable(_: impl tower::Service<http::Request<String>>) {}
 //! # usable(service);
 //! # }
-//! # Ok::<(), traffik_integrations::NameError>(())
+//! # Ok::<(), traffik_integrations::ThrottleError>(())
 //! ```
 //!
 //! The path of a request: service → [`Throttle`] → [`identify`] → storage → strategy → [`headers`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod error;
 mod evaluate;
 mod http;
 pub mod identify;
@@ -34,21 +35,19 @@ mod throttle;
 mod websocket;
 
 pub use crate::http::{
-    Denial, Dialect, Fallible, OnError, Refusal, Remedy, RequestParts, Sent, Stop, Trouble, headers,
+    Denial, Dialect, OnError, Refusal, Remedy, RequestParts, Sent, Stop, Trouble, headers,
 };
+pub use error::ThrottleError;
 pub use evaluate::{Nested, Pass, Quota, QuotaError, Throttles, Which};
 pub use identify::{
     Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, Composite, Cookie, CostHeader, Exempt,
-    FromExtension, Header, Identify, Identity, NetworkError, Networks, Peer, PeerAddress, Route, RouteError,
-    Via,
+    FromExtension, Header, Identify, Identity, Networks, Peer, PeerAddress, Route, Via,
 };
-#[cfg(feature = "hyper")]
-pub use middleware::Shared;
-#[cfg(any(feature = "hyper", feature = "tower"))]
-pub use middleware::{Forward, ResponseFuture, Throttled};
-pub use middleware::{Gate, Left, ResponseBody, Step};
+pub use middleware::ResponseBody;
 #[cfg(feature = "tower")]
-pub use middleware::{Ready, ThrottleLayer};
+pub use middleware::ThrottleLayer;
+#[cfg(any(feature = "hyper", feature = "tower"))]
+pub use middleware::Throttled;
 #[cfg(feature = "metrics")]
 pub use observe::Metrics;
 #[cfg(feature = "tracing")]
@@ -58,16 +57,35 @@ pub use rules::Rule;
 #[cfg(feature = "axum")]
 pub use throttle::NotExposed;
 pub use throttle::{
-    Base, Client, Enforcement, IdentityCache, NameError, Part, Registry, RegistryError, Scope, Standing,
-    Tenants, Throttle, ThrottleBuilder,
+    Base, Client, Enforcement, IdentityCache, Registry, Scope, Standing, Tenants, Throttle, ThrottleBuilder,
 };
 #[doc(no_inline)]
 pub use traffik_core::Origin;
 #[cfg(feature = "websocket")]
 pub use websocket::{
-    WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsExtra, WsKind, WsMessage, WsNotices, WsOnError,
-    WsPolicy, WsRemedy, WsThrottle,
+    WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsKind, WsMessage, WsNotices, WsOnError, WsPolicy,
+    WsRemedy, WsThrottle,
 };
+
+// What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+pub use crate::http::Fallible;
+#[doc(hidden)]
+#[cfg(feature = "tower")]
+pub use middleware::Ready;
+#[doc(hidden)]
+#[cfg(feature = "hyper")]
+pub use middleware::Shared;
+#[doc(hidden)]
+#[cfg(any(feature = "hyper", feature = "tower"))]
+pub use middleware::{Forward, ResponseFuture};
+#[doc(hidden)]
+pub use middleware::{Gate, Left, Step};
+#[doc(hidden)]
+pub use throttle::Part;
+#[doc(hidden)]
+#[cfg(feature = "websocket")]
+pub use websocket::WsExtra;
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

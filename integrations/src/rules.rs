@@ -8,8 +8,8 @@ use http::Method;
 use traffik_core::storage::BoxFuture;
 
 use crate::RequestParts;
+use crate::error::ThrottleError;
 use crate::http::path;
-use crate::identify::RouteError;
 
 mod pattern;
 #[cfg(feature = "regex")]
@@ -92,7 +92,7 @@ impl Rule {
     }
 
     /// The path matches a route's template, such as `/users/{id}` or `/files/{*path}`.
-    pub fn template(self, template: &str) -> Result<Self, RouteError> {
+    pub fn template(self, template: &str) -> Result<Self, ThrottleError> {
         Ok(self.pattern(Template::new(template)?))
     }
 

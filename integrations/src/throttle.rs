@@ -19,7 +19,7 @@ mod tenants;
 #[cfg(feature = "axum")]
 pub use self::axum::NotExposed;
 pub use base::Base;
-pub use builder::{NameError, ThrottleBuilder};
+pub use builder::ThrottleBuilder;
 pub use client::Client;
 pub use handle::Throttle;
 pub(crate) use plan::{Plan, Planned, Prepared, Unasked, Why};
@@ -27,7 +27,7 @@ pub(crate) use plan::{Plan, Planned, Prepared, Unasked, Why};
 pub(crate) use prepare::nowhere;
 pub use profile::{IdentityCache, Scope};
 pub(crate) use profile::{Known, Profile};
-pub use registry::{Registry, RegistryError};
+pub use registry::Registry;
 pub use settings::{Enforcement, Part};
 pub use standing::Standing;
 pub use tenants::Tenants;

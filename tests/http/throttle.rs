@@ -8,8 +8,8 @@ use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, service_fn};
 use traffik::http::{
-    Anonymous, Base, Enforcement, Event, Gate, Header, Identify, Identity, IdentityCache, NameError, Observe,
-    OnError, Origin, Peer, Refusal, Registry, RequestParts, Scope, Seen, Throttle, ThrottleLayer,
+    Anonymous, Base, Enforcement, Event, Gate, Header, Identify, Identity, IdentityCache, Observe, OnError,
+    Origin, Peer, Refusal, Registry, RequestParts, Scope, Seen, Throttle, ThrottleError, ThrottleLayer,
 };
 use traffik::strategy::{Erased, ErasedStrategy};
 use traffik::{
@@ -203,7 +203,8 @@ fn a_registry_knows_each_name_once() {
     let _other = build("other").unwrap();
     let refused = build("api").unwrap_err();
     assert!(
-        matches!(&refused, NameError::Taken(_)) && refused.to_string().contains("\"api\" is in use already")
+        matches!(&refused, ThrottleError::Taken(_))
+            && refused.to_string().contains("\"api\" is in use already")
     );
     assert_eq!(registry.names(), ["api", "other"]);
     registry.set_enabled("api", false).unwrap();

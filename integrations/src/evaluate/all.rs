@@ -57,7 +57,7 @@ pub enum Which {
 ///     .build()?;
 /// let layer = ThrottleLayer::new(Throttles::new().and(everything).and(logins));
 /// # let _ = layer;
-/// # Ok::<(), traffik_integrations::NameError>(())
+/// # Ok::<(), traffik_integrations::ThrottleError>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Throttles {

@@ -1,12 +1,12 @@
 //! Networks of addresses, such as those of one's own proxies.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::{PeerAddress, RequestParts};
+use crate::error::ThrottleError;
 
 /// Networks of addresses. Cheap to clone.
 ///
@@ -22,24 +22,12 @@ use super::{PeerAddress, RequestParts};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Arc<[IpNet]>);
 
-/// A text that is no network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkError(String);
-
-impl fmt::Display for NetworkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no network; write 10.0.0.0/8, 2001:db8::/32 or an address", self.0)
-    }
-}
-
-impl std::error::Error for NetworkError {}
-
 impl Networks {
     /// The networks of these texts, each an address, or an address and the length of its prefix.
-    pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, NetworkError> {
+    pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, ThrottleError> {
         let network = |text: &str| {
             let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
-            address.or_else(|_| text.parse()).map_err(|_| NetworkError(text.to_owned()))
+            address.or_else(|_| text.parse()).map_err(|_| ThrottleError::Network(text.to_owned()))
         };
         texts.into_iter().map(network).collect::<Result<_, _>>().map(Self)
     }

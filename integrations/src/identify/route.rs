@@ -5,6 +5,7 @@ use std::fmt;
 use matchit::Router;
 
 use super::{Identify, Identity, RequestParts};
+use crate::error::ThrottleError;
 use crate::http::path;
 
 /// Counts by the template of the route that a path matches, as part of a [`Composite`](super::Composite): each route has
@@ -15,40 +16,19 @@ use crate::http::path;
 ///
 /// let by_address_and_route = Composite::new().and(Peer::default()).and(Route::new(["/users/{id}", "/files/{*path}"])?);
 /// # let _ = by_address_and_route;
-/// # Ok::<(), traffik_integrations::RouteError>(())
+/// # Ok::<(), traffik_integrations::ThrottleError>(())
 /// ```
 pub struct Route {
     router: Router<String>,
 }
 
-/// A template that cannot be matched, or not beside the others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteError {
-    template: String,
-    reason: String,
-}
-
-impl RouteError {
-    pub(crate) fn new(template: &str, reason: impl fmt::Display) -> Self {
-        Self { template: template.to_owned(), reason: reason.to_string() }
-    }
-}
-
-impl fmt::Display for RouteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no route: {}; write /users/{{id}} or /files/{{*path}}", self.template, self.reason)
-    }
-}
-
-impl std::error::Error for RouteError {}
-
 impl Route {
     /// Counts by these templates, compiled once.
-    pub fn new<'a>(templates: impl IntoIterator<Item = &'a str>) -> Result<Self, RouteError> {
+    pub fn new<'a>(templates: impl IntoIterator<Item = &'a str>) -> Result<Self, ThrottleError> {
         let mut router = Router::new();
         for template in templates {
             let added = router.insert(&*path::normal(template), template.to_owned());
-            added.map_err(|reason| RouteError::new(template, reason))?;
+            added.map_err(|reason| ThrottleError::route(template, reason))?;
         }
         Ok(Self { router })
     }

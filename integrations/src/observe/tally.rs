@@ -22,7 +22,7 @@ use super::{Event, KINDS, Observe, Seen};
 /// assert_eq!(tally.count("api", Seen::Denied), 0);
 /// assert!(tally.prometheus().contains("# TYPE traffik_requests_total counter"));
 /// # let _ = throttle;
-/// # Ok::<(), traffik_integrations::NameError>(())
+/// # Ok::<(), traffik_integrations::ThrottleError>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Tally(Arc<Inner>);

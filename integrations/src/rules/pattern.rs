@@ -4,8 +4,8 @@ use std::fmt;
 
 use matchit::Router;
 
+use crate::error::ThrottleError;
 use crate::http::path;
-use crate::identify::RouteError;
 
 /// Tells which paths it means.
 pub(crate) trait PathMatch: Send + Sync {
@@ -83,9 +83,9 @@ pub(super) struct Template {
 }
 
 impl Template {
-    pub(super) fn new(template: &str) -> Result<Self, RouteError> {
+    pub(super) fn new(template: &str) -> Result<Self, ThrottleError> {
         let (mut router, spelled) = (Router::new(), path::normal(template));
-        router.insert(&*spelled, ()).map_err(|reason| RouteError::new(template, reason))?;
+        router.insert(&*spelled, ()).map_err(|reason| ThrottleError::route(template, reason))?;
         let mut depth = 0u32;
         let spelled = spelled.chars().filter(|character| {
             match character {

@@ -4,14 +4,14 @@ use regex::Regex;
 
 use super::Rule;
 use super::pattern::PathMatch;
-use crate::identify::RouteError;
+use crate::error::ThrottleError;
 
 impl Rule {
     /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. It alone is not
     /// spelled anew, so write `%C3%A9` for `é`, and `%20` for a space. Takes time that grows with the
     /// length of the path alone.
-    pub fn regex(self, pattern: &str) -> Result<Self, RouteError> {
-        Ok(self.pattern(Regex::new(pattern).map_err(|reason| RouteError::new(pattern, reason))?))
+    pub fn regex(self, pattern: &str) -> Result<Self, ThrottleError> {
+        Ok(self.pattern(Regex::new(pattern).map_err(|reason| ThrottleError::route(pattern, reason))?))
     }
 }
 

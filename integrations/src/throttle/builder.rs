@@ -18,10 +18,11 @@ use traffik_core::{Class, Cost, Strategy, Timer};
 use super::after::After;
 use super::handle::{Expose, Inner, Throttle};
 use super::profile::{IdentityCache, Profile, Scope, Who};
-use super::registry::{Registry, RegistryError, Switch};
+use super::registry::{Registry, Switch};
 use super::settings::{Enforcement, Settings};
 use super::standing;
 use crate::Dialect;
+use crate::error::ThrottleError;
 use crate::http::denial::{Denial, Handler};
 use crate::http::on_error::OnError;
 use crate::http::request::{Fallible, Source};
@@ -45,30 +46,6 @@ pub struct ThrottleBuilder<S: Strategy, M> {
     expose: Option<Expose<S, M>>,
     registry: Option<Registry>,
 }
-
-/// Why a throttle cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NameError {
-    /// This name of a throttle or one of its policies cannot be told in a header.
-    Unfit(String),
-    /// A throttle of this name is in use already.
-    Taken(RegistryError),
-}
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unfit(name) => write!(
-                f,
-                "{name:?} is no name for a throttle: use 1 to 64 of the characters a-z A-Z 0-9 . _ : -"
-            ),
-            Self::Taken(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
 
 impl<S: Strategy> Throttle<S, Local<Memory<S>>> {
     /// Runs `limit` in a memory of its own with room for 65 536 clients.
@@ -376,16 +353,16 @@ impl<S: Strategy<Stat: Report>, M: AsyncStorage<S> + 'static> ThrottleBuilder<S,
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
     /// The throttle, if its names can be told in headers and its own is not taken.
-    pub fn build(self) -> Result<Throttle<S, M>, NameError> {
+    pub fn build(self) -> Result<Throttle<S, M>, ThrottleError> {
         let Self { profile, settings, storage, after, expose, registry } = self;
         for name in profile.answers.names.iter().chain([&profile.uid]) {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
             if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
-                return Err(NameError::Unfit(name.clone()));
+                return Err(ThrottleError::Name(name.clone()));
             }
         }
         let registration = match &registry {
-            Some(registry) => Some(registry.reserve(&profile.uid).map_err(NameError::Taken)?),
+            Some(registry) => Some(registry.reserve(&profile.uid)?),
             None => None,
         };
         let settings = ArcSwap::from_pointee(settings);

@@ -22,7 +22,7 @@ use crate::http::request::{Fallible, RequestParts, Source};
 /// said otherwise. Cheap to clone; clones are the same throttle.
 ///
 /// When the storage cannot answer, the request is answered 503 with `Retry-After: 1`: nobody passes unchecked, unless
-/// [told so](ThrottleBuilder::on_error).
+/// [told so](crate::ThrottleBuilder::on_error).
 ///
 /// It is put in front of a service by [`ThrottleLayer`](crate::ThrottleLayer) or [`Throttled`](crate::Throttled), or
 /// asked within one: [`hit`](Self::hit) does with a request all that the middleware does, and
@@ -34,7 +34,7 @@ use crate::http::request::{Fallible, RequestParts, Source};
 ///
 /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
 /// # let _ = throttle;
-/// # Ok::<(), traffik_integrations::NameError>(())
+/// # Ok::<(), traffik_integrations::ThrottleError>(())
 /// ```
 ///
 /// # What can be replaced

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::error::ThrottleError;
+
 /// Knows throttles by their names, and refuses a second one of the same name as long as the first is in use.
 ///
 /// Two throttles of one name on one storage would count together, most often by mistake.
@@ -37,29 +39,6 @@ pub(crate) struct Registration {
     uid: String,
 }
 
-/// Why a registry cannot do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RegistryError {
-    /// A throttle of this name is in use already.
-    Taken(String),
-    /// No throttle of this name is in use.
-    Unknown(String),
-}
-
-impl fmt::Display for RegistryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken(uid) => {
-                write!(f, "a throttle named {uid:?} is in use already; give this one a name of its own")
-            }
-            Self::Unknown(uid) => write!(f, "no throttle named {uid:?} is in use"),
-        }
-    }
-}
-
-impl std::error::Error for RegistryError {}
-
 impl Registry {
     /// The names of all throttles in use, in order.
     #[must_use]
@@ -68,24 +47,24 @@ impl Registry {
     }
 
     /// Whether a throttle counts and denies.
-    pub fn is_enabled(&self, uid: &str) -> Result<bool, RegistryError> {
+    pub fn is_enabled(&self, uid: &str) -> Result<bool, ThrottleError> {
         self.find(uid).map(|throttle| throttle.is_enabled())
     }
 
     /// Switches a throttle on or off; off, all requests pass, uncounted.
-    pub fn set_enabled(&self, uid: &str, enabled: bool) -> Result<(), RegistryError> {
+    pub fn set_enabled(&self, uid: &str, enabled: bool) -> Result<(), ThrottleError> {
         self.find(uid).map(|throttle| throttle.set_enabled(enabled))
     }
 
-    fn find(&self, uid: &str) -> Result<Arc<dyn Switch>, RegistryError> {
+    fn find(&self, uid: &str) -> Result<Arc<dyn Switch>, ThrottleError> {
         let found = self.lock().get(uid).and_then(Option::as_ref).and_then(Weak::upgrade);
-        found.ok_or_else(|| RegistryError::Unknown(uid.to_owned()))
+        found.ok_or_else(|| ThrottleError::Unknown(uid.to_owned()))
     }
 
-    pub(crate) fn reserve(&self, uid: &str) -> Result<Registration, RegistryError> {
+    pub(crate) fn reserve(&self, uid: &str) -> Result<Registration, ThrottleError> {
         let mut names = self.lock();
         if names.contains_key(uid) {
-            return Err(RegistryError::Taken(uid.to_owned()));
+            return Err(ThrottleError::Taken(uid.to_owned()));
         }
         names.insert(uid.to_owned(), None);
         Ok(Registration { registry: self.clone(), uid: uid.to_owned() })

@@ -29,7 +29,7 @@ use std::sync::{Mutex, PoisonError};
 /// });
 /// let throttle = throttle.build()?;
 /// # let _ = throttle;
-/// # Ok::<(), traffik_integrations::NameError>(())
+/// # Ok::<(), traffik_integrations::ThrottleError>(())
 /// ```
 pub struct Tenants<K, M> {
     most: usize,

@@ -91,7 +91,7 @@ impl<C, T> WsPolicy<C, T> {
         Self { notice: Some(Box::new(notice)), ..self }
     }
 
-    /// Tells this with every notice, as a member of its JSON object.
+    /// Adds a member to the JSON object of every notice: text, an `i64` or a `bool`.
     #[must_use]
     pub fn extra(mut self, name: &str, value: impl Into<WsExtra>) -> Self {
         value.into().append(name, &mut self.extras);
