@@ -1,14 +1,15 @@
 //! How much is allowed in how long: a limit per period.
 
 use core::fmt;
-use core::str::FromStr;
 use core::time::Duration;
 
 use crate::Ratio;
 use crate::ratio::gcd;
 
+mod error;
 mod parse;
-pub use parse::{RateError, RateErrorKind};
+
+pub use error::{RateError, RateErrorKind};
 
 /// A limit per period, such as 100 per minute.
 ///
@@ -79,11 +80,6 @@ impl Rate {
     #[must_use]
     pub const fn per_week(limit: u32) -> Self {
         Self { limit, period: 7 * 86_400_000_000 }
-    }
-
-    /// Reads a text as described at [`Rate`], also while compiling; see [`rate!`](crate::rate!).
-    pub const fn parse(text: &str) -> Result<Self, RateError> {
-        parse::rate(text)
     }
 
     const fn of_micros(limit: u32, period: u128) -> Result<Self, RateError> {
@@ -230,22 +226,6 @@ impl fmt::Display for Rate {
 impl fmt::Debug for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Rate({self})")
-    }
-}
-
-impl FromStr for Rate {
-    type Err = RateError;
-
-    fn from_str(text: &str) -> Result<Self, RateError> {
-        Self::parse(text)
-    }
-}
-
-impl TryFrom<&str> for Rate {
-    type Error = RateError;
-
-    fn try_from(text: &str) -> Result<Self, RateError> {
-        Self::parse(text)
     }
 }
 

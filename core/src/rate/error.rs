@@ -1,0 +1,119 @@
+//! What is wrong with a rate, and where in its text.
+
+use core::fmt;
+
+/// Why a rate was refused, and where in its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RateError {
+    pub(super) kind: RateErrorKind,
+    /// Characters before the refused one; all of them ASCII, so this is also its offset in bytes.
+    pub(super) at: usize,
+    pub(super) found: Option<char>,
+}
+
+/// What is wrong with a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum RateErrorKind {
+    /// The text is empty or blank.
+    Empty,
+    /// A limit was expected.
+    NoLimit,
+    /// A number has a sign.
+    Signed,
+    /// A character outside ASCII, such as a digit of another script.
+    NotAscii,
+    /// Digits are grouped by `_`, `,` or the like.
+    GroupedDigits,
+    /// A fraction, such as `1.5`.
+    Fraction,
+    /// The limit exceeds 4 294 967 295.
+    LimitTooLarge,
+    /// `/` or `per` was expected.
+    NoSeparator,
+    /// A period was expected.
+    NoPeriod,
+    /// A unit was expected after the number of a period.
+    NoUnit,
+    /// Months and years vary in length.
+    VaryingUnit,
+    /// No such unit.
+    UnknownUnit,
+    /// Something follows the period that is no part of it.
+    AfterPeriod,
+    /// The period is zero.
+    ZeroPeriod,
+    /// The period exceeds 2⁵³ − 1 microseconds, about 285 years.
+    PeriodTooLong,
+    /// The period is not a whole number of microseconds.
+    FractionOfMicrosecond,
+}
+
+impl RateError {
+    pub(super) const fn of(kind: RateErrorKind) -> Self {
+        Self { kind, at: 0, found: None }
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub const fn kind(&self) -> RateErrorKind {
+        self.kind
+    }
+
+    /// How many characters stand before the one that was refused; equally its offset in bytes.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// The character that was refused; `None` at the end of the text, and for a rate not read from text.
+    #[must_use]
+    pub const fn found(&self) -> Option<char> {
+        self.found
+    }
+
+    /// What would be right.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match self.kind {
+            RateErrorKind::Empty => "the rate is empty; write a limit and a period, such as 100/min",
+            RateErrorKind::NoLimit => "a rate starts with its limit, a whole number, such as 100/min",
+            RateErrorKind::Signed => "numbers have no sign; write 5/s",
+            RateErrorKind::NotAscii => "only ASCII is read; write digits as 0 to 9, and microseconds as us",
+            RateErrorKind::GroupedDigits => "digits are not grouped; write 1000/s",
+            RateErrorKind::Fraction => {
+                "only whole numbers are read; write 1500ms for 1.5s, and 3/2s for 1.5/s"
+            }
+            RateErrorKind::LimitTooLarge => "a limit is at most 4294967295; count in a larger unit of cost",
+            RateErrorKind::NoSeparator => {
+                "write '/' or 'per' between limit and period, such as 100/min or 100 per min"
+            }
+            RateErrorKind::NoPeriod => {
+                "a period is missing; write a unit or a number with a unit, such as s or 10s"
+            }
+            RateErrorKind::NoUnit => "a number of the period needs a unit: us, ms, s, min, h, d or w",
+            RateErrorKind::VaryingUnit => "months and years vary in length; say how many days, such as 30d",
+            RateErrorKind::UnknownUnit => "no such unit; the units are us, ms, s, min, h, d and w",
+            RateErrorKind::AfterPeriod => {
+                "nothing is read after the period; a further unit needs a number, such as 1h30m"
+            }
+            RateErrorKind::ZeroPeriod => "a period is at least 1us; only 0/0 means unlimited",
+            RateErrorKind::PeriodTooLong => "a period is at most 9007199254740991us, about 285 years",
+            RateErrorKind::FractionOfMicrosecond => "a period is a whole number of microseconds",
+        }
+    }
+}
+
+impl fmt::Display for RateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.found {
+            Some(found) => write!(f, "at character {} ({found:?}): {}", self.at + 1, self.advice()),
+            None if self.at > 0 => write!(f, "at the end, after character {}: {}", self.at, self.advice()),
+            None => f.write_str(self.advice()),
+        }
+    }
+}
+
+impl core::error::Error for RateError {}
