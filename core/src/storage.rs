@@ -1,9 +1,10 @@
 //! Where states are kept, and what it means to run an operation on one.
 
-use core::fmt;
+use core::array;
 
-use crate::{Hit, Key, Op, Strategy, Timestamp};
+use crate::{Hit, Key, Op, Strategy, Timestamp, Verdict};
 
+mod error;
 mod fixed;
 #[cfg(feature = "alloc")]
 mod future;
@@ -12,13 +13,14 @@ mod lines;
 mod table;
 mod together;
 
+pub use error::{ErrorKind, StorageError};
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Joint, Local, Reply};
 pub use head::{Head, Narrow, Wide};
 pub use lines::{Ahead, Foreseen, Lines, Place, Waiter};
 pub use table::{Counters, Slot, Table, WhenFull, home};
-use together::check_in_turn;
+use together::one_each;
 pub use together::{Tables, Together, check_together};
 
 /// Keeps a state per key in this process and runs operations on it.
@@ -87,6 +89,32 @@ pub trait Storage<S: Strategy> {
     }
 }
 
+/// Checks one hit on several keys, one after another; if one denies, those charged before are refunded.
+fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
+    storage: &(impl Storage<S> + ?Sized),
+    limit: &S,
+    keys: [&K; N],
+    hit: &Hit<S::Cost>,
+    now: Timestamp,
+) -> Result<Together<S::Verdict, N>, StorageError> {
+    let mut asked: [Option<S::Verdict>; N] = array::from_fn(|_| None);
+    let mut op = Op::Check(*hit);
+    for (at, key) in keys.into_iter().enumerate() {
+        let answer = storage.apply(limit, key, &op, now);
+        let admitted = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
+        if !admitted && matches!(op, Op::Check(_)) {
+            op = Op::Peek(*hit);
+            for (key, verdict) in keys.into_iter().zip(asked.iter().flatten()) {
+                storage.apply(limit, key, &Op::Refund(*hit, verdict.receipt()), now)?;
+            }
+        }
+        if let Some(verdict) = asked.get_mut(at) {
+            *verdict = Some(answer?);
+        }
+    }
+    Ok(Together::in_turn(one_each(asked, limit, hit, now).verdicts))
+}
+
 /// A storage behind a pointer is one.
 macro_rules! storage_behind {
     ($pointer:ty) => {
@@ -149,67 +177,3 @@ macro_rules! storage_behind {
 use storage_behind;
 
 storage_behind!(&T);
-
-/// What kind of failure an error is: what a caller may want to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// Others kept changing the same key, or hold it now; nothing was charged.
-    Contended,
-    /// There is no room for another key; nothing was charged.
-    Full,
-    /// The store cannot be reached; nothing was charged.
-    Unavailable,
-    /// No answer in time; the hit may or may not have been charged.
-    Timeout,
-    /// The request can never be served as it is.
-    Invalid,
-    /// The storage has been closed.
-    Closed,
-    /// What is stored is not a state.
-    Corrupt,
-    /// The store refuses this client.
-    Denied,
-    /// Anything else.
-    Other,
-}
-
-/// Why a storage in this process could not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct StorageError {
-    kind: ErrorKind,
-    message: &'static str,
-}
-
-impl StorageError {
-    /// An error of this kind; the message says what would help.
-    #[must_use]
-    pub const fn new(kind: ErrorKind, message: &'static str) -> Self {
-        Self { kind, message }
-    }
-
-    /// What kind of failure it is.
-    #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-
-    /// What would help.
-    #[must_use]
-    pub const fn message(&self) -> &'static str {
-        self.message
-    }
-}
-
-impl fmt::Display for StorageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message)
-    }
-}
-
-impl core::error::Error for StorageError {}

@@ -2,9 +2,10 @@
 
 use core::array;
 
+use super::error::StorageError;
+use super::head::Head;
 use super::table::{Slot, Table};
-use super::{Head, Storage, StorageError};
-use crate::{Digest, Hit, Key, Op, Outcome, Strategy, Timestamp, Verdict};
+use crate::{Digest, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
 
 /// What several keys were told about one hit on all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ where
         *verdict = Some(tables.holding(digest)?.apply(limit, digest, &Op::Peek(*hit), now)?);
     }
     if !asked.iter().flatten().all(|verdict| verdict.outcome().is_allowed()) {
-        return Ok(told(asked, limit, hit, now));
+        return Ok(one_each(asked, limit, hit, now));
     }
     let mut before: [S::State; N] = array::from_fn(|_| S::State::default());
     for (at, digest) in digests.into_iter().enumerate() {
@@ -106,37 +107,11 @@ where
             break;
         }
     }
-    Ok(told(asked, limit, hit, now))
-}
-
-/// Checks one hit on several keys, one after another; if one denies, those charged before are refunded.
-pub(super) fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
-    storage: &(impl Storage<S> + ?Sized),
-    limit: &S,
-    keys: [&K; N],
-    hit: &Hit<S::Cost>,
-    now: Timestamp,
-) -> Result<Together<S::Verdict, N>, StorageError> {
-    let mut asked: [Option<S::Verdict>; N] = array::from_fn(|_| None);
-    let mut op = Op::Check(*hit);
-    for (at, key) in keys.into_iter().enumerate() {
-        let answer = storage.apply(limit, key, &op, now);
-        let admitted = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
-        if !admitted && matches!(op, Op::Check(_)) {
-            op = Op::Peek(*hit);
-            for (key, verdict) in keys.into_iter().zip(asked.iter().flatten()) {
-                storage.apply(limit, key, &Op::Refund(*hit, verdict.receipt()), now)?;
-            }
-        }
-        if let Some(verdict) = asked.get_mut(at) {
-            *verdict = Some(answer?);
-        }
-    }
-    Ok(Together::in_turn(told(asked, limit, hit, now).verdicts))
+    Ok(one_each(asked, limit, hit, now))
 }
 
 /// The answers, of which there is one for each key.
-fn told<S: Strategy, const N: usize>(
+pub(super) fn one_each<S: Strategy, const N: usize>(
     asked: [Option<S::Verdict>; N],
     limit: &S,
     hit: &Hit<S::Cost>,
@@ -149,7 +124,7 @@ fn told<S: Strategy, const N: usize>(
 mod tests {
     use super::*;
     use crate::storage::WhenFull;
-    use crate::{ErrorKind, Fixed, Gcra, Limiter, ManualClock, Rate, TokenBucket};
+    use crate::{ErrorKind, Fixed, Gcra, Key, Limiter, ManualClock, Rate, Storage, TokenBucket};
 
     /// A storage that does no more than it must.
     struct Plain<M>(M);

@@ -1,0 +1,67 @@
+//! Why a storage in this process could not answer.
+
+use core::fmt;
+
+/// What kind of failure an error is: what a caller may want to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Others kept changing the same key, or hold it now; nothing was charged.
+    Contended,
+    /// There is no room for another key; nothing was charged.
+    Full,
+    /// The store cannot be reached; nothing was charged.
+    Unavailable,
+    /// No answer in time; the hit may or may not have been charged.
+    Timeout,
+    /// The request can never be served as it is.
+    Invalid,
+    /// The storage has been closed.
+    Closed,
+    /// What is stored is not a state.
+    Corrupt,
+    /// The store refuses this client.
+    Denied,
+    /// Anything else.
+    Other,
+}
+
+/// Why a storage in this process could not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct StorageError {
+    kind: ErrorKind,
+    message: &'static str,
+}
+
+impl StorageError {
+    /// An error of this kind; the message says what would help.
+    #[must_use]
+    pub const fn new(kind: ErrorKind, message: &'static str) -> Self {
+        Self { kind, message }
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What would help.
+    #[must_use]
+    pub const fn message(&self) -> &'static str {
+        self.message
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message)
+    }
+}
+
+impl core::error::Error for StorageError {}
