@@ -34,14 +34,17 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+mod capacity;
 mod decision;
 mod divide;
 #[cfg(feature = "defmt")]
 mod format;
+mod hit;
 mod key;
 #[cfg(feature = "laws")]
 pub mod laws;
 mod limiter;
+mod op;
 mod origin;
 #[cfg(feature = "alloc")]
 mod owned;

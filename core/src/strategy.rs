@@ -1,7 +1,5 @@
 //! What a rate-limiting algorithm is: a pure function from a state, a hit and the time to a decision.
 
-use core::fmt;
-
 use crate::{Ratio, Timestamp, Verdict};
 
 mod adaptive;
@@ -15,6 +13,7 @@ mod leaky_bucket_queue;
 pub(crate) mod math;
 mod quota_rollover;
 mod regions;
+mod shares;
 mod sliding_log;
 mod sliding_window;
 mod strict_window;
@@ -33,9 +32,10 @@ pub use fixed_window::{FixedWindow, FixedWindowStat, FixedWindowState};
 pub use gcra::{Gcra, GcraStat};
 pub use leaky_bucket::{LeakyBucket, LeakyBucketStat};
 pub use leaky_bucket_queue::{LeakyBucketQueue, LeakyBucketQueueStat};
-pub use math::{Bounds, Level, ShareError, Shares, TooLarge};
+pub use math::{Bounds, Level};
 pub use quota_rollover::{QuotaRollover, QuotaRolloverStat, QuotaRolloverState, RolloverError};
 pub use regions::{Regions, RegionsStat, RegionsState};
+pub use shares::{ShareError, Shares};
 #[cfg(feature = "serde")]
 pub(crate) use sliding_log::Room;
 #[cfg(feature = "alloc")]
@@ -45,159 +45,12 @@ pub use sliding_window::{SlidingWindow, SlidingWindowStat, SlidingWindowState};
 pub use strict_window::{BucketsError, StrictWindow, StrictWindowStat, StrictWindowState};
 pub use token_bucket::{TokenBucket, TokenBucketStat};
 pub use wire::{
-    Corrupt, Figure, Formula, Held, Inlined, Part, Reader, Report, Reported, Writer, decode, encode,
+    Corrupt, Figure, Formula, Held, Inlined, Part, Reader, Report, Reported, State, Writer, decode, encode,
 };
 
-/// How much a hit takes: a number, or a pair of them where two limits count different things.
-pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// The same number for every limit.
-    #[must_use]
-    fn uniform(cost: u32) -> Self;
-
-    /// The largest number of it.
-    #[must_use]
-    fn largest(self) -> u32;
-
-    /// Whether no limit admits this cost that denies `other`: it is nowhere below it. Only where both are the same, if
-    /// nothing is said.
-    #[must_use]
-    fn is_at_least(self, other: Self) -> bool {
-        self == other
-    }
-
-    /// The sum of both, if it can be told: then to [charge](Strategy::charge) it is to charge one and the other. `None`, if
-    /// nothing is said.
-    #[must_use]
-    fn plus(self, other: Self) -> Option<Self> {
-        let _ = other;
-        None
-    }
-}
-
-impl Cost for u32 {
-    fn uniform(cost: u32) -> Self {
-        cost
-    }
-
-    fn largest(self) -> u32 {
-        self
-    }
-
-    fn is_at_least(self, other: Self) -> bool {
-        self >= other
-    }
-
-    fn plus(self, other: Self) -> Option<Self> {
-        self.checked_add(other)
-    }
-}
-
-impl<A: Cost, B: Cost> Cost for (A, B) {
-    fn uniform(cost: u32) -> Self {
-        (A::uniform(cost), B::uniform(cost))
-    }
-
-    fn largest(self) -> u32 {
-        self.0.largest().max(self.1.largest())
-    }
-
-    fn is_at_least(self, other: Self) -> bool {
-        self.0.is_at_least(other.0) && self.1.is_at_least(other.1)
-    }
-
-    fn plus(self, other: Self) -> Option<Self> {
-        Some((self.0.plus(other.0)?, self.1.plus(other.1)?))
-    }
-}
-
-/// The name of a tier, priority, region or instance, interned as a number by whoever configures them.
-///
-/// Never made out of text that a client wrote: a client must not be able to name its own tier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Label(pub u32);
-
-impl Label {
-    /// The label of a name that whoever configures the limits has chosen: the same in every process.
-    ///
-    /// A 32-bit hash (FNV-1a), never 0. Two names share a label with a chance of 2⁻³²; strategies refuse to
-    /// be given the same label twice.
-    #[must_use]
-    pub const fn named(name: &str) -> Self {
-        let (mut hash, mut at) = (0x811c_9dc5u32, 0);
-        while let Some((byte, _)) = name.as_bytes().split_at(at).1.split_first() {
-            hash = (hash ^ *byte as u32).wrapping_mul(0x0100_0193);
-            at += 1;
-        }
-        Self(if hash == 0 { 1 } else { hash })
-    }
-}
-
-/// What kind of request this is, for strategies that treat kinds differently.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
-#[non_exhaustive]
-pub struct Class {
-    /// The customer's plan.
-    pub tier: Label,
-    /// How urgent the request is.
-    pub priority: Label,
-    /// Where it comes from.
-    pub region: Label,
-    /// Which instance of a service handles it.
-    pub instance: Label,
-}
-
-/// All that a strategy may see of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Hit<C = u32> {
-    /// How much it takes.
-    pub cost: C,
-    /// What kind it is.
-    pub class: Class,
-}
-
-impl<C: Cost> Hit<C> {
-    /// A hit of this cost and the default class.
-    #[must_use]
-    pub fn new(cost: C) -> Self {
-        Self { cost, class: Class::default() }
-    }
-
-    /// The same hit at no cost: what it is told tells what there is without it.
-    #[must_use]
-    pub fn free(self) -> Self {
-        Self { cost: C::uniform(0), ..self }
-    }
-
-    /// The same hit with this class.
-    #[must_use]
-    pub fn with_class(self, class: Class) -> Self {
-        Self { class, ..self }
-    }
-}
-
-/// What a strategy remembers of a key.
-///
-/// * `Default` MUST be the state of a key never seen.
-/// * The encoded form MUST tell its own end, start with a tag that names the strategy and the version of the
-///   form, and be no longer than `MAX_LEN`.
-/// * `decode` MUST refuse, without panicking, whatever `encode` cannot have written.
-pub trait State: Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// The longest encoded form, in bytes.
-    const MAX_LEN: usize;
-
-    /// Appends the encoded form.
-    fn encode(&self, out: &mut Writer<'_>);
-
-    /// Reads the encoded form.
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt>;
-}
+pub use crate::capacity::TooLarge;
+pub use crate::hit::{Class, Cost, Hit, Label};
+pub use crate::op::Op;
 
 /// A limit: an algorithm with its rate inside. Small, and cheap to make anew for every request.
 ///
@@ -321,82 +174,5 @@ pub trait Scale: Strategy {
     fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
         let _ = factor;
         Ok(self.clone())
-    }
-}
-
-/// What a storage applies to the state of one key, as one atomic step.
-///
-/// Every operation answers with a verdict: a check and a peek with the one on their hit, the others with that
-/// of a peek of cost 0 afterwards, which tells the figures they leave behind.
-#[derive(Debug)]
-pub enum Op<S: Strategy> {
-    /// Decide on a hit and book it if it is admitted.
-    Check(Hit<S::Cost>),
-    /// Decide on a hit without booking it.
-    Peek(Hit<S::Cost>),
-    /// Book what has already happened.
-    Charge(Hit<S::Cost>),
-    /// Take an admission back.
-    Refund(Hit<S::Cost>, <S::Verdict as Verdict>::Receipt),
-    /// Forget the key.
-    Reset,
-}
-
-impl<S: Strategy> Clone for Op<S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S: Strategy> Copy for Op<S> {}
-
-impl<S: Strategy> Op<S> {
-    /// Runs the operation on a state. The answer is what is to be told, and whether the state was changed.
-    pub fn apply(&self, limit: &S, state: &mut S::State, now: Timestamp) -> (S::Verdict, bool) {
-        let verdict = self.run(limit, state, now);
-        let written = self.writes(&verdict);
-        (verdict, written)
-    }
-
-    /// Runs the operation on a state, and answers what is to be told.
-    #[inline]
-    pub fn run(&self, limit: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
-        let nothing = || Hit::new(S::Cost::uniform(0)).with_class(self.class());
-        let hit = match self {
-            Self::Check(hit) => return limit.decide(state, hit, now),
-            Self::Peek(hit) => *hit,
-            Self::Charge(hit) => {
-                limit.charge(state, hit, now);
-                nothing()
-            }
-            Self::Refund(hit, receipt) => {
-                limit.refund(state, hit, *receipt, now);
-                nothing()
-            }
-            Self::Reset => {
-                *state = S::State::default();
-                nothing()
-            }
-        };
-        limit.peek(state, &hit, now)
-    }
-
-    /// Whether the operation, having been answered with this verdict, changed the state.
-    #[inline]
-    pub fn writes(&self, verdict: &S::Verdict) -> bool {
-        match self {
-            Self::Check(_) => verdict.is_recorded(),
-            Self::Peek(_) => false,
-            Self::Charge(_) | Self::Refund(..) | Self::Reset => true,
-        }
-    }
-
-    /// The class of the hit, or the default one.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        match self {
-            Self::Check(hit) | Self::Peek(hit) | Self::Charge(hit) | Self::Refund(hit, _) => hit.class,
-            Self::Reset => Class::default(),
-        }
     }
 }

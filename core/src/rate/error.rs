@@ -1,8 +1,8 @@
-//! What is wrong with a rate, and where in its text.
+//! The error of a rate: its cause, and its place in the text.
 
 use core::fmt;
 
-/// Why a rate was refused, and where in its text.
+/// The refusal of a rate, with its place in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RateError {
@@ -12,7 +12,7 @@ pub struct RateError {
     pub(super) found: Option<char>,
 }
 
-/// What is wrong with a rate.
+/// The cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -56,13 +56,13 @@ impl RateError {
         Self { kind, at: 0, found: None }
     }
 
-    /// What is wrong.
+    /// The cause.
     #[must_use]
     pub const fn kind(&self) -> RateErrorKind {
         self.kind
     }
 
-    /// How many characters stand before the one that was refused; equally its offset in bytes.
+    /// The number of characters before the one that was refused; equally its offset in bytes.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.at
@@ -74,7 +74,7 @@ impl RateError {
         self.found
     }
 
-    /// What would be right.
+    /// The advice: what would be right.
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self.kind {

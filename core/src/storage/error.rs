@@ -1,8 +1,8 @@
-//! Why a storage in this process could not answer.
+//! The error of a storage in this process.
 
 use core::fmt;
 
-/// What kind of failure an error is: what a caller may want to act on.
+/// The kind of a failure, for callers that act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -29,7 +29,7 @@ pub enum ErrorKind {
     Other,
 }
 
-/// Why a storage in this process could not answer.
+/// The failure of a storage in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -45,13 +45,13 @@ impl StorageError {
         Self { kind, message }
     }
 
-    /// What kind of failure it is.
+    /// The kind of the failure.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What would help.
+    /// The advice: what would help.
     #[must_use]
     pub const fn message(&self) -> &'static str {
         self.message

@@ -1,7 +1,7 @@
 //! Fair share: instances share one limit by weight, and none can take another's share.
 
-use super::math::shares;
-use super::math::shares::{FAIR_SHARE, ShareError, Shares, horizon};
+use super::shares;
+use super::shares::{FAIR_SHARE, ShareError, Shares, horizon};
 use super::wire::stats::report;
 use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};

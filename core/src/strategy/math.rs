@@ -4,9 +4,7 @@ pub(crate) mod bounds;
 pub(crate) mod meter;
 pub(crate) mod metered;
 pub(crate) mod settle;
-pub(crate) mod shares;
 pub(crate) mod tally;
 
 pub use bounds::Bounds;
-pub use meter::{Level, TooLarge};
-pub use shares::{ShareError, Shares};
+pub use meter::Level;

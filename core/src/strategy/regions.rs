@@ -1,7 +1,7 @@
 //! Regions: one limit divided into fixed shares by where a request comes from.
 
-use super::math::shares;
-use super::math::shares::{REGIONS, ShareError, Shares, horizon};
+use super::shares;
+use super::shares::{REGIONS, ShareError, Shares, horizon};
 use super::wire::stats::report;
 use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge};
 use crate::ratio::gcd;

@@ -4,6 +4,6 @@ pub(crate) mod codec;
 pub(crate) mod formula;
 pub(crate) mod stats;
 
-pub use codec::{Corrupt, Reader, Writer, decode, encode};
+pub use codec::{Corrupt, Reader, State, Writer, decode, encode};
 pub use formula::{Formula, Held, Inlined, Part};
 pub use stats::{Figure, Report, Reported};

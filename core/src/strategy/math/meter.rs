@@ -5,15 +5,13 @@
 //! `n`, and nothing is ever rounded. This is the continuous-state leaky bucket of ITU-T Recommendation I.371,
 //! Annex A, kept in integers.
 
-use core::fmt;
-
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::{Divisor, divide, divide_up};
 use crate::ratio::gcd;
 use crate::strategy::wire::codec::{Corrupt, Reader, Writer};
 use crate::strategy::wire::formula::{Formula, Part};
 use crate::strategy::{Hit, State};
-use crate::{Decision, Rate, Receipt, Timestamp};
+use crate::{Decision, Rate, Receipt, Timestamp, TooLarge};
 
 /// The state of a bucket: how full it was, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -405,28 +403,6 @@ const fn largest_cost(bound: u64, unit: u64) -> u32 {
     let largest = bound / unit;
     if largest < u32::MAX as u64 { largest as u32 } else { u32::MAX }
 }
-
-/// A limit whose exact arithmetic needs numbers larger than there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct TooLarge {
-    /// The largest burst (or limit) that fits at the same rate.
-    pub largest: u32,
-}
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "this limit is too large to be counted exactly: the largest limit or burst that can be is {}; in a \
-             bucket, a rate whose limit shares more factors with its period in microseconds allows a larger one",
-            self.largest
-        )
-    }
-}
-
-impl core::error::Error for TooLarge {}
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,22 @@
 
 use core::fmt;
 
-use crate::strategy::State;
+/// The state of a key under a strategy.
+///
+/// * `Default` MUST be the state of a key never seen.
+/// * The encoded form MUST tell its own end, start with a tag that names the strategy and the version of the
+///   form, and be no longer than `MAX_LEN`.
+/// * `decode` MUST refuse, without panicking, whatever `encode` cannot have written.
+pub trait State: Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// The longest encoded form, in bytes.
+    const MAX_LEN: usize;
+
+    /// Appends the encoded form.
+    fn encode(&self, out: &mut Writer<'_>);
+
+    /// Reads the encoded form.
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt>;
+}
 
 /// Appends to a buffer of fixed size.
 ///

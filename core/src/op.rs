@@ -1,0 +1,80 @@
+//! The operations that a storage applies to the state of one key.
+
+use crate::{Class, Cost, Hit, Strategy, Timestamp, Verdict};
+
+/// An operation that a storage applies to the state of one key, as one atomic step.
+///
+/// Every operation returns a verdict: a check and a peek the one on their hit, the others that of a peek of
+/// cost 0 afterwards, which shows the figures they leave behind.
+#[derive(Debug)]
+pub enum Op<S: Strategy> {
+    /// Decides on a hit and books it if it is admitted.
+    Check(Hit<S::Cost>),
+    /// Decides on a hit without booking it.
+    Peek(Hit<S::Cost>),
+    /// Books a hit that has already happened.
+    Charge(Hit<S::Cost>),
+    /// Takes an admission back.
+    Refund(Hit<S::Cost>, <S::Verdict as Verdict>::Receipt),
+    /// Forgets the key.
+    Reset,
+}
+
+impl<S: Strategy> Clone for Op<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Strategy> Copy for Op<S> {}
+
+impl<S: Strategy> Op<S> {
+    /// Runs the operation on a state. Returns the verdict, and whether the state was changed.
+    pub fn apply(&self, limit: &S, state: &mut S::State, now: Timestamp) -> (S::Verdict, bool) {
+        let verdict = self.run(limit, state, now);
+        let written = self.writes(&verdict);
+        (verdict, written)
+    }
+
+    /// Runs the operation on a state and returns the verdict.
+    #[inline]
+    pub fn run(&self, limit: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
+        let nothing = || Hit::new(S::Cost::uniform(0)).with_class(self.class());
+        let hit = match self {
+            Self::Check(hit) => return limit.decide(state, hit, now),
+            Self::Peek(hit) => *hit,
+            Self::Charge(hit) => {
+                limit.charge(state, hit, now);
+                nothing()
+            }
+            Self::Refund(hit, receipt) => {
+                limit.refund(state, hit, *receipt, now);
+                nothing()
+            }
+            Self::Reset => {
+                *state = S::State::default();
+                nothing()
+            }
+        };
+        limit.peek(state, &hit, now)
+    }
+
+    /// Whether the operation changed the state, given its verdict.
+    #[inline]
+    pub fn writes(&self, verdict: &S::Verdict) -> bool {
+        match self {
+            Self::Check(_) => verdict.is_recorded(),
+            Self::Peek(_) => false,
+            Self::Charge(_) | Self::Refund(..) | Self::Reset => true,
+        }
+    }
+
+    /// The class of the hit, or the default one.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Check(hit) | Self::Peek(hit) | Self::Charge(hit) | Self::Refund(hit, _) => hit.class,
+            Self::Reset => Class::default(),
+        }
+    }
+}
