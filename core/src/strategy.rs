@@ -48,7 +48,7 @@ pub use wire::{
     Corrupt, Figure, Formula, Held, Inlined, Part, Reader, Report, Reported, State, Writer, decode, encode,
 };
 
-pub use crate::capacity::TooLarge;
+pub use crate::capacity::CapacityError;
 pub use crate::hit::{Class, Cost, Hit, Label};
 pub use crate::op::Op;
 
@@ -125,7 +125,7 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// Whether a store may run this limit as a script, whose numbers are exact only below 2⁵³.
     ///
     /// Strategies that no store knows run elsewhere, and always fit.
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         Ok(())
     }
 }
@@ -140,7 +140,7 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 pub trait Scale: Strategy {
     /// The same limit at `ratio` times its [rate](crate::Rate::scaled). What was given apart from the rate, such as a burst,
     /// stays what it is.
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge>;
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError>;
 
     /// Brings a state forward to the time at which another limit takes over, so that what drained until then
     /// did so at the rate of this one. For strategies whose states drain nothing before they are fresh there is
@@ -171,7 +171,7 @@ pub trait Scale: Strategy {
     }
 
     /// The same limit, counting in parts `factor` times as fine.
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
         let _ = factor;
         Ok(self.clone())
     }

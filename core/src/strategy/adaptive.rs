@@ -1,7 +1,9 @@
 //! Adaptive: fixed windows whose limit falls under load and recovers when it has gone.
 
 use super::wire::stats::report;
-use super::{Bounds, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, TooLarge, Writer};
+use super::{
+    Bounds, CapacityError, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, Writer,
+};
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::Divisor;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -374,7 +376,7 @@ impl Strategy for Adaptive {
 
 /// The rate changes; the parameters and the load stay what they are.
 impl Scale for Adaptive {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(Self { windows: self.windows.scaled(ratio)?, ..*self }.prepared())
     }
 }

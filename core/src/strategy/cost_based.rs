@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::math::meter::Meter;
 use super::wire::stats::report;
-use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp, Verdict};
 
 mod mean;
@@ -127,7 +127,7 @@ impl CostBased {
             Self { meter: fine(rate), burst: 0, is_burst_given: false, window: 100, floor, slowest: 0 };
         let bucket = match bucket.sized(rate.limit()) {
             Ok(bucket) => bucket,
-            Err(TooLarge { largest }) => match bucket.sized(largest) {
+            Err(CapacityError { largest }) => match bucket.sized(largest) {
                 Ok(bucket) => bucket,
                 Err(_) => bucket,
             },
@@ -136,7 +136,7 @@ impl CostBased {
     }
 
     /// The same bucket holding `burst` tokens. A burst of 0 admits nothing.
-    pub const fn burst(self, burst: u32) -> Result<Self, TooLarge> {
+    pub const fn burst(self, burst: u32) -> Result<Self, CapacityError> {
         Self { is_burst_given: true, ..self }.sized(burst)
     }
 
@@ -162,7 +162,7 @@ impl CostBased {
         Self { floor, slowest, ..self }
     }
 
-    const fn sized(self, burst: u32) -> Result<Self, TooLarge> {
+    const fn sized(self, burst: u32) -> Result<Self, CapacityError> {
         match self.meter.with_capacity(self.meter.units(burst as u64)) {
             Ok(meter) => Ok(Self { meter, burst, ..self }),
             Err(too_large) => Err(too_large),
@@ -306,7 +306,7 @@ impl Strategy for CostBased {
 /// The rate changes, and with it a burst that is the limit; a burst that was given, the window and the floor
 /// stay what they are.
 impl Scale for CostBased {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let scaled =
             Self { window: self.window, ..Self::new(self.meter.rate.scaled(ratio)) }.with_floor(self.floor);
         if self.is_burst_given { scaled.burst(self.burst) } else { Ok(scaled) }
@@ -460,7 +460,7 @@ mod tests {
         assert_eq!(bucket.floor(ratio(0, 1)), Err(CostBasedError::FloorOutOfRange));
         assert_eq!(bucket.floor(ratio(3, 2)), Err(CostBasedError::FloorOutOfRange));
         assert!(bucket.floor(Ratio::ONE).is_ok() && bucket.window(1).is_ok());
-        assert_eq!(CostBased::new(Rate::per_day(1)).burst(u32::MAX), Err(TooLarge { largest: 208_499 }));
+        assert_eq!(CostBased::new(Rate::per_day(1)).burst(u32::MAX), Err(CapacityError { largest: 208_499 }));
         assert!(CostBased::new(Rate::per_day(1)).burst(208_499).is_ok());
     }
 

@@ -3,7 +3,7 @@
 use super::shares;
 use super::shares::{FAIR_SHARE, ShareError, Shares, horizon};
 use super::wire::stats::report;
-use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge};
+use super::{Bounds, CapacityError, Class, FixedWindow, Hit, Label, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// One limit per window for all instances of a service, divided by weight among those that want it.
@@ -199,7 +199,7 @@ impl<const N: usize> Strategy for FairShare<N> {
 }
 
 impl<const N: usize> Scale for FairShare<N> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(Self { windows: FixedWindow::new(self.rate().scaled(ratio)), ..*self })
     }
 }

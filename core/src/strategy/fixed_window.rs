@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use super::wire::stats::report;
-use super::{Bounds, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, TooLarge, Writer};
+use super::{
+    Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
+};
 use crate::decision::{Figures, Quotient};
 use crate::divide::Divisor;
 use crate::time::{Halves, micros_ceil};
@@ -232,7 +234,7 @@ impl Strategy for FixedWindow {
 }
 
 impl Scale for FixedWindow {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(Self { rate: self.rate.scaled(ratio), ..*self })
     }
 }

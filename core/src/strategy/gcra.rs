@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::math::meter::Meter;
 use super::math::metered::metered;
 use super::wire::stats::report;
-use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::time::micros_ceil;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -42,7 +42,7 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// assert!(gcra.decide(&mut state, &Hit::new(1), at(150)).is_allowed());
 /// assert_eq!(gcra.decide(&mut state, &Hit::new(2), at(900)).outcome(), Outcome::Never);
 /// assert_eq!(gcra.stat(&state, Class::default(), at(900)).tat, at(900)); // never earlier than the present
-/// # Ok::<(), traffik_core::TooLarge>(())
+/// # Ok::<(), traffik_core::CapacityError>(())
 /// ```
 ///
 /// Source: ITU-T Recommendation I.371, Annex A, and ATM Forum Traffic Management 4.1, section 4.4.2.
@@ -87,17 +87,17 @@ impl Gcra {
     }
 
     /// The same limit with a tolerance that lets `burst` through at once. A burst of 0 admits nothing.
-    pub const fn burst(self, burst: u32) -> Result<Self, TooLarge> {
+    pub const fn burst(self, burst: u32) -> Result<Self, CapacityError> {
         self.with_slack(Slack::Burst(burst))
     }
 
     /// The same limit with hits admitted up to `tolerance` (rounded up to a microsecond) early. A rate of 0 still admits
     /// nothing.
-    pub const fn tolerance(self, tolerance: Duration) -> Result<Self, TooLarge> {
+    pub const fn tolerance(self, tolerance: Duration) -> Result<Self, CapacityError> {
         self.with_slack(Slack::Tolerance(micros_ceil(tolerance)))
     }
 
-    const fn with_slack(self, slack: Slack) -> Result<Self, TooLarge> {
+    const fn with_slack(self, slack: Slack) -> Result<Self, CapacityError> {
         let capacity = match slack {
             Slack::Burst(burst) => self.meter.units(burst as u64),
             // Nothing arrives at a rate of 0, so nothing arrives early.
@@ -143,14 +143,14 @@ impl Strategy for Gcra {
         }
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         self.meter.fits_script()
     }
 }
 
 /// The rate changes; a burst and a tolerance stay what they are.
 impl Scale for Gcra {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Self::new(self.meter.rate.scaled(ratio)).with_slack(self.slack)
     }
 
@@ -183,9 +183,9 @@ mod tests {
     #[test]
     fn what_cannot_be_counted_is_refused_with_what_can() {
         let coprime = Gcra::new(Rate::per_day(300_000_007));
-        assert_eq!(coprime.burst(u32::MAX), Err(TooLarge { largest: 213_503_982 }));
-        assert_eq!(coprime.tolerance(Duration::MAX), Err(TooLarge { largest: 213_503_982 }));
-        assert_eq!(coprime.burst(200_000).unwrap().fits_script(), Err(TooLarge { largest: 104_249 }));
+        assert_eq!(coprime.burst(u32::MAX), Err(CapacityError { largest: 213_503_982 }));
+        assert_eq!(coprime.tolerance(Duration::MAX), Err(CapacityError { largest: 213_503_982 }));
+        assert_eq!(coprime.burst(200_000).unwrap().fits_script(), Err(CapacityError { largest: 104_249 }));
         assert_eq!(coprime.fits_script(), Ok(()));
     }
 

@@ -3,7 +3,7 @@
 use super::math::meter::Meter;
 use super::math::metered::metered;
 use super::wire::stats::report;
-use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// A bucket that hits fill by their cost and that leaks continuously at the rate.
@@ -44,7 +44,7 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(0)).retry_after(), Some(Duration::from_millis(500)));
 /// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(500)).remaining(), 0);
 /// assert_eq!(bucket.stat(&state, Class::default(), at(1250)).level, 2); // 1.5, rounded up
-/// # Ok::<(), traffik_core::TooLarge>(())
+/// # Ok::<(), traffik_core::CapacityError>(())
 /// ```
 ///
 /// Source: J. Turner, "New directions in communications (or which way to the information age?)", IEEE
@@ -81,7 +81,7 @@ impl LeakyBucket {
     }
 
     /// The same bucket holding `capacity`. A capacity of 0 admits nothing.
-    pub const fn capacity(self, capacity: u32) -> Result<Self, TooLarge> {
+    pub const fn capacity(self, capacity: u32) -> Result<Self, CapacityError> {
         match self.meter.with_capacity(self.meter.units(capacity as u64)) {
             Ok(meter) => Ok(Self { meter, capacity }),
             Err(too_large) => Err(too_large),
@@ -121,14 +121,14 @@ impl Strategy for LeakyBucket {
         }
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         self.meter.fits_script()
     }
 }
 
 /// The rate changes; the capacity stays what it is.
 impl Scale for LeakyBucket {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Self::new(self.meter.rate.scaled(ratio)).capacity(self.capacity)
     }
 
@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn what_cannot_be_counted_is_refused_with_what_can() {
         let coprime = LeakyBucket::new(Rate::per_day(300_000_007));
-        assert_eq!(coprime.capacity(u32::MAX), Err(TooLarge { largest: 213_503_982 }));
-        assert_eq!(coprime.capacity(200_000).unwrap().fits_script(), Err(TooLarge { largest: 104_249 }));
+        assert_eq!(coprime.capacity(u32::MAX), Err(CapacityError { largest: 213_503_982 }));
+        assert_eq!(coprime.capacity(200_000).unwrap().fits_script(), Err(CapacityError { largest: 104_249 }));
         assert_eq!(coprime.fits_script(), Ok(()));
     }
 

@@ -3,7 +3,7 @@
 use super::math::meter::Meter;
 use super::math::metered::metered;
 use super::wire::stats::report;
-use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// Delays hits so that they leave in the order they came, exactly at the rate.
@@ -53,7 +53,7 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// assert_eq!(at(500, 1), deny(500));
 /// assert_eq!(at(1800, 1), allow(200));
 /// assert_eq!(at(1800, 4), Outcome::Never);
-/// # Ok::<(), traffik_core::TooLarge>(())
+/// # Ok::<(), traffik_core::CapacityError>(())
 /// ```
 ///
 /// Source: A. S. Tanenbaum, "Computer Networks", 3rd edition, 1996, section 5.3.3; the admission is that of
@@ -97,12 +97,12 @@ impl LeakyBucketQueue {
 
     /// The same queue in which a cost of `queue` may wait. With a queue of 0 nothing waits: what does not
     /// leave at once is denied.
-    pub const fn queue(self, queue: u32) -> Result<Self, TooLarge> {
+    pub const fn queue(self, queue: u32) -> Result<Self, CapacityError> {
         // Nothing ever leaves at a rate of 0, so nothing can be let in.
         let capacity = if self.meter.rate.limit() == 0 { 0 } else { queue as u64 + 1 };
         match self.meter.with_capacity(self.meter.units(capacity)) {
             Ok(meter) => Ok(Self { meter, queue, is_queue_given: true }),
-            Err(TooLarge { largest }) => Err(TooLarge { largest: largest.saturating_sub(1) }),
+            Err(CapacityError { largest }) => Err(CapacityError { largest: largest.saturating_sub(1) }),
         }
     }
 
@@ -142,16 +142,16 @@ impl Strategy for LeakyBucketQueue {
         }
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         let fits = self.meter.fits_script();
-        fits.map_err(|TooLarge { largest }| TooLarge { largest: largest.saturating_sub(1) })
+        fits.map_err(|CapacityError { largest }| CapacityError { largest: largest.saturating_sub(1) })
     }
 }
 
 /// The rate changes, and with it a queue that is the limit; one that was given stays what it is. Turns that
 /// have been told stay told.
 impl Scale for LeakyBucketQueue {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let scaled = Self::new(self.meter.rate.scaled(ratio));
         if self.is_queue_given { scaled.queue(self.queue) } else { Ok(scaled) }
     }
@@ -255,12 +255,12 @@ mod tests {
     #[test]
     fn what_cannot_be_counted_is_refused_with_what_can() {
         let coprime = LeakyBucketQueue::new(Rate::per_day(300_000_007));
-        assert_eq!(coprime.queue(u32::MAX), Err(TooLarge { largest: 213_503_981 }));
+        assert_eq!(coprime.queue(u32::MAX), Err(CapacityError { largest: 213_503_981 }));
         assert_eq!(coprime.queue(213_503_981).map(|largest| largest.queue), Ok(coprime.queue));
-        assert_eq!(coprime.fits_script(), Err(TooLarge { largest: 104_248 }));
+        assert_eq!(coprime.fits_script(), Err(CapacityError { largest: 104_248 }));
         assert_eq!(coprime.queue(104_248).unwrap().fits_script(), Ok(()));
         let widest = LeakyBucketQueue::new(Rate::per_second(u32::MAX));
-        assert_eq!(widest.queue(u32::MAX), Err(TooLarge { largest: u32::MAX - 1 }));
+        assert_eq!(widest.queue(u32::MAX), Err(CapacityError { largest: u32::MAX - 1 }));
     }
 
     #[test]

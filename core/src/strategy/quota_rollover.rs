@@ -4,7 +4,8 @@ use core::fmt;
 
 use super::wire::stats::report;
 use super::{
-    Bounds, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy, TooLarge, Writer,
+    Bounds, CapacityError, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy,
+    Writer,
 };
 use crate::decision::{Figures, Quotient};
 use crate::time::Halves;
@@ -311,20 +312,20 @@ impl Strategy for QuotaRollover {
         self.fits_script().is_ok() && Part::windowed(self.rate(), hit, visit, formula)
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         const BOUND: u64 = (1 << 53) - 1;
         let largest = BOUND / self.share.num().max(1);
         if self.rate().is_unlimited() || u64::from(self.rate().limit()) <= largest {
             Ok(())
         } else {
-            Err(TooLarge { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
+            Err(CapacityError { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
         }
     }
 }
 
 /// The rate changes; a maximum stays what it is.
 impl Scale for QuotaRollover {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(Self { windows: self.windows.scaled(ratio)?, ..*self })
     }
 }
@@ -400,7 +401,7 @@ mod tests {
     fn a_script_needs_small_numbers() {
         assert_eq!(ten().fits_script(), Ok(()));
         let fine = ten().share(Ratio::new((1 << 53) - 2, (1 << 53) - 1).unwrap()).unwrap();
-        assert_eq!(fine.fits_script(), Err(TooLarge { largest: 1 }));
+        assert_eq!(fine.fits_script(), Err(CapacityError { largest: 1 }));
     }
 
     #[test]

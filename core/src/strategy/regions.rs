@@ -3,7 +3,7 @@
 use super::shares;
 use super::shares::{REGIONS, ShareError, Shares, horizon};
 use super::wire::stats::report;
-use super::{Bounds, Class, FixedWindow, Hit, Label, Scale, Strategy, TooLarge};
+use super::{Bounds, CapacityError, Class, FixedWindow, Hit, Label, Scale, Strategy};
 use crate::ratio::gcd;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -283,7 +283,7 @@ impl<const N: usize> Strategy for Regions<N> {
 
 /// The shares change with the rate. One that comes to 0 leaves the region what spills over, if anything does.
 impl<const N: usize> Scale for Regions<N> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(self.sized(self.rate().scaled(ratio)))
     }
 }

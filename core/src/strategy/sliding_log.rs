@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use super::math::tally::Tally;
 use super::wire::stats::report;
-use super::{Bounds, Class, Formula, Hit, Part, Scale, Strategy, TooLarge};
+use super::{Bounds, CapacityError, Class, Formula, Hit, Part, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 #[cfg(feature = "alloc")]
@@ -243,9 +243,9 @@ impl<R: Room> Strategy for Log<R> {
 
 /// Refused if the scaled limit is larger than the log has room for.
 impl<R: Room> Scale for Log<R> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Self::new(self.rate.scaled(ratio))
-            .map_err(|LogTooSmall { entries, .. }| TooLarge { largest: entries })
+            .map_err(|LogTooSmall { entries, .. }| CapacityError { largest: entries })
     }
 }
 
@@ -302,7 +302,7 @@ mod tests {
         assert!(error.to_string().starts_with("a log with room for 8 entries cannot hold a limit of 9: "));
         assert!(SlidingLog::<8>::new(Rate::UNLIMITED).is_ok());
         let twice = Ratio::new(2, 1).unwrap();
-        assert_eq!(log("5/s").scaled(twice), Err(TooLarge { largest: 8 }));
+        assert_eq!(log("5/s").scaled(twice), Err(CapacityError { largest: 8 }));
         assert_eq!(log("4/s").scaled(twice), Ok(log("8/s")));
     }
 

@@ -2,7 +2,9 @@
 
 use super::math::tally::Tally;
 use super::wire::stats::report;
-use super::{Bounds, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, TooLarge, Writer};
+use super::{
+    Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
+};
 use crate::divide::Divisor;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -304,16 +306,16 @@ impl Strategy for SlidingWindow {
     }
 
     /// A script multiplies a count by a time, neither above the limit and the period.
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         const BOUND: u64 = (1 << 53) - 1;
         let largest = BOUND.checked_div(self.rate.period_micros()).unwrap_or(u64::MAX);
         let largest = u32::try_from(largest).unwrap_or(u32::MAX);
-        if self.rate.limit() <= largest { Ok(()) } else { Err(TooLarge { largest }) }
+        if self.rate.limit() <= largest { Ok(()) } else { Err(CapacityError { largest }) }
     }
 }
 
 impl Scale for SlidingWindow {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(Self { rate: self.rate.scaled(ratio), ..*self })
     }
 }
@@ -426,7 +428,7 @@ mod tests {
     #[test]
     fn what_a_script_cannot_count_is_refused_with_what_it_can() {
         assert_eq!(window("99991/day").fits_script(), Ok(()));
-        assert_eq!(window("200000/day").fits_script(), Err(TooLarge { largest: 104_249 }));
+        assert_eq!(window("200000/day").fits_script(), Err(CapacityError { largest: 104_249 }));
         assert_eq!(SlidingWindow::new(Rate::UNLIMITED).fits_script(), Ok(()));
     }
 

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::math::tally::Tally;
 use super::wire::stats::report;
-use super::{Bounds, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy, TooLarge};
+use super::{Bounds, CapacityError, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod state;
@@ -230,7 +230,7 @@ impl<const N: usize> Strategy for StrictWindow<N> {
 }
 
 impl<const N: usize> Scale for StrictWindow<N> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(Self { rate: self.rate.scaled(ratio), ..*self })
     }
 }

@@ -3,7 +3,7 @@
 use super::math::meter::Meter;
 use super::math::metered::metered;
 use super::wire::stats::report;
-use super::{Bounds, Class, Hit, Level, Scale, Strategy, TooLarge};
+use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills continuously.
@@ -38,7 +38,7 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// assert_eq!(at(500, 2).remaining(), 0);
 /// assert_eq!(at(1000, 5).outcome(), Outcome::Never);
 /// assert_eq!(at(9000, 0).remaining(), 4);
-/// # Ok::<(), traffik_core::TooLarge>(())
+/// # Ok::<(), traffik_core::CapacityError>(())
 /// ```
 ///
 /// Source: J. Turner, "New directions in communications (or which way to the information age?)", IEEE
@@ -82,19 +82,19 @@ impl TokenBucket {
     }
 
     /// The same bucket holding `burst` tokens. A burst of 0 admits nothing that the debt does not cover.
-    pub const fn burst(self, burst: u32) -> Result<Self, TooLarge> {
+    pub const fn burst(self, burst: u32) -> Result<Self, CapacityError> {
         Self { is_burst_given: true, ..self }.sized(burst, self.debt)
     }
 
     /// The same bucket that may be overdrawn by `debt` tokens.
-    pub const fn debt(self, debt: u32) -> Result<Self, TooLarge> {
+    pub const fn debt(self, debt: u32) -> Result<Self, CapacityError> {
         self.sized(self.burst, debt)
     }
 
-    const fn sized(self, burst: u32, debt: u32) -> Result<Self, TooLarge> {
+    const fn sized(self, burst: u32, debt: u32) -> Result<Self, CapacityError> {
         match self.meter.with_capacity(self.meter.units(burst as u64 + debt as u64)) {
             Ok(meter) => Ok(Self { meter, burst, debt, ..self }),
-            Err(TooLarge { largest }) => Err(TooLarge { largest: largest.saturating_sub(debt) }),
+            Err(CapacityError { largest }) => Err(CapacityError { largest: largest.saturating_sub(debt) }),
         }
     }
 
@@ -140,15 +140,15 @@ impl Strategy for TokenBucket {
         }
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         let fits = self.meter.fits_script();
-        fits.map_err(|TooLarge { largest }| TooLarge { largest: largest.saturating_sub(self.debt) })
+        fits.map_err(|CapacityError { largest }| CapacityError { largest: largest.saturating_sub(self.debt) })
     }
 }
 
 /// The rate changes, and with it a burst that is the limit; a burst or debt that was given stays what it is.
 impl Scale for TokenBucket {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let scaled = Self::new(self.meter.rate.scaled(ratio));
         let sized = scaled.sized(if self.is_burst_given { self.burst } else { scaled.burst }, self.debt)?;
         Ok(Self { is_burst_given: self.is_burst_given, ..sized })
@@ -188,10 +188,10 @@ mod tests {
     #[test]
     fn what_cannot_be_counted_is_refused_with_what_can() {
         let coprime = Rate::per_day(300_000_007);
-        assert_eq!(TokenBucket::new(coprime).burst(u32::MAX), Err(TooLarge { largest: 213_503_982 }));
+        assert_eq!(TokenBucket::new(coprime).burst(u32::MAX), Err(CapacityError { largest: 213_503_982 }));
         let largest = TokenBucket::new(coprime).burst(213_503_982).unwrap();
         assert_eq!(largest.burst, TokenBucket::new(coprime).burst, "the default burst is the largest");
-        assert_eq!(largest.fits_script(), Err(TooLarge { largest: 104_249 }));
+        assert_eq!(largest.fits_script(), Err(CapacityError { largest: 104_249 }));
         assert_eq!(largest.burst(104_249).unwrap().fits_script(), Ok(()));
         assert_eq!(TokenBucket::new(Rate::per_day(99_991)).fits_script(), Ok(()));
         assert_eq!(TokenBucket::new(Rate::per_hour(u32::MAX)).meter.largest_cost, u32::MAX);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use traffik::strategy::{
-    Corrupt, ErasedScale, InlineState, Part, Reader, Report, Reported, Single, State, TooLarge, Writer,
+    CapacityError, Corrupt, ErasedScale, InlineState, Part, Reader, Report, Reported, Single, State, Writer,
 };
 use traffik::{
     Class, Decision, FixedWindow, HeapLog, Hit, Rate, Ratio, Receipt, Scale, Strategy, Timestamp, Verdict,
@@ -252,13 +252,13 @@ impl Strategy for AnyLimit {
         each!(self, it => it.limit.parts_of(hit, visit))
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         each!(self, it => it.limit.fits_script())
     }
 }
 
 impl Scale for AnyLimit {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(each!(self, it => it.clone().with_limit(it.limit.scaled(ratio)?), as Self))
     }
 
@@ -278,7 +278,7 @@ impl Scale for AnyLimit {
         each!(self, it => it.limit.parts())
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
         Ok(each!(self, it => it.clone().with_limit(it.limit.finer(factor)?), as Self))
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use traffik::layer::{Breaker, BreakerState, Calls, Change, CircuitBreaker, Failover, Metered};
 use traffik::runtime::Tokio;
 use traffik::storage::{Local, WhenFull};
-use traffik::strategy::TooLarge;
+use traffik::strategy::CapacityError;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
 use crate::any_storage::AnyStorage;
@@ -88,7 +88,7 @@ impl Stores {
         &mut self,
         plan: &ThrottlePlan,
         common: &Common,
-        share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static,
+        share: impl Fn(&S) -> Result<S, CapacityError> + Send + Sync + 'static,
     ) -> Result<AnyStorage<S>, String> {
         let shared = match &plan.storage {
             StorageSpec::Memory { capacity, when_full } => {

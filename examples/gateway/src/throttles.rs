@@ -12,7 +12,7 @@ use traffik::http::{
 };
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
-use traffik::strategy::{Report, Reported, TooLarge};
+use traffik::strategy::{CapacityError, Report, Reported};
 use traffik::{All, Class, Label, Ratio, Strategy};
 
 use crate::any_storage::AnyStorage;
@@ -128,7 +128,7 @@ impl<'a> Maker<'a> {
             _ => 1,
         };
         let part = Ratio::new(1, instances.into()).map_err(|error| error.to_string())?;
-        let share = move |all: &All<L, N>| -> Result<_, TooLarge> {
+        let share = move |all: &All<L, N>| -> Result<_, CapacityError> {
             let mut all = all.clone();
             for limit in &mut all.0 {
                 *limit = limit.scaled(part)?;

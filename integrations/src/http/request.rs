@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, StatusCode, Uri};
 use traffik_core::storage::{BoxFuture, Failure};
-use traffik_core::{ErrorKind, TooLarge};
+use traffik_core::{CapacityError, ErrorKind};
 
 /// All of a request but its body.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +101,8 @@ impl From<Refusal> for Stop {
 }
 
 /// A limit made for one request that cannot be counted exactly.
-impl From<TooLarge> for Stop {
-    fn from(error: TooLarge) -> Self {
+impl From<CapacityError> for Stop {
+    fn from(error: CapacityError) -> Self {
         Self::Failed(Failure::new(ErrorKind::Invalid, error.to_string()))
     }
 }

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use traffik::strategy::{Bounds, Corrupt, Reader, Writer};
-use traffik::{Class, Decision, Hit, Ratio, Receipt, Scale, State, Strategy, Timestamp, TooLarge};
+use traffik::{CapacityError, Class, Decision, Hit, Ratio, Receipt, Scale, State, Strategy, Timestamp};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Defect {
@@ -225,7 +225,7 @@ impl Strategy for Bucket {
 }
 
 impl Scale for Bucket {
-    fn scaled(&self, _: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, _: Ratio) -> Result<Self, CapacityError> {
         Ok(*self)
     }
 

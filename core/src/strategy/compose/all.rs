@@ -4,7 +4,7 @@ use core::array;
 use core::time::Duration;
 
 use crate::strategy::math::settle::settle;
-use crate::strategy::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
+use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, Strategy, Writer};
 use crate::{Decision, Origin, Outcome, Receipt, Receipts, Timestamp, Verdict};
 
 /// `N` limits that count the same cost, such as a burst and a sustained rate.
@@ -248,7 +248,7 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         self.0.iter().all(|limit| limit.parts_of(hit, visit))
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         self.0.iter().try_for_each(Strategy::fits_script)
     }
 }

@@ -5,7 +5,7 @@ use core::ops::Deref;
 
 use crate::strategy::compose::all::Each;
 use crate::strategy::wire::stats::{Report, Reported};
-use crate::strategy::{Class, Cost, Hit, Part, Scale, State, Strategy, TooLarge};
+use crate::strategy::{CapacityError, Class, Cost, Hit, Part, Scale, State, Strategy};
 use crate::{Ratio, Receipt, Receipts, Timestamp, Verdict};
 
 mod inline;
@@ -141,7 +141,7 @@ pub trait ErasedStrategy<const LEN: usize, const N: usize = 1>: Send + Sync {
     fn horizon_erased(&self) -> u64;
     fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
     fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool;
-    fn fits_script_erased(&self) -> Result<(), TooLarge>;
+    fn fits_script_erased(&self) -> Result<(), CapacityError>;
     fn records_demand_erased(&self) -> bool;
 
     /// Whether a state is one of this strategy; that of a key never seen is one of each.
@@ -166,7 +166,7 @@ pub trait ErasedScale<const LEN: usize, const N: usize = 1>: ErasedStrategy<LEN,
         ratios: &[Ratio],
         factor: u64,
         visit: &mut dyn FnMut(&dyn ErasedScale<LEN, N>),
-    ) -> Result<(), TooLarge>;
+    ) -> Result<(), CapacityError>;
 }
 
 fn typed<C: Cost>(hit: &Hit) -> Hit<C> {
@@ -227,7 +227,7 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, const N: usize> ErasedStrategy
         self.parts_of(&typed(hit), visit)
     }
 
-    fn fits_script_erased(&self) -> Result<(), TooLarge> {
+    fn fits_script_erased(&self) -> Result<(), CapacityError> {
         self.fits_script()
     }
 
@@ -262,7 +262,7 @@ impl<S: Scale<Stat: Report>, const LEN: usize, const N: usize> ErasedScale<LEN, 
         ratios: &[Ratio],
         factor: u64,
         visit: &mut dyn FnMut(&dyn ErasedScale<LEN, N>),
-    ) -> Result<(), TooLarge> {
+    ) -> Result<(), CapacityError> {
         match ratios {
             [] if factor == 1 => {
                 visit(self);
@@ -408,7 +408,7 @@ where
         })
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         self.ask(|limit| limit.fits_script_erased())
     }
 }
@@ -418,7 +418,7 @@ impl<P, const LEN: usize, const N: usize> Scale for Erased<P, LEN, N>
 where
     P: Deref<Target = dyn ErasedScale<LEN, N>> + Clone + Send + Sync + 'static,
 {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Self { ratios: self.ratios.then(ratio), factor: 1, ..self.clone() }.checked()
     }
 
@@ -434,7 +434,7 @@ where
         self.ask_scaled(|limit| limit.parts_erased()).unwrap_or(1)
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
         let factor = self.factor.saturating_mul(factor.max(1));
         Self { factor, ..self.clone() }.checked()
     }
@@ -445,7 +445,7 @@ where
     P: Deref<Target = dyn ErasedScale<LEN, N>>,
 {
     /// Itself, if the strategy can be had at its ratios.
-    fn checked(self) -> Result<Self, TooLarge> {
+    fn checked(self) -> Result<Self, CapacityError> {
         self.limit.scaled_erased(self.ratios.list(), self.factor, &mut |_| ())?;
         Ok(self)
     }

@@ -3,7 +3,7 @@
 use core::array;
 
 use crate::ratio::lcm;
-use crate::strategy::{Scale, TooLarge};
+use crate::strategy::{CapacityError, Scale};
 
 /// An array of what can fail to be made, or the first failure. A `spare` fills the places of those that failed.
 pub(crate) fn try_array<T: Clone, E, const N: usize>(
@@ -29,6 +29,6 @@ pub(crate) fn parts<'a, S: Scale>(limits: impl IntoIterator<Item = &'a S>) -> u6
 }
 
 /// The limit counted in `parts`, which are a multiple of its own.
-pub(crate) fn counted_in<S: Scale>(parts: u64, limit: &S) -> Result<S, TooLarge> {
+pub(crate) fn counted_in<S: Scale>(parts: u64, limit: &S) -> Result<S, CapacityError> {
     limit.finer(parts / limit.parts().max(1))
 }

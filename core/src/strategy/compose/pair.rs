@@ -1,7 +1,7 @@
 //! Two limits on one key as one: neither is charged unless both admit.
 
 use crate::strategy::math::settle::settle;
-use crate::strategy::{Class, Corrupt, Hit, Part, Reader, State, Strategy, TooLarge, Writer};
+use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, Strategy, Writer};
 use crate::{Decision, Origin, Outcome, Receipt, Timestamp, Verdict};
 
 /// The decisions of two limits, and what they come to together.
@@ -175,7 +175,7 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         self.0.parts_of(&first, visit) && self.1.parts_of(&second, visit)
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         self.0.fits_script()?;
         self.1.fits_script()
     }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::strategy::compose::family::try_array;
 use crate::strategy::wire::stats::report;
-use crate::strategy::{Bounds, Class, Hit, Label, Part, Scale, Strategy, TooLarge};
+use crate::strategy::{Bounds, CapacityError, Class, Hit, Label, Part, Scale, Strategy};
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
 
 /// Wraps a strategy and keeps a reserve that a priority must leave free.
@@ -228,14 +228,14 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         })
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         self.limit.fits_script()
     }
 }
 
 /// Reserves are scaled with the limit; one that would come to nothing, or to all of it, stays at 1 or leaves 1.
 impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priority<S, N> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let limit = self.limit.scaled(ratio)?;
         let whole = whole(&limit);
         let reserves = self.reserves.map(|it| match it.ratio.num() {
@@ -257,7 +257,7 @@ impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priorit
         self.limit.parts()
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
         Ok(Self { limit: self.limit.finer(factor)?, ..self.clone() })
     }
 }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::strategy::compose::family::{counted_in, parts, try_array};
 use crate::strategy::wire::stats::report;
-use crate::strategy::{Bounds, Class, Cost, Hit, Label, Part, Scale, Strategy, TooLarge};
+use crate::strategy::{Bounds, CapacityError, Class, Cost, Hit, Label, Part, Scale, Strategy};
 use crate::{Ratio, Timestamp, Verdict};
 
 /// Wraps a strategy and gives every tier its own ratio of the rate.
@@ -95,7 +95,7 @@ pub enum TierError {
     /// A tier has a ratio of 0.
     ZeroRatio(Label),
     /// A tier's limit cannot be counted exactly.
-    TooLarge(Label, TooLarge),
+    TooLarge(Label, CapacityError),
 }
 
 impl fmt::Display for TierError {
@@ -152,7 +152,7 @@ impl<S: Scale, const N: usize> Tiered<S, N> {
     }
 
     /// The same tiers with other limits made of theirs.
-    fn try_map(&self, make: impl Fn(&S) -> Result<S, TooLarge>) -> Result<Self, TooLarge> {
+    fn try_map(&self, make: impl Fn(&S) -> Result<S, CapacityError>) -> Result<Self, CapacityError> {
         let tier = |tier: &Tier<S>| Ok(Tier { limit: make(&tier.limit)?, ..*tier });
         let first = tier(&self.first)?;
         let tiers = try_array(&first, |at| self.tiers.get(at).map_or_else(|| Ok(first.clone()), tier))?;
@@ -218,14 +218,14 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
         TieredStat { tier: *label, ratio: *ratio, effective_limit, inner: limit.stat(state, class, now) }
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         self.limits().try_for_each(Strategy::fits_script)
     }
 }
 
 /// Every tier's limit is scaled.
 impl<S: Scale, const N: usize> Scale for Tiered<S, N> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         self.try_map(|limit| limit.scaled(ratio))
     }
 
@@ -241,7 +241,7 @@ impl<S: Scale, const N: usize> Scale for Tiered<S, N> {
         parts(self.limits())
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
         let parts = self.parts().saturating_mul(factor.max(1));
         self.try_map(|limit| counted_in(parts, limit))
     }
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(new([(Label(3), Ratio::ONE), (Label(3), ratio("2"))]), TierError::Duplicate(Label(3)));
         assert_eq!(new([(Label(3), Ratio::ONE), (Label(4), ratio("0"))]), TierError::ZeroRatio(Label(4)));
         let uneven = new([(Label(1), Ratio::ONE), (Label(2), ratio("999999/1000000"))]);
-        assert_eq!(uneven, TierError::TooLarge(Label(2), TooLarge { largest: 185_955_081 }));
+        assert_eq!(uneven, TierError::TooLarge(Label(2), CapacityError { largest: 185_955_081 }));
         assert!(
             uneven.to_string().starts_with("tier 2: this limit is too large to be counted exactly"),
             "{uneven}"

@@ -6,8 +6,8 @@ use crate::decision::Kind;
 use crate::strategy::compose::family::{counted_in, parts, try_array};
 use crate::strategy::wire::stats::report;
 use crate::strategy::{
-    Bounds, Class, Corrupt, Cost, Formula, Held, Hit, Inlined, Part, Reader, Scale, State, Strategy,
-    TooLarge, Writer,
+    Bounds, CapacityError, Class, Corrupt, Cost, Formula, Held, Hit, Inlined, Part, Reader, Scale, State,
+    Strategy, Writer,
 };
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 
@@ -159,14 +159,14 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         Ok(Self { day: self.day.with_offset(minutes)?, ..self })
     }
 
-    fn scale(limit: &S, day: Day<N>) -> Result<Self, TooLarge> {
+    fn scale(limit: &S, day: Day<N>) -> Result<Self, CapacityError> {
         let scaled = |at: usize| day.hours().get(at).map_or(Ok(limit.clone()), |it| limit.scaled(it.ratio()));
         let limits = try_array(limit, scaled)?;
         let horizon = horizon(limit, &day, &limits);
         Self { base: limit.clone(), limits, day, horizon }.in_one_unit(1)
     }
 
-    fn in_one_unit(&self, factor: u64) -> Result<Self, TooLarge> {
+    fn in_one_unit(&self, factor: u64) -> Result<Self, CapacityError> {
         let parts = parts([&self.base].into_iter().chain(&self.limits)).saturating_mul(factor.max(1));
         let counted = |limit| counted_in(parts, limit);
         let limits = try_array(&self.base, |at| counted(self.limits.get(at).unwrap_or(&self.base)))?;
@@ -424,14 +424,14 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
         }
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         self.limits().try_for_each(Strategy::fits_script)
     }
 }
 
 /// The limits of all hours are scaled.
 impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let scaled = Self::scale(&self.base.scaled(ratio)?, self.day)?;
         if scaled.horizon <= LONGEST {
             return Ok(scaled);
@@ -440,7 +440,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
         let nothing = Hit::new(S::Cost::uniform(0));
         let limit = scaled.base.peek(&S::State::default(), &nothing, Timestamp::EPOCH).limit();
         let largest = u128::from(limit) * u128::from(LONGEST) / u128::from(scaled.horizon);
-        Err(TooLarge { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
+        Err(CapacityError { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
     }
 
     fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
@@ -460,7 +460,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
         self.base.parts()
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
         self.in_one_unit(factor)
     }
 }

@@ -11,7 +11,7 @@ use crate::ratio::gcd;
 use crate::strategy::wire::codec::{Corrupt, Reader, Writer};
 use crate::strategy::wire::formula::{Formula, Part};
 use crate::strategy::{Hit, State};
-use crate::{Decision, Rate, Receipt, Timestamp, TooLarge};
+use crate::{CapacityError, Decision, Rate, Receipt, Timestamp};
 
 /// The state of a bucket: how full it was, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,14 +93,14 @@ impl Meter {
     }
 
     /// The same meter with this capacity in units, if it fits 64 bits and comes to a cost that fits 32.
-    pub(crate) const fn with_capacity(self, capacity: u128) -> Result<Self, TooLarge> {
+    pub(crate) const fn with_capacity(self, capacity: u128) -> Result<Self, CapacityError> {
         if self.is_unlimited() {
             return Ok(self);
         }
         let largest = largest_cost(u64::MAX, self.unit);
         let cost = capacity / self.unit as u128;
         if capacity > u64::MAX as u128 || cost > largest as u128 {
-            return Err(TooLarge { largest });
+            return Err(CapacityError { largest });
         }
         Ok(Self { capacity: capacity as u64, largest_cost: cost as u32, ..self })
     }
@@ -122,7 +122,7 @@ impl Meter {
     }
 
     /// The same meter with units `factor` times as fine.
-    pub(crate) const fn finer(self, factor: u64) -> Result<Self, TooLarge> {
+    pub(crate) const fn finer(self, factor: u64) -> Result<Self, CapacityError> {
         if self.is_unlimited() || factor == 0 {
             return Ok(self);
         }
@@ -135,7 +135,7 @@ impl Meter {
             (Some(drain), Some(unit), Some(capacity)) => {
                 Ok(Self { drain: Divisor::new(drain), unit, capacity, ..self })
             }
-            _ => Err(TooLarge { largest: largest_cost(u64::MAX / factor, self.unit) }),
+            _ => Err(CapacityError { largest: largest_cost(u64::MAX / factor, self.unit) }),
         }
     }
 
@@ -155,12 +155,12 @@ impl Meter {
     }
 
     /// Whether every number this meter makes stays below 2⁵³.
-    pub(crate) const fn fits_script(self) -> Result<(), TooLarge> {
+    pub(crate) const fn fits_script(self) -> Result<(), CapacityError> {
         const BOUND: u64 = (1 << 53) - 1;
         if self.capacity <= BOUND {
             Ok(())
         } else {
-            Err(TooLarge { largest: largest_cost(BOUND, self.unit) })
+            Err(CapacityError { largest: largest_cost(BOUND, self.unit) })
         }
     }
 

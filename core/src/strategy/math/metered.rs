@@ -34,7 +34,7 @@ macro_rules! metered {
             self.meter.unit.max(1)
         }
 
-        fn finer(&self, factor: u64) -> Result<Self, $crate::TooLarge> {
+        fn finer(&self, factor: u64) -> Result<Self, $crate::CapacityError> {
             Ok(Self { meter: self.meter.finer(factor)?, ..*self })
         }
     };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use traffik_core::storage::{ErrorKind, Failure};
-use traffik_core::strategy::TooLarge;
+use traffik_core::strategy::CapacityError;
 use traffik_core::{Clock, Ratio, RatioError, Scale, Strategy};
 
 use crate::MonotonicClock;
@@ -43,7 +43,7 @@ pub(super) struct Settings<S> {
     pub(super) listeners: Vec<Listener>,
 }
 
-type Share<S> = Box<dyn Fn(&S) -> Result<S, TooLarge> + Send + Sync>;
+type Share<S> = Box<dyn Fn(&S) -> Result<S, CapacityError> + Send + Sync>;
 type Listener = Box<dyn Fn(&FailoverChange) + Send + Sync>;
 
 impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
@@ -127,7 +127,7 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
 impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     /// Gives the fallback what this makes of the limit. A limit of which it makes nothing fails every call with
     /// [`ErrorKind::Invalid`], before anybody is asked.
-    pub fn share(mut self, share: impl Fn(&S) -> Result<S, TooLarge> + Send + Sync + 'static) -> Self {
+    pub fn share(mut self, share: impl Fn(&S) -> Result<S, CapacityError> + Send + Sync + 'static) -> Self {
         self.settings.share = Some(Box::new(share));
         self
     }

@@ -5,7 +5,7 @@ use core::ops::Deref;
 use crate::strategy::compose::all::Each;
 use crate::strategy::compose::erased::{Chosen, Erased, ErasedScale, InlineState};
 use crate::strategy::wire::stats::Reported;
-use crate::strategy::{Class, Hit, Part, Scale, Strategy, TooLarge};
+use crate::strategy::{CapacityError, Class, Hit, Part, Scale, Strategy};
 use crate::{Decision, Ratio, Receipt, Timestamp};
 
 /// An [`Erased`] strategy of a single limit, whose verdict is that limit's [`Decision`]: what the wrappers by
@@ -79,7 +79,7 @@ where
         self.0.stat(state, class, now)
     }
 
-    fn fits_script(&self) -> Result<(), TooLarge> {
+    fn fits_script(&self) -> Result<(), CapacityError> {
         self.0.fits_script()
     }
 }
@@ -88,7 +88,7 @@ impl<P, const LEN: usize> Scale for Single<P, LEN>
 where
     P: Deref<Target = dyn ErasedScale<LEN, 1>> + Clone + Send + Sync + 'static,
 {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, TooLarge> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         self.0.scaled(ratio).map(Self)
     }
 
@@ -107,7 +107,7 @@ where
         self.0.parts()
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, TooLarge> {
+    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
         self.0.finer(factor).map(Self)
     }
 }

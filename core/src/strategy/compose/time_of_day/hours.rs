@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::strategy::TooLarge;
+use crate::strategy::CapacityError;
 use crate::{Ratio, Timestamp};
 
 /// A part of the local day, and the ratio of the rate that holds in it.
@@ -36,7 +36,7 @@ pub enum HoursError {
     /// The limit is so slow that the hours of more than thirty years decide what is left of it.
     TooSlow,
     /// A limit cannot be counted exactly.
-    TooLarge(TooLarge),
+    TooLarge(CapacityError),
 }
 
 impl fmt::Display for HoursError {

@@ -111,10 +111,10 @@ fn limits_too_slow_to_follow_are_refused() {
     assert_eq!(TimeOfDay::new(closed.burst(1).unwrap(), night("1/9")).unwrap_err(), HoursError::TooSlow);
     let monthly =
         TimeOfDay::new(Gcra::new("90/30d".parse().unwrap()).burst(900).unwrap(), night("1/2")).unwrap();
-    assert_eq!(monthly.scaled(Ratio::new(1, 9).unwrap()).unwrap_err(), TooLarge { largest: 456 });
+    assert_eq!(monthly.scaled(Ratio::new(1, 9).unwrap()).unwrap_err(), CapacityError { largest: 456 });
     let vast = Gcra::new("1000000/31d".parse().unwrap()).burst(100_000_000).unwrap();
     let error = TimeOfDay::new(vast, night("999999/1000000")).unwrap_err();
-    assert_eq!(error, HoursError::TooLarge(TooLarge { largest: 6_887_225 }));
+    assert_eq!(error, HoursError::TooLarge(CapacityError { largest: 6_887_225 }));
 }
 
 #[test]
