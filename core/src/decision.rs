@@ -45,6 +45,12 @@ impl Outcome {
         }
     }
 
+    /// The outcome of limits that must all admit.
+    pub(crate) fn all<'a, V: Verdict>(verdicts: impl IntoIterator<Item = &'a V>) -> Self {
+        let admitted = Self::Allow { after: Duration::ZERO };
+        verdicts.into_iter().map(Verdict::outcome).fold(admitted, Self::and)
+    }
+
     /// The outcome of two limits that must both admit: both waits are sat out.
     pub fn and(self, other: Self) -> Self {
         match (self, other) {

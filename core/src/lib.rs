@@ -70,9 +70,9 @@ pub use storage::{ErrorKind, Fixed, Storage, StorageError};
 #[cfg(feature = "alloc")]
 pub use strategy::HeapLog;
 pub use strategy::{
-    Adaptive, All, Both, CapacityError, Class, Cost, CostBased, Erased, FairShare, FixedWindow, Gcra, Hit,
-    Hours, Label, LeakyBucket, LeakyBucketQueue, Op, Priority, QuotaRollover, Regions, Scale, SlidingLog,
-    SlidingWindow, State, Strategy, StrictWindow, Tiered, TimeOfDay, TokenBucket,
+    Adaptive, All, CapacityError, Class, Composite, Cost, CostBased, Erased, FairShare, FixedWindow, Gcra,
+    Hit, Hours, Label, LeakyBucket, LeakyBucketQueue, Op, Priority, QuotaRollover, Regions, Scale,
+    SlidingLog, SlidingWindow, State, Strategy, StrictWindow, Tiered, TimeOfDay, TokenBucket,
 };
 pub use time::{Clock, EpochClock, ManualClock, Timer, Timestamp};
 #[cfg(feature = "embassy-time")]

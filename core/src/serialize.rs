@@ -7,7 +7,7 @@
 //! | [`Outcome`] | `{"allow": {"after": 0}}`, `{"deny": {"retry_after": 500000}}` or `"never"`, in microseconds |
 //! | [`Decision`] | its figures, waits in microseconds; written only |
 //! | the state of a strategy | the bytes it [encodes](crate::strategy::encode) to, and nothing else is read |
-//! | [`Both`], [`Several`], [`Listed`] | the decision of each limit, and the outcome; written only |
+//! | [`Composite`] | the decision of each limit, and the outcome; written only |
 //!
 //! The other values are written as their fields. A state that takes more than 1024 bytes, such as that of a
 //! log of more than some eighty entries, is not written: it is an error.
@@ -21,9 +21,9 @@ use serde::ser::{Error as _, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::strategy::{
-    AdaptiveState, Both, CostBasedState, Each, FixedWindowState, InlineState, Level, Listed, LogState,
-    QuotaRolloverState, Room, Several, Shares, SlidingWindowState, StrictWindowState, TimeOfDayState, decode,
-    encode,
+    AdaptiveState, Composite, CostBasedState, DecisionList, FixedWindowState, InlineState, Level, LogState,
+    PerLimit, QuotaRolloverState, Room, Shares, SlidingWindowState, StrictWindowState, TimeOfDayState,
+    decode, encode,
 };
 use crate::time::micros_ceil;
 use crate::{Decision, Outcome, Rate, Ratio, State, Timestamp, Verdict};
@@ -105,58 +105,57 @@ impl Serialize for Decision {
     }
 }
 
-impl<A: Verdict + Serialize, B: Verdict + Serialize> Serialize for Both<A, B> {
+impl<A: Verdict + Serialize, B: Verdict + Serialize> Serialize for Composite<(A, B)> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut form = serializer.serialize_struct("Both", 3)?;
-        form.serialize_field("first", &self.first)?;
-        form.serialize_field("second", &self.second)?;
+        let mut form = serializer.serialize_struct("Composite", 3)?;
+        form.serialize_field("first", &self.parts.0)?;
+        form.serialize_field("second", &self.parts.1)?;
         form.serialize_field("outcome", &self.outcome())?;
         form.end()
     }
 }
 
-impl<V: Verdict + Serialize, const N: usize> Serialize for Several<V, N> {
+impl<V: Verdict + Serialize, const N: usize> Serialize for Composite<[V; N]> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        verdicts("Several", &self.decisions, self.outcome(), serializer)
+        verdicts(&self.parts, self.outcome(), serializer)
     }
 }
 
-impl<const N: usize> Serialize for Listed<N> {
+impl<const N: usize> Serialize for Composite<DecisionList<N>> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        verdicts("Listed", self.decisions(), self.outcome(), serializer)
+        verdicts(self.decisions(), self.outcome(), serializer)
     }
 }
 
 fn verdicts<V: Serialize, S: Serializer>(
-    name: &'static str,
     decisions: &[V],
     outcome: Outcome,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let mut form = serializer.serialize_struct(name, 2)?;
+    let mut form = serializer.serialize_struct("Composite", 2)?;
     form.serialize_field("decisions", decisions)?;
     form.serialize_field("outcome", &outcome)?;
     form.end()
 }
 
-impl<T: Serialize, const N: usize> Serialize for Each<T, N> {
+impl<T: Serialize, const N: usize> Serialize for PerLimit<T, N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(&self.0)
     }
 }
 
-impl<'de, T: Deserialize<'de> + Default, const N: usize> Deserialize<'de> for Each<T, N> {
+impl<'de, T: Deserialize<'de> + Default, const N: usize> Deserialize<'de> for PerLimit<T, N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Sequence<T, const N: usize>(PhantomData<T>);
         impl<'de, T: Deserialize<'de> + Default, const N: usize> Visitor<'de> for Sequence<T, N> {
-            type Value = Each<T, N>;
+            type Value = PerLimit<T, N>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "one for each of {N} limits")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-                let mut each = Each::default();
+                let mut each = PerLimit::default();
                 for (at, place) in each.0.iter_mut().enumerate() {
                     *place = sequence.next_element()?.ok_or_else(|| A::Error::invalid_length(at, &self))?;
                 }
@@ -256,6 +255,7 @@ mod tests {
 
     use super::*;
     use crate::storage::{Counters, WhenFull};
+    use crate::strategy::ErasedVerdict;
     use crate::strategy::Shares;
     use crate::{
         Adaptive, All, Class, CostBased, ErrorKind, FixedWindow, Gcra, Hit, Label, QuotaRollover, Receipt,
@@ -354,7 +354,7 @@ mod tests {
         let limit = All([Gcra::new(rate!("3/s")), Gcra::new(rate!("9/s"))]);
         let verdict = limit.decide(&mut Default::default(), &Hit::new(1), Timestamp::from_micros(1 << 50));
         let receipts = verdict.receipt();
-        assert_eq!(from_str::<Each<Receipt, 2>>(&to_string(&receipts).unwrap()).unwrap(), receipts);
+        assert_eq!(from_str::<PerLimit<Receipt, 2>>(&to_string(&receipts).unwrap()).unwrap(), receipts);
     }
 
     #[test]
@@ -366,10 +366,17 @@ mod tests {
         assert!(from_str::<Level>("[]").is_err());
         let long = format!("[{}0]", "0,".repeat(LONGEST));
         assert!(from_str::<Level>(&long).unwrap_err().to_string().contains("1025"));
-        assert!(from_str::<Each<Receipt, 1>>("[]").is_err());
-        let two = to_string(&Each([Receipt::default(); 2])).unwrap();
-        assert!(from_str::<Each<Receipt, 1>>(&two).is_err() && from_str::<Each<Receipt, 3>>(&two).is_err());
-        assert!(to_string(&Listed::<1>::of(&Decision::unlimited())).unwrap().contains("\"unlimited\":true"));
+        assert!(from_str::<PerLimit<Receipt, 1>>("[]").is_err());
+        let two = to_string(&PerLimit([Receipt::default(); 2])).unwrap();
+        assert!(
+            from_str::<PerLimit<Receipt, 1>>(&two).is_err()
+                && from_str::<PerLimit<Receipt, 3>>(&two).is_err()
+        );
+        assert!(
+            to_string(&Composite::<DecisionList<1>>::of(&Decision::unlimited()))
+                .unwrap()
+                .contains("\"unlimited\":true")
+        );
     }
 
     #[test]

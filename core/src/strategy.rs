@@ -22,9 +22,9 @@ pub(crate) mod wire;
 
 pub use adaptive::{Adaptive, AdaptiveError, AdaptiveStat, AdaptiveState};
 pub use compose::{
-    All, Both, Each, Erased, ErasedScale, ErasedStrategy, Hours, HoursError, InlineState, Listed, Priority,
-    PriorityError, PriorityStat, Several, Single, TierError, Tiered, TieredStat, TimeOfDay, TimeOfDayStat,
-    TimeOfDayState,
+    All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, ErasedVerdict, Hours, HoursError,
+    InlineState, Parts, PerLimit, Priority, PriorityError, PriorityStat, TierError, Tiered, TieredStat,
+    TimeOfDay, TimeOfDayStat, TimeOfDayState,
 };
 pub use cost_based::{CostBased, CostBasedError, CostBasedStat, CostBasedState};
 pub use fair_share::{FairShare, FairShareStat, FairShareState};

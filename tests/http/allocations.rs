@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 use traffik::http::{PeerAddress, Throttle, ThrottleLayer, Throttled};
 use traffik::storage::Local;
-use traffik::strategy::{ErasedScale, Single};
+use traffik::strategy::{Erased, ErasedScale};
 use traffik::{
     Adaptive, All, CostBased, FairShare, FixedWindow, Gcra, Hours, Label, LeakyBucket, LeakyBucketQueue,
     Limiter, Memory, Priority, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, Strategy,
@@ -57,7 +57,7 @@ fn checks_of_every_strategy_allocate_nothing() {
     none_per_check(Priority::new(TokenBucket::new(Rate::per_minute(10)), named).unwrap());
     none_per_check(TimeOfDay::new(FixedWindow::new(Rate::per_minute(10)), night).unwrap());
     let chosen: Arc<dyn ErasedScale<64>> = Arc::new(Gcra::new(Rate::per_minute(10)));
-    none_per_check(Single::new(chosen));
+    none_per_check(Erased::new(chosen));
     none_per_check((Gcra::new(Rate::per_minute(10)), FixedWindow::new(Rate::per_hour(10))));
     none_per_check(All([Gcra::new(Rate::per_minute(10)), Gcra::new(Rate::per_hour(10))]));
 }

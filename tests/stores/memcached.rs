@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use traffik::runtime::Tokio;
 use traffik::storage::ErrorKind;
-use traffik::strategy::{ErasedStrategy, Single};
+use traffik::strategy::{Erased, ErasedStrategy};
 use traffik::{
     Adaptive, All, AsyncLimiter, Clock, FixedWindow, Gcra, HeapLog, Hours, Label, MemcachedStorage,
     QuotaRollover, Rate, Ratio, SlidingWindow, Strategy, StrictWindow, SystemClock, Tiered, TimeOfDay,
@@ -91,9 +91,9 @@ fn a_check_of_a_window_is_one_call() {
         let tiered = Tiered::new(window, [(Label(1), Ratio::ONE)]).unwrap();
         assert_eq!(calls(&server, "tiered", tiered).await, once);
         assert_eq!(calls(&server, "hours", by_hour(window)).await, once);
-        type Chosen = Single<Arc<dyn ErasedStrategy<64>>, 64>;
+        type Chosen = Erased<Arc<dyn ErasedStrategy<64>>, 64>;
         let chosen: All<Chosen, 2> =
-            All([Single::new(Arc::new(window)), Single::new(Arc::new(Gcra::new(Rate::UNLIMITED)))]);
+            All([Erased::new(Arc::new(window)), Erased::new(Arc::new(Gcra::new(Rate::UNLIMITED)))]);
         assert_eq!(calls(&server, "chosen", chosen).await, once);
         // A get each, and for what is admitted an add once and then swaps, which count twice.
         let (_, others, denied) = calls(&server, "token", TokenBucket::new(rate)).await;

@@ -20,8 +20,7 @@ pub struct Together<V, const N: usize> {
 impl<V: Verdict, const N: usize> Together<V, N> {
     /// The answers of several keys, all of them charged if all admit, or none, in one step.
     pub fn new(verdicts: [V; N]) -> Self {
-        let admitted = Outcome::Allow { after: core::time::Duration::ZERO };
-        let outcome = verdicts.iter().map(V::outcome).fold(admitted, Outcome::and);
+        let outcome = Outcome::all(&verdicts);
         Self { verdicts, outcome, atomic: true }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use traffik::strategy::{
-    CapacityError, Corrupt, ErasedScale, InlineState, Part, Reader, Report, Reported, Single, State, Writer,
+    CapacityError, Corrupt, Erased, ErasedScale, InlineState, Part, Reader, Report, Reported, State, Writer,
 };
 use traffik::{
     Class, Decision, FixedWindow, HeapLog, Hit, Rate, Ratio, Receipt, Scale, Strategy, Timestamp, Verdict,
@@ -49,12 +49,12 @@ pub(crate) enum AnyLimit {
 #[derive(Clone)]
 pub(crate) struct ErasedLimit<const LEN: usize> {
     pointer: Chosen<LEN>,
-    limit: Single<Chosen<LEN>, LEN>,
+    limit: Erased<Chosen<LEN>, LEN>,
 }
 
 impl<const LEN: usize> From<Chosen<LEN>> for ErasedLimit<LEN> {
     fn from(pointer: Chosen<LEN>) -> Self {
-        Self { limit: Single::new(Arc::clone(&pointer)), pointer }
+        Self { limit: Erased::new(Arc::clone(&pointer)), pointer }
     }
 }
 
@@ -63,7 +63,7 @@ impl<const LEN: usize> ErasedLimit<LEN> {
         Self { limit: self.limit.succeeding(Arc::clone(&before.pointer)), pointer: self.pointer }
     }
 
-    fn with_limit(self, limit: Single<Chosen<LEN>, LEN>) -> Self {
+    fn with_limit(self, limit: Erased<Chosen<LEN>, LEN>) -> Self {
         Self { limit, ..self }
     }
 }

@@ -3,7 +3,7 @@
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use traffik::strategy::Single;
+use traffik::strategy::Erased;
 use traffik::{
     Adaptive, Class, CostBased, FairShare, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket,
     LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, Tiered,
@@ -249,7 +249,7 @@ fn wrap<const IN: usize, const OUT: usize>(
     wrapper: Option<&Spec>,
     inner: Chosen<IN>,
 ) -> Result<Chosen<OUT>, String> {
-    let inner = Single::new(inner);
+    let inner = Erased::new(inner);
     match wrapper {
         Some(Spec::Tiered { tiers, .. }) => {
             Ok(Arc::new(Tiered::new(inner, classes("tiers", tiers, Ratio::ONE)?).map_err(told)?))

@@ -8,7 +8,8 @@ use proptest::strategy::Strategy as _;
 use traffik::laws::{self, Step};
 use traffik::storage::{Fixed, WhenFull};
 use traffik::strategy::{
-    Erased, ErasedScale, ErasedStrategy, Figure, InlineState, Report, Reported, decode, encode,
+    Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, Figure, InlineState, Report, Reported,
+    decode, encode,
 };
 use traffik::{
     All, Class, Cost, CostBased, Decision, FixedWindow, Gcra, Hit, LeakyBucket, LeakyBucketQueue, Limiter,
@@ -16,8 +17,9 @@ use traffik::{
 };
 
 /// Room for the state and the verdict of four limits.
-type Chosen = Erased<Arc<dyn ErasedStrategy<128, 4>>, 128, 4>;
-type Scalable = Erased<Arc<dyn ErasedScale<128, 4>>, 128, 4>;
+type Four = Composite<DecisionList<4>>;
+type Chosen = Erased<Arc<dyn ErasedStrategy<128, Four>>, 128>;
+type Scalable = Erased<Arc<dyn ErasedScale<128, Four>>, 128>;
 
 fn hit<C: Cost>(step: &Step) -> Hit<C> {
     Hit::new(C::uniform(step.cost)).with_class(step.class)
@@ -140,7 +142,7 @@ proptest! {
     ) {
         let bucket = TokenBucket::new(rate).burst(size).unwrap();
         let queue = LeakyBucketQueue::new(rate).queue(size).unwrap();
-        let chosen: Arc<dyn ErasedStrategy<128, 4>> = match choice {
+        let chosen: Arc<dyn ErasedStrategy<128, Four>> = match choice {
             0 => Arc::new(FixedWindow::new(rate)),
             1 => Arc::new(bucket),
             2 => Arc::new(Gcra::new(rate)),
@@ -191,7 +193,7 @@ fn a_limit_chosen_at_run_time_works_with_and_without_a_heap() {
     let limiter = Limiter::new(Erased::new(&PER_HOUR as &'static dyn ErasedStrategy<25>), fixed);
     assert!(limiter.check("key").unwrap().is_allowed());
     let denied = limiter.check("key").unwrap();
-    assert_eq!(denied.decisions()[0].limit(), 1);
+    assert_eq!(denied.limit(), 1);
     assert_eq!(denied.outcome(), Outcome::Deny { retry_after: std::time::Duration::from_secs(3600) });
 
     let memory = Memory::<Chosen, _>::builder().clock(ManualClock::default()).build();
@@ -219,7 +221,7 @@ fn the_state_of_another_strategy_is_that_of_a_key_never_seen() {
 #[test]
 fn a_change_of_strategy_grants_nothing() {
     let rate: Rate = "100/h".parse().unwrap();
-    let strategies: [Arc<dyn ErasedStrategy<128, 4>>; 5] = [
+    let strategies: [Arc<dyn ErasedStrategy<128, Four>>; 5] = [
         Arc::new(FixedWindow::new(rate)),
         Arc::new(TokenBucket::new(rate)),
         Arc::new(Gcra::new(rate).burst(100).unwrap()),

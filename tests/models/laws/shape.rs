@@ -275,7 +275,7 @@ fn two_limits_of_different_costs_are_one_strategy_on_every_storage() {
     assert!(first.is_allowed());
     assert!(!send(200).is_allowed(), "too many bytes");
     let receipt: (Receipt, Receipt) = first.receipt();
-    assert_eq!(done(limiter.refund("peer", (1, 900), receipt)).unwrap().second.remaining(), 1000);
+    assert_eq!(done(limiter.refund("peer", (1, 900), receipt)).unwrap().parts.1.remaining(), 1000);
     assert!(send(200).is_allowed());
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use traffik::layer::{Calls, DenyCache, Ended, Metered, Operation};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Joint, Reply, Together};
-use traffik::strategy::{All, Erased, ErasedScale, ErasedStrategy, Single};
+use traffik::strategy::{All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy};
 use traffik::{
     Adaptive, AsyncLimiter, Class, Cost, Decision, ErrorKind, FixedWindow, Gcra, Hit, Label, Op, Origin,
     Outcome, Ratio, Scale, SlidingWindow, Strategy, TokenBucket, Verdict, rate,
@@ -130,16 +130,16 @@ fn who_hammers_is_told_what_the_store_would_say_and_costs_it_nothing() {
 #[test]
 fn a_limit_chosen_at_run_time_is_remembered_like_any_other() {
     let bucket: Arc<dyn ErasedScale<64>> = Arc::new(TokenBucket::new(rate!("3/7s")));
-    hammer(Single::new(Arc::clone(&bucket)), 1);
-    hammer(Single::new(bucket).scaled(Ratio::new(1, 3).unwrap()).unwrap(), 1);
-    let pair: Arc<dyn ErasedStrategy<64, 2>> =
+    hammer(Erased::new(Arc::clone(&bucket)), 1);
+    hammer(Erased::new(bucket).scaled(Ratio::new(1, 3).unwrap()).unwrap(), 1);
+    let pair: Arc<dyn ErasedStrategy<64, Composite<DecisionList<2>>>> =
         Arc::new(All([FixedWindow::new(rate!("5/min")), FixedWindow::new(rate!("5/h"))]));
-    hammer(Erased::<_, 64, 2>::new(pair), 2);
+    hammer(Erased::<_, 64>::new(pair), 2);
 }
 
 #[test]
 fn a_limit_chosen_at_run_time_is_the_same_while_it_is_the_same_value() {
-    let chosen = |rate| Single::<Arc<dyn ErasedScale<64>>, 64>::new(Arc::new(TokenBucket::new(rate)));
+    let chosen = |rate| Erased::<Arc<dyn ErasedScale<64>>, 64>::new(Arc::new(TokenBucket::new(rate)));
     let limit = chosen(rate!("2/80s"));
     let it = setup(limit.clone());
     it.exhaust("key");

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use traffik::runtime::Tokio;
-use traffik::strategy::{ErasedStrategy, Single};
+use traffik::strategy::{Erased, ErasedStrategy};
 use traffik::{
     Adaptive, All, CostBased, FixedWindow, Gcra, HeapLog, Label, LeakyBucket, LeakyBucketQueue,
     MemcachedStorage, Priority, QuotaRollover, Rate, Ratio, SlidingLog, SlidingWindow, Strategy,
@@ -58,12 +58,12 @@ fn windows_agree() {
     agrees_in("hours", (how.0, Compared::Forward), |l, p| [hours(whole(l, p)), hours(whole(l + 3, p))]);
     let reserved = |rate: Rate| Priority::new(window(rate), [(Label(1), Ratio::new(1, 4).unwrap())]).unwrap();
     agrees_in("priority", how, |l, p| [reserved(whole(l + 4, p)), reserved(whole(l + 7, p))]);
-    type Chosen = Single<Arc<dyn ErasedStrategy<64>>, 64>;
+    type Chosen = Erased<Arc<dyn ErasedStrategy<64>>, 64>;
     let chosen = |rate: Rate| -> All<Chosen, 3> {
         All([
-            Single::new(Arc::new(TokenBucket::new(Rate::UNLIMITED))),
-            Single::new(Arc::new(window(rate))),
-            Single::new(Arc::new(window(Rate::UNLIMITED))),
+            Erased::new(Arc::new(TokenBucket::new(Rate::UNLIMITED))),
+            Erased::new(Arc::new(window(rate))),
+            Erased::new(Arc::new(window(Rate::UNLIMITED))),
         ])
     };
     agrees_in("chosen", how, |l, p| [chosen(whole(l, p)), chosen(whole(l + 3, p))]);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use traffik::strategy::{ErasedScale, ErasedStrategy, Single, decode};
+use traffik::strategy::{Erased, ErasedScale, ErasedStrategy, decode};
 use traffik::{
     Adaptive, All, AsyncLimiter, Clock, CostBased, FixedWindow, Gcra, HeapLog, Hit, Label, LeakyBucket,
     LeakyBucketQueue, ManualClock, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingLog,
@@ -87,23 +87,23 @@ fn wrappers_and_composites_agree() {
 /// As the gateway has them: chosen at run time, and the unused ones unlimited.
 #[test]
 fn limits_chosen_at_run_time_agree() {
-    type Chosen = Single<Arc<dyn ErasedStrategy<64>>, 64>;
+    type Chosen = Erased<Arc<dyn ErasedStrategy<64>>, 64>;
     let chosen = |rate: Rate| -> All<Chosen, 3> {
         All([
-            Single::new(Arc::new(TokenBucket::new(rate))),
-            Single::new(Arc::new(FixedWindow::new(rate.scaled(Ratio::new(2, 1).unwrap())))),
-            Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))),
+            Erased::new(Arc::new(TokenBucket::new(rate))),
+            Erased::new(Arc::new(FixedWindow::new(rate.scaled(Ratio::new(2, 1).unwrap())))),
+            Erased::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))),
         ])
     };
     agrees("chosen", SEQUENCES / 10, |l, p| [chosen(rate(l, p)), chosen(other(l, p))]);
     // What another strategy left behind counts as a key never seen, and stays where nothing is booked over it.
     let changed = |rate: Rate| -> All<Chosen, 2> {
-        All([Single::new(Arc::new(TokenBucket::new(rate))), Single::new(Arc::new(FixedWindow::new(rate)))])
+        All([Erased::new(Arc::new(TokenBucket::new(rate))), Erased::new(Arc::new(FixedWindow::new(rate)))])
     };
     let changes = |rate: Rate| -> All<Chosen, 2> {
         All([
-            Single::new(Arc::new(FixedWindow::new(rate))),
-            Single::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))),
+            Erased::new(Arc::new(FixedWindow::new(rate))),
+            Erased::new(Arc::new(FixedWindow::new(Rate::UNLIMITED))),
         ])
     };
     agrees("changed", SEQUENCES / 10, |l, p| [changed(rate(l, p)), changes(other(l, p))]);
@@ -207,21 +207,21 @@ fn hours_agree() {
 /// One in the other, as the gateway has them.
 #[test]
 fn wrappers_chosen_at_run_time_agree() {
-    type Innermost = Single<Arc<dyn ErasedScale<64>>, 64>;
-    type Inner = Single<Arc<dyn ErasedScale<80>>, 80>;
-    type Outer = Single<Arc<dyn ErasedStrategy<96>>, 96>;
-    let innermost = |limit: Arc<dyn ErasedScale<64>>| -> Innermost { Single::new(limit) };
+    type Innermost = Erased<Arc<dyn ErasedScale<64>>, 64>;
+    type Inner = Erased<Arc<dyn ErasedScale<80>>, 80>;
+    type Outer = Erased<Arc<dyn ErasedStrategy<96>>, 96>;
+    let innermost = |limit: Arc<dyn ErasedScale<64>>| -> Innermost { Erased::new(limit) };
     let tiered = |rate: Rate| -> Outer {
         let half = Ratio::new(1, 2).unwrap();
         let tiers = Tiered::new(innermost(Arc::new(Gcra::new(rate))), [(Label(1), half)]).unwrap();
-        let inner: Inner = Single::new(Arc::new(tiers));
-        Single::new(Arc::new(inner))
+        let inner: Inner = Erased::new(Arc::new(tiers));
+        Erased::new(Arc::new(inner))
     };
     agrees("nested-tiers", SEQUENCES / 10, |l, p| [All([tiered(rate(l, p))]), All([tiered(other(l, p))])]);
     let hours = |rate: Rate| -> Outer {
-        let inner: Inner = Single::new(Arc::new(by_hour(innermost(Arc::new(TokenBucket::new(rate))))));
+        let inner: Inner = Erased::new(Arc::new(by_hour(innermost(Arc::new(TokenBucket::new(rate))))));
         let quarter = Ratio::new(1, 4).unwrap();
-        Single::new(Arc::new(Priority::new(inner, [(Label(1), quarter)]).unwrap()))
+        Erased::new(Arc::new(Priority::new(inner, [(Label(1), quarter)]).unwrap()))
     };
     agrees("nested-hours", SEQUENCES / 10, |l, p| {
         [

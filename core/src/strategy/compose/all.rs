@@ -1,11 +1,12 @@
 //! Several limits of one kind on one key as one: none is charged unless all admit.
 
 use core::array;
-use core::time::Duration;
 
+use crate::strategy::compose::composite::Composite;
+use crate::strategy::compose::per_limit::PerLimit;
 use crate::strategy::math::settle::settle;
-use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, Strategy, Writer};
-use crate::{Decision, Origin, Outcome, Receipt, Receipts, Timestamp, Verdict};
+use crate::strategy::{CapacityError, Class, Hit, Part, Strategy};
+use crate::{Outcome, Timestamp, Verdict};
 
 /// `N` limits that count the same cost, such as a burst and a sustained rate.
 ///
@@ -26,114 +27,16 @@ use crate::{Decision, Origin, Outcome, Receipt, Receipts, Timestamp, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct All<S, const N: usize>(pub [S; N]);
 
-/// The decisions of several limits, and what they come to together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[must_use]
-pub struct Several<V, const N: usize> {
-    /// What each limit says for itself, in their order.
-    pub decisions: [V; N],
-    outcome: Outcome,
-    recorded: bool,
-}
-
-impl<V: Verdict, const N: usize> Verdict for Several<V, N> {
-    type Receipt = Each<V::Receipt, N>;
-
-    fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-
-    fn is_recorded(&self) -> bool {
-        self.recorded
-    }
-
-    fn pressure(&self) -> u8 {
-        self.decisions.iter().map(Verdict::pressure).max().unwrap_or(0)
-    }
-
-    fn receipt(&self) -> Self::Receipt {
-        Each(array::from_fn(|at| self.decisions.get(at).map(Verdict::receipt).unwrap_or_default()))
-    }
-
-    fn is_allowed(&self) -> bool {
-        self.outcome.is_allowed()
-    }
-
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
-        self.decisions.iter_mut().for_each(|decision| decision.each_receipt(change));
-    }
-
-    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
-        self.decisions.iter().for_each(|decision| decision.each(visit));
-    }
-
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
-        let mut later = Self { outcome: self.outcome.later_by_micros(by)?, ..self.clone() };
-        for decision in &mut later.decisions {
-            *decision = decision.later_by_micros(by)?;
-        }
-        Some(later)
-    }
-
-    fn with_origin(self, origin: Origin) -> Self {
-        Self { decisions: self.decisions.map(|decision| decision.with_origin(origin)), ..self }
-    }
-}
-
-/// One of something for each of `N` limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Each<T, const N: usize>(pub [T; N]);
-
-impl<T: Default, const N: usize> Default for Each<T, N> {
-    fn default() -> Self {
-        Self(array::from_fn(|_| T::default()))
-    }
-}
-
-impl<T: Receipts, const N: usize> Receipts for Each<T, N> {
-    const COUNT: usize = N * T::COUNT;
-
-    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
-        self.0.iter().for_each(|receipt| receipt.each(visit));
-    }
-
-    fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
-        self.0.iter_mut().for_each(|receipt| receipt.each_mut(change));
-    }
-
-    fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {
-        Self(array::from_fn(|_| T::gather(next)))
-    }
-}
-
-impl<T: State, const N: usize> State for Each<T, N> {
-    const MAX_LEN: usize = N * T::MAX_LEN;
-
-    fn encode(&self, out: &mut Writer<'_>) {
-        self.0.iter().for_each(|state| state.encode(out));
-    }
-
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        let mut states = Self::default();
-        for state in &mut states.0 {
-            *state = T::decode(input)?;
-        }
-        Ok(states)
-    }
-}
-
 impl<S: Strategy, const N: usize> All<S, N> {
     /// Calls `ask` with each limit and its state, and keeps the answers in their order.
     #[expect(clippy::indexing_slicing, reason = "an array of N is indexed below N")]
-    fn each<T>(&self, states: &Each<S::State, N>, ask: impl Fn(&S, &S::State) -> T) -> [T; N] {
+    fn each<T>(&self, states: &PerLimit<S::State, N>, ask: impl Fn(&S, &S::State) -> T) -> [T; N] {
         array::from_fn(|at| ask(&self.0[at], &states.0[at]))
     }
 
     fn with_mut<'a>(
         &'a self,
-        states: &'a mut Each<S::State, N>,
+        states: &'a mut PerLimit<S::State, N>,
     ) -> impl Iterator<Item = (&'a S, &'a mut S::State)> {
         self.0.iter().zip(&mut states.0)
     }
@@ -141,63 +44,57 @@ impl<S: Strategy, const N: usize> All<S, N> {
     /// What all limits say, without the demand that a denial may record. Copies no state: a log's may be large.
     fn judge(
         &self,
-        states: &Each<S::State, N>,
+        states: &PerLimit<S::State, N>,
         hit: &Hit<S::Cost>,
         now: Timestamp,
-    ) -> Several<S::Verdict, N> {
-        let decisions = self.each(states, |limit, state| limit.peek(state, hit, now));
-        let outcome = self.settled(states, hit, together(&decisions), now);
+    ) -> Composite<[S::Verdict; N]> {
+        let parts = self.each(states, |limit, state| limit.peek(state, hit, now));
+        let outcome = self.settled(states, hit, Outcome::all(&parts), now);
         if outcome.is_allowed() {
-            let recorded = decisions.iter().any(Verdict::is_recorded);
-            return Several { decisions, outcome, recorded };
+            let recorded = parts.iter().any(Verdict::is_recorded);
+            return Composite { parts, outcome, recorded };
         }
         // A limit that alone would admit is not charged, so it tells what it has without the hit.
-        let decisions = self.each(states, |limit, state| match limit.peek(state, hit, now) {
-            alone if alone.outcome().is_allowed() => limit.peek(state, &hit.free(), now),
+        let parts = self.each(states, |limit, state| match limit.peek(state, hit, now) {
+            alone if alone.is_allowed() => limit.peek(state, &hit.free(), now),
             denied => denied,
         });
-        Several { decisions, outcome, recorded: false }
+        Composite { parts, outcome, recorded: false }
     }
 
     /// When all will admit, given what they come to now.
     fn settled(
         &self,
-        states: &Each<S::State, N>,
+        states: &PerLimit<S::State, N>,
         hit: &Hit<S::Cost>,
         first: Outcome,
         now: Timestamp,
     ) -> Outcome {
-        settle(first, now, |at| together(&self.each(states, |limit, state| limit.peek(state, hit, at))))
+        settle(first, now, |at| Outcome::all(&self.each(states, |limit, state| limit.peek(state, hit, at))))
     }
 }
 
-/// The outcome of limits that must all admit.
-fn together<'a, V: Verdict>(decisions: impl IntoIterator<Item = &'a V>) -> Outcome {
-    let outcomes = decisions.into_iter().map(Verdict::outcome);
-    outcomes.fold(Outcome::Allow { after: Duration::ZERO }, Outcome::and)
-}
-
 impl<S: Strategy, const N: usize> Strategy for All<S, N> {
-    type State = Each<S::State, N>;
+    type State = PerLimit<S::State, N>;
     type Cost = S::Cost;
-    type Verdict = Several<S::Verdict, N>;
+    type Verdict = Composite<[S::Verdict; N]>;
     type Stat = [S::Stat; N];
 
     fn decide(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
         let mut verdict = self.judge(states, hit, now);
         verdict.recorded = false;
-        let all_admit = verdict.outcome.is_allowed();
-        for ((limit, state), decision) in self.with_mut(states).zip(&mut verdict.decisions) {
+        let all_admit = verdict.is_allowed();
+        for ((limit, state), decision) in self.with_mut(states).zip(&mut verdict.parts) {
             // A limit that denies is run all the same: it may keep count of demand. One that alone would admit is
             // run only if all admit.
-            if all_admit || !decision.outcome().is_allowed() {
+            if all_admit || !decision.is_allowed() {
                 *decision = limit.decide(state, hit, now);
                 verdict.recorded |= decision.is_recorded();
             }
         }
         if verdict.recorded && !all_admit {
             // Demand that was noted may change when they will admit.
-            verdict.outcome = self.settled(states, hit, together(&verdict.decisions), now);
+            verdict.outcome = self.settled(states, hit, Outcome::all(&verdict.parts), now);
         }
         verdict
     }

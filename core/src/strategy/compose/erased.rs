@@ -3,21 +3,20 @@
 use core::fmt;
 use core::ops::Deref;
 
-use crate::strategy::compose::all::Each;
-use crate::strategy::wire::stats::{Report, Reported};
-use crate::strategy::{CapacityError, Class, Cost, Hit, Part, Scale, State, Strategy};
-use crate::{Ratio, Receipt, Receipts, Timestamp, Verdict};
+use crate::strategy::wire::stats::Reported;
+use crate::strategy::{CapacityError, Class, Hit, Part, Scale, Strategy};
+use crate::{Ratio, Timestamp, Verdict};
 
+mod decision_list;
 mod inline;
-mod listed;
+mod object;
 mod ratios;
-mod single;
 
+pub use decision_list::{DecisionList, ErasedVerdict};
 pub use inline::InlineState;
-pub use listed::Listed;
-use listed::{gather, scatter};
+use object::Chosen;
+pub use object::{ErasedScale, ErasedStrategy};
 use ratios::Ratios;
-pub use single::Single;
 
 /// Whatever strategy stands behind the pointer `P`, as a strategy.
 ///
@@ -25,8 +24,9 @@ pub use single::Single;
 /// server; behind a `dyn` [`ErasedScale<LEN>`](ErasedScale) it can be scaled too, and so be wrapped by tier or
 /// time of day. Nothing is allocated but what the pointer itself needs.
 ///
-/// * `LEN` is the longest encoded state, and `N` the most limits in one verdict (1, if not said otherwise). A
-///   strategy that needs more does not compile:
+/// * `LEN` is the longest encoded state. The verdict is a [`Decision`](crate::Decision). Behind a
+///   `dyn ErasedStrategy<LEN, Composite<DecisionList<N>>>` it is a [`Composite`](crate::strategy::Composite) of
+///   at most `N` decisions, for composed strategies. A strategy that needs more does not compile:
 ///
 ///   ```compile_fail
 ///   use traffik_core::{Gcra, rate, strategy::ErasedStrategy};
@@ -54,12 +54,12 @@ pub use single::Single;
 /// let limiter = Limiter::new(Erased::new(chosen), storage);
 /// let verdict = limiter.check_n("alice", 40)?;
 /// assert!(verdict.is_allowed());
-/// assert_eq!(verdict.decisions()[0].remaining(), 60);
+/// assert_eq!(verdict.remaining(), 60);
 /// assert_eq!(limiter.stat("alice")?.find("current_count"), Some(Figure::Count(40)));
 /// # Ok::<(), traffik_core::StorageError>(())
 /// ```
 #[derive(Clone, Copy)]
-pub struct Erased<P, const LEN: usize, const N: usize = 1> {
+pub struct Erased<P, const LEN: usize> {
     limit: P,
     /// Whose states it takes over.
     before: Option<P>,
@@ -68,7 +68,7 @@ pub struct Erased<P, const LEN: usize, const N: usize = 1> {
     factor: u64,
 }
 
-impl<P, const LEN: usize, const N: usize> Erased<P, LEN, N> {
+impl<P, const LEN: usize> Erased<P, LEN> {
     /// The strategy behind this pointer.
     #[must_use]
     pub const fn new(limit: P) -> Self {
@@ -100,7 +100,7 @@ impl<P, const LEN: usize, const N: usize> Erased<P, LEN, N> {
 }
 
 /// What is pointed at is compared by where it is, so nothing is asked of it.
-impl<P: Deref, const LEN: usize, const N: usize> PartialEq for Erased<P, LEN, N> {
+impl<P: Deref, const LEN: usize> PartialEq for Erased<P, LEN> {
     fn eq(&self, other: &Self) -> bool {
         // Also by the kind of what is there: a strategy lies where its first field does, and one without size anywhere.
         let is_same = |one: &P, other: &P| core::ptr::eq(&raw const **one, &raw const **other);
@@ -115,195 +115,17 @@ impl<P: Deref, const LEN: usize, const N: usize> PartialEq for Erased<P, LEN, N>
     }
 }
 
-impl<P, const LEN: usize, const N: usize> fmt::Debug for Erased<P, LEN, N> {
+impl<P, const LEN: usize> fmt::Debug for Erased<P, LEN> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Erased").field("ratios", &self.ratios.list()).finish_non_exhaustive()
     }
 }
 
-/// What can be asked of a strategy whose type is not known. Every [`Strategy`] is one, if its figures can be
-/// [told](Report).
-///
-/// Each method is that of [`Strategy`] which bears its name, with the state as bytes.
-#[allow(missing_docs, reason = "they are those of Strategy")]
-pub trait ErasedStrategy<const LEN: usize, const N: usize = 1>: Send + Sync {
-    fn decide_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N>;
-    fn peek_erased(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N>;
-    fn charge_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp);
-    fn refund_erased(
-        &self,
-        state: &mut InlineState<LEN>,
-        hit: &Hit,
-        receipt: Each<Receipt, N>,
-        now: Timestamp,
-    );
-    fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp;
-    fn horizon_erased(&self) -> u64;
-    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
-    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool;
-    fn fits_script_erased(&self) -> Result<(), CapacityError>;
-    fn records_demand_erased(&self) -> bool;
+/// The verdict of the strategy that a pointer points at.
+type Answer<P, const LEN: usize> = <<P as Deref>::Target as Chosen<LEN>>::Verdict;
 
-    /// Whether a state is one of this strategy; that of a key never seen is one of each.
-    fn knows_erased(&self, state: &InlineState<LEN>) -> bool;
-}
-
-/// A strategy whose type is not known, but that can be scaled. Every [`Scale`] is one.
-pub trait ErasedScale<const LEN: usize, const N: usize = 1>: ErasedStrategy<LEN, N> {
-    /// See [`Scale::advance`].
-    fn advance_erased(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp);
-
-    /// See [`Scale::advance_receipt`].
-    fn advance_receipt_erased(&self, receipt: &mut Each<Receipt, N>, class: Class, to: Timestamp);
-
-    /// See [`Scale::parts`].
-    fn parts_erased(&self) -> u64;
-
-    /// Shows `visit` the limit scaled by each ratio in turn and then counting `factor` times as fine; see
-    /// [`Scale::scaled`] and [`Scale::finer`].
-    fn scaled_erased(
-        &self,
-        ratios: &[Ratio],
-        factor: u64,
-        visit: &mut dyn FnMut(&dyn ErasedScale<LEN, N>),
-    ) -> Result<(), CapacityError>;
-}
-
-fn typed<C: Cost>(hit: &Hit) -> Hit<C> {
-    Hit::new(C::uniform(hit.cost)).with_class(hit.class)
-}
-
-impl<S: Strategy<Stat: Report>, const LEN: usize, const N: usize> ErasedStrategy<LEN, N> for S {
-    fn decide_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
-        const {
-            assert!(S::State::MAX_LEN <= LEN, "the state does not fit; choose a larger LEN");
-            assert!(LEN <= u16::MAX as usize, "the length is kept in 16 bits; choose a smaller LEN");
-            let limits = <<S::Verdict as Verdict>::Receipt as Receipts>::COUNT;
-            assert!(limits <= N, "the verdict does not fit; choose a larger N");
-        }
-        let mut read = state.read();
-        let verdict = self.decide(&mut read, &typed(hit), now);
-        if verdict.is_recorded() {
-            *state = InlineState::of(&read);
-        }
-        Listed::of(&verdict)
-    }
-
-    fn peek_erased(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
-        Listed::of(&self.peek(&state.read(), &typed(hit), now))
-    }
-
-    fn charge_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) {
-        let mut read = state.read();
-        self.charge(&mut read, &typed(hit), now);
-        *state = InlineState::of(&read);
-    }
-
-    fn refund_erased(
-        &self,
-        state: &mut InlineState<LEN>,
-        hit: &Hit,
-        receipt: Each<Receipt, N>,
-        now: Timestamp,
-    ) {
-        let mut read = state.read();
-        self.refund(&mut read, &typed(hit), gather(receipt), now);
-        *state = InlineState::of(&read);
-    }
-
-    fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
-        self.fresh_at(&state.read(), class)
-    }
-
-    fn horizon_erased(&self) -> u64 {
-        self.horizon()
-    }
-
-    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
-        Reported::of(&self.stat(&state.read(), class, now))
-    }
-
-    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
-        self.parts_of(&typed(hit), visit)
-    }
-
-    fn fits_script_erased(&self) -> Result<(), CapacityError> {
-        self.fits_script()
-    }
-
-    fn records_demand_erased(&self) -> bool {
-        self.records_demand()
-    }
-
-    fn knows_erased(&self, state: &InlineState<LEN>) -> bool {
-        state.bytes().is_empty() || state.is::<S::State>()
-    }
-}
-
-impl<S: Scale<Stat: Report>, const LEN: usize, const N: usize> ErasedScale<LEN, N> for S {
-    fn advance_erased(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp) {
-        let mut read = state.read();
-        self.advance(&mut read, class, to);
-        *state = InlineState::of(&read);
-    }
-
-    fn advance_receipt_erased(&self, receipt: &mut Each<Receipt, N>, class: Class, to: Timestamp) {
-        let mut typed = gather(*receipt);
-        self.advance_receipt(&mut typed, class, to);
-        *receipt = scatter(typed);
-    }
-
-    fn parts_erased(&self) -> u64 {
-        self.parts()
-    }
-
-    fn scaled_erased(
-        &self,
-        ratios: &[Ratio],
-        factor: u64,
-        visit: &mut dyn FnMut(&dyn ErasedScale<LEN, N>),
-    ) -> Result<(), CapacityError> {
-        match ratios {
-            [] if factor == 1 => {
-                visit(self);
-                Ok(())
-            }
-            [] => self.finer(factor)?.scaled_erased(&[], 1, visit),
-            [first, rest @ ..] => self.scaled(*first)?.scaled_erased(rest, factor, visit),
-        }
-    }
-}
-
-/// What the pointer of an [`Erased`] may point at.
-pub trait Chosen<const LEN: usize, const N: usize>: Send + Sync + 'static {
-    /// The strategy as it is.
-    fn plain(&self) -> &dyn ErasedStrategy<LEN, N>;
-
-    /// Shows `visit` the strategy scaled by each ratio in turn, if it can be.
-    fn show(&self, ratios: &[Ratio], factor: u64, visit: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>));
-}
-
-impl<const LEN: usize, const N: usize> Chosen<LEN, N> for dyn ErasedStrategy<LEN, N> {
-    fn plain(&self) -> &dyn ErasedStrategy<LEN, N> {
-        self
-    }
-
-    fn show(&self, _: &[Ratio], _: u64, _: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>)) {}
-}
-
-impl<const LEN: usize, const N: usize> Chosen<LEN, N> for dyn ErasedScale<LEN, N> {
-    fn plain(&self) -> &dyn ErasedStrategy<LEN, N> {
-        self
-    }
-
-    fn show(&self, ratios: &[Ratio], factor: u64, visit: &mut dyn FnMut(&dyn ErasedStrategy<LEN, N>)) {
-        // What the limit cannot be had at was refused when it was given.
-        let _ = self.scaled_erased(ratios, factor, &mut |scaled| visit(scaled));
-    }
-}
-
-impl<P: Deref<Target: Chosen<LEN, N>>, const LEN: usize, const N: usize> Erased<P, LEN, N> {
-    fn ask<T>(&self, mut question: impl FnMut(&dyn ErasedStrategy<LEN, N>) -> T) -> T {
+impl<P: Deref<Target: Chosen<LEN>>, const LEN: usize> Erased<P, LEN> {
+    fn ask<T>(&self, mut question: impl FnMut(&dyn ErasedStrategy<LEN, Answer<P, LEN>>) -> T) -> T {
         let mut answer = None;
         if !self.ratios.list().is_empty() || self.factor != 1 {
             self.limit.show(self.ratios.list(), self.factor, &mut |limit| answer = Some(question(limit)));
@@ -317,31 +139,31 @@ impl<P: Deref<Target: Chosen<LEN, N>>, const LEN: usize, const N: usize> Erased<
         if self.limit.plain().knows_erased(state) || !before.knows_erased(state) {
             return *state;
         }
-        let told = before.peek_erased(state, &Hit::new(0).with_class(class), now);
-        let limited = told.decisions().iter().filter(|decision| !decision.is_unlimited());
-        let used = limited.map(|decision| decision.limit().saturating_sub(decision.remaining())).max();
-        let mut own = InlineState::default();
-        match used {
-            None | Some(0) => {}
-            Some(used) => {
-                let hit = Hit::new(used).with_class(class);
-                self.ask(|limit| limit.charge_erased(&mut own, &hit, now));
+        let mut used = 0;
+        before.peek_erased(state, &Hit::new(0).with_class(class), now).each(&mut |decision| {
+            if !decision.is_unlimited() {
+                used = used.max(decision.limit().saturating_sub(decision.remaining()));
             }
+        });
+        let mut own = InlineState::default();
+        if used > 0 {
+            let hit = Hit::new(used).with_class(class);
+            self.ask(|limit| limit.charge_erased(&mut own, &hit, now));
         }
         own
     }
 }
 
-impl<P, const LEN: usize, const N: usize> Strategy for Erased<P, LEN, N>
+impl<P, const LEN: usize> Strategy for Erased<P, LEN>
 where
-    P: Deref<Target: Chosen<LEN, N>> + Clone + Send + Sync + 'static,
+    P: Deref<Target: Chosen<LEN>> + Clone + Send + Sync + 'static,
 {
     type State = InlineState<LEN>;
     type Cost = u32;
-    type Verdict = Listed<N>;
+    type Verdict = Answer<P, LEN>;
     type Stat = Reported;
 
-    fn decide(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
+    fn decide(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Self::Verdict {
         if self.before.is_none() {
             return self.ask(|limit| limit.decide_erased(state, hit, now));
         }
@@ -353,7 +175,7 @@ where
         verdict
     }
 
-    fn peek(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Listed<N> {
+    fn peek(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Self::Verdict {
         let own = self.inherited(state, hit.class, now);
         self.ask(|limit| limit.peek_erased(&own, hit, now))
     }
@@ -363,7 +185,13 @@ where
         self.ask(|limit| limit.charge_erased(state, hit, now));
     }
 
-    fn refund(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: Each<Receipt, N>, now: Timestamp) {
+    fn refund(
+        &self,
+        state: &mut InlineState<LEN>,
+        hit: &Hit,
+        receipt: <Self::Verdict as Verdict>::Receipt,
+        now: Timestamp,
+    ) {
         *state = self.inherited(state, hit.class, now);
         self.ask(|limit| limit.refund_erased(state, hit, receipt, now));
     }
@@ -414,9 +242,9 @@ where
 }
 
 /// The ratio is kept, and the strategy scaled by it whenever it is asked something.
-impl<P, const LEN: usize, const N: usize> Scale for Erased<P, LEN, N>
+impl<P, const LEN: usize, V: ErasedVerdict> Scale for Erased<P, LEN>
 where
-    P: Deref<Target = dyn ErasedScale<LEN, N>> + Clone + Send + Sync + 'static,
+    P: Deref<Target = dyn ErasedScale<LEN, V>> + Clone + Send + Sync + 'static,
 {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Self { ratios: self.ratios.then(ratio), factor: 1, ..self.clone() }.checked()
@@ -426,7 +254,7 @@ where
         self.ask_scaled(|limit| limit.advance_erased(state, class, to));
     }
 
-    fn advance_receipt(&self, receipt: &mut Each<Receipt, N>, class: Class, to: Timestamp) {
+    fn advance_receipt(&self, receipt: &mut V::Receipt, class: Class, to: Timestamp) {
         self.ask_scaled(|limit| limit.advance_receipt_erased(receipt, class, to));
     }
 
@@ -440,9 +268,9 @@ where
     }
 }
 
-impl<P, const LEN: usize, const N: usize> Erased<P, LEN, N>
+impl<P, const LEN: usize, V: ErasedVerdict> Erased<P, LEN>
 where
-    P: Deref<Target = dyn ErasedScale<LEN, N>>,
+    P: Deref<Target = dyn ErasedScale<LEN, V>>,
 {
     /// Itself, if the strategy can be had at its ratios.
     fn checked(self) -> Result<Self, CapacityError> {
@@ -451,7 +279,7 @@ where
     }
 
     /// The answer of the scaled strategy; what it cannot be had at was refused when it was given.
-    fn ask_scaled<T>(&self, mut question: impl FnMut(&dyn ErasedScale<LEN, N>) -> T) -> Option<T> {
+    fn ask_scaled<T>(&self, mut question: impl FnMut(&dyn ErasedScale<LEN, V>) -> T) -> Option<T> {
         let mut answer = None;
         let _ = self
             .limit

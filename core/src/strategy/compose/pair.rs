@@ -1,72 +1,9 @@
 //! Two limits on one key as one: neither is charged unless both admit.
 
+use crate::strategy::compose::composite::Composite;
 use crate::strategy::math::settle::settle;
 use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, Strategy, Writer};
-use crate::{Decision, Origin, Outcome, Receipt, Timestamp, Verdict};
-
-/// The decisions of two limits, and what they come to together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[must_use]
-pub struct Both<A, B> {
-    /// What the first limit says for itself.
-    pub first: A,
-    /// What the second limit says for itself.
-    pub second: B,
-    outcome: Outcome,
-    recorded: bool,
-}
-
-impl<A: Verdict, B: Verdict> Verdict for Both<A, B> {
-    type Receipt = (A::Receipt, B::Receipt);
-
-    fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-
-    fn is_recorded(&self) -> bool {
-        self.recorded
-    }
-
-    fn pressure(&self) -> u8 {
-        self.first.pressure().max(self.second.pressure())
-    }
-
-    fn receipt(&self) -> Self::Receipt {
-        (self.first.receipt(), self.second.receipt())
-    }
-
-    fn is_allowed(&self) -> bool {
-        self.outcome.is_allowed()
-    }
-
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
-        self.first.each_receipt(change);
-        self.second.each_receipt(change);
-    }
-
-    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
-        self.first.each(visit);
-        self.second.each(visit);
-    }
-
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
-        let (first, second) = (self.first.later_by_micros(by)?, self.second.later_by_micros(by)?);
-        Some(Self { first, second, outcome: self.outcome.later_by_micros(by)?, recorded: self.recorded })
-    }
-
-    fn with_origin(self, origin: Origin) -> Self {
-        Self { first: self.first.with_origin(origin), second: self.second.with_origin(origin), ..self }
-    }
-}
-
-impl<A: Verdict, B: Verdict> Both<A, B> {
-    /// Whether both limits admit the hit.
-    #[must_use]
-    pub fn is_allowed(&self) -> bool {
-        self.outcome.is_allowed()
-    }
-}
+use crate::{Outcome, Timestamp, Verdict};
 
 impl<A: State, B: State> State for (A, B) {
     const MAX_LEN: usize = A::MAX_LEN + B::MAX_LEN;
@@ -92,36 +29,35 @@ impl<A: State, B: State> State for (A, B) {
 /// assert!(send(900).is_allowed());
 /// let denied = send(200);
 /// assert!(!denied.is_allowed());
-/// assert!(denied.first.is_allowed()); // the message alone would have passed,
-/// assert_eq!(denied.first.remaining(), 1); // and was not charged
-/// assert_eq!(send(100).first.remaining(), 0);
+/// assert!(denied.parts.0.is_allowed()); // the message alone would have passed,
+/// assert_eq!(denied.parts.0.remaining(), 1); // and was not charged
+/// assert_eq!(send(100).parts.0.remaining(), 0);
 /// ```
 impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     type State = (A::State, B::State);
     type Cost = (A::Cost, B::Cost);
-    type Verdict = Both<A::Verdict, B::Verdict>;
+    type Verdict = Composite<(A::Verdict, B::Verdict)>;
     type Stat = (A::Stat, B::Stat);
 
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
         let (a, b) = split(hit);
         let mut verdict = self.judge(state, hit, now);
-        let (admits, admits_too) =
-            (verdict.first.outcome().is_allowed(), verdict.second.outcome().is_allowed());
+        let (admits, admits_too) = (verdict.parts.0.is_allowed(), verdict.parts.1.is_allowed());
         verdict.recorded = false;
         // A limit that denies is run all the same: it may keep count of demand. One that alone would admit is run
         // only if the other admits too.
         if admits_too || !admits {
-            verdict.first = self.0.decide(&mut state.0, &a, now);
-            verdict.recorded |= verdict.first.is_recorded();
+            verdict.parts.0 = self.0.decide(&mut state.0, &a, now);
+            verdict.recorded |= verdict.parts.0.is_recorded();
         }
         if admits || !admits_too {
-            verdict.second = self.1.decide(&mut state.1, &b, now);
-            verdict.recorded |= verdict.second.is_recorded();
+            verdict.parts.1 = self.1.decide(&mut state.1, &b, now);
+            verdict.recorded |= verdict.parts.1.is_recorded();
         }
         if verdict.recorded && !verdict.outcome.is_allowed() {
             // Demand that was noted may change when they will admit.
             verdict.outcome =
-                self.settled(state, hit, verdict.first.outcome().and(verdict.second.outcome()), now);
+                self.settled(state, hit, verdict.parts.0.outcome().and(verdict.parts.1.outcome()), now);
         }
         verdict
     }
@@ -193,17 +129,20 @@ trait Judge: Strategy {
 impl<A: Strategy, B: Strategy> Judge for (A, B) {
     fn judge(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
         let (a, b) = split(hit);
-        let (first, second) = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
-        let outcome = self.settled(state, hit, first.outcome().and(second.outcome()), now);
+        let mut parts = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
+        let outcome = self.settled(state, hit, parts.0.outcome().and(parts.1.outcome()), now);
         if outcome.is_allowed() {
-            let recorded = first.is_recorded() || second.is_recorded();
-            return Both { first, second, outcome, recorded };
+            let recorded = parts.0.is_recorded() || parts.1.is_recorded();
+            return Composite { parts, outcome, recorded };
         }
-        // A limit that alone would admit is not charged, so it tells what it has without the hit.
-        let first = if first.outcome().is_allowed() { self.0.peek(&state.0, &a.free(), now) } else { first };
-        let second =
-            if second.outcome().is_allowed() { self.1.peek(&state.1, &b.free(), now) } else { second };
-        Both { first, second, outcome, recorded: false }
+        // A limit that alone would admit is not charged, so its verdict is that without the hit.
+        if parts.0.is_allowed() {
+            parts.0 = self.0.peek(&state.0, &a.free(), now);
+        }
+        if parts.1.is_allowed() {
+            parts.1 = self.1.peek(&state.1, &b.free(), now);
+        }
+        Composite { parts, outcome, recorded: false }
     }
 
     fn settled(&self, state: &Self::State, hit: &Hit<Self::Cost>, first: Outcome, now: Timestamp) -> Outcome {

@@ -1,0 +1,163 @@
+//! The verdict of several limits that must all admit.
+
+use core::array;
+use core::fmt::Debug;
+
+use crate::strategy::compose::per_limit::PerLimit;
+use crate::{Decision, Origin, Outcome, Receipt, Receipts, Verdict};
+
+/// The verdict of several limits: the verdict of each one, and the outcome of all of them together.
+///
+/// Its parts are an array behind [`All`](crate::All), a pair behind a pair of strategies, and a
+/// [`DecisionList`](crate::strategy::DecisionList) behind an [`Erased`](crate::Erased) strategy.
+///
+/// ```
+/// use traffik_core::{All, Hit, Strategy, Timestamp, TokenBucket, rate};
+///
+/// let limits = All([TokenBucket::new(rate!("2/s")), TokenBucket::new(rate!("3/min"))]);
+/// let verdict = limits.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);
+/// assert!(verdict.is_allowed());
+/// assert_eq!(verdict.parts.map(|decision| decision.remaining()), [1, 2]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[must_use]
+pub struct Composite<T> {
+    /// The verdict of each limit alone, in the order they were composed.
+    pub parts: T,
+    pub(super) outcome: Outcome,
+    pub(super) recorded: bool,
+}
+
+impl<T> Composite<T> {
+    /// Whether all limits admit the hit.
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        self.outcome.is_allowed()
+    }
+}
+
+/// The parts of a [`Composite`] verdict.
+pub trait Parts: Clone + PartialEq + Debug + Send + sealed::Sealed + 'static {
+    /// Their receipts, in the same order.
+    type Receipt: Receipts;
+
+    /// See [`Verdict::receipt`].
+    fn receipt(&self) -> Self::Receipt;
+
+    /// See [`Verdict::each_receipt`].
+    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt));
+
+    /// See [`Verdict::each`].
+    fn each(&self, visit: &mut dyn FnMut(&Decision));
+
+    /// See [`Verdict::later_by_micros`].
+    fn later_by_micros(&self, by: u64) -> Option<Self>;
+
+    /// See [`Verdict::with_origin`].
+    #[must_use]
+    fn with_origin(self, origin: Origin) -> Self;
+}
+
+pub(super) mod sealed {
+    pub trait Sealed {}
+    impl<V, const N: usize> Sealed for [V; N] {}
+    impl<A, B> Sealed for (A, B) {}
+}
+
+impl<T: Parts> Verdict for Composite<T> {
+    type Receipt = T::Receipt;
+
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    fn pressure(&self) -> u8 {
+        let mut most = 0;
+        self.parts.each(&mut |decision| most = most.max(decision.pressure()));
+        most
+    }
+
+    fn receipt(&self) -> T::Receipt {
+        self.parts.receipt()
+    }
+
+    fn is_allowed(&self) -> bool {
+        self.outcome.is_allowed()
+    }
+
+    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.parts.each_receipt(change);
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
+        self.parts.each(visit);
+    }
+
+    fn later_by_micros(&self, by: u64) -> Option<Self> {
+        let outcome = self.outcome.later_by_micros(by)?;
+        Some(Self { parts: self.parts.later_by_micros(by)?, outcome, recorded: self.recorded })
+    }
+
+    fn with_origin(self, origin: Origin) -> Self {
+        Self { parts: self.parts.with_origin(origin), ..self }
+    }
+}
+
+impl<V: Verdict, const N: usize> Parts for [V; N] {
+    type Receipt = PerLimit<V::Receipt, N>;
+
+    fn receipt(&self) -> Self::Receipt {
+        PerLimit(array::from_fn(|at| self.get(at).map(Verdict::receipt).unwrap_or_default()))
+    }
+
+    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.iter_mut().for_each(|verdict| verdict.each_receipt(change));
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
+        self.iter().for_each(|verdict| verdict.each(visit));
+    }
+
+    fn later_by_micros(&self, by: u64) -> Option<Self> {
+        let mut later = self.clone();
+        for verdict in &mut later {
+            *verdict = verdict.later_by_micros(by)?;
+        }
+        Some(later)
+    }
+
+    fn with_origin(self, origin: Origin) -> Self {
+        self.map(|verdict| verdict.with_origin(origin))
+    }
+}
+
+impl<A: Verdict, B: Verdict> Parts for (A, B) {
+    type Receipt = (A::Receipt, B::Receipt);
+
+    fn receipt(&self) -> Self::Receipt {
+        (self.0.receipt(), self.1.receipt())
+    }
+
+    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.0.each_receipt(change);
+        self.1.each_receipt(change);
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
+        self.0.each(visit);
+        self.1.each(visit);
+    }
+
+    fn later_by_micros(&self, by: u64) -> Option<Self> {
+        Some((self.0.later_by_micros(by)?, self.1.later_by_micros(by)?))
+    }
+
+    fn with_origin(self, origin: Origin) -> Self {
+        (self.0.with_origin(origin), self.1.with_origin(origin))
+    }
+}

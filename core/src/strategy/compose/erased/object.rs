@@ -1,0 +1,186 @@
+//! The traits behind the pointer of an erased strategy.
+
+use super::decision_list::{ErasedVerdict, converted};
+use super::inline::InlineState;
+use crate::strategy::wire::stats::{Report, Reported};
+use crate::strategy::{CapacityError, Class, Cost, Hit, Part, Scale, State, Strategy};
+use crate::{Decision, Ratio, Receipts, Timestamp, Verdict};
+
+/// A strategy whose type is not known. Every [`Strategy`] is one, if its figures can be [reported](Report).
+///
+/// Each method is that of [`Strategy`] which bears its name, with the state as bytes.
+#[allow(missing_docs, reason = "they are those of Strategy")]
+pub trait ErasedStrategy<const LEN: usize, V: ErasedVerdict = Decision>: Send + Sync {
+    fn decide_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> V;
+    fn peek_erased(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> V;
+    fn charge_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp);
+    fn refund_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: V::Receipt, now: Timestamp);
+    fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp;
+    fn horizon_erased(&self) -> u64;
+    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
+    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool;
+    fn fits_script_erased(&self) -> Result<(), CapacityError>;
+    fn records_demand_erased(&self) -> bool;
+
+    /// Whether a state is one of this strategy; that of a key never seen is one of each.
+    fn knows_erased(&self, state: &InlineState<LEN>) -> bool;
+}
+
+/// A strategy whose type is not known, but that can be scaled. Every [`Scale`] is one.
+pub trait ErasedScale<const LEN: usize, V: ErasedVerdict = Decision>: ErasedStrategy<LEN, V> {
+    /// See [`Scale::advance`].
+    fn advance_erased(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp);
+
+    /// See [`Scale::advance_receipt`].
+    fn advance_receipt_erased(&self, receipt: &mut V::Receipt, class: Class, to: Timestamp);
+
+    /// See [`Scale::parts`].
+    fn parts_erased(&self) -> u64;
+
+    /// Shows `visit` the limit scaled by each ratio in turn and then counting `factor` times as fine; see
+    /// [`Scale::scaled`] and [`Scale::finer`].
+    fn scaled_erased(
+        &self,
+        ratios: &[Ratio],
+        factor: u64,
+        visit: &mut dyn FnMut(&dyn ErasedScale<LEN, V>),
+    ) -> Result<(), CapacityError>;
+}
+
+fn typed<C: Cost>(hit: &Hit) -> Hit<C> {
+    Hit::new(C::uniform(hit.cost)).with_class(hit.class)
+}
+
+impl<S: Strategy<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedStrategy<LEN, V> for S {
+    fn decide_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> V {
+        const {
+            assert!(S::State::MAX_LEN <= LEN, "the state does not fit; choose a larger LEN");
+            assert!(LEN <= u16::MAX as usize, "the length is kept in 16 bits; choose a smaller LEN");
+            let limits = <<S::Verdict as Verdict>::Receipt as Receipts>::COUNT;
+            let room = <V::Receipt as Receipts>::COUNT;
+            assert!(limits <= room, "the verdict does not fit; choose a longer list of decisions");
+        }
+        let mut read = state.read();
+        let verdict = self.decide(&mut read, &typed(hit), now);
+        if verdict.is_recorded() {
+            *state = InlineState::of(&read);
+        }
+        V::of(&verdict)
+    }
+
+    fn peek_erased(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> V {
+        V::of(&self.peek(&state.read(), &typed(hit), now))
+    }
+
+    fn charge_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) {
+        let mut read = state.read();
+        self.charge(&mut read, &typed(hit), now);
+        *state = InlineState::of(&read);
+    }
+
+    fn refund_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: V::Receipt, now: Timestamp) {
+        let mut read = state.read();
+        self.refund(&mut read, &typed(hit), converted(receipt), now);
+        *state = InlineState::of(&read);
+    }
+
+    fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
+        self.fresh_at(&state.read(), class)
+    }
+
+    fn horizon_erased(&self) -> u64 {
+        self.horizon()
+    }
+
+    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
+        Reported::of(&self.stat(&state.read(), class, now))
+    }
+
+    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        self.parts_of(&typed(hit), visit)
+    }
+
+    fn fits_script_erased(&self) -> Result<(), CapacityError> {
+        self.fits_script()
+    }
+
+    fn records_demand_erased(&self) -> bool {
+        self.records_demand()
+    }
+
+    fn knows_erased(&self, state: &InlineState<LEN>) -> bool {
+        state.bytes().is_empty() || state.is::<S::State>()
+    }
+}
+
+impl<S: Scale<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedScale<LEN, V> for S {
+    fn advance_erased(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp) {
+        let mut read = state.read();
+        self.advance(&mut read, class, to);
+        *state = InlineState::of(&read);
+    }
+
+    fn advance_receipt_erased(&self, receipt: &mut V::Receipt, class: Class, to: Timestamp) {
+        let mut typed = converted(*receipt);
+        self.advance_receipt(&mut typed, class, to);
+        *receipt = converted(typed);
+    }
+
+    fn parts_erased(&self) -> u64 {
+        self.parts()
+    }
+
+    fn scaled_erased(
+        &self,
+        ratios: &[Ratio],
+        factor: u64,
+        visit: &mut dyn FnMut(&dyn ErasedScale<LEN, V>),
+    ) -> Result<(), CapacityError> {
+        match ratios {
+            [] if factor == 1 => {
+                visit(self);
+                Ok(())
+            }
+            [] => self.finer(factor)?.scaled_erased(&[], 1, visit),
+            [first, rest @ ..] => self.scaled(*first)?.scaled_erased(rest, factor, visit),
+        }
+    }
+}
+
+/// The target of the pointer of an [`Erased`](super::Erased).
+pub trait Chosen<const LEN: usize>: Send + Sync + 'static {
+    /// The verdict of the strategy.
+    type Verdict: ErasedVerdict;
+
+    /// The strategy as it is.
+    fn plain(&self) -> &dyn ErasedStrategy<LEN, Self::Verdict>;
+
+    /// Shows `visit` the strategy scaled by each ratio in turn, if it can be.
+    fn show(&self, ratios: &[Ratio], factor: u64, visit: Visit<'_, LEN, Self::Verdict>);
+}
+
+/// A function that is shown a strategy whose type is not known.
+type Visit<'a, const LEN: usize, V> = &'a mut dyn FnMut(&dyn ErasedStrategy<LEN, V>);
+
+impl<const LEN: usize, V: ErasedVerdict> Chosen<LEN> for dyn ErasedStrategy<LEN, V> {
+    type Verdict = V;
+
+    fn plain(&self) -> &dyn ErasedStrategy<LEN, V> {
+        self
+    }
+
+    fn show(&self, _: &[Ratio], _: u64, _: Visit<'_, LEN, V>) {}
+}
+
+impl<const LEN: usize, V: ErasedVerdict> Chosen<LEN> for dyn ErasedScale<LEN, V> {
+    type Verdict = V;
+
+    fn plain(&self) -> &dyn ErasedStrategy<LEN, V> {
+        self
+    }
+
+    fn show(&self, ratios: &[Ratio], factor: u64, visit: Visit<'_, LEN, V>) {
+        // Ratios that the limit cannot be scaled by were refused when they were given.
+        let _ = self.scaled_erased(ratios, factor, &mut |scaled| visit(scaled));
+    }
+}

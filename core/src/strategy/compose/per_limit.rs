@@ -1,0 +1,49 @@
+//! A value for each limit of a composed strategy.
+
+use core::array;
+
+use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::{Receipt, Receipts};
+
+/// A value for each of `N` limits: their states, or their receipts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PerLimit<T, const N: usize>(pub [T; N]);
+
+impl<T: Default, const N: usize> Default for PerLimit<T, N> {
+    fn default() -> Self {
+        Self(array::from_fn(|_| T::default()))
+    }
+}
+
+impl<T: Receipts, const N: usize> Receipts for PerLimit<T, N> {
+    const COUNT: usize = N * T::COUNT;
+
+    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
+        self.0.iter().for_each(|receipt| receipt.each(visit));
+    }
+
+    fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.0.iter_mut().for_each(|receipt| receipt.each_mut(change));
+    }
+
+    fn gather(next: &mut dyn FnMut() -> Receipt) -> Self {
+        Self(array::from_fn(|_| T::gather(next)))
+    }
+}
+
+impl<T: State, const N: usize> State for PerLimit<T, N> {
+    const MAX_LEN: usize = N * T::MAX_LEN;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        self.0.iter().for_each(|state| state.encode(out));
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        let mut states = Self::default();
+        for state in &mut states.0 {
+            *state = T::decode(input)?;
+        }
+        Ok(states)
+    }
+}
