@@ -82,8 +82,11 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
 
     fn decide(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
         let mut verdict = self.judge(states, hit, now);
-        verdict.recorded = false;
         let all_admit = verdict.is_allowed();
+        if !all_admit && !self.records_demand() {
+            return verdict;
+        }
+        verdict.recorded = false;
         for ((limit, state), decision) in self.with_mut(states).zip(&mut verdict.parts) {
             // A limit that denies is run all the same: it may keep count of demand. One that alone would admit is
             // run only if all admit.

@@ -42,6 +42,9 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
         let (a, b) = split(hit);
         let mut verdict = self.judge(state, hit, now);
+        if !verdict.is_allowed() && !self.records_demand() {
+            return verdict;
+        }
         let (admits, admits_too) = (verdict.parts.0.is_allowed(), verdict.parts.1.is_allowed());
         verdict.recorded = false;
         // A limit that denies is run all the same: it may keep count of demand. One that alone would admit is run
