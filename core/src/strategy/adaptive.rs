@@ -6,6 +6,7 @@ use super::{
 };
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::Divisor;
+use crate::strategy::wire::tags;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod factor;
@@ -129,14 +130,11 @@ impl AdaptiveState {
     }
 }
 
-/// Names this form of state, version 1.
-const TAG: u8 = 0x31;
-
 impl State for AdaptiveState {
     const MAX_LEN: usize = 1 + 8 + 3 * 4;
 
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::ADAPTIVE);
         out.u64(self.at.as_micros());
         for value in [self.used, self.demand, self.lack] {
             out.u32(value);
@@ -144,7 +142,7 @@ impl State for AdaptiveState {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::ADAPTIVE)?;
         let at = Timestamp::from_micros(input.u64()?);
         let state = Self::new(at, input.u32()?, input.u32()?, input.u32()?);
         // Nothing to remember is always written as the state never used.

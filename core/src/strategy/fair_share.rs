@@ -1,8 +1,9 @@
 //! Fair share: instances share one limit by weight, and none can take another's share.
 
 use super::shares;
-use super::shares::{FAIR_SHARE, ShareError, Shares, horizon};
+use super::shares::{ShareError, Shares, horizon};
 use super::wire::stats::report;
+use super::wire::tags;
 use super::{Bounds, CapacityError, Class, FixedWindow, Hit, Label, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -73,7 +74,7 @@ pub struct FairShare<const N: usize> {
 }
 
 /// The state of a fair share.
-pub type FairShareState<const N: usize> = Shares<N, FAIR_SHARE>;
+pub type FairShareState<const N: usize> = Shares<N, { tags::FAIR_SHARE }>;
 
 /// A fair share's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,7 +380,7 @@ mod tests {
             bytes[at] = value;
             assert_eq!(decode::<FairShareState<2>>(&bytes[..length]), Err(Corrupt), "{value} at {at}");
         };
-        refused(0, 0x52);
+        refused(0, tags::REGIONS);
         refused(9, 1); // used without demand
         refused(15, 1); // demand without use or denial
         refused(17, 2); // neither denied nor not

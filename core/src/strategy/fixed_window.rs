@@ -1,5 +1,6 @@
 //! Fixed window: a counter that starts again at every multiple of the period.
 
+use crate::strategy::wire::tags;
 use core::time::Duration;
 
 use super::wire::stats::report;
@@ -89,20 +90,17 @@ impl FixedWindowState {
     }
 }
 
-/// Names this form of state, version 1.
-const TAG: u8 = 0x11;
-
 impl State for FixedWindowState {
     const MAX_LEN: usize = 1 + 8 + 4;
 
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::FIXED_WINDOW);
         out.u64(self.at().as_micros());
         out.u32(self.used);
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::FIXED_WINDOW)?;
         let (at, used) = (Timestamp::from_micros(input.u64()?), input.u32()?);
         let state = Self::new(at, used);
         // Nothing used is always written as the state never used.

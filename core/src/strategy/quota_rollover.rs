@@ -1,5 +1,6 @@
 //! Quota with rollover: a share of what a window leaves unused is added to the next.
 
+use crate::strategy::wire::tags;
 use core::fmt;
 
 use super::wire::stats::report;
@@ -117,21 +118,18 @@ impl QuotaRolloverState {
     }
 }
 
-/// Names this form of state, version 1.
-const TAG: u8 = 0x32;
-
 impl State for QuotaRolloverState {
     const MAX_LEN: usize = 1 + 8 + 2 * 4;
 
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::QUOTA_ROLLOVER);
         out.u64(self.at().as_micros());
         out.u32(self.used);
         out.u32(self.before);
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::QUOTA_ROLLOVER)?;
         let (at, used, before) = (Timestamp::from_micros(input.u64()?), input.u32()?, input.u32()?);
         let state = Self::new(at, used, before);
         // Nothing used is always written as the state never used.

@@ -1,8 +1,9 @@
 //! Regions: one limit divided into fixed shares by where a request comes from.
 
 use super::shares;
-use super::shares::{REGIONS, ShareError, Shares, horizon};
+use super::shares::{ShareError, Shares, horizon};
 use super::wire::stats::report;
+use super::wire::tags;
 use super::{Bounds, CapacityError, Class, FixedWindow, Hit, Label, Scale, Strategy};
 use crate::ratio::gcd;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -82,7 +83,7 @@ struct Region {
 }
 
 /// The state of regions.
-pub type RegionsState<const N: usize> = Shares<N, REGIONS>;
+pub type RegionsState<const N: usize> = Shares<N, { tags::REGIONS }>;
 
 /// A region's own figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@
 //!    within `L`, be it out of a share.
 
 use crate::decision::{Figures, Quotient};
+use crate::strategy::wire::tags;
 use crate::strategy::{Class, Corrupt, FixedWindow, Hit, Label, Reader, State, Writer};
 use crate::{Decision, Receipt, Timestamp};
 
@@ -302,11 +303,6 @@ pub(crate) fn horizon<S: Sharing>(sharing: &S) -> u64 {
     if sharing.lends() { 2 * period } else { period }
 }
 
-/// Names the state of `FairShare`, version 1.
-pub(crate) const FAIR_SHARE: u8 = 0x51;
-/// Names the state of `Regions`, version 1.
-pub(crate) const REGIONS: u8 = 0x52;
-
 impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
     const MAX_LEN: usize = 1 + 8 + Member::LEN + 4 + N * (4 + Member::LEN);
 
@@ -324,7 +320,7 @@ impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
         // Regions have no weights.
-        let heaviest = if TAG == REGIONS { 1 } else { u16::MAX };
+        let heaviest = if TAG == tags::REGIONS { 1 } else { u16::MAX };
         input.tag(TAG)?;
         let at = Timestamp::from_micros(input.u64()?);
         let mut table = Self { at, other: Member::decode(input, heaviest)?, ..Self::default() };

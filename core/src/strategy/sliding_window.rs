@@ -6,6 +6,7 @@ use super::{
     Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
 };
 use crate::divide::Divisor;
+use crate::strategy::wire::tags;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 /// Counts in windows of one period, aligned to the clock, and carries the last window over as it slides out.
@@ -105,14 +106,11 @@ impl SlidingWindowState {
     }
 }
 
-/// Names this form of state, version 1.
-const TAG: u8 = 0x12;
-
 impl State for SlidingWindowState {
     const MAX_LEN: usize = 1 + 2 * 8 + 2 * 4;
 
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::SLIDING_WINDOW);
         out.u64(self.at.as_micros());
         out.u64(self.period);
         out.u32(self.previous);
@@ -120,7 +118,7 @@ impl State for SlidingWindowState {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::SLIDING_WINDOW)?;
         let (at, period) = (Timestamp::from_micros(input.u64()?), input.u64()?);
         let state = Self { at, period, previous: input.u32()?, current: input.u32()? };
         // The first window of all has none before it.

@@ -1,5 +1,6 @@
 //! Time of day: the rate times a ratio that depends on the hour.
 
+use crate::strategy::wire::tags;
 use core::time::Duration;
 
 use crate::decision::Kind;
@@ -107,20 +108,17 @@ impl<T: State> TimeOfDayState<T> {
     }
 }
 
-/// Names this form of state, version 1.
-const TAG: u8 = 0x41;
-
 impl<T: State> State for TimeOfDayState<T> {
     const MAX_LEN: usize = 1 + 8 + T::MAX_LEN;
 
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::TIME_OF_DAY);
         out.u64(self.at.as_micros());
         self.inner.encode(out);
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::TIME_OF_DAY)?;
         let at = Timestamp::from_micros(input.u64()?);
         let state = Self::new(at, T::decode(input)?);
         // A fresh state is always written as the one never used.

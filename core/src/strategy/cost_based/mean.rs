@@ -1,5 +1,6 @@
 //! What a cost-based bucket remembers: how full it is, and the mean cost of its hits.
 
+use crate::strategy::wire::tags;
 use crate::strategy::{Corrupt, Level, Reader, State, Writer};
 
 /// The state of a cost-based bucket.
@@ -41,21 +42,18 @@ impl Mean {
     }
 }
 
-/// Names this form of state, version 1.
-const TAG: u8 = 0x22;
-
 impl State for CostBasedState {
     const MAX_LEN: usize = 1 + Level::MAX_LEN + 2 * 8;
 
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::COST_BASED);
         self.level.encode(out);
         out.u64(self.mean.0);
         out.u64(self.mean_before.0);
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::COST_BASED)?;
         let level = Level::decode(input)?;
         let (mean, mean_before) = (Mean(input.u64()?), Mean(input.u64()?));
         let state = Self { level, mean, mean_before };

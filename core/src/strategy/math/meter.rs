@@ -10,6 +10,7 @@ use crate::divide::{Divisor, divide, divide_up};
 use crate::ratio::gcd;
 use crate::strategy::wire::codec::{Corrupt, Reader, Writer};
 use crate::strategy::wire::formula::{Formula, Part};
+use crate::strategy::wire::tags;
 use crate::strategy::{Hit, State};
 use crate::{CapacityError, Decision, Rate, Receipt, Timestamp};
 
@@ -29,14 +30,14 @@ impl State for Level {
     const MAX_LEN: usize = 1 + 3 * 8;
 
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::LEVEL);
         for value in [self.at.as_micros(), self.used, self.unit] {
             out.u64(value);
         }
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::LEVEL)?;
         let level = Self { at: Timestamp::from_micros(input.u64()?), used: input.u64()?, unit: input.u64()? };
         // Nothing in use is always written as the state never used.
         if (level.used == 0 || level.unit == 0) && level != Self::default() {
@@ -46,9 +47,6 @@ impl State for Level {
         }
     }
 }
-
-/// Names this form of state, version 1.
-const TAG: u8 = 0x21;
 
 impl Level {
     /// The state right after the charge that a receipt tells of.

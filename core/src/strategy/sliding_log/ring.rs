@@ -3,6 +3,7 @@
 //! An entry holds not its own cost but the sum of all costs up to and with it, so that the cost between any two
 //! entries is one subtraction, and whatever is asked of the log is found by halving it.
 
+use crate::strategy::wire::tags;
 use core::fmt;
 
 use crate::Timestamp;
@@ -204,9 +205,6 @@ impl<R: Room> fmt::Debug for LogState<R> {
     }
 }
 
-/// Names this form of state, version 1.
-const TAG: u8 = 0x14;
-
 /// As it is in memory, a ring: so that a store can add an entry, or let the oldest go, without writing the others anew.
 ///
 /// After the tag: how many slots there are, the slot of the oldest entry, how many entries, and the sum of all costs before
@@ -216,7 +214,7 @@ impl<R: Room> State for LogState<R> {
 
     /// Without slots that are not in use.
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::LOG);
         for number in [self.length, 0, self.length, self.base] {
             out.u32(number);
         }
@@ -227,7 +225,7 @@ impl<R: Room> State for LogState<R> {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::LOG)?;
         let (slots, head, length, base) = (input.u32()?, input.u32()?, input.u32()?, input.u32()?);
         if slots > R::LARGEST || length > slots || head >= slots.max(1) {
             return Err(Corrupt);
@@ -290,7 +288,7 @@ mod tests {
     #[test]
     fn a_ring_is_read_wherever_it_begins() {
         let bytes = |head: u32, slots: &[(u64, u32)]| {
-            let mut bytes = vec![TAG];
+            let mut bytes = vec![tags::LOG];
             [4, head, 3, 7].iter().for_each(|number: &u32| bytes.extend(number.to_le_bytes()));
             for (at, sum) in slots {
                 bytes.extend(at.to_le_bytes());

@@ -1,5 +1,6 @@
 //! Buckets of time, and what was used in the newest of them.
 
+use crate::strategy::wire::tags;
 use crate::strategy::{Corrupt, Reader, State, Writer};
 use crate::{Rate, Timestamp};
 
@@ -151,15 +152,12 @@ impl<const N: usize> Present<'_, N> {
     }
 }
 
-/// Names this form of state, version 1.
-const TAG: u8 = 0x13;
-
 impl<const N: usize> State for StrictWindowState<N> {
     const MAX_LEN: usize = 1 + 2 * 8 + 4 + 4 * (N + 1);
 
     /// As many counts as there are buckets to a period, and the current one.
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::STRICT_WINDOW);
         out.u64(self.at.as_micros());
         out.u64(self.grid.period);
         out.u32(self.grid.buckets);
@@ -168,7 +166,7 @@ impl<const N: usize> State for StrictWindowState<N> {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::STRICT_WINDOW)?;
         let at = Timestamp::from_micros(input.u64()?);
         let grid = Grid { period: input.u64()?, buckets: input.u32()? };
         let (current, mut earlier) = (input.u32()?, [0; N]);

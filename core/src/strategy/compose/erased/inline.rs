@@ -1,5 +1,6 @@
 //! The state of any strategy as bytes inline.
 
+use crate::strategy::wire::tags;
 use crate::strategy::{Corrupt, Reader, State, Writer, decode, encode};
 
 /// A state whose type is not known, in its encoded form of at most `LEN` bytes.
@@ -58,20 +59,17 @@ impl<const LEN: usize> TryFrom<&[u8]> for InlineState<LEN> {
     }
 }
 
-/// Names this form of state, version 1.
-const TAG: u8 = 0x7f;
-
 impl<const LEN: usize> State for InlineState<LEN> {
     const MAX_LEN: usize = 1 + 2 + LEN;
 
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(TAG);
+        out.u8(tags::INLINE);
         out.bytes(&self.length.to_le_bytes());
         out.bytes(self.bytes());
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(TAG)?;
+        input.tag(tags::INLINE)?;
         let mut inline = Self { length: u16::from_le_bytes(input.bytes()?), ..Self::default() };
         for byte in inline.bytes.get_mut(..inline.length.into()).ok_or(Corrupt)? {
             *byte = input.u8()?;
