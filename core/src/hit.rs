@@ -44,6 +44,7 @@ impl Cost for u32 {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<A: Cost, B: Cost> Cost for (A, B) {
     fn uniform(cost: u32) -> Self {
         (A::uniform(cost), B::uniform(cost))

@@ -44,6 +44,7 @@ impl<K: Key + ?Sized> ErasedKey for K {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl Key for dyn ErasedKey + '_ {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         self.feed_to(sink);
@@ -76,14 +77,26 @@ impl Key for str {
     }
 }
 
-impl<K: Key + ?Sized> Key for &K {
-    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        (**self).feed(sink);
-    }
+/// Makes a key of each pointer to one.
+macro_rules! key_behind {
+    ($([$($generic:tt)*] $pointer:ty;)*) => {$(
+        #[deny(clippy::missing_trait_methods)]
+        impl<$($generic)*> Key for $pointer {
+            fn feed(&self, sink: &mut impl FnMut(&[u8])) {
+                (**self).feed(sink);
+            }
 
-    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
-        (**self).name(text)
-    }
+            fn name(&self, text: &mut dyn core::fmt::Write) -> core::fmt::Result {
+                (**self).name(text)
+            }
+        }
+    )*};
+}
+#[cfg(feature = "alloc")]
+pub(crate) use key_behind;
+
+key_behind! {
+    [K: Key + ?Sized] &K;
 }
 
 macro_rules! integer_keys {

@@ -1,36 +1,21 @@
-//! What a thing on the heap is, whatever is in it is.
+//! Keys and clocks on the heap: each is what it points at.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::key::key_behind;
 use crate::{Clock, EpochClock, Key, Timestamp};
 
-impl Key for String {
-    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        self.as_str().feed(sink);
-    }
+key_behind! {
+    [] String;
+    [] Vec<u8>;
+    [K: Key + ?Sized] Box<K>;
+    [K: Key + ?Sized] Arc<K>;
 }
 
-impl Key for Vec<u8> {
-    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        self.as_slice().feed(sink);
-    }
-}
-
-impl<K: Key + ?Sized> Key for Box<K> {
-    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        (**self).feed(sink);
-    }
-}
-
-impl<K: Key + ?Sized> Key for Arc<K> {
-    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        (**self).feed(sink);
-    }
-}
-
+#[deny(clippy::missing_trait_methods)]
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
@@ -38,3 +23,19 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 }
 
 impl<C: EpochClock + ?Sized> EpochClock for Arc<C> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErasedKey;
+
+    #[test]
+    fn a_key_on_the_heap_has_the_name_of_the_key_it_holds() {
+        let keys: [&dyn ErasedKey; 3] = [&String::from("café"), &Box::new("café"), &Arc::<str>::from("café")];
+        for key in keys {
+            let mut text = String::new();
+            key.name_to(&mut text).unwrap();
+            assert_eq!(text, "café");
+        }
+    }
+}

@@ -118,6 +118,7 @@ fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
 /// A storage behind a pointer is one.
 macro_rules! storage_behind {
     ($pointer:ty) => {
+        #[deny(clippy::missing_trait_methods)]
         impl<S: $crate::Strategy, T: Storage<S> + ?Sized> Storage<S> for $pointer {
             fn now(&self) -> Timestamp {
                 (**self).now()

@@ -103,6 +103,7 @@ pub trait Clock {
     fn now(&self) -> Timestamp;
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<C: Clock + ?Sized> Clock for &C {
     fn now(&self) -> Timestamp {
         (**self).now()

@@ -63,6 +63,7 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         (**self).apply(limit, key, op)

@@ -74,6 +74,7 @@ impl<S: Strategy, const N: usize> All<S, N> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, const N: usize> Strategy for All<S, N> {
     type State = PerLimit<S::State, N>;
     type Cost = S::Cost;

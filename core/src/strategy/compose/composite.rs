@@ -65,6 +65,7 @@ pub(super) mod sealed {
     impl<A, B> Sealed for (A, B) {}
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<T: Parts> Verdict for Composite<T> {
     type Receipt = T::Receipt;
 
@@ -101,6 +102,12 @@ impl<T: Parts> Verdict for Composite<T> {
     fn later_by_micros(&self, by: u64) -> Option<Self> {
         let outcome = self.outcome.later_by_micros(by)?;
         Some(Self { parts: self.parts.later_by_micros(by)?, outcome, recorded: self.recorded })
+    }
+
+    fn origin(&self) -> Origin {
+        let mut furthest = Origin::Store;
+        self.parts.each(&mut |decision| furthest = furthest.max(decision.origin()));
+        furthest
     }
 
     fn with_origin(self, origin: Origin) -> Self {

@@ -154,6 +154,7 @@ impl<P: Deref<Target: Chosen<LEN>>, const LEN: usize> Erased<P, LEN> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<P, const LEN: usize> Strategy for Erased<P, LEN>
 where
     P: Deref<Target: Chosen<LEN>> + Clone + Send + Sync + 'static,
@@ -242,6 +243,7 @@ where
 }
 
 /// The ratio is kept, and the strategy scaled by it whenever it is asked something.
+#[deny(clippy::missing_trait_methods)]
 impl<P, const LEN: usize, V: ErasedVerdict> Scale for Erased<P, LEN>
 where
     P: Deref<Target = dyn ErasedScale<LEN, V>> + Clone + Send + Sync + 'static,

@@ -33,6 +33,7 @@ impl<A: State, B: State> State for (A, B) {
 /// assert_eq!(denied.parts.0.remaining(), 1); // and was not charged
 /// assert_eq!(send(100).parts.0.remaining(), 0);
 /// ```
+#[deny(clippy::missing_trait_methods)]
 impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     type State = (A::State, B::State);
     type Cost = (A::Cost, B::Cost);

@@ -159,6 +159,7 @@ fn whole<S: Strategy<Cost = u32, Verdict = Decision>>(limit: &S) -> u32 {
     limit.peek(&S::State::default(), &Hit::new(0), Timestamp::EPOCH).limit()
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for Priority<S, N> {
     type State = S::State;
     type Cost = u32;
@@ -184,6 +185,10 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         // A limit that records demand is told of the denial.
         let denied = if self.limit.records_demand() { self.limit.decide(state, &both, now) } else { asked };
         denied.with_reserve(reserve)
+    }
+
+    fn peek(&self, state: &S::State, hit: &Hit, now: Timestamp) -> Decision {
+        self.decide(&mut state.clone(), hit, now)
     }
 
     fn charge(&self, state: &mut S::State, hit: &Hit, now: Timestamp) {
@@ -234,6 +239,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
 }
 
 /// Reserves are scaled with the limit; one that would come to nothing, or to all of it, stays at 1 or leaves 1.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priority<S, N> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let limit = self.limit.scaled(ratio)?;
@@ -262,6 +268,7 @@ impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priorit
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Bounds, const N: usize> Bounds for Priority<S, N> {
     const QUEUES: bool = S::QUEUES;
 

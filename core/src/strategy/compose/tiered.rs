@@ -160,6 +160,7 @@ impl<S: Scale, const N: usize> Tiered<S, N> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
     type State = S::State;
     type Cost = S::Cost;
@@ -224,6 +225,7 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
 }
 
 /// Every tier's limit is scaled.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Scale, const N: usize> Scale for Tiered<S, N> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         self.try_map(|limit| limit.scaled(ratio))
@@ -247,6 +249,7 @@ impl<S: Scale, const N: usize> Scale for Tiered<S, N> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Scale + Bounds, const N: usize> Bounds for Tiered<S, N> {
     const QUEUES: bool = S::QUEUES;
 

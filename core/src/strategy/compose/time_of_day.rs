@@ -319,6 +319,7 @@ fn horizon<S: Scale, const N: usize>(base: &S, day: &Day<N>, limits: &[S; N]) ->
     slowest.saturating_mul(u64::try_from(apart).unwrap_or(u64::MAX))
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> {
     type State = TimeOfDayState<S::State>;
     type Cost = S::Cost;
@@ -350,6 +351,10 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
             return decision;
         }
         self.across_hours(decision, inner, hit, (at, now, forgotten))
+    }
+
+    fn peek(&self, state: &Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Decision {
+        self.decide(&mut state.clone(), hit, now)
     }
 
     fn charge(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) {
@@ -428,6 +433,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
 }
 
 /// The limits of all hours are scaled.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let scaled = Self::scale(&self.base.scaled(ratio)?, self.day)?;
@@ -463,6 +469,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Scale + Bounds, const N: usize> Bounds for TimeOfDay<S, N> {
     const QUEUES: bool = S::QUEUES;
 
