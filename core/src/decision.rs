@@ -3,66 +3,14 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::divide::{divide, divide_up, micros};
-use crate::{Origin, Receipt, Receipts, Timestamp};
+use crate::divide::micros;
+use crate::{Origin, Outcome, Receipt, Receipts, Timestamp};
 
+mod quotient;
 #[cfg(test)]
 mod tests;
 
-/// Whether a hit may pass, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use]
-pub enum Outcome {
-    /// It may pass once `after` has gone by; at once if that is zero, as with all but the queueing strategies.
-    Allow {
-        /// The delay before the hit may proceed.
-        after: Duration,
-    },
-    /// It may not pass now; it would after `retry_after` if nothing else happens, and not a microsecond sooner.
-    Deny {
-        /// The wait until the same hit would be admitted.
-        retry_after: Duration,
-    },
-    /// It can never pass, however long one waits: its cost is above what the limit can ever hold.
-    Never,
-}
-
-impl Outcome {
-    /// Whether the hit may pass.
-    #[must_use]
-    pub const fn is_allowed(self) -> bool {
-        matches!(self, Self::Allow { .. })
-    }
-
-    /// The same outcome once so much time has gone by; `None` if it is no denial any more by then.
-    pub(crate) fn later_by_micros(self, by: u64) -> Option<Self> {
-        let by = Duration::from_micros(by);
-        match self {
-            Self::Deny { retry_after } if retry_after <= by => None,
-            Self::Deny { retry_after } => Some(Self::Deny { retry_after: retry_after.saturating_sub(by) }),
-            Self::Allow { after } => Some(Self::Allow { after: after.saturating_sub(by) }),
-            Self::Never => Some(Self::Never),
-        }
-    }
-
-    /// The outcome of limits that must all admit.
-    pub(crate) fn all<'a, V: Verdict>(verdicts: impl IntoIterator<Item = &'a V>) -> Self {
-        let admitted = Self::Allow { after: Duration::ZERO };
-        verdicts.into_iter().map(Verdict::outcome).fold(admitted, Self::and)
-    }
-
-    /// The outcome of two limits that must both admit: both waits are sat out.
-    pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Never, _) | (_, Self::Never) => Self::Never,
-            (Self::Deny { retry_after: a }, Self::Deny { retry_after: b }) => {
-                Self::Deny { retry_after: a.max(b) }
-            }
-            (deny @ Self::Deny { .. }, _) | (_, deny @ Self::Deny { .. }) => deny,
-            (Self::Allow { after: a }, Self::Allow { after: b }) => Self::Allow { after: a.max(b) },
-        }
-    }
-}
+pub(crate) use quotient::Quotient;
 
 /// What a strategy answers with: a [`Decision`], or several where limits are composed.
 pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
@@ -147,34 +95,6 @@ pub(crate) enum Kind {
     Unlimited,
     Deny,
     Never,
-}
-
-/// A division put off until its result is read.
-#[derive(Clone, Copy)]
-pub(crate) struct Quotient {
-    pub(crate) num: u64,
-    /// 0 of what never drains, which then takes for ever.
-    pub(crate) den: u64,
-}
-
-impl Quotient {
-    pub(crate) const ZERO: Self = Self::whole(0);
-
-    pub(crate) const fn whole(num: u64) -> Self {
-        Self { num, den: 1 }
-    }
-
-    const fn floor(self) -> u64 {
-        if self.den <= 1 { self.num } else { divide(self.num, self.den).0 }
-    }
-
-    const fn ceil(self) -> u64 {
-        match self.den {
-            0 if self.num > 0 => u64::MAX,
-            0 | 1 => self.num,
-            den => divide_up(self.num, den),
-        }
-    }
 }
 
 /// The figures every built-in strategy fills in; waits in microseconds, rounded up when read.

@@ -3,6 +3,9 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+#[cfg(test)]
+mod tests;
+
 /// Something a limit is kept for: a user's name, an address, a number, or a tuple of these.
 ///
 /// * Equal keys MUST feed equal bytes, however they are cut into pieces; different ones different bytes.
@@ -295,130 +298,5 @@ impl Words {
             fold(self.hash ^ self.word, self.multiplier)
         };
         fold(hash ^ u64::from(self.length), self.multiplier)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Cut<'a>(&'a [u8], usize);
-
-    impl Key for Cut<'_> {
-        fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-            self.0.chunks(self.1).for_each(sink);
-        }
-    }
-
-    fn bytes(key: &(impl Key + ?Sized)) -> Vec<u8> {
-        let mut all = Vec::new();
-        key.feed(&mut |bytes: &[u8]| all.extend_from_slice(bytes));
-        all
-    }
-
-    #[test]
-    fn equal_bytes_have_equal_digests_however_they_are_cut() {
-        let seed = Seed::new(1);
-        let long: Vec<u8> = (0..100).collect();
-        for length in 0..=long.len() {
-            let whole = seed.digest(&long[..length]);
-            for size in 1..=40 {
-                assert_eq!(seed.digest(&Cut(&long[..length], size)), whole, "{length} bytes by {size}");
-            }
-            let erased: &dyn ErasedKey = &&long[..length];
-            assert_eq!(seed.digest(erased), whole);
-        }
-    }
-
-    #[test]
-    fn different_keys_and_seeds_differ() {
-        let keys = [&b""[..], b"\0", b"\0\0", b"a", b"a\0", &[0; 16], &[0; 17], &[0; 32], &[1; 32]];
-        let mut digests: Vec<_> = keys.iter().map(|key| Seed::new(1).digest(*key)).collect();
-        digests.extend(keys.iter().map(|key| Seed::new(2).digest(*key)));
-        let all = digests.len();
-        digests.sort_by_key(|digest| digest.as_u64());
-        digests.dedup();
-        assert_eq!(digests.len(), all);
-    }
-
-    /// Both halves matter: one chooses the set, the other the shard or the tag.
-    #[test]
-    fn digests_of_similar_keys_are_spread_evenly() {
-        const KEYS: u32 = 1 << 16;
-        const BUCKETS: usize = 1 << 10;
-        let kinds: [fn(u32) -> Vec<u8>; 5] = [
-            |n| n.to_le_bytes().to_vec(),
-            |n| (u64::from(n) << 32).to_le_bytes().to_vec(),
-            |n| format!("tenant-{n:08}").into_bytes(),
-            |n| [&Ipv6Addr::LOCALHOST.octets()[..14], &(n as u16).to_be_bytes(), &[(n >> 16) as u8]].concat(),
-            |n| vec![(n % 256) as u8; 1 + n as usize / 256],
-        ];
-        for (kind, make) in kinds.iter().enumerate() {
-            for seed in [0, 1, u64::MAX] {
-                for shift in [0, 22, 32, 54] {
-                    let mut counts = [0u32; BUCKETS];
-                    for n in 0..KEYS {
-                        let digest = Seed::new(seed).digest(&make(n)[..]).as_u64();
-                        counts[(digest >> shift) as usize % BUCKETS] += 1;
-                    }
-                    let even = KEYS as f64 / BUCKETS as f64;
-                    let squares: f64 =
-                        counts.iter().map(|&count| (f64::from(count) - even).powi(2) / even).sum();
-                    // Of 1023 degrees of freedom: 1023 is expected, and six standard deviations are 271.
-                    assert!((752.0..1294.0).contains(&squares), "{kind} {seed} {shift}: {squares}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_bit_of_the_key_or_of_the_seed_changes_half_the_digest() {
-        let changed = |a: Digest, b: Digest| u64::from((a.as_u64() ^ b.as_u64()).count_ones());
-        let (mut by_key, mut by_seed, mut least) = (0, 0, u64::MAX);
-        for n in 0..64u64 {
-            let (seed, key) = (Seed::new(n.wrapping_mul(0x0123_4567_89ab_cdef)), n);
-            for bit in 0..64 {
-                let one = changed(seed.digest(&key), seed.digest(&(key ^ 1 << bit)));
-                let other = Seed::new(n.wrapping_mul(0x0123_4567_89ab_cdef) ^ 1 << bit);
-                (by_key, by_seed) = (by_key + one, by_seed + changed(seed.digest(&key), other.digest(&key)));
-                least = least.min(one);
-            }
-        }
-        let even = 64 * 64 * 32;
-        assert!(
-            by_key.abs_diff(even) < even / 100 && by_seed.abs_diff(even) < even / 100,
-            "{by_key} {by_seed}"
-        );
-        assert!(least > 8, "{least}");
-    }
-
-    #[test]
-    fn the_parts_of_a_tuple_do_not_run_into_each_other() {
-        assert_ne!(bytes(&("a", "bc")), bytes(&("ab", "c")));
-        assert_ne!(bytes(&("", "a")), bytes(&("a", "")));
-        assert_eq!(bytes(&("peer", 7u16)), b"peer\x04\0\0\0\x07\0\x02\0\0\0");
-    }
-
-    #[test]
-    fn names_are_for_people_and_for_one_line() {
-        let name = |key: &dyn ErasedKey| {
-            let mut text = String::new();
-            key.name(&mut text).unwrap();
-            text
-        };
-        assert_eq!(name(&"café"), "café");
-        assert_eq!(name(&"two\nlines\x1b[31m"), "two\\nlines\\u{1b}[31m");
-        assert_eq!(name(&[0xffu8, b'a'].as_slice()), "\\xffa");
-        assert_eq!(name(&(IpAddr::from([127, 0, 0, 1]), "login", 7u16)), "127.0.0.1 login 7");
-        assert_eq!(name(&Cut(b"in pieces", 2)), "in pieces");
-    }
-
-    #[test]
-    fn the_byte_forms_are_fixed() {
-        assert_eq!(bytes("é"), "é".as_bytes());
-        assert_eq!(bytes(&0x0102u16), [2, 1]);
-        assert_eq!(bytes(&IpAddr::from([127, 0, 0, 1])), [127, 0, 0, 1]);
-        assert_eq!(bytes(&Ipv6Addr::LOCALHOST), Ipv6Addr::LOCALHOST.octets());
-        assert!(bytes(&()).is_empty());
     }
 }

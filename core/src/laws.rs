@@ -30,66 +30,18 @@
 //! What a storage owes besides is a checklist of its own: [`storage`] for one that answers at once, and `awaited`
 //! (feature `alloc`) for one whose answers are awaited.
 
-use core::fmt;
-
 use crate::strategy::{Bounds, decode, encode};
-use crate::{Class, Cost, Decision, Hit, Outcome, Receipt, Scale, State, Strategy, Timestamp, Verdict};
+use crate::{Class, Decision, Hit, Outcome, Receipt, Scale, State, Strategy, Timestamp, Verdict};
 
 #[cfg(feature = "alloc")]
 pub mod awaited;
 mod duties;
+mod run;
 pub mod storage;
 
+pub use run::{Broken, Step};
+use run::{Held, expect, follow};
 pub use storage::agrees as storage_agrees;
-
-/// One hit of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// When it comes. Need not be later than the step before.
-    pub at: Timestamp,
-    /// What it costs; of composed limits, each.
-    pub cost: u32,
-    /// What kind it is.
-    pub class: Class,
-}
-
-impl Step {
-    /// A hit of the default class.
-    #[must_use]
-    pub fn new(at: Timestamp, cost: u32) -> Self {
-        Self { at, cost, class: Class::default() }
-    }
-
-    fn hit<C: Cost>(&self) -> Hit<C> {
-        Hit::new(C::uniform(self.cost)).with_class(self.class)
-    }
-}
-
-/// Which law was broken, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// The number of the law.
-    pub law: u8,
-    /// The step of the run, from 0, after or at which it shows.
-    pub step: usize,
-    /// What was found.
-    pub what: &'static str,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "law {} is broken at step {}: {}", self.law, self.step, self.what)
-    }
-}
-
-impl core::error::Error for Broken {}
-
-type Held = Result<(), Broken>;
-
-/// Passes if `holds`.
-fn expect(holds: bool, law: u8, step: usize, what: &'static str) -> Held {
-    if holds { Ok(()) } else { Err(Broken { law, step, what }) }
-}
 
 /// Every law that needs nothing but a limit and a run: 1 to 10, but for arbitrary bytes.
 pub fn every<S: Bounds>(limit: &S, run: &[Step]) -> Held {
@@ -103,21 +55,6 @@ pub fn every<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     too_large_is_never(limit, run)?;
     refund_inverts(limit, run)?;
     codec_round_trips(limit, run)
-}
-
-/// Runs a limit over steps, showing each verdict with the states before and after it.
-fn follow<S: Strategy>(
-    limit: &S,
-    run: &[Step],
-    mut look: impl FnMut(usize, &Step, &S::State, &S::Verdict, &S::State) -> Held,
-) -> Held {
-    let mut state = S::State::default();
-    for (at, step) in run.iter().enumerate() {
-        let before = state.clone();
-        let verdict = limit.decide(&mut state, &step.hit(), step.at);
-        look(at, step, &before, &verdict, &state)?;
-    }
-    Ok(())
 }
 
 /// Law 1: the same arguments give the same answer, a peek gives that answer without a trace, and what was not

@@ -46,6 +46,7 @@ pub mod laws;
 mod limiter;
 mod op;
 mod origin;
+mod outcome;
 #[cfg(feature = "alloc")]
 mod owned;
 mod rate;
@@ -57,12 +58,13 @@ pub mod storage;
 pub mod strategy;
 mod time;
 
-pub use decision::{Decision, Outcome, Verdict};
+pub use decision::{Decision, Verdict};
 pub use key::{Digest, ErasedKey, Key, Seed};
 #[cfg(feature = "alloc")]
 pub use limiter::AsyncLimiter;
 pub use limiter::{Limiter, WaitError};
 pub use origin::Origin;
+pub use outcome::Outcome;
 pub use rate::{Rate, RateError, RateErrorKind};
 pub use ratio::{Ratio, RatioError};
 pub use receipt::{Receipt, Receipts};

@@ -20,7 +20,7 @@ pub struct Together<V, const N: usize> {
 impl<V: Verdict, const N: usize> Together<V, N> {
     /// The answers of several keys, all of them charged if all admit, or none, in one step.
     pub fn new(verdicts: [V; N]) -> Self {
-        let outcome = Outcome::all(&verdicts);
+        let outcome = Outcome::all(verdicts.iter().map(V::outcome));
         Self { verdicts, outcome, atomic: true }
     }
 

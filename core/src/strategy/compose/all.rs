@@ -49,7 +49,7 @@ impl<S: Strategy, const N: usize> All<S, N> {
         now: Timestamp,
     ) -> Composite<[S::Verdict; N]> {
         let parts = self.each(states, |limit, state| limit.peek(state, hit, now));
-        let outcome = self.settled(states, hit, Outcome::all(&parts), now);
+        let outcome = self.settled(states, hit, Outcome::all(parts.iter().map(Verdict::outcome)), now);
         if outcome.is_allowed() {
             let recorded = parts.iter().any(Verdict::is_recorded);
             return Composite { parts, outcome, recorded };
@@ -70,7 +70,9 @@ impl<S: Strategy, const N: usize> All<S, N> {
         first: Outcome,
         now: Timestamp,
     ) -> Outcome {
-        settle(first, now, |at| Outcome::all(&self.each(states, |limit, state| limit.peek(state, hit, at))))
+        settle(first, now, |at| {
+            Outcome::all(self.each(states, |limit, state| limit.peek(state, hit, at).outcome()))
+        })
     }
 }
 
@@ -98,7 +100,8 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         }
         if verdict.recorded && !all_admit {
             // Demand that was noted may change when they will admit.
-            verdict.outcome = self.settled(states, hit, Outcome::all(&verdict.parts), now);
+            verdict.outcome =
+                self.settled(states, hit, Outcome::all(verdict.parts.iter().map(Verdict::outcome)), now);
         }
         verdict
     }

@@ -1,23 +1,22 @@
 //! Time of day: the rate times a ratio that depends on the hour.
 
-use crate::strategy::wire::tags;
 use core::time::Duration;
 
 use crate::decision::Kind;
 use crate::strategy::compose::family::{counted_in, parts, try_array};
 use crate::strategy::wire::stats::report;
-use crate::strategy::{
-    Bounds, CapacityError, Class, Corrupt, Cost, Formula, Held, Hit, Inlined, Part, Reader, Scale, State,
-    Strategy, Writer,
-};
+use crate::strategy::{CapacityError, Class, Cost, Formula, Held, Hit, Inlined, Part, Scale, Strategy};
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 
 mod hours;
+mod scale;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use hours::{DAY, Day};
 pub use hours::{Hours, HoursError};
+pub use state::TimeOfDayState;
 
 /// Wraps a strategy and gives hours of the local day their own ratio of the rate.
 ///
@@ -72,15 +71,6 @@ pub struct TimeOfDay<S, const N: usize> {
     horizon: u64,
 }
 
-/// The state of a limit by time of day: that of the wrapped strategy, and when it was brought forward to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct TimeOfDayState<T> {
-    /// The time of the last hit that was booked.
-    at: Timestamp,
-    inner: T,
-}
-
 /// The figures of a limit by time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -101,30 +91,6 @@ report!(TimeOfDayStat<T>: hour, ratio, effective_limit; inner);
 
 /// For how long changes of ratio are followed, in microseconds: thirty years.
 const LONGEST: u64 = 10_958 * DAY;
-
-impl<T: State> TimeOfDayState<T> {
-    fn new(at: Timestamp, inner: T) -> Self {
-        if inner == T::default() { Self::default() } else { Self { at, inner } }
-    }
-}
-
-impl<T: State> State for TimeOfDayState<T> {
-    const MAX_LEN: usize = 1 + 8 + T::MAX_LEN;
-
-    fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(tags::TIME_OF_DAY);
-        out.u64(self.at.as_micros());
-        self.inner.encode(out);
-    }
-
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(tags::TIME_OF_DAY)?;
-        let at = Timestamp::from_micros(input.u64()?);
-        let state = Self::new(at, T::decode(input)?);
-        // A fresh state is always written as the one never used.
-        if state.at == at { Ok(state) } else { Err(Corrupt) }
-    }
-}
 
 impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     /// `limit` scaled by the ratio of each of these hours of the day, in UTC.
@@ -429,55 +395,5 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
 
     fn fits_script(&self) -> Result<(), CapacityError> {
         self.limits().try_for_each(Strategy::fits_script)
-    }
-}
-
-/// The limits of all hours are scaled.
-#[deny(clippy::missing_trait_methods)]
-impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        let scaled = Self::scale(&self.base.scaled(ratio)?, self.day)?;
-        if scaled.horizon <= LONGEST {
-            return Ok(scaled);
-        }
-        // The time to become fresh goes with the burst.
-        let nothing = Hit::new(S::Cost::uniform(0));
-        let limit = scaled.base.peek(&S::State::default(), &nothing, Timestamp::EPOCH).limit();
-        let largest = u128::from(limit) * u128::from(LONGEST) / u128::from(scaled.horizon);
-        Err(CapacityError { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
-    }
-
-    fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
-        if to > state.at {
-            let (mut inner, limit, _) = self.forward(state, class, to);
-            limit.advance(&mut inner, class, to);
-            *state = TimeOfDayState::new(to, inner);
-        }
-    }
-
-    fn advance_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
-        self.forward_receipt(receipt, class, to);
-        self.holding(to).0.advance_receipt(receipt, class, to);
-    }
-
-    fn parts(&self) -> u64 {
-        self.base.parts()
-    }
-
-    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
-        self.in_one_unit(factor)
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-impl<S: Scale + Bounds, const N: usize> Bounds for TimeOfDay<S, N> {
-    const QUEUES: bool = S::QUEUES;
-
-    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
-        self.limits().map(|limit| limit.most(first, last)).max().unwrap_or(0)
-    }
-
-    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
-        self.limits().map(|limit| limit.least(first, last, cost)).min().unwrap_or(0)
     }
 }

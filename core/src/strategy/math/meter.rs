@@ -8,52 +8,15 @@
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::{Divisor, divide, divide_up};
 use crate::ratio::gcd;
-use crate::strategy::wire::codec::{Corrupt, Reader, Writer};
+use crate::strategy::Hit;
 use crate::strategy::wire::formula::{Formula, Part};
-use crate::strategy::wire::tags;
-use crate::strategy::{Hit, State};
 use crate::{CapacityError, Decision, Rate, Receipt, Timestamp};
 
-/// The state of a bucket: how full it was, and when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Level {
-    /// The time of the last hit that was booked.
-    at: Timestamp,
-    /// How much was in use right after it, in `unit`s of a cost of 1.
-    used: u64,
-    /// Units per cost of 1; kept because a limit may change under its state. 0 in a state never used.
-    unit: u64,
-}
+mod level;
+#[cfg(test)]
+mod tests;
 
-impl State for Level {
-    const MAX_LEN: usize = 1 + 3 * 8;
-
-    fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(tags::LEVEL);
-        for value in [self.at.as_micros(), self.used, self.unit] {
-            out.u64(value);
-        }
-    }
-
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(tags::LEVEL)?;
-        let level = Self { at: Timestamp::from_micros(input.u64()?), used: input.u64()?, unit: input.u64()? };
-        // Nothing in use is always written as the state never used.
-        if (level.used == 0 || level.unit == 0) && level != Self::default() {
-            Err(Corrupt)
-        } else {
-            Ok(level)
-        }
-    }
-}
-
-impl Level {
-    /// The state right after the charge that a receipt tells of.
-    pub(crate) const fn of(receipt: Receipt) -> Self {
-        Self { at: receipt.at, used: receipt.level, unit: receipt.unit }
-    }
-}
+pub use level::Level;
 
 /// A rate and a capacity, brought to units in which both are whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -400,33 +363,4 @@ impl Meter {
 const fn largest_cost(bound: u64, unit: u64) -> u32 {
     let largest = bound / unit;
     if largest < u32::MAX as u64 { largest as u32 } else { u32::MAX }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A refund in other units than the state's must neither round the state up nor cut off what they cannot hold.
-    #[test]
-    fn a_refund_in_other_units_frees_what_was_taken_at_most() {
-        let now = Timestamp::from_micros(1_000);
-        let [old, new] = ["3/7us", "2/5us"].map(|rate| Meter::new(rate.parse().unwrap(), 10));
-        for used in [8, 9, 14, u64::MAX / 2, u64::MAX] {
-            let state = Level { at: now, used, unit: old.unit };
-            for level in 0..=20 {
-                let mut refunded = state;
-                let receipt = Receipt { level, unit: new.unit, ..Receipt::new(now) };
-                new.refund(&mut refunded, &Hit::new(2), receipt, now);
-                assert!(refunded.used <= used, "took {level}: {state:?} became {refunded:?}");
-                assert!(
-                    used - refunded.used <= 2 * old.unit,
-                    "freed too much: {state:?} became {refunded:?}"
-                );
-            }
-        }
-        let mut huge = Level { at: now, used: u64::MAX, unit: 1 };
-        let taken = Receipt { level: 2 * new.unit, unit: new.unit, ..Receipt::new(now) };
-        new.refund(&mut huge, &Hit::new(2), taken, now);
-        assert_eq!(huge, Level { at: now, used: u64::MAX - 2, unit: 1 });
-    }
 }

@@ -1,0 +1,56 @@
+//! A limit by time of day at other ratios, and its bounds.
+
+use super::state::TimeOfDayState;
+use super::{LONGEST, TimeOfDay};
+use crate::strategy::{Bounds, CapacityError, Class, Cost, Hit, Scale};
+use crate::{Decision, Ratio, Receipt, Timestamp};
+
+/// The limits of all hours are scaled.
+#[deny(clippy::missing_trait_methods)]
+impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        let scaled = Self::scale(&self.base.scaled(ratio)?, self.day)?;
+        if scaled.horizon <= LONGEST {
+            return Ok(scaled);
+        }
+        // The time to become fresh goes with the burst.
+        let nothing = Hit::new(S::Cost::uniform(0));
+        let limit = scaled.base.peek(&S::State::default(), &nothing, Timestamp::EPOCH).limit();
+        let largest = u128::from(limit) * u128::from(LONGEST) / u128::from(scaled.horizon);
+        Err(CapacityError { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
+    }
+
+    fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
+        if to > state.at {
+            let (mut inner, limit, _) = self.forward(state, class, to);
+            limit.advance(&mut inner, class, to);
+            *state = TimeOfDayState::new(to, inner);
+        }
+    }
+
+    fn advance_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
+        self.forward_receipt(receipt, class, to);
+        self.holding(to).0.advance_receipt(receipt, class, to);
+    }
+
+    fn parts(&self) -> u64 {
+        self.base.parts()
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
+        self.in_one_unit(factor)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: Scale + Bounds, const N: usize> Bounds for TimeOfDay<S, N> {
+    const QUEUES: bool = S::QUEUES;
+
+    fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
+        self.limits().map(|limit| limit.most(first, last)).max().unwrap_or(0)
+    }
+
+    fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
+        self.limits().map(|limit| limit.least(first, last, cost)).min().unwrap_or(0)
+    }
+}

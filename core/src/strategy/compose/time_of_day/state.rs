@@ -1,0 +1,38 @@
+//! The state of a limit by time of day.
+
+use crate::Timestamp;
+use crate::strategy::wire::tags;
+use crate::strategy::{Corrupt, Reader, State, Writer};
+
+/// The state of a limit by time of day: that of the wrapped strategy, and when it was brought forward to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TimeOfDayState<T> {
+    /// The time of the last hit that was booked.
+    pub(super) at: Timestamp,
+    pub(super) inner: T,
+}
+
+impl<T: State> TimeOfDayState<T> {
+    pub(super) fn new(at: Timestamp, inner: T) -> Self {
+        if inner == T::default() { Self::default() } else { Self { at, inner } }
+    }
+}
+
+impl<T: State> State for TimeOfDayState<T> {
+    const MAX_LEN: usize = 1 + 8 + T::MAX_LEN;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(tags::TIME_OF_DAY);
+        out.u64(self.at.as_micros());
+        self.inner.encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(tags::TIME_OF_DAY)?;
+        let at = Timestamp::from_micros(input.u64()?);
+        let state = Self::new(at, T::decode(input)?);
+        // A fresh state is always written as the one never used.
+        if state.at == at { Ok(state) } else { Err(Corrupt) }
+    }
+}

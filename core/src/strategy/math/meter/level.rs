@@ -1,0 +1,47 @@
+//! The level of a bucket, as it is kept.
+
+use crate::strategy::State;
+use crate::strategy::wire::codec::{Corrupt, Reader, Writer};
+use crate::strategy::wire::tags;
+use crate::{Receipt, Timestamp};
+
+/// The state of a bucket: how full it was, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Level {
+    /// The time of the last hit that was booked.
+    pub(super) at: Timestamp,
+    /// How much was in use right after it, in `unit`s of a cost of 1.
+    pub(super) used: u64,
+    /// Units per cost of 1; kept because a limit may change under its state. 0 in a state never used.
+    pub(super) unit: u64,
+}
+
+impl State for Level {
+    const MAX_LEN: usize = 1 + 3 * 8;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(tags::LEVEL);
+        for value in [self.at.as_micros(), self.used, self.unit] {
+            out.u64(value);
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(tags::LEVEL)?;
+        let level = Self { at: Timestamp::from_micros(input.u64()?), used: input.u64()?, unit: input.u64()? };
+        // Nothing in use is always written as the state never used.
+        if (level.used == 0 || level.unit == 0) && level != Self::default() {
+            Err(Corrupt)
+        } else {
+            Ok(level)
+        }
+    }
+}
+
+impl Level {
+    /// The level right after the charge of this receipt.
+    pub(crate) const fn of(receipt: Receipt) -> Self {
+        Self { at: receipt.at, used: receipt.level, unit: receipt.unit }
+    }
+}
