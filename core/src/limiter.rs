@@ -2,15 +2,18 @@
 
 use core::error::Error;
 use core::fmt;
+use core::future::{Future, Ready, ready};
 
-use crate::storage::Together;
-use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timestamp, Verdict};
+use crate::storage::{Lines, Together};
+use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp, Verdict};
 
 #[cfg(feature = "alloc")]
 mod future;
 #[cfg(feature = "alloc")]
 pub use future::AsyncLimiter;
-mod ready;
+mod wait;
+
+use wait::WaitTarget;
 
 /// Limits what keys may do, remembering them in a storage of this process.
 ///
@@ -135,6 +138,43 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         Ok(self.limit.stat(&self.storage.load(key)?, Class::default(), self.now()))
     }
 
+    /// Waits until a hit of cost 1 is admitted, and takes it.
+    ///
+    /// * **Order.** In a storage with [lines](Storage::lines), such as `Memory`, waiters for a key are served
+    ///   in the order in which they came, whatever their cost. Only the first asks the storage; the next one
+    ///   is woken when the first is admitted, fails or is dropped. A plain [`check`](Self::check) does not
+    ///   queue, and may take what a waiter was about to get. In any other storage, such as
+    ///   [`Fixed`](crate::Fixed), every waiter asks again after its own denial, in no order.
+    /// * **Duration.** The first in line sleeps on `timer` until the storage admits the hit; the others wait
+    ///   for those in front, without bound. A timeout around this future bounds it. A waiter that is neither
+    ///   polled nor dropped holds up those behind it.
+    /// * **Drop.** A dropped future has taken nothing, and the next in line is woken at once. An admission
+    ///   with a delay, as by a [`LeakyBucketQueue`](crate::LeakyBucketQueue), is refunded as far as the
+    ///   strategy can if the future is dropped during that delay. Nothing of it remains in the line.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
+    /// with [`WaitError::Storage`] if the storage failed. The next in line then asks for itself.
+    pub fn until_ready<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        timer: &impl Timer,
+    ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
+        self.until_ready_n(key, S::Cost::uniform(1), timer)
+    }
+
+    /// Waits until `cost` is admitted, all of it at once, and takes it. Order, duration, drop and errors are
+    /// those of [`until_ready`](Self::until_ready).
+    pub fn until_ready_n<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        timer: &impl Timer,
+    ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
+        wait::wait(self, key, cost, timer)
+    }
+
     /// Applies any operation, at the present.
     #[inline]
     pub fn apply_now<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
@@ -169,7 +209,28 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     }
 }
 
-/// Why waiting for admission came to nothing.
+impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
+    type Error = StorageError;
+    type Answer = Ready<Result<S::Verdict, StorageError>>;
+
+    fn strategy(&self) -> &S {
+        &self.limit
+    }
+
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.storage.lines()
+    }
+
+    fn check<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Self::Answer {
+        ready(self.check_n(key, cost))
+    }
+
+    fn refund_now<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, admitted: &S::Verdict) {
+        let _ = self.refund(key, cost, admitted.receipt());
+    }
+}
+
+/// The reasons for which waiting ends without an admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

@@ -18,7 +18,7 @@ pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Joint, Local, Reply};
 pub use head::{Head, Narrow, Wide};
-pub use lines::{Ahead, Foreseen, Lines, Place, Waiter};
+pub use lines::{Lines, Place};
 pub use table::{Counters, Slot, Table, WhenFull, home};
 use together::one_each;
 pub use together::{Tables, Together, check_together};

@@ -1,7 +1,9 @@
-//! Waiting is fair: in the order of arrival, at the exact times, with one wake each, and nothing lost when some give up.
+//! Waiting is fair: in the order of arrival, at the exact times, with two wakes each at most, and nothing
+//! lost when some give up.
 
 mod awaited;
 mod crowd;
+mod failing;
 mod line;
 mod runs;
 mod runtimes;

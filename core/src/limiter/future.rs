@@ -1,11 +1,12 @@
 //! The limiter over a storage that may have to wait for its answer.
 
 use alloc::vec::Vec;
-use core::future::{Future, poll_fn};
+use core::future::Future;
 
 use super::WaitError;
-use crate::storage::{Ahead, AsyncStorage, Failure, Joint, Lines, Place, Reply, Together, Waiter};
-use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Outcome, Strategy, Timer, Verdict};
+use super::wait::{WaitTarget, wait};
+use crate::storage::{AsyncStorage, Failure, Joint, Lines, Reply, Together};
+use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Verdict};
 
 /// Limits what keys may do, remembering them in a storage that may be remote.
 ///
@@ -117,14 +118,21 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         Ok(self.limit.stat(&state, Class::default(), now))
     }
 
-    /// Waits until one is admitted, and takes it.
+    /// Waits until a hit of cost 1 is admitted, and takes it.
     ///
-    /// In a storage that has [lines](AsyncStorage::lines) this is fair among those who wait in this process: they are
-    /// served in the order in which they were denied, or came while others waited. Of those who wait for a key only the
-    /// first asks, one call at a time, however many there are; the next one is woken when that is done. What is said of
-    /// [`Limiter::until_ready`](crate::Limiter::until_ready) holds here too, but that each is woken twice, when its turn
-    /// comes and at its time; and that a future which is dropped may have been charged, while it asks or was admitted with
-    /// a delay.
+    /// Order and duration are those of [`Limiter::until_ready`](crate::Limiter::until_ready), among the
+    /// waiters of this process: of those only the first asks a storage with [lines](AsyncStorage::lines), one
+    /// call at a time. Each call takes as long as the storage does, so bound that too, with a timeout of the
+    /// storage or around this future.
+    ///
+    /// A dropped future wakes the next in line at once, and has taken nothing but in two cases: a call was on
+    /// its way, which the store may yet charge; or the hit was admitted with a delay by a storage that is not
+    /// [local](AsyncStorage::is_local), where a refund would have to be awaited.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
+    /// with [`WaitError::Storage`] if the storage failed. The next in line then asks for itself.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -133,43 +141,15 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         self.until_ready_n(key, S::Cost::uniform(1), timer)
     }
 
-    /// Waits until `cost` is admitted, all of it at once, and takes it; as [`until_ready`](Self::until_ready) does.
-    pub async fn until_ready_n<K: Key + ?Sized>(
+    /// Waits until `cost` is admitted, all of it at once, and takes it. Order, duration, drop and errors are
+    /// those of [`until_ready`](Self::until_ready).
+    pub fn until_ready_n<K: Key + ?Sized>(
         &self,
         key: &K,
         cost: S::Cost,
         timer: &impl Timer,
-    ) -> Result<S::Verdict, WaitError<Failure>> {
-        let lines = self.storage.lines();
-        let mut standing = None;
-        if let Some(lines) = lines
-            && !lines.is_empty(&key)
-        {
-            standing.insert(Standing::join(lines, key)).turn().await;
-        }
-        loop {
-            let verdict = self.check_n(key, cost).await.map_err(WaitError::Storage)?;
-            match verdict.outcome() {
-                Outcome::Never => return Err(WaitError::Never),
-                Outcome::Allow { after } => {
-                    drop(standing);
-                    if !after.is_zero() {
-                        timer.sleep(after).await;
-                    }
-                    return Ok(verdict);
-                }
-                Outcome::Deny { retry_after } => {
-                    if let (Some(lines), None) = (lines, &standing) {
-                        let joined = standing.insert(Standing::join(lines, key));
-                        if !joined.is_first {
-                            joined.turn().await;
-                            continue;
-                        }
-                    }
-                    timer.sleep(retry_after).await;
-                }
-            }
-        }
+    ) -> impl Future<Output = Result<S::Verdict, WaitError<Failure>>> {
+        wait(self, key, cost, timer)
     }
 
     /// Applies any operation.
@@ -188,32 +168,26 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     }
 }
 
-/// A place in a line, which goes to the next one when it is dropped.
-struct Standing<'a> {
-    lines: &'a dyn Lines,
-    place: Place,
-    is_first: bool,
-}
+impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
+    type Error = Failure;
+    type Answer = Reply<S::Verdict>;
 
-impl<'a> Standing<'a> {
-    fn join<K: Key + ?Sized>(lines: &'a dyn Lines, key: &K) -> Self {
-        let mut is_first = false;
-        let place = lines.join(&key, &mut |ahead| {
-            is_first = matches!(ahead, Ahead::Nobody);
-            Waiter::default()
-        });
-        Self { lines, place, is_first }
+    fn strategy(&self) -> &S {
+        &self.limit
     }
 
-    async fn turn(&self) {
-        poll_fn(|context| self.lines.poll_turn(self.place, context)).await;
+    fn lines(&self) -> Option<&dyn Lines> {
+        self.storage.lines()
     }
-}
 
-impl Drop for Standing<'_> {
-    fn drop(&mut self) {
-        if let Some((next, _)) = self.lines.leave(self.place) {
-            self.lines.call(next);
+    fn check<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Self::Answer {
+        self.check_n(key, cost)
+    }
+
+    fn refund_now<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, admitted: &S::Verdict) {
+        if self.storage.is_local() {
+            // What is local has answered when the call returns.
+            drop(self.refund(key, cost, admitted.receipt()));
         }
     }
 }

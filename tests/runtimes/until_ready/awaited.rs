@@ -3,13 +3,15 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::poll_immediate;
+use traffik::layer::Timeout;
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::{AsyncStorage, ErrorKind, Failure, Lines, Local, Reply};
 use traffik::{
-    AsyncLimiter, ErasedKey, FirstCome, FixedWindow, Gcra, LeakyBucketQueue, Limiter, Memory, Op, Rate,
-    Strategy, Timer, Timestamp, WaitError,
+    AsyncLimiter, ErasedKey, FirstCome, FixedWindow, Gcra, LeakyBucketQueue, Limiter, Memory, Op, Outcome,
+    Rate, Strategy, Timer, Timestamp, WaitError,
 };
 
 use super::crowd::{SECOND, all};
@@ -115,6 +117,47 @@ fn a_local_storage_has_one_line_for_both_ways_of_asking() {
         }
     })));
     assert_eq!(times.unwrap(), (0..10).map(|number| number * 1_000_000).collect::<Vec<_>>());
+}
+
+/// Behind others it costs no call.
+#[test]
+fn what_can_never_pass_is_told_at_once_also_behind_others() {
+    let runtime = Manual::new();
+    let limiter = AsyncLimiter::new(Gcra::new(Rate::per_second(1)), Far::new(&runtime));
+    let mut waits = pin!(all([(); 2].map(|()| limiter.until_ready("key", &runtime))));
+    runtime
+        .run(async {
+            assert!(runtime.timeout(SECOND / 2, waits.as_mut()).await.is_err());
+            let (calls, now) = (limiter.storage().calls.load(Ordering::Relaxed), runtime.now());
+            let told = poll_immediate(limiter.until_ready_n("key", 2, &runtime)).await;
+            assert!(matches!(told, Some(Err(WaitError::Never))));
+            assert_eq!((limiter.storage().calls.load(Ordering::Relaxed), runtime.now()), (calls, now));
+            assert!(waits.await.iter().all(Result::is_ok));
+        })
+        .unwrap();
+}
+
+/// Drops a wait during the delay of its admission. Returns the delay of the next hit.
+fn delay_after_a_drop(runtime: &Manual, storage: impl AsyncStorage<LeakyBucketQueue>) -> Duration {
+    let limiter = AsyncLimiter::new(LeakyBucketQueue::new(Rate::per_second(1)).queue(5).unwrap(), storage);
+    let next = runtime.run(async {
+        assert!(limiter.until_ready("key", runtime).await.unwrap().is_allowed());
+        let waits = limiter.until_ready("key", runtime);
+        assert!(runtime.timeout(SECOND / 2, waits).await.is_err());
+        limiter.check("key").await.unwrap().outcome()
+    });
+    let Outcome::Allow { after } = next.unwrap() else { unreachable!("there is room") };
+    after
+}
+
+#[test]
+fn an_admission_with_a_delay_is_refunded_where_that_need_not_be_awaited() {
+    let runtime = Manual::new();
+    let near = || Local(Memory::builder().clock(runtime.clone()).build());
+    assert_eq!(delay_after_a_drop(&runtime, near()), SECOND / 2);
+    let within = Timeout::new(near(), runtime.clone(), SECOND);
+    assert_eq!(delay_after_a_drop(&runtime, within), SECOND / 2);
+    assert!(delay_after_a_drop(&runtime, Far::new(&runtime)) > SECOND);
 }
 
 #[test]

@@ -110,6 +110,15 @@ pub(crate) fn alone<S: Strategy<Cost = u32>>(limit: S, number: usize) -> Vec<u64
     times.unwrap()
 }
 
+/// How often each waiter is woken if all come at once and are admitted at these times: once when its turn
+/// comes, unless it was the first, and once more at its time, unless that is when its turn comes.
+pub(crate) fn wakes(times: &[u64]) -> Vec<usize> {
+    let behind = |at, before| 1 + usize::from(at > before);
+    let before = [0].into_iter().chain(times.iter().copied());
+    let pairs = times.iter().copied().zip(before);
+    pairs.map(|(at, before)| if before == 0 { usize::from(at > 0) } else { behind(at, before) }).collect()
+}
+
 /// What all of them come to, each polled only when it was woken itself.
 pub(crate) async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let numbered =

@@ -1,65 +1,61 @@
 //! One line: its order, its times, who gives up, and what goes wrong.
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{FutureExt, join, join3, poll_immediate};
+use futures_util::future::poll_immediate;
 use traffik::runtime::Manual;
-use traffik::storage::{Lines, WhenFull};
 use traffik::{
-    All, ErrorKind, FixedWindow, Gcra, Key, LeakyBucket, LeakyBucketQueue, Limiter, Memory, Op, Outcome,
-    QuotaRollover, Rate, SlidingLog, SlidingWindow, Storage, StorageError, Strategy, Timer, Timestamp,
-    TokenBucket, WaitError,
+    All, FixedWindow, Gcra, LeakyBucket, LeakyBucketQueue, Limiter, Memory, Outcome, QuotaRollover, Rate,
+    SlidingLog, SlidingWindow, Strategy, Timer, Timestamp, TokenBucket, WaitError,
 };
 
-use super::crowd::{SECOND, Served, all, alone, crowd, limited, nobody_waits};
+use super::crowd::{SECOND, Served, all, alone, crowd, limited, nobody_waits, wakes};
 
-fn are_served_in_order_and_woken_once<S: Strategy<Cost = u32>>(limit: S, number: usize) {
+fn are_served_in_order<S: Strategy<Cost = u32>>(limit: S, number: usize) {
     let runtime = Manual::new();
     let limiter = limited(limit.clone(), &runtime);
     let served = crowd(&limiter, &runtime, number);
     runtime.advance(SECOND * 3_600);
-    let expected: Vec<_> = alone(limit, number).into_iter().enumerate().collect();
-    assert_eq!(served.admitted(), expected);
-    for ((_, at), wakes) in expected.into_iter().zip(served.wakes()) {
-        assert_eq!(wakes, usize::from(at > 0), "of who was admitted at {at}");
-    }
+    let times = alone(limit, number);
+    assert_eq!(served.wakes(), wakes(&times));
+    assert_eq!(served.admitted(), times.into_iter().enumerate().collect::<Vec<_>>());
     assert!(nobody_waits(&limiter, "key"));
 }
 
 #[test]
-fn waiters_are_served_in_order_each_woken_once_at_the_exact_time() {
+fn waiters_are_served_in_order_each_woken_at_its_turn_and_at_the_exact_time() {
     let rate = Rate::new(7, Duration::from_millis(2_900)).unwrap();
-    are_served_in_order_and_woken_once(Gcra::new(rate), 100);
-    are_served_in_order_and_woken_once(Gcra::new(rate).burst(4).unwrap(), 100);
-    are_served_in_order_and_woken_once(TokenBucket::new(rate).burst(3).unwrap(), 100);
-    are_served_in_order_and_woken_once(LeakyBucket::new(rate), 100);
-    are_served_in_order_and_woken_once(FixedWindow::new(rate), 100);
-    are_served_in_order_and_woken_once(SlidingWindow::new(rate), 100);
-    are_served_in_order_and_woken_once(QuotaRollover::new(rate), 100);
-    are_served_in_order_and_woken_once(
-        All([TokenBucket::new(rate), TokenBucket::new(Rate::per_minute(40))]),
-        100,
-    );
+    are_served_in_order(Gcra::new(rate), 100);
+    are_served_in_order(Gcra::new(rate).burst(4).unwrap(), 100);
+    are_served_in_order(TokenBucket::new(rate).burst(3).unwrap(), 100);
+    are_served_in_order(LeakyBucket::new(rate), 100);
+    are_served_in_order(FixedWindow::new(rate), 100);
+    are_served_in_order(SlidingWindow::new(rate), 100);
+    are_served_in_order(QuotaRollover::new(rate), 100);
+    are_served_in_order(SlidingLog::<64>::new(rate).unwrap(), 100);
+    are_served_in_order(All([TokenBucket::new(rate), TokenBucket::new(Rate::per_minute(40))]), 100);
     // As many as there may be tasks: nobody looks at all of the others.
-    are_served_in_order_and_woken_once(Gcra::new(Rate::per_second(1_000)), 20_000);
+    are_served_in_order(Gcra::new(Rate::per_second(1_000)), 20_000);
 }
 
-/// The state of a log is too long to look ahead with.
+/// Whoever asks for more than those in front is woken no more often than they are.
 #[test]
-fn where_nothing_can_be_foreseen_each_is_woken_at_its_turn_and_at_its_time() {
+fn nobody_is_woken_too_soon_whatever_the_costs() {
     let runtime = Manual::new();
-    let limit = SlidingLog::<64>::new(Rate::per_second(3)).unwrap();
-    let limiter = limited(limit, &runtime);
-    let served = crowd(&limiter, &runtime, 30);
-    runtime.advance(SECOND * 3_600);
-    let expected: Vec<_> = alone(limit, 30).into_iter().enumerate().collect();
-    assert_eq!(served.admitted(), expected);
-    assert!(served.wakes().into_iter().all(|wakes| wakes <= 2), "{:?}", served.wakes());
+    let limiter = limited(TokenBucket::new(Rate::per_second(1)).burst(4).unwrap(), &runtime);
+    assert!(limiter.check_n("key", 4).unwrap().is_allowed());
+    let (mut served, mut times, mut second) = (Served::default(), Vec::new(), 0);
+    for (number, cost) in [3, 1, 4, 1, 1, 2, 4, 3, 1].into_iter().enumerate() {
+        served.wait(&limiter, &runtime, cost, pending());
+        second += u64::from(cost);
+        times.push((number, second * 1_000_000));
+    }
+    runtime.advance(SECOND * 60);
+    assert_eq!(served.admitted(), times);
+    assert_eq!(served.wakes(), [1, 2, 2, 2, 2, 2, 2, 2, 2]);
 }
 
 #[test]
@@ -81,9 +77,9 @@ fn who_gives_up_loses_nobodys_slot() {
             let expected: Vec<_> =
                 remaining.enumerate().map(|(place, number)| (number, window(place))).collect();
             assert_eq!(served.admitted(), expected, "without {quitter}");
-            let wakes = served.wakes();
-            assert!(wakes[..quitter].iter().all(|wakes| *wakes == 1), "nobody in front notices: {wakes:?}");
-            assert!(wakes.iter().all(|wakes| *wakes <= 2), "{wakes:?}");
+            let (woken, times) = (served.wakes(), expected.iter().map(|(_, at)| *at).collect::<Vec<_>>());
+            assert_eq!(woken[..quitter], wakes(&times)[..quitter], "nobody in front notices");
+            assert!(woken.iter().all(|wakes| *wakes <= 2), "{woken:?}");
             assert!(nobody_waits(&limiter, "key"));
         }
     }
@@ -192,85 +188,4 @@ fn an_admission_with_a_delay_is_waited_out_and_refunded_when_dropped() {
         unreachable!("there is room")
     };
     assert_eq!(after, SECOND);
-}
-
-/// Fails, or panics, as soon as it is told to.
-struct Failing<M>(M, AtomicBool, AtomicBool);
-
-impl<S: Strategy, M: Storage<S>> Storage<S> for Failing<M> {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn apply<K: Key + ?Sized>(
-        &self,
-        limit: &S,
-        key: &K,
-        op: &Op<S>,
-        now: Timestamp,
-    ) -> Result<S::Verdict, StorageError> {
-        assert!(!self.2.load(Ordering::Relaxed), "it panics");
-        if self.1.load(Ordering::Relaxed) {
-            return Err(StorageError::new(ErrorKind::Other, "it fails"));
-        }
-        self.0.apply(limit, key, op, now)
-    }
-
-    fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
-        self.0.load(key)
-    }
-
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.0.lines()
-    }
-}
-
-/// Not even who is dropped while it panics asks the storage again, which would end the program.
-#[test]
-fn who_panics_makes_way() {
-    let runtime = Manual::new();
-    let storage = Failing(Memory::builder().clock(runtime.clone()).build(), false.into(), false.into());
-    let limiter = Limiter::new(Gcra::new(Rate::per_second(1)), storage);
-    let panics = |whether| limiter.storage().2.store(whether, Ordering::Relaxed);
-    let waits = all((0..6).map(|_| AssertUnwindSafe(limiter.until_ready("key", &runtime)).catch_unwind()));
-    let breaks = async {
-        runtime.sleep(SECOND * 3 / 2).await;
-        panics(true);
-        runtime.sleep(SECOND).await;
-        panics(false);
-    };
-    // The first two are admitted. Then all panic who have their turn, and whoever comes later is served.
-    let late = async {
-        runtime.sleep(SECOND * 3).await;
-        limiter.until_ready("key", &runtime).await
-    };
-    let (told, (), late) = runtime.run(join3(waits, breaks, late)).unwrap();
-    let told: Vec<_> = told.into_iter().map(|told| told.is_ok_and(|told| told.is_ok())).collect();
-    assert_eq!(told, [true, true, false, false, false, false]);
-    assert!(late.unwrap().is_allowed());
-    assert_eq!(runtime.now().as_micros(), 3_000_000);
-    assert!(limiter.storage().lines().unwrap().is_empty(&"key"));
-}
-
-#[test]
-fn a_storage_that_fails_tells_everybody_in_line() {
-    let runtime = Manual::new();
-    let storage = Failing(Memory::builder().clock(runtime.clone()).build(), false.into(), false.into());
-    let limiter = Limiter::new(FixedWindow::new(Rate::per_second(2)), storage);
-    let waits = all((0..9).map(|_| limiter.until_ready("key", &runtime)));
-    let breaks = async {
-        runtime.sleep(SECOND * 3 / 2).await;
-        limiter.storage().1.store(true, Ordering::Relaxed);
-    };
-    let (told, ()) = runtime.run(join(waits, breaks)).unwrap();
-    assert_eq!(told.iter().filter(|told| told.is_ok()).count(), 4);
-    assert!(told[4..].iter().all(|told| matches!(told, Err(WaitError::Storage(_)))));
-    assert_eq!(runtime.now().as_micros(), 2_000_000);
-    // There is no room either for those who come when there is nobody.
-    let full =
-        Memory::<Gcra, _>::builder().capacity(1).when_full(WhenFull::Refuse).clock(runtime.clone()).build();
-    let full = Limiter::new(Gcra::new(Rate::per_hour(1)), full);
-    let errors = (0..200u32)
-        .filter(|key| matches!(runtime.run(full.until_ready(key, &runtime)), Ok(Err(WaitError::Storage(_)))));
-    assert!(errors.count() > 0);
 }

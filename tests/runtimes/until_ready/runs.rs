@@ -129,11 +129,12 @@ fn agrees_with_the_model<S: Strategy<Cost = u32>>(
     let Some(expected) = model(&limit, &events) else { return Ok(()) };
     let served = run(&limit, &events);
     prop_assert_eq!(served.admitted(), expected);
-    // Once at its time, and once more for each time that something came between.
-    let between = events.iter().filter(|(_, event)| !matches!(event, Event::Comes(1))).count();
-    for wakes in served.wakes() {
-        prop_assert!(wakes <= 2 + between, "{} wakes, {} things between", wakes, between);
-        prop_assert!(between > 0 || wakes <= 1);
+    // At its turn, at its time, once more for each check that came between, and when it gives up.
+    let checks = events.iter().filter(|(_, event)| matches!(event, Event::Checks(1..))).count();
+    for (number, wakes) in served.wakes().into_iter().enumerate() {
+        let gives_up = events.iter().any(|(_, event)| matches!(event, Event::GivesUp(who) if *who == number));
+        let most = 2 + checks + usize::from(gives_up);
+        prop_assert!(wakes <= most, "{} wakes of at most {}", wakes, most);
     }
     Ok(())
 }
