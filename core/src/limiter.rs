@@ -4,7 +4,7 @@ use core::error::Error;
 use core::fmt;
 use core::future::{Future, Ready, ready};
 
-use crate::storage::{Lines, Together};
+use crate::storage::{Together, WaitQueue};
 use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp, Verdict};
 
 #[cfg(feature = "alloc")]
@@ -140,22 +140,22 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
     /// Waits until a hit of cost 1 is admitted, and takes it.
     ///
-    /// * **Order.** In a storage with [lines](Storage::lines), such as `Memory`, waiters for a key are served
-    ///   in the order in which they came, whatever their cost. Only the first asks the storage; the next one
-    ///   is woken when the first is admitted, fails or is dropped. A plain [`check`](Self::check) does not
-    ///   queue, and may take what a waiter was about to get. In any other storage, such as
-    ///   [`Fixed`](crate::Fixed), every waiter asks again after its own denial, in no order.
-    /// * **Duration.** The first in line sleeps on `timer` until the storage admits the hit; the others wait
-    ///   for those in front, without bound. A timeout around this future bounds it. A waiter that is neither
-    ///   polled nor dropped holds up those behind it.
-    /// * **Drop.** A dropped future has taken nothing, and the next in line is woken at once. An admission
-    ///   with a delay, as by a [`LeakyBucketQueue`](crate::LeakyBucketQueue), is refunded as far as the
-    ///   strategy can if the future is dropped during that delay. Nothing of it remains in the line.
+    /// * **Order.** In a storage with a [queue](Storage::wait_queue), such as `Memory`, waiters for a key are
+    ///   served in the order in which they came, whatever their cost. Only the first asks the storage; the
+    ///   next one is woken when the first is admitted, fails or is dropped. A plain [`check`](Self::check)
+    ///   does not stand in the queue, and may take what a waiter was about to get. In any other storage, such
+    ///   as [`Fixed`](crate::Fixed), every waiter asks again after its own denial, in no order.
+    /// * **Duration.** The first in the queue sleeps on `timer` until the storage admits the hit; the others
+    ///   wait for those in front, without bound. A timeout around this future bounds it. A waiter that is
+    ///   neither polled nor dropped holds up those behind it.
+    /// * **Drop.** A dropped future has taken nothing, keeps no place, and the next one in the queue is woken
+    ///   at once. An admission with a delay, as by a [`LeakyBucketQueue`](crate::LeakyBucketQueue), is
+    ///   refunded as far as the strategy can if the future is dropped during that delay.
     ///
     /// # Errors
     ///
     /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
-    /// with [`WaitError::Storage`] if the storage failed. The next in line then asks for itself.
+    /// with [`WaitError::Storage`] if the storage failed. The next one in the queue then asks for itself.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -217,8 +217,8 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
         &self.limit
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.storage.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.storage.wait_queue()
     }
 
     fn check<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Self::Answer {

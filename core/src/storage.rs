@@ -9,19 +9,19 @@ mod fixed;
 #[cfg(feature = "alloc")]
 mod future;
 mod head;
-mod lines;
 mod table;
 mod together;
+mod wait_queue;
 
 pub use error::{ErrorKind, StorageError};
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Joint, Local, Reply};
 pub use head::{Head, Narrow, Wide};
-pub use lines::{Lines, Place};
 pub use table::{Counters, Slot, Table, WhenFull, home};
 use together::one_each;
 pub use together::{Tables, Together, check_together};
+pub use wait_queue::{Ticket, WaitQueue};
 
 /// Keeps a state per key in this process and runs operations on it.
 ///
@@ -83,8 +83,9 @@ pub trait Storage<S: Strategy> {
         check_in_turn(self, limit, keys, hit, now)
     }
 
-    /// Where those who [wait](crate::Limiter::until_ready) for a key stand in line; nowhere, if nothing is said.
-    fn lines(&self) -> Option<&dyn Lines> {
+    /// Returns the queue of those who [wait](crate::Limiter::until_ready) for a key, the same one every time.
+    /// Defaults to `None`: they wait in no order.
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         None
     }
 }
@@ -168,8 +169,8 @@ macro_rules! storage_behind {
                 (**self).check_together(limit, keys, hit, now)
             }
 
-            fn lines(&self) -> Option<&dyn $crate::storage::Lines> {
-                (**self).lines()
+            fn wait_queue(&self) -> Option<&dyn $crate::storage::WaitQueue> {
+                (**self).wait_queue()
             }
         }
     };

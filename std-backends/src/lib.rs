@@ -13,7 +13,7 @@
 
 pub mod cas;
 mod clock;
-mod first_come;
+mod fifo_queue;
 pub mod layer;
 pub mod lock;
 #[cfg(feature = "memcached")]
@@ -24,7 +24,7 @@ mod redis;
 mod util;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
-pub use first_come::FirstCome;
+pub use fifo_queue::FifoQueue;
 pub use lock::{GetSet, Locked};
 #[cfg(feature = "memcached")]
 pub use memcached::{MemcachedBuilder, MemcachedLock, MemcachedStorage};

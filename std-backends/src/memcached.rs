@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Lines, Reply};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply, WaitQueue};
 use traffik_core::strategy::Cost;
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
 use traffik_runtimes::Connect;
@@ -206,7 +206,7 @@ impl<S: Strategy, R: Connect> AsyncStorage<S> for MemcachedStorage<R> {
         })
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        Some(&self.items.lines)
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        Some(&self.items.wait_queue)
     }
 }

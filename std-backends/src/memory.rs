@@ -8,13 +8,13 @@ use std::ptr;
 use std::sync::LazyLock;
 
 use traffik_core::storage::{
-    Counters, Head, Lines, Slot, Table, Tables, Together, WhenFull, Wide, check_together, home,
+    Counters, Head, Slot, Table, Tables, Together, WaitQueue, WhenFull, Wide, check_together, home,
 };
 use traffik_core::{
     Clock, Digest, ErrorKind, Hit, Key, Op, Seed, Storage, StorageError, Strategy, Timestamp, Verdict,
 };
 
-use crate::{FirstCome, MonotonicClock};
+use crate::{FifoQueue, MonotonicClock};
 
 mod hint;
 mod names;
@@ -69,7 +69,7 @@ pub struct Memory<S: Strategy, C = MonotonicClock> {
     seed: Seed,
     clock: C,
     names: Option<Names>,
-    lines: FirstCome,
+    wait_queue: FifoQueue,
 }
 
 impl<S: Strategy, C: fmt::Debug> fmt::Debug for Memory<S, C> {
@@ -146,8 +146,8 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         let shard = |part| Shard::new(Table::new(part, self.when_full));
         let shards = parts.into_iter().map(shard).collect();
         let names = (self.names > 0).then(|| Names::new(self.names));
-        let (seed, clock, lines) = (Seed::new(secret), self.clock, FirstCome::new());
-        Memory { shards, slots, length, secret, seed, clock, names, lines }
+        let (seed, clock, wait_queue) = (Seed::new(secret), self.clock, FifoQueue::new());
+        Memory { shards, slots, length, secret, seed, clock, names, wait_queue }
     }
 }
 
@@ -358,8 +358,8 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
         Ok(together)
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        Some(&self.lines)
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        Some(&self.wait_queue)
     }
 }
 

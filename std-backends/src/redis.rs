@@ -10,10 +10,10 @@ use futures_util::lock::Mutex as AsyncMutex;
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
 use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, Value};
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply, WaitQueue};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
 
-use crate::FirstCome;
+use crate::FifoQueue;
 use crate::cas::{self, Change, Combining, Loaded, Swap};
 use crate::util::namespace;
 use crate::util::shutdown::Door;
@@ -83,7 +83,7 @@ struct Inner {
     namespace: String,
     clock: Option<TestClock>,
     persistent: bool,
-    lines: FirstCome,
+    wait_queue: FifoQueue,
     door: Door,
 }
 
@@ -242,7 +242,7 @@ impl RedisBuilder {
             namespace,
             clock,
             persistent,
-            lines: FirstCome::new(),
+            wait_queue: FifoQueue::new(),
             door: Door::default(),
         });
         Ok(RedisStorage { combining: Combining::new(inner.clone()), inner })
@@ -296,8 +296,8 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         })
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        Some(&self.inner.lines)
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        Some(&self.inner.wait_queue)
     }
 }
 

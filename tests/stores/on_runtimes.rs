@@ -192,7 +192,8 @@ async fn those_who_wait_are_served_in_order(runtime: impl Runtime) {
         // Whoever is polled once stands in line, but the first, who asks.
         assert!(poll_immediate(waits.as_mut()).await.is_none());
         runtime.spawn(waits);
-        while told.is_empty() && AsyncStorage::<Gcra>::lines(limiter.storage()).unwrap().is_empty(&"key") {
+        while told.is_empty() && AsyncStorage::<Gcra>::wait_queue(limiter.storage()).unwrap().is_empty(&"key")
+        {
             runtime.sleep(Duration::from_millis(1)).await;
         }
     }

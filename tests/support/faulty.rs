@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Failure, Joint, Lines, Local, Reply};
+use traffik::storage::{AsyncStorage, Failure, Joint, Local, Reply, WaitQueue};
 use traffik::strategy::Cost;
 use traffik::{AsyncLimiter, ErasedKey, ErrorKind, Hit, Memory, Op, Strategy, Timer, Timestamp, Verdict};
 
@@ -212,7 +212,7 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
         })
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        AsyncStorage::<S>::lines(&self.store)
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        AsyncStorage::<S>::wait_queue(&self.store)
     }
 }

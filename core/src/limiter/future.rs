@@ -5,7 +5,7 @@ use core::future::Future;
 
 use super::WaitError;
 use super::wait::{WaitTarget, wait};
-use crate::storage::{AsyncStorage, Failure, Joint, Lines, Reply, Together};
+use crate::storage::{AsyncStorage, Failure, Joint, Reply, Together, WaitQueue};
 use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Verdict};
 
 /// Limits what keys may do, remembering them in a storage that may be remote.
@@ -120,19 +120,20 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
 
     /// Waits until a hit of cost 1 is admitted, and takes it.
     ///
-    /// Order and duration are those of [`Limiter::until_ready`](crate::Limiter::until_ready), among the
-    /// waiters of this process: of those only the first asks a storage with [lines](AsyncStorage::lines), one
-    /// call at a time. Each call takes as long as the storage does, so bound that too, with a timeout of the
-    /// storage or around this future.
-    ///
-    /// A dropped future wakes the next in line at once, and has taken nothing but in two cases: a call was on
-    /// its way, which the store may yet charge; or the hit was admitted with a delay by a storage that is not
-    /// [local](AsyncStorage::is_local), where a refund would have to be awaited.
+    /// * **Order.** Waiters are served as by [`Limiter::until_ready`](crate::Limiter::until_ready), among
+    ///   those of this process: only the first in the [queue](AsyncStorage::wait_queue) asks the storage, one
+    ///   call at a time.
+    /// * **Duration.** Waiting has no bound, as there. Each call takes as long as the storage does, so that a
+    ///   storage without a timeout can hold up the queue.
+    /// * **Drop.** A dropped future keeps no place, and the next one in the queue is woken at once. It has
+    ///   taken nothing but in two cases: a call was on its way, which the store may yet charge; or the hit
+    ///   was admitted with a delay by a storage that is not [local](AsyncStorage::is_local), where a refund
+    ///   would have to be awaited.
     ///
     /// # Errors
     ///
     /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
-    /// with [`WaitError::Storage`] if the storage failed. The next in line then asks for itself.
+    /// with [`WaitError::Storage`] if the storage failed. The next one in the queue then asks for itself.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -176,8 +177,8 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
         &self.limit
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.storage.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.storage.wait_queue()
     }
 
     fn check<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Self::Answer {

@@ -4,7 +4,7 @@ use core::future::{Future, poll_fn};
 use core::time::Duration;
 
 use super::WaitError;
-use crate::storage::{Lines, Place};
+use crate::storage::{Ticket, WaitQueue};
 use crate::{Hit, Key, Outcome, Strategy, Timer, Timestamp, Verdict};
 
 /// A limiter, as far as waiting needs it.
@@ -16,7 +16,7 @@ pub(super) trait WaitTarget<S: Strategy> {
 
     fn strategy(&self) -> &S;
 
-    fn lines(&self) -> Option<&dyn Lines>;
+    fn wait_queue(&self) -> Option<&dyn WaitQueue>;
 
     fn check<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Self::Answer;
 
@@ -26,7 +26,7 @@ pub(super) trait WaitTarget<S: Strategy> {
 
 /// Waits until `cost` is admitted, and takes it.
 ///
-/// Only the first of a line asks the storage, and sleeps for as long as its denial says.
+/// Only the first in a queue asks the storage, and sleeps for as long as its denial says.
 ///
 /// The future is kept small, since firmware reserves its room for ever: verdicts and states leave their scopes
 /// before anything else is awaited.
@@ -39,13 +39,13 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
 ) -> impl Future<Output = Result<S::Verdict, WaitError<L::Error>>> {
     async move {
         let mut turn = None;
-        if let Some(lines) = limiter.lines()
-            && !lines.is_empty(&key)
+        if let Some(queue) = limiter.wait_queue()
+            && !queue.is_empty(&key)
         {
             if can_never_pass(limiter.strategy(), cost) {
                 return Err(WaitError::Never);
             }
-            turn.insert(Turn::join(lines, key)).came_later().await;
+            turn.insert(Turn::join(queue, key)).wait_turn().await;
         }
         let (verdict, after) = loop {
             let retry_after = {
@@ -57,9 +57,10 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                     Outcome::Never => return Err(WaitError::Never),
                 }
             };
-            if let (Some(lines), None) = (limiter.lines(), &turn)
-                && turn.insert(Turn::join(lines, key)).came_later().await
+            if let (Some(queue), None) = (limiter.wait_queue(), &turn)
+                && turn.insert(Turn::join(queue, key)).wait_turn().await
             {
+                // The denial is out of date: others were admitted meanwhile.
                 continue;
             }
             timer.sleep(retry_after).await;
@@ -78,31 +79,31 @@ fn can_never_pass<S: Strategy>(strategy: &S, cost: S::Cost) -> bool {
     fresh.outcome() == Outcome::Never
 }
 
-/// A place in a line, which goes to the next one when it is dropped.
+/// A place in a queue, which goes to the next waiter when it is dropped.
 struct Turn<'a> {
-    lines: &'a dyn Lines,
-    place: Place,
+    queue: &'a dyn WaitQueue,
+    ticket: Ticket,
 }
 
 impl<'a> Turn<'a> {
-    fn join<K: Key + ?Sized>(lines: &'a dyn Lines, key: &K) -> Self {
-        Self { lines, place: lines.join(&key) }
+    fn join<K: Key + ?Sized>(queue: &'a dyn WaitQueue, key: &K) -> Self {
+        Self { queue, ticket: queue.join(&key) }
     }
 
-    /// Waits for the turn. Reports whether others were in front.
-    fn came_later(&self) -> impl Future<Output = bool> {
-        let mut later = false;
+    /// Waits until the ticket is the first. Reports whether others were in front.
+    fn wait_turn(&self) -> impl Future<Output = bool> {
+        let mut is_behind = false;
         poll_fn(move |context| {
-            let turn = self.lines.poll_turn(self.place, context);
-            later |= turn.is_pending();
-            turn.map(|()| later)
+            let turn = self.queue.poll_turn(self.ticket, context);
+            is_behind |= turn.is_pending();
+            turn.map(|()| is_behind)
         })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.lines.leave(self.place);
+        self.queue.leave(self.ticket);
     }
 }
 

@@ -9,7 +9,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::{ErrorKind, Lines, Storage, StorageError, Together, storage_behind};
+use super::{ErrorKind, Storage, StorageError, Together, WaitQueue, storage_behind};
 use crate::{ErasedKey, Hit, Key, Op, Strategy, Timestamp};
 
 /// A boxed future that owns all it needs.
@@ -56,9 +56,9 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
         Reply::ready(Ok(Joint::Unable))
     }
 
-    /// Where those who [wait](crate::AsyncLimiter::until_ready) for a key in this process stand in line; nowhere, if
-    /// nothing is said.
-    fn lines(&self) -> Option<&dyn Lines> {
+    /// Returns the queue of those who [wait](crate::AsyncLimiter::until_ready) for a key in this process, the
+    /// same one every time. Defaults to `None`: they wait in no order.
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         None
     }
 }
@@ -90,8 +90,8 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
         (**self).check_together(limit, keys, hit)
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        (**self).lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        (**self).wait_queue()
     }
 }
 
@@ -145,8 +145,8 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
         }
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.0.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.0.wait_queue()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use traffik::storage::{AsyncStorage, Lines, Reply};
+use traffik::storage::{AsyncStorage, Reply, WaitQueue};
 use traffik::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 /// Any storage, so that a throttle's code is there once for all of them.
@@ -21,7 +21,7 @@ trait StorageCalls<S: Strategy>: Send + Sync {
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
     fn is_local(&self) -> bool;
     fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict>;
-    fn lines(&self) -> Option<&dyn Lines>;
+    fn wait_queue(&self) -> Option<&dyn WaitQueue>;
 }
 
 impl<S: Strategy, T: AsyncStorage<S>> StorageCalls<S> for T {
@@ -41,8 +41,8 @@ impl<S: Strategy, T: AsyncStorage<S>> StorageCalls<S> for T {
         AsyncStorage::known_denial(self, limit, key, hit)
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        AsyncStorage::<S>::lines(self)
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        AsyncStorage::<S>::wait_queue(self)
     }
 }
 
@@ -63,7 +63,7 @@ impl<S: Strategy> AsyncStorage<S> for AnyStorage<S> {
         self.0.known_denial(limit, key, hit)
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.0.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.0.wait_queue()
     }
 }

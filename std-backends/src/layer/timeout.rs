@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, Failure, Joint, Lines, Reply};
+use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
 
 use super::calls::{changes, unanswered};
@@ -110,8 +110,8 @@ impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> fo
         self.within(self.storage.check_together(limit, keys, hit), true)
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.storage.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.storage.wait_queue()
     }
 }
 

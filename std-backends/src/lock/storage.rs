@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, Failure, Lines, Reply};
+use traffik_core::storage::{AsyncStorage, Failure, Reply, WaitQueue};
 use traffik_core::strategy::{decode, encode};
 use traffik_core::{
     Clock, Decision, ErasedKey, ErrorKind, Key, Op, State, Strategy, Timer, Timestamp, Verdict,
@@ -14,7 +14,7 @@ use traffik_core::{
 
 use crate::lock::{Lock, Locks};
 use crate::util::race::{Either, race};
-use crate::{FirstCome, SystemClock};
+use crate::{FifoQueue, SystemClock};
 
 /// A store that keeps bytes by key, and forgets them in time.
 ///
@@ -95,14 +95,14 @@ pub struct Locked<T, L: ?Sized, R> {
 
 struct Parts<T, L: ?Sized, R> {
     store: T,
-    lines: FirstCome,
+    wait_queue: FifoQueue,
     locks: Locks<L, R>,
 }
 
 impl<T: GetSet, L: Lock + ?Sized, R: Timer> Locked<T, L, R> {
     /// States in `store`, under `locks`. Whoever writes to the same store must use the same locks.
     pub fn new(store: T, locks: Locks<L, R>) -> Self {
-        Self { parts: Arc::new(Parts { store, lines: FirstCome::new(), locks }) }
+        Self { parts: Arc::new(Parts { store, wait_queue: FifoQueue::new(), locks }) }
     }
 
     /// The store.
@@ -135,8 +135,8 @@ where
         Reply::pending(async move { parts.read::<S>(&key).await })
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        Some(&self.parts.lines)
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        Some(&self.parts.wait_queue)
     }
 }
 

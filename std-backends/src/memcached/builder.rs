@@ -16,7 +16,7 @@ use super::{MemcachedStorage, name};
 use crate::cas::Combining;
 use crate::util::namespace;
 use crate::util::shutdown::Door;
-use crate::{FirstCome, SystemClock};
+use crate::{FifoQueue, SystemClock};
 
 /// The port that servers listen on if nothing is said.
 const PORT: &str = "11211";
@@ -137,10 +137,11 @@ impl<R: Connect> MemcachedBuilder<R> {
         let Self { runtime, addresses, namespace, timeout, settings, clock, persistent } = self;
         let servers =
             addresses.into_iter().map(|address| Server::new(runtime.clone(), address, settings)).collect();
-        let lines = FirstCome::new();
+        let wait_queue = FifoQueue::new();
         let (generation, floods) = (name::other(&namespace, "generation", ""), Floods::default());
         let door = Door::default();
-        let items = Items { runtime, servers, namespace, generation, timeout, clock, lines, floods, door };
+        let items =
+            Items { runtime, servers, namespace, generation, timeout, clock, wait_queue, floods, door };
         let items = Arc::new(items);
         Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, persistent })
     }

@@ -14,7 +14,7 @@ use super::expiry::expiry;
 use super::flood::Floods;
 use super::server::Server;
 use super::{name, window};
-use crate::FirstCome;
+use crate::FifoQueue;
 use crate::cas::{Change, Loaded, Swap};
 use crate::util::shutdown::Door;
 
@@ -27,7 +27,7 @@ pub(super) struct Items<R: Connect> {
     pub(super) generation: String,
     pub(super) timeout: Duration,
     pub(super) clock: Present,
-    pub(super) lines: FirstCome,
+    pub(super) wait_queue: FifoQueue,
     pub(super) floods: Floods,
     pub(super) door: Door,
 }

@@ -430,7 +430,7 @@ fn what_it_knows_is_there_at_once_and_all_else_is_delegated() {
     assert!(matches!(it.limits.check("key"), Reply::Ready(Some(Ok(denied))) if !denied.is_allowed()));
     assert!(matches!(it.limits.check("other"), Reply::Pending(_)));
     let storage: &dyn AsyncStorage<TokenBucket> = it.limits.storage();
-    assert!(storage.is_local() && storage.lines().is_some());
+    assert!(storage.is_local() && storage.wait_queue().is_some());
 }
 
 /// What it denies itself is known without a call, and told as the store would tell it; what it does not know is not asked for.

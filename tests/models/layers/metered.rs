@@ -109,7 +109,7 @@ fn what_is_there_at_once_is_not_boxed_and_all_else_is_delegated() {
     assert!(matches!(limits.check("key"), Reply::Ready(Some(Ok(_)))));
     assert_eq!(calls.count(Operation::Check, Ended::Allowed), 1);
     let storage: &dyn AsyncStorage<TokenBucket> = limits.storage();
-    assert!(storage.is_local() && storage.lines().is_some());
+    assert!(storage.is_local() && storage.wait_queue().is_some());
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn several_keys_at_once_are_tried_again_too_and_all_else_is_delegated() {
     assert!(told.is_allowed() && told.is_atomic());
     assert_eq!((it.faulty.calls(), it.charged()), (2, 1));
     let storage: &dyn AsyncStorage<TokenBucket> = it.limits.storage();
-    assert!(storage.is_local() && storage.lines().is_some());
+    assert!(storage.is_local() && storage.wait_queue().is_some());
     assert!(matches!(it.limits.check("key"), Reply::Ready(Some(Ok(_)))), "what is there is not boxed");
 }
 

@@ -82,6 +82,6 @@ fn an_answer_that_is_there_at_once_is_not_boxed_and_all_else_is_delegated() {
     let Reply::Ready(Some(Err(failure))) = limits.check("key") else { unreachable!("it is there at once") };
     assert_eq!(failure.kind(), ErrorKind::Contended);
     let storage: &dyn AsyncStorage<TokenBucket> = limits.storage();
-    assert!(storage.is_local() && storage.lines().is_some());
+    assert!(storage.is_local() && storage.wait_queue().is_some());
     assert_eq!(limits.storage().storage().calls(), 2);
 }

@@ -1,4 +1,4 @@
-//! Waiting in a storage whose answers are awaited: in the same lines, where only the first asks.
+//! Waiting in a storage whose answers are awaited: in the same queues, where only the first asks.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::future::poll_immediate;
 use traffik::layer::Timeout;
 use traffik::runtime::{Manual, Runtime};
-use traffik::storage::{AsyncStorage, ErrorKind, Failure, Lines, Local, Reply};
+use traffik::storage::{AsyncStorage, ErrorKind, Failure, Local, Reply, WaitQueue};
 use traffik::{
-    AsyncLimiter, ErasedKey, FirstCome, FixedWindow, Gcra, LeakyBucketQueue, Limiter, Memory, Op, Outcome,
+    AsyncLimiter, ErasedKey, FifoQueue, FixedWindow, Gcra, LeakyBucketQueue, Limiter, Memory, Op, Outcome,
     Rate, Strategy, Timer, Timestamp, WaitError,
 };
 
@@ -20,14 +20,14 @@ use super::crowd::{SECOND, all};
 struct Far<S: Strategy> {
     near: Local<Memory<S, Manual>>,
     runtime: Manual,
-    lines: FirstCome,
+    queue: FifoQueue,
     calls: AtomicUsize,
 }
 
 impl<S: Strategy> Far<S> {
     fn new(runtime: &Manual) -> Self {
         let near = Local(Memory::builder().clock(runtime.clone()).build());
-        Self { near, runtime: runtime.clone(), lines: FirstCome::new(), calls: AtomicUsize::new(0) }
+        Self { near, runtime: runtime.clone(), queue: FifoQueue::new(), calls: AtomicUsize::new(0) }
     }
 }
 
@@ -45,8 +45,8 @@ impl<S: Strategy> AsyncStorage<S> for Far<S> {
         self.near.load(limit, key)
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        Some(&self.lines)
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        Some(&self.queue)
     }
 }
 
@@ -68,7 +68,7 @@ fn only_the_first_asks_and_the_others_follow_in_order() {
     // All asked when they came, for then nobody waited; later each at its turn, and once more if that was too soon.
     let calls = limiter.storage().calls.load(Ordering::Relaxed);
     assert!(calls <= 30 + 27 + 9, "{calls}");
-    assert_eq!(limiter.storage().lines.waiting(), 0);
+    assert_eq!(limiter.storage().queue.waiting(), 0);
 }
 
 #[test]
@@ -85,14 +85,14 @@ fn who_gives_up_makes_way_also_while_it_asks() {
             let mut second = pin!(second);
             assert!(poll_immediate(second.as_mut()).await.is_none());
             assert!(poll_immediate(third.as_mut()).await.is_none());
-            assert_eq!(limiter.storage().lines.waiting(), 3);
+            assert_eq!(limiter.storage().queue.waiting(), 3);
             // The second becomes the first, and asks; it sleeps for as long as it is told.
             drop(first);
             assert!(second.await.unwrap().is_allowed());
             assert_eq!(runtime.now().as_micros() / 10_000, 100);
             assert!(runtime.timeout(SECOND / 10, third.as_mut()).await.is_err());
             drop(third);
-            assert_eq!(limiter.storage().lines.waiting(), 0);
+            assert_eq!(limiter.storage().queue.waiting(), 0);
         })
         .unwrap();
 }

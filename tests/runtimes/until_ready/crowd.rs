@@ -22,7 +22,7 @@ pub(crate) fn limited<S: Strategy>(limit: S, runtime: &Manual) -> Arc<Limited<S>
 }
 
 pub(crate) fn nobody_waits<S: Strategy>(limiter: &Limited<S>, key: &str) -> bool {
-    limiter.storage().lines().unwrap().is_empty(&key)
+    limiter.storage().wait_queue().unwrap().is_empty(&key)
 }
 
 /// Counts how often a future is polled: once when it begins, and whenever it was woken.

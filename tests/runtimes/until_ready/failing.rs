@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{FutureExt, join, join3};
 use traffik::runtime::Manual;
-use traffik::storage::{Lines, Local, WhenFull};
+use traffik::storage::{Local, WaitQueue, WhenFull};
 use traffik::{
     AsyncLimiter, ErrorKind, FixedWindow, Gcra, Key, Limiter, Memory, Op, Rate, Storage, StorageError,
     Strategy, Timer, Timestamp, WaitError,
@@ -52,8 +52,8 @@ impl<S: Strategy, M: Storage<S>> Storage<S> for Failing<M> {
         self.storage.load(key)
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.storage.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.storage.wait_queue()
     }
 }
 
@@ -89,13 +89,13 @@ fn who_panics_makes_way_in_both_limiters() {
     let storage = Failing::new(Memory::builder().clock(runtime.clone()).build());
     let limiter = Limiter::new(limit, Arc::clone(&storage));
     who_panics_makes_way(&runtime, &storage, || limiter.until_ready("key", &runtime));
-    assert!(Storage::<Gcra>::lines(&storage).unwrap().is_empty(&"key"));
+    assert!(Storage::<Gcra>::wait_queue(&storage).unwrap().is_empty(&"key"));
 
     let runtime = Manual::new();
     let storage = Failing::new(Memory::builder().clock(runtime.clone()).build());
     let limiter = AsyncLimiter::new(limit, Local(Arc::clone(&storage)));
     who_panics_makes_way(&runtime, &storage, || limiter.until_ready("key", &runtime));
-    assert!(Storage::<Gcra>::lines(&storage).unwrap().is_empty(&"key"));
+    assert!(Storage::<Gcra>::wait_queue(&storage).unwrap().is_empty(&"key"));
 }
 
 fn who_fails_makes_way<M, V: Debug, E: Debug, F: Future<Output = Result<V, WaitError<E>>>>(

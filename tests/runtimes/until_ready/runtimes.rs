@@ -94,7 +94,7 @@ async fn are_served_in_order<R: Runtime>(runtime: R, pace: Duration) {
         assert_eq!(next, number);
         is_at(at, pace, number + 1);
     }
-    assert!(limiter.storage().lines().unwrap().is_empty(&"key"));
+    assert!(limiter.storage().wait_queue().unwrap().is_empty(&"key"));
 }
 
 /// The first and every third after it: the others are served as if it had never been there.
@@ -112,7 +112,7 @@ async fn who_gives_up_makes_way<R: Runtime>(runtime: R, pace: Duration) {
         assert_eq!(next, number);
         is_at(at, pace, place);
     }
-    assert!(limiter.storage().lines().unwrap().is_empty(&"key"));
+    assert!(limiter.storage().wait_queue().unwrap().is_empty(&"key"));
 }
 
 /// Never earlier; and where time is virtual, so that nobody is late, not later either than a timer tells apart.

@@ -77,7 +77,7 @@ fn threads_take_turns_and_have_no_more_than_the_limit() {
         // A burst, and one each millisecond.
         assert!(count <= 4 + (at - began) / 1_000, "{count} in {} µs", at - began);
     }
-    assert!(limiter.storage().lines().unwrap().is_empty(&"key"));
+    assert!(limiter.storage().wait_queue().unwrap().is_empty(&"key"));
 }
 
 /// A task that waits can be spawned, whatever storage it is.

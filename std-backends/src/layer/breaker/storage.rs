@@ -1,6 +1,6 @@
 //! A storage that is left alone while a breaker is open.
 
-use traffik_core::storage::{AsyncStorage, Joint, Lines, Reply};
+use traffik_core::storage::{AsyncStorage, Joint, Reply, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::layer::Breaker;
@@ -80,7 +80,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
         self.pass(|| self.storage.check_together(limit, keys, hit), |told| *told != Joint::Unable)
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.storage.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.storage.wait_queue()
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use traffik_core::storage::{AsyncStorage, Failure, Joint, Lines, Reply};
+use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
 use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
 
 use crate::layer::deny_cache::builder::DenyCacheBuilder;
@@ -269,8 +269,8 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         }
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.storage.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.storage.wait_queue()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use traffik_core::storage::{AsyncStorage, Joint, Lines, Reply};
+use traffik_core::storage::{AsyncStorage, Joint, Reply, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::layer::calls::bytes;
@@ -171,8 +171,8 @@ where
     }
 
     /// Those of the first storage, whichever answers.
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.sides.primary.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.sides.primary.wait_queue()
     }
 }
 

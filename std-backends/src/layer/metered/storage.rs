@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply, WaitQueue};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
 
 use crate::MonotonicClock;
@@ -316,8 +316,8 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
         )
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.storage.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.storage.wait_queue()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Lines, Reply};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply, WaitQueue};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
 
 use crate::layer::Late;
@@ -214,8 +214,8 @@ where
         })
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.storage().lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.storage().wait_queue()
     }
 }
 

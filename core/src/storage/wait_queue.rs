@@ -1,0 +1,38 @@
+//! The queues of those who wait until they are admitted, one for each key.
+
+use core::task::{Context, Poll};
+
+use crate::ErasedKey;
+
+/// A queue of waiters for each key, which makes [`Limiter::until_ready`](crate::Limiter::until_ready) fair.
+///
+/// Implement it where `FifoQueue`, the one of `traffik-backends`, cannot be used. A storage holds it and
+/// returns it from [`Storage::wait_queue`](super::Storage::wait_queue), the same one every time.
+///
+/// * Tickets of a key MUST be served in the order in which they were drawn, each until its holder leaves.
+/// * The holder of a ticket that becomes the first of its key MUST be woken, and nobody else.
+/// * Nothing MUST be kept of a key for which nobody waits.
+pub trait WaitQueue: Send + Sync {
+    /// Reports whether nobody waits for a key.
+    fn is_empty(&self, key: &dyn ErasedKey) -> bool;
+
+    /// Draws a ticket, the last one of its key.
+    fn join(&self, key: &dyn ErasedKey) -> Ticket;
+
+    /// Waits until a ticket is the first of its key, and keeps the waker meanwhile. Ready at once for a
+    /// ticket that was given back.
+    fn poll_turn(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Gives a ticket back. If it was the first of its key, wakes the holder of the next one. Does nothing
+    /// for a ticket that was given back.
+    fn leave(&self, ticket: Ticket);
+}
+
+/// A position in a [`WaitQueue`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    /// Names the key within this queue.
+    pub key: u64,
+    /// Orders the tickets of a key; smaller numbers are served first.
+    pub number: u64,
+}
