@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use traffik::http::{Event, Observe, Tally};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Joint, Lines, Local, Reply};
+use traffik::storage::{AsyncStorage, Joint, Local, Reply, WaitQueue};
 use traffik::strategy::Cost;
 use traffik::{Class, Decision, ErasedKey, Hit, Memory, Op, Outcome, Strategy, Timestamp, Verdict};
 
@@ -246,7 +246,7 @@ impl<S: Strategy> AsyncStorage<S> for Ledger<S> {
         self.through.check_together(limit, keys, hit)
     }
 
-    fn lines(&self) -> Option<&dyn Lines> {
-        self.through.lines()
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.through.wait_queue()
     }
 }

@@ -10,7 +10,7 @@ use self::talk::{Call, Uniques, bytes, calls};
 use crate::recorder::Recorder;
 use traffik::runtime::Tokio;
 use traffik::storage::AsyncStorage;
-use traffik::strategy::{Cost, ErasedStrategy, Single};
+use traffik::strategy::{Cost, Erased, ErasedStrategy};
 use traffik::{
     Adaptive, All, Clock, CostBased, FairShare, FixedWindow, Gcra, HeapLog, Hit, Hours, Label, LeakyBucket,
     LeakyBucketQueue, MemcachedStorage, Op, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow,
@@ -150,10 +150,10 @@ fn by_hour(limit: FixedWindow) -> TimeOfDay<FixedWindow, 1> {
     TimeOfDay::new(limit, [Hours::new((23, 0), (12, 0), half())]).unwrap()
 }
 
-type Chosen = Single<Arc<dyn ErasedStrategy<64>>, 64>;
+type Chosen = Erased<Arc<dyn ErasedStrategy<64>>, 64>;
 
 fn chosen(limit: impl ErasedStrategy<64> + 'static) -> Chosen {
-    Single::new(Arc::new(limit))
+    Erased::new(Arc::new(limit))
 }
 
 async fn counted(scene: &mut Scene) {

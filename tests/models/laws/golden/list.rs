@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Visit;
-use traffik::strategy::{Erased, ErasedScale, ErasedStrategy, Single};
+use traffik::strategy::{Composite, DecisionList, Erased, ErasedScale, ErasedStrategy};
 use traffik::{
     Adaptive, All, CostBased, FairShare, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket,
     LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, StrictWindow,
@@ -128,12 +128,12 @@ fn adaptive(size: &Sample) -> Option<Adaptive> {
     Some(limit.recovery(ratio(1, 3)).ok()?.floor(ratio(1, 5)).ok()?.load(ratio(1, 4)))
 }
 
-type Chosen<const LEN: usize, const N: usize> = Erased<Arc<dyn ErasedStrategy<LEN, N>>, LEN, N>;
+type Chosen<const LEN: usize, const N: usize> =
+    Erased<Arc<dyn ErasedStrategy<LEN, Composite<DecisionList<N>>>>, LEN>;
 type Scalable = Erased<Arc<dyn ErasedScale<32>>, 32>;
-type Alone = Single<Arc<dyn ErasedScale<32>>, 32>;
 
-fn alone(limit: impl ErasedScale<32> + 'static) -> Alone {
-    Single::new(Arc::new(limit))
+fn alone(limit: impl ErasedScale<32> + 'static) -> Scalable {
+    Erased::new(Arc::new(limit))
 }
 
 /// Shows every strategy.
@@ -341,8 +341,8 @@ fn erased(visit: &mut impl Visit) {
         Some(Erased::new(Arc::new(FixedWindow::new(size.rate))))
     });
     for case in &mut successions {
-        let old: Arc<dyn ErasedStrategy<32>> = Arc::new(FixedWindow::new(case.size.rate));
-        let new: Arc<dyn ErasedStrategy<32>> = Arc::new(token(&case.size).unwrap());
+        let old: Arc<dyn ErasedStrategy<32, _>> = Arc::new(FixedWindow::new(case.size.rate));
+        let new: Arc<dyn ErasedStrategy<32, _>> = Arc::new(token(&case.size).unwrap());
         (case.limit, case.later) = (Erased::new(old.clone()), Some(Erased::new(new).succeeding(old)));
     }
     visit.see_erased("erased_succession", successions);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{FOLDER, Scene, checked, compare, planted, runtime, swapped};
-use traffik::strategy::{ErasedScale, ErasedStrategy, Single};
+use traffik::strategy::{Erased, ErasedScale, ErasedStrategy};
 use traffik::{
     Adaptive, All, CostBased, FairShare, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket,
     LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, Regions, Scale, SlidingLog, SlidingWindow,
@@ -12,10 +12,10 @@ use traffik::{
 };
 use traffik_test_support::golden::golden;
 
-type Chosen = Single<Arc<dyn ErasedStrategy<160>>, 160>;
+type Chosen = Erased<Arc<dyn ErasedStrategy<160>>, 160>;
 
 fn chosen(limit: impl ErasedStrategy<160> + 'static) -> Chosen {
-    Single::new(Arc::new(limit))
+    Erased::new(Arc::new(limit))
 }
 
 fn per(limit: u32, seconds: u64) -> Rate {
@@ -67,7 +67,7 @@ async fn wrapped(scene: &mut Scene) {
     checked(scene, "hours_rollover", by_hour(QuotaRollover::new(rate))).await;
     checked(scene, "hours_log", by_hour(HeapLog::new(rate).unwrap())).await;
     let inner: Arc<dyn ErasedScale<64>> = Arc::new(TokenBucket::new(rate));
-    checked(scene, "hours_chosen", by_hour(Single::new(inner))).await;
+    checked(scene, "hours_chosen", by_hour(Erased::new(inner))).await;
 }
 
 async fn composed(scene: &mut Scene) {
