@@ -11,9 +11,9 @@ use traffik_core::storage::Failure;
 use traffik_core::strategy::{State, decode, encode};
 use traffik_core::{Class, Strategy, Timestamp};
 
-mod carry;
+mod batch;
 mod combining;
-mod lane;
+mod drive;
 mod operation;
 #[cfg(test)]
 mod tests;

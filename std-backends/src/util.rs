@@ -1,9 +1,11 @@
 //! Small tools that several storages and layers share.
 
+pub(crate) mod mutex;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod namespace;
 pub(crate) mod race;
 pub(crate) mod random;
+pub(crate) mod shared;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod shutdown;
 pub(crate) mod spin_lock;

@@ -1,19 +1,20 @@
 //! Operations on the same key at the same time, carried by one load and one swap.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Op, Strategy};
 
 use super::Swap;
-use super::lane::Lane;
+use super::batch::{Batches, KeyBatch};
+use super::drive::drive;
 use super::operation::{Left, Task};
 use crate::util::race::{Either, race};
+use crate::util::shared::Shared;
 
 /// Applies operations to what a store keeps: those on one key that are under way at a time together.
 ///
@@ -30,65 +31,46 @@ use crate::util::race::{Either, race};
 ///
 /// It keeps nothing but what is under way. Clones carry together.
 pub struct Combining<W: Swap> {
-    lanes: Arc<Lanes<W>>,
-}
-
-pub(super) struct Lanes<W: Swap> {
-    pub(super) store: Arc<W>,
-    open: Mutex<HashMap<Vec<u8>, Arc<Lane<W>>>>,
-}
-
-impl<W: Swap> Lanes<W> {
-    pub(super) fn open(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Arc<Lane<W>>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    batches: Arc<Batches<W>>,
 }
 
 impl<W: Swap> Combining<W> {
     /// Operations on what this store keeps.
     #[must_use]
     pub fn new(store: Arc<W>) -> Self {
-        Self { lanes: Arc::new(Lanes { store, open: Mutex::default() }) }
+        Self { batches: Batches::new(store) }
     }
 
     /// Applies an operation to the state at a key. It takes its place now, and is under way once the answer is polled.
     pub fn apply<S: Strategy>(&self, limit: S, key: Vec<u8>, op: Op<S>) -> Pending<W, S> {
         let task = Arc::new(Task::new(limit, op));
-        let mut open = self.lanes.open();
-        let lane = open.get(&key).cloned();
-        let lane = lane.unwrap_or_else(|| {
-            let lane = Lane::new(self.lanes.clone(), key.clone());
-            open.insert(key, lane.clone());
-            lane
-        });
-        let number = lane.add(task.clone());
-        drop(open);
-        Pending { lane, number, task }
+        let (batch, driver, number) = self.batches.add(key, task.clone(), |batch| Shared::new(drive(batch)));
+        Pending { task, batch, number, driver }
     }
 
     /// On how many keys something is under way.
     #[must_use]
     pub fn keys_under_way(&self) -> usize {
-        self.lanes.open().len()
+        self.batches.len()
     }
 
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Arc<W> {
-        &self.lanes.store
+        &self.batches.store
     }
 }
 
 impl<W: Swap> Clone for Combining<W> {
     fn clone(&self) -> Self {
-        Self { lanes: self.lanes.clone() }
+        Self { batches: self.batches.clone() }
     }
 }
 
 impl<W: Swap + fmt::Debug> fmt::Debug for Combining<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Combining")
-            .field("store", &self.lanes.store)
+            .field("store", &self.batches.store)
             .field("keys_under_way", &self.keys_under_way())
             .finish()
     }
@@ -97,9 +79,10 @@ impl<W: Swap + fmt::Debug> fmt::Debug for Combining<W> {
 /// The answer to an operation, on its way.
 #[must_use = "an answer that is not awaited is dropped, and with it the operation"]
 pub struct Pending<W: Swap, S: Strategy> {
-    lane: Arc<Lane<W>>,
-    number: u64,
     task: Arc<Task<S>>,
+    batch: Arc<KeyBatch<W>>,
+    number: u64,
+    driver: Shared<()>,
 }
 
 /// How far an operation had got when it was given up.
@@ -130,10 +113,11 @@ impl<W: Swap, S: Strategy> Pending<W, S> {
 
     /// Waits no longer, as after a deadline, and tells what became of the operation.
     pub fn give_up(self) -> GivenUp<S::Verdict> {
-        match self.task.leave() {
-            Left::Unsent => GivenUp::Unsent,
-            Left::Sent => GivenUp::Sent,
-            Left::Done(answer) => GivenUp::Answered(answer),
+        match (self.task.leave(), self.driver.peek()) {
+            (Left::Done(answer), _) => GivenUp::Answered(answer),
+            (_, Some(Err(panicked))) => GivenUp::Answered(Err(panicked.clone())),
+            (Left::Unsent, _) => GivenUp::Unsent,
+            (Left::Sent, _) => GivenUp::Sent,
         }
     }
 }
@@ -141,19 +125,23 @@ impl<W: Swap, S: Strategy> Pending<W, S> {
 impl<W: Swap, S: Strategy> Future for Pending<W, S> {
     type Output = Result<S::Verdict, Failure>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.task.poll(context.waker()) {
-            Poll::Pending => self.lane.carry_on(),
-            answered => return answered,
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { task, driver, .. } = &mut *self;
+        if let Poll::Ready(answer) = task.poll(context.waker()) {
+            return Poll::Ready(answer);
         }
-        self.task.poll(context.waker())
+        if let Poll::Ready(Err(panicked)) = Pin::new(driver).poll(context) {
+            let _ = task.leave();
+            return Poll::Ready(Err(panicked));
+        }
+        task.poll(context.waker())
     }
 }
 
 impl<W: Swap, S: Strategy> Drop for Pending<W, S> {
     fn drop(&mut self) {
         let _ = self.task.leave();
-        self.lane.remove(self.number);
+        self.batch.remove(self.number);
     }
 }
 

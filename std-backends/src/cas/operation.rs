@@ -2,13 +2,14 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
 use traffik_core::storage::Failure;
 use traffik_core::{Op, Strategy, Timestamp};
 
 use super::{Change, Swap};
+use crate::util::mutex::lock;
 
 /// An operation of whatever strategy, as whoever carries it sees it.
 pub(super) trait Operation<W>: Send + Sync {
@@ -23,9 +24,6 @@ pub(super) trait Operation<W>: Send + Sync {
 
     /// It came to nothing.
     fn fail(&self, failure: Failure);
-
-    /// Who waits for it.
-    fn waker(&self) -> Option<Waker>;
 }
 
 /// What running an operation came to.
@@ -105,7 +103,7 @@ impl<S: Strategy> Task<S> {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress<S::Verdict>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.progress)
     }
 
     /// Changes the stage unless nobody waits any more, and tells whether it did.
@@ -120,15 +118,10 @@ impl<S: Strategy> Task<S> {
 
     /// Changes the stage for the last time.
     fn end(&self, change: impl FnOnce(Stage<S::Verdict>) -> Stage<S::Verdict>) {
-        if self.proceed(change)
-            && let Some(waker) = self.waker_of_it()
-        {
-            waker.wake();
+        if self.proceed(change) {
+            let waker = self.progress().waker.take();
+            waker.into_iter().for_each(Waker::wake);
         }
-    }
-
-    fn waker_of_it(&self) -> Option<Waker> {
-        self.progress().waker.clone()
     }
 }
 
@@ -177,9 +170,5 @@ impl<S: Strategy, W: Swap> Operation<W> for Task<S> {
             Stage::Waiting | Stage::Sent(_) => Stage::Done(Err(failure)),
             other => other,
         });
-    }
-
-    fn waker(&self) -> Option<Waker> {
-        self.waker_of_it()
     }
 }

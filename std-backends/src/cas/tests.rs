@@ -357,7 +357,7 @@ fn others_that_are_always_faster_are_told_at_last_and_nothing_is_charged() {
     let mut tasks = rig.checks([1, 1]);
     run(&mut tasks);
     assert_eq!(tasks.iter().map(kind).collect::<Vec<_>>(), [Some(ErrorKind::Contended); 2]);
-    assert_eq!((rig.store.counts().1, rig.store.used(&rig.limit)), (carry::ATTEMPTS.into(), 0));
+    assert_eq!((rig.store.counts().1, rig.store.used(&rig.limit)), (drive::ATTEMPTS.into(), 0));
     assert_eq!(rig.combining.keys_under_way(), 0);
     rig.store.refused.store(7, Ordering::Relaxed);
     let mut task = rig.checks([1]);

@@ -3,7 +3,7 @@
 use std::collections::btree_map::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
 use std::future::ready;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_lock::Semaphore;
 use traffik_core::storage::{BoxFuture, Reply};
@@ -11,6 +11,7 @@ use traffik_core::{Clock, Timestamp};
 
 use super::{Grant, Lock, Owner, Ttl};
 use crate::MonotonicClock;
+use crate::util::mutex;
 
 /// Locks for the tasks and threads of this process.
 ///
@@ -58,7 +59,7 @@ impl<C: Clock> MemoryLock<C> {
     /// Does something once all that is over by now has ended, and tells who waited for it.
     fn at_present<T>(&self, act: impl FnOnce(&mut Names, Timestamp) -> T) -> T {
         let now = self.clock.now();
-        let mut names = locked(&self.names);
+        let mut names = mutex::lock(&self.names);
         names.end_until(now);
         let done = act(&mut names, now);
         let vacated = std::mem::take(&mut names.vacated);
@@ -196,7 +197,7 @@ struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut entry) = locked(&self.names).held.entry(Arc::clone(&self.name)) {
+        if let Entry::Occupied(mut entry) = mutex::lock(&self.names).held.entry(Arc::clone(&self.name)) {
             let name = entry.get_mut();
             name.waiting = name.waiting.saturating_sub(1);
             if name.waiting == 0 {
@@ -208,11 +209,6 @@ impl Drop for Waiting {
             }
         }
     }
-}
-
-/// Nothing that is done under the lock can leave the names half changed, so a panic elsewhere is no reason to stop.
-fn locked(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
-    names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -309,7 +305,7 @@ mod tests {
     fn nothing_is_kept_of_names_that_are_not_held() {
         let clock = ManualClock::default();
         let lock = MemoryLock::with_clock(&clock);
-        let kept = || locked(&lock.names).held.len();
+        let kept = || mutex::lock(&lock.names).held.len();
         for name in 0..1_000u32 {
             drop(told(lock.try_acquire(&name.to_le_bytes(), ttl(5))).unwrap());
         }
@@ -323,7 +319,7 @@ mod tests {
         assert_eq!(kept(), 0);
         let grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
         drop(lock.vacated(b"name"));
-        assert!(locked(&lock.names).held[&b"name"[..]].gate.is_none());
+        assert!(mutex::lock(&lock.names).held[&b"name"[..]].gate.is_none());
         assert!(told(lock.release(grant)));
         assert_eq!(kept(), 0);
     }

@@ -5,7 +5,9 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::util::mutex::lock;
 
 #[derive(Debug, Default)]
 pub(super) struct Floods {
@@ -30,7 +32,7 @@ impl Floods {
     }
 
     fn keys(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.keys)
     }
 }
 

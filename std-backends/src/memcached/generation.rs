@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use traffik_core::storage::{ErrorKind, Failure};
@@ -17,6 +17,7 @@ use traffik_runtimes::Connect;
 use super::command::{Add, Get, Replace, number};
 use super::server::Server;
 use crate::SystemClock;
+use crate::util::mutex::lock;
 
 /// For how long a generation is believed in before it is asked for again.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ impl fmt::Debug for Generation {
 
 impl Generation {
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// What is known of it, and whether it is time to ask again. One who is told so is to ask; others go on meanwhile.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use traffik_runtimes::Connect;
 
 use super::command::{Command, Version};
 use super::wire::Wire;
+use crate::util::mutex::lock;
 use crate::util::shutdown::closed;
 
 /// How many connections there may be, and for how long they lie idle.
@@ -171,7 +172,7 @@ impl<R: Connect> Pool<R> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<R::Stream>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -235,7 +236,7 @@ enum Come {
 impl Turn {
     fn come(&self, come: Come) {
         let waker = {
-            let mut turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut turn = lock(&self.0);
             turn.0 = come;
             turn.1.take()
         };
@@ -245,7 +246,7 @@ impl Turn {
     }
 
     fn has_come(&self, waker: Option<&Waker>) -> Come {
-        let mut turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = lock(&self.0);
         turn.1 = waker.cloned();
         turn.0
     }

@@ -4,8 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::BoxFuture;
 use futures_util::lock::Mutex as AsyncMutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::sentinel::SentinelClient;
@@ -19,6 +18,7 @@ use super::failure::unsent;
 use super::silence::Silence;
 use super::timer;
 use crate::util::race::{Either, race};
+use crate::util::shared::Shared;
 use crate::util::shutdown::closed;
 
 /// Makes connections.
@@ -71,18 +71,21 @@ impl Session {
     }
 }
 
-/// An attempt to connect that all who wait for it share; or its outcome.
-type Attempt = Shared<BoxFuture<'static, Result<MultiplexedConnection, Failure>>>;
-
 /// The present connection, if there is one.
 #[derive(Default)]
 struct Present {
-    /// Tells attempts apart.
-    number: u64,
-    attempt: Option<(Attempt, Arc<Silence>)>,
+    /// The attempt to make it, shared by all who wait for it.
+    attempt: Option<(Shared<MultiplexedConnection>, Arc<Silence>)>,
     /// When the last attempt failed, and how.
     failed: Option<(Instant, Failure)>,
     closed: bool,
+}
+
+impl Present {
+    /// Forgets the attempt with this silence, and returns whether it was the present one.
+    fn drop_attempt(&mut self, silence: &Arc<Silence>) -> bool {
+        self.attempt.take_if(|(_, present)| Arc::ptr_eq(present, silence)).is_some()
+    }
 }
 
 pub(super) struct Link {
@@ -117,7 +120,7 @@ impl Link {
         asking: bool,
         call: impl FnOnce(Session) -> F,
     ) -> Result<T, Failure> {
-        let (number, connection, silence) = self.connection(until).await?;
+        let (connection, silence) = self.connection(until).await?;
         let now = Instant::now();
         if until <= now {
             return Err(too_late());
@@ -127,31 +130,28 @@ impl Link {
         sent.answered();
         told.map_err(|error| {
             if is_of_the_connection(&error) {
-                self.drop_connection(number);
+                self.present.lock().drop_attempt(&silence);
             }
             super::failure::failure(error)
         })
     }
 
     /// The present connection, once it is made.
-    async fn connection(
-        &self,
-        until: Instant,
-    ) -> Result<(u64, MultiplexedConnection, Arc<Silence>), Failure> {
+    async fn connection(&self, until: Instant) -> Result<(MultiplexedConnection, Arc<Silence>), Failure> {
         loop {
-            let (number, attempt, silence) = self.attempt()?;
+            let (attempt, silence) = self.attempt()?;
             if let Some(Ok(connection)) = attempt.peek() {
-                return Ok((number, connection.clone(), silence));
+                return Ok((connection.clone(), silence));
             }
             // Nobody may have waited for it while its time ran out.
             let is_left = silence.age() > self.deadline;
             let failure = match Box::pin(race(attempt, timer::until(until))).await {
-                Either::First(Ok(connection)) => return Ok((number, connection, silence)),
+                Either::First(Ok(connection)) => return Ok((connection, silence)),
                 Either::First(Err(failure)) => failure,
                 Either::Second(()) => return Err(too_late()),
             };
             let mut present = self.present.lock();
-            let is_present = present.number == number && present.attempt.take().is_some();
+            let is_present = present.drop_attempt(&silence);
             if !is_left {
                 if is_present {
                     present.failed = Some((Instant::now(), failure.clone()));
@@ -162,7 +162,7 @@ impl Link {
     }
 
     /// The attempt that made, or makes, the present connection.
-    fn attempt(&self) -> Result<(u64, Attempt, Arc<Silence>), Failure> {
+    fn attempt(&self) -> Result<(Shared<MultiplexedConnection>, Arc<Silence>), Failure> {
         let mut present = self.present.lock();
         if present.closed {
             return Err(closed());
@@ -170,7 +170,7 @@ impl Link {
         if let Some((attempt, silence)) = &present.attempt
             && !silence.is_longer_than(self.deadline, Instant::now)
         {
-            return Ok((present.number, attempt.clone(), silence.clone()));
+            return Ok((attempt.clone(), silence.clone()));
         }
         if let Some((at, failure)) = &present.failed
             && at.elapsed() < PAUSE
@@ -179,19 +179,11 @@ impl Link {
         }
         timer::has_runtime()?;
         let (source, deadline) = (self.source.clone(), self.deadline);
-        let attempt = async move { source.connect(deadline).await.map_err(unsent) }.boxed().shared();
-        present.number += 1;
+        let attempt = Shared::new(async move { source.connect(deadline).await.map_err(unsent) });
         present.failed = None;
         let silence = Arc::new(Silence::new());
         present.attempt = Some((attempt.clone(), silence.clone()));
-        Ok((present.number, attempt, silence))
-    }
-
-    fn drop_connection(&self, number: u64) {
-        let mut present = self.present.lock();
-        if present.number == number {
-            present.attempt = None;
-        }
+        Ok((attempt, silence))
     }
 
     /// No call is made from now on.

@@ -2,15 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use futures_util::future::{BoxFuture, Shared, WeakShared};
-use traffik_core::storage::Failure;
 use traffik_core::{Cost, Digest, Hit, Key, Seed, Strategy, Timestamp, Verdict};
 
+use crate::util::shared::{Shared, WeakShared};
 use crate::util::spin_lock::{Locked, Turns};
 
-/// What charges the primary with what is due of one key: whoever waits for it carries it on, and if nobody does any more, it ends.
-pub(super) type Merge = Shared<Charges>;
-type Charges = BoxFuture<'static, Result<(), Failure>>;
+/// The charges to the primary of what is due of one key.
+pub(super) type Merge = Shared<()>;
 
 type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
@@ -37,7 +35,7 @@ struct Account<S: Strategy> {
     due_until: Timestamp,
     /// The primary is being charged with them, as long as there is somebody who does; else it may have been.
     sent: Vec<Note<S>>,
-    merge: Option<WeakShared<Charges>>,
+    merge: Option<WeakShared<()>>,
 }
 
 /// An admission.
@@ -167,7 +165,7 @@ impl<S: Strategy> Journal<S> {
         }
         (account.due_until > now).then(|| {
             let merge = begin();
-            account.merge = merge.downgrade();
+            account.merge = Some(merge.downgrade());
             merge
         })
     }
@@ -266,7 +264,7 @@ impl<S: Strategy> Account<S> {
 
     /// What charges the primary. Where nobody waits for it any longer, nobody knows what became of it.
     fn under_way(&self) -> Option<Merge> {
-        self.merge.as_ref()?.upgrade().filter(|merge| merge.peek().is_none())
+        self.merge.as_ref()?.upgrade()
     }
 
     fn is_of_use(&self) -> bool {

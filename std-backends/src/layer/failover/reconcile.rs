@@ -9,6 +9,7 @@ use traffik_core::{Digest, Hit, Op, Receipts, Strategy, Verdict};
 
 use crate::layer::calls::together;
 use crate::layer::failover::route::{Limits, Sides, unknown};
+use crate::util::shared::Shared;
 
 /// How many charges a call waits for at most before the primary is asked.
 const CHARGES: usize = 8;
@@ -138,8 +139,9 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         let begin = || {
             let (sides, limit, key) = (Arc::clone(self), limits.primary.clone(), key.to_vec());
             let charges = AssertUnwindSafe(async move { sides.charge(&limit, &key, digest).await });
+            // The call that polls it goes over to the fallback, too.
             let panicked = |_| Err(Failure::new(ErrorKind::Timeout, "the store panicked"));
-            charges.catch_unwind().map(move |told| told.unwrap_or_else(panicked)).boxed().shared()
+            Shared::new(charges.catch_unwind().map(move |told| told.unwrap_or_else(panicked)))
         };
         match self.journal.merge(digest, self.clock.now(), begin) {
             Some(merge) => merge.await,

@@ -1,0 +1,96 @@
+//! The operations on each key that wait for the next attempt.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use super::Swap;
+use super::operation::Operation;
+use crate::util::mutex::lock;
+use crate::util::shared::{Shared, WeakShared};
+
+/// The batches of all keys on which something is under way.
+pub(super) struct Batches<W: Swap> {
+    pub(super) store: Arc<W>,
+    open: Mutex<HashMap<Vec<u8>, (Arc<KeyBatch<W>>, WeakShared<()>)>>,
+}
+
+/// The waiting operations of one key.
+pub(super) struct KeyBatch<W: Swap> {
+    pub(super) batches: Arc<Batches<W>>,
+    pub(super) key: Vec<u8>,
+    waiting: Mutex<Waiting<W>>,
+}
+
+struct Waiting<W> {
+    /// The next operation's number: they are run in this order.
+    next: u64,
+    operations: BTreeMap<u64, Arc<dyn Operation<W>>>,
+}
+
+impl<W: Swap> Batches<W> {
+    pub(super) fn new(store: Arc<W>) -> Arc<Self> {
+        Arc::new(Self { store, open: Mutex::default() })
+    }
+
+    /// Returns how many keys have a batch.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.open).len()
+    }
+
+    /// Adds an operation to the batch of its key, and returns that batch, its driver, and the operation's
+    /// number in it. `drive` makes the driver of a batch that is new.
+    pub(super) fn add(
+        self: &Arc<Self>,
+        key: Vec<u8>,
+        operation: Arc<dyn Operation<W>>,
+        drive: impl FnOnce(Arc<KeyBatch<W>>) -> Shared<()>,
+    ) -> (Arc<KeyBatch<W>>, Shared<()>, u64) {
+        let mut open = lock(&self.open);
+        let known = open.get(&key).and_then(|(batch, driver)| Some((Arc::clone(batch), driver.upgrade()?)));
+        if let Some((batch, driver)) = known {
+            let number = batch.add(operation);
+            return (batch, driver, number);
+        }
+        let waiting = Mutex::new(Waiting { next: 0, operations: BTreeMap::new() });
+        let batch = Arc::new(KeyBatch { batches: Arc::clone(self), key: key.clone(), waiting });
+        let number = batch.add(operation);
+        let driver = drive(Arc::clone(&batch));
+        let replaced = open.insert(key, (Arc::clone(&batch), driver.downgrade()));
+        // A strategy of a user's is never dropped within the lock.
+        drop(open);
+        drop(replaced);
+        (batch, driver, number)
+    }
+}
+
+impl<W: Swap> KeyBatch<W> {
+    fn add(&self, operation: Arc<dyn Operation<W>>) -> u64 {
+        let mut waiting = lock(&self.waiting);
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.operations.insert(number, operation);
+        number
+    }
+
+    /// Removes an operation if it waits.
+    pub(super) fn remove(&self, number: u64) {
+        let removed = lock(&self.waiting).operations.remove(&number);
+        drop(removed);
+    }
+
+    /// Takes all operations that wait, the first one first.
+    pub(super) fn drain(&self) -> impl Iterator<Item = Arc<dyn Operation<W>>> + use<W> {
+        std::mem::take(&mut lock(&self.waiting).operations).into_values()
+    }
+
+    /// Closes the batch unless operations wait, and returns whether it did. The next operation on the key
+    /// begins another.
+    pub(super) fn close_if_empty(&self) -> bool {
+        let mut open = lock(&self.batches.open);
+        let is_empty = lock(&self.waiting).operations.is_empty();
+        if is_empty && open.get(&self.key).is_some_and(|(batch, _)| std::ptr::eq(&**batch, self)) {
+            open.remove(&self.key);
+        }
+        is_empty
+    }
+}

@@ -1,0 +1,153 @@
+//! The driver of a batch: it loads, runs the operations, swaps, and tries again if others were faster.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use traffik_core::ErrorKind;
+use traffik_core::storage::Failure;
+
+use super::batch::KeyBatch;
+use super::operation::{Operation, Ran};
+use super::{Change, Loaded, Swap};
+use crate::lock::random;
+
+/// How often an operation is tried before it fails as contended.
+pub(super) const ATTEMPTS: u32 = 32;
+
+struct Driver<W: Swap> {
+    batch: Arc<KeyBatch<W>>,
+    attempted: Vec<Attempted<W>>,
+}
+
+struct Attempted<W> {
+    operation: Arc<dyn Operation<W>>,
+    /// How many swaps with it were lost.
+    lost: u32,
+}
+
+/// Drives the operations of a batch until none waits.
+pub(super) fn drive<W: Swap>(batch: Arc<KeyBatch<W>>) -> impl Future<Output = Result<(), Failure>> + Send {
+    let mut driver = Driver { batch, attempted: Vec::new() };
+    async move {
+        loop {
+            driver.join();
+            if driver.attempted.is_empty() {
+                if driver.batch.close_if_empty() {
+                    return Ok(());
+                }
+            } else if let Err(failure) = driver.attempt().await {
+                driver.end(|operation| operation.fail(failure.clone()));
+            }
+        }
+    }
+}
+
+impl<W: Swap> Driver<W> {
+    /// Attempts the operations at hand. Operations that come after a load wait for the next one: a denial
+    /// must not rest on what was so before it was asked for.
+    async fn attempt(&mut self) -> Result<(), Failure> {
+        let batch = Arc::clone(&self.batch);
+        let (store, key) = (&batch.batches.store, &batch.key);
+        let mut loaded = store.load(key).await?;
+        for attempt in 1.. {
+            let Some(change) = self.run(&loaded) else { break };
+            match store.swap(key, loaded.mark, change).await? {
+                None => break,
+                Some(changed) => loaded = changed,
+            }
+            self.retry();
+            if self.attempted.is_empty() {
+                return Ok(());
+            }
+            if let Some(wait) = wait_after(attempt) {
+                store.pause(wait).await;
+                self.join();
+                loaded = store.load(key).await?;
+            }
+        }
+        self.end(|operation| operation.settle());
+        Ok(())
+    }
+
+    /// Takes the operations that wait.
+    fn join(&mut self) {
+        self.attempted.extend(self.batch.drain().map(|operation| Attempted { operation, lost: 0 }));
+    }
+
+    /// Runs the operations one after another on what was loaded, and returns what is to be stored, if
+    /// something is.
+    fn run(&mut self, loaded: &Loaded<W::Mark>) -> Option<Change> {
+        let (mut stored, mut change) = (loaded.bytes.clone(), None);
+        let store = &self.batch.batches.store;
+        self.attempted.retain(|it| match it.operation.run(store, stored.as_deref(), loaded.now) {
+            Ran::Left => false,
+            Ran::Unchanged => true,
+            Ran::Changed(changed) => {
+                stored = match &changed {
+                    Change::Remove => None,
+                    Change::Store(bytes, _) => Some(bytes.clone()),
+                };
+                change = Some(changed);
+                true
+            }
+        });
+        // What was not there need not be removed.
+        change.filter(|change| loaded.bytes.is_some() || *change != Change::Remove)
+    }
+
+    /// Prepares for another attempt after a lost swap. Operations that lost [`ATTEMPTS`] fail with
+    /// `Contended`.
+    fn retry(&mut self) {
+        for it in &mut self.attempted {
+            it.lost += 1;
+            it.operation.recall();
+        }
+        let contended =
+            Failure::new(ErrorKind::Contended, "others kept changing the same key; nothing was charged");
+        let given_up = self.attempted.extract_if(.., |it| it.lost >= ATTEMPTS);
+        given_up.for_each(|it| it.operation.fail(contended.clone()));
+    }
+
+    /// Completes the operations at hand.
+    fn end(&mut self, end: impl Fn(&dyn Operation<W>)) {
+        self.attempted.drain(..).for_each(|it| end(&*it.operation));
+    }
+}
+
+/// Removes the batch of a driver that is dropped with its last waiter, or has panicked.
+impl<W: Swap> Drop for Driver<W> {
+    fn drop(&mut self) {
+        drop(self.batch.drain());
+        self.batch.close_if_empty();
+    }
+}
+
+/// Returns the wait after so many attempts, if any: up to twice as long each time, so that processes that met
+/// do not meet again.
+fn wait_after(attempts: u32) -> Option<Duration> {
+    /// A round trip or two cost less than a wait.
+    const AT_ONCE: u32 = 2;
+    const FIRST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_millis(16);
+    let doublings = attempts.checked_sub(AT_ONCE + 1)?;
+    let most = FIRST.saturating_mul(1 << doublings.min(4)).min(LONGEST);
+    let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+    Some(Duration::from_micros(random() % micros.saturating_add(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_and_are_bounded() {
+        assert_eq!([wait_after(1), wait_after(2)], [None; 2]);
+        for attempt in 3..=ATTEMPTS + 1 {
+            let most = Duration::from_millis(1 << (attempt - 3).min(4));
+            let waits: Vec<_> = (0..200).filter_map(|_| wait_after(attempt)).collect();
+            assert!(waits.len() == 200 && waits.iter().all(|wait| *wait <= most), "{attempt}");
+            assert!(waits.iter().any(|wait| *wait > most / 2) && waits.iter().any(|wait| *wait < most / 2));
+        }
+    }
+}

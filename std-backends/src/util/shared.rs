@@ -1,0 +1,266 @@
+//! A future that everybody who waits for it polls, and nobody owns.
+//!
+//! [`futures_util::future::Shared`] does not keep two of these promises: it forgets a wake-up that came
+//! during a poll for waiters that were turned away meanwhile, and after a panic it panics for all.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+
+use traffik_core::storage::{BoxFuture, ErrorKind, Failure};
+
+use super::mutex::lock;
+
+/// A waiter for a future that all its clones share.
+///
+/// * Whichever waiter is polled polls the future, so a waiter that leaves holds up nobody.
+/// * The future is dropped with its last waiter, unless it has ended.
+/// * A wake-up of the future wakes all waiters: nobody knows which of them is going to be polled again.
+/// * A panic of the future goes on in the waiter that polled it; all others fail with [`ErrorKind::Timeout`].
+/// * An outcome that is there is returned as often as it is asked for.
+pub(crate) struct Shared<T> {
+    driven: Arc<Driven<T>>,
+    /// This waiter's place among the wakers, once it was polled.
+    place: Option<u64>,
+}
+
+/// A future that is kept by its waiters alone.
+pub(crate) struct WeakShared<T>(Weak<Driven<T>>);
+
+struct Driven<T> {
+    /// `None` during a poll, and once it has ended.
+    future: Mutex<Option<BoxFuture<'static, Result<T, Failure>>>>,
+    outcome: OnceLock<Result<T, Failure>>,
+    waiters: Arc<Waiters>,
+}
+
+/// The wakers of all who wait. The future knows them, and they do not know the future: else it would keep
+/// itself alive.
+#[derive(Default)]
+struct Waiters {
+    wakers: Mutex<Wakers>,
+    /// Whether the future was woken since it was last polled.
+    is_woken: AtomicBool,
+}
+
+#[derive(Default)]
+struct Wakers {
+    next: u64,
+    by_place: BTreeMap<u64, Waker>,
+}
+
+impl<T: Clone> Shared<T> {
+    /// Shares a future. Nothing polls it before somebody waits.
+    pub(crate) fn new(future: impl Future<Output = Result<T, Failure>> + Send + 'static) -> Self {
+        let (future, outcome) = (Mutex::new(Some(Box::pin(future) as BoxFuture<'_, _>)), OnceLock::new());
+        Self { driven: Arc::new(Driven { future, outcome, waiters: Arc::default() }), place: None }
+    }
+
+    /// Returns the outcome if the future has ended.
+    pub(crate) fn peek(&self) -> Option<&Result<T, Failure>> {
+        self.driven.outcome.get()
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakShared<T> {
+        WeakShared(Arc::downgrade(&self.driven))
+    }
+}
+
+impl<T: Clone> WeakShared<T> {
+    /// Returns another waiter if there is one left and the future has not ended.
+    pub(crate) fn upgrade(&self) -> Option<Shared<T>> {
+        let driven = self.0.upgrade().filter(|driven| driven.outcome.get().is_none())?;
+        Some(Shared { driven, place: None })
+    }
+}
+
+impl<T: Clone> Future for Shared<T> {
+    type Output = Result<T, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { driven, place } = &mut *self;
+        if driven.outcome.get().is_none() {
+            // Whoever polls the future at this moment wakes all who are registered before they find it gone.
+            driven.waiters.register(place, context.waker());
+            let future = lock(&driven.future).take();
+            if let Some(panic) = future.and_then(|future| driven.poll(future)) {
+                resume_unwind(panic);
+            }
+        }
+        driven.outcome.get().cloned().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<T> Driven<T> {
+    /// Polls the future, and returns the panic if that panics.
+    fn poll(&self, mut future: BoxFuture<'static, Result<T, Failure>>) -> Option<Box<dyn Any + Send>> {
+        self.waiters.is_woken.store(false, Ordering::SeqCst);
+        let waker = Waker::from(Arc::clone(&self.waiters));
+        let mut context = Context::from_waker(&waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+        let (outcome, panic) = match polled {
+            Ok(Poll::Pending) => {
+                *lock(&self.future) = Some(future);
+                if self.waiters.is_woken.swap(false, Ordering::SeqCst) {
+                    // A waiter that was woken meanwhile has found it gone.
+                    self.waiters.wake_all();
+                }
+                return None;
+            }
+            Ok(Poll::Ready(outcome)) => (outcome, None),
+            Err(panic) => {
+                let unknown = "the store panicked; what it was doing may have been done";
+                (Err(Failure::new(ErrorKind::Timeout, unknown)), Some(panic))
+            }
+        };
+        let _ = self.outcome.set(outcome);
+        self.waiters.wake_all();
+        panic
+    }
+}
+
+impl Waiters {
+    fn register(&self, place: &mut Option<u64>, waker: &Waker) {
+        let mut wakers = lock(&self.wakers);
+        let place = *place.get_or_insert_with(|| {
+            wakers.next += 1;
+            wakers.next
+        });
+        let replaced = wakers.by_place.insert(place, waker.clone());
+        // Dropping or waking a waker may drop a waiter, which takes the lock.
+        drop(wakers);
+        drop(replaced);
+    }
+
+    fn wake_all(&self) {
+        let wakers = std::mem::take(&mut lock(&self.wakers).by_place);
+        wakers.into_values().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Waiters {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Ordering::SeqCst);
+        self.wake_all();
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self { driven: Arc::clone(&self.driven), place: None }
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let waker = lock(&self.driven.waiters.wakers).by_place.remove(&place);
+            drop(waker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn poll<T: Clone>(waiter: &mut Shared<T>, count: &Arc<Count>) -> Poll<Result<T, Failure>> {
+        Pin::new(waiter).poll(&mut Context::from_waker(&Waker::from(Arc::clone(count))))
+    }
+
+    fn woken(count: &Count) -> u32 {
+        count.0.swap(0, Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_wake_up_reaches_all_who_wait_and_the_outcome_all_who_ask() {
+        let known = Arc::new(Mutex::new((None, 0)));
+        let store = Arc::clone(&known);
+        let mut first = Shared::new(poll_fn(move |context| {
+            let mut store = lock(&store);
+            store.0 = Some(context.waker().clone());
+            store.1 += 1;
+            if store.1 > 2 { Poll::Ready(Ok(store.1)) } else { Poll::Pending }
+        }));
+        let (mut second, mut left) = (first.clone(), first.clone());
+        let counts: [Arc<Count>; 3] = std::array::from_fn(|_| Arc::default());
+        assert!(poll(&mut first, &counts[0]).is_pending() && poll(&mut left, &counts[2]).is_pending());
+        drop(left);
+        assert!(first.peek().is_none());
+        assert!(second.downgrade().upgrade().is_some());
+        let wake = || lock(&known).0.take().unwrap().wake();
+        wake();
+        assert_eq!(counts.each_ref().map(|count| woken(count)), [1, 0, 0]);
+        assert!(matches!(poll(&mut second, &counts[1]), Poll::Ready(Ok(3))));
+        assert!(matches!(poll(&mut second, &counts[1]), Poll::Ready(Ok(3))));
+        assert!(matches!(first.peek(), Some(Ok(3))) && first.downgrade().upgrade().is_none());
+    }
+
+    /// The second waiter comes while the first one polls, after the wake-up, and is woken once more.
+    #[test]
+    fn a_waiter_that_is_turned_away_during_a_poll_is_woken_after_it() {
+        let counts: [Arc<Count>; 2] = std::array::from_fn(|_| Arc::default());
+        let (second, count) = (Arc::new(Mutex::new(None::<Shared<()>>)), Arc::clone(&counts[1]));
+        let turned_away = Arc::clone(&second);
+        let mut first = Shared::new(poll_fn(move |context| {
+            context.waker().wake_by_ref();
+            let mut second = lock(&turned_away);
+            assert!(poll(second.as_mut().unwrap(), &count).is_pending());
+            Poll::Pending
+        }));
+        *lock(&second) = Some(first.clone());
+        assert!(poll(&mut first, &counts[0]).is_pending());
+        assert_eq!(counts.each_ref().map(|count| woken(count)), [1, 1]);
+        *lock(&second) = None;
+    }
+
+    #[test]
+    fn it_is_dropped_with_its_last_waiter() {
+        let owned = Arc::new(());
+        let kept = Arc::clone(&owned);
+        let mut first = Shared::<()>::new(async move {
+            let _kept = kept;
+            pending().await
+        });
+        let count = Arc::default();
+        assert!(poll(&mut first, &count).is_pending());
+        let (second, weak) = (first.clone(), first.downgrade());
+        drop(first);
+        assert_eq!(Arc::strong_count(&owned), 2);
+        drop(second);
+        assert!(Arc::strong_count(&owned) == 1 && weak.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_panic_goes_on_where_it_was_polled_and_fails_the_others() {
+        let mut first = Shared::<()>::new(async { resume_unwind(Box::new(7)) });
+        let (mut second, count) = (first.clone(), Arc::default());
+        let panic = catch_unwind(AssertUnwindSafe(|| poll(&mut first, &count))).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&7));
+        for waiter in [&mut second, &mut first] {
+            let failure = poll(waiter, &count).map(|outcome| outcome.unwrap_err().kind());
+            assert_eq!(failure, Poll::Ready(ErrorKind::Timeout));
+        }
+    }
+}
