@@ -30,7 +30,6 @@
 //! | `on_error` | what a throttle does with the failure that is left, in `traffik_integrations` |
 
 mod around;
-mod backoff;
 mod breaker;
 mod calls;
 mod deny_cache;
@@ -40,10 +39,11 @@ mod retry;
 mod timeout;
 
 pub use around::Around;
-pub use backoff::{Backoff, Jitter};
 pub use breaker::{Breaker, BreakerBuilder, BreakerState, Change, CircuitBreaker, Open, is_ill};
 pub use deny_cache::{DenyCache, DenyCacheBuilder};
 pub use failover::{Failover, FailoverBuilder, FailoverChange};
 pub use metered::{Call, Calls, Ended, Metered, Operation, Watch};
 pub use retry::{Retry, RetryBuilder, is_passing};
 pub use timeout::{Late, Timeout};
+
+pub use crate::util::backoff::{Backoff, Jitter};

@@ -42,7 +42,6 @@ use std::sync::Arc;
 
 use traffik_core::storage::{BoxFuture, Reply};
 
-mod backoff;
 mod environment;
 mod grant;
 mod held;
@@ -51,7 +50,6 @@ mod memory;
 mod settings;
 mod storage;
 
-pub(crate) use backoff::random;
 pub use environment::{BLOCKING, BLOCKING_TIMEOUT, TTL};
 pub use grant::{Grant, Owner, Ttl};
 pub use held::Held;

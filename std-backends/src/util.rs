@@ -1,5 +1,6 @@
 //! Small tools that several storages and layers share.
 
+pub(crate) mod backoff;
 pub(crate) mod mutex;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod namespace;

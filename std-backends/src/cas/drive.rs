@@ -10,7 +10,8 @@ use traffik_core::storage::Failure;
 use super::batch::KeyBatch;
 use super::operation::{Operation, Ran};
 use super::{Change, Loaded, Swap};
-use crate::lock::random;
+use crate::util::backoff::Backoff;
+use crate::util::random::random;
 
 /// How often an operation is tried before it fails as contended.
 pub(super) const ATTEMPTS: u32 = 32;
@@ -123,17 +124,12 @@ impl<W: Swap> Drop for Driver<W> {
     }
 }
 
-/// Returns the wait after so many attempts, if any: up to twice as long each time, so that processes that met
-/// do not meet again.
+/// Returns the wait after so many attempts, if any: a round trip or two cost less than a wait.
 fn wait_after(attempts: u32) -> Option<Duration> {
-    /// A round trip or two cost less than a wait.
     const AT_ONCE: u32 = 2;
-    const FIRST: Duration = Duration::from_millis(1);
-    const LONGEST: Duration = Duration::from_millis(16);
-    let doublings = attempts.checked_sub(AT_ONCE + 1)?;
-    let most = FIRST.saturating_mul(1 << doublings.min(4)).min(LONGEST);
-    let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
-    Some(Duration::from_micros(random() % micros.saturating_add(1)))
+    const WAITS: Backoff = Backoff::exponential(Duration::from_millis(1), Duration::from_millis(16));
+    let waits = attempts.checked_sub(AT_ONCE).filter(|waits| *waits > 0)?;
+    Some(WAITS.after(waits, random()))
 }
 
 #[cfg(test)]

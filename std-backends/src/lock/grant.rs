@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::SettingsError;
-use super::backoff::random;
+use crate::util::random::random;
 
 /// How long a grant lasts unless it is renewed: more than no time at all.
 ///

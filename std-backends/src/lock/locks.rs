@@ -3,14 +3,21 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use traffik_core::storage::Failure;
 use traffik_core::{ErrorKind, Timer};
 
-use super::backoff::Backoff;
 use super::grant::quoted;
 use super::{Held, Lock, LockSettings, Resolved, Ttl};
+use crate::util::backoff::{Backoff, Jitter};
 use crate::util::race::{Either, race};
+use crate::util::random::random;
+
+/// From about a round trip to a store near by, to the longest that a lock lies idle although somebody waits for it. At
+/// least half of each wait passes, so that doubling takes load off the store.
+const WAITS: Backoff =
+    Backoff::exponential(Duration::from_millis(1), Duration::from_millis(64)).jitter(Jitter::Equal);
 
 /// Takes locks by name, waiting for them by a timer. Cheap to clone; clones share the lock.
 ///
@@ -86,7 +93,7 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
     /// Asks again and again: when the lock says it is worth it, and else ever more seldom.
     async fn wait(&self, name: &[u8], settings: Resolved) -> Result<Held<L>, Failure> {
         let mut deadline = pin!(self.timer.sleep(settings.blocking_timeout));
-        let (mut backoff, mut answered) = (Backoff::default(), false);
+        let (mut attempts, mut answered) = (0u32, false);
         let over = |answered| {
             let (name, timeout) = (quoted(name), settings.blocking_timeout);
             if answered {
@@ -104,7 +111,9 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
                     None => answered = true,
                 },
             }
-            let pause = race(self.lock.vacated(name), self.timer.sleep(backoff.next()));
+            attempts = attempts.saturating_add(1);
+            let wait = WAITS.after(attempts, random());
+            let pause = race(self.lock.vacated(name), self.timer.sleep(wait));
             if let Either::Second(()) = race(pause, deadline.as_mut()).await {
                 return Err(over(answered));
             }
@@ -124,5 +133,21 @@ impl<L: fmt::Debug + ?Sized, R> fmt::Debug for Locks<L, R> {
             .field("lock", &&*self.lock)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_at_most_half_is_cut_off() {
+        for attempts in (1..40).chain([u32::MAX]) {
+            let whole = Duration::from_millis(1 << (attempts - 1).min(6));
+            for _ in 0..100 {
+                let wait = WAITS.after(attempts, random());
+                assert!(whole / 2 <= wait && wait < whole, "{attempts}: {wait:?}");
+            }
+        }
     }
 }

@@ -20,8 +20,8 @@ use traffik_core::storage::{ErrorKind, Failure};
 use super::failure::{cause, of_a_look, unsent};
 use super::link::{Link, Session, Source};
 use super::{name, timer};
-use crate::lock::random;
 use crate::util::race::{Either, race};
+use crate::util::random::random;
 use crate::util::shutdown::closed;
 
 /// How often a call is sent on, at most.

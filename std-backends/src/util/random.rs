@@ -4,6 +4,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Returns a random number: the keyed hash of the standard library's maps, whose keys come from the operating system.
+///
+/// Every call hashes with another key of the same thread. A process that was forked off has the same keys, so the
+/// process is hashed.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
 /// A sequence of random numbers (SplitMix64), shared by all who draw from it.
 #[derive(Debug)]
 pub(crate) struct Random(AtomicU64);
@@ -35,6 +43,19 @@ impl Random {
 /// A sequence that no other process has.
 impl Default for Random {
     fn default() -> Self {
-        Self::seeded(RandomState::new().hash_one(std::process::id()))
+        Self::seeded(random())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_random_numbers_are_alike() {
+        let mut numbers: Vec<_> = (0..1_000).map(|_| random()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 1_000);
     }
 }

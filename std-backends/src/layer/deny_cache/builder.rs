@@ -9,7 +9,7 @@ use traffik_core::{Clock, Strategy};
 use crate::MonotonicClock;
 use crate::layer::deny_cache::storage::{DenyCache, Parts};
 use crate::layer::deny_cache::table::Denials;
-use crate::lock::random;
+use crate::util::random::random;
 
 /// What a [`DenyCache`] is to be like.
 #[must_use]

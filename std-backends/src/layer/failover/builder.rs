@@ -12,7 +12,7 @@ use crate::layer::failover::outbox::Journal;
 use crate::layer::failover::route::Sides;
 use crate::layer::failover::storage::Failover;
 use crate::layer::is_ill;
-use crate::lock::random;
+use crate::util::random::random;
 
 /// A failover changed sides.
 #[derive(Clone, Debug)]

@@ -78,7 +78,7 @@ impl Backoff {
         self.most.min(Duration::from_nanos(nanos(self.first).saturating_mul(times)))
     }
 
-    /// The wait after so many attempts, cut by a random number.
+    /// Returns the wait after so many attempts, cut by a random number.
     pub(crate) fn after(&self, attempts: u32, random: u64) -> Duration {
         let whole = self.longest_after(attempts);
         match self.jitter {
@@ -88,7 +88,7 @@ impl Backoff {
         }
     }
 
-    pub(super) fn is_upside_down(&self) -> bool {
+    pub(crate) fn is_upside_down(&self) -> bool {
         self.first > self.most
     }
 }
@@ -100,7 +100,7 @@ fn nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::random;
+    use crate::util::random::random;
 
     #[test]
     fn jitter_stays_within_its_share_and_uses_it() {
