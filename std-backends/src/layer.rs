@@ -32,6 +32,7 @@
 mod around;
 mod breaker;
 mod calls;
+mod delegate;
 mod deny_cache;
 mod failover;
 mod metered;

@@ -86,6 +86,7 @@ pub trait Lock: Send + Sync {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<T: Lock + ?Sized> Lock for Arc<T> {
     fn try_acquire(&self, name: &[u8], ttl: Ttl) -> Reply<Option<Grant>> {
         (**self).try_acquire(name, ttl)

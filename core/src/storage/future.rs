@@ -101,6 +101,7 @@ storage_behind!(Arc<T>);
 #[derive(Clone, Debug, Default)]
 pub struct Local<M>(pub M);
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         Reply::ready(self.0.apply_now(limit, key, op).map_err(Failure::from))
@@ -112,6 +113,11 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
 
     fn is_local(&self) -> bool {
         true
+    }
+
+    /// Nothing is known without a check, which costs next to nothing.
+    fn known_denial(&self, _: &S, _: &dyn ErasedKey, _: &Hit<S::Cost>) -> Option<S::Verdict> {
+        None
     }
 
     /// Up to four keys.
@@ -185,6 +191,63 @@ impl<T> Reply<T> {
     }
 }
 
+/// Combinators run at once, and box nothing, if the answer is there; else they run when it is.
+impl<T: 'static> Reply<T> {
+    /// Returns another answer in place of this one.
+    ///
+    /// ```
+    /// use traffik_core::storage::Reply;
+    ///
+    /// let doubled = Reply::ready(Ok(2)).map(|answer| Ok(2 * answer?));
+    /// assert!(matches!(doubled, Reply::Ready(Some(Ok(4)))));
+    /// ```
+    pub fn map<U>(
+        self,
+        change: impl FnOnce(Result<T, Failure>) -> Result<U, Failure> + Send + 'static,
+    ) -> Reply<U> {
+        match self {
+            Self::Ready(answer) => Reply::Ready(answer.map(change)),
+            Self::Pending(answer) => Reply::pending(async move { change(answer.await) }),
+        }
+    }
+
+    /// Shows the answer to `look`, and leaves it as it is.
+    ///
+    /// ```
+    /// use traffik_core::storage::{ErrorKind, Failure, Reply};
+    ///
+    /// let down = Reply::<u32>::ready(Err(Failure::new(ErrorKind::Unavailable, "down")));
+    /// let looked = down.inspect(|answer| assert!(answer.is_err()));
+    /// assert!(matches!(looked, Reply::Ready(Some(Err(_)))));
+    /// ```
+    pub fn inspect(self, look: impl FnOnce(&Result<T, Failure>) + Send + 'static) -> Self {
+        self.map(|answer| {
+            look(&answer);
+            answer
+        })
+    }
+
+    /// Goes on with another call, made from the answer.
+    ///
+    /// ```
+    /// use traffik_core::storage::{ErrorKind, Failure, Reply};
+    ///
+    /// let down = Reply::<u32>::ready(Err(Failure::new(ErrorKind::Unavailable, "down")));
+    /// let fallback = down.then(|answer| if answer.is_err() { Reply::ready(Ok(7)) } else { Reply::ready(answer) });
+    /// assert!(matches!(fallback, Reply::Ready(Some(Ok(7)))));
+    /// ```
+    pub fn then<U: Send>(
+        self,
+        next: impl FnOnce(Result<T, Failure>) -> Reply<U> + Send + 'static,
+    ) -> Reply<U> {
+        match self {
+            Self::Ready(Some(answer)) => next(answer),
+            Self::Ready(None) => Reply::Ready(None),
+            Self::Pending(answer) => Reply::pending(async move { next(answer.await).await }),
+        }
+    }
+}
+
 impl<T> fmt::Debug for Reply<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -247,5 +310,57 @@ impl fmt::Display for Failure {
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::future::{pending, ready};
+    use core::pin::pin;
+    use core::task::Waker;
+
+    use super::*;
+
+    fn now<T>(reply: Reply<T>) -> Poll<Result<T, Failure>> {
+        pin!(reply).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn answer<T>(reply: Reply<T>) -> Result<T, ErrorKind> {
+        match now(reply) {
+            Poll::Ready(answer) => answer.map_err(|failure| failure.kind()),
+            Poll::Pending => unreachable!("it is there"),
+        }
+    }
+
+    fn later(answer: Result<u32, ErrorKind>) -> Reply<u32> {
+        Reply::pending(ready(answer.map_err(failure)))
+    }
+
+    fn failure(kind: ErrorKind) -> Failure {
+        Failure::new(kind, "down")
+    }
+
+    #[test]
+    fn combinators_run_at_once_only_if_the_answer_is_there() {
+        let ready = Reply::ready(Ok(1)).map(|answer| answer).inspect(|_| {}).then(Reply::ready);
+        assert!(matches!(ready, Reply::Ready(Some(Ok(1)))));
+        let (waiting, run) = (Reply::<u32>::pending(pending()), Arc::new(()));
+        let runs = Arc::clone(&run);
+        let waiting = waiting.map(|answer| answer).inspect(move |_| drop(runs)).then(Reply::ready);
+        assert!(now(waiting).is_pending());
+        assert_eq!(Arc::strong_count(&run), 1, "a call that is dropped drops what was to follow");
+        assert!(matches!(Reply::<u32>::Ready(None).then(Reply::ready), Reply::Ready(None)));
+    }
+
+    #[test]
+    fn combinators_see_answers_and_failures_alike() {
+        for make in [|answer: Result<u32, ErrorKind>| Reply::ready(answer.map_err(failure)), later] {
+            assert_eq!(answer(make(Ok(1)).map(|told| told.map(|it| it + 1))), Ok(2));
+            assert_eq!(answer(make(Err(ErrorKind::Full)).map(|told| told.or(Ok(3)))), Ok(3));
+            assert_eq!(answer(make(Ok(4)).inspect(|told| assert!(told.is_ok()))), Ok(4));
+            let failed = make(Ok(5)).then(|_| Reply::<u32>::ready(Err(failure(ErrorKind::Full))));
+            assert_eq!(answer(failed), Err(ErrorKind::Full));
+            assert_eq!(answer(make(Err(ErrorKind::Full)).then(|_| later(Ok(6)))), Ok(6));
+        }
     }
 }

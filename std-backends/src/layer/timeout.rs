@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
 
 use super::calls::{changes, unanswered};
+use super::delegate::delegate;
 use crate::util::race::{Either, race};
 
 /// A storage with a deadline for each call.
@@ -88,6 +89,7 @@ impl fmt::Display for Late {
 
 impl std::error::Error for Late {}
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> for Timeout<T, R> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         self.within(self.storage.apply(limit, key, op), changes(op))
@@ -95,10 +97,6 @@ impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> fo
 
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         self.within(self.storage.load(limit, key), false)
-    }
-
-    fn is_local(&self) -> bool {
-        self.storage.is_local()
     }
 
     fn check_together(
@@ -110,9 +108,7 @@ impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> fo
         self.within(self.storage.check_together(limit, keys, hit), true)
     }
 
-    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        self.storage.wait_queue()
-    }
+    delegate!(self => self.storage; is_local, known_denial, wait_queue);
 }
 
 impl<T: fmt::Debug, R> fmt::Debug for Timeout<T, R> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use traffik::layer::{Calls, DenyCache, Ended, Metered, Operation};
+use traffik::layer::{Around, Breaker, Calls, DenyCache, Ended, Metered, Operation};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Joint, Reply, Together};
 use traffik::strategy::{All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy};
@@ -451,6 +451,15 @@ fn what_it_knows_can_be_asked_for_alone() {
     assert_eq!(calls.count(Operation::Check, Ended::Denied), 1);
     assert_eq!(told(&denied), told(&it.check("key")));
     assert_eq!(metered.known_denial(&limit, &"other", &Hit::new(1)), None);
+    let layers = (it.limits.storage().clone())
+        .with_timeout(it.runtime.clone(), SECOND)
+        .with_retry(it.runtime.clone())
+        .with_breaker(&Breaker::new("store"))
+        .with_fallback(Faulty::new(&it.runtime));
+    assert!(
+        layers.known_denial(&limit, &"key", &Hit::new(1)).is_some(),
+        "every layer passes the question on"
+    );
     let demanding = setup(Adaptive::new(rate!("2/80s")));
     demanding.exhaust("key");
     let limit = *demanding.limits.limit();

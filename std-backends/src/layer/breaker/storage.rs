@@ -1,9 +1,10 @@
 //! A storage that is left alone while a breaker is open.
 
-use traffik_core::storage::{AsyncStorage, Joint, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, Joint, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::layer::Breaker;
+use crate::layer::delegate::delegate;
 
 /// A storage behind a [`Breaker`], where there is an example.
 ///
@@ -42,22 +43,11 @@ impl<T> CircuitBreaker<T> {
             Ok(permit) => permit,
             Err(refusal) => return Reply::ready(Err(refusal)),
         };
-        match call() {
-            Reply::Ready(answer) => {
-                if let Some(answer) = &answer {
-                    permit.answered(answer, tells);
-                }
-                Reply::Ready(answer)
-            }
-            Reply::Pending(answer) => Reply::pending(async move {
-                let answer = answer.await;
-                permit.answered(&answer, tells);
-                answer
-            }),
-        }
+        call().inspect(move |answer| permit.answered(answer, tells))
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         self.pass(|| self.storage.apply(limit, key, op), |_| true)
@@ -65,10 +55,6 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
 
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         self.pass(|| self.storage.load(limit, key), |_| true)
-    }
-
-    fn is_local(&self) -> bool {
-        self.storage.is_local()
     }
 
     fn check_together(
@@ -80,7 +66,6 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
         self.pass(|| self.storage.check_together(limit, keys, hit), |told| *told != Joint::Unable)
     }
 
-    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        self.storage.wait_queue()
-    }
+    // A denial holds whether the store answers or not.
+    delegate!(self => self.storage; is_local, known_denial, wait_queue);
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply};
 use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
 
+use crate::layer::delegate::delegate;
 use crate::layer::deny_cache::builder::DenyCacheBuilder;
 use crate::layer::deny_cache::table::{Asked, Denials};
 
@@ -106,21 +107,15 @@ impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
         told: fn(&A) -> Told<'_, S::Verdict>,
     ) -> Reply<A> {
         let mut call = Call { parts: Arc::clone(&self.parts), asked, is_over: false };
-        match reply {
-            Reply::Ready(answer) => {
-                call.is_over = answer.as_ref().is_some_and(|it| call.is_free(limit, hit, it, told));
-                Reply::Ready(answer)
-            }
-            Reply::Pending(answer) => {
-                let (limit, hit) = (limit.clone(), *hit);
-                Reply::pending(async move {
-                    let mut call = call;
-                    let answer = answer.await;
-                    call.is_over = call.is_free(&limit, &hit, &answer, told);
-                    answer
-                })
-            }
+        if let Reply::Ready(answer) = &reply {
+            call.is_over = answer.as_ref().is_some_and(|it| call.is_free(limit, hit, it, told));
+            return reply;
         }
+        let (limit, hit) = (limit.clone(), *hit);
+        reply.inspect(move |answer| {
+            let mut call = call;
+            call.is_over = call.is_free(&limit, &hit, answer, told);
+        })
     }
 }
 
@@ -194,6 +189,7 @@ impl<S: Strategy, K: AsRef<[Asked]>> Drop for Call<S, K> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<S, T> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         if matches!(op, Op::Peek(_)) {
@@ -227,10 +223,6 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
 
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         self.storage.load(limit, key)
-    }
-
-    fn is_local(&self) -> bool {
-        self.storage.is_local()
     }
 
     fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
@@ -269,9 +261,7 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         }
     }
 
-    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        self.storage.wait_queue()
-    }
+    delegate!(self => self.storage; is_local, wait_queue);
 }
 
 impl<S: Strategy, T: Clone> Clone for DenyCache<S, T> {

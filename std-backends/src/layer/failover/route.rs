@@ -188,13 +188,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
             return Reply::ready(Ok(verdict));
         };
         // What it misses it would admit, which is what it is for.
-        match self.fallback.apply(limits.fallback, key, &Op::Charge(hit)) {
-            Reply::Ready(_) => Reply::ready(Ok(verdict)),
-            Reply::Pending(mirrored) => Reply::pending(async move {
-                let _ = mirrored.await;
-                Ok(verdict)
-            }),
-        }
+        self.fallback.apply(limits.fallback, key, &Op::Charge(hit)).map(|_| Ok(verdict))
     }
 
     /// Asks the fallback where the primary failed, whether in this operation or, if that `was_sent` not, in one before it.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use traffik_core::storage::{AsyncStorage, Joint, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, Joint, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::layer::calls::bytes;
+use crate::layer::delegate::delegate;
 
 use super::builder::FailoverBuilder;
 use super::route::{Limits, Sides};
@@ -96,6 +97,7 @@ impl<S: Strategy, P, F> Failover<S, P, F> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S, P, F> AsyncStorage<S> for Failover<S, P, F>
 where
     S: Strategy,
@@ -135,17 +137,15 @@ where
         };
         let (sides, key, first) = (Arc::clone(&self.sides), bytes(key), self.sides.primary.load(limit, key));
         let fallback = share.unwrap_or_else(|| limit.clone());
-        Reply::pending(async move {
-            match first.await {
-                Ok(loaded) => {
-                    sides.is_back();
-                    Ok(loaded)
-                }
-                Err(failure) => {
-                    sides.go_over(failure, true)?;
-                    sides.fallback.load(&fallback, &key).await
-                }
+        first.then(move |loaded| match loaded {
+            Ok(loaded) => {
+                sides.is_back();
+                Reply::ready(Ok(loaded))
             }
+            Err(failure) => match sides.go_over(failure, true) {
+                Ok(_) => sides.fallback.load(&fallback, &key),
+                Err(failure) => Reply::ready(Err(failure)),
+            },
         })
     }
 
@@ -170,10 +170,8 @@ where
         Reply::pending(async move { sides.check_together(limits.get(), &keys, &hit).await })
     }
 
-    /// Those of the first storage, whichever answers.
-    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        self.sides.primary.wait_queue()
-    }
+    // Those of the primary, whichever answers.
+    delegate!(self => self.sides.primary; known_denial, wait_queue);
 }
 
 impl<S: Strategy, P, F> Clone for Failover<S, P, F> {

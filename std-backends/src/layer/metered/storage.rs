@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
 
 use crate::MonotonicClock;
+use crate::layer::delegate::delegate;
 
 /// Hears of every call of a storage.
 ///
@@ -218,25 +219,13 @@ impl<T> Metered<T> {
         ended: impl FnOnce(&A) -> Ended + Send + 'static,
     ) -> Reply<A> {
         let timed = self.begin(operation);
-        match call() {
-            Reply::Ready(answer) => {
-                if let Some(answer) = &answer {
-                    timed.answered(answer, ended);
-                }
-                Reply::Ready(answer)
+        let reply = call();
+        let mut pending = Pending(Some(timed));
+        reply.inspect(move |answer| {
+            if let Some(timed) = pending.0.take() {
+                timed.answered(answer, ended);
             }
-            Reply::Pending(answer) => {
-                let timed = Pending(Some(timed));
-                Reply::pending(async move {
-                    let mut timed = timed;
-                    let answer = answer.await;
-                    if let Some(timed) = timed.0.take() {
-                        timed.answered(&answer, ended);
-                    }
-                    answer
-                })
-            }
-        }
+        })
     }
 }
 
@@ -272,6 +261,7 @@ impl Drop for Pending {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let decides = matches!(op, Op::Check(_) | Op::Peek(_));
@@ -284,10 +274,6 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
 
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         self.timed(Operation::Load, || self.storage.load(limit, key), |_| Ended::Done)
-    }
-
-    fn is_local(&self) -> bool {
-        self.storage.is_local()
     }
 
     fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
@@ -316,9 +302,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
         )
     }
 
-    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        self.storage.wait_queue()
-    }
+    delegate!(self => self.storage; is_local, wait_queue);
 }
 
 impl<T: Clone> Clone for Metered<T> {

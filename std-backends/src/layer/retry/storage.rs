@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
 
 use crate::layer::Late;
 use crate::layer::calls::{bytes, changes, together};
+use crate::layer::delegate::delegate;
 use crate::layer::retry::builder::{RetryBuilder, Settings};
 use crate::util::race::{Either, race};
 use crate::util::random::Random;
@@ -177,6 +178,7 @@ impl<T, R: Timer> Parts<T, R> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S, T, R> AsyncStorage<S> for Retry<T, R>
 where
     S: Strategy,
@@ -197,10 +199,6 @@ where
         })
     }
 
-    fn is_local(&self) -> bool {
-        self.storage().is_local()
-    }
-
     fn check_together(
         &self,
         limit: &S,
@@ -214,9 +212,7 @@ where
         })
     }
 
-    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        self.storage().wait_queue()
-    }
+    delegate!(self => self.storage(); is_local, known_denial, wait_queue);
 }
 
 impl<T, R> Clone for Retry<T, R> {

@@ -1,0 +1,25 @@
+//! The methods of a storage that a layer leaves to the storage within it.
+
+/// Writes out methods of [`AsyncStorage`](traffik_core::storage::AsyncStorage) that ask the storage within, such as
+/// `delegate!(self => self.storage; is_local, wait_queue);`.
+macro_rules! delegate {
+    ($self:ident => $within:expr; $($method:ident),+) => {
+        $(delegate!(@$method $self => $within);)+
+    };
+    (@is_local $self:ident => $within:expr) => {
+        fn is_local(&$self) -> bool {
+            $within.is_local()
+        }
+    };
+    (@known_denial $self:ident => $within:expr) => {
+        fn known_denial(&$self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+            $within.known_denial(limit, key, hit)
+        }
+    };
+    (@wait_queue $self:ident => $within:expr) => {
+        fn wait_queue(&$self) -> Option<&dyn traffik_core::storage::WaitQueue> {
+            $within.wait_queue()
+        }
+    };
+}
+pub(super) use delegate;
