@@ -41,7 +41,6 @@
 #[cfg(feature = "async-std")]
 mod async_std;
 mod connect;
-mod interval;
 #[cfg(feature = "manual")]
 mod manual;
 mod runtime;
@@ -57,7 +56,6 @@ pub use crate::smol::Smol;
 #[cfg(feature = "tokio")]
 pub use crate::tokio::Tokio;
 pub use connect::Connect;
-pub use interval::Interval;
 #[cfg(feature = "manual")]
 pub use manual::{Manual, Stalled};
-pub use runtime::{Elapsed, Runtime};
+pub use runtime::{Elapsed, Interval, Runtime};

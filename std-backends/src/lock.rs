@@ -42,7 +42,9 @@ use std::sync::Arc;
 
 use traffik_core::storage::{BoxFuture, Reply};
 
+mod effective;
 mod environment;
+mod error;
 mod grant;
 mod held;
 mod locks;
@@ -50,12 +52,14 @@ mod memory;
 mod settings;
 mod storage;
 
+pub use effective::{Resolved, defaults, set_defaults};
 pub use environment::{BLOCKING, BLOCKING_TIMEOUT, TTL};
+pub use error::SettingsError;
 pub use grant::{Grant, Owner, Ttl};
 pub use held::Held;
 pub use locks::Locks;
 pub use memory::MemoryLock;
-pub use settings::{LockSettings, Resolved, SettingsError, defaults, set_defaults};
+pub use settings::LockSettings;
 pub use storage::{GetSet, Locked};
 
 /// Grants names to one holder at a time: what a store has to be able to do to be used through [`Locks`].

@@ -23,6 +23,7 @@ mod generation;
 mod items;
 mod lock;
 mod name;
+mod namespace;
 mod pool;
 mod server;
 mod window;

@@ -9,12 +9,12 @@ use futures_util::FutureExt;
 use futures_util::lock::Mutex as AsyncMutex;
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
-use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, Value};
+use redis::{Client, IntoConnectionInfo, RedisError};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply, WaitQueue};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::FifoQueue;
-use crate::cas::{self, Change, Combining, Loaded, Swap};
+use crate::cas::{self, Combining, Swap};
 use crate::util::namespace;
 use crate::util::shutdown::Door;
 
@@ -22,6 +22,7 @@ mod check;
 mod clear;
 mod cluster;
 mod failure;
+mod inner;
 mod link;
 mod lock;
 mod name;
@@ -36,10 +37,10 @@ mod tls;
 #[cfg(feature = "redis-tls")]
 mod tls;
 
+use inner::{Inner, TestClock};
 use link::Source;
 pub use lock::RedisLock;
 pub use redlock::Redlock;
-use script::{LOAD, SWAP};
 use servers::{Place, Servers};
 
 /// Keeps states on a Redis server (7.0 or later), a cluster, or whichever server sentinels name.
@@ -75,26 +76,6 @@ use servers::{Place, Servers};
 pub struct RedisStorage {
     inner: Arc<Inner>,
     combining: Combining<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    servers: Servers,
-    namespace: String,
-    clock: Option<TestClock>,
-    persistent: bool,
-    wait_queue: FifoQueue,
-    door: Door,
-}
-
-/// A clock instead of the server's.
-#[derive(Clone)]
-struct TestClock(Arc<dyn Clock + Send + Sync>);
-
-impl fmt::Debug for TestClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TestClock")
-    }
 }
 
 /// The longest that a call may take: until then there is a time to come on every clock.
@@ -299,72 +280,4 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         Some(&self.inner.wait_queue)
     }
-}
-
-impl Swap for Inner {
-    /// What was there, which is nothing for what is not there.
-    type Mark = Vec<u8>;
-
-    async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
-        let mut call = LOAD.call(&[key]);
-        call.arg(self.time());
-        let run = async |session| LOAD.run(&session, &call).await;
-        let answer = self.servers.call(key, self.servers.end(), run).await;
-        loaded(answer.map_err(failure::of_a_look)?)
-    }
-
-    async fn swap(
-        &self,
-        key: &[u8],
-        mark: Vec<u8>,
-        change: Change,
-    ) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
-        let (bytes, rest) = match change {
-            Change::Remove => (Vec::new(), Duration::ZERO),
-            Change::Store(bytes, rest) => (bytes, rest),
-        };
-        let rest = rest.as_micros().div_ceil(1_000).max(self.least().into());
-        let mut call = SWAP.call(&[key]);
-        call.arg(mark).arg(bytes).arg(rest).arg(self.time());
-        let run = async |session| SWAP.run(&session, &call).await;
-        match self.servers.call(key, self.servers.end(), run).await? {
-            Value::Array(nothing) if nothing.is_empty() => Ok(None),
-            answer => loaded(answer).map(Some),
-        }
-    }
-
-    async fn pause(&self, wait: Duration) {
-        timer::wait(wait).await;
-    }
-}
-
-impl Inner {
-    /// The time that scripts are given: none but in tests, for the server has its own.
-    fn time(&self) -> Vec<u8> {
-        self.clock
-            .as_ref()
-            .map(|clock| clock.0.now().as_micros().to_string().into_bytes())
-            .unwrap_or_default()
-    }
-
-    /// How long a state is kept at least, in milliseconds. A clock of another kind than the server's may be slower.
-    fn least(&self) -> u64 {
-        const DAY: u64 = 24 * 3_600 * 1_000;
-        if self.clock.is_some() { DAY } else { 1 }
-    }
-}
-
-/// A reply as values of these types.
-fn told<T: FromRedisValue>(answer: Value) -> Result<T, Failure> {
-    FromRedisValue::from_redis_value(answer).map_err(|error| failure::failure(error.into()))
-}
-
-fn time(seconds: u64, micros: u64) -> Timestamp {
-    Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
-}
-
-/// What a script tells: what is stored, and the server's time in seconds and microseconds.
-fn loaded(answer: Value) -> Result<Loaded<Vec<u8>>, Failure> {
-    let (bytes, seconds, micros): (Option<Vec<u8>>, u64, u64) = told(answer)?;
-    Ok(Loaded { mark: bytes.clone().unwrap_or_default(), bytes, now: time(seconds, micros) })
 }

@@ -16,6 +16,8 @@ use traffik_test_support::folder;
 /// The crates that are held to it, with the folder of each.
 const CRATES: &[(&str, &str)] = &[
     ("traffik", "src"), // one a line
+    ("traffik_runtimes", "runtimes/src"),
+    ("traffik_backends", "std-backends/src"),
     ("traffik_core", "core/src"),
     ("traffik_integrations", "integrations/src"),
     ("traffik_gateway", "examples/gateway/src"),

@@ -4,7 +4,9 @@ mod builder;
 mod outbox;
 mod reconcile;
 mod route;
+mod settings;
 mod storage;
 
-pub use builder::{FailoverBuilder, FailoverChange};
+pub use builder::FailoverBuilder;
+pub use settings::FailoverChange;
 pub use storage::Failover;

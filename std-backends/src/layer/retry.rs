@@ -1,7 +1,9 @@
 //! Asks again, after waits that grow.
 
 mod builder;
+mod settings;
 mod storage;
 
-pub use builder::{RetryBuilder, is_passing};
+pub use builder::RetryBuilder;
+pub use settings::is_passing;
 pub use storage::Retry;

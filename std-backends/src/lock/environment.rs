@@ -41,6 +41,17 @@ pub(super) fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<LockSett
     Ok(settings)
 }
 
+impl LockSettings {
+    /// The settings among the variables of an environment: `lookup` is asked for each by its name.
+    ///
+    /// # Errors
+    ///
+    /// Names the first variable whose value is no good, and says what would be.
+    pub fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, SettingsError> {
+        read(lookup)
+    }
+}
+
 /// A number of seconds that is a time: neither negative, nor infinite, nor no number.
 fn seconds(text: &OsStr) -> Option<Duration> {
     Duration::try_from_secs_f64(text.to_str()?.trim().parse().ok()?).ok()

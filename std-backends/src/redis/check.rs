@@ -10,8 +10,8 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::strategy::{Formula, Part};
 use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 
+use super::inner::{Inner, time};
 use super::script::Script;
-use super::{Inner, time};
 use crate::cas;
 
 /// Has the server decide on a hit on a key, and decides the same on what it had found. `None` if it did nothing: it does

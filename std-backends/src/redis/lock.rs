@@ -4,8 +4,9 @@ use std::fmt;
 
 use traffik_core::storage::{Failure, Reply};
 
+use super::inner::told;
 use super::script::LOCK;
-use super::{RedisStorage, name, told};
+use super::{RedisStorage, name};
 use crate::lock::{Grant, Lock, Owner, Ttl};
 
 /// The longest that a name is granted: a century.

@@ -1,4 +1,4 @@
-//! When a circuit breaker opens, for how long, and when it closes again.
+//! The builder of a circuit breaker.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, Ratio};
 
 use crate::MonotonicClock;
+use crate::layer::breaker::settings::{BreakerSettings, Share, is_ill};
 use crate::layer::breaker::state_machine::{Breaker, Change, Listener, Machine, Shared};
 use crate::layer::breaker::tally::Tally;
 use crate::util::random::Random;
@@ -18,42 +19,15 @@ use crate::util::spin_lock::Turns;
 #[must_use]
 pub struct BreakerBuilder {
     name: Arc<str>,
-    settings: Settings,
+    settings: BreakerSettings,
     clock: Option<Arc<dyn Clock + Send + Sync>>,
     listeners: Vec<Listener>,
     random: Random,
 }
 
-pub(super) struct Settings {
-    /// Failures in a row.
-    pub(super) failures: Option<u32>,
-    pub(super) share: Option<Share>,
-    pub(super) slow: Option<Duration>,
-    pub(super) open_for: Duration,
-    pub(super) jitter: Duration,
-    pub(super) successes: u32,
-    pub(super) counts: fn(ErrorKind) -> bool,
-}
-
-pub(super) struct Share {
-    pub(super) most: Ratio,
-    pub(super) calls: u32,
-    pub(super) window: Duration,
-}
-
-/// The kinds of failure that say that a storage as a whole is ill, and not that one call was: all but `Contended`, `Full`,
-/// `Invalid` and `Corrupt`, which it takes a storage that answers to tell, and `Closed`, which was wanted.
-#[must_use]
-pub fn is_ill(kind: ErrorKind) -> bool {
-    !matches!(
-        kind,
-        ErrorKind::Contended | ErrorKind::Full | ErrorKind::Invalid | ErrorKind::Corrupt | ErrorKind::Closed
-    )
-}
-
 impl BreakerBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
-        let settings = Settings {
+        let settings = BreakerSettings {
             failures: None,
             share: None,
             slow: None,
@@ -174,6 +148,18 @@ impl BreakerBuilder {
             machine: Turns::new(Machine::new(Tally::default())),
             refused: AtomicU64::new(0),
         })
+    }
+}
+
+impl Breaker {
+    /// A breaker with default settings.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self::builder(name).made()
+    }
+
+    /// A breaker of this name, closed. If nothing else is said it opens after five failures in a row, for 500 to 750 ms.
+    pub fn builder(name: impl Into<Arc<str>>) -> BreakerBuilder {
+        BreakerBuilder::new(name.into())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, Timestamp};
 
-use crate::layer::breaker::builder::{BreakerBuilder, Settings};
+use crate::layer::breaker::settings::BreakerSettings;
 use crate::layer::breaker::tally::Tally;
 use crate::util::random::Random;
 use crate::util::spin_lock::{Locked, Turns};
@@ -59,7 +59,7 @@ pub struct Breaker {
 
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
-    pub(super) settings: Settings,
+    pub(super) settings: BreakerSettings,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
     pub(super) listeners: Vec<Listener>,
     pub(super) random: Random,
@@ -171,16 +171,6 @@ pub(super) enum Ending {
 }
 
 impl Breaker {
-    /// What a [builder](Self::builder) makes of nothing else that is said.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self::builder(name).made()
-    }
-
-    /// A breaker of this name, closed. If nothing else is said it opens after five failures in a row, for 500 to 750 ms.
-    pub fn builder(name: impl Into<Arc<str>>) -> BreakerBuilder {
-        BreakerBuilder::new(name.into())
-    }
-
     pub(super) fn made(shared: Shared) -> Self {
         Self { shared: Arc::new(shared) }
     }
@@ -285,7 +275,7 @@ impl Shared {
     }
 
     fn open_at(&self, now: Timestamp) -> BreakerState {
-        let Settings { open_for, jitter, .. } = self.settings;
+        let BreakerSettings { open_for, jitter, .. } = self.settings;
         BreakerState::Open(now + open_for + self.random.up_to(jitter))
     }
 

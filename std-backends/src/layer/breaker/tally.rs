@@ -2,7 +2,7 @@
 
 use traffik_core::{Ratio, Timestamp};
 
-use crate::layer::breaker::builder::{Settings, Share};
+use crate::layer::breaker::settings::{BreakerSettings, Share};
 
 /// A window is counted in so many parts; it loses them one at a time, so what is counted spans nine to ten of them.
 const PARTS: u64 = 10;
@@ -28,7 +28,7 @@ impl Tally {
     }
 
     /// Notes a call; whether there are too many failures now.
-    pub(super) fn note(&mut self, settings: &Settings, is_bad: bool, now: Timestamp) -> bool {
+    pub(super) fn note(&mut self, settings: &BreakerSettings, is_bad: bool, now: Timestamp) -> bool {
         self.in_a_row = if is_bad { self.in_a_row.saturating_add(1) } else { 0 };
         let is_row_full = settings.failures.is_some_and(|most| self.in_a_row >= most);
         let is_share_full = settings.share.as_ref().is_some_and(|share| self.note_share(share, is_bad, now));

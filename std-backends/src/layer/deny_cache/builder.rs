@@ -54,6 +54,13 @@ impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
     }
 }
 
+impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
+    /// The storage, not asked again about what it has just denied.
+    pub const fn builder(storage: T) -> DenyCacheBuilder<S, T> {
+        DenyCacheBuilder::new(storage)
+    }
+}
+
 impl<S, T: fmt::Debug> fmt::Debug for DenyCacheBuilder<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DenyCacheBuilder")

@@ -8,7 +8,6 @@ use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply};
 use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
 
 use crate::layer::delegate::delegate;
-use crate::layer::deny_cache::builder::DenyCacheBuilder;
 use crate::layer::deny_cache::table::{Asked, Denials};
 
 /// A storage whose denials are remembered in this process, so that a client who hammers costs it nothing.
@@ -90,11 +89,6 @@ impl<S: Strategy, T> DenyCache<S, T> {
 impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
     pub(super) fn made(storage: T, parts: Parts<S>) -> Self {
         Self { storage, parts: Arc::new(parts) }
-    }
-
-    /// The storage, not asked again about what it has just denied.
-    pub const fn builder(storage: T) -> DenyCacheBuilder<S, T> {
-        DenyCacheBuilder::new(storage)
     }
 
     /// Passes a call on about a hit on keys that were asked about. Unless it turns out that the hit is denied, the call changes

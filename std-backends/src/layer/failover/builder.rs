@@ -1,54 +1,33 @@
-//! When the fallback decides instead of the primary, with which limit, and what becomes of it.
+//! The builder of a failover.
 
 use std::fmt;
 use std::sync::Arc;
 
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::ErrorKind;
 use traffik_core::strategy::CapacityError;
 use traffik_core::{Clock, Ratio, RatioError, Scale, Strategy};
 
 use crate::MonotonicClock;
 use crate::layer::failover::outbox::Journal;
 use crate::layer::failover::route::Sides;
+use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 use crate::layer::failover::storage::Failover;
 use crate::layer::is_ill;
 use crate::util::random::random;
-
-/// A failover changed sides.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum FailoverChange {
-    /// The primary failed, for this reason; the fallback decides.
-    Away(Failure),
-    /// The primary has answered again.
-    Back,
-}
 
 /// What a [`Failover`] is to be like.
 #[must_use]
 pub struct FailoverBuilder<S: Strategy, P, F> {
     primary: P,
     fallback: F,
-    settings: Settings<S>,
+    settings: FailoverSettings<S>,
     noted: usize,
     clock: Option<Arc<dyn Clock + Send + Sync>>,
 }
 
-pub(super) struct Settings<S> {
-    pub(super) on: fn(ErrorKind) -> bool,
-    pub(super) after_timeouts: bool,
-    pub(super) share: Option<Share<S>>,
-    pub(super) warm: bool,
-    pub(super) merge: bool,
-    pub(super) listeners: Vec<Listener>,
-}
-
-type Share<S> = Box<dyn Fn(&S) -> Result<S, CapacityError> + Send + Sync>;
-type Listener = Box<dyn Fn(&FailoverChange) + Send + Sync>;
-
 impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     pub(super) const fn new(primary: P, fallback: F) -> Self {
-        let settings = Settings {
+        let settings = FailoverSettings {
             on: is_ill,
             after_timeouts: false,
             share: None,
@@ -143,6 +122,14 @@ impl<S: Scale, P, F> FailoverBuilder<S, P, F> {
     pub fn instances(self, count: u32) -> Result<Self, RatioError> {
         let share = Ratio::new(1, count.into())?;
         Ok(self.share(move |limit| limit.scaled(share)))
+    }
+}
+
+impl<S: Strategy, P, F> Failover<S, P, F> {
+    /// The primary first, and the fallback where it fails: cold, with the whole limit, and dropping what it admitted, unless
+    /// something else is said.
+    pub const fn builder(primary: P, fallback: F) -> FailoverBuilder<S, P, F> {
+        FailoverBuilder::new(primary, fallback)
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
 use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
-use crate::layer::failover::builder::{FailoverChange, Settings};
 use crate::layer::failover::outbox::{Journal, Note};
+use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 
 pub(super) struct Sides<S: Strategy, P, F> {
     pub(super) primary: P,
     pub(super) fallback: F,
     pub(super) journal: Journal<S>,
-    pub(super) settings: Settings<S>,
+    pub(super) settings: FailoverSettings<S>,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
     is_away: AtomicBool,
 }
@@ -53,7 +53,7 @@ impl<S> OwnLimits<S> {
 impl<S: Strategy, P, F> Sides<S, P, F> {
     pub(super) fn new(
         (primary, fallback): (P, F),
-        settings: Settings<S>,
+        settings: FailoverSettings<S>,
         journal: Journal<S>,
         clock: Arc<dyn Clock + Send + Sync>,
     ) -> Self {

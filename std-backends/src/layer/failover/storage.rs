@@ -8,20 +8,18 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::layer::calls::bytes;
 use crate::layer::delegate::delegate;
-
-use super::builder::FailoverBuilder;
-use super::route::{Limits, Sides};
+use crate::layer::failover::route::{Limits, Sides};
 
 /// Asks the primary storage, and the fallback where the primary fails.
 ///
 /// * It goes over on failures that say that nothing was charged and that the storage as a whole is ill. An unknown outcome
-///   ([`Timeout`](traffik_core::ErrorKind::Timeout)) is a failure of the call unless [`after_timeouts`](FailoverBuilder::after_timeouts) is said,
+///   ([`Timeout`](traffik_core::ErrorKind::Timeout)) is a failure of the call unless [`after_timeouts`](crate::layer::FailoverBuilder::after_timeouts) is said,
 ///   for the hit may then be charged on both. Each call asks the primary first: put a
 ///   [`CircuitBreaker`](crate::layer::CircuitBreaker) and a deadline around it, or each one waits for it.
-/// * The fallback may hold the limit [divided by how many instances there are](FailoverBuilder::instances): the rate is, while a
+/// * The fallback may hold the limit [divided by how many instances there are](crate::layer::FailoverBuilder::instances): the rate is, while a
 ///   burst that was given apart from it stays what it is.
-/// * The fallback starts cold, or is kept [warm](FailoverBuilder::warm).
-/// * Once the primary is back, what the fallback admitted is dropped, or [merged](FailoverBuilder::merge).
+/// * The fallback starts cold, or is kept [warm](crate::layer::FailoverBuilder::warm).
+/// * Once the primary is back, what the fallback admitted is dropped, or [merged](crate::layer::FailoverBuilder::merge).
 /// * A refund goes to where the admission came from, which its receipt tells; a verdict of your own has to
 ///   [let it](traffik_core::Verdict::each_receipt), or all refunds go to the primary. A refund that the primary must take and
 ///   cannot is a failure; a reset forgets the key in both. What was refunded before it was merged is not merged; after that the
@@ -35,7 +33,7 @@ use super::route::{Limits, Sides};
 /// starts afresh, as does a fallback in memory when its process does.
 ///
 /// What the fallback decided [says so](traffik_core::Origin::Fallback); [`is_away`](Self::is_away) tells whether the last call of the primary
-/// failed, and a [listener](FailoverBuilder::on_change) hears of each change.
+/// failed, and a [listener](crate::layer::FailoverBuilder::on_change) hears of each change.
 ///
 /// ```
 /// use std::io::{Write, stderr};
@@ -62,12 +60,6 @@ pub struct Failover<S: Strategy, P, F> {
 }
 
 impl<S: Strategy, P, F> Failover<S, P, F> {
-    /// The primary first, and the fallback where it fails: cold, with the whole limit, and dropping what it admitted, unless
-    /// something else is said.
-    pub const fn builder(primary: P, fallback: F) -> FailoverBuilder<S, P, F> {
-        FailoverBuilder::new(primary, fallback)
-    }
-
     pub(super) fn made(sides: Sides<S, P, F>) -> Self {
         Self { sides: Arc::new(sides) }
     }

@@ -1,4 +1,4 @@
-//! What is tried again, how often, after which waits, and for how long in all.
+//! The builder of a retry.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use traffik_core::Clock;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use crate::MonotonicClock;
+use crate::layer::retry::settings::{RetrySettings, is_passing};
 use crate::layer::retry::storage::Retry;
 use crate::layer::{Backoff, Jitter};
 use crate::util::random::Random;
@@ -17,29 +18,14 @@ use crate::util::random::Random;
 pub struct RetryBuilder<T, R> {
     storage: T,
     timer: R,
-    settings: Settings,
+    settings: RetrySettings,
     clock: Option<Arc<dyn Clock + Send + Sync>>,
     random: Random,
 }
 
-pub(super) struct Settings {
-    pub(super) attempts: u32,
-    pub(super) on: fn(ErrorKind) -> bool,
-    pub(super) after_timeouts: bool,
-    pub(super) backoff: Backoff,
-    pub(super) deadline: Option<Duration>,
-}
-
-/// The kinds of failure after which nothing was charged and that may have passed by the next attempt: `Contended` and
-/// `Unavailable`.
-#[must_use]
-pub fn is_passing(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Contended | ErrorKind::Unavailable)
-}
-
 impl<T, R> RetryBuilder<T, R> {
     pub(super) fn new(storage: T, timer: R) -> Self {
-        let settings = Settings {
+        let settings = RetrySettings {
             attempts: 3,
             on: is_passing,
             after_timeouts: false,
@@ -133,6 +119,18 @@ impl<T, R> RetryBuilder<T, R> {
         let Self { storage, timer, settings, clock, random } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
         Retry::made(storage, timer, settings, clock, random)
+    }
+}
+
+impl<T, R> Retry<T, R> {
+    /// The storage, asked up to three times within 1 s, 10 ms and 20 ms at most apart, unless something else is said.
+    pub fn builder(storage: T, timer: R) -> RetryBuilder<T, R> {
+        RetryBuilder::new(storage, timer)
+    }
+
+    /// A storage that is asked again by default settings.
+    pub fn new(storage: T, timer: R) -> Self {
+        Self::builder(storage, timer).made()
     }
 }
 

@@ -10,22 +10,22 @@ use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
 use crate::layer::Late;
 use crate::layer::calls::{bytes, changes, together};
 use crate::layer::delegate::delegate;
-use crate::layer::retry::builder::{RetryBuilder, Settings};
+use crate::layer::retry::settings::RetrySettings;
 use crate::util::race::{Either, race};
 use crate::util::random::Random;
 
 /// A storage that is asked again where it fails, after waits that grow.
 ///
 /// * It tries again after failures that say that nothing was charged. An unknown outcome ([`ErrorKind::Timeout`] of anything
-///   but a peek or a look at a state) is told as it is, unless [`after_timeouts`](RetryBuilder::after_timeouts) is said: a hit
+///   but a peek or a look at a state) is told as it is, unless [`after_timeouts`](crate::layer::RetryBuilder::after_timeouts) is said: a hit
 ///   could be charged twice. Where one attempt was left unknown, the whole call is, whatever the last attempt failed with.
-/// * All ends by the [deadline](RetryBuilder::deadline), which is 1 s if nothing is said. An attempt on its way then is
+/// * All ends by the [deadline](crate::layer::RetryBuilder::deadline), which is 1 s if nothing is said. An attempt on its way then is
 ///   dropped, with [`Late`] for its cause.
 /// * An answer that is there at once is passed on as it is: nothing is allocated for it, and no clock read.
 /// * Put a [`Timeout`](crate::layer::Timeout) within it, so that one attempt does not use up the time of all; and a
 ///   [`CircuitBreaker`](crate::layer::CircuitBreaker) around it counts calls, within it attempts.
 ///
-/// **Bound.** At most [`attempts`](RetryBuilder::attempts) calls of the storage for one of its own. Without
+/// **Bound.** At most [`attempts`](crate::layer::RetryBuilder::attempts) calls of the storage for one of its own. Without
 /// `after_timeouts` nothing is charged twice.
 ///
 /// ```
@@ -59,27 +59,17 @@ pub struct Retry<T, R> {
 struct Parts<T, R> {
     storage: T,
     timer: R,
-    settings: Settings,
+    settings: RetrySettings,
     clock: Arc<dyn Clock + Send + Sync>,
     random: Random,
     retries: AtomicU64,
 }
 
 impl<T, R> Retry<T, R> {
-    /// The storage, asked up to three times within 1 s, 10 ms and 20 ms at most apart, unless something else is said.
-    pub fn builder(storage: T, timer: R) -> RetryBuilder<T, R> {
-        RetryBuilder::new(storage, timer)
-    }
-
-    /// What a [builder](Self::builder) makes of nothing else that is said.
-    pub fn new(storage: T, timer: R) -> Self {
-        Self::builder(storage, timer).made()
-    }
-
     pub(super) fn made(
         storage: T,
         timer: R,
-        settings: Settings,
+        settings: RetrySettings,
         clock: Arc<dyn Clock + Send + Sync>,
         random: Random,
     ) -> Self {
@@ -121,7 +111,7 @@ impl<T: Send + Sync + 'static, R: Timer + Send + Sync + 'static> Retry<T, R> {
 impl<T, R: Timer> Parts<T, R> {
     /// Whether another attempt is to be made after this many.
     fn is_worth_it(&self, failure: &Failure, attempts: u32, changes: bool) -> bool {
-        let Settings { attempts: most, on, after_timeouts, .. } = self.settings;
+        let RetrySettings { attempts: most, on, after_timeouts, .. } = self.settings;
         attempts < most
             && match failure.kind() {
                 ErrorKind::Timeout if changes => after_timeouts,

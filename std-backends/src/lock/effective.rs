@@ -1,0 +1,60 @@
+//! The settings that hold once none is left open.
+
+use std::num::NonZeroU64;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use super::{LockSettings, SettingsError, Ttl, environment};
+
+/// Settings of which none is left open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resolved {
+    /// How long a grant lasts unless it is renewed.
+    pub ttl: Ttl,
+    /// Whether to wait for who holds the lock.
+    pub blocking: bool,
+    /// For how long; zero is not to wait.
+    pub blocking_timeout: Duration,
+}
+
+impl LockSettings {
+    /// What holds, with nothing left open.
+    ///
+    /// # Errors
+    ///
+    /// A TTL of zero, or a value in the environment that is no good.
+    pub fn resolve(self) -> Result<Resolved, SettingsError> {
+        let settings = self.or(defaults()).or(environment::of_process()?);
+        Ok(Resolved {
+            ttl: settings.ttl.map_or(Ok(BUILT_IN.ttl), Ttl::new)?,
+            blocking: settings.blocking.unwrap_or(BUILT_IN.blocking),
+            blocking_timeout: settings.blocking_timeout.unwrap_or(BUILT_IN.blocking_timeout),
+        })
+    }
+}
+
+/// Long for a critical section, short for whoever waits for one that died in it.
+const BUILT_IN: Resolved = Resolved {
+    ttl: Ttl::from_secs(NonZeroU64::MIN.saturating_add(4)),
+    blocking: true,
+    blocking_timeout: Duration::from_secs(2),
+};
+
+static DEFAULTS: RwLock<LockSettings> = RwLock::new(LockSettings::new());
+
+/// The settings of this process for whatever a lock's own leave open.
+pub fn defaults() -> LockSettings {
+    *DEFAULTS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets the settings of this process, for locks taken from now on. What is left open is taken from the environment.
+///
+/// # Errors
+///
+/// A TTL of zero is refused, and nothing is set.
+pub fn set_defaults(settings: LockSettings) -> Result<(), SettingsError> {
+    settings.ttl.map(Ttl::new).transpose()?;
+    *DEFAULTS.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The part of a storage on Redis that its clones, checks and locks share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{FromRedisValue, Value};
+use traffik_core::storage::Failure;
+use traffik_core::{Clock, Timestamp};
+
+use super::script::{LOAD, SWAP};
+use super::servers::Servers;
+use super::{failure, timer};
+use crate::FifoQueue;
+use crate::cas::{Change, Loaded, Swap};
+use crate::util::shutdown::Door;
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) servers: Servers,
+    pub(super) namespace: String,
+    pub(super) clock: Option<TestClock>,
+    pub(super) persistent: bool,
+    pub(super) wait_queue: FifoQueue,
+    pub(super) door: Door,
+}
+
+/// A clock instead of the server's.
+#[derive(Clone)]
+pub(super) struct TestClock(pub(super) Arc<dyn Clock + Send + Sync>);
+
+impl fmt::Debug for TestClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TestClock")
+    }
+}
+
+impl Swap for Inner {
+    /// What was there, which is nothing for what is not there.
+    type Mark = Vec<u8>;
+
+    async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
+        let mut call = LOAD.call(&[key]);
+        call.arg(self.time());
+        let run = async |session| LOAD.run(&session, &call).await;
+        let answer = self.servers.call(key, self.servers.end(), run).await;
+        loaded(answer.map_err(failure::of_a_look)?)
+    }
+
+    async fn swap(
+        &self,
+        key: &[u8],
+        mark: Vec<u8>,
+        change: Change,
+    ) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
+        let (bytes, rest) = match change {
+            Change::Remove => (Vec::new(), Duration::ZERO),
+            Change::Store(bytes, rest) => (bytes, rest),
+        };
+        let rest = rest.as_micros().div_ceil(1_000).max(self.least().into());
+        let mut call = SWAP.call(&[key]);
+        call.arg(mark).arg(bytes).arg(rest).arg(self.time());
+        let run = async |session| SWAP.run(&session, &call).await;
+        match self.servers.call(key, self.servers.end(), run).await? {
+            Value::Array(nothing) if nothing.is_empty() => Ok(None),
+            answer => loaded(answer).map(Some),
+        }
+    }
+
+    async fn pause(&self, wait: Duration) {
+        timer::wait(wait).await;
+    }
+}
+
+impl Inner {
+    /// The time that scripts are given: none but in tests, for the server has its own.
+    pub(super) fn time(&self) -> Vec<u8> {
+        self.clock
+            .as_ref()
+            .map(|clock| clock.0.now().as_micros().to_string().into_bytes())
+            .unwrap_or_default()
+    }
+
+    /// How long a state is kept at least, in milliseconds. A clock of another kind than the server's may be slower.
+    pub(super) fn least(&self) -> u64 {
+        const DAY: u64 = 24 * 3_600 * 1_000;
+        if self.clock.is_some() { DAY } else { 1 }
+    }
+}
+
+/// A reply as values of these types.
+pub(super) fn told<T: FromRedisValue>(answer: Value) -> Result<T, Failure> {
+    FromRedisValue::from_redis_value(answer).map_err(|error| failure::failure(error.into()))
+}
+
+pub(super) fn time(seconds: u64, micros: u64) -> Timestamp {
+    Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
+}
+
+/// What a script tells: what is stored, and the server's time in seconds and microseconds.
+fn loaded(answer: Value) -> Result<Loaded<Vec<u8>>, Failure> {
+    let (bytes, seconds, micros): (Option<Vec<u8>>, u64, u64) = told(answer)?;
+    Ok(Loaded { mark: bytes.clone().unwrap_or_default(), bytes, now: time(seconds, micros) })
+}
