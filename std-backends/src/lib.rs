@@ -15,6 +15,7 @@ pub mod cas;
 mod clock;
 mod fifo_queue;
 pub mod layer;
+#[cfg(feature = "locks")]
 pub mod lock;
 #[cfg(feature = "memcached")]
 mod memcached;
@@ -25,12 +26,17 @@ mod util;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
 pub use fifo_queue::FifoQueue;
+#[cfg(feature = "locks")]
 pub use lock::{GetSet, Locked};
+#[cfg(all(feature = "locks", feature = "memcached"))]
+pub use memcached::MemcachedLock;
 #[cfg(feature = "memcached")]
-pub use memcached::{MemcachedBuilder, MemcachedLock, MemcachedStorage};
+pub use memcached::{MemcachedBuilder, MemcachedStorage};
 pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};
 #[cfg(feature = "redis")]
-pub use redis::{RedisBuilder, RedisLock, RedisStorage, Redlock};
+pub use redis::{RedisBuilder, RedisStorage};
+#[cfg(all(feature = "locks", feature = "redis"))]
+pub use redis::{RedisLock, Redlock};
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

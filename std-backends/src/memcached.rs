@@ -21,6 +21,7 @@ mod failure;
 mod flood;
 mod generation;
 mod items;
+#[cfg(feature = "locks")]
 mod lock;
 mod name;
 mod namespace;
@@ -32,6 +33,7 @@ mod wire;
 pub use builder::MemcachedBuilder;
 use count::{Item, Told};
 use items::Items;
+#[cfg(feature = "locks")]
 pub use lock::MemcachedLock;
 use window::Window;
 

@@ -24,8 +24,10 @@ mod cluster;
 mod failure;
 mod inner;
 mod link;
+#[cfg(feature = "locks")]
 mod lock;
 mod name;
+#[cfg(feature = "locks")]
 mod redlock;
 mod script;
 mod servers;
@@ -39,7 +41,9 @@ mod tls;
 
 use inner::{Inner, TestClock};
 use link::Source;
+#[cfg(feature = "locks")]
 pub use lock::RedisLock;
+#[cfg(feature = "locks")]
 pub use redlock::Redlock;
 use servers::{Place, Servers};
 

@@ -55,10 +55,11 @@ pub(super) struct Count<'a> {
     pub(super) expiry: u32,
 }
 
-/// How one is counted.
-pub(super) enum One {
-    Added,
-    Taken,
+/// The flags by which one is counted, and the number and its version returned.
+pub(super) struct One(pub(super) &'static str);
+
+impl One {
+    pub(super) const TAKEN: Self = Self(" MD v c O");
 }
 
 /// What counting came to.
@@ -142,10 +143,6 @@ impl Command for Count<'_> {
     const CHANGES: bool = true;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Counted> {
-        let mode = match self.change {
-            One::Added => " MI v c O",
-            One::Taken => " MD v c O",
-        };
         let mut numbers = [itoa::Buffer::new(); 3];
         let [expiry, first, call] = &mut numbers;
         let words = [
@@ -155,7 +152,7 @@ impl Command for Count<'_> {
             expiry.format(self.expiry),
             " J",
             first.format(self.first),
-            mode,
+            self.change.0,
             call.format(wire.number()),
             "\r\n",
         ];

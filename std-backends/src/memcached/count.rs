@@ -40,7 +40,7 @@ pub(super) async fn one<S: Strategy, R: Connect>(
     mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
 ) -> Result<Told<S::Verdict>, Failure> {
     let number = first.packed();
-    let taken = CountOne { name, change: One::Taken, first: number, expiry };
+    let taken = CountOne { name, change: One::TAKEN, first: number, expiry };
     let (value, unique) = match server.call(taken, end.as_mut()).await? {
         Counted::To { value, unique } => (value, unique),
         Counted::Not => return Ok(Told::Nothing),

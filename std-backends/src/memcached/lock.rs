@@ -13,6 +13,8 @@ use super::{MemcachedStorage, name};
 use crate::SystemClock;
 use crate::lock::{Grant, Lock, Owner, Ttl};
 
+const ADDED: One = One(" MI v c O");
+
 /// Locks on the servers that a [`MemcachedStorage`] is connected to, in its namespace.
 ///
 /// A name is an item that is there while it is held; fencing tokens are counted by another one. Granting takes two calls, and
@@ -56,7 +58,7 @@ impl<R: Connect> MemcachedLock<R> {
         let fence = name::other(&items.namespace, "fence", &escaped);
         // A counter that was lost begins with the time, so it is past where it was.
         let first = SystemClock.now().as_micros();
-        let counted = Count { name: &fence, change: One::Added, first, expiry: FOR_EVER };
+        let counted = Count { name: &fence, change: ADDED, first, expiry: FOR_EVER };
         match server.call(counted, end).await? {
             Counted::To { value, .. } => Ok(Some(Grant::new(name, owner, value))),
             Counted::Not => Err(Failure::new(ErrorKind::Corrupt, format!("{fence} is no number; remove it"))),

@@ -1,13 +1,17 @@
 //! Locks on Redis, for critical sections of users' own.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use traffik_core::storage::{Failure, Reply};
 
 use super::inner::told;
-use super::script::LOCK;
+use super::script::Script;
 use super::{RedisStorage, name};
 use crate::lock::{Grant, Lock, Owner, Ttl};
+
+/// Grants, renews and releases a name.
+static LOCK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lock.lua")));
 
 /// The longest that a name is granted: a century.
 const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000;

@@ -64,6 +64,3 @@ pub(super) static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_
 
 /// Stores bytes at a key if it holds what it held.
 pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
-
-/// Grants, renews and releases a name.
-pub(super) static LOCK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lock.lua")));
