@@ -1,11 +1,11 @@
 //! Fair share: instances share one limit by weight, and none can take another's share.
 
 use super::shares;
-use super::shares::{ShareError, Shares, horizon};
+use super::shares::{ShareError, Shares, shared};
 use super::wire::stats::report;
 use super::wire::tags;
-use super::{Bounds, CapacityError, Class, FixedWindow, Hit, Label, Scale, Strategy};
-use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy};
+use crate::{Rate, Ratio, Timestamp};
 
 /// One limit per window for all instances of a service, divided by weight among those that want it.
 ///
@@ -157,33 +157,9 @@ impl<const N: usize> shares::Sharing for FairShare<N> {
 
 impl<const N: usize> Strategy for FairShare<N> {
     type State = FairShareState<N>;
-    type Cost = u32;
-    type Verdict = Decision;
     type Stat = FairShareStat;
 
-    fn decide(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) -> Decision {
-        state.decide(self, hit, now)
-    }
-
-    fn charge(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) {
-        state.charge(self, hit, now);
-    }
-
-    fn refund(&self, state: &mut Self::State, hit: &Hit, receipt: Receipt, _: Timestamp) {
-        state.refund(self, hit, receipt);
-    }
-
-    fn fresh_at(&self, state: &Self::State, _: Class) -> Timestamp {
-        state.fresh_at(self)
-    }
-
-    fn horizon(&self) -> u64 {
-        horizon(self)
-    }
-
-    fn records_demand(&self) -> bool {
-        true
-    }
+    shared!();
 
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> FairShareStat {
         let standing = state.standing(self, class, now);
@@ -222,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::strategy::{Corrupt, decode, encode};
-    use crate::{Outcome, Verdict};
+    use crate::{Hit, Outcome, Verdict};
 
     const A: u32 = 1;
     const B: u32 = 2;

@@ -1,12 +1,12 @@
 //! Regions: one limit divided into fixed shares by where a request comes from.
 
 use super::shares;
-use super::shares::{ShareError, Shares, horizon};
+use super::shares::{ShareError, Shares, shared};
 use super::wire::stats::report;
 use super::wire::tags;
-use super::{Bounds, CapacityError, Class, FixedWindow, Hit, Label, Scale, Strategy};
+use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy};
 use crate::ratio::gcd;
-use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+use crate::{Rate, Ratio, Timestamp};
 
 #[cfg(test)]
 mod tests;
@@ -241,34 +241,9 @@ impl<const N: usize> shares::Sharing for Regions<N> {
 
 impl<const N: usize> Strategy for Regions<N> {
     type State = RegionsState<N>;
-    type Cost = u32;
-    type Verdict = Decision;
     type Stat = RegionsStat;
 
-    /// Only where shares spill over.
-    fn decide(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) -> Decision {
-        state.decide(self, hit, now)
-    }
-
-    fn charge(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) {
-        state.charge(self, hit, now);
-    }
-
-    fn refund(&self, state: &mut Self::State, hit: &Hit, receipt: Receipt, _: Timestamp) {
-        state.refund(self, hit, receipt);
-    }
-
-    fn fresh_at(&self, state: &Self::State, _: Class) -> Timestamp {
-        state.fresh_at(self)
-    }
-
-    fn horizon(&self) -> u64 {
-        horizon(self)
-    }
-
-    fn records_demand(&self) -> bool {
-        true
-    }
+    shared!();
 
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> RegionsStat {
         let standing = state.standing(self, class, now);

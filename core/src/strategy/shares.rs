@@ -297,6 +297,50 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
     }
 }
 
+/// The parts of [`Strategy`](crate::strategy::Strategy) that are the same for everything that is [`Sharing`].
+macro_rules! shared {
+    () => {
+        type Cost = u32;
+        type Verdict = $crate::Decision;
+
+        fn decide(
+            &self,
+            state: &mut Self::State,
+            hit: &$crate::Hit,
+            now: $crate::Timestamp,
+        ) -> $crate::Decision {
+            state.decide(self, hit, now)
+        }
+
+        fn charge(&self, state: &mut Self::State, hit: &$crate::Hit, now: $crate::Timestamp) {
+            state.charge(self, hit, now);
+        }
+
+        fn refund(
+            &self,
+            state: &mut Self::State,
+            hit: &$crate::Hit,
+            receipt: $crate::Receipt,
+            _: $crate::Timestamp,
+        ) {
+            state.refund(self, hit, receipt);
+        }
+
+        fn fresh_at(&self, state: &Self::State, _: $crate::Class) -> $crate::Timestamp {
+            state.fresh_at(self)
+        }
+
+        fn horizon(&self) -> u64 {
+            $crate::strategy::shares::horizon(self)
+        }
+
+        fn records_demand(&self) -> bool {
+            true
+        }
+    };
+}
+pub(crate) use shared;
+
 /// Two windows where the demand of one is felt in the next.
 pub(crate) fn horizon<S: Sharing>(sharing: &S) -> u64 {
     let period = sharing.windows().rate().period_micros();

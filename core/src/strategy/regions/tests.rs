@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::*;
-use crate::Verdict;
+use crate::{Hit, Verdict};
 
 const WEST: Label = Label(1);
 const EAST: Label = Label(2);
