@@ -201,12 +201,14 @@ impl<T: 'static> Reply<T> {
     /// let doubled = Reply::ready(Ok(2)).map(|answer| Ok(2 * answer?));
     /// assert!(matches!(doubled, Reply::Ready(Some(Ok(4)))));
     /// ```
+    #[inline]
     pub fn map<U>(
         self,
         change: impl FnOnce(Result<T, Failure>) -> Result<U, Failure> + Send + 'static,
     ) -> Reply<U> {
         match self {
-            Self::Ready(answer) => Reply::Ready(answer.map(change)),
+            Self::Ready(Some(answer)) => Reply::ready(change(answer)),
+            Self::Ready(None) => Reply::Ready(None),
             Self::Pending(answer) => Reply::pending(async move { change(answer.await) }),
         }
     }
@@ -220,11 +222,21 @@ impl<T: 'static> Reply<T> {
     /// let looked = down.inspect(|answer| assert!(answer.is_err()));
     /// assert!(matches!(looked, Reply::Ready(Some(Err(_)))));
     /// ```
+    #[inline]
     pub fn inspect(self, look: impl FnOnce(&Result<T, Failure>) + Send + 'static) -> Self {
-        self.map(|answer| {
-            look(&answer);
-            answer
-        })
+        match self {
+            Self::Ready(answer) => {
+                if let Some(answer) = &answer {
+                    look(answer);
+                }
+                Self::Ready(answer)
+            }
+            Self::Pending(answer) => Self::pending(async move {
+                let answer = answer.await;
+                look(&answer);
+                answer
+            }),
+        }
     }
 
     /// Goes on with another call, made from the answer.
@@ -236,6 +248,7 @@ impl<T: 'static> Reply<T> {
     /// let fallback = down.then(|answer| if answer.is_err() { Reply::ready(Ok(7)) } else { Reply::ready(answer) });
     /// assert!(matches!(fallback, Reply::Ready(Some(Ok(7)))));
     /// ```
+    #[inline]
     pub fn then<U: Send>(
         self,
         next: impl FnOnce(Result<T, Failure>) -> Reply<U> + Send + 'static,

@@ -19,6 +19,7 @@ pub(super) const ATTEMPTS: u32 = 32;
 struct Driver<W: Swap> {
     batch: Arc<KeyBatch<W>>,
     attempted: Vec<Attempted<W>>,
+    is_closed: bool,
 }
 
 struct Attempted<W> {
@@ -29,12 +30,13 @@ struct Attempted<W> {
 
 /// Drives the operations of a batch until none waits.
 pub(super) fn drive<W: Swap>(batch: Arc<KeyBatch<W>>) -> impl Future<Output = Result<(), Failure>> + Send {
-    let mut driver = Driver { batch, attempted: Vec::new() };
+    let mut driver = Driver { batch, attempted: Vec::new(), is_closed: false };
     async move {
         loop {
             driver.join();
             if driver.attempted.is_empty() {
-                if driver.batch.close_if_empty() {
+                driver.is_closed = driver.batch.close_if_empty();
+                if driver.is_closed {
                     return Ok(());
                 }
             } else if let Err(failure) = driver.attempt().await {
@@ -119,8 +121,10 @@ impl<W: Swap> Driver<W> {
 /// Removes the batch of a driver that is dropped with its last waiter, or has panicked.
 impl<W: Swap> Drop for Driver<W> {
     fn drop(&mut self) {
-        drop(self.batch.drain());
-        self.batch.close_if_empty();
+        if !self.is_closed {
+            drop(self.batch.drain());
+            self.batch.close_if_empty();
+        }
     }
 }
 

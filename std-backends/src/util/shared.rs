@@ -4,7 +4,6 @@
 //! during a poll for waiters that were turned away meanwhile, and after a panic it panics for all.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -12,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
+use slab::Slab;
 use traffik_core::storage::{BoxFuture, ErrorKind, Failure};
 
 use super::mutex::lock;
@@ -26,7 +26,7 @@ use super::mutex::lock;
 pub(crate) struct Shared<T> {
     driven: Arc<Driven<T>>,
     /// This waiter's place among the wakers, once it was polled.
-    place: Option<u64>,
+    place: Option<usize>,
 }
 
 /// A future that is kept by its waiters alone.
@@ -43,15 +43,9 @@ struct Driven<T> {
 /// itself alive.
 #[derive(Default)]
 struct Waiters {
-    wakers: Mutex<Wakers>,
+    wakers: Mutex<Slab<Option<Waker>>>,
     /// Whether the future was woken since it was last polled.
     is_woken: AtomicBool,
-}
-
-#[derive(Default)]
-struct Wakers {
-    next: u64,
-    by_place: BTreeMap<u64, Waker>,
 }
 
 impl<T: Clone> Shared<T> {
@@ -86,9 +80,9 @@ impl<T: Clone> Future for Shared<T> {
         let Self { driven, place } = &mut *self;
         if driven.outcome.get().is_none() {
             // Whoever polls the future at this moment wakes all who are registered before they find it gone.
-            driven.waiters.register(place, context.waker());
+            let place = driven.waiters.register(place, context.waker());
             let future = lock(&driven.future).take();
-            if let Some(panic) = future.and_then(|future| driven.poll(future)) {
+            if let Some(panic) = future.and_then(|future| driven.poll(future, place)) {
                 resume_unwind(panic);
             }
         }
@@ -97,8 +91,12 @@ impl<T: Clone> Future for Shared<T> {
 }
 
 impl<T> Driven<T> {
-    /// Polls the future, and returns the panic if that panics.
-    fn poll(&self, mut future: BoxFuture<'static, Result<T, Failure>>) -> Option<Box<dyn Any + Send>> {
+    /// Polls the future for the waiter at a place, and returns the panic if that panics.
+    fn poll(
+        &self,
+        mut future: BoxFuture<'static, Result<T, Failure>>,
+        place: usize,
+    ) -> Option<Box<dyn Any + Send>> {
         self.waiters.is_woken.store(false, Ordering::SeqCst);
         let waker = Waker::from(Arc::clone(&self.waiters));
         let mut context = Context::from_waker(&waker);
@@ -119,27 +117,33 @@ impl<T> Driven<T> {
             }
         };
         let _ = self.outcome.set(outcome);
+        if panic.is_none() {
+            self.waiters.set(place, None);
+        }
         self.waiters.wake_all();
         panic
     }
 }
 
 impl Waiters {
-    fn register(&self, place: &mut Option<u64>, waker: &Waker) {
-        let mut wakers = lock(&self.wakers);
-        let place = *place.get_or_insert_with(|| {
-            wakers.next += 1;
-            wakers.next
-        });
-        let replaced = wakers.by_place.insert(place, waker.clone());
-        // Dropping or waking a waker may drop a waiter, which takes the lock.
-        drop(wakers);
+    fn register(&self, place: &mut Option<usize>, waker: &Waker) -> usize {
+        let waker = Some(waker.clone());
+        if let Some(place) = *place {
+            self.set(place, waker);
+            return place;
+        }
+        *place.insert(lock(&self.wakers).insert(waker))
+    }
+
+    fn set(&self, place: usize, waker: Option<Waker>) {
+        let replaced = lock(&self.wakers).get_mut(place).map(|known| std::mem::replace(known, waker));
+        // Outside the lock, for dropping a waker may drop a waiter.
         drop(replaced);
     }
 
     fn wake_all(&self) {
-        let wakers = std::mem::take(&mut lock(&self.wakers).by_place);
-        wakers.into_values().for_each(Waker::wake);
+        let wakers: Vec<_> = lock(&self.wakers).iter_mut().filter_map(|(_, waker)| waker.take()).collect();
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -163,7 +167,7 @@ impl<T> Clone for Shared<T> {
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            let waker = lock(&self.driven.waiters.wakers).by_place.remove(&place);
+            let waker = lock(&self.driven.waiters.wakers).try_remove(place);
             drop(waker);
         }
     }

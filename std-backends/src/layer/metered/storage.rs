@@ -220,6 +220,10 @@ impl<T> Metered<T> {
     ) -> Reply<A> {
         let timed = self.begin(operation);
         let reply = call();
+        if let Reply::Ready(Some(answer)) = &reply {
+            timed.answered(answer, ended);
+            return reply;
+        }
         let mut pending = Pending(Some(timed));
         reply.inspect(move |answer| {
             if let Some(timed) = pending.0.take() {
