@@ -123,7 +123,7 @@ impl<R: Connect> MemcachedStorage<R> {
     /// not to be [persistent](MemcachedBuilder::persistent): then the namespace is [cleared](Self::clear) last, and if that fails it is told
     /// so, and the storage is closed all the same.
     pub async fn close(&self) -> Result<(), Failure> {
-        if !self.items.door.close().await {
+        if !self.items.gate.close().await {
             return Ok(());
         }
         let cleared = if self.persistent { Ok(()) } else { self.clear().await };
@@ -187,7 +187,7 @@ impl<S: Strategy, R: Connect> AsyncStorage<S> for MemcachedStorage<R> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let (this, limit, op, escaped) = (self.clone(), limit.clone(), *op, name::escaped(key));
         Reply::pending(async move {
-            let _inside = this.items.door.enter()?;
+            let _inside = this.items.gate.enter()?;
             let mut end = pin!(this.items.end());
             if let Op::Check(hit) = &op
                 && let Some(verdict) = this.count(&limit, hit, &escaped, end.as_mut()).await?
@@ -202,7 +202,7 @@ impl<S: Strategy, R: Connect> AsyncStorage<S> for MemcachedStorage<R> {
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         let (items, limit, escaped) = (self.items.clone(), limit.clone(), name::escaped(key));
         Reply::pending(async move {
-            let _inside = items.door.enter()?;
+            let _inside = items.gate.enter()?;
             let loaded = items.load(escaped.as_bytes()).await?;
             let state = items.read(&limit, Default::default(), loaded.bytes.as_deref(), loaded.now);
             Ok((state, loaded.now))

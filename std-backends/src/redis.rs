@@ -16,7 +16,7 @@ use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
 use crate::FifoQueue;
 use crate::cas::{self, Combining, Swap};
 use crate::util::namespace;
-use crate::util::shutdown::Door;
+use crate::util::shutdown::ShutdownGate;
 
 mod check;
 mod clear;
@@ -31,13 +31,13 @@ mod name;
 mod redlock;
 mod script;
 mod servers;
-mod silence;
 mod timer;
 #[cfg(not(feature = "redis-tls"))]
 #[path = "redis/no_tls.rs"]
 mod tls;
 #[cfg(feature = "redis-tls")]
 mod tls;
+mod watchdog;
 
 use inner::{Inner, TestClock};
 use link::Source;
@@ -165,7 +165,7 @@ impl RedisStorage {
     /// not to be [persistent](RedisBuilder::persistent): then the namespace is [cleared](Self::clear) last, and if that fails it is told
     /// so, and the storage is closed all the same.
     pub async fn close(&self) -> Result<(), Failure> {
-        if !self.inner.door.close().await {
+        if !self.inner.gate.close().await {
             return Ok(());
         }
         let cleared = if self.inner.persistent { Ok(()) } else { self.clear().await };
@@ -228,7 +228,7 @@ impl RedisBuilder {
             clock,
             persistent,
             wait_queue: FifoQueue::new(),
-            door: Door::default(),
+            gate: ShutdownGate::default(),
         });
         Ok(RedisStorage { combining: Combining::new(inner.clone()), inner })
     }
@@ -241,7 +241,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         let name = name::name(&self.inner.namespace, key);
         let (inner, combining, limit, op) = (self.inner.clone(), self.combining.clone(), limit.clone(), *op);
         Reply::pending(async move {
-            let _inside = inner.door.enter()?;
+            let _inside = inner.gate.enter()?;
             let until = inner.servers.end();
             if let Op::Check(hit) = &op
                 && let Some(verdict) = check::one(&inner, until, &limit, hit, &name).await?
@@ -266,7 +266,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
             return Reply::ready(Ok(Joint::Unable));
         }
         Reply::pending(async move {
-            let _inside = inner.door.enter()?;
+            let _inside = inner.gate.enter()?;
             let told = check::together(&inner, inner.servers.end(), &limit, &hit, &names).await?;
             Ok(told.map_or(Joint::Unable, Joint::AtOnce))
         })
@@ -275,7 +275,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
     fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         let (inner, name) = (self.inner.clone(), name::name(&self.inner.namespace, key));
         Reply::pending(async move {
-            let _inside = inner.door.enter()?;
+            let _inside = inner.gate.enter()?;
             let loaded = inner.load(&name).await?;
             Ok((cas::state::<S>(loaded.bytes.as_deref()), loaded.now))
         })

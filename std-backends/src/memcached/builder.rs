@@ -15,7 +15,7 @@ use super::server::Server;
 use super::{MemcachedStorage, name};
 use crate::cas::Combining;
 use crate::util::namespace;
-use crate::util::shutdown::Door;
+use crate::util::shutdown::ShutdownGate;
 use crate::{FifoQueue, SystemClock};
 
 /// The port that servers listen on if nothing is said.
@@ -139,9 +139,9 @@ impl<R: Connect> MemcachedBuilder<R> {
             addresses.into_iter().map(|address| Server::new(runtime.clone(), address, settings)).collect();
         let wait_queue = FifoQueue::new();
         let (generation, floods) = (name::other(&namespace, "generation", ""), Floods::default());
-        let door = Door::default();
+        let gate = ShutdownGate::default();
         let items =
-            Items { runtime, servers, namespace, generation, timeout, clock, wait_queue, floods, door };
+            Items { runtime, servers, namespace, generation, timeout, clock, wait_queue, floods, gate };
         let items = Arc::new(items);
         Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, persistent })
     }

@@ -16,7 +16,7 @@ use super::server::Server;
 use super::{name, window};
 use crate::FifoQueue;
 use crate::cas::{Change, Loaded, Swap};
-use crate::util::shutdown::Door;
+use crate::util::shutdown::ShutdownGate;
 
 #[derive(Debug)]
 pub(super) struct Items<R: Connect> {
@@ -29,7 +29,7 @@ pub(super) struct Items<R: Connect> {
     pub(super) clock: Present,
     pub(super) wait_queue: FifoQueue,
     pub(super) floods: Floods,
-    pub(super) door: Door,
+    pub(super) gate: ShutdownGate,
 }
 
 /// What the time is.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use traffik_core::{Digest, Key};
 
-use crate::util::spin_lock::Turns;
+use crate::util::spin_lock::SpinLock;
 
 /// A key that was denied, as people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Denied {
 /// place; after that a denial only counts. Nothing is allocated, whatever is denied.
 #[derive(Debug)]
 pub(super) struct Names {
-    sets: Box<[Turns<[Entry; WAYS]>]>,
+    sets: Box<[SpinLock<[Entry; WAYS]>]>,
 }
 
 /// Places in a set.
@@ -62,7 +62,7 @@ impl Names {
     /// Places for so many names, rounded up to whole sets.
     pub(super) fn new(places: usize) -> Self {
         let sets = places.div_ceil(WAYS);
-        Self { sets: (0..sets).map(|_| Turns::default()).collect() }
+        Self { sets: (0..sets).map(|_| SpinLock::default()).collect() }
     }
 
     /// Counts a denial.

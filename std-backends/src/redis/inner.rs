@@ -13,7 +13,7 @@ use super::servers::Servers;
 use super::{failure, timer};
 use crate::FifoQueue;
 use crate::cas::{Change, Loaded, Swap};
-use crate::util::shutdown::Door;
+use crate::util::shutdown::ShutdownGate;
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -22,7 +22,7 @@ pub(super) struct Inner {
     pub(super) clock: Option<TestClock>,
     pub(super) persistent: bool,
     pub(super) wait_queue: FifoQueue,
-    pub(super) door: Door,
+    pub(super) gate: ShutdownGate,
 }
 
 /// A clock instead of the server's.

@@ -15,8 +15,8 @@ use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::failure::unsent;
-use super::silence::Silence;
 use super::timer;
+use super::watchdog::ResponseWatchdog;
 use crate::util::race::{Either, race};
 use crate::util::shared::Shared;
 use crate::util::shutdown::closed;
@@ -75,16 +75,16 @@ impl Session {
 #[derive(Default)]
 struct Present {
     /// The attempt to make it, shared by all who wait for it.
-    attempt: Option<(Shared<MultiplexedConnection>, Arc<Silence>)>,
+    attempt: Option<(Shared<MultiplexedConnection>, Arc<ResponseWatchdog>)>,
     /// When the last attempt failed, and how.
     failed: Option<(Instant, Failure)>,
     closed: bool,
 }
 
 impl Present {
-    /// Forgets the attempt with this silence, and returns whether it was the present one.
-    fn drop_attempt(&mut self, silence: &Arc<Silence>) -> bool {
-        self.attempt.take_if(|(_, present)| Arc::ptr_eq(present, silence)).is_some()
+    /// Forgets the attempt with this watchdog, and returns whether it was the present one.
+    fn drop_attempt(&mut self, watchdog: &Arc<ResponseWatchdog>) -> bool {
+        self.attempt.take_if(|(_, present)| Arc::ptr_eq(present, watchdog)).is_some()
     }
 }
 
@@ -120,38 +120,41 @@ impl Link {
         asking: bool,
         call: impl FnOnce(Session) -> F,
     ) -> Result<T, Failure> {
-        let (connection, silence) = self.connection(until).await?;
+        let (connection, watchdog) = self.connection(until).await?;
         let now = Instant::now();
         if until <= now {
             return Err(too_late());
         }
-        let sent = silence.sent(now);
+        let sent = watchdog.sent(now);
         let told = call(Session { connection, until, asking }).await;
         sent.answered();
         told.map_err(|error| {
             if is_of_the_connection(&error) {
-                self.present.lock().drop_attempt(&silence);
+                self.present.lock().drop_attempt(&watchdog);
             }
             super::failure::failure(error)
         })
     }
 
     /// The present connection, once it is made.
-    async fn connection(&self, until: Instant) -> Result<(MultiplexedConnection, Arc<Silence>), Failure> {
+    async fn connection(
+        &self,
+        until: Instant,
+    ) -> Result<(MultiplexedConnection, Arc<ResponseWatchdog>), Failure> {
         loop {
-            let (attempt, silence) = self.attempt()?;
+            let (attempt, watchdog) = self.attempt()?;
             if let Some(Ok(connection)) = attempt.peek() {
-                return Ok((connection.clone(), silence));
+                return Ok((connection.clone(), watchdog));
             }
             // Nobody may have waited for it while its time ran out.
-            let is_left = silence.age() > self.deadline;
+            let is_left = watchdog.age() > self.deadline;
             let failure = match Box::pin(race(attempt, timer::until(until))).await {
-                Either::First(Ok(connection)) => return Ok((connection, silence)),
+                Either::First(Ok(connection)) => return Ok((connection, watchdog)),
                 Either::First(Err(failure)) => failure,
                 Either::Second(()) => return Err(too_late()),
             };
             let mut present = self.present.lock();
-            let is_present = present.drop_attempt(&silence);
+            let is_present = present.drop_attempt(&watchdog);
             if !is_left {
                 if is_present {
                     present.failed = Some((Instant::now(), failure.clone()));
@@ -162,15 +165,15 @@ impl Link {
     }
 
     /// The attempt that made, or makes, the present connection.
-    fn attempt(&self) -> Result<(Shared<MultiplexedConnection>, Arc<Silence>), Failure> {
+    fn attempt(&self) -> Result<(Shared<MultiplexedConnection>, Arc<ResponseWatchdog>), Failure> {
         let mut present = self.present.lock();
         if present.closed {
             return Err(closed());
         }
-        if let Some((attempt, silence)) = &present.attempt
-            && !silence.is_longer_than(self.deadline, Instant::now)
+        if let Some((attempt, watchdog)) = &present.attempt
+            && !watchdog.is_longer_than(self.deadline, Instant::now)
         {
-            return Ok((attempt.clone(), silence.clone()));
+            return Ok((attempt.clone(), watchdog.clone()));
         }
         if let Some((at, failure)) = &present.failed
             && at.elapsed() < PAUSE
@@ -181,9 +184,9 @@ impl Link {
         let (source, deadline) = (self.source.clone(), self.deadline);
         let attempt = Shared::new(async move { source.connect(deadline).await.map_err(unsent) });
         present.failed = None;
-        let silence = Arc::new(Silence::new());
-        present.attempt = Some((attempt.clone(), silence.clone()));
-        Ok((attempt, silence))
+        let watchdog = Arc::new(ResponseWatchdog::new());
+        present.attempt = Some((attempt.clone(), watchdog.clone()));
+        Ok((attempt, watchdog))
     }
 
     /// No call is made from now on.

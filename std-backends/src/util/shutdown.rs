@@ -7,16 +7,16 @@ use traffik_core::storage::{ErrorKind, Failure};
 
 /// Shared by all clones of a storage.
 #[derive(Debug, Default)]
-pub(crate) struct Door {
+pub(crate) struct ShutdownGate {
     is_closed: Arc<RwLock<bool>>,
 }
 
 /// A call on its way, for as long as it is kept.
-pub(crate) type Inside = RwLockReadGuardArc<bool>;
+pub(crate) type CallGuard = RwLockReadGuardArc<bool>;
 
-impl Door {
+impl ShutdownGate {
     /// Comes in, unless it is closed or closing.
-    pub(crate) fn enter(&self) -> Result<Inside, Failure> {
+    pub(crate) fn enter(&self) -> Result<CallGuard, Failure> {
         self.is_closed.try_read_arc().filter(|is_closed| !**is_closed).ok_or_else(closed)
     }
 
@@ -42,25 +42,25 @@ mod tests {
 
     #[test]
     fn closing_waits_for_who_is_inside_and_lets_nobody_in_meanwhile() {
-        let door = Door::default();
-        let (first, second) = (door.enter().unwrap(), door.enter().unwrap());
-        let mut closing = Box::pin(door.close());
+        let gate = ShutdownGate::default();
+        let (first, second) = (gate.enter().unwrap(), gate.enter().unwrap());
+        let mut closing = Box::pin(gate.close());
         let mut is_done = || closing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         assert!(!is_done());
-        assert_eq!(door.enter().unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(gate.enter().unwrap_err().kind(), ErrorKind::Closed);
         drop(first);
         assert!(!is_done());
         drop(second);
         assert!(is_done());
-        assert_eq!(door.enter().unwrap_err().kind(), ErrorKind::Closed);
-        assert!(pin!(door.close()).poll(&mut Context::from_waker(Waker::noop())).is_ready(), "again");
+        assert_eq!(gate.enter().unwrap_err().kind(), ErrorKind::Closed);
+        assert!(pin!(gate.close()).poll(&mut Context::from_waker(Waker::noop())).is_ready(), "again");
     }
 
     #[test]
     fn a_closing_that_is_dropped_closes_nothing() {
-        let door = Door::default();
-        let _inside = door.enter().unwrap();
-        assert!(pin!(door.close()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert!(door.enter().is_ok());
+        let gate = ShutdownGate::default();
+        let _inside = gate.enter().unwrap();
+        assert!(pin!(gate.close()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(gate.enter().is_ok());
     }
 }

@@ -10,9 +10,9 @@ pub(crate) type Locked<'a, T> = SpinMutexGuard<'a, T>;
 /// What threads take turns with, each for a moment, on cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub(crate) struct Turns<T>(SpinMutex<T>);
+pub(crate) struct SpinLock<T>(SpinMutex<T>);
 
-impl<T> Turns<T> {
+impl<T> SpinLock<T> {
     pub(crate) const fn new(shared: T) -> Self {
         Self(SpinMutex::new(shared))
     }

@@ -13,7 +13,7 @@ use crate::layer::breaker::settings::{BreakerSettings, Share, is_ill};
 use crate::layer::breaker::state_machine::{Breaker, Change, Listener, Machine, Shared};
 use crate::layer::breaker::tally::Tally;
 use crate::util::random::Random;
-use crate::util::spin_lock::Turns;
+use crate::util::spin_lock::SpinLock;
 
 /// What a [`Breaker`] is to be like.
 #[must_use]
@@ -145,7 +145,7 @@ impl BreakerBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(MonotonicClock::default())),
             listeners: self.listeners,
             random: self.random,
-            machine: Turns::new(Machine::new(Tally::default())),
+            machine: SpinLock::new(Machine::new(Tally::default())),
             refused: AtomicU64::new(0),
         })
     }

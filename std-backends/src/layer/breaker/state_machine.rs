@@ -10,7 +10,7 @@ use traffik_core::{Clock, Timestamp};
 use crate::layer::breaker::settings::BreakerSettings;
 use crate::layer::breaker::tally::Tally;
 use crate::util::random::Random;
-use crate::util::spin_lock::{Locked, Turns};
+use crate::util::spin_lock::{Locked, SpinLock};
 
 /// Counts how a storage answers, and opens when it fails too often.
 ///
@@ -63,7 +63,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
     pub(super) listeners: Vec<Listener>,
     pub(super) random: Random,
-    pub(super) machine: Turns<Machine>,
+    pub(super) machine: SpinLock<Machine>,
     pub(super) refused: AtomicU64,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::util::spin_lock::{Locked, Turns};
+use crate::util::spin_lock::{Locked, SpinLock};
 use traffik_core::{Cost, Digest, ErasedKey, Hit, Origin, Outcome, Seed, Strategy, Timestamp, Verdict};
 
 /// Denials of a set share a lock. Eight are looked at faster than another set is found.
@@ -11,7 +11,7 @@ const WAYS: usize = 8;
 /// Denials by key, limit and class. Keys are told apart by a keyed 64-bit hash.
 pub(super) struct Denials<S: Strategy> {
     seed: Seed,
-    sets: Box<[Turns<Set<S>>]>,
+    sets: Box<[SpinLock<Set<S>>]>,
 }
 
 struct Set<S: Strategy> {
@@ -50,7 +50,8 @@ impl Asked {
 impl<S: Strategy + PartialEq> Denials<S> {
     pub(super) fn new(keys: usize, seed: u64) -> Self {
         let sets = keys.div_ceil(WAYS).max(1);
-        let sets = (0..sets).map(|_| Turns::new(Set { entries: Vec::new(), changes: [0; WAYS] })).collect();
+        let sets =
+            (0..sets).map(|_| SpinLock::new(Set { entries: Vec::new(), changes: [0; WAYS] })).collect();
         Self { seed: Seed::new(seed), sets }
     }
 

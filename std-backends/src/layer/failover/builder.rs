@@ -8,8 +8,8 @@ use traffik_core::strategy::CapacityError;
 use traffik_core::{Clock, Ratio, RatioError, Scale, Strategy};
 
 use crate::MonotonicClock;
-use crate::layer::failover::outbox::Journal;
-use crate::layer::failover::route::Sides;
+use crate::layer::failover::outbox::Outbox;
+use crate::layer::failover::route::Router;
 use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 use crate::layer::failover::storage::Failover;
 use crate::layer::is_ill;
@@ -98,8 +98,8 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     pub fn build(self) -> Failover<S, P, F> {
         let Self { primary, fallback, settings, noted, clock } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
-        let journal = Journal::new(noted, random());
-        Failover::made(Sides::new((primary, fallback), settings, journal, clock))
+        let outbox = Outbox::new(noted, random());
+        Failover::made(Router::new((primary, fallback), settings, outbox, clock))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use traffik_core::{Cost, Digest, Hit, Key, Seed, Strategy, Timestamp, Verdict};
 
 use crate::util::shared::{Shared, WeakShared};
-use crate::util::spin_lock::{Locked, Turns};
+use crate::util::spin_lock::{Locked, SpinLock};
 
 /// The charges to the primary of what is due of one key.
 pub(super) type Merge = Shared<()>;
@@ -17,10 +17,10 @@ const SHARED: usize = 8;
 
 /// A bounded list of admissions by key, each noted until the primary was charged with it or no limit would count it any more.
 /// Keys are told apart by a keyed 64-bit hash.
-pub(super) struct Journal<S: Strategy> {
+pub(super) struct Outbox<S: Strategy> {
     most: usize,
     seed: Seed,
-    pages: Box<[Turns<Vec<Account<S>>>]>,
+    pages: Box<[SpinLock<Vec<Account<S>>>]>,
     count: AtomicUsize,
     unnoted: AtomicU64,
     /// Microseconds; before that nothing is over.
@@ -46,9 +46,9 @@ pub(super) struct Note<S: Strategy> {
     pub(super) over: Timestamp,
 }
 
-impl<S: Strategy> Journal<S> {
+impl<S: Strategy> Outbox<S> {
     pub(super) fn new(most: usize, seed: u64) -> Self {
-        let pages = (0..most.div_ceil(SHARED).max(1)).map(|_| Turns::new(Vec::new())).collect();
+        let pages = (0..most.div_ceil(SHARED).max(1)).map(|_| SpinLock::new(Vec::new())).collect();
         let (count, unnoted) = (AtomicUsize::new(0), AtomicU64::new(0));
         let first_over = AtomicU64::new(u64::MAX);
         Self { most, seed: Seed::new(seed), pages, count, unnoted, first_over }

@@ -8,13 +8,13 @@ use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint};
 use traffik_core::{Digest, Hit, Op, Receipts, Strategy, Verdict};
 
 use crate::layer::calls::together;
-use crate::layer::failover::route::{Limits, Sides, unknown};
+use crate::layer::failover::route::{Limits, Router, unknown};
 use crate::util::shared::Shared;
 
 /// How many charges a call waits for at most before the primary is asked.
 const CHARGES: usize = 8;
 
-impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Sides<S, P, F> {
+impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Router<S, P, F> {
     /// An operation that does not begin with a plain call of the primary.
     pub(super) async fn apply(
         self: &Arc<Self>,
@@ -25,9 +25,9 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         match op {
             Op::Refund(hit, receipt) => self.refund(limits, key, hit, *receipt).await,
             Op::Reset => {
-                let digest = self.journal.digest(key);
-                self.journal.forget(digest);
-                if let Some(merge) = self.journal.under_way(digest) {
+                let digest = self.outbox.digest(key);
+                self.outbox.forget(digest);
+                if let Some(merge) = self.outbox.under_way(digest) {
                     // It would count again, if it arrived later than the reset.
                     let _ = merge.await;
                 }
@@ -122,7 +122,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
             return self.own(self.primary.apply(limits.primary, &key, &op).await);
         }
         if self.settings.merge {
-            self.journal.take(self.journal.digest(key), hit, &receipt);
+            self.outbox.take(self.outbox.digest(key), hit, &receipt);
         }
         let mut verdict = self.fallback.apply(limits.fallback, &key, &op).await?;
         self.marked(&mut verdict, None);
@@ -135,15 +135,15 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
         if !self.settings.merge {
             return Ok(());
         }
-        let digest = self.journal.digest(key);
+        let digest = self.outbox.digest(key);
         let begin = || {
-            let (sides, limit, key) = (Arc::clone(self), limits.primary.clone(), key.to_vec());
-            let charges = AssertUnwindSafe(async move { sides.charge(&limit, &key, digest).await });
+            let (router, limit, key) = (Arc::clone(self), limits.primary.clone(), key.to_vec());
+            let charges = AssertUnwindSafe(async move { router.charge(&limit, &key, digest).await });
             // The call that polls it goes over to the fallback, too.
             let panicked = |_| Err(Failure::new(ErrorKind::Timeout, "the store panicked"));
             Shared::new(charges.catch_unwind().map(move |told| told.unwrap_or_else(panicked)))
         };
-        match self.journal.merge(digest, self.clock.now(), begin) {
+        match self.outbox.merge(digest, self.clock.now(), begin) {
             Some(merge) => merge.await,
             None => Ok(()),
         }
@@ -152,11 +152,11 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
     /// Charges the primary with what is due. As long as it is away it is tried with as little as there is.
     async fn charge(&self, limit: &S, key: &[u8], digest: Digest) -> Result<(), Failure> {
         for _ in 0..CHARGES {
-            let Some(hit) = self.journal.send(digest, self.clock.now(), self.is_away()) else { break };
+            let Some(hit) = self.outbox.send(digest, self.clock.now(), self.is_away()) else { break };
             let charged = self.primary.apply(limit, &key, &Op::Charge(hit)).await;
             let may_be =
                 charged.as_ref().map_or_else(|failure| failure.kind() == ErrorKind::Timeout, |_| true);
-            self.journal.settle(digest, may_be);
+            self.outbox.settle(digest, may_be);
             charged?;
             self.is_back();
         }

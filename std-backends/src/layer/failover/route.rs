@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
 use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
-use crate::layer::failover::outbox::{Journal, Note};
+use crate::layer::failover::outbox::{Note, Outbox};
 use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 
-pub(super) struct Sides<S: Strategy, P, F> {
+pub(super) struct Router<S: Strategy, P, F> {
     pub(super) primary: P,
     pub(super) fallback: F,
-    pub(super) journal: Journal<S>,
+    pub(super) outbox: Outbox<S>,
     pub(super) settings: FailoverSettings<S>,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
     is_away: AtomicBool,
@@ -50,14 +50,14 @@ impl<S> OwnLimits<S> {
     }
 }
 
-impl<S: Strategy, P, F> Sides<S, P, F> {
+impl<S: Strategy, P, F> Router<S, P, F> {
     pub(super) fn new(
         (primary, fallback): (P, F),
         settings: FailoverSettings<S>,
-        journal: Journal<S>,
+        outbox: Outbox<S>,
         clock: Arc<dyn Clock + Send + Sync>,
     ) -> Self {
-        Self { primary, fallback, journal, settings, clock, is_away: AtomicBool::new(false) }
+        Self { primary, fallback, outbox, settings, clock, is_away: AtomicBool::new(false) }
     }
 
     /// Whether the primary failed when it was last asked.
@@ -78,7 +78,7 @@ impl<S: Strategy, P, F> Sides<S, P, F> {
 
     /// Whether the primary is to be told first what the fallback admitted of a key.
     pub(super) fn is_to_merge(&self, key: &dyn ErasedKey) -> bool {
-        self.settings.merge && self.journal.is_due(self.journal.digest(key), self.clock.now())
+        self.settings.merge && self.outbox.is_due(self.outbox.digest(key), self.clock.now())
     }
 
     /// The primary has answered.
@@ -135,7 +135,7 @@ impl<S: Strategy, P, F> Sides<S, P, F> {
             return None;
         }
         let (digest, over) =
-            (self.journal.digest(key), self.clock.now().plus_micros(limits.primary.horizon()));
+            (self.outbox.digest(key), self.clock.now().plus_micros(limits.primary.horizon()));
         Some(ToNote { digest, over, op: *op })
     }
 
@@ -145,7 +145,7 @@ impl<S: Strategy, P, F> Sides<S, P, F> {
         if let Some(ToNote { digest, over, op }) = note
             && let Some(hit) = booked(&op, verdict)
         {
-            self.journal.note(digest, Note { hit, receipt: verdict.receipt(), over }, self.clock.now());
+            self.outbox.note(digest, Note { hit, receipt: verdict.receipt(), over }, self.clock.now());
         }
         verdict.each_receipt(&mut |receipt| receipt.note_side(true));
         *verdict = verdict.clone().with_origin(Origin::Fallback);
@@ -159,7 +159,7 @@ pub(super) struct ToNote<S: Strategy> {
     op: Op<S>,
 }
 
-impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Sides<S, P, F> {
+impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Router<S, P, F> {
     /// What follows from what the primary made of a check, a peek or a charge: at once, if the fallback answers at once.
     pub(super) fn settle(
         self: &Arc<Self>,
@@ -213,12 +213,12 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Si
             Reply::Ready(Some(Err(failure))) if is_unknown => *failure = unknown(failure),
             Reply::Ready(_) => {}
             Reply::Pending(_) => {
-                let sides = Arc::clone(self);
+                let router = Arc::clone(self);
                 return Reply::pending(async move {
                     let mut verdict = reply
                         .await
                         .map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
-                    sides.marked(&mut verdict, note);
+                    router.marked(&mut verdict, note);
                     Ok(verdict)
                 });
             }

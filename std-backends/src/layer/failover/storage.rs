@@ -8,7 +8,7 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::layer::calls::bytes;
 use crate::layer::delegate::delegate;
-use crate::layer::failover::route::{Limits, Sides};
+use crate::layer::failover::route::{Limits, Router};
 
 /// Asks the primary storage, and the fallback where the primary fails.
 ///
@@ -56,36 +56,36 @@ use crate::layer::failover::route::{Limits, Sides};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Failover<S: Strategy, P, F> {
-    sides: Arc<Sides<S, P, F>>,
+    router: Arc<Router<S, P, F>>,
 }
 
 impl<S: Strategy, P, F> Failover<S, P, F> {
-    pub(super) fn made(sides: Sides<S, P, F>) -> Self {
-        Self { sides: Arc::new(sides) }
+    pub(super) fn made(router: Router<S, P, F>) -> Self {
+        Self { router: Arc::new(router) }
     }
 
     /// The storage that decides.
     #[must_use]
     pub fn primary(&self) -> &P {
-        &self.sides.primary
+        &self.router.primary
     }
 
     /// The storage that does while the primary cannot.
     #[must_use]
     pub fn fallback(&self) -> &F {
-        &self.sides.fallback
+        &self.router.fallback
     }
 
     /// Whether the primary failed when it was last asked.
     #[must_use]
     pub fn is_away(&self) -> bool {
-        self.sides.is_away()
+        self.router.is_away()
     }
 
     /// How many admissions of the fallback could not be noted, for there was no room: they are not merged.
     #[must_use]
     pub fn unnoted(&self) -> u64 {
-        self.sides.journal.unnoted()
+        self.router.outbox.unnoted()
     }
 }
 
@@ -97,45 +97,46 @@ where
     F: AsyncStorage<S> + 'static,
 {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let sides = &self.sides;
-        let share = match sides.share(limit) {
+        let router = &self.router;
+        let share = match router.share(limit) {
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),
         };
         let limits = Limits { primary: limit, fallback: share.as_ref().unwrap_or(limit) };
-        let is_plain = matches!(op, Op::Check(_) | Op::Peek(_) | Op::Charge(_)) && !sides.is_to_merge(key);
+        let is_plain = matches!(op, Op::Check(_) | Op::Peek(_) | Op::Charge(_)) && !router.is_to_merge(key);
         if !is_plain {
-            let (sides, limits, key, op) = (Arc::clone(sides), limits.owned(), bytes(key), *op);
-            return Reply::pending(async move { sides.apply(limits.get(), &key, &op).await });
+            let (router, limits, key, op) = (Arc::clone(router), limits.owned(), bytes(key), *op);
+            return Reply::pending(async move { router.apply(limits.get(), &key, &op).await });
         }
-        match sides.primary.apply(limit, key, op) {
-            Reply::Ready(Some(Err(failure))) => sides.stand_in(limits, key, op, failure, true),
-            Reply::Ready(Some(Ok(verdict))) => sides.mirror(limits, key, op, verdict),
+        match router.primary.apply(limit, key, op) {
+            Reply::Ready(Some(Err(failure))) => router.stand_in(limits, key, op, failure, true),
+            Reply::Ready(Some(Ok(verdict))) => router.mirror(limits, key, op, verdict),
             Reply::Ready(None) => Reply::Ready(None),
             Reply::Pending(answer) => {
-                let (sides, limits, key, op) = (Arc::clone(sides), limits.owned(), bytes(key), *op);
+                let (router, limits, key, op) = (Arc::clone(router), limits.owned(), bytes(key), *op);
                 Reply::pending(async move {
                     let answer = answer.await;
-                    sides.settle(limits.get(), &key, &op, answer).await
+                    router.settle(limits.get(), &key, &op, answer).await
                 })
             }
         }
     }
 
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let share = match self.sides.share(limit) {
+        let share = match self.router.share(limit) {
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),
         };
-        let (sides, key, first) = (Arc::clone(&self.sides), bytes(key), self.sides.primary.load(limit, key));
+        let (router, key, first) =
+            (Arc::clone(&self.router), bytes(key), self.router.primary.load(limit, key));
         let fallback = share.unwrap_or_else(|| limit.clone());
         first.then(move |loaded| match loaded {
             Ok(loaded) => {
-                sides.is_back();
+                router.is_back();
                 Reply::ready(Ok(loaded))
             }
-            Err(failure) => match sides.go_over(failure, true) {
-                Ok(_) => sides.fallback.load(&fallback, &key),
+            Err(failure) => match router.go_over(failure, true) {
+                Ok(_) => router.fallback.load(&fallback, &key),
                 Err(failure) => Reply::ready(Err(failure)),
             },
         })
@@ -143,7 +144,7 @@ where
 
     /// Whether both are.
     fn is_local(&self) -> bool {
-        self.sides.primary.is_local() && self.sides.fallback.is_local()
+        self.router.primary.is_local() && self.router.fallback.is_local()
     }
 
     fn check_together(
@@ -152,31 +153,31 @@ where
         keys: &[&dyn ErasedKey],
         hit: &Hit<S::Cost>,
     ) -> Reply<Joint<S::Verdict>> {
-        let share = match self.sides.share(limit) {
+        let share = match self.router.share(limit) {
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),
         };
         let limits = Limits { primary: limit, fallback: share.as_ref().unwrap_or(limit) }.owned();
         let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
-        let (sides, hit) = (Arc::clone(&self.sides), *hit);
-        Reply::pending(async move { sides.check_together(limits.get(), &keys, &hit).await })
+        let (router, hit) = (Arc::clone(&self.router), *hit);
+        Reply::pending(async move { router.check_together(limits.get(), &keys, &hit).await })
     }
 
     // Those of the primary, whichever answers.
-    delegate!(self => self.sides.primary; known_denial, wait_queue);
+    delegate!(self => self.router.primary; known_denial, wait_queue);
 }
 
 impl<S: Strategy, P, F> Clone for Failover<S, P, F> {
     fn clone(&self) -> Self {
-        Self { sides: Arc::clone(&self.sides) }
+        Self { router: Arc::clone(&self.router) }
     }
 }
 
 impl<S: Strategy, P: fmt::Debug, F: fmt::Debug> fmt::Debug for Failover<S, P, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failover")
-            .field("primary", &self.sides.primary)
-            .field("fallback", &self.sides.fallback)
+            .field("primary", &self.router.primary)
+            .field("fallback", &self.router.fallback)
             .field("is_away", &self.is_away())
             .finish_non_exhaustive()
     }

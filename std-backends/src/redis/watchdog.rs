@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a connection owes: since when it has answered nothing, if it was asked by somebody who waits no longer.
-pub(super) struct Silence {
+pub(super) struct ResponseWatchdog {
     made: Instant,
     /// In microseconds after it was made, and one more; 0 if nothing is owed.
     since: AtomicU64,
 }
 
-impl Silence {
+impl ResponseWatchdog {
     pub(super) fn new() -> Self {
         Self { made: Instant::now(), since: AtomicU64::new(0) }
     }
@@ -36,7 +36,7 @@ impl Silence {
 
 /// A call that was sent. If it is dropped unanswered, the connection owes an answer, until it gives any.
 pub(super) struct Sent<'a> {
-    silence: &'a Silence,
+    silence: &'a ResponseWatchdog,
     at: Instant,
     is_answered: bool,
 }
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn silence_lasts_from_the_first_call_in_vain_until_any_answer() {
         const LIMIT: Duration = Duration::from_millis(500);
-        let silence = Silence::new();
+        let silence = ResponseWatchdog::new();
         let at = |millis| silence.made + Duration::from_millis(millis);
         let is_long = |millis| silence.is_longer_than(LIMIT, || at(millis));
         let early = silence.sent(at(50));
