@@ -1,17 +1,18 @@
 //! A limit and a storage put together: what most programs use.
 
-use core::error::Error;
-use core::fmt;
 use core::future::{Future, Ready, ready};
 
 use crate::storage::{Together, WaitQueue};
 use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp, Verdict};
 
+mod error;
 #[cfg(feature = "alloc")]
 mod future;
+mod wait;
+
+pub use error::WaitError;
 #[cfg(feature = "alloc")]
 pub use future::AsyncLimiter;
-mod wait;
 
 use wait::WaitTarget;
 
@@ -227,36 +228,5 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
 
     fn refund_now<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, admitted: &S::Verdict) {
         let _ = self.refund(key, cost, admitted.receipt());
-    }
-}
-
-/// The reasons for which waiting ends without an admission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum WaitError<E = StorageError> {
-    /// The hit can never pass, however long one waits.
-    Never,
-    /// The storage could not answer.
-    Storage(E),
-}
-
-impl<E: fmt::Display> fmt::Display for WaitError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Never => f.write_str("this limit can never admit the hit, however long it waits"),
-            Self::Storage(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<E: Error> Error for WaitError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Never => None,
-            Self::Storage(error) => error.source(),
-        }
     }
 }

@@ -130,9 +130,10 @@ fn adaptive(size: &Sample) -> Option<Adaptive> {
 
 type Chosen<const LEN: usize, const N: usize> =
     Erased<Arc<dyn ErasedStrategy<LEN, Composite<DecisionList<N>>>>, LEN>;
-type Scalable = Erased<Arc<dyn ErasedScale<32>>, 32>;
+type Scalable = Erased<Arc<dyn ErasedScale<32, Composite<DecisionList<1>>>>, 32>;
+type Alone = Erased<Arc<dyn ErasedScale<32>>, 32>;
 
-fn alone(limit: impl ErasedScale<32> + 'static) -> Scalable {
+fn alone(limit: impl ErasedScale<32> + 'static) -> Alone {
     Erased::new(Arc::new(limit))
 }
 
@@ -325,7 +326,7 @@ fn erased(visit: &mut impl Visit) {
     visit.see_erased(
         "erased_tiered",
         cases(twin_sizes(), |size| {
-            let bucket: Arc<dyn ErasedScale<32>> = Arc::new(token(size)?);
+            let bucket: Arc<dyn ErasedScale<32, _>> = Arc::new(token(size)?);
             Tiered::new(Scalable::new(bucket), tiers()).ok()
         }),
     );

@@ -60,7 +60,7 @@ impl ErasedVerdict for Decision {
     fn of<V: Verdict>(verdict: &V) -> Self {
         let mut only = Self::unlimited();
         verdict.each(&mut |decision| only = *decision);
-        only
+        only.recorded(verdict.is_recorded()).with_receipt(converted(verdict.receipt()))
     }
 }
 
