@@ -214,7 +214,10 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
             let Read(spec, text) = strategy.into_inner();
             (spec, text, Some(line))
         }
-        None => (Spec::FixedWindow, "fixed-window".to_owned(), None),
+        None => {
+            let text = "fixed-window".to_owned();
+            (text.parse().map_err(|error| (None, error))?, text, None)
+        }
     };
     // Whether they go together is found out before anything is replaced.
     let limits = strategy.limits("--rate", &rates).map_err(|error| (strategy_line, error))?;

@@ -2,14 +2,12 @@
 
 use std::any::Any;
 use std::fmt;
-use std::mem::Discriminant;
 use std::sync::Arc;
 
 use crate::denials::Denials;
 use crate::keys::KeySpec;
 use crate::limit::Limit;
 use crate::plan::ThrottlePlan;
-use crate::spec::Spec;
 
 /// A throttle as it is, for the one that comes in its place.
 #[derive(Clone)]
@@ -35,7 +33,7 @@ struct Shape {
 
 /// The limits of a throttle, and those in whose place they are.
 struct KeptLimits<L> {
-    kind: Vec<Discriminant<Spec>>,
+    kind: Vec<&'static str>,
     now: Vec<L>,
     before: Vec<L>,
 }

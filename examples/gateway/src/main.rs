@@ -1,13 +1,13 @@
 //! A reverse proxy that limits what passes through it.
 //!
 //! `cargo run --release -p traffik-gateway -- --help` lists its options. A handful of small files over the
-//! public API: what is asked for ([`options`], [`spec`], [`config`]), what it comes to ([`plan`]), who is
-//! counted ([`keys`]) and who denied most ([`denials`]), the strategy ([`strategy`], [`limit`]), where states
-//! are kept ([`stores`], [`any_storage`]) and what of them when the file is read anew ([`kept`]), the
-//! throttles made of it all ([`throttles`]), the service behind them ([`upstream`], or a WebSocket:
-//! [`echo`]), all of that in one ([`gateway`]), its own paths ([`own`]), who may call them ([`caller`]) and
-//! the page ([`page`], [`events`]), the answers of its own ([`reply`]), and the server in front of it all
-//! ([`server`], and how it ends: [`drain`]).
+//! public API: what is asked for ([`options`], [`spec`] and its [`plain`] strategies, [`parameters`],
+//! [`config`]), what it comes to ([`plan`]), who is counted ([`keys`]) and who denied most ([`denials`]), the
+//! strategy ([`strategy`], [`limit`]), where states are kept ([`stores`], [`any_storage`]) and what of them
+//! when the file is read anew ([`kept`]), the throttles made of it all ([`throttles`]), the service behind
+//! them ([`upstream`], or a WebSocket: [`echo`]), all of that in one ([`gateway`]), its own paths ([`own`]),
+//! who may call them ([`caller`]) and the page ([`page`], [`events`]), the answers of its own ([`reply`]), and
+//! the server in front of it all ([`server`], and how it ends: [`drain`]).
 
 mod any_storage;
 mod caller;
@@ -23,6 +23,8 @@ mod limit;
 mod options;
 mod own;
 mod page;
+mod parameters;
+mod plain;
 mod plan;
 mod reply;
 mod server;

@@ -12,11 +12,12 @@ use traffik::http::Networks;
 
 use crate::config;
 use crate::keys::KeySpec;
+use crate::parameters::Time;
 use crate::plan::{Common, Headers, OnErrorSpec, StorageSpec, ThrottlePlan};
-use crate::spec::{Spec, Time};
+use crate::spec::{self, Spec};
 
 /// A reverse proxy that limits what passes through it.
-#[derive(Clone, Debug, Parser)]
+#[derive(Clone, Parser)]
 #[command(name = "traffik-gateway", version)]
 pub(crate) struct Options {
     /// Where to listen; port 0 picks a free one.
@@ -31,15 +32,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RATE", default_value = "10/10s", conflicts_with = "config")]
     pub(crate) rate: Vec<Rate>,
 
-    /// How it is limited, such as token-bucket:burst=150; --help tells all.
-    ///
-    /// fixed-window; sliding-window[:strict=10]; sliding-log; token-bucket[:burst=150][,debt=50]; leaky-bucket[:capacity=5];
-    /// leaky-bucket-queue[:queue=20]; gcra[:burst=10] or gcra:tolerance=500ms;
-    /// adaptive[:threshold=0.8,reduction=0.6,recovery=0.1,floor=0.3]; quota-rollover[:percent=50,max=500];
-    /// cost-based[:burst=200,window=100,floor=0.5]; fair-share:instance=a,weight=1;
-    /// regions:us=2/5,eu=3/10,default=3/10,spill=true; or one of these in up to three wrappers:
-    /// tiered(free=1,premium=5)/token-bucket, time-of-day(00:00-08:00=2,utc=+05:30)/fixed-window,
-    /// priority(low=50%,normal=25%)/gcra:burst=10.
+    // Not a doc comment: the list of strategies is made where they are defined.
+    #[arg(help = spec::HELP, long_help = spec::long_help())]
     #[arg(long, value_name = "SPEC", default_value = "fixed-window", conflicts_with = "config")]
     pub(crate) strategy: Strategy,
 
@@ -143,7 +137,7 @@ pub(crate) enum WsAction {
 }
 
 /// A strategy, and how it was written.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Strategy(pub(crate) Spec, pub(crate) String);
 
 impl FromStr for Strategy {

@@ -14,10 +14,11 @@ use traffik::storage::WhenFull;
 use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
 
 use crate::keys::KeySpec;
-use crate::spec::{Parameters, Spec, Time, WHOLE};
+use crate::parameters::{Parameters, Time, WHOLE};
+use crate::spec::Spec;
 
 /// One throttle, with all that can be said of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ThrottlePlan {
     pub(crate) uid: String,
     /// The names of its rates, in their order.
@@ -88,19 +89,19 @@ impl FromStr for OnErrorSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
         let mut given = Parameters::parse(name, parameters)?;
-        let (spec, known) = match name {
-            "allow" => (Self::Allow, "none"),
+        let spec = match name {
+            "allow" => Self::Allow,
             "throttle" => {
                 let wait = given.take::<Time>("wait", "a time such as 5s")?;
-                (wait.map_or(Self::default(), |wait| Self::Throttle { wait: wait.0 }), "wait")
+                wait.map_or(Self::default(), |wait| Self::Throttle { wait: wait.0 })
             }
             "fallback" => {
                 let instances = given.take::<NonZeroU32>("instances", "a whole number from 1 on")?;
-                (Self::Fallback { instances: instances.map_or(1, NonZeroU32::get) }, "instances")
+                Self::Fallback { instances: instances.map_or(1, NonZeroU32::get) }
             }
             _ => return Err(format!("{text:?} is nothing to do; write allow, throttle or fallback")),
         };
-        given.finish(known)?;
+        given.finish()?;
         Ok(spec)
     }
 }
@@ -179,7 +180,7 @@ impl FromStr for StorageSpec {
             Some("refuse") => WhenFull::Refuse,
             Some(other) => return Err(format!("full={other} is unknown; write full=evict or full=refuse")),
         };
-        parameters.finish("capacity and full")?;
+        parameters.finish()?;
         Ok(Self::Memory { capacity: capacity as usize, when_full })
     }
 }

@@ -1,16 +1,12 @@
 //! The strategy that a spec and a rate come to, chosen at run time.
 
-use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
 use traffik::strategy::Erased;
-use traffik::{
-    Adaptive, Class, CostBased, FairShare, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket,
-    LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, Tiered,
-    TimeOfDay, TokenBucket,
-};
+use traffik::{Class, HeapLog, Hours, Label, Priority, Rate, Ratio, Tiered, TimeOfDay};
 
 use crate::limit::{AnyLimit, Chosen, LARGE, LARGE_WRAPPED, Limit, SMALL, SMALL_WRAPPED, WRAPPER};
+use crate::plain::{Build, PlainStrategy, message};
 use crate::spec::{Span, Spec};
 
 const SMALL_1: usize = SMALL + WRAPPER;
@@ -18,12 +14,6 @@ const SMALL_2: usize = SMALL_1 + WRAPPER;
 const LARGE_1: usize = LARGE + WRAPPER;
 const LARGE_2: usize = LARGE_1 + WRAPPER;
 
-/// Times a log can keep inline, where it is wrapped.
-const LOG: usize = 32;
-/// Buckets of a strict window.
-const BUCKETS: usize = 64;
-/// Instances or regions that share a limit.
-const MEMBERS: usize = 16;
 /// Tiers or priorities of a wrapper.
 const CLASSES: usize = 16;
 /// Spans of a day.
@@ -39,9 +29,9 @@ impl Limits {
     /// Whether each of them can be had by one of so many instances, as their fallback.
     pub(crate) fn among(&self, instances: u32) -> Result<(), String> {
         fn each<L: Limit>(limits: &[L], part: Ratio) -> Result<(), String> {
-            limits.iter().try_for_each(|it| it.scaled(part).map(|_| ()).map_err(told))
+            limits.iter().try_for_each(|it| it.scaled(part).map(|_| ()).map_err(message))
         }
-        let part = Ratio::new(1, instances.into()).map_err(told)?;
+        let part = Ratio::new(1, instances.into()).map_err(message)?;
         match self {
             Self::Any(limits) => each(limits, part),
             Self::Log(limits) => each(limits, part),
@@ -63,24 +53,22 @@ impl Spec {
                 .collect()
         }
         let rates = (option, rates);
-        let (wrappers, innermost) = self.unwrapped();
-        if (wrappers, innermost) == (0, &Self::SlidingLog) {
-            return Ok(Limits::Log(each(rates, |rate| HeapLog::new(rate).map_err(told))?));
+        let (wrappers, plain) = self.unwrapped();
+        if let (0, Some(build)) = (wrappers, plain.unbounded) {
+            return Ok(Limits::Log(each(rates, build)?));
         }
         if wrappers > 3 {
             return Err(format!("{wrappers} wrappers around one strategy; at most 3 can be nested"));
         }
-        let limits = each(rates, |rate| match (wrappers, innermost.is_large()) {
-            (0, false) => Ok(AnyLimit::Small(self.small(rate)?.into())),
-            (0, true) => Ok(AnyLimit::Large(self.large(rate)?.into())),
-            (_, false) => {
-                let limit = innermost.small(rate)?;
-                let wrapped = self.wrapped::<SMALL, SMALL_1, SMALL_2, SMALL_WRAPPED>(limit)?;
+        let limits = each(rates, |rate| match (wrappers, &plain.build) {
+            (0, Build::Small(build)) => Ok(AnyLimit::Small(build(rate)?.into())),
+            (0, Build::Large(build)) => Ok(AnyLimit::Large(build(rate)?.into())),
+            (_, Build::Small(build)) => {
+                let wrapped = self.wrapped::<SMALL, SMALL_1, SMALL_2, SMALL_WRAPPED>(build(rate)?)?;
                 Ok(AnyLimit::SmallWrapped(wrapped.into()))
             }
-            (_, true) => {
-                let limit = innermost.large(rate)?;
-                let wrapped = self.wrapped::<LARGE, LARGE_1, LARGE_2, LARGE_WRAPPED>(limit)?;
+            (_, Build::Large(build)) => {
+                let wrapped = self.wrapped::<LARGE, LARGE_1, LARGE_2, LARGE_WRAPPED>(build(rate)?)?;
                 Ok(AnyLimit::LargeWrapped(wrapped.into()))
             }
         });
@@ -89,11 +77,7 @@ impl Spec {
 
     /// The class of every request: which instance this is, where instances share a limit.
     pub(crate) fn class(&self) -> Class {
-        let mut class = Class::default();
-        if let (_, Self::FairShare { instance, .. }) = self.unwrapped() {
-            class.instance = *instance;
-        }
-        class
+        self.unwrapped().1.class
     }
 
     /// The priorities that are named.
@@ -105,42 +89,34 @@ impl Spec {
         named
     }
 
-    /// What its states are like: strategies of the same kind take each other's as they are. Tiers and priorities keep nothing
-    /// of their own, and all buckets keep a level.
-    pub(crate) fn kind(&self) -> Vec<Discriminant<Self>> {
+    /// Returns the kind of its states: strategies of one kind take each other's states as they are. Tiers and
+    /// priorities keep nothing of their own.
+    pub(crate) fn kind(&self) -> Vec<&'static str> {
         match self {
+            Self::Plain(plain) => vec![plain.kind],
             Self::Tiered { inner, .. } | Self::Priority { inner, .. } => inner.kind(),
-            Self::TimeOfDay { inner, .. } => [vec![discriminant(self)], inner.kind()].concat(),
-            Self::TokenBucket { .. } | Self::LeakyBucket { .. } | Self::LeakyBucketQueue { .. } => {
-                vec![discriminant(&Self::Gcra { burst: None, tolerance: None })]
-            }
-            _ => vec![discriminant(self)],
+            Self::TimeOfDay { inner, .. } => [vec!["time-of-day"], inner.kind()].concat(),
         }
     }
 
-    /// How many wrappers there are, and what is in them.
-    fn unwrapped(&self) -> (usize, &Self) {
-        match self.inner() {
-            Some(inner) => {
-                let (wrappers, innermost) = inner.unwrapped();
-                (wrappers + 1, innermost)
+    /// Returns how many wrappers there are, and the strategy within them.
+    fn unwrapped(&self) -> (usize, &PlainStrategy) {
+        match self {
+            Self::Plain(plain) => (0, plain),
+            Self::Tiered { inner, .. } | Self::TimeOfDay { inner, .. } | Self::Priority { inner, .. } => {
+                let (wrappers, plain) = inner.unwrapped();
+                (wrappers + 1, plain)
             }
-            None => (0, self),
         }
     }
 
     fn inner(&self) -> Option<&Self> {
         match self {
+            Self::Plain(_) => None,
             Self::Tiered { inner, .. } | Self::TimeOfDay { inner, .. } | Self::Priority { inner, .. } => {
                 Some(inner)
             }
-            _ => None,
         }
-    }
-
-    const fn is_large(&self) -> bool {
-        let strict = matches!(self, Self::SlidingWindow { strict: Some(_) });
-        strict || matches!(self, Self::SlidingLog | Self::FairShare { .. } | Self::Regions { .. })
     }
 
     /// The strategy in its wrappers, and in as many that change nothing as are missing to three.
@@ -159,89 +135,6 @@ impl Spec {
         let second = wrap::<B, C>(layers.next(), first)?;
         wrap::<C, D>(layers.next(), second)
     }
-
-    /// The strategy of a spec that is no wrapper and needs little room.
-    fn small(&self, rate: Rate) -> Result<Chosen<SMALL>, String> {
-        Ok(match self {
-            Self::FixedWindow => Arc::new(FixedWindow::new(rate)),
-            Self::SlidingWindow { strict: None } => Arc::new(SlidingWindow::new(rate)),
-            Self::TokenBucket { burst, debt } => {
-                let bucket = TokenBucket::new(rate);
-                let bucket = burst.map_or(Ok(bucket), |burst| bucket.burst(burst)).map_err(told)?;
-                Arc::new(bucket.debt(*debt).map_err(told)?)
-            }
-            Self::LeakyBucket { capacity } => {
-                let bucket = LeakyBucket::new(rate);
-                Arc::new(capacity.map_or(Ok(bucket), |capacity| bucket.capacity(capacity)).map_err(told)?)
-            }
-            Self::LeakyBucketQueue { queue } => {
-                let bucket = LeakyBucketQueue::new(rate);
-                Arc::new(queue.map_or(Ok(bucket), |queue| bucket.queue(queue)).map_err(told)?)
-            }
-            Self::Gcra { burst, tolerance } => Arc::new(
-                match (burst, tolerance) {
-                    (Some(burst), _) => Gcra::new(rate).burst(*burst),
-                    (None, Some(tolerance)) => Gcra::new(rate).tolerance(*tolerance),
-                    (None, None) => Ok(Gcra::new(rate)),
-                }
-                .map_err(told)?,
-            ),
-            Self::Adaptive { threshold, reduction, recovery, floor } => {
-                let mut adaptive = Adaptive::new(rate);
-                // The floor first: a reduction is held against it.
-                if let Some(floor) = floor {
-                    adaptive = adaptive.floor(*floor).map_err(told)?;
-                }
-                if let Some(threshold) = threshold {
-                    adaptive = adaptive.threshold(*threshold).map_err(told)?;
-                }
-                if let Some(reduction) = reduction {
-                    adaptive = adaptive.reduction(*reduction).map_err(told)?;
-                }
-                if let Some(recovery) = recovery {
-                    adaptive = adaptive.recovery(*recovery).map_err(told)?;
-                }
-                Arc::new(adaptive)
-            }
-            Self::QuotaRollover { percent, max } => {
-                let quota = QuotaRollover::new(rate);
-                let quota = percent.map_or(Ok(quota), |share| quota.share(share)).map_err(told)?;
-                Arc::new(max.map_or(quota, |max| quota.max_rollover(max)))
-            }
-            Self::CostBased { burst, window, floor } => {
-                let mut bucket = CostBased::new(rate);
-                if let Some(window) = window {
-                    bucket = bucket.window(*window).map_err(told)?;
-                }
-                if let Some(floor) = floor {
-                    bucket = bucket.floor(*floor).map_err(told)?;
-                }
-                Arc::new(burst.map_or(Ok(bucket), |burst| bucket.burst(burst)).map_err(told)?)
-            }
-            _ => return Err("this strategy needs more room than it was given".to_owned()),
-        })
-    }
-
-    /// The strategy of a spec that is no wrapper and needs much room.
-    fn large(&self, rate: Rate) -> Result<Chosen<LARGE>, String> {
-        Ok(match self {
-            Self::SlidingWindow { strict: Some(buckets) } => {
-                Arc::new(SlidingWindow::strict::<BUCKETS>(rate).buckets(*buckets).map_err(told)?)
-            }
-            Self::SlidingLog => Arc::new(SlidingLog::<LOG>::new(rate).map_err(told)?),
-            Self::FairShare { weight, .. } => {
-                let weight =
-                    u16::try_from(*weight).map_err(|_| format!("weight={weight} is more than 65535"))?;
-                Arc::new(FairShare::<MEMBERS>::new(rate).weight(weight).map_err(told)?)
-            }
-            Self::Regions { shares, default, spill } => {
-                let regions = Regions::<MEMBERS>::new(rate, shares).map_err(told)?;
-                let regions = default.map_or(Ok(regions), |share| regions.other(share)).map_err(told)?;
-                Arc::new(regions.spill(*spill))
-            }
-            _ => return Err("this strategy needs less room than it was given".to_owned()),
-        })
-    }
 }
 
 /// One wrapper around a strategy; without one, the same strategy in more room.
@@ -252,7 +145,7 @@ fn wrap<const IN: usize, const OUT: usize>(
     let inner = Erased::new(inner);
     match wrapper {
         Some(Spec::Tiered { tiers, .. }) => {
-            Ok(Arc::new(Tiered::new(inner, classes("tiers", tiers, Ratio::ONE)?).map_err(told)?))
+            Ok(Arc::new(Tiered::new(inner, classes("tiers", tiers, Ratio::ONE)?).map_err(message)?))
         }
         Some(Spec::Priority { reserves, .. }) => {
             let mut reserves = reserves.clone();
@@ -260,15 +153,17 @@ fn wrap<const IN: usize, const OUT: usize>(
             if let Some((_, reserve)) = reserves.iter().find(|(label, _)| *label == Label::named("normal")) {
                 reserves.push((Label::default(), *reserve));
             }
-            Ok(Arc::new(Priority::new(inner, classes("priorities", &reserves, Ratio::ZERO)?).map_err(told)?))
+            Ok(Arc::new(
+                Priority::new(inner, classes("priorities", &reserves, Ratio::ZERO)?).map_err(message)?,
+            ))
         }
         Some(Spec::TimeOfDay { spans, offset_minutes, .. }) => {
             if spans.len() > SPANS {
                 return Err(format!("{} spans of the day; at most {SPANS} can be given", spans.len()));
             }
             let hours: Vec<_> = spans.iter().map(hours).collect();
-            let wrapped = TimeOfDay::<_, SPANS>::from_slice(inner, &hours).map_err(told)?;
-            Ok(Arc::new(wrapped.utc_offset(*offset_minutes).map_err(told)?))
+            let wrapped = TimeOfDay::<_, SPANS>::from_slice(inner, &hours).map_err(message)?;
+            Ok(Arc::new(wrapped.utc_offset(*offset_minutes).map_err(message)?))
         }
         _ => Ok(Arc::new(inner)),
     }
@@ -287,8 +182,4 @@ fn classes(of: &str, named: &[(Label, Ratio)], rest: Ratio) -> Result<[(Label, R
 fn hours(span: &Span) -> Hours {
     let time = |minutes: u32| ((minutes / 60) as u8, (minutes % 60) as u8);
     Hours::new(time(span.from), time(span.to), span.ratio)
-}
-
-fn told(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }

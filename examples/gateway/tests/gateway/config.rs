@@ -122,6 +122,27 @@ fn it_is_checked_without_serving() {
     assert!(told.contains(", gcra:burst=3, by peer, in memory for 100000, cost in x-cost"), "{told}");
 }
 
+/// Each plain strategy of the help, with no more parameters than it needs.
+#[test]
+fn every_strategy_of_the_help_has_defaults() {
+    let output = Command::new(PROGRAM).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let usage = help.lines().find_map(|line| line.trim().split_once("; or one of these")).unwrap().0;
+    // Optional parameters stand in brackets.
+    let specs = usage.split("; ").filter_map(|usage| usage.split(['[', ' ']).next());
+    let listed: Vec<_> = specs.clone().filter_map(|spec| spec.split(':').next()).collect();
+    let names = format!("there are {};", listed.join(", "));
+    let refused = refused(&["--strategy", "another"]);
+    assert!(refused.replace(" and ", ", ").contains(&names), "{names}\n{refused}");
+    for spec in specs {
+        for spec in [spec, &format!("tiered(free=2)/{spec}")] {
+            let check = ["--check", "--rate", "5/s", "--strategy", spec];
+            let output = Command::new(PROGRAM).args(check).output().unwrap();
+            assert!(output.status.success(), "{spec}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
 #[test]
 fn a_bad_file_is_refused_with_its_line() {
     let throttle = |lines: &str| format!("[[throttle]]\nuid = \"a\"\n{lines}");

@@ -1,0 +1,93 @@
+//! The `name=value` pairs that strategies, storages and other options take.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use traffik::{Label, Rate, Ratio};
+
+pub(crate) const WHOLE: &str = "a whole number up to 4294967295";
+pub(crate) const PART: &str = "a part of the whole, such as 0.8, 4/5 or 80%";
+pub(crate) const TIME: &str = "a time such as 500ms";
+
+/// `name=value` pairs separated by commas, in their order.
+pub(crate) struct Parameters<'a> {
+    of: &'a str,
+    values: Vec<(&'a str, &'a str)>,
+    /// The names that were asked for, for the message about one that was not.
+    known: Vec<&'static str>,
+}
+
+impl<'a> Parameters<'a> {
+    pub(crate) fn parse(of: &'a str, text: &'a str) -> Result<Self, String> {
+        let mut values: Vec<(&str, &str)> = Vec::new();
+        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+            let Some((name, value)) = pair.split_once('=') else {
+                return Err(format!("{pair:?} is no parameter of {of}; write name=value"));
+            };
+            if values.iter().any(|(known, _)| *known == name) {
+                return Err(format!("{name} is given twice for {of}"));
+            }
+            values.push((name, value));
+        }
+        Ok(Self { of, values, known: Vec::new() })
+    }
+
+    /// Removes and parses the value of a parameter; `right` says what it should look like.
+    pub(crate) fn take<T: FromStr>(&mut self, name: &'static str, right: &str) -> Result<Option<T>, String> {
+        self.known.push(name);
+        let Some(at) = self.values.iter().position(|(known, _)| *known == name) else { return Ok(None) };
+        let (_, value) = self.values.remove(at);
+        value.parse().map(Some).map_err(|_| format!("{name}={value} is not {right}"))
+    }
+
+    /// Removes all pairs and parses them as names with ratios; at least one.
+    pub(crate) fn named(&mut self, example: &str) -> Result<Vec<(Label, Ratio)>, String> {
+        if self.values.is_empty() {
+            return Err(format!("{} needs names with values; write {example}", self.of));
+        }
+        let part = |(name, value): (&str, &str)| {
+            let ratio = value.parse().map_err(|_| format!("{name}={value} is not {PART}"))?;
+            Ok((Label::named(name), ratio))
+        };
+        self.values.drain(..).map(part).collect()
+    }
+
+    pub(crate) fn rest(self) -> Vec<(&'a str, &'a str)> {
+        self.values
+    }
+
+    /// Fails if a pair is left, with the names that were asked for.
+    pub(crate) fn finish(&self) -> Result<(), String> {
+        self.finish_with(&listed(&self.known))
+    }
+
+    /// Fails if a pair is left, with `known` in place of the names that were asked for.
+    pub(crate) fn finish_with(&self, known: &str) -> Result<(), String> {
+        match self.values.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(format!("{} has no parameter {name}; it has {known}", self.of)),
+        }
+    }
+}
+
+/// Names in a sentence: `none`, `a`, `a and b`, or `a, b and c`.
+pub(crate) fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        [name] => (*name).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A time that is more than none, written as the period of a rate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rate = format!("1/{text}").parse::<Rate>();
+        rate.map(|rate| Self(rate.period())).map_err(|_| format!("{text:?} is no time; write 500ms or 2s"))
+    }
+}

@@ -1,0 +1,219 @@
+//! The strategies that wrap no other: what each is called, which parameters it takes and how it is built.
+//!
+//! A new one is a row of [`STRATEGIES`] and the function that the row names.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use traffik::strategy::ErasedScale;
+use traffik::{
+    Adaptive, Class, CostBased, FairShare, FixedWindow, Gcra, HeapLog, Label, LeakyBucket, LeakyBucketQueue,
+    QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, TokenBucket,
+};
+
+use crate::limit::{Chosen, LARGE, SMALL};
+use crate::parameters::{PART, Parameters, TIME, Time, WHOLE};
+
+/// The name of each strategy, an example of its parameters for `--help`, and its parser, in the order of all
+/// messages.
+const STRATEGIES: &[(&str, &str, Parser)] = &[
+    ("fixed-window", "", fixed_window),
+    ("sliding-window", "[:strict=10]", sliding_window),
+    ("sliding-log", "", sliding_log),
+    ("token-bucket", "[:burst=150][,debt=50]", token_bucket),
+    ("leaky-bucket", "[:capacity=5]", leaky_bucket),
+    ("leaky-bucket-queue", "[:queue=20]", leaky_bucket_queue),
+    ("gcra", "[:burst=10] or gcra:tolerance=500ms", gcra),
+    ("adaptive", "[:threshold=0.8,reduction=0.6,recovery=0.1,floor=0.3]", adaptive),
+    ("quota-rollover", "[:percent=50,max=500]", quota_rollover),
+    ("cost-based", "[:burst=200,window=100,floor=0.5]", cost_based),
+    ("fair-share", ":instance=a,weight=1", fair_share),
+    ("regions", REGIONS, regions),
+];
+
+const REGIONS: &str = ":us=2/5,eu=3/10,default=3/10,spill=true";
+
+/// The kind of all buckets, which keep a level.
+const LEVEL: &str = "level";
+
+/// Times a log can keep inline, where it is wrapped.
+const LOG: usize = 32;
+/// Buckets of a strict window.
+const BUCKETS: usize = 64;
+/// Instances or regions that share a limit.
+const MEMBERS: usize = 16;
+
+type Parser = fn(&mut Parameters<'_>) -> Result<PlainStrategy, String>;
+
+/// A strategy that wraps no other, with its parameters.
+#[derive(Clone)]
+pub(crate) struct PlainStrategy {
+    /// The kind of its states: strategies of one kind take each other's states as they are.
+    pub(crate) kind: &'static str,
+    /// The class of every request: which instance this is, where instances share a limit.
+    pub(crate) class: Class,
+    pub(crate) build: Build,
+    /// Builds the limit of a rate where nothing wraps it, if its states then have no bound.
+    pub(crate) unbounded: Option<fn(Rate) -> Result<HeapLog, String>>,
+}
+
+/// Builds the limit of a rate, by the room that its states take.
+#[derive(Clone)]
+pub(crate) enum Build {
+    Small(BuildSized<SMALL>),
+    Large(BuildSized<LARGE>),
+}
+
+type BuildSized<const LEN: usize> = Arc<dyn Fn(Rate) -> Result<Chosen<LEN>, String> + Send + Sync>;
+
+/// Returns the names of all strategies.
+pub(crate) fn names() -> Vec<&'static str> {
+    STRATEGIES.iter().map(|(name, ..)| *name).collect()
+}
+
+/// Returns how each strategy is written, for `--help`.
+pub(crate) fn usage() -> String {
+    let usage: Vec<_> = STRATEGIES.iter().map(|(name, example, _)| format!("{name}{example}")).collect();
+    usage.join("; ")
+}
+
+/// Parses the strategy of a name, or returns `None` if none has it.
+pub(crate) fn parse(name: &str, mut given: Parameters<'_>) -> Option<Result<PlainStrategy, String>> {
+    let (.., parser) = STRATEGIES.iter().find(|(known, ..)| *known == name)?;
+    Some(parser(&mut given).and_then(|strategy| given.finish().map(|()| strategy)))
+}
+
+fn fixed_window(_: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    Ok(small("fixed-window", |rate| Ok(FixedWindow::new(rate))))
+}
+
+fn sliding_window(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    Ok(match given.take("strict", WHOLE)? {
+        None => small("sliding-window", |rate| Ok(SlidingWindow::new(rate))),
+        Some(buckets) => large("sliding-window", move |rate| {
+            SlidingWindow::strict::<BUCKETS>(rate).buckets(buckets).map_err(message)
+        }),
+    })
+}
+
+fn sliding_log(_: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let inline = large("sliding-log", |rate| SlidingLog::<LOG>::new(rate).map_err(message));
+    Ok(PlainStrategy { unbounded: Some(|rate| HeapLog::new(rate).map_err(message)), ..inline })
+}
+
+fn token_bucket(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let (burst, debt) = (given.take("burst", WHOLE)?, given.take("debt", WHOLE)?.unwrap_or(0));
+    Ok(small(LEVEL, move |rate| {
+        with(TokenBucket::new(rate), TokenBucket::burst, burst)?.debt(debt).map_err(message)
+    }))
+}
+
+fn leaky_bucket(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let capacity = given.take("capacity", WHOLE)?;
+    Ok(small(LEVEL, move |rate| with(LeakyBucket::new(rate), LeakyBucket::capacity, capacity)))
+}
+
+fn leaky_bucket_queue(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let queue = given.take("queue", WHOLE)?;
+    Ok(small(LEVEL, move |rate| with(LeakyBucketQueue::new(rate), LeakyBucketQueue::queue, queue)))
+}
+
+fn gcra(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let (burst, tolerance) = (given.take("burst", WHOLE)?, given.take("tolerance", TIME)?);
+    if burst.is_some() && tolerance.is_some() {
+        return Err("burst and tolerance say the same thing; give gcra one of them".to_owned());
+    }
+    given.finish_with("burst or tolerance")?;
+    Ok(small(LEVEL, move |rate| {
+        let gcra = with(Gcra::new(rate), Gcra::burst, burst)?;
+        with(gcra, Gcra::tolerance, tolerance.map(|Time(tolerance)| tolerance))
+    }))
+}
+
+fn adaptive(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let (threshold, reduction) = (given.take("threshold", PART)?, given.take("reduction", PART)?);
+    let (recovery, floor) = (given.take("recovery", PART)?, given.take("floor", PART)?);
+    Ok(small("adaptive", move |rate| {
+        // The floor first: a reduction is held against it.
+        let adaptive = with(Adaptive::new(rate), Adaptive::floor, floor)?;
+        let adaptive = with(adaptive, Adaptive::threshold, threshold)?;
+        let adaptive = with(adaptive, Adaptive::reduction, reduction)?;
+        with(adaptive, Adaptive::recovery, recovery)
+    }))
+}
+
+fn quota_rollover(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let percent = given.take::<u32>("percent", WHOLE)?;
+    let share = percent.map(|percent| Ratio::new(percent.into(), 100).unwrap_or(Ratio::ONE));
+    let max = given.take("max", WHOLE)?;
+    Ok(small("quota-rollover", move |rate| {
+        let quota = with(QuotaRollover::new(rate), QuotaRollover::share, share)?;
+        Ok(max.map_or(quota, |max| quota.max_rollover(max)))
+    }))
+}
+
+fn cost_based(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let (burst, window) = (given.take("burst", WHOLE)?, given.take("window", WHOLE)?);
+    let floor = given.take("floor", PART)?;
+    Ok(small("cost-based", move |rate| {
+        let bucket = with(CostBased::new(rate), CostBased::window, window)?;
+        let bucket = with(bucket, CostBased::floor, floor)?;
+        with(bucket, CostBased::burst, burst)
+    }))
+}
+
+fn fair_share(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let instance = given.take::<String>("instance", "a name")?;
+    let instance = instance.ok_or("fair-share needs its instance's name; write fair-share:instance=a")?;
+    let weight = given.take::<u32>("weight", WHOLE)?.unwrap_or(1);
+    let mut strategy = large("fair-share", move |rate| {
+        let weight = u16::try_from(weight).map_err(|_| format!("weight={weight} is more than 65535"))?;
+        FairShare::<MEMBERS>::new(rate).weight(weight).map_err(message)
+    });
+    strategy.class.instance = Label::named(&instance);
+    Ok(strategy)
+}
+
+fn regions(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
+    let spill = given.take("spill", "true or false")?.unwrap_or(false);
+    let default = given.take("default", PART)?;
+    let shares = given.named(&format!("regions{REGIONS}"))?;
+    Ok(large("regions", move |rate| {
+        let regions = Regions::<MEMBERS>::new(rate, &shares).map_err(message)?;
+        Ok(with(regions, Regions::other, default)?.spill(spill))
+    }))
+}
+
+/// A strategy whose states take at most [`SMALL`] bytes.
+fn small<L: ErasedScale<SMALL> + 'static>(
+    kind: &'static str,
+    build: impl Fn(Rate) -> Result<L, String> + Send + Sync + 'static,
+) -> PlainStrategy {
+    let build = Build::Small(Arc::new(move |rate| Ok(Arc::new(build(rate)?))));
+    PlainStrategy { kind, class: Class::default(), build, unbounded: None }
+}
+
+/// A strategy whose states take at most [`LARGE`] bytes.
+fn large<L: ErasedScale<LARGE> + 'static>(
+    kind: &'static str,
+    build: impl Fn(Rate) -> Result<L, String> + Send + Sync + 'static,
+) -> PlainStrategy {
+    let build = Build::Large(Arc::new(move |rate| Ok(Arc::new(build(rate)?))));
+    PlainStrategy { kind, class: Class::default(), build, unbounded: None }
+}
+
+/// Sets `value` on `limit`; without a value, `limit` keeps its default.
+fn with<L, V, E: Display>(
+    limit: L,
+    set: impl FnOnce(L, V) -> Result<L, E>,
+    value: Option<V>,
+) -> Result<L, String> {
+    match value {
+        Some(value) => set(limit, value).map_err(message),
+        None => Ok(limit),
+    }
+}
+
+pub(crate) fn message(error: impl Display) -> String {
+    error.to_string()
+}
