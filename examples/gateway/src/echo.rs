@@ -44,7 +44,7 @@ impl Echo {
         let serve = match options.ws_rate {
             None => serving(vec![AnyLimit::unlimited()?], Class::default(), policy, None),
             Some(rate) => {
-                let (class, tally) = (spec.class(), Some(tally.clone()));
+                let (class, tally) = (spec.plain.class, Some(tally.clone()));
                 match spec.limits("--ws-rate", &[rate])? {
                     Limits::Any(limits) => serving(limits, class, policy, tally),
                     Limits::Log(limits) => serving(limits, class, policy, tally),

@@ -33,7 +33,7 @@ struct Shape {
 
 /// The limits of a throttle, and those in whose place they are.
 struct KeptLimits<L> {
-    kind: Vec<&'static str>,
+    kind: (&'static str, usize),
     now: Vec<L>,
     before: Vec<L>,
 }

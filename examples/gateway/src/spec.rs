@@ -1,4 +1,4 @@
-//! The text of a strategy, such as `tiered(free=1,premium=5)/token-bucket:burst=50`, as a tree.
+//! The text of a strategy, such as `tiered(free=1,premium=5)/token-bucket:burst=50`, in parts.
 
 use std::str::FromStr;
 
@@ -9,11 +9,18 @@ use crate::plain::{self, PlainStrategy};
 
 /// A strategy and its parameters.
 #[derive(Clone)]
-pub(crate) enum Spec {
-    Plain(PlainStrategy),
-    Tiered { tiers: Vec<(Label, Ratio)>, inner: Box<Spec> },
-    TimeOfDay { spans: Vec<Span>, offset_minutes: i32, inner: Box<Spec> },
-    Priority { reserves: Vec<(Label, Ratio)>, inner: Box<Spec> },
+pub(crate) struct Spec {
+    pub(crate) plain: PlainStrategy,
+    /// The wrappers around it, from within.
+    pub(crate) wrappers: Vec<Wrapper>,
+}
+
+/// A wrapper around a strategy, with its parameters.
+#[derive(Clone)]
+pub(crate) enum Wrapper {
+    Tiered { tiers: Vec<(Label, Ratio)> },
+    TimeOfDay { spans: Vec<Span>, offset_minutes: i32 },
+    Priority { reserves: Vec<(Label, Ratio)> },
 }
 
 /// A part of the day, in minutes from midnight, and what the rate is multiplied by in it.
@@ -57,7 +64,7 @@ impl FromStr for Spec {
                 listed(&plain::names())
             ))
         });
-        strategy.map(Self::Plain)
+        Ok(Self { plain: strategy?, wrappers: Vec::new() })
     }
 }
 
@@ -66,12 +73,10 @@ fn wrapper(name: &str, rest: &str) -> Result<Spec, String> {
         return Err(format!("{name}(..) wraps another strategy; write {name}(..)/fixed-window"));
     };
     let mut given = Parameters::parse(name, parameters)?;
-    let inner: Box<Spec> = Box::new(inner.parse()?);
-    match name {
-        "tiered" => Ok(Spec::Tiered { tiers: given.named("tiered(free=1,premium=5)/fixed-window")?, inner }),
-        "priority" => {
-            Ok(Spec::Priority { reserves: given.named("priority(low=50%,high=10%)/token-bucket")?, inner })
-        }
+    let mut spec: Spec = inner.parse()?;
+    spec.wrappers.push(match name {
+        "tiered" => Wrapper::Tiered { tiers: given.named("tiered(free=1,premium=5)/fixed-window")? },
+        "priority" => Wrapper::Priority { reserves: given.named("priority(low=50%,high=10%)/token-bucket")? },
         "time-of-day" => {
             let offset = given.take::<Offset>("utc", "an offset such as +05:30")?;
             let spans = given.rest().into_iter().map(|(span, ratio)| parse_span(span, ratio));
@@ -81,10 +86,11 @@ fn wrapper(name: &str, rest: &str) -> Result<Spec, String> {
                     "time-of-day needs a span; write time-of-day(08:00-17:00=2)/fixed-window".to_owned()
                 );
             }
-            Ok(Spec::TimeOfDay { spans, offset_minutes: offset.map_or(0, |offset| offset.0), inner })
+            Wrapper::TimeOfDay { spans, offset_minutes: offset.map_or(0, |offset| offset.0) }
         }
-        _ => Err(format!("there is no wrapper {name:?}; there are tiered, time-of-day and priority")),
-    }
+        _ => return Err(format!("there is no wrapper {name:?}; there are tiered, time-of-day and priority")),
+    });
+    Ok(spec)
 }
 
 fn parse_span(span: &str, ratio: &str) -> Result<Span, String> {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use traffik::strategy::Erased;
-use traffik::{Class, HeapLog, Hours, Label, Priority, Rate, Ratio, Tiered, TimeOfDay};
+use traffik::{HeapLog, Hours, Label, Priority, Rate, Ratio, Tiered, TimeOfDay};
 
 use crate::limit::{AnyLimit, Chosen, LARGE, LARGE_WRAPPED, Limit, SMALL, SMALL_WRAPPED, WRAPPER};
-use crate::plain::{Build, PlainStrategy, message};
-use crate::spec::{Span, Spec};
+use crate::plain::{Build, message};
+use crate::spec::{Span, Spec, Wrapper};
 
 const SMALL_1: usize = SMALL + WRAPPER;
 const SMALL_2: usize = SMALL_1 + WRAPPER;
@@ -53,14 +53,14 @@ impl Spec {
                 .collect()
         }
         let rates = (option, rates);
-        let (wrappers, plain) = self.unwrapped();
-        if let (0, Some(build)) = (wrappers, plain.unbounded) {
+        let wrappers = self.wrappers.len();
+        if let (0, Some(build)) = (wrappers, self.plain.unbounded) {
             return Ok(Limits::Log(each(rates, build)?));
         }
         if wrappers > 3 {
             return Err(format!("{wrappers} wrappers around one strategy; at most 3 can be nested"));
         }
-        let limits = each(rates, |rate| match (wrappers, &plain.build) {
+        let limits = each(rates, |rate| match (wrappers, &self.plain.build) {
             (0, Build::Small(build)) => Ok(AnyLimit::Small(build(rate)?.into())),
             (0, Build::Large(build)) => Ok(AnyLimit::Large(build(rate)?.into())),
             (_, Build::Small(build)) => {
@@ -75,48 +75,21 @@ impl Spec {
         limits.map(Limits::Any)
     }
 
-    /// The class of every request: which instance this is, where instances share a limit.
-    pub(crate) fn class(&self) -> Class {
-        self.unwrapped().1.class
-    }
-
     /// The priorities that are named.
     pub(crate) fn priorities(&self) -> Vec<Label> {
-        let mut named = self.inner().map_or(Vec::new(), Self::priorities);
-        if let Self::Priority { reserves, .. } = self {
-            named.extend(reserves.iter().map(|(label, _)| *label));
-        }
-        named
+        let reserves = self.wrappers.iter().filter_map(|wrapper| match wrapper {
+            Wrapper::Priority { reserves } => Some(reserves),
+            _ => None,
+        });
+        reserves.flatten().map(|(label, _)| *label).collect()
     }
 
-    /// Returns the kind of its states: strategies of one kind take each other's states as they are. Tiers and
-    /// priorities keep nothing of their own.
-    pub(crate) fn kind(&self) -> Vec<&'static str> {
-        match self {
-            Self::Plain(plain) => vec![plain.kind],
-            Self::Tiered { inner, .. } | Self::Priority { inner, .. } => inner.kind(),
-            Self::TimeOfDay { inner, .. } => [vec!["time-of-day"], inner.kind()].concat(),
-        }
-    }
-
-    /// Returns how many wrappers there are, and the strategy within them.
-    fn unwrapped(&self) -> (usize, &PlainStrategy) {
-        match self {
-            Self::Plain(plain) => (0, plain),
-            Self::Tiered { inner, .. } | Self::TimeOfDay { inner, .. } | Self::Priority { inner, .. } => {
-                let (wrappers, plain) = inner.unwrapped();
-                (wrappers + 1, plain)
-            }
-        }
-    }
-
-    fn inner(&self) -> Option<&Self> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Tiered { inner, .. } | Self::TimeOfDay { inner, .. } | Self::Priority { inner, .. } => {
-                Some(inner)
-            }
-        }
+    /// Returns the kind of its states, and how many wrappers keep more: strategies of which both are equal take
+    /// each other's states as they are.
+    pub(crate) fn kind(&self) -> (&'static str, usize) {
+        // Tiers and priorities keep nothing of their own.
+        let keeps = |wrapper: &&Wrapper| matches!(wrapper, Wrapper::TimeOfDay { .. });
+        (self.plain.kind, self.wrappers.iter().filter(keeps).count())
     }
 
     /// The strategy in its wrappers, and in as many that change nothing as are missing to three.
@@ -124,30 +97,24 @@ impl Spec {
         &self,
         innermost: Chosen<A>,
     ) -> Result<Chosen<D>, String> {
-        let mut layers = Vec::new();
-        let mut spec = self;
-        while let Some(inner) = spec.inner() {
-            layers.push(spec);
-            spec = inner;
-        }
-        let mut layers = layers.into_iter().rev();
-        let first = wrap::<A, B>(layers.next(), innermost)?;
-        let second = wrap::<B, C>(layers.next(), first)?;
-        wrap::<C, D>(layers.next(), second)
+        let mut wrappers = self.wrappers.iter();
+        let first = wrap::<A, B>(wrappers.next(), innermost)?;
+        let second = wrap::<B, C>(wrappers.next(), first)?;
+        wrap::<C, D>(wrappers.next(), second)
     }
 }
 
 /// One wrapper around a strategy; without one, the same strategy in more room.
 fn wrap<const IN: usize, const OUT: usize>(
-    wrapper: Option<&Spec>,
+    wrapper: Option<&Wrapper>,
     inner: Chosen<IN>,
 ) -> Result<Chosen<OUT>, String> {
     let inner = Erased::new(inner);
     match wrapper {
-        Some(Spec::Tiered { tiers, .. }) => {
+        Some(Wrapper::Tiered { tiers }) => {
             Ok(Arc::new(Tiered::new(inner, classes("tiers", tiers, Ratio::ONE)?).map_err(message)?))
         }
-        Some(Spec::Priority { reserves, .. }) => {
+        Some(Wrapper::Priority { reserves }) => {
             let mut reserves = reserves.clone();
             // A request without a priority is a normal one.
             if let Some((_, reserve)) = reserves.iter().find(|(label, _)| *label == Label::named("normal")) {
@@ -157,7 +124,7 @@ fn wrap<const IN: usize, const OUT: usize>(
                 Priority::new(inner, classes("priorities", &reserves, Ratio::ZERO)?).map_err(message)?,
             ))
         }
-        Some(Spec::TimeOfDay { spans, offset_minutes, .. }) => {
+        Some(Wrapper::TimeOfDay { spans, offset_minutes }) => {
             if spans.len() > SPANS {
                 return Err(format!("{} spans of the day; at most {SPANS} can be given", spans.len()));
             }
@@ -165,7 +132,7 @@ fn wrap<const IN: usize, const OUT: usize>(
             let wrapped = TimeOfDay::<_, SPANS>::from_slice(inner, &hours).map_err(message)?;
             Ok(Arc::new(wrapped.utc_offset(*offset_minutes).map_err(message)?))
         }
-        _ => Ok(Arc::new(inner)),
+        None => Ok(Arc::new(inner)),
     }
 }
 

@@ -150,7 +150,7 @@ impl<'a> Maker<'a> {
     {
         let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
         let keys = Keys { keys: plan.keys.clone(), exempt, trusted };
-        let class = plan.strategy.class();
+        let class = plan.strategy.plain.class;
         let (tasks, denials) = (self.common.tasks.clone(), self.stores.denials(&plan.uid));
         let mut builder = Throttle::builder(&plan.uid, limit, storage)
             .identifier(keys.identifier())
@@ -204,7 +204,7 @@ fn classes(common: &Common, strategy: &Spec) -> impl Fn(RequestParts<'_>) -> Cla
         true => ClassHeaders::from_anyone(),
         false => ClassHeaders::from(common.trusted.clone()),
     };
-    headers = headers.base(strategy.class());
+    headers = headers.base(strategy.plain.class);
     if let Some(header) = &common.tier_header {
         headers = headers.tier(header.clone());
     }
