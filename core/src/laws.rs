@@ -38,10 +38,12 @@ pub mod awaited;
 mod duties;
 mod run;
 pub mod storage;
+mod strategies;
 
 pub use run::{Broken, Step};
 use run::{Held, expect, follow};
 pub use storage::agrees as storage_agrees;
+pub use strategies::at_most;
 
 /// Every law that needs nothing but a limit and a run: 1 to 10, but for arbitrary bytes.
 pub fn every<S: Bounds>(limit: &S, run: &[Step]) -> Held {

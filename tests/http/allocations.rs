@@ -16,9 +16,8 @@ use traffik::http::{PeerAddress, Throttle, ThrottleLayer, Throttled};
 use traffik::storage::Local;
 use traffik::strategy::{Erased, ErasedScale};
 use traffik::{
-    Adaptive, All, CostBased, FairShare, FixedWindow, Gcra, Hours, Label, LeakyBucket, LeakyBucketQueue,
-    Limiter, Memory, Priority, QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, Strategy,
-    Tiered, TimeOfDay, TokenBucket,
+    All, FixedWindow, Gcra, Hours, Label, Limiter, Memory, Priority, Rate, Ratio, Strategy, Tiered,
+    TimeOfDay, TokenBucket,
 };
 
 type Body = Full<Bytes>;
@@ -38,19 +37,13 @@ fn none_per_check<S: Strategy>(limit: S) {
 
 #[test]
 fn checks_of_every_strategy_allocate_nothing() {
-    none_per_check(FixedWindow::new(Rate::per_minute(10)));
-    none_per_check(TokenBucket::new(Rate::per_minute(10)));
-    none_per_check(Gcra::new(Rate::per_minute(10)));
-    none_per_check(SlidingWindow::new(Rate::per_minute(10)));
-    none_per_check(SlidingWindow::strict::<6>(Rate::per_minute(10)));
-    none_per_check(SlidingLog::<10>::new(Rate::per_minute(10)).unwrap());
-    none_per_check(LeakyBucket::new(Rate::per_minute(10)));
-    none_per_check(LeakyBucketQueue::new(Rate::per_minute(10)));
-    none_per_check(Adaptive::new(Rate::per_minute(10)));
-    none_per_check(QuotaRollover::new(Rate::per_minute(10)));
-    none_per_check(CostBased::new(Rate::per_minute(10)));
-    none_per_check(FairShare::<4>::new(Rate::per_minute(10)));
-    none_per_check(Regions::<4>::new(Rate::per_minute(10), &[]).unwrap().spill(true));
+    macro_rules! each {
+        ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
+            let make: fn(Rate) -> Option<_> = $make;
+            none_per_check(make(Rate::per_minute(10)).unwrap());
+        };
+    }
+    traffik::every_strategy!(each);
     let named = [(Label::named("one"), Ratio::new(1, 2).unwrap())];
     let night = [Hours::new((22, 0), (6, 0), Ratio::new(1, 2).unwrap())];
     none_per_check(Tiered::new(Gcra::new(Rate::per_minute(10)), named).unwrap());

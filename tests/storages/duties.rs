@@ -8,8 +8,8 @@ use traffik::lock::{LockSettings, Locks, MemoryLock};
 use traffik::runtime::Tokio;
 use traffik::storage::Local;
 use traffik::{
-    Adaptive, Clock, CostBased, Fixed, FixedWindow, Gcra, HeapLog, LeakyBucket, LeakyBucketQueue, Locked,
-    ManualClock, Memory, QuotaRollover, SlidingWindow, Storage, Strategy, Timestamp, TokenBucket, rate,
+    Clock, Fixed, FixedWindow, HeapLog, Locked, ManualClock, Memory, Rate, Storage, Strategy, Timestamp,
+    TokenBucket, rate,
 };
 use traffik_test_support::store::Store;
 
@@ -35,21 +35,18 @@ fn all_but_races<S: Strategy>(limit: &S, mine: &impl Storage<S>) -> Result<(), B
     storage::agrees(limit, mine, "agreed", &run())
 }
 
-/// Limits of every family that admit 5 an hour, for a macro to run one function over each.
+/// Runs one function over every strategy at a rate that admits 5 an hour, and over some that are set up otherwise.
 macro_rules! with_each_limit {
     ($check:ident) => {
         let rate = rate!("5/h");
-        $check(FixedWindow::new(rate));
-        $check(SlidingWindow::new(rate));
-        $check(SlidingWindow::strict::<12>(rate));
+        macro_rules! each {
+            ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
+                let make: fn(Rate) -> Option<_> = $make;
+                $check(make(rate).unwrap());
+            };
+        }
+        traffik::every_strategy!(each);
         $check(HeapLog::new(rate).unwrap());
-        $check(TokenBucket::new(rate));
-        $check(LeakyBucket::new(rate).capacity(5).unwrap());
-        $check(LeakyBucketQueue::new(rate));
-        $check(Gcra::new(rate).burst(5).unwrap());
-        $check(QuotaRollover::new(rate));
-        $check(CostBased::new(rate));
-        $check(Adaptive::new(rate));
         $check((TokenBucket::new(rate), FixedWindow::new(rate!("7/h"))));
     };
 }

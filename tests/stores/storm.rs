@@ -12,9 +12,8 @@ use traffik::runtime::Tokio;
 use traffik::storage::AsyncStorage;
 use traffik::strategy::Bounds;
 use traffik::{
-    AsyncLimiter, Clock, FixedWindow, HeapLog, Hours, LeakyBucketQueue, MemcachedStorage, QuotaRollover,
-    Rate, Ratio, RedisStorage, SlidingWindow, Strategy, SystemClock, TimeOfDay, Timestamp, TokenBucket,
-    Verdict,
+    AsyncLimiter, Clock, FixedWindow, HeapLog, Hours, MemcachedStorage, Rate, Ratio, RedisStorage, Strategy,
+    SystemClock, TimeOfDay, Timestamp, TokenBucket, Verdict,
 };
 use traffik_test_support::program;
 use traffik_test_support::servers::{Memcached, Redis};
@@ -36,17 +35,18 @@ fn hours() -> [Hours; 1] {
     [Hours::new((0, 0), (24, 0), Ratio::new(1, 2).unwrap())]
 }
 
-/// Calls a function with each limit, by name.
+/// Calls a macro with each limit, by name: every strategy, and some that are set up otherwise.
 macro_rules! each_limit {
     ($ask:ident) => {
-        $ask!("window", FixedWindow::new(rate()));
+        macro_rules! each {
+            ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
+                let make: fn(Rate) -> Option<_> = $make;
+                $ask!(stringify!($name), make(rate()).unwrap());
+            };
+        }
+        traffik::every_strategy!(each);
         $ask!("counted", FixedWindow::new(Rate::per_second(120)));
-        $ask!("sliding", SlidingWindow::new(rate()));
-        $ask!("strict", SlidingWindow::strict::<10>(rate()));
-        $ask!("log", HeapLog::new(rate()).unwrap());
-        $ask!("bucket", TokenBucket::new(rate()));
-        $ask!("queue", LeakyBucketQueue::new(rate()).queue(20).unwrap());
-        $ask!("rollover", QuotaRollover::new(rate()));
+        $ask!("heap-log", HeapLog::new(rate()).unwrap());
         $ask!("hours", TimeOfDay::new(TokenBucket::new(rate()), hours()).unwrap());
         $ask!("hours-log", TimeOfDay::new(HeapLog::new(rate()).unwrap(), hours()).unwrap());
     };
@@ -89,7 +89,7 @@ fn a_process_that_asks() {
             let storage = $storage.timeout(Duration::from_secs(20)).build().unwrap();
             let mut asked = Vec::new();
             macro_rules! spawn {
-                ($name:literal, $limit:expr) => {
+                ($name:expr, $limit:expr) => {
                     asked.push(($name, tokio::spawn(ask(storage.clone(), $name, $limit))));
                 };
             }
@@ -142,7 +142,7 @@ fn four_processes_are_admitted_the_limit(url: &str) {
     }
     let last = SystemClock.now();
     macro_rules! judge {
-        ($name:literal, $limit:expr) => {
+        ($name:expr, $limit:expr) => {
             let (from, admitted) = asked[$name];
             let admitted = u128::from(admitted);
             let most = $limit.most(first, last);

@@ -83,3 +83,21 @@ fn public_types_and_traits_are_few() {
     println!("{count} public types and traits in all libraries");
     assert!(count <= MOST, "{count} public types and traits in all libraries, more than {MOST}");
 }
+
+/// What holds for every strategy iterates over one list, so that list names them all.
+#[test]
+fn the_list_of_strategies_is_complete() {
+    let core = folder::workspace().join("core/src");
+    let list = std::fs::read_to_string(core.join("laws/strategies.rs")).unwrap();
+    let mut strategies = 0;
+    for file in std::fs::read_dir(core.join("strategy")).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() || !std::fs::read_to_string(&path).unwrap().contains(" Strategy for ") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(list.contains(&format!("$each!({name}, ")), "{name} is not in core/src/laws/strategies.rs");
+        strategies += 1;
+    }
+    assert!(strategies >= 13, "{strategies} strategies were found");
+}

@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use traffik::laws::{self, Step};
+use traffik::laws::{self, Step, at_most};
 use traffik::storage::{AsyncStorage, Local, WhenFull};
 use traffik::strategy::Bounds;
 use traffik::{
-    Adaptive, Clock, CostBased, FairShare, Fixed, FixedWindow, Gcra, HeapLog, Key, Label, LeakyBucket,
-    LeakyBucketQueue, Limiter, ManualClock, Memory, Op, Outcome, QuotaRollover, Rate, Ratio, Regions,
-    SlidingLog, SlidingWindow, Storage, StorageError, Strategy, Tiered, Timestamp, TokenBucket,
+    Clock, Decision, Fixed, Gcra, HeapLog, Key, Label, LeakyBucket, Limiter, ManualClock, Memory, Op,
+    Outcome, Rate, Ratio, Storage, StorageError, Strategy, Tiered, Timestamp, TokenBucket,
 };
 
 /// The beginning of a window of each of the rates below, but that of 2900 ms.
@@ -282,53 +281,52 @@ fn racers_admit_exactly_the_bound<S: Bounds, U: Subject<S, Storage: Sync>>(limit
     }
 }
 
-/// The rate with a smaller limit, for strategies that keep something for each hit.
-fn at_most(limit: u32, rate: Rate) -> Rate {
-    if rate.limit() <= limit || rate.is_unlimited() { rate } else { Rate::new(limit, rate.period()).unwrap() }
-}
-
 macro_rules! conformance {
-    ($($name:ident: $limit:expr,)*) => {$(
+    ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
         mod $name {
             use super::*;
 
+            fn limit(rate: Rate) -> impl Bounds<Verdict = Decision, Cost = u32> {
+                let make: fn(Rate) -> Option<_> = $make;
+                make(rate).unwrap()
+            }
+
             #[test]
             fn on_a_fixed_table() {
-                conforms::<_, InFixed>($limit);
+                conforms::<_, InFixed>(limit);
             }
 
             #[test]
             fn in_memory() {
-                conforms::<_, InMemory>($limit);
-                racers_admit_exactly_the_bound::<_, InMemory>($limit);
+                conforms::<_, InMemory>(limit);
+                racers_admit_exactly_the_bound::<_, InMemory>(limit);
             }
 
             #[test]
             fn in_memory_awaited() {
-                conforms::<_, InMemoryAwaited>($limit);
-                racers_admit_exactly_the_bound::<_, InMemoryAwaited>($limit);
+                conforms::<_, InMemoryAwaited>(limit);
+                racers_admit_exactly_the_bound::<_, InMemoryAwaited>(limit);
             }
         }
-    )*};
+    };
 }
 
-conformance! {
-    fixed_window: FixedWindow::new,
-    token_bucket: TokenBucket::new,
-    token_bucket_with_a_burst: |rate| TokenBucket::new(rate).burst(if rate.limit() == 0 { 0 } else { 50 }).unwrap(),
-    gcra: Gcra::new,
-    sliding_window: SlidingWindow::new,
-    strict_window: SlidingWindow::strict::<12>,
-    sliding_log: |rate| SlidingLog::<100>::new(at_most(100, rate)).unwrap(),
-    heap_log: |rate| HeapLog::new(at_most(1_000, rate)).unwrap(),
-    leaky_bucket: LeakyBucket::new,
-    leaky_bucket_with_a_capacity: |rate| LeakyBucket::new(rate).capacity(if rate.limit() == 0 { 0 } else { 50 }).unwrap(),
-    leaky_bucket_queue: LeakyBucketQueue::new,
-    cost_based: CostBased::new,
-    adaptive: Adaptive::new,
-    quota_rollover: QuotaRollover::new,
-    fair_share: FairShare::<4>::new,
-    regions: |rate| Regions::<4>::new(rate, &[]).unwrap().spill(true),
-    tiered: |rate| Tiered::new(TokenBucket::new(rate), [(Label::named("free"), Ratio::ONE)]).unwrap(),
-    gcra_with_a_burst: |rate| Gcra::new(rate).burst(rate.limit().min(1000)).unwrap(),
+traffik::every_strategy!(conformance);
+conformance!(token_bucket_with_a_burst, "", own, |rate| TokenBucket::new(rate).burst(burst(rate, 50)).ok());
+conformance!(gcra_without_a_burst, "", own, |rate| Some(Gcra::new(rate)));
+conformance!(leaky_bucket_of_one, "", own, |rate| Some(LeakyBucket::new(rate)));
+conformance!(heap_log, "", own, |rate| HeapLog::new(at_most(1_000, rate)).ok());
+conformance!(leaky_bucket_with_a_capacity, "", own, |rate| {
+    LeakyBucket::new(rate).capacity(burst(rate, 50)).ok()
+});
+conformance!(tiered, "", own, |rate| {
+    Tiered::new(TokenBucket::new(rate), [(Label::named("free"), Ratio::ONE)]).ok()
+});
+conformance!(gcra_with_a_burst, "", own, |rate| Gcra::new(rate)
+    .burst(burst(rate, rate.limit().min(1_000)))
+    .ok());
+
+/// No burst where nothing ever passes.
+fn burst(rate: Rate, burst: u32) -> u32 {
+    if rate.limit() == 0 { 0 } else { burst }
 }

@@ -18,6 +18,7 @@ mod leaky;
 mod model;
 mod quota;
 mod rate;
+mod serde;
 mod shape;
 mod shares;
 mod sliding;

@@ -11,10 +11,9 @@ use std::time::Duration;
 use traffik::layer::{Failover, FailoverBuilder};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Reply};
-use traffik::strategy::{Adaptive, CostBased, FairShare, Heap, Label, Log, QuotaRollover, Regions};
 use traffik::{
-    AsyncLimiter, Class, Decision, ErrorKind, FixedWindow, Gcra, Hit, LeakyBucket, LeakyBucketQueue, Op,
-    Origin, Ratio, Receipt, SlidingWindow, Strategy, Timestamp, TokenBucket, rate,
+    AsyncLimiter, Class, Decision, ErrorKind, HeapLog, Hit, Label, Op, Origin, Rate, Ratio, Receipt, Regions,
+    Strategy, Timestamp, TokenBucket, rate,
 };
 use traffik_test_support::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
 
@@ -287,17 +286,13 @@ fn adds_up<S: Strategy<Cost = u32>>(limit: &S) {
 #[test]
 fn charges_add_up() {
     let rate = rate!("5/min");
-    adds_up(&FixedWindow::new(rate));
-    adds_up(&SlidingWindow::new(rate));
-    adds_up(&SlidingWindow::strict::<8>(rate));
-    adds_up(&Adaptive::new(rate));
-    adds_up(&FairShare::<4>::new(rate));
+    macro_rules! each {
+        ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
+            let make: fn(Rate) -> Option<_> = $make;
+            adds_up(&make(rate).unwrap());
+        };
+    }
+    traffik::every_strategy!(each);
+    adds_up(&HeapLog::new(rate).unwrap());
     adds_up(&Regions::<4>::new(rate, &[(Label(1), Ratio::ONE)]).unwrap());
-    adds_up(&Log::<Heap>::new(rate).unwrap());
-    adds_up(&TokenBucket::new(rate));
-    adds_up(&LeakyBucket::new(rate));
-    adds_up(&LeakyBucketQueue::new(rate));
-    adds_up(&Gcra::new(rate));
-    adds_up(&QuotaRollover::new(rate));
-    adds_up(&CostBased::new(rate));
 }

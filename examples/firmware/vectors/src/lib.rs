@@ -9,9 +9,9 @@ use heapless::{String, Vec};
 use traffik_core::laws::{self, Broken, Step};
 use traffik_core::strategy::Bounds;
 use traffik_core::{
-    Adaptive, All, Class, Cost, CostBased, FairShare, Fixed, FixedWindow, Gcra, Hit, Hours, Label,
-    LeakyBucket, LeakyBucketQueue, ManualClock, Op, Outcome, Priority, QuotaRollover, Ratio, Regions,
-    SlidingLog, SlidingWindow, Storage, Strategy, Tiered, TimeOfDay, Timestamp, TokenBucket, Verdict, rate,
+    All, Class, Cost, Fixed, FixedWindow, Gcra, Hit, Hours, Label, LeakyBucket, LeakyBucketQueue, ManualClock, Op,
+    Outcome, Priority, Rate, Ratio, Regions, SlidingLog, Storage, Strategy, Tiered, TimeOfDay, Timestamp,
+    TokenBucket, Verdict, rate,
 };
 
 /// Hits on each limit.
@@ -28,23 +28,27 @@ pub fn run(print: &mut dyn FnMut(&str)) -> bool {
     let half = Ratio::new(1, 2).unwrap_or(Ratio::ONE);
     let labels = [(Label(0), half), (Label(1), half)];
 
-    vectors.limit("fixed window", ok(FixedWindow::new(rate!("7/min"))));
-    vectors.limit("sliding window", ok(SlidingWindow::new(rate!("7/min"))));
-    vectors.limit("strict window", ok(SlidingWindow::strict::<6>(rate!("7/min"))));
-    vectors.limit("sliding log", SlidingLog::<8>::new(rate!("7/2900ms")));
+    macro_rules! each {
+        ($name:ident, $spelling:literal, own, $make:expr) => {
+            let make: fn(Rate) -> Option<_> = $make;
+            vectors.limit($spelling, make(rate!("7/2900ms")).ok_or(()));
+        };
+        ($name:ident, $spelling:literal, shared, $make:expr) => {
+            let make: fn(Rate) -> Option<_> = $make;
+            vectors.shared($spelling, make(rate!("9/s")).ok_or(()));
+        };
+    }
+    traffik_core::every_strategy!(each);
+    vectors.limit("small log", SlidingLog::<8>::new(rate!("7/2900ms")));
     vectors.limit("token bucket", TokenBucket::new(rate!("3/s")).burst(10).and_then(|bucket| bucket.debt(2)));
     vectors.limit("leaky bucket", LeakyBucket::new(rate!("3/s")).capacity(5));
     vectors.limit("leaky bucket queue", LeakyBucketQueue::new(rate!("3/s")).queue(6));
-    vectors.limit("gcra", Gcra::new(rate!("99991/day")).burst(5));
-    vectors.limit("adaptive", ok(Adaptive::new(rate!("9/s"))));
-    vectors.limit("quota rollover", ok(QuotaRollover::new(rate!("9/h"))));
-    vectors.limit("cost based", ok(CostBased::new(rate!("9/s"))));
+    vectors.limit("gcra burst", Gcra::new(rate!("99991/day")).burst(5));
     vectors.limit("tiered", Tiered::new(Gcra::new(rate!("3/s")), labels));
     let night = Hours::new((22, 0), (6, 30), half);
     vectors.limit("time of day", TimeOfDay::new(FixedWindow::new(rate!("9/h")), [night]));
     let reserve = Ratio::new(1, 3).unwrap_or(Ratio::ONE);
     vectors.limit("priority", Priority::new(TokenBucket::new(rate!("9/s")), [(Label(0), reserve)]));
-    vectors.shared("fair share", ok(FairShare::<4>::new(rate!("9/s"))));
     vectors.shared("regions", Regions::<2>::new(rate!("9/s"), &labels).map(|regions| regions.spill(true)));
     vectors.shared("pair", ok((Gcra::new(rate!("3/s")), FixedWindow::new(rate!("20/min")))));
     vectors.shared("all", ok(All([TokenBucket::new(rate!("5/s")), TokenBucket::new(rate!("50/min"))])));

@@ -143,6 +143,19 @@ fn every_strategy_of_the_help_has_defaults() {
     }
 }
 
+/// The gateway has every strategy of the library.
+#[test]
+fn every_strategy_can_be_had() {
+    macro_rules! check {
+        ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
+            let check = ["--check", "--rate", "5/s", "--strategy", $spelling];
+            let output = Command::new(PROGRAM).args(check).output().unwrap();
+            assert!(output.status.success(), "{}: {}", $spelling, String::from_utf8_lossy(&output.stderr));
+        };
+    }
+    traffik::every_strategy!(check);
+}
+
 #[test]
 fn a_bad_file_is_refused_with_its_line() {
     let throttle = |lines: &str| format!("[[throttle]]\nuid = \"a\"\n{lines}");
