@@ -4,12 +4,13 @@ mod circles;
 mod imports;
 mod modules;
 mod names;
+mod table;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use circles::circles;
-use imports::imports;
+use imports::{crates, imports};
 use modules::Crate;
 use traffik_test_support::folder;
 
@@ -61,6 +62,37 @@ fn no_files_and_no_rooms_import_each_other_in_a_circle() {
         found.extend(tangles(Path::new(source), &edges));
     }
     assert!(found.is_empty(), "{} circles:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn everybody_knows_only_whom_the_table_allows() {
+    let rows = table::rows(|place| CRATES.iter().any(|(_, source)| *source == place));
+    let mut wrong = Vec::new();
+    for (_, source) in CRATES {
+        let it = read(source);
+        let row =
+            rows.iter().find(|row| row.place == *source).unwrap_or_else(|| panic!("{source} has no row"));
+        for known in crates(&it, CRATES) {
+            let (_, known) = CRATES.iter().find(|(name, _)| *name == known).unwrap();
+            if known != source && !row.may_know.iter().any(|allowed| allowed == known) {
+                wrong.push(format!("{source} knows {known}"));
+            }
+        }
+        // The innermost room that has a row.
+        let room = |file: &[String]| {
+            let file = format!("{source}/{}/", file.join("/"));
+            let holds = rows.iter().filter(|row| file.starts_with(&format!("{}/", row.place)));
+            holds.max_by_key(|row| row.place.len()).unwrap()
+        };
+        for (from, to) in imports(&it) {
+            let (knowing, known) = (room(&from), room(&to));
+            let is_free = known.place == *source || known.place == knowing.place;
+            if !is_free && knowing.place != *source && !knowing.may_know.contains(&known.place) {
+                wrong.push(format!("{source}: {} knows {}", from.join("/"), to.join("/")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "not allowed by ARCHITECTURE.md:\n{}", wrong.join("\n"));
 }
 
 /// The most public names that users are to know.

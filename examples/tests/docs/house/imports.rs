@@ -20,6 +20,12 @@ pub(super) fn imports(it: &Crate) -> BTreeSet<(Names, Names)> {
     found
 }
 
+/// The crates of this workspace that a crate names.
+pub(super) fn crates(it: &Crate, known: &[(&str, &str)]) -> BTreeSet<String> {
+    let named = it.modules.iter().flat_map(|module| &module.paths).filter_map(|path| path.first());
+    named.filter(|name| known.iter().any(|(known, _)| known == name)).cloned().collect()
+}
+
 impl Crate {
     /// The module that defines what a path within another one leads to, and its name there; `None` for a module, and for
     /// what is not of this crate.
