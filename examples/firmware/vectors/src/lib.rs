@@ -9,9 +9,9 @@ use heapless::{String, Vec};
 use traffik_core::laws::{self, Broken, Step};
 use traffik_core::strategy::Bounds;
 use traffik_core::{
-    All, Class, Cost, Fixed, FixedWindow, Gcra, Hit, Hours, Label, LeakyBucket, LeakyBucketQueue, ManualClock, Op,
-    Outcome, Priority, Rate, Ratio, Regions, SlidingLog, Storage, Strategy, Tiered, TimeOfDay, Timestamp,
-    TokenBucket, Verdict, rate,
+    All, Class, Cost, Fixed, FixedWindow, Gcra, Hit, Hours, Label, LeakyBucket, LeakyBucketQueue,
+    ManualClock, Op, Outcome, Priority, Rate, Ratio, Regions, SlidingLog, Storage, Strategy, Tiered,
+    TimeOfDay, Timestamp, TokenBucket, Verdict, rate,
 };
 
 /// Hits on each limit.
