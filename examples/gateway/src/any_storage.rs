@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use traffik::storage::{AsyncStorage, Reply, WaitQueue};
+use traffik::storage::{AsyncStorage, Joint, Reply, WaitQueue};
 use traffik::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 /// Any storage, so that a throttle's code is there once for all of them.
@@ -21,6 +21,12 @@ trait StorageCalls<S: Strategy>: Send + Sync {
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
     fn is_local(&self) -> bool;
     fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict>;
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>>;
     fn wait_queue(&self) -> Option<&dyn WaitQueue>;
 }
 
@@ -41,11 +47,21 @@ impl<S: Strategy, T: AsyncStorage<S>> StorageCalls<S> for T {
         AsyncStorage::known_denial(self, limit, key, hit)
     }
 
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        AsyncStorage::check_together(self, limit, keys, hit)
+    }
+
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         AsyncStorage::<S>::wait_queue(self)
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy> AsyncStorage<S> for AnyStorage<S> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         self.0.apply(limit, key, op)
@@ -61,6 +77,15 @@ impl<S: Strategy> AsyncStorage<S> for AnyStorage<S> {
 
     fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
         self.0.known_denial(limit, key, hit)
+    }
+
+    fn check_together(
+        &self,
+        limit: &S,
+        keys: &[&dyn ErasedKey],
+        hit: &Hit<S::Cost>,
+    ) -> Reply<Joint<S::Verdict>> {
+        self.0.check_together(limit, keys, hit)
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {

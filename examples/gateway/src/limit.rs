@@ -185,6 +185,7 @@ impl State for LimitState {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl Strategy for AnyLimit {
     type State = LimitState;
     type Cost = u32;
@@ -257,6 +258,7 @@ impl Strategy for AnyLimit {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl Scale for AnyLimit {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(each!(self, it => it.clone().with_limit(it.limit.scaled(ratio)?), as Self))

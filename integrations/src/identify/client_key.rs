@@ -73,6 +73,7 @@ impl ClientKey {
 }
 
 /// What clients wrote is hashed before a storage sees it: no secret lies there, and no name is longer than a hash.
+#[deny(clippy::missing_trait_methods)]
 impl Key for ClientKey {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         feed(&self.0, sink);

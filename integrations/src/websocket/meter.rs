@@ -89,6 +89,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, M> Key for Meter<S, M> {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         sink(&self.key);
