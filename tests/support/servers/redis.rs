@@ -26,7 +26,8 @@ impl RedisOptions {
     /// Keeps what it has answered to over `stop`, and over `kill` as well: a write is with the system before it is
     /// answered.
     pub fn persistent(self) -> Self {
-        self.config(&["appendonly", "yes"])
+        // With a sync each second, a write waits for a sync under way, for up to two seconds, and is answered before.
+        self.config(&["appendonly", "yes"]).config(&["appendfsync", "no"])
     }
 
     /// The password of the user `default`.
