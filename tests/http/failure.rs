@@ -210,3 +210,14 @@ async fn of_several_that_fail_all_are_heard_of() {
     drop(response.into_body().collect().await);
     assert_eq!(["a", "b", "c"].map(|uid| tally.count(uid, Seen::Failed)), [1, 1, 1]);
 }
+
+/// A refund that goes to the background would come after the throttle is asked again, and be denied for its own charge.
+#[tokio::test]
+async fn what_was_charged_before_another_one_failed_is_back_before_it_is_asked_again() {
+    let spawn = |future| drop(tokio::spawn(future));
+    let first = Throttle::builder("first", Gcra::new(rate!("1/h")), elsewhere(memory(&Clock::default())));
+    let first = first.spawner(spawn).build().unwrap();
+    let second = Throttle::builder("second", Gcra::new(rate!("1/h")), elsewhere(DOWN));
+    let second = second.spawner(spawn).on_error(OnError::Allow).build().unwrap();
+    is(&told(&Throttles::new().and(first).and(second), 2).await, [(201, ""), (429, "")]);
+}

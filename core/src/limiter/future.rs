@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Waker};
 
 use super::WaitError;
 use super::wait::{WaitTarget, wait};
@@ -187,8 +189,9 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
 
     fn refund_now<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, admitted: &S::Verdict) {
         if self.storage.is_local() {
-            // What is local has answered when the call returns.
-            drop(self.refund(key, cost, admitted.receipt()));
+            // What is local answers as soon as it is polled.
+            let mut refunded = self.refund(key, cost, admitted.receipt());
+            let _ = Pin::new(&mut refunded).poll(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

@@ -150,7 +150,10 @@ async fn failed(
     at: usize,
     failure: Failure,
 ) -> Decided {
-    give_back(&mut parts).await;
+    // Awaited, unlike that of a request which ends here: the others may be asked again at once.
+    for part in parts.iter_mut().rev().filter(|part| part.is_charged()) {
+        let _ = asked(&mut **part, Ask::Refund).await;
+    }
     let failing = parts.remove(at);
     parts.extend(shadows);
     Decided::Failed { failed: vec![(failing.failing(), failure)], others: parts }

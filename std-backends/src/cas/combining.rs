@@ -131,8 +131,10 @@ impl<W: Swap, S: Strategy> Future for Pending<W, S> {
             return Poll::Ready(answer);
         }
         if let Poll::Ready(Err(panicked)) = Pin::new(driver).poll(context) {
-            let _ = task.leave();
-            return Poll::Ready(Err(panicked));
+            return Poll::Ready(match task.leave() {
+                Left::Done(answer) => answer,
+                Left::Unsent | Left::Sent => Err(panicked),
+            });
         }
         task.poll(context.waker())
     }

@@ -13,13 +13,6 @@ pub(super) const fn unanswered(changes: bool) -> ErrorKind {
     if changes { ErrorKind::Timeout } else { ErrorKind::Unavailable }
 }
 
-/// The bytes of a key: what stays of it once a call has returned.
-pub(super) fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    key.feed_to(&mut |piece| bytes.extend_from_slice(piece));
-    bytes
-}
-
 /// Checks several keys of which the bytes have been kept.
 pub(super) fn together<S: Strategy>(
     storage: &impl AsyncStorage<S>,

@@ -9,10 +9,11 @@ use std::time::Duration;
 use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
 use traffik_core::strategy::{decode, encode};
 use traffik_core::{
-    Clock, Decision, ErasedKey, ErrorKind, Hit, Key, Op, State, Strategy, Timer, Timestamp, Verdict,
+    Clock, Decision, ErasedKey, ErrorKind, Hit, Op, State, Strategy, Timer, Timestamp, Verdict,
 };
 
 use crate::lock::{Lock, Locks};
+use crate::util::key::bytes;
 use crate::util::race::{Either, race};
 use crate::{FifoQueue, SystemClock};
 
@@ -237,12 +238,6 @@ fn encoded<T: State>(state: &T) -> Result<Vec<u8>, Failure> {
     let length = encode(state, &mut bytes).ok_or_else(too_long)?;
     bytes.truncate(length);
     Ok(bytes)
-}
-
-fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    key.feed(&mut |piece: &[u8]| bytes.extend_from_slice(piece));
-    bytes
 }
 
 impl<T, L: ?Sized, R> Clone for Locked<T, L, R> {

@@ -82,9 +82,13 @@ struct Present {
 }
 
 impl Present {
-    /// Forgets the attempt with this watchdog, and returns whether it was the present one.
-    fn drop_attempt(&mut self, watchdog: &Arc<ResponseWatchdog>) -> bool {
-        self.attempt.take_if(|(_, present)| Arc::ptr_eq(present, watchdog)).is_some()
+    /// Takes out the attempt with this watchdog, if it is the present one.
+    #[must_use = "it is dropped outside the lock"]
+    fn take_attempt(
+        &mut self,
+        watchdog: &Arc<ResponseWatchdog>,
+    ) -> Option<(Shared<MultiplexedConnection>, Arc<ResponseWatchdog>)> {
+        self.attempt.take_if(|(_, present)| Arc::ptr_eq(present, watchdog))
     }
 }
 
@@ -130,7 +134,8 @@ impl Link {
         sent.answered();
         told.map_err(|error| {
             if is_of_the_connection(&error) {
-                self.present.lock().drop_attempt(&watchdog);
+                let taken = self.present.lock().take_attempt(&watchdog);
+                drop(taken);
             }
             super::failure::failure(error)
         })
@@ -154,11 +159,13 @@ impl Link {
                 Either::Second(()) => return Err(too_late()),
             };
             let mut present = self.present.lock();
-            let is_present = present.drop_attempt(&watchdog);
+            let taken = present.take_attempt(&watchdog);
+            if !is_left && taken.is_some() {
+                present.failed = Some((Instant::now(), failure.clone()));
+            }
+            drop(present);
+            drop(taken);
             if !is_left {
-                if is_present {
-                    present.failed = Some((Instant::now(), failure.clone()));
-                }
                 return Err(failure);
             }
         }
@@ -182,10 +189,16 @@ impl Link {
         }
         timer::has_runtime()?;
         let (source, deadline) = (self.source.clone(), self.deadline);
-        let attempt = Shared::new(async move { source.connect(deadline).await.map_err(unsent) });
+        let attempt =
+            Shared::or_else(ErrorKind::Unavailable, "connecting panicked; nothing was sent", async move {
+                source.connect(deadline).await.map_err(unsent)
+            });
         present.failed = None;
         let watchdog = Arc::new(ResponseWatchdog::new());
-        present.attempt = Some((attempt.clone(), watchdog.clone()));
+        let before = present.attempt.replace((attempt.clone(), watchdog.clone()));
+        // Outside the lock, for what is dropped may be code of the user's.
+        drop(present);
+        drop(before);
         Ok((attempt, watchdog))
     }
 
@@ -193,7 +206,9 @@ impl Link {
     pub(super) fn close(&self) {
         let mut present = self.present.lock();
         present.closed = true;
-        present.attempt = None;
+        let before = present.attempt.take();
+        drop(present);
+        drop(before);
     }
 }
 

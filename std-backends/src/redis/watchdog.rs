@@ -22,7 +22,7 @@ impl ResponseWatchdog {
 
     /// A call was sent at this time.
     pub(super) const fn sent(&self, at: Instant) -> Sent<'_> {
-        Sent { silence: self, at, is_answered: false }
+        Sent { watchdog: self, at, is_answered: false }
     }
 
     /// Whether it has lasted for longer than this.
@@ -36,7 +36,7 @@ impl ResponseWatchdog {
 
 /// A call that was sent. If it is dropped unanswered, the connection owes an answer, until it gives any.
 pub(super) struct Sent<'a> {
-    silence: &'a ResponseWatchdog,
+    watchdog: &'a ResponseWatchdog,
     at: Instant,
     is_answered: bool,
 }
@@ -49,7 +49,7 @@ impl Sent<'_> {
 
 impl Drop for Sent<'_> {
     fn drop(&mut self) {
-        let since = &self.silence.since;
+        let since = &self.watchdog.since;
         if self.is_answered {
             // Hardly ever is there anything to write, so that calls on several processors do not wait for each other.
             if since.load(Ordering::Relaxed) != 0 {
@@ -57,7 +57,7 @@ impl Drop for Sent<'_> {
             }
             return;
         }
-        let micros = self.at.saturating_duration_since(self.silence.made).as_micros();
+        let micros = self.at.saturating_duration_since(self.watchdog.made).as_micros();
         let at = u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1);
         // Whoever was sent first counts.
         let _ = since.compare_exchange(0, at, Ordering::Relaxed, Ordering::Relaxed);
@@ -71,19 +71,19 @@ mod tests {
     #[test]
     fn silence_lasts_from_the_first_call_in_vain_until_any_answer() {
         const LIMIT: Duration = Duration::from_millis(500);
-        let silence = ResponseWatchdog::new();
-        let at = |millis| silence.made + Duration::from_millis(millis);
-        let is_long = |millis| silence.is_longer_than(LIMIT, || at(millis));
-        let early = silence.sent(at(50));
-        drop(silence.sent(at(100)));
-        drop(silence.sent(at(400)));
+        let watchdog = ResponseWatchdog::new();
+        let at = |millis| watchdog.made + Duration::from_millis(millis);
+        let is_long = |millis| watchdog.is_longer_than(LIMIT, || at(millis));
+        let early = watchdog.sent(at(50));
+        drop(watchdog.sent(at(100)));
+        drop(watchdog.sent(at(400)));
         assert!(!is_long(599) && is_long(601));
         // Whoever still waits owes nothing yet, and gets the answer of a connection that is well.
         early.answered();
         assert!(!is_long(100_000));
-        silence.sent(at(700)).answered();
+        watchdog.sent(at(700)).answered();
         assert!(!is_long(100_000));
-        drop(silence.sent(at(0)));
+        drop(watchdog.sent(at(0)));
         assert!(!is_long(499) && is_long(501));
     }
 }

@@ -21,7 +21,8 @@ use super::mutex::lock;
 /// * Whichever waiter is polled polls the future, so a waiter that leaves holds up nobody.
 /// * The future is dropped with its last waiter, unless it has ended.
 /// * A wake-up of the future wakes all waiters: nobody knows which of them is going to be polled again.
-/// * A panic of the future goes on in the waiter that polled it; all others fail with [`ErrorKind::Timeout`].
+/// * A panic of the future goes on in the waiter that polled it; all others fail with [`ErrorKind::Timeout`], or
+///   [otherwise](Self::or_else).
 /// * An outcome that is there is returned as often as it is asked for.
 pub(crate) struct Shared<T> {
     driven: Arc<Driven<T>>,
@@ -37,6 +38,8 @@ struct Driven<T> {
     future: Mutex<Option<BoxFuture<'static, Result<T, Failure>>>>,
     outcome: OnceLock<Result<T, Failure>>,
     waiters: Arc<Waiters>,
+    /// What a panic comes to for all but one waiter.
+    panicked: (ErrorKind, &'static str),
 }
 
 /// The wakers of all who wait. The future knows them, and they do not know the future: else it would keep
@@ -51,8 +54,18 @@ struct Waiters {
 impl<T: Clone> Shared<T> {
     /// Shares a future. Nothing polls it before somebody waits.
     pub(crate) fn new(future: impl Future<Output = Result<T, Failure>> + Send + 'static) -> Self {
+        Self::or_else(ErrorKind::Timeout, "the store panicked; what it was doing may have been done", future)
+    }
+
+    /// The same, with another failure for those who did not poll a future that panicked.
+    pub(crate) fn or_else(
+        kind: ErrorKind,
+        panicked: &'static str,
+        future: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Self {
         let (future, outcome) = (Mutex::new(Some(Box::pin(future) as BoxFuture<'_, _>)), OnceLock::new());
-        Self { driven: Arc::new(Driven { future, outcome, waiters: Arc::default() }), place: None }
+        let driven = Driven { future, outcome, waiters: Arc::default(), panicked: (kind, panicked) };
+        Self { driven: Arc::new(driven), place: None }
     }
 
     /// Returns the outcome if the future has ended.
@@ -112,8 +125,8 @@ impl<T> Driven<T> {
             }
             Ok(Poll::Ready(outcome)) => (outcome, None),
             Err(panic) => {
-                let unknown = "the store panicked; what it was doing may have been done";
-                (Err(Failure::new(ErrorKind::Timeout, unknown)), Some(panic))
+                let (kind, panicked) = self.panicked;
+                (Err(Failure::new(kind, panicked)), Some(panic))
             }
         };
         let _ = self.outcome.set(outcome);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::poll_immediate;
-use traffik::layer::Timeout;
+use traffik::layer::{Failover, Timeout};
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::{AsyncStorage, ErrorKind, Failure, Local, Reply, WaitQueue};
 use traffik::{
@@ -157,6 +157,9 @@ fn an_admission_with_a_delay_is_refunded_where_that_need_not_be_awaited() {
     assert_eq!(delay_after_a_drop(&runtime, near()), SECOND / 2);
     let within = Timeout::new(near(), runtime.clone(), SECOND);
     assert_eq!(delay_after_a_drop(&runtime, within), SECOND / 2);
+    // A failover answers refunds only once they are polled.
+    let failover = Failover::builder(near(), near()).clock(runtime.clone()).build();
+    assert_eq!(delay_after_a_drop(&runtime, failover), SECOND / 2);
     assert!(delay_after_a_drop(&runtime, Far::new(&runtime)) > SECOND);
 }
 

@@ -59,7 +59,7 @@ fn every_strategy_agrees() {
             let name = concat!("every-", stringify!($name));
             // The script leaves a log's entries where they are.
             let compared = if name.contains("log") { Compared::States } else { Compared::Bytes };
-            agrees_in(name, (SEQUENCES / 20, compared), |l, p| {
+            agrees_in(name, (SEQUENCES / 10, compared), |l, p| {
                 [rate(l, p), other(l, p)].map(|it| make(it).unwrap())
             });
         };

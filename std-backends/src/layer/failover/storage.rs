@@ -6,9 +6,9 @@ use std::sync::Arc;
 use traffik_core::storage::{AsyncStorage, Joint, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
-use crate::layer::calls::bytes;
 use crate::layer::delegate::delegate;
 use crate::layer::failover::route::{Limits, Router};
+use crate::util::key::bytes;
 
 /// Asks the primary storage, and the fallback where the primary fails.
 ///

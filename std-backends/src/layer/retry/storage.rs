@@ -8,9 +8,10 @@ use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
 
 use crate::layer::Late;
-use crate::layer::calls::{bytes, changes, together};
+use crate::layer::calls::{changes, together};
 use crate::layer::delegate::delegate;
 use crate::layer::retry::settings::RetrySettings;
+use crate::util::key::bytes;
 use crate::util::race::{Either, race};
 use crate::util::random::Random;
 

@@ -1,4 +1,4 @@
-//! Every strategy, each in several sizes: the one place to add another.
+//! The strategies whose goldens are kept, each in several sizes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -351,4 +351,16 @@ fn erased(visit: &mut impl Visit) {
         "all_singles",
         cases(twin_sizes(), |size| Some(All([alone(token(size)?), alone(FixedWindow::new(size.slower()))]))),
     );
+}
+
+#[test]
+fn every_strategy_has_goldens() {
+    let folder = traffik_test_support::folder::workspace().join("tests/models/laws/golden/states");
+    macro_rules! each {
+        ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
+            let golden = folder.join(concat!(stringify!($name), ".txt"));
+            assert!(golden.exists(), "{}: add it to every() in this file", stringify!($name));
+        };
+    }
+    traffik::every_strategy!(each);
 }

@@ -60,6 +60,9 @@ impl ErasedVerdict for Decision {
     fn of<V: Verdict>(verdict: &V) -> Self {
         let mut only = Self::unlimited();
         verdict.each(&mut |decision| only = *decision);
+        let outcome = verdict.outcome();
+        // A strategy of one's own may decide otherwise than the decision that it shows.
+        let only = if only.outcome() == outcome { only } else { only.with_outcome(outcome) };
         only.recorded(verdict.is_recorded()).with_receipt(converted(verdict.receipt()))
     }
 }

@@ -1,0 +1,10 @@
+//! What stays of a key once a call has returned.
+
+use traffik_core::ErasedKey;
+
+/// The bytes of a key: what stays of it once a call has returned.
+pub(crate) fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    key.feed_to(&mut |piece| bytes.extend_from_slice(piece));
+    bytes
+}
