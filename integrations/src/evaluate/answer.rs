@@ -3,16 +3,17 @@
 use bytes::Bytes;
 use http::response::Parts;
 use http::{Extensions, HeaderMap, Response};
-use traffik_core::Outcome;
 use traffik_core::storage::BoxFuture;
+use traffik_core::{ErasedKey, Outcome};
 
-use super::contract::{Decided, ErrorOutcome, NotDecided, Part};
+use super::contract::{Decided, Disclosure, ErrorOutcome, NotDecided, Part};
 use super::decide::decide;
 use crate::http::denial::{Denial, Handler};
 use crate::http::headers::{self, Dialect, Limits};
 use crate::http::request::RequestParts;
 use crate::http::response::{self, Sent};
 use crate::middleware::admission::{Left, Step};
+use crate::throttle::Profile;
 
 /// What is kept of a request that several throttles let pass.
 #[derive(Default)]
@@ -40,10 +41,6 @@ impl Waited {
         not_decided: Option<NotDecided>,
     ) -> Self {
         Self(WaitedFor::Decision(decided.await, not_decided))
-    }
-
-    pub(super) async fn answer(response: impl Future<Output = Response<Bytes>>) -> Self {
-        Self(WaitedFor::Answer(response.await))
     }
 }
 
@@ -73,13 +70,19 @@ fn follow(
             }
         }
         Decided::Denied { parts, first, outcome } => {
-            let Some(denying) = parts.get(first) else {
+            let throttles: Vec<_> = parts.iter().map(|part| part.disclosure()).collect();
+            let Some(denying) = throttles.get(first) else {
                 return Step::Answer(response::unavailable(request, None));
             };
-            match denied(request, parts.iter().map(|part| &**part), &**denying, outcome) {
-                Answer::Now(response) => Step::Answer(response),
-                Answer::Later(response) => Step::Wait(Box::pin(Waited::answer(response))),
+            let mut limits = throttles.iter().flat_map(|it| it.limits.iter().copied()).collect();
+            if let [_] = *throttles {
+                headers::arrange(&mut limits);
             }
+            let tell_all = |headers: &mut HeaderMap| tell(&throttles, headers);
+            let add_own = |headers: &mut HeaderMap| {
+                throttles.iter().for_each(|it| it.profile.answers.add(Sent::WhenDenied, headers));
+            };
+            denied(request, denying.profile, denying.client, &limits, outcome, tell_all, add_own)
         }
         Decided::Refused(refusal) => Step::Answer(refusal.response()),
         Decided::Failed { failed, others } => {
@@ -99,72 +102,57 @@ fn follow(
     }
 }
 
-/// The answer to a denial.
-pub(crate) enum Answer {
-    Now(Response<Bytes>),
-    /// A function of the program's is to be awaited for it.
-    Later(BoxFuture<'static, Response<Bytes>>),
-}
-
-/// The answer to a request that `denying`, one of `parts`, denies.
-pub(crate) fn denied<'a>(
+/// What becomes of a request that a throttle denies, in the name of all whose limits these are.
+#[inline(always)]
+pub(crate) fn denied<P>(
     request: RequestParts<'_>,
-    parts: impl Iterator<Item = &'a dyn Part> + Clone,
-    denying: &dyn Part,
+    profile: &Profile,
+    client: &dyn ErasedKey,
+    limits: &Limits<'_>,
     outcome: Outcome,
-) -> Answer {
-    let mut limits = Limits::new();
-    parts.clone().for_each(|part| limits.extend(part.limits()));
-    let is_alone = parts.clone().nth(1).is_none();
-    if is_alone {
-        headers::arrange(&mut limits);
-    }
+    tell: impl Fn(&mut HeaderMap),
+    add_own: impl Fn(&mut HeaderMap),
+) -> Step<P, Waited> {
     let answer = || {
-        let mut response = response::denied(request, outcome, &limits);
-        let headers = response.headers_mut();
-        if is_alone {
-            denying.profile().answers.dialect.put(&limits, headers)
-        } else {
-            tell(parts.clone(), headers)
-        }
+        let mut response = response::denied(request, outcome, limits);
+        tell(response.headers_mut());
         response
     };
-    let profile = denying.profile();
-    let (throttle, client) = (profile.uid.as_str(), denying.client());
-    let denial = Denial { request, throttle, outcome, limits: &limits, client, answer: &answer };
-    let add_own = |headers: &mut HeaderMap| {
-        parts.clone().for_each(|part| part.profile().answers.add(Sent::WhenDenied, headers));
+    let Some(handler) = &profile.handler else {
+        let mut response = answer();
+        add_own(response.headers_mut());
+        return Step::Answer(response);
     };
-    let mut response = match &profile.handler {
-        None => answer(),
-        Some(Handler::Now(handler)) => handler(&denial),
-        Some(Handler::Awaited(handler)) => {
+    let denial = Denial { request, throttle: &profile.uid, outcome, limits, client, answer: &answer };
+    match handler {
+        Handler::Now(handler) => {
+            let mut response = handler(&denial);
+            add_own(response.headers_mut());
+            Step::Answer(response)
+        }
+        Handler::Awaited(handler) => {
             let mut own = HeaderMap::new();
             add_own(&mut own);
             let response = handler(&denial);
-            return Answer::Later(Box::pin(async move {
+            Step::Wait(Box::pin(async move {
                 let mut response = response.await;
                 response.headers_mut().extend(own);
-                response
-            }));
+                Waited(WaitedFor::Answer(response))
+            }))
         }
-    };
-    add_own(response.headers_mut());
-    Answer::Now(response)
+    }
 }
 
 /// Tells what all limits of a dialect say as one list, the tightest first.
-fn tell<'a>(parts: impl Iterator<Item = &'a dyn Part> + Clone, headers: &mut HeaderMap) {
+fn tell(throttles: &[Disclosure<'_>], headers: &mut HeaderMap) {
     let mut told: Vec<Dialect> = Vec::new();
-    let dialect = |part: &dyn Part| part.profile().answers.dialect;
-    for this in parts.clone().map(dialect) {
-        if told.contains(&this) || this == Dialect::None {
+    for dialect in throttles.iter().map(|it| it.profile.answers.dialect) {
+        if told.contains(&dialect) || dialect == Dialect::None {
             continue;
         }
-        told.push(this);
-        let mut limits = Limits::new();
-        parts.clone().filter(|part| dialect(*part) == this).for_each(|part| limits.extend(part.limits()));
-        this.write(&mut limits, headers);
+        told.push(dialect);
+        let alike = throttles.iter().filter(|it| it.profile.answers.dialect == dialect);
+        dialect.write(&mut alike.flat_map(|it| it.limits.iter().copied()).collect(), headers);
     }
 }
 
@@ -177,14 +165,16 @@ impl Admitted {
 
     /// Tells the client where it stands, and settles what the response decides.
     pub(crate) fn leave(self, response: &mut Parts) -> Left {
-        let enforced = || self.parts.iter().map(|part| &**part).filter(|part| part.is_enforced());
-        tell(enforced(), &mut response.headers);
+        let enforced = self.parts.iter().filter(|part| part.is_enforced());
+        let enforced: Vec<_> = enforced.map(|part| part.disclosure()).collect();
+        tell(&enforced, &mut response.headers);
         if let Some(not_decided) = self.not_decided {
-            not_decided.tell(enforced().next().is_some(), &mut response.headers);
+            not_decided.tell(!enforced.is_empty(), &mut response.headers);
         }
-        for part in enforced() {
-            part.profile().answers.add(Sent::Always, &mut response.headers);
+        for it in &enforced {
+            it.profile.answers.add(Sent::Always, &mut response.headers);
         }
+        drop(enforced);
         self.parts.into_iter().fold(Left::default(), |left, part| left.and(part.close(response)))
     }
 }

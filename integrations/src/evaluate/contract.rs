@@ -82,7 +82,6 @@ pub(crate) trait Part: Any + Send {
     fn profile(&self) -> &Profile;
     fn is_local(&self) -> bool;
     fn is_enforced(&self) -> bool;
-    fn client(&self) -> &dyn ErasedKey;
     /// What becomes of the request if the storage has failed.
     fn failing(&self) -> Failing;
 
@@ -104,8 +103,8 @@ pub(crate) trait Part: Any + Send {
     /// The least that a denied client is told to wait.
     fn min_wait(&self) -> Duration;
 
-    /// What its limits said last, with their names.
-    fn limits(&self) -> Limits<'_>;
+    /// What there is to tell of it.
+    fn disclosure(&self) -> Disclosure<'_>;
 
     /// Reports to observers what it said, or that it has failed and nobody is asked what to do.
     fn report(&self, failure: Option<&Failure>);
@@ -113,6 +112,14 @@ pub(crate) trait Part: Any + Send {
     fn mark(&mut self, extensions: &mut Extensions);
     /// Settles what the response decides.
     fn close(self: Box<Self>, response: &Parts) -> Left;
+}
+
+/// What a throttle has to tell of a request.
+pub(crate) struct Disclosure<'a> {
+    pub(crate) profile: &'a Profile,
+    pub(crate) client: &'a dyn ErasedKey,
+    /// What its limits said last, with their names.
+    pub(crate) limits: Limits<'a>,
 }
 
 /// What throttles have come to.

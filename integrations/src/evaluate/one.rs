@@ -1,23 +1,24 @@
 //! One throttle in front of a service, or asked within one: the common case is decided on the way in, without a heap.
 
 use std::any::Any;
-use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{Extensions, Response};
+use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
 use traffik_core::{Op, Origin, Strategy, Verdict};
 
 use super::all::{Applicability, Candidate, Pending, Which, find_out};
-use super::answer::{self, Admitted, Answer, Waited};
-use super::contract::{ErrorOutcome, Part, Ruling, at_least};
+use super::answer::{self, Admitted, Waited};
+use super::contract::{ErrorOutcome, Ruling, at_least};
 use super::decide::decide;
 use super::pass::Pass;
 use super::planned::PlannedThrottle;
+use crate::http::headers;
 use crate::http::request::{RequestParts, Stop};
+use crate::http::response::Sent;
 use crate::middleware::admission::{Gate, Left, Step};
 use crate::middleware::body::ResponseBody;
 use crate::rules::Rank;
@@ -102,19 +103,21 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             }
             Ruling::Deny => {
                 self.report(&plan, &verdict, since(began));
-                self.deny(request, plan, verdict)
+                self.deny(request, &plan, &verdict)
             }
             Ruling::Wait(()) | Ruling::TurnAway(_) => self.evaluate(plan, Reply::ready(Ok(verdict)), began),
         }
     }
 
-    fn deny(&self, request: RequestParts<'_>, plan: Plan<S, M>, verdict: S::Verdict) -> Next<S, M> {
-        let mut denying = PlannedThrottle::new(self.clone(), Arc::new(plan));
-        let outcome = at_least(denying.said.insert(verdict).outcome(), denying.min_wait());
-        match answer::denied(request, iter::once(&denying as &dyn Part), &denying, outcome) {
-            Answer::Now(response) => Step::Answer(response),
-            Answer::Later(response) => Step::Wait(Box::pin(Waited::answer(response))),
-        }
+    fn deny(&self, request: RequestParts<'_>, plan: &Plan<S, M>, verdict: &S::Verdict) -> Next<S, M> {
+        let profile = &self.0.profile;
+        let answers = &profile.answers;
+        let mut limits = answers.limits(verdict);
+        headers::arrange(&mut limits);
+        let outcome = at_least(verdict.outcome(), plan.settings.min_wait);
+        let tell = |headers: &mut HeaderMap| answers.dialect.put(&limits, headers);
+        let add_own = |headers: &mut HeaderMap| answers.add(Sent::WhenDenied, headers);
+        answer::denied(request, profile, &plan.client, &limits, outcome, tell, add_own)
     }
 
     /// Has the engine go on with a check that is under way.

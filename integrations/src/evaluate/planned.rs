@@ -10,7 +10,7 @@ use http::response::Parts;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
 use traffik_core::{Cost, ErasedKey, Op, Origin, Outcome, Strategy, Verdict};
 
-use super::contract::{Ask, ErrorOutcome, Failing, NotDecided, Part, Ruling};
+use super::contract::{Ask, Disclosure, ErrorOutcome, Failing, NotDecided, Part, Ruling};
 use super::pass::Pass;
 use crate::http::headers::Limits;
 use crate::http::on_error::{Remedy, Trouble};
@@ -58,10 +58,6 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
 
     fn is_enforced(&self) -> bool {
         self.plan.enforced
-    }
-
-    fn client(&self) -> &dyn ErasedKey {
-        &self.plan.client
     }
 
     fn failing(&self) -> Failing {
@@ -124,8 +120,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
         self.plan.settings.min_wait
     }
 
-    fn limits(&self) -> Limits<'_> {
-        self.said.as_ref().map_or_else(Limits::new, |said| self.profile().answers.limits(said))
+    fn disclosure(&self) -> Disclosure<'_> {
+        let (profile, client) = (self.profile(), &self.plan.client);
+        let limits = self.said.as_ref().map_or_else(Limits::new, |said| profile.answers.limits(said));
+        Disclosure { profile, client, limits }
     }
 
     fn report(&self, failure: Option<&Failure>) {
