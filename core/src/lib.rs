@@ -59,7 +59,7 @@ pub mod strategy;
 mod time;
 
 pub use decision::{Decision, Verdict};
-pub use key::{Digest, ErasedKey, Key, Seed};
+pub use key::{ErasedKey, Key};
 #[cfg(feature = "alloc")]
 pub use limiter::AsyncLimiter;
 pub use limiter::{Limiter, WaitError};
@@ -67,7 +67,7 @@ pub use origin::Origin;
 pub use outcome::Outcome;
 pub use rate::{Rate, RateError, RateErrorKind};
 pub use ratio::{Ratio, RatioError};
-pub use receipt::{Receipt, Receipts};
+pub use receipt::Receipt;
 pub use storage::{ErrorKind, Fixed, Storage, StorageError};
 #[cfg(feature = "alloc")]
 pub use strategy::HeapLog;
@@ -79,6 +79,12 @@ pub use strategy::{
 pub use time::{Clock, EpochClock, ManualClock, Timer, Timestamp};
 #[cfg(feature = "embassy-time")]
 pub use time::{EmbassyClock, EmbassyTimer};
+
+// What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+pub use key::{Digest, Seed};
+#[doc(hidden)]
+pub use receipt::Receipts;
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

@@ -17,10 +17,18 @@ pub use error::{ErrorKind, StorageError};
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Joint, Local, Reply};
-pub use head::{Head, Narrow, Wide};
-pub use table::{Counters, Slot, Table, WhenFull, home};
+pub use table::{Counters, WhenFull};
+pub use together::Together;
 use together::one_each;
-pub use together::{Tables, Together, check_together};
+
+// What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+pub use head::{Head, Narrow, Wide};
+#[doc(hidden)]
+pub use table::{Slot, Table, home};
+#[doc(hidden)]
+pub use together::{Tables, check_together};
+#[doc(hidden)]
 pub use wait_queue::{Ticket, WaitQueue};
 
 /// Keeps a state per key in this process and runs operations on it.

@@ -20,37 +20,65 @@ mod strict_window;
 mod token_bucket;
 pub(crate) mod wire;
 
-pub use adaptive::{Adaptive, AdaptiveError, AdaptiveStat, AdaptiveState};
+pub use adaptive::{Adaptive, AdaptiveError, AdaptiveStat};
 pub use compose::{
-    All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, ErasedVerdict, Hours, HoursError,
-    InlineState, Parts, PerLimit, Priority, PriorityError, PriorityStat, TierError, Tiered, TieredStat,
-    TimeOfDay, TimeOfDayStat, TimeOfDayState,
+    All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, Hours, HoursError, Priority,
+    PriorityError, PriorityStat, TierError, Tiered, TieredStat, TimeOfDay, TimeOfDayStat,
 };
-pub use cost_based::{CostBased, CostBasedError, CostBasedStat, CostBasedState};
-pub use fair_share::{FairShare, FairShareStat, FairShareState};
-pub use fixed_window::{FixedWindow, FixedWindowStat, FixedWindowState};
+pub use cost_based::{CostBased, CostBasedError, CostBasedStat};
+pub use fair_share::{FairShare, FairShareStat};
+pub use fixed_window::{FixedWindow, FixedWindowStat};
 pub use gcra::{Gcra, GcraStat};
 pub use leaky_bucket::{LeakyBucket, LeakyBucketStat};
 pub use leaky_bucket_queue::{LeakyBucketQueue, LeakyBucketQueueStat};
-pub use math::{Bounds, Level};
-pub use quota_rollover::{QuotaRollover, QuotaRolloverStat, QuotaRolloverState, RolloverError};
-pub use regions::{Regions, RegionsStat, RegionsState};
-pub use shares::{ShareError, Shares};
+pub use math::Bounds;
+pub use quota_rollover::{QuotaRollover, QuotaRolloverStat, RolloverError};
+pub use regions::{Regions, RegionsStat};
+pub use shares::ShareError;
+#[cfg(feature = "alloc")]
+pub use sliding_log::HeapLog;
 #[cfg(feature = "serde")]
 pub(crate) use sliding_log::Room;
-#[cfg(feature = "alloc")]
-pub use sliding_log::{Heap, HeapLog, HeapLogState};
-pub use sliding_log::{Inline, Log, LogState, LogTooSmall, SlidingLog, SlidingLogStat, SlidingLogState};
-pub use sliding_window::{SlidingWindow, SlidingWindowStat, SlidingWindowState};
-pub use strict_window::{BucketsError, StrictWindow, StrictWindowStat, StrictWindowState};
+pub use sliding_log::{LogTooSmall, SlidingLog, SlidingLogStat};
+pub use sliding_window::{SlidingWindow, SlidingWindowStat};
+pub use strict_window::{BucketsError, StrictWindow, StrictWindowStat};
 pub use token_bucket::{TokenBucket, TokenBucketStat};
-pub use wire::{
-    Corrupt, Figure, Formula, Held, Inlined, Part, Reader, Report, Reported, State, Writer, decode, encode,
-};
+pub use wire::{Corrupt, Figure, Reader, Report, Reported, State, Writer, decode, encode};
 
 pub use crate::capacity::CapacityError;
 pub use crate::hit::{Class, Cost, Hit, Label};
 pub use crate::op::Op;
+
+// What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+pub use adaptive::AdaptiveState;
+#[doc(hidden)]
+pub use compose::{ErasedVerdict, InlineState, Parts, PerLimit, TimeOfDayState};
+#[doc(hidden)]
+pub use cost_based::CostBasedState;
+#[doc(hidden)]
+pub use fair_share::FairShareState;
+#[doc(hidden)]
+pub use fixed_window::FixedWindowState;
+#[doc(hidden)]
+pub use math::Level;
+#[doc(hidden)]
+pub use quota_rollover::QuotaRolloverState;
+#[doc(hidden)]
+pub use regions::RegionsState;
+#[doc(hidden)]
+pub use shares::Shares;
+#[doc(hidden)]
+#[cfg(feature = "alloc")]
+pub use sliding_log::{Heap, HeapLogState};
+#[doc(hidden)]
+pub use sliding_log::{Inline, Log, LogState, SlidingLogState};
+#[doc(hidden)]
+pub use sliding_window::SlidingWindowState;
+#[doc(hidden)]
+pub use strict_window::StrictWindowState;
+#[doc(hidden)]
+pub use wire::{Formula, Held, Inlined, Part};
 
 /// A limit: an algorithm with its rate inside. Small, and cheap to make anew for every request.
 ///

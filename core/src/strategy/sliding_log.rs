@@ -26,6 +26,10 @@ pub use ring::{Inline, LogState};
 /// something was used, `N` of them in the state, and so no limit above `N`. Times that are equal share one.
 /// A check takes as many steps as the number of entries has bits, whatever it decides.
 ///
+/// Choose it for an exact limit that is known when the program is built, `N` from 1 to 65 536; `HeapLog`
+/// (feature `alloc`) holds any such limit, and [`StrictWindow`](crate::StrictWindow) counts larger ones in
+/// little room. `new(rate)` fails if the limit of the rate exceeds `N`; `rate()` returns that rate.
+///
 /// 4 per 10 s:
 ///
 /// | at | cost | decided | in use after it |
@@ -61,8 +65,7 @@ pub type SlidingLog<const N: usize> = Log<Inline<N>>;
 /// The state of a [`SlidingLog`].
 pub type SlidingLogState<const N: usize> = LogState<Inline<N>>;
 
-/// An exact log, wherever its entries are: [`SlidingLog`] keeps them in the state and `HeapLog` (feature
-/// `alloc`) on the heap.
+/// An exact log over either kind of room: [`SlidingLog`] is the one inline, `HeapLog` the one on the heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log<R: Room> {
     rate: Rate,

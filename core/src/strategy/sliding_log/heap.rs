@@ -7,6 +7,10 @@ use super::{Entry, Log, LogState, Room};
 /// A [`SlidingLog`](super::SlidingLog) whose entries are on the heap: for any limit up to 65 536, with room
 /// for no more than are in use, doubled when they are.
 ///
+/// Choose it for an exact limit that is known only at run time, or that few keys come near. It decides as a
+/// [`SlidingLog`](super::SlidingLog) does and has its figures. `new(rate)` fails if the limit of the rate exceeds
+/// 65 536; `rate()` returns that rate.
+///
 /// ```
 /// use traffik_core::{HeapLog, Hit, Rate, Strategy, Timestamp};
 ///
