@@ -20,29 +20,29 @@ mod strict_window;
 mod token_bucket;
 pub(crate) mod wire;
 
-pub use adaptive::{Adaptive, AdaptiveError, AdaptiveStat};
+pub use adaptive::{Adaptive, AdaptiveError};
 pub use compose::{
     All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, Hours, HoursError, Priority,
-    PriorityError, PriorityStat, TierError, Tiered, TieredStat, TimeOfDay, TimeOfDayStat,
+    PriorityError, TierError, Tiered, TimeOfDay,
 };
-pub use cost_based::{CostBased, CostBasedError, CostBasedStat};
-pub use fair_share::{FairShare, FairShareStat};
-pub use fixed_window::{FixedWindow, FixedWindowStat};
-pub use gcra::{Gcra, GcraStat};
-pub use leaky_bucket::{LeakyBucket, LeakyBucketStat};
-pub use leaky_bucket_queue::{LeakyBucketQueue, LeakyBucketQueueStat};
+pub use cost_based::{CostBased, CostBasedError};
+pub use fair_share::FairShare;
+pub use fixed_window::FixedWindow;
+pub use gcra::Gcra;
+pub use leaky_bucket::LeakyBucket;
+pub use leaky_bucket_queue::LeakyBucketQueue;
 pub use math::Bounds;
-pub use quota_rollover::{QuotaRollover, QuotaRolloverStat, RolloverError};
-pub use regions::{Regions, RegionsStat};
+pub use quota_rollover::{QuotaRollover, RolloverError};
+pub use regions::Regions;
 pub use shares::ShareError;
 #[cfg(feature = "alloc")]
 pub use sliding_log::HeapLog;
 #[cfg(feature = "serde")]
 pub(crate) use sliding_log::Room;
-pub use sliding_log::{LogTooSmall, SlidingLog, SlidingLogStat};
-pub use sliding_window::{SlidingWindow, SlidingWindowStat};
-pub use strict_window::{BucketsError, StrictWindow, StrictWindowStat};
-pub use token_bucket::{TokenBucket, TokenBucketStat};
+pub use sliding_log::{LogTooSmall, SlidingLog};
+pub use sliding_window::SlidingWindow;
+pub use strict_window::{BucketsError, StrictWindow};
+pub use token_bucket::TokenBucket;
 pub use wire::{Corrupt, Figure, Reader, Report, Reported, State, Writer, decode, encode};
 
 pub use crate::capacity::CapacityError;
@@ -51,32 +51,42 @@ pub use crate::op::Op;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use adaptive::AdaptiveState;
+pub use adaptive::{AdaptiveStat, AdaptiveState};
 #[doc(hidden)]
-pub use compose::{ErasedVerdict, InlineState, Parts, PerLimit, TimeOfDayState};
+pub use compose::{
+    ErasedVerdict, InlineState, Parts, PerLimit, PriorityStat, TieredStat, TimeOfDayStat, TimeOfDayState,
+};
 #[doc(hidden)]
-pub use cost_based::CostBasedState;
+pub use cost_based::{CostBasedStat, CostBasedState};
 #[doc(hidden)]
-pub use fair_share::FairShareState;
+pub use fair_share::{FairShareStat, FairShareState};
 #[doc(hidden)]
-pub use fixed_window::FixedWindowState;
+pub use fixed_window::{FixedWindowStat, FixedWindowState};
+#[doc(hidden)]
+pub use gcra::GcraStat;
+#[doc(hidden)]
+pub use leaky_bucket::LeakyBucketStat;
+#[doc(hidden)]
+pub use leaky_bucket_queue::LeakyBucketQueueStat;
 #[doc(hidden)]
 pub use math::Level;
 #[doc(hidden)]
-pub use quota_rollover::QuotaRolloverState;
+pub use quota_rollover::{QuotaRolloverStat, QuotaRolloverState};
 #[doc(hidden)]
-pub use regions::RegionsState;
+pub use regions::{RegionsStat, RegionsState};
 #[doc(hidden)]
 pub use shares::Shares;
 #[doc(hidden)]
 #[cfg(feature = "alloc")]
 pub use sliding_log::{Heap, HeapLogState};
 #[doc(hidden)]
-pub use sliding_log::{Inline, Log, LogState, SlidingLogState};
+pub use sliding_log::{Inline, Log, LogState, SlidingLogStat, SlidingLogState};
 #[doc(hidden)]
-pub use sliding_window::SlidingWindowState;
+pub use sliding_window::{SlidingWindowStat, SlidingWindowState};
 #[doc(hidden)]
-pub use strict_window::StrictWindowState;
+pub use strict_window::{StrictWindowStat, StrictWindowState};
+#[doc(hidden)]
+pub use token_bucket::TokenBucketStat;
 #[doc(hidden)]
 pub use wire::{Formula, Held, Inlined, Part};
 

@@ -70,6 +70,19 @@ pub use parameters::AdaptiveError;
 /// Source: additive increase and multiplicative decrease, D.-M. Chiu and R. Jain, "Analysis of the increase and
 /// decrease algorithms for congestion avoidance in computer networks", Computer Networks and ISDN Systems
 /// 17(1), 1989.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.effective_limit` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `window_start` | `Timestamp` | start of the present window |
+/// | `window_end` | `Timestamp` | end of the present window, and start of the next |
+/// | `used` | `u32`, cost | use in the present window |
+/// | `effective_limit` | `u32`, cost | most that may be used in it |
+/// | `current_load` | `Ratio` | load: demand so far over the limit, or the load from outside if more |
+/// | `factor` | `Ratio` | effective limit over the limit, before rounding |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adaptive {
     windows: FixedWindow,

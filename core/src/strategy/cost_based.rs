@@ -63,6 +63,17 @@ mod tests;
 /// A refund of the last admission restores the mean too; one of an earlier admission restores the count only.
 ///
 /// Source: traffik 1.0 for Python, where the mean was taken over a list of the last hits.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.mean_cost` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `tokens` | `u32`, cost | whole tokens in the bucket, rounded down |
+/// | `capacity` | `u32`, cost | tokens in a full bucket |
+/// | `mean_cost` | `Ratio`, cost/hit | running mean cost of the admitted hits |
+/// | `refill` | `Option<Ratio>`, cost/µs | tokens per microsecond at this mean; `None` if unlimited |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CostBased {
     /// Drains at the full rate.

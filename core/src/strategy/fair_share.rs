@@ -67,6 +67,21 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// Source: weighted fair sharing as in A. Demers, S. Keshav and S. Shenker, "Analysis and simulation of a fair
 /// queueing algorithm", SIGCOMM 1989, by window instead of by packet: the demand of one decides on the next.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.share` reads one of them and charges nobody, for the default class;
+/// [`stat`](crate::Strategy::stat) of the strategy reads those of another class.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `instance` | `Option<Label>` | instance; `None` if it is in the row of those that found no room |
+/// | `share` | `u32`, cost | part of the present window that nobody else can have |
+/// | `usage` | `u32`, cost | use of the instance in the present window |
+/// | `total_usage` | `u64`, cost | use of all instances in the present window |
+/// | `weight` | `u16` | weight of the instance |
+/// | `window_start` | `Timestamp` | start of the present window |
+/// | `window_end` | `Timestamp` | end of the present window, and start of the next |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FairShare<const N: usize> {
     windows: FixedWindow,

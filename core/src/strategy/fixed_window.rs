@@ -42,6 +42,16 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// assert_eq!(at(20, 3).remaining(), 0);
 /// assert_eq!(at(20, 4).outcome(), Outcome::Never);
 /// ```
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.current_count` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `window_start` | `Timestamp` | start of the present window |
+/// | `window_end` | `Timestamp` | end of the present window, and start of the next |
+/// | `current_count` | `u32`, cost | use in the present window |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedWindow {
     rate: Rate,

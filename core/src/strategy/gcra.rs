@@ -46,6 +46,16 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 /// ```
 ///
 /// Source: ITU-T Recommendation I.371, Annex A, and ATM Forum Traffic Management 4.1, section 4.4.2.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.tat` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `tat` | `Timestamp` | theoretical arrival time of the next hit, rounded up; at least the present |
+/// | `interval` | `Option<Ratio>`, µs | emission interval of a cost of 1; `None` if all or nothing passes |
+/// | `conformant` | `bool` | whether a hit of cost 1 would conform now |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gcra {
     meter: Meter,

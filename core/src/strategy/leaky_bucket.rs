@@ -49,6 +49,16 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 ///
 /// Source: J. Turner, "New directions in communications (or which way to the information age?)", IEEE
 /// Communications Magazine 24(10), 1986; ITU-T Recommendation I.371, Annex A.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.level` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `level` | `u32`, cost | cost in the bucket, rounded up |
+/// | `capacity` | `u32`, cost | cost that a full bucket holds |
+/// | `leak_rate` | `Option<Ratio>`, cost/µs | cost that leaks out in a microsecond; `None` if unlimited |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucket {
     meter: Meter,

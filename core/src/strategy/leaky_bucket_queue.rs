@@ -58,6 +58,17 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 ///
 /// Source: A. S. Tanenbaum, "Computer Networks", 3rd edition, 1996, section 5.3.3; the admission is that of
 /// ITU-T Recommendation I.371, Annex A.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.queue_size` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `queue_size` | `u32`, cost | cost behind the unit that leaves now, rounded up |
+/// | `queue_cost` | `u32`, cost | the same with the unit that leaves now, rounded up |
+/// | `queue_capacity` | `u32`, cost | cost that may wait |
+/// | `next_turn` | `Timestamp` | turn of a hit that came now, if the queue had room for it |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucketQueue {
     /// Holds what leaves now and what waits behind it.

@@ -55,6 +55,18 @@ mod tests;
 /// assert_eq!(at(240, 15).remaining(), 0); // one silent window counts as much as many
 /// assert_eq!(at(300, 16).outcome(), Outcome::Never);
 /// ```
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.rollover` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `window_start` | `Timestamp` | start of the present window |
+/// | `window_end` | `Timestamp` | end of the present window, and start of the next |
+/// | `used` | `u32`, cost | use in the present window |
+/// | `limit` | `u32`, cost | limit without the rollover |
+/// | `rollover` | `u32`, cost | cost that rolled over from the window before |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaRollover {
     windows: FixedWindow,

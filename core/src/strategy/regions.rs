@@ -67,6 +67,22 @@ mod tests;
 /// ```
 ///
 /// Source: fixed-window counters, one a region, with the lending rule of [`FairShare`](crate::FairShare).
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.share` reads one of them and charges nobody, for the default class;
+/// [`stat`](crate::Strategy::stat) of the strategy reads those of another class.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `region` | `Option<Label>` | region; `None` if it shares with all others that are not named |
+/// | `share` | `u32`, cost | share of the limit |
+/// | `reserved` | `u32`, cost | part of the share that is kept for it in the present window |
+/// | `usage` | `u32`, cost | use of the region in the present window |
+/// | `total_usage` | `u64`, cost | use of all regions in the present window |
+/// | `spill` | `bool` | whether shares spill over |
+/// | `window_start` | `Timestamp` | start of the present window |
+/// | `window_end` | `Timestamp` | end of the present window, and start of the next |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Regions<const N: usize> {
     windows: FixedWindow,

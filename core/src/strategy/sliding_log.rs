@@ -60,6 +60,16 @@ pub use ring::{Inline, LogState};
 ///
 /// Source: the definition of a limit per period itself; as an algorithm, the sliding window log of the
 /// industry's handbooks.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.entry_count` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `entry_count` | `u32`, times | times in the last period at which something was used |
+/// | `current_cost_sum` | `u32`, cost | use in the last period |
+/// | `oldest_entry` | `Option<Timestamp>` | first of those times |
 pub type SlidingLog<const N: usize> = Log<Inline<N>>;
 
 /// The state of a [`SlidingLog`].

@@ -53,6 +53,18 @@ mod tests;
 /// ```
 ///
 /// Source: Cloudflare, "How we built rate limiting capable of scaling to millions of domains", 2017.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.weighted_count` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `window_start` | `Timestamp` | start of the present window |
+/// | `window_end` | `Timestamp` | end of the present window, and start of the next |
+/// | `current_count` | `u32`, cost | use in the present window |
+/// | `previous_count` | `u32`, cost | use in the window before it |
+/// | `weighted_count` | `u64`, cost | use that counts: both, the previous as far as it overlaps |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingWindow {
     rate: Rate,

@@ -51,6 +51,18 @@ use state::{Grid, Present};
 ///
 /// Source: the "jumping window" of E. Rathgeb, "Modeling and performance comparison of policing mechanisms for
 /// ATM networks", IEEE Journal on Selected Areas in Communications 9(3), 1991, in steps finer than its length.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.current_count` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `window_start` | `Timestamp` | start of the oldest bucket that counts whole |
+/// | `window_end` | `Timestamp` | end of the present bucket |
+/// | `current_count` | `u32`, cost | use in the present bucket |
+/// | `previous_count` | `u64`, cost | use in the buckets before it that still count |
+/// | `buckets` | `u32` | buckets to a period |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StrictWindow<const N: usize> {
     rate: Rate,

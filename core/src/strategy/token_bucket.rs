@@ -43,6 +43,18 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 ///
 /// Source: J. Turner, "New directions in communications (or which way to the information age?)", IEEE
 /// Communications Magazine 24(10), 1986, where it is the leaky bucket as a meter; RFC 2697 for the name.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.tokens` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `tokens` | `i64`, cost | whole tokens in the bucket, rounded down; below zero when tokens are owed |
+/// | `capacity` | `u32`, cost | tokens in a full bucket |
+/// | `current_debt` | `u32`, cost | tokens owed, rounded up |
+/// | `max_debt` | `u32`, cost | tokens that may be owed |
+/// | `refill` | `Option<Ratio>`, cost/µs | tokens that come in a microsecond; `None` if unlimited |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
     /// Holds burst and debt together.

@@ -55,6 +55,19 @@ use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
 ///
 /// Source: trunk reservation as in telephone networks: F. P. Kelly, "Loss networks", The Annals of Applied
 /// Probability 1(3), 1991, section 4.
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.available` reads one of them and charges nobody, for the default class;
+/// [`stat`](crate::Strategy::stat) of the strategy reads those of another class.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `priority` | [`Label`](crate::Label) | priority of the hit |
+/// | `reserve` | `u32`, cost | cost that this priority must leave free |
+/// | `limit` | `u32`, cost | most that all priorities together can have at once |
+/// | `available` | `u32`, cost | cost that is left for this priority |
+/// | `inner` | `S::Stat` | figures of the wrapped strategy |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority<S, const N: usize> {
     limit: S,

@@ -51,6 +51,18 @@ use crate::{Ratio, Timestamp, Verdict};
 /// assert_eq!(decide(Label(77), 3).outcome(), Outcome::Never);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.effective_limit` reads one of them and charges nobody, for the default class;
+/// [`stat`](crate::Strategy::stat) of the strategy reads those of another class.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `tier` | [`Label`](crate::Label) | tier that the hit counts as |
+/// | `ratio` | `Ratio` | tier's ratio of the rate |
+/// | `effective_limit` | `u32`, cost | most at once in this tier; the least of composed limits |
+/// | `inner` | `S::Stat` | figures of the wrapped strategy |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiered<S, const N: usize> {
     /// Also the one for tiers that were not named.

@@ -62,6 +62,17 @@ pub use state::TimeOfDayState;
 /// assert_eq!(at(22, 0, 1).retry_after(), Some(Duration::from_secs(60 * 60)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Figures
+///
+/// `limiter.stat("alice")?.effective_limit` reads one of them and charges nobody.
+///
+/// | figure | type, unit | meaning |
+/// |---|---|---|
+/// | `hour` | `u8` | local hour, from 0 to 23 |
+/// | `ratio` | `Ratio` | ratio of the rate that holds in this hour |
+/// | `effective_limit` | `u32`, cost | most that can be had at once in this hour |
+/// | `inner` | `S::Stat` | figures of the wrapped strategy |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOfDay<S, const N: usize> {
     /// Holds outside the hours.
