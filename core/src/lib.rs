@@ -37,9 +37,11 @@ extern crate alloc;
 mod capacity;
 mod decision;
 mod divide;
+mod error;
 #[cfg(feature = "defmt")]
 mod format;
 mod hit;
+mod hours;
 mod key;
 #[cfg(feature = "laws")]
 pub mod laws;
@@ -74,7 +76,7 @@ pub use strategy::HeapLog;
 pub use strategy::{
     Adaptive, All, CapacityError, Class, Composite, Cost, CostBased, Erased, FairShare, FixedWindow, Gcra,
     Hit, Hours, Label, LeakyBucket, LeakyBucketQueue, Op, Priority, QuotaRollover, Regions, Scale,
-    SlidingLog, SlidingWindow, State, Strategy, StrictWindow, Tiered, TimeOfDay, TokenBucket,
+    SlidingLog, SlidingWindow, State, Strategy, StrategyError, StrictWindow, Tiered, TimeOfDay, TokenBucket,
 };
 pub use time::{Clock, EpochClock, ManualClock, Timer, Timestamp};
 #[cfg(feature = "embassy-time")]

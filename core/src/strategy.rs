@@ -20,33 +20,33 @@ mod strict_window;
 mod token_bucket;
 pub(crate) mod wire;
 
-pub use adaptive::{Adaptive, AdaptiveError};
+pub use adaptive::Adaptive;
 pub use compose::{
-    All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, Hours, HoursError, Priority,
-    PriorityError, TierError, Tiered, TimeOfDay,
+    All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, Priority, Tiered, TimeOfDay,
 };
-pub use cost_based::{CostBased, CostBasedError};
+pub use cost_based::CostBased;
 pub use fair_share::FairShare;
 pub use fixed_window::FixedWindow;
 pub use gcra::Gcra;
 pub use leaky_bucket::LeakyBucket;
 pub use leaky_bucket_queue::LeakyBucketQueue;
 pub use math::Bounds;
-pub use quota_rollover::{QuotaRollover, RolloverError};
+pub use quota_rollover::QuotaRollover;
 pub use regions::Regions;
-pub use shares::ShareError;
 #[cfg(feature = "alloc")]
 pub use sliding_log::HeapLog;
 #[cfg(feature = "serde")]
 pub(crate) use sliding_log::Room;
-pub use sliding_log::{LogTooSmall, SlidingLog};
+pub use sliding_log::SlidingLog;
 pub use sliding_window::SlidingWindow;
-pub use strict_window::{BucketsError, StrictWindow};
+pub use strict_window::StrictWindow;
 pub use token_bucket::TokenBucket;
 pub use wire::{Corrupt, Figure, Reader, Report, Reported, State, Writer, decode, encode};
 
 pub use crate::capacity::CapacityError;
+pub use crate::error::StrategyError;
 pub use crate::hit::{Class, Cost, Hit, Label};
+pub use crate::hours::Hours;
 pub use crate::op::Op;
 
 // What stands in signatures, and nobody has to name.

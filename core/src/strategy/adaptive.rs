@@ -13,7 +13,6 @@ mod factor;
 mod parameters;
 #[cfg(test)]
 mod tests;
-pub use parameters::AdaptiveError;
 
 /// Counts hits in windows of one period, aligned to the clock, at most `factor · limit` in each.
 ///

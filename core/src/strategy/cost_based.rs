@@ -1,10 +1,8 @@
 //! Cost-based bucket: a token bucket that refills the slower the dearer its hits have been.
 
-use core::fmt;
-
 use super::math::meter::Meter;
 use super::wire::stats::report;
-use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
+use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy, StrategyError};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp, Verdict};
 
 mod mean;
@@ -104,30 +102,6 @@ pub struct CostBasedStat {
 
 report!(CostBasedStat: tokens, capacity, mean_cost, refill);
 
-/// Why a cost-based bucket cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum CostBasedError {
-    /// A window of no hits.
-    EmptyWindow,
-    /// A floor of 0, or above 1.
-    FloorOutOfRange,
-}
-
-impl fmt::Display for CostBasedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::EmptyWindow => "the mean cost must look back at least 1 hit",
-            Self::FloorOutOfRange => {
-                "the floor is a share of the rate: it must be above 0 and at most 1, such as 1/2"
-            }
-        })
-    }
-}
-
-impl core::error::Error for CostBasedError {}
-
 impl CostBased {
     /// A bucket refilled at up to `rate` whose burst is the limit (or the largest burst that can be counted,
     /// if that is less), whose mean looks back 100 hits, and whose refill never falls below half the rate.
@@ -155,17 +129,25 @@ impl CostBased {
     }
 
     /// The same bucket whose mean looks back this many hits, at least 1.
-    pub const fn window(self, hits: u32) -> Result<Self, CostBasedError> {
+    ///
+    /// # Errors
+    ///
+    /// [`EmptyWindow`](StrategyError::EmptyWindow) for 0 hits.
+    pub const fn window(self, hits: u32) -> Result<Self, StrategyError> {
         match hits {
-            0 => Err(CostBasedError::EmptyWindow),
+            0 => Err(StrategyError::EmptyWindow),
             window => Ok(Self { window, ..self }),
         }
     }
 
     /// The same bucket whose refill never falls below this share of the rate, above 0 and at most 1.
-    pub const fn floor(self, share: Ratio) -> Result<Self, CostBasedError> {
+    ///
+    /// # Errors
+    ///
+    /// [`CostBasedFloor`](StrategyError::CostBasedFloor) unless it is above 0 and at most 1.
+    pub const fn floor(self, share: Ratio) -> Result<Self, StrategyError> {
         if share.num() == 0 || share.num() > share.den() {
-            return Err(CostBasedError::FloorOutOfRange);
+            return Err(StrategyError::CostBasedFloor);
         }
         Ok(self.with_floor(share))
     }

@@ -1,10 +1,10 @@
 //! Fair share: instances share one limit by weight, and none can take another's share.
 
 use super::shares;
-use super::shares::{ShareError, Shares, shared};
+use super::shares::{Shares, shared};
 use super::wire::stats::report;
 use super::wire::tags;
-use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy};
+use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy, StrategyError};
 use crate::{Rate, Ratio, Timestamp};
 
 /// One limit per window for all instances of a service, divided by weight among those that want it.
@@ -62,7 +62,7 @@ use crate::{Rate, Ratio, Timestamp};
 /// assert!(at(29, b, 6).is_allowed());
 /// assert!(at(50, b, 9).is_allowed());
 /// assert_eq!(at(50, b, 10).outcome(), Outcome::Never);
-/// # Ok::<(), traffik_core::strategy::ShareError>(())
+/// # Ok::<(), traffik_core::StrategyError>(())
 /// ```
 ///
 /// Source: weighted fair sharing as in A. Demers, S. Keshav and S. Shenker, "Analysis and simulation of a fair
@@ -123,9 +123,13 @@ impl<const N: usize> FairShare<N> {
     }
 
     /// The same limit as seen by an instance of this weight, from 1.
-    pub const fn weight(self, weight: u16) -> Result<Self, ShareError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ZeroWeight`](StrategyError::ZeroWeight) for 0.
+    pub const fn weight(self, weight: u16) -> Result<Self, StrategyError> {
         match weight {
-            0 => Err(ShareError::ZeroWeight),
+            0 => Err(StrategyError::ZeroWeight),
             _ => Ok(Self { weight, ..self }),
         }
     }
@@ -321,7 +325,7 @@ mod tests {
         let stat = heavy.stat(&state, class(A), second(49));
         assert_eq!((stat.share, stat.usage, stat.total_usage, stat.weight), (80, 80, 90, 8));
         assert_eq!((stat.window_start, stat.window_end), (second(40), second(50)));
-        assert_eq!(light.weight(0), Err(ShareError::ZeroWeight));
+        assert_eq!(light.weight(0), Err(StrategyError::ZeroWeight));
     }
 
     #[test]

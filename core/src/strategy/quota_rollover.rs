@@ -1,12 +1,11 @@
 //! Quota with rollover: a share of what a window leaves unused is added to the next.
 
 use crate::strategy::wire::tags;
-use core::fmt;
 
 use super::wire::stats::report;
 use super::{
     Bounds, CapacityError, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy,
-    Writer,
+    StrategyError, Writer,
 };
 use crate::decision::{Figures, Quotient};
 use crate::time::Halves;
@@ -105,24 +104,6 @@ pub struct QuotaRolloverStat {
 
 report!(QuotaRolloverStat: window_start, window_end, used, limit, rollover);
 
-/// Why a rollover cannot be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum RolloverError {
-    /// More than was unused would roll over.
-    AboveOne(Ratio),
-}
-
-impl fmt::Display for RolloverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::AboveOne(ratio) = self;
-        write!(f, "{ratio} of what was unused cannot roll over; the share is at most 1, such as 50%")
-    }
-}
-
-impl core::error::Error for RolloverError {}
-
 impl QuotaRolloverState {
     const fn at(self) -> Timestamp {
         self.at.whole()
@@ -161,9 +142,13 @@ impl QuotaRollover {
     }
 
     /// The same quota with this share of what was unused rolling over, from 0 to 1.
-    pub fn share(self, share: Ratio) -> Result<Self, RolloverError> {
+    ///
+    /// # Errors
+    ///
+    /// [`RolloverShare`](StrategyError::RolloverShare) if it is above 1.
+    pub fn share(self, share: Ratio) -> Result<Self, StrategyError> {
         if share.num() > share.den() {
-            Err(RolloverError::AboveOne(share))
+            Err(StrategyError::RolloverShare(share))
         } else {
             Ok(Self { share, ..self })
         }

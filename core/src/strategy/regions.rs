@@ -1,10 +1,10 @@
 //! Regions: one limit divided into fixed shares by where a request comes from.
 
 use super::shares;
-use super::shares::{ShareError, Shares, shared};
+use super::shares::{Shares, shared};
 use super::wire::stats::report;
 use super::wire::tags;
-use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy};
+use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy, StrategyError};
 use crate::ratio::gcd;
 use crate::{Rate, Ratio, Timestamp};
 
@@ -135,10 +135,15 @@ impl<const N: usize> Regions<N> {
     /// Regions and their shares of this rate, at most `N` of them. What is left of the limit belongs to all
     /// that are not named, and nothing spills over.
     ///
-    /// Refused if the shares add up to more than 1, if one comes to 0 (unless the limit is 0), or if a region is named twice.
-    pub fn new(rate: Rate, regions: &[(Label, Ratio)]) -> Result<Self, ShareError> {
+    /// # Errors
+    ///
+    /// [`TooManyRegions`](StrategyError::TooManyRegions) beyond `N`,
+    /// [`DuplicateRegion`](StrategyError::DuplicateRegion), [`SharesAboveOne`](StrategyError::SharesAboveOne),
+    /// [`ZeroShare`](StrategyError::ZeroShare) if one comes to 0 (unless the limit is 0), and
+    /// [`NoCommonDenominator`](StrategyError::NoCommonDenominator).
+    pub fn new(rate: Rate, regions: &[(Label, Ratio)]) -> Result<Self, StrategyError> {
         if regions.len() > N {
-            return Err(ShareError::TooMany { most: N });
+            return Err(StrategyError::TooManyRegions { most: N });
         }
         let mut limit = Self {
             windows: FixedWindow::new(rate),
@@ -154,7 +159,12 @@ impl<const N: usize> Regions<N> {
     }
 
     /// The same limit with this share for all regions that are not named; what is left then belongs to none.
-    pub fn other(self, ratio: Ratio) -> Result<Self, ShareError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ZeroShare`](StrategyError::ZeroShare) if it comes to 0, and the errors of shares that do not add up, as
+    /// [`new`](Self::new).
+    pub fn other(self, ratio: Ratio) -> Result<Self, StrategyError> {
         Self { other: Some(ratio), ..self }.checked()
     }
 
@@ -178,29 +188,29 @@ impl<const N: usize> Regions<N> {
         self.named().find(|region| region.label == label)
     }
 
-    fn checked(self) -> Result<Self, ShareError> {
+    fn checked(self) -> Result<Self, StrategyError> {
         let twice = |(at, region): (usize, Region)| self.named().take(at).any(|it| it.label == region.label);
         if let Some((_, region)) = self.named().enumerate().find(|region| twice(*region)) {
-            return Err(ShareError::Duplicate { region: region.label });
+            return Err(StrategyError::DuplicateRegion { region: region.label });
         }
         // The sum is taken over a common denominator, so that three thirds are exactly 1.
         let ratios = self.named().map(|region| region.ratio).chain(self.other);
         let common = ratios.clone().try_fold(1u64, |common, ratio| {
             let step = ratio.den() / gcd(common, ratio.den());
-            common.checked_mul(step).ok_or(ShareError::NoCommonDenominator)
+            common.checked_mul(step).ok_or(StrategyError::NoCommonDenominator)
         })?;
         let mut rest = u128::from(common);
         for ratio in ratios {
             let part = u128::from(ratio.num()) * u128::from(common / ratio.den());
-            rest = rest.checked_sub(part).ok_or(ShareError::AboveOne)?;
+            rest = rest.checked_sub(part).ok_or(StrategyError::SharesAboveOne)?;
         }
         let sized = self.sized(self.rate());
         let nothing = |share: u32| share == 0 && self.rate().limit() > 0;
         if let Some(region) = sized.named().find(|region| nothing(region.share)) {
-            return Err(ShareError::ZeroShare { region: Some(region.label) });
+            return Err(StrategyError::ZeroShare { region: Some(region.label) });
         }
         if self.other.is_some() && nothing(sized.other_share) {
-            return Err(ShareError::ZeroShare { region: None });
+            return Err(StrategyError::ZeroShare { region: None });
         }
         Ok(sized)
     }

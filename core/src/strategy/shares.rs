@@ -19,10 +19,8 @@ use crate::strategy::wire::tags;
 use crate::strategy::{Class, Corrupt, FixedWindow, Hit, Label, Reader, State, Writer};
 use crate::{Decision, Receipt, Timestamp};
 
-mod error;
 mod member;
 
-pub use error::ShareError;
 use member::Member;
 
 /// What a strategy that shares a limit says about its members.

@@ -1,11 +1,10 @@
 //! Sliding log: remembers when each cost was used, and so counts any window of one period exactly.
 
-use core::fmt;
 use core::marker::PhantomData;
 
 use super::math::tally::Tally;
 use super::wire::stats::report;
-use super::{Bounds, CapacityError, Class, Formula, Hit, Part, Scale, Strategy};
+use super::{Bounds, CapacityError, Class, Formula, Hit, Part, Scale, Strategy, StrategyError};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 #[cfg(feature = "alloc")]
@@ -55,7 +54,7 @@ pub use ring::{Inline, LogState};
 /// assert_eq!(at(20, 2).retry_after(), Some(Duration::from_secs(5)));
 /// assert_eq!(at(22, 1).remaining(), 0);
 /// assert_eq!(at(22, 5).outcome(), Outcome::Never);
-/// # Ok::<(), traffik_core::strategy::LogTooSmall>(())
+/// # Ok::<(), traffik_core::StrategyError>(())
 /// ```
 ///
 /// Source: the definition of a limit per period itself; as an algorithm, the sliding window log of the
@@ -98,29 +97,6 @@ pub struct SlidingLogStat {
 
 report!(SlidingLogStat: entry_count, current_cost_sum, oldest_entry);
 
-/// The limit is larger than the log has room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct LogTooSmall {
-    /// The limit of the rate.
-    pub limit: u32,
-    /// The entries there is room for.
-    pub entries: u32,
-}
-
-impl fmt::Display for LogTooSmall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { limit, entries } = self;
-        write!(
-            f,
-            "a log with room for {entries} entries cannot hold a limit of {limit}: give it as many entries as \
-             the limit, at most 65536, or choose a strict sliding window, which counts any limit in little room"
-        )
-    }
-}
-
-impl core::error::Error for LogTooSmall {}
-
 /// The entries of a log that count at a time.
 struct Present<'a, R: Room> {
     log: &'a LogState<R>,
@@ -133,10 +109,14 @@ struct Present<'a, R: Room> {
 
 impl<R: Room> Log<R> {
     /// A log that holds up to the limit of this rate.
-    pub const fn new(rate: Rate) -> Result<Self, LogTooSmall> {
+    ///
+    /// # Errors
+    ///
+    /// [`LogTooSmall`](StrategyError::LogTooSmall) if there is not room for as many entries as the limit.
+    pub const fn new(rate: Rate) -> Result<Self, StrategyError> {
         let (limit, entries) = (rate.limit(), R::LARGEST);
         if limit > entries && !rate.is_unlimited() {
-            return Err(LogTooSmall { limit, entries });
+            return Err(StrategyError::LogTooSmall { limit, entries });
         }
         Ok(Self { rate, room: PhantomData })
     }
@@ -257,8 +237,7 @@ impl<R: Room> Strategy for Log<R> {
 /// Refused if the scaled limit is larger than the log has room for.
 impl<R: Room> Scale for Log<R> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        Self::new(self.rate.scaled(ratio))
-            .map_err(|LogTooSmall { entries, .. }| CapacityError { largest: entries })
+        Self::new(self.rate.scaled(ratio)).map_err(|_| CapacityError { largest: R::LARGEST })
     }
 }
 
@@ -311,7 +290,7 @@ mod tests {
     #[test]
     fn a_limit_above_the_room_is_refused_with_what_fits() {
         let error = SlidingLog::<8>::new(Rate::per_second(9)).unwrap_err();
-        assert_eq!(error, LogTooSmall { limit: 9, entries: 8 });
+        assert_eq!(error, StrategyError::LogTooSmall { limit: 9, entries: 8 });
         assert!(error.to_string().starts_with("a log with room for 8 entries cannot hold a limit of 9: "));
         assert!(SlidingLog::<8>::new(Rate::UNLIMITED).is_ok());
         let twice = Ratio::new(2, 1).unwrap();
@@ -363,7 +342,7 @@ mod tests {
         let limit = Rate::per_second(Heap::LARGEST);
         assert_eq!(
             HeapLog::new(Rate::per_second(65_537)),
-            Err(LogTooSmall { limit: 65_537, entries: 65_536 })
+            Err(StrategyError::LogTooSmall { limit: 65_537, entries: 65_536 })
         );
         let log = HeapLog::new(limit).unwrap();
         let mut state = HeapLogState::default();

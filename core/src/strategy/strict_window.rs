@@ -1,10 +1,10 @@
 //! Strict window: counts in sub-buckets of the period, and takes the oldest whole.
 
-use core::fmt;
-
 use super::math::tally::Tally;
 use super::wire::stats::report;
-use super::{Bounds, CapacityError, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy};
+use super::{
+    Bounds, CapacityError, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy, StrategyError,
+};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod state;
@@ -46,7 +46,7 @@ use state::{Grid, Present};
 /// assert_eq!(at(20_000_000, 2).retry_after(), Some(Duration::from_micros(3_999_999)));
 /// assert_eq!(at(23_999_999, 2).remaining(), 1);
 /// assert_eq!(at(24_000_000, 5).outcome(), Outcome::Never);
-/// # Ok::<(), traffik_core::strategy::BucketsError>(())
+/// # Ok::<(), traffik_core::StrategyError>(())
 /// ```
 ///
 /// Source: the "jumping window" of E. Rathgeb, "Modeling and performance comparison of policing mechanisms for
@@ -89,28 +89,6 @@ pub struct StrictWindowStat {
 
 report!(StrictWindowStat: window_start, window_end, current_count, previous_count, buckets);
 
-/// More buckets were asked for than there is room for, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct BucketsError {
-    /// How many were asked for.
-    pub asked: u32,
-    /// The most there is room for.
-    pub most: u32,
-}
-
-impl fmt::Display for BucketsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asked, most } = self;
-        write!(
-            f,
-            "a strict window with room for {most} buckets can count in 1 to {most} of them, not in {asked}"
-        )
-    }
-}
-
-impl core::error::Error for BucketsError {}
-
 impl SlidingWindow {
     /// A window that slides in steps, with room for `N` of them (1 to 65 535): never above the limit in any
     /// window of one period.
@@ -123,9 +101,13 @@ impl SlidingWindow {
 
 impl<const N: usize> StrictWindow<N> {
     /// The same window with `buckets` to a period, 1 to `N`; if not said otherwise it is `N`.
-    pub const fn buckets(self, buckets: u32) -> Result<Self, BucketsError> {
+    ///
+    /// # Errors
+    ///
+    /// [`Buckets`](StrategyError::Buckets) unless they are from 1 to `N`.
+    pub const fn buckets(self, buckets: u32) -> Result<Self, StrategyError> {
         if buckets == 0 || buckets as usize > N {
-            return Err(BucketsError { asked: buckets, most: N as u32 });
+            return Err(StrategyError::Buckets { asked: buckets, most: N as u32 });
         }
         Ok(Self { grid: Grid { buckets, ..self.grid }, ..self })
     }
@@ -295,7 +277,7 @@ mod tests {
         let window = SlidingWindow::strict::<4>(Rate::per_second(5));
         assert_eq!(window, window.buckets(4).unwrap(), "all there is room for, if not said otherwise");
         for asked in [0, 5, u32::MAX] {
-            assert_eq!(window.buckets(asked), Err(BucketsError { asked, most: 4 }));
+            assert_eq!(window.buckets(asked), Err(StrategyError::Buckets { asked, most: 4 }));
         }
         let text = "a strict window with room for 4 buckets can count in 1 to 4 of them, not in 5";
         assert_eq!(window.buckets(5).unwrap_err().to_string(), text);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Outcome;
+use crate::strategy::StrategyError;
 
 fn second(second: u64) -> Timestamp {
     Timestamp::from_micros(second * 1_000_000)
@@ -109,17 +110,17 @@ fn a_denial_is_noted_once_per_window() {
 fn parameters_out_of_range_are_refused() {
     let limit = hundred();
     for (wrong, error) in [
-        (limit.threshold(ratio("0")), AdaptiveError::Threshold(ratio("0"))),
-        (limit.threshold(ratio("1000001/1000000")), AdaptiveError::Threshold(ratio("1000001/1000000"))),
-        (limit.reduction(ratio("1")), AdaptiveError::Reduction(ratio("1"))),
-        (limit.recovery(ratio("1/1000001")), AdaptiveError::Recovery(ratio("1/1000001"))),
-        (limit.recovery(ratio("2")), AdaptiveError::Recovery(ratio("2"))),
-        (limit.floor(ratio("2")), AdaptiveError::Floor(ratio("2"))),
+        (limit.threshold(ratio("0")), StrategyError::Threshold(ratio("0"))),
+        (limit.threshold(ratio("1000001/1000000")), StrategyError::Threshold(ratio("1000001/1000000"))),
+        (limit.reduction(ratio("1")), StrategyError::Reduction(ratio("1"))),
+        (limit.recovery(ratio("1/1000001")), StrategyError::Recovery(ratio("1/1000001"))),
+        (limit.recovery(ratio("2")), StrategyError::Recovery(ratio("2"))),
+        (limit.floor(ratio("2")), StrategyError::AdaptiveFloor(ratio("2"))),
     ] {
         assert_eq!(wrong, Err(error));
     }
     assert_eq!(
-        AdaptiveError::Reduction(ratio("1")).to_string(),
+        StrategyError::Reduction(ratio("1")).to_string(),
         "1 is no reduction, which is what the factor is multiplied by: below 1, such as 60%"
     );
     let defaults = limit.threshold(ratio("80%")).unwrap().reduction(ratio("60%")).unwrap();

@@ -1,10 +1,8 @@
 //! Priority: one limit for all, of which less urgent requests must leave a part to the more urgent.
 
-use core::fmt;
-
 use crate::strategy::compose::family::try_array;
 use crate::strategy::wire::stats::report;
-use crate::strategy::{Bounds, CapacityError, Class, Hit, Label, Part, Scale, Strategy};
+use crate::strategy::{Bounds, CapacityError, Class, Hit, Label, Part, Scale, Strategy, StrategyError};
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
 
 /// Wraps a strategy and keeps a reserve that a priority must leave free.
@@ -101,54 +99,25 @@ pub struct PriorityStat<T> {
 
 report!(PriorityStat<T>: priority, reserve, limit, available; inner);
 
-/// Why reserves cannot be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum PriorityError {
-    /// A priority was named twice.
-    Duplicate(Label),
-    /// A reserve of 1 or more of the limit would leave nothing to its own priority.
-    TooMuch(Label, Ratio),
-    /// A reserve comes to less than a cost of 1, so nothing would be kept.
-    Nothing(Label, Ratio, u32),
-}
-
-impl fmt::Display for PriorityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Duplicate(Label(label)) => {
-                write!(f, "priority {label} is named twice; each leaves one reserve")
-            }
-            Self::TooMuch(Label(label), ratio) => write!(
-                f,
-                "priority {label} must leave {ratio} of the limit, which leaves nothing to itself; a reserve is \
-                 less than 1"
-            ),
-            Self::Nothing(Label(label), ratio, limit) => write!(
-                f,
-                "priority {label} must leave {ratio} of a limit of {limit}, which comes to nothing; a reserve is 0 \
-                 or at least a cost of 1"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for PriorityError {}
-
 impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
     /// `limit`, of which each of these priorities leaves a part free. All others leave nothing.
-    pub fn new(limit: S, reserves: [(Label, Ratio); N]) -> Result<Self, PriorityError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DuplicatePriority`](StrategyError::DuplicatePriority),
+    /// [`ReserveTooLarge`](StrategyError::ReserveTooLarge) for a ratio of 1 or more, and
+    /// [`ReserveTooSmall`](StrategyError::ReserveTooSmall) if a reserve comes to less than a cost of 1.
+    pub fn new(limit: S, reserves: [(Label, Ratio); N]) -> Result<Self, StrategyError> {
         let whole = whole(&limit);
         let reserve = |at: usize| {
             let Some(&(label, ratio)) = reserves.get(at) else { return Ok(Reserve::NONE) };
             let cost = ratio.floor_of(whole);
             if reserves.iter().skip(at + 1).any(|(other, _)| *other == label) {
-                Err(PriorityError::Duplicate(label))
+                Err(StrategyError::DuplicatePriority(label))
             } else if ratio.num() >= ratio.den() {
-                Err(PriorityError::TooMuch(label, ratio))
+                Err(StrategyError::ReserveTooLarge(label, ratio))
             } else if ratio.num() > 0 && cost == 0 {
-                Err(PriorityError::Nothing(label, ratio, whole))
+                Err(StrategyError::ReserveTooSmall(label, ratio, whole))
             } else {
                 Ok(Reserve { label, ratio, cost })
             }
@@ -345,12 +314,12 @@ mod tests {
     fn reserves_that_keep_nothing_or_all_are_refused() {
         let window = FixedWindow::new(Rate::per_minute(10));
         let new = |given| Priority::new(window, [(Label(1), ratio(given))]).map(|_| ());
-        assert_eq!(new("5%"), Err(PriorityError::Nothing(Label(1), ratio("1/20"), 10)));
-        assert_eq!(new("1"), Err(PriorityError::TooMuch(Label(1), Ratio::ONE)));
+        assert_eq!(new("5%"), Err(StrategyError::ReserveTooSmall(Label(1), ratio("1/20"), 10)));
+        assert_eq!(new("1"), Err(StrategyError::ReserveTooLarge(Label(1), Ratio::ONE)));
         assert_eq!(new("0"), Ok(()));
         assert_eq!(new("99%"), Ok(()));
         let twice = Priority::new(window, [(Label(1), ratio("1/2")), (Label(1), ratio("1/3"))]);
-        assert_eq!(twice, Err(PriorityError::Duplicate(Label(1))));
+        assert_eq!(twice, Err(StrategyError::DuplicatePriority(Label(1))));
         let message = "priority 1 must leave 1/20 of a limit of 10, which comes to nothing; a reserve is 0 or at \
                        least a cost of 1";
         assert_eq!(new("5%").unwrap_err().to_string(), message);

@@ -1,10 +1,8 @@
 //! Tiered: the rate times a ratio that depends on the customer's plan.
 
-use core::fmt;
-
 use crate::strategy::compose::family::{counted_in, parts, try_array};
 use crate::strategy::wire::stats::report;
-use crate::strategy::{Bounds, CapacityError, Class, Cost, Hit, Label, Part, Scale, Strategy};
+use crate::strategy::{Bounds, CapacityError, Class, Cost, Hit, Label, Part, Scale, Strategy, StrategyError};
 use crate::{Ratio, Timestamp, Verdict};
 
 /// Wraps a strategy and gives every tier its own ratio of the rate.
@@ -95,56 +93,30 @@ pub struct TieredStat<T> {
 
 report!(TieredStat<T>: tier, ratio, effective_limit; inner);
 
-/// Why tiers cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum TierError {
-    /// No tier was named.
-    NoTier,
-    /// A tier was named twice.
-    Duplicate(Label),
-    /// A tier has a ratio of 0.
-    ZeroRatio(Label),
-    /// A tier's limit cannot be counted exactly.
-    TooLarge(Label, CapacityError),
-}
-
-impl fmt::Display for TierError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoTier => {
-                f.write_str("no tier is named; name at least the one that unknown tiers count as")
-            }
-            Self::Duplicate(Label(label)) => write!(f, "tier {label} is named twice; each has one ratio"),
-            Self::ZeroRatio(Label(label)) => {
-                write!(f, "tier {label} has a ratio of 0; to admit nothing wrap a rate of 0 instead")
-            }
-            Self::TooLarge(Label(label), error) => write!(f, "tier {label}: {error}"),
-        }
-    }
-}
-
-impl core::error::Error for TierError {}
-
 impl<S: Scale, const N: usize> Tiered<S, N> {
     /// `limit` scaled by the ratio of each tier. Tiers not named count as the first.
-    pub fn new(limit: S, tiers: [(Label, Ratio); N]) -> Result<Self, TierError> {
+    ///
+    /// # Errors
+    ///
+    /// [`NoTier`](StrategyError::NoTier) without tiers, [`DuplicateTier`](StrategyError::DuplicateTier),
+    /// [`ZeroTier`](StrategyError::ZeroTier) for a ratio of 0, and
+    /// [`TierTooLarge`](StrategyError::TierTooLarge) if a scaled limit cannot be counted exactly.
+    pub fn new(limit: S, tiers: [(Label, Ratio); N]) -> Result<Self, StrategyError> {
         for (at, (label, ratio)) in tiers.iter().enumerate() {
             if tiers.iter().skip(at + 1).any(|(other, _)| other == label) {
-                return Err(TierError::Duplicate(*label));
+                return Err(StrategyError::DuplicateTier(*label));
             }
             if ratio.num() == 0 {
-                return Err(TierError::ZeroRatio(*label));
+                return Err(StrategyError::ZeroTier(*label));
             }
         }
         let tier = |(label, ratio): (Label, Ratio)| match limit.scaled(ratio) {
             Ok(limit) => Ok(Tier { label, ratio, limit }),
-            Err(error) => Err(TierError::TooLarge(label, error)),
+            Err(error) => Err(StrategyError::TierTooLarge(label, error)),
         };
-        let first = tier(*tiers.first().ok_or(TierError::NoTier)?)?;
+        let first = tier(*tiers.first().ok_or(StrategyError::NoTier)?)?;
         let tiers =
-            try_array(&first, |at| tiers.get(at).map_or(Err(TierError::NoTier), |named| tier(*named)))?;
+            try_array(&first, |at| tiers.get(at).map_or(Err(StrategyError::NoTier), |named| tier(*named)))?;
         Ok(Self { first, tiers })
     }
 
@@ -292,11 +264,14 @@ mod tests {
     fn tiers_that_mean_nothing_are_refused() {
         let bucket = TokenBucket::new("1000000/31d".parse().unwrap()).burst(200_000_000).unwrap();
         let new = |tiers| Tiered::new(bucket, tiers).unwrap_err();
-        assert_eq!(Tiered::new(bucket, []).unwrap_err(), TierError::NoTier);
-        assert_eq!(new([(Label(3), Ratio::ONE), (Label(3), ratio("2"))]), TierError::Duplicate(Label(3)));
-        assert_eq!(new([(Label(3), Ratio::ONE), (Label(4), ratio("0"))]), TierError::ZeroRatio(Label(4)));
+        assert_eq!(Tiered::new(bucket, []).unwrap_err(), StrategyError::NoTier);
+        assert_eq!(
+            new([(Label(3), Ratio::ONE), (Label(3), ratio("2"))]),
+            StrategyError::DuplicateTier(Label(3))
+        );
+        assert_eq!(new([(Label(3), Ratio::ONE), (Label(4), ratio("0"))]), StrategyError::ZeroTier(Label(4)));
         let uneven = new([(Label(1), Ratio::ONE), (Label(2), ratio("999999/1000000"))]);
-        assert_eq!(uneven, TierError::TooLarge(Label(2), CapacityError { largest: 185_955_081 }));
+        assert_eq!(uneven, StrategyError::TierTooLarge(Label(2), CapacityError { largest: 185_955_081 }));
         assert!(
             uneven.to_string().starts_with("tier 2: this limit is too large to be counted exactly"),
             "{uneven}"

@@ -3,19 +3,21 @@
 use core::time::Duration;
 
 use crate::decision::Kind;
+use crate::hours::{DAY, Hours};
 use crate::strategy::compose::family::{counted_in, parts, try_array};
 use crate::strategy::wire::stats::report;
-use crate::strategy::{CapacityError, Class, Cost, Formula, Held, Hit, Inlined, Part, Scale, Strategy};
+use crate::strategy::{
+    CapacityError, Class, Cost, Formula, Held, Hit, Inlined, Part, Scale, Strategy, StrategyError,
+};
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 
-mod hours;
+mod day;
 mod scale;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use hours::{DAY, Day};
-pub use hours::{Hours, HoursError};
+use day::Day;
 pub use state::TimeOfDayState;
 
 /// Wraps a strategy and gives hours of the local day their own ratio of the rate.
@@ -105,7 +107,12 @@ const LONGEST: u64 = 10_958 * DAY;
 
 impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     /// `limit` scaled by the ratio of each of these hours of the day, in UTC.
-    pub fn new(limit: S, hours: [Hours; N]) -> Result<Self, HoursError> {
+    ///
+    /// # Errors
+    ///
+    /// The variants of [`StrategyError`] about [`Hours`], [`TooSlow`](StrategyError::TooSlow), and
+    /// [`Capacity`](StrategyError::Capacity) if a scaled limit cannot be counted exactly.
+    pub fn new(limit: S, hours: [Hours; N]) -> Result<Self, StrategyError> {
         Self::from_slice(limit, &hours)
     }
 
@@ -113,7 +120,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and with [`HoursError::TooMany`] for more hours than `N`.
+    /// As [`new`](Self::new), and with [`StrategyError::TooManyHours`] for more hours than `N`.
     ///
     /// ```
     /// use traffik_core::{Hours, TimeOfDay, TokenBucket, rate};
@@ -123,14 +130,18 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     /// # let _ = limit;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn from_slice(limit: S, hours: &[Hours]) -> Result<Self, HoursError> {
-        let limit = Self::scale(&limit, Day::new(hours)?).map_err(HoursError::TooLarge)?;
-        if limit.horizon > LONGEST { Err(HoursError::TooSlow) } else { Ok(limit) }
+    pub fn from_slice(limit: S, hours: &[Hours]) -> Result<Self, StrategyError> {
+        let limit = Self::scale(&limit, Day::new(hours)?).map_err(StrategyError::Capacity)?;
+        if limit.horizon > LONGEST { Err(StrategyError::TooSlow) } else { Ok(limit) }
     }
 
     /// The same hours in a local time that is this many minutes ahead of UTC (east of it), or behind it if
     /// less than 0.
-    pub fn utc_offset(self, minutes: i32) -> Result<Self, HoursError> {
+    ///
+    /// # Errors
+    ///
+    /// [`UtcOffset`](StrategyError::UtcOffset) for a day or more; else as [`new`](Self::new).
+    pub fn utc_offset(self, minutes: i32) -> Result<Self, StrategyError> {
         Ok(Self { day: self.day.with_offset(minutes)?, ..self })
     }
 

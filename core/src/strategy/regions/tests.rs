@@ -21,7 +21,7 @@ fn hit(region: Label, cost: u32) -> Hit {
     Hit::new(cost).with_class(Class { region, ..Class::default() })
 }
 
-fn regions(rate: &str, shares: &[(Label, &str)]) -> Result<Regions<3>, ShareError> {
+fn regions(rate: &str, shares: &[(Label, &str)]) -> Result<Regions<3>, StrategyError> {
     let mut named = [(Label(0), Ratio::ONE); 4];
     named.iter_mut().zip(shares).for_each(|(slot, (label, share))| *slot = (*label, ratio(share)));
     Regions::new(rate.parse().unwrap(), &named[..shares.len()])
@@ -104,18 +104,21 @@ fn a_region_no_longer_named_stays_counted() {
 fn shares_that_cannot_be_are_refused() {
     let refused = |rate, shares| regions(rate, shares).unwrap_err();
     assert!(regions("10/s", &[(WEST, "1/3"), (EAST, "1/3"), (ELSEWHERE, "1/3")]).is_ok());
-    assert_eq!(refused("10/s", &[(WEST, "2/3"), (EAST, "34%")]), ShareError::AboveOne);
-    assert_eq!(refused("10/s", &[(WEST, "1/2"), (WEST, "1/4")]), ShareError::Duplicate { region: WEST });
-    assert_eq!(refused("10/s", &[(WEST, "9%")]), ShareError::ZeroShare { region: Some(WEST) });
-    assert_eq!(refused("10/s", &[(WEST, "0")]), ShareError::ZeroShare { region: Some(WEST) });
-    assert_eq!(refused("10/s", &[(WEST, "1/8"); 4]), ShareError::TooMany { most: 3 });
+    assert_eq!(refused("10/s", &[(WEST, "2/3"), (EAST, "34%")]), StrategyError::SharesAboveOne);
+    assert_eq!(
+        refused("10/s", &[(WEST, "1/2"), (WEST, "1/4")]),
+        StrategyError::DuplicateRegion { region: WEST }
+    );
+    assert_eq!(refused("10/s", &[(WEST, "9%")]), StrategyError::ZeroShare { region: Some(WEST) });
+    assert_eq!(refused("10/s", &[(WEST, "0")]), StrategyError::ZeroShare { region: Some(WEST) });
+    assert_eq!(refused("10/s", &[(WEST, "1/8"); 4]), StrategyError::TooManyRegions { most: 3 });
     let odd = [(WEST, "1/18446744073709551557"), (EAST, "1/4294967311")];
-    assert_eq!(refused("4294967295/s", &odd), ShareError::NoCommonDenominator);
+    assert_eq!(refused("4294967295/s", &odd), StrategyError::NoCommonDenominator);
     let most = regions("10/s", &[(WEST, "9/10")]).unwrap();
-    assert_eq!(most.other(ratio("1/5")), Err(ShareError::AboveOne));
-    assert_eq!(most.other(ratio("1/11")), Err(ShareError::ZeroShare { region: None }));
+    assert_eq!(most.other(ratio("1/5")), Err(StrategyError::SharesAboveOne));
+    assert_eq!(most.other(ratio("1/11")), Err(StrategyError::ZeroShare { region: None }));
     assert!(regions("0/s", &[(WEST, "1/2")]).is_ok(), "a limit that admits nothing is divided into nothing");
-    assert_eq!(ShareError::AboveOne.to_string(), "the shares must add up to at most 1");
+    assert_eq!(StrategyError::SharesAboveOne.to_string(), "the shares must add up to at most 1");
 }
 
 #[test]

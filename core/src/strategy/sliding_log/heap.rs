@@ -17,7 +17,7 @@ use super::{Entry, Log, LogState, Room};
 /// let log = HeapLog::new(Rate::per_hour(10_000))?;
 /// let mut state = Default::default();
 /// assert_eq!(log.decide(&mut state, &Hit::new(2), Timestamp::EPOCH).remaining(), 9_998);
-/// # Ok::<(), traffik_core::strategy::LogTooSmall>(())
+/// # Ok::<(), traffik_core::StrategyError>(())
 /// ```
 pub type HeapLog = Log<Heap>;
 

@@ -105,16 +105,16 @@ fn the_stat_tells_the_local_hour() {
 fn limits_too_slow_to_follow_are_refused() {
     let yearly = TokenBucket::new(Rate::new(9, Duration::from_micros(DAY * 365)).unwrap());
     assert!(TimeOfDay::new(yearly, night("1/3")).is_ok());
-    assert_eq!(TimeOfDay::new(yearly, night("1/20")).unwrap_err(), HoursError::TooSlow);
+    assert_eq!(TimeOfDay::new(yearly, night("1/20")).unwrap_err(), StrategyError::TooSlow);
     let closed = TokenBucket::new(Rate::per_day(0));
     assert!(TimeOfDay::new(closed, night("1/9")).is_ok());
-    assert_eq!(TimeOfDay::new(closed.burst(1).unwrap(), night("1/9")).unwrap_err(), HoursError::TooSlow);
+    assert_eq!(TimeOfDay::new(closed.burst(1).unwrap(), night("1/9")).unwrap_err(), StrategyError::TooSlow);
     let monthly =
         TimeOfDay::new(Gcra::new("90/30d".parse().unwrap()).burst(900).unwrap(), night("1/2")).unwrap();
     assert_eq!(monthly.scaled(Ratio::new(1, 9).unwrap()).unwrap_err(), CapacityError { largest: 456 });
     let vast = Gcra::new("1000000/31d".parse().unwrap()).burst(100_000_000).unwrap();
     let error = TimeOfDay::new(vast, night("999999/1000000")).unwrap_err();
-    assert_eq!(error, HoursError::TooLarge(CapacityError { largest: 6_887_225 }));
+    assert_eq!(error, StrategyError::Capacity(CapacityError { largest: 6_887_225 }));
 }
 
 #[test]

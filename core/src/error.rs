@@ -1,0 +1,215 @@
+//! The error of strategies: why a limit cannot be made as it was described.
+
+use core::fmt;
+
+use crate::capacity::CapacityError;
+use crate::hit::Label;
+use crate::hours::Hours;
+use crate::ratio::Ratio;
+
+/// The error of making a strategy: the setting that was refused, and in its text what would be right.
+///
+/// The builders of strategies return it, and `?` turns a [`CapacityError`] into it:
+///
+/// ```
+/// use traffik_core::{CostBased, StrategyError, rate};
+///
+/// let made = || -> Result<CostBased, StrategyError> { CostBased::new(rate!("4/s")).burst(8)?.window(0) };
+/// assert_eq!(made(), Err(StrategyError::EmptyWindow));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum StrategyError {
+    /// A limit cannot be counted exactly.
+    Capacity(CapacityError),
+    /// The threshold of an [`Adaptive`](crate::Adaptive) limit is 0 or above 1.
+    Threshold(Ratio),
+    /// The reduction of an [`Adaptive`](crate::Adaptive) limit is not below 1.
+    Reduction(Ratio),
+    /// The recovery of an [`Adaptive`](crate::Adaptive) limit is less than a millionth, or above 1.
+    Recovery(Ratio),
+    /// The floor of an [`Adaptive`](crate::Adaptive) limit is above 1.
+    AdaptiveFloor(Ratio),
+    /// A [`StrictWindow`](crate::StrictWindow) has no buckets, or more than it has room for.
+    Buckets {
+        /// The buckets that were asked for.
+        asked: u32,
+        /// The most there is room for.
+        most: u32,
+    },
+    /// The mean of a [`CostBased`](crate::CostBased) bucket looks back no hits.
+    EmptyWindow,
+    /// The floor of a [`CostBased`](crate::CostBased) bucket is 0 or above 1.
+    CostBasedFloor,
+    /// A [`TimeOfDay`](crate::TimeOfDay) has no hours.
+    NoHours,
+    /// A [`TimeOfDay`](crate::TimeOfDay) has more hours than room: how many of each.
+    TooManyHours(usize, usize),
+    /// A time of [`Hours`] is not one of a day.
+    NotATime(Hours),
+    /// [`Hours`] end when they begin.
+    EmptyHours(Hours),
+    /// Two of the [`Hours`] overlap.
+    OverlappingHours(Hours, Hours),
+    /// [`Hours`] have a ratio of 0.
+    ZeroHours(Hours),
+    /// Local time differs by a day or more from UTC: the minutes.
+    UtcOffset(i32),
+    /// A limit by [`TimeOfDay`](crate::TimeOfDay) takes more than thirty years to become fresh.
+    TooSlow,
+    /// The limit is larger than a [`SlidingLog`](crate::SlidingLog) has room for.
+    LogTooSmall {
+        /// The limit of the rate.
+        limit: u32,
+        /// The entries there is room for.
+        entries: u32,
+    },
+    /// A [`Priority`](crate::Priority) was named twice.
+    DuplicatePriority(Label),
+    /// A reserve of 1 or more of the limit leaves nothing to its own [`Priority`](crate::Priority).
+    ReserveTooLarge(Label, Ratio),
+    /// The reserve of a [`Priority`](crate::Priority), a ratio of the limit, comes to less than a cost of 1.
+    ReserveTooSmall(Label, Ratio, u32),
+    /// More than was unused would roll over in a [`QuotaRollover`](crate::QuotaRollover).
+    RolloverShare(Ratio),
+    /// A weight of a [`FairShare`](crate::FairShare) is 0.
+    ZeroWeight,
+    /// There are more [`Regions`](crate::Regions) than the limit has room for.
+    TooManyRegions {
+        /// The most there is room for.
+        most: usize,
+    },
+    /// One of the [`Regions`](crate::Regions) is named twice.
+    DuplicateRegion {
+        /// That region.
+        region: Label,
+    },
+    /// The share of one of the [`Regions`](crate::Regions) comes to less than a cost of 1.
+    ZeroShare {
+        /// The region whose share it is; `None` for all that are not named.
+        region: Option<Label>,
+    },
+    /// The shares of [`Regions`](crate::Regions) add up to more than 1.
+    SharesAboveOne,
+    /// The shares of [`Regions`](crate::Regions) have no common denominator that fits 64 bits.
+    NoCommonDenominator,
+    /// A [`Tiered`](crate::Tiered) limit has no tier.
+    NoTier,
+    /// A tier of a [`Tiered`](crate::Tiered) limit was named twice.
+    DuplicateTier(Label),
+    /// A tier of a [`Tiered`](crate::Tiered) limit has a ratio of 0.
+    ZeroTier(Label),
+    /// A tier's limit cannot be counted exactly.
+    TierTooLarge(Label, CapacityError),
+}
+
+impl From<CapacityError> for StrategyError {
+    fn from(error: CapacityError) -> Self {
+        Self::Capacity(error)
+    }
+}
+
+impl fmt::Display for StrategyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capacity(error) => error.fmt(f),
+            Self::Threshold(ratio) => write!(
+                f,
+                "{ratio} is no threshold, which is the load to fall at: above 0, at most 1, such as 80%"
+            ),
+            Self::Reduction(ratio) => write!(
+                f,
+                "{ratio} is no reduction, which is what the factor is multiplied by: below 1, such as 60%"
+            ),
+            Self::Recovery(ratio) => write!(
+                f,
+                "{ratio} is no recovery, which is what is added in each window: 1/1000000 to 1, such as 10%"
+            ),
+            Self::AdaptiveFloor(ratio) => {
+                write!(f, "{ratio} is no floor, which is the least part of the limit: at most 1, such as 30%")
+            }
+            Self::Buckets { asked, most } => write!(
+                f,
+                "a strict window with room for {most} buckets can count in 1 to {most} of them, not in \
+                 {asked}"
+            ),
+            Self::EmptyWindow => f.write_str("the mean cost must look back at least 1 hit"),
+            Self::CostBasedFloor => f.write_str(
+                "the floor is a share of the rate: it must be above 0 and at most 1, such as 1/2",
+            ),
+            Self::NoHours => f.write_str("no hours are given; without any the limit need not be wrapped"),
+            Self::TooManyHours(given, room) => {
+                write!(f, "{given} hours are given; there is room for {room}")
+            }
+            Self::NotATime(hours) => {
+                write!(f, "{hours}: a day has times from 00:00 to 24:00, and begins before 24:00")
+            }
+            Self::EmptyHours(hours) => write!(f, "{hours} is empty; the whole day is 00:00-24:00"),
+            Self::OverlappingHours(one, other) => write!(
+                f,
+                "{one} and {other} overlap; the end of hours is not part of them, so one may begin there"
+            ),
+            Self::ZeroHours(hours) => {
+                write!(f, "{hours} has a ratio of 0, which no limit is scaled to; give one above 0")
+            }
+            Self::UtcOffset(minutes) => write!(
+                f,
+                "an offset of {minutes} minutes from UTC; it is less than a day, such as 330 for +05:30"
+            ),
+            Self::TooSlow => f.write_str(
+                "this limit may take more than thirty years to become fresh, and hours are followed no longer; \
+                 give it a shorter period or a smaller burst, or ratios that are less apart",
+            ),
+            Self::LogTooSmall { limit, entries } => write!(
+                f,
+                "a log with room for {entries} entries cannot hold a limit of {limit}: give it as many entries \
+                 as the limit, at most 65536, or choose a strict sliding window, which counts any limit in \
+                 little room"
+            ),
+            Self::DuplicatePriority(Label(label)) => {
+                write!(f, "priority {label} is named twice; each leaves one reserve")
+            }
+            Self::ReserveTooLarge(Label(label), ratio) => write!(
+                f,
+                "priority {label} must leave {ratio} of the limit, which leaves nothing to itself; a reserve \
+                 is less than 1"
+            ),
+            Self::ReserveTooSmall(Label(label), ratio, limit) => write!(
+                f,
+                "priority {label} must leave {ratio} of a limit of {limit}, which comes to nothing; a reserve \
+                 is 0 or at least a cost of 1"
+            ),
+            Self::RolloverShare(ratio) => {
+                write!(f, "{ratio} of what was unused cannot roll over; the share is at most 1, such as 50%")
+            }
+            Self::ZeroWeight => f.write_str("a weight must be at least 1"),
+            Self::TooManyRegions { most } => {
+                write!(f, "there is room for {most} regions: make it larger or name fewer")
+            }
+            Self::DuplicateRegion { region } => {
+                write!(f, "region {} is named twice: give it one share", region.0)
+            }
+            Self::ZeroShare { region: Some(region) } => {
+                write!(f, "the share of region {} comes to 0: raise it, or the limit", region.0)
+            }
+            Self::ZeroShare { region: None } => {
+                f.write_str("the share of all other regions comes to 0: raise it, or the limit")
+            }
+            Self::SharesAboveOne => f.write_str("the shares must add up to at most 1"),
+            Self::NoCommonDenominator => {
+                f.write_str("the shares have no common denominator of 64 bits: round them, say to per cent")
+            }
+            Self::NoTier => {
+                f.write_str("no tier is named; name at least the one that unknown tiers count as")
+            }
+            Self::DuplicateTier(Label(label)) => write!(f, "tier {label} is named twice; each has one ratio"),
+            Self::ZeroTier(Label(label)) => {
+                write!(f, "tier {label} has a ratio of 0; to admit nothing wrap a rate of 0 instead")
+            }
+            Self::TierTooLarge(Label(label), error) => write!(f, "tier {label}: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for StrategyError {}
