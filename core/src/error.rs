@@ -135,9 +135,9 @@ impl fmt::Display for StrategyError {
                  {asked}"
             ),
             Self::EmptyWindow => f.write_str("the mean cost must look back at least 1 hit"),
-            Self::CostBasedFloor => f.write_str(
-                "the floor is a share of the rate: it must be above 0 and at most 1, such as 1/2",
-            ),
+            Self::CostBasedFloor => {
+                f.write_str("the floor is a share of the rate: it must be above 0 and at most 1, such as 1/2")
+            }
             Self::NoHours => f.write_str("no hours are given; without any the limit need not be wrapped"),
             Self::TooManyHours(given, room) => {
                 write!(f, "{given} hours are given; there is room for {room}")
@@ -158,14 +158,14 @@ impl fmt::Display for StrategyError {
                 "an offset of {minutes} minutes from UTC; it is less than a day, such as 330 for +05:30"
             ),
             Self::TooSlow => f.write_str(
-                "this limit may take more than thirty years to become fresh, and hours are followed no longer; \
-                 give it a shorter period or a smaller burst, or ratios that are less apart",
+                "this limit may take more than thirty years to become fresh, and hours are followed no \
+                 longer; give it a shorter period or a smaller burst, or ratios that are less apart",
             ),
             Self::LogTooSmall { limit, entries } => write!(
                 f,
-                "a log with room for {entries} entries cannot hold a limit of {limit}: give it as many entries \
-                 as the limit, at most 65536, or choose a strict sliding window, which counts any limit in \
-                 little room"
+                "a log with room for {entries} entries cannot hold a limit of {limit}: give it as many \
+                 entries as the limit, at most 65536, or choose a strict sliding window, which counts any limit \
+                 in little room"
             ),
             Self::DuplicatePriority(Label(label)) => {
                 write!(f, "priority {label} is named twice; each leaves one reserve")
@@ -177,8 +177,8 @@ impl fmt::Display for StrategyError {
             ),
             Self::ReserveTooSmall(Label(label), ratio, limit) => write!(
                 f,
-                "priority {label} must leave {ratio} of a limit of {limit}, which comes to nothing; a reserve \
-                 is 0 or at least a cost of 1"
+                "priority {label} must leave {ratio} of a limit of {limit}, which comes to nothing; a \
+                 reserve is 0 or at least a cost of 1"
             ),
             Self::RolloverShare(ratio) => {
                 write!(f, "{ratio} of what was unused cannot roll over; the share is at most 1, such as 50%")

@@ -58,4 +58,8 @@ pub use crate::tokio::Tokio;
 pub use connect::Connect;
 #[cfg(feature = "manual")]
 pub use manual::{Manual, Stalled};
-pub use runtime::{Elapsed, Interval, Runtime};
+pub use runtime::{Elapsed, Runtime};
+
+// What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+pub use runtime::Interval;

@@ -38,7 +38,11 @@ pub trait Runtime: Timer + Clone + Send + Sync + 'static {
         }
     }
 
-    /// Ticks every `period`, for the first time after one.
+    /// Returns an interval that ticks every `period`, for the first time after one.
+    ///
+    /// `interval.tick().await` completes at the next tick; dropping that future leaves the tick to the next
+    /// caller. A tick that comes late delays none of those after it. A caller that asks late gets one tick at
+    /// once, for all that were missed, and the next when it is due.
     fn interval(&self, period: Duration) -> Interval<Self> {
         Interval::new(self.clone(), period)
     }

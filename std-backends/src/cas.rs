@@ -18,7 +18,11 @@ mod operation;
 #[cfg(test)]
 mod tests;
 
-pub use combining::{Combining, GivenUp, Pending};
+pub use combining::Combining;
+
+// What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+pub use combining::{GivenUp, Pending};
 
 /// A store that keeps bytes by key, and replaces them if they are still what they were.
 ///

@@ -40,11 +40,19 @@ mod retry;
 mod timeout;
 
 pub use around::Around;
-pub use breaker::{Breaker, BreakerBuilder, BreakerState, Change, CircuitBreaker, Open, is_ill};
+pub use breaker::{Breaker, BreakerBuilder, BreakerState, Change, CircuitBreaker, is_ill};
 pub use deny_cache::{DenyCache, DenyCacheBuilder};
 pub use failover::{Failover, FailoverBuilder, FailoverChange};
-pub use metered::{Call, Calls, Ended, Metered, Operation, Watch};
+pub use metered::{Call, Calls, Ended, Metered, Operation};
 pub use retry::{Retry, RetryBuilder, is_passing};
-pub use timeout::{Late, Timeout};
+pub use timeout::Timeout;
 
 pub use crate::util::backoff::{Backoff, Jitter};
+
+// What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+pub use breaker::Open;
+#[doc(hidden)]
+pub use metered::Watch;
+#[doc(hidden)]
+pub use timeout::Late;

@@ -32,11 +32,15 @@ pub use lock::{GetSet, Locked};
 pub use memcached::MemcachedLock;
 #[cfg(feature = "memcached")]
 pub use memcached::{MemcachedBuilder, MemcachedStorage};
-pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError, Used};
+pub use memory::{Denied, Memory, MemoryBuilder, SnapshotError};
 #[cfg(feature = "redis")]
 pub use redis::{RedisBuilder, RedisStorage};
 #[cfg(all(feature = "locks", feature = "redis"))]
 pub use redis::{RedisLock, Redlock};
+
+// What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+pub use memory::Used;
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

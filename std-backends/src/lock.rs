@@ -52,15 +52,21 @@ mod memory;
 mod settings;
 mod storage;
 
-pub use effective::{Resolved, defaults, set_defaults};
+pub use effective::{defaults, set_defaults};
 pub use environment::{BLOCKING, BLOCKING_TIMEOUT, TTL};
 pub use error::SettingsError;
-pub use grant::{Grant, Owner, Ttl};
+pub use grant::{Grant, Ttl};
 pub use held::Held;
 pub use locks::Locks;
 pub use memory::MemoryLock;
 pub use settings::LockSettings;
 pub use storage::{GetSet, Locked};
+
+// What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+pub use effective::Resolved;
+#[doc(hidden)]
+pub use grant::Owner;
 
 /// Grants names to one holder at a time: what a store has to be able to do to be used through [`Locks`].
 ///

@@ -42,6 +42,15 @@ impl<W: Swap> Combining<W> {
     }
 
     /// Applies an operation to the state at a key. It takes its place now, and is under way once the answer is polled.
+    ///
+    /// The answer is a future of `Result<S::Verdict, Failure>`, and waits for as long as the store takes. Two
+    /// methods end it sooner:
+    ///
+    /// * `by(end)` waits until the future `end` completes. An operation without an answer by then fails with
+    ///   [`Timeout`](ErrorKind::Timeout) if it was sent, for it may have been charged, else with
+    ///   [`Unavailable`](ErrorKind::Unavailable).
+    /// * `give_up()` ends it at once, and returns `GivenUp::Unsent` (nothing was charged), `GivenUp::Sent`
+    ///   (it may have been charged) or `GivenUp::Answered` with the answer that came at that moment.
     pub fn apply<S: Strategy>(&self, limit: S, key: Vec<u8>, op: Op<S>) -> Pending<W, S> {
         let task = Arc::new(Task::new(limit, op));
         let (batch, driver, number) = self.batches.add(key, task.clone(), |batch| Shared::new(drive(batch)));

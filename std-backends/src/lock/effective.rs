@@ -19,7 +19,8 @@ pub struct Resolved {
 }
 
 impl LockSettings {
-    /// What holds, with nothing left open.
+    /// Returns the settings that hold, with none left open: the fields `ttl`, a [`Ttl`]; `blocking`, a
+    /// `bool`; and `blocking_timeout`, a [`Duration`] that is zero if nobody is to wait.
     ///
     /// # Errors
     ///

@@ -102,6 +102,17 @@ pub struct Grant {
 
 impl Grant {
     /// For implementations of [`Lock`](super::Lock): `name` was granted to `owner`.
+    ///
+    /// The owner of a new grant is `Owner::random()`, 128 random bits. A store keeps and compares
+    /// `owner.as_bytes()`, which `Owner::from_bytes` reads back.
+    ///
+    /// ```
+    /// use traffik_backends::lock::{Grant, Owner};
+    ///
+    /// let grant = Grant::new(*b"invoices/7", Owner::random(), 1);
+    /// let stored: [u8; 16] = *grant.owner().as_bytes();
+    /// assert_eq!(Owner::from_bytes(stored), grant.owner());
+    /// ```
     #[must_use]
     pub fn new(name: impl Into<Arc<[u8]>>, owner: Owner, fencing: u64) -> Self {
         Self { name: name.into(), owner, fencing }

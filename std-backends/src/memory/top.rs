@@ -64,6 +64,9 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
     /// The `k` keys that use the largest part of this limit, the most used first; of equals those first that take
     /// longer to be fresh. Of several limits in one, the most used part counts.
     ///
+    /// Each has the fields `digest`, a keyed hash that [`is_of`](Self::is_of) compares with a key you know,
+    /// and `verdict`, the verdict of a hit of cost 0.
+    ///
     /// Looks at every slot, and locks each part of the storage while it looks there.
     pub fn top(&self, limit: &S, k: usize) -> Vec<Used<S::Verdict>> {
         let (now, nothing) = (self.clock.now(), Hit::new(S::Cost::uniform(0)));

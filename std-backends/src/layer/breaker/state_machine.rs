@@ -16,7 +16,8 @@ use crate::util::spin_lock::{Locked, SpinLock};
 ///
 /// * *Closed*, every call passes. It opens after so many failures in a row, or when too large a share of the calls
 ///   within a window failed. A call that takes too long counts as failed, whatever it answers.
-/// * *Open*, no call passes: each fails at once with [`ErrorKind::Unavailable`] and an [`Open`] for its cause.
+/// * *Open*, no call passes: each fails at once with [`ErrorKind::Unavailable`]. The cause of the failure is
+///   an `Open`, whose fields are `breaker`, its name, and `state`, its [`BreakerState`].
 /// * *Half-open*, once its time is over, one call passes at a time: a probe. So many that succeed in a row close it, and
 ///   one that fails opens it again. A probe that is dropped leaves its place to the next call.
 ///

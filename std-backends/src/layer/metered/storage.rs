@@ -10,13 +10,19 @@ use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verd
 use crate::MonotonicClock;
 use crate::layer::delegate::delegate;
 
-/// Hears of every call of a storage.
+/// Observes every call of a storage: a function of a [`Call`], or [`Calls`](crate::layer::Calls).
 ///
 /// It is called while somebody waits for the answer, so it MUST be quick, and MUST NOT write a line for every denial: a
 /// denial is what an attacker asks for. It is not told of which key, so what is kept of it does not grow with keys.
 pub trait Watch: Send + Sync {
     /// A call has ended.
     fn called(&self, call: &Call<'_>);
+}
+
+impl<F: Fn(&Call<'_>) + Send + Sync> Watch for F {
+    fn called(&self, call: &Call<'_>) {
+        self(call);
+    }
 }
 
 /// How a call went.
@@ -160,8 +166,10 @@ impl Ended {
     }
 }
 
-/// A storage whose calls are told to a [`Watch`], such as [`Calls`](crate::layer::Calls).
+/// A storage that reports each of its calls to [`Calls`](crate::layer::Calls), or to a function of your own.
 ///
+/// * The function takes a `&`[`Call`]. It runs while somebody waits for the answer, so it MUST be quick, and
+///   MUST NOT write a line for every denial: a denial is what an attacker asks for.
 /// * Each call is told once, when its answer is there or dropped. Its time runs from when it was made.
 /// * An answer that is there at once is passed on as it is, and nothing allocated.
 /// * Around other wrappers it tells what whoever asks gets; within them, what the store does.
@@ -189,7 +197,25 @@ struct Parts {
 }
 
 impl<T> Metered<T> {
-    /// The storage, its calls told to `watch`, timed by a [`MonotonicClock`].
+    /// The storage, its calls reported to `watch`, timed by a [`MonotonicClock`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use traffik_backends::Memory;
+    /// use traffik_backends::layer::{Call, Metered};
+    /// use traffik_core::storage::Local;
+    /// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+    ///
+    /// let failures = Arc::new(AtomicU64::new(0));
+    /// let counted = Arc::clone(&failures);
+    /// let storage = Metered::new(Local(Memory::new(1_000)), move |call: &Call<'_>| {
+    ///     counted.fetch_add(call.failure.is_some().into(), Ordering::Relaxed);
+    /// });
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
+    /// drop(limiter.check("alice"));
+    /// assert_eq!(failures.load(Ordering::Relaxed), 0);
+    /// ```
     pub fn new(storage: T, watch: impl Watch + 'static) -> Self {
         Self::with_clock(storage, watch, MonotonicClock::default())
     }
