@@ -5,17 +5,22 @@ use core::fmt;
 use crate::capacity::CapacityError;
 use crate::hit::Label;
 use crate::hours::Hours;
-use crate::ratio::Ratio;
+use crate::ratio::{Ratio, RatioError};
 
 /// The error of making a strategy: the setting that was refused, and in its text what would be right.
 ///
-/// The builders of strategies return it, and `?` turns a [`CapacityError`] into it:
+/// The builders of strategies return it, and `?` turns a [`CapacityError`] or the error of a [`Ratio`] into
+/// it:
 ///
 /// ```
 /// use traffik_core::{CostBased, StrategyError, rate};
 ///
-/// let made = || -> Result<CostBased, StrategyError> { CostBased::new(rate!("4/s")).burst(8)?.window(0) };
-/// assert_eq!(made(), Err(StrategyError::EmptyWindow));
+/// fn made(floor: &str) -> Result<CostBased, StrategyError> {
+///     CostBased::new(rate!("4/s")).burst(8)?.floor(floor.parse()?)
+/// }
+/// assert!(made("50%").is_ok());
+/// assert_eq!(made("0"), Err(StrategyError::CostBasedFloor));
+/// assert_eq!(made("half").unwrap_err().to_string(), "not a ratio: write 3, 3/2, 1.5 or 50%");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -23,6 +28,8 @@ use crate::ratio::Ratio;
 pub enum StrategyError {
     /// A limit cannot be counted exactly.
     Capacity(CapacityError),
+    /// A text or a pair of numbers is not a [`Ratio`].
+    Ratio(RatioError),
     /// The threshold of an [`Adaptive`](crate::Adaptive) limit is 0 or above 1.
     Threshold(Ratio),
     /// The reduction of an [`Adaptive`](crate::Adaptive) limit is not below 1.
@@ -110,10 +117,17 @@ impl From<CapacityError> for StrategyError {
     }
 }
 
+impl From<RatioError> for StrategyError {
+    fn from(error: RatioError) -> Self {
+        Self::Ratio(error)
+    }
+}
+
 impl fmt::Display for StrategyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Capacity(error) => error.fmt(f),
+            Self::Ratio(error) => error.fmt(f),
             Self::Threshold(ratio) => write!(
                 f,
                 "{ratio} is no threshold, which is the load to fall at: above 0, at most 1, such as 80%"
@@ -164,8 +178,8 @@ impl fmt::Display for StrategyError {
             Self::LogTooSmall { limit, entries } => write!(
                 f,
                 "a log with room for {entries} entries cannot hold a limit of {limit}: give it as many \
-                 entries as the limit, at most 65536, or choose a strict sliding window, which counts any limit \
-                 in little room"
+                 entries as the limit, at most 65536, or choose a strict sliding window, which counts any \
+                 limit in little room"
             ),
             Self::DuplicatePriority(Label(label)) => {
                 write!(f, "priority {label} is named twice; each leaves one reserve")

@@ -67,8 +67,8 @@ pub use limiter::AsyncLimiter;
 pub use limiter::{Limiter, WaitError};
 pub use origin::Origin;
 pub use outcome::Outcome;
-pub use rate::{Rate, RateError, RateErrorKind};
-pub use ratio::{Ratio, RatioError};
+pub use rate::{Rate, RateError};
+pub use ratio::Ratio;
 pub use receipt::Receipt;
 pub use storage::{ErrorKind, Fixed, Storage, StorageError};
 #[cfg(feature = "alloc")]
@@ -78,15 +78,21 @@ pub use strategy::{
     Hit, Hours, Label, LeakyBucket, LeakyBucketQueue, Op, Priority, QuotaRollover, Regions, Scale,
     SlidingLog, SlidingWindow, State, Strategy, StrategyError, StrictWindow, Tiered, TimeOfDay, TokenBucket,
 };
-pub use time::{Clock, EpochClock, ManualClock, Timer, Timestamp};
 #[cfg(feature = "embassy-time")]
-pub use time::{EmbassyClock, EmbassyTimer};
+pub use time::EmbassyClock;
+pub use time::{Clock, ManualClock, Timer, Timestamp};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
 pub use key::{Digest, Seed};
 #[doc(hidden)]
+pub use rate::RateErrorKind;
+#[doc(hidden)]
+pub use ratio::RatioError;
+#[doc(hidden)]
 pub use receipt::Receipts;
+#[doc(hidden)]
+pub use time::EpochClock;
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

@@ -12,7 +12,7 @@ use core::str::FromStr;
 /// let half_more: Ratio = "3/2".parse()?;
 /// assert_eq!(half_more.floor_of(5), 7);
 /// assert_eq!("50%".parse(), Ratio::new(1, 2));
-/// # Ok::<(), traffik_core::RatioError>(())
+/// # Ok::<(), traffik_core::StrategyError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ratio {
@@ -49,6 +49,10 @@ impl Ratio {
     pub const ONE: Self = Self { num: 1, den: 1 };
 
     /// `num / den`, brought to lowest terms.
+    ///
+    /// # Errors
+    ///
+    /// A denominator of 0 is refused. `?` turns the error into a [`StrategyError`](crate::StrategyError).
     pub const fn new(num: u64, den: u64) -> Result<Self, RatioError> {
         if den == 0 {
             return Err(RatioError::ZeroDenominator);
@@ -109,6 +113,11 @@ impl fmt::Display for Ratio {
 impl FromStr for Ratio {
     type Err = RatioError;
 
+    /// Reads the forms `3`, `3/2`, `1.5` and `50%`, in ASCII digits of at most 64 bits.
+    ///
+    /// # Errors
+    ///
+    /// Any other text is refused. `?` turns the error into a [`StrategyError`](crate::StrategyError).
     fn from_str(text: &str) -> Result<Self, RatioError> {
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

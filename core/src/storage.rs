@@ -17,7 +17,7 @@ pub use error::{ErrorKind, StorageError};
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Joint, Local, Reply};
-pub use table::{Counters, WhenFull};
+pub use table::WhenFull;
 pub use together::Together;
 use together::one_each;
 
@@ -25,7 +25,7 @@ use together::one_each;
 #[doc(hidden)]
 pub use head::{Head, Narrow, Wide};
 #[doc(hidden)]
-pub use table::{Slot, Table, home};
+pub use table::{Counters, Slot, Table, home};
 #[doc(hidden)]
 pub use together::{Tables, check_together};
 #[doc(hidden)]

@@ -9,7 +9,7 @@ use portable_atomic::{AtomicU64, Ordering};
 #[cfg(feature = "embassy-time")]
 mod embassy;
 #[cfg(feature = "embassy-time")]
-pub use embassy::{EmbassyClock, EmbassyTimer};
+pub use embassy::EmbassyClock;
 
 /// A point in time: whole microseconds since an epoch, the Unix epoch where the clock knows it.
 ///

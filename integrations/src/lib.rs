@@ -54,8 +54,6 @@ pub use observe::Metrics;
 pub use observe::Traces;
 pub use observe::{Event, Observe, Seen, Tally};
 pub use rules::Rule;
-#[cfg(feature = "axum")]
-pub use throttle::NotExposed;
 pub use throttle::{
     Base, Client, Enforcement, IdentityCache, Registry, Scope, Standing, Tenants, Throttle, ThrottleBuilder,
 };
@@ -81,6 +79,9 @@ pub use middleware::Shared;
 pub use middleware::{Forward, ResponseFuture};
 #[doc(hidden)]
 pub use middleware::{Gate, Left, Step};
+#[doc(hidden)]
+#[cfg(feature = "axum")]
+pub use throttle::NotExposed;
 #[doc(hidden)]
 pub use throttle::Part;
 #[doc(hidden)]

@@ -9,7 +9,7 @@
 //! | `Smol` | `smol` | |
 //! | `AsyncStd` | `async-std` | discontinued by its authors; for programs that are built on it |
 //! | `Manual` | `manual` | virtual time, for tests of yours too |
-//! | embassy | `embassy-time` of `traffik-core` | time only: `EmbassyTimer`, `EmbassyClock` |
+//! | embassy | `embassy-time` of `traffik-core` | time only: `EmbassyClock` |
 //!
 //! Firmware has neither sockets of the system's nor a way to spawn whatever future comes: embassy's tasks are known when the
 //! program is built. So embassy is no [`Runtime`], and what it has, time, is in the core, where a limiter can wait by it

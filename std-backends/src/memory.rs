@@ -186,7 +186,8 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         self.len() == 0
     }
 
-    /// What was done for want of room.
+    /// What was done for want of room: the `u64` fields `evictions`, keys given up before they were fresh,
+    /// and `refusals`, new keys refused.
     pub fn counters(&self) -> Counters {
         let mut all = Counters::default();
         self.shards.iter().for_each(|shard| all += shard.lock().counters());

@@ -37,7 +37,8 @@ use super::{Broken, Step, expect};
 use crate::storage::{AsyncStorage, Failure};
 use crate::{Class, Cost, Decision, ErrorKind, Hit, Op, Outcome, Receipts, Strategy, Timestamp, Verdict};
 
-/// Why a storage does not conform.
+/// Why a storage does not conform: a broken law, or a failure of the storage.
+#[doc(hidden)]
 #[derive(Clone, Debug)]
 pub enum NotHeld {
     /// A law is broken.

@@ -57,6 +57,7 @@ impl RateError {
     }
 
     /// The cause.
+    #[doc(hidden)]
     #[must_use]
     pub const fn kind(&self) -> RateErrorKind {
         self.kind

@@ -26,7 +26,7 @@ pub enum WhenFull {
     #[default]
     Evict,
     /// The new key is refused with [`ErrorKind::Full`] until one of its set becomes fresh. No key is ever
-    /// given up, so no limit is ever exceeded; this is counted in [`Counters::refusals`].
+    /// given up, so no limit is ever exceeded; this is counted in the `refusals` of `counters()`.
     Refuse,
 }
 

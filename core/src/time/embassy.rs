@@ -1,4 +1,4 @@
-//! The clock and the timer of [`embassy_time`], for firmware (feature `embassy-time`).
+//! The clock and timer of [`embassy_time`], for firmware (feature `embassy-time`).
 
 use core::future::Future;
 use core::time::Duration;
@@ -8,7 +8,8 @@ use embassy_time::Instant;
 use super::micros_ceil;
 use crate::{Clock, Timer, Timestamp};
 
-/// The time since the device started, or since an epoch if it was told one.
+/// The time since the device started, or since an epoch if it was given one. As a [`Timer`] it waits for
+/// admissions.
 ///
 /// The driver, its tick rate and its queue are the binary's choice. A tick longer than a microsecond makes
 /// the clock lag by up to a tick; it never runs ahead.
@@ -52,12 +53,9 @@ impl Clock for EmbassyClock {
 
 /// Sleeps on the timer queue of [`embassy_time`].
 ///
-/// A wait is rounded up to a tick, and has passed when an [`EmbassyClock`] says so. One of more than 71 years
-/// ends after those.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct EmbassyTimer;
-
-impl Timer for EmbassyTimer {
+/// A wait is rounded up to a tick, and has passed when the clock says so. One of more than 71 years ends
+/// after those.
+impl Timer for EmbassyClock {
     #[inline]
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
         /// So many microseconds can be counted in ticks of any length that there is.
@@ -114,7 +112,7 @@ mod tests {
         for (wait, passes) in
             [(Duration::from_micros(5), 5), (Duration::from_nanos(4_001), 5), (Duration::MAX, 0)]
         {
-            let mut sleep = pin!(EmbassyTimer.sleep(wait));
+            let mut sleep = pin!(EmbassyClock::new().sleep(wait));
             assert!(sleep.as_mut().poll(&mut context).is_pending());
             if wait == Duration::MAX {
                 continue;
@@ -130,9 +128,9 @@ mod tests {
     fn a_limiter_waits_on_the_timer_for_what_its_clock_says() {
         let (driver, _turn) = device();
         let storage = Fixed::<Gcra, _, 4>::new(EmbassyClock::new(), 1);
-        let limiter = Limiter::new(Gcra::new(Rate::per_second(2)), storage);
+        let (limiter, timer) = (Limiter::new(Gcra::new(Rate::per_second(2)), storage), EmbassyClock::new());
         assert!(limiter.check("sensor").unwrap().is_allowed());
-        let mut waiting = pin!(limiter.until_ready("sensor", &EmbassyTimer));
+        let mut waiting = pin!(limiter.until_ready("sensor", &timer));
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..2 {
             assert!(waiting.as_mut().poll(&mut context).is_pending());

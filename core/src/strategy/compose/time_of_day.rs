@@ -25,7 +25,8 @@ pub use state::TimeOfDayState;
 /// In hours that were not given the ratio is 1. The counter survives a change of ratio, and what drains does
 /// so at the rate that holds at the time. All limits count in the same parts, so that a change rounds nothing.
 ///
-/// * Times MUST count from the Unix epoch, as those of an [`EpochClock`](crate::EpochClock) do.
+/// * Times MUST count from the Unix epoch, as those of `MonotonicClock`, `SystemClock` and `CoarseClock` do.
+///   A clock that counts from when a device was switched on decides as lawfully, but by hours of its own.
 /// * A wait is exact across changes of ratio, both when the limit grows meanwhile and when it shrinks. A cost
 ///   that fits only in other hours is told to wait for them, also by a key never seen.
 /// * The offset from UTC is fixed: a switch to summer time is a new limit, under which the old states go on.

@@ -19,7 +19,7 @@ use heapless::{String, Vec};
 use static_cell::StaticCell;
 use traffik_core::storage::WhenFull;
 use traffik_core::{
-    EmbassyClock, EmbassyTimer, ErrorKind, Fixed, Gcra, Limiter, TokenBucket, WaitError, rate,
+    EmbassyClock, ErrorKind, Fixed, Gcra, Limiter, TokenBucket, WaitError, rate,
 };
 
 /// The radio may be used ten times a second, and twice at once.
@@ -117,7 +117,7 @@ async fn sense(done: &'static Done) {
 async fn send(uplink: &'static Uplink, done: &'static Done) {
     loop {
         let reading = READINGS.receive().await;
-        match uplink.until_ready(&(), &EmbassyTimer).await {
+        match uplink.until_ready(&(), &EmbassyClock::new()).await {
             Ok(decision) => {
                 count(&done.sent);
                 defmt::info!("sent {}: {}", reading, decision);
