@@ -91,6 +91,10 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
     /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or none.
     ///
+    /// The answer has the field `verdicts`, one for each key in their order: if one denies, what the others
+    /// would have said. Its methods are `is_allowed()`; `outcome()`, with the longest of the waits; and
+    /// `is_atomic()`, whether all keys were asked in one step.
+    ///
     /// ```
     /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
     /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);

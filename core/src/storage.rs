@@ -18,7 +18,6 @@ pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, Failure, Joint, Local, Reply};
 pub use table::WhenFull;
-pub use together::Together;
 use together::one_each;
 
 // What stands in signatures, and nobody has to name.
@@ -27,7 +26,7 @@ pub use head::{Head, Narrow, Wide};
 #[doc(hidden)]
 pub use table::{Counters, Slot, Table, home};
 #[doc(hidden)]
-pub use together::{Tables, check_together};
+pub use together::{Tables, Together, check_together};
 #[doc(hidden)]
 pub use wait_queue::{Ticket, WaitQueue};
 

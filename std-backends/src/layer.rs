@@ -40,7 +40,7 @@ mod retry;
 mod timeout;
 
 pub use around::Around;
-pub use breaker::{Breaker, BreakerBuilder, BreakerState, Change, CircuitBreaker, is_ill};
+pub use breaker::{Breaker, BreakerBuilder, BreakerState, CircuitBreaker, is_ill};
 pub use deny_cache::{DenyCache, DenyCacheBuilder};
 pub use failover::{Failover, FailoverBuilder, FailoverChange};
 pub use metered::{Call, Calls, Ended, Metered, Operation};
@@ -51,7 +51,7 @@ pub use crate::util::backoff::{Backoff, Jitter};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use breaker::Open;
+pub use breaker::{Change, Open};
 #[doc(hidden)]
 pub use metered::Watch;
 #[doc(hidden)]

@@ -54,7 +54,6 @@ mod storage;
 
 pub use effective::{defaults, set_defaults};
 pub use environment::{BLOCKING, BLOCKING_TIMEOUT, TTL};
-pub use error::SettingsError;
 pub use grant::{Grant, Ttl};
 pub use held::Held;
 pub use locks::Locks;
@@ -65,6 +64,8 @@ pub use storage::{GetSet, Locked};
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
 pub use effective::Resolved;
+#[doc(hidden)]
+pub use error::SettingsError;
 #[doc(hidden)]
 pub use grant::Owner;
 

@@ -196,6 +196,9 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
 
     /// The `k` keys that were denied most since the storage was built or cleared, by their
     /// [names](MemoryBuilder::names), the most denied first.
+    ///
+    /// Each has the fields `name`, a `String` of at most 80 bytes; `denials`, a `u64`, the most denials it
+    /// can have had; `at_least`, a `u64`, the fewest; and `digest`, the keyed hash of the key.
     pub fn denied(&self, k: usize) -> Vec<Denied> {
         self.names.as_ref().map(|names| names.top(k)).unwrap_or_default()
     }

@@ -38,9 +38,13 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
 
     /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or none.
     ///
+    /// The answer has the field `verdicts`, one for each key in their order: if one denies, what the others
+    /// would have said. Its methods are `is_allowed()`; `outcome()`, with the longest of the waits; and
+    /// `is_atomic()`, whether all keys were asked in one step.
+    ///
     /// In one step where the storage can do that; else one after another, and if one denies, those charged before are
     /// refunded: never more than the limit, but somebody else may be denied meanwhile.
-    /// [`is_atomic`](Together::is_atomic) tells which it was. After a failure those that are known to have been charged
+    /// `is_atomic()` reports which it was. After a failure those that are known to have been charged
     /// were given back, as far as the storage could be reached.
     pub async fn check_together<K: Key, const N: usize>(
         &self,

@@ -24,7 +24,8 @@ impl LockSettings {
     ///
     /// # Errors
     ///
-    /// A TTL of zero, or a value in the environment that is no good.
+    /// A TTL of zero, or a value in the environment that is no good. `?` turns the error into a
+    /// [`Failure`](traffik_core::storage::Failure) of the kind [`Invalid`](traffik_core::ErrorKind::Invalid).
     pub fn resolve(self) -> Result<Resolved, SettingsError> {
         let settings = self.or(defaults()).or(environment::of_process()?);
         Ok(Resolved {
@@ -53,7 +54,8 @@ pub fn defaults() -> LockSettings {
 ///
 /// # Errors
 ///
-/// A TTL of zero is refused, and nothing is set.
+/// A TTL of zero is refused, and nothing is set. `?` turns the error into a
+/// [`Failure`](traffik_core::storage::Failure) of the kind [`Invalid`](traffik_core::ErrorKind::Invalid).
 pub fn set_defaults(settings: LockSettings) -> Result<(), SettingsError> {
     settings.ttl.map(Ttl::new).transpose()?;
     *DEFAULTS.write().unwrap_or_else(PoisonError::into_inner) = settings;

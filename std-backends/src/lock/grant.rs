@@ -16,7 +16,7 @@ use crate::util::random::random;
 /// let ttl = Ttl::new(Duration::from_micros(1_500))?;
 /// assert_eq!(ttl.as_millis(), 2); // rounded up, for stores that count in milliseconds
 /// assert!(Ttl::new(Duration::ZERO).is_err());
-/// # Ok::<(), traffik_backends::lock::SettingsError>(())
+/// # Ok::<(), traffik_core::storage::Failure>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ttl(Duration);
@@ -26,7 +26,9 @@ impl Ttl {
     ///
     /// # Errors
     ///
-    /// Zero is refused. There is no way to say that a lock is to last for ever: its holder may die.
+    /// Zero is refused; `?` turns the error into a [`Failure`](traffik_core::storage::Failure) of the kind
+    /// [`Invalid`](traffik_core::ErrorKind::Invalid). There is no way to say that a lock is to last for ever:
+    /// its holder may die.
     pub fn new(ttl: Duration) -> Result<Self, SettingsError> {
         if ttl.is_zero() {
             let expected =

@@ -85,8 +85,12 @@ impl BreakerBuilder {
         self
     }
 
-    /// Calls this at each change, within the call that brought it about: it should be quick, and not panic, for
-    /// then that call does.
+    /// Calls this at each change of state.
+    ///
+    /// The change has a text for a log, and the fields `breaker`, the name; `number`, a `u64` that orders the
+    /// changes of this breaker; and `from` and `to`, each a [`BreakerState`](crate::layer::BreakerState). Two
+    /// changes can reach a listener in the wrong order. The listener runs within the call that brought the change
+    /// about: it should be quick, and not panic, for then that call does.
     pub fn on_change(mut self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Self {
         self.listeners.push(Box::new(listener));
         self
