@@ -41,7 +41,7 @@ pub use sliding_log::SlidingLog;
 pub use sliding_window::SlidingWindow;
 pub use strict_window::StrictWindow;
 pub use token_bucket::TokenBucket;
-pub use wire::{Corrupt, Figure, Reader, Report, Reported, State, Writer, decode, encode};
+pub use wire::{Corrupt, Figure, Reader, Report, State, Writer, decode, encode};
 
 pub use crate::capacity::CapacityError;
 pub use crate::error::StrategyError;
@@ -88,7 +88,7 @@ pub use strict_window::{StrictWindowStat, StrictWindowState};
 #[doc(hidden)]
 pub use token_bucket::TokenBucketStat;
 #[doc(hidden)]
-pub use wire::{Formula, Held, Inlined, Part};
+pub use wire::{Formula, Held, Inlined, Part, Reported};
 
 /// A limit: an algorithm with its rate inside. Small, and cheap to make anew for every request.
 ///

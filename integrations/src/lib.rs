@@ -38,12 +38,11 @@ pub use crate::http::{
     Denial, Dialect, OnError, Refusal, Remedy, RequestParts, Sent, Stop, Trouble, headers,
 };
 pub use error::ThrottleError;
-pub use evaluate::{Nested, Pass, Quota, QuotaError, Throttles, Which};
+pub use evaluate::{Quota, QuotaError, Throttles, Which};
 pub use identify::{
     Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, Composite, Cookie, CostHeader, Exempt,
     FromExtension, Header, Identify, Identity, Networks, Peer, PeerAddress, Route, Via,
 };
-pub use middleware::ResponseBody;
 #[cfg(feature = "tower")]
 pub use middleware::ThrottleLayer;
 #[cfg(any(feature = "hyper", feature = "tower"))]
@@ -69,8 +68,12 @@ pub use websocket::{
 #[doc(hidden)]
 pub use crate::http::Fallible;
 #[doc(hidden)]
+pub use evaluate::{Nested, Pass};
+#[doc(hidden)]
 #[cfg(feature = "tower")]
 pub use middleware::Ready;
+#[doc(hidden)]
+pub use middleware::ResponseBody;
 #[doc(hidden)]
 #[cfg(feature = "hyper")]
 pub use middleware::Shared;

@@ -57,9 +57,14 @@ pub use crate::smol::Smol;
 pub use crate::tokio::Tokio;
 pub use connect::Connect;
 #[cfg(feature = "manual")]
-pub use manual::{Manual, Stalled};
-pub use runtime::{Elapsed, Runtime};
+pub use manual::Manual;
+pub use runtime::Runtime;
 
 // What stands in signatures, and nobody has to name.
+#[doc(hidden)]
+#[cfg(feature = "manual")]
+pub use manual::Stalled;
+#[doc(hidden)]
+pub use runtime::Elapsed;
 #[doc(hidden)]
 pub use runtime::Interval;

@@ -21,6 +21,10 @@ pub trait Runtime: Timer + Clone + Send + Sync + 'static {
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
 
     /// The output of a future, if it is there within `limit`; else the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Fails with `Elapsed` after `limit`.
     fn timeout<F: Future + Send>(
         &self,
         limit: Duration,

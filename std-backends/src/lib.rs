@@ -32,7 +32,7 @@ pub use lock::{GetSet, Locked};
 pub use memcached::MemcachedLock;
 #[cfg(feature = "memcached")]
 pub use memcached::{MemcachedBuilder, MemcachedStorage};
-pub use memory::{Memory, MemoryBuilder, SnapshotError};
+pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "redis")]
 pub use redis::{RedisBuilder, RedisStorage};
 #[cfg(all(feature = "locks", feature = "redis"))]
@@ -40,7 +40,7 @@ pub use redis::{RedisLock, Redlock};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use memory::{Denied, Used};
+pub use memory::{Denied, SnapshotError, Used};
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

@@ -168,7 +168,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 /// A throttle asked by a handler.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Does with a request what the middleware does. Admitted, after its delay if it has one, it comes with a pass,
-    /// which is to be [handed in](Self::hand_in) with the response; else with what is to be answered.
+    /// which is to be [handed in](Self::hand_in) with the response, and whose `verdict()` and `origin()` say what was
+    /// decided; else with what is to be answered.
     pub async fn hit<'a>(&self, request: impl Into<RequestParts<'a>>) -> Result<Pass<S, M>, Response<Bytes>> {
         let request = request.into();
         let mut step = self.enter(request);

@@ -153,7 +153,8 @@ impl Quota {
         }
     }
 
-    /// A part of it that can be given up by itself; parts can have parts.
+    /// A part of it that can be given up by itself: it has the methods of a quota, and counts once `end` is called. Parts can
+    /// have parts.
     pub fn nested(&self) -> Nested {
         Nested { quota: Self::new(), into: self.clone() }
     }

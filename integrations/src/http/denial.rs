@@ -20,7 +20,7 @@ pub struct Denial<'a> {
     pub throttle: &'a str,
     /// What was decided.
     pub outcome: Outcome,
-    /// What each limit says.
+    /// What each limit says, with its `name` and its `decision`.
     pub limits: &'a [Told<'a>],
     /// Whom the request was counted for.
     pub client: &'a dyn ErasedKey,

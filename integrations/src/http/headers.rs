@@ -30,6 +30,7 @@ pub enum Dialect {
 }
 
 /// One limit as it is told: its name, and what it decided.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
     /// The name of the policy.

@@ -25,7 +25,7 @@ pub struct Trouble<'a> {
     pub client: Option<&'a dyn ErasedKey>,
     /// What it was to cost, of several limits that count different things the most.
     pub cost: Option<u32>,
-    /// The limits as they are for a client who has used nothing: how much, and in what time.
+    /// The limits, each with its `name` and its `decision`, for a client who has used nothing: how much, in what time.
     pub limits: &'a [Told<'a>],
 }
 

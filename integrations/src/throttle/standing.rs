@@ -67,7 +67,7 @@ impl Standing {
         self.0.origin
     }
 
-    /// The strategy's own figures for the client, as they are now.
+    /// The strategy's own figures for the client, as they are now; `find` returns one by name.
     pub async fn stat(&self) -> Result<Reported, Failure> {
         (self.0.stat)().await
     }

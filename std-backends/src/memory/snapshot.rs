@@ -81,6 +81,10 @@ impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
     /// Allocates a storage that remembers what a [snapshot](Memory::snapshot) tells. The capacity may be another; of
     /// keys there is no room for, those that would be fresh soonest are given up, or all that come too late, as the
     /// policy for a full storage says. The clock must count from the same epoch.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bytes are no snapshot, one of another version, or damaged; the error says which.
     pub fn restore(self, bytes: &[u8]) -> Result<Memory<S, C>, SnapshotError> {
         let corrupt = |_| SnapshotError::Corrupt;
         let (body, sum) = bytes.split_last_chunk().ok_or(SnapshotError::NotASnapshot)?;
