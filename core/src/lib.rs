@@ -71,12 +71,10 @@ pub use rate::{Rate, RateError};
 pub use ratio::Ratio;
 pub use receipt::Receipt;
 pub use storage::{ErrorKind, Fixed, Storage, StorageError};
-#[cfg(feature = "alloc")]
-pub use strategy::HeapLog;
+pub use strategy::plain::*;
 pub use strategy::{
-    Adaptive, All, CapacityError, Class, Composite, Cost, CostBased, Erased, FairShare, FixedWindow, Gcra,
-    Hit, Hours, Label, LeakyBucket, LeakyBucketQueue, Op, Priority, QuotaRollover, Regions, Scale,
-    SlidingLog, SlidingWindow, State, Strategy, StrategyError, StrictWindow, Tiered, TimeOfDay, TokenBucket,
+    All, CapacityError, Class, Composite, Cost, Erased, Hit, Hours, Label, Op, Priority, Scale, State,
+    Strategy, StrategyError, Tiered, TimeOfDay,
 };
 #[cfg(feature = "embassy-time")]
 pub use time::EmbassyClock;

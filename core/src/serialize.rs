@@ -17,16 +17,12 @@ use core::marker::PhantomData;
 use core::time::Duration;
 
 use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::ser::{Error as _, SerializeStruct};
+use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::strategy::{
-    AdaptiveState, Composite, CostBasedState, DecisionList, FixedWindowState, InlineState, Level, LogState,
-    PerLimit, QuotaRolloverState, Room, Shares, SlidingWindowState, StrictWindowState, TimeOfDayState,
-    decode, encode,
-};
+use crate::strategy::{Composite, DecisionList, PerLimit};
 use crate::time::micros_ceil;
-use crate::{Decision, Outcome, Rate, Ratio, State, Timestamp, Verdict};
+use crate::{Decision, Outcome, Rate, Ratio, Timestamp, Verdict};
 
 /// What is written as the text it prints as, and read by parsing it.
 macro_rules! as_text {
@@ -169,71 +165,6 @@ impl<'de, T: Deserialize<'de> + Default, const N: usize> Deserialize<'de> for Pe
     }
 }
 
-/// The longest state that is written, in bytes.
-const LONGEST: usize = 1024;
-
-/// What is written in its encoded form.
-macro_rules! as_bytes {
-    ($([$($generic:tt)*] $state:ty;)*) => {$(
-        impl<$($generic)*> Serialize for $state {
-            fn serialize<Out: Serializer>(&self, serializer: Out) -> Result<Out::Ok, Out::Error> {
-                write(self, serializer)
-            }
-        }
-
-        impl<'de, $($generic)*> Deserialize<'de> for $state {
-            fn deserialize<In: Deserializer<'de>>(deserializer: In) -> Result<Self, In::Error> {
-                deserializer.deserialize_bytes(Encoded(PhantomData))
-            }
-        }
-    )*};
-}
-
-as_bytes! {
-    [] AdaptiveState;
-    [] CostBasedState;
-    [] FixedWindowState;
-    [const LEN: usize] InlineState<LEN>;
-    [] Level;
-    [R: Room] LogState<R>;
-    [] QuotaRolloverState;
-    [const N: usize, const TAG: u8] Shares<N, TAG>;
-    [] SlidingWindowState;
-    [const N: usize] StrictWindowState<N>;
-    [T: State] TimeOfDayState<T>;
-}
-
-fn write<T: State, S: Serializer>(state: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut buffer = [0; LONGEST];
-    let length = encode(state, &mut buffer);
-    let bytes = length.and_then(|length| buffer.get(..length));
-    serializer.serialize_bytes(bytes.ok_or_else(|| S::Error::custom("the state takes more than 1024 bytes"))?)
-}
-
-struct Encoded<T>(PhantomData<T>);
-
-impl<'de, T: State> Visitor<'de> for Encoded<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the bytes of a state of this strategy")
-    }
-
-    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<T, E> {
-        decode(bytes).map_err(E::custom)
-    }
-
-    /// Forms that know no bytes write them as numbers.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut bytes: A) -> Result<T, A::Error> {
-        let (mut buffer, mut length) = ([0; LONGEST], 0);
-        while let Some(byte) = bytes.next_element()? {
-            *buffer.get_mut(length).ok_or_else(|| A::Error::invalid_length(length + 1, &self))? = byte;
-            length += 1;
-        }
-        self.visit_bytes(buffer.get(..length).unwrap_or_default())
-    }
-}
-
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(self.as_micros())
@@ -255,8 +186,7 @@ mod tests {
 
     use super::*;
     use crate::storage::{Counters, WhenFull};
-    use crate::strategy::ErasedVerdict;
-    use crate::strategy::Shares;
+    use crate::strategy::{ErasedVerdict, Level, Shares};
     use crate::{
         Adaptive, All, Class, CostBased, ErrorKind, FixedWindow, Gcra, Hit, Label, QuotaRollover, Receipt,
         SlidingLog, SlidingWindow, Strategy, TimeOfDay, TokenBucket, rate,
@@ -364,7 +294,7 @@ mod tests {
         assert!(refused("5").contains("a rate such as"));
         assert!(from_str::<Ratio>("\"1/0\"").is_err());
         assert!(from_str::<Level>("[]").is_err());
-        let long = format!("[{}0]", "0,".repeat(LONGEST));
+        let long = format!("[{}0]", "0,".repeat(1_024));
         assert!(from_str::<Level>(&long).unwrap_err().to_string().contains("1025"));
         assert!(from_str::<PerLimit<Receipt, 1>>("[]").is_err());
         let two = to_string(&PerLimit([Receipt::default(); 2])).unwrap();

@@ -20,6 +20,16 @@ mod strict_window;
 mod token_bucket;
 pub(crate) mod wire;
 
+/// The algorithms, which the crate shows at its root.
+pub(crate) mod plain {
+    #[cfg(feature = "alloc")]
+    pub use super::HeapLog;
+    pub use super::{
+        Adaptive, CostBased, FairShare, FixedWindow, Gcra, LeakyBucket, LeakyBucketQueue, QuotaRollover,
+        Regions, SlidingLog, SlidingWindow, StrictWindow, TokenBucket,
+    };
+}
+
 pub use adaptive::Adaptive;
 pub use compose::{
     All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, Priority, Tiered, TimeOfDay,
@@ -35,8 +45,6 @@ pub use quota_rollover::QuotaRollover;
 pub use regions::Regions;
 #[cfg(feature = "alloc")]
 pub use sliding_log::HeapLog;
-#[cfg(feature = "serde")]
-pub(crate) use sliding_log::Room;
 pub use sliding_log::SlidingLog;
 pub use sliding_window::SlidingWindow;
 pub use strict_window::StrictWindow;

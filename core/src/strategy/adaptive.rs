@@ -6,6 +6,7 @@ use super::{
 };
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::Divisor;
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -141,6 +142,8 @@ impl AdaptiveState {
         if used == 0 && demand == 0 && lack == 0 { Self::default() } else { Self { at, used, demand, lack } }
     }
 }
+
+serde_as_bytes!([] AdaptiveState);
 
 impl State for AdaptiveState {
     const MAX_LEN: usize = 1 + 8 + 3 * 4;

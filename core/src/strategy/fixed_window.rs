@@ -1,5 +1,6 @@
 //! Fixed window: a counter that starts again at every multiple of the period.
 
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use core::time::Duration;
 
@@ -99,6 +100,8 @@ impl FixedWindowState {
         self.at.whole()
     }
 }
+
+serde_as_bytes!([] FixedWindowState);
 
 impl State for FixedWindowState {
     const MAX_LEN: usize = 1 + 8 + 4;

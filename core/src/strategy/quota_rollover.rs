@@ -1,5 +1,6 @@
 //! Quota with rollover: a share of what a window leaves unused is added to the next.
 
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 
 use super::wire::stats::report;
@@ -113,6 +114,8 @@ impl QuotaRolloverState {
         if used == 0 && before == 0 { Self::default() } else { Self { at: Halves::of(at), used, before } }
     }
 }
+
+serde_as_bytes!([] QuotaRolloverState);
 
 impl State for QuotaRolloverState {
     const MAX_LEN: usize = 1 + 8 + 2 * 4;

@@ -15,6 +15,7 @@
 //!    within `L`, be it out of a share.
 
 use crate::decision::{Figures, Quotient};
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{Class, Corrupt, FixedWindow, Hit, Label, Reader, State, Writer};
 use crate::{Decision, Receipt, Timestamp};
@@ -344,6 +345,8 @@ pub(crate) fn horizon<S: Sharing>(sharing: &S) -> u64 {
     let period = sharing.windows().rate().period_micros();
     if sharing.lends() { 2 * period } else { period }
 }
+
+serde_as_bytes!([const N: usize, const TAG: u8] Shares<N, TAG>);
 
 impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
     const MAX_LEN: usize = 1 + 8 + Member::LEN + 4 + N * (4 + Member::LEN);

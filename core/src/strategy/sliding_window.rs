@@ -6,6 +6,7 @@ use super::{
     Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
 };
 use crate::divide::Divisor;
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -120,6 +121,8 @@ impl SlidingWindowState {
         (0, self.current.saturating_add(share(self.previous, left, self.period)))
     }
 }
+
+serde_as_bytes!([] SlidingWindowState);
 
 impl State for SlidingWindowState {
     const MAX_LEN: usize = 1 + 2 * 8 + 2 * 4;

@@ -2,6 +2,8 @@
 
 pub(crate) mod codec;
 pub(crate) mod formula;
+#[cfg_attr(not(feature = "serde"), path = "wire/no_serde_form.rs")]
+pub(crate) mod serde_form;
 pub(crate) mod stats;
 pub(crate) mod tags;
 

@@ -1,5 +1,6 @@
 //! What a cost-based bucket remembers: how full it is, and the mean cost of its hits.
 
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{Corrupt, Level, Reader, State, Writer};
 
@@ -41,6 +42,8 @@ impl Mean {
         }
     }
 }
+
+serde_as_bytes!([] CostBasedState);
 
 impl State for CostBasedState {
     const MAX_LEN: usize = 1 + Level::MAX_LEN + 2 * 8;

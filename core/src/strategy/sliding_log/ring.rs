@@ -3,6 +3,7 @@
 //! An entry holds not its own cost but the sum of all costs up to and with it, so that the cost between any two
 //! entries is one subtraction, and whatever is asked of the log is found by halving it.
 
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use core::fmt;
 
@@ -204,6 +205,8 @@ impl<R: Room> fmt::Debug for LogState<R> {
         f.debug_list().entries(self.iter()).finish()
     }
 }
+
+serde_as_bytes!([R: Room] LogState<R>);
 
 /// As it is in memory, a ring: so that a store can add an entry, or let the oldest go, without writing the others anew.
 ///

@@ -1,5 +1,6 @@
 //! Buckets of time, and what was used in the newest of them.
 
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{Corrupt, Reader, State, Writer};
 use crate::{Rate, Timestamp};
@@ -151,6 +152,8 @@ impl<const N: usize> Present<'_, N> {
         state
     }
 }
+
+serde_as_bytes!([const N: usize] StrictWindowState<N>);
 
 impl<const N: usize> State for StrictWindowState<N> {
     const MAX_LEN: usize = 1 + 2 * 8 + 4 + 4 * (N + 1);

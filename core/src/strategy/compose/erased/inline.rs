@@ -1,5 +1,6 @@
 //! The state of any strategy as bytes inline.
 
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{Corrupt, Reader, State, Writer, decode, encode};
 
@@ -58,6 +59,8 @@ impl<const LEN: usize> TryFrom<&[u8]> for InlineState<LEN> {
         Ok(inline)
     }
 }
+
+serde_as_bytes!([const LEN: usize] InlineState<LEN>);
 
 impl<const LEN: usize> State for InlineState<LEN> {
     const MAX_LEN: usize = 1 + 2 + LEN;

@@ -1,6 +1,7 @@
 //! The state of a limit by time of day.
 
 use crate::Timestamp;
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{Corrupt, Reader, State, Writer};
 
@@ -18,6 +19,8 @@ impl<T: State> TimeOfDayState<T> {
         if inner == T::default() { Self::default() } else { Self { at, inner } }
     }
 }
+
+serde_as_bytes!([T: State] TimeOfDayState<T>);
 
 impl<T: State> State for TimeOfDayState<T> {
     const MAX_LEN: usize = 1 + 8 + T::MAX_LEN;

@@ -2,6 +2,7 @@
 
 use crate::strategy::State;
 use crate::strategy::wire::codec::{Corrupt, Reader, Writer};
+use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::{Receipt, Timestamp};
 
@@ -16,6 +17,8 @@ pub struct Level {
     /// Units per cost of 1; kept because a limit may change under its state. 0 in a state never used.
     pub(super) unit: u64,
 }
+
+serde_as_bytes!([] Level);
 
 impl State for Level {
     const MAX_LEN: usize = 1 + 3 * 8;
