@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
-use traffik_core::{Op, Origin, Strategy, Verdict};
+use traffik_core::{Op, Origin, Outcome, Strategy, Verdict};
 
 use super::all::{Applicability, Candidate, Pending, Which, find_out};
 use super::answer::{self, Admitted, Waited};
@@ -94,7 +94,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             }
             failed => return self.evaluate(plan, Reply::ready(failed), began),
         };
-        match Ruling::of(verdict.outcome(), plan.enforced, |_| None::<()>) {
+        let outcome = verdict.outcome();
+        match Ruling::of(outcome, plan.enforced, |_| None::<()>) {
             Ruling::Pass => {
                 self.report(&plan, &verdict, since(began));
                 let origin = plan.origin(&verdict);
@@ -103,18 +104,24 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             }
             Ruling::Deny => {
                 self.report(&plan, &verdict, since(began));
-                self.deny(request, &plan, &verdict)
+                self.deny(request, &plan, &verdict, outcome)
             }
             Ruling::Wait(()) | Ruling::TurnAway(_) => self.evaluate(plan, Reply::ready(Ok(verdict)), began),
         }
     }
 
-    fn deny(&self, request: RequestParts<'_>, plan: &Plan<S, M>, verdict: &S::Verdict) -> Next<S, M> {
+    fn deny(
+        &self,
+        request: RequestParts<'_>,
+        plan: &Plan<S, M>,
+        verdict: &S::Verdict,
+        outcome: Outcome,
+    ) -> Next<S, M> {
         let profile = &self.0.profile;
         let answers = &profile.answers;
         let mut limits = answers.limits(verdict);
         headers::arrange(&mut limits);
-        let outcome = at_least(verdict.outcome(), plan.settings.min_wait);
+        let outcome = at_least(outcome, plan.settings.min_wait);
         let tell = |headers: &mut HeaderMap| answers.dialect.put(&limits, headers);
         let add_own = |headers: &mut HeaderMap| answers.add(Sent::WhenDenied, headers);
         answer::denied(request, profile, &plan.client, &limits, outcome, tell, add_own)

@@ -18,9 +18,7 @@ use embassy_time::{Duration, Instant, Ticker, Timer};
 use heapless::{String, Vec};
 use static_cell::StaticCell;
 use traffik_core::storage::WhenFull;
-use traffik_core::{
-    EmbassyClock, ErrorKind, Fixed, Gcra, Limiter, TokenBucket, WaitError, rate,
-};
+use traffik_core::{EmbassyClock, ErrorKind, Fixed, Gcra, Limiter, TokenBucket, WaitError, rate};
 
 /// The radio may be used ten times a second, and twice at once.
 const UPLINK: Gcra = match Gcra::new(rate!("10/s")).burst(2) {
