@@ -1,8 +1,8 @@
 //! Golden files: what a test rendered, word for word, as it was when it was last agreed to.
 //!
-//! A golden holds what others depend on: the bytes of a state, the headers of an answer. A change of one is a change
-//! of behaviour. `TRAFFIK_GOLDENS=write scripts/test SUBJECT golden` writes the files anew; the difference is what
-//! the changelog has to say.
+//! A golden holds what others depend on: the bytes of a state, the headers of an answer. A change of one is a
+//! change of behaviour. `TRAFFIK_GOLDENS=write scripts/test SUBJECT golden` writes the files anew; the
+//! difference is what the changelog has to say.
 
 use std::path::Path;
 

@@ -10,9 +10,10 @@ pub fn at_most(limit: u32, rate: Rate) -> Rate {
 
 /// Calls a macro once for each strategy of this crate: what holds for all of them iterates over this list.
 ///
-/// The macro takes the strategy's identifier, its spelling for the gateway, `own` or `shared`, and a function from a
-/// [`Rate`](crate::Rate) to the strategy, if there is one of that rate. A `shared` limit is divided among members. All
-/// admit several hits at once: a strategy that admits one at a time has a burst of up to 100 here.
+/// The macro takes the strategy's identifier, its spelling for the gateway, `own` or `shared`, and a function
+/// from a [`Rate`](crate::Rate) to the strategy, if there is one of that rate. A `shared` limit is divided
+/// among members. All admit several hits at once: a strategy that admits one at a time has a burst of up to
+/// 100 here.
 ///
 /// ```
 /// use traffik_core::{Hit, Rate, Strategy, Timestamp};

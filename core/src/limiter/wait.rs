@@ -28,8 +28,8 @@ pub(super) trait WaitTarget<S: Strategy> {
 ///
 /// Only the first in a queue asks the storage, and sleeps for as long as its denial says.
 ///
-/// The future is kept small, since firmware reserves its room for ever: verdicts and states leave their scopes
-/// before anything else is awaited.
+/// The future is kept small, since firmware reserves its room for ever: verdicts and states leave their
+/// scopes before anything else is awaited.
 #[expect(clippy::manual_async_fn, reason = "its future would keep each argument twice")]
 pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     limiter: &L,

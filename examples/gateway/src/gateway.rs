@@ -45,8 +45,8 @@ impl Gateway {
         })
     }
 
-    /// Limits by these plans from now on, or as before if one of them fails. Returns the throttles that forgot what
-    /// was used.
+    /// Limits by these plans from now on, or as before if one of them fails. Returns the throttles that
+    /// forgot what was used.
     pub(crate) fn replace(&self, plans: &[ThrottlePlan]) -> Result<Vec<String>, String> {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = stores.next();

@@ -30,8 +30,8 @@ fn read(source: &str) -> Crate {
     Crate::read(&folder.join(root))
 }
 
-/// Rooms that are not closed off from each other: each pair of files that import one another, over however many
-/// others, and each pair of folders of one level.
+/// Rooms that are not closed off from each other: each pair of files that import one another, over however
+/// many others, and each pair of folders of one level.
 fn tangles(source: &Path, edges: &BTreeSet<(Vec<String>, Vec<String>)>) -> Vec<String> {
     let mut found = Vec::new();
     let files = edges.iter().map(|(from, to)| (from.join("/"), to.join("/"))).collect();

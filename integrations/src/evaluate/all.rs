@@ -25,25 +25,27 @@ pub enum Which {
     /// All of them, as one limit.
     #[default]
     All,
-    /// The one whose [rule](crate::Rule) is the most specific: of those that spell out as much, the one that was given
-    /// first. Shadows are all counted by.
+    /// The one whose [rule](crate::Rule) is the most specific: of those that spell out as much, the one that
+    /// was given first. Shadows are all counted by.
     MostSpecific,
 }
 
-/// Several throttles as one limit, of whatever types: all that match a request admit it, or none of them is charged.
+/// Several throttles as one limit, of whatever types: all that match a request admit it, or none of them is
+/// charged.
 ///
-/// * Those on a storage of this process are asked first without charging, and so is what is known in this process of others
-///   ([`DenyCache`](traffik_backends::layer::DenyCache)): if one of them denies, no storage elsewhere is called, and nothing is
-///   written.
-/// * Then they are charged in turn, those on a storage elsewhere first. If one denies after all, what the others were
-///   charged is given back: never is more admitted than any of them allows, but another request may meanwhile be told of
-///   less than there is.
-/// * Once they are asked, they are asked to the end: where one of them has a [background](crate::ThrottleBuilder::spawner), a
-///   client that goes away meanwhile is charged by all of them or by none.
-/// * A client is told to wait until none of them denies. The [handler](crate::ThrottleBuilder::on_throttled) is that of
-///   the first one that denies, and so is what happens when a storage fails.
-/// * [Shadows](crate::Enforcement) stand outside: they are charged only if all others admit, never told of, and refuse
-///   nobody.
+/// * Those on a storage of this process are asked first without charging, and so is what is known in this
+///   process of others ([`DenyCache`](traffik_backends::layer::DenyCache)): if one of them denies, no storage
+///   elsewhere is called, and nothing is written.
+/// * Then they are charged in turn, those on a storage elsewhere first. If one denies after all, what the
+///   others were charged is given back: never is more admitted than any of them allows, but another request
+///   may meanwhile be told of less than there is.
+/// * Once they are asked, they are asked to the end: where one of them has a
+///   [background](crate::ThrottleBuilder::spawner), a client that goes away meanwhile is charged by all of
+///   them or by none.
+/// * A client is told to wait until none of them denies. The [handler](crate::ThrottleBuilder::on_throttled)
+///   is that of the first one that denies, and so is what happens when a storage fails.
+/// * [Shadows](crate::Enforcement) stand outside: they are charged only if all others admit, never told of,
+///   and refuse nobody.
 ///
 /// Takes a few allocations per request, unlike a throttle alone.
 ///

@@ -157,7 +157,8 @@ fn tell(throttles: &[Disclosure<'_>], headers: &mut HeaderMap) {
 }
 
 impl Admitted {
-    /// Notes on the request what the service behind may want to know; gives what is to go on while it is served.
+    /// Notes on the request what the service behind may want to know; gives what is to go on while it is
+    /// served.
     pub(crate) fn mark(&mut self, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
         self.parts.iter_mut().for_each(|part| part.mark(extensions));
         self.beside.take()

@@ -1,5 +1,5 @@
-//! What the evaluation of one throttle, of several, and of a message have in common: what follows from an outcome, who
-//! is asked, and what comes of it.
+//! What the evaluation of one throttle, of several, and of a message have in common: what follows from an
+//! outcome, who is asked, and what comes of it.
 
 use std::any::Any;
 use std::task::{Context, Poll};
@@ -95,8 +95,8 @@ pub(crate) trait Part: Any + Send {
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>>;
     /// Whether it was charged, and nothing given back.
     fn is_charged(&self) -> bool;
-    /// Begins to give back what was charged, if something was; what it said stays. Gives what is to be awaited for it, if
-    /// nothing runs it in the background.
+    /// Begins to give back what was charged, if something was; what it said stays. Gives what is to be
+    /// awaited for it, if nothing runs it in the background.
     fn give_back(&mut self) -> Option<BoxFuture<'static, ()>>;
     /// What it said last.
     fn outcome(&self) -> Option<Outcome>;
@@ -138,7 +138,8 @@ pub(crate) enum Decided {
     Failed { failed: Vec<(Failing, Failure)>, others: Vec<Box<dyn Part>> },
 }
 
-/// What a throttle does that has failed. Where there is no request, the failure is reported to observers alone.
+/// What a throttle does that has failed. Where there is no request, the failure is reported to observers
+/// alone.
 pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &Failure) -> ErrorOutcome + Send>;
 
 /// What becomes of a request on which a throttle cannot decide.
@@ -164,7 +165,8 @@ impl NotDecided {
         other.filter(|other| weight(other) > weight(&self)).unwrap_or(self)
     }
 
-    /// Tells it where throttles have decided or not: what went wrong in any case, else only where nothing else is told.
+    /// Tells it where throttles have decided or not: what went wrong in any case, else only where nothing
+    /// else is told.
     pub(crate) fn tell(self, is_decided: bool, headers: &mut HeaderMap) {
         if self.origin >= Origin::DegradedOpen || !is_decided {
             self.dialect.tell_origin(self.origin, headers);

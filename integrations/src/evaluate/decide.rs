@@ -9,8 +9,8 @@ use traffik_core::storage::{BoxFuture, Failure};
 use super::contract::{Ask, Decided, Part, Ruling, at_least};
 use crate::middleware::background::{Unbroken, aside};
 
-/// Asks all of them. Where there is a background, it comes to its end even if nobody waits for it any more: else a
-/// client whom one of them denies could use up the others by going away in time.
+/// Asks all of them. Where there is a background, it comes to its end even if nobody waits for it any more:
+/// else a client whom one of them denies could use up the others by going away in time.
 pub(crate) fn decide(parts: Vec<Box<dyn Part>>) -> BoxFuture<'static, Decided> {
     let waits = parts.len() > 1 && parts.iter().any(|part| !part.is_local());
     match parts.iter().find_map(|part| part.profile().spawner.clone()).filter(|_| waits) {

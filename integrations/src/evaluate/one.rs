@@ -1,4 +1,5 @@
-//! One throttle in front of a service, or asked within one: the common case is decided on the way in, without a heap.
+//! One throttle in front of a service, or asked within one: the common case is decided on the way in, without
+//! a heap.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
     type Pass = Pass<S, M>;
     type Work = Waited;
 
-    /// Allocates nothing if the storage is local, no function has to be awaited, and the request passes at once.
+    /// Allocates nothing if the storage is local, no function has to be awaited, and the request passes at
+    /// once.
     fn enter(&self, request: RequestParts<'_>) -> Next<S, M> {
         match self.prepare(request, None) {
             Prepared::Ready(plan) => self.decide(request, plan),
@@ -67,7 +69,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
     }
 }
 
-// Part of their callers, so that a plan is not moved from one to the next: a tenth of what a throttle adds to a request.
+// Part of their callers, so that a plan is not moved from one to the next: a tenth of what a throttle adds to
+// a request.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     #[inline(always)]
     fn decide(&self, request: RequestParts<'_>, plan: Plan<S, M>) -> Next<S, M> {
@@ -174,9 +177,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 
 /// A throttle asked by a handler.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Does with a request what the middleware does. Admitted, after its delay if it has one, it comes with a pass,
-    /// which is to be [handed in](Self::hand_in) with the response, and whose `verdict()` and `origin()` say what was
-    /// decided; else with what is to be answered.
+    /// Does with a request what the middleware does. Admitted, after its delay if it has one, it comes with a
+    /// pass, which is to be [handed in](Self::hand_in) with the response, and whose `verdict()` and
+    /// `origin()` say what was decided; else with what is to be answered.
     pub async fn hit<'a>(&self, request: impl Into<RequestParts<'a>>) -> Result<Pass<S, M>, Response<Bytes>> {
         let request = request.into();
         let mut step = self.enter(request);
@@ -195,8 +198,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    /// Tells the client where it stands in the head of the response to a request that was [hit](Self::hit), and settles
-    /// what the response decides; what its body decides is settled when that has ended.
+    /// Tells the client where it stands in the head of the response to a request that was [hit](Self::hit),
+    /// and settles what the response decides; what its body decides is settled when that has ended.
     pub async fn hand_in<B>(&self, pass: Pass<S, M>, response: Response<B>) -> Response<ResponseBody<B>> {
         let (mut head, body) = response.into_parts();
         let Left { before, meter } = self.leave(pass, &mut head);

@@ -188,7 +188,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 }
 
-/// What becomes of requests that cannot be decided upon, be it for the storage or for a function of the request.
+/// What becomes of requests that cannot be decided upon, be it for the storage or for a function of the
+/// request.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// What becomes of one, later on.
     pub(crate) fn failing(&self, plan: Option<Arc<Plan<S, M>>>, took: Option<Duration>) -> Failing {

@@ -14,9 +14,9 @@ use crate::throttle::{Client, Plan, Scope, Throttle};
 /// Charges that add up and are applied together: all of them, or none.
 ///
 /// Clones are the same quota, so that one can travel in the extensions of a request. What is not
-/// [applied](Self::apply) is never charged: a handler that fails on its way has cost nothing. What one client is charged
-/// with one throttle, in one scope and class, is checked as one sum; but each charge for itself where the throttle chooses its
-/// limit or storage for each request.
+/// [applied](Self::apply) is never charged: a handler that fails on its way has cost nothing. What one client
+/// is charged with one throttle, in one scope and class, is checked as one sum; but each charge for itself
+/// where the throttle chooses its limit or storage for each request.
 ///
 /// ```
 /// # async fn handler(request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -153,8 +153,8 @@ impl Quota {
         }
     }
 
-    /// A part of it that can be given up by itself: it has the methods of a quota, and counts once `end` is called. Parts can
-    /// have parts.
+    /// A part of it that can be given up by itself: it has the methods of a quota, and counts once `end` is
+    /// called. Parts can have parts.
     pub fn nested(&self) -> Nested {
         Nested { quota: Self::new(), into: self.clone() }
     }
@@ -170,8 +170,8 @@ impl Quota {
         self.lock().clear();
     }
 
-    /// Charges all that has added up, or nothing. Charged, it starts anew; a delay is sat out where there is a
-    /// [runtime](crate::ThrottleBuilder::runtime).
+    /// Charges all that has added up, or nothing. Charged, it starts anew; a delay is sat out where there is
+    /// a [runtime](crate::ThrottleBuilder::runtime).
     pub async fn apply(&self) -> Result<(), QuotaError> {
         let charges = std::mem::take(&mut *self.lock());
         let decided = decide(charges.iter().map(|charge| charge.part()).collect()).await;

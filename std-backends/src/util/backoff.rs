@@ -36,8 +36,8 @@ pub enum Jitter {
     None,
     /// Anything up to the whole wait. Spreads them best; some come back at once.
     Full,
-    /// Half of the wait, and anything up to the other half. None comes back sooner than that, so a wait that doubles takes
-    /// load off the store for certain.
+    /// Half of the wait, and anything up to the other half. None comes back sooner than that, so a wait that
+    /// doubles takes load off the store for certain.
     Equal,
 }
 

@@ -2,13 +2,14 @@
 
 use traffik_core::ErasedKey;
 
-/// Whether a byte stands for itself: letters, digits and `.:_-@/`. No store, pattern or line of a protocol takes one of these
-/// for anything else.
+/// Whether a byte stands for itself: letters, digits and `.:_-@/`. No store, pattern or line of a protocol
+/// takes one of these for anything else.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b".:_-@/".contains(&byte)
 }
 
-/// Writes a key in plain bytes, others as `%` and two digits: so it can be read, and none can pass for another.
+/// Writes a key in plain bytes, others as `%` and two digits: so it can be read, and none can pass for
+/// another.
 pub(crate) fn write_key(name: &mut Vec<u8>, key: &dyn ErasedKey) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     key.feed_to(&mut |bytes| {

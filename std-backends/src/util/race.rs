@@ -10,8 +10,8 @@ pub(crate) enum Either<A, B> {
     Second(B),
 }
 
-/// Runs both until one is done, and drops the other. If both are, the first counts: what is there in time is never
-/// thrown away.
+/// Runs both until one is done, and drops the other. If both are, the first counts: what is there in time is
+/// never thrown away.
 pub(crate) async fn race<A: Future, B: Future>(first: A, second: B) -> Either<A::Output, B::Output> {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|context| {

@@ -21,8 +21,8 @@ use super::mutex::lock;
 /// * Whichever waiter is polled polls the future, so a waiter that leaves holds up nobody.
 /// * The future is dropped with its last waiter, unless it has ended.
 /// * A wake-up of the future wakes all waiters: nobody knows which of them is going to be polled again.
-/// * A panic of the future goes on in the waiter that polled it; all others fail with [`ErrorKind::Timeout`], or
-///   [otherwise](Self::or_else).
+/// * A panic of the future goes on in the waiter that polled it; all others fail with [`ErrorKind::Timeout`],
+///   or [otherwise](Self::or_else).
 /// * An outcome that is there is returned as often as it is asked for.
 pub(crate) struct Shared<T> {
     driven: Arc<Driven<T>>,

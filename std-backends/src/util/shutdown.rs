@@ -1,4 +1,5 @@
-//! Whether calls may still come, and who is inside: so that closing waits for those on their way, and for no others.
+//! Whether calls may still come, and who is inside: so that closing waits for those on their way, and for no
+//! others.
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ impl ShutdownGate {
         self.is_closed.try_read_arc().filter(|is_closed| !**is_closed).ok_or_else(closed)
     }
 
-    /// Lets nobody in from now on, and waits until all have left. Nothing is closed if this is dropped before. Tells whether it
-    /// was open until then.
+    /// Lets nobody in from now on, and waits until all have left. Nothing is closed if this is dropped
+    /// before. Tells whether it was open until then.
     pub(crate) async fn close(&self) -> bool {
         !std::mem::replace(&mut *self.is_closed.write().await, true)
     }

@@ -17,15 +17,16 @@ impl<T> SpinLock<T> {
         Self(SpinMutex::new(shared))
     }
 
-    /// Waits for a turn. Each is short, as long as a decision or a walk through a few of them takes; and a panic meanwhile
-    /// leaves what is shared whole, since whatever it is made of is replaced whole.
+    /// Waits for a turn. Each is short, as long as a decision or a walk through a few of them takes; and a
+    /// panic meanwhile leaves what is shared whole, since whatever it is made of is replaced whole.
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_, T> {
         self.0.try_lock().unwrap_or_else(|| self.lock_in_turn())
     }
 
-    /// Waits a moment, twice as long each time, then lets others run, then sleeps: whoever has the turn may not be
-    /// running. Meanwhile it does not ask for the lock, only looks at it, so that it is not in the way.
+    /// Waits a moment, twice as long each time, then lets others run, then sleeps: whoever has the turn may
+    /// not be running. Meanwhile it does not ask for the lock, only looks at it, so that it is not in the
+    /// way.
     #[cold]
     fn lock_in_turn(&self) -> Locked<'_, T> {
         let mut turn = 0u32;

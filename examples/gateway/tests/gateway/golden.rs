@@ -1,4 +1,5 @@
-//! Goldens of the real program: heads and bodies of all that it answers to fixed series of requests, and its metrics.
+//! Goldens of the real program: heads and bodies of all that it answers to fixed series of requests, and its
+//! metrics.
 
 use std::fmt::Write;
 use std::io::{BufRead, BufReader};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::modules::{Crate, Name, Names};
 
-/// Pairs of files, the first of which names something that the second defines. Names that are only passed on, by
-/// `pub use`, tie nothing to where they are passed on.
+/// Pairs of files, the first of which names something that the second defines. Names that are only passed on,
+/// by `pub use`, tie nothing to where they are passed on.
 pub(super) fn imports(it: &Crate) -> BTreeSet<(Names, Names)> {
     let mut found = BTreeSet::new();
     for (at, module) in it.modules.iter().enumerate() {
@@ -27,8 +27,8 @@ pub(super) fn crates(it: &Crate, known: &[(&str, &str)]) -> BTreeSet<String> {
 }
 
 impl Crate {
-    /// The module that defines what a path within another one leads to, and its name there; `None` for a module, and for
-    /// what is not of this crate.
+    /// The module that defines what a path within another one leads to, and its name there; `None` for a
+    /// module, and for what is not of this crate.
     pub(super) fn find(&self, from: usize, path: &[String], depth: usize) -> Option<(usize, String)> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {

@@ -35,7 +35,8 @@ impl Crate {
         }
     }
 
-    /// The module that a name stands for which was imported, such as `headers` of `pub use crate::http::headers`.
+    /// The module that a name stands for which was imported, such as `headers` of `pub use
+    /// crate::http::headers`.
     fn module_of(&self, at: usize, name: &str) -> Option<&usize> {
         let Some(Name::Imported(path)) = self.modules[at].names.get(name) else { return None };
         let (mut module, mut rest) = (at, path.as_slice());

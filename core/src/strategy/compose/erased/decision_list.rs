@@ -45,8 +45,8 @@ impl<const N: usize> Parts for DecisionList<N> {
     }
 }
 
-/// A verdict that holds those of a strategy whose type is not known: a [`Decision`] holds that of one limit, a
-/// [`Composite`] of a [`DecisionList`] those of several.
+/// A verdict that holds those of a strategy whose type is not known: a [`Decision`] holds that of one limit,
+/// a [`Composite`] of a [`DecisionList`] those of several.
 pub trait ErasedVerdict: Verdict + sealed::Sealed {
     /// The same verdict in this form.
     fn of<V: Verdict>(verdict: &V) -> Self;
