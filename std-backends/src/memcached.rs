@@ -77,17 +77,11 @@ use window::Window;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 pub struct MemcachedStorage<R: Connect> {
     items: Arc<Items<R>>,
     combining: Combining<Items<R>>,
     persistent: bool,
-}
-
-impl<R: Connect> Clone for MemcachedStorage<R> {
-    fn clone(&self) -> Self {
-        let Self { items, combining, persistent } = self;
-        Self { items: items.clone(), combining: combining.clone(), persistent: *persistent }
-    }
 }
 
 impl<R: Connect> fmt::Debug for MemcachedStorage<R> {

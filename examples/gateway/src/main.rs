@@ -3,13 +3,12 @@
 //! `cargo run --release -p traffik-gateway -- --help` lists its options. A handful of small files over the
 //! public API: what is asked for ([`options`], [`spec`] and its [`plain`] strategies, [`parameters`],
 //! [`config`]), what it comes to ([`plan`]), who is counted ([`keys`]) and who denied most ([`denials`]), the
-//! strategy ([`strategy`], [`limit`]), where states are kept ([`stores`], [`any_storage`]) and what of them
+//! strategy ([`strategy`], [`limit`]), where states are kept ([`stores`]) and what of them
 //! when the file is read anew ([`kept`]), the throttles made of it all ([`throttles`]), the service behind
 //! them ([`upstream`], or a WebSocket: [`echo`]), all of that in one ([`gateway`]), its own paths ([`own`]),
 //! who may call them ([`caller`]) and the page ([`page`], [`events`]), the answers of its own ([`reply`]), and
 //! the server in front of it all ([`server`], and how it ends: [`drain`]).
 
-mod any_storage;
 mod caller;
 mod config;
 mod denials;

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use traffik::layer::{Breaker, BreakerState, Calls, Change, CircuitBreaker, Failover, Metered};
 use traffik::runtime::Tokio;
-use traffik::storage::{Local, WhenFull};
+use traffik::storage::{AsyncStorage, Local, WhenFull};
 use traffik::strategy::CapacityError;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
-use crate::any_storage::AnyStorage;
 use crate::denials::Denials;
 use crate::kept::{Forgotten, Kept};
 use crate::limit::Limit;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
+
+/// Any storage, so that a throttle's code is there once for all of them.
+pub(crate) type AnyStorage<S> = Arc<dyn AsyncStorage<S>>;
 
 /// How many keys a memory holds, and what happens when there are more.
 type Room = (usize, WhenFull);
@@ -92,7 +94,7 @@ impl Stores {
     ) -> Result<AnyStorage<S>, String> {
         let shared = match &plan.storage {
             StorageSpec::Memory { capacity, when_full } => {
-                return Ok(AnyStorage::new(Local(self.memory(&plan.uid, (*capacity, *when_full)))));
+                return Ok(Arc::new(Local(self.memory(&plan.uid, (*capacity, *when_full)))));
             }
             StorageSpec::Redis(url) | StorageSpec::RedisCluster(url) | StorageSpec::Memcached(url) => {
                 self.shared(url, &plan.storage, common)?
@@ -100,12 +102,12 @@ impl Stores {
         };
         let clock = Arc::clone(&self.clock);
         let metered: AnyStorage<S> = match shared.store {
-            Store::Redis(store) => AnyStorage::new(Metered::with_clock(store, shared.calls, clock)),
-            Store::Memcached(store) => AnyStorage::new(Metered::with_clock(store, shared.calls, clock)),
+            Store::Redis(store) => Arc::new(Metered::with_clock(store, shared.calls, clock)),
+            Store::Memcached(store) => Arc::new(Metered::with_clock(store, shared.calls, clock)),
         };
         let primary = CircuitBreaker::new(metered, &shared.breaker);
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
-            return Ok(AnyStorage::new(primary));
+            return Ok(Arc::new(primary));
         }
         let memory = self.memory::<S>(&plan.uid, FALLBACK);
         let failover = Failover::builder(primary, Local(memory))
@@ -113,7 +115,7 @@ impl Stores {
             .share(share)
             .clock(Arc::clone(&self.clock))
             .build();
-        Ok(AnyStorage::new(failover))
+        Ok(Arc::new(failover))
     }
 
     /// The memory of a throttle. If it is to have another room, what is in use of it is copied; what is charged while that is

@@ -15,7 +15,6 @@ use traffik::storage::BoxFuture;
 use traffik::strategy::{CapacityError, Report, Reported};
 use traffik::{All, Class, Label, Ratio, Strategy};
 
-use crate::any_storage::AnyStorage;
 use crate::config::pattern;
 use crate::denials::Denials;
 use crate::keys::Keys;
@@ -23,7 +22,7 @@ use crate::limit::Limit;
 use crate::plan::{Common, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::reply::Body;
 use crate::spec::Spec;
-use crate::stores::{Shared, Stores};
+use crate::stores::{AnyStorage, Shared, Stores};
 use crate::strategy::Limits;
 use crate::upstream::Upstream;
 

@@ -126,6 +126,7 @@ impl<T: Send, E: Into<Stop> + Send> Fallible<T> for Result<T, E> {
 }
 
 /// A value, or a function of the request that tells it.
+#[derive(Clone)]
 pub(crate) enum Source<T> {
     Fixed(T),
     Function(Arc<dyn Fn(RequestParts<'_>) -> Result<T, Stop> + Send + Sync>),
@@ -186,16 +187,6 @@ impl<T: Send> Piece<T> {
         match self {
             Self::Now(value) => Ok(value),
             Self::Later(answer) => answer.await,
-        }
-    }
-}
-
-impl<T: Clone> Clone for Source<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Fixed(value) => Self::Fixed(value.clone()),
-            Self::Function(function) => Self::Function(Arc::clone(function)),
-            Self::Awaited(function) => Self::Awaited(Arc::clone(function)),
         }
     }
 }

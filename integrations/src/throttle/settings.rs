@@ -56,6 +56,7 @@ impl Enforcement {
 }
 
 /// What can be replaced, as it is for one request from its beginning to its end.
+#[derive(Clone)]
 pub(crate) struct Settings<S: Strategy> {
     pub(crate) enabled: bool,
     pub(crate) limit: Source<S>,
@@ -69,19 +70,6 @@ impl<S: Strategy> Settings<S> {
     /// Whether none of them is a function of the request.
     pub(crate) const fn are_fixed(&self) -> bool {
         self.limit.fixed().is_some() && self.cost.fixed().is_some() && self.class.fixed().is_some()
-    }
-}
-
-impl<S: Strategy> Clone for Settings<S> {
-    fn clone(&self) -> Self {
-        Self {
-            enabled: self.enabled,
-            limit: self.limit.clone(),
-            cost: self.cost.clone(),
-            class: self.class.clone(),
-            min_wait: self.min_wait,
-            enforcement: self.enforcement.clone(),
-        }
     }
 }
 

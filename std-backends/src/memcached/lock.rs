@@ -22,13 +22,8 @@ const ADDED: One = One(" MI v c O");
 /// with the server's memory, or if that is full: the name may then be granted again, so use the fencing token, which
 /// grows also then, as long as the clocks of hosts do not differ by more than the time that a grant took.
 /// [`MemcachedStorage::clear`] leaves locks alone.
+#[derive(Clone)]
 pub struct MemcachedLock<R: Connect>(MemcachedStorage<R>);
-
-impl<R: Connect> Clone for MemcachedLock<R> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
 
 impl<R: Connect> fmt::Debug for MemcachedLock<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

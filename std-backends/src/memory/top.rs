@@ -1,7 +1,6 @@
 //! Who uses the most of a limit.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use traffik_core::{Clock, Cost, Digest, Hit, Key, Strategy, Verdict};
@@ -18,47 +17,16 @@ pub struct Used<V> {
     pub verdict: V,
 }
 
-/// An entry by how much of a limit it uses: the part in units of 2⁻³², and how long until nothing is in use.
-struct Candidate<V> {
-    used: (u64, Duration),
-    entry: Used<V>,
+/// How much of a limit a verdict says is used: the part in units of 2⁻³², and how long until nothing is in use.
+fn used(verdict: &impl Verdict) -> (u64, Duration) {
+    let mut most = (0, Duration::ZERO);
+    verdict.each(&mut |decision| {
+        let taken = u64::from(decision.limit() - decision.remaining());
+        let part = (taken << 32) / u64::from(decision.limit().max(1));
+        most = most.max((part, decision.reset_after()));
+    });
+    most
 }
-
-impl<V: Verdict> Candidate<V> {
-    fn new(entry: Used<V>) -> Self {
-        let mut used = (0, Duration::ZERO);
-        entry.verdict.each(&mut |decision| {
-            let taken = u64::from(decision.limit() - decision.remaining());
-            let part = (taken << 32) / u64::from(decision.limit().max(1));
-            used = used.max((part, decision.reset_after()));
-        });
-        Self { used, entry }
-    }
-
-    fn rank(&self) -> (u64, Duration, u64) {
-        (self.used.0, self.used.1, self.entry.digest.as_u64())
-    }
-}
-
-impl<V: Verdict> Ord for Candidate<V> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.rank().cmp(&other.rank())
-    }
-}
-
-impl<V: Verdict> PartialOrd for Candidate<V> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<V: Verdict> PartialEq for Candidate<V> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<V: Verdict> Eq for Candidate<V> {}
 
 impl<S: Strategy, C: Clock> Memory<S, C> {
     /// The `k` keys that use the largest part of this limit, the most used first; of equals those first that take
@@ -70,17 +38,18 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
     /// Looks at every slot, and locks each part of the storage while it looks there.
     pub fn top(&self, limit: &S, k: usize) -> Vec<Used<S::Verdict>> {
         let (now, nothing) = (self.clock.now(), Hit::new(S::Cost::uniform(0)));
-        let mut most = BinaryHeap::new();
+        let mut most = BTreeMap::new();
         for shard in &self.shards {
             for (head, state) in shard.lock().entries(now) {
-                let entry = Used { digest: head.digest(), verdict: limit.peek(state, &nothing, now) };
-                most.push(Reverse(Candidate::new(entry)));
+                let (digest, verdict) = (head.digest(), limit.peek(state, &nothing, now));
+                // No two slots hold the same digest.
+                most.insert((used(&verdict), digest.as_u64()), Used { digest, verdict });
                 if most.len() > k {
-                    most.pop();
+                    most.pop_first();
                 }
             }
         }
-        most.into_sorted_vec().into_iter().map(|Reverse(candidate)| candidate.entry).collect()
+        most.into_values().rev().collect()
     }
 
     /// Whether an entry is that of a key, or of one that shares its digest.

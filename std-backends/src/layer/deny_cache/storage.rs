@@ -51,6 +51,7 @@ use crate::layer::deny_cache::table::{Asked, Denials};
 /// assert!(!is_allowed()); // and this one it is not asked for
 /// assert_eq!(limiter.storage().answered(), 1);
 /// ```
+#[derive(Clone)]
 pub struct DenyCache<S: Strategy, T> {
     storage: T,
     parts: Arc<Parts<S>>,
@@ -256,12 +257,6 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
     }
 
     delegate!(self => self.storage; is_local, wait_queue);
-}
-
-impl<S: Strategy, T: Clone> Clone for DenyCache<S, T> {
-    fn clone(&self) -> Self {
-        Self { storage: self.storage.clone(), parts: Arc::clone(&self.parts) }
-    }
 }
 
 impl<S: Strategy, T: fmt::Debug> fmt::Debug for DenyCache<S, T> {

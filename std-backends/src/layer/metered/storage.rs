@@ -186,6 +186,7 @@ impl Ended {
 /// drop(limiter.check("alice"));
 /// assert_eq!(calls.count(Operation::Check, Ended::Allowed), 1);
 /// ```
+#[derive(Clone)]
 pub struct Metered<T> {
     storage: T,
     parts: Arc<Parts>,
@@ -333,12 +334,6 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
     }
 
     delegate!(self => self.storage; is_local, wait_queue);
-}
-
-impl<T: Clone> Clone for Metered<T> {
-    fn clone(&self) -> Self {
-        Self { storage: self.storage.clone(), parts: Arc::clone(&self.parts) }
-    }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Metered<T> {
