@@ -89,7 +89,7 @@ pub enum StrategyError {
     },
     /// One of the [`Regions`](crate::Regions) is named twice.
     DuplicateRegion {
-        /// That region.
+        /// The region.
         region: Label,
     },
     /// The share of one of the [`Regions`](crate::Regions) comes to less than a cost of 1.

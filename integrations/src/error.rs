@@ -1,4 +1,4 @@
-//! What cannot be set up.
+//! The error of setting up a throttle.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum ThrottleError {
     Route {
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What a request is, and what is answered to it.
+//! Requests, and answers to them.
 
 pub(crate) mod denial;
 pub(crate) mod grpc;

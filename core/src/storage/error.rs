@@ -21,7 +21,7 @@ pub enum ErrorKind {
     Invalid,
     /// The storage has been closed.
     Closed,
-    /// What is stored is not a state.
+    /// The stored bytes are not a state.
     Corrupt,
     /// The store refuses this client.
     Denied,

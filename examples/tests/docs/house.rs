@@ -116,7 +116,7 @@ fn public_types_and_traits_are_few() {
     assert!(count <= MOST, "{count} public types and traits in all libraries, more than {MOST}");
 }
 
-/// What holds for every strategy iterates over one list, so that list names them all.
+/// Tests of every strategy iterate over one list, so the list names them all.
 #[test]
 fn the_list_of_strategies_is_complete() {
     let core = folder::workspace().join("core/src");

@@ -100,7 +100,7 @@ impl Throttles {
         self.members.iter().map(|member| member.uid())
     }
 
-    /// What is to be asked of those that may apply to a request.
+    /// Lists the throttles that may apply to a request.
     fn asked(&self, request: RequestParts<'_>) -> Vec<Candidate> {
         let mut known = Known::default();
         let asked = self.members.iter().filter_map(|member| {
@@ -146,7 +146,7 @@ trait Member: Send + Sync {
     fn boxed(&self) -> Box<dyn Member>;
     fn matching(&self, request: RequestParts<'_>) -> Matching;
 
-    /// What is to be asked of it about a request that it applies to.
+    /// Plans how to ask it about a request that it applies to.
     fn part(&self, request: RequestParts<'_>, known: &mut Known) -> Pending;
 }
 
@@ -180,7 +180,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Member for Throttle<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// What is to be asked of it; what follows if nothing is.
+    /// Turns a plan into a part of the evaluation, or says why there is none.
     pub(super) fn pending(self, planned: Planned<S, M>) -> Pending {
         let unasked = match planned {
             Ok(plan) => return Pending::Ready(Box::new(PlannedThrottle::new(self, Arc::new(plan)))),
@@ -196,7 +196,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 }
 
-/// What may have to be asked of a throttle.
+/// A throttle that may have to be asked.
 pub(super) struct Candidate {
     pub(super) applies: Applicability,
     pub(super) part: Pending,
@@ -208,7 +208,7 @@ pub(super) enum Applicability {
     Later(Open),
 }
 
-/// What is to be asked of a throttle, or is being found out.
+/// A throttle's part of an evaluation, there or on its way.
 pub(super) enum Pending {
     Ready(Box<dyn Part>),
     /// It does not count the request.
@@ -247,7 +247,7 @@ pub(super) async fn find_out(asked: Vec<Candidate>, which: Which) -> Waited {
     Waited::decision(ready(Decided::Failed { failed, others: parts }), not_decided).await
 }
 
-/// What is to be asked of those that apply, in the order in which they count.
+/// Lists the parts of those that apply, in the order in which they count.
 async fn applying(asked: Vec<Candidate>, which: Which) -> Vec<Pending> {
     let mut applying = Vec::with_capacity(asked.len());
     for Candidate { applies, part } in asked {

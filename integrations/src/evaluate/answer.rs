@@ -15,17 +15,17 @@ use crate::http::response::{self, Sent};
 use crate::middleware::admission::{Left, Step};
 use crate::throttle::Profile;
 
-/// What is kept of a request that several throttles let pass.
+/// A request that several throttles let pass, until its response is there.
 #[derive(Default)]
 #[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
 pub struct Admitted {
     pub(crate) parts: Vec<Box<dyn Part>>,
     pub(crate) beside: Option<BoxFuture<'static, ()>>,
-    /// What is told of throttles that did not decide.
+    /// The reason why throttles did not decide, if some did not.
     pub(crate) not_decided: Option<NotDecided>,
 }
 
-/// What was waited for.
+/// An outcome that was waited for.
 #[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
 pub struct Waited(pub(super) WaitedFor);
 
@@ -102,7 +102,7 @@ fn follow(
     }
 }
 
-/// What becomes of a request that a throttle denies, in the name of all whose limits these are.
+/// Answers a request that a throttle denies, in the name of all whose limits these are.
 #[inline(always)]
 pub(crate) fn denied<P>(
     request: RequestParts<'_>,

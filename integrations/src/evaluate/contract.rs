@@ -17,7 +17,7 @@ use crate::middleware::admission::Left;
 use crate::observe::Seen;
 use crate::throttle::Profile;
 
-/// What follows from an outcome.
+/// The consequence of an outcome.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ruling<W> {
     /// It passes at once: it is admitted, or the limit is not enforced for it.
@@ -64,16 +64,16 @@ pub(crate) fn at_least(outcome: Outcome, min_wait: Duration) -> Outcome {
     }
 }
 
-/// What is asked of the storage of a throttle.
+/// A question to the storage of a throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// What it would say, charging nothing.
+    /// Decides without charging.
     Peek,
-    /// What it says; it charges if it admits.
+    /// Decides, and charges if it admits.
     Check,
     /// To give back what it charged; and what there is then.
     Refund,
-    /// What there is without the request.
+    /// Reads the figures without the request.
     Rest,
 }
 
@@ -82,7 +82,7 @@ pub(crate) trait Part: Any + Send {
     fn profile(&self) -> &Profile;
     fn is_local(&self) -> bool;
     fn is_enforced(&self) -> bool;
-    /// What becomes of the request if the storage has failed.
+    /// Returns the consequence of a failure of the storage.
     fn failing(&self) -> Failing;
 
     /// Whether it is known without asking the storage that it denies; noted as what it said.
@@ -98,12 +98,12 @@ pub(crate) trait Part: Any + Send {
     /// Begins to give back what was charged, if something was; what it said stays. Gives what is to be
     /// awaited for it, if nothing runs it in the background.
     fn give_back(&mut self) -> Option<BoxFuture<'static, ()>>;
-    /// What it said last.
+    /// Returns its last outcome.
     fn outcome(&self) -> Option<Outcome>;
-    /// The least that a denied client is told to wait.
+    /// The least wait that a denial reports.
     fn min_wait(&self) -> Duration;
 
-    /// What there is to tell of it.
+    /// Returns its limits and whom they are of, for answers and headers.
     fn disclosure(&self) -> Disclosure<'_>;
 
     /// Reports to observers what it said, or that it has failed and nobody is asked what to do.
@@ -114,15 +114,15 @@ pub(crate) trait Part: Any + Send {
     fn close(self: Box<Self>, response: &Parts) -> Left;
 }
 
-/// What a throttle has to tell of a request.
+/// The facts about a throttle that answers and headers show.
 pub(crate) struct Disclosure<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) client: &'a dyn ErasedKey,
-    /// What its limits said last, with their names.
+    /// Its limits' last decisions, with their names.
     pub(crate) limits: Limits<'a>,
 }
 
-/// What throttles have come to.
+/// The result of asking throttles.
 pub(crate) enum Decided {
     /// All admit, after this sleep if there is one.
     Admitted {
@@ -138,11 +138,11 @@ pub(crate) enum Decided {
     Failed { failed: Vec<(Failing, Failure)>, others: Vec<Box<dyn Part>> },
 }
 
-/// What a throttle does that has failed. Where there is no request, the failure is reported to observers
+/// The reaction of a throttle that has failed. Where there is no request, the failure is reported to observers
 /// alone.
 pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &Failure) -> ErrorOutcome + Send>;
 
-/// What becomes of a request on which a throttle cannot decide.
+/// The consequence for a request on which a throttle cannot decide.
 pub(crate) enum ErrorOutcome {
     Passes(NotDecided),
     Answered(Response<Bytes>),

@@ -81,7 +81,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    /// What follows from an answer that was there at once.
+    /// Concludes from an answer that was there at once.
     #[inline(always)]
     fn settle(
         &self,
@@ -136,7 +136,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         Step::Wait(Box::pin(Waited::decision(decide(vec![Box::new(planned)]), None)))
     }
 
-    /// What is kept of a request that the engine has admitted.
+    /// Converts an admission of the engine.
     fn admitted(&self, Admitted { parts, beside, not_decided }: Admitted) -> Pass<S, M> {
         let part = parts.into_iter().next().map(|part| part as Box<dyn Any>);
         let pass = match part.and_then(|part| part.downcast::<PlannedThrottle<S, M>>().ok()) {

@@ -1,4 +1,4 @@
-//! What a throttle keeps of a request that it lets pass.
+//! A request that a throttle lets pass, until its response is there.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::identify::Identity;
 use crate::middleware::admission::Left;
 use crate::throttle::{Known, Plan, Throttle};
 
-/// What a throttle keeps of a request that it lets pass.
+/// A request that a throttle lets pass, until its response is there.
 pub struct Pass<S: Strategy, M> {
     pub(super) verdict: Option<S::Verdict>,
     pub(super) origin: Origin,
-    /// What is to go on while the request is served.
+    /// Work that goes on while the request is served.
     pub(super) beside: Option<BoxFuture<'static, ()>>,
-    /// What is asked about once more later on; of the usual request nothing is.
+    /// The plan, if it is needed later on; the usual request needs none.
     pub(super) plan: Option<Arc<Plan<S, M>>>,
 }
 
@@ -27,7 +27,7 @@ impl<S: Strategy, M> Pass<S, M> {
         Self { verdict: None, origin, beside: None, plan: None }
     }
 
-    /// What was decided; `None` if the request was not counted.
+    /// Returns the verdict; `None` if the request was not counted.
     #[must_use]
     pub const fn verdict(&self) -> Option<&S::Verdict> {
         self.verdict.as_ref()

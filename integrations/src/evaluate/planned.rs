@@ -24,14 +24,14 @@ use crate::throttle::{Plan, Profile, Throttle, Unasked, Why};
 pub(crate) struct PlannedThrottle<S: Strategy, M> {
     pub(crate) throttle: Throttle<S, M>,
     pub(crate) plan: Arc<Plan<S, M>>,
-    /// What it said last.
+    /// Its last verdict.
     pub(crate) said: Option<S::Verdict>,
-    /// What it is asked now.
+    /// The question under way.
     asked: Option<(Ask, Reply<S::Verdict>)>,
     charged: bool,
     began: Option<Instant>,
     took: Option<Duration>,
-    /// What is left to do once the request is served.
+    /// The rest to do once the request is served.
     pass: Option<Pass<S, M>>,
 }
 
@@ -147,7 +147,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
     }
 }
 
-/// What observers are told.
+/// Reports to observers.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Reports what the storage said.
     pub(super) fn report(&self, plan: &Plan<S, M>, said: &S::Verdict, took: Option<Duration>) {
@@ -188,10 +188,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 }
 
-/// What becomes of requests that cannot be decided upon, be it for the storage or for a function of the
+/// Consequences for requests that cannot be decided upon, be it for the storage or for a function of the
 /// request.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// What becomes of one, later on.
+    /// Returns the consequence as a function, for later.
     pub(crate) fn failing(&self, plan: Option<Arc<Plan<S, M>>>, took: Option<Duration>) -> Failing {
         let throttle = self.clone();
         Box::new(move |request, failure| match request {

@@ -1,4 +1,4 @@
-//! What a throttle does once the head of a response is there.
+//! The end of a throttled request, once the head of its response is there.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is to be asked about one request, or why nothing is.
+//! The plan to ask about one request, or the reason why there is none.
 
 use std::sync::Arc;
 

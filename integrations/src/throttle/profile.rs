@@ -44,7 +44,7 @@ impl IdentityCache {
     }
 }
 
-/// Who is asking, as was found out before.
+/// Identities of a request's client that were found out before.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known(SmallVec<[(IdentityCache, Identity); 1]>);
 
@@ -60,7 +60,7 @@ impl Known {
     }
 }
 
-/// Who tells who is asking.
+/// The identifier of clients.
 pub(crate) enum Who {
     Now(Box<dyn Identify>),
     Later(Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<Identity, Stop>> + Send + Sync>),
@@ -69,7 +69,7 @@ pub(crate) enum Who {
 /// Sleeps on some runtime.
 pub(crate) type Delay = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
 
-/// What a throttle is called, whom it counts, and what it answers and reports.
+/// The name of a throttle, whom it counts, and how it answers and reports.
 pub(crate) struct Profile {
     pub(crate) uid: String,
     pub(crate) rules: Rules,

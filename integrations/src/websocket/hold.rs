@@ -63,13 +63,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static, T> Asking<S, M, T> {
     }
 }
 
-/// What a message waits for, and on.
+/// A wait of a message: its purpose, and the future that ends it.
 pub(super) struct Wait<V> {
     pub(super) for_what: For<V>,
     on: On<V>,
 }
 
-/// What a message waits for.
+/// The purpose of a wait.
 pub(super) enum For<V> {
     /// For the storage; with when it was asked, if somebody wants to hear, and whether the limit is enforced.
     Storage(Option<Instant>, bool),

@@ -72,7 +72,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         self.client.throttle.0.settings.load().min_wait
     }
 
-    /// What the throttle is called, answers and reports.
+    /// Returns the throttle's profile.
     pub(super) fn profile(&self) -> &Profile {
         &self.client.throttle.0.profile
     }

@@ -1,4 +1,4 @@
-//! What the throttle itself has sent, and who waits for room to send.
+//! Messages of the throttle itself, and waiters for room to send.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What stays of a key once a call has returned.
+//! The bytes of a key, which stay once a call has returned.
 
 use traffik_core::ErasedKey;
 

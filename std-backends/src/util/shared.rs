@@ -38,7 +38,7 @@ struct Driven<T> {
     future: Mutex<Option<BoxFuture<'static, Result<T, Failure>>>>,
     outcome: OnceLock<Result<T, Failure>>,
     waiters: Arc<Waiters>,
-    /// What a panic comes to for all but one waiter.
+    /// The failure of all but one waiter after a panic.
     panicked: (ErrorKind, &'static str),
 }
 

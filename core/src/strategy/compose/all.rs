@@ -41,7 +41,7 @@ impl<S: Strategy, const N: usize> All<S, N> {
         self.0.iter().zip(&mut states.0)
     }
 
-    /// What all limits say, without the demand that a denial may record. Copies no state: a log's may be large.
+    /// The verdicts of all limits, without the demand that a denial may record. Copies no state: a log's may be large.
     fn judge(
         &self,
         states: &PerLimit<S::State, N>,

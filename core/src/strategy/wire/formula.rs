@@ -40,7 +40,7 @@ pub enum Formula {
         /// The most that does.
         most: u32,
     },
-    /// What was used in each of so many buckets to a period: see [`StrictWindow`](crate::strategy::StrictWindow).
+    /// The use in each of so many buckets to a period: see [`StrictWindow`](crate::strategy::StrictWindow).
     Strict {
         /// How long the buckets are together.
         period: u64,
@@ -51,7 +51,7 @@ pub enum Formula {
         /// The most buckets that a state may have.
         room: u32,
     },
-    /// What was used at each time in a period: see [`Log`](crate::strategy::Log).
+    /// The use at each time in a period: see [`Log`](crate::strategy::Log).
     Log {
         /// For how long what was used counts.
         period: u64,
