@@ -34,6 +34,9 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[macro_use]
+mod shorthand;
+
 mod capacity;
 mod decision;
 mod divide;

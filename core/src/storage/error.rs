@@ -2,31 +2,33 @@
 
 use core::fmt;
 
-/// The kind of a failure, for callers that act on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// Others kept changing the same key, or hold it now; nothing was charged.
-    Contended,
-    /// There is no room for another key; nothing was charged.
-    Full,
-    /// The store cannot be reached; nothing was charged.
-    Unavailable,
-    /// No answer in time; the hit may or may not have been charged.
-    Timeout,
-    /// The request can never be served as it is.
-    Invalid,
-    /// The storage has been closed.
-    Closed,
-    /// The stored bytes are not a state.
-    Corrupt,
-    /// The store refuses this client.
-    Denied,
-    /// Anything else.
-    Other,
+named! {
+    /// The kind of a failure, for callers that act on it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+    #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+    #[non_exhaustive]
+    pub enum ErrorKind {
+        /// Others kept changing the same key, or hold it now; nothing was charged.
+        Contended = "contended",
+        /// There is no room for another key; nothing was charged.
+        Full = "full",
+        /// The store cannot be reached; nothing was charged.
+        Unavailable = "unavailable",
+        /// No answer in time; the hit may or may not have been charged.
+        Timeout = "timeout",
+        /// The request can never be served as it is.
+        Invalid = "invalid",
+        /// The storage has been closed.
+        Closed = "closed",
+        /// The stored bytes are not a state.
+        Corrupt = "corrupt",
+        /// The store refuses this client.
+        Denied = "denied",
+        /// Anything else.
+        Other = "other",
+    }
 }
 
 /// The failure of a storage in this process.

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use traffik_core::Origin;
+use traffik_core::{ErrorKind, Origin};
 
-use super::{Event, KINDS, Observe, Seen};
+use super::{Event, Observe, Seen};
 
-/// Counts requests by throttle and result, where decisions come from, how long checks take, and failures by kind; told as numbers, or in
-/// Prometheus' text format. Clones are the same tally.
+/// Counts requests by throttle and result, where decisions come from, how long checks take, and failures by
+/// kind; told as numbers, or in Prometheus' text format. Clones are the same tally.
 ///
 /// ```
 /// use traffik_core::{Gcra, rate};
@@ -30,7 +30,7 @@ pub struct Tally(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     throttles: RwLock<BTreeMap<String, Arc<Counts>>>,
-    errors: [AtomicU64; KINDS.len()],
+    errors: [AtomicU64; ErrorKind::ALL.len()],
 }
 
 /// What is counted of one throttle.
@@ -70,7 +70,8 @@ impl Tally {
 
     /// How often storages have failed, by what is the matter with them.
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        KINDS.iter().zip(&self.0.errors).map(|((_, name), count)| (*name, count.load(Ordering::Relaxed)))
+        let kinds = ErrorKind::ALL.into_iter();
+        kinds.zip(&self.0.errors).map(|(kind, count)| (kind.name(), count.load(Ordering::Relaxed)))
     }
 
     /// All that was counted, in Prometheus' text format.
@@ -175,8 +176,8 @@ impl Observe for Tally {
             counts.nanoseconds.fetch_add(took, Ordering::Relaxed);
         }
         if let Some(failure) = event.failure {
-            let at = KINDS.iter().position(|(kind, _)| *kind == failure.kind()).unwrap_or(KINDS.len() - 1);
-            if let Some(count) = self.0.errors.get(at) {
+            let mut errors = ErrorKind::ALL.iter().zip(&self.0.errors);
+            if let Some((_, count)) = errors.find(|(kind, _)| **kind == failure.kind()) {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         }

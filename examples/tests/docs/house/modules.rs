@@ -93,12 +93,15 @@ impl Crate {
 impl Module {
     /// Notes what an item shows to others.
     fn show(&mut self, item: &Item) {
-        // A macro around a type, such as `pin_project!`.
+        // Types within a macro, such as `pin_project!` or `named!`.
         if let Item::Macro(it) = item
-            && let Ok(within) = syn::parse2::<syn::ItemStruct>(it.mac.tokens.clone())
+            && let Ok(within) = syn::parse2::<syn::File>(it.mac.tokens.clone())
         {
-            self.names.insert(within.ident.to_string(), Name::Defined);
-            return self.show(&Item::Struct(within));
+            for item in within.items {
+                self.names.extend(defined(&item).map(|name| (name, Name::Defined)));
+                self.show(&item);
+            }
+            return;
         }
         let (attributes, visibility) = match item {
             Item::Enum(it) => (&it.attrs, &it.vis),

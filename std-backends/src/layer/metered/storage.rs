@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
-use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
+use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict, named};
 
 use crate::MonotonicClock;
 use crate::layer::delegate::delegate;
 
 /// Observes every call of a storage: a function of a [`Call`], or [`Calls`](crate::layer::Calls).
 ///
-/// It is called while somebody waits for the answer, so it MUST be quick, and MUST NOT write a line for every denial: a
-/// denial is what an attacker asks for. It is not told of which key, so what is kept of it does not grow with keys.
+/// It is called while somebody waits for the answer, so it MUST be quick, and MUST NOT write a line for every
+/// denial: a denial is what an attacker asks for. It is not told of which key, so what is kept of it does not
+/// grow with keys.
 pub trait Watch: Send + Sync {
     /// A call has ended.
     fn called(&self, call: &Call<'_>);
@@ -39,45 +40,29 @@ pub struct Call<'a> {
     pub failure: Option<&'a Failure>,
 }
 
-/// What a storage is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Operation {
-    /// To decide on a hit and book it.
-    Check,
-    /// To decide on a hit.
-    Peek,
-    /// To book what has already happened.
-    Charge,
-    /// To take an admission back.
-    Refund,
-    /// To forget a key.
-    Reset,
-    /// For a copy of a state.
-    Load,
-    /// To check one hit on several keys.
-    CheckTogether,
+named! {
+    /// What a storage is asked.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[non_exhaustive]
+    pub enum Operation {
+        /// To decide on a hit and book it.
+        Check = "check",
+        /// To decide on a hit.
+        Peek = "peek",
+        /// To book what has already happened.
+        Charge = "charge",
+        /// To take an admission back.
+        Refund = "refund",
+        /// To forget a key.
+        Reset = "reset",
+        /// For a copy of a state.
+        Load = "load",
+        /// To check one hit on several keys.
+        CheckTogether = "check_together",
+    }
 }
 
 impl Operation {
-    /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Check, Self::Peek, Self::Charge, Self::Refund, Self::Reset, Self::Load, Self::CheckTogether];
-
-    /// It, in a word.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Check => "check",
-            Self::Peek => "peek",
-            Self::Charge => "charge",
-            Self::Refund => "refund",
-            Self::Reset => "reset",
-            Self::Load => "load",
-            Self::CheckTogether => "check_together",
-        }
-    }
-
     const fn of<S: Strategy>(op: &Op<S>) -> Self {
         match op {
             Op::Check(_) => Self::Check,

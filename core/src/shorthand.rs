@@ -1,0 +1,48 @@
+//! Macros that write what is the same for many types.
+
+/// Writes `Debug` for a type by the fields that are worth reading; closures, locks and the like are left out.
+///
+/// ```ignore
+/// debug_fields!([R: Connect] Pool<R>: address, idle = |it| it.state().idle.len());
+/// ```
+#[doc(hidden)]
+#[macro_export]
+macro_rules! debug_fields {
+    (
+        [$($generics:tt)*] $type:ident $(<$($argument:tt),+>)?:
+        $($field:ident $(= |$it:ident| $value:expr)?),+
+    ) => {
+        impl<$($generics)*> ::core::fmt::Debug for $type $(<$($argument),+>)? {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_struct(stringify!($type))
+                    $(.field(stringify!($field), $crate::debug_fields!(@self $field $($it $value)?)))+
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+    (@$this:ident $field:ident) => { &$this.$field };
+    (@$this:ident $field:ident $it:ident $value:expr) => {{ let $it = $this; &$value }};
+}
+
+/// Makes an enum whose variants have names: a list of `ALL` of them, and the `name` of each.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! named {
+    ($(#[$attribute:meta])* $visible:vis enum $type:ident {
+        $($(#[$each:meta])* $variant:ident = $name:literal,)+
+    }) => {
+        $(#[$attribute])*
+        $visible enum $type { $($(#[$each])* $variant,)+ }
+
+        impl $type {
+            /// Every variant, in order.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+
+            /// The variant's name, as headers, metrics and logs have it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
