@@ -93,6 +93,8 @@ pub use ratio::RatioError;
 #[doc(hidden)]
 pub use receipt::Receipts;
 #[doc(hidden)]
+pub use shorthand::of;
+#[doc(hidden)]
 pub use time::EpochClock;
 
 /// The programs of the README, compiled and run.

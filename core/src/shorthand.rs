@@ -21,7 +21,13 @@ macro_rules! debug_fields {
         }
     };
     (@$this:ident $field:ident) => { &$this.$field };
-    (@$this:ident $field:ident $it:ident $value:expr) => {{ let $it = $this; &$value }};
+    (@$this:ident $field:ident $it:ident $value:expr) => { &$crate::of($this, |$it| $value) };
+}
+
+/// The value of a function. A closure that is called in its place would not know the value's type.
+#[doc(hidden)]
+pub fn of<'a, T, V>(value: &'a T, function: impl FnOnce(&'a T) -> V) -> V {
+    function(value)
 }
 
 /// Makes an enum whose variants have names: a list of `ALL` of them, and the `name` of each.

@@ -1,12 +1,11 @@
 //! A request that a throttle lets pass, until its response is there.
 
-use std::fmt;
 use std::sync::Arc;
 
 use http::Extensions;
 use http::response::Parts;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
-use traffik_core::{Origin, Strategy, Verdict};
+use traffik_core::{Origin, Strategy, Verdict, debug_fields};
 
 use crate::identify::Identity;
 use crate::middleware::admission::Left;
@@ -70,11 +69,4 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Pass<S, M> {
     }
 }
 
-impl<S: Strategy, M> fmt::Debug for Pass<S, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pass")
-            .field("verdict", &self.verdict)
-            .field("origin", &self.origin)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: Strategy, M] Pass<S, M>: verdict, origin);

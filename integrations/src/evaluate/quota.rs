@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use traffik_core::storage::{AsyncStorage, Failure};
-use traffik_core::{Class, Outcome, Strategy};
+use traffik_core::{Class, Outcome, Strategy, debug_fields};
 
 use super::contract::{Decided, Part};
 use super::decide::decide;
@@ -228,8 +228,4 @@ impl Nested {
     }
 }
 
-impl fmt::Debug for Quota {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Quota").field("cost", &self.cost()).finish_non_exhaustive()
-    }
-}
+debug_fields!([] Quota: cost = |it| it.cost());

@@ -1,13 +1,12 @@
 //! What one's own code is told where a request is denied, and what it may answer.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use traffik_core::storage::BoxFuture;
-use traffik_core::{ErasedKey, Outcome};
+use traffik_core::{ErasedKey, Outcome, debug_fields};
 
 use crate::RequestParts;
 use crate::http::headers::Told;
@@ -44,14 +43,7 @@ impl Denial<'_> {
     }
 }
 
-impl fmt::Debug for Denial<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Denial")
-            .field("throttle", &self.throttle)
-            .field("outcome", &self.outcome)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([] Denial<'_>: throttle, outcome);
 
 /// One's own answer to a denial.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use traffik_core::storage::{ErrorKind, Failure};
-use traffik_core::{ErasedKey, Origin};
+use traffik_core::{ErasedKey, Origin, debug_fields};
 
 use crate::RequestParts;
 use crate::http::headers::Told;
@@ -37,15 +37,7 @@ impl Trouble<'_> {
     }
 }
 
-impl fmt::Debug for Trouble<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trouble")
-            .field("throttle", &self.throttle)
-            .field("failure", &self.failure)
-            .field("cost", &self.cost)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([] Trouble<'_>: throttle, failure, cost);
 
 /// The wait that is told where nobody says another.
 pub(crate) const OUTAGE: Duration = Duration::from_secs(1);

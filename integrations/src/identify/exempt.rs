@@ -1,6 +1,6 @@
 //! Not counting some.
 
-use std::fmt;
+use traffik_core::debug_fields;
 
 use super::{ClientAddress, Identify, Identity, Networks, RequestParts};
 
@@ -38,8 +38,4 @@ impl<I: Identify> Identify for Exempt<I> {
     }
 }
 
-impl<I: fmt::Debug> fmt::Debug for Exempt<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exempt").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
+debug_fields!([I: std::fmt::Debug] Exempt<I>: inner);

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::response::Parts;
 use http::{Extensions, Response};
+use traffik_core::debug_fields;
 use traffik_core::storage::BoxFuture;
 
 use crate::RequestParts;
@@ -64,6 +65,8 @@ pub struct Left {
     pub(crate) meter: Option<Box<dyn Meter>>,
 }
 
+debug_fields!([] Left: waits = |it| it.before.is_some(), counts = |it| it.meter.is_some());
+
 impl Left {
     /// This and that.
     pub(crate) fn and(self, other: Self) -> Self {
@@ -79,12 +82,5 @@ impl Left {
             (one, another) => one.or(another),
         };
         Self { before, meter }
-    }
-}
-
-impl fmt::Debug for Left {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (waits, counts) = (self.before.is_some(), self.meter.is_some());
-        f.debug_struct("Left").field("waits", &waits).field("counts", &counts).finish()
     }
 }

@@ -1,12 +1,12 @@
 //! The body of a response: the inner service's own, or ours.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use traffik_core::debug_fields;
 use traffik_core::storage::BoxFuture;
 
 pin_project! {
@@ -66,11 +66,7 @@ impl Settling {
     }
 }
 
-impl fmt::Debug for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Count").field("bytes", &self.bytes).finish_non_exhaustive()
-    }
-}
+debug_fields!([] Count: bytes);
 
 impl Count {
     /// Tells the meter, once, and waits until it has settled.

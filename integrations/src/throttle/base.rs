@@ -1,12 +1,11 @@
 //! A storage together with what all throttles on it have in common.
 
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use traffik_core::Strategy;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
+use traffik_core::{Strategy, debug_fields};
 
 use super::builder::ThrottleBuilder;
 use super::handle::Throttle;
@@ -106,8 +105,4 @@ impl<M> Base<M> {
     }
 }
 
-impl<M: fmt::Debug> fmt::Debug for Base<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Base").field("storage", &self.storage).finish_non_exhaustive()
-    }
-}
+debug_fields!([M: std::fmt::Debug] Base<M>: storage);

@@ -1,6 +1,5 @@
 //! What a throttle is to be like.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use http::response::Parts;
 use traffik_backends::Memory;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Local};
 use traffik_core::strategy::Report;
-use traffik_core::{Class, Cost, Strategy, Timer};
+use traffik_core::{Class, Cost, Strategy, Timer, debug_fields};
 
 use super::after::After;
 use super::handle::{Expose, Inner, Throttle};
@@ -375,8 +374,4 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
     }
 }
 
-impl<S: Strategy, M> fmt::Debug for ThrottleBuilder<S, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThrottleBuilder").field("uid", &self.profile.uid).finish_non_exhaustive()
-    }
-}
+debug_fields!([S: Strategy, M] ThrottleBuilder<S, M>: uid = |it| &it.profile.uid);

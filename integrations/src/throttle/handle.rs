@@ -1,13 +1,12 @@
 //! A throttle as it is held: shared by its clones, and changed while it serves.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Extensions;
 use traffik_core::storage::AsyncStorage;
-use traffik_core::{Class, Origin, Strategy};
+use traffik_core::{Class, Origin, Strategy, debug_fields};
 
 use super::after::After;
 use super::plan::Plan;
@@ -177,8 +176,4 @@ impl<S: Strategy, M> Clone for Throttle<S, M> {
     }
 }
 
-impl<S: Strategy, M> fmt::Debug for Throttle<S, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Throttle").field("uid", &self.uid()).finish_non_exhaustive()
-    }
-}
+debug_fields!([S: Strategy, M] Throttle<S, M>: uid = |it| it.uid());

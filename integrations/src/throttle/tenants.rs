@@ -1,9 +1,10 @@
 //! A storage for each tenant, made when it is first asked for and kept for the next time.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
+
+use traffik_core::debug_fields;
 
 /// Keeps a storage for each of a bounded number of tenants; beyond that the one that was not asked for the longest is let
 /// go.
@@ -84,11 +85,7 @@ impl<K: Eq + Hash + Clone, M: Clone> Tenants<K, M> {
     }
 }
 
-impl<K, M> fmt::Debug for Tenants<K, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tenants").field("most", &self.most).finish_non_exhaustive()
-    }
-}
+debug_fields!([K, M] Tenants<K, M>: most);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use traffik_core::storage::Failure;
-use traffik_core::{ErasedKey, Outcome};
+use traffik_core::{ErasedKey, Outcome, debug_fields};
 
 use crate::http::headers::Told;
 use crate::http::on_error::{OnError, Remedy};
@@ -126,15 +126,7 @@ impl<T> WsDenial<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for WsDenial<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WsDenial")
-            .field("throttle", &self.throttle)
-            .field("outcome", &self.outcome)
-            .field("failure", &self.failure)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([T] WsDenial<'_, T>: throttle, outcome, failure);
 
 /// What is done with a message when the storage fails.
 ///

@@ -1,8 +1,8 @@
 //! What is the same for all connections: what a message costs, and what becomes of one that is too many.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
+use traffik_core::debug_fields;
 use traffik_core::storage::BoxFuture;
 use traffik_runtimes::Runtime;
 
@@ -125,13 +125,4 @@ fn bytes(message: &impl WsMessage) -> u32 {
     u32::try_from(message.size()).unwrap_or(u32::MAX).max(1)
 }
 
-impl<C, T> fmt::Debug for WsPolicy<C, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WsPolicy")
-            .field("action", &self.action)
-            .field("at_most", &self.at_most)
-            .field("notices", &self.notices)
-            .field("on_error", &self.on_error)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([C, T] WsPolicy<C, T>: action, at_most, notices, on_error);

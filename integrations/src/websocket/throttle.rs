@@ -1,11 +1,10 @@
 //! A socket whose messages are limited.
 
-use std::fmt;
 use std::sync::Arc;
 
 use futures_core::Stream;
-use traffik_core::Strategy;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
+use traffik_core::{Strategy, debug_fields};
 
 use super::hold::Held;
 use super::meter::Meter;
@@ -102,12 +101,5 @@ impl<W, S: Strategy, M: AsyncStorage<S> + 'static, T: WsMessage> WsThrottle<W, S
 /// Nothing in it is ever pinned but the socket, which needs no pinning either.
 impl<W: Unpin, S: Strategy, M, T> Unpin for WsThrottle<W, S, M, T> {}
 
-impl<W: fmt::Debug, S: Strategy, M, T> fmt::Debug for WsThrottle<W, S, M, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WsThrottle")
-            .field("socket", &self.socket)
-            .field("client", &self.meter.as_ref().map(|meter| &meter.client))
-            .field("policy", &self.policy)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([W: std::fmt::Debug, S: Strategy, M, T] WsThrottle<W, S, M, T>:
+    socket, client = |it| it.meter.as_ref().map(|meter| &meter.client), policy);
