@@ -1,10 +1,9 @@
 //! Which requests a throttle applies to.
 
-use std::cmp::Ordering;
-use std::fmt;
 use std::future::Future;
 
 use http::Method;
+use traffik_core::debug_fields;
 use traffik_core::storage::BoxFuture;
 
 use crate::RequestParts;
@@ -15,7 +14,7 @@ mod pattern;
 #[cfg(feature = "regex")]
 mod regex;
 
-use pattern::{Exact, Glob, PathMatch, Prefix, Template};
+use pattern::Pattern;
 
 /// Conditions that a request is to meet, all of them.
 ///
@@ -39,7 +38,7 @@ use pattern::{Exact, Glob, PathMatch, Prefix, Template};
 #[derive(Default)]
 pub struct Rule {
     methods: Vec<Method>,
-    paths: Vec<Box<dyn PathMatch>>,
+    paths: Vec<Pattern>,
     predicates: Vec<Predicate>,
     awaited: Vec<Awaited>,
 }
@@ -47,16 +46,8 @@ pub struct Rule {
 type Predicate = Box<dyn Fn(RequestParts<'_>) -> bool + Send + Sync>;
 type Awaited = Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, bool> + Send + Sync>;
 
-impl fmt::Debug for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (paths, predicates) = (self.paths.len(), self.predicates.len() + self.awaited.len());
-        f.debug_struct("Rule")
-            .field("methods", &self.methods)
-            .field("paths", &paths)
-            .field("predicates", &predicates)
-            .finish()
-    }
-}
+debug_fields!([] Rule:
+    methods, paths = |it| it.paths.len(), predicates = |it| it.predicates.len() + it.awaited.len());
 
 impl Rule {
     /// No condition yet: every request meets it.
@@ -75,25 +66,25 @@ impl Rule {
     /// The path is this one.
     #[must_use]
     pub fn path(self, path: &str) -> Self {
-        self.pattern(Exact::new(path))
+        self.pattern(Pattern::exact(path))
     }
 
     /// The path is this one or below it: `/api` holds `/api` and `/api/users`, and not `/apiary`.
     #[must_use]
     pub fn prefix(self, prefix: &str) -> Self {
-        self.pattern(Prefix::new(prefix))
+        self.pattern(Pattern::prefix(prefix))
     }
 
     /// The path matches a pattern: `?` is one character and `*` any number of them within a segment, `**` any number of
     /// segments, also none. What is escaped counts as it is written: `%20` is three characters.
     #[must_use]
     pub fn glob(self, pattern: &str) -> Self {
-        self.pattern(Glob::new(pattern))
+        self.pattern(Pattern::glob(pattern))
     }
 
     /// The path matches a route's template, such as `/users/{id}` or `/files/{*path}`.
     pub fn template(self, template: &str) -> Result<Self, ThrottleError> {
-        Ok(self.pattern(Template::new(template)?))
+        Ok(self.pattern(Pattern::template(template)?))
     }
 
     /// This is so of the request.
@@ -113,15 +104,15 @@ impl Rule {
         self
     }
 
-    fn pattern(mut self, pattern: impl PathMatch + 'static) -> Self {
-        self.paths.push(Box::new(pattern));
-        self.paths.sort_by_key(|path| path.effort());
+    fn pattern(mut self, pattern: Pattern) -> Self {
+        self.paths.push(pattern);
+        self.paths.sort_by_key(|path| path.effort);
         self
     }
 
     fn rank(&self) -> Rank {
-        let literal = self.paths.iter().map(|path| path.literal()).max().unwrap_or(0);
-        let exact = self.paths.iter().any(|path| path.is_exact());
+        let literal = self.paths.iter().map(|path| path.literal).max().unwrap_or(0);
+        let exact = self.paths.iter().any(|path| path.exact);
         let conditions = usize::from(!self.methods.is_empty())
             + self.paths.len()
             + self.predicates.len()
@@ -131,7 +122,7 @@ impl Rule {
 
     fn matching(&self, request: RequestParts<'_>, path: &str) -> Met {
         let met = (self.methods.is_empty() || self.methods.contains(request.method))
-            && self.paths.iter().all(|pattern| pattern.matches(path))
+            && self.paths.iter().all(|pattern| (pattern.matches)(path))
             && self.predicates.iter().all(|predicate| predicate(request));
         if !met {
             return Met::No;
@@ -202,10 +193,7 @@ impl Rules {
 
     pub(crate) fn bypass(&mut self, rule: Rule) {
         self.bypass.push(rule);
-        self.bypass.sort_by(|a, b| {
-            let effort = |rule: &Rule| (rule.awaited.len(), rule.predicates.len(), rule.paths.len());
-            effort(a).cmp(&effort(b)).then(Ordering::Equal)
-        });
+        self.bypass.sort_by_key(|rule| (rule.awaited.len(), rule.predicates.len(), rule.paths.len()));
     }
 
     pub(crate) fn matching(&self, request: RequestParts<'_>) -> Matching {

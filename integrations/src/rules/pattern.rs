@@ -1,89 +1,48 @@
 //! Patterns of paths, [spelled](path::normal) as the paths are that they are held against.
 
-use std::fmt;
-
 use matchit::Router;
 
 use crate::error::ThrottleError;
 use crate::http::path;
 
-/// Tells which paths it means.
-pub(crate) trait PathMatch: Send + Sync {
-    fn matches(&self, path: &str) -> bool;
-
+/// The paths that a condition of a rule means.
+pub(super) struct Pattern {
     /// How many characters of a path it spells out.
-    fn literal(&self) -> usize;
-
+    pub(super) literal: usize,
     /// Whether it means one path only.
-    fn is_exact(&self) -> bool {
-        false
-    }
-
-    /// What it takes to look, beside others.
-    fn effort(&self) -> u8;
+    pub(super) exact: bool,
+    /// The effort of looking, beside that of other patterns.
+    pub(super) effort: u8,
+    /// Whether it means a path.
+    pub(super) matches: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
-/// One path.
-#[derive(Debug)]
-pub(super) struct Exact(String);
-
-impl Exact {
-    pub(super) fn new(path: &str) -> Self {
-        Self(path::normal(path).into_owned())
-    }
-}
-
-impl PathMatch for Exact {
-    fn matches(&self, path: &str) -> bool {
-        path == self.0
+impl Pattern {
+    pub(super) fn new(
+        effort: u8,
+        literal: usize,
+        matches: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { literal, exact: false, effort, matches: Box::new(matches) }
     }
 
-    fn literal(&self) -> usize {
-        self.0.len()
+    /// One path.
+    pub(super) fn exact(path: &str) -> Self {
+        let path = path::normal(path).into_owned();
+        Self { exact: true, ..Self::new(0, path.len(), move |it| it == path) }
     }
 
-    fn is_exact(&self) -> bool {
-        true
+    /// A path and all below it.
+    pub(super) fn prefix(prefix: &str) -> Self {
+        let prefix = path::normal(prefix).trim_end_matches('/').to_owned();
+        Self::new(1, prefix.len(), move |path| {
+            let rest = path.strip_prefix(&*prefix);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.is_empty())
+        })
     }
 
-    fn effort(&self) -> u8 {
-        0
-    }
-}
-
-/// A path and all below it.
-#[derive(Debug)]
-pub(super) struct Prefix(String);
-
-impl Prefix {
-    pub(super) fn new(prefix: &str) -> Self {
-        Self(path::normal(prefix).trim_end_matches('/').to_owned())
-    }
-}
-
-impl PathMatch for Prefix {
-    fn matches(&self, path: &str) -> bool {
-        let rest = path.strip_prefix(&self.0);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || self.0.is_empty())
-    }
-
-    fn literal(&self) -> usize {
-        self.0.len()
-    }
-
-    fn effort(&self) -> u8 {
-        1
-    }
-}
-
-/// A route's template.
-pub(super) struct Template {
-    router: Router<()>,
-    literal: usize,
-}
-
-impl Template {
-    pub(super) fn new(template: &str) -> Result<Self, ThrottleError> {
+    /// A route's template.
+    pub(super) fn template(template: &str) -> Result<Self, ThrottleError> {
         let (mut router, spelled) = (Router::new(), path::normal(template));
         router.insert(&*spelled, ()).map_err(|reason| ThrottleError::route(template, reason))?;
         let mut depth = 0u32;
@@ -95,77 +54,25 @@ impl Template {
             }
             false
         });
-        Ok(Self { literal: spelled.count(), router })
-    }
-}
-
-impl fmt::Debug for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Template")
-    }
-}
-
-impl PathMatch for Template {
-    fn matches(&self, path: &str) -> bool {
-        self.router.at(path).is_ok()
+        Ok(Self::new(2, spelled.count(), move |path| router.at(path).is_ok()))
     }
 
-    fn literal(&self) -> usize {
-        self.literal
-    }
-
-    fn effort(&self) -> u8 {
-        2
-    }
-}
-
-/// A pattern with `?`, `*` and `**`.
-#[derive(Debug)]
-pub(super) struct Glob {
-    segments: Vec<Segment>,
-    literal: usize,
-}
-
-#[derive(Debug)]
-enum Segment {
-    /// Any number of segments.
-    Many,
-    One(Vec<char>),
-}
-
-impl Glob {
-    pub(super) fn new(pattern: &str) -> Self {
+    /// A pattern with `?`, `*` and `**`.
+    pub(super) fn glob(pattern: &str) -> Self {
         let pattern = path::normal(pattern);
-        let segment =
-            |text: &str| if text == "**" { Segment::Many } else { Segment::One(text.chars().collect()) };
         let literal = pattern.chars().filter(|character| !matches!(character, '*' | '?')).count();
-        Self { segments: pattern.split('/').map(segment).collect(), literal }
-    }
-}
-
-impl PathMatch for Glob {
-    fn matches(&self, path: &str) -> bool {
-        let path: Vec<&str> = path.split('/').collect();
-        wild(
-            &self.segments,
-            &path,
-            |segment| matches!(segment, Segment::Many),
-            |segment, text| match segment {
-                Segment::Many => false,
-                Segment::One(pattern) => {
-                    let text: Vec<char> = text.chars().collect();
-                    wild(pattern, &text, |it| *it == '*', |it, character| *it == '?' || it == character)
-                }
-            },
-        )
-    }
-
-    fn literal(&self) -> usize {
-        self.literal
-    }
-
-    fn effort(&self) -> u8 {
-        3
+        // `None` is any number of segments.
+        let segment = |text: &str| (text != "**").then(|| text.chars().collect::<Vec<char>>());
+        let segments: Vec<_> = pattern.split('/').map(segment).collect();
+        let within = |segment: &Option<Vec<char>>, text: &&str| {
+            let text: Vec<char> = text.chars().collect();
+            let fits = |it: &char, character: &char| *it == '?' || it == character;
+            segment.as_ref().is_some_and(|pattern| wild(pattern, &text, |it| *it == '*', fits))
+        };
+        Self::new(3, literal, move |path| {
+            let path: Vec<&str> = path.split('/').collect();
+            wild(&segments, &path, Option::is_none, within)
+        })
     }
 }
 
@@ -211,47 +118,43 @@ mod tests {
 
     #[test]
     fn a_pattern_is_spelled_as_paths_are() {
-        let patterns = |spelled: &str| -> Vec<Box<dyn PathMatch>> {
-            vec![
-                Box::new(Exact::new(spelled)),
-                Box::new(Prefix::new(spelled)),
-                Box::new(Template::new(spelled).unwrap()),
-                Box::new(Glob::new(spelled)),
-            ]
+        let patterns = |spelled: &str| {
+            let template = Pattern::template(spelled).unwrap();
+            [Pattern::exact(spelled), Pattern::prefix(spelled), template, Pattern::glob(spelled)]
         };
         for spelled in ["/café/x y", "/caf%c3%a9/x%20y", "//caf%C3%A9/./x%20y", "/a/../c%61fé/x y"] {
             for pattern in patterns(spelled) {
                 for path in ["/caf%c3%a9/x%20y", "//caf%C3%A9/x%20y", "/café/x%20y"] {
-                    assert!(pattern.matches(&path::normal(path)), "{spelled} {path}");
+                    assert!((pattern.matches)(&path::normal(path)), "{spelled} {path}");
                 }
-                assert!(!pattern.matches("/cafe/x%20y"));
-                assert_eq!(pattern.literal(), "/caf%C3%A9/x%20y".len());
+                assert!(!(pattern.matches)("/cafe/x%20y"));
+                assert_eq!(pattern.literal, "/caf%C3%A9/x%20y".len());
             }
         }
-        assert!(Template::new("/caf%c3%a9/{größe}").unwrap().matches("/caf%C3%A9/1"));
-        assert!(Glob::new("/é/./**/%c3*").matches("/%C3%A9/a/%C3%B6"));
-        assert!(Prefix::new("//").matches("/anything"));
+        assert!((Pattern::template("/caf%c3%a9/{größe}").unwrap().matches)("/caf%C3%A9/1"));
+        assert!((Pattern::glob("/é/./**/%c3*").matches)("/%C3%A9/a/%C3%B6"));
+        assert!((Pattern::prefix("//").matches)("/anything"));
     }
 
     #[test]
     fn a_prefix_ends_with_a_segment() {
-        let api = Prefix::new("/api/");
-        assert!(api.matches("/api") && api.matches("/api/") && api.matches("/api/users"));
-        assert!(!api.matches("/apiary") && !api.matches("/") && !api.matches("/other/api"));
-        assert!(Prefix::new("/").matches("/anything") && Prefix::new("").matches("*"));
+        let api = Pattern::prefix("/api/");
+        assert!((api.matches)("/api") && (api.matches)("/api/") && (api.matches)("/api/users"));
+        assert!(!(api.matches)("/apiary") && !(api.matches)("/") && !(api.matches)("/other/api"));
+        assert!((Pattern::prefix("/").matches)("/anything") && (Pattern::prefix("").matches)("*"));
     }
 
     #[test]
     fn a_template_matches_segments() {
-        let template = Template::new("/users/{id}/posts/{*rest}").unwrap();
-        assert!(template.matches("/users/1/posts/a/b") && !template.matches("/users/1/2/posts/a"));
-        assert_eq!(template.literal(), "/users//posts/".len());
-        assert!(Template::new("/users/{id").is_err());
+        let template = Pattern::template("/users/{id}/posts/{*rest}").unwrap();
+        assert!((template.matches)("/users/1/posts/a/b") && !(template.matches)("/users/1/2/posts/a"));
+        assert_eq!(template.literal, "/users//posts/".len());
+        assert!(Pattern::template("/users/{id").is_err());
     }
 
     #[test]
     fn a_glob_matches_within_and_across_segments() {
-        let glob = |pattern: &str, path: &str| Glob::new(pattern).matches(path);
+        let glob = |pattern: &str, path: &str| (Pattern::glob(pattern).matches)(path);
         for (pattern, path) in [
             ("/a/*/c", "/a/b/c"),
             ("/a/*/c", "/a//c"),
@@ -295,13 +198,13 @@ mod tests {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
             // Two stars alone in a segment mean something else.
             prop_assume!(pattern != "**");
-            prop_assert_eq!(Glob::new(&pattern).matches(&text), naive(&chars(&pattern), &chars(&text)));
+            prop_assert_eq!((Pattern::glob(&pattern).matches)(&text), naive(&chars(&pattern), &chars(&text)));
         }
     }
 
     #[test]
     fn a_hostile_path_takes_no_long() {
-        let glob = Glob::new(&"/**/a*a*a*b".repeat(8));
-        assert!(!glob.matches(&"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".repeat(200)));
+        let glob = Pattern::glob(&"/**/a*a*a*b".repeat(8));
+        assert!(!(glob.matches)(&"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".repeat(200)));
     }
 }
