@@ -16,7 +16,7 @@ use super::planned::PlannedThrottle;
 use crate::http::request::{RequestParts, Stop};
 use crate::identify::Identity;
 use crate::middleware::admission::{Gate, Left, Step};
-use crate::rules::{Matching, Open, Rank};
+use crate::rules::{Matching, Rank};
 use crate::throttle::{Known, Planned, Prepared, Throttle, Why};
 
 /// Which of several throttles that match a request it is counted by.
@@ -104,12 +104,9 @@ impl Throttles {
     fn asked(&self, request: RequestParts<'_>) -> Vec<Candidate> {
         let mut known = Known::default();
         let asked = self.members.iter().filter_map(|member| {
-            let applies = match member.matching(request) {
-                Matching::No => return None,
-                Matching::Yes(rank) => Applicability::Yes(rank),
-                Matching::Later(open) => Applicability::Later(open),
-            };
-            Some(Candidate { applies, part: member.part(request, &mut known) })
+            let applies = member.matching(request);
+            let is_asked = !matches!(applies, Matching::No);
+            is_asked.then(|| Candidate { applies, part: member.part(request, &mut known) })
         });
         asked.collect()
     }
@@ -198,14 +195,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 
 /// A throttle that may have to be asked.
 pub(super) struct Candidate {
-    pub(super) applies: Applicability,
+    pub(super) applies: Matching,
     pub(super) part: Pending,
-}
-
-/// Whether a throttle applies.
-pub(super) enum Applicability {
-    Yes(Rank),
-    Later(Open),
 }
 
 /// A throttle's part of an evaluation, there or on its way.
@@ -252,9 +243,10 @@ async fn applying(asked: Vec<Candidate>, which: Which) -> Vec<Pending> {
     let mut applying = Vec::with_capacity(asked.len());
     for Candidate { applies, part } in asked {
         let rank = match (applies, which) {
-            (Applicability::Yes(rank), _) => Some(rank),
-            (Applicability::Later(open), Which::MostSpecific) => open.rank().await,
-            (Applicability::Later(open), Which::All) => open.applies().await.then(Rank::default),
+            (Matching::No, _) => None,
+            (Matching::Yes(rank), _) => Some(rank),
+            (Matching::Later(open), Which::MostSpecific) => open.rank().await,
+            (Matching::Later(open), Which::All) => open.applies().await.then(Rank::default),
         };
         applying.extend(rank.map(|rank| (rank, part)));
     }

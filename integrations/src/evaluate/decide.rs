@@ -8,6 +8,7 @@ use traffik_core::storage::{BoxFuture, Failure};
 
 use super::contract::{Ask, Decided, Part, Ruling, at_least};
 use crate::middleware::background::{Unbroken, aside};
+use crate::middleware::body::in_turn;
 
 /// Asks all of them. Where there is a background, it comes to its end even if nobody waits for it any more:
 /// else a client whom one of them denies could use up the others by going away in time.
@@ -91,7 +92,7 @@ async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) ->
         Ruling::Pass | Ruling::Deny => None,
     };
     parts.iter().for_each(|part| part.report(None));
-    let mut beside = Vec::new();
+    let mut beside = None;
     for mut shadow in shadows {
         shadow.ask(Ask::Check);
         if shadow.is_answered() {
@@ -100,18 +101,9 @@ async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) ->
         } else {
             // A shadow does not keep anybody waiting.
             let spawner = shadow.profile().spawner.clone();
-            beside.extend(aside(spawner.as_ref(), async move { observe(&mut *shadow).await }));
+            beside = in_turn(beside, aside(spawner.as_ref(), async move { observe(&mut *shadow).await }));
         }
     }
-    let beside: Option<BoxFuture<'static, ()>> = if beside.is_empty() {
-        None
-    } else {
-        Some(Box::pin(async move {
-            for shadow in beside {
-                shadow.await;
-            }
-        }))
-    };
     Decided::Admitted { parts, sleep, beside }
 }
 

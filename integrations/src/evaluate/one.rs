@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
 use traffik_core::{Op, Origin, Outcome, Strategy, Verdict};
 
-use super::all::{Applicability, Candidate, Pending, Which, find_out};
+use super::all::{Candidate, Pending, Which, find_out};
 use super::answer::{self, Admitted, Waited};
 use super::contract::{ErrorOutcome, Ruling, at_least};
 use super::decide::decide;
@@ -22,7 +22,7 @@ use crate::http::request::{RequestParts, Stop};
 use crate::http::response::Sent;
 use crate::middleware::admission::{Gate, Left, Step};
 use crate::middleware::body::ResponseBody;
-use crate::rules::Rank;
+use crate::rules::{Matching, Rank};
 use crate::throttle::{Plan, Prepared, Throttle, Unasked, Why};
 
 type Next<S, M> = Step<Pass<S, M>, Waited>;
@@ -40,7 +40,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
             Prepared::Later(planned) => {
                 let throttle = self.clone();
                 let part = Pending::Later(Box::pin(async move { throttle.pending(planned.await) }));
-                let applies = Applicability::Yes(Rank::default());
+                let applies = Matching::Yes(Rank::default());
                 Step::Wait(Box::pin(find_out(vec![Candidate { applies, part }], Which::All)))
             }
         }

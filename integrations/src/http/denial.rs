@@ -30,10 +30,7 @@ impl Denial<'_> {
     /// How long the client is to wait; `None` if waiting is in vain.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
-        match self.outcome {
-            Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => Some(wait),
-            Outcome::Never => None,
-        }
+        wait_of(self.outcome)
     }
 
     /// What the client would be told if nobody had asked to tell it something else: a start for one's own answer.
@@ -44,6 +41,14 @@ impl Denial<'_> {
 }
 
 debug_fields!([] Denial<'_>: throttle, outcome);
+
+/// The wait until an outcome is another; `None` if it never is.
+pub(crate) const fn wait_of(outcome: Outcome) -> Option<Duration> {
+    match outcome {
+        Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => Some(wait),
+        Outcome::Never => None,
+    }
+}
 
 /// One's own answer to a denial.
 #[derive(Clone)]

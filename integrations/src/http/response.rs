@@ -9,6 +9,7 @@ use traffik_core::storage::Failure;
 use traffik_core::{Decision, Outcome, Verdict};
 
 use crate::RequestParts;
+use crate::http::denial::wait_of;
 use crate::http::grpc;
 use crate::http::headers::{Dialect, Limits, Told, millis, number, seconds};
 use crate::http::on_error::{OUTAGE, Remedy};
@@ -69,22 +70,11 @@ impl Answers {
 
 /// 429: how long to wait, or that waiting is in vain; with no other header yet. A gRPC client is told in its own way.
 pub(crate) fn denied(request: RequestParts<'_>, outcome: Outcome, limits: &[Told<'_>]) -> Response<Bytes> {
-    let wait = match outcome {
-        Outcome::Deny { retry_after } => Some(retry_after),
-        Outcome::Allow { after } => Some(after),
-        Outcome::Never => None,
-    };
+    let wait = wait_of(outcome);
     if grpc::is_grpc(request.headers) {
         return grpc::exhausted(wait);
     }
-    let mut response = Response::new(problem(wait, limits));
-    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, PROBLEM);
-    if let Some(wait) = wait {
-        headers.insert(RETRY_AFTER, number(seconds(wait).max(1)));
-    }
-    response
+    answer(StatusCode::TOO_MANY_REQUESTS, problem(wait, limits), wait)
 }
 
 /// The body of a denial. It is put together by hand, into as much memory as it takes: whoever is denied asks often.
@@ -121,8 +111,10 @@ pub(crate) fn failed(
         Remedy::Throttle => unavailable(request, None),
         Remedy::ThrottleFor(wait) => unavailable(request, Some(wait)),
         Remedy::Answer(response) => response,
+        // The failure is for who stands outside, in the extensions of the response.
         Remedy::Raise => {
-            let mut response = raised();
+            const BODY: &[u8] = b"{\"title\":\"Internal Server Error\",\"status\":500}";
+            let mut response = answer(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(BODY), None);
             response.extensions_mut().insert(failure.clone());
             response
         }
@@ -146,20 +138,7 @@ pub(crate) fn unavailable(request: RequestParts<'_>, wait: Option<Duration>) -> 
             [rest, millis(wait).to_string().as_bytes(), b"}"].concat().into()
         }
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
-    response.headers_mut().insert(RETRY_AFTER, number(seconds(wait.unwrap_or(OUTAGE)).max(1)));
-    response
-}
-
-/// 500: the failure is to be seen by whoever stands outside; it lies in the extensions of the response.
-fn raised() -> Response<Bytes> {
-    const BODY: &[u8] = b"{\"title\":\"Internal Server Error\",\"status\":500}";
-    let mut response = Response::new(Bytes::from_static(BODY));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
-    response
+    answer(StatusCode::SERVICE_UNAVAILABLE, body, Some(wait.unwrap_or(OUTAGE)))
 }
 
 impl Refusal {
@@ -177,11 +156,18 @@ impl Refusal {
         }
         let body =
             format!("{{\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\"}}", self.status.as_u16());
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
-        response
+        answer(self.status, Bytes::from(body), None)
     }
 }
 
-const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// An answer whose body is a problem document.
+fn answer(status: StatusCode, body: Bytes, wait: Option<Duration>) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if let Some(wait) = wait {
+        headers.insert(RETRY_AFTER, number(seconds(wait).max(1)));
+    }
+    response
+}

@@ -9,7 +9,7 @@ use traffik_core::debug_fields;
 use traffik_core::storage::BoxFuture;
 
 use crate::RequestParts;
-use crate::middleware::body::Meter;
+use crate::middleware::body::{Meter, in_turn};
 
 /// Decides which requests pass, and hears of their responses.
 ///
@@ -70,13 +70,7 @@ debug_fields!([] Left: waits = |it| it.before.is_some(), counts = |it| it.meter.
 impl Left {
     /// This and that.
     pub(crate) fn and(self, other: Self) -> Self {
-        let before = match (self.before, other.before) {
-            (Some(one), Some(another)) => Some(Box::pin(async move {
-                one.await;
-                another.await;
-            }) as BoxFuture<'static, ()>),
-            (one, another) => one.or(another),
-        };
+        let before = in_turn(self.before, other.before);
         let meter = match (self.meter, other.meter) {
             (Some(one), Some(another)) => Some(Box::new((one, another)) as Box<dyn Meter>),
             (one, another) => one.or(another),

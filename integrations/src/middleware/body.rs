@@ -39,13 +39,21 @@ pub(crate) trait Meter: Send + Sync {
 impl Meter for (Box<dyn Meter>, Box<dyn Meter>) {
     fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>> {
         let (one, another) = *self;
-        match (one.settle(bytes), another.settle(bytes)) {
-            (Some(one), Some(another)) => Some(Box::pin(async move {
-                one.await;
-                another.await;
-            })),
-            (one, another) => one.or(another),
-        }
+        in_turn(one.settle(bytes), another.settle(bytes))
+    }
+}
+
+/// One after the other, if there are both.
+pub(crate) fn in_turn(
+    one: Option<BoxFuture<'static, ()>>,
+    another: Option<BoxFuture<'static, ()>>,
+) -> Option<BoxFuture<'static, ()>> {
+    match (one, another) {
+        (Some(one), Some(another)) => Some(Box::pin(async {
+            one.await;
+            another.await;
+        })),
+        (one, another) => one.or(another),
     }
 }
 

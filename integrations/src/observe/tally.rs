@@ -158,28 +158,27 @@ impl Counts {
     }
 }
 
+/// Counts one more at a place.
+fn count(counts: &[AtomicU64], at: usize) {
+    if let Some(count) = counts.get(at) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Observe for Tally {
     fn seen(&self, event: &Event<'_>) {
         let counts = self.counts(event.throttle);
-        if let Some(count) = counts.results.get(event.result as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(count) = event.origin.and_then(|origin| counts.origins.get(origin as usize)) {
-            count.fetch_add(1, Ordering::Relaxed);
+        count(&counts.results, event.result as usize);
+        if let Some(origin) = event.origin {
+            count(&counts.origins, origin as usize);
         }
         if let Some(took) = event.took {
             let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            let at = BOUNDS.iter().position(|bound| took <= *bound).unwrap_or(BOUNDS.len());
-            if let Some(count) = counts.took.get(at) {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
+            count(&counts.took, BOUNDS.iter().position(|bound| took <= *bound).unwrap_or(BOUNDS.len()));
             counts.nanoseconds.fetch_add(took, Ordering::Relaxed);
         }
         if let Some(failure) = event.failure {
-            let mut errors = ErrorKind::ALL.iter().zip(&self.0.errors);
-            if let Some((_, count)) = errors.find(|(kind, _)| **kind == failure.kind()) {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
+            count(&self.0.errors, failure.kind() as usize);
         }
     }
 }

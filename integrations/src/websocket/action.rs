@@ -8,6 +8,7 @@ use std::time::Duration;
 use traffik_core::storage::Failure;
 use traffik_core::{ErasedKey, Outcome, debug_fields};
 
+use crate::http::denial::wait_of;
 use crate::http::headers::Told;
 use crate::http::on_error::{OnError, Remedy};
 
@@ -113,10 +114,7 @@ impl<T> WsDenial<'_, T> {
     /// How long the peer is to wait; `None` if waiting is in vain.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
-        match self.outcome {
-            Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => Some(wait),
-            Outcome::Never => None,
-        }
+        wait_of(self.outcome)
     }
 
     /// What the peer would be told if nobody had asked to tell it something else, as JSON.

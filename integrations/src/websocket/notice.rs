@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use traffik_core::{Decision, Outcome, Verdict};
 
+use crate::http::denial::wait_of;
 use crate::http::headers::{millis, seconds};
 
 /// How often a peer whose messages are dropped is told so.
@@ -22,10 +23,7 @@ pub enum WsNotices {
 impl WsNotices {
     /// For how long a peer that is told now is not told again.
     pub(super) fn silence(self, outcome: Outcome, verdict: Option<&impl Verdict>) -> Duration {
-        let wait = match outcome {
-            Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => wait,
-            Outcome::Never => Duration::from_secs(1),
-        };
+        let wait = wait_of(outcome).unwrap_or(Duration::from_secs(1));
         match self {
             Self::Each => Duration::ZERO,
             Self::EachWait => wait,
