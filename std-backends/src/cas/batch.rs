@@ -1,6 +1,7 @@
 //! The operations on each key that wait for the next attempt.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 
 use super::Swap;
@@ -24,7 +25,7 @@ pub(super) struct KeyBatch<W: Swap> {
 struct Waiting<W> {
     /// The next operation's number: they are run in this order.
     next: u64,
-    operations: BTreeMap<u64, Arc<dyn Operation<W>>>,
+    operations: Vec<(u64, Arc<dyn Operation<W>>)>,
 }
 
 impl<W: Swap> Batches<W> {
@@ -46,16 +47,25 @@ impl<W: Swap> Batches<W> {
         drive: impl FnOnce(Arc<KeyBatch<W>>) -> Shared<()>,
     ) -> (Arc<KeyBatch<W>>, Shared<()>, u64) {
         let mut open = lock(&self.open);
-        let known = open.get(&key).and_then(|(batch, driver)| Some((Arc::clone(batch), driver.upgrade()?)));
-        if let Some((batch, driver)) = known {
+        let place = open.entry(key);
+        if let Entry::Occupied(known) = &place
+            && let (batch, driver) = known.get()
+            && let Some(driver) = driver.upgrade()
+        {
             let number = batch.add(operation);
-            return (batch, driver, number);
+            return (Arc::clone(batch), driver, number);
         }
-        let waiting = Mutex::new(Waiting { next: 0, operations: BTreeMap::new() });
-        let batch = Arc::new(KeyBatch { batches: Arc::clone(self), key: key.clone(), waiting });
-        let number = batch.add(operation);
+        let waiting = Mutex::new(Waiting { next: 1, operations: vec![(0, operation)] });
+        let batch = Arc::new(KeyBatch { batches: Arc::clone(self), key: place.key().clone(), waiting });
         let driver = drive(Arc::clone(&batch));
-        let replaced = open.insert(key, (Arc::clone(&batch), driver.downgrade()));
+        let (number, entry) = (0, (Arc::clone(&batch), driver.downgrade()));
+        let replaced = match place {
+            Entry::Occupied(mut known) => Some(known.insert(entry)),
+            Entry::Vacant(place) => {
+                place.insert(entry);
+                None
+            }
+        };
         // A strategy of a user's is never dropped within the lock.
         drop(open);
         drop(replaced);
@@ -68,19 +78,23 @@ impl<W: Swap> KeyBatch<W> {
         let mut waiting = lock(&self.waiting);
         let number = waiting.next;
         waiting.next += 1;
-        waiting.operations.insert(number, operation);
+        waiting.operations.push((number, operation));
         number
     }
 
     /// Removes an operation if it waits.
     pub(super) fn remove(&self, number: u64) {
-        let removed = lock(&self.waiting).operations.remove(&number);
+        let mut waiting = lock(&self.waiting);
+        let place = waiting.operations.binary_search_by_key(&number, |(number, _)| *number);
+        let removed = place.map(|place| waiting.operations.remove(place));
+        drop(waiting);
         drop(removed);
     }
 
     /// Takes all operations that wait, the first one first.
     pub(super) fn drain(&self) -> impl Iterator<Item = Arc<dyn Operation<W>>> + use<W> {
-        std::mem::take(&mut lock(&self.waiting).operations).into_values()
+        let operations = std::mem::take(&mut lock(&self.waiting).operations);
+        operations.into_iter().map(|(_, operation)| operation)
     }
 
     /// Closes the batch unless operations wait, and returns whether it did. The next operation on the key
@@ -88,8 +102,11 @@ impl<W: Swap> KeyBatch<W> {
     pub(super) fn close_if_empty(&self) -> bool {
         let mut open = lock(&self.batches.open);
         let is_empty = lock(&self.waiting).operations.is_empty();
-        if is_empty && open.get(&self.key).is_some_and(|(batch, _)| std::ptr::eq(&**batch, self)) {
-            open.remove(&self.key);
+        if is_empty
+            && let Some((key, known)) = open.remove_entry(&self.key)
+            && !std::ptr::eq(&*known.0, self)
+        {
+            open.insert(key, known);
         }
         is_empty
     }

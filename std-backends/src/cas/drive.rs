@@ -81,19 +81,19 @@ impl<W: Swap> Driver<W> {
     /// Runs the operations one after another on what was loaded, and returns what is to be stored, if
     /// something is.
     fn run(&mut self, loaded: &Loaded<W::Mark>) -> Option<Change> {
-        let (mut stored, mut change) = (loaded.bytes.clone(), None);
-        let store = &self.batch.batches.store;
-        self.attempted.retain(|it| match it.operation.run(store, stored.as_deref(), loaded.now) {
-            Ran::Left => false,
-            Ran::Unchanged => true,
-            Ran::Changed(changed) => {
-                stored = match &changed {
-                    Change::Remove => None,
-                    Change::Store(bytes, _) => Some(bytes.clone()),
-                };
-                change = Some(changed);
-                true
+        let (store, mut change) = (&self.batch.batches.store, None);
+        self.attempted.retain(|it| {
+            let stored = match &change {
+                None => loaded.bytes.as_deref(),
+                Some(Change::Remove) => None,
+                Some(Change::Store(bytes, _)) => Some(&**bytes),
+            };
+            match it.operation.run(store, stored, loaded.now) {
+                Ran::Left => return false,
+                Ran::Unchanged => {}
+                Ran::Changed(changed) => change = Some(changed),
             }
+            true
         });
         // What was not there need not be removed.
         change.filter(|change| loaded.bytes.is_some() || *change != Change::Remove)

@@ -155,8 +155,13 @@ impl Waiters {
     }
 
     fn wake_all(&self) {
-        let wakers: Vec<_> = lock(&self.wakers).iter_mut().filter_map(|(_, waker)| waker.take()).collect();
-        wakers.into_iter().for_each(Waker::wake);
+        // Most often one waits alone, and nothing is allocated.
+        let (first, others) = {
+            let mut wakers = lock(&self.wakers);
+            let mut taken = wakers.iter_mut().filter_map(|(_, waker)| waker.take());
+            (taken.next(), taken.collect::<Vec<_>>())
+        };
+        first.into_iter().chain(others).for_each(Waker::wake);
     }
 }
 
