@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Request};
+use percent_encoding::percent_decode_str;
 use traffik::http::{
     ApiKey, ClientAddress, ClientKey, Composite, Exempt, Identify, Identity, Networks, Peer, PeerAddress, Via,
 };
@@ -141,13 +142,5 @@ impl Keys {
 
 /// Without percent encoding; what is none stays.
 pub(crate) fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let escaped = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let octet = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *first == b'%');
-        bytes.push(octet.unwrap_or(*first));
-        rest = if octet.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

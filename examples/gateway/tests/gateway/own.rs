@@ -78,6 +78,8 @@ async fn a_key_of_several_parts_is_encoded() {
         assert_eq!(figure(&gateway, &format!("key={key}"), 0, "tokens").await, 4, "{key}");
     }
     assert_eq!(figure(&gateway, "key=127.0.0.1|", 0, "tokens").await, 3, "the anonymous");
+    let told: Value = serde_json::from_str(&body(&gateway, "stat?key=%+1%4%zz%41%c3%").await).unwrap();
+    assert_eq!(told["key"], "%+1%4%zzA\u{fffd}%", "what is no octet stays");
     assert_eq!(figure(&gateway, "key=127.0.0.1|other", 0, "effective_limit").await, 5);
     assert_eq!(figure(&gateway, "key=127.0.0.1|other&tier=pro", 0, "effective_limit").await, 10);
 }
