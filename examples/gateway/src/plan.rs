@@ -209,12 +209,8 @@ impl FromStr for Headers {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::value_variants()
-            .iter()
-            .find(|it| it.to_possible_value().is_some_and(|value| value.matches(text, false)));
-        known
-            .copied()
-            .ok_or_else(|| format!("{text:?} is no dialect; write draft10, draft07, x-ratelimit or none"))
+        let told = format!("{text:?} is no dialect; write draft10, draft07, x-ratelimit or none");
+        ValueEnum::from_str(text, false).map_err(|_| told)
     }
 }
 
