@@ -19,7 +19,7 @@ use crate::upstream::Upstream;
 pub(crate) struct Gateway {
     pub(crate) limited: ArcSwap<Limited>,
     pub(crate) tally: Tally,
-    pub(crate) events: Arc<Events>,
+    pub(crate) events: Events,
     pub(crate) common: Common,
     pub(crate) upstream: Upstream,
     stores: Mutex<Stores>,
@@ -37,7 +37,7 @@ impl Gateway {
         Ok(Self {
             limited: ArcSwap::from_pointee(limited),
             tally,
-            events: Arc::default(),
+            events: Events::default(),
             common,
             upstream,
             stores: Mutex::new(stores),

@@ -63,7 +63,7 @@ pub(crate) async fn answer<B>(
         }
         "stat" => stat(request.uri().query(), gateway).await,
         "" => page::html(),
-        "events" => streamed("text/event-stream", page::stream(gateway)),
+        "events" => streamed("text/event-stream", gateway.events.stream()),
         _ => not_found(),
     }
 }

@@ -1,17 +1,14 @@
 //! The page that shows what is admitted and denied as it happens.
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
-use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use traffik::Origin;
 use traffik::http::Seen;
 
-use crate::events::Stream;
 use crate::gateway::Gateway;
-use crate::reply::{Body, Reply, typed};
+use crate::reply::{Reply, typed};
 use crate::stores::Shared;
 
 /// How many of those denied most the page shows.
@@ -26,11 +23,6 @@ pub(crate) fn html() -> Reply {
     let mut reply = typed("text/html; charset=utf-8", PAGE);
     reply.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     reply
-}
-
-/// What happens, told every second.
-pub(crate) fn stream(gateway: &Gateway) -> Body {
-    Stream { events: Arc::clone(&gateway.events), seen: 0 }.boxed_unsync()
 }
 
 /// What has happened so far.
