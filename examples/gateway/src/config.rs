@@ -76,13 +76,11 @@ struct RuleTable {
 }
 
 /// A text that is read as something else, so that what is wrong with it is told at its line.
-struct Read<T>(T, String);
+struct Read<T>(T);
 
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Read<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let read = text.parse().map_err(de::Error::custom)?;
-        Ok(Self(read, text))
+        String::deserialize(deserializer)?.parse().map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -208,16 +206,10 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
     if table.cost.is_some() && table.cost_header.is_some() {
         return Err(plain("it has both cost and cost-header; write one of them"));
     }
-    let (strategy, strategy_text, strategy_line) = match table.strategy {
-        Some(strategy) => {
-            let line = line_of(text, strategy.span().start);
-            let Read(spec, text) = strategy.into_inner();
-            (spec, text, Some(line))
-        }
-        None => {
-            let text = "fixed-window".to_owned();
-            (text.parse().map_err(|error| (None, error))?, text, None)
-        }
+    let strategy_line = table.strategy.as_ref().map(|it| line_of(text, it.span().start));
+    let strategy = match table.strategy {
+        Some(strategy) => strategy.into_inner().0,
+        None => "fixed-window".parse().map_err(|error| (None, error))?,
     };
     // Whether they go together is found out before anything is replaced.
     let limits = strategy.limits("--rate", &rates).map_err(|error| (strategy_line, error))?;
@@ -234,7 +226,6 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
         uid,
         rates,
         strategy,
-        strategy_text,
         storage: table.storage.map_or_else(StorageSpec::default, |storage| storage.0),
         keys: table
             .key

@@ -39,7 +39,7 @@ type Serve = Arc<dyn Fn(HyperWebsocketStream, End) -> BoxFuture<'static, ()> + S
 
 impl Echo {
     pub(crate) fn new(options: &Options, tally: &Tally, open: &Drain) -> Result<Self, String> {
-        let (spec, how) = (&options.strategy.0, options.strategy.1.as_str());
+        let (spec, how) = (&options.strategy, &options.strategy.text);
         let policy = policy(options.ws_action);
         let serve = match options.ws_rate {
             None => serving(vec![AnyLimit::unlimited()?], Class::default(), policy, None),

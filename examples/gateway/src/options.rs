@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, Uri};
@@ -35,7 +34,7 @@ pub(crate) struct Options {
     // Not a doc comment: the list of strategies is made where they are defined.
     #[arg(help = spec::HELP, long_help = spec::long_help())]
     #[arg(long, value_name = "SPEC", default_value = "fixed-window", conflicts_with = "config")]
-    pub(crate) strategy: Strategy,
+    pub(crate) strategy: Spec,
 
     /// memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT (rediss:// for TLS), or
     /// memcached://HOST:PORT, of several servers memcached://ONE:PORT,OTHER:PORT.
@@ -136,18 +135,6 @@ pub(crate) enum WsAction {
     Delay,
 }
 
-/// A strategy, and how it was written.
-#[derive(Clone)]
-pub(crate) struct Strategy(pub(crate) Spec, pub(crate) String);
-
-impl FromStr for Strategy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self(text.parse()?, text.to_owned()))
-    }
-}
-
 /// A network by its address and the length of its prefix.
 fn network(text: &str) -> Result<String, String> {
     Networks::parse([text]).map(|_| text.to_owned()).map_err(|error| error.to_string())
@@ -166,8 +153,7 @@ impl Options {
                 uid: "gateway".to_owned(),
                 names: (1..=self.rate.len()).map(|number| format!("rate-{number}")).collect(),
                 rates: self.rate.clone(),
-                strategy: self.strategy.0.clone(),
-                strategy_text: self.strategy.1.clone(),
+                strategy: self.strategy.clone(),
                 storage: self.storage.clone(),
                 keys: self.key.clone(),
                 cost: 1,

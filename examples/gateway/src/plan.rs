@@ -25,8 +25,6 @@ pub(crate) struct ThrottlePlan {
     pub(crate) names: Vec<String>,
     pub(crate) rates: Vec<Rate>,
     pub(crate) strategy: Spec,
-    /// The strategy as it was written.
-    pub(crate) strategy_text: String,
     pub(crate) storage: StorageSpec,
     pub(crate) keys: Vec<KeySpec>,
     pub(crate) cost: u32,
@@ -226,7 +224,7 @@ impl fmt::Display for ThrottlePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |items: Vec<String>| items.join(" and ");
         write!(f, "{}: ", self.uid)?;
-        write!(f, "{}, {}", list(self.rates.iter().map(Rate::to_string).collect()), self.strategy_text)?;
+        write!(f, "{}, {}", list(self.rates.iter().map(Rate::to_string).collect()), self.strategy.text)?;
         write!(f, ", by {}", list(self.keys.iter().map(KeySpec::to_string).collect()))?;
         match &self.storage {
             StorageSpec::Memory { capacity, .. } => write!(f, ", in memory for {capacity}")?,

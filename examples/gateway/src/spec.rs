@@ -13,6 +13,8 @@ pub(crate) struct Spec {
     pub(crate) plain: PlainStrategy,
     /// The wrappers around it, from within.
     pub(crate) wrappers: Vec<Wrapper>,
+    /// How it was written.
+    pub(crate) text: String,
 }
 
 /// A wrapper around a strategy, with its parameters.
@@ -50,7 +52,7 @@ impl FromStr for Spec {
         if let Some((name, rest)) = text.split_once('(')
             && !name.contains([':', '/'])
         {
-            return wrapper(name, rest);
+            return Ok(Self { text: text.to_owned(), ..wrapper(name, rest)? });
         }
         let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
         let given = Parameters::parse(name, parameters)?;
@@ -64,7 +66,7 @@ impl FromStr for Spec {
                 listed(&plain::names())
             ))
         });
-        Ok(Self { plain: strategy?, wrappers: Vec::new() })
+        Ok(Self { plain: strategy?, wrappers: Vec::new(), text: text.to_owned() })
     }
 }
 
