@@ -25,7 +25,6 @@
 //!   `leaky-bucket-queue` or `gcra`.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -85,45 +84,32 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Read<T> {
 }
 
 /// Something, or a list of such. What is wrong with one of them is told as if it stood alone.
-enum OneOrMore<T> {
-    One(T),
-    More(Vec<T>),
-}
+struct OneOrMore<T>(Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrMoreVisitor(PhantomData))
+        deserializer.deserialize_any(Self(Vec::new()))
     }
 }
 
-struct OneOrMoreVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMoreVisitor<T> {
-    type Value = OneOrMore<T>;
+/// An empty one is replaced by what is read.
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
+    type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("one or a list")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMore<T>, E> {
-        T::deserialize(text.into_deserializer()).map(OneOrMore::One)
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {
+        Ok(Self(vec![T::deserialize(text.into_deserializer())?]))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneOrMore<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(OneOrMore::One)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self, A::Error> {
+        Ok(Self(vec![T::deserialize(MapAccessDeserializer::new(map))?]))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMore<T>, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMore::More)
-    }
-}
-
-impl<T> OneOrMore<T> {
-    fn list(self) -> Vec<T> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::More(more) => more,
-        }
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Self)
     }
 }
 
@@ -227,12 +213,10 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
         rates,
         strategy,
         storage: table.storage.map_or_else(StorageSpec::default, |storage| storage.0),
-        keys: table
-            .key
-            .map_or(vec![KeySpec::Peer], |keys| keys.list().into_iter().map(|key| key.0).collect()),
+        keys: table.key.map_or(vec![KeySpec::Peer], |keys| keys.0.into_iter().map(|key| key.0).collect()),
         cost: table.cost.unwrap_or(1),
         cost_header: table.cost_header.map(|header| header.0),
-        rules: table.rules.map_or(Vec::new(), |rules| rules.list().into_iter().map(rule).collect()),
+        rules: table.rules.map_or(Vec::new(), |rules| rules.0.into_iter().map(rule).collect()),
         on_error,
         headers: table.headers.map_or(Dialect::Draft10, |headers| headers.0.into()),
         shadow: table.shadow,
