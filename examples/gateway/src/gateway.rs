@@ -49,10 +49,11 @@ impl Gateway {
     /// forgot what was used.
     pub(crate) fn replace(&self, plans: &[ThrottlePlan]) -> Result<Vec<String>, String> {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = stores.next();
+        // Taken only if all of the throttles can be made.
+        let mut next = stores.clone();
         let maker = Maker::new(&self.common, &mut next, &self.tally);
         let limited = maker.limited(plans, self.upstream.clone())?;
-        let forgotten = next.forgotten();
+        let forgotten = std::mem::take(&mut next.forgotten);
         *stores = next;
         self.limited.store(Arc::new(limited));
         Ok(forgotten)

@@ -1,7 +1,6 @@
 //! What is kept of a throttle when it is made anew: what was used stays used, or it is said that it does not.
 
 use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 
 use crate::denials::Denials;
@@ -38,23 +37,19 @@ struct KeptLimits<L> {
     before: Vec<L>,
 }
 
-/// What is not known any more of a throttle that was made anew.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Forgotten {
-    Nothing,
-    /// What those had used who did not come between the last change of strategy and this one.
-    Older,
-    All,
-}
+/// How it is told that a part of what was used is not known any more, or all of it.
+const OLDER: &str =
+    "what those had used is forgotten who did not come since the change of strategy before this one";
+const ALL: &str = "it begins anew, as another kind of limit than before";
 
 impl Kept {
     /// A throttle in the place of the one that was there. Returns its limits, each in the place of the one before it, and
-    /// what is forgotten.
+    /// what is forgotten, in words.
     pub(crate) fn of<L: Limit, const N: usize>(
         plan: &ThrottlePlan,
         now: Vec<L>,
         known: Option<&Self>,
-    ) -> (Self, Vec<L>, Forgotten) {
+    ) -> (Self, Vec<L>, Option<&'static str>) {
         let shape = Shape {
             store: plan.storage.url().cloned(),
             is_header: plan.keys.iter().map(|key| matches!(key, KeySpec::Header(_))).collect(),
@@ -64,14 +59,13 @@ impl Kept {
         let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<KeptLimits<L>>().ok();
         let same = known.filter(|it| it.shape == shape).and_then(|it| Some((it, limits_of(it)?)));
         let (before, forgotten) = match &same {
-            None if known.is_none() => (Vec::new(), Forgotten::Nothing),
-            None => (Vec::new(), Forgotten::All),
+            None => (Vec::new(), known.map(|_| ALL)),
             // Those in whose place they were may still be known to states that nobody has asked for since.
-            Some((_, limits)) if limits.kind == kind => (limits.before.clone(), Forgotten::Nothing),
+            Some((_, limits)) if limits.kind == kind => (limits.before.clone(), None),
             // A store runs the script of one strategy, not of two.
-            Some(_) if shape.store.is_some() => (Vec::new(), Forgotten::All),
-            Some((_, limits)) if limits.before.is_empty() => (limits.now.clone(), Forgotten::Nothing),
-            Some((_, limits)) => (limits.now.clone(), Forgotten::Older),
+            Some(_) if shape.store.is_some() => (Vec::new(), Some(ALL)),
+            Some((_, limits)) if limits.before.is_empty() => (limits.now.clone(), None),
+            Some((_, limits)) => (limits.now.clone(), Some(OLDER)),
         };
         let limits = now.iter().enumerate().map(|(at, limit)| limit.clone().in_place_of(before.get(at)));
         let limits = limits.collect();
@@ -82,17 +76,5 @@ impl Kept {
             denials: known.map(|it| it.denials.clone()).unwrap_or_default(),
         };
         (kept, limits, forgotten)
-    }
-}
-
-impl fmt::Display for Forgotten {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "what was used stays used",
-            Self::Older => {
-                "what those had used is forgotten who did not come since the change of strategy before this one"
-            }
-            Self::All => "it begins anew, as another kind of limit than before",
-        })
     }
 }

@@ -13,7 +13,7 @@ use traffik::strategy::CapacityError;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
 use crate::denials::Denials;
-use crate::kept::{Forgotten, Kept};
+use crate::kept::Kept;
 use crate::limit::Limit;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
 
@@ -35,8 +35,8 @@ pub(crate) struct Stores {
     throttles: BTreeMap<String, Kept>,
     shared: BTreeMap<String, Shared>,
     clock: Arc<MonotonicClock>,
-    /// Which throttles have forgotten what was used.
-    forgotten: Vec<String>,
+    /// Which throttles have forgotten what was used, and of whom.
+    pub(crate) forgotten: Vec<String>,
 }
 
 /// A memory and how many it has room for.
@@ -60,23 +60,11 @@ enum Store {
 }
 
 impl Stores {
-    /// The same for throttles that are made anew, which are taken only if all of them can be.
-    pub(crate) fn next(&self) -> Self {
-        Self { forgotten: Vec::new(), ..self.clone() }
-    }
-
-    /// Which throttles have forgotten what was used, and of whom.
-    pub(crate) fn forgotten(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.forgotten)
-    }
-
     /// Notes what a throttle is from now on. Returns its limits, each in the place of the one before it.
     pub(crate) fn keep<L: Limit, const N: usize>(&mut self, plan: &ThrottlePlan, limits: Vec<L>) -> Vec<L> {
         let (kept, limits, forgotten) = Kept::of::<L, N>(plan, limits, self.throttles.get(&plan.uid));
         self.throttles.insert(plan.uid.clone(), kept);
-        if forgotten != Forgotten::Nothing {
-            self.forgotten.push(format!("{}: {forgotten}", plan.uid));
-        }
+        self.forgotten.extend(forgotten.map(|told| format!("{}: {told}", plan.uid)));
         limits
     }
 
