@@ -59,16 +59,12 @@ impl<const LEN: usize> From<Chosen<LEN>> for ErasedLimit<LEN> {
 }
 
 impl<const LEN: usize> ErasedLimit<LEN> {
-    fn in_place_of(self, before: &Self) -> Self {
-        Self { limit: self.limit.succeeding(Arc::clone(&before.pointer)), pointer: self.pointer }
-    }
-
-    fn with_limit(self, limit: Erased<Chosen<LEN>, LEN>) -> Self {
-        Self { limit, ..self }
+    fn succeed(&mut self, before: &Self) {
+        self.limit = self.limit.clone().succeeding(Arc::clone(&before.pointer));
     }
 }
 
-/// Runs an expression with whichever limit it is; with `as Self`, makes the same variant of the outcome.
+/// Runs an expression with whichever limit it is.
 macro_rules! each {
     ($any:expr, $limit:ident => $ask:expr) => {
         match $any {
@@ -78,30 +74,19 @@ macro_rules! each {
             AnyLimit::LargeWrapped($limit) => $ask,
         }
     };
-    ($any:expr, $limit:ident => $ask:expr, as Self) => {
-        match $any {
-            AnyLimit::Small($limit) => AnyLimit::Small($ask),
-            AnyLimit::SmallWrapped($limit) => AnyLimit::SmallWrapped($ask),
-            AnyLimit::Large($limit) => AnyLimit::Large($ask),
-            AnyLimit::LargeWrapped($limit) => AnyLimit::LargeWrapped($ask),
-        }
-    };
 }
 
 impl Limit for AnyLimit {
-    fn in_place_of(self, before: Option<&Self>) -> Self {
-        match (self, before) {
-            (Self::Small(limit), Some(Self::Small(before))) => Self::Small(limit.in_place_of(before)),
-            (Self::SmallWrapped(limit), Some(Self::SmallWrapped(before))) => {
-                Self::SmallWrapped(limit.in_place_of(before))
-            }
-            (Self::Large(limit), Some(Self::Large(before))) => Self::Large(limit.in_place_of(before)),
-            (Self::LargeWrapped(limit), Some(Self::LargeWrapped(before))) => {
-                Self::LargeWrapped(limit.in_place_of(before))
-            }
+    fn in_place_of(mut self, before: Option<&Self>) -> Self {
+        match (&mut self, before) {
+            (Self::Small(limit), Some(Self::Small(before))) => limit.succeed(before),
+            (Self::SmallWrapped(limit), Some(Self::SmallWrapped(before))) => limit.succeed(before),
+            (Self::Large(limit), Some(Self::Large(before))) => limit.succeed(before),
+            (Self::LargeWrapped(limit), Some(Self::LargeWrapped(before))) => limit.succeed(before),
             // A throttle of another room begins anew.
-            (limit, _) => limit,
+            _ => {}
         }
+        self
     }
 
     fn unlimited() -> Result<Self, String> {
@@ -161,6 +146,12 @@ impl LimitState {
         InlineState::try_from(self.bytes()).unwrap_or_default()
     }
 
+    fn change<const LEN: usize>(&mut self, change: impl FnOnce(&mut InlineState<LEN>)) {
+        let mut state = self.read();
+        change(&mut state);
+        self.write(&state);
+    }
+
     fn write<const LEN: usize>(&mut self, state: &InlineState<LEN>) {
         let bytes = state.bytes();
         match self {
@@ -215,19 +206,11 @@ impl Strategy for AnyLimit {
     }
 
     fn charge(&self, state: &mut LimitState, hit: &Hit, now: Timestamp) {
-        each!(self, it => {
-            let mut inline = state.read();
-            it.limit.charge(&mut inline, hit, now);
-            state.write(&inline);
-        });
+        each!(self, it => state.change(|inline| it.limit.charge(inline, hit, now)));
     }
 
     fn refund(&self, state: &mut LimitState, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        each!(self, it => {
-            let mut inline = state.read();
-            it.limit.refund(&mut inline, hit, receipt, now);
-            state.write(&inline);
-        });
+        each!(self, it => state.change(|inline| it.limit.refund(inline, hit, receipt, now)));
     }
 
     fn fresh_at(&self, state: &LimitState, class: Class) -> Timestamp {
@@ -261,15 +244,13 @@ impl Strategy for AnyLimit {
 #[deny(clippy::missing_trait_methods)]
 impl Scale for AnyLimit {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        Ok(each!(self, it => it.clone().with_limit(it.limit.scaled(ratio)?), as Self))
+        let mut scaled = self.clone();
+        each!(&mut scaled, it => it.limit = it.limit.scaled(ratio)?);
+        Ok(scaled)
     }
 
     fn advance(&self, state: &mut LimitState, class: Class, to: Timestamp) {
-        each!(self, it => {
-            let mut inline = state.read();
-            it.limit.advance(&mut inline, class, to);
-            state.write(&inline);
-        });
+        each!(self, it => state.change(|inline| it.limit.advance(inline, class, to)));
     }
 
     fn advance_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
@@ -281,6 +262,8 @@ impl Scale for AnyLimit {
     }
 
     fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
-        Ok(each!(self, it => it.clone().with_limit(it.limit.finer(factor)?), as Self))
+        let mut finer = self.clone();
+        each!(&mut finer, it => it.limit = it.limit.finer(factor)?);
+        Ok(finer)
     }
 }
