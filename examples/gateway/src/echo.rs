@@ -10,13 +10,15 @@ use hyper::body::Incoming;
 use hyper_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use hyper_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use hyper_tungstenite::tungstenite::{Error, Message};
-use hyper_tungstenite::{HyperWebsocket, HyperWebsocketStream, is_upgrade_request, upgrade};
-use traffik::http::{ClientKey, Tally, Throttle, WsBeyond, WsError, WsPolicy, WsThrottle};
+use hyper_tungstenite::{HyperWebsocketStream, is_upgrade_request, upgrade};
+use tokio::sync::watch::{Receiver, Sender};
+use traffik::http::{
+    ClientKey, Tally, Throttle, WsAction as Action, WsBeyond, WsError, WsPolicy, WsThrottle,
+};
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::{AsyncStorage, BoxFuture};
 use traffik::{Class, Strategy};
 
-use crate::drain::{Drain, End};
 use crate::limit::{AnyLimit, Limit};
 use crate::options::{Options, WsAction};
 use crate::reply::{Reply, text};
@@ -31,16 +33,21 @@ pub(crate) struct Echo {
     serve: Serve,
     /// How messages are limited, in words.
     messages: Option<String>,
-    open: Drain,
+    end: Sender<bool>,
 }
 
 /// Serves a connection to its end; the same type whatever the strategy.
-type Serve = Arc<dyn Fn(HyperWebsocketStream, End) -> BoxFuture<'static, ()> + Send + Sync>;
+type Serve = Arc<dyn Fn(HyperWebsocketStream, Receiver<bool>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Echo {
-    pub(crate) fn new(options: &Options, tally: &Tally, open: &Drain) -> Result<Self, String> {
+    pub(crate) fn new(options: &Options, tally: &Tally, end: &Sender<bool>) -> Result<Self, String> {
         let (spec, how) = (&options.strategy, &options.strategy.text);
-        let policy = policy(options.ws_action);
+        let (beyond, action) = match options.ws_action {
+            WsAction::Message => ("told", Action::Notice),
+            WsAction::Close => ("closed", Action::Close),
+            WsAction::Delay => ("delayed", Action::Delay(WsBeyond::Notice)),
+        };
+        let policy = WsPolicy::new(Tokio).action(action);
         let serve = match options.ws_rate {
             None => serving(vec![AnyLimit::unlimited()?], Class::default(), policy, None),
             Some(rate) => {
@@ -51,15 +58,8 @@ impl Echo {
                 }
             }
         };
-        let messages = options.ws_rate.map(|rate| {
-            let action = match options.ws_action {
-                WsAction::Message => "told",
-                WsAction::Close => "closed",
-                WsAction::Delay => "delayed",
-            };
-            format!("messages: {rate}, {how}, by connection, which is {action} at more")
-        });
-        Ok(Self { serve: serve?, messages, open: open.clone() })
+        let messages = |rate| format!("messages: {rate}, {how}, by connection, which is {beyond} at more");
+        Ok(Self { serve: serve?, messages: options.ws_rate.map(messages), end: end.clone() })
     }
 
     /// How messages are limited, if they are.
@@ -84,31 +84,17 @@ impl Echo {
         match upgrade(request, Some(config)) {
             Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
             Ok((response, socket)) => {
-                let (serve, end) = (Arc::clone(&self.serve), self.open.end());
-                Tokio.spawn(opened(socket, move |socket| serve(socket, end)));
+                let (serve, end) = (Arc::clone(&self.serve), self.end.subscribe());
+                Tokio.spawn(async move {
+                    // The client has its answer then, which it does not get if the connection is gone.
+                    if let Ok(socket) = socket.await {
+                        serve(socket, end).await;
+                    }
+                });
                 response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
             }
         }
     }
-}
-
-/// Goes on once the client has its answer, which it does not get if the connection is gone.
-async fn opened<F: Future<Output = ()>>(
-    socket: HyperWebsocket,
-    serve: impl FnOnce(HyperWebsocketStream) -> F,
-) {
-    if let Ok(socket) = socket.await {
-        serve(socket).await;
-    }
-}
-
-fn policy(action: WsAction) -> WsPolicy<u32, Message> {
-    use traffik::http::WsAction as Action;
-    WsPolicy::new(Tokio).action(match action {
-        WsAction::Message => Action::Notice,
-        WsAction::Close => Action::Close,
-        WsAction::Delay => Action::Delay(WsBeyond::Notice),
-    })
 }
 
 /// Serves connections that each have the only one of these limits to themselves.
@@ -132,7 +118,7 @@ fn serving<L: Limit>(
 }
 
 /// Sends back what it is sent, until the client has had enough or the server is asked to stop.
-async fn echo<S, M>(mut socket: WsThrottle<HyperWebsocketStream, S, M, Message>, end: End)
+async fn echo<S, M>(mut socket: WsThrottle<HyperWebsocketStream, S, M, Message>, mut end: Receiver<bool>)
 where
     S: Strategy,
     M: AsyncStorage<S> + 'static,
@@ -140,7 +126,7 @@ where
     loop {
         let message = tokio::select! {
             message = socket.next() => message,
-            () = end.asked() => break,
+            _ = end.wait_for(|asked| *asked) => break,
         };
         match message {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch::Sender;
 use traffik::Denied;
 use traffik::http::Tally;
 
-use crate::drain::Drain;
 use crate::echo::Echo;
 use crate::events::Events;
 use crate::options::Options;
@@ -23,14 +23,15 @@ pub(crate) struct Gateway {
     pub(crate) common: Common,
     pub(crate) upstream: Upstream,
     stores: Mutex<Stores>,
-    pub(crate) open: Drain,
+    /// Asks whatever is open to end. All that is open holds a receiver.
+    pub(crate) end: Sender<bool>,
 }
 
 impl Gateway {
     pub(crate) fn new(options: &Options) -> Result<Self, String> {
         let (common, plans) = (options.common()?, options.plans()?);
-        let (tally, open) = (Tally::default(), Drain::default());
-        let echo = Echo::new(options, &tally, &open)?;
+        let (tally, end) = (Tally::default(), Sender::default());
+        let echo = Echo::new(options, &tally, &end)?;
         let upstream = Upstream::new(options.upstream.clone(), echo);
         let mut stores = Stores::default();
         let limited = Maker::new(&common, &mut stores, &tally).limited(&plans, upstream.clone())?;
@@ -41,7 +42,7 @@ impl Gateway {
             common,
             upstream,
             stores: Mutex::new(stores),
-            open,
+            end,
         })
     }
 

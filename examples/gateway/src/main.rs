@@ -7,12 +7,11 @@
 //! when the file is read anew ([`kept`]), the throttles made of it all ([`throttles`]), the service behind
 //! them ([`upstream`], or a WebSocket: [`echo`]), all of that in one ([`gateway`]), its own paths ([`own`]),
 //! who may call them ([`caller`]) and the page ([`page`], [`events`]), the answers of its own ([`reply`]), and
-//! the server in front of it all ([`server`], and how it ends: [`drain`]).
+//! the server in front of it all ([`server`]).
 
 mod caller;
 mod config;
 mod denials;
-mod drain;
 mod echo;
 mod events;
 mod gateway;

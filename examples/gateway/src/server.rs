@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join_all};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -50,10 +50,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         return Ok(());
     }
     let (listener, address) = listen("--listen", options.listen).await?;
-    let admin = match options.admin {
-        Some(admin) => Some(listen("--admin", admin).await?),
-        None => None,
-    };
+    let admin = OptionFuture::from(options.admin.map(|admin| listen("--admin", admin))).await.transpose()?;
     let mut terminate = on(SignalKind::terminate())?;
     let mut interrupt = on(SignalKind::interrupt())?;
     if let Some(path) = options.config {
@@ -68,15 +65,10 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     {
         let whom = if admin.is_some() { Whom::Nobody } else { Whom::ThisMachine };
         let clients = accept(&listener, whom, &gateway);
-        let admins = async {
-            match &admin {
-                Some((listener, _)) => accept(listener, Whom::Everybody, &gateway).await,
-                None => std::future::pending().await,
-            }
-        };
+        let admins = admin.as_ref().map(|(listener, _)| accept(listener, Whom::Everybody, &gateway));
         tokio::select! {
             () = clients => {}
-            () = admins => {}
+            Some(()) = OptionFuture::from(admins) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
@@ -87,7 +79,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     tasks.close();
     // Whoever is not done by then is cut off: that is what the deadline is for.
     let drained = async {
-        gateway.open.shutdown().await;
+        gateway.end.send_replace(true);
+        gateway.end.closed().await;
         tasks.wait().await;
     };
     let _ = Tokio.timeout(DRAIN, drained).await;
@@ -122,7 +115,7 @@ async fn accept(listener: &TcpListener, whom: Whom, gateway: &Arc<Gateway>) {
         };
         // A socket that is gone already will fail when it is read.
         let _ = stream.set_nodelay(true);
-        let (gateway, end) = (Arc::clone(gateway), gateway.open.end());
+        let (gateway, mut end) = (Arc::clone(gateway), gateway.end.subscribe());
         let service = service_fn(move |request| route(request, peer, whom, Arc::clone(&gateway)));
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         Tokio.spawn(async move {
@@ -130,7 +123,7 @@ async fn accept(listener: &TcpListener, whom: Whom, gateway: &Arc<Gateway>) {
             // What goes wrong on one connection concerns its client, who knows.
             tokio::select! {
                 _ = connection.as_mut() => return,
-                () = end.asked() => connection.as_mut().graceful_shutdown(),
+                _ = end.wait_for(|asked| *asked) => connection.as_mut().graceful_shutdown(),
             }
             let _ = connection.await;
         });
