@@ -41,6 +41,8 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Serves until SIGTERM or SIGINT; or only says what the options come to, if that is what they ask.
 pub(crate) async fn run(options: Options) -> Result<(), String> {
+    // Before it is taken, so that no change of it goes unseen.
+    let known = options.config.as_ref().and_then(|path| std::fs::read(path).ok());
     let gateway = Arc::new(Gateway::new(&options)?);
     if options.check {
         options.plans()?.iter().for_each(|plan| println!("{plan}"));
@@ -54,7 +56,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let mut terminate = on(SignalKind::terminate())?;
     let mut interrupt = on(SignalKind::interrupt())?;
     if let Some(path) = options.config {
-        Tokio.spawn(watch(path, on(SignalKind::hangup())?, Arc::clone(&gateway)));
+        Tokio.spawn(watch(path, known, on(SignalKind::hangup())?, Arc::clone(&gateway)));
     }
     Tokio.spawn(sample(Arc::clone(&gateway)));
     println!("listening on http://{address}");
@@ -145,16 +147,14 @@ async fn route(
 }
 
 /// Reads the file anew when it has changed, and when told to. A bad one is refused, and the one before stays.
-async fn watch(path: PathBuf, mut hangup: Signal, gateway: Arc<Gateway>) {
-    let read = |path: &PathBuf| std::fs::read(path).ok();
-    let mut known = read(&path);
+async fn watch(path: PathBuf, mut known: Option<Vec<u8>>, mut hangup: Signal, gateway: Arc<Gateway>) {
     let mut looks = Tokio.interval(LOOK);
     loop {
         let told = tokio::select! {
             () = looks.tick() => false,
             _ = hangup.recv() => true,
         };
-        let now = read(&path);
+        let now = std::fs::read(&path).ok();
         if !told && now == known {
             continue;
         }
