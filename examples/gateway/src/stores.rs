@@ -2,7 +2,7 @@
 //! not answer holds nobody up.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 use crate::denials::Denials;
 use crate::kept::Kept;
 use crate::limit::Limit;
+use crate::plain::message;
 use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
 
 /// Any storage, so that a throttle's code is there once for all of them.
@@ -128,27 +129,23 @@ impl Stores {
         if let Some(shared) = self.shared.get(url) {
             return Ok(shared.clone());
         }
-        let told = |error: &dyn fmt::Display| error.to_string();
         let store = match spec {
             StorageSpec::Memcached(url) => {
-                let builder = MemcachedStorage::url(Tokio, url);
-                let builder = builder.map_err(|error| told(&error))?.timeout(common.timeout);
-                let store = builder.namespace(&common.namespace).build();
-                Store::Memcached(store.map_err(|error| told(&error))?)
+                let builder = MemcachedStorage::url(Tokio, url).map_err(message)?.timeout(common.timeout);
+                Store::Memcached(builder.namespace(&common.namespace).build().map_err(message)?)
             }
             _ => {
                 let builder = match spec {
                     StorageSpec::RedisCluster(_) => RedisStorage::cluster(spec.nodes()),
                     _ => RedisStorage::url(url),
                 };
-                let builder = builder.map_err(|error| told(&error))?.timeout(common.timeout);
-                let store = builder.namespace(&common.namespace).build();
-                Store::Redis(store.map_err(|error| told(&error))?)
+                let builder = builder.map_err(message)?.timeout(common.timeout);
+                Store::Redis(builder.namespace(&common.namespace).build().map_err(message)?)
             }
         };
         let breaker = Breaker::builder(without_secrets(url)).open_for(ALONE).jitter(ALONE);
         let breaker = breaker.clock(Arc::clone(&self.clock)).on_change(tell);
-        let breaker = breaker.build().map_err(|error| told(&error))?;
+        let breaker = breaker.build().map_err(message)?;
         let shared = Shared { store, breaker, calls: Calls::default() };
         self.shared.insert(url.to_owned(), shared.clone());
         Ok(shared)
@@ -204,40 +201,32 @@ impl fmt::Display for Shared {
 
 /// The figures of all stores, in Prometheus' text format.
 pub(crate) fn prometheus(stores: &[Shared]) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = write(stores, &mut text);
-    text
-}
-
-fn write(stores: &[Shared], text: &mut String) -> fmt::Result {
     if stores.is_empty() {
-        return Ok(());
+        return String::new();
     }
-    writeln!(text, "# HELP traffik_breaker_open Whether a store is left alone, for it has failed.")?;
-    writeln!(text, "# TYPE traffik_breaker_open gauge")?;
+    let mut text = "# HELP traffik_breaker_open Whether a store is left alone, for it has failed.\n\
+                    # TYPE traffik_breaker_open gauge\n"
+        .to_owned();
     for store in stores {
-        let open = u8::from(store.state() != "asked");
-        writeln!(text, "traffik_breaker_open{{store=\"{}\"}} {open}", store.name())?;
+        let (name, open) = (store.name(), u8::from(store.state() != "asked"));
+        text += &format!("traffik_breaker_open{{store=\"{name}\"}} {open}\n");
     }
-    writeln!(text, "# HELP traffik_breaker_refused_total Calls that a store was spared.")?;
-    writeln!(text, "# TYPE traffik_breaker_refused_total counter")?;
+    text += "# HELP traffik_breaker_refused_total Calls that a store was spared.\n\
+             # TYPE traffik_breaker_refused_total counter\n";
     for store in stores {
         let (name, refused) = (store.name(), store.breaker.refused());
-        writeln!(text, "traffik_breaker_refused_total{{store=\"{name}\"}} {refused}")?;
+        text += &format!("traffik_breaker_refused_total{{store=\"{name}\"}} {refused}\n");
     }
-    writeln!(text, "# HELP traffik_store_calls_total Calls of a store by what was asked and how it ended.")?;
-    writeln!(text, "# TYPE traffik_store_calls_total counter")?;
+    text += "# HELP traffik_store_calls_total Calls of a store by what was asked and how it ended.\n\
+             # TYPE traffik_store_calls_total counter\n";
     for store in stores {
         for (operation, ended, count, _) in store.calls.each() {
-            let (name, operation, ended) = (store.name(), operation.name(), ended.name());
-            writeln!(
-                text,
-                "traffik_store_calls_total{{store=\"{name}\",operation=\"{operation}\",result=\"{ended}\"}} {count}"
-            )?;
+            let (name, operation, result) = (store.name(), operation.name(), ended.name());
+            text += "traffik_store_calls_total";
+            text += &format!("{{store=\"{name}\",operation=\"{operation}\",result=\"{result}\"}} {count}\n");
         }
     }
-    Ok(())
+    text
 }
 
 /// Writes when a store is left alone, and when it is asked again; not of each time it was tried.
