@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use traffik::{Label, Ratio};
+use traffik::{Hours, Label, Ratio};
 
 use crate::parameters::{Parameters, listed};
 use crate::plain::{self, PlainStrategy};
@@ -21,16 +21,8 @@ pub(crate) struct Spec {
 #[derive(Clone)]
 pub(crate) enum Wrapper {
     Tiered { tiers: Vec<(Label, Ratio)> },
-    TimeOfDay { spans: Vec<Span>, offset_minutes: i32 },
+    TimeOfDay { spans: Vec<Hours>, offset_minutes: i32 },
     Priority { reserves: Vec<(Label, Ratio)> },
-}
-
-/// A part of the day, in minutes from midnight, and what the rate is multiplied by in it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Span {
-    pub(crate) from: u32,
-    pub(crate) to: u32,
-    pub(crate) ratio: Ratio,
 }
 
 /// The first line of the help for a strategy.
@@ -95,20 +87,20 @@ fn wrapper(name: &str, rest: &str) -> Result<Spec, String> {
     Ok(spec)
 }
 
-fn parse_span(span: &str, ratio: &str) -> Result<Span, String> {
+fn parse_span(span: &str, ratio: &str) -> Result<Hours, String> {
     let wrong = || format!("{span}={ratio} is no span of the day; write 08:00-17:00=2, from 00:00 to 24:00");
     let (from, to) = span.split_once('-').ok_or_else(wrong)?;
-    let (from, to) = (minutes(from).ok_or_else(wrong)?, minutes(to).ok_or_else(wrong)?);
+    let (from, to) = (time(from).ok_or_else(wrong)?, time(to).ok_or_else(wrong)?);
     let ratio = ratio.parse().map_err(|_| wrong())?;
-    if from > 24 * 60 || to > 24 * 60 { Err(wrong()) } else { Ok(Span { from, to, ratio }) }
+    Ok(Hours::new(from, to, ratio))
 }
 
-/// `HH:MM` in minutes.
-fn minutes(text: &str) -> Option<u32> {
+/// `HH:MM`, from 00:00 to 24:00.
+fn time(text: &str) -> Option<(u8, u8)> {
     let (hours, minutes) = text.split_once(':')?;
-    let two_digits = |text: &str| (text.len() == 2).then(|| text.parse::<u32>().ok()).flatten();
+    let two_digits = |text: &str| (text.len() == 2).then(|| text.parse().ok()).flatten();
     let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
-    (minutes < 60).then_some(hours * 60 + minutes)
+    (minutes < 60 && (hours, minutes) <= (24, 0)).then_some((hours, minutes))
 }
 
 /// `+HH:MM` or `-HH:MM` in minutes.
@@ -119,10 +111,11 @@ impl FromStr for Offset {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (sign, rest) = text.split_at_checked(1).ok_or(())?;
-        let minutes = i32::try_from(minutes(rest).ok_or(())?).map_err(|_| ())?;
+        let (hours, minutes) = time(rest).filter(|time| *time < (24, 0)).ok_or(())?;
+        let minutes = i32::from(hours) * 60 + i32::from(minutes);
         match sign {
-            "+" if minutes < 24 * 60 => Ok(Self(minutes)),
-            "-" if minutes < 24 * 60 => Ok(Self(-minutes)),
+            "+" => Ok(Self(minutes)),
+            "-" => Ok(Self(-minutes)),
             _ => Err(()),
         }
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use traffik::strategy::Erased;
-use traffik::{HeapLog, Hours, Label, Priority, Rate, Ratio, Tiered, TimeOfDay};
+use traffik::{HeapLog, Label, Priority, Rate, Ratio, Tiered, TimeOfDay};
 
 use crate::limit::{AnyLimit, Chosen, LARGE, LARGE_WRAPPED, Limit, SMALL, SMALL_WRAPPED, WRAPPER};
 use crate::plain::{Build, message};
-use crate::spec::{Span, Spec, Wrapper};
+use crate::spec::{Spec, Wrapper};
 
 const SMALL_1: usize = SMALL + WRAPPER;
 const SMALL_2: usize = SMALL_1 + WRAPPER;
@@ -128,8 +128,7 @@ fn wrap<const IN: usize, const OUT: usize>(
             if spans.len() > SPANS {
                 return Err(format!("{} spans of the day; at most {SPANS} can be given", spans.len()));
             }
-            let hours: Vec<_> = spans.iter().map(hours).collect();
-            let wrapped = TimeOfDay::<_, SPANS>::from_slice(inner, &hours).map_err(message)?;
+            let wrapped = TimeOfDay::<_, SPANS>::from_slice(inner, spans).map_err(message)?;
             Ok(Arc::new(wrapped.utc_offset(*offset_minutes).map_err(message)?))
         }
         None => Ok(Arc::new(inner)),
@@ -144,9 +143,4 @@ fn classes(of: &str, named: &[(Label, Ratio)], rest: Ratio) -> Result<[(Label, R
     let nobody = (0..).map(Label).skip(1).filter(|label| named.iter().all(|(name, _)| name != label));
     let mut all = named.iter().copied().chain(nobody.map(|label| (label, rest)));
     Ok(std::array::from_fn(|_| all.next().unwrap_or((Label::default(), rest))))
-}
-
-fn hours(span: &Span) -> Hours {
-    let time = |minutes: u32| ((minutes / 60) as u8, (minutes % 60) as u8);
-    Hours::new(time(span.from), time(span.to), span.ratio)
 }
