@@ -12,8 +12,8 @@ use traffik::http::{
 };
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
-use traffik::strategy::{CapacityError, Report, Reported};
-use traffik::{All, Class, Label, Ratio, Strategy};
+use traffik::strategy::{CapacityError, Reported};
+use traffik::{All, Class, Label, Ratio};
 
 use crate::config::pattern;
 use crate::denials::Denials;
@@ -138,15 +138,12 @@ impl<'a> Maker<'a> {
         self.throttled(plan, limit, storage)
     }
 
-    fn throttled<S, const N: usize>(
+    fn throttled<L: Limit, const N: usize>(
         &mut self,
         plan: &ThrottlePlan,
-        limit: All<S, N>,
-        storage: AnyStorage<All<S, N>>,
-    ) -> Result<(), String>
-    where
-        S: Strategy<Cost = u32, Stat: Report>,
-    {
+        limit: All<L, N>,
+        storage: AnyStorage<All<L, N>>,
+    ) -> Result<(), String> {
         let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
         let keys = Keys { keys: plan.keys.clone(), exempt, trusted };
         let class = plan.strategy.plain.class;
@@ -224,16 +221,13 @@ fn classes(common: &Common, strategy: &Spec) -> impl Fn(RequestParts<'_>) -> Cla
     }
 }
 
-fn control<S, const N: usize>(
+fn control<L: Limit, const N: usize>(
     plan: &ThrottlePlan,
     keys: Keys,
     class: Class,
-    throttle: &Throttle<All<S, N>, AnyStorage<All<S, N>>>,
+    throttle: &Throttle<All<L, N>, AnyStorage<All<L, N>>>,
     denials: Denials,
-) -> Control
-where
-    S: Strategy<Cost = u32, Stat: Report>,
-{
+) -> Control {
     let (asked, forgetting) = (throttle.clone(), throttle.clone());
     let stat: Stat = Box::new(move |client, class| {
         let client = asked.known(client).class(class);
