@@ -105,11 +105,8 @@ impl Keys {
     /// that a request did not have.
     pub(crate) fn client(&self, text: &str) -> Result<ClientKey, String> {
         // Whoever has encoded the whole of it has encoded the bars as well.
-        let whole = decoded(text);
-        let parts: Vec<String> = match text.split('|').count() == self.keys.len() {
-            true => text.split('|').map(decoded).collect(),
-            false => whole.split('|').map(decoded).collect(),
-        };
+        let text = if text.split('|').count() == self.keys.len() { text } else { &decoded(text) };
+        let parts: Vec<_> = text.split('|').map(decoded).collect();
         if parts.len() != self.keys.len() {
             let keys: Vec<_> = self.keys.iter().map(KeySpec::to_string).collect();
             return Err(format!(

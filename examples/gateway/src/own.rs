@@ -71,17 +71,13 @@ pub(crate) async fn answer<B>(
 /// Whether every throttle can decide, and how the stores are behind them.
 async fn health(gateway: &Gateway) -> Reply {
     let limited = gateway.limited.load_full();
-    let mut failed = None;
+    let (mut status, mut told) = (StatusCode::OK, "ready\n".to_owned());
     for control in limited.controls.iter() {
         let Identity::Key(nobody) = Identity::of(b'_', b"health") else { continue };
         if let Err(error) = (control.stat)(nobody, Class::default()).await {
-            failed = Some(error);
+            (status, told) = (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n"));
         }
     }
-    let (status, mut told) = match failed {
-        None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),
-    };
     told.extend(limited.stores.iter().map(|store| format!("{store}\n")));
     text(status, told)
 }
@@ -102,20 +98,16 @@ async fn stat(query: Option<&str>, gateway: &Gateway) -> Reply {
         class.tier = label("tier").unwrap_or(class.tier);
         class.priority = label("priority").unwrap_or(class.priority);
         class.region = label("region").unwrap_or(class.region);
-        throttles.push(match control.keys.client(key) {
-            Err(error) => json!({ "throttle": control.uid, "error": error }),
+        let figures = match control.keys.client(key) {
+            Err(error) => Err(error),
             Ok(client) => {
                 known = true;
-                match (control.stat)(client, class).await {
-                    Ok(figures) => {
-                        json!({ "throttle": control.uid, "policies": policies(control, &figures) })
-                    }
-                    Err(error) => {
-                        failed = true;
-                        json!({ "throttle": control.uid, "error": error })
-                    }
-                }
+                (control.stat)(client, class).await.inspect_err(|_| failed = true)
             }
+        };
+        throttles.push(match figures {
+            Err(error) => json!({ "throttle": control.uid, "error": error }),
+            Ok(figures) => json!({ "throttle": control.uid, "policies": policies(control, &figures) }),
         });
     }
     let told = json!({ "key": decoded(key), "throttles": throttles });
@@ -130,8 +122,7 @@ async fn stat(query: Option<&str>, gateway: &Gateway) -> Reply {
 
 fn policies(control: &Control, figures: &[Reported]) -> Vec<Value> {
     let policy = |(name, reported): (&String, &Reported)| {
-        let figures: serde_json::Map<_, _> =
-            reported.iter().map(|(name, figure)| (name.to_owned(), value(figure))).collect();
+        let figures: Value = reported.iter().map(|(name, figure)| (name, value(figure))).collect();
         json!({ "policy": name, "figures": figures })
     };
     control.names.iter().zip(figures).map(policy).collect()
