@@ -116,10 +116,7 @@ fn end_to_end(headers: &mut HeaderMap) {
     let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
     let named: Vec<HeaderName> = named.collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in ONE_HOP {
+    for name in named.iter().map(HeaderName::as_str).chain(ONE_HOP) {
         headers.remove(name);
     }
 }
