@@ -31,8 +31,8 @@ const LONGEST: usize = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct Echo {
     serve: Serve,
-    /// How messages are limited, in words.
-    messages: Option<String>,
+    /// How messages are limited, in words, if they are.
+    pub(crate) messages: Option<String>,
     end: Sender<bool>,
 }
 
@@ -60,11 +60,6 @@ impl Echo {
         };
         let messages = |rate| format!("messages: {rate}, {how}, by connection, which is {beyond} at more");
         Ok(Self { serve: serve?, messages: options.ws_rate.map(messages), end: end.clone() })
-    }
-
-    /// How messages are limited, if they are.
-    pub(crate) fn messages(&self) -> Option<&str> {
-        self.messages.as_deref()
     }
 
     /// Upgrades a connection, and serves it beside the others.

@@ -46,7 +46,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let gateway = Arc::new(Gateway::new(&options)?);
     if options.check {
         options.plans()?.iter().for_each(|plan| println!("{plan}"));
-        if let Some(messages) = gateway.upstream.echo().messages() {
+        if let Some(messages) = &gateway.upstream.echo.messages {
             println!("{messages}");
         }
         return Ok(());

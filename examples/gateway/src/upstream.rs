@@ -22,7 +22,8 @@ use crate::reply::{Reply, text};
 pub(crate) struct Upstream {
     target: Option<Uri>,
     client: Client<HttpConnector, Incoming>,
-    echo: Echo,
+    /// The WebSocket that answers in its place.
+    pub(crate) echo: Echo,
 }
 
 impl Upstream {
@@ -31,13 +32,6 @@ impl Upstream {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self { target, client: Client::builder(TokioExecutor::new()).build(connector), echo }
-    }
-}
-
-impl Upstream {
-    /// The WebSocket that answers in its place.
-    pub(crate) const fn echo(&self) -> &Echo {
-        &self.echo
     }
 }
 
