@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use http::{HeaderName, Uri};
 use tokio_util::task::TaskTracker;
 use traffik::Rate;
-use traffik::http::Networks;
+use traffik::http::{ClassHeaders, Networks};
 
 use crate::config;
 use crate::keys::KeySpec;
@@ -172,16 +172,27 @@ impl Options {
         let networks = |texts: &[String]| {
             Networks::parse(texts.iter().map(String::as_str)).map_err(|error| error.to_string())
         };
+        let trusted = networks(&self.trusted_proxy)?;
+        let mut classes = match self.trust_class_headers {
+            true => ClassHeaders::from_anyone(),
+            false => ClassHeaders::from(trusted.clone()),
+        };
+        if let Some(header) = &self.tier_header {
+            classes = classes.tier(header.clone());
+        }
+        if let Some(header) = &self.priority_header {
+            classes = classes.priority(header.clone());
+        }
+        if let Some(header) = &self.region_header {
+            classes = classes.region(header.clone());
+        }
         Ok(Common {
             tasks: TaskTracker::new(),
             namespace: self.namespace.clone(),
             timeout: self.timeout.0,
             exempt: networks(&self.exempt)?,
-            trusted: networks(&self.trusted_proxy)?,
-            trust_class_headers: self.trust_class_headers,
-            tier_header: self.tier_header.clone(),
-            priority_header: self.priority_header.clone(),
-            region_header: self.region_header.clone(),
+            trusted,
+            classes,
         })
     }
 }

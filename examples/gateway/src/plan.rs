@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use http::{HeaderName, Method};
 use tokio_util::task::TaskTracker;
-use traffik::http::{Dialect, Networks};
+use traffik::http::{ClassHeaders, Dialect, Networks};
 use traffik::runtime::Tokio;
 use traffik::storage::WhenFull;
 use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
@@ -49,10 +49,7 @@ pub(crate) struct Common {
     pub(crate) timeout: Duration,
     pub(crate) exempt: Networks,
     pub(crate) trusted: Networks,
-    pub(crate) trust_class_headers: bool,
-    pub(crate) tier_header: Option<HeaderName>,
-    pub(crate) priority_header: Option<HeaderName>,
-    pub(crate) region_header: Option<HeaderName>,
+    pub(crate) classes: ClassHeaders,
 }
 
 /// Which requests a throttle applies to.

@@ -7,8 +7,8 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use traffik::http::{
-    ClassHeaders, ClientKey, CostHeader, Enforcement, Gate, OnError, RequestParts, ResponseBody, Rule, Tally,
-    Throttle, Throttled, Throttles,
+    ClientKey, CostHeader, Enforcement, Gate, OnError, RequestParts, ResponseBody, Rule, Tally, Throttle,
+    Throttled, Throttles,
 };
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
@@ -122,10 +122,7 @@ impl<'a> Maker<'a> {
         // Unlimited ones, which are never told, make up the number.
         let unlimited = L::unlimited()?;
         let limit = All(std::array::from_fn(|_| limits.next().unwrap_or_else(|| unlimited.clone())));
-        let instances = match plan.on_error {
-            OnErrorSpec::Fallback { instances } => instances,
-            _ => 1,
-        };
+        let instances = if let OnErrorSpec::Fallback { instances } = plan.on_error { instances } else { 1 };
         let part = Ratio::new(1, instances.into()).map_err(|error| error.to_string())?;
         let share = move |all: &All<L, N>| -> Result<_, CapacityError> {
             let mut all = all.clone();
@@ -196,20 +193,7 @@ fn handler<G: Gate>(upstream: Upstream, gate: G) -> Handler {
 
 /// What class a request is of: a name that nothing is known of is none.
 fn classes(common: &Common, strategy: &Spec) -> impl Fn(RequestParts<'_>) -> Class + Send + Sync + use<> {
-    let mut headers = match common.trust_class_headers {
-        true => ClassHeaders::from_anyone(),
-        false => ClassHeaders::from(common.trusted.clone()),
-    };
-    headers = headers.base(strategy.plain.class);
-    if let Some(header) = &common.tier_header {
-        headers = headers.tier(header.clone());
-    }
-    if let Some(header) = &common.priority_header {
-        headers = headers.priority(header.clone());
-    }
-    if let Some(header) = &common.region_header {
-        headers = headers.region(header.clone());
-    }
+    let headers = common.classes.clone().base(strategy.plain.class);
     let mut priorities = strategy.priorities();
     priorities.extend(["low", "normal", "high"].map(Label::named));
     move |request| {
