@@ -129,13 +129,8 @@ async fn send(uplink: &'static Uplink, done: &'static Done) {
 /// Takes commands of twenty peers, some of which send many.
 #[embassy_executor::task]
 async fn obey(commands: &'static Commands, done: &'static Done) {
-    let peers: Vec<String<12>, 20> = (0..20)
-        .filter_map(|number| {
-            let mut name = String::new();
-            write!(name, "pump-{number}").ok()?;
-            Some(name)
-        })
-        .collect();
+    let peers = (0..20).filter_map(|number| heapless::format!("pump-{number}").ok());
+    let peers: Vec<String<12>, 20> = peers.collect();
     let mut ticker = Ticker::every(Duration::from_millis(20));
     for moment in 0usize.. {
         // The first peer sends all the time, the others now and then.
