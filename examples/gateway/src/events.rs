@@ -1,4 +1,5 @@
-//! Server-sent events: what has happened is told to all who listen, and what happened before to whoever comes.
+//! Server-sent events: what has happened is told to all who listen, and what happened before to whoever
+//! comes.
 
 use std::collections::VecDeque;
 

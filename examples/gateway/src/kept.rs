@@ -37,14 +37,14 @@ struct KeptLimits<L> {
     before: Vec<L>,
 }
 
-/// How it is told that a part of what was used is not known any more, or all of it.
+/// Words for what was used and is not known any more: a part of it, or all.
 const OLDER: &str =
     "what those had used is forgotten who did not come since the change of strategy before this one";
 const ALL: &str = "it begins anew, as another kind of limit than before";
 
 impl Kept {
-    /// A throttle in the place of the one that was there. Returns its limits, each in the place of the one before it, and
-    /// what is forgotten, in words.
+    /// A throttle in the place of the one that was there. Returns its limits, each in the place of the one before
+    /// it, and what is forgotten, in words.
     pub(crate) fn of<L: Limit, const N: usize>(
         plan: &ThrottlePlan,
         now: Vec<L>,

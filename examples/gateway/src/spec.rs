@@ -13,7 +13,7 @@ pub(crate) struct Spec {
     pub(crate) plain: PlainStrategy,
     /// The wrappers around it, from within.
     pub(crate) wrappers: Vec<Wrapper>,
-    /// How it was written.
+    /// The text it was read from.
     pub(crate) text: String,
 }
 
