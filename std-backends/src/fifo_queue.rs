@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
-use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use traffik_core::storage::{Ticket, WaitQueue};
-use traffik_core::{ErasedKey, Key};
+use traffik_core::{ErasedKey, Key, debug_fields};
 
 /// The queue of those who wait in [`until_ready`](traffik_core::Limiter::until_ready): first come, first
 /// served, for each key.
@@ -138,11 +137,7 @@ impl Default for FifoQueue {
     }
 }
 
-impl fmt::Debug for FifoQueue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FifoQueue").field("waiting", &self.waiting).finish_non_exhaustive()
-    }
-}
+debug_fields!([] FifoQueue: waiting);
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,12 @@
 //! States on Memcached, shared by all who use the same servers, on the wall clock of each host.
 
-use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply, WaitQueue};
 use traffik_core::strategy::Cost;
-use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
+use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, Verdict, debug_fields};
 use traffik_runtimes::Connect;
 
 use crate::cas::{Combining, Swap};
@@ -84,15 +83,12 @@ pub struct MemcachedStorage<R: Connect> {
     persistent: bool,
 }
 
-impl<R: Connect> fmt::Debug for MemcachedStorage<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemcachedStorage")
-            .field("namespace", &self.items.namespace)
-            .field("servers", &self.items.servers.iter().map(|it| it.pool.address()).collect::<Vec<_>>())
-            .field("persistent", &self.persistent)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(
+    [R: Connect] MemcachedStorage<R>:
+    namespace = |it| &it.items.namespace,
+    servers = |it| it.items.servers.iter().map(|server| server.pool.address()).collect::<Vec<_>>(),
+    persistent
+);
 
 impl<R: Connect> MemcachedStorage<R> {
     /// Whether all servers can be reached and know what is needed; connects to them.

@@ -1,7 +1,7 @@
 //! States in the memory of this process, shared by its threads.
 
 use std::collections::hash_map::RandomState;
-use std::fmt;
+use std::fmt::Debug;
 use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
 use std::ptr;
@@ -12,6 +12,7 @@ use traffik_core::storage::{
 };
 use traffik_core::{
     Clock, Digest, ErrorKind, Hit, Key, Op, Seed, Storage, StorageError, Strategy, Timestamp, Verdict,
+    debug_fields,
 };
 
 use crate::{FifoQueue, MonotonicClock};
@@ -72,14 +73,7 @@ pub struct Memory<S: Strategy, C = MonotonicClock> {
     wait_queue: FifoQueue,
 }
 
-impl<S: Strategy, C: fmt::Debug> fmt::Debug for Memory<S, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory")
-            .field("shards", &self.shards.len())
-            .field("clock", &self.clock)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: Strategy, C: Debug] Memory<S, C>: shards = |it| it.shards.len(), clock);
 
 impl<S: Strategy> Memory<S> {
     /// Room for `capacity` keys in use at a time, on a monotonic clock; a full storage gives keys up.

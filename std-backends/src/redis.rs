@@ -1,6 +1,5 @@
 //! States on Redis, shared by all who use the same server, on the server's clock.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
 use redis::{Client, IntoConnectionInfo, RedisError};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply, WaitQueue};
-use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp};
+use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
 use crate::FifoQueue;
 use crate::cas::{self, Combining, Swap};
@@ -76,11 +75,18 @@ use servers::{Place, Servers};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedisStorage {
     inner: Arc<Inner>,
     combining: Combining<Inner>,
 }
+
+debug_fields!(
+    [] RedisStorage:
+    namespace = |it| &it.inner.namespace,
+    servers = |it| &it.inner.servers,
+    persistent = |it| it.inner.persistent
+);
 
 /// The longest that a call may take: until then there is a time to come on every clock.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
@@ -95,14 +101,7 @@ pub struct RedisBuilder {
     persistent: bool,
 }
 
-impl fmt::Debug for RedisBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisBuilder")
-            .field("namespace", &self.namespace)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([] RedisBuilder: namespace, timeout);
 
 impl RedisStorage {
     /// A server by its address, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS (feature `redis-tls`):

@@ -1,13 +1,13 @@
 //! Operations on the same key at the same time, carried by one load and one swap.
 
-use std::fmt;
+use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use traffik_core::storage::{ErrorKind, Failure};
-use traffik_core::{Op, Strategy};
+use traffik_core::{Op, Strategy, debug_fields};
 
 use super::Swap;
 use super::batch::{Batches, KeyBatch};
@@ -76,14 +76,10 @@ impl<W: Swap> Clone for Combining<W> {
     }
 }
 
-impl<W: Swap + fmt::Debug> fmt::Debug for Combining<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Combining")
-            .field("store", &self.batches.store)
-            .field("keys_under_way", &self.keys_under_way())
-            .finish()
-    }
-}
+debug_fields!(
+    [W: Swap + Debug] Combining<W>:
+    store = |it| it.store(), keys_under_way = |it| it.keys_under_way()
+);
 
 /// The answer to an operation, on its way.
 #[must_use = "an answer that is not awaited is dropped, and with it the operation"]
@@ -156,8 +152,4 @@ impl<W: Swap, S: Strategy> Drop for Pending<W, S> {
     }
 }
 
-impl<W: Swap, S: Strategy> fmt::Debug for Pending<W, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("number", &self.number).finish_non_exhaustive()
-    }
-}
+debug_fields!([W: Swap, S: Strategy] Pending<W, S>: number);

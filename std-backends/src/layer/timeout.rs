@@ -1,10 +1,10 @@
 //! A storage that is given up on where it takes too long.
 
-use std::fmt;
+use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply};
-use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
+use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp, debug_fields};
 
 use super::calls::{changes, unanswered};
 use super::delegate::delegate;
@@ -112,11 +112,4 @@ impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> fo
     delegate!(self => self.storage; is_local, known_denial, wait_queue);
 }
 
-impl<T: fmt::Debug, R> fmt::Debug for Timeout<T, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timeout")
-            .field("storage", &self.storage)
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([T: Debug, R] Timeout<T, R>: storage, limit);

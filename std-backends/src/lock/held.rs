@@ -1,10 +1,9 @@
 //! A lock that is held, as a value.
 
-use std::fmt;
 use std::sync::Arc;
 
-use traffik_core::ErrorKind;
 use traffik_core::storage::Failure;
+use traffik_core::{ErrorKind, debug_fields};
 
 use super::grant::quoted;
 use super::{Grant, Lock, Ttl};
@@ -95,8 +94,4 @@ impl<L: Lock + ?Sized> Drop for Held<L> {
     }
 }
 
-impl<L: Lock + ?Sized> fmt::Debug for Held<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("grant", &self.grant).field("ttl", &self.ttl).finish_non_exhaustive()
-    }
-}
+debug_fields!([L: Lock + ?Sized] Held<L>: grant, ttl);

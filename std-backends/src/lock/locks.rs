@@ -1,12 +1,12 @@
 //! The verbs of a lock: try, or wait a while.
 
-use std::fmt;
+use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use traffik_core::storage::Failure;
-use traffik_core::{ErrorKind, Timer};
+use traffik_core::{ErrorKind, Timer, debug_fields};
 
 use super::grant::quoted;
 use super::{Held, Lock, LockSettings, Resolved, Ttl};
@@ -127,14 +127,7 @@ impl<L: ?Sized, R> Clone for Locks<L, R> {
     }
 }
 
-impl<L: fmt::Debug + ?Sized, R> fmt::Debug for Locks<L, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Locks")
-            .field("lock", &&*self.lock)
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([L: Debug + ?Sized, R] Locks<L, R>: lock = |it| &it.lock, settings);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Any store that can get and set, as a storage: by holding a lock around the two.
 
-use std::fmt;
+use std::fmt::Debug;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
 use traffik_core::strategy::{decode, encode};
 use traffik_core::{
-    Clock, Decision, ErasedKey, ErrorKind, Hit, Op, State, Strategy, Timer, Timestamp, Verdict,
+    Clock, Decision, ErasedKey, ErrorKind, Hit, Op, State, Strategy, Timer, Timestamp, Verdict, debug_fields,
 };
 
 use crate::lock::{Lock, Locks};
@@ -246,8 +246,7 @@ impl<T, L: ?Sized, R> Clone for Locked<T, L, R> {
     }
 }
 
-impl<T: fmt::Debug, L: fmt::Debug + ?Sized, R> fmt::Debug for Locked<T, L, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Locked").field("store", &self.parts.store).field("locks", &self.parts.locks).finish()
-    }
-}
+debug_fields!(
+    [T: Debug, L: Debug + ?Sized, R] Locked<T, L, R>:
+    store = |it| &it.parts.store, locks = |it| &it.parts.locks
+);

@@ -1,11 +1,10 @@
 //! What a storage on Memcached is to be like.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::Clock;
 use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
 use super::flood::Floods;
@@ -147,15 +146,7 @@ impl<R: Connect> MemcachedBuilder<R> {
     }
 }
 
-impl<R> fmt::Debug for MemcachedBuilder<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemcachedBuilder")
-            .field("addresses", &self.addresses)
-            .field("namespace", &self.namespace)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([R] MemcachedBuilder<R>: addresses, namespace, timeout);
 
 fn with_port(address: &str) -> String {
     let has_port = match address.rfind([':', ']']) {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::util::mutex::lock;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Floods {
     /// How many there are, so that nobody takes the lock to learn that there are none.
     many: AtomicUsize,

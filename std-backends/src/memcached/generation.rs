@@ -4,7 +4,6 @@
 //! generation 0. It never expires, and whoever uses the namespace asks for it every second, so that a server that has to
 //! give something up gives it up last. Should it be gone, those who know it put it back.
 
-use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -23,12 +22,6 @@ struct Known {
     number: u64,
     /// When it was asked for last, or is being asked for.
     at: Instant,
-}
-
-impl fmt::Debug for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Generation").field(&self.known().map(|known| known.number)).finish()
-    }
 }
 
 impl Generation {

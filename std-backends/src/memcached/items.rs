@@ -1,6 +1,5 @@
 //! The items of a namespace, each on its server, as what a compare-and-swap needs.
 
-use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,6 @@ use crate::FifoQueue;
 use crate::cas::{Change, Loaded, Swap};
 use crate::util::shutdown::ShutdownGate;
 
-#[derive(Debug)]
 pub(super) struct Items<R: Connect> {
     pub(super) runtime: R,
     pub(super) servers: Vec<Server<R>>,
@@ -56,14 +54,7 @@ impl Present {
     }
 }
 
-impl fmt::Debug for Present {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Present").field("is_real", &self.is_real).finish_non_exhaustive()
-    }
-}
-
 /// Tells whether an item has been changed since it was loaded.
-#[derive(Debug)]
 pub(super) struct Mark {
     /// Its name, of the generation it was loaded in.
     name: String,

@@ -1,10 +1,9 @@
 //! Locks on Memcached, for critical sections of users' own.
 
-use std::fmt;
 use std::pin::pin;
 
-use traffik_core::Clock;
 use traffik_core::storage::{ErrorKind, Failure, Reply};
+use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
 use super::command::{Add, Count, Counted, Get, One, Remove, Replace};
@@ -25,11 +24,7 @@ const ADDED: One = One(" MI v c O");
 #[derive(Clone)]
 pub struct MemcachedLock<R: Connect>(MemcachedStorage<R>);
 
-impl<R: Connect> fmt::Debug for MemcachedLock<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("MemcachedLock").field(&self.0.items.namespace).finish()
-    }
-}
+debug_fields!([R: Connect] MemcachedLock<R>: namespace = |it| &it.0.items.namespace);
 
 impl<R: Connect> MemcachedStorage<R> {
     /// Locks beside the states, by the same connections.

@@ -1,7 +1,6 @@
 //! Connections to one server: each is used by one call at a time, and by no other after a call that did not end well.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
@@ -173,17 +172,6 @@ impl<R: Connect> Pool<R> {
 
     fn state(&self) -> MutexGuard<'_, State<R::Stream>> {
         lock(&self.state)
-    }
-}
-
-impl<R: Connect> fmt::Debug for Pool<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state();
-        f.debug_struct("Pool")
-            .field("address", &self.address)
-            .field("idle", &state.idle.len())
-            .field("leased", &state.leased)
-            .finish_non_exhaustive()
     }
 }
 

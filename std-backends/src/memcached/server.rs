@@ -14,7 +14,6 @@ use super::generation::Generation;
 use super::pool::{Lease, Pool, Settings};
 use crate::util::race::{Either, race};
 
-#[derive(Debug)]
 pub(super) struct Server<R: Connect> {
     pub(super) pool: Arc<Pool<R>>,
     pub(super) generation: Generation,

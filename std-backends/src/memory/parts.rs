@@ -4,7 +4,6 @@
 //! time. So all parts lie in one region, which is advised to be made of large pages before it is first written to.
 #![expect(unsafe_code, reason = "no safe type owns a part of an allocation")]
 
-use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -75,12 +74,6 @@ impl<T> AsMut<[T]> for Part<T> {
 unsafe impl<T: Send> Send for Part<T> {}
 // SAFETY: through a shared part elements can be shared only.
 unsafe impl<T: Sync> Sync for Part<T> {}
-
-impl<T> fmt::Debug for Part<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").field("length", &self.length).finish_non_exhaustive()
-    }
-}
 
 #[cfg(test)]
 mod tests {

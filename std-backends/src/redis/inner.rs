@@ -1,6 +1,5 @@
 //! The part of a storage on Redis that its clones, checks and locks share.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use crate::FifoQueue;
 use crate::cas::{Change, Loaded, Swap};
 use crate::util::shutdown::ShutdownGate;
 
-#[derive(Debug)]
 pub(super) struct Inner {
     pub(super) servers: Servers,
     pub(super) namespace: String,
@@ -28,12 +26,6 @@ pub(super) struct Inner {
 /// A clock instead of the server's.
 #[derive(Clone)]
 pub(super) struct TestClock(pub(super) Arc<dyn Clock + Send + Sync>);
-
-impl fmt::Debug for TestClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TestClock")
-    }
-}
 
 impl Swap for Inner {
     /// What was there, which is nothing for what is not there.

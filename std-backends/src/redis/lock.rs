@@ -1,8 +1,8 @@
 //! Locks on Redis, for critical sections of users' own.
 
-use std::fmt;
 use std::sync::LazyLock;
 
+use traffik_core::debug_fields;
 use traffik_core::storage::{Failure, Reply};
 
 use super::inner::told;
@@ -25,11 +25,7 @@ const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000;
 #[derive(Clone)]
 pub struct RedisLock(RedisStorage);
 
-impl fmt::Debug for RedisLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RedisLock").field(&self.0.inner.namespace).finish()
-    }
-}
+debug_fields!([] RedisLock: namespace = |it| &it.0.inner.namespace);
 
 impl RedisStorage {
     /// Locks beside the states, by the same connection.

@@ -1,11 +1,11 @@
 //! Where states are: on one server, or on the nodes of a cluster.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{ConnectionInfo, RedisError};
+use traffik_core::debug_fields;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::cluster::{Cluster, Node};
@@ -96,8 +96,4 @@ impl Servers {
     }
 }
 
-impl fmt::Debug for Servers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Servers").field("deadline", &self.deadline).finish_non_exhaustive()
-    }
-}
+debug_fields!([] Servers: deadline);

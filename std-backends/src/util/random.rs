@@ -14,7 +14,6 @@ pub(crate) fn random() -> u64 {
 }
 
 /// A sequence of random numbers (SplitMix64), shared by all who draw from it.
-#[derive(Debug)]
 pub(crate) struct Random(AtomicU64);
 
 impl Random {

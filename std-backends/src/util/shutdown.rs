@@ -7,7 +7,7 @@ use async_lock::{RwLock, RwLockReadGuardArc};
 use traffik_core::storage::{ErrorKind, Failure};
 
 /// Shared by all clones of a storage.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ShutdownGate {
     is_closed: Arc<RwLock<bool>>,
 }

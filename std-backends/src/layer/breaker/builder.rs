@@ -1,12 +1,11 @@
 //! The builder of a circuit breaker.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use traffik_core::storage::{ErrorKind, Failure};
-use traffik_core::{Clock, Ratio};
+use traffik_core::{Clock, Ratio, debug_fields};
 
 use crate::MonotonicClock;
 use crate::layer::breaker::settings::{BreakerSettings, Share, is_ill};
@@ -167,8 +166,4 @@ impl Breaker {
     }
 }
 
-impl fmt::Debug for BreakerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BreakerBuilder").field("name", &self.name).finish_non_exhaustive()
-    }
-}
+debug_fields!([] BreakerBuilder: name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use traffik_core::storage::{ErrorKind, Failure};
-use traffik_core::{Clock, Timestamp};
+use traffik_core::{Clock, Timestamp, debug_fields};
 
 use crate::layer::breaker::settings::BreakerSettings;
 use crate::layer::breaker::tally::Tally;
@@ -235,11 +235,7 @@ impl Breaker {
     }
 }
 
-impl fmt::Debug for Breaker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breaker").field("name", &self.name()).field("state", &self.state()).finish()
-    }
-}
+debug_fields!([] Breaker: name = |it| it.name(), state = |it| it.state());
 
 impl Shared {
     fn machine(&self) -> Locked<'_, Machine> {

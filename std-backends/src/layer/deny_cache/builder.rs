@@ -1,10 +1,10 @@
 //! How many denials are remembered, and by which clock.
 
-use std::fmt;
+use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicU64;
 
-use traffik_core::{Clock, Strategy};
+use traffik_core::{Clock, Strategy, debug_fields};
 
 use crate::MonotonicClock;
 use crate::layer::deny_cache::storage::{DenyCache, Parts};
@@ -61,11 +61,4 @@ impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
     }
 }
 
-impl<S, T: fmt::Debug> fmt::Debug for DenyCacheBuilder<S, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DenyCacheBuilder")
-            .field("storage", &self.storage)
-            .field("keys", &self.keys)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S, T: Debug] DenyCacheBuilder<S, T>: storage, keys);

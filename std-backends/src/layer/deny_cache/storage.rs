@@ -1,11 +1,11 @@
 //! A storage that is not asked again while its denial holds.
 
-use std::fmt;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply};
-use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict};
+use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict, debug_fields};
 
 use crate::layer::delegate::delegate;
 use crate::layer::deny_cache::table::{Asked, Denials};
@@ -259,12 +259,7 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
     delegate!(self => self.storage; is_local, wait_queue);
 }
 
-impl<S: Strategy, T: fmt::Debug> fmt::Debug for DenyCache<S, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DenyCache")
-            .field("storage", &self.storage)
-            .field("remembered", &self.remembered())
-            .field("answered", &self.answered())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(
+    [S: Strategy, T: Debug] DenyCache<S, T>:
+    storage, remembered = |it| it.remembered(), answered = |it| it.answered()
+);

@@ -1,11 +1,10 @@
 //! The builder of a failover.
 
-use std::fmt;
 use std::sync::Arc;
 
 use traffik_core::storage::ErrorKind;
 use traffik_core::strategy::CapacityError;
-use traffik_core::{Clock, Ratio, RatioError, Scale, Strategy};
+use traffik_core::{Clock, Ratio, RatioError, Scale, Strategy, debug_fields};
 
 use crate::MonotonicClock;
 use crate::layer::failover::outbox::Outbox;
@@ -133,8 +132,4 @@ impl<S: Strategy, P, F> Failover<S, P, F> {
     }
 }
 
-impl<S: Strategy, P, F> fmt::Debug for FailoverBuilder<S, P, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FailoverBuilder").field("noted", &self.noted).finish_non_exhaustive()
-    }
-}
+debug_fields!([S: Strategy, P, F] FailoverBuilder<S, P, F>: noted);

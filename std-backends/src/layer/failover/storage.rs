@@ -1,10 +1,10 @@
 //! Two storages: one that decides, and one that does while the first cannot be reached.
 
-use std::fmt;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use traffik_core::storage::{AsyncStorage, Joint, Reply};
-use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
+use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
 use crate::layer::delegate::delegate;
 use crate::layer::failover::route::{Limits, Router};
@@ -173,12 +173,7 @@ impl<S: Strategy, P, F> Clone for Failover<S, P, F> {
     }
 }
 
-impl<S: Strategy, P: fmt::Debug, F: fmt::Debug> fmt::Debug for Failover<S, P, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Failover")
-            .field("primary", &self.router.primary)
-            .field("fallback", &self.router.fallback)
-            .field("is_away", &self.is_away())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(
+    [S: Strategy, P: Debug, F: Debug] Failover<S, P, F>:
+    primary = |it| it.primary(), fallback = |it| it.fallback(), is_away = |it| it.is_away()
+);

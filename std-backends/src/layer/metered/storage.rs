@@ -1,11 +1,11 @@
 //! A storage whose calls are told to somebody: how they ended, and how long they took.
 
-use std::fmt;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
-use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict, named};
+use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict, debug_fields, named};
 
 use crate::MonotonicClock;
 use crate::layer::delegate::delegate;
@@ -321,8 +321,4 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
     delegate!(self => self.storage; is_local, wait_queue);
 }
 
-impl<T: fmt::Debug> fmt::Debug for Metered<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metered").field("storage", &self.storage).finish_non_exhaustive()
-    }
-}
+debug_fields!([T: Debug] Metered<T>: storage);

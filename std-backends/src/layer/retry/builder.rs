@@ -1,11 +1,10 @@
 //! The builder of a retry.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::Clock;
 use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::{Clock, debug_fields};
 
 use crate::MonotonicClock;
 use crate::layer::retry::settings::{RetrySettings, is_passing};
@@ -134,8 +133,4 @@ impl<T, R> Retry<T, R> {
     }
 }
 
-impl<T, R> fmt::Debug for RetryBuilder<T, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryBuilder").field("attempts", &self.settings.attempts).finish_non_exhaustive()
-    }
-}
+debug_fields!([T, R] RetryBuilder<T, R>: attempts = |it| it.settings.attempts);

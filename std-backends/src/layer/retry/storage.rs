@@ -1,11 +1,11 @@
 //! A storage that is asked again where it fails.
 
-use std::fmt;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
-use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timer, Timestamp};
+use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timer, Timestamp, debug_fields};
 
 use crate::layer::Late;
 use crate::layer::calls::{changes, together};
@@ -212,11 +212,4 @@ impl<T, R> Clone for Retry<T, R> {
     }
 }
 
-impl<T: fmt::Debug, R> fmt::Debug for Retry<T, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Retry")
-            .field("storage", self.storage())
-            .field("retries", &self.retries())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([T: Debug, R] Retry<T, R>: storage = |it| it.storage(), retries = |it| it.retries());
