@@ -10,7 +10,6 @@ use traffik_core::{Clock, Ratio, debug_fields};
 use crate::MonotonicClock;
 use crate::layer::breaker::settings::{BreakerSettings, Share, is_ill};
 use crate::layer::breaker::state_machine::{Breaker, Change, Listener, Machine, Shared};
-use crate::layer::breaker::tally::Tally;
 use crate::util::random::Random;
 use crate::util::spin_lock::SpinLock;
 
@@ -25,19 +24,6 @@ pub struct BreakerBuilder {
 }
 
 impl BreakerBuilder {
-    pub(super) fn new(name: Arc<str>) -> Self {
-        let settings = BreakerSettings {
-            failures: None,
-            share: None,
-            slow: None,
-            open_for: Duration::from_millis(500),
-            jitter: Duration::from_millis(250),
-            successes: 1,
-            counts: is_ill,
-        };
-        Self { name, settings, clock: None, listeners: Vec::new(), random: Random::default() }
-    }
-
     /// Opens after so many failures in a row: five, if neither this nor a rate is given.
     pub const fn failures(mut self, in_a_row: u32) -> Self {
         self.settings.failures = Some(in_a_row);
@@ -138,19 +124,14 @@ impl BreakerBuilder {
     }
 
     /// The breaker, of settings that are known to make sense.
-    pub(super) fn made(mut self) -> Breaker {
+    fn made(mut self) -> Breaker {
         if self.settings.failures.is_none() && self.settings.share.is_none() {
             self.settings.failures = Some(5);
         }
-        Breaker::made(Shared {
-            name: self.name,
-            settings: self.settings,
-            clock: self.clock.unwrap_or_else(|| Arc::new(MonotonicClock::default())),
-            listeners: self.listeners,
-            random: self.random,
-            machine: SpinLock::new(Machine::new(Tally::default())),
-            refused: AtomicU64::new(0),
-        })
+        let Self { name, settings, clock, listeners, random } = self;
+        let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
+        let (machine, refused) = (SpinLock::new(Machine::new()), AtomicU64::new(0));
+        Breaker { shared: Arc::new(Shared { name, settings, clock, listeners, random, machine, refused }) }
     }
 }
 
@@ -162,7 +143,17 @@ impl Breaker {
 
     /// A breaker of this name, closed. If nothing else is said it opens after five failures in a row, for 500 to 750 ms.
     pub fn builder(name: impl Into<Arc<str>>) -> BreakerBuilder {
-        BreakerBuilder::new(name.into())
+        let settings = BreakerSettings {
+            failures: None,
+            share: None,
+            slow: None,
+            open_for: Duration::from_millis(500),
+            jitter: Duration::from_millis(250),
+            successes: 1,
+            counts: is_ill,
+        };
+        let (name, random) = (name.into(), Random::default());
+        BreakerBuilder { name, settings, clock: None, listeners: Vec::new(), random }
     }
 }
 

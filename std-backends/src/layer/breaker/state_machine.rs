@@ -55,7 +55,7 @@ use crate::util::spin_lock::{Locked, SpinLock};
 /// ```
 #[derive(Clone)]
 pub struct Breaker {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 pub(super) struct Shared {
@@ -157,8 +157,9 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(tally: Tally) -> Self {
-        Self { state: BreakerState::Closed, number: 0, refusal: None, probing: false, successes: 0, tally }
+    pub(super) fn new() -> Self {
+        let (state, tally) = (BreakerState::Closed, Tally::default());
+        Self { state, number: 0, refusal: None, probing: false, successes: 0, tally }
     }
 }
 
@@ -172,10 +173,6 @@ pub(super) enum Ending {
 }
 
 impl Breaker {
-    pub(super) fn made(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared) }
-    }
-
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use traffik_core::{Clock, Strategy, debug_fields};
@@ -22,10 +23,6 @@ pub struct DenyCacheBuilder<S, T> {
 }
 
 impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
-    pub(super) const fn new(storage: T) -> Self {
-        Self { storage, limit: PhantomData, keys: 10_000, clock: None, seed: None }
-    }
-
     /// Remembers up to so many denials, rounded up to a multiple of eight: 10 000 if nothing is said. Where there is no room,
     /// whichever is over first gives way.
     pub const fn keys(mut self, most: usize) -> Self {
@@ -50,14 +47,15 @@ impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
     pub fn build(self) -> DenyCache<S, T> {
         let denials = Denials::new(self.keys, self.seed.unwrap_or_else(random));
         let clock = self.clock.unwrap_or_else(|| Box::new(MonotonicClock::default()));
-        DenyCache::made(self.storage, Parts { denials, clock, answered: AtomicU64::new(0) })
+        let parts = Arc::new(Parts { denials, clock, answered: AtomicU64::new(0) });
+        DenyCache { storage: self.storage, parts }
     }
 }
 
 impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
     /// The storage, not asked again about what it has just denied.
     pub const fn builder(storage: T) -> DenyCacheBuilder<S, T> {
-        DenyCacheBuilder::new(storage)
+        DenyCacheBuilder { storage, limit: PhantomData, keys: 10_000, clock: None, seed: None }
     }
 }
 

@@ -53,8 +53,8 @@ use crate::layer::deny_cache::table::{Asked, Denials};
 /// ```
 #[derive(Clone)]
 pub struct DenyCache<S: Strategy, T> {
-    storage: T,
-    parts: Arc<Parts<S>>,
+    pub(super) storage: T,
+    pub(super) parts: Arc<Parts<S>>,
 }
 
 pub(super) struct Parts<S: Strategy> {
@@ -88,10 +88,6 @@ impl<S: Strategy, T> DenyCache<S, T> {
 }
 
 impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
-    pub(super) fn made(storage: T, parts: Parts<S>) -> Self {
-        Self { storage, parts: Arc::new(parts) }
-    }
-
     /// Passes a call on about a hit on keys that were asked about. Unless it turns out that the hit is denied, the call changes
     /// what is kept of them.
     fn pass<A: Send + 'static>(

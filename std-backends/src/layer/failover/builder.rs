@@ -1,6 +1,7 @@
 //! The builder of a failover.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use traffik_core::storage::ErrorKind;
 use traffik_core::strategy::CapacityError;
@@ -25,18 +26,6 @@ pub struct FailoverBuilder<S: Strategy, P, F> {
 }
 
 impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
-    pub(super) const fn new(primary: P, fallback: F) -> Self {
-        let settings = FailoverSettings {
-            on: is_ill,
-            after_timeouts: false,
-            share: None,
-            warm: false,
-            merge: false,
-            listeners: Vec::new(),
-        };
-        Self { primary, fallback, settings, noted: 10_000, clock: None }
-    }
-
     /// Goes over on these kinds of failure: on those that [are ill](is_ill) if nothing is said. Of an unknown outcome more has
     /// to be said.
     pub const fn on(mut self, kinds: fn(ErrorKind) -> bool) -> Self {
@@ -97,8 +86,8 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     pub fn build(self) -> Failover<S, P, F> {
         let Self { primary, fallback, settings, noted, clock } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
-        let outbox = Outbox::new(noted, random());
-        Failover::made(Router::new((primary, fallback), settings, outbox, clock))
+        let (outbox, is_away) = (Outbox::new(noted, random()), AtomicBool::new(false));
+        Failover { router: Arc::new(Router { primary, fallback, outbox, settings, clock, is_away }) }
     }
 }
 
@@ -128,7 +117,15 @@ impl<S: Strategy, P, F> Failover<S, P, F> {
     /// The primary first, and the fallback where it fails: cold, with the whole limit, and dropping what it admitted, unless
     /// something else is said.
     pub const fn builder(primary: P, fallback: F) -> FailoverBuilder<S, P, F> {
-        FailoverBuilder::new(primary, fallback)
+        let settings = FailoverSettings {
+            on: is_ill,
+            after_timeouts: false,
+            share: None,
+            warm: false,
+            merge: false,
+            listeners: Vec::new(),
+        };
+        FailoverBuilder { primary, fallback, settings, noted: 10_000, clock: None }
     }
 }
 

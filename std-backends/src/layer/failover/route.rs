@@ -15,7 +15,7 @@ pub(super) struct Router<S: Strategy, P, F> {
     pub(super) outbox: Outbox<S>,
     pub(super) settings: FailoverSettings<S>,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
-    is_away: AtomicBool,
+    pub(super) is_away: AtomicBool,
 }
 
 /// What each side holds a client to.
@@ -51,15 +51,6 @@ impl<S> OwnLimits<S> {
 }
 
 impl<S: Strategy, P, F> Router<S, P, F> {
-    pub(super) fn new(
-        (primary, fallback): (P, F),
-        settings: FailoverSettings<S>,
-        outbox: Outbox<S>,
-        clock: Arc<dyn Clock + Send + Sync>,
-    ) -> Self {
-        Self { primary, fallback, outbox, settings, clock, is_away: AtomicBool::new(false) }
-    }
-
     /// Whether the primary failed when it was last asked.
     pub(super) fn is_away(&self) -> bool {
         self.is_away.load(Ordering::Acquire)

@@ -56,14 +56,10 @@ use crate::util::key::bytes;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Failover<S: Strategy, P, F> {
-    router: Arc<Router<S, P, F>>,
+    pub(super) router: Arc<Router<S, P, F>>,
 }
 
 impl<S: Strategy, P, F> Failover<S, P, F> {
-    pub(super) fn made(router: Router<S, P, F>) -> Self {
-        Self { router: Arc::new(router) }
-    }
-
     /// The storage that decides.
     #[must_use]
     pub fn primary(&self) -> &P {

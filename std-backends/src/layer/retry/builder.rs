@@ -1,6 +1,7 @@
 //! The builder of a retry.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use traffik_core::storage::{ErrorKind, Failure};
@@ -8,7 +9,7 @@ use traffik_core::{Clock, debug_fields};
 
 use crate::MonotonicClock;
 use crate::layer::retry::settings::{RetrySettings, is_passing};
-use crate::layer::retry::storage::Retry;
+use crate::layer::retry::storage::{Parts, Retry};
 use crate::layer::{Backoff, Jitter};
 use crate::util::random::Random;
 
@@ -23,17 +24,6 @@ pub struct RetryBuilder<T, R> {
 }
 
 impl<T, R> RetryBuilder<T, R> {
-    pub(super) fn new(storage: T, timer: R) -> Self {
-        let settings = RetrySettings {
-            attempts: 3,
-            on: is_passing,
-            after_timeouts: false,
-            backoff: Backoff::exponential(Duration::from_millis(10), Duration::from_millis(200)),
-            deadline: Some(Duration::from_secs(1)),
-        };
-        Self { storage, timer, settings, clock: None, random: Random::default() }
-    }
-
     /// So many attempts, the first one included: three if nothing is said.
     pub const fn attempts(mut self, most: u32) -> Self {
         self.settings.attempts = most;
@@ -114,17 +104,25 @@ impl<T, R> RetryBuilder<T, R> {
     }
 
     /// The storage, of settings that are known to make sense.
-    pub(super) fn made(self) -> Retry<T, R> {
+    fn made(self) -> Retry<T, R> {
         let Self { storage, timer, settings, clock, random } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
-        Retry::made(storage, timer, settings, clock, random)
+        let retries = AtomicU64::new(0);
+        Retry { parts: Arc::new(Parts { storage, timer, settings, clock, random, retries }) }
     }
 }
 
 impl<T, R> Retry<T, R> {
     /// The storage, asked up to three times within 1 s, 10 ms and 20 ms at most apart, unless something else is said.
     pub fn builder(storage: T, timer: R) -> RetryBuilder<T, R> {
-        RetryBuilder::new(storage, timer)
+        let settings = RetrySettings {
+            attempts: 3,
+            on: is_passing,
+            after_timeouts: false,
+            backoff: Backoff::exponential(Duration::from_millis(10), Duration::from_millis(200)),
+            deadline: Some(Duration::from_secs(1)),
+        };
+        RetryBuilder { storage, timer, settings, clock: None, random: Random::default() }
     }
 
     /// A storage that is asked again by default settings.

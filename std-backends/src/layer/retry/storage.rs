@@ -54,30 +54,19 @@ use crate::util::random::Random;
 /// # Ok::<(), traffik_core::storage::Failure>(())
 /// ```
 pub struct Retry<T, R> {
-    parts: Arc<Parts<T, R>>,
+    pub(super) parts: Arc<Parts<T, R>>,
 }
 
-struct Parts<T, R> {
-    storage: T,
-    timer: R,
-    settings: RetrySettings,
-    clock: Arc<dyn Clock + Send + Sync>,
-    random: Random,
-    retries: AtomicU64,
+pub(super) struct Parts<T, R> {
+    pub(super) storage: T,
+    pub(super) timer: R,
+    pub(super) settings: RetrySettings,
+    pub(super) clock: Arc<dyn Clock + Send + Sync>,
+    pub(super) random: Random,
+    pub(super) retries: AtomicU64,
 }
 
 impl<T, R> Retry<T, R> {
-    pub(super) fn made(
-        storage: T,
-        timer: R,
-        settings: RetrySettings,
-        clock: Arc<dyn Clock + Send + Sync>,
-        random: Random,
-    ) -> Self {
-        let retries = AtomicU64::new(0);
-        Self { parts: Arc::new(Parts { storage, timer, settings, clock, random, retries }) }
-    }
-
     /// The storage.
     #[must_use]
     pub fn storage(&self) -> &T {
