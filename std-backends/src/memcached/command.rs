@@ -25,19 +25,13 @@ pub(super) struct Version;
 /// The bytes of an item and what tells whether they have been changed since, if it is there.
 pub(super) struct Get<'a>(pub(super) &'a str);
 
-/// Puts an item where there is none; false if there is one.
-pub(super) struct Add<'a> {
+/// Replaces an item that has not been changed since, or puts one where there was none; false if that is so no more.
+pub(super) struct Store<'a> {
     pub(super) name: &'a str,
     pub(super) bytes: &'a [u8],
     pub(super) expiry: u32,
-}
-
-/// Replaces an item that has not been changed since; false if it has, or is gone.
-pub(super) struct Replace<'a> {
-    pub(super) name: &'a str,
-    pub(super) bytes: &'a [u8],
-    pub(super) expiry: u32,
-    pub(super) unique: u64,
+    /// What tells the contents that are replaced; `None` if there are none.
+    pub(super) unique: Option<u64>,
 }
 
 /// Removes an item that has not been changed since; false if it has, or is gone.
@@ -95,30 +89,26 @@ impl Command for Get<'_> {
     }
 }
 
-impl Command for Add<'_> {
+impl Command for Store<'_> {
     type Answer = bool;
     const CHANGES: bool = true;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
-        match Protocol::new(&mut *wire).add(self.name, self.bytes, self.expiry).await {
+        let Self { name, bytes, expiry, unique } = *self;
+        let mut client = Protocol::new(&mut *wire);
+        if let Some(unique) = unique {
+            return match client.cas(name, bytes, unique, expiry).await {
+                // The client knows no such answer, and tells the server's words.
+                Err(error) if error.kind() == ErrorKind::Other && says(&error, "NOT_FOUND") => Ok(false),
+                replaced => replaced,
+            };
+        }
+        match client.add(name, bytes, expiry).await {
             // The client takes whatever is no error for this.
             Ok(()) if wire.is_answered_by(b"STORED\r\n") => Ok(true),
             Ok(()) => Err(Error::new(ErrorKind::InvalidData, "the server answers something else")),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
-        }
-    }
-}
-
-impl Command for Replace<'_> {
-    type Answer = bool;
-    const CHANGES: bool = true;
-
-    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
-        match Protocol::new(wire).cas(self.name, self.bytes, self.unique, self.expiry).await {
-            // The client knows no such answer, and tells the server's words.
-            Err(error) if error.kind() == ErrorKind::Other && says(&error, "NOT_FOUND") => Ok(false),
-            replaced => replaced,
         }
     }
 }

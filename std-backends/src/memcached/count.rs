@@ -7,7 +7,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 use traffik_runtimes::Connect;
 
-use super::command::{Count as CountOne, Counted, One, Replace};
+use super::command::{Count as CountOne, Counted, One, Store};
 use super::counter::Count;
 use super::server::Server;
 use super::window::Window;
@@ -49,7 +49,7 @@ pub(super) async fn one<S: Strategy, R: Connect>(
     if count.period == first.period && count.window < first.window {
         // The server has not given up an earlier window yet.
         let bytes = number.to_string();
-        let replaced = Replace { name, bytes: bytes.as_bytes(), expiry, unique };
+        let replaced = Store { name, bytes: bytes.as_bytes(), expiry, unique: Some(unique) };
         if !Box::pin(server.call(replaced, end)).await? {
             return Ok(Told::Nothing);
         }

@@ -8,7 +8,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Class, Clock, Strategy, Timestamp};
 use traffik_runtimes::Connect;
 
-use super::command::{Add, Get, Remove, Replace};
+use super::command::{Get, Remove, Store};
 use super::expiry::expiry;
 use super::flood::Floods;
 use super::server::Server;
@@ -109,13 +109,9 @@ impl<R: Connect> Swap for Items<R> {
         let done = match (change, mark.unique) {
             (Change::Remove, None) => true,
             (Change::Remove, Some(unique)) => server.call(Remove { name, unique }, end.as_mut()).await?,
-            (Change::Store(bytes, rest), None) => {
-                let added = Add { name, bytes: &bytes, expiry: self.clock.expiry(rest) };
-                server.call(added, end.as_mut()).await?
-            }
-            (Change::Store(bytes, rest), Some(unique)) => {
-                let replaced = Replace { name, bytes: &bytes, expiry: self.clock.expiry(rest), unique };
-                server.call(replaced, end.as_mut()).await?
+            (Change::Store(bytes, rest), unique) => {
+                let stored = Store { name, bytes: &bytes, expiry: self.clock.expiry(rest), unique };
+                server.call(stored, end.as_mut()).await?
             }
         };
         if done { Ok(None) } else { self.load(key).await.map(Some) }

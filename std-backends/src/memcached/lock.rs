@@ -6,7 +6,7 @@ use traffik_core::storage::{ErrorKind, Failure, Reply};
 use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
-use super::command::{Add, Count, Counted, Get, One, Remove, Replace};
+use super::command::{Count, Counted, Get, One, Remove, Store};
 use super::expiry::expiry;
 use super::{MemcachedStorage, name};
 use crate::SystemClock;
@@ -41,7 +41,7 @@ impl<R: Connect> MemcachedLock<R> {
         let (escaped, mut end) = (name::escaped(&&*name), pin!(items.end()));
         let server = items.server(&escaped)?;
         let held = name::other(&items.namespace, "lock", &escaped);
-        let added = Add { name: &held, bytes: owner.as_bytes(), expiry: expiry(ttl.get()) };
+        let added = Store { name: &held, bytes: owner.as_bytes(), expiry: expiry(ttl.get()), unique: None };
         if !server.call(added, end.as_mut()).await? {
             return Ok(None);
         }
@@ -66,7 +66,8 @@ impl<R: Connect> MemcachedLock<R> {
         match server.call(Get(name), end.as_mut()).await? {
             Some((owner, unique)) if owner == bytes => match kept {
                 Some(ttl) => {
-                    server.call(Replace { name, bytes, expiry: expiry(ttl.get()), unique }, end).await
+                    let expiry = expiry(ttl.get());
+                    server.call(Store { name, bytes, expiry, unique: Some(unique) }, end).await
                 }
                 None => server.call(Remove { name, unique }, end).await,
             },

@@ -7,7 +7,7 @@ use traffik_core::Clock;
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_runtimes::Connect;
 
-use super::command::{Add, Get, Replace, number};
+use super::command::{Get, Store, number};
 use super::generation::next;
 use super::server::Server;
 use crate::SystemClock;
@@ -38,7 +38,7 @@ impl<R: Connect> Server<R> {
             (Some((bytes, _)), _) => number(&bytes).unwrap_or(0),
             (None, Some(known)) if known > 0 => {
                 let bytes = known.to_string();
-                let lost = Add { name, bytes: bytes.as_bytes(), expiry: FOR_EVER };
+                let lost = Store { name, bytes: bytes.as_bytes(), expiry: FOR_EVER, unique: None };
                 // Somebody else may have been faster, perhaps with a newer one: that is known in a second.
                 self.call(lost, end).await?;
                 known
@@ -62,13 +62,9 @@ impl<R: Connect> Server<R> {
             let found = self.call(Get(name), end.as_mut()).await?;
             let old = found.as_ref().and_then(|(bytes, _)| number(bytes)).unwrap_or(0).max(known);
             let new = next(old, SystemClock.now());
-            let text = new.to_string();
-            let (bytes, expiry) = (text.as_bytes(), FOR_EVER);
-            let begun = match found {
-                None => self.call(Add { name, bytes, expiry }, end.as_mut()).await?,
-                Some((_, unique)) => self.call(Replace { name, bytes, expiry, unique }, end.as_mut()).await?,
-            };
-            if begun {
+            let (text, unique) = (new.to_string(), found.map(|(_, unique)| unique));
+            let begun = Store { name, bytes: text.as_bytes(), expiry: FOR_EVER, unique };
+            if self.call(begun, end.as_mut()).await? {
                 self.generation.learn(new);
                 return Ok(());
             }
