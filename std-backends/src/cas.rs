@@ -3,7 +3,7 @@
 //! A [`Combining`] carries operations on one key that come at the same time by one load and one swap: contention is among
 //! processes then, not among the tasks of one.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! States on Memcached, shared by all who use the same servers, on the wall clock of each host.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use count::{Item, Told};
 use items::Items;
 #[cfg(feature = "locks")]
 pub use lock::MemcachedLock;
+use server::End;
 use window::Window;
 
 /// Keeps states on Memcached servers (1.6 or later), each key on one of them.
@@ -127,7 +128,7 @@ impl<R: Connect> MemcachedStorage<R> {
         limit: &S,
         hit: &Hit<S::Cost>,
         escaped: &str,
-        mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
+        mut end: End<'_>,
     ) -> Result<Option<S::Verdict>, Failure> {
         let now = self.items.clock.now();
         if hit.cost != S::Cost::uniform(1) || self.items.floods.is_stemmed(escaped) {
@@ -167,7 +168,7 @@ impl<R: Connect> MemcachedStorage<R> {
         limit: &S,
         escaped: &str,
         op: &Op<S>,
-        end: Pin<&mut (impl Future<Output = ()> + Send)>,
+        end: End<'_>,
     ) -> Result<S::Verdict, Failure> {
         self.combining.apply(limit.clone(), escaped.as_bytes().to_vec(), *op).by(end).await
     }

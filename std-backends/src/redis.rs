@@ -1,6 +1,5 @@
 //! States on Redis, shared by all who use the same server, on the server's clock.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! Operations on the same key at the same time, carried by one load and one swap.
 
 use std::fmt::Debug;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -1,6 +1,5 @@
 //! The driver of a batch: it loads, runs the operations, swaps, and tries again if others were faster.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 

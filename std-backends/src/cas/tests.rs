@@ -1,7 +1,7 @@
 //! Operations in every order of coming, being polled, dropped and answered, over a store that is let on step by step.
 
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,6 @@
 //! Any store that can get and set, as a storage: by holding a lock around the two.
 
 use std::fmt::Debug;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,5 @@
 //! What is asked of a server: by the client of `memcache-async` as far as that can, else in words of our own.
 
-use std::future::Future;
 use std::io::{self, Error, ErrorKind};
 
 use memcache_async::ascii::Protocol;

@@ -1,15 +1,12 @@
 //! A check of cost 1 of a fixed window: the server counts down, and says what it came to.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 use traffik_runtimes::Connect;
 
 use super::command::{Count as CountOne, Counted, One, Store};
 use super::counter::Count;
-use super::server::Server;
+use super::server::{End, Server};
 use super::window::Window;
 
 /// What counting came to.
@@ -37,7 +34,7 @@ pub(super) async fn one<S: Strategy, R: Connect>(
     Item { name, expiry, now }: Item<'_>,
     (limit, hit): (&S, &Hit<S::Cost>),
     (window, first): (Window, Count),
-    mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
+    mut end: End<'_>,
 ) -> Result<Told<S::Verdict>, Failure> {
     let number = first.packed();
     let taken = CountOne { name, change: One::TAKEN, first: number, expiry };

@@ -1,6 +1,6 @@
 //! The items of a namespace, each on its server, as what a compare-and-swap needs.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use traffik_runtimes::Connect;
 use super::command::{Get, Remove, Store};
 use super::expiry::expiry;
 use super::flood::Floods;
-use super::server::Server;
+use super::server::{End, Server};
 use super::{name, window};
 use crate::FifoQueue;
 use crate::cas::{Change, Loaded, Swap};
@@ -78,7 +78,7 @@ impl<R: Connect> Items<R> {
         &self,
         server: &Server<R>,
         escaped: &str,
-        end: Pin<&mut (impl Future<Output = ()> + Send)>,
+        end: End<'_>,
     ) -> Result<String, Failure> {
         let generation = server.generation(&self.generation, end).await?;
         Ok(name::item(&self.namespace, generation, escaped))

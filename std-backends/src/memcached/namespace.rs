@@ -1,38 +1,26 @@
 //! The generation of a namespace on a server, which clearing replaces.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use traffik_core::Clock;
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_runtimes::Connect;
 
 use super::command::{Get, Store, number};
 use super::generation::next;
-use super::server::Server;
+use super::server::{End, Server};
 use crate::SystemClock;
 
 const FOR_EVER: u32 = 0;
 
 impl<R: Connect> Server<R> {
     /// The generation in use; asks for it if it has not been asked for within the last second.
-    pub(super) async fn generation(
-        &self,
-        name: &str,
-        end: Pin<&mut (impl Future<Output = ()> + Send)>,
-    ) -> Result<u64, Failure> {
+    pub(super) async fn generation(&self, name: &str, end: End<'_>) -> Result<u64, Failure> {
         match self.generation.look() {
             (Some(known), false) => Ok(known),
             (known, _) => Box::pin(self.ask_generation(name, known, end)).await,
         }
     }
 
-    async fn ask_generation(
-        &self,
-        name: &str,
-        known: Option<u64>,
-        mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
-    ) -> Result<u64, Failure> {
+    async fn ask_generation(&self, name: &str, known: Option<u64>, mut end: End<'_>) -> Result<u64, Failure> {
         let number = match (self.call(Get(name), end.as_mut()).await?, known) {
             // What is no number is none of ours: as if it had never been cleared.
             (Some((bytes, _)), _) => number(&bytes).unwrap_or(0),
@@ -50,11 +38,7 @@ impl<R: Connect> Server<R> {
     }
 
     /// Begins another generation.
-    pub(super) async fn begin_generation(
-        &self,
-        name: &str,
-        mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
-    ) -> Result<(), Failure> {
+    pub(super) async fn begin_generation(&self, name: &str, mut end: End<'_>) -> Result<(), Failure> {
         /// Others who clear it at the same time are as good.
         const ATTEMPTS: usize = 8;
         let known = self.generation.look().0.unwrap_or(0);

@@ -1,6 +1,5 @@
 //! One server: its connections, its share of the keys, and calls with a deadline.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -13,6 +12,9 @@ use super::failure::{failure, late};
 use super::generation::Generation;
 use super::pool::{Lease, Pool, Settings};
 use crate::util::race::{Either, race};
+
+/// The end of a call, which all its steps share.
+pub(super) type End<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>;
 
 pub(super) struct Server<R: Connect> {
     pub(super) pool: Arc<Pool<R>>,
@@ -34,10 +36,7 @@ impl<R: Connect> Server<R> {
     }
 
     /// A connection for one call.
-    pub(super) async fn lease(
-        &self,
-        end: Pin<&mut (impl Future<Output = ()> + Send)>,
-    ) -> Result<Lease<R>, Failure> {
+    pub(super) async fn lease(&self, end: End<'_>) -> Result<Lease<R>, Failure> {
         match race(self.pool.lease(), end).await {
             Either::First(lease) => lease,
             Either::Second(()) => {
@@ -51,11 +50,7 @@ impl<R: Connect> Server<R> {
     }
 
     /// Asks, and waits for the answer until the deadline.
-    pub(super) async fn call<C: Command>(
-        &self,
-        command: C,
-        mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
-    ) -> Result<C::Answer, Failure> {
+    pub(super) async fn call<C: Command>(&self, command: C, mut end: End<'_>) -> Result<C::Answer, Failure> {
         let lease = self.lease(end.as_mut()).await?;
         self.call_on(lease, command, end).await
     }
@@ -65,7 +60,7 @@ impl<R: Connect> Server<R> {
         &self,
         mut lease: Lease<R>,
         command: C,
-        end: Pin<&mut (impl Future<Output = ()> + Send)>,
+        end: End<'_>,
     ) -> Result<C::Answer, Failure> {
         let Some(wire) = lease.wire() else {
             return Err(Failure::new(ErrorKind::Other, "a connection is used once"));
@@ -84,10 +79,7 @@ impl<R: Connect> Server<R> {
     }
 
     /// Makes as many connections as there are to be at least, and asks on each whether the server can do what is needed.
-    pub(super) async fn ready(
-        &self,
-        mut end: Pin<&mut (impl Future<Output = ()> + Send)>,
-    ) -> Result<(), Failure> {
+    pub(super) async fn ready(&self, mut end: End<'_>) -> Result<(), Failure> {
         let mut leases = Vec::new();
         for _ in 0..self.pool.minimum().max(1) {
             leases.push(self.lease(end.as_mut()).await?);

@@ -3,7 +3,6 @@
 //! A call is made again only if the node that got it says that it did nothing, or if it never got there.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

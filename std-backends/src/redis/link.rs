@@ -1,6 +1,5 @@
 //! The connection: made when it is needed, shared by all calls, and made anew once it has failed.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,5 @@
 //! Where states are: on one server, or on the nodes of a cluster.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

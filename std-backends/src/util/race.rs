@@ -1,6 +1,6 @@
 //! Whichever of two futures is done first.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 

@@ -4,7 +4,6 @@
 //! during a poll for waiters that were turned away meanwhile, and after a panic it panics for all.
 
 use std::any::Any;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -35,7 +35,6 @@ pub(crate) fn closed() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Waker};
 
