@@ -104,7 +104,7 @@ impl<W: Swap, S: Strategy> Pending<W, S> {
     /// Waits for the answer until the end of the call. What has none by then fails with [`Timeout`](ErrorKind::Timeout) if
     /// it had been sent, for it may have been charged, else with [`Unavailable`](ErrorKind::Unavailable).
     pub async fn by(mut self, end: impl Future<Output = ()>) -> Result<S::Verdict, Failure> {
-        if let Either::First(answer) = race(&mut self, end).await {
+        if let Either::Left(answer) = race(&mut self, end).await {
             return answer;
         }
         let late = |kind, outcome| Failure::new(kind, format!("no answer in time; {outcome}"));

@@ -61,8 +61,8 @@ impl<T, R: Timer> Timeout<T, R> {
         let (over, limit) = (self.timer.sleep(self.limit), self.limit);
         Reply::pending(async move {
             match race(answer, over).await {
-                Either::First(answer) => answer,
-                Either::Second(()) => Err(Late { limit }.failure(changes)),
+                Either::Left(answer) => answer,
+                Either::Right(()) => Err(Late { limit }.failure(changes)),
             }
         })
     }

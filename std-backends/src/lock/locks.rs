@@ -105,8 +105,8 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
         };
         loop {
             match race(self.attempt(name, settings.ttl), deadline.as_mut()).await {
-                Either::Second(()) => return Err(over(answered)),
-                Either::First(answer) => match answer? {
+                Either::Right(()) => return Err(over(answered)),
+                Either::Left(answer) => match answer? {
                     Some(held) => return Ok(held),
                     None => answered = true,
                 },
@@ -114,7 +114,7 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
             attempts = attempts.saturating_add(1);
             let wait = WAITS.after(attempts, random());
             let pause = race(self.lock.vacated(name), self.timer.sleep(wait));
-            if let Either::Second(()) = race(pause, deadline.as_mut()).await {
+            if let Either::Right(()) = race(pause, deadline.as_mut()).await {
                 return Err(over(answered));
             }
         }

@@ -161,12 +161,12 @@ impl<T: GetSet, L: Lock + ?Sized, R: Timer> Parts<T, L, R> {
         let held = self.locks.lock([b"traffik:", key].concat()).await.map_err(nothing_charged)?;
         let mut end = pin!(self.locks.timer().sleep(held.ttl().get()));
         let (mut state, now) = match race(self.read::<S>(key), end.as_mut()).await {
-            Either::First(Ok(read)) => read,
-            Either::First(Err(failure)) => {
+            Either::Left(Ok(read)) => read,
+            Either::Left(Err(failure)) => {
                 let _ = race(held.release(), end).await;
                 return Err(failure);
             }
-            Either::Second(()) => return Err(Failure::new(ErrorKind::Unavailable, LATE_GET)),
+            Either::Right(()) => return Err(Failure::new(ErrorKind::Unavailable, LATE_GET)),
         };
         let (verdict, written) = op.apply(limit, &mut state, now);
         if !written {
@@ -179,16 +179,16 @@ impl<T: GetSet, L: Lock + ?Sized, R: Timer> Parts<T, L, R> {
         // From here on nobody may have the lock before it is known whether the store has changed.
         let (lock, grant) = held.into_parts();
         match race(self.store.set(key, &bytes, ttl), end.as_mut()).await {
-            Either::Second(()) => return Err(Failure::new(ErrorKind::Timeout, LATE_SET)),
-            Either::First(Err(failure)) if failure.kind() == ErrorKind::Timeout => return Err(failure),
-            Either::First(Err(failure)) => {
+            Either::Right(()) => return Err(Failure::new(ErrorKind::Timeout, LATE_SET)),
+            Either::Left(Err(failure)) if failure.kind() == ErrorKind::Timeout => return Err(failure),
+            Either::Left(Err(failure)) => {
                 let _ = race(lock.release(grant), end).await;
                 return Err(failure);
             }
-            Either::First(Ok(())) => {}
+            Either::Left(Ok(())) => {}
         }
         match race(lock.release(grant), end).await {
-            Either::First(Ok(false)) => Err(Failure::new(ErrorKind::Timeout, LATE_SET)),
+            Either::Left(Ok(false)) => Err(Failure::new(ErrorKind::Timeout, LATE_SET)),
             // It was set in time. If the store of the locks is gone, the TTL ends this one.
             _ => Ok(verdict),
         }

@@ -38,8 +38,8 @@ impl<R: Connect> Server<R> {
     /// A connection for one call.
     pub(super) async fn lease(&self, end: End<'_>) -> Result<Lease<R>, Failure> {
         match race(self.pool.lease(), end).await {
-            Either::First(lease) => lease,
-            Either::Second(()) => {
+            Either::Left(lease) => lease,
+            Either::Right(()) => {
                 let message = format!(
                     "no connection to {} came free in time; nothing was charged",
                     self.pool.address()
@@ -69,12 +69,12 @@ impl<R: Connect> Server<R> {
         let answer = race(command.ask(wire), end).await;
         let may_have_changed = C::CHANGES && wire.is_sent();
         match answer {
-            Either::First(Ok(answer)) => {
+            Either::Left(Ok(answer)) => {
                 lease.give_back();
                 Ok(answer)
             }
-            Either::First(Err(error)) => Err(failure(error, may_have_changed)),
-            Either::Second(()) => Err(late(self.pool.address(), may_have_changed)),
+            Either::Left(Err(error)) => Err(failure(error, may_have_changed)),
+            Either::Right(()) => Err(late(self.pool.address(), may_have_changed)),
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) async fn clear(servers: &Servers, namespace: &str) -> Result<(), Fail
         let mut cursor = 0u64;
         loop {
             let step = async |session| step(&session, cursor, &pattern).await;
-            let (next, keys) = master.link().call(servers.end(), step).await?;
+            let (next, keys) = master.call(servers.end(), step).await?;
             for key in keys {
                 // It may be elsewhere by now. Nobody waits for the memory to be freed.
                 let unlink = async |session: Session| session.ask(redis::cmd("UNLINK").arg(&key)).await;

@@ -35,9 +35,9 @@ const ASKED: usize = 5;
 /// A host and a port.
 type Address = (String, u16);
 
-pub(super) struct Node {
+struct Node {
     host: String,
-    pub(super) link: Link,
+    link: Arc<Link>,
     /// Whether it has given no answer, so that whoever asks for it next finds out first whether another has taken over.
     is_doubted: AtomicBool,
 }
@@ -140,14 +140,14 @@ impl Cluster {
         Err(Failure::new(ErrorKind::Unavailable, "nobody serves the key; nothing was charged"))
     }
 
-    /// All nodes that serve a slot.
-    pub(super) async fn masters(&self, until: Instant) -> Result<Vec<Arc<Node>>, Failure> {
+    /// The links to all nodes that serve a slot.
+    pub(super) async fn masters(&self, until: Instant) -> Result<Vec<Arc<Link>>, Failure> {
         self.learn(until).await?;
         let map = self.map.lock();
-        let mut masters: Vec<Arc<Node>> = Vec::new();
+        let mut masters: Vec<Arc<Link>> = Vec::new();
         for node in map.ranges.values().map(|(_, node)| node).chain(map.moved.values()) {
-            if !masters.iter().any(|known| Arc::ptr_eq(known, node)) {
-                masters.push(node.clone());
+            if !masters.iter().any(|known| Arc::ptr_eq(known, &node.link)) {
+                masters.push(node.link.clone());
             }
         }
         Ok(masters)
@@ -190,7 +190,7 @@ impl Cluster {
         let info =
             self.info(address).ok_or_else(|| Failure::new(ErrorKind::Invalid, "a cluster of no nodes"))?;
         let client = Client::open(info).map_err(unsent)?;
-        let link = Link::new(Source::Client(Box::new(client)), self.deadline);
+        let link = Arc::new(Link::new(Source::Client(Box::new(client)), self.deadline));
         let node = Arc::new(Node { host: address.0.clone(), link, is_doubted: AtomicBool::new(false) });
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
@@ -212,7 +212,7 @@ impl Cluster {
     /// Asks who serves what, unless somebody has just done so.
     async fn learn(&self, until: Instant) -> Result<(), Failure> {
         let turn = race(self.learning.lock(), timer::until(until)).await;
-        let Either::First(_turn) = turn else {
+        let Either::Left(_turn) = turn else {
             return Err(Failure::new(ErrorKind::Unavailable, "no node has told in time who serves what"));
         };
         if let Some((at, learnt)) = &self.map.lock().learnt

@@ -153,9 +153,9 @@ impl Link {
             // Nobody may have waited for it while its time ran out.
             let is_left = watchdog.age() > self.deadline;
             let failure = match Box::pin(race(attempt, timer::until(until))).await {
-                Either::First(Ok(connection)) => return Ok((connection, watchdog)),
-                Either::First(Err(failure)) => failure,
-                Either::Second(()) => return Err(too_late()),
+                Either::Left(Ok(connection)) => return Ok((connection, watchdog)),
+                Either::Left(Err(failure)) => failure,
+                Either::Right(()) => return Err(too_late()),
             };
             let mut present = self.present.lock();
             let taken = present.take_attempt(&watchdog);

@@ -7,7 +7,7 @@ use redis::{ConnectionInfo, RedisError};
 use traffik_core::debug_fields;
 use traffik_core::storage::{ErrorKind, Failure};
 
-use super::cluster::{Cluster, Node};
+use super::cluster::Cluster;
 use super::link::{Link, Session, Source};
 
 /// How they are found.
@@ -22,29 +22,14 @@ pub(super) struct Servers {
 }
 
 enum Are {
-    One(Link),
+    One(Arc<Link>),
     Cluster(Cluster),
-}
-
-/// One of the servers that hold keys.
-pub(super) enum Master<'a> {
-    Only(&'a Link),
-    Node(Arc<Node>),
-}
-
-impl Master<'_> {
-    pub(super) fn link(&self) -> &Link {
-        match self {
-            Self::Only(link) => link,
-            Self::Node(node) => &node.link,
-        }
-    }
 }
 
 impl Servers {
     pub(super) fn new(place: Place, deadline: Duration) -> Result<Self, Failure> {
         let are = match place {
-            Place::One(source) => Are::One(Link::new(source, deadline)),
+            Place::One(source) => Are::One(Arc::new(Link::new(source, deadline))),
             Place::Cluster(nodes) => Are::Cluster(
                 Cluster::new(nodes, deadline).map_err(|error| Failure::new(ErrorKind::Invalid, error))?,
             ),
@@ -71,14 +56,12 @@ impl Servers {
         }
     }
 
-    /// All servers that hold keys.
-    pub(super) async fn masters(&self) -> Result<Vec<Master<'_>>, Failure> {
-        Ok(match &self.are {
-            Are::One(link) => vec![Master::Only(link)],
-            Are::Cluster(cluster) => {
-                cluster.masters(self.end()).await?.into_iter().map(Master::Node).collect()
-            }
-        })
+    /// The links to all servers that hold keys.
+    pub(super) async fn masters(&self) -> Result<Vec<Arc<Link>>, Failure> {
+        match &self.are {
+            Are::One(link) => Ok(vec![link.clone()]),
+            Are::Cluster(cluster) => cluster.masters(self.end()).await,
+        }
     }
 
     /// Whether keys are spread over several servers.

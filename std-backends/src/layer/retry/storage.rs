@@ -152,8 +152,8 @@ impl<T, R: Timer> Parts<T, R> {
             return reply.await;
         };
         match race(reply, self.timer.sleep(until.since(self.clock.now()))).await {
-            Either::First(answer) => answer,
-            Either::Second(()) => Err(Late { limit }.failure(changes)),
+            Either::Left(answer) => answer,
+            Either::Right(()) => Err(Late { limit }.failure(changes)),
         }
     }
 }
