@@ -26,6 +26,7 @@ mod snapshot;
 mod tests;
 mod top;
 
+use crate::util::setters::setters;
 use crate::util::spin_lock::Locked;
 pub use names::Denied;
 use names::Names;
@@ -101,16 +102,12 @@ pub struct MemoryBuilder<S, C = MonotonicClock> {
 }
 
 impl<S: Strategy, C> MemoryBuilder<S, C> {
-    /// Room for this many keys in use at a time.
-    pub const fn capacity(mut self, capacity: usize) -> Self {
-        self.capacity = capacity;
-        self
-    }
+    setters! {
+        /// Room for this many keys in use at a time.
+        pub const fn capacity(capacity: usize) => capacity = capacity;
 
-    /// What gives way when there is no room.
-    pub const fn when_full(mut self, when_full: WhenFull) -> Self {
-        self.when_full = when_full;
-        self
+        /// Sets what gives way when there is no room.
+        pub const fn when_full(when_full: WhenFull) => when_full = when_full;
     }
 
     /// Which clock to use.
@@ -119,8 +116,8 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         MemoryBuilder { capacity, when_full, clock, names, strategy }
     }
 
-    /// Remembers the names of about as many keys, those that are denied most, for [`Memory::denied`]. None if not
-    /// told otherwise: then nothing that a client wrote is kept.
+    /// Remembers the names of about as many keys, those that are denied most, for [`Memory::denied`]. None if
+    /// not told otherwise: then nothing that a client wrote is kept.
     pub const fn names(mut self, most: usize) -> Self {
         self.names = most;
         self
@@ -263,8 +260,8 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         }
     }
 
-    /// Has the state of a key fetched from memory, without waiting for it and without a lock: a processor takes no
-    /// lock before the state of the key before has come, but fetches ahead.
+    /// Has the state of a key fetched from memory, without waiting for it and without a lock: a processor
+    /// takes no lock before the state of the key before has come, but fetches ahead.
     #[inline(always)]
     fn prefetch(&self, digest: Digest) {
         let slot = self.place(digest) * self.length + home(digest, self.length);

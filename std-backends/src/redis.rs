@@ -14,6 +14,7 @@ use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields}
 use crate::FifoQueue;
 use crate::cas::{self, Combining, Swap};
 use crate::util::namespace;
+use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
 
 mod check;
@@ -103,8 +104,9 @@ pub struct RedisBuilder {
 debug_fields!([] RedisBuilder: namespace, timeout);
 
 impl RedisStorage {
-    /// A server by its address, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS (feature `redis-tls`):
-    /// with the roots that the operating system trusts, and ring's cryptography unless the program has installed other.
+    /// A server by its address, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS (feature
+    /// `redis-tls`): with the roots that the operating system trusts, and ring's cryptography unless the
+    /// program has installed other.
     pub fn url(url: &str) -> Result<RedisBuilder, RedisError> {
         Self::client(Client::open(url)?)
     }
@@ -129,8 +131,8 @@ impl RedisStorage {
         RedisBuilder::one(Source::Factory(Arc::new(move || connect().boxed())))
     }
 
-    /// A cluster, found by some of its nodes, which may change meanwhile. Those that are not named are connected to as the first
-    /// one is, with its user and password and over TLS if it is.
+    /// A cluster, found by some of its nodes, which may change meanwhile. Those that are not named are
+    /// connected to as the first one is, with its user and password and over TLS if it is.
     pub fn cluster<T: IntoConnectionInfo>(
         nodes: impl IntoIterator<Item = T>,
     ) -> Result<RedisBuilder, RedisError> {
@@ -142,7 +144,8 @@ impl RedisStorage {
         Ok(RedisBuilder::new(Place::Cluster(nodes.collect::<Result<_, RedisError>>()?)))
     }
 
-    /// The master that sentinels name, by a client of yours. It is asked for anew whenever a connection is made.
+    /// The master that sentinels name, by a client of yours. It is asked for anew whenever a connection is
+    /// made.
     pub fn sentinel(client: SentinelClient) -> RedisBuilder {
         RedisBuilder::one(Source::Sentinel(Arc::new(AsyncMutex::new(client))))
     }
@@ -152,16 +155,17 @@ impl RedisStorage {
         self.inner.load(&name::name(&self.inner.namespace, &"")).await.map(drop)
     }
 
-    /// Forgets every key of this namespace, some at a time, so that the server goes on meanwhile. Keys that are used
-    /// meanwhile may be forgotten or not. Each of its many calls has the deadline of one.
+    /// Forgets every key of this namespace, some at a time, so that the server goes on meanwhile. Keys that
+    /// are used meanwhile may be forgotten or not. Each of its many calls has the deadline of one.
     pub async fn clear(&self) -> Result<(), Failure> {
         clear::clear(&self.inner.servers, &self.inner.namespace).await
     }
 
-    /// Lets those calls end that are on their way, which each do by their deadline, and then ends the connection. Calls that come
-    /// from now on fail with [`Closed`](ErrorKind::Closed), those of all clones. What is stored stays, unless the storage was made
-    /// not to be [persistent](RedisBuilder::persistent): then the namespace is [cleared](Self::clear) last, and if that fails it is told
-    /// so, and the storage is closed all the same.
+    /// Lets those calls end that are on their way, which each do by their deadline, and then ends the
+    /// connection. Calls that come from now on fail with [`Closed`](ErrorKind::Closed), those of all clones.
+    /// What is stored stays, unless the storage was made not to be [persistent](RedisBuilder::persistent):
+    /// then the namespace is [cleared](Self::clear) last, and if that fails it is told so, and the storage is
+    /// closed all the same.
     pub async fn close(&self) -> Result<(), Failure> {
         if !self.inner.gate.close().await {
             return Ok(());
@@ -182,30 +186,22 @@ impl RedisBuilder {
         Self { place, namespace: String::new(), timeout, clock: None, persistent: true }
     }
 
-    /// What the names of all its keys begin with, `traffik` if nothing is said. Storages with the same one share states.
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
-        self
-    }
+    setters! {
+        /// The beginning of the names of all its keys, `traffik` if nothing is said. Storages with the same
+        /// one share states.
+        pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
 
-    /// How long a call may take, in however many steps, 500 ms if nothing is said; a year at most.
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
+        /// How long a call may take, in however many steps, 500 ms if nothing is said; a year at most.
+        pub const fn timeout(timeout: Duration) => timeout = timeout;
 
-    /// Whether states outlive the storage, which they do if nothing is said. If not, [`close`](RedisStorage::close) forgets
-    /// all of the namespace, whoever else uses it; a storage that is dropped unclosed leaves it as it is.
-    pub const fn persistent(mut self, persistent: bool) -> Self {
-        self.persistent = persistent;
-        self
-    }
+        /// Whether states outlive the storage, which they do if nothing is said. If not,
+        /// [`close`](RedisStorage::close) forgets all of the namespace, whoever else uses it; a storage that
+        /// is dropped unclosed leaves it as it is.
+        pub const fn persistent(persistent: bool) => persistent = persistent;
 
-    /// Goes by this clock instead of the server's: for tests, which then need not wait. What is stored is kept for a
-    /// day at least.
-    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
-        self.clock = Some(TestClock(Arc::new(clock)));
-        self
+        /// Goes by this clock instead of the server's: for tests, which then need not wait. What is stored is
+        /// kept for a day at least.
+        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(TestClock(Arc::new(clock)));
     }
 
     /// The storage. It does not connect yet.
@@ -233,8 +229,9 @@ impl RedisBuilder {
 }
 
 impl<S: Strategy> AsyncStorage<S> for RedisStorage {
-    /// A check of the strategies that the server knows takes one call, also of several as one; whatever else takes
-    /// two, together with all that ask for the same key meanwhile, and as many more as others change it.
+    /// A check of the strategies that the server knows takes one call, also of several as one; whatever else
+    /// takes two, together with all that ask for the same key meanwhile, and as many more as others change
+    /// it.
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let name = name::name(&self.inner.namespace, key);
         let (inner, combining, limit, op) = (self.inner.clone(), self.combining.clone(), limit.clone(), *op);
@@ -251,7 +248,8 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         })
     }
 
-    /// In one call if the server knows the strategy and has all keys in one slot, as any server that is no cluster does.
+    /// In one call if the server knows the strategy and has all keys in one slot, as any server that is no
+    /// cluster does.
     fn check_together(
         &self,
         limit: &S,

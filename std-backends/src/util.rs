@@ -7,6 +7,7 @@ pub(crate) mod mutex;
 pub(crate) mod namespace;
 pub(crate) mod race;
 pub(crate) mod random;
+pub(crate) mod setters;
 pub(crate) mod shared;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod shutdown;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::util::setters::setters;
+
 /// How a lock is to be taken; what is left open is looked for further out.
 ///
 /// An explicit setting wins over the [global one](super::set_defaults), that over the environment's, and that over what is
@@ -39,22 +41,15 @@ impl LockSettings {
         Self { ttl: None, blocking: None, blocking_timeout: None }
     }
 
-    /// How long a grant lasts unless it is renewed. More than zero, else it is refused where it is used.
-    pub const fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
-        self
-    }
+    setters! {
+        /// How long a grant lasts unless it is renewed. More than zero, else it is refused where it is used.
+        pub const fn ttl(ttl: Duration) => ttl = Some(ttl);
 
-    /// Whether to wait for who holds the lock.
-    pub const fn blocking(mut self, blocking: bool) -> Self {
-        self.blocking = Some(blocking);
-        self
-    }
+        /// Whether to wait for who holds the lock.
+        pub const fn blocking(blocking: bool) => blocking = Some(blocking);
 
-    /// How long to wait for who holds the lock; zero is not to wait.
-    pub const fn blocking_timeout(mut self, timeout: Duration) -> Self {
-        self.blocking_timeout = Some(timeout);
-        self
+        /// How long to wait for who holds the lock; zero is not to wait.
+        pub const fn blocking_timeout(timeout: Duration) => blocking_timeout = Some(timeout);
     }
 
     /// These settings, and `outer` ones where these are left open.

@@ -14,6 +14,7 @@ use super::server::Server;
 use super::{MemcachedStorage, name};
 use crate::cas::Combining;
 use crate::util::namespace;
+use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
 use crate::{FifoQueue, SystemClock};
 
@@ -33,8 +34,9 @@ pub struct MemcachedBuilder<R> {
 }
 
 impl<R: Connect> MemcachedStorage<R> {
-    /// Servers by their addresses, such as `cache.internal:11211`, `10.0.0.7` or `[::1]:11211`; without a port it is 11211.
-    /// Each key is kept on one of them, the same for all who name the same servers, in whatever order.
+    /// Servers by their addresses, such as `cache.internal:11211`, `10.0.0.7` or `[::1]:11211`; without a
+    /// port it is 11211. Each key is kept on one of them, the same for all who name the same servers, in
+    /// whatever order.
     pub fn servers(
         runtime: R,
         addresses: impl IntoIterator<Item = impl Into<String>>,
@@ -63,51 +65,35 @@ impl<R: Connect> MemcachedStorage<R> {
 }
 
 impl<R: Connect> MemcachedBuilder<R> {
-    /// What the names of all its items begin with, `traffik` if nothing is said. Storages with the same one share states.
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
-        self
-    }
+    setters! {
+        /// The beginning of the names of all its items, `traffik` if nothing is said. Storages with the same
+        /// one share states.
+        pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
 
-    /// How long a call may take, connecting and waiting for a connection included: 500 ms if nothing is said.
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
+        /// How long a call may take, connecting and waiting for a connection included: 500 ms if nothing is
+        /// said.
+        pub const fn timeout(timeout: Duration) => timeout = timeout;
 
-    /// How many connections to each server there may be at most, 16 if nothing is said. One call at a time uses each; who
-    /// finds none free waits for its turn.
-    pub const fn connections(mut self, most: usize) -> Self {
-        self.settings.size = most;
-        self
-    }
+        /// How many connections to each server there may be at most, 16 if nothing is said. One call at a
+        /// time uses each; who finds none free waits for its turn.
+        pub const fn connections(most: usize) => settings.size = most;
 
-    /// How many connections to each server are kept also if nobody uses them, and made by
-    /// [`ready`](MemcachedStorage::ready): 1 if nothing is said.
-    pub const fn kept(mut self, least: usize) -> Self {
-        self.settings.minimum = least;
-        self
-    }
+        /// How many connections to each server are kept also if nobody uses them, and made by
+        /// [`ready`](MemcachedStorage::ready): 1 if nothing is said.
+        pub const fn kept(least: usize) => settings.minimum = least;
 
-    /// After how long the other connections are given up if nobody uses them, a minute if nothing is said. That is seen to
-    /// when others are used.
-    pub const fn idle(mut self, idle: Duration) -> Self {
-        self.settings.idle = idle;
-        self
-    }
+        /// After how long the other connections are given up if nobody uses them, a minute if nothing is
+        /// said. That is seen to when others are used.
+        pub const fn idle(idle: Duration) => settings.idle = idle;
 
-    /// Whether states outlive the storage, which they do if nothing is said. If not, [`close`](MemcachedStorage::close)
-    /// forgets all of the namespace, whoever else uses it; a storage that is dropped unclosed leaves it as it is.
-    pub const fn persistent(mut self, persistent: bool) -> Self {
-        self.persistent = persistent;
-        self
-    }
+        /// Whether states outlive the storage, which they do if nothing is said. If not,
+        /// [`close`](MemcachedStorage::close) forgets all of the namespace, whoever else uses it; a storage
+        /// that is dropped unclosed leaves it as it is.
+        pub const fn persistent(persistent: bool) => persistent = persistent;
 
-    /// Goes by this clock instead of the wall clock of this host: for tests, which then need not wait. What is stored is
-    /// kept for a day at least.
-    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
-        self.clock = Present::new(clock, false);
-        self
+        /// Goes by this clock instead of the wall clock of this host: for tests, which then need not wait.
+        /// What is stored is kept for a day at least.
+        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Present::new(clock, false);
     }
 
     /// The storage. It does not connect yet.

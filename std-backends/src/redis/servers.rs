@@ -23,16 +23,18 @@ pub(super) struct Servers {
 
 enum Are {
     One(Arc<Link>),
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 impl Servers {
     pub(super) fn new(place: Place, deadline: Duration) -> Result<Self, Failure> {
         let are = match place {
             Place::One(source) => Are::One(Arc::new(Link::new(source, deadline))),
-            Place::Cluster(nodes) => Are::Cluster(
-                Cluster::new(nodes, deadline).map_err(|error| Failure::new(ErrorKind::Invalid, error))?,
-            ),
+            Place::Cluster(nodes) => {
+                let cluster = Cluster::new(nodes, deadline);
+                let cluster = cluster.map_err(|error| Failure::new(ErrorKind::Invalid, error))?;
+                Are::Cluster(Box::new(cluster))
+            }
         };
         Ok(Self { deadline, are })
     }

@@ -11,6 +11,7 @@ use crate::MonotonicClock;
 use crate::layer::breaker::settings::{BreakerSettings, Share, is_ill};
 use crate::layer::breaker::state_machine::{Breaker, Change, Listener, Machine, Shared};
 use crate::util::random::Random;
+use crate::util::setters::setters;
 use crate::util::spin_lock::SpinLock;
 
 /// What a [`Breaker`] is to be like.
@@ -24,73 +25,51 @@ pub struct BreakerBuilder {
 }
 
 impl BreakerBuilder {
-    /// Opens after so many failures in a row: five, if neither this nor a rate is given.
-    pub const fn failures(mut self, in_a_row: u32) -> Self {
-        self.settings.failures = Some(in_a_row);
-        self
-    }
+    setters! {
+        /// Opens after so many failures in a row: five, if neither this nor a rate is given.
+        pub const fn failures(in_a_row: u32) => settings.failures = Some(in_a_row);
 
-    /// Opens when at least this share of the calls within a window failed, of which there must be `calls` at least. A
-    /// window is counted in tenths, the current one included.
-    pub const fn failure_rate(mut self, share: Ratio, calls: u32, window: Duration) -> Self {
-        self.settings.share = Some(Share { most: share, calls, window });
-        self
-    }
+        /// Opens when at least this share of the calls within a window failed, of which there must be `calls`
+        /// at least. A window is counted in tenths, the current one included.
+        pub const fn failure_rate(share: Ratio, calls: u32, window: Duration) =>
+            settings.share = Some(Share { most: share, calls, window });
 
-    /// A call that takes this long counts as failed, whatever it answers, and also when nobody awaits it any longer.
-    /// None does if nothing is said.
-    pub const fn slow(mut self, from: Duration) -> Self {
-        self.settings.slow = Some(from);
-        self
-    }
+        /// A call that takes this long counts as failed, whatever it answers, and also when nobody awaits it
+        /// any longer. None does if nothing is said.
+        pub const fn slow(from: Duration) => settings.slow = Some(from);
 
-    /// Stays open for so long, 500 ms if nothing is said.
-    pub const fn open_for(mut self, time: Duration) -> Self {
-        self.settings.open_for = time;
-        self
-    }
+        /// Stays open for so long, 500 ms if nothing is said.
+        pub const fn open_for(time: Duration) => settings.open_for = time;
 
-    /// And for up to this much longer, at random, so that not all who share a store come back to it at once: 250 ms if
-    /// nothing is said.
-    pub const fn jitter(mut self, most: Duration) -> Self {
-        self.settings.jitter = most;
-        self
-    }
+        /// And for up to this much longer, at random, so that not all who share a store come back to it at
+        /// once: 250 ms if nothing is said.
+        pub const fn jitter(most: Duration) => settings.jitter = most;
 
-    /// Closes after so many probes that succeed in a row, 1 if nothing is said.
-    pub const fn successes(mut self, in_a_row: u32) -> Self {
-        self.settings.successes = in_a_row;
-        self
-    }
+        /// Closes after so many probes that succeed in a row, 1 if nothing is said.
+        pub const fn successes(in_a_row: u32) => settings.successes = in_a_row;
 
-    /// Which kinds of failure count: [`is_ill`] if nothing is said. Those that do not count as successes, for the storage
-    /// answered.
-    pub const fn counts(mut self, counts: fn(ErrorKind) -> bool) -> Self {
-        self.settings.counts = counts;
-        self
+        /// Which kinds of failure count: [`is_ill`] if nothing is said. Those that do not count as successes,
+        /// for the storage answered.
+        pub const fn counts(counts: fn(ErrorKind) -> bool) => settings.counts = counts;
     }
 
     /// Calls this at each change of state.
     ///
     /// The change has a text for a log, and the fields `breaker`, the name; `number`, a `u64` that orders the
     /// changes of this breaker; and `from` and `to`, each a [`BreakerState`](crate::layer::BreakerState). Two
-    /// changes can reach a listener in the wrong order. The listener runs within the call that brought the change
-    /// about: it should be quick, and not panic, for then that call does.
+    /// changes can reach a listener in the wrong order. The listener runs within the call that brought the
+    /// change about: it should be quick, and not panic, for then that call does.
     pub fn on_change(mut self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Self {
         self.listeners.push(Box::new(listener));
         self
     }
 
-    /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
-    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
-        self.clock = Some(Arc::new(clock));
-        self
-    }
+    setters! {
+        /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
 
-    /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.random = Random::seeded(seed);
-        self
+        /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
+        pub const fn seed(seed: u64) => random = Random::seeded(seed);
     }
 
     /// The breaker.
@@ -141,7 +120,8 @@ impl Breaker {
         Self::builder(name).made()
     }
 
-    /// A breaker of this name, closed. If nothing else is said it opens after five failures in a row, for 500 to 750 ms.
+    /// A breaker of this name, closed. If nothing else is said it opens after five failures in a row, for 500
+    /// to 750 ms.
     pub fn builder(name: impl Into<Arc<str>>) -> BreakerBuilder {
         let settings = BreakerSettings {
             failures: None,

@@ -11,6 +11,7 @@ use crate::MonotonicClock;
 use crate::layer::deny_cache::storage::{DenyCache, Parts};
 use crate::layer::deny_cache::table::Denials;
 use crate::util::random::random;
+use crate::util::setters::setters;
 
 /// What a [`DenyCache`] is to be like.
 #[must_use]
@@ -23,23 +24,17 @@ pub struct DenyCacheBuilder<S, T> {
 }
 
 impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
-    /// Remembers up to so many denials, rounded up to a multiple of eight: 10 000 if nothing is said. Where there is no room,
-    /// whichever is over first gives way.
-    pub const fn keys(mut self, most: usize) -> Self {
-        self.keys = most;
-        self
-    }
+    setters! {
+        /// Remembers up to so many denials, rounded up to a multiple of eight: 10 000 if nothing is said.
+        /// Where there is no room, whichever is over first gives way.
+        pub const fn keys(most: usize) => keys = most;
 
-    /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
-    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
-        self.clock = Some(Box::new(clock));
-        self
-    }
+        /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Box::new(clock));
 
-    /// Tells keys apart by a hash that is keyed with this, which clients must not know; with a random number if nothing is said.
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
+        /// Tells keys apart by a hash that is keyed with this, which clients must not know; with a random
+        /// number if nothing is said.
+        pub const fn seed(seed: u64) => seed = Some(seed);
     }
 
     /// The storage.

@@ -14,6 +14,7 @@ use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 use crate::layer::failover::storage::Failover;
 use crate::layer::is_ill;
 use crate::util::random::random;
+use crate::util::setters::setters;
 
 /// What a [`Failover`] is to be like.
 #[must_use]
@@ -26,50 +27,38 @@ pub struct FailoverBuilder<S: Strategy, P, F> {
 }
 
 impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
-    /// Goes over on these kinds of failure: on those that [are ill](is_ill) if nothing is said. Of an unknown outcome more has
-    /// to be said.
-    pub const fn on(mut self, kinds: fn(ErrorKind) -> bool) -> Self {
-        self.settings.on = kinds;
-        self
+    setters! {
+        /// Goes over on these kinds of failure: on those that [are ill](is_ill) if nothing is said. Of an
+        /// unknown outcome more has to be said.
+        pub const fn on(kinds: fn(ErrorKind) -> bool) => settings.on = kinds;
+
+        /// Goes over on unknown outcomes too, if their kind is one to go over on. Such a hit may be charged
+        /// on both sides, but is never merged, so never charged twice to the primary.
+        pub const fn after_timeouts() => settings.after_timeouts = true;
+
+        /// Charges the fallback with what the primary admits, so that whoever has used up a limit there finds
+        /// it used up here. Refunds are not mirrored. Of a divided limit that is what this instance saw.
+        pub const fn warm() => settings.warm = true;
+
+        /// Once the primary is back, charges it with what the fallback admitted of a key, before it is asked
+        /// about that key again; but not with what is so old that no limit would count it. It counts from
+        /// then on, as if it had just been admitted, so a client may wait for up to twice as long.
+        ///
+        /// Costs of one class are [summed](traffik_core::Cost::plus), so that this is one call of the
+        /// primary, however much was admitted, and one more where it is not known yet that the primary is
+        /// back. If there are more classes, or costs without a sum, it is eight calls at most, and the next
+        /// request makes the next ones. Whoever asks about the key meanwhile waits for them too. Where a
+        /// charge fails, the fallback decides on those who waited, as on any failure of a call that charged
+        /// them nothing; a charge whose outcome is unknown is not repeated.
+        pub const fn merge() => settings.merge = true;
+
+        /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), 10 000 if
+        /// nothing is said, each until it is, or for as long as the limit counts it.
+        pub const fn noted(most: usize) => noted = most;
     }
 
-    /// Goes over on unknown outcomes too, if their kind is one to go over on. Such a hit may be charged on both sides, but is
-    /// never merged, so never charged twice to the primary.
-    pub const fn after_timeouts(mut self) -> Self {
-        self.settings.after_timeouts = true;
-        self
-    }
-
-    /// Charges the fallback with what the primary admits, so that whoever has used up a limit there finds it used up here.
-    /// Refunds are not mirrored. Of a divided limit that is what this instance saw.
-    pub const fn warm(mut self) -> Self {
-        self.settings.warm = true;
-        self
-    }
-
-    /// Once the primary is back, charges it with what the fallback admitted of a key, before it is asked about that key again;
-    /// but not with what is so old that no limit would count it. It counts from then on, as if it had just been
-    /// admitted, so a client may wait for up to twice as long.
-    ///
-    /// Costs of one class are [summed](traffik_core::Cost::plus), so that this is one call of the primary, however much was
-    /// admitted, and one more where it is not known yet that the primary is back. If there are more classes, or costs without a
-    /// sum, it is eight calls at most, and the next request makes the next ones.
-    /// Whoever asks about the key meanwhile waits for them too. Where a charge fails, the fallback decides on those who waited,
-    /// as on any failure of a call that charged them nothing; a charge whose outcome is unknown is not repeated.
-    pub const fn merge(mut self) -> Self {
-        self.settings.merge = true;
-        self
-    }
-
-    /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), 10 000 if nothing is said, each until it
-    /// is, or for as long as the limit counts it.
-    pub const fn noted(mut self, most: usize) -> Self {
-        self.noted = most;
-        self
-    }
-
-    /// Calls this at each change of sides, within the call that brought it about: it should be quick, and not panic, for
-    /// then that call does.
+    /// Calls this at each change of sides, within the call that brought it about: it should be quick, and not
+    /// panic, for then that call does.
     pub fn on_change(mut self, listener: impl Fn(&FailoverChange) + Send + Sync + 'static) -> Self {
         self.settings.listeners.push(Box::new(listener));
         self
@@ -92,8 +81,8 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
 }
 
 impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
-    /// Gives the fallback what this makes of the limit. A limit of which it makes nothing fails every call with
-    /// [`ErrorKind::Invalid`], before anybody is asked.
+    /// Gives the fallback what this makes of the limit. A limit of which it makes nothing fails every call
+    /// with [`ErrorKind::Invalid`], before anybody is asked.
     pub fn share(mut self, share: impl Fn(&S) -> Result<S, CapacityError> + Send + Sync + 'static) -> Self {
         self.settings.share = Some(Box::new(share));
         self
@@ -101,8 +90,8 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
 }
 
 impl<S: Scale, P, F> FailoverBuilder<S, P, F> {
-    /// Gives the fallback the limit divided by this number: of instances that each have a fallback of their own. It must be one
-    /// that can be counted exactly when divided, as is said of [`share`](Self::share).
+    /// Gives the fallback the limit divided by this number: of instances that each have a fallback of their
+    /// own. It must be one that can be counted exactly when divided, as is said of [`share`](Self::share).
     ///
     /// # Errors
     ///
@@ -114,8 +103,8 @@ impl<S: Scale, P, F> FailoverBuilder<S, P, F> {
 }
 
 impl<S: Strategy, P, F> Failover<S, P, F> {
-    /// The primary first, and the fallback where it fails: cold, with the whole limit, and dropping what it admitted, unless
-    /// something else is said.
+    /// The primary first, and the fallback where it fails: cold, with the whole limit, and dropping what it
+    /// admitted, unless something else is said.
     pub const fn builder(primary: P, fallback: F) -> FailoverBuilder<S, P, F> {
         let settings = FailoverSettings {
             on: is_ill,

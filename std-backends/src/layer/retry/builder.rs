@@ -12,6 +12,7 @@ use crate::layer::retry::settings::{RetrySettings, is_passing};
 use crate::layer::retry::storage::{Parts, Retry};
 use crate::layer::{Backoff, Jitter};
 use crate::util::random::Random;
+use crate::util::setters::setters;
 
 /// What a [`Retry`] is to be like.
 #[must_use]
@@ -24,32 +25,23 @@ pub struct RetryBuilder<T, R> {
 }
 
 impl<T, R> RetryBuilder<T, R> {
-    /// So many attempts, the first one included: three if nothing is said.
-    pub const fn attempts(mut self, most: u32) -> Self {
-        self.settings.attempts = most;
-        self
-    }
+    setters! {
+        /// So many attempts, the first one included: three if nothing is said.
+        pub const fn attempts(most: u32) => settings.attempts = most;
 
-    /// Tries again on these kinds of failure: on those that [are passing](is_passing) if nothing is said. A call that charges
-    /// nothing and was not answered in time counts as `Unavailable`. For others that end in `Timeout`, see
-    /// [`after_timeouts`](Self::after_timeouts).
-    pub const fn on(mut self, kinds: fn(ErrorKind) -> bool) -> Self {
-        self.settings.on = kinds;
-        self
-    }
+        /// Tries again on these kinds of failure: on those that [are passing](is_passing) if nothing is said.
+        /// A call that charges nothing and was not answered in time counts as `Unavailable`. For others that
+        /// end in `Timeout`, see [`after_timeouts`](Self::after_timeouts).
+        pub const fn on(kinds: fn(ErrorKind) -> bool) => settings.on = kinds;
 
-    /// Tries again also what may have been done already. **A hit can then be charged up to as often as there are attempts**,
-    /// and told as denied because of its own charge; a refund can give back more than was taken; a reset can forget what
-    /// came after it.
-    pub const fn after_timeouts(mut self) -> Self {
-        self.settings.after_timeouts = true;
-        self
-    }
+        /// Tries again also what may have been done already. **A hit can then be charged up to as often as
+        /// there are attempts**, and told as denied because of its own charge; a refund can give back more
+        /// than was taken; a reset can forget what came after it.
+        pub const fn after_timeouts() => settings.after_timeouts = true;
 
-    /// Waits like this between attempts: from 10 ms on, doubling up to 200 ms, with full jitter, if nothing is said.
-    pub const fn backoff(mut self, backoff: Backoff) -> Self {
-        self.settings.backoff = backoff;
-        self
+        /// Waits like this between attempts: from 10 ms on, doubling up to 200 ms, with full jitter, if
+        /// nothing is said.
+        pub const fn backoff(backoff: Backoff) => settings.backoff = backoff;
     }
 
     /// The same waits with this jitter.
@@ -58,36 +50,27 @@ impl<T, R> RetryBuilder<T, R> {
         self
     }
 
-    /// All attempts and the waits between them take no longer than this: 1 s if nothing is said. Who would have to wait
-    /// beyond it is told of the failure at once.
-    pub const fn deadline(mut self, time: Duration) -> Self {
-        self.settings.deadline = Some(time);
-        self
-    }
+    setters! {
+        /// All attempts and the waits between them take no longer than this: 1 s if nothing is said. Who
+        /// would have to wait beyond it is told of the failure at once.
+        pub const fn deadline(time: Duration) => settings.deadline = Some(time);
 
-    /// Takes as long as the attempts take: for a storage in which each has a deadline of its own.
-    pub const fn without_deadline(mut self) -> Self {
-        self.settings.deadline = None;
-        self
-    }
+        /// Takes as long as the attempts take: for a storage in which each has a deadline of its own.
+        pub const fn without_deadline() => settings.deadline = None;
 
-    /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
-    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
-        self.clock = Some(Arc::new(clock));
-        self
-    }
+        /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
 
-    /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.random = Random::seeded(seed);
-        self
+        /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
+        pub const fn seed(seed: u64) => random = Random::seeded(seed);
     }
 
     /// The storage.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if it could never make an attempt, or the longest wait is shorter than the first.
+    /// [`ErrorKind::Invalid`] if it could never make an attempt, or the longest wait is shorter than the
+    /// first.
     pub fn build(self) -> Result<Retry<T, R>, Failure> {
         let settings = &self.settings;
         let refuse = |message: &'static str| Err(Failure::new(ErrorKind::Invalid, message));
@@ -113,7 +96,8 @@ impl<T, R> RetryBuilder<T, R> {
 }
 
 impl<T, R> Retry<T, R> {
-    /// The storage, asked up to three times within 1 s, 10 ms and 20 ms at most apart, unless something else is said.
+    /// The storage, asked up to three times within 1 s, 10 ms and 20 ms at most apart, unless something else
+    /// is said.
     pub fn builder(storage: T, timer: R) -> RetryBuilder<T, R> {
         let settings = RetrySettings {
             attempts: 3,
