@@ -13,6 +13,7 @@ use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields}
 
 use crate::FifoQueue;
 use crate::cas::{self, Combining, Swap};
+use crate::util::key::Keys;
 use crate::util::namespace;
 use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
@@ -250,12 +251,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
 
     /// In one call if the server knows the strategy and has all keys in one slot, as any server that is no
     /// cluster does.
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         let names: Vec<_> = keys.iter().map(|key| name::name(&self.inner.namespace, *key)).collect();
         let (inner, limit, hit) = (self.inner.clone(), limit.clone(), *hit);
         if !name::are_distinct(&names) || (inner.servers.is_cluster() && !name::share_a_slot(&names)) {

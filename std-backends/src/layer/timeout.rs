@@ -8,6 +8,7 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp, debug_fields}
 
 use super::calls::{changes, unanswered};
 use super::delegate::delegate;
+use crate::util::key::Keys;
 use crate::util::race::{Either, race};
 
 /// A storage with a deadline for each call.
@@ -100,12 +101,7 @@ impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> fo
         self.within(self.storage.load(limit, key), false)
     }
 
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         self.within(self.storage.check_together(limit, keys, hit), true)
     }
 

@@ -2,6 +2,9 @@
 
 use traffik_core::ErasedKey;
 
+/// Several keys that are asked about together.
+pub(crate) type Keys<'a> = &'a [&'a dyn ErasedKey];
+
 /// The bytes of a key: what stays of it once a call has returned.
 pub(crate) fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -5,6 +5,7 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::layer::Breaker;
 use crate::layer::delegate::delegate;
+use crate::util::key::Keys;
 
 /// A storage behind a [`Breaker`], where there is an example.
 ///
@@ -57,12 +58,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
         self.pass(|| self.storage.load(limit, key), |_| true)
     }
 
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         self.pass(|| self.storage.check_together(limit, keys, hit), |told| *told != Joint::Unable)
     }
 

@@ -9,6 +9,7 @@ use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp,
 
 use crate::layer::delegate::delegate;
 use crate::layer::deny_cache::table::{Asked, Denials};
+use crate::util::key::Keys;
 
 /// A storage whose denials are remembered in this process, so that a client who hammers costs it nothing.
 ///
@@ -226,12 +227,7 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         Some(denied)
     }
 
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         let Parts { denials, clock, answered } = &*self.parts;
         let digests: Vec<_> = keys.iter().map(|key| denials.digest(*key)).collect();
         if limit.records_demand() {

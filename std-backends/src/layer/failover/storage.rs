@@ -8,7 +8,7 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
 use crate::layer::delegate::delegate;
 use crate::layer::failover::route::{Limits, Router};
-use crate::util::key::bytes;
+use crate::util::key::{Keys, bytes};
 
 /// Asks the primary storage, and the fallback where the primary fails.
 ///
@@ -143,12 +143,7 @@ where
         self.router.primary.is_local() && self.router.fallback.is_local()
     }
 
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         let share = match self.router.share(limit) {
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),

@@ -9,6 +9,7 @@ use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verd
 
 use crate::MonotonicClock;
 use crate::layer::delegate::delegate;
+use crate::util::key::Keys;
 
 /// Observes every call of a storage: a function of a [`Call`], or [`Calls`](crate::layer::Calls).
 ///
@@ -299,12 +300,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
         Some(denied)
     }
 
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         self.timed(
             Operation::CheckTogether,
             || self.storage.check_together(limit, keys, hit),

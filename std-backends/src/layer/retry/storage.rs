@@ -11,7 +11,7 @@ use crate::layer::Late;
 use crate::layer::calls::{changes, together};
 use crate::layer::delegate::delegate;
 use crate::layer::retry::settings::RetrySettings;
-use crate::util::key::bytes;
+use crate::util::key::{Keys, bytes};
 use crate::util::race::{Either, race};
 use crate::util::random::Random;
 
@@ -179,12 +179,7 @@ where
         })
     }
 
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         self.call(true, self.storage().check_together(limit, keys, hit), || {
             let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
             let (limit, hit) = (limit.clone(), *hit);
