@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::RangeInclusive;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use traffik_core::storage::{Ticket, WaitQueue};
 use traffik_core::{ErasedKey, Key, debug_fields};
+
+use crate::util::mutex::lock;
 
 /// The queue of those who wait in [`until_ready`](traffik_core::Limiter::until_ready): first come, first
 /// served, for each key.
@@ -35,6 +37,7 @@ use traffik_core::{ErasedKey, Key, debug_fields};
 /// }
 /// # assert!(Mine { queue: FifoQueue::new() }.wait_queue().is_some_and(|queue| queue.is_empty(&"alice")));
 /// ```
+#[derive(Default)]
 pub struct FifoQueue {
     hasher: RandomState,
     /// The number of tickets that are held, so that nobody takes the lock to learn that there are none.
@@ -53,7 +56,7 @@ impl FifoQueue {
     /// Creates a queue in which nobody waits.
     #[must_use]
     pub fn new() -> Self {
-        Self { hasher: RandomState::new(), waiting: AtomicUsize::new(0), tickets: Mutex::default() }
+        Self::default()
     }
 
     /// Returns how many wait now, over all keys.
@@ -67,20 +70,16 @@ impl FifoQueue {
         key.feed(&mut |bytes: &[u8]| hasher.write(bytes));
         hasher.finish()
     }
-
-    fn tickets(&self) -> MutexGuard<'_, Tickets> {
-        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl WaitQueue for FifoQueue {
     fn is_empty(&self, key: &dyn ErasedKey) -> bool {
-        self.waiting() == 0 || self.tickets().first(self.digest(key)).is_none()
+        self.waiting() == 0 || lock(&self.tickets).first(self.digest(key)).is_none()
     }
 
     fn join(&self, key: &dyn ErasedKey) -> Ticket {
         let key = self.digest(key);
-        let mut tickets = self.tickets();
+        let mut tickets = lock(&self.tickets);
         let ticket = Ticket { key, number: tickets.drawn };
         tickets.drawn += 1;
         tickets.held.insert(ticket, None);
@@ -89,7 +88,7 @@ impl WaitQueue for FifoQueue {
     }
 
     fn poll_turn(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()> {
-        let mut tickets = self.tickets();
+        let mut tickets = lock(&self.tickets);
         let is_first = tickets.first(ticket.key) == Some(ticket);
         let waker = match tickets.held.get_mut(&ticket) {
             Some(waker) if !is_first => waker,
@@ -106,7 +105,7 @@ impl WaitQueue for FifoQueue {
     }
 
     fn leave(&self, ticket: Ticket) {
-        let mut tickets = self.tickets();
+        let mut tickets = lock(&self.tickets);
         let left = tickets.held.remove(&ticket);
         self.waiting.store(tickets.held.len(), Ordering::Relaxed);
         // The first keeps no waker once it was woken, so a ticket given back further behind wakes nobody.
@@ -129,12 +128,6 @@ impl Tickets {
 /// All tickets of a key.
 fn tickets_of(key: u64) -> RangeInclusive<Ticket> {
     Ticket { key, number: 0 }..=Ticket { key, number: u64::MAX }
-}
-
-impl Default for FifoQueue {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 debug_fields!([] FifoQueue: waiting);

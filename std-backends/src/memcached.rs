@@ -87,7 +87,7 @@ pub struct MemcachedStorage<R: Connect> {
 debug_fields!(
     [R: Connect] MemcachedStorage<R>:
     namespace = |it| &it.items.namespace,
-    servers = |it| it.items.servers.iter().map(|server| server.pool.address()).collect::<Vec<_>>(),
+    servers = |it| it.items.servers.iter().map(|server| &*server.pool.address).collect::<Vec<_>>(),
     persistent
 );
 

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::task::{Poll, Waker};
 
 use traffik_core::storage::Failure;
@@ -71,30 +71,26 @@ impl<S: Strategy> Task<S> {
 
     /// The answer if it is there; if it panicked, so does this.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<S::Verdict, Failure>> {
-        let mut progress = self.progress();
-        match &progress.stage {
-            Stage::Waiting | Stage::Sent(_) => {
-                if !progress.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                    progress.waker = Some(waker.clone());
-                }
-                return Poll::Pending;
+        let mut progress = lock(&self.progress);
+        if let Stage::Waiting | Stage::Sent(_) = progress.stage {
+            if !progress.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                progress.waker = Some(waker.clone());
             }
-            // As with every future, polling again after the end is the caller's mistake.
-            Stage::Left => return Poll::Pending,
-            Stage::Done(_) | Stage::Panicked(_) => {}
+            return Poll::Pending;
         }
         let stage = std::mem::replace(&mut progress.stage, Stage::Left);
         drop(progress);
         match stage {
             Stage::Done(answer) => Poll::Ready(answer),
             Stage::Panicked(panic) => resume_unwind(panic),
+            // As with every future, polling again after the end is the caller's mistake.
             _ => Poll::Pending,
         }
     }
 
     /// Nobody waits any more.
     pub(super) fn leave(&self) -> Left<S::Verdict> {
-        let stage = std::mem::replace(&mut self.progress().stage, Stage::Left);
+        let stage = std::mem::replace(&mut lock(&self.progress).stage, Stage::Left);
         match stage {
             Stage::Sent(_) => Left::Sent,
             Stage::Done(answer) => Left::Done(answer),
@@ -102,13 +98,9 @@ impl<S: Strategy> Task<S> {
         }
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress<S::Verdict>> {
-        lock(&self.progress)
-    }
-
     /// Changes the stage unless nobody waits any more, and tells whether it did.
     fn proceed(&self, change: impl FnOnce(Stage<S::Verdict>) -> Stage<S::Verdict>) -> bool {
-        let mut progress = self.progress();
+        let mut progress = lock(&self.progress);
         if let Stage::Left = progress.stage {
             return false;
         }
@@ -119,7 +111,7 @@ impl<S: Strategy> Task<S> {
     /// Changes the stage for the last time.
     fn end(&self, change: impl FnOnce(Stage<S::Verdict>) -> Stage<S::Verdict>) {
         if self.proceed(change) {
-            let waker = self.progress().waker.take();
+            let waker = lock(&self.progress).waker.take();
             waker.into_iter().for_each(Waker::wake);
         }
     }
@@ -127,7 +119,7 @@ impl<S: Strategy> Task<S> {
 
 impl<S: Strategy, W: Swap> Operation<W> for Task<S> {
     fn run(&self, store: &W, stored: Option<&[u8]>, now: Timestamp) -> Ran {
-        if let Stage::Left = self.progress().stage {
+        if let Stage::Left = lock(&self.progress).stage {
             return Ran::Left;
         }
         let class = self.op.class();

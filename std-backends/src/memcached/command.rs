@@ -12,7 +12,7 @@ use super::wire::{Stream, Wire};
 pub(super) trait Command: Send + Sync {
     type Answer: Send;
     /// Whether it may change what the server keeps.
-    const CHANGES: bool;
+    const CHANGES: bool = true;
 
     /// Sends it, and takes all of its answer.
     fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> impl Future<Output = io::Result<Self::Answer>> + Send;
@@ -90,7 +90,6 @@ impl Command for Get<'_> {
 
 impl Command for Store<'_> {
     type Answer = bool;
-    const CHANGES: bool = true;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
         let Self { name, bytes, expiry, unique } = *self;
@@ -114,7 +113,6 @@ impl Command for Store<'_> {
 
 impl Command for Remove<'_> {
     type Answer = bool;
-    const CHANGES: bool = true;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
         let command = format!("md {} C{} O{}\r\n", self.name, self.unique, wire.number());
@@ -129,7 +127,6 @@ impl Command for Remove<'_> {
 
 impl Command for Count<'_> {
     type Answer = Counted;
-    const CHANGES: bool = true;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Counted> {
         let mut numbers = [itoa::Buffer::new(); 3];

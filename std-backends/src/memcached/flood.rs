@@ -4,8 +4,8 @@
 //! process: meanwhile its checks load what they decide by. Other processes find the same, and do so, too.
 
 use std::collections::HashSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 use crate::util::mutex::lock;
 
@@ -19,20 +19,16 @@ pub(super) struct Floods {
 impl Floods {
     /// Whether a key is not counted on now.
     pub(super) fn is_stemmed(&self, key: &str) -> bool {
-        self.many.load(Ordering::Relaxed) > 0 && self.keys().contains(key)
+        self.many.load(Ordering::Relaxed) > 0 && lock(&self.keys).contains(key)
     }
 
     /// Stops counting on a key until the answer is dropped; `None` if somebody else has.
     pub(super) fn stem<'a>(&'a self, key: &'a str) -> Option<Stemmed<'a>> {
-        if !self.keys().insert(key.to_owned()) {
+        if !lock(&self.keys).insert(key.to_owned()) {
             return None;
         }
         self.many.fetch_add(1, Ordering::Relaxed);
         Some(Stemmed { floods: self, key })
-    }
-
-    fn keys(&self) -> MutexGuard<'_, HashSet<String>> {
-        lock(&self.keys)
     }
 }
 
@@ -44,7 +40,7 @@ pub(super) struct Stemmed<'a> {
 
 impl Drop for Stemmed<'_> {
     fn drop(&mut self) {
-        self.floods.keys().remove(self.key);
+        lock(&self.floods.keys).remove(self.key);
         self.floods.many.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -4,7 +4,7 @@
 //! generation 0. It never expires, and whoever uses the namespace asks for it every second, so that a server that has to
 //! give something up gives it up last. Should it be gone, those who know it put it back.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use traffik_core::Timestamp;
@@ -25,13 +25,9 @@ struct Known {
 }
 
 impl Generation {
-    fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        lock(&self.0)
-    }
-
     /// What is known of it, and whether it is time to ask again. One who is told so is to ask; others go on meanwhile.
     pub(super) fn look(&self) -> (Option<u64>, bool) {
-        let mut known = self.known();
+        let mut known = lock(&self.0);
         let Some(Known { number, at }) = &mut *known else { return (None, true) };
         let is_old = at.elapsed() >= BELIEVED;
         if is_old {
@@ -41,7 +37,7 @@ impl Generation {
     }
 
     pub(super) fn learn(&self, number: u64) {
-        *self.known() = Some(Known { number, at: Instant::now() });
+        *lock(&self.0) = Some(Known { number, at: Instant::now() });
     }
 }
 
@@ -60,7 +56,7 @@ mod tests {
         assert_eq!(generation.look(), (None, true));
         generation.learn(7);
         assert_eq!(generation.look(), (Some(7), false));
-        if let Some(known) = &mut *generation.known() {
+        if let Some(known) = &mut *lock(&generation.0) {
             known.at = Instant::now().checked_sub(BELIEVED).unwrap();
         }
         assert_eq!([generation.look(), generation.look()], [(Some(7), true), (Some(7), false)]);

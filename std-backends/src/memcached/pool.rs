@@ -27,8 +27,8 @@ pub(super) struct Settings {
 
 pub(super) struct Pool<R: Connect> {
     runtime: R,
-    address: String,
-    settings: Settings,
+    pub(super) address: String,
+    pub(super) settings: Settings,
     state: Mutex<State<R::Stream>>,
 }
 
@@ -60,14 +60,6 @@ impl<R: Connect> Pool<R> {
         let state =
             State { idle: Vec::new(), leased: 0, waiting: VecDeque::new(), failed: None, is_closed: false };
         Arc::new(Self { runtime, address, settings, state: Mutex::new(state) })
-    }
-
-    pub(super) fn address(&self) -> &str {
-        &self.address
-    }
-
-    pub(super) const fn minimum(&self) -> usize {
-        self.settings.minimum
     }
 
     /// A connection for one call: an idle one, or a new one. Who came first is served first.
@@ -130,7 +122,6 @@ impl<R: Connect> Pool<R> {
 
     /// Keeps a connection for the next call; of those that nobody needs for long, no more than the minimum.
     fn keep(&self, wire: Box<Wire<R::Stream>>) {
-        let mut dropped = Vec::new();
         let mut state = self.state();
         if state.is_closed {
             drop(state);
@@ -140,32 +131,28 @@ impl<R: Connect> Pool<R> {
         // This one is idle, and its call still has the right to it.
         let spare = (state.idle.len() + state.leased).saturating_sub(self.settings.minimum + 1);
         let old = state.idle.iter().take_while(|it| it.since.elapsed() > self.settings.idle).count();
-        dropped.extend(state.idle.drain(..old.min(spare)));
+        let dropped: Vec<_> = state.idle.drain(..old.min(spare)).collect();
         drop(state);
+        drop(dropped);
     }
 
     /// Passes the right to use a connection on.
     fn release(&self) {
-        let next = {
-            let mut state = self.state();
-            let next = state.waiting.pop_front();
-            if next.is_none() {
-                state.leased = state.leased.saturating_sub(1);
-            }
-            next
-        };
-        if let Some(turn) = next {
-            turn.come(Come::Now);
+        let mut state = self.state();
+        let next = state.waiting.pop_front();
+        if next.is_none() {
+            state.leased = state.leased.saturating_sub(1);
         }
+        drop(state);
+        next.iter().for_each(|turn| turn.come(Come::Now));
     }
 
     /// No call is made from now on.
     pub(super) fn close(&self) {
-        let (idle, waiting) = {
-            let mut state = self.state();
-            state.is_closed = true;
-            (std::mem::take(&mut state.idle), std::mem::take(&mut state.waiting))
-        };
+        let mut state = self.state();
+        state.is_closed = true;
+        let (idle, waiting) = (std::mem::take(&mut state.idle), std::mem::take(&mut state.waiting));
+        drop(state);
         drop(idle);
         waiting.into_iter().for_each(|turn| turn.come(Come::Never));
     }
@@ -223,14 +210,11 @@ enum Come {
 
 impl Turn {
     fn come(&self, come: Come) {
-        let waker = {
-            let mut turn = lock(&self.0);
-            turn.0 = come;
-            turn.1.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let mut turn = lock(&self.0);
+        turn.0 = come;
+        let waker = turn.1.take();
+        drop(turn);
+        waker.into_iter().for_each(Waker::wake);
     }
 
     fn has_come(&self, waker: Option<&Waker>) -> Come {
@@ -264,12 +248,11 @@ impl<R: Connect> Waiting<'_, R> {
 
 impl<R: Connect> Drop for Waiting<'_, R> {
     fn drop(&mut self) {
-        let has_come = {
-            let mut state = self.pool.state();
-            state.waiting.retain(|turn| !Arc::ptr_eq(turn, &self.turn));
-            self.turn.has_come(None) == Come::Now
-        };
-        if has_come {
+        let mut state = self.pool.state();
+        state.waiting.retain(|turn| !Arc::ptr_eq(turn, &self.turn));
+        let come = self.turn.has_come(None);
+        drop(state);
+        if come == Come::Now {
             self.pool.release();
         }
     }

@@ -40,10 +40,8 @@ impl<R: Connect> Server<R> {
         match race(self.pool.lease(), end).await {
             Either::Left(lease) => lease,
             Either::Right(()) => {
-                let message = format!(
-                    "no connection to {} came free in time; nothing was charged",
-                    self.pool.address()
-                );
+                let message =
+                    format!("no connection to {} came free in time; nothing was charged", self.pool.address);
                 Err(Failure::new(ErrorKind::Unavailable, message))
             }
         }
@@ -74,21 +72,20 @@ impl<R: Connect> Server<R> {
                 Ok(answer)
             }
             Either::Left(Err(error)) => Err(failure(error, may_have_changed)),
-            Either::Right(()) => Err(late(self.pool.address(), may_have_changed)),
+            Either::Right(()) => Err(late(&self.pool.address, may_have_changed)),
         }
     }
 
     /// Makes as many connections as there are to be at least, and asks on each whether the server can do what is needed.
     pub(super) async fn ready(&self, mut end: End<'_>) -> Result<(), Failure> {
         let mut leases = Vec::new();
-        for _ in 0..self.pool.minimum().max(1) {
+        for _ in 0..self.pool.settings.minimum.max(1) {
             leases.push(self.lease(end.as_mut()).await?);
         }
         for lease in leases {
             let version = self.call_on(lease, Version, end.as_mut()).await?;
             if !can_count(&version) {
-                let message =
-                    format!("{} is memcached {version}; 1.6 or later is needed", self.pool.address());
+                let message = format!("{} is memcached {version}; 1.6 or later is needed", self.pool.address);
                 return Err(Failure::new(ErrorKind::Invalid, message));
             }
         }

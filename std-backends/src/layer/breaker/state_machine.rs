@@ -10,7 +10,7 @@ use traffik_core::{Clock, Timestamp, debug_fields};
 use crate::layer::breaker::settings::BreakerSettings;
 use crate::layer::breaker::tally::Tally;
 use crate::util::random::Random;
-use crate::util::spin_lock::{Locked, SpinLock};
+use crate::util::spin_lock::SpinLock;
 
 /// Counts how a storage answers, and opens when it fails too often.
 ///
@@ -182,7 +182,7 @@ impl Breaker {
     /// What it does now. It stays open beyond its time until somebody calls.
     #[must_use]
     pub fn state(&self) -> BreakerState {
-        self.shared.machine().state
+        self.shared.machine.lock().state
     }
 
     /// How many calls it has refused.
@@ -210,7 +210,7 @@ impl Breaker {
     #[inline]
     pub(super) fn permit(&self) -> Result<Permit, Failure> {
         let now = self.shared.clock.now();
-        let mut machine = self.shared.machine();
+        let mut machine = self.shared.machine.lock();
         let changed = match machine.state {
             BreakerState::Closed | BreakerState::ForcedClosed => None,
             BreakerState::Open(until) if now >= until => {
@@ -235,16 +235,12 @@ impl Breaker {
 debug_fields!([] Breaker: name = |it| it.name(), state = |it| it.state());
 
 impl Shared {
-    fn machine(&self) -> Locked<'_, Machine> {
-        self.machine.lock()
-    }
-
     fn refusal(&self, state: BreakerState) -> Failure {
         Failure::new(ErrorKind::Unavailable, Open { breaker: Arc::clone(&self.name), state })
     }
 
     fn change_to(&self, state: BreakerState) {
-        let mut machine = self.machine();
+        let mut machine = self.machine.lock();
         let changed = (machine.state != state).then(|| self.change(&mut machine, state));
         machine.tally.clear();
         drop(machine);
@@ -275,7 +271,7 @@ impl Shared {
 
     /// Notes how a call ended that began in the state of this number.
     fn ended(&self, number: u64, ending: Ending, now: Timestamp) {
-        let mut machine = self.machine();
+        let mut machine = self.machine.lock();
         if machine.number != number {
             return;
         }
