@@ -1,16 +1,11 @@
 //! What wrappers need to know of a call, and to keep of it to make it again.
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, Joint, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy};
 
 /// Whether an operation may change what is kept, so that its outcome is unknown if there is no answer.
 pub(super) const fn changes<S: Strategy>(op: &Op<S>) -> bool {
     !matches!(op, Op::Peek(_))
-}
-
-/// What kind of failure it is not to be answered.
-pub(super) const fn unanswered(changes: bool) -> ErrorKind {
-    if changes { ErrorKind::Timeout } else { ErrorKind::Unavailable }
 }
 
 /// Checks several keys of which the bytes have been kept.

@@ -3,10 +3,10 @@
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp, debug_fields};
 
-use super::calls::{changes, unanswered};
+use super::calls::changes;
 use super::delegate::delegate;
 use crate::util::key::Keys;
 use crate::util::race::{Either, race};
@@ -79,7 +79,7 @@ pub struct Late {
 
 impl Late {
     pub(super) fn failure(self, changes: bool) -> Failure {
-        Failure::new(unanswered(changes), self)
+        Failure::new(if changes { ErrorKind::Timeout } else { ErrorKind::Unavailable }, self)
     }
 }
 

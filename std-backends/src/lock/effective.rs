@@ -1,6 +1,5 @@
 //! The settings that hold once none is left open.
 
-use std::num::NonZeroU64;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -37,11 +36,8 @@ impl LockSettings {
 }
 
 /// Long for a critical section, short for whoever waits for one that died in it.
-const BUILT_IN: Resolved = Resolved {
-    ttl: Ttl::from_secs(NonZeroU64::MIN.saturating_add(4)),
-    blocking: true,
-    blocking_timeout: Duration::from_secs(2),
-};
+const BUILT_IN: Resolved =
+    Resolved { ttl: Ttl(Duration::from_secs(5)), blocking: true, blocking_timeout: Duration::from_secs(2) };
 
 static DEFAULTS: RwLock<LockSettings> = RwLock::new(LockSettings::new());
 

@@ -19,7 +19,7 @@ use crate::util::random::random;
 /// # Ok::<(), traffik_core::storage::Failure>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ttl(Duration);
+pub struct Ttl(pub(super) Duration);
 
 impl Ttl {
     /// A grant that ends after this time.
@@ -36,10 +36,6 @@ impl Ttl {
             return Err(SettingsError::new("the TTL of a lock", format!("{ttl:?}"), expected));
         }
         Ok(Self(ttl))
-    }
-
-    pub(super) const fn from_secs(seconds: std::num::NonZeroU64) -> Self {
-        Self(Duration::from_secs(seconds.get()))
     }
 
     /// The time.

@@ -49,12 +49,8 @@ struct Entry {
 
 impl Default for Entry {
     fn default() -> Self {
-        Self {
-            digest: Digest::default(),
-            denials: 0,
-            inherited: 0,
-            name: Text { bytes: [0; LENGTH], length: 0 },
-        }
+        let name = Text { bytes: [0; LENGTH], length: 0 };
+        Self { digest: Digest::default(), denials: 0, inherited: 0, name }
     }
 }
 

@@ -167,16 +167,10 @@ impl<S: Strategy + PartialEq, K: AsRef<[Asked]>> Call<S, K> {
     }
 }
 
-impl<S: Strategy, K: AsRef<[Asked]>> Call<S, K> {
-    fn forget(&self) {
-        self.asked.as_ref().iter().for_each(|asked| self.parts.denials.forget(asked.digest()));
-    }
-}
-
 impl<S: Strategy, K: AsRef<[Asked]>> Drop for Call<S, K> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.forget();
+            self.asked.as_ref().iter().for_each(|asked| self.parts.denials.forget(asked.digest));
         }
     }
 }
@@ -188,7 +182,7 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
             return self.storage.apply(limit, key, op);
         }
         let Parts { denials, clock, answered } = &*self.parts;
-        let (digest, now) = (denials.digest(key), clock.now());
+        let (digest, now) = (denials.seed.digest(key), clock.now());
         let Op::Check(hit) = op else {
             // Forgotten here, for it may be done at once, and when it is over.
             denials.forget(digest);
@@ -222,14 +216,14 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
             return None;
         }
         let Parts { denials, clock, answered } = &*self.parts;
-        let denied = denials.ask(limit, denials.digest(key), hit, clock.now()).ok()?;
+        let denied = denials.ask(limit, denials.seed.digest(key), hit, clock.now()).ok()?;
         answered.fetch_add(1, Ordering::Relaxed);
         Some(denied)
     }
 
     fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         let Parts { denials, clock, answered } = &*self.parts;
-        let digests: Vec<_> = keys.iter().map(|key| denials.digest(*key)).collect();
+        let digests: Vec<_> = keys.iter().map(|key| denials.seed.digest(*key)).collect();
         if limit.records_demand() {
             let now = clock.now();
             let asked: Vec<_> = digests.iter().map(|digest| denials.asked(*digest, now)).collect();

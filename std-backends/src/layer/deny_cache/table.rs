@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::util::spin_lock::{Locked, SpinLock};
-use traffik_core::{Cost, Digest, ErasedKey, Hit, Origin, Outcome, Seed, Strategy, Timestamp, Verdict};
+use traffik_core::{Cost, Digest, Hit, Origin, Outcome, Seed, Strategy, Timestamp, Verdict};
 
 /// Denials of a set share a lock. Eight are looked at faster than another set is found.
 const WAYS: usize = 8;
 
 /// Denials by key, limit and class. Keys are told apart by a keyed 64-bit hash.
 pub(super) struct Denials<S: Strategy> {
-    seed: Seed,
+    pub(super) seed: Seed,
     sets: Box<[SpinLock<Set<S>>]>,
 }
 
@@ -36,15 +36,9 @@ struct Denial<S: Strategy> {
 /// When a key was asked about.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
-    digest: Digest,
+    pub(super) digest: Digest,
     at: Timestamp,
     changes: u64,
-}
-
-impl Asked {
-    pub(super) const fn digest(&self) -> Digest {
-        self.digest
-    }
 }
 
 impl<S: Strategy + PartialEq> Denials<S> {
@@ -53,10 +47,6 @@ impl<S: Strategy + PartialEq> Denials<S> {
         let sets =
             (0..sets).map(|_| SpinLock::new(Set { entries: Vec::new(), changes: [0; WAYS] })).collect();
         Self { seed: Seed::new(seed), sets }
-    }
-
-    pub(super) fn digest(&self, key: &dyn ErasedKey) -> Digest {
-        self.seed.digest(key)
     }
 
     /// What is known to be told about a hit; else what is needed to note what the store tells.

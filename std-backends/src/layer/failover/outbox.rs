@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use traffik_core::{Cost, Digest, Hit, Key, Seed, Strategy, Timestamp, Verdict};
+use traffik_core::{Cost, Digest, Hit, Seed, Strategy, Timestamp, Verdict};
 
 use crate::util::shared::{Shared, WeakShared};
 use crate::util::spin_lock::{Locked, SpinLock};
@@ -19,7 +19,7 @@ const SHARED: usize = 8;
 /// Keys are told apart by a keyed 64-bit hash.
 pub(super) struct Outbox<S: Strategy> {
     most: usize,
-    seed: Seed,
+    pub(super) seed: Seed,
     pages: Box<[SpinLock<Vec<Account<S>>>]>,
     count: AtomicUsize,
     unnoted: AtomicU64,
@@ -58,10 +58,6 @@ impl<S: Strategy> Outbox<S> {
         self.unnoted.load(Ordering::Relaxed)
     }
 
-    pub(super) fn digest<K: Key + ?Sized>(&self, key: &K) -> Digest {
-        self.seed.digest(key)
-    }
-
     pub(super) fn note(&self, digest: Digest, note: Note<S>, now: Timestamp) {
         if !self.has_room() {
             self.forget_over(now);
@@ -79,7 +75,8 @@ impl<S: Strategy> Outbox<S> {
             Some(account) => account.add(note),
             None => {
                 page.retain(Account::is_of_use);
-                page.push(Account::new(digest, note));
+                let due_until = note.over;
+                page.push(Account { digest, due: vec![note], due_until, sent: Vec::new(), merge: None });
             }
         }
     }
@@ -252,11 +249,6 @@ fn find<S: Strategy>(page: &mut [Account<S>], digest: Digest) -> Option<&mut Acc
 }
 
 impl<S: Strategy> Account<S> {
-    fn new(digest: Digest, note: Note<S>) -> Self {
-        let due_until = note.over;
-        Self { digest, due: vec![note], due_until, sent: Vec::new(), merge: None }
-    }
-
     fn add(&mut self, note: Note<S>) {
         self.due_until = self.due_until.max(note.over);
         self.due.push(note);

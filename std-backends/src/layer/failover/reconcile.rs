@@ -18,14 +18,14 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
     /// An operation that does not begin with a plain call of the primary.
     pub(super) async fn apply(
         self: &Arc<Self>,
-        limits: Limits<'_, S>,
+        limits: Limits<&S>,
         key: &[u8],
         op: &Op<S>,
     ) -> Result<S::Verdict, Failure> {
         match op {
             Op::Refund(hit, receipt) => self.refund(limits, key, hit, *receipt).await,
             Op::Reset => {
-                let digest = self.outbox.digest(key);
+                let digest = self.outbox.seed.digest(key);
                 self.outbox.forget(digest);
                 if let Some(merge) = self.outbox.under_way(digest) {
                     // It would count again, if it arrived later than the reset.
@@ -48,7 +48,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
 
     pub(super) async fn check_together(
         self: &Arc<Self>,
-        limits: Limits<'_, S>,
+        limits: Limits<&S>,
         keys: &[Vec<u8>],
         hit: &Hit<S::Cost>,
     ) -> Result<Joint<S::Verdict>, Failure> {
@@ -110,7 +110,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
 
     async fn refund(
         &self,
-        limits: Limits<'_, S>,
+        limits: Limits<&S>,
         key: &[u8],
         hit: &Hit<S::Cost>,
         mut receipt: <S::Verdict as Verdict>::Receipt,
@@ -122,7 +122,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             return self.own(self.primary.apply(limits.primary, &key, &op).await);
         }
         if self.settings.merge {
-            self.outbox.take(self.outbox.digest(key), hit, &receipt);
+            self.outbox.take(self.outbox.seed.digest(key), hit, &receipt);
         }
         let mut verdict = self.fallback.apply(limits.fallback, &key, &op).await?;
         self.marked(&mut verdict, None);
@@ -131,11 +131,11 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
 
     /// Charges the primary with what the fallback admitted of this key, or waits for who does. A failure is one to go over on, or
     /// to tell.
-    async fn merge(self: &Arc<Self>, limits: Limits<'_, S>, key: &[u8]) -> Result<(), Failure> {
+    async fn merge(self: &Arc<Self>, limits: Limits<&S>, key: &[u8]) -> Result<(), Failure> {
         if !self.settings.merge {
             return Ok(());
         }
-        let digest = self.outbox.digest(key);
+        let digest = self.outbox.seed.digest(key);
         let begin = || {
             let (router, limit, key) = (Arc::clone(self), limits.primary.clone(), key.to_vec());
             let charges = AssertUnwindSafe(async move { router.charge(&limit, &key, digest).await });

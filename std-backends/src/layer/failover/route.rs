@@ -18,34 +18,21 @@ pub(super) struct Router<S: Strategy, P, F> {
     pub(super) is_away: AtomicBool,
 }
 
-/// What each side holds a client to.
-pub(super) struct Limits<'a, S> {
-    pub(super) primary: &'a S,
-    pub(super) fallback: &'a S,
+/// The limits that each side holds a client to: borrowed for a call, or owned to be kept.
+#[derive(Clone, Copy)]
+pub(super) struct Limits<L> {
+    pub(super) primary: L,
+    pub(super) fallback: L,
 }
 
-impl<S> Clone for Limits<'_, S> {
-    fn clone(&self) -> Self {
-        *self
+impl<S: Clone> Limits<&S> {
+    pub(super) fn owned(self) -> Limits<S> {
+        Limits { primary: self.primary.clone(), fallback: self.fallback.clone() }
     }
 }
 
-impl<S> Copy for Limits<'_, S> {}
-
-impl<S: Clone> Limits<'_, S> {
-    pub(super) fn owned(self) -> OwnLimits<S> {
-        OwnLimits { primary: self.primary.clone(), fallback: self.fallback.clone() }
-    }
-}
-
-/// The same, to be kept.
-pub(super) struct OwnLimits<S> {
-    primary: S,
-    fallback: S,
-}
-
-impl<S> OwnLimits<S> {
-    pub(super) const fn get(&self) -> Limits<'_, S> {
+impl<S> Limits<S> {
+    pub(super) const fn get(&self) -> Limits<&S> {
         Limits { primary: &self.primary, fallback: &self.fallback }
     }
 }
@@ -69,7 +56,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
 
     /// Whether the primary is to be told first what the fallback admitted of a key.
     pub(super) fn is_to_merge(&self, key: &dyn ErasedKey) -> bool {
-        self.settings.merge && self.outbox.is_due(self.outbox.digest(key), self.clock.now())
+        self.settings.merge && self.outbox.is_due(self.outbox.seed.digest(key), self.clock.now())
     }
 
     /// The primary has answered.
@@ -96,16 +83,11 @@ impl<S: Strategy, P, F> Router<S, P, F> {
 
     /// An answer of the primary that nobody else could give.
     pub(super) fn own<T>(&self, answer: Result<T, Failure>) -> Result<T, Failure> {
-        match answer {
-            Ok(told) => {
-                self.is_back();
-                Ok(told)
-            }
-            Err(failure) => {
-                let _ = self.go_over(failure.clone(), false);
-                Err(failure)
-            }
+        match &answer {
+            Ok(_) => self.is_back(),
+            Err(failure) => drop(self.go_over(failure.clone(), false)),
         }
+        answer
     }
 
     #[cold]
@@ -116,7 +98,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
     /// What the fallback is to be known by once it has answered, if the primary is to be told of that.
     pub(super) fn to_note(
         &self,
-        limits: Limits<'_, S>,
+        limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         is_unknown: bool,
@@ -126,7 +108,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
             return None;
         }
         let (digest, over) =
-            (self.outbox.digest(key), self.clock.now().plus_micros(limits.primary.horizon()));
+            (self.outbox.seed.digest(key), self.clock.now().plus_micros(limits.primary.horizon()));
         Some(ToNote { digest, over, op: *op })
     }
 
@@ -154,7 +136,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
     /// What follows from what the primary made of a check, a peek or a charge: at once, if the fallback answers at once.
     pub(super) fn settle(
         self: &Arc<Self>,
-        limits: Limits<'_, S>,
+        limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         answer: Result<S::Verdict, Failure>,
@@ -168,7 +150,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
     /// Tells what the primary said, once the fallback was charged with it where that is kept warm.
     pub(super) fn mirror(
         &self,
-        limits: Limits<'_, S>,
+        limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         mut verdict: S::Verdict,
@@ -187,7 +169,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
     #[inline(always)]
     pub(super) fn stand_in(
         self: &Arc<Self>,
-        limits: Limits<'_, S>,
+        limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         failure: Failure,
