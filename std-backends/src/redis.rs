@@ -8,7 +8,7 @@ use futures_util::lock::Mutex as AsyncMutex;
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
 use redis::{Client, IntoConnectionInfo, RedisError};
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
 use crate::FifoQueue;
@@ -39,7 +39,7 @@ mod tls;
 mod tls;
 mod watchdog;
 
-use inner::{Inner, TestClock};
+use inner::Inner;
 use link::Source;
 #[cfg(feature = "locks")]
 pub use lock::RedisLock;
@@ -49,20 +49,22 @@ use servers::{Place, Servers};
 
 /// Keeps states on a Redis server (7.0 or later), a cluster, or whichever server sentinels name.
 ///
-/// Connects when it is first used, on tokio if it is used from within it, else on smol, which serves async-std as well
-/// (feature `redis-smol`; without it, calls outside of tokio fail); and again when the connection was lost. All calls share one connection, and each has a
-/// [deadline](RedisBuilder::timeout). Times are those of the server's clock, whoever asks.
+/// Connects when it is first used, on tokio if it is used from within it, else on smol, which serves
+/// async-std as well (feature `redis-smol`; without it, calls outside of tokio fail); and again when the
+/// connection was lost. All calls share one connection, and each has a [deadline](RedisBuilder::timeout).
+/// Times are those of the server's clock, whoever asks.
 ///
 /// What is stored of a key is one string that lives no longer than the limit remembers it. Whatever else is found at a
 /// key counts as a key never seen.
 ///
 /// # Errors
 ///
-/// * [`Timeout`](ErrorKind::Timeout): no answer in time, or the connection broke while it was awaited. The hit may have
-///   been charged or not; it is not sent again.
-/// * [`Unavailable`](ErrorKind::Unavailable): not connected, or the server does not serve now, or no answer in time to what
-///   charges nothing. Nothing was charged.
-/// * [`Denied`](ErrorKind::Denied), [`Full`](ErrorKind::Full): the server refuses this client, or all writes.
+/// * [`Timeout`](traffik_core::ErrorKind::Timeout): no answer in time, or the connection broke while it was
+///   awaited. The hit may have been charged or not; it is not sent again.
+/// * [`Unavailable`](traffik_core::ErrorKind::Unavailable): not connected, or the server does not serve now,
+///   or no answer in time to what charges nothing. Nothing was charged.
+/// * [`Denied`](traffik_core::ErrorKind::Denied), [`Full`](traffik_core::ErrorKind::Full): the server refuses
+///   this client, or all writes.
 ///
 /// ```no_run
 /// use traffik_backends::RedisStorage;
@@ -98,7 +100,7 @@ pub struct RedisBuilder {
     place: Place,
     namespace: String,
     timeout: Duration,
-    clock: Option<TestClock>,
+    clock: Option<Arc<dyn Clock + Send + Sync>>,
     persistent: bool,
 }
 
@@ -116,7 +118,9 @@ impl RedisStorage {
     pub fn client(client: Client) -> Result<RedisBuilder, RedisError> {
         let info = client.get_connection_info().clone().into_connection_info()?;
         let settings = info.tcp_settings().clone().set_nodelay(true);
-        Ok(RedisBuilder::one(Source::Client(Box::new(Client::open(info.set_tcp_settings(settings))?))))
+        Ok(RedisBuilder::new(Place::One(Source::Client(Box::new(Client::open(
+            info.set_tcp_settings(settings),
+        )?)))))
     }
 
     /// A connection of yours. Once it is lost, all calls fail.
@@ -129,7 +133,7 @@ impl RedisStorage {
     where
         F: Future<Output = Result<MultiplexedConnection, RedisError>> + Send + 'static,
     {
-        RedisBuilder::one(Source::Factory(Arc::new(move || connect().boxed())))
+        RedisBuilder::new(Place::One(Source::Factory(Arc::new(move || connect().boxed()))))
     }
 
     /// A cluster, found by some of its nodes, which may change meanwhile. Those that are not named are
@@ -148,7 +152,7 @@ impl RedisStorage {
     /// The master that sentinels name, by a client of yours. It is asked for anew whenever a connection is
     /// made.
     pub fn sentinel(client: SentinelClient) -> RedisBuilder {
-        RedisBuilder::one(Source::Sentinel(Arc::new(AsyncMutex::new(client))))
+        RedisBuilder::new(Place::One(Source::Sentinel(Arc::new(AsyncMutex::new(client)))))
     }
 
     /// Whether the server can be reached and runs scripts for this client.
@@ -163,10 +167,10 @@ impl RedisStorage {
     }
 
     /// Lets those calls end that are on their way, which each do by their deadline, and then ends the
-    /// connection. Calls that come from now on fail with [`Closed`](ErrorKind::Closed), those of all clones.
-    /// What is stored stays, unless the storage was made not to be [persistent](RedisBuilder::persistent):
-    /// then the namespace is [cleared](Self::clear) last, and if that fails it is told so, and the storage is
-    /// closed all the same.
+    /// connection. Calls that come from now on fail with [`Closed`](traffik_core::ErrorKind::Closed), those
+    /// of all clones. What is stored stays, unless the storage was made not to be
+    /// [persistent](RedisBuilder::persistent): then the namespace is [cleared](Self::clear) last, and if that
+    /// fails it is told so, and the storage is closed all the same.
     pub async fn close(&self) -> Result<(), Failure> {
         if !self.inner.gate.close().await {
             return Ok(());
@@ -178,10 +182,6 @@ impl RedisStorage {
 }
 
 impl RedisBuilder {
-    const fn one(source: Source) -> Self {
-        Self::new(Place::One(source))
-    }
-
     const fn new(place: Place) -> Self {
         let timeout = Duration::from_millis(500);
         Self { place, namespace: String::new(), timeout, clock: None, persistent: true }
@@ -202,21 +202,15 @@ impl RedisBuilder {
 
         /// Goes by this clock instead of the server's: for tests, which then need not wait. What is stored is
         /// kept for a day at least.
-        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(TestClock(Arc::new(clock)));
+        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
     }
 
     /// The storage. It does not connect yet.
-    pub fn build(mut self) -> Result<RedisStorage, Failure> {
-        if self.namespace.is_empty() {
-            "traffik".clone_into(&mut self.namespace);
-        }
-        namespace::check(&self.namespace).map_err(|wrong| Failure::new(ErrorKind::Invalid, wrong))?;
-        if self.timeout.is_zero() {
-            return Err(Failure::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
-        }
+    pub fn build(self) -> Result<RedisStorage, Failure> {
+        let Self { place, namespace, timeout, clock, persistent } = self;
+        let namespace = namespace::settled(namespace, timeout)?;
         tls::prepare();
-        let servers = Servers::new(self.place, self.timeout.min(LONGEST))?;
-        let Self { namespace, clock, persistent, .. } = self;
+        let servers = Servers::new(place, timeout.min(LONGEST))?;
         let inner = Arc::new(Inner {
             servers,
             namespace,

@@ -98,16 +98,8 @@ impl<R: Connect> MemcachedBuilder<R> {
 
     /// The storage. It does not connect yet.
     pub fn build(mut self) -> Result<MemcachedStorage<R>, Failure> {
-        if self.namespace.is_empty() {
-            "traffik".clone_into(&mut self.namespace);
-        }
+        let namespace = namespace::settled(self.namespace, self.timeout)?;
         let invalid = |message: String| Err(Failure::new(ErrorKind::Invalid, message));
-        if let Err(wrong) = namespace::check(&self.namespace) {
-            return invalid(wrong);
-        }
-        if self.timeout.is_zero() {
-            return invalid("a timeout of 0 fails every call; take 500 ms".to_owned());
-        }
         let Settings { size, minimum, .. } = self.settings;
         if size == 0 || minimum > size {
             return invalid(format!("{minimum} connections cannot be kept of at most {size}; take 1 of 16"));
@@ -119,7 +111,7 @@ impl<R: Connect> MemcachedBuilder<R> {
         if let Some([twice, _]) = self.addresses.array_windows().find(|[one, other]| one == other) {
             return invalid(format!("{twice} is named twice; name each server once"));
         }
-        let Self { runtime, addresses, namespace, timeout, settings, clock, persistent } = self;
+        let Self { runtime, addresses, timeout, settings, clock, persistent, .. } = self;
         let servers =
             addresses.into_iter().map(|address| Server::new(runtime.clone(), address, settings)).collect();
         let wait_queue = FifoQueue::new();

@@ -17,15 +17,12 @@ use crate::util::shutdown::ShutdownGate;
 pub(super) struct Inner {
     pub(super) servers: Servers,
     pub(super) namespace: String,
-    pub(super) clock: Option<TestClock>,
+    /// A clock instead of the server's.
+    pub(super) clock: Option<Arc<dyn Clock + Send + Sync>>,
     pub(super) persistent: bool,
     pub(super) wait_queue: FifoQueue,
     pub(super) gate: ShutdownGate,
 }
-
-/// A clock instead of the server's.
-#[derive(Clone)]
-pub(super) struct TestClock(pub(super) Arc<dyn Clock + Send + Sync>);
 
 impl Swap for Inner {
     /// What was there, which is nothing for what is not there.
@@ -67,10 +64,8 @@ impl Swap for Inner {
 impl Inner {
     /// The time that scripts are given: none but in tests, for the server has its own.
     pub(super) fn time(&self) -> Vec<u8> {
-        self.clock
-            .as_ref()
-            .map(|clock| clock.0.now().as_micros().to_string().into_bytes())
-            .unwrap_or_default()
+        let time = self.clock.as_ref().map(|clock| clock.now().as_micros().to_string());
+        time.unwrap_or_default().into_bytes()
     }
 
     /// How long a state is kept at least, in milliseconds. A clock of another kind than the server's may be slower.

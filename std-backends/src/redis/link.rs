@@ -70,11 +70,14 @@ impl Session {
     }
 }
 
+/// A connection, or an attempt to make one, and what watches it.
+type Watched<T> = (T, Arc<ResponseWatchdog>);
+
 /// The present connection, if there is one.
 #[derive(Default)]
 struct Present {
     /// The attempt to make it, shared by all who wait for it.
-    attempt: Option<(Shared<MultiplexedConnection>, Arc<ResponseWatchdog>)>,
+    attempt: Option<Watched<Shared<MultiplexedConnection>>>,
     /// When the last attempt failed, and how.
     failed: Option<(Instant, Failure)>,
     closed: bool,
@@ -86,7 +89,7 @@ impl Present {
     fn take_attempt(
         &mut self,
         watchdog: &Arc<ResponseWatchdog>,
-    ) -> Option<(Shared<MultiplexedConnection>, Arc<ResponseWatchdog>)> {
+    ) -> Option<Watched<Shared<MultiplexedConnection>>> {
         self.attempt.take_if(|(_, present)| Arc::ptr_eq(present, watchdog))
     }
 }
@@ -141,10 +144,7 @@ impl Link {
     }
 
     /// The present connection, once it is made.
-    async fn connection(
-        &self,
-        until: Instant,
-    ) -> Result<(MultiplexedConnection, Arc<ResponseWatchdog>), Failure> {
+    async fn connection(&self, until: Instant) -> Result<Watched<MultiplexedConnection>, Failure> {
         loop {
             let (attempt, watchdog) = self.attempt()?;
             if let Some(Ok(connection)) = attempt.peek() {
@@ -171,7 +171,7 @@ impl Link {
     }
 
     /// The attempt that made, or makes, the present connection.
-    fn attempt(&self) -> Result<(Shared<MultiplexedConnection>, Arc<ResponseWatchdog>), Failure> {
+    fn attempt(&self) -> Result<Watched<Shared<MultiplexedConnection>>, Failure> {
         let mut present = self.present.lock();
         if present.closed {
             return Err(closed());

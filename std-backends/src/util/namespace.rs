@@ -1,6 +1,9 @@
 //! What all names on a shared store begin with, and which bytes stand in them as they are.
 
+use std::time::Duration;
+
 use traffik_core::ErasedKey;
+use traffik_core::storage::{ErrorKind, Failure};
 
 /// Whether a byte stands for itself: letters, digits and `.:_-@/`. No store, pattern or line of a protocol
 /// takes one of these for anything else.
@@ -24,8 +27,20 @@ pub(crate) fn write_key(name: &mut Vec<u8>, key: &dyn ErasedKey) {
     });
 }
 
+/// The settings of a storage on a store: `traffik` for a namespace if there is none, unless they make no sense.
+pub(crate) fn settled(mut namespace: String, timeout: Duration) -> Result<String, Failure> {
+    if namespace.is_empty() {
+        "traffik".clone_into(&mut namespace);
+    }
+    check(&namespace).map_err(|wrong| Failure::new(ErrorKind::Invalid, wrong))?;
+    if timeout.is_zero() {
+        return Err(Failure::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
+    }
+    Ok(namespace)
+}
+
 /// What is wrong with a namespace, if something is.
-pub(crate) fn check(namespace: &str) -> Result<(), String> {
+fn check(namespace: &str) -> Result<(), String> {
     if !namespace.is_empty() && namespace.len() <= 64 && namespace.bytes().all(is_plain) {
         return Ok(());
     }
