@@ -108,19 +108,16 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
 
         /// Sets what gives way when there is no room.
         pub const fn when_full(when_full: WhenFull) => when_full = when_full;
+
+        /// Remembers the names of about as many keys, those that are denied most, for [`Memory::denied`].
+        /// None if not told otherwise: then nothing that a client wrote is kept.
+        pub const fn names(most: usize) => names = most;
     }
 
     /// Which clock to use.
     pub fn clock<D: Clock>(self, clock: D) -> MemoryBuilder<S, D> {
         let Self { capacity, when_full, names, strategy, .. } = self;
         MemoryBuilder { capacity, when_full, clock, names, strategy }
-    }
-
-    /// Remembers the names of about as many keys, those that are denied most, for [`Memory::denied`]. None if
-    /// not told otherwise: then nothing that a client wrote is kept.
-    pub const fn names(mut self, most: usize) -> Self {
-        self.names = most;
-        self
     }
 
     /// Allocates the storage, all of it; ends as a `Vec` does if there is not that much memory.

@@ -32,11 +32,6 @@ mod redlock;
 mod script;
 mod servers;
 mod timer;
-#[cfg(not(feature = "redis-tls"))]
-#[path = "redis/no_tls.rs"]
-mod tls;
-#[cfg(feature = "redis-tls")]
-mod tls;
 mod watchdog;
 
 use inner::Inner;
@@ -209,7 +204,10 @@ impl RedisBuilder {
     pub fn build(self) -> Result<RedisStorage, Failure> {
         let Self { place, namespace, timeout, clock, persistent } = self;
         let namespace = namespace::settled(namespace, timeout)?;
-        tls::prepare();
+        // Lets rustls use ring's cryptography, unless the program has chosen another, in which case this is refused.
+        // Without any, rustls panics at the first connection.
+        #[cfg(feature = "redis-tls")]
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let servers = Servers::new(place, timeout.min(LONGEST))?;
         let inner = Arc::new(Inner {
             servers,

@@ -1,6 +1,5 @@
 //! Settings of locks that are refused.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use traffik_core::ErrorKind;
@@ -9,14 +8,14 @@ use traffik_core::storage::Failure;
 /// A setting that is no good, and what would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
-    what: Cow<'static, str>,
+    what: &'static str,
     value: String,
     expected: &'static str,
 }
 
 impl SettingsError {
-    pub(super) fn new(what: impl Into<Cow<'static, str>>, value: String, expected: &'static str) -> Self {
-        Self { what: what.into(), value, expected }
+    pub(super) fn new(what: &'static str, value: String, expected: &'static str) -> Self {
+        Self { what, value, expected }
     }
 }
 

@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, Failure, Reply, WaitQueue};
 use traffik_core::strategy::{decode, encode};
 use traffik_core::{
-    Clock, Decision, ErasedKey, ErrorKind, Hit, Op, State, Strategy, Timer, Timestamp, Verdict, debug_fields,
+    Clock, Decision, ErasedKey, ErrorKind, Op, State, Strategy, Timer, Timestamp, Verdict, debug_fields,
 };
 
 use crate::lock::{Lock, Locks};
@@ -112,7 +112,6 @@ impl<T: GetSet, L: Lock + ?Sized, R: Timer> Locked<T, L, R> {
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
 impl<S, T, L, R> AsyncStorage<S> for Locked<T, L, R>
 where
     S: Strategy,
@@ -136,20 +135,7 @@ where
         Reply::pending(async move { parts.read::<S>(&key).await })
     }
 
-    /// A store may take its time.
-    fn is_local(&self) -> bool {
-        false
-    }
-
-    /// Every denial is read from the store.
-    fn known_denial(&self, _: &S, _: &dyn ErasedKey, _: &Hit<S::Cost>) -> Option<S::Verdict> {
-        None
-    }
-
-    /// Several locks at once could wait for each other.
-    fn check_together(&self, _: &S, _: &[&dyn ErasedKey], _: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
-        Reply::ready(Ok(Joint::Unable))
-    }
+    // Several keys are not checked together: several locks at once could wait for each other.
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         Some(&self.parts.wait_queue)

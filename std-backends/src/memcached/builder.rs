@@ -127,16 +127,11 @@ impl<R: Connect> MemcachedBuilder<R> {
 debug_fields!([R] MemcachedBuilder<R>: addresses, namespace, timeout);
 
 fn with_port(address: &str) -> String {
-    let has_port = match address.rfind([':', ']']) {
+    let is_bracketed = address.starts_with('[');
+    match address.matches(':').count() {
         // Several colons and no brackets are an address of IPv6 alone.
-        Some(at) => {
-            address[at..].starts_with(':') && (address.starts_with('[') || address.matches(':').count() == 1)
-        }
-        None => false,
-    };
-    match address {
-        _ if has_port => address.to_owned(),
-        _ if address.contains(':') && !address.starts_with('[') => format!("[{address}]:{PORT}"),
+        2.. if !is_bracketed => format!("[{address}]:{PORT}"),
+        1.. if !address.ends_with(']') => address.to_owned(),
         _ => format!("{address}:{PORT}"),
     }
 }

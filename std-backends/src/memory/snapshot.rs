@@ -53,15 +53,11 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         for shard in &self.shards {
             for (head, state) in shard.lock().entries(now) {
                 // No state is longer than it says.
-                let Some(encoded) =
-                    encode(state, &mut state_bytes).and_then(|length| state_bytes.get(..length))
-                else {
-                    continue;
-                };
+                let Some(length) = encode(state, &mut state_bytes) else { continue };
                 let (word, fresh) = head.parts();
                 entries.extend_from_slice(&word.to_le_bytes());
                 entries.extend_from_slice(&fresh.to_le_bytes());
-                entries.extend_from_slice(encoded);
+                entries.extend_from_slice(state_bytes.get(..length).unwrap_or_default());
                 count += 1;
             }
         }

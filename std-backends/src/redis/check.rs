@@ -68,12 +68,10 @@ impl Answer {
     /// another way. A script that charged what the strategy does not cannot be as long as both are of one version; nobody
     /// is told what was not so.
     fn confirms(&self, recorded: bool) -> Result<bool, Failure> {
-        match (self.charged, recorded) {
-            (true, false) => {
-                Err(Failure::new(ErrorKind::Corrupt, "the script on the server decided otherwise"))
-            }
-            (charged, recorded) => Ok(charged == recorded),
+        if self.charged && !recorded {
+            return Err(Failure::new(ErrorKind::Corrupt, "the script on the server decided otherwise"));
         }
+        Ok(self.charged == recorded)
     }
 }
 

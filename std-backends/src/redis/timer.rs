@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use traffik_core::storage::Failure;
+use traffik_core::storage::{ErrorKind, Failure};
 
 /// Waits until `end`.
 pub(super) async fn until(end: Instant) {
@@ -15,40 +15,15 @@ pub(super) async fn wait(time: Duration) {
     if Handle::try_current().is_ok() {
         tokio::time::sleep(time).await;
     } else {
-        elsewhere::wait(time).await;
+        #[cfg(feature = "redis-smol")]
+        smol::Timer::after(time).await;
     }
 }
 
 /// Fails where there is no runtime to connect on: the driver would panic.
 pub(super) fn has_runtime() -> Result<(), Failure> {
-    if Handle::try_current().is_ok() { Ok(()) } else { elsewhere::has_runtime() }
-}
-
-#[cfg(feature = "redis-smol")]
-mod elsewhere {
-    use super::{Duration, Failure};
-
-    pub(super) async fn wait(time: Duration) {
-        smol::Timer::after(time).await;
-    }
-
-    pub(super) const fn has_runtime() -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-#[cfg(not(feature = "redis-smol"))]
-mod elsewhere {
-    use traffik_core::ErrorKind;
-
-    use super::{Duration, Failure};
-
-    pub(super) async fn wait(_: Duration) {}
-
-    pub(super) fn has_runtime() -> Result<(), Failure> {
-        Err(Failure::new(
-            ErrorKind::Unavailable,
-            "Redis was asked outside of tokio; turn on the feature redis-smol for smol and async-std",
-        ))
-    }
+    const NONE: &str =
+        "Redis was asked outside of tokio; turn on the feature redis-smol for smol and async-std";
+    let has_one = cfg!(feature = "redis-smol") || Handle::try_current().is_ok();
+    has_one.then_some(()).ok_or_else(|| Failure::new(ErrorKind::Unavailable, NONE))
 }

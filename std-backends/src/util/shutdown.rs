@@ -12,12 +12,9 @@ pub(crate) struct ShutdownGate {
     is_closed: Arc<RwLock<bool>>,
 }
 
-/// A call on its way, for as long as it is kept.
-pub(crate) type CallGuard = RwLockReadGuardArc<bool>;
-
 impl ShutdownGate {
-    /// Comes in, unless it is closed or closing.
-    pub(crate) fn enter(&self) -> Result<CallGuard, Failure> {
+    /// Comes in, for as long as the answer is kept, unless it is closed or closing.
+    pub(crate) fn enter(&self) -> Result<RwLockReadGuardArc<bool>, Failure> {
         self.is_closed.try_read_arc().filter(|is_closed| !**is_closed).ok_or_else(closed)
     }
 

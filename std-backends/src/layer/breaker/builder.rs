@@ -51,6 +51,12 @@ impl BreakerBuilder {
         /// Which kinds of failure count: [`is_ill`] if nothing is said. Those that do not count as successes,
         /// for the storage answered.
         pub const fn counts(counts: fn(ErrorKind) -> bool) => settings.counts = counts;
+
+        /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
+
+        /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
+        pub const fn seed(seed: u64) => random = Random::seeded(seed);
     }
 
     /// Calls this at each change of state.
@@ -62,14 +68,6 @@ impl BreakerBuilder {
     pub fn on_change(mut self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Self {
         self.listeners.push(Box::new(listener));
         self
-    }
-
-    setters! {
-        /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
-        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
-
-        /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
-        pub const fn seed(seed: u64) => random = Random::seeded(seed);
     }
 
     /// The breaker.

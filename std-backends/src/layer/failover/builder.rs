@@ -55,18 +55,20 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
         /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), 10 000 if
         /// nothing is said, each until it is, or for as long as the limit counts it.
         pub const fn noted(most: usize) => noted = most;
+
+        /// Goes by this clock; by a [`MonotonicClock`] if nothing is said.
+        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
+
+        /// Gives the fallback what this makes of the limit. A limit of which it makes nothing fails every
+        /// call with [`ErrorKind::Invalid`], before anybody is asked.
+        pub fn share(share: impl Fn(&S) -> Result<S, CapacityError> + Send + Sync + 'static) =>
+            settings.share = Some(Box::new(share));
     }
 
     /// Calls this at each change of sides, within the call that brought it about: it should be quick, and not
     /// panic, for then that call does.
     pub fn on_change(mut self, listener: impl Fn(&FailoverChange) + Send + Sync + 'static) -> Self {
         self.settings.listeners.push(Box::new(listener));
-        self
-    }
-
-    /// Goes by this clock; by a [`MonotonicClock`] if nothing is said.
-    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
-        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -77,15 +79,6 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
         let (outbox, is_away) = (Outbox::new(noted, random()), AtomicBool::new(false));
         Failover { router: Arc::new(Router { primary, fallback, outbox, settings, clock, is_away }) }
-    }
-}
-
-impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
-    /// Gives the fallback what this makes of the limit. A limit of which it makes nothing fails every call
-    /// with [`ErrorKind::Invalid`], before anybody is asked.
-    pub fn share(mut self, share: impl Fn(&S) -> Result<S, CapacityError> + Send + Sync + 'static) -> Self {
-        self.settings.share = Some(Box::new(share));
-        self
     }
 }
 

@@ -1,3 +1,0 @@
-//! Without TLS there is nothing to prepare.
-
-pub(super) const fn prepare() {}
