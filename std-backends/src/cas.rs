@@ -22,7 +22,9 @@ pub use combining::Combining;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use combining::{GivenUp, Pending};
+pub use combining::Pending;
+#[doc(hidden)]
+pub use operation::GivenUp;
 
 /// A store that keeps bytes by key, and replaces them if they are still what they were.
 ///

@@ -130,7 +130,7 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         let (shards, sets) = shape(self.capacity);
         let length = sets * SET;
         let parts = cut::<Slot<S::State>>(shards, length);
-        let slots = parts.first().map_or(0, |part| part.address().addr());
+        let slots = parts.first().map_or(0, |part| part.as_ref().as_ptr().addr());
         let shard = |part| Shard::new(Table::new(part, self.when_full));
         let shards = parts.into_iter().map(shard).collect();
         let names = (self.names > 0).then(|| Names::new(self.names));

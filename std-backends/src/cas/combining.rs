@@ -11,7 +11,7 @@ use traffik_core::{Op, Strategy, debug_fields};
 use super::Swap;
 use super::batch::{Batches, KeyBatch};
 use super::drive::drive;
-use super::operation::{Left, Task};
+use super::operation::{GivenUp, Task};
 use crate::util::race::{Either, race};
 use crate::util::shared::Shared;
 
@@ -89,17 +89,6 @@ pub struct Pending<W: Swap, S: Strategy> {
     driver: Shared<()>,
 }
 
-/// How far an operation had got when it was given up.
-#[derive(Clone, Debug)]
-pub enum GivenUp<V> {
-    /// It had not been sent, and is not going to be: nothing was charged.
-    Unsent,
-    /// It had been sent: it may have been charged.
-    Sent,
-    /// It was answered at that very moment.
-    Answered(Result<V, Failure>),
-}
-
 impl<W: Swap, S: Strategy> Pending<W, S> {
     /// Waits for the answer until the end of the call. What has none by then fails with [`Timeout`](ErrorKind::Timeout) if
     /// it had been sent, for it may have been charged, else with [`Unavailable`](ErrorKind::Unavailable).
@@ -118,10 +107,10 @@ impl<W: Swap, S: Strategy> Pending<W, S> {
     /// Waits no longer, as after a deadline, and tells what became of the operation.
     pub fn give_up(self) -> GivenUp<S::Verdict> {
         match (self.task.leave(), self.driver.peek()) {
-            (Left::Done(answer), _) => GivenUp::Answered(answer),
-            (_, Some(Err(panicked))) => GivenUp::Answered(Err(panicked.clone())),
-            (Left::Unsent, _) => GivenUp::Unsent,
-            (Left::Sent, _) => GivenUp::Sent,
+            (GivenUp::Unsent | GivenUp::Sent, Some(Err(panicked))) => {
+                GivenUp::Answered(Err(panicked.clone()))
+            }
+            (given_up, _) => given_up,
         }
     }
 }
@@ -136,8 +125,8 @@ impl<W: Swap, S: Strategy> Future for Pending<W, S> {
         }
         if let Poll::Ready(Err(panicked)) = Pin::new(driver).poll(context) {
             return Poll::Ready(match task.leave() {
-                Left::Done(answer) => answer,
-                Left::Unsent | Left::Sent => Err(panicked),
+                GivenUp::Answered(answer) => answer,
+                GivenUp::Unsent | GivenUp::Sent => Err(panicked),
             });
         }
         task.poll(context.waker())

@@ -57,11 +57,15 @@ enum Stage<V> {
     Left,
 }
 
-/// How far an operation had got when nobody waited for it any more.
-pub(super) enum Left<V> {
+/// How far an operation had got when it was given up.
+#[derive(Clone, Debug)]
+pub enum GivenUp<V> {
+    /// It had not been sent, and is not going to be: nothing was charged.
     Unsent,
+    /// It had been sent: it may have been charged.
     Sent,
-    Done(Result<V, Failure>),
+    /// It was answered at that very moment.
+    Answered(Result<V, Failure>),
 }
 
 impl<S: Strategy> Task<S> {
@@ -89,12 +93,12 @@ impl<S: Strategy> Task<S> {
     }
 
     /// Nobody waits any more.
-    pub(super) fn leave(&self) -> Left<S::Verdict> {
+    pub(super) fn leave(&self) -> GivenUp<S::Verdict> {
         let stage = std::mem::replace(&mut lock(&self.progress).stage, Stage::Left);
         match stage {
-            Stage::Sent(_) => Left::Sent,
-            Stage::Done(answer) => Left::Done(answer),
-            Stage::Waiting | Stage::Panicked(_) | Stage::Left => Left::Unsent,
+            Stage::Sent(_) => GivenUp::Sent,
+            Stage::Done(answer) => GivenUp::Answered(answer),
+            Stage::Waiting | Stage::Panicked(_) | Stage::Left => GivenUp::Unsent,
         }
     }
 

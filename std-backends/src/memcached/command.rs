@@ -42,18 +42,18 @@ pub(super) struct Remove<'a> {
 /// Adds one to a number, or takes one away. Where there is no item, there is the first number from now on.
 pub(super) struct Count<'a> {
     pub(super) name: &'a str,
-    pub(super) change: One,
+    /// [`TAKEN`] or `ADDED`.
+    pub(super) change: &'static str,
     pub(super) first: u64,
     /// For how long, if there was none.
     pub(super) expiry: u32,
 }
 
-/// The flags by which one is counted, and the number and its version returned.
-pub(super) struct One(pub(super) &'static str);
-
-impl One {
-    pub(super) const TAKEN: Self = Self(" MD v c O");
-}
+/// The flags by which one is taken away, and the number and its version returned.
+pub(super) const TAKEN: &str = " MD v c O";
+/// The same, with one added.
+#[cfg(feature = "locks")]
+pub(super) const ADDED: &str = " MI v c O";
 
 /// What counting came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Command for Count<'_> {
             expiry.format(self.expiry),
             " J",
             first.format(self.first),
-            self.change.0,
+            self.change,
             call.format(wire.number()),
             "\r\n",
         ];

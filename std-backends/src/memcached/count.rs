@@ -4,7 +4,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 use traffik_runtimes::Connect;
 
-use super::command::{Count as CountOne, Counted, One, Store};
+use super::command::{Count as CountOne, Counted, Store, TAKEN};
 use super::counter::Count;
 use super::server::{End, Server};
 use super::window::Window;
@@ -37,7 +37,7 @@ pub(super) async fn one<S: Strategy, R: Connect>(
     mut end: End<'_>,
 ) -> Result<Told<S::Verdict>, Failure> {
     let number = first.packed();
-    let taken = CountOne { name, change: One::TAKEN, first: number, expiry };
+    let taken = CountOne { name, change: TAKEN, first: number, expiry };
     let (value, unique) = match server.call(taken, end.as_mut()).await? {
         Counted::To { value, unique } => (value, unique),
         Counted::Not => return Ok(Told::Nothing),

@@ -6,13 +6,11 @@ use traffik_core::storage::{ErrorKind, Failure, Reply};
 use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
-use super::command::{Count, Counted, Get, One, Remove, Store};
+use super::command::{ADDED, Count, Counted, Get, Remove, Store};
 use super::expiry::expiry;
 use super::{MemcachedStorage, name};
 use crate::SystemClock;
 use crate::lock::{Grant, Lock, Owner, Ttl};
-
-const ADDED: One = One(" MI v c O");
 
 /// Locks on the servers that a [`MemcachedStorage`] is connected to, in its namespace.
 ///

@@ -23,8 +23,7 @@ pub(super) fn escaped(key: &dyn ErasedKey) -> String {
 /// A key that would make it too long is told by its SHA-256, in brackets, of which nobody can make two alike.
 pub(super) fn item(namespace: &str, generation: u64, escaped: &str) -> String {
     let mut name = String::with_capacity(namespace.len() + escaped.len() + 20);
-    name.push_str(namespace);
-    name.push(':');
+    name.extend([namespace, ":"]);
     if generation > 0 {
         let _ = write!(name, "{generation:x}");
     }
@@ -40,9 +39,7 @@ pub(super) fn other(namespace: &str, kind: &str, escaped: &str) -> String {
 /// The whole name, of which this is the beginning.
 fn named(mut name: String, escaped: &str) -> String {
     if name.len() + escaped.len() + 2 <= LONGEST {
-        name.push('{');
-        name.push_str(escaped);
-        name.push('}');
+        name.extend(["{", escaped, "}"]);
         return name;
     }
     name.push('[');

@@ -76,10 +76,10 @@ impl<R: Connect> Pool<R> {
                     continue;
                 }
             }
-            return Ok(Lease { wire: Some(wire), permit });
+            return Ok(Lease { wire, permit });
         }
         let wire = Box::new(Wire::new(Box::pin(self.connect()).await?));
-        Ok(Lease { wire: Some(wire), permit })
+        Ok(Lease { wire, permit })
     }
 
     async fn connect(&self) -> Result<R::Stream, Failure> {
@@ -165,21 +165,18 @@ impl<R: Connect> Pool<R> {
 /// A connection that one call uses. It is closed when this is dropped, unless the call has said that all of its answer
 /// was taken: whatever else may have happened to it, nobody is to read what was meant for another.
 pub(super) struct Lease<R: Connect> {
-    wire: Option<Box<Wire<R::Stream>>>,
+    pub(super) wire: Box<Wire<R::Stream>>,
     // Last, so that the next call finds the connection when it is told to go on.
     permit: Permit<R>,
 }
 
 impl<R: Connect> Lease<R> {
-    /// The connection. There is one until it is given back.
-    pub(super) fn wire(&mut self) -> Option<&mut Wire<R::Stream>> {
-        self.wire.as_deref_mut()
-    }
-
     /// Its call has been answered, and nothing of the answer is left.
-    pub(super) fn give_back(mut self) {
-        if let Some(wire) = self.wire.take().filter(|wire| wire.is_quiet()) {
-            self.permit.pool.keep(wire);
+    pub(super) fn give_back(self) {
+        // In this order a connection that is not kept is closed before the next call is told to go on.
+        let Self { permit, wire } = self;
+        if wire.is_quiet() {
+            permit.pool.keep(wire);
         }
     }
 }

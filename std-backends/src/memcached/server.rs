@@ -60,12 +60,9 @@ impl<R: Connect> Server<R> {
         command: C,
         end: End<'_>,
     ) -> Result<C::Answer, Failure> {
-        let Some(wire) = lease.wire() else {
-            return Err(Failure::new(ErrorKind::Other, "a connection is used once"));
-        };
-        wire.begin();
-        let answer = race(command.ask(wire), end).await;
-        let may_have_changed = C::CHANGES && wire.is_sent();
+        lease.wire.begin();
+        let answer = race(command.ask(&mut lease.wire), end).await;
+        let may_have_changed = C::CHANGES && lease.wire.is_sent();
         match answer {
             Either::Left(Ok(answer)) => {
                 lease.give_back();

@@ -46,13 +46,6 @@ pub(super) fn cut<T: Default>(parts: usize, length: usize) -> Vec<Part<T>> {
         .collect()
 }
 
-impl<T> Part<T> {
-    /// Where it begins.
-    pub(super) fn address(&self) -> *const T {
-        self.start.as_ptr()
-    }
-}
-
 impl<T> AsRef<[T]> for Part<T> {
     #[inline]
     fn as_ref(&self) -> &[T] {

@@ -33,10 +33,7 @@ impl Random {
     /// A duration from zero to `most`, both included.
     pub(crate) fn up_to(&self, most: Duration) -> Duration {
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(match nanos.checked_add(1) {
-            Some(choices) => self.next() % choices,
-            None => self.next(),
-        })
+        Duration::from_nanos(self.next() % nanos.saturating_add(1))
     }
 }
 
