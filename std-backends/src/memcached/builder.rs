@@ -37,10 +37,7 @@ impl<R: Connect> MemcachedStorage<R> {
     /// Servers by their addresses, such as `cache.internal:11211`, `10.0.0.7` or `[::1]:11211`; without a
     /// port it is 11211. Each key is kept on one of them, the same for all who name the same servers, in
     /// whatever order.
-    pub fn servers(
-        runtime: R,
-        addresses: impl IntoIterator<Item = impl Into<String>>,
-    ) -> MemcachedBuilder<R> {
+    pub fn servers(runtime: R, addresses: impl IntoIterator<Item: Into<String>>) -> MemcachedBuilder<R> {
         MemcachedBuilder {
             runtime,
             addresses: addresses.into_iter().map(|address| with_port(&address.into())).collect(),

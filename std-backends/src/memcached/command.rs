@@ -115,11 +115,11 @@ impl Command for Remove<'_> {
     type Answer = bool;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
-        let command = format!("md {} C{} O{}\r\n", self.name, self.unique, wire.number());
+        let command = format!("md {} C{} O{}\r\n", self.name, self.unique, wire.number);
         let line = wire.ask(command.as_bytes()).await?;
         let words = || line.split(|byte| *byte == b' ');
         match words().next() {
-            Some(word @ (b"HD" | b"EX" | b"NF")) if is_of(words(), wire.number()) => Ok(word == b"HD"),
+            Some(word @ (b"HD" | b"EX" | b"NF")) if is_of(words(), wire.number) => Ok(word == b"HD"),
             _ => Err(unexpected(&line)),
         }
     }
@@ -139,13 +139,13 @@ impl Command for Count<'_> {
             " J",
             first.format(self.first),
             self.change,
-            call.format(wire.number()),
+            call.format(wire.number),
             "\r\n",
         ];
         let line = wire.ask(words.concat().as_bytes()).await?;
         let words = || line.split(|byte| *byte == b' ');
         match words().next() {
-            Some(b"VA") if is_of(words(), wire.number()) => {
+            Some(b"VA") if is_of(words(), wire.number) => {
                 let unique = words().find_map(|word| number(word.strip_prefix(b"c")?));
                 let value = wire.line().await?;
                 match (number(&value), unique) {

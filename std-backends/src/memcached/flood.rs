@@ -24,11 +24,10 @@ impl Floods {
 
     /// Stops counting on a key until the answer is dropped; `None` if somebody else has.
     pub(super) fn stem<'a>(&'a self, key: &'a str) -> Option<Stemmed<'a>> {
-        if !lock(&self.keys).insert(key.to_owned()) {
-            return None;
-        }
-        self.many.fetch_add(1, Ordering::Relaxed);
-        Some(Stemmed { floods: self, key })
+        lock(&self.keys).insert(key.to_owned()).then(|| {
+            self.many.fetch_add(1, Ordering::Relaxed);
+            Stemmed { floods: self, key }
+        })
     }
 }
 

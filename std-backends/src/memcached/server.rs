@@ -62,7 +62,7 @@ impl<R: Connect> Server<R> {
     ) -> Result<C::Answer, Failure> {
         lease.wire.begin();
         let answer = race(command.ask(&mut lease.wire), end).await;
-        let may_have_changed = C::CHANGES && lease.wire.is_sent();
+        let may_have_changed = C::CHANGES && lease.wire.is_sent;
         match answer {
             Either::Left(Ok(answer)) => {
                 lease.give_back();

@@ -31,12 +31,12 @@ pub(super) struct Wire<T> {
     outgoing: Vec<u8>,
     /// How much of it has been sent.
     sent: usize,
-    /// Whether anything has been sent since the present call began.
-    is_sent: bool,
+    /// Whether anything has been sent since the present call began, so that the server may have heard of it.
+    pub(super) is_sent: bool,
     /// The first line of its answer, as far as that has been taken.
     first: Vec<u8>,
     /// What tells the answers of calls apart.
-    number: u32,
+    pub(super) number: u32,
 }
 
 impl<T: Stream> Wire<T> {
@@ -53,21 +53,11 @@ impl<T: Stream> Wire<T> {
         }
     }
 
-    /// A call begins; tells its number.
-    pub(super) fn begin(&mut self) -> u32 {
+    /// A call begins.
+    pub(super) fn begin(&mut self) {
         self.is_sent = false;
         self.first.clear();
         self.number = self.number.wrapping_add(1);
-        self.number
-    }
-
-    pub(super) const fn number(&self) -> u32 {
-        self.number
-    }
-
-    /// Whether the server may have heard of the present call.
-    pub(super) const fn is_sent(&self) -> bool {
-        self.is_sent
     }
 
     /// Whether the first line of the answer begins like this.

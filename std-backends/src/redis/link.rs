@@ -70,14 +70,15 @@ impl Session {
     }
 }
 
-/// A connection, or an attempt to make one, and what watches it.
+/// A connection, or an attempt to make one that is shared by all who wait for it, and what watches it.
 type Watched<T> = (T, Arc<ResponseWatchdog>);
+type Attempt = Watched<Shared<MultiplexedConnection>>;
 
 /// The present connection, if there is one.
 #[derive(Default)]
 struct Present {
-    /// The attempt to make it, shared by all who wait for it.
-    attempt: Option<Watched<Shared<MultiplexedConnection>>>,
+    /// The attempt to make it.
+    attempt: Option<Attempt>,
     /// When the last attempt failed, and how.
     failed: Option<(Instant, Failure)>,
     closed: bool,
@@ -86,10 +87,7 @@ struct Present {
 impl Present {
     /// Takes out the attempt with this watchdog, if it is the present one.
     #[must_use = "it is dropped outside the lock"]
-    fn take_attempt(
-        &mut self,
-        watchdog: &Arc<ResponseWatchdog>,
-    ) -> Option<Watched<Shared<MultiplexedConnection>>> {
+    fn take_attempt(&mut self, watchdog: &Arc<ResponseWatchdog>) -> Option<Attempt> {
         self.attempt.take_if(|(_, present)| Arc::ptr_eq(present, watchdog))
     }
 }
@@ -171,7 +169,7 @@ impl Link {
     }
 
     /// The attempt that made, or makes, the present connection.
-    fn attempt(&self) -> Result<Watched<Shared<MultiplexedConnection>>, Failure> {
+    fn attempt(&self) -> Result<Attempt, Failure> {
         let mut present = self.present.lock();
         if present.closed {
             return Err(closed());
