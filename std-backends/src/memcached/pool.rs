@@ -88,12 +88,10 @@ impl<R: Connect> Pool<R> {
         {
             return Err(failure.clone());
         }
-        let connected = self.runtime.connect(&self.address).await;
-        let failed = |error| {
+        let connected = self.runtime.connect(&self.address).await.map_err(|error| {
             let message = format!("cannot connect to {}, nothing was charged: {error}", self.address);
             Failure::new(ErrorKind::Unavailable, message)
-        };
-        let connected = connected.map_err(failed);
+        });
         self.state().failed = connected.as_ref().err().map(|failure| (Instant::now(), failure.clone()));
         connected
     }

@@ -27,7 +27,6 @@ pub struct Denied {
 /// streams", 2005) within each set: a key that is not there takes the place of the one denied least, and takes over its
 /// count. So one that makes up more than an eighth of a set's denials is there. A name is written when a key takes a
 /// place; after that a denial only counts. Nothing is allocated, whatever is denied.
-#[derive(Debug)]
 pub(super) struct Names {
     sets: Box<[SpinLock<[Entry; WAYS]>]>,
 }

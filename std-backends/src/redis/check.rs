@@ -40,12 +40,12 @@ pub(super) async fn together<S: Strategy>(
     let Some(answer) = ask(inner, until, limit, hit, &names).await? else { return Ok(None) };
     let mut states: Vec<S::State> = (0..names.len()).map(|at| answer.state::<S>(at)).collect();
     let mut verdicts: Vec<_> = states.iter().map(|state| limit.peek(state, hit, answer.now)).collect();
+    let mut recorded = false;
     if verdicts.iter().all(|verdict| verdict.outcome().is_allowed()) {
         verdicts = states.iter_mut().map(|state| limit.decide(state, hit, answer.now)).collect();
-        let recorded = verdicts.iter().any(Verdict::is_recorded);
-        return answer.confirms(recorded).map(|same| same.then_some(verdicts));
+        recorded = verdicts.iter().any(Verdict::is_recorded);
     }
-    answer.confirms(false).map(|same| same.then_some(verdicts))
+    answer.confirms(recorded).map(|same| same.then_some(verdicts))
 }
 
 /// What a script says.

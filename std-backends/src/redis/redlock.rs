@@ -47,17 +47,10 @@ impl Redlock {
     /// others could not have been enough.
     async fn ask(&self, name: &[u8], owner: Owner, verb: Verb) -> Result<Vec<u64>, Failure> {
         let answers = join_all(self.servers.iter().map(|server| server.ask(name, owner, verb))).await;
-        let (mut tokens, mut failures) = (Vec::new(), Vec::new());
-        for answer in answers {
-            match answer {
-                Ok(token) => tokens.extend(token),
-                Err(failure) => failures.push(failure),
-            }
-        }
-        let reached = self.servers.len() - failures.len();
-        match failures.pop() {
-            Some(failure) if reached < self.quorum() => Err(failure),
-            _ => Ok(tokens),
+        let (told, mut failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        match failed.pop() {
+            Some(Err(failure)) if told.len() < self.quorum() => Err(failure),
+            _ => Ok(told.into_iter().flatten().flatten().collect()),
         }
     }
 
