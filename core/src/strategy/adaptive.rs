@@ -1,6 +1,6 @@
 //! Adaptive: fixed windows whose limit falls under load and recovers when it has gone.
 
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, Writer,
 };
@@ -115,27 +115,23 @@ pub struct AdaptiveState {
     lack: u32,
 }
 
-/// An adaptive limit's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct AdaptiveStat {
-    /// When the present window began.
-    pub window_start: Timestamp,
-    /// When it ends, and the next one begins.
-    pub window_end: Timestamp,
-    /// What has been used in it.
-    pub used: u32,
-    /// How much may be used in it.
-    pub effective_limit: u32,
-    /// Its demand so far over the limit, or the load told from outside if that is more.
-    pub current_load: Ratio,
-    /// The effective limit over the limit, before rounding.
-    pub factor: Ratio,
+stat! {
+    /// An adaptive limit's own figures.
+    pub struct AdaptiveStat {
+        /// When the present window began.
+        pub window_start: Timestamp,
+        /// When it ends, and the next one begins.
+        pub window_end: Timestamp,
+        /// What has been used in it.
+        pub used: u32,
+        /// How much may be used in it.
+        pub effective_limit: u32,
+        /// Its demand so far over the limit, or the load told from outside if that is more.
+        pub current_load: Ratio,
+        /// The effective limit over the limit, before rounding.
+        pub factor: Ratio,
+    }
 }
-
-report!(AdaptiveStat: window_start, window_end, used, effective_limit, current_load, factor);
 
 impl AdaptiveState {
     fn new(at: Timestamp, used: u32, demand: u32, lack: u32) -> Self {

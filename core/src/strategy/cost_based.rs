@@ -1,7 +1,7 @@
 //! Cost-based bucket: a token bucket that refills the slower the dearer its hits have been.
 
 use super::math::meter::Meter;
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy, StrategyError};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp, Verdict};
 
@@ -84,23 +84,19 @@ pub struct CostBased {
     slowest: u64,
 }
 
-/// A cost-based bucket's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct CostBasedStat {
-    /// Whole tokens in the bucket, rounded down.
-    pub tokens: u32,
-    /// Tokens in a full bucket.
-    pub capacity: u32,
-    /// The running mean cost of the hits admitted.
-    pub mean_cost: Ratio,
-    /// Tokens that come in a microsecond at this mean; `None` if unlimited.
-    pub refill: Option<Ratio>,
+stat! {
+    /// A cost-based bucket's own figures.
+    pub struct CostBasedStat {
+        /// Whole tokens in the bucket, rounded down.
+        pub tokens: u32,
+        /// Tokens in a full bucket.
+        pub capacity: u32,
+        /// The running mean cost of the hits admitted.
+        pub mean_cost: Ratio,
+        /// Tokens that come in a microsecond at this mean; `None` if unlimited.
+        pub refill: Option<Ratio>,
+    }
 }
-
-report!(CostBasedStat: tokens, capacity, mean_cost, refill);
 
 impl CostBased {
     /// A bucket refilled at up to `rate` whose burst is the limit (or the largest burst that can be counted,

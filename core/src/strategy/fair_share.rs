@@ -2,7 +2,7 @@
 
 use super::shares;
 use super::shares::{Shares, shared};
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::wire::tags;
 use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy, StrategyError};
 use crate::{Rate, Ratio, Timestamp};
@@ -91,29 +91,25 @@ pub struct FairShare<const N: usize> {
 /// The state of a fair share.
 pub type FairShareState<const N: usize> = Shares<N, { tags::FAIR_SHARE }>;
 
-/// A fair share's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct FairShareStat {
-    /// The instance; `None` if it shares the row of those that found no room.
-    pub instance: Option<Label>,
-    /// What nobody else can have in the present window.
-    pub share: u32,
-    /// What it has used in it.
-    pub usage: u32,
-    /// What all have used in it.
-    pub total_usage: u64,
-    /// The instance's weight.
-    pub weight: u16,
-    /// When the present window began.
-    pub window_start: Timestamp,
-    /// When it ends, and the next one begins.
-    pub window_end: Timestamp,
+stat! {
+    /// A fair share's own figures.
+    pub struct FairShareStat {
+        /// The instance; `None` if it shares the row of those that found no room.
+        pub instance: Option<Label>,
+        /// What nobody else can have in the present window.
+        pub share: u32,
+        /// What it has used in it.
+        pub usage: u32,
+        /// What all have used in it.
+        pub total_usage: u64,
+        /// The instance's weight.
+        pub weight: u16,
+        /// When the present window began.
+        pub window_start: Timestamp,
+        /// When it ends, and the next one begins.
+        pub window_end: Timestamp,
+    }
 }
-
-report!(FairShareStat: instance, share, usage, total_usage, weight, window_start, window_end);
 
 impl<const N: usize> FairShare<N> {
     /// Room for `N` instances that share this rate, as seen by one of weight 1.

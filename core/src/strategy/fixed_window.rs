@@ -4,7 +4,7 @@ use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use core::time::Duration;
 
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
 };
@@ -72,21 +72,17 @@ pub struct FixedWindowState {
     used: u32,
 }
 
-/// A fixed window's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct FixedWindowStat {
-    /// When the present window began.
-    pub window_start: Timestamp,
-    /// When it ends, and the next one begins.
-    pub window_end: Timestamp,
-    /// What has been used in it.
-    pub current_count: u32,
+stat! {
+    /// A fixed window's own figures.
+    pub struct FixedWindowStat {
+        /// When the present window began.
+        pub window_start: Timestamp,
+        /// When it ends, and the next one begins.
+        pub window_end: Timestamp,
+        /// What has been used in it.
+        pub current_count: u32,
+    }
 }
-
-report!(FixedWindowStat: window_start, window_end, current_count);
 
 impl FixedWindowState {
     fn new(at: Timestamp, used: u32) -> Self {

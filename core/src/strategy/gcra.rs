@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::math::meter::Meter;
 use super::math::metered::metered;
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::time::micros_ceil;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -71,22 +71,19 @@ enum Slack {
     Tolerance(u64),
 }
 
-/// GCRA's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct GcraStat {
-    /// The theoretical arrival time of the next hit, rounded up to a microsecond; the present if that is later.
-    pub tat: Timestamp,
-    /// The emission interval: microseconds between two hits of cost 1 at the exact rate. `None` where there is
-    /// none: unlimited, or nothing admitted.
-    pub interval: Option<Ratio>,
-    /// Whether a hit of cost 1 would conform now.
-    pub conformant: bool,
+stat! {
+    /// GCRA's own figures.
+    pub struct GcraStat {
+        /// The theoretical arrival time of the next hit, rounded up to a microsecond; the present if that is
+        /// later.
+        pub tat: Timestamp,
+        /// The emission interval: microseconds between two hits of cost 1 at the exact rate. `None` where
+        /// there is none: unlimited, or nothing admitted.
+        pub interval: Option<Ratio>,
+        /// Whether a hit of cost 1 would conform now.
+        pub conformant: bool,
+    }
 }
-
-report!(GcraStat: tat, interval, conformant);
 
 impl Gcra {
     /// Hits spaced exactly by the rate: no tolerance, a burst of 1.

@@ -2,7 +2,7 @@
 
 use super::math::meter::Meter;
 use super::math::metered::metered;
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -66,21 +66,17 @@ pub struct LeakyBucket {
     capacity: u32,
 }
 
-/// A leaky bucket's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct LeakyBucketStat {
-    /// The cost in the bucket, rounded up.
-    pub level: u32,
-    /// The cost that a full bucket holds.
-    pub capacity: u32,
-    /// The cost that leaks out in a microsecond; `None` if unlimited.
-    pub leak_rate: Option<Ratio>,
+stat! {
+    /// A leaky bucket's own figures.
+    pub struct LeakyBucketStat {
+        /// The cost in the bucket, rounded up.
+        pub level: u32,
+        /// The cost that a full bucket holds.
+        pub capacity: u32,
+        /// The cost that leaks out in a microsecond; `None` if unlimited.
+        pub leak_rate: Option<Ratio>,
+    }
 }
-
-report!(LeakyBucketStat: level, capacity, leak_rate);
 
 impl LeakyBucket {
     /// A bucket that leaks at `rate` and admits no burst. A rate of 0 admits nothing.

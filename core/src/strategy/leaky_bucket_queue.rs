@@ -2,7 +2,7 @@
 
 use super::math::meter::Meter;
 use super::math::metered::metered;
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -77,23 +77,20 @@ pub struct LeakyBucketQueue {
     is_queue_given: bool,
 }
 
-/// A queue's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct LeakyBucketQueueStat {
-    /// The cost that waits behind the unit that leaves now, rounded up: with hits of cost 1, how many wait.
-    pub queue_size: u32,
-    /// All the cost that has not had its time yet, what leaves now included, rounded up.
-    pub queue_cost: u32,
-    /// The cost that may wait.
-    pub queue_capacity: u32,
-    /// When a hit that came now would have its turn, if the queue had room for it.
-    pub next_turn: Timestamp,
+stat! {
+    /// A queue's own figures.
+    pub struct LeakyBucketQueueStat {
+        /// The cost that waits behind the unit that leaves now, rounded up: with hits of cost 1, how many
+        /// wait.
+        pub queue_size: u32,
+        /// All the cost that has not had its time yet, what leaves now included, rounded up.
+        pub queue_cost: u32,
+        /// The cost that may wait.
+        pub queue_capacity: u32,
+        /// When a hit that came now would have its turn, if the queue had room for it.
+        pub next_turn: Timestamp,
+    }
 }
-
-report!(LeakyBucketQueueStat: queue_size, queue_cost, queue_capacity, next_turn);
 
 impl LeakyBucketQueue {
     /// A queue that hits leave at `rate`, in which as much may wait as the limit, or as can be counted

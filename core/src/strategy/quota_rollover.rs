@@ -3,7 +3,7 @@
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy,
     StrategyError, Writer,
@@ -85,25 +85,21 @@ pub struct QuotaRolloverState {
     before: u32,
 }
 
-/// A quota's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct QuotaRolloverStat {
-    /// When the present window began.
-    pub window_start: Timestamp,
-    /// When it ends, and the next one begins.
-    pub window_end: Timestamp,
-    /// What has been used in it.
-    pub used: u32,
-    /// The limit without what rolled over.
-    pub limit: u32,
-    /// What rolled over from the window before.
-    pub rollover: u32,
+stat! {
+    /// A quota's own figures.
+    pub struct QuotaRolloverStat {
+        /// When the present window began.
+        pub window_start: Timestamp,
+        /// When it ends, and the next one begins.
+        pub window_end: Timestamp,
+        /// What has been used in it.
+        pub used: u32,
+        /// The limit without what rolled over.
+        pub limit: u32,
+        /// What rolled over from the window before.
+        pub rollover: u32,
+    }
 }
-
-report!(QuotaRolloverStat: window_start, window_end, used, limit, rollover);
 
 impl QuotaRolloverState {
     const fn at(self) -> Timestamp {

@@ -2,7 +2,7 @@
 
 use super::shares;
 use super::shares::{Shares, shared};
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::wire::tags;
 use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy, StrategyError};
 use crate::ratio::gcd;
@@ -104,32 +104,28 @@ struct Region {
 /// The state of regions.
 pub type RegionsState<const N: usize> = Shares<N, { tags::REGIONS }>;
 
-/// A region's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct RegionsStat {
-    /// The region; `None` if it is not named, so that it shares with all others that are not.
-    pub region: Option<Label>,
-    /// The region's share of the limit.
-    pub share: u32,
-    /// What of it is kept for it in the present window: nothing if shares spill over and it had no demand in
-    /// the window before.
-    pub reserved: u32,
-    /// What it has used in the present window.
-    pub usage: u32,
-    /// What all have used in it.
-    pub total_usage: u64,
-    /// Whether shares spill over.
-    pub spill: bool,
-    /// When the present window began.
-    pub window_start: Timestamp,
-    /// When it ends, and the next one begins.
-    pub window_end: Timestamp,
+stat! {
+    /// A region's own figures.
+    pub struct RegionsStat {
+        /// The region; `None` if it is not named, so that it shares with all others that are not.
+        pub region: Option<Label>,
+        /// The region's share of the limit.
+        pub share: u32,
+        /// What of it is kept for it in the present window: nothing if shares spill over and it had no demand
+        /// in the window before.
+        pub reserved: u32,
+        /// What it has used in the present window.
+        pub usage: u32,
+        /// What all have used in it.
+        pub total_usage: u64,
+        /// Whether shares spill over.
+        pub spill: bool,
+        /// When the present window began.
+        pub window_start: Timestamp,
+        /// When it ends, and the next one begins.
+        pub window_end: Timestamp,
+    }
 }
-
-report!(RegionsStat: region, share, reserved, usage, total_usage, spill, window_start, window_end);
 
 impl<const N: usize> Regions<N> {
     /// Regions and their shares of this rate, at most `N` of them. What is left of the limit belongs to all

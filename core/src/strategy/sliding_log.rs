@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use super::math::tally::Tally;
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Formula, Hit, Part, Scale, Strategy, StrategyError};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -81,21 +81,17 @@ pub struct Log<R: Room> {
     room: PhantomData<R>,
 }
 
-/// A sliding log's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct SlidingLogStat {
-    /// At how many times something was used in the last period.
-    pub entry_count: u32,
-    /// How much was used in it.
-    pub current_cost_sum: u32,
-    /// The first of those times.
-    pub oldest_entry: Option<Timestamp>,
+stat! {
+    /// A sliding log's own figures.
+    pub struct SlidingLogStat {
+        /// At how many times something was used in the last period.
+        pub entry_count: u32,
+        /// How much was used in it.
+        pub current_cost_sum: u32,
+        /// The first of those times.
+        pub oldest_entry: Option<Timestamp>,
+    }
 }
-
-report!(SlidingLogStat: entry_count, current_cost_sum, oldest_entry);
 
 /// The entries of a log that count at a time.
 struct Present<'a, R: Room> {

@@ -1,7 +1,7 @@
 //! Sliding window: the count of the present window, and of the one before it the part that still overlaps.
 
 use super::math::tally::Tally;
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
 };
@@ -86,25 +86,21 @@ pub struct SlidingWindowState {
     current: u32,
 }
 
-/// A sliding window's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct SlidingWindowStat {
-    /// When the present window began.
-    pub window_start: Timestamp,
-    /// When it ends, and the next one begins.
-    pub window_end: Timestamp,
-    /// What has been used in it.
-    pub current_count: u32,
-    /// What was used in the window before it.
-    pub previous_count: u32,
-    /// What counts as in use: the present window, and as much of the one before as still overlaps.
-    pub weighted_count: u64,
+stat! {
+    /// A sliding window's own figures.
+    pub struct SlidingWindowStat {
+        /// When the present window began.
+        pub window_start: Timestamp,
+        /// When it ends, and the next one begins.
+        pub window_end: Timestamp,
+        /// What has been used in it.
+        pub current_count: u32,
+        /// What was used in the window before it.
+        pub previous_count: u32,
+        /// What counts as in use: the present window, and as much of the one before as still overlaps.
+        pub weighted_count: u64,
+    }
 }
-
-report!(SlidingWindowStat: window_start, window_end, current_count, previous_count, weighted_count);
 
 impl SlidingWindowState {
     fn new(at: Timestamp, period: u64, previous: u32, current: u32) -> Self {

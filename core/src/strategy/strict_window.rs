@@ -1,7 +1,7 @@
 //! Strict window: counts in sub-buckets of the period, and takes the oldest whole.
 
 use super::math::tally::Tally;
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy, StrategyError,
 };
@@ -69,25 +69,21 @@ pub struct StrictWindow<const N: usize> {
     grid: Grid,
 }
 
-/// A strict window's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct StrictWindowStat {
-    /// When the oldest bucket began that counts whole.
-    pub window_start: Timestamp,
-    /// When the present bucket ends.
-    pub window_end: Timestamp,
-    /// What has been used in the present bucket.
-    pub current_count: u32,
-    /// What was used in the buckets before it that still count.
-    pub previous_count: u64,
-    /// Buckets to a period.
-    pub buckets: u32,
+stat! {
+    /// A strict window's own figures.
+    pub struct StrictWindowStat {
+        /// When the oldest bucket began that counts whole.
+        pub window_start: Timestamp,
+        /// When the present bucket ends.
+        pub window_end: Timestamp,
+        /// What has been used in the present bucket.
+        pub current_count: u32,
+        /// What was used in the buckets before it that still count.
+        pub previous_count: u64,
+        /// Buckets to a period.
+        pub buckets: u32,
+    }
 }
-
-report!(StrictWindowStat: window_start, window_end, current_count, previous_count, buckets);
 
 impl SlidingWindow {
     /// A window that slides in steps, with room for `N` of them (1 to 65 535): never above the limit in any

@@ -2,7 +2,7 @@
 
 use super::math::meter::Meter;
 use super::math::metered::metered;
-use super::wire::stats::report;
+use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -64,25 +64,21 @@ pub struct TokenBucket {
     debt: u32,
 }
 
-/// A token bucket's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct TokenBucketStat {
-    /// Whole tokens in the bucket, rounded down; below zero when tokens are owed.
-    pub tokens: i64,
-    /// Tokens in a full bucket.
-    pub capacity: u32,
-    /// Tokens owed, rounded up.
-    pub current_debt: u32,
-    /// Tokens that may be owed.
-    pub max_debt: u32,
-    /// Tokens that come in a microsecond; `None` if unlimited.
-    pub refill: Option<Ratio>,
+stat! {
+    /// A token bucket's own figures.
+    pub struct TokenBucketStat {
+        /// Whole tokens in the bucket, rounded down; below zero when tokens are owed.
+        pub tokens: i64,
+        /// Tokens in a full bucket.
+        pub capacity: u32,
+        /// Tokens owed, rounded up.
+        pub current_debt: u32,
+        /// Tokens that may be owed.
+        pub max_debt: u32,
+        /// Tokens that come in a microsecond; `None` if unlimited.
+        pub refill: Option<Ratio>,
+    }
 }
-
-report!(TokenBucketStat: tokens, capacity, current_debt, max_debt, refill);
 
 impl TokenBucket {
     /// A bucket refilled at `rate` whose burst is the limit, or the largest burst that can be counted exactly

@@ -1,7 +1,7 @@
 //! Priority: one limit for all, of which less urgent requests must leave a part to the more urgent.
 
 use crate::strategy::compose::family::try_array;
-use crate::strategy::wire::stats::report;
+use crate::strategy::wire::stats::stat;
 use crate::strategy::{Bounds, CapacityError, Class, Hit, Label, Part, Scale, Strategy, StrategyError};
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
 
@@ -79,25 +79,21 @@ struct Reserve {
     cost: u32,
 }
 
-/// A prioritised limit's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct PriorityStat<T> {
-    /// The priority that was asked about.
-    pub priority: Label,
-    /// What it must leave free.
-    pub reserve: u32,
-    /// The most that all priorities together can have at once.
-    pub limit: u32,
-    /// What is left for this priority.
-    pub available: u32,
-    /// The figures of the wrapped strategy.
-    pub inner: T,
+stat! {
+    /// A prioritised limit's own figures.
+    pub struct PriorityStat<T> {
+        /// The priority that was asked about.
+        pub priority: Label,
+        /// What it must leave free.
+        pub reserve: u32,
+        /// The most that all priorities together can have at once.
+        pub limit: u32,
+        /// What is left for this priority.
+        pub available: u32,
+        /// The figures of the wrapped strategy.
+        pub inner: T,
+    }
 }
-
-report!(PriorityStat<T>: priority, reserve, limit, available; inner);
 
 impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
     /// `limit`, of which each of these priorities leaves a part free. All others leave nothing.

@@ -1,7 +1,7 @@
 //! Tiered: the rate times a ratio that depends on the customer's plan.
 
 use crate::strategy::compose::family::{counted_in, parts, try_array};
-use crate::strategy::wire::stats::report;
+use crate::strategy::wire::stats::stat;
 use crate::strategy::{Bounds, CapacityError, Class, Cost, Hit, Label, Part, Scale, Strategy, StrategyError};
 use crate::{Ratio, Timestamp, Verdict};
 
@@ -75,23 +75,19 @@ struct Tier<S> {
     limit: S,
 }
 
-/// A tiered limit's own figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct TieredStat<T> {
-    /// The tier that the hit counts as.
-    pub tier: Label,
-    /// The tier's ratio of the rate.
-    pub ratio: Ratio,
-    /// The most that can be had at once in this tier; of composed limits, the least of theirs.
-    pub effective_limit: u32,
-    /// The figures of the wrapped strategy.
-    pub inner: T,
+stat! {
+    /// A tiered limit's own figures.
+    pub struct TieredStat<T> {
+        /// The tier that the hit counts as.
+        pub tier: Label,
+        /// The tier's ratio of the rate.
+        pub ratio: Ratio,
+        /// The most that can be had at once in this tier; of composed limits, the least of theirs.
+        pub effective_limit: u32,
+        /// The figures of the wrapped strategy.
+        pub inner: T,
+    }
 }
-
-report!(TieredStat<T>: tier, ratio, effective_limit; inner);
 
 impl<S: Scale, const N: usize> Tiered<S, N> {
     /// `limit` scaled by the ratio of each tier. Tiers not named count as the first.

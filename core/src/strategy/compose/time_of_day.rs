@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::decision::Kind;
 use crate::hours::{DAY, Hours};
 use crate::strategy::compose::family::{counted_in, parts, try_array};
-use crate::strategy::wire::stats::report;
+use crate::strategy::wire::stats::stat;
 use crate::strategy::{
     CapacityError, Class, Cost, Formula, Held, Hit, Inlined, Part, Scale, Strategy, StrategyError,
 };
@@ -85,23 +85,19 @@ pub struct TimeOfDay<S, const N: usize> {
     horizon: u64,
 }
 
-/// The figures of a limit by time of day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct TimeOfDayStat<T> {
-    /// The local hour, from 0 to 23.
-    pub hour: u8,
-    /// The ratio of the rate that holds in it.
-    pub ratio: Ratio,
-    /// The most that can be had at once in it.
-    pub effective_limit: u32,
-    /// The figures of the wrapped strategy.
-    pub inner: T,
+stat! {
+    /// The figures of a limit by time of day.
+    pub struct TimeOfDayStat<T> {
+        /// The local hour, from 0 to 23.
+        pub hour: u8,
+        /// The ratio of the rate that holds in it.
+        pub ratio: Ratio,
+        /// The most that can be had at once in it.
+        pub effective_limit: u32,
+        /// The figures of the wrapped strategy.
+        pub inner: T,
+    }
 }
-
-report!(TimeOfDayStat<T>: hour, ratio, effective_limit; inner);
 
 /// For how long changes of ratio are followed, in microseconds: thirty years.
 const LONGEST: u64 = 10_958 * DAY;

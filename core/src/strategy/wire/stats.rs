@@ -51,25 +51,28 @@ pub trait Report {
     fn each(&self, visit: &mut dyn FnMut(&'static str, Figure));
 }
 
-/// Tells the fields of a struct; after a semicolon the field that holds the figures of a wrapped limit.
-macro_rules! report {
-    ($stat:ident<$inner:ident>: $($field:ident),+; $wrapped:ident) => {
-        impl<$inner: $crate::strategy::Report> $crate::strategy::Report for $stat<$inner> {
+/// Makes a struct of figures, which tells its fields by name, and of `inner` those of the wrapped limit.
+macro_rules! stat {
+    ($(#[$about:meta])* $visible:vis struct $stat:ident $(<$inner:ident>)? {
+        $($(#[$each:meta])* $shown:vis $field:ident: $type:ty,)+
+    }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+        #[non_exhaustive]
+        $visible struct $stat $(<$inner>)? { $($(#[$each])* $shown $field: $type,)+ }
+
+        impl $(<$inner: $crate::strategy::Report>)? $crate::strategy::Report for $stat $(<$inner>)? {
             fn each(&self, visit: &mut dyn FnMut(&'static str, $crate::strategy::Figure)) {
-                $(visit(stringify!($field), self.$field.into());)+
-                self.$wrapped.each(visit);
+                $($crate::strategy::wire::stats::stat!(@tell self visit $field);)+
             }
         }
     };
-    ($stat:ty: $($field:ident),+) => {
-        impl $crate::strategy::Report for $stat {
-            fn each(&self, visit: &mut dyn FnMut(&'static str, $crate::strategy::Figure)) {
-                $(visit(stringify!($field), self.$field.into());)+
-            }
-        }
-    };
+    (@tell $this:ident $visit:ident inner) => { $this.inner.each($visit) };
+    (@tell $this:ident $visit:ident $field:ident) => { $visit(stringify!($field), $this.$field.into()) };
 }
-pub(crate) use report;
+pub(crate) use stat;
 
 macro_rules! from {
     ($($value:ty => $figure:ident),+) => {
@@ -158,12 +161,14 @@ impl fmt::Debug for Reported {
 mod tests {
     use super::*;
 
-    struct Sample {
-        tokens: i64,
-        refill: Option<Ratio>,
-        full: bool,
+    stat! {
+        /// Figures of each kind.
+        struct Sample {
+            tokens: i64,
+            refill: Option<Ratio>,
+            full: bool,
+        }
     }
-    report!(Sample: tokens, refill, full);
 
     const SAMPLE: Sample = Sample { tokens: -3, refill: Some(Ratio::ONE), full: false };
 
