@@ -194,11 +194,6 @@ impl CostBased {
         let before = CostBasedState { level: self.meter.state(receipt.at, used), mean, mean_before: mean };
         Some(before.forgetting())
     }
-
-    /// What decisions tell as the limit.
-    const fn told(&self) -> (u32, u64) {
-        (self.burst, 0)
-    }
 }
 
 /// A meter for `rate` in units so fine that a step of the refill is at most 1/1024 of it, and finer where
@@ -227,7 +222,7 @@ impl Strategy for CostBased {
     fn decide(&self, state: &mut CostBasedState, hit: &Hit, now: Timestamp) -> Decision {
         let (mean, meter) = (state.mean, self.of_state(state));
         let (_, used) = meter.level(&state.level, now);
-        let decision = meter.decide(&mut state.level, hit, now, self.told());
+        let decision = meter.decide(&mut state.level, hit, now, (self.burst, 0));
         if !decision.is_recorded() {
             return decision;
         }
@@ -239,7 +234,7 @@ impl Strategy for CostBased {
         }
         // From here on the refill is another, and so is the time until the bucket is full.
         let nothing = Hit { cost: 0, ..*hit };
-        self.of_state(state).decide(&mut state.level, &nothing, now, self.told()).recorded(true)
+        self.of_state(state).decide(&mut state.level, &nothing, now, (self.burst, 0)).recorded(true)
     }
 
     /// Takes tokens; the mean is that of hits that were admitted, and stays what it is.

@@ -7,7 +7,7 @@ use super::math::metered::metered;
 use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::time::micros_ceil;
-use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+use crate::{Rate, Ratio, Timestamp};
 
 /// Admits a hit if it comes no earlier than its theoretical arrival time, less a tolerance.
 ///
@@ -125,22 +125,9 @@ impl Gcra {
 }
 
 impl Strategy for Gcra {
-    type State = Level;
-    type Cost = u32;
-    type Verdict = Decision;
     type Stat = GcraStat;
 
-    // What of the figures is not read then need not be computed.
-    #[inline(always)]
-    fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
-        self.meter.decide(state, hit, now, (self.meter.largest_cost, 0))
-    }
-
-    fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        self.meter.refund(state, hit, receipt, now);
-    }
-
-    metered!(strategy);
+    metered!(strategy, |it| (it.meter.largest_cost, 0));
 
     fn stat(&self, state: &Level, class: Class, now: Timestamp) -> GcraStat {
         GcraStat {
@@ -148,10 +135,6 @@ impl Strategy for Gcra {
             interval: Ratio::new(self.meter.unit, self.meter.drain()).ok(),
             conformant: self.peek(state, &Hit::new(1), now).is_allowed(),
         }
-    }
-
-    fn fits_script(&self) -> Result<(), CapacityError> {
-        self.meter.fits_script()
     }
 }
 

@@ -3,8 +3,8 @@
 use super::math::meter::Meter;
 use super::math::metered::metered;
 use super::wire::stats::stat;
-use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
-use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+use super::{Bounds, CapacityError, Class, Level, Scale, Strategy};
+use crate::{Rate, Ratio, Timestamp};
 
 /// A bucket that hits fill by their cost and that leaks continuously at the rate.
 ///
@@ -102,22 +102,9 @@ impl LeakyBucket {
 }
 
 impl Strategy for LeakyBucket {
-    type State = Level;
-    type Cost = u32;
-    type Verdict = Decision;
     type Stat = LeakyBucketStat;
 
-    // What of the figures is not read then need not be computed.
-    #[inline(always)]
-    fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
-        self.meter.decide(state, hit, now, (self.capacity, 0))
-    }
-
-    fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        self.meter.refund(state, hit, receipt, now);
-    }
-
-    metered!(strategy);
+    metered!(strategy, |it| (it.capacity, 0));
 
     fn stat(&self, state: &Level, _: Class, now: Timestamp) -> LeakyBucketStat {
         LeakyBucketStat {
@@ -125,10 +112,6 @@ impl Strategy for LeakyBucket {
             capacity: self.capacity,
             leak_rate: self.meter.rate.per_micro(),
         }
-    }
-
-    fn fits_script(&self) -> Result<(), CapacityError> {
-        self.meter.fits_script()
     }
 }
 
@@ -150,7 +133,7 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::Outcome;
+    use crate::{Hit, Outcome};
 
     const START: Timestamp = Timestamp::from_micros(1_000_000_000);
 

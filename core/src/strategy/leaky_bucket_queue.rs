@@ -122,9 +122,6 @@ impl LeakyBucketQueue {
 }
 
 impl Strategy for LeakyBucketQueue {
-    type State = Level;
-    type Cost = u32;
-    type Verdict = Decision;
     type Stat = LeakyBucketQueueStat;
 
     // What of the figures is not read then need not be computed.
@@ -151,8 +148,7 @@ impl Strategy for LeakyBucketQueue {
     }
 
     fn fits_script(&self) -> Result<(), CapacityError> {
-        let fits = self.meter.fits_script();
-        fits.map_err(|CapacityError { largest }| CapacityError { largest: largest.saturating_sub(1) })
+        self.meter.fits_script(1)
     }
 }
 

@@ -3,8 +3,8 @@
 use super::math::meter::Meter;
 use super::math::metered::metered;
 use super::wire::stats::stat;
-use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
-use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+use super::{Bounds, CapacityError, Class, Level, Scale, Strategy};
+use crate::{Rate, Ratio, Timestamp};
 
 /// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills continuously.
 ///
@@ -111,29 +111,12 @@ impl TokenBucket {
     pub const fn rate(&self) -> Rate {
         self.meter.rate
     }
-
-    const fn told(&self) -> (u32, u64) {
-        (self.burst, self.debt as u64 * self.meter.unit)
-    }
 }
 
 impl Strategy for TokenBucket {
-    type State = Level;
-    type Cost = u32;
-    type Verdict = Decision;
     type Stat = TokenBucketStat;
 
-    // What of the figures is not read then need not be computed.
-    #[inline(always)]
-    fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
-        self.meter.decide(state, hit, now, self.told())
-    }
-
-    fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        self.meter.refund(state, hit, receipt, now);
-    }
-
-    metered!(strategy);
+    metered!(strategy, |it| (it.burst, it.debt));
 
     fn stat(&self, state: &Level, _: Class, now: Timestamp) -> TokenBucketStat {
         let (_, used) = self.meter.level(state, now);
@@ -146,11 +129,6 @@ impl Strategy for TokenBucket {
             max_debt: self.debt,
             refill: self.meter.rate.per_micro(),
         }
-    }
-
-    fn fits_script(&self) -> Result<(), CapacityError> {
-        let fits = self.meter.fits_script();
-        fits.map_err(|CapacityError { largest }| CapacityError { largest: largest.saturating_sub(self.debt) })
     }
 }
 
@@ -172,6 +150,7 @@ impl Bounds for TokenBucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Hit;
 
     const START: Timestamp = Timestamp::from_micros(1_000_000_000);
 

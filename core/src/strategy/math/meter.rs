@@ -115,13 +115,13 @@ impl Meter {
         self.unit == 0
     }
 
-    /// Whether every number this meter makes stays below 2⁵³.
-    pub(crate) const fn fits_script(self) -> Result<(), CapacityError> {
+    /// Whether every number this meter makes stays below 2⁵³; `spare` of the largest cost is not told.
+    pub(crate) const fn fits_script(self, spare: u32) -> Result<(), CapacityError> {
         const BOUND: u64 = (1 << 53) - 1;
         if self.capacity <= BOUND {
             Ok(())
         } else {
-            Err(CapacityError { largest: largest_cost(BOUND, self.unit) })
+            Err(CapacityError { largest: largest_cost(BOUND, self.unit).saturating_sub(spare) })
         }
     }
 
@@ -131,7 +131,7 @@ impl Meter {
             visit(Part::unlimited());
             return true;
         }
-        if self.fits_script().is_err() {
+        if self.fits_script(0).is_err() {
             return false;
         }
         let formula = Formula::Level { drain: self.drain(), unit: self.unit, capacity: self.capacity };
@@ -169,17 +169,11 @@ impl Meter {
         divide_up(state.used, state.unit).saturating_mul(self.unit)
     }
 
-    /// Decides on a hit. `limit` is what the decision tells as the most that can be had at once, and `spare`
-    /// how many units of the capacity are not told as remaining (a debt allowed, but not offered).
+    /// Decides on a hit. `told` is the most that can be had at once, as the decision has it, and how much cost
+    /// of the capacity is not told as remaining (a debt allowed, but not offered).
     #[inline(always)]
-    pub(crate) fn decide(
-        &self,
-        state: &mut Level,
-        hit: &Hit,
-        now: Timestamp,
-        (limit, spare): (u32, u64),
-    ) -> Decision {
-        self.decide_after(state, hit, now, (limit, spare), |_| Quotient::ZERO)
+    pub(crate) fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp, told: (u32, u32)) -> Decision {
+        self.decide_after(state, hit, now, told, |_| Quotient::ZERO)
     }
 
     /// Decides on a hit that has to wait until what is in use before it has drained.
@@ -195,7 +189,7 @@ impl Meter {
         state: &mut Level,
         hit: &Hit,
         now: Timestamp,
-        (limit, spare): (u32, u64),
+        (limit, spare): (u32, u32),
         delay: impl FnOnce(Quotient) -> Quotient,
     ) -> Decision {
         if self.is_unlimited() {
@@ -221,10 +215,11 @@ impl Meter {
                 (Kind::Deny, false, self.wait(used - room, behind))
             }
         };
+        let offered = self.capacity - u64::from(spare) * self.unit;
         let figures = Figures {
             limit,
             window: self.rate.period_micros(),
-            remaining: Quotient { num: (self.capacity - spare).saturating_sub(used), den: self.unit },
+            remaining: Quotient { num: offered.saturating_sub(used), den: self.unit },
             reset: self.wait(used, behind),
             receipt: Receipt { level: used, unit: self.unit, ..Receipt::new(at) },
         };

@@ -4,6 +4,10 @@
 /// [`Scale`](crate::strategy::Scale) and [`Bounds`](crate::strategy::Bounds).
 macro_rules! metered {
     (strategy) => {
+        type State = $crate::strategy::Level;
+        type Cost = u32;
+        type Verdict = $crate::Decision;
+
         fn charge(&self, state: &mut $crate::strategy::Level, hit: &$crate::Hit, now: $crate::Timestamp) {
             self.meter.charge(state, hit, now);
         }
@@ -19,6 +23,37 @@ macro_rules! metered {
 
         fn parts_of(&self, hit: &$crate::Hit, visit: &mut dyn FnMut($crate::strategy::Part)) -> bool {
             self.meter.parts_of(hit, visit)
+        }
+    };
+    // What decides at once; the most that is told, and how much more may be had than is told.
+    (strategy, |$it:ident| $told:expr) => {
+        metered!(strategy);
+
+        // What of the figures is not read then need not be computed.
+        #[inline(always)]
+        fn decide(
+            &self,
+            state: &mut Self::State,
+            hit: &$crate::Hit,
+            now: $crate::Timestamp,
+        ) -> Self::Verdict {
+            let $it = self;
+            self.meter.decide(state, hit, now, $told)
+        }
+
+        fn refund(
+            &self,
+            state: &mut Self::State,
+            hit: &$crate::Hit,
+            receipt: $crate::Receipt,
+            now: $crate::Timestamp,
+        ) {
+            self.meter.refund(state, hit, receipt, now);
+        }
+
+        fn fits_script(&self) -> Result<(), $crate::CapacityError> {
+            let $it = self;
+            self.meter.fits_script($told.1)
         }
     };
     (scale) => {
