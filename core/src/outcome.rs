@@ -4,18 +4,22 @@ use core::time::Duration;
 
 /// The outcome of a hit: whether it may pass, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[must_use]
 pub enum Outcome {
     /// The hit may pass once `after` has gone by: at once if that is zero, as with all but the queueing
     /// strategies.
     Allow {
         /// The delay before the hit may proceed.
+        #[cfg_attr(feature = "serde", serde(with = "crate::time::micros"))]
         after: Duration,
     },
     /// The hit may not pass now. It would after `retry_after` if nothing else happens, and not a microsecond
     /// sooner.
     Deny {
         /// The wait until the same hit would be admitted.
+        #[cfg_attr(feature = "serde", serde(with = "crate::time::micros"))]
         retry_after: Duration,
     },
     /// The hit can never pass: its cost is above the most that the limit can ever hold.

@@ -14,7 +14,6 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::time::Duration;
 
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeStruct;
@@ -22,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::strategy::{Composite, DecisionList, PerLimit};
 use crate::time::micros_ceil;
-use crate::{Decision, Outcome, Rate, Ratio, Timestamp, Verdict};
+use crate::{Decision, Outcome, Rate, Ratio, Verdict};
 
 /// What is written as the text it prints as, and read by parsing it.
 macro_rules! as_text {
@@ -56,36 +55,6 @@ macro_rules! as_text {
 as_text! {
     Rate, "a rate such as \"100/min\"";
     Ratio, "a ratio such as \"3/2\"";
-}
-
-/// An outcome with its waits as numbers.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Waits {
-    Allow { after: u64 },
-    Deny { retry_after: u64 },
-    Never,
-}
-
-impl Serialize for Outcome {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let waits = match *self {
-            Self::Allow { after } => Waits::Allow { after: micros_ceil(after) },
-            Self::Deny { retry_after } => Waits::Deny { retry_after: micros_ceil(retry_after) },
-            Self::Never => Waits::Never,
-        };
-        waits.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Outcome {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Waits::deserialize(deserializer)? {
-            Waits::Allow { after } => Self::Allow { after: Duration::from_micros(after) },
-            Waits::Deny { retry_after } => Self::Deny { retry_after: Duration::from_micros(retry_after) },
-            Waits::Never => Self::Never,
-        })
-    }
 }
 
 impl Serialize for Decision {
@@ -165,21 +134,10 @@ impl<'de, T: Deserialize<'de> + Default, const N: usize> Deserialize<'de> for Pe
     }
 }
 
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(self.as_micros())
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        u64::deserialize(deserializer).map(Self::from_micros)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use core::fmt::Debug;
+    use core::time::Duration;
 
     use serde::de::DeserializeOwned;
     use serde_json::{Value, from_str, from_value, json, to_string, to_value};
@@ -189,7 +147,7 @@ mod tests {
     use crate::strategy::{ErasedVerdict, Level, Shares};
     use crate::{
         Adaptive, All, Class, CostBased, ErrorKind, FixedWindow, Gcra, Hit, Label, QuotaRollover, Receipt,
-        SlidingLog, SlidingWindow, Strategy, TimeOfDay, TokenBucket, rate,
+        SlidingLog, SlidingWindow, Strategy, TimeOfDay, Timestamp, TokenBucket, rate,
     };
 
     fn both_ways<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, form: Value) {

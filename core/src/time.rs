@@ -8,6 +8,8 @@ use portable_atomic::{AtomicU64, Ordering};
 
 #[cfg(feature = "embassy-time")]
 mod embassy;
+#[cfg(feature = "serde")]
+pub(crate) mod micros;
 #[cfg(feature = "embassy-time")]
 pub use embassy::EmbassyClock;
 
@@ -17,6 +19,8 @@ pub use embassy::EmbassyClock;
 /// language until the year 2255; nanoseconds would not. All arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Timestamp(u64);
 
 impl Timestamp {
