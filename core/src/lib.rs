@@ -85,17 +85,14 @@ pub use time::{Clock, ManualClock, Timer, Timestamp};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use key::{Digest, Seed};
-#[doc(hidden)]
-pub use rate::RateErrorKind;
-#[doc(hidden)]
-pub use ratio::RatioError;
-#[doc(hidden)]
-pub use receipt::Receipts;
-#[doc(hidden)]
-pub use shorthand::of;
-#[doc(hidden)]
-pub use time::EpochClock;
+pub use {
+    key::{Digest, Seed},
+    rate::RateErrorKind,
+    ratio::RatioError,
+    receipt::Receipts,
+    shorthand::of,
+    time::EpochClock,
+};
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

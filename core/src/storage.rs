@@ -22,13 +22,12 @@ use together::one_each;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use head::{Head, Narrow, Wide};
-#[doc(hidden)]
-pub use table::{Counters, Slot, Table, home};
-#[doc(hidden)]
-pub use together::{Tables, Together, check_together};
-#[doc(hidden)]
-pub use wait_queue::{Ticket, WaitQueue};
+pub use {
+    head::{Head, Narrow, Wide},
+    table::{Counters, Slot, Table, home},
+    together::{Tables, Together, check_together},
+    wait_queue::{Ticket, WaitQueue},
+};
 
 /// Keeps a state per key in this process and runs operations on it.
 ///

@@ -59,44 +59,30 @@ pub use crate::op::Op;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use adaptive::{AdaptiveStat, AdaptiveState};
-#[doc(hidden)]
-pub use compose::{
-    ErasedVerdict, InlineState, Parts, PerLimit, PriorityStat, TieredStat, TimeOfDayStat, TimeOfDayState,
-};
-#[doc(hidden)]
-pub use cost_based::{CostBasedStat, CostBasedState};
-#[doc(hidden)]
-pub use fair_share::{FairShareStat, FairShareState};
-#[doc(hidden)]
-pub use fixed_window::{FixedWindowStat, FixedWindowState};
-#[doc(hidden)]
-pub use gcra::GcraStat;
-#[doc(hidden)]
-pub use leaky_bucket::LeakyBucketStat;
-#[doc(hidden)]
-pub use leaky_bucket_queue::LeakyBucketQueueStat;
-#[doc(hidden)]
-pub use math::Level;
-#[doc(hidden)]
-pub use quota_rollover::{QuotaRolloverStat, QuotaRolloverState};
-#[doc(hidden)]
-pub use regions::{RegionsStat, RegionsState};
-#[doc(hidden)]
-pub use shares::Shares;
-#[doc(hidden)]
 #[cfg(feature = "alloc")]
 pub use sliding_log::{Heap, HeapLogState};
 #[doc(hidden)]
-pub use sliding_log::{Inline, Log, LogState, SlidingLogStat, SlidingLogState};
-#[doc(hidden)]
-pub use sliding_window::{SlidingWindowStat, SlidingWindowState};
-#[doc(hidden)]
-pub use strict_window::{StrictWindowStat, StrictWindowState};
-#[doc(hidden)]
-pub use token_bucket::TokenBucketStat;
-#[doc(hidden)]
-pub use wire::{Formula, Held, Inlined, Part, Reported};
+pub use {
+    adaptive::{AdaptiveStat, AdaptiveState},
+    compose::{
+        ErasedVerdict, InlineState, Parts, PerLimit, PriorityStat, TieredStat, TimeOfDayStat, TimeOfDayState,
+    },
+    cost_based::{CostBasedStat, CostBasedState},
+    fair_share::{FairShareStat, FairShareState},
+    fixed_window::{FixedWindowStat, FixedWindowState},
+    gcra::GcraStat,
+    leaky_bucket::LeakyBucketStat,
+    leaky_bucket_queue::LeakyBucketQueueStat,
+    math::Level,
+    quota_rollover::{QuotaRolloverStat, QuotaRolloverState},
+    regions::{RegionsStat, RegionsState},
+    shares::Shares,
+    sliding_log::{Inline, Log, LogState, SlidingLogStat, SlidingLogState},
+    sliding_window::{SlidingWindowStat, SlidingWindowState},
+    strict_window::{StrictWindowStat, StrictWindowState},
+    token_bucket::TokenBucketStat,
+    wire::{Formula, Held, Inlined, Part, Reported},
+};
 
 /// A limit: an algorithm with its rate inside. Small, and cheap to make anew for every request.
 ///
