@@ -3,7 +3,7 @@
 //! | value | form |
 //! |---|---|
 //! | [`Rate`], [`Ratio`] | the text they print as, such as `"100/m"` and `"3/2"` |
-//! | [`Timestamp`] | microseconds since the epoch, as a number |
+//! | [`Timestamp`](crate::Timestamp) | microseconds since the epoch, as a number |
 //! | [`Outcome`] | `{"allow": {"after": 0}}`, `{"deny": {"retry_after": 500000}}` or `"never"`, in microseconds |
 //! | [`Decision`] | its figures, waits in microseconds; written only |
 //! | the state of a strategy | the bytes it [encodes](crate::strategy::encode) to, and nothing else is read |
