@@ -2,7 +2,8 @@
 
 use core::future::{Future, Ready, ready};
 
-use crate::storage::{Together, WaitQueue};
+use crate::storage::{Answer, Together, WaitQueue};
+use crate::strategy::Taken;
 use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp, Verdict};
 
 mod error;
@@ -46,25 +47,20 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
     /// Asks for one, and takes it if it is admitted.
     #[inline]
-    pub fn check<K: Key + ?Sized>(&self, key: &K) -> Result<S::Verdict, StorageError> {
+    pub fn check<K: Key + ?Sized>(&self, key: &K) -> Answer<S> {
         self.check_n(key, S::Cost::uniform(1))
     }
 
     /// Asks for `cost`, all or nothing, and takes it if it is admitted.
     #[inline]
-    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
+    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Answer<S> {
         self.apply_now(key, &Op::Check(Hit::new(cost)))
     }
 
     /// Asks for a hit at a time read before, from this limiter's [clock](Self::now): one reading may serve
     /// several limits.
     #[inline]
-    pub fn check_at<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        hit: &Hit<S::Cost>,
-        now: Timestamp,
-    ) -> Result<S::Verdict, StorageError> {
+    pub fn check_at<K: Key + ?Sized>(&self, key: &K, hit: &Hit<S::Cost>, now: Timestamp) -> Answer<S> {
         self.apply(key, &Op::Check(*hit), now)
     }
 
@@ -84,7 +80,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// assert_eq!(denied, ["a"]);
     /// ```
     #[inline]
-    pub fn check_many<K: Key>(&self, keys: &[K], answer: impl FnMut(&K, Result<S::Verdict, StorageError>)) {
+    pub fn check_many<K: Key>(&self, keys: &[K], answer: impl FnMut(&K, Answer<S>)) {
         let one = Hit::new(S::Cost::uniform(1));
         self.storage.check_many(&self.limit, keys, &one, self.now(), answer);
     }
@@ -114,27 +110,22 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     }
 
     /// What [`check_n`](Self::check_n) would answer, taking nothing.
-    pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
+    pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Answer<S> {
         self.apply_now(key, &Op::Peek(Hit::new(cost)))
     }
 
     /// Books what has already happened, whether or not it was allowed. Answers what is left.
-    pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Result<S::Verdict, StorageError> {
+    pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Answer<S> {
         self.apply_now(key, &Op::Charge(Hit::new(cost)))
     }
 
     /// Takes back `cost` of an admission, by the receipt in its verdict. Answers what is left.
-    pub fn refund<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        cost: S::Cost,
-        receipt: <S::Verdict as Verdict>::Receipt,
-    ) -> Result<S::Verdict, StorageError> {
+    pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Answer<S> {
         self.apply_now(key, &Op::Refund(Hit::new(cost), receipt))
     }
 
     /// Forgets a key: it starts afresh.
-    pub fn reset<K: Key + ?Sized>(&self, key: &K) -> Result<S::Verdict, StorageError> {
+    pub fn reset<K: Key + ?Sized>(&self, key: &K) -> Answer<S> {
         self.apply_now(key, &Op::Reset)
     }
 
@@ -182,18 +173,13 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
     /// Applies any operation, at the present.
     #[inline]
-    pub fn apply_now<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
+    pub fn apply_now<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Answer<S> {
         self.storage.apply_now(&self.limit, key, op)
     }
 
     /// Applies any operation at a time read from this limiter's clock.
     #[inline]
-    pub fn apply<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        op: &Op<S>,
-        now: Timestamp,
-    ) -> Result<S::Verdict, StorageError> {
+    pub fn apply<K: Key + ?Sized>(&self, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
         self.storage.apply(&self.limit, key, op, now)
     }
 
@@ -216,7 +202,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
 impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
     type Error = StorageError;
-    type Answer = Ready<Result<S::Verdict, StorageError>>;
+    type Answer = Ready<Answer<S>>;
 
     fn strategy(&self) -> &S {
         &self.limit

@@ -13,6 +13,7 @@ mod table;
 mod together;
 mod wait_queue;
 
+pub(crate) use error::Answer;
 pub use error::{ErrorKind, StorageError};
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
@@ -43,17 +44,11 @@ pub trait Storage<S: Strategy> {
     fn now(&self) -> Timestamp;
 
     /// Applies an operation to the state of a key, at this time.
-    fn apply<K: Key + ?Sized>(
-        &self,
-        limit: &S,
-        key: &K,
-        op: &Op<S>,
-        now: Timestamp,
-    ) -> Result<S::Verdict, StorageError>;
+    fn apply<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S>;
 
     /// Applies an operation to the state of a key, at the present.
     #[inline]
-    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
+    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Answer<S> {
         self.apply(limit, key, op, self.now())
     }
 
@@ -68,7 +63,7 @@ pub trait Storage<S: Strategy> {
         keys: &[K],
         hit: &Hit<S::Cost>,
         now: Timestamp,
-        mut answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
+        mut answer: impl FnMut(&K, Answer<S>),
     ) {
         for key in keys {
             answer(key, self.apply(limit, key, &Op::Check(*hit), now));
@@ -131,22 +126,11 @@ macro_rules! storage_behind {
                 (**self).now()
             }
 
-            fn apply<K: Key + ?Sized>(
-                &self,
-                limit: &S,
-                key: &K,
-                op: &Op<S>,
-                now: Timestamp,
-            ) -> Result<S::Verdict, StorageError> {
+            fn apply<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
                 (**self).apply(limit, key, op, now)
             }
 
-            fn apply_now<K: Key + ?Sized>(
-                &self,
-                limit: &S,
-                key: &K,
-                op: &Op<S>,
-            ) -> Result<S::Verdict, StorageError> {
+            fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Answer<S> {
                 (**self).apply_now(limit, key, op)
             }
 
@@ -160,7 +144,7 @@ macro_rules! storage_behind {
                 keys: &[K],
                 hit: &Hit<S::Cost>,
                 now: Timestamp,
-                answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
+                answer: impl FnMut(&K, Answer<S>),
             ) {
                 (**self).check_many(limit, keys, hit, now, answer);
             }

@@ -84,6 +84,9 @@ pub use {
     wire::{Formula, Held, Inlined, Part, Reported},
 };
 
+/// The receipt of an admission by a strategy: what it took.
+pub(crate) type Taken<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
+
 /// A limit: an algorithm with its rate inside. Small, and cheap to make anew for every request.
 ///
 /// Every implementation MUST keep the [laws](crate::laws) (feature `laws`), among them:
@@ -118,13 +121,7 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 
     /// Takes an admission back, as much of it as is still in use: never more than `receipt` says was taken,
     /// and never what other hits have used since.
-    fn refund(
-        &self,
-        state: &mut Self::State,
-        hit: &Hit<Self::Cost>,
-        receipt: <Self::Verdict as Verdict>::Receipt,
-        now: Timestamp,
-    );
+    fn refund(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, receipt: Taken<Self>, now: Timestamp);
 
     /// When this state will decide as `Default` does; in the past if it does already.
     fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp;
@@ -187,12 +184,7 @@ pub trait Scale: Strategy {
     }
 
     /// Does the same for the receipt of an admission. Nothing to do where nothing drains.
-    fn advance_receipt(
-        &self,
-        receipt: &mut <Self::Verdict as Verdict>::Receipt,
-        class: Class,
-        to: Timestamp,
-    ) {
+    fn advance_receipt(&self, receipt: &mut Taken<Self>, class: Class, to: Timestamp) {
         let _ = (receipt, class, to);
     }
 

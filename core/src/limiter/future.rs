@@ -8,6 +8,7 @@ use core::task::{Context, Waker};
 use super::WaitError;
 use super::wait::{WaitTarget, wait};
 use crate::storage::{AsyncStorage, Failure, Joint, Reply, Together, WaitQueue};
+use crate::strategy::Taken;
 use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Verdict};
 
 /// Limits what keys may do, remembering them in a storage that may be remote.
@@ -104,12 +105,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     }
 
     /// Takes back `cost` of an admission, by the receipt in its verdict. Answers what is left.
-    pub fn refund<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        cost: S::Cost,
-        receipt: <S::Verdict as Verdict>::Receipt,
-    ) -> Reply<S::Verdict> {
+    pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Reply<S::Verdict> {
         self.apply(key, &Op::Refund(Hit::new(cost), receipt))
     }
 

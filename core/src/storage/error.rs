@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::Strategy;
+
 named! {
     /// The kind of a failure, for callers that act on it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +41,9 @@ pub struct StorageError {
     kind: ErrorKind,
     message: &'static str,
 }
+
+/// A verdict, or the reason that there is none.
+pub(crate) type Answer<S> = Result<<S as Strategy>::Verdict, StorageError>;
 
 impl StorageError {
     /// An error of this kind; the message says what would help.

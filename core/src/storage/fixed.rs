@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 
 use super::table::{Counters, Slot, Table, WhenFull};
-use super::{ErrorKind, Narrow, Storage, StorageError, Together, check_together};
+use super::{Answer, ErrorKind, Narrow, Storage, StorageError, Together, check_together};
 use crate::{Clock, Hit, Key, Op, Seed, Strategy, Timestamp};
 
 /// Room for `N` keys, for use from one thread or core.
@@ -60,13 +60,7 @@ impl<S: Strategy, C: Clock, const N: usize> Storage<S> for Fixed<S, C, N> {
     }
 
     #[inline]
-    fn apply<K: Key + ?Sized>(
-        &self,
-        limit: &S,
-        key: &K,
-        op: &Op<S>,
-        now: Timestamp,
-    ) -> Result<S::Verdict, StorageError> {
+    fn apply<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
         let digest = self.seed.digest(key);
         self.table.try_borrow_mut().map_err(|_| BUSY)?.apply(limit, digest, op, now)
     }

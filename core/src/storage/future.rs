@@ -9,8 +9,11 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::{ErrorKind, Storage, StorageError, Together, WaitQueue, storage_behind};
+use super::{Answer, ErrorKind, Storage, StorageError, Together, WaitQueue, storage_behind};
 use crate::{ErasedKey, Hit, Key, Op, Strategy, Timestamp};
+
+/// Keys that one hit is checked on.
+type Keys<'a> = &'a [&'a dyn ErasedKey];
 
 /// A boxed future that owns all it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,12 +49,7 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
 
     /// Checks one hit on several keys, all of which are charged or none, if this storage can do better than to be asked
     /// for one after another.
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         let _ = (limit, keys, hit);
         Reply::ready(Ok(Joint::Unable))
     }
@@ -81,12 +79,7 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
         (**self).known_denial(limit, key, hit)
     }
 
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         (**self).check_together(limit, keys, hit)
     }
 
@@ -121,12 +114,7 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
     }
 
     /// Up to four keys.
-    fn check_together(
-        &self,
-        limit: &S,
-        keys: &[&dyn ErasedKey],
-        hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         fn charged<S: Strategy, const N: usize>(
             storage: &impl Storage<S>,
             limit: &S,

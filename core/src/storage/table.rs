@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::head::{Head, Wide, passed, ticks};
-use super::{ErrorKind, StorageError};
+use super::{Answer, ErrorKind, StorageError};
 use crate::{Class, Cost, Digest, Hit, Op, State, Strategy, Timestamp, Verdict};
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         digest: Digest,
         op: &Op<S>,
         now: Timestamp,
-    ) -> Result<S::Verdict, StorageError> {
+    ) -> Answer<S> {
         let (key, tick) = (H::of(digest), passed(now));
         let slots = self.slots.as_mut();
         let places = Places::around::<H>(home(digest, slots.len()), slots.len());

@@ -5,7 +5,7 @@ use core::array;
 use crate::strategy::compose::composite::Composite;
 use crate::strategy::compose::per_limit::PerLimit;
 use crate::strategy::math::settle::settle;
-use crate::strategy::{CapacityError, Class, Hit, Part, Strategy};
+use crate::strategy::{CapacityError, Class, Hit, Part, Strategy, Taken};
 use crate::{Outcome, Timestamp, Verdict};
 
 /// `N` limits that count the same cost, such as a burst and a sustained rate.
@@ -118,13 +118,7 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         self.with_mut(states).for_each(|(limit, state)| limit.charge(state, hit, now));
     }
 
-    fn refund(
-        &self,
-        states: &mut Self::State,
-        hit: &Hit<S::Cost>,
-        receipts: <Self::Verdict as Verdict>::Receipt,
-        now: Timestamp,
-    ) {
+    fn refund(&self, states: &mut Self::State, hit: &Hit<S::Cost>, receipts: Taken<Self>, now: Timestamp) {
         for ((limit, state), receipt) in self.with_mut(states).zip(receipts.0) {
             limit.refund(state, hit, receipt, now);
         }

@@ -4,7 +4,7 @@ use core::fmt;
 use core::ops::Deref;
 
 use crate::strategy::wire::stats::Reported;
-use crate::strategy::{CapacityError, Class, Hit, Part, Scale, Strategy};
+use crate::strategy::{CapacityError, Class, Hit, Part, Scale, Strategy, Taken};
 use crate::{Ratio, Timestamp, Verdict};
 
 mod decision_list;
@@ -186,13 +186,7 @@ where
         self.ask(|limit| limit.charge_erased(state, hit, now));
     }
 
-    fn refund(
-        &self,
-        state: &mut InlineState<LEN>,
-        hit: &Hit,
-        receipt: <Self::Verdict as Verdict>::Receipt,
-        now: Timestamp,
-    ) {
+    fn refund(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: Taken<Self>, now: Timestamp) {
         *state = self.inherited(state, hit.class, now);
         self.ask(|limit| limit.refund_erased(state, hit, receipt, now));
     }

@@ -2,7 +2,7 @@
 
 use crate::strategy::compose::composite::Composite;
 use crate::strategy::math::settle::settle;
-use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, Strategy, Writer};
+use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, Strategy, Taken, Writer};
 use crate::{Outcome, Timestamp, Verdict};
 
 impl<A: State, B: State> State for (A, B) {
@@ -80,13 +80,7 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         self.1.charge(&mut state.1, &second, now);
     }
 
-    fn refund(
-        &self,
-        state: &mut Self::State,
-        hit: &Hit<Self::Cost>,
-        receipt: <Self::Verdict as Verdict>::Receipt,
-        now: Timestamp,
-    ) {
+    fn refund(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, receipt: Taken<Self>, now: Timestamp) {
         let (first, second) = split(hit);
         self.0.refund(&mut state.0, &first, receipt.0, now);
         self.1.refund(&mut state.1, &second, receipt.1, now);

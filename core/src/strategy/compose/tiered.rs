@@ -2,7 +2,9 @@
 
 use crate::strategy::compose::family::{counted_in, parts, try_array};
 use crate::strategy::wire::stats::stat;
-use crate::strategy::{Bounds, CapacityError, Class, Cost, Hit, Label, Part, Scale, Strategy, StrategyError};
+use crate::strategy::{
+    Bounds, CapacityError, Class, Cost, Hit, Label, Part, Scale, Strategy, StrategyError, Taken,
+};
 use crate::{Ratio, Timestamp, Verdict};
 
 /// Wraps a strategy and gives every tier its own ratio of the rate.
@@ -161,13 +163,7 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
         self.limit(hit.class).charge(state, hit, now);
     }
 
-    fn refund(
-        &self,
-        state: &mut S::State,
-        hit: &Hit<S::Cost>,
-        receipt: <S::Verdict as Verdict>::Receipt,
-        now: Timestamp,
-    ) {
+    fn refund(&self, state: &mut S::State, hit: &Hit<S::Cost>, receipt: Taken<S>, now: Timestamp) {
         self.limit(hit.class).refund(state, hit, receipt, now);
     }
 
@@ -215,7 +211,7 @@ impl<S: Scale, const N: usize> Scale for Tiered<S, N> {
         self.limit(class).advance(state, class, to);
     }
 
-    fn advance_receipt(&self, receipt: &mut <S::Verdict as Verdict>::Receipt, class: Class, to: Timestamp) {
+    fn advance_receipt(&self, receipt: &mut Taken<S>, class: Class, to: Timestamp) {
         self.limit(class).advance_receipt(receipt, class, to);
     }
 
