@@ -375,14 +375,7 @@ impl PartialEq for Decision {
 
 impl Eq for Decision {}
 
-impl fmt::Debug for Decision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decision")
-            .field("outcome", &self.outcome())
-            .field("limit", &self.limit)
-            .field("remaining", &self.remaining())
-            .field("reset_after", &self.reset_after())
-            .field("origin", &self.origin)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(
+    [] Decision: outcome = |it| it.outcome(), limit, remaining = |it| it.remaining(),
+    reset_after = |it| it.reset_after(), origin
+);

@@ -1,6 +1,5 @@
 //! A strategy chosen at run time: any of them behind one pointer, with its state as bytes inline.
 
-use core::fmt;
 use core::ops::Deref;
 
 use crate::strategy::wire::stats::Reported;
@@ -115,11 +114,7 @@ impl<P: Deref, const LEN: usize> PartialEq for Erased<P, LEN> {
     }
 }
 
-impl<P, const LEN: usize> fmt::Debug for Erased<P, LEN> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Erased").field("ratios", &self.ratios.list()).finish_non_exhaustive()
-    }
-}
+debug_fields!([P, const LEN: usize] Erased<P, LEN>: ratios = |it| it.ratios.list());
 
 /// The verdict of the strategy that a pointer points at.
 type Answer<P, const LEN: usize> = <<P as Deref>::Target as Chosen<LEN>>::Verdict;
