@@ -102,11 +102,12 @@ key_behind! {
     [K: Key + ?Sized] &K;
 }
 
-macro_rules! integer_keys {
-    ($($integer:ty)*) => {$(
-        impl Key for $integer {
+/// Keys that feed their bytes, and are named as they print.
+macro_rules! printed_keys {
+    ($bytes:ident: $($key:ty)*) => {$(
+        impl Key for $key {
             fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-                sink(&self.to_le_bytes());
+                sink(&self.$bytes());
             }
 
             fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
@@ -116,29 +117,9 @@ macro_rules! integer_keys {
     )*};
 }
 
-integer_keys!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128);
+printed_keys!(to_le_bytes: u8 u16 u32 u64 u128 i8 i16 i32 i64 i128);
+printed_keys!(octets: Ipv4Addr Ipv6Addr);
 
-impl Key for Ipv4Addr {
-    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        sink(&self.octets());
-    }
-
-    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
-        write!(text, "{self}")
-    }
-}
-
-impl Key for Ipv6Addr {
-    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        sink(&self.octets());
-    }
-
-    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
-        write!(text, "{self}")
-    }
-}
-
-/// The four octets of an IPv4 address or the sixteen of an IPv6 address.
 impl Key for IpAddr {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         match self {
