@@ -11,6 +11,15 @@ pub struct CapacityError {
     pub largest: u32,
 }
 
+impl CapacityError {
+    /// Whether a script can multiply this limit exactly: the product stays below 2⁵³.
+    pub(crate) fn unless_exact(limit: u32, factor: u64) -> Result<(), Self> {
+        const BOUND: u64 = (1 << 53) - 1;
+        let largest = u32::try_from(BOUND / factor.max(1)).unwrap_or(u32::MAX);
+        if limit <= largest { Ok(()) } else { Err(Self { largest }) }
+    }
+}
+
 impl fmt::Display for CapacityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -310,13 +310,7 @@ impl Strategy for QuotaRollover {
     }
 
     fn fits_script(&self) -> Result<(), CapacityError> {
-        const BOUND: u64 = (1 << 53) - 1;
-        let largest = BOUND / self.share.num().max(1);
-        if self.rate().is_unlimited() || u64::from(self.rate().limit()) <= largest {
-            Ok(())
-        } else {
-            Err(CapacityError { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
-        }
+        CapacityError::unless_exact(self.rate().limit(), self.share.num())
     }
 }
 

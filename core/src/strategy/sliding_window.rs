@@ -3,7 +3,8 @@
 use super::math::tally::Tally;
 use super::wire::stats::stat;
 use super::{
-    Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
+    Bounds, CapacityError, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy,
+    Writer,
 };
 use crate::divide::Divisor;
 use crate::strategy::wire::serde_form::serde_as_bytes;
@@ -319,10 +320,7 @@ impl Strategy for SlidingWindow {
 
     /// A script multiplies a count by a time, neither above the limit and the period.
     fn fits_script(&self) -> Result<(), CapacityError> {
-        const BOUND: u64 = (1 << 53) - 1;
-        let largest = BOUND.checked_div(self.rate.period_micros()).unwrap_or(u64::MAX);
-        let largest = u32::try_from(largest).unwrap_or(u32::MAX);
-        if self.rate.limit() <= largest { Ok(()) } else { Err(CapacityError { largest }) }
+        CapacityError::unless_exact(self.rate.limit(), self.rate.period_micros())
     }
 }
 
@@ -335,13 +333,7 @@ impl Scale for SlidingWindow {
 impl Bounds for SlidingWindow {
     /// The limit in every aligned window.
     fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
-        match self.rate.period_micros() {
-            0 => u128::MAX,
-            period => {
-                let windows = last.as_micros() / period - first.as_micros() / period;
-                (u128::from(windows) + 1) * u128::from(self.rate.limit())
-            }
-        }
+        FixedWindow::new(self.rate).most(first, last)
     }
 
     /// A client that always asks again has had, at any moment of a window, as many whole costs as fit beside

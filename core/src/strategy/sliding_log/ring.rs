@@ -9,6 +9,7 @@ use core::fmt;
 
 use crate::Timestamp;
 use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::time::Halves;
 
 /// Where a log keeps its entries: [`Inline`] or, with the feature `alloc`, on the heap.
 pub trait Room: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
@@ -47,20 +48,15 @@ impl<const N: usize> Room for Inline<N> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry {
     /// The time, as two halves, so that an entry takes 12 bytes and not 16.
-    at: [u32; 2],
+    at: Halves,
     /// The sum of all costs up to and with this one. It wraps, which a difference does not show: no more than
     /// 32 bits are in use at once.
     sum: u32,
 }
 
 impl Entry {
-    const fn new(at: Timestamp, sum: u32) -> Self {
-        Self { at: [(at.as_micros() >> 32) as u32, at.as_micros() as u32], sum }
-    }
-
     pub(super) const fn at(self) -> Timestamp {
-        let [high, low] = self.at;
-        Timestamp::from_micros((high as u64) << 32 | low as u64)
+        self.at.whole()
     }
 }
 
@@ -135,7 +131,7 @@ impl<R: Room> LogState<R> {
             self.length = (self.length + 1).min(self.slots.as_ref().len() as u32);
         }
         if let Some(newest) = self.length.checked_sub(1) {
-            self.set(newest, Entry::new(at, sum));
+            self.set(newest, Entry { at: Halves::of(at), sum });
         }
     }
 
