@@ -214,12 +214,8 @@ pub fn time_may_step_back<S: Strategy>(limit: &S, run: &[Step]) -> Held {
                 (in_past.outcome(), in_present.outcome())
             {
                 let longest = Timestamp::EPOCH.plus_micros(limit.horizon()) + present;
-                expect(
-                    Timestamp::EPOCH + past <= longest,
-                    7,
-                    at,
-                    "a clock that stepped back made the wait too long",
-                )?;
+                let held = Timestamp::EPOCH + past <= longest;
+                expect(held, 7, at, "a clock that stepped back made the wait too long")?;
             }
         }
         Ok(())
@@ -244,13 +240,8 @@ pub fn too_large_is_never<S: Bounds>(limit: &S, run: &[Step]) -> Held {
             _ => alone != Outcome::Never,
         };
         expect(possible, 8, at, "Never is not what a fresh key is told")?;
-        let bound = limit.most(step.at, step.at);
-        expect(
-            !alone.is_allowed() || u128::from(step.cost) <= bound,
-            8,
-            at,
-            "a cost above the bound was admitted",
-        )
+        let bounded = !alone.is_allowed() || u128::from(step.cost) <= limit.most(step.at, step.at);
+        expect(bounded, 8, at, "a cost above the bound was admitted")
     })
 }
 

@@ -227,22 +227,19 @@ impl<S: Strategy, M: AsyncStorage<S>> Subject<S> for Awaited<'_, S, M> {
 }
 
 /// What a storage told right before and right after an operation.
-struct Seen<T> {
-    before: T,
+struct Seen<S: Strategy> {
+    before: S::State,
     earliest: Timestamp,
-    after: T,
+    after: S::State,
     latest: Timestamp,
 }
 
-impl<T> Seen<T> {
+impl<S: Strategy> Seen<S> {
     /// Whether the pure function gives this answer and this state at some time in between.
     ///
     /// Every answer tells its time in some way, so few times have to be tried: a charge by its receipt, a denial by
     /// its wait, and whatever is not fresh by when it will be, for these are exact.
-    fn agrees<S: Strategy<State = T>>(&self, limit: &S, op: &Op<S>, verdict: &S::Verdict) -> bool
-    where
-        T: crate::State,
-    {
+    fn agrees(&self, limit: &S, op: &Op<S>, verdict: &S::Verdict) -> bool {
         let fresh_at = limit.fresh_at(&self.after, op.class());
         let mut agrees = self.agrees_at(limit, op, verdict, self.earliest)
             || self.agrees_at(limit, op, verdict, self.latest)
@@ -259,22 +256,13 @@ impl<T> Seen<T> {
         agrees
     }
 
-    fn agrees_at<S: Strategy<State = T>>(
-        &self,
-        limit: &S,
-        op: &Op<S>,
-        verdict: &S::Verdict,
-        now: Timestamp,
-    ) -> bool
-    where
-        T: crate::State,
-    {
+    fn agrees_at(&self, limit: &S, op: &Op<S>, verdict: &S::Verdict, now: Timestamp) -> bool {
         let mut state = self.before.clone();
         let (told, written) = op.apply(limit, &mut state, now);
         let state = if written { &state } else { &self.before };
         let is_fresh = limit.fresh_at(state, op.class()) <= self.latest;
         let kept = *state == self.after
-            || (is_fresh && self.after == T::default())
+            || (is_fresh && self.after == S::State::default())
             || alike(limit, op.class(), [state, &self.after], self.latest);
         let in_between = self.earliest.min(self.latest) <= now && now <= self.latest.max(self.earliest);
         in_between && kept && told == *verdict
