@@ -141,13 +141,8 @@ impl<const N: usize> Regions<N> {
         if regions.len() > N {
             return Err(StrategyError::TooManyRegions { most: N });
         }
-        let mut limit = Self {
-            windows: FixedWindow::new(rate),
-            regions: [None; N],
-            other: None,
-            other_share: 0,
-            spill: false,
-        };
+        let windows = FixedWindow::new(rate);
+        let mut limit = Self { windows, regions: [None; N], other: None, other_share: 0, spill: false };
         for (slot, &(label, ratio)) in limit.regions.iter_mut().zip(regions) {
             *slot = Some(Region { label, ratio, share: 0 });
         }

@@ -307,7 +307,7 @@ macro_rules! shared {
             state: &mut Self::State,
             hit: &$crate::Hit,
             now: $crate::Timestamp,
-        ) -> $crate::Decision {
+        ) -> Self::Verdict {
             state.decide(self, hit, now)
         }
 

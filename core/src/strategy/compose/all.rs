@@ -27,27 +27,25 @@ use crate::{Outcome, Timestamp, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct All<S, const N: usize>(pub [S; N]);
 
+/// The states of `N` limits.
+type States<S, const N: usize> = PerLimit<<S as Strategy>::State, N>;
+
 impl<S: Strategy, const N: usize> All<S, N> {
     /// Calls `ask` with each limit and its state, and keeps the answers in their order.
     #[expect(clippy::indexing_slicing, reason = "an array of N is indexed below N")]
-    fn each<T>(&self, states: &PerLimit<S::State, N>, ask: impl Fn(&S, &S::State) -> T) -> [T; N] {
+    fn each<T>(&self, states: &States<S, N>, ask: impl Fn(&S, &S::State) -> T) -> [T; N] {
         array::from_fn(|at| ask(&self.0[at], &states.0[at]))
     }
 
     fn with_mut<'a>(
         &'a self,
-        states: &'a mut PerLimit<S::State, N>,
+        states: &'a mut States<S, N>,
     ) -> impl Iterator<Item = (&'a S, &'a mut S::State)> {
         self.0.iter().zip(&mut states.0)
     }
 
     /// The verdicts of all limits, without the demand that a denial may record. Copies no state: a log's may be large.
-    fn judge(
-        &self,
-        states: &PerLimit<S::State, N>,
-        hit: &Hit<S::Cost>,
-        now: Timestamp,
-    ) -> Composite<[S::Verdict; N]> {
+    fn judge(&self, states: &States<S, N>, hit: &Hit<S::Cost>, now: Timestamp) -> Composite<[S::Verdict; N]> {
         let parts = self.each(states, |limit, state| limit.peek(state, hit, now));
         let outcome = self.settled(states, hit, Outcome::all(parts.iter().map(Verdict::outcome)), now);
         if outcome.is_allowed() {
@@ -63,13 +61,7 @@ impl<S: Strategy, const N: usize> All<S, N> {
     }
 
     /// When all will admit, given what they come to now.
-    fn settled(
-        &self,
-        states: &PerLimit<S::State, N>,
-        hit: &Hit<S::Cost>,
-        first: Outcome,
-        now: Timestamp,
-    ) -> Outcome {
+    fn settled(&self, states: &States<S, N>, hit: &Hit<S::Cost>, first: Outcome, now: Timestamp) -> Outcome {
         settle(first, now, |at| {
             Outcome::all(self.each(states, |limit, state| limit.peek(state, hit, at).outcome()))
         })

@@ -44,13 +44,8 @@ impl Meter {
         let unit = period / divisor;
         let countable = largest_cost(u64::MAX, unit);
         let burst = if burst > countable { countable } else { burst };
-        Self {
-            drain: Divisor::new(limit / divisor),
-            unit,
-            capacity: burst as u64 * unit,
-            largest_cost: burst,
-            rate,
-        }
+        let (drain, capacity) = (Divisor::new(limit / divisor), burst as u64 * unit);
+        Self { drain, unit, capacity, largest_cost: burst, rate }
     }
 
     /// The same meter with this capacity in units, if it fits 64 bits and comes to a cost that fits 32.
