@@ -123,107 +123,67 @@ impl From<RatioError> for StrategyError {
     }
 }
 
-impl fmt::Display for StrategyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Capacity(error) => error.fmt(f),
-            Self::Ratio(error) => error.fmt(f),
-            Self::Threshold(ratio) => write!(
-                f,
-                "{ratio} is no threshold, which is the load to fall at: above 0, at most 1, such as 80%"
-            ),
-            Self::Reduction(ratio) => write!(
-                f,
-                "{ratio} is no reduction, which is what the factor is multiplied by: below 1, such as 60%"
-            ),
-            Self::Recovery(ratio) => write!(
-                f,
-                "{ratio} is no recovery, which is what is added in each window: 1/1000000 to 1, such as 10%"
-            ),
-            Self::AdaptiveFloor(ratio) => {
-                write!(f, "{ratio} is no floor, which is the least part of the limit: at most 1, such as 30%")
+/// Writes each error as its text.
+macro_rules! texts {
+    ($($error:pat => $text:literal,)+) => {
+        impl fmt::Display for StrategyError {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self { $($error => write!(f, $text),)+ }
             }
-            Self::Buckets { asked, most } => write!(
-                f,
-                "a strict window with room for {most} buckets can count in 1 to {most} of them, not in \
-                 {asked}"
-            ),
-            Self::EmptyWindow => f.write_str("the mean cost must look back at least 1 hit"),
-            Self::CostBasedFloor => {
-                f.write_str("the floor is a share of the rate: it must be above 0 and at most 1, such as 1/2")
-            }
-            Self::NoHours => f.write_str("no hours are given; without any the limit need not be wrapped"),
-            Self::TooManyHours(given, room) => {
-                write!(f, "{given} hours are given; there is room for {room}")
-            }
-            Self::NotATime(hours) => {
-                write!(f, "{hours}: a day has times from 00:00 to 24:00, and begins before 24:00")
-            }
-            Self::EmptyHours(hours) => write!(f, "{hours} is empty; the whole day is 00:00-24:00"),
-            Self::OverlappingHours(one, other) => write!(
-                f,
-                "{one} and {other} overlap; the end of hours is not part of them, so one may begin there"
-            ),
-            Self::ZeroHours(hours) => {
-                write!(f, "{hours} has a ratio of 0, which no limit is scaled to; give one above 0")
-            }
-            Self::UtcOffset(minutes) => write!(
-                f,
-                "an offset of {minutes} minutes from UTC; it is less than a day, such as 330 for +05:30"
-            ),
-            Self::TooSlow => f.write_str(
-                "this limit may take more than thirty years to become fresh, and hours are followed no \
-                 longer; give it a shorter period or a smaller burst, or ratios that are less apart",
-            ),
-            Self::LogTooSmall { limit, entries } => write!(
-                f,
-                "a log with room for {entries} entries cannot hold a limit of {limit}: give it as many \
-                 entries as the limit, at most 65536, or choose a strict sliding window, which counts any \
-                 limit in little room"
-            ),
-            Self::DuplicatePriority(Label(label)) => {
-                write!(f, "priority {label} is named twice; each leaves one reserve")
-            }
-            Self::ReserveTooLarge(Label(label), ratio) => write!(
-                f,
-                "priority {label} must leave {ratio} of the limit, which leaves nothing to itself; a reserve \
-                 is less than 1"
-            ),
-            Self::ReserveTooSmall(Label(label), ratio, limit) => write!(
-                f,
-                "priority {label} must leave {ratio} of a limit of {limit}, which comes to nothing; a \
-                 reserve is 0 or at least a cost of 1"
-            ),
-            Self::RolloverShare(ratio) => {
-                write!(f, "{ratio} of what was unused cannot roll over; the share is at most 1, such as 50%")
-            }
-            Self::ZeroWeight => f.write_str("a weight must be at least 1"),
-            Self::TooManyRegions { most } => {
-                write!(f, "there is room for {most} regions: make it larger or name fewer")
-            }
-            Self::DuplicateRegion { region } => {
-                write!(f, "region {} is named twice: give it one share", region.0)
-            }
-            Self::ZeroShare { region: Some(region) } => {
-                write!(f, "the share of region {} comes to 0: raise it, or the limit", region.0)
-            }
-            Self::ZeroShare { region: None } => {
-                f.write_str("the share of all other regions comes to 0: raise it, or the limit")
-            }
-            Self::SharesAboveOne => f.write_str("the shares must add up to at most 1"),
-            Self::NoCommonDenominator => {
-                f.write_str("the shares have no common denominator of 64 bits: round them, say to per cent")
-            }
-            Self::NoTier => {
-                f.write_str("no tier is named; name at least the one that unknown tiers count as")
-            }
-            Self::DuplicateTier(Label(label)) => write!(f, "tier {label} is named twice; each has one ratio"),
-            Self::ZeroTier(Label(label)) => {
-                write!(f, "tier {label} has a ratio of 0; to admit nothing wrap a rate of 0 instead")
-            }
-            Self::TierTooLarge(Label(label), error) => write!(f, "tier {label}: {error}"),
         }
-    }
+    };
+}
+
+texts! {
+    Self::Capacity(error) => "{error}",
+    Self::Ratio(error) => "{error}",
+    Self::Threshold(ratio) =>
+        "{ratio} is no threshold, which is the load to fall at: above 0, at most 1, such as 80%",
+    Self::Reduction(ratio) =>
+        "{ratio} is no reduction, which is what the factor is multiplied by: below 1, such as 60%",
+    Self::Recovery(ratio) =>
+        "{ratio} is no recovery, which is what is added in each window: 1/1000000 to 1, such as 10%",
+    Self::AdaptiveFloor(ratio) =>
+        "{ratio} is no floor, which is the least part of the limit: at most 1, such as 30%",
+    Self::Buckets { asked, most } =>
+        "a strict window with room for {most} buckets can count in 1 to {most} of them, not in {asked}",
+    Self::EmptyWindow => "the mean cost must look back at least 1 hit",
+    Self::CostBasedFloor => "the floor is a share of the rate: it must be above 0 and at most 1, such as 1/2",
+    Self::NoHours => "no hours are given; without any the limit need not be wrapped",
+    Self::TooManyHours(given, room) => "{given} hours are given; there is room for {room}",
+    Self::NotATime(hours) => "{hours}: a day has times from 00:00 to 24:00, and begins before 24:00",
+    Self::EmptyHours(hours) => "{hours} is empty; the whole day is 00:00-24:00",
+    Self::OverlappingHours(one, other) =>
+        "{one} and {other} overlap; the end of hours is not part of them, so one may begin there",
+    Self::ZeroHours(hours) => "{hours} has a ratio of 0, which no limit is scaled to; give one above 0",
+    Self::UtcOffset(minutes) =>
+        "an offset of {minutes} minutes from UTC; it is less than a day, such as 330 for +05:30",
+    Self::TooSlow => "this limit may take more than thirty years to become fresh, and hours are followed \
+        no longer; give it a shorter period or a smaller burst, or ratios that are less apart",
+    Self::LogTooSmall { limit, entries } => "a log with room for {entries} entries cannot hold a limit of \
+        {limit}: give it as many entries as the limit, at most 65536, or choose a strict sliding window, \
+        which counts any limit in little room",
+    Self::DuplicatePriority(Label(label)) => "priority {label} is named twice; each leaves one reserve",
+    Self::ReserveTooLarge(Label(label), ratio) => "priority {label} must leave {ratio} of the limit, which \
+        leaves nothing to itself; a reserve is less than 1",
+    Self::ReserveTooSmall(Label(label), ratio, limit) => "priority {label} must leave {ratio} of a limit \
+        of {limit}, which comes to nothing; a reserve is 0 or at least a cost of 1",
+    Self::RolloverShare(ratio) =>
+        "{ratio} of what was unused cannot roll over; the share is at most 1, such as 50%",
+    Self::ZeroWeight => "a weight must be at least 1",
+    Self::TooManyRegions { most } => "there is room for {most} regions: make it larger or name fewer",
+    Self::DuplicateRegion { region: Label(region) } => "region {region} is named twice: give it one share",
+    Self::ZeroShare { region: Some(Label(region)) } =>
+        "the share of region {region} comes to 0: raise it, or the limit",
+    Self::ZeroShare { region: None } => "the share of all other regions comes to 0: raise it, or the limit",
+    Self::SharesAboveOne => "the shares must add up to at most 1",
+    Self::NoCommonDenominator =>
+        "the shares have no common denominator of 64 bits: round them, say to per cent",
+    Self::NoTier => "no tier is named; name at least the one that unknown tiers count as",
+    Self::DuplicateTier(Label(label)) => "tier {label} is named twice; each has one ratio",
+    Self::ZeroTier(Label(label)) =>
+        "tier {label} has a ratio of 0; to admit nothing wrap a rate of 0 instead",
+    Self::TierTooLarge(Label(label), error) => "tier {label}: {error}",
 }
 
 impl core::error::Error for StrategyError {}
