@@ -39,22 +39,16 @@ impl<S: Strategy> Op<S> {
     /// Runs the operation on a state and returns the verdict.
     #[inline]
     pub fn run(&self, limit: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
-        let nothing = || Hit::new(S::Cost::uniform(0)).with_class(self.class());
-        let hit = match self {
+        match self {
             Self::Check(hit) => return limit.decide(state, hit, now),
+            Self::Peek(_) => {}
+            Self::Charge(hit) => limit.charge(state, hit, now),
+            Self::Refund(hit, receipt) => limit.refund(state, hit, *receipt, now),
+            Self::Reset => *state = S::State::default(),
+        }
+        let hit = match self {
             Self::Peek(hit) => *hit,
-            Self::Charge(hit) => {
-                limit.charge(state, hit, now);
-                nothing()
-            }
-            Self::Refund(hit, receipt) => {
-                limit.refund(state, hit, *receipt, now);
-                nothing()
-            }
-            Self::Reset => {
-                *state = S::State::default();
-                nothing()
-            }
+            _ => Hit::new(S::Cost::uniform(0)).with_class(self.class()),
         };
         limit.peek(state, &hit, now)
     }
