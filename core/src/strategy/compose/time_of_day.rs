@@ -99,6 +99,9 @@ stat! {
     }
 }
 
+/// The state of a limit by time of day around a strategy.
+type StateOf<S> = TimeOfDayState<<S as Strategy>::State>;
+
 /// For how long changes of ratio are followed, in microseconds: thirty years.
 const LONGEST: u64 = 10_958 * DAY;
 
@@ -172,12 +175,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     /// A state brought forward to the beginning of the hours that hold at `to`, with the limit that then holds
     /// and when another may take over.
     #[inline]
-    fn forward(
-        &self,
-        state: &TimeOfDayState<S::State>,
-        class: Class,
-        to: Timestamp,
-    ) -> (S::State, &S, Timestamp) {
+    fn forward(&self, state: &StateOf<S>, class: Class, to: Timestamp) -> (S::State, &S, Timestamp) {
         let (mut at, fresh) = (state.at, S::State::default());
         let mut inner = if to.micros_since(at) < LONGEST { state.inner.clone() } else { fresh.clone() };
         while inner != fresh {
@@ -210,22 +208,16 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     }
 
     /// When a state that was brought forward to `at` will be fresh, in whatever hours; it is forgotten by
-    /// `forgotten` at the latest.
-    fn fresh_from(
-        &self,
-        mut inner: S::State,
-        class: Class,
-        mut at: Timestamp,
-        forgotten: Timestamp,
-    ) -> Timestamp {
+    /// `last` at the latest.
+    fn fresh_from(&self, mut inner: S::State, class: Class, mut at: Timestamp, last: Timestamp) -> Timestamp {
         let mut fresh_at = at;
-        while inner != S::State::default() && at < forgotten {
+        while inner != S::State::default() && at < last {
             let (limit, end) = self.holding(at);
             fresh_at = limit.fresh_at(&inner, class).max(at).min(end);
             limit.advance(&mut inner, class, end);
             at = end;
         }
-        fresh_at.min(forgotten)
+        fresh_at.min(last)
     }
 
     /// A decision at `at` by one limit, told with what the limits of later hours make of it.
@@ -306,7 +298,7 @@ fn horizon<S: Scale, const N: usize>(base: &S, day: &Day<N>, limits: &[S; N]) ->
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> {
-    type State = TimeOfDayState<S::State>;
+    type State = StateOf<S>;
     type Cost = S::Cost;
     type Verdict = Decision;
     type Stat = TimeOfDayStat<S::Stat>;
