@@ -1,7 +1,5 @@
 //! The error of strategies: why a limit cannot be made as it was described.
 
-use core::fmt;
-
 use crate::capacity::CapacityError;
 use crate::hit::Label;
 use crate::hours::Hours;
@@ -123,18 +121,7 @@ impl From<RatioError> for StrategyError {
     }
 }
 
-/// Writes each error as its text.
-macro_rules! texts {
-    ($($error:pat => $text:literal,)+) => {
-        impl fmt::Display for StrategyError {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self { $($error => write!(f, $text),)+ }
-            }
-        }
-    };
-}
-
-texts! {
+texts! { StrategyError:
     Self::Capacity(error) => "{error}",
     Self::Ratio(error) => "{error}",
     Self::Threshold(ratio) =>
@@ -185,5 +172,3 @@ texts! {
         "tier {label} has a ratio of 0; to admit nothing wrap a rate of 0 instead",
     Self::TierTooLarge(Label(label), error) => "tier {label}: {error}",
 }
-
-impl core::error::Error for StrategyError {}

@@ -31,16 +31,10 @@ pub enum RatioError {
     Malformed,
 }
 
-impl fmt::Display for RatioError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ZeroDenominator => "the denominator of a ratio must not be 0",
-            Self::Malformed => "not a ratio: write 3, 3/2, 1.5 or 50%",
-        })
-    }
+texts! { RatioError:
+    Self::ZeroDenominator => "the denominator of a ratio must not be 0",
+    Self::Malformed => "not a ratio: write 3, 3/2, 1.5 or 50%",
 }
-
-impl core::error::Error for RatioError {}
 
 impl Ratio {
     /// Nothing of anything.

@@ -52,3 +52,16 @@ macro_rules! named {
         }
     };
 }
+
+/// Makes an error of a type, by the text of each of its patterns.
+macro_rules! texts {
+    ($type:ident: $($error:pat => $text:literal,)+) => {
+        impl ::core::fmt::Display for $type {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                match self { $($error => write!(f, $text),)+ }
+            }
+        }
+
+        impl ::core::error::Error for $type {}
+    };
+}

@@ -1,7 +1,5 @@
 //! Runs of hits, and the law that one breaks.
 
-use core::fmt;
-
 use crate::{Class, Cost, Hit, Strategy, Timestamp};
 
 /// One hit of a run.
@@ -38,13 +36,9 @@ pub struct Broken {
     pub what: &'static str,
 }
 
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "law {} is broken at step {}: {}", self.law, self.step, self.what)
-    }
+texts! { Broken:
+    Self { law, step, what } => "law {law} is broken at step {step}: {what}",
 }
-
-impl core::error::Error for Broken {}
 
 pub(super) type Held = Result<(), Broken>;
 

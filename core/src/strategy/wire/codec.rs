@@ -109,13 +109,9 @@ impl<'a> Reader<'a> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Corrupt;
 
-impl fmt::Display for Corrupt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("these bytes are no state of this strategy and version")
-    }
+texts! { Corrupt:
+    Self => "these bytes are no state of this strategy and version",
 }
-
-impl core::error::Error for Corrupt {}
 
 /// Writes a state to the front of `buffer` and tells its length; `None` if the buffer is shorter than it.
 /// A buffer of [`State::MAX_LEN`] bytes is always long enough.
