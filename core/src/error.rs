@@ -109,17 +109,7 @@ pub enum StrategyError {
     TierTooLarge(Label, CapacityError),
 }
 
-impl From<CapacityError> for StrategyError {
-    fn from(error: CapacityError) -> Self {
-        Self::Capacity(error)
-    }
-}
-
-impl From<RatioError> for StrategyError {
-    fn from(error: RatioError) -> Self {
-        Self::Ratio(error)
-    }
-}
+from! { StrategyError: CapacityError => Capacity, RatioError => Ratio, }
 
 texts! { StrategyError:
     Self::Capacity(error) => "{error}",

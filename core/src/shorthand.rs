@@ -65,3 +65,14 @@ macro_rules! texts {
         impl ::core::error::Error for $type {}
     };
 }
+
+/// Makes variants of a type out of what they hold.
+macro_rules! from {
+    ($type:ident: $($value:ty => $variant:ident,)+) => {
+        $(impl From<$value> for $type {
+            fn from(value: $value) -> Self {
+                Self::$variant(value.into())
+            }
+        })+
+    };
+}

@@ -65,17 +65,7 @@ impl Error for NotHeld {
     }
 }
 
-impl From<Broken> for NotHeld {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
-    }
-}
-
-impl From<Failure> for NotHeld {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
+from! { NotHeld: Broken => Broken, Failure => Failed, }
 
 type Held = Result<(), NotHeld>;
 

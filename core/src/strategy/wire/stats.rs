@@ -74,17 +74,10 @@ macro_rules! stat {
 }
 pub(crate) use stat;
 
-macro_rules! from {
-    ($($value:ty => $figure:ident),+) => {
-        $(impl From<$value> for Figure {
-            fn from(value: $value) -> Self {
-                Self::$figure(value.into())
-            }
-        })+
-    };
+from! { Figure:
+    u8 => Count, u16 => Count, u32 => Count, u64 => Count, i64 => Balance, Timestamp => Time, Ratio => Ratio,
+    bool => Flag, Label => Label,
 }
-
-from!(u8 => Count, u16 => Count, u32 => Count, u64 => Count, Label => Label, i64 => Balance, Timestamp => Time, Ratio => Ratio, bool => Flag);
 
 impl<T: Into<Self>> From<Option<T>> for Figure {
     fn from(value: Option<T>) -> Self {
