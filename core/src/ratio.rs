@@ -41,6 +41,7 @@ impl Ratio {
     pub const ZERO: Self = Self { num: 0, den: 1 };
     /// One: changes nothing.
     pub const ONE: Self = Self { num: 1, den: 1 };
+    pub(crate) const HALF: Self = Self { num: 1, den: 2 };
 
     /// `num / den`, brought to lowest terms.
     ///

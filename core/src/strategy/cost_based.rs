@@ -103,10 +103,7 @@ impl CostBased {
     /// if that is less), whose mean looks back 100 hits, and whose refill never falls below half the rate.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
-        let floor = match Ratio::new(1, 2) {
-            Ok(half) => half,
-            Err(_) => Ratio::ONE,
-        };
+        let floor = Ratio::HALF;
         let bucket =
             Self { meter: fine(rate), burst: 0, is_burst_given: false, window: 100, floor, slowest: 0 };
         let bucket = match bucket.sized(rate.limit()) {

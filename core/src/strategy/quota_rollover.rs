@@ -136,8 +136,7 @@ impl QuotaRollover {
     /// The limit of `rate` in each window, and half of what the window before left of it.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        let half = Ratio::new(1, 2).unwrap_or(Ratio::ONE);
-        Self { windows: FixedWindow::new(rate), share: half, max: u32::MAX }
+        Self { windows: FixedWindow::new(rate), share: Ratio::HALF, max: u32::MAX }
     }
 
     /// The same quota with this share of what was unused rolling over, from 0 to 1.

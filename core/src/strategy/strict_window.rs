@@ -113,22 +113,17 @@ impl<const N: usize> StrictWindow<N> {
     pub const fn rate(&self) -> Rate {
         self.rate
     }
-}
 
-impl<const N: usize> StrictWindow<N> {
     #[inline]
     fn verdict(&self, present: &Present<'_, N>, hit: &Hit, now: Timestamp) -> Decision {
+        let Grid { period: unit, buckets } = self.grid;
         let tally = Tally {
             rate: self.rate,
             now,
             used: present.used(),
             reset: present.reset(),
             horizon: self.horizon(),
-            receipt: Receipt {
-                level: self.grid.buckets.into(),
-                unit: self.grid.period,
-                ..Receipt::new(present.at)
-            },
+            receipt: Receipt { level: buckets.into(), unit, ..Receipt::new(present.at) },
         };
         tally.decide(hit, |room| present.wait(room))
     }
@@ -158,14 +153,12 @@ impl<const N: usize> Strategy for StrictWindow<N> {
         if self.rate.is_unlimited() {
             return Decision::unlimited();
         }
-        let mut room = None;
-        self.verdict(&state.on(self.grid, &mut room).present(now), hit, now)
+        self.verdict(&state.on(self.grid, &mut None).present(now), hit, now)
     }
 
     fn charge(&self, state: &mut StrictWindowState<N>, hit: &Hit, now: Timestamp) {
         if !self.rate.is_unlimited() && hit.cost > 0 {
-            let mut room = None;
-            *state = state.on(self.grid, &mut room).present(now).book(hit.cost);
+            *state = state.on(self.grid, &mut None).present(now).book(hit.cost);
         }
     }
 
@@ -187,8 +180,7 @@ impl<const N: usize> Strategy for StrictWindow<N> {
 
     #[inline]
     fn fresh_at(&self, state: &StrictWindowState<N>, _: Class) -> Timestamp {
-        let mut room = None;
-        let [reset, _] = state.on(self.grid, &mut room).present(state.at).reset();
+        let [reset, _] = state.on(self.grid, &mut None).present(state.at).reset();
         state.at.plus_micros(reset)
     }
 

@@ -34,11 +34,8 @@ impl State for Level {
         input.tag(tags::LEVEL)?;
         let level = Self { at: Timestamp::from_micros(input.u64()?), used: input.u64()?, unit: input.u64()? };
         // Nothing in use is always written as the state never used.
-        if (level.used == 0 || level.unit == 0) && level != Self::default() {
-            Err(Corrupt)
-        } else {
-            Ok(level)
-        }
+        let is_used = level.used > 0 && level.unit > 0;
+        if is_used || level == Self::default() { Ok(level) } else { Err(Corrupt) }
     }
 }
 
