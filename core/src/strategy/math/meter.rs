@@ -164,8 +164,8 @@ impl Meter {
         divide_up(state.used, state.unit).saturating_mul(self.unit)
     }
 
-    /// Decides on a hit. `told` is the most that can be had at once, as the decision has it, and how much cost
-    /// of the capacity is not told as remaining (a debt allowed, but not offered).
+    /// Decides on a hit. `told` is the most that can be had at once, as the decision has it, and how much
+    /// cost of the capacity is not told as remaining (a debt allowed, but not offered).
     #[inline(always)]
     pub(crate) fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp, told: (u32, u32)) -> Decision {
         self.decide_after(state, hit, now, told, |_| Quotient::ZERO)
