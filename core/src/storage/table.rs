@@ -97,7 +97,8 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         }
         let verdict = limit.decide(&mut slot.state, hit, now);
         if verdict.is_recorded() {
-            slot.head = noted(key, limit, &slot.state, &verdict, hit.class, now, &mut self.latest);
+            let noted = Noted { now, pressure: verdict.pressure() };
+            slot.head = noted.head(key, limit, &slot.state, hit.class, &mut self.latest);
         }
         Some(verdict)
     }
@@ -138,7 +139,8 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         // A state that says nothing gives its slot back; one that was just hit says something.
         let kept = matches!(op, Op::Check(_)) || *state != T::default();
         let head = if kept {
-            noted(key, limit, state, verdict, op.class(), now, &mut self.latest)
+            let noted = Noted { now, pressure: verdict.pressure() };
+            noted.head(key, limit, state, op.class(), &mut self.latest)
         } else {
             H::default()
         };
@@ -182,8 +184,8 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
             return;
         }
         let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
-        let verdict = limit.peek(&state, &nothing, now);
-        *slot = Slot { head: noted(key, limit, &state, &verdict, class, now, &mut self.latest), state };
+        let noted = Noted { now, pressure: limit.peek(&state, &nothing, now).pressure() };
+        *slot = Slot { head: noted.head(key, limit, &state, class, &mut self.latest), state };
     }
 
     /// A copy of the state of a key: that of a key never seen, if it is not in the table.
@@ -268,26 +270,33 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
 const FULL: StorageError =
     StorageError::new(ErrorKind::Full, "no room for another key; give the storage a larger capacity");
 
-/// The head of a slot whose state was written now. `latest` is the latest tick in which one was written.
-#[inline]
-fn noted<S: Strategy, H: Head>(
-    key: H,
-    limit: &S,
-    state: &S::State,
-    verdict: &S::Verdict,
-    class: Class,
+/// What there is to note beside a state that was written.
+struct Noted {
     now: Timestamp,
-    latest: &mut u32,
-) -> H {
-    let tick = passed(now);
-    let mut fresh = limit.fresh_at(state, class);
-    if tick < *latest {
-        // A stamp from the future, left by a clock that stepped back, hurts for a horizon at most.
-        fresh = fresh.min(now.plus_micros(limit.horizon()));
-    } else {
-        *latest = tick;
+    pressure: u8,
+}
+
+impl Noted {
+    /// The head of a slot with this state. `latest` is the latest tick in which one was written.
+    #[inline]
+    fn head<S: Strategy, H: Head>(
+        self,
+        key: H,
+        limit: &S,
+        state: &S::State,
+        class: Class,
+        latest: &mut u32,
+    ) -> H {
+        let tick = passed(self.now);
+        let mut fresh = limit.fresh_at(state, class);
+        if tick < *latest {
+            // A stamp from the future, left by a clock that stepped back, hurts for a horizon at most.
+            fresh = fresh.min(self.now.plus_micros(limit.horizon()));
+        } else {
+            *latest = tick;
+        }
+        key.with(ticks(fresh), self.pressure)
     }
-    key.with(ticks(fresh), verdict.pressure())
 }
 
 /// The slot of a [`Table`] of so many that a digest belongs to before all others, and where its state most likely is:
