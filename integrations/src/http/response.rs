@@ -160,12 +160,15 @@ impl Refusal {
     }
 }
 
+/// Made once: each denial would look at its letters.
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
 /// An answer whose body is a problem document.
 fn answer(status: StatusCode, body: Bytes, wait: Option<Duration>) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CONTENT_TYPE, PROBLEM);
     if let Some(wait) = wait {
         headers.insert(RETRY_AFTER, number(seconds(wait).max(1)));
     }
