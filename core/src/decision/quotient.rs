@@ -21,7 +21,7 @@ impl Quotient {
         if self.den <= 1 { self.num } else { divide(self.num, self.den).0 }
     }
 
-    pub(super) const fn ceil(self) -> u64 {
+    pub(crate) const fn ceil(self) -> u64 {
         match self.den {
             0 if self.num > 0 => u64::MAX,
             0 | 1 => self.num,

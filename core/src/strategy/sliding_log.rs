@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use super::math::tally::Tally;
 use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Formula, Hit, Part, Scale, Strategy, StrategyError};
+use crate::decision::Quotient;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 #[cfg(feature = "alloc")]
@@ -136,11 +137,12 @@ impl<R: Room> Log<R> {
             rate: self.rate,
             now,
             used: present.used.into(),
-            reset: [present.until_gone(present.log.last()), present.period],
             horizon: self.horizon(),
             receipt: Receipt::new(present.at),
         };
-        tally.decide(hit, |room| present.wait(room))
+        let until_gone = || present.until_gone(present.log.last());
+        let reset = |booked| Quotient::whole(if booked == 0 { until_gone() } else { present.period });
+        tally.decide(hit, |room| present.wait(room), reset)
     }
 
     /// Books a cost that, with what is in use, can be counted in 32 bits.

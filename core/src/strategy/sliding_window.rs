@@ -6,6 +6,7 @@ use super::{
     Bounds, CapacityError, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy,
     Writer,
 };
+use crate::decision::Quotient;
 use crate::divide::Divisor;
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
@@ -16,26 +17,26 @@ mod tests;
 
 /// Counts in windows of one period, aligned to the clock, and carries the last window over as it slides out.
 ///
-/// With `e` of the present window gone, what is in use is `current + ⌈previous · (period − e) / period⌉`. So
+/// With `e` of the present window gone, what is in use is `current + ⌊previous · (period − e) / period⌋`. So
 /// at most the limit passes in each aligned window, as with a fixed window, but a burst has to be made up for
 /// in the next one: steady traffic sees the limit in every period, not twice at a boundary. A burst at the
 /// very end of one window, followed up all through the next, still comes near twice the limit;
 /// [`strict`](Self::strict) never does.
 ///
-/// To a client that always asks for cost `c` again this admits `c · ⌊limit / c⌋` in its first window and
-/// `c · ⌊(limit − 1) / c⌋` in each that follows: a cost of 1 stays in use as long as a microsecond of the last
-/// window does (`⌈limit / period⌉` of it, if that is more than one per microsecond). Where this leaves room for
-/// nothing, as for a cost of the whole limit, every other window admits `c · ⌊limit / c⌋`.
+/// To a client that always asks for cost `c` again this admits `c · ⌊limit / c⌋` in each window, and so it does to
+/// traffic that comes steadily at the limit, however small that is: of the window before whole costs count alone.
+/// At more than one per microsecond `⌊limit / period⌋` of it stay in use to the end, and each window that follows
+/// the first admits so much less.
 ///
 /// 4 per 10 s:
 ///
 /// | at | cost | decided | in use after it |
 /// |---|---|---|---|
 /// | 12 s | 3 | allow | 3 |
-/// | 20 s | 2 | deny, retry after 3.333334 s | 3 of the window before |
-/// | 24 s | 2 | allow | 2 + ⌈3 · 0.6⌉ = 4 |
-/// | 25 s | 3 | deny, retry after 10 s | 2 + ⌈3 · 0.5⌉ = 4 |
-/// | 35 s | 3 | allow | 3 + ⌈2 · 0.5⌉ = 4 |
+/// | 20 s | 3 | deny, retry after 3.333334 s | 3 of the window before |
+/// | 24 s | 3 | allow | 3 + ⌊3 · 0.6⌋ = 4 |
+/// | 25 s | 3 | deny, retry after 8.333334 s | 3 + ⌊3 · 0.5⌋ = 4 |
+/// | 35 s | 3 | allow | 3 + ⌊3 · 0.5⌋ = 4 |
 /// | 35 s | 5 | never | 4 |
 ///
 /// ```
@@ -47,9 +48,9 @@ mod tests;
 /// let mut at = |second: u64, cost| window.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000));
 ///
 /// assert_eq!(at(12, 3).remaining(), 1);
-/// assert_eq!(at(20, 2).retry_after(), Some(Duration::from_micros(3_333_334)));
-/// assert_eq!(at(24, 2).remaining(), 0);
-/// assert_eq!(at(25, 3).retry_after(), Some(Duration::from_secs(10))); // in the next window
+/// assert_eq!(at(20, 3).retry_after(), Some(Duration::from_micros(3_333_334)));
+/// assert_eq!(at(24, 3).remaining(), 0);
+/// assert_eq!(at(25, 3).retry_after(), Some(Duration::from_micros(8_333_334))); // in the next window
 /// assert_eq!(at(35, 3).remaining(), 0);
 /// assert_eq!(at(35, 5).outcome(), Outcome::Never);
 /// ```
@@ -144,11 +145,11 @@ impl State for SlidingWindowState {
     }
 }
 
-/// `⌈count · left / period⌉`: how much of a window's count still overlaps. `left` is at most the period.
+/// `⌊count · left / period⌋`: how much of a window's count still overlaps. `left` is at most the period.
 fn share(count: u32, left: u64, period: u64) -> u32 {
     let share = match u64::from(count).checked_mul(left) {
-        Some(product) => product.div_ceil(period),
-        None => (u128::from(count) * u128::from(left)).div_ceil(period.into()) as u64,
+        Some(product) => product / period,
+        None => (u128::from(count) * u128::from(left) / u128::from(period)) as u64,
     };
     // No more than the count, since `left` is no more than the period.
     share as u32
@@ -159,9 +160,10 @@ fn most_left(room: u32, count: u32, period: u64) -> u64 {
     if room >= count {
         return period;
     }
-    match u64::from(room).checked_mul(period) {
-        Some(product) => product / u64::from(count.max(1)),
-        None => (u128::from(room) * u128::from(period) / u128::from(count.max(1))) as u64,
+    // The share is less than `room + 1`.
+    match (u64::from(room) + 1).checked_mul(period) {
+        Some(product) => (product - 1) / u64::from(count.max(1)),
+        None => (((u128::from(room) + 1) * u128::from(period) - 1) / u128::from(count.max(1))) as u64,
     }
 }
 
@@ -197,13 +199,17 @@ impl Present {
         self.to_end() + self.period - most_left(room, self.current, self.period)
     }
 
-    /// How long until nothing is in use: as it is, and once a hit is booked.
-    const fn reset(&self) -> [u64; 2] {
-        let booked = self.to_end() + self.period;
-        match (self.previous, self.current) {
-            (0, 0) => [0, booked],
-            (_, 0) => [self.to_end(), booked],
-            _ => [booked, booked],
+    /// How long until nothing is in use any more, once `booked` is.
+    fn reset(&self, booked: u32) -> Quotient {
+        let (whole, count) = match self.current.saturating_add(booked) {
+            0 => (self.to_end(), self.previous),
+            current => (self.to_end() + self.period, current),
+        };
+        // The count's share is less than 1 for the last `(period − 1) / count` of its time. Divided when it is read.
+        match whole.checked_mul(count.into()) {
+            _ if count == 0 => Quotient::ZERO,
+            Some(all) => Quotient { num: all.saturating_sub(self.period - 1), den: count.into() },
+            None => Quotient::whole(whole.saturating_sub(most_left(0, count, self.period))),
         }
     }
 
@@ -238,7 +244,9 @@ impl SlidingWindow {
             Some(elapsed) if elapsed < period => (elapsed, current, 0),
             Some(_) => (self.period.divide(at.as_micros()).1, 0, 0),
         };
-        Present { at, elapsed, period, previous, current }
+        // What counts for nothing from now on is as if it had never been.
+        let counts = u64::from(previous).checked_mul(period - elapsed).is_none_or(|share| share >= period);
+        Present { at, elapsed, period, previous: if counts { previous } else { 0 }, current }
     }
 }
 
@@ -258,11 +266,10 @@ impl Strategy for SlidingWindow {
             rate: self.rate,
             now,
             used: present.used(),
-            reset: present.reset(),
             horizon: self.horizon(),
             receipt: Receipt { unit: present.period, ..Receipt::new(present.at) },
         };
-        let decision = tally.decide(hit, |room| present.wait(room));
+        let decision = tally.decide(hit, |room| present.wait(room), |booked| present.reset(booked));
         if decision.is_allowed() && hit.cost > 0 {
             *state = present.book(hit.cost);
         }
@@ -293,8 +300,7 @@ impl Strategy for SlidingWindow {
 
     #[inline]
     fn fresh_at(&self, state: &SlidingWindowState, _: Class) -> Timestamp {
-        let [reset, _] = self.present(state, state.at).reset();
-        state.at.plus_micros(reset)
+        state.at.plus_micros(self.present(state, state.at).reset(0).ceil())
     }
 
     /// Two periods: a hit at the start of a window counts, if less and less, to the end of the next.

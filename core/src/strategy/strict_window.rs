@@ -5,6 +5,7 @@ use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy, StrategyError,
 };
+use crate::decision::Quotient;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod state;
@@ -121,11 +122,12 @@ impl<const N: usize> StrictWindow<N> {
             rate: self.rate,
             now,
             used: present.used(),
-            reset: present.reset(),
             horizon: self.horizon(),
             receipt: Receipt { level: buckets.into(), unit, ..Receipt::new(present.at) },
         };
-        tally.decide(hit, |room| present.wait(room))
+        let [reset, reset_booked] = present.reset();
+        let reset = |booked| Quotient::whole(if booked == 0 { reset } else { reset_booked });
+        tally.decide(hit, |room| present.wait(room), reset)
     }
 }
 

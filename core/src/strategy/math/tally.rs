@@ -12,8 +12,6 @@ pub(crate) struct Tally {
     pub(crate) now: Timestamp,
     /// What is in use.
     pub(crate) used: u64,
-    /// Microseconds from the time of the receipt until nothing is in use: as it is, and with the hit booked.
-    pub(crate) reset: [u64; 2],
     /// The longest wait that a clock which stepped back may add.
     pub(crate) horizon: u64,
     /// What an admission is booked as.
@@ -22,29 +20,40 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Decides on a hit. `wait` tells, if it is denied, how many microseconds after the time of the receipt it
-    /// would pass, given how much may then be in use beside it.
+    /// would pass, given how much may then be in use beside it; and `reset` how many it is until nothing is in use, once
+    /// so much more is booked.
     #[inline]
-    pub(crate) fn decide(self, hit: &Hit, wait: impl FnOnce(u32) -> u64) -> Decision {
+    pub(crate) fn decide(
+        self,
+        hit: &Hit,
+        wait: impl FnOnce(u32) -> u64,
+        reset: impl Fn(u32) -> Quotient,
+    ) -> Decision {
         let behind = self.receipt.at.micros_since(self.now).min(self.horizon);
         let limit = self.rate.limit();
-        let figures = |used: u64, reset: u64| Figures {
-            limit,
-            window: self.rate.period_micros(),
-            remaining: Quotient::whole(u64::from(limit).saturating_sub(used)),
-            reset: Quotient::whole(if used == 0 { 0 } else { reset.saturating_add(behind) }),
-            receipt: self.receipt,
+        let figures = |booked: u32| {
+            let used = self.used.saturating_add(booked.into());
+            let reset = if used == 0 { Quotient::ZERO } else { reset(booked) };
+            let behind = behind.saturating_mul(reset.den);
+            Figures {
+                limit,
+                window: self.rate.period_micros(),
+                remaining: Quotient::whole(u64::from(limit).saturating_sub(used)),
+                reset: Quotient {
+                    num: if used == 0 { 0 } else { reset.num.saturating_add(behind) },
+                    ..reset
+                },
+                receipt: self.receipt,
+            }
         };
-        let [reset, reset_booked] = self.reset;
         if hit.cost == 0 {
-            return figures(self.used, reset).allow(false);
+            return figures(0).allow(false);
         }
-        let Some(room) = limit.checked_sub(hit.cost) else {
-            return figures(self.used, reset).never();
-        };
+        let Some(room) = limit.checked_sub(hit.cost) else { return figures(0).never() };
         if self.used > room.into() {
             let wait = wait(room).saturating_add(behind);
-            return figures(self.used, reset).deny(Quotient::whole(wait));
+            return figures(0).deny(Quotient::whole(wait));
         }
-        figures(self.used.saturating_add(hit.cost.into()), reset_booked).allow(true)
+        figures(hit.cost).allow(true)
     }
 }

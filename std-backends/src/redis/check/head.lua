@@ -30,6 +30,12 @@ local function divide_up(num, den)
     return rest > 0 and quotient + 1 or quotient
 end
 
+-- The quotient of whole numbers, rounded down.
+local function divide_down(num, den)
+    local quotient = math.floor(num / den)
+    return quotient * den > num and quotient - 1 or quotient
+end
+
 -- The window that holds a time: its start and its end.
 local function window(at, period, anchor)
     if at < anchor then return 0, anchor end

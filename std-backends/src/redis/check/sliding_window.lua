@@ -1,4 +1,4 @@
--- sliding_window.rs: the window before counts by how much of it has not slid out yet, rounded up.
+-- sliding_window.rs: the window before counts by how much of it has not slid out yet, rounded down.
 kinds.s = {
     tag = 0x12,
     length = 25,
@@ -19,7 +19,7 @@ kinds.s = {
         if state.period ~= period and state.period ~= 0 then
             local left = state.period - state.at % state.period
             if previous * left > EXACT then return nil, -1 end
-            previous, current = 0, math.min(current + divide_up(previous * left, state.period), WORD - 1)
+            previous, current = 0, math.min(current + divide_down(previous * left, state.period), WORD - 1)
         end
         local at = math.max(now, state.at)
         local elapsed = state.at % period + at - state.at
@@ -30,13 +30,19 @@ kinds.s = {
         end
         local left = period - elapsed
         if previous * left > EXACT then return nil, -1 end
-        local used = current + divide_up(previous * left, period)
+        -- What counts for nothing from now on is as if it had never been.
+        local before = divide_down(previous * left, period)
+        if before == 0 then previous = 0 end
+        local used = current + before
         if limit.asked > 0 and used + limit.asked > limit[2] then return nil end
+        -- A count's share is less than 1 for the last of its time.
+        local function ends(count, at) return count == 0 and 0 or at - divide_down(period - 1, count) end
         if limit.booked == 0 then
-            if current == 0 then return state, previous == 0 and 0 or at + left end
-            return state, at + left + period
+            if current == 0 then return state, ends(previous, at + left) end
+            return state, ends(current, at + left + period)
         end
-        return {at = at, period = period, previous = previous, current = current + limit.booked}, at + left + period
+        current = current + limit.booked
+        return {at = at, period = period, previous = previous, current = current}, ends(current, at + left + period)
     end,
     write = function(state)
         return struct.pack('<I1I8I8I4I4', 0x12, state.at, state.period, state.previous, state.current)

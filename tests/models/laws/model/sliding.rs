@@ -30,7 +30,7 @@ impl SlidingModel {
             Kind::Weighted => {
                 let previous = sum(&|at| at / period + 1 == now / period);
                 let overlap = period - now % period;
-                sum(&|at| at / period == now / period) + (previous * overlap).div_ceil(period)
+                sum(&|at| at / period == now / period) + previous * overlap / period
             }
             Kind::Buckets(buckets) => sum(&|at| {
                 let number = at * u128::from(buckets) / period;
