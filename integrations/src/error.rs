@@ -21,6 +21,13 @@ pub enum ThrottleError {
         /// The reason.
         reason: String,
     },
+    /// This pattern of a path, or this method, is in no request.
+    Rule {
+        /// The pattern, or the method.
+        pattern: String,
+        /// What would be right.
+        reason: String,
+    },
 }
 
 impl ThrottleError {
@@ -43,6 +50,7 @@ impl fmt::Display for ThrottleError {
             Self::Network(text) => {
                 write!(f, "{text:?} is no network; write 10.0.0.0/8, 2001:db8::/32 or an address")
             }
+            Self::Rule { pattern, reason } => write!(f, "{pattern:?} matches no request: {reason}"),
             Self::Route { pattern, reason } => {
                 write!(f, "{pattern:?} is no route: {reason}; write /users/{{id}} or /files/{{*path}}")
             }

@@ -27,6 +27,7 @@ mod error;
 mod evaluate;
 mod http;
 pub mod identify;
+mod log;
 mod middleware;
 mod observe;
 mod rules;

@@ -1,5 +1,7 @@
 //! Which requests a throttle applies to.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::future::Future;
 
 use http::Method;
@@ -13,14 +15,23 @@ use crate::http::path;
 mod pattern;
 #[cfg(feature = "regex")]
 mod regex;
+mod spelling;
 
-use pattern::Pattern;
+use pattern::{Make, Pattern};
+use spelling::check_method;
 
 /// Conditions that a request is to meet, all of them.
 ///
-/// Paths are matched as the service behind will take them, whatever way they were spelled, and patterns likewise: `//login`,
-/// `/%6Cogin` and `/a/../login` are `/login`, and `/café` and `/caf%c3%a9` are `/caf%C3%A9`; queries are ignored. The cheapest condition is looked at first: methods, then paths, then
-/// predicates, then those that answer asynchronously. Patterns are compiled once.
+/// A path is the one that the client sent, also within a nested router, without its query. It is looked at folded, for
+/// any other spelling of it would be a way round a limit: `/login` is also `/login/`, `//login`, `/%6Cogin`,
+/// `/a/../login`, `/a/..;/login`, `/login;a=b` and `/login%2F`, and `/café` is `/caf%c3%a9`. Patterns are folded likewise.
+/// Told apart are letters in capitals ([`ignore_case`](Self::ignore_case)), and what only some servers take for the same:
+/// `/login.`, `/login%00`. A rule for [`bypass`](crate::ThrottleBuilder::bypass) is met only by paths that need no
+/// folding but of escapes and a slash at the end.
+///
+/// The cheapest condition is looked at first: methods, then paths, then predicates, then those that answer
+/// asynchronously. Patterns are compiled once. A rule that no request can meet is an error of the throttle that is built
+/// with it, and of [`check`](Self::check).
 ///
 /// ```
 /// use http::Method;
@@ -41,6 +52,9 @@ pub struct Rule {
     paths: Vec<Pattern>,
     predicates: Vec<Predicate>,
     awaited: Vec<Awaited>,
+    ignore_case: bool,
+    /// The first mistake in it.
+    mistake: Option<ThrottleError>,
 }
 
 type Predicate = Box<dyn Fn(RequestParts<'_>) -> bool + Send + Sync>;
@@ -56,35 +70,48 @@ impl Rule {
         Self::default()
     }
 
-    /// The method is one of these.
+    /// The method is one of these. Where a rule is for `GET`, it is for `HEAD` as well, which asks for the same.
     #[must_use]
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.methods.extend(methods);
+        for method in methods {
+            let checked = check_method(&method);
+            self.note(checked);
+            self.methods.push(method);
+        }
         self
+    }
+
+    /// Paths and patterns are the same in capitals and in small letters, of ASCII.
+    #[must_use]
+    pub fn ignore_case(mut self) -> Self {
+        self.ignore_case = true;
+        let paths = std::mem::take(&mut self.paths);
+        paths.iter().fold(self, |rule, path| rule.pattern(path.in_small_letters()))
     }
 
     /// The path is this one.
     #[must_use]
     pub fn path(self, path: &str) -> Self {
-        self.pattern(Pattern::exact(path))
+        self.read(Pattern::exact, path)
     }
 
     /// The path is this one or below it: `/api` holds `/api` and `/api/users`, and not `/apiary`.
     #[must_use]
     pub fn prefix(self, prefix: &str) -> Self {
-        self.pattern(Pattern::prefix(prefix))
+        self.read(Pattern::prefix, prefix)
     }
 
     /// The path matches a pattern: `?` is one character and `*` any number of them within a segment, `**` any number of
     /// segments, also none. What is escaped counts as it is written: `%20` is three characters.
     #[must_use]
     pub fn glob(self, pattern: &str) -> Self {
-        self.pattern(Pattern::glob(pattern))
+        self.read(Pattern::glob, pattern)
     }
 
     /// The path matches a route's template, such as `/users/{id}` or `/files/{*path}`.
     pub fn template(self, template: &str) -> Result<Self, ThrottleError> {
-        Ok(self.pattern(Pattern::template(template)?))
+        let template = Pattern::template(template, self.ignore_case)?;
+        Ok(self.pattern(Ok(template)))
     }
 
     /// This is so of the request.
@@ -104,15 +131,47 @@ impl Rule {
         self
     }
 
-    fn pattern(mut self, pattern: Pattern) -> Self {
-        self.paths.push(pattern);
+    /// Whether a request can meet it; else the error says what would be right.
+    pub fn check(&self) -> Result<(), ThrottleError> {
+        if let Some(mistake) = &self.mistake {
+            return Err(mistake.clone());
+        }
+        let mut pairs = self
+            .paths
+            .iter()
+            .enumerate()
+            .flat_map(|(at, one)| self.paths.iter().skip(at + 1).map(move |another| (one, another)));
+        match pairs.find(|(one, another)| !one.can_meet(another)) {
+            None => Ok(()),
+            Some((one, another)) => Err(ThrottleError::Rule {
+                pattern: one.to_string(),
+                reason: format!(
+                    "its rule asks for {:?} as well; give each a rule of its own",
+                    another.to_string()
+                ),
+            }),
+        }
+    }
+
+    fn read(self, make: Make, text: &str) -> Self {
+        let pattern = make(text, self.ignore_case);
+        self.pattern(pattern)
+    }
+
+    fn pattern(mut self, pattern: Result<Pattern, ThrottleError>) -> Self {
+        let noted = pattern.map(|pattern| self.paths.push(pattern));
+        self.note(noted);
         self.paths.sort_by_key(|path| path.effort);
         self
     }
 
+    fn note(&mut self, checked: Result<(), ThrottleError>) {
+        self.mistake = self.mistake.take().or(checked.err());
+    }
+
     fn rank(&self) -> Rank {
         let literal = self.paths.iter().map(|path| path.literal).max().unwrap_or(0);
-        let exact = self.paths.iter().any(|path| path.exact);
+        let exact = self.paths.iter().any(|path| path.is_exact());
         let conditions = usize::from(!self.methods.is_empty())
             + self.paths.len()
             + self.predicates.len()
@@ -120,9 +179,33 @@ impl Rule {
         Rank { literal, exact, conditions }
     }
 
+    /// The first condition that a request does not meet, in words.
+    async fn unmet(&self, request: RequestParts<'_>, path: &str) -> Option<String> {
+        if !self.is_for(request.method) {
+            return Some(format!("the method is {}", request.method));
+        }
+        match self.matching(request, path) {
+            Met::Yes(_) => None,
+            Met::Later(_, answer) => (!answer.await).then(|| "a function says no".to_owned()),
+            Met::No if self.fits(path) => Some("a function says no".to_owned()),
+            Met::No => Some(format!("the path is {path}")),
+        }
+    }
+
+    /// Whether the path is as all patterns ask.
+    fn fits(&self, path: &str) -> bool {
+        let path = if self.ignore_case { Cow::Owned(path.to_ascii_lowercase()) } else { Cow::Borrowed(path) };
+        self.paths.iter().all(|pattern| (pattern.matches)(&path))
+    }
+
+    fn is_for(&self, method: &Method) -> bool {
+        let asks_the_same = method == Method::HEAD && self.methods.contains(&Method::GET);
+        self.methods.is_empty() || self.methods.contains(method) || asks_the_same
+    }
+
     fn matching(&self, request: RequestParts<'_>, path: &str) -> Met {
-        let met = (self.methods.is_empty() || self.methods.contains(request.method))
-            && self.paths.iter().all(|pattern| (pattern.matches)(path))
+        let met = self.is_for(request.method)
+            && self.fits(path)
             && self.predicates.iter().all(|predicate| predicate(request));
         if !met {
             return Met::No;
@@ -140,6 +223,20 @@ impl Rule {
             true
         });
         Met::Later(self.rank(), all)
+    }
+}
+
+/// The conditions, in words.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
+        let functions = self.predicates.len() + self.awaited.len();
+        let paths = self.paths.iter().map(Pattern::to_string);
+        let functions = (functions > 0).then(|| format!("functions: {functions}"));
+        let methods = (!methods.is_empty()).then(|| methods.join("|"));
+        let words: Vec<_> = methods.into_iter().chain(paths).chain(functions).collect();
+        f.write_str(if words.is_empty() { "any request" } else { "" })?;
+        f.write_str(&words.join(" "))
     }
 }
 
@@ -196,14 +293,42 @@ impl Rules {
         self.bypass.sort_by_key(|rule| (rule.awaited.len(), rule.predicates.len(), rule.paths.len()));
     }
 
+    /// Whether each of them can be met.
+    pub(crate) fn check(&self) -> Result<(), ThrottleError> {
+        self.apply.iter().chain(&self.bypass).try_for_each(Rule::check)
+    }
+
+    /// The rule by which a request is counted, if there are rules; else why it is not counted.
+    pub(crate) async fn explain(&self, request: RequestParts<'_>) -> Result<Option<String>, Vec<String>> {
+        let path = path::fold(request.original_uri().path());
+        for rule in self.bypassing(&path) {
+            if rule.unmet(request, &path.text).await.is_none() {
+                return Err(vec![format!("{rule}: requests that meet this rule pass")]);
+            }
+        }
+        let mut unmet = Vec::new();
+        for rule in &self.apply {
+            match rule.unmet(request, &path.text).await {
+                None => return Ok(Some(rule.to_string())),
+                Some(condition) => unmet.push(format!("{rule}: {condition}")),
+            }
+        }
+        if unmet.is_empty() { Ok(None) } else { Err(unmet) }
+    }
+
+    /// The rules by which a path may pass: what one server takes for such a path may be another one to the next.
+    fn bypassing(&self, path: &path::Folded<'_>) -> impl Iterator<Item = &Rule> {
+        self.bypass.iter().filter(|rule| path.is_plain || rule.paths.is_empty())
+    }
+
     pub(crate) fn matching(&self, request: RequestParts<'_>) -> Matching {
         if self.apply.is_empty() && self.bypass.is_empty() {
             return Matching::Yes(Rank::default());
         }
-        let path = path::normal(request.uri.path());
+        let path = path::fold(request.original_uri().path());
         let mut open = Open::default();
-        for rule in &self.bypass {
-            match rule.matching(request, &path) {
+        for rule in self.bypassing(&path) {
+            match rule.matching(request, &path.text) {
                 Met::No => {}
                 Met::Yes(_) => return Matching::No,
                 Met::Later(_, answer) => open.unless.push(answer),
@@ -211,7 +336,7 @@ impl Rules {
         }
         open.sure = self.apply.is_empty().then(Rank::default);
         for rule in &self.apply {
-            match rule.matching(request, &path) {
+            match rule.matching(request, &path.text) {
                 Met::No => {}
                 // Those that follow are less specific.
                 Met::Yes(rank) => {

@@ -6,6 +6,7 @@ mod axum;
 mod base;
 mod builder;
 mod client;
+mod explain;
 mod finish;
 mod handle;
 mod plan;

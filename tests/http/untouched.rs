@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use tower::{Layer, ServiceExt, service_fn};
-use traffik::http::{Throttle, ThrottleLayer, Throttled};
+use traffik::http::{Peer, Throttle, ThrottleLayer, Throttled};
 use traffik::storage::Local;
 use traffik::{Gcra, Memory, rate};
 
@@ -58,7 +58,8 @@ impl Body for Frames {
 struct Noted(u8);
 
 fn throttle() -> Throttle<Gcra, Local<Memory<Gcra>>> {
-    Throttle::builder("api", Gcra::new(rate!("1/h")), Local(Memory::new(1))).build().unwrap()
+    let throttle = Throttle::builder("api", Gcra::new(rate!("1/h")), Local(Memory::new(1)));
+    throttle.identifier(Peer::default().or_anonymous()).build().unwrap()
 }
 
 fn request() -> Request<Frames> {

@@ -71,7 +71,9 @@ struct Table {
 #[serde(deny_unknown_fields)]
 struct RuleTable {
     path: Option<Read<Pattern>>,
-    methods: Option<Vec<Read<Method>>>,
+    methods: Option<Vec<Read<RuleMethod>>>,
+    #[serde(default, rename = "ignore-case", alias = "ignore_case")]
+    ignore_case: bool,
 }
 
 /// A text that is read as something else, so that what is wrong with it is told at its line.
@@ -120,22 +122,32 @@ impl FromStr for Pattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if !text.starts_with('/') && !text.starts_with('*') {
-            return Err(format!("{text:?} is no path; write /users, /users/* or /users/{{id}}"));
-        }
         pattern(Rule::new(), text).map(|_| Self(text.to_owned()))
     }
 }
 
-/// Adds the condition that a path be of this pattern: with names in braces a route, with stars a glob, else the path and
-/// all below it.
+/// Adds the condition that a path be of this pattern: a regular expression after `re:`, with names in braces a route,
+/// with stars a glob, else the path and all below it. A pattern that no path can meet is refused.
 pub(crate) fn pattern(rule: Rule, text: &str) -> Result<Rule, String> {
-    if text.contains('{') {
-        rule.template(text).map_err(|error| error.to_string())
-    } else if text.contains(['*', '?']) {
-        Ok(rule.glob(text))
-    } else {
-        Ok(rule.prefix(text))
+    let rule = match text.strip_prefix("re:") {
+        Some(expression) => rule.regex(expression),
+        None if text.contains('{') => rule.template(text),
+        None if text.contains(['*', '?']) => Ok(rule.glob(text)),
+        None => Ok(rule.prefix(text)),
+    };
+    rule.and_then(|rule| rule.check().map(|()| rule)).map_err(|error| error.to_string())
+}
+
+/// A method that clients send.
+struct RuleMethod(Method);
+
+impl FromStr for RuleMethod {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let method: Method = text.parse().map_err(|_| format!("{text:?} is no method; write POST"))?;
+        let checked = Rule::new().methods([method.clone()]).check();
+        checked.map(|()| Self(method)).map_err(|error| error.to_string())
     }
 }
 
@@ -205,7 +217,8 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
     }
     let rule = |rule: RuleTable| RulePlan {
         path: rule.path.map(|path| path.0.0),
-        methods: rule.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
+        methods: rule.methods.unwrap_or_default().into_iter().map(|method| method.0.0).collect(),
+        ignore_case: rule.ignore_case,
     };
     Ok(ThrottlePlan {
         names: names(&uid, rates.len()),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use http::header::FORWARDED;
 use http::{HeaderName, HeaderValue, Request};
 use percent_encoding::percent_decode_str;
 use traffik::http::{
@@ -19,12 +20,18 @@ pub(crate) enum KeySpec {
     Header(HeaderName),
 }
 
-pub(crate) const KEYS: &str = "the keys are peer, forwarded, forwarded:xff, forwarded:rfc7239, forwarded:x-real-ip and \
+pub(crate) const KEYS: &str = "the keys are peer, forwarded (X-Forwarded-For), forwarded:rfc7239, forwarded:HEADER and \
     header:NAME";
 
-/// The headers by which proxies tell who the client is, by their names.
-const VIAS: [(&str, Via); 3] =
-    [("xff", Via::XForwardedFor), ("rfc7239", Via::Forwarded), ("x-real-ip", Via::XRealIp)];
+/// The headers by which proxies tell who the client is, by their names. Any other one is named as it is.
+const VIAS: [(&str, Via); 6] = [
+    ("xff", Via::XForwardedFor),
+    ("rfc7239", Via::Forwarded),
+    ("x-real-ip", Via::XRealIp),
+    ("cf-connecting-ip", Via::CfConnectingIp),
+    ("true-client-ip", Via::TrueClientIp),
+    ("fly-client-ip", Via::FlyClientIp),
+];
 
 impl FromStr for KeySpec {
     type Err = String;
@@ -32,15 +39,26 @@ impl FromStr for KeySpec {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "peer" => Ok(Self::Peer),
-            None if text == "forwarded" => Ok(Self::Forwarded(Via::Either)),
+            None if text == "forwarded" => Ok(Self::Forwarded(Via::XForwardedFor)),
             Some(("forwarded", name)) => {
                 let known = VIAS.iter().find(|(known, _)| *known == name);
-                known.map(|(_, via)| Self::Forwarded(*via)).ok_or_else(|| {
-                    format!(
-                        "{name:?} is no header that is read; write forwarded:xff, forwarded:rfc7239 or \
-                         forwarded:x-real-ip"
-                    )
-                })
+                let via = match (known, name.parse()) {
+                    (Some((_, via)), _) => via.clone(),
+                    // Lists of addresses, which are read by other rules than a single one.
+                    (None, Ok(header))
+                        if ![FORWARDED.as_str(), "x-forwarded-for"]
+                            .contains(&HeaderName::as_str(&header)) =>
+                    {
+                        Via::Header(header)
+                    }
+                    _ => {
+                        return Err(format!(
+                            "{name:?} is no header with one address; write forwarded for X-Forwarded-For, \
+                             forwarded:rfc7239 for Forwarded, or forwarded:x-real-ip and the like"
+                        ));
+                    }
+                };
+                Ok(Self::Forwarded(via))
             }
             Some(("header", name)) => {
                 let name = name
@@ -58,9 +76,12 @@ impl std::fmt::Display for KeySpec {
         match self {
             Self::Peer => f.write_str("peer"),
             Self::Forwarded(via) => {
-                f.write_str("forwarded")?;
                 let named = VIAS.iter().find(|(_, known)| known == via);
-                named.map_or(Ok(()), |(name, _)| write!(f, ":{name}"))
+                match (via, named) {
+                    (Via::XForwardedFor, _) => f.write_str("forwarded"),
+                    (Via::Header(name), _) => write!(f, "forwarded:{name}"),
+                    (_, named) => write!(f, "forwarded:{}", named.map_or("", |(name, _)| name)),
+                }
             }
             Self::Header(name) => write!(f, "header:{name}"),
         }
@@ -79,10 +100,10 @@ impl Keys {
     /// Counts so. Who is exempt is told by the header that the client is counted by, if it is by one.
     pub(crate) fn identifier(&self) -> Arc<dyn Identify> {
         let mut vias = self.keys.iter().filter_map(|key| match key {
-            KeySpec::Forwarded(via) => Some(*via),
+            KeySpec::Forwarded(via) => Some(via.clone()),
             _ => None,
         });
-        let address = ClientAddress::new(self.trusted.clone(), vias.next().unwrap_or(Via::Either));
+        let address = ClientAddress::new(self.trusted.clone(), vias.next().unwrap_or_default());
         Arc::new(Exempt::networks(self.counted(), self.exempt.clone(), address))
     }
 
@@ -90,7 +111,7 @@ impl Keys {
         let mut each = self.keys.iter().map(|key| -> Arc<dyn Identify> {
             match key {
                 KeySpec::Peer => Arc::new(Peer::default()),
-                KeySpec::Forwarded(via) => Arc::new(ClientAddress::new(self.trusted.clone(), *via)),
+                KeySpec::Forwarded(via) => Arc::new(ClientAddress::new(self.trusted.clone(), via.clone())),
                 // It may be a secret: whoever looks at the page is told a part of its hash.
                 KeySpec::Header(name) => Arc::new(ApiKey(name.clone())),
             }

@@ -5,7 +5,7 @@
 //! [`config`]), what it comes to ([`plan`]), who is counted ([`keys`]) and who denied most ([`denials`]), the
 //! strategy ([`strategy`], [`limit`]), where states are kept ([`stores`]) and what of them
 //! when the file is read anew ([`kept`]), the throttles made of it all ([`throttles`]), the service behind
-//! them ([`upstream`], or a WebSocket: [`echo`]), all of that in one ([`gateway`]), its own paths ([`own`]),
+//! them ([`upstream`], or a WebSocket: [`echo`]), the targets that are refused ([`target`]), all of that in one ([`gateway`]), its own paths ([`own`]),
 //! who may call them ([`caller`]) and the page ([`page`], [`events`]), the answers of its own ([`reply`]), and
 //! the server in front of it all ([`server`]).
 
@@ -29,6 +29,7 @@ mod server;
 mod spec;
 mod stores;
 mod strategy;
+mod target;
 mod throttles;
 mod upstream;
 

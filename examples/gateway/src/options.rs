@@ -1,10 +1,10 @@
 //! What is asked for on the command line; whatever is wrong is told with what would be right.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use http::{HeaderName, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use tokio_util::task::TaskTracker;
 use traffik::Rate;
 use traffik::http::{ClassHeaders, Networks};
@@ -51,19 +51,24 @@ pub(crate) struct Options {
 
     /// Whom to count for: peer, forwarded (as trusted proxies tell it) or header:NAME. Several are combined.
     ///
-    /// forwarded reads Forwarded if it is there, else X-Forwarded-For. Proxies that write one of them and pass the other on
-    /// let clients choose as whom they are counted: then name the one they write, by forwarded:rfc7239, forwarded:xff or
-    /// forwarded:x-real-ip. What a header says may be a secret, so whoever looks is told the first digits of its SHA-256, as
-    /// printf VALUE | sha256sum does.
+    /// forwarded reads X-Forwarded-For alone. For proxies that write something else, name it: forwarded:rfc7239 for Forwarded,
+    /// or a header with one address, such as forwarded:x-real-ip, forwarded:cf-connecting-ip, forwarded:true-client-ip or
+    /// forwarded:fly-client-ip. Name only one that the proxy writes itself: one that it passes on is the client's to choose.
+    /// A value may be a secret, so the page shows the first digits of its SHA-256, as printf VALUE | sha256sum does. A header
+    /// that is sent twice is answered 400.
     #[arg(long, value_name = "KEY", default_value = "peer", conflicts_with = "config")]
     pub(crate) key: Vec<KeySpec>,
 
     /// Whom not to count, such as 10.0.0.0/8; may be given several times.
     ///
-    /// A client behind a trusted proxy is exempt by the header that --key names, or else if Forwarded and X-Forwarded-For,
-    /// as far as they are there, both tell such an address; never where something else than an address is told.
+    /// A client behind a trusted proxy is exempt by the header that --key names, else by X-Forwarded-For; never where something
+    /// else than an address is told.
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub(crate) exempt: Vec<String>,
+
+    /// Lets the preflights of browsers (CORS) pass, uncounted.
+    #[arg(long)]
+    pub(crate) bypass_preflights: bool,
 
     /// Who may say who the client is, such as 10.0.0.0/8; may be given several times.
     #[arg(long, value_name = "CIDR", value_parser = network)]
@@ -125,6 +130,19 @@ pub(crate) struct Options {
     /// Checks all that was asked for, prints what it comes to, and ends.
     #[arg(long)]
     pub(crate) check: bool,
+
+    /// With --check, explains what becomes of a request, such as "POST /login": the rule it meets, the client and the limits
+    /// it is counted by, or why it is not counted.
+    #[arg(long, value_name = "REQUEST", requires = "check", value_parser = request)]
+    pub(crate) request: Option<(Method, Uri)>,
+
+    /// The address that the request of --request comes from.
+    #[arg(long, value_name = "ADDR", requires = "request", default_value = "127.0.0.1")]
+    pub(crate) request_from: IpAddr,
+
+    /// A header of the request of --request, such as "X-Api-Key: a"; may be given several times.
+    #[arg(long, value_name = "HEADER", requires = "request", value_parser = request_header)]
+    pub(crate) request_header: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What becomes of a WebSocket message that is too many.
@@ -133,6 +151,23 @@ pub(crate) enum WsAction {
     Message,
     Close,
     Delay,
+}
+
+/// A method and a target, as they begin a request.
+fn request(text: &str) -> Result<(Method, Uri), String> {
+    let read = || {
+        let (method, target) = text.trim().split_once(' ')?;
+        Some((method.parse().ok()?, target.trim().parse().ok()?))
+    };
+    read().ok_or_else(|| format!("{text:?} is no beginning of a request; write \"POST /login\""))
+}
+
+fn request_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let read = || {
+        let (name, value) = text.split_once(':')?;
+        Some((name.trim().parse().ok()?, value.trim().parse().ok()?))
+    };
+    read().ok_or_else(|| format!("{text:?} is no header; write \"X-Api-Key: a\""))
 }
 
 /// A network by its address and the length of its prefix.
@@ -190,6 +225,7 @@ impl Options {
             tasks: TaskTracker::new(),
             namespace: self.namespace.clone(),
             timeout: self.timeout.0,
+            bypass_preflights: self.bypass_preflights,
             exempt: networks(&self.exempt)?,
             trusted,
             classes,

@@ -47,6 +47,7 @@ pub(crate) struct Common {
     pub(crate) tasks: TaskTracker,
     pub(crate) namespace: String,
     pub(crate) timeout: Duration,
+    pub(crate) bypass_preflights: bool,
     pub(crate) exempt: Networks,
     pub(crate) trusted: Networks,
     pub(crate) classes: ClassHeaders,
@@ -57,6 +58,7 @@ pub(crate) struct Common {
 pub(crate) struct RulePlan {
     pub(crate) path: Option<String>,
     pub(crate) methods: Vec<Method>,
+    pub(crate) ignore_case: bool,
 }
 
 /// What happens when the store fails.

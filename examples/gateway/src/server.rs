@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join_all};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,8 +24,9 @@ use crate::gateway::Gateway;
 use crate::options::Options;
 use crate::own::{self, Whom};
 use crate::page;
-use crate::reply::Body;
+use crate::reply::{Body, text};
 use crate::stores::Shared;
+use crate::target;
 
 /// How long requests under way may take to finish once the server is asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -48,6 +49,22 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         options.plans()?.iter().for_each(|plan| println!("{plan}"));
         if let Some(messages) = &gateway.upstream.echo.messages {
             println!("{messages}");
+        }
+        if let Some((method, uri)) = options.request {
+            let mut request = Request::builder().method(method).uri(uri);
+            if let Some(headers) = request.headers_mut() {
+                headers.extend(options.request_header.into_iter().map(|(name, value)| (Some(name), value)));
+            }
+            let peer = PeerAddress((options.request_from, 0).into());
+            let request = request.extension(peer).body(()).map_err(|error| format!("--request: {error}"))?;
+            match target::refusal(request.uri()) {
+                Some(reason) => println!("400: {reason}"),
+                None => {
+                    for control in &*gateway.limited.load().controls {
+                        print!("{}", (control.explain)(request.clone()).await);
+                    }
+                }
+            }
         }
         return Ok(());
     }
@@ -140,6 +157,9 @@ async fn route(
 ) -> Result<Response<ResponseBody<Body>>, Infallible> {
     if request.uri().path().starts_with(own::BELOW) || whom == Whom::Everybody {
         return Ok(own::answer(&request, peer, whom, &gateway).await.map(ResponseBody::from));
+    }
+    if let Some(reason) = target::refusal(request.uri()) {
+        return Ok(text(StatusCode::BAD_REQUEST, format!("{reason}\n")).map(ResponseBody::from));
     }
     request.extensions_mut().insert(PeerAddress(peer));
     let handler = Arc::clone(&gateway.limited.load().handler);

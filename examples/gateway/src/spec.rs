@@ -98,7 +98,8 @@ fn parse_span(span: &str, ratio: &str) -> Result<Hours, String> {
 /// `HH:MM`, from 00:00 to 24:00.
 fn time(text: &str) -> Option<(u8, u8)> {
     let (hours, minutes) = text.split_once(':')?;
-    let two_digits = |text: &str| (text.len() == 2).then(|| text.parse().ok()).flatten();
+    let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let two_digits = |text: &str| digits(text).then(|| text.parse().ok()).flatten();
     let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
     (minutes < 60 && (hours, minutes) <= (24, 0)).then_some((hours, minutes))
 }

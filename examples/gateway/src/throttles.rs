@@ -52,6 +52,7 @@ pub(crate) struct Control {
     pub(crate) class: Class,
     pub(crate) stat: Stat,
     pub(crate) reset: Reset,
+    pub(crate) explain: Explain,
     pub(crate) denials: Denials,
 }
 
@@ -60,6 +61,9 @@ type Stat = Box<dyn Fn(ClientKey, Class) -> BoxFuture<'static, Result<Vec<Report
 
 /// Forgets a client.
 type Reset = Box<dyn Fn(ClientKey) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// Explains what becomes of a request.
+type Explain = Box<dyn Fn(Request<()>) -> BoxFuture<'static, String> + Send + Sync>;
 
 /// Makes throttles.
 pub(crate) struct Maker<'a> {
@@ -165,11 +169,15 @@ impl<'a> Maker<'a> {
             let costs = CostHeader::new(header.clone(), self.common.trusted.clone());
             builder = builder.cost_by(move |request| costs.of(request));
         }
+        if self.common.bypass_preflights {
+            builder = builder.bypass_preflights();
+        }
         if plan.shadow {
             builder = builder.enforcement(Enforcement::Shadow);
         }
         for rule in &plan.rules {
             let methods = Rule::new().methods(rule.methods.iter().cloned());
+            let methods = if rule.ignore_case { methods.ignore_case() } else { methods };
             builder = builder.apply_to(match &rule.path {
                 Some(path) => pattern(methods, path)?,
                 None => methods,
@@ -212,7 +220,7 @@ fn control<L: Limit, const N: usize>(
     throttle: &Throttle<All<L, N>, AnyStorage<All<L, N>>>,
     denials: Denials,
 ) -> Control {
-    let (asked, forgetting) = (throttle.clone(), throttle.clone());
+    let [asked, forgetting, explaining] = [(); 3].map(|()| throttle.clone());
     let stat: Stat = Box::new(move |client, class| {
         let client = asked.known(client).class(class);
         Box::pin(async move {
@@ -224,5 +232,10 @@ fn control<L: Limit, const N: usize>(
         let client = forgetting.known(client);
         Box::pin(async move { client.reset().await.map(|_| ()).map_err(|error| error.to_string()) })
     });
-    Control { uid: plan.uid.clone(), names: plan.names.clone(), keys, class, stat, reset, denials }
+    let explain: Explain = Box::new(move |request| {
+        let throttle = explaining.clone();
+        Box::pin(async move { throttle.explain(&request).await })
+    });
+    let (uid, names) = (plan.uid.clone(), plan.names.clone());
+    Control { uid, names, keys, class, stat, reset, explain, denials }
 }

@@ -1,11 +1,13 @@
 //! The headers that tell a client where it stands, in the dialects in use.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use traffik_core::{Decision, Origin};
+
+use super::merge;
 
 /// How a client is told its limits.
 ///
@@ -43,7 +45,8 @@ pub struct Told<'a> {
 pub type Limits<'a> = SmallVec<[Told<'a>; 4]>;
 
 impl Dialect {
-    /// Adds the headers of this dialect for these limits, replacing what stands there.
+    /// Adds the headers of this dialect for these limits. Of limits that a service or another layer has told of already,
+    /// those of a list stay beside them, the tightest first; where one only is told, the tighter one.
     pub fn write(self, limits: &mut Limits<'_>, headers: &mut HeaderMap) {
         arrange(limits);
         self.put(limits, headers);
@@ -66,9 +69,10 @@ impl Dialect {
                     item(&mut policies, name, 'q', decision.limit(), 'w', decision.window());
                     item(&mut rates, name, 'r', decision.remaining(), 't', decision.reset_after());
                 }
-                set(headers, HeaderName::from_static("ratelimit-policy"), policies);
-                set(headers, HeaderName::from_static("ratelimit"), rates);
+                merge::list(headers, HeaderName::from_static("ratelimit-policy"), policies);
+                merge::list(headers, HeaderName::from_static("ratelimit"), rates);
             }
+            Self::Draft07 if merge::is_tighter(headers, "ratelimit", "remaining=", remaining) => {}
             Self::Draft07 => {
                 let told = format!("limit={limit}, remaining={remaining}, reset={reset}");
                 set(headers, HeaderName::from_static("ratelimit"), told);
@@ -80,9 +84,11 @@ impl Dialect {
                     Self::Draft06 => ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
                     _ => ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
                 };
-                headers.insert(HeaderName::from_static(a), limit.into());
-                headers.insert(HeaderName::from_static(b), remaining.into());
-                headers.insert(HeaderName::from_static(c), reset.into());
+                if !merge::is_tighter(headers, b, "", remaining) {
+                    headers.insert(HeaderName::from_static(a), limit.into());
+                    headers.insert(HeaderName::from_static(b), remaining.into());
+                    headers.insert(HeaderName::from_static(c), reset.into());
+                }
             }
         }
     }
@@ -116,9 +122,30 @@ pub(crate) fn arrange(limits: &mut Limits<'_>) {
 fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, time: Duration) {
     let comma = if list.is_empty() { "" } else { ", " };
     // Writing to a string cannot fail.
-    let _ = write!(list, "{comma}\"{name}\";{key}={number}");
+    let _ = write!(list, "{comma}\"{}\";{key}={number}", Escaped(name));
     if !time.is_zero() {
         let _ = write!(list, ";{time_key}={}", seconds(time));
+    }
+}
+
+/// A name within a string of a structured field (RFC 9651, section 3.3.3), which holds ASCII alone: all else is
+/// percent-encoded.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        if self.0.bytes().all(is_plain) {
+            return f.write_str(self.0);
+        }
+        for byte in self.0.bytes() {
+            match byte {
+                b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
+                b' '..=b'~' => f.write_char(char::from(byte))?,
+                _ => write!(f, "%{byte:02X}")?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -69,6 +69,13 @@ impl Refusal {
     }
 }
 
+/// Refuses a request for whom it comes from, or does not say that it comes from.
+impl From<StatusCode> for Refusal {
+    fn from(status: StatusCode) -> Self {
+        Self::new(status, "say who you are: requests without a name are not accepted")
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.status, self.detail)

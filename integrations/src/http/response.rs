@@ -77,27 +77,53 @@ pub(crate) fn denied(request: RequestParts<'_>, outcome: Outcome, limits: &[Told
     answer(StatusCode::TOO_MANY_REQUESTS, problem(wait, limits), wait)
 }
 
-/// The body of a denial. It is put together by hand, into as much memory as it takes: whoever is denied asks often.
+/// The body of a denial. It is put together by hand, into as much memory as it takes: who is denied asks often.
 fn problem(wait: Option<Duration>, limits: &[Told<'_>]) -> Bytes {
     const BEGIN: &str = "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
-        \"title\":\"Too Many Requests\",\"status\":429,";
-    const POLICIES: &str = ",\"violated-policies\":[";
+        \"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"";
     let mut digits = itoa::Buffer::new();
-    let (when, number) = match wait {
-        Some(wait) => ("\"retry_after_ms\":", digits.format(millis(wait))),
-        None => ("\"never\":true", ""),
-    };
-    let violated = || limits.iter().filter(|told| !told.decision.is_allowed()).map(|told| told.name);
-    // Two quotes each, and commas between them.
-    let names: usize = violated().map(|name| name.len() + 3).sum();
-    let length = BEGIN.len() + when.len() + number.len() + POLICIES.len() + names.saturating_sub(1) + 2;
-    let mut body = String::with_capacity(length);
-    body.extend([BEGIN, when, number, POLICIES]);
-    for (at, name) in violated().enumerate() {
-        body.extend([if at > 0 { ",\"" } else { "\"" }, name, "\""]);
+    let violated = || limits.iter().filter(|told| !told.decision.is_allowed());
+    let names: usize = violated().map(|told| 2 * told.name.len()).sum();
+    let mut body = String::with_capacity(BEGIN.len() + 2 * names + 224);
+    body.push_str(BEGIN);
+    for (at, told) in violated().enumerate() {
+        body.push_str(if at > 0 { " and " } else { "over the limit of " });
+        body.push_str(digits.format(told.decision.limit()));
+        body.extend([" in ", itoa::Buffer::new().format(seconds(told.decision.window())), " s ("]);
+        escape(told.name, &mut body);
+        body.push(')');
+    }
+    let is_over = violated().next().is_some();
+    match wait {
+        Some(wait) => {
+            body.push_str(if is_over { "; try again in " } else { "the request would have to wait for " });
+            body.extend([digits.format(seconds(wait).max(1)), " s\",\"retry_after_ms\":"]);
+            body.push_str(digits.format(millis(wait)));
+        }
+        None => {
+            body.push_str(if is_over { ", which never admits as much at once" } else { "it can never pass" });
+            body.push_str("\",\"never\":true");
+        }
+    }
+    body.push_str(",\"violated-policies\":[");
+    for (at, told) in violated().enumerate() {
+        body.push_str(if at > 0 { ",\"" } else { "\"" });
+        escape(told.name, &mut body);
+        body.push('"');
     }
     body.push_str("]}");
     Bytes::from(body)
+}
+
+/// Adds text as it stands within a string of JSON, in one line.
+fn escape(text: &str, body: &mut String) {
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => body.extend(['\\', character]),
+            control if control.is_control() => body.push(' '),
+            other => body.push(other),
+        }
+    }
 }
 
 /// What a request that could not be decided upon is answered, unless it is to pass.
@@ -129,7 +155,8 @@ pub(crate) fn unavailable(request: RequestParts<'_>, wait: Option<Duration>) -> 
     // While a store is away this is what everybody asks for, so it is there already.
     const USUAL: &[u8] =
         b"{\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\",\
-        \"title\":\"Service Unavailable\",\"status\":503,\"retry_after_ms\":1000}";
+        \"title\":\"Service Unavailable\",\"status\":503,\
+        \"detail\":\"the limiter cannot decide at present\",\"retry_after_ms\":1000}";
     const { assert!(millis(OUTAGE) == 1_000, "the body tells another wait") };
     let body = match wait {
         None => Bytes::from_static(USUAL),
@@ -147,13 +174,7 @@ impl Refusal {
     pub fn response(&self) -> Response<Bytes> {
         let title = self.status.canonical_reason().unwrap_or("Refused");
         let mut detail = String::with_capacity(self.detail.len());
-        for character in self.detail.chars() {
-            match character {
-                '"' | '\\' => detail.extend(['\\', character]),
-                control if control.is_control() => detail.push(' '),
-                other => detail.push(other),
-            }
-        }
+        escape(&self.detail, &mut detail);
         let body =
             format!("{{\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\"}}", self.status.as_u16());
         answer(self.status, Bytes::from(body), None)

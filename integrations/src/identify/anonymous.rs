@@ -3,7 +3,6 @@
 use http::StatusCode;
 
 use super::Identity;
-use crate::http::request::Refusal;
 
 /// What becomes of requests about whose sender nothing is known, such as those without an API key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,13 +20,9 @@ pub enum Anonymous {
 impl Anonymous {
     pub(crate) fn applied_to(self, identity: Identity) -> Identity {
         match self {
-            Self::Reject(status) if identity == Identity::anonymous() => Identity::Refused(status),
+            Self::Reject(status) if identity == Identity::anonymous() => Identity::Refused(status.into()),
             Self::Exempt if identity == Identity::anonymous() => Identity::Exempt,
             _ => identity,
         }
-    }
-
-    pub(crate) fn refusal(status: StatusCode) -> Refusal {
-        Refusal::new(status, "say who you are: requests without a name are not accepted")
     }
 }

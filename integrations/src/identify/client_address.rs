@@ -8,22 +8,42 @@ use super::address::{Client, address, client};
 use super::forwarded::Hops;
 use super::{Identify, Identity, Networks, Peer, PeerAddress, RequestParts};
 
-/// Which header one's proxies write.
+/// The header in which one's proxies tell who the client is.
 ///
-/// Only one of them is believed for a request: a client can send the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// No other one is read: a client can send it, and a proxy that does not write it passes it on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Via {
     /// `X-Forwarded-For`: each proxy appends the address it was called from.
     #[default]
     XForwardedFor,
-    /// `Forwarded` of RFC 7239.
+    /// `Forwarded` of RFC 7239, to which each proxy appends as well.
     Forwarded,
-    /// `X-Real-IP`: the proxy next to us says it all. One that merely passes it on lets clients choose.
+    /// `X-Real-IP`, of nginx and others.
     XRealIp,
-    /// `Forwarded` if there is one, else `X-Forwarded-For`; for proxies that take out the one they do not write. Behind one
-    /// that does not, a client chooses how it is counted; but it is [in](ClientAddress::is_in) a network only if both say so.
-    Either,
+    /// `CF-Connecting-IP`, of Cloudflare.
+    CfConnectingIp,
+    /// `True-Client-IP`, of Akamai and Cloudflare.
+    TrueClientIp,
+    /// `Fly-Client-IP`, of Fly.io.
+    FlyClientIp,
+    /// Another header that holds one address, written by the proxy next to us. Like the four before it, a proxy that
+    /// merely passes it on lets clients choose how they are counted.
+    Header(HeaderName),
+}
+
+impl Via {
+    /// The name of a header that holds one address.
+    fn single(&self) -> Option<HeaderName> {
+        Some(match self {
+            Self::XForwardedFor | Self::Forwarded => return None,
+            Self::XRealIp => HeaderName::from_static("x-real-ip"),
+            Self::CfConnectingIp => HeaderName::from_static("cf-connecting-ip"),
+            Self::TrueClientIp => HeaderName::from_static("true-client-ip"),
+            Self::FlyClientIp => HeaderName::from_static("fly-client-ip"),
+            Self::Header(name) => name.clone(),
+        })
+    }
 }
 
 /// Counts by the address of the client, as trusted proxies tell it; [`Peer`] says how addresses are counted.
@@ -71,18 +91,12 @@ impl ClientAddress {
     /// It is whom to count a request for, and no ground for a privilege: see [`is_in`](Self::is_in).
     #[must_use]
     pub fn of(&self, request: RequestParts<'_>) -> Option<IpAddr> {
-        let via = match self.via {
-            Via::Either if request.headers.contains_key(FORWARDED) => Via::Forwarded,
-            Via::Either => Via::XForwardedFor,
-            via => via,
-        };
-        self.client(request, via).map(|client| client.address)
+        self.client(request).map(|client| client.address)
     }
 
     /// Whether the client is known to be in one of these networks, so that it may be let do what others may not.
     ///
     /// It is not where something else than an address was passed on: then a proxy is counted for a client that is not known.
-    /// Of [`Via::Either`] both headers must say so, if both are there.
     ///
     /// ```
     /// use traffik_integrations::{ClientAddress, Networks, PeerAddress, Via};
@@ -101,43 +115,32 @@ impl ClientAddress {
     /// ```
     #[must_use]
     pub fn is_in(&self, networks: &Networks, request: RequestParts<'_>) -> bool {
-        let is_in =
-            |via| self.client(request, via).is_some_and(|it| it.is_known && networks.contains(it.address));
-        match self.via {
-            Via::Either => {
-                // A header that is not there says nothing: as if it were the peer that asks.
-                let has = |name| request.headers.contains_key(name);
-                let (one, other) = (has(FORWARDED), has(X_FORWARDED_FOR));
-                (!one || is_in(Via::Forwarded)) && ((one && !other) || is_in(Via::XForwardedFor))
-            }
-            via => is_in(via),
-        }
+        self.client(request).is_some_and(|it| it.is_known && networks.contains(it.address))
     }
 
     /// Whom a header says the request is for.
-    fn client(&self, request: RequestParts<'_>, via: Via) -> Option<Client> {
+    fn client(&self, request: RequestParts<'_>) -> Option<Client> {
         let PeerAddress(peer) = PeerAddress::of(request.extensions)?;
         let peer = peer.ip().to_canonical();
         if !self.trusted.contains(peer) {
             return Some(Client { address: peer, is_known: true });
         }
         let trusted = |address| self.trusted.contains(address);
-        Some(match via {
-            Via::Forwarded => client(peer, forwarded(request), trusted),
-            Via::XRealIp => x_real_ip(peer, request),
-            Via::XForwardedFor | Via::Either => client(peer, x_forwarded_for(request), trusted),
+        Some(match (self.via.single(), &self.via) {
+            (Some(header), _) => only(peer, request, header),
+            (None, Via::Forwarded) => client(peer, forwarded(request), trusted),
+            (None, _) => client(peer, x_forwarded_for(request), trusted),
         })
     }
 }
 
 impl Identify for ClientAddress {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
-        self.of(request).map_or_else(Identity::anonymous, |address| self.peer.of(address))
+        self.of(request).map_or_else(|| self.peer.unknown(), |address| self.peer.of(address))
     }
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The lines of a header, the last one first. They need not be text: what a client wrote hides nothing that stands after it.
 fn lines(request: RequestParts<'_>, name: HeaderName) -> impl Iterator<Item = &[u8]> {
@@ -154,9 +157,9 @@ fn forwarded(request: RequestParts<'_>) -> impl Iterator<Item = Option<IpAddr>> 
     lines(request, FORWARDED).flat_map(Hops::of)
 }
 
-/// Said once, or not at all.
-fn x_real_ip(peer: IpAddr, request: RequestParts<'_>) -> Client {
-    let mut lines = lines(request, X_REAL_IP);
+/// The address that a header holds, written once; else the proxy next to us is the client.
+fn only(peer: IpAddr, request: RequestParts<'_>, header: HeaderName) -> Client {
+    let mut lines = lines(request, header);
     match (lines.next(), lines.next()) {
         (None, _) => Client { address: peer, is_known: true },
         (Some(line), None) if let Some(address) = address(line) => Client { address, is_known: true },
@@ -273,10 +276,8 @@ mod tests {
         fn x_forwarded_for_is_read_as_it_was_meant(peer in ip(), hops in prop::collection::vec((listed(), any::<bool>()), 0..6)) {
             let request = request("x-forwarded-for", peer, &hops);
             let (client, known) = model(peer, &hops);
-            for via in [Via::XForwardedFor, Via::Either] {
-                prop_assert_eq!(of(via, &request), Some(client));
-                prop_assert_eq!(is_known(via, &request, client), known);
-            }
+            prop_assert_eq!(of(Via::XForwardedFor, &request), Some(client));
+            prop_assert_eq!(is_known(Via::XForwardedFor, &request, client), known);
             prop_assert_eq!(of(Via::Forwarded, &request), Some(peer), "the header of another dialect is not read");
         }
 
@@ -286,17 +287,11 @@ mod tests {
             let (client, known) = model(peer, &hops);
             prop_assert_eq!(of(Via::Forwarded, &request), Some(client));
             prop_assert_eq!(is_known(Via::Forwarded, &request, client), known);
-            request.headers_mut().insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
-            if !hops.is_empty() {
-                prop_assert_eq!(of(Via::Either, &request), Some(client), "the dialects are not mixed");
-                let is_peer = !trusted().contains(peer);
-                prop_assert_eq!(is_known(Via::Either, &request, client), is_peer, "both must say so");
-                request.headers_mut().insert("x-forwarded-for", client.to_string().parse().unwrap());
-                prop_assert_eq!(is_known(Via::Either, &request, client), known);
-            }
+            let decoy = HeaderValue::from_static("6.6.6.6");
+            request.headers_mut().insert("x-forwarded-for", decoy);
+            prop_assert_eq!(of(Via::Forwarded, &request), Some(client), "the header of another dialect is not read");
         }
 
-        /// Whatever stands before it, what the proxy next to us has appended is what counts.
         #[test]
         fn nothing_a_client_writes_hides_what_a_proxy_appends(written in "[ -~]{0,60}", real in 0u8..255) {
             let real = IpAddr::from([192, 0, 2, real]);
@@ -323,7 +318,7 @@ mod tests {
                     }
                 }
             }
-            for via in [Via::XForwardedFor, Via::Forwarded, Via::XRealIp, Via::Either] {
+            for via in [Via::XForwardedFor, Via::Forwarded, Via::XRealIp] {
                 prop_assert!(of(via, &request).is_some());
             }
             let name = http::header::COOKIE;
@@ -362,6 +357,46 @@ mod tests {
     }
 
     /// A proxy that is exempt when it asks for itself is not when nobody knows for whom it asks.
+    /// A client's own `Forwarded` is no way round a limit by the header that the proxy writes.
+    #[test]
+    fn no_header_is_read_but_the_one_that_was_named() {
+        let headers = [
+            "x-forwarded-for",
+            "forwarded",
+            "x-real-ip",
+            "cf-connecting-ip",
+            "true-client-ip",
+            "fly-client-ip",
+            "x-ip",
+        ];
+        let written = |at: usize| match headers[at] {
+            "forwarded" => format!("for=192.0.2.{at}"),
+            _ => format!("192.0.2.{at}"),
+        };
+        let request = (0..headers.len())
+            .fold(Request::builder(), |it, at| it.header(headers[at], written(at)))
+            .body(());
+        let mut request = request.unwrap();
+        request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+        let own = Via::Header(HeaderName::from_static("x-ip"));
+        let vias = [
+            Via::XForwardedFor,
+            Via::Forwarded,
+            Via::XRealIp,
+            Via::CfConnectingIp,
+            Via::TrueClientIp,
+            Via::FlyClientIp,
+        ];
+        for (at, via) in vias.into_iter().chain([own]).enumerate() {
+            assert_eq!(of(via.clone(), &request).unwrap().to_string(), format!("192.0.2.{at}"), "{via:?}");
+            // Each is believed from a trusted proxy only.
+            let mut other = request.clone();
+            other.extensions_mut().insert(PeerAddress(([198, 51, 100, 1], 1).into()));
+            assert_eq!(of(via, &other).unwrap().to_string(), "198.51.100.1");
+        }
+        assert_eq!(Via::default(), Via::XForwardedFor);
+    }
+
     #[test]
     fn x_real_ip_that_is_none_exempts_nobody() {
         for (lines, exempt) in [(&[][..], true), (&["unknown"], false), (&["10.0.0.1", "10.0.0.1"], false)] {

@@ -6,10 +6,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::StatusCode;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use traffik_core::Key;
+
+use crate::http::request::Refusal;
 
 /// Whom a request is counted for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub enum Identity {
     Key(ClientKey),
     /// For nobody: the limit does not apply.
     Exempt,
-    /// For nobody: the request is refused with this status.
-    Refused(StatusCode),
+    /// For nobody: the request is refused.
+    Refused(Refusal),
 }
 
 impl Identity {

@@ -33,17 +33,21 @@ impl Composite {
 
 impl Identify for Composite {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
-        let mut all = SmallVec::<[u8; 128]>::new();
+        let (mut all, mut refused) = (SmallVec::<[u8; 128]>::new(), None);
         for part in &self.0 {
             let key = match part.identify(request) {
                 Identity::Key(key) => key,
-                other => return other,
+                Identity::Exempt => return Identity::Exempt,
+                Identity::Refused(refusal) => {
+                    refused.get_or_insert(refusal);
+                    continue;
+                }
             };
             all.extend_from_slice(key.as_bytes());
             // The length tells where a part ends, so that no part can pass for the beginning of the next.
             all.extend_from_slice(&(key.as_bytes().len() as u64).to_le_bytes());
         }
-        Identity::of(b'+', &all)
+        refused.map_or_else(|| Identity::of(b'+', &all), Identity::Refused)
     }
 }
 

@@ -1,12 +1,15 @@
 //! By the value of a header, such as an API key, or of a cookie.
 
-use http::HeaderName;
-use http::header::COOKIE;
+use std::fmt;
+
+use http::StatusCode;
+use http::header::{COOKIE, HeaderName, HeaderValue};
 
 use super::{Identify, Identity, RequestParts};
+use crate::http::request::Refusal;
 
-/// Counts by the value of a header, the first if there are several. Requests without it are
-/// [anonymous](super::Anonymous).
+/// Counts by the value of a header. Requests without it are [anonymous](super::Anonymous); those with several are
+/// refused with 400, since the service behind may believe another one than was counted.
 ///
 /// Whoever can write the header can choose a new name with every request, so use it behind something that
 /// checks the value. A storage sees only a hash of it.
@@ -15,10 +18,7 @@ pub struct Header(pub HeaderName);
 
 impl Identify for Header {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
-        match request.headers.get(&self.0) {
-            Some(value) => Identity::of(b'h', value.as_bytes()),
-            None => Identity::anonymous(),
-        }
+        of_header(b'h', request, &self.0)
     }
 }
 
@@ -29,15 +29,12 @@ pub struct ApiKey(pub HeaderName);
 
 impl Identify for ApiKey {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
-        match request.headers.get(&self.0) {
-            Some(value) => Identity::of(b'k', value.as_bytes()),
-            None => Identity::anonymous(),
-        }
+        of_header(b'k', request, &self.0)
     }
 }
 
-/// Counts by the value of a cookie, the first if there are several, as a secret. Requests without it are
-/// [anonymous](super::Anonymous).
+/// Counts by the value of a cookie, as a secret. Requests without it are [anonymous](super::Anonymous); those with
+/// several of this name are refused with 400, so give cookies that differ by path names that differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie(pub String);
 
@@ -45,14 +42,31 @@ impl Identify for Cookie {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
         // HTTP/2 may cut the header into several.
         let lines = request.headers.get_all(COOKIE).into_iter();
-        let mut pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-        let value = pairs.find_map(|pair| {
+        let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        let values = pairs.filter_map(|pair| {
             let pair = pair.trim_ascii();
             let at = pair.iter().position(|byte| *byte == b'=')?;
             let (name, value) = (pair.get(..at)?, pair.get(at + 1..)?);
             (name.trim_ascii() == self.0.as_bytes()).then(|| value.trim_ascii())
         });
-        value.map_or_else(Identity::anonymous, |value| Identity::of(b'k', value))
+        single(b'k', values, &format_args!("the cookie {:?}", self.0))
+    }
+}
+
+fn of_header(way: u8, request: RequestParts<'_>, name: &HeaderName) -> Identity {
+    let values = request.headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    single(way, values, &format_args!("the header {name}"))
+}
+
+/// The client of the only value that `what` has in a request.
+fn single<'a>(way: u8, mut values: impl Iterator<Item = &'a [u8]>, what: &dyn fmt::Display) -> Identity {
+    match (values.next(), values.next()) {
+        (None, _) => Identity::anonymous(),
+        (Some(value), None) => Identity::of(way, value),
+        _ => {
+            let detail = format!("{what} is sent more than once; send it with one value");
+            Identity::Refused(Refusal::new(StatusCode::BAD_REQUEST, detail))
+        }
     }
 }
 
@@ -73,6 +87,26 @@ mod tests {
         assert_eq!(with("a"), with("a"));
     }
 
+    /// What is counted would be the decoy, and what the service behind believes the other one.
+    #[test]
+    fn a_value_sent_twice_is_refused() {
+        let name = || HeaderName::from_static("x-api-key");
+        let identifiers: [(Box<dyn Identify>, &str, [&str; 2]); 4] = [
+            (Box::new(Header(name())), "x-api-key", ["decoy", "real"]),
+            (Box::new(ApiKey(name())), "x-api-key", ["decoy", "real"]),
+            (Box::new(Cookie("session".to_owned())), "cookie", ["session=decoy", "session=real"]),
+            (Box::new(Cookie("session".to_owned())), "cookie", ["a=b", "session=decoy; session=real"]),
+        ];
+        for (identifier, header, values) in identifiers {
+            let request = values.iter().fold(http::Request::builder(), |it, value| it.header(header, *value));
+            let Identity::Refused(refusal) = identifier.identify((&request.body(()).unwrap()).into()) else {
+                panic!("{values:?}")
+            };
+            assert_eq!(refusal.status, StatusCode::BAD_REQUEST);
+            assert!(refusal.detail.ends_with("is sent more than once; send it with one value"), "{refusal}");
+        }
+    }
+
     #[test]
     fn a_cookie_is_found_among_others() {
         let of = |lines: &[&'static str]| {
@@ -83,7 +117,7 @@ mod tests {
         for lines in [
             &["session=abc="][..],
             &["a=b; session=abc=; c=d"],
-            &["a=b;session=abc=; session=other"],
+            &["a=b;session=abc=; sessions=other"],
             &["a=b", "c=d; session=abc="],
             &["; =x; session = abc= "],
         ] {

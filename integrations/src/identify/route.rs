@@ -27,7 +27,7 @@ impl Route {
     pub fn new<'a>(templates: impl IntoIterator<Item = &'a str>) -> Result<Self, ThrottleError> {
         let mut router = Router::new();
         for template in templates {
-            let added = router.insert(&*path::normal(template), template.to_owned());
+            let added = router.insert(&*path::fold(template).text, template.to_owned());
             added.map_err(|reason| ThrottleError::route(template, reason))?;
         }
         Ok(Self { router })
@@ -36,7 +36,7 @@ impl Route {
 
 impl Identify for Route {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
-        let path = path::normal(request.uri.path());
+        let path = path::fold(request.original_uri().path()).text;
         let template = self.router.at(&path).map_or("", |found| found.value.as_str());
         Identity::of(b'r', template.as_bytes())
     }

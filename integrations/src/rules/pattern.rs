@@ -1,50 +1,91 @@
-//! Patterns of paths, [spelled](path::normal) as the paths are that they are held against.
+//! Patterns of paths, [folded](path::fold) as the paths are that they are held against.
+
+use std::fmt;
 
 use matchit::Router;
 
+use super::spelling::{Kind, check};
 use crate::error::ThrottleError;
 use crate::http::path;
 
 /// The paths that a condition of a rule means.
 pub(super) struct Pattern {
+    /// The pattern as it was written, and how to read it.
+    text: String,
+    make: Make,
+    /// The path that it is, or that all it means begin with.
+    folded: String,
     /// How many characters of a path it spells out.
     pub(super) literal: usize,
-    /// Whether it means one path only.
-    pub(super) exact: bool,
     /// The effort of looking, beside that of other patterns.
     pub(super) effort: u8,
     /// Whether it means a path.
     pub(super) matches: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
+/// Reads the text of a pattern; with `true`, one that is held against paths in small letters.
+pub(super) type Make = fn(&str, bool) -> Result<Pattern, ThrottleError>;
+
 impl Pattern {
+    /// The place in the order of [`effort`](Self::effort) of those that mean one path only.
+    const EXACT: u8 = 0;
+    const PREFIX: u8 = 1;
+
     pub(super) fn new(
-        effort: u8,
-        literal: usize,
+        text: &str,
+        make: Make,
+        (effort, literal): (u8, usize),
         matches: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { literal, exact: false, effort, matches: Box::new(matches) }
+        let (text, folded) = (text.to_owned(), String::new());
+        Self { text, make, folded, literal, effort, matches: Box::new(matches) }
+    }
+
+    /// The same, held against paths in small letters.
+    pub(super) fn in_small_letters(&self) -> Result<Self, ThrottleError> {
+        (self.make)(&self.text, true)
+    }
+
+    /// Whether there is a path that both mean, as far as that is easy to tell.
+    pub(super) fn can_meet(&self, other: &Self) -> bool {
+        let (one, another) = if self.effort <= other.effort { (self, other) } else { (other, self) };
+        match (one.effort, another.effort) {
+            (Self::EXACT, _) => (another.matches)(&one.folded),
+            (Self::PREFIX, Self::PREFIX) => (one.matches)(&another.folded) || (another.matches)(&one.folded),
+            _ => true,
+        }
+    }
+
+    /// Whether it means one path only.
+    pub(super) const fn is_exact(&self) -> bool {
+        self.effort == Self::EXACT
     }
 
     /// One path.
-    pub(super) fn exact(path: &str) -> Self {
-        let path = path::normal(path).into_owned();
-        Self { exact: true, ..Self::new(0, path.len(), move |it| it == path) }
+    pub(super) fn exact(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
+        check(text, Kind::Exact)?;
+        let (path, folded) = (folded(text, ignore_case), folded(text, ignore_case));
+        let exact = Self::new(text, Self::exact, (Self::EXACT, path.len()), move |it| it == path);
+        Ok(Self { folded, ..exact })
     }
 
     /// A path and all below it.
-    pub(super) fn prefix(prefix: &str) -> Self {
-        let prefix = path::normal(prefix).trim_end_matches('/').to_owned();
-        Self::new(1, prefix.len(), move |path| {
+    pub(super) fn prefix(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
+        check(text, Kind::Prefix)?;
+        let folded = folded(text, ignore_case).trim_end_matches('/').to_owned();
+        let prefix = folded.clone();
+        let below = Self::new(text, Self::prefix, (Self::PREFIX, prefix.len()), move |path| {
             let rest = path.strip_prefix(&*prefix);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.is_empty())
-        })
+        });
+        Ok(Self { folded, ..below })
     }
 
     /// A route's template.
-    pub(super) fn template(template: &str) -> Result<Self, ThrottleError> {
-        let (mut router, spelled) = (Router::new(), path::normal(template));
-        router.insert(&*spelled, ()).map_err(|reason| ThrottleError::route(template, reason))?;
+    pub(super) fn template(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
+        check(text, Kind::Template)?;
+        let (mut router, spelled) = (Router::new(), folded(text, ignore_case));
+        router.insert(&*spelled, ()).map_err(|reason| ThrottleError::route(text, reason))?;
         let mut depth = 0u32;
         let spelled = spelled.chars().filter(|character| {
             match character {
@@ -54,12 +95,18 @@ impl Pattern {
             }
             false
         });
-        Ok(Self::new(2, spelled.count(), move |path| router.at(path).is_ok()))
+        let rank = (2, spelled.count());
+        Ok(Self::new(text, Self::template, rank, move |path| router.at(path).is_ok()))
     }
 
     /// A pattern with `?`, `*` and `**`.
-    pub(super) fn glob(pattern: &str) -> Self {
-        let pattern = path::normal(pattern);
+    pub(super) fn glob(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
+        check(text, Kind::Glob)?;
+        // A pattern that begins with a star may mean the target `*`, which has no slash.
+        let slash = if text.starts_with('*') { "/" } else { "" };
+        let pattern = [slash, text].concat();
+        let pattern = folded(&pattern, ignore_case);
+        let pattern = pattern.strip_prefix(slash).unwrap_or(&pattern);
         let literal = pattern.chars().filter(|character| !matches!(character, '*' | '?')).count();
         // `None` is any number of segments.
         let segment = |text: &str| (text != "**").then(|| text.chars().collect::<Vec<char>>());
@@ -69,11 +116,24 @@ impl Pattern {
             let fits = |it: &char, character: &char| *it == '?' || it == character;
             segment.as_ref().is_some_and(|pattern| wild(pattern, &text, |it| *it == '*', fits))
         };
-        Self::new(3, literal, move |path| {
+        Ok(Self::new(text, Self::glob, (3, literal), move |path| {
             let path: Vec<&str> = path.split('/').collect();
             wild(&segments, &path, Option::is_none, within)
-        })
+        }))
     }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let below = if self.effort == Self::PREFIX { " and below" } else { "" };
+        write!(f, "{}{below}", self.text)
+    }
+}
+
+/// The text of a pattern as the paths are that it is held against.
+fn folded(text: &str, ignore_case: bool) -> String {
+    let folded = path::fold(text).text;
+    if ignore_case { folded.to_ascii_lowercase() } else { folded.into_owned() }
 }
 
 /// Whether a sequence matches a pattern in which some items stand for any number of others.
@@ -119,42 +179,50 @@ mod tests {
     #[test]
     fn a_pattern_is_spelled_as_paths_are() {
         let patterns = |spelled: &str| {
-            let template = Pattern::template(spelled).unwrap();
-            [Pattern::exact(spelled), Pattern::prefix(spelled), template, Pattern::glob(spelled)]
+            let template = Pattern::template(spelled, false).unwrap();
+            [
+                Pattern::exact(spelled, false).unwrap(),
+                Pattern::prefix(spelled, false).unwrap(),
+                template,
+                Pattern::glob(spelled, false).unwrap(),
+            ]
         };
-        for spelled in ["/café/x y", "/caf%c3%a9/x%20y", "//caf%C3%A9/./x%20y", "/a/../c%61fé/x y"] {
+        for spelled in ["/café/x y", "/caf%c3%a9/x%20y", "//caf%C3%A9/./x%20y/", "/a/../c%61fé/x y"] {
             for pattern in patterns(spelled) {
                 for path in ["/caf%c3%a9/x%20y", "//caf%C3%A9/x%20y", "/café/x%20y"] {
-                    assert!((pattern.matches)(&path::normal(path)), "{spelled} {path}");
+                    assert!((pattern.matches)(&path::fold(path).text), "{spelled} {path}");
                 }
                 assert!(!(pattern.matches)("/cafe/x%20y"));
                 assert_eq!(pattern.literal, "/caf%C3%A9/x%20y".len());
             }
         }
-        assert!((Pattern::template("/caf%c3%a9/{größe}").unwrap().matches)("/caf%C3%A9/1"));
-        assert!((Pattern::glob("/é/./**/%c3*").matches)("/%C3%A9/a/%C3%B6"));
-        assert!((Pattern::prefix("//").matches)("/anything"));
+        assert!((Pattern::template("/caf%c3%a9/{größe}", false).unwrap().matches)("/caf%C3%A9/1"));
+        assert!((Pattern::glob("/é/./**/%c3*", false).unwrap().matches)("/%C3%A9/a/%C3%B6"));
+        assert!((Pattern::prefix("//", false).unwrap().matches)("/anything"));
     }
 
     #[test]
     fn a_prefix_ends_with_a_segment() {
-        let api = Pattern::prefix("/api/");
+        let api = Pattern::prefix("/api/", false).unwrap();
         assert!((api.matches)("/api") && (api.matches)("/api/") && (api.matches)("/api/users"));
         assert!(!(api.matches)("/apiary") && !(api.matches)("/") && !(api.matches)("/other/api"));
-        assert!((Pattern::prefix("/").matches)("/anything") && (Pattern::prefix("").matches)("*"));
+        assert!(
+            (Pattern::prefix("/", false).unwrap().matches)("/anything")
+                && (Pattern::prefix("", false).unwrap().matches)("*")
+        );
     }
 
     #[test]
     fn a_template_matches_segments() {
-        let template = Pattern::template("/users/{id}/posts/{*rest}").unwrap();
+        let template = Pattern::template("/users/{id}/posts/{*rest}", false).unwrap();
         assert!((template.matches)("/users/1/posts/a/b") && !(template.matches)("/users/1/2/posts/a"));
         assert_eq!(template.literal, "/users//posts/".len());
-        assert!(Pattern::template("/users/{id").is_err());
+        assert!(Pattern::template("/users/{id", false).is_err());
     }
 
     #[test]
     fn a_glob_matches_within_and_across_segments() {
-        let glob = |pattern: &str, path: &str| (Pattern::glob(pattern).matches)(path);
+        let glob = |pattern: &str, path: &str| (Pattern::glob(pattern, false).unwrap().matches)(path);
         for (pattern, path) in [
             ("/a/*/c", "/a/b/c"),
             ("/a/*/c", "/a//c"),
@@ -198,13 +266,14 @@ mod tests {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
             // Two stars alone in a segment mean something else.
             prop_assume!(pattern != "**");
-            prop_assert_eq!((Pattern::glob(&pattern).matches)(&text), naive(&chars(&pattern), &chars(&text)));
+            let glob = Pattern::glob(&format!("/{pattern}"), false).unwrap();
+            prop_assert_eq!((glob.matches)(&format!("/{text}")), naive(&chars(&pattern), &chars(&text)));
         }
     }
 
     #[test]
     fn a_hostile_path_takes_no_long() {
-        let glob = Pattern::glob(&"/**/a*a*a*b".repeat(8));
+        let glob = Pattern::glob(&"/**/a*a*a*b".repeat(8), false).unwrap();
         assert!(!(glob.matches)(&"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".repeat(200)));
     }
 }

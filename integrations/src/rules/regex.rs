@@ -1,20 +1,27 @@
 //! Rules by regular expressions.
 
-use regex::Regex;
+use regex::RegexBuilder;
 
 use super::Rule;
 use super::pattern::Pattern;
 use crate::error::ThrottleError;
 
 impl Rule {
-    /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. It alone is not
-    /// spelled anew, so write `%C3%A9` for `é`, and `%20` for a space. Takes time that grows with the
-    /// length of the path alone.
+    /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. It is the path that is
+    /// folded, and not the expression, so write `%C3%A9` for `é`, `%20` for a space, and no slash at the end.
+    /// Takes time that grows with the length of the path alone.
     pub fn regex(self, pattern: &str) -> Result<Self, ThrottleError> {
-        let regex = Regex::new(pattern).map_err(|reason| ThrottleError::route(pattern, reason))?;
-        // The characters it spells out are hard to tell, so every other pattern goes before it.
-        Ok(self.pattern(Pattern::new(4, 1, move |path| regex.is_match(path))))
+        let ignore_case = self.ignore_case;
+        let pattern = read(pattern, ignore_case)?;
+        Ok(self.pattern(Ok(pattern)))
     }
+}
+
+fn read(text: &str, ignore_case: bool) -> Result<Pattern, ThrottleError> {
+    let regex = RegexBuilder::new(text).case_insensitive(ignore_case).build();
+    let regex = regex.map_err(|reason| ThrottleError::route(text, reason))?;
+    // The characters it spells out are hard to tell, so every other pattern goes before it.
+    Ok(Pattern::new(text, read, (4, 1), move |path| regex.is_match(path)))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::Response;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN};
 use http::response::Parts;
+use http::{Method, Response};
 use traffik_backends::Memory;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Local};
 use traffik_core::strategy::Report;
@@ -201,10 +201,23 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Lets requests that meet this rule pass, uncounted.
+    /// Lets requests that meet this rule pass, uncounted. A path that was spelled oddly, such as `/a/../health`, is
+    /// counted all the same: see [`Rule`].
     pub fn bypass(mut self, rule: Rule) -> Self {
         self.profile.rules.bypass(rule);
         self
+    }
+
+    /// Lets the preflights of browsers pass, uncounted: `OPTIONS` that ask, by `Origin` and `Access-Control-Request-Method`,
+    /// whether a page of another site may send a request. The request itself is counted.
+    ///
+    /// For such a page to read a denial, the layer that writes the headers of CORS stands outside the throttle, and lists
+    /// what the page may read, such as `Retry-After` and `RateLimit`, in `Access-Control-Expose-Headers`. Where no layer
+    /// does, [`header`](Self::header) can.
+    pub fn bypass_preflights(self) -> Self {
+        let asks = |name: HeaderName| move |request: RequestParts<'_>| request.headers.contains_key(&name);
+        let preflight = Rule::new().methods([Method::OPTIONS]).when(asks(ORIGIN));
+        self.bypass(preflight.when(asks(ACCESS_CONTROL_REQUEST_METHOD)))
     }
 
     /// Shares what the identifier says with all throttles that are given the same cache, so that it is asked once per
@@ -223,7 +236,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// What becomes of requests about whose sender nothing is known; they share one limit if not said otherwise.
+    /// What becomes of requests about whose sender nothing is known, such as those without an API key; they share one
+    /// limit if not said otherwise. A request whose address is not known is refused: see [`Peer`].
     pub fn anonymous(mut self, anonymous: Anonymous) -> Self {
         self.profile.anonymous = anonymous;
         self
@@ -360,6 +374,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
                 return Err(ThrottleError::Name(name.clone()));
             }
         }
+        profile.rules.check()?;
         let registration = match &registry {
             Some(registry) => Some(registry.reserve(&profile.uid)?),
             None => None,

@@ -10,7 +10,7 @@ use super::plan::{Plan, Planned, Prepared, Unasked};
 use super::profile::{Known, Scope, Who};
 use super::settings::Settings;
 use crate::http::request::{Piece, RequestParts, Stop};
-use crate::identify::{Anonymous, Identity};
+use crate::identify::Identity;
 use crate::rules::Matching;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
@@ -182,7 +182,7 @@ fn plan<S: Strategy, M>(
     let client = match identity {
         Identity::Key(client) => client,
         Identity::Exempt => return Err(settings.exempt()),
-        Identity::Refused(status) => return Err(settings.stop(None, Anonymous::refusal(status).into())),
+        Identity::Refused(refusal) => return Err(settings.stop(None, refusal.into())),
     };
     let cost = cost.or(settings.cost.fixed().copied());
     let class = class.or(settings.class.fixed().copied()).unwrap_or_default();

@@ -239,7 +239,7 @@ fn identities() -> Vec<Scene> {
                     tokio::task::yield_now().await;
                     match who.as_deref() {
                         None => Identity::Exempt,
-                        Some(b"evil") => Identity::Refused(StatusCode::FORBIDDEN),
+                        Some(b"evil") => Identity::Refused(StatusCode::FORBIDDEN.into()),
                         Some(who) => Identity::of(b'u', who),
                     }
                 }

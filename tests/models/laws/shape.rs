@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
-use traffik::http::{Throttle, ThrottleLayer};
+use traffik::http::{Peer, Throttle, ThrottleLayer};
 use traffik::storage::{AsyncStorage, Failure, Local, Reply};
 use traffik::strategy::{Corrupt, Reader, Writer, decode, encode};
 use traffik::{
@@ -289,7 +289,8 @@ fn a_tower_service_answers_at_once_on_the_local_path() {
     let echo = service_fn(async |request: Request<&'static str>| {
         Ok::<_, Infallible>(Response::new(request.into_body()))
     });
-    let throttle = Throttle::builder("echo", Gcra::new(Rate::per_hour(1)), memory()).build().unwrap();
+    let throttle = Throttle::builder("echo", Gcra::new(Rate::per_hour(1)), memory());
+    let throttle = throttle.identifier(Peer::default().or_anonymous()).build().unwrap();
     let mut service = ThrottleLayer::new(throttle).layer(echo);
     let mut call = || done(service.call(Request::new("hello"))).unwrap().status();
     assert_eq!([call(), call()], [200, 429]);
@@ -302,7 +303,8 @@ fn a_tower_service_waits_for_a_remote_storage() {
     });
     let call = |up| {
         let remote = Remote { inner: memory(), calls: Arc::default(), up };
-        let throttle = Throttle::builder("echo", Gcra::new(Rate::per_hour(1)), remote).build().unwrap();
+        let throttle = Throttle::builder("echo", Gcra::new(Rate::per_hour(1)), remote);
+        let throttle = throttle.identifier(Peer::default().or_anonymous()).build().unwrap();
         let mut service = ThrottleLayer::new(throttle).layer(echo);
         poll_twice(spawnable(service.call(Request::new("hello")))).unwrap().status()
     };

@@ -92,7 +92,8 @@ fn clients() -> Vec<Scene> {
             }
         }),
         scene("whoever is exempt, and a scope", |stage| async move {
-            let exempt = Exempt::when(Peer::default(), |request| request.headers.contains_key("staff"));
+            let exempt =
+                Exempt::when(Peer::default().or_anonymous(), |request| request.headers.contains_key("staff"));
             let throttle = stage.throttle(window(), &[]).identifier(exempt).build().unwrap();
             let staff = Request::get("/ws").header("staff", "1").body(()).unwrap();
             stage.connection(throttle.client(&staff).await.unwrap(), stage.policy(), USUAL).await;

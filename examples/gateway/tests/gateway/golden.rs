@@ -67,7 +67,7 @@ impl Record {
 
     fn masked(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for before in [";t=", "reset=", "reset: ", "retry-after: ", "retry_after\":"] {
+        for before in [";t=", "reset=", "reset: ", "retry-after: ", "retry_after\":", "try again in "] {
             text = starred(&text, before, 1_000);
         }
         for before in ["retry_after_ms\":", "pushback-ms: "] {

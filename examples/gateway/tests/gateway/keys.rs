@@ -23,7 +23,8 @@ async fn proxies_are_believed_if_they_are_trusted() {
     ];
     let options = ["--rate", "1/w", "--key", "forwarded"];
     let trusting = Gateway::start(&[&options[..], &["--trusted-proxy", "127.0.0.0/8"]].concat());
-    assert_eq!(statuses(&trusting, &forwarded).await, [200, 429, 200, 200, 429]);
+    // `Forwarded` is what the client wrote: this proxy writes the other one.
+    assert_eq!(statuses(&trusting, &forwarded).await, [200, 429, 200, 429, 200]);
     assert_eq!(statuses(&Gateway::start(&options), &forwarded).await, [200, 429, 429, 429, 429]);
     let by_peer = Gateway::start(&["--rate", "1/w", "--trusted-proxy", "127.0.0.0/8"]);
     assert_eq!(statuses(&by_peer, &forwarded).await, [200, 429, 429, 429, 429]);
@@ -44,8 +45,8 @@ async fn the_exempt_are_not_counted() {
 #[tokio::test]
 async fn what_is_no_address_exempts_nobody() {
     let options =
-        ["--key", "forwarded", "--trusted-proxy", "127.0.0.1", "--exempt", "127.0.0.0/8", "--rate", "2/52w"];
-    let gateway = Gateway::start(&options);
+        |key| ["--key", key, "--trusted-proxy", "127.0.0.1", "--exempt", "127.0.0.0/8", "--rate", "2/52w"];
+    let gateway = Gateway::start(&options("forwarded:rfc7239"));
     let (long, commas) = ("h".repeat(600), "a,".repeat(300));
     let (long, commas) = (
         format!("for=192.0.2.1;host=\"{long}\""),
@@ -61,28 +62,57 @@ async fn what_is_no_address_exempts_nobody() {
         [of("for=unknown"), of("for=_hidden"), of("nonsense"), of("for=\"127.0.0.1"), of("by=127.0.0.1")];
     let asked: Vec<&[_]> = unknown.iter().map(|headers| &headers[..]).collect();
     assert_eq!(statuses(&gateway, &asked).await, [200, 200, 429, 429, 429]);
-    let (list, mixed) = ([("x-forwarded-for", "unknown")], [("x-forwarded-for", "unknown, 127.0.0.1")]);
-    assert_eq!(statuses(&gateway, &[&list, &mixed]).await, [429, 429]);
     assert_eq!(statuses(&gateway, &[&[][..]; 3]).await, [200; 3], "what the proxy asks itself");
+    let gateway = Gateway::start(&options("forwarded"));
+    let (list, mixed) = ([("x-forwarded-for", "unknown")], [("x-forwarded-for", "unknown, 127.0.0.1")]);
+    assert_eq!(statuses(&gateway, &[&list, &mixed, &list, &mixed]).await, [200, 200, 429, 429]);
 }
 
-/// A proxy takes out at most the header that it writes: the other one is the client's.
+/// A proxy takes out at most the header that it writes: all others are the client's.
 #[tokio::test]
-async fn both_headers_must_say_who_is_exempt() {
+async fn no_header_is_believed_but_the_one_that_was_named() {
     let options =
         ["--rate", "1/52w", "--key", "forwarded", "--trusted-proxy", "127.0.0.1", "--exempt", "10.0.0.0/8"];
     let (inside, outside) = ("10.0.0.1", "192.0.2.1");
     let gateway = Gateway::start(&options);
     let both = |forwarded: &'static str, list| [("forwarded", forwarded), ("x-forwarded-for", list)];
-    let (first, second) = (both("for=10.0.0.1", outside), both("for=192.0.2.1", inside));
-    assert_eq!(statuses(&gateway, &[&first, &first]).await, [200, 429]);
-    assert_eq!(statuses(&gateway, &[&second, &second]).await, [200, 429]);
-    let agreed = both("for=10.0.0.2", inside);
-    let (one, other) = ([("forwarded", "for=10.0.0.2")], [("x-forwarded-for", inside)]);
-    assert_eq!(statuses(&gateway, &[&agreed, &agreed, &one, &one, &other, &other]).await, [200; 6]);
+    let (first, second) = (both("for=10.0.0.1", outside), both("for=192.0.2.7", outside));
+    assert_eq!(statuses(&gateway, &[&first, &second]).await, [200, 429]);
+    let (exempt, other) = (both("for=192.0.2.1", inside), [("x-forwarded-for", inside)]);
+    assert_eq!(statuses(&gateway, &[&exempt, &exempt, &other, &other]).await, [200; 4]);
     // Who is counted by something else is exempt no more easily.
     let by_header = Gateway::start(&[&options[..3], &["header:x-user"], &options[4..]].concat());
     assert_eq!(statuses(&by_header, &[&first, &first]).await, [200, 429]);
+    for (key, header) in [
+        ("forwarded:cf-connecting-ip", "cf-connecting-ip"),
+        ("forwarded:true-client-ip", "true-client-ip"),
+        ("forwarded:fly-client-ip", "fly-client-ip"),
+        ("forwarded:x-our-client", "x-our-client"),
+    ] {
+        let gateway = Gateway::start(&[&options[..3], &[key], &options[4..]].concat());
+        let of = |value| [(header, value), ("x-forwarded-for", "10.0.0.1"), ("forwarded", "for=10.0.0.1")];
+        let (one, another) = (of(outside), of("::ffff:192.0.2.2"));
+        assert_eq!(
+            statuses(&gateway, &[&one, &another, &one, &another]).await,
+            [200, 200, 429, 429],
+            "{key}"
+        );
+    }
+}
+
+/// What is counted would be the first value, and what the service behind believes the second.
+#[tokio::test]
+async fn a_key_that_is_sent_twice_is_refused() {
+    let gateway = Gateway::start(&["--rate", "1/52w", "--key", "header:x-api-key"]);
+    let twice = |decoy| [("x-api-key", decoy), ("x-api-key", "real")];
+    let decoys = [twice("a"), twice("b"), twice("real")];
+    let asked: Vec<&[_]> = decoys.iter().map(|headers| &headers[..]).collect();
+    assert_eq!(statuses(&gateway, &asked).await, [400; 3]);
+    assert_eq!(
+        statuses(&gateway, &[&[("x-api-key", "real")][..]; 2]).await,
+        [200, 429],
+        "nothing was counted"
+    );
 }
 
 #[tokio::test]

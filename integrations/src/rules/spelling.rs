@@ -1,0 +1,159 @@
+//! The mistakes in a rule that would leave it without a request to match.
+
+use http::Method;
+
+use crate::error::ThrottleError;
+
+/// The way in which the text of a pattern is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Exact,
+    Prefix,
+    Template,
+    Glob,
+}
+
+/// Refuses the text of a pattern that matches nothing, or something else than its author means.
+pub(super) fn check(text: &str, kind: Kind) -> Result<(), ThrottleError> {
+    let reason = mistake(text, kind);
+    reason.map_or(Ok(()), |reason| Err(ThrottleError::Rule { pattern: text.to_owned(), reason }))
+}
+
+fn mistake(text: &str, kind: Kind) -> Option<String> {
+    let told = |reason: &str| Some(reason.to_owned());
+    let begins = match kind {
+        Kind::Exact => text.starts_with('/') || text == "*",
+        Kind::Prefix => text.starts_with('/') || text.is_empty(),
+        Kind::Template => text.starts_with('/'),
+        Kind::Glob => text.starts_with(['/', '*']),
+    };
+    let query = match kind {
+        Kind::Glob => text.split_once('?').is_some_and(|(_, query)| query.contains('=')),
+        _ => text.contains('?'),
+    };
+    let wildcards = match kind {
+        Kind::Exact | Kind::Prefix => text != "*" && text.contains(['*', '{', '}']),
+        Kind::Template => text.replace("{*", "{").contains('*'),
+        Kind::Glob => text.contains(['{', '}']),
+    };
+    let mut segments = text.split('/');
+    let placeholder = |segment: &&str| segment.len() > 1 && segment.starts_with([':', '<']);
+    if query || text.contains('#') {
+        return told(
+            "paths are looked at without query and fragment; leave them out, or ask for them by a function",
+        );
+    }
+    if let Some(segment) = segments.clone().find(placeholder) {
+        let name = segment.trim_matches([':', '<', '>']);
+        return Some(format!("a segment of any name is written {{{name}}}"));
+    }
+    let is_regular = text.contains(['[', ']', '|', '^', '\\', '<', '>'])
+        || text.ends_with('$')
+        || segments.any(|segment| segment.starts_with(".*") || segment.starts_with(".+"));
+    if is_regular {
+        return told(
+            "regular expressions are written as such: by Rule::regex, or with re: before them in a file",
+        );
+    }
+    if text.contains(';') {
+        return told("what follows a semicolon in a segment is not looked at; leave it out");
+    }
+    if !begins {
+        return told("paths begin with a slash");
+    }
+    if wildcards {
+        return told(
+            "names in braces make a template, such as /users/{id}, and stars a glob, such as /users/*",
+        );
+    }
+    None
+}
+
+/// Refuses a method that no client sends.
+pub(super) fn check_method(method: &Method) -> Result<(), ThrottleError> {
+    // The registry of methods at IANA, with `PURGE` and `QUERY`.
+    const KNOWN: &str = " ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK LOCK MERGE \
+        MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND \
+        PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE \
+        UPDATEREDIRECTREF VERSION-CONTROL ";
+    let is_known = |name: &str| KNOWN.contains(&format!(" {name} "));
+    let capitals = method.as_str().to_ascii_uppercase();
+    let reason = match method.as_str() {
+        name if is_known(name) => return Ok(()),
+        _ if is_known(&capitals) => format!("methods are in capitals: {capitals}"),
+        "*" => "a rule without methods matches all of them".to_owned(),
+        _ if matches!(&*capitals, "ANY" | "ALL") => "a rule without methods matches all of them".to_owned(),
+        _ => "there is no such method; one of your own is asked for by a function".to_owned(),
+    };
+    Err(ThrottleError::Rule { pattern: method.to_string(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str, kind: Kind) -> String {
+        check(text, kind).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_pattern_that_can_match_nothing_is_refused_with_what_would() {
+        use Kind::{Exact, Glob, Prefix, Template};
+        for (text, kinds, cure) in [
+            ("/api/.*", &[Exact, Prefix, Glob][..], "re:"),
+            ("/users/[0-9]+", &[Exact, Prefix, Template, Glob], "re:"),
+            ("/api/(v1|v2)", &[Exact, Prefix, Template, Glob], "re:"),
+            ("/login$", &[Exact, Prefix, Template, Glob], "re:"),
+            ("^/login", &[Exact, Prefix, Template, Glob], "re:"),
+            ("/users/\\d+", &[Exact, Prefix, Template, Glob], "re:"),
+            ("/users/:id", &[Exact, Prefix, Template, Glob], "{id}"),
+            ("/users/<id>/x", &[Exact, Prefix, Template, Glob], "{id}"),
+            ("/a?x=1", &[Exact, Prefix, Template, Glob], "query"),
+            ("/a#b", &[Exact, Prefix, Template, Glob], "fragment"),
+            ("/a;b=c", &[Exact, Prefix, Template, Glob], "semicolon"),
+            ("login", &[Exact, Prefix, Template, Glob], "begin with a slash"),
+            ("", &[Exact, Template, Glob], "begin with a slash"),
+            ("/users/{id}", &[Exact, Prefix, Glob], "template"),
+            ("/users/*", &[Exact, Prefix], "glob"),
+            ("/users/{id}/*", &[Template], "glob"),
+        ] {
+            for kind in kinds {
+                let told = refused(text, *kind);
+                assert!(told.contains(cure) && told.contains(&format!("{text:?}")), "{kind:?} {told}");
+            }
+        }
+        for (text, kind) in [
+            ("*", Exact),
+            ("/v1/items:batchGet", Exact),
+            ("/users(1)/name", Exact),
+            ("/$batch", Exact),
+            ("/", Prefix),
+            ("", Prefix),
+            ("/a b/é", Prefix),
+            ("/files/{*path}", Template),
+            ("/**/*.html", Glob),
+            ("**", Glob),
+            ("/a/?", Glob),
+        ] {
+            assert_eq!(check(text, kind), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_method_that_nobody_sends_is_refused() {
+        let of = |name: &str| check_method(&Method::from_bytes(name.as_bytes()).unwrap());
+        for (name, cure) in [
+            ("post", "in capitals: POST"),
+            ("Get", "in capitals: GET"),
+            ("*", "without methods"),
+            ("ANY", "without methods"),
+            ("all", "without methods"),
+            ("GETT", "no such method"),
+        ] {
+            assert!(of(name).unwrap_err().to_string().contains(cure), "{name}");
+        }
+        for name in ["GET", "HEAD", "PROPFIND", "QUERY", "VERSION-CONTROL"] {
+            assert_eq!(of(name), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The account of what a throttle makes of a request, for people.
+
+use std::fmt::Write;
+
+use traffik_core::storage::AsyncStorage;
+use traffik_core::{Cost, Key, Origin, Strategy};
+
+use super::handle::Throttle;
+use super::plan::{Plan, Unasked, Why};
+use super::profile::Scope;
+use crate::http::request::RequestParts;
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    /// Explains what the throttle makes of a request, a line for each: the rule that it meets, the client, scope and cost
+    /// it is counted by, and each limit; or why it is not counted, and which condition of each rule it does not
+    /// meet. Charges nothing, and asks no storage.
+    ///
+    /// ```
+    /// # async fn explained() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::{Method, Request};
+    /// use traffik_core::{Gcra, rate};
+    /// use traffik_integrations::{PeerAddress, Rule, Throttle};
+    ///
+    /// let posts = Rule::new().methods([Method::POST]).prefix("/login");
+    /// let throttle = Throttle::in_memory("logins", Gcra::new(rate!("5/min"))).apply_to(posts).build()?;
+    /// let mut request = Request::post("/login/").body(())?;
+    /// request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 443).into()));
+    /// let told = throttle.explain(&request).await;
+    /// assert!(told.contains("rule: POST /login and below") && told.contains("client: 192.0.2.1"));
+    ///
+    /// let told = throttle.explain(&Request::get("/login").body(())?).await;
+    /// assert!(told.contains("not counted: POST /login and below: the method is GET"));
+    /// # Ok(())
+    /// # }
+    /// # use std::task::{Context, Poll, Waker};
+    /// # let explained = std::pin::pin!(explained());
+    /// # assert!(matches!(explained.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))));
+    /// ```
+    pub async fn explain<'a>(&self, request: impl Into<RequestParts<'a>>) -> String {
+        let request = request.into();
+        let mut text = format!("throttle: {}\n", self.uid());
+        let mut line = |name: &str, value: &str| text.extend([name, ": ", value, "\n"]);
+        match self.0.profile.rules.explain(request).await {
+            Ok(rule) => line("rule", rule.as_deref().unwrap_or("none, so it is for all requests")),
+            Err(reasons) => {
+                reasons.iter().for_each(|reason| line("not counted", reason));
+                return text;
+            }
+        }
+        match self.plan(request, None).get().await {
+            Ok(plan) => self.explain_plan(&plan, &mut line),
+            Err(Unasked { why: Why::Skip(origin), .. }) => line(
+                "not counted",
+                match origin {
+                    Origin::Disabled => "the throttle is disabled",
+                    Origin::Exempt => "the client is exempt",
+                    _ => "the throttle does not apply",
+                },
+            ),
+            Err(Unasked { why: Why::Stop(stop), enforced }) => {
+                let beyond = if enforced { "" } else { "; the limit is not enforced for it, so it passes" };
+                line("not counted", &format!("{stop}{beyond}"));
+            }
+        }
+        text
+    }
+
+    fn explain_plan(&self, plan: &Plan<S, M>, line: &mut impl FnMut(&str, &str)) {
+        let mut client = String::new();
+        // Writing to a string cannot fail.
+        let _ = plan.client.name(&mut client);
+        line("client", &client);
+        if let Some(Scope(scope)) = &plan.scope {
+            line("scope", scope);
+        }
+        line("cost", &plan.hit.cost.largest().to_string());
+        let fresh = self.fresh(plan);
+        for limit in fresh.iter().flat_map(|fresh| self.0.profile.answers.limits(fresh)) {
+            let (decision, mut text) = (limit.decision, limit.name.to_owned());
+            let _ = match decision.is_unlimited() {
+                true => write!(text, ", unlimited"),
+                false => write!(text, ", {} within {:?}", decision.limit(), decision.window()),
+            };
+            line("limit", &text);
+        }
+        if !plan.enforced {
+            line("enforced", "no: it is counted, and passes all the same");
+        }
+    }
+}
