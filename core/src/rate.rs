@@ -165,11 +165,7 @@ impl Rate {
     /// reached or left by arithmetic.
     #[must_use]
     pub const fn scaled(self, ratio: Ratio) -> Self {
-        if self.limit == 0 {
-            return self;
-        }
-        let limit = ratio.floor_of(self.limit);
-        Self { limit: if limit == 0 { 1 } else { limit }, period: self.period }
+        Self { limit: ratio.part_of(self.limit), period: self.period }
     }
 }
 

@@ -68,6 +68,14 @@ impl Ratio {
         self.den
     }
 
+    /// `value × self`, rounded down but never below 1; 0 stays 0.
+    pub(crate) const fn part_of(self, value: u32) -> u32 {
+        match self.floor_of(value) {
+            0 if value > 0 => 1,
+            part => part,
+        }
+    }
+
     /// `value × self`, rounded down, or `u32::MAX` if that is less.
     #[must_use]
     pub const fn floor_of(self, value: u32) -> u32 {

@@ -171,6 +171,16 @@ pub trait Scale: Strategy {
     /// stays what it is.
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError>;
 
+    /// A part of the limit, for one of several that hold it together: the [scaled](Self::scaled) one, of which all that
+    /// may come at once is that part as well, also where it was given apart from the rate. Parts that make up the whole
+    /// admit no more than it does, as long as none of the numbers is less than there are parts: each is rounded
+    /// down, but to no less than 1.
+    ///
+    /// A strategy to which nothing is given apart from its rate need not say.
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        self.scaled(ratio)
+    }
+
     /// Brings a state forward to the time at which another limit takes over, so that what drained until then
     /// did so at the rate of this one. For strategies whose states drain nothing before they are fresh there is
     /// no more to do than what is done here.

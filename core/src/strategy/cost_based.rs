@@ -296,6 +296,10 @@ impl Scale for CostBased {
         if self.is_burst_given { scaled.burst(self.burst) } else { Ok(scaled) }
     }
 
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        self.burst(ratio.part_of(self.burst))?.scaled(ratio)
+    }
+
     fn advance(&self, state: &mut CostBasedState, _: Class, to: Timestamp) {
         self.of_state(state).advance(&mut state.level, to);
         *state = state.forgetting();

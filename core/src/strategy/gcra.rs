@@ -144,6 +144,11 @@ impl Scale for Gcra {
         Self::new(self.meter.rate.scaled(ratio)).with_slack(self.slack)
     }
 
+    /// A tolerance becomes the burst that comes to that part of it.
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        self.burst(ratio.part_of(self.meter.largest_cost))?.scaled(ratio)
+    }
+
     metered!(scale);
 }
 

@@ -121,6 +121,10 @@ impl Scale for LeakyBucket {
         Self::new(self.meter.rate.scaled(ratio)).capacity(self.capacity)
     }
 
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        self.capacity(ratio.part_of(self.capacity))?.scaled(ratio)
+    }
+
     metered!(scale);
 }
 

@@ -160,6 +160,12 @@ impl Scale for LeakyBucketQueue {
         if self.is_queue_given { scaled.queue(self.queue) } else { Ok(scaled) }
     }
 
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        // What leaves now counts as well.
+        let all = ratio.part_of(self.queue.saturating_add(1));
+        self.queue(all.saturating_sub(1))?.scaled(ratio)
+    }
+
     metered!(scale);
 }
 

@@ -318,6 +318,11 @@ impl Scale for QuotaRollover {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(Self { windows: self.windows.scaled(ratio)?, ..*self })
     }
+
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        let max = if self.max == u32::MAX { self.max } else { ratio.floor_of(self.max) };
+        self.max_rollover(max).scaled(ratio)
+    }
 }
 
 impl Bounds for QuotaRollover {

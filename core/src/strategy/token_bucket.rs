@@ -140,6 +140,11 @@ impl Scale for TokenBucket {
         Ok(Self { is_burst_given: self.is_burst_given, ..sized })
     }
 
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        let (burst, debt) = (ratio.part_of(self.burst), ratio.floor_of(self.debt));
+        Self { burst, debt, ..*self }.sized(burst, debt)?.scaled(ratio)
+    }
+
     metered!(scale);
 }
 

@@ -213,7 +213,7 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
     let limits = strategy.limits("--rate", &rates).map_err(|error| (strategy_line, error))?;
     let on_error = table.on_error.as_ref().map_or(OnErrorSpec::default(), |it| it.get_ref().0);
     if let (OnErrorSpec::Fallback { instances }, Some(given)) = (on_error, &table.on_error) {
-        limits.among(instances).map_err(|error| (Some(line_of(text, given.span().start)), error))?;
+        limits.among(instances, &rates).map_err(|error| (Some(line_of(text, given.span().start)), error))?;
     }
     let rule = |rule: RuleTable| RulePlan {
         path: rule.path.map(|path| path.0.0),

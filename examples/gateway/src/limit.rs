@@ -249,6 +249,12 @@ impl Scale for AnyLimit {
         Ok(scaled)
     }
 
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        let mut part = self.clone();
+        each!(&mut part, it => it.limit = it.limit.part(ratio)?);
+        Ok(part)
+    }
+
     fn advance(&self, state: &mut LimitState, class: Class, to: Timestamp) {
         each!(self, it => state.change(|inline| it.limit.advance(inline, class, to)));
     }

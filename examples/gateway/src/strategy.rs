@@ -26,10 +26,13 @@ pub(crate) enum Limits {
 }
 
 impl Limits {
-    /// Whether each of them can be had by one of so many instances, as their fallback.
-    pub(crate) fn among(&self, instances: u32) -> Result<(), String> {
+    /// Whether one of so many instances can have its part of each, which are the limits of these rates, as a fallback.
+    pub(crate) fn among(&self, instances: u32, rates: &[Rate]) -> Result<(), String> {
         fn each<L: Limit>(limits: &[L], part: Ratio) -> Result<(), String> {
-            limits.iter().try_for_each(|it| it.scaled(part).map(|_| ()).map_err(message))
+            limits.iter().try_for_each(|it| it.part(part).map(|_| ()).map_err(message))
+        }
+        if let Some(rate) = rates.iter().find(|rate| (1..instances).contains(&rate.limit())) {
+            return Err(format!("fallback:instances={instances}: of {rate} there is less than 1 for each"));
         }
         let part = Ratio::new(1, instances.into()).map_err(message)?;
         match self {

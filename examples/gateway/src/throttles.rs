@@ -99,7 +99,7 @@ impl<'a> Maker<'a> {
     fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
         let limits = plan.strategy.limits("--rate", &plan.rates)?;
         if let OnErrorSpec::Fallback { instances } = plan.on_error {
-            limits.among(instances).map_err(|error| format!("--on-error {error}"))?;
+            limits.among(instances, &plan.rates).map_err(|error| format!("--on-error {error}"))?;
         }
         match limits {
             Limits::Any(limits) => self.together(plan, limits),
@@ -131,7 +131,7 @@ impl<'a> Maker<'a> {
         let share = move |all: &All<L, N>| -> Result<_, CapacityError> {
             let mut all = all.clone();
             for limit in &mut all.0 {
-                *limit = limit.scaled(part)?;
+                *limit = limit.part(part)?;
             }
             Ok(all)
         };

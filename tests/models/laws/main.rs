@@ -16,6 +16,7 @@ mod every;
 mod golden;
 mod leaky;
 mod model;
+mod parts;
 mod quota;
 mod rate;
 mod serde;

@@ -298,9 +298,10 @@ fn indivisible() -> TokenBucket {
 #[test]
 fn a_limit_that_cannot_be_divided_fails_before_anybody_is_asked() {
     let limit = indivisible();
-    assert!(limit.scaled(Ratio::new(1, 2).unwrap()).is_err());
+    let half = |limit: &TokenBucket| limit.scaled(Ratio::new(1, 2).unwrap());
+    assert!(half(&limit).is_err());
     for with in [|it: Builder| it, FailoverBuilder::warm] {
-        let it = setup(|builder| with(builder).instances(2).unwrap());
+        let it = setup(|builder| with(builder).share(half));
         let asked = |op| it.runtime.run(it.limits.storage().apply(&limit, &"key", &op)).unwrap();
         let hit = Hit::new(1);
         for op in [Op::Check(hit), Op::Charge(hit), Op::Refund(hit, Receipt::default()), Op::Reset] {

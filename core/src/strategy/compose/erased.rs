@@ -15,7 +15,7 @@ pub use decision_list::{DecisionList, ErasedVerdict};
 pub use inline::InlineState;
 use object::Chosen;
 pub use object::{ErasedScale, ErasedStrategy};
-use ratios::Ratios;
+use ratios::{Ratios, product};
 
 /// Whatever strategy stands behind the pointer `P`, as a strategy.
 ///
@@ -63,6 +63,8 @@ pub struct Erased<P, const LEN: usize> {
     /// Whose states it takes over.
     before: Option<P>,
     ratios: Ratios,
+    /// The part of it that it is to be then.
+    part: Ratio,
     /// How many times finer than the strategy itself it is to count.
     factor: u64,
 }
@@ -71,7 +73,7 @@ impl<P, const LEN: usize> Erased<P, LEN> {
     /// The strategy behind this pointer.
     #[must_use]
     pub const fn new(limit: P) -> Self {
-        Self { limit, before: None, ratios: Ratios::NONE, factor: 1 }
+        Self { limit, before: None, ratios: Ratios::NONE, part: Ratio::ONE, factor: 1 }
     }
 
     /// The same strategy in the place of another one, whose states it takes over: what is in use of the old limit when a
@@ -109,7 +111,7 @@ impl<P: Deref, const LEN: usize> PartialEq for Erased<P, LEN> {
         };
         is_same(&self.limit, &other.limit)
             && is_same_before
-            && self.factor == other.factor
+            && (self.factor, self.part) == (other.factor, other.part)
             && self.ratios.list() == other.ratios.list()
     }
 }
@@ -122,8 +124,9 @@ type Answer<P, const LEN: usize> = <<P as Deref>::Target as Chosen<LEN>>::Verdic
 impl<P: Deref<Target: Chosen<LEN>>, const LEN: usize> Erased<P, LEN> {
     fn ask<T>(&self, mut question: impl FnMut(&dyn ErasedStrategy<LEN, Answer<P, LEN>>) -> T) -> T {
         let mut answer = None;
-        if !self.ratios.list().is_empty() || self.factor != 1 {
-            self.limit.show(self.ratios.list(), self.factor, &mut |limit| answer = Some(question(limit)));
+        if !self.ratios.list().is_empty() || (self.part, self.factor) != (Ratio::ONE, 1) {
+            let mut ask = |limit: &dyn ErasedStrategy<LEN, Answer<P, LEN>>| answer = Some(question(limit));
+            self.limit.show((self.ratios.list(), self.part), self.factor, &mut ask);
         }
         answer.unwrap_or_else(|| question(self.limit.plain()))
     }
@@ -241,6 +244,10 @@ where
         Self { ratios: self.ratios.then(ratio), factor: 1, ..self.clone() }.checked()
     }
 
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        Self { part: product(self.part, ratio), factor: 1, ..self.clone() }.checked()
+    }
+
     fn advance(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp) {
         self.ask_scaled(|limit| limit.advance_erased(state, class, to));
     }
@@ -265,16 +272,15 @@ where
 {
     /// Itself, if the strategy can be had at its ratios.
     fn checked(self) -> Result<Self, CapacityError> {
-        self.limit.scaled_erased(self.ratios.list(), self.factor, &mut |_| ())?;
+        self.limit.scaled_erased((self.ratios.list(), self.part), self.factor, &mut |_| ())?;
         Ok(self)
     }
 
     /// The answer of the scaled strategy; what it cannot be had at was refused when it was given.
     fn ask_scaled<T>(&self, mut question: impl FnMut(&dyn ErasedScale<LEN, V>) -> T) -> Option<T> {
         let mut answer = None;
-        let _ = self
-            .limit
-            .scaled_erased(self.ratios.list(), self.factor, &mut |limit| answer = Some(question(limit)));
+        let mut ask = |limit: &dyn ErasedScale<LEN, V>| answer = Some(question(limit));
+        let _ = self.limit.scaled_erased((self.ratios.list(), self.part), self.factor, &mut ask);
         answer
     }
 }

@@ -218,15 +218,25 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
 
 /// Reserves are scaled with the limit; one that would come to nothing, or to all of it, stays at 1 or leaves 1.
 #[deny(clippy::missing_trait_methods)]
-impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priority<S, N> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        let limit = self.limit.scaled(ratio)?;
+impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
+    /// The same reserves of another limit.
+    fn over(&self, limit: S) -> Self {
         let whole = whole(&limit);
         let reserves = self.reserves.map(|it| match it.ratio.num() {
             0 => it,
             _ => Reserve { cost: it.ratio.floor_of(whole).max(1).min(whole.saturating_sub(1)), ..it },
         });
-        Ok(Self { limit, reserves })
+        Self { limit, reserves }
+    }
+}
+
+impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priority<S, N> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        self.limit.scaled(ratio).map(|limit| self.over(limit))
+    }
+
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        self.limit.part(ratio).map(|limit| self.over(limit))
     }
 
     fn advance(&self, state: &mut S::State, class: Class, to: Timestamp) {

@@ -207,6 +207,10 @@ impl<S: Scale, const N: usize> Scale for Tiered<S, N> {
         self.try_map(|limit| limit.scaled(ratio))
     }
 
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        self.try_map(|limit| limit.part(ratio))
+    }
+
     fn advance(&self, state: &mut S::State, class: Class, to: Timestamp) {
         self.limit(class).advance(state, class, to);
     }

@@ -194,9 +194,9 @@ fn a_bad_file_is_refused_with_its_line() {
         ),
         (
             throttle(
-                "rate = \"864000000/d\"\nstrategy = \"gcra:burst=4000000000\"\non_error = \"fallback:instances=7\"",
+                "rate = \"864000000/d\"\nstrategy = \"gcra:burst=4294967295\"\non_error = \"fallback:instances=17\"",
             ),
-            "line 5: fallback:instances=7: ",
+            "line 5: fallback:instances=17: ",
         ),
         (throttle("rate = \"1/s\"\n\nrules = { path = \"/a/{b\" }"), "line 5, column"),
         (throttle("rate = \"1/s\"\nrules = { path = \"/a/{b\" }"), "is no route"),

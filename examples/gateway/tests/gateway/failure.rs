@@ -249,9 +249,16 @@ async fn a_store_that_is_cut_off_under_load() {
 /// The fallback holds the limit, or the share of one of several gateways.
 #[tokio::test]
 async fn a_fallback_holds_the_limit_or_its_share() {
-    for (on_error, limit) in [("fallback", 12), ("fallback:instances=4", 3)] {
+    for (strategy, on_error, limit) in [
+        ("token-bucket", "fallback", 12),
+        ("token-bucket", "fallback:instances=4", 3),
+        ("token-bucket:burst=12", "fallback:instances=4", 3),
+        ("gcra:burst=12", "fallback:instances=4", 3),
+        ("leaky-bucket:capacity=12", "fallback:instances=4", 3),
+        ("cost-based:burst=12", "fallback:instances=4", 3),
+    ] {
         let mut redis = Redis::start();
-        let options = ["--timeout", DEADLINE, "--rate", "12/52w", "--strategy", "token-bucket"];
+        let options = ["--timeout", DEADLINE, "--rate", "12/52w", "--strategy", strategy];
         let gateway =
             Gateway::start(&[&["--storage", &redis.url(), "--on-error", on_error], &options[..]].concat());
         redis.kill();
@@ -260,7 +267,7 @@ async fn a_fallback_holds_the_limit_or_its_share() {
         for _ in 0..20 {
             admitted += usize::from(get(&client, &gateway.url, &[]).await.status() == 200);
         }
-        assert_eq!(admitted, limit, "{on_error}");
+        assert_eq!(admitted, limit, "{strategy} {on_error}");
         assert!(body(&gateway, "health").await.starts_with("ready\n"));
     }
 }

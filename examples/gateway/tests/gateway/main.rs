@@ -9,6 +9,7 @@
 
 mod config;
 mod failure;
+mod fields;
 mod golden;
 mod keys;
 mod own;
@@ -384,13 +385,17 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (
             &[
                 "--strategy",
-                "gcra:burst=4000000000",
+                "gcra:burst=4294967295",
                 "--rate",
                 "864000000/d",
                 "--on-error",
-                "fallback:instances=7",
+                "fallback:instances=17",
             ],
-            "--on-error fallback:instances=7: ",
+            "--on-error fallback:instances=17: ",
+        ),
+        (
+            &["--rate", "3/s", "--on-error", "fallback:instances=4"],
+            "--on-error fallback:instances=4: of 3/s there is less than 1 for each",
         ),
     ] {
         let error = refused(options);

@@ -91,7 +91,7 @@ impl<S: Scale, P, F> FailoverBuilder<S, P, F> {
     /// If it is 0.
     pub fn instances(self, count: u32) -> Result<Self, RatioError> {
         let share = Ratio::new(1, count.into())?;
-        Ok(self.share(move |limit| limit.scaled(share)))
+        Ok(self.share(move |limit| limit.part(share)))
     }
 }
 

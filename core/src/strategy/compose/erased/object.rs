@@ -37,11 +37,11 @@ pub trait ErasedScale<const LEN: usize, V: ErasedVerdict = Decision>: ErasedStra
     /// See [`Scale::parts`].
     fn parts_erased(&self) -> u64;
 
-    /// Shows `visit` the limit scaled by each ratio in turn and then counting `factor` times as fine; see
-    /// [`Scale::scaled`] and [`Scale::finer`].
+    /// Shows `visit` the limit scaled by each ratio in turn, of which it is this part then, counting `factor` times as
+    /// fine; see [`Scale::scaled`], [`Scale::part`] and [`Scale::finer`].
     fn scaled_erased(
         &self,
-        ratios: &[Ratio],
+        ratios: (&[Ratio], Ratio),
         factor: u64,
         visit: &mut dyn FnMut(&dyn ErasedScale<LEN, V>),
     ) -> Result<(), CapacityError>;
@@ -132,17 +132,18 @@ impl<S: Scale<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedScale<LEN
 
     fn scaled_erased(
         &self,
-        ratios: &[Ratio],
+        (ratios, part): (&[Ratio], Ratio),
         factor: u64,
         visit: &mut dyn FnMut(&dyn ErasedScale<LEN, V>),
     ) -> Result<(), CapacityError> {
         match ratios {
-            [] if factor == 1 => {
+            [first, rest @ ..] => self.scaled(*first)?.scaled_erased((rest, part), factor, visit),
+            [] if part != Ratio::ONE => self.part(part)?.scaled_erased((&[], Ratio::ONE), factor, visit),
+            [] if factor != 1 => self.finer(factor)?.scaled_erased((&[], part), 1, visit),
+            [] => {
                 visit(self);
                 Ok(())
             }
-            [] => self.finer(factor)?.scaled_erased(&[], 1, visit),
-            [first, rest @ ..] => self.scaled(*first)?.scaled_erased(rest, factor, visit),
         }
     }
 }
@@ -155,8 +156,8 @@ pub trait Chosen<const LEN: usize>: Send + Sync + 'static {
     /// The strategy as it is.
     fn plain(&self) -> &dyn ErasedStrategy<LEN, Self::Verdict>;
 
-    /// Shows `visit` the strategy scaled by each ratio in turn, if it can be.
-    fn show(&self, ratios: &[Ratio], factor: u64, visit: Visit<'_, LEN, Self::Verdict>);
+    /// Shows `visit` the part of the strategy scaled by each ratio in turn, if it can be.
+    fn show(&self, ratios: (&[Ratio], Ratio), factor: u64, visit: Visit<'_, LEN, Self::Verdict>);
 }
 
 /// A function that is shown a strategy whose type is not known.
@@ -169,7 +170,7 @@ impl<const LEN: usize, V: ErasedVerdict> Chosen<LEN> for dyn ErasedStrategy<LEN,
         self
     }
 
-    fn show(&self, _: &[Ratio], _: u64, _: Visit<'_, LEN, V>) {}
+    fn show(&self, _: (&[Ratio], Ratio), _: u64, _: Visit<'_, LEN, V>) {}
 }
 
 impl<const LEN: usize, V: ErasedVerdict> Chosen<LEN> for dyn ErasedScale<LEN, V> {
@@ -179,7 +180,7 @@ impl<const LEN: usize, V: ErasedVerdict> Chosen<LEN> for dyn ErasedScale<LEN, V>
         self
     }
 
-    fn show(&self, ratios: &[Ratio], factor: u64, visit: Visit<'_, LEN, V>) {
+    fn show(&self, ratios: (&[Ratio], Ratio), factor: u64, visit: Visit<'_, LEN, V>) {
         // Ratios that the limit cannot be scaled by were refused when they were given.
         let _ = self.scaled_erased(ratios, factor, &mut |scaled| visit(scaled));
     }

@@ -33,7 +33,7 @@ impl Ratios {
 }
 
 /// Two ratios as one; rounded down if their product needs more than 64 bits.
-fn product(a: Ratio, b: Ratio) -> Ratio {
+pub(super) fn product(a: Ratio, b: Ratio) -> Ratio {
     let (across, back) = (gcd(a.num(), b.den()).max(1), gcd(b.num(), a.den()).max(1));
     let mut num = u128::from(a.num() / across) * u128::from(b.num() / back);
     let mut den = u128::from(a.den() / back) * u128::from(b.den() / across);

@@ -5,11 +5,10 @@ use super::{LONGEST, TimeOfDay};
 use crate::strategy::{Bounds, CapacityError, Class, Cost, Hit, Scale};
 use crate::{Decision, Ratio, Receipt, Timestamp};
 
-/// The limits of all hours are scaled.
-#[deny(clippy::missing_trait_methods)]
-impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
-    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        let scaled = Self::scale(&self.base.scaled(ratio)?, self.day)?;
+impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
+    /// The same hours of another limit.
+    fn over(&self, base: &S) -> Result<Self, CapacityError> {
+        let scaled = Self::scale(base, self.day)?;
         if scaled.horizon <= LONGEST {
             return Ok(scaled);
         }
@@ -18,6 +17,18 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
         let limit = scaled.base.peek(&S::State::default(), &nothing, Timestamp::EPOCH).limit();
         let largest = u128::from(limit) * u128::from(LONGEST) / u128::from(scaled.horizon);
         Err(CapacityError { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
+    }
+}
+
+/// The limits of all hours are scaled.
+#[deny(clippy::missing_trait_methods)]
+impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
+    fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        self.over(&self.base.scaled(ratio)?)
+    }
+
+    fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        self.over(&self.base.part(ratio)?)
     }
 
     fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {

@@ -1,0 +1,72 @@
+//! The fields that tell a client where it stands, read by a parser of others: Python's http-sfv.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use traffik_test_support::folder;
+
+use super::{Gateway, client, get};
+
+/// The members of structured fields, each given by its kind and its value.
+fn read(fields: &[(&str, String)]) -> Vec<serde_json::Value> {
+    let python = folder::target().join("python/bin/python3");
+    assert!(python.exists(), "it must be there: scripts/install python3=python3 python:http-sfv==VERSION");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/fields.py");
+    let mut reader = Command::new("timeout");
+    reader.arg("60").arg(python).arg(program).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut reader = reader.spawn().unwrap();
+    let lines: String = fields.iter().map(|(kind, value)| format!("{kind}\t{value}\n")).collect();
+    reader.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = reader.wait_with_output().unwrap();
+    assert!(output.status.success(), "{fields:?} are not read");
+    let told = String::from_utf8(output.stdout).unwrap();
+    told.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What an admitted and a denied request are told under these options, by the names of fields.
+async fn told<const N: usize>(options: &[&str], names: [&str; N]) -> Vec<[String; N]> {
+    let gateway = Gateway::start(options);
+    let client = client(false);
+    let mut told = Vec::new();
+    for status in [200, 429] {
+        let response = get(&client, &gateway.url, &[]).await;
+        assert_eq!(response.status(), status);
+        told.push(names.map(|name| response.headers()[name].to_str().unwrap().to_owned()));
+    }
+    told
+}
+
+#[tokio::test]
+async fn the_lists_of_draft_10_are_read_by_another_parser() {
+    let options = ["--rate", "1/52w", "--rate", "100/53w"];
+    for (policies, limits) in
+        told(&options, ["ratelimit-policy", "ratelimit"]).await.into_iter().map(|[a, b]| (a, b))
+    {
+        let read = read(&[("list", policies), ("list", limits)]);
+        let [policies, limits] = [0, 1].map(|at| read[at].as_array().unwrap().clone());
+        assert_eq!(policies[0], serde_json::json!(["rate-1", {"q": 1, "w": 52 * 604_800}]));
+        assert_eq!(policies[1], serde_json::json!(["rate-2", {"q": 100, "w": 53 * 604_800}]));
+        assert_eq!((&limits[0][0], &limits[1][0]), (&"rate-1".into(), &"rate-2".into()));
+        assert_eq!((&limits[0][1]["r"], limits[1][1]["r"].as_u64()), (&0.into(), Some(99)));
+        assert!(limits[0][1]["t"].as_u64().is_some_and(|seconds| (1..=53 * 604_800).contains(&seconds)));
+    }
+}
+
+#[tokio::test]
+async fn the_dictionary_of_draft_07_and_plain_numbers_are_read_by_another_parser() {
+    let options = ["--rate", "1/52w", "--headers", "draft07"];
+    for [policy, limits] in told(&options, ["ratelimit-policy", "ratelimit"]).await {
+        let read = read(&[("item", policy), ("dictionary", limits)]);
+        assert_eq!(read[0], serde_json::json!([[1, {"w": 52 * 604_800}]]));
+        assert_eq!((read[1]["limit"].as_u64(), read[1]["remaining"].as_u64()), (Some(1), Some(0)));
+        assert!(read[1]["reset"].as_u64().is_some());
+    }
+    let options = ["--rate", "1/52w", "--headers", "x-ratelimit"];
+    let names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+    for fields in told(&options, names).await {
+        let read = read(&fields.map(|field| ("item", field)));
+        assert_eq!((&read[0], &read[1]), (&serde_json::json!([[1, {}]]), &serde_json::json!([[0, {}]])));
+        assert!(read[2][0][0].as_u64().is_some());
+    }
+}
