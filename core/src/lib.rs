@@ -90,7 +90,7 @@ pub use {
     rate::RateErrorKind,
     ratio::RatioError,
     receipt::Receipts,
-    shorthand::of,
+    shorthand::shown,
     time::EpochClock,
 };
 

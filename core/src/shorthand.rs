@@ -21,12 +21,13 @@ macro_rules! debug_fields {
         }
     };
     (@$this:ident $field:ident) => { &$this.$field };
-    (@$this:ident $field:ident $it:ident $value:expr) => { &$crate::of($this, |$it| $value) };
+    (@$this:ident $field:ident $it:ident $value:expr) => { &$crate::shown($this, |$it| $value) };
 }
 
-/// The value of a function. A closure that is called in its place would not know the value's type.
+/// Returns what a function makes of a value. A closure called in its place would not know the type of the
+/// value.
 #[doc(hidden)]
-pub fn of<'a, T, V>(value: &'a T, function: impl FnOnce(&'a T) -> V) -> V {
+pub fn shown<'a, T, V>(value: &'a T, function: impl FnOnce(&'a T) -> V) -> V {
     function(value)
 }
 

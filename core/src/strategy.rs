@@ -97,7 +97,8 @@ pub(crate) type Taken<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 /// * `retry_after` is exact: admitted then, denied one microsecond earlier.
 /// * Once `fresh_at` has come, the state decides as `Default` does.
 /// * A time earlier than the state's own counts as the state's own.
-/// * Cost 0 always passes and changes nothing; a cost that can never pass is [`Never`](crate::Outcome::Never).
+/// * Cost 0 always passes and changes nothing; a cost that can never pass is
+///   [`Never`](crate::Outcome::Never).
 pub trait Strategy: Clone + Send + Sync + 'static {
     /// What is remembered of a key.
     type State: State;
@@ -141,9 +142,10 @@ pub trait Strategy: Clone + Send + Sync + 'static {
         false
     }
 
-    /// Shows how this limit decides on a hit to a store that can run it itself: `visit` is called for each limit it is
-    /// made of, in the order their states are encoded. `false` if one of them is none that a store could know, does
-    /// not [fit](Self::fits_script), or decides by more than its state, the hit and the time.
+    /// Shows how this limit decides on a hit to a store that can run it itself: `visit` is called for each
+    /// limit it is made of, in the order their states are encoded. `false` if one of them is none that a
+    /// store could know, does not [fit](Self::fits_script), or decides by more than its state, the hit and
+    /// the time.
     ///
     /// All of them have to admit the hit for any to be charged.
     fn parts_of(&self, hit: &Hit<Self::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
@@ -163,18 +165,18 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 ///
 /// * A state of the limit MUST be a state of every scaled one.
 /// * [`advance`](Self::advance) MUST NOT change what this limit decides at `to` or later, nor
-///   [`advance_receipt`](Self::advance_receipt) what a refund then takes back. What is fresh by `to` MUST become
-///   `Default`, so that it is fresh for whichever limit takes over.
+///   [`advance_receipt`](Self::advance_receipt) what a refund then takes back. What is fresh by `to` MUST
+///   become `Default`, so that it is fresh for whichever limit takes over.
 /// * A [finer](Self::finer) limit MUST decide as this one does.
 pub trait Scale: Strategy {
-    /// The same limit at `ratio` times its [rate](crate::Rate::scaled). What was given apart from the rate, such as a burst,
-    /// stays what it is.
+    /// The same limit at `ratio` times its [rate](crate::Rate::scaled). What was given apart from the rate,
+    /// such as a burst, stays what it is.
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError>;
 
-    /// A part of the limit, for one of several that hold it together: the [scaled](Self::scaled) one, of which all that
-    /// may come at once is that part as well, also where it was given apart from the rate. Parts that make up the whole
-    /// admit no more than it does, as long as none of the numbers is less than there are parts: each is rounded
-    /// down, but to no less than 1.
+    /// A part of the limit, for one of several that hold it together: the [scaled](Self::scaled) one, of
+    /// which all that may come at once is that part as well, also where it was given apart from the rate.
+    /// Parts that make up the whole admit no more than it does, as long as none of the numbers is less than
+    /// there are parts: each is rounded down, but to no less than 1.
     ///
     /// A strategy to which nothing is given apart from its rate need not say.
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
@@ -182,8 +184,8 @@ pub trait Scale: Strategy {
     }
 
     /// Brings a state forward to the time at which another limit takes over, so that what drained until then
-    /// did so at the rate of this one. For strategies whose states drain nothing before they are fresh there is
-    /// no more to do than what is done here.
+    /// did so at the rate of this one. For strategies whose states drain nothing before they are fresh there
+    /// is no more to do than what is done here.
     #[inline]
     fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
         let fresh_at = self.fresh_at(state, class);

@@ -25,7 +25,7 @@ pub enum ThrottleError {
     Rule {
         /// The pattern, or the method.
         pattern: String,
-        /// What would be right.
+        /// The cure.
         reason: String,
     },
 }

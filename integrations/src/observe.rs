@@ -55,7 +55,7 @@ impl Event<'_> {
 debug_fields!([] Event<'_>: throttle, result, took, origin);
 
 named! {
-    /// What became of a request, in a word.
+    /// The outcome of a request, in a word.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[non_exhaustive]
     pub enum Seen {

@@ -10,28 +10,30 @@ use traffik_core::storage::BoxFuture;
 
 use crate::RequestParts;
 use crate::error::ThrottleError;
-use crate::http::path;
 
 mod pattern;
 #[cfg(feature = "regex")]
 mod regex;
+mod set;
 mod spelling;
 
 use pattern::{Make, Pattern};
+pub(crate) use set::{Matching, Rules};
 use spelling::check_method;
 
 /// Conditions that a request is to meet, all of them.
 ///
-/// A path is the one that the client sent, also within a nested router, without its query. It is looked at folded, for
-/// any other spelling of it would be a way round a limit: `/login` is also `/login/`, `//login`, `/%6Cogin`,
-/// `/a/../login`, `/a/..;/login`, `/login;a=b` and `/login%2F`, and `/café` is `/caf%c3%a9`. Patterns are folded likewise.
-/// Told apart are letters in capitals ([`ignore_case`](Self::ignore_case)), and what only some servers take for the same:
-/// `/login.`, `/login%00`. A rule for [`bypass`](crate::ThrottleBuilder::bypass) is met only by paths that need no
-/// folding but of escapes and a slash at the end.
+/// A path is the one that the client sent, also within a nested router, without its query. It is looked at
+/// folded, for any other spelling of it would be a way round a limit: `/login` is also `/login/`, `//login`,
+/// `/%6Cogin`, `/a/../login`, `/a/..;/login`, `/login;a=b` and `/login%2F`, and `/café` is `/caf%c3%a9`.
+/// Patterns are folded likewise. Told apart are letters in capitals ([`ignore_case`](Self::ignore_case)), and
+/// what only some servers take for the same: `/login.`, `/login%00`. A rule for
+/// [`bypass`](crate::ThrottleBuilder::bypass) is met only by paths that need no folding but of escapes and a
+/// slash at the end.
 ///
 /// The cheapest condition is looked at first: methods, then paths, then predicates, then those that answer
-/// asynchronously. Patterns are compiled once. A rule that no request can meet is an error of the throttle that is built
-/// with it, and of [`check`](Self::check).
+/// asynchronously. Patterns are compiled once. A rule that no request can meet is an error of the throttle
+/// that is built with it, and of [`check`](Self::check).
 ///
 /// ```
 /// use http::Method;
@@ -70,7 +72,8 @@ impl Rule {
         Self::default()
     }
 
-    /// The method is one of these. Where a rule is for `GET`, it is for `HEAD` as well, which asks for the same.
+    /// The method is one of these. Where a rule is for `GET`, it is for `HEAD` as well, which asks for the
+    /// same.
     #[must_use]
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         for method in methods {
@@ -101,8 +104,8 @@ impl Rule {
         self.read(Pattern::prefix, prefix)
     }
 
-    /// The path matches a pattern: `?` is one character and `*` any number of them within a segment, `**` any number of
-    /// segments, also none. What is escaped counts as it is written: `%20` is three characters.
+    /// The path matches a pattern: `?` is one character and `*` any number of them within a segment, `**` any
+    /// number of segments, also none. What is escaped counts as it is written: `%20` is three characters.
     #[must_use]
     pub fn glob(self, pattern: &str) -> Self {
         self.read(Pattern::glob, pattern)
@@ -240,7 +243,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// How specific a rule is: how much of a path it spells out, whether that is all of it, and how many conditions it has.
+/// How specific a rule is: how much of a path it spells out, whether that is all of it, and how many
+/// conditions it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     literal: usize,
@@ -253,139 +257,6 @@ enum Met {
     No,
     Yes(Rank),
     Later(Rank, BoxFuture<'static, bool>),
-}
-
-/// Whether a throttle applies to a request, and by how specific a rule.
-pub(crate) enum Matching {
-    No,
-    Yes(Rank),
-    Later(Open),
-}
-
-/// What is to be awaited to know whether a throttle applies.
-#[derive(Default)]
-pub(crate) struct Open {
-    /// By this rule, whatever those below say.
-    sure: Option<Rank>,
-    /// By one of these, the most specific first, all of them more specific than the one above.
-    perhaps: Vec<(Rank, BoxFuture<'static, bool>)>,
-    /// Not at all if one of these is so.
-    unless: Vec<BoxFuture<'static, bool>>,
-}
-
-/// The rules of a throttle: it applies where one of the first kind is met, or there is none of them, and none of the
-/// second kind.
-#[derive(Debug, Default)]
-pub(crate) struct Rules {
-    apply: Vec<Rule>,
-    bypass: Vec<Rule>,
-}
-
-impl Rules {
-    pub(crate) fn apply_to(&mut self, rule: Rule) {
-        self.apply.push(rule);
-        // The most specific one that matches says how specific the throttle is.
-        self.apply.sort_by_key(|rule| std::cmp::Reverse(rule.rank()));
-    }
-
-    pub(crate) fn bypass(&mut self, rule: Rule) {
-        self.bypass.push(rule);
-        self.bypass.sort_by_key(|rule| (rule.awaited.len(), rule.predicates.len(), rule.paths.len()));
-    }
-
-    /// Whether each of them can be met.
-    pub(crate) fn check(&self) -> Result<(), ThrottleError> {
-        self.apply.iter().chain(&self.bypass).try_for_each(Rule::check)
-    }
-
-    /// The rule by which a request is counted, if there are rules; else why it is not counted.
-    pub(crate) async fn explain(&self, request: RequestParts<'_>) -> Result<Option<String>, Vec<String>> {
-        let path = path::fold(request.original_uri().path());
-        for rule in self.bypassing(&path) {
-            if rule.unmet(request, &path.text).await.is_none() {
-                return Err(vec![format!("{rule}: requests that meet this rule pass")]);
-            }
-        }
-        let mut unmet = Vec::new();
-        for rule in &self.apply {
-            match rule.unmet(request, &path.text).await {
-                None => return Ok(Some(rule.to_string())),
-                Some(condition) => unmet.push(format!("{rule}: {condition}")),
-            }
-        }
-        if unmet.is_empty() { Ok(None) } else { Err(unmet) }
-    }
-
-    /// The rules by which a path may pass: what one server takes for such a path may be another one to the next.
-    fn bypassing(&self, path: &path::Folded<'_>) -> impl Iterator<Item = &Rule> {
-        self.bypass.iter().filter(|rule| path.is_plain || rule.paths.is_empty())
-    }
-
-    pub(crate) fn matching(&self, request: RequestParts<'_>) -> Matching {
-        if self.apply.is_empty() && self.bypass.is_empty() {
-            return Matching::Yes(Rank::default());
-        }
-        let path = path::fold(request.original_uri().path());
-        let mut open = Open::default();
-        for rule in self.bypassing(&path) {
-            match rule.matching(request, &path.text) {
-                Met::No => {}
-                Met::Yes(_) => return Matching::No,
-                Met::Later(_, answer) => open.unless.push(answer),
-            }
-        }
-        open.sure = self.apply.is_empty().then(Rank::default);
-        for rule in &self.apply {
-            match rule.matching(request, &path.text) {
-                Met::No => {}
-                // Those that follow are less specific.
-                Met::Yes(rank) => {
-                    open.sure = Some(rank);
-                    break;
-                }
-                Met::Later(rank, answer) => open.perhaps.push((rank, answer)),
-            }
-        }
-        match open {
-            Open { sure: None, perhaps, .. } if perhaps.is_empty() => Matching::No,
-            Open { sure: Some(rank), perhaps, unless } if perhaps.is_empty() && unless.is_empty() => {
-                Matching::Yes(rank)
-            }
-            open => Matching::Later(open),
-        }
-    }
-}
-
-impl Open {
-    /// Whether the throttle applies.
-    pub(crate) async fn applies(mut self) -> bool {
-        if self.sure.is_some() {
-            self.perhaps.clear();
-        }
-        self.rank().await.is_some()
-    }
-
-    /// By how specific a rule it applies, if it does.
-    pub(crate) async fn rank(self) -> Option<Rank> {
-        let mut met = self.sure;
-        for (rank, answer) in self.perhaps {
-            if answer.await {
-                met = Some(rank);
-                break;
-            }
-        }
-        if met.is_none() || any(self.unless).await { None } else { met }
-    }
-}
-
-/// Whether one of these is so; they are asked one after another, until one is.
-async fn any(answers: Vec<BoxFuture<'static, bool>>) -> bool {
-    for answer in answers {
-        if answer.await {
-            return true;
-        }
-    }
-    false
 }
 
 #[cfg(test)]

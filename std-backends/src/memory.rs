@@ -174,7 +174,7 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         self.len() == 0
     }
 
-    /// What was done for want of room: the `u64` fields `evictions`, keys given up before they were fresh,
+    /// The work done for want of room: the `u64` fields `evictions`, keys given up before they were fresh,
     /// and `refusals`, new keys refused.
     pub fn counters(&self) -> Counters {
         let mut all = Counters::default();

@@ -49,8 +49,8 @@ use servers::{Place, Servers};
 /// connection was lost. All calls share one connection, and each has a [deadline](RedisBuilder::timeout).
 /// Times are those of the server's clock, whoever asks.
 ///
-/// What is stored of a key is one string that lives no longer than the limit remembers it. Whatever else is found at a
-/// key counts as a key never seen.
+/// What is stored of a key is one string that lives no longer than the limit remembers it. Whatever else is
+/// found at a key counts as a key never seen.
 ///
 /// # Errors
 ///
@@ -204,8 +204,8 @@ impl RedisBuilder {
     pub fn build(self) -> Result<RedisStorage, Failure> {
         let Self { place, namespace, timeout, clock, persistent } = self;
         let namespace = namespace::settled(namespace, timeout)?;
-        // Lets rustls use ring's cryptography, unless the program has chosen another, in which case this is refused.
-        // Without any, rustls panics at the first connection.
+        // Lets rustls use ring's cryptography, unless the program has chosen another, in which case this is
+        // refused. Without any, rustls panics at the first connection.
         #[cfg(feature = "redis-tls")]
         let _ = rustls::crypto::ring::default_provider().install_default();
         let servers = Servers::new(place, timeout.min(LONGEST))?;

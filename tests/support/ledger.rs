@@ -105,7 +105,7 @@ impl Observe for Notes {
     }
 }
 
-/// What people call a key; connections, of which each has a name that nothing ever had, are all called the
+/// The name of a key; connections, of which each has a name that nothing ever had, are all called the
 /// same.
 pub fn name(key: &dyn ErasedKey) -> String {
     let mut text = String::new();

@@ -47,7 +47,7 @@ impl<S: Strategy, C: Clock, const N: usize> Fixed<S, C, N> {
         self.len() == 0
     }
 
-    /// What the table had to do for want of room: the `u64` fields `evictions`, keys given up before they
+    /// The work that the table did for want of room: the `u64` fields `evictions`, keys given up before they
     /// were fresh, and `refusals`, new keys refused.
     pub fn counters(&self) -> Counters {
         self.table.try_borrow().map(|table| table.counters()).unwrap_or_default()

@@ -122,7 +122,7 @@ stat! {
         pub window_start: Timestamp,
         /// When it ends, and the next one begins.
         pub window_end: Timestamp,
-        /// What has been used in it.
+        /// The cost used in it.
         pub used: u32,
         /// How much may be used in it.
         pub effective_limit: u32,

@@ -96,11 +96,11 @@ stat! {
     pub struct FairShareStat {
         /// The instance; `None` if it shares the row of those that found no room.
         pub instance: Option<Label>,
-        /// What nobody else can have in the present window.
+        /// The cost that nobody else can have in the present window.
         pub share: u32,
-        /// What it has used in it.
+        /// The cost it has used in it.
         pub usage: u32,
-        /// What all have used in it.
+        /// The cost all have used in it.
         pub total_usage: u64,
         /// The instance's weight.
         pub weight: u16,

@@ -79,7 +79,7 @@ stat! {
         pub window_start: Timestamp,
         /// When it ends, and the next one begins.
         pub window_end: Timestamp,
-        /// What has been used in it.
+        /// The cost used in it.
         pub current_count: u32,
     }
 }

@@ -92,11 +92,11 @@ stat! {
         pub window_start: Timestamp,
         /// When it ends, and the next one begins.
         pub window_end: Timestamp,
-        /// What has been used in it.
+        /// The cost used in it.
         pub used: u32,
         /// The limit without what rolled over.
         pub limit: u32,
-        /// What rolled over from the window before.
+        /// The cost that rolled over from the window before.
         pub rollover: u32,
     }
 }

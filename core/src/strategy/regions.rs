@@ -17,18 +17,19 @@ mod tests;
 /// that are not named have one share together, the rest unless [given](Self::other). Windows are those of a
 /// [`FixedWindow`]: one period long and aligned to the clock.
 ///
-/// Each region has its own share and nothing else, unless shares [spill](Self::spill) over. Then, in a window of
-/// limit `L`:
+/// Each region has its own share and nothing else, unless shares [spill](Self::spill) over. Then, in a window
+/// of limit `L`:
 ///
 /// * A region with demand in the window before (it was admitted or denied something) has its share. Nobody
 ///   else can have any of it, also if it is not used.
-/// * The shares of regions without demand in the whole window before are unassigned, with whatever belongs to none.
-/// * A hit is paid out of the region's share, and what that does not cover out of what is unassigned, first come,
-///   first served. A region without demand in the window before has only the latter, and has its share from the
-///   next window on: a denial is noted as demand, once per window.
+/// * The shares of regions without demand in the whole window before are unassigned, with whatever belongs to
+///   none.
+/// * A hit is paid out of the region's share, and what that does not cover out of what is unassigned, first
+///   come, first served. A region without demand in the window before has only the latter, and has its share
+///   from the next window on: a denial is noted as demand, once per window.
 ///
-/// At most `L` passes in a window, whoever asks; at least its share to each region that asks, with spill-over to
-/// each that asked in the window before.
+/// At most `L` passes in a window, whoever asks; at least its share to each region that asks, with spill-over
+/// to each that asked in the window before.
 ///
 /// 10 per 10 s, half of it for A, three tenths for B, and the rest for all others:
 ///
@@ -111,12 +112,12 @@ stat! {
         pub region: Option<Label>,
         /// The region's share of the limit.
         pub share: u32,
-        /// What of it is kept for it in the present window: nothing if shares spill over and it had no demand
-        /// in the window before.
+        /// The part of it that is kept for it in the present window: nothing if shares spill over and it had
+        /// no demand in the window before.
         pub reserved: u32,
-        /// What it has used in the present window.
+        /// The cost it has used in the present window.
         pub usage: u32,
-        /// What all have used in it.
+        /// The cost all have used in it.
         pub total_usage: u64,
         /// Whether shares spill over.
         pub spill: bool,
@@ -296,8 +297,8 @@ impl<const N: usize> Bounds for Regions<N> {
         all / u128::from(self.rate().limit().max(1)) * shares
     }
 
-    /// To the region of the default class, alone: its share of every window, or all of it with spill-over; but
-    /// for what is left over when the next whole `cost` no longer fits.
+    /// To the region of the default class, alone: its share of every window, or all of it with spill-over;
+    /// but for what is left over when the next whole `cost` no longer fits.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         let (cost, limit) = (cost.max(1), self.rate().limit());
         let most = shares::Sharing::most(self, Some(Class::default().region));

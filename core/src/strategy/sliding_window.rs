@@ -23,10 +23,10 @@ mod tests;
 /// very end of one window, followed up all through the next, still comes near twice the limit;
 /// [`strict`](Self::strict) never does.
 ///
-/// To a client that always asks for cost `c` again this admits `c · ⌊limit / c⌋` in each window, and so it does to
-/// traffic that comes steadily at the limit, however small that is: of the window before whole costs count alone.
-/// At more than one per microsecond `⌊limit / period⌋` of it stay in use to the end, and each window that follows
-/// the first admits so much less.
+/// To a client that always asks for cost `c` again this admits `c · ⌊limit / c⌋` in each window, and so it
+/// does to traffic that comes steadily at the limit, however small that is: of the window before whole costs
+/// count alone. At more than one per microsecond `⌊limit / period⌋` of it stay in use to the end, and each
+/// window that follows the first admits so much less.
 ///
 /// 4 per 10 s:
 ///
@@ -95,11 +95,12 @@ stat! {
         pub window_start: Timestamp,
         /// When it ends, and the next one begins.
         pub window_end: Timestamp,
-        /// What has been used in it.
+        /// The cost used in it.
         pub current_count: u32,
-        /// What was used in the window before it.
+        /// The cost used in the window before it, as long as some of that counts.
         pub previous_count: u32,
-        /// What counts as in use: the present window, and as much of the one before as still overlaps.
+        /// The cost that counts as in use: the present window, and as much of the one before as still
+        /// overlaps.
         pub weighted_count: u64,
     }
 }
@@ -109,8 +110,8 @@ impl SlidingWindowState {
         if previous == 0 && current == 0 { Self::default() } else { Self { at, period, previous, current } }
     }
 
-    /// The counts in windows of this period, at the state's own time. In windows of another period than it was
-    /// counted in, all that is in use counts as used at that time.
+    /// The counts in windows of this period, at the state's own time. In windows of another period than it
+    /// was counted in, all that is in use counts as used at that time.
     fn counts(&self, period: u64) -> (u32, u32) {
         if self.period == period || self.period == 0 {
             return (self.previous, self.current);
@@ -205,7 +206,8 @@ impl Present {
             0 => (self.to_end(), self.previous),
             current => (self.to_end() + self.period, current),
         };
-        // The count's share is less than 1 for the last `(period − 1) / count` of its time. Divided when it is read.
+        // The count's share is less than 1 for the last `(period − 1) / count` of its time. Divided when it
+        // is read.
         match whole.checked_mul(count.into()) {
             _ if count == 0 => Quotient::ZERO,
             Some(all) => Quotient { num: all.saturating_sub(self.period - 1), den: count.into() },

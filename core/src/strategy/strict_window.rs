@@ -77,9 +77,9 @@ stat! {
         pub window_start: Timestamp,
         /// When the present bucket ends.
         pub window_end: Timestamp,
-        /// What has been used in the present bucket.
+        /// The cost used in the present bucket.
         pub current_count: u32,
-        /// What was used in the buckets before it that still count.
+        /// The cost used in the buckets before it that still count.
         pub previous_count: u64,
         /// Buckets to a period.
         pub buckets: u32,

@@ -14,15 +14,15 @@
 //! shadow = false
 //! ```
 //!
-//! When the file is read anew, what was used stays used, also under another rate; in memory also under another strategy or capacity.
-//! A throttle begins anew, which is then told, if
+//! When the file is read anew, what was used stays used, also under another rate; in memory also under
+//! another strategy or capacity. A throttle begins anew, which is then told, if
 //!
 //! * it has another storage, or keys of another sort (addresses or headers);
 //! * it has another number of rates, unless that is 3 to 8 before and after;
-//! * its strategy is wrapped and was not, or keeps more than the one before or less: `sliding-log` most, `sliding-window:strict`,
-//!   `fair-share` and `regions` more than all others;
-//! * it has another strategy on a storage that is shared, unless both are buckets: `token-bucket`, `leaky-bucket`,
-//!   `leaky-bucket-queue` or `gcra`.
+//! * its strategy is wrapped and was not, or keeps more than the one before or less: `sliding-log` most,
+//!   `sliding-window:strict`, `fair-share` and `regions` more than all others;
+//! * it has another strategy on a storage that is shared, unless both are buckets: `token-bucket`,
+//!   `leaky-bucket`, `leaky-bucket-queue` or `gcra`.
 
 use std::fmt;
 use std::path::Path;
@@ -126,8 +126,8 @@ impl FromStr for Pattern {
     }
 }
 
-/// Adds the condition that a path be of this pattern: a regular expression after `re:`, with names in braces a route,
-/// with stars a glob, else the path and all below it. A pattern that no path can meet is refused.
+/// Adds the condition that a path be of this pattern: a regular expression after `re:`, with names in braces
+/// a route, with stars a glob, else the path and all below it. A pattern that no path can meet is refused.
 pub(crate) fn pattern(rule: Rule, text: &str) -> Result<Rule, String> {
     let rule = match text.strip_prefix("re:") {
         Some(expression) => rule.regex(expression),

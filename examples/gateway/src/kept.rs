@@ -43,8 +43,8 @@ const OLDER: &str =
 const ALL: &str = "it begins anew, as another kind of limit than before";
 
 impl Kept {
-    /// A throttle in the place of the one that was there. Returns its limits, each in the place of the one before
-    /// it, and what is forgotten, in words.
+    /// A throttle in the place of the one that was there. Returns its limits, each in the place of the one
+    /// before it, and what is forgotten, in words.
     pub(crate) fn of<L: Limit, const N: usize>(
         plan: &ThrottlePlan,
         now: Vec<L>,

@@ -20,8 +20,8 @@ pub(crate) enum KeySpec {
     Header(HeaderName),
 }
 
-pub(crate) const KEYS: &str = "the keys are peer, forwarded (X-Forwarded-For), forwarded:rfc7239, forwarded:HEADER and \
-    header:NAME";
+pub(crate) const KEYS: &str = "the keys are peer, forwarded (X-Forwarded-For), forwarded:rfc7239, \
+    forwarded:HEADER and header:NAME";
 
 /// The headers by which proxies tell who the client is, by their names. Any other one is named as it is.
 const VIAS: [(&str, Via); 6] = [

@@ -3,11 +3,11 @@
 //! `cargo run --release -p traffik-gateway -- --help` lists its options. A handful of small files over the
 //! public API: what is asked for ([`options`], [`spec`] and its [`plain`] strategies, [`parameters`],
 //! [`config`]), what it comes to ([`plan`]), who is counted ([`keys`]) and who denied most ([`denials`]), the
-//! strategy ([`strategy`], [`limit`]), where states are kept ([`stores`]) and what of them
-//! when the file is read anew ([`kept`]), the throttles made of it all ([`throttles`]), the service behind
-//! them ([`upstream`], or a WebSocket: [`echo`]), the targets that are refused ([`target`]), all of that in one ([`gateway`]), its own paths ([`own`]),
-//! who may call them ([`caller`]) and the page ([`page`], [`events`]), the answers of its own ([`reply`]), and
-//! the server in front of it all ([`server`]).
+//! strategy ([`strategy`], [`limit`]), where states are kept ([`stores`]) and what of them when the file is
+//! read anew ([`kept`]), the throttles made of it all ([`throttles`]), the service behind them ([`upstream`],
+//! or a WebSocket: [`echo`]), the targets that are refused ([`target`]), all of that in one ([`gateway`]),
+//! its own paths ([`own`]), who may call them ([`caller`]) and the page ([`page`], [`events`]), the answers
+//! of its own ([`reply`]), and the server in front of it all ([`server`]).
 
 mod caller;
 mod config;

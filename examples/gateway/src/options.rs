@@ -51,18 +51,19 @@ pub(crate) struct Options {
 
     /// Whom to count for: peer, forwarded (as trusted proxies tell it) or header:NAME. Several are combined.
     ///
-    /// forwarded reads X-Forwarded-For alone. For proxies that write something else, name it: forwarded:rfc7239 for Forwarded,
-    /// or a header with one address, such as forwarded:x-real-ip, forwarded:cf-connecting-ip, forwarded:true-client-ip or
-    /// forwarded:fly-client-ip. Name only one that the proxy writes itself: one that it passes on is the client's to choose.
-    /// A value may be a secret, so the page shows the first digits of its SHA-256, as printf VALUE | sha256sum does. A header
-    /// that is sent twice is answered 400.
+    /// forwarded reads X-Forwarded-For alone. For proxies that write something else, name it:
+    /// forwarded:rfc7239 for Forwarded, or a header with one address, such as forwarded:x-real-ip,
+    /// forwarded:cf-connecting-ip, forwarded:true-client-ip or forwarded:fly-client-ip. Name only one that
+    /// the proxy writes itself: one that it passes on is the client's to choose. A value may be a secret, so
+    /// the page shows the first digits of its SHA-256, as printf VALUE | sha256sum does. A header that is
+    /// sent twice is answered 400.
     #[arg(long, value_name = "KEY", default_value = "peer", conflicts_with = "config")]
     pub(crate) key: Vec<KeySpec>,
 
     /// Whom not to count, such as 10.0.0.0/8; may be given several times.
     ///
-    /// A client behind a trusted proxy is exempt by the header that --key names, else by X-Forwarded-For; never where something
-    /// else than an address is told.
+    /// A client behind a trusted proxy is exempt by the header that --key names, else by X-Forwarded-For;
+    /// never where something else than an address is told.
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub(crate) exempt: Vec<String>,
 
@@ -94,8 +95,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", value_parser = header, conflicts_with = "config")]
     pub(crate) cost_header: Option<HeaderName>,
 
-    /// What happens when the store fails: throttle (503, to be tried again after 1 s, or throttle:wait=5s), allow, or fallback
-    /// (memory of this process, at the whole limit or with fallback:instances=4 at its share).
+    /// What happens when the store fails: throttle (503, to be tried again after 1 s, or throttle:wait=5s),
+    /// allow, or fallback (memory of this process, at the whole limit or with fallback:instances=4 at its
+    /// share).
     #[arg(long, value_name = "ACTION", default_value = "throttle", conflicts_with = "config")]
     pub(crate) on_error: OnErrorSpec,
 
@@ -103,27 +105,28 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIALECT", value_enum, default_value_t = Headers::Draft10, conflicts_with = "config")]
     pub(crate) headers: Headers,
 
-    /// How many messages of each WebSocket connection to /ws are allowed, such as 10/s, limited by the same strategy. The
-    /// handshake counts as a request.
+    /// How many messages of each WebSocket connection to /ws are allowed, such as 10/s, limited by the same
+    /// strategy. The handshake counts as a request.
     #[arg(long, value_name = "RATE", conflicts_with = "upstream")]
     pub(crate) ws_rate: Option<Rate>,
 
-    /// What becomes of a message that is too many: it is dropped, with a message that tells so; the connection is closed; or it
-    /// waits.
+    /// What becomes of a message that is too many: it is dropped, with a message that tells so; the
+    /// connection is closed; or it waits.
     #[arg(long, value_enum, default_value_t = WsAction::Message, requires = "ws_rate")]
     pub(crate) ws_action: WsAction,
 
     /// Throttles in TOML; read again when the file changes and on SIGHUP.
     ///
-    /// What was used stays used then. A throttle that is quite another one, such as with more rates, another storage or, where
-    /// that is shared, another strategy, begins anew; that is told when the file is read.
+    /// What was used stays used then. A throttle that is quite another one, such as with more rates, another
+    /// storage or, where that is shared, another strategy, begins anew; that is told when the file is read.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
     /// Where to listen for the paths below /_traffik/ alone; they are then told nowhere else.
     ///
-    /// Else they are told to whoever calls this machine by its own address or localhost from this machine, without a header
-    /// that proxies write; give it where a proxy on this machine writes none. Pages of other sites are told nothing.
+    /// Else they are told to whoever calls this machine by its own address or localhost from this machine,
+    /// without a header that proxies write; give it where a proxy on this machine writes none. Pages of other
+    /// sites are told nothing.
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<SocketAddr>,
 
@@ -131,8 +134,8 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) check: bool,
 
-    /// With --check, explains what becomes of a request, such as "POST /login": the rule it meets, the client and the limits
-    /// it is counted by, or why it is not counted.
+    /// With --check, explains what becomes of a request, such as "POST /login": the rule it meets, the client
+    /// and the limits it is counted by, or why it is not counted.
     #[arg(long, value_name = "REQUEST", requires = "check", value_parser = request)]
     pub(crate) request: Option<(Method, Uri)>,
 

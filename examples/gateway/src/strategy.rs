@@ -26,7 +26,8 @@ pub(crate) enum Limits {
 }
 
 impl Limits {
-    /// Whether one of so many instances can have its part of each, which are the limits of these rates, as a fallback.
+    /// Whether one of so many instances can have its part of each, which are the limits of these rates, as a
+    /// fallback.
     pub(crate) fn among(&self, instances: u32, rates: &[Rate]) -> Result<(), String> {
         fn each<L: Limit>(limits: &[L], part: Ratio) -> Result<(), String> {
             limits.iter().try_for_each(|it| it.part(part).map(|_| ()).map_err(message))
@@ -87,8 +88,8 @@ impl Spec {
         reserves.flatten().map(|(label, _)| *label).collect()
     }
 
-    /// Returns the kind of its states, and how many wrappers keep more: strategies of which both are equal take
-    /// each other's states as they are.
+    /// Returns the kind of its states, and how many wrappers keep more: strategies of which both are equal
+    /// take each other's states as they are.
     pub(crate) fn kind(&self) -> (&'static str, usize) {
         // Tiers and priorities keep nothing of their own.
         let keeps = |wrapper: &&Wrapper| matches!(wrapper, Wrapper::TimeOfDay { .. });

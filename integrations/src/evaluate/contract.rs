@@ -138,8 +138,8 @@ pub(crate) enum Decided {
     Failed { failed: Vec<(Failing, Failure)>, others: Vec<Box<dyn Part>> },
 }
 
-/// The reaction of a throttle that has failed. Where there is no request, the failure is reported to observers
-/// alone.
+/// The reaction of a throttle that has failed. Where there is no request, the failure is reported to
+/// observers alone.
 pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &Failure) -> ErrorOutcome + Send>;
 
 /// The consequence for a request on which a throttle cannot decide.

@@ -19,7 +19,7 @@ pub struct Denial<'a> {
     pub throttle: &'a str,
     /// What was decided.
     pub outcome: Outcome,
-    /// What each limit says, with its `name` and its `decision`.
+    /// The limits, each with its `name` and its `decision`.
     pub limits: &'a [Told<'a>],
     /// Whom the request was counted for.
     pub client: &'a dyn ErasedKey,

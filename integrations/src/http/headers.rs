@@ -11,9 +11,9 @@ use super::merge;
 
 /// How a client is told its limits.
 ///
-/// Whatever the dialect, times are whole seconds, rounded up, and a denial that ends carries `Retry-After`. All but
-/// [`None`](Self::None) tell in `X-RateLimit-Source`, in [a word](Origin::name), where a decision comes from that is not the
-/// store's.
+/// Whatever the dialect, times are whole seconds, rounded up, and a denial that ends carries `Retry-After`.
+/// All but [`None`](Self::None) tell in `X-RateLimit-Source`, in [a word](Origin::name), where a decision
+/// comes from that is not the store's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -23,11 +23,13 @@ pub enum Dialect {
     /// `RateLimit-Policy` and `RateLimit` as structured fields of RFC 9651:
     /// draft-ietf-httpapi-ratelimit-headers-10. All policies, the tightest first.
     Draft10,
-    /// `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy: …;w=…` of draft 07, for the tightest.
+    /// `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy: …;w=…` of draft 07, for the
+    /// tightest.
     Draft07,
     /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` of drafts up to 06, for the tightest.
     Draft06,
-    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset` (seconds from now), for the tightest.
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset` (seconds from now), for the
+    /// tightest.
     XRateLimit,
 }
 
@@ -45,8 +47,9 @@ pub struct Told<'a> {
 pub type Limits<'a> = SmallVec<[Told<'a>; 4]>;
 
 impl Dialect {
-    /// Adds the headers of this dialect for these limits. Of limits that a service or another layer has told of already,
-    /// those of a list stay beside them, the tightest first; where one only is told, the tighter one.
+    /// Adds the headers of this dialect for these limits. Of limits that a service or another layer has told
+    /// of already, those of a list stay beside them, the tightest first; where one only is told, the tighter
+    /// one.
     pub fn write(self, limits: &mut Limits<'_>, headers: &mut HeaderMap) {
         arrange(limits);
         self.put(limits, headers);
@@ -128,8 +131,8 @@ fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, t
     }
 }
 
-/// A name within a string of a structured field (RFC 9651, section 3.3.3), which holds ASCII alone: all else is
-/// percent-encoded.
+/// A name within a string of a structured field (RFC 9651, section 3.3.3), which holds ASCII alone: all else
+/// is percent-encoded.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {

@@ -3,8 +3,8 @@
 use http::header::{Entry, HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, List, ListEntry, Parser};
 
-/// Writes a list of a structured field, beside the members that stand there. Members with `r`, of which so much is
-/// left, are in the order of that, the least first. What is no list is replaced.
+/// Writes a list of a structured field, beside the members that stand there. Members with `r`, of which so
+/// much is left, are in the order of that, the least first. What is no list is replaced.
 pub(super) fn list(headers: &mut HeaderMap, name: HeaderName, members: String) {
     match headers.entry(name) {
         Entry::Vacant(place) => {
@@ -42,7 +42,8 @@ fn left(member: &ListEntry) -> i64 {
     }
 }
 
-/// Whether a field stands there that tells of a tighter limit, with this much left after its `prefix`, if it has one.
+/// Whether a field stands there that tells of a tighter limit, with this much left after its `prefix`, if it
+/// has one.
 pub(super) fn is_tighter(headers: &HeaderMap, name: &str, prefix: &str, left: u32) -> bool {
     let told = headers.get(name).and_then(|value| value.to_str().ok());
     let told = told.and_then(|text| text.split(',').find_map(|part| part.trim().strip_prefix(prefix)));

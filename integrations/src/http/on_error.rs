@@ -25,7 +25,8 @@ pub struct Trouble<'a> {
     pub client: Option<&'a dyn ErasedKey>,
     /// What it was to cost, of several limits that count different things the most.
     pub cost: Option<u32>,
-    /// The limits, each with its `name` and its `decision`, for a client who has used nothing: how much, in what time.
+    /// The limits, each with its `name` and its `decision`, for a client who has used nothing: how much, in
+    /// what time.
     pub limits: &'a [Told<'a>],
 }
 
@@ -48,12 +49,13 @@ pub(crate) const OUTAGE: Duration = Duration::from_secs(1);
 pub enum Remedy<R = Response<Bytes>> {
     /// It passes, unchecked.
     Allow,
-    /// A request is answered 503 with `Retry-After: 1`; a message is treated as one that is denied for a second.
+    /// A request is answered 503 with `Retry-After: 1`; a message is treated as one that is denied for a
+    /// second.
     Throttle,
     /// The same with this wait.
     ThrottleFor(Duration),
-    /// A request is answered 500, with the [`Failure`] in the extensions of the response; a message is dropped, and the
-    /// stream yields the failure in its place.
+    /// A request is answered 500, with the [`Failure`] in the extensions of the response; a message is
+    /// dropped, and the stream yields the failure in its place.
     Raise,
     /// A request is answered this.
     Answer(R),
@@ -69,24 +71,24 @@ impl<R> Remedy<R> {
     }
 }
 
-/// What is done when a storage, or a function of the request, fails: with requests here, and with the messages of a
-/// WebSocket by another function `A`.
+/// What is done when a storage, or a function of the request, fails: with requests here, and with the
+/// messages of a WebSocket by another function `A`.
 ///
-/// It is said of a throttle; or of a storage, for [all throttles in it](crate::Base::on_error) that say nothing else; and it
-/// is [`Throttle`](Self::Throttle) where nobody says anything.
+/// It is said of a throttle; or of a storage, for [all throttles in it](crate::Base::on_error) that say
+/// nothing else; and it is [`Throttle`](Self::Throttle) where nobody says anything.
 #[derive(Default)]
 #[non_exhaustive]
 pub enum OnError<A: ?Sized = AskAboutRequest> {
-    /// Nothing passes unchecked: requests are answered 503 with `Retry-After: 1`, and messages denied for a second. A
-    /// connection that is closed for it is closed with 1013 (try again later).
+    /// Nothing passes unchecked: requests are answered 503 with `Retry-After: 1`, and messages denied for a
+    /// second. A connection that is closed for it is closed with 1013 (try again later).
     #[default]
     Throttle,
     /// The same with this wait; it is told in whole seconds, rounded up, and in milliseconds.
     ThrottleFor(Duration),
     /// Everything passes, unchecked.
     Allow,
-    /// Requests are answered 500, with the [`Failure`] in the extensions of the response for whoever stands outside.
-    /// Messages are dropped, and the stream yields the failure in their place.
+    /// Requests are answered 500, with the [`Failure`] in the extensions of the response for whoever stands
+    /// outside. Messages are dropped, and the stream yields the failure in their place.
     Raise,
     /// As this function says.
     Ask(Arc<A>),

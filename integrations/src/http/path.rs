@@ -7,14 +7,15 @@ use std::borrow::Cow;
 pub(crate) struct Folded<'a> {
     /// The path without what a server may leave out.
     pub(crate) text: Cow<'a, str>,
-    /// Whether nothing was left out but escapes, and a slash at the end: every server takes it for the same path.
+    /// Whether nothing was left out but escapes, and a slash at the end: every server takes it for the same
+    /// path.
     pub(crate) is_plain: bool,
 }
 
 /// Folds a path: without what a server may leave out, for any other spelling would be a way round a rule.
 ///
-/// * Letters, digits and `-._~` that are escaped stand for themselves; all other escapes are in capitals, also of
-///   what should have been escaped, such as `é`.
+/// * Letters, digits and `-._~` that are escaped stand for themselves; all other escapes are in capitals,
+///   also of what should have been escaped, such as `é`.
 /// * What follows a `;` in a segment is left out, and an escaped slash is a slash.
 /// * Segments `.` and `..` are followed, slashes after slashes left out, and so is the one at the end.
 ///
@@ -54,7 +55,8 @@ fn is_folded(path: &str) -> bool {
         })
 }
 
-/// With those octets plain that mean the same escaped (RFC 3986, section 2.3), and those escaped that no path can hold.
+/// With those octets plain that mean the same escaped (RFC 3986, section 2.3), and those escaped that no path
+/// can hold.
 fn unescaped(path: &str) -> String {
     let mut plain = String::with_capacity(path.len());
     let add = |plain: &mut String, text: &str| {
@@ -77,8 +79,9 @@ fn unescaped(path: &str) -> String {
                 escape(&mut plain, octet);
                 rest = after.get(2..).unwrap_or_default();
             }
+            // It should have been escaped itself: alone, it could become an escape with what follows.
             None => {
-                plain.push('%');
+                escape(&mut plain, b'%');
                 rest = after;
             }
         }
@@ -164,8 +167,9 @@ mod tests {
             ("/caf%c3%a9%20", "/caf%C3%A9%20", true),
             ("/café", "/caf%C3%A9", true),
             ("/café/%é%4/..", "/caf%C3%A9", false),
-            ("/100%", "/100%", true),
-            ("/%zz%4", "/%zz%4", true),
+            ("/100%", "/100%25", true),
+            ("/%zz%4", "/%25zz%254", true),
+            ("/%a%30", "/%25a0", true),
             // Some servers end a path there, or leave a dot out: told apart, since most do not.
             ("/login%00", "/login%00", true),
             ("/login.", "/login.", true),

@@ -1,10 +1,12 @@
 //! What a client whose request does not pass is told.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
+use smallvec::SmallVec;
 use traffik_core::storage::Failure;
 use traffik_core::{Decision, Outcome, Verdict};
 
@@ -68,7 +70,8 @@ impl Answers {
     }
 }
 
-/// 429: how long to wait, or that waiting is in vain; with no other header yet. A gRPC client is told in its own way.
+/// 429: how long to wait, or that waiting is in vain; with no other header yet. A gRPC client is told in its
+/// own way.
 pub(crate) fn denied(request: RequestParts<'_>, outcome: Outcome, limits: &[Told<'_>]) -> Response<Bytes> {
     let wait = wait_of(outcome);
     if grpc::is_grpc(request.headers) {
@@ -77,53 +80,59 @@ pub(crate) fn denied(request: RequestParts<'_>, outcome: Outcome, limits: &[Told
     answer(StatusCode::TOO_MANY_REQUESTS, problem(wait, limits), wait)
 }
 
-/// The body of a denial. It is put together by hand, into as much memory as it takes: who is denied asks often.
+/// The body of a denial: put together by hand, in memory of just its length, since a denied client asks
+/// often.
 fn problem(wait: Option<Duration>, limits: &[Told<'_>]) -> Bytes {
     const BEGIN: &str = "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
         \"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"";
-    let mut digits = itoa::Buffer::new();
-    let violated = || limits.iter().filter(|told| !told.decision.is_allowed());
-    let names: usize = violated().map(|told| 2 * told.name.len()).sum();
-    let mut body = String::with_capacity(BEGIN.len() + 2 * names + 224);
-    body.push_str(BEGIN);
-    for (at, told) in violated().enumerate() {
-        body.push_str(if at > 0 { " and " } else { "over the limit of " });
-        body.push_str(digits.format(told.decision.limit()));
-        body.extend([" in ", itoa::Buffer::new().format(seconds(told.decision.window())), " s ("]);
-        escape(told.name, &mut body);
-        body.push(')');
-    }
-    let is_over = violated().next().is_some();
-    match wait {
+    const POLICIES: &str = ",\"violated-policies\":[";
+    let violated = limits.iter().filter(|told| !told.decision.is_allowed());
+    let names: SmallVec<[Cow<'_, str>; 4]> = violated.map(|told| escaped(told.name)).collect();
+    let (mut whole, mut exact) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (what, end) = match (wait, names.is_empty()) {
+        (Some(_), false) => ("over the limit ", "; try again in "),
+        (Some(_), true) => ("too early", "; try again in "),
+        (None, false) => ("over the limit ", ", which never admits as much at once\",\"never\":true"),
+        (None, true) => ("too much at once", "\",\"never\":true"),
+    };
+    let [when, unit, number] = match wait {
         Some(wait) => {
-            body.push_str(if is_over { "; try again in " } else { "the request would have to wait for " });
-            body.extend([digits.format(seconds(wait).max(1)), " s\",\"retry_after_ms\":"]);
-            body.push_str(digits.format(millis(wait)));
+            let when = whole.format(seconds(wait).max(1));
+            [when, " s\",\"retry_after_ms\":", exact.format(millis(wait))]
         }
-        None => {
-            body.push_str(if is_over { ", which never admits as much at once" } else { "it can never pass" });
-            body.push_str("\",\"never\":true");
-        }
+        None => [""; 3],
+    };
+    // Each name stands there twice: after " and ", and in quotes after a comma.
+    let told: usize = names.iter().map(|name| 2 * name.len() + " and ".len() + "\"\",".len()).sum();
+    let told = told.saturating_sub(" and ,".len());
+    let ends = [BEGIN, what, end, when, unit, number, POLICIES, "]}"];
+    let mut body = String::with_capacity(told + ends.iter().map(|piece| piece.len()).sum::<usize>());
+    body.extend([BEGIN, what]);
+    for (at, name) in names.iter().enumerate() {
+        body.extend([if at > 0 { " and " } else { "" }, name]);
     }
-    body.push_str(",\"violated-policies\":[");
-    for (at, told) in violated().enumerate() {
-        body.push_str(if at > 0 { ",\"" } else { "\"" });
-        escape(told.name, &mut body);
-        body.push('"');
+    body.extend([end, when, unit, number, POLICIES]);
+    for (at, name) in names.iter().enumerate() {
+        body.extend([if at > 0 { ",\"" } else { "\"" }, name, "\""]);
     }
     body.push_str("]}");
     Bytes::from(body)
 }
 
-/// Adds text as it stands within a string of JSON, in one line.
-fn escape(text: &str, body: &mut String) {
+/// Text as it stands within a string of JSON, in one line.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            '"' | '\\' => body.extend(['\\', character]),
-            control if control.is_control() => body.push(' '),
-            other => body.push(other),
+            '"' | '\\' => escaped.extend(['\\', character]),
+            control if control.is_control() => escaped.push(' '),
+            other => escaped.push(other),
         }
     }
+    Cow::Owned(escaped)
 }
 
 /// What a request that could not be decided upon is answered, unless it is to pass.
@@ -147,7 +156,8 @@ pub(crate) fn failed(
     })
 }
 
-/// 503: the limiter itself cannot decide, which is not the client's fault. The wait is a second, if nothing is said of it.
+/// 503: the limiter itself cannot decide, which is not the client's fault. The wait is a second, if nothing
+/// is said of it.
 pub(crate) fn unavailable(request: RequestParts<'_>, wait: Option<Duration>) -> Response<Bytes> {
     if grpc::is_grpc(request.headers) {
         return grpc::unavailable(wait);
@@ -173,8 +183,7 @@ impl Refusal {
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
         let title = self.status.canonical_reason().unwrap_or("Refused");
-        let mut detail = String::with_capacity(self.detail.len());
-        escape(&self.detail, &mut detail);
+        let detail = escaped(&self.detail);
         let body =
             format!("{{\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\"}}", self.status.as_u16());
         answer(self.status, Bytes::from(body), None)

@@ -24,8 +24,8 @@ pub(crate) fn noted_peer(extensions: &Extensions) -> Option<SocketAddr> {
 }
 
 impl<'a> RequestParts<'a> {
-    /// The target as the client sent it, which rules and [routes](crate::Route) go by. Within a nested router of axum's
-    /// `uri` is the rest that is left for it (feature `axum`); elsewhere both are the same.
+    /// The target as the client sent it, which rules and [routes](crate::Route) go by. Within a nested router
+    /// of axum's `uri` is the rest that is left for it (feature `axum`); elsewhere both are the same.
     #[must_use]
     pub fn original_uri(self) -> &'a Uri {
         #[cfg(feature = "axum")]

@@ -8,6 +8,9 @@ use super::address::{Client, address, client};
 use super::forwarded::Hops;
 use super::{Identify, Identity, Networks, Peer, PeerAddress, RequestParts};
 
+#[cfg(test)]
+mod tests;
+
 /// The header in which one's proxies tell who the client is.
 ///
 /// No other one is read: a client can send it, and a proxy that does not write it passes it on.
@@ -27,8 +30,8 @@ pub enum Via {
     TrueClientIp,
     /// `Fly-Client-IP`, of Fly.io.
     FlyClientIp,
-    /// Another header that holds one address, written by the proxy next to us. Like the four before it, a proxy that
-    /// merely passes it on lets clients choose how they are counted.
+    /// Another header that holds one address, written by the proxy next to us. Like the four before it, a
+    /// proxy that merely passes it on lets clients choose how they are counted.
     Header(HeaderName),
 }
 
@@ -49,8 +52,8 @@ impl Via {
 /// Counts by the address of the client, as trusted proxies tell it; [`Peer`] says how addresses are counted.
 ///
 /// * A peer that is not trusted is the client, whatever its headers say.
-/// * Else the addresses that were passed on are gone through from the nearest one on, past all that are trusted: the first
-///   other one is the client; if all are trusted, the farthest.
+/// * Else the addresses that were passed on are gone through from the nearest one on, past all that are
+///   trusted: the first other one is the client; if all are trusted, the farthest.
 /// * Where something else than an address was passed on, the one that passed it on is the client.
 ///
 /// ```
@@ -94,9 +97,11 @@ impl ClientAddress {
         self.client(request).map(|client| client.address)
     }
 
-    /// Whether the client is known to be in one of these networks, so that it may be let do what others may not.
+    /// Whether the client is known to be in one of these networks, so that it may be let do what others may
+    /// not.
     ///
-    /// It is not where something else than an address was passed on: then a proxy is counted for a client that is not known.
+    /// It is not where something else than an address was passed on: then a proxy is counted for a client
+    /// that is not known.
     ///
     /// ```
     /// use traffik_integrations::{ClientAddress, Networks, PeerAddress, Via};
@@ -142,7 +147,8 @@ impl Identify for ClientAddress {
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The lines of a header, the last one first. They need not be text: what a client wrote hides nothing that stands after it.
+/// The lines of a header, the last one first. They need not be text: what a client wrote hides nothing that
+/// stands after it.
 fn lines(request: RequestParts<'_>, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     request.headers.get_all(name).into_iter().rev().map(HeaderValue::as_bytes)
 }
@@ -164,247 +170,5 @@ fn only(peer: IpAddr, request: RequestParts<'_>, header: HeaderName) -> Client {
         (None, _) => Client { address: peer, is_known: true },
         (Some(line), None) if let Some(address) = address(line) => Client { address, is_known: true },
         _ => Client { address: peer, is_known: false },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::{HeaderValue, Request};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What a proxy, or a client, may write for a hop, and what it says: `None` for what is no address.
-    #[derive(Clone, Debug)]
-    struct Hop {
-        text: String,
-        address: Option<IpAddr>,
-    }
-
-    fn ip() -> impl Strategy<Value = IpAddr> {
-        prop_oneof![
-            (0u8..4).prop_map(|last| IpAddr::from([10, 0, 0, last])),
-            (0u8..4).prop_map(|last| IpAddr::from([192, 0, 2, last])),
-            (0u16..4).prop_map(|last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last])),
-            (0u16..4).prop_map(|last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last])),
-        ]
-    }
-
-    fn trusted() -> Networks {
-        Networks::parse(["10.0.0.0/8", "fd00::/8"]).unwrap()
-    }
-
-    fn listed() -> impl Strategy<Value = Hop> {
-        prop_oneof![
-            8 => (ip(), 0..4).prop_map(|(address, form)| {
-                let text = match (address, form) {
-                    (IpAddr::V4(it), 1) => format!("{it}:1234"),
-                    (IpAddr::V4(it), 2) => format!("::ffff:{it}"),
-                    (IpAddr::V6(it), 1) => format!("[{it}]:1234"),
-                    (IpAddr::V6(it), 2) => format!("{it}%eth0"),
-                    (IpAddr::V6(it), 3) => format!("[{it}]"),
-                    (it, _) => it.to_string(),
-                };
-                Hop { text, address: Some(address) }
-            }),
-            1 => "[a-z_:.\\[\\]]{1,6}x".prop_map(|text| Hop { text, address: None }),
-        ]
-    }
-
-    fn element() -> impl Strategy<Value = Hop> {
-        let extra =
-            prop_oneof![Just(""), Just(";proto=https"), Just(";by=_a;host=\"x,y\""), Just("; x=\"\\\",\"")];
-        let node = prop_oneof![
-            8 => (ip(), any::<bool>()).prop_map(|(address, port)| {
-                let port = if port { ":80" } else { "" };
-                let text = match address {
-                    IpAddr::V4(it) => format!("for=\"{it}{port}\""),
-                    IpAddr::V6(it) => format!("FOR=\"[{it}]{port}\""),
-                };
-                Hop { text, address: Some(address) }
-            }),
-            1 => prop_oneof![Just("for=unknown"), Just("for=_x"), Just("by=1.1.1.1"), Just("for=1.1.1.1 nonsense")]
-                .prop_map(|text| Hop { text: text.to_owned(), address: None }),
-        ];
-        (node, extra).prop_map(|(hop, extra)| Hop { text: hop.text + extra, ..hop })
-    }
-
-    /// The hops as the lines of a header: a new line wherever it says so.
-    fn request(name: &'static str, peer: IpAddr, hops: &[(Hop, bool)]) -> Request<()> {
-        let mut lines: Vec<String> = Vec::new();
-        for (hop, new_line) in hops {
-            match lines.last_mut() {
-                Some(line) if !new_line => line.extend([", ", &hop.text]),
-                _ => lines.push(hop.text.clone()),
-            }
-        }
-        let request = lines.iter().fold(Request::builder(), |request, line| request.header(name, line));
-        let mut request = request.body(()).unwrap();
-        request.extensions_mut().insert(PeerAddress((peer, 1).into()));
-        request
-    }
-
-    /// The algorithm in plain words, over the list as it was meant; and whether the client is known.
-    fn model(peer: IpAddr, hops: &[(Hop, bool)]) -> (IpAddr, bool) {
-        let trusted = |address: IpAddr| match address {
-            IpAddr::V4(address) => address.octets()[0] == 10,
-            IpAddr::V6(address) => address.octets()[0] == 0xfd,
-        };
-        let mut client = peer;
-        for (hop, _) in hops.iter().rev() {
-            match hop.address {
-                _ if !trusted(client) => return (client, true),
-                Some(address) => client = address,
-                None => return (client, false),
-            }
-        }
-        (client, true)
-    }
-
-    /// Whether a request is known to be from where `model` says.
-    fn is_known(via: Via, request: &Request<()>, client: IpAddr) -> bool {
-        let there = Networks::parse([client.to_string().as_str()]).unwrap();
-        ClientAddress::new(trusted(), via).is_in(&there, request.into())
-    }
-
-    fn of(via: Via, request: &Request<()>) -> Option<IpAddr> {
-        ClientAddress::new(trusted(), via).of(request.into())
-    }
-
-    proptest! {
-        #[test]
-        fn x_forwarded_for_is_read_as_it_was_meant(peer in ip(), hops in prop::collection::vec((listed(), any::<bool>()), 0..6)) {
-            let request = request("x-forwarded-for", peer, &hops);
-            let (client, known) = model(peer, &hops);
-            prop_assert_eq!(of(Via::XForwardedFor, &request), Some(client));
-            prop_assert_eq!(is_known(Via::XForwardedFor, &request, client), known);
-            prop_assert_eq!(of(Via::Forwarded, &request), Some(peer), "the header of another dialect is not read");
-        }
-
-        #[test]
-        fn forwarded_is_read_as_it_was_meant(peer in ip(), hops in prop::collection::vec((element(), any::<bool>()), 0..6)) {
-            let mut request = request("forwarded", peer, &hops);
-            let (client, known) = model(peer, &hops);
-            prop_assert_eq!(of(Via::Forwarded, &request), Some(client));
-            prop_assert_eq!(is_known(Via::Forwarded, &request, client), known);
-            let decoy = HeaderValue::from_static("6.6.6.6");
-            request.headers_mut().insert("x-forwarded-for", decoy);
-            prop_assert_eq!(of(Via::Forwarded, &request), Some(client), "the header of another dialect is not read");
-        }
-
-        #[test]
-        fn nothing_a_client_writes_hides_what_a_proxy_appends(written in "[ -~]{0,60}", real in 0u8..255) {
-            let real = IpAddr::from([192, 0, 2, real]);
-            for (via, name, appended) in [
-                (Via::XForwardedFor, "x-forwarded-for", format!("{written}, {real}")),
-                (Via::Forwarded, "forwarded", format!("{written}, for={real}")),
-                (Via::Forwarded, "forwarded", format!("{written}, for=\"{real}:80\";by=\"a,b\"")),
-                (Via::Forwarded, "forwarded", format!("{written}, for={real};host=\"{}\"", "a,".repeat(1_000))),
-            ] {
-                let mut request = Request::builder().header(name, appended).body(()).unwrap();
-                request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
-                prop_assert_eq!(of(via, &request), Some(real), "{}", written);
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_taken(lines in prop::collection::vec(prop::collection::vec(32u8.., 0..80), 0..4)) {
-            let mut request = Request::new(());
-            request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
-            for name in ["forwarded", "x-forwarded-for", "x-real-ip", "cookie"] {
-                for line in &lines {
-                    if let Ok(value) = HeaderValue::from_bytes(line) {
-                        request.headers_mut().append(name, value);
-                    }
-                }
-            }
-            for via in [Via::XForwardedFor, Via::Forwarded, Via::XRealIp] {
-                prop_assert!(of(via, &request).is_some());
-            }
-            let name = http::header::COOKIE;
-            let _ = super::super::Cookie("a".to_owned()).identify((&request).into());
-            let _ = super::super::ClassHeaders::from_anyone().tier(name.clone()).of((&request).into());
-            // Some lines are no value of a header.
-            let sent = request.headers().get_all(&name).iter().count();
-            if let Ok(cost) = super::super::CostHeader::new(name, trusted()).of((&request).into()) {
-                prop_assert!(sent == 1 || cost == 1);
-            }
-        }
-
-        /// Reading is done in time that grows with the length alone.
-        #[test]
-        fn a_long_line_is_no_burden(piece in prop_oneof![Just(","), Just("for=10.0.0.1,"), Just("\","), Just("for=10.0.0.1;x=\",,,,\","), Just(",a=\"b,c\";d=\"")]) {
-            let mut request = Request::builder().header("forwarded", piece.repeat(4_000)).body(()).unwrap();
-            request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
-            prop_assert_eq!(of(Via::Forwarded, &request), Some(IpAddr::from([10, 0, 0, 1])));
-        }
-    }
-
-    #[test]
-    fn x_real_ip_is_said_once_by_a_proxy() {
-        let ask = |peer: [u8; 4], lines: &[&'static str]| {
-            let request = lines.iter().fold(Request::builder(), |it, line| it.header("x-real-ip", *line));
-            let mut request = request.body(()).unwrap();
-            request.extensions_mut().insert(PeerAddress((peer, 1).into()));
-            of(Via::XRealIp, &request).unwrap().to_string()
-        };
-        let proxy = [10, 0, 0, 1];
-        assert_eq!(ask(proxy, &["192.0.2.1"]), "192.0.2.1");
-        assert_eq!(ask([192, 0, 2, 9], &["192.0.2.1"]), "192.0.2.9");
-        for lines in [&[][..], &["192.0.2.1", "192.0.2.2"], &["192.0.2.1, 192.0.2.2"], &["unknown"]] {
-            assert_eq!(ask(proxy, lines), "10.0.0.1", "{lines:?}");
-        }
-    }
-
-    /// A proxy that is exempt when it asks for itself is not when nobody knows for whom it asks.
-    /// A client's own `Forwarded` is no way round a limit by the header that the proxy writes.
-    #[test]
-    fn no_header_is_read_but_the_one_that_was_named() {
-        let headers = [
-            "x-forwarded-for",
-            "forwarded",
-            "x-real-ip",
-            "cf-connecting-ip",
-            "true-client-ip",
-            "fly-client-ip",
-            "x-ip",
-        ];
-        let written = |at: usize| match headers[at] {
-            "forwarded" => format!("for=192.0.2.{at}"),
-            _ => format!("192.0.2.{at}"),
-        };
-        let request = (0..headers.len())
-            .fold(Request::builder(), |it, at| it.header(headers[at], written(at)))
-            .body(());
-        let mut request = request.unwrap();
-        request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
-        let own = Via::Header(HeaderName::from_static("x-ip"));
-        let vias = [
-            Via::XForwardedFor,
-            Via::Forwarded,
-            Via::XRealIp,
-            Via::CfConnectingIp,
-            Via::TrueClientIp,
-            Via::FlyClientIp,
-        ];
-        for (at, via) in vias.into_iter().chain([own]).enumerate() {
-            assert_eq!(of(via.clone(), &request).unwrap().to_string(), format!("192.0.2.{at}"), "{via:?}");
-            // Each is believed from a trusted proxy only.
-            let mut other = request.clone();
-            other.extensions_mut().insert(PeerAddress(([198, 51, 100, 1], 1).into()));
-            assert_eq!(of(via, &other).unwrap().to_string(), "198.51.100.1");
-        }
-        assert_eq!(Via::default(), Via::XForwardedFor);
-    }
-
-    #[test]
-    fn x_real_ip_that_is_none_exempts_nobody() {
-        for (lines, exempt) in [(&[][..], true), (&["unknown"], false), (&["10.0.0.1", "10.0.0.1"], false)] {
-            let request = lines.iter().fold(Request::builder(), |it, line| it.header("x-real-ip", *line));
-            let mut request = request.body(()).unwrap();
-            request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
-            let client = ClientAddress::new(trusted(), Via::XRealIp);
-            assert_eq!(client.is_in(&trusted(), (&request).into()), exempt, "{lines:?}");
-        }
     }
 }

@@ -8,8 +8,8 @@ use http::header::{COOKIE, HeaderName, HeaderValue};
 use super::{Identify, Identity, RequestParts};
 use crate::http::request::Refusal;
 
-/// Counts by the value of a header. Requests without it are [anonymous](super::Anonymous); those with several are
-/// refused with 400, since the service behind may believe another one than was counted.
+/// Counts by the value of a header. Requests without it are [anonymous](super::Anonymous); those with several
+/// are refused with 400, since the service behind may believe another one than was counted.
 ///
 /// Whoever can write the header can choose a new name with every request, so use it behind something that
 /// checks the value. A storage sees only a hash of it.
@@ -33,8 +33,8 @@ impl Identify for ApiKey {
     }
 }
 
-/// Counts by the value of a cookie, as a secret. Requests without it are [anonymous](super::Anonymous); those with
-/// several of this name are refused with 400, so give cookies that differ by path names that differ.
+/// Counts by the value of a cookie, as a secret. Requests without it are [anonymous](super::Anonymous); those
+/// with several of this name are refused with 400, so give cookies that differ by path names that differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie(pub String);
 
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(with("a"), with("a"));
     }
 
-    /// What is counted would be the decoy, and what the service behind believes the other one.
+    /// The decoy would be counted, and the other one believed by the service behind.
     #[test]
     fn a_value_sent_twice_is_refused() {
         let name = || HeaderName::from_static("x-api-key");

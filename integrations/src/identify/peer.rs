@@ -13,8 +13,8 @@ use crate::log;
 /// The address of the peer, which a server puts into the extensions of each request.
 ///
 /// hyper does not know the address; insert it where the connection is accepted. axum knows it if it serves
-/// `into_make_service_with_connect_info::<SocketAddr>()`: its `ConnectInfo` counts as well (feature `axum`), and so do
-/// tonic's `TcpConnectInfo` and `TlsConnectInfo` (feature `tonic`). For other servers see
+/// `into_make_service_with_connect_info::<SocketAddr>()`: its `ConnectInfo` counts as well (feature `axum`),
+/// and so do tonic's `TcpConnectInfo` and `TlsConnectInfo` (feature `tonic`). For other servers see
 /// [`also_found_by`](Self::also_found_by).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
@@ -58,12 +58,13 @@ fn found_elsewhere(extensions: &Extensions) -> Option<SocketAddr> {
 
 /// Counts by the peer's address, whatever its port.
 ///
-/// An IPv4 address within an IPv6 one counts as that IPv4 address: mapped, translated by NAT64 (`64:ff9b::/96`), of
-/// 6to4 and of Teredo. Any other IPv6 address counts by its prefix, since its owner has a whole network of them.
+/// An IPv4 address within an IPv6 one counts as that IPv4 address: mapped, translated by NAT64
+/// (`64:ff9b::/96`), of 6to4 and of Teredo. Any other IPv6 address counts by its prefix, since its owner has
+/// a whole network of them.
 ///
-/// A request whose address is not known is refused with 500 and a body that says what to mend, and the first of
-/// them leaves a line in the log: counted together, all clients would share one limit. Where that is meant,
-/// say so by [`or_anonymous`](Self::or_anonymous).
+/// A request whose address is not known is refused with 500 and a body that says what to mend, and the first
+/// of them leaves a line in the log: counted together, all clients would share one limit. Where that is
+/// meant, say so by [`or_anonymous`](Self::or_anonymous).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     ipv6_prefix: u8,
@@ -72,9 +73,10 @@ pub struct Peer {
 }
 
 /// The cure for a server that does not tell the addresses of its peers.
-const UNKNOWN: &str = "the rate limiter does not know the address of the client: insert a PeerAddress into the \
-    extensions of each request where connections are accepted; with axum turn on the feature `axum` and serve \
-    `into_make_service_with_connect_info::<SocketAddr>()`, with tonic turn on the feature `tonic`; or count by \
+const UNKNOWN: &str = "the rate limiter does not know the address of the client: insert a PeerAddress into \
+    the extensions of each request where connections are accepted; with axum turn on the feature `axum` and \
+    serve `into_make_service_with_connect_info::<SocketAddr>()`, with tonic turn on the feature `tonic`; or \
+    count by \
     something else than the address";
 
 impl Default for Peer {

@@ -7,9 +7,9 @@ use super::pattern::Pattern;
 use crate::error::ThrottleError;
 
 impl Rule {
-    /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. It is the path that is
-    /// folded, and not the expression, so write `%C3%A9` for `é`, `%20` for a space, and no slash at the end.
-    /// Takes time that grows with the length of the path alone.
+    /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. It is the path that
+    /// is folded, and not the expression, so write `%C3%A9` for `é`, `%20` for a space, and no slash at the
+    /// end. Takes time that grows with the length of the path alone.
     pub fn regex(self, pattern: &str) -> Result<Self, ThrottleError> {
         let ignore_case = self.ignore_case;
         let pattern = read(pattern, ignore_case)?;

@@ -33,9 +33,9 @@ use crate::rules::{Rule, Rules};
 
 /// What a [`Throttle`] is to be like.
 ///
-/// What can depend on the request is given as a value, by a function of its [parts](RequestParts) (`.._by`), or by one
-/// that answers asynchronously (`.._by_async`). A function may answer with a value or with a result; see
-/// [`Stop`](crate::Stop).
+/// What can depend on the request is given as a value, by a function of its [parts](RequestParts) (`.._by`),
+/// or by one that answers asynchronously (`.._by_async`). A function may answer with a value or with a
+/// result; see [`Stop`](crate::Stop).
 #[must_use = "a throttle limits nothing until it is built and put in front of a service"]
 pub struct ThrottleBuilder<S: Strategy, M> {
     profile: Profile,
@@ -109,8 +109,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         Self { profile, settings, storage, after: After::Nothing, expose: None, registry: None }
     }
 
-    /// The limit of each request is what `limit` says; it replaces the one that was given first. Keys keep their states:
-    /// what was used under one limit stays used under another.
+    /// The limit of each request is what `limit` says; it replaces the one that was given first. Keys keep
+    /// their states: what was used under one limit stays used under another.
     pub fn limit_by<A: Fallible<S>>(
         mut self,
         limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
@@ -158,8 +158,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// A request is of the class that `class` says. What a client can write MUST NOT become a tier, a priority or a
-    /// region, unless something trusted has checked it.
+    /// A request is of the class that `class` says. What a client can write MUST NOT become a tier, a
+    /// priority or a region, unless something trusted has checked it.
     pub fn class_by<A: Fallible<Class>>(
         mut self,
         class: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
@@ -201,27 +201,28 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Lets requests that meet this rule pass, uncounted. A path that was spelled oddly, such as `/a/../health`, is
-    /// counted all the same: see [`Rule`].
+    /// Lets requests that meet this rule pass, uncounted. A path that was spelled oddly, such as
+    /// `/a/../health`, is counted all the same: see [`Rule`].
     pub fn bypass(mut self, rule: Rule) -> Self {
         self.profile.rules.bypass(rule);
         self
     }
 
-    /// Lets the preflights of browsers pass, uncounted: `OPTIONS` that ask, by `Origin` and `Access-Control-Request-Method`,
-    /// whether a page of another site may send a request. The request itself is counted.
+    /// Lets the preflights of browsers pass, uncounted: `OPTIONS` that ask, by `Origin` and
+    /// `Access-Control-Request-Method`, whether a page of another site may send a request. The request itself
+    /// is counted.
     ///
-    /// For such a page to read a denial, the layer that writes the headers of CORS stands outside the throttle, and lists
-    /// what the page may read, such as `Retry-After` and `RateLimit`, in `Access-Control-Expose-Headers`. Where no layer
-    /// does, [`header`](Self::header) can.
+    /// For such a page to read a denial, the layer that writes the headers of CORS stands outside the
+    /// throttle, and lists what the page may read, such as `Retry-After` and `RateLimit`, in
+    /// `Access-Control-Expose-Headers`. Where no layer does, [`header`](Self::header) can.
     pub fn bypass_preflights(self) -> Self {
         let asks = |name: HeaderName| move |request: RequestParts<'_>| request.headers.contains_key(&name);
         let preflight = Rule::new().methods([Method::OPTIONS]).when(asks(ORIGIN));
         self.bypass(preflight.when(asks(ACCESS_CONTROL_REQUEST_METHOD)))
     }
 
-    /// Shares what the identifier says with all throttles that are given the same cache, so that it is asked once per
-    /// request.
+    /// Shares what the identifier says with all throttles that are given the same cache, so that it is asked
+    /// once per request.
     pub fn identity_cache(mut self, cache: IdentityCache) -> Self {
         self.profile.cache = Some(cache);
         self
@@ -229,15 +230,16 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// A request counts only if this is so of its response, such as that a login has failed.
     ///
-    /// It is charged before it is passed on, so that no more than the limit are under way at a time, and what it was
-    /// charged is given back if its response does not count. One whose client goes away before stays charged.
+    /// It is charged before it is passed on, so that no more than the limit are under way at a time, and what
+    /// it was charged is given back if its response does not count. One whose client goes away before stays
+    /// charged.
     pub fn charge_if(mut self, counts: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.after = After::ChargeIf(Arc::new(counts));
         self
     }
 
-    /// What becomes of requests about whose sender nothing is known, such as those without an API key; they share one
-    /// limit if not said otherwise. A request whose address is not known is refused: see [`Peer`].
+    /// Treats requests about whose sender nothing is known, such as those without an API key; by default they
+    /// share one limit. A request whose address is not known is refused: see [`Peer`].
     pub fn anonymous(mut self, anonymous: Anonymous) -> Self {
         self.profile.anonymous = anonymous;
         self
@@ -314,17 +316,18 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Sits out the delays of a queueing strategy on this runtime. Without a runtime a request that would have
-    /// to be delayed is answered 429 instead, and its place in the queue given back.
+    /// Sits out the delays of a queueing strategy on this runtime. Without a runtime a request that would
+    /// have to be delayed is answered 429 instead, and its place in the queue given back.
     pub fn runtime(mut self, timer: impl Timer + Send + Sync + 'static) -> Self {
         let delay = move |wait| -> BoxFuture<'static, ()> { Box::pin(timer.sleep(wait)) };
         self.profile.delay = Some(Box::new(delay));
         self
     }
 
-    /// Runs in the background what is to be told to a storage elsewhere when nobody waits for it any more, such as the
-    /// refund of a request whose client went away: `|future| drop(tokio::spawn(future))`. Without it that is not told,
-    /// and a client that goes away while [several throttles](crate::Throttles) are asked may leave some of them charged.
+    /// Runs in the background what is to be told to a storage elsewhere when nobody waits for it any more,
+    /// such as the refund of a request whose client went away: `|future| drop(tokio::spawn(future))`. Without
+    /// it that is not told, and a client that goes away while [several throttles](crate::Throttles) are asked
+    /// may leave some of them charged.
     pub fn spawner(mut self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
         self.profile.spawner = Some(background(spawn));
         self
@@ -336,7 +339,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Enters the throttle in a registry, which refuses a second one of the same name as long as this one is in use.
+    /// Enters the throttle in a registry, which refuses a second one of the same name as long as this one is
+    /// in use.
     pub fn register(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
         self
@@ -344,11 +348,13 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 }
 
 impl<S: Strategy<Cost = u32>, M> ThrottleBuilder<S, M> {
-    /// A request costs what `cost` says once the body of its response, of so many bytes, has been sent or given up.
+    /// A request costs what `cost` says once the body of its response, of so many bytes, has been sent or
+    /// given up.
     ///
-    /// Until then it costs what it was charged before it was passed on, a reserve; then the difference is given back, or
-    /// charged without asking. So a client that has used up its limit is not cut off, but denied the next time. A storage
-    /// elsewhere is told while the end of the body is held back, or else in the [background](Self::spawner).
+    /// Until then it costs what it was charged before it was passed on, a reserve; then the difference is
+    /// given back, or charged without asking. So a client that has used up its limit is not cut off, but
+    /// denied the next time. A storage elsewhere is told while the end of the body is held back, or else in
+    /// the [background](Self::spawner).
     pub fn settle_by(mut self, cost: impl Fn(&Parts, u64) -> u32 + Send + Sync + 'static) -> Self {
         self.after = After::settle(cost);
         self

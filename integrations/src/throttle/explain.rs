@@ -11,9 +11,9 @@ use super::profile::Scope;
 use crate::http::request::RequestParts;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Explains what the throttle makes of a request, a line for each: the rule that it meets, the client, scope and cost
-    /// it is counted by, and each limit; or why it is not counted, and which condition of each rule it does not
-    /// meet. Charges nothing, and asks no storage.
+    /// Explains what the throttle makes of a request, a line for each: the rule that it meets, the client,
+    /// scope and cost it is counted by, and each limit; or why it is not counted, and which condition of each
+    /// rule it does not meet. Charges nothing, and asks no storage.
     ///
     /// ```
     /// # async fn explained() -> Result<(), Box<dyn std::error::Error>> {

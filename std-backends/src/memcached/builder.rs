@@ -89,7 +89,7 @@ impl<R: Connect> MemcachedBuilder<R> {
         pub const fn persistent(persistent: bool) => persistent = persistent;
 
         /// Goes by this clock instead of the wall clock of this host: for tests, which then need not wait.
-        /// What is stored is kept for a day at least.
+        /// Keeps states for a day at least.
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Present::new(clock, false);
     }
 

@@ -8,7 +8,8 @@ use super::wire::{Stream, Wire};
 
 /// A command, and what its answer means.
 ///
-/// An answer that says that the server did nothing is an error of kind [`Other`](ErrorKind::Other) with the server's words.
+/// An answer that says that the server did nothing is an error of kind [`Other`](ErrorKind::Other) with the
+/// server's words.
 pub(super) trait Command: Send + Sync {
     type Answer: Send;
     /// Whether it may change what the server keeps.
@@ -24,12 +25,13 @@ pub(super) struct Version;
 /// The bytes of an item and what tells whether they have been changed since, if it is there.
 pub(super) struct Get<'a>(pub(super) &'a str);
 
-/// Replaces an item that has not been changed since, or puts one where there was none; false if that is so no more.
+/// Replaces an item that has not been changed since, or puts one where there was none; false if that is so no
+/// more.
 pub(super) struct Store<'a> {
     pub(super) name: &'a str,
     pub(super) bytes: &'a [u8],
     pub(super) expiry: u32,
-    /// What tells the contents that are replaced; `None` if there are none.
+    /// The mark of the contents that are replaced; `None` if there are none.
     pub(super) unique: Option<u64>,
 }
 

@@ -17,7 +17,8 @@ pub struct Used<V> {
     pub verdict: V,
 }
 
-/// How much of a limit a verdict says is used: the part in units of 2⁻³², and how long until nothing is in use.
+/// How much of a limit a verdict says is used: the part in units of 2⁻³², and how long until nothing is in
+/// use.
 fn used(verdict: &impl Verdict) -> (u64, Duration) {
     let mut most = (0, Duration::ZERO);
     verdict.each(&mut |decision| {
@@ -29,8 +30,8 @@ fn used(verdict: &impl Verdict) -> (u64, Duration) {
 }
 
 impl<S: Strategy, C: Clock> Memory<S, C> {
-    /// The `k` keys that use the largest part of this limit, the most used first; of equals those first that take
-    /// longer to be fresh. Of several limits in one, the most used part counts.
+    /// The `k` keys that use the largest part of this limit, the most used first; of equals those first that
+    /// take longer to be fresh. Of several limits in one, the most used part counts.
     ///
     /// Each has the fields `digest`, a keyed hash that [`is_of`](Self::is_of) compares with a key you know,
     /// and `verdict`, the verdict of a hit of cost 0.

@@ -27,7 +27,8 @@ pub(crate) fn write_key(name: &mut Vec<u8>, key: &dyn ErasedKey) {
     });
 }
 
-/// The settings of a storage on a store: `traffik` for a namespace if there is none, unless they make no sense.
+/// The settings of a storage on a store: `traffik` for a namespace if there is none, unless they make no
+/// sense.
 pub(crate) fn settled(mut namespace: String, timeout: Duration) -> Result<String, Failure> {
     if namespace.is_empty() {
         "traffik".clone_into(&mut namespace);

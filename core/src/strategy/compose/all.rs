@@ -44,7 +44,8 @@ impl<S: Strategy, const N: usize> All<S, N> {
         self.0.iter().zip(&mut states.0)
     }
 
-    /// The verdicts of all limits, without the demand that a denial may record. Copies no state: a log's may be large.
+    /// The verdicts of all limits, without the demand that a denial may record. Copies no state: a log's may
+    /// be large.
     fn judge(&self, states: &States<S, N>, hit: &Hit<S::Cost>, now: Timestamp) -> Composite<[S::Verdict; N]> {
         let parts = self.each(states, |limit, state| limit.peek(state, hit, now));
         let outcome = self.settled(states, hit, Outcome::all(parts.iter().map(Verdict::outcome)), now);
@@ -83,8 +84,8 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         }
         verdict.recorded = false;
         for ((limit, state), decision) in self.with_mut(states).zip(&mut verdict.parts) {
-            // A limit that denies is run all the same: it may keep count of demand. One that alone would admit is
-            // run only if all admit.
+            // A limit that denies is run all the same: it may keep count of demand. One that alone would
+            // admit is run only if all admit.
             if all_admit || !decision.is_allowed() {
                 *decision = limit.decide(state, hit, now);
                 verdict.recorded |= decision.is_recorded();

@@ -84,11 +84,11 @@ stat! {
     pub struct PriorityStat<T> {
         /// The priority that was asked about.
         pub priority: Label,
-        /// What it must leave free.
+        /// The cost that it must leave free.
         pub reserve: u32,
         /// The most that all priorities together can have at once.
         pub limit: u32,
-        /// What is left for this priority.
+        /// The cost that is left for this priority.
         pub available: u32,
         /// The figures of the wrapped strategy.
         pub inner: T,

@@ -19,9 +19,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Decides on a hit. `wait` tells, if it is denied, how many microseconds after the time of the receipt it
-    /// would pass, given how much may then be in use beside it; and `reset` how many it is until nothing is in use, once
-    /// so much more is booked.
+    /// Decides on a hit. `wait` tells, if it is denied, how many microseconds after the time of the receipt
+    /// it would pass, given how much may then be in use beside it; and `reset` how many it is until nothing
+    /// is in use, once so much more is booked.
     #[inline]
     pub(crate) fn decide(
         self,

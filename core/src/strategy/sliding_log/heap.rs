@@ -8,8 +8,8 @@ use super::{Entry, Log, LogState, Room};
 /// for no more than are in use, doubled when they are.
 ///
 /// Choose it for an exact limit that is known only at run time, or that few keys come near. It decides as a
-/// [`SlidingLog`](super::SlidingLog) does and has its figures. `new(rate)` fails if the limit of the rate exceeds
-/// 65 536; `rate()` returns that rate.
+/// [`SlidingLog`](super::SlidingLog) does and has its figures. `new(rate)` fails if the limit of the rate
+/// exceeds 65 536; `rate()` returns that rate.
 ///
 /// ```
 /// use traffik_core::{HeapLog, Hit, Rate, Strategy, Timestamp};

@@ -24,7 +24,7 @@ fn read(fields: &[(&str, String)]) -> Vec<serde_json::Value> {
     told.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What an admitted and a denied request are told under these options, by the names of fields.
+/// Returns the fields of these names in the answers to an admitted and a denied request.
 async fn told<const N: usize>(options: &[&str], names: [&str; N]) -> Vec<[String; N]> {
     let gateway = Gateway::start(options);
     let client = client(false);

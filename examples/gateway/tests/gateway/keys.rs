@@ -100,7 +100,7 @@ async fn no_header_is_believed_but_the_one_that_was_named() {
     }
 }
 
-/// What is counted would be the first value, and what the service behind believes the second.
+/// The first value would be counted, and the second one believed by the service behind.
 #[tokio::test]
 async fn a_key_that_is_sent_twice_is_refused() {
     let gateway = Gateway::start(&["--rate", "1/52w", "--key", "header:x-api-key"]);

@@ -14,6 +14,7 @@ mod golden;
 mod keys;
 mod own;
 mod page;
+mod rules;
 mod upstream;
 mod websocket;
 

@@ -42,7 +42,7 @@ pub struct Call<'a> {
 }
 
 named! {
-    /// What a storage is asked.
+    /// The question to a storage.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[non_exhaustive]
     pub enum Operation {

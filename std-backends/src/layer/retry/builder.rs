@@ -26,7 +26,7 @@ pub struct RetryBuilder<T, R> {
 
 impl<T, R> RetryBuilder<T, R> {
     setters! {
-        /// So many attempts, the first one included: three if nothing is said.
+        /// Sets the number of attempts, the first one included; defaults to three.
         pub const fn attempts(most: u32) => settings.attempts = most;
 
         /// Tries again on these kinds of failure: on those that [are passing](is_passing) if nothing is said.

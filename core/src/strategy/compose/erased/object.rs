@@ -37,8 +37,8 @@ pub trait ErasedScale<const LEN: usize, V: ErasedVerdict = Decision>: ErasedStra
     /// See [`Scale::parts`].
     fn parts_erased(&self) -> u64;
 
-    /// Shows `visit` the limit scaled by each ratio in turn, of which it is this part then, counting `factor` times as
-    /// fine; see [`Scale::scaled`], [`Scale::part`] and [`Scale::finer`].
+    /// Shows `visit` the limit scaled by each ratio in turn, of which it is this part then, counting `factor`
+    /// times as fine; see [`Scale::scaled`], [`Scale::part`] and [`Scale::finer`].
     fn scaled_erased(
         &self,
         ratios: (&[Ratio], Ratio),

@@ -1,0 +1,111 @@
+//! Rules: those that can match nothing, paths in every spelling, and the account of a request.
+
+use super::config::{File, check};
+use super::{Gateway, refused};
+
+/// A rule that no request can meet would be a limit that is silently off.
+#[test]
+fn a_rule_that_matches_nothing_is_refused_with_what_would_be_right() {
+    for (rule, told) in [
+        (r#"methods = ["post"]"#, "methods are in capitals: POST"),
+        (r#"methods = ["*"]"#, "a rule without methods matches all of them"),
+        (r#"methods = ["ANY"]"#, "a rule without methods matches all of them"),
+        (r#"methods = ["GETT"]"#, "there is no such method"),
+        (r#"path = "/api/.*""#, "with re: before them"),
+        (r#"path = "/users/:id""#, "is written {id}"),
+        (r#"path = "/users/<id>""#, "is written {id}"),
+        (r#"path = "/users/[0-9]+""#, "with re: before them"),
+        (r#"path = "/api/(v1|v2)""#, "with re: before them"),
+        (r#"path = "/login$""#, "with re: before them"),
+        (r#"path = "/a?x=1""#, "without query and fragment"),
+        (r#"path = "/a#b""#, "without query and fragment"),
+        (r#"path = "re:(""#, "is no route"),
+    ] {
+        let file = File::new(
+            "nothing",
+            &format!("[[throttle]]\nuid = \"a\"\nrate = \"1/s\"\nrules = {{ {rule} }}\n"),
+        );
+        let error = refused(&["--config", file.path()]);
+        assert!(error.contains(told) && error.contains("line 4"), "{rule}\n{error}");
+    }
+}
+
+/// Asks for targets as they are written, each on a connection of its own.
+async fn raw(gateway: &Gateway, targets: &[&str]) -> Vec<u16> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut statuses = Vec::new();
+    for target in targets {
+        let address = gateway.url.trim_start_matches("http://");
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let asked = format!("{target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        statuses.push(answer.split(' ').nth(1).unwrap().parse().unwrap());
+    }
+    statuses
+}
+
+/// Any other spelling of a limited path would be a way round the limit.
+#[tokio::test]
+async fn a_path_is_limited_however_it_is_spelled() {
+    let of = |rule: &str| {
+        File::new("spelled", &format!("[[throttle]]\nuid = \"a\"\nrate = \"1/52w\"\nrules = {{ {rule} }}\n"))
+    };
+    for (rule, targets) in [
+        (
+            r#"path = "/login""#,
+            &["GET /login", "HEAD /login", "GET /login/", "GET //login", "GET /login;a=b"][..],
+        ),
+        (r#"path = "/login", methods = ["GET"]"#, &["GET /login", "HEAD /login", "GET /%6Cogin?x"]),
+        (r#"path = "/users/{id}""#, &["GET /users/1", "GET /users/2/"]),
+        (r#"path = "/users/*""#, &["GET /users/1", "GET /users/2/"]),
+        (r#"path = "/login*""#, &["GET /login", "GET /login/", "GET /login.html"]),
+        (r#"path = "re:^/login$""#, &["GET /login", "GET /login/", "GET //login"]),
+        (r#"path = "/login", ignore-case = true"#, &["GET /login", "GET /LOGIN", "GET /Login/"]),
+    ] {
+        let file = of(rule);
+        let gateway = Gateway::start(&["--config", file.path()]);
+        let mut expected = vec![429; targets.len()];
+        expected[0] = 200;
+        assert_eq!(raw(&gateway, targets).await, expected, "{rule}");
+    }
+    // Servers differ in what these are: the path that is limited would not be the one that is served.
+    let file = of(r#"path = "/login""#);
+    let gateway = Gateway::start(&["--config", file.path()]);
+    let odd = [
+        "/login%2f",
+        "/login%00",
+        "/x/..;/login",
+        "/x/../login",
+        "/x/%2e%2E/login",
+        "/a%5Clogin",
+        "/./login",
+    ];
+    let odd: Vec<_> = odd.iter().map(|path| format!("GET {path}")).chain(["GET x".to_owned()]).collect();
+    let odd: Vec<&str> = odd.iter().map(String::as_str).collect();
+    assert_eq!(raw(&gateway, &odd).await, vec![400; odd.len()]);
+}
+
+#[test]
+fn a_request_is_explained() {
+    let file = File::new(
+        "explained",
+        "[[throttle]]\nuid = \"logins\"\nrate = \"5/min\"\nkey = \"header:x-api-key\"\nrules = { path = \"/login\", methods = [\"POST\"] }\n",
+    );
+    let explained = |more: &[&str]| check(&[&["--config", file.path()], more].concat());
+    let told = explained(&["--request", "POST /login/", "--request-header", "X-Api-Key: a"]);
+    assert!(told.ends_with(
+        "throttle: logins\nrule: POST /login and below\nclient: key ca978112\ncost: 1\nlimit: logins, 5 within 60s\n"
+    ), "{told}");
+    let told = explained(&["--request", "GET /login"]);
+    assert!(
+        told.ends_with("throttle: logins\nnot counted: POST /login and below: the method is GET\n"),
+        "{told}"
+    );
+    let told = explained(&["--request", "POST /logout"]);
+    assert!(told.ends_with("not counted: POST /login and below: the path is /logout\n"), "{told}");
+    let told = explained(&["--request", "POST /x/..;/login"]);
+    assert!(told.ends_with("400: the segments . and .. are for the client to follow\n"), "{told}");
+    assert!(refused(&["--check", "--request", "/login"]).contains("write \"POST /login\""));
+}
