@@ -21,7 +21,7 @@
 //! | 4. a denial charges nothing | [`denial_is_free`] |
 //! | 5. `retry_after` and `reset_after` are exact | [`waits_are_exact`] |
 //! | 6. expiry is invisible | [`expiry_is_invisible`] |
-//! | 7. time may step back | [`time_may_step_back`] |
+//! | 7. time may step back | [`time_may_step_back`], [`clock_may_be_set_back`] |
 //! | 8. a cost above the capacity is never admitted | [`too_large_is_never`] |
 //! | 9. refund inverts the count | [`refund_inverts`] |
 //! | 10. the codec round-trips | [`codec_round_trips`], [`any_bytes_decode_or_are_refused`] |
@@ -38,11 +38,13 @@ use crate::{Class, Decision, Hit, Outcome, Receipt, Scale, State, Strategy, Time
 pub mod awaited;
 mod duties;
 mod run;
+mod set_back;
 pub mod storage;
 mod strategies;
 
 pub use run::Step;
 use run::{Held, expect, follow};
+pub use set_back::{clock_may_be_set_back, time_may_step_back};
 pub use storage::agrees as storage_agrees;
 pub use strategies::at_most;
 
@@ -59,6 +61,7 @@ pub fn every<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     waits_are_exact(limit, run)?;
     expiry_is_invisible(limit, run)?;
     time_may_step_back(limit, run)?;
+    clock_may_be_set_back(limit, run)?;
     too_large_is_never(limit, run)?;
     refund_inverts(limit, run)?;
     codec_round_trips(limit, run)
@@ -193,32 +196,6 @@ pub fn expiry_is_invisible<S: Strategy>(limit: &S, run: &[Step]) -> Held {
         let earlier = Timestamp::from_micros(fresh_at.as_micros().saturating_sub(1));
         let early = fresh_at > step.at && earlier >= step.at && !differs(earlier, 0) && !differs(earlier, 1);
         expect(!early, 6, at, "the state was fresh before fresh_at")
-    })
-}
-
-/// Law 7: a time before the state's own counts as the state's own, and the wait then stays within the horizon.
-pub fn time_may_step_back<S: Strategy>(limit: &S, run: &[Step]) -> Held {
-    let mut latest = Timestamp::EPOCH;
-    follow(limit, run, |at, step, _, verdict, after| {
-        if verdict.is_recorded() {
-            latest = latest.max(step.at);
-        }
-        for back in [1, 1_000, limit.horizon(), u64::MAX] {
-            let earlier = Timestamp::from_micros(latest.as_micros().saturating_sub(back));
-            let (mut then, mut now) = (after.clone(), after.clone());
-            let in_past = limit.decide(&mut then, &step.hit(), earlier);
-            let in_present = limit.decide(&mut now, &step.hit(), latest);
-            let same = in_past.outcome().is_allowed() == in_present.outcome().is_allowed() && then == now;
-            expect(same, 7, at, "an earlier time was not taken as the state's own")?;
-            if let (Outcome::Deny { retry_after: past }, Outcome::Deny { retry_after: present }) =
-                (in_past.outcome(), in_present.outcome())
-            {
-                let longest = Timestamp::EPOCH.plus_micros(limit.horizon()) + present;
-                let held = Timestamp::EPOCH + past <= longest;
-                expect(held, 7, at, "a clock that stepped back made the wait too long")?;
-            }
-        }
-        Ok(())
     })
 }
 

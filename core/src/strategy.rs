@@ -131,6 +131,18 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// stepped back may cost a client in waiting.
     fn horizon(&self) -> u64;
 
+    /// Moves a state to the present that lies so far ahead of `now` that the clock must have been set back:
+    /// further than this limit lasts, and than a second. What was used stays used, and drains from now on.
+    /// Reports whether the state was changed.
+    ///
+    /// A storage calls it when a hit is denied, if its clock is nobody else's. Otherwise a state from the
+    /// future would be denied until the clock has caught up. Stores that several clocks write to forget such
+    /// a state by its time to live instead.
+    fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
+        let _ = (state, now);
+        false
+    }
+
     /// The strategy's own figures at this time.
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat;
 

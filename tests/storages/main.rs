@@ -12,4 +12,5 @@ mod duties_bite;
 mod file_storage;
 mod locked;
 mod locks;
+mod set_back;
 mod together;

@@ -24,6 +24,7 @@
 //! | a peek charges nothing | [`peek_is_free`] | |
 //! | a load tells the state | [`load_tells_the_state`] | |
 //! | racers for one key admit exactly the limit | [`racers_admit_the_limit`] | threads |
+//! | a clock that was set back locks no key out | [`clock_may_be_set_back`] | |
 //! | bytes that are no state count as a key never seen | [`corrupt_is_never_seen`] | how to write such bytes |
 
 use core::cell::Cell;
@@ -35,7 +36,7 @@ use portable_atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::duties::{self, Subject, afresh, drain, one};
 use super::{Broken, Held, Step, expect};
-use crate::{ErrorKind, Op, Storage, StorageError, Strategy, Timestamp, Verdict};
+use crate::{ErrorKind, Op, Outcome, Storage, StorageError, Strategy, Timestamp, Verdict};
 
 /// Every duty that needs nothing but a limit and a storage.
 pub fn every<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
@@ -144,6 +145,36 @@ pub fn racers_admit_the_limit<S: Strategy>(
     expect(!failed.into_inner(), 2, 0, "the storage failed in a race")?;
     let all = admitted.into_inner() + at_once(drain(&direct, KEY))?;
     expect(all == admits, 2, all, "checks at the same time did not admit exactly the limit")
+}
+
+/// Law 7: a key that is used up when the clock is set back far is admitted again within the limit's horizon.
+///
+/// For a storage whose clock is nobody else's: where several clocks meet, the one behind must not be believed.
+pub fn clock_may_be_set_back<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
+    const KEY: &[u8] = b"traffik law 7: set back";
+    /// More than a storage may count as one reader that came late.
+    const FAR: u64 = 60_000_000;
+    let direct = Direct::new(limit, storage);
+    let (mut now, horizon) = (direct.now.get(), limit.horizon());
+    for (step, back) in [FAR, 86_400_000_000].into_iter().enumerate() {
+        let admits = at_once(afresh(limit, &direct, KEY))?;
+        let drained = at_once(drain(&direct, KEY))?;
+        expect(drained == admits, 2, step, "the storage did not admit exactly the limit")?;
+        now = Timestamp::from_micros(now.as_micros().saturating_sub(horizon.saturating_add(back)));
+        let then = now;
+        loop {
+            direct.now.set(now);
+            let verdict = at_once(direct.apply(KEY, Op::Check(one::<S>())))?;
+            match verdict.outcome() {
+                Outcome::Deny { retry_after } => now = now + retry_after,
+                Outcome::Never => expect(false, 7, step, "the storage never admits a key again")?,
+                Outcome::Allow { .. } => break,
+            }
+            let lasts = now.micros_since(then);
+            expect(lasts <= horizon, 7, step, "a key was denied for longer than its limit lasts")?;
+        }
+    }
+    Ok(())
 }
 
 /// Law 10: bytes that are no state count as a key never seen, and are written over. `plant` puts them where the storage

@@ -22,6 +22,9 @@ pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static 
     /// The same head of a state that is fresh at this tick and has this [pressure](crate::Verdict::pressure).
     fn with(self, fresh: u32, pressure: u8) -> Self;
 
+    /// The same head of a state that is fresh at this tick, if it would not be before.
+    fn until(self, fresh: u32) -> Self;
+
     /// Whether both are of one key, as far as can be told.
     fn is_of(self, other: Self) -> bool;
 
@@ -58,6 +61,11 @@ pub(super) fn ticks(at: Timestamp) -> u32 {
 #[inline]
 const fn marked(fresh: u32, pressure: u8) -> u32 {
     if pressure == u8::MAX { fresh | EXHAUSTED } else { fresh }
+}
+
+/// The earlier of a noted tick of freshness and another one.
+fn earlier(noted: u32, fresh: u32) -> u32 {
+    noted & EXHAUSTED | (noted & !EXHAUSTED).min(fresh)
 }
 
 mod sealed {
@@ -97,6 +105,11 @@ impl Wide {
         Digest::from_u64(self.word() & !PRESSURE)
     }
 
+    /// The tick in which the state is fresh.
+    pub(super) const fn fresh_tick(self) -> u32 {
+        self.fresh & !EXHAUSTED
+    }
+
     /// All that it notes, as two numbers.
     #[must_use]
     pub const fn parts(self) -> (u64, u32) {
@@ -124,6 +137,10 @@ impl Head for Wide {
     #[inline]
     fn with(self, fresh: u32, pressure: u8) -> Self {
         Self::new(self.word() | u64::from(pressure).min(PRESSURE), marked(fresh, pressure))
+    }
+
+    fn until(self, fresh: u32) -> Self {
+        Self { fresh: earlier(self.fresh, fresh), ..self }
     }
 
     #[inline]
@@ -169,6 +186,10 @@ impl Head for Narrow {
     #[inline]
     fn with(self, fresh: u32, pressure: u8) -> Self {
         Self { fresh: marked(fresh, pressure), ..self }
+    }
+
+    fn until(self, fresh: u32) -> Self {
+        Self { fresh: earlier(self.fresh, fresh), ..self }
     }
 
     #[inline]

@@ -92,8 +92,12 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         // going on before the first has come from memory.
         let near = self.slots.as_mut().get_mut(home..)?.iter_mut().take(NEAR);
         let slot = near.into_iter().find(|slot| slot.head.is_of(key))?;
-        if slot.head.is_fresh(passed(now)) {
+        let tick = passed(now);
+        if slot.head.is_fresh(tick) {
             slot.state = T::default();
+        }
+        if tick < self.latest {
+            rebase(limit, slot, now);
         }
         let verdict = limit.decide(&mut slot.state, hit, now);
         if verdict.is_recorded() {
@@ -125,6 +129,9 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
             Some(slot) => {
                 if slot.head.is_fresh(tick) {
                     slot.state = T::default();
+                }
+                if tick < self.latest {
+                    rebase(limit, slot, now);
                 }
                 &mut slot.state
             }
@@ -246,8 +253,12 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
     }
 
     /// Takes over an entry of another table whose keys were hashed with the same seed, in place of one of the same
-    /// key. Without room for it, that is as for a new key; answers whether it was taken.
-    pub fn adopt(&mut self, head: Wide, state: T, now: Timestamp) -> bool {
+    /// key; it was taken from there at a time of that table's clock. Without room for it, that is as for a new key;
+    /// answers whether it was taken.
+    pub fn adopt(&mut self, (head, state): (Wide, T), taken: Timestamp, now: Timestamp) -> bool {
+        // By this clock it is fresh as long from now as it was from then by the other.
+        let ahead = passed(taken).saturating_sub(passed(now));
+        let head = head.until(head.fresh_tick().saturating_sub(ahead));
         let slots = self.slots.as_mut();
         let places = Places::around::<Wide>(home(head.digest(), slots.len()), slots.len());
         let found = places.find(slots, |slot| slot.head.is_of(Wide::of(head.digest())));
@@ -259,12 +270,24 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
             }
             (Some((at, in_use)), _) => {
                 self.counters.evictions = self.counters.evictions.saturating_add(in_use.into());
+                // Its state is still that of the other clock.
+                self.latest = self.latest.max(passed(taken));
                 let Some(slot) = slots.get_mut(at) else { return false };
                 *slot = Slot { head, state };
                 true
             }
         }
     }
+}
+
+/// Brings the state of a slot down to a clock that was set back, and with it when the slot is free.
+#[cold]
+#[inline(never)]
+fn rebase<S: Strategy, H: Head>(limit: &S, slot: &mut Slot<S::State, H>, now: Timestamp) {
+    let _ = limit.rebase(&mut slot.state, now);
+    // What cannot be moved is kept for no longer than any state lasts.
+    let longest = now.plus_micros(limit.horizon());
+    slot.head = slot.head.until(ticks(longest));
 }
 
 const FULL: StorageError =

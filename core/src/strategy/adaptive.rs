@@ -1,5 +1,6 @@
 //! Adaptive: fixed windows whose limit falls under load and recovers when it has gone.
 
+use super::math::rebase::{is_ahead, told};
 use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, Writer,
@@ -283,8 +284,8 @@ impl Adaptive {
 
     /// From one time to another, counted from a present that may lie behind the first.
     fn span(&self, from: Timestamp, to: Timestamp, now: Timestamp) -> Quotient {
-        let behind = if from > now { from.micros_since(now).min(self.horizon()) } else { 0 };
-        Quotient::whole(to.micros_since(from).saturating_add(behind))
+        let behind = if from > now { from.micros_since(now) } else { 0 };
+        Quotient::whole(told(to.micros_since(from), behind, self.horizon()))
     }
 }
 
@@ -361,6 +362,14 @@ impl Strategy for Adaptive {
     fn horizon(&self) -> u64 {
         let recovery = self.recovery.divide_up(WHOLE.into());
         self.rate().period_micros().saturating_mul(recovery + 2)
+    }
+
+    fn rebase(&self, state: &mut AdaptiveState, now: Timestamp) -> bool {
+        let is_ahead = is_ahead(state.at, now, self.horizon());
+        if is_ahead {
+            state.at = now;
+        }
+        is_ahead
     }
 
     fn records_demand(&self) -> bool {

@@ -275,6 +275,10 @@ impl Strategy for CostBased {
         self.at_mean(Mean::of(u32::MAX)).horizon()
     }
 
+    fn rebase(&self, state: &mut CostBasedState, now: Timestamp) -> bool {
+        self.meter.rebase(&mut state.level, now)
+    }
+
     fn stat(&self, state: &CostBasedState, _: Class, now: Timestamp) -> CostBasedStat {
         let used = self.of_state(state).cost(&state.level, now);
         let mean = if used == 0 { Mean::default() } else { state.mean };

@@ -4,6 +4,7 @@ use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use core::time::Duration;
 
+use super::math::rebase::is_ahead;
 use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
@@ -226,6 +227,14 @@ impl Strategy for FixedWindow {
 
     fn horizon(&self) -> u64 {
         self.rate.period_micros()
+    }
+
+    fn rebase(&self, state: &mut FixedWindowState, now: Timestamp) -> bool {
+        let is_ahead = is_ahead(state.at(), now, self.horizon());
+        if is_ahead {
+            state.at = Halves::of(now);
+        }
+        is_ahead
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {

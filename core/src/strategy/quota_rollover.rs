@@ -3,6 +3,7 @@
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 
+use super::math::rebase::{is_ahead, told};
 use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy,
@@ -204,7 +205,7 @@ impl QuotaRollover {
     fn reset(&self, present: QuotaRolloverState, end: Timestamp, now: Timestamp) -> u64 {
         match self.forgotten(present, end) {
             None => 0,
-            Some(fresh_at) => fresh_at.micros_since(present.at()) + self.behind(present.at(), now),
+            Some(fresh_at) => self.told(fresh_at.micros_since(present.at()), present.at(), now),
         }
     }
 
@@ -217,9 +218,9 @@ impl QuotaRollover {
         }
     }
 
-    /// How far the present lies behind the time a state decides at.
-    fn behind(&self, at: Timestamp, now: Timestamp) -> u64 {
-        at.micros_since(now).min(self.horizon())
+    /// A wait from the time a state decides at, counted from a present that may lie behind it.
+    fn told(&self, wait: u64, at: Timestamp, now: Timestamp) -> u64 {
+        told(wait, at.micros_since(now), self.horizon())
     }
 }
 
@@ -250,10 +251,10 @@ impl Strategy for QuotaRollover {
             if !self.admits(hit.cost, 0) {
                 return figures(present).never();
             }
-            let next = end.micros_since(present.at()) + self.behind(present.at(), now);
+            let next = end.micros_since(present.at());
             // The next window has what this one leaves; the one after it, the full rollover.
             let wait = if self.admits(hit.cost, present.used) { next } else { next.saturating_add(period) };
-            return figures(present).deny(Quotient::whole(wait));
+            return figures(present).deny(Quotient::whole(self.told(wait, present.at(), now)));
         };
         let present = QuotaRolloverState { used, ..present };
         *state = present;
@@ -286,6 +287,14 @@ impl Strategy for QuotaRollover {
 
     fn horizon(&self) -> u64 {
         self.rate().period_micros().saturating_mul(2)
+    }
+
+    fn rebase(&self, state: &mut QuotaRolloverState, now: Timestamp) -> bool {
+        let is_ahead = is_ahead(state.at(), now, self.horizon());
+        if is_ahead {
+            state.at = Halves::of(now);
+        }
+        is_ahead
     }
 
     fn stat(&self, state: &QuotaRolloverState, _: Class, now: Timestamp) -> QuotaRolloverStat {

@@ -15,6 +15,7 @@
 //!    within `L`, be it out of a share.
 
 use crate::decision::{Figures, Quotient};
+use crate::strategy::math::rebase::is_ahead;
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{Class, Corrupt, FixedWindow, Hit, Label, Reader, State, Writer};
@@ -178,6 +179,14 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         }
     }
 
+    pub(crate) fn rebase<S: Sharing>(&mut self, sharing: &S, now: Timestamp) -> bool {
+        let is_ahead = is_ahead(self.at, now, horizon(sharing));
+        if is_ahead {
+            self.at = now;
+        }
+        is_ahead
+    }
+
     pub(crate) fn standing<S: Sharing>(&self, sharing: &S, class: Class, now: Timestamp) -> Standing {
         let table = self.present(sharing, now);
         let label = sharing.label(class);
@@ -331,6 +340,10 @@ macro_rules! shared {
 
         fn horizon(&self) -> u64 {
             $crate::strategy::shares::horizon(self)
+        }
+
+        fn rebase(&self, state: &mut Self::State, now: $crate::Timestamp) -> bool {
+            state.rebase(self, now)
         }
 
         fn records_demand(&self) -> bool {

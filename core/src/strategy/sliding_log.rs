@@ -2,6 +2,7 @@
 
 use core::marker::PhantomData;
 
+use super::math::rebase::is_ahead;
 use super::math::tally::Tally;
 use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Formula, Hit, Part, Scale, Strategy, StrategyError};
@@ -213,6 +214,17 @@ impl<R: Room> Strategy for Log<R> {
 
     fn horizon(&self) -> u64 {
         self.rate.period_micros()
+    }
+
+    /// All that is in use counts as used now.
+    fn rebase(&self, state: &mut LogState<R>, now: Timestamp) -> bool {
+        let is_ahead = is_ahead(state.last(), now, 0);
+        if is_ahead {
+            let used = self.present(state, state.last()).used;
+            state.forget(state.len());
+            state.push(now, used);
+        }
+        is_ahead
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {

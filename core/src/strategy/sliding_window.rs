@@ -1,5 +1,6 @@
 //! Sliding window: the count of the present window, and of the one before it the part that still overlaps.
 
+use super::math::rebase::is_ahead;
 use super::math::tally::Tally;
 use super::wire::stats::stat;
 use super::{
@@ -308,6 +309,17 @@ impl Strategy for SlidingWindow {
     /// Two periods: a hit at the start of a window counts, if less and less, to the end of the next.
     fn horizon(&self) -> u64 {
         2 * self.rate.period_micros()
+    }
+
+    /// All that is in use counts as used now: how far the windows overlap is another at another time of them.
+    fn rebase(&self, state: &mut SlidingWindowState, now: Timestamp) -> bool {
+        let is_ahead = is_ahead(state.at, now, self.horizon());
+        if is_ahead {
+            let present = self.present(state, state.at);
+            let used = u32::try_from(present.used()).unwrap_or(u32::MAX);
+            *state = SlidingWindowState::new(now, present.period, 0, used);
+        }
+        is_ahead
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {

@@ -1,5 +1,6 @@
 //! Strict window: counts in sub-buckets of the period, and takes the oldest whole.
 
+use super::math::rebase::is_ahead;
 use super::math::tally::Tally;
 use super::wire::stats::stat;
 use super::{
@@ -190,6 +191,17 @@ impl<const N: usize> Strategy for StrictWindow<N> {
     fn horizon(&self) -> u64 {
         let Grid { period, buckets } = self.grid;
         period + period.div_ceil(buckets.max(1).into())
+    }
+
+    /// All that is in use counts as used now.
+    fn rebase(&self, state: &mut StrictWindowState<N>, now: Timestamp) -> bool {
+        let is_ahead = is_ahead(state.at, now, 0);
+        if is_ahead {
+            let used = state.present(state.at).used();
+            let current = u32::try_from(used).unwrap_or(u32::MAX);
+            *state = StrictWindowState { at: now, grid: state.grid, current, earlier: [0; N] }.settled();
+        }
+        is_ahead
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {

@@ -5,14 +5,14 @@ use std::fmt;
 
 use traffik_core::storage::Wide;
 use traffik_core::strategy::{Reader, State, encode};
-use traffik_core::{Clock, Seed, Strategy};
+use traffik_core::{Clock, Seed, Strategy, Timestamp};
 
 use super::{Memory, MemoryBuilder};
 
 /// The first bytes of every snapshot.
 const MAGIC: [u8; 7] = *b"traffik";
-/// The version of the form that follows: secret, count, entries (word, time, state), checksum.
-const VERSION: u8 = 1;
+/// The version of the form that follows: secret, time, count, entries (word, time, state), checksum.
+const VERSION: u8 = 2;
 
 /// Why bytes are no snapshot that can be restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,11 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
                 count += 1;
             }
         }
-        let mut bytes = Vec::with_capacity(entries.len() + 32);
+        let mut bytes = Vec::with_capacity(entries.len() + 40);
         bytes.extend_from_slice(&MAGIC);
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.secret.to_le_bytes());
+        bytes.extend_from_slice(&now.as_micros().to_le_bytes());
         bytes.extend_from_slice(&count.to_le_bytes());
         bytes.append(&mut entries);
         let checksum = checksum(self.secret, &bytes);
@@ -76,7 +77,11 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
 impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
     /// Allocates a storage that remembers what a [snapshot](Memory::snapshot) tells. The capacity may be another; of
     /// keys there is no room for, those that would be fresh soonest are given up, or all that come too late, as the
-    /// policy for a full storage says. The clock must count from the same epoch.
+    /// policy for a full storage says.
+    ///
+    /// The clock should count from the same epoch. One that counts from a later time, such as an uptime, finds
+    /// the states ahead of it: each is moved to the present when its key comes, so a client waits once more, for
+    /// as long as the limit lasts and no longer.
     ///
     /// # Errors
     ///
@@ -97,13 +102,14 @@ impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
         if u64::from_le_bytes(*sum) != checksum(secret, body) {
             return Err(SnapshotError::Corrupt);
         }
+        let taken = Timestamp::from_micros(reader.u64().map_err(corrupt)?);
         let storage = self.build_with(secret);
         let now = storage.clock.now();
         for _ in 0..reader.u64().map_err(corrupt)? {
             let (word, fresh) = (reader.u64().map_err(corrupt)?, reader.u32().map_err(corrupt)?);
             let head = Wide::from_parts(word, fresh).ok_or(SnapshotError::Corrupt)?;
             let state = S::State::decode(&mut reader).map_err(corrupt)?;
-            storage.shard(head.digest()).lock().adopt(head, state, now);
+            storage.shard(head.digest()).lock().adopt((head, state), taken, now);
         }
         if reader.is_empty() { Ok(storage) } else { Err(SnapshotError::Corrupt) }
     }
@@ -117,7 +123,7 @@ fn checksum(secret: u64, bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use traffik_core::storage::WhenFull;
-    use traffik_core::{FixedWindow, HeapLog, Limiter, ManualClock, Rate, Timestamp, TokenBucket};
+    use traffik_core::{FixedWindow, HeapLog, Limiter, ManualClock, Rate, TokenBucket};
 
     fn clock() -> ManualClock {
         ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))
@@ -167,7 +173,7 @@ mod tests {
     fn what_has_become_fresh_is_left_out() {
         let limiter = used();
         limiter.storage().clock.advance(std::time::Duration::from_secs(600));
-        assert_eq!(limiter.storage().snapshot().len(), 32);
+        assert_eq!(limiter.storage().snapshot().len(), 40);
     }
 
     /// A state that is as long as the limit is large.

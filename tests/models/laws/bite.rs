@@ -170,7 +170,7 @@ fn a_state_brought_forward_wrongly_is_caught() {
 #[test]
 fn whatever_a_law_forbids_is_caught() {
     type Law = fn(&Bucket, &[Step]) -> Result<(), Broken>;
-    let laws: [(Law, Defect, u8, &str); 12] = [
+    let laws: [(Law, Defect, u8, &str); 16] = [
         (laws::pure, Defect::PeeksAtAnotherCost, 1, "a peek differs from the check"),
         (laws::waits_are_exact, Defect::NoWait, 5, "a denial without a wait"),
         (laws::waits_are_exact, Defect::ChargesDenials, 5, "still denied after the promised wait"),
@@ -182,6 +182,30 @@ fn whatever_a_law_forbids_is_caught() {
         (laws::refund_inverts, Defect::RefundsNothing, 9, "a check taken back left a trace"),
         (laws::refund_inverts, Defect::RefundsTwice, 9, "a refund freed more than it had taken"),
         (laws::refund_inverts, Defect::RefundCharges, 9, "a refund took something"),
+        (
+            laws::clock_may_be_set_back,
+            Defect::StaysInTheFuture,
+            7,
+            "a state from the future outlasts the horizon",
+        ),
+        (
+            laws::clock_may_be_set_back,
+            Defect::RebaseStaysAhead,
+            7,
+            "a state from the future outlasts the horizon",
+        ),
+        (
+            laws::clock_may_be_set_back,
+            Defect::RebaseGrants,
+            7,
+            "a state was moved to the present, and that granted something",
+        ),
+        (
+            laws::clock_may_be_set_back,
+            Defect::RebasesTheNear,
+            7,
+            "a state that lies little ahead of the clock was moved",
+        ),
         (
             laws::time_may_step_back,
             Defect::ChargesDenials,

@@ -25,6 +25,10 @@ pub(crate) enum Defect {
     TtlHalved,
     TtlDoubled,
     StepBackRefills,
+    StaysInTheFuture,
+    RebaseGrants,
+    RebasesTheNear,
+    RebaseStaysAhead,
     CostIgnored,
     OverflowWraps,
     RefundsNothing,
@@ -151,7 +155,10 @@ impl Strategy for Bucket {
         let unseen = self.defect == Defect::FreshKeyWaits && *state == Filling::default() && hit.cost > 1;
         if lack + cost > room || unseen {
             let lacking = (lack + cost).saturating_sub(room);
-            let mut wait = lacking.div_ceil(3) as u64 + at.micros_since(now).min(self.horizon());
+            let mut wait = lacking.div_ceil(3) as u64 + at.micros_since(now);
+            if at > now {
+                wait = wait.min(self.horizon());
+            }
             match self.defect {
                 Defect::WaitOffByOne => wait += 1,
                 Defect::NoWait => wait = 0,
@@ -219,6 +226,21 @@ impl Strategy for Bucket {
 
     fn horizon(&self) -> u64 {
         (u128::from(self.burst) * self.thirds()).div_ceil(3) as u64
+    }
+
+    fn rebase(&self, state: &mut Filling, now: Timestamp) -> bool {
+        let slack = if self.defect == Defect::RebasesTheNear { 0 } else { 1_000_000 };
+        if state.at.micros_since(now) <= slack || self.defect == Defect::StaysInTheFuture {
+            return false;
+        }
+        let lack = state.full_at.saturating_sub(u128::from(state.at.as_micros()) * 3);
+        let at = if self.defect == Defect::RebaseStaysAhead { now.plus_micros(self.horizon()) } else { now };
+        let full_at = u128::from(at.as_micros()) * 3 + lack;
+        *state = Filling { full_at, at, ..*state };
+        if self.defect == Defect::RebaseGrants {
+            *state = Filling::default();
+        }
+        true
     }
 
     fn stat(&self, _: &Filling, _: Class, _: Timestamp) {}

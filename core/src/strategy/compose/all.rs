@@ -126,6 +126,10 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         self.0.iter().map(Strategy::horizon).max().unwrap_or(0)
     }
 
+    fn rebase(&self, states: &mut Self::State, now: Timestamp) -> bool {
+        self.with_mut(states).fold(false, |moved, (limit, state)| moved | limit.rebase(state, now))
+    }
+
     #[inline]
     fn records_demand(&self) -> bool {
         self.0.iter().any(Strategy::records_demand)

@@ -203,6 +203,15 @@ where
         self.ask(|limit| limit.horizon_erased()).max(before)
     }
 
+    fn rebase(&self, state: &mut InlineState<LEN>, now: Timestamp) -> bool {
+        match &self.before {
+            Some(before) if !self.limit.plain().knows_erased(state) => {
+                before.plain().rebase_erased(state, now)
+            }
+            _ => self.ask(|limit| limit.rebase_erased(state, now)),
+        }
+    }
+
     /// Also of one that takes states over: what it denies is judged anew by what is in use of the old limit then.
     #[inline]
     fn records_demand(&self) -> bool {

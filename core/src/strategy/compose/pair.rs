@@ -95,6 +95,10 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         self.0.horizon().max(self.1.horizon())
     }
 
+    fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
+        self.0.rebase(&mut state.0, now) | self.1.rebase(&mut state.1, now)
+    }
+
     #[inline]
     fn records_demand(&self) -> bool {
         self.0.records_demand() || self.1.records_demand()

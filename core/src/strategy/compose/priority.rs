@@ -186,6 +186,10 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         self.limit.horizon()
     }
 
+    fn rebase(&self, state: &mut S::State, now: Timestamp) -> bool {
+        self.limit.rebase(state, now)
+    }
+
     #[inline]
     fn records_demand(&self) -> bool {
         self.limit.records_demand()

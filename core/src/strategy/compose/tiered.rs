@@ -176,6 +176,12 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
         self.limits().map(Strategy::horizon).max().unwrap_or(0)
     }
 
+    fn rebase(&self, state: &mut S::State, now: Timestamp) -> bool {
+        // A state lasts as long as the slowest tier has it.
+        let slowest = self.limits().max_by_key(|limit| limit.horizon()).unwrap_or(&self.first.limit);
+        slowest.rebase(state, now)
+    }
+
     #[inline]
     fn records_demand(&self) -> bool {
         self.first.limit.records_demand()

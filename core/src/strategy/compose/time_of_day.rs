@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::decision::Kind;
 use crate::hours::{DAY, Hours};
 use crate::strategy::compose::family::{counted_in, parts, try_array};
+use crate::strategy::math::rebase::is_ahead;
 use crate::strategy::wire::stats::stat;
 use crate::strategy::{
     CapacityError, Class, Cost, Formula, Held, Hit, Inlined, Part, Scale, Strategy, StrategyError,
@@ -229,20 +230,21 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         hit: &Hit<S::Cost>,
         (at, now, forgotten): (Timestamp, Timestamp, Timestamp),
     ) -> Decision {
-        let behind = Duration::from_micros(at.micros_since(now).min(self.horizon));
+        let (behind, horizon) = (at.since(now), Duration::from_micros(self.horizon));
+        let told = |wait: Duration| wait.max(wait.saturating_add(behind).min(horizon));
         let decision = if decision.is_allowed() {
             decision
         } else {
             match self.retry(inner.clone(), hit, at, forgotten) {
                 Outcome::Deny { retry_after } => {
-                    decision.with_outcome(Outcome::Deny { retry_after: retry_after + behind })
+                    decision.with_outcome(Outcome::Deny { retry_after: told(retry_after) })
                 }
                 never => decision.with_outcome(never),
             }
         };
         match self.fresh_from(inner, hit.class, at, forgotten).since(at) {
             Duration::ZERO => decision.with_reset_after(Duration::ZERO),
-            reset => decision.with_reset_after(reset + behind),
+            reset => decision.with_reset_after(told(reset)),
         }
     }
 
@@ -358,6 +360,18 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
 
     fn horizon(&self) -> u64 {
         self.horizon
+    }
+
+    fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
+        let is_ahead = is_ahead(state.at, now, self.horizon);
+        if is_ahead {
+            // What is in it decides at this time, and may lie somewhat behind it.
+            let (limit, _) = self.holding(state.at);
+            limit.advance(&mut state.inner, Class::default(), state.at);
+            let _ = limit.rebase(&mut state.inner, now);
+            *state = TimeOfDayState::new(now, state.inner.clone());
+        }
+        is_ahead
     }
 
     #[inline]

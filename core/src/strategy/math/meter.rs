@@ -9,6 +9,7 @@ use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::{Divisor, divide, divide_up};
 use crate::ratio::gcd;
 use crate::strategy::Hit;
+use crate::strategy::math::rebase::is_ahead;
 use crate::strategy::wire::formula::{Formula, Part};
 use crate::{CapacityError, Decision, Rate, Receipt, Timestamp};
 
@@ -200,7 +201,7 @@ impl Meter {
             let cost = u64::from(hit.cost) * self.unit;
             let room = self.capacity - cost;
             if used <= room {
-                let wait = delay(self.wait(used, behind));
+                let wait = delay(self.turn(used, behind));
                 used += cost;
                 *state = Level { at, used, unit: self.unit };
                 (Kind::Allow, true, wait)
@@ -230,10 +231,32 @@ impl Meter {
         Quotient { num: units, den: self.drain() }
     }
 
+    /// The same for a place in a queue, which is told a turn of its own however far ahead the state lies.
+    #[inline]
+    fn turn(&self, units: u64, behind: u64) -> Quotient {
+        let num = if behind == 0 || units == 0 { units } else { self.units_behind(units, behind) };
+        Quotient { num, den: self.drain() }
+    }
+
+    #[cold]
+    fn units_behind(&self, units: u64, behind: u64) -> u64 {
+        units.saturating_add(behind.min(self.horizon()).saturating_mul(self.drain()))
+    }
+
+    /// No wait for room is longer than a full meter takes to drain.
     #[cold]
     fn wait_behind(&self, units: u64, behind: u64) -> Quotient {
-        let behind = behind.min(self.horizon());
-        Quotient { num: units.saturating_add(behind.saturating_mul(self.drain())), den: self.drain() }
+        let behind = behind.saturating_mul(self.drain()).min(self.capacity.saturating_sub(units));
+        Quotient { num: units.saturating_add(behind), den: self.drain() }
+    }
+
+    pub(crate) fn rebase(self, state: &mut Level, now: Timestamp) -> bool {
+        // From the present on it drains as it would have from its own time on, so nothing is granted.
+        let is_ahead = is_ahead(state.at, now, 0);
+        if is_ahead {
+            state.at = now;
+        }
+        is_ahead
     }
 
     pub(crate) fn advance(self, state: &mut Level, to: Timestamp) {

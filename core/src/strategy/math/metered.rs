@@ -21,6 +21,10 @@ macro_rules! metered {
             self.meter.horizon()
         }
 
+        fn rebase(&self, state: &mut $crate::strategy::Level, now: $crate::Timestamp) -> bool {
+            self.meter.rebase(state, now)
+        }
+
         fn parts_of(&self, hit: &$crate::Hit, visit: &mut dyn FnMut($crate::strategy::Part)) -> bool {
             self.meter.parts_of(hit, visit)
         }

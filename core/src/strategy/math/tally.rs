@@ -1,5 +1,6 @@
 //! What strategies that count share: how a count is held against its limit, and told.
 
+use super::rebase::told;
 use crate::decision::{Figures, Quotient};
 use crate::strategy::Hit;
 use crate::{Decision, Rate, Receipt, Timestamp};
@@ -29,20 +30,18 @@ impl Tally {
         wait: impl FnOnce(u32) -> u64,
         reset: impl Fn(u32) -> Quotient,
     ) -> Decision {
-        let behind = self.receipt.at.micros_since(self.now).min(self.horizon);
+        let behind = self.receipt.at.micros_since(self.now);
         let limit = self.rate.limit();
         let figures = |booked: u32| {
             let used = self.used.saturating_add(booked.into());
             let reset = if used == 0 { Quotient::ZERO } else { reset(booked) };
-            let behind = behind.saturating_mul(reset.den);
+            let horizon = self.horizon.saturating_mul(reset.den);
+            let num = told(reset.num, behind.saturating_mul(reset.den), horizon);
             Figures {
                 limit,
                 window: self.rate.period_micros(),
                 remaining: Quotient::whole(u64::from(limit).saturating_sub(used)),
-                reset: Quotient {
-                    num: if used == 0 { 0 } else { reset.num.saturating_add(behind) },
-                    ..reset
-                },
+                reset: Quotient { num: if used == 0 { 0 } else { num }, ..reset },
                 receipt: self.receipt,
             }
         };
@@ -51,7 +50,7 @@ impl Tally {
         }
         let Some(room) = limit.checked_sub(hit.cost) else { return figures(0).never() };
         if self.used > room.into() {
-            let wait = wait(room).saturating_add(behind);
+            let wait = told(wait(room), behind, self.horizon);
             return figures(0).deny(Quotient::whole(wait));
         }
         figures(hit.cost).allow(true)

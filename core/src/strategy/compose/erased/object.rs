@@ -17,6 +17,7 @@ pub trait ErasedStrategy<const LEN: usize, V: ErasedVerdict = Decision>: Send + 
     fn refund_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: V::Receipt, now: Timestamp);
     fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp;
     fn horizon_erased(&self) -> u64;
+    fn rebase_erased(&self, state: &mut InlineState<LEN>, now: Timestamp) -> bool;
     fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
     fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool;
     fn fits_script_erased(&self) -> Result<(), CapacityError>;
@@ -90,6 +91,15 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedStrate
 
     fn horizon_erased(&self) -> u64 {
         self.horizon()
+    }
+
+    fn rebase_erased(&self, state: &mut InlineState<LEN>, now: Timestamp) -> bool {
+        let mut read = state.read();
+        let is_moved = self.rebase(&mut read, now);
+        if is_moved {
+            *state = InlineState::of(&read);
+        }
+        is_moved
     }
 
     fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
