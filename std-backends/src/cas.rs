@@ -11,6 +11,8 @@ use traffik_core::storage::Failure;
 use traffik_core::strategy::{State, decode, encode};
 use traffik_core::{Class, Strategy, Timestamp};
 
+use crate::util::kept::kept_for;
+
 mod batch;
 mod combining;
 mod drive;
@@ -82,6 +84,9 @@ pub struct Loaded<M> {
     pub mark: M,
     /// The present, by the clock of the store.
     pub now: Timestamp,
+    /// The time for which the bytes will yet be kept, if the store reports that. A denial that says it will last
+    /// for longer, as after a change of the limit, then has them stored anew.
+    pub kept: Option<Duration>,
 }
 
 /// What is to be stored at a key.
@@ -99,8 +104,7 @@ impl Change {
 
     /// What is to be stored of a state that was left at this time.
     pub fn of<S: Strategy>(limit: &S, state: &S::State, class: Class, now: Timestamp) -> Self {
-        // Short of what a clock that stepped back would make of it.
-        let rest = limit.fresh_at(state, class).micros_since(now).min(limit.horizon()).min(Self::LONGEST);
+        let rest = kept_for(limit, state, class, now).min(Self::LONGEST);
         if rest == 0 || *state == S::State::default() {
             return Self::Remove;
         }

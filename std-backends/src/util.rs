@@ -1,6 +1,7 @@
 //! Small tools that several storages and layers share.
 
 pub(crate) mod backoff;
+pub(crate) mod kept;
 pub(crate) mod key;
 pub(crate) mod mutex;
 #[cfg(any(feature = "memcached", feature = "redis"))]

@@ -7,6 +7,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod changes;
 mod duties;
 mod duties_bite;
 mod file_storage;

@@ -22,8 +22,11 @@ pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static 
     /// The same head of a state that is fresh at this tick and has this [pressure](crate::Verdict::pressure).
     fn with(self, fresh: u32, pressure: u8) -> Self;
 
-    /// The same head of a state that is fresh at this tick, if it would not be before.
-    fn until(self, fresh: u32) -> Self;
+    /// The tick in which the state is fresh.
+    fn fresh_tick(self) -> u32;
+
+    /// The same head of a state that is fresh at this tick.
+    fn fresh_in(self, tick: u32) -> Self;
 
     /// Whether both are of one key, as far as can be told.
     fn is_of(self, other: Self) -> bool;
@@ -63,11 +66,6 @@ const fn marked(fresh: u32, pressure: u8) -> u32 {
     if pressure == u8::MAX { fresh | EXHAUSTED } else { fresh }
 }
 
-/// The earlier of a noted tick of freshness and another one.
-fn earlier(noted: u32, fresh: u32) -> u32 {
-    noted & EXHAUSTED | (noted & !EXHAUSTED).min(fresh)
-}
-
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Wide {}
@@ -105,11 +103,6 @@ impl Wide {
         Digest::from_u64(self.word() & !PRESSURE)
     }
 
-    /// The tick in which the state is fresh.
-    pub(super) const fn fresh_tick(self) -> u32 {
-        self.fresh & !EXHAUSTED
-    }
-
     /// All that it notes, as two numbers.
     #[must_use]
     pub const fn parts(self) -> (u64, u32) {
@@ -139,8 +132,13 @@ impl Head for Wide {
         Self::new(self.word() | u64::from(pressure).min(PRESSURE), marked(fresh, pressure))
     }
 
-    fn until(self, fresh: u32) -> Self {
-        Self { fresh: earlier(self.fresh, fresh), ..self }
+    #[inline]
+    fn fresh_tick(self) -> u32 {
+        self.fresh & !EXHAUSTED
+    }
+
+    fn fresh_in(self, tick: u32) -> Self {
+        Self { fresh: self.fresh & EXHAUSTED | tick, ..self }
     }
 
     #[inline]
@@ -188,8 +186,13 @@ impl Head for Narrow {
         Self { fresh: marked(fresh, pressure), ..self }
     }
 
-    fn until(self, fresh: u32) -> Self {
-        Self { fresh: earlier(self.fresh, fresh), ..self }
+    #[inline]
+    fn fresh_tick(self) -> u32 {
+        self.fresh & !EXHAUSTED
+    }
+
+    fn fresh_in(self, tick: u32) -> Self {
+        Self { fresh: self.fresh & EXHAUSTED | tick, ..self }
     }
 
     #[inline]

@@ -103,6 +103,8 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         if verdict.is_recorded() {
             let noted = Noted { now, pressure: verdict.pressure() };
             slot.head = noted.head(key, limit, &slot.state, hit.class, &mut self.latest);
+        } else if !verdict.is_allowed() && tick >= self.latest {
+            slot.head = prolonged(slot.head, limit, &slot.state, hit.class);
         }
         Some(verdict)
     }
@@ -141,6 +143,10 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         let answer = Ok(op.run(limit, state, now));
         let Ok(verdict) = &answer else { return answer };
         if !op.writes(verdict) {
+            let denied = matches!(op, Op::Check(_)) && !verdict.is_allowed() && tick >= self.latest;
+            if let Some(slot) = found.filter(|_| denied).and_then(|at| slots.get_mut(at)) {
+                slot.head = prolonged(slot.head, limit, &slot.state, op.class());
+            }
             return answer;
         }
         // A state that says nothing gives its slot back; one that was just hit says something.
@@ -258,7 +264,7 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
     pub fn adopt(&mut self, (head, state): (Wide, T), taken: Timestamp, now: Timestamp) -> bool {
         // By this clock it is fresh as long from now as it was from then by the other.
         let ahead = passed(taken).saturating_sub(passed(now));
-        let head = head.until(head.fresh_tick().saturating_sub(ahead));
+        let head = head.fresh_in(head.fresh_tick().saturating_sub(ahead));
         let slots = self.slots.as_mut();
         let places = Places::around::<Wide>(home(head.digest(), slots.len()), slots.len());
         let found = places.find(slots, |slot| slot.head.is_of(Wide::of(head.digest())));
@@ -287,7 +293,15 @@ fn rebase<S: Strategy, H: Head>(limit: &S, slot: &mut Slot<S::State, H>, now: Ti
     let _ = limit.rebase(&mut slot.state, now);
     // What cannot be moved is kept for no longer than any state lasts.
     let longest = now.plus_micros(limit.horizon());
-    slot.head = slot.head.until(ticks(longest));
+    slot.head = slot.head.fresh_in(slot.head.fresh_tick().min(ticks(longest)));
+}
+
+/// The head of a slot whose state was denied: it is kept for as long as it is in use under the limit that
+/// denies. Another limit, with a shorter period, may have been in force when it was written.
+#[inline]
+fn prolonged<S: Strategy, H: Head>(head: H, limit: &S, state: &S::State, class: Class) -> H {
+    let fresh = ticks(limit.fresh_at(state, class));
+    if fresh > head.fresh_tick() { head.fresh_in(fresh) } else { head }
 }
 
 const FULL: StorageError =

@@ -224,6 +224,17 @@ impl Strategy for AnyLimit {
         each!(self, it => it.limit.horizon())
     }
 
+    fn rebase(&self, state: &mut LimitState, now: Timestamp) -> bool {
+        each!(self, it => {
+            let mut inline = state.read();
+            let is_moved = it.limit.rebase(&mut inline, now);
+            if is_moved {
+                state.write(&inline);
+            }
+            is_moved
+        })
+    }
+
     fn records_demand(&self) -> bool {
         each!(self, it => it.limit.records_demand())
     }

@@ -87,7 +87,8 @@ impl<W: Swap> Driver<W> {
                 Some(Change::Remove) => None,
                 Some(Change::Store(bytes, _)) => Some(&**bytes),
             };
-            match it.operation.run(store, stored, loaded.now) {
+            let kept = loaded.kept.filter(|_| change.is_none());
+            match it.operation.run(store, stored, (loaded.now, kept)) {
                 Ran::Left => return false,
                 Ran::Unchanged => {}
                 Ran::Changed(changed) => change = Some(changed),

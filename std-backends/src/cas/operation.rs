@@ -4,17 +4,21 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use traffik_core::storage::Failure;
-use traffik_core::{Op, Strategy, Timestamp};
+use traffik_core::{Op, Strategy, Timestamp, Verdict};
 
 use super::{Change, Swap};
+use crate::util::kept::kept_for;
 use crate::util::mutex::lock;
 
 /// An operation of whatever strategy, as whoever carries it sees it.
 pub(super) trait Operation<W>: Send + Sync {
     /// Runs on what is stored. From now on it counts as sent.
-    fn run(&self, store: &W, stored: Option<&[u8]>, now: Timestamp) -> Ran;
+    ///
+    /// What is stored will be kept for some time yet, if that is known.
+    fn run(&self, store: &W, stored: Option<&[u8]>, at: (Timestamp, Option<Duration>)) -> Ran;
 
     /// What it came to was not stored, so nothing was charged.
     fn recall(&self);
@@ -121,8 +125,15 @@ impl<S: Strategy> Task<S> {
     }
 }
 
+/// Stores count the time for which they keep something in whole seconds.
+const SLACK: Duration = Duration::from_secs(2);
+
+fn to_micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl<S: Strategy, W: Swap> Operation<W> for Task<S> {
-    fn run(&self, store: &W, stored: Option<&[u8]>, now: Timestamp) -> Ran {
+    fn run(&self, store: &W, stored: Option<&[u8]>, (now, kept): (Timestamp, Option<Duration>)) -> Ran {
         if let Stage::Left = lock(&self.progress).stage {
             return Ran::Left;
         }
@@ -131,7 +142,12 @@ impl<S: Strategy, W: Swap> Operation<W> for Task<S> {
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let mut state = store.read(&self.limit, class, stored, now);
             let (verdict, written) = self.op.apply(&self.limit, &mut state, now);
-            let change = written.then(|| store.write(&self.limit, class, &state, now));
+            let outlasts = |kept: Duration| {
+                let denied = matches!(self.op, Op::Check(_)) && !verdict.is_allowed();
+                denied && kept_for(&self.limit, &state, class, now) > to_micros(kept.saturating_add(SLACK))
+            };
+            let changed = written || kept.is_some_and(outlasts);
+            let change = changed.then(|| store.write(&self.limit, class, &state, now));
             (verdict, change)
         }));
         match ran {

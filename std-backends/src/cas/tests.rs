@@ -69,7 +69,7 @@ impl Store {
 
     fn loaded(&self, key: &[u8]) -> Loaded<u64> {
         let (mark, bytes) = self.kept.lock().unwrap().get(key).cloned().unwrap_or_default();
-        Loaded { bytes: (!bytes.is_empty()).then_some(bytes), mark, now: NOW }
+        Loaded { bytes: (!bytes.is_empty()).then_some(bytes), mark, now: NOW, kept: None }
     }
 
     fn used(&self, limit: &TokenBucket) -> u32 {

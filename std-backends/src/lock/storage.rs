@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use traffik_core::storage::{AsyncStorage, Failure, Reply, WaitQueue};
 use traffik_core::strategy::{decode, encode};
-use traffik_core::{
-    Clock, Decision, ErasedKey, ErrorKind, Op, State, Strategy, Timer, Timestamp, Verdict, debug_fields,
-};
+use traffik_core::{Clock, ErasedKey, ErrorKind, Op, State, Strategy, Timer, Timestamp, debug_fields};
 
 use crate::lock::{Lock, Locks};
+use crate::util::kept::kept_for;
 use crate::util::key::bytes;
 use crate::util::race::{Either, race};
 use crate::{FifoQueue, SystemClock};
@@ -160,7 +159,7 @@ impl<T: GetSet, L: Lock + ?Sized, R: Timer> Parts<T, L, R> {
             let _ = race(held.release(), end).await;
             return Ok(verdict);
         }
-        let ttl = keep(limit, &state, op, &verdict, now);
+        let ttl = Duration::from_micros(kept_for(limit, &state, op.class(), now));
         let bytes = if ttl.is_zero() { Vec::new() } else { encoded(&state)? };
         // From here on nobody may have the lock before it is known whether the store has changed.
         let (lock, grant) = held.into_parts();
@@ -198,23 +197,6 @@ fn nothing_charged(failure: Failure) -> Failure {
         ErrorKind::Timeout => Failure::new(ErrorKind::Unavailable, failure),
         _ => failure,
     }
-}
-
-/// How long a state is to be kept: until it is fresh.
-///
-/// A verdict tells that too, from the state's own time on. If that is less, the state's own time lies in the future: a
-/// clock stepped back. That is to hurt for no longer than the limit takes to become fresh.
-fn keep<S: Strategy>(
-    limit: &S,
-    state: &S::State,
-    op: &Op<S>,
-    verdict: &S::Verdict,
-    now: Timestamp,
-) -> Duration {
-    let fresh = limit.fresh_at(state, op.class()).since(now);
-    let mut told = Duration::ZERO;
-    verdict.each(&mut |it: &Decision| told = told.max(it.reset_after()));
-    if fresh > told { fresh.min(Duration::from_micros(limit.horizon())) } else { fresh }
 }
 
 fn encoded<T: State>(state: &T) -> Result<Vec<u8>, Failure> {

@@ -100,7 +100,7 @@ impl<R: Connect> Swap for Items<R> {
         let server = self.server(&escaped)?;
         let name = self.item(server, &escaped, end.as_mut()).await?;
         let (bytes, unique) = server.call(Get(&name), end).await?.unzip();
-        Ok(Loaded { bytes, mark: Mark { name, unique }, now: self.clock.now() })
+        Ok(Loaded { bytes, mark: Mark { name, unique }, now: self.clock.now(), kept: None })
     }
 
     async fn swap(&self, key: &[u8], mark: Mark, change: Change) -> Result<Option<Loaded<Mark>>, Failure> {

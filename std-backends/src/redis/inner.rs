@@ -84,8 +84,10 @@ pub(super) fn time(seconds: u64, micros: u64) -> Timestamp {
     Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 
-/// What a script tells: what is stored, and the server's time in seconds and microseconds.
+/// What a script tells: what is stored, the server's time in seconds and microseconds, and for how many milliseconds
+/// it is kept yet, or a negative number.
 fn loaded(answer: Value) -> Result<Loaded<Vec<u8>>, Failure> {
-    let (bytes, seconds, micros): (Option<Vec<u8>>, u64, u64) = told(answer)?;
-    Ok(Loaded { mark: bytes.clone().unwrap_or_default(), bytes, now: time(seconds, micros) })
+    let (bytes, seconds, micros, kept): (Option<Vec<u8>>, u64, u64, i64) = told(answer)?;
+    let kept = u64::try_from(kept).ok().map(Duration::from_millis);
+    Ok(Loaded { mark: bytes.clone().unwrap_or_default(), bytes, now: time(seconds, micros), kept })
 }

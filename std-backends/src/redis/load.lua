@@ -1,4 +1,5 @@
--- Mirrors `Swap::load`: what is stored at a key, and the server's time. What is no string counts as nothing.
+-- Mirrors `Swap::load`: what is stored at a key, the server's time, and the milliseconds for which it is kept yet. What is
+-- no string counts as nothing.
 -- KEYS: the key. ARGV: the time in microseconds ('' for the server's).
 local time = ARGV[1] == '' and redis.call('TIME') or {0, ARGV[1]}
 local found = redis.pcall('GET', KEYS[1])
@@ -8,4 +9,4 @@ if type(found) == 'table' then
     end
     found = false
 end
-return {found, time[1], time[2]}
+return {found, time[1], time[2], redis.call('PTTL', KEYS[1])}

@@ -9,8 +9,8 @@ use traffik::laws;
 use traffik::storage::ErrorKind;
 use traffik::{
     Adaptive, All, AsyncLimiter, CostBased, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket,
-    LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingWindow, Strategy,
-    StrictWindow, Tiered, TimeOfDay, TokenBucket, Verdict,
+    LeakyBucketQueue, Priority, QuotaRollover, Rate, Ratio, RedisStorage, SlidingLog, SlidingWindow,
+    Strategy, StrictWindow, Tiered, TimeOfDay, TokenBucket, Verdict, rate,
 };
 use traffik_test_support::limited::admitted_of_a_hot_key;
 use traffik_test_support::servers::{Cluster, Redis, Reply};
@@ -208,6 +208,52 @@ fn several_keys_of_a_cluster_are_all_charged_or_none() {
         let all = limiter.check_together([&"a", &meets.as_str()], 2).await.unwrap();
         assert!(all.is_allowed() && all.is_atomic());
         assert_eq!((left("a").await, left(&meets).await), (1, 3));
+    });
+}
+
+/// A denial by a limit of a longer period prolongs what the server keeps, so that the wait it tells is kept: of a
+/// limit alone, within a pair, and by the hour.
+#[test]
+fn a_denial_after_a_change_of_the_period_is_kept_as_long_as_it_says() {
+    async fn prolongs<S: Strategy>(namespace: &str, short: S, long: S) {
+        let storage = storage(namespace);
+        let name = format!("{namespace}:{{k}}");
+        let left = || match SERVER.command(&["PTTL", &name]) {
+            Reply::Integer(left) => u64::try_from(left).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let before = AsyncLimiter::new(short, storage.clone());
+        while before.check("k").await.unwrap().is_allowed() {}
+        let after = AsyncLimiter::new(long, storage);
+        let denied = after.check("k").await.unwrap();
+        let mut reset = Duration::ZERO;
+        denied.each(&mut |decision| reset = reset.max(decision.reset_after()));
+        let (kept, told) = (left(), reset.as_millis() as u64);
+        assert!(!denied.is_allowed(), "{namespace}");
+        assert!(kept <= told + 1 && kept + 10_000 > told, "{namespace}: kept {kept} ms of {told}");
+        // What is kept long enough is left alone.
+        assert!(!after.check("k").await.unwrap().is_allowed());
+        assert!(left() <= kept, "{namespace}");
+    }
+    runtime().block_on(async {
+        let (short, long) = (rate!("5/min"), rate!("5/9d"));
+        prolongs("longer-window", FixedWindow::new(short), FixedWindow::new(long)).await;
+        prolongs("longer-sliding", SlidingWindow::new(short), SlidingWindow::new(long)).await;
+        prolongs("longer-bucket", TokenBucket::new(short), TokenBucket::new(long)).await;
+        let log = |rate| SlidingLog::<8>::new(rate).unwrap();
+        prolongs("longer-log", log(short), log(long)).await;
+        // More is in use than the new limit has, so it lasts longer than that does from empty to full.
+        prolongs("smaller-bucket", TokenBucket::new(rate!("1000/min")), TokenBucket::new(rate!("10/d")))
+            .await;
+        let pair = |rate| (FixedWindow::new(rate), TokenBucket::new(rate));
+        prolongs("longer-pair", pair(short), pair(long)).await;
+        let hours = |rate| {
+            let hours = Hours::new((9, 0), (17, 0), "1/2".parse().unwrap());
+            TimeOfDay::new(FixedWindow::new(rate), [hours]).unwrap()
+        };
+        prolongs("longer-hours", hours(short), hours(long)).await;
+        // No script knows it.
+        prolongs("longer-by-swap", CostBased::new(short), CostBased::new(long)).await;
     });
 }
 

@@ -6,7 +6,7 @@
 -- milliseconds, then each limit: see `tail.lua`.
 -- Answers the time in seconds and microseconds; 1 if it charged, 0 if it did not, or -1 if the numbers are too large for
 -- it; and what was stored at each key.
-local EXACT, WORD = 9007199254740991, 4294967296
+local EXACT, WORD, LONGEST = 9007199254740991, 4294967296, 3162240000000
 
 local seconds, micros = 0, tonumber(ARGV[1])
 if not micros then
@@ -19,6 +19,13 @@ local now = seconds * 1000000 + micros
 local function milliseconds(fresh_at)
     local rest = math.ceil(math.min(fresh_at - now, tonumber(ARGV[2])) / 1000)
     return string.format('%.0f', math.max(rest, tonumber(ARGV[3]), 1))
+end
+
+-- Keeps what is stored at a key for as long as it is in use under the limit that has denied. Another limit, with a
+-- shorter period, may have been in force when it was written.
+local function prolong(key, fresh_at)
+    local rest, left = math.min(math.ceil((fresh_at - now) / 1000), LONGEST), redis.call('PTTL', key)
+    if left >= 0 and left + 1000 < rest then redis.call('PEXPIRE', key, string.format('%.0f', rest)) end
 end
 
 -- The quotient of whole numbers, rounded up.

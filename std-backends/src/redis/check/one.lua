@@ -16,7 +16,14 @@ end
 state = state or kind.none
 if state.at > EXACT then return {seconds, micros, -1} end
 local left, fresh_at = kind.decide(limit, state, now, limit)
-if not left then return {seconds, micros, fresh_at or 0, found} end
+if not left then
+    if not fresh_at and found and state.at <= now then
+        limit.asked, limit.booked = 0, 0
+        local _, free_at = kind.decide(limit, state, now, limit)
+        prolong(KEYS[1], free_at)
+    end
+    return {seconds, micros, fresh_at or 0, found}
+end
 if limit.booked == 0 then return {seconds, micros, 0, found} end
 redis.call('SET', KEYS[1], kind.write(left), 'PX', milliseconds(fresh_at))
 return {seconds, micros, 1, found}

@@ -134,6 +134,18 @@ local function decide(piece)
     return left, fresh_at, limit.booked
 end
 
+-- When all states of a key are fresh, if nothing is booked; not of those that lie ahead of the clock.
+local function free_at(pieces)
+    local latest = now
+    for _, piece in ipairs(pieces) do
+        if math.max(piece.at, piece.state.at) > now then return now end
+        for _, limit in ipairs(piece.part) do limit.asked, limit.booked = 0, 0 end
+        local _, fresh_at = decide(piece)
+        latest = math.max(latest, fresh_at or 0)
+    end
+    return latest
+end
+
 -- All of the states of a key, or none: half of them would be of other limits.
 local function states(value)
     local pieces, from = {}, 1
@@ -164,12 +176,16 @@ for which, key in ipairs(KEYS) do
     answer[3 + which] = told(value, changes[which], wrap) or false
 end
 local keep, charged = {}, false
-for which = 1, #KEYS do
+for which, key in ipairs(KEYS) do
     keep[which] = now
     for _, piece in ipairs(changes[which]) do
         local state, fresh_at, books = decide(piece)
         if not state then
-            if fresh_at then answer[3] = fresh_at end
+            if fresh_at then
+                answer[3] = fresh_at
+            elseif values[which] then
+                prolong(key, free_at(changes[which]))
+            end
             return answer
         end
         if books > 0 then piece.booked, charged = state, true end
