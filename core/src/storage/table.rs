@@ -143,9 +143,11 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         let answer = Ok(op.run(limit, state, now));
         let Ok(verdict) = &answer else { return answer };
         if !op.writes(verdict) {
-            let denied = matches!(op, Op::Check(_)) && !verdict.is_allowed() && tick >= self.latest;
-            if let Some(slot) = found.filter(|_| denied).and_then(|at| slots.get_mut(at)) {
-                slot.head = prolonged(slot.head, limit, &slot.state, op.class());
+            if let (Op::Check(hit), Some(slot)) = (op, found.and_then(|at| slots.get_mut(at)))
+                && !verdict.is_allowed()
+                && tick >= self.latest
+            {
+                slot.head = prolonged(slot.head, limit, &slot.state, hit.class);
             }
             return answer;
         }
@@ -298,7 +300,7 @@ fn rebase<S: Strategy, H: Head>(limit: &S, slot: &mut Slot<S::State, H>, now: Ti
 
 /// The head of a slot whose state was denied: it is kept for as long as it is in use under the limit that
 /// denies. Another limit, with a shorter period, may have been in force when it was written.
-#[inline]
+#[inline(never)]
 fn prolonged<S: Strategy, H: Head>(head: H, limit: &S, state: &S::State, class: Class) -> H {
     let fresh = ticks(limit.fresh_at(state, class));
     if fresh > head.fresh_tick() { head.fresh_in(fresh) } else { head }
