@@ -267,6 +267,10 @@ impl Decision {
         micros(self.window)
     }
 
+    pub(crate) const fn window_micros(&self) -> u64 {
+        self.window
+    }
+
     /// The whole cost that could be had right after this hit; `u32::MAX` if [unlimited](Self::is_unlimited).
     #[must_use]
     pub const fn remaining(&self) -> u32 {

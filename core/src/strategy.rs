@@ -165,6 +165,21 @@ pub trait Strategy: Clone + Send + Sync + 'static {
         false
     }
 
+    /// Shows the kind of each limit that this one is made of: the form of its states, and its period in
+    /// microseconds, 0 if it is unlimited or has none.
+    ///
+    /// Limits of the same kinds may take turns on the state of a key: what was used under one stays used
+    /// under the other. Of limits of other kinds one would drain the state at its own pace, or begin anew, so
+    /// each needs a state of its own.
+    ///
+    /// The kinds MUST NOT depend on anything but the limit, since they can be part of the name of a state. A
+    /// strategy made of others shows theirs, and its own first if it adds to their states.
+    fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
+        let nothing = Hit::new(Self::Cost::uniform(0));
+        let fresh = self.peek(&Self::State::default(), &nothing, Timestamp::EPOCH);
+        fresh.each(&mut |decision| visit(wire::form::<Self::State>(), decision.window_micros()));
+    }
+
     /// Whether a store may run this limit as a script, whose numbers are exact only below 2⁵³.
     ///
     /// Strategies that no store knows run elsewhere, and always fit.

@@ -9,6 +9,7 @@ mod client;
 mod explain;
 mod finish;
 mod handle;
+mod key;
 mod plan;
 mod prepare;
 mod profile;

@@ -8,6 +8,7 @@
 )]
 
 mod allocations;
+mod alternating;
 mod answers;
 mod costs;
 mod failure;

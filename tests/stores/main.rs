@@ -7,6 +7,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod alternating;
 mod closing;
 mod every_key;
 mod memcached;

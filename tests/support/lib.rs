@@ -10,6 +10,7 @@
 #![allow(missing_docs, missing_debug_implementations, reason = "for tests alone; what needs a word has one")]
 
 pub mod agree;
+pub mod alternating;
 pub mod browser;
 pub mod elsewhere;
 pub mod faulty;

@@ -5,6 +5,7 @@ use crate::strategy::wire::tags;
 use core::time::Duration;
 
 use super::math::rebase::is_ahead;
+use super::wire::form;
 use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
@@ -235,6 +236,14 @@ impl Strategy for FixedWindow {
             state.at = Halves::of(now);
         }
         is_ahead
+    }
+
+    /// Of windows that begin at other times, each would forget what the other counts.
+    fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
+        visit(form::<FixedWindowState>(), self.rate.period_micros());
+        if self.anchor > 0 {
+            visit(0, self.anchor);
+        }
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {

@@ -7,6 +7,7 @@ pub(crate) mod serde_form;
 pub(crate) mod stats;
 pub(crate) mod tags;
 
+pub(crate) use codec::form;
 pub use codec::{Corrupt, Reader, State, Writer, decode, encode};
 pub use formula::{Formula, Held, Inlined, Part};
 pub use stats::{Figure, Report, Reported};

@@ -247,6 +247,10 @@ impl Strategy for AnyLimit {
         each!(self, it => it.limit.parts_of(hit, visit))
     }
 
+    fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
+        each!(self, it => it.limit.kinds(visit));
+    }
+
     fn fits_script(&self) -> Result<(), CapacityError> {
         each!(self, it => it.limit.fits_script())
     }

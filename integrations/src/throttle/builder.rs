@@ -12,7 +12,7 @@ use http::{Method, Response};
 use traffik_backends::Memory;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Local};
 use traffik_core::strategy::Report;
-use traffik_core::{Class, Cost, Strategy, Timer, debug_fields};
+use traffik_core::{Class, Strategy, Timer, debug_fields};
 
 use super::after::After;
 use super::handle::{Expose, Inner, Throttle};
@@ -84,14 +84,6 @@ impl<S: Strategy, M: AsyncStorage<S> + Clone + 'static> Throttle<S, M> {
 
 impl<S: Strategy, M> ThrottleBuilder<S, M> {
     fn new(uid: &str, limit: S, storage: Source<M>) -> Self {
-        let settings = Settings {
-            enabled: true,
-            limit: Source::Fixed(limit),
-            cost: Source::Fixed(S::Cost::uniform(1)),
-            class: Source::Fixed(Class::default()),
-            min_wait: Duration::ZERO,
-            enforcement: Enforcement::Full,
-        };
         let profile = Profile {
             uid: uid.to_owned(),
             rules: Rules::default(),
@@ -106,11 +98,14 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
             spawner: None,
             observers: Vec::new(),
         };
+        let settings = Settings::of(limit);
         Self { profile, settings, storage, after: After::Nothing, expose: None, registry: None }
     }
 
-    /// The limit of each request is what `limit` says; it replaces the one that was given first. Keys keep
-    /// their states: what was used under one limit stays used under another.
+    /// Chooses the limit of each request, in the place of the one that was given first.
+    ///
+    /// Limits of one strategy and period share a client's state: what was used of 100 a minute stays used of
+    /// 20 a minute. Others keep a state each: under 5 an hour and 100 a second a client has both, whole.
     pub fn limit_by<A: Fallible<S>>(
         mut self,
         limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,

@@ -94,7 +94,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
         self
     }
 
-    /// The same client under this limit.
+    /// The same client under this limit. One of another strategy or period than the throttle's own has a
+    /// state of its own; see [`limit_by`](crate::ThrottleBuilder::limit_by).
     #[must_use]
     pub fn limit(mut self, limit: S) -> Self {
         self.plan.limit = Some(limit);
@@ -135,6 +136,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
     }
 
     /// Forgets the client: it starts afresh.
+    ///
+    /// Where the limit is chosen for each request, the state under the client's [limit](Self::limit) is
+    /// forgotten, with those of the same strategy and period. Limits of others keep what was used: reset the
+    /// client under each.
     pub fn reset(&self) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Reset)
     }

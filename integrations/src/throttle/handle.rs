@@ -98,10 +98,12 @@ impl<S: Strategy, M> Throttle<S, M> {
 
     /// Replaces the limit.
     pub fn set_limit(&self, limit: S) {
-        self.0.replace(|settings| settings.limit = Source::Fixed(limit.clone()));
+        self.0.replace(|settings| settings.set_limit(limit.clone()));
     }
 
-    /// Replaces the limit by a function of the request.
+    /// Replaces the limit by a function of the request, as
+    /// [`limit_by`](crate::ThrottleBuilder::limit_by) does: limits of the strategy and the period that were
+    /// fixed before go on with what was used, others keep states of their own.
     pub fn set_limit_by<A: Fallible<S>>(
         &self,
         limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use traffik_core::storage::BoxFuture;
-use traffik_core::{Hit, Origin, Strategy, Verdict};
+use traffik_core::{ErasedKey, Hit, Key, Origin, Strategy, Verdict};
 
+use super::key::{Apart, kinds_of};
 use super::profile::Scope;
 use super::settings::Settings;
 use crate::http::request::Stop;
@@ -28,6 +29,29 @@ impl<S: Strategy, M> Plan<S, M> {
     /// Where a decision comes from that a storage has made.
     pub(crate) fn origin(&self, verdict: &S::Verdict) -> Origin {
         if self.enforced { verdict.origin() } else { Origin::Shadow }
+    }
+}
+
+impl<S: Strategy, M> Plan<S, M> {
+    /// Asks for the state that the plan is about, of the throttle of this name. Nothing else makes its key:
+    /// the client, the scope, and the throttle.
+    #[inline(always)]
+    pub(crate) fn with_key<T>(&self, uid: &str, ask: impl FnOnce(&dyn ErasedKey) -> T) -> T {
+        if let Some(limit) = &self.limit {
+            let kinds = kinds_of(limit);
+            if kinds != self.settings.kinds {
+                return self.with_scope(Apart { uid, kinds }, ask);
+            }
+        }
+        self.with_scope(uid, ask)
+    }
+
+    #[inline(always)]
+    fn with_scope<T>(&self, throttle: impl Key, ask: impl FnOnce(&dyn ErasedKey) -> T) -> T {
+        match &self.scope {
+            None => ask(&(&self.client, throttle)),
+            Some(Scope(scope)) => ask(&(&self.client, &**scope, throttle)),
+        }
     }
 }
 

@@ -80,32 +80,19 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Applies an operation to the state that a plan is about.
     pub(crate) fn apply(&self, plan: &Plan<S, M>, op: &Op<S>) -> Reply<S::Verdict> {
         let Some((limit, storage)) = self.ground(plan) else { return Reply::ready(Err(nowhere())) };
-        let uid = self.uid();
-        match &plan.scope {
-            None => storage.apply(limit, &(&plan.client, uid), op),
-            Some(Scope(scope)) => storage.apply(limit, &(&plan.client, &**scope, uid), op),
-        }
+        plan.with_key(self.uid(), |key| storage.apply(limit, key, op))
     }
 
     /// What a check would be told if it is known without a call of the storage that it is denied.
     pub(crate) fn known_denial(&self, plan: &Plan<S, M>) -> Option<S::Verdict> {
         let (limit, storage) = self.ground(plan)?;
-        let uid = self.uid();
-        match &plan.scope {
-            None => storage.known_denial(limit, &(&plan.client, uid), &plan.hit),
-            Some(Scope(scope)) => storage.known_denial(limit, &(&plan.client, &**scope, uid), &plan.hit),
-        }
+        plan.with_key(self.uid(), |key| storage.known_denial(limit, key, &plan.hit))
     }
 
     /// The strategy's own figures for whom a plan is about.
     pub(crate) async fn figures(&self, plan: &Plan<S, M>) -> Result<S::Stat, Failure> {
         let Some((limit, storage)) = self.ground(plan) else { return Err(nowhere()) };
-        let uid = self.uid();
-        let reply = match &plan.scope {
-            None => storage.load(limit, &(&plan.client, uid)),
-            Some(Scope(scope)) => storage.load(limit, &(&plan.client, &**scope, uid)),
-        };
-        let (state, now) = reply.await?;
+        let (state, now) = plan.with_key(self.uid(), |key| storage.load(limit, key)).await?;
         Ok(limit.stat(&state, plan.hit.class, now))
     }
 

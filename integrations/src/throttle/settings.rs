@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use traffik_core::{Class, ErasedKey, Seed, Strategy};
+use traffik_core::{Class, Cost, ErasedKey, Seed, Strategy};
 
+use super::key::{Kinds, kinds_of};
 use crate::http::request::Source;
 
 /// For whom a throttle denies.
@@ -60,6 +61,8 @@ impl Enforcement {
 pub(crate) struct Settings<S: Strategy> {
     pub(crate) enabled: bool,
     pub(crate) limit: Source<S>,
+    /// Those of the limit that was fixed last: limits of the same kinds share the states under its keys.
+    pub(super) kinds: Kinds,
     pub(crate) cost: Source<S::Cost>,
     pub(crate) class: Source<Class>,
     pub(crate) min_wait: Duration,
@@ -67,6 +70,25 @@ pub(crate) struct Settings<S: Strategy> {
 }
 
 impl<S: Strategy> Settings<S> {
+    /// A limit that is enforced for all, at a cost of 1.
+    pub(super) fn of(limit: S) -> Self {
+        Self {
+            enabled: true,
+            kinds: kinds_of(&limit),
+            limit: Source::Fixed(limit),
+            cost: Source::Fixed(S::Cost::uniform(1)),
+            class: Source::Fixed(Class::default()),
+            min_wait: Duration::ZERO,
+            enforcement: Enforcement::Full,
+        }
+    }
+
+    /// Replaces the limit, under the keys of the one before.
+    pub(super) fn set_limit(&mut self, limit: S) {
+        self.kinds = kinds_of(&limit);
+        self.limit = Source::Fixed(limit);
+    }
+
     /// Whether none of them is a function of the request.
     pub(crate) const fn are_fixed(&self) -> bool {
         self.limit.fixed().is_some() && self.cost.fixed().is_some() && self.class.fixed().is_some()

@@ -7,7 +7,7 @@ use traffik_core::storage::{AsyncStorage, Failure, Reply};
 use traffik_core::{Hit, Key, Op, Origin, Strategy, Verdict};
 
 use crate::observe::Seen;
-use crate::throttle::{Client, Profile, Scope};
+use crate::throttle::{Client, Profile};
 
 /// A client of a throttle, ready to be asked about.
 pub(super) struct Meter<S: Strategy, M> {
@@ -27,12 +27,9 @@ pub(super) enum Asked<V> {
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
     pub(super) fn new(client: Client<S, M>) -> Self {
         let mut key = Vec::new();
-        let mut sink = |bytes: &[u8]| key.extend_from_slice(bytes);
-        let (who, uid) = (&client.plan.client, client.throttle.uid());
-        match &client.plan.scope {
-            None => (who, uid).feed(&mut sink),
-            Some(Scope(scope)) => (who, &**scope, uid).feed(&mut sink),
-        }
+        client
+            .plan
+            .with_key(client.throttle.uid(), |it| it.feed_to(&mut |bytes| key.extend_from_slice(bytes)));
         Self { client, key: key.into() }
     }
 
@@ -96,10 +93,6 @@ impl<S: Strategy, M> Key for Meter<S, M> {
     }
 
     fn name(&self, text: &mut dyn Write) -> fmt::Result {
-        let (who, uid) = (&self.client.plan.client, self.client.throttle.uid());
-        match &self.client.plan.scope {
-            None => (who, uid).name(text),
-            Some(Scope(scope)) => (who, &**scope, uid).name(text),
-        }
+        self.client.plan.with_key(self.client.throttle.uid(), |key| key.name_to(text))
     }
 }

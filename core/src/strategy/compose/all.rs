@@ -143,6 +143,10 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         self.0.iter().all(|limit| limit.parts_of(hit, visit))
     }
 
+    fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
+        self.0.iter().for_each(|limit| limit.kinds(visit));
+    }
+
     fn fits_script(&self) -> Result<(), CapacityError> {
         self.0.iter().try_for_each(Strategy::fits_script)
     }

@@ -238,6 +238,11 @@ where
         })
     }
 
+    /// One that succeeds another is of the kinds of that one, whose states it takes over.
+    fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
+        self.before.as_ref().unwrap_or(&self.limit).plain().kinds_erased(visit);
+    }
+
     fn fits_script(&self) -> Result<(), CapacityError> {
         self.ask(|limit| limit.fits_script_erased())
     }

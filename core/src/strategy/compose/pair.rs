@@ -113,6 +113,11 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         self.0.parts_of(&first, visit) && self.1.parts_of(&second, visit)
     }
 
+    fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
+        self.0.kinds(visit);
+        self.1.kinds(visit);
+    }
+
     fn fits_script(&self) -> Result<(), CapacityError> {
         self.0.fits_script()?;
         self.1.fits_script()

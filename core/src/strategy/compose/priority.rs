@@ -215,6 +215,10 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         })
     }
 
+    fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
+        self.limit.kinds(visit);
+    }
+
     fn fits_script(&self) -> Result<(), CapacityError> {
         self.limit.fits_script()
     }

@@ -201,6 +201,10 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
         TieredStat { tier: *label, ratio: *ratio, effective_limit, inner: limit.stat(state, class, now) }
     }
 
+    fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
+        self.first.limit.kinds(visit);
+    }
+
     fn fits_script(&self) -> Result<(), CapacityError> {
         self.limits().try_for_each(Strategy::fits_script)
     }

@@ -6,6 +6,7 @@ use crate::decision::Kind;
 use crate::hours::{DAY, Hours};
 use crate::strategy::compose::family::{counted_in, parts, try_array};
 use crate::strategy::math::rebase::is_ahead;
+use crate::strategy::wire::form;
 use crate::strategy::wire::stats::stat;
 use crate::strategy::{
     CapacityError, Class, Cost, Formula, Held, Hit, Inlined, Part, Scale, Strategy, StrategyError,
@@ -416,6 +417,12 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
             effective_limit: limit.peek(&inner, &nothing, at).limit(),
             inner: limit.stat(&inner, class, at),
         }
+    }
+
+    /// Around those of the limit, states have a form of their own.
+    fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
+        visit(form::<Self::State>(), 0);
+        self.base.kinds(visit);
     }
 
     fn fits_script(&self) -> Result<(), CapacityError> {

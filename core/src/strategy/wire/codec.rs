@@ -113,6 +113,15 @@ texts! { Corrupt:
     Self => "these bytes are no state of this strategy and version",
 }
 
+/// The form of a state as a number: its tag, with its longest length, since a form with more room than
+/// another is none that the other can read.
+pub(crate) fn form<T: State>() -> u32 {
+    let mut tag = [0];
+    // Of the whole there is room for the tag alone.
+    let _ = encode(&T::default(), &mut tag);
+    u32::try_from(T::MAX_LEN).unwrap_or(u32::MAX) << 8 | u32::from(tag[0])
+}
+
 /// Writes a state to the front of `buffer` and tells its length; `None` if the buffer is shorter than it.
 /// A buffer of [`State::MAX_LEN`] bytes is always long enough.
 #[must_use]

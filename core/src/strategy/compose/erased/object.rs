@@ -20,6 +20,7 @@ pub trait ErasedStrategy<const LEN: usize, V: ErasedVerdict = Decision>: Send + 
     fn rebase_erased(&self, state: &mut InlineState<LEN>, now: Timestamp) -> bool;
     fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
     fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool;
+    fn kinds_erased(&self, visit: &mut dyn FnMut(u32, u64));
     fn fits_script_erased(&self) -> Result<(), CapacityError>;
     fn records_demand_erased(&self) -> bool;
 
@@ -108,6 +109,10 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedStrate
 
     fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
         self.parts_of(&typed(hit), visit)
+    }
+
+    fn kinds_erased(&self, visit: &mut dyn FnMut(u32, u64)) {
+        self.kinds(visit);
     }
 
     fn fits_script_erased(&self) -> Result<(), CapacityError> {
