@@ -7,6 +7,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod alternating;
 mod bite;
 mod broken;
 mod coarse_clock;
@@ -16,6 +17,7 @@ mod every;
 mod golden;
 mod leaky;
 mod model;
+mod others;
 mod parts;
 mod quota;
 mod rate;
