@@ -1,4 +1,4 @@
-//! States on Memcached, shared by all who use the same servers, on the wall clock of each host.
+//! States on Memcached, shared by all who use the same servers, on the servers' clocks.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use traffik_runtimes::Connect;
 use crate::cas::{Combining, Swap};
 
 mod builder;
+mod clock;
 mod command;
 mod count;
 mod counter;
@@ -49,9 +50,19 @@ use window::Window;
 ///
 /// # Clocks
 ///
-/// Times are those of each host's wall clock. A time earlier than a state's own counts as the state's own, so whoever is
-/// behind is not admitted twice; who is ahead by some time sees limits drained for so much longer. If clocks differ by up
-/// to `skew`, what is admitted in any span is at most what the limit admits in a span longer by `skew`.
+/// Times are those of the server that keeps the key, whatever the clocks of hosts say: a host learns the
+/// server's second by the first call, and again while it asks, by calls that are made anyway. The host's
+/// monotonic clock carries the time on in between, so a step of its wall clock has no effect.
+///
+/// Servers count whole seconds, by a timer that comes late. So the times of two hosts may be apart by up to
+/// two seconds and a round trip, mostly by much less. A time earlier than a state's own counts as the
+/// state's own, and states are kept until they are over for all hosts: all hosts together admit in any span
+/// at most what the limit admits in a span longer by those two seconds. A server that is started anew may
+/// have another time; its states are gone then.
+///
+/// A server that does not say its time, as other programs with the same protocol may not, is used by each
+/// host's own clock, and a [warning](MemcachedBuilder::on_warning) says so: limits there hold as far as the
+/// clocks of hosts agree.
 ///
 /// Of a window that the server counts it is not noted when in it the last hit was. So if a limit changes its period, what was
 /// used counts as late as it can have been used, and if a clock steps back over the hour at which another limit takes
@@ -130,15 +141,17 @@ impl<R: Connect> MemcachedStorage<R> {
         escaped: &str,
         mut end: End<'_>,
     ) -> Result<Option<S::Verdict>, Failure> {
-        let now = self.items.clock.now();
         if hit.cost != S::Cost::uniform(1) || self.items.floods.is_stemmed(escaped) {
             return Ok(None);
         }
+        let server = self.items.server(escaped)?;
+        // First of all, for the time is learnt by it.
+        let generation = server.generation(&self.items.generation, end.as_mut()).await?;
+        let now = self.items.now(server);
         let Some(window) = Window::of(limit, hit.class, now) else { return Ok(None) };
         let Some(first) = window.first(now) else { return Ok(None) };
-        let server = self.items.server(escaped)?;
-        let name = &*self.items.item(server, escaped, end.as_mut()).await?;
-        let expiry = self.items.clock.expiry(Duration::from_micros(window.rest(&first, now)));
+        let name = &*self.items.name(generation, escaped);
+        let expiry = self.items.expiry(server, Duration::from_micros(window.rest(&first, now)));
         let told =
             count::one(server, Item { name, expiry, now }, (limit, hit), (window, first), end.as_mut())
                 .await?;

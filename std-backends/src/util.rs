@@ -13,3 +13,5 @@ pub(crate) mod shared;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod shutdown;
 pub(crate) mod spin_lock;
+#[cfg(any(feature = "memcached", feature = "redis"))]
+pub(crate) mod warning;

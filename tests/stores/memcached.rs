@@ -1,6 +1,7 @@
 //! Memcached decides as the pure function does, on real servers.
 
 mod agrees;
+mod clocks;
 mod duties;
 mod faults;
 mod golden;
@@ -253,31 +254,41 @@ impl Clock for Off {
     }
 }
 
-/// What hosts whose clocks differ admit together is at most what the limit admits in a span that is longer by as much.
+/// Storages by clocks of their own that differ admit together at most what the limit admits in a span that
+/// is longer by as much.
 #[test]
 fn clocks_that_differ_add_what_drains_meanwhile() {
-    fn together<S: Strategy<Cost = u32> + traffik::strategy::Bounds>(name: &str, limit: S) {
-        const SKEW: i64 = 5_000_000;
+    fn apart<S: Strategy<Cost = u32> + traffik::strategy::Bounds>(
+        name: &str,
+        limit: S,
+        skew: i64,
+        turns: usize,
+    ) {
         let at = |off: i64| {
             let storage = MemcachedStorage::servers(Tokio, [SERVER.address().to_string()]);
             let storage = storage.namespace("skew").clock(Off(off)).timeout(Duration::from_secs(5));
             AsyncLimiter::new(limit.clone(), storage.build().unwrap())
         };
         run(async {
-            let hosts = [at(-SKEW / 2), at(0), at(SKEW / 2)];
+            let hosts = [at(-skew / 2), at(0), at(skew / 2)];
             let first = SystemClock.now();
             let mut admitted = 0u128;
-            for turn in 0..600 {
+            for turn in 0..turns {
                 let told = hosts[turn % 3].check(name).await.unwrap();
                 admitted += u128::from(told.outcome().is_allowed());
             }
             let (first, last) = (first.as_micros(), SystemClock.now().as_micros());
-            let half = SKEW.unsigned_abs() / 2;
+            let half = skew.unsigned_abs() / 2;
             let most = limit.most(Timestamp::from_micros(first - half), Timestamp::from_micros(last + half));
             let least = limit.most(Timestamp::from_micros(first), Timestamp::from_micros(first));
             assert!((least..=most).contains(&admitted), "{name}: {admitted} of {least} to {most}");
         });
     }
+    fn together<S: Strategy<Cost = u32> + traffik::strategy::Bounds>(name: &str, limit: S) {
+        apart(name, limit, 5_000_000, 600);
+    }
+    // More windows than a count tells apart as its own and those to come, by fewer bits than it has.
+    apart("windows", FixedWindow::new(Rate::per_second(1)), 300_000_000, 1_200);
     let rate = Rate::new(20, Duration::from_secs(2)).unwrap();
     together("window", FixedWindow::new(rate));
     together("token", TokenBucket::new(rate));

@@ -7,16 +7,18 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
+use super::clock::{ServerClock, SteadyClock};
 use super::flood::Floods;
-use super::items::{Items, Present};
-use super::pool::Settings;
+use super::items::Items;
+use super::pool::{Pool, Settings};
 use super::server::Server;
 use super::{MemcachedStorage, name};
+use crate::FifoQueue;
 use crate::cas::Combining;
 use crate::util::namespace;
 use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
-use crate::{FifoQueue, SystemClock};
+use crate::util::warning::{self, Warning, Writer};
 
 /// The port that servers listen on if nothing is said.
 const PORT: &str = "11211";
@@ -29,7 +31,9 @@ pub struct MemcachedBuilder<R> {
     namespace: String,
     timeout: Duration,
     settings: Settings,
-    clock: Present,
+    clock: Option<Arc<dyn Clock + Send + Sync>>,
+    host: Option<Arc<dyn Clock + Send + Sync>>,
+    warnings: Writer,
     persistent: bool,
 }
 
@@ -44,7 +48,9 @@ impl<R: Connect> MemcachedStorage<R> {
             namespace: String::new(),
             timeout: Duration::from_millis(500),
             settings: Settings { size: 16, minimum: 1, idle: Duration::from_secs(60) },
-            clock: Present::new(SystemClock, true),
+            clock: None,
+            host: None,
+            warnings: warning::standard_error(),
             persistent: true,
         }
     }
@@ -88,9 +94,17 @@ impl<R: Connect> MemcachedBuilder<R> {
         /// that is dropped unclosed leaves it as it is.
         pub const fn persistent(persistent: bool) => persistent = persistent;
 
-        /// Goes by this clock instead of the wall clock of this host: for tests, which then need not wait.
-        /// Keeps states for a day at least.
-        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Present::new(clock, false);
+        /// Goes by this clock instead of the servers': for tests, which then need not wait. Keeps states
+        /// for a day at least.
+        pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
+
+        /// Carries the servers' time on by this clock of the host, instead of the operating system's
+        /// monotonic one: for tests of hosts whose clocks differ, or step.
+        pub fn host_clock(clock: impl Clock + Send + Sync + 'static) => host = Some(Arc::new(clock));
+
+        /// Writes warnings by this function, which must not wait: a line each, and each but once. Defaults to
+        /// standard error.
+        pub fn on_warning(write: impl Fn(&str) + Send + Sync + 'static) => warnings = Arc::new(write);
     }
 
     /// The storage. It does not connect yet.
@@ -108,9 +122,14 @@ impl<R: Connect> MemcachedBuilder<R> {
         if let Some([twice, _]) = self.addresses.array_windows().find(|[one, other]| one == other) {
             return invalid(format!("{twice} is named twice; name each server once"));
         }
-        let Self { runtime, addresses, timeout, settings, clock, persistent, .. } = self;
-        let servers =
-            addresses.into_iter().map(|address| Server::new(runtime.clone(), address, settings)).collect();
+        let Self { runtime, addresses, timeout, settings, clock, host, warnings, persistent, .. } = self;
+        let host = host.unwrap_or_else(|| Arc::new(SteadyClock::default()));
+        let timeless = Arc::new(Warning::new(warnings));
+        let servers = addresses.into_iter().map(|address| {
+            let pool = Pool::new(runtime.clone(), address, settings);
+            Server::new(pool, ServerClock::new(host.clone()), timeless.clone())
+        });
+        let servers = servers.collect();
         let wait_queue = FifoQueue::new();
         let (generation, floods) = (name::other(&namespace, "generation", ""), Floods::default());
         let gate = ShutdownGate::default();

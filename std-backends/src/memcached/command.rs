@@ -2,8 +2,10 @@
 
 use std::io::{self, Error, ErrorKind};
 
+use futures_util::AsyncReadExt;
 use memcache_async::ascii::Protocol;
 
+use super::clock::LAST;
 use super::wire::{Stream, Wire};
 
 /// A command, and what its answer means.
@@ -24,6 +26,20 @@ pub(super) struct Version;
 
 /// The bytes of an item and what tells whether they have been changed since, if it is there.
 pub(super) struct Get<'a>(pub(super) &'a str);
+
+/// The item of a generation, which is made empty where there is none, and the server's time by its end.
+pub(super) struct GetGeneration<'a>(pub(super) &'a str);
+
+/// The item of a generation as it was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Empty before the namespace is first cleared.
+    pub(super) bytes: Vec<u8>,
+    /// The mark of its contents; `None` if there is no item.
+    pub(super) unique: Option<u64>,
+    /// The server's time, in seconds since 1970; `None` if it says none.
+    pub(super) second: Option<u64>,
+}
 
 /// Replaces an item that has not been changed since, or puts one where there was none; false if that is so no
 /// more.
@@ -87,6 +103,36 @@ impl Command for Get<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Command for GetGeneration<'_> {
+    type Answer = Found;
+    // One that is empty stands for none.
+    const CHANGES: bool = false;
+
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Found> {
+        // An item that others left without an end is given one.
+        let command = format!("mg {} N{LAST} T{LAST} v c t O{}\r\n", self.0, wire.number);
+        let line = wire.ask(command.as_bytes()).await?;
+        let words = || line.split(|byte| *byte == b' ');
+        if line == b"EN" {
+            return Ok(Found::default());
+        }
+        let length = words().nth(1).and_then(number).filter(|length| *length <= LARGEST);
+        let (b"VA", true, Some(length)) =
+            (words().next().unwrap_or_default(), is_of(words(), wire.number), length)
+        else {
+            return Err(unexpected(&line));
+        };
+        let mut bytes = vec![0; length as usize + END.len()];
+        wire.read_exact(&mut bytes).await?;
+        if bytes.split_off(length as usize) != END {
+            return Err(unexpected(&bytes));
+        }
+        let told = |flag: &[u8]| words().skip(2).find_map(|word| number(word.strip_prefix(flag)?));
+        let second = told(b"t").and_then(|rest| u64::from(LAST).checked_sub(rest));
+        Ok(Found { bytes, unique: told(b"c"), second })
     }
 }
 
@@ -160,6 +206,12 @@ impl Command for Count<'_> {
         }
     }
 }
+
+/// The end of a line, and of an item's bytes.
+const END: &[u8] = b"\r\n";
+
+/// The longest item that is read: a server keeps no longer one unless it is told to.
+const LARGEST: u64 = 1 << 20;
 
 /// Whether the call of this number is answered, and not another.
 fn is_of<'a>(mut words: impl Iterator<Item = &'a [u8]>, call: u32) -> bool {

@@ -16,9 +16,10 @@ const PERIOD_BITS: u32 = 10;
 const PERIOD_AT: u32 = LEFT_BITS + WINDOW_BITS;
 const LIMIT_AT: u32 = PERIOD_AT + PERIOD_BITS;
 
-/// How many windows a host's clock may be ahead of another's. What is further is in the past instead: of the window only
-/// the last bits are told, and the server has long given up what is thousands of windows old.
-const AHEAD: u16 = 256;
+/// How many windows a host's clock may be ahead of another's: of the window only the last bits are told.
+/// All else is in the past. Half of them, so that of two hosts, however far apart, one is ahead for both:
+/// else each would take what the other counts on for over.
+const AHEAD: u16 = 1 << (WINDOW_BITS - 1);
 
 /// A period of so many seconds, minutes, hours or days, up to 255 of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,11 +175,11 @@ mod tests {
         let period = Period::of(MINUTE).unwrap();
         let count = Count::first(10, period, 0, at(10_000_000 * MINUTE)).unwrap();
         let seen = |minutes: u64| Count::unpacked(count.packed(), 0, at(minutes * MINUTE)).unwrap().window;
-        for minutes in [10_000_000 - 256, 9_999_999, 10_000_000, 10_000_001, 10_000_000 + 65_279] {
+        for minutes in [10_000_000 - 32_768, 9_999_999, 10_000_000, 10_000_001, 10_000_000 + 32_767] {
             assert_eq!(seen(minutes), 10_000_000, "at minute {minutes}");
         }
         // What is too old is taken for something newer, and by then the server has given it up.
-        assert_ne!(seen(10_000_000 + 65_280), 10_000_000);
+        assert_ne!(seen(10_000_000 + 32_768), 10_000_000);
         let nearest = |now| count.nearest(0, at(now)).as_micros();
         assert_eq!(nearest(0), 10_000_000 * MINUTE);
         assert_eq!(nearest(u64::MAX), 10_000_001 * MINUTE - 1);

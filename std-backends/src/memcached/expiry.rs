@@ -2,29 +2,32 @@
 
 use std::time::Duration;
 
-use traffik_core::Clock;
+use traffik_core::Timestamp;
 
-use crate::SystemClock;
+use super::clock::{LAST, LATE};
 
 /// The longest that a server counts from now on; more is taken for a time since 1970.
 const RELATIVE: u64 = 30 * DAY;
 const DAY: u64 = 24 * 3_600;
 
-/// What keeps an item at least for so long.
-///
-/// Rounded up, and a second more: the server's second may be about to end. Beyond 30 days a time is told, by the wall
-/// clock, and a day more, so that an item outlives what is in it also if the server's wall clock is ahead by as much. What
-/// is later than 2038 cannot be told, and is kept for ever.
-pub(super) fn expiry(rest: Duration) -> u32 {
-    expiry_at(rest, SystemClock.now().as_micros() / 1_000_000)
-}
+/// How many seconds longer an item is kept: the server's second may be about to end, and the one after it
+/// to be left out.
+pub(super) const SPARE: u64 = 2;
 
-fn expiry_at(rest: Duration, now: u64) -> u32 {
+/// The same for states: another host may be behind, and would else find nothing in what is over for this one.
+pub(super) const STATE_SPARE: u64 = SPARE + LATE;
+
+/// Returns the expiry that keeps an item for `rest` at least, and for `spare` seconds more.
+///
+/// Beyond 30 days the server is told a time, which is a day later, should its own not be known. What is later
+/// than 2038 cannot be told, and is kept for ever.
+pub(super) fn expiry(rest: Duration, spare: u64, now: Timestamp) -> u32 {
     const FOR_EVER: u32 = 0;
-    let seconds = rest.as_secs().saturating_add(if rest.subsec_nanos() > 0 { 2 } else { 1 });
+    let whole = rest.as_secs().saturating_add(u64::from(rest.subsec_nanos() > 0));
+    let seconds = whole.saturating_add(spare);
+    let now = now.as_micros() / 1_000_000;
     let told = if seconds <= RELATIVE { seconds } else { now.saturating_add(seconds).saturating_add(DAY) };
-    // The server reads a signed number of 32 bits.
-    i32::try_from(told).map_or(FOR_EVER, i32::cast_unsigned)
+    u32::try_from(told).ok().filter(|told| *told <= LAST).unwrap_or(FOR_EVER)
 }
 
 #[cfg(test)]
@@ -33,18 +36,19 @@ mod tests {
 
     #[test]
     fn seconds_are_rounded_up_and_never_none() {
-        let told = |micros| expiry_at(Duration::from_micros(micros), 1_800_000_000);
-        assert_eq!([told(0), told(1), told(1_000_000), told(1_000_001)], [1, 2, 2, 3]);
+        let told = |micros| expiry(Duration::from_micros(micros), SPARE, Timestamp::EPOCH);
+        assert_eq!([told(0), told(1), told(1_000_000), told(1_000_001)], [2, 3, 3, 4]);
     }
 
     #[test]
     fn beyond_thirty_days_it_is_a_time_and_beyond_all_times_for_ever() {
         let now = 1_800_000_000;
-        let days = |days: u64| expiry_at(Duration::from_secs(days * DAY), now);
-        assert_eq!(u64::from(days(29)), 29 * DAY + 1);
-        assert_eq!(expiry_at(Duration::from_secs(RELATIVE - 1), now), 30 * 24 * 3_600);
-        assert_eq!(u64::from(days(30)), now + 31 * DAY + 1);
-        assert_eq!(u64::from(days(31)), now + 32 * DAY + 1);
-        assert_eq!([days(40 * 365), expiry_at(Duration::MAX, now)], [0; 2]);
+        let at = Timestamp::from_micros(now * 1_000_000 + 999_999);
+        let days = |days: u64| expiry(Duration::from_secs(days * DAY), SPARE, at);
+        assert_eq!(u64::from(days(29)), 29 * DAY + SPARE);
+        assert_eq!(expiry(Duration::from_secs(RELATIVE - SPARE), SPARE, at), 30 * 24 * 3_600);
+        assert_eq!(u64::from(days(30)), now + 31 * DAY + SPARE);
+        assert_eq!(u64::from(days(31)), now + 32 * DAY + SPARE);
+        assert_eq!([days(40 * 365), expiry(Duration::MAX, SPARE, at)], [0; 2]);
     }
 }

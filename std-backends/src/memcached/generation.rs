@@ -1,8 +1,10 @@
-//! Which generation of a namespace is in use on a server: clearing begins another one, and leaves the old items to expire.
+//! The generation of a namespace that is in use on a server: clearing begins another one, and leaves the old
+//! items to expire.
 //!
-//! The generation is an item of its own, which is there only once a namespace has been cleared: without it it is
-//! generation 0. It never expires, and whoever uses the namespace asks for it every second, so that a server that has to
-//! give something up gives it up last. Should it be gone, those who know it put it back.
+//! The generation is an item of its own, empty until a namespace has been cleared, which is generation 0.
+//! It ends in 2038, by which a server tells its time ([`LAST`](super::clock::LAST)). Whoever uses the
+//! namespace asks for it every second, so that a server that has to give something up gives it up last.
+//! Should it be gone, those who know it put it back.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -11,8 +13,10 @@ use traffik_core::Timestamp;
 
 use crate::util::mutex::lock;
 
-/// For how long a generation is believed in before it is asked for again.
-const BELIEVED: Duration = Duration::from_secs(1);
+/// For how long a generation is believed in before it is asked for again: a second by the golden ratio, so
+/// that the moments at which a server says its second lie spread out within its seconds, however many they
+/// are.
+const BELIEVED: Duration = Duration::from_millis(618);
 
 #[derive(Default)]
 pub(super) struct Generation(Mutex<Option<Known>>);

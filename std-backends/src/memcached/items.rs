@@ -9,7 +9,7 @@ use traffik_core::{Class, Clock, Strategy, Timestamp};
 use traffik_runtimes::Connect;
 
 use super::command::{Get, Remove, Store};
-use super::expiry::expiry;
+use super::expiry::{STATE_SPARE, expiry};
 use super::flood::Floods;
 use super::server::{End, Server};
 use super::{name, window};
@@ -24,34 +24,11 @@ pub(super) struct Items<R: Connect> {
     /// The item that tells the generation in use.
     pub(super) generation: String,
     pub(super) timeout: Duration,
-    pub(super) clock: Present,
+    /// A clock instead of the servers'.
+    pub(super) clock: Option<Arc<dyn Clock + Send + Sync>>,
     pub(super) wait_queue: FifoQueue,
     pub(super) floods: Floods,
     pub(super) gate: ShutdownGate,
-}
-
-/// What the time is.
-#[derive(Clone)]
-pub(super) struct Present {
-    clock: Arc<dyn Clock + Send + Sync>,
-    /// Whether the clocks of the servers go at the same pace.
-    is_real: bool,
-}
-
-impl Present {
-    pub(super) fn new(clock: impl Clock + Send + Sync + 'static, is_real: bool) -> Self {
-        Self { clock: Arc::new(clock), is_real }
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    /// What keeps an item for so long.
-    pub(super) fn expiry(&self, rest: Duration) -> u32 {
-        const DAY: Duration = Duration::from_secs(24 * 3_600);
-        expiry(if self.is_real { rest } else { rest.max(DAY) })
-    }
 }
 
 /// Tells whether an item has been changed since it was loaded.
@@ -81,7 +58,25 @@ impl<R: Connect> Items<R> {
         end: End<'_>,
     ) -> Result<String, Failure> {
         let generation = server.generation(&self.generation, end).await?;
-        Ok(name::item(&self.namespace, generation, escaped))
+        Ok(self.name(generation, escaped))
+    }
+
+    /// The name of a key's item in a generation.
+    pub(super) fn name(&self, generation: u64, escaped: &str) -> String {
+        name::item(&self.namespace, generation, escaped)
+    }
+
+    /// The present, for the states on a server.
+    pub(super) fn now(&self, server: &Server<R>) -> Timestamp {
+        self.clock.as_ref().map_or_else(|| server.clock.now(), |clock| clock.now())
+    }
+
+    /// Returns the expiry to store a state with that has so long to live.
+    pub(super) fn expiry(&self, server: &Server<R>, rest: Duration) -> u32 {
+        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        // A clock of another kind than the server's may be slower.
+        let rest = if self.clock.is_some() { rest.max(DAY) } else { rest };
+        expiry(rest, STATE_SPARE, server.clock.now())
     }
 
     /// The end of a call that begins now.
@@ -100,7 +95,7 @@ impl<R: Connect> Swap for Items<R> {
         let server = self.server(&escaped)?;
         let name = self.item(server, &escaped, end.as_mut()).await?;
         let (bytes, unique) = server.call(Get(&name), end).await?.unzip();
-        Ok(Loaded { bytes, mark: Mark { name, unique }, now: self.clock.now(), kept: None })
+        Ok(Loaded { bytes, mark: Mark { name, unique }, now: self.now(server), kept: None })
     }
 
     async fn swap(&self, key: &[u8], mark: Mark, change: Change) -> Result<Option<Loaded<Mark>>, Failure> {
@@ -110,7 +105,7 @@ impl<R: Connect> Swap for Items<R> {
             (Change::Remove, None) => true,
             (Change::Remove, Some(unique)) => server.call(Remove { name, unique }, end.as_mut()).await?,
             (Change::Store(bytes, rest), unique) => {
-                let stored = Store { name, bytes: &bytes, expiry: self.clock.expiry(rest), unique };
+                let stored = Store { name, bytes: &bytes, expiry: self.expiry(server, rest), unique };
                 server.call(stored, end.as_mut()).await?
             }
         };

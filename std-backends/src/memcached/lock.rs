@@ -7,18 +7,18 @@ use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
 use super::command::{ADDED, Count, Counted, Get, Remove, Store};
-use super::expiry::expiry;
+use super::expiry::{SPARE, expiry};
 use super::{MemcachedStorage, name};
 use crate::SystemClock;
 use crate::lock::{Grant, Lock, Owner, Ttl};
 
 /// Locks on the servers that a [`MemcachedStorage`] is connected to, in its namespace.
 ///
-/// A name is an item that is there while it is held; fencing tokens are counted by another one. Granting takes two calls, and
-/// so do renewing and releasing. Servers count in whole seconds: a grant ends up to two seconds after its TTL. It is lost
-/// with the server's memory, or if that is full: the name may then be granted again, so use the fencing token, which
-/// grows also then, as long as the clocks of hosts do not differ by more than the time that a grant took.
-/// [`MemcachedStorage::clear`] leaves locks alone.
+/// A name is an item that is there while it is held; fencing tokens are counted by another one. Granting
+/// takes two calls, and so do renewing and releasing. Servers count in whole seconds: a grant ends up to
+/// three seconds after its TTL. It is lost with the server's memory, or if that is full: the name may then
+/// be granted again, so use the fencing token, which grows also then, as long as the clocks of hosts do not
+/// differ by more than the time that a grant took. [`MemcachedStorage::clear`] leaves locks alone.
 #[derive(Clone)]
 pub struct MemcachedLock<R: Connect>(MemcachedStorage<R>);
 
@@ -39,7 +39,8 @@ impl<R: Connect> MemcachedLock<R> {
         let (escaped, mut end) = (name::escaped(&&*name), pin!(items.end()));
         let server = items.server(&escaped)?;
         let held = name::other(&items.namespace, "lock", &escaped);
-        let added = Store { name: &held, bytes: owner.as_bytes(), expiry: expiry(ttl.get()), unique: None };
+        let expiry = expiry(ttl.get(), SPARE, server.clock.now());
+        let added = Store { name: &held, bytes: owner.as_bytes(), expiry, unique: None };
         if !server.call(added, end.as_mut()).await? {
             return Ok(None);
         }
@@ -64,7 +65,7 @@ impl<R: Connect> MemcachedLock<R> {
         match server.call(Get(name), end.as_mut()).await? {
             Some((owner, unique)) if owner == bytes => match kept {
                 Some(ttl) => {
-                    let expiry = expiry(ttl.get());
+                    let expiry = expiry(ttl.get(), SPARE, server.clock.now());
                     server.call(Store { name, bytes, expiry, unique: Some(unique) }, end).await
                 }
                 None => server.call(Remove { name, unique }, end).await,

@@ -1,18 +1,15 @@
 //! The generation of a namespace on a server, which clearing replaces.
 
-use traffik_core::Clock;
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_runtimes::Connect;
 
-use super::command::{Get, Store, number};
+use super::clock::LAST;
+use super::command::{Get, GetGeneration, Store, number};
 use super::generation::next;
 use super::server::{End, Server};
-use crate::SystemClock;
-
-const FOR_EVER: u32 = 0;
 
 impl<R: Connect> Server<R> {
-    /// The generation in use; asks for it if it has not been asked for within the last second.
+    /// The generation in use; asks for it, and learns the time, if that has not been done for a while.
     pub(super) async fn generation(&self, name: &str, end: End<'_>) -> Result<u64, Failure> {
         match self.generation.look() {
             (Some(known), false) => Ok(known),
@@ -21,20 +18,34 @@ impl<R: Connect> Server<R> {
     }
 
     async fn ask_generation(&self, name: &str, known: Option<u64>, mut end: End<'_>) -> Result<u64, Failure> {
-        let number = match (self.call(Get(name), end.as_mut()).await?, known) {
-            // What is no number is none of ours: as if it had never been cleared.
-            (Some((bytes, _)), _) => number(&bytes).unwrap_or(0),
-            (None, Some(known)) if known > 0 => {
+        let asked = self.clock.host();
+        let found = self.call(GetGeneration(name), end.as_mut()).await?;
+        let answered = self.clock.host();
+        match found.second {
+            Some(second) => self.clock.learn(second, asked, answered),
+            None => self.timeless.give(|| self.has_no_time()),
+        }
+        let generation = match known {
+            Some(known) if known > 0 && found.bytes.is_empty() => {
                 let bytes = known.to_string();
-                let lost = Store { name, bytes: bytes.as_bytes(), expiry: FOR_EVER, unique: None };
+                let lost = Store { name, bytes: bytes.as_bytes(), expiry: LAST, unique: found.unique };
                 // Somebody else may have been faster, perhaps with a newer one: that is known in a second.
                 self.call(lost, end).await?;
                 known
             }
-            (None, _) => 0,
+            // What is no number is none of ours: as if it had never been cleared.
+            _ => number(&found.bytes).unwrap_or(0),
         };
-        self.generation.learn(number);
-        Ok(number)
+        self.generation.learn(generation);
+        Ok(generation)
+    }
+
+    fn has_no_time(&self) -> String {
+        format!(
+            "{} does not say its time (`mg` with the flag t), so limits there go by each host's clock: keep \
+             the clocks of all hosts in step, or use memcached itself, 1.6 or later",
+            self.pool.address
+        )
     }
 
     /// Begins another generation.
@@ -45,9 +56,9 @@ impl<R: Connect> Server<R> {
         for _ in 0..ATTEMPTS {
             let found = self.call(Get(name), end.as_mut()).await?;
             let old = found.as_ref().and_then(|(bytes, _)| number(bytes)).unwrap_or(0).max(known);
-            let new = next(old, SystemClock.now());
+            let new = next(old, self.clock.now());
             let (text, unique) = (new.to_string(), found.map(|(_, unique)| unique));
-            let begun = Store { name, bytes: text.as_bytes(), expiry: FOR_EVER, unique };
+            let begun = Store { name, bytes: text.as_bytes(), expiry: LAST, unique };
             if self.call(begun, end.as_mut()).await? {
                 self.generation.learn(new);
                 return Ok(());

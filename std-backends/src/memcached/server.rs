@@ -7,11 +7,13 @@ use traffik_core::storage::Failure;
 use traffik_core::{ErrorKind, Seed};
 use traffik_runtimes::Connect;
 
+use super::clock::ServerClock;
 use super::command::{Command, Version};
 use super::failure::{failure, late};
 use super::generation::Generation;
-use super::pool::{Lease, Pool, Settings};
+use super::pool::{Lease, Pool};
 use crate::util::race::{Either, race};
+use crate::util::warning::Warning;
 
 /// The end of a call, which all its steps share.
 pub(super) type End<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>;
@@ -19,15 +21,18 @@ pub(super) type End<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>;
 pub(super) struct Server<R: Connect> {
     pub(super) pool: Arc<Pool<R>>,
     pub(super) generation: Generation,
+    pub(super) clock: ServerClock,
+    /// That it does not say its time.
+    pub(super) timeless: Arc<Warning>,
     /// What weighs keys for this server.
     seed: Seed,
 }
 
 impl<R: Connect> Server<R> {
-    pub(super) fn new(runtime: R, address: String, settings: Settings) -> Self {
+    pub(super) fn new(pool: Arc<Pool<R>>, clock: ServerClock, timeless: Arc<Warning>) -> Self {
         // The same wherever it is known by the same address.
-        let seed = Seed::new(Seed::new(0).digest(address.as_str()).as_u64());
-        Self { pool: Pool::new(runtime, address, settings), generation: Generation::default(), seed }
+        let seed = Seed::new(Seed::new(0).digest(pool.address.as_str()).as_u64());
+        Self { pool, generation: Generation::default(), clock, timeless, seed }
     }
 
     /// How much a key belongs here: it is kept where that is most.

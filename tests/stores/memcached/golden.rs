@@ -1,6 +1,7 @@
 //! What is said to a Memcached server, what it answers and what it keeps, on a clock that is set.
 //!
-//! `{u1}` stands for a number by which the server tells versions of items apart, `{call}` for that of a call.
+//! `{u1}` stands for a number by which the server tells versions of items apart, `{call}` for that of a call,
+//! `{rest}` for the seconds that an item has yet to live.
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -58,10 +59,10 @@ impl Scene {
         writeln!(self.text, "{line}").unwrap();
     }
 
-    /// What was called, but for questions whether a namespace has been cleared: one a second.
+    /// What was called, but for questions whether a namespace has been cleared: some a second.
     fn made(&self) -> Vec<Call> {
         let mut made = calls(&self.recorder);
-        made.retain(|call| !(call.request.words[0] == "gets" && call.request.words[1].contains('#')));
+        made.retain(|call| !(call.request.words[0] == "mg" && call.request.words[1].contains('#')));
         made
     }
 

@@ -61,19 +61,21 @@ fn items_are_kept_as_long_as_their_limits_remember() {
             kept(&SERVER, &format!("ttl:{{{key}}}"))
         };
         let every = |seconds: u64| Rate::new(5, Duration::from_secs(seconds)).unwrap();
-        assert!((0..=3).contains(&keep("brief", every(1)).await));
+        // Four seconds longer, so that what is over for one host is there for another until it is over for
+        // it.
+        assert!((3..=5).contains(&keep("brief", every(1)).await));
         let day = 24 * 3_600;
-        assert!((0..=i64::try_from(day).unwrap() + 2).contains(&keep("day", every(day)).await));
+        assert!((3..=i64::try_from(day).unwrap() + 4).contains(&keep("day", every(day)).await));
         // Windows of 200 days began 1970; more than 30 days are told as a time, and a day more.
         let rest = 200 * day - SystemClock.now().as_micros() / 1_000_000 % (200 * day);
         let told = u64::try_from(keep("long", every(200 * day)).await).unwrap();
         assert!(told >= rest - 1 && told <= rest + day + 10, "{told} of {rest}");
         // A period of an odd length, and one that does not end before the server's own time.
-        assert!((0..=3).contains(&keep("odd", Rate::new(5, Duration::from_millis(1_234)).unwrap()).await));
+        assert!((3..=6).contains(&keep("odd", Rate::new(5, Duration::from_millis(1_234)).unwrap()).await));
         assert_eq!(keep("ever", every(100 * 365 * day)).await, -1);
         let bucket = AsyncLimiter::new(TokenBucket::new(Rate::per_hour(60)), storage("ttl"));
         let _ = bucket.check_n("bucket", 2).await.unwrap();
-        assert!((119..=123).contains(&kept(&SERVER, "ttl:{bucket}")));
+        assert!((122..=125).contains(&kept(&SERVER, "ttl:{bucket}")));
     });
 }
 
@@ -152,7 +154,8 @@ fn keys_are_spread_over_servers_and_few_move() {
                 moved.insert(key);
             }
         }
-        let items = servers.each_ref().map(|server| count(server, &["curr_items"]));
+        // Each has the item of the generation besides.
+        let items = servers.each_ref().map(|server| count(server, &["curr_items"]) - 1);
         assert!((60..140).contains(&moved.len()), "{} moved", moved.len());
         assert!(items.iter().all(|items| *items > 60), "{items:?}");
         assert_eq!(items[2], moved.len() as u64, "those of the server that went, and no others");

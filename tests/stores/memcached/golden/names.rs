@@ -16,7 +16,7 @@ fn masked(message: &Message, hidden: &[(String, &str)], owner: &[u8]) -> Message
         |text: &str| hidden.iter().fold(text.to_owned(), |text, (hidden, name)| text.replace(hidden, name));
     let words = message.words.iter().map(|word| replace(word)).collect();
     let bytes = message.bytes.as_deref().map(|bytes| match std::str::from_utf8(bytes) {
-        _ if bytes == owner => b"{owner}".to_vec(),
+        _ if bytes == owner && !owner.is_empty() => b"{owner}".to_vec(),
         Ok(text) => replace(text).into_bytes(),
         Err(_) => bytes.to_vec(),
     });

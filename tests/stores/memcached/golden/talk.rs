@@ -93,11 +93,12 @@ impl Uniques {
     /// A message, with what tells versions of items apart renamed, and the number of the call left out.
     pub(super) fn text(&mut self, message: &Message) -> String {
         let verb = message.words[0].clone();
-        let is_meta = ["ma", "md", "VA", "HD", "EX", "NF"].contains(&verb.as_str());
+        let is_meta = ["ma", "md", "mg", "VA", "HD", "EX", "NF"].contains(&verb.as_str());
         let told = |(at, word): (usize, &String)| match (verb.as_str(), word.split_at_checked(1)) {
             ("cas", _) if at == 5 => self.of(word),
             ("VALUE", _) if at == 4 => self.of(word),
             (_, Some(("O", _))) if is_meta && at > 0 => "O{call}".to_owned(),
+            ("VA", Some(("t", _))) if at > 1 => "t{rest}".to_owned(),
             (_, Some((flag @ ("c" | "C"), number))) if is_meta && number.parse::<u64>().is_ok() => {
                 format!("{flag}{}", self.of(number))
             }
