@@ -1,0 +1,47 @@
+//! Law 12: limits that change under a state.
+
+use super::run::{Held, Step, expect, follow};
+use crate::strategy::Bounds;
+use crate::{Decision, Hit, Scale, Timestamp, Verdict};
+
+/// Law 12: a state brought forward decides from then on as it would have, and is forgotten once it is fresh.
+pub fn advance_is_invisible<S: Scale>(limit: &S, run: &[Step]) -> Held {
+    let mut advanced = S::State::default();
+    follow(limit, run, |at, step, _, verdict, _| {
+        limit.advance(&mut advanced, step.class, step.at);
+        let again = limit.decide(&mut advanced, &step.hit(), step.at);
+        expect(again == *verdict, 12, at, "a state brought forward decided differently")?;
+        let (mut fresh, fresh_at) = (advanced.clone(), limit.fresh_at(&advanced, step.class));
+        limit.advance(&mut fresh, step.class, fresh_at);
+        let forgotten = fresh == S::State::default() || fresh_at == Timestamp::MAX;
+        expect(forgotten, 12, at, "a state brought forward to where it is fresh is not")
+    })
+}
+
+/// Law 12: under another limit what was used stays used, counted in cost and rounded up. Both must hold a
+/// whole cost (no tolerance in time), else the figures do not tell what was used. Of a log, which knows when
+/// it was used and counts just that part which lies in the other's period, `other` must not have a shorter one.
+pub fn limit_may_change<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
+    follow(limit, run, |at, step, _, verdict, after| {
+        if !verdict.is_recorded() {
+            return Ok(());
+        }
+        let nothing = Step { cost: 0, ..*step }.hit();
+        let figures = |limit: &S, state: &S::State| limit.peek(state, &nothing, step.at);
+        let (before, then) = (figures(limit, after), figures(other, after));
+        let fresh = figures(other, &S::State::default());
+        let used = |it: &Decision| it.limit().saturating_sub(it.remaining());
+        if before.is_unlimited() || then.is_unlimited() {
+            return Ok(());
+        }
+        let kept = fresh.remaining().saturating_sub(used(&before));
+        // With nothing left the old limit cannot tell how much more than all of it is in use.
+        let holds = then.remaining() == kept || (before.remaining() == 0 && then.remaining() <= kept);
+        expect(holds, 12, at, "a change of the limit changed what was used")?;
+        let mut state = after.clone();
+        let room = other.most(step.at, step.at).saturating_sub(used(&before).into());
+        let beyond = u32::try_from(room).unwrap_or(u32::MAX).saturating_add(1);
+        let bounded = !other.decide(&mut state, &Hit::new(beyond), step.at).is_allowed();
+        expect(bounded, 12, at, "a change of the limit granted something")
+    })
+}
