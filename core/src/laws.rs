@@ -26,7 +26,7 @@
 //! | 9. refund inverts the count | [`refund_inverts`] |
 //! | 10. the codec round-trips | [`codec_round_trips`], [`any_bytes_decode_or_are_refused`] |
 //! | 11. every storage agrees with the pure function | [`storage_agrees`] |
-//! | 12. a limit may change under a state | [`limit_may_change`], [`advance_is_invisible`] |
+//! | 12. a limit may change under a state | [`limit_may_change`], [`limits_may_alternate`], [`advance_is_invisible`] |
 //!
 //! What a storage owes besides is a checklist of its own: [`storage`] for one that answers at once, and `awaited`
 //! (feature `alloc`) for one whose answers are awaited.
@@ -43,7 +43,7 @@ mod set_back;
 pub mod storage;
 mod strategies;
 
-pub use change::{advance_is_invisible, limit_may_change};
+pub use change::{advance_is_invisible, limit_may_change, limits_may_alternate};
 pub use run::Step;
 use run::{Held, expect, follow};
 pub use set_back::{clock_may_be_set_back, time_may_step_back};

@@ -45,3 +45,29 @@ pub fn limit_may_change<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
         expect(bounded, 12, at, "a change of the limit granted something")
     })
 }
+
+/// Law 12: of two limits that take turns on one state, such as tiers, no more is admitted between any two hits than
+/// the larger one alone could admit. Both must be of the same [kinds](crate::Strategy::kinds).
+pub fn limits_may_alternate<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
+    for first in 0..run.len() {
+        let (mut state, mut latest) = (S::State::default(), Timestamp::EPOCH);
+        let (mut start, mut admitted) = (None, 0u128);
+        for (at, step) in run.iter().enumerate() {
+            // In turns of no regular length.
+            let one = if at * at % 5 < 2 { limit } else { other };
+            let verdict = one.decide(&mut state, &step.hit(), step.at);
+            if !verdict.is_recorded() {
+                continue;
+            }
+            latest = latest.max(step.at);
+            if at < first || !verdict.is_allowed() {
+                continue;
+            }
+            admitted += u128::from(step.cost);
+            let start = *start.get_or_insert(latest);
+            let bound = limit.most(start, latest).max(other.most(start, latest));
+            expect(admitted <= bound, 12, at, "limits that alternate admitted more than the larger one")?;
+        }
+    }
+    Ok(())
+}

@@ -6,35 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use traffik::strategy::{Bounds, Erased, ErasedStrategy};
-use traffik::{Hit, Rate, Strategy, Timestamp};
+use traffik::laws::{self, Step};
+use traffik::strategy::{Erased, ErasedStrategy};
+use traffik::{Rate, Strategy, Timestamp};
 
 use crate::model::runs::config;
-
-/// Runs hits, each under one of two limits: from any of them to any other no more is admitted than the larger
-/// limit alone could admit.
-fn bounded<S: Strategy<Cost = u32> + Bounds>(
-    limits: [S; 2],
-    period: u64,
-    hits: &[(u64, u32, bool)],
-) -> Result<(), TestCaseError> {
-    let (mut state, mut now) = (S::State::default(), Timestamp::from_micros(1_800_000_000_000_000));
-    let mut admitted: Vec<(Timestamp, u128)> = Vec::new();
-    for (pause, cost, second) in hits {
-        now = now.plus_micros(pause * period / 1_000);
-        let limit = &limits[usize::from(*second)];
-        if limit.decide(&mut state, &Hit::new(*cost), now).is_allowed() {
-            admitted.push((now, u128::from(*cost)));
-        }
-        let mut sum = 0;
-        for (first, cost) in admitted.iter().rev() {
-            sum += cost;
-            let most = limits.each_ref().map(|limit| limit.most(*first, now));
-            prop_assert!(sum <= most[0].max(most[1]), "{sum} of {most:?} since {first:?}");
-        }
-    }
-    Ok(())
-}
 
 /// The kinds of a limit.
 fn kinds(limit: &impl Strategy) -> Vec<(u32, u64)> {
@@ -50,15 +26,20 @@ proptest! {
     fn limits_that_alternate_admit_no_more_than_the_larger(
         period in 1_000u64..10_000_000,
         numbers in [1u32..30, 1u32..30],
-        hits in prop::collection::vec((0u64..400, 1u32..4, any::<bool>()), 1..120),
+        hits in prop::collection::vec((0u64..400, 1u32..4), 1..120),
     ) {
+        let mut now = Timestamp::from_micros(1_800_000_000_000_000);
+        let run: Vec<_> = hits.iter().map(|(pause, cost)| {
+            now = now.plus_micros(pause * period / 1_000);
+            Step::new(now, *cost)
+        }).collect();
         macro_rules! each {
             ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
                 let make: fn(Rate) -> Option<_> = $make;
                 let rate = |number| Rate::new(number, Duration::from_micros(period)).unwrap();
                 if let [Some(one), Some(other)] = numbers.map(|number| make(rate(number))) {
                     prop_assert_eq!(kinds(&one), kinds(&other), $spelling);
-                    bounded([one, other], period, &hits)
+                    laws::limits_may_alternate(&one, &other, &run)
                         .map_err(|error| TestCaseError::fail(format!("{}: {error}", $spelling)))?;
                 }
             };

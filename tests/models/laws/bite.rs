@@ -120,6 +120,19 @@ fn a_limit_that_forgets_when_changed_is_caught() {
     assert_eq!(broken(Defect::ForgetsOnChange), Some(12));
 }
 
+/// A bucket that is slower alone is begun anew by whichever limit comes next.
+#[test]
+fn limits_that_reset_one_another_are_caught() {
+    let law = |defect| {
+        let limit = bucket(defect);
+        let run: Vec<_> = (0..40).map(|at| Step::new(Timestamp::from_micros(at), 1)).collect();
+        found(laws::limits_may_alternate(&limit, &Bucket { interval: 9, ..limit }, &run))
+    };
+    assert_eq!(law(Defect::None), None);
+    let told = "limits that alternate admitted more than the larger one";
+    assert_eq!(law(Defect::ForgetsOnChange), Some((12, told)));
+}
+
 #[test]
 fn a_codec_that_does_not_bring_a_state_back_is_caught() {
     let coded = bucket(Defect::None);
