@@ -10,6 +10,7 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, Verdict, debug_field
 use traffik_runtimes::Connect;
 
 use crate::cas::{Combining, Swap};
+use crate::util::evictions::Evictions;
 
 mod builder;
 mod clock;
@@ -45,8 +46,10 @@ use window::Window;
 ///   and more if other processes change it meanwhile.
 /// * Connections, to each server several, are made when they are needed, on the runtime that is given. Each serves one call at
 ///   a time, and is closed unless all of the answer was taken.
-/// * The server keeps items in memory, and gives up those it has no room for: a key that it gave up counts as one never
-///   seen. `-m` on its command line is how much it has.
+/// * The server keeps items in memory, and gives up those it has no room for: a key that it gave up counts as
+///   one never seen, so its whole limit is granted anew. Give it memory (`-m`) for all keys of the longest
+///   period, and no other use that fills it; [`evictions`](MemcachedStorage::evictions) counts what it gave
+///   up. With `-M` it gives nothing up, and calls fail with [`Full`](ErrorKind::Full) instead.
 ///
 /// # Clocks
 ///
@@ -92,6 +95,7 @@ use window::Window;
 pub struct MemcachedStorage<R: Connect> {
     items: Arc<Items<R>>,
     combining: Combining<Items<R>>,
+    evictions: Arc<Evictions>,
     persistent: bool,
 }
 
@@ -103,12 +107,24 @@ debug_fields!(
 );
 
 impl<R: Connect> MemcachedStorage<R> {
-    /// Whether all servers can be reached and know what is needed; connects to them.
+    /// Whether all servers can be reached and know what is needed; connects to them, and looks for
+    /// [evictions](Self::evictions).
     pub async fn ready(&self) -> Result<(), Failure> {
         for server in &self.items.servers {
-            server.ready(pin!(self.items.end())).await?;
+            server.ready(&self.items.generation, pin!(self.items.end())).await?;
         }
         Ok(())
+    }
+
+    /// Returns how many items the servers have given up for want of memory while this storage was used,
+    /// whoever's they were: each key among them has its whole limit again. Clones count together.
+    ///
+    /// A server is asked every 10 seconds at most, in one round trip with what is asked anyway, and by
+    /// [`ready`](Self::ready). The first eviction that is seen is [warned](MemcachedBuilder::on_warning)
+    /// of, once.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.evictions.count()
     }
 
     /// Forgets every key of this namespace, on all servers, and no other's. Others that use it notice within a second;

@@ -13,14 +13,17 @@ use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields}
 
 use crate::FifoQueue;
 use crate::cas::{self, Combining, Swap};
+use crate::util::evictions::Evictions;
 use crate::util::key::Keys;
 use crate::util::namespace;
 use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
+use crate::util::warning::{self, Writer};
 
 mod check;
 mod clear;
 mod cluster;
+mod evictions;
 mod failure;
 mod inner;
 mod link;
@@ -51,6 +54,11 @@ use servers::{Place, Servers};
 ///
 /// What is stored of a key is one string that lives no longer than the limit remembers it. Whatever else is
 /// found at a key counts as a key never seen.
+///
+/// A key that the server evicts has its whole limit granted anew. Set `maxmemory-policy noeviction`, with
+/// `maxmemory` for all keys: a server that is full then refuses what it has no room for, and calls fail with
+/// `Full`. The policies `allkeys-*` and `volatile-*` evict states, for all of them have a time to live;
+/// [`evictions`](Self::evictions) counts what was evicted.
 ///
 /// # Errors
 ///
@@ -96,6 +104,7 @@ pub struct RedisBuilder {
     namespace: String,
     timeout: Duration,
     clock: Option<Arc<dyn Clock + Send + Sync>>,
+    warnings: Writer,
     persistent: bool,
 }
 
@@ -150,9 +159,24 @@ impl RedisStorage {
         RedisBuilder::new(Place::One(Source::Sentinel(Arc::new(AsyncMutex::new(client)))))
     }
 
-    /// Whether the server can be reached and runs scripts for this client.
+    /// Whether the server can be reached and runs scripts for this client; looks for
+    /// [evictions](Self::evictions), on each node of a cluster.
     pub async fn ready(&self) -> Result<(), Failure> {
-        self.inner.load(&name::name(&self.inner.namespace, &"")).await.map(drop)
+        self.inner.load(&name::name(&self.inner.namespace, &"")).await?;
+        self.inner.servers.look().await;
+        Ok(())
+    }
+
+    /// Returns how many keys the servers have given up for want of memory while this storage was used,
+    /// whoever's they were: each key among them has its whole limit again. Clones count together.
+    ///
+    /// A server is asked by `INFO` every 10 seconds at most, in one round trip with what is asked anyway,
+    /// and by [`ready`](Self::ready). A server that is set up to give keys up is
+    /// [warned](RedisBuilder::on_warning) of, once, and so is the first eviction that is seen. A server
+    /// that refuses `INFO` counts none.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.inner.servers.evictions.count()
     }
 
     /// Forgets every key of this namespace, some at a time, so that the server goes on meanwhile. Keys that
@@ -177,9 +201,10 @@ impl RedisStorage {
 }
 
 impl RedisBuilder {
-    const fn new(place: Place) -> Self {
+    fn new(place: Place) -> Self {
         let timeout = Duration::from_millis(500);
-        Self { place, namespace: String::new(), timeout, clock: None, persistent: true }
+        let warnings = warning::standard_error();
+        Self { place, namespace: String::new(), timeout, clock: None, warnings, persistent: true }
     }
 
     setters! {
@@ -195,6 +220,10 @@ impl RedisBuilder {
         /// is dropped unclosed leaves it as it is.
         pub const fn persistent(persistent: bool) => persistent = persistent;
 
+        /// Writes warnings by this function, which must not wait: a line each, and each but once. Defaults to
+        /// standard error.
+        pub fn on_warning(write: impl Fn(&str) + Send + Sync + 'static) => warnings = Arc::new(write);
+
         /// Goes by this clock instead of the server's: for tests, which then need not wait. What is stored is
         /// kept for a day at least.
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
@@ -202,13 +231,13 @@ impl RedisBuilder {
 
     /// The storage. It does not connect yet.
     pub fn build(self) -> Result<RedisStorage, Failure> {
-        let Self { place, namespace, timeout, clock, persistent } = self;
+        let Self { place, namespace, timeout, clock, warnings, persistent } = self;
         let namespace = namespace::settled(namespace, timeout)?;
         // Lets rustls use ring's cryptography, unless the program has chosen another, in which case this is
         // refused. Without any, rustls panics at the first connection.
         #[cfg(feature = "redis-tls")]
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let servers = Servers::new(place, timeout.min(LONGEST))?;
+        let servers = Servers::new(place, timeout.min(LONGEST), Evictions::new(warnings))?;
         let inner = Arc::new(Inner {
             servers,
             namespace,

@@ -1,6 +1,8 @@
 //! Small tools that several storages and layers share.
 
 pub(crate) mod backoff;
+#[cfg(any(feature = "memcached", feature = "redis"))]
+pub(crate) mod evictions;
 pub(crate) mod kept;
 pub(crate) mod key;
 pub(crate) mod mutex;

@@ -10,6 +10,7 @@
 mod alternating;
 mod closing;
 mod every_key;
+mod evictions;
 mod memcached;
 mod on_runtimes;
 mod real_servers;

@@ -178,6 +178,14 @@ impl Shared {
         }
     }
 
+    /// How many keys it gave up for want of memory.
+    fn evictions(&self) -> u64 {
+        match &self.store {
+            Store::Redis(store) => store.evictions(),
+            Store::Memcached(store) => store.evictions(),
+        }
+    }
+
     /// Ends its connections, once nothing is asked of it any more.
     pub(crate) async fn close(&self) {
         let _ = match &self.store {
@@ -216,6 +224,12 @@ pub(crate) fn prometheus(stores: &[Shared]) -> String {
     for store in stores {
         let (name, refused) = (store.name(), store.breaker.refused());
         text += &format!("traffik_breaker_refused_total{{store=\"{name}\"}} {refused}\n");
+    }
+    text += "# HELP traffik_store_evictions_total Keys that a store gave up for want of memory.\n\
+             # TYPE traffik_store_evictions_total counter\n";
+    for store in stores {
+        let (name, evictions) = (store.name(), store.evictions());
+        text += &format!("traffik_store_evictions_total{{store=\"{name}\"}} {evictions}\n");
     }
     text += "# HELP traffik_store_calls_total Calls of a store by what was asked and how it ended.\n\
              # TYPE traffik_store_calls_total counter\n";

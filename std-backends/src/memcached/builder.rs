@@ -15,6 +15,7 @@ use super::server::Server;
 use super::{MemcachedStorage, name};
 use crate::FifoQueue;
 use crate::cas::Combining;
+use crate::util::evictions::{EvictionWatch, Evictions};
 use crate::util::namespace;
 use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
@@ -124,10 +125,11 @@ impl<R: Connect> MemcachedBuilder<R> {
         }
         let Self { runtime, addresses, timeout, settings, clock, host, warnings, persistent, .. } = self;
         let host = host.unwrap_or_else(|| Arc::new(SteadyClock::default()));
-        let timeless = Arc::new(Warning::new(warnings));
+        let (timeless, evictions) = (Arc::new(Warning::new(warnings.clone())), Evictions::new(warnings));
         let servers = addresses.into_iter().map(|address| {
             let pool = Pool::new(runtime.clone(), address, settings);
-            Server::new(pool, ServerClock::new(host.clone()), timeless.clone())
+            let clock = ServerClock::new(host.clone());
+            Server::new(pool, clock, timeless.clone(), EvictionWatch::new(evictions.clone()))
         });
         let servers = servers.collect();
         let wait_queue = FifoQueue::new();
@@ -136,7 +138,7 @@ impl<R: Connect> MemcachedBuilder<R> {
         let items =
             Items { runtime, servers, namespace, generation, timeout, clock, wait_queue, floods, gate };
         let items = Arc::new(items);
-        Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, persistent })
+        Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, evictions, persistent })
     }
 }
 

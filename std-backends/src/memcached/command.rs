@@ -28,7 +28,11 @@ pub(super) struct Version;
 pub(super) struct Get<'a>(pub(super) &'a str);
 
 /// The item of a generation, which is made empty where there is none, and the server's time by its end.
-pub(super) struct GetGeneration<'a>(pub(super) &'a str);
+pub(super) struct GetGeneration<'a> {
+    pub(super) name: &'a str,
+    /// Whether [`evictions`] are to be read after it.
+    pub(super) and_evictions: bool,
+}
 
 /// The item of a generation as it was found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -113,7 +117,8 @@ impl Command for GetGeneration<'_> {
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Found> {
         // An item that others left without an end is given one.
-        let command = format!("mg {} N{LAST} T{LAST} v c t O{}\r\n", self.0, wire.number);
+        let and = if self.and_evictions { "stats\r\n" } else { "" };
+        let command = format!("mg {} N{LAST} T{LAST} v c t O{}\r\n{and}", self.name, wire.number);
         let line = wire.ask(command.as_bytes()).await?;
         let words = || line.split(|byte| *byte == b' ');
         if line == b"EN" {
@@ -133,6 +138,25 @@ impl Command for GetGeneration<'_> {
         let told = |flag: &[u8]| words().skip(2).find_map(|word| number(word.strip_prefix(flag)?));
         let second = told(b"t").and_then(|rest| u64::from(LAST).checked_sub(rest));
         Ok(Found { bytes, unique: told(b"c"), second })
+    }
+}
+
+/// Reads the answer to `stats`: how many items the server gave up for want of room.
+///
+/// # Errors
+///
+/// Fails also if the server refuses: all of its answer has been taken then.
+pub(super) async fn evictions<T: Stream>(wire: &mut Wire<T>) -> io::Result<u64> {
+    let mut evictions = None;
+    loop {
+        let line = wire.line().await?;
+        if let Some(count) = line.strip_prefix(b"STAT evictions ") {
+            evictions = number(count);
+        } else if line == b"END" {
+            return evictions.ok_or_else(|| Error::other("the server counts no evictions"));
+        } else if !line.starts_with(b"STAT ") {
+            return Err(unexpected(&line));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_runtimes::Connect;
 
 use super::clock::LAST;
-use super::command::{Get, GetGeneration, Store, number};
+use super::command::{Get, Store, number};
 use super::generation::next;
 use super::server::{End, Server};
 
@@ -13,13 +13,14 @@ impl<R: Connect> Server<R> {
     pub(super) async fn generation(&self, name: &str, end: End<'_>) -> Result<u64, Failure> {
         match self.generation.look() {
             (Some(known), false) => Ok(known),
-            (known, _) => Box::pin(self.ask_generation(name, known, end)).await,
+            _ => Box::pin(self.look(name, false, end)).await,
         }
     }
 
-    async fn ask_generation(&self, name: &str, known: Option<u64>, mut end: End<'_>) -> Result<u64, Failure> {
-        let asked = self.clock.host();
-        let found = self.call(GetGeneration(name), end.as_mut()).await?;
+    /// Asks for the generation, the time, and now and then or if it `must` for what was given up.
+    pub(super) async fn look(&self, name: &str, must: bool, mut end: End<'_>) -> Result<u64, Failure> {
+        let (known, asked) = (self.generation.look().0, self.clock.host());
+        let found = self.survey(name, must, end.as_mut()).await?;
         let answered = self.clock.host();
         match found.second {
             Some(second) => self.clock.learn(second, asked, answered),

@@ -26,7 +26,7 @@ pub(super) struct Settings {
 }
 
 pub(super) struct Pool<R: Connect> {
-    runtime: R,
+    pub(super) runtime: R,
     pub(super) address: String,
     pub(super) settings: Settings,
     state: Mutex<State<R::Stream>>,

@@ -90,7 +90,8 @@ async fn ask<S: Strategy>(
     told.arguments.add_to(&mut call);
     // All are in one slot.
     let key = names.first().copied().unwrap_or_default();
-    let answer = inner.servers.call(key, until, async |session| script.run(&session, &call).await).await?;
+    let answer =
+        inner.servers.call(key, until, async |mut session| script.run(&mut session, &call).await).await?;
     let Value::Array(mut answer) = answer else { return Err(unheard_of()) };
     let found = answer.split_off(answer.len().min(3));
     match answer[..] {

@@ -15,11 +15,11 @@ pub(super) async fn clear(servers: &Servers, namespace: &str) -> Result<(), Fail
     for master in servers.masters().await? {
         let mut cursor = 0u64;
         loop {
-            let step = async |session| step(&session, cursor, &pattern).await;
+            let step = async |mut session| step(&mut session, cursor, &pattern).await;
             let (next, keys) = master.call(servers.end(), step).await?;
             for key in keys {
                 // It may be elsewhere by now. Nobody waits for the memory to be freed.
-                let unlink = async |session: Session| session.ask(redis::cmd("UNLINK").arg(&key)).await;
+                let unlink = async |mut session: Session| session.ask(redis::cmd("UNLINK").arg(&key)).await;
                 servers.call(&key, servers.end(), unlink).await?;
             }
             cursor = next;
@@ -32,7 +32,7 @@ pub(super) async fn clear(servers: &Servers, namespace: &str) -> Result<(), Fail
 }
 
 /// What is found in one step, and where the next one begins.
-async fn step(session: &Session, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), RedisError> {
+async fn step(session: &mut Session, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), RedisError> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP);
     Ok(FromRedisValue::from_redis_value(session.ask(&scan).await?)?)

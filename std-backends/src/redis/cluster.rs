@@ -19,6 +19,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 use super::failure::{cause, of_a_look, unsent};
 use super::link::{Link, Session, Source};
 use super::{name, timer};
+use crate::util::evictions::Evictions;
 use crate::util::race::{Either, race};
 use crate::util::random::random;
 use crate::util::shutdown::closed;
@@ -46,6 +47,7 @@ pub(super) struct Cluster {
     /// By which it is found.
     seeds: Vec<(Address, ConnectionInfo)>,
     deadline: Duration,
+    evictions: Arc<Evictions>,
     map: SpinMutex<Map>,
     /// Held by whoever finds out who serves what.
     learning: AsyncMutex<()>,
@@ -83,13 +85,17 @@ enum Turn {
 }
 
 impl Cluster {
-    pub(super) fn new(nodes: Vec<ConnectionInfo>, deadline: Duration) -> Result<Self, RedisError> {
+    pub(super) fn new(
+        nodes: Vec<ConnectionInfo>,
+        deadline: Duration,
+        evictions: Arc<Evictions>,
+    ) -> Result<Self, RedisError> {
         if nodes.is_empty() {
             return Err((Kind::InvalidClientConfig, "a cluster is found by a node of it; name one").into());
         }
         let seeds =
             nodes.into_iter().map(|info| Ok((address(&info)?, info))).collect::<Result<_, RedisError>>()?;
-        Ok(Self { seeds, deadline, map: SpinMutex::default(), learning: AsyncMutex::default() })
+        Ok(Self { seeds, deadline, evictions, map: SpinMutex::default(), learning: AsyncMutex::default() })
     }
 
     /// Runs a call on the node that serves a key, and elsewhere if that node says so.
@@ -190,7 +196,8 @@ impl Cluster {
         let info =
             self.info(address).ok_or_else(|| Failure::new(ErrorKind::Invalid, "a cluster of no nodes"))?;
         let client = Client::open(info).map_err(unsent)?;
-        let link = Arc::new(Link::new(Source::Client(Box::new(client)), self.deadline));
+        let link =
+            Arc::new(Link::new(Source::Client(Box::new(client)), self.deadline, self.evictions.clone()));
         let node = Arc::new(Node { host: address.0.clone(), link, is_doubted: AtomicBool::new(false) });
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
@@ -254,7 +261,7 @@ impl Cluster {
 
 /// What a node says who serves what.
 async fn served(node: &Node, until: Instant) -> Result<Vec<(u16, u16, Address)>, Failure> {
-    let ask = async |session: Session| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
+    let ask = async |mut session: Session| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
     let told = node.link.call(until, ask).await?;
     let unheard_of = || Failure::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
     let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(told).map_err(|_| unheard_of())?;

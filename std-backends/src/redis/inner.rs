@@ -31,7 +31,7 @@ impl Swap for Inner {
     async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
         let mut call = LOAD.call(&[key]);
         call.arg(self.time());
-        let run = async |session| LOAD.run(&session, &call).await;
+        let run = async |mut session| LOAD.run(&mut session, &call).await;
         let answer = self.servers.call(key, self.servers.end(), run).await;
         loaded(answer.map_err(failure::of_a_look)?)
     }
@@ -49,7 +49,7 @@ impl Swap for Inner {
         let rest = rest.as_micros().div_ceil(1_000).max(self.least().into());
         let mut call = SWAP.call(&[key]);
         call.arg(mark).arg(bytes).arg(rest).arg(self.time());
-        let run = async |session| SWAP.run(&session, &call).await;
+        let run = async |mut session| SWAP.run(&mut session, &call).await;
         match self.servers.call(key, self.servers.end(), run).await? {
             Value::Array(nothing) if nothing.is_empty() => Ok(None),
             answer => loaded(answer).map(Some),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join};
 use futures_util::lock::Mutex as AsyncMutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::sentinel::SentinelClient;
@@ -14,8 +14,9 @@ use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::failure::unsent;
-use super::timer;
 use super::watchdog::ResponseWatchdog;
+use super::{evictions, timer};
+use crate::util::evictions::{EvictionWatch, Evictions, PATIENCE};
 use crate::util::race::{Either, race};
 use crate::util::shared::Shared;
 use crate::util::shutdown::closed;
@@ -33,6 +34,15 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// Names the server, as far as is known.
+    fn name(&self) -> String {
+        match self {
+            Self::Client(client) => client.get_connection_info().addr().to_string(),
+            Self::Sentinel(_) => "the address that sentinels name".to_owned(),
+            Self::Factory(_) => "the other end of a connection of yours".to_owned(),
+        }
+    }
+
     /// A new connection; all it takes is within the deadline.
     async fn connect(self, deadline: Duration) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
@@ -56,8 +66,8 @@ pub(super) struct Session {
 
 impl Session {
     /// Sends a command and waits for its answer, for as long as the call has left.
-    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let mut connection = self.connection.clone();
+    pub(super) async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+        let connection = &mut self.connection;
         connection.set_response_timeout(self.until.saturating_duration_since(Instant::now()));
         if !self.asking {
             return connection.req_packed_command(command).await.and_then(Value::extract_error);
@@ -95,6 +105,7 @@ impl Present {
 pub(super) struct Link {
     source: Source,
     deadline: Duration,
+    evictions: EvictionWatch,
     present: SpinMutex<Present>,
 }
 
@@ -102,8 +113,9 @@ pub(super) struct Link {
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Link {
-    pub(super) fn new(source: Source, deadline: Duration) -> Self {
-        Self { source, deadline, present: SpinMutex::default() }
+    pub(super) fn new(source: Source, deadline: Duration, evictions: Arc<Evictions>) -> Self {
+        let evictions = EvictionWatch::new(evictions);
+        Self { source, deadline, evictions, present: SpinMutex::default() }
     }
 
     /// Runs a call on the connection, which is made if there is none. A connection on which a call failed for a
@@ -130,7 +142,13 @@ impl Link {
             return Err(too_late());
         }
         let sent = watchdog.sent(now);
-        let told = call(Session { connection, until, asking }).await;
+        let told = if self.evictions.begin(now) {
+            let beside = self.look_on(connection.clone(), now + PATIENCE);
+            // In a future of its own, which other calls need no room for.
+            Box::pin(join(beside, call(Session { connection, until, asking }))).await.1
+        } else {
+            call(Session { connection, until, asking }).await
+        };
         sent.answered();
         told.map_err(|error| {
             if is_of_the_connection(&error) {
@@ -139,6 +157,19 @@ impl Link {
             }
             super::failure::failure(error)
         })
+    }
+
+    /// Looks for evictions, due or not.
+    pub(super) async fn look(&self, until: Instant) {
+        if let Ok((connection, _)) = self.connection(until).await {
+            self.look_on(connection, until).await;
+        }
+    }
+
+    async fn look_on(&self, connection: MultiplexedConnection, until: Instant) {
+        let mut session = Session { connection, until, asking: false };
+        let answer = session.ask(&evictions::question()).await;
+        evictions::note(answer, &self.evictions, || self.source.name());
     }
 
     /// The present connection, once it is made.

@@ -59,7 +59,7 @@ impl RedisLock {
         let mut call = LOCK.call(&[&key]);
         call.arg(verb).arg(owner.as_bytes()).arg(ttl).arg(least);
         let servers = &self.0.inner.servers;
-        let run = async |session| LOCK.run(&session, &call).await;
+        let run = async |mut session| LOCK.run(&mut session, &call).await;
         let answer = servers.call(&key, servers.end(), run).await?;
         let token: u64 = told(answer)?;
         Ok((token > 0).then_some(token))

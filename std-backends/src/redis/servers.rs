@@ -9,6 +9,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 
 use super::cluster::Cluster;
 use super::link::{Link, Session, Source};
+use crate::util::evictions::Evictions;
 
 /// How they are found.
 pub(super) enum Place {
@@ -18,6 +19,7 @@ pub(super) enum Place {
 
 pub(super) struct Servers {
     deadline: Duration,
+    pub(super) evictions: Arc<Evictions>,
     are: Are,
 }
 
@@ -27,16 +29,16 @@ enum Are {
 }
 
 impl Servers {
-    pub(super) fn new(place: Place, deadline: Duration) -> Result<Self, Failure> {
+    pub(super) fn new(place: Place, deadline: Duration, evictions: Arc<Evictions>) -> Result<Self, Failure> {
         let are = match place {
-            Place::One(source) => Are::One(Arc::new(Link::new(source, deadline))),
+            Place::One(source) => Are::One(Arc::new(Link::new(source, deadline, evictions.clone()))),
             Place::Cluster(nodes) => {
-                let cluster = Cluster::new(nodes, deadline);
+                let cluster = Cluster::new(nodes, deadline, evictions.clone());
                 let cluster = cluster.map_err(|error| Failure::new(ErrorKind::Invalid, error))?;
                 Are::Cluster(Box::new(cluster))
             }
         };
-        Ok(Self { deadline, are })
+        Ok(Self { deadline, evictions, are })
     }
 
     /// When a call that begins now is to end.
@@ -63,6 +65,14 @@ impl Servers {
         match &self.are {
             Are::One(link) => Ok(vec![link.clone()]),
             Are::Cluster(cluster) => cluster.masters(self.end()).await,
+        }
+    }
+
+    /// Looks for evictions on all servers. Those that cannot be reached are left out.
+    pub(super) async fn look(&self) {
+        let end = self.end();
+        for master in self.masters().await.unwrap_or_default() {
+            master.look(end).await;
         }
     }
 

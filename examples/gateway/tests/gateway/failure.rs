@@ -1,6 +1,8 @@
 //! The gateway while its store is killed, paused or cut off under load: it answers in time, as it was told to, and limits
 //! exactly again soon after the store is back; figures, health and headers tell of all of it.
 
+use std::io::Read;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::own::body;
 use super::{Gateway, client, get};
+use traffik_test_support::program::Program;
 use traffik_test_support::servers::{Proxy, Redis};
 
 /// The deadline of a call of the store, with room for a machine that is busy.
@@ -270,6 +273,32 @@ async fn a_fallback_holds_the_limit_or_its_share() {
         assert_eq!(admitted, limit, "{strategy} {on_error}");
         assert!(body(&gateway, "health").await.starts_with("ready\n"));
     }
+}
+
+/// A store that evicts keys is warned of in one line, and what it evicted shows among the figures.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_evicts_is_warned_of_and_counted() {
+    let options = Redis::options().config(&["maxmemory", "2mb"]);
+    let redis = options.config(&["maxmemory-policy", "allkeys-lru"]).start();
+    let mut command = Command::new(super::PROGRAM);
+    command.args(["--listen", "127.0.0.1:0", "--storage", &redis.url()]).stderr(Stdio::piped());
+    let mut gateway = Gateway(Program::run(command));
+    let (client, url) = (client(false), gateway.url.clone());
+    assert_eq!(get(&client, &url, &[]).await.status(), 200);
+    let (value, mut keys) = ("x".repeat(300_000), 0);
+    until_true("evictions are counted", async || {
+        keys += 1;
+        redis.command(&["SET", &format!("filling {keys}"), &value, "PX", "600000"]);
+        let _ = get(&client, &url, &[]).await;
+        figure(&body(&gateway, "metrics").await, "traffik_store_evictions_total{") > 0
+    })
+    .await;
+    gateway.signal("TERM");
+    let mut said = String::new();
+    gateway.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let warning = format!("traffik: Redis at {} gives up keys", redis.address());
+    assert_eq!(said.matches(&warning).count(), 1, "{said}");
+    assert!(said.contains("set maxmemory-policy to noeviction"), "{said}");
 }
 
 /// A wait of one's own is told while nothing can decide.

@@ -53,6 +53,10 @@ impl Reader<'_> {
                 Some(bytes)
             }
             "VA" => Some(self.bytes(&words[1])),
+            "STAT" => {
+                while self.line() != ["END"] {}
+                None
+            }
             _ => None,
         };
         Message { words, bytes }
@@ -67,7 +71,7 @@ pub(super) fn bytes(bytes: &[u8]) -> String {
     bytes.iter().fold("x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// What was called since this was last asked.
+/// What was called since this was last asked, but for looks at statistics: rarely, beside a call.
 pub(super) fn calls(recorder: &Recorder) -> Vec<Call> {
     let mut calls = Vec::new();
     for Said { requests, replies } in recorder.take() {
@@ -77,6 +81,7 @@ pub(super) fn calls(recorder: &Recorder) -> Vec<Call> {
         }
         assert!(replies.0.is_empty(), "nothing comes unasked");
     }
+    calls.retain(|call| call.request.words[0] != "stats");
     calls
 }
 

@@ -136,7 +136,7 @@ impl Call {
     }
 }
 
-/// What was called since this was last asked, but for what a connection begins with.
+/// What was called since this was last asked, but for what a connection begins with and looks for evictions.
 pub(super) fn calls(recorder: &Recorder) -> Vec<Call> {
     let calls = recorder.take().into_iter().flat_map(|Said { requests, replies }| {
         let (requests, replies) = (Item::all(&requests), Item::all(&replies));
@@ -145,6 +145,6 @@ pub(super) fn calls(recorder: &Recorder) -> Vec<Call> {
     });
     calls
         .map(|(request, answer)| Call { words: request.list().to_vec(), answer })
-        .filter(|call| !["CLIENT", "HELLO", "PING"].contains(&call.verb().as_str()))
+        .filter(|call| !["CLIENT", "HELLO", "PING", "INFO"].contains(&call.verb().as_str()))
         .collect()
 }

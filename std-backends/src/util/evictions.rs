@@ -1,0 +1,123 @@
+//! The keys that servers give up for want of room: counted as the servers say, and warned of once.
+//!
+//! A key that is given up has its whole limit again. No client can cure that, so whoever runs the server is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::warning::{Warning, Writer};
+
+/// The least time between two looks at a server's count.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The same after a server has refused a look.
+const LONG_PAUSE: Duration = Duration::from_secs(600);
+
+/// The longest that a call waits for the answer to a look that was sent with it.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The evictions on all servers of a storage, as far as it has seen their counts grow.
+pub(crate) struct Evictions {
+    count: AtomicU64,
+    warning: Warning,
+}
+
+impl Evictions {
+    pub(crate) fn new(writer: Writer) -> Arc<Self> {
+        Arc::new(Self { count: AtomicU64::new(0), warning: Warning::new(writer) })
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Writes the line, unless one was written for this storage.
+    pub(crate) fn warn(&self, line: impl FnOnce() -> String) {
+        self.warning.give(line);
+    }
+}
+
+/// The evictions on one server.
+pub(crate) struct EvictionWatch {
+    pub(crate) evictions: Arc<Evictions>,
+    made: Instant,
+    /// In whole seconds after it was made: the time of the next look.
+    next: AtomicU64,
+    /// The server's count at the last look; [`UNSEEN`](Self::UNSEEN) before the first.
+    last: AtomicU64,
+}
+
+impl EvictionWatch {
+    const UNSEEN: u64 = u64::MAX;
+
+    pub(crate) fn new(evictions: Arc<Evictions>) -> Self {
+        let (next, last) = (AtomicU64::new(0), AtomicU64::new(Self::UNSEEN));
+        Self { evictions, made: Instant::now(), next, last }
+    }
+
+    /// Begins a look, if it is time for one; nobody else begins one for a while.
+    #[inline]
+    pub(crate) fn begin(&self, now: Instant) -> bool {
+        let age = self.age(now);
+        let is_due = |next| age >= next;
+        // Hardly ever is there anything to write, so that calls on several processors do not wait for each other.
+        is_due(self.next.load(Ordering::Relaxed))
+            && is_due(self.next.fetch_max(age + PAUSE.as_secs(), Ordering::Relaxed))
+    }
+
+    /// Ends a look with the server's count, and returns by how much it has grown. What was given up before the first
+    /// look is not counted, nor what is lost with a server that starts anew.
+    pub(crate) fn end(&self, count: u64) -> u64 {
+        let last = self.last.swap(count, Ordering::Relaxed);
+        let grown = count.saturating_sub(last);
+        self.evictions.count.fetch_add(grown, Ordering::Relaxed);
+        grown
+    }
+
+    /// Ends a look that the server refused, or answered with something else.
+    pub(crate) fn refused(&self, now: Instant) {
+        self.next.store(self.age(now) + LONG_PAUSE.as_secs(), Ordering::Relaxed);
+    }
+
+    fn age(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.made).as_secs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn watch() -> (EvictionWatch, Arc<Mutex<Vec<String>>>) {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let written = Arc::clone(&lines);
+        let writer: Writer = Arc::new(move |line| written.lock().unwrap().push(line.to_owned()));
+        (EvictionWatch::new(Evictions::new(writer)), lines)
+    }
+
+    #[test]
+    fn a_look_is_due_at_once_and_then_rarely() {
+        let (watch, _) = watch();
+        let at = |seconds| watch.made + Duration::from_secs(seconds);
+        assert_eq!(
+            [0, 0, 9, 10, 19].map(|seconds| watch.begin(at(seconds))),
+            [true, false, false, true, false]
+        );
+        watch.refused(at(20));
+        assert_eq!([619, 620].map(|seconds| watch.begin(at(seconds))), [false, true]);
+    }
+
+    #[test]
+    fn what_is_seen_to_grow_is_counted() {
+        let (watch, lines) = watch();
+        assert_eq!([7, 7, 10, 2, 3].map(|count| watch.end(count)), [0, 0, 3, 0, 1]);
+        assert_eq!(watch.evictions.count(), 4);
+        for line in ["one", "other"] {
+            watch.evictions.warn(|| line.to_owned());
+        }
+        assert_eq!(*lines.lock().unwrap(), ["one"]);
+    }
+}
