@@ -64,6 +64,7 @@ fn a_subject_is_its_programs_and_a_name_narrows_it() {
     for (arguments, asked) in [
         (&[][..], "--"),
         (&["units"], "--lib --"),
+        (&["laws"], "--test laws --"),
         (&["http", "gone"], "--test http -- gone"),
         (&["redis"], "--test stores -- --skip memcached"),
         (&["memcached", "a_full_server"], "--test stores -- a_full_server --skip redis"),

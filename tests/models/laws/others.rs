@@ -5,6 +5,7 @@ mod bucket4j;
 mod golang;
 mod governor;
 mod nginx;
+mod python_limits;
 mod redis_cell;
 
 use traffik::Timestamp;

@@ -2,8 +2,8 @@
 //! beside the leaky bucket and the queue.
 //!
 //! Of each key it keeps the time of the last request in milliseconds, and the excess over the rate in
-//! thousandths of a request. A request adds 1 to what is left of the excess, the first one of a key nothing, and
-//! is refused beyond the burst. So the excess is our level less the unit that leaves now.
+//! thousandths of a request. A request adds 1 to what is left of the excess, the first one of a key nothing,
+//! and is refused beyond the burst. So the excess is our level less the unit that leaves now.
 
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
@@ -40,8 +40,8 @@ fn runs(rates: impl Generator<Value = u32>) -> impl Generator<Value = (u32, u32,
 proptest! {
     #![proptest_config(config(1))]
 
-    /// Rates a second: they drain whole thousandths in a millisecond, so nothing is rounded but the delay, down
-    /// to a millisecond, and every decision is the same.
+    /// Rates a second: they drain whole thousandths in a millisecond, so nothing is rounded but the delay,
+    /// down to a millisecond, and every decision is the same.
     #[test]
     fn rates_a_second_decide_as_limit_req((per_second, burst, pauses) in runs(1u32..=1_000)) {
         let rate = Rate::per_second(per_second);
