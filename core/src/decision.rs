@@ -1,74 +1,19 @@
 //! What was decided about a hit, and the figures a caller may want to pass on.
 
-use core::fmt;
 use core::time::Duration;
 
 use crate::divide::micros;
-use crate::{Origin, Outcome, Receipt, Receipts, Timestamp};
+use crate::{Origin, Outcome, Rate, Receipt, Timestamp};
 
+mod more;
 mod quotient;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
+use more::More;
 pub(crate) use quotient::Quotient;
-
-/// What a strategy answers with: a [`Decision`], or several where limits are composed.
-pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
-    /// What [`Strategy::refund`](crate::Strategy::refund) needs to take this admission back.
-    type Receipt: Receipts;
-
-    /// Whether the hit may pass; of several limits, whether all admit it.
-    fn outcome(&self) -> Outcome;
-
-    /// Whether the state was changed and has to be written back.
-    fn is_recorded(&self) -> bool;
-
-    /// How depleted the limit is: how often it has halved, from 0 (over half is left) to at most 64, and 255
-    /// once not even a cost of 1 is left; of several, the most.
-    fn pressure(&self) -> u8;
-
-    /// What was charged; meaningless unless the hit was admitted.
-    fn receipt(&self) -> Self::Receipt;
-
-    /// Whether the hit may pass; of several limits, whether all admit it. It says what the [`outcome`](Self::outcome) does,
-    /// without how long that takes.
-    fn is_allowed(&self) -> bool {
-        self.outcome().is_allowed()
-    }
-
-    /// Calls `change` with each of the receipts: it notes in them who admitted the hit. One that cannot, as is taken for granted
-    /// if nothing is said, is taken for one of the storage that is asked first.
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
-        let _ = change;
-    }
-
-    /// Calls `visit` with the decision of each limit, in the order they were composed.
-    fn each(&self, visit: &mut dyn FnMut(&Decision));
-
-    /// The same answer once so many microseconds have gone by in which nothing else happened: its waits are shorter by that, and
-    /// what else it tells stays. `None` if the wait of a denial in it is over by then, or if this kind of verdict cannot tell,
-    /// as is taken for granted if nothing is said.
-    ///
-    /// It is what a cache of denials answers with.
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
-        let _ = by;
-        None
-    }
-
-    /// Where it comes from: of several decisions, from what is the furthest from the store.
-    fn origin(&self) -> Origin {
-        let mut origin = Origin::Store;
-        self.each(&mut |decision| origin = origin.max(decision.origin()));
-        origin
-    }
-
-    /// The same verdict, coming from there; one that cannot tell, as is taken for granted if nothing is said, stays as it is.
-    #[must_use]
-    fn with_origin(self, origin: Origin) -> Self {
-        let _ = origin;
-        self
-    }
-}
+pub use verdict::Verdict;
 
 /// One limit's decision on one hit.
 ///
@@ -80,18 +25,29 @@ pub struct Decision {
     kind: Kind,
     recorded: bool,
     origin: Origin,
+    more: More,
+    /// Whether the limit is a bucket, of which a reserve takes room and no part of the rate.
+    is_bucket: bool,
+    /// The receipt's; the receipt itself would leave seven bytes unused.
+    sides: u8,
     limit: u32,
+    /// The limit of the rate.
+    quota: u32,
     /// The period of the rate in microseconds; 0 if it has none.
     window: u64,
     remaining: Quotient,
+    /// The wait of a denial or a delay; else as [`More`] has it.
     wait: Quotient,
     reset: Quotient,
-    receipt: Receipt,
+    at: Timestamp,
+    level: u64,
+    unit: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Allow,
+    Delay,
     Unlimited,
     Deny,
     Never,
@@ -100,29 +56,61 @@ pub(crate) enum Kind {
 /// The figures every built-in strategy fills in; waits in microseconds, rounded up when read.
 pub(crate) struct Figures {
     pub(crate) limit: u32,
-    pub(crate) window: u64,
+    pub(crate) rate: Rate,
     pub(crate) remaining: Quotient,
     pub(crate) reset: Quotient,
     pub(crate) receipt: Receipt,
 }
 
 impl Figures {
-    pub(crate) const fn allow(self, recorded: bool) -> Decision {
-        self.decision(Kind::Allow, recorded, Quotient::ZERO)
+    pub(crate) const fn allow(self, recorded: bool, more: Quotient) -> Decision {
+        self.decision(Kind::Allow, recorded, more)
     }
 
     pub(crate) const fn deny(self, wait: Quotient) -> Decision {
         self.decision(Kind::Deny, false, wait)
     }
 
-    pub(crate) const fn never(self) -> Decision {
-        self.decision(Kind::Never, false, Quotient::ZERO)
+    pub(crate) const fn never(self, more: Quotient) -> Decision {
+        self.decision(Kind::Never, false, more)
+    }
+
+    /// A decision whose `wait` is that of a denial, or else the time until more can be had; 0 if that is not
+    /// known, or never.
+    #[inline]
+    pub(crate) const fn decision(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
+        self.told(kind, recorded, wait, More::After)
+    }
+
+    /// A decision of a bucket, whose `wait` is that of a denial or a delay, or else as [`More::Level`] has
+    /// it.
+    #[inline]
+    pub(crate) const fn of_bucket(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
+        self.told(kind, recorded, wait, More::Level)
     }
 
     #[inline]
-    pub(crate) const fn decision(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
-        let Self { limit, window, remaining, reset, receipt } = self;
-        Decision { kind, recorded, origin: Origin::Store, limit, window, remaining, wait, reset, receipt }
+    const fn told(self, kind: Kind, recorded: bool, wait: Quotient, more: More) -> Decision {
+        let Self { limit, rate, remaining, reset, receipt: Receipt { at, level, unit, sides } } = self;
+        let ((quota, window), is_bucket) = (rate.plain(), matches!(more, More::Level));
+        let origin = Origin::Store;
+        Decision {
+            kind,
+            recorded,
+            origin,
+            more,
+            is_bucket,
+            sides,
+            limit,
+            quota,
+            window,
+            remaining,
+            wait,
+            reset,
+            at,
+            level,
+            unit,
+        }
     }
 }
 
@@ -130,18 +118,18 @@ impl Decision {
     /// An admission, for a strategy of your own: of `limit`, `remaining` is left and all is back after
     /// `reset_after`. The state is taken as changed.
     pub const fn allow(limit: u32, remaining: u32, reset_after: Duration) -> Self {
-        Self::plain(limit, remaining, reset_after).allow(true)
+        Self::plain(limit, remaining, reset_after).allow(true, Quotient::ZERO).of_limit(limit)
     }
 
     /// A denial that the same hit would not meet again after `retry_after`. The state is taken as unchanged.
     pub const fn deny(limit: u32, remaining: u32, retry_after: Duration, reset_after: Duration) -> Self {
-        Self::plain(limit, remaining, reset_after)
-            .deny(Quotient::whole(crate::time::micros_ceil(retry_after)))
+        let wait = Quotient::whole(crate::time::micros_ceil(retry_after));
+        Self::plain(limit, remaining, reset_after).deny(wait).of_limit(limit)
     }
 
     /// A denial that no wait can end. The state is taken as unchanged.
     pub const fn never(limit: u32, remaining: u32, reset_after: Duration) -> Self {
-        Self::plain(limit, remaining, reset_after).never()
+        Self::plain(limit, remaining, reset_after).never(Quotient::ZERO).of_limit(limit)
     }
 
     /// The decision of a limit that does not limit.
@@ -152,28 +140,48 @@ impl Decision {
     const fn plain(limit: u32, remaining: u32, reset_after: Duration) -> Figures {
         Figures {
             limit,
-            window: 0,
+            rate: Rate::UNLIMITED,
             remaining: Quotient::whole(remaining as u64),
             reset: Quotient::whole(crate::time::micros_ceil(reset_after)),
             receipt: Receipt::new(Timestamp::EPOCH),
         }
     }
 
+    /// The same decision of a limit whose rate allows what can be had at once.
+    const fn of_limit(mut self, limit: u32) -> Self {
+        self.quota = limit;
+        self
+    }
+
     /// The same decision of a delaying strategy: the hit may proceed only `after` this.
     pub const fn delayed(mut self, after: Duration) -> Self {
+        if matches!(self.kind, Kind::Never) {
+            return self;
+        }
+        if matches!(self.kind, Kind::Allow) {
+            (self.kind, self.more) = (Kind::Delay, More::Untold);
+        }
         self.wait = Quotient::whole(crate::time::micros_ceil(after));
         self
     }
 
-    /// The same decision of a limit whose rate has this period.
+    /// The same decision of a limit whose rate has this period. What the rate allows in it is what can be had
+    /// at once, unless [said otherwise](Self::with_rate).
     pub const fn with_window(mut self, window: Duration) -> Self {
         self.window = crate::time::micros_ceil(window);
         self
     }
 
+    /// The same decision of a limit of this rate, where it is another than what can be had at once.
+    pub const fn with_rate(mut self, rate: Rate) -> Self {
+        (self.quota, self.window) = (rate.limit(), rate.period_micros());
+        self
+    }
+
     /// The same decision with what [`Strategy::refund`](crate::Strategy::refund) is to be given back.
     pub const fn with_receipt(mut self, receipt: Receipt) -> Self {
-        self.receipt = receipt;
+        let Receipt { at, level, unit, sides } = receipt;
+        (self.at, self.level, self.unit, self.sides) = (at, level, unit, sides);
         self
     }
 
@@ -189,43 +197,11 @@ impl Decision {
         self
     }
 
-    /// The same decision with another outcome, as a wrapper makes it that knows more than the limit it wraps.
-    pub const fn with_outcome(mut self, outcome: Outcome) -> Self {
-        let (kind, wait) = match outcome {
-            Outcome::Allow { after } if self.is_unlimited() => (Kind::Unlimited, after),
-            Outcome::Allow { after } => (Kind::Allow, after),
-            Outcome::Deny { retry_after } => (Kind::Deny, retry_after),
-            Outcome::Never => (Kind::Never, Duration::ZERO),
-        };
-        self.kind = kind;
-        self.wait = Quotient::whole(crate::time::micros_ceil(wait));
-        self
-    }
-
-    /// The same decision of a limit that is all back after `reset_after`.
-    pub const fn with_reset_after(mut self, reset_after: Duration) -> Self {
-        self.reset = Quotient::whole(crate::time::micros_ceil(reset_after));
-        self
-    }
-
-    /// The same decision of a limit of which `reserve` is kept for others: told neither as had at once nor as
-    /// remaining. An unlimited decision stays one.
-    pub const fn with_reserve(mut self, reserve: u32) -> Self {
-        if self.is_unlimited() || reserve == 0 {
-            return self;
-        }
-        let den = if self.remaining.den == 0 { 1 } else { self.remaining.den };
-        let all = (self.limit as u64).saturating_mul(den);
-        let num = if self.remaining.num < all { self.remaining.num } else { all };
-        self.remaining = Quotient { num: num.saturating_sub((reserve as u64).saturating_mul(den)), den };
-        self.limit = self.limit.saturating_sub(reserve);
-        self
-    }
-
     /// Whether the hit may pass, and when.
     pub const fn outcome(&self) -> Outcome {
         match self.kind {
-            Kind::Allow | Kind::Unlimited => Outcome::Allow { after: micros(self.wait.ceil()) },
+            Kind::Allow => Outcome::Allow { after: Duration::ZERO },
+            Kind::Delay | Kind::Unlimited => Outcome::Allow { after: micros(self.wait.ceil()) },
             Kind::Deny => Outcome::Deny { retry_after: micros(self.wait.ceil()) },
             Kind::Never => Outcome::Never,
         }
@@ -237,13 +213,17 @@ impl Decision {
 
     /// Microseconds to wait before the hit proceeds or is tried again, and until nothing is in use.
     pub(crate) const fn waits(&self) -> (u64, u64) {
-        (self.wait.ceil(), self.reset.ceil())
+        let wait = match self.kind {
+            Kind::Allow | Kind::Never => 0,
+            Kind::Delay | Kind::Unlimited | Kind::Deny => self.wait.ceil(),
+        };
+        (wait, self.reset.ceil())
     }
 
     /// Whether the hit may pass.
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
-        matches!(self.kind, Kind::Allow | Kind::Unlimited)
+        matches!(self.kind, Kind::Allow | Kind::Delay | Kind::Unlimited)
     }
 
     /// The wait until the same hit would be admitted; `None` if it was admitted or never will be.
@@ -259,6 +239,30 @@ impl Decision {
     #[must_use]
     pub const fn limit(&self) -> u32 {
         self.limit
+    }
+
+    /// The rate behind this decision; `None` if it tells none.
+    ///
+    /// Its limit is what passes in a period, and need not be what can be [had at once](Self::limit): a spaced
+    /// limit of 100 a minute lets 1 pass at once, a bucket with a burst more than its rate. A tier and an hour
+    /// have a rate of their own, a region that of its share, and a window what a reserve leaves of it.
+    ///
+    /// ```
+    /// use traffik_core::{Gcra, Hit, Strategy, Timestamp, rate};
+    ///
+    /// let spaced = Gcra::new(rate!("100/min"));
+    /// let decision = spaced.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);
+    /// assert_eq!((decision.rate(), decision.limit()), (Some(rate!("100/min")), 1));
+    /// ```
+    #[must_use]
+    pub const fn rate(&self) -> Option<Rate> {
+        if self.is_unlimited() {
+            return Some(Rate::UNLIMITED);
+        }
+        match Rate::new(self.quota, micros(self.window)) {
+            Ok(rate) => Some(rate),
+            Err(_) => None,
+        }
     }
 
     /// The period of the rate behind this decision; zero if it is unlimited or does not tell one.
@@ -300,72 +304,18 @@ impl Decision {
     /// What was charged; meaningless unless the hit was admitted.
     #[must_use]
     pub const fn receipt(&self) -> Receipt {
-        self.receipt
-    }
-}
-
-impl Verdict for Decision {
-    type Receipt = Receipt;
-
-    fn outcome(&self) -> Outcome {
-        self.outcome()
-    }
-
-    fn is_recorded(&self) -> bool {
-        self.recorded
-    }
-
-    fn pressure(&self) -> u8 {
-        let (left, all) = (self.remaining.num, (self.limit as u64).saturating_mul(self.remaining.den.max(1)));
-        if left < self.remaining.den.max(1) {
-            return u8::MAX;
-        }
-        left.leading_zeros().saturating_sub(all.leading_zeros()) as u8
-    }
-
-    fn receipt(&self) -> Receipt {
-        self.receipt
-    }
-
-    fn is_allowed(&self) -> bool {
-        self.is_allowed()
-    }
-
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
-        change(&mut self.receipt);
-    }
-
-    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
-        visit(self);
-    }
-
-    #[inline]
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
-        let (wait, reset) = self.waits();
-        if self.kind == Kind::Deny && wait <= by {
-            return None;
-        }
-        // What takes for ever still does.
-        let left = |wait| Quotient::whole(if wait == u64::MAX { wait } else { wait.saturating_sub(by) });
-        Some(Self { wait: left(wait), reset: left(reset), ..*self })
-    }
-
-    fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    fn with_origin(self, origin: Origin) -> Self {
-        self.with_origin(origin)
+        let Self { at, level, unit, sides, .. } = *self;
+        Receipt { at, level, unit, sides }
     }
 }
 
 /// Two decisions are equal if everything that can be read off them is, but for where they come from.
 impl PartialEq for Decision {
     fn eq(&self, other: &Self) -> bool {
-        let told = |it: &Self| (it.outcome(), it.limit, it.window, it.remaining(), it.reset_after());
-        let noted = |it: &Self| (it.recorded, it.is_unlimited());
+        let told = |it: &Self| (it.outcome(), it.limit, it.remaining(), it.more_after(), it.reset_after());
+        let noted = |it: &Self| (it.recorded, it.is_unlimited(), it.quota, it.window);
         let is_same = told(self) == told(other) && noted(self) == noted(other);
-        is_same && (!self.is_allowed() || self.receipt == other.receipt)
+        is_same && (!self.is_allowed() || self.receipt() == other.receipt())
     }
 }
 

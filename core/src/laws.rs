@@ -19,7 +19,7 @@
 //! | 2. never over | [`never_over`] |
 //! | 3. never starved | [`never_starved`] |
 //! | 4. a denial charges nothing | [`denial_is_free`] |
-//! | 5. `retry_after` and `reset_after` are exact | [`waits_are_exact`] |
+//! | 5. `retry_after`, `more_after` and `reset_after` are exact | [`waits_are_exact`] |
 //! | 6. expiry is invisible | [`expiry_is_invisible`] |
 //! | 7. time may step back | [`time_may_step_back`], [`clock_may_be_set_back`] |
 //! | 8. a cost above the capacity is never admitted | [`too_large_is_never`] |
@@ -42,6 +42,7 @@ mod run;
 mod set_back;
 pub mod storage;
 mod strategies;
+mod waits;
 
 pub use change::{advance_is_invisible, limit_may_change, limits_may_alternate};
 pub use run::Step;
@@ -49,6 +50,7 @@ use run::{Held, expect, follow};
 pub use set_back::{clock_may_be_set_back, time_may_step_back};
 pub use storage::agrees as storage_agrees;
 pub use strategies::at_most;
+pub use waits::waits_are_exact;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
@@ -147,33 +149,6 @@ pub fn denial_is_free<S: Strategy>(limit: &S, run: &[Step]) -> Held {
         let verdict = limit.decide(&mut state, &nothing.hit(), step.at);
         expect(verdict.outcome().is_allowed(), 8, at, "a hit of cost 0 was denied")?;
         expect(state == *after, 8, at, "a hit of cost 0 changed the state")
-    })
-}
-
-/// Law 5: admitted after exactly the wait and denied a microsecond earlier; fresh after exactly `reset_after`.
-/// What is promised holds for the state that the denial leaves, with the demand it may have recorded.
-pub fn waits_are_exact<S: Strategy>(limit: &S, run: &[Step]) -> Held {
-    let mut latest = Timestamp::EPOCH;
-    follow(limit, run, |at, step, _, verdict, after| {
-        let stepped_back = step.at < latest;
-        latest = latest.max(step.at);
-        if let Outcome::Deny { retry_after } = verdict.outcome() {
-            expect(!retry_after.is_zero() || step.at == Timestamp::MAX, 5, at, "a denial without a wait")?;
-            let then = step.at + retry_after;
-            let earlier = Timestamp::from_micros(then.as_micros().saturating_sub(1));
-            if then != Timestamp::MAX && !stepped_back {
-                let passes = |now| limit.peek(after, &step.hit(), now).outcome().is_allowed();
-                expect(passes(then), 5, at, "still denied after the promised wait")?;
-                expect(!passes(earlier), 5, at, "would have been admitted before the promised wait")?;
-            }
-        }
-        let mut reset = core::time::Duration::ZERO;
-        limit
-            .peek(after, &Step { cost: 0, ..*step }.hit(), step.at)
-            .each(&mut |it| reset = reset.max(it.reset_after()));
-        let fresh_at = limit.fresh_at(after, step.class).max(step.at);
-        let exact = step.at + reset == fresh_at || stepped_back;
-        expect(exact, 5, at, "reset_after is not the time until the state is fresh")
     })
 }
 

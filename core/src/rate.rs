@@ -102,6 +102,17 @@ impl Rate {
         Duration::from_micros(self.period)
     }
 
+    /// A part of what a rate allows in a period.
+    pub(crate) const fn of_quota(limit: u32, rate: Self) -> Self {
+        Self { limit, ..rate }
+    }
+
+    /// The limit, and the period in microseconds; both 0 if unlimited.
+    #[inline]
+    pub(crate) const fn plain(self) -> (u32, u64) {
+        (self.limit, self.period)
+    }
+
     pub(crate) const fn period_micros(self) -> u64 {
         self.period
     }

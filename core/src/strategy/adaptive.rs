@@ -322,8 +322,13 @@ impl Strategy for Adaptive {
         // An older state has a window of its own.
         let end = if state.at >= start { end } else { self.windows.window(state.at).1 };
         let next = self.own_factor(*state, 1);
-        let wait = match kind {
-            Kind::Deny => self.span(present.at, self.wait(*state, next, end, hit.cost), now),
+        let remaining = limit.saturating_sub(used);
+        // A denial waits for its cost, and who is told what remains for more than that.
+        let wanted = if kind == Kind::Deny { Some(hit.cost) } else { remaining.checked_add(1) };
+        let wait = match wanted {
+            Some(wanted) if wanted <= self.largest_cost => {
+                self.span(present.at, self.wait(*state, next, end, wanted), now)
+            }
             _ => Quotient::ZERO,
         };
         let reset = match self.fresh(*state, next, end) {
@@ -332,8 +337,8 @@ impl Strategy for Adaptive {
         };
         let figures = Figures {
             limit,
-            window: self.rate().period_micros(),
-            remaining: Quotient::whole(limit.saturating_sub(used).into()),
+            rate: self.rate(),
+            remaining: Quotient::whole(remaining.into()),
             reset,
             receipt: Receipt::new(present.at),
         };

@@ -168,6 +168,10 @@ impl<const N: usize> shares::Sharing for FairShare<N> {
     fn most(&self, _: Option<Label>) -> u32 {
         self.rate().limit()
     }
+
+    fn quota(&self, _: Option<Label>) -> u32 {
+        self.rate().limit()
+    }
 }
 
 impl<const N: usize> Strategy for FairShare<N> {

@@ -186,24 +186,25 @@ impl Strategy for FixedWindow {
         let (at, used, end) = self.present(*state, now);
         let limit = self.rate.limit();
         let wait = Quotient::whole(end.micros_since(now).min(self.rate.period_micros()));
+        let reset = |used: u32| if used == 0 { Quotient::ZERO } else { wait };
         let figures = |used: u32| Figures {
             limit,
-            window: self.rate.period_micros(),
+            rate: self.rate,
             remaining: Quotient::whole(limit.saturating_sub(used).into()),
-            reset: if used == 0 { Quotient::ZERO } else { wait },
+            reset: reset(used),
             receipt: Receipt::new(at),
         };
         if hit.cost == 0 {
-            return figures(used).allow(false);
+            return figures(used).allow(false, reset(used));
         }
         if hit.cost > limit {
-            return figures(used).never();
+            return figures(used).never(reset(used));
         }
         if used > limit - hit.cost {
             return figures(used).deny(wait);
         }
         *state = FixedWindowState::new(at, used + hit.cost);
-        figures(used + hit.cost).allow(true)
+        figures(used + hit.cost).allow(true, wait)
     }
 
     fn charge(&self, state: &mut FixedWindowState, hit: &Hit, now: Timestamp) {

@@ -239,26 +239,33 @@ impl Strategy for QuotaRollover {
         let period = self.rate().period_micros();
         let figures = |present: QuotaRolloverState| Figures {
             limit: quota,
-            window: period,
+            rate: self.rate(),
             remaining: Quotient::whole(quota.saturating_sub(present.used).into()),
             reset: Quotient::whole(self.reset(present, end, now)),
             receipt: Receipt::new(present.at()),
         };
+        let next = end.micros_since(present.at());
+        // The next window has what this one leaves; the one after it, the full rollover.
+        let opens = |used: u32, cost: u32| {
+            let wait = if self.admits(cost, used) { next } else { next.saturating_add(period) };
+            Quotient::whole(self.told(wait, present.at(), now))
+        };
+        let more = |used: u32| match quota.saturating_sub(used).checked_add(1) {
+            Some(more) if self.admits(more, 0) => opens(used, more),
+            _ => Quotient::ZERO,
+        };
         if hit.cost == 0 {
-            return figures(present).allow(false);
+            return figures(present).allow(false, more(present.used));
         }
         let Some(used) = present.used.checked_add(hit.cost).filter(|used| *used <= quota) else {
             if !self.admits(hit.cost, 0) {
-                return figures(present).never();
+                return figures(present).never(more(present.used));
             }
-            let next = end.micros_since(present.at());
-            // The next window has what this one leaves; the one after it, the full rollover.
-            let wait = if self.admits(hit.cost, present.used) { next } else { next.saturating_add(period) };
-            return figures(present).deny(Quotient::whole(self.told(wait, present.at(), now)));
+            return figures(present).deny(opens(present.used, hit.cost));
         };
         let present = QuotaRolloverState { used, ..present };
         *state = present;
-        figures(present).allow(true)
+        figures(present).allow(true, more(used))
     }
 
     fn charge(&self, state: &mut QuotaRolloverState, hit: &Hit, now: Timestamp) {

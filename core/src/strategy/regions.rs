@@ -255,6 +255,10 @@ impl<const N: usize> shares::Sharing for Regions<N> {
     fn most(&self, who: Option<Label>) -> u32 {
         if self.spill { self.rate().limit() } else { self.fixed_share(who) }
     }
+
+    fn quota(&self, who: Option<Label>) -> u32 {
+        self.fixed_share(who)
+    }
 }
 
 impl<const N: usize> Strategy for Regions<N> {

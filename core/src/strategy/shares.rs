@@ -19,7 +19,7 @@ use crate::strategy::math::rebase::is_ahead;
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{Class, Corrupt, FixedWindow, Hit, Label, Reader, State, Writer};
-use crate::{Decision, Receipt, Timestamp};
+use crate::{Decision, Rate, Receipt, Timestamp};
 
 mod member;
 
@@ -53,6 +53,9 @@ pub(crate) trait Sharing {
 
     /// The most that a member can ever have in one window.
     fn most(&self, who: Option<Label>) -> u32;
+
+    /// How much of a window is a member's, whatever others leave; the whole if that differs by the window.
+    fn quota(&self, who: Option<Label>) -> u32;
 }
 
 /// The state of a limit shared by members: a table of `N` of them, and a row `other` for all that do not fit.
@@ -104,23 +107,37 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         let until = |then: Timestamp| Quotient::whole(then.micros_since(now).min(horizon(sharing)));
         let figures = |table: &Self, remaining: u32| Figures {
             limit,
-            window: rate.period_micros(),
+            rate: Rate::of_quota(sharing.quota(row.map(|_| label)), rate),
             remaining: Quotient::whole(remaining.into()),
             reset: until(table.fresh_at(sharing)),
             receipt: Receipt { level: u64::from(row.is_none()), ..Receipt::new(table.at) },
         };
+        // The next window shares the limit by the demand seen in this one. If that does not do, the one after
+        // does: nobody will have had demand by then.
+        let opens = |table: &Self, cost: u32| {
+            let (_, end) = sharing.windows().window(table.at);
+            let is_next = cost <= table.next(sharing).available(sharing, label);
+            until(if is_next { end } else { sharing.windows().window(end).1 })
+        };
+        // Where shares are lent this takes as long as a decision, so it is told only where nothing remains.
+        let more = |table: &Self, remaining: u32| match remaining {
+            0 => opens(table, 1),
+            _ if remaining < limit && !sharing.lends() => opens(table, limit),
+            _ => Quotient::ZERO,
+        };
         if hit.cost == 0 {
-            return figures(&table, available).allow(false);
+            return figures(&table, available).allow(false, more(&table, available));
         }
         if hit.cost > limit {
-            return figures(&table, available).never();
+            return figures(&table, available).never(more(&table, available));
         }
         let member = table.member(row, label);
         if hit.cost <= available {
             member.used = member.used.saturating_add(hit.cost);
             member.next_weight = sharing.weight();
             *self = table;
-            return figures(&table, available - hit.cost).allow(true);
+            let left = available - hit.cost;
+            return figures(&table, left).allow(true, more(&table, left));
         }
         let is_news = sharing.lends() && !member.denied;
         if is_news {
@@ -128,12 +145,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
             member.next_weight = sharing.weight();
             *self = table;
         }
-        // The next window shares the limit by the demand seen in this one. If that does not do, the one after
-        // does: nobody will have had demand by then.
-        let (_, end) = sharing.windows().window(table.at);
-        let is_next = hit.cost <= table.next(sharing).available(sharing, label);
-        let opens = if is_next { end } else { sharing.windows().window(end).1 };
-        figures(&table, available).deny(until(opens)).recorded(is_news)
+        figures(&table, available).deny(opens(&table, hit.cost)).recorded(is_news)
     }
 
     pub(crate) fn charge<S: Sharing>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) {

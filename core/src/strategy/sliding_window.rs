@@ -216,6 +216,21 @@ impl Present {
         }
     }
 
+    /// How long until no more than `room` is in use, once `booked` is. Only for a room that is exceeded.
+    fn more(&self, booked: u32, room: u32) -> Quotient {
+        let then = Self { current: self.current.saturating_add(booked), ..*self };
+        match u64::from(self.previous).checked_mul(self.to_end()) {
+            Some(product) if then.used() == u64::from(room) + 1 => match self.previous {
+                // The next window begins with what is now current, and less of it a microsecond later.
+                0 => Quotient::whole(self.to_end() + 1),
+                // The share is one less once `product` is below its multiple of the period. Divided when it
+                // is read.
+                count => Quotient { num: product % self.period + 1, den: count.into() },
+            },
+            _ => Quotient::whole(then.wait(room)),
+        }
+    }
+
     fn book(&self, cost: u32) -> SlidingWindowState {
         SlidingWindowState::new(self.at, self.period, self.previous, self.current.saturating_add(cost))
     }
@@ -272,7 +287,8 @@ impl Strategy for SlidingWindow {
             horizon: self.horizon(),
             receipt: Receipt { unit: present.period, ..Receipt::new(present.at) },
         };
-        let decision = tally.decide(hit, |room| present.wait(room), |booked| present.reset(booked));
+        let more = |booked, room| present.more(booked, room);
+        let decision = tally.decide(hit, |room| present.wait(room), |booked| present.reset(booked), more);
         if decision.is_allowed() && hit.cost > 0 {
             *state = present.book(hit.cost);
         }

@@ -126,9 +126,16 @@ impl<const N: usize> StrictWindow<N> {
             horizon: self.horizon(),
             receipt: Receipt { level: buckets.into(), unit, ..Receipt::new(present.at) },
         };
-        let [reset, reset_booked] = present.reset();
-        let reset = |booked| Quotient::whole(if booked == 0 { reset } else { reset_booked });
-        tally.decide(hit, |room| present.wait(room), reset)
+        let used = tally.used;
+        let reset = |booked| Quotient::whole(present.reset(booked));
+        let more = |booked: u32, room: u32| {
+            Quotient::whole(match used {
+                0 => present.reset(booked),
+                _ if used + u64::from(booked) == u64::from(room) + 1 => present.oldest_gone(),
+                _ => present.wait(room),
+            })
+        };
+        tally.decide(hit, |room| present.wait(room), reset, more)
     }
 }
 
@@ -183,8 +190,7 @@ impl<const N: usize> Strategy for StrictWindow<N> {
 
     #[inline]
     fn fresh_at(&self, state: &StrictWindowState<N>, _: Class) -> Timestamp {
-        let [reset, _] = state.on(self.grid, &mut None).present(state.at).reset();
-        state.at.plus_micros(reset)
+        state.at.plus_micros(state.on(self.grid, &mut None).present(state.at).reset(0))
     }
 
     /// A period and a bucket.

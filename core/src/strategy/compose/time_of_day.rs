@@ -1,7 +1,5 @@
 //! Time of day: the rate times a ratio that depends on the hour.
 
-use core::time::Duration;
-
 use crate::decision::Kind;
 use crate::hours::{DAY, Hours};
 use crate::strategy::compose::family::{counted_in, parts, try_array};
@@ -11,8 +9,9 @@ use crate::strategy::wire::stats::stat;
 use crate::strategy::{
     CapacityError, Class, Cost, Formula, Held, Hit, Inlined, Part, Scale, Strategy, StrategyError,
 };
-use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
+use crate::{Decision, Ratio, Receipt, Timestamp, Verdict};
 
+mod across;
 mod day;
 mod scale;
 mod state;
@@ -208,78 +207,6 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
             at = end;
         }
     }
-
-    /// When a state that was brought forward to `at` will be fresh, in whatever hours; it is forgotten by
-    /// `last` at the latest.
-    fn fresh_from(&self, mut inner: S::State, class: Class, mut at: Timestamp, last: Timestamp) -> Timestamp {
-        let mut fresh_at = at;
-        while inner != S::State::default() && at < last {
-            let (limit, end) = self.holding(at);
-            fresh_at = limit.fresh_at(&inner, class).max(at).min(end);
-            limit.advance(&mut inner, class, end);
-            at = end;
-        }
-        fresh_at.min(last)
-    }
-
-    /// A decision at `at` by one limit, told with what the limits of later hours make of it.
-    #[cold]
-    fn across_hours(
-        &self,
-        decision: Decision,
-        inner: S::State,
-        hit: &Hit<S::Cost>,
-        (at, now, forgotten): (Timestamp, Timestamp, Timestamp),
-    ) -> Decision {
-        let (behind, horizon) = (at.since(now), Duration::from_micros(self.horizon));
-        let told = |wait: Duration| wait.max(wait.saturating_add(behind).min(horizon));
-        let decision = if decision.is_allowed() {
-            decision
-        } else {
-            match self.retry(inner.clone(), hit, at, forgotten) {
-                Outcome::Deny { retry_after } => {
-                    decision.with_outcome(Outcome::Deny { retry_after: told(retry_after) })
-                }
-                never => decision.with_outcome(never),
-            }
-        };
-        match self.fresh_from(inner, hit.class, at, forgotten).since(at) {
-            Duration::ZERO => decision.with_reset_after(Duration::ZERO),
-            reset => decision.with_reset_after(told(reset)),
-        }
-    }
-
-    /// What becomes of a hit that does not pass at `at`: it is tried in all hours from then on.
-    fn retry(&self, mut inner: S::State, hit: &Hit<S::Cost>, at: Timestamp, forgotten: Timestamp) -> Outcome {
-        let fresh = S::State::default();
-        if self.limits().all(|limit| limit.peek(&fresh, hit, at).outcome() == Outcome::Never) {
-            return Outcome::Never;
-        }
-        let mut then = at;
-        // Every hours hold once a day, so a fresh state is tried in all of them.
-        let last = forgotten.max(at).plus_micros(2 * DAY);
-        while then < last {
-            let (limit, mut end) = self.holding(then);
-            if then < forgotten {
-                end = end.min(forgotten);
-            }
-            let passes = match limit.peek(&inner, hit, then).outcome() {
-                Outcome::Allow { .. } => Some(then),
-                Outcome::Deny { retry_after } => Some(then + retry_after).filter(|passes| *passes < end),
-                Outcome::Never => None,
-            };
-            if let Some(passes) = passes {
-                then = passes;
-                break;
-            }
-            limit.advance(&mut inner, hit.class, end);
-            then = end;
-            if then >= forgotten {
-                inner = fresh.clone();
-            }
-        }
-        Outcome::Deny { retry_after: then.since(at) }
-    }
 }
 
 /// An upper bound for the time that a state takes to become fresh, whichever limits hold meanwhile.
@@ -322,12 +249,13 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
         // Until then nothing changes but what this limit knows of itself.
         let alone = if at < forgotten { end.min(forgotten) } else { end };
         let (wait, reset) = decision.waits();
-        let is_waited_out = match decision.kind() {
-            Kind::Allow | Kind::Unlimited => true,
-            Kind::Deny => at.plus_micros(wait) < alone,
+        let is_alone = match decision.kind() {
+            // What begins as the next hours do is theirs to tell: a pass, and how much more there is.
+            Kind::Allow | Kind::Delay | Kind::Unlimited => at.plus_micros(reset) < alone,
+            Kind::Deny => at.plus_micros(wait) < alone && at.plus_micros(reset) <= alone,
             Kind::Never => false,
         };
-        if now == at && is_waited_out && at.plus_micros(reset) <= alone {
+        if now == at && is_alone {
             return decision;
         }
         self.across_hours(decision, inner, hit, (at, now, forgotten))

@@ -169,16 +169,17 @@ impl Meter {
     /// cost of the capacity is not told as remaining (a debt allowed, but not offered).
     #[inline(always)]
     pub(crate) fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp, told: (u32, u32)) -> Decision {
-        self.decide_after(state, hit, now, told, |_| Quotient::ZERO)
+        self.decide_after(state, hit, now, told, |_, offered| (Kind::Allow, offered))
     }
 
     /// Decides on a hit that has to wait until what is in use before it has drained.
     #[inline(always)]
     pub(crate) fn decide_in_turn(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
-        self.decide_after(state, hit, now, (self.largest_cost, 0), |wait| wait)
+        self.decide_after(state, hit, now, (self.largest_cost, 0), |wait, _| (Kind::Delay, wait))
     }
 
-    /// Decides on a hit; `delay` makes of the time in which what is in use before it drains what it has to wait.
+    /// Decides on a hit; `admit` admits it, given the time in which what is in use before it drains, and the
+    /// units that can be had at once.
     #[inline(always)]
     fn decide_after(
         &self,
@@ -186,40 +187,40 @@ impl Meter {
         hit: &Hit,
         now: Timestamp,
         (limit, spare): (u32, u32),
-        delay: impl FnOnce(Quotient) -> Quotient,
+        admit: impl FnOnce(Quotient, Quotient) -> (Kind, Quotient),
     ) -> Decision {
         if self.is_unlimited() {
             return Decision::unlimited();
         }
         let (at, mut used) = self.level(state, now);
         let behind = at.as_micros() - now.as_micros();
+        let offered = Quotient::whole(self.capacity - u64::from(spare) * self.unit);
         let (kind, recorded, wait) = if hit.cost == 0 {
-            (Kind::Allow, false, Quotient::ZERO)
+            (Kind::Allow, false, offered)
         } else if hit.cost > self.largest_cost {
-            (Kind::Never, false, Quotient::ZERO)
+            (Kind::Never, false, offered)
         } else {
             let cost = u64::from(hit.cost) * self.unit;
             let room = self.capacity - cost;
             if used <= room {
-                let wait = delay(self.turn(used, behind));
+                let (kind, wait) = admit(self.turn(used, behind), offered);
                 used += cost;
                 *state = Level { at, used, unit: self.unit };
-                (Kind::Allow, true, wait)
+                (kind, true, wait)
             } else if self.drain() == 0 {
-                (Kind::Never, false, Quotient::ZERO)
+                (Kind::Never, false, offered)
             } else {
                 (Kind::Deny, false, self.wait(used - room, behind))
             }
         };
-        let offered = self.capacity - u64::from(spare) * self.unit;
         let figures = Figures {
             limit,
-            window: self.rate.period_micros(),
-            remaining: Quotient { num: offered.saturating_sub(used), den: self.unit },
+            rate: self.rate,
+            remaining: Quotient { num: offered.num.saturating_sub(used), den: self.unit },
             reset: self.wait(used, behind),
             receipt: Receipt { level: used, unit: self.unit, ..Receipt::new(at) },
         };
-        figures.decision(kind, recorded, wait)
+        figures.of_bucket(kind, recorded, wait)
     }
 
     /// The time in which `units` drain, counted from a present that lies `behind` the state's own time.

@@ -22,37 +22,43 @@ pub(crate) struct Tally {
 impl Tally {
     /// Decides on a hit. `wait` tells, if it is denied, how many microseconds after the time of the receipt
     /// it would pass, given how much may then be in use beside it; and `reset` how many it is until nothing
-    /// is in use, once so much more is booked.
+    /// is in use, once so much more is booked. `more` tells when no more than its second argument is in use,
+    /// once its first is booked: the most that leaves one more of the limit.
     #[inline]
     pub(crate) fn decide(
         self,
         hit: &Hit,
         wait: impl FnOnce(u32) -> u64,
         reset: impl Fn(u32) -> Quotient,
+        more: impl Fn(u32, u32) -> Quotient,
     ) -> Decision {
         let behind = self.receipt.at.micros_since(self.now);
         let limit = self.rate.limit();
-        let figures = |booked: u32| {
-            let used = self.used.saturating_add(booked.into());
-            let reset = if used == 0 { Quotient::ZERO } else { reset(booked) };
-            let horizon = self.horizon.saturating_mul(reset.den);
-            let num = told(reset.num, behind.saturating_mul(reset.den), horizon);
-            Figures {
-                limit,
-                window: self.rate.period_micros(),
-                remaining: Quotient::whole(u64::from(limit).saturating_sub(used)),
-                reset: Quotient { num: if used == 0 { 0 } else { num }, ..reset },
-                receipt: self.receipt,
-            }
+        let late = |it: Quotient| {
+            let (behind, horizon) = (behind.saturating_mul(it.den), self.horizon.saturating_mul(it.den));
+            Quotient { num: told(it.num, behind, horizon), ..it }
+        };
+        let total = |booked: u32| self.used.saturating_add(booked.into());
+        let figures = |booked: u32| Figures {
+            limit,
+            rate: self.rate,
+            remaining: Quotient::whole(u64::from(limit).saturating_sub(total(booked))),
+            reset: if total(booked) == 0 { Quotient::ZERO } else { late(reset(booked)) },
+            receipt: self.receipt,
+        };
+        let more = |booked: u32| match total(booked).min(limit.into()).checked_sub(1) {
+            // Less than the limit, which fits.
+            Some(room) => late(more(booked, room as u32)),
+            None => Quotient::ZERO,
         };
         if hit.cost == 0 {
-            return figures(0).allow(false);
+            return figures(0).allow(false, more(0));
         }
-        let Some(room) = limit.checked_sub(hit.cost) else { return figures(0).never() };
+        let Some(room) = limit.checked_sub(hit.cost) else { return figures(0).never(more(0)) };
         if self.used > room.into() {
             let wait = told(wait(room), behind, self.horizon);
             return figures(0).deny(Quotient::whole(wait));
         }
-        figures(hit.cost).allow(true)
+        figures(hit.cost).allow(true, more(hit.cost))
     }
 }

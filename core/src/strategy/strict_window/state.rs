@@ -130,9 +130,17 @@ impl<const N: usize> Present<'_, N> {
         0
     }
 
-    /// How long until nothing is in use: as it is, and once a hit is booked.
-    pub(super) fn reset(&self) -> [u64; 2] {
-        [self.wait(0), self.state.grid.end(self.newest).micros_since(self.at)]
+    /// How long until nothing is in use any more, once `booked` is.
+    pub(super) fn reset(&self, booked: u32) -> u64 {
+        if booked == 0 { self.wait(0) } else { self.state.grid.end(self.newest).micros_since(self.at) }
+    }
+
+    /// How long until the oldest bucket of which something is in use no longer counts.
+    pub(super) fn oldest_gone(&self) -> u64 {
+        let kept = usize::try_from(self.own.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
+        let earlier = self.state.earlier.get(..kept).unwrap_or(&self.state.earlier);
+        let before = earlier.iter().rposition(|count| *count > 0).map_or(0, |place| place as u128 + 1);
+        self.state.grid.end(self.own.saturating_sub(before)).micros_since(self.at)
     }
 
     pub(super) fn book(&self, cost: u32) -> StrictWindowState<N> {

@@ -1,7 +1,9 @@
 //! What the properties do not say.
 
+use core::time::Duration;
+
 use super::*;
-use crate::{FixedWindow, Gcra, Label, Priority, Rate, Tiered, TokenBucket};
+use crate::{FixedWindow, Gcra, Label, Outcome, Priority, Rate, Tiered, TokenBucket};
 
 const HOUR: u64 = DAY / 24;
 

@@ -1,0 +1,152 @@
+//! When more of a limit can be had, and the changes of a decision on which that depends.
+
+use core::time::Duration;
+
+use super::{Decision, Kind, Quotient};
+use crate::Outcome;
+use crate::divide::micros;
+use crate::time::micros_ceil;
+
+/// How a decision knows when more can be had. Told of what waits for nothing: a delay and a denial have a
+/// wait of their own where these keep what they need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// Not at all.
+    Untold,
+    /// After the wait; 0 stands for never.
+    After,
+    /// By the level of a bucket, from whose `reset` and `remaining` it follows: `wait` holds the units of the
+    /// cost that can be had at once, which of a delay are those of the limit.
+    Level,
+}
+
+impl Decision {
+    /// How long until more can be had than [`remaining`](Self::remaining) says, if nothing else happens: one
+    /// more of a bucket or a log, all of a window that begins anew. Of a denial it is the
+    /// [wait](Self::retry_after) until the hit would pass.
+    ///
+    /// `None` if nothing is in use, if no more can ever be had, and where it is not known: of an admission by
+    /// a strategy of your own that does not [tell](Self::with_more_after), and by a [`FairShare`] or
+    /// [`Regions`] that spill over of which something is left.
+    ///
+    /// [`FairShare`]: crate::FairShare
+    /// [`Regions`]: crate::Regions
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use traffik_core::{Hit, Strategy, Timestamp, TokenBucket, rate};
+    ///
+    /// let bucket = TokenBucket::new(rate!("5/10s"));
+    /// let decision = bucket.decide(&mut Default::default(), &Hit::new(5), Timestamp::EPOCH);
+    /// assert_eq!(decision.more_after(), Some(Duration::from_secs(2)));
+    /// assert_eq!(decision.reset_after(), Duration::from_secs(10));
+    /// ```
+    #[must_use]
+    pub const fn more_after(&self) -> Option<Duration> {
+        if let Some(retry_after) = self.retry_after() {
+            return Some(retry_after);
+        }
+        match self.more().ceil() {
+            0 | u64::MAX => None,
+            more => Some(micros(more)),
+        }
+    }
+
+    /// The time until more can be had, of what is no denial; 0 if that is not known.
+    const fn more(&self) -> Quotient {
+        match (self.kind, self.more) {
+            _ if self.limit == 0 => Quotient::ZERO,
+            (Kind::Unlimited, _) | (_, More::Untold) | (Kind::Delay | Kind::Deny, More::After) => {
+                Quotient::ZERO
+            }
+            (Kind::Allow | Kind::Never, More::After) => self.wait,
+            (_, More::Level) => self.more_by_level(),
+        }
+    }
+
+    /// Of `offered` units that can be had at once `used` are in use, so `remaining + 1` can be had once `used
+    /// − (offered − (remaining + 1) · unit)` have drained. What a clock that stepped back has yet to catch up
+    /// with counts as used.
+    const fn more_by_level(&self) -> Quotient {
+        let (used, unit, next) = (self.reset.num, self.remaining.den, self.remaining() as u64 + 1);
+        if used == 0 || next > self.limit as u64 {
+            return Quotient::ZERO;
+        }
+        let offered = match self.kind {
+            Kind::Delay => (self.limit as u64).saturating_mul(unit),
+            _ => self.wait.num,
+        };
+        let before = offered.saturating_sub(next.saturating_mul(unit));
+        Quotient { num: used.saturating_sub(before), den: self.reset.den }
+    }
+
+    /// The same decision, which knows when more can be had by itself and not by its other figures.
+    pub(super) const fn settled(mut self) -> Self {
+        match self.kind {
+            Kind::Allow | Kind::Never => (self.wait, self.more) = (self.more(), More::After),
+            Kind::Delay | Kind::Unlimited | Kind::Deny => self.more = More::Untold,
+        }
+        self
+    }
+
+    /// The same decision of a limit of which more can be had [after](Self::more_after) this. A denial and a
+    /// delay say it by themselves.
+    pub const fn with_more_after(mut self, more_after: Option<Duration>) -> Self {
+        if matches!(self.kind, Kind::Allow | Kind::Never) {
+            self.more = More::After;
+            self.wait = match more_after {
+                Some(more) => Quotient::whole(micros_ceil(more)),
+                None => Quotient::ZERO,
+            };
+        }
+        self
+    }
+
+    /// The same decision with another outcome, as a wrapper makes it that knows more than the limit it wraps.
+    pub const fn with_outcome(mut self, outcome: Outcome) -> Self {
+        let (kind, wait) = match outcome {
+            Outcome::Allow { after } if self.is_unlimited() => (Kind::Unlimited, after),
+            Outcome::Allow { after } if after.is_zero() => (Kind::Allow, after),
+            Outcome::Allow { after } => (Kind::Delay, after),
+            Outcome::Deny { retry_after } => (Kind::Deny, retry_after),
+            Outcome::Never => (Kind::Never, Duration::ZERO),
+        };
+        match (self.kind, kind) {
+            (Kind::Allow | Kind::Never, Kind::Allow | Kind::Never) => {}
+            (Kind::Delay, Kind::Delay) => self.wait = Quotient::whole(micros_ceil(wait)),
+            _ => (self.wait, self.more) = (Quotient::whole(micros_ceil(wait)), More::Untold),
+        }
+        self.kind = kind;
+        self
+    }
+
+    /// The same decision of a limit that is all back after `reset_after`.
+    pub const fn with_reset_after(self, reset_after: Duration) -> Self {
+        let mut settled = self.settled();
+        settled.reset = Quotient::whole(micros_ceil(reset_after));
+        settled
+    }
+
+    /// The same decision of a limit of which `reserve` is kept for others: told neither as had at once nor as
+    /// remaining, nor, of a window, in the rate. An unlimited decision stays one.
+    pub const fn with_reserve(mut self, reserve: u32) -> Self {
+        if self.is_unlimited() || reserve == 0 {
+            return self;
+        }
+        let den = if self.remaining.den == 0 { 1 } else { self.remaining.den };
+        let (all, kept) = ((self.limit as u64).saturating_mul(den), (reserve as u64).saturating_mul(den));
+        let num = if self.remaining.num < all { self.remaining.num } else { all };
+        match (self.kind, self.more) {
+            (Kind::Allow | Kind::Never, More::Level) => self.wait.num = self.wait.num.saturating_sub(kept),
+            // What is back first goes to the reserve.
+            (Kind::Allow | Kind::Never, More::After) if num < kept => self.more = More::Untold,
+            _ => {}
+        }
+        self.remaining = Quotient { num: num.saturating_sub(kept), den };
+        self.limit = self.limit.saturating_sub(reserve);
+        if !self.is_bucket {
+            self.quota = self.quota.saturating_sub(reserve);
+        }
+        self
+    }
+}
