@@ -58,7 +58,7 @@ fn hyper_service() {
     let service = start(env!("CARGO_BIN_EXE_hyper_service"));
     assert_eq!(statuses(&service, "/", &[]), ["200", "200", "200", "200", "200", "429", "429"]);
     let (_, reply) = ask(&service, "/", &["--http2-prior-knowledge"]);
-    assert!(reply.starts_with("HTTP/2 429") && reply.contains("ratelimit: \"hello\";r=0;t=60"), "{reply}");
+    assert!(reply.starts_with("HTTP/2 429") && reply.contains("ratelimit: \"hello\";r=0;t=1"), "{reply}");
     assert_eq!(statuses(&service, "/", &["--interface", "127.0.0.2"]), ["200"]);
 }
 

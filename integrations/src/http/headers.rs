@@ -3,17 +3,18 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use smallvec::SmallVec;
-use traffik_core::{Decision, Origin};
+use traffik_core::{Decision, Origin, Rate};
 
 use super::merge;
 
 /// How a client is told its limits.
 ///
-/// Whatever the dialect, times are whole seconds, rounded up, and a denial that ends carries `Retry-After`.
-/// All but [`None`](Self::None) tell in `X-RateLimit-Source`, in [a word](Origin::name), where a decision
-/// comes from that is not the store's.
+/// Whatever the dialect, the limit is that of the [rate](Decision::rate), which need not be what can be had
+/// at once, and no more than that remains. Times are whole seconds, rounded up; a reset is the time until
+/// nothing is in use. A denial that ends carries `Retry-After`. All but [`None`](Self::None) tell in
+/// `X-RateLimit-Source`, in [a word](Origin::name), where a decision comes from that is not the store's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -21,7 +22,9 @@ pub enum Dialect {
     #[default]
     None,
     /// `RateLimit-Policy` and `RateLimit` as structured fields of RFC 9651:
-    /// draft-ietf-httpapi-ratelimit-headers-10. All policies, the tightest first.
+    /// draft-ietf-httpapi-ratelimit-headers-10. All policies, the tightest first: `q` in `w` seconds, of
+    /// which `r` remains, and more in `t` seconds ([`Decision::more_after`]). There is no `t` where more is
+    /// not to be had, where it is there already, and where `Retry-After` is earlier.
     Draft10,
     /// `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy: …;w=…` of draft 07, for the
     /// tightest.
@@ -43,6 +46,23 @@ pub struct Told<'a> {
     pub decision: Decision,
 }
 
+impl Told<'_> {
+    /// The limit of the rate, or, where none is known, the most that can be had at once.
+    fn quota(&self) -> u32 {
+        self.decision.rate().map_or(self.decision.limit(), Rate::limit)
+    }
+
+    fn remaining(&self) -> u32 {
+        self.decision.remaining().min(self.quota())
+    }
+
+    /// The time until more than [`remaining`](Self::remaining) can be had; `None` if it can be at once.
+    fn more_after(&self) -> Option<Duration> {
+        let is_there = self.decision.remaining() > self.quota() && self.decision.retry_after().is_none();
+        self.decision.more_after().filter(|_| !is_there)
+    }
+}
+
 /// The limits of one response; unlimited ones are not told.
 pub type Limits<'a> = SmallVec<[Told<'a>; 4]>;
 
@@ -60,17 +80,20 @@ impl Dialect {
         if self == Self::None {
             return;
         }
-        let Some(Told { decision: tightest, .. }) = limits.first().copied() else { return };
+        let Some(tightest) = limits.first() else { return };
         self.tell_origin(limits.iter().map(|told| told.decision.origin()).max().unwrap_or_default(), headers);
-        let (limit, remaining) = (tightest.limit(), tightest.remaining());
-        let reset = seconds(tightest.reset_after());
+        let (limit, remaining) = (tightest.quota(), tightest.remaining());
+        let reset = seconds(tightest.decision.reset_after());
         match self {
             Self::None => {}
             Self::Draft10 => {
                 let (mut policies, mut rates) = (String::new(), String::new());
-                for Told { name, decision } in limits {
-                    item(&mut policies, name, 'q', decision.limit(), 'w', decision.window());
-                    item(&mut rates, name, 'r', decision.remaining(), 't', decision.reset_after());
+                let retry_after = retry_after(headers);
+                for told in limits {
+                    item(&mut policies, told.name, 'q', told.quota(), 'w', seconds(told.decision.window()));
+                    let more = seconds(told.more_after().unwrap_or_default());
+                    let more = if more > retry_after { 0 } else { more };
+                    item(&mut rates, told.name, 'r', told.remaining(), 't', more);
                 }
                 merge::list(headers, HeaderName::from_static("ratelimit-policy"), policies);
                 merge::list(headers, HeaderName::from_static("ratelimit"), rates);
@@ -79,7 +102,7 @@ impl Dialect {
             Self::Draft07 => {
                 let told = format!("limit={limit}, remaining={remaining}, reset={reset}");
                 set(headers, HeaderName::from_static("ratelimit"), told);
-                let policy = format!("{limit};w={}", seconds(tightest.window()));
+                let policy = format!("{limit};w={}", seconds(tightest.decision.window()));
                 set(headers, HeaderName::from_static("ratelimit-policy"), policy);
             }
             Self::Draft06 | Self::XRateLimit => {
@@ -115,20 +138,26 @@ impl Dialect {
 pub(crate) fn arrange(limits: &mut Limits<'_>) {
     limits.retain(|limit| !limit.decision.is_unlimited());
     if limits.len() > 1 {
-        limits.sort_by_key(|Told { decision, .. }| {
-            (decision.is_allowed(), decision.remaining(), decision.limit())
-        });
+        limits.sort_by_key(|told| (told.decision.is_allowed(), told.remaining(), told.quota()));
     }
 }
 
 /// Appends a structured field's item with a number and, unless it is zero, a time.
-fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, time: Duration) {
+fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, seconds: u64) {
     let comma = if list.is_empty() { "" } else { ", " };
     // Writing to a string cannot fail.
     let _ = write!(list, "{comma}\"{}\";{key}={number}", Escaped(name));
-    if !time.is_zero() {
-        let _ = write!(list, ";{time_key}={}", seconds(time));
+    if seconds > 0 {
+        let _ = write!(list, ";{time_key}={seconds}");
     }
+}
+
+/// The seconds that a response asks to wait, before which no more is to be promised; no bound if it asks for
+/// none, and at once if for a date.
+fn retry_after(headers: &HeaderMap) -> u64 {
+    // Not by `get`, which is part of its only other caller: that is on the way of each denial.
+    let Some(value) = headers.get_all(RETRY_AFTER).iter().next() else { return u64::MAX };
+    value.to_str().ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
 
 /// A name within a string of a structured field (RFC 9651, section 3.3.3), which holds ASCII alone: all else
@@ -212,7 +241,7 @@ mod tests {
             told(Dialect::Draft10),
             pairs([
                 ("ratelimit-policy", r#""daily";q=1000;w=86400, "burst";q=10;w=2"#),
-                ("ratelimit", r#""daily";r=0;t=60, "burst";r=9"#),
+                ("ratelimit", r#""daily";r=0;t=1, "burst";r=9"#),
             ])
         );
         assert_eq!(

@@ -77,9 +77,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let fresh = self.fresh(plan);
         for limit in fresh.iter().flat_map(|fresh| self.0.profile.answers.limits(fresh)) {
             let (decision, mut text) = (limit.decision, limit.name.to_owned());
-            let _ = match decision.is_unlimited() {
-                true => write!(text, ", unlimited"),
-                false => write!(text, ", {} within {:?}", decision.limit(), decision.window()),
+            let _ = match decision.rate() {
+                Some(rate) if rate.is_unlimited() => write!(text, ", unlimited"),
+                Some(rate) if rate.limit() != decision.limit() => {
+                    let at_once = decision.limit();
+                    write!(text, ", {} within {:?}, {at_once} at once", rate.limit(), rate.period())
+                }
+                Some(rate) => write!(text, ", {} within {:?}", rate.limit(), rate.period()),
+                None => write!(text, ", {}", decision.limit()),
             };
             line("limit", &text);
         }

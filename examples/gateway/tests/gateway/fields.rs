@@ -70,3 +70,48 @@ async fn the_dictionary_of_draft_07_and_plain_numbers_are_read_by_another_parser
         assert!(read[2][0][0].as_u64().is_some());
     }
 }
+
+/// Each policy states its strategy's rate, and no more than that remains; `t` is never 0, and on a denial it
+/// is the wait.
+#[tokio::test]
+async fn every_strategy_states_its_rate_in_lists_that_another_parser_reads() {
+    let mut strategies = vec!["gcra", "leaky-bucket", "token-bucket:burst=9", "leaky-bucket-queue:queue=9"];
+    strategies.extend(["tiered(free=1,gold=5)/gcra", "priority(low=50%)/token-bucket"]);
+    macro_rules! each {
+        ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
+            strategies.push($spelling)
+        };
+    }
+    traffik::every_strategy!(each);
+    let (mut answers, mut fields) = (Vec::new(), Vec::new());
+    for strategy in strategies {
+        let gateway = Gateway::start(&["--rate", "4/52w", "--strategy", strategy]);
+        let client = client(false);
+        // Who is admitted by a queue waits for a turn, which here is months away.
+        let asked = if strategy.starts_with("leaky-bucket-queue") { 1 } else { 10 };
+        let mut denied = false;
+        for _ in 0..asked {
+            let response = get(&client, &gateway.url, &[]).await;
+            denied |= response.status() == 429;
+            let field =
+                |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            answers.push((strategy, field("retry-after").map(|value| value.parse::<u64>().unwrap())));
+            fields.extend(["ratelimit-policy", "ratelimit"].map(|name| ("list", field(name).unwrap())));
+        }
+        assert!(denied || asked == 1, "{strategy} admits all");
+    }
+    for ((strategy, retry_after), read) in answers.into_iter().zip(read(&fields).chunks(2)) {
+        // Of the regions in the list, this client is in one of half the rate.
+        let quota = if strategy.starts_with("regions") { 2 } else { 4 };
+        let policy = serde_json::json!([["rate-1", {"q": quota, "w": 52 * 604_800}]]);
+        assert_eq!(read[0], policy, "{strategy}");
+        let [remaining, more] = ["r", "t"].map(|name| read[1][0][1][name].as_u64());
+        assert!(remaining.is_some_and(|remaining| remaining <= quota), "{strategy}: {read:?}");
+        assert!(more != Some(0), "{strategy}: {read:?}");
+        if retry_after.is_some() {
+            assert_eq!(more, retry_after, "{strategy}: {read:?}");
+        } else if remaining == Some(0) {
+            assert!(more.is_some(), "{strategy}: {read:?}");
+        }
+    }
+}

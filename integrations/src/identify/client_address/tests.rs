@@ -171,6 +171,45 @@ proptest! {
     }
 }
 
+/// The examples of RFC 7239, sections 4, 6, 6.3, 7.1, 7.4 and 7.5, as a proxy at 10.0.0.1 passes them on: the
+/// address that is taken behind proxies of one's own, and where 198.51.100.17 is one of them as well. Where
+/// the nearest node has no address, the proxy that wrote it is the client, and not known to be.
+#[test]
+fn the_examples_of_the_standard() {
+    let cafe = "2001:db8:cafe::17";
+    let proxy = "10.0.0.1";
+    for (lines, taken, behind_another) in [
+        (&[r#"for="_gazonk""#][..], proxy, proxy),
+        (&[r#"For="[2001:db8:cafe::17]:4711""#], cafe, cafe),
+        (&["for=192.0.2.60;proto=http;by=203.0.113.43"], "192.0.2.60", "192.0.2.60"),
+        (&["for=192.0.2.43, for=198.51.100.17"], "198.51.100.17", "192.0.2.43"),
+        (&[r#"for="192.0.2.43:47011""#], "192.0.2.43", "192.0.2.43"),
+        (&[r#"for="[2001:db8:cafe::17]:47011""#], cafe, cafe),
+        (&["for=_hidden, for=_SEVKISEK"], proxy, proxy),
+        (&[r#"for=192.0.2.43,for="[2001:db8:cafe::17]",for=unknown"#], proxy, proxy),
+        (&[r#"for=192.0.2.43, for="[2001:db8:cafe::17]", for=unknown"#], proxy, proxy),
+        (&["for=192.0.2.43", r#"for="[2001:db8:cafe::17]", for=unknown"#], proxy, proxy),
+        (&[r#"for=192.0.2.43, for="[2001:db8:cafe::17]""#], cafe, cafe),
+        (
+            &["for=192.0.2.43, for=198.51.100.17;by=203.0.113.60;proto=http;host=example.com"],
+            "198.51.100.17",
+            "192.0.2.43",
+        ),
+    ] {
+        let request =
+            lines.iter().fold(Request::builder(), |request, line| request.header("forwarded", *line));
+        let mut request = request.body(()).unwrap();
+        request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+        let two = Networks::parse(["10.0.0.0/8", "198.51.100.17"]).unwrap();
+        for (trusted, client) in [(trusted(), taken), (two, behind_another)] {
+            let address = ClientAddress::new(trusted, Via::Forwarded);
+            assert_eq!(address.of((&request).into()), Some(client.parse().unwrap()), "{lines:?}");
+            let there = Networks::parse([client]).unwrap();
+            assert_eq!(address.is_in(&there, (&request).into()), client != proxy, "{lines:?}");
+        }
+    }
+}
+
 #[test]
 fn x_real_ip_is_said_once_by_a_proxy() {
     let ask = |peer: [u8; 4], lines: &[&'static str]| {
