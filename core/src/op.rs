@@ -40,8 +40,16 @@ impl<S: Strategy> Op<S> {
     #[inline]
     pub fn run(&self, limit: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
         match self {
-            Self::Check(hit) => return limit.decide(state, hit, now),
-            Self::Peek(_) => {}
+            Self::Check(hit) => limit.decide(state, hit, now),
+            _ => self.run_rarely(limit, state, now),
+        }
+    }
+
+    /// Runs what is no check. Apart from it: a check has more registers by itself.
+    #[inline(never)]
+    fn run_rarely(&self, limit: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
+        match self {
+            Self::Check(_) | Self::Peek(_) => {}
             Self::Charge(hit) => limit.charge(state, hit, now),
             Self::Refund(hit, receipt) => limit.refund(state, hit, *receipt, now),
             Self::Reset => *state = S::State::default(),

@@ -11,17 +11,17 @@ use crate::time::micros_ceil;
 /// wait of their own where these keep what they need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum More {
-    /// Not at all.
+    /// Nothing is known of it.
     Untold,
-    /// After the wait; 0 stands for never.
+    /// The wait says it; 0 stands for never.
     After,
-    /// By the level of a bucket, from whose `reset` and `remaining` it follows: `wait` holds the units of the
-    /// cost that can be had at once, which of a delay are those of the limit.
+    /// The level of a bucket says it, by `reset` and `remaining`: `wait` holds the units that can be had at
+    /// once, which of a delay are those of the limit.
     Level,
 }
 
 impl Decision {
-    /// How long until more can be had than [`remaining`](Self::remaining) says, if nothing else happens: one
+    /// The time until more can be had than [`remaining`](Self::remaining) says, if nothing else happens: one
     /// more of a bucket or a log, all of a window that begins anew. Of a denial it is the
     /// [wait](Self::retry_after) until the hit would pass.
     ///
@@ -64,9 +64,9 @@ impl Decision {
         }
     }
 
-    /// Of `offered` units that can be had at once `used` are in use, so `remaining + 1` can be had once `used
-    /// − (offered − (remaining + 1) · unit)` have drained. What a clock that stepped back has yet to catch up
-    /// with counts as used.
+    /// Reads it off a level: of `offered` units that can be had at once `used` are in use, so `remaining + 1`
+    /// can be had once `used − (offered − (remaining + 1) · unit)` have drained. The time by which the clock
+    /// stepped back counts as used.
     const fn more_by_level(&self) -> Quotient {
         let (used, unit, next) = (self.reset.num, self.remaining.den, self.remaining() as u64 + 1);
         if used == 0 || next > self.limit as u64 {

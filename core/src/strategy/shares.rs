@@ -54,7 +54,7 @@ pub(crate) trait Sharing {
     /// The most that a member can ever have in one window.
     fn most(&self, who: Option<Label>) -> u32;
 
-    /// How much of a window is a member's, whatever others leave; the whole if that differs by the window.
+    /// The part of a window that is a member's, whatever others leave; the whole if it differs by the window.
     fn quota(&self, who: Option<Label>) -> u32;
 }
 
