@@ -196,7 +196,7 @@ fn policies_state_the_rate_of_the_hits_class() {
     let (half, gold) = (Ratio::new(1, 2).unwrap(), class(Label(7)));
     let gcra = Gcra::new(rate!("10/min"));
     let tiered = Tiered::new(gcra, [(Label(1), Ratio::ONE), (Label(7), Ratio::new(5, 1).unwrap())]).unwrap();
-    assert_eq!(told_of(tiered.clone(), class(Label(1)), 1), ["q=10;w=60", "r=0;t=6"]);
+    assert_eq!(told_of(tiered, class(Label(1)), 1), ["q=10;w=60", "r=0;t=6"]);
     assert_eq!(told_of(tiered, gold, 1), ["q=50;w=60", "r=0;t=2"]);
     let night = traffik::Hours::new((0, 0), (8, 0), half);
     let hours = TimeOfDay::new(gcra, [night]).unwrap();
