@@ -21,12 +21,12 @@ pub(super) const STATE_SPARE: u64 = SPARE + LATE;
 ///
 /// Beyond 30 days the server is told a time, which is a day later, should its own not be known. What is later
 /// than 2038 cannot be told, and is kept for ever.
-pub(super) fn expiry(rest: Duration, spare: u64, now: Timestamp) -> u32 {
+pub(super) fn expiry(rest: Duration, spare: u64, now: impl FnOnce() -> Timestamp) -> u32 {
     const FOR_EVER: u32 = 0;
     let whole = rest.as_secs().saturating_add(u64::from(rest.subsec_nanos() > 0));
     let seconds = whole.saturating_add(spare);
-    let now = now.as_micros() / 1_000_000;
-    let told = if seconds <= RELATIVE { seconds } else { now.saturating_add(seconds).saturating_add(DAY) };
+    let since_1970 = || (now().as_micros() / 1_000_000).saturating_add(seconds).saturating_add(DAY);
+    let told = if seconds <= RELATIVE { seconds } else { since_1970() };
     u32::try_from(told).ok().filter(|told| *told <= LAST).unwrap_or(FOR_EVER)
 }
 
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn seconds_are_rounded_up_and_never_none() {
-        let told = |micros| expiry(Duration::from_micros(micros), SPARE, Timestamp::EPOCH);
+        let told = |micros| expiry(Duration::from_micros(micros), SPARE, || Timestamp::EPOCH);
         assert_eq!([told(0), told(1), told(1_000_000), told(1_000_001)], [2, 3, 3, 4]);
     }
 
@@ -44,11 +44,11 @@ mod tests {
     fn beyond_thirty_days_it_is_a_time_and_beyond_all_times_for_ever() {
         let now = 1_800_000_000;
         let at = Timestamp::from_micros(now * 1_000_000 + 999_999);
-        let days = |days: u64| expiry(Duration::from_secs(days * DAY), SPARE, at);
+        let days = |days: u64| expiry(Duration::from_secs(days * DAY), SPARE, || at);
         assert_eq!(u64::from(days(29)), 29 * DAY + SPARE);
-        assert_eq!(expiry(Duration::from_secs(RELATIVE - SPARE), SPARE, at), 30 * 24 * 3_600);
+        assert_eq!(expiry(Duration::from_secs(RELATIVE - SPARE), SPARE, || at), 30 * 24 * 3_600);
         assert_eq!(u64::from(days(30)), now + 31 * DAY + SPARE);
         assert_eq!(u64::from(days(31)), now + 32 * DAY + SPARE);
-        assert_eq!([days(40 * 365), expiry(Duration::MAX, SPARE, at)], [0; 2]);
+        assert_eq!([days(40 * 365), expiry(Duration::MAX, SPARE, || at)], [0; 2]);
     }
 }

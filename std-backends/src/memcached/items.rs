@@ -76,7 +76,7 @@ impl<R: Connect> Items<R> {
         const DAY: Duration = Duration::from_secs(24 * 3_600);
         // A clock of another kind than the server's may be slower.
         let rest = if self.clock.is_some() { rest.max(DAY) } else { rest };
-        expiry(rest, STATE_SPARE, server.clock.now())
+        expiry(rest, STATE_SPARE, || server.clock.now())
     }
 
     /// The end of a call that begins now.

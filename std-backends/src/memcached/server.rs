@@ -62,22 +62,13 @@ impl<R: Connect> Server<R> {
 
     /// Asks, and waits for the answer until the deadline.
     pub(super) async fn call<C: Command>(&self, command: C, mut end: End<'_>) -> Result<C::Answer, Failure> {
-        let lease = self.lease(end.as_mut()).await?;
-        self.call_on(lease, command, end).await
-    }
-
-    /// Asks on this connection.
-    pub(super) async fn call_on<C: Command>(
-        &self,
-        mut lease: Lease<R>,
-        command: C,
-        end: End<'_>,
-    ) -> Result<C::Answer, Failure> {
+        let mut lease = self.lease(end.as_mut()).await?;
         let answer = self.ask(&mut lease, command, end).await?;
         lease.give_back();
         Ok(answer)
     }
 
+    /// Asks on this connection, which is to be given back once all of the answer is taken.
     async fn ask<C: Command>(
         &self,
         lease: &mut Lease<R>,
@@ -119,8 +110,8 @@ impl<R: Connect> Server<R> {
 
     fn has_given_up(&self, count: u64) -> String {
         format!(
-            "memcached at {} has given up {count} items for want of memory: each key among them has its whole \
-             limit again; give it more memory (-m), or use one for limits alone",
+            "memcached at {} has given up {count} items for want of memory: each key among them has its \
+             whole limit again; give it more memory (-m), or use one for limits alone",
             self.pool.address
         )
     }
@@ -132,8 +123,9 @@ impl<R: Connect> Server<R> {
         for _ in 0..self.pool.settings.minimum.max(1) {
             leases.push(self.lease(end.as_mut()).await?);
         }
-        for lease in leases {
-            let version = self.call_on(lease, Version, end.as_mut()).await?;
+        for mut lease in leases {
+            let version = self.ask(&mut lease, Version, end.as_mut()).await?;
+            lease.give_back();
             if !can_count(&version) {
                 let message = format!("{} is memcached {version}; 1.6 or later is needed", self.pool.address);
                 return Err(Failure::new(ErrorKind::Invalid, message));

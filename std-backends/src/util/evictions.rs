@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use spin::mutex::SpinMutex;
+
 use super::warning::{Warning, Writer};
 
 /// The least time between two looks at a server's count.
@@ -41,9 +43,8 @@ impl Evictions {
 /// The evictions on one server.
 pub(crate) struct EvictionWatch {
     pub(crate) evictions: Arc<Evictions>,
-    made: Instant,
-    /// In whole seconds after it was made: the time of the next look.
-    next: AtomicU64,
+    /// The time of the next look.
+    next: SpinMutex<Instant>,
     /// The server's count at the last look; [`UNSEEN`](Self::UNSEEN) before the first.
     last: AtomicU64,
 }
@@ -52,18 +53,18 @@ impl EvictionWatch {
     const UNSEEN: u64 = u64::MAX;
 
     pub(crate) fn new(evictions: Arc<Evictions>) -> Self {
-        let (next, last) = (AtomicU64::new(0), AtomicU64::new(Self::UNSEEN));
-        Self { evictions, made: Instant::now(), next, last }
+        Self { evictions, next: SpinMutex::new(Instant::now()), last: AtomicU64::new(Self::UNSEEN) }
     }
 
     /// Begins a look, if it is time for one; nobody else begins one for a while.
     #[inline]
     pub(crate) fn begin(&self, now: Instant) -> bool {
-        let age = self.age(now);
-        let is_due = |next| age >= next;
-        // Hardly ever is there anything to write, so that calls on several processors do not wait for each other.
-        is_due(self.next.load(Ordering::Relaxed))
-            && is_due(self.next.fetch_max(age + PAUSE.as_secs(), Ordering::Relaxed))
+        let mut next = self.next.lock();
+        let is_due = now >= *next;
+        if is_due {
+            *next = now + PAUSE;
+        }
+        is_due
     }
 
     /// Ends a look with the server's count, and returns by how much it has grown. What was given up before the first
@@ -77,11 +78,7 @@ impl EvictionWatch {
 
     /// Ends a look that the server refused, or answered with something else.
     pub(crate) fn refused(&self, now: Instant) {
-        self.next.store(self.age(now) + LONG_PAUSE.as_secs(), Ordering::Relaxed);
-    }
-
-    fn age(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.made).as_secs()
+        *self.next.lock() = now + LONG_PAUSE;
     }
 }
 
@@ -101,7 +98,8 @@ mod tests {
     #[test]
     fn a_look_is_due_at_once_and_then_rarely() {
         let (watch, _) = watch();
-        let at = |seconds| watch.made + Duration::from_secs(seconds);
+        let made = *watch.next.lock();
+        let at = |seconds| made + Duration::from_secs(seconds);
         assert_eq!(
             [0, 0, 9, 10, 19].map(|seconds| watch.begin(at(seconds))),
             [true, false, false, true, false]
