@@ -11,7 +11,6 @@ mod quotient;
 mod tests;
 mod verdict;
 
-use more::More;
 pub(crate) use quotient::Quotient;
 pub use verdict::Verdict;
 
@@ -42,6 +41,19 @@ pub struct Decision {
     at: Timestamp,
     level: u64,
     unit: u64,
+}
+
+/// How a decision knows when more can be had. Told of what waits for nothing: a delay and a denial have a
+/// wait of their own where these keep what they need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum More {
+    /// Nothing is known of it.
+    Untold,
+    /// The wait says it; 0 stands for never.
+    After,
+    /// The level of a bucket says it, by `reset` and `remaining`: `wait` holds the units that can be had at
+    /// once, which of a delay are those of the limit.
+    Level,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

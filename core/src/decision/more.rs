@@ -2,23 +2,10 @@
 
 use core::time::Duration;
 
-use super::{Decision, Kind, Quotient};
+use super::{Decision, Kind, More, Quotient};
 use crate::Outcome;
 use crate::divide::micros;
 use crate::time::micros_ceil;
-
-/// How a decision knows when more can be had. Told of what waits for nothing: a delay and a denial have a
-/// wait of their own where these keep what they need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum More {
-    /// Nothing is known of it.
-    Untold,
-    /// The wait says it; 0 stands for never.
-    After,
-    /// The level of a bucket says it, by `reset` and `remaining`: `wait` holds the units that can be had at
-    /// once, which of a delay are those of the limit.
-    Level,
-}
 
 impl Decision {
     /// The time until more can be had than [`remaining`](Self::remaining) says, if nothing else happens: one
