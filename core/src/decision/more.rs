@@ -9,15 +9,16 @@ use crate::time::micros_ceil;
 
 impl Decision {
     /// The time until more can be had than [`remaining`](Self::remaining) says, if nothing else happens: one
-    /// more of a bucket or a log, all of a window that begins anew. Of a denial it is the
+    /// more of a bucket, all of a window that begins anew. Of a denial it is the
     /// [wait](Self::retry_after) until the hit would pass.
     ///
     /// `None` if nothing is in use, if no more can ever be had, and where it is not known: of an admission by
-    /// a strategy of your own that does not [tell](Self::with_more_after), and by a [`FairShare`] or
-    /// [`Regions`] that spill over of which something is left.
+    /// a strategy of your own that does not [tell](Self::with_more_after), by a [`SlidingLog`], and by a
+    /// [`FairShare`] or [`Regions`] that spill over of which something is left.
     ///
     /// [`FairShare`]: crate::FairShare
     /// [`Regions`]: crate::Regions
+    /// [`SlidingLog`]: crate::SlidingLog
     ///
     /// ```
     /// use core::time::Duration;

@@ -143,7 +143,8 @@ impl<R: Room> Log<R> {
         };
         let until_gone = || present.until_gone(present.log.last());
         let reset = |booked| Quotient::whole(if booked == 0 { until_gone() } else { present.period });
-        tally.decide(hit, |room| present.wait(room), reset, |booked, room| present.more(booked, room))
+        // A store answers with what decides of a log, of which the oldest entry is no part.
+        tally.decide(hit, |room| present.wait(room), reset, |_, _| Quotient::ZERO)
     }
 
     /// Books a cost that, with what is in use, can be counted in 32 bits.
@@ -158,12 +159,6 @@ impl<R: Room> Present<'_, R> {
     fn wait(&self, room: u32) -> u64 {
         let last_to_go = self.log.first(self.first, |place, _| self.log.used_from(place + 1) <= room);
         self.until_gone(self.log.entry(last_to_go).unwrap_or_default().at())
-    }
-
-    /// How long until no more than `room` is in use, once `booked` is. Only for a room that is exceeded.
-    fn more(&self, booked: u32, room: u32) -> Quotient {
-        let earlier = if self.used == 0 { None } else { room.checked_sub(booked) };
-        Quotient::whole(earlier.map_or(self.period, |room| self.wait(room)))
     }
 
     /// How long until what was used at a time no longer counts.
