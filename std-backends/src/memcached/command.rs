@@ -24,8 +24,18 @@ pub(super) trait Command: Send + Sync {
 /// What the server is, such as `1.6.18`.
 pub(super) struct Version;
 
-/// The bytes of an item and what tells whether they have been changed since, if it is there.
+/// Looks for an item.
 pub(super) struct Get<'a>(pub(super) &'a str);
+
+/// An item that is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) bytes: Vec<u8>,
+    /// The mark of its contents, another one after each change.
+    pub(super) unique: u64,
+    /// The seconds for which it is kept yet; `None` if that is for ever, or if the server does not say it.
+    pub(super) rest: Option<u64>,
+}
 
 /// The item of a generation, which is made empty where there is none, and the server's time by its end.
 pub(super) struct GetGeneration<'a> {
@@ -96,17 +106,12 @@ impl Command for Version {
 }
 
 impl Command for Get<'_> {
-    type Answer = Option<(Vec<u8>, u64)>;
+    type Answer = Option<Item>;
     const CHANGES: bool = false;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Self::Answer> {
-        match Protocol::new(&mut *wire).gets_cas(self.0).await {
-            // The client does not look whose value it is.
-            Ok(found) if wire.is_answered_by(format!("VALUE {} ", self.0).as_bytes()) => Ok(Some(found)),
-            Ok(_) => Err(Error::new(ErrorKind::InvalidData, "the server answers with another item")),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let command = format!("mg {} v c t O{}\r\n", self.0, wire.number);
+        item(wire, &command).await
     }
 }
 
@@ -119,25 +124,11 @@ impl Command for GetGeneration<'_> {
         // An item that others left without an end is given one.
         let and = if self.and_evictions { "stats\r\n" } else { "" };
         let command = format!("mg {} N{LAST} T{LAST} v c t O{}\r\n{and}", self.name, wire.number);
-        let line = wire.ask(command.as_bytes()).await?;
-        let words = || line.split(|byte| *byte == b' ');
-        if line == b"EN" {
+        let Some(Item { bytes, unique, rest }) = item(wire, &command).await? else {
             return Ok(Found::default());
-        }
-        let length = words().nth(1).and_then(number).filter(|length| *length <= LARGEST);
-        let (b"VA", true, Some(length)) =
-            (words().next().unwrap_or_default(), is_of(words(), wire.number), length)
-        else {
-            return Err(unexpected(&line));
         };
-        let mut bytes = vec![0; length as usize + END.len()];
-        wire.read_exact(&mut bytes).await?;
-        if bytes.split_off(length as usize) != END {
-            return Err(unexpected(&bytes));
-        }
-        let told = |flag: &[u8]| words().skip(2).find_map(|word| number(word.strip_prefix(flag)?));
-        let second = told(b"t").and_then(|rest| u64::from(LAST).checked_sub(rest));
-        Ok(Found { bytes, unique: told(b"c"), second })
+        let second = rest.and_then(|rest| u64::from(LAST).checked_sub(rest));
+        Ok(Found { bytes, unique: Some(unique), second })
     }
 }
 
@@ -229,6 +220,29 @@ impl Command for Count<'_> {
             _ => Err(unexpected(&line)),
         }
     }
+}
+
+/// Asks for an item with the flags `v c t` and reads it, if it is there.
+async fn item<T: Stream>(wire: &mut Wire<T>, command: &str) -> io::Result<Option<Item>> {
+    let line = wire.ask(command.as_bytes()).await?;
+    let words = || line.split(|byte| *byte == b' ');
+    // Older servers do not say which call it is that finds nothing.
+    if words().next() == Some(b"EN") && (line == b"EN" || is_of(words(), wire.number)) {
+        return Ok(None);
+    }
+    let told = |flag: &[u8]| words().skip(2).find_map(|word| number(word.strip_prefix(flag)?));
+    let length = words().nth(1).and_then(number).filter(|length| *length <= LARGEST);
+    let (b"VA", true, Some(length), Some(unique)) =
+        (words().next().unwrap_or_default(), is_of(words(), wire.number), length, told(b"c"))
+    else {
+        return Err(unexpected(&line));
+    };
+    let mut bytes = vec![0; length as usize + END.len()];
+    wire.read_exact(&mut bytes).await?;
+    if bytes.split_off(length as usize) != END {
+        return Err(unexpected(&bytes));
+    }
+    Ok(Some(Item { bytes, unique, rest: told(b"t") }))
 }
 
 /// The end of a line, and of an item's bytes.

@@ -9,7 +9,7 @@ use traffik_core::{Class, Clock, Strategy, Timestamp};
 use traffik_runtimes::Connect;
 
 use super::command::{Get, Remove, Store};
-use super::expiry::{STATE_SPARE, expiry};
+use super::expiry::{SPARE, STATE_SPARE, expiry};
 use super::flood::Floods;
 use super::server::{End, Server};
 use super::{name, window};
@@ -94,8 +94,12 @@ impl<R: Connect> Swap for Items<R> {
         let mut end = pin!(self.end());
         let server = self.server(&escaped)?;
         let name = self.item(server, &escaped, end.as_mut()).await?;
-        let (bytes, unique) = server.call(Get(&name), end).await?.unzip();
-        Ok(Loaded { bytes, mark: Mark { name, unique }, now: self.now(server), kept: None })
+        let found = server.call(Get(&name), end).await?;
+        let (unique, rest) = (found.as_ref().map(|item| item.unique), found.as_ref().and_then(|it| it.rest));
+        // Some of the time is spare, should this host be ahead of another.
+        let kept = rest.map(|rest| Duration::from_secs(rest.saturating_sub(SPARE)));
+        let mark = Mark { name, unique };
+        Ok(Loaded { bytes: found.map(|item| item.bytes), mark, now: self.now(server), kept })
     }
 
     async fn swap(&self, key: &[u8], mark: Mark, change: Change) -> Result<Option<Loaded<Mark>>, Failure> {

@@ -6,7 +6,7 @@ use traffik_core::storage::{ErrorKind, Failure, Reply};
 use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
-use super::command::{ADDED, Count, Counted, Get, Remove, Store};
+use super::command::{ADDED, Count, Counted, Get, Item, Remove, Store};
 use super::expiry::{SPARE, expiry};
 use super::{MemcachedStorage, name};
 use crate::SystemClock;
@@ -63,7 +63,7 @@ impl<R: Connect> MemcachedLock<R> {
         let bytes = grant.owner();
         let bytes = bytes.as_bytes();
         match server.call(Get(name), end.as_mut()).await? {
-            Some((owner, unique)) if owner == bytes => match kept {
+            Some(Item { bytes: owner, unique, .. }) if owner == bytes => match kept {
                 Some(ttl) => {
                     let expiry = expiry(ttl.get(), SPARE, || server.clock.now());
                     server.call(Store { name, bytes, expiry, unique: Some(unique) }, end).await

@@ -56,9 +56,9 @@ impl<R: Connect> Server<R> {
         let known = self.generation.look().0.unwrap_or(0);
         for _ in 0..ATTEMPTS {
             let found = self.call(Get(name), end.as_mut()).await?;
-            let old = found.as_ref().and_then(|(bytes, _)| number(bytes)).unwrap_or(0).max(known);
+            let old = found.as_ref().and_then(|item| number(&item.bytes)).unwrap_or(0).max(known);
             let new = next(old, self.clock.now());
-            let (text, unique) = (new.to_string(), found.map(|(_, unique)| unique));
+            let (text, unique) = (new.to_string(), found.map(|item| item.unique));
             let begun = Store { name, bytes: text.as_bytes(), expiry: LAST, unique };
             if self.call(begun, end.as_mut()).await? {
                 self.generation.learn(new);

@@ -6,7 +6,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::ErrorKind;
-use traffik::{AsyncLimiter, Clock, FixedWindow, MemcachedStorage, Rate, SystemClock, Timer, TokenBucket};
+use traffik::{
+    AsyncLimiter, Clock, FixedWindow, MemcachedStorage, Rate, SlidingLog, SlidingWindow, Strategy,
+    SystemClock, Timer, TokenBucket, Verdict,
+};
 
 use super::{SERVER, at, count, run, storage};
 use traffik_test_support::servers::Memcached;
@@ -76,6 +79,31 @@ fn items_are_kept_as_long_as_their_limits_remember() {
         let bucket = AsyncLimiter::new(TokenBucket::new(Rate::per_hour(60)), storage("ttl"));
         let _ = bucket.check_n("bucket", 2).await.unwrap();
         assert!((122..=125).contains(&kept(&SERVER, "ttl:{bucket}")));
+    });
+}
+
+/// A denial by a limit of a longer period prolongs what the server keeps, so that the wait it tells is kept.
+#[test]
+fn a_denial_after_a_change_of_the_period_is_kept_as_long_as_it_says() {
+    async fn prolongs<S: Strategy<Cost = u32>>(key: &str, make: impl Fn(Rate) -> S) {
+        let before = AsyncLimiter::new(make(Rate::per_minute(5)), storage("longer"));
+        while before.check(key).await.unwrap().is_allowed() {}
+        let item = format!("longer:{{{key}}}");
+        let short = kept(&SERVER, &item);
+        assert!(short <= 125, "{key}: {short}");
+        let after = AsyncLimiter::new(make(Rate::per_week(5)), storage("longer"));
+        for _ in 0..2 {
+            let denied = after.check(key).await.unwrap();
+            let mut told = 0;
+            denied.each(&mut |decision| told = told.max(decision.reset_after().as_secs()));
+            let long = u64::try_from(kept(&SERVER, &item)).unwrap();
+            assert!(!denied.is_allowed() && long >= told && long <= told + 6, "{key}: {long} of {told}");
+        }
+    }
+    run(async {
+        prolongs("bucket", TokenBucket::new).await;
+        prolongs("sliding", SlidingWindow::new).await;
+        prolongs("log", |rate| SlidingLog::<8>::new(rate).unwrap()).await;
     });
 }
 
