@@ -1,21 +1,25 @@
 //! A limit and a storage put together: what most programs use.
 
 use core::future::{Future, Ready, ready};
+use core::time::Duration;
 
 use crate::storage::{Answer, Together, WaitQueue};
 use crate::strategy::Taken;
-use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp, Verdict};
+use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp};
 
+mod delayed;
 mod error;
 #[cfg(feature = "alloc")]
 mod future;
 mod wait;
+mod within;
 
 pub use error::WaitError;
 #[cfg(feature = "alloc")]
 pub use future::AsyncLimiter;
 
 use wait::WaitTarget;
+use within::{Expectation, Unbounded, Within};
 
 /// Limits what keys may do, remembering them in a storage of this process.
 ///
@@ -145,13 +149,14 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     ///   wait for those in front, without bound. A timeout around this future bounds it. A waiter that is
     ///   neither polled nor dropped holds up those behind it.
     /// * **Drop.** A dropped future has taken nothing, keeps no place, and the next one in the queue is woken
-    ///   at once. An admission with a delay, as by a [`LeakyBucketQueue`](crate::LeakyBucketQueue), is
-    ///   refunded as far as the strategy can if the future is dropped during that delay.
+    ///   at once. During the delay of an admission, as by a [`LeakyBucketQueue`](crate::LeakyBucketQueue),
+    ///   those behind it in this process move up, and the last turn, which is free then, is refunded.
     ///
     /// # Errors
     ///
     /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
-    /// with [`WaitError::Storage`] if the storage failed. The next one in the queue then asks for itself.
+    /// with [`WaitError::Storage`] if the storage failed: the next one in the queue then asks for itself; with
+    /// [`WaitError::TooLong`] if the queue is bounded and full.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -168,7 +173,44 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         cost: S::Cost,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
-        wait::wait(self, key, cost, timer)
+        wait::wait(self, key, cost, timer, Unbounded)
+    }
+
+    /// Waits until `cost` is admitted, but no longer than `within`, and takes it. Order and drop are those of
+    /// [`until_ready`](Self::until_ready).
+    ///
+    /// Fails at once, taking nothing, if the turn cannot come within that time: by the wait of a denial, by
+    /// the delay of an admission, and by what those who wait in front in this process ask for. Fails also,
+    /// once `within` has passed, if those in front turn out to take longer, since others came between them;
+    /// then too it has taken nothing, and keeps no place.
+    ///
+    /// ```
+    /// # use core::time::Duration;
+    /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, Timer, TokenBucket, WaitError};
+    /// # async fn uplink(timer: &impl Timer) -> Result<(), WaitError> {
+    /// let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+    /// match limiter.until_ready_within("uplink", 1, Duration::from_secs(2), timer).await {
+    ///     Ok(decision) => assert!(decision.is_allowed()),
+    ///     Err(WaitError::TooLong { wait }) => println!("busy: try again in {wait:?}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`WaitError::TooLong`], which says for how long it would have to wait; else with what
+    /// [`until_ready`](Self::until_ready) fails with.
+    pub fn until_ready_within<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        within: Duration,
+        timer: &impl Timer,
+    ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
+        wait::wait(self, key, cost, timer, Within::new(timer, within))
     }
 
     /// Applies any operation, at the present.
@@ -203,6 +245,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
     type Error = StorageError;
     type Answer = Ready<Answer<S>>;
+    type Expected = Ready<Result<Duration, StorageError>>;
 
     fn strategy(&self) -> &S {
         &self.limit
@@ -216,7 +259,27 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
         ready(self.check_n(key, cost))
     }
 
-    fn refund_now<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, admitted: &S::Verdict) {
-        let _ = self.refund(key, cost, admitted.receipt());
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Self::Answer {
+        ready(Self::refund(self, key, cost, receipt))
+    }
+
+    fn expect<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        ahead: &dyn Fn(&mut dyn FnMut(u32)),
+        within: Duration,
+    ) -> Self::Expected {
+        let expect = |state| {
+            let mut expectation = Expectation::new(&self.limit, state, self.now(), within);
+            ahead(&mut |cost| expectation.add(S::Cost::uniform(cost)));
+            expectation.add(cost);
+            expectation.waited()
+        };
+        ready(self.storage.load(key).map(expect))
     }
 }

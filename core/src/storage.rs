@@ -9,6 +9,7 @@ mod fixed;
 #[cfg(feature = "alloc")]
 mod future;
 mod head;
+mod line;
 mod table;
 mod together;
 mod wait_queue;
@@ -25,6 +26,7 @@ use together::one_each;
 #[doc(hidden)]
 pub use {
     head::{Head, Narrow, Wide},
+    line::{Line, Returning, Turn},
     table::{Counters, Slot, Table, home},
     together::{Tables, Together, check_together},
     wait_queue::{Ticket, WaitQueue},

@@ -127,6 +127,13 @@ impl<C: EpochClock + ?Sized> EpochClock for &C {}
 pub trait Timer {
     /// Completes once `wait` has passed, never earlier.
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static;
+
+    /// Returns a function that reports how much time has passed since this call, by the clock that sleeps are
+    /// measured by. Defaults to one that does not know: whoever waits by this timer then leaves at the turn
+    /// it was told first, also if a sooner one becomes free.
+    fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
+        || None
+    }
 }
 
 /// A clock that stands still until it is moved: virtual time for tests and simulations.

@@ -32,6 +32,11 @@ impl Timer for AsyncStd {
         let called = Instant::now();
         async move { task::sleep(wait.saturating_sub(called.elapsed())).await }
     }
+
+    fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
+        let start = Instant::now();
+        move || Some(start.elapsed())
+    }
 }
 
 impl Runtime for AsyncStd {

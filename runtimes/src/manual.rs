@@ -160,6 +160,11 @@ impl Timer for Manual {
         time.sleeps += 1;
         Sleep { shared: Arc::clone(&self.shared), alarm: (time.now + wait, time.sleeps) }
     }
+
+    fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
+        let (clock, start) = (self.clone(), self.now());
+        move || Some(clock.now().since(start))
+    }
 }
 
 impl Runtime for Manual {

@@ -52,6 +52,11 @@ impl Timer for Smol {
             timer.await;
         }
     }
+
+    fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
+        let start = Instant::now();
+        move || Some(start.elapsed())
+    }
 }
 
 impl Runtime for Smol {

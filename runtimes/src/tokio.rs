@@ -35,6 +35,11 @@ impl Timer for Tokio {
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
         tokio::time::sleep(wait)
     }
+
+    fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
+        let start = tokio::time::Instant::now();
+        move || Some(start.elapsed())
+    }
 }
 
 impl Runtime for Tokio {

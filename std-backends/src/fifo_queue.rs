@@ -1,24 +1,32 @@
-//! The queues of those who wait until they are admitted, in the memory of this process.
+//! The queues of those who wait until they are admitted, and of those who wait for their turn, in the memory
+//! of this process.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::RangeInclusive;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use traffik_core::storage::{Ticket, WaitQueue};
-use traffik_core::{ErasedKey, Key, debug_fields};
+use traffik_core::storage::{Line, Ticket, Turn, WaitQueue};
+use traffik_core::{ErasedKey, Key, Receipt, debug_fields};
 
 use crate::util::mutex::lock;
+
+mod line;
+
+use line::Turns;
 
 /// The queue of those who wait in [`until_ready`](traffik_core::Limiter::until_ready): first come, first
 /// served, for each key.
 ///
 /// Choose it for a storage of your own whose waiters are to be served fairly; the storages of this crate have
-/// one. It keeps one ticket for each future that waits. Keys are told apart by a hash that is keyed at
-/// random: two keys that collide would wait for each other.
+/// one. It also keeps the turns of those who were admitted with a delay, by `until_ready`, an HTTP throttle
+/// or a WebSocket: if one of them gives up, those behind it move up. It keeps one ticket for each future that
+/// waits, or else no more than what is on its way back to the storage. Keys are told apart by a hash that is
+/// keyed at random: two keys that collide would wait for each other.
 ///
 /// ```
 /// use traffik_backends::FifoQueue;
@@ -37,32 +45,61 @@ use crate::util::mutex::lock;
 /// }
 /// # assert!(Mine { queue: FifoQueue::new() }.wait_queue().is_some_and(|queue| queue.is_empty(&"alice")));
 /// ```
-#[derive(Default)]
 pub struct FifoQueue {
     hasher: RandomState,
+    /// The most that may wait for a key.
+    max: usize,
     /// The number of tickets that are held, so that nobody takes the lock to learn that there are none.
     waiting: AtomicUsize,
     tickets: Mutex<Tickets>,
+    turns: Mutex<Turns>,
 }
 
 #[derive(Default)]
 struct Tickets {
     drawn: u64,
     /// By key, and in the order of their numbers.
-    held: BTreeMap<Ticket, Option<Waker>>,
+    held: BTreeMap<Ticket, Waiter>,
+}
+
+/// A hit that waits, and its cost.
+struct Waiter {
+    waker: Option<Waker>,
+    cost: u32,
 }
 
 impl FifoQueue {
     /// Creates a queue in which nobody waits.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let (hasher, waiting) = (RandomState::new(), AtomicUsize::new(0));
+        let (tickets, turns) = (Mutex::default(), Mutex::default());
+        Self { hasher, max: usize::MAX, waiting, tickets, turns }
     }
 
     /// Returns how many wait now, over all keys.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// The same queue in which at most `max` wait for each key. Whoever comes then is refused by
+    /// [`until_ready`](traffik_core::Limiter::until_ready) with
+    /// [`WaitError::TooLong`](traffik_core::WaitError::TooLong), which says how long it would have taken.
+    ///
+    /// It bounds those whom the storage denied. Those it admits with a delay are bounded by the strategy, such
+    /// as [`LeakyBucketQueue::queue`](traffik_core::LeakyBucketQueue::queue).
+    #[must_use]
+    pub fn with_max(self, max: usize) -> Self {
+        Self { max, ..self }
+    }
+
+    fn draw(&self, mut tickets: MutexGuard<'_, Tickets>, key: u64, cost: u32) -> Ticket {
+        let ticket = Ticket { key, number: tickets.drawn };
+        tickets.drawn += 1;
+        tickets.held.insert(ticket, Waiter { waker: None, cost });
+        self.waiting.store(tickets.held.len(), Ordering::Relaxed);
+        ticket
     }
 
     fn digest(&self, key: &dyn ErasedKey) -> u64 {
@@ -78,20 +115,27 @@ impl WaitQueue for FifoQueue {
     }
 
     fn join(&self, key: &dyn ErasedKey) -> Ticket {
-        let key = self.digest(key);
-        let mut tickets = lock(&self.tickets);
-        let ticket = Ticket { key, number: tickets.drawn };
-        tickets.drawn += 1;
-        tickets.held.insert(ticket, None);
-        self.waiting.store(tickets.held.len(), Ordering::Relaxed);
-        ticket
+        self.draw(lock(&self.tickets), self.digest(key), 1)
+    }
+
+    fn try_join(&self, key: &dyn ErasedKey, cost: u32) -> Result<Ticket, Ticket> {
+        let (key, tickets) = (self.digest(key), lock(&self.tickets));
+        if tickets.held.range(tickets_of(key)).take(self.max).count() >= self.max {
+            return Err(*tickets_of(key).end());
+        }
+        Ok(self.draw(tickets, key, cost))
+    }
+
+    fn ahead(&self, ticket: Ticket, visit: &mut dyn FnMut(u32)) {
+        let first = *tickets_of(ticket.key).start();
+        lock(&self.tickets).held.range(first..ticket).for_each(|(_, waiter)| visit(waiter.cost));
     }
 
     fn poll_turn(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()> {
         let mut tickets = lock(&self.tickets);
         let is_first = tickets.first(ticket.key) == Some(ticket);
         let waker = match tickets.held.get_mut(&ticket) {
-            Some(waker) if !is_first => waker,
+            Some(waiter) if !is_first => &mut waiter.waker,
             _ => return Poll::Ready(()),
         };
         let before = match waker {
@@ -109,7 +153,7 @@ impl WaitQueue for FifoQueue {
         let left = tickets.held.remove(&ticket);
         self.waiting.store(tickets.held.len(), Ordering::Relaxed);
         // The first keeps no waker once it was woken, so a ticket given back further behind wakes nobody.
-        let next = tickets.held.range_mut(tickets_of(ticket.key)).next().and_then(|(_, waker)| waker.take());
+        let next = tickets.held.range_mut(tickets_of(ticket.key)).next().and_then(|(_, it)| it.waker.take());
         // To drop or wake a task can give another ticket back.
         drop(tickets);
         drop(left);
@@ -117,11 +161,68 @@ impl WaitQueue for FifoQueue {
             waker.wake();
         }
     }
+
+    fn line(&self) -> Option<&dyn Line> {
+        Some(self)
+    }
+}
+
+impl Line for FifoQueue {
+    fn enter(&self, key: &dyn ErasedKey, turn: &Turn, receipts: &dyn Fn(&mut dyn FnMut(Receipt))) -> Ticket {
+        let mut charged = Vec::with_capacity(1);
+        receipts(&mut |receipt| charged.push(receipt));
+        let (ticket, moved) = lock(&self.turns).enter(self.digest(key), *turn, charged);
+        moved.wake();
+        ticket
+    }
+
+    fn poll_sooner(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<Duration> {
+        // The waker that is dropped with it is dropped after the lock.
+        let (sooner, _waker) = lock(&self.turns).poll_sooner(ticket, context);
+        sooner
+    }
+
+    fn depart(&self, ticket: Ticket, used: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) {
+        let left = lock(&self.turns).depart(ticket);
+        if let Some((receipts, _waker)) = left {
+            one_by_one(&receipts, used);
+        }
+    }
+
+    fn give_up(&self, ticket: Ticket, is_over: bool) {
+        let (_waker, moved) = lock(&self.turns).give_up(ticket, is_over);
+        moved.wake();
+    }
+
+    fn surplus(&self, key: u64, refund: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) -> Option<Turn> {
+        let surplus = lock(&self.turns).surplus(key);
+        surplus.map(|(turn, receipts)| {
+            one_by_one(&receipts, refund);
+            turn
+        })
+    }
+
+    fn settle(&self, key: u64, is_kept: bool) {
+        let moved = lock(&self.turns).settle(key, is_kept);
+        moved.wake();
+    }
+}
+
+/// Shows a function that gives one receipt after another.
+fn one_by_one(receipts: &[Receipt], show: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) {
+    let mut receipts = receipts.iter().copied();
+    show(&mut || receipts.next().unwrap_or_default());
 }
 
 impl Tickets {
     fn first(&self, key: u64) -> Option<Ticket> {
         self.held.range(tickets_of(key)).next().map(|(ticket, _)| *ticket)
+    }
+}
+
+impl Default for FifoQueue {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

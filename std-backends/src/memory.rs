@@ -86,7 +86,8 @@ impl<S: Strategy> Memory<S> {
     /// Room for 65 536 keys on a monotonic clock, until told otherwise.
     pub fn builder() -> MemoryBuilder<S> {
         let (when_full, clock) = (WhenFull::default(), MonotonicClock::default());
-        MemoryBuilder { capacity: 1 << 16, when_full, clock, names: 0, strategy: PhantomData }
+        let max_waiting = usize::MAX;
+        MemoryBuilder { capacity: 1 << 16, when_full, clock, names: 0, max_waiting, strategy: PhantomData }
     }
 }
 
@@ -98,6 +99,7 @@ pub struct MemoryBuilder<S, C = MonotonicClock> {
     when_full: WhenFull,
     clock: C,
     names: usize,
+    max_waiting: usize,
     strategy: PhantomData<fn() -> S>,
 }
 
@@ -112,12 +114,16 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         /// Remembers the names of about as many keys, those that are denied most, for [`Memory::denied`].
         /// None if not told otherwise: then nothing that a client wrote is kept.
         pub const fn names(most: usize) => names = most;
+
+        /// The most that may wait for each key in [`until_ready`](traffik_core::Limiter::until_ready): whoever comes then
+        /// is refused at once, with the time it would have taken. Defaults to no bound.
+        pub const fn max_waiting(max: usize) => max_waiting = max;
     }
 
     /// Which clock to use.
     pub fn clock<D: Clock>(self, clock: D) -> MemoryBuilder<S, D> {
-        let Self { capacity, when_full, names, strategy, .. } = self;
-        MemoryBuilder { capacity, when_full, clock, names, strategy }
+        let Self { capacity, when_full, names, max_waiting, strategy, .. } = self;
+        MemoryBuilder { capacity, when_full, clock, names, max_waiting, strategy }
     }
 
     /// Allocates the storage, all of it; ends as a `Vec` does if there is not that much memory.
@@ -134,7 +140,8 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         let shard = |part| Shard::new(Table::new(part, self.when_full));
         let shards = parts.into_iter().map(shard).collect();
         let names = (self.names > 0).then(|| Names::new(self.names));
-        let (seed, clock, wait_queue) = (Seed::new(secret), self.clock, FifoQueue::new());
+        let wait_queue = FifoQueue::new().with_max(self.max_waiting);
+        let (seed, clock) = (Seed::new(secret), self.clock);
         Memory { shards, slots, length, secret, seed, clock, names, wait_queue }
     }
 }

@@ -106,6 +106,7 @@ pub struct RedisBuilder {
     clock: Option<Arc<dyn Clock + Send + Sync>>,
     warnings: Writer,
     persistent: bool,
+    max_waiting: usize,
 }
 
 debug_fields!([] RedisBuilder: namespace, timeout);
@@ -203,8 +204,9 @@ impl RedisStorage {
 impl RedisBuilder {
     fn new(place: Place) -> Self {
         let timeout = Duration::from_millis(500);
-        let warnings = warning::standard_error();
-        Self { place, namespace: String::new(), timeout, clock: None, warnings, persistent: true }
+        let (warnings, max_waiting) = (warning::standard_error(), usize::MAX);
+        let clock = None;
+        Self { place, namespace: String::new(), timeout, clock, warnings, persistent: true, max_waiting }
     }
 
     setters! {
@@ -214,6 +216,10 @@ impl RedisBuilder {
 
         /// How long a call may take, in however many steps, 500 ms if nothing is said; a year at most.
         pub const fn timeout(timeout: Duration) => timeout = timeout;
+
+        /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready): whoever comes then
+        /// is refused at once, with the time it would have taken. Defaults to no bound.
+        pub const fn max_waiting(max: usize) => max_waiting = max;
 
         /// Whether states outlive the storage, which they do if nothing is said. If not,
         /// [`close`](RedisStorage::close) forgets all of the namespace, whoever else uses it; a storage that
@@ -231,7 +237,7 @@ impl RedisBuilder {
 
     /// The storage. It does not connect yet.
     pub fn build(self) -> Result<RedisStorage, Failure> {
-        let Self { place, namespace, timeout, clock, warnings, persistent } = self;
+        let Self { place, namespace, timeout, clock, warnings, persistent, max_waiting } = self;
         let namespace = namespace::settled(namespace, timeout)?;
         // Lets rustls use ring's cryptography, unless the program has chosen another, in which case this is
         // refused. Without any, rustls panics at the first connection.
@@ -243,7 +249,7 @@ impl RedisBuilder {
             namespace,
             clock,
             persistent,
-            wait_queue: FifoQueue::new(),
+            wait_queue: FifoQueue::new().with_max(max_waiting),
             gate: ShutdownGate::default(),
         });
         Ok(RedisStorage { combining: Combining::new(inner.clone()), inner })

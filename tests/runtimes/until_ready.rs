@@ -8,3 +8,4 @@ mod line;
 mod runs;
 mod runtimes;
 mod threads;
+mod turns;

@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 use core::future::Future;
-use core::pin::Pin;
-use core::task::{Context, Waker};
+use core::time::Duration;
 
 use super::WaitError;
 use super::wait::{WaitTarget, wait};
+use super::within::{Expectation, Unbounded, Within};
 use crate::storage::{AsyncStorage, Failure, Joint, Reply, Together, WaitQueue};
 use crate::strategy::Taken;
 use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Verdict};
@@ -127,15 +127,17 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     ///   call at a time.
     /// * **Duration.** Waiting has no bound, as there. Each call takes as long as the storage does, so that a
     ///   storage without a timeout can hold up the queue.
-    /// * **Drop.** A dropped future keeps no place, and the next one in the queue is woken at once. It has
-    ///   taken nothing but in two cases: a call was on its way, which the store may yet charge; or the hit
-    ///   was admitted with a delay by a storage that is not [local](AsyncStorage::is_local), where a refund
-    ///   would have to be awaited.
+    /// * **Drop.** A dropped future keeps no place, and the next one in the queue is woken at once. During the
+    ///   delay of an admission those behind it in this process move up. It has taken nothing but in two cases:
+    ///   a call was on its way, which the store may yet charge; or nobody is left to use the turn that is free
+    ///   then, and the storage is not [local](AsyncStorage::is_local), so that a refund would have to be
+    ///   awaited.
     ///
     /// # Errors
     ///
     /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
-    /// with [`WaitError::Storage`] if the storage failed. The next one in the queue then asks for itself.
+    /// with [`WaitError::Storage`] if the storage failed: the next one in the queue then asks for itself; with
+    /// [`WaitError::TooLong`] if the queue is bounded and full.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -152,7 +154,25 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         cost: S::Cost,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError<Failure>>> {
-        wait(self, key, cost, timer)
+        wait(self, key, cost, timer, Unbounded)
+    }
+
+    /// Waits until `cost` is admitted, but no longer than `within`, and takes it; see
+    /// [`Limiter::until_ready_within`](crate::Limiter::until_ready_within). Each call of the storage may take
+    /// as long as that does on top, and an admission that came too late is refunded before this fails.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`WaitError::TooLong`], which says for how long it would have to wait; else with what
+    /// [`until_ready`](Self::until_ready) fails with.
+    pub fn until_ready_within<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        within: Duration,
+        timer: &impl Timer,
+    ) -> impl Future<Output = Result<S::Verdict, WaitError<Failure>>> {
+        wait(self, key, cost, timer, Within::new(timer, within))
     }
 
     /// Applies any operation.
@@ -174,6 +194,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
 impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
     type Error = Failure;
     type Answer = Reply<S::Verdict>;
+    type Expected = Reply<Duration>;
 
     fn strategy(&self) -> &S {
         &self.limit
@@ -187,11 +208,29 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
         self.check_n(key, cost)
     }
 
-    fn refund_now<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, admitted: &S::Verdict) {
-        if self.storage.is_local() {
-            // What is local answers as soon as it is polled.
-            let mut refunded = self.refund(key, cost, admitted.receipt());
-            let _ = Pin::new(&mut refunded).poll(&mut Context::from_waker(Waker::noop()));
-        }
+    fn is_local(&self) -> bool {
+        self.storage.is_local()
+    }
+
+    fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Self::Answer {
+        Self::refund(self, key, cost, receipt)
+    }
+
+    fn expect<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        ahead: &dyn Fn(&mut dyn FnMut(u32)),
+        within: Duration,
+    ) -> Self::Expected {
+        let (limit, mut costs) = (self.limit.clone(), Vec::new());
+        ahead(&mut |cost| costs.push(S::Cost::uniform(cost)));
+        costs.push(cost);
+        self.storage.load(&self.limit, &key).map(move |loaded| {
+            let (state, now) = loaded?;
+            let mut expectation = Expectation::new(&limit, state, now, within);
+            costs.into_iter().for_each(|cost| expectation.add(cost));
+            Ok(expectation.waited())
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use core::task::{Context, Poll};
 
+use super::Line;
 use crate::ErasedKey;
 
 /// A queue of waiters for each key, which makes [`Limiter::until_ready`](crate::Limiter::until_ready) fair.
@@ -19,6 +20,18 @@ pub trait WaitQueue: Send + Sync {
     /// Draws a ticket, the last one of its key.
     fn join(&self, key: &dyn ErasedKey) -> Ticket;
 
+    /// Draws a ticket for a hit of this cost, unless the queue of its key is full: then returns the one it
+    /// would have been. Defaults to [`join`](Self::join): it is never full.
+    fn try_join(&self, key: &dyn ErasedKey, cost: u32) -> Result<Ticket, Ticket> {
+        let _ = cost;
+        Ok(self.join(key))
+    }
+
+    /// Calls `visit` with the costs of those in front of a ticket, as far as they are known. Defaults to none.
+    fn ahead(&self, ticket: Ticket, visit: &mut dyn FnMut(u32)) {
+        let _ = (ticket, visit);
+    }
+
     /// Waits until a ticket is the first of its key, and keeps the waker meanwhile. Ready at once for a
     /// ticket that was given back.
     fn poll_turn(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()>;
@@ -26,9 +39,15 @@ pub trait WaitQueue: Send + Sync {
     /// Gives a ticket back. If it was the first of its key, wakes the holder of the next one. Does nothing
     /// for a ticket that was given back.
     fn leave(&self, ticket: Ticket);
+
+    /// Returns the lines of those who were admitted with a delay. Defaults to `None`: nobody moves up when
+    /// another one gives up.
+    fn line(&self) -> Option<&dyn Line> {
+        None
+    }
 }
 
-/// A position in a [`WaitQueue`].
+/// A position in a [`WaitQueue`] or a [`Line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket {
     /// Names the key within this queue.

@@ -238,6 +238,10 @@ mod tests {
         let mut state = full;
         queue.refund(&mut state, &one, receipts[2], START);
         assert_eq!(turn(queue.decide(&mut state, &one, START)), 200_000, "the place is there again");
+        let (mut state, later) = (full, START.plus_micros(30_000));
+        queue.refund(&mut state, &one, receipts[2], START.plus_micros(10_000));
+        queue.refund(&mut state, &one, receipts[1], later);
+        assert_eq!(turn(queue.decide(&mut state, &one, later)), 70_000, "one after another, from the end");
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl Timer for EmbassyClock {
         let wait = embassy_time::Duration::from_micros(micros_ceil(wait).min(LONGEST));
         embassy_time::Timer::at(Instant::now().saturating_add(wait))
     }
+
+    fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
+        let start = Instant::now();
+        move || Some(Duration::from_micros(Instant::now().saturating_duration_since(start).as_micros()))
+    }
 }
 
 #[cfg(test)]

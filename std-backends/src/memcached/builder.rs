@@ -35,6 +35,7 @@ pub struct MemcachedBuilder<R> {
     clock: Option<Arc<dyn Clock + Send + Sync>>,
     host: Option<Arc<dyn Clock + Send + Sync>>,
     warnings: Writer,
+    max_waiting: usize,
     persistent: bool,
 }
 
@@ -52,6 +53,7 @@ impl<R: Connect> MemcachedStorage<R> {
             clock: None,
             host: None,
             warnings: warning::standard_error(),
+            max_waiting: usize::MAX,
             persistent: true,
         }
     }
@@ -90,6 +92,10 @@ impl<R: Connect> MemcachedBuilder<R> {
         /// said. That is seen to when others are used.
         pub const fn idle(idle: Duration) => settings.idle = idle;
 
+        /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready): whoever comes then
+        /// is refused at once, with the time it would have taken. Defaults to no bound.
+        pub const fn max_waiting(max: usize) => max_waiting = max;
+
         /// Whether states outlive the storage, which they do if nothing is said. If not,
         /// [`close`](MemcachedStorage::close) forgets all of the namespace, whoever else uses it; a storage
         /// that is dropped unclosed leaves it as it is.
@@ -123,7 +129,18 @@ impl<R: Connect> MemcachedBuilder<R> {
         if let Some([twice, _]) = self.addresses.array_windows().find(|[one, other]| one == other) {
             return invalid(format!("{twice} is named twice; name each server once"));
         }
-        let Self { runtime, addresses, timeout, settings, clock, host, warnings, persistent, .. } = self;
+        let Self {
+            runtime,
+            addresses,
+            timeout,
+            settings,
+            clock,
+            host,
+            warnings,
+            max_waiting,
+            persistent,
+            ..
+        } = self;
         let host = host.unwrap_or_else(|| Arc::new(SteadyClock::default()));
         let (timeless, evictions) = (Arc::new(Warning::new(warnings.clone())), Evictions::new(warnings));
         let servers = addresses.into_iter().map(|address| {
@@ -132,7 +149,7 @@ impl<R: Connect> MemcachedBuilder<R> {
             Server::new(pool, clock, timeless.clone(), EvictionWatch::new(evictions.clone()))
         });
         let servers = servers.collect();
-        let wait_queue = FifoQueue::new();
+        let wait_queue = FifoQueue::new().with_max(max_waiting);
         let (generation, floods) = (name::other(&namespace, "generation", ""), Floods::default());
         let gate = ShutdownGate::default();
         let items =

@@ -315,8 +315,12 @@ impl Meter {
     }
 
     /// Takes back the last place of a queue while its turn has not gone by, and nothing else.
+    ///
+    /// A place is the last one if as much is in use as there was right after it, less what drained since: also
+    /// if those behind it have been taken back.
     pub(crate) fn refund_last(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        if *state != Level::of(receipt) {
+        let last = self.level(&Level::of(receipt), state.at);
+        if state.unit != receipt.unit || (state.at, self.used(state)) != last {
             return;
         }
         let cost = u64::from(hit.cost).saturating_mul(self.unit);
