@@ -8,9 +8,12 @@ mod one;
 mod pass;
 mod planned;
 mod quota;
+mod turn;
 
 pub use all::{Throttles, Which};
 #[cfg(feature = "websocket")]
 pub(crate) use contract::{Ruling, at_least};
 pub use pass::Pass;
 pub use quota::{Nested, Quota, QuotaError};
+#[cfg(feature = "websocket")]
+pub(crate) use turn::{Account, Delayed};

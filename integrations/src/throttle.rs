@@ -20,6 +20,7 @@ mod tenants;
 
 #[cfg(feature = "axum")]
 pub use self::axum::NotExposed;
+pub(crate) use after::Receipt;
 pub use base::Base;
 pub use builder::ThrottleBuilder;
 pub use client::Client;
@@ -28,7 +29,7 @@ pub(crate) use plan::{Plan, Planned, Prepared, Unasked, Why};
 #[cfg(feature = "websocket")]
 pub(crate) use prepare::nowhere;
 pub use profile::{IdentityCache, Scope};
-pub(crate) use profile::{Known, Profile};
+pub(crate) use profile::{Known, Pause, Profile, Watch};
 pub use registry::Registry;
 pub use settings::{Enforcement, Part};
 pub use standing::Standing;

@@ -19,6 +19,7 @@ mod grpc;
 mod identify;
 mod middleware;
 mod peers;
+mod queue;
 mod rules;
 mod shadows;
 mod sockets;

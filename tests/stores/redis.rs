@@ -7,3 +7,4 @@ mod faults;
 mod golden;
 mod locks;
 mod tls;
+mod turns;

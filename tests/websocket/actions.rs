@@ -7,9 +7,10 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
-use traffik::http::{WsAction, WsAnswer, WsBeyond, WsNotices, WsPolicy, WsThrottle};
+use traffik::http::{ClientKey, Throttle, WsAction, WsAnswer, WsBeyond, WsNotices, WsPolicy, WsThrottle};
 use traffik::runtime::{Manual, Runtime};
-use traffik::{FixedWindow, LeakyBucketQueue, Timer, TokenBucket, rate};
+use traffik::storage::Local;
+use traffik::{FixedWindow, LeakyBucketQueue, Memory, Timer, TokenBucket, rate};
 
 use super::wire::{client, json, millis, pair, receive, receive_all, send, serve};
 
@@ -237,6 +238,40 @@ fn a_queue_delays_what_it_admits() {
             send(&mut socket, ["a", "b"]).await;
             assert_eq!(receive_all(&mut socket, 2).await, ["a", "b"]);
             assert_eq!(millis(&runtime), 1_000);
+        })
+        .unwrap();
+}
+
+/// Two connections of one client: when the one goes whose message is first, the other's moves up.
+#[test]
+fn a_turn_goes_to_the_next_when_its_connection_goes() {
+    let runtime = Manual::new();
+    runtime
+        .run(async {
+            let limit = LeakyBucketQueue::new(rate!("1/s")).queue(10).unwrap();
+            let storage = Local(Memory::builder().clock(runtime.clone()).build());
+            let throttle = Throttle::builder("messages", limit, storage).build().unwrap();
+            let (key, policy) = (ClientKey::connection(), Arc::new(WsPolicy::new(runtime.clone())));
+            let mut sockets = Vec::new();
+            for text in ["a", "b", "c", "d"] {
+                let (server, mut socket) = pair(1 << 16).await;
+                let client = throttle.known(key.clone());
+                let mut server = WsThrottle::new(server, client, Arc::clone(&policy));
+                send(&mut socket, [text]).await;
+                if text == "a" {
+                    assert_eq!(server.next().await.unwrap().unwrap(), Message::text("a"));
+                } else {
+                    assert!(runtime.timeout(Duration::from_millis(1), server.next()).await.is_err());
+                }
+                sockets.push((server, socket));
+            }
+            // Turns were told at 1, 2 and 3 s; the first two go.
+            sockets.drain(1..3);
+            let (mut server, _socket) = sockets.pop().unwrap();
+            assert_eq!(server.next().await.unwrap().unwrap(), Message::text("d"));
+            assert_eq!(millis(&runtime), 1_000);
+            let stat = server.client().unwrap().stat().await.unwrap();
+            assert_eq!(stat.queue_cost, 1, "nobody else has a place: {stat:?}");
         })
         .unwrap();
 }

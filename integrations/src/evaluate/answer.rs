@@ -7,7 +7,7 @@ use traffik_core::storage::BoxFuture;
 use traffik_core::{ErasedKey, Outcome};
 
 use super::contract::{Decided, Disclosure, ErrorOutcome, NotDecided, Part};
-use super::decide::decide;
+use super::decide::{decide, sit_out};
 use crate::http::denial::{Denial, Handler};
 use crate::http::headers::{self, Dialect, Limits};
 use crate::http::request::RequestParts;
@@ -59,12 +59,12 @@ fn follow(
     mut not_decided: Option<NotDecided>,
 ) -> Step<Admitted, Waited> {
     match decided {
-        Decided::Admitted { parts, sleep, beside } => {
-            let admitted = Admitted { parts, beside, not_decided };
-            match sleep {
+        Decided::Admitted { parts, pause, beside } => {
+            let mut admitted = Admitted { parts, beside, not_decided };
+            match pause {
                 None => Step::Pass(admitted),
-                Some(sleep) => Step::Wait(Box::pin(async move {
-                    sleep.await;
+                Some(pause) => Step::Wait(Box::pin(async move {
+                    sit_out(&pause, &mut admitted.parts).await;
                     Waited(WaitedFor::Turn(admitted))
                 })),
             }

@@ -2,6 +2,7 @@
 //! outcome, who is asked, and what comes of it.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::http::headers::{Dialect, Limits};
 use crate::http::request::{Refusal, RequestParts};
 use crate::middleware::admission::Left;
 use crate::observe::Seen;
-use crate::throttle::Profile;
+use crate::throttle::{Pause, Profile};
 
 /// The consequence of an outcome.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,11 +104,22 @@ pub(crate) trait Part: Any + Send {
     /// The least wait that a denial reports.
     fn min_wait(&self) -> Duration;
 
+    /// Enters the line of those who wait for their turn, if it was admitted with a delay.
+    fn stand_in_line(&mut self, pause: &Pause);
+    /// Returns how long it waits for its turn from now on.
+    fn delay(&self) -> Duration;
+    /// Waits until it moves to a sooner turn.
+    fn poll_sooner(&mut self, context: &mut Context<'_>) -> Poll<()>;
+    /// Leaves the line, for its turn has come. Dropped before that, or asked to give back what was charged, it
+    /// gives its turn up.
+    fn take_turn(&mut self);
+
     /// Returns its limits and whom they are of, for answers and headers.
     fn disclosure(&self) -> Disclosure<'_>;
 
-    /// Reports to observers what it said, or that it has failed and nobody is asked what to do.
-    fn report(&self, failure: Option<&Failure>);
+    /// Reports to observers what it said, and whether a delay can be sat out; or that it has failed and nobody
+    /// is asked what to do.
+    fn report(&self, failure: Option<&Failure>, can_wait: bool);
     /// Notes on the request what the service behind may want to know.
     fn mark(&mut self, extensions: &mut Extensions);
     /// Settles what the response decides.
@@ -124,12 +136,8 @@ pub(crate) struct Disclosure<'a> {
 
 /// The result of asking throttles.
 pub(crate) enum Decided {
-    /// All admit, after this sleep if there is one.
-    Admitted {
-        parts: Vec<Box<dyn Part>>,
-        sleep: Option<BoxFuture<'static, ()>>,
-        beside: Option<BoxFuture<'static, ()>>,
-    },
+    /// All admit, with a pause until their turn if there is one.
+    Admitted { parts: Vec<Box<dyn Part>>, pause: Option<Arc<Pause>>, beside: Option<BoxFuture<'static, ()>> },
     /// One denies, and none is charged.
     Denied { parts: Vec<Box<dyn Part>>, first: usize, outcome: Outcome },
     /// The request is refused for what it is.

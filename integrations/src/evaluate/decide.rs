@@ -1,6 +1,8 @@
 //! The one engine: asks throttles about one request, so that all of them are charged or none.
 
+use std::cmp::Reverse;
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use traffik_core::Outcome;
@@ -9,6 +11,7 @@ use traffik_core::storage::{BoxFuture, Failure};
 use super::contract::{Ask, Decided, Part, Ruling, at_least};
 use crate::middleware::background::{Unbroken, aside};
 use crate::middleware::body::in_turn;
+use crate::throttle::Pause;
 
 /// Asks all of them. Where there is a background, it comes to its end even if nobody waits for it any more:
 /// else a client whom one of them denies could use up the others by going away in time.
@@ -73,25 +76,38 @@ fn is_admitted(part: &dyn Part) -> bool {
 
 /// All admit: the longest of their delays is sat out, and the shadows are asked.
 async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) -> Decided {
-    let delay = |part: &dyn Part| match part.outcome() {
-        Some(Outcome::Allow { after }) => after,
-        _ => Duration::ZERO,
+    let longest = |parts: &[Box<dyn Part>]| {
+        parts.iter().map(|part| part.delay()).enumerate().max_by_key(|(at, delay)| (*delay, Reverse(*at)))
     };
-    let after = parts.iter().map(|part| delay(&**part)).max().unwrap_or_default();
-    let sleep = |wait| parts.iter().find_map(|part| Some(part.profile().delay.as_ref()?(wait)));
-    let sleep = match Ruling::of(Outcome::Allow { after }, true, sleep) {
-        Ruling::Wait(sleep) => Some(sleep),
+    let (mut first, mut after) = longest(&parts).unwrap_or_default();
+    let mut pause = None;
+    if !after.is_zero() {
+        pause = parts.iter().find_map(|part| part.profile().pause.clone());
+    }
+    if let Some(pause) = &pause {
+        parts.iter_mut().for_each(|part| part.stand_in_line(pause));
+        (first, after) = longest(&parts).unwrap_or_default();
+    }
+    let max_delay = parts.iter().map(|part| part.profile().max_delay).min().filter(|_| pause.is_some());
+    let max_delay = max_delay.unwrap_or_default();
+    let wait = |after| pause.clone().filter(|_| after <= max_delay);
+    let pause = match Ruling::of(Outcome::Allow { after }, true, wait) {
+        Ruling::Wait(pause) => Some(pause),
         Ruling::TurnAway(wait) => {
-            let waits = |part: &dyn Part| !delay(part).is_zero();
-            parts.iter().filter(|part| waits(&***part)).for_each(|part| part.report(None));
-            let first = parts.iter().position(|part| delay(&**part) == wait).unwrap_or(0);
+            let waits = parts.iter().filter(|part| !part.delay().is_zero());
+            waits.for_each(|part| part.report(None, false));
             let min_wait = parts.get(first).map_or(Duration::ZERO, |part| part.min_wait());
             give_back(&mut parts).await;
-            return Decided::Denied { parts, first, outcome: at_least(Outcome::Allow { after }, min_wait) };
+            let retry_after = wait.saturating_sub(max_delay);
+            return Decided::Denied {
+                parts,
+                first,
+                outcome: at_least(Outcome::Deny { retry_after }, min_wait),
+            };
         }
         Ruling::Pass | Ruling::Deny => None,
     };
-    parts.iter().for_each(|part| part.report(None));
+    parts.iter().for_each(|part| part.report(None, true));
     let mut beside = None;
     for mut shadow in shadows {
         shadow.ask(Ask::Check);
@@ -104,13 +120,29 @@ async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) ->
             beside = in_turn(beside, aside(spawner.as_ref(), async move { observe(&mut *shadow).await }));
         }
     }
-    Decided::Admitted { parts, sleep, beside }
+    Decided::Admitted { parts, pause, beside }
+}
+
+/// Sits out the longest of their delays. Whoever gives up a turn in front makes it shorter.
+pub(crate) async fn sit_out(pause: &Pause, parts: &mut [Box<dyn Part>]) {
+    let left = |parts: &[Box<dyn Part>]| parts.iter().map(|part| part.delay()).max().unwrap_or_default();
+    let mut sleep = (pause.sleep)(left(parts));
+    let turn = poll_fn(|context| {
+        // Each of them is asked, so that each of them wakes.
+        let moved = parts.iter_mut().map(|part| part.poll_sooner(context));
+        if moved.filter(Poll::is_ready).count() > 0 {
+            sleep = (pause.sleep)(left(parts));
+        }
+        sleep.as_mut().poll(context)
+    });
+    turn.await;
+    parts.iter_mut().for_each(|part| part.take_turn());
 }
 
 /// Hears what a shadow says, for observers alone.
 async fn observe(shadow: &mut dyn Part) {
     let answer = poll_fn(|context| shadow.poll_answer(context)).await;
-    shadow.report(answer.as_ref().err());
+    shadow.report(answer.as_ref().err(), true);
 }
 
 /// One denies: what others were charged is given back, and they tell what there is without the request.
@@ -121,7 +153,7 @@ async fn denied(mut parts: Vec<Box<dyn Part>>) -> Decided {
     for part in parts.iter_mut().rev() {
         let ask = match denies(&**part) {
             Some(denial) => {
-                part.report(None);
+                part.report(None, true);
                 outcome = outcome.and(at_least(denial, part.min_wait()));
                 continue;
             }

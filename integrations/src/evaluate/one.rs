@@ -100,13 +100,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let outcome = verdict.outcome();
         match Ruling::of(outcome, plan.enforced, |_| None::<()>) {
             Ruling::Pass => {
-                self.report(&plan, &verdict, since(began));
+                self.report(&plan, &verdict, since(began), true);
                 let origin = plan.origin(&verdict);
                 let plan = self.0.needs_more().then(|| Arc::new(plan));
                 Step::Pass(Pass { verdict: Some(verdict), origin, beside: None, plan })
             }
             Ruling::Deny => {
-                self.report(&plan, &verdict, since(began));
+                self.report(&plan, &verdict, since(began), true);
                 self.deny(request, &plan, &verdict, outcome)
             }
             Ruling::Wait(()) | Ruling::TurnAway(_) => self.evaluate(plan, Reply::ready(Ok(verdict)), began),

@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 
 use http::Extensions;
 use http::response::Parts;
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
-use traffik_core::{Cost, ErasedKey, Op, Origin, Outcome, Strategy, Verdict};
+use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply, WaitQueue};
+use traffik_core::{Cost, ErasedKey, Hit, Op, Origin, Outcome, Strategy, Verdict};
 
 use super::contract::{Ask, Disclosure, ErrorOutcome, Failing, NotDecided, Part, Ruling};
 use super::pass::Pass;
+use super::turn::{Account, Delayed};
 use crate::http::headers::Limits;
 use crate::http::on_error::{Remedy, Trouble};
 use crate::http::request::{RequestParts, Stop};
 use crate::http::response;
 use crate::middleware::admission::Left;
+use crate::middleware::background::{Spawn, aside};
 use crate::observe::Seen;
-use crate::throttle::{Plan, Profile, Throttle, Unasked, Why};
+use crate::throttle::{Pause, Plan, Profile, Receipt, Throttle, Unasked, Why};
 
 /// A throttle and what is to be asked of it.
 pub(crate) struct PlannedThrottle<S: Strategy, M> {
@@ -29,6 +31,8 @@ pub(crate) struct PlannedThrottle<S: Strategy, M> {
     /// The question under way.
     asked: Option<(Ask, Reply<S::Verdict>)>,
     charged: bool,
+    /// Its turn, if that has not come.
+    turn: Option<Delayed<S>>,
     began: Option<Instant>,
     took: Option<Duration>,
     /// The rest to do once the request is served.
@@ -38,7 +42,7 @@ pub(crate) struct PlannedThrottle<S: Strategy, M> {
 impl<S: Strategy, M: AsyncStorage<S> + 'static> PlannedThrottle<S, M> {
     pub(crate) const fn new(throttle: Throttle<S, M>, plan: Arc<Plan<S, M>>) -> Self {
         let (said, asked, began, took, pass) = (None, None, None, None, None);
-        Self { throttle, plan, said, asked, charged: false, began, took, pass }
+        Self { throttle, plan, said, asked, charged: false, turn: None, began, took, pass }
     }
 
     /// The same, of which the check is under way.
@@ -109,7 +113,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
     fn give_back(&mut self) -> Option<BoxFuture<'static, ()>> {
         let receipt = self.said.as_ref().filter(|_| self.charged)?.receipt();
         self.charged = false;
-        self.throttle.give_back(&self.plan, receipt)
+        match self.turn.take() {
+            Some(turn) => aside(self.profile().spawner.as_ref(), turn.give_up()?),
+            None => self.throttle.give_back(&self.plan, receipt),
+        }
     }
 
     fn outcome(&self) -> Option<Outcome> {
@@ -120,17 +127,43 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
         self.plan.settings.min_wait
     }
 
+    fn stand_in_line(&mut self, pause: &Pause) {
+        if let Some(said) = self.said.as_ref().filter(|_| self.charged) {
+            let (throttle, plan) = (self.throttle.clone(), Arc::clone(&self.plan));
+            let account = Arc::new(Counted { throttle, plan });
+            self.turn = Delayed::enter(account, self.plan.hit.cost, said, (pause.watch)());
+        }
+    }
+
+    fn delay(&self) -> Duration {
+        match (&self.turn, self.outcome()) {
+            (Some(turn), _) => turn.left(),
+            (None, Some(Outcome::Allow { after })) => after,
+            (None, _) => Duration::ZERO,
+        }
+    }
+
+    fn poll_sooner(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.turn.as_mut().map_or(Poll::Pending, |turn| turn.poll_sooner(context))
+    }
+
+    fn take_turn(&mut self) {
+        if let (Some(turn), Some(said)) = (self.turn.take(), &mut self.said) {
+            turn.leave(said);
+        }
+    }
+
     fn disclosure(&self) -> Disclosure<'_> {
         let (profile, client) = (self.profile(), &self.plan.client);
         let limits = self.said.as_ref().map_or_else(Limits::new, |said| profile.answers.limits(said));
         Disclosure { profile, client, limits }
     }
 
-    fn report(&self, failure: Option<&Failure>) {
+    fn report(&self, failure: Option<&Failure>, can_wait: bool) {
         let origin = if self.plan.enforced { Origin::DegradedClosed } else { Origin::Shadow };
         match (failure, &self.said) {
             (Some(failure), _) => self.throttle.report_failure(Some(&self.plan), failure, self.took, origin),
-            (None, Some(said)) => self.throttle.report(&self.plan, said, self.took),
+            (None, Some(said)) => self.throttle.report(&self.plan, said, self.took, can_wait),
             (None, None) => {}
         }
     }
@@ -147,15 +180,45 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
     }
 }
 
+/// What a throttle charged for a request.
+struct Counted<S: Strategy, M> {
+    throttle: Throttle<S, M>,
+    plan: Arc<Plan<S, M>>,
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Account<S> for Counted<S, M> {
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.throttle.wait_queue(&self.plan)
+    }
+
+    fn show_key(&self, show: &mut dyn FnMut(&dyn ErasedKey)) {
+        self.throttle.show_key(&self.plan, show);
+    }
+
+    fn refund(&self, cost: S::Cost, receipt: Receipt<S>) -> Reply<S::Verdict> {
+        self.throttle.apply(&self.plan, &Op::Refund(Hit { cost, ..self.plan.hit }, receipt))
+    }
+
+    fn spawner(&self) -> Option<&Arc<Spawn>> {
+        self.throttle.0.profile.spawner.as_ref()
+    }
+}
+
 /// Reports to observers.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Reports what the storage said.
-    pub(super) fn report(&self, plan: &Plan<S, M>, said: &S::Verdict, took: Option<Duration>) {
+    /// Reports what the storage said, and whether a delay can be sat out.
+    pub(super) fn report(
+        &self,
+        plan: &Plan<S, M>,
+        said: &S::Verdict,
+        took: Option<Duration>,
+        can_wait: bool,
+    ) {
         let profile = &self.0.profile;
         if profile.observers.is_empty() {
             return;
         }
-        let (outcome, can_wait) = (said.outcome(), profile.delay.is_some());
+        let outcome = said.outcome();
         let seen = Ruling::of(outcome, plan.enforced, |_| can_wait.then_some(())).seen(outcome);
         profile.report(seen, Some(&plan.client), took, None, Some(plan.origin(said)));
     }

@@ -7,7 +7,7 @@ use traffik_core::storage::{AsyncStorage, Failure};
 use traffik_core::{Class, Outcome, Strategy, debug_fields};
 
 use super::contract::{Decided, Part};
-use super::decide::decide;
+use super::decide::{decide, sit_out};
 use super::planned::PlannedThrottle;
 use crate::throttle::{Client, Plan, Scope, Throttle};
 
@@ -179,12 +179,12 @@ impl Quota {
             charges.into_iter().for_each(|charge| self.add(charge));
         }
         match decided {
-            Decided::Admitted { sleep, beside, .. } => {
+            Decided::Admitted { mut parts, pause, beside } => {
                 if let Some(beside) = beside {
                     beside.await;
                 }
-                if let Some(sleep) = sleep {
-                    sleep.await;
+                if let Some(pause) = pause {
+                    sit_out(&pause, &mut parts).await;
                 }
                 Ok(())
             }

@@ -27,7 +27,8 @@ pin_project! {
     /// The response to a request that went through a gate.
     ///
     /// Nothing in it is boxed unless something has to be waited for: a storage elsewhere, an asynchronous function
-    /// of the request, a delay. Dropping it drops the request; what it was charged stays charged.
+    /// of the request, a delay. Dropping it drops the request; what it was charged stays charged,
+    /// but a turn that has not come is given up.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<N, R, B, G>
     where

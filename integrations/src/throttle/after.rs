@@ -15,7 +15,7 @@ pub(crate) enum After<S: Strategy> {
     Settle(Arc<dyn Fn(&Parts) -> Bill<S> + Send + Sync>),
 }
 
-pub(super) type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
+pub(crate) type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
 /// What makes up for the difference between a charge and the true cost, which follows from the length of a body.
 pub(super) type Bill<S> =

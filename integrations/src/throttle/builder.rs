@@ -16,7 +16,7 @@ use traffik_core::{Class, Strategy, Timer, debug_fields};
 
 use super::after::After;
 use super::handle::{Expose, Inner, Throttle};
-use super::profile::{IdentityCache, Profile, Scope, Who};
+use super::profile::{IdentityCache, Pause, Profile, Scope, Who};
 use super::registry::{Registry, Switch};
 use super::settings::{Enforcement, Settings};
 use super::standing;
@@ -94,7 +94,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
             answers: Answers::new(vec![uid.to_owned()]),
             handler: None,
             on_error: OnError::Throttle,
-            delay: None,
+            pause: None,
+            max_delay: Duration::MAX,
             spawner: None,
             observers: Vec::new(),
         };
@@ -313,9 +314,18 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// Sits out the delays of a queueing strategy on this runtime. Without a runtime a request that would
     /// have to be delayed is answered 429 instead, and its place in the queue given back.
+    /// The turn of a client that goes away goes to those behind it in this process, and the last one back to
+    /// the storage; to one elsewhere in the [background](Self::spawner).
     pub fn runtime(mut self, timer: impl Timer + Send + Sync + 'static) -> Self {
-        let delay = move |wait| -> BoxFuture<'static, ()> { Box::pin(timer.sleep(wait)) };
-        self.profile.delay = Some(Box::new(delay));
+        self.profile.pause = Some(Arc::new(Pause::on(timer)));
+        self
+    }
+
+    /// Delays no request for longer than this: one whose turn is further away is answered 429, and its place
+    /// in the queue given back. `Retry-After` is when its turn would be near enough. Without it a request
+    /// waits for as long as the queue is.
+    pub fn max_delay(mut self, max_delay: Duration) -> Self {
+        self.profile.max_delay = max_delay;
         self
     }
 

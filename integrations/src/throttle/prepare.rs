@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
-use traffik_core::{Class, ErrorKind, Hit, Op, Origin, Strategy, Timestamp};
+use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply, WaitQueue};
+use traffik_core::{Class, ErasedKey, ErrorKind, Hit, Op, Origin, Strategy, Timestamp};
 
 use super::handle::{Inner, Throttle};
 use super::plan::{Plan, Planned, Prepared, Unasked};
@@ -105,6 +105,20 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Whether what a plan asks for is answered at once.
     pub(crate) fn is_local(&self, plan: &Plan<S, M>) -> bool {
         self.ground(plan).is_some_and(|(_, storage)| storage.is_local())
+    }
+
+    /// The queue of those who wait in the storage of a plan.
+    pub(crate) fn wait_queue<'a>(&'a self, plan: &'a Plan<S, M>) -> Option<&'a dyn WaitQueue> {
+        self.ground(plan)?.1.wait_queue()
+    }
+
+    /// Shows the key of whom a plan is about.
+    pub(crate) fn show_key(&self, plan: &Plan<S, M>, show: &mut dyn FnMut(&dyn ErasedKey)) {
+        let uid = self.uid();
+        match &plan.scope {
+            None => show(&(&plan.client, uid)),
+            Some(Scope(scope)) => show(&(&plan.client, &**scope, uid)),
+        }
     }
 
     /// The limit and the storage of a plan.

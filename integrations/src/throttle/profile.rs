@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use traffik_core::storage::{BoxFuture, Failure};
-use traffik_core::{ErasedKey, Origin};
+use traffik_core::{ErasedKey, Origin, Timer};
 
 use crate::http::denial::Handler;
 use crate::http::on_error::OnError;
@@ -66,8 +66,29 @@ pub(crate) enum Who {
     Later(Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<Identity, Stop>> + Send + Sync>),
 }
 
-/// Sleeps on some runtime.
-pub(crate) type Delay = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
+/// Time on some runtime.
+pub(crate) struct Pause {
+    pub(crate) sleep: Box<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
+    /// Starts a watch.
+    pub(crate) watch: Box<dyn Fn() -> Watch + Send + Sync>,
+}
+
+/// Reports how much time has passed since it was started.
+pub(crate) type Watch = Box<dyn Fn() -> Duration + Send + Sync>;
+
+impl Pause {
+    pub(super) fn on(timer: impl Timer + Send + Sync + 'static) -> Self {
+        let timer = Arc::new(timer);
+        let clock = Arc::clone(&timer);
+        Self {
+            sleep: Box::new(move |wait| Box::pin(timer.sleep(wait))),
+            watch: Box::new(move || {
+                let (passed, start) = (clock.stopwatch(), Instant::now());
+                Box::new(move || passed().unwrap_or_else(|| start.elapsed()))
+            }),
+        }
+    }
+}
 
 /// The name of a throttle, whom it counts, and how it answers and reports.
 pub(crate) struct Profile {
@@ -80,7 +101,9 @@ pub(crate) struct Profile {
     pub(crate) answers: Answers,
     pub(crate) handler: Option<Handler>,
     pub(crate) on_error: OnError,
-    pub(crate) delay: Option<Box<Delay>>,
+    /// Where delays are sat out, and the longest that is.
+    pub(crate) pause: Option<Arc<Pause>>,
+    pub(crate) max_delay: Duration,
     pub(crate) spawner: Option<Arc<Spawn>>,
     pub(crate) observers: Vec<Box<dyn Observe>>,
 }

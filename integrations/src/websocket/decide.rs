@@ -13,7 +13,7 @@ use super::deny::{Denied, Next};
 use super::hold::{Answer, Asking, For, Held, Until, Wait, late};
 use super::meter::Asked;
 use super::{WsError, WsMessage, WsRemedy, WsThrottle};
-use crate::evaluate::Ruling;
+use crate::evaluate::{Delayed, Ruling};
 use crate::http::on_error::OUTAGE;
 use crate::middleware::background::aside;
 use crate::observe::Seen;
@@ -83,12 +83,16 @@ where
     pub(super) fn resume(
         &mut self,
         mut asking: Asking<S, M, T>,
-        waited: For<S::Verdict>,
+        waited: For<S>,
         answer: Answer<S::Verdict>,
         context: &mut Context<'_>,
     ) -> Next<T, E> {
         match waited {
-            For::Turn => pass(asking, Seen::Delayed),
+            For::Turn(turn) => {
+                let (turn, mut verdict) = *turn;
+                turn.leave(&mut verdict);
+                pass(asking, Seen::Delayed)
+            }
             For::Beside => Next::Pass(asking.message),
             For::Again => {
                 let began = asking.meter.profile().begin();
@@ -130,17 +134,26 @@ where
         context: &mut Context<'_>,
     ) -> Next<T, E> {
         let outcome = verdict.outcome();
-        let wait = |after| self.has_time(&asking, after).then(|| (self.policy.sleep)(after));
+        let mut turn = None;
+        if enforced && matches!(outcome, Outcome::Allow { after } if !after.is_zero()) {
+            let (clock, start) = (Arc::clone(&self.policy.now), (self.policy.now)());
+            let watch = Box::new(move || clock().saturating_duration_since(start));
+            let account = Arc::clone(&asking.meter);
+            turn = Delayed::enter(account, asking.cost, &verdict, watch);
+        }
+        let after = turn.as_ref().map_or(Duration::ZERO, Delayed::left);
+        let wait = |_| turn.take_if(|turn| self.has_time(&asking, turn.left()));
         match Ruling::of(outcome, enforced, wait) {
             Ruling::Pass if outcome.is_allowed() && !asking.waited.is_zero() => pass(asking, Seen::Delayed),
             Ruling::Pass => pass(asking, Ruling::<()>::Pass.seen(outcome)),
-            Ruling::Wait(sleep) => self.hold(asking, Wait::on(For::Turn, sleep)),
+            Ruling::Wait(turn) => {
+                let sleep = (self.policy.sleep)(turn.left());
+                self.hold(asking, Wait::on(For::Turn(Box::new((turn, verdict))), sleep))
+            }
             // Its turn is too far away: another one may have it.
-            Ruling::TurnAway(after) => match asking.meter.refund(asking.cost, &verdict) {
-                Asked::Limit(pending @ Reply::Pending(_), _) => {
-                    self.hold(asking, Wait::on_storage(For::Refund(after, verdict), pending))
-                }
-                _ => self.resume(asking, For::Refund(after, verdict), None, context),
+            Ruling::TurnAway(_) => match turn.and_then(Delayed::give_up) {
+                Some(refund) => self.hold(asking, Wait::on(For::Refund(after, verdict), refund)),
+                None => self.resume(asking, For::Refund(after, verdict), None, context),
             },
             Ruling::Deny => {
                 self.deny(asking, &Denied { outcome, verdict: Some(&verdict), failure: None }, context)
@@ -183,7 +196,7 @@ where
     }
 
     /// Has a message wait.
-    pub(super) fn hold(&mut self, asked: Asking<S, M, T>, wait: Wait<S::Verdict>) -> Next<T, E> {
+    pub(super) fn hold(&mut self, asked: Asking<S, M, T>, wait: Wait<S>) -> Next<T, E> {
         let left = self.policy.at_most.saturating_sub(asked.waited);
         let until = if wait.is_open_ended() { self.until(left) } else { None };
         self.held = Some(Box::new(Held { asked, wait, until }));

@@ -9,12 +9,14 @@ use traffik_core::storage::{AsyncStorage, BoxFuture, ErrorKind, Failure, Reply};
 use traffik_core::{Origin, Strategy};
 
 use super::meter::Meter;
+use super::policy::Sleep;
+use crate::evaluate::Delayed;
 use crate::observe::Seen;
 
 /// A message that waits, and all that is known of it.
 pub(super) struct Held<S: Strategy, M, T> {
     pub(super) asked: Asking<S, M, T>,
-    pub(super) wait: Wait<S::Verdict>,
+    pub(super) wait: Wait<S>,
     /// Until when at most, if nobody knows how long it takes.
     pub(super) until: Option<Until>,
 }
@@ -26,8 +28,14 @@ pub(super) struct Until {
 }
 
 impl<S: Strategy, M, T> Held<S, M, T> {
-    /// What the storage answered, if it was waited for; nothing if time is over.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer<S::Verdict>> {
+    /// What the storage answered, if it was waited for; nothing if time is over. A turn that is sooner than it
+    /// was is slept for anew.
+    pub(super) fn poll(&mut self, sleep: &Sleep, context: &mut Context<'_>) -> Poll<Answer<S::Verdict>> {
+        if let For::Turn(turn) = &mut self.wait.for_what
+            && turn.0.poll_sooner(context).is_ready()
+        {
+            self.wait.on = On::Other(sleep(turn.0.left()));
+        }
         let answer = match &mut self.wait.on {
             On::Storage(reply) => Pin::new(reply).poll(context).map(Some),
             On::Other(future) => future.as_mut().poll(context).map(|()| None),
@@ -64,23 +72,23 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static, T> Asking<S, M, T> {
 }
 
 /// A wait of a message: its purpose, and the future that ends it.
-pub(super) struct Wait<V> {
-    pub(super) for_what: For<V>,
-    on: On<V>,
+pub(super) struct Wait<S: Strategy> {
+    pub(super) for_what: For<S>,
+    on: On<S::Verdict>,
 }
 
 /// The purpose of a wait.
-pub(super) enum For<V> {
+pub(super) enum For<S: Strategy> {
     /// For the storage; with when it was asked, if somebody wants to hear, and whether the limit is enforced.
     Storage(Option<Instant>, bool),
-    /// For its turn, having been admitted.
-    Turn,
+    /// For its turn, having been admitted with this verdict.
+    Turn(Box<(Delayed<S>, S::Verdict)>),
     /// For what only observers are told of, since nobody runs that in the background.
     Beside,
     /// For the time at which to ask again.
     Again,
     /// For the storage to take back an admission whose turn is too far away.
-    Refund(Duration, V),
+    Refund(Duration, S::Verdict),
 }
 
 enum On<V> {
@@ -88,12 +96,12 @@ enum On<V> {
     Other(BoxFuture<'static, ()>),
 }
 
-impl<V> Wait<V> {
-    pub(super) const fn on_storage(for_what: For<V>, reply: Reply<V>) -> Self {
+impl<S: Strategy> Wait<S> {
+    pub(super) const fn on_storage(for_what: For<S>, reply: Reply<S::Verdict>) -> Self {
         Self { for_what, on: On::Storage(reply) }
     }
 
-    pub(super) const fn on(for_what: For<V>, future: BoxFuture<'static, ()>) -> Self {
+    pub(super) const fn on(for_what: For<S>, future: BoxFuture<'static, ()>) -> Self {
         Self { for_what, on: On::Other(future) }
     }
 

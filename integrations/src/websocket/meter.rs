@@ -1,13 +1,16 @@
 //! Asks a throttle about one message after another, for one client.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, Failure, Reply};
-use traffik_core::{Hit, Key, Op, Origin, Strategy, Verdict};
+use traffik_core::storage::{AsyncStorage, Failure, Reply, WaitQueue};
+use traffik_core::{ErasedKey, Hit, Key, Op, Origin, Strategy};
 
+use crate::evaluate::Account;
+use crate::middleware::background::Spawn;
 use crate::observe::Seen;
-use crate::throttle::{Client, Profile};
+use crate::throttle::{Client, Profile, Receipt, nowhere};
 
 /// A client of a throttle, ready to be asked about.
 pub(super) struct Meter<S: Strategy, M> {
@@ -43,11 +46,6 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         self.apply(cost, |hit| Op::Check(hit))
     }
 
-    /// Gives back what was admitted.
-    pub(super) fn refund(&self, cost: S::Cost, verdict: &S::Verdict) -> Asked<S::Verdict> {
-        self.apply(cost, |hit| Op::Refund(hit, verdict.receipt()))
-    }
-
     fn apply(&self, cost: S::Cost, op: impl FnOnce(Hit<S::Cost>) -> Op<S>) -> Asked<S::Verdict> {
         let (throttle, plan) = (&self.client.throttle, &self.client.plan);
         let settings = throttle.0.settings.load();
@@ -57,7 +55,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         let limit = plan.limit.as_ref().or(settings.limit.fixed()).or(plan.settings.limit.fixed());
         let storage = plan.storage.as_ref().or(throttle.storage());
         let (Some(limit), Some(storage)) = (limit, storage) else {
-            return Asked::Limit(Reply::ready(Err(crate::throttle::nowhere())), true);
+            return Asked::Limit(Reply::ready(Err(nowhere())), true);
         };
         let hit = Hit { cost, ..plan.hit };
         let reply = storage.apply(limit, self, &op(hit));
@@ -83,6 +81,27 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         origin: Origin,
     ) {
         self.profile().report(result, Some(&self.client.plan.client), took, failure, Some(origin));
+    }
+}
+
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Account<S> for Meter<S, M> {
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        self.client.throttle.wait_queue(&self.client.plan)
+    }
+
+    fn show_key(&self, show: &mut dyn FnMut(&dyn ErasedKey)) {
+        show(self);
+    }
+
+    fn refund(&self, cost: S::Cost, receipt: Receipt<S>) -> Reply<S::Verdict> {
+        match self.apply(cost, |hit| Op::Refund(hit, receipt)) {
+            Asked::Limit(reply, _) => reply,
+            Asked::Nothing => Reply::ready(Err(nowhere())),
+        }
+    }
+
+    fn spawner(&self) -> Option<&Arc<Spawn>> {
+        self.profile().spawner.as_ref()
     }
 }
 

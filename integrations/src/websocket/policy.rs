@@ -1,5 +1,6 @@
 //! What is the same for all connections: what a message costs, and what becomes of one that is too many.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use traffik_core::debug_fields;
@@ -22,10 +23,11 @@ pub struct WsPolicy<C, T> {
     pub(super) close: (u16, String),
     /// As the throttle says, if nothing is.
     pub(super) on_error: Option<WsOnError>,
-    pub(super) now: Box<dyn Fn() -> Instant + Send + Sync>,
-    pub(super) sleep: Box<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
+    pub(super) now: Arc<dyn Fn() -> Instant + Send + Sync>,
+    pub(super) sleep: Box<Sleep>,
 }
 
+pub(super) type Sleep = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
 type Cost<C, T> = dyn Fn(&T) -> C + Send + Sync;
 type Notice<T> = dyn Fn(&WsDenial<'_, T>) -> T + Send + Sync;
 
@@ -47,7 +49,7 @@ impl<C, T> WsPolicy<C, T> {
             extras: String::new(),
             close: (1008, "rate limit exceeded".to_owned()),
             on_error: None,
-            now: Box::new(move || clock.now()),
+            now: Arc::new(move || clock.now()),
             sleep: Box::new(move |wait| Box::pin(runtime.sleep(wait))),
         }
     }

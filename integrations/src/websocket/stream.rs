@@ -70,7 +70,7 @@ where
     /// Sees to the message that waits, then to the one after it.
     fn step(&mut self, context: &mut Context<'_>) -> Step<T, E> {
         if let Some(held) = &mut self.held
-            && let Poll::Ready(answer) = held.poll(context)
+            && let Poll::Ready(answer) = held.poll(&self.policy.sleep, context)
             && let Some(held) = self.held.take()
         {
             if self.patience.is_stopped() {

@@ -24,7 +24,7 @@ fn alone() -> Vec<Scene> {
             let one =
                 stage.throttle("queue", queue()).headers(Dialect::Draft10).runtime(stage.runtime.clone());
             let one = one.build().unwrap();
-            // Those who go keep their places.
+            // Those who go give their places up.
             stage.ask(&one, [ask(1), ask(1).leaves(1), ask(1).leaves(1), ask(1), ask(1).after(2_500)]).await;
         }),
         scene("what responses decide of one that has waited", |stage| async move {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::Local;
 use traffik::{
-    AsyncLimiter, Gcra, LeakyBucketQueue, Limiter, Memory, Outcome, Rate, Timer, TokenBucket, WaitError,
+    All, AsyncLimiter, Gcra, LeakyBucketQueue, Limiter, Memory, Outcome, Rate, Strategy, Timer, TokenBucket,
+    WaitError,
 };
 
 use super::crowd::{SECOND, Served, limited, nobody_waits};
@@ -16,8 +17,15 @@ const LONG: Duration = Duration::from_secs(1_000);
 #[test]
 fn impatient_waiters_get_the_rate() {
     let queue = LeakyBucketQueue::new(Rate::per_second(5)).queue(100).unwrap();
+    impatient_waiters_of(queue);
+    impatient_waiters_of(All([queue]));
+    impatient_waiters_of(All([queue, LeakyBucketQueue::new(Rate::per_second(50)).queue(100).unwrap()]));
+    impatient_waiters_of((TokenBucket::new(Rate::per_second(500)), queue));
+}
+
+fn impatient_waiters_of<S: Strategy>(limit: S) {
     let runtime = Manual::new();
-    let (limiter, served) = (limited(queue, &runtime), Arc::new(Mutex::new(Vec::new())));
+    let (limiter, served) = (limited(limit, &runtime), Arc::new(Mutex::new(Vec::new())));
     for _ in 0..10 {
         let (limiter, clock, served) = (Arc::clone(&limiter), runtime.clone(), Arc::clone(&served));
         runtime.spawn(async move {
