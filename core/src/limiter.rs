@@ -155,8 +155,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// # Errors
     ///
     /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
-    /// with [`WaitError::Storage`] if the storage failed: the next one in the queue then asks for itself; with
-    /// [`WaitError::TooLong`] if the queue is bounded and full.
+    /// with [`WaitError::Storage`] if the storage failed: the next one in the queue then asks for itself;
+    /// with [`WaitError::TooLong`] if the queue is bounded and full.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,

@@ -127,17 +127,17 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     ///   call at a time.
     /// * **Duration.** Waiting has no bound, as there. Each call takes as long as the storage does, so that a
     ///   storage without a timeout can hold up the queue.
-    /// * **Drop.** A dropped future keeps no place, and the next one in the queue is woken at once. During the
-    ///   delay of an admission those behind it in this process move up. It has taken nothing but in two cases:
-    ///   a call was on its way, which the store may yet charge; or nobody is left to use the turn that is free
-    ///   then, and the storage is not [local](AsyncStorage::is_local), so that a refund would have to be
-    ///   awaited.
+    /// * **Drop.** A dropped future keeps no place, and the next one in the queue is woken at once. During
+    ///   the delay of an admission those behind it in this process move up. It has taken nothing but in two
+    ///   cases: a call was on its way, which the store may yet charge; or nobody is left to use the turn that
+    ///   is free then, and the storage is not [local](AsyncStorage::is_local), so that a refund would have to
+    ///   be awaited.
     ///
     /// # Errors
     ///
     /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
-    /// with [`WaitError::Storage`] if the storage failed: the next one in the queue then asks for itself; with
-    /// [`WaitError::TooLong`] if the queue is bounded and full.
+    /// with [`WaitError::Storage`] if the storage failed: the next one in the queue then asks for itself;
+    /// with [`WaitError::TooLong`] if the queue is bounded and full.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,

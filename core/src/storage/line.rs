@@ -46,8 +46,8 @@ pub trait Line: Send + Sync {
     /// Calls `refund` with what gives one receipt of it after another.
     fn surplus(&self, key: u64, refund: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) -> Option<Turn>;
 
-    /// Ends what [`surplus`](Self::surplus) began. A turn that `is_kept` was not the last one of the store, so
-    /// it is free for whoever comes in this process.
+    /// Ends what [`surplus`](Self::surplus) began. A turn that `is_kept` was not the last one of the store,
+    /// so it is free for whoever comes in this process.
     fn settle(&self, key: u64, is_kept: bool);
 }
 

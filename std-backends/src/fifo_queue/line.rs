@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(turns.kept(), 2, "the other key's");
     }
 
-    /// Whatever comes and goes, a turn is held once, by a hit that it is large enough for; and nothing is kept.
+    /// Whatever comes and goes, a turn is held once, by a hit that fits, and nothing is kept.
     #[test]
     fn a_turn_is_held_once_and_nothing_is_kept() {
         let mut seed = 1_u64;

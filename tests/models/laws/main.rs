@@ -19,6 +19,7 @@ mod leaky;
 mod model;
 mod others;
 mod parts;
+mod queue_order;
 mod quota;
 mod rate;
 mod serde;
