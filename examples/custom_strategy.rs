@@ -56,12 +56,10 @@ impl Strategy for Pause {
 
     fn decide(&self, state: &mut Last, hit: &Hit, now: Timestamp) -> Decision {
         let (at, closed) = self.closed(state, now);
-        let wait = |closed| {
-            Duration::from_micros(if closed == 0 {
-                0
-            } else {
-                closed + at.micros_since(now).min(self.micros())
-            })
+        // No wait is longer than the pause, however far the clock was set back.
+        let wait = |closed: u64| {
+            let behind = if closed == 0 { 0 } else { at.micros_since(now) };
+            Duration::from_micros(closed.saturating_add(behind).min(self.micros()))
         };
         let left = u32::from(closed == 0);
         match hit.cost {
@@ -93,6 +91,15 @@ impl Strategy for Pause {
 
     fn horizon(&self) -> u64 {
         self.micros()
+    }
+
+    fn rebase(&self, state: &mut Last, now: Timestamp) -> bool {
+        // More than a second ahead: the clock was set back, and the pause counts from now.
+        let ahead = state.0.is_some_and(|last| last.micros_since(now) > 1_000_000);
+        if ahead {
+            *state = Last(Some(now));
+        }
+        ahead
     }
 
     fn stat(&self, state: &Last, _: Class, _: Timestamp) -> Option<Timestamp> {

@@ -11,6 +11,7 @@ mod delayed;
 mod error;
 #[cfg(feature = "alloc")]
 mod future;
+mod target;
 mod wait;
 mod within;
 
@@ -18,7 +19,7 @@ pub use error::WaitError;
 #[cfg(feature = "alloc")]
 pub use future::AsyncLimiter;
 
-use wait::WaitTarget;
+use target::WaitTarget;
 use within::{Expectation, Unbounded, Within};
 
 /// Limits what keys may do, remembering them in a storage of this process.

@@ -11,6 +11,7 @@ mod future;
 mod head;
 mod line;
 mod table;
+mod ticket;
 mod together;
 mod wait_queue;
 
@@ -28,8 +29,9 @@ pub use {
     head::{Head, Narrow, Wide},
     line::{Line, Returning, Turn},
     table::{Counters, Slot, Table, home},
+    ticket::Ticket,
     together::{Tables, Together, check_together},
-    wait_queue::{Ticket, WaitQueue},
+    wait_queue::WaitQueue,
 };
 
 /// Keeps a state per key in this process and runs operations on it.

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -16,8 +15,10 @@ use traffik_core::{ErasedKey, Key, Receipt, debug_fields};
 use crate::util::mutex::lock;
 
 mod line;
+mod tickets;
 
 use line::Turns;
+use tickets::tickets_of;
 
 /// The queue of those who wait in [`until_ready`](traffik_core::Limiter::until_ready): first come, first
 /// served, for each key.
@@ -224,11 +225,6 @@ impl Default for FifoQueue {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// All tickets of a key.
-fn tickets_of(key: u64) -> RangeInclusive<Ticket> {
-    Ticket { key, number: 0 }..=Ticket { key, number: u64::MAX }
 }
 
 debug_fields!([] FifoQueue: waiting);

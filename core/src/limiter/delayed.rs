@@ -5,7 +5,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use super::wait::WaitTarget;
+use super::target::WaitTarget;
 use crate::storage::{Line, Returning, Ticket, Turn};
 use crate::strategy::Taken;
 use crate::{Key, Receipts, Strategy, Verdict};

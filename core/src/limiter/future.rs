@@ -5,7 +5,8 @@ use core::future::Future;
 use core::time::Duration;
 
 use super::WaitError;
-use super::wait::{WaitTarget, wait};
+use super::target::WaitTarget;
+use super::wait::wait;
 use super::within::{Expectation, Unbounded, Within};
 use crate::storage::{AsyncStorage, Failure, Joint, Reply, Together, WaitQueue};
 use crate::strategy::Taken;

@@ -4,7 +4,7 @@ use core::future::{Future, pending, ready};
 use core::time::Duration;
 
 use super::delayed::GivenUp;
-use super::wait::WaitTarget;
+use super::target::WaitTarget;
 use crate::{Hit, Key, Outcome, Strategy, Timer, Timestamp, Verdict};
 
 /// A bound on how long a hit may wait.

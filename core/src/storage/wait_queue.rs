@@ -2,7 +2,7 @@
 
 use core::task::{Context, Poll};
 
-use super::Line;
+use super::{Line, Ticket};
 use crate::ErasedKey;
 
 /// A queue of waiters for each key, which makes [`Limiter::until_ready`](crate::Limiter::until_ready) fair.
@@ -45,13 +45,4 @@ pub trait WaitQueue: Send + Sync {
     fn line(&self) -> Option<&dyn Line> {
         None
     }
-}
-
-/// A position in a [`WaitQueue`] or a [`Line`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket {
-    /// Names the key within this queue.
-    pub key: u64,
-    /// Orders the tickets of a key; smaller numbers are served first.
-    pub number: u64,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use traffik_core::storage::{Ticket, Turn};
 use traffik_core::{Receipt, Timestamp};
 
-use super::tickets_of;
+use super::tickets::tickets_of;
 
 /// The turns of all keys.
 #[derive(Default)]

@@ -118,7 +118,17 @@ impl Call {
     }
 
     pub(super) fn answered(&self) -> String {
-        if self.verb() == "SCRIPT" { "{hash}".to_owned() } else { self.answer.text() }
+        match (self.verb().as_str(), &self.answer) {
+            ("SCRIPT", _) => "{hash}".to_owned(),
+            // What was loaded: some of the time for which it is kept has gone by.
+            (_, Item::List(items)) => match &items[..] {
+                [found, seconds, micros, Item::Number(1..)] => {
+                    format!("[{} {} {} kept]", found.text(), seconds.text(), micros.text())
+                }
+                _ => self.answer.text(),
+            },
+            _ => self.answer.text(),
+        }
     }
 
     /// The hash of the script that was called, and whether that is one that loads or swaps.

@@ -1,0 +1,38 @@
+//! A limiter, as far as waiting needs it.
+
+use core::future::Future;
+use core::time::Duration;
+
+use crate::storage::WaitQueue;
+use crate::strategy::Taken;
+use crate::{Key, Strategy};
+
+/// A limiter, as far as waiting needs it.
+pub(super) trait WaitTarget<S: Strategy> {
+    /// The error of the storage.
+    type Error;
+    /// The answer of the storage to an operation.
+    type Answer: Future<Output = Result<S::Verdict, Self::Error>> + Unpin;
+    /// The time that a hit is expected to wait.
+    type Expected: Future<Output = Result<Duration, Self::Error>>;
+
+    fn strategy(&self) -> &S;
+
+    fn wait_queue(&self) -> Option<&dyn WaitQueue>;
+
+    /// Whether answers are there when they are first polled.
+    fn is_local(&self) -> bool;
+
+    fn check<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Self::Answer;
+
+    fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Self::Answer;
+
+    /// Expects how long a hit waits behind those whose costs `ahead` lists, looking no further than `within`.
+    fn expect<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        ahead: &dyn Fn(&mut dyn FnMut(u32)),
+        within: Duration,
+    ) -> Self::Expected;
+}
