@@ -72,7 +72,7 @@ pub use {
     fixed_window::{FixedWindowStat, FixedWindowState},
     gcra::GcraStat,
     leaky_bucket::LeakyBucketStat,
-    leaky_bucket_queue::LeakyBucketQueueStat,
+    leaky_bucket_queue::{LeakyBucketQueueStat, QueueState},
     math::Level,
     quota_rollover::{QuotaRolloverStat, QuotaRolloverState},
     regions::{RegionsStat, RegionsState},

@@ -3,8 +3,12 @@
 use super::math::meter::Meter;
 use super::math::metered::metered;
 use super::wire::stats::stat;
-use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
+use super::{Bounds, CapacityError, Class, Hit, Level, Part, Scale, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
+
+mod state;
+
+pub use state::QueueState;
 
 /// Delays hits so that they leave in the order they came, exactly at the rate.
 ///
@@ -121,24 +125,60 @@ impl LeakyBucketQueue {
     }
 }
 
+impl LeakyBucketQueue {
+    /// Changes the level of a state.
+    #[inline]
+    fn change<T>(&self, state: &mut QueueState, change: impl FnOnce(&mut Level) -> T) -> T {
+        let held = state.level(&self.meter);
+        let mut level = held;
+        let changed = change(&mut level);
+        if level != held {
+            state.follow(&self.meter, held, level);
+        }
+        changed
+    }
+}
+
 impl Strategy for LeakyBucketQueue {
+    type State = QueueState;
+    type Cost = u32;
+    type Verdict = Decision;
     type Stat = LeakyBucketQueueStat;
 
     // What of the figures is not read then need not be computed.
     #[inline(always)]
-    fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp) -> Decision {
-        self.meter.decide_in_turn(state, hit, now)
+    fn decide(&self, state: &mut QueueState, hit: &Hit, now: Timestamp) -> Decision {
+        self.change(state, |level| self.meter.decide_in_turn(level, hit, now))
+    }
+
+    fn charge(&self, state: &mut QueueState, hit: &Hit, now: Timestamp) {
+        self.change(state, |level| self.meter.charge(level, hit, now));
     }
 
     /// Takes the last place back while its turn has not gone by; else nothing.
-    fn refund(&self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        self.meter.refund_last(state, hit, receipt, now);
+    fn refund(&self, state: &mut QueueState, hit: &Hit, receipt: Receipt, now: Timestamp) {
+        self.change(state, |level| self.meter.refund_last(level, hit, receipt, now));
     }
 
-    metered!(strategy);
+    #[inline]
+    fn fresh_at(&self, state: &QueueState, _: Class) -> Timestamp {
+        self.meter.fresh_at(&state.level(&self.meter))
+    }
 
-    fn stat(&self, state: &Level, class: Class, now: Timestamp) -> LeakyBucketQueueStat {
-        let queue_cost = self.meter.cost(state, now);
+    fn horizon(&self) -> u64 {
+        self.meter.horizon()
+    }
+
+    fn rebase(&self, state: &mut QueueState, now: Timestamp) -> bool {
+        self.change(state, |level| self.meter.rebase(level, now))
+    }
+
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+        self.meter.parts_of(true, hit, visit)
+    }
+
+    fn stat(&self, state: &QueueState, class: Class, now: Timestamp) -> LeakyBucketQueueStat {
+        let queue_cost = self.meter.cost(&state.level(&self.meter), now);
         LeakyBucketQueueStat {
             queue_size: queue_cost.saturating_sub(1),
             queue_cost,
@@ -166,7 +206,21 @@ impl Scale for LeakyBucketQueue {
         self.queue(all.saturating_sub(1))?.scaled(ratio)
     }
 
-    metered!(scale);
+    fn advance(&self, state: &mut QueueState, _: Class, to: Timestamp) {
+        self.change(state, |level| self.meter.advance(level, to));
+    }
+
+    fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {
+        self.meter.advance_receipt(receipt, to);
+    }
+
+    fn parts(&self) -> u64 {
+        self.meter.unit.max(1)
+    }
+
+    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
+        Ok(Self { meter: self.meter.finer(factor)?, ..*self })
+    }
 }
 
 /// What is admitted, not what leaves: that is spaced by the rate.
@@ -195,7 +249,7 @@ mod tests {
     #[test]
     fn turns_are_rounded_and_the_time_between_is_not() {
         let queue = LeakyBucketQueue::new(Rate::per_second(3)).queue(9).unwrap();
-        let mut state = Level::default();
+        let mut state = QueueState::default();
         let turns = [(); 7].map(|()| turn(queue.decide(&mut state, &Hit::new(1), START)));
         assert_eq!(turns, [0, 333_334, 666_667, 1_000_000, 1_333_334, 1_666_667, 2_000_000]);
     }
@@ -203,7 +257,7 @@ mod tests {
     #[test]
     fn a_cost_takes_as_many_intervals() {
         let queue = LeakyBucketQueue::new(Rate::per_second(10));
-        let mut state = Level::default();
+        let mut state = QueueState::default();
         let turns = [3, 1, 2, 1].map(|cost| turn(queue.decide(&mut state, &Hit::new(cost), START)));
         assert_eq!(turns, [0, 300_000, 400_000, 600_000]);
     }
@@ -211,7 +265,7 @@ mod tests {
     #[test]
     fn as_much_as_the_limit_waits_if_not_said_otherwise() {
         let queue = LeakyBucketQueue::new(Rate::per_second(2));
-        let mut state = Level::default();
+        let mut state = QueueState::default();
         for _ in 0..3 {
             let _ = turn(queue.decide(&mut state, &Hit::new(1), START));
         }
@@ -225,7 +279,7 @@ mod tests {
     #[test]
     fn only_the_last_place_is_taken_back_and_only_in_time() {
         let queue = LeakyBucketQueue::new(Rate::per_second(10));
-        let mut state = Level::default();
+        let mut state = QueueState::default();
         let one = Hit::new(1);
         let receipts = [(); 3].map(|()| queue.decide(&mut state, &one, START).receipt());
         let full = state;
@@ -247,7 +301,7 @@ mod tests {
     #[test]
     fn a_clock_that_stepped_back_leaves_the_order_as_it_is() {
         let queue = LeakyBucketQueue::new(Rate::per_second(10));
-        let mut state = Level::default();
+        let mut state = QueueState::default();
         let _ = turn(queue.decide(&mut state, &Hit::new(1), START));
         let earlier = Timestamp::from_micros(START.as_micros() - 50_000);
         assert_eq!(turn(queue.decide(&mut state, &Hit::new(1), earlier)), 150_000);
@@ -257,11 +311,11 @@ mod tests {
     fn zero_capacity_denies_for_ever_and_unlimited_never_delays() {
         let closed = LeakyBucketQueue::new(Rate::per_second(0));
         for closed in [closed, closed.queue(5).unwrap()] {
-            let mut state = Level::default();
+            let mut state = QueueState::default();
             assert_eq!(closed.decide(&mut state, &Hit::new(1), START).outcome(), Outcome::Never);
         }
         let unlimited = LeakyBucketQueue::new(Rate::UNLIMITED).queue(0).unwrap();
-        let mut state = Level::default();
+        let mut state = QueueState::default();
         assert_eq!(turn(unlimited.decide(&mut state, &Hit::new(u32::MAX), START)), 0);
         assert_eq!(turn(unlimited.decide(&mut state, &Hit::new(u32::MAX), START)), 0);
     }

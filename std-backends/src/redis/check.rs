@@ -114,7 +114,8 @@ struct Kind {
     text: &'static str,
 }
 
-/// In the order in which they are sent; the last is part of `tail.lua`, and a log changes how values are read.
+/// In the order in which they are sent; the last is part of `tail.lua`, a queue (`f`) of `meter.lua`, and a log changes
+/// how values are read.
 const KINDS: [Kind; 7] = [
     Kind { letter: "w", text: include_str!("check/fixed_window.lua") },
     Kind { letter: "s", text: include_str!("check/sliding_window.lua") },
@@ -210,7 +211,9 @@ impl Told {
             Formula::Rollover { period, limit, share, most } => {
                 (3, &[period, limit.into(), share.num(), share.den(), most.into()])
             }
-            Formula::Level { drain, unit, capacity } => (4, &[drain, unit, capacity]),
+            Formula::Level { drain, unit, capacity } | Formula::Queue { drain, unit, capacity } => {
+                (4, &[drain, unit, capacity])
+            }
             Formula::Log { period, limit, room } => (LOG, &[period, limit.into(), room.into()]),
             // Inline, a state is as long as it says, so that one that is of no interest can be left alone.
             Formula::Unlimited if part.inline.layers > 0 => (6, &[]),
@@ -218,7 +221,10 @@ impl Told {
         };
         if !goes_on {
             self.kinds |= 1 << kind;
-            let letter = KINDS.get(kind).map_or("", |kind| kind.letter);
+            let letter = match part.formula {
+                Formula::Queue { .. } => "f",
+                _ => KINDS.get(kind).map_or("", |kind| kind.letter),
+            };
             self.arguments.add(letter);
             self.arguments.add(Layers(part));
             let inside = part.hours.map(|hours| hours.inline).unwrap_or_default();

@@ -190,7 +190,10 @@ proptest! {
     ) {
         let level = [&[0x21][..], &bytes].concat();
         let costly = [&[0x22][..], &level].concat();
-        for bytes in [&bytes[..], level.get(..25).unwrap_or_default(), costly.get(..42).unwrap_or_default()] {
+        let told = [&[0x23][..], &bytes].concat();
+        let cut = |bytes: &[u8], length: usize| bytes.get(..length).unwrap_or_default().to_vec();
+        for bytes in [bytes.clone(), cut(&level, 25), cut(&costly, 42), cut(&told, 33)] {
+            let bytes = &bytes;
             prop_assert_eq!(laws::any_bytes_decode_or_are_refused(&queue, bytes, &run), Ok(()));
             prop_assert_eq!(laws::any_bytes_decode_or_are_refused(&bucket, bytes, &run), Ok(()));
         }
@@ -199,7 +202,7 @@ proptest! {
 
 #[test]
 fn states_are_as_small_as_documented() {
-    assert_eq!(size_of::<<LeakyBucketQueue as Strategy>::State>(), 24);
+    assert_eq!(size_of::<<LeakyBucketQueue as Strategy>::State>(), 32);
     assert_eq!(size_of::<<CostBased as Strategy>::State>(), 40);
     assert_eq!(<CostBased as Strategy>::State::MAX_LEN, 42);
 }

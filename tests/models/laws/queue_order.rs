@@ -19,37 +19,57 @@ fn turns<S: Strategy<Cost = u32>>(hits: impl IntoIterator<Item = (u64, S, Class)
     hits.into_iter().map(turn).collect()
 }
 
-fn queue(rate: Rate) -> LeakyBucketQueue {
-    LeakyBucketQueue::new(rate).queue(20).unwrap()
-}
-
+/// Each hit leaves once those before it have had their time: five at 1/s, then five at 2 s under another rate.
 #[test]
-#[ignore = "a queue under a raised rate drains faster than it has told"]
-fn turns_never_go_backwards_when_the_rate_is_raised_or_lowered() {
-    for (before, after) in [(1, 100), (1, 2), (2, 1), (100, 1)] {
-        let [before, after] = [before, after].map(|limit| queue(Rate::per_second(limit)));
+fn turns_stay_told_when_the_rate_is_raised_or_lowered() {
+    let five = |first: u64, step: u64| (0..5).map(move |hit| first + hit * step);
+    let cases = [
+        (1, 10, five(0, 1_000).chain(five(5_000, 100))),
+        (1, 2, five(0, 1_000).chain(five(5_000, 500))),
+        // What is in the queue then takes the slower one's time, as it does since the last hit.
+        (2, 1, five(0, 500).chain(five(5_000, 1_000))),
+    ];
+    for (before, after, told) in cases {
+        let [before, after] = [before, after].map(|limit| LeakyBucketQueue::new(Rate::per_second(limit)));
+        let [before, after] = [before, after].map(|queue| queue.queue(40).unwrap());
         let first = (0..5).map(|_| (0, before, Class::default()));
-        let then = (0..5).map(|hit| (2_000 + 10 * hit, after, Class::default()));
-        let turns = turns(first.chain(then));
-        println!("{turns:?}");
-        assert!(turns.is_sorted(), "{turns:?}");
+        let then =
+            (0..5).map(|_| (if before.rate().limit() == 1 { 2_000 } else { 500 }, after, Class::default()));
+        assert_eq!(turns(first.chain(then)), told.collect::<Vec<_>>());
     }
 }
 
+/// Under a rate that is raised a hundredfold the queue is as long in time as it may be, and denies until it is not.
 #[test]
-#[ignore = "a queue under a raised rate drains faster than it has told"]
+fn a_queue_that_has_told_later_turns_than_it_may_denies() {
+    let [slow, quick] =
+        [1, 100].map(|limit| LeakyBucketQueue::new(Rate::per_second(limit)).queue(20).unwrap());
+    let (mut state, two) = (Default::default(), Timestamp::from_micros(2_000_000));
+    for _ in 0..5 {
+        assert!(slow.decide(&mut state, &Hit::new(1), Timestamp::EPOCH).is_allowed());
+    }
+    let denied = quick.decide(&mut state, &Hit::new(1), two);
+    assert_eq!(denied.outcome(), Outcome::Deny { retry_after: Duration::from_millis(2_800) });
+    let admitted = quick.decide(&mut state, &Hit::new(1), two.plus_micros(2_800_000));
+    assert_eq!(admitted.outcome(), Outcome::Allow { after: Duration::from_millis(200) });
+}
+
+#[test]
 fn turns_never_go_backwards_when_tiers_alternate() {
     let fast = Label::named("fast");
-    let tiers = [(fast, Ratio::new(4, 1).unwrap())];
-    let limit = Tiered::new(queue(Rate::per_second(1)), tiers).unwrap();
-    let mut class = Class::default();
-    let hits: Vec<_> = (0..5)
-        .map(|hit| {
-            class.tier = if hit == 3 { fast } else { Label::default() };
-            (0, limit, class)
-        })
-        .collect();
+    let tiers = [(Label::named("slow"), Ratio::ONE), (fast, Ratio::new(4, 1).unwrap())];
+    let limit = Tiered::new(LeakyBucketQueue::new(Rate::per_second(1)).queue(60).unwrap(), tiers).unwrap();
+    let hits = (0..12).map(|hit| {
+        let mut class = Class::default();
+        class.tier = if hit % 3 == 2 { fast } else { Label::default() };
+        (0, limit, class)
+    });
     let turns = turns(hits);
-    println!("{turns:?}");
     assert!(turns.is_sorted(), "{turns:?}");
+    assert_eq!(
+        turns[..5],
+        [0, 1_000, 2_000, 3_000, 4_000],
+        "what was used counts once, however often they alternate"
+    );
+    assert!(turns[11] <= 11_000, "{turns:?}");
 }

@@ -121,8 +121,8 @@ impl Meter {
         }
     }
 
-    /// How a store decides on this hit; `false` if it cannot.
-    pub(crate) fn parts_of(self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    /// How a store decides on this hit, in turn or at once; `false` if it cannot.
+    pub(crate) fn parts_of(self, in_turn: bool, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
         if self.is_unlimited() {
             visit(Part::unlimited());
             return true;
@@ -130,7 +130,11 @@ impl Meter {
         if self.fits_script(0).is_err() {
             return false;
         }
-        let formula = Formula::Level { drain: self.drain(), unit: self.unit, capacity: self.capacity };
+        let (drain, unit, capacity) = (self.drain(), self.unit, self.capacity);
+        let formula = match in_turn {
+            true => Formula::Queue { drain, unit, capacity },
+            false => Formula::Level { drain, unit, capacity },
+        };
         visit(Part::new(formula, hit));
         true
     }
@@ -328,6 +332,37 @@ impl Meter {
         if now.micros_since(state.at) <= before.div_ceil(self.drain().max(1)) {
             self.refund(state, hit, receipt, now);
         }
+    }
+
+    /// When what is in use has drained, rounded down to a microsecond; the state's own time if it never does.
+    #[inline]
+    pub(crate) fn drained_by(&self, state: &Level) -> Timestamp {
+        match self.drain() {
+            0 => state.at,
+            _ => state.at.plus_micros(self.drain.divide(self.used(state)).0),
+        }
+    }
+
+    /// The level with at least as much in use as drains until `end`.
+    #[inline]
+    pub(crate) fn raised(&self, state: Level, end: Timestamp) -> Level {
+        let until_end = end.micros_since(state.at).saturating_mul(self.drain());
+        if until_end > self.used(&state) {
+            Level { used: until_end, unit: self.unit, ..state }
+        } else {
+            state
+        }
+    }
+
+    /// The level that `state` becomes by what made `after` of `before`: what was added, taken or drained since. It is
+    /// not empty while `after` is not.
+    #[cold]
+    pub(crate) fn alike(&self, state: Level, before: Level, after: Level) -> Level {
+        let at = |it: Level| Level { at: it.at.min(after.at), ..it };
+        let (_, own) = self.level(&at(state), after.at);
+        let (_, held) = self.level(&at(before), after.at);
+        let used = own.saturating_add(after.used).saturating_sub(held);
+        self.state(after.at, used.max(after.used.min(1)))
     }
 
     #[inline]

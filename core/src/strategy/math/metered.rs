@@ -26,7 +26,7 @@ macro_rules! metered {
         }
 
         fn parts_of(&self, hit: &$crate::Hit, visit: &mut dyn FnMut($crate::strategy::Part)) -> bool {
-            self.meter.parts_of(hit, visit)
+            self.meter.parts_of(false, hit, visit)
         }
     };
     // What decides at once; the most that is told, and how much more may be had than is told.

@@ -69,6 +69,16 @@ pub enum Formula {
         /// Units that may be in use after an admission.
         capacity: u64,
     },
+    /// The same of a queue, whose turns stay told when the rate changes: see
+    /// [`LeakyBucketQueue`](crate::strategy::LeakyBucketQueue).
+    Queue {
+        /// Units drained in a microsecond.
+        drain: u64,
+        /// Units per cost of 1.
+        unit: u64,
+        /// Units that may be in use after an admission.
+        capacity: u64,
+    },
 }
 
 /// One of the limits that decide on a hit, with the hit put into it.

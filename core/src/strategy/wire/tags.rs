@@ -21,7 +21,7 @@
 //!
 //! # What may be mixed
 //!
-//! * Strategies that share a tag share states: all buckets keep a [`LEVEL`]. Rates, bursts and periods may
+//! * Strategies that share a tag share states: all buckets but queues keep a [`LEVEL`]. Rates, bursts and periods may
 //!   differ, for a state carries what its numbers are counted in.
 //! * A state of larger dimensions than the reader has (entries of a log, buckets of a strict window, members
 //!   of a shared limit) is `Corrupt` to that reader.
@@ -61,6 +61,8 @@ tags! {
     LOG = 0x14;
     /// `Level`, the state of all buckets, version 1.
     LEVEL = 0x21;
+    /// `QueueState`, version 1.
+    QUEUE = 0x23;
     /// `CostBasedState`, version 1.
     COST_BASED = 0x22;
     /// `AdaptiveState`, version 1.

@@ -135,6 +135,7 @@ fn part(part: &Part) -> String {
         }
         Formula::Log { period, limit, room } => format!("log {period} {limit} {room}"),
         Formula::Level { drain, unit, capacity } => format!("level {drain} {unit} {capacity}"),
+        Formula::Queue { drain, unit, capacity } => format!("queue {drain} {unit} {capacity}"),
         other => panic!("{other:?} is to be told by its numbers"),
     };
     let hours = part.hours.map_or_else(String::new, |hours| held(&hours));

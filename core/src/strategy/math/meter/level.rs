@@ -25,17 +25,12 @@ impl State for Level {
 
     fn encode(&self, out: &mut Writer<'_>) {
         out.u8(tags::LEVEL);
-        for value in [self.at.as_micros(), self.used, self.unit] {
-            out.u64(value);
-        }
+        self.encode_fields(out);
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
         input.tag(tags::LEVEL)?;
-        let level = Self { at: Timestamp::from_micros(input.u64()?), used: input.u64()?, unit: input.u64()? };
-        // Nothing in use is always written as the state never used.
-        let is_used = level.used > 0 && level.unit > 0;
-        if is_used || level == Self::default() { Ok(level) } else { Err(Corrupt) }
+        Self::decode_fields(input)
     }
 }
 
@@ -43,5 +38,25 @@ impl Level {
     /// The level right after the charge of this receipt.
     pub(crate) const fn of(receipt: Receipt) -> Self {
         Self { at: receipt.at, used: receipt.level, unit: receipt.unit }
+    }
+
+    /// Appends the fields, without a tag.
+    pub(crate) fn encode_fields(&self, out: &mut Writer<'_>) {
+        for value in [self.at.as_micros(), self.used, self.unit] {
+            out.u64(value);
+        }
+    }
+
+    /// Reads the fields.
+    pub(crate) fn decode_fields(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        let level = Self { at: Timestamp::from_micros(input.u64()?), used: input.u64()?, unit: input.u64()? };
+        // Nothing in use is always written as the state never used.
+        let is_used = level.used > 0 && level.unit > 0;
+        if is_used || level == Self::default() { Ok(level) } else { Err(Corrupt) }
+    }
+
+    /// Whether the level was raised at this time or before.
+    pub(crate) fn is_before(&self, time: Timestamp) -> bool {
+        self.at <= time
     }
 }
