@@ -383,14 +383,14 @@ impl Places {
     /// The slot that a new key may have, and whether it is in use; `None` if there are no slots.
     #[inline(never)]
     fn first_to_go<T, H: Head>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
-        // Most often there is one that is free, and then nothing has to be compared.
-        if let Some(at) = self.find(slots, |slot| slot.head.is_fresh(now)) {
-            return Some((at, false));
-        }
         let mut to_go = self.parts::<H>().iter().find(|range| !range.is_empty())?.start;
         let mut lowest = slots.get(to_go)?.head.order();
         for range in self.parts::<H>() {
             for (at, slot) in (range.start..).zip(slots.get(range.clone())?) {
+                // Most often the first ones looked at are free.
+                if slot.head.is_fresh(now) {
+                    return Some((at, false));
+                }
                 let order = slot.head.order();
                 if order < lowest {
                     (lowest, to_go) = (order, at);

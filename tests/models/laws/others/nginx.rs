@@ -1,5 +1,5 @@
-//! nginx's `limit_req`: an oracle of its arithmetic, as the documentation and the source of 1.29 define it,
-//! beside the leaky bucket and the queue.
+//! nginx's `limit_req`: an oracle of its arithmetic, as its documentation and its source define it, without
+//! `delay`, which no strategy of ours has, beside the leaky bucket and the queue.
 //!
 //! Of each key it keeps the time of the last request in milliseconds, and the excess over the rate in
 //! thousandths of a request. A request adds 1 to what is left of the excess, the first one of a key nothing,
