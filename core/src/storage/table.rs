@@ -8,12 +8,15 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::head::{Head, Wide, passed, ticks};
+use super::head::{Head, Wide, passed};
 use super::{Answer, ErrorKind, StorageError};
 use crate::{Class, Cost, Digest, Hit, Op, State, Strategy, Timestamp, Verdict};
 
+mod noted;
 #[cfg(test)]
 mod tests;
+
+use noted::{Noted, prolonged, rebase};
 
 /// What happens when a new key finds its set full of keys that are all in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -288,55 +291,8 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
     }
 }
 
-/// Brings the state of a slot down to a clock that was set back, and with it when the slot is free.
-#[cold]
-#[inline(never)]
-fn rebase<S: Strategy, H: Head>(limit: &S, slot: &mut Slot<S::State, H>, now: Timestamp) {
-    let _ = limit.rebase(&mut slot.state, now);
-    // What cannot be moved is kept for no longer than any state lasts.
-    let longest = now.plus_micros(limit.horizon());
-    slot.head = slot.head.fresh_in(slot.head.fresh_tick().min(ticks(longest)));
-}
-
-/// The head of a slot whose state was denied: it is kept for as long as it is in use under the limit that
-/// denies. Another limit, with a shorter period, may have been in force when it was written.
-#[inline(never)]
-fn prolonged<S: Strategy, H: Head>(head: H, limit: &S, state: &S::State, class: Class) -> H {
-    let fresh = ticks(limit.fresh_at(state, class));
-    if fresh > head.fresh_tick() { head.fresh_in(fresh) } else { head }
-}
-
 const FULL: StorageError =
     StorageError::new(ErrorKind::Full, "no room for another key; give the storage a larger capacity");
-
-/// What there is to note beside a state that was written.
-struct Noted {
-    now: Timestamp,
-    pressure: u8,
-}
-
-impl Noted {
-    /// The head of a slot with this state. `latest` is the latest tick in which one was written.
-    #[inline]
-    fn head<S: Strategy, H: Head>(
-        self,
-        key: H,
-        limit: &S,
-        state: &S::State,
-        class: Class,
-        latest: &mut u32,
-    ) -> H {
-        let tick = passed(self.now);
-        let mut fresh = limit.fresh_at(state, class);
-        if tick < *latest {
-            // A stamp from the future, left by a clock that stepped back, hurts for a horizon at most.
-            fresh = fresh.min(self.now.plus_micros(limit.horizon()));
-        } else {
-            *latest = tick;
-        }
-        key.with(ticks(fresh), self.pressure)
-    }
-}
 
 /// The slot of a [`Table`] of so many that a digest belongs to before all others, and where its state most likely is:
 /// the upper half of it as a fraction of the slots, which takes no division and no power of two.

@@ -1,0 +1,52 @@
+//! What is noted of a state beside it: when it is fresh, by the clock and the limit there are now.
+
+use super::Slot;
+use crate::storage::head::{Head, passed, ticks};
+use crate::{Class, Strategy, Timestamp};
+
+/// What there is to note beside a state that was written.
+pub(super) struct Noted {
+    pub(super) now: Timestamp,
+    pub(super) pressure: u8,
+}
+
+impl Noted {
+    /// The head of a slot with this state. `latest` is the latest tick in which one was written.
+    #[inline]
+    pub(super) fn head<S: Strategy, H: Head>(
+        self,
+        key: H,
+        limit: &S,
+        state: &S::State,
+        class: Class,
+        latest: &mut u32,
+    ) -> H {
+        let tick = passed(self.now);
+        let mut fresh = limit.fresh_at(state, class);
+        if tick < *latest {
+            // A stamp from the future, left by a clock that stepped back, hurts for a horizon at most.
+            fresh = fresh.min(self.now.plus_micros(limit.horizon()));
+        } else {
+            *latest = tick;
+        }
+        key.with(ticks(fresh), self.pressure)
+    }
+}
+
+/// Brings the state of a slot down to a clock that was set back, and with it when the slot is free.
+#[cold]
+#[inline(never)]
+pub(super) fn rebase<S: Strategy, H: Head>(limit: &S, slot: &mut Slot<S::State, H>, now: Timestamp) {
+    let _ = limit.rebase(&mut slot.state, now);
+    // What cannot be moved is kept for no longer than any state lasts.
+    let longest = now.plus_micros(limit.horizon());
+    slot.head = slot.head.fresh_in(slot.head.fresh_tick().min(ticks(longest)));
+}
+
+/// The head of a slot whose state was denied: it is kept for as long as it is in use under the limit that
+/// denies. Another limit, with a shorter period, may have been in force when it was written.
+#[inline(never)]
+pub(super) fn prolonged<S: Strategy, H: Head>(head: H, limit: &S, state: &S::State, class: Class) -> H {
+    let fresh = ticks(limit.fresh_at(state, class));
+    if fresh > head.fresh_tick() { head.fresh_in(fresh) } else { head }
+}
