@@ -2,19 +2,19 @@
 
 use super::math::rebase::{is_ahead, told};
 use super::wire::stats::stat;
-use super::{
-    Bounds, CapacityError, Class, Corrupt, FixedWindow, Hit, Reader, Scale, State, Strategy, Writer,
-};
+use super::{Bounds, CapacityError, Class, FixedWindow, Hit, Scale, Strategy};
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::Divisor;
-use crate::strategy::wire::serde_form::serde_as_bytes;
-use crate::strategy::wire::tags;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod factor;
 mod parameters;
+mod state;
 #[cfg(test)]
 mod tests;
+
+pub use state::AdaptiveState;
+use state::WHOLE;
 
 /// Counts hits in windows of one period, aligned to the clock, at most `factor · limit` in each.
 ///
@@ -100,22 +100,6 @@ pub struct Adaptive {
     largest_cost: u32,
 }
 
-/// A factor of 1: factors are counted in millionths.
-const WHOLE: u32 = 1_000_000;
-
-/// The state of an adaptive limit: the window that holds the last hit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct AdaptiveState {
-    /// The time of the last hit that was booked or noted.
-    at: Timestamp,
-    used: u32,
-    /// The use that the window was on course for at its first denial; 0 if there was none.
-    demand: u32,
-    /// What the factor lacks to 1, in millionths.
-    lack: u32,
-}
-
 stat! {
     /// An adaptive limit's own figures.
     pub struct AdaptiveStat {
@@ -131,34 +115,6 @@ stat! {
         pub current_load: Ratio,
         /// The effective limit over the limit, before rounding.
         pub factor: Ratio,
-    }
-}
-
-impl AdaptiveState {
-    fn new(at: Timestamp, used: u32, demand: u32, lack: u32) -> Self {
-        if used == 0 && demand == 0 && lack == 0 { Self::default() } else { Self { at, used, demand, lack } }
-    }
-}
-
-serde_as_bytes!([] AdaptiveState);
-
-impl State for AdaptiveState {
-    const MAX_LEN: usize = 1 + 8 + 3 * 4;
-
-    fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(tags::ADAPTIVE);
-        out.u64(self.at.as_micros());
-        for value in [self.used, self.demand, self.lack] {
-            out.u32(value);
-        }
-    }
-
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        input.tag(tags::ADAPTIVE)?;
-        let at = Timestamp::from_micros(input.u64()?);
-        let state = Self::new(at, input.u32()?, input.u32()?, input.u32()?);
-        // Nothing to remember is always written as the state never used.
-        if state.at == at && state.lack <= WHOLE { Ok(state) } else { Err(Corrupt) }
     }
 }
 

@@ -1,0 +1,50 @@
+//! The state of an adaptive limit.
+
+use crate::Timestamp;
+use crate::strategy::wire::serde_form::serde_as_bytes;
+use crate::strategy::wire::tags;
+use crate::strategy::{Corrupt, Reader, State, Writer};
+
+/// A factor of 1: factors are counted in millionths.
+pub(super) const WHOLE: u32 = 1_000_000;
+
+/// The state of an adaptive limit: the window that holds the last hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct AdaptiveState {
+    /// The time of the last hit that was booked or noted.
+    pub(super) at: Timestamp,
+    pub(super) used: u32,
+    /// The use that the window was on course for at its first denial; 0 if there was none.
+    pub(super) demand: u32,
+    /// What the factor lacks to 1, in millionths.
+    pub(super) lack: u32,
+}
+
+impl AdaptiveState {
+    pub(super) fn new(at: Timestamp, used: u32, demand: u32, lack: u32) -> Self {
+        if used == 0 && demand == 0 && lack == 0 { Self::default() } else { Self { at, used, demand, lack } }
+    }
+}
+
+serde_as_bytes!([] AdaptiveState);
+
+impl State for AdaptiveState {
+    const MAX_LEN: usize = 1 + 8 + 3 * 4;
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u8(tags::ADAPTIVE);
+        out.u64(self.at.as_micros());
+        for value in [self.used, self.demand, self.lack] {
+            out.u32(value);
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        input.tag(tags::ADAPTIVE)?;
+        let at = Timestamp::from_micros(input.u64()?);
+        let state = Self::new(at, input.u32()?, input.u32()?, input.u32()?);
+        // Nothing to remember is always written as the state never used.
+        if state.at == at && state.lack <= WHOLE { Ok(state) } else { Err(Corrupt) }
+    }
+}
