@@ -256,8 +256,8 @@ impl Decision {
     /// The rate behind this decision; `None` if it tells none.
     ///
     /// Its limit is what passes in a period, and need not be what can be [had at once](Self::limit): a spaced
-    /// limit of 100 a minute lets 1 pass at once, a bucket with a burst more than its rate. A tier and an hour
-    /// have a rate of their own, a region that of its share, and a window what a reserve leaves of it.
+    /// limit of 100 a minute lets 1 pass at once, a bucket with a burst more than its rate. A tier and an
+    /// hour have a rate of their own, a region that of its share, and a window what a reserve leaves of it.
     ///
     /// ```
     /// use traffik_core::{Gcra, Hit, Strategy, Timestamp, rate};
@@ -294,8 +294,8 @@ impl Decision {
         if remaining > self.limit as u64 { self.limit } else { remaining as u32 }
     }
 
-    /// How long until nothing of the limit is in use any more, if nothing else happens: 2⁶⁴ − 1 microseconds if that
-    /// is never.
+    /// How long until nothing of the limit is in use any more, if nothing else happens: 2⁶⁴ − 1 microseconds
+    /// if that is never.
     #[must_use]
     pub const fn reset_after(&self) -> Duration {
         micros(self.reset.ceil())

@@ -26,10 +26,11 @@
 //! | 9. refund inverts the count | [`refund_inverts`] |
 //! | 10. the codec round-trips | [`codec_round_trips`], [`any_bytes_decode_or_are_refused`] |
 //! | 11. every storage agrees with the pure function | [`storage_agrees`] |
-//! | 12. a limit may change under a state | [`limit_may_change`], [`limits_may_alternate`], [`advance_is_invisible`] |
+//! | 12. a limit may change under a state | [`limit_may_change`], [`limits_may_alternate`] |
+//! | 12. a state may be brought forward | [`advance_is_invisible`] |
 //!
-//! What a storage owes besides is a checklist of its own: [`storage`] for one that answers at once, and `awaited`
-//! (feature `alloc`) for one whose answers are awaited.
+//! What a storage owes besides is a checklist of its own: [`storage`] for one that answers at once, and
+//! `awaited` (feature `alloc`) for one whose answers are awaited.
 
 use crate::strategy::{Bounds, decode, encode};
 use crate::{Class, Decision, Hit, Outcome, Receipt, State, Strategy, Timestamp, Verdict};
@@ -83,8 +84,8 @@ pub fn pure<S: Strategy>(limit: &S, run: &[Step]) -> Held {
     })
 }
 
-/// Law 2: between any two admissions no more is admitted than the bound allows. An admission that comes earlier than
-/// something recorded before it counts as having come with it.
+/// Law 2: between any two admissions no more is admitted than the bound allows. An admission that comes
+/// earlier than something recorded before it counts as having come with it.
 pub fn never_over<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     for first in 0..run.len() {
         let (mut latest, mut start, mut admitted) = (Timestamp::EPOCH, None, 0u128);
@@ -104,7 +105,8 @@ pub fn never_over<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     Ok(())
 }
 
-/// Law 3: a client that asks again as soon as it may, and in vain ever so often between, gets what is promised.
+/// Law 3: a client that asks again as soon as it may, and in vain ever so often between, gets what is
+/// promised.
 pub fn never_starved<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     /// Enough to leave the first burst behind and see drift.
     const ATTEMPTS: usize = 64;
@@ -176,9 +178,9 @@ pub fn expiry_is_invisible<S: Strategy>(limit: &S, run: &[Step]) -> Held {
     })
 }
 
-/// Law 8: a cost that can never pass is refused for ever at once, and one that can is never refused so, unless what
-/// is in use stays so for ever. A fresh key is told to wait only where the limit is going to be larger, and then for
-/// no longer than until it is.
+/// Law 8: a cost that can never pass is refused for ever at once, and one that can is never refused so,
+/// unless what is in use stays so for ever. A fresh key is told to wait only where the limit is going to be
+/// larger, and then for no longer than until it is.
 pub fn too_large_is_never<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     follow(limit, run, |at, step, _, verdict, after| {
         let alone = limit.peek(&S::State::default(), &step.hit(), step.at).outcome();
@@ -289,8 +291,8 @@ fn is_read_back<T: State>(state: &T, at: usize) -> Held {
     expect(refused, 10, at, "a part of a state was taken for a whole one")
 }
 
-/// Law 10: bytes from anywhere are refused, or are a state that every operation survives and that is read back the
-/// same, whatever it has become.
+/// Law 10: bytes from anywhere are refused, or are a state that every operation survives and that is read
+/// back the same, whatever it has become.
 pub fn any_bytes_decode_or_are_refused<S: Strategy>(limit: &S, bytes: &[u8], run: &[Step]) -> Held {
     let Ok(mut state) = decode::<S::State>(bytes) else { return Ok(()) };
     is_read_back(&state, 0)?;

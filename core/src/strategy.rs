@@ -96,8 +96,8 @@ pub(crate) type Taken<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 /// * A denial leaves the state as it was.
 /// * `retry_after` is exact: admitted then, denied one microsecond earlier.
 /// * Once `fresh_at` has come, the state decides as `Default` does.
-/// * A time earlier than the state's own counts as the state's own, and [`rebase`](Self::rebase) brings a state
-///   to the present that lies further ahead of it than it can last.
+/// * A time earlier than the state's own counts as the state's own, and [`rebase`](Self::rebase) brings a
+///   state to the present that lies further ahead of it than it can last.
 /// * Cost 0 always passes and changes nothing; a cost that can never pass is
 ///   [`Never`](crate::Outcome::Never).
 pub trait Strategy: Clone + Send + Sync + 'static {

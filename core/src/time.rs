@@ -75,8 +75,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A timestamp as two halves, which asks for no more alignment than they do: a state that holds one and numbers of
-/// 32 bits wastes no room.
+/// A timestamp as two halves, which asks for no more alignment than they do: a state that holds one and
+/// numbers of 32 bits wastes no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Halves([u32; 2]);
@@ -100,9 +100,9 @@ pub(crate) const fn micros_ceil(duration: Duration) -> u64 {
 
 /// Tells the time.
 ///
-/// * It SHOULD only move forward: a strategy shown an earlier time decides as at its own last time. When it is set
-///   back further than a limit lasts, a storage of this process [rebases](crate::Strategy::rebase) each state it is
-///   asked for, so a key is denied for no longer than its limit lasts.
+/// * It SHOULD only move forward: a strategy shown an earlier time decides as at its own last time. When it
+///   is set back further than a limit lasts, a storage of this process [rebases](crate::Strategy::rebase)
+///   each state it is asked for, so a key is denied for no longer than its limit lasts.
 /// * Every writer of one store MUST use the same epoch.
 pub trait Clock {
     /// The present.

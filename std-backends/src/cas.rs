@@ -1,7 +1,7 @@
 //! The compare-and-swap executor: any strategy on any store that can load and swap.
 //!
-//! A [`Combining`] carries operations on one key that come at the same time by one load and one swap: contention is among
-//! processes then, not among the tasks of one.
+//! A [`Combining`] carries operations on one key that come at the same time by one load and one swap:
+//! contention is among processes then, not among the tasks of one.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -31,9 +31,11 @@ pub use operation::GivenUp;
 /// A store that keeps bytes by key, and replaces them if they are still what they were.
 ///
 /// * A swap MUST be one atomic step: of two that were loaded alike, one is refused.
-/// * What is stored MUST be gone once its time to live is over, and MUST NOT be gone before, unless the store says so.
+/// * What is stored MUST be gone once its time to live is over, and MUST NOT be gone before, unless the store
+///   says so.
 /// * The clock MUST be one for all that share the store, or else the store states what its skew may add.
-/// * A swap whose outcome is unknown MUST be reported as [`ErrorKind::Timeout`](traffik_core::ErrorKind::Timeout).
+/// * A swap whose outcome is unknown MUST be reported as
+///   [`ErrorKind::Timeout`](traffik_core::ErrorKind::Timeout).
 pub trait Swap: Send + Sync + 'static {
     /// What tells whether bytes are still what they were: a version, or the bytes themselves.
     type Mark: Send + 'static;
@@ -49,8 +51,8 @@ pub trait Swap: Send + Sync + 'static {
         change: Change,
     ) -> impl Future<Output = Result<Option<Loaded<Self::Mark>>, Failure>> + Send;
 
-    /// Waits before another attempt, after others have changed a key several times. A store that has a timer SHOULD wait
-    /// by it; without one, whatever else is ready to run does so first.
+    /// Waits before another attempt, after others have changed a key several times. A store that has a timer
+    /// SHOULD wait by it; without one, whatever else is ready to run does so first.
     fn pause(&self, wait: Duration) -> impl Future<Output = ()> + Send {
         let _ = wait;
         let mut waited = false;
@@ -63,13 +65,15 @@ pub trait Swap: Send + Sync + 'static {
         })
     }
 
-    /// The state that is meant by what is stored. What is no state of the strategy MUST count as a key never seen.
+    /// The state that is meant by what is stored. What is no state of the strategy MUST count as a key never
+    /// seen.
     fn read<S: Strategy>(&self, limit: &S, class: Class, stored: Option<&[u8]>, now: Timestamp) -> S::State {
         let _ = (limit, class, now);
         state::<S>(stored)
     }
 
-    /// What is to be stored for a state that was left at this time; [`read`](Self::read) MUST make the same state of it.
+    /// What is to be stored for a state that was left at this time; [`read`](Self::read) MUST make the same
+    /// state of it.
     fn write<S: Strategy>(&self, limit: &S, class: Class, state: &S::State, now: Timestamp) -> Change {
         Change::of(limit, state, class, now)
     }
@@ -84,8 +88,8 @@ pub struct Loaded<M> {
     pub mark: M,
     /// The present, by the clock of the store.
     pub now: Timestamp,
-    /// The time for which the bytes will yet be kept, if the store reports that. A denial that says it will last
-    /// for longer, as after a change of the limit, then has them stored anew.
+    /// The time for which the bytes will yet be kept, if the store reports that. A denial that says it will
+    /// last for longer, as after a change of the limit, then has them stored anew.
     pub kept: Option<Duration>,
 }
 

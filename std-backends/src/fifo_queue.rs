@@ -88,8 +88,8 @@ impl FifoQueue {
     /// [`until_ready`](traffik_core::Limiter::until_ready) with
     /// [`WaitError::TooLong`](traffik_core::WaitError::TooLong), which says how long it would have taken.
     ///
-    /// It bounds those whom the storage denied. Those it admits with a delay are bounded by the strategy, such
-    /// as [`LeakyBucketQueue::queue`](traffik_core::LeakyBucketQueue::queue).
+    /// It bounds those whom the storage denied. Those it admits with a delay are bounded by the strategy,
+    /// such as [`LeakyBucketQueue::queue`](traffik_core::LeakyBucketQueue::queue).
     #[must_use]
     pub fn with_max(self, max: usize) -> Self {
         Self { max, ..self }

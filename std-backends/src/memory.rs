@@ -37,12 +37,12 @@ pub use top::Used;
 
 /// Room for a fixed number of keys in this process: allocated once, never grown.
 ///
-/// No key is stored, only 61 bits of a keyed hash of it, so two keys are taken for one with a chance of 2⁻⁶¹: about
-/// one in four million for any two among a million keys. They would then share one limit, and nothing worse. The hash
-/// is keyed at random, so no one can choose keys that meet.
+/// No key is stored, only 61 bits of a keyed hash of it, so two keys are taken for one with a chance of 2⁻⁶¹:
+/// about one in four million for any two among a million keys. They would then share one limit, and nothing
+/// worse. The hash is keyed at random, so no one can choose keys that meet.
 ///
-/// A full storage gives up the key that would be fresh soonest and counts it, or refuses new keys; see [`WhenFull`]
-/// and [`Memory::counters`].
+/// A full storage gives up the key that would be fresh soonest and counts it, or refuses new keys; see
+/// [`WhenFull`] and [`Memory::counters`].
 ///
 /// ```
 /// use traffik_backends::{CoarseClock, Memory};
@@ -115,8 +115,8 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
         /// None if not told otherwise: then nothing that a client wrote is kept.
         pub const fn names(most: usize) => names = most;
 
-        /// The most that may wait for each key in [`until_ready`](traffik_core::Limiter::until_ready): whoever comes then
-        /// is refused at once, with the time it would have taken. Defaults to no bound.
+        /// The most that may wait for each key in [`until_ready`](traffik_core::Limiter::until_ready):
+        /// whoever comes then is refused at once, with the time it would have taken. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
     }
 

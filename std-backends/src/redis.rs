@@ -217,8 +217,8 @@ impl RedisBuilder {
         /// How long a call may take, in however many steps, 500 ms if nothing is said; a year at most.
         pub const fn timeout(timeout: Duration) => timeout = timeout;
 
-        /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready): whoever comes then
-        /// is refused at once, with the time it would have taken. Defaults to no bound.
+        /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready):
+        /// whoever comes then is refused at once, with the time it would have taken. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
 
         /// Whether states outlive the storage, which they do if nothing is said. If not,

@@ -1,4 +1,5 @@
-//! Storages whose clock is set back, wraps, or begins anew at each boot: no key is locked out, none is let in.
+//! Storages whose clock is set back, wraps, or begins anew at each boot: no key is locked out, none is let
+//! in.
 
 use std::sync::Arc;
 use std::time::Duration;

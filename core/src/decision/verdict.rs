@@ -23,14 +23,14 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     /// What was charged; meaningless unless the hit was admitted.
     fn receipt(&self) -> Self::Receipt;
 
-    /// Whether the hit may pass; of several limits, whether all admit it. It says what the [`outcome`](Self::outcome) does,
-    /// without how long that takes.
+    /// Whether the hit may pass; of several limits, whether all admit it. It says what the
+    /// [`outcome`](Self::outcome) does, without how long that takes.
     fn is_allowed(&self) -> bool {
         self.outcome().is_allowed()
     }
 
-    /// Calls `change` with each of the receipts: it notes in them who admitted the hit. One that cannot, as is taken for granted
-    /// if nothing is said, is taken for one of the storage that is asked first.
+    /// Calls `change` with each of the receipts: it notes in them who admitted the hit. One that cannot, as
+    /// is taken for granted if nothing is said, is taken for one of the storage that is asked first.
     fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
         let _ = change;
     }
@@ -38,9 +38,9 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     /// Calls `visit` with the decision of each limit, in the order they were composed.
     fn each(&self, visit: &mut dyn FnMut(&Decision));
 
-    /// The same answer once so many microseconds have gone by in which nothing else happened: its waits are shorter by that, and
-    /// what else it tells stays. `None` if the wait of a denial in it is over by then, or if this kind of verdict cannot tell,
-    /// as is taken for granted if nothing is said.
+    /// The same answer once so many microseconds have gone by in which nothing else happened: its waits are
+    /// shorter by that, and what else it tells stays. `None` if the wait of a denial in it is over by then,
+    /// or if this kind of verdict cannot tell, as is taken for granted if nothing is said.
     ///
     /// It is what a cache of denials answers with.
     fn later_by_micros(&self, by: u64) -> Option<Self> {
@@ -55,7 +55,8 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
         origin
     }
 
-    /// The same verdict, coming from there; one that cannot tell, as is taken for granted if nothing is said, stays as it is.
+    /// The same verdict, coming from there; one that cannot tell, as is taken for granted if nothing is said,
+    /// stays as it is.
     #[must_use]
     fn with_origin(self, origin: Origin) -> Self {
         let _ = origin;

@@ -20,7 +20,8 @@ pub fn advance_is_invisible<S: Scale>(limit: &S, run: &[Step]) -> Held {
 
 /// Law 12: under another limit what was used stays used, counted in cost and rounded up. Both must hold a
 /// whole cost (no tolerance in time), else the figures do not tell what was used. Of a log, which knows when
-/// it was used and counts just that part which lies in the other's period, `other` must not have a shorter one.
+/// it was used and counts just that part which lies in the other's period, `other` must not have a shorter
+/// one.
 pub fn limit_may_change<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
     follow(limit, run, |at, step, _, verdict, after| {
         if !verdict.is_recorded() {
@@ -48,8 +49,8 @@ pub fn limit_may_change<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
     })
 }
 
-/// Law 12: of two limits that take turns on one state, such as tiers, no more is admitted between any two hits than
-/// the larger one alone could admit. Both must be of the same [kinds](crate::Strategy::kinds).
+/// Law 12: of two limits that take turns on one state, such as tiers, no more is admitted between any two
+/// hits than the larger one alone could admit. Both must be of the same [kinds](crate::Strategy::kinds).
 pub fn limits_may_alternate<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
     for first in 0..run.len() {
         let (mut state, mut latest) = (S::State::default(), Timestamp::EPOCH);

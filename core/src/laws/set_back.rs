@@ -4,7 +4,8 @@ use super::run::{Held, Step, expect, follow};
 use crate::strategy::Bounds;
 use crate::{Hit, Outcome, Strategy, Timestamp, Verdict};
 
-/// Law 7: a time before the state's own counts as the state's own, and the wait then stays within the horizon.
+/// Law 7: a time before the state's own counts as the state's own, and the wait then stays within the
+/// horizon.
 pub fn time_may_step_back<S: Strategy>(limit: &S, run: &[Step]) -> Held {
     let mut latest = Timestamp::EPOCH;
     follow(limit, run, |at, step, _, verdict, after| {
@@ -34,8 +35,8 @@ pub fn time_may_step_back<S: Strategy>(limit: &S, run: &[Step]) -> Held {
 const SLACK: u64 = 1_000_000;
 
 /// Law 7: once a state lies further ahead of the clock than it can last, and than a second,
-/// [`rebase`](Strategy::rebase) moves it to the present. That grants nothing, and from then on no wait is longer
-/// than the horizon and each one told is exact, however often the clock is set back.
+/// [`rebase`](Strategy::rebase) moves it to the present. That grants nothing, and from then on no wait is
+/// longer than the horizon and each one told is exact, however often the clock is set back.
 pub fn clock_may_be_set_back<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     /// Enough to see a limit come back and be used up again.
     const ATTEMPTS: usize = 12;

@@ -1,8 +1,8 @@
 //! What every storage owes, as a checklist for one that answers at once.
 //!
-//! Each function is one duty. They use keys of their own, which they reset first, and take time to stand still while
-//! they run. Give them a limit that admits from 2 to 1000 hits at once and hardly any more in the next minute, such as 5
-//! per hour; only [`agrees`] wants runs of all kinds.
+//! Each function is one duty. They use keys of their own, which they reset first, and take time to stand
+//! still while they run. Give them a limit that admits from 2 to 1000 hits at once and hardly any more in the
+//! next minute, such as 5 per hour; only [`agrees`] wants runs of all kinds.
 //!
 //! ```
 //! use traffik_core::laws::{self, storage};
@@ -55,8 +55,8 @@ pub fn agrees<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: &str, run:
     at_once(duties::agrees(limit, &direct, key.as_bytes(), run, |now| direct.now.set(now)))
 }
 
-/// Law 4: a denial changes nothing that is stored, and writes nothing: `writes` tells how often the store has been
-/// written to so far, or always the same if that cannot be known.
+/// Law 4: a denial changes nothing that is stored, and writes nothing: `writes` tells how often the store has
+/// been written to so far, or always the same if that cannot be known.
 pub fn denial_writes_nothing<S: Strategy>(
     limit: &S,
     storage: &impl Storage<S>,
@@ -65,17 +65,17 @@ pub fn denial_writes_nothing<S: Strategy>(
     at_once(duties::denial_writes_nothing(limit, &Direct::new(limit, storage), async || writes()))
 }
 
-/// Law 11: what is done to one key is not done to another, whatever their names: empty ones, spaces, line ends, zero
-/// bytes, no text at all, 300 bytes, the beginning of another.
+/// Law 11: what is done to one key is not done to another, whatever their names: empty ones, spaces, line
+/// ends, zero bytes, no text at all, 300 bytes, the beginning of another.
 ///
 /// Needs room for 27 keys.
 pub fn keys_are_apart<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
     at_once(duties::keys_are_apart(limit, &Direct::new(limit, storage)))
 }
 
-/// Law 9: a check that is taken back by its receipt leaves no trace, and one that was forgotten meanwhile frees
-/// nothing. Nothing is asked of a queue, whose places are used up as their turn comes; what can be taken back of it is
-/// in [`agrees`].
+/// Law 9: a check that is taken back by its receipt leaves no trace, and one that was forgotten meanwhile
+/// frees nothing. Nothing is asked of a queue, whose places are used up as their turn comes; what can be
+/// taken back of it is in [`agrees`].
 pub fn refund_takes_back<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
     at_once(duties::refund_takes_back(limit, &Direct::new(limit, storage)))
 }
@@ -104,8 +104,8 @@ pub fn load_tells_the_state<S: Strategy>(limit: &S, storage: &impl Storage<S>) -
     Ok(())
 }
 
-/// Law 2: checks of one key at the same time admit exactly the limit. `race` runs what it is given many times over on
-/// several threads at once, and returns when all are done:
+/// Law 2: checks of one key at the same time admit exactly the limit. `race` runs what it is given many times
+/// over on several threads at once, and returns when all are done:
 ///
 /// ```
 /// # use traffik_core::laws::{self, storage};
@@ -149,7 +149,8 @@ pub fn racers_admit_the_limit<S: Strategy>(
 
 /// Law 7: a key that is used up when the clock is set back far is admitted again within the limit's horizon.
 ///
-/// For a storage whose clock is nobody else's: where several clocks meet, the one behind must not be believed.
+/// For a storage whose clock is nobody else's: where several clocks meet, the one behind must not be
+/// believed.
 pub fn clock_may_be_set_back<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
     const KEY: &[u8] = b"traffik law 7: set back";
     /// More than a storage may count as one reader that came late.
@@ -177,8 +178,8 @@ pub fn clock_may_be_set_back<S: Strategy>(limit: &S, storage: &impl Storage<S>) 
     Ok(())
 }
 
-/// Law 10: bytes that are no state count as a key never seen, and are written over. `plant` puts them where the storage
-/// keeps the state of a key: it is given the key, and the bytes.
+/// Law 10: bytes that are no state count as a key never seen, and are written over. `plant` puts them where
+/// the storage keeps the state of a key: it is given the key, and the bytes.
 pub fn corrupt_is_never_seen<S: Strategy>(
     limit: &S,
     storage: &impl Storage<S>,

@@ -1,9 +1,9 @@
 //! The one table: states of a fixed number of keys, with bounded work and no allocation.
 //!
-//! Set-associative, like a hardware cache: a key's hash names a set of neighbouring slots and a place in it to
-//! begin at, and nothing outside that set and the next one is ever looked at. There is no growth, no rehash and
-//! no sweep. Full sets reuse a slot whose state has become fresh; if there is none, [`WhenFull`] says what gives
-//! way.
+//! Set-associative, like a hardware cache: a key's hash names a set of neighbouring slots and a place in it
+//! to begin at, and nothing outside that set and the next one is ever looked at. There is no growth, no
+//! rehash and no sweep. Full sets reuse a slot whose state has become fresh; if there is none, [`WhenFull`]
+//! says what gives way.
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -77,8 +77,9 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         Self { slots, when_full, counters, latest: 0, slot: PhantomData }
     }
 
-    /// Checks a hit on a key that is at its [home] or soon after it; `None`, and nothing done, if it is not there. Small
-    /// enough to be made part of what calls it, which then computes no figure that it does not read.
+    /// Checks a hit on a key that is at its [home] or soon after it; `None`, and nothing done, if it is not
+    /// there. Small enough to be made part of what calls it, which then computes no figure that it does not
+    /// read.
     #[inline(always)]
     pub fn check_near<S: Strategy<State = T>>(
         &mut self,
@@ -91,8 +92,8 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         /// How many slots are looked at.
         const NEAR: usize = 4;
         let key = H::of(digest);
-        // Branches, although no processor can foresee in which of them a key is: to compute it would keep it from
-        // going on before the first has come from memory.
+        // Branches, although no processor can foresee in which of them a key is: to compute it would keep it
+        // from going on before the first has come from memory.
         let near = self.slots.as_mut().get_mut(home..)?.iter_mut().take(NEAR);
         let slot = near.into_iter().find(|slot| slot.head.is_of(key))?;
         let tick = passed(now);
@@ -263,9 +264,9 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
         self.slots.as_ref().iter().filter(in_use).map(|slot| (slot.head, &slot.state))
     }
 
-    /// Takes over an entry of another table whose keys were hashed with the same seed, in place of one of the same
-    /// key; it was taken from there at a time of that table's clock. Without room for it, that is as for a new key;
-    /// answers whether it was taken.
+    /// Takes over an entry of another table whose keys were hashed with the same seed, in place of one of the
+    /// same key; it was taken from there at a time of that table's clock. Without room for it, that is as for
+    /// a new key; answers whether it was taken.
     pub fn adopt(&mut self, (head, state): (Wide, T), taken: Timestamp, now: Timestamp) -> bool {
         // By this clock it is fresh as long from now as it was from then by the other.
         let ahead = passed(taken).saturating_sub(passed(now));
@@ -294,8 +295,8 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
 const FULL: StorageError =
     StorageError::new(ErrorKind::Full, "no room for another key; give the storage a larger capacity");
 
-/// The slot of a [`Table`] of so many that a digest belongs to before all others, and where its state most likely is:
-/// the upper half of it as a fraction of the slots, which takes no division and no power of two.
+/// The slot of a [`Table`] of so many that a digest belongs to before all others, and where its state most
+/// likely is: the upper half of it as a fraction of the slots, which takes no division and no power of two.
 #[inline]
 #[must_use]
 pub const fn home(digest: Digest, slots: usize) -> usize {

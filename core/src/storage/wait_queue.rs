@@ -27,7 +27,8 @@ pub trait WaitQueue: Send + Sync {
         Ok(self.join(key))
     }
 
-    /// Calls `visit` with the costs of those in front of a ticket, as far as they are known. Defaults to none.
+    /// Calls `visit` with the costs of those in front of a ticket, as far as they are known. Defaults to
+    /// none.
     fn ahead(&self, ticket: Ticket, visit: &mut dyn FnMut(u32)) {
         let _ = (ticket, visit);
     }

@@ -110,15 +110,15 @@ pub(crate) trait Part: Any + Send {
     fn delay(&self) -> Duration;
     /// Waits until it moves to a sooner turn.
     fn poll_sooner(&mut self, context: &mut Context<'_>) -> Poll<()>;
-    /// Leaves the line, for its turn has come. Dropped before that, or asked to give back what was charged, it
-    /// gives its turn up.
+    /// Leaves the line, for its turn has come. Dropped before that, or asked to give back what was charged,
+    /// it gives its turn up.
     fn take_turn(&mut self);
 
     /// Returns its limits and whom they are of, for answers and headers.
     fn disclosure(&self) -> Disclosure<'_>;
 
-    /// Reports to observers what it said, and whether a delay can be sat out; or that it has failed and nobody
-    /// is asked what to do.
+    /// Reports to observers what it said, and whether a delay can be sat out; or that it has failed and
+    /// nobody is asked what to do.
     fn report(&self, failure: Option<&Failure>, can_wait: bool);
     /// Notes on the request what the service behind may want to know.
     fn mark(&mut self, extensions: &mut Extensions);

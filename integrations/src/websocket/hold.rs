@@ -28,8 +28,8 @@ pub(super) struct Until {
 }
 
 impl<S: Strategy, M, T> Held<S, M, T> {
-    /// What the storage answered, if it was waited for; nothing if time is over. A turn that is sooner than it
-    /// was is slept for anew.
+    /// What the storage answered, if it was waited for; nothing if time is over. A turn that is sooner than
+    /// it was is slept for anew.
     pub(super) fn poll(&mut self, sleep: &Sleep, context: &mut Context<'_>) -> Poll<Answer<S::Verdict>> {
         if let For::Turn(turn) = &mut self.wait.for_what
             && turn.0.poll_sooner(context).is_ready()

@@ -92,8 +92,8 @@ impl<R: Connect> MemcachedBuilder<R> {
         /// said. That is seen to when others are used.
         pub const fn idle(idle: Duration) => settings.idle = idle;
 
-        /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready): whoever comes then
-        /// is refused at once, with the time it would have taken. Defaults to no bound.
+        /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready):
+        /// whoever comes then is refused at once, with the time it would have taken. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
 
         /// Whether states outlive the storage, which they do if nothing is said. If not,

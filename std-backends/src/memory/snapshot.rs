@@ -43,8 +43,8 @@ impl Error for SnapshotError {}
 impl<S: Strategy, C: Clock> Memory<S, C> {
     /// All that is in use, as bytes for [`MemoryBuilder::restore`].
     ///
-    /// Others may go on meanwhile: each of the storage's parts is as it was at some time during the call. The bytes
-    /// hold no key, but the secret that keys are hashed with: keep them as you keep secrets.
+    /// Others may go on meanwhile: each of the storage's parts is as it was at some time during the call. The
+    /// bytes hold no key, but the secret that keys are hashed with: keep them as you keep secrets.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         let (mut entries, mut count) = (Vec::new(), 0u64);
@@ -75,13 +75,13 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
 }
 
 impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
-    /// Allocates a storage that remembers what a [snapshot](Memory::snapshot) tells. The capacity may be another; of
-    /// keys there is no room for, those that would be fresh soonest are given up, or all that come too late, as the
-    /// policy for a full storage says.
+    /// Allocates a storage that remembers what a [snapshot](Memory::snapshot) tells. The capacity may be
+    /// another; of keys there is no room for, those that would be fresh soonest are given up, or all that
+    /// come too late, as the policy for a full storage says.
     ///
-    /// The clock should count from the same epoch. One that counts from a later time, such as an uptime, finds
-    /// the states ahead of it: each is moved to the present when its key comes, so a client waits once more, for
-    /// as long as the limit lasts and no longer.
+    /// The clock should count from the same epoch. One that counts from a later time, such as an uptime,
+    /// finds the states ahead of it: each is moved to the present when its key comes, so a client waits once
+    /// more, for as long as the limit lasts and no longer.
     ///
     /// # Errors
     ///

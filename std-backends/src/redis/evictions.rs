@@ -13,8 +13,8 @@ pub(super) fn question() -> Cmd {
     info
 }
 
-/// Notes what a server says, and warns of what it gives up or is to give up. No failure here is one of the call
-/// beside it.
+/// Notes what a server says, and warns of what it gives up or is to give up. No failure here is one of the
+/// call beside it.
 pub(super) fn note(answer: Result<Value, RedisError>, watch: &EvictionWatch, server: impl Fn() -> String) {
     let text = answer.and_then(|answer| Ok(String::from_redis_value(answer)?));
     let Ok(memory) = text.and_then(|text| Memory::read(&text)) else { return watch.refused(Instant::now()) };

@@ -68,7 +68,8 @@ impl Inner {
         time.unwrap_or_default().into_bytes()
     }
 
-    /// How long a state is kept at least, in milliseconds. A clock of another kind than the server's may be slower.
+    /// How long a state is kept at least, in milliseconds. A clock of another kind than the server's may be
+    /// slower.
     pub(super) fn least(&self) -> u64 {
         const DAY: u64 = 24 * 3_600 * 1_000;
         if self.clock.is_some() { DAY } else { 1 }
@@ -84,8 +85,8 @@ pub(super) fn time(seconds: u64, micros: u64) -> Timestamp {
     Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 
-/// What a script tells: what is stored, the server's time in seconds and microseconds, and for how many milliseconds
-/// it is kept yet, or a negative number.
+/// What a script tells: what is stored, the server's time in seconds and microseconds, and for how many
+/// milliseconds it is kept yet, or a negative number.
 fn loaded(answer: Value) -> Result<Loaded<Vec<u8>>, Failure> {
     let (bytes, seconds, micros, kept): (Option<Vec<u8>>, u64, u64, i64) = told(answer)?;
     let kept = u64::try_from(kept).ok().map(Duration::from_millis);

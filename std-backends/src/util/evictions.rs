@@ -1,6 +1,7 @@
 //! The keys that servers give up for want of room: counted as the servers say, and warned of once.
 //!
-//! A key that is given up has its whole limit again. No client can cure that, so whoever runs the server is told.
+//! A key that is given up has its whole limit again. No client can cure that, so whoever runs the server is
+//! told.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,8 +68,8 @@ impl EvictionWatch {
         is_due
     }
 
-    /// Ends a look with the server's count, and returns by how much it has grown. What was given up before the first
-    /// look is not counted, nor what is lost with a server that starts anew.
+    /// Ends a look with the server's count, and returns by how much it has grown. What was given up before
+    /// the first look is not counted, nor what is lost with a server that starts anew.
     pub(crate) fn end(&self, count: u64) -> u64 {
         let last = self.last.swap(count, Ordering::Relaxed);
         let grown = count.saturating_sub(last);

@@ -6,9 +6,9 @@ use traffik_core::{Class, Cost, Hit, Strategy, Timestamp, Verdict};
 
 /// The time until a state is fresh, in microseconds.
 ///
-/// It is longer than the limit lasts if more than all of it is in use, or if the state lies ahead of the clock,
-/// because that was set back. The figures tell these apart: no state may hurt for longer than its limit lasts
-/// only because of the clock.
+/// It is longer than the limit lasts if more than all of it is in use, or if the state lies ahead of the
+/// clock, because that was set back. The figures tell these apart: no state may hurt for longer than its
+/// limit lasts only because of the clock.
 pub(crate) fn kept_for<S: Strategy>(limit: &S, state: &S::State, class: Class, now: Timestamp) -> u64 {
     let rest = limit.fresh_at(state, class).micros_since(now);
     if rest <= limit.horizon() {

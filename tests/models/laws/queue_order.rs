@@ -19,7 +19,8 @@ fn turns<S: Strategy<Cost = u32>>(hits: impl IntoIterator<Item = (u64, S, Class)
     hits.into_iter().map(turn).collect()
 }
 
-/// Each hit leaves once those before it have had their time: five at 1/s, then five at 2 s under another rate.
+/// Each hit leaves once those before it have had their time: five at 1/s, then five at 2 s under another
+/// rate.
 #[test]
 fn turns_stay_told_when_the_rate_is_raised_or_lowered() {
     let five = |first: u64, step: u64| (0..5).map(move |hit| first + hit * step);
@@ -39,7 +40,8 @@ fn turns_stay_told_when_the_rate_is_raised_or_lowered() {
     }
 }
 
-/// Under a rate that is raised a hundredfold the queue is as long in time as it may be, and denies until it is not.
+/// Under a rate that is raised a hundredfold the queue is as long in time as it may be, and denies until it
+/// is not.
 #[test]
 fn a_queue_that_has_told_later_turns_than_it_may_denies() {
     let [slow, quick] =

@@ -187,7 +187,8 @@ fn several_keys_are_one_call() {
     });
 }
 
-/// In a cluster those of one slot are; others are charged in turn, and refunded by receipt if a later one denies.
+/// In a cluster those of one slot are; others are charged in turn, and refunded by receipt if a later one
+/// denies.
 #[test]
 fn several_keys_of_a_cluster_are_all_charged_or_none() {
     let cluster = Cluster::start();
@@ -211,8 +212,8 @@ fn several_keys_of_a_cluster_are_all_charged_or_none() {
     });
 }
 
-/// A denial by a limit of a longer period prolongs what the server keeps, so that the wait it tells is kept: of a
-/// limit alone, within a pair, and by the hour.
+/// A denial by a limit of a longer period prolongs what the server keeps, so that the wait it tells is kept:
+/// of a limit alone, within a pair, and by the hour.
 #[test]
 fn a_denial_after_a_change_of_the_period_is_kept_as_long_as_it_says() {
     async fn prolongs<S: Strategy>(namespace: &str, short: S, long: S) {
@@ -379,7 +380,8 @@ fn every_key_lives_as_long_as_its_limit_remembers() {
     });
 }
 
-/// The checklist that every storage is held to, on the server's own clock: strategies that it knows, and one it does not.
+/// The checklist that every storage is held to, on the server's own clock: strategies that it knows, and one
+/// it does not.
 #[test]
 fn redis_keeps_the_duties_of_a_storage() {
     async fn held<S: Strategy>(name: &str, limit: S) {

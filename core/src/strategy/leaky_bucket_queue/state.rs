@@ -8,9 +8,9 @@ use crate::strategy::{Corrupt, Level, Reader, State, Writer};
 
 /// The state of a queue.
 ///
-/// A turn that was told stays told when the rate changes. So the state keeps when the last of them is over, and
-/// under another rate no less counts as in use than drains until then. What was used is kept beside it as it is,
-/// so that limits that take turns do not make more and more of it.
+/// A turn that was told stays told when the rate changes. So the state keeps when the last of them is over,
+/// and under another rate no less counts as in use than drains until then. What was used is kept beside it as
+/// it is, so that limits that take turns do not make more and more of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct QueueState {
@@ -21,8 +21,8 @@ pub struct QueueState {
 }
 
 impl QueueState {
-    /// The level under a rate: `max(used, (end − at) · drain)`. Under the rate of the last hit that is what was
-    /// used, since `end` is rounded down.
+    /// The level under a rate: `max(used, (end − at) · drain)`. Under the rate of the last hit that is what
+    /// was used, since `end` is rounded down.
     #[inline]
     pub(super) fn level(&self, meter: &Meter) -> Level {
         meter.raised(self.level, self.end)

@@ -21,8 +21,8 @@
 //!
 //! # What may be mixed
 //!
-//! * Strategies that share a tag share states: all buckets but queues keep a [`LEVEL`]. Rates, bursts and periods may
-//!   differ, for a state carries what its numbers are counted in.
+//! * Strategies that share a tag share states: all buckets but queues keep a [`LEVEL`]. Rates, bursts and
+//!   periods may differ, for a state carries what its numbers are counted in.
 //! * A state of larger dimensions than the reader has (entries of a log, buckets of a strict window, members
 //!   of a shared limit) is `Corrupt` to that reader.
 //! * Versions of this crate may share a store, as in a rolling deploy, while each knows every tag that the

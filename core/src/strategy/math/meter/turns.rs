@@ -14,8 +14,8 @@ impl Meter {
 
     /// Takes back the last place of a queue while its turn has not gone by, and nothing else.
     ///
-    /// A place is the last one if as much is in use as there was right after it, less what drained since: also
-    /// if those behind it have been taken back.
+    /// A place is the last one if as much is in use as there was right after it, less what drained since:
+    /// also if those behind it have been taken back.
     pub(crate) fn refund_last(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
         let last = self.level(&Level::of(receipt), state.at);
         if state.unit != receipt.unit || (state.at, self.used(state)) != last {
@@ -48,8 +48,8 @@ impl Meter {
         }
     }
 
-    /// The level that `state` becomes by what made `after` of `before`: what was added, taken or drained since. It is
-    /// not empty while `after` is not.
+    /// The level that `state` becomes by what made `after` of `before`: what was added, taken or drained
+    /// since. It is not empty while `after` is not.
     #[cold]
     pub(crate) fn alike(&self, state: Level, before: Level, after: Level) -> Level {
         let at = |it: Level| Level { at: it.at.min(after.at), ..it };
