@@ -98,7 +98,7 @@ impl Uniques {
     /// A message, with what tells versions of items apart renamed, and the number of the call left out.
     pub(super) fn text(&mut self, message: &Message) -> String {
         let verb = message.words[0].clone();
-        let is_meta = ["ma", "md", "mg", "VA", "HD", "EX", "NF"].contains(&verb.as_str());
+        let is_meta = ["ma", "md", "mg", "VA", "HD", "EX", "NF", "EN"].contains(&verb.as_str());
         let told = |(at, word): (usize, &String)| match (verb.as_str(), word.split_at_checked(1)) {
             ("cas", _) if at == 5 => self.of(word),
             ("VALUE", _) if at == 4 => self.of(word),
