@@ -16,6 +16,10 @@ pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static 
     /// set. So more of the slots can be used, and new keys take longer.
     const SPILLS: bool;
 
+    /// Whether a denial looks if the state has to be kept for longer than was noted, as under a limit of a longer
+    /// period. That takes a division.
+    const PROLONGS: bool;
+
     /// The head of a key with this digest.
     fn of(digest: Digest) -> Self;
 
@@ -121,6 +125,7 @@ impl Head for Wide {
 
     const WAYS: usize = 16;
     const SPILLS: bool = true;
+    const PROLONGS: bool = true;
 
     #[inline]
     fn of(digest: Digest) -> Self {
@@ -174,6 +179,7 @@ impl Head for Narrow {
 
     const WAYS: usize = 8;
     const SPILLS: bool = false;
+    const PROLONGS: bool = false;
 
     #[inline]
     fn of(digest: Digest) -> Self {

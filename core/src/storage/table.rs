@@ -107,7 +107,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         if verdict.is_recorded() {
             let noted = Noted { now, pressure: verdict.pressure() };
             slot.head = noted.head(key, limit, &slot.state, hit.class, &mut self.latest);
-        } else if !verdict.is_allowed() && tick >= self.latest {
+        } else if H::PROLONGS && !verdict.is_allowed() && tick >= self.latest {
             slot.head = prolonged(slot.head, limit, &slot.state, hit.class);
         }
         Some(verdict)
@@ -147,7 +147,8 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         let answer = Ok(op.run(limit, state, now));
         let Ok(verdict) = &answer else { return answer };
         if !op.writes(verdict) {
-            if let (Op::Check(hit), Some(slot)) = (op, found.and_then(|at| slots.get_mut(at)))
+            if let (true, Op::Check(hit), Some(slot)) =
+                (H::PROLONGS, op, found.and_then(|at| slots.get_mut(at)))
                 && !verdict.is_allowed()
                 && tick >= self.latest
             {

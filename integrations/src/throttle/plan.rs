@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use traffik_core::storage::BoxFuture;
-use traffik_core::{ErasedKey, Hit, Key, Origin, Strategy, Verdict};
+use traffik_core::{ErasedKey, Hit, Origin, Strategy, Verdict};
 
 use super::key::{Apart, kinds_of};
 use super::profile::Scope;
@@ -37,21 +37,35 @@ impl<S: Strategy, M> Plan<S, M> {
     /// the client, the scope, and the throttle.
     #[inline(always)]
     pub(crate) fn with_key<T>(&self, uid: &str, ask: impl FnOnce(&dyn ErasedKey) -> T) -> T {
-        if let Some(limit) = &self.limit {
-            let kinds = kinds_of(limit);
-            if kinds != self.settings.kinds {
-                return self.with_scope(Apart { uid, kinds }, ask);
+        let apart = self.limit.as_ref().and_then(|limit| self.apart(uid, limit));
+        let (plain, scoped, plain_apart, scoped_apart);
+        // One call for all of them, so that it is made part of what calls this.
+        let key: &dyn ErasedKey = match (&apart, &self.scope) {
+            (None, None) => {
+                plain = (&self.client, uid);
+                &plain
             }
-        }
-        self.with_scope(uid, ask)
+            (None, Some(Scope(scope))) => {
+                scoped = (&self.client, &**scope, uid);
+                &scoped
+            }
+            (Some(apart), None) => {
+                plain_apart = (&self.client, apart);
+                &plain_apart
+            }
+            (Some(apart), Some(Scope(scope))) => {
+                scoped_apart = (&self.client, &**scope, apart);
+                &scoped_apart
+            }
+        };
+        ask(key)
     }
 
-    #[inline(always)]
-    fn with_scope<T>(&self, throttle: impl Key, ask: impl FnOnce(&dyn ErasedKey) -> T) -> T {
-        match &self.scope {
-            None => ask(&(&self.client, throttle)),
-            Some(Scope(scope)) => ask(&(&self.client, &**scope, throttle)),
-        }
+    /// The throttle's part of the key, if the limit of the request keeps a state of its own.
+    #[cold]
+    fn apart<'a>(&self, uid: &'a str, limit: &S) -> Option<Apart<'a>> {
+        let kinds = kinds_of(limit);
+        (kinds != self.settings.kinds).then_some(Apart { uid, kinds })
     }
 }
 

@@ -114,11 +114,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 
     /// Shows the key of whom a plan is about.
     pub(crate) fn show_key(&self, plan: &Plan<S, M>, show: &mut dyn FnMut(&dyn ErasedKey)) {
-        let uid = self.uid();
-        match &plan.scope {
-            None => show(&(&plan.client, uid)),
-            Some(Scope(scope)) => show(&(&plan.client, &**scope, uid)),
-        }
+        plan.with_key(self.uid(), show);
     }
 
     /// The limit and the storage of a plan.
