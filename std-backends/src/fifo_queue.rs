@@ -52,8 +52,9 @@ pub struct FifoQueue {
     max: usize,
     /// The number of tickets that are held, so that nobody takes the lock to learn that there are none.
     waiting: AtomicUsize,
-    tickets: Mutex<Tickets>,
-    turns: Mutex<Turns>,
+    /// Boxed, as the next: a storage that is moved about carries its queue with it.
+    tickets: Box<Mutex<Tickets>>,
+    turns: Box<Mutex<Turns>>,
 }
 
 #[derive(Default)]
@@ -74,7 +75,7 @@ impl FifoQueue {
     #[must_use]
     pub fn new() -> Self {
         let (hasher, waiting) = (RandomState::new(), AtomicUsize::new(0));
-        let (tickets, turns) = (Mutex::default(), Mutex::default());
+        let (tickets, turns) = Default::default();
         Self { hasher, max: usize::MAX, waiting, tickets, turns }
     }
 
