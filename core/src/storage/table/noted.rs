@@ -45,7 +45,7 @@ pub(super) fn rebase<S: Strategy, H: Head>(limit: &S, slot: &mut Slot<S::State, 
 
 /// The head of a slot whose state was denied: it is kept for as long as it is in use under the limit that
 /// denies. Another limit, with a shorter period, may have been in force when it was written.
-#[inline(never)]
+#[inline]
 pub(super) fn prolonged<S: Strategy, H: Head>(head: H, limit: &S, state: &S::State, class: Class) -> H {
     let fresh = ticks(limit.fresh_at(state, class));
     if fresh > head.fresh_tick() { head.fresh_in(fresh) } else { head }
