@@ -16,7 +16,7 @@ mod noted;
 #[cfg(test)]
 mod tests;
 
-use noted::{Noted, prolonged, rebase};
+use noted::{Noted, prolonged, rebased};
 
 /// What happens when a new key finds its set full of keys that are all in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
             slot.state = T::default();
         }
         if tick < self.latest {
-            rebase(limit, slot, now);
+            slot.head = rebased(slot.head, limit, &mut slot.state, now);
         }
         let verdict = limit.decide(&mut slot.state, hit, now);
         if verdict.is_recorded() {
@@ -137,7 +137,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
                     slot.state = T::default();
                 }
                 if tick < self.latest {
-                    rebase(limit, slot, now);
+                    slot.head = rebased(slot.head, limit, &mut slot.state, now);
                 }
                 &mut slot.state
             }

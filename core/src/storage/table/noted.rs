@@ -1,6 +1,5 @@
 //! What is noted of a state beside it: when it is fresh, by the clock and the limit there are now.
 
-use super::Slot;
 use crate::storage::head::{Head, passed, ticks};
 use crate::{Class, Strategy, Timestamp};
 
@@ -33,14 +32,15 @@ impl Noted {
     }
 }
 
-/// Brings the state of a slot down to a clock that was set back, and with it when the slot is free.
+/// Brings the state of a slot down to a clock that was set back, and with it when the slot is free. Returns the
+/// slot's head.
 #[cold]
 #[inline(never)]
-pub(super) fn rebase<S: Strategy, H: Head>(limit: &S, slot: &mut Slot<S::State, H>, now: Timestamp) {
-    let _ = limit.rebase(&mut slot.state, now);
+pub(super) fn rebased<S: Strategy, H: Head>(head: H, limit: &S, state: &mut S::State, now: Timestamp) -> H {
+    let _ = limit.rebase(state, now);
     // What cannot be moved is kept for no longer than any state lasts.
     let longest = now.plus_micros(limit.horizon());
-    slot.head = slot.head.fresh_in(slot.head.fresh_tick().min(ticks(longest)));
+    head.fresh_in(head.fresh_tick().min(ticks(longest)))
 }
 
 /// The head of a slot whose state was denied: it is kept for as long as it is in use under the limit that
