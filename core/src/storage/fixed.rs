@@ -10,6 +10,10 @@ use crate::{Clock, Hit, Key, Op, Seed, Strategy, Timestamp};
 ///
 /// Beyond the states it takes 8 bytes a key (see [`Narrow`] for how well that tells keys apart), and about 60
 /// in all. A full table gives up the key that is fresh soonest; see [`Fixed::when_full`].
+///
+/// A clock that is set back locks no key out (see [`Strategy::rebase`]). When the limit changes to one of a
+/// longer period, a state is kept for as long as the limit before had it, since to look would cost each
+/// denial a division; `Memory` prolongs it.
 #[derive(Debug)]
 pub struct Fixed<S: Strategy, C, const N: usize> {
     table: RefCell<Slots<S::State, N>>,
