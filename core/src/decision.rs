@@ -313,7 +313,7 @@ impl Decision {
         self.origin
     }
 
-    /// What was charged; meaningless unless the hit was admitted.
+    /// The receipt of the charge; meaningless unless the hit was admitted.
     #[must_use]
     pub const fn receipt(&self) -> Receipt {
         let Self { at, level, unit, sides, .. } = *self;

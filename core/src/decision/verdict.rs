@@ -1,13 +1,13 @@
-//! What a strategy answers with, be it one decision or several.
+//! The answer of a strategy, be it one decision or several.
 
 use core::fmt;
 
 use super::{Decision, Kind, Quotient};
 use crate::{Origin, Outcome, Receipt, Receipts};
 
-/// What a strategy answers with: a [`Decision`], or several where limits are composed.
+/// The answer of a strategy: a [`Decision`], or several where limits are composed.
 pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
-    /// What [`Strategy::refund`](crate::Strategy::refund) needs to take this admission back.
+    /// The receipt by which [`Strategy::refund`](crate::Strategy::refund) takes this admission back.
     type Receipt: Receipts;
 
     /// Whether the hit may pass; of several limits, whether all admit it.
@@ -20,7 +20,7 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     /// once not even a cost of 1 is left; of several, the most.
     fn pressure(&self) -> u8;
 
-    /// What was charged; meaningless unless the hit was admitted.
+    /// The receipt of the charge; meaningless unless the hit was admitted.
     fn receipt(&self) -> Self::Receipt;
 
     /// Whether the hit may pass; of several limits, whether all admit it. It says what the

@@ -34,7 +34,7 @@ pub fn waits_are_exact<S: Strategy>(limit: &S, run: &[Step]) -> Held {
     })
 }
 
-/// That of what is told with a verdict which left this state.
+/// Law 5 for `more_after` of a verdict that left this state.
 fn more_is_exact<S: Strategy>(
     limit: &S,
     state: &S::State,

@@ -126,7 +126,7 @@ where
     }
 }
 
-/// What is to be refunded once a turn was given up: the turns at the end of a line, or that of one by itself.
+/// The refunds due once a turn was given up: the turns at the end of a line, or that of one by itself.
 pub(super) struct GivenUp<'a, S: Strategy> {
     line: Option<(&'a dyn Line, u64)>,
     own: Option<(S::Cost, Taken<S>)>,

@@ -16,8 +16,8 @@ pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static 
     /// set. So more of the slots can be used, and new keys take longer.
     const SPILLS: bool;
 
-    /// Whether a denial looks if the state has to be kept for longer than was noted, as under a limit of a longer
-    /// period. That takes a division.
+    /// Whether a denial looks if the state has to be kept for longer than was noted, as under a limit of a
+    /// longer period. To look takes a division.
     const PROLONGS: bool;
 
     /// The head of a key with this digest.

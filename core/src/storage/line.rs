@@ -26,7 +26,7 @@ pub struct Turn {
 /// goes back to the storage.
 ///
 /// * A turn MUST be held by one hit at most, and by none once it has been given back.
-/// * Whoever moves MUST be woken.
+/// * A hit that moves MUST be woken.
 /// * Nothing MUST be kept of a key for which nobody waits and nothing is on its way back.
 pub trait Line: Send + Sync {
     /// Enters the line with a turn that a storage gave. `receipts` lists what was charged for it.
@@ -47,7 +47,7 @@ pub trait Line: Send + Sync {
     fn surplus(&self, key: u64, refund: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) -> Option<Turn>;
 
     /// Ends what [`surplus`](Self::surplus) began. A turn that `is_kept` was not the last one of the store,
-    /// so it is free for whoever comes in this process.
+    /// so it is free for the next hit of this process.
     fn settle(&self, key: u64, is_kept: bool);
 }
 

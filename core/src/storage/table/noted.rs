@@ -1,9 +1,9 @@
-//! What is noted of a state beside it: when it is fresh, by the clock and the limit there are now.
+//! Notes beside a state: when it is fresh, by the clock and the limit there are now.
 
 use crate::storage::head::{Head, passed, ticks};
 use crate::{Class, Strategy, Timestamp};
 
-/// What there is to note beside a state that was written.
+/// The figures to note beside a state that was written.
 pub(super) struct Noted {
     pub(super) now: Timestamp,
     pub(super) pressure: u8,
@@ -32,13 +32,13 @@ impl Noted {
     }
 }
 
-/// Brings the state of a slot down to a clock that was set back, and with it when the slot is free. Returns the
-/// slot's head.
+/// Brings the state of a slot down to a clock that was set back, and with it when the slot is free. Returns
+/// the slot's head.
 #[cold]
 #[inline(never)]
 pub(super) fn rebased<S: Strategy, H: Head>(head: H, limit: &S, state: &mut S::State, now: Timestamp) -> H {
     let _ = limit.rebase(state, now);
-    // What cannot be moved is kept for no longer than any state lasts.
+    // A state that cannot be moved is kept for no longer than any lasts.
     let longest = now.plus_micros(limit.horizon());
     head.fresh_in(head.fresh_tick().min(ticks(longest)))
 }

@@ -17,7 +17,7 @@ pub struct AdaptiveState {
     pub(super) used: u32,
     /// The use that the window was on course for at its first denial; 0 if there was none.
     pub(super) demand: u32,
-    /// What the factor lacks to 1, in millionths.
+    /// The part that the factor lacks to 1, in millionths.
     pub(super) lack: u32,
 }
 

@@ -14,7 +14,7 @@ use crate::strategy::{Corrupt, Level, Reader, State, Writer};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct QueueState {
-    /// What was used.
+    /// The cost that was used.
     level: Level,
     /// When all that is in the queue has had its time, rounded down, at the rate of the last hit.
     end: Timestamp,

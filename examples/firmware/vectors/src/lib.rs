@@ -152,7 +152,8 @@ impl Vectors<'_> {
     }
 }
 
-/// The same hits at times that do not step back: a storage follows a clock that was set back, a pure function does not.
+/// The same hits at times that do not step back: a storage follows a clock that was set back, a pure function
+/// does not.
 fn forward(mut run: Vec<Step, RUN>) -> Vec<Step, RUN> {
     let mut latest = Timestamp::EPOCH;
     for step in &mut run {

@@ -1,4 +1,4 @@
-//! What a limit by time of day decides where more than one of its limits takes part.
+//! The decision of a limit by time of day where more than one of its limits takes part.
 
 use core::time::Duration;
 
@@ -86,7 +86,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         (remaining > decision.remaining()).then_some(retry_after)
     }
 
-    /// What becomes of a hit that does not pass at `at`: it is tried in all hours from then on.
+    /// The outcome of a hit that does not pass at `at`: it is tried in all hours from then on.
     fn retry(&self, mut inner: S::State, hit: &Hit<S::Cost>, at: Timestamp, forgotten: Timestamp) -> Outcome {
         let fresh = S::State::default();
         if self.limits().all(|limit| limit.peek(&fresh, hit, at).outcome() == Outcome::Never) {
