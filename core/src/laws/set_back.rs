@@ -42,7 +42,8 @@ pub fn clock_may_be_set_back<S: Bounds>(limit: &S, run: &[Step]) -> Held {
     const ATTEMPTS: usize = 12;
     let Some(first) = run.first() else { return Ok(()) };
     let reach = limit.horizon().max(SLACK);
-    let Some(room) = reach.checked_mul(16) else { return Ok(()) };
+    // The waits of all attempts must end before time does.
+    let Some(room) = reach.checked_mul(128).map(|_| reach * 16) else { return Ok(()) };
     let hit: Hit<u32> = Step { cost: first.cost.max(1), ..*first }.hit();
     let mut now = Timestamp::from_micros(first.at.as_micros().min(u64::MAX / 2)).plus_micros(room);
     let mut state = S::State::default();
