@@ -4,8 +4,8 @@ use core::time::Duration;
 
 /// The quotient and the remainder; a `den` of 0 is taken as 1.
 ///
-/// Most divisors here fit 32 bits. A core of 32 bits then needs three of its own divisions, a third of what it
-/// takes it to divide by a number of any size.
+/// Most divisors here fit 32 bits. A core of 32 bits then needs three of its own divisions, a third of what
+/// it takes it to divide by a number of any size.
 #[inline]
 pub(crate) const fn divide(num: u64, den: u64) -> (u64, u64) {
     let den = if den == 0 { 1 } else { den };
@@ -26,12 +26,36 @@ pub(crate) const fn divide_up(num: u64, den: u64) -> u64 {
     quotient + (rest > 0) as u64
 }
 
+/// `⌈num · times / den⌉`, or the largest number if that is less; a `den` of 0 is taken as 1, and one of 2⁶³
+/// or more is not allowed. It is seldom needed, so it takes little room: for each bit the sum is doubled,
+/// then added to.
+#[cold]
+#[inline(never)]
+pub(crate) const fn scale_up(num: u64, times: u64, den: u64) -> u64 {
+    let (whole, part) = divide_seldom(num, den);
+    let (mut quotient, mut rest, mut bits, mut left) = (0u64, 0u64, times, u64::BITS);
+    while left > 0 {
+        let (more, rest_more) = if bits >> 63 == 1 { (whole, part) } else { (0, 0) };
+        let over = divide_seldom(2 * rest + rest_more, den);
+        quotient = quotient.saturating_add(quotient).saturating_add(more).saturating_add(over.0);
+        (rest, bits, left) = (over.1, bits << 1, left - 1);
+    }
+    quotient.saturating_add((rest > 0) as u64)
+}
+
+/// The quotient and the remainder, where it matters more how much room that takes.
+#[cold]
+#[inline(never)]
+pub(crate) const fn divide_seldom(num: u64, den: u64) -> (u64, u64) {
+    divide(num, den)
+}
+
 /// A divisor used again and again: two multiplications then take the place of a division.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Divisor {
     den: u64,
-    /// `⌊(2⁶⁴ − 1) / den⌋`, which makes a guess at a quotient at most 1 too small: it lacks less than `1 + den / 2⁶⁴`
-    /// of `2⁶⁴ / den`, and so the guess less than 1 before it is rounded down.
+    /// `⌊(2⁶⁴ − 1) / den⌋`, which makes a guess at a quotient at most 1 too small: it lacks less than `1 +
+    /// den / 2⁶⁴` of `2⁶⁴ / den`, and so the guess less than 1 before it is rounded down.
     reciprocal: u64,
 }
 
@@ -191,6 +215,20 @@ mod tests {
             }
         }
         assert_eq!(Divisor::new(0).divide(7), (7, 0));
+    }
+
+    #[test]
+    fn a_product_is_divided_and_rounded_up() {
+        for den in numbers().step_by(7).filter(|den| (1..1 << 61).contains(den)) {
+            for num in numbers().step_by(11).chain([0, den - 1, den]) {
+                for times in numbers().step_by(13).chain([0, 1, den]) {
+                    let exact = (u128::from(num) * u128::from(times)).div_ceil(u128::from(den));
+                    let expected = u64::try_from(exact).unwrap_or(u64::MAX);
+                    assert_eq!(scale_up(num, times, den), expected, "{num} · {times} / {den}");
+                }
+            }
+        }
+        assert_eq!(scale_up(7, 3, 0), 21);
     }
 
     #[test]

@@ -27,6 +27,7 @@
 //! | 10. the codec round-trips | [`codec_round_trips`], [`any_bytes_decode_or_are_refused`] |
 //! | 11. every storage agrees with the pure function | [`storage_agrees`] |
 //! | 12. a limit may change under a state | [`limit_may_change`], [`limits_may_alternate`] |
+//! | 12. time before a change counts at the rate there was | [`change_is_settled`] |
 //! | 12. a state may be brought forward | [`advance_is_invisible`] |
 //!
 //! What a storage owes besides is a checklist of its own: [`storage`] for one that answers at once, and
@@ -45,7 +46,7 @@ pub mod storage;
 mod strategies;
 mod waits;
 
-pub use change::{advance_is_invisible, limit_may_change, limits_may_alternate};
+pub use change::{advance_is_invisible, change_is_settled, limit_may_change, limits_may_alternate};
 pub use run::Step;
 use run::{Held, expect, follow};
 pub use set_back::{clock_may_be_set_back, time_may_step_back};
@@ -134,11 +135,15 @@ pub fn never_starved<S: Bounds>(limit: &S, run: &[Step]) -> Held {
 }
 
 /// Law 4: a denial leaves the state as it was, and a hit of cost 0 passes and does too. Where a strategy
-/// records demand, a denial may be noted, but the same one not twice.
+/// records demand, and after a change of class, a denial may be noted, but the same one not twice.
 pub fn denial_is_free<S: Strategy>(limit: &S, run: &[Step]) -> Held {
     follow(limit, run, |at, step, before, verdict, after| {
         let denied = !verdict.outcome().is_allowed();
-        if denied && limit.records_demand() {
+        // Classes may have limits of their own, and what drains does so as the limit has it that was asked
+        // last.
+        let mut earlier = run.iter().take(at);
+        let may_be_noted = limit.records_demand() || earlier.any(|earlier| earlier.class != step.class);
+        if denied && may_be_noted {
             let mut again = after.clone();
             let verdict = limit.decide(&mut again, &step.hit(), step.at);
             let once = !verdict.outcome().is_allowed() && !verdict.is_recorded() && again == *after;
@@ -216,11 +221,14 @@ pub fn refund_inverts<S: Bounds>(limit: &S, run: &[Step]) -> Held {
         }
         let figures = |state: &S::State, now| limit.peek(state, &nothing(step), now);
         if verdict.outcome().is_allowed() && verdict.is_recorded() {
+            // As a hit of nothing leaves it, since which a state drains as the limit has it that was asked.
+            let mut before = before.clone();
+            let _ = limit.decide(&mut before, &nothing(step), latest);
             for wait in [0, 1, limit.horizon() / 2] {
                 let then = latest.plus_micros(wait);
                 let mut state = after.clone();
                 limit.refund(&mut state, &step.hit(), verdict.receipt(), then);
-                let (taken_back, never) = (figures(&state, then), figures(before, then));
+                let (taken_back, never) = (figures(&state, then), figures(&before, then));
                 // The figures of a limit that is lifted above full are those of a full one.
                 let fullest = at_once(limit, S::State::default(), step.class, then);
                 let lifted = at_once(limit, state.clone(), step.class, then) > fullest;
@@ -240,7 +248,7 @@ pub fn refund_inverts<S: Bounds>(limit: &S, run: &[Step]) -> Held {
             let late = limit.fresh_at(after, step.class);
             if late != Timestamp::MAX {
                 let mut state = S::State::default();
-                limit.charge(&mut state, &Hit::new(1), late);
+                limit.charge(&mut state, &Step { cost: 1, ..*step }.hit(), late);
                 let charged = state.clone();
                 limit.refund(&mut state, &step.hit(), verdict.receipt(), late);
                 let same = figures(&state, late) == figures(&charged, late);

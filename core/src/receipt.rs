@@ -15,7 +15,7 @@ pub struct Receipt {
     pub(crate) at: Timestamp,
     /// The level right after the charge, for strategies that keep one; in `unit`s.
     pub(crate) level: u64,
-    /// The strategy's units per cost of 1.
+    /// The strategy's units per cost of 1; of a bucket with how fast they drain.
     pub(crate) unit: u64,
     /// Which of two storages admitted it, where one stands in for another: a bit for each such choice, the outermost lowest.
     #[cfg_attr(feature = "serde", serde(default))]

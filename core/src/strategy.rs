@@ -93,7 +93,7 @@ pub(crate) type Taken<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 ///
 /// * `decide` depends on its arguments alone, and may be run any number of times.
 /// * The admitted cost never exceeds the strategy's bound, for any rate, cost and time.
-/// * A denial leaves the state as it was.
+/// * A denial leaves the state as it was, but for a note of demand, or that the limit has changed.
 /// * `retry_after` is exact: admitted then, denied one microsecond earlier.
 /// * Once `fresh_at` has come, the state decides as `Default` does.
 /// * A time earlier than the state's own counts as the state's own, and [`rebase`](Self::rebase) brings a
@@ -150,6 +150,9 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// Whether a denial may be noted in the state as demand, at most once per member and window and never to
     /// the client's advantage; or may end sooner than it says. Then denials can be
     /// [recorded](Verdict::is_recorded), and may not be answered from a cache.
+    ///
+    /// Of any limit a check is recorded that is the first one after a change of the limit, whatever it comes
+    /// to: what drains from then on does so at the new rate.
     #[inline]
     fn records_demand(&self) -> bool {
         false
@@ -170,8 +173,8 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// microseconds, 0 if it is unlimited or has none.
     ///
     /// Limits of the same kinds may take turns on the state of a key: what was used under one stays used
-    /// under the other. Of limits of other kinds one would drain the state at its own pace, or begin anew, so
-    /// each needs a state of its own.
+    /// under the other, and drains at the rate of the one that was asked last. Of limits of other kinds one
+    /// would drain the state at its own pace, or begin anew, so each needs a state of its own.
     ///
     /// The kinds MUST NOT depend on anything but the limit, since they can be part of the name of a state. A
     /// strategy made of others shows theirs, and its own first if it adds to their states.

@@ -1,6 +1,7 @@
 //! States and locks on Redis: a server, a cluster, sentinels, over TLS, and when they fail.
 
 mod agrees;
+mod changed;
 mod check;
 mod cluster;
 mod faults;

@@ -136,8 +136,8 @@ pub fn agrees<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
                 }
                 _ => {}
             }
-            // The limit changes half-way, to another of the same kind.
-            let limit = &limits[at / 6 % 2];
+            // The limit changes again and again, to another of the same kind.
+            let limit = &limits[at / 3 % 2];
             let op = Op::Check(Hit::new(cost).with_class(class(low)));
             let told = runtime.block_on(storage.apply(limit, &key.as_str(), &op)).unwrap();
             let before = state.clone();

@@ -2,7 +2,7 @@
 
 use super::run::{Held, Step, expect, follow};
 use crate::strategy::Bounds;
-use crate::{Decision, Hit, Scale, Timestamp, Verdict};
+use crate::{Class, Decision, Hit, Scale, Timestamp, Verdict};
 
 /// Law 12: a state brought forward decides from then on as it would have, and is forgotten once it is fresh.
 pub fn advance_is_invisible<S: Scale>(limit: &S, run: &[Step]) -> Held {
@@ -71,6 +71,27 @@ pub fn limits_may_alternate<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> He
             let bound = limit.most(start, latest).max(other.most(start, latest));
             expect(admitted <= bound, 12, at, "limits that alternate admitted more than the larger one")?;
         }
+    }
+    Ok(())
+}
+
+/// Law 12: of two limits that take turns on one state each drains it from its own hit until the next: all is
+/// decided as if each had [brought the state forward](Scale::advance) to where the other takes over. Both
+/// must be of the same [kinds](crate::Strategy::kinds), and of rates that a state keeps exactly.
+pub fn change_is_settled<S: Bounds + Scale>(limit: &S, other: &S, run: &[Step]) -> Held {
+    let (mut kept, mut advanced) = (S::State::default(), S::State::default());
+    let mut last: Option<(bool, Class)> = None;
+    for (at, step) in run.iter().enumerate() {
+        // In turns of no regular length.
+        let is_first = at * at % 5 < 2;
+        let one = |is_first: bool| if is_first { limit } else { other };
+        if let Some((before, class)) = last.filter(|(before, _)| *before != is_first) {
+            one(before).advance(&mut advanced, class, step.at);
+        }
+        last = Some((is_first, step.class));
+        let verdict = one(is_first).decide(&mut kept, &step.hit(), step.at).recorded(false);
+        let expected = one(is_first).decide(&mut advanced, &step.hit(), step.at).recorded(false);
+        expect(verdict == expected, 12, at, "time before a change did not count at the rate there was")?;
     }
     Ok(())
 }

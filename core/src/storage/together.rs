@@ -82,6 +82,16 @@ where
         *verdict = Some(tables.holding(digest)?.apply(limit, digest, &Op::Peek(*hit), now)?);
     }
     if !asked.iter().flatten().all(|verdict| verdict.outcome().is_allowed()) {
+        // None is charged, but a denial may be noted, as demand or since a limit has changed.
+        for (verdict, digest) in asked.iter_mut().zip(digests) {
+            let is_denied = verdict.as_ref().is_some_and(|verdict| !verdict.outcome().is_allowed());
+            let noted = Op::Check(if is_denied { *hit } else { hit.free() });
+            // Without room for a note it is denied all the same.
+            let told = tables.holding(digest)?.apply(limit, digest, &noted, now);
+            if let (true, Ok(told)) = (is_denied, told) {
+                *verdict = Some(told);
+            }
+        }
         return Ok(one_each(asked, limit, hit, now));
     }
     let mut before: [S::State; N] = array::from_fn(|_| S::State::default());

@@ -1,9 +1,10 @@
 //! Cost-based bucket: a token bucket that refills the slower the dearer its hits have been.
 
 use super::math::meter::Meter;
+use super::math::pace::Pace;
 use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy, StrategyError};
-use crate::{Decision, Rate, Ratio, Receipt, Timestamp, Verdict};
+use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod mean;
 pub use mean::CostBasedState;
@@ -180,21 +181,34 @@ impl CostBased {
         self.at_mean(state.mean)
     }
 
+    /// The state at a later time.
+    fn moved(&self, state: CostBasedState, to: Timestamp) -> CostBasedState {
+        let meter = self.of_state(&state);
+        let (at, used) = meter.level(&state.level, to);
+        CostBasedState { level: meter.state(at, used), ..state }.forgetting()
+    }
+
     /// The state before an admission, if that was the last thing that happened to it.
     fn before(&self, state: &CostBasedState, hit: &Hit, receipt: Receipt) -> Option<CostBasedState> {
         let mean = state.mean_before;
-        let is_last = state.level == Level::of(receipt)
-            && receipt.unit == self.meter.unit
+        let is_last = state.level.open() == Level::of(receipt)
+            && state.level.unit() == self.meter.unit
             && state.mean == mean.with(hit.cost, self.window);
         let cost = u64::from(hit.cost).saturating_mul(self.meter.unit);
         let used = receipt.level.checked_sub(cost).filter(|_| is_last)?;
-        let before = CostBasedState { level: self.meter.state(receipt.at, used), mean, mean_before: mean };
+        let level = self.at_mean(mean).state(receipt.at, used);
+        let before = CostBasedState { level, mean, mean_before: mean };
         Some(before.forgetting())
     }
 }
 
-/// A meter for `rate` in units so fine that a step of the refill is at most 1/1024 of it, and finer where
-/// that leaves room for any cost.
+/// How fast it drains from now on depends on the hits to come, so a receipt does not tell.
+fn with_open_receipt(decision: Decision) -> Decision {
+    decision.with_receipt(decision.receipt().open())
+}
+
+/// A meter for `rate` in units so fine that a step of the refill is at most 1/1024 of it, as long as they can be
+/// counted, and finer where that leaves room for any cost.
 const fn fine(rate: Rate) -> Meter {
     const STEPS: u64 = 1024;
     /// Units per cost of 1 at which any 32-bit cost can be counted several times over.
@@ -204,7 +218,7 @@ const fn fine(rate: Rate) -> Meter {
     while meter.unit > 0 && meter.unit * parts * 2 <= FINEST {
         parts *= 2;
     }
-    while meter.drain() > 0 && meter.drain() * parts < STEPS {
+    while meter.drain() > 0 && meter.drain() * parts < STEPS && Pace::is_countable(meter.unit * parts * 2) {
         parts *= 2;
     }
     meter.divided(parts)
@@ -220,18 +234,19 @@ impl Strategy for CostBased {
         let (mean, meter) = (state.mean, self.of_state(state));
         let (_, used) = meter.level(&state.level, now);
         let decision = meter.decide(&mut state.level, hit, now, (self.burst, 0));
-        if !decision.is_recorded() {
-            return decision;
+        if !decision.is_allowed() || hit.cost == 0 || decision.is_unlimited() {
+            return with_open_receipt(decision);
         }
         // A full bucket has forgotten the mean.
         state.mean_before = if used == 0 { Mean::default() } else { mean };
         state.mean = state.mean_before.with(hit.cost, self.window);
         if state.mean == mean {
-            return decision;
+            return with_open_receipt(decision);
         }
         // From here on the refill is another, and so is the time until the bucket is full.
-        let nothing = Hit { cost: 0, ..*hit };
-        self.of_state(state).decide(&mut state.level, &nothing, now, (self.burst, 0)).recorded(true)
+        let (nothing, meter) = (Hit { cost: 0, ..*hit }, self.of_state(state));
+        state.level = state.level.at_pace(meter.pace());
+        with_open_receipt(meter.decide(&mut state.level, &nothing, now, (self.burst, 0)).recorded(true))
     }
 
     /// Takes tokens; the mean is that of hits that were admitted, and stays what it is.
@@ -239,7 +254,7 @@ impl Strategy for CostBased {
         if self.meter.is_unlimited() || hit.cost == 0 {
             return;
         }
-        self.advance(state, hit.class, now);
+        *state = self.moved(*state, now);
         self.of_state(state).charge(&mut state.level, hit, now);
     }
 
@@ -252,8 +267,8 @@ impl Strategy for CostBased {
         let meter = self.of_state(state);
         let (at, used) = meter.level(&state.level, now);
         match self.before(state, hit, receipt) {
-            Some(mut before) => {
-                self.advance(&mut before, hit.class, at);
+            Some(before) => {
+                let before = self.moved(before, at);
                 if self.meter.level(&before.level, at).1 <= used {
                     *state = before;
                 }

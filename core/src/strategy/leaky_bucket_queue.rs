@@ -126,16 +126,29 @@ impl LeakyBucketQueue {
 }
 
 impl LeakyBucketQueue {
-    /// Changes the level of a state.
+    /// Changes the level of a state; answers whether that of another limit was ended by it as well.
     #[inline]
-    fn change<T>(&self, state: &mut QueueState, change: impl FnOnce(&mut Level) -> T) -> T {
-        let held = state.level(&self.meter);
+    fn change<T>(
+        &self,
+        state: &mut QueueState,
+        now: Timestamp,
+        change: impl FnOnce(&mut Level) -> T,
+    ) -> (T, bool) {
+        let (own, is_changed) = state.own(&self.meter, now);
+        let held = own.level(&self.meter);
         let mut level = held;
         let changed = change(&mut level);
         if level != held {
-            state.follow(&self.meter, held, level);
+            *state = own.following(&self.meter, held, level);
+        } else if is_changed {
+            *state = own;
         }
-        changed
+        (changed, is_changed)
+    }
+
+    /// The level of a state as it is decided upon.
+    fn level(&self, state: &QueueState, now: Timestamp) -> Level {
+        state.own(&self.meter, now).0.level(&self.meter)
     }
 }
 
@@ -148,21 +161,23 @@ impl Strategy for LeakyBucketQueue {
     // What of the figures is not read then need not be computed.
     #[inline(always)]
     fn decide(&self, state: &mut QueueState, hit: &Hit, now: Timestamp) -> Decision {
-        self.change(state, |level| self.meter.decide_in_turn(level, hit, now))
+        let (decision, is_changed) =
+            self.change(state, now, |level| self.meter.decide_in_turn(level, hit, now));
+        if is_changed { decision.recorded(true) } else { decision }
     }
 
     fn charge(&self, state: &mut QueueState, hit: &Hit, now: Timestamp) {
-        self.change(state, |level| self.meter.charge(level, hit, now));
+        self.change(state, now, |level| self.meter.charge(level, hit, now));
     }
 
     /// Takes the last place back while its turn has not gone by; else nothing.
     fn refund(&self, state: &mut QueueState, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        self.change(state, |level| self.meter.refund_last(level, hit, receipt, now));
+        self.change(state, now, |level| self.meter.refund_last(level, hit, receipt, now));
     }
 
     #[inline]
     fn fresh_at(&self, state: &QueueState, _: Class) -> Timestamp {
-        self.meter.fresh_at(&state.level(&self.meter))
+        state.fresh_at(&self.meter)
     }
 
     fn horizon(&self) -> u64 {
@@ -170,20 +185,22 @@ impl Strategy for LeakyBucketQueue {
     }
 
     fn rebase(&self, state: &mut QueueState, now: Timestamp) -> bool {
-        self.change(state, |level| self.meter.rebase(level, now))
+        let (is_ahead, is_changed) = self.change(state, now, |level| self.meter.rebase(level, now));
+        is_ahead || is_changed
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
         self.meter.parts_of(true, hit, visit)
     }
 
-    fn stat(&self, state: &QueueState, class: Class, now: Timestamp) -> LeakyBucketQueueStat {
-        let queue_cost = self.meter.cost(&state.level(&self.meter), now);
+    fn stat(&self, state: &QueueState, _: Class, now: Timestamp) -> LeakyBucketQueueStat {
+        let level = self.level(state, now);
+        let queue_cost = self.meter.cost(&level, now);
         LeakyBucketQueueStat {
             queue_size: queue_cost.saturating_sub(1),
             queue_cost,
             queue_capacity: self.queue,
-            next_turn: self.fresh_at(state, class).max(now),
+            next_turn: self.meter.fresh_at(&level).max(now),
         }
     }
 
@@ -207,7 +224,7 @@ impl Scale for LeakyBucketQueue {
     }
 
     fn advance(&self, state: &mut QueueState, _: Class, to: Timestamp) {
-        self.change(state, |level| self.meter.advance(level, to));
+        *state = state.advanced(&self.meter, to);
     }
 
     fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {

@@ -3,6 +3,7 @@
 pub(crate) mod bounds;
 pub(crate) mod meter;
 pub(crate) mod metered;
+pub(crate) mod pace;
 pub(crate) mod rebase;
 pub(crate) mod settle;
 pub(crate) mod tally;

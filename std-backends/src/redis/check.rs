@@ -40,10 +40,16 @@ pub(super) async fn together<S: Strategy>(
     let Some(answer) = ask(inner, until, limit, hit, &names).await? else { return Ok(None) };
     let mut states: Vec<S::State> = (0..names.len()).map(|at| answer.state::<S>(at)).collect();
     let mut verdicts: Vec<_> = states.iter().map(|state| limit.peek(state, hit, answer.now)).collect();
+    let all_admit = verdicts.iter().all(|verdict| verdict.outcome().is_allowed());
     let mut recorded = false;
-    if verdicts.iter().all(|verdict| verdict.outcome().is_allowed()) {
-        verdicts = states.iter_mut().map(|state| limit.decide(state, hit, answer.now)).collect();
-        recorded = verdicts.iter().any(Verdict::is_recorded);
+    for (state, verdict) in states.iter_mut().zip(&mut verdicts) {
+        if all_admit || !verdict.outcome().is_allowed() {
+            *verdict = limit.decide(state, hit, answer.now);
+            recorded |= verdict.is_recorded();
+        } else {
+            // One that alone would admit is not charged; its state may be that of another limit.
+            recorded |= limit.decide(state, &hit.free(), answer.now).is_recorded();
+        }
     }
     answer.confirms(recorded).map(|same| same.then_some(verdicts))
 }
@@ -64,7 +70,7 @@ impl Answer {
         }
     }
 
-    /// Whether the strategy decides as the script did; if it only charges what the script did not, it may yet do so by
+    /// Whether the strategy decides as the script did; if it only stores what the script did not, it may yet do so by
     /// another way. A script that charged what the strategy does not cannot be as long as both are of one version; nobody
     /// is told what was not so.
     fn confirms(&self, recorded: bool) -> Result<bool, Failure> {

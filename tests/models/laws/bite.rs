@@ -133,6 +133,22 @@ fn limits_that_reset_one_another_are_caught() {
     assert_eq!(law(Defect::ForgetsOnChange), Some((12, told)));
 }
 
+/// Two a day, so to speak, and one that comes more often: time before the change is not the other's, nor is
+/// time after it.
+#[test]
+fn a_past_that_counts_at_another_rate_is_caught() {
+    let law = |defect| {
+        let limit = bucket(defect);
+        let run: Vec<_> = (0..60).map(|at| Step::new(Timestamp::from_micros(at * 3 % 50 + at), 2)).collect();
+        found(laws::change_is_settled(&limit, &Bucket { interval: 9, ..limit }, &run))
+    };
+    assert_eq!(law(Defect::None), None);
+    let told = "time before a change did not count at the rate there was";
+    for defect in [Defect::GrantsThePast, Defect::NeverSettles] {
+        assert_eq!(law(defect), Some((12, told)), "{defect:?}");
+    }
+}
+
 #[test]
 fn a_codec_that_does_not_bring_a_state_back_is_caught() {
     let coded = bucket(Defect::None);

@@ -37,6 +37,8 @@ pub(crate) enum Defect {
     RefundAboveFull,
     RefundTooLate,
     ForgetsOnChange,
+    GrantsThePast,
+    NeverSettles,
     AdvanceForgets,
     AdvanceKeepsTheFresh,
 }
@@ -89,6 +91,12 @@ impl Bucket {
     fn lack(&self, state: &Filling, now: Timestamp) -> (Timestamp, u128) {
         let at = if self.defect == Defect::StepBackRefills { now } else { now.max(state.at) };
         let mut lack = state.full_at.saturating_sub(u128::from(at.as_micros()) * 3);
+        if self.defect == Defect::GrantsThePast && state.interval != self.interval && state.interval > 0 {
+            let since = u128::from(at.micros_since(state.at)) * 3;
+            let then = state.full_at.saturating_sub(u128::from(state.at.as_micros()) * 3);
+            let lack = then.div_ceil(u128::from(state.interval) * 3 + 1) * self.thirds();
+            return (at, lack.saturating_sub(since));
+        }
         if self.defect == Defect::StepBackRefills && now < state.at {
             lack = 0;
         }
@@ -127,6 +135,10 @@ impl Strategy for Bucket {
 
     fn decide(&self, state: &mut Filling, hit: &Hit, now: Timestamp) -> Decision {
         let (at, lack) = self.lack(state, now);
+        let is_changed = state.interval != self.interval && lack > 0 && self.defect != Defect::NeverSettles;
+        if is_changed {
+            *state = self.filling(at, lack, state.beyond);
+        }
         let lack = match self.defect {
             Defect::ReadsTheClock if std::time::Instant::now().elapsed().as_nanos() % 2 == 1 => lack + 1,
             _ => lack,
@@ -146,11 +158,13 @@ impl Strategy for Bucket {
                 Defect::DeniesNothing if left == 0 => return Decision::deny(self.burst, left, reset, reset),
                 _ => {}
             }
-            return Decision::allow(self.burst, left, reset).recorded(false).with_receipt(Receipt::new(at));
+            return Decision::allow(self.burst, left, reset)
+                .recorded(is_changed)
+                .with_receipt(Receipt::new(at));
         }
         let busy = self.defect == Defect::NeverWhileInUse && lack + cost > room;
         if cost > self.burst() || busy {
-            return Decision::never(self.burst, left, reset);
+            return Decision::never(self.burst, left, reset).recorded(is_changed);
         }
         let unseen = self.defect == Defect::FreshKeyWaits && *state == Filling::default() && hit.cost > 1;
         if lack + cost > room || unseen {
@@ -166,7 +180,7 @@ impl Strategy for Bucket {
                 Defect::RefillsAfterADenialOnly => *state = Filling { at, ..*state },
                 _ => {}
             }
-            let charged = self.defect == Defect::ChargesDenials;
+            let charged = self.defect == Defect::ChargesDenials || is_changed;
             return Decision::deny(self.burst, left, Duration::from_micros(wait), reset).recorded(charged);
         }
         let lack = lack + cost;

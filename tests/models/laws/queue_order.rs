@@ -27,8 +27,8 @@ fn turns_stay_told_when_the_rate_is_raised_or_lowered() {
     let cases = [
         (1, 10, five(0, 1_000).chain(five(5_000, 100))),
         (1, 2, five(0, 1_000).chain(five(5_000, 500))),
-        // What is in the queue then takes the slower one's time, as it does since the last hit.
-        (2, 1, five(0, 500).chain(five(5_000, 1_000))),
+        // One has left by then; what is still in the queue takes the slower one's time.
+        (2, 1, five(0, 500).chain(five(4_500, 1_000))),
     ];
     for (before, after, told) in cases {
         let [before, after] = [before, after].map(|limit| LeakyBucketQueue::new(Rate::per_second(limit)));

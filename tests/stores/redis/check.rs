@@ -65,7 +65,7 @@ fn charges_refunds_and_resets_are_kept() {
 }
 
 /// How many scripts a server has run.
-fn calls(server: &Redis) -> u64 {
+pub(super) fn calls(server: &Redis) -> u64 {
     let count = |name: &str| {
         let line = server.info(&format!("cmdstat_{name}")).unwrap_or_default();
         let calls = line.split(['=', ',']).nth(1).unwrap_or("0").parse::<u64>();

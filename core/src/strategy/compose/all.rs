@@ -44,21 +44,21 @@ impl<S: Strategy, const N: usize> All<S, N> {
         self.0.iter().zip(&mut states.0)
     }
 
-    /// The verdicts of all limits, without the demand that a denial may record. Copies no state: a log's may
-    /// be large.
+    /// The verdicts of all limits, and whether one of them records something. Copies no state: a log's may be
+    /// large.
     fn judge(&self, states: &States<S, N>, hit: &Hit<S::Cost>, now: Timestamp) -> Composite<[S::Verdict; N]> {
         let parts = self.each(states, |limit, state| limit.peek(state, hit, now));
         let outcome = self.settled(states, hit, Outcome::all(parts.iter().map(Verdict::outcome)), now);
-        if outcome.is_allowed() {
-            let recorded = parts.iter().any(Verdict::is_recorded);
-            return Composite { parts, outcome, recorded };
-        }
         // A limit that alone would admit is not charged, so it tells what it has without the hit.
-        let parts = self.each(states, |limit, state| match limit.peek(state, hit, now) {
-            alone if alone.is_allowed() => limit.peek(state, &hit.free(), now),
-            denied => denied,
-        });
-        Composite { parts, outcome, recorded: false }
+        let parts = match outcome.is_allowed() {
+            true => parts,
+            false => self.each(states, |limit, state| match limit.peek(state, hit, now) {
+                alone if alone.is_allowed() => limit.peek(state, &hit.free(), now),
+                denied => denied,
+            }),
+        };
+        let recorded = parts.iter().any(Verdict::is_recorded);
+        Composite { parts, outcome, recorded }
     }
 
     /// When all will admit, given what they come to now.
@@ -79,20 +79,17 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
     fn decide(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
         let mut verdict = self.judge(states, hit, now);
         let all_admit = verdict.is_allowed();
-        if !all_admit && !self.records_demand() {
+        if !verdict.recorded {
             return verdict;
         }
-        verdict.recorded = false;
         for ((limit, state), decision) in self.with_mut(states).zip(&mut verdict.parts) {
-            // A limit that denies is run all the same: it may keep count of demand. One that alone would
-            // admit is run only if all admit.
-            if all_admit || !decision.is_allowed() {
-                *decision = limit.decide(state, hit, now);
-                verdict.recorded |= decision.is_recorded();
-            }
+            // A denial may be noted, as demand or since a limit has changed. One that alone would admit is
+            // charged only if all admit.
+            let charged = if all_admit || !decision.is_allowed() { *hit } else { hit.free() };
+            *decision = limit.decide(state, &charged, now);
         }
-        if verdict.recorded && !all_admit {
-            // Demand that was noted may change when they will admit.
+        if !all_admit {
+            // What was noted may change when they will admit.
             verdict.outcome =
                 self.settled(states, hit, Outcome::all(verdict.parts.iter().map(Verdict::outcome)), now);
         }
@@ -100,10 +97,9 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
     }
 
     fn peek(&self, states: &Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
-        if self.records_demand() {
-            self.decide(&mut states.clone(), hit, now)
-        } else {
-            self.judge(states, hit, now)
+        match self.judge(states, hit, now) {
+            noted if noted.recorded && !noted.is_allowed() => self.decide(&mut states.clone(), hit, now),
+            verdict => verdict,
         }
     }
 

@@ -43,23 +43,18 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
         let (a, b) = split(hit);
         let mut verdict = self.judge(state, hit, now);
-        if !verdict.is_allowed() && !self.records_demand() {
+        if !verdict.recorded {
             return verdict;
         }
-        let (admits, admits_too) = (verdict.parts.0.is_allowed(), verdict.parts.1.is_allowed());
-        verdict.recorded = false;
-        // A limit that denies is run all the same: it may keep count of demand. One that alone would admit is run
+        // A denial may be noted, as demand or since a limit has changed. One that alone would admit is charged
         // only if the other admits too.
-        if admits_too || !admits {
-            verdict.parts.0 = self.0.decide(&mut state.0, &a, now);
-            verdict.recorded |= verdict.parts.0.is_recorded();
-        }
-        if admits || !admits_too {
-            verdict.parts.1 = self.1.decide(&mut state.1, &b, now);
-            verdict.recorded |= verdict.parts.1.is_recorded();
-        }
-        if verdict.recorded && !verdict.outcome.is_allowed() {
-            // Demand that was noted may change when they will admit.
+        let all_admit = verdict.is_allowed();
+        let (is_first, is_second) = (verdict.parts.0.is_allowed(), verdict.parts.1.is_allowed());
+        let a = if all_admit || !is_first { a } else { a.free() };
+        let b = if all_admit || !is_second { b } else { b.free() };
+        verdict.parts = (self.0.decide(&mut state.0, &a, now), self.1.decide(&mut state.1, &b, now));
+        if !all_admit {
+            // What was noted may change when they will admit.
             verdict.outcome =
                 self.settled(state, hit, verdict.parts.0.outcome().and(verdict.parts.1.outcome()), now);
         }
@@ -67,10 +62,9 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     }
 
     fn peek(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
-        if self.records_demand() {
-            self.decide(&mut state.clone(), hit, now)
-        } else {
-            self.judge(state, hit, now)
+        match self.judge(state, hit, now) {
+            noted if noted.recorded && !noted.is_allowed() => self.decide(&mut state.clone(), hit, now),
+            verdict => verdict,
         }
     }
 
@@ -126,7 +120,7 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
 
 /// Deciding on two states without touching either, nor copying them: a log's may be large.
 trait Judge: Strategy {
-    /// What both limits say; without the demand that a denial may record.
+    /// What both limits say, and whether one of them records something.
     fn judge(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict;
 
     /// When both will admit, given what they say for themselves.
@@ -138,18 +132,15 @@ impl<A: Strategy, B: Strategy> Judge for (A, B) {
         let (a, b) = split(hit);
         let mut parts = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
         let outcome = self.settled(state, hit, parts.0.outcome().and(parts.1.outcome()), now);
-        if outcome.is_allowed() {
-            let recorded = parts.0.is_recorded() || parts.1.is_recorded();
-            return Composite { parts, outcome, recorded };
-        }
         // A limit that alone would admit is not charged, so its verdict is that without the hit.
-        if parts.0.is_allowed() {
+        if !outcome.is_allowed() && parts.0.is_allowed() {
             parts.0 = self.0.peek(&state.0, &a.free(), now);
         }
-        if parts.1.is_allowed() {
+        if !outcome.is_allowed() && parts.1.is_allowed() {
             parts.1 = self.1.peek(&state.1, &b.free(), now);
         }
-        Composite { parts, outcome, recorded: false }
+        let recorded = parts.0.is_recorded() || parts.1.is_recorded();
+        Composite { parts, outcome, recorded }
     }
 
     fn settled(&self, state: &Self::State, hit: &Hit<Self::Cost>, first: Outcome, now: Timestamp) -> Outcome {

@@ -3,7 +3,7 @@
 use crate::strategy::compose::family::try_array;
 use crate::strategy::wire::stats::stat;
 use crate::strategy::{Bounds, CapacityError, Class, Hit, Label, Part, Scale, Strategy, StrategyError};
-use crate::{Decision, Outcome, Ratio, Receipt, Timestamp};
+use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 
 /// Wraps a strategy and keeps a reserve that a priority must leave free.
 ///
@@ -160,8 +160,8 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         if asked.is_allowed() {
             return self.limit.decide(state, hit, now).with_reserve(reserve);
         }
-        // A limit that records demand is told of the denial.
-        let denied = if self.limit.records_demand() { self.limit.decide(state, &both, now) } else { asked };
+        // A limit that notes something of the denial is told of it.
+        let denied = if asked.is_recorded() { self.limit.decide(state, &both, now) } else { asked };
         denied.with_reserve(reserve)
     }
 

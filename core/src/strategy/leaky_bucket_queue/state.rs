@@ -21,19 +21,66 @@ pub struct QueueState {
 }
 
 impl QueueState {
-    /// The level under a rate: `max(used, (end − at) · drain)`. Under the rate of the last hit that is what
-    /// was used, since `end` is rounded down.
+    /// The state at the pace of a meter, and whether that of another limit is ended by it.
+    #[inline]
+    pub(super) fn own(self, meter: &Meter, now: Timestamp) -> (Self, bool) {
+        if self.level.is_at(meter.pace()) || self == Self::default() {
+            (self, false)
+        } else {
+            self.taken_over(meter, now)
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn taken_over(self, meter: &Meter, now: Timestamp) -> (Self, bool) {
+        if meter.is_unlimited() {
+            return (self, false);
+        }
+        let (level, is_changed) = meter.own(self.level, now);
+        if is_changed {
+            // What is left of the other's rate, rounded up, may lie a little beyond its end.
+            return (Self { level, end: level.not_before(self.end) }, true);
+        }
+        // Turns may be told for longer than what was used takes to drain.
+        let is_told = self.level.is_at_another(meter.pace()) && self.end > now;
+        let level = if is_told { meter.own(Level::trace(now), now).0 } else { level };
+        (Self { level, ..self }, is_told)
+    }
+
+    /// The level under the rate of a meter whose pace the state has: `max(used, (end − at) · drain)`. Under the
+    /// rate of the last hit that is what was used, since `end` is rounded down.
     #[inline]
     pub(super) fn level(&self, meter: &Meter) -> Level {
         meter.raised(self.level, self.end)
     }
 
-    /// Takes over what became of the level that `held` before.
+    /// The state that takes over what became of the level that `held` before.
     #[inline]
-    pub(super) fn follow(&mut self, meter: &Meter, held: Level, level: Level) {
+    pub(super) fn following(self, meter: &Meter, held: Level, level: Level) -> Self {
         let end = meter.drained_by(&level);
         let level = if held == self.level { level } else { meter.alike(self.level, held, level) };
-        *self = Self { level, end };
+        Self { level, end }
+    }
+
+    /// The state at a later time, at which another limit takes over. No other turns have been told by then.
+    pub(super) fn advanced(self, meter: &Meter, to: Timestamp) -> Self {
+        let (Self { mut level, end }, is_told) = (self, self.level.is_at_another(meter.pace()));
+        meter.advance(&mut level, to);
+        if is_told {
+            return if level == Level::default() && end <= to { Self::default() } else { self };
+        }
+        match level == Level::default() {
+            true if end <= to => Self::default(),
+            true => Self { level: Level::trace(to), end },
+            false => Self { level, end: level.not_before(end) },
+        }
+    }
+
+    /// When all that is in it has had its time, at its own pace.
+    #[inline]
+    pub(super) fn fresh_at(&self, meter: &Meter) -> Timestamp {
+        meter.fresh_at(&self.level).max(self.end)
     }
 }
 

@@ -9,10 +9,12 @@ use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::{Divisor, divide, divide_up};
 use crate::ratio::gcd;
 use crate::strategy::Hit;
+use crate::strategy::math::pace::Pace;
 use crate::strategy::math::rebase::is_ahead;
 use crate::strategy::wire::formula::{Formula, Part};
 use crate::{CapacityError, Decision, Rate, Receipt, Timestamp};
 
+mod change;
 mod level;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,8 @@ pub(crate) struct Meter {
     pub(crate) capacity: u64,
     /// The largest cost that can ever pass.
     pub(crate) largest_cost: u32,
+    /// What makes a [`Pace`] of the units.
+    mark: u32,
     /// What all this was made of.
     pub(crate) rate: Rate,
 }
@@ -39,15 +43,23 @@ impl Meter {
     /// A meter for `rate` that holds `burst`, or as much of it as can be counted.
     pub(crate) const fn new(rate: Rate, burst: u32) -> Self {
         if rate.is_unlimited() {
-            return Self { drain: Divisor::new(0), unit: 0, capacity: 0, largest_cost: u32::MAX, rate };
+            return Self {
+                drain: Divisor::new(0),
+                unit: 0,
+                capacity: 0,
+                largest_cost: u32::MAX,
+                mark: 0,
+                rate,
+            };
         }
         let (limit, period) = (rate.limit() as u64, rate.period_micros());
         let divisor = gcd(limit, period);
         let unit = period / divisor;
         let countable = largest_cost(u64::MAX, unit);
         let burst = if burst > countable { countable } else { burst };
-        let (drain, capacity) = (Divisor::new(limit / divisor), burst as u64 * unit);
-        Self { drain, unit, capacity, largest_cost: burst, rate }
+        let capacity = burst as u64 * unit;
+        Self { drain: Divisor::new(0), unit, capacity, largest_cost: burst, mark: 0, rate }
+            .draining(limit / divisor)
     }
 
     /// The same meter with this capacity in units, if it fits 64 bits and comes to a cost that fits 32.
@@ -65,18 +77,13 @@ impl Meter {
 
     /// The same meter, empty-handed, in units `parts` times finer; the capacity has to be given anew.
     pub(crate) const fn divided(self, parts: u64) -> Self {
-        Self {
-            drain: Divisor::new(self.drain() * parts),
-            unit: self.unit * parts,
-            capacity: 0,
-            largest_cost: 0,
-            ..self
-        }
+        let drain = self.drain() * parts;
+        Self { unit: self.unit * parts, capacity: 0, largest_cost: 0, ..self }.draining(drain)
     }
 
     /// The same meter with so many units drained in a microsecond.
     pub(crate) const fn draining(self, drain: u64) -> Self {
-        Self { drain: Divisor::new(drain), ..self }
+        Self { drain: Divisor::new(drain), mark: Pace::mark(self.unit, drain), ..self }
     }
 
     /// The same meter with units `factor` times as fine.
@@ -90,8 +97,8 @@ impl Meter {
             self.capacity.checked_mul(factor),
         );
         match scaled {
-            (Some(drain), Some(unit), Some(capacity)) => {
-                Ok(Self { drain: Divisor::new(drain), unit, capacity, ..self })
+            (Some(drain), Some(unit), Some(capacity)) if Pace::is_countable(unit) => {
+                Ok(Self { unit, capacity, ..self }.draining(drain))
             }
             _ => Err(CapacityError { largest: largest_cost(u64::MAX / factor, self.unit) }),
         }
@@ -110,6 +117,12 @@ impl Meter {
 
     pub(crate) const fn is_unlimited(self) -> bool {
         self.unit == 0
+    }
+
+    /// In what it counts, and how fast it drains.
+    #[inline]
+    pub(crate) const fn pace(&self) -> Pace {
+        Pace::of_units(self.unit, self.mark)
     }
 
     /// Whether every number this meter makes stays below 2⁵³; `spare` of the largest cost is not told.
@@ -140,34 +153,24 @@ impl Meter {
         true
     }
 
-    /// The time a state decides at, and how much is in use then, in units.
+    /// The time that a state at this meter's pace decides at, and how much is in use then.
     #[inline]
-    pub(crate) fn level(&self, state: &Level, now: Timestamp) -> (Timestamp, u64) {
+    fn drained(&self, state: Level, now: Timestamp) -> (Timestamp, u64) {
         if state.at > now {
-            return (state.at, self.used(state));
+            return (state.at, state.used);
         }
         let passed = now.as_micros() - state.at.as_micros();
         let drained = match (u32::try_from(passed), u32::try_from(self.drain())) {
             (Ok(passed), Ok(drain)) => u64::from(passed) * u64::from(drain),
             _ => passed.saturating_mul(self.drain()),
         };
-        (now, self.used(state).saturating_sub(drained))
+        (now, state.used.saturating_sub(drained))
     }
 
     /// What is in use, as a whole cost rounded up.
     pub(crate) fn cost(&self, state: &Level, now: Timestamp) -> u32 {
         let (_, used) = self.level(state, now);
         u32::try_from(divide_up(used, self.unit)).unwrap_or(u32::MAX)
-    }
-
-    /// What was in use at the state's own time, in units of this meter. A change of units rounds up, so it
-    /// grants nothing and costs less than 1.
-    #[inline]
-    fn used(&self, state: &Level) -> u64 {
-        if state.unit == self.unit || state.used == 0 {
-            return state.used;
-        }
-        divide_up(state.used, state.unit).saturating_mul(self.unit)
     }
 
     /// Decides on a hit. `told` is the most that can be had at once, as the decision has it, and how much
@@ -191,25 +194,29 @@ impl Meter {
         if self.is_unlimited() {
             return Decision::unlimited();
         }
-        let (at, mut used) = self.level(state, now);
+        let (at, mut used, is_changed) = self.present(state, now);
         let behind = at.as_micros() - now.as_micros();
         let offered = Quotient::whole(self.capacity - u64::from(spare) * self.unit);
+        // From this check on the state drains at this meter's pace, whatever it comes to.
+        if is_changed {
+            *state = Level { at, used, pace: self.pace() };
+        }
         let (kind, recorded, wait) = if hit.cost == 0 {
-            (Kind::Allow, false, offered)
+            (Kind::Allow, is_changed, offered)
         } else if hit.cost > self.largest_cost {
-            (Kind::Never, false, offered)
+            (Kind::Never, is_changed, offered)
         } else {
             let cost = u64::from(hit.cost) * self.unit;
             let room = self.capacity - cost;
             if used <= room {
                 let (kind, wait) = admit(self.turn(used, behind), offered);
                 used += cost;
-                *state = Level { at, used, unit: self.unit };
+                *state = Level { at, used, pace: self.pace() };
                 (kind, true, wait)
             } else if self.drain() == 0 {
-                (Kind::Never, false, offered)
+                (Kind::Never, is_changed, offered)
             } else {
-                (Kind::Deny, false, self.wait(used - room, behind))
+                (Kind::Deny, is_changed, self.wait(used - room, behind))
             }
         };
         let figures = Figures {
@@ -217,7 +224,7 @@ impl Meter {
             rate: self.rate,
             remaining: Quotient { num: offered.num.saturating_sub(used), den: self.unit },
             reset: self.wait(used, behind),
-            receipt: Receipt { level: used, unit: self.unit, ..Receipt::new(at) },
+            receipt: Receipt { level: used, unit: self.pace().to_u64(), ..Receipt::new(at) },
         };
         figures.of_bucket(kind, recorded, wait)
     }
@@ -260,19 +267,25 @@ impl Meter {
     }
 
     pub(crate) fn advance(self, state: &mut Level, to: Timestamp) {
+        if state.is_at_another(self.pace()) {
+            // By then this limit had not taken over, whatever the hours.
+            if self.fresh_at(state) <= to {
+                *state = Level::default();
+            }
+            return;
+        }
         let (at, used) = self.level(state, to);
-        *state = self.state(at, used);
+        *state = self.state(at, used).open();
     }
 
     pub(crate) fn advance_receipt(self, receipt: &mut Receipt, to: Timestamp) {
-        let charged = Level { at: receipt.at, used: receipt.level, unit: receipt.unit };
-        let (at, level) = self.level(&charged, to);
-        *receipt = Receipt { at, level, unit: self.unit, ..*receipt };
+        let (at, level) = self.level(&Level::of(*receipt), to);
+        *receipt = Receipt { at, level, unit: self.pace().to_u64(), ..*receipt }.open();
     }
 
     /// The state of a level; that of a level never raised if nothing is in use.
     pub(crate) fn state(self, at: Timestamp, used: u64) -> Level {
-        if used == 0 { Level::default() } else { Level { at, used, unit: self.unit } }
+        if used == 0 { Level::default() } else { Level { at, used, pace: self.pace() } }
     }
 
     pub(crate) fn charge(self, state: &mut Level, hit: &Hit, now: Timestamp) {
@@ -281,7 +294,7 @@ impl Meter {
         }
         let (at, used) = self.level(state, now);
         let used = used.saturating_add(u64::from(hit.cost).saturating_mul(self.unit));
-        *state = Level { at, used, unit: self.unit };
+        *state = Level { at, used, pace: self.pace() };
     }
 
     /// Takes back what is left of a charge.
@@ -295,11 +308,11 @@ impl Meter {
         }
         let (at, used) = self.level(state, now);
         let left = self.left(hit, receipt, at);
-        *state = if state.unit == self.unit {
+        *state = if state.pace.unit() == self.unit {
             self.state(at, used.saturating_sub(left))
         } else {
             // Counted in its own units the state is not rounded, and whole costs are whole in either.
-            let whole = divide(left, self.unit).0.saturating_mul(state.unit);
+            let whole = divide(left, self.unit).0.saturating_mul(state.pace.unit());
             match state.used.saturating_sub(whole) {
                 0 => Level::default(),
                 used => Level { used, ..*state },
@@ -307,18 +320,24 @@ impl Meter {
         };
     }
 
-    /// What is left of a charge by the time `at`, in units.
+    /// What is left of a charge by the time `at`, in units. If the limit has changed since it is not known
+    /// when, so the charge has drained at the faster rate.
     pub(crate) fn left(self, hit: &Hit, receipt: Receipt, at: Timestamp) -> u64 {
-        let (_, left) = self.level(&Level::of(receipt), at);
-        left.min(u64::from(hit.cost).saturating_mul(self.unit))
+        let charged = Level::of(receipt);
+        let (_, left) = self.level(&charged, at);
+        let (_, at_own) = self.level(&charged.open(), at);
+        left.min(at_own).min(u64::from(hit.cost).saturating_mul(self.unit))
     }
 
     #[inline]
     pub(crate) fn fresh_at(&self, state: &Level) -> Timestamp {
-        match self.used(state) {
-            0 => state.at,
-            _ if self.drain() == 0 => Timestamp::MAX,
-            used => state.at.plus_micros(self.drain.divide_up(used)),
+        if state.pace != self.pace() {
+            return self.fresh_at_its_own_pace(state);
+        }
+        match self.drain() {
+            _ if state.used == 0 => state.at,
+            0 => Timestamp::MAX,
+            _ => state.at.plus_micros(self.drain.divide_up(state.used)),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What all strategies have in common that are a meter: they differ in its size, and in what is told of it.
 
-/// What a strategy leaves to its field `meter`, which alone its states depend on: of [`Strategy`](crate::strategy::Strategy),
-/// [`Scale`](crate::strategy::Scale) and [`Bounds`](crate::strategy::Bounds).
+/// What a strategy leaves to its field `meter`, which alone its states depend on: of
+/// [`Strategy`](crate::strategy::Strategy), [`Scale`](crate::strategy::Scale) and
+/// [`Bounds`](crate::strategy::Bounds).
 macro_rules! metered {
     (strategy) => {
         type State = $crate::strategy::Level;

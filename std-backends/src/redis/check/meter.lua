@@ -1,88 +1,201 @@
 -- meter.rs: the level drains until the present, and what it drains to decides.
+local WIDE, UNITS, FASTEST = 57344, 281474976710656, 56320
 
--- What is in use at a time, in units of this limit; nothing if the numbers are too large.
-local function level(limit, state, to)
-    local drain, unit, used = limit[1], limit[2], state.used
-    if used > 0 and state.unit ~= unit then used = divide_up(used, state.unit) * unit end
-    if used > EXACT then return nil end
-    if drain == 0 or used == 0 or to <= state.at then return used end
-    if to - state.at >= divide_up(used, drain) then return 0 end
-    return used - (to - state.at) * drain
+-- pace.rs: the units and the drain of a limit, as 48 and 16 bits.
+local function pace(limit)
+    if not limit.low then
+        local drain, unit = limit[1], limit[2]
+        local _, bits = math.frexp(drain)
+        local beyond = math.max(bits - 11, 0)
+        limit.low, limit.high = unit, beyond * 1024 + math.floor(drain / 2 ^ beyond) + 1
+        if unit >= UNITS then limit.low, limit.high = unit % UNITS, WIDE + math.floor(unit / UNITS) end
+    end
+    return limit.low, limit.high
+end
+
+-- The units of a pace, and the drain if it is told.
+local function paced(low, high)
+    if high >= WIDE then return low + (high - WIDE) * UNITS end
+    if high == 0 then return low end
+    local beyond = math.max(math.floor((high - 1) / 1024) - 1, 0)
+    return low, (high - 1 - beyond * 1024) * 2 ^ beyond
+end
+
+-- What is left of a level by then.
+local function drained(used, drain, passed)
+    if used == 0 or drain == 0 or passed <= 0 then return used end
+    if passed >= divide_up(used, drain) then return 0 end
+    return used - passed * drain
+end
+
+-- What is in use in other units, rounded up; nothing if the numbers are too large. Long division, bit after
+-- bit.
+local function converted(used, from, to)
+    if from == to then return used end
+    local whole = divide_down(used, from)
+    local part, quotient, rest = used - whole * from, 0, 0
+    if part > 0 then
+        if from > EXACT / 2 then return nil end
+        local _, bits = math.frexp(to)
+        for bit = bits - 1, 0, -1 do
+            quotient, rest = quotient * 2, rest * 2
+            if rest >= from then quotient, rest = quotient + 1, rest - from end
+            if math.floor(to / 2 ^ bit) % 2 == 1 then
+                rest = rest + part
+                if rest >= from then quotient, rest = quotient + 1, rest - from end
+            end
+        end
+        if rest > 0 then quotient = quotient + 1 end
+    end
+    if whole * to > EXACT or whole * to + quotient > EXACT then return nil end
+    return whole * to + quotient
+end
+
+-- meter/change.rs: the time and the level of a state at the pace of a limit, whether that of another is ended
+-- by it, and whether it is that of another at all; nothing if the numbers are too large.
+local function own(limit, state, now)
+    if state.used > EXACT then return nil end
+    local low, high = pace(limit)
+    local is_own = state.low == low and state.high == high
+    if is_own or state.used == 0 then return state.at, state.used, false end
+    local unit, drain = paced(state.low, state.high)
+    if unit > EXACT then return nil end
+    local left, at = state.used, state.at
+    if drain then left, at = drained(left, drain, now - at), math.max(now, at) end
+    local used = converted(left, unit, limit[2])
+    if not used then return nil end
+    return at, used, drain and used > 0, drain
+end
+
+local function at_pace(limit, at, used)
+    local low, high = pace(limit)
+    return {at = at, used = used, low = low, high = high}
+end
+
+-- What is in use at a time, in units of this limit, since when, and the same of another; nothing if the
+-- numbers are too large.
+local function level(limit, state, now)
+    local at, used, is_ended, is_other = own(limit, state, now)
+    if not at then return nil end
+    return drained(used, limit[1], now - at), math.max(now, at), is_ended, is_other
+end
+
+local function fresh_after(slowest, at, used)
+    if used == 0 then return at end
+    return slowest[1] > 0 and at + divide_up(used, slowest[1]) or EXACT
+end
+
+-- Whether the fields of a state are those of one never used; nothing if no state has them.
+local function is_unused(at, used, low, high)
+    if used == 0 then
+        if at == 0 and low == 0 and high == 0 then return true end
+        return nil
+    end
+    if high > FASTEST and high <= WIDE or low == 0 and high < WIDE then return nil end
+    return false
 end
 
 kinds.l = {
     tag = 0x21,
     length = 25,
     numbers = 3,
-    none = {at = 0, used = 0, unit = 0, fresh = true},
+    none = {at = 0, used = 0, low = 0, high = 0, fresh = true},
     read = function(bytes)
-        local at, used, unit = struct.unpack('<I8I8I8', bytes, 2)
-        local fresh = used == 0 or unit == 0
-        if fresh and (at ~= 0 or used ~= 0 or unit ~= 0) then return nil end
-        return {at = at, used = used, unit = unit, fresh = fresh}
+        local at, used, low, high = struct.unpack('<I8I8I6I2', bytes, 2)
+        local fresh = is_unused(at, used, low, high)
+        return fresh ~= nil and {at = at, used = used, low = low, high = high, fresh = fresh} or nil
     end,
-    -- The state at a time at which another limit takes over; nothing if the numbers are too large.
+    -- The state at a time at which another limit takes over; nothing if the numbers are too large. The state
+    -- of another is its own until it is asked for.
     advance = function(limit, state, to)
-        local used = level(limit, state, to)
+        local used, at, _, is_other = level(limit, state, to)
         if used == 0 then return kinds.l.none end
-        return used and {at = math.max(to, state.at), used = used, unit = limit[2]}
+        if not used or is_other then return used and state end
+        local moved = at_pace(limit, at, used)
+        if moved.high < WIDE then moved.high = 0 end
+        return moved
     end,
     decide = function(limit, state, now, slowest)
-        local used = level(limit, state, now)
+        local used, at, is_ended = level(limit, state, now)
         if not used then return nil, -1 end
-        local at, unit, asked = math.max(now, state.at), limit[2], limit.asked * limit[2]
-        if asked > 0 and (asked > limit[3] or used + asked > limit[3]) then return nil end
-        used = used + limit.booked * unit
-        local drain, fresh_at = slowest[1], EXACT
-        if drain > 0 then fresh_at = at + divide_up(used, drain) end
-        if limit.booked == 0 then return state, state.used == 0 and 0 or fresh_at end
-        return {at = at, used = used, unit = unit}, fresh_at
+        local kept, kept_until
+        if is_ended then kept, kept_until = at_pace(limit, at, used), fresh_after(slowest, at, used) end
+        local asked = limit.asked * limit[2]
+        local denies = asked > 0 and (asked > limit[3] or used + asked > limit[3])
+        if denies then return nil, nil, kept, kept_until end
+        local fresh_at = fresh_after(slowest, at, used + limit.booked * limit[2])
+        if limit.booked == 0 then return state, state.used == 0 and 0 or fresh_at, kept, kept_until end
+        return at_pace(limit, at, used + limit.booked * limit[2]), fresh_at, kept, kept_until
     end,
-    write = function(state) return struct.pack('<I1I8I8I8', 0x21, state.at, state.used, state.unit) end,
+    write = function(state)
+        return struct.pack('<I1I8I8I6I2', 0x21, state.at, state.used, state.low, state.high)
+    end,
 }
 
--- leaky_bucket_queue/state.rs: turns that were told under another rate stay told, so as much is in use as drains until
--- the last of them is over; nothing if the numbers are too large.
-local function as_told(limit, state)
-    local used = level(limit, state, state.at)
-    if not used or state.ends > EXACT then return nil end
-    local until_end = (state.ends - state.at) * limit[1]
-    if until_end <= used then return state end
-    return until_end <= EXACT and {at = state.at, used = until_end, unit = limit[2]} or nil
+-- leaky_bucket_queue/state.rs: a queue at the pace of a limit, and whether that of another is ended by it.
+-- Turns may be told for longer than what was used takes to drain.
+local function own_queue(limit, state, now)
+    local at, used, is_ended, is_other = own(limit, state, now)
+    if not at or state.ends > EXACT then return nil end
+    if is_other and not is_ended and state.ends > now then
+        at, used, is_ended = now, converted(1, UNITS - 1, limit[2]), true
+    end
+    if not used then return nil end
+    local queue = at_pace(limit, at, used)
+    queue.ends = is_ended and math.max(state.ends, at) or state.ends
+    return queue, is_ended
 end
 
--- The state that is left, of which as much was used as of `state`, and what is booked; `held` is the level as told.
-local function telling(limit, state, held, booked)
-    local used = math.max(level(limit, state, held.at) + booked * limit[2], held.used > 0 and 1 or 0)
-    local drains = limit[1] > 0 and divide_down(held.used, limit[1]) or 0
-    return {at = held.at, used = used, unit = limit[2], ends = held.at + drains}
+-- Turns that were told under another rate stay told, so as much is in use as drains until the last of them is
+-- over; nothing if the numbers are too large.
+local function as_told(limit, queue)
+    local until_end = math.max(queue.ends - queue.at, 0) * limit[1]
+    if until_end <= queue.used then return queue end
+    return until_end <= EXACT and at_pace(limit, queue.at, until_end) or nil
+end
+
+-- The queue that is left, of which as much was used as of `queue`, and what is booked; `held` is the level as
+-- told.
+local function telling(limit, queue, held, booked)
+    local used = level(limit, queue, held.at) + booked * limit[2]
+    local left = at_pace(limit, held.at, math.max(used, held.used > 0 and 1 or 0))
+    left.ends = held.at + (limit[1] > 0 and divide_down(held.used, limit[1]) or 0)
+    return left
 end
 
 kinds.f = {
     tag = 0x23,
     length = 33,
     numbers = 3,
-    none = {at = 0, used = 0, unit = 0, ends = 0, fresh = true},
+    none = {at = 0, used = 0, low = 0, high = 0, ends = 0, fresh = true},
     read = function(bytes)
-        local at, used, unit, ends = struct.unpack('<I8I8I8I8', bytes, 2)
-        local fresh = used == 0 or unit == 0
-        if fresh and (at ~= 0 or used ~= 0 or unit ~= 0 or ends ~= 0) or ends < at then return nil end
-        return {at = at, used = used, unit = unit, ends = ends, fresh = fresh}
+        local at, used, low, high, ends = struct.unpack('<I8I8I6I2I8', bytes, 2)
+        local fresh = is_unused(at, used, low, high)
+        if fresh == nil or ends < at or (fresh and ends ~= 0) then return nil end
+        return {at = at, used = used, low = low, high = high, ends = ends, fresh = fresh}
     end,
     advance = function(limit, state, to)
-        local held = as_told(limit, state)
-        local moved = held and kinds.l.advance(limit, held, to)
-        if not moved then return nil end
-        return moved.fresh and kinds.f.none or telling(limit, state, moved, 0)
+        local _, _, _, is_other = own(limit, state, to)
+        local moved = kinds.l.advance(limit, state, to)
+        if not moved or state.ends > EXACT then return nil end
+        if moved.fresh and state.ends <= to then return kinds.f.none end
+        if is_other then return state end
+        if moved.fresh then return {at = to, used = 1, low = UNITS - 1, high = 0, ends = state.ends} end
+        moved.ends = math.max(state.ends, moved.at)
+        return moved
     end,
     decide = function(limit, state, now, slowest)
-        local held = as_told(limit, state)
+        local queue, is_ended = own_queue(limit, state, now)
+        local held = queue and as_told(limit, queue)
         if not held then return nil, -1 end
+        local kept, kept_until
+        if is_ended then kept, kept_until = queue, fresh_after(slowest, held.at, held.used) end
         local left, fresh_at = kinds.l.decide(limit, held, now, slowest)
-        if not left then return nil, fresh_at end
-        return limit.booked == 0 and state or telling(limit, state, left, limit.booked), fresh_at
+        if not left then return nil, fresh_at, kept, kept_until end
+        if limit.booked > 0 then state = telling(limit, queue, left, limit.booked) end
+        return state, fresh_at, kept, kept_until
     end,
     write = function(state)
-        return struct.pack('<I1I8I8I8I8', 0x23, state.at, state.used, state.unit, state.ends)
+        return struct.pack('<I1I8I8I6I2I8', 0x23, state.at, state.used, state.low, state.high, state.ends)
     end,
 }

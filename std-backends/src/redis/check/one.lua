@@ -15,15 +15,17 @@ if found and string.byte(found) == kind.tag and #found == (kind.length or kind.m
 end
 state = state or kind.none
 if state.at > EXACT then return {seconds, micros, -1} end
-local left, fresh_at = kind.decide(limit, state, now, limit)
-if not left then
-    if not fresh_at and found and state.at <= now then
-        limit.asked, limit.booked = 0, 0
-        local _, free_at = kind.decide(limit, state, now, limit)
-        prolong(KEYS[1], free_at)
-    end
-    return {seconds, micros, fresh_at or 0, found}
+local left, fresh_at, kept, kept_until = kind.decide(limit, state, now, limit)
+if not left and fresh_at then return {seconds, micros, fresh_at} end
+local longest = kept and state.at <= now and EXACT
+if left and limit.booked > 0 then kept, kept_until, longest = left, fresh_at, nil end
+if kept then
+    redis.call('SET', KEYS[1], kind.write(kept), 'PX', milliseconds(kept_until, longest))
+    return {seconds, micros, 1, found}
 end
-if limit.booked == 0 then return {seconds, micros, 0, found} end
-redis.call('SET', KEYS[1], kind.write(left), 'PX', milliseconds(fresh_at))
-return {seconds, micros, 1, found}
+if not left and found and state.at <= now then
+    limit.asked, limit.booked = 0, 0
+    local _, free_at = kind.decide(limit, state, now, limit)
+    prolong(KEYS[1], free_at)
+end
+return {seconds, micros, 0, found}

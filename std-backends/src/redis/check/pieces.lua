@@ -31,14 +31,15 @@ local function told(value, pieces, wrap)
     return table.concat(bytes)
 end
 
--- What changes of a piece in place, as places and bytes; nothing if it was not there, or becomes longer or shorter.
+-- What changes of a piece in place, as places and bytes; nothing if it was not there, or becomes longer or
+-- shorter.
 local function edits(piece, text)
     if not piece.from then return nil end
     if not piece.booked then return {} end
     local kind = piece.part.kind
     if kind.edits and piece.state.length > 0 then
         local list = kind.edits(piece.booked)
-        if list and piece.spot then list[#list + 1] = {piece.spot, struct.pack('<I8', piece.at)} end
+        if list and piece.spot then list[#list + 1] = {piece.spot, struct.pack('<I8', piece.present)} end
         return list
     end
     local bytes = text(piece)

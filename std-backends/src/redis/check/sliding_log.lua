@@ -1,5 +1,5 @@
--- sliding_log.rs and its ring.rs: what was used at each time, in a ring of times and sums, of which only those entries are
--- read that halving it comes to, and only one is written.
+-- sliding_log.rs and its ring.rs: what was used at each time, in a ring of times and sums, of which only
+-- those entries are read that halving it comes to, and only one is written.
 local HEAD, SLOT = 17, 12
 
 -- The time of an entry, and the sum of all costs up to and with it.
@@ -78,7 +78,8 @@ kinds.g = {
         booked.entry = struct.pack('<I8I4', at, (log.sum + limit.booked) % WORD)
         return booked, at + limit[1]
     end,
-    -- Of a longer log, two entries lead to the same decision: what has to go before the hit fits, and the rest.
+    -- Of a longer log, two entries lead to the same decision: what has to go before the hit fits, and the
+    -- rest.
     told = function(limit, log)
         local first, used = present(limit, log, now)
         if used == 0 then return ring(0, 0, 0, 0) end

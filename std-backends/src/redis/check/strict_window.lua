@@ -1,7 +1,7 @@
 -- strict_window.rs: what was used in each of so many buckets to a period, the oldest of them whole.
 
--- Bucket `i` holds the times `t` with `floor(t * buckets / period) = i`. Within a period that product is exact.
--- The bucket that holds a time, and the oldest that reaches into the period ending with it.
+-- Bucket `i` holds the times `t` with `floor(t * buckets / period) = i`. Within a period that product is
+-- exact. The bucket that holds a time, and the oldest that reaches into the period ending with it.
 local function span(at, period, buckets)
     local periods = math.floor(at / period)
     local into = (at - periods * period) * buckets

@@ -6,9 +6,10 @@ kinds.u = {
     decide = function(_, state) return state, 0 end,
 }
 
--- formula.rs: the limits. Each has its kind; how its state is encoded, from the outside: 'i' for inline and 'h' for hours;
--- if inline, the room of the outermost; if there are hours, how far local time is ahead and how many limits they have; and
--- of each of those limits, if there are hours, when they begin and end, then what is asked, what is booked, and its numbers.
+-- formula.rs: the limits. Each has its kind; how its state is encoded, from the outside: 'i' for inline and
+-- 'h' for hours; if inline, the room of the outermost; if there are hours, how far local time is ahead and
+-- how many limits they have; and of each of those limits, if there are hours, when they begin and end, then
+-- what is asked, what is booked, and its numbers.
 local parts, place = {}, 4
 local function number()
     place = place + 1
@@ -33,8 +34,9 @@ while ARGV[place] do
     parts[#parts + 1] = part
 end
 
--- erased/inline.rs and time_of_day.rs: the state of a limit that begins at a place, where it ends, the time that its hours
--- keep, and where that is; nothing if none is there. What is inline and no state of this limit is that of a key never seen.
+-- erased/inline.rs and time_of_day.rs: the state of a limit that begins at a place, where it ends, the time
+-- that its hours keep, and where that is; nothing if none is there. What is inline and no state of this limit
+-- is that of a key never seen.
 local function read(part, value, from)
     local kind, first, ends, outer, at, kept, spot = part.kind, from, nil, nil, 0, 0, nil
     for layer = 1, #part.layers do
@@ -87,7 +89,7 @@ end
 -- What is stored of a limit: what is booked, or else what was there, or the state of a key never seen.
 local function text(piece)
     local part = piece.part
-    if piece.booked then return wrap(part, part.kind.write(piece.booked), piece.at) end
+    if piece.booked then return wrap(part, part.kind.write(piece.booked), piece.present) end
     if piece.from then return take(piece.value, piece.from, piece.ends) end
     if string.byte(part.layers) == 105 then return '\127\0\0' end
     if part.layers == 'h' or part.layers == '' then return wrap(part, part.kind.write(part.kind.none), 0) end
@@ -113,37 +115,37 @@ end
 
 -- time_of_day.rs: a decision by the limit that holds, on what the limits of the hours before have left.
 local function decide(piece)
-    local part, state = piece.part, piece.state
+    local part, state, at = piece.part, piece.state, math.max(now, piece.at)
     local kind, limit, slowest = part.kind, part[1], part[1]
     if part.ahead then
-        local at, to = piece.at, math.max(now, piece.at)
-        if to - at >= 10958 * DAY then state = kind.none end
+        local from = piece.at
+        if at - from >= 10958 * DAY then state = kind.none end
         while kind.advance and not state.fresh do
-            local held, ends = holding(part, at)
-            if ends > to then break end
+            local held, ends = holding(part, from)
+            if ends > at then break end
             state = kind.advance(held, state, ends)
-            if not state then return nil, -1 end
-            at = ends
+            if not state then return 0, nil, -1 end
+            from = ends
         end
-        limit, piece.at = holding(part, to), to
+        limit = holding(part, at)
         for _, other in ipairs(part) do
             if other[1] < slowest[1] then slowest = other end
         end
     end
-    local left, fresh_at = kind.decide(limit, state, math.max(now, piece.at), slowest)
-    return left, fresh_at, limit.booked
+    piece.present = at
+    return limit.booked, kind.decide(limit, state, at, slowest)
 end
 
--- When all states of a key are fresh, if nothing is booked; not of those that lie ahead of the clock.
+-- When all states of a key are fresh, if nothing is booked, and whether one of them lies ahead of the clock.
 local function free_at(pieces)
-    local latest = now
+    local latest, is_ahead = now, false
     for _, piece in ipairs(pieces) do
-        if math.max(piece.at, piece.state.at) > now then return now end
+        is_ahead = is_ahead or math.max(piece.at, piece.state.at) > now
         for _, limit in ipairs(piece.part) do limit.asked, limit.booked = 0, 0 end
-        local _, fresh_at = decide(piece)
+        local _, _, fresh_at = decide(piece)
         latest = math.max(latest, fresh_at or 0)
     end
-    return latest
+    return latest, is_ahead
 end
 
 -- All of the states of a key, or none: half of them would be of other limits.
@@ -175,26 +177,33 @@ for which, key in ipairs(KEYS) do
     values[which], changes[which] = value, pieces or nothing()
     answer[3 + which] = told(value, changes[which], wrap) or false
 end
-local keep, charged = {}, false
-for which, key in ipairs(KEYS) do
+local keep, denies, charged = {}, false, false
+for which in ipairs(KEYS) do
     keep[which] = now
     for _, piece in ipairs(changes[which]) do
-        local state, fresh_at, books = decide(piece)
-        if not state then
-            if fresh_at then
-                answer[3] = fresh_at
-            elseif values[which] then
-                prolong(key, free_at(changes[which]))
-            end
+        local books, left, fresh_at, kept = decide(piece)
+        if not left and fresh_at then
+            answer[3] = fresh_at
             return answer
         end
-        if books > 0 then piece.booked, charged = state, true end
-        keep[which] = math.max(keep[which], fresh_at)
+        denies, charged = denies or not left, charged or books > 0
+        piece.left, piece.kept = books > 0 and left or kept, kept
+        keep[which] = math.max(keep[which], fresh_at or 0)
     end
 end
-if not charged then return answer end
+-- If one denies nothing is booked, but the states of other limits are ended.
 for which, key in ipairs(KEYS) do
-    store(key, values[which], changes[which], text, milliseconds(keep[which]))
+    local pieces, stores, fresh_at, is_ahead = changes[which], false, keep[which], true
+    for _, piece in ipairs(pieces) do
+        if denies then piece.booked = piece.kept else piece.booked = piece.left end
+        stores = stores or piece.booked ~= nil
+    end
+    if denies or (stores and not charged) then fresh_at, is_ahead = free_at(pieces) end
+    if stores then
+        store(key, values[which], pieces, text, milliseconds(fresh_at, not is_ahead and EXACT))
+        answer[3] = 1
+    elseif denies and values[which] and not is_ahead then
+        prolong(key, fresh_at)
+    end
 end
-answer[3] = 1
 return answer

@@ -126,7 +126,9 @@ impl CostModel {
         }
         let (refill, unit) = (limit / divisor, period / divisor);
         let fine = (0..30).rev().find(|power| unit << power <= 1 << 29).unwrap_or(0);
-        let coarse = (0..=10).find(|power| refill << power >= 1024).unwrap_or(0);
+        // Units are counted up to 2⁶¹.
+        let room = (0..=10).rev().find(|power| unit << power < 1 << 61).unwrap_or(0);
+        let coarse = (0..=10).find(|power| refill << power >= 1024).unwrap_or(0).min(room);
         let parts = 1 << fine.max(coarse);
         (refill * parts, unit * parts)
     }

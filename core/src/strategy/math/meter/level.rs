@@ -1,6 +1,7 @@
 //! The level of a bucket, as it is kept.
 
 use crate::strategy::State;
+use crate::strategy::math::pace::Pace;
 use crate::strategy::wire::codec::{Corrupt, Reader, Writer};
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
@@ -12,10 +13,10 @@ use crate::{Receipt, Timestamp};
 pub struct Level {
     /// The time of the last hit that was booked.
     pub(super) at: Timestamp,
-    /// How much was in use right after it, in `unit`s of a cost of 1.
+    /// How much was in use right after it, in the units of `pace`.
     pub(super) used: u64,
-    /// Units per cost of 1; kept because a limit may change under its state. 0 in a state never used.
-    pub(super) unit: u64,
+    /// In what it is counted, and how fast it has drained since; all zeros in a state never used.
+    pub(super) pace: Pace,
 }
 
 serde_as_bytes!([] Level);
@@ -37,26 +38,70 @@ impl State for Level {
 impl Level {
     /// The level right after the charge of this receipt.
     pub(crate) const fn of(receipt: Receipt) -> Self {
-        Self { at: receipt.at, used: receipt.level, unit: receipt.unit }
+        Self { at: receipt.at, used: receipt.level, pace: Pace::from_u64(receipt.unit) }
+    }
+
+    /// The least that can be in use, whichever limit comes next.
+    pub(crate) const fn trace(at: Timestamp) -> Self {
+        Self { at, used: 1, pace: Pace::FINEST }
     }
 
     /// Appends the fields, without a tag.
     pub(crate) fn encode_fields(&self, out: &mut Writer<'_>) {
-        for value in [self.at.as_micros(), self.used, self.unit] {
+        for value in [self.at.as_micros(), self.used, self.pace.to_u64()] {
             out.u64(value);
         }
     }
 
     /// Reads the fields.
     pub(crate) fn decode_fields(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        let level = Self { at: Timestamp::from_micros(input.u64()?), used: input.u64()?, unit: input.u64()? };
+        let (at, used) = (Timestamp::from_micros(input.u64()?), input.u64()?);
+        let level = Self { at, used, pace: Pace::from_u64(input.u64()?) };
         // Nothing in use is always written as the state never used.
-        let is_used = level.used > 0 && level.unit > 0;
+        let is_used = level.used > 0 && level.pace.is_valid();
         if is_used || level == Self::default() { Ok(level) } else { Err(Corrupt) }
+    }
+
+    /// The same level, which from now on drains as fast as whichever limit comes next.
+    pub(crate) fn open(self) -> Self {
+        Self { pace: self.pace.open(), ..self }
+    }
+
+    /// Units per cost of 1.
+    pub(crate) fn unit(&self) -> u64 {
+        self.pace.unit()
+    }
+
+    /// Whether it is counted and drains at this pace.
+    #[inline]
+    pub(crate) fn is_at(&self, pace: Pace) -> bool {
+        self.pace == pace
+    }
+
+    /// Whether it tells that it drains at another pace than this one.
+    pub(crate) fn is_at_another(&self, pace: Pace) -> bool {
+        self.pace.drain().is_some() && self.pace != pace
+    }
+
+    /// The same level, which from now on drains at a pace of the same units.
+    pub(crate) fn at_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// The time, or that of the level if it is later.
+    pub(crate) fn not_before(&self, time: Timestamp) -> Timestamp {
+        self.at.max(time)
     }
 
     /// Whether the level was raised at this time or before.
     pub(crate) fn is_before(&self, time: Timestamp) -> bool {
         self.at <= time
+    }
+}
+
+impl Receipt {
+    /// The same receipt of a [`Level`], which does not tell how fast it drains.
+    pub(crate) const fn open(self) -> Self {
+        Self { unit: Pace::from_u64(self.unit).open().to_u64(), ..self }
     }
 }

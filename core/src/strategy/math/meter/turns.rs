@@ -18,44 +18,41 @@ impl Meter {
     /// also if those behind it have been taken back.
     pub(crate) fn refund_last(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
         let last = self.level(&Level::of(receipt), state.at);
-        if state.unit != receipt.unit || (state.at, self.used(state)) != last {
+        if state.pace != Level::of(receipt).pace || self.level(state, state.at) != last {
             return;
         }
         let cost = u64::from(hit.cost).saturating_mul(self.unit);
-        let before = self.used(state).saturating_sub(cost);
+        let before = last.1.saturating_sub(cost);
         if now.micros_since(state.at) <= before.div_ceil(self.drain().max(1)) {
             self.refund(state, hit, receipt, now);
         }
     }
 
-    /// When what is in use has drained, rounded down to a microsecond; the state's own time if it never does.
+    /// When what is in use has drained, rounded down to a microsecond; the level's own time if it never does.
     #[inline]
-    pub(crate) fn drained_by(&self, state: &Level) -> Timestamp {
+    pub(crate) fn drained_by(&self, level: &Level) -> Timestamp {
         match self.drain() {
-            0 => state.at,
-            _ => state.at.plus_micros(self.drain.divide(self.used(state)).0),
+            0 => level.at,
+            _ => level.at.plus_micros(self.drain.divide(level.used).0),
         }
     }
 
-    /// The level with at least as much in use as drains until `end`.
+    /// A level at this meter's pace, with at least as much in use as drains until `end`.
     #[inline]
-    pub(crate) fn raised(&self, state: Level, end: Timestamp) -> Level {
-        let until_end = end.micros_since(state.at).saturating_mul(self.drain());
-        if until_end > self.used(&state) {
-            Level { used: until_end, unit: self.unit, ..state }
-        } else {
-            state
-        }
+    pub(crate) fn raised(&self, level: Level, end: Timestamp) -> Level {
+        let until_end = end.micros_since(level.at).saturating_mul(self.drain());
+        if until_end > level.used { Level { used: until_end, ..level } } else { level }
     }
 
-    /// The level that `state` becomes by what made `after` of `before`: what was added, taken or drained
-    /// since. It is not empty while `after` is not.
+    /// The level that `own` becomes by what made `after` of `before`: what was added, taken or drained since.
+    /// It is not empty while `after` is not. All are in units of this meter.
     #[cold]
-    pub(crate) fn alike(&self, state: Level, before: Level, after: Level) -> Level {
-        let at = |it: Level| Level { at: it.at.min(after.at), ..it };
-        let (_, own) = self.level(&at(state), after.at);
-        let (_, held) = self.level(&at(before), after.at);
-        let used = own.saturating_add(after.used).saturating_sub(held);
-        self.state(after.at, used.max(after.used.min(1)))
+    pub(crate) fn alike(&self, own: Level, before: Level, after: Level) -> Level {
+        let then = |it: Level| self.drained(Level { at: it.at.min(after.at), ..it }, after.at).1;
+        let used = then(own).saturating_add(after.used).saturating_sub(then(before));
+        match used.max(after.used.min(1)) {
+            0 => Level::default(),
+            used => Level { used, ..after },
+        }
     }
 }
