@@ -21,8 +21,8 @@
 //! * it has another number of rates, unless that is 3 to 8 before and after;
 //! * its strategy is wrapped and was not, or keeps more than the one before or less: `sliding-log` most,
 //!   `sliding-window:strict`, `fair-share` and `regions` more than all others;
-//! * it has another strategy on a storage that is shared, unless both are buckets: `token-bucket`,
-//!   `leaky-bucket`, `leaky-bucket-queue` or `gcra`.
+//! * it has another strategy on a storage that is shared, unless both are of `token-bucket`,
+//!   `leaky-bucket` and `gcra`.
 
 use std::fmt;
 use std::path::Path;

@@ -33,7 +33,7 @@ const STRATEGIES: &[(&str, &str, Parser)] = &[
 
 const REGIONS: &str = ":us=2/5,eu=3/10,default=3/10,spill=true";
 
-/// The kind of all buckets, which keep a level.
+/// The kind of all buckets but queues, which keep a level.
 const LEVEL: &str = "level";
 
 /// Times a log can keep inline, where it is wrapped.
@@ -115,7 +115,9 @@ fn leaky_bucket(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
 
 fn leaky_bucket_queue(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
     let queue = given.take("queue", WHOLE)?;
-    Ok(small(LEVEL, move |rate| with(LeakyBucketQueue::new(rate), LeakyBucketQueue::queue, queue)))
+    Ok(small("leaky-bucket-queue", move |rate| {
+        with(LeakyBucketQueue::new(rate), LeakyBucketQueue::queue, queue)
+    }))
 }
 
 fn gcra(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {

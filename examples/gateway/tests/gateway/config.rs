@@ -301,8 +301,10 @@ async fn what_was_used_stays_used_or_it_is_said() {
         ("rate = \"9/52w\"\nstrategy = \"token-bucket\"", 2, ""),
         ("rate = \"10/52w\"\nstrategy = \"token-bucket\"", 1, ""),
         ("rate = \"12/52w\"\nstrategy = \"gcra:burst=12\"", 2, ""),
+        // A queue keeps more than a level.
+        ("rate = \"12/52w\"\nstrategy = \"leaky-bucket-queue:queue=0\"", 0, older),
         // More room, and less.
-        ("rate = \"13/52w\"\nstrategy = \"gcra:burst=13\"\nstorage = \"memory:capacity=200000\"", 1, ""),
+        ("rate = \"13/52w\"\nstrategy = \"gcra:burst=13\"\nstorage = \"memory:capacity=200000\"", 1, older),
         ("rate = \"15/52w\"\nstorage = \"memory:capacity=50,full=refuse\"", 2, older),
     ] {
         assert_eq!(said.after(&file, &of(lines)), format!("read {} anew{more}\n", file.path()), "{lines}");
@@ -350,6 +352,9 @@ async fn what_is_kept_on_a_store_is_said_too() {
     let other = of("rate = \"7/52w\"\nstrategy = \"tiered(free=1)/leaky-bucket:capacity=11\"");
     assert_eq!(said.after(&file, &other), format!("read {} anew\n", file.path()));
     assert_eq!(pass(&gateway).await, 3);
+    let queue = of("rate = \"7/52w\"\nstrategy = \"tiered(free=1)/leaky-bucket-queue:queue=0\"");
+    assert_eq!(said.after(&file, &queue), anew, "a queue keeps more than a level");
+    assert_eq!(pass(&gateway).await, 1);
     assert_eq!(said.after(&file, &of("rates = [\"7/52w\", \"9/52w\"]")), anew);
     assert_eq!(pass(&gateway).await, 7);
 }
