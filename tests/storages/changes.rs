@@ -54,8 +54,8 @@ fn a_period_that_becomes_longer_keeps_what_was_used() {
     keeps_what_it_tells(SlidingWindow::new, to_the_hour + Duration::from_micros(1));
 }
 
-/// Uses up a limit of one a day and changes it to one of a thousand half a day later: half of that one is then
-/// still to come, and comes at the new rate, however often it is asked for.
+/// Uses up a limit of one a day and changes it to one of a thousand half a day later: half of that one is
+/// then still to come, and comes at the new rate, however often it is asked for.
 fn grants_nothing_of_the_past<S: Strategy>(make: impl Fn(Rate) -> S, wait: Duration) {
     let clock = Arc::new(ManualClock::new(NOW));
     let memory = Memory::builder().capacity(100).clock(Arc::clone(&clock)).build();

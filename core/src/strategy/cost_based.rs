@@ -17,18 +17,18 @@ mod tests;
 /// the running mean cost of the hits it admitted, but never below a [`floor`](Self::floor) (half the rate).
 ///
 /// The mean is exponential: each admitted hit of cost `c` moves it by `(c − mean) / window`, where the
-/// [`window`](Self::window) is how many hits it looks back (100). It starts at 1, stays the same between hits,
-/// and is forgotten when the bucket is full again, so a key long idle is a key never seen. A client whose
-/// hits all cost 1 has a plain [`TokenBucket`](crate::TokenBucket).
+/// [`window`](Self::window) is how many hits it looks back (100). It starts at 1, stays the same between
+/// hits, and is forgotten when the bucket is full again, so a key long idle is a key never seen. A client
+/// whose hits all cost 1 has a plain [`TokenBucket`](crate::TokenBucket).
 ///
-/// All in whole numbers, rounded against the client: the mean up to a multiple of 2⁻³², and the refill down to
-/// a step of at most 1/1024 of the rate; only the floor is rounded up to such a step, never beyond the rate.
-/// So between two hits the refill is exactly linear, and waits are exact.
+/// All in whole numbers, rounded against the client: the mean up to a multiple of 2⁻³², and the refill down
+/// to a step of at most 1/1024 of the rate; only the floor is rounded up to such a step, never beyond the
+/// rate. So between two hits the refill is exactly linear, and waits are exact.
 ///
-/// Over any time `T` it admits at most `burst + limit · T / period`. A client that always asks for `c` gets at
-/// least `burst + share · limit · T / period − (c − 1)`, where `share` is the greater of the floor and `1 / c`,
-/// rounded as above, if the burst exceeds `c` by a microsecond's refill; else `c` in every
-/// `⌈c · period / (share · limit)⌉` microseconds.
+/// Over any time `T` it admits at most `burst + limit · T / period`. A client that always asks for `c` gets
+/// at least `burst + share · limit · T / period − (c − 1)`, where `share` is the greater of the floor and `1
+/// / c`, rounded as above, if the burst exceeds `c` by a microsecond's refill; else `c` in every `⌈c · period
+/// / (share · limit)⌉` microseconds.
 ///
 /// A bucket of 8 tokens at 4 per second, with a window of 2 hits:
 ///
@@ -207,8 +207,8 @@ fn with_open_receipt(decision: Decision) -> Decision {
     decision.with_receipt(decision.receipt().open())
 }
 
-/// A meter for `rate` in units so fine that a step of the refill is at most 1/1024 of it, as long as they can be
-/// counted, and finer where that leaves room for any cost.
+/// A meter for `rate` in units so fine that a step of the refill is at most 1/1024 of it, as long as they can
+/// be counted, and finer where that leaves room for any cost.
 const fn fine(rate: Rate) -> Meter {
     const STEPS: u64 = 1024;
     /// Units per cost of 1 at which any 32-bit cost can be counted several times over.

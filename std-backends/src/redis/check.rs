@@ -14,8 +14,9 @@ use super::inner::{Inner, time};
 use super::script::Script;
 use crate::cas;
 
-/// Has the server decide on a hit on a key, and decides the same on what it had found. `None` if it did nothing: it does
-/// not know the limit, the numbers are too large for it, or it denies what the strategy does not.
+/// Has the server decide on a hit on a key, and decides the same on what it had found. `None` if it did
+/// nothing: it does not know the limit, the numbers are too large for it, or it denies what the strategy does
+/// not.
 pub(super) async fn one<S: Strategy>(
     inner: &Inner,
     until: Instant,
@@ -70,9 +71,9 @@ impl Answer {
         }
     }
 
-    /// Whether the strategy decides as the script did; if it only stores what the script did not, it may yet do so by
-    /// another way. A script that charged what the strategy does not cannot be as long as both are of one version; nobody
-    /// is told what was not so.
+    /// Whether the strategy decides as the script did; if it only stores what the script did not, it may yet
+    /// do so by another way. A script that charged what the strategy does not cannot be as long as both are
+    /// of one version; nobody is told what was not so.
     fn confirms(&self, recorded: bool) -> Result<bool, Failure> {
         if self.charged && !recorded {
             return Err(Failure::new(ErrorKind::Corrupt, "the script on the server decided otherwise"));
@@ -120,8 +121,8 @@ struct Kind {
     text: &'static str,
 }
 
-/// In the order in which they are sent; the last is part of `tail.lua`, a queue (`f`) of `meter.lua`, and a log changes
-/// how values are read.
+/// In the order in which they are sent; the last is part of `tail.lua`, a queue (`f`) of `meter.lua`, and a
+/// log changes how values are read.
 const KINDS: [Kind; 7] = [
     Kind { letter: "w", text: include_str!("check/fixed_window.lua") },
     Kind { letter: "s", text: include_str!("check/sliding_window.lua") },

@@ -19,6 +19,16 @@ fn kinds(limit: &impl Strategy) -> Vec<(u32, u64)> {
     kinds
 }
 
+/// Hits of these costs after pauses in thousandths of a period.
+fn run(period: u64, hits: &[(u64, u32)]) -> Vec<Step> {
+    let mut now = Timestamp::from_micros(1_800_000_000_000_000);
+    let step = |(pause, cost): &(u64, u32)| {
+        now = now.plus_micros(pause * period / 1_000);
+        Step::new(now, *cost)
+    };
+    hits.iter().map(step).collect()
+}
+
 proptest! {
     #![proptest_config(config(4))]
 
@@ -28,11 +38,7 @@ proptest! {
         numbers in [1u32..30, 1u32..30],
         hits in prop::collection::vec((0u64..400, 1u32..4), 1..120),
     ) {
-        let mut now = Timestamp::from_micros(1_800_000_000_000_000);
-        let run: Vec<_> = hits.iter().map(|(pause, cost)| {
-            now = now.plus_micros(pause * period / 1_000);
-            Step::new(now, *cost)
-        }).collect();
+        let run = run(period, &hits);
         macro_rules! each {
             ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
                 let make: fn(Rate) -> Option<_> = $make;
@@ -53,11 +59,7 @@ proptest! {
         numbers in [0u32..30, 0u32..2_048],
         hits in prop::collection::vec((0u64..1_200, 0u32..4), 1..60),
     ) {
-        let mut now = Timestamp::from_micros(1_800_000_000_000_000);
-        let run: Vec<_> = hits.iter().map(|(pause, cost)| {
-            now = now.plus_micros(pause * period / 1_000);
-            Step::new(now, *cost)
-        }).collect();
+        let run = run(period, &hits);
         // While a cost-based bucket's mean is 1, its rate is kept exactly.
         let of_one: Vec<_> = run.iter().map(|step| Step { cost: step.cost.min(1), ..*step }).collect();
         macro_rules! each {
@@ -68,8 +70,9 @@ proptest! {
                 let run = if $spelling == "cost-based" { &of_one } else { &run };
                 // What an adaptive limit learns of a window it learns when that is over, by the limit there
                 // is then.
-                if $spelling == "adaptive" {
-                } else if let [Some(one), Some(other)] = numbers.map(|number| make(rate(number))) {
+                if $spelling != "adaptive"
+                    && let [Some(one), Some(other)] = numbers.map(|number| make(rate(number)))
+                {
                     laws::change_is_settled(&one, &other, run)
                         .map_err(|error| TestCaseError::fail(format!("{}: {error}", $spelling)))?;
                 }
@@ -94,7 +97,7 @@ fn a_rate_that_is_raised_grants_nothing_of_the_past() {
             assert_eq!(denied.retry_after(), Some(Duration::from_micros(43_200_000)), stringify!($strategy));
             let then = hour(12).plus_micros(43_200_000);
             let early = Timestamp::from_micros(then.as_micros() - 1);
-            assert!(!often.decide(&mut state, &one, early).is_allowed(), "half of the token is still to come");
+            assert!(!often.decide(&mut state, &one, early).is_allowed(), "half of it is still to come");
             assert!(often.decide(&mut state, &one, then).is_allowed());
         )*};
     }

@@ -46,8 +46,8 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         if !verdict.recorded {
             return verdict;
         }
-        // A denial may be noted, as demand or since a limit has changed. One that alone would admit is charged
-        // only if the other admits too.
+        // A denial may be noted, as demand or since a limit has changed. One that alone would admit is
+        // charged only if the other admits too.
         let all_admit = verdict.is_allowed();
         let (is_first, is_second) = (verdict.parts.0.is_allowed(), verdict.parts.1.is_allowed());
         let a = if all_admit || !is_first { a } else { a.free() };
@@ -120,7 +120,7 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
 
 /// Deciding on two states without touching either, nor copying them: a log's may be large.
 trait Judge: Strategy {
-    /// What both limits say, and whether one of them records something.
+    /// The verdicts of both limits, and whether one of them records something.
     fn judge(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict;
 
     /// When both will admit, given what they say for themselves.

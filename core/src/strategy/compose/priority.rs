@@ -160,7 +160,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         if asked.is_allowed() {
             return self.limit.decide(state, hit, now).with_reserve(reserve);
         }
-        // A limit that notes something of the denial is told of it.
+        // The limit notes something of this denial.
         let denied = if asked.is_recorded() { self.limit.decide(state, &both, now) } else { asked };
         denied.with_reserve(reserve)
     }

@@ -37,19 +37,19 @@ impl QueueState {
         if meter.is_unlimited() {
             return (self, false);
         }
-        let (level, is_changed) = meter.own(self.level, now);
+        let (level, is_changed) = meter.taken_over(&self.level, now);
         if is_changed {
             // What is left of the other's rate, rounded up, may lie a little beyond its end.
             return (Self { level, end: level.not_before(self.end) }, true);
         }
-        // Turns may be told for longer than what was used takes to drain.
+        // The last turn may end later than the use drains.
         let is_told = self.level.is_at_another(meter.pace()) && self.end > now;
-        let level = if is_told { meter.own(Level::trace(now), now).0 } else { level };
+        let level = if is_told { meter.taken_over(&Level::trace(now), now).0 } else { level };
         (Self { level, ..self }, is_told)
     }
 
-    /// The level under the rate of a meter whose pace the state has: `max(used, (end − at) · drain)`. Under the
-    /// rate of the last hit that is what was used, since `end` is rounded down.
+    /// The level under the rate of a meter whose pace the state has: `max(used, (end − at) · drain)`. Under
+    /// the rate of the last hit that is what was used, since `end` is rounded down.
     #[inline]
     pub(super) fn level(&self, meter: &Meter) -> Level {
         meter.raised(self.level, self.end)

@@ -33,7 +33,7 @@ pub(crate) struct Meter {
     pub(crate) capacity: u64,
     /// The largest cost that can ever pass.
     pub(crate) largest_cost: u32,
-    /// What makes a [`Pace`] of the units.
+    /// The part of its [`Pace`] beside the units.
     mark: u32,
     /// What all this was made of.
     pub(crate) rate: Rate,
@@ -320,8 +320,8 @@ impl Meter {
         };
     }
 
-    /// What is left of a charge by the time `at`, in units. If the limit has changed since it is not known
-    /// when, so the charge has drained at the faster rate.
+    /// The part of a charge that is left by the time `at`, in units. If the limit has changed since it is not
+    /// known when, so the charge has drained at the faster rate.
     pub(crate) fn left(self, hit: &Hit, receipt: Receipt, at: Timestamp) -> u64 {
         let charged = Level::of(receipt);
         let (_, left) = self.level(&charged, at);

@@ -1,6 +1,6 @@
 //! What all strategies have in common that are a meter: they differ in its size, and in what is told of it.
 
-/// What a strategy leaves to its field `meter`, which alone its states depend on: of
+/// The part of a strategy that it leaves to its field `meter`, which alone its states depend on: of
 /// [`Strategy`](crate::strategy::Strategy), [`Scale`](crate::strategy::Scale) and
 /// [`Bounds`](crate::strategy::Bounds).
 macro_rules! metered {

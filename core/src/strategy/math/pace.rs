@@ -6,8 +6,8 @@
 ///
 /// The lower 48 bits are the units. The upper 16 are 1 more than the drain, as a floating-point number with a
 /// mantissa of 11 bits, rounded down: exact below 2 048, and else less by at most one part in 1 024. They are
-/// 0 if the drain is not told. Units of 2⁴⁸ and more, which take a period of nine years, have 61 bits, and
-/// the drain is not told.
+/// 0 if the drain is not kept. Units of 2⁴⁸ and more, which take a period of nine years, have 61 bits, and
+/// the drain is not kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Pace(u64);
@@ -22,7 +22,7 @@ const WIDE: u64 = 0b111 << 61;
 const FASTEST: u32 = written(u64::MAX);
 
 impl Pace {
-    /// The smallest units beside which a drain can be told; none is.
+    /// The smallest units of 48 bits, without a drain.
     pub(crate) const FINEST: Self = Self((1 << UNIT) - 1);
 
     #[cfg(test)]
@@ -36,7 +36,7 @@ impl Pace {
         Self(unit | (mark as u64) << 32)
     }
 
-    /// What a pace has beside its units, in its upper half.
+    /// The upper half of a pace without the units.
     pub(crate) const fn mark(unit: u64, drain: u64) -> u32 {
         if unit >> UNIT == 0 { written(drain) << (UNIT - 32) } else { (WIDE >> 32) as u32 }
     }
@@ -51,7 +51,7 @@ impl Pace {
         if self.is_wide() { self.0 & !WIDE } else { self.0 & ((1 << UNIT) - 1) }
     }
 
-    /// How many of them drain in a microsecond, or a little less; `None` if that is not told.
+    /// How many of them drain in a microsecond, or a little less; `None` if it is not kept.
     pub(crate) const fn drain(self) -> Option<u64> {
         match (self.0 >> UNIT) as u32 {
             0 => None,
@@ -93,7 +93,7 @@ const fn written(drain: u64) -> u32 {
     (beyond << MANTISSA) + (drain >> beyond) as u32 + 1
 }
 
-/// What was written so.
+/// The drain that a floating-point number stands for.
 const fn read(written: u32) -> u64 {
     let bits = written.saturating_sub(1);
     match (bits >> MANTISSA).saturating_sub(1) {

@@ -13,7 +13,7 @@ local function pace(limit)
     return limit.low, limit.high
 end
 
--- The units of a pace, and the drain if it is told.
+-- The units of a pace, and the drain if it is kept.
 local function paced(low, high)
     if high >= WIDE then return low + (high - WIDE) * UNITS end
     if high == 0 then return low end
@@ -133,7 +133,7 @@ kinds.l = {
 }
 
 -- leaky_bucket_queue/state.rs: a queue at the pace of a limit, and whether that of another is ended by it.
--- Turns may be told for longer than what was used takes to drain.
+-- The last turn may end later than the use drains.
 local function own_queue(limit, state, now)
     local at, used, is_ended, is_other = own(limit, state, now)
     if not at or state.ends > EXACT then return nil end

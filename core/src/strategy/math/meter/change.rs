@@ -28,20 +28,11 @@ impl Meter {
         }
     }
 
-    /// A state at this meter's pace, and whether that of another limit is ended by it.
-    #[inline]
-    pub(crate) fn own(&self, state: Level, now: Timestamp) -> (Level, bool) {
-        if state.pace == self.pace() || state.used == 0 {
-            (state, false)
-        } else {
-            self.taken_over(&state, now)
-        }
-    }
-
-    /// The level at the later of both times.
+    /// A state in use at this meter's pace, at the later of both times, and whether the pace of another limit
+    /// is ended by it.
     #[cold]
     #[inline(never)]
-    pub(super) fn taken_over(&self, state: &Level, now: Timestamp) -> (Level, bool) {
+    pub(crate) fn taken_over(&self, state: &Level, now: Timestamp) -> (Level, bool) {
         let (passed, drain) = (now.micros_since(state.at), state.pace.drain());
         let mut used = state.used;
         if let Some(drain) = drain {
