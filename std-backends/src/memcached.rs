@@ -186,7 +186,7 @@ impl<R: Connect> MemcachedStorage<R> {
                 let receipt = limit.decide(&mut S::State::default(), hit, at).receipt();
                 let refund = Box::pin(self.swap(limit, escaped, &Op::Refund(*hit, receipt), end)).await;
                 // If that fails, somebody is charged who was not admitted.
-                refund.map(|_| None).map_err(|failure| Failure::new(ErrorKind::Timeout, failure))
+                refund.map(|_| None).map_err(|failure| failure.with_kind(ErrorKind::Timeout))
             }
         }
     }

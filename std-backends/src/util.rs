@@ -3,11 +3,15 @@
 pub(crate) mod backoff;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod evictions;
+#[cfg(any(feature = "memcached", feature = "redis"))]
+pub(crate) mod faults;
 pub(crate) mod kept;
 pub(crate) mod key;
 pub(crate) mod mutex;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod namespace;
+#[cfg(any(feature = "memcached", feature = "redis"))]
+pub(crate) mod pause;
 pub(crate) mod race;
 pub(crate) mod random;
 pub(crate) mod setters;

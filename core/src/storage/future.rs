@@ -34,6 +34,35 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// A copy of the state that a key has under this limit, and the present of this storage's clock.
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
 
+    /// Returns the name of the node that keeps a key, the same handle every time as long as that node is one; or
+    /// `None`, which is the default, from a storage that is a single node.
+    ///
+    /// Nodes fail one at a time, so layers judge each alone: a circuit breaker leaves the one alone that fails, and
+    /// keys on all others are served as before. What a layer knows of a node is forgotten once its handle has been
+    /// dropped, so a storage keeps the handles of the nodes that it has, and no others.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use traffik_core::ErasedKey;
+    ///
+    /// /// A storage that is made of several.
+    /// struct Sharded {
+    ///     names: Vec<Arc<str>>,
+    /// }
+    ///
+    /// impl Sharded {
+    ///     fn node(&self, key: &dyn ErasedKey) -> Option<Arc<str>> {
+    ///         let seed = traffik_core::Seed::new(1);
+    ///         let at = seed.digest(key).as_u64() % self.names.len() as u64;
+    ///         self.names.get(at as usize).cloned()
+    ///     }
+    /// }
+    /// ```
+    fn node(&self, key: &dyn ErasedKey) -> Option<Arc<str>> {
+        let _ = key;
+        None
+    }
+
     /// Whether answers are there at once, as those of a storage of this process are: it is asked first, where several
     /// are, since that costs next to nothing.
     fn is_local(&self) -> bool {
@@ -71,6 +100,10 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
         (**self).load(limit, key)
     }
 
+    fn node(&self, key: &dyn ErasedKey) -> Option<Arc<str>> {
+        (**self).node(key)
+    }
+
     fn is_local(&self) -> bool {
         (**self).is_local()
     }
@@ -102,6 +135,11 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
 
     fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         Reply::ready(self.0.load(key).map(|state| (state, self.0.now())).map_err(Failure::from))
+    }
+
+    /// One node, which is this process.
+    fn node(&self, _: &dyn ErasedKey) -> Option<Arc<str>> {
+        None
     }
 
     fn is_local(&self) -> bool {
@@ -276,17 +314,40 @@ impl<T> Future for Reply<T> {
     }
 }
 
-/// Why a storage could not answer; cheap to clone, so that it can be told to several.
+/// The failure of a storage: its kind and its cause. Cheap to clone.
+///
+/// It displays as its cause does, whose own source is then the [`source`](Error::source) of the failure: a chain of
+/// sources that is printed names each cause once.
 #[derive(Clone, Debug)]
 pub struct Failure {
     kind: ErrorKind,
-    source: Arc<dyn Error + Send + Sync>,
+    cause: Arc<dyn Error + Send + Sync>,
 }
 
 impl Failure {
-    /// A failure of this kind, with what caused it.
-    pub fn new(kind: ErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: Arc::from(source.into()) }
+    /// A failure of this kind, with its cause.
+    pub fn new(kind: ErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, cause: Arc::from(cause.into()) }
+    }
+
+    /// Returns this failure as one of another kind, with the same cause.
+    #[must_use]
+    pub fn with_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// Returns the cause, which can be downcast to what it is.
+    ///
+    /// ```
+    /// use traffik_core::StorageError;
+    /// use traffik_core::storage::{ErrorKind, Failure};
+    ///
+    /// let failure = Failure::from(StorageError::new(ErrorKind::Full, "no room"));
+    /// assert!(failure.cause().is::<StorageError>());
+    /// ```
+    #[must_use]
+    pub fn cause(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.cause
     }
 
     /// What kind of failure it is.
@@ -304,13 +365,13 @@ impl From<StorageError> for Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(f)
+        self.cause.fmt(f)
     }
 }
 
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.source)
+        self.cause.source()
     }
 }
 

@@ -6,6 +6,11 @@ macro_rules! delegate {
     ($self:ident => $within:expr; $($method:ident),+) => {
         $(delegate!(@$method $self => $within);)+
     };
+    (@node $self:ident => $within:expr) => {
+        fn node(&$self, key: &dyn ErasedKey) -> Option<std::sync::Arc<str>> {
+            $within.node(key)
+        }
+    };
     (@is_local $self:ident => $within:expr) => {
         fn is_local(&$self) -> bool {
             $within.is_local()

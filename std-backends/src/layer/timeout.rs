@@ -69,7 +69,7 @@ impl<T, R: Timer> Timeout<T, R> {
     }
 }
 
-/// A call was not answered in time: the cause of the [`Failure`], as its [`source`](std::error::Error::source).
+/// A call was not answered in time: the [`cause`](Failure::cause) of the [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Late {
@@ -105,7 +105,7 @@ impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> fo
         self.within(self.storage.check_together(limit, keys, hit), true)
     }
 
-    delegate!(self => self.storage; is_local, known_denial, wait_queue);
+    delegate!(self => self.storage; node, is_local, known_denial, wait_queue);
 }
 
 debug_fields!([T: Debug, R] Timeout<T, R>: storage, limit);

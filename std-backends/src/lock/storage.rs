@@ -194,7 +194,7 @@ const LATE_SET: &str = "the lock ended before the store had answered; what was t
 /// A call before anything is set has no unknown outcome.
 fn nothing_charged(failure: Failure) -> Failure {
     match failure.kind() {
-        ErrorKind::Timeout => Failure::new(ErrorKind::Unavailable, failure),
+        ErrorKind::Timeout => failure.with_kind(ErrorKind::Unavailable),
         _ => failure,
     }
 }

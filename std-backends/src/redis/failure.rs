@@ -1,7 +1,5 @@
 //! What a failed call means to whoever waits for it.
 
-use std::error::Error;
-
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 use traffik_core::storage::{ErrorKind, Failure};
 
@@ -36,13 +34,13 @@ pub(super) fn failure(error: RedisError) -> Failure {
 
 /// The error that is behind a failure, if one of the driver's is.
 pub(super) fn cause(failure: &Failure) -> Option<&RedisError> {
-    failure.source()?.downcast_ref()
+    failure.cause().downcast_ref()
 }
 
 /// The failure of a call that charges nothing, whatever became of it.
 pub(super) fn of_a_look(failure: Failure) -> Failure {
     match failure.kind() {
-        ErrorKind::Timeout => Failure::new(ErrorKind::Unavailable, failure),
+        ErrorKind::Timeout => failure.with_kind(ErrorKind::Unavailable),
         _ => failure,
     }
 }

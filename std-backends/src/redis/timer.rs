@@ -1,8 +1,9 @@
-//! Waiting, on the runtime that connections are on.
+//! Waiting and running in the background, on the runtime that connections are on.
 
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use traffik_core::storage::{ErrorKind, Failure};
 
 /// Waits until `end`.
@@ -26,4 +27,45 @@ pub(super) fn has_runtime() -> Result<(), Failure> {
         "Redis was asked outside of tokio; turn on the feature redis-smol for smol and async-std";
     let has_one = cfg!(feature = "redis-smol") || Handle::try_current().is_ok();
     has_one.then_some(()).ok_or_else(|| Failure::new(ErrorKind::Unavailable, NONE))
+}
+
+/// A future that runs in the background until it has ended, or this is dropped.
+pub(super) struct Task(Option<Running>);
+
+enum Running {
+    Tokio(JoinHandle<()>),
+    #[cfg(feature = "redis-smol")]
+    Smol(smol::Task<()>),
+}
+
+/// Runs a future in the background: on tokio within tokio, else on smol where that is turned on.
+pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result<Task, Failure> {
+    has_runtime()?;
+    if let Ok(tokio) = Handle::try_current() {
+        return Ok(Task(Some(Running::Tokio(tokio.spawn(future)))));
+    }
+    #[cfg(feature = "redis-smol")]
+    return Ok(Task(Some(Running::Smol(smol::spawn(future)))));
+    #[cfg(not(feature = "redis-smol"))]
+    Ok(Task(None))
+}
+
+impl Task {
+    /// Lets it run to its end.
+    pub(super) fn detach(mut self) {
+        match self.0.take() {
+            #[cfg(feature = "redis-smol")]
+            Some(Running::Smol(task)) => task.detach(),
+            Some(Running::Tokio(_)) | None => {}
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // A task of smol's ends when it is dropped.
+        if let Some(Running::Tokio(handle)) = &self.0 {
+            handle.abort();
+        }
+    }
 }

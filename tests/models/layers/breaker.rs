@@ -1,6 +1,5 @@
 //! `CircuitBreaker`, over a storage that fails on demand, in virtual time.
 
-use std::error::Error;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -113,7 +112,7 @@ fn failures_in_a_row_open_it_and_open_never_touches_the_storage() {
     for _ in 0..100 {
         let failure = ask(&runtime, &limits).unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Unavailable);
-        let open = failure.source().unwrap().downcast_ref::<Open>().unwrap();
+        let open = failure.cause().downcast_ref::<Open>().unwrap();
         assert_eq!((&*open.breaker, open.state), ("store", BreakerState::Open(until)));
         assert_eq!(failure.to_string(), "the circuit breaker store is open; it tries again at 1.000000");
         assert!(runtime.run(limits.stat("key")).unwrap().is_err());

@@ -121,7 +121,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Why a call did not pass a breaker: the cause of the [`Failure`], as its [`source`](std::error::Error::source).
+/// Why a call did not pass a breaker: the [`cause`](Failure::cause) of the [`Failure`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Open {

@@ -202,7 +202,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
 
 /// A failure of the fallback, after one of the primary that left it unknown whether that was charged.
 pub(super) fn unknown(failure: &Failure) -> Failure {
-    Failure::new(ErrorKind::Timeout, failure.clone())
+    failure.clone().with_kind(ErrorKind::Timeout)
 }
 
 /// What an operation took.

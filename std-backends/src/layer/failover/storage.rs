@@ -155,7 +155,7 @@ where
     }
 
     // Those of the primary, whichever answers.
-    delegate!(self => self.router.primary; known_denial, wait_queue);
+    delegate!(self => self.router.primary; node, known_denial, wait_queue);
 }
 
 impl<S: Strategy, P, F> Clone for Failover<S, P, F> {

@@ -133,7 +133,7 @@ impl<T, R: Timer> Parts<T, R> {
             // A timer may be late.
             if !goes_on || is_over(self.clock.now()) {
                 let is_told = !is_unknown || failure.kind() == ErrorKind::Timeout;
-                return Err(if is_told { failure } else { Failure::new(ErrorKind::Timeout, failure) });
+                return Err(if is_told { failure } else { failure.with_kind(ErrorKind::Timeout) });
             }
             attempts += 1;
             self.retries.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +187,7 @@ where
         })
     }
 
-    delegate!(self => self.storage(); is_local, known_denial, wait_queue);
+    delegate!(self => self.storage(); node, is_local, known_denial, wait_queue);
 }
 
 impl<T, R> Clone for Retry<T, R> {

@@ -1,0 +1,60 @@
+//! The pause between attempts to connect, which grows as long as none leads to an answer.
+
+use std::time::{Duration, Instant};
+
+use traffik_core::storage::Failure;
+
+use super::backoff::{Backoff, Jitter};
+use super::random::random;
+
+/// So short that a server which is back is found within a second.
+const BACKOFF: Backoff =
+    Backoff::exponential(Duration::from_millis(50), Duration::from_millis(500)).jitter(Jitter::Equal);
+
+/// The attempts that came to nothing since a connection last led to an answer, and the pause after the last one.
+#[derive(Default)]
+pub(crate) struct Pause {
+    failures: u32,
+    last: Option<(Instant, Failure)>,
+}
+
+impl Pause {
+    /// Notes a connection that could not be made, or was of no use, and begins a pause.
+    pub(crate) fn begin(&mut self, failure: Failure, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.last = Some((now + BACKOFF.after(self.failures, random()), failure));
+    }
+
+    /// Notes an answer: the next connection that breaks is made anew at once.
+    pub(crate) fn end(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Returns the failure that calls end with during the pause, if there is one now.
+    pub(crate) fn cause(&self, now: Instant) -> Option<Failure> {
+        let (_, failure) = self.last.as_ref().filter(|(until, _)| now < *until)?;
+        Some(failure.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use traffik_core::storage::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_half_a_second_until_there_is_an_answer() {
+        let (mut pause, now) = (Pause::default(), Instant::now());
+        let at = |millis| now + Duration::from_millis(millis);
+        assert!(pause.cause(now).is_none());
+        for (least, most) in [(25, 50), (50, 100), (100, 200), (200, 400), (250, 500), (250, 500)] {
+            pause.begin(Failure::new(ErrorKind::Unavailable, "refused"), now);
+            assert!(pause.cause(at(least - 1)).is_some() && pause.cause(at(most)).is_none());
+        }
+        pause.end();
+        assert!(pause.cause(now).is_none());
+        pause.begin(Failure::new(ErrorKind::Unavailable, "refused"), now);
+        assert!(pause.cause(at(50)).is_none());
+    }
+}
