@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
@@ -12,6 +13,7 @@ mod builder;
 mod check;
 mod clear;
 mod cluster;
+mod connect;
 mod evictions;
 mod failure;
 mod inner;
@@ -22,9 +24,12 @@ mod name;
 #[cfg(feature = "locks")]
 mod redlock;
 mod script;
+mod sentinel;
 mod servers;
+mod session;
 mod timer;
 mod watchdog;
+mod wire;
 
 pub use builder::RedisBuilder;
 use inner::Inner;
@@ -37,25 +42,33 @@ pub use redlock::Redlock;
 ///
 /// Connects when it is first used, on tokio if it is used from within it, else on smol, which serves
 /// async-std as well (feature `redis-smol`; without it, calls outside of tokio fail); and again when the
-/// connection was lost. All calls share one connection, and each has a [deadline](RedisBuilder::timeout).
+/// connection was lost. All calls of a runtime share one connection, which needs its timer
+/// (`enable_time`), and each call has a [deadline](RedisBuilder::timeout).
 /// Times are those of the server's clock, whoever asks.
+///
+/// A call of which nothing was sent, as on a connection that the server closed while it was idle, is sent on a new
+/// one within its deadline. A server that cannot be connected to is tried again after 50 ms, and then less and
+/// less often, down to twice a second; calls fail meanwhile. A fault has one line when it begins, with the server
+/// and the cause, and one when it has ended ([`on_warning`](RedisBuilder::on_warning)).
+///
+/// Keys of a cluster are on several [nodes](AsyncStorage::node), which fail one at a time.
 ///
 /// What is stored of a key is one string that lives no longer than the limit remembers it. Whatever else is
 /// found at a key counts as a key never seen.
 ///
 /// A key that the server evicts has its whole limit granted anew. Set `maxmemory-policy noeviction`, with
-/// `maxmemory` for all keys: a server that is full then refuses what it has no room for, and calls fail with
-/// `Full`. The policies `allkeys-*` and `volatile-*` evict states, for all of them have a time to live;
+/// `maxmemory` for all keys: a server that is full then refuses all writes, and calls fail with
+/// `Unavailable`. The policies `allkeys-*` and `volatile-*` evict states, for all of them have a time to live;
 /// [`evictions`](Self::evictions) counts what was evicted.
 ///
 /// # Errors
 ///
 /// * [`Timeout`](traffik_core::ErrorKind::Timeout): no answer in time, or the connection broke while it was
 ///   awaited. The hit may have been charged or not; it is not sent again.
-/// * [`Unavailable`](traffik_core::ErrorKind::Unavailable): not connected, or the server does not serve now,
-///   or no answer in time to what charges nothing. Nothing was charged.
-/// * [`Denied`](traffik_core::ErrorKind::Denied), [`Full`](traffik_core::ErrorKind::Full): the server refuses
-///   this client, or all writes.
+/// * [`Unavailable`](traffik_core::ErrorKind::Unavailable): not connected, or the server does not serve now, or
+///   takes no writes, or gave no answer in time to what charges nothing. Nothing was charged.
+/// * [`Denied`](traffik_core::ErrorKind::Denied): the server refuses this client, for a password, a right or a
+///   database. Nothing was charged.
 ///
 /// ```no_run
 /// use traffik_backends::RedisStorage;
@@ -83,12 +96,26 @@ debug_fields!(
 );
 
 impl RedisStorage {
-    /// Whether the server can be reached and runs scripts for this client; looks for
-    /// [evictions](Self::evictions), on each node of a cluster.
+    /// Whether each server can be reached and counts for this client: asks it to write a key of its own, which
+    /// lives for a second; looks for [evictions](Self::evictions).
+    ///
+    /// # Errors
+    ///
+    /// Fails with the failure of one server if one fails; [`nodes`](Self::nodes) has that of each.
     pub async fn ready(&self) -> Result<(), Failure> {
-        self.inner.load(&name::name(&self.inner.namespace, &"")).await?;
-        self.inner.servers.look().await;
-        Ok(())
+        let Inner { servers, namespace, .. } = &*self.inner;
+        let namespace = format!("{namespace}#ready");
+        let keys = servers.key_of_each(|number| name::name(&namespace, &number)).await?;
+        let probed = join_all(keys.iter().map(|key| self.inner.probe(key))).await;
+        servers.look().await;
+        probed.into_iter().collect()
+    }
+
+    /// Returns the name of each server that is known, and the first cause of its present fault, if it has one:
+    /// the servers of a cluster once it has been asked, else the one that has all keys.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+        self.inner.servers.faults()
     }
 
     /// Returns how many keys the servers have given up for want of memory while this storage was used,
@@ -166,6 +193,10 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
             let loaded = inner.load(&name).await?;
             Ok((cas::state::<S>(loaded.bytes.as_deref()), loaded.now))
         })
+    }
+
+    fn node(&self, key: &dyn ErasedKey) -> Option<Arc<str>> {
+        self.inner.servers.node(|| name::name(&self.inner.namespace, key))
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {

@@ -3,9 +3,9 @@
 use redis::{FromRedisValue, RedisError};
 use traffik_core::storage::Failure;
 
-use super::link::Session;
 use super::name;
 use super::servers::Servers;
+use super::session::Session;
 
 /// How many keys a server looks at in one step.
 const STEP: usize = 500;

@@ -16,13 +16,16 @@ use redis::{
 use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
+use super::connect::Source;
 use super::failure::{cause, of_a_look, unsent};
-use super::link::{Link, Session, Source};
-use super::{name, timer};
+use super::link::{As, Budgets, Link};
+use super::session::Session;
+use super::{name, sentinel, timer};
 use crate::util::evictions::Evictions;
 use crate::util::race::{Either, race};
 use crate::util::random::random;
 use crate::util::shutdown::closed;
+use crate::util::warning::Writer;
 
 /// How often a call is sent on, at most.
 const TURNS: u32 = 8;
@@ -33,11 +36,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How many nodes are asked at a time who serves what.
 const ASKED: usize = 5;
 
+/// How many keys are tried to find one of each node: enough for a node that serves a hundredth of a percent.
+const MOST_TRIED: u32 = 100_000;
+
 /// A host and a port.
 type Address = (String, u16);
 
 struct Node {
     host: String,
+    /// By which layers tell it apart, as long as it is a node.
+    name: Arc<str>,
     link: Arc<Link>,
     /// Whether it has given no answer, so that whoever asks for it next finds out first whether another has taken over.
     is_doubted: AtomicBool,
@@ -46,7 +54,8 @@ struct Node {
 pub(super) struct Cluster {
     /// By which it is found.
     seeds: Vec<(Address, ConnectionInfo)>,
-    deadline: Duration,
+    budgets: Budgets,
+    writer: Writer,
     evictions: Arc<Evictions>,
     map: SpinMutex<Map>,
     /// Held by whoever finds out who serves what.
@@ -87,7 +96,8 @@ enum Turn {
 impl Cluster {
     pub(super) fn new(
         nodes: Vec<ConnectionInfo>,
-        deadline: Duration,
+        budgets: Budgets,
+        writer: Writer,
         evictions: Arc<Evictions>,
     ) -> Result<Self, RedisError> {
         if nodes.is_empty() {
@@ -95,7 +105,8 @@ impl Cluster {
         }
         let seeds =
             nodes.into_iter().map(|info| Ok((address(&info)?, info))).collect::<Result<_, RedisError>>()?;
-        Ok(Self { seeds, deadline, evictions, map: SpinMutex::default(), learning: AsyncMutex::default() })
+        let (map, learning) = Default::default();
+        Ok(Self { seeds, budgets, writer, evictions, map, learning })
     }
 
     /// Runs a call on the node that serves a key, and elsewhere if that node says so.
@@ -109,7 +120,8 @@ impl Cluster {
         let mut node = self.owner(slot, until).await?;
         let mut asking = false;
         for turn in 0.. {
-            let told = node.link.call_as(until, asking, &call).await;
+            let kind = if asking { As::Asking } else { As::Node };
+            let told = node.link.call_as(until, kind, &call).await;
             if let Err(failure) = &told
                 && matches!(failure.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
             {
@@ -159,6 +171,45 @@ impl Cluster {
         Ok(masters)
     }
 
+    /// The node that serves a key, as far as is known.
+    pub(super) fn node_of(&self, key: &[u8]) -> Option<Arc<str>> {
+        self.map.lock().owner(name::slot(key)).map(|node| node.name.clone())
+    }
+
+    /// The nodes that are known, and the cause of the present fault of each.
+    pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+        let nodes: Vec<_> = self.map.lock().nodes.values().cloned().collect();
+        let mut faults: Vec<_> = nodes.iter().map(|node| (node.name.clone(), node.link.fault())).collect();
+        faults.sort_by(|(one, _), (other, _)| one.cmp(other));
+        faults
+    }
+
+    /// Keys of which each node has one.
+    pub(super) async fn key_of_each(
+        &self,
+        until: Instant,
+        make: impl Fn(u32) -> Vec<u8>,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        self.learn(until).await?;
+        let map = self.map.lock();
+        let mut found: Vec<(Arc<Node>, Vec<u8>)> = Vec::new();
+        let of_all: Vec<_> = map.ranges.values().map(|(_, node)| node).collect();
+        let has =
+            |found: &[(Arc<Node>, _)], node: &Arc<Node>| found.iter().any(|(it, _)| Arc::ptr_eq(it, node));
+        for number in 0..MOST_TRIED {
+            if of_all.iter().all(|node| has(&found, node)) {
+                break;
+            }
+            let key = make(number);
+            if let Some(owner) = map.owner(name::slot(&key))
+                && !has(&found, &owner)
+            {
+                found.push((owner, key));
+            }
+        }
+        Ok(found.into_iter().map(|(_, key)| key).collect())
+    }
+
     pub(super) fn close(&self) {
         let mut map = self.map.lock();
         map.nodes.values().for_each(|node| node.link.close());
@@ -195,10 +246,12 @@ impl Cluster {
         }
         let info =
             self.info(address).ok_or_else(|| Failure::new(ErrorKind::Invalid, "a cluster of no nodes"))?;
-        let client = Client::open(info).map_err(unsent)?;
-        let link =
-            Arc::new(Link::new(Source::Client(Box::new(client)), self.deadline, self.evictions.clone()));
-        let node = Arc::new(Node { host: address.0.clone(), link, is_doubted: AtomicBool::new(false) });
+        let name: Arc<str> = info.addr().to_string().into();
+        let client = Client::open(info).map_err(|error| unsent(&name, error))?;
+        let source = Source::Client(Box::new(client));
+        let link = Link::new(source, self.budgets, self.writer.clone(), Some(self.evictions.clone()));
+        let (host, link, is_doubted) = (address.0.clone(), Arc::new(link), AtomicBool::new(false));
+        let node = Arc::new(Node { host, name, link, is_doubted });
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
     }
@@ -207,13 +260,7 @@ impl Cluster {
     fn info(&self, of: &Address) -> Option<ConnectionInfo> {
         let seed = self.seeds.iter().find(|(address, _)| address == of).or(self.seeds.first());
         let (_, info) = seed?;
-        let addr = match info.addr().clone() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-                ConnectionAddr::TcpTls { host: of.0.clone(), port: of.1, insecure, tls_params }
-            }
-            _ => ConnectionAddr::Tcp(of.0.clone(), of.1),
-        };
-        Some(info.clone().set_addr(addr))
+        Some(info.clone().set_addr(sentinel::at(info.addr(), of)))
     }
 
     /// Asks who serves what, unless somebody has just done so.
@@ -262,7 +309,7 @@ impl Cluster {
 /// What a node says who serves what.
 async fn served(node: &Node, until: Instant) -> Result<Vec<(u16, u16, Address)>, Failure> {
     let ask = async |mut session: Session| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
-    let told = node.link.call(until, ask).await?;
+    let told = node.link.call_as(until, As::Node, ask).await?;
     let unheard_of = || Failure::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
     let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(told).map_err(|_| unheard_of())?;
     let mut served = Vec::new();

@@ -1,13 +1,37 @@
-//! What a failed call means to whoever waits for it.
+//! What a failed call means to those who wait for it.
+
+use std::error::Error;
+use std::fmt;
 
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 use traffik_core::storage::{ErrorKind, Failure};
 
+/// The error of a server: the cause of a failure, which names both once.
+#[derive(Debug)]
+struct ServerError {
+    server: String,
+    error: RedisError,
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redis at {}: {}", self.server, words(&self.error))?;
+        match advice(&self.error) {
+            "" => Ok(()),
+            advice => write!(f, "; {advice}"),
+        }
+    }
+}
+
+impl Error for ServerError {}
+
 /// The failure of a call that had been sent, as far as it got there.
-pub(super) fn failure(error: RedisError) -> Failure {
+pub(super) fn failure(server: &str, error: RedisError) -> Failure {
     let kind = match error.kind() {
-        // Nobody can tell what the server did before the connection broke, in the middle of an answer or before it.
+        // Nobody can tell what the server did before the connection broke, in the middle of an answer or before
+        // it.
         Kind::Io | Kind::Parse => ErrorKind::Timeout,
+        Kind::Client => ErrorKind::Unavailable,
         Kind::AuthenticationFailed | Kind::Server(Server::NoPerm) => ErrorKind::Denied,
         Kind::Server(
             Server::BusyLoading
@@ -24,17 +48,20 @@ pub(super) fn failure(error: RedisError) -> Failure {
         _ => match error.code() {
             // A value that no storage of ours wrote.
             Some("WRONGTYPE") => ErrorKind::Corrupt,
-            Some("OOM" | "MISCONF") => ErrorKind::Full,
-            Some("NOAUTH" | "WRONGPASS") => ErrorKind::Denied,
+            // It answers, and no limit can be counted there.
+            Some("OOM" | "MISCONF" | "NOREPLICAS") => ErrorKind::Unavailable,
+            Some("NOAUTH" | "WRONGPASS" | "DENIED") => ErrorKind::Denied,
+            _ if is_full_of_clients(&error) => ErrorKind::Unavailable,
+            _ if is_forbidden(&error) || is_no_database(&error) || is_unknown(&error) => ErrorKind::Denied,
             _ => ErrorKind::Other,
         },
     };
-    Failure::new(kind, error)
+    Failure::new(kind, ServerError { server: server.to_owned(), error })
 }
 
-/// The error that is behind a failure, if one of the driver's is.
+/// The driver's error behind a failure, if there is one.
 pub(super) fn cause(failure: &Failure) -> Option<&RedisError> {
-    failure.cause().downcast_ref()
+    failure.cause().downcast_ref().map(|it: &ServerError| &it.error)
 }
 
 /// The failure of a call that charges nothing, whatever became of it.
@@ -46,10 +73,90 @@ pub(super) fn of_a_look(failure: Failure) -> Failure {
 }
 
 /// The failure of a call that was never sent.
-pub(super) fn unsent(error: RedisError) -> Failure {
-    let failure = failure(error.clone());
+pub(super) fn unsent(server: &str, error: RedisError) -> Failure {
+    let failure = failure(server, error);
     match failure.kind() {
-        ErrorKind::Timeout => Failure::new(ErrorKind::Unavailable, error),
+        ErrorKind::Timeout | ErrorKind::Invalid => failure.with_kind(ErrorKind::Unavailable),
         _ => failure,
     }
 }
+
+/// A failure of this kind, of a server.
+pub(super) fn of(server: &str, kind: ErrorKind, words: &str) -> Failure {
+    Failure::new(kind, format!("Redis at {server}: {words}"))
+}
+
+/// What the error of a command is instead that was certainly not sent.
+pub(super) fn not_sent(error: &RedisError) -> RedisError {
+    (Kind::Client, NOT_SENT, words(error)).into()
+}
+
+/// Whether a command was certainly not sent.
+pub(super) fn is_not_sent(error: &RedisError) -> bool {
+    error.kind() == Kind::Client
+}
+
+const NOT_SENT: &str = "nothing was sent";
+
+/// Whether the answer to a greeting refuses the client, and is not just about the greeting.
+pub(super) fn refusal(error: &RedisError) -> bool {
+    is_full_of_clients(error)
+        || matches!(error.code(), Some("NOAUTH" | "DENIED" | "LOADING" | "MASTERDOWN" | "WRONGPASS"))
+}
+
+fn is_full_of_clients(error: &RedisError) -> bool {
+    says(error, "max number of clients")
+}
+
+/// Whether a script was refused one of its commands or keys.
+fn is_forbidden(error: &RedisError) -> bool {
+    says(error, "can't run this command") || says(error, "can't access at least one of the keys")
+}
+
+fn is_no_database(error: &RedisError) -> bool {
+    says(error, "DB index is out of range") || says(error, "invalid DB index")
+}
+
+fn is_unknown(error: &RedisError) -> bool {
+    says(error, "unknown command")
+}
+
+fn says(error: &RedisError, words: &str) -> bool {
+    error.detail().is_some_and(|detail| detail.contains(words))
+}
+
+/// The first cause, in its own words.
+fn words(error: &RedisError) -> String {
+    // Which line of a script met it helps nobody.
+    let detail = error.detail().map(|detail| detail.split(". script:").next().unwrap_or(detail));
+    match (error.kind(), error.code(), detail) {
+        (Kind::Client, _, Some(detail)) => format!("{detail}; {NOT_SENT}"),
+        (_, Some("ERR"), Some(detail)) => detail.to_owned(),
+        (_, Some(code), Some(detail)) => format!("{code} {detail}"),
+        (Kind::AuthenticationFailed, _, Some(detail)) => detail.to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// What would help.
+fn advice(error: &RedisError) -> &'static str {
+    match error.code() {
+        Some("NOAUTH") => "say a password: redis://:PASSWORD@HOST",
+        Some("WRONGPASS") => "the user or the password is another one",
+        Some("NOPERM") => RIGHTS,
+        Some("OOM") => "no limit is counted there until it has memory: raise maxmemory",
+        Some("MISCONF") => "no limit is counted there until it can save its data",
+        Some("NOREPLICAS") => "no limit is counted there until it has its replicas",
+        Some("READONLY") => "it is a replica: name the master, or its sentinels",
+        Some("MOVED" | "ASK") => "it is a node of a cluster: name it as one",
+        _ if is_forbidden(error) => RIGHTS,
+        _ if is_full_of_clients(error) => "raise maxclients, or let idle clients go",
+        _ if is_no_database(error) => "take one that the server has: redis://HOST/0",
+        _ if is_unknown(error) => "Redis 7.0 or later is needed, with EVALSHA and SCRIPT",
+        _ if error.kind() == Kind::AuthenticationFailed => "the user or the password is another one",
+        _ => "",
+    }
+}
+
+const RIGHTS: &str = "give the user what the scripts run: +eval +evalsha +script|load +time +get +set +del +pttl \
+                      +pexpire +getrange +setrange +strlen on the keys NAMESPACE:*";

@@ -62,6 +62,14 @@ impl Swap for Inner {
 }
 
 impl Inner {
+    /// Writes a key of no limit, as states are written.
+    pub(super) async fn probe(&self, key: &[u8]) -> Result<(), Failure> {
+        let found = self.load(key).await?;
+        let change = Change::Store(b"ready".to_vec(), Duration::from_secs(1));
+        // That somebody else has written it meanwhile is as good.
+        self.swap(key, found.mark, change).await.map(drop)
+    }
+
     /// The time that scripts are given: none but in tests, for the server has its own.
     pub(super) fn time(&self) -> Vec<u8> {
         let time = self.clock.as_ref().map(|clock| clock.now().as_micros().to_string());
@@ -78,7 +86,7 @@ impl Inner {
 
 /// A reply as values of these types.
 pub(super) fn told<T: FromRedisValue>(answer: Value) -> Result<T, Failure> {
-    FromRedisValue::from_redis_value(answer).map_err(|error| failure::failure(error.into()))
+    FromRedisValue::from_redis_value(answer).map_err(|error| failure::failure("the end", error.into()))
 }
 
 pub(super) fn time(seconds: u64, micros: u64) -> Timestamp {

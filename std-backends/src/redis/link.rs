@@ -1,253 +1,327 @@
-//! The connection: made when it is needed, shared by all calls, and made anew once it has failed.
+//! The connections to a server: one for each runtime, made in the background when one is needed, shared by all
+//! calls there, and made anew once it has failed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, join};
-use futures_util::lock::Mutex as AsyncMutex;
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::sentinel::SentinelClient;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind as Kind, RedisError, ServerErrorKind as Server, Value,
-};
+use futures_util::future::join;
+use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
-use super::failure::unsent;
-use super::watchdog::ResponseWatchdog;
-use super::{evictions, timer};
+use super::connect::{Connection, Source};
+use super::session::Session;
+use super::timer::{self, Place};
+use super::{evictions, failure};
 use crate::util::evictions::{EvictionWatch, Evictions, PATIENCE};
+use crate::util::faults::Faults;
+use crate::util::pause::Pause;
 use crate::util::race::{Either, race};
 use crate::util::shared::Shared;
 use crate::util::shutdown::closed;
+use crate::util::warning::Writer;
 
-/// Makes connections.
-pub(super) type Factory =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<MultiplexedConnection, RedisError>> + Send + Sync>;
-
-/// Where connections come from.
-#[derive(Clone)]
-pub(super) enum Source {
-    Client(Box<Client>),
-    Sentinel(Arc<AsyncMutex<SentinelClient>>),
-    Factory(Factory),
+/// How long a call may take, and connecting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budgets {
+    pub(super) call: Duration,
+    pub(super) connect: Duration,
 }
 
-impl Source {
-    /// Names the server, as far as is known.
-    fn name(&self) -> String {
-        match self {
-            Self::Client(client) => client.get_connection_info().addr().to_string(),
-            Self::Sentinel(_) => "the address that sentinels name".to_owned(),
-            Self::Factory(_) => "the other end of a connection of yours".to_owned(),
-        }
-    }
-
-    /// A new connection; all it takes is within the deadline.
-    async fn connect(self, deadline: Duration) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(deadline))
-            .set_response_timeout(Some(deadline));
-        match self {
-            Self::Client(client) => client.get_multiplexed_async_connection_with_config(&config).await,
-            Self::Sentinel(client) => client.lock().await.get_async_connection_with_config(&config).await,
-            Self::Factory(factory) => factory().await,
-        }
-    }
-}
-
-/// A connection for one call, which has so long.
-pub(super) struct Session {
-    connection: MultiplexedConnection,
-    until: Instant,
-    /// Whether each command is told to be about what is just being moved to this server.
-    asking: bool,
-}
-
-impl Session {
-    /// Sends a command and waits for its answer, for as long as the call has left.
-    pub(super) async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
-        let connection = &mut self.connection;
-        connection.set_response_timeout(self.until.saturating_duration_since(Instant::now()));
-        if !self.asking {
-            return connection.req_packed_command(command).await.and_then(Value::extract_error);
-        }
-        let mut both = redis::pipe();
-        both.cmd("ASKING").add_command(command.clone());
-        let answers = connection.req_packed_commands(&both, 1, 1).await?;
-        let answer = answers.into_iter().next().ok_or((Kind::Parse, "an answer is missing"))?;
-        answer.extract_error()
-    }
-}
-
-/// A connection, or an attempt to make one that is shared by all who wait for it, and what watches it.
-type Watched<T> = (T, Arc<ResponseWatchdog>);
-type Attempt = Watched<Shared<MultiplexedConnection>>;
-
-/// The present connection, if there is one.
-#[derive(Default)]
-struct Present {
-    /// The attempt to make it.
-    attempt: Option<Attempt>,
-    /// When the last attempt failed, and how.
-    failed: Option<(Instant, Failure)>,
-    closed: bool,
-}
-
-impl Present {
-    /// Takes out the attempt with this watchdog, if it is the present one.
-    #[must_use = "it is dropped outside the lock"]
-    fn take_attempt(&mut self, watchdog: &Arc<ResponseWatchdog>) -> Option<Attempt> {
-        self.attempt.take_if(|(_, present)| Arc::ptr_eq(present, watchdog))
-    }
+/// How a server is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum As {
+    /// As the one that has all keys.
+    Single,
+    /// As a node of a cluster, which may send the call on.
+    Node,
+    /// As the node that a key is just being moved to.
+    Asking,
 }
 
 pub(super) struct Link {
     source: Source,
-    deadline: Duration,
-    evictions: EvictionWatch,
-    present: SpinMutex<Present>,
+    /// Names the server.
+    name: String,
+    budgets: Budgets,
+    /// `None` of a server that keeps no keys.
+    evictions: Option<EvictionWatch>,
+    faults: Faults,
+    lanes: SpinMutex<Lanes>,
 }
 
-/// How long after a failed attempt to connect calls are told of it at once, instead of trying again.
-const PAUSE: Duration = Duration::from_millis(50);
+#[derive(Default)]
+struct Lanes {
+    each: Vec<Lane>,
+    pause: Pause,
+    is_closed: bool,
+}
+
+/// The connection of a runtime. Each has its own, for a connection is of no use while its runtime stands still.
+struct Lane {
+    place: Place,
+    ready: Option<Arc<Connection>>,
+    attempt: Option<Attempt>,
+}
+
+/// A connection that is being made, for all who wait for it.
+#[derive(Clone)]
+struct Attempt {
+    outcome: Shared<Arc<Connection>>,
+    began: Instant,
+}
+
+/// How many runtimes have a connection at most; those that had theirs first lose it first.
+const LANES: usize = 32;
+
+/// For how much longer than its budget an attempt is waited for: its runtime may stand still, or have no timer.
+const GRACE: Duration = Duration::from_millis(500);
 
 impl Link {
-    pub(super) fn new(source: Source, deadline: Duration, evictions: Arc<Evictions>) -> Self {
-        let evictions = EvictionWatch::new(evictions);
-        Self { source, deadline, evictions, present: SpinMutex::default() }
+    pub(super) fn new(
+        source: Source,
+        budgets: Budgets,
+        writer: Writer,
+        evictions: Option<Arc<Evictions>>,
+    ) -> Self {
+        let (name, evictions) = (source.name(), evictions.map(EvictionWatch::new));
+        let faults = Faults::new(format!("Redis at {name}"), writer);
+        Self { source, name, budgets, evictions, faults, lanes: SpinMutex::default() }
     }
 
-    /// Runs a call on the connection, which is made if there is none. A connection on which a call failed for a
-    /// reason that others would meet as well is not used again, nor is one that answers nobody for as long as a call may
-    /// take, whether they waited so long or not.
+    /// Names the server.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the first cause of its present fault.
+    pub(super) fn fault(&self) -> Option<Failure> {
+        self.faults.cause()
+    }
+
+    /// Runs a call on the connection of the present runtime, which is made if there is none; and once more on
+    /// another one if nothing of it was sent, as on one that the server had closed. A connection on which a call
+    /// failed for a reason that others would meet as well is not used again, nor is one that answers nobody for as
+    /// long as a call may take, whether they waited so long or not.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
-        call: impl FnOnce(Session) -> F,
+        call: impl Fn(Session) -> F,
     ) -> Result<T, Failure> {
-        self.call_as(until, false, call).await
+        self.call_as(until, As::Single, call).await
     }
 
-    /// The same, with each command about what is just being moved to this server, or not.
+    /// The same, as this kind of server.
     pub(super) async fn call_as<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
-        asking: bool,
-        call: impl FnOnce(Session) -> F,
+        kind: As,
+        call: impl Fn(Session) -> F,
     ) -> Result<T, Failure> {
-        let (connection, watchdog) = self.connection(until).await?;
-        let now = Instant::now();
-        if until <= now {
-            return Err(too_late());
-        }
-        let sent = watchdog.sent(now);
-        let told = if self.evictions.begin(now) {
-            let beside = self.look_on(connection.clone(), now + PATIENCE);
-            // In a future of its own, which other calls need no room for.
-            Box::pin(join(beside, call(Session { connection, until, asking }))).await.1
-        } else {
-            call(Session { connection, until, asking }).await
-        };
-        sent.answered();
-        told.map_err(|error| {
-            if is_of_the_connection(&error) {
-                let taken = self.present.lock().take_attempt(&watchdog);
-                drop(taken);
+        loop {
+            let connection = match self.connection(until).await {
+                Ok(connection) => connection,
+                Err(failure) => return Err(self.noted(failure)),
+            };
+            let now = Instant::now();
+            if until <= now {
+                return Err(self.noted(self.too_late()));
             }
-            super::failure::failure(error)
-        })
+            let sent = connection.watchdog.sent(now);
+            let session = Session::new(Arc::clone(&connection), until, kind == As::Asking);
+            let answer = match &self.evictions {
+                Some(watch) if watch.begin(now) => {
+                    let beside = self.look_on(watch, Arc::clone(&connection), now + PATIENCE);
+                    // In a future of its own, which other calls need no room for.
+                    Box::pin(join(beside, call(session))).await.1
+                }
+                _ => call(session).await,
+            };
+            sent.answered();
+            let error = match answer {
+                Ok(answer) => {
+                    if !connection.has_answered.load(Ordering::Relaxed) {
+                        self.is_of_use(&connection);
+                    }
+                    self.faults.answered(Instant::now);
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            if failure::is_not_sent(&error) && Instant::now() < until {
+                self.leave(&connection, &failure::failure(&self.name, error));
+                continue;
+            }
+            return Err(self.failed(&connection, kind, error));
+        }
+    }
+
+    /// What becomes of a connection on which a call failed, and of the call.
+    #[cold]
+    fn failed(&self, connection: &Arc<Connection>, kind: As, error: RedisError) -> Failure {
+        let is_sent_on = matches!(error.kind(), Kind::Server(Server::Moved | Server::Ask | Server::TryAgain));
+        let is_of_the_connection = is_of_the_connection(&error);
+        let failure = failure::failure(&self.name, error);
+        if is_of_the_connection {
+            self.leave(connection, &failure);
+        }
+        match kind {
+            As::Node | As::Asking if is_sent_on => failure,
+            As::Single if is_sent_on => self.noted(failure.with_kind(ErrorKind::Denied)),
+            _ => self.noted(failure),
+        }
+    }
+
+    fn noted(&self, failure: Failure) -> Failure {
+        self.faults.failed(&failure, Instant::now());
+        failure
     }
 
     /// Looks for evictions, due or not.
     pub(super) async fn look(&self, until: Instant) {
-        if let Ok((connection, _)) = self.connection(until).await {
-            self.look_on(connection, until).await;
+        if let Some(watch) = &self.evictions
+            && let Ok(connection) = self.connection(until).await
+        {
+            self.look_on(watch, connection, until).await;
         }
     }
 
-    async fn look_on(&self, connection: MultiplexedConnection, until: Instant) {
-        let mut session = Session { connection, until, asking: false };
-        let answer = session.ask(&evictions::question()).await;
-        evictions::note(answer, &self.evictions, || self.source.name());
+    async fn look_on(&self, watch: &EvictionWatch, connection: Arc<Connection>, until: Instant) {
+        let answer = Session::new(connection, until, false).ask(&evictions::question()).await;
+        evictions::note(answer, watch, || self.name.clone());
     }
 
-    /// The present connection, once it is made.
-    async fn connection(&self, until: Instant) -> Result<Watched<MultiplexedConnection>, Failure> {
-        loop {
-            let (attempt, watchdog) = self.attempt()?;
-            if let Some(Ok(connection)) = attempt.peek() {
-                return Ok((connection.clone(), watchdog));
-            }
-            // Nobody may have waited for it while its time ran out.
-            let is_left = watchdog.age() > self.deadline;
-            let failure = match Box::pin(race(attempt, timer::until(until))).await {
-                Either::Left(Ok(connection)) => return Ok((connection, watchdog)),
-                Either::Left(Err(failure)) => failure,
-                Either::Right(()) => return Err(too_late()),
-            };
-            let mut present = self.present.lock();
-            let taken = present.take_attempt(&watchdog);
-            if !is_left && taken.is_some() {
-                present.failed = Some((Instant::now(), failure.clone()));
-            }
-            drop(present);
-            drop(taken);
-            if !is_left {
-                return Err(failure);
-            }
+    /// The connection of the present runtime, once it is made.
+    async fn connection(&self, until: Instant) -> Result<Arc<Connection>, Failure> {
+        let place = timer::place()?;
+        let mut lanes = self.lanes.lock();
+        let lane = lanes.each.iter().find(|lane| lane.place == place);
+        if let Some(ready) = lane.and_then(|lane| lane.ready.as_ref())
+            && !ready.is_of_no_use(self.budgets.call)
+        {
+            return Ok(Arc::clone(ready));
+        }
+        let mut dropped = Vec::new();
+        let found = self.find(&mut lanes, place, &mut dropped);
+        // What is dropped outside of the lock may be code of the user's.
+        drop(lanes);
+        drop(dropped);
+        let (attempt, is_new) = found?;
+        if is_new {
+            let driven = attempt.outcome.clone();
+            timer::spawn(async move { drop(driven.await) })?.detach();
+        }
+        match Box::pin(race(attempt.outcome, timer::until(until))).await {
+            Either::Left(connection) => connection,
+            Either::Right(()) => Err(self.too_late()),
         }
     }
 
-    /// The attempt that made, or makes, the present connection.
-    fn attempt(&self) -> Result<Attempt, Failure> {
-        let mut present = self.present.lock();
-        if present.closed {
+    /// The attempt that is under way, or is to be begun: where it is new, it has to be run in the background.
+    #[cold]
+    fn find(
+        &self,
+        lanes: &mut Lanes,
+        place: Place,
+        dropped: &mut Vec<Lane>,
+    ) -> Result<(Attempt, bool), Failure> {
+        if lanes.is_closed {
             return Err(closed());
         }
-        if let Some((attempt, watchdog)) = &present.attempt
-            && !watchdog.is_longer_than(self.deadline, Instant::now)
-        {
-            return Ok((attempt.clone(), watchdog.clone()));
+        let (now, Lanes { each, pause, .. }) = (Instant::now(), lanes);
+        let at = each.iter().position(|lane| lane.place == place).unwrap_or_else(|| {
+            dropped.extend(each.extract_if(.., |lane| lane.is_over()));
+            if each.len() >= LANES {
+                dropped.push(each.remove(0));
+            }
+            each.push(Lane { place, ready: None, attempt: None });
+            each.len() - 1
+        });
+        let Some(lane) = each.get_mut(at) else { return Err(closed()) };
+        if let Some(Attempt { outcome, began }) = &lane.attempt {
+            match outcome.peek() {
+                Some(Ok(connection)) if !connection.is_of_no_use(self.budgets.call) => {
+                    lane.ready = Some(Arc::clone(connection));
+                    return Ok((Attempt { outcome: outcome.clone(), began: *began }, false));
+                }
+                Some(Ok(connection)) if connection.has_answered.load(Ordering::Relaxed) => {}
+                Some(Ok(_)) => pause.begin(self.lost(), now),
+                Some(Err(failure)) => pause.begin(failure.clone(), now),
+                None if now.saturating_duration_since(*began) > self.budgets.connect + GRACE => {}
+                None => return Ok((Attempt { outcome: outcome.clone(), began: *began }, false)),
+            }
         }
-        if let Some((at, failure)) = &present.failed
-            && at.elapsed() < PAUSE
-        {
-            return Err(failure.clone());
+        dropped.push(Lane { place, ready: lane.ready.take(), attempt: lane.attempt.take() });
+        if let Some(failure) = pause.cause(now) {
+            return Err(failure);
         }
-        timer::has_runtime()?;
-        let (source, deadline) = (self.source.clone(), self.deadline);
-        let attempt =
-            Shared::or_else(ErrorKind::Unavailable, "connecting panicked; nothing was sent", async move {
-                source.connect(deadline).await.map_err(unsent)
-            });
-        present.failed = None;
-        let watchdog = Arc::new(ResponseWatchdog::new());
-        let before = present.attempt.replace((attempt.clone(), watchdog.clone()));
-        // Outside the lock, for what is dropped may be code of the user's.
-        drop(present);
-        drop(before);
-        Ok((attempt, watchdog))
+        let (source, budget) = (self.source.clone(), self.budgets.connect);
+        let connect = async move { source.connect(budget).await.map(Arc::new) };
+        let outcome =
+            Shared::or_else(ErrorKind::Unavailable, "connecting panicked; nothing was sent", connect);
+        let attempt = Attempt { outcome, began: now };
+        lane.attempt = Some(attempt.clone());
+        Ok((attempt, true))
+    }
+
+    /// A call was answered on a connection for the first time.
+    #[cold]
+    fn is_of_use(&self, connection: &Connection) {
+        connection.has_answered.store(true, Ordering::Relaxed);
+        self.lanes.lock().pause.end();
+    }
+
+    /// Uses a connection no more. If it was never of use, there is a pause before another one is made.
+    #[cold]
+    fn leave(&self, connection: &Arc<Connection>, failure: &Failure) {
+        let mut lanes = self.lanes.lock();
+        let lane = lanes.each.iter_mut().find(|lane| lane.has(connection));
+        let dropped = lane.map(|lane| (lane.ready.take(), lane.attempt.take()));
+        if dropped.is_some() && !connection.has_answered.load(Ordering::Relaxed) {
+            lanes.pause.begin(failure.clone(), Instant::now());
+        }
+        drop(lanes);
+        drop(dropped);
     }
 
     /// No call is made from now on.
     pub(super) fn close(&self) {
-        let mut present = self.present.lock();
-        present.closed = true;
-        let before = present.attempt.take();
-        drop(present);
-        drop(before);
+        let mut lanes = self.lanes.lock();
+        lanes.is_closed = true;
+        let dropped = std::mem::take(&mut lanes.each);
+        drop(lanes);
+        drop(dropped);
+    }
+
+    fn too_late(&self) -> Failure {
+        let words = "not connected when the call's time was over; nothing was sent";
+        failure::of(&self.name, ErrorKind::Unavailable, words)
+    }
+
+    fn lost(&self) -> Failure {
+        failure::of(&self.name, ErrorKind::Unavailable, "the connection was closed; nothing was sent")
     }
 }
 
-fn too_late() -> Failure {
-    Failure::new(ErrorKind::Unavailable, "connecting took all the time there was; nothing was sent")
+impl Lane {
+    fn has(&self, connection: &Arc<Connection>) -> bool {
+        let made = self.attempt.as_ref().and_then(|attempt| attempt.outcome.peek()?.as_ref().ok());
+        self.ready.iter().chain(made).any(|it| Arc::ptr_eq(it, connection))
+    }
+
+    /// Whether its connection is closed, as that of a runtime is which has ended.
+    fn is_over(&self) -> bool {
+        let is_closed = |it: &Arc<Connection>| it.wire.as_ref().is_some_and(|wire| wire.is_closed());
+        self.ready.as_ref().is_some_and(is_closed)
+    }
 }
 
-/// Whether a call failed for a reason that lies in the connection: it broke, does not answer, or leads to a server that
-/// is not, or no longer, the one to ask.
+/// Whether a call failed for a reason that lies in the connection: it broke, does not answer, or leads to a server
+/// that is not, or no longer, the one to ask.
 fn is_of_the_connection(error: &RedisError) -> bool {
-    error.is_unrecoverable_error()
+    failure::is_not_sent(error)
+        || error.is_unrecoverable_error()
         || error.is_io_error()
         || matches!(error.kind(), Kind::Parse | Kind::Server(Server::ReadOnly | Server::MasterDown))
 }

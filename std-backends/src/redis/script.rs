@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
-use super::link::Session;
+use super::session::Session;
 
 /// A script of ours.
 pub(super) struct Script {

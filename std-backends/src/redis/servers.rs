@@ -1,24 +1,29 @@
 //! Where states are: on one server, or on the nodes of a cluster.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use redis::{ConnectionInfo, RedisError};
+use redis::{Client, ConnectionInfo, RedisError};
 use traffik_core::debug_fields;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::cluster::Cluster;
-use super::link::{Link, Session, Source};
+use super::connect::Source;
+use super::link::{Budgets, Link};
+use super::sentinel::Sentinels;
+use super::session::Session;
 use crate::util::evictions::Evictions;
+use crate::util::warning::Writer;
 
 /// How they are found.
 pub(super) enum Place {
     One(Source),
+    Sentinels(Vec<Client>, Box<ConnectionInfo>),
     Cluster(Vec<ConnectionInfo>),
 }
 
 pub(super) struct Servers {
-    deadline: Duration,
+    budgets: Budgets,
     pub(super) evictions: Arc<Evictions>,
     are: Are,
 }
@@ -29,21 +34,26 @@ enum Are {
 }
 
 impl Servers {
-    pub(super) fn new(place: Place, deadline: Duration, evictions: Arc<Evictions>) -> Result<Self, Failure> {
-        let are = match place {
-            Place::One(source) => Are::One(Arc::new(Link::new(source, deadline, evictions.clone()))),
+    pub(super) fn new(place: Place, budgets: Budgets, writer: Writer) -> Result<Self, Failure> {
+        let evictions = Evictions::new(writer.clone());
+        let source = match place {
+            Place::One(source) => source,
+            Place::Sentinels(sentinels, master) => {
+                Source::Finder(Arc::new(Sentinels::new(sentinels, *master, &writer)?))
+            }
             Place::Cluster(nodes) => {
-                let cluster = Cluster::new(nodes, deadline, evictions.clone());
+                let cluster = Cluster::new(nodes, budgets, writer, evictions.clone());
                 let cluster = cluster.map_err(|error| Failure::new(ErrorKind::Invalid, error))?;
-                Are::Cluster(Box::new(cluster))
+                return Ok(Self { budgets, evictions, are: Are::Cluster(Box::new(cluster)) });
             }
         };
-        Ok(Self { deadline, evictions, are })
+        let link = Link::new(source, budgets, writer, Some(evictions.clone()));
+        Ok(Self { budgets, evictions, are: Are::One(Arc::new(link)) })
     }
 
     /// When a call that begins now is to end.
     pub(super) fn end(&self) -> Instant {
-        Instant::now() + self.deadline
+        Instant::now() + self.budgets.call
     }
 
     /// Runs a call on the server that has a key.
@@ -60,11 +70,35 @@ impl Servers {
         }
     }
 
+    /// The node of a cluster that serves a key, as far as is known.
+    pub(super) fn node(&self, key: impl FnOnce() -> Vec<u8>) -> Option<Arc<str>> {
+        match &self.are {
+            Are::One(_) => None,
+            Are::Cluster(cluster) => cluster.node_of(&key()),
+        }
+    }
+
+    /// The name of each server that is known, and the cause of its present fault.
+    pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+        match &self.are {
+            Are::One(link) => vec![(link.name().into(), link.fault())],
+            Are::Cluster(cluster) => cluster.faults(),
+        }
+    }
+
     /// The links to all servers that hold keys.
     pub(super) async fn masters(&self) -> Result<Vec<Arc<Link>>, Failure> {
         match &self.are {
             Are::One(link) => Ok(vec![link.clone()]),
             Are::Cluster(cluster) => cluster.masters(self.end()).await,
+        }
+    }
+
+    /// Keys of which each server has one: made from a number, until one is found that the server has.
+    pub(super) async fn key_of_each(&self, make: impl Fn(u32) -> Vec<u8>) -> Result<Vec<Vec<u8>>, Failure> {
+        match &self.are {
+            Are::One(_) => Ok(vec![make(0)]),
+            Are::Cluster(cluster) => cluster.key_of_each(self.end(), make).await,
         }
     }
 
@@ -90,4 +124,4 @@ impl Servers {
     }
 }
 
-debug_fields!([] Servers: deadline);
+debug_fields!([] Servers: budgets);

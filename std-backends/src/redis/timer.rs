@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::task::JoinHandle;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::Failure;
 
 /// Waits until `end`.
 pub(super) async fn until(end: Instant) {
@@ -21,12 +21,33 @@ pub(super) async fn wait(time: Duration) {
     }
 }
 
-/// Fails where there is no runtime to connect on: the driver would panic.
-pub(super) fn has_runtime() -> Result<(), Failure> {
-    const NONE: &str =
-        "Redis was asked outside of tokio; turn on the feature redis-smol for smol and async-std";
-    let has_one = cfg!(feature = "redis-smol") || Handle::try_current().is_ok();
-    has_one.then_some(()).ok_or_else(|| Failure::new(ErrorKind::Unavailable, NONE))
+/// Where connections are: on a runtime of tokio's, or on smol's, of which there is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Tokio(Id),
+    #[cfg(feature = "redis-smol")]
+    Smol,
+}
+
+/// Returns the present place; fails where there is none to connect on, for the driver would panic.
+pub(super) fn place() -> Result<Place, Failure> {
+    match Handle::try_current() {
+        Ok(tokio) => Ok(Place::Tokio(tokio.id())),
+        #[cfg(feature = "redis-smol")]
+        Err(_) => Ok(Place::Smol),
+        #[cfg(not(feature = "redis-smol"))]
+        Err(_) => {
+            const NONE: &str =
+                "Redis was asked outside of tokio; turn on the feature redis-smol for smol and async-std";
+            Err(Failure::new(traffik_core::ErrorKind::Unavailable, NONE))
+        }
+    }
+}
+
+/// Whether this runs on smol.
+#[cfg(feature = "redis-smol")]
+pub(super) fn is_outside_tokio() -> bool {
+    Handle::try_current().is_err()
 }
 
 /// A future that runs in the background until it has ended, or this is dropped.
@@ -40,14 +61,13 @@ enum Running {
 
 /// Runs a future in the background: on tokio within tokio, else on smol where that is turned on.
 pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result<Task, Failure> {
-    has_runtime()?;
     if let Ok(tokio) = Handle::try_current() {
         return Ok(Task(Some(Running::Tokio(tokio.spawn(future)))));
     }
     #[cfg(feature = "redis-smol")]
     return Ok(Task(Some(Running::Smol(smol::spawn(future)))));
     #[cfg(not(feature = "redis-smol"))]
-    Ok(Task(None))
+    place().map(|_| Task(None))
 }
 
 impl Task {

@@ -15,11 +15,6 @@ impl ResponseWatchdog {
         Self { made: Instant::now(), since: AtomicU64::new(0) }
     }
 
-    /// How long ago it was begun to make the connection.
-    pub(super) fn age(&self) -> Duration {
-        self.made.elapsed()
-    }
-
     /// A call was sent at this time.
     pub(super) const fn sent(&self, at: Instant) -> Sent<'_> {
         Sent { watchdog: self, at, is_answered: false }

@@ -1,0 +1,228 @@
+//! Making connections: from where, what is said first, and what is done while that takes long.
+
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use traffik_core::storage::Failure;
+
+use super::failure::{refusal, unsent};
+use super::timer::{self, Task};
+use super::watchdog::ResponseWatchdog;
+use super::wire::{Watched, Wire};
+
+/// Makes connections.
+pub(super) type Factory =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<MultiplexedConnection, RedisError>> + Send + Sync>;
+
+/// Finds out which server to connect to, and connects.
+pub(super) trait Finder: Send + Sync {
+    /// Names what it looks for.
+    fn name(&self) -> String;
+
+    fn connect(self: Arc<Self>, budget: Duration) -> BoxFuture<'static, Result<Connection, Failure>>;
+}
+
+/// Where connections come from.
+#[derive(Clone)]
+pub(super) enum Source {
+    Client(Box<Client>),
+    Finder(Arc<dyn Finder>),
+    Factory(Factory),
+}
+
+/// A connection that all calls on a runtime share.
+pub(super) struct Connection {
+    pub(super) redis: MultiplexedConnection,
+    /// Its bytes, where the stream was opened here: not of TLS, nor of a connection of the user's.
+    pub(super) wire: Option<Arc<Wire>>,
+    pub(super) watchdog: ResponseWatchdog,
+    /// Whether a call was answered on it, so that it is of use.
+    pub(super) has_answered: AtomicBool,
+    /// Whether it leads to a server that is no longer the one to ask.
+    pub(super) is_stale: Arc<AtomicBool>,
+    /// Ends with it.
+    pub(super) tasks: Vec<Task>,
+}
+
+/// How long an attempt may take until another one is begun beside it. The system sends what was lost on the way
+/// again only after seconds; and a user's own function may never come back.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The longest first answer that is read.
+const LONGEST: usize = 1_024;
+
+impl Source {
+    /// Names the server, as far as is known.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Client(client) => address(client),
+            Self::Finder(finder) => finder.name(),
+            Self::Factory(_) => "the other end of a connection of yours".to_owned(),
+        }
+    }
+
+    /// Connects, within the budget. Should an attempt take long, another one is begun beside it now and then, and
+    /// the first to end decides: the oldest may take the whole budget, the younger ones take each other's place.
+    pub(super) async fn connect(self, budget: Duration) -> Result<Connection, Failure> {
+        let attempt = || Box::pin(self.clone().attempt(budget));
+        let (mut oldest, mut newest) = (attempt(), None);
+        let (mut over, mut turn) = (pin!(timer::wait(budget)), Box::pin(timer::wait(PATIENCE)));
+        poll_fn(|context| {
+            if let Poll::Ready(ended) = oldest.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            while turn.as_mut().poll(context).is_ready() {
+                newest = Some(attempt());
+                turn = Box::pin(timer::wait(PATIENCE));
+            }
+            if let Some(newest) = &mut newest
+                && let Poll::Ready(ended) = newest.as_mut().poll(context)
+            {
+                return Poll::Ready(ended);
+            }
+            let late = || Err(unsent(&self.name(), io::Error::from(io::ErrorKind::TimedOut).into()));
+            over.as_mut().poll(context).map(|()| late())
+        })
+        .await
+    }
+
+    async fn attempt(self, budget: Duration) -> Result<Connection, Failure> {
+        match &self {
+            Self::Client(client) => to(client, budget).await.map_err(|error| unsent(&self.name(), error)),
+            Self::Finder(finder) => Arc::clone(finder).connect(budget).await,
+            Self::Factory(factory) => {
+                let made = factory().await.map_err(|error| unsent(&self.name(), error))?;
+                Ok(Connection::new(made))
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn new(redis: MultiplexedConnection) -> Self {
+        Self {
+            redis,
+            wire: None,
+            watchdog: ResponseWatchdog::new(),
+            has_answered: AtomicBool::new(false),
+            is_stale: Arc::default(),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// Whether calls are better made on another one: it is closed, silent, or leads to the wrong server.
+    pub(super) fn is_of_no_use(&self, patience: Duration) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.is_closed())
+            || self.is_stale.load(Ordering::Relaxed)
+            || self.watchdog.is_longer_than(patience, Instant::now)
+    }
+}
+
+/// Names the server of a client.
+pub(super) fn address(client: &Client) -> String {
+    client.get_connection_info().addr().to_string()
+}
+
+/// Connects to a server, which has then answered once.
+pub(super) async fn to(client: &Client, budget: Duration) -> Result<Connection, RedisError> {
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(budget)).set_response_timeout(Some(budget));
+    let info = client.get_connection_info();
+    let stream: Box<dyn Stream> = match info.addr() {
+        ConnectionAddr::Tcp(host, port) => tcp(host, *port, info.tcp_settings()).await?,
+        ConnectionAddr::Unix(path) => unix(path).await?,
+        // The client alone knows its certificates.
+        _ => {
+            let mut redis = client.get_multiplexed_async_connection_with_config(&config).await?;
+            let answer = redis::cmd("PING").query_async::<String>(&mut redis).await;
+            admitted(answer.map(drop), info)?;
+            return Ok(Connection::new(redis));
+        }
+    };
+    let (mut stream, wire) = Watched::new(stream);
+    admitted(greet(&mut stream).await, info)?;
+    let (redis, driver) =
+        MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await?;
+    let driver = timer::spawn(driver).map_err(|failure| io::Error::other(failure.to_string()))?;
+    Ok(Connection { wire: Some(wire), tasks: vec![driver], ..Connection::new(redis) })
+}
+
+/// A connection's bytes, on whatever runtime.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn tcp(host: &str, port: u16, settings: &TcpSettings) -> io::Result<Box<dyn Stream>> {
+    #[cfg(feature = "redis-smol")]
+    if timer::is_outside_tokio() {
+        let stream = smol::net::TcpStream::connect((host, port)).await?;
+        set(&SockRef::from(&stream), settings)?;
+        return Ok(Box::new(super::wire::OnSmol(stream)));
+    }
+    let stream = tokio::net::TcpStream::connect((host, port)).await?;
+    set(&SockRef::from(&stream), settings)?;
+    Ok(Box::new(stream))
+}
+
+fn set(socket: &SockRef<'_>, settings: &TcpSettings) -> io::Result<()> {
+    socket.set_tcp_nodelay(settings.nodelay())?;
+    if let Some(keepalive) = settings.keepalive() {
+        socket.set_tcp_keepalive(keepalive)?;
+    }
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    socket.set_tcp_user_timeout(settings.user_timeout())?;
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn unix(path: &Path) -> io::Result<Box<dyn Stream>> {
+    #[cfg(feature = "redis-smol")]
+    if timer::is_outside_tokio() {
+        let stream = smol::net::unix::UnixStream::connect(path).await?;
+        return Ok(Box::new(super::wire::OnSmol(stream)));
+    }
+    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
+}
+
+#[cfg(not(unix))]
+async fn unix(_: &Path) -> io::Result<Box<dyn Stream>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Says the shortest command there is. A server that takes no more clients, or not this one, says so before
+/// it closes the connection, where its answer to a longer first command may be about its length.
+async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), RedisError> {
+    // It may have been refused already: the answer tells.
+    let written = stream.write_all(b"*1\r\n$4\r\nPING\r\n").await;
+    let mut answer = Vec::new();
+    while answer.last() != Some(&b'\n') && answer.len() < LONGEST {
+        match stream.read_u8().await {
+            Ok(byte) => answer.push(byte),
+            Err(error) => return Err(written.err().unwrap_or(error).into()),
+        }
+    }
+    redis::parse_redis_value(&answer)?.extract_error().map(drop)
+}
+
+/// The answer to a greeting, which fails if it refuses the client. Who has yet to say a password, or may not
+/// say this command, is not refused.
+fn admitted(answer: Result<(), RedisError>, info: &ConnectionInfo) -> Result<(), RedisError> {
+    let has_password = info.redis_settings().password().is_some();
+    match answer {
+        Err(error) if error.code() == Some("NOAUTH") && has_password => Ok(()),
+        Err(error) if error.code().is_some() && !refusal(&error) => Ok(()),
+        answer => answer,
+    }
+}

@@ -1,0 +1,238 @@
+//! The master that sentinels name: found by the first of them that answers, and left as soon as they name another.
+//!
+//! A master that was demoted takes writes for another ten seconds, which are then lost. So the sentinels are asked
+//! all the while, and not only when a connection is made.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use redis::{Client, ConnectionAddr, ConnectionInfo, FromRedisValue, RedisError, Value};
+use spin::mutex::SpinMutex;
+use traffik_core::storage::{ErrorKind, Failure};
+
+use super::connect::{self, Connection, Finder, Source};
+use super::failure;
+use super::link::{Budgets, Link};
+use super::session::Session;
+use super::timer;
+use crate::util::warning::Writer;
+
+/// How often each sentinel is asked whether the master is still the same.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How long a sentinel has for an answer, and for a connection.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// For how long a master counts as named since a sentinel last named it. Then others are believed that know less.
+const BELIEVED: Duration = Duration::from_secs(10);
+
+/// A host and a port.
+type Address = (String, u16);
+
+pub(super) struct Sentinels {
+    each: Vec<Link>,
+    /// How the master is connected to, with its name in the place of a host.
+    master: ConnectionInfo,
+    name: String,
+    known: SpinMutex<Known>,
+}
+
+/// The master, as far as is known.
+#[derive(Default)]
+struct Known {
+    address: Option<Address>,
+    /// The number of the failover that made it the master.
+    epoch: u64,
+    /// The one before it.
+    left: Option<Address>,
+    /// When a sentinel named it last.
+    named: Option<Instant>,
+}
+
+/// What a sentinel says.
+struct Named {
+    address: Address,
+    epoch: u64,
+}
+
+impl Known {
+    /// Notes what a sentinel says, unless others know better: those that have heard of a later failover, or, while
+    /// one is under way, that lead it.
+    fn note(&mut self, Named { address, epoch }: Named, now: Instant) {
+        let is_known = self.address.as_ref() == Some(&address);
+        let is_old = self.named.is_none_or(|at| now.saturating_duration_since(at) > BELIEVED);
+        let is_later = epoch > self.epoch;
+        let is_left = self.left.as_ref() == Some(&address);
+        if is_known || is_old || is_later || (epoch == self.epoch && !is_left) {
+            self.epoch = if is_old { epoch } else { epoch.max(self.epoch) };
+            self.named = Some(now);
+            if !is_known {
+                self.left = self.address.replace(address);
+            }
+        }
+    }
+}
+
+impl Sentinels {
+    pub(super) fn new(
+        sentinels: Vec<Client>,
+        master: ConnectionInfo,
+        writer: &Writer,
+    ) -> Result<Self, Failure> {
+        let (ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. }) = master.addr() else {
+            let words = "sentinels know a master by its name; write redis://NAME";
+            return Err(Failure::new(ErrorKind::Invalid, words));
+        };
+        if sentinels.is_empty() {
+            let words = "a master is found by its sentinels; name one, such as redis://HOST:26379";
+            return Err(Failure::new(ErrorKind::Invalid, words));
+        }
+        let budgets = Budgets { call: PATIENCE, connect: PATIENCE };
+        let link = |client| Link::new(Source::Client(Box::new(client)), budgets, writer.clone(), None);
+        let (name, each) = (name.clone(), sentinels.into_iter().map(link).collect());
+        Ok(Self { each, master, name, known: SpinMutex::default() })
+    }
+
+    /// Asks all sentinels at once for the master. The first answer counts, unless it is known to be of the past.
+    async fn find(&self) -> Result<Address, Failure> {
+        let mut asked: FuturesUnordered<_> = self.each.iter().map(|sentinel| self.ask(sentinel)).collect();
+        let mut failed = None;
+        while let Some(named) = asked.next().await {
+            match named {
+                Ok(()) => {
+                    let known = self.known.lock().address.clone();
+                    return known.ok_or_else(|| self.unknown());
+                }
+                Err(failure) => failed = Some(failure),
+            }
+        }
+        Err(failed.unwrap_or_else(|| self.unknown()))
+    }
+
+    /// Asks a sentinel, and notes what it says.
+    async fn ask(&self, sentinel: &Link) -> Result<(), Failure> {
+        let ask = async |mut session: Session| {
+            let mut address = redis::cmd("SENTINEL");
+            address.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
+            let address: Option<Address> = FromRedisValue::from_redis_value(session.ask(&address).await?)?;
+            let Some(address) = address else { return Ok(None) };
+            let mut master = redis::cmd("SENTINEL");
+            master.arg("MASTER").arg(&self.name);
+            // One that may not be asked this knows of no failover.
+            let epoch = session.ask(&master).await.map_or(0, |master| epoch(&master));
+            Ok::<_, RedisError>(Some(Named { address, epoch }))
+        };
+        let named = sentinel.call(Instant::now() + PATIENCE, ask).await.map_err(failure::of_a_look)?;
+        let named = named.ok_or_else(|| {
+            let words = format!("the sentinel knows no master of the name {}", self.name);
+            failure::of(sentinel.name(), ErrorKind::Unavailable, &words)
+        })?;
+        self.known.lock().note(named, Instant::now());
+        Ok(())
+    }
+
+    fn unknown(&self) -> Failure {
+        failure::of(&self.name(), ErrorKind::Unavailable, "no sentinel names it")
+    }
+
+    /// Completes when the master is another one than this.
+    async fn moved(&self, from: &Address) {
+        let watch = async |sentinel: &Link| {
+            loop {
+                timer::wait(POLL).await;
+                // A sentinel that does not answer is no reason to leave a master that does.
+                let _ = self.ask(sentinel).await;
+                if self.known.lock().address.as_ref() != Some(from) {
+                    return;
+                }
+            }
+        };
+        let mut watches: FuturesUnordered<_> = self.each.iter().map(watch).collect();
+        watches.next().await;
+    }
+
+    /// Connects to the present master, for as long as it is one.
+    async fn connected(self: Arc<Self>, budget: Duration) -> Result<Connection, Failure> {
+        let address = self.find().await?;
+        let info = self.master.clone().set_addr(at(self.master.addr(), &address));
+        let server = format!("{}:{}, the master {}", address.0, address.1, self.name);
+        let unsent = |error| failure::unsent(&server, error);
+        let client = Client::open(info).map_err(unsent)?;
+        let mut connection = connect::to(&client, budget).await.map_err(unsent)?;
+        let role = redis::cmd("ROLE").query_async::<Value>(&mut connection.redis).await;
+        if let Ok(Value::Array(role)) = role
+            && !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master")
+        {
+            let words = "it is a replica yet, or again; nothing was sent";
+            return Err(failure::of(&server, ErrorKind::Unavailable, words));
+        }
+        let is_stale = Arc::clone(&connection.is_stale);
+        connection.tasks.push(timer::spawn(self.watch(address, is_stale))?);
+        Ok(connection)
+    }
+
+    async fn watch(self: Arc<Self>, address: Address, is_stale: Arc<AtomicBool>) {
+        self.moved(&address).await;
+        is_stale.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Finder for Sentinels {
+    fn name(&self) -> String {
+        format!("the master {}", self.name)
+    }
+
+    fn connect(self: Arc<Self>, budget: Duration) -> BoxFuture<'static, Result<Connection, Failure>> {
+        Box::pin(self.connected(budget))
+    }
+}
+
+/// This address, connected to as another one.
+pub(super) fn at(like: &ConnectionAddr, (host, port): &Address) -> ConnectionAddr {
+    match like.clone() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure, tls_params }
+        }
+        _ => ConnectionAddr::Tcp(host.clone(), *port),
+    }
+}
+
+/// The number of the last failover, in a list of names, each followed by its value.
+fn epoch(master: &Value) -> u64 {
+    let Value::Array(fields) = master else { return 0 };
+    let text = |value: &Value| String::from_redis_value(value.clone()).ok();
+    let mut pairs =
+        fields.chunks_exact(2).filter_map(|pair| Some((text(pair.first()?)?, text(pair.get(1)?)?)));
+    pairs.find_map(|(name, value)| (name == "config-epoch").then(|| value.parse().ok())?).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_knows_of_a_later_failover_is_believed_and_nobody_else() {
+        let (mut known, began) = (Known::default(), Instant::now());
+        let mut told = |host: &str, epoch, seconds| {
+            let now = began + Duration::from_secs(seconds);
+            known.note(Named { address: (host.to_owned(), 1), epoch }, now);
+            known.address.clone().unwrap().0
+        };
+        assert_eq!(told("a", 3, 0), "a");
+        assert_eq!(told("b", 2, 1), "a", "it has not heard of the failover to a");
+        // The sentinel that leads a failover names the new master before it counts it.
+        assert_eq!(told("b", 3, 2), "b");
+        assert_eq!(told("a", 3, 3), "b", "others have not heard of it yet");
+        assert_eq!(told("b", 4, 4), "b");
+        assert_eq!(told("a", 3, 5), "b");
+        assert_eq!(told("a", 5, 6), "a", "it fails back");
+        assert_eq!(told("b", 4, 7), "a");
+        // All sentinels were set up anew, and begin to count again.
+        assert_eq!(told("b", 0, 16), "a");
+        assert_eq!(told("b", 0, 17), "b");
+        assert_eq!(told("b", 0, 18), "b");
+    }
+}

@@ -1,0 +1,163 @@
+//! The bytes of a connection: whether any were sent since a call began.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is known of a connection's bytes, also by those who do not hold its stream.
+#[derive(Default)]
+pub(super) struct Wire {
+    /// The writes that were begun, whatever came of them.
+    writes: AtomicU64,
+    is_cut: AtomicBool,
+    is_closed: AtomicBool,
+}
+
+/// How many writes there were at some time.
+#[derive(Clone, Copy)]
+pub(super) struct Position(u64);
+
+impl Wire {
+    pub(super) fn position(&self) -> Position {
+        Position(self.writes.load(Ordering::SeqCst))
+    }
+
+    /// Makes sure that nothing was written since that position, and returns whether that is so. If it is, nothing
+    /// is ever written from now on.
+    ///
+    /// A write first counts itself, and then looks whether the connection is cut; this here cuts first, and then
+    /// looks at the count. Whichever comes first, one of the two sees the other.
+    pub(super) fn cut_unless_written(&self, since: Position) -> bool {
+        let is_written = || self.writes.load(Ordering::SeqCst) != since.0;
+        if is_written() {
+            return false;
+        }
+        self.is_cut.store(true, Ordering::SeqCst);
+        !is_written()
+    }
+
+    /// Whether the stream is gone: the server closed it, or its runtime has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream whose writes are counted.
+pub(super) struct Watched<T> {
+    stream: T,
+    wire: Arc<Wire>,
+}
+
+impl<T> Watched<T> {
+    pub(super) fn new(stream: T) -> (Self, Arc<Wire>) {
+        let wire = Arc::new(Wire::default());
+        (Self { stream, wire: Arc::clone(&wire) }, wire)
+    }
+}
+
+impl<T> Drop for Watched<T> {
+    fn drop(&mut self) {
+        self.wire.is_closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.wire.writes.fetch_add(1, Ordering::SeqCst);
+        if self.wire.is_cut.load(Ordering::SeqCst) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// A stream of smol's, by the traits of tokio.
+#[cfg(feature = "redis-smol")]
+pub(super) struct OnSmol<T>(pub(super) T);
+
+#[cfg(feature = "redis-smol")]
+impl<T: smol::io::AsyncRead + Unpin> AsyncRead for OnSmol<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.0).poll_read(context, into.initialize_unfilled());
+        read.map_ok(|length| into.advance(length))
+    }
+}
+
+#[cfg(feature = "redis-smol")]
+impl<T: smol::io::AsyncWrite + Unpin> AsyncWrite for OnSmol<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn write(stream: &mut Watched<Vec<u8>>) -> Result<usize, io::ErrorKind> {
+        match Pin::new(stream).poll_write(&mut Context::from_waker(Waker::noop()), b"x") {
+            Poll::Ready(written) => written.map_err(|error| error.kind()),
+            Poll::Pending => unreachable!("a vector takes all"),
+        }
+    }
+
+    #[test]
+    fn a_connection_is_cut_only_where_nothing_was_written() {
+        let (mut stream, wire) = Watched::new(Vec::new());
+        let before = wire.position();
+        assert_eq!(write(&mut stream), Ok(1));
+        assert!(!wire.cut_unless_written(before));
+        assert_eq!(write(&mut stream), Ok(1));
+        let idle = wire.position();
+        assert!(wire.cut_unless_written(idle) && wire.cut_unless_written(idle));
+        assert_eq!(write(&mut stream), Err(io::ErrorKind::BrokenPipe));
+        assert_eq!(stream.stream, b"xx");
+        assert!(!wire.is_closed());
+        drop(stream);
+        assert!(wire.is_closed());
+    }
+}
