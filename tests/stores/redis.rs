@@ -4,6 +4,7 @@ mod agrees;
 mod changed;
 mod check;
 mod cluster;
+mod connections;
 mod faults;
 mod golden;
 mod locks;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use traffik_core::storage::Failure;
 use super::failure::{refusal, unsent};
 use super::timer::{self, Task};
 use super::watchdog::ResponseWatchdog;
-use super::wire::{Watched, Wire};
+use super::wire::{Stream, Watched, Wire};
 
 /// Makes connections.
 pub(super) type Factory =
@@ -54,11 +54,18 @@ pub(super) struct Connection {
     pub(super) is_stale: Arc<AtomicBool>,
     /// Ends with it.
     pub(super) tasks: Vec<Task>,
+    /// When it was made, and how many microseconds later a call last began.
+    made: Instant,
+    last: AtomicU64,
 }
 
 /// How long an attempt may take until another one is begun beside it. The system sends what was lost on the way
 /// again only after seconds; and a user's own function may never come back.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// After how many microseconds without a call a connection counts as idle: fewer than between calls of one task
+/// over a network, and more than between those of many.
+const IDLE: u64 = 100;
 
 /// The longest first answer that is read.
 const LONGEST: usize = 1_024;
@@ -119,6 +126,21 @@ impl Connection {
             has_answered: AtomicBool::new(false),
             is_stale: Arc::default(),
             tasks: Vec::new(),
+            made: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that a call begins. After a while of idleness the server may have closed the connection, and the
+    /// runtime not found out yet.
+    #[inline]
+    pub(super) fn used(&self, now: Instant) {
+        let micros = now.saturating_duration_since(self.made).as_micros() as u64;
+        let last = self.last.swap(micros, Ordering::Relaxed);
+        if let Some(wire) = &self.wire
+            && micros.saturating_sub(last) > IDLE
+        {
+            wire.look_before_writing();
         }
     }
 
@@ -158,11 +180,6 @@ pub(super) async fn to(client: &Client, budget: Duration) -> Result<Connection, 
     let driver = timer::spawn(driver).map_err(|failure| io::Error::other(failure.to_string()))?;
     Ok(Connection { wire: Some(wire), tasks: vec![driver], ..Connection::new(redis) })
 }
-
-/// A connection's bytes, on whatever runtime.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn tcp(host: &str, port: u16, settings: &TcpSettings) -> io::Result<Box<dyn Stream>> {
     #[cfg(feature = "redis-smol")]

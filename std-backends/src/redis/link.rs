@@ -129,6 +129,7 @@ impl Link {
                 return Err(self.noted(self.too_late()));
             }
             let sent = connection.watchdog.sent(now);
+            connection.used(now);
             let session = Session::new(Arc::clone(&connection), until, kind == As::Asking);
             let answer = match &self.evictions {
                 Some(watch) if watch.begin(now) => {
@@ -138,7 +139,9 @@ impl Link {
                 }
                 _ => call(session).await,
             };
-            sent.answered();
+            if !answer.as_ref().is_err_and(RedisError::is_timeout) {
+                sent.answered();
+            }
             let error = match answer {
                 Ok(answer) => {
                     if !connection.has_answered.load(Ordering::Relaxed) {
@@ -245,9 +248,8 @@ impl Link {
                     lane.ready = Some(Arc::clone(connection));
                     return Ok((Attempt { outcome: outcome.clone(), began: *began }, false));
                 }
-                Some(Ok(connection)) if connection.has_answered.load(Ordering::Relaxed) => {}
-                Some(Ok(_)) => pause.begin(self.lost(), now),
                 Some(Err(failure)) => pause.begin(failure.clone(), now),
+                Some(Ok(_)) => {}
                 None if now.saturating_duration_since(*began) > self.budgets.connect + GRACE => {}
                 None => return Ok((Attempt { outcome: outcome.clone(), began: *began }, false)),
             }
@@ -279,7 +281,7 @@ impl Link {
         let lane = lanes.each.iter_mut().find(|lane| lane.has(connection));
         let dropped = lane.map(|lane| (lane.ready.take(), lane.attempt.take()));
         if dropped.is_some() && !connection.has_answered.load(Ordering::Relaxed) {
-            lanes.pause.begin(failure.clone(), Instant::now());
+            lanes.pause.lost(failure.clone(), Instant::now());
         }
         drop(lanes);
         drop(dropped);
@@ -298,10 +300,6 @@ impl Link {
         let words = "not connected when the call's time was over; nothing was sent";
         failure::of(&self.name, ErrorKind::Unavailable, words)
     }
-
-    fn lost(&self) -> Failure {
-        failure::of(&self.name, ErrorKind::Unavailable, "the connection was closed; nothing was sent")
-    }
 }
 
 impl Lane {
@@ -317,11 +315,10 @@ impl Lane {
     }
 }
 
-/// Whether a call failed for a reason that lies in the connection: it broke, does not answer, or leads to a server
-/// that is not, or no longer, the one to ask.
+/// Whether a call failed for a reason that lies in the connection: it broke, or leads to a server that is not, or no
+/// longer, the one to ask. Of one that is slow to answer nothing is known yet.
 fn is_of_the_connection(error: &RedisError) -> bool {
     failure::is_not_sent(error)
-        || error.is_unrecoverable_error()
-        || error.is_io_error()
+        || (!error.is_timeout() && (error.is_unrecoverable_error() || error.is_io_error()))
         || matches!(error.kind(), Kind::Parse | Kind::Server(Server::ReadOnly | Server::MasterDown))
 }

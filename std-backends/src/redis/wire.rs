@@ -1,12 +1,17 @@
 //! The bytes of a connection: whether any were sent since a call began.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
 /// What is known of a connection's bytes, also by those who do not hold its stream.
 #[derive(Default)]
@@ -14,6 +19,8 @@ pub(super) struct Wire {
     /// The writes that were begun, whatever came of them.
     writes: AtomicU64,
     is_cut: AtomicBool,
+    /// Whether the next write is to find out first whether the server has closed the connection.
+    is_to_look: AtomicBool,
     is_closed: AtomicBool,
 }
 
@@ -40,9 +47,47 @@ impl Wire {
         !is_written()
     }
 
+    /// Has the next write fail if the server has closed the connection, instead of going to nobody.
+    pub(super) fn look_before_writing(&self) {
+        self.is_to_look.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the stream is gone: the server closed it, or its runtime has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection's bytes, on whatever runtime.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Whether the server has closed it, as far as this host has heard: asked of the operating system, for a
+    /// runtime that is busy with something else has not found out yet.
+    fn is_over(&self) -> bool;
+}
+
+fn is_over(socket: &SockRef<'_>) -> bool {
+    match socket.peek(&mut [MaybeUninit::uninit()]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}
+
+impl Stream for TcpStream {
+    fn is_over(&self) -> bool {
+        is_over(&SockRef::from(self))
+    }
+}
+
+#[cfg(unix)]
+impl Stream for UnixStream {
+    fn is_over(&self) -> bool {
+        is_over(&SockRef::from(self))
+    }
+}
+
+impl<T: Stream + ?Sized> Stream for Box<T> {
+    fn is_over(&self) -> bool {
+        (**self).is_over()
     }
 }
 
@@ -75,12 +120,18 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl<T: Stream> AsyncWrite for Watched<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.wire.is_to_look.load(Ordering::Relaxed) {
+            self.wire.is_to_look.store(false, Ordering::Relaxed);
+            if self.stream.is_over() {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+        }
         self.wire.writes.fetch_add(1, Ordering::SeqCst);
         if self.wire.is_cut.load(Ordering::SeqCst) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -132,13 +183,62 @@ impl<T: smol::io::AsyncWrite + Unpin> AsyncWrite for OnSmol<T> {
     }
 }
 
+#[cfg(feature = "redis-smol")]
+impl Stream for OnSmol<smol::net::TcpStream> {
+    fn is_over(&self) -> bool {
+        is_over(&SockRef::from(&self.0))
+    }
+}
+
+#[cfg(all(feature = "redis-smol", unix))]
+impl Stream for OnSmol<smol::net::unix::UnixStream> {
+    fn is_over(&self) -> bool {
+        is_over(&SockRef::from(&self.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
 
     use super::*;
 
-    fn write(stream: &mut Watched<Vec<u8>>) -> Result<usize, io::ErrorKind> {
+    /// Takes bytes, until it is over.
+    #[derive(Default)]
+    struct Bytes(Vec<u8>, bool);
+
+    impl AsyncRead for Bytes {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Bytes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Stream for Bytes {
+        fn is_over(&self) -> bool {
+            self.1
+        }
+    }
+
+    fn write(stream: &mut Watched<Bytes>) -> Result<usize, io::ErrorKind> {
         match Pin::new(stream).poll_write(&mut Context::from_waker(Waker::noop()), b"x") {
             Poll::Ready(written) => written.map_err(|error| error.kind()),
             Poll::Pending => unreachable!("a vector takes all"),
@@ -147,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_cut_only_where_nothing_was_written() {
-        let (mut stream, wire) = Watched::new(Vec::new());
+        let (mut stream, wire) = Watched::new(Bytes::default());
         let before = wire.position();
         assert_eq!(write(&mut stream), Ok(1));
         assert!(!wire.cut_unless_written(before));
@@ -155,9 +255,20 @@ mod tests {
         let idle = wire.position();
         assert!(wire.cut_unless_written(idle) && wire.cut_unless_written(idle));
         assert_eq!(write(&mut stream), Err(io::ErrorKind::BrokenPipe));
-        assert_eq!(stream.stream, b"xx");
+        assert_eq!(stream.stream.0, b"xx");
         assert!(!wire.is_closed());
         drop(stream);
         assert!(wire.is_closed());
+    }
+
+    #[test]
+    fn a_connection_that_the_server_closed_is_not_written_to_when_it_was_looked_at() {
+        let (mut stream, wire) = Watched::new(Bytes::default());
+        stream.stream.1 = true;
+        assert_eq!(write(&mut stream), Ok(1), "nobody was to look");
+        let before = wire.position();
+        wire.look_before_writing();
+        assert_eq!(write(&mut stream), Err(io::ErrorKind::BrokenPipe));
+        assert!(wire.cut_unless_written(before));
     }
 }

@@ -19,10 +19,19 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// Notes a connection that could not be made, or was of no use, and begins a pause.
+    /// Notes a connection that could not be made, and begins a pause.
     pub(crate) fn begin(&mut self, failure: Failure, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.last = Some((now + BACKOFF.after(self.failures, random()), failure));
+    }
+
+    /// Notes a connection that broke before there was an answer on it. The first one is made anew at once, for it
+    /// may have been closed while it was idle.
+    pub(crate) fn lost(&mut self, failure: Failure, now: Instant) {
+        match self.failures {
+            0 => self.failures = 1,
+            _ => self.begin(failure, now),
+        }
     }
 
     /// Notes an answer: the next connection that breaks is made anew at once.
@@ -56,5 +65,11 @@ mod tests {
         assert!(pause.cause(now).is_none());
         pause.begin(Failure::new(ErrorKind::Unavailable, "refused"), now);
         assert!(pause.cause(at(50)).is_none());
+        pause.end();
+        let lost = || Failure::new(ErrorKind::Unavailable, "lost");
+        pause.lost(lost(), now);
+        assert!(pause.cause(now).is_none());
+        pause.lost(lost(), now);
+        assert!(pause.cause(at(49)).is_some() && pause.cause(at(100)).is_none());
     }
 }
