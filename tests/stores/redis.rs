@@ -8,5 +8,6 @@ mod connections;
 mod faults;
 mod golden;
 mod locks;
+mod refusals;
 mod tls;
 mod turns;

@@ -133,8 +133,9 @@ fn words(error: &RedisError) -> String {
         (Kind::Client, _, Some(detail)) => format!("{detail}; {NOT_SENT}"),
         (_, Some("ERR"), Some(detail)) => detail.to_owned(),
         (_, Some(code), Some(detail)) => format!("{code} {detail}"),
-        (Kind::AuthenticationFailed, _, Some(detail)) => detail.to_owned(),
-        _ => error.to_string(),
+        (Kind::Io | Kind::Parse, ..) => error.to_string(),
+        (_, _, Some(detail)) => format!("{}: {detail}", error.category()),
+        _ => error.category().to_owned(),
     }
 }
 
