@@ -9,5 +9,6 @@ mod faults;
 mod golden;
 mod locks;
 mod refusals;
+mod sentinels;
 mod tls;
 mod turns;
