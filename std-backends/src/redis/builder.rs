@@ -86,8 +86,11 @@ impl RedisStorage {
     ///
     /// All sentinels are asked at once, and the first answer counts. They are asked again every 250 ms as long as
     /// there is a connection, so that a master that was demoted is left soon after its sentinels know: it takes
-    /// writes for another ten seconds, and all of them are lost. What it admits until then can be admitted once
-    /// more by the new master, as can what had not been replicated when the old one went down.
+    /// writes for another ten seconds, and all of them are lost.
+    ///
+    /// **Bound.** Sentinels know of a planned failover up to a second after the new master began. What the former
+    /// one admits until it is left, within two seconds, is admitted beyond the limit; so is what had not been
+    /// replicated when a master went down. `min-replicas-to-write 1` on the servers narrows that down.
     ///
     /// ```no_run
     /// use traffik_backends::RedisStorage;
