@@ -97,7 +97,8 @@ debug_fields!(
 
 impl RedisStorage {
     /// Whether each server can be reached and counts for this client: asks it to write a key of its own, which
-    /// lives for a second; looks for [evictions](Self::evictions).
+    /// lives for a second; looks for [evictions](Self::evictions). Waits for connections, for as long as
+    /// [connecting](RedisBuilder::connect_timeout) may take.
     ///
     /// # Errors
     ///
@@ -105,8 +106,9 @@ impl RedisStorage {
     pub async fn ready(&self) -> Result<(), Failure> {
         let Inner { servers, namespace, .. } = &*self.inner;
         let namespace = format!("{namespace}#ready");
-        let keys = servers.key_of_each(|number| name::name(&namespace, &number)).await?;
-        let probed = join_all(keys.iter().map(|key| self.inner.probe(key))).await;
+        let until = servers.end_with_connecting();
+        let keys = servers.key_of_each(until, |number| name::name(&namespace, &number)).await?;
+        let probed = join_all(keys.iter().map(|key| self.inner.probe(until, key))).await;
         servers.look().await;
         probed.into_iter().collect()
     }

@@ -1,7 +1,7 @@
 //! The part of a storage on Redis that its clones, checks and locks share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, Value};
 use traffik_core::storage::Failure;
@@ -29,15 +29,35 @@ impl Swap for Inner {
     type Mark = Vec<u8>;
 
     async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
-        let mut call = LOAD.call(&[key]);
-        call.arg(self.time());
-        let run = async |mut session| LOAD.run(&mut session, &call).await;
-        let answer = self.servers.call(key, self.servers.end(), run).await;
-        loaded(answer.map_err(failure::of_a_look)?)
+        self.load_by(self.servers.end(), key).await
     }
 
     async fn swap(
         &self,
+        key: &[u8],
+        mark: Vec<u8>,
+        change: Change,
+    ) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
+        self.swap_by(self.servers.end(), key, mark, change).await
+    }
+
+    async fn pause(&self, wait: Duration) {
+        timer::wait(wait).await;
+    }
+}
+
+impl Inner {
+    async fn load_by(&self, until: Instant, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
+        let mut call = LOAD.call(&[key]);
+        call.arg(self.time());
+        let run = async |mut session| LOAD.run(&mut session, &call).await;
+        let answer = self.servers.call(key, until, run).await;
+        loaded(answer.map_err(failure::of_a_look)?)
+    }
+
+    async fn swap_by(
+        &self,
+        until: Instant,
         key: &[u8],
         mark: Vec<u8>,
         change: Change,
@@ -50,24 +70,18 @@ impl Swap for Inner {
         let mut call = SWAP.call(&[key]);
         call.arg(mark).arg(bytes).arg(rest).arg(self.time());
         let run = async |mut session| SWAP.run(&mut session, &call).await;
-        match self.servers.call(key, self.servers.end(), run).await? {
+        match self.servers.call(key, until, run).await? {
             Value::Array(nothing) if nothing.is_empty() => Ok(None),
             answer => loaded(answer).map(Some),
         }
     }
 
-    async fn pause(&self, wait: Duration) {
-        timer::wait(wait).await;
-    }
-}
-
-impl Inner {
     /// Writes a key of no limit, as states are written.
-    pub(super) async fn probe(&self, key: &[u8]) -> Result<(), Failure> {
-        let found = self.load(key).await?;
+    pub(super) async fn probe(&self, until: Instant, key: &[u8]) -> Result<(), Failure> {
+        let found = self.load_by(until, key).await?;
         let change = Change::Store(b"ready".to_vec(), Duration::from_secs(1));
         // That somebody else has written it meanwhile is as good.
-        self.swap(key, found.mark, change).await.map(drop)
+        self.swap_by(until, key, found.mark, change).await.map(drop)
     }
 
     /// The time that scripts are given: none but in tests, for the server has its own.

@@ -56,6 +56,11 @@ impl Servers {
         Instant::now() + self.budgets.call
     }
 
+    /// When a question is to end that may wait for connections.
+    pub(super) fn end_with_connecting(&self) -> Instant {
+        Instant::now() + self.budgets.connect.max(self.budgets.call)
+    }
+
     /// Runs a call on the server that has a key.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
@@ -95,10 +100,14 @@ impl Servers {
     }
 
     /// Keys of which each server has one: made from a number, until one is found that the server has.
-    pub(super) async fn key_of_each(&self, make: impl Fn(u32) -> Vec<u8>) -> Result<Vec<Vec<u8>>, Failure> {
+    pub(super) async fn key_of_each(
+        &self,
+        until: Instant,
+        make: impl Fn(u32) -> Vec<u8>,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
         match &self.are {
             Are::One(_) => Ok(vec![make(0)]),
-            Are::Cluster(cluster) => cluster.key_of_each(self.end(), make).await,
+            Are::Cluster(cluster) => cluster.key_of_each(until, make).await,
         }
     }
 
