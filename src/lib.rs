@@ -10,3 +10,10 @@ pub use traffik_backends::*;
 pub use traffik_integrations as http;
 #[cfg(any(feature = "async-std", feature = "manual", feature = "smol", feature = "tokio"))]
 pub use traffik_runtimes as runtime;
+
+/// Guides.
+#[cfg(all(any(doc, doctest), feature = "redis-tls"))]
+pub mod guide {
+    #[doc = include_str!("../docs/operating.md")]
+    pub mod operating {}
+}

@@ -9,6 +9,7 @@ mod faults;
 mod golden;
 mod locks;
 mod refusals;
+mod rights;
 mod sentinels;
 mod tls;
 mod turns;

@@ -45,9 +45,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "traffik")]
     pub(crate) namespace: String,
 
-    /// How long a shared storage may take to answer, such as 500ms or 2s.
+    /// How long one call of a shared storage may take, such as 500ms or 2s. A request that waits longer is
+    /// answered as --on-error says.
     #[arg(long, value_name = "TIME", default_value = "50ms")]
     pub(crate) timeout: Time,
+
+    /// How long connecting to a shared storage may take. It goes on in the background: requests wait no longer
+    /// than --timeout for it.
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub(crate) connect_timeout: Time,
 
     /// Whom to count for: peer, forwarded (as trusted proxies tell it) or header:NAME. Several are combined.
     ///
@@ -130,9 +136,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<SocketAddr>,
 
-    /// Checks all that was asked for, prints what it comes to, and ends.
+    /// Checks all that was asked for, prints what it comes to, asks each shared storage to write, and ends.
     #[arg(long)]
     pub(crate) check: bool,
+
+    /// With --check, asks no storage.
+    #[arg(long, requires = "check")]
+    pub(crate) offline: bool,
 
     /// With --check, explains what becomes of a request, such as "POST /login": the rule it meets, the client
     /// and the limits it is counted by, or why it is not counted.
@@ -228,6 +238,7 @@ impl Options {
             tasks: TaskTracker::new(),
             namespace: self.namespace.clone(),
             timeout: self.timeout.0,
+            connect_timeout: self.connect_timeout.0,
             bypass_preflights: self.bypass_preflights,
             exempt: networks(&self.exempt)?,
             trusted,

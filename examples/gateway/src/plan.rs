@@ -46,7 +46,10 @@ pub(crate) struct Common {
     /// What runs in the background, to be waited for at the end.
     pub(crate) tasks: TaskTracker,
     pub(crate) namespace: String,
+    /// How long one call of a store may take.
     pub(crate) timeout: Duration,
+    /// How long connecting to a store may take.
+    pub(crate) connect_timeout: Duration,
     pub(crate) bypass_preflights: bool,
     pub(crate) exempt: Networks,
     pub(crate) trusted: Networks,

@@ -46,27 +46,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let known = options.config.as_ref().and_then(|path| std::fs::read(path).ok());
     let gateway = Arc::new(Gateway::new(&options)?);
     if options.check {
-        options.plans()?.iter().for_each(|plan| println!("{plan}"));
-        if let Some(messages) = &gateway.upstream.echo.messages {
-            println!("{messages}");
-        }
-        if let Some((method, uri)) = options.request {
-            let mut request = Request::builder().method(method).uri(uri);
-            if let Some(headers) = request.headers_mut() {
-                headers.extend(options.request_header.into_iter().map(|(name, value)| (Some(name), value)));
-            }
-            let peer = PeerAddress((options.request_from, 0).into());
-            let request = request.extension(peer).body(()).map_err(|error| format!("--request: {error}"))?;
-            match target::refusal(request.uri()) {
-                Some(reason) => println!("400: {reason}"),
-                None => {
-                    for control in &*gateway.limited.load().controls {
-                        print!("{}", (control.explain)(request.clone()).await);
-                    }
-                }
-            }
-        }
-        return Ok(());
+        return check(&options, &gateway).await;
     }
     let (listener, address) = listen("--listen", options.listen).await?;
     let admin = OptionFuture::from(options.admin.map(|admin| listen("--admin", admin))).await.transpose()?;
@@ -106,6 +86,37 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     // Nothing is asked any more that could still be answered.
     let stores = Arc::clone(&gateway.limited.load().stores);
     let _ = Tokio.timeout(CLOSE, join_all(stores.iter().map(Shared::close))).await;
+    Ok(())
+}
+
+/// Says what the options come to, and whether the stores can be counted on.
+async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
+    options.plans()?.iter().for_each(|plan| println!("{plan}"));
+    if let Some(messages) = &gateway.upstream.echo.messages {
+        println!("{messages}");
+    }
+    if let Some((method, uri)) = &options.request {
+        let mut request = Request::builder().method(method).uri(uri.clone());
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(options.request_header.iter().cloned().map(|(name, value)| (Some(name), value)));
+        }
+        let peer = PeerAddress((options.request_from, 0).into());
+        let request = request.extension(peer).body(()).map_err(|error| format!("--request: {error}"))?;
+        match target::refusal(request.uri()) {
+            Some(reason) => println!("400: {reason}"),
+            None => {
+                for control in &*gateway.limited.load().controls {
+                    print!("{}", (control.explain)(request.clone()).await);
+                }
+            }
+        }
+    }
+    if !options.offline {
+        let stores = Arc::clone(&gateway.limited.load().stores);
+        for store in stores.iter() {
+            store.ready().await.map_err(|error| format!("--storage {}: {error}", store.name()))?;
+        }
+    }
     Ok(())
 }
 

@@ -186,6 +186,15 @@ impl Shared {
         }
     }
 
+    /// Whether each of its servers can be reached and counts.
+    pub(crate) async fn ready(&self) -> Result<(), String> {
+        let ready = match &self.store {
+            Store::Redis(store) => store.ready().await,
+            Store::Memcached(store) => store.ready().await,
+        };
+        ready.map_err(message)
+    }
+
     /// Ends its connections, once nothing is asked of it any more.
     pub(crate) async fn close(&self) {
         let _ = match &self.store {
