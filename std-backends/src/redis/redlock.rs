@@ -1,27 +1,65 @@
 //! A lock that a majority of independent servers has to grant.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use tokio::sync::oneshot;
+use traffik_core::debug_fields;
 use traffik_core::storage::{ErrorKind, Failure, Reply};
 
 use super::RedisLock;
 use super::lock::Verb;
+use super::timer;
 use crate::lock::{Grant, Lock, Owner, Ttl};
 
-/// Locks on several Redis servers that know nothing of each other: a name is granted if more than half of them grant
-/// it, soon enough that the grant is of use. So it outlives the loss of fewer than half of them.
+mod ballot;
+mod member;
+mod round;
+
+use member::{Member, Members};
+use round::Round;
+
+/// Locks on several Redis servers that know nothing of each other: a name is granted if more than half of
+/// them grant it. So locks outlive the loss of fewer than half of the servers.
 ///
-/// A grant counts from before the first server was asked, less what clocks may drift apart meanwhile: a hundredth of
-/// its TTL and two milliseconds. Whatever was granted in vain is released. Fencing tokens are raised on a majority
-/// before a grant is handed out, so that they grow whichever majority grants the next one; nevertheless a holder that
-/// is paused for longer than its TTL does not know, so hand the token to whatever the lock protects.
+/// Take it where a single server that restarts without its data must not grant a name twice, and a
+/// [`RedisLock`] everywhere else: that asks one server, once.
+///
+/// * All servers are asked at once, and a majority decides as soon as it has answered. A server that is slow,
+///   or hangs, holds nobody up.
+/// * A grant counts from before the first server was asked, less what clocks may drift apart meanwhile: a
+///   hundredth of its TTL and two milliseconds.
+/// * Fencing tokens are raised on a majority before a grant is handed out, so that they grow whichever
+///   majority grants the next one. A holder that is paused for longer than its TTL does not notice: hand the
+///   token to whatever the lock protects.
+/// * Grants of a try that failed, or whose answer was dropped, are released in the background, and so are
+///   those that a slow server makes after the release. A server that does not answer is asked for a minute. A
+///   grant that it makes later ends with its TTL, as does one that is released by another `Redlock` than made
+///   it, and before a slow server had answered.
 ///
 /// Source: S. Sanfilippo, "Distributed Locks with Redis", the Redlock algorithm; the tokens are ours.
-#[derive(Clone, Debug)]
-pub struct Redlock {
-    servers: Vec<RedisLock>,
-}
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use traffik_backends::lock::Locks;
+/// use traffik_backends::{RedisStorage, Redlock};
+///
+/// # async fn example(runtime: impl traffik_core::Timer) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut servers = Vec::new();
+/// for url in ["redis://10.0.0.1", "redis://10.0.0.2", "redis://10.0.0.3"] {
+///     servers.push(RedisStorage::url(url)?.timeout(Duration::from_millis(50)).build()?.lock());
+/// }
+/// let locks = Locks::new(Redlock::new(servers)?, runtime);
+/// let held = locks.lock("invoices/7").await?;
+/// println!("the token of the only one inside is {}", held.fencing());
+/// held.release().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Redlock(Arc<Members>);
+
+debug_fields!([] Redlock: servers = |it| it.0.all.iter().map(|member| &member.lock).collect::<Vec<_>>());
 
 impl Redlock {
     /// Locks on these servers, best an odd number of them.
@@ -30,39 +68,25 @@ impl Redlock {
     ///
     /// [`ErrorKind::Invalid`] for fewer than three: of two, none may fail.
     pub fn new(servers: impl IntoIterator<Item = RedisLock>) -> Result<Self, Failure> {
-        let servers: Vec<_> = servers.into_iter().collect();
-        if servers.len() < 3 {
-            let message = format!("{} servers are no quorum that could lose one; give 3 or 5", servers.len());
+        let all: Vec<_> = servers.into_iter().map(Member::new).collect();
+        if all.len() < 3 {
+            let message = format!("{} servers are no quorum that could lose one; give 3 or 5", all.len());
             return Err(Failure::new(ErrorKind::Invalid, message));
         }
-        Ok(Self { servers })
+        Ok(Self(Arc::new(Members { all, held: Default::default() })))
     }
 
-    /// More than half.
-    fn quorum(&self) -> usize {
-        self.servers.len() / 2 + 1
+    /// Begins a round of questions about a name.
+    fn round(&self, name: &[u8], owner: Owner) -> Round {
+        Round::new(Arc::clone(&self.0), name.into(), owner)
     }
 
-    /// Asks all servers at once: the tokens of those that say yes, or the failure of one if so many failed that the
-    /// others could not have been enough.
-    async fn ask(&self, name: &[u8], owner: Owner, verb: Verb) -> Result<Vec<u64>, Failure> {
-        let answers = join_all(self.servers.iter().map(|server| server.ask(name, owner, verb))).await;
-        let (told, mut failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-        match failed.pop() {
-            Some(Err(failure)) if told.len() < self.quorum() => Err(failure),
-            _ => Ok(told.into_iter().flatten().flatten().collect()),
-        }
-    }
-
-    async fn acquire(&self, name: &[u8], owner: Owner, ttl: Ttl) -> Result<Option<u64>, Failure> {
-        let deadline = Instant::now().checked_add(usable(ttl));
-        let in_time = || deadline.is_none_or(|deadline| Instant::now() < deadline);
-        let granted = self.ask(name, owner, Verb::Acquire(ttl)).await?;
-        let Some(token) = granted.iter().copied().max().filter(|_| granted.len() >= self.quorum()) else {
-            return Ok(None);
-        };
-        let raised = self.ask(name, owner, Verb::Raise(token)).await?;
-        Ok((raised.len() >= self.quorum() && in_time()).then_some(token))
+    /// Asks in the background, where a round goes on after it is decided, and if the answer is dropped.
+    async fn decide(&self, grant: &Grant, verb: Verb) -> Result<bool, Failure> {
+        let (decided, answer) = oneshot::channel();
+        let round = self.round(grant.name(), grant.owner());
+        timer::spawn(round.settle(verb, decided))?.detach();
+        answer.await.unwrap_or_else(|_| Err(ended()))
     }
 }
 
@@ -71,16 +95,23 @@ fn usable(ttl: Ttl) -> Duration {
     ttl.get().saturating_sub(ttl.get() / 100 + Duration::from_millis(2))
 }
 
+fn ended() -> Failure {
+    Failure::new(ErrorKind::Timeout, "the runtime ended before a majority of the servers had answered")
+}
+
 impl Lock for Redlock {
     fn try_acquire(&self, name: &[u8], ttl: Ttl) -> Reply<Option<Grant>> {
         let (lock, name, owner) = (self.clone(), name.to_vec(), Owner::random());
         Reply::pending(async move {
-            let token = lock.acquire(&name, owner, ttl).await;
-            if !matches!(token, Ok(Some(_))) {
-                // On those that did grant it. That some cannot be reached is what the TTL is for.
-                let _ = lock.ask(&name, owner, Verb::Release).await;
-            }
-            Ok(token?.map(|token| Grant::new(name, owner, token)))
+            let deadline = Instant::now().checked_add(usable(ttl));
+            let (decided, answer) = oneshot::channel();
+            // Dropped unless the grant is taken.
+            let (take, taken) = oneshot::channel();
+            timer::spawn(lock.round(&name, owner).acquire(ttl, decided, taken))?.detach();
+            let token = answer.await.unwrap_or_else(|_| Err(ended()))?;
+            let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+            let token = token.filter(|_| in_time && take.send(()).is_ok());
+            Ok(token.map(|token| Grant::new(name, owner, token)))
         })
     }
 
@@ -88,16 +119,16 @@ impl Lock for Redlock {
         let (lock, grant) = (self.clone(), grant.clone());
         Reply::pending(async move {
             let began = Instant::now();
-            let renewed = lock.ask(grant.name(), grant.owner(), Verb::Renew(ttl)).await?;
-            Ok(renewed.len() >= lock.quorum() && began.elapsed() < usable(ttl))
+            let is_renewed = lock.decide(&grant, Verb::Renew(ttl)).await?;
+            Ok(is_renewed && began.elapsed() < usable(ttl))
         })
     }
 
     fn release(&self, grant: Grant) -> Reply<bool> {
         let lock = self.clone();
         Reply::pending(async move {
-            let released = lock.ask(grant.name(), grant.owner(), Verb::Release).await?;
-            Ok(released.len() >= lock.quorum())
+            lock.0.held.lock().remove(&grant.owner());
+            lock.decide(&grant, Verb::Release).await
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Locks on one Redis and on several that know nothing of each other, on real servers.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use traffik::lock::{Lock, Locks};
@@ -8,15 +9,36 @@ use traffik::runtime::Tokio;
 use traffik::storage::{ErrorKind, Failure};
 use traffik::{RedisLock, RedisStorage, Redlock};
 use traffik_test_support::granting::{crowded, excludes, expires, ttl};
-use traffik_test_support::servers::Redis;
+use traffik_test_support::servers::{Redis, Reply, until};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)
 }
 
 fn lock(redis: &Redis) -> RedisLock {
-    let timeout = Duration::from_millis(300);
+    lock_within(redis, Duration::from_millis(300))
+}
+
+fn lock_within(redis: &Redis, timeout: Duration) -> RedisLock {
     RedisStorage::url(&redis.url()).unwrap().namespace("l").timeout(timeout).build().unwrap().lock()
+}
+
+/// Returns how many names a server has granted that are neither over nor released.
+fn held(redis: &Redis) -> usize {
+    let time = redis.command(&["TIME"]);
+    let [seconds, micros] = [0, 1].map(|at| time.array()[at].text().parse::<u64>().unwrap());
+    let is_held = |key: &Reply| {
+        let Reply::Bulk(grant) = redis.command(&["GET", key.text().as_str()]) else { return false };
+        let ends = u64::from_le_bytes(grant[24..].try_into().unwrap());
+        grant[..16] != [0; 16] && ends > seconds * 1_000_000 + micros
+    };
+    redis.command(&["KEYS", "*"]).array().iter().filter(|key| is_held(key)).count()
+}
+
+fn assert_all_become_free(servers: &[Redis]) {
+    until(Duration::from_secs(20), "what nobody holds is released", || {
+        servers.iter().all(|server| held(server) == 0)
+    });
 }
 
 fn assert_all_expire(redis: &Redis) {
@@ -71,8 +93,8 @@ async fn answered<T>(ask: impl AsyncFn() -> Result<T, Failure>) -> T {
     }
 }
 
-/// With one of three servers gone a name is still granted, and still to one; with two gone it is not, and what the last
-/// one granted is taken back.
+/// With one of three servers gone a name is still granted, and still to one; with two gone it is not, and
+/// what the last one granted is taken back.
 #[test]
 fn a_majority_is_enough_and_less_is_not() {
     run(async {
@@ -123,5 +145,64 @@ fn a_grant_that_comes_too_late_is_none() {
         assert!(
             Redlock::new(servers.iter().take(2).map(lock)).unwrap_err().to_string().contains("give 3 or 5")
         );
+    });
+}
+
+/// Two of five that hang hold nobody up, and have nothing in hand once they go on: neither of what was
+/// granted and released meanwhile, nor of what was given up.
+#[test]
+fn servers_that_hang_are_left_behind() {
+    const DEADLINE: Duration = Duration::from_secs(10);
+    // In the second round the servers hang for longer than a call may take.
+    for (deadline, rounds) in [(DEADLINE, 200), (Duration::from_millis(100), 200)] {
+        run(async {
+            let mut servers = Redis::independent(5);
+            let [one, other] =
+                [0, 1].map(|_| Redlock::new(servers.iter().map(|it| lock_within(it, deadline))).unwrap());
+            for lock in [&one, &other] {
+                let first = lock.try_acquire(b"first", ttl(60_000)).await.unwrap().unwrap();
+                assert!(lock.release(first).await.unwrap());
+            }
+            servers[..2].iter_mut().for_each(Redis::pause);
+            let (mut token, mut slowest) = (0, Duration::ZERO);
+            for round in 0..rounds {
+                let (began, name) = (Instant::now(), [b'n', round % 10]);
+                let grant = one.try_acquire(&name, ttl(60_000)).await.unwrap().unwrap();
+                assert!(grant.fencing() > token, "tokens grow");
+                token = grant.fencing();
+                assert!(other.try_acquire(&name, ttl(60_000)).await.unwrap().is_none(), "it is held");
+                assert!(one.renew(&grant, ttl(60_000)).await.unwrap());
+                assert!(one.clone().release(grant).await.unwrap());
+                slowest = slowest.max(began.elapsed());
+            }
+            println!("{deadline:?} a call: the slowest of {rounds} rounds took {slowest:?}");
+            assert!(slowest < DEADLINE, "somebody waited for a server that hangs: {slowest:?}");
+            tokio::time::sleep(deadline.min(Duration::from_millis(200))).await;
+            servers[..2].iter_mut().for_each(Redis::resume);
+            assert_all_become_free(&servers);
+        });
+    }
+}
+
+/// An answer that is dropped takes its grants with it, also those that come later.
+#[test]
+fn a_try_that_is_dropped_leaves_no_name_held() {
+    run(async {
+        let mut servers = Redis::independent(5);
+        let all = Redlock::new(servers.iter().map(|it| lock_within(it, Duration::from_secs(10)))).unwrap();
+        let first = all.try_acquire(b"n", ttl(60_000)).await.unwrap().unwrap();
+        assert!(all.release(first).await.unwrap());
+        assert_all_become_free(&servers);
+        servers[..3].iter_mut().for_each(Redis::pause);
+        {
+            let mut grant = pin!(all.try_acquire(b"n", ttl(60_000)));
+            let undecided = tokio::time::timeout(Duration::ZERO, grant.as_mut()).await;
+            assert!(undecided.is_err(), "two of five are no majority");
+            until(Duration::from_secs(10), "two have granted it", || {
+                servers[3..].iter().all(|server| held(server) == 1)
+            });
+        }
+        servers[..3].iter_mut().for_each(Redis::resume);
+        assert_all_become_free(&servers);
     });
 }

@@ -1,0 +1,159 @@
+//! One round of questions to all servers: decided by a majority, while the slow answer in the background.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot::{Receiver, Sender};
+use traffik_core::storage::{ErrorKind, Failure};
+
+use super::super::lock::Verb;
+use super::ballot::Ballot;
+use super::member::{Member, Members};
+use crate::lock::{Owner, Ttl};
+use crate::util::race::{Either, race};
+
+pub(super) struct Round {
+    members: Arc<Members>,
+    name: Arc<[u8]>,
+    owner: Owner,
+    under_way: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// The servers that have granted the name, or may have.
+    holders: Vec<Arc<Member>>,
+    /// The fencing token, once a majority has granted the name.
+    token: Option<u64>,
+}
+
+struct Answer {
+    member: Arc<Member>,
+    verb: Verb,
+    told: Result<Option<u64>, Failure>,
+}
+
+impl Answer {
+    fn is_grant(&self) -> bool {
+        matches!((self.verb, &self.told), (Verb::Acquire(_), Ok(Some(_))))
+    }
+
+    /// Whether the server has granted the name, or may have: nobody can tell after a timeout.
+    fn may_hold(&self) -> bool {
+        matches!(self.verb, Verb::Acquire(_))
+            && match &self.told {
+                Ok(token) => token.is_some(),
+                Err(failure) => failure.kind() == ErrorKind::Timeout,
+            }
+    }
+}
+
+impl Round {
+    pub(super) fn new(members: Arc<Members>, name: Arc<[u8]>, owner: Owner) -> Self {
+        Self { members, name, owner, under_way: FuturesUnordered::new(), holders: Vec::new(), token: None }
+    }
+
+    fn ask(&self, member: Arc<Member>, verb: Verb) {
+        let (name, owner) = (Arc::clone(&self.name), self.owner);
+        self.under_way.push(Box::pin(async move {
+            let told = member.ask(name, owner, verb).await;
+            Answer { member, verb, told }
+        }));
+    }
+
+    fn ask_all(&self, verb: Verb) -> Ballot {
+        self.members.all.iter().for_each(|member| self.ask(Arc::clone(member), verb));
+        Ballot::of(self.members.all.len())
+    }
+
+    /// Returns the next answer. A server that grants late has the token raised as well, and is then as good
+    /// as any other.
+    async fn next(&mut self) -> Option<Answer> {
+        let answer = self.under_way.next().await?;
+        if answer.may_hold() {
+            self.holders.push(Arc::clone(&answer.member));
+        }
+        if let Some(token) = self.token
+            && answer.is_grant()
+        {
+            self.ask(Arc::clone(&answer.member), Verb::Raise(token));
+        }
+        Some(answer)
+    }
+
+    /// Renews or releases: sends the decision once it is made, and goes on until all have answered.
+    pub(super) async fn settle(mut self, verb: Verb, decided: Sender<Result<bool, Failure>>) {
+        let (mut ballot, mut decided) = (self.ask_all(verb), Some(decided));
+        while let Some(answer) = self.next().await {
+            ballot.count(&answer.told);
+            if let Some(decision) = ballot.decision()
+                && let Some(decided) = decided.take()
+            {
+                let _ = decided.send(decision);
+            }
+        }
+    }
+
+    /// Acquires: sends the token once a majority has granted the name and raised the token, or that none did.
+    /// Unless it is taken, all grants are released, also those to come.
+    pub(super) async fn acquire(
+        mut self,
+        ttl: Ttl,
+        mut decided: Sender<Result<Option<u64>, Failure>>,
+        taken: Receiver<()>,
+    ) {
+        let decision = race(pin!(self.decide(ttl)), pin!(decided.closed())).await;
+        let is_taken = match decision {
+            Either::Left(decision) => {
+                let is_granted = matches!(decision, Ok(Some(_)));
+                if is_granted {
+                    // First of all, for it may be released as soon as it is sent.
+                    self.members.held.lock().insert(self.owner);
+                }
+                decided.send(decision).is_ok() && is_granted && taken.await.is_ok()
+            }
+            Either::Right(()) => false,
+        };
+        if !is_taken {
+            self.token = None;
+            self.members.held.lock().remove(&self.owner);
+            std::mem::take(&mut self.holders).into_iter().for_each(|member| self.ask(member, Verb::Release));
+        }
+        while let Some(answer) = self.next().await {
+            if answer.may_hold() && !self.members.held.lock().contains(&self.owner) {
+                self.ask(answer.member, Verb::Release);
+            }
+        }
+        self.members.held.lock().remove(&self.owner);
+    }
+
+    /// Returns the token if a majority grants the name and has raised the token.
+    async fn decide(&mut self, ttl: Ttl) -> Result<Option<u64>, Failure> {
+        let (mut acquired, mut token) = (self.ask_all(Verb::Acquire(ttl)), 0);
+        let mut granting = Vec::new();
+        loop {
+            match acquired.decision() {
+                Some(Ok(true)) => break,
+                Some(decision) => return decision.map(|_| None),
+                None => {}
+            }
+            let Some(answer) = self.next().await else { return Ok(None) };
+            acquired.count(&answer.told);
+            if let Ok(Some(granted)) = answer.told {
+                token = token.max(granted);
+                granting.push(answer.member);
+            }
+        }
+        self.token = Some(token);
+        granting.into_iter().for_each(|member| self.ask(member, Verb::Raise(token)));
+        let mut raised = acquired.again();
+        loop {
+            if let Some(decision) = raised.decision() {
+                return decision.map(|is_raised| is_raised.then_some(token));
+            }
+            let Some(answer) = self.next().await else { return Ok(None) };
+            if !answer.is_grant() {
+                raised.count(&answer.told);
+            }
+        }
+    }
+}
