@@ -69,8 +69,12 @@ pub trait Swap: Send + Sync + 'static {
     /// seen.
     fn read<S: Strategy>(&self, limit: &S, class: Class, stored: Option<&[u8]>, now: Timestamp) -> S::State {
         let _ = (limit, class, now);
-        state::<S>(stored)
+        state_or::<S>(stored, || self.found_corrupt())
     }
+
+    /// Notes that what is stored at a key is no state of the strategy, and was [read](Self::read) as that of
+    /// a key never seen. Does nothing by default; a store MAY count it, or write a warning.
+    fn found_corrupt(&self) {}
 
     /// What is to be stored for a state that was left at this time; [`read`](Self::read) MUST make the same
     /// state of it.
@@ -122,5 +126,14 @@ impl Change {
 
 /// The state that these bytes are, or that of a key never seen.
 pub fn state<S: Strategy>(bytes: Option<&[u8]>) -> S::State {
-    bytes.and_then(|bytes| decode(bytes).ok()).unwrap_or_default()
+    state_or::<S>(bytes, || {})
+}
+
+/// The same, and calls a function if there are bytes that are no state.
+pub(crate) fn state_or<S: Strategy>(bytes: Option<&[u8]>, corrupt: impl FnOnce()) -> S::State {
+    let Some(bytes) = bytes else { return S::State::default() };
+    decode(bytes).unwrap_or_else(|_| {
+        corrupt();
+        S::State::default()
+    })
 }

@@ -127,6 +127,14 @@ impl<R: Connect> MemcachedStorage<R> {
         self.evictions.count()
     }
 
+    /// Returns how often an item was found at a key that is no state of the limit: one that another program
+    /// wrote, or a limit of another kind. Its key counts as one never seen, with its whole limit. The first
+    /// one is [warned](MemcachedBuilder::on_warning) of, once. Clones count together.
+    #[must_use]
+    pub fn corrupt(&self) -> u64 {
+        self.items.corrupt.count()
+    }
+
     /// Forgets every key of this namespace, on all servers, and no other's. Others that use it notice within a second;
     /// until then they may still count on what was there.
     pub async fn clear(&self) -> Result<(), Failure> {

@@ -54,7 +54,7 @@ pub use redlock::Redlock;
 /// Keys of a cluster are on several [nodes](AsyncStorage::node), which fail one at a time.
 ///
 /// What is stored of a key is one string that lives no longer than the limit remembers it. Whatever else is
-/// found at a key counts as a key never seen.
+/// found at a key counts as a key never seen; [`corrupt`](Self::corrupt) counts how often that was so.
 ///
 /// A key that the server evicts has its whole limit granted anew. Set `maxmemory-policy noeviction`, with
 /// `maxmemory` for all keys: a server that is full then refuses all writes, and calls fail with
@@ -132,6 +132,16 @@ impl RedisStorage {
         self.inner.servers.evictions.count()
     }
 
+    /// Returns how often a value was found at a key that is no state of the limit: one that another program
+    /// wrote, or a limit of another kind. Its key counts as one never seen, with its whole limit. A
+    /// [lock](Self::lock) on whose name there is no string counts as well, and fails with
+    /// [`Corrupt`](traffik_core::ErrorKind::Corrupt). The first one is [warned](RedisBuilder::on_warning) of,
+    /// once. Clones count together.
+    #[must_use]
+    pub fn corrupt(&self) -> u64 {
+        self.inner.corrupt.count()
+    }
+
     /// Forgets every key of this namespace, some at a time, so that the server goes on meanwhile. Keys that
     /// are used meanwhile may be forgotten or not. Each of its many calls has the deadline of one.
     pub async fn clear(&self) -> Result<(), Failure> {
@@ -193,7 +203,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         Reply::pending(async move {
             let _inside = inner.gate.enter()?;
             let loaded = inner.load(&name).await?;
-            Ok((cas::state::<S>(loaded.bytes.as_deref()), loaded.now))
+            Ok((cas::state_or::<S>(loaded.bytes.as_deref(), || inner.found_corrupt()), loaded.now))
         })
     }
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod backoff;
 #[cfg(any(feature = "memcached", feature = "redis"))]
+pub(crate) mod corrupt;
+#[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod evictions;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod faults;

@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -12,26 +11,7 @@ use traffik::storage::AsyncStorage;
 use traffik::{AsyncLimiter, FixedWindow, MemcachedStorage, Rate, RedisStorage};
 use traffik_test_support::servers::{Client, Cluster, Memcached, Redis};
 
-/// The lines that a storage wrote.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn writer(&self) -> impl Fn(&str) + Send + Sync + 'static {
-        let lines = self.clone();
-        move |line| lines.0.lock().unwrap().push(line.to_owned())
-    }
-
-    fn get(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-
-    /// Asserts that there is one line, which says all of this.
-    fn assert_one(&self, words: &[&str]) {
-        let lines = self.get();
-        assert!(lines.len() == 1 && words.iter().all(|word| lines[0].contains(word)), "{lines:?}");
-    }
-}
+use crate::lines::Lines;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)

@@ -9,8 +9,10 @@
 
 mod alternating;
 mod closing;
+mod corrupt;
 mod every_key;
 mod evictions;
+mod lines;
 mod memcached;
 mod on_runtimes;
 mod real_servers;

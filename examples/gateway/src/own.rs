@@ -54,7 +54,9 @@ pub(crate) async fn answer<B>(
         _ if !reads => only("GET"),
         "health" => health(gateway).await,
         "metrics" => {
-            let stores = stores::prometheus(&gateway.limited.load().stores);
+            let limited = gateway.limited.load();
+            limited.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
+            let stores = stores::prometheus(&limited.stores);
             typed("text/plain; version=0.0.4", gateway.tally.prometheus() + &stores)
         }
         "denied" => {

@@ -45,6 +45,7 @@ pub(crate) fn sample(gateway: &Gateway) -> String {
     let throttles: Vec<_> = limited.controls.iter().map(|control| throttle(&control.uid)).collect();
     let top = gateway.denied_most().into_iter().take(TOP);
     let top: Vec<_> = top.map(|it| json!({ "name": it.name, "denials": it.denials })).collect();
+    limited.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
     let errors: Value = gateway.tally.errors().filter(|(_, count)| *count > 0).collect();
     let store = |it: &Shared| json!({ "name": it.name(), "state": it.state() });
     let stores: Vec<_> = limited.stores.iter().map(store).collect();

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use traffik::http::Tally;
 use traffik::layer::{Breaker, BreakerState, Calls, Change, CircuitBreaker, Failover, Metered};
 use traffik::runtime::Tokio;
-use traffik::storage::{AsyncStorage, Local, WhenFull};
+use traffik::storage::{AsyncStorage, ErrorKind, Local, WhenFull};
 use traffik::strategy::CapacityError;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
@@ -52,6 +54,8 @@ pub(crate) struct Shared {
     store: Store,
     breaker: Breaker,
     calls: Calls,
+    /// How many of its corrupt values the tally has counted.
+    tallied: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
@@ -146,7 +150,7 @@ impl Stores {
         let breaker = Breaker::builder(without_secrets(url)).open_for(ALONE).jitter(ALONE);
         let breaker = breaker.clock(Arc::clone(&self.clock)).on_change(tell);
         let breaker = breaker.build().map_err(message)?;
-        let shared = Shared { store, breaker, calls: Calls::default() };
+        let shared = Shared { store, breaker, calls: Calls::default(), tallied: Arc::default() };
         self.shared.insert(url.to_owned(), shared.clone());
         Ok(shared)
     }
@@ -193,6 +197,16 @@ impl Shared {
             Store::Memcached(store) => store.ready().await,
         };
         ready.map_err(message)
+    }
+
+    /// Counts the values among its failures that it found under keys and that are no states.
+    pub(crate) fn tally_corrupt(&self, tally: &Tally) {
+        let corrupt = match &self.store {
+            Store::Redis(store) => store.corrupt(),
+            Store::Memcached(store) => store.corrupt(),
+        };
+        let tallied = self.tallied.fetch_max(corrupt, Ordering::Relaxed);
+        tally.add_errors(ErrorKind::Corrupt, corrupt.saturating_sub(tallied));
     }
 
     /// Ends its connections, once nothing is asked of it any more.

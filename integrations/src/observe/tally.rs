@@ -74,6 +74,15 @@ impl Tally {
         kinds.zip(&self.0.errors).map(|(kind, count)| (kind.name(), count.load(Ordering::Relaxed)))
     }
 
+    /// Counts failures that a storage has counted itself, and that are none of a check: such as values which
+    /// are no states, [`ErrorKind::Corrupt`], that `RedisStorage::corrupt` and `MemcachedStorage::corrupt`
+    /// return. `more` is how many have come since this was last called.
+    pub fn add_errors(&self, kind: ErrorKind, more: u64) {
+        if let Some(errors) = self.0.errors.get(kind as usize) {
+            errors.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
     /// All that was counted, in Prometheus' text format.
     #[must_use]
     pub fn prometheus(&self) -> String {
@@ -215,6 +224,7 @@ mod tests {
         tally.seen(&event(Seen::Failed, 50_000, Some(&failure)));
         assert_eq!((tally.count("api", Seen::Allowed), tally.count("api", Seen::Denied)), (2, 1));
         assert_eq!((tally.count("other", Seen::Allowed), tally.throttles()), (0, vec!["api".to_owned()]));
+        tally.add_errors(ErrorKind::Corrupt, 3);
         let told = tally.prometheus();
         for line in [
             "traffik_requests_total{throttle=\"api\",result=\"allowed\"} 2",
@@ -231,6 +241,7 @@ mod tests {
             "traffik_check_seconds_count{throttle=\"api\"} 4",
             "traffik_store_errors_total{kind=\"timeout\"} 1",
             "traffik_store_errors_total{kind=\"full\"} 0",
+            "traffik_store_errors_total{kind=\"corrupt\"} 3",
         ] {
             assert!(told.lines().any(|it| it == line), "{line}\n{told}");
         }

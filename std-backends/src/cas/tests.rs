@@ -31,6 +31,7 @@ struct Store {
     refused: AtomicU64,
     error: Mutex<Option<ErrorKind>>,
     panics: AtomicBool,
+    corrupt: AtomicU64,
 }
 
 impl Store {
@@ -103,6 +104,10 @@ impl Swap for Store {
         };
         self.kept.lock().unwrap().insert(key.to_vec(), (mark + 1, bytes));
         Ok(None)
+    }
+
+    fn found_corrupt(&self) {
+        self.corrupt.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -487,4 +492,17 @@ fn a_store_that_panics_leaves_nobody_waiting() {
     rig.store.let_on(2);
     run(&mut task);
     assert_eq!(remaining(&task[0]), Some(9));
+}
+
+#[test]
+fn a_store_notices_bytes_that_are_no_state() {
+    let rig = rig(10);
+    rig.store.let_on(8);
+    for (bytes, corrupt) in [(&b""[..], 0), (b"no state at all", 1)] {
+        rig.store.kept.lock().unwrap().insert(KEY.to_vec(), (0, bytes.to_vec()));
+        let mut tasks = rig.checks([1, 1]);
+        run(&mut tasks);
+        assert_eq!(tasks.iter().map(remaining).collect::<Vec<_>>(), [9, 8].map(Some));
+        assert_eq!(rig.store.corrupt.load(Ordering::Relaxed), corrupt);
+    }
 }

@@ -15,6 +15,7 @@ use super::server::Server;
 use super::{MemcachedStorage, name};
 use crate::FifoQueue;
 use crate::cas::Combining;
+use crate::util::corrupt::CorruptValues;
 use crate::util::evictions::{EvictionWatch, Evictions};
 use crate::util::namespace;
 use crate::util::setters::setters;
@@ -142,6 +143,7 @@ impl<R: Connect> MemcachedBuilder<R> {
             ..
         } = self;
         let host = host.unwrap_or_else(|| Arc::new(SteadyClock::default()));
+        let corrupt = CorruptValues::new("Memcached", &namespace, warnings.clone());
         let (timeless, evictions) = (Arc::new(Warning::new(warnings.clone())), Evictions::new(warnings));
         let servers = addresses.into_iter().map(|address| {
             let pool = Pool::new(runtime.clone(), address, settings);
@@ -152,9 +154,18 @@ impl<R: Connect> MemcachedBuilder<R> {
         let wait_queue = FifoQueue::new().with_max(max_waiting);
         let (generation, floods) = (name::other(&namespace, "generation", ""), Floods::default());
         let gate = ShutdownGate::default();
-        let items =
-            Items { runtime, servers, namespace, generation, timeout, clock, wait_queue, floods, gate };
-        let items = Arc::new(items);
+        let items = Arc::new(Items {
+            runtime,
+            servers,
+            namespace,
+            generation,
+            timeout,
+            clock,
+            wait_queue,
+            floods,
+            gate,
+            corrupt,
+        });
         Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, evictions, persistent })
     }
 }

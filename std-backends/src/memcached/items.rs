@@ -15,6 +15,7 @@ use super::server::{End, Server};
 use super::{name, window};
 use crate::FifoQueue;
 use crate::cas::{Change, Loaded, Swap};
+use crate::util::corrupt::CorruptValues;
 use crate::util::shutdown::ShutdownGate;
 
 pub(super) struct Items<R: Connect> {
@@ -29,6 +30,7 @@ pub(super) struct Items<R: Connect> {
     pub(super) wait_queue: FifoQueue,
     pub(super) floods: Floods,
     pub(super) gate: ShutdownGate,
+    pub(super) corrupt: CorruptValues,
 }
 
 /// Tells whether an item has been changed since it was loaded.
@@ -121,7 +123,11 @@ impl<R: Connect> Swap for Items<R> {
     }
 
     fn read<S: Strategy>(&self, limit: &S, class: Class, stored: Option<&[u8]>, now: Timestamp) -> S::State {
-        window::read(limit, class, stored, now)
+        window::read(limit, class, stored, now, || self.found_corrupt())
+    }
+
+    fn found_corrupt(&self) {
+        self.corrupt.add();
     }
 
     fn write<S: Strategy>(&self, limit: &S, class: Class, state: &S::State, now: Timestamp) -> Change {

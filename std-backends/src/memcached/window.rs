@@ -87,13 +87,20 @@ impl Window {
     }
 }
 
-/// The state that is meant by what is stored.
-pub(super) fn read<S: Strategy>(limit: &S, class: Class, stored: Option<&[u8]>, now: Timestamp) -> S::State {
+/// Returns the state that is meant by what is stored; that of a key never seen if it is none, and calls a
+/// function then.
+pub(super) fn read<S: Strategy>(
+    limit: &S,
+    class: Class,
+    stored: Option<&[u8]>,
+    now: Timestamp,
+    corrupt: impl FnOnce(),
+) -> S::State {
     let count = stored.and_then(number).and_then(|number| {
         let window = Window::of(limit, class, now)?;
         Some(window.state(limit, class, &window.count(number, now)?, now))
     });
-    count.unwrap_or_else(|| cas::state::<S>(stored))
+    count.unwrap_or_else(|| cas::state_or::<S>(stored, corrupt))
 }
 
 /// What is to be stored for a state: a number that the server can count down, if that says all there is to say.

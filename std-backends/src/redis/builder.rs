@@ -16,6 +16,7 @@ use super::link::Budgets;
 use super::servers::{Place, Servers};
 use crate::FifoQueue;
 use crate::cas::Combining;
+use crate::util::corrupt::CorruptValues;
 use crate::util::namespace;
 use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
@@ -179,12 +180,14 @@ impl RedisBuilder {
             return Err(Failure::new(ErrorKind::Invalid, message));
         }
         let budgets = Budgets { call: timeout.min(LONGEST), connect: connect_timeout.min(LONGEST) };
+        let corrupt = CorruptValues::new("Redis", &namespace, warnings.clone());
         let servers = Servers::new(place, budgets, warnings)?;
         let inner = Arc::new(Inner {
             servers,
             namespace,
             clock,
             persistent,
+            corrupt,
             wait_queue: FifoQueue::new().with_max(max_waiting),
             gate: ShutdownGate::default(),
         });

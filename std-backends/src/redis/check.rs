@@ -12,7 +12,7 @@ use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 
 use super::inner::{Inner, time};
 use super::script::Script;
-use crate::cas;
+use crate::cas::{self, Swap};
 
 /// Has the server decide on a hit on a key, and decides the same on what it had found. `None` if it did
 /// nothing: it does not know the limit, the numbers are too large for it, or it denies what the strategy does
@@ -25,7 +25,7 @@ pub(super) async fn one<S: Strategy>(
     name: &[u8],
 ) -> Result<Option<S::Verdict>, Failure> {
     let Some(answer) = ask(inner, until, limit, hit, &[name]).await? else { return Ok(None) };
-    let verdict = limit.decide(&mut answer.state::<S>(0), hit, answer.now);
+    let verdict = limit.decide(&mut answer.state::<S>(0, inner), hit, answer.now);
     answer.confirms(verdict.is_recorded()).map(|same| same.then_some(verdict))
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn together<S: Strategy>(
 ) -> Result<Option<Vec<S::Verdict>>, Failure> {
     let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
     let Some(answer) = ask(inner, until, limit, hit, &names).await? else { return Ok(None) };
-    let mut states: Vec<S::State> = (0..names.len()).map(|at| answer.state::<S>(at)).collect();
+    let mut states: Vec<S::State> = (0..names.len()).map(|at| answer.state::<S>(at, inner)).collect();
     let mut verdicts: Vec<_> = states.iter().map(|state| limit.peek(state, hit, answer.now)).collect();
     let all_admit = verdicts.iter().all(|verdict| verdict.outcome().is_allowed());
     let mut recorded = false;
@@ -64,9 +64,9 @@ struct Answer {
 }
 
 impl Answer {
-    fn state<S: Strategy>(&self, at: usize) -> S::State {
+    fn state<S: Strategy>(&self, at: usize, inner: &Inner) -> S::State {
         match self.found.get(at) {
-            Some(Value::BulkString(bytes)) => cas::state::<S>(Some(bytes)),
+            Some(Value::BulkString(bytes)) => cas::state_or::<S>(Some(bytes), || inner.found_corrupt()),
             _ => S::State::default(),
         }
     }

@@ -12,6 +12,7 @@ use super::servers::Servers;
 use super::{failure, timer};
 use crate::FifoQueue;
 use crate::cas::{Change, Loaded, Swap};
+use crate::util::corrupt::CorruptValues;
 use crate::util::shutdown::ShutdownGate;
 
 pub(super) struct Inner {
@@ -20,6 +21,7 @@ pub(super) struct Inner {
     /// A clock instead of the server's.
     pub(super) clock: Option<Arc<dyn Clock + Send + Sync>>,
     pub(super) persistent: bool,
+    pub(super) corrupt: CorruptValues,
     pub(super) wait_queue: FifoQueue,
     pub(super) gate: ShutdownGate,
 }
@@ -43,6 +45,10 @@ impl Swap for Inner {
 
     async fn pause(&self, wait: Duration) {
         timer::wait(wait).await;
+    }
+
+    fn found_corrupt(&self) {
+        self.corrupt.add();
     }
 }
 

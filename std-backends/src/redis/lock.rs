@@ -3,11 +3,12 @@
 use std::sync::LazyLock;
 
 use traffik_core::debug_fields;
-use traffik_core::storage::{Failure, Reply};
+use traffik_core::storage::{ErrorKind, Failure, Reply};
 
 use super::inner::told;
 use super::script::Script;
 use super::{RedisStorage, name};
+use crate::cas::Swap;
 use crate::lock::{Grant, Lock, Owner, Ttl};
 
 /// Grants, renews and releases a name.
@@ -60,7 +61,11 @@ impl RedisLock {
         call.arg(verb).arg(owner.as_bytes()).arg(ttl).arg(least);
         let servers = &self.0.inner.servers;
         let run = async |mut session| LOCK.run(&mut session, &call).await;
-        let answer = servers.call(&key, servers.end(), run).await?;
+        let answer = servers.call(&key, servers.end(), run).await.inspect_err(|failure| {
+            if failure.kind() == ErrorKind::Corrupt {
+                self.0.inner.found_corrupt();
+            }
+        })?;
         let token: u64 = told(answer)?;
         Ok((token > 0).then_some(token))
     }

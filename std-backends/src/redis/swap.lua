@@ -1,4 +1,5 @@
--- Mirrors `cas.rs`: stores bytes at a key if what is there is still what was loaded. What is no string counts as nothing.
+-- Mirrors `cas.rs`: stores bytes at a key if what is there is still what was loaded. What is no string
+-- counts as an empty one.
 -- KEYS: the key. ARGV: what was loaded ('' if nothing was), what to store ('' to remove it), its time to live in ms, the
 -- time in microseconds ('' for the server's).
 -- Answers nothing if it did, else what `load.lua` does.
@@ -7,7 +8,7 @@ if type(found) == 'table' then
     if not string.find(found.err, 'WRONGTYPE', 1, true) then
         return found
     end
-    found = false
+    found = ''
 end
 if (found or '') ~= ARGV[1] then
     local time = ARGV[4] == '' and redis.call('TIME') or {0, ARGV[4]}

@@ -301,6 +301,32 @@ async fn a_store_that_evicts_is_warned_of_and_counted() {
     assert!(said.contains("set maxmemory-policy to noeviction"), "{said}");
 }
 
+/// A store whose keys another program writes to is warned of in one line, and its values are counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_with_values_of_others_is_warned_of_and_counted() {
+    const CORRUPT: &str = "traffik_store_errors_total{kind=\"corrupt\"}";
+    let redis = Redis::start();
+    let mut command = Command::new(super::PROGRAM);
+    command.args(["--listen", "127.0.0.1:0", "--storage", &redis.url()]).stderr(Stdio::piped());
+    let mut gateway = Gateway(Program::run(command));
+    let (client, url) = (client(false), gateway.url.clone());
+    assert_eq!(get(&client, &url, &[]).await.status(), 200);
+    assert_eq!(figure(&body(&gateway, "metrics").await, CORRUPT), 0);
+    let keys = redis.command(&["KEYS", "*"]);
+    for count in 1..3 {
+        redis.command(&["SET", keys.array()[0].text().as_str(), "no state at all"]);
+        assert_eq!(get(&client, &url, &[]).await.status(), 200);
+        for _ in 0..2 {
+            assert_eq!(figure(&body(&gateway, "metrics").await, CORRUPT), count);
+        }
+    }
+    gateway.signal("TERM");
+    let mut said = String::new();
+    gateway.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said.matches("is none of the limit that asked for it").count(), 1, "{said}");
+    assert!(said.contains("traffik: a value in the namespace traffik on Redis"), "{said}");
+}
+
 /// A wait of one's own is told while nothing can decide.
 #[tokio::test]
 async fn the_wait_of_a_throttled_client_can_be_chosen() {

@@ -5,9 +5,9 @@ for at = 1, kind.numbers do limit[at] = tonumber(ARGV[7 + at]) end
 
 local found = redis.pcall('GET', KEYS[1])
 if type(found) == 'table' then
-    -- What is no string counts as nothing.
+    -- What is no string counts as an empty one, which is no state.
     if not string.find(found.err, 'WRONGTYPE', 1, true) then return found end
-    found = false
+    found = ''
 end
 local state
 if found and string.byte(found) == kind.tag and #found == (kind.length or kind.measure(found)) then

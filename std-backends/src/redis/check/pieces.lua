@@ -4,16 +4,17 @@ local AHEAD = 512
 local function open(key)
     local found = redis.pcall('GETRANGE', key, 0, AHEAD - 1)
     if type(found) == 'table' then
-        -- What is no string counts as nothing.
-        if string.find(found.err, 'WRONGTYPE', 1, true) then return nil end
-        return nil, found
+        -- What is no string counts as an empty one, which is no state.
+        if not string.find(found.err, 'WRONGTYPE', 1, true) then return nil, found end
+        return {key = key, bytes = '', size = 0}
     end
     if found == '' then return nil end
     return {key = key, bytes = found, size = #found < AHEAD and #found or redis.call('STRLEN', key)}
 end
 
 local function take(value, first, ends)
-    if ends - 1 <= #value.bytes then return string.sub(value.bytes, first, ends - 1) end
+    local is_there = ends - 1 <= #value.bytes or value.size == #value.bytes
+    if is_there then return string.sub(value.bytes, first, ends - 1) end
     return redis.call('GETRANGE', value.key, first - 1, ends - 2)
 end
 

@@ -2,9 +2,9 @@
 local function open(key)
     local found = redis.pcall('GET', key)
     if type(found) == 'table' then
-        -- What is no string counts as nothing.
-        if string.find(found.err, 'WRONGTYPE', 1, true) then return nil end
-        return nil, found
+        -- What is no string counts as an empty one, which is no state.
+        if not string.find(found.err, 'WRONGTYPE', 1, true) then return nil, found end
+        found = ''
     end
     return found and {bytes = found, size = #found}
 end

@@ -1,0 +1,41 @@
+//! Values on a store that are no states of the limits that ask for them: counted, and warned of once.
+//!
+//! Such a value counts as a key never seen. If another program writes to the same names, limits are granted
+//! anew all the time, so whoever runs this one is told.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::warning::{Warning, Writer};
+
+/// The values that a storage could not read.
+pub(crate) struct CorruptValues {
+    count: AtomicU64,
+    warning: Warning,
+    /// Such as `in the namespace api on Redis`.
+    place: String,
+}
+
+impl CorruptValues {
+    pub(crate) fn new(store: &str, namespace: &str, writer: Writer) -> Self {
+        let place = format!("in the namespace {namespace} on {store}");
+        Self { count: AtomicU64::new(0), warning: Warning::new(writer), place }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more, and writes the line unless one was written for this storage. It leaves out the key,
+    /// which may be a secret.
+    #[cold]
+    pub(crate) fn add(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.warning.give(|| {
+            format!(
+                "a value {} is none of the limit that asked for it: its key counts as one never seen, with \
+                 its whole limit; if another program writes there, give this one a namespace of its own",
+                self.place
+            )
+        });
+    }
+}
