@@ -17,19 +17,39 @@ static LOCK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lock.
 /// The longest that a name is granted: a century.
 const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000;
 
-/// Locks on the server, cluster or master that a [`RedisStorage`] is connected to, in its namespace.
+/// Locks on the Redis server, cluster or master that a [`RedisStorage`] is connected to, in its namespace.
 ///
-/// A name is granted, renewed and released by one call each, on the server's clock. A grant is lost with the server's
-/// memory: one that restarts without its data, or a replica that is promoted before it heard of a grant, may grant the
-/// name again. Use [`Redlock`](super::Redlock) where that must not be, and in any case the fencing token.
-/// [`RedisStorage::clear`] leaves locks alone.
+/// Take it unless a server that loses its data must not grant a name twice; then take
+/// [`Redlock`](super::Redlock) on several servers.
+///
+/// * Each call asks once, and waits no longer than the storage's [timeout](super::RedisBuilder::timeout). A
+///   grant ends by the server's clock.
+/// * A server that restarts without its data, or a replica that is promoted before it heard of a grant, may
+///   grant the name again. Hand the [fencing token](Grant::fencing) to whatever the lock protects.
+/// * A call that fails with [`Timeout`](ErrorKind::Timeout), and an answer that is dropped, may leave the
+///   name granted to nobody until its TTL is over.
+/// * [`RedisStorage::clear`] leaves locks alone.
+///
+/// ```no_run
+/// use traffik_backends::RedisStorage;
+/// use traffik_backends::lock::Locks;
+///
+/// # async fn example(runtime: impl traffik_core::Timer) -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = RedisStorage::url("redis://127.0.0.1")?.namespace("api").build()?;
+/// let locks = Locks::new(storage.lock(), runtime);
+/// let held = locks.lock("invoices/7").await?;
+/// println!("the token of the only one inside is {}", held.fencing());
+/// held.release().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct RedisLock(RedisStorage);
 
 debug_fields!([] RedisLock: namespace = |it| &it.0.inner.namespace);
 
 impl RedisStorage {
-    /// Locks beside the states, by the same connection.
+    /// Returns locks beside the states, on the same connection.
     #[must_use]
     pub fn lock(&self) -> RedisLock {
         RedisLock(self.clone())
@@ -47,7 +67,7 @@ pub(super) enum Verb {
 }
 
 impl RedisLock {
-    /// Asks, and answers the token; `None` if somebody else holds the name, or this owner does not.
+    /// Asks, and returns the token; `None` if somebody else holds the name, or this owner does not.
     pub(super) async fn ask(&self, name: &[u8], owner: Owner, verb: Verb) -> Result<Option<u64>, Failure> {
         // No namespace has such a sign, so no state is taken for a lock.
         let key = name::name(&format!("{}#lock", self.0.inner.namespace), &name);

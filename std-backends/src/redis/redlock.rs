@@ -62,7 +62,7 @@ pub struct Redlock(Arc<Members>);
 debug_fields!([] Redlock: servers = |it| it.0.all.iter().map(|member| &member.lock).collect::<Vec<_>>());
 
 impl Redlock {
-    /// Locks on these servers, best an odd number of them.
+    /// Makes locks on these servers, best an odd number of them. It does not connect yet.
     ///
     /// # Errors
     ///
