@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use traffik::lock::{Lock, Locks};
+use traffik::lock::{Grant, Lock, Locks};
 use traffik::runtime::Tokio;
 use traffik::storage::{ErrorKind, Failure};
 use traffik::{RedisLock, RedisStorage, Redlock};
@@ -93,6 +93,18 @@ async fn answered<T>(ask: impl AsyncFn() -> Result<T, Failure>) -> T {
     }
 }
 
+/// The grant, once what was given up before is released in the background.
+async fn granted(lock: &impl Lock, name: &[u8]) -> Grant {
+    let began = Instant::now();
+    loop {
+        if let Ok(Some(grant)) = lock.try_acquire(name, ttl(60_000)).await {
+            return grant;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "it is still held");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// With one of three servers gone a name is still granted, and still to one; with two gone it is not, and
 /// what the last one granted is taken back.
 #[test]
@@ -104,7 +116,7 @@ fn a_majority_is_enough_and_less_is_not() {
         servers[0].stop();
         assert!(other.try_acquire(b"n", ttl(60_000)).await.unwrap().is_none());
         assert!(one.release(first.clone()).await.unwrap());
-        let second = other.try_acquire(b"n", ttl(60_000)).await.unwrap().unwrap();
+        let second = granted(&other, b"n").await;
         assert!(second.fencing() > first.fencing());
         // Another majority, one of which has not heard of the second grant.
         servers[1].stop();
@@ -112,19 +124,14 @@ fn a_majority_is_enough_and_less_is_not() {
         assert!(answered(async || one.try_acquire(b"n", ttl(60_000)).await).await.is_none());
         let released = answered(async || other.release(second.clone()).await).await;
         assert!(!released, "it was released on one of the two that answer");
-        let third = loop {
-            match one.try_acquire(b"n", ttl(60_000)).await {
-                Ok(Some(third)) => break third,
-                _ => tokio::time::sleep(Duration::from_millis(5)).await,
-            }
-        };
+        let third = granted(&one, b"n").await;
         assert!(third.fencing() > second.fencing());
         assert!(one.release(third).await.unwrap());
         servers[0].stop();
         let failed = one.try_acquire(b"n", ttl(60_000)).await.unwrap_err();
         assert!(matches!(failed.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{failed}");
-        let last = lock(&servers[2]).try_acquire(b"n", ttl(1)).await.unwrap();
-        assert!(last.is_some(), "what was granted in vain is released");
+        // What was granted in vain is released.
+        granted(&lock(&servers[2]), b"n").await;
     });
 }
 
@@ -154,7 +161,7 @@ fn a_grant_that_comes_too_late_is_none() {
 fn servers_that_hang_are_left_behind() {
     const DEADLINE: Duration = Duration::from_secs(10);
     // In the second round the servers hang for longer than a call may take.
-    for (deadline, rounds) in [(DEADLINE, 200), (Duration::from_millis(100), 200)] {
+    for (deadline, rounds) in [(DEADLINE, 200), (Duration::from_millis(500), 200)] {
         run(async {
             let mut servers = Redis::independent(5);
             let [one, other] =
@@ -177,7 +184,7 @@ fn servers_that_hang_are_left_behind() {
             }
             println!("{deadline:?} a call: the slowest of {rounds} rounds took {slowest:?}");
             assert!(slowest < DEADLINE, "somebody waited for a server that hangs: {slowest:?}");
-            tokio::time::sleep(deadline.min(Duration::from_millis(200))).await;
+            tokio::time::sleep(deadline.min(Duration::from_millis(600))).await;
             servers[..2].iter_mut().for_each(Redis::resume);
             assert_all_become_free(&servers);
         });
