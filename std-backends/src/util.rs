@@ -12,6 +12,7 @@ pub(crate) mod key;
 pub(crate) mod mutex;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod namespace;
+pub(crate) mod nodes;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod pause;
 pub(crate) mod race;

@@ -157,7 +157,7 @@ impl<S: Strategy> Faulty<S> {
     }
 }
 
-fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
+pub(crate) fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
     let mut bytes = Vec::new();
     key.feed_to(&mut |piece| bytes.extend_from_slice(piece));
     bytes

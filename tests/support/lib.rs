@@ -21,5 +21,6 @@ pub mod ledger;
 pub mod limited;
 pub mod program;
 pub mod servers;
+pub mod sharded;
 pub mod store;
 pub mod ways;

@@ -1,12 +1,15 @@
-//! Leaves a storage alone that fails again and again.
+//! Leaves a storage, or a node of it, alone that fails again and again.
 
 mod builder;
+mod control;
 mod settings;
+mod state;
 mod state_machine;
 mod storage;
 mod tally;
 
 pub use builder::BreakerBuilder;
+pub use control::Breaker;
 pub use settings::is_ill;
-pub use state_machine::{Breaker, BreakerState, Change, Open};
+pub use state::{BreakerState, Change, Open};
 pub use storage::CircuitBreaker;

@@ -1,7 +1,11 @@
 //! What wrappers need to know of a call, and to keep of it to make it again.
 
+use std::sync::Arc;
+
 use traffik_core::storage::{AsyncStorage, Joint, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy};
+
+use crate::util::key::Keys;
 
 /// Whether an operation may change what is kept, so that its outcome is unknown if there is no answer.
 pub(super) const fn changes<S: Strategy>(op: &Op<S>) -> bool {
@@ -17,4 +21,25 @@ pub(super) fn together<S: Strategy>(
 ) -> Reply<Joint<S::Verdict>> {
     let keys: Vec<_> = keys.iter().map(|key| key as &dyn ErasedKey).collect();
     storage.check_together(limit, &keys, hit)
+}
+
+/// The nodes of several keys, each once; `None` is a storage that is one node.
+pub(super) enum On {
+    One(Option<Arc<str>>),
+    Several(Vec<Option<Arc<str>>>),
+}
+
+impl On {
+    pub(super) fn of<S: Strategy>(storage: &impl AsyncStorage<S>, keys: Keys<'_>) -> Self {
+        let mut nodes = keys.iter().map(|key| storage.node(*key));
+        let first = nodes.next().flatten();
+        let Some(other) = nodes.by_ref().find(|node| *node != first) else { return Self::One(first) };
+        let mut all = vec![first, other];
+        for node in nodes {
+            if !all.contains(&node) {
+                all.push(node);
+            }
+        }
+        Self::Several(all)
+    }
 }

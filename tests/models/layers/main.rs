@@ -13,6 +13,7 @@ mod deny_cache;
 mod failover;
 mod merging;
 mod metered;
+mod nodes;
 mod retry;
 mod simulated;
 mod timeout;

@@ -8,11 +8,13 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, Ratio, debug_fields};
 
 use crate::MonotonicClock;
+use crate::layer::breaker::control::Breaker;
 use crate::layer::breaker::settings::{BreakerSettings, Share, is_ill};
-use crate::layer::breaker::state_machine::{Breaker, Change, Listener, Machine, Shared};
+use crate::layer::breaker::state::Change;
+use crate::layer::breaker::state_machine::{Listener, Node, Shared};
+use crate::util::nodes::Nodes;
 use crate::util::random::Random;
 use crate::util::setters::setters;
-use crate::util::spin_lock::SpinLock;
 
 /// What a [`Breaker`] is to be like.
 #[must_use]
@@ -61,8 +63,9 @@ impl BreakerBuilder {
 
     /// Calls this at each change of state.
     ///
-    /// The change has a text for a log, and the fields `breaker`, the name; `number`, a `u64` that orders the
-    /// changes of this breaker; and `from` and `to`, each a [`BreakerState`](crate::layer::BreakerState). Two
+    /// The change has a text for a log, and the fields `breaker`, the name; `node`, which is `None` for a
+    /// storage that is one node; `number`, a `u64` that orders the changes of this breaker; `from` and `to`,
+    /// each a [`BreakerState`](crate::layer::BreakerState); and `cause`, the failure that opened it. Two
     /// changes can reach a listener in the wrong order. The listener runs within the call that brought the
     /// change about: it should be quick, and not panic, for then that call does.
     pub fn on_change(mut self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Self {
@@ -107,8 +110,10 @@ impl BreakerBuilder {
         }
         let Self { name, settings, clock, listeners, random } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
-        let (machine, refused) = (SpinLock::new(Machine::new()), AtomicU64::new(0));
-        Breaker { shared: Arc::new(Shared { name, settings, clock, listeners, random, machine, refused }) }
+        let (whole, nodes) = (Node::new(None), Nodes::new());
+        let (changes, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+        let shared = Shared { name, settings, clock, listeners, random, whole, nodes, changes, refused };
+        Breaker { shared: Arc::new(shared) }
     }
 }
 

@@ -22,8 +22,9 @@ pub(super) struct Share {
     pub(super) window: Duration,
 }
 
-/// The kinds of failure that say that a storage as a whole is ill, and not that one call was: all but `Contended`, `Full`,
-/// `Invalid` and `Corrupt`, which it takes a storage that answers to tell, and `Closed`, which was wanted.
+/// The kinds of failure that say that a storage as a whole is ill, and not that one call was: all but
+/// `Contended`, `Full`, `Invalid` and `Corrupt`, which it takes a storage that answers to tell, and `Closed`,
+/// which was wanted.
 #[must_use]
 pub fn is_ill(kind: ErrorKind) -> bool {
     !matches!(

@@ -1,62 +1,20 @@
-//! When a storage that fails is left alone, and when it is tried again: a state machine, shared by all who use the storage.
+//! When a node that fails is left alone, and when it is tried again: a state machine for each node, shared by
+//! all who use the storage.
 
-use std::fmt;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use traffik_core::storage::{ErrorKind, Failure};
-use traffik_core::{Clock, Timestamp, debug_fields};
+use traffik_core::{Clock, Timestamp};
 
+use crate::layer::Late;
 use crate::layer::breaker::settings::BreakerSettings;
+use crate::layer::breaker::state::{BreakerState, Change, Open};
 use crate::layer::breaker::tally::Tally;
+use crate::util::nodes::Nodes;
 use crate::util::random::Random;
 use crate::util::spin_lock::SpinLock;
-
-/// Counts how a storage answers, and opens when it fails too often.
-///
-/// * *Closed*, every call passes. It opens after so many failures in a row, or when too large a share of the calls
-///   within a window failed. A call that takes too long counts as failed, whatever it answers.
-/// * *Open*, no call passes: each fails at once with [`ErrorKind::Unavailable`]. The cause of the failure is
-///   an `Open`, whose fields are `breaker`, its name, and `state`, its [`BreakerState`].
-/// * *Half-open*, once its time is over, one call passes at a time: a probe. So many that succeed in a row close it, and
-///   one that fails opens it again. A probe that is dropped leaves its place to the next call.
-///
-/// What was asked in an earlier state and answered in a later one counts for nothing. Clones are the same breaker, so
-/// several storages, and all throttles over them, can share one. Use a clock that does not step.
-///
-/// ```
-/// use std::io::{Write, stderr};
-/// use std::time::Duration;
-/// use traffik_backends::layer::{Breaker, BreakerState, CircuitBreaker};
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::{Failure, Local};
-/// use traffik_core::{AsyncLimiter, Ratio, TokenBucket, rate};
-///
-/// let breaker = Breaker::builder("redis")
-///     .failures(5) // in a row, or
-///     .failure_rate(Ratio::new(1, 2)?, 20, Duration::from_secs(10)) // half of at least 20 calls in 10 s
-///     .slow(Duration::from_millis(200))
-///     .open_for(Duration::from_millis(500))
-///     .on_change(|change| drop(writeln!(stderr(), "{change}"))) // never panics, as `eprintln!` may
-///     .build()?;
-///
-/// // Memory stands here for a store that may fail.
-/// let storage = CircuitBreaker::new(Local(Memory::new(1_000)), &breaker);
-/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-/// # let run = |reply| { let mut reply: traffik_core::storage::Reply<_> = reply; match &mut reply {
-/// #     traffik_core::storage::Reply::Ready(answer) => answer.take().expect("it is local"), _ => unreachable!() } };
-/// assert!(run(limiter.check("alice"))?.is_allowed());
-///
-/// breaker.force_open();
-/// assert_eq!(run(limiter.check("alice")).unwrap_err().to_string(), "the circuit breaker redis was opened by hand");
-/// breaker.release();
-/// assert_eq!(breaker.state(), BreakerState::Closed);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-pub struct Breaker {
-    pub(super) shared: Arc<Shared>,
-}
 
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
@@ -64,197 +22,136 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
     pub(super) listeners: Vec<Listener>,
     pub(super) random: Random,
-    pub(super) machine: SpinLock<Machine>,
+    /// The storage where it is one node.
+    pub(super) whole: Node,
+    pub(super) nodes: Nodes<Node>,
+    /// Changes so far, of all nodes.
+    pub(super) changes: AtomicU64,
     pub(super) refused: AtomicU64,
 }
 
 pub(super) type Listener = Box<dyn Fn(&Change) + Send + Sync>;
 
-/// What a breaker does now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BreakerState {
-    /// Calls pass.
-    Closed,
-    /// No call passes. The first one from this time on does, as a probe.
-    Open(Timestamp),
-    /// One call passes at a time.
-    HalfOpen,
-    /// No call passes until [`release`](Breaker::release).
-    ForcedOpen,
-    /// Calls pass and count for nothing until [`release`](Breaker::release).
-    ForcedClosed,
+/// The state machine of a node.
+pub(super) struct Node {
+    /// `None` for the storage as a whole.
+    name: Option<Arc<str>>,
+    machine: SpinLock<Machine>,
 }
 
-impl fmt::Display for BreakerState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("closed"),
-            Self::Open(until) => write!(f, "open until {until}"),
-            Self::HalfOpen => f.write_str("half-open"),
-            Self::ForcedOpen => f.write_str("forced open"),
-            Self::ForcedClosed => f.write_str("forced closed"),
-        }
-    }
-}
-
-/// A breaker went from one state to another.
-///
-/// Listeners are called after the fact, by whichever call brought it about: two changes can reach a listener in the
-/// wrong order, and `number` tells which came first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Change {
-    /// The name of the breaker.
-    pub breaker: Arc<str>,
-    /// How many changes of this breaker there were, this one included.
-    pub number: u64,
-    /// What it was.
-    pub from: BreakerState,
-    /// What it is.
-    pub to: BreakerState,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the circuit breaker {} was {} and is {}", self.breaker, self.from, self.to)
-    }
-}
-
-/// Why a call did not pass a breaker: the [`cause`](Failure::cause) of the [`Failure`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Open {
-    /// The name of the breaker.
-    pub breaker: Arc<str>,
-    /// What it was.
-    pub state: BreakerState,
-}
-
-impl fmt::Display for Open {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the circuit breaker {}", self.breaker)?;
-        match self.state {
-            BreakerState::Open(until) => write!(f, " is open; it tries again at {until}"),
-            BreakerState::ForcedOpen => f.write_str(" was opened by hand"),
-            _ => f.write_str(" awaits the answer to a probe; it tries again after that"),
-        }
-    }
-}
-
-impl std::error::Error for Open {}
-
-pub(super) struct Machine {
+struct Machine {
     state: BreakerState,
-    /// Changes so far; what began before the last of them counts for nothing.
+    /// The number of its last change; what began before that counts for nothing.
     number: u64,
     /// What those are told who do not pass; made once, for a store that is down is asked often.
     refusal: Option<Failure>,
+    /// The failure that opened it, while it is open or half-open.
+    cause: Option<Failure>,
     /// Of a half-open one: whether a probe is out, and how many have succeeded.
     probing: bool,
     successes: u32,
     tally: Tally,
 }
 
-impl Machine {
-    pub(super) fn new() -> Self {
-        let (state, tally) = (BreakerState::Closed, Tally::default());
-        Self { state, number: 0, refusal: None, probing: false, successes: 0, tally }
+impl Node {
+    pub(super) fn new(name: Option<Arc<str>>) -> Self {
+        let machine = Machine {
+            state: BreakerState::Closed,
+            number: 0,
+            refusal: None,
+            cause: None,
+            probing: false,
+            successes: 0,
+            tally: Tally::default(),
+        };
+        Self { name, machine: SpinLock::new(machine) }
+    }
+
+    fn state(&self) -> BreakerState {
+        self.machine.lock().state
+    }
+
+    fn told(&self) -> (Option<Arc<str>>, BreakerState, Option<Failure>) {
+        let machine = self.machine.lock();
+        (self.name.clone(), machine.state, machine.cause.clone())
     }
 }
 
 /// How a call ended, as far as a breaker is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+enum Ending {
     Good,
-    Bad,
+    Bad(Failure),
     /// It tells nothing about the store.
     Unknown,
 }
 
-impl Breaker {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.shared.name
-    }
-
-    /// What it does now. It stays open beyond its time until somebody calls.
-    #[must_use]
-    pub fn state(&self) -> BreakerState {
-        self.shared.machine.lock().state
-    }
-
-    /// How many calls it has refused.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.shared.refused.load(Ordering::Relaxed)
-    }
-
-    /// Lets nothing pass until [`release`](Self::release), for instance while the store is being moved.
-    pub fn force_open(&self) {
-        self.shared.change_to(BreakerState::ForcedOpen);
-    }
-
-    /// Lets everything pass until [`release`](Self::release), however it ends.
-    pub fn force_close(&self) {
-        self.shared.change_to(BreakerState::ForcedClosed);
-    }
-
-    /// Closes it with nothing counted so far, whatever it is, and leaves it to itself again.
-    pub fn release(&self) {
-        self.shared.change_to(BreakerState::Closed);
-    }
-
-    /// Asks to pass.
-    #[inline]
-    pub(super) fn permit(&self) -> Result<Permit, Failure> {
-        let now = self.shared.clock.now();
-        let mut machine = self.shared.machine.lock();
-        let changed = match machine.state {
-            BreakerState::Closed | BreakerState::ForcedClosed => None,
-            BreakerState::Open(until) if now >= until => {
-                Some(self.shared.change(&mut machine, BreakerState::HalfOpen))
-            }
-            BreakerState::HalfOpen if !machine.probing => None,
-            _ => {
-                self.shared.refused.fetch_add(1, Ordering::Relaxed);
-                return Err(machine.refusal.clone().unwrap_or_else(|| self.shared.refusal(machine.state)));
-            }
-        };
-        machine.probing = machine.state == BreakerState::HalfOpen;
-        let number = machine.number;
-        drop(machine);
-        // Made first, for it gives back its place if a listener panics.
-        let permit = Permit { shared: Arc::clone(&self.shared), number, began: now, is_done: false };
-        self.shared.tell(changed);
-        Ok(permit)
-    }
-}
-
-debug_fields!([] Breaker: name = |it| it.name(), state = |it| it.state());
-
 impl Shared {
-    fn refusal(&self, state: BreakerState) -> Failure {
-        Failure::new(ErrorKind::Unavailable, Open { breaker: Arc::clone(&self.name), state })
+    /// Returns the state machine of a node. A new one is forced to whatever all are forced to.
+    pub(super) fn note(&self, node: &Arc<str>) -> Arc<Node> {
+        self.nodes.get(node, |name| {
+            let (made, state) = (Node::new(Some(name)), self.whole.state());
+            if matches!(state, BreakerState::ForcedOpen | BreakerState::ForcedClosed) {
+                let mut machine = made.machine.lock();
+                machine.state = state;
+                drop(machine);
+            }
+            made
+        })
     }
 
-    fn change_to(&self, state: BreakerState) {
-        let mut machine = self.machine.lock();
-        let changed = (machine.state != state).then(|| self.change(&mut machine, state));
-        machine.tally.clear();
-        drop(machine);
-        self.tell(changed);
+    pub(super) fn states(&self) -> Vec<(Option<Arc<str>>, BreakerState, Option<Failure>)> {
+        let mut states: Vec<_> = self.nodes.all().iter().map(|node| node.told()).collect();
+        states.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+        let whole = self.whole.told();
+        let is_listed = match whole.1 {
+            BreakerState::Closed | BreakerState::HalfOpen => states.is_empty(),
+            // Once nodes are known, nobody may ever call without one, and end it.
+            BreakerState::Open(until) => states.is_empty() || until > self.clock.now(),
+            BreakerState::ForcedOpen | BreakerState::ForcedClosed => true,
+        };
+        if is_listed {
+            states.insert(0, whole);
+        }
+        states
     }
 
-    fn change(&self, machine: &mut Machine, to: BreakerState) -> Change {
+    /// Brings all nodes to a state at once.
+    pub(super) fn force(&self, state: BreakerState) {
+        let changes: Vec<_> = self.nodes.change(|nodes| {
+            let nodes: Vec<_> = nodes.collect();
+            let all = iter::once(&self.whole).chain(nodes.iter().map(|node| &**node));
+            all.filter_map(|node| {
+                let mut machine = node.machine.lock();
+                let is_other = machine.state != state;
+                let changed = is_other.then(|| self.change(node, &mut machine, state, None));
+                machine.tally.clear();
+                changed
+            })
+            .collect()
+        });
+        changes.into_iter().for_each(|change| self.tell(Some(change)));
+    }
+
+    #[cold]
+    fn refusal(&self, node: &Node, machine: &Machine) -> Failure {
+        let (breaker, node) = (Arc::clone(&self.name), node.name.clone());
+        let open = Open { breaker, node, state: machine.state, cause: machine.cause.clone() };
+        Failure::new(ErrorKind::Unavailable, open)
+    }
+
+    fn change(&self, node: &Node, machine: &mut Machine, to: BreakerState, cause: Option<Failure>) -> Change {
         let from = std::mem::replace(&mut machine.state, to);
-        machine.number += 1;
+        machine.number = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
         (machine.probing, machine.successes) = (false, 0);
         machine.tally.clear();
+        // A probe is there to see whether it still holds.
+        if to != BreakerState::HalfOpen {
+            machine.cause.clone_from(&cause);
+        }
         let passes = matches!(to, BreakerState::Closed | BreakerState::ForcedClosed);
-        machine.refusal = (!passes).then(|| self.refusal(to));
-        Change { breaker: Arc::clone(&self.name), number: machine.number, from, to }
+        machine.refusal = (!passes).then(|| self.refusal(node, machine));
+        let (breaker, node) = (Arc::clone(&self.name), node.name.clone());
+        Change { breaker, node, number: machine.number, from, to, cause }
     }
 
     /// Without the lock, so that a listener may ask the breaker whatever it likes.
@@ -270,29 +167,29 @@ impl Shared {
     }
 
     /// Notes how a call ended that began in the state of this number.
-    fn ended(&self, number: u64, ending: Ending, now: Timestamp) {
-        let mut machine = self.machine.lock();
+    fn ended(&self, node: &Node, number: u64, ending: Ending, now: Timestamp) {
+        let mut machine = node.machine.lock();
         if machine.number != number {
             return;
         }
-        let to = match machine.state {
-            BreakerState::Closed if ending != Ending::Unknown => {
-                machine.tally.note(&self.settings, ending == Ending::Bad, now).then(|| self.open_at(now))
+        let is_probe = machine.state == BreakerState::HalfOpen;
+        machine.probing &= !is_probe;
+        let to = match (machine.state, ending) {
+            (BreakerState::Closed, Ending::Good) => {
+                machine.tally.note(&self.settings, false, now);
+                None
             }
-            BreakerState::HalfOpen => {
-                machine.probing = false;
-                match ending {
-                    Ending::Unknown => None,
-                    Ending::Bad => Some(self.open_at(now)),
-                    Ending::Good => {
-                        machine.successes += 1;
-                        (machine.successes >= self.settings.successes).then_some(BreakerState::Closed)
-                    }
-                }
+            (BreakerState::Closed, Ending::Bad(cause)) => {
+                machine.tally.note(&self.settings, true, now).then(|| (self.open_at(now), Some(cause)))
+            }
+            (BreakerState::HalfOpen, Ending::Bad(cause)) => Some((self.open_at(now), Some(cause))),
+            (BreakerState::HalfOpen, Ending::Good) => {
+                machine.successes += 1;
+                (machine.successes >= self.settings.successes).then_some((BreakerState::Closed, None))
             }
             _ => None,
         };
-        let changed = to.map(|to| self.change(&mut machine, to));
+        let changed = to.map(|(to, cause)| self.change(node, &mut machine, to, cause));
         drop(machine);
         self.tell(changed);
     }
@@ -301,17 +198,68 @@ impl Shared {
 /// One call that may pass. Dropped without an ending, it leaves its place to others.
 pub(super) struct Permit {
     shared: Arc<Shared>,
+    /// `None` for the storage as a whole.
+    node: Option<Arc<Node>>,
     number: u64,
     began: Timestamp,
+    /// True if the call needs other permits too: if it fails, any of those nodes may be to blame.
+    is_shared: bool,
     is_done: bool,
 }
 
 impl Permit {
-    /// The call was answered.
+    /// Asks to pass, to a node or to the storage as a whole.
+    #[inline(always)]
+    pub(super) fn of(shared: &Arc<Shared>, node: Option<Arc<Node>>) -> Result<Self, Failure> {
+        let (now, at) = (shared.clock.now(), node.as_deref().unwrap_or(&shared.whole));
+        let mut machine = at.machine.lock();
+        match machine.state {
+            BreakerState::Closed | BreakerState::ForcedClosed => {}
+            BreakerState::HalfOpen if !machine.probing => machine.probing = true,
+            BreakerState::Open(until) if now >= until => {
+                let changed = shared.change(at, &mut machine, BreakerState::HalfOpen, None);
+                machine.probing = true;
+                let number = machine.number;
+                drop(machine);
+                return Ok(Self::first(shared, node, number, now, changed));
+            }
+            _ => {
+                shared.refused.fetch_add(1, Ordering::Relaxed);
+                return Err(machine.refusal.clone().unwrap_or_else(|| shared.refusal(at, &machine)));
+            }
+        }
+        let number = machine.number;
+        drop(machine);
+        Ok(Self { shared: Arc::clone(shared), node, number, began: now, is_shared: false, is_done: false })
+    }
+
+    /// The permit of the probe that made it half-open.
+    #[cold]
+    fn first(
+        shared: &Arc<Shared>,
+        node: Option<Arc<Node>>,
+        number: u64,
+        began: Timestamp,
+        changed: Change,
+    ) -> Self {
+        // Made first, for it gives back its place if a listener panics.
+        let shared = Arc::clone(shared);
+        let permit = Self { shared, node, number, began, is_shared: false, is_done: false };
+        permit.shared.tell(Some(changed));
+        permit
+    }
+
+    /// Marks it as one of several that a call needs.
+    pub(super) const fn shared(mut self) -> Self {
+        self.is_shared = true;
+        self
+    }
+
+    /// Notes the answer to the call.
     pub(super) fn answered<T>(mut self, answer: &Result<T, Failure>, tells: impl FnOnce(&T) -> bool) {
         let ending = match answer {
             Ok(it) if !tells(it) => Ending::Unknown,
-            Err(failure) if (self.shared.settings.counts)(failure.kind()) => Ending::Bad,
+            Err(failure) if (self.shared.settings.counts)(failure.kind()) => Ending::Bad(failure.clone()),
             _ => Ending::Good,
         };
         self.end(ending);
@@ -319,9 +267,15 @@ impl Permit {
 
     fn end(&mut self, ending: Ending) {
         self.is_done = true;
-        let now = self.shared.clock.now();
-        let is_slow = self.shared.settings.slow.is_some_and(|slow| now.since(self.began) >= slow);
-        self.shared.ended(self.number, if is_slow { Ending::Bad } else { ending }, now);
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        let slow = shared.settings.slow.filter(|slow| now.since(self.began) >= *slow);
+        let ending = match (ending, slow) {
+            (Ending::Good | Ending::Unknown, Some(limit)) => Ending::Bad(Late { limit }.failure(true)),
+            (ending, _) => ending,
+        };
+        let is_blameless = self.is_shared && matches!(ending, Ending::Bad(_));
+        let ending = if is_blameless { Ending::Unknown } else { ending };
+        shared.ended(self.node.as_deref().unwrap_or(&shared.whole), self.number, ending, now);
     }
 }
 

@@ -4,7 +4,8 @@ use traffik_core::{Ratio, Timestamp};
 
 use crate::layer::breaker::settings::{BreakerSettings, Share};
 
-/// A window is counted in so many parts; it loses them one at a time, so what is counted spans nine to ten of them.
+/// A window is counted in so many parts; it loses them one at a time, so what is counted spans nine to ten of
+/// them.
 const PARTS: u64 = 10;
 
 /// Failures in a row, and the calls of a window.
