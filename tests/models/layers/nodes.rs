@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use traffik::layer::{Breaker, BreakerState, CircuitBreaker};
+use traffik::layer::{Breaker, BreakerState, Calls, CircuitBreaker, Ended, Metered, Operation};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure};
 use traffik::{AsyncLimiter, Decision, ErrorKind, TokenBucket, rate};
@@ -187,4 +187,38 @@ fn a_breaker_forgets_the_nodes_that_leave() {
         assert_eq!(breaker.nodes().len(), 1);
     }
     assert_eq!(breaker.refused(), 10_000, "in all");
+}
+
+#[test]
+fn calls_are_counted_by_node_and_the_whole_keeps_what_nodes_that_left_had_counted() {
+    let (runtime, calls) = (Manual::new(), Calls::default());
+    let store = Store::new(3, &runtime);
+    let storage = Arc::new(Metered::with_clock(store.clone(), calls.clone(), runtime.clone()));
+    let [dead, live, _] = keys(&store);
+    store.at(0).always(before(ErrorKind::Unavailable));
+    let _ = (check(&runtime, &storage, dead[0]), check(&runtime, &storage, dead[1]));
+    assert!(check(&runtime, &storage, live[0]).is_ok());
+    let limits = AsyncLimiter::new(limit(), Arc::clone(&storage));
+    let together = |one: u64, other: u64| runtime.run(limits.check_together([&one, &other], 1)).unwrap();
+    assert!(together(live[0], live[1]).is_ok());
+    assert!(together(live[0], dead[1]).is_err());
+    let failed = Ended::Failed(ErrorKind::Unavailable);
+    let told =
+        |calls: &Calls| calls.each().map(|(it, ended, count, _)| (it, ended, count)).collect::<Vec<_>>();
+    let nodes: Vec<_> = calls.nodes().map(|(node, calls)| (node, told(&calls))).collect();
+    let one = (Operation::Check, Ended::Allowed, 1);
+    let expected = [
+        ("node 0".into(), vec![(Operation::Check, failed, 2)]),
+        ("node 1".into(), vec![one, (Operation::CheckTogether, Ended::Allowed, 1)]),
+    ];
+    assert_eq!(nodes, expected);
+    assert_eq!(calls.count(Operation::CheckTogether, failed), 1, "of several nodes, so of the whole alone");
+
+    for number in 0..10_000 {
+        store.replace(0, &format!("10.0.0.1:{number}"), Faulty::for_keys(1, &runtime));
+        assert!(check(&runtime, &storage, dead[0]).is_ok());
+        assert_eq!(calls.nodes().count(), 2);
+    }
+    assert_eq!(calls.count(Operation::Check, Ended::Allowed), 10_001);
+    assert_eq!(calls.count(Operation::Check, failed), 2);
 }

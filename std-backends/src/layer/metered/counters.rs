@@ -6,11 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::layer::metered::storage::{Call, Ended, Operation, Watch};
+use crate::util::nodes::Nodes;
 
-/// Counts calls, and adds up how long they took, by what was asked and how it ended: 105 pairs of numbers, however many keys
-/// there are. Clones count together.
-#[derive(Clone, Default)]
-pub struct Calls(Arc<[[Counts; Ended::ALL.len()]; Operation::ALL.len()]>);
+/// Counts calls, and adds up how long they took, by what was asked and how it ended: 105 pairs of numbers,
+/// however many keys there are. Clones count together.
+///
+/// Of a storage that is made of several nodes the calls of [each](Self::nodes) are counted as well, for as
+/// long as it is one. What it had counted stays in the whole.
+#[derive(Clone)]
+pub struct Calls(Arc<Counters>);
+
+struct Counters {
+    whole: [[Counts; Ended::ALL.len()]; Operation::ALL.len()],
+    nodes: Nodes<(Arc<str>, Calls)>,
+}
 
 #[derive(Default)]
 struct Counts {
@@ -42,21 +51,53 @@ impl Calls {
             .filter(|(_, _, count, _)| *count > 0)
     }
 
+    /// Returns the calls of each node that has not left, by its name: those of which all keys were on it.
+    ///
+    /// ```
+    /// use traffik_backends::layer::Calls;
+    ///
+    /// let calls = Calls::default();
+    /// for (node, calls) in calls.nodes() {
+    ///     for (operation, ended, count, _) in calls.each() {
+    ///         println!("{node}: {count} times {} was {}", operation.name(), ended.name());
+    ///     }
+    /// }
+    /// assert_eq!(calls.nodes().count(), 0, "a storage that is one node has none");
+    /// ```
+    pub fn nodes(&self) -> impl Iterator<Item = (Arc<str>, Self)> {
+        let mut nodes: Vec<_> = self.0.nodes.all().iter().map(|node| (**node).clone()).collect();
+        nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        nodes.into_iter()
+    }
+
     fn of(&self, operation: Operation, ended: Ended) -> Option<&Counts> {
-        let by_end = self.0.get(Operation::ALL.iter().position(|it| *it == operation)?)?;
+        let by_end = self.0.whole.get(Operation::ALL.iter().position(|it| *it == operation)?)?;
         // A kind that is new counts as any other.
         let at = Ended::ALL.iter().position(|it| *it == ended).unwrap_or(Ended::ALL.len() - 1);
         by_end.get(at)
     }
-}
 
-impl Watch for Calls {
-    fn called(&self, call: &Call<'_>) {
+    fn add(&self, call: &Call<'_>) {
         if let Some(counts) = self.of(call.operation, call.ended) {
             counts.calls.fetch_add(1, Ordering::Relaxed);
             let micros = u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX);
             counts.micros.fetch_add(micros, Ordering::Relaxed);
         }
+    }
+}
+
+impl Watch for Calls {
+    fn called(&self, call: &Call<'_>) {
+        self.add(call);
+        if let Some(node) = call.node {
+            self.0.nodes.get(node, |name| (name, Self::default())).1.add(call);
+        }
+    }
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self(Arc::new(Counters { whole: Default::default(), nodes: Nodes::new() }))
     }
 }
 

@@ -8,6 +8,7 @@ use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict, debug_fields, named};
 
 use crate::MonotonicClock;
+use crate::layer::calls::On;
 use crate::layer::delegate::delegate;
 use crate::util::key::Keys;
 
@@ -37,6 +38,9 @@ pub struct Call<'a> {
     pub ended: Ended,
     /// How long it took until then, to the microsecond.
     pub took: Duration,
+    /// The [node](AsyncStorage::node) that keeps the key, or all of the keys; `None` for a storage that is
+    /// one node, and where keys are on several.
+    pub node: Option<&'a Arc<str>>,
     /// What has failed, if something has.
     pub failure: Option<&'a Failure>,
 }
@@ -158,6 +162,8 @@ impl Ended {
 ///   MUST NOT write a line for every denial: a denial is what an attacker asks for.
 /// * Each call is told once, when its answer is there or dropped. Its time runs from when it was made.
 /// * An answer that is there at once is passed on as it is, and nothing allocated.
+/// * Of a storage that is made of several nodes each call names its [`node`](Call::node), which
+///   [`Calls`](crate::layer::Calls) counts apart.
 /// * Around other wrappers it tells what whoever asks gets; within them, what the store does.
 ///
 /// ```
@@ -221,17 +227,18 @@ impl<T> Metered<T> {
         &self.storage
     }
 
-    fn begin(&self, operation: Operation) -> Timed {
-        Timed { parts: Arc::clone(&self.parts), operation, began: self.parts.clock.now() }
+    fn begin(&self, operation: Operation, node: Option<Arc<str>>) -> Timed {
+        Timed { parts: Arc::clone(&self.parts), operation, node, began: self.parts.clock.now() }
     }
 
     fn timed<A: Send + 'static>(
         &self,
         operation: Operation,
+        node: Option<Arc<str>>,
         call: impl FnOnce() -> Reply<A>,
         ended: impl FnOnce(&A) -> Ended + Send + 'static,
     ) -> Reply<A> {
-        let timed = self.begin(operation);
+        let timed = self.begin(operation, node);
         let reply = call();
         if let Reply::Ready(Some(answer)) = &reply {
             timed.answered(answer, ended);
@@ -250,6 +257,7 @@ impl<T> Metered<T> {
 struct Timed {
     parts: Arc<Parts>,
     operation: Operation,
+    node: Option<Arc<str>>,
     began: Timestamp,
 }
 
@@ -263,7 +271,8 @@ impl Timed {
 
     fn tell(&self, ended: Ended, failure: Option<&Failure>) {
         let took = self.parts.clock.now().since(self.began);
-        self.parts.watch.called(&Call { operation: self.operation, ended, took, failure });
+        let Self { operation, node, .. } = self;
+        self.parts.watch.called(&Call { operation: *operation, ended, took, node: node.as_ref(), failure });
     }
 }
 
@@ -284,25 +293,32 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
         let decides = matches!(op, Op::Check(_) | Op::Peek(_));
         self.timed(
             Operation::of(op),
+            self.storage.node(key),
             || self.storage.apply(limit, key, op),
             move |verdict| if decides { Ended::of(verdict.outcome()) } else { Ended::Done },
         )
     }
 
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.timed(Operation::Load, || self.storage.load(limit, key), |_| Ended::Done)
+        self.timed(Operation::Load, self.storage.node(key), || self.storage.load(limit, key), |_| Ended::Done)
     }
 
     fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
-        let timed = self.begin(Operation::Check);
+        let mut timed = self.begin(Operation::Check, None);
         let denied = self.storage.known_denial(limit, key, hit)?;
+        timed.node = self.storage.node(key);
         timed.tell(Ended::of(denied.outcome()), None);
         Some(denied)
     }
 
     fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
+        let node = match On::of(&self.storage, keys) {
+            On::One(node) => node,
+            On::Several(_) => None,
+        };
         self.timed(
             Operation::CheckTogether,
+            node,
             || self.storage.check_together(limit, keys, hit),
             |told| match told {
                 Joint::Unable => Ended::Unable,
