@@ -2,6 +2,7 @@
 
 mod builder;
 mod outbox;
+mod primary_node;
 mod reconcile;
 mod route;
 mod settings;

@@ -100,7 +100,7 @@ fn the_fallback_decides_while_the_primary_is_down_at_a_share_of_the_limit() {
     let heard = Arc::clone(&changes);
     let it = setup(|it| {
         it.instances(4).unwrap().on_change(move |change| {
-            heard.lock().unwrap().push(matches!(change, FailoverChange::Away(_)));
+            heard.lock().unwrap().push(matches!(change, FailoverChange::Away { .. }));
         })
     });
     assert_eq!((it.admitted(), it.limits.storage().is_away()), (8, false));

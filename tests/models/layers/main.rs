@@ -14,6 +14,7 @@ mod failover;
 mod merging;
 mod metered;
 mod nodes;
+mod nodes_failover;
 mod retry;
 mod simulated;
 mod timeout;

@@ -13,15 +13,15 @@ use traffik::{AsyncLimiter, Decision, ErrorKind, TokenBucket, rate};
 use traffik_test_support::faulty::{Faulty, MILLI, SECOND, WELL, before};
 use traffik_test_support::sharded::Sharded;
 
-type Store = Sharded<TokenBucket>;
+pub(crate) type Store = Sharded<TokenBucket>;
 
 /// In the time that tests take, nothing drains.
-fn limit() -> TokenBucket {
+pub(crate) fn limit() -> TokenBucket {
     TokenBucket::new(rate!("1/h")).burst(100_000).unwrap()
 }
 
 /// Opens after two failures, for 1 s.
-fn breaker(runtime: &Manual) -> Breaker {
+pub(crate) fn breaker(runtime: &Manual) -> Breaker {
     let builder = Breaker::builder("store").clock(runtime.clone()).failures(2);
     builder.open_for(SECOND).jitter(Duration::ZERO).build().unwrap()
 }
@@ -35,7 +35,7 @@ fn check(
 }
 
 /// The first keys of each of three nodes.
-fn keys(store: &Store) -> [Vec<u64>; 3] {
+pub(crate) fn keys(store: &Store) -> [Vec<u64>; 3] {
     [0, 1, 2].map(|at| store.keys(at).take(10).collect())
 }
 

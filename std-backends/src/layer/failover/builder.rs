@@ -1,7 +1,6 @@
 //! The builder of a failover.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use traffik_core::storage::ErrorKind;
 use traffik_core::strategy::CapacityError;
@@ -9,10 +8,12 @@ use traffik_core::{Clock, Ratio, RatioError, Scale, Strategy, debug_fields};
 
 use crate::MonotonicClock;
 use crate::layer::failover::outbox::Outbox;
+use crate::layer::failover::primary_node::PrimaryNode;
 use crate::layer::failover::route::Router;
 use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 use crate::layer::failover::storage::Failover;
 use crate::layer::is_ill;
+use crate::util::nodes::Nodes;
 use crate::util::random::random;
 use crate::util::setters::setters;
 
@@ -52,8 +53,9 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
         /// them nothing; a charge whose outcome is unknown is not repeated.
         pub const fn merge() => settings.merge = true;
 
-        /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), 10 000 if
-        /// nothing is said, each until it is, or for as long as the limit counts it.
+        /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), each until it
+        /// is, or for as long as the limit counts it. Defaults to 10 000, for each node of the primary: while
+        /// one is away, the others have room of their own.
         pub const fn noted(most: usize) => noted = most;
 
         /// Goes by this clock; by a [`MonotonicClock`] if nothing is said.
@@ -65,8 +67,8 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
             settings.share = Some(Box::new(share));
     }
 
-    /// Calls this at each change of sides, within the call that brought it about: it should be quick, and not
-    /// panic, for then that call does.
+    /// Calls this at each change of sides of each node, within the call that brought it about: it should be
+    /// quick, and not panic, for then that call does.
     pub fn on_change(mut self, listener: impl Fn(&FailoverChange) + Send + Sync + 'static) -> Self {
         self.settings.listeners.push(Box::new(listener));
         self
@@ -77,8 +79,9 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     pub fn build(self) -> Failover<S, P, F> {
         let Self { primary, fallback, settings, noted, clock } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
-        let (outbox, is_away) = (Outbox::new(noted, random()), AtomicBool::new(false));
-        Failover { router: Arc::new(Router { primary, fallback, outbox, settings, clock, is_away }) }
+        let (outbox, whole) = (Outbox::new(noted, random()), Arc::new(PrimaryNode::default()));
+        let nodes = Nodes::new();
+        Failover { router: Arc::new(Router { primary, fallback, outbox, settings, clock, whole, nodes }) }
     }
 }
 

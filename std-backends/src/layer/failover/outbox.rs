@@ -1,9 +1,11 @@
 //! What a fallback admitted, so that the primary can be told, once.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use traffik_core::{Cost, Digest, Hit, Seed, Strategy, Timestamp, Verdict};
 
+use crate::layer::failover::primary_node::{Place, PrimaryNode};
 use crate::util::shared::{Shared, WeakShared};
 use crate::util::spin_lock::{Locked, SpinLock};
 
@@ -15,13 +17,12 @@ type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 /// Notes that share a lock, on average where there is no room for more.
 const SHARED: usize = 8;
 
-/// A bounded list of admissions by key, each noted until the primary was charged with it or no limit would count it any more.
-/// Keys are told apart by a keyed 64-bit hash.
+/// A list of admissions by key, bounded for each node that failed, each noted until the primary was charged
+/// with it or no limit would count it any more. Keys are told apart by a keyed 64-bit hash.
 pub(super) struct Outbox<S: Strategy> {
     most: usize,
     pub(super) seed: Seed,
     pages: Box<[SpinLock<Vec<Account<S>>>]>,
-    count: AtomicUsize,
     unnoted: AtomicU64,
     /// Microseconds; before that nothing is over.
     first_over: AtomicU64,
@@ -44,28 +45,34 @@ pub(super) struct Note<S: Strategy> {
     pub(super) receipt: Receipt<S>,
     /// From when on no limit counts it.
     pub(super) over: Timestamp,
+    /// Among those of the node that kept the key when it was noted, whichever keeps it now.
+    pub(super) _place: Place,
 }
 
 impl<S: Strategy> Outbox<S> {
     pub(super) fn new(most: usize, seed: u64) -> Self {
         let pages = (0..most.div_ceil(SHARED).max(1)).map(|_| SpinLock::new(Vec::new())).collect();
-        let (count, unnoted) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let first_over = AtomicU64::new(u64::MAX);
-        Self { most, seed: Seed::new(seed), pages, count, unnoted, first_over }
+        let (unnoted, first_over) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self { most, seed: Seed::new(seed), pages, unnoted, first_over }
     }
 
     pub(super) fn unnoted(&self) -> u64 {
         self.unnoted.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note(&self, digest: Digest, note: Note<S>, now: Timestamp) {
-        if !self.has_room() {
+    /// Makes room for a note of a node.
+    pub(super) fn place(&self, node: &Arc<PrimaryNode>, now: Timestamp) -> Option<Place> {
+        let place = node.place(self.most).or_else(|| {
             self.forget_over(now);
-            if !self.has_room() {
-                self.unnoted.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
+            node.place(self.most)
+        });
+        if place.is_none() {
+            self.unnoted.fetch_add(1, Ordering::Relaxed);
         }
+        place
+    }
+
+    pub(super) fn note(&self, digest: Digest, note: Note<S>) {
         let over = note.over.as_micros();
         if over < self.first_over.load(Ordering::Relaxed) {
             self.first_over.fetch_min(over, Ordering::Relaxed);
@@ -81,15 +88,6 @@ impl<S: Strategy> Outbox<S> {
         }
     }
 
-    /// Whether there is room for one more, which is then taken.
-    fn has_room(&self) -> bool {
-        let has_room = self.count.fetch_add(1, Ordering::Relaxed) < self.most;
-        if !has_room {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
-        has_room
-    }
-
     fn forget_over(&self, now: Timestamp) {
         if now.as_micros() < self.first_over.load(Ordering::Relaxed) {
             return;
@@ -98,8 +96,8 @@ impl<S: Strategy> Outbox<S> {
         for page in &self.pages {
             let mut page = page.lock();
             page.retain_mut(|account| {
-                self.drop_if(&mut account.due, |note| note.over <= now);
-                self.drop_if(&mut account.sent, |note| note.over <= now);
+                account.due.retain(|note| note.over > now);
+                account.sent.retain(|note| note.over > now);
                 account.is_of_use()
             });
             let notes = page.iter().flat_map(|account| account.due.iter().chain(&account.sent));
@@ -109,22 +107,17 @@ impl<S: Strategy> Outbox<S> {
         }
     }
 
-    fn drop_if(&self, notes: &mut Vec<Note<S>>, is_dropped: impl Fn(&Note<S>) -> bool) {
-        let before = notes.len();
-        notes.retain(|note| !is_dropped(note));
-        self.count.fetch_sub(before - notes.len(), Ordering::Relaxed);
-    }
-
     /// Drops all of a key. What is on its way arrives.
     pub(super) fn forget(&self, digest: Digest) {
         self.change(digest, |account| {
-            self.drop_if(&mut account.due, |_| true);
-            self.drop_if(&mut account.sent, |_| true);
+            account.due.clear();
+            account.sent.clear();
             account.due_until = Timestamp::EPOCH;
         });
     }
 
-    /// Takes an admission out that is to be refunded: the primary is not to be charged with it, or not once more.
+    /// Takes an admission out that is to be refunded: the primary is not to be charged with it, or not once
+    /// more.
     pub(super) fn take(&self, digest: Digest, hit: &Hit<S::Cost>, receipt: &Receipt<S>) {
         self.change(digest, |account| {
             for notes in [&mut account.due, &mut account.sent] {
@@ -132,7 +125,6 @@ impl<S: Strategy> Outbox<S> {
                 let at = notes.iter().rposition(|note| note.hit == *hit && note.receipt == *receipt);
                 if let Some(at) = at {
                     notes.swap_remove(at);
-                    self.count.fetch_sub(1, Ordering::Relaxed);
                     break;
                 }
             }
@@ -142,7 +134,8 @@ impl<S: Strategy> Outbox<S> {
         });
     }
 
-    /// Whether the primary is to be charged with something of a key before it is asked about it, or is being charged.
+    /// Whether the primary is to be charged with something of a key before it is asked about it, or is being
+    /// charged.
     pub(super) fn is_due(&self, digest: Digest, now: Timestamp) -> bool {
         let mut page = self.page(digest);
         find(&mut page, digest).is_some_and(|it| it.due_until > now || it.under_way().is_some())
@@ -172,12 +165,13 @@ impl<S: Strategy> Outbox<S> {
         find(&mut self.page(digest), digest)?.under_way()
     }
 
-    /// The next hit that the primary is to be charged with: all that is due of one class, as far as it can be summed; or, `alone`,
-    /// what was noted last, which takes no time however much is due. What was sent before is done with.
+    /// The next hit that the primary is to be charged with: all that is due of one class, as far as it can be
+    /// summed; or, `alone`, what was noted last, which takes no time however much is due. What was sent
+    /// before is done with.
     pub(super) fn send(&self, digest: Digest, now: Timestamp, alone: bool) -> Option<Hit<S::Cost>> {
         self.change(digest, |account| {
-            self.drop_if(&mut account.sent, |_| true);
-            let sum = if alone { self.send_last(account, now) } else { self.send_most(account, now) };
+            account.sent.clear();
+            let sum = if alone { account.send_last(now) } else { account.send_most(now) };
             if sum.is_none() {
                 (account.due_until, account.merge) = (Timestamp::EPOCH, None);
             }
@@ -186,40 +180,11 @@ impl<S: Strategy> Outbox<S> {
         .flatten()
     }
 
-    fn send_last(&self, account: &mut Account<S>, now: Timestamp) -> Option<Hit<S::Cost>> {
-        while let Some(note) = account.due.pop() {
-            if note.over > now {
-                let hit = note.hit;
-                account.sent.push(note);
-                return Some(hit);
-            }
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
-        None
-    }
-
-    fn send_most(&self, account: &mut Account<S>, now: Timestamp) -> Option<Hit<S::Cost>> {
-        self.drop_if(&mut account.due, |note| note.over <= now);
-        let mut sum = account.due.first()?.hit.free();
-        let sent = account.due.extract_if(.., |Note { hit, .. }| {
-            let more = (hit.class == sum.class).then(|| sum.cost.plus(hit.cost)).flatten();
-            sum.cost = more.unwrap_or(sum.cost);
-            more.is_some()
-        });
-        account.sent.extend(sent);
-        if account.sent.is_empty() {
-            // What cannot be summed is charged alone.
-            return self.send_last(account, now);
-        }
-        account.due_until = account.due.iter().map(|note| note.over).max().unwrap_or_default();
-        Some(sum)
-    }
-
     /// What was sent is done with, or is due again.
     pub(super) fn settle(&self, digest: Digest, may_be_charged: bool) {
         self.change(digest, |account| {
             if may_be_charged {
-                self.drop_if(&mut account.sent, |_| true);
+                account.sent.clear();
             } else {
                 let sent = std::mem::take(&mut account.sent);
                 sent.into_iter().for_each(|note| account.add(note));
@@ -252,6 +217,34 @@ impl<S: Strategy> Account<S> {
     fn add(&mut self, note: Note<S>) {
         self.due_until = self.due_until.max(note.over);
         self.due.push(note);
+    }
+
+    fn send_last(&mut self, now: Timestamp) -> Option<Hit<S::Cost>> {
+        while let Some(note) = self.due.pop() {
+            if note.over > now {
+                let hit = note.hit;
+                self.sent.push(note);
+                return Some(hit);
+            }
+        }
+        None
+    }
+
+    fn send_most(&mut self, now: Timestamp) -> Option<Hit<S::Cost>> {
+        self.due.retain(|note| note.over > now);
+        let mut sum = self.due.first()?.hit.free();
+        let sent = self.due.extract_if(.., |Note { hit, .. }| {
+            let more = (hit.class == sum.class).then(|| sum.cost.plus(hit.cost)).flatten();
+            sum.cost = more.unwrap_or(sum.cost);
+            more.is_some()
+        });
+        self.sent.extend(sent);
+        if self.sent.is_empty() {
+            // What cannot be summed is charged alone.
+            return self.send_last(now);
+        }
+        self.due_until = self.due.iter().map(|note| note.over).max().unwrap_or_default();
+        Some(sum)
     }
 
     /// What charges the primary. Where nobody waits for it any longer, nobody knows what became of it.

@@ -7,7 +7,8 @@ use futures_util::FutureExt;
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint};
 use traffik_core::{Digest, Hit, Op, Receipts, Strategy, Verdict};
 
-use crate::layer::calls::together;
+use crate::layer::calls::{On, together};
+use crate::layer::failover::primary_node::PrimaryNode;
 use crate::layer::failover::route::{Limits, Router, unknown};
 use crate::util::shared::Shared;
 
@@ -22,8 +23,10 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         key: &[u8],
         op: &Op<S>,
     ) -> Result<S::Verdict, Failure> {
+        let node = self.node(&key);
+        let node = self.at(&node);
         match op {
-            Op::Refund(hit, receipt) => self.refund(limits, key, hit, *receipt).await,
+            Op::Refund(hit, receipt) => self.refund(node, limits, key, hit, *receipt).await,
             Op::Reset => {
                 let digest = self.outbox.seed.digest(key);
                 self.outbox.forget(digest);
@@ -31,33 +34,45 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
                     // It would count again, if it arrived later than the reset.
                     let _ = merge.await;
                 }
-                // What is of no use any more may stay if the fallback cannot be reached: it errs against the client.
+                // What is of no use any more may stay if the fallback cannot be reached: it errs against the
+                // client.
                 let _ = self.fallback.apply(limits.fallback, &key, op).await;
                 let answer = self.primary.apply(limits.primary, &key, op).await;
-                self.own(answer)
+                self.own(node, answer)
             }
             Op::Check(_) | Op::Peek(_) | Op::Charge(_) => {
                 if let Err(failure) = self.merge(limits, key).await {
-                    return self.stand_in(limits, &key, op, failure, false).await;
+                    return self.stand_in(node, limits, &key, op, failure, false).await;
                 }
                 let answer = self.primary.apply(limits.primary, &key, op).await;
-                self.settle(limits, &key, op, answer).await
+                self.settle(node, limits, &key, op, answer).await
             }
         }
     }
 
     pub(super) async fn check_together(
         self: &Arc<Self>,
+        on: On,
         limits: Limits<&S>,
         keys: &[Vec<u8>],
         hit: &Hit<S::Cost>,
     ) -> Result<Joint<S::Verdict>, Failure> {
+        let nodes = match on {
+            On::One(node) => vec![node],
+            On::Several(nodes) => nodes,
+        };
+        let nodes = nodes.into_iter().map(|node| node.map(|node| self.known(&node)));
+        let nodes: Vec<_> = nodes.collect();
+        // Of several it is not known which one fails.
+        let mut blamed = nodes.first().filter(|_| nodes.len() == 1).map(|node| Arc::clone(self.at(node)));
         let mut merged = Ok(());
         for key in keys {
-            merged = match merged {
-                Ok(()) => self.merge(limits, key).await,
-                failed => failed,
-            };
+            let node = self.node(key);
+            merged = self.merge(limits, key).await;
+            if merged.is_err() {
+                blamed = Some(Arc::clone(self.at(&node)));
+                break;
+            }
         }
         let is_sent = merged.is_ok();
         let answer = match merged {
@@ -70,11 +85,11 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         }
         let (mut told, unknown) = match answer {
             Ok(told) => {
-                self.is_back();
+                nodes.iter().for_each(|node| self.is_back(self.at(node)));
                 (told, None)
             }
             Err(failure) => {
-                let is_unknown = self.go_over(failure, !is_sent)?;
+                let is_unknown = self.go_over(blamed.as_deref(), failure, !is_sent)?;
                 let told = together(&self.fallback, limits.fallback, keys, hit).await;
                 let told = told.map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
                 if is_unknown && told == Joint::Unable {
@@ -93,7 +108,8 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         if let Some(is_unknown) = unknown {
             for (key, verdict) in keys.iter().zip(verdicts) {
                 let op = if is_admitted { Op::Check(*hit) } else { Op::Peek(*hit) };
-                self.marked(verdict, self.to_note(limits, key, &op, is_unknown));
+                let node = self.node(key);
+                self.marked(verdict, self.to_note(self.at(&node), limits, key, &op, is_unknown));
             }
             return Ok(told);
         }
@@ -110,6 +126,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
 
     async fn refund(
         &self,
+        node: &PrimaryNode,
         limits: Limits<&S>,
         key: &[u8],
         hit: &Hit<S::Cost>,
@@ -119,7 +136,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         receipt.each_mut(&mut |receipt| is_fallback = receipt.take_side());
         let op = Op::Refund(*hit, receipt);
         if !is_fallback {
-            return self.own(self.primary.apply(limits.primary, &key, &op).await);
+            return self.own(node, self.primary.apply(limits.primary, &key, &op).await);
         }
         if self.settings.merge {
             self.outbox.take(self.outbox.seed.digest(key), hit, &receipt);
@@ -129,8 +146,8 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         Ok(verdict)
     }
 
-    /// Charges the primary with what the fallback admitted of this key, or waits for who does. A failure is one to go over on, or
-    /// to tell.
+    /// Charges the primary with what the fallback admitted of this key, or waits for who does. A failure is
+    /// one to go over on, or to tell.
     async fn merge(self: &Arc<Self>, limits: Limits<&S>, key: &[u8]) -> Result<(), Failure> {
         if !self.settings.merge {
             return Ok(());
@@ -149,16 +166,19 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         }
     }
 
-    /// Charges the primary with what is due. As long as it is away it is tried with as little as there is.
+    /// Charges the primary with what is due. As long as its node is away it is tried with as little as there
+    /// is.
     async fn charge(&self, limit: &S, key: &[u8], digest: Digest) -> Result<(), Failure> {
         for _ in 0..CHARGES {
-            let Some(hit) = self.outbox.send(digest, self.clock.now(), self.is_away()) else { break };
+            let node = self.node(&key);
+            let node = self.at(&node);
+            let Some(hit) = self.outbox.send(digest, self.clock.now(), node.is_away()) else { break };
             let charged = self.primary.apply(limit, &key, &Op::Charge(hit)).await;
             let may_be =
                 charged.as_ref().map_or_else(|failure| failure.kind() == ErrorKind::Timeout, |_| true);
             self.outbox.settle(digest, may_be);
             charged?;
-            self.is_back();
+            self.is_back(node);
         }
         Ok(())
     }

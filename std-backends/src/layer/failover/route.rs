@@ -1,13 +1,15 @@
 //! Two storages: which one decides, and which one is told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
 use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
 use crate::layer::failover::outbox::{Note, Outbox};
+use crate::layer::failover::primary_node::PrimaryNode;
 use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
+use crate::util::nodes::Nodes;
 
 pub(super) struct Router<S: Strategy, P, F> {
     pub(super) primary: P,
@@ -15,7 +17,9 @@ pub(super) struct Router<S: Strategy, P, F> {
     pub(super) outbox: Outbox<S>,
     pub(super) settings: FailoverSettings<S>,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
-    pub(super) is_away: AtomicBool,
+    /// The primary where it is one node.
+    pub(super) whole: Arc<PrimaryNode>,
+    pub(super) nodes: Nodes<PrimaryNode>,
 }
 
 /// The limits that each side holds a client to: borrowed for a call, or owned to be kept.
@@ -38,13 +42,34 @@ impl<S> Limits<S> {
 }
 
 impl<S: Strategy, P, F> Router<S, P, F> {
-    /// Whether the primary failed when it was last asked.
+    /// Whether the primary, or a node of it, failed when it was last asked.
     pub(super) fn is_away(&self) -> bool {
-        self.is_away.load(Ordering::Acquire)
+        self.whole.is_away() || self.nodes.all().iter().any(|node| node.is_away())
     }
 
-    /// The limit of the fallback where it has one of its own. It is found before either is asked: so that one that cannot be had
-    /// fails every call, and charges nobody, instead of the first one in which the primary fails.
+    /// The node of the primary that a handle is of.
+    pub(super) fn known(&self, node: &Arc<str>) -> Arc<PrimaryNode> {
+        let mut is_new = false;
+        let known = self.nodes.get(node, |name| {
+            is_new = true;
+            PrimaryNode::named(name)
+        });
+        if is_new {
+            // A primary that has begun to name its nodes may never be asked as a whole again.
+            self.is_back(&self.whole);
+        }
+        known
+    }
+
+    /// The node, or the primary as a whole.
+    #[inline]
+    pub(super) fn at<'a>(&'a self, node: &'a Option<Arc<PrimaryNode>>) -> &'a Arc<PrimaryNode> {
+        node.as_ref().unwrap_or(&self.whole)
+    }
+
+    /// The limit of the fallback where it has one of its own. It is found before either is asked: so that one
+    /// that cannot be had fails every call, and charges nobody, instead of the first one in which the primary
+    /// fails.
     pub(super) fn share(&self, limit: &S) -> Result<Option<S>, Failure> {
         let share = self.settings.share.as_ref().map(|share| share(limit)).transpose();
         share.map_err(|error| {
@@ -59,38 +84,57 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         self.settings.merge && self.outbox.is_due(self.outbox.seed.digest(key), self.clock.now())
     }
 
-    /// The primary has answered.
+    /// The node has answered.
     #[inline]
-    pub(super) fn is_back(&self) {
-        if self.is_away() && self.is_away.swap(false, Ordering::AcqRel) {
-            self.tell(&FailoverChange::Back);
+    pub(super) fn is_back(&self, node: &PrimaryNode) {
+        if node.is_away() {
+            self.come_back(node);
         }
     }
 
-    /// Goes over to the fallback on a failure of the primary, unless that is to be told; whether it leaves the outcome unknown,
-    /// which that of what `charges_nothing` is not.
-    #[inline]
-    pub(super) fn go_over(&self, failure: Failure, charges_nothing: bool) -> Result<bool, Failure> {
+    #[cold]
+    fn come_back(&self, node: &PrimaryNode) {
+        if node.is_away.swap(false, Ordering::AcqRel) {
+            self.tell(&FailoverChange::Back { node: node.name.clone() });
+        }
+    }
+
+    /// Goes over to the fallback on a failure of the primary, unless that is to be told; whether it leaves
+    /// the outcome unknown, which that of what `charges_nothing` is not. Without a node it is not known which
+    /// one failed.
+    #[inline(always)]
+    pub(super) fn go_over(
+        &self,
+        node: Option<&PrimaryNode>,
+        failure: Failure,
+        charges_nothing: bool,
+    ) -> Result<bool, Failure> {
         let is_unknown = failure.kind() == ErrorKind::Timeout && !charges_nothing;
         if !(self.settings.on)(failure.kind()) || (is_unknown && !self.settings.after_timeouts) {
             return Err(failure);
         }
-        if !self.is_away() && !self.is_away.swap(true, Ordering::AcqRel) {
-            self.tell(&FailoverChange::Away(failure));
+        if let Some(node) = node.filter(|node| !node.is_away()) {
+            self.leave(node, failure);
         }
         Ok(is_unknown)
     }
 
+    #[cold]
+    fn leave(&self, node: &PrimaryNode, cause: Failure) {
+        if !node.is_away.swap(true, Ordering::AcqRel) {
+            self.tell(&FailoverChange::Away { node: node.name.clone(), cause });
+        }
+    }
+
     /// An answer of the primary that nobody else could give.
-    pub(super) fn own<T>(&self, answer: Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn own<T>(&self, node: &PrimaryNode, answer: Result<T, Failure>) -> Result<T, Failure> {
         match &answer {
-            Ok(_) => self.is_back(),
-            Err(failure) => drop(self.go_over(failure.clone(), false)),
+            Ok(_) => self.is_back(node),
+            Err(failure) => drop(self.go_over(Some(node), failure.clone(), false)),
         }
         answer
     }
 
-    #[cold]
     fn tell(&self, change: &FailoverChange) {
         self.settings.listeners.iter().for_each(|listener| listener(change));
     }
@@ -98,6 +142,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
     /// What the fallback is to be known by once it has answered, if the primary is to be told of that.
     pub(super) fn to_note(
         &self,
+        node: &Arc<PrimaryNode>,
         limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
@@ -109,16 +154,17 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         }
         let (digest, over) =
             (self.outbox.seed.digest(key), self.clock.now().plus_micros(limits.primary.horizon()));
-        Some(ToNote { digest, over, op: *op })
+        Some(ToNote { node: Arc::clone(node), digest, over, op: *op })
     }
 
     /// What the fallback said: whatever it admitted is to come back to it.
     #[inline]
     pub(super) fn marked(&self, verdict: &mut S::Verdict, note: Option<ToNote<S>>) {
-        if let Some(ToNote { digest, over, op }) = note
+        if let Some(ToNote { node, digest, over, op }) = note
             && let Some(hit) = booked(&op, verdict)
+            && let Some(place) = self.outbox.place(&node, self.clock.now())
         {
-            self.outbox.note(digest, Note { hit, receipt: verdict.receipt(), over }, self.clock.now());
+            self.outbox.note(digest, Note { hit, receipt: verdict.receipt(), over, _place: place });
         }
         verdict.each_receipt(&mut |receipt| receipt.note_side(true));
         *verdict = verdict.clone().with_origin(Origin::Fallback);
@@ -127,35 +173,46 @@ impl<S: Strategy, P, F> Router<S, P, F> {
 
 /// What is noted of an operation that the fallback is asked for.
 pub(super) struct ToNote<S: Strategy> {
+    node: Arc<PrimaryNode>,
     digest: Digest,
     over: Timestamp,
     op: Op<S>,
 }
 
 impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Router<S, P, F> {
-    /// What follows from what the primary made of a check, a peek or a charge: at once, if the fallback answers at once.
+    /// The node that keeps a key; `None` is the primary as a whole. To be asked before the primary is, for
+    /// the node of a key may be another one after a call that failed.
+    #[inline]
+    pub(super) fn node(&self, key: &dyn ErasedKey) -> Option<Arc<PrimaryNode>> {
+        self.primary.node(key).map(|node| self.known(&node))
+    }
+
+    /// What follows from what the primary made of a check, a peek or a charge: at once, if the fallback
+    /// answers at once.
     pub(super) fn settle(
         self: &Arc<Self>,
+        node: &Arc<PrimaryNode>,
         limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         answer: Result<S::Verdict, Failure>,
     ) -> Reply<S::Verdict> {
         match answer {
-            Ok(verdict) => self.mirror(limits, key, op, verdict),
-            Err(failure) => self.stand_in(limits, key, op, failure, true),
+            Ok(verdict) => self.mirror(node, limits, key, op, verdict),
+            Err(failure) => self.stand_in(node, limits, key, op, failure, true),
         }
     }
 
     /// Tells what the primary said, once the fallback was charged with it where that is kept warm.
     pub(super) fn mirror(
         &self,
+        node: &PrimaryNode,
         limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         mut verdict: S::Verdict,
     ) -> Reply<S::Verdict> {
-        self.is_back();
+        self.is_back(node);
         verdict.each_receipt(&mut |receipt| receipt.note_side(false));
         let Some(hit) = booked(op, &verdict).filter(|_| self.settings.warm) else {
             return Reply::ready(Ok(verdict));
@@ -164,22 +221,24 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         self.fallback.apply(limits.fallback, key, &Op::Charge(hit)).map(|_| Ok(verdict))
     }
 
-    /// Asks the fallback where the primary failed, whether in this operation or, if that `was_sent` not, in one before it.
+    /// Asks the fallback where the primary failed, whether in this operation or, if that `was_sent` not, in
+    /// one before it.
     // An answer is large, and is then written once, where it is wanted.
     #[inline(always)]
     pub(super) fn stand_in(
         self: &Arc<Self>,
+        node: &Arc<PrimaryNode>,
         limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         failure: Failure,
         was_sent: bool,
     ) -> Reply<S::Verdict> {
-        let is_unknown = match self.go_over(failure, !was_sent || matches!(op, Op::Peek(_))) {
+        let is_unknown = match self.go_over(Some(node), failure, !was_sent || matches!(op, Op::Peek(_))) {
             Ok(is_unknown) => is_unknown,
             Err(failure) => return Reply::ready(Err(failure)),
         };
-        let note = self.to_note(limits, key, op, is_unknown);
+        let note = self.to_note(node, limits, key, op, is_unknown);
         let mut reply = self.fallback.apply(limits.fallback, key, op);
         match &mut reply {
             Reply::Ready(Some(Ok(verdict))) => self.marked(verdict, note),

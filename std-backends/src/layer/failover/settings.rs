@@ -1,16 +1,43 @@
 //! When a fallback decides, with which limit, and what becomes of it.
 
+use std::fmt;
+use std::sync::Arc;
+
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::strategy::CapacityError;
 
-/// A failover changed sides.
+/// A failover changed sides, for the keys of one node or for all. It has a text for a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FailoverChange {
-    /// The primary failed, for this reason; the fallback decides.
-    Away(Failure),
-    /// The primary has answered again.
-    Back,
+    /// A node of the primary failed; the fallback decides on its keys.
+    #[non_exhaustive]
+    Away {
+        /// The node; `None` for a primary that is one node.
+        node: Option<Arc<str>>,
+        /// The failure.
+        cause: Failure,
+    },
+    /// A node of the primary has answered again.
+    #[non_exhaustive]
+    Back {
+        /// The node; `None` for a primary that is one node.
+        node: Option<Arc<str>>,
+    },
+}
+
+impl fmt::Display for FailoverChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the primary storage")?;
+        let (Self::Away { node, .. } | Self::Back { node }) = self;
+        if let Some(node) = node {
+            write!(f, " at {node}")?;
+        }
+        match self {
+            Self::Away { cause, .. } => write!(f, " failed, and the fallback decides: {cause}"),
+            Self::Back { .. } => f.write_str(" answers again, and decides"),
+        }
+    }
 }
 
 pub(super) struct FailoverSettings<S> {

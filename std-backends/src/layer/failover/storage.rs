@@ -6,34 +6,43 @@ use std::sync::Arc;
 use traffik_core::storage::{AsyncStorage, Joint, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
+use crate::layer::calls::On;
 use crate::layer::delegate::delegate;
 use crate::layer::failover::route::{Limits, Router};
 use crate::util::key::{Keys, bytes};
 
 /// Asks the primary storage, and the fallback where the primary fails.
 ///
-/// * It goes over on failures that say that nothing was charged and that the storage as a whole is ill. An unknown outcome
-///   ([`Timeout`](traffik_core::ErrorKind::Timeout)) is a failure of the call unless [`after_timeouts`](crate::layer::FailoverBuilder::after_timeouts) is said,
-///   for the hit may then be charged on both. Each call asks the primary first: put a
+/// * It goes over on failures that say that nothing was charged and that the storage as a whole is ill. An
+///   unknown outcome ([`Timeout`](traffik_core::ErrorKind::Timeout)) is a failure of the call unless
+///   [`after_timeouts`](crate::layer::FailoverBuilder::after_timeouts) is said, for the hit may then be
+///   charged on both. Each call asks the primary first: put a
 ///   [`CircuitBreaker`](crate::layer::CircuitBreaker) and a deadline around it, or each one waits for it.
-/// * The fallback may hold the limit [divided by how many instances there are](crate::layer::FailoverBuilder::instances): the rate is, while a
-///   burst that was given apart from it stays what it is.
+/// * Of a primary that [is made of several nodes](AsyncStorage::node) the fallback decides on the keys of one
+///   that fails, and the primary on all others. What is known of a node is forgotten when it leaves, but what
+///   is to be merged: that is charged to whichever node keeps the key then.
+/// * The fallback may hold the limit [divided by how many instances there
+///   are](crate::layer::FailoverBuilder::instances): the rate is, while a burst that was given apart from it
+///   stays what it is.
 /// * The fallback starts cold, or is kept [warm](crate::layer::FailoverBuilder::warm).
-/// * Once the primary is back, what the fallback admitted is dropped, or [merged](crate::layer::FailoverBuilder::merge).
+/// * Once the primary is back, what the fallback admitted is dropped, or
+///   [merged](crate::layer::FailoverBuilder::merge).
 /// * A refund goes to where the admission came from, which its receipt tells; a verdict of your own has to
-///   [let it](traffik_core::Verdict::each_receipt), or all refunds go to the primary. A refund that the primary must take and
-///   cannot is a failure; a reset forgets the key in both. What was refunded before it was merged is not merged; after that the
-///   refund still goes to the fallback, and the primary goes on counting what it was charged with, for it gave no receipt.
-/// * An answer that is there at once is passed on as it is, and nothing allocated for it, unless the primary is to be told first
-///   of what the fallback admitted of that key.
+///   [let it](traffik_core::Verdict::each_receipt), or all refunds go to the primary. A refund that the
+///   primary must take and cannot is a failure; a reset forgets the key in both. What was refunded before it
+///   was merged is not merged; after that the refund still goes to the fallback, and the primary goes on
+///   counting what it was charged with, for it gave no receipt.
+/// * An answer that is there at once is passed on as it is, and nothing allocated for it, unless the primary
+///   is to be told first of what the fallback admitted of that key.
 ///
-/// **Bound.** Over any time it admits at most what the primary's limit admits in that time, and for each instance what the
-/// limit of its fallback does. A limit that is divided by `n` for `n` instances hence admits at most twice what it
-/// would, if it has no burst apart from its rate, and instances admit at least 1 each. A store that forgets what it held
-/// starts afresh, as does a fallback in memory when its process does.
+/// **Bound.** Over any time it admits at most what the primary's limit admits in that time, and for each
+/// instance what the limit of its fallback does. A limit that is divided by `n` for `n` instances hence
+/// admits at most twice what it would, if it has no burst apart from its rate, and instances admit at least 1
+/// each. A store that forgets what it held starts afresh, as does a fallback in memory when its process does.
 ///
-/// What the fallback decided [says so](traffik_core::Origin::Fallback); [`is_away`](Self::is_away) tells whether the last call of the primary
-/// failed, and a [listener](crate::layer::FailoverBuilder::on_change) hears of each change.
+/// What the fallback decided [says so](traffik_core::Origin::Fallback); [`is_away`](Self::is_away) tells
+/// whether the last call of the primary failed, and a [listener](crate::layer::FailoverBuilder::on_change)
+/// hears of each change.
 ///
 /// ```
 /// use std::io::{Write, stderr};
@@ -48,7 +57,7 @@ use crate::util::key::{Keys, bytes};
 ///     .instances(4)?
 ///     .warm()
 ///     .merge()
-///     .on_change(|change| drop(writeln!(stderr(), "{change:?}"))) // never panics, as `eprintln!` may
+///     .on_change(|change| drop(writeln!(stderr(), "{change}"))) // never panics, as `eprintln!` may
 ///     .build();
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 /// # use traffik_core::storage::Reply;
@@ -72,7 +81,7 @@ impl<S: Strategy, P, F> Failover<S, P, F> {
         &self.router.fallback
     }
 
-    /// Whether the primary failed when it was last asked.
+    /// Returns whether the primary, or any node of it that has not left, failed when it was last asked.
     #[must_use]
     pub fn is_away(&self) -> bool {
         self.router.is_away()
@@ -99,20 +108,23 @@ where
             Err(failure) => return Reply::ready(Err(failure)),
         };
         let limits = Limits { primary: limit, fallback: share.as_ref().unwrap_or(limit) };
+        let node = router.node(key);
         let is_plain = matches!(op, Op::Check(_) | Op::Peek(_) | Op::Charge(_)) && !router.is_to_merge(key);
         if !is_plain {
             let (router, limits, key, op) = (Arc::clone(router), limits.owned(), bytes(key), *op);
             return Reply::pending(async move { router.apply(limits.get(), &key, &op).await });
         }
         match router.primary.apply(limit, key, op) {
-            Reply::Ready(Some(Err(failure))) => router.stand_in(limits, key, op, failure, true),
-            Reply::Ready(Some(Ok(verdict))) => router.mirror(limits, key, op, verdict),
+            Reply::Ready(Some(Err(failure))) => {
+                router.stand_in(router.at(&node), limits, key, op, failure, true)
+            }
+            Reply::Ready(Some(Ok(verdict))) => router.mirror(router.at(&node), limits, key, op, verdict),
             Reply::Ready(None) => Reply::Ready(None),
             Reply::Pending(answer) => {
                 let (router, limits, key, op) = (Arc::clone(router), limits.owned(), bytes(key), *op);
                 Reply::pending(async move {
                     let answer = answer.await;
-                    router.settle(limits.get(), &key, &op, answer).await
+                    router.settle(router.at(&node), limits.get(), &key, &op, answer).await
                 })
             }
         }
@@ -123,15 +135,15 @@ where
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),
         };
-        let (router, key, first) =
-            (Arc::clone(&self.router), bytes(key), self.router.primary.load(limit, key));
+        let (router, node) = (Arc::clone(&self.router), self.router.node(key));
+        let (key, first) = (bytes(key), self.router.primary.load(limit, key));
         let fallback = share.unwrap_or_else(|| limit.clone());
         first.then(move |loaded| match loaded {
             Ok(loaded) => {
-                router.is_back();
+                router.is_back(router.at(&node));
                 Reply::ready(Ok(loaded))
             }
-            Err(failure) => match router.go_over(failure, true) {
+            Err(failure) => match router.go_over(Some(router.at(&node)), failure, true) {
                 Ok(_) => router.fallback.load(&fallback, &key),
                 Err(failure) => Reply::ready(Err(failure)),
             },
@@ -149,9 +161,10 @@ where
             Err(failure) => return Reply::ready(Err(failure)),
         };
         let limits = Limits { primary: limit, fallback: share.as_ref().unwrap_or(limit) }.owned();
+        let on = On::of(&self.router.primary, keys);
         let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
         let (router, hit) = (Arc::clone(&self.router), *hit);
-        Reply::pending(async move { router.check_together(limits.get(), &keys, &hit).await })
+        Reply::pending(async move { router.check_together(on, limits.get(), &keys, &hit).await })
     }
 
     // Those of the primary, whichever answers.
