@@ -6,8 +6,8 @@ use traffik_core::{Strategy, Timer};
 
 use super::{Breaker, CircuitBreaker, DenyCache, Failover, Metered, Retry, Timeout, Watch};
 
-/// Puts layers around a storage, each as it is if nothing is said; their builders say more. The one that is named last is the
-/// outermost.
+/// Puts layers around a storage, each as it is if nothing is said; their builders say more. The one that is
+/// named last is the outermost.
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,10 +49,15 @@ pub trait Around: Sized {
         CircuitBreaker::new(self, breaker)
     }
 
-    /// [`Failover`]: the other storage decides where this one fails, with the whole limit, and begins cold; what it admitted is
-    /// dropped in the end.
+    /// [`Failover`]: the other storage decides where this one fails, with the whole limit, and begins cold; what
+    /// it admitted is dropped in the end.
+    ///
+    /// It decides also on calls that are on their way when this one dies or hangs, whose outcome is then
+    /// unknown. Such a hit may be counted by both, and is never merged. Where it must not be, take
+    /// [`Failover::builder`], which leaves these calls a failure unless it is given
+    /// [`after_timeouts`](super::FailoverBuilder::after_timeouts).
     fn with_fallback<S: Strategy, F>(self, fallback: F) -> Failover<S, Self, F> {
-        Failover::builder(self, fallback).build()
+        Failover::builder(self, fallback).after_timeouts().build()
     }
 
     /// [`DenyCache`]: is not asked again while its denial holds, for up to 10 000 keys.

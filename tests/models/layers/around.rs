@@ -1,5 +1,5 @@
-//! `Around`: each line puts a layer there that does its work, alone and all at once, and what the docs of `layer` remark upon
-//! other orders is so. Over a store that fails as it is told.
+//! `Around`: each line puts a layer there that does its work, alone and all at once, and what the docs of
+//! `layer` remark upon other orders is so. Over a store that fails as it is told.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure};
 use traffik::{AsyncLimiter, Decision, ErrorKind, Origin, TokenBucket, rate};
 
-use traffik_test_support::faulty::{Course, Faulty, SECOND, before, slow};
+use traffik_test_support::faulty::{Course, Faulty, MILLI, SECOND, after, before, slow};
 
 type Store = Faulty<TokenBucket>;
 
@@ -79,7 +79,8 @@ fn each_line_does_its_work() {
     assert_eq!(calls.count(Operation::Check, Ended::Allowed), 1);
 }
 
-/// What the Python library calls failover: asked again, then left alone, and another store decides all the while.
+/// What the Python library calls failover: asked again, then left alone, and another store decides all the
+/// while.
 #[test]
 fn all_at_once_in_their_order() {
     let (runtime, faulty, other) = stores();
@@ -160,4 +161,28 @@ fn a_deadline_around_a_failover() {
     faulty.always(DOWN);
     other.always(slow(SECOND));
     assert_eq!(check(&runtime, &storage).unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+/// Its own deadline ends a call that hangs, and the death of the store one that is on its way: of neither is
+/// it known what it did.
+#[test]
+fn calls_on_their_way_when_the_store_dies_or_hangs_are_decided_by_the_fallback() {
+    let hangs = slow(100 * SECOND);
+    let dies = Course { takes: [MILLI, MILLI], ..after(ErrorKind::Timeout) };
+    for (course, counted) in [(hangs, 0), (dies, 3)] {
+        let (runtime, faulty, other) = stores();
+        let storage = faulty
+            .clone()
+            .with_timeout(runtime.clone(), 50 * MILLI)
+            .with_retry(runtime.clone())
+            .with_breaker(&Breaker::new("store"))
+            .with_fallback(other.clone());
+        let limits = AsyncLimiter::new(limit(), storage);
+        faulty.always(course);
+        let calls: Vec<_> = (0..3).map(|_| limits.check("key")).collect();
+        for call in calls {
+            assert_eq!(runtime.run(call).unwrap().map(|it| it.origin()).ok(), Some(Origin::Fallback));
+        }
+        assert_eq!((faulty.admitted(), other.admitted()), (counted, 3), "counted on both sides");
+    }
 }

@@ -5,9 +5,11 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use traffik::layer::{Breaker, BreakerState, Calls, CircuitBreaker, Ended, Metered, Operation};
+use traffik::layer::{
+    Backoff, Breaker, BreakerState, Calls, CircuitBreaker, Ended, Jitter, Metered, Operation, Retry,
+};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Failure};
+use traffik::storage::{AsyncStorage, Failure, Reply};
 use traffik::{AsyncLimiter, Decision, ErrorKind, TokenBucket, rate};
 
 use traffik_test_support::faulty::{Faulty, MILLI, SECOND, WELL, before};
@@ -221,4 +223,28 @@ fn calls_are_counted_by_node_and_the_whole_keeps_what_nodes_that_left_had_counte
     }
     assert_eq!(calls.count(Operation::Check, Ended::Allowed), 10_001);
     assert_eq!(calls.count(Operation::Check, failed), 2);
+}
+
+/// Attempts are counted for each call, so however often a node is asked in vain, all others are asked again
+/// in full.
+#[test]
+fn a_node_that_is_asked_again_and_again_takes_no_attempt_from_others() {
+    let runtime = Manual::new();
+    let store = Store::new(3, &runtime);
+    let backoff = Backoff::constant(10 * MILLI).jitter(Jitter::None);
+    let builder = Retry::builder(store.clone(), runtime.clone()).clock(runtime.clone());
+    let storage = builder.backoff(backoff).build().unwrap();
+    let limits = AsyncLimiter::new(limit(), storage);
+    let [dead, live, _] = keys(&store);
+    store.at(0).always(before(ErrorKind::Unavailable));
+    let on_their_way: Vec<_> = (0..1_000).map(|at| limits.check(&dead[at % 10])).collect();
+    assert!(on_their_way.iter().all(|call| matches!(call, Reply::Pending(_))));
+    assert!(matches!(limits.check(&live[0]), Reply::Ready(Some(Ok(_)))), "at once");
+    let began = runtime.now();
+    store.at(1).next(&[before(ErrorKind::Unavailable); 2]);
+    assert!(runtime.run(limits.check(&live[0])).unwrap().unwrap().is_allowed());
+    assert_eq!((store.at(1).calls(), runtime.now().since(began)), (4, 20 * MILLI), "both attempts are left");
+    let told = runtime.run(futures_util::future::join_all(on_their_way)).unwrap();
+    assert!(told.iter().all(Result::is_err));
+    assert_eq!(store.at(0).calls(), 3_000);
 }

@@ -14,8 +14,8 @@ pub(super) struct RetrySettings {
     pub(super) deadline: Option<Duration>,
 }
 
-/// The kinds of failure after which nothing was charged and that may have passed by the next attempt: `Contended` and
-/// `Unavailable`.
+/// The kinds of failure after which nothing was charged and that may have passed by the next attempt:
+/// `Contended` and `Unavailable`.
 #[must_use]
 pub fn is_passing(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Contended | ErrorKind::Unavailable)

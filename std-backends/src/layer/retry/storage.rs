@@ -17,17 +17,20 @@ use crate::util::random::Random;
 
 /// A storage that is asked again where it fails, after waits that grow.
 ///
-/// * It tries again after failures that say that nothing was charged. An unknown outcome ([`ErrorKind::Timeout`] of anything
-///   but a peek or a look at a state) is told as it is, unless [`after_timeouts`](crate::layer::RetryBuilder::after_timeouts) is said: a hit
-///   could be charged twice. Where one attempt was left unknown, the whole call is, whatever the last attempt failed with.
-/// * All ends by the [deadline](crate::layer::RetryBuilder::deadline), which is 1 s if nothing is said. An attempt on its way then is
-///   dropped, with [`Late`] for its cause.
+/// * It tries again after failures that say that nothing was charged. An unknown outcome
+///   ([`ErrorKind::Timeout`] of anything but a peek or a look at a state) is told as it is, unless
+///   [`after_timeouts`](crate::layer::RetryBuilder::after_timeouts) is said: a hit could be charged twice.
+///   Where one attempt was left unknown, the whole call is, whatever the last attempt failed with.
+/// * Calls share nothing, no budget of attempts either: those that ask a node again that is down take nothing
+///   from those of other nodes.
+/// * All ends by the [deadline](crate::layer::RetryBuilder::deadline), which is 1 s if nothing is said. An
+///   attempt on its way then is dropped, with [`Late`] for its cause.
 /// * An answer that is there at once is passed on as it is: nothing is allocated for it, and no clock read.
-/// * Put a [`Timeout`](crate::layer::Timeout) within it, so that one attempt does not use up the time of all; and a
-///   [`CircuitBreaker`](crate::layer::CircuitBreaker) around it counts calls, within it attempts.
+/// * Put a [`Timeout`](crate::layer::Timeout) within it, so that one attempt does not use up the time of all;
+///   and a [`CircuitBreaker`](crate::layer::CircuitBreaker) around it counts calls, within it attempts.
 ///
-/// **Bound.** At most [`attempts`](crate::layer::RetryBuilder::attempts) calls of the storage for one of its own. Without
-/// `after_timeouts` nothing is charged twice.
+/// **Bound.** At most [`attempts`](crate::layer::RetryBuilder::attempts) calls of the storage for one of its
+/// own. Without `after_timeouts` nothing is charged twice.
 ///
 /// ```
 /// use std::time::Duration;
