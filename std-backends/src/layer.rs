@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | [`Timeout`] | gives up on a call that takes too long | around what may take long, within all others |
 //! | [`Retry`] | asks again, after waits that grow | around a deadline for each attempt |
-//! | [`CircuitBreaker`] | leaves a storage alone that keeps failing | around what it watches and its deadline |
+//! | [`CircuitBreaker`] | leaves a storage alone that fails on | around what it watches and its deadline |
 //! | [`Failover`] | asks another storage where the first one fails | around a breaker |
 //! | [`DenyCache`] | answers itself while a denial holds | around all that is asked about limits |
 //! | [`Metered`] | reports how calls end, and how long they take | around all, or what it reports on |
@@ -29,9 +29,9 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | `retry` | [`with_retry`](Around::with_retry), or [`Retry::builder`]: kinds, attempts, backoff, deadline |
-//! | `backend_fallback` | [`with_fallback`](Around::with_fallback), or [`Failover::builder`]: see below |
-//! | `CircuitBreaker` | [`with_breaker`](Around::with_breaker) and [`Breaker::builder`]; several storages can share one |
+//! | `retry` | [`with_retry`], or [`Retry::builder`]: kinds, attempts, backoff, deadline |
+//! | `backend_fallback` | [`with_fallback`], or [`Failover::builder`]: see below |
+//! | `CircuitBreaker` | [`with_breaker`] and [`Breaker::builder`]; several storages can share one |
 //! | `failover` | all three: `.with_retry(timer).with_breaker(&breaker).with_fallback(other)` |
 //! | `on_error` | what a throttle does with the failure that is left, in `traffik_integrations` |
 //!
@@ -40,11 +40,16 @@
 //!
 //! | | such a call | such a hit |
 //! |---|---|---|
-//! | [`with_fallback`](Around::with_fallback) | the fallback decides | may count on both sides, never merged |
+//! | [`with_fallback`] | the fallback decides | may count on both sides, never merged |
 //! | [`Failover::builder`] | fails, with an unknown outcome | counts once, if at all |
-//! | ... with [`after_timeouts`](FailoverBuilder::after_timeouts) | the fallback decides | as `with_fallback` |
+//! | ... with [`after_timeouts`] | the fallback decides | as `with_fallback` |
 //!
 //! The builder has more: kinds of failure, a share of the limit, a warm fallback, merging.
+//!
+//! [`with_retry`]: Around::with_retry
+//! [`with_breaker`]: Around::with_breaker
+//! [`with_fallback`]: Around::with_fallback
+//! [`after_timeouts`]: FailoverBuilder::after_timeouts
 
 mod around;
 mod breaker;
