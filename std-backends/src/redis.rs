@@ -47,8 +47,8 @@ pub use redlock::Redlock;
 /// Times are those of the server's clock, whoever asks.
 ///
 /// A call of which nothing was sent, as on a connection that the server closed while it was idle, is sent on a new
-/// one within its deadline. A server that cannot be connected to is tried again after 50 ms, and then less and
-/// less often, down to twice a second; calls fail meanwhile. A fault has one line when it begins, with the server
+/// one within its deadline. A server that cannot be connected to is tried again after 25 ms, and then less and
+/// less often, down to five to ten times a second; calls fail meanwhile. A fault has one line when it begins, with the server
 /// and the cause, and one when it has ended ([`on_warning`](RedisBuilder::on_warning)).
 ///
 /// Keys of a cluster are on several [nodes](AsyncStorage::node), which fail one at a time.

@@ -15,6 +15,7 @@ mod evictions;
 mod lines;
 mod memcached;
 mod on_runtimes;
+mod one_node;
 mod real_servers;
 mod recorder;
 mod redis;

@@ -1,13 +1,15 @@
 //! The gateway's own paths, which are kept out of every limit.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
-use traffik::http::Identity;
+use traffik::runtime::{Runtime, Tokio};
 use traffik::strategy::{Figure, Reported};
-use traffik::{Class, Denied, Label};
+use traffik::{Denied, Label};
 
 use crate::caller;
 use crate::gateway::Gateway;
@@ -70,16 +72,24 @@ pub(crate) async fn answer<B>(
     }
 }
 
-/// Whether every throttle can decide, and how the stores are behind them.
+/// How long a store has at least to show that it is ready.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether every throttle can decide, and how the stores are behind them: each is asked to write. A store of
+/// several servers is ready as long as one of them is.
 async fn health(gateway: &Gateway) -> Reply {
-    let limited = gateway.limited.load_full();
-    let (mut status, mut told) = (StatusCode::OK, "ready\n".to_owned());
-    for control in limited.controls.iter() {
-        let Identity::Key(nobody) = Identity::of(b'_', b"health") else { continue };
-        if let Err(error) = (control.stat)(nobody, Class::default()).await {
-            (status, told) = (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n"));
-        }
-    }
+    let (limited, patience) = (gateway.limited.load_full(), gateway.common.timeout.max(PATIENCE));
+    let looks = limited.stores.iter().map(|store| async move {
+        let late = |_| Err(format!("{} did not answer within {patience:?}", store.name()));
+        let ready = Tokio.timeout(patience, store.ready()).await.unwrap_or_else(late);
+        ready.err().filter(|_| store.is_down()).map(|error| (store.name(), error))
+    });
+    let down: Vec<_> = join_all(looks).await.into_iter().flatten().collect();
+    let needed = |name: &str| limited.controls.iter().any(|control| control.needs.as_deref() == Some(name));
+    let (status, mut told) = match down.iter().find(|(name, _)| needed(name)) {
+        Some((_, error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),
+        None => (StatusCode::OK, "ready\n".to_owned()),
+    };
     told.extend(limited.stores.iter().map(|store| format!("{store}\n")));
     text(status, told)
 }

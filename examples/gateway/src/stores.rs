@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use traffik::http::Tally;
-use traffik::layer::{Breaker, BreakerState, Calls, Change, CircuitBreaker, Failover, Metered};
+use traffik::layer::{Breaker, BreakerState, Calls, CircuitBreaker, Failover, Metered};
 use traffik::runtime::Tokio;
-use traffik::storage::{AsyncStorage, ErrorKind, Local, WhenFull};
+use traffik::storage::{AsyncStorage, ErrorKind, Failure, Local, WhenFull};
 use traffik::strategy::CapacityError;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
@@ -144,11 +144,13 @@ impl Stores {
                     _ => RedisStorage::url(url),
                 };
                 let builder = builder.map_err(message)?.timeout(common.timeout);
+                let builder = builder.connect_timeout(common.connect_timeout);
                 Store::Redis(builder.namespace(&common.namespace).build().map_err(message)?)
             }
         };
         let breaker = Breaker::builder(without_secrets(url)).open_for(ALONE).jitter(ALONE);
-        let breaker = breaker.clock(Arc::clone(&self.clock)).on_change(tell);
+        // The store itself logs each fault, with its server and its cause.
+        let breaker = breaker.clock(Arc::clone(&self.clock));
         let breaker = breaker.build().map_err(message)?;
         let shared = Shared { store, breaker, calls: Calls::default(), tallied: Arc::default() };
         self.shared.insert(url.to_owned(), shared.clone());
@@ -173,13 +175,23 @@ impl Shared {
         self.breaker.name()
     }
 
-    /// Whether it is asked, or left alone.
+    /// Whether it is asked, or left alone: of several nodes, the one that is worst off.
     pub(crate) fn state(&self) -> &'static str {
-        match self.breaker.state() {
-            BreakerState::Closed | BreakerState::ForcedClosed => "asked",
-            BreakerState::HalfOpen => "tried again",
-            _ => "left alone",
+        word(self.breaker.state())
+    }
+
+    /// Its servers, each with the cause of its present fault.
+    fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+        match &self.store {
+            Store::Redis(store) => store.nodes(),
+            Store::Memcached(_) => Vec::new(),
         }
+    }
+
+    /// Whether one of its servers that is not ready leaves none: there is no other, or all have a fault.
+    pub(crate) fn is_down(&self) -> bool {
+        let faults = self.faults();
+        faults.len() <= 1 || faults.iter().all(|(_, fault)| fault.is_some())
     }
 
     /// How many keys it gave up for want of memory.
@@ -226,7 +238,25 @@ impl fmt::Display for Shared {
             calls += count;
             failed += if ended.is_failure() { count } else { 0 };
         }
-        write!(f, "{}: {}, {failed} of {calls} calls failed", self.name(), self.state())
+        write!(f, "{}: {}, {failed} of {calls} calls failed", self.name(), self.state())?;
+        let nodes = self.breaker.nodes();
+        for (server, fault) in self.faults() {
+            let Some(fault) = fault else { continue };
+            let node = nodes.iter().find(|(node, ..)| node.as_ref() == Some(&server));
+            let state = node.map_or("", |(_, state, _)| word(*state));
+            let comma = if state.is_empty() { "" } else { ", " };
+            write!(f, "\n  {state}{comma}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a breaker does.
+const fn word(state: BreakerState) -> &'static str {
+    match state {
+        BreakerState::Closed | BreakerState::ForcedClosed => "asked",
+        BreakerState::HalfOpen => "tried again",
+        _ => "left alone",
     }
 }
 
@@ -241,6 +271,35 @@ pub(crate) fn prometheus(stores: &[Shared]) -> String {
     for store in stores {
         let (name, open) = (store.name(), u8::from(store.state() != "asked"));
         text += &format!("traffik_breaker_open{{store=\"{name}\"}} {open}\n");
+    }
+    text += "# HELP traffik_node_up Whether a server of a store answers.\n\
+             # TYPE traffik_node_up gauge\n";
+    for store in stores {
+        for (node, fault) in store.faults() {
+            let (name, up) = (store.name(), u8::from(fault.is_none()));
+            text += &format!("traffik_node_up{{store=\"{name}\",node=\"{node}\"}} {up}\n");
+        }
+    }
+    text += "# HELP traffik_node_breaker_open Whether a server of a store of several is left alone.\n\
+             # TYPE traffik_node_breaker_open gauge\n";
+    for store in stores {
+        for (node, state, _) in store.breaker.nodes() {
+            let (name, open) = (store.name(), u8::from(word(state) != "asked"));
+            if let Some(node) = node {
+                text += &format!("traffik_node_breaker_open{{store=\"{name}\",node=\"{node}\"}} {open}\n");
+            }
+        }
+    }
+    text += "# HELP traffik_node_calls_total Calls of a server of a store of several, by how they ended.\n\
+             # TYPE traffik_node_calls_total counter\n";
+    for store in stores {
+        for (node, calls) in store.calls.nodes() {
+            for (operation, ended, count, _) in calls.each() {
+                let (name, operation, result) = (store.name(), operation.name(), ended.name());
+                text += &format!("traffik_node_calls_total{{store=\"{name}\",node=\"{node}\",");
+                text += &format!("operation=\"{operation}\",result=\"{result}\"}} {count}\n");
+            }
+        }
     }
     text += "# HELP traffik_breaker_refused_total Calls that a store was spared.\n\
              # TYPE traffik_breaker_refused_total counter\n";
@@ -266,16 +325,8 @@ pub(crate) fn prometheus(stores: &[Shared]) -> String {
     text
 }
 
-/// Writes when a store is left alone, and when it is asked again; not of each time it was tried.
-fn tell(change: &Change) {
-    if change.from == BreakerState::Closed || change.to == BreakerState::Closed {
-        // It is called within a check, and stderr may be gone.
-        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{change}\n"));
-    }
-}
-
 /// A URL without user and password.
-fn without_secrets(url: &str) -> String {
+pub(crate) fn without_secrets(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
         _ => url.to_owned(),

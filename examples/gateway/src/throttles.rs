@@ -22,7 +22,7 @@ use crate::limit::Limit;
 use crate::plan::{Common, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::reply::Body;
 use crate::spec::Spec;
-use crate::stores::{AnyStorage, Shared, Stores};
+use crate::stores::{AnyStorage, Shared, Stores, without_secrets};
 use crate::strategy::Limits;
 use crate::upstream::Upstream;
 
@@ -50,6 +50,8 @@ pub(crate) struct Control {
     pub(crate) names: Vec<String>,
     pub(crate) keys: Keys,
     pub(crate) class: Class,
+    /// The shared store that it cannot decide without.
+    pub(crate) needs: Option<String>,
     pub(crate) stat: Stat,
     pub(crate) reset: Reset,
     pub(crate) explain: Explain,
@@ -237,5 +239,7 @@ fn control<L: Limit, const N: usize>(
         Box::pin(async move { throttle.explain(&request).await })
     });
     let (uid, names) = (plan.uid.clone(), plan.names.clone());
-    Control { uid, names, keys, class, stat, reset, explain, denials }
+    let falls_back = matches!(plan.on_error, OnErrorSpec::Fallback { .. });
+    let needs = plan.storage.url().filter(|_| !falls_back).map(|url| without_secrets(url));
+    Control { uid, names, keys, class, needs, stat, reset, explain, denials }
 }

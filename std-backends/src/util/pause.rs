@@ -7,9 +7,10 @@ use traffik_core::storage::Failure;
 use super::backoff::{Backoff, Jitter};
 use super::random::random;
 
-/// So short that a server which is back is found within a second.
+/// So short that a server which is back is found within a second, also behind a circuit breaker that tries it
+/// two to four times a second: each try finds a pause that is over.
 const BACKOFF: Backoff =
-    Backoff::exponential(Duration::from_millis(50), Duration::from_millis(500)).jitter(Jitter::Equal);
+    Backoff::exponential(Duration::from_millis(25), Duration::from_millis(200)).jitter(Jitter::Equal);
 
 /// The attempts that came to nothing since a connection last led to an answer, and the pause after the last one.
 #[derive(Default)]
@@ -53,23 +54,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_up_to_half_a_second_until_there_is_an_answer() {
+    fn pauses_grow_up_to_a_fifth_of_a_second_until_there_is_an_answer() {
         let (mut pause, now) = (Pause::default(), Instant::now());
         let at = |millis| now + Duration::from_millis(millis);
         assert!(pause.cause(now).is_none());
-        for (least, most) in [(25, 50), (50, 100), (100, 200), (200, 400), (250, 500), (250, 500)] {
+        for (least, most) in [(12, 25), (25, 50), (50, 100), (100, 200), (100, 200)] {
             pause.begin(Failure::new(ErrorKind::Unavailable, "refused"), now);
             assert!(pause.cause(at(least - 1)).is_some() && pause.cause(at(most)).is_none());
         }
         pause.end();
         assert!(pause.cause(now).is_none());
         pause.begin(Failure::new(ErrorKind::Unavailable, "refused"), now);
-        assert!(pause.cause(at(50)).is_none());
+        assert!(pause.cause(at(25)).is_none());
         pause.end();
         let lost = || Failure::new(ErrorKind::Unavailable, "lost");
         pause.lost(lost(), now);
         assert!(pause.cause(now).is_none());
         pause.lost(lost(), now);
-        assert!(pause.cause(at(49)).is_some() && pause.cause(at(100)).is_none());
+        assert!(pause.cause(at(24)).is_some() && pause.cause(at(50)).is_none());
     }
 }

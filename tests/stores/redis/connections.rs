@@ -226,9 +226,9 @@ fn a_read_only_server_is_not_flooded_with_connections() {
             assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Unavailable));
             tokio::task::yield_now().await;
         }
-        // At least 25, 50, 100 and 200 ms apart, and then 250; the count itself takes one.
+        // At least 12, 25, 50 and 100 ms apart, and then 100; the count itself takes one.
         let made = connections() - before;
-        assert!(made <= 9, "{made} connections in a second");
+        assert!(made <= 15, "{made} connections in a second");
         redis.command(&["REPLICAOF", "NO", "ONE"]);
         recovered(&limiter, &count, "k").await;
     });

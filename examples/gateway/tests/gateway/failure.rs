@@ -130,7 +130,7 @@ async fn load(url: String, stop: Arc<AtomicBool>) -> Vec<Answer> {
 }
 
 /// The figure of a metric whose name and labels begin like this; all of them together.
-fn figure(metrics: &str, line: &str) -> usize {
+pub(super) fn figure(metrics: &str, line: &str) -> usize {
     sum(metrics.lines().filter(|it| it.starts_with(line)))
 }
 
@@ -209,7 +209,7 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
 const STORE: &str = r#"traffik_decisions_total{throttle="gateway",source="store"}"#;
 
 /// How many calls of the store ended in one of these ways.
-fn figure_of(metrics: &str, results: &[&str]) -> usize {
+pub(super) fn figure_of(metrics: &str, results: &[&str]) -> usize {
     let lines = metrics.lines().filter(|line| line.starts_with("traffik_store_calls_total{"));
     let counted = |line: &&str| results.iter().any(|result| line.contains(&format!("result=\"{result}\"")));
     sum(lines.filter(counted))
@@ -220,7 +220,7 @@ fn sum<'a>(lines: impl Iterator<Item = &'a str>) -> usize {
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
 }
 
-async fn until_true(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn until_true(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < Duration::from_secs(20), "{what}: never");

@@ -12,6 +12,7 @@ mod failure;
 mod fields;
 mod golden;
 mod keys;
+mod nodes;
 mod own;
 mod page;
 mod rules;
