@@ -22,10 +22,20 @@ pub struct Course {
     pub fails: Option<ErrorKind>,
     /// Whether it takes effect all the same.
     pub takes_effect: bool,
+    /// Whether it goes well all the same if it changes nothing.
+    pub spares_reads: bool,
 }
 
 /// It goes well.
-pub const WELL: Course = Course { takes: [Duration::ZERO; 2], fails: None, takes_effect: true };
+pub const WELL: Course =
+    Course { takes: [Duration::ZERO; 2], fails: None, takes_effect: true, spares_reads: false };
+
+/// It cannot write, as a store that is out of memory or of disk.
+pub const READ_ONLY: Course = Course { spares_reads: true, ..before(ErrorKind::Unavailable) };
+
+/// It has no connection, and none is there by the end of the call.
+pub const CONNECTING: Course =
+    Course { takes: [MILLI.saturating_mul(20); 2], ..before(ErrorKind::Unavailable) };
 
 /// It fails before it takes effect.
 pub const fn before(kind: ErrorKind) -> Course {
@@ -42,11 +52,12 @@ pub const fn slow(each_way: Duration) -> Course {
     Course { takes: [each_way; 2], ..WELL }
 }
 
-type Store<S> = Local<Arc<Memory<S, Manual>>>;
+pub type Store<S> = Local<Arc<Memory<S, Manual>>>;
 
 /// A store whose calls go as they are told.
 pub struct Faulty<S: Strategy> {
     pub store: Store<S>,
+    copy: Copied<S>,
     runtime: Manual,
     told: Arc<Told>,
 }
@@ -60,9 +71,13 @@ struct Told {
     next: Mutex<(VecDeque<Course>, Option<Course>)>,
 }
 
+/// The stores of a node: the one that counts, and while it is demoted the copy that is written to.
+type Copied<S> = Arc<Mutex<Option<Store<S>>>>;
+
 impl<S: Strategy> Clone for Faulty<S> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), runtime: self.runtime.clone(), told: Arc::clone(&self.told) }
+        let (store, copy) = (self.store.clone(), Arc::clone(&self.copy));
+        Self { store, copy, runtime: self.runtime.clone(), told: Arc::clone(&self.told) }
     }
 }
 
@@ -74,7 +89,7 @@ impl<S: Strategy> Faulty<S> {
     /// A store with room for so many keys: the fewer, the sooner it is made.
     pub fn for_keys(keys: usize, runtime: &Manual) -> Self {
         let store = Local(Arc::new(Memory::builder().capacity(keys).clock(runtime.clone()).build()));
-        Self { store, runtime: runtime.clone(), told: Arc::default() }
+        Self { store, copy: Arc::default(), runtime: runtime.clone(), told: Arc::default() }
     }
 
     /// The next calls go like this, and those after them well.
@@ -112,16 +127,37 @@ impl<S: Strategy> Faulty<S> {
         self.store.0.clear();
     }
 
+    /// From now on calls go to a copy of the store, as those of a client that has not heard of another
+    /// master.
+    pub fn demote(&self) {
+        *self.copy.lock().unwrap() = Some(copied(&self.store, &self.runtime));
+    }
+
+    /// The copy is thrown away, with all that was written to it.
+    pub fn promote(&self) {
+        *self.copy.lock().unwrap() = None;
+    }
+
+    /// The store that calls go to.
+    fn written(&self) -> Store<S> {
+        self.copy.lock().unwrap().clone().unwrap_or_else(|| self.store.clone())
+    }
+
     /// The store itself, which always answers.
     pub fn honest(&self, limit: S) -> AsyncLimiter<S, Store<S>> {
         AsyncLimiter::new(limit, self.store.clone())
     }
 
-    fn call<A: Send + 'static>(&self, call: impl FnOnce(&Store<S>) -> Reply<A> + Send + 'static) -> Reply<A> {
+    fn call<A: Send + 'static>(
+        &self,
+        changes: bool,
+        call: impl FnOnce(&Store<S>) -> Reply<A> + Send + 'static,
+    ) -> Reply<A> {
         self.told.calls.fetch_add(1, Ordering::Relaxed);
         let course = {
             let mut next = self.told.next.lock().unwrap();
-            next.0.pop_front().or(next.1).unwrap_or(WELL)
+            let course = next.0.pop_front().or(next.1).unwrap_or(WELL);
+            if course.spares_reads && !changes { WELL } else { course }
         };
         let answer = move |store: &Store<S>| {
             let answer = course.takes_effect.then(|| call(store));
@@ -133,11 +169,11 @@ impl<S: Strategy> Faulty<S> {
         };
         let [there, back] = course.takes;
         if (there + back).is_zero() {
-            return Reply::ready(answer(&self.store));
+            return Reply::ready(answer(&self.written()));
         }
         // A call that is on its way arrives, whoever still waits for it.
         let told = Arc::new(Mutex::new(None));
-        let (heard, store, sleep) = (Arc::clone(&told), self.store.clone(), self.runtime.sleep(there));
+        let (heard, store, sleep) = (Arc::clone(&told), self.written(), self.runtime.sleep(there));
         traffik::runtime::Runtime::spawn(&self.runtime, async move {
             sleep.await;
             *heard.lock().unwrap() = Some(answer(&store));
@@ -157,6 +193,12 @@ impl<S: Strategy> Faulty<S> {
     }
 }
 
+/// A copy of a store as it is now.
+pub fn copied<S: Strategy>(store: &Store<S>, runtime: &Manual) -> Store<S> {
+    let memory = Memory::builder().capacity(64).clock(runtime.clone()).restore(&store.0.snapshot()).unwrap();
+    Local(Arc::new(memory))
+}
+
 pub(crate) fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
     let mut bytes = Vec::new();
     key.feed_to(&mut |piece| bytes.extend_from_slice(piece));
@@ -167,7 +209,8 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let (limit, key, op) = (limit.clone(), bytes(key), *op);
         let told = Arc::clone(&self.told);
-        self.call(move |store| {
+        let changes = !matches!(op, Op::Peek(_));
+        self.call(changes, move |store| {
             let reply = store.apply(&limit, &key, &op);
             let is_admitted = matches!(&reply, Reply::Ready(Some(Ok(it))) if it.outcome().is_allowed());
             if is_admitted && matches!(op, Op::Check(_)) {
@@ -183,7 +226,7 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
 
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         let (limit, key) = (limit.clone(), bytes(key));
-        self.call(move |store| store.load(&limit, &key))
+        self.call(false, move |store| store.load(&limit, &key))
     }
 
     fn is_local(&self) -> bool {
@@ -199,7 +242,7 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
         let (limit, keys, hit) =
             (limit.clone(), keys.iter().map(|key| bytes(*key)).collect::<Vec<_>>(), *hit);
         let told = Arc::clone(&self.told);
-        self.call(move |store| {
+        self.call(true, move |store| {
             let keys: Vec<_> = keys.iter().map(|key| key as &dyn ErasedKey).collect();
             let reply = store.check_together(&limit, &keys, &hit);
             let is_admitted = matches!(&reply, Reply::Ready(Some(Ok(Joint::AtOnce(each))))

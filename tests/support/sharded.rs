@@ -15,7 +15,12 @@ pub struct Sharded<S: Strategy>(Arc<Mutex<Vec<(Arc<str>, Faulty<S>)>>>);
 impl<S: Strategy> Sharded<S> {
     /// So many nodes, named `node 0` and so on.
     pub fn new(nodes: usize, runtime: &Manual) -> Self {
-        let of = |at| (format!("node {at}").into(), Faulty::for_keys(64, runtime));
+        Self::for_keys(nodes, 64, runtime)
+    }
+
+    /// Nodes with room for so many keys each.
+    pub fn for_keys(nodes: usize, keys: usize, runtime: &Manual) -> Self {
+        let of = |at| (format!("node {at}").into(), Faulty::for_keys(keys, runtime));
         Self(Arc::new(Mutex::new((0..nodes).map(of).collect())))
     }
 

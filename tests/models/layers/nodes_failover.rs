@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use traffik::layer::{CircuitBreaker, Failover, FailoverBuilder};
+use traffik::layer::{BreakerState, CircuitBreaker, Failover, FailoverBuilder};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Joint};
 use traffik::{AsyncLimiter, Decision, ErrorKind, Hit, Op, Origin, TokenBucket};
@@ -79,6 +79,8 @@ fn the_fallback_decides_on_the_keys_of_one_node_and_what_it_admitted_comes_home_
         runtime.advance(MILLI);
     }
     assert_eq!((served, limits.storage().is_away()), (10_000, true));
+    let open = breaker.nodes().into_iter().filter(|(_, state, _)| *state != BreakerState::Closed);
+    assert_eq!(open.map(|(node, ..)| node).collect::<Vec<_>>(), [Some("node 0".into())]);
     assert_eq!(store.at(0).calls(), 2, "it is left alone");
     store.at(0).always(WELL);
     runtime.advance(SECOND);

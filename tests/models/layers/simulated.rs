@@ -3,7 +3,9 @@
 //! is lost or doubled but as is documented, and every call ends by its deadline.
 
 mod history;
+mod nodes;
 mod probed;
+mod trouble;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
