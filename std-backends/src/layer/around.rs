@@ -44,7 +44,7 @@ pub trait Around: Sized {
         Retry::new(self, timer)
     }
 
-    /// [`CircuitBreaker`]: is left alone while the breaker is open.
+    /// [`CircuitBreaker`]: is left alone while the breaker is open, each of its nodes by itself.
     fn with_breaker(self, breaker: &Breaker) -> CircuitBreaker<Self> {
         CircuitBreaker::new(self, breaker)
     }
