@@ -2,12 +2,17 @@
 
 mod agrees;
 mod clocks;
+mod connections;
 mod duties;
 mod faults;
 mod golden;
 mod items;
+mod lists;
 mod locks;
+mod nodes;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -55,6 +60,15 @@ fn count(server: &Memcached, names: &[&str]) -> u64 {
     names.iter().map(of).sum()
 }
 
+/// The same, over a connection that is there.
+fn count_over(mut stream: &TcpStream, name: &str) -> u64 {
+    stream.write_all(b"stats\r\n").unwrap();
+    let lines = BufReader::new(stream).lines().map(Result::unwrap).take_while(|line| line != "END");
+    let lines: Vec<_> = lines.collect();
+    let told = lines.iter().find_map(|line| line.strip_prefix(&format!("STAT {name} ")));
+    told.unwrap().parse().unwrap()
+}
+
 fn counted(server: &Memcached) -> u64 {
     // What makes the item is no hit.
     count(server, &["decr_hits", "total_items"])
@@ -68,12 +82,13 @@ fn by_hour(limit: FixedWindow) -> TimeOfDay<FixedWindow, 1> {
     TimeOfDay::new(limit, [Hours::new((0, 0), (12, 0), Ratio::ONE)]).unwrap()
 }
 
-/// One round trip per check of cost 1, admitted or denied, whatever the window is wrapped in, and nothing is written for a
-/// denial; two for whatever else.
+/// One round trip per check of cost 1, admitted or denied, whatever the window is wrapped in, and nothing is
+/// written for a denial; two for whatever else.
 #[test]
 fn a_check_of_a_window_is_one_call() {
     async fn calls<S: Strategy>(server: &Memcached, key: &str, limit: S) -> (u64, u64, usize) {
         let limiter = AsyncLimiter::new(limit, at(&[server], "calls"));
+        limiter.storage().ready().await.unwrap();
         let _ = limiter.check("warm").await.unwrap();
         let before = (counted(server), others(server));
         let mut denied = 0;
@@ -161,7 +176,8 @@ fn other_costs_refunds_and_charges_meet_on_the_same_count() {
     });
 }
 
-/// However many are denied in one window, and however many ask at the same time, they do not count down into anything else.
+/// However many are denied in one window, and however many ask at the same time, they do not count down into
+/// anything else.
 #[test]
 fn a_flood_of_denials_changes_nothing() {
     run(async {
@@ -193,7 +209,8 @@ fn checks_at_the_same_time_are_carried_together() {
         let remaining: Vec<_> = told.iter().map(|told| told.as_ref().unwrap().remaining()).collect();
         assert!(remaining.is_sorted_by(|one, next| one >= next), "in the order they came");
         assert_eq!(told.iter().filter(|told| told.as_ref().unwrap().is_allowed()).count(), 40);
-        // The first alone, with a get and an add; the others together, with a get and a swap, which counts twice.
+        // The first alone, with a get and an add; the others together, with a get and a swap, which counts
+        // twice.
         assert!(others(&server) - before <= 6, "{}", others(&server) - before);
     });
 }
@@ -303,6 +320,11 @@ fn what_cannot_be_is_told_before_anything_is_asked() {
     for (wrong, words) in [
         (of(&[]).build(), "no server is named"),
         (of(&["a", "a:11211"]).build(), "named twice"),
+        (of(&["localhost", "127.0.0.1"]).build(), "127.0.0.1:11211 is named twice"),
+        (of(&["one=a", "other=A."]).build(), "a:11211 is named twice"),
+        (of(&["one=a", "one=b"]).build(), "two servers are called one"),
+        (of(&["a:99999"]).build(), "1 to 65535"),
+        (of(&["a"]).connect_timeout(Duration::ZERO).build(), "5 s"),
         (of(&["a"]).namespace("a b").build(), "1 to 64 letters"),
         (of(&["a"]).timeout(Duration::ZERO).build(), "500 ms"),
         (of(&["a"]).connections(2).kept(3).build(), "3 connections cannot be kept of at most 2"),

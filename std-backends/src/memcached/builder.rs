@@ -7,9 +7,13 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
+use super::address::Address;
 use super::clock::{ServerClock, SteadyClock};
 use super::flood::Floods;
+use super::generation::Generation;
+use super::host::Host;
 use super::items::Items;
+use super::list::ServerList;
 use super::pool::{Pool, Settings};
 use super::server::Server;
 use super::{MemcachedStorage, name};
@@ -17,13 +21,11 @@ use crate::FifoQueue;
 use crate::cas::Combining;
 use crate::util::corrupt::CorruptValues;
 use crate::util::evictions::{EvictionWatch, Evictions};
+use crate::util::faults::Faults;
 use crate::util::namespace;
 use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
 use crate::util::warning::{self, Warning, Writer};
-
-/// The port that servers listen on if nothing is said.
-const PORT: &str = "11211";
 
 /// What a [`MemcachedStorage`] is to be like.
 #[must_use]
@@ -31,7 +33,6 @@ pub struct MemcachedBuilder<R> {
     runtime: R,
     addresses: Vec<String>,
     namespace: String,
-    timeout: Duration,
     settings: Settings,
     clock: Option<Arc<dyn Clock + Send + Sync>>,
     host: Option<Arc<dyn Clock + Send + Sync>>,
@@ -42,15 +43,20 @@ pub struct MemcachedBuilder<R> {
 
 impl<R: Connect> MemcachedStorage<R> {
     /// Servers by their addresses, such as `cache.internal:11211`, `10.0.0.7` or `[::1]:11211`; without a
-    /// port it is 11211. Each key is kept on one of them, the same for all who name the same servers, in
-    /// whatever order.
+    /// port it is 11211. Each may have a name before it, as in `cache-a=10.0.0.7`. Each key is kept on one of
+    /// them, the same for all who name the same servers, in whatever order.
     pub fn servers(runtime: R, addresses: impl IntoIterator<Item: Into<String>>) -> MemcachedBuilder<R> {
         MemcachedBuilder {
             runtime,
-            addresses: addresses.into_iter().map(|address| with_port(&address.into())).collect(),
+            addresses: addresses.into_iter().map(Into::into).collect(),
             namespace: String::new(),
-            timeout: Duration::from_millis(500),
-            settings: Settings { size: 16, minimum: 1, idle: Duration::from_secs(60) },
+            settings: Settings {
+                size: 16,
+                minimum: 1,
+                idle: Duration::from_secs(60),
+                connect_timeout: Duration::from_secs(5),
+                timeout: Duration::from_millis(500),
+            },
             clock: None,
             host: None,
             warnings: warning::standard_error(),
@@ -77,16 +83,22 @@ impl<R: Connect> MemcachedBuilder<R> {
         /// one share states.
         pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
 
-        /// How long a call may take, connecting and waiting for a connection included: 500 ms if nothing is
-        /// said.
-        pub const fn timeout(timeout: Duration) => timeout = timeout;
+        /// Sets how long a call may take, waiting for a connection included. Defaults to 500 ms.
+        pub const fn timeout(timeout: Duration) => settings.timeout = timeout;
+
+        /// Sets the budget of an attempt to connect, which defaults to 5 s.
+        ///
+        /// An attempt goes on in the background when the call that began it has failed by its own
+        /// [`timeout`](Self::timeout), and serves a later call. After half a second without a result another
+        /// one may begin beside it.
+        pub const fn connect_timeout(budget: Duration) => settings.connect_timeout = budget;
 
         /// How many connections to each server there may be at most, 16 if nothing is said. One call at a
         /// time uses each; who finds none free waits for its turn.
         pub const fn connections(most: usize) => settings.size = most;
 
-        /// How many connections to each server are kept also if nobody uses them, and made by
-        /// [`ready`](MemcachedStorage::ready): 1 if nothing is said.
+        /// Sets how many connections to each server are kept also if nobody uses them, and begun by
+        /// [`ready`](MemcachedStorage::ready). Defaults to 1.
         pub const fn kept(least: usize) => settings.minimum = least;
 
         /// After how long the other connections are given up if nobody uses them, a minute if nothing is
@@ -110,56 +122,67 @@ impl<R: Connect> MemcachedBuilder<R> {
         /// monotonic one: for tests of hosts whose clocks differ, or step.
         pub fn host_clock(clock: impl Clock + Send + Sync + 'static) => host = Some(Arc::new(clock));
 
-        /// Writes warnings by this function, which must not wait: a line each, and each but once. Defaults to
-        /// standard error.
+        /// Writes warnings by this function, which must not wait, a line each: once what the operator has to
+        /// change, and when the fault of a server begins and ends. Defaults to standard error.
         pub fn on_warning(write: impl Fn(&str) + Send + Sync + 'static) => warnings = Arc::new(write);
     }
 
     /// The storage. It does not connect yet.
-    pub fn build(mut self) -> Result<MemcachedStorage<R>, Failure> {
-        let namespace = namespace::settled(self.namespace, self.timeout)?;
-        let invalid = |message: String| Err(Failure::new(ErrorKind::Invalid, message));
-        let Settings { size, minimum, .. } = self.settings;
+    pub fn build(self) -> Result<MemcachedStorage<R>, Failure> {
+        fn invalid<T>(message: String) -> Result<T, Failure> {
+            Err(Failure::new(ErrorKind::Invalid, message))
+        }
+        let namespace = namespace::settled(self.namespace, self.settings.timeout)?;
+        let Settings { size, minimum, connect_timeout, .. } = self.settings;
         if size == 0 || minimum > size {
             return invalid(format!("{minimum} connections cannot be kept of at most {size}; take 1 of 16"));
         }
-        if self.addresses.is_empty() {
+        if connect_timeout.is_zero() {
+            return invalid("a connect_timeout of 0 never connects; take 5 s".to_owned());
+        }
+        let addresses = self.addresses.iter().map(|text| Address::parse(text));
+        let mut addresses = addresses.collect::<Result<Vec<_>, _>>().or_else(invalid)?;
+        if addresses.is_empty() {
             return invalid("no server is named; name one, such as 127.0.0.1:11211".to_owned());
         }
-        self.addresses.sort();
-        if let Some([twice, _]) = self.addresses.array_windows().find(|[one, other]| one == other) {
-            return invalid(format!("{twice} is named twice; name each server once"));
+        addresses.sort_by(|one, other| one.canonical.cmp(&other.canonical));
+        if let Some([twice, _]) = addresses.array_windows().find(|[one, it]| one.canonical == it.canonical) {
+            return invalid(format!("{} is named twice; name each server once", twice.canonical));
         }
-        let Self {
-            runtime,
-            addresses,
-            timeout,
-            settings,
-            clock,
-            host,
-            warnings,
-            max_waiting,
-            persistent,
-            ..
-        } = self;
+        addresses.sort_by(|one, other| one.name.cmp(&other.name));
+        if let Some([twice, _]) = addresses.array_windows().find(|[one, it]| one.name == it.name) {
+            return invalid(format!("two servers are called {}; name each server once", twice.name));
+        }
+        let Self { runtime, settings, clock, host, warnings, max_waiting, persistent, .. } = self;
         let host = host.unwrap_or_else(|| Arc::new(SteadyClock::default()));
         let corrupt = CorruptValues::new("Memcached", &namespace, warnings.clone());
-        let (timeless, evictions) = (Arc::new(Warning::new(warnings.clone())), Evictions::new(warnings));
+        let timeless = Arc::new(Warning::new(warnings.clone()));
+        let evictions = Evictions::new(warnings.clone());
+        let names: Vec<_> = addresses.iter().map(|address| address.name.clone()).collect();
+        let list = Arc::new(ServerList::new(&namespace, &names, warnings.clone()));
+        let item = name::other(&namespace, "generation", "");
         let servers = addresses.into_iter().map(|address| {
-            let pool = Pool::new(runtime.clone(), address, settings);
-            let clock = ServerClock::new(host.clone());
-            Server::new(pool, clock, timeless.clone(), EvictionWatch::new(evictions.clone()))
+            let title = address.title();
+            let host = Host {
+                faults: Faults::new(title.clone(), warnings.clone()),
+                title,
+                item: item.clone(),
+                generation: Generation::default(),
+                clock: ServerClock::new(host.clone()),
+                timeless: timeless.clone(),
+                evictions: EvictionWatch::new(evictions.clone()),
+                list: list.clone(),
+            };
+            Arc::new(Server::new(address.name, Pool::new(runtime.clone(), address.dialed, settings, host)))
         });
         let servers = servers.collect();
         let wait_queue = FifoQueue::new().with_max(max_waiting);
-        let (generation, floods) = (name::other(&namespace, "generation", ""), Floods::default());
-        let gate = ShutdownGate::default();
+        let (floods, gate) = (Floods::default(), ShutdownGate::default());
         let items = Arc::new(Items {
             runtime,
             servers,
             namespace,
-            generation,
-            timeout,
+            timeout: settings.timeout,
             clock,
             wait_queue,
             floods,
@@ -170,33 +193,4 @@ impl<R: Connect> MemcachedBuilder<R> {
     }
 }
 
-debug_fields!([R] MemcachedBuilder<R>: addresses, namespace, timeout);
-
-fn with_port(address: &str) -> String {
-    let is_bracketed = address.starts_with('[');
-    match address.matches(':').count() {
-        // Several colons and no brackets are an address of IPv6 alone.
-        2.. if !is_bracketed => format!("[{address}]:{PORT}"),
-        1.. if !address.ends_with(']') => address.to_owned(),
-        _ => format!("{address}:{PORT}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_is_added_where_there_is_none() {
-        for (told, meant) in [
-            ("cache", "cache:11211"),
-            ("cache:7", "cache:7"),
-            ("10.0.0.7", "10.0.0.7:11211"),
-            ("::1", "[::1]:11211"),
-            ("[::1]", "[::1]:11211"),
-            ("[::1]:7", "[::1]:7"),
-        ] {
-            assert_eq!(with_port(told), meant);
-        }
-    }
-}
+debug_fields!([R] MemcachedBuilder<R>: addresses, namespace, settings);

@@ -1,11 +1,13 @@
 //! What is asked of a server: by the client of `memcache-async` as far as that can, else in words of our own.
 
+use std::fmt::Write;
 use std::io::{self, Error, ErrorKind};
 
 use futures_util::AsyncReadExt;
 use memcache_async::ascii::Protocol;
 
 use super::clock::LAST;
+use super::list::LISTED;
 use super::wire::{Stream, Wire};
 
 /// A command, and what its answer means.
@@ -20,9 +22,6 @@ pub(super) trait Command: Send + Sync {
     /// Sends it, and takes all of its answer.
     fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> impl Future<Output = io::Result<Self::Answer>> + Send;
 }
-
-/// What the server is, such as `1.6.18`.
-pub(super) struct Version;
 
 /// Looks for an item.
 pub(super) struct Get<'a>(pub(super) &'a str);
@@ -40,8 +39,8 @@ pub(super) struct Item {
 /// The item of a generation, which is made empty where there is none, and the server's time by its end.
 pub(super) struct GetGeneration<'a> {
     pub(super) name: &'a str,
-    /// Whether [`evictions`] are to be read after it.
-    pub(super) and_evictions: bool,
+    /// The item of a list of servers, if that and evictions are to be read after it as [`Beside`].
+    pub(super) list: Option<&'a str>,
 }
 
 /// The item of a generation as it was found.
@@ -71,6 +70,14 @@ pub(super) struct Remove<'a> {
     pub(super) unique: u64,
 }
 
+/// Puts an item, whatever was there. It charges nobody, so it may be asked for again.
+pub(super) struct Put<'a> {
+    pub(super) name: &'a str,
+    pub(super) bytes: &'a [u8],
+    /// For how many seconds.
+    pub(super) expiry: u32,
+}
+
 /// Adds one to a number, or takes one away. Where there is no item, there is the first number from now on.
 pub(super) struct Count<'a> {
     pub(super) name: &'a str,
@@ -96,12 +103,17 @@ pub(super) enum Counted {
     Not,
 }
 
-impl Command for Version {
-    type Answer = String;
-    const CHANGES: bool = false;
-
-    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<String> {
-        Protocol::new(wire).version().await
+/// Asks what the server is, such as `1.6.18`, and `beside` it more.
+pub(super) async fn version<T: Stream>(wire: &mut Wire<T>, beside: &str) -> io::Result<String> {
+    let sent = wire.send(["version\r\n", beside].concat().as_bytes()).await;
+    // A server that takes no more connections says so unasked, and may have closed this one by now.
+    let line = match (wire.line().await, sent) {
+        (Ok(line), _) => line,
+        (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
+    };
+    match line.strip_prefix(b"VERSION ") {
+        Some(version) => Ok(String::from_utf8_lossy(version).into_owned()),
+        None => Err(unexpected(&line)),
     }
 }
 
@@ -121,10 +133,25 @@ impl Command for GetGeneration<'_> {
     const CHANGES: bool = false;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Found> {
+        wire.send(self.text(wire.number).as_bytes()).await?;
+        self.read(wire).await
+    }
+}
+
+impl GetGeneration<'_> {
+    /// Returns the words of the call of this number.
+    pub(super) fn text(&self, call: u32) -> String {
         // An item that others left without an end is given one.
-        let and = if self.and_evictions { "stats\r\n" } else { "" };
-        let command = format!("mg {} N{LAST} T{LAST} v c t O{}\r\n{and}", self.name, wire.number);
-        let Some(Item { bytes, unique, rest }) = item(wire, &command).await? else {
+        let mut text = format!("mg {} N{LAST} T{LAST} v c t O{call}\r\n", self.name);
+        if let Some(list) = self.list {
+            let _ = write!(text, "mg {list} T{LISTED} v c t O{call}\r\nstats\r\n");
+        }
+        text
+    }
+
+    /// Takes the answer, but for what was asked beside.
+    pub(super) async fn read<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Found> {
+        let Some(Item { bytes, unique, rest }) = read_item(wire).await? else {
             return Ok(Found::default());
         };
         let second = rest.and_then(|rest| u64::from(LAST).checked_sub(rest));
@@ -132,12 +159,26 @@ impl Command for GetGeneration<'_> {
     }
 }
 
-/// Reads the answer to `stats`: how many items the server gave up for want of room.
+/// What is asked beside the item of a generation.
+pub(super) struct Beside {
+    /// The list of servers that another storage, or this one, has put there.
+    pub(super) list: Option<Vec<u8>>,
+    /// How many items the server gave up for want of room.
+    pub(super) evictions: io::Result<u64>,
+}
+
+/// Reads what was asked beside the item of a generation.
+pub(super) async fn beside<T: Stream>(wire: &mut Wire<T>) -> io::Result<Beside> {
+    let list = read_item(wire).await?.map(|item| item.bytes);
+    Ok(Beside { list, evictions: evictions(wire).await })
+}
+
+/// Reads the answer to `stats`: how many items the server gave up.
 ///
 /// # Errors
 ///
 /// Fails also if the server refuses: all of its answer has been taken then.
-pub(super) async fn evictions<T: Stream>(wire: &mut Wire<T>) -> io::Result<u64> {
+async fn evictions<T: Stream>(wire: &mut Wire<T>) -> io::Result<u64> {
     let mut evictions = None;
     loop {
         let line = wire.line().await?;
@@ -188,6 +229,19 @@ impl Command for Remove<'_> {
     }
 }
 
+impl Command for Put<'_> {
+    type Answer = ();
+    const CHANGES: bool = false;
+
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<()> {
+        let Self { name, bytes, expiry } = *self;
+        let head = format!("ms {name} {} T{expiry} O{}\r\n", bytes.len(), wire.number);
+        let line = wire.ask(&[head.as_bytes(), bytes, END].concat()).await?;
+        let mut words = line.split(|byte| *byte == b' ');
+        if words.next() == Some(b"HD") && is_of(words, wire.number) { Ok(()) } else { Err(unexpected(&line)) }
+    }
+}
+
 impl Command for Count<'_> {
     type Answer = Counted;
 
@@ -224,7 +278,12 @@ impl Command for Count<'_> {
 
 /// Asks for an item with the flags `v c t` and reads it, if it is there.
 async fn item<T: Stream>(wire: &mut Wire<T>, command: &str) -> io::Result<Option<Item>> {
-    let line = wire.ask(command.as_bytes()).await?;
+    wire.send(command.as_bytes()).await?;
+    read_item(wire).await
+}
+
+async fn read_item<T: Stream>(wire: &mut Wire<T>) -> io::Result<Option<Item>> {
+    let line = wire.line().await?;
     let words = || line.split(|byte| *byte == b' ');
     // Older servers do not say which call it is that finds nothing.
     if words().next() == Some(b"EN") && (line == b"EN" || is_of(words(), wire.number)) {

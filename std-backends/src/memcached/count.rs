@@ -16,7 +16,8 @@ pub(super) enum Told<V> {
     Deep(V),
     /// Nothing was charged: the item is no count, or one that has to be looked at.
     Nothing,
-    /// It was counted at this time, but not for this limit: another held when the item was made. It has to be taken back.
+    /// It was counted at this time, but not for this limit: another held when the item was made. It has to be
+    /// taken back.
     Charged(Timestamp),
 }
 

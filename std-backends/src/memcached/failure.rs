@@ -1,36 +1,73 @@
 //! What a failed call means to whoever waits for it.
 
-use std::io::Error;
+use std::fmt::Display;
+use std::io::{self, Error};
 
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::command::says;
 
-/// What servers say that have no room, for this item or for any.
+/// The words of servers that have no room, for this item or for any.
 const FULL: [&str; 3] =
     ["SERVER_ERROR out of memory", "SERVER_ERROR Out of memory", "SERVER_ERROR object too large"];
 
-/// The failure of a call. Nobody can tell what became of one that was sent if its answer is not there.
-pub(super) fn failure(error: Error, may_have_changed: bool) -> Failure {
-    let kind = match () {
-        () if FULL.iter().any(|words| says(&error, words)) => ErrorKind::Full,
-        () if says(&error, "CLIENT_ERROR unauthenticated") => ErrorKind::Denied,
-        () if ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].iter().any(|words| says(&error, words)) => {
-            ErrorKind::Other
-        }
-        () if may_have_changed => ErrorKind::Timeout,
-        () => ErrorKind::Unavailable,
-    };
-    Failure::new(kind, error)
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The connection broke, or the server refused.
+    Broken(Error),
+    /// No answer came by the deadline.
+    Late,
 }
 
-/// No answer in time.
-pub(super) fn late(address: &str, may_have_changed: bool) -> Failure {
-    if may_have_changed {
-        let message = format!("{address} did not answer in time; the hit may have been charged");
-        return Failure::new(ErrorKind::Timeout, message);
+impl Trouble {
+    /// Whether the connection broke before an answer came.
+    pub(super) fn is_broken(&self) -> bool {
+        match self {
+            Self::Broken(error) => !is_refusal(error) && error.kind() != io::ErrorKind::InvalidData,
+            Self::Late => false,
+        }
     }
-    Failure::new(ErrorKind::Unavailable, format!("{address} did not answer in time; nothing was charged"))
+
+    /// Returns the failure of a call to the server of this title. Nobody can tell what became of a call that
+    /// was sent if its answer is not there.
+    pub(super) fn failure(self, title: &str, may_have_changed: bool) -> Failure {
+        let unanswered = if may_have_changed { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+        match self {
+            Self::Late => failure(unanswered, title, "no answer in time"),
+            Self::Broken(error) => match () {
+                () if FULL.iter().any(|words| says(&error, words)) => failure(ErrorKind::Full, title, error),
+                () if says(&error, "CLIENT_ERROR unauthenticated") => {
+                    let cause = format!("{error}: no password is sent to it; start it without -Y");
+                    failure(ErrorKind::Denied, title, cause)
+                }
+                () if says(&error, "ERROR Too many open connections") => {
+                    failure(ErrorKind::Unavailable, title, error)
+                }
+                () if is_refusal(&error) => failure(ErrorKind::Other, title, error),
+                () if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    failure(unanswered, title, "the server closed the connection")
+                }
+                () => failure(unanswered, title, error),
+            },
+        }
+    }
+}
+
+/// Whether an error is the server's own words.
+fn is_refusal(error: &Error) -> bool {
+    ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].iter().any(|words| says(error, words))
+}
+
+/// Returns a failure that names the server and the cause, each once, and says what became of the hit.
+pub(super) fn failure(kind: ErrorKind, title: &str, cause: impl Display) -> Failure {
+    let cause = cause.to_string();
+    let outcome = match kind {
+        ErrorKind::Timeout => "; the hit may have been charged",
+        ErrorKind::Other => "",
+        _ => "; nothing was charged",
+    };
+    Failure::new(kind, format!("{title}: {}{outcome}", cause.trim_ascii_end()))
 }
 
 #[cfg(test)]
@@ -41,14 +78,25 @@ mod tests {
 
     #[test]
     fn what_the_server_says_decides_and_else_whether_it_was_asked() {
-        let told = |words: &str| failure(Error::other(words.to_owned()), true).kind();
-        assert_eq!(told("SERVER_ERROR out of memory storing object\r\n"), ErrorKind::Full);
-        assert_eq!(told("SERVER_ERROR Out of memory allocating new item"), ErrorKind::Full);
-        assert_eq!(told("CLIENT_ERROR unauthenticated"), ErrorKind::Denied);
-        assert_eq!(told("ERROR\r\n"), ErrorKind::Other);
+        let told = |words: &str| Trouble::Broken(Error::other(words.to_owned())).failure("here", true);
+        let full = told("SERVER_ERROR out of memory storing object\r\n");
+        assert_eq!(full.kind(), ErrorKind::Full);
+        assert_eq!(full.to_string(), "here: SERVER_ERROR out of memory storing object; nothing was charged");
+        assert_eq!(told("SERVER_ERROR Out of memory allocating new item").kind(), ErrorKind::Full);
+        assert_eq!(told("CLIENT_ERROR unauthenticated").kind(), ErrorKind::Denied);
+        assert_eq!(told("ERROR Too many open connections\r\n").kind(), ErrorKind::Unavailable);
+        assert_eq!(told("ERROR\r\n").kind(), ErrorKind::Other);
         for kind in [Io::UnexpectedEof, Io::ConnectionReset, Io::InvalidData, Io::Other] {
-            assert_eq!(failure(kind.into(), true).kind(), ErrorKind::Timeout, "{kind:?}");
-            assert_eq!(failure(kind.into(), false).kind(), ErrorKind::Unavailable, "{kind:?}");
+            let told = |changes| Trouble::Broken(kind.into()).failure("here", changes).kind();
+            assert_eq!([told(true), told(false)], [ErrorKind::Timeout, ErrorKind::Unavailable], "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_or_nonsense_is_an_answer() {
+        let broken = |error: Error| Trouble::Broken(error).is_broken();
+        assert!(broken(Io::UnexpectedEof.into()) && broken(Error::other("the runtime ends")));
+        assert!(!broken(Error::other("SERVER_ERROR busy")) && !broken(Io::InvalidData.into()));
+        assert!(!Trouble::Late.is_broken());
     }
 }

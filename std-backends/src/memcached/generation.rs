@@ -21,23 +21,38 @@ const BELIEVED: Duration = Duration::from_millis(618);
 #[derive(Default)]
 pub(super) struct Generation(Mutex<Option<Known>>);
 
-#[derive(Clone, Copy)]
-struct Known {
-    number: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) number: u64,
     /// When it was asked for last, or is being asked for.
     at: Instant,
 }
 
+impl Known {
+    /// Whether it is time to ask again.
+    pub(super) fn is_old(&self) -> bool {
+        self.at.elapsed() >= BELIEVED
+    }
+}
+
 impl Generation {
-    /// What is known of it, and whether it is time to ask again. One who is told so is to ask; others go on meanwhile.
-    pub(super) fn look(&self) -> (Option<u64>, bool) {
+    /// Returns what is known of it.
+    pub(super) fn look(&self) -> Option<Known> {
+        *lock(&self.0)
+    }
+
+    pub(super) fn number(&self) -> Option<u64> {
+        self.look().map(|known| known.number)
+    }
+
+    /// Begins to ask for it again; false if somebody else has since this was known. Others go on meanwhile.
+    pub(super) fn begin(&self, old: Known) -> bool {
         let mut known = lock(&self.0);
-        let Some(Known { number, at }) = &mut *known else { return (None, true) };
-        let is_old = at.elapsed() >= BELIEVED;
-        if is_old {
-            *at = Instant::now();
+        let is_first = *known == Some(old);
+        if is_first {
+            *known = Some(Known { at: Instant::now(), ..old });
         }
-        (Some(*number), is_old)
+        is_first
     }
 
     pub(super) fn learn(&self, number: u64) {
@@ -57,13 +72,14 @@ mod tests {
     #[test]
     fn a_generation_is_asked_for_once_a_second_by_one() {
         let generation = Generation::default();
-        assert_eq!(generation.look(), (None, true));
+        assert_eq!(generation.look(), None);
         generation.learn(7);
-        assert_eq!(generation.look(), (Some(7), false));
-        if let Some(known) = &mut *lock(&generation.0) {
-            known.at = Instant::now().checked_sub(BELIEVED).unwrap();
-        }
-        assert_eq!([generation.look(), generation.look()], [(Some(7), true), (Some(7), false)]);
+        let known = generation.look().unwrap();
+        assert!(known.number == 7 && !known.is_old());
+        let old = Known { at: Instant::now().checked_sub(BELIEVED).unwrap(), ..known };
+        *lock(&generation.0) = Some(old);
+        assert!(old.is_old() && generation.begin(old) && !generation.begin(old));
+        assert!(!generation.look().unwrap().is_old());
     }
 
     #[test]

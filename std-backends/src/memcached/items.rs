@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join;
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Class, Clock, Strategy, Timestamp};
 use traffik_runtimes::Connect;
@@ -20,10 +21,8 @@ use crate::util::shutdown::ShutdownGate;
 
 pub(super) struct Items<R: Connect> {
     pub(super) runtime: R,
-    pub(super) servers: Vec<Server<R>>,
+    pub(super) servers: Vec<Arc<Server<R>>>,
     pub(super) namespace: String,
-    /// The item that tells the generation in use.
-    pub(super) generation: String,
     pub(super) timeout: Duration,
     /// A clock instead of the servers'.
     pub(super) clock: Option<Arc<dyn Clock + Send + Sync>>,
@@ -42,8 +41,9 @@ pub(super) struct Mark {
 }
 
 impl<R: Connect> Items<R> {
-    /// The server that keeps a key: the one of the highest weight, so that few keys move when a server comes or goes.
-    pub(super) fn server(&self, escaped: &str) -> Result<&Server<R>, Failure> {
+    /// The server that keeps a key: the one of the highest weight, so that few keys move when a server comes
+    /// or goes.
+    pub(super) fn server(&self, escaped: &str) -> Result<&Arc<Server<R>>, Failure> {
         if let [only] = &self.servers[..] {
             return Ok(only);
         }
@@ -52,15 +52,26 @@ impl<R: Connect> Items<R> {
         heaviest.ok_or_else(|| Failure::new(ErrorKind::Invalid, "no server is named"))
     }
 
-    /// What a key's item is called by now.
-    pub(super) async fn item(
+    /// Asks for the generation of a server again, until the end of a call that begins now.
+    pub(super) async fn renewed(&self, server: &Arc<Server<R>>) -> Result<u64, Failure> {
+        server.look(false, pin!(self.end())).await
+    }
+
+    /// Loads what a key has in a generation.
+    async fn load_in(
         &self,
         server: &Server<R>,
+        generation: u64,
         escaped: &str,
         end: End<'_>,
-    ) -> Result<String, Failure> {
-        let generation = server.generation(&self.generation, end).await?;
-        Ok(self.name(generation, escaped))
+    ) -> Result<Loaded<Mark>, Failure> {
+        let name = self.name(generation, escaped);
+        let found = server.call(Get(&name), end).await?;
+        let (unique, rest) = (found.as_ref().map(|item| item.unique), found.as_ref().and_then(|it| it.rest));
+        // Some of the time is spare, should this host be ahead of another.
+        let kept = rest.map(|rest| Duration::from_secs(rest.saturating_sub(SPARE)));
+        let mark = Mark { name, unique };
+        Ok(Loaded { bytes: found.map(|item| item.bytes), mark, now: self.now(server), kept })
     }
 
     /// The name of a key's item in a generation.
@@ -70,7 +81,7 @@ impl<R: Connect> Items<R> {
 
     /// The present, for the states on a server.
     pub(super) fn now(&self, server: &Server<R>) -> Timestamp {
-        self.clock.as_ref().map_or_else(|| server.clock.now(), |clock| clock.now())
+        self.clock.as_ref().map_or_else(|| server.clock().now(), |clock| clock.now())
     }
 
     /// Returns the expiry to store a state with that has so long to live.
@@ -78,7 +89,7 @@ impl<R: Connect> Items<R> {
         const DAY: Duration = Duration::from_secs(24 * 3_600);
         // A clock of another kind than the server's may be slower.
         let rest = if self.clock.is_some() { rest.max(DAY) } else { rest };
-        expiry(rest, STATE_SPARE, || server.clock.now())
+        expiry(rest, STATE_SPARE, || server.clock().now())
     }
 
     /// The end of a call that begins now.
@@ -95,13 +106,20 @@ impl<R: Connect> Swap for Items<R> {
         let escaped = String::from_utf8_lossy(key);
         let mut end = pin!(self.end());
         let server = self.server(&escaped)?;
-        let name = self.item(server, &escaped, end.as_mut()).await?;
-        let found = server.call(Get(&name), end).await?;
-        let (unique, rest) = (found.as_ref().map(|item| item.unique), found.as_ref().and_then(|it| it.rest));
-        // Some of the time is spare, should this host be ahead of another.
-        let kept = rest.map(|rest| Duration::from_secs(rest.saturating_sub(SPARE)));
-        let mark = Mark { name, unique };
-        Ok(Loaded { bytes: found.map(|item| item.bytes), mark, now: self.now(server), kept })
+        let Some(known) = server.generation().look() else {
+            let generation = server.first_look(end.as_mut()).await?;
+            return self.load_in(server, generation, &escaped, end).await;
+        };
+        if !(known.is_old() && server.generation().begin(known)) {
+            return self.load_in(server, known.number, &escaped, end).await;
+        }
+        let (old, renewed) =
+            Box::pin(join(self.load_in(server, known.number, &escaped, end.as_mut()), self.renewed(server)))
+                .await;
+        match renewed {
+            Ok(new) if new != known.number => self.load_in(server, new, &escaped, end).await,
+            _ => old,
+        }
     }
 
     async fn swap(&self, key: &[u8], mark: Mark, change: Change) -> Result<Option<Loaded<Mark>>, Failure> {

@@ -39,7 +39,7 @@ impl<R: Connect> MemcachedLock<R> {
         let (escaped, mut end) = (name::escaped(&&*name), pin!(items.end()));
         let server = items.server(&escaped)?;
         let held = name::other(&items.namespace, "lock", &escaped);
-        let expiry = expiry(ttl.get(), SPARE, || server.clock.now());
+        let expiry = expiry(ttl.get(), SPARE, || server.clock().now());
         let added = Store { name: &held, bytes: owner.as_bytes(), expiry, unique: None };
         if !server.call(added, end.as_mut()).await? {
             return Ok(None);
@@ -65,7 +65,7 @@ impl<R: Connect> MemcachedLock<R> {
         match server.call(Get(name), end.as_mut()).await? {
             Some(Item { bytes: owner, unique, .. }) if owner == bytes => match kept {
                 Some(ttl) => {
-                    let expiry = expiry(ttl.get(), SPARE, || server.clock.now());
+                    let expiry = expiry(ttl.get(), SPARE, || server.clock().now());
                     server.call(Store { name, bytes, expiry, unique: Some(unique) }, end).await
                 }
                 None => server.call(Remove { name, unique }, end).await,

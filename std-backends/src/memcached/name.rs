@@ -18,7 +18,8 @@ pub(super) fn escaped(key: &dyn ErasedKey) -> String {
     String::from_utf8(escaped).unwrap_or_default()
 }
 
-/// The item of an escaped key: `namespace:{key}`, or `namespace:GENERATION{key}` once the namespace has been cleared.
+/// The item of an escaped key: `namespace:{key}`, or `namespace:GENERATION{key}` once the namespace has been
+/// cleared.
 ///
 /// A key that would make it too long is told by its SHA-256, in brackets, of which nobody can make two alike.
 pub(super) fn item(namespace: &str, generation: u64, escaped: &str) -> String {
@@ -30,8 +31,8 @@ pub(super) fn item(namespace: &str, generation: u64, escaped: &str) -> String {
     named(name, escaped)
 }
 
-/// The item of something else in a namespace, such as a lock: `namespace#KIND{name}`. No state is taken for it, for no
-/// namespace has such a sign.
+/// The item of something else in a namespace, such as a lock: `namespace#KIND{name}`. No state is taken for
+/// it, for no namespace has such a sign.
 pub(super) fn other(namespace: &str, kind: &str, escaped: &str) -> String {
     named(format!("{namespace}#{kind}"), escaped)
 }

@@ -1,20 +1,31 @@
-//! Connections to one server: each is used by one call at a time, and by no other after a call that did not end well.
+//! Connections to one server: each is used by one call at a time, and by no other after a call that did not
+//! end well.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::Failure;
 use traffik_runtimes::Connect;
 
-use super::command::{Command, Version};
+use self::connect::{Attempt, Step};
+use self::turn::{Come, Turn};
+use super::command::version;
+use super::host::Host;
 use super::wire::Wire;
+use crate::util::evictions::PATIENCE;
 use crate::util::mutex::lock;
+use crate::util::pause::Pause;
+use crate::util::race::{Either, race};
 use crate::util::shutdown::closed;
 
-/// How many connections there may be, and for how long they lie idle.
+mod connect;
+mod turn;
+
+/// How many connections there may be, for how long they lie idle, and how long making one may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     /// The most at a time.
@@ -23,25 +34,45 @@ pub(super) struct Settings {
     pub(super) minimum: usize,
     /// For how long others are.
     pub(super) idle: Duration,
+    /// The budget of an attempt to connect.
+    pub(super) connect_timeout: Duration,
+    /// The time of a call.
+    pub(super) timeout: Duration,
 }
 
 pub(super) struct Pool<R: Connect> {
     pub(super) runtime: R,
-    pub(super) address: String,
     pub(super) settings: Settings,
+    pub(super) host: Arc<Host>,
+    address: String,
     state: Mutex<State<R::Stream>>,
 }
 
 struct State<T> {
-    /// The one that was used last comes last, and is used next.
+    /// The one that was used last comes last, and is used next. While there is one, nobody waits.
     idle: Vec<Idle<T>>,
-    /// How many are in use, or being made.
-    leased: usize,
-    /// Who waits for one to come free, the first one first.
-    waiting: VecDeque<Arc<Turn>>,
-    /// When the last attempt to connect failed, and how.
-    failed: Option<(Instant, Failure)>,
+    /// How many are open: idle, in use, or on their way to a call that waits.
+    open: usize,
+    /// Who waits for one, the first one first.
+    waiting: VecDeque<Arc<Turn<T>>>,
+    /// Those on their way, the oldest first.
+    attempts: Vec<Attempt>,
+    /// How many attempts there were.
+    attempted: u64,
+    useless: Useless,
+    /// The pause of calls after attempts without an answer.
+    pause: Pause,
+    /// The pause of attempts alone: the server gives no more connections than there are.
+    settled: Pause,
     is_closed: bool,
+}
+
+/// Connections that broke before their first answer, since one has answered.
+#[derive(Default)]
+struct Useless {
+    /// How many attempts there were when the last one broke.
+    attempted: u64,
+    times: u32,
 }
 
 struct Idle<T> {
@@ -49,110 +80,236 @@ struct Idle<T> {
     since: Instant,
 }
 
-/// How long after a failed attempt to connect calls are told of it at once, instead of trying again.
-const PAUSE: Duration = Duration::from_millis(50);
+/// After how many useless connections one after another calls pause: a network that cuts connections now and
+/// then cuts some before their first answer, too.
+const USELESS: u32 = 4;
 
 /// After how long an idle connection is asked whether it still leads somewhere.
 const CHECKED: Duration = Duration::from_secs(5);
 
+/// After how long the runtime is given a turn before an idle connection is looked at: so it notices an end
+/// that came meanwhile.
+const NOTICED: Duration = Duration::from_millis(10);
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self {
+            idle: Vec::new(),
+            open: 0,
+            waiting: VecDeque::new(),
+            attempts: Vec::new(),
+            attempted: 0,
+            useless: Useless::default(),
+            pause: Pause::default(),
+            settled: Pause::default(),
+            is_closed: false,
+        }
+    }
+}
+
+impl<T> State<T> {
+    /// Hands a connection to whoever waits first, or lays it by; returns whom to wake.
+    fn place(&mut self, wire: Box<Wire<T>>, now: Instant) -> Option<Waker> {
+        if let Some(turn) = self.waiting.pop_front() {
+            return turn.put(Come::Wire(wire));
+        }
+        self.idle.push(Idle { wire, since: now });
+        None
+    }
+
+    /// Takes those that nobody needed for long, but for the minimum.
+    fn spare(&mut self, now: Instant, settings: &Settings) -> Vec<Idle<T>> {
+        let is_old = |it: &&Idle<T>| now.saturating_duration_since(it.since) > settings.idle;
+        let old = self.idle.iter().take_while(is_old).count();
+        let old = old.min(self.open.saturating_sub(settings.minimum));
+        self.open -= old;
+        self.idle.drain(..old).collect()
+    }
+
+    /// Returns whom to wake so that somebody sees to it that there is a connection.
+    fn nudge(&self) -> Option<Waker> {
+        self.waiting.front().and_then(|turn| turn.put(Come::Look))
+    }
+
+    /// Notes that what an attempt of this number made broke before its first answer. Returns whether that is
+    /// the server's way: several did, each of them begun after the one before had broken.
+    fn breaks_again(&mut self, number: u64) -> bool {
+        let Useless { attempted, times } = &mut self.useless;
+        if number > *attempted {
+            (*attempted, *times) = (self.attempted, times.saturating_add(1));
+        }
+        *times >= USELESS
+    }
+
+    /// Ends a connection; returns whom to wake.
+    fn ended(&mut self) -> Option<Waker> {
+        self.open = self.open.saturating_sub(1);
+        if self.open == 0 {
+            self.settled.end();
+        }
+        self.nudge()
+    }
+}
+
 impl<R: Connect> Pool<R> {
-    pub(super) fn new(runtime: R, address: String, settings: Settings) -> Arc<Self> {
-        let state =
-            State { idle: Vec::new(), leased: 0, waiting: VecDeque::new(), failed: None, is_closed: false };
-        Arc::new(Self { runtime, address, settings, state: Mutex::new(state) })
+    pub(super) fn new(runtime: R, address: String, settings: Settings, host: Host) -> Arc<Self> {
+        Arc::new(Self { runtime, settings, host: Arc::new(host), address, state: Mutex::default() })
     }
 
-    /// A connection for one call: an idle one, or a new one. Who came first is served first.
+    /// A connection for one call: an idle one, or what comes first of one that is given back and a new one.
+    /// Who came first is served first.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<R>, Failure> {
-        let permit = self.permit().await?;
-        while let Some(Idle { mut wire, since }) = self.take_idle() {
-            // The system may know already that the server has gone, or that something came that nobody asked for.
-            if !wire.is_idle() {
-                continue;
-            }
-            if since.elapsed() > CHECKED {
-                wire.begin();
-                if Box::pin(Version.ask(&mut wire)).await.is_err() {
-                    continue;
+        loop {
+            let mut lease = match self.take_idle()? {
+                Some((mut lease, idle)) => {
+                    if idle >= NOTICED && !self.leads_somewhere(&mut lease, idle).await {
+                        continue;
+                    }
+                    lease
                 }
+                None => Box::pin(self.wait()).await?,
+            };
+            // The system may know already that the server has gone, or that something came that nobody asked
+            // for.
+            if lease.wire.is_idle() {
+                return Ok(lease);
             }
-            return Ok(Lease { wire, permit });
         }
-        let wire = Box::new(Wire::new(Box::pin(self.connect()).await?));
-        Ok(Lease { wire, permit })
     }
 
-    async fn connect(&self) -> Result<R::Stream, Failure> {
-        if let Some((at, failure)) = &self.state().failed
-            && at.elapsed() < PAUSE
-        {
-            return Err(failure.clone());
+    /// Takes an idle connection, if there is one; tells for how long it was idle.
+    fn take_idle(self: &Arc<Self>) -> Result<Option<(Lease<R>, Duration)>, Failure> {
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(closed());
         }
-        let connected = self.runtime.connect(&self.address).await.map_err(|error| {
-            let message = format!("cannot connect to {}, nothing was charged: {error}", self.address);
-            Failure::new(ErrorKind::Unavailable, message)
-        });
-        self.state().failed = connected.as_ref().err().map(|failure| (Instant::now(), failure.clone()));
-        connected
+        let Some(Idle { wire, since }) = state.idle.pop() else { return Ok(None) };
+        drop(state);
+        let now = Instant::now();
+        let permit = Permit { pool: self.clone(), is_kept: false };
+        Ok(Some((Lease { wire, since: now, was_idle: true, permit }, now.saturating_duration_since(since))))
     }
 
-    /// Waits for its turn if all connections are in use.
-    async fn permit(self: &Arc<Self>) -> Result<Permit<R>, Failure> {
-        let turn = {
+    fn leased(self: &Arc<Self>, wire: Box<Wire<R::Stream>>) -> Lease<R> {
+        let permit = Permit { pool: self.clone(), is_kept: false };
+        Lease { wire, since: Instant::now(), was_idle: false, permit }
+    }
+
+    /// Whether a connection that was idle for a while may be used. If it does not answer soon, none that was
+    /// idle for so long is kept.
+    async fn leads_somewhere(&self, lease: &mut Lease<R>, idle: Duration) -> bool {
+        if idle < CHECKED {
+            let mut has_yielded = false;
+            let yielded = poll_fn(|context| {
+                if std::mem::replace(&mut has_yielded, true) {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            });
+            yielded.await;
+            return true;
+        }
+        let asked = async {
+            lease.wire.begin();
+            race(version(&mut lease.wire, ""), pin!(self.runtime.sleep(PATIENCE))).await
+        };
+        if matches!(Box::pin(asked).await, Either::Left(Ok(_))) {
+            return true;
+        }
+        let mut state = self.state();
+        let stale = state.idle.iter().take_while(|it| it.since.elapsed() >= CHECKED).count();
+        state.open = state.open.saturating_sub(stale);
+        let dropped: Vec<_> = state.idle.drain(..stale).collect();
+        drop(state);
+        drop(dropped);
+        false
+    }
+
+    /// Stands in line until a connection comes, and sees to it that one is made.
+    async fn wait(self: &Arc<Self>) -> Result<Lease<R>, Failure> {
+        let waiting = {
             let mut state = self.state();
-            if state.is_closed {
-                return Err(closed());
-            }
-            if state.leased < self.settings.size && state.waiting.is_empty() {
-                state.leased += 1;
-                return Ok(Permit { pool: self.clone() });
+            // One may have come meanwhile.
+            if let Some(Idle { wire, .. }) = state.idle.pop() {
+                drop(state);
+                return Ok(self.leased(wire));
             }
             let turn = Arc::new(Turn::default());
             state.waiting.push_back(turn.clone());
-            turn
+            Waiting { pool: self, turn }
         };
-        Waiting { pool: self, turn }.come().await
+        loop {
+            let step = {
+                let mut state = self.state();
+                if state.is_closed {
+                    return Err(closed());
+                }
+                state.step(Instant::now(), &self.settings)
+            };
+            let come = match step {
+                Step::Fail(failure) => return Err(failure),
+                Step::Begin(..) => {
+                    self.take_step(step);
+                    continue;
+                }
+                Step::Wait(None) => waiting.turn.next().await,
+                Step::Wait(Some(time)) => {
+                    match race(waiting.turn.next(), pin!(self.runtime.sleep(time))).await {
+                        Either::Left(come) => come,
+                        Either::Right(()) => continue,
+                    }
+                }
+            };
+            match come {
+                Come::Wire(wire) => return Ok(self.leased(wire)),
+                Come::Failed(failure) => return Err(failure),
+                Come::Look => {}
+            }
+        }
     }
 
-    fn take_idle(&self) -> Option<Idle<R::Stream>> {
-        self.state().idle.pop()
+    /// Whether any connection is open.
+    pub(super) fn is_connected(&self) -> bool {
+        self.state().open > 0
     }
 
-    /// Keeps a connection for the next call; of those that nobody needs for long, no more than the minimum.
-    fn keep(&self, wire: Box<Wire<R::Stream>>) {
+    /// Notes that a connection broke before its first answer: if that goes on, calls pause.
+    pub(super) fn was_useless(&self, wire: &Wire<R::Stream>, failure: &Failure) {
+        let mut state = self.state();
+        if state.breaks_again(wire.attempt) {
+            state.pause.begin(failure.clone(), Instant::now());
+        }
+    }
+
+    /// Keeps a connection for the next call; `is_proved` if it has answered one.
+    fn keep(&self, mut wire: Box<Wire<R::Stream>>, is_proved: bool) {
         let mut state = self.state();
         if state.is_closed {
             drop(state);
             return;
         }
-        state.idle.push(Idle { wire, since: Instant::now() });
-        // This one is idle, and its call still has the right to it.
-        let spare = (state.idle.len() + state.leased).saturating_sub(self.settings.minimum + 1);
-        let old = state.idle.iter().take_while(|it| it.since.elapsed() > self.settings.idle).count();
-        let dropped: Vec<_> = state.idle.drain(..old.min(spare)).collect();
-        drop(state);
-        drop(dropped);
-    }
-
-    /// Passes the right to use a connection on.
-    fn release(&self) {
-        let mut state = self.state();
-        let next = state.waiting.pop_front();
-        if next.is_none() {
-            state.leased = state.leased.saturating_sub(1);
+        if is_proved && std::mem::replace(&mut wire.is_fresh, false) {
+            state.useless = Useless::default();
+            state.pause.end();
         }
+        let now = Instant::now();
+        let (woken, spare) = (state.place(wire, now), state.spare(now, &self.settings));
         drop(state);
-        next.iter().for_each(|turn| turn.come(Come::Now));
+        drop(spare);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// No call is made from now on.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
-        let (idle, waiting) = (std::mem::take(&mut state.idle), std::mem::take(&mut state.waiting));
+        let (idle, attempts) = (std::mem::take(&mut state.idle), std::mem::take(&mut state.attempts));
+        let waiting = std::mem::take(&mut state.waiting);
+        let woken: Vec<_> = waiting.iter().filter_map(|turn| turn.put(Come::Failed(closed()))).collect();
         drop(state);
-        drop(idle);
-        waiting.into_iter().for_each(|turn| turn.come(Come::Never));
+        drop((idle, attempts));
+        woken.into_iter().for_each(Waker::wake);
     }
 
     fn state(&self) -> MutexGuard<'_, State<R::Stream>> {
@@ -160,95 +317,88 @@ impl<R: Connect> Pool<R> {
     }
 }
 
-/// A connection that one call uses. It is closed when this is dropped, unless the call has said that all of its answer
-/// was taken: whatever else may have happened to it, nobody is to read what was meant for another.
+/// A connection that one call uses. It is closed when this is dropped, unless the call has said that all of
+/// its answer was taken: whatever else may have happened to it, nobody is to read what was meant for another.
 pub(super) struct Lease<R: Connect> {
     pub(super) wire: Box<Wire<R::Stream>>,
-    // Last, so that the next call finds the connection when it is told to go on.
+    /// When its call began to use it.
+    since: Instant,
+    was_idle: bool,
+    // Last, so that it is closed before another is made in its place.
     permit: Permit<R>,
 }
 
 impl<R: Connect> Lease<R> {
+    pub(super) fn pool(&self) -> &Arc<Pool<R>> {
+        &self.permit.pool
+    }
+
+    /// Whether it has just been made for this call.
+    pub(super) fn is_new(&self) -> bool {
+        !self.was_idle && self.wire.is_fresh
+    }
+
+    /// Its call has no answer in time. A call that had to wait for the connection, or has asked twice, had
+    /// but a part of its time for this answer, which may be about to come: the connection is not given up for
+    /// that.
+    pub(super) fn be_late(self) {
+        let Self { permit, wire, since, .. } = self;
+        let timeout = permit.pool.settings.timeout;
+        let rest = timeout.saturating_sub(since.elapsed());
+        if rest > timeout / 8 && wire.has_sent() {
+            permit.pool.recover(wire, rest);
+        }
+    }
+
+    /// Nothing was asked on it.
+    pub(super) fn put_back(self) {
+        let Self { mut permit, wire, .. } = self;
+        permit.is_kept = true;
+        permit.pool.keep(wire, false);
+    }
+
     /// Its call has been answered, and nothing of the answer is left.
     pub(super) fn give_back(self) {
-        // In this order a connection that is not kept is closed before the next call is told to go on.
-        let Self { permit, wire } = self;
+        let Self { mut permit, wire, .. } = self;
         if wire.is_quiet() {
-            permit.pool.keep(wire);
+            permit.is_kept = true;
+            permit.pool.keep(wire, true);
         }
     }
 }
 
-/// The right to use a connection.
+/// The place of a connection that is open.
 struct Permit<R: Connect> {
     pool: Arc<Pool<R>>,
+    is_kept: bool,
 }
 
 impl<R: Connect> Drop for Permit<R> {
     fn drop(&mut self) {
-        self.pool.release();
+        if !self.is_kept {
+            let woken = self.pool.state().ended();
+            woken.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
-/// Whose turn is to come.
-#[derive(Default)]
-struct Turn(Mutex<(Come, Option<Waker>)>);
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Come {
-    #[default]
-    Later,
-    Now,
-    /// The pool has been closed.
-    Never,
-}
-
-impl Turn {
-    fn come(&self, come: Come) {
-        let mut turn = lock(&self.0);
-        turn.0 = come;
-        let waker = turn.1.take();
-        drop(turn);
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    fn has_come(&self, waker: Option<&Waker>) -> Come {
-        let mut turn = lock(&self.0);
-        turn.1 = waker.cloned();
-        turn.0
-    }
-}
-
-/// Somebody in the queue. Dropped there, it leaves the queue; dropped when its turn had come, it passes that on.
+/// Somebody in line. Dropped, it leaves the line, and what has come to it goes to the next.
 struct Waiting<'a, R: Connect> {
     pool: &'a Arc<Pool<R>>,
-    turn: Arc<Turn>,
-}
-
-impl<R: Connect> Waiting<'_, R> {
-    async fn come(self) -> Result<Permit<R>, Failure> {
-        let come = poll_fn(|context| match self.turn.has_come(Some(context.waker())) {
-            Come::Later => Poll::Pending,
-            come => Poll::Ready(come),
-        });
-        if come.await == Come::Never {
-            return Err(closed());
-        }
-        let pool = self.pool.clone();
-        // Taken, so there is nothing to pass on.
-        self.turn.come(Come::Never);
-        Ok(Permit { pool })
-    }
+    turn: Arc<Turn<R::Stream>>,
 }
 
 impl<R: Connect> Drop for Waiting<'_, R> {
     fn drop(&mut self) {
         let mut state = self.pool.state();
         state.waiting.retain(|turn| !Arc::ptr_eq(turn, &self.turn));
-        let come = self.turn.has_come(None);
+        let come = self.turn.take();
+        // Whoever is next sees to it that there is a connection.
+        let woken = if matches!(come, Some(Come::Look)) || state.open == 0 { state.nudge() } else { None };
         drop(state);
-        if come == Come::Now {
-            self.pool.release();
+        woken.into_iter().for_each(Waker::wake);
+        if let Some(Come::Wire(wire)) = come {
+            self.pool.keep(wire, false);
         }
     }
 }

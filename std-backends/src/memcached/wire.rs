@@ -8,6 +8,8 @@ use std::task::{Context, Poll, Waker, ready};
 use futures_util::AsyncWriteExt;
 use futures_util::io::{AsyncRead, AsyncWrite};
 
+use crate::util::random::random;
+
 /// What the streams of a runtime can do.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
@@ -21,8 +23,8 @@ const LONGEST: usize = 2_048;
 
 /// A stream that knows whether it has been read to the end of an answer.
 ///
-/// The client of `memcache-async` reads ahead into a buffer that is lost with it. It is handed no more than a line at a
-/// time here, so that whatever comes after its answer stays where it is found.
+/// The client of `memcache-async` reads ahead into a buffer that is lost with it. It is handed no more than a
+/// line at a time here, so that whatever comes after its answer stays where it is found.
 pub(super) struct Wire<T> {
     stream: T,
     incoming: Vec<u8>,
@@ -33,6 +35,10 @@ pub(super) struct Wire<T> {
     sent: usize,
     /// Whether anything has been sent since the present call began, so that the server may have heard of it.
     pub(super) is_sent: bool,
+    /// The attempt that made it.
+    pub(super) attempt: u64,
+    /// Whether it has answered no call yet.
+    pub(super) is_fresh: bool,
     /// The first line of its answer, as far as that has been taken.
     first: Vec<u8>,
     /// What tells the answers of calls apart.
@@ -48,6 +54,8 @@ impl<T: Stream> Wire<T> {
             outgoing: Vec::new(),
             sent: 0,
             is_sent: false,
+            attempt: 0,
+            is_fresh: true,
             first: Vec::new(),
             number: 0,
         }
@@ -77,11 +85,30 @@ impl<T: Stream> Wire<T> {
         self.is_quiet() && Pin::new(&mut self.stream).poll_read(&mut context, &mut unasked).is_pending()
     }
 
+    /// Whether all of the present call has been sent.
+    pub(super) const fn has_sent(&self) -> bool {
+        self.is_sent && self.outgoing.is_empty()
+    }
+
+    /// Takes what is left of an answer that nobody waits for: all that comes before the answer to a command
+    /// which no other can be taken for.
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
+        let mark = random();
+        self.send(format!("md traffik#nothing O{mark}\r\n").as_bytes()).await?;
+        let last = format!("NF O{mark}");
+        while self.line().await? != last.as_bytes() {}
+        Ok(())
+    }
+
     /// Sends a command and takes the line that is answered, without its end.
     pub(super) async fn ask(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
-        self.write_all(command).await?;
-        self.flush().await?;
+        self.send(command).await?;
         self.line().await
+    }
+
+    pub(super) async fn send(&mut self, command: &[u8]) -> io::Result<()> {
+        self.write_all(command).await?;
+        self.flush().await
     }
 
     /// Takes a line, without its end.

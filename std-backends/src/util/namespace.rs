@@ -41,7 +41,7 @@ pub(crate) fn settled(mut namespace: String, timeout: Duration) -> Result<String
 }
 
 /// What is wrong with a namespace, if something is.
-fn check(namespace: &str) -> Result<(), String> {
+pub(crate) fn check(namespace: &str) -> Result<(), String> {
     if !namespace.is_empty() && namespace.len() <= 64 && namespace.bytes().all(is_plain) {
         return Ok(());
     }

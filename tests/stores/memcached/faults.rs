@@ -1,5 +1,5 @@
-//! What goes wrong between a limiter and its Memcached, on real servers: how much is admitted all the same, how long a call
-//! takes to say so, and how soon all is well again.
+//! What goes wrong between a limiter and its Memcached, on real servers: how much is admitted all the same,
+//! how long a call takes to say so, and how soon all is well again.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -25,7 +25,8 @@ fn bucket(limit: u32) -> TokenBucket {
     TokenBucket::new(Rate::per_week(limit))
 }
 
-/// Asked often enough, nobody is admitted above the limit, and nothing of it is lost but what nobody knows of.
+/// Asked often enough, nobody is admitted above the limit, and nothing of it is lost but what nobody knows
+/// of.
 async fn asked_to_the_end<S: Strategy<Cost = u32>>(
     limiter: &AsyncLimiter<S, MemcachedStorage<Tokio>>,
     count: &Count,
@@ -80,21 +81,22 @@ fn a_server_that_comes_back_empty_grants_one_limit_more() {
 /// No answer in time is no denial: the hit may have been charged, and is not sent again.
 #[test]
 fn a_paused_server_is_a_timeout_and_then_well_again() {
-    async fn paused<S: Strategy<Cost = u32>>(limit: S, told: ErrorKind) {
+    async fn paused<S: Strategy<Cost = u32>>(limit: S, told: [ErrorKind; 2]) {
         let mut memcached = Memcached::start();
         let (limiter, count) = (AsyncLimiter::new(limit, at(&[memcached.address()])), Count::default());
         count.check(&limiter, "k").await;
         memcached.pause();
         let kinds = [count.check(&limiter, "k").await, count.check(&limiter, "k").await];
-        assert_eq!(kinds, [Some(told); 2]);
+        assert_eq!(kinds, told.map(Some));
         memcached.resume();
         recovered(&limiter, &count, "k").await;
         asked_to_the_end(&limiter, &count, 100).await;
     }
     run(async {
-        paused(weekly(100), ErrorKind::Timeout).await;
+        // The second one had no connection that answered, and so was not sent.
+        paused(weekly(100), [ErrorKind::Timeout, ErrorKind::Unavailable]).await;
         // A load charges nothing, so it is known what became of it.
-        paused(bucket(100), ErrorKind::Unavailable).await;
+        paused(bucket(100), [ErrorKind::Unavailable; 2]).await;
     });
 }
 
@@ -150,8 +152,8 @@ fn a_network_that_swallows_everything_or_cuts_replies_short_is_bounded() {
     });
 }
 
-/// A check that nobody waits for any more does not answer the next one: each asks for a cost of its own, and is told what
-/// that leaves.
+/// A check that nobody waits for any more does not answer the next one: each asks for a cost of its own, and
+/// is told what that leaves.
 #[test]
 fn a_dropped_check_disturbs_no_other() {
     run(async {
@@ -256,7 +258,8 @@ fn one_of_three_servers_is_gone() {
     });
 }
 
-/// A server that answers nonsense, or what was not asked: no answer of it is believed, and no connection used again.
+/// A server that answers nonsense, or what was not asked: no answer of it is believed, and no connection used
+/// again.
 #[test]
 fn garbage_is_no_answer() {
     const ANSWERS: [&str; 9] = [
@@ -273,7 +276,8 @@ fn garbage_is_no_answer() {
     static USED_AGAIN: AtomicBool = AtomicBool::new(false);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // Ends with the process: each connection gets the next answer to whatever comes first, and is told nothing more.
+    // Ends with the process: each connection gets the next answer to whatever comes first, and is told
+    // nothing more.
     std::thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let Ok(mut stream) = stream else { return };
@@ -285,8 +289,9 @@ fn garbage_is_no_answer() {
                 }
                 // The rest of what was asked may come yet.
                 while lines.read_line(&mut line).unwrap_or(0) > 0 {}
-                let asked = line.lines().filter(|line| line.starts_with(['m', 'g', 'c', 'a']));
-                USED_AGAIN.fetch_or(asked.count() > 1, Ordering::Relaxed);
+                let mut asked = line.lines().filter(|line| line.starts_with(['m', 'g', 'c', 'a']));
+                // What is asked of the namespace goes out with the first question.
+                USED_AGAIN.fetch_or(asked.any(|line| !line.contains('#')), Ordering::Relaxed);
             });
         }
     });

@@ -62,7 +62,7 @@ impl Scene {
     /// What was called, but for questions whether a namespace has been cleared: some a second.
     fn made(&self) -> Vec<Call> {
         let mut made = calls(&self.recorder);
-        made.retain(|call| !(call.request.words[0] == "mg" && call.request.words[1].contains('#')));
+        made.retain(|call| !call.request.words[1].ends_with("#generation{}"));
         made
     }
 

@@ -39,8 +39,12 @@ impl Reader<'_> {
     /// A command, which is followed by bytes if it stores some.
     fn request(&mut self) -> Message {
         let words = self.line();
-        let stores = ["add", "cas", "set"].contains(&words[0].as_str());
-        let bytes = stores.then(|| self.bytes(&words[4]));
+        let length = match words[0].as_str() {
+            "add" | "cas" | "set" => words.get(4),
+            "ms" => words.get(2),
+            _ => None,
+        };
+        let bytes = length.map(|length| self.bytes(length));
         Message { words, bytes }
     }
 
@@ -71,7 +75,8 @@ pub(super) fn bytes(bytes: &[u8]) -> String {
     bytes.iter().fold("x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// What was called since this was last asked, but for looks at statistics: rarely, beside a call.
+/// What was called since this was last asked, but for what is asked beside a call: what a server is, its
+/// statistics, and the lists of servers.
 pub(super) fn calls(recorder: &Recorder) -> Vec<Call> {
     let mut calls = Vec::new();
     for Said { requests, replies } in recorder.take() {
@@ -81,7 +86,11 @@ pub(super) fn calls(recorder: &Recorder) -> Vec<Call> {
         }
         assert!(replies.0.is_empty(), "nothing comes unasked");
     }
-    calls.retain(|call| call.request.words[0] != "stats");
+    calls.retain(|call| {
+        let words = &call.request.words;
+        !["stats", "version"].contains(&words[0].as_str())
+            && !words.get(1).is_some_and(|item| item.ends_with("#servers{}"))
+    });
     calls
 }
 
@@ -98,7 +107,7 @@ impl Uniques {
     /// A message, with what tells versions of items apart renamed, and the number of the call left out.
     pub(super) fn text(&mut self, message: &Message) -> String {
         let verb = message.words[0].clone();
-        let is_meta = ["ma", "md", "mg", "VA", "HD", "EX", "NF", "EN"].contains(&verb.as_str());
+        let is_meta = ["ma", "md", "mg", "ms", "VA", "HD", "EX", "NF", "EN"].contains(&verb.as_str());
         let told = |(at, word): (usize, &String)| match (verb.as_str(), word.split_at_checked(1)) {
             ("cas", _) if at == 5 => self.of(word),
             ("VALUE", _) if at == 4 => self.of(word),

@@ -1,0 +1,139 @@
+//! Where servers are, and what they are called: keys are weighed by a server's name.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::util::namespace;
+
+/// The port that servers listen on if none is named.
+const PORT: &str = "11211";
+
+/// A server of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// The explicit name, or the canonical address.
+    pub(super) name: Arc<str>,
+    /// The address in its canonical form, by which two spellings of one server are found out.
+    pub(super) canonical: String,
+    /// The address as it was written, with a port.
+    pub(super) dialed: String,
+}
+
+impl Address {
+    /// Reads `HOST`, `HOST:PORT` or `NAME=HOST:PORT`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what is wrong and what to write.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (name, address) = match text.split_once('=') {
+            Some((name, address)) => (Some(name), address),
+            None => (None, text),
+        };
+        let dialed = with_port(address);
+        let canonical = canonical(&dialed)?;
+        if let Some(name) = name
+            && namespace::check(name).is_err()
+        {
+            return Err(format!(
+                "{name:?} is no name of a server; take 1 to 64 letters, digits, or . : _ - @ /"
+            ));
+        }
+        Ok(Self { name: name.unwrap_or(&canonical).into(), canonical, dialed })
+    }
+
+    /// Returns what failures and warnings call the server.
+    pub(super) fn title(&self) -> String {
+        if *self.name == *self.canonical {
+            return format!("memcached at {}", self.dialed);
+        }
+        format!("memcached {} at {}", self.name, self.dialed)
+    }
+}
+
+fn with_port(address: &str) -> String {
+    let is_bracketed = address.starts_with('[');
+    match address.matches(':').count() {
+        // Several colons and no brackets are an address of IPv6 alone.
+        2.. if !is_bracketed => format!("[{address}]:{PORT}"),
+        1.. if !address.ends_with(']') => address.to_owned(),
+        _ => format!("{address}:{PORT}"),
+    }
+}
+
+/// Returns the one form of all spellings of an address that has a port.
+fn canonical(address: &str) -> Result<String, String> {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, PORT));
+    let Some(port) = port.parse::<u16>().ok().filter(|port| *port > 0) else {
+        return Err(format!("{address}: {port:?} is no port; write one of 1 to 65535"));
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<Ipv6Addr>() {
+        return Ok(format!("[{ip}]:{port}"));
+    }
+    if let Ok(ip) = bare.parse::<Ipv4Addr>() {
+        return Ok(format!("{ip}:{port}"));
+    }
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let is_odd = |it: char| it.is_whitespace() || it.is_control() || ['=', ','].contains(&it);
+    match &*host {
+        odd if odd.is_empty() || odd.contains(is_odd) => {
+            Err(format!("{address:?} names no host; write HOST:PORT"))
+        }
+        "localhost" => Ok(format!("{}:{port}", Ipv4Addr::LOCALHOST)),
+        host => Ok(format!("{host}:{port}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_added_where_there_is_none() {
+        for (told, meant) in [
+            ("cache", "cache:11211"),
+            ("cache:7", "cache:7"),
+            ("10.0.0.7", "10.0.0.7:11211"),
+            ("::1", "[::1]:11211"),
+            ("[::1]", "[::1]:11211"),
+            ("[::1]:7", "[::1]:7"),
+        ] {
+            let address = Address::parse(told).unwrap();
+            assert_eq!((&*address.name, &*address.dialed), (meant, meant));
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_server_have_one_name() {
+        for (told, name) in [
+            ("localhost", "127.0.0.1:11211"),
+            ("LocalHost.:11211", "127.0.0.1:11211"),
+            ("Cache.Internal.:7", "cache.internal:7"),
+            ("0:0::1", "[::1]:11211"),
+            ("[2001:DB8:0::7]:011211", "[2001:db8::7]:11211"),
+            ("a=CACHE", "a"),
+        ] {
+            assert_eq!(&*Address::parse(told).unwrap().name, name, "{told}");
+        }
+        assert_eq!(Address::parse("cache-a=10.0.0.7:1").unwrap().title(), "memcached cache-a at 10.0.0.7:1");
+        assert_eq!(Address::parse("localhost:1").unwrap().title(), "memcached at localhost:1");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_with_what_to_write() {
+        for (wrong, words) in [
+            ("h:99999", "1 to 65535"),
+            ("h:0", "1 to 65535"),
+            ("h:", "1 to 65535"),
+            (":7", "HOST:PORT"),
+            ("a b=h", "1 to 64 letters"),
+            ("=h", "1 to 64 letters"),
+            ("a=b=h", "HOST:PORT"),
+            ("a b", "HOST:PORT"),
+        ] {
+            let told = Address::parse(wrong).unwrap_err();
+            assert!(told.contains(words), "{wrong}: {told}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The list of servers that a storage names, on each of them: so that instances which name others notice.
+
+use std::io;
+use std::sync::Arc;
+
+use traffik_core::Seed;
+
+use super::command::{Command, Put};
+use super::name;
+use super::wire::{Stream, Wire};
+use crate::util::warning::{Warning, Writer};
+
+/// For how many seconds a list is kept after a storage has last looked at it.
+pub(super) const LISTED: u32 = 60;
+
+/// How many bytes of the names are kept.
+const NAMED: usize = 512;
+
+/// The digits of a fingerprint.
+const DIGITS: usize = 16;
+
+/// The list of one storage.
+pub(super) struct ServerList {
+    /// The item that holds the list.
+    pub(super) item: String,
+    /// The fingerprint of the names, and the names as far as there is room.
+    bytes: Vec<u8>,
+    namespace: String,
+    warning: Warning,
+}
+
+impl ServerList {
+    /// The list of these names, which are sorted.
+    pub(super) fn new(namespace: &str, names: &[Arc<str>], writer: Writer) -> Self {
+        let joined = names.join(",");
+        let fingerprint = Seed::new(0).digest(joined.as_str()).as_u64();
+        let mut bytes = format!("{fingerprint:0DIGITS$x} {joined}").into_bytes();
+        bytes.truncate(DIGITS + 1 + NAMED);
+        let (item, namespace) = (name::other(namespace, "servers", ""), namespace.to_owned());
+        Self { item, bytes, namespace, warning: Warning::new(writer) }
+    }
+
+    /// Puts the list on a server.
+    pub(super) async fn put<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<()> {
+        Put { name: &self.item, bytes: &self.bytes, expiry: LISTED }.ask(wire).await
+    }
+
+    /// Compares this list with the one that a server keeps, and warns of another one, once. Returns whether
+    /// this one is to be put there.
+    pub(super) fn compare(&self, title: &str, kept: Option<&[u8]>) -> bool {
+        let Some(kept) = kept else { return true };
+        if kept == self.bytes {
+            return false;
+        }
+        // Bytes that are no list are replaced.
+        let Some((theirs, ours)) = names(kept).zip(names(&self.bytes)) else { return true };
+        // Both have this server alone, by whatever name: all keys are kept here.
+        if ![&theirs, &ours].iter().any(|list| list.contains([',', '…'])) {
+            return false;
+        }
+        self.warning.give(|| {
+            format!(
+                "{title} is used with another list of servers in namespace {}: here {ours}, there {theirs}; \
+                 a key that the lists keep on different servers has its limit twice, so name the same \
+                 servers everywhere",
+                self.namespace
+            )
+        });
+        true
+    }
+}
+
+/// Returns the names in a list, if it is one.
+fn names(bytes: &[u8]) -> Option<String> {
+    let (fingerprint, names) = bytes.split_at_checked(DIGITS)?;
+    let names = names.strip_prefix(b" ").filter(|_| fingerprint.iter().all(u8::is_ascii_hexdigit))?;
+    let cut = if names.len() >= NAMED { "…" } else { "" };
+    let plain = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
+    Some(names.iter().take(NAMED).map(plain).chain(cut.chars()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn list(names: &[&str]) -> (ServerList, Arc<Mutex<Vec<String>>>) {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let written = Arc::clone(&lines);
+        let names: Vec<_> = names.iter().map(|name| Arc::from(*name)).collect();
+        let writer: Writer = Arc::new(move |line| written.lock().unwrap().push(line.to_owned()));
+        (ServerList::new("app", &names, writer), lines)
+    }
+
+    #[test]
+    fn another_list_is_warned_of_once_and_replaced() {
+        let ((three, lines), (four, _)) = (list(&["a:1", "b:1", "c:1"]), list(&["a:1", "b:1", "c:1", "d:1"]));
+        assert!(three.compare("here", None) && three.compare("here", Some(b"no list")));
+        assert!(!three.compare("here", Some(&three.bytes)));
+        assert!(lines.lock().unwrap().is_empty());
+        for _ in 0..2 {
+            assert!(three.compare("memcached at a:1", Some(&four.bytes)));
+        }
+        let lines = lines.lock().unwrap();
+        let words = "here a:1,b:1,c:1, there a:1,b:1,c:1,d:1;";
+        assert!(lines.len() == 1 && lines[0].contains(words), "{lines:?}");
+    }
+
+    #[test]
+    fn one_server_by_two_names_keeps_all_keys() {
+        let ((one, lines), (other, _)) = (list(&["cache:1"]), list(&["10.0.0.7:1"]));
+        assert!(!one.compare("here", Some(&other.bytes)) && lines.lock().unwrap().is_empty());
+    }
+
+    /// Names that are cut differ by their fingerprint.
+    #[test]
+    fn long_lists_are_told_apart() {
+        let long = "x".repeat(600);
+        let (one, lines) = list(&[&format!("{long}1")]);
+        let (other, _) = list(&[&format!("{long}2")]);
+        assert!(one.bytes.len() == other.bytes.len() && one.compare("here", Some(&other.bytes)));
+        assert!(lines.lock().unwrap()[0].contains('…'));
+    }
+}

@@ -1,0 +1,296 @@
+//! Attempts to connect: each in the background, with a budget of its own, whoever waits for it.
+//!
+//! A call starts an attempt and waits for it until its own deadline; the attempt goes on, and what it makes
+//! serves the next call. While no connection is open there is one attempt at a time, and after [`SOON`]
+//! without a result a second one beside it: what was lost on the way is asked for again long before the first
+//! one's budget is over. Once a connection is open, as many are tried at once as calls wait.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
+use traffik_core::storage::{ErrorKind, Failure};
+use traffik_runtimes::Connect;
+
+use super::super::failure::failure;
+use super::super::host::{Host, can_count};
+use super::super::wire::Wire;
+use super::turn::Come;
+use super::{Pool, Settings, State};
+use crate::util::evictions::PATIENCE;
+use crate::util::race::{Either, race};
+
+/// After how long without a result another attempt may begin beside one.
+const SOON: Duration = Duration::from_millis(500);
+
+/// An attempt that is on its way.
+pub(super) struct Attempt {
+    number: u64,
+    /// Ages are told by this, and not by a timer alone: the runtime of an attempt may be driven no more.
+    began: Instant,
+    abort: AbortHandle,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
+}
+
+/// What a call that waits does next.
+pub(super) enum Step {
+    /// Begins an attempt.
+    Begin(u64, AbortRegistration),
+    /// Waits for what comes; if there is a time, looks again after it.
+    Wait(Option<Duration>),
+    /// Fails with the cause of the last attempt.
+    Fail(Failure),
+}
+
+/// What an attempt came to; an answer that does not come at all is no failure of its own.
+type Made<T> = Result<Box<Wire<T>>, Option<Unmade>>;
+
+/// Why no connection was made.
+struct Unmade {
+    failure: Failure,
+    /// Whether there was a connection, and it broke: as one that is cut at that moment does.
+    broke: bool,
+}
+
+impl<T> State<T> {
+    /// Decides what a call that waits does next.
+    pub(super) fn step(&mut self, now: Instant, settings: &Settings) -> Step {
+        self.attempts.retain(|it| now.saturating_duration_since(it.began) < settings.connect_timeout);
+        let age = |it: &Attempt| now.saturating_duration_since(it.began);
+        if self.open > 0 {
+            let young = self.attempts.iter().filter(|it| age(it) < SOON).count();
+            let is_full = self.open + self.attempts.len() >= settings.size;
+            let has_settled = self.settled.cause(now).is_some();
+            if is_full || has_settled || young >= self.waiting.len() {
+                return Step::Wait(None);
+            }
+            return self.begin(now);
+        }
+        if let Some(failure) = self.pause.cause(now) {
+            return Step::Fail(failure);
+        }
+        match self.attempts.last().map(age) {
+            Some(age) if age < SOON => return Step::Wait(Some(SOON - age)),
+            _ => self.attempts.truncate(1),
+        }
+        self.begin(now)
+    }
+
+    /// Notes an attempt that begins.
+    pub(super) fn begin(&mut self, now: Instant) -> Step {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.attempted += 1;
+        self.attempts.push(Attempt { number: self.attempted, began: now, abort });
+        Step::Begin(self.attempted, registration)
+    }
+
+    /// Ends an attempt; false if it was given up before.
+    fn end(&mut self, number: u64) -> bool {
+        let before = self.attempts.len();
+        self.attempts.retain(|it| it.number != number);
+        self.attempts.len() < before
+    }
+}
+
+impl<R: Connect> Pool<R> {
+    /// Begins as many attempts as lead to the connections that are to be kept, and waits for none of them.
+    pub(in super::super) fn fill(self: &Arc<Self>) {
+        loop {
+            let (mut state, now) = (self.state(), Instant::now());
+            let is_enough = state.open + state.attempts.len() >= self.settings.minimum;
+            if is_enough || state.is_closed || state.settled.cause(now).is_some() {
+                return;
+            }
+            let step = state.begin(now);
+            drop(state);
+            self.take_step(step);
+        }
+    }
+
+    /// Begins the attempt of a step.
+    pub(super) fn take_step(self: &Arc<Self>, step: Step) {
+        let Step::Begin(number, registration) = step else { return };
+        let (runtime, host, address) = (self.runtime.clone(), self.host.clone(), self.address.clone());
+        let budget = self.settings.connect_timeout;
+        self.attempt((number, registration), async move {
+            let made = race(make(&runtime, &address, &host), pin!(runtime.sleep(budget))).await;
+            match made {
+                Either::Left(made) => made,
+                Either::Right(()) => {
+                    let cause = format!("no connection within {budget:?}");
+                    let failure = failure(ErrorKind::Unavailable, &host.title, cause);
+                    Err(Some(Unmade { failure, broke: false }))
+                }
+            }
+        });
+    }
+
+    /// Runs an attempt in the background of the runtime.
+    fn attempt(
+        self: &Arc<Self>,
+        (number, registration): (u64, AbortRegistration),
+        attempt: impl Future<Output = Made<R::Stream>> + Send + 'static,
+    ) {
+        let pool = Arc::downgrade(self);
+        self.runtime.spawn(async move {
+            if let Ok(made) = Abortable::new(attempt, registration).await
+                && let Some(pool) = pool.upgrade()
+            {
+                pool.made(number, made);
+            }
+        });
+    }
+
+    /// Waits in the background for an answer that is too late for its call: the connection is used again
+    /// then.
+    pub(super) fn recover(self: &Arc<Self>, mut wire: Box<Wire<R::Stream>>, time: Duration) {
+        let Step::Begin(number, registration) = self.state().begin(Instant::now()) else { return };
+        let runtime = self.runtime.clone();
+        self.attempt((number, registration), async move {
+            match race(wire.settle(), pin!(runtime.sleep(time))).await {
+                Either::Left(Ok(())) => Ok(wire),
+                Either::Left(Err(_)) | Either::Right(()) => Err(None),
+            }
+        });
+    }
+
+    /// Ends an attempt. A connection goes to the first call that waits; after a failure all of them fail,
+    /// unless other connections serve them.
+    fn made(self: &Arc<Self>, number: u64, made: Made<R::Stream>) {
+        let mut state = self.state();
+        if !state.end(number) || state.is_closed {
+            return;
+        }
+        let now = Instant::now();
+        let (mut woken, mut spare) = (Vec::new(), Vec::new());
+        match made {
+            Ok(mut wire) => {
+                wire.attempt = number;
+                state.open += 1;
+                state.settled.end();
+                woken.extend(state.place(wire, now));
+                spare = state.spare(now, &self.settings);
+            }
+            Err(None) => {}
+            Err(Some(Unmade { failure, .. })) if state.open > 0 => {
+                state.settled.begin(failure, now);
+            }
+            // Tried again, before anybody is told.
+            Err(Some(Unmade { broke: true, .. })) if !state.breaks_again(number) => {}
+            Err(Some(Unmade { failure, .. })) => {
+                state.pause.begin(failure.clone(), now);
+                if state.waiting.is_empty() {
+                    self.host.faults.failed(&failure, now);
+                }
+                let waiting = std::mem::take(&mut state.waiting);
+                woken.extend(waiting.iter().filter_map(|turn| turn.put(Come::Failed(failure.clone()))));
+            }
+        }
+        drop(state);
+        drop(spare);
+        woken.into_iter().for_each(Waker::wake);
+        self.grow();
+    }
+
+    /// Begins as many attempts as calls wait for.
+    fn grow(self: &Arc<Self>) {
+        loop {
+            let mut state = self.state();
+            if state.is_closed || state.waiting.is_empty() {
+                return;
+            }
+            let step = state.step(Instant::now(), &self.settings);
+            drop(state);
+            if !matches!(step, Step::Begin(..)) {
+                return;
+            }
+            self.take_step(step);
+        }
+    }
+}
+
+/// Makes a connection, and asks on it whether the server can do what is needed.
+async fn make<R: Connect>(runtime: &R, address: &str, host: &Host) -> Made<R::Stream> {
+    let unmade = |failure, broke| Some(Unmade { failure, broke });
+    let connected = runtime.connect(address).await;
+    let stream =
+        connected.map_err(|error| unmade(failure(ErrorKind::Unavailable, &host.title, error), false))?;
+    let mut wire = Box::new(Wire::new(stream));
+    match host.greet(&mut wire, runtime.sleep(PATIENCE)).await {
+        Ok(version) if can_count(&version) => Ok(wire),
+        Ok(version) => {
+            let cause = format!("memcached {version} cannot count; 1.6 or later is needed");
+            Err(unmade(failure(ErrorKind::Denied, &host.title, cause), false))
+        }
+        Err(trouble) => {
+            let broke = trouble.is_broken();
+            Err(unmade(trouble.failure(&host.title, false), broke))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings {
+        size: 4,
+        minimum: 1,
+        idle: Duration::from_secs(60),
+        connect_timeout: Duration::from_secs(5),
+        timeout: Duration::from_millis(500),
+    };
+
+    /// What calls do at these times, in milliseconds, if no attempt ends: the numbers of those under way.
+    fn under_way(state: &mut State<()>, start: Instant, times: &[u64]) -> Vec<Vec<u64>> {
+        let numbers = times.iter().map(|time| {
+            let _ = state.step(start + Duration::from_millis(*time), &SETTINGS);
+            state.attempts.iter().map(|it| it.number).collect()
+        });
+        numbers.collect()
+    }
+
+    /// The oldest attempt keeps its whole budget, and the one beside it is replaced.
+    #[test]
+    fn an_attempt_without_an_end_is_followed_by_others_two_at_a_time() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let times = [0, 1, 499, 500, 999, 1_000, 4_999, 5_000, 5_499, 5_500];
+        assert_eq!(
+            under_way(&mut state, start, &times),
+            [&[1][..], &[1], &[1], &[1, 2], &[1, 2], &[1, 3], &[1, 4], &[4], &[4, 5], &[4, 5]]
+        );
+        assert!(matches!(state.step(start, &SETTINGS), Step::Wait(Some(_))));
+    }
+
+    #[test]
+    fn a_pause_is_told_at_once() {
+        let (mut state, start) = (State::<()>::default(), Instant::now());
+        state.pause.begin(failure(ErrorKind::Unavailable, "here", "refused"), start);
+        assert!(matches!(state.step(start, &SETTINGS), Step::Fail(_)));
+        let later = start + Duration::from_millis(50);
+        assert!(matches!(state.step(later, &SETTINGS), Step::Begin(1, _)));
+    }
+
+    /// With a connection open, as many attempts begin as calls wait and there is room for.
+    #[test]
+    fn a_pool_grows_by_who_waits_and_settles_for_what_it_gets() {
+        let (mut state, start) = (State::<()>::default(), Instant::now());
+        state.open = 1;
+        assert_eq!(under_way(&mut state, start, &[0]), [[0; 0]]);
+        state.waiting.extend((0..2).map(|_| Arc::default()));
+        assert_eq!(under_way(&mut state, start, &[0, 1, 2]), [&[1][..], &[1, 2], &[1, 2]]);
+        state.waiting.extend((0..9).map(|_| Arc::default()));
+        assert_eq!(under_way(&mut state, start, &[2, 3]), [[1, 2, 3]; 2]);
+        state.attempts.clear();
+        state.settled.begin(failure(ErrorKind::Unavailable, "here", "full"), start);
+        assert_eq!(under_way(&mut state, start, &[0, 24]), [[0; 0]; 2]);
+        assert_eq!(under_way(&mut state, start, &[51]), [[4]]);
+    }
+}
