@@ -136,6 +136,7 @@ impl Stores {
         let store = match spec {
             StorageSpec::Memcached(url) => {
                 let builder = MemcachedStorage::url(Tokio, url).map_err(message)?.timeout(common.timeout);
+                let builder = builder.connect_timeout(common.connect_timeout);
                 Store::Memcached(builder.namespace(&common.namespace).build().map_err(message)?)
             }
             _ => {
@@ -184,7 +185,7 @@ impl Shared {
     fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
         match &self.store {
             Store::Redis(store) => store.nodes(),
-            Store::Memcached(_) => Vec::new(),
+            Store::Memcached(store) => store.nodes(),
         }
     }
 
