@@ -7,7 +7,6 @@ use futures_util::AsyncReadExt;
 use memcache_async::ascii::Protocol;
 
 use super::clock::LAST;
-use super::list::LISTED;
 use super::wire::{Stream, Wire};
 
 /// A command, and what its answer means.
@@ -158,6 +157,9 @@ impl GetGeneration<'_> {
         Ok(Found { bytes, unique: Some(unique), second })
     }
 }
+
+/// For how many seconds a list of servers is kept after a storage has last looked at it.
+pub(super) const LISTED: u32 = 60;
 
 /// What is asked beside the item of a generation.
 pub(super) struct Beside {

@@ -5,13 +5,10 @@ use std::sync::Arc;
 
 use traffik_core::Seed;
 
-use super::command::{Command, Put};
+use super::command::{Command, LISTED, Put};
 use super::name;
 use super::wire::{Stream, Wire};
 use crate::util::warning::{Warning, Writer};
-
-/// For how many seconds a list is kept after a storage has last looked at it.
-pub(super) const LISTED: u32 = 60;
 
 /// How many bytes of the names are kept.
 const NAMED: usize = 512;

@@ -1,7 +1,6 @@
 //! Connections to one server: each is used by one call at a time, and by no other after a call that did not
 //! end well.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,34 +10,20 @@ use std::time::{Duration, Instant};
 use traffik_core::storage::Failure;
 use traffik_runtimes::Connect;
 
-use self::connect::{Attempt, Step};
+pub(super) use self::state::Settings;
+use self::state::{Idle, State, Step, Useless};
 use self::turn::{Come, Turn};
 use super::command::version;
 use super::host::Host;
 use super::wire::Wire;
 use crate::util::evictions::PATIENCE;
 use crate::util::mutex::lock;
-use crate::util::pause::Pause;
 use crate::util::race::{Either, race};
 use crate::util::shutdown::closed;
 
 mod connect;
+mod state;
 mod turn;
-
-/// How many connections there may be, for how long they lie idle, and how long making one may take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    /// The most at a time.
-    pub(super) size: usize,
-    /// How many are kept also if nobody uses them.
-    pub(super) minimum: usize,
-    /// For how long others are.
-    pub(super) idle: Duration,
-    /// The budget of an attempt to connect.
-    pub(super) connect_timeout: Duration,
-    /// The time of a call.
-    pub(super) timeout: Duration,
-}
 
 pub(super) struct Pool<R: Connect> {
     pub(super) runtime: R,
@@ -48,108 +33,12 @@ pub(super) struct Pool<R: Connect> {
     state: Mutex<State<R::Stream>>,
 }
 
-struct State<T> {
-    /// The one that was used last comes last, and is used next. While there is one, nobody waits.
-    idle: Vec<Idle<T>>,
-    /// How many are open: idle, in use, or on their way to a call that waits.
-    open: usize,
-    /// Who waits for one, the first one first.
-    waiting: VecDeque<Arc<Turn<T>>>,
-    /// Those on their way, the oldest first.
-    attempts: Vec<Attempt>,
-    /// How many attempts there were.
-    attempted: u64,
-    useless: Useless,
-    /// The pause of calls after attempts without an answer.
-    pause: Pause,
-    /// The pause of attempts alone: the server gives no more connections than there are.
-    settled: Pause,
-    is_closed: bool,
-}
-
-/// Connections that broke before their first answer, since one has answered.
-#[derive(Default)]
-struct Useless {
-    /// How many attempts there were when the last one broke.
-    attempted: u64,
-    times: u32,
-}
-
-struct Idle<T> {
-    wire: Box<Wire<T>>,
-    since: Instant,
-}
-
-/// After how many useless connections one after another calls pause: a network that cuts connections now and
-/// then cuts some before their first answer, too.
-const USELESS: u32 = 4;
-
 /// After how long an idle connection is asked whether it still leads somewhere.
 const CHECKED: Duration = Duration::from_secs(5);
 
 /// After how long the runtime is given a turn before an idle connection is looked at: so it notices an end
 /// that came meanwhile.
 const NOTICED: Duration = Duration::from_millis(10);
-
-impl<T> Default for State<T> {
-    fn default() -> Self {
-        Self {
-            idle: Vec::new(),
-            open: 0,
-            waiting: VecDeque::new(),
-            attempts: Vec::new(),
-            attempted: 0,
-            useless: Useless::default(),
-            pause: Pause::default(),
-            settled: Pause::default(),
-            is_closed: false,
-        }
-    }
-}
-
-impl<T> State<T> {
-    /// Hands a connection to whoever waits first, or lays it by; returns whom to wake.
-    fn place(&mut self, wire: Box<Wire<T>>, now: Instant) -> Option<Waker> {
-        if let Some(turn) = self.waiting.pop_front() {
-            return turn.put(Come::Wire(wire));
-        }
-        self.idle.push(Idle { wire, since: now });
-        None
-    }
-
-    /// Takes those that nobody needed for long, but for the minimum.
-    fn spare(&mut self, now: Instant, settings: &Settings) -> Vec<Idle<T>> {
-        let is_old = |it: &&Idle<T>| now.saturating_duration_since(it.since) > settings.idle;
-        let old = self.idle.iter().take_while(is_old).count();
-        let old = old.min(self.open.saturating_sub(settings.minimum));
-        self.open -= old;
-        self.idle.drain(..old).collect()
-    }
-
-    /// Returns whom to wake so that somebody sees to it that there is a connection.
-    fn nudge(&self) -> Option<Waker> {
-        self.waiting.front().and_then(|turn| turn.put(Come::Look))
-    }
-
-    /// Notes that what an attempt of this number made broke before its first answer. Returns whether that is
-    /// the server's way: several did, each of them begun after the one before had broken.
-    fn breaks_again(&mut self, number: u64) -> bool {
-        let Useless { attempted, times } = &mut self.useless;
-        if number > *attempted {
-            (*attempted, *times) = (self.attempted, times.saturating_add(1));
-        }
-        *times >= USELESS
-    }
-
-    /// Ends a connection; returns whom to wake.
-    fn ended(&mut self) -> Option<Waker> {
-        self.open = self.open.saturating_sub(1);
-        if self.open == 0 {
-            self.settled.end();
-        }
-        self.nudge()
-    }
-}
 
 impl<R: Connect> Pool<R> {
     pub(super) fn new(runtime: R, address: String, settings: Settings, host: Host) -> Arc<Self> {

@@ -10,44 +10,18 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
+use futures_util::future::{AbortRegistration, Abortable};
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_runtimes::Connect;
 
 use super::super::failure::failure;
 use super::super::host::{Host, can_count};
 use super::super::wire::Wire;
+use super::Pool;
+use super::state::Step;
 use super::turn::Come;
-use super::{Pool, Settings, State};
 use crate::util::evictions::PATIENCE;
 use crate::util::race::{Either, race};
-
-/// After how long without a result another attempt may begin beside one.
-const SOON: Duration = Duration::from_millis(500);
-
-/// An attempt that is on its way.
-pub(super) struct Attempt {
-    number: u64,
-    /// Ages are told by this, and not by a timer alone: the runtime of an attempt may be driven no more.
-    began: Instant,
-    abort: AbortHandle,
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.abort.abort();
-    }
-}
-
-/// What a call that waits does next.
-pub(super) enum Step {
-    /// Begins an attempt.
-    Begin(u64, AbortRegistration),
-    /// Waits for what comes; if there is a time, looks again after it.
-    Wait(Option<Duration>),
-    /// Fails with the cause of the last attempt.
-    Fail(Failure),
-}
 
 /// What an attempt came to; an answer that does not come at all is no failure of its own.
 type Made<T> = Result<Box<Wire<T>>, Option<Unmade>>;
@@ -57,46 +31,6 @@ struct Unmade {
     failure: Failure,
     /// Whether there was a connection, and it broke: as one that is cut at that moment does.
     broke: bool,
-}
-
-impl<T> State<T> {
-    /// Decides what a call that waits does next.
-    pub(super) fn step(&mut self, now: Instant, settings: &Settings) -> Step {
-        self.attempts.retain(|it| now.saturating_duration_since(it.began) < settings.connect_timeout);
-        let age = |it: &Attempt| now.saturating_duration_since(it.began);
-        if self.open > 0 {
-            let young = self.attempts.iter().filter(|it| age(it) < SOON).count();
-            let is_full = self.open + self.attempts.len() >= settings.size;
-            let has_settled = self.settled.cause(now).is_some();
-            if is_full || has_settled || young >= self.waiting.len() {
-                return Step::Wait(None);
-            }
-            return self.begin(now);
-        }
-        if let Some(failure) = self.pause.cause(now) {
-            return Step::Fail(failure);
-        }
-        match self.attempts.last().map(age) {
-            Some(age) if age < SOON => return Step::Wait(Some(SOON - age)),
-            _ => self.attempts.truncate(1),
-        }
-        self.begin(now)
-    }
-
-    /// Notes an attempt that begins.
-    pub(super) fn begin(&mut self, now: Instant) -> Step {
-        let (abort, registration) = AbortHandle::new_pair();
-        self.attempted += 1;
-        self.attempts.push(Attempt { number: self.attempted, began: now, abort });
-        Step::Begin(self.attempted, registration)
-    }
-
-    /// Ends an attempt; false if it was given up before.
-    fn end(&mut self, number: u64) -> bool {
-        let before = self.attempts.len();
-        self.attempts.retain(|it| it.number != number);
-        self.attempts.len() < before
-    }
 }
 
 impl<R: Connect> Pool<R> {
@@ -233,64 +167,5 @@ async fn make<R: Connect>(runtime: &R, address: &str, host: &Host) -> Made<R::St
             let broke = trouble.is_broken();
             Err(unmade(trouble.failure(&host.title, false), broke))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SETTINGS: Settings = Settings {
-        size: 4,
-        minimum: 1,
-        idle: Duration::from_secs(60),
-        connect_timeout: Duration::from_secs(5),
-        timeout: Duration::from_millis(500),
-    };
-
-    /// What calls do at these times, in milliseconds, if no attempt ends: the numbers of those under way.
-    fn under_way(state: &mut State<()>, start: Instant, times: &[u64]) -> Vec<Vec<u64>> {
-        let numbers = times.iter().map(|time| {
-            let _ = state.step(start + Duration::from_millis(*time), &SETTINGS);
-            state.attempts.iter().map(|it| it.number).collect()
-        });
-        numbers.collect()
-    }
-
-    /// The oldest attempt keeps its whole budget, and the one beside it is replaced.
-    #[test]
-    fn an_attempt_without_an_end_is_followed_by_others_two_at_a_time() {
-        let (mut state, start) = (State::default(), Instant::now());
-        let times = [0, 1, 499, 500, 999, 1_000, 4_999, 5_000, 5_499, 5_500];
-        assert_eq!(
-            under_way(&mut state, start, &times),
-            [&[1][..], &[1], &[1], &[1, 2], &[1, 2], &[1, 3], &[1, 4], &[4], &[4, 5], &[4, 5]]
-        );
-        assert!(matches!(state.step(start, &SETTINGS), Step::Wait(Some(_))));
-    }
-
-    #[test]
-    fn a_pause_is_told_at_once() {
-        let (mut state, start) = (State::<()>::default(), Instant::now());
-        state.pause.begin(failure(ErrorKind::Unavailable, "here", "refused"), start);
-        assert!(matches!(state.step(start, &SETTINGS), Step::Fail(_)));
-        let later = start + Duration::from_millis(50);
-        assert!(matches!(state.step(later, &SETTINGS), Step::Begin(1, _)));
-    }
-
-    /// With a connection open, as many attempts begin as calls wait and there is room for.
-    #[test]
-    fn a_pool_grows_by_who_waits_and_settles_for_what_it_gets() {
-        let (mut state, start) = (State::<()>::default(), Instant::now());
-        state.open = 1;
-        assert_eq!(under_way(&mut state, start, &[0]), [[0; 0]]);
-        state.waiting.extend((0..2).map(|_| Arc::default()));
-        assert_eq!(under_way(&mut state, start, &[0, 1, 2]), [&[1][..], &[1, 2], &[1, 2]]);
-        state.waiting.extend((0..9).map(|_| Arc::default()));
-        assert_eq!(under_way(&mut state, start, &[2, 3]), [[1, 2, 3]; 2]);
-        state.attempts.clear();
-        state.settled.begin(failure(ErrorKind::Unavailable, "here", "full"), start);
-        assert_eq!(under_way(&mut state, start, &[0, 24]), [[0; 0]; 2]);
-        assert_eq!(under_way(&mut state, start, &[51]), [[4]]);
     }
 }
