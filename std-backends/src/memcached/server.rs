@@ -75,7 +75,12 @@ impl<R: Connect> Server<R> {
     ) -> Result<(C::Answer, Lease<R>), Failure> {
         let mut idle = self.pool.settings.size;
         loop {
-            let mut lease = self.lease(end.as_mut()).await?;
+            // As `lease` does, without a future more on the way of each call.
+            let mut lease = match race(self.pool.lease(), end.as_mut()).await {
+                Either::Left(Ok(lease)) => lease,
+                Either::Left(Err(failure)) => return Err(self.note(failure)),
+                Either::Right(()) => return Err(self.unconnected()),
+            };
             lease.wire.begin();
             let trouble = match race(command.ask(&mut lease.wire), end.as_mut()).await {
                 Either::Left(Ok(answer)) => {

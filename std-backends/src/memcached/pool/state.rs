@@ -120,6 +120,9 @@ impl<T> State<T> {
     pub(super) fn spare(&mut self, now: Instant, settings: &Settings) -> Vec<Idle<T>> {
         let is_old = |it: &&Idle<T>| now.saturating_duration_since(it.since) > settings.idle;
         let old = self.idle.iter().take_while(is_old).count();
+        if old == 0 {
+            return Vec::new();
+        }
         let old = old.min(self.open.saturating_sub(settings.minimum));
         self.open -= old;
         self.idle.drain(..old).collect()
