@@ -5,6 +5,8 @@ use core::array;
 use crate::{Hit, Key, Op, Strategy, Timestamp, Verdict};
 
 mod error;
+#[cfg(feature = "alloc")]
+mod failure;
 mod fixed;
 #[cfg(feature = "alloc")]
 mod future;
@@ -17,9 +19,11 @@ mod wait_queue;
 
 pub(crate) use error::Answer;
 pub use error::{ErrorKind, StorageError};
+#[cfg(feature = "alloc")]
+pub use failure::Failure;
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
-pub use future::{AsyncStorage, BoxFuture, Failure, Joint, Local, Reply};
+pub use future::{AsyncStorage, BoxFuture, Joint, Local, Reply};
 pub use table::WhenFull;
 use together::one_each;
 

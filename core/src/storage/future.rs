@@ -3,13 +3,12 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::error::Error;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::{Answer, ErrorKind, Storage, StorageError, Together, WaitQueue, storage_behind};
+use super::{Answer, Failure, Storage, StorageError, Together, WaitQueue, storage_behind};
 use crate::{ErasedKey, Hit, Key, Op, Strategy, Timestamp};
 
 /// Keys that one hit is checked on.
@@ -314,67 +313,6 @@ impl<T> Future for Reply<T> {
     }
 }
 
-/// The failure of a storage: its kind and its cause. Cheap to clone.
-///
-/// It displays as its cause does, whose own source is then the [`source`](Error::source) of the failure: a chain of
-/// sources that is printed names each cause once.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    kind: ErrorKind,
-    cause: Arc<dyn Error + Send + Sync>,
-}
-
-impl Failure {
-    /// A failure of this kind, with its cause.
-    pub fn new(kind: ErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, cause: Arc::from(cause.into()) }
-    }
-
-    /// Returns this failure as one of another kind, with the same cause.
-    #[must_use]
-    pub fn with_kind(self, kind: ErrorKind) -> Self {
-        Self { kind, ..self }
-    }
-
-    /// Returns the cause, which can be downcast to what it is.
-    ///
-    /// ```
-    /// use traffik_core::StorageError;
-    /// use traffik_core::storage::{ErrorKind, Failure};
-    ///
-    /// let failure = Failure::from(StorageError::new(ErrorKind::Full, "no room"));
-    /// assert!(failure.cause().is::<StorageError>());
-    /// ```
-    #[must_use]
-    pub fn cause(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &*self.cause
-    }
-
-    /// What kind of failure it is.
-    #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-}
-
-impl From<StorageError> for Failure {
-    fn from(error: StorageError) -> Self {
-        Self::new(error.kind(), error)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)
-    }
-}
-
-impl Error for Failure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.source()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use core::future::{pending, ready};
@@ -382,6 +320,7 @@ mod tests {
     use core::task::Waker;
 
     use super::*;
+    use crate::storage::ErrorKind;
 
     fn now<T>(reply: Reply<T>) -> Poll<Result<T, Failure>> {
         pin!(reply).poll(&mut Context::from_waker(Waker::noop()))
