@@ -28,6 +28,7 @@ impl Pause {
 
     /// Notes a connection that broke before there was an answer on it. The first one is made anew at once, for it
     /// may have been closed while it was idle.
+    #[cfg(feature = "redis")]
     pub(crate) fn lost(&mut self, failure: Failure, now: Instant) {
         match self.failures {
             0 => self.failures = 1,
@@ -66,7 +67,13 @@ mod tests {
         assert!(pause.cause(now).is_none());
         pause.begin(Failure::new(ErrorKind::Unavailable, "refused"), now);
         assert!(pause.cause(at(25)).is_none());
-        pause.end();
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn the_first_connection_that_is_lost_is_made_anew_at_once() {
+        let (mut pause, now) = (Pause::default(), Instant::now());
+        let at = |millis| now + Duration::from_millis(millis);
         let lost = || Failure::new(ErrorKind::Unavailable, "lost");
         pause.lost(lost(), now);
         assert!(pause.cause(now).is_none());
