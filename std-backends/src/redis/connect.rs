@@ -48,6 +48,8 @@ pub(super) struct Connection {
     /// Its bytes, where the stream was opened here: not of TLS, nor of a connection of the user's.
     pub(super) wire: Option<Arc<Wire>>,
     pub(super) watchdog: ResponseWatchdog,
+    /// Names the server, where that is found out anew for each connection.
+    pub(super) server: Option<String>,
     /// Whether a call was answered on it, so that it is of use.
     pub(super) has_answered: AtomicBool,
     /// Whether it leads to a server that is no longer the one to ask.
@@ -123,6 +125,7 @@ impl Connection {
             redis,
             wire: None,
             watchdog: ResponseWatchdog::new(),
+            server: None,
             has_answered: AtomicBool::new(false),
             is_stale: Arc::default(),
             tasks: Vec::new(),

@@ -165,7 +165,7 @@ impl Link {
     fn failed(&self, connection: &Arc<Connection>, kind: As, error: RedisError) -> Failure {
         let is_sent_on = matches!(error.kind(), Kind::Server(Server::Moved | Server::Ask | Server::TryAgain));
         let is_of_the_connection = is_of_the_connection(&error);
-        let failure = failure::failure(&self.name, error);
+        let failure = failure::failure(connection.server.as_ref().unwrap_or(&self.name), error);
         if is_of_the_connection {
             self.leave(connection, &failure);
         }

@@ -170,6 +170,7 @@ impl Sentinels {
             return Err(failure::of(&server, ErrorKind::Unavailable, words));
         }
         let is_stale = Arc::clone(&connection.is_stale);
+        connection.server = Some(server);
         connection.tasks.push(timer::spawn(self.watch(address, is_stale))?);
         Ok(connection)
     }

@@ -15,7 +15,7 @@ use super::wire::Position;
 pub(super) struct Session {
     connection: Arc<Connection>,
     until: Instant,
-    /// Whether each command is told to be about what is just being moved to this server.
+    /// Whether each command is about a key that is just being moved to this server.
     is_asking: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Attempts to connect: each in the background, with a budget of its own, whoever waits for it.
+//! Attempts to connect: each in the background, with a budget of its own.
 //!
 //! A call starts an attempt and waits for it until its own deadline; the attempt goes on, and what it makes
 //! serves the next call. While no connection is open there is one attempt at a time, and after [`SOON`]
@@ -116,7 +116,7 @@ impl<R: Connect> Pool<R> {
             Err(Some(Unmade { failure, .. })) if state.open > 0 => {
                 state.settled.begin(failure, now);
             }
-            // Tried again, before anybody is told.
+            // Tried again, before a call fails.
             Err(Some(Unmade { broke: true, .. })) if !state.breaks_again(number) => {}
             Err(Some(Unmade { failure, .. })) => {
                 state.pause.begin(failure.clone(), now);
