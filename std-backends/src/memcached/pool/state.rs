@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(under_way(&mut state, start, &[2, 3]), [[1, 2, 3]; 2]);
         state.attempts.clear();
         state.settled.begin(failure(ErrorKind::Unavailable, "here", "full"), start);
-        assert_eq!(under_way(&mut state, start, &[0, 24]), [[0; 0]; 2]);
-        assert_eq!(under_way(&mut state, start, &[51]), [[4]]);
+        assert_eq!(under_way(&mut state, start, &[0, 12]), [[0; 0]; 2]);
+        assert_eq!(under_way(&mut state, start, &[26]), [[4]]);
     }
 }
