@@ -76,6 +76,11 @@ struct Map {
 }
 
 impl Map {
+    /// Whether a node serves a slot, as far as is known.
+    fn is_asked(&self, node: &Arc<Node>) -> bool {
+        self.ranges.is_empty() || self.ranges.values().any(|(_, other)| Arc::ptr_eq(node, other))
+    }
+
     fn owner(&self, slot: u16) -> Option<Arc<Node>> {
         let range = self.ranges.range(slot..).next().filter(|(_, (first, _))| *first <= slot);
         self.moved.get(&slot).or(range.map(|(_, (_, node))| node)).cloned()
@@ -176,9 +181,12 @@ impl Cluster {
         self.map.lock().owner(name::slot(key)).map(|node| node.name.clone())
     }
 
-    /// The nodes that are known, and the cause of the present fault of each.
+    /// The nodes that serve a slot, or all that are known as long as none does, and the cause of the present
+    /// fault of each.
     pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
-        let nodes: Vec<_> = self.map.lock().nodes.values().cloned().collect();
+        let map = self.map.lock();
+        let nodes: Vec<_> = map.nodes.values().filter(|it| map.is_asked(it)).cloned().collect();
+        drop(map);
         let mut faults: Vec<_> = nodes.iter().map(|node| (node.name.clone(), node.link.fault())).collect();
         faults.sort_by(|(one, _), (other, _)| one.cmp(other));
         faults
@@ -293,14 +301,26 @@ impl Cluster {
         told
     }
 
+    /// Keeps a node that serves a slot, and of another seed its link, with its connection and its fault: it is
+    /// asked again. Its handle is a new one, so to layers it has left.
+    fn kept(&self, map: &Map, address: Address, node: Arc<Node>) -> Option<(Address, Arc<Node>)> {
+        if map.is_asked(&node) {
+            return Some((address, node));
+        }
+        self.seeds.iter().find(|(seed, _)| *seed == address)?;
+        let (host, name, link) = (node.host.clone(), Arc::from(&*node.name), Arc::clone(&node.link));
+        Some((address, Arc::new(Node { host, name, link, is_doubted: AtomicBool::new(false) })))
+    }
+
     fn install(&self, served: Vec<(u16, u16, Address)>) -> Result<(), Failure> {
         let mut ranges = BTreeMap::new();
         for (first, last, address) in served {
             ranges.insert(last, (first, self.node(&address)?));
         }
         let mut map = self.map.lock();
-        map.nodes.retain(|_, node| ranges.values().any(|(_, other)| Arc::ptr_eq(node, other)));
         map.ranges = ranges;
+        let nodes = std::mem::take(&mut map.nodes);
+        map.nodes = nodes.into_iter().filter_map(|(address, node)| self.kept(&map, address, node)).collect();
         map.moved.clear();
         Ok(())
     }

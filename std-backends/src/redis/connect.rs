@@ -69,8 +69,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// over a network, and more than between those of many.
 const IDLE: u64 = 100;
 
-/// The longest first answer that is read.
-const LONGEST: usize = 1_024;
+/// The longest first answer that is read: a server in protected mode refuses in 1 067 bytes.
+const LONGEST: usize = 4_096;
 
 impl Source {
     /// Names the server, as far as is known.

@@ -49,10 +49,11 @@ pub(super) fn failure(server: &str, error: RedisError) -> Failure {
             // A value that no storage of ours wrote.
             Some("WRONGTYPE") => ErrorKind::Corrupt,
             // It answers, and no limit can be counted there.
-            Some("OOM" | "MISCONF" | "NOREPLICAS") => ErrorKind::Unavailable,
+            Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY") => ErrorKind::Unavailable,
             Some("NOAUTH" | "WRONGPASS" | "DENIED") => ErrorKind::Denied,
             _ if is_full_of_clients(&error) => ErrorKind::Unavailable,
-            _ if is_forbidden(&error) || is_no_database(&error) || is_unknown(&error) => ErrorKind::Denied,
+            _ if is_forbidden(&error) || is_no_database(&error) => ErrorKind::Denied,
+            _ if is_unknown(&error) || is_no_cluster(&error) => ErrorKind::Denied,
             _ => ErrorKind::Other,
         },
     };
@@ -121,6 +122,10 @@ fn is_unknown(error: &RedisError) -> bool {
     says(error, "unknown command")
 }
 
+fn is_no_cluster(error: &RedisError) -> bool {
+    says(error, "cluster support disabled")
+}
+
 fn says(error: &RedisError, words: &str) -> bool {
     error.detail().is_some_and(|detail| detail.contains(words))
 }
@@ -128,12 +133,14 @@ fn says(error: &RedisError, words: &str) -> bool {
 /// The first cause, in its own words.
 fn words(error: &RedisError) -> String {
     // Which line of a script met it helps nobody.
-    let detail = error.detail().map(|detail| detail.split(". script:").next().unwrap_or(detail));
+    let detail = error.detail().map(|detail| detail.split(" script: ").next().unwrap_or(detail));
+    let detail = detail.map(|detail| detail.trim_end_matches('.'));
     match (error.kind(), error.code(), detail) {
         (Kind::Client, _, Some(detail)) => format!("{detail}; {NOT_SENT}"),
         (_, Some("ERR"), Some(detail)) => detail.to_owned(),
         (_, Some(code), Some(detail)) => format!("{code} {detail}"),
-        (Kind::Io | Kind::Parse, ..) => error.to_string(),
+        // Where an answer could not be read, the parser says so in many lines.
+        (Kind::Io | Kind::Parse, ..) => error.to_string().lines().next().unwrap_or_default().to_owned(),
         (_, _, Some(detail)) => format!("{}: {detail}", error.category()),
         _ => error.category().to_owned(),
     }
@@ -149,11 +156,15 @@ fn advice(error: &RedisError) -> &'static str {
         Some("MISCONF") => "no limit is counted there until it can save its data",
         Some("NOREPLICAS") => "no limit is counted there until it has its replicas",
         Some("READONLY") => "it is a replica: name the master, or its sentinels",
+        Some("CLUSTERDOWN") => "set cluster-require-full-coverage no, so that other nodes go on",
+        Some("BUSY") => "no limit is counted there until the script of another client has ended",
         Some("MOVED" | "ASK") => "it is a node of a cluster: name it as one",
         _ if is_forbidden(error) => RIGHTS,
         _ if is_full_of_clients(error) => "raise maxclients, or let idle clients go",
         _ if is_no_database(error) => "take one that the server has: redis://HOST/0",
+        _ if is_no_cluster(error) => "name it as a single server",
         _ if is_unknown(error) => "Redis 7.0 or later is needed, with EVALSHA and SCRIPT",
+        _ if error.kind() == Kind::Parse => "its answer is not one of Redis: see whether this is its port",
         _ if error.kind() == Kind::AuthenticationFailed => "the user or the password is another one",
         _ => "",
     }

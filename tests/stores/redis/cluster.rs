@@ -1,5 +1,8 @@
 //! What goes wrong between a limiter and a cluster: nothing is charged twice, and one node does not hold up the others.
 
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use traffik::storage::ErrorKind;
 use traffik::{AsyncLimiter, FixedWindow, Rate, RedisStorage};
 use traffik_test_support::limited::{Count, DEADLINE, RECOVERY, recovered, run};
@@ -133,6 +136,49 @@ fn a_replica_that_is_promoted_is_found() {
         cluster.promote(1);
         recovered(&limiter, &count, "k").await;
         assert_eq!(charged(&cluster.nodes[1], "k").await, 5);
+    });
+}
+
+/// Replicas are named among the seeds, and asked who serves what: over a connection that is kept. One that is
+/// down is one fault, however often it is asked, and none of a node that keeps keys.
+#[test]
+fn a_seed_that_serves_no_keys_is_asked_over_one_connection_and_has_one_fault() {
+    run(async {
+        let mut cluster = Cluster::of(2, 1);
+        cluster.replicate(1, 0);
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let written = Arc::clone(&lines);
+        let storage = RedisStorage::cluster(cluster.urls()).unwrap().namespace("f").timeout(DEADLINE);
+        let storage = storage.on_warning(move |line| written.lock().unwrap().push(line.to_owned()));
+        let storage = storage.build().unwrap();
+        let asked = async || {
+            for _ in 0..10 {
+                storage.ready().await.unwrap();
+                // Until it counts as long ago that somebody asked who serves what.
+                tokio::time::sleep(Duration::from_millis(60)).await;
+            }
+        };
+        storage.ready().await.unwrap();
+        let received =
+            |redis: &Redis| redis.info("total_connections_received").unwrap().parse::<u32>().unwrap();
+        let before = received(&cluster.nodes[1]);
+        asked().await;
+        // One of them may be this storage's first, the other is of who counts.
+        let made = received(&cluster.nodes[1]) - before;
+        assert!(made <= 2, "{made} connections to a replica");
+        assert!(lines.lock().unwrap().is_empty(), "{lines:?}");
+        cluster.nodes[1].kill();
+        asked().await;
+        assert_eq!(lines.lock().unwrap().len(), 1, "{lines:?}");
+        let nodes = storage.nodes();
+        assert!(nodes.len() == 1 && nodes[0].1.is_none(), "{nodes:?}");
+        cluster.nodes[1].start_again();
+        let began = Instant::now();
+        while lines.lock().unwrap().len() < 2 {
+            assert!(began.elapsed() < RECOVERY * 2, "{lines:?}");
+            asked().await;
+        }
+        assert!(lines.lock().unwrap()[1].contains("answers again"), "{lines:?}");
     });
 }
 

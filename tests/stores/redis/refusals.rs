@@ -2,13 +2,14 @@
 //! cause once, and one line for each fault when it begins and when it ends.
 
 use std::error::Error;
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use traffik::storage::{ErrorKind, Failure};
 use traffik::{Adaptive, AsyncLimiter, FixedWindow, Rate, RedisBuilder, RedisStorage};
 use traffik_test_support::limited::{Count, DEADLINE, RECOVERY, recovered, run};
-use traffik_test_support::servers::{Client, Cluster, Redis, Reply};
+use traffik_test_support::servers::{Client, Cluster, Memcached, Redis, Reply, until};
 
 fn weekly(limit: u32) -> FixedWindow {
     FixedWindow::new(Rate::per_week(limit))
@@ -144,6 +145,65 @@ fn a_server_that_cannot_write_is_an_outage() {
         lonely.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
         let (storage, _) = at(&lonely.url());
         storage.ready().await.unwrap();
+    });
+}
+
+/// The words of a parser or a server are one line, without what helps nobody.
+#[test]
+fn what_is_no_server_for_limits_says_so_in_a_line() {
+    run(async {
+        let memcached = Memcached::start();
+        let url = format!("redis://{}", memcached.address());
+        refused(&url, ErrorKind::Unavailable, &["its answer is not one of Redis"]).await;
+        let timeless = Redis::options().user("timeless", "pass", &["~*", "+@all", "-time"]).start();
+        let (storage, _) = at(&timeless.url_as("timeless", "pass"));
+        let failure = AsyncLimiter::new(weekly(9), storage).check("k").await.unwrap_err();
+        assert!(!failure.to_string().contains("user_script"), "{failure}");
+        let single = Redis::start();
+        let lines = Lines::default();
+        let storage = lines.of(RedisStorage::cluster([single.url()]).unwrap());
+        let failure = AsyncLimiter::new(weekly(9), storage).check("k").await.unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Denied, "{failure}");
+        assert!(failure.to_string().contains("name it as a single server"), "{failure}");
+        let memcached = lines.of(RedisStorage::url(&url).unwrap());
+        assert!(memcached.ready().await.is_err());
+        assert!(lines.taken().iter().all(|line| line.lines().count() == 1));
+    });
+}
+
+/// A server without a password that is reached from another host: here by another address than the loopback's.
+#[test]
+fn protected_mode_is_told_so() {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // Nothing is sent: the system says from where it would be.
+    let routed = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    let Some(address) = routed.ok().filter(|it| !it.ip().is_loopback()) else {
+        println!("skipped: this host has no address but the loopback's");
+        return;
+    };
+    run(async {
+        let redis = Redis::options().config(&["bind", "0.0.0.0"]).start();
+        let url = format!("redis://{}:{}", address.ip(), redis.port());
+        refused(&url, ErrorKind::Denied, &["running in protected mode"]).await;
+    });
+}
+
+/// A script of somebody else's that does not end: the server says that nothing was done.
+#[test]
+fn a_server_that_is_busy_is_an_outage() {
+    run(async {
+        let redis = Redis::options().config(&["busy-reply-threshold", "50"]).start();
+        let mut other = redis.client();
+        let endless = std::thread::spawn(move || other.ask(&["EVAL", "while true do end", "0"]));
+        let (storage, lines) = at(&redis.url());
+        let (limiter, count) = (AsyncLimiter::new(weekly(9), storage), Count::default());
+        until(RECOVERY, "it is busy", || matches!(redis.command(&["PING"]), Reply::Error(_)));
+        let failure = limiter.check("k").await.unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Unavailable, "{failure}");
+        assert_eq!(lines.taken().len(), 1);
+        redis.command(&["SCRIPT", "KILL"]);
+        assert!(endless.join().is_ok());
+        recovered(&limiter, &count, "k").await;
     });
 }
 

@@ -84,7 +84,9 @@ impl Cluster {
         for node in &self.nodes {
             until(AGREED, "a cluster's nodes are ready", || {
                 let info = node.command(&["CLUSTER", "INFO"]).text();
+                // It is ok without all slots as well, where the others go on.
                 value(&info, "cluster_state").as_deref() == Some("ok")
+                    && value(&info, "cluster_slots_ok") == Some(SLOTS.to_string())
                     && value(&info, "cluster_known_nodes").as_ref() == Some(&nodes)
             });
         }
