@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply, WaitQueue};
 use traffik_core::strategy::Cost;
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, Verdict, debug_fields};
@@ -148,18 +148,17 @@ debug_fields!(
 
 impl<R: Connect> MemcachedStorage<R> {
     /// Connects to all servers and asks each for a write, of an item that it keeps for a second; looks for
-    /// [evictions](Self::evictions). Waits for each server for as long as a call.
+    /// [evictions](Self::evictions). Asks all at once, and waits for as long as one call.
     ///
     /// # Errors
     ///
-    /// Fails as a call does, with the failure of the first server that cannot be reached, is too old or
-    /// cannot write.
+    /// Fails as a call does, with the failure of one server that cannot be reached, is too old or cannot
+    /// write. All others have been asked too: [`nodes`](Self::nodes) has the fault of each.
     pub async fn ready(&self) -> Result<(), Failure> {
         let probe = format!("{}#ready", self.items.namespace);
-        for server in &self.items.servers {
-            server.ready(&probe, pin!(self.items.end())).await?;
-        }
-        Ok(())
+        let servers = self.items.servers.iter();
+        let asked = servers.map(|server| async { server.ready(&probe, pin!(self.items.end())).await });
+        join_all(asked).await.into_iter().collect()
     }
 
     /// Returns the name of each server, and the cause of its present fault if it has one.
@@ -193,11 +192,14 @@ impl<R: Connect> MemcachedStorage<R> {
 
     /// Forgets every key of this namespace, on all servers, and no other's. Others that use it notice within
     /// a second; until then they may still count on what was there.
+    ///
+    /// # Errors
+    ///
+    /// Fails as a call does, with the failure of one server. The keys on all others are forgotten.
     pub async fn clear(&self) -> Result<(), Failure> {
-        for server in &self.items.servers {
-            server.begin_generation(pin!(self.items.end())).await?;
-        }
-        Ok(())
+        let servers = self.items.servers.iter();
+        let asked = servers.map(|server| async { server.begin_generation(pin!(self.items.end())).await });
+        join_all(asked).await.into_iter().collect()
     }
 
     /// Lets those calls end that are on their way, which each do by their deadline, and then ends the

@@ -122,6 +122,40 @@ fn a_server_that_does_not_answer_is_named() {
     });
 }
 
+/// The first server of two that is down keeps nobody from asking the second one, in whatever order they are.
+#[test]
+fn all_servers_are_asked_though_one_is_down() {
+    run(async {
+        let mut servers = [Memcached::start(), Memcached::start()];
+        let addresses = servers.each_ref().map(|server| server.address().to_string());
+        for down in [0, 1] {
+            let up = 1 - down;
+            let builder = MemcachedStorage::servers(Tokio, addresses.clone()).namespace("all");
+            let storage = Lines::default().of(builder.timeout(Duration::from_secs(5)));
+            let limiter = AsyncLimiter::new(FixedWindow::new(Rate::per_week(1)), storage.clone());
+            let key = (0..).find(|key| *node(&storage, *key).unwrap() == *addresses[up]).unwrap();
+            let faults = || storage.nodes().iter().filter(|(_, cause)| cause.is_some()).count();
+            assert!(limiter.check(&key).await.unwrap().is_allowed());
+            servers[down].kill();
+            storage.clear().await.unwrap_err();
+            assert!(limiter.check(&key).await.unwrap().is_allowed(), "its server was not cleared");
+            servers[up].kill();
+            storage.ready().await.unwrap_err();
+            assert_eq!(faults(), 2);
+            // One that is well again is found so by nothing else than this.
+            servers[up].start_again();
+            let found = async {
+                while faults() > 1 {
+                    storage.ready().await.unwrap_err();
+                    Tokio.sleep(Duration::from_millis(50)).await;
+                }
+            };
+            Tokio.timeout(Duration::from_secs(10), found).await.unwrap();
+            servers[down].start_again();
+        }
+    });
+}
+
 /// A server that answers and cannot write is not ready, and is named; its kind is that of its calls.
 #[test]
 fn a_server_that_cannot_write_is_not_ready() {
