@@ -333,6 +333,21 @@ fn several_keys_at_once_go_over_and_are_merged_too() {
     assert_eq!(it.left(), 4);
 }
 
+/// It has no room for this key, and decides on those that it has: no change of sides.
+#[test]
+fn the_fallback_decides_on_keys_for_which_the_primary_has_no_room() {
+    let changes = Arc::<Mutex<Vec<String>>>::default();
+    let heard = Arc::clone(&changes);
+    let it = setup(|it| it.on_change(move |change| heard.lock().unwrap().push(change.to_string())));
+    for _ in 0..3 {
+        it.faulty.will(Some((ErrorKind::Full, false)));
+        assert_eq!(it.check().unwrap().origin(), Origin::Fallback);
+        it.faulty.will(None);
+        assert_eq!(it.check().unwrap().origin(), Origin::Store);
+    }
+    assert!(changes.lock().unwrap().is_empty() && !it.limits.storage().is_away());
+}
+
 #[test]
 fn failures_of_one_call_are_told_and_what_is_noted_is_bounded() {
     let it = setup(|it| it.merge().noted(2));

@@ -29,8 +29,9 @@ pub struct FailoverBuilder<S: Strategy, P, F> {
 
 impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     setters! {
-        /// Goes over on these kinds of failure: on those that [are ill](is_ill) if nothing is said. Of an
-        /// unknown outcome more has to be said.
+        /// Sets the kinds of failure on which the fallback decides. Defaults to those that
+        /// [are ill](is_ill) and [`Full`](ErrorKind::Full), of a primary without room for another key. For
+        /// an unknown outcome [`after_timeouts`](Self::after_timeouts) is needed too.
         pub const fn on(kinds: fn(ErrorKind) -> bool) => settings.on = kinds;
 
         /// Goes over on unknown outcomes too, if their kind is one to go over on. Such a hit may be charged
@@ -103,7 +104,7 @@ impl<S: Strategy, P, F> Failover<S, P, F> {
     /// admitted, unless something else is said.
     pub const fn builder(primary: P, fallback: F) -> FailoverBuilder<S, P, F> {
         let settings = FailoverSettings {
-            on: is_ill,
+            on: |kind| is_ill(kind) || kind == ErrorKind::Full,
             after_timeouts: false,
             share: None,
             warm: false,

@@ -113,7 +113,9 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         if !(self.settings.on)(failure.kind()) || (is_unknown && !self.settings.after_timeouts) {
             return Err(failure);
         }
-        if let Some(node) = node.filter(|node| !node.is_away()) {
+        // A store that has no room for a key still decides on those that it has.
+        let is_full = failure.kind() == ErrorKind::Full;
+        if let Some(node) = node.filter(|node| !is_full && !node.is_away()) {
             self.leave(node, failure);
         }
         Ok(is_unknown)

@@ -13,7 +13,8 @@ use crate::util::key::{Keys, bytes};
 
 /// Asks the primary storage, and the fallback where the primary fails.
 ///
-/// * It goes over on failures that say that nothing was charged and that the storage as a whole is ill. An
+/// * It goes over on failures that say that nothing was charged and that the storage as a whole is ill, or
+///   has no room for a new key: the fallback decides on that key, and the primary on all that it has. An
 ///   unknown outcome ([`Timeout`](traffik_core::ErrorKind::Timeout)) is a failure of the call unless
 ///   [`after_timeouts`](crate::layer::FailoverBuilder::after_timeouts) is said, for the hit may then be
 ///   charged on both. Each call asks the primary first: put a
