@@ -1,6 +1,6 @@
 //! Where servers are, and what they are called: keys are weighed by a server's name.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::util::namespace;
@@ -68,11 +68,8 @@ fn canonical(address: &str) -> Result<String, String> {
         return Err(format!("{address}: {port:?} is no port; write one of 1 to 65535"));
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse::<Ipv6Addr>() {
-        return Ok(format!("[{ip}]:{port}"));
-    }
-    if let Ok(ip) = bare.parse::<Ipv4Addr>() {
-        return Ok(format!("{ip}:{port}"));
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip.to_canonical(), port).to_string());
     }
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let is_odd = |it: char| it.is_whitespace() || it.is_control() || ['=', ','].contains(&it);
@@ -112,6 +109,8 @@ mod tests {
             ("Cache.Internal.:7", "cache.internal:7"),
             ("0:0::1", "[::1]:11211"),
             ("[2001:DB8:0::7]:011211", "[2001:db8::7]:11211"),
+            ("[::ffff:10.0.0.7]:7", "10.0.0.7:7"),
+            ("::FFFF:a00:7", "10.0.0.7:11211"),
             ("a=CACHE", "a"),
         ] {
             assert_eq!(&*Address::parse(told).unwrap().name, name, "{told}");
