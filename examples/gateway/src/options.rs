@@ -37,7 +37,8 @@ pub(crate) struct Options {
     pub(crate) strategy: Spec,
 
     /// memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT (rediss:// for TLS), or
-    /// memcached://HOST:PORT, of several servers memcached://ONE:PORT,OTHER:PORT.
+    /// memcached://HOST:PORT, of several servers memcached://ONE:PORT,OTHER:PORT, each with a name of
+    /// its own if its address may change: memcached://a=ONE:PORT,b=OTHER:PORT.
     #[arg(long, value_name = "URL", default_value = "memory:", conflicts_with = "config")]
     pub(crate) storage: StorageSpec,
 
