@@ -10,8 +10,8 @@ use traffik_core::Timer;
 
 use crate::{Connect, Runtime};
 
-/// Async-std, for programs that are built on it. It was discontinued by its authors in 2025, who name smol as its
-/// successor: take [`Smol`](crate::Smol) for anything new.
+/// Async-std, for programs that are built on it. It was discontinued by its authors in 2025, who name smol as
+/// its successor: take [`Smol`](crate::Smol) for anything new.
 ///
 /// ```
 /// use std::time::Duration;

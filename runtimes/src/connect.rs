@@ -9,11 +9,11 @@ use crate::Runtime;
 
 /// A runtime that can connect to servers over TCP.
 ///
-/// * `address` is a host and a port, such as `cache.internal:11211` or `[::1]:11211`. A name MUST be looked up without
-///   holding up other tasks; of several addresses that it has, one after another MUST be tried.
+/// * `address` is a host and a port, such as `cache.internal:11211` or `[::1]:11211`. A name MUST be looked
+///   up without holding up other tasks; of several addresses that it has, one after another MUST be tried.
 /// * What is written MUST be sent without delay (`TCP_NODELAY`).
-/// * A connection MUST be closed once its stream is dropped, and none MUST be left of a future that is dropped. Closing
-///   the stream need not tell the server anything: async-std's does not.
+/// * A connection MUST be closed once its stream is dropped, and none MUST be left of a future that is
+///   dropped. Closing the stream need not tell the server anything: async-std's does not.
 ///
 /// It waits for as long as the operating system does, which can be minutes: put it under a
 /// [`timeout`](Runtime::timeout).
@@ -25,7 +25,7 @@ pub trait Connect: Runtime {
     ///
     /// # Errors
     ///
-    /// Of an address that is none ([`InvalidInput`](io::ErrorKind::InvalidInput)), of looking its name up, or of the last
-    /// address that was tried.
+    /// Of an address that is none ([`InvalidInput`](io::ErrorKind::InvalidInput)), of looking its name up, or
+    /// of the last address that was tried.
     fn connect(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send + 'static;
 }

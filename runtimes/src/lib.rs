@@ -1,7 +1,7 @@
 //! What traffik asks of an async runtime, and one small shim for each.
 //!
-//! No other part of traffik names a runtime: whoever needs to wait is given a [`Runtime`], and whoever needs a server a
-//! runtime that can [`Connect`]. None is ever chosen for you.
+//! No other part of traffik names a runtime: whoever needs to wait is given a [`Runtime`], and whoever needs
+//! a server a runtime that can [`Connect`]. None is ever chosen for you.
 //!
 //! | runtime | feature | |
 //! |---|---|---|
@@ -11,9 +11,9 @@
 //! | `Manual` | `manual` | virtual time, for tests of yours too |
 //! | embassy | `embassy-time` of `traffik-core` | time only: `EmbassyClock` |
 //!
-//! Firmware has neither sockets of the system's nor a way to spawn whatever future comes: embassy's tasks are known when the
-//! program is built. So embassy is no [`Runtime`], and what it has, time, is in the core, where a limiter can wait by it
-//! without an operating system.
+//! Firmware has neither sockets of the system's nor a way to spawn whatever future comes: embassy's tasks are
+//! known when the program is built. So embassy is no [`Runtime`], and what it has, time, is in the core,
+//! where a limiter can wait by it without an operating system.
 //!
 //! A runtime of your own is a value that implements [`Runtime`].
 //!

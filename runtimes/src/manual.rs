@@ -14,17 +14,19 @@ use traffik_core::{Clock, EpochClock, Timer, Timestamp};
 
 use crate::Runtime;
 
-/// A runtime whose time stands still until it is moved, for tests: nothing is ever waited for, and every run is the same.
+/// A runtime whose time stands still until it is moved, for tests: nothing is ever waited for, and every run
+/// is the same.
 ///
-/// It is a runtime, and a clock for storages too; clones are the same one. Whoever moves its time runs all that is
-/// spawned on it: alarms ring one at a time, in order, those of one time in the order in which they were set; and
-/// between two of them all goes on that can. One task runs at a time, and whoever was woken first goes on first.
+/// It is a runtime, and a clock for storages too; clones are the same one. Whoever moves its time runs all
+/// that is spawned on it: alarms ring one at a time, in order, those of one time in the order in which they
+/// were set; and between two of them all goes on that can. One task runs at a time, and whoever was woken
+/// first goes on first.
 ///
 /// * [`advance`](Self::advance) moves time by so much, [`run`](Self::run) by as much as a future needs.
 /// * It knows no time of less than a microsecond: a sleep is rounded up to a whole one.
 /// * A sleep until [`Timestamp::MAX`] or beyond never ends.
-/// * It cannot connect, for whatever comes from outside is on no virtual time. A test with real servers takes a real
-///   runtime, and may take this one for the clock of a storage.
+/// * It cannot connect, for whatever comes from outside is on no virtual time. A test with real servers takes
+///   a real runtime, and may take this one for the clock of a storage.
 ///
 /// ```
 /// use std::time::Duration;

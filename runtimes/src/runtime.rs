@@ -66,8 +66,8 @@ impl std::error::Error for Elapsed {}
 
 /// Ticks at whole periods from when it was made, by [`Runtime::interval`].
 ///
-/// A tick that comes late delays none of those after it. Who asks late gets one tick at once, for all that were missed,
-/// and the next when it is due.
+/// A tick that comes late delays none of those after it. Who asks late gets one tick at once, for all that
+/// were missed, and the next when it is due.
 #[derive(Clone, Debug)]
 pub struct Interval<R> {
     runtime: R,

@@ -12,8 +12,8 @@ use traffik_core::Timer;
 
 use crate::{Connect, Runtime};
 
-/// Smol. What is spawned runs on the executor that it was given, else on the one that `smol::spawn` uses; time and
-/// sockets are smol's own, and need no executor.
+/// Smol. What is spawned runs on the executor that it was given, else on the one that `smol::spawn` uses;
+/// time and sockets are smol's own, and need no executor.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +32,8 @@ pub struct Smol {
 }
 
 impl Smol {
-    /// Smol with its own, global executor, whose threads are as many as the variable `SMOL_THREADS` says, else one.
+    /// Smol with its own, global executor, whose threads are as many as the variable `SMOL_THREADS` says,
+    /// else one.
     #[must_use]
     pub const fn new() -> Self {
         Self { executor: None }

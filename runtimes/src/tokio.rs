@@ -10,8 +10,8 @@ use traffik_core::Timer;
 
 use crate::{Connect, Runtime};
 
-/// Tokio. Every method must be called from within a tokio runtime whose drivers are enabled; tokio panics otherwise. Where tokio's
-/// time is paused, so is this.
+/// Tokio. Every method must be called from within a tokio runtime whose drivers are enabled; tokio panics
+/// otherwise. Where tokio's time is paused, so is this.
 ///
 /// ```
 /// # use std::time::Duration;

@@ -46,10 +46,11 @@ pub use redlock::Redlock;
 /// (`enable_time`), and each call has a [deadline](RedisBuilder::timeout).
 /// Times are those of the server's clock, whoever asks.
 ///
-/// A call of which nothing was sent, as on a connection that the server closed while it was idle, is sent on a new
-/// one within its deadline. A server that cannot be connected to is tried again after 25 ms, and then less and
-/// less often, down to five to ten times a second; calls fail meanwhile. A fault has one line when it begins, with the server
-/// and the cause, and one when it has ended ([`on_warning`](RedisBuilder::on_warning)).
+/// A call of which nothing was sent, as on a connection that the server closed while it was idle, is sent on
+/// a new one within its deadline. A server that cannot be connected to is tried again after 25 ms, and then
+/// less and less often, down to five to ten times a second; calls fail meanwhile. A fault has one line when
+/// it begins, with the server and the cause, and one when it has ended
+/// ([`on_warning`](RedisBuilder::on_warning)).
 ///
 /// Keys of a cluster are on several [nodes](AsyncStorage::node), which fail one at a time.
 ///
@@ -58,17 +59,17 @@ pub use redlock::Redlock;
 ///
 /// A key that the server evicts has its whole limit granted anew. Set `maxmemory-policy noeviction`, with
 /// `maxmemory` for all keys: a server that is full then refuses all writes, and calls fail with
-/// `Unavailable`. The policies `allkeys-*` and `volatile-*` evict states, for all of them have a time to live;
-/// [`evictions`](Self::evictions) counts what was evicted.
+/// `Unavailable`. The policies `allkeys-*` and `volatile-*` evict states, for all of them have a time to
+/// live; [`evictions`](Self::evictions) counts what was evicted.
 ///
 /// # Errors
 ///
 /// * [`Timeout`](traffik_core::ErrorKind::Timeout): no answer in time, or the connection broke while it was
 ///   awaited. The hit may have been charged or not; it is not sent again.
-/// * [`Unavailable`](traffik_core::ErrorKind::Unavailable): not connected, or the server does not serve now, or
-///   takes no writes, or gave no answer in time to what charges nothing. Nothing was charged.
-/// * [`Denied`](traffik_core::ErrorKind::Denied): the server refuses this client, for a password, a right or a
-///   database. Nothing was charged.
+/// * [`Unavailable`](traffik_core::ErrorKind::Unavailable): not connected, or the server does not serve now,
+///   or takes no writes, or gave no answer in time to what charges nothing. Nothing was charged.
+/// * [`Denied`](traffik_core::ErrorKind::Denied): the server refuses this client, for a password, a right or
+///   a database. Nothing was charged.
 ///
 /// ```no_run
 /// use traffik_backends::RedisStorage;
@@ -96,9 +97,9 @@ debug_fields!(
 );
 
 impl RedisStorage {
-    /// Whether each server can be reached and counts for this client: asks it to write a key of its own, which
-    /// lives for a second; looks for [evictions](Self::evictions). Waits for connections, for as long as
-    /// [connecting](RedisBuilder::connect_timeout) may take.
+    /// Whether each server can be reached and counts for this client: asks it to write a key of its own,
+    /// which lives for a second; looks for [evictions](Self::evictions). Waits for connections, for as long
+    /// as [connecting](RedisBuilder::connect_timeout) may take.
     ///
     /// # Errors
     ///
@@ -113,7 +114,7 @@ impl RedisStorage {
         probed.into_iter().collect()
     }
 
-    /// Returns the name of each server that is known, and the first cause of its present fault, if it has one:
+    /// Returns the name of each server that is known, and the last cause of its present fault, if it has one:
     /// the servers of a cluster once it has been asked, else the one that has all keys.
     #[must_use]
     pub fn nodes(&self) -> Vec<(Arc<str>, Option<Failure>)> {

@@ -1,5 +1,5 @@
-//! Random sequences of hits that a storage and the pure function have to agree on: with clocks that step back, limits that
-//! change, and bytes that were damaged.
+//! Random sequences of hits that a storage and the pure function have to agree on: with clocks that step
+//! back, limits that change, and bytes that were damaged.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -48,11 +48,13 @@ pub enum Compared {
     Bytes,
     /// Verdicts, and the states that are meant by what is stored: it can be written in several ways.
     States,
-    /// What verdicts tell the client: the store notes a count and its window, and nothing else. Limits keep their period.
+    /// What verdicts tell the client: the store notes a count and its window, and nothing else. Limits keep
+    /// their period.
     Figures,
     /// The same, of clocks that do not step back: nor is it noted in which hour the last hit was.
     Forward,
-    /// Whether anything is admitted that the pure function denies, of such clocks: the period changes as well.
+    /// Whether anything is admitted that the pure function denies, of such clocks: the period changes as
+    /// well.
     Bound,
 }
 
@@ -64,8 +66,8 @@ pub struct Tested<'a, M> {
     pub put: &'a dyn Fn(&str, Option<&[u8]>),
 }
 
-/// A step of a run: microseconds until it, back if negative, and half periods; its cost; whether it is of the low class;
-/// and what happens before it to the bytes that are stored, if something does.
+/// A step of a run: microseconds until it, back if negative, and half periods; its cost; whether it is of the
+/// low class; and what happens before it to the bytes that are stored, if something does.
 type Step = ((i64, u64), u32, bool, Option<(usize, u8)>);
 
 /// Other bytes: one changed, some cut off, or one more.
@@ -89,7 +91,8 @@ pub fn class(low: bool) -> Class {
     class
 }
 
-/// Runs each sequence on the storage and through the pure function: all they say and leave behind is the same.
+/// Runs each sequence on the storage and through the pure function: all they say and leave behind is the
+/// same.
 pub fn agrees<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
     Tested { storage, clock, stored, put }: Tested<'_, M>,
     (sequences, compared): (u32, Compared),
@@ -123,7 +126,8 @@ pub fn agrees<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
             clock.0.set(Timestamp::from_micros(now));
             match (damage, &kept) {
                 (Some(damage), Some(bytes)) if matches!(compared, Compared::Bytes | Compared::States) => {
-                    // What a log's entries say is believed: looking at all of them would take as long as they are.
+                    // What a log's entries say is believed: looking at all of them would take as long as they
+                    // are.
                     let damage = if compared == Compared::Bytes { damage } else { (damage.0, damage.1 % 2) };
                     let bytes = damaged(bytes.clone(), damage);
                     put(&key, Some(&bytes));

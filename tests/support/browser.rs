@@ -1,4 +1,5 @@
-//! A real browser without a window, driven over WebDriver: just enough to open a page, ask it things, and take its picture.
+//! A real browser without a window, driven over WebDriver: just enough to open a page, ask it things, and
+//! take its picture.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -140,8 +141,8 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// The driver ends the browser only when it is told to, so that comes first, also where a test has failed; and by the
-    /// number of its process, if the driver does not.
+    /// The driver ends the browser only when it is told to, so that comes first, also where a test has
+    /// failed; and by the number of its process, if the driver does not.
     fn drop(&mut self) {
         if !self.session.is_empty() {
             let _ = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {

@@ -1,4 +1,5 @@
-//! Where tests keep files: below cargo's target folder, so that what a killed test leaves there goes with `cargo clean`.
+//! Where tests keep files: below cargo's target folder, so that what a killed test leaves there goes with
+//! `cargo clean`.
 
 use std::path::{Path, PathBuf};
 

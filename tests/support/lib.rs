@@ -1,5 +1,5 @@
-//! Shared by the test programs: models and broken strategies, faulty stores, real servers, a browser, and programs as users
-//! start them.
+//! Shared by the test programs: models and broken strategies, faulty stores, real servers, a browser, and
+//! programs as users start them.
 
 #![allow(
     clippy::unwrap_used,

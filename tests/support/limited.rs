@@ -54,7 +54,8 @@ impl Count {
         [&self.admitted, &self.denied, &self.unknown, &self.failed].map(|count| count.load(Ordering::Relaxed))
     }
 
-    /// Of a limit that was asked for more than it has: all of it was charged, to someone, and no more was admitted.
+    /// Of a limit that was asked for more than it has: all of it was charged, to someone, and no more was
+    /// admitted.
     pub fn assert_exact(&self, limit: u64) {
         let [admitted, denied, unknown, failed] = self.get();
         assert!(
@@ -77,7 +78,8 @@ pub async fn recovered<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
     }
 }
 
-/// Eight tasks ask until the limit is used up more than twice over, while something goes wrong again and again.
+/// Eight tasks ask until the limit is used up more than twice over, while something goes wrong again and
+/// again.
 pub async fn under_load<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
     limiter: &AsyncLimiter<S, M>,
     count: &Count,

@@ -1,8 +1,10 @@
-//! Real servers for tests: Redis, its cluster and sentinel, and Memcached as processes, and a proxy that fails on demand.
+//! Real servers for tests: Redis, its cluster and sentinel, and Memcached as processes, and a proxy that
+//! fails on demand.
 //!
-//! Each server listens on a free port of the loopback interface, has a fresh directory, and ends with its value,
-//! or with the test program if that is killed. `scripts/install redis-server=redis-server memcached=memcached`
-//! installs them. Waits poll and are bounded: whatever has not come by then panics and says what it waited for.
+//! Each server listens on a free port of the loopback interface, has a fresh directory, and ends with its
+//! value, or with the test program if that is killed. `scripts/install redis-server=redis-server
+//! memcached=memcached` installs them. Waits poll and are bounded: whatever has not come by then panics and
+//! says what it waited for.
 
 mod cluster;
 mod directory;

@@ -1,4 +1,5 @@
-//! A store of bytes that can only get and set, in this process: slow by a turn of the executor, and faulty at will.
+//! A store of bytes that can only get and set, in this process: slow by a turn of the executor, and faulty at
+//! will.
 
 use std::collections::HashMap;
 use std::future::{pending, poll_fn};

@@ -36,9 +36,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SPEC", default_value = "fixed-window", conflicts_with = "config")]
     pub(crate) strategy: Spec,
 
-    /// memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT (rediss:// for TLS), or
-    /// memcached://HOST:PORT, of several servers memcached://ONE:PORT,OTHER:PORT, each with a name of
-    /// its own if its address may change: memcached://a=ONE:PORT,b=OTHER:PORT.
+    /// memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT (rediss:// for TLS),
+    /// redis+cluster://ONE:PORT,OTHER:PORT, or memcached://HOST:PORT, of several servers
+    /// memcached://ONE:PORT,OTHER:PORT, each with a name of its own if its address may change:
+    /// memcached://a=ONE:PORT,b=OTHER:PORT.
     #[arg(long, value_name = "URL", default_value = "memory:", conflicts_with = "config")]
     pub(crate) storage: StorageSpec,
 
@@ -47,7 +48,8 @@ pub(crate) struct Options {
     pub(crate) namespace: String,
 
     /// How long one call of a shared storage may take, such as 500ms or 2s. A request that waits longer is
-    /// answered as --on-error says.
+    /// answered as --on-error says. A call takes one round trip, or two where the storage does not know the
+    /// strategy: take three round trips at least.
     #[arg(long, value_name = "TIME", default_value = "50ms")]
     pub(crate) timeout: Time,
 
@@ -238,6 +240,7 @@ impl Options {
         Ok(Common {
             tasks: TaskTracker::new(),
             namespace: self.namespace.clone(),
+            is_check: self.check,
             timeout: self.timeout.0,
             connect_timeout: self.connect_timeout.0,
             bypass_preflights: self.bypass_preflights,

@@ -46,6 +46,8 @@ pub(crate) struct Common {
     /// What runs in the background, to be waited for at the end.
     pub(crate) tasks: TaskTracker,
     pub(crate) namespace: String,
+    /// Whether only what is asked for is checked: what fails is the answer then, and not logged.
+    pub(crate) is_check: bool,
     /// How long one call of a store may take.
     pub(crate) timeout: Duration,
     /// How long connecting to a store may take.

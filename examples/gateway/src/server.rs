@@ -1,5 +1,5 @@
-//! The server: accepts connections, keeps its own paths out of every limit, reads its file anew, and drains when asked
-//! to stop.
+//! The server: accepts connections, keeps its own paths out of every limit, reads its file anew, and drains
+//! when asked to stop.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -137,6 +137,7 @@ impl Stores {
             StorageSpec::Memcached(url) => {
                 let builder = MemcachedStorage::url(Tokio, url).map_err(message)?.timeout(common.timeout);
                 let builder = builder.connect_timeout(common.connect_timeout);
+                let builder = if common.is_check { builder.on_warning(|_| {}) } else { builder };
                 Store::Memcached(builder.namespace(&common.namespace).build().map_err(message)?)
             }
             _ => {
@@ -146,6 +147,7 @@ impl Stores {
                 };
                 let builder = builder.map_err(message)?.timeout(common.timeout);
                 let builder = builder.connect_timeout(common.connect_timeout);
+                let builder = if common.is_check { builder.on_warning(|_| {}) } else { builder };
                 Store::Redis(builder.namespace(&common.namespace).build().map_err(message)?)
             }
         };

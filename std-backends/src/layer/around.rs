@@ -34,7 +34,8 @@ use super::{Breaker, CircuitBreaker, DenyCache, Failover, Metered, Retry, Timeou
 /// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
 /// ```
 pub trait Around: Sized {
-    /// [`Timeout`]: gives up on a call that takes longer. A deadline of the storage's own should be no longer.
+    /// [`Timeout`]: gives up on a call that takes longer. A deadline of the storage's own should be no
+    /// longer.
     fn with_timeout<R: Timer>(self, timer: R, limit: Duration) -> Timeout<Self, R> {
         Timeout::new(self, timer, limit)
     }
@@ -49,8 +50,8 @@ pub trait Around: Sized {
         CircuitBreaker::new(self, breaker)
     }
 
-    /// [`Failover`]: the other storage decides where this one fails, with the whole limit, and begins cold; what
-    /// it admitted is dropped in the end.
+    /// [`Failover`]: the other storage decides where this one fails, with the whole limit, and begins cold;
+    /// what it admitted is dropped in the end.
     ///
     /// It decides also on calls that are on their way when this one dies or hangs, whose outcome is then
     /// unknown. Such a hit may be counted by both, and is never merged. Where it must not be, take

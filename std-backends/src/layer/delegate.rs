@@ -1,7 +1,7 @@
 //! The methods of a storage that a layer leaves to the storage within it.
 
-/// Writes out methods of [`AsyncStorage`](traffik_core::storage::AsyncStorage) that ask the storage within, such as
-/// `delegate!(self => self.storage; is_local, wait_queue);`.
+/// Writes out methods of [`AsyncStorage`](traffik_core::storage::AsyncStorage) that ask the storage within,
+/// such as `delegate!(self => self.storage; is_local, wait_queue);`.
 macro_rules! delegate {
     ($self:ident => $within:expr; $($method:ident),+) => {
         $(delegate!(@$method $self => $within);)+

@@ -14,11 +14,12 @@ use crate::util::race::{Either, race};
 /// A storage with a deadline for each call.
 ///
 /// * The time runs from when the call is made, and the call is dropped when it is over.
-/// * What may have been charged by then fails with [`Timeout`](traffik_core::ErrorKind::Timeout), for its outcome is unknown; what charges nothing,
-///   a peek or a look at a state, with [`Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of
-///   both is a `Late`, whose field is `limit`, the time that the call was given.
-/// * A storage that has a deadline of its own, as those on servers do, SHOULD have one that is no longer: what it learns of its
-///   connections from calls that fail, it learns later from calls that are dropped.
+/// * What may have been charged by then fails with [`Timeout`](traffik_core::ErrorKind::Timeout), for its
+///   outcome is unknown; what charges nothing, a peek or a look at a state, with
+///   [`Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of both is a `Late`, whose field is
+///   `limit`, the time that the call was given.
+/// * A storage that has a deadline of its own, as those on servers do, SHOULD have one that is no longer:
+///   what it learns of its connections from calls that fail, it learns later from calls that are dropped.
 /// * An answer that is there at once is passed on as it is: no timer is set for it, and nothing allocated.
 ///
 /// ```

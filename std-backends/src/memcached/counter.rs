@@ -1,8 +1,8 @@
 //! A fixed window as one number, which a server counts down by itself.
 //!
-//! It holds all that is needed to tell the state again, whatever the limit is by now. From its top, in bits: the limit
-//! (18), its period (10), the window (16), and what is left (20). That comes last and is counted from the middle of its
-//! bits, so that counting down further, as denials do, changes nothing of the rest.
+//! It holds all that is needed to tell the state again, whatever the limit is by now. From its top, in bits:
+//! the limit (18), its period (10), the window (16), and what is left (20). That comes last and is counted
+//! from the middle of its bits, so that counting down further, as denials do, changes nothing of the rest.
 
 use traffik_core::Timestamp;
 
@@ -56,7 +56,8 @@ pub(super) struct Count {
     pub(super) period: Period,
     /// How many windows began before this one.
     pub(super) window: u64,
-    /// One more than what is left: so the last hit that is admitted leaves 1, and 0 and less stand for nothing.
+    /// One more than what is left: so the last hit that is admitted leaves 1, and 0 and less stand for
+    /// nothing.
     pub(super) left: i32,
 }
 

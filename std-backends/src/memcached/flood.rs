@@ -1,7 +1,8 @@
 //! Keys that are denied so often that their counts have to be written anew.
 //!
-//! A count can be swapped only while nobody counts on it. So whoever finds one far below zero stops counting on it in this
-//! process: meanwhile its checks load what they decide by. Other processes find the same, and do so, too.
+//! A count can be swapped only while nobody counts on it. So whoever finds one far below zero stops counting
+//! on it in this process: meanwhile its checks load what they decide by. Other processes find the same, and
+//! do so, too.
 
 use std::collections::HashSet;
 use std::sync::Mutex;

@@ -55,14 +55,15 @@ impl Window {
         count.nearest(self.anchor, Timestamp::MAX).micros_since(now).saturating_add(1)
     }
 
-    /// When a hit was counted that was counted now: later if the window has yet to begin, which another's clock says it has;
-    /// `None` if it has ended.
+    /// When a hit was counted that was counted now: later if the window has yet to begin, which another's
+    /// clock says it has; `None` if it has ended.
     pub(super) fn counted_at(&self, count: &Count, now: Timestamp) -> Option<Timestamp> {
         Some(count.nearest(self.anchor, now)).filter(|at| *at >= now)
     }
 
-    /// The state that a count stands for at this time. Nobody has noted when in its window the last hit was: it counts as
-    /// one in the present window of this limit if it can have been, should the count be that of another period.
+    /// The state that a count stands for at this time. Nobody has noted when in its window the last hit was:
+    /// it counts as one in the present window of this limit if it can have been, should the count be that of
+    /// another period.
     pub(super) fn state<S: Strategy>(
         &self,
         limit: &S,
@@ -103,7 +104,8 @@ pub(super) fn read<S: Strategy>(
     count.unwrap_or_else(|| cas::state_or::<S>(stored, corrupt))
 }
 
-/// What is to be stored for a state: a number that the server can count down, if that says all there is to say.
+/// What is to be stored for a state: a number that the server can count down, if that says all there is to
+/// say.
 pub(super) fn write<S: Strategy>(limit: &S, class: Class, state: &S::State, now: Timestamp) -> Change {
     let change = Change::of(limit, state, class, now);
     let Change::Store(_, rest) = change else { return change };

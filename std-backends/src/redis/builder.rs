@@ -56,14 +56,14 @@ impl RedisStorage {
 
     /// A connection of yours. Once it is lost, all calls fail.
     ///
-    /// Of a connection that was made elsewhere it cannot be seen whether a command was sent: where one breaks, more
-    /// calls than else are reported as [`Timeout`](traffik_core::ErrorKind::Timeout).
+    /// Of a connection that was made elsewhere it cannot be seen whether a command was sent: where one
+    /// breaks, more calls than else are reported as [`Timeout`](traffik_core::ErrorKind::Timeout).
     pub fn connection(connection: MultiplexedConnection) -> RedisBuilder {
         Self::factory(move || std::future::ready(Ok(connection.clone())))
     }
 
-    /// Connections that you make, whenever one is needed. If that takes more than half a second the function is
-    /// called once more, and the first connection to come is taken; all of them are given up when
+    /// Connections that you make, whenever one is needed. If that takes more than half a second the function
+    /// is called once more, and the first connection to come is taken; all of them are given up when
     /// [connecting](RedisBuilder::connect_timeout) has taken too long. What is said of a
     /// [connection](Self::connection) holds here too.
     pub fn factory<F>(connect: impl Fn() -> F + Send + Sync + 'static) -> RedisBuilder
@@ -82,16 +82,17 @@ impl RedisStorage {
         Ok(RedisBuilder::new(Place::Cluster(nodes.collect::<Result<_, RedisError>>()?)))
     }
 
-    /// The master of a name that sentinels know. `master` is how it is connected to, with its name in the place of
-    /// a host: `redis://user:password@mymaster/0`, or `rediss://` for TLS.
+    /// The master of a name that sentinels know. `master` is how it is connected to, with its name in the
+    /// place of a host: `redis://user:password@mymaster/0`, or `rediss://` for TLS.
     ///
-    /// All sentinels are asked at once, and the first answer counts. They are asked again every 250 ms as long as
-    /// there is a connection, so that a master that was demoted is left soon after its sentinels know: it takes
-    /// writes for another ten seconds, and all of them are lost.
+    /// All sentinels are asked at once, and the first answer counts. They are asked again every 250 ms as
+    /// long as there is a connection, so that a master that was demoted is left soon after its sentinels
+    /// know: it takes writes for another ten seconds, and all of them are lost.
     ///
-    /// **Bound.** Sentinels know of a planned failover up to a second after the new master began. What the former
-    /// one admits until it is left, within two seconds, is admitted beyond the limit; so is what had not been
-    /// replicated when a master went down. `min-replicas-to-write 1` on the servers narrows that down.
+    /// **Bound.** Sentinels know of a planned failover up to a second after the new master began. What the
+    /// former one admits until it is left, within two seconds, is admitted beyond the limit; so is what had
+    /// not been replicated when a master went down. `min-replicas-to-write 1` on the servers narrows that
+    /// down.
     ///
     /// ```no_run
     /// use traffik_backends::RedisStorage;
@@ -143,8 +144,8 @@ impl RedisBuilder {
         /// How long a call may take, in however many steps. Defaults to 500 ms; a year at most.
         pub const fn timeout(timeout: Duration) => timeout = timeout;
 
-        /// How long making a connection may take, which goes on in the background while calls fail by their own
-        /// deadline. Defaults to 5 s; a year at most.
+        /// How long making a connection may take, which goes on in the background while calls fail by their
+        /// own deadline. Defaults to 5 s; a year at most.
         pub const fn connect_timeout(timeout: Duration) => connect_timeout = timeout;
 
         /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready):
@@ -156,8 +157,9 @@ impl RedisBuilder {
         /// is dropped unclosed leaves it as it is.
         pub const fn persistent(persistent: bool) => persistent = persistent;
 
-        /// Writes warnings by this function, which must not wait: a line for each. A fault of a server has one when
-        /// it begins, and one when it has ended; all else is warned of once. Defaults to standard error.
+        /// Writes warnings by this function, which must not wait: a line for each. A fault of a server has
+        /// one when it begins, and one when it has ended; all else is warned of once. Defaults to standard
+        /// error.
         pub fn on_warning(write: impl Fn(&str) + Send + Sync + 'static) => warnings = Arc::new(write);
 
         /// Goes by this clock instead of the server's: for tests, which then need not wait. What is stored is

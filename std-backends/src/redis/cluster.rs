@@ -1,4 +1,5 @@
-//! A cluster: which of its nodes serves which slot, a link to each, and what is done where another one is to be asked.
+//! A cluster: which of its nodes serves which slot, a link to each, and what is done where another one is to
+//! be asked.
 //!
 //! A call is made again only if the node that got it says that it did nothing, or if it never got there.
 
@@ -7,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::future::select_ok;
 use futures_util::lock::Mutex as AsyncMutex;
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, ErrorKind as Kind, FromRedisValue, RedisError,
-    ServerErrorKind as Server, Value,
+    Client, ConnectionAddr, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind as Server,
 };
 use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
+
+mod slots;
 
 use super::connect::Source;
 use super::failure::{cause, of_a_look, unsent};
@@ -26,6 +27,7 @@ use crate::util::race::{Either, race};
 use crate::util::random::random;
 use crate::util::shutdown::closed;
 use crate::util::warning::Writer;
+use slots::{Address, Served, most, reached_by, served};
 
 /// How often a call is sent on, at most.
 const TURNS: u32 = 8;
@@ -39,15 +41,13 @@ const ASKED: usize = 5;
 /// How many keys are tried to find one of each node: enough for a node that serves a hundredth of a percent.
 const MOST_TRIED: u32 = 100_000;
 
-/// A host and a port.
-type Address = (String, u16);
-
 struct Node {
     host: String,
     /// By which layers tell it apart, as long as it is a node.
     name: Arc<str>,
     link: Arc<Link>,
-    /// Whether it has given no answer, so that whoever asks for it next finds out first whether another has taken over.
+    /// Whether it has given no answer, so that whoever asks for it next finds out first whether another has
+    /// taken over.
     is_doubted: AtomicBool,
 }
 
@@ -176,6 +176,11 @@ impl Cluster {
         Ok(masters)
     }
 
+    /// Connects to the node that serves a key.
+    pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), Failure> {
+        self.owner(name::slot(key), until).await?.link.connect(until).await
+    }
+
     /// The node that serves a key, as far as is known.
     pub(super) fn node_of(&self, key: &[u8]) -> Option<Arc<str>> {
         self.map.lock().owner(name::slot(key)).map(|node| node.name.clone())
@@ -291,18 +296,15 @@ impl Cluster {
         let mut asked = Vec::new();
         for address in addresses.iter().take(ASKED) {
             let node = self.node(address)?;
-            asked.push(Box::pin(async move { served(&node, until).await }));
+            asked.push(Box::pin(async move { served(&node.link, &node.host, until).await }));
         }
-        let told = match select_ok(asked).await {
-            Ok((ranges, _others)) => self.install(ranges),
-            Err(failure) => Err(of_a_look(failure)),
-        };
+        let told = most(asked).await.map_err(of_a_look).and_then(|ranges| self.install(ranges));
         self.map.lock().learnt = Some((Instant::now(), told.clone()));
         told
     }
 
-    /// Keeps a node that serves a slot, and of another seed its link, with its connection and its fault: it is
-    /// asked again. Its handle is a new one, so to layers it has left.
+    /// Keeps a node that serves a slot, and of another seed its link, with its connection and its fault: it
+    /// is asked again. Its handle is a new one, so to layers it has left.
     fn kept(&self, map: &Map, address: Address, node: Arc<Node>) -> Option<(Address, Arc<Node>)> {
         if map.is_asked(&node) {
             return Some((address, node));
@@ -312,7 +314,7 @@ impl Cluster {
         Some((address, Arc::new(Node { host, name, link, is_doubted: AtomicBool::new(false) })))
     }
 
-    fn install(&self, served: Vec<(u16, u16, Address)>) -> Result<(), Failure> {
+    fn install(&self, served: Served) -> Result<(), Failure> {
         let mut ranges = BTreeMap::new();
         for (first, last, address) in served {
             ranges.insert(last, (first, self.node(&address)?));
@@ -324,38 +326,6 @@ impl Cluster {
         map.moved.clear();
         Ok(())
     }
-}
-
-/// What a node says who serves what.
-async fn served(node: &Node, until: Instant) -> Result<Vec<(u16, u16, Address)>, Failure> {
-    let ask = async |mut session: Session| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
-    let told = node.link.call_as(until, As::Node, ask).await?;
-    let unheard_of = || Failure::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
-    let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(told).map_err(|_| unheard_of())?;
-    let mut served = Vec::new();
-    for range in ranges {
-        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &range[..] else { continue };
-        let [host, Value::Int(port), ..] = &master[..] else { continue };
-        let host = match host {
-            Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
-            _ => String::new(),
-        };
-        let (Ok(first), Ok(last), Ok(port)) = ((*first).try_into(), (*last).try_into(), (*port).try_into())
-        else {
-            continue;
-        };
-        // It knows nobody there.
-        if host != "?" {
-            served.push((first, last, (reached_by(&host, &node.host), port)));
-        }
-    }
-    if served.is_empty() { Err(unheard_of()) } else { Ok(served) }
-}
-
-/// The host that a node names, which is its own if it names none.
-fn reached_by(named: &str, own: &str) -> String {
-    let named = named.trim_start_matches('[').trim_end_matches(']');
-    if matches!(named, "" | "0.0.0.0" | "::") { own.to_owned() } else { named.to_owned() }
 }
 
 fn address(info: &ConnectionInfo) -> Result<Address, RedisError> {
@@ -380,19 +350,5 @@ fn next(failure: &Failure, own: &str) -> Turn {
         Kind::Server(Server::TryAgain) => Turn::Again,
         _ if failure.kind() == ErrorKind::Unavailable => Turn::Anew,
         _ => Turn::Nowhere,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nodes_are_reached_where_they_say_or_where_they_answered() {
-        for (named, host) in
-            [("10.0.0.1", "10.0.0.1"), ("", "me"), ("0.0.0.0", "me"), ("::", "me"), ("[::1]", "::1")]
-        {
-            assert_eq!(reached_by(named, "me"), host);
-        }
     }
 }

@@ -61,12 +61,12 @@ pub(super) struct Connection {
     last: AtomicU64,
 }
 
-/// How long an attempt may take until another one is begun beside it. The system sends what was lost on the way
-/// again only after seconds; and a user's own function may never come back.
+/// How long an attempt may take until another one is begun beside it. The system sends what was lost on the
+/// way again only after seconds; and a user's own function may never come back.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// After how many microseconds without a call a connection counts as idle: fewer than between calls of one task
-/// over a network, and more than between those of many.
+/// After how many microseconds without a call a connection counts as idle: fewer than between calls of one
+/// task over a network, and more than between those of many.
 const IDLE: u64 = 100;
 
 /// The longest first answer that is read: a server in protected mode refuses in 1 067 bytes.
@@ -82,8 +82,9 @@ impl Source {
         }
     }
 
-    /// Connects, within the budget. Should an attempt take long, another one is begun beside it now and then, and
-    /// the first to end decides: the oldest may take the whole budget, the younger ones take each other's place.
+    /// Connects, within the budget. Should an attempt take long, another one is begun beside it now and then,
+    /// and the first to end decides: the oldest may take the whole budget, the younger ones take each other's
+    /// place.
     pub(super) async fn connect(self, budget: Duration) -> Result<Connection, Failure> {
         let attempt = || Box::pin(self.clone().attempt(budget));
         let (mut oldest, mut newest) = (attempt(), None);

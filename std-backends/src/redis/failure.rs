@@ -28,8 +28,8 @@ impl Error for ServerError {}
 /// The failure of a call that had been sent, as far as it got there.
 pub(super) fn failure(server: &str, error: RedisError) -> Failure {
     let kind = match error.kind() {
-        // Nobody can tell what the server did before the connection broke, in the middle of an answer or before
-        // it.
+        // Nobody can tell what the server did before the connection broke, in the middle of an answer or
+        // before it.
         Kind::Io | Kind::Parse => ErrorKind::Timeout,
         Kind::Client => ErrorKind::Unavailable,
         Kind::AuthenticationFailed | Kind::Server(Server::NoPerm) => ErrorKind::Denied,

@@ -1,5 +1,5 @@
-//! The connections to a server: one for each runtime, made in the background when one is needed, shared by all
-//! calls there, and made anew once it has failed.
+//! The connections to a server: one for each runtime, made in the background when one is needed, shared by
+//! all calls there, and made anew once it has failed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,7 +58,8 @@ struct Lanes {
     is_closed: bool,
 }
 
-/// The connection of a runtime. Each has its own, for a connection is of no use while its runtime stands still.
+/// The connection of a runtime. Each has its own, for a connection is of no use while its runtime stands
+/// still.
 struct Lane {
     place: Place,
     ready: Option<Arc<Connection>>,
@@ -75,7 +76,8 @@ struct Attempt {
 /// How many runtimes have a connection at most; those that had theirs first lose it first.
 const LANES: usize = 32;
 
-/// For how much longer than its budget an attempt is waited for: its runtime may stand still, or have no timer.
+/// For how much longer than its budget an attempt is waited for: its runtime may stand still, or have no
+/// timer.
 const GRACE: Duration = Duration::from_millis(500);
 
 impl Link {
@@ -95,15 +97,15 @@ impl Link {
         &self.name
     }
 
-    /// Returns the first cause of its present fault.
+    /// Returns the last cause of its present fault.
     pub(super) fn fault(&self) -> Option<Failure> {
         self.faults.cause()
     }
 
     /// Runs a call on the connection of the present runtime, which is made if there is none; and once more on
-    /// another one if nothing of it was sent, as on one that the server had closed. A connection on which a call
-    /// failed for a reason that others would meet as well is not used again, nor is one that answers nobody for as
-    /// long as a call may take, whether they waited so long or not.
+    /// another one if nothing of it was sent, as on one that the server had closed. A connection on which a
+    /// call failed for a reason that others would meet as well is not used again, nor is one that answers
+    /// nobody for as long as a call may take, whether they waited so long or not.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
@@ -179,6 +181,11 @@ impl Link {
     fn noted(&self, failure: Failure) -> Failure {
         self.faults.failed(&failure, Instant::now());
         failure
+    }
+
+    /// Connects, unless that has been done.
+    pub(super) async fn connect(&self, until: Instant) -> Result<(), Failure> {
+        self.connection(until).await.map(drop).map_err(|failure| self.noted(failure))
     }
 
     /// Looks for evictions, due or not.
@@ -315,8 +322,8 @@ impl Lane {
     }
 }
 
-/// Whether a call failed for a reason that lies in the connection: it broke, or leads to a server that is not, or no
-/// longer, the one to ask. Of one that is slow to answer nothing is known yet.
+/// Whether a call failed for a reason that lies in the connection: it broke, or leads to a server that is
+/// not, or no longer, the one to ask. Of one that is slow to answer nothing is known yet.
 fn is_of_the_connection(error: &RedisError) -> bool {
     failure::is_not_sent(error)
         || (!error.is_timeout() && (error.is_unrecoverable_error() || error.is_io_error()))

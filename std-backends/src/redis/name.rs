@@ -4,8 +4,8 @@ use traffik_core::ErasedKey;
 
 use crate::util::namespace::write_key;
 
-/// `namespace:{key}`, with the key in braces, so that in a cluster all that is ever stored under it is in one slot; and in
-/// plain bytes, so that it cannot pass for a pattern.
+/// `namespace:{key}`, with the key in braces, so that in a cluster all that is ever stored under it is in one
+/// slot; and in plain bytes, so that it cannot pass for a pattern.
 pub(super) fn name(namespace: &str, key: &dyn ErasedKey) -> Vec<u8> {
     let mut name = Vec::with_capacity(namespace.len() + 40);
     name.extend_from_slice(namespace.as_bytes());
@@ -51,7 +51,8 @@ mod tests {
         assert_eq!(named(b""), "app:{}");
     }
 
-    /// By the example of the cluster specification: the slot of `123456789` is 0x31c3, 12739; and two that meet.
+    /// By the example of the cluster specification: the slot of `123456789` is 0x31c3, 12739; and two that
+    /// meet.
     #[test]
     fn slots_are_those_of_a_cluster() {
         let named = |key: &[u8]| name("app", &key);

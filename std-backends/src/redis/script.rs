@@ -27,13 +27,13 @@ impl Script {
         call
     }
 
-    /// Makes a call. A server that was restarted or told to forget its scripts is sent the text, which does nothing
-    /// that was done before: one that does not know a script has not run it.
+    /// Makes a call. A server that was restarted or told to forget its scripts is sent the text, which does
+    /// nothing that was done before: one that does not know a script has not run it.
     pub(super) async fn run(&self, session: &mut Session, call: &Cmd) -> Result<Value, RedisError> {
         match session.ask(call).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                // Servers from 7.4 on forget scripts that were only ever run. A client that may not load them may yet
-                // run them.
+                // Servers from 7.4 on forget scripts that were only ever run. A client that may not load them
+                // may yet run them.
                 let loaded = session.ask(redis::cmd("SCRIPT").arg("LOAD").arg(&*self.text)).await;
                 if let Err(error) = loaded
                     && error.code().is_none()

@@ -1,7 +1,8 @@
-//! The master that sentinels name: found by the first of them that answers, and left as soon as they name another.
+//! The master that sentinels name: found by the first of them that answers, and left as soon as they name
+//! another.
 //!
-//! A master that was demoted takes writes for another ten seconds, which are then lost. So the sentinels are asked
-//! all the while, and not only when a connection is made.
+//! A master that was demoted takes writes for another ten seconds, which are then lost. So the sentinels are
+//! asked all the while, and not only when a connection is made.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,8 @@ const POLL: Duration = Duration::from_millis(250);
 /// How long a sentinel has for an answer, and for a connection.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For how long a master counts as named since a sentinel last named it. Then others are believed that know less.
+/// For how long a master counts as named since a sentinel last named it. Then others are believed that know
+/// less.
 const BELIEVED: Duration = Duration::from_secs(10);
 
 /// A host and a port.
@@ -59,8 +61,8 @@ struct Named {
 }
 
 impl Known {
-    /// Notes what a sentinel says, unless others know better: those that have heard of a later failover, or, while
-    /// one is under way, that lead it.
+    /// Notes what a sentinel says, unless others know better: those that have heard of a later failover, or,
+    /// while one is under way, that lead it.
     fn note(&mut self, Named { address, epoch }: Named, now: Instant) {
         let is_known = self.address.as_ref() == Some(&address);
         let is_old = self.named.is_none_or(|at| now.saturating_duration_since(at) > BELIEVED);
@@ -96,7 +98,8 @@ impl Sentinels {
         Ok(Self { each, master, name, known: SpinMutex::default() })
     }
 
-    /// Asks all sentinels at once for the master. The first answer counts, unless it is known to be of the past.
+    /// Asks all sentinels at once for the master. The first answer counts, unless it is known to be of the
+    /// past.
     async fn find(&self) -> Result<Address, Failure> {
         let mut asked: FuturesUnordered<_> = self.each.iter().map(|sentinel| self.ask(sentinel)).collect();
         let mut failed = None;
@@ -109,7 +112,9 @@ impl Sentinels {
                 Err(failure) => failed = Some(failure),
             }
         }
-        Err(failed.unwrap_or_else(|| self.unknown()))
+        // With no sentinel left, the master that was known may well be one yet, as its role will tell.
+        let known = self.known.lock().address.clone();
+        known.ok_or_else(|| failed.unwrap_or_else(|| self.unknown()))
     }
 
     /// Asks a sentinel, and notes what it says.

@@ -75,6 +75,14 @@ impl Servers {
         }
     }
 
+    /// Connects to the server that has a key, unless that has been done.
+    pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), Failure> {
+        match &self.are {
+            Are::One(link) => link.connect(until).await,
+            Are::Cluster(cluster) => cluster.connect(key, until).await,
+        }
+    }
+
     /// The node of a cluster that serves a key, as far as is known.
     pub(super) fn node(&self, key: impl FnOnce() -> Vec<u8>) -> Option<Arc<str>> {
         match &self.are {

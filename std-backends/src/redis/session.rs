@@ -52,8 +52,8 @@ impl Session {
         }
     }
 
-    /// Whether a command that failed was certainly not sent: no byte was written since it was said. Where bytes
-    /// cannot be seen, it is one that failed before it could be handed to whatever writes them.
+    /// Whether a command that failed was certainly not sent: no byte was written since it was said. Where
+    /// bytes cannot be seen, it is one that failed before it could be handed to whatever writes them.
     #[cold]
     fn is_unsent(&self, before: Option<Position>, polls: u32, error: &RedisError) -> bool {
         match (&self.connection.wire, before) {

@@ -11,7 +11,8 @@ pub(super) async fn until(end: Instant) {
     wait(end.saturating_duration_since(Instant::now())).await;
 }
 
-/// Waits on tokio within tokio, else on smol where that is turned on. Elsewhere no connection is made, and nothing waits.
+/// Waits on tokio within tokio, else on smol where that is turned on. Elsewhere no connection is made, and
+/// nothing waits.
 pub(super) async fn wait(time: Duration) {
     if Handle::try_current().is_ok() {
         tokio::time::sleep(time).await;

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a connection owes: since when it has answered nothing, if it was asked by somebody who waits no longer.
+/// What a connection owes: since when it has answered nothing, if it was asked by somebody who waits no
+/// longer.
 pub(super) struct ResponseWatchdog {
     made: Instant,
     /// In microseconds after it was made, and one more; 0 if nothing is owed.
@@ -46,7 +47,8 @@ impl Drop for Sent<'_> {
     fn drop(&mut self) {
         let since = &self.watchdog.since;
         if self.is_answered {
-            // Hardly ever is there anything to write, so that calls on several processors do not wait for each other.
+            // Hardly ever is there anything to write, so that calls on several processors do not wait for
+            // each other.
             if since.load(Ordering::Relaxed) != 0 {
                 since.store(0, Ordering::Relaxed);
             }

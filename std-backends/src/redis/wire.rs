@@ -33,11 +33,11 @@ impl Wire {
         Position(self.writes.load(Ordering::SeqCst))
     }
 
-    /// Makes sure that nothing was written since that position, and returns whether that is so. If it is, nothing
-    /// is ever written from now on.
+    /// Makes sure that nothing was written since that position, and returns whether that is so. If it is,
+    /// nothing is ever written from now on.
     ///
-    /// A write first counts itself, and then looks whether the connection is cut; this here cuts first, and then
-    /// looks at the count. Whichever comes first, one of the two sees the other.
+    /// A write first counts itself, and then looks whether the connection is cut; this here cuts first, and
+    /// then looks at the count. Whichever comes first, one of the two sees the other.
     pub(super) fn cut_unless_written(&self, since: Position) -> bool {
         let is_written = || self.writes.load(Ordering::SeqCst) != since.0;
         if is_written() {

@@ -8,8 +8,8 @@ use traffik_core::storage::{ErrorKind, Failure};
 
 use super::warning::Writer;
 
-/// How long a server has to answer without a failure until its fault has ended: a server that fails now and then
-/// has one fault, not many.
+/// How long a server has to answer without a failure until its fault has ended: a server that fails now and
+/// then has one fault, not many.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// The present fault of a server, if it has one.
@@ -26,7 +26,7 @@ struct Fault {
     began: Instant,
     last: Instant,
     failures: u64,
-    /// The first cause.
+    /// The last cause.
     cause: Failure,
 }
 
@@ -35,8 +35,8 @@ impl Faults {
         Self { server, writer, is_faulty: AtomicBool::new(false), fault: SpinMutex::default() }
     }
 
-    /// Notes a call that failed, and writes a line if that is the first one. Kinds that say something about one
-    /// call, and nothing about the server, are left out.
+    /// Notes a call that failed, and writes a line if that is the first one. Kinds that say something about
+    /// one call, and nothing about the server, are left out.
     pub(crate) fn failed(&self, failure: &Failure, now: Instant) {
         if matches!(
             failure.kind(),
@@ -47,12 +47,17 @@ impl Faults {
         let mut fault = self.fault.lock();
         if let Some(fault) = &mut *fault {
             (fault.last, fault.failures) = (now, fault.failures.saturating_add(1));
+            fault.cause = failure.clone();
             return;
         }
         *fault = Some(Fault { began: now, last: now, failures: 1, cause: failure.clone() });
         self.is_faulty.store(true, Ordering::Relaxed);
         drop(fault);
-        (self.writer)(&format!("{failure}; a line follows when it answers again"));
+        let (server, mut line) = (&self.server, failure.to_string());
+        if !line.starts_with(&**server) {
+            line = format!("{server}: {line}");
+        }
+        (self.writer)(&format!("{line}; a line follows when it answers again"));
     }
 
     /// Notes a call that was answered, and writes a line if that ends a fault.
@@ -73,7 +78,7 @@ impl Faults {
         (self.writer)(&format!("{server} answers again, after {lasted:.1} s and {failures} failures"));
     }
 
-    /// Returns the first cause of the present fault.
+    /// Returns the last cause of the present fault.
     pub(crate) fn cause(&self) -> Option<Failure> {
         self.fault.lock().as_ref().map(|fault| fault.cause.clone())
     }

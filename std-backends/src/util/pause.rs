@@ -12,7 +12,8 @@ use super::random::random;
 const BACKOFF: Backoff =
     Backoff::exponential(Duration::from_millis(25), Duration::from_millis(200)).jitter(Jitter::Equal);
 
-/// The attempts that came to nothing since a connection last led to an answer, and the pause after the last one.
+/// The attempts that came to nothing since a connection last led to an answer, and the pause after the last
+/// one.
 #[derive(Default)]
 pub(crate) struct Pause {
     failures: u32,
@@ -26,8 +27,8 @@ impl Pause {
         self.last = Some((now + BACKOFF.after(self.failures, random()), failure));
     }
 
-    /// Notes a connection that broke before there was an answer on it. The first one is made anew at once, for it
-    /// may have been closed while it was idle.
+    /// Notes a connection that broke before there was an answer on it. The first one is made anew at once,
+    /// for it may have been closed while it was idle.
     #[cfg(feature = "redis")]
     pub(crate) fn lost(&mut self, failure: Failure, now: Instant) {
         match self.failures {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use traffik::layer::{Breaker, BreakerBuilder, BreakerState, CircuitBreaker, Open};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Joint, Reply};
@@ -91,6 +92,30 @@ fn ask(runtime: &Manual, limits: &Limits) -> Result<Decision, Failure> {
 fn start<F: Future + Unpin>(mut call: F) -> F {
     assert!(pin!(&mut call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
     call
+}
+
+/// A connection that breaks takes all calls on it along. Calls that no store answers, which begin one after
+/// another, count one by one.
+#[test]
+fn calls_that_fail_together_are_one_failure() {
+    let runtime = Manual::new();
+    let (limits, faulty, breaker) = limits(&runtime, |it| it.failures(3));
+    faulty.will(SECOND, Some(ErrorKind::Timeout));
+    for losses in 1..3 {
+        let calls: Vec<_> = (0..64).map(|_| start(limits.check("key"))).collect();
+        assert!(runtime.run(join_all(calls)).unwrap().iter().all(Result::is_err));
+        assert_eq!(breaker.state(), BreakerState::Closed, "{losses} losses");
+    }
+    faulty.will(Duration::ZERO, None);
+    let _ = ask(&runtime, &limits).unwrap();
+    faulty.will(SECOND, Some(ErrorKind::Timeout));
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        calls.push(start(limits.check("key")));
+        runtime.advance(Duration::from_millis(6));
+    }
+    assert!(runtime.run(join_all(calls)).unwrap().iter().all(Result::is_err));
+    assert!(matches!(breaker.state(), BreakerState::Open(_)));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `DenyCache`, over a store that takes its time as it is told, in virtual time: what it answers, until when, and what it forgets.
+//! `DenyCache`, over a store that takes its time as it is told, in virtual time: what it answers, until when,
+//! and what it forgets.
 
 use std::future::Future;
 use std::pin::pin;
@@ -89,8 +90,9 @@ fn told(verdict: &impl Verdict) -> String {
     told
 }
 
-/// Asks a store again and again until it admits, and compares each answer with what the store would say. Where several
-/// limits deny, the store may be asked once more for each whose wait is over before that of all.
+/// Asks a store again and again until it admits, and compares each answer with what the store would say.
+/// Where several limits deny, the store may be asked once more for each whose wait is over before that of
+/// all.
 fn hammer<S: Strategy + PartialEq>(limit: S, limits: u32) {
     let it = setup(limit.clone());
     let honest = it.faulty.honest(limit);
@@ -433,7 +435,8 @@ fn what_it_knows_is_there_at_once_and_all_else_is_delegated() {
     assert!(storage.is_local() && storage.wait_queue().is_some());
 }
 
-/// What it denies itself is known without a call, and told as the store would tell it; what it does not know is not asked for.
+/// What it denies itself is known without a call, and told as the store would tell it; what it does not know
+/// is not asked for.
 #[test]
 fn what_it_knows_can_be_asked_for_alone() {
     let it = bucket();

@@ -1,5 +1,5 @@
-//! How a failover tells the primary what its fallback admitted: in how many calls, who waits for them, and what becomes of it
-//! where a call fails, is given up or meets a refund.
+//! How a failover tells the primary what its fallback admitted: in how many calls, who waits for them, and
+//! what becomes of it where a call fails, is given up or meets a refund.
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,4 +1,5 @@
-//! `Retry`, over a store that fails as it is told, in virtual time: when it asks again, and what that charges.
+//! `Retry`, over a store that fails as it is told, in virtual time: when it asks again, and what that
+//! charges.
 
 use std::time::Duration;
 

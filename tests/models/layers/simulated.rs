@@ -1,6 +1,7 @@
-//! The wrappers of storages through random histories, in virtual time, over a store that fails before and after it took
-//! effect, takes its time, cannot be reached or heard for a while, and restarts: nothing is admitted beyond the bound, no charge
-//! is lost or doubled but as is documented, and every call ends by its deadline.
+//! The wrappers of storages through random histories, in virtual time, over a store that fails before and
+//! after it took effect, takes its time, cannot be reached or heard for a while, and restarts: nothing is
+//! admitted beyond the bound, no charge is lost or doubled but as is documented, and every call ends by its
+//! deadline.
 
 mod history;
 mod nodes;
@@ -116,7 +117,8 @@ fn failover(promise: Promise, with: impl Fn(Builder) -> Builder) -> Sums {
 
 type Builder = FailoverBuilder<TokenBucket, Timeout<Store, Manual>, Store>;
 
-/// A check of two keys may have to wait for two charges of each, one of which finds out whether the primary is back.
+/// A check of two keys may have to wait for two charges of each, one of which finds out whether the primary
+/// is back.
 const MERGING: Promise = Promise { deadline: ATTEMPT.saturating_mul(5), attempts: 5, merges: true, ..ONCE };
 
 #[test]

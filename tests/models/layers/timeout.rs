@@ -40,7 +40,8 @@ fn a_call_ends_by_its_deadline_and_says_what_is_known_of_it() {
     assert_eq!(within(&stat), Some(ErrorKind::Unavailable));
     let together = || runtime.run(limits.check_together([&"a", &"b"], 1)).unwrap().err().map(|it| it.kind());
     assert_eq!(within(&together), Some(ErrorKind::Timeout));
-    // A call that was given up on may arrive all the same: one check and one charge more, and the first one refunded.
+    // A call that was given up on may arrive all the same: one check and one charge more, and the first one
+    // refunded.
     runtime.advance(2 * SECOND);
     faulty.always(faulty::WELL);
     assert_eq!(runtime.run(limits.peek("key", 0)).unwrap().unwrap().remaining(), 6);

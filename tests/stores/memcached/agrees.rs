@@ -1,5 +1,5 @@
-//! Memcached decides as the pure function does, on a real server: random sequences of hits, with clocks that step back,
-//! limits that change, and bytes that were damaged.
+//! Memcached decides as the pure function does, on a real server: random sequences of hits, with clocks that
+//! step back, limits that change, and bytes that were damaged.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -67,7 +67,8 @@ fn windows_agree() {
     agrees_in("chosen", how, |l, p| [chosen(whole(l, p)), chosen(whole(l + 3, p))]);
 }
 
-/// When in its window the last hit was is not noted, so with another period it counts if it can have been in the new window.
+/// When in its window the last hit was is not noted, so with another period it counts if it can have been in
+/// the new window.
 #[test]
 fn another_period_admits_nothing_more() {
     let how = (SEQUENCES / 10, Compared::Bound);

@@ -1,5 +1,5 @@
-//! Redis decides as the pure function does, on a real server: random sequences of hits, with clocks that step back, limits
-//! that change, and bytes that were damaged.
+//! Redis decides as the pure function does, on a real server: random sequences of hits, with clocks that step
+//! back, limits that change, and bytes that were damaged.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -111,7 +111,8 @@ fn limits_chosen_at_run_time_agree() {
         ])
     };
     agrees("chosen", SEQUENCES / 10, |l, p| [chosen(rate(l, p)), chosen(other(l, p))]);
-    // What another strategy left behind counts as a key never seen, and stays where nothing is booked over it.
+    // What another strategy left behind counts as a key never seen, and stays where nothing is booked over
+    // it.
     let changed = |rate: Rate| -> All<Chosen, 2> {
         All([Erased::new(Arc::new(TokenBucket::new(rate))), Erased::new(Arc::new(FixedWindow::new(rate)))])
     };

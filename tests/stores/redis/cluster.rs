@@ -1,4 +1,5 @@
-//! What goes wrong between a limiter and a cluster: nothing is charged twice, and one node does not hold up the others.
+//! What goes wrong between a limiter and a cluster: nothing is charged twice, and one node does not hold up
+//! the others.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

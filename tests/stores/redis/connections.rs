@@ -1,5 +1,5 @@
-//! Connections to Redis, on real servers: what was certainly not sent is sent again, connecting takes its own time
-//! and belongs to no runtime, and a server that is of no use is not flooded.
+//! Connections to Redis, on real servers: what was certainly not sent is sent again, connecting takes its own
+//! time and belongs to no runtime, and a server that is of no use is not flooded.
 
 use std::future::{Future, pending};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What goes wrong between a limiter and its Redis, on real servers: how much is admitted all the same, how long a call
-//! takes to say so, and how soon all is well again.
+//! What goes wrong between a limiter and its Redis, on real servers: how much is admitted all the same, how
+//! long a call takes to say so, and how soon all is well again.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,8 @@ fn scripts_that_the_server_forgot_are_sent_again() {
     });
 }
 
-/// Whoever waits for an answer when the connection is closed is told that nobody knows; whoever comes next is served.
+/// Whoever waits for an answer when the connection is closed is told that nobody knows; whoever comes next is
+/// served.
 #[test]
 fn a_killed_connection_is_made_anew() {
     run(async {
@@ -233,7 +234,8 @@ fn a_server_that_was_never_there_is_told_at_once() {
     });
 }
 
-/// The sentinel is asked for the master whenever a connection is made; the old one, once a replica, is not written to.
+/// The sentinel is asked for the master whenever a connection is made; the old one, once a replica, is not
+/// written to.
 #[test]
 fn a_promoted_replica_is_found() {
     run(async {

@@ -1,5 +1,5 @@
-//! How a Redis server refuses, and what is said of it: kinds that a policy can act on, errors that name server and
-//! cause once, and one line for each fault when it begins and when it ends.
+//! How a Redis server refuses, and what is said of it: kinds that a policy can act on, errors that name
+//! server and cause once, and one line for each fault when it begins and when it ends.
 
 use std::error::Error;
 use std::net::UdpSocket;
@@ -47,7 +47,8 @@ fn chain(failure: &Failure) -> String {
     text
 }
 
-/// Each check and look is refused with this kind, and these words with the server's address once; there is one line.
+/// Each check and look is refused with this kind, and these words with the server's address once; there is
+/// one line.
 async fn refused(url: &str, kind: ErrorKind, words: &[&str]) {
     let (storage, lines) = at(url);
     let (window, adaptive) = (
@@ -171,7 +172,8 @@ fn what_is_no_server_for_limits_says_so_in_a_line() {
     });
 }
 
-/// A server without a password that is reached from another host: here by another address than the loopback's.
+/// A server without a password that is reached from another host: here by another address than the
+/// loopback's.
 #[test]
 fn protected_mode_is_told_so() {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();

@@ -32,8 +32,8 @@ async fn used(redis: &Redis, limit: u32) -> u64 {
     u64::from(limit - AsyncLimiter::new(weekly(limit), storage).peek("hot", 0).await.unwrap().remaining())
 }
 
-/// The former master goes on as one for ten seconds, and takes writes that are lost. So what is admitted beyond the
-/// limit is what it took between the switch and the moment at which the new master is found.
+/// The former master goes on as one for ten seconds, and takes writes that are lost. So what is admitted
+/// beyond the limit is what it took between the switch and the moment at which the new master is found.
 #[test]
 fn a_master_that_was_demoted_is_left_as_soon_as_its_sentinels_know() {
     const LIMIT: u32 = 3_000;
@@ -72,10 +72,11 @@ fn a_master_that_was_demoted_is_left_as_soon_as_its_sentinels_know() {
         let (lost, kept) =
             (used(&sentinel.nodes[former], LIMIT).await, used(&sentinel.nodes[next], LIMIT).await);
         assert_eq!((denied, unknown), (0, 0), "{failed} failed");
-        // The two accounts begin alike, and each admission is in one of them: the new master has all but what the
-        // former one took after the switch.
+        // The two accounts begin alike, and each admission is in one of them: the new master has all but what
+        // the former one took after the switch.
         assert!(admitted >= kept && admitted <= kept + lost, "{admitted} of {kept} kept and {lost} lost");
-        // A sentinel hears within a second of the promotion that it ordered, and is asked four times a second.
+        // A sentinel hears within a second of the promotion that it ordered, and is asked four times a
+        // second.
         let beyond = admitted - kept;
         assert!(beyond <= 2 * 1_000, "{beyond} admitted beyond what is kept, at 1000 a second");
     });
@@ -100,7 +101,8 @@ fn a_silent_sentinel_holds_nobody_up() {
     });
 }
 
-/// Sentinels that are down are no reason to leave a master that is not; and none at all is an outage that is told.
+/// Sentinels that are down are no reason to leave a master that is not; and none at all is an outage that is
+/// told.
 #[test]
 fn a_master_goes_on_without_its_sentinels() {
     run(async {

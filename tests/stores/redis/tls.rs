@@ -1,4 +1,5 @@
-//! Redis over TLS, on tokio and on smol: to a server whose certificate is trusted, and not to one whose is not.
+//! Redis over TLS, on tokio and on smol: to a server whose certificate is trusted, and not to one whose is
+//! not.
 
 use std::time::Duration;
 

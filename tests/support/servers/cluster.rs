@@ -17,7 +17,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one of three; takes 2 s, since a cluster's masters wait so long before they trust what they know.
+    /// Starts one of three; takes 2 s, since a cluster's masters wait so long before they trust what they
+    /// know.
     pub fn start() -> Self {
         Self::of(3, 3)
     }
@@ -29,7 +30,8 @@ impl Cluster {
             .config(&["cluster-announce-ip", "127.0.0.1"])
             // Where one is down, the others go on: as operators are told to set it.
             .config(&["cluster-require-full-coverage", "no"])
-            // So long may a machine that is busy with other tests hold a node up before the others give it up.
+            // So long may a machine that is busy with other tests hold a node up before the others give it
+            // up.
             .config(&["cluster-node-timeout", "5000"]);
         let nodes: Vec<_> = (0..nodes).map(|_| options.clone().start()).collect();
         for (node, index) in nodes.iter().zip(0..) {
@@ -114,8 +116,8 @@ impl Cluster {
         }
     }
 
-    /// The first half of a move: the keys are at the new node, and the old one, which still owns the slot, answers
-    /// `ASK` for a key that it no longer has.
+    /// The first half of a move: the keys are at the new node, and the old one, which still owns the slot,
+    /// answers `ASK` for a key that it no longer has.
     pub fn start_move(&self, slot: u16, to: usize) {
         let from = &self.nodes[self.owner(slot)];
         let (target, port) = (&self.nodes[to], self.nodes[to].port().to_string());
@@ -148,7 +150,8 @@ impl Cluster {
         for node in std::iter::once(new).chain(others) {
             done(node, &["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &id]);
         }
-        // Until a node has heard of that epoch, it may take the slot back for what the former owner said before.
+        // Until a node has heard of that epoch, it may take the slot back for what the former owner said
+        // before.
         let own = account(new, &id);
         for node in &self.nodes {
             until(AGREED, "all nodes know the new owner of a slot", || {
@@ -184,7 +187,8 @@ fn account(node: &Redis, of: &str) -> Account {
     let nodes = node.command(&["CLUSTER", "NODES"]).text();
     let line =
         nodes.lines().find(|line| line.starts_with(of)).expect("the nodes of a cluster know each other");
-    // Eight fields, the seventh of which is the epoch, then slots; one on the move comes again as `[` and more.
+    // Eight fields, the seventh of which is the epoch, then slots; one on the move comes again as `[` and
+    // more.
     let fields: Vec<_> = line.split(' ').collect();
     let slots = fields[8..].iter().filter(|slots| !slots.starts_with('['));
     let ranges = slots.map(|slots| {

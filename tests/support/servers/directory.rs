@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
-    /// Makes one under cargo's directory for the files of tests, so that what a killed test program leaves there
-    /// goes with `cargo clean`.
+    /// Makes one under cargo's directory for the files of tests, so that what a killed test program leaves
+    /// there goes with `cargo clean`.
     pub(super) fn new(name: &str) -> Self {
         // Counted, so that no name comes twice: who holds on to one finds its own directory there, or none.
         static COUNT: AtomicUsize = AtomicUsize::new(0);

@@ -1,7 +1,8 @@
-//! What carries the bytes of the proxy: for each connection and direction a thread that reads and one that passes on.
+//! What carries the bytes of the proxy: for each connection and direction a thread that reads and one that
+//! passes on.
 //!
-//! The one that passes on waits for the time that a delay sets and for the end of a black hole, while the other keeps
-//! reading, so that a delay does not add up.
+//! The one that passes on waits for the time that a delay sets and for the end of a black hole, while the
+//! other keeps reading, so that a delay does not add up.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};

@@ -29,8 +29,8 @@ impl Program for MemcachedOptions {
     const NAME: &'static str = "memcached";
 
     fn arguments(&self, port: u16) -> Vec<String> {
-        // Run by root it asks whom to become. It stays root: a change of user would make the system forget that it is
-        // to end with its parent. Others stay who they are.
+        // Run by root it asks whom to become. It stays root: a change of user would make the system forget
+        // that it is to end with its parent. Others stay who they are.
         let fixed = ["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0", "-t", "2", "-u", "root"];
         fixed.map(str::to_owned).into_iter().chain(self.arguments.iter().cloned()).collect()
     }
@@ -75,7 +75,8 @@ impl Memcached {
         Some(bytes)
     }
 
-    /// Sends lines, without the last line's end, over a connection of their own, and returns the lines of the answer.
+    /// Sends lines, without the last line's end, over a connection of their own, and returns the lines of the
+    /// answer.
     pub fn command(&self, lines: &str) -> String {
         ask(self.address(), lines).unwrap()
     }

@@ -1,15 +1,16 @@
 //! Free ports, and such as stay free while a server is stopped.
 //!
-//! A port the system gives when asked for port 0 is one it also gives to outgoing connections. A client that keeps
-//! trying to reach a stopped server there can be given that very port, and is then connected to itself, while the
-//! server cannot come back. So these are chosen below that range, and tried.
+//! A port the system gives when asked for port 0 is one it also gives to outgoing connections. A client that
+//! keeps trying to reach a stopped server there can be given that very port, and is then connected to itself,
+//! while the server cannot come back. So these are chosen below that range, and tried.
 
 use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A cluster's servers talk to each other at a port this much higher; those that are secured serve there over TLS.
+/// A cluster's servers talk to each other at a port this much higher; those that are secured serve there over
+/// TLS.
 pub(super) const BUS: u16 = 10_000;
 
 /// Ports and buses do not overlap, and end below 32768, where Linux begins with outgoing connections.

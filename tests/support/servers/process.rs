@@ -77,8 +77,9 @@ fn state(path: PathBuf) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Starts a child from a thread that never ends: Linux sends the signal for a parent's death when the *thread* that
-/// started the child ends, and a test's thread may end before its servers do, if they are shared.
+/// Starts a child from a thread that never ends: Linux sends the signal for a parent's death when the
+/// *thread* that started the child ends, and a test's thread may end before its servers do, if they are
+/// shared.
 fn spawn(command: Command) -> io::Result<Child> {
     type Order = (Command, Sender<io::Result<Child>>);
     static STARTER: LazyLock<Sender<Order>> = LazyLock::new(|| {

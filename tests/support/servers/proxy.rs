@@ -1,7 +1,7 @@
 //! A proxy between a client and a server over TCP that fails as networks do, when told to.
 //!
-//! A fault begins and ends with a call, and holds for whatever has not been passed on by then. A connection is
-//! present from its first byte on; one that is just being made may be taken for a new one.
+//! A fault begins and ends with a call, and holds for whatever has not been passed on by then. A connection
+//! is present from its first byte on; one that is just being made may be taken for a new one.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -70,8 +70,8 @@ impl Proxy {
         self.set(|state| state.black_hole = black_hole);
     }
 
-    /// Nothing passes any more on present connections, for good and not even their end, while new ones work: as where a
-    /// network has forgotten a flow.
+    /// Nothing passes any more on present connections, for good and not even their end, while new ones work:
+    /// as where a network has forgotten a flow.
     pub fn silence(&self) {
         self.set(State::silence);
     }

@@ -23,10 +23,11 @@ pub struct RedisOptions {
 const SECRETS: [&str; 2] = ["certificate.pem", "key.pem"];
 
 impl RedisOptions {
-    /// Keeps what it has answered to over `stop`, and over `kill` as well: a write is with the system before it is
-    /// answered.
+    /// Keeps what it has answered to over `stop`, and over `kill` as well: a write is with the system before
+    /// it is answered.
     pub fn persistent(self) -> Self {
-        // With a sync each second, a write waits for a sync under way, for up to two seconds, and is answered before.
+        // With a sync each second, a write waits for a sync under way, for up to two seconds, and is answered
+        // before.
         self.config(&["appendonly", "yes"]).config(&["appendfsync", "no"])
     }
 

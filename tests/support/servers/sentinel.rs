@@ -1,4 +1,5 @@
-//! A Redis master with a replica, and a sentinel that makes the replica the master when asked or when it must.
+//! A Redis master with a replica, and a sentinel that makes the replica the master when asked or when it
+//! must.
 
 use std::fs;
 use std::io;
@@ -97,7 +98,8 @@ impl Sentinel {
 
     /// Has the sentinel change the roles, while both nodes run, and waits until it has.
     ///
-    /// The former master goes on as one for about 10 s, until the sentinel has made sure that it means to be none.
+    /// The former master goes on as one for about 10 s, until the sentinel has made sure that it means to be
+    /// none.
     pub fn fail_over(&self) {
         let former = self.master_index();
         let begun = || self.ask(&["SENTINEL", "FAILOVER", Self::NAME]) == Reply::ok();

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 pub(super) const SOON: Duration = Duration::from_secs(10);
 
 /// How long several servers may take to agree on something: the slowest is a crashed master that a sentinel
-/// replaces, some 3 s on an idle machine. A sentinel that was itself held up for 2 s does nothing for the next 30.
+/// replaces, some 3 s on an idle machine. A sentinel that was itself held up for 2 s does nothing for the
+/// next 30.
 pub(super) const AGREED: Duration = Duration::from_secs(60);
 
 /// Polls until something holds; panics with `what` was to be if it does not within the limit.

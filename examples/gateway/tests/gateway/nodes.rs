@@ -140,6 +140,7 @@ fn checking_asks_the_store() {
         assert_eq!(code, Some(2), "{url}: {words}");
         let error = words.lines().find(|line| line.starts_with("error: --storage ")).unwrap_or_default();
         assert!(error.contains(reason) && !error.contains("secret"), "{url}: {words}");
+        assert_eq!(words.matches(reason).count(), 1, "{url}: {words}");
     }
     assert!(refused(&["--offline"]).contains("--check"));
 }

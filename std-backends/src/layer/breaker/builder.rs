@@ -28,7 +28,9 @@ pub struct BreakerBuilder {
 
 impl BreakerBuilder {
     setters! {
-        /// Opens after so many failures in a row: five, if neither this nor a rate is given.
+        /// Opens after so many failures in a row: five, if neither this nor a rate is given. Calls that are
+        /// under way together and fail within 5 ms of each other, as all do on a connection that breaks,
+        /// count as one.
         pub const fn failures(in_a_row: u32) => settings.failures = Some(in_a_row);
 
         /// Opens when at least this share of the calls within a window failed, of which there must be `calls`

@@ -166,8 +166,8 @@ impl Shared {
         BreakerState::Open(now + open_for + self.random.up_to(jitter))
     }
 
-    /// Notes how a call ended that began in the state of this number.
-    fn ended(&self, node: &Node, number: u64, ending: Ending, now: Timestamp) {
+    /// Notes how a call ended that began at this time, in the state of this number.
+    fn ended(&self, node: &Node, (began, number): (Timestamp, u64), ending: Ending, now: Timestamp) {
         let mut machine = node.machine.lock();
         if machine.number != number {
             return;
@@ -180,7 +180,8 @@ impl Shared {
                 None
             }
             (BreakerState::Closed, Ending::Bad(cause)) => {
-                machine.tally.note(&self.settings, true, now).then(|| (self.open_at(now), Some(cause)))
+                let is_full = machine.tally.note_failure(&self.settings, began, now);
+                is_full.then(|| (self.open_at(now), Some(cause)))
             }
             (BreakerState::HalfOpen, Ending::Bad(cause)) => Some((self.open_at(now), Some(cause))),
             (BreakerState::HalfOpen, Ending::Good) => {
@@ -275,7 +276,8 @@ impl Permit {
         };
         let is_blameless = self.is_shared && matches!(ending, Ending::Bad(_));
         let ending = if is_blameless { Ending::Unknown } else { ending };
-        shared.ended(self.node.as_deref().unwrap_or(&shared.whole), self.number, ending, now);
+        let node = self.node.as_deref().unwrap_or(&shared.whole);
+        shared.ended(node, (self.began, self.number), ending, now);
     }
 }
 

@@ -1,5 +1,7 @@
 //! How the calls of the last while ended.
 
+use std::time::Duration;
+
 use traffik_core::{Ratio, Timestamp};
 
 use crate::layer::breaker::settings::{BreakerSettings, Share};
@@ -8,10 +10,16 @@ use crate::layer::breaker::settings::{BreakerSettings, Share};
 /// them.
 const PARTS: u64 = 10;
 
+/// Failures of calls that were under way together and end within so long of each other count as one: a
+/// connection that breaks takes all calls on it along, and says no more than one of them.
+const TOGETHER: Duration = Duration::from_millis(5);
+
 /// Failures in a row, and the calls of a window.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     in_a_row: u32,
+    /// When the last failure that counts ended.
+    last_failure: Timestamp,
     parts: [Part; PARTS as usize],
 }
 
@@ -26,6 +34,21 @@ struct Part {
 impl Tally {
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Notes that a call failed, which began at this time; whether there are too many failures now.
+    pub(super) fn note_failure(
+        &mut self,
+        settings: &BreakerSettings,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let is_of_the_last = began < self.last_failure && now.since(self.last_failure) <= TOGETHER;
+        if is_of_the_last {
+            return false;
+        }
+        self.last_failure = now;
+        self.note(settings, true, now)
     }
 
     /// Notes a call; whether there are too many failures now.

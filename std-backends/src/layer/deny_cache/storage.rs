@@ -13,26 +13,30 @@ use crate::util::key::Keys;
 
 /// A storage whose denials are remembered in this process, so that a client who hammers costs it nothing.
 ///
-/// * A check is answered here only if one of the same key, limit and class was denied at a cost not above its own, and
-///   only until that one's wait is over, counted from when the storage was asked: never longer than the storage denies.
-/// * What is told is what the storage would tell: the same denial with waits that are shorter by the time that went by. A larger
-///   cost is told the wait of the smaller one, which is the least it has to wait; and what is left of the limit is
-///   told as it was.
-/// * A denial of a key is forgotten when this process refunds, resets, charges or admits anything of it, under whatever limit;
-///   one that is on its way meanwhile is not remembered. A limit that was raised is another one, so it is asked about.
-/// * **What other processes refund or reset is seen when the wait is over**, as is what becomes of a call whose future was
-///   dropped or whose outcome is unknown. Until then a client is denied who might pass; never the other way round. Nor is it
-///   seen that the storage was cleared, by whomever: [`clear`](Self::clear) this after it.
-/// * A check of several keys at once is answered here if it was denied before, in one step, and as long as all that was told of
-///   each key holds. What a key says that would admit is told as it was.
-/// * Peeks and looks at a state are always passed on, and answered by the storage. So are checks of a limit that
-///   [records demand](Strategy::records_demand), whose denials are not remembered.
-/// * Where a request is asked about with several storages, [what is remembered](AsyncStorage::known_denial) is looked up before
-///   any of them is called.
+/// * A check is answered here only if one of the same key, limit and class was denied at a cost not above its
+///   own, and only until that one's wait is over, counted from when the storage was asked: never longer than
+///   the storage denies.
+/// * What is told is what the storage would tell: the same denial with waits that are shorter by the time
+///   that went by. A larger cost is told the wait of the smaller one, which is the least it has to wait; and
+///   what is left of the limit is told as it was.
+/// * A denial of a key is forgotten when this process refunds, resets, charges or admits anything of it,
+///   under whatever limit; one that is on its way meanwhile is not remembered. A limit that was raised is
+///   another one, so it is asked about.
+/// * **What other processes refund or reset is seen when the wait is over**, as is what becomes of a call
+///   whose future was dropped or whose outcome is unknown. Until then a client is denied who might pass;
+///   never the other way round. Nor is it seen that the storage was cleared, by whomever:
+///   [`clear`](Self::clear) this after it.
+/// * A check of several keys at once is answered here if it was denied before, in one step, and as long as
+///   all that was told of each key holds. What a key says that would admit is told as it was.
+/// * Peeks and looks at a state are always passed on, and answered by the storage. So are checks of a limit
+///   that [records demand](Strategy::records_demand), whose denials are not remembered.
+/// * Where a request is asked about with several storages, [what is remembered](AsyncStorage::known_denial)
+///   is looked up before any of them is called.
 /// * An answer of its own is there at once, and nothing allocated for it unless it is about several keys.
 ///
-/// It is outermost best, where it saves most. Around a [`Failover`](crate::layer::Failover) what the fallback has denied stays denied for
-/// as long as it said, also when the primary is back; who does not want that puts it around the primary alone.
+/// It is outermost best, where it saves most. Around a [`Failover`](crate::layer::Failover) what the fallback
+/// has denied stays denied for as long as it said, also when the primary is back; who does not want that puts
+/// it around the primary alone.
 ///
 /// ```
 /// use traffik_backends::layer::DenyCache;
@@ -82,15 +86,16 @@ impl<S: Strategy, T> DenyCache<S, T> {
         self.parts.denials.len()
     }
 
-    /// Forgets all denials, those on their way included: to be called after the storage was cleared, of which nothing is seen here.
+    /// Forgets all denials, those on their way included: to be called after the storage was cleared, of which
+    /// nothing is seen here.
     pub fn clear(&self) {
         self.parts.denials.clear();
     }
 }
 
 impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
-    /// Passes a call on about a hit on keys that were asked about. Unless it turns out that the hit is denied, the call changes
-    /// what is kept of them.
+    /// Passes a call on about a hit on keys that were asked about. Unless it turns out that the hit is
+    /// denied, the call changes what is kept of them.
     fn pass<A: Send + 'static>(
         &self,
         (limit, hit): (&S, &Hit<S::Cost>),
@@ -139,8 +144,8 @@ fn are_distinct(digests: &[Digest]) -> bool {
     !digests.iter().enumerate().any(|(at, one)| digests.iter().skip(at + 1).any(|it| it == one))
 }
 
-/// A call on its way. However it ends, what was denied until then is forgotten with it, unless it is known to have changed
-/// nothing.
+/// A call on its way. However it ends, what was denied until then is forgotten with it, unless it is known to
+/// have changed nothing.
 struct Call<S: Strategy, K: AsRef<[Asked]>> {
     parts: Arc<Parts<S>>,
     asked: K,

@@ -16,8 +16,8 @@ pub(super) struct Denials<S: Strategy> {
 
 struct Set<S: Strategy> {
     entries: Vec<Denial<S>>,
-    /// How often what is kept of keys was changed, each counting for an eighth of the keys of the set: a denial that was asked
-    /// for before a change is not to be noted after it.
+    /// How often what is kept of keys was changed, each counting for an eighth of the keys of the set: a
+    /// denial that was asked for before a change is not to be noted after it.
     changes: [u64; WAYS],
 }
 
@@ -29,7 +29,8 @@ struct Denial<S: Strategy> {
     asked: Timestamp,
     until: Timestamp,
     verdict: S::Verdict,
-    /// If not, this is what a key said that would have admitted what another one denied, asked together with it.
+    /// If not, this is what a key said that would have admitted what another one denied, asked together with
+    /// it.
     denies: bool,
 }
 
@@ -82,8 +83,8 @@ impl<S: Strategy + PartialEq> Denials<S> {
         told.collect::<Option<Vec<_>>>().filter(|_| is_denied).ok_or(asked)
     }
 
-    /// Notes what one step made of a hit that was denied: what each key said, unless what is kept of it was changed since it
-    /// was asked for. If there is no room, whichever is over first gives way.
+    /// Notes what one step made of a hit that was denied: what each key said, unless what is kept of it was
+    /// changed since it was asked for. If there is no room, whichever is over first gives way.
     pub(super) fn note(&self, limit: &S, asked: &[Asked], hit: &Hit<S::Cost>, verdicts: &[S::Verdict]) {
         let denied = verdicts.iter().map(Verdict::outcome).fold(ADMITTED, Outcome::and);
         let Outcome::Deny { retry_after: longest } = denied else { return };

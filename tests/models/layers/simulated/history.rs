@@ -1,4 +1,5 @@
-//! One random history of a storage: what is asked, what goes wrong meanwhile, and what must be true of it in the end.
+//! One random history of a storage: what is asked, what goes wrong meanwhile, and what must be true of it in
+//! the end.
 
 use std::future::Future;
 use std::pin::pin;
@@ -53,7 +54,8 @@ pub(crate) struct Promise {
     pub(crate) attempts: u32,
     /// How often one call may be charged.
     pub(crate) charges: u32,
-    /// Whether the fallback may be charged with what the store admitted, and the store with what the fallback did.
+    /// Whether the fallback may be charged with what the store admitted, and the store with what the fallback
+    /// did.
     pub(crate) mirrors: bool,
     pub(crate) merges: bool,
     /// Into how many shares the fallback's limit is divided.
@@ -203,7 +205,8 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         if self.dice.below(12) == 0 {
             return self.hear();
         }
-        // An open breaker never lets a new call touch the store; but who waits for what is merged carries on a call from before.
+        // An open breaker never lets a new call touch the store; but who waits for what is merged carries on
+        // a call from before.
         let (open, calls) = (self.is_open(), self.faulty.calls());
         let carries_on = self.promise.merges && !self.on_their_way.is_empty();
         self.begin();
@@ -329,7 +332,8 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         [of(&self.faulty, limit()), of(&self.fallback, self.promise.share())]
     }
 
-    /// A refund gives back one to whom it was taken from, less what has drained or was forgotten since; and nothing to the other.
+    /// A refund gives back one to whom it was taken from, less what has drained or was forgotten since; and
+    /// nothing to the other.
     fn see_refund(&mut self, admitted: &Admitted, before: [u32; 2], answer: &Result<Decision, Failure>) {
         let after = self.left();
         let [own, other] = if admitted.by_fallback { [1, 0] } else { [0, 1] };

@@ -1,0 +1,103 @@
+//! Which node of a cluster serves which slot, as nodes say.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use redis::{FromRedisValue, Value};
+use traffik_core::storage::{ErrorKind, Failure};
+
+use crate::redis::link::{As, Link};
+use crate::redis::session::Session;
+use crate::redis::timer;
+use crate::util::race::{Either, race};
+
+/// How many slots there are.
+const SLOTS: u16 = 16_384;
+
+/// How long others are waited for where a node knows of some slots alone.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A host and a port.
+pub(super) type Address = (String, u16);
+
+/// The first and the last slot of each range, and the master that serves it.
+pub(super) type Served = Vec<(u16, u16, Address)>;
+
+/// The first answer in which all slots are served; or else, soon, the one that has most of them: a node that has just
+/// come knows of few.
+pub(super) async fn most(
+    asked: Vec<impl Future<Output = Result<Served, Failure>> + Unpin>,
+) -> Result<Served, Failure> {
+    let mut asked: FuturesUnordered<_> = asked.into_iter().collect();
+    let (mut best, mut failed): (Option<Served>, _) = (None, None);
+    let size =
+        |served: &Served| served.iter().map(|(first, last, _)| u32::from(last - first) + 1).sum::<u32>();
+    let mut soon = pin!(timer::wait(PATIENCE));
+    loop {
+        let answer = match (best.is_some(), asked.next()) {
+            (false, answer) => answer.await,
+            (true, answer) => match race(answer, soon.as_mut()).await {
+                Either::Left(answer) => answer,
+                Either::Right(()) => None,
+            },
+        };
+        match answer {
+            Some(Ok(served)) if size(&served) >= u32::from(SLOTS) => return Ok(served),
+            Some(Ok(served)) if best.as_ref().is_none_or(|best| size(best) < size(&served)) => {
+                best = Some(served);
+            }
+            Some(Ok(_)) => {}
+            Some(Err(failure)) => failed = Some(failure),
+            None => break,
+        }
+    }
+    let nobody = || Failure::new(ErrorKind::Unavailable, "no node of the cluster was asked");
+    best.ok_or_else(|| failed.unwrap_or_else(nobody))
+}
+
+/// What a node says who serves what.
+pub(super) async fn served(link: &Link, own: &str, until: Instant) -> Result<Served, Failure> {
+    let ask = async |mut session: Session| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
+    let told = link.call_as(until, As::Node, ask).await?;
+    let unheard_of = || Failure::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
+    let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(told).map_err(|_| unheard_of())?;
+    let mut served = Vec::new();
+    for range in ranges {
+        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &range[..] else { continue };
+        let [host, Value::Int(port), ..] = &master[..] else { continue };
+        let host = match host {
+            Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
+            _ => String::new(),
+        };
+        let (Ok(first), Ok(last), Ok(port)) = ((*first).try_into(), (*last).try_into(), (*port).try_into())
+        else {
+            continue;
+        };
+        // It knows nobody there.
+        if host != "?" {
+            served.push((first, last, (reached_by(&host, own), port)));
+        }
+    }
+    if served.is_empty() { Err(unheard_of()) } else { Ok(served) }
+}
+
+/// The host that a node names, which is its own if it names none.
+pub(super) fn reached_by(named: &str, own: &str) -> String {
+    let named = named.trim_start_matches('[').trim_end_matches(']');
+    if matches!(named, "" | "0.0.0.0" | "::") { own.to_owned() } else { named.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_reached_where_they_say_or_where_they_answered() {
+        for (named, host) in
+            [("10.0.0.1", "10.0.0.1"), ("", "me"), ("0.0.0.0", "me"), ("::", "me"), ("[::1]", "::1")]
+        {
+            assert_eq!(reached_by(named, "me"), host);
+        }
+    }
+}
