@@ -38,7 +38,8 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     ///
     /// Nodes fail one at a time, so layers judge each alone: a circuit breaker leaves the one alone that fails, and
     /// keys on all others are served as before. What a layer knows of a node is forgotten once its handle has been
-    /// dropped, so a storage keeps the handles of the nodes that it has, and no others.
+    /// dropped. So a storage keeps the handles of the nodes that it has, and of no others; one that made a handle for
+    /// each call would have a new node each time, of which nothing is ever known, and no breaker would open.
     ///
     /// ```
     /// use std::sync::Arc;
