@@ -17,6 +17,7 @@ mod connect;
 mod evictions;
 mod failure;
 mod inner;
+mod known;
 mod link;
 #[cfg(feature = "locks")]
 mod lock;

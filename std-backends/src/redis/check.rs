@@ -92,7 +92,7 @@ async fn ask<S: Strategy>(
 ) -> Result<Option<Answer>, Failure> {
     let Some(told) = tell(limit, hit, names.len()) else { return Ok(None) };
     let script = script(told.kinds);
-    let mut call = script.call(names);
+    let mut call = script.call(inner.servers.known(), names);
     call.arg(inner.time()).arg(limit.horizon()).arg(inner.least());
     told.arguments.add_to(&mut call);
     // All are in one slot.

@@ -19,6 +19,7 @@ mod slots;
 
 use super::connect::Source;
 use super::failure::{cause, of_a_look, unsent};
+use super::known::KnownScripts;
 use super::link::{As, Budgets, Link};
 use super::session::Session;
 use super::{name, sentinel, timer};
@@ -57,6 +58,7 @@ pub(super) struct Cluster {
     budgets: Budgets,
     writer: Writer,
     evictions: Arc<Evictions>,
+    known: Arc<KnownScripts>,
     map: SpinMutex<Map>,
     /// Held by whoever finds out who serves what.
     learning: AsyncMutex<()>,
@@ -104,6 +106,7 @@ impl Cluster {
         budgets: Budgets,
         writer: Writer,
         evictions: Arc<Evictions>,
+        known: Arc<KnownScripts>,
     ) -> Result<Self, RedisError> {
         if nodes.is_empty() {
             return Err((Kind::InvalidClientConfig, "a cluster is found by a node of it; name one").into());
@@ -111,7 +114,7 @@ impl Cluster {
         let seeds =
             nodes.into_iter().map(|info| Ok((address(&info)?, info))).collect::<Result<_, RedisError>>()?;
         let (map, learning) = Default::default();
-        Ok(Self { seeds, budgets, writer, evictions, map, learning })
+        Ok(Self { seeds, budgets, writer, evictions, known, map, learning })
     }
 
     /// Runs a call on the node that serves a key, and elsewhere if that node says so.
@@ -262,7 +265,8 @@ impl Cluster {
         let name: Arc<str> = info.addr().to_string().into();
         let client = Client::open(info).map_err(|error| unsent(&name, error))?;
         let source = Source::Client(Box::new(client));
-        let link = Link::new(source, self.budgets, self.writer.clone(), Some(self.evictions.clone()));
+        let (writer, evictions) = (self.writer.clone(), Some(self.evictions.clone()));
+        let link = Link::new(source, self.budgets, writer, evictions, self.known.clone());
         let (host, link, is_doubted) = (address.0.clone(), Arc::new(link), AtomicBool::new(false));
         let node = Arc::new(Node { host, name, link, is_doubted });
         map.nodes.insert(address.clone(), node.clone());

@@ -9,15 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError, Value};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use traffik_core::storage::Failure;
 
 use super::failure::{refusal, unsent};
+use super::known::KnownScripts;
 use super::timer::{self, Task};
 use super::watchdog::ResponseWatchdog;
 use super::wire::{Stream, Watched, Wire};
@@ -85,8 +86,8 @@ impl Source {
     /// Connects, within the budget. Should an attempt take long, another one is begun beside it now and then,
     /// and the first to end decides: the oldest may take the whole budget, the younger ones take each other's
     /// place.
-    pub(super) async fn connect(self, budget: Duration) -> Result<Connection, Failure> {
-        let attempt = || Box::pin(self.clone().attempt(budget));
+    pub(super) async fn connect(self, budget: Duration, known: &KnownScripts) -> Result<Connection, Failure> {
+        let attempt = || Box::pin(self.clone().attempt(budget, known));
         let (mut oldest, mut newest) = (attempt(), None);
         let (mut over, mut turn) = (pin!(timer::wait(budget)), Box::pin(timer::wait(PATIENCE)));
         poll_fn(|context| {
@@ -108,15 +109,23 @@ impl Source {
         .await
     }
 
-    async fn attempt(self, budget: Duration) -> Result<Connection, Failure> {
-        match &self {
+    async fn attempt(self, budget: Duration, known: &KnownScripts) -> Result<Connection, Failure> {
+        let connection = match &self {
             Self::Client(client) => to(client, budget).await.map_err(|error| unsent(&self.name(), error)),
             Self::Finder(finder) => Arc::clone(finder).connect(budget).await,
             Self::Factory(factory) => {
                 let made = factory().await.map_err(|error| unsent(&self.name(), error))?;
                 Ok(Connection::new(made))
             }
-        }
+        }?;
+        // A server that may have forgotten them, or is another one, is sent all scripts in one round trip. If it refuses
+        // them, a call is told so.
+        let loads = known.all().into_iter().map(|text| {
+            let mut redis = connection.redis.clone();
+            async move { redis::cmd("SCRIPT").arg("LOAD").arg(text).query_async::<Value>(&mut redis).await }
+        });
+        join_all(loads).await;
+        Ok(connection)
     }
 }
 

@@ -54,7 +54,7 @@ impl Swap for Inner {
 
 impl Inner {
     async fn load_by(&self, until: Instant, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
-        let mut call = LOAD.call(&[key]);
+        let mut call = LOAD.call(self.servers.known(), &[key]);
         call.arg(self.time());
         let run = async |mut session| LOAD.run(&mut session, &call).await;
         let answer = self.servers.call(key, until, run).await;
@@ -73,7 +73,7 @@ impl Inner {
             Change::Store(bytes, rest) => (bytes, rest),
         };
         let rest = rest.as_micros().div_ceil(1_000).max(self.least().into());
-        let mut call = SWAP.call(&[key]);
+        let mut call = SWAP.call(self.servers.known(), &[key]);
         call.arg(mark).arg(bytes).arg(rest).arg(self.time());
         let run = async |mut session| SWAP.run(&mut session, &call).await;
         match self.servers.call(key, until, run).await? {

@@ -11,6 +11,7 @@ use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::connect::{Connection, Source};
+use super::known::KnownScripts;
 use super::session::Session;
 use super::timer::{self, Place};
 use super::{evictions, failure};
@@ -47,6 +48,7 @@ pub(super) struct Link {
     budgets: Budgets,
     /// `None` of a server that keeps no keys.
     evictions: Option<EvictionWatch>,
+    known: Arc<KnownScripts>,
     faults: Faults,
     lanes: SpinMutex<Lanes>,
 }
@@ -86,10 +88,11 @@ impl Link {
         budgets: Budgets,
         writer: Writer,
         evictions: Option<Arc<Evictions>>,
+        known: Arc<KnownScripts>,
     ) -> Self {
         let (name, evictions) = (source.name(), evictions.map(EvictionWatch::new));
         let faults = Faults::new(format!("Redis at {name}"), writer);
-        Self { source, name, budgets, evictions, faults, lanes: SpinMutex::default() }
+        Self { source, name, budgets, evictions, known, faults, lanes: SpinMutex::default() }
     }
 
     /// Names the server.
@@ -265,8 +268,8 @@ impl Link {
         if let Some(failure) = pause.cause(now) {
             return Err(failure);
         }
-        let (source, budget) = (self.source.clone(), self.budgets.connect);
-        let connect = async move { source.connect(budget).await.map(Arc::new) };
+        let (source, known, budget) = (self.source.clone(), self.known.clone(), self.budgets.connect);
+        let connect = async move { source.connect(budget, &known).await.map(Arc::new) };
         let outcome =
             Shared::or_else(ErrorKind::Unavailable, "connecting panicked; nothing was sent", connect);
         let attempt = Attempt { outcome, began: now };

@@ -77,7 +77,7 @@ impl RedisLock {
             Verb::Raise(token) => ("raise", 0, token),
             Verb::Release => ("release", 0, 0),
         };
-        let mut call = LOCK.call(&[&key]);
+        let mut call = LOCK.call(self.0.inner.servers.known(), &[&key]);
         call.arg(verb).arg(owner.as_bytes()).arg(ttl).arg(least);
         let servers = &self.0.inner.servers;
         let run = async |mut session| LOCK.run(&mut session, &call).await;

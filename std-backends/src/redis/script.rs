@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
+use super::known::KnownScripts;
 use super::session::Session;
 
 /// A script of ours.
@@ -19,8 +20,9 @@ impl Script {
         Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
     }
 
-    /// A call of it on keys, to which its arguments are to be added.
-    pub(super) fn call(&self, keys: &[&[u8]]) -> Cmd {
+    /// A call of it on keys, to which its arguments are to be added. Connections that are made from now on know it.
+    pub(super) fn call(&'static self, known: &KnownScripts, keys: &[&[u8]]) -> Cmd {
+        known.note(&self.text);
         // Room for a check of one limit, and more is found for others.
         let mut call = Cmd::with_capacity(16, 192);
         call.arg("EVALSHA").arg(&self.hash).arg(keys.len()).arg(keys);

@@ -93,7 +93,9 @@ impl Sentinels {
             return Err(Failure::new(ErrorKind::Invalid, words));
         }
         let budgets = Budgets { call: PATIENCE, connect: PATIENCE };
-        let link = |client| Link::new(Source::Client(Box::new(client)), budgets, writer.clone(), None);
+        let link = |client| {
+            Link::new(Source::Client(Box::new(client)), budgets, writer.clone(), None, Arc::default())
+        };
         let (name, each) = (name.clone(), sentinels.into_iter().map(link).collect());
         Ok(Self { each, master, name, known: SpinMutex::default() })
     }

@@ -9,6 +9,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 
 use super::cluster::Cluster;
 use super::connect::Source;
+use super::known::KnownScripts;
 use super::link::{Budgets, Link};
 use super::sentinel::Sentinels;
 use super::session::Session;
@@ -24,6 +25,7 @@ pub(super) enum Place {
 
 pub(super) struct Servers {
     budgets: Budgets,
+    known: Arc<KnownScripts>,
     pub(super) evictions: Arc<Evictions>,
     are: Are,
 }
@@ -35,20 +37,25 @@ enum Are {
 
 impl Servers {
     pub(super) fn new(place: Place, budgets: Budgets, writer: Writer) -> Result<Self, Failure> {
-        let evictions = Evictions::new(writer.clone());
+        let (evictions, known) = (Evictions::new(writer.clone()), Arc::<KnownScripts>::default());
         let source = match place {
             Place::One(source) => source,
             Place::Sentinels(sentinels, master) => {
                 Source::Finder(Arc::new(Sentinels::new(sentinels, *master, &writer)?))
             }
             Place::Cluster(nodes) => {
-                let cluster = Cluster::new(nodes, budgets, writer, evictions.clone());
+                let cluster = Cluster::new(nodes, budgets, writer, evictions.clone(), known.clone());
                 let cluster = cluster.map_err(|error| Failure::new(ErrorKind::Invalid, error))?;
-                return Ok(Self { budgets, evictions, are: Are::Cluster(Box::new(cluster)) });
+                return Ok(Self { budgets, known, evictions, are: Are::Cluster(Box::new(cluster)) });
             }
         };
-        let link = Link::new(source, budgets, writer, Some(evictions.clone()));
-        Ok(Self { budgets, evictions, are: Are::One(Arc::new(link)) })
+        let link = Link::new(source, budgets, writer, Some(evictions.clone()), known.clone());
+        Ok(Self { budgets, known, evictions, are: Are::One(Arc::new(link)) })
+    }
+
+    /// The scripts that were run.
+    pub(super) fn known(&self) -> &KnownScripts {
+        &self.known
     }
 
     /// When a call that begins now is to end.

@@ -117,7 +117,7 @@ fn a_server_that_does_not_answer_is_named() {
             assert!(failure.to_string().starts_with(&title), "{failure}");
             assert!(failure.to_string().ends_with("in time; nothing was charged"), "{failure}");
         }
-        assert_eq!(storage.nodes()[0].1.as_ref().map(|cause| cause.kind()), Some(ErrorKind::Timeout));
+        assert_eq!(storage.nodes()[0].1.as_ref().map(|cause| cause.kind()), Some(ErrorKind::Unavailable));
         server.resume();
     });
 }

@@ -78,7 +78,7 @@ use crate::util::key::Keys;
 ///     assert!(matches!(limiter.check(&client), Reply::Ready(Some(Ok(_)))));
 /// }
 /// let nodes: Vec<_> = breaker.nodes().into_iter().filter_map(|(node, _, _)| node).collect();
-/// assert_eq!(nodes, ["10.0.0.1".into(), "10.0.0.2".into()]);
+/// assert_eq!(nodes, [Arc::<str>::from("10.0.0.1"), Arc::from("10.0.0.2")]);
 /// ```
 #[derive(Clone, Debug)]
 pub struct CircuitBreaker<T> {
