@@ -144,6 +144,12 @@ impl Connection {
         }
     }
 
+    /// How often something was heard on it, as far as that can be seen.
+    #[inline]
+    pub(super) fn heard(&self) -> u64 {
+        self.wire.as_ref().map_or(0, |wire| wire.heard())
+    }
+
     /// Notes that a call begins. After a while of idleness the server may have closed the connection, and the
     /// runtime not found out yet.
     #[inline]
@@ -161,7 +167,7 @@ impl Connection {
     pub(super) fn is_of_no_use(&self, patience: Duration) -> bool {
         self.wire.as_ref().is_some_and(|wire| wire.is_closed())
             || self.is_stale.load(Ordering::Relaxed)
-            || self.watchdog.is_longer_than(patience, Instant::now)
+            || self.watchdog.is_longer_than(patience, self.heard(), Instant::now)
     }
 }
 

@@ -140,6 +140,7 @@ fn words(error: &RedisError) -> String {
         (_, Some("ERR"), Some(detail)) => detail.to_owned(),
         (_, Some(code), Some(detail)) => format!("{code} {detail}"),
         // Where an answer could not be read, the parser says so in many lines.
+        (Kind::Io, ..) if error.is_timeout() => "no answer in time".to_owned(),
         (Kind::Io | Kind::Parse, ..) => error.to_string().lines().next().unwrap_or_default().to_owned(),
         (_, _, Some(detail)) => format!("{}: {detail}", error.category()),
         _ => error.category().to_owned(),

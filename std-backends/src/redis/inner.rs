@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, Value};
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::Failure;
 use traffik_core::{Clock, Timestamp};
 
 use super::script::{LOAD, SWAP};
@@ -87,13 +87,7 @@ impl Inner {
     /// Waits until `connected` for a connection, and then no longer than a call may take.
     pub(super) async fn probe(&self, connected: Instant, key: &[u8]) -> Result<(), Failure> {
         self.servers.connect(key, connected).await?;
-        // The first one may have to send the script as well, as no call has to after it.
-        let found = match self.load_by(self.servers.end(), key).await {
-            Err(failure) if failure.kind() == ErrorKind::Unavailable => {
-                self.load_by(self.servers.end(), key).await?
-            }
-            found => found?,
-        };
+        let found = self.load_by(self.servers.end(), key).await?;
         let change = Change::Store(b"ready".to_vec(), Duration::from_secs(1));
         // That somebody else has written it meanwhile is as good.
         self.swap_by(self.servers.end(), key, found.mark, change).await.map(drop)

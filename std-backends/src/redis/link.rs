@@ -78,6 +78,9 @@ struct Attempt {
 /// How many runtimes have a connection at most; those that had theirs first lose it first.
 const LANES: usize = 32;
 
+/// For how much longer than a call waits a connection may be silent.
+const SPARE: Duration = Duration::from_millis(200);
+
 /// For how much longer than its budget an attempt is waited for: its runtime may stand still, or have no
 /// timer.
 const GRACE: Duration = Duration::from_millis(500);
@@ -108,7 +111,7 @@ impl Link {
     /// Runs a call on the connection of the present runtime, which is made if there is none; and once more on
     /// another one if nothing of it was sent, as on one that the server had closed. A connection on which a
     /// call failed for a reason that others would meet as well is not used again, nor is one that answers
-    /// nobody for as long as a call may take, whether they waited so long or not.
+    /// nobody for 200 ms longer than a call may take, whether they waited so long or not.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
@@ -133,7 +136,7 @@ impl Link {
             if until <= now {
                 return Err(self.noted(self.too_late()));
             }
-            let sent = connection.watchdog.sent(now);
+            let sent = connection.watchdog.sent(now, connection.heard());
             connection.used(now);
             let session = Session::new(Arc::clone(&connection), until, kind == As::Asking);
             let answer = match &self.evictions {
@@ -211,7 +214,7 @@ impl Link {
         let mut lanes = self.lanes.lock();
         let lane = lanes.each.iter().find(|lane| lane.place == place);
         if let Some(ready) = lane.and_then(|lane| lane.ready.as_ref())
-            && !ready.is_of_no_use(self.budgets.call)
+            && !ready.is_of_no_use(self.patience())
         {
             return Ok(Arc::clone(ready));
         }
@@ -254,7 +257,7 @@ impl Link {
         let Some(lane) = each.get_mut(at) else { return Err(closed()) };
         if let Some(Attempt { outcome, began }) = &lane.attempt {
             match outcome.peek() {
-                Some(Ok(connection)) if !connection.is_of_no_use(self.budgets.call) => {
+                Some(Ok(connection)) if !connection.is_of_no_use(self.patience()) => {
                     lane.ready = Some(Arc::clone(connection));
                     return Ok((Attempt { outcome: outcome.clone(), began: *began }, false));
                 }
@@ -304,6 +307,11 @@ impl Link {
         let dropped = std::mem::take(&mut lanes.each);
         drop(lanes);
         drop(dropped);
+    }
+
+    /// How long a connection may be silent: longer than a call waits, for its answer may be on its way.
+    fn patience(&self) -> Duration {
+        self.budgets.call + SPARE
     }
 
     fn too_late(&self) -> Failure {

@@ -61,6 +61,13 @@ impl Script {
     }
 }
 
+/// The scripts that any storage may run at any time.
+pub(super) fn at_first() -> KnownScripts {
+    let known = KnownScripts::default();
+    [&LOAD, &SWAP].into_iter().for_each(|script| known.note(&script.text));
+    known
+}
+
 /// Tells what is stored at a key, and the time.
 pub(super) static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("load.lua")));
 

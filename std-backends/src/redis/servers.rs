@@ -11,6 +11,7 @@ use super::cluster::Cluster;
 use super::connect::Source;
 use super::known::KnownScripts;
 use super::link::{Budgets, Link};
+use super::script;
 use super::sentinel::Sentinels;
 use super::session::Session;
 use crate::util::evictions::Evictions;
@@ -37,7 +38,7 @@ enum Are {
 
 impl Servers {
     pub(super) fn new(place: Place, budgets: Budgets, writer: Writer) -> Result<Self, Failure> {
-        let (evictions, known) = (Evictions::new(writer.clone()), Arc::<KnownScripts>::default());
+        let (evictions, known) = (Evictions::new(writer.clone()), Arc::new(script::at_first()));
         let source = match place {
             Place::One(source) => source,
             Place::Sentinels(sentinels, master) => {

@@ -9,23 +9,33 @@ pub(super) struct ResponseWatchdog {
     made: Instant,
     /// In microseconds after it was made, and one more; 0 if nothing is owed.
     since: AtomicU64,
+    /// How often something had been heard on it by then.
+    heard: AtomicU64,
 }
 
 impl ResponseWatchdog {
     pub(super) fn new() -> Self {
-        Self { made: Instant::now(), since: AtomicU64::new(0) }
+        Self { made: Instant::now(), since: AtomicU64::new(0), heard: AtomicU64::new(0) }
     }
 
-    /// A call was sent at this time.
-    pub(super) const fn sent(&self, at: Instant) -> Sent<'_> {
-        Sent { watchdog: self, at, is_answered: false }
+    /// A call was sent at this time, by when something had been heard so often.
+    pub(super) const fn sent(&self, at: Instant, heard: u64) -> Sent<'_> {
+        Sent { watchdog: self, at, heard, is_answered: false }
     }
 
-    /// Whether it has lasted for longer than this.
-    pub(super) fn is_longer_than(&self, limit: Duration, now: impl FnOnce() -> Instant) -> bool {
+    /// Whether it has lasted for longer than this. It ends when anything is heard, if only an answer that comes too
+    /// late for whoever asked, as those of a server that is far away.
+    #[inline]
+    pub(super) fn is_longer_than(&self, limit: Duration, heard: u64, now: impl FnOnce() -> Instant) -> bool {
         match self.since.load(Ordering::Relaxed) {
             0 => false,
-            since => now().saturating_duration_since(self.made + Duration::from_micros(since)) > limit,
+            since if heard == self.heard.load(Ordering::Relaxed) => {
+                now().saturating_duration_since(self.made + Duration::from_micros(since)) > limit
+            }
+            _ => {
+                self.since.store(0, Ordering::Relaxed);
+                false
+            }
         }
     }
 }
@@ -34,6 +44,7 @@ impl ResponseWatchdog {
 pub(super) struct Sent<'a> {
     watchdog: &'a ResponseWatchdog,
     at: Instant,
+    heard: u64,
     is_answered: bool,
 }
 
@@ -56,8 +67,10 @@ impl Drop for Sent<'_> {
         }
         let micros = self.at.saturating_duration_since(self.watchdog.made).as_micros();
         let at = u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1);
-        // Whoever was sent first counts.
-        let _ = since.compare_exchange(0, at, Ordering::Relaxed, Ordering::Relaxed);
+        // The one that was sent first counts.
+        if since.compare_exchange(0, at, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.watchdog.heard.store(self.heard, Ordering::Relaxed);
+        }
     }
 }
 
@@ -70,17 +83,20 @@ mod tests {
         const LIMIT: Duration = Duration::from_millis(500);
         let watchdog = ResponseWatchdog::new();
         let at = |millis| watchdog.made + Duration::from_millis(millis);
-        let is_long = |millis| watchdog.is_longer_than(LIMIT, || at(millis));
-        let early = watchdog.sent(at(50));
-        drop(watchdog.sent(at(100)));
-        drop(watchdog.sent(at(400)));
+        let is_long = |millis| watchdog.is_longer_than(LIMIT, 3, || at(millis));
+        let early = watchdog.sent(at(50), 3);
+        drop(watchdog.sent(at(100), 3));
+        drop(watchdog.sent(at(400), 3));
         assert!(!is_long(599) && is_long(601));
         // Whoever still waits owes nothing yet, and gets the answer of a connection that is well.
         early.answered();
         assert!(!is_long(100_000));
-        watchdog.sent(at(700)).answered();
+        watchdog.sent(at(700), 3).answered();
         assert!(!is_long(100_000));
-        drop(watchdog.sent(at(0)));
+        drop(watchdog.sent(at(0), 3));
         assert!(!is_long(499) && is_long(501));
+        // An answer has come, too late for whoever asked.
+        assert!(!watchdog.is_longer_than(LIMIT, 4, || at(501)));
+        assert!(!is_long(100_000));
     }
 }

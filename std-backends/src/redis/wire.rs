@@ -18,6 +18,8 @@ use tokio::net::UnixStream;
 pub(super) struct Wire {
     /// The writes that were begun, whatever came of them.
     writes: AtomicU64,
+    /// The reads that had something.
+    reads: AtomicU64,
     is_cut: AtomicBool,
     /// Whether the next write is to find out first whether the server has closed the connection.
     is_to_look: AtomicBool,
@@ -45,6 +47,10 @@ impl Wire {
         }
         self.is_cut.store(true, Ordering::SeqCst);
         !is_written()
+    }
+
+    pub(super) fn heard(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// Has the next write fail if the server has closed the connection, instead of going to nobody.
@@ -116,7 +122,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, into);
+        if into.filled().len() > before {
+            // Nobody else writes it.
+            let reads = self.wire.reads.load(Ordering::Relaxed);
+            self.wire.reads.store(reads.wrapping_add(1), Ordering::Relaxed);
+        }
+        read
     }
 }
 

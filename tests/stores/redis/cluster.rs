@@ -193,8 +193,10 @@ fn a_replica_of_a_master_that_does_not_answer_is_found() {
         let (limiter, count) = (at([proxy.url(), cluster.nodes[1].url()]), Count::default());
         replicated(&cluster, &limiter, &count).await;
         proxy.black_hole(true);
-        assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Timeout));
-        assert_eq!(count.check(&limiter, "k").await, Some(ErrorKind::Unavailable));
+        // An answer to the first call might be on its way yet when the second one is made.
+        for kind in [ErrorKind::Timeout, ErrorKind::Timeout, ErrorKind::Unavailable] {
+            assert_eq!(count.check(&limiter, "k").await, Some(kind));
+        }
         cluster.promote(1);
         recovered(&limiter, &count, "k").await;
         assert!(charged(&cluster.nodes[1], "k").await >= 5);
