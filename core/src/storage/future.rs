@@ -22,7 +22,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What [`Storage`] asks of an implementation holds here too, and:
 ///
 /// * The key MUST be read before the call returns; the answer owns all it needs.
-/// * A call whose outcome is unknown MUST be reported as [`ErrorKind::Timeout`], and MUST NOT be repeated.
+/// * A call whose outcome is unknown MUST be reported as [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), and MUST NOT be repeated.
 /// * Dropping an answer MUST NOT disturb later calls.
 ///
 /// For a given strategy the trait can be used behind a pointer: `Arc<dyn AsyncStorage<Gcra>>`.
