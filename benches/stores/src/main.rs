@@ -1,6 +1,7 @@
 //! Checks on a shared store beside bare calls, on a server of its own; and a hot key that tasks of several processes ask for
 //! at once. Only the ratios travel from machine to machine.
 
+mod count;
 mod load;
 mod memcached;
 mod redis;
@@ -10,7 +11,7 @@ mod storm;
 use std::io;
 use std::process::ExitCode;
 
-use traffik_bench_support::Report;
+use traffik_bench_support::{Report, asked};
 
 use server::Server;
 use storm::Promise;
@@ -21,6 +22,10 @@ fn main() -> io::Result<ExitCode> {
         println!("{line}");
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some((kind, number)) = asked() {
+        count::run(&kind, number)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut report = Report::default();
     let words = |text: String| text.split(' ').map(str::to_owned).collect();
     match std::env::args().nth(1).as_deref() {
@@ -28,6 +33,7 @@ fn main() -> io::Result<ExitCode> {
             let options = |port: &str| format!("--port {port} --bind 127.0.0.1 --appendonly no --save");
             let server =
                 Server::start("redis-server", |port| [words(options(port)), vec![String::new()]].concat());
+            count::redis(&mut report, &server.address)?;
             let url = format!("redis://{}", server.address);
             for tasks in [1, 64] {
                 redis::side_by_side(&mut report, &runtime, &url, tasks);
@@ -37,6 +43,7 @@ fn main() -> io::Result<ExitCode> {
         Some("memcached") => {
             let options = |port: &str| format!("-l 127.0.0.1 -p {port} -U 0 -t 2 -u root");
             let server = Server::start("memcached", |port| words(options(port)));
+            count::memcached(&mut report, &server.address)?;
             let url = format!("memcached://{}", server.address);
             for tasks in [1, 64] {
                 memcached::side_by_side(&mut report, &runtime, &server.address, tasks);
