@@ -9,6 +9,7 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 use crate::cas::{self, Combining, Swap};
 use crate::util::key::Keys;
 
+mod address;
 mod builder;
 mod check;
 mod clear;

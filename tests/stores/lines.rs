@@ -1,4 +1,4 @@
-//! What storages warn of.
+//! The lines that storages write.
 
 use std::sync::{Arc, Mutex};
 

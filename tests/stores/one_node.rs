@@ -1,5 +1,5 @@
-//! One node of several is down, on real servers: keys on all others are served as before, and keys there get what
-//! the policy says.
+//! One node of several is down, on real servers: keys on all others are served as before, and keys there get
+//! the policy.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ fn ended(answer: Result<Decision, traffik::storage::Failure>) -> Option<Origin> 
     answer.ok().map(|decision| decision.origin())
 }
 
-/// Asks for keys in turn, each `(key, whether its node is well)`, and returns how many of those on nodes that are
-/// well were asked for, and how many of them were refused; and the same of the others.
+/// Asks for keys in turn, each `(key, whether its node is well)`. Returns how many were asked for, and how
+/// many of them refused: on nodes that are well, and on others.
 async fn asked<M: AsyncStorage<FixedWindow>>(
     limiter: &AsyncLimiter<FixedWindow, M>,
     keys: &[(String, bool)],
@@ -46,7 +46,7 @@ async fn asked<M: AsyncStorage<FixedWindow>>(
     counts
 }
 
-/// What holds of any store of several nodes of which one is down.
+/// Holds any store of several nodes of which one is down to what it promises.
 async fn holds<M>(storage: M, keys: &[(String, bool)], dead: &str)
 where
     M: AsyncStorage<FixedWindow> + Clone + 'static,
@@ -59,7 +59,7 @@ where
         let counts = asked(&limiter, keys, requests, Duration::from_millis(pause)).await;
         let [[well, refused], [ill, failed]] = counts;
         println!(
-            "{dead}, {pause} ms apart: {refused} of {well} refused on nodes that are well, {failed} of {ill} else"
+            "{dead}, {pause} ms apart: {refused} of {well} refused on live nodes, {failed} of {ill} on it"
         );
         assert_eq!(refused, 0, "{counts:?}");
         assert!(ill > 0 && failed == ill, "{counts:?}");

@@ -9,8 +9,8 @@ use super::{ErrorKind, StorageError};
 
 /// The failure of a storage: its kind and its cause. Cheap to clone.
 ///
-/// It displays as its cause does, whose own source is then the [`source`](Error::source) of the failure: a chain of
-/// sources that is printed names each cause once.
+/// It displays as its cause does, whose own source is then the [`source`](Error::source) of the failure: a
+/// chain of sources that is printed names each cause once.
 #[derive(Clone, Debug)]
 pub struct Failure {
     kind: ErrorKind,
@@ -43,7 +43,7 @@ impl Failure {
         &*self.cause
     }
 
-    /// What kind of failure it is.
+    /// The kind of failure.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         self.kind

@@ -22,7 +22,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What [`Storage`] asks of an implementation holds here too, and:
 ///
 /// * The key MUST be read before the call returns; the answer owns all it needs.
-/// * A call whose outcome is unknown MUST be reported as [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), and MUST NOT be repeated.
+/// * A call whose outcome is unknown MUST be reported as [`Timeout`](crate::ErrorKind::Timeout), and MUST NOT
+///   be repeated.
 /// * Dropping an answer MUST NOT disturb later calls.
 ///
 /// For a given strategy the trait can be used behind a pointer: `Arc<dyn AsyncStorage<Gcra>>`.
@@ -33,13 +34,13 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// A copy of the state that a key has under this limit, and the present of this storage's clock.
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
 
-    /// Returns the name of the node that keeps a key, the same handle every time as long as that node is one; or
-    /// `None`, which is the default, from a storage that is a single node.
+    /// Returns the name of the node that keeps a key, the same handle every time as long as that node is one;
+    /// or `None`, which is the default, from a storage that is a single node.
     ///
-    /// Nodes fail one at a time, so layers judge each alone: a circuit breaker leaves the one alone that fails, and
-    /// keys on all others are served as before. What a layer knows of a node is forgotten once its handle has been
-    /// dropped. So a storage keeps the handles of the nodes that it has, and of no others; one that made a handle for
-    /// each call would have a new node each time, of which nothing is ever known, and no breaker would open.
+    /// Nodes fail one at a time, so layers judge each alone: a circuit breaker leaves the one alone that
+    /// fails, and keys on all others are served as before. A layer forgets a node once its handle has been
+    /// dropped. A storage keeps the handles of the nodes that it has, and of no others. With a handle made
+    /// for each call every call is on a new node, of which nothing is known, and no breaker opens.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -63,21 +64,22 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
         None
     }
 
-    /// Whether answers are there at once, as those of a storage of this process are: it is asked first, where several
-    /// are, since that costs next to nothing.
+    /// Whether answers are there at once, as those of a storage of this process are: it is asked first, where
+    /// several are, since that costs next to nothing.
     fn is_local(&self) -> bool {
         false
     }
 
-    /// What a check would be told if it is known here, without a call of any store, that it is denied; `None` if the store
-    /// has to be asked. For who asks several storages about one request, and would have to take back what others charged.
+    /// What a check would be told if it is known here, without a call of any store, that it is denied; `None`
+    /// if the store has to be asked. For who asks several storages about one request, and would have to take
+    /// back what others charged.
     fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
         let _ = (limit, key, hit);
         None
     }
 
-    /// Checks one hit on several keys, all of which are charged or none, if this storage can do better than to be asked
-    /// for one after another.
+    /// Checks one hit on several keys, all of which are charged or none, if this storage can do better than
+    /// to be asked for one after another.
     fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
         let _ = (limit, keys, hit);
         Reply::ready(Ok(Joint::Unable))

@@ -53,8 +53,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "50ms")]
     pub(crate) timeout: Time,
 
-    /// How long connecting to a shared storage may take. It goes on in the background: requests wait no longer
-    /// than --timeout for it.
+    /// How long connecting to a shared storage may take. It goes on in the background: requests wait no
+    /// longer than --timeout for it.
     #[arg(long, value_name = "TIME", default_value = "5s")]
     pub(crate) connect_timeout: Time,
 

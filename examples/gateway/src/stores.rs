@@ -1,5 +1,5 @@
-//! The storages of throttles: a memory for each, and stores that they share, behind what sees to it that a store which does
-//! not answer holds nobody up.
+//! The storages of throttles: a memory for each, and stores that they share, behind what sees to it that a
+//! store which does not answer holds nobody up.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -111,8 +111,8 @@ impl Stores {
         Ok(Arc::new(failover))
     }
 
-    /// The memory of a throttle. If it is to have another room, what is in use of it is copied; what is charged while that is
-    /// done, for requests that came before, is not.
+    /// The memory of a throttle. If it is to have another room, what is in use of it is copied; what is
+    /// charged while that is done, for requests that came before, is not.
     fn memory<S: Strategy>(&mut self, uid: &str, room: Room) -> Arc<Memory<S, Arc<MonotonicClock>>> {
         let kept = self.throttles.get(uid).and_then(|kept| kept.memory.clone());
         let kept: Option<Arc<Roomy<S>>> = kept.and_then(|memory| memory.downcast().ok());
@@ -254,7 +254,7 @@ impl fmt::Display for Shared {
     }
 }
 
-/// What a breaker does.
+/// The state of a breaker in words.
 const fn word(state: BreakerState) -> &'static str {
     match state {
         BreakerState::Closed | BreakerState::ForcedClosed => "asked",

@@ -161,7 +161,7 @@ impl GetGeneration<'_> {
 /// For how many seconds a list of servers is kept after a storage has last looked at it.
 pub(super) const LISTED: u32 = 60;
 
-/// What is asked beside the item of a generation.
+/// The answers to the questions beside the item of a generation.
 pub(super) struct Beside {
     /// The list of servers that another storage, or this one, has put there.
     pub(super) list: Option<Vec<u8>>,

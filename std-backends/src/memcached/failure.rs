@@ -1,4 +1,4 @@
-//! What a failed call means to whoever waits for it.
+//! The failures of calls: their kinds and their words.
 
 use std::fmt::Display;
 use std::io::{self, Error};

@@ -1,4 +1,4 @@
-//! What is known of a server, beside its connections.
+//! A server beside its connections: its time, its generation, its faults.
 
 use std::io;
 use std::pin::pin;
@@ -25,7 +25,7 @@ pub(super) struct Host {
     pub(super) item: String,
     pub(super) generation: Generation,
     pub(super) clock: ServerClock,
-    /// That it does not say its time.
+    /// The warning that it does not say its time.
     pub(super) timeless: Arc<Warning>,
     pub(super) evictions: EvictionWatch,
     pub(super) list: Arc<ServerList>,

@@ -46,7 +46,7 @@ impl<R: Connect> Pool<R> {
     }
 
     /// A connection for one call: an idle one, or what comes first of one that is given back and a new one.
-    /// Who came first is served first.
+    /// The first to come is served first.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<R>, Failure> {
         loop {
             let mut lease = match self.take_idle()? {

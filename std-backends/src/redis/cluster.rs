@@ -9,26 +9,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::lock::Mutex as AsyncMutex;
-use redis::{
-    Client, ConnectionAddr, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind as Server,
-};
+use redis::{Client, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
 mod slots;
 
+use super::address::{Address, address, at};
 use super::connect::Source;
 use super::failure::{cause, of_a_look, unsent};
 use super::known::KnownScripts;
-use super::link::{As, Budgets, Link};
+use super::link::{Budgets, Link, NodeRole};
 use super::session::Session;
-use super::{name, sentinel, timer};
+use super::{name, timer};
 use crate::util::evictions::Evictions;
 use crate::util::race::{Either, race};
 use crate::util::random::random;
 use crate::util::shutdown::closed;
 use crate::util::warning::Writer;
-use slots::{Address, Served, most, reached_by, served};
+use slots::{Served, most, reached_by, served};
 
 /// How often a call is sent on, at most.
 const TURNS: u32 = 8;
@@ -128,8 +127,8 @@ impl Cluster {
         let mut node = self.owner(slot, until).await?;
         let mut asking = false;
         for turn in 0.. {
-            let kind = if asking { As::Asking } else { As::Node };
-            let told = node.link.call_as(until, kind, &call).await;
+            let role = if asking { NodeRole::Asking } else { NodeRole::Node };
+            let told = node.link.call_as(until, role, &call).await;
             if let Err(failure) = &told
                 && matches!(failure.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
             {
@@ -277,7 +276,7 @@ impl Cluster {
     fn info(&self, of: &Address) -> Option<ConnectionInfo> {
         let seed = self.seeds.iter().find(|(address, _)| address == of).or(self.seeds.first());
         let (_, info) = seed?;
-        Some(info.clone().set_addr(sentinel::at(info.addr(), of)))
+        Some(info.clone().set_addr(at(info.addr(), of)))
     }
 
     /// Asks who serves what, unless somebody has just done so.
@@ -329,15 +328,6 @@ impl Cluster {
         map.nodes = nodes.into_iter().filter_map(|(address, node)| self.kept(&map, address, node)).collect();
         map.moved.clear();
         Ok(())
-    }
-}
-
-fn address(info: &ConnectionInfo) -> Result<Address, RedisError> {
-    match info.addr() {
-        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-            Ok((host.clone(), *port))
-        }
-        _ => Err((Kind::InvalidClientConfig, "a node of a cluster has a host and a port").into()),
     }
 }
 

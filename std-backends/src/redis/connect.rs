@@ -19,9 +19,9 @@ use traffik_core::storage::Failure;
 
 use super::failure::{refusal, unsent};
 use super::known::KnownScripts;
-use super::timer::{self, Task};
+use super::timer::{self, BackgroundTask};
 use super::watchdog::ResponseWatchdog;
-use super::wire::{Stream, Watched, Wire};
+use super::wire::{Stream, WatchedStream, WireLog};
 
 /// Makes connections.
 pub(super) type Factory =
@@ -47,7 +47,7 @@ pub(super) enum Source {
 pub(super) struct Connection {
     pub(super) redis: MultiplexedConnection,
     /// Its bytes, where the stream was opened here: not of TLS, nor of a connection of the user's.
-    pub(super) wire: Option<Arc<Wire>>,
+    pub(super) wire: Option<Arc<WireLog>>,
     pub(super) watchdog: ResponseWatchdog,
     /// Names the server, where that is found out anew for each connection.
     pub(super) server: Option<String>,
@@ -56,7 +56,7 @@ pub(super) struct Connection {
     /// Whether it leads to a server that is no longer the one to ask.
     pub(super) is_stale: Arc<AtomicBool>,
     /// Ends with it.
-    pub(super) tasks: Vec<Task>,
+    pub(super) tasks: Vec<BackgroundTask>,
     /// When it was made, and how many microseconds later a call last began.
     made: Instant,
     last: AtomicU64,
@@ -79,7 +79,7 @@ impl Source {
         match self {
             Self::Client(client) => address(client),
             Self::Finder(finder) => finder.name(),
-            Self::Factory(_) => "the other end of a connection of yours".to_owned(),
+            Self::Factory(_) => "the other end of your connection".to_owned(),
         }
     }
 
@@ -118,8 +118,8 @@ impl Source {
                 Ok(Connection::new(made))
             }
         }?;
-        // A server that may have forgotten them, or is another one, is sent all scripts in one round trip. If it refuses
-        // them, a call is told so.
+        // A server that may have forgotten them, or is another one, is sent all scripts in one round trip. If
+        // it refuses them, the next call fails with its reason.
         let loads = known.all().into_iter().map(|text| {
             let mut redis = connection.redis.clone();
             async move { redis::cmd("SCRIPT").arg("LOAD").arg(text).query_async::<Value>(&mut redis).await }
@@ -192,7 +192,7 @@ pub(super) async fn to(client: &Client, budget: Duration) -> Result<Connection, 
             return Ok(Connection::new(redis));
         }
     };
-    let (mut stream, wire) = Watched::new(stream);
+    let (mut stream, wire) = WatchedStream::new(stream);
     admitted(greet(&mut stream).await, info)?;
     let (redis, driver) =
         MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await?;

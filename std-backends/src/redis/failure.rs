@@ -1,4 +1,4 @@
-//! What a failed call means to those who wait for it.
+//! The failures of calls: their kinds, their words, and what would help.
 
 use std::error::Error;
 use std::fmt;
@@ -41,9 +41,8 @@ pub(super) fn failure(server: &str, error: RedisError) -> Failure {
             | Server::TryAgain
             | Server::Moved
             | Server::Ask,
-        )
-        | Kind::MasterNameNotFoundBySentinel => ErrorKind::Unavailable,
-        Kind::InvalidClientConfig | Kind::EmptySentinelList => ErrorKind::Invalid,
+        ) => ErrorKind::Unavailable,
+        Kind::InvalidClientConfig => ErrorKind::Invalid,
         Kind::UnexpectedReturnType => ErrorKind::Corrupt,
         _ => match error.code() {
             // A value that no storage of ours wrote.
@@ -87,7 +86,7 @@ pub(super) fn of(server: &str, kind: ErrorKind, words: &str) -> Failure {
     Failure::new(kind, format!("Redis at {server}: {words}"))
 }
 
-/// What the error of a command is instead that was certainly not sent.
+/// The error of a command that was certainly not sent, in place of its own.
 pub(super) fn not_sent(error: &RedisError) -> RedisError {
     (Kind::Client, NOT_SENT, words(error)).into()
 }
@@ -147,7 +146,7 @@ fn words(error: &RedisError) -> String {
     }
 }
 
-/// What would help.
+/// The advice for an error.
 fn advice(error: &RedisError) -> &'static str {
     match error.code() {
         Some("NOAUTH") => "say a password: redis://:PASSWORD@HOST",
@@ -171,5 +170,5 @@ fn advice(error: &RedisError) -> &'static str {
     }
 }
 
-const RIGHTS: &str = "give the user what the scripts run: +eval +evalsha +script|load +time +get +set +del +pttl \
-                      +pexpire +getrange +setrange +strlen on the keys NAMESPACE:*";
+const RIGHTS: &str = "give the user what the scripts run: +eval +evalsha +script|load +time +get +set +del \
+                      +pttl +pexpire +getrange +setrange +strlen on the keys NAMESPACE:*";

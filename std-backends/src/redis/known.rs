@@ -1,22 +1,36 @@
 //! The scripts that a storage has run: sent to the server on each new connection, so that no call has to.
 
+use std::sync::atomic::{AtomicPtr, Ordering};
+
 use spin::mutex::SpinMutex;
 
 /// The texts of scripts, each once.
 #[derive(Default)]
-pub(super) struct KnownScripts(SpinMutex<Vec<&'static str>>);
+pub(super) struct KnownScripts {
+    /// The one that was run last: most storages run one alone, and take no lock for it.
+    last: AtomicPtr<u8>,
+    all: SpinMutex<Vec<&'static str>>,
+}
 
 impl KnownScripts {
     /// Notes a script that is about to be run.
     #[inline]
     pub(super) fn note(&self, text: &'static str) {
-        let mut known = self.0.lock();
-        if !known.iter().any(|it| std::ptr::eq(*it, text)) {
-            known.push(text);
+        if self.last.load(Ordering::Relaxed) != text.as_ptr().cast_mut() {
+            self.note_another(text);
         }
     }
 
+    #[cold]
+    fn note_another(&self, text: &'static str) {
+        let mut all = self.all.lock();
+        if !all.iter().any(|it| std::ptr::eq(*it, text)) {
+            all.push(text);
+        }
+        self.last.store(text.as_ptr().cast_mut(), Ordering::Relaxed);
+    }
+
     pub(super) fn all(&self) -> Vec<&'static str> {
-        self.0.lock().clone()
+        self.all.lock().clone()
     }
 }

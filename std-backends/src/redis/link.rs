@@ -13,7 +13,7 @@ use traffik_core::storage::{ErrorKind, Failure};
 use super::connect::{Connection, Source};
 use super::known::KnownScripts;
 use super::session::Session;
-use super::timer::{self, Place};
+use super::timer::{self, RuntimeId};
 use super::{evictions, failure};
 use crate::util::evictions::{EvictionWatch, Evictions, PATIENCE};
 use crate::util::faults::Faults;
@@ -30,9 +30,9 @@ pub(super) struct Budgets {
     pub(super) connect: Duration,
 }
 
-/// How a server is asked.
+/// The role in which a server is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum As {
+pub(super) enum NodeRole {
     /// As the one that has all keys.
     Single,
     /// As a node of a cluster, which may send the call on.
@@ -63,7 +63,7 @@ struct Lanes {
 /// The connection of a runtime. Each has its own, for a connection is of no use while its runtime stands
 /// still.
 struct Lane {
-    place: Place,
+    runtime: RuntimeId,
     ready: Option<Arc<Connection>>,
     attempt: Option<Attempt>,
 }
@@ -117,14 +117,14 @@ impl Link {
         until: Instant,
         call: impl Fn(Session) -> F,
     ) -> Result<T, Failure> {
-        self.call_as(until, As::Single, call).await
+        self.call_as(until, NodeRole::Single, call).await
     }
 
-    /// The same, as this kind of server.
+    /// The same, of a server in this role.
     pub(super) async fn call_as<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
-        kind: As,
+        role: NodeRole,
         call: impl Fn(Session) -> F,
     ) -> Result<T, Failure> {
         loop {
@@ -138,7 +138,7 @@ impl Link {
             }
             let sent = connection.watchdog.sent(now, connection.heard());
             connection.used(now);
-            let session = Session::new(Arc::clone(&connection), until, kind == As::Asking);
+            let session = Session::new(Arc::clone(&connection), until, role == NodeRole::Asking);
             let answer = match &self.evictions {
                 Some(watch) if watch.begin(now) => {
                     let beside = self.look_on(watch, Arc::clone(&connection), now + PATIENCE);
@@ -164,22 +164,22 @@ impl Link {
                 self.leave(&connection, &failure::failure(&self.name, error));
                 continue;
             }
-            return Err(self.failed(&connection, kind, error));
+            return Err(self.failed(&connection, role, error));
         }
     }
 
-    /// What becomes of a connection on which a call failed, and of the call.
+    /// Ends a call that failed, and leaves its connection if that is to blame.
     #[cold]
-    fn failed(&self, connection: &Arc<Connection>, kind: As, error: RedisError) -> Failure {
+    fn failed(&self, connection: &Arc<Connection>, role: NodeRole, error: RedisError) -> Failure {
         let is_sent_on = matches!(error.kind(), Kind::Server(Server::Moved | Server::Ask | Server::TryAgain));
         let is_of_the_connection = is_of_the_connection(&error);
         let failure = failure::failure(connection.server.as_ref().unwrap_or(&self.name), error);
         if is_of_the_connection {
             self.leave(connection, &failure);
         }
-        match kind {
-            As::Node | As::Asking if is_sent_on => failure,
-            As::Single if is_sent_on => self.noted(failure.with_kind(ErrorKind::Denied)),
+        match role {
+            NodeRole::Node | NodeRole::Asking if is_sent_on => failure,
+            NodeRole::Single if is_sent_on => self.noted(failure.with_kind(ErrorKind::Denied)),
             _ => self.noted(failure),
         }
     }
@@ -210,16 +210,16 @@ impl Link {
 
     /// The connection of the present runtime, once it is made.
     async fn connection(&self, until: Instant) -> Result<Arc<Connection>, Failure> {
-        let place = timer::place()?;
+        let runtime = timer::runtime()?;
         let mut lanes = self.lanes.lock();
-        let lane = lanes.each.iter().find(|lane| lane.place == place);
+        let lane = lanes.each.iter().find(|lane| lane.runtime == runtime);
         if let Some(ready) = lane.and_then(|lane| lane.ready.as_ref())
             && !ready.is_of_no_use(self.patience())
         {
             return Ok(Arc::clone(ready));
         }
         let mut dropped = Vec::new();
-        let found = self.find(&mut lanes, place, &mut dropped);
+        let found = self.find(&mut lanes, runtime, &mut dropped);
         // What is dropped outside of the lock may be code of the user's.
         drop(lanes);
         drop(dropped);
@@ -239,19 +239,19 @@ impl Link {
     fn find(
         &self,
         lanes: &mut Lanes,
-        place: Place,
+        runtime: RuntimeId,
         dropped: &mut Vec<Lane>,
     ) -> Result<(Attempt, bool), Failure> {
         if lanes.is_closed {
             return Err(closed());
         }
         let (now, Lanes { each, pause, .. }) = (Instant::now(), lanes);
-        let at = each.iter().position(|lane| lane.place == place).unwrap_or_else(|| {
+        let at = each.iter().position(|lane| lane.runtime == runtime).unwrap_or_else(|| {
             dropped.extend(each.extract_if(.., |lane| lane.is_over()));
             if each.len() >= LANES {
                 dropped.push(each.remove(0));
             }
-            each.push(Lane { place, ready: None, attempt: None });
+            each.push(Lane { runtime, ready: None, attempt: None });
             each.len() - 1
         });
         let Some(lane) = each.get_mut(at) else { return Err(closed()) };
@@ -267,7 +267,7 @@ impl Link {
                 None => return Ok((Attempt { outcome: outcome.clone(), began: *began }, false)),
             }
         }
-        dropped.push(Lane { place, ready: lane.ready.take(), attempt: lane.attempt.take() });
+        dropped.push(Lane { runtime, ready: lane.ready.take(), attempt: lane.attempt.take() });
         if let Some(failure) = pause.cause(now) {
             return Err(failure);
         }

@@ -20,7 +20,8 @@ impl Script {
         Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
     }
 
-    /// A call of it on keys, to which its arguments are to be added. Connections that are made from now on know it.
+    /// A call of it on keys, to which its arguments are to be added. Connections that are made from now
+    /// on know it.
     pub(super) fn call(&'static self, known: &KnownScripts, keys: &[&[u8]]) -> Cmd {
         known.note(&self.text);
         // Room for a check of one limit, and more is found for others.

@@ -14,6 +14,7 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, FromRedisValue, RedisError, 
 use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
+use super::address::{Address, at};
 use super::connect::{self, Connection, Finder, Source};
 use super::failure;
 use super::link::{Budgets, Link};
@@ -31,20 +32,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// less.
 const BELIEVED: Duration = Duration::from_secs(10);
 
-/// A host and a port.
-type Address = (String, u16);
-
 pub(super) struct Sentinels {
     each: Vec<Link>,
     /// How the master is connected to, with its name in the place of a host.
     master: ConnectionInfo,
     name: String,
-    known: SpinMutex<Known>,
+    known: SpinMutex<MasterRecord>,
 }
 
 /// The master, as far as is known.
 #[derive(Default)]
-struct Known {
+struct MasterRecord {
     address: Option<Address>,
     /// The number of the failover that made it the master.
     epoch: u64,
@@ -54,16 +52,16 @@ struct Known {
     named: Option<Instant>,
 }
 
-/// What a sentinel says.
-struct Named {
+/// The master by the account of a sentinel.
+struct NamedMaster {
     address: Address,
     epoch: u64,
 }
 
-impl Known {
+impl MasterRecord {
     /// Notes what a sentinel says, unless others know better: those that have heard of a later failover, or,
     /// while one is under way, that lead it.
-    fn note(&mut self, Named { address, epoch }: Named, now: Instant) {
+    fn note(&mut self, NamedMaster { address, epoch }: NamedMaster, now: Instant) {
         let is_known = self.address.as_ref() == Some(&address);
         let is_old = self.named.is_none_or(|at| now.saturating_duration_since(at) > BELIEVED);
         let is_later = epoch > self.epoch;
@@ -130,7 +128,7 @@ impl Sentinels {
             master.arg("MASTER").arg(&self.name);
             // One that may not be asked this knows of no failover.
             let epoch = session.ask(&master).await.map_or(0, |master| epoch(&master));
-            Ok::<_, RedisError>(Some(Named { address, epoch }))
+            Ok::<_, RedisError>(Some(NamedMaster { address, epoch }))
         };
         let named = sentinel.call(Instant::now() + PATIENCE, ask).await.map_err(failure::of_a_look)?;
         let named = named.ok_or_else(|| {
@@ -198,16 +196,6 @@ impl Finder for Sentinels {
     }
 }
 
-/// This address, connected to as another one.
-pub(super) fn at(like: &ConnectionAddr, (host, port): &Address) -> ConnectionAddr {
-    match like.clone() {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure, tls_params }
-        }
-        _ => ConnectionAddr::Tcp(host.clone(), *port),
-    }
-}
-
 /// The number of the last failover, in a list of names, each followed by its value.
 fn epoch(master: &Value) -> u64 {
     let Value::Array(fields) = master else { return 0 };
@@ -223,10 +211,10 @@ mod tests {
 
     #[test]
     fn who_knows_of_a_later_failover_is_believed_and_nobody_else() {
-        let (mut known, began) = (Known::default(), Instant::now());
+        let (mut known, began) = (MasterRecord::default(), Instant::now());
         let mut told = |host: &str, epoch, seconds| {
             let now = began + Duration::from_secs(seconds);
-            known.note(Named { address: (host.to_owned(), 1), epoch }, now);
+            known.note(NamedMaster { address: (host.to_owned(), 1), epoch }, now);
             known.address.clone().unwrap().0
         };
         assert_eq!(told("a", 3, 0), "a");

@@ -52,12 +52,15 @@ impl Session {
         }
     }
 
-    /// Whether a command that failed was certainly not sent: no byte was written since it was said. Where
-    /// bytes cannot be seen, it is one that failed before it could be handed to whatever writes them.
+    /// Whether a command that failed was certainly not sent: the connection broke, and no byte was written
+    /// since the command was handed over. Where bytes cannot be seen, it failed before it could be. A command
+    /// whose time is over may yet be written by a connection that goes on.
     #[cold]
     fn is_unsent(&self, before: Option<Position>, polls: u32, error: &RedisError) -> bool {
         match (&self.connection.wire, before) {
-            (Some(wire), Some(before)) => error.is_io_error() && wire.cut_unless_written(before),
+            (Some(wire), Some(before)) => {
+                error.is_io_error() && !error.is_timeout() && wire.position() == before
+            }
             _ => polls == 1 && error.is_connection_dropped(),
         }
     }

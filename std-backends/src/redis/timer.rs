@@ -22,20 +22,20 @@ pub(super) async fn wait(time: Duration) {
     }
 }
 
-/// Where connections are: on a runtime of tokio's, or on smol's, of which there is one.
+/// The runtime that a connection is on: one of tokio's, or smol's, of which there is one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum RuntimeId {
     Tokio(Id),
     #[cfg(feature = "redis-smol")]
     Smol,
 }
 
-/// Returns the present place; fails where there is none to connect on, for the driver would panic.
-pub(super) fn place() -> Result<Place, Failure> {
+/// Returns the present runtime; fails where there is none to connect on, for the driver would panic.
+pub(super) fn runtime() -> Result<RuntimeId, Failure> {
     match Handle::try_current() {
-        Ok(tokio) => Ok(Place::Tokio(tokio.id())),
+        Ok(tokio) => Ok(RuntimeId::Tokio(tokio.id())),
         #[cfg(feature = "redis-smol")]
-        Err(_) => Ok(Place::Smol),
+        Err(_) => Ok(RuntimeId::Smol),
         #[cfg(not(feature = "redis-smol"))]
         Err(_) => {
             const NONE: &str =
@@ -52,7 +52,7 @@ pub(super) fn is_outside_tokio() -> bool {
 }
 
 /// A future that runs in the background until it has ended, or this is dropped.
-pub(super) struct Task(Option<Running>);
+pub(super) struct BackgroundTask(Option<Running>);
 
 enum Running {
     Tokio(JoinHandle<()>),
@@ -61,17 +61,17 @@ enum Running {
 }
 
 /// Runs a future in the background: on tokio within tokio, else on smol where that is turned on.
-pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result<Task, Failure> {
+pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result<BackgroundTask, Failure> {
     if let Ok(tokio) = Handle::try_current() {
-        return Ok(Task(Some(Running::Tokio(tokio.spawn(future)))));
+        return Ok(BackgroundTask(Some(Running::Tokio(tokio.spawn(future)))));
     }
     #[cfg(feature = "redis-smol")]
-    return Ok(Task(Some(Running::Smol(smol::spawn(future)))));
+    return Ok(BackgroundTask(Some(Running::Smol(smol::spawn(future)))));
     #[cfg(not(feature = "redis-smol"))]
-    place().map(|_| Task(None))
+    runtime().map(|_| BackgroundTask(None))
 }
 
-impl Task {
+impl BackgroundTask {
     /// Lets it run to its end.
     pub(super) fn detach(mut self) {
         match self.0.take() {
@@ -82,7 +82,7 @@ impl Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for BackgroundTask {
     fn drop(&mut self) {
         // A task of smol's ends when it is dropped.
         if let Some(Running::Tokio(handle)) = &self.0 {

@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a connection owes: since when it has answered nothing, if it was asked by somebody who waits no
-/// longer.
+/// The silence of a connection: since when it has answered nothing, if a call on it was given up.
 pub(super) struct ResponseWatchdog {
     made: Instant,
     /// In microseconds after it was made, and one more; 0 if nothing is owed.
@@ -23,8 +22,8 @@ impl ResponseWatchdog {
         Sent { watchdog: self, at, heard, is_answered: false }
     }
 
-    /// Whether it has lasted for longer than this. It ends when anything is heard, if only an answer that comes too
-    /// late for whoever asked, as those of a server that is far away.
+    /// Whether it has lasted for longer than this. It ends when anything is heard, if only an answer that
+    /// comes too late for its call, as those of a server that is far away.
     #[inline]
     pub(super) fn is_longer_than(&self, limit: Duration, heard: u64, now: impl FnOnce() -> Instant) -> bool {
         match self.since.load(Ordering::Relaxed) {

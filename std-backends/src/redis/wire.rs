@@ -13,40 +13,26 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-/// What is known of a connection's bytes, also by those who do not hold its stream.
+/// The writes and reads of a connection, also for those who do not hold its stream.
 #[derive(Default)]
-pub(super) struct Wire {
+pub(super) struct WireLog {
     /// The writes that were begun, whatever came of them.
     writes: AtomicU64,
     /// The reads that had something.
     reads: AtomicU64,
-    is_cut: AtomicBool,
     /// Whether the next write is to find out first whether the server has closed the connection.
     is_to_look: AtomicBool,
     is_closed: AtomicBool,
 }
 
 /// How many writes there were at some time.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Position(u64);
 
-impl Wire {
+impl WireLog {
+    /// The present position. Of a connection that is broken it is the last one.
     pub(super) fn position(&self) -> Position {
-        Position(self.writes.load(Ordering::SeqCst))
-    }
-
-    /// Makes sure that nothing was written since that position, and returns whether that is so. If it is,
-    /// nothing is ever written from now on.
-    ///
-    /// A write first counts itself, and then looks whether the connection is cut; this here cuts first, and
-    /// then looks at the count. Whichever comes first, one of the two sees the other.
-    pub(super) fn cut_unless_written(&self, since: Position) -> bool {
-        let is_written = || self.writes.load(Ordering::SeqCst) != since.0;
-        if is_written() {
-            return false;
-        }
-        self.is_cut.store(true, Ordering::SeqCst);
-        !is_written()
+        Position(self.writes.load(Ordering::Acquire))
     }
 
     pub(super) fn heard(&self) -> u64 {
@@ -98,25 +84,30 @@ impl<T: Stream + ?Sized> Stream for Box<T> {
 }
 
 /// A stream whose writes are counted.
-pub(super) struct Watched<T> {
+pub(super) struct WatchedStream<T> {
     stream: T,
-    wire: Arc<Wire>,
+    wire: Arc<WireLog>,
 }
 
-impl<T> Watched<T> {
-    pub(super) fn new(stream: T) -> (Self, Arc<Wire>) {
-        let wire = Arc::new(Wire::default());
+impl<T> WatchedStream<T> {
+    pub(super) fn new(stream: T) -> (Self, Arc<WireLog>) {
+        let wire = Arc::new(WireLog::default());
         (Self { stream, wire: Arc::clone(&wire) }, wire)
     }
 }
 
-impl<T> Drop for Watched<T> {
+/// Counts one more. Whoever has the stream is the only one to count.
+fn count(number: &AtomicU64) {
+    number.store(number.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+}
+
+impl<T> Drop for WatchedStream<T> {
     fn drop(&mut self) {
         self.wire.is_closed.store(true, Ordering::Relaxed);
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WatchedStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -125,15 +116,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, into);
         if into.filled().len() > before {
-            // Nobody else writes it.
-            let reads = self.wire.reads.load(Ordering::Relaxed);
-            self.wire.reads.store(reads.wrapping_add(1), Ordering::Relaxed);
+            count(&self.wire.reads);
         }
         read
     }
 }
 
-impl<T: Stream> AsyncWrite for Watched<T> {
+impl<T: Stream> AsyncWrite for WatchedStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -145,10 +134,7 @@ impl<T: Stream> AsyncWrite for Watched<T> {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
         }
-        self.wire.writes.fetch_add(1, Ordering::SeqCst);
-        if self.wire.is_cut.load(Ordering::SeqCst) {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
+        count(&self.wire.writes);
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -251,7 +237,7 @@ mod tests {
         }
     }
 
-    fn write(stream: &mut Watched<Bytes>) -> Result<usize, io::ErrorKind> {
+    fn write(stream: &mut WatchedStream<Bytes>) -> Result<usize, io::ErrorKind> {
         match Pin::new(stream).poll_write(&mut Context::from_waker(Waker::noop()), b"x") {
             Poll::Ready(written) => written.map_err(|error| error.kind()),
             Poll::Pending => unreachable!("a vector takes all"),
@@ -259,29 +245,23 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_cut_only_where_nothing_was_written() {
-        let (mut stream, wire) = Watched::new(Bytes::default());
-        let before = wire.position();
-        assert_eq!(write(&mut stream), Ok(1));
-        assert!(!wire.cut_unless_written(before));
-        assert_eq!(write(&mut stream), Ok(1));
+    fn writes_are_counted_and_the_end_is_seen() {
+        let (mut stream, wire) = WatchedStream::new(Bytes::default());
         let idle = wire.position();
-        assert!(wire.cut_unless_written(idle) && wire.cut_unless_written(idle));
-        assert_eq!(write(&mut stream), Err(io::ErrorKind::BrokenPipe));
-        assert_eq!(stream.stream.0, b"xx");
-        assert!(!wire.is_closed());
+        assert_eq!(write(&mut stream), Ok(1));
+        assert!(wire.position() != idle && !wire.is_closed());
         drop(stream);
         assert!(wire.is_closed());
     }
 
     #[test]
     fn a_connection_that_the_server_closed_is_not_written_to_when_it_was_looked_at() {
-        let (mut stream, wire) = Watched::new(Bytes::default());
+        let (mut stream, wire) = WatchedStream::new(Bytes::default());
         stream.stream.1 = true;
         assert_eq!(write(&mut stream), Ok(1), "nobody was to look");
         let before = wire.position();
         wire.look_before_writing();
         assert_eq!(write(&mut stream), Err(io::ErrorKind::BrokenPipe));
-        assert!(wire.cut_unless_written(before));
+        assert!(wire.position() == before);
     }
 }

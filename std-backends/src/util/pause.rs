@@ -7,8 +7,8 @@ use traffik_core::storage::Failure;
 use super::backoff::{Backoff, Jitter};
 use super::random::random;
 
-/// So short that a server which is back is found within a second, also behind a circuit breaker that tries it
-/// two to four times a second: each try finds a pause that is over.
+/// Pauses so short that a server which is back is found within a second, also behind a circuit breaker that
+/// tries it two to four times a second: each try finds a pause that is over.
 const BACKOFF: Backoff =
     Backoff::exponential(Duration::from_millis(25), Duration::from_millis(200)).jitter(Jitter::Equal);
 

@@ -97,7 +97,7 @@ fn a_single_server_is_no_node() {
     assert_eq!(nodes, ["cache-a"]);
 }
 
-/// What a paused server does not answer is told with its name, however many steps it takes.
+/// The failure of a paused server names it, in however many steps a call is made.
 #[test]
 fn a_server_that_does_not_answer_is_named() {
     run(async {

@@ -26,7 +26,7 @@ fn runs(redis: &Redis) -> u64 {
     line.split(['=', ',']).nth(1).unwrap_or("0").parse().unwrap()
 }
 
-/// What was used of the hot key, by a server's own account.
+/// The use of the hot key, by a server's own account.
 async fn used(redis: &Redis, limit: u32) -> u64 {
     let storage = RedisStorage::url(&redis.url()).unwrap().namespace("f").build().unwrap();
     u64::from(limit - AsyncLimiter::new(weekly(limit), storage).peek("hot", 0).await.unwrap().remaining())

@@ -1,5 +1,5 @@
-//! The gateway in front of a store of several servers of which one is down, or that refuses: who is answered what,
-//! and what is told of it.
+//! The gateway in front of a store of several servers of which one is down, or of one that refuses: its answers,
+//! its lines and its figures.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -21,7 +21,7 @@ fn heard(options: &[&str]) -> Gateway {
     Gateway(Program::run(command))
 }
 
-/// What it wrote, once it has ended.
+/// The lines that it wrote, once it has ended.
 fn said(mut gateway: Gateway) -> Vec<String> {
     gateway.signal("TERM");
     let mut said = String::new();
@@ -116,7 +116,7 @@ async fn a_store_that_cannot_write_is_not_ready() {
     assert_eq!(lines.iter().filter(|line| line.contains("OOM")).count(), 1, "{lines:#?}");
 }
 
-/// What is wrong is said before anything is served.
+/// A mistake is reported before anything is served.
 #[test]
 fn checking_asks_the_store() {
     let redis = Redis::options().password("secret").start();

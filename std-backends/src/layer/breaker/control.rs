@@ -23,8 +23,9 @@ use crate::layer::breaker::state_machine::{Permit, Shared};
 /// * *Half-open*, once its time is over, one call passes at a time: a probe. So many that succeed in a row
 ///   close it, and one that fails opens it again. A probe that is dropped leaves its place to the next call.
 ///
-/// What was asked in an earlier state and answered in a later one counts for nothing. Clones are the same
-/// breaker, so several storages, and all throttles over them, can share one. Use a clock that does not step.
+/// A call that was made in an earlier state and answered in a later one counts for nothing. Clones are the
+/// same breaker, so several storages, and all throttles over them, can share one. Use a clock that does not
+/// step.
 ///
 /// ```
 /// use std::io::{Write, stderr};

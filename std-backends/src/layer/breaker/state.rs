@@ -7,7 +7,7 @@ use std::sync::Arc;
 use traffik_core::Timestamp;
 use traffik_core::storage::Failure;
 
-/// What a breaker does now.
+/// The state of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BreakerState {
@@ -60,9 +60,9 @@ pub struct Change {
     pub node: Option<Arc<str>>,
     /// How many changes of this breaker there were, this one included.
     pub number: u64,
-    /// What it was.
+    /// The state before.
     pub from: BreakerState,
-    /// What it is.
+    /// The state since.
     pub to: BreakerState,
     /// The failure that opened it, if it has opened by itself.
     pub cause: Option<Failure>,
@@ -85,7 +85,7 @@ pub struct Open {
     pub breaker: Arc<str>,
     /// The node that is left alone; `None` for a storage that is one node.
     pub node: Option<Arc<str>>,
-    /// What it was.
+    /// The state before.
     pub state: BreakerState,
     pub(super) cause: Option<Failure>,
 }

@@ -189,7 +189,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         self.primary.node(key).map(|node| self.known(&node))
     }
 
-    /// What follows from what the primary made of a check, a peek or a charge: at once, if the fallback
+    /// Completes what the primary made of a check, a peek or a charge: at once, if the fallback
     /// answers at once.
     pub(super) fn settle(
         self: &Arc<Self>,

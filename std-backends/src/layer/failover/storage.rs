@@ -41,7 +41,7 @@ use crate::util::key::{Keys, bytes};
 /// admits at most twice what it would, if it has no burst apart from its rate, and instances admit at least 1
 /// each. A store that forgets what it held starts afresh, as does a fallback in memory when its process does.
 ///
-/// What the fallback decided [says so](traffik_core::Origin::Fallback); [`is_away`](Self::is_away) tells
+/// A decision of the fallback [says so](traffik_core::Origin::Fallback); [`is_away`](Self::is_away) tells
 /// whether the last call of the primary failed, and a [listener](crate::layer::FailoverBuilder::on_change)
 /// hears of each change.
 ///

@@ -23,7 +23,7 @@ use super::turn::Come;
 use crate::util::evictions::PATIENCE;
 use crate::util::race::{Either, race};
 
-/// What an attempt came to; an answer that does not come at all is no failure of its own.
+/// The outcome of an attempt; an answer that does not come at all is no failure of its own.
 type Made<T> = Result<Box<Wire<T>>, Option<Unmade>>;
 
 /// Why no connection was made.

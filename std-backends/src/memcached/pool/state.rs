@@ -1,4 +1,4 @@
-//! What a pool knows of its connections, of those that are being made, and of who waits for one.
+//! The connections of a pool, those that are being made, and the calls that wait for one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,9 +32,9 @@ pub(super) struct State<T> {
     pub(super) idle: Vec<Idle<T>>,
     /// How many are open: idle, in use, or on their way to a call that waits.
     pub(super) open: usize,
-    /// Who waits for one, the first one first.
+    /// The calls that wait for one, the first one first.
     pub(super) waiting: VecDeque<Arc<Turn<T>>>,
-    /// Those on their way, the oldest first.
+    /// The attempts on their way, the oldest first.
     pub(super) attempts: Vec<Attempt>,
     /// How many attempts there were.
     pub(super) attempted: u64,
@@ -80,7 +80,7 @@ impl Drop for Attempt {
     }
 }
 
-/// What a call that waits does next.
+/// The next step of a call that waits.
 pub(super) enum Step {
     /// Begins an attempt.
     Begin(u64, AbortRegistration),
@@ -208,7 +208,7 @@ mod tests {
         timeout: Duration::from_millis(500),
     };
 
-    /// What calls do at these times, in milliseconds, if no attempt ends: the numbers of those under way.
+    /// The numbers of the attempts under way at these times, in milliseconds, if none ends.
     fn under_way(state: &mut State<()>, start: Instant, times: &[u64]) -> Vec<Vec<u64>> {
         let numbers = times.iter().map(|time| {
             let _ = state.step(start + Duration::from_millis(*time), &SETTINGS);

@@ -9,7 +9,7 @@ use traffik_core::storage::Failure;
 use super::super::wire::Wire;
 use crate::util::mutex::lock;
 
-/// What comes to a call that stands in line.
+/// The end of a call's wait in line.
 pub(super) enum Come<T> {
     /// A connection.
     Wire(Box<Wire<T>>),

@@ -7,7 +7,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{FromRedisValue, Value};
 use traffik_core::storage::{ErrorKind, Failure};
 
-use crate::redis::link::{As, Link};
+use crate::redis::address::Address;
+use crate::redis::link::{Link, NodeRole};
 use crate::redis::session::Session;
 use crate::redis::timer;
 use crate::util::race::{Either, race};
@@ -18,14 +19,11 @@ const SLOTS: u16 = 16_384;
 /// How long others are waited for where a node knows of some slots alone.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// A host and a port.
-pub(super) type Address = (String, u16);
-
 /// The first and the last slot of each range, and the master that serves it.
 pub(super) type Served = Vec<(u16, u16, Address)>;
 
-/// The first answer in which all slots are served; or else, soon, the one that has most of them: a node that has just
-/// come knows of few.
+/// The first answer in which all slots are served; or else, soon, the one that has most of them: a node that
+/// has just come knows of few.
 pub(super) async fn most(
     asked: Vec<impl Future<Output = Result<Served, Failure>> + Unpin>,
 ) -> Result<Served, Failure> {
@@ -56,10 +54,10 @@ pub(super) async fn most(
     best.ok_or_else(|| failed.unwrap_or_else(nobody))
 }
 
-/// What a node says who serves what.
+/// Asks a node who serves what.
 pub(super) async fn served(link: &Link, own: &str, until: Instant) -> Result<Served, Failure> {
     let ask = async |mut session: Session| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
-    let told = link.call_as(until, As::Node, ask).await?;
+    let told = link.call_as(until, NodeRole::Node, ask).await?;
     let unheard_of = || Failure::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
     let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(told).map_err(|_| unheard_of())?;
     let mut served = Vec::new();

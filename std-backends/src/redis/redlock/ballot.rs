@@ -1,4 +1,4 @@
-//! What a majority of servers answers.
+//! The answer of a majority of servers.
 
 use traffik_core::storage::Failure;
 

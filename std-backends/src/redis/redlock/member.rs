@@ -83,7 +83,7 @@ impl Member {
             owed.sender = Arc::downgrade(&sender);
             drop(owed);
             // Where nothing can run, grants end with their TTL.
-            let _ = timer::spawn(Arc::clone(self).send(sender)).map(timer::Task::detach);
+            let _ = timer::spawn(Arc::clone(self).send(sender)).map(timer::BackgroundTask::detach);
         }
     }
 

@@ -57,7 +57,7 @@ struct Life<T> {
     layers: Layers,
     parts: Parts,
     limits: AsyncLimiter<TokenBucket, T>,
-    /// What the nodes and the fallback have counted if all is right.
+    /// The counts of the nodes and of the fallback if all is right.
     truths: [Truth; NODES],
     fallback_truth: Truth,
     keys: [Vec<u64>; NODES],
