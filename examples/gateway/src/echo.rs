@@ -151,6 +151,7 @@ where
 }
 
 fn closing(code: CloseCode, reason: &str) -> Message {
-    let reason = reason.get(..reason.floor_char_boundary(123)).unwrap_or_default();
+    let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
+    let reason = reason.get(..end.unwrap_or(0)).unwrap_or_default();
     Message::Close(Some(CloseFrame { code, reason: reason.into() }))
 }

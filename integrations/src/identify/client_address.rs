@@ -168,7 +168,8 @@ fn only(peer: IpAddr, request: RequestParts<'_>, header: HeaderName) -> Client {
     let mut lines = lines(request, header);
     match (lines.next(), lines.next()) {
         (None, _) => Client { address: peer, is_known: true },
-        (Some(line), None) if let Some(address) = address(line) => Client { address, is_known: true },
-        _ => Client { address: peer, is_known: false },
+        (Some(line), None) => address(line)
+            .map_or(Client { address: peer, is_known: false }, |address| Client { address, is_known: true }),
+        (Some(_), Some(_)) => Client { address: peer, is_known: false },
     }
 }

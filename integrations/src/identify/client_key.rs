@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::hash::{BuildHasher, RandomState};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -109,14 +109,16 @@ fn hash(bytes: &[u8]) -> [u8; 16] {
 
 /// What people call a client that is known by these bytes.
 fn name(bytes: &[u8], text: &mut dyn Write) -> fmt::Result {
+    let address = match bytes.split_first() {
+        Some((b'4', rest)) => <[u8; 4]>::try_from(rest).ok().map(IpAddr::from),
+        Some((b'6', rest)) => <[u8; 16]>::try_from(rest).ok().map(IpAddr::from),
+        _ => None,
+    };
+    if let Some(address) = address {
+        return write!(text, "{address}");
+    }
     match bytes.split_first() {
         None | Some((b'?', [])) => text.write_str("anonymous"),
-        Some((b'4', rest)) if let Ok(octets) = <[u8; 4]>::try_from(rest) => {
-            write!(text, "{}", Ipv4Addr::from(octets))
-        }
-        Some((b'6', rest)) if let Ok(octets) = <[u8; 16]>::try_from(rest) => {
-            write!(text, "{}", Ipv6Addr::from(octets))
-        }
         Some((b'+', parts)) => name_parts(parts, text),
         Some((b'k', secret)) => {
             let [a, b, c, d, ..] = hash(secret);

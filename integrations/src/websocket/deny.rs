@@ -154,7 +154,8 @@ where
     /// Begins to close the connection.
     fn close(&mut self, code: u16, mut reason: String) {
         // What is left of the 125 bytes of a control frame beside the code.
-        reason.truncate(reason.floor_char_boundary(123));
+        let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
+        reason.truncate(end.unwrap_or(0));
         let deadline = (self.policy.sleep)(FAREWELL);
         self.closing = Some(Closing { message: Some(T::close(code, reason)), deadline });
     }

@@ -146,11 +146,11 @@ impl<R: Connect> MemcachedBuilder<R> {
             return invalid("no server is named; name one, such as 127.0.0.1:11211".to_owned());
         }
         addresses.sort_by(|one, other| one.canonical.cmp(&other.canonical));
-        if let Some([twice, _]) = addresses.array_windows().find(|[one, it]| one.canonical == it.canonical) {
+        if let Some((twice, _)) = pairs(&addresses).find(|(one, it)| one.canonical == it.canonical) {
             return invalid(format!("{} is named twice; name each server once", twice.canonical));
         }
         addresses.sort_by(|one, other| one.name.cmp(&other.name));
-        if let Some([twice, _]) = addresses.array_windows().find(|[one, it]| one.name == it.name) {
+        if let Some((twice, _)) = pairs(&addresses).find(|(one, it)| one.name == it.name) {
             return invalid(format!("two servers are called {}; name each server once", twice.name));
         }
         let Self { runtime, settings, clock, host, warnings, max_waiting, persistent, .. } = self;
@@ -191,6 +191,11 @@ impl<R: Connect> MemcachedBuilder<R> {
         });
         Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, evictions, persistent })
     }
+}
+
+/// Each address with the next one.
+fn pairs(addresses: &[Address]) -> impl Iterator<Item = (&Address, &Address)> {
+    addresses.iter().zip(addresses.iter().skip(1))
 }
 
 debug_fields!([R] MemcachedBuilder<R>: addresses, namespace, settings);

@@ -114,8 +114,9 @@ impl Text {
 
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let fits = text.floor_char_boundary(LENGTH - self.length);
-        let (written, rest) = text.split_at(fits);
+        let room = LENGTH - self.length;
+        let fits = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+        let (written, rest) = text.split_at(fits.unwrap_or(0));
         let end = self.length + written.len();
         self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(written.as_bytes());
         self.length = end;
