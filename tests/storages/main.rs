@@ -14,4 +14,5 @@ mod file_storage;
 mod locked;
 mod locks;
 mod set_back;
+mod sqlite_storage;
 mod together;

@@ -31,6 +31,7 @@ fn small_programs_end_without_an_error() {
         env!("CARGO_BIN_EXE_custom_strategy"),
         env!("CARGO_BIN_EXE_custom_storage"),
         env!("CARGO_BIN_EXE_file_storage"),
+        env!("CARGO_BIN_EXE_sqlite_storage"),
     ] {
         let output = Command::new(program).output().unwrap();
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
