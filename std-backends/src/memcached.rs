@@ -29,6 +29,7 @@ mod items;
 mod list;
 #[cfg(feature = "locks")]
 mod lock;
+mod meta;
 mod name;
 mod namespace;
 mod pool;

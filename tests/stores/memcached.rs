@@ -1,6 +1,7 @@
 //! Memcached decides as the pure function does, on real servers.
 
 mod agrees;
+mod client;
 mod clocks;
 mod connections;
 mod duties;

@@ -1,12 +1,13 @@
-//! What is asked of a server: by the client of `memcache-async` as far as that can, else in words of our own.
+//! What is asked of a server by the client of `memcache-async`. What that client cannot ask is in
+//! [`meta`](super::meta), with the reason beside each command.
+//!
+//! The client gets a [`Wire`] that it holds for one command. So it reads no more than its answer, and sends
+//! each command in one piece. It takes most first lines for a good answer; what they are is looked at here.
 
-use std::fmt::Write;
 use std::io::{self, Error, ErrorKind};
 
-use futures_util::AsyncReadExt;
 use memcache_async::ascii::Protocol;
 
-use super::clock::LAST;
 use super::wire::{Stream, Wire};
 
 /// A command, and what its answer means.
@@ -22,36 +23,8 @@ pub(super) trait Command: Send + Sync {
     fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> impl Future<Output = io::Result<Self::Answer>> + Send;
 }
 
-/// Looks for an item.
+/// Looks for an item, and returns its bytes and the mark of its contents, another one after each change.
 pub(super) struct Get<'a>(pub(super) &'a str);
-
-/// An item that is there.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Item {
-    pub(super) bytes: Vec<u8>,
-    /// The mark of its contents, another one after each change.
-    pub(super) unique: u64,
-    /// The seconds for which it is kept yet; `None` if that is for ever, or if the server does not say it.
-    pub(super) rest: Option<u64>,
-}
-
-/// The item of a generation, which is made empty where there is none, and the server's time by its end.
-pub(super) struct GetGeneration<'a> {
-    pub(super) name: &'a str,
-    /// The item of a list of servers, if that and evictions are to be read after it as [`Beside`].
-    pub(super) list: Option<&'a str>,
-}
-
-/// The item of a generation as it was found.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Empty before the namespace is first cleared.
-    pub(super) bytes: Vec<u8>,
-    /// The mark of its contents; `None` if there is no item.
-    pub(super) unique: Option<u64>,
-    /// The server's time, in seconds since 1970; `None` if it says none.
-    pub(super) second: Option<u64>,
-}
 
 /// Replaces an item that has not been changed since, or puts one where there was none; false if that is so no
 /// more.
@@ -63,133 +36,41 @@ pub(super) struct Store<'a> {
     pub(super) unique: Option<u64>,
 }
 
-/// Removes an item that has not been changed since; false if it has, or is gone.
-pub(super) struct Remove<'a> {
-    pub(super) name: &'a str,
-    pub(super) unique: u64,
-}
-
-/// Puts an item, whatever was there. It charges nobody, so it may be asked for again.
-pub(super) struct Put<'a> {
+/// Puts an item under a name that nobody else uses. It charges nobody, so it may be asked for again.
+pub(super) struct Probe<'a> {
     pub(super) name: &'a str,
     pub(super) bytes: &'a [u8],
     /// For how many seconds.
     pub(super) expiry: u32,
 }
 
-/// Adds one to a number, or takes one away. Where there is no item, there is the first number from now on.
-pub(super) struct Count<'a> {
-    pub(super) name: &'a str,
-    /// [`TAKEN`] or `ADDED`.
-    pub(super) change: &'static str,
-    pub(super) first: u64,
-    /// For how long, if there was none.
-    pub(super) expiry: u32,
-}
-
-/// The flags by which one is taken away, and the number and its version returned.
-pub(super) const TAKEN: &str = " MD v c O";
-/// The same, with one added.
-#[cfg(feature = "locks")]
-pub(super) const ADDED: &str = " MI v c O";
-
-/// What counting came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counted {
-    /// The number is this now.
-    To { value: u64, unique: u64 },
-    /// There is an item, but it is no number.
-    Not,
-}
-
-/// Asks what the server is, such as `1.6.18`, and `beside` it more.
+/// Asks what the server is, such as `1.6.18`, and sends `beside` behind that, whose answers are left.
 pub(super) async fn version<T: Stream>(wire: &mut Wire<T>, beside: &str) -> io::Result<String> {
-    let sent = wire.send(["version\r\n", beside].concat().as_bytes()).await;
-    // A server that takes no more connections says so unasked, and may have closed this one by now.
-    let line = match (wire.line().await, sent) {
-        (Ok(line), _) => line,
-        (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
-    };
-    match line.strip_prefix(b"VERSION ") {
-        Some(version) => Ok(String::from_utf8_lossy(version).into_owned()),
-        None => Err(unexpected(&line)),
+    wire.send_behind(beside.as_bytes());
+    let told = Protocol::new(&mut *wire).version().await;
+    if told.is_err() && wire.first_line().is_empty() {
+        // A server that takes no more connections says so unasked, and may have closed this one by now.
+        let _ = wire.line().await;
+    }
+    match told {
+        Ok(version) if wire.is_answered_by(b"VERSION ") => Ok(version),
+        Err(error) if wire.first_line().is_empty() || error.kind() == ErrorKind::UnexpectedEof => Err(error),
+        _ => Err(unexpected(wire.first_line())),
     }
 }
 
 impl Command for Get<'_> {
-    type Answer = Option<Item>;
+    type Answer = Option<(Vec<u8>, u64)>;
     const CHANGES: bool = false;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Self::Answer> {
-        let command = format!("mg {} v c t O{}\r\n", self.0, wire.number);
-        item(wire, &command).await
-    }
-}
-
-impl Command for GetGeneration<'_> {
-    type Answer = Found;
-    // One that is empty stands for none.
-    const CHANGES: bool = false;
-
-    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Found> {
-        wire.send(self.text(wire.number).as_bytes()).await?;
-        self.read(wire).await
-    }
-}
-
-impl GetGeneration<'_> {
-    /// Returns the words of the call of this number.
-    pub(super) fn text(&self, call: u32) -> String {
-        // An item that others left without an end is given one.
-        let mut text = format!("mg {} N{LAST} T{LAST} v c t O{call}\r\n", self.name);
-        if let Some(list) = self.list {
-            let _ = write!(text, "mg {list} T{LISTED} v c t O{call}\r\nstats\r\n");
-        }
-        text
-    }
-
-    /// Takes the answer, but for what was asked beside.
-    pub(super) async fn read<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Found> {
-        let Some(Item { bytes, unique, rest }) = read_item(wire).await? else {
-            return Ok(Found::default());
-        };
-        let second = rest.and_then(|rest| u64::from(LAST).checked_sub(rest));
-        Ok(Found { bytes, unique: Some(unique), second })
-    }
-}
-
-/// For how many seconds a list of servers is kept after a storage has last looked at it.
-pub(super) const LISTED: u32 = 60;
-
-/// The answers to the questions beside the item of a generation.
-pub(super) struct Beside {
-    /// The list of servers that another storage, or this one, has put there.
-    pub(super) list: Option<Vec<u8>>,
-    /// How many items the server gave up for want of room.
-    pub(super) evictions: io::Result<u64>,
-}
-
-/// Reads what was asked beside the item of a generation.
-pub(super) async fn beside<T: Stream>(wire: &mut Wire<T>) -> io::Result<Beside> {
-    let list = read_item(wire).await?.map(|item| item.bytes);
-    Ok(Beside { list, evictions: evictions(wire).await })
-}
-
-/// Reads the answer to `stats`: how many items the server gave up.
-///
-/// # Errors
-///
-/// Fails also if the server refuses: all of its answer has been taken then.
-async fn evictions<T: Stream>(wire: &mut Wire<T>) -> io::Result<u64> {
-    let mut evictions = None;
-    loop {
-        let line = wire.line().await?;
-        if let Some(count) = line.strip_prefix(b"STAT evictions ") {
-            evictions = number(count);
-        } else if line == b"END" {
-            return evictions.ok_or_else(|| Error::other("the server counts no evictions"));
-        } else if !line.starts_with(b"STAT ") {
-            return Err(unexpected(&line));
+        match Protocol::new(&mut *wire).gets_cas(self.0).await {
+            Ok(item) if wire.is_answered_by(["VALUE ", self.0, " "].concat().as_bytes()) => Ok(Some(item)),
+            Err(error) if error.kind() == ErrorKind::NotFound && wire.is_answered_by(b"END\r\n") => Ok(None),
+            Err(error) if wire.first_line().is_empty() || error.kind() == ErrorKind::UnexpectedEof => {
+                Err(error)
+            }
+            _ => Err(unexpected(wire.first_line())),
         }
     }
 }
@@ -199,137 +80,41 @@ impl Command for Store<'_> {
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
         let Self { name, bytes, expiry, unique } = *self;
-        let mut client = Protocol::new(&mut *wire);
         if let Some(unique) = unique {
-            return match client.cas(name, bytes, unique, expiry).await {
+            return match Protocol::new(&mut *wire).cas(name, bytes, unique, expiry).await {
                 // The client knows no such answer, and tells the server's words.
                 Err(error) if error.kind() == ErrorKind::Other && says(&error, "NOT_FOUND") => Ok(false),
                 replaced => replaced,
             };
         }
-        match client.add(name, bytes, expiry).await {
-            // The client takes whatever is no error for this.
-            Ok(()) if wire.is_answered_by(b"STORED\r\n") => Ok(true),
-            Ok(()) => Err(Error::new(ErrorKind::InvalidData, "the server answers something else")),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
-        }
+        add(wire, name, bytes, expiry).await
     }
 }
 
-impl Command for Remove<'_> {
-    type Answer = bool;
-
-    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
-        let command = format!("md {} C{} O{}\r\n", self.name, self.unique, wire.number);
-        let line = wire.ask(command.as_bytes()).await?;
-        let words = || line.split(|byte| *byte == b' ');
-        match words().next() {
-            Some(word @ (b"HD" | b"EX" | b"NF")) if is_of(words(), wire.number) => Ok(word == b"HD"),
-            _ => Err(unexpected(&line)),
-        }
-    }
-}
-
-impl Command for Put<'_> {
+impl Command for Probe<'_> {
     type Answer = ();
     const CHANGES: bool = false;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<()> {
-        let Self { name, bytes, expiry } = *self;
-        let head = format!("ms {name} {} T{expiry} O{}\r\n", bytes.len(), wire.number);
-        let line = wire.ask(&[head.as_bytes(), bytes, END].concat()).await?;
-        let mut words = line.split(|byte| *byte == b' ');
-        if words.next() == Some(b"HD") && is_of(words, wire.number) { Ok(()) } else { Err(unexpected(&line)) }
+        // An item of that name was put a moment ago, so the server can write.
+        add(wire, self.name, self.bytes, self.expiry).await.map(|_| ())
     }
 }
 
-impl Command for Count<'_> {
-    type Answer = Counted;
-
-    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Counted> {
-        let mut numbers = [itoa::Buffer::new(); 3];
-        let [expiry, first, call] = &mut numbers;
-        let words = [
-            "ma ",
-            self.name,
-            " N",
-            expiry.format(self.expiry),
-            " J",
-            first.format(self.first),
-            self.change,
-            call.format(wire.number),
-            "\r\n",
-        ];
-        let line = wire.ask(words.concat().as_bytes()).await?;
-        let words = || line.split(|byte| *byte == b' ');
-        match words().next() {
-            Some(b"VA") if is_of(words(), wire.number) => {
-                let unique = words().find_map(|word| number(word.strip_prefix(b"c")?));
-                let value = wire.line().await?;
-                match (number(&value), unique) {
-                    (Some(value), Some(unique)) => Ok(Counted::To { value, unique }),
-                    _ => Err(unexpected(&value)),
-                }
-            }
-            _ if line == b"CLIENT_ERROR cannot increment or decrement non-numeric value" => Ok(Counted::Not),
-            _ => Err(unexpected(&line)),
-        }
+/// Puts an item where there is none; false if there is one.
+async fn add<T: Stream>(wire: &mut Wire<T>, name: &str, bytes: &[u8], expiry: u32) -> io::Result<bool> {
+    match Protocol::new(&mut *wire).add(name, bytes, expiry).await {
+        // The client takes whatever is no error for this.
+        Ok(()) if wire.is_answered_by(b"STORED\r\n") => Ok(true),
+        Ok(()) => Err(unexpected(wire.first_line())),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
     }
-}
-
-/// Asks for an item with the flags `v c t` and reads it, if it is there.
-async fn item<T: Stream>(wire: &mut Wire<T>, command: &str) -> io::Result<Option<Item>> {
-    wire.send(command.as_bytes()).await?;
-    read_item(wire).await
-}
-
-async fn read_item<T: Stream>(wire: &mut Wire<T>) -> io::Result<Option<Item>> {
-    let line = wire.line().await?;
-    let words = || line.split(|byte| *byte == b' ');
-    // Older servers do not say which call it is that finds nothing.
-    if words().next() == Some(b"EN") && (line == b"EN" || is_of(words(), wire.number)) {
-        return Ok(None);
-    }
-    let told = |flag: &[u8]| words().skip(2).find_map(|word| number(word.strip_prefix(flag)?));
-    let length = words().nth(1).and_then(number).filter(|length| *length <= LARGEST);
-    let (b"VA", true, Some(length), Some(unique)) =
-        (words().next().unwrap_or_default(), is_of(words(), wire.number), length, told(b"c"))
-    else {
-        return Err(unexpected(&line));
-    };
-    let mut bytes = vec![0; length as usize + END.len()];
-    wire.read_exact(&mut bytes).await?;
-    if bytes.split_off(length as usize) != END {
-        return Err(unexpected(&bytes));
-    }
-    Ok(Some(Item { bytes, unique, rest: told(b"t") }))
-}
-
-/// The end of a line, and of an item's bytes.
-const END: &[u8] = b"\r\n";
-
-/// The longest item that is read: a server keeps no longer one unless it is told to.
-const LARGEST: u64 = 1 << 20;
-
-/// Whether the call of this number is answered, and not another.
-fn is_of<'a>(mut words: impl Iterator<Item = &'a [u8]>, call: u32) -> bool {
-    words.any(|word| word.strip_prefix(b"O").and_then(number) == Some(call.into()))
-}
-
-/// A number in digits. The server leaves blanks behind one that became shorter.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    let digits = digits.trim_ascii_end();
-    let number = digits.iter().try_fold(0u64, |number, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        number.checked_mul(10)?.checked_add(digit.into()).filter(|_| digit < 10)
-    });
-    number.filter(|_| !digits.is_empty())
 }
 
 /// An answer that refuses, as an error with the server's words; or one that no server gives.
-fn unexpected(line: &[u8]) -> Error {
-    let words = String::from_utf8_lossy(line).into_owned();
+pub(super) fn unexpected(line: &[u8]) -> Error {
+    let words = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
     if ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].iter().any(|known| words.starts_with(known)) {
         return Error::other(words);
     }
@@ -343,16 +128,109 @@ pub(super) fn says(error: &Error, words: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use futures_util::FutureExt;
+    use futures_util::io::{AsyncRead, AsyncWrite, Cursor};
+
     use super::*;
 
+    /// A server that has said all it will say, and takes what is sent.
+    struct Said {
+        answers: Cursor<&'static [u8]>,
+        asked: Vec<u8>,
+    }
+
+    impl AsyncRead for Said {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            into: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.answers).poll_read(context, into)
+        }
+    }
+
+    impl AsyncWrite for Said {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.asked.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn wire(answers: &'static str) -> Wire<Said> {
+        Wire::new(Said { answers: Cursor::new(answers.as_bytes()), asked: Vec::new() })
+    }
+
+    /// The answer, or the kind of the error; and whether nothing is left on the connection.
+    fn told<C: Command>(command: C, answers: &'static str) -> (Result<C::Answer, ErrorKind>, bool) {
+        let mut wire = wire(answers);
+        let told = command.ask(&mut wire).now_or_never().expect("all has been said");
+        (told.map_err(|error| error.kind()), wire.is_quiet())
+    }
+
     #[test]
-    fn numbers_are_digits_and_blanks_behind() {
-        assert_eq!(
-            [number(b"0"), number(b"12 "), number(b"18446744073709551615")],
-            [Some(0), Some(12), Some(u64::MAX)]
-        );
-        for bad in [&b""[..], b" ", b" 1", b"x", b"1x", b"-1", b"18446744073709551616"] {
-            assert_eq!(number(bad), None);
+    fn an_item_is_taken_for_what_it_is() {
+        let found = (b"12".to_vec(), 7);
+        assert_eq!(told(Get("k"), "VALUE k 0 2 7\r\n12\r\nEND\r\n"), (Ok(Some(found.clone())), true));
+        assert_eq!(told(Get("k"), "END\r\n"), (Ok(None), true));
+        assert_eq!(told(Get("k"), "END\r\nEND\r\n"), (Ok(None), false), "no such connection is used again");
+        for (answers, kind) in [
+            ("VALUE other 0 2 7\r\n12\r\nEND\r\n", ErrorKind::InvalidData),
+            ("VALUE k 0 2\r\n12\r\nEND\r\n", ErrorKind::InvalidData),
+            ("ENDLESS\r\n", ErrorKind::InvalidData),
+            ("VA 2 c7\r\n12\r\n", ErrorKind::InvalidData),
+            ("SERVER_ERROR busy\r\n", ErrorKind::Other),
+            ("VALUE k 0 2 7\r\n1", ErrorKind::UnexpectedEof),
+            ("", ErrorKind::UnexpectedEof),
+        ] {
+            assert_eq!(told(Get("k"), answers).0, Err(kind), "{answers:?}");
+        }
+    }
+
+    /// The client makes room for whatever length it reads.
+    #[test]
+    fn an_item_that_no_server_keeps_is_no_answer() {
+        for answers in
+            ["VALUE k 0 18446744073709551615 7\r\n", "VALUE k 0 1048577 7\r\n", "VALUE k 0 x 7\r\n"]
+        {
+            assert_eq!(told(Get("k"), answers).0, Err(ErrorKind::InvalidData), "{answers:?}");
+        }
+        let endless: &'static str = Box::leak("x".repeat(100_000).into_boxed_str());
+        assert_eq!(told(Get("k"), endless).0, Err(ErrorKind::InvalidData));
+    }
+
+    #[test]
+    fn what_is_asked_beside_the_version_goes_out_with_it_and_is_left() {
+        let mut wire = wire("VERSION 1.6.18\r\nEN\r\n");
+        let told = version(&mut wire, "mg k v\r\n").now_or_never().unwrap();
+        assert_eq!(told.unwrap(), "1.6.18");
+        assert_eq!(wire.line().now_or_never().unwrap().unwrap(), b"EN");
+        assert_eq!(wire.stream().asked, b"version\r\nmg k v\r\n");
+    }
+
+    #[test]
+    fn a_server_that_is_none_is_told_by_its_words() {
+        for (answer, words) in [
+            ("VERSIONS\r\n", "the server answers \"VERSIONS\""),
+            ("HTTP/1.1 400 Bad Request\r\n", "the server answers \"HTTP/1.1 400 Bad Request\""),
+            ("ERROR Too many open connections\r\n", "ERROR Too many open connections"),
+        ] {
+            let told = version(&mut wire(answer), "").now_or_never().unwrap().unwrap_err();
+            assert_eq!(told.to_string(), words);
         }
     }
 }

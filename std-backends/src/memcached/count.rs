@@ -4,8 +4,9 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 use traffik_runtimes::Connect;
 
-use super::command::{Count as CountOne, Counted, Store, TAKEN};
+use super::command::Store;
 use super::counter::Count;
+use super::meta::{Count as CountOne, Counted, TAKEN};
 use super::server::{End, Server};
 use super::window::Window;
 

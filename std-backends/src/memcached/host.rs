@@ -6,15 +6,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::clock::ServerClock;
-use super::command::{Beside, Found, GetGeneration, beside, number, version};
+use super::command::version;
 use super::failure::Trouble;
 use super::generation::Generation;
 use super::list::ServerList;
-use super::wire::{Stream, Wire};
+use super::meta::{Beside, Found, GetGeneration, beside};
+use super::wire::{Stream, Wire, number};
 use crate::util::evictions::EvictionWatch;
 use crate::util::faults::Faults;
 use crate::util::race::{Either, race};
 use crate::util::warning::Warning;
+
+/// The list of servers on a server, beside that of this storage.
+pub(super) enum Listed {
+    /// They are the same, or that one may stay.
+    Same,
+    /// This storage's list is to be put in the place of what has this mark, if there is anything.
+    Other { unique: Option<u64> },
+}
 
 /// A server as its connections and calls know it.
 pub(super) struct Host {
@@ -55,11 +64,11 @@ impl Host {
         let found = survey.read(wire).await.map_err(Trouble::Broken)?;
         self.learn(&found, asked, number(&found.bytes).unwrap_or(0));
         if survey.list.is_some() {
-            let Some(is_other) = self.read_beside(wire, patience).await else {
+            let Some(listed) = self.read_beside(wire, patience).await else {
                 return Err(Trouble::Broken(io::ErrorKind::UnexpectedEof.into()));
             };
-            if is_other {
-                self.list.put(wire).await.map_err(Trouble::Broken)?;
+            if let Listed::Other { unique } = listed {
+                self.list.put(wire, unique).await.map_err(Trouble::Broken)?;
             }
         }
         Ok(version)
@@ -80,14 +89,14 @@ impl Host {
         self.generation.learn(generation);
     }
 
-    /// Reads what was asked beside a survey, until `patience` ends. Returns whether this storage's list of
-    /// servers is to be put on the server; `None` if the connection is not to be used again, for the rest of
+    /// Reads what was asked beside a survey, until `patience` ends. Returns how the list
+    /// of servers was found there; `None` if the connection is not to be used again, for the rest of
     /// an answer may be on its way.
     pub(super) async fn read_beside<T: Stream>(
         &self,
         wire: &mut Wire<T>,
         patience: impl Future<Output = ()>,
-    ) -> Option<bool> {
+    ) -> Option<Listed> {
         let Either::Left(Ok(Beside { list, evictions: Ok(count) })) =
             race(beside(wire), pin!(patience)).await
         else {
@@ -97,7 +106,8 @@ impl Host {
         if self.evictions.end(count) > 0 {
             self.evictions.evictions.warn(|| self.has_given_up(count));
         }
-        Some(self.list.compare(&self.title, list.as_deref()))
+        let is_other = self.list.compare(&self.title, list.as_ref().map(|item| &*item.bytes));
+        Some(if is_other { Listed::Other { unique: list.map(|item| item.unique) } } else { Listed::Same })
     }
 
     fn has_no_time(&self) -> String {

@@ -9,9 +9,10 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Class, Clock, Strategy, Timestamp};
 use traffik_runtimes::Connect;
 
-use super::command::{Get, Remove, Store};
+use super::command::Store;
 use super::expiry::{SPARE, STATE_SPARE, expiry};
 use super::flood::Floods;
+use super::meta::{Load, Remove};
 use super::server::{End, Server};
 use super::{name, window};
 use crate::FifoQueue;
@@ -66,7 +67,7 @@ impl<R: Connect> Items<R> {
         end: End<'_>,
     ) -> Result<Loaded<Mark>, Failure> {
         let name = self.name(generation, escaped);
-        let found = server.call(Get(&name), end).await?;
+        let found = server.call(Load(&name), end).await?;
         let (unique, rest) = (found.as_ref().map(|item| item.unique), found.as_ref().and_then(|it| it.rest));
         // Some of the time is spare, should this host be ahead of another.
         let kept = rest.map(|rest| Duration::from_secs(rest.saturating_sub(SPARE)));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use traffik_core::Seed;
 
-use super::command::{Command, LISTED, Put};
+use super::command::{Command, Store};
+use super::meta::LISTED;
 use super::name;
 use super::wire::{Stream, Wire};
 use crate::util::warning::{Warning, Writer};
@@ -37,9 +38,11 @@ impl ServerList {
         Self { item, bytes, namespace, warning: Warning::new(writer) }
     }
 
-    /// Puts the list on a server.
-    pub(super) async fn put<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<()> {
-        Put { name: &self.item, bytes: &self.bytes, expiry: LISTED }.ask(wire).await
+    /// Puts the list on a server, unless another has been put there since the one of this mark.
+    pub(super) async fn put<T: Stream>(&self, wire: &mut Wire<T>, unique: Option<u64>) -> io::Result<()> {
+        wire.begin();
+        let put = Store { name: &self.item, bytes: &self.bytes, expiry: LISTED, unique };
+        put.ask(wire).await.map(|_| ())
     }
 
     /// Compares this list with the one that a server keeps, and warns of another one, once. Returns whether

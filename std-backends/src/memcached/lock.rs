@@ -6,8 +6,9 @@ use traffik_core::storage::{ErrorKind, Failure, Reply};
 use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
-use super::command::{ADDED, Count, Counted, Get, Item, Remove, Store};
+use super::command::{Get, Store};
 use super::expiry::{SPARE, expiry};
+use super::meta::{ADDED, Count, Counted, Remove};
 use super::{MemcachedStorage, name};
 use crate::SystemClock;
 use crate::lock::{Grant, Lock, Owner, Ttl};
@@ -63,7 +64,7 @@ impl<R: Connect> MemcachedLock<R> {
         let bytes = grant.owner();
         let bytes = bytes.as_bytes();
         match server.call(Get(name), end.as_mut()).await? {
-            Some(Item { bytes: owner, unique, .. }) if owner == bytes => match kept {
+            Some((owner, unique)) if owner == bytes => match kept {
                 Some(ttl) => {
                     let expiry = expiry(ttl.get(), SPARE, || server.clock().now());
                     server.call(Store { name, bytes, expiry, unique: Some(unique) }, end).await

@@ -6,11 +6,13 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_runtimes::Connect;
 
 use super::clock::LAST;
-use super::command::{Get, Store, number};
+use super::command::{Get, Store};
 use super::failure::failure;
 use super::generation::next;
+use super::host::Listed;
 use super::pool::Lease;
 use super::server::{End, Server};
+use super::wire::number;
 use crate::util::evictions::PATIENCE;
 use crate::util::race::{Either, race};
 
@@ -58,9 +60,9 @@ impl<R: Connect> Server<R> {
         let (name, known) = (&*host.item, host.generation.number().unwrap_or(0));
         for _ in 0..ATTEMPTS {
             let found = self.call(Get(name), end.as_mut()).await?;
-            let old = found.as_ref().and_then(|item| number(&item.bytes)).unwrap_or(0).max(known);
+            let old = found.as_ref().and_then(|(bytes, _)| number(bytes)).unwrap_or(0).max(known);
             let new = next(old, host.clock.now());
-            let (text, unique) = (new.to_string(), found.map(|item| item.unique));
+            let (text, unique) = (new.to_string(), found.map(|(_, unique)| unique));
             let begun = Store { name, bytes: text.as_bytes(), expiry: LAST, unique };
             if self.call(begun, end.as_mut()).await? {
                 host.generation.learn(new);
@@ -74,13 +76,14 @@ impl<R: Connect> Server<R> {
 /// Reads what was asked beside a survey. Whatever comes of it, no call fails.
 async fn look_beside<R: Connect>(mut lease: Lease<R>) {
     let pool = lease.pool().clone();
-    let is_other = pool.host.read_beside(&mut lease.wire, pool.runtime.sleep(PATIENCE)).await;
-    let is_well = match is_other {
-        Some(true) => {
-            let put = race(pool.host.list.put(&mut lease.wire), pin!(pool.runtime.sleep(PATIENCE))).await;
-            matches!(put, Either::Left(Ok(())))
+    let listed = pool.host.read_beside(&mut lease.wire, pool.runtime.sleep(PATIENCE)).await;
+    let is_well = match listed {
+        Some(Listed::Other { unique }) => {
+            let put = pool.host.list.put(&mut lease.wire, unique);
+            matches!(race(put, pin!(pool.runtime.sleep(PATIENCE))).await, Either::Left(Ok(())))
         }
-        is_other => is_other.is_some(),
+        Some(Listed::Same) => true,
+        None => false,
     };
     if is_well {
         lease.give_back();

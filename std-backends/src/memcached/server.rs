@@ -9,7 +9,7 @@ use traffik_core::{ErrorKind, Seed};
 use traffik_runtimes::Connect;
 
 use super::clock::ServerClock;
-use super::command::{Command, Put};
+use super::command::{Command, Probe};
 use super::failure::{Trouble, failure};
 use super::generation::Generation;
 use super::pool::{Lease, Pool};
@@ -141,7 +141,7 @@ impl<R: Connect> Server<R> {
         // As long as the item of a count. A name of its own each time: a server that finds no room for an
         // item removes what was there, and would have room for it then.
         let (bytes, name) = (b"000000000000000", format!("{probe}{{{:04x}}}", random() as u16));
-        self.call(Put { name: &name, bytes, expiry: 1 }, end).await?;
+        self.call(Probe { name: &name, bytes, expiry: 1 }, end).await?;
         // There may be room for this item, and none for those of keys.
         let full = self.pool.host.faults.cause().filter(|cause| cause.kind() == ErrorKind::Full);
         full.map_or(Ok(()), Err)

@@ -3,8 +3,8 @@
 use traffik_core::strategy::{Cost, Formula};
 use traffik_core::{Class, Hit, Strategy, Timestamp, Verdict};
 
-use super::command::number;
 use super::counter::{Count, Period};
+use super::wire::number;
 use crate::cas::{self, Change};
 
 /// A limit that is one window, for hits of one class at one time.

@@ -21,10 +21,15 @@ const ROOM: usize = 512;
 /// The longest line that a server answers with: a key, flags, an error.
 const LONGEST: usize = 2_048;
 
+/// The longest item that is read: a server keeps no longer one unless it is told to.
+pub(super) const LARGEST: u64 = 1 << 20;
+
 /// A stream that knows whether it has been read to the end of an answer.
 ///
 /// The client of `memcache-async` reads ahead into a buffer that is lost with it. It is handed no more than a
-/// line at a time here, so that whatever comes after its answer stays where it is found.
+/// line at a time here, so that whatever comes after its answer stays where it is found. It also makes room
+/// for as many bytes as a server says that an item has, and for a line of any length: neither reaches it here
+/// if it is longer than a server's own limits.
 pub(super) struct Wire<T> {
     stream: T,
     incoming: Vec<u8>,
@@ -33,6 +38,8 @@ pub(super) struct Wire<T> {
     outgoing: Vec<u8>,
     /// How much of it has been sent.
     sent: usize,
+    /// What is sent with the next command, behind it.
+    behind: Vec<u8>,
     /// Whether anything has been sent since the present call began, so that the server may have heard of it.
     pub(super) is_sent: bool,
     /// The attempt that made it.
@@ -53,12 +60,18 @@ impl<T: Stream> Wire<T> {
             taken: 0,
             outgoing: Vec::new(),
             sent: 0,
+            behind: Vec::new(),
             is_sent: false,
             attempt: 0,
             is_fresh: true,
             first: Vec::new(),
             number: 0,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn stream(&self) -> &T {
+        &self.stream
     }
 
     /// A call begins.
@@ -71,6 +84,26 @@ impl<T: Stream> Wire<T> {
     /// Whether the first line of the answer begins like this.
     pub(super) fn is_answered_by(&self, words: &[u8]) -> bool {
         self.first.starts_with(words)
+    }
+
+    /// The first line of the answer, as far as that has been taken.
+    pub(super) fn first_line(&self) -> &[u8] {
+        &self.first
+    }
+
+    /// Sends this in one piece with the next command, behind it.
+    pub(super) fn send_behind(&mut self, command: &[u8]) {
+        self.behind.extend_from_slice(command);
+    }
+
+    /// Whether the first line goes on, or announces an item, beyond what a server keeps.
+    fn is_beyond_bounds(&self) -> bool {
+        let announced = || self.first.strip_prefix(b"VALUE ")?.split(|byte| *byte == b' ').nth(2);
+        if self.first.ends_with(b"\n") {
+            announced().is_some_and(|length| number(length).is_none_or(|length| length > LARGEST))
+        } else {
+            self.first.len() > LONGEST
+        }
     }
 
     /// Whether all that came has been taken, and all that was written sent.
@@ -171,6 +204,10 @@ impl<T: Stream> AsyncRead for Wire<T> {
             *to = *from;
         }
         self.take(length);
+        if self.is_beyond_bounds() {
+            let told = "the server answers with more than an item of 1 MiB";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, told)));
+        }
         Poll::Ready(Ok(length))
     }
 }
@@ -184,6 +221,7 @@ impl<T: Stream> AsyncWrite for Wire<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.outgoing.append(&mut this.behind);
         while let Some(rest) = this.outgoing.get(this.sent..).filter(|rest| !rest.is_empty()) {
             let written = ready!(Pin::new(&mut this.stream).poll_write(context, rest))?;
             if written == 0 {
@@ -200,5 +238,31 @@ impl<T: Stream> AsyncWrite for Wire<T> {
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(context)
+    }
+}
+
+/// A number in digits. The server leaves blanks behind one that became shorter.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    let digits = digits.trim_ascii_end();
+    let number = digits.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        number.checked_mul(10)?.checked_add(digit.into()).filter(|_| digit < 10)
+    });
+    number.filter(|_| !digits.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_digits_and_blanks_behind() {
+        assert_eq!(
+            [number(b"0"), number(b"12 "), number(b"18446744073709551615")],
+            [Some(0), Some(12), Some(u64::MAX)]
+        );
+        for bad in [&b""[..], b" ", b" 1", b"x", b"1x", b"-1", b"18446744073709551616"] {
+            assert_eq!(number(bad), None);
+        }
     }
 }
