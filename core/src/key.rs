@@ -1,18 +1,49 @@
 //! Who is asking: any value with a fixed byte form, and its keyed hash.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+#[cfg(feature = "heapless")]
+mod heapless;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "uuid")]
+mod uuid;
 
 /// Something a limit is kept for: a user's name, an address, a number, or a tuple of these.
 ///
-/// * Equal keys MUST feed equal bytes, however they are cut into pieces; different ones different bytes.
+/// * Equal keys MUST feed equal bytes, however they are cut into pieces; different ones of a type different
+///   bytes.
 /// * The bytes are what a shared store sees, so they MUST NOT depend on the machine or the version.
 ///
-/// Text feeds itself, integers feed their little-endian bytes, addresses their octets, and each part of a
-/// tuple is followed by its length, so that `("a", "bc")` and `("ab", "c")` differ.
+/// | key | bytes that it feeds |
+/// |---|---|
+/// | `str`, `[u8]`, `[u8; N]`, `()` | itself |
+/// | `String`, `Vec<u8>` (feature `alloc`) | itself |
+/// | strings and vectors of bytes of `heapless` (feature `heapless`) | itself |
+/// | `char` | its UTF-8, as text of that one character |
+/// | integers | little-endian; `usize` and `isize` as those of 64 bits, so that every machine agrees |
+/// | `bool` | 0 or 1 |
+/// | `IpAddr`, `Ipv4Addr`, `Ipv6Addr` | octets |
+/// | `SocketAddr`, `SocketAddrV4`, `SocketAddrV6` | octets and port; of V6 also flow label and scope |
+/// | `Uuid` (feature `uuid`) | its 16 bytes, in the order in which it is written |
+/// | `Option` | 0, or 1 and the key |
+/// | tuples of 2 to 8 keys | each part followed by its length: `("a", "bc")` is not `("ab", "c")` |
+/// | `&`, `Box`, `Rc`, `Arc` and `Cow` of a key (all but `&`: feature `alloc`) | those of the key |
+///
+/// ```
+/// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+/// let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+/// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(2)), storage);
+///
+/// assert!(limiter.check(&("login", Some(7u64)))?.is_allowed()); // a route, and a user if there is one
+/// # #[cfg(feature = "heapless")] {
+/// let peer: heapless::String<8> = heapless::format!("pump-{}", 7)?; // no heap
+/// assert!(limiter.check_n(&peer, 2)?.is_allowed());
+/// assert!(!limiter.check("pump-7")?.is_allowed()); // the same key
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Key {
     /// Hands the bytes of this key to `sink`, in any number of pieces.
     fn feed(&self, sink: &mut impl FnMut(&[u8]));
@@ -95,41 +126,89 @@ macro_rules! key_behind {
         }
     )*};
 }
-#[cfg(feature = "alloc")]
+#[cfg(any(feature = "alloc", feature = "heapless"))]
 pub(crate) use key_behind;
 
 key_behind! {
     [K: Key + ?Sized] &K;
 }
 
-/// Keys that feed their bytes, and are named as they print.
+/// Keys that feed what a block hands to the sink, and are named as they print.
 macro_rules! printed_keys {
-    ($bytes:ident: $($key:ty)*) => {$(
+    ($([$($key:ty),+] ($self:ident, $sink:ident) $feed:block)+) => {$($(
+        impl Key for $key {
+            fn feed(&$self, $sink: &mut impl FnMut(&[u8])) $feed
+
+            fn name(&self, text: &mut dyn core::fmt::Write) -> core::fmt::Result {
+                write!(text, "{self}")
+            }
+        }
+    )+)+};
+}
+#[cfg(feature = "uuid")]
+use printed_keys;
+
+printed_keys! {
+    [u8, u16, u32, u64, u128, i8, i16, i32, i64, i128] (self, sink) { sink(&self.to_le_bytes()); }
+    [usize] (self, sink) { (*self as u64).feed(sink); }
+    [isize] (self, sink) { (*self as i64).feed(sink); }
+    [bool] (self, sink) { sink(&[u8::from(*self)]); }
+    [Ipv4Addr, Ipv6Addr] (self, sink) { sink(&self.octets()); }
+    [SocketAddrV4] (self, sink) {
+        self.ip().feed(sink);
+        self.port().feed(sink);
+    }
+    [SocketAddrV6] (self, sink) {
+        self.ip().feed(sink);
+        self.port().feed(sink);
+        self.flowinfo().feed(sink);
+        self.scope_id().feed(sink);
+    }
+}
+
+/// Keys of one kind or another, which differ in their lengths.
+macro_rules! either_keys {
+    ($($key:ident: $($kind:ident)+;)*) => {$(
+        #[deny(clippy::missing_trait_methods)]
         impl Key for $key {
             fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-                sink(&self.$bytes());
+                match self { $(Self::$kind(key) => key.feed(sink),)+ }
             }
 
             fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
-                write!(text, "{self}")
+                match self { $(Self::$kind(key) => key.name(text),)+ }
             }
         }
     )*};
 }
 
-printed_keys!(to_le_bytes: u8 u16 u32 u64 u128 i8 i16 i32 i64 i128);
-printed_keys!(octets: Ipv4Addr Ipv6Addr);
+either_keys! { IpAddr: V4 V6; SocketAddr: V4 V6; }
 
-impl Key for IpAddr {
+#[deny(clippy::missing_trait_methods)]
+impl Key for char {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        match self {
-            Self::V4(address) => address.feed(sink),
-            Self::V6(address) => address.feed(sink),
+        (*self.encode_utf8(&mut [0; 4])).feed(sink);
+    }
+
+    fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
+        (*self.encode_utf8(&mut [0; 4])).name(text)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<K: Key> Key for Option<K> {
+    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
+        self.is_some().feed(sink);
+        if let Some(key) = self {
+            key.feed(sink);
         }
     }
 
     fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
-        write!(text, "{self}")
+        match self {
+            Some(key) => key.name(text),
+            None => text.write_str("none"),
+        }
     }
 }
 
@@ -167,7 +246,9 @@ macro_rules! tuple_keys {
     )*};
 }
 
-tuple_keys! { (A B) (A B C) (A B C D) }
+tuple_keys! {
+    (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H)
+}
 
 /// A keyed 64-bit hash that stands for a key inside one storage.
 ///

@@ -1,6 +1,8 @@
 //! Keys and clocks on the heap: each is what it points at.
 
+use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,7 +13,9 @@ use crate::{Clock, EpochClock, Key, Timestamp};
 key_behind! {
     [] String;
     [] Vec<u8>;
+    [K: Key + ToOwned + ?Sized] Cow<'_, K>;
     [K: Key + ?Sized] Box<K>;
+    [K: Key + ?Sized] Rc<K>;
     [K: Key + ?Sized] Arc<K>;
 }
 
@@ -31,7 +35,13 @@ mod tests {
 
     #[test]
     fn a_key_on_the_heap_has_the_name_of_the_key_it_holds() {
-        let keys: [&dyn ErasedKey; 3] = [&String::from("café"), &Box::new("café"), &Arc::<str>::from("café")];
+        let keys: [&dyn ErasedKey; 5] = [
+            &String::from("café"),
+            &Box::new("café"),
+            &Arc::<str>::from("café"),
+            &Rc::<str>::from("café"),
+            &Cow::Borrowed("café"),
+        ];
         for key in keys {
             let mut text = String::new();
             key.name_to(&mut text).unwrap();

@@ -15,6 +15,7 @@ mod conformance;
 mod erased;
 mod every;
 mod golden;
+mod keys;
 mod leaky;
 mod model;
 mod others;

@@ -135,7 +135,7 @@ async fn obey(commands: &'static Commands, done: &'static Done) {
     for moment in 0usize.. {
         // The first peer sends all the time, the others now and then.
         for peer in peers.iter().take(1).chain(peers.get(moment % peers.len())) {
-            match commands.check(peer.as_str()) {
+            match commands.check(peer) {
                 Ok(decision) if decision.is_allowed() => count(&done.executed),
                 Ok(decision) => {
                     count(&done.denied);
