@@ -1,9 +1,10 @@
 //! A limit and a storage put together: what most programs use.
 
 use core::future::{Future, Ready, ready};
+use core::ops::Range;
 use core::time::Duration;
 
-use crate::storage::{Answer, Together, WaitQueue};
+use crate::storage::{Answer, Together, WaitQueue, as_of};
 use crate::strategy::Taken;
 use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp};
 
@@ -149,6 +150,11 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// * **Duration.** The first in the queue sleeps on `timer` until the storage admits the hit; the others
     ///   wait for those in front, without bound. A timeout around this future bounds it. A waiter that is
     ///   neither polled nor dropped holds up those behind it.
+    /// * **Rate.** A timer wakes late, by a millisecond or two in most runtimes. The hit is then decided as
+    ///   of the time at which it was due, and the next turn is counted from there, so that 200/s come to 200
+    ///   in a second. It counts as earlier than it comes by less than an interval of the limit's rate, and by
+    ///   no more than 1/64 s: in a time by the clock passes what the limit admits in that time and as much
+    ///   more. A strategy that does not tell its rate decides by the present.
     /// * **Drop.** A dropped future has taken nothing, keeps no place, and the next one in the queue is woken
     ///   at once. During the delay of an admission, as by a [`LeakyBucketQueue`](crate::LeakyBucketQueue),
     ///   those behind it in this process move up, and the last turn, which is free then, is refunded.
@@ -256,8 +262,14 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
         self.storage.wait_queue()
     }
 
-    fn check<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Self::Answer {
-        ready(self.check_n(key, cost))
+    fn check_due<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        due: Option<Range<Timestamp>>,
+    ) -> (Self::Answer, Option<Timestamp>) {
+        let at = as_of(due, self.now());
+        (ready(self.check_at(key, &Hit::new(cost), at)), Some(at))
     }
 
     fn is_local(&self) -> bool {

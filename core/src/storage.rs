@@ -1,6 +1,7 @@
 //! Where states are kept, and what it means to run an operation on one.
 
 use core::array;
+use core::ops::Range;
 
 use crate::{Hit, Key, Op, Strategy, Timestamp, Verdict};
 
@@ -37,6 +38,16 @@ pub use {
     together::{Tables, Together, check_together},
     wait_queue::WaitQueue,
 };
+
+/// The time as of which a storage of this process decides now on what was due at the start of a time: then,
+/// or earlier than now by as much as that time lasts.
+pub(crate) fn as_of(due: Option<Range<Timestamp>>, now: Timestamp) -> Timestamp {
+    let as_of_due = |due: Range<Timestamp>| {
+        let leeway = due.end.micros_since(due.start);
+        due.start.max(Timestamp::from_micros(now.as_micros().saturating_sub(leeway))).min(now)
+    };
+    due.map_or(now, as_of_due)
+}
 
 /// Keeps a state per key in this process and runs operations on it.
 ///

@@ -4,6 +4,7 @@
 mod awaited;
 mod crowd;
 mod failing;
+mod late;
 mod line;
 mod runs;
 mod runtimes;

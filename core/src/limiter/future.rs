@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::future::Future;
+use core::ops::Range;
 use core::time::Duration;
 
 use super::WaitError;
@@ -10,7 +11,7 @@ use super::wait::wait;
 use super::within::{Expectation, Unbounded, Within};
 use crate::storage::{AsyncStorage, Failure, Joint, Reply, Together, WaitQueue};
 use crate::strategy::Taken;
-use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Verdict};
+use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Timestamp, Verdict};
 
 /// Limits what keys may do, remembering them in a storage that may be remote.
 ///
@@ -126,6 +127,10 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// * **Order.** Waiters are served as by [`Limiter::until_ready`](crate::Limiter::until_ready), among
     ///   those of this process: only the first in the [queue](AsyncStorage::wait_queue) asks the storage, one
     ///   call at a time.
+    /// * **Rate.** A storage that is [local](crate::storage::Local) counts from the time at which a hit was
+    ///   due, as there. A store elsewhere decides by when the call arrives: each turn comes late by the
+    ///   timer's lateness and a round trip, and all that follow with it. A bucket with a burst of two or
+    ///   more loses nothing by that.
     /// * **Duration.** Waiting has no bound, as there. Each call takes as long as the storage does, so that a
     ///   storage without a timeout can hold up the queue.
     /// * **Drop.** A dropped future keeps no place, and the next one in the queue is woken at once. During
@@ -205,8 +210,13 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
         self.storage.wait_queue()
     }
 
-    fn check<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Self::Answer {
-        self.check_n(key, cost)
+    fn check_due<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        due: Option<Range<Timestamp>>,
+    ) -> (Self::Answer, Option<Timestamp>) {
+        self.storage.apply_due(&self.limit, &key, &Op::Check(Hit::new(cost)), due)
     }
 
     fn is_local(&self) -> bool {

@@ -1,11 +1,12 @@
 //! A limiter, as far as waiting needs it.
 
 use core::future::Future;
+use core::ops::Range;
 use core::time::Duration;
 
 use crate::storage::WaitQueue;
 use crate::strategy::Taken;
-use crate::{Key, Strategy};
+use crate::{Key, Strategy, Timestamp};
 
 /// A limiter, as far as waiting needs it.
 pub(super) trait WaitTarget<S: Strategy> {
@@ -23,7 +24,14 @@ pub(super) trait WaitTarget<S: Strategy> {
     /// Whether answers are there when they are first polled.
     fn is_local(&self) -> bool;
 
-    fn check<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Self::Answer;
+    /// Checks a hit that was due at the start of this time, as
+    /// [`apply_due`](crate::storage::AsyncStorage::apply_due) does.
+    fn check_due<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: S::Cost,
+        due: Option<Range<Timestamp>>,
+    ) -> (Self::Answer, Option<Timestamp>);
 
     fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Self::Answer;
 

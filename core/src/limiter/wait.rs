@@ -10,11 +10,15 @@ use super::delayed::Delayed;
 use super::target::WaitTarget;
 use super::within::Bound;
 use crate::storage::{Ticket, WaitQueue};
-use crate::{Cost, Hit, Key, Outcome, Strategy, Timer, Timestamp, Verdict};
+use crate::{Cost, Hit, Key, Outcome, Rate, Strategy, Timer, Timestamp, Verdict};
+
+/// Stands for the time at which a hit is due where it is not known, in less room than an option.
+const NEVER: Timestamp = Timestamp::MAX;
 
 /// Waits until `cost` is admitted, and takes it; no longer than `bound` allows.
 ///
-/// Only the first in a queue asks the storage, and sleeps for as long as its denial says.
+/// Only the first in a queue asks the storage, and sleeps for as long as its denial says. A storage of this
+/// process then decides as of when it was due, so that the next turn is counted from there.
 ///
 /// The future is kept small, since firmware reserves its room for ever: verdicts and states leave their
 /// scopes before anything else is awaited.
@@ -30,7 +34,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
         let mut over = pin!(bound.over());
         // A block of its own: what it holds is given back before the delay begins.
         let admitted = async {
-            let (mut turn, mut denied) = (None, None);
+            let (mut turn, mut denied, mut due, mut leeway) = (None, None, NEVER, 0);
             loop {
                 if let (Some(queue), None) = (limiter.wait_queue(), &turn)
                     && (denied.is_some() || !queue.is_empty(&key))
@@ -43,7 +47,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                     turn = Some(stands);
                     if was_behind {
                         // The denial is out of date: others were admitted meanwhile.
-                        denied = None;
+                        (denied, due) = (None, NEVER);
                     }
                 }
                 if let Some(wait) = denied.take()
@@ -52,10 +56,18 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                 {
                     return Err(WaitError::TooLong { wait });
                 }
-                let verdict = limiter.check(key, cost).await.map_err(WaitError::Storage)?;
+                let is_due = due != NEVER;
+                let (answer, at) = limiter.check_due(key, cost, Some(due..due.plus_micros(leeway.into())));
+                due = at.unwrap_or(NEVER);
+                let verdict = answer.await.map_err(WaitError::Storage)?;
                 match verdict.outcome() {
                     Outcome::Allow { after } => return Ok((verdict, after)),
-                    Outcome::Deny { retry_after } => denied = Some(retry_after),
+                    // Others came between: from here on the present holds.
+                    Outcome::Deny { .. } if is_due => due = NEVER,
+                    Outcome::Deny { retry_after } => {
+                        denied = Some(retry_after);
+                        (due, leeway) = (due + retry_after, leeway_of(&verdict));
+                    }
                     Outcome::Never => return Err(WaitError::Never),
                 }
             }
@@ -83,6 +95,23 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
         bound.refund(limiter, key, given_up).await;
         Err(WaitError::TooLong { wait })
     }
+}
+
+/// The most by which a hit counts as earlier than it comes, in microseconds: less than the shortest interval
+/// of the limits that denied it, so that no other hit is admitted at the same moment, and 1/64 s at most.
+/// That is the tick of the coarsest timer in use, that of Windows: what is later than that is later for
+/// another reason, such as a task that was suspended, and is not made up for. 0 where a limit does not tell
+/// its rate.
+fn leeway_of<V: Verdict>(denied: &V) -> u16 {
+    let mut leeway = 15_625;
+    denied.each(&mut |decision| {
+        let rate = decision.rate().unwrap_or(Rate::per_second(u32::MAX));
+        let interval = rate.period_micros().checked_div(rate.limit().into()).unwrap_or(u64::MAX);
+        if !rate.is_unlimited() {
+            leeway = interval.saturating_sub(1).min(leeway.into()) as u16;
+        }
+    });
+    leeway
 }
 
 /// Joins a queue and waits until the place is the first. Reports whether others were in front.

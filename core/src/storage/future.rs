@@ -5,14 +5,21 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;
+use core::ops::Range;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::{Answer, Failure, Storage, StorageError, Together, WaitQueue, storage_behind};
+use super::{Answer, Failure, Storage, StorageError, Together, WaitQueue, as_of, storage_behind};
 use crate::{ErasedKey, Hit, Key, Op, Strategy, Timestamp};
 
 /// Keys that one hit is checked on.
 type Keys<'a> = &'a [&'a dyn ErasedKey];
+
+/// The time at which a hit was due, and from there on as much as it may count as earlier than it comes.
+type Due = Option<Range<Timestamp>>;
+
+/// An answer, and the time as of which it was decided.
+type Decided<V> = (Reply<V>, Option<Timestamp>);
 
 /// A boxed future that owns all it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -30,6 +37,18 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// Applies an operation to the state of a key, at the present of this storage's clock.
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;
+
+    /// Applies an operation that was due at the start of this time, by the wait of a denial. Returns the
+    /// answer, and the time as of which it was decided, if the storage knows that at once. Defaults to
+    /// [`apply`](Self::apply) and `None`: a store elsewhere decides by when the call arrives.
+    ///
+    /// A storage of this process decides as of the start, so that a timer that wakes late does not put off
+    /// all that follows; but never as of a time that is later than its present, or earlier than that by more
+    /// than `due` lasts.
+    fn apply_due(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
+        let _ = due;
+        (self.apply(limit, key, op), None)
+    }
 
     /// A copy of the state that a key has under this limit, and the present of this storage's clock.
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
@@ -98,6 +117,10 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
         (**self).apply(limit, key, op)
     }
 
+    fn apply_due(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
+        (**self).apply_due(limit, key, op, due)
+    }
+
     fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         (**self).load(limit, key)
     }
@@ -133,6 +156,11 @@ pub struct Local<M>(pub M);
 impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         Reply::ready(self.0.apply_now(limit, key, op).map_err(Failure::from))
+    }
+
+    fn apply_due(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
+        let at = as_of(due, self.0.now());
+        (Reply::ready(self.0.apply(limit, key, op, at).map_err(Failure::from)), Some(at))
     }
 
     fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {

@@ -6,6 +6,18 @@ macro_rules! delegate {
     ($self:ident => $within:expr; $($method:ident),+) => {
         $(delegate!(@$method $self => $within);)+
     };
+    // A call passes through a layer as any other, however late it comes.
+    (@apply_due $self:ident => $within:expr) => {
+        fn apply_due(
+            &$self,
+            limit: &S,
+            key: &dyn ErasedKey,
+            op: &Op<S>,
+            _: Option<std::ops::Range<Timestamp>>,
+        ) -> (Reply<S::Verdict>, Option<Timestamp>) {
+            ($self.apply(limit, key, op), None)
+        }
+    };
     (@node $self:ident => $within:expr) => {
         fn node(&$self, key: &dyn ErasedKey) -> Option<std::sync::Arc<str>> {
             $within.node(key)

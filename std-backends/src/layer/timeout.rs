@@ -106,7 +106,7 @@ impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> fo
         self.within(self.storage.check_together(limit, keys, hit), true)
     }
 
-    delegate!(self => self.storage; node, is_local, known_denial, wait_queue);
+    delegate!(self => self.storage; apply_due, node, is_local, known_denial, wait_queue);
 }
 
 debug_fields!([T: Debug, R] Timeout<T, R>: storage, limit);

@@ -146,5 +146,5 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
     }
 
     // A denial holds whether the store answers or not.
-    delegate!(self => self.storage; node, is_local, known_denial, wait_queue);
+    delegate!(self => self.storage; apply_due, node, is_local, known_denial, wait_queue);
 }

@@ -247,7 +247,7 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         }
     }
 
-    delegate!(self => self.storage; node, is_local, wait_queue);
+    delegate!(self => self.storage; apply_due, node, is_local, wait_queue);
 }
 
 debug_fields!(

@@ -169,7 +169,7 @@ where
     }
 
     // Those of the primary, whichever answers.
-    delegate!(self => self.router.primary; node, known_denial, wait_queue);
+    delegate!(self => self.router.primary; apply_due, node, known_denial, wait_queue);
 }
 
 impl<S: Strategy, P, F> Clone for Failover<S, P, F> {

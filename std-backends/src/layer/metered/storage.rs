@@ -330,7 +330,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
         )
     }
 
-    delegate!(self => self.storage; node, is_local, wait_queue);
+    delegate!(self => self.storage; apply_due, node, is_local, wait_queue);
 }
 
 debug_fields!([T: Debug] Metered<T>: storage);

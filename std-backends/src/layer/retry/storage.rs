@@ -189,7 +189,7 @@ where
         })
     }
 
-    delegate!(self => self.storage(); node, is_local, known_denial, wait_queue);
+    delegate!(self => self.storage(); apply_due, node, is_local, known_denial, wait_queue);
 }
 
 impl<T, R> Clone for Retry<T, R> {
