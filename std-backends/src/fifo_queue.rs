@@ -2,17 +2,16 @@
 //! of this process.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use traffik_core::storage::{Line, Ticket, Turn, WaitQueue};
-use traffik_core::{ErasedKey, Key, Receipt, debug_fields};
+use traffik_core::{ErasedKey, Receipt, Seed, debug_fields};
 
 use crate::util::mutex::lock;
+use crate::util::random::random;
 
 mod line;
 mod tickets;
@@ -47,7 +46,7 @@ use tickets::tickets_of;
 /// # assert!(Mine { queue: FifoQueue::new() }.wait_queue().is_some_and(|queue| queue.is_empty(&"alice")));
 /// ```
 pub struct FifoQueue {
-    hasher: RandomState,
+    seed: Seed,
     /// The most that may wait for a key.
     max: usize,
     /// The number of tickets that are held, so that nobody takes the lock to learn that there are none.
@@ -74,9 +73,9 @@ impl FifoQueue {
     /// Creates a queue in which nobody waits.
     #[must_use]
     pub fn new() -> Self {
-        let (hasher, waiting) = (RandomState::new(), AtomicUsize::new(0));
+        let (seed, waiting) = (Seed::new(random()), AtomicUsize::new(0));
         let (tickets, turns) = Default::default();
-        Self { hasher, max: usize::MAX, waiting, tickets, turns }
+        Self { seed, max: usize::MAX, waiting, tickets, turns }
     }
 
     /// Returns how many wait now, over all keys.
@@ -105,9 +104,7 @@ impl FifoQueue {
     }
 
     fn digest(&self, key: &dyn ErasedKey) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        key.feed(&mut |bytes: &[u8]| hasher.write(bytes));
-        hasher.finish()
+        self.seed.digest(key).as_u64()
     }
 }
 

@@ -20,6 +20,8 @@ mod identify;
 mod middleware;
 mod peers;
 mod queue;
+#[cfg(target_os = "linux")]
+mod resident;
 mod rules;
 mod shadows;
 mod sockets;

@@ -1,8 +1,8 @@
 //! What the processor and the kernel are told ahead of time. Nothing but speed depends on it.
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod pages;
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 #[path = "hint/no_pages.rs"]
 mod pages;
 #[cfg(target_arch = "x86_64")]
@@ -11,5 +11,5 @@ mod prefetch;
 #[path = "hint/no_prefetch.rs"]
 mod prefetch;
 
-pub(super) use pages::large_pages;
+pub(super) use pages::pages;
 pub(super) use prefetch::prefetch;

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use traffik_core::storage::home;
 use traffik_core::{Digest, Key};
 
 use crate::util::spin_lock::SpinLock;
@@ -62,9 +63,7 @@ impl Names {
 
     /// Counts a denial.
     pub(super) fn note(&self, digest: Digest, key: &(impl Key + ?Sized)) {
-        // The upper half as a fraction, as in the table.
-        let set = ((digest.as_u64() >> 32) as usize * self.sets.len()) >> 32;
-        let Some(set) = self.sets.get(set) else { return };
+        let Some(set) = self.sets.get(home(digest, self.sets.len())) else { return };
         let mut entries = set.lock();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.denials > 0 && entry.digest == digest) {
             entry.denials = entry.denials.saturating_add(1);

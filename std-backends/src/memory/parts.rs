@@ -1,55 +1,88 @@
-//! One allocation, cut into parts that are owned apart.
+//! One region, cut into parts that are owned apart, each initialised when it is first needed.
 //!
-//! Small pages cost a large table more than anything else: the processor knows the addresses of a few thousand at a
-//! time. So all parts lie in one region, which is advised to be made of large pages before it is first written to.
+//! The region is reserved, which takes addresses alone: the kernel gives memory to what is written to. All parts lie in
+//! one, since small pages cost a large table more than anything else: the processor knows the addresses of a few
+//! thousand at a time. So a large region is advised to be made of large pages.
 #![expect(unsafe_code, reason = "no safe type owns a part of an allocation")]
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::hint;
 
-/// A part of an allocation: whoever has it is the only one to see it.
+/// A part of a region: whoever has it is the only one to see it. Empty until it is [filled](Self::fill).
 pub(super) struct Part<T> {
-    /// Invariant: the elements of `start..start + length` are initialised, belong to this part alone, and live as
-    /// long as `_whole`.
+    /// Invariant: the elements of `start..start + region.length` lie in the region and belong to this part alone.
     start: NonNull<T>,
+    /// Invariant: 0, or the length of a part if all of its elements are initialised.
     length: usize,
-    _whole: Arc<Whole<T>>,
+    region: Arc<Region<T>>,
 }
 
 /// Keeps the allocation until its last part is gone.
-struct Whole<T>(NonNull<[T]>);
+struct Region<T> {
+    whole: NonNull<[MaybeUninit<T>]>,
+    /// The elements of each part.
+    length: usize,
+}
 
-impl<T> Drop for Whole<T> {
+impl<T> Drop for Region<T> {
     fn drop(&mut self) {
         // SAFETY: it came out of a box in `cut`, once, and no part of it is left.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        drop(unsafe { Box::from_raw(self.whole.as_ptr()) });
     }
 }
 
-/// So many parts of so many elements each.
-pub(super) fn cut<T: Default>(parts: usize, length: usize) -> Vec<Part<T>> {
+/// So many parts, each with room for so many elements.
+pub(super) fn cut<T>(parts: usize, length: usize) -> Vec<Part<T>> {
     let all = parts.checked_mul(length).expect("no more slots than there are addresses");
-    let mut elements = Vec::with_capacity(all);
-    hint::large_pages(elements.spare_capacity_mut());
-    elements.resize_with(all, T::default);
-    let whole = NonNull::from(Box::leak(elements.into_boxed_slice()));
-    let owner = Arc::new(Whole(whole));
+    let mut elements = Box::new_uninit_slice(all);
+    hint::pages(&mut elements);
+    let whole = NonNull::from(Box::leak(elements));
+    let region = Arc::new(Region { whole, length });
     (0..parts)
         .map(|part| {
             // SAFETY: there are `parts * length` elements, so each part begins within them or, if it is empty, at
             // their end, and no two overlap.
             let start = unsafe { whole.cast::<T>().add(part * length) };
-            Part { start, length, _whole: owner.clone() }
+            Part { start, length: 0, region: Arc::clone(&region) }
         })
         .collect()
+}
+
+impl<T> Part<T> {
+    /// Where the elements are or will be.
+    pub(super) const fn start(&self) -> NonNull<T> {
+        self.start
+    }
+}
+
+impl<T: Default> Part<T> {
+    /// Initialises the elements, unless they are.
+    #[inline]
+    pub(super) fn fill(&mut self) {
+        if self.length == 0 {
+            self.initialise();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn initialise(&mut self) {
+        let mut room = NonNull::slice_from_raw_parts(self.start.cast::<MaybeUninit<T>>(), self.region.length);
+        // SAFETY: by the invariant of `start`, and this part is borrowed mutably; such elements may be uninitialised.
+        for element in unsafe { room.as_mut() } {
+            element.write(T::default());
+        }
+        self.length = self.region.length;
+    }
 }
 
 impl<T> AsRef<[T]> for Part<T> {
     #[inline]
     fn as_ref(&self) -> &[T] {
-        // SAFETY: by the invariant of `start`; nothing else borrows from a part than this and `as_mut`.
+        // SAFETY: by both invariants; nothing else borrows from a part than its own methods.
         unsafe { NonNull::slice_from_raw_parts(self.start, self.length).as_ref() }
     }
 }
@@ -62,8 +95,14 @@ impl<T> AsMut<[T]> for Part<T> {
     }
 }
 
-// SAFETY: a part owns its elements as a box does. What is shared is only dropped, by the last one, and may then drop
-// elements on that one's thread, which `Send` allows.
+impl<T> Drop for Part<T> {
+    fn drop(&mut self) {
+        // SAFETY: the elements are initialised, belong to this part, and are seen by nobody after it.
+        unsafe { NonNull::slice_from_raw_parts(self.start, self.length).drop_in_place() };
+    }
+}
+
+// SAFETY: a part owns its elements as a box does. The region, which parts share, holds none by itself, and is only freed.
 unsafe impl<T: Send> Send for Part<T> {}
 // SAFETY: through a shared part elements can be shared only.
 unsafe impl<T: Sync> Sync for Part<T> {}
@@ -91,10 +130,15 @@ mod tests {
         }
     }
 
-    /// Every element is in one part, may be changed there by any thread, and goes when the last part has gone.
+    /// Every element is in one part, may be changed there by any thread, and goes with that part.
     #[test]
     fn each_element_is_in_one_part_and_is_dropped_once() {
         let mut parts = cut::<Counted>(4, 3);
+        assert_eq!(ALIVE.load(Ordering::Relaxed), 0, "nothing is made before it is needed");
+        // The third is never needed.
+        for part in [0, 1, 3] {
+            parts[part].fill();
+        }
         std::thread::scope(|scope| {
             for part in &mut parts {
                 scope.spawn(|| part.as_mut().iter_mut().for_each(|element| element.0 += 100));
@@ -102,10 +146,10 @@ mod tests {
         });
         let all: Vec<usize> =
             parts.iter().flat_map(|part| part.as_ref().iter().map(|element| element.0)).collect();
-        assert_eq!(all, (100..112).collect::<Vec<_>>());
+        assert_eq!(all, (100..109).collect::<Vec<_>>());
         let last = parts.pop();
         drop(parts);
-        assert_eq!(ALIVE.load(Ordering::Relaxed), 12);
+        assert_eq!(ALIVE.load(Ordering::Relaxed), 3);
         drop(last);
         assert_eq!(ALIVE.load(Ordering::Relaxed), 0);
     }
@@ -113,7 +157,13 @@ mod tests {
     #[test]
     fn parts_may_be_empty() {
         assert!(cut::<String>(0, 5).is_empty());
-        assert!(cut::<String>(3, 0).iter().all(|part| part.as_ref().is_empty()));
-        assert!(cut::<()>(2, 2).iter().all(|part| part.as_ref().len() == 2));
+        for mut part in cut::<String>(3, 0) {
+            part.fill();
+            assert!(part.as_ref().is_empty());
+        }
+        for mut part in cut::<()>(2, 2) {
+            part.fill();
+            assert_eq!(part.as_ref().len(), 2);
+        }
     }
 }

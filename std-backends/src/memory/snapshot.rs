@@ -50,8 +50,8 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         let (mut entries, mut count) = (Vec::new(), 0u64);
         let mut state_bytes = vec![0; S::State::MAX_LEN];
         let now = self.clock.now();
-        for shard in &self.shards {
-            for (head, state) in shard.lock().entries(now) {
+        for table in self.shards.tables() {
+            for (head, state) in table.entries(now) {
                 // No state is longer than it says.
                 let Some(length) = encode(state, &mut state_bytes) else { continue };
                 let (word, fresh) = head.parts();
@@ -64,18 +64,18 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         let mut bytes = Vec::with_capacity(entries.len() + 40);
         bytes.extend_from_slice(&MAGIC);
         bytes.push(VERSION);
-        bytes.extend_from_slice(&self.secret.to_le_bytes());
+        bytes.extend_from_slice(&self.shards.secret.to_le_bytes());
         bytes.extend_from_slice(&now.as_micros().to_le_bytes());
         bytes.extend_from_slice(&count.to_le_bytes());
         bytes.append(&mut entries);
-        let checksum = checksum(self.secret, &bytes);
+        let checksum = checksum(self.shards.secret, &bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes
     }
 }
 
 impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
-    /// Allocates a storage that remembers what a [snapshot](Memory::snapshot) tells. The capacity may be
+    /// Makes a storage that remembers what a [snapshot](Memory::snapshot) tells. The capacity may be
     /// another; of keys there is no room for, those that would be fresh soonest are given up, or all that
     /// come too late, as the policy for a full storage says.
     ///
@@ -109,7 +109,7 @@ impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
             let (word, fresh) = (reader.u64().map_err(corrupt)?, reader.u32().map_err(corrupt)?);
             let head = Wide::from_parts(word, fresh).ok_or(SnapshotError::Corrupt)?;
             let state = S::State::decode(&mut reader).map_err(corrupt)?;
-            storage.shard(head.digest()).lock().adopt((head, state), taken, now);
+            storage.shards.adopt((head, state), taken, now);
         }
         if reader.is_empty() { Ok(storage) } else { Err(SnapshotError::Corrupt) }
     }

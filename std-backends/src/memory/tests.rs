@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
-use traffik_core::{FixedWindow, Gcra, Limiter, ManualClock, Rate, TokenBucket};
+use traffik_core::storage::WhenFull;
+use traffik_core::{ErrorKind, FixedWindow, Gcra, Limiter, ManualClock, Rate, TokenBucket};
 
 /// Of as many keys as a storage is for, one in a thousand finds no room: on average, for the same hashes each time.
 #[test]
@@ -147,7 +148,7 @@ fn a_panic_under_the_lock_does_not_close_the_storage() {
     let panicked = std::thread::scope(|scope| {
         scope
             .spawn(|| {
-                let _guard = storage.shards[0].lock();
+                let _guard = storage.shards.tables().next();
                 panic!("while the lock is held");
             })
             .join()

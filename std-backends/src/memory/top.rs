@@ -40,8 +40,8 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
     pub fn top(&self, limit: &S, k: usize) -> Vec<Used<S::Verdict>> {
         let (now, nothing) = (self.clock.now(), Hit::new(S::Cost::uniform(0)));
         let mut most = BTreeMap::new();
-        for shard in &self.shards {
-            for (head, state) in shard.lock().entries(now) {
+        for table in self.shards.tables() {
+            for (head, state) in table.entries(now) {
                 let (digest, verdict) = (head.digest(), limit.peek(state, &nothing, now));
                 // No two slots hold the same digest.
                 most.insert((used(&verdict), digest.as_u64()), Used { digest, verdict });
@@ -56,7 +56,7 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
     /// Whether an entry is that of a key, or of one that shares its digest.
     pub fn is_of<V, K: Key + ?Sized>(&self, entry: &Used<V>, key: &K) -> bool {
         let kept = |digest: Digest| digest.as_u64() >> 3;
-        kept(self.seed.digest(key)) == kept(entry.digest)
+        kept(self.shards.digest(key)) == kept(entry.digest)
     }
 }
 

@@ -3,7 +3,9 @@
 //! Such a value counts as a key never seen. If another program writes to the same names, limits are granted
 //! anew all the time, so whoever runs this one is told.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+
+use portable_atomic::AtomicU64;
 
 use super::warning::{Warning, Writer};
 

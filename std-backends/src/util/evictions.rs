@@ -4,9 +4,10 @@
 //! told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use portable_atomic::AtomicU64;
 use spin::mutex::SpinMutex;
 
 use super::warning::{Warning, Writer};

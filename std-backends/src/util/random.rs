@@ -1,17 +1,17 @@
 //! Random numbers that keep those apart who failed together.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Returns a random number: the keyed hash of the standard library's maps, whose keys come from the operating
-/// system.
-///
-/// Every call hashes with another key of the same thread. A process that was forked off has the same keys, so
-/// the process is hashed.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
-}
+use portable_atomic::AtomicU64;
+
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+mod keyed;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+#[path = "random/script.rs"]
+mod keyed;
+
+pub(crate) use keyed::random;
 
 /// A sequence of random numbers (SplitMix64), shared by all who draw from it.
 pub(crate) struct Random(AtomicU64);

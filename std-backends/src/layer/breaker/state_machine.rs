@@ -3,8 +3,9 @@
 
 use std::iter;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use portable_atomic::AtomicU64;
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, Timestamp};
 

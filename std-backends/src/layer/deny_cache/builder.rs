@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
+use portable_atomic::AtomicU64;
 use traffik_core::{Clock, Strategy, debug_fields};
 
 use crate::MonotonicClock;

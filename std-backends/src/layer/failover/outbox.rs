@@ -1,8 +1,9 @@
 //! What a fallback admitted, so that the primary can be told, once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use portable_atomic::AtomicU64;
 use traffik_core::{Cost, Digest, Hit, Seed, Strategy, Timestamp, Verdict};
 
 use crate::layer::failover::primary_node::{Place, PrimaryNode};

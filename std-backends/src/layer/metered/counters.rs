@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use portable_atomic::AtomicU64;
 
 use crate::layer::metered::storage::{Call, Ended, Operation, Watch};
 use crate::util::nodes::Nodes;

@@ -1,9 +1,9 @@
 //! The builder of a retry.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use portable_atomic::AtomicU64;
 use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, debug_fields};
 

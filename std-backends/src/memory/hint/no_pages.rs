@@ -3,4 +3,4 @@
 use std::mem::MaybeUninit;
 
 /// Does nothing here.
-pub(in super::super) fn large_pages<T>(_: &mut [MaybeUninit<T>]) {}
+pub(in super::super) fn pages<T>(_: &mut [MaybeUninit<T>]) {}

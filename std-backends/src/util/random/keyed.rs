@@ -1,0 +1,12 @@
+//! Random numbers of the operating system.
+
+use std::hash::{BuildHasher, RandomState};
+
+/// Returns a random number: the keyed hash of the standard library's maps, whose keys come from the operating
+/// system.
+///
+/// Every call hashes with another key of the same thread. A process that was forked off has the same keys, so
+/// the process is hashed.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
