@@ -24,7 +24,7 @@ pub use error::{ErrorKind, StorageError};
 pub use failure::Failure;
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
-pub use future::{AsyncStorage, BoxFuture, Joint, Local, Reply};
+pub use future::{AsyncStorage, BoxFuture, DynStorage, Joint, Local, Reply};
 pub use table::WhenFull;
 use together::one_each;
 

@@ -2,13 +2,25 @@
 
 use std::fmt;
 
-/// Why a throttle, or what it is made of, cannot be set up as it was told.
+/// The reason why a throttle, or a part of one, cannot be set up.
+///
+/// | variant | from | cure |
+/// |---|---|---|
+/// | [`Name`](Self::Name) | [`build`](crate::ThrottleBuilder::build) | 1 to 64 of `a-z A-Z 0-9 . _ : -` |
+/// | [`Taken`](Self::Taken) | `build`, with a [`Registry`](crate::Registry) | another name, or drop the other throttle first |
+/// | [`Rule`](Self::Rule) | `build`, [`Rule::check`](crate::Rule::check) | the path or method that its text names |
+/// | [`Route`](Self::Route) | [`Route::new`](crate::Route::new), [`Rule::template`](crate::Rule::template), `Rule::regex` | the pattern as its text says |
+/// | [`Network`](Self::Network) | [`Networks::parse`](crate::Networks::parse) | an address, or one with the length of its prefix |
+/// | [`Unknown`](Self::Unknown) | [`Registry`](crate::Registry), asked for a name | a name of [`Registry::names`](crate::Registry::names) |
+///
+/// Its text says what would be right. What a strategy refuses is a [`StrategyError`](traffik_core::StrategyError)
+/// of its own constructor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ThrottleError {
     /// This name of a throttle, or of one of its policies, cannot stand in a header.
     Name(String),
-    /// A throttle of this name is in use already.
+    /// A throttle of this name is in the registry already.
     Taken(String),
     /// No throttle of this name is in use.
     Unknown(String),

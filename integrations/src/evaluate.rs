@@ -14,6 +14,6 @@ pub use all::{Throttles, Which};
 #[cfg(feature = "websocket")]
 pub(crate) use contract::{Ruling, at_least};
 pub use pass::Pass;
-pub use quota::{Nested, Quota, QuotaError};
+pub use quota::{Nested, Quota};
 #[cfg(feature = "websocket")]
 pub(crate) use turn::{Account, Delayed};

@@ -39,7 +39,7 @@ pub use crate::http::{
     Denial, Dialect, OnError, Refusal, Remedy, RequestParts, Sent, Stop, Trouble, headers,
 };
 pub use error::ThrottleError;
-pub use evaluate::{Quota, QuotaError, Throttles, Which};
+pub use evaluate::{Quota, Throttles, Which};
 pub use identify::{
     Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, Composite, Cookie, CostHeader, Exempt,
     FromExtension, Header, Identify, Identity, Networks, Peer, PeerAddress, Route, Via,
@@ -55,7 +55,8 @@ pub use observe::Traces;
 pub use observe::{Event, Observe, Seen, Tally};
 pub use rules::Rule;
 pub use throttle::{
-    Base, Client, Enforcement, IdentityCache, Registry, Scope, Standing, Tenants, Throttle, ThrottleBuilder,
+    Base, Client, DynThrottle, Enforcement, IdentityCache, MemoryThrottle, Registry, Rejection, Scope,
+    Standing, Tenants, Throttle, ThrottleBuilder,
 };
 #[doc(no_inline)]
 pub use traffik_core::Origin;

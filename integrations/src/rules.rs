@@ -112,6 +112,10 @@ impl Rule {
     }
 
     /// The path matches a route's template, such as `/users/{id}` or `/files/{*path}`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ThrottleError::Route`] if the template cannot be matched.
     pub fn template(self, template: &str) -> Result<Self, ThrottleError> {
         let template = Pattern::template(template, self.ignore_case)?;
         Ok(self.pattern(Ok(template)))
@@ -135,6 +139,10 @@ impl Rule {
     }
 
     /// Whether a request can meet it; else the error says what would be right.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ThrottleError::Rule`] for the first condition that no request can meet.
     pub fn check(&self) -> Result<(), ThrottleError> {
         if let Some(mistake) = &self.mistake {
             return Err(mistake.clone());

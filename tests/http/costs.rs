@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::http::{Dialect, Quota, QuotaError, RequestParts, Standing, Throttle, ThrottleLayer, Throttles};
+use traffik::http::{Dialect, Quota, RequestParts, Standing, Throttle, ThrottleLayer, Throttles};
 use traffik::storage::{AsyncStorage, Local};
 use traffik::strategy::{Figure, Label};
 use traffik::{Class, FixedWindow, Memory, Ratio, Tiered, TokenBucket, rate};
@@ -209,8 +209,12 @@ async fn charges_add_up_and_are_made_together_or_not_at_all() {
         quota.charge(search().await);
         quota.charge(credit(3).await);
         quota.charge(credit(3).await);
-        let QuotaError::Denied { throttle, .. } = quota.apply().await.unwrap_err() else { unreachable!() };
-        assert_eq!((throttle.as_str(), left().await, quota.cost()), ("credits", (4, 2), 7));
+        let denied = quota.apply().await.unwrap_err();
+        assert!(
+            denied.to_string().starts_with("192.0.2.1 is over the limit credits; try again in "),
+            "{denied}"
+        );
+        assert_eq!((denied.status().as_u16(), left().await, quota.cost()), (429, (4, 2), 7));
         drop(quota);
         assert_eq!(left().await, (4, 2), "what is not applied is not charged");
     }

@@ -79,7 +79,8 @@ async fn a_storage_that_fails_is_met_as_one_chooses() {
 
     let raised = broken("api").on_error(OnError::Raise).build().unwrap();
     let answer = raised.hit(&request(1)).await.unwrap_err();
-    assert_eq!(answer.extensions().get::<Failure>().unwrap().kind(), kind);
+    assert_eq!(answer.failure().unwrap().kind(), kind);
+    assert_eq!(answer.response().extensions().get::<Failure>().unwrap().kind(), kind);
     let allowed = broken("api").on_error(OnError::Allow).build().unwrap();
     assert_eq!(allowed.hit(&request(1)).await.unwrap().origin(), Origin::DegradedOpen);
 }
@@ -92,13 +93,13 @@ async fn a_wait_is_told_in_whole_seconds_and_in_milliseconds() {
         (OnError::ThrottleFor(Duration::ZERO), "1", 0),
     ] {
         let throttle = broken("api").on_error(on_error).build().unwrap();
-        let answer = throttle.hit(&request(1)).await.unwrap_err();
+        let answer = throttle.hit(&request(1)).await.unwrap_err().into_inner();
         assert_eq!((answer.status().as_u16(), header(&answer, "retry-after")), (503, seconds));
         let body = String::from_utf8(answer.into_body().to_vec()).unwrap();
         assert!(body.ends_with(&format!("\"retry_after_ms\":{millis}}}")), "{body}");
         let mut call = request(1);
         call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
-        let answer = throttle.hit(&call).await.unwrap_err();
+        let answer = throttle.hit(&call).await.unwrap_err().into_inner();
         assert_eq!(header(&answer, "grpc-status"), "14");
     }
 }
@@ -196,9 +197,12 @@ async fn of_several_one_that_fails_is_met_as_it_says() {
 async fn of_several_that_fail_all_are_heard_of() {
     let tally = Tally::default();
     let failing = |uid: &'static str, on_error| {
-        let limit =
-            move |_: RequestParts<'_>| Err::<Gcra, _>(Failure::new(ErrorKind::Other, "broken for a test"));
-        broken(uid).limit_by(limit).on_error(on_error).observe(tally.clone()).build().unwrap()
+        broken(uid)
+            .limit_by(|_| Err(Failure::new(ErrorKind::Other, "broken for a test").into()))
+            .on_error(on_error)
+            .observe(tally.clone())
+            .build()
+            .unwrap()
     };
     let several = Throttles::new()
         .and(failing("a", OnError::Allow))
@@ -220,4 +224,71 @@ async fn what_was_charged_before_another_one_failed_is_back_before_it_is_asked_a
     let second = Throttle::builder("second", Gcra::new(rate!("1/h")), elsewhere(DOWN));
     let second = second.spawner(spawn).on_error(OnError::Allow).build().unwrap();
     is(&told(&Throttles::new().and(first).and(second), 2).await, [(201, ""), (429, "")]);
+}
+
+/// The same remedies after a while as at once: of a throttle alone, of several, and within a handler.
+#[tokio::test]
+async fn a_function_that_is_asked_may_take_its_time() {
+    let later = |remedy: fn() -> Remedy| {
+        OnError::ask_async(move |trouble| {
+            let is_known = trouble.client.is_some() && trouble.kind() == ErrorKind::Unavailable;
+            async move {
+                tokio::task::yield_now().await;
+                if is_known { remedy() } else { Remedy::Throttle }
+            }
+        })
+    };
+    let full = || Remedy::Answer(Response::builder().status(507).body("full".into()).unwrap());
+    let remedies: [(fn() -> Remedy, u16); 5] = [
+        (|| Remedy::Allow, 201),
+        (|| Remedy::Throttle, 503),
+        (|| Remedy::ThrottleFor(Duration::from_secs(3)), 503),
+        (|| Remedy::Raise, 500),
+        (full, 507),
+    ];
+    for (remedy, status) in remedies {
+        let tally = Tally::default();
+        let alone = broken("alone").on_error(later(remedy)).headers(Dialect::XRateLimit);
+        let alone = alone.observe(tally.clone()).build().unwrap();
+        let source = if status == 201 { "degraded-open" } else { "degraded-closed" };
+        is(&told(&alone, 1).await, [(status, source)]);
+        assert_eq!(tally.count("alone", Seen::Failed), 1);
+        let hit = alone.hit(&request(1)).await;
+        assert_eq!(hit.map_or_else(|rejection| rejection.status().as_u16(), |_| 201), status);
+        let function =
+            broken("function").cost_by(|_| Err(Failure::new(ErrorKind::Unavailable, "who").into()));
+        let function = function.on_error(OnError::ask_async(move |_| async move { remedy() })).build();
+        assert_eq!(statuses(&function.unwrap(), [request(1)]).await, [status]);
+        // Of several the first that does not let it pass answers, and one that is well still holds.
+        let good = Throttle::builder("good", TokenBucket::new(rate!("1/h")), memory(&Clock::default()));
+        let several = Throttles::new()
+            .and(broken("open").on_error(later(|| Remedy::Allow)).build().unwrap())
+            .and(broken("now").on_error(OnError::ask(|_| Remedy::Allow)).build().unwrap())
+            .and(broken("it").on_error(later(remedy)).build().unwrap())
+            .and(good.build().unwrap());
+        let then = if status == 201 { 429 } else { status };
+        assert_eq!(statuses(&several, [request(1), request(1)]).await, [status, then]);
+    }
+}
+
+/// A client that goes away while a function is asked takes the question with it.
+#[tokio::test]
+async fn a_question_ends_with_its_client() {
+    let asked = Arc::new(());
+    let held = Arc::clone(&asked);
+    let throttle = broken("api").on_error(OnError::ask_async(move |_| {
+        let held = Arc::clone(&held);
+        async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Remedy::Allow
+        }
+    }));
+    let throttle = throttle.build().unwrap();
+    let request = request(1);
+    let mut hit = Box::pin(throttle.hit(&request));
+    assert!(futures_util::poll!(&mut hit).is_pending());
+    assert_eq!(Arc::strong_count(&asked), 3);
+    drop(hit);
+    assert_eq!(Arc::strong_count(&asked), 2);
 }

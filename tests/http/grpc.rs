@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use http::{Response, Uri};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,7 +20,7 @@ use traffik::{ErrorKind, Gcra, rate};
 use crate::Broken;
 use crate::sockets::serve;
 
-type Caller = tonic::client::Grpc<Client<HttpConnector, tonic::body::Body>>;
+pub(crate) type Caller = tonic::client::Grpc<Client<HttpConnector, tonic::body::Body>>;
 
 /// Messages that are bytes.
 #[derive(Clone, Copy, Default)]
@@ -62,7 +61,10 @@ impl Decoder for Plain {
 }
 
 /// Answers a message with itself; an empty one is refused.
-async fn echo(request: http::Request<Incoming>) -> Result<Response<tonic::body::Body>, Infallible> {
+pub(crate) async fn echo<B>(request: http::Request<B>) -> Result<Response<tonic::body::Body>, Infallible>
+where
+    B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send> + Send + 'static,
+{
     let answer = tower::service_fn(|request: tonic::Request<Bytes>| async move {
         match request.into_inner() {
             empty if empty.is_empty() => Err(Status::invalid_argument("nothing to say")),
@@ -72,13 +74,13 @@ async fn echo(request: http::Request<Incoming>) -> Result<Response<tonic::body::
     Ok(tonic::server::Grpc::new(Plain).unary(answer, request).await)
 }
 
-fn caller(address: SocketAddr) -> Caller {
+pub(crate) fn caller(address: SocketAddr) -> Caller {
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let origin = Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/");
     Caller::with_origin(client, origin.build().unwrap())
 }
 
-async fn call(caller: &mut Caller, message: &'static str) -> Result<Bytes, Status> {
+pub(crate) async fn call(caller: &mut Caller, message: &'static str) -> Result<Bytes, Status> {
     caller.ready().await.unwrap();
     let request = tonic::Request::new(Bytes::from(message));
     let path = "/package.Service/Echo".parse().unwrap();

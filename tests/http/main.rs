@@ -16,8 +16,11 @@ mod fields;
 mod golden;
 mod gone;
 mod grpc;
+mod handlers;
 mod identify;
+mod inference;
 mod middleware;
+mod one_budget;
 mod peers;
 mod queue;
 #[cfg(target_os = "linux")]

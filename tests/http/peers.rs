@@ -17,7 +17,7 @@ use traffik::http::{Composite, Peer, Route, Rule, Throttle, ThrottleLayer};
 use traffik::{Gcra, TokenBucket, rate};
 
 /// Asks from one of the addresses of this machine, by HTTP/1.1 or HTTP/2.
-async fn ask(source: u8, http2: bool, address: SocketAddr, path: &str) -> Response<Incoming> {
+pub(crate) async fn ask(source: u8, http2: bool, address: SocketAddr, path: &str) -> Response<Incoming> {
     let mut connector = HttpConnector::new();
     connector.set_local_address(Some([127, 0, 0, source].into()));
     let client = Client::builder(TokioExecutor::new()).http2_only(http2).build(connector);

@@ -29,7 +29,7 @@ fn failure() -> Failure {
 /// All that keeps a throttle from asking its storage, found out at once and after a while.
 fn stopped(enforcement: &Enforcement) -> Vec<(Bucket, u16)> {
     let build = || bucket("trial", rate!("9/h")).enforcement(enforcement.clone());
-    let refused = || Err::<u32, _>(Refusal::new(StatusCode::BAD_REQUEST, "a cost is a number"));
+    let refused = || Err::<u32, Stop>(Refusal::new(StatusCode::BAD_REQUEST, "a cost is a number").into());
     let failed = || Err::<u32, Stop>(failure().into());
     vec![
         (build().cost_by(move |_| refused()), 400),
@@ -75,11 +75,11 @@ async fn a_shadow_refuses_nobody() {
 #[tokio::test]
 async fn a_refusal_is_enforced_for_the_same_clients_as_the_limit() {
     let throttle = bucket("trial", rate!("1/h")).enforcement(Enforcement::percent(40, 7));
-    let refused = |request: RequestParts<'_>| match request.headers.get("x-cost") {
-        Some(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, "a cost is a number")),
+    let throttle = throttle.cost_by(|request| match request.headers.get("x-cost") {
+        Some(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, "a cost is a number").into()),
         None => Ok(1),
-    };
-    let throttle = throttle.cost_by(refused).build().unwrap();
+    });
+    let throttle = throttle.build().unwrap();
     let mut kinds = [0, 0];
     for peer in 0..40 {
         let mut wrong = request(peer);

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use tower::{Layer, Service, service_fn};
 use traffik::http::{
     Anonymous, Base, Enforcement, Event, Gate, Header, Identify, Identity, IdentityCache, Observe, OnError,
-    Origin, Peer, Refusal, Registry, RequestParts, Scope, Seen, Throttle, ThrottleError, ThrottleLayer,
+    Origin, Peer, Refusal, Registry, RequestParts, Scope, Seen, Stop, Throttle, ThrottleError, ThrottleLayer,
 };
 use traffik::strategy::{Erased, ErasedStrategy};
 use traffik::{
@@ -56,7 +56,7 @@ async fn limit_cost_class_and_identity_can_be_functions_of_the_request() {
     let tiers = [(Label(1), Ratio::ONE), (Label(2), "10".parse().unwrap())];
     let tiered = move |rate| {
         Tiered::new(TokenBucket::new(rate), tiers)
-            .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "no such rate"))
+            .map_err(|_| Stop::from(Refusal::new(StatusCode::BAD_REQUEST, "no such rate")))
     };
     let class = |request: RequestParts<'_>| {
         let mut class = Class::default();
@@ -121,13 +121,13 @@ async fn limit_cost_class_and_identity_can_be_functions_of_the_request() {
 #[tokio::test]
 async fn what_a_function_refuses_or_cannot_tell_is_answered() {
     let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("2/h")))
-        .cost_by(|request: RequestParts<'_>| match number(request, "cost") {
+        .cost_by(|request| match number(request, "cost") {
             Some(cost) => Ok(cost),
-            None => Err(Refusal::new(StatusCode::BAD_REQUEST, "say a \"cost\"")),
+            None => Err(Refusal::new(StatusCode::BAD_REQUEST, "say a \"cost\"").into()),
         })
         // A burst that cannot be counted exactly.
-        .limit_by(|request: RequestParts<'_>| {
-            TokenBucket::new(rate!("300000007/d")).burst(number(request, "burst").unwrap_or(2))
+        .limit_by(|request| {
+            Ok(TokenBucket::new(rate!("300000007/d")).burst(number(request, "burst").unwrap_or(2))?)
         })
         .build()
         .unwrap();

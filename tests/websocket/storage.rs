@@ -126,6 +126,19 @@ fn a_store_that_fails_is_answered_as_the_policy_says() {
         }))
     });
     assert_eq!(asked, ["a", "b", "c"]);
+    let asked_later = failing(|policy| {
+        policy.on_error(WsOnError::ask_failure_async(|failure| {
+            let is_down = failure.kind() == ErrorKind::Unavailable;
+            async move { if is_down { WsRemedy::Allow } else { WsRemedy::Throttle } }
+        }))
+    });
+    assert_eq!(asked_later, ["a", "b", "c"]);
+    let raised_later =
+        failing(|policy| policy.on_error(WsOnError::ask_failure_async(|_| async { WsRemedy::Raise })));
+    assert_eq!(raised_later, ["a", "raised: the store is told to fail", "c"]);
+    // A function that does not answer for as long as a message may wait has not answered.
+    let never = failing(|policy| policy.on_error(WsOnError::ask_failure_async(|_| std::future::pending())));
+    assert_eq!((never[0].as_str(), json(&never[1])["retry_after"].as_u64()), ("a", Some(1)));
     // If the policy says nothing, the throttle does.
     assert_eq!(failing_with(OnError::Allow, |policy| policy), ["a", "b", "c"]);
     let raised = ["a", "raised: the store is told to fail", "c"];

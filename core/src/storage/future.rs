@@ -24,6 +24,20 @@ type Decided<V> = (Reply<V>, Option<Timestamp>);
 /// A boxed future that owns all it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// A storage of any type for limits of this strategy, behind a pointer: the short name of what layers around a
+/// storage come to, for a field or a return value.
+///
+/// ```
+/// use std::sync::Arc;
+/// use traffik_core::Gcra;
+/// use traffik_core::storage::{AsyncStorage, DynStorage};
+///
+/// fn store(layered: impl AsyncStorage<Gcra> + 'static) -> DynStorage<Gcra> {
+///     Arc::new(layered)
+/// }
+/// ```
+pub type DynStorage<S> = Arc<dyn AsyncStorage<S>>;
+
 /// Keeps a state per key somewhere that may take a while, or fail.
 ///
 /// What [`Storage`] asks of an implementation holds here too, and:
@@ -33,7 +47,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///   be repeated.
 /// * Dropping an answer MUST NOT disturb later calls.
 ///
-/// For a given strategy the trait can be used behind a pointer: `Arc<dyn AsyncStorage<Gcra>>`.
+/// For a given strategy the trait can be used behind a pointer, a [`DynStorage`].
 pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// Applies an operation to the state of a key, at the present of this storage's clock.
     fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;

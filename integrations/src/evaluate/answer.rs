@@ -13,7 +13,7 @@ use crate::http::headers::{self, Dialect, Limits};
 use crate::http::request::RequestParts;
 use crate::http::response::{self, Sent};
 use crate::middleware::admission::{Left, Step};
-use crate::throttle::Profile;
+use crate::throttle::{Cause, Profile};
 
 /// A request that several throttles let pass, until its response is there.
 #[derive(Default)]
@@ -31,6 +31,8 @@ pub struct Waited(pub(super) WaitedFor);
 
 pub(super) enum WaitedFor {
     Decision(Decided, Option<NotDecided>),
+    /// The consequences for throttles that have failed, and the parts of all others.
+    Remedies(Vec<ErrorOutcome>, Vec<Box<dyn Part>>, Option<NotDecided>),
     Turn(Admitted),
     Answer(Response<Bytes>),
 }
@@ -42,12 +44,26 @@ impl Waited {
     ) -> Self {
         Self(WaitedFor::Decision(decided.await, not_decided))
     }
+
+    /// The cause for which it is no admission, if that is known by now.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        let WaitedFor::Decision(decided, _) = &self.0 else { return None };
+        match decided {
+            Decided::Denied { outcome, .. } => Some(Cause::Denied(*outcome)),
+            Decided::Failed { failed, .. } => {
+                failed.first().map(|(_, failure)| Cause::Failed(failure.clone()))
+            }
+            Decided::Refused(refusal) => Some(Cause::Refused(Some(refusal.clone()))),
+            Decided::Admitted { .. } => None,
+        }
+    }
 }
 
 /// Goes on with what was waited for.
 pub(crate) fn resume(request: RequestParts<'_>, waited: Waited) -> Step<Admitted, Waited> {
     match waited.0 {
         WaitedFor::Decision(decided, not_decided) => follow(request, decided, not_decided),
+        WaitedFor::Remedies(outcomes, others, not_decided) => recover(outcomes, others, not_decided),
         WaitedFor::Turn(admitted) => Step::Pass(admitted),
         WaitedFor::Answer(response) => Step::Answer(response),
     }
@@ -56,7 +72,7 @@ pub(crate) fn resume(request: RequestParts<'_>, waited: Waited) -> Step<Admitted
 fn follow(
     request: RequestParts<'_>,
     decided: Decided,
-    mut not_decided: Option<NotDecided>,
+    not_decided: Option<NotDecided>,
 ) -> Step<Admitted, Waited> {
     match decided {
         Decided::Admitted { parts, pause, beside } => {
@@ -72,7 +88,7 @@ fn follow(
         Decided::Denied { parts, first, outcome } => {
             let throttles: Vec<_> = parts.iter().map(|part| part.disclosure()).collect();
             let Some(denying) = throttles.get(first) else {
-                return Step::Answer(response::unavailable(request, None));
+                return Step::Answer(response::unavailable(request.is_grpc(), None));
             };
             let mut limits = throttles.iter().flat_map(|it| it.limits.iter().copied()).collect();
             if let [_] = *throttles {
@@ -86,19 +102,41 @@ fn follow(
         }
         Decided::Refused(refusal) => Step::Answer(refusal.response()),
         Decided::Failed { failed, others } => {
-            let mut answer = None;
-            for (failing, failure) in failed {
-                match failing(Some(request), &failure) {
-                    // A throttle that lets everybody pass when it fails is out of the matter.
-                    ErrorOutcome::Passes(open) => not_decided = Some(open.or(not_decided)),
-                    ErrorOutcome::Answered(first) => drop(answer.get_or_insert(first)),
+            let asked = failed.into_iter().map(|(failing, failure)| failing(Some(request), &failure));
+            let outcomes: Vec<_> = asked.collect();
+            if !outcomes.iter().any(|outcome| matches!(outcome, ErrorOutcome::Later(_))) {
+                return recover(outcomes, others, not_decided);
+            }
+            Step::Wait(Box::pin(async move {
+                let mut known = Vec::with_capacity(outcomes.len());
+                for outcome in outcomes {
+                    known.push(outcome.get().await);
                 }
-            }
-            match answer {
-                Some(answer) => Step::Answer(answer),
-                None => Step::Wait(Box::pin(Waited::decision(decide(others), not_decided))),
-            }
+                Waited(WaitedFor::Remedies(known, others, not_decided))
+            }))
         }
+    }
+}
+
+/// Goes on where some have failed, with these consequences.
+fn recover(
+    outcomes: Vec<ErrorOutcome>,
+    others: Vec<Box<dyn Part>>,
+    mut not_decided: Option<NotDecided>,
+) -> Step<Admitted, Waited> {
+    let mut answer = None;
+    for outcome in outcomes {
+        match outcome {
+            // A throttle that lets everybody pass when it fails is out of the matter.
+            ErrorOutcome::Passes(open) => not_decided = Some(open.or(not_decided)),
+            ErrorOutcome::Answered(first) => drop(answer.get_or_insert(first)),
+            // It was waited for.
+            ErrorOutcome::Later(_) => {}
+        }
+    }
+    match answer {
+        Some(answer) => Step::Answer(answer),
+        None => Step::Wait(Box::pin(Waited::decision(decide(others), not_decided))),
     }
 }
 
@@ -114,7 +152,7 @@ pub(crate) fn denied<P>(
     add_own: impl Fn(&mut HeaderMap),
 ) -> Step<P, Waited> {
     let answer = || {
-        let mut response = response::denied(request, outcome, limits);
+        let mut response = response::denied(request.is_grpc(), outcome, limits);
         tell(response.headers_mut());
         response
     };

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{BoxFuture, Failure};
-use traffik_core::{ErasedKey, Origin, Outcome};
+use traffik_core::{Origin, Outcome};
 
 use crate::http::headers::{Dialect, Limits};
 use crate::http::request::{Refusal, RequestParts};
+use crate::identify::ClientKey;
 use crate::middleware::admission::Left;
 use crate::observe::Seen;
 use crate::throttle::{Pause, Profile};
@@ -129,7 +130,7 @@ pub(crate) trait Part: Any + Send {
 /// The facts about a throttle that answers and headers show.
 pub(crate) struct Disclosure<'a> {
     pub(crate) profile: &'a Profile,
-    pub(crate) client: &'a dyn ErasedKey,
+    pub(crate) client: &'a ClientKey,
     /// Its limits' last decisions, with their names.
     pub(crate) limits: Limits<'a>,
 }
@@ -154,6 +155,18 @@ pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &Failure) -> 
 pub(crate) enum ErrorOutcome {
     Passes(NotDecided),
     Answered(Response<Bytes>),
+    /// A function that was asked answers later, with one of the others.
+    Later(BoxFuture<'static, ErrorOutcome>),
+}
+
+impl ErrorOutcome {
+    /// The consequence, once it is known.
+    pub(crate) async fn get(self) -> Self {
+        match self {
+            Self::Later(outcome) => outcome.await,
+            known => known,
+        }
+    }
 }
 
 /// A throttle has let a request pass without a decision: why, and how clients are told.

@@ -2,17 +2,17 @@
 //! a heap.
 
 use std::any::Any;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::response::Parts;
 use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
 use traffik_core::{Op, Origin, Outcome, Strategy, Verdict};
 
 use super::all::{Candidate, Pending, Which, find_out};
-use super::answer::{self, Admitted, Waited};
+use super::answer::{self, Admitted, Waited, WaitedFor};
 use super::contract::{ErrorOutcome, Ruling, at_least};
 use super::decide::decide;
 use super::pass::Pass;
@@ -23,9 +23,12 @@ use crate::http::response::Sent;
 use crate::middleware::admission::{Gate, Left, Step};
 use crate::middleware::body::ResponseBody;
 use crate::rules::{Matching, Rank};
-use crate::throttle::{Plan, Prepared, Throttle, Unasked, Why};
+use crate::throttle::{Cause, Plan, Prepared, Rejection, Throttle, Unasked, Why};
 
 type Next<S, M> = Step<Pass<S, M>, Waited>;
+
+/// The outcome, or the failure, for which a request does not pass.
+type Refused<'a> = Result<Outcome, &'a Failure>;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
     type Pass = Pass<S, M>;
@@ -35,7 +38,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
     /// once.
     fn enter(&self, request: RequestParts<'_>) -> Next<S, M> {
         match self.prepare(request, None) {
-            Prepared::Ready(plan) => self.decide(request, plan),
+            Prepared::Ready(plan) => self.decide(request, plan, |_| {}),
             Prepared::Not(unasked) => self.unasked(request, unasked),
             Prepared::Later(planned) => {
                 let throttle = self.clone();
@@ -73,10 +76,15 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
 // a request.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     #[inline(always)]
-    fn decide(&self, request: RequestParts<'_>, plan: Plan<S, M>) -> Next<S, M> {
+    fn decide(
+        &self,
+        request: RequestParts<'_>,
+        plan: Plan<S, M>,
+        note: impl FnOnce(Refused<'_>),
+    ) -> Next<S, M> {
         let began = self.0.profile.begin();
         match self.apply(&plan, &Op::Check(plan.hit)) {
-            Reply::Ready(Some(answer)) => self.settle(request, plan, answer, began),
+            Reply::Ready(Some(answer)) => self.settle(request, plan, answer, began, note),
             reply => self.evaluate(plan, reply, began),
         }
     }
@@ -89,10 +97,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         plan: Plan<S, M>,
         answer: Result<S::Verdict, Failure>,
         began: Option<Instant>,
+        note: impl FnOnce(Refused<'_>),
     ) -> Next<S, M> {
         let verdict = match answer {
             Ok(verdict) => verdict,
             Err(failure) if plan.enforced => {
+                note(Err(&failure));
                 return self.fail(request, Some(&plan), &failure, since(began));
             }
             failed => return self.evaluate(plan, Reply::ready(failed), began),
@@ -107,6 +117,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             }
             Ruling::Deny => {
                 self.report(&plan, &verdict, since(began), true);
+                let outcome = at_least(outcome, plan.settings.min_wait);
+                note(Ok(outcome));
                 self.deny(request, &plan, &verdict, outcome)
             }
             Ruling::Wait(()) | Ruling::TurnAway(_) => self.evaluate(plan, Reply::ready(Ok(verdict)), began),
@@ -124,7 +136,6 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let answers = &profile.answers;
         let mut limits = answers.limits(verdict);
         headers::arrange(&mut limits);
-        let outcome = at_least(outcome, plan.settings.min_wait);
         let tell = |headers: &mut HeaderMap| answers.dialect.put(&limits, headers);
         let add_own = |headers: &mut HeaderMap| answers.add(Sent::WhenDenied, headers);
         answer::denied(request, profile, &plan.client, &limits, outcome, tell, add_own)
@@ -161,6 +172,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         match self.failed(request, plan, failure, took) {
             ErrorOutcome::Passes(open) => Step::Pass(Pass::uncounted(open.origin)),
             ErrorOutcome::Answered(response) => Step::Answer(response),
+            ErrorOutcome::Later(later) => Step::Wait(Box::pin(async move {
+                Waited(WaitedFor::Remedies(vec![later.await], Vec::new(), None))
+            })),
         }
     }
 
@@ -179,10 +193,73 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Does with a request what the middleware does. Admitted, after its delay if it has one, it comes with a
     /// pass, which is to be [handed in](Self::hand_in) with the response, and whose `verdict()` and
-    /// `origin()` say what was decided; else with what is to be answered.
-    pub async fn hit<'a>(&self, request: impl Into<RequestParts<'a>>) -> Result<Pass<S, M>, Response<Bytes>> {
-        let request = request.into();
-        let mut step = self.enter(request);
+    /// `origin()` say what was decided. Waits for the storage, and for functions of the request.
+    ///
+    /// Whether or not it is awaited in a handler of axum's, nothing of the request's body is held.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the [`Rejection`] to be answered if the request does not pass.
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// use axum::extract::{Request, State};
+    /// use traffik_core::TokenBucket;
+    /// use traffik_integrations::{MemoryThrottle, Rejection};
+    ///
+    /// async fn export(
+    ///     State(exports): State<MemoryThrottle<TokenBucket>>,
+    ///     request: Request,
+    /// ) -> Result<&'static str, Rejection> {
+    ///     exports.hit_n(&request, 10).await?; // 429 with `Retry-After` where ten are too many
+    ///     Ok("a long list")
+    /// }
+    /// # let _: axum::Router<MemoryThrottle<TokenBucket>> = axum::Router::new().route("/", axum::routing::get(export));
+    /// # }
+    /// ```
+    pub fn hit<'a>(
+        &self,
+        request: impl Into<RequestParts<'a>>,
+    ) -> impl Future<Output = Result<Pass<S, M>, Rejection>> + Send {
+        // The body of a request need not be `Sync`, so a future must not hold a reference to the whole.
+        self.hit_at(request.into(), None)
+    }
+
+    /// The same at this cost, whatever the throttle says of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`hit`](Self::hit) does.
+    pub fn hit_n<'a>(
+        &self,
+        request: impl Into<RequestParts<'a>>,
+        cost: S::Cost,
+    ) -> impl Future<Output = Result<Pass<S, M>, Rejection>> + Send {
+        self.hit_at(request.into(), Some(cost))
+    }
+
+    async fn hit_at(
+        &self,
+        request: RequestParts<'_>,
+        cost: Option<S::Cost>,
+    ) -> Result<Pass<S, M>, Rejection> {
+        let (mut client, mut cause) = (None, None);
+        let mut step = match self.prepare(request, None).get().await {
+            Ok(mut plan) => {
+                client = Some(plan.client.clone());
+                plan.hit.cost = cost.unwrap_or(plan.hit.cost);
+                self.decide(request, plan, |refused| {
+                    cause = Some(match refused {
+                        Ok(outcome) => Cause::Denied(outcome),
+                        Err(failure) => Cause::Failed(failure.clone()),
+                    });
+                })
+            }
+            Err(unasked) => {
+                cause = unasked.cause();
+                self.unasked(request, unasked)
+            }
+        };
         loop {
             match step {
                 Step::Pass(mut pass) => {
@@ -192,8 +269,15 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
                     }
                     return Ok(pass);
                 }
-                Step::Answer(response) => return Err(response),
-                Step::Wait(work) => step = self.resume(request, work.await),
+                Step::Answer(response) => {
+                    let cause = cause.unwrap_or(Cause::Refused(None));
+                    return Err(Rejection::new(self.uid(), client, cause, response));
+                }
+                Step::Wait(work) => {
+                    let waited = work.await;
+                    cause = waited.cause().or(cause);
+                    step = self.resume(request, waited);
+                }
             }
         }
     }

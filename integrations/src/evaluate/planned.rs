@@ -17,6 +17,7 @@ use crate::http::headers::Limits;
 use crate::http::on_error::{Remedy, Trouble};
 use crate::http::request::{RequestParts, Stop};
 use crate::http::response;
+use crate::identify::ClientKey;
 use crate::middleware::admission::Left;
 use crate::middleware::background::{Spawn, aside};
 use crate::observe::Seen;
@@ -162,7 +163,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
     fn report(&self, failure: Option<&Failure>, can_wait: bool) {
         let origin = if self.plan.enforced { Origin::DegradedClosed } else { Origin::Shadow };
         match (failure, &self.said) {
-            (Some(failure), _) => self.throttle.report_failure(Some(&self.plan), failure, self.took, origin),
+            (Some(failure), _) => {
+                self.throttle.report_failure(Some(&self.plan.client), failure, self.took, origin)
+            }
             (None, Some(said)) => self.throttle.report(&self.plan, said, self.took, can_wait),
             (None, None) => {}
         }
@@ -226,12 +229,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Reports that nothing could decide, and where what becomes of the request comes from.
     pub(super) fn report_failure(
         &self,
-        plan: Option<&Plan<S, M>>,
+        client: Option<&ClientKey>,
         failure: &Failure,
         took: Option<Duration>,
         origin: Origin,
     ) {
-        let client = plan.map(|plan| &plan.client as &dyn ErasedKey);
+        let client = client.map(|client| client as &dyn ErasedKey);
         self.0.profile.report(Seen::Failed, client, took, Some(failure), Some(origin));
     }
 
@@ -261,7 +264,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             Some(request) => throttle.failed(request, plan.as_deref(), failure, took),
             None => {
                 let origin = Origin::DegradedClosed;
-                throttle.report_failure(plan.as_deref(), failure, took, origin);
+                throttle.report_failure(plan.as_ref().map(|plan| &plan.client), failure, took, origin);
                 ErrorOutcome::Passes(throttle.not_decided(origin))
             }
         })
@@ -275,10 +278,30 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         failure: &Failure,
         took: Option<Duration>,
     ) -> ErrorOutcome {
-        let remedy = self.remedy(request, plan, failure);
+        let (is_grpc, client) = (request.is_grpc(), plan.map(|plan| &plan.client));
+        match self.remedy(request, plan, failure) {
+            Reply::Ready(Some(Ok(remedy))) => self.remedied(is_grpc, client, failure, took, remedy),
+            remedy => {
+                let (throttle, client, failure) = (self.clone(), client.cloned(), failure.clone());
+                ErrorOutcome::Later(Box::pin(async move {
+                    let remedy = remedy.await.unwrap_or(Remedy::Throttle);
+                    throttle.remedied(is_grpc, client.as_ref(), &failure, took, remedy)
+                }))
+            }
+        }
+    }
+
+    fn remedied(
+        &self,
+        is_grpc: bool,
+        client: Option<&ClientKey>,
+        failure: &Failure,
+        took: Option<Duration>,
+        remedy: Remedy,
+    ) -> ErrorOutcome {
         let origin = remedy.origin();
-        self.report_failure(plan, failure, took, origin);
-        match response::failed(request, remedy, failure) {
+        self.report_failure(client, failure, took, origin);
+        match response::failed(is_grpc, remedy, failure) {
             Some(mut response) => {
                 self.0.profile.answers.dialect.tell_origin(origin, response.headers_mut());
                 ErrorOutcome::Answered(response)
@@ -287,7 +310,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    fn remedy(&self, request: RequestParts<'_>, plan: Option<&Plan<S, M>>, failure: &Failure) -> Remedy {
+    fn remedy(
+        &self,
+        request: RequestParts<'_>,
+        plan: Option<&Plan<S, M>>,
+        failure: &Failure,
+    ) -> Reply<Remedy> {
         self.0.profile.on_error.remedy(|ask| {
             let fresh = plan.and_then(|plan| self.fresh(plan));
             let limits =

@@ -1,15 +1,17 @@
 //! Charges that add up while a request is handled, and are applied together at its end.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use traffik_core::storage::{AsyncStorage, Failure};
-use traffik_core::{Class, Outcome, Strategy, debug_fields};
+use traffik_core::storage::AsyncStorage;
+use traffik_core::{Class, Strategy, debug_fields};
 
 use super::contract::{Decided, Part};
 use super::decide::{decide, sit_out};
 use super::planned::PlannedThrottle;
-use crate::throttle::{Client, Plan, Scope, Throttle};
+use crate::http::headers::Limits;
+use crate::http::request::Stop;
+use crate::http::response;
+use crate::throttle::{Cause, Client, Plan, Rejection, Scope, Throttle};
 
 /// Charges that add up and are applied together: all of them, or none.
 ///
@@ -46,41 +48,13 @@ pub struct Nested {
     into: Quota,
 }
 
-/// Why a quota was not charged.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum QuotaError {
-    /// A throttle denies; what has added up is still there, so that it can be applied once the wait is over.
-    Denied {
-        /// The name of the throttle.
-        throttle: String,
-        /// When all would admit it.
-        outcome: Outcome,
-    },
-    /// A storage has failed.
-    Failed(Failure),
-}
-
-impl fmt::Display for QuotaError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Denied { throttle, outcome: Outcome::Deny { retry_after } } => {
-                write!(f, "{throttle} denies it for another {retry_after:?}")
-            }
-            Self::Denied { throttle, .. } => write!(f, "{throttle} can never admit as much at once"),
-            Self::Failed(failure) => failure.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for QuotaError {}
-
 /// A charge that has not been made yet.
 trait Deferred: Send + Sync {
     /// Adds another charge, if both have the same subject.
     fn merge(&mut self, other: &dyn Deferred) -> bool;
     /// `None` if it is like no other: its limit or its storage was chosen for its request.
     fn subject(&self) -> Option<Subject>;
+    fn uid(&self) -> &str;
     fn cost(&self) -> u32;
     fn part(&self) -> Box<dyn Part>;
 }
@@ -122,6 +96,10 @@ impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> Deferred for Charge<
             scope: plan.scope.clone(),
             class: plan.hit.class,
         })
+    }
+
+    fn uid(&self) -> &str {
+        self.throttle.uid()
     }
 
     fn cost(&self) -> u32 {
@@ -172,9 +150,15 @@ impl Quota {
 
     /// Charges all that has added up, or nothing. Charged, it starts anew; a delay is sat out where there is
     /// a [runtime](crate::ThrottleBuilder::runtime).
-    pub async fn apply(&self) -> Result<(), QuotaError> {
+    ///
+    /// # Errors
+    ///
+    /// Fails with a [`Rejection`] if a throttle denies, or its storage has failed. What has added up is still
+    /// there, so that it can be applied once the wait is over.
+    pub async fn apply(&self) -> Result<(), Rejection> {
         let charges = std::mem::take(&mut *self.lock());
         let decided = decide(charges.iter().map(|charge| charge.part()).collect()).await;
+        let names = charges.iter().map(|charge| charge.uid().to_owned()).collect::<Vec<_>>().join(", ");
         if !matches!(decided, Decided::Admitted { .. }) {
             charges.into_iter().for_each(|charge| self.add(charge));
         }
@@ -189,15 +173,20 @@ impl Quota {
                 Ok(())
             }
             Decided::Denied { parts, first, outcome } => {
-                let throttle = parts.get(first).map_or(String::new(), |part| part.profile().uid.clone());
-                Err(QuotaError::Denied { throttle, outcome })
+                let throttles: Vec<_> = parts.iter().map(|part| part.disclosure()).collect();
+                let limits: Limits<'_> = throttles.iter().flat_map(|it| it.limits.iter().copied()).collect();
+                let response = response::denied(false, outcome, &limits);
+                let denying = throttles.get(first);
+                let name = denying.map_or(&*names, |it| &it.profile.uid);
+                let client = denying.map(|it| it.client.clone());
+                Err(Rejection::new(name, client, Cause::Denied(outcome), response))
             }
             Decided::Failed { failed, .. } => {
                 let mut answer = Ok(());
                 for (failing, failure) in failed {
-                    // Whoever applies it is told, and decides.
+                    // Whoever applies it gets the failure, and decides.
                     let _ = failing(None, &failure);
-                    answer = Err(QuotaError::Failed(failure));
+                    answer = Err(Rejection::stopped(&names, false, Stop::Failed(failure)));
                 }
                 answer
             }

@@ -1,12 +1,13 @@
 //! What is done about a request that could not be decided upon.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{ErrorKind, Failure, Reply};
 use traffik_core::{ErasedKey, Origin, debug_fields};
 
 use crate::RequestParts;
@@ -90,11 +91,12 @@ pub enum OnError<A: ?Sized = AskAboutRequest> {
     /// Requests are answered 500, with the [`Failure`] in the extensions of the response for whoever stands
     /// outside. Messages are dropped, and the stream yields the failure in their place.
     Raise,
-    /// As this function says.
+    /// As this function says, at once or later: see [`ask`](OnError::ask) and
+    /// [`ask_async`](OnError::ask_async).
     Ask(Arc<A>),
 }
 
-type AskAboutRequest = dyn Fn(&Trouble<'_>) -> Remedy + Send + Sync;
+type AskAboutRequest = dyn Fn(&Trouble<'_>) -> Reply<Remedy> + Send + Sync;
 
 impl OnError {
     /// As `function` says.
@@ -114,20 +116,50 @@ impl OnError {
     /// # let _ = on_error;
     /// ```
     pub fn ask(function: impl Fn(&Trouble<'_>) -> Remedy + Send + Sync + 'static) -> Self {
-        Self::Ask(Arc::new(function))
+        Self::Ask(Arc::new(move |trouble| Reply::ready(Ok(function(trouble)))))
     }
+
+    /// As `function` says asynchronously, such as after it has asked another store. The request waits for as
+    /// long as that takes, without a bound; if its client goes away, the future is dropped.
+    ///
+    /// ```
+    /// use traffik_integrations::{OnError, Remedy};
+    ///
+    /// async fn is_paying(user: Option<String>) -> bool {
+    ///     user.is_some() // ask a database
+    /// }
+    ///
+    /// let on_error = OnError::ask_async(|trouble| {
+    ///     let user = trouble.request.headers.get("x-user").and_then(|it| it.to_str().ok()).map(str::to_owned);
+    ///     async { if is_paying(user).await { Remedy::Allow } else { Remedy::Throttle } }
+    /// });
+    /// # let _ = on_error;
+    /// ```
+    pub fn ask_async<F: Future<Output = Remedy> + Send + 'static>(
+        function: impl Fn(&Trouble<'_>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self::Ask(Arc::new(move |trouble| later(function(trouble))))
+    }
+}
+
+/// A remedy that is waited for.
+pub(crate) fn later<R: Send + 'static>(
+    remedy: impl Future<Output = Remedy<R>> + Send + 'static,
+) -> Reply<Remedy<R>> {
+    Reply::pending(async move { Ok(remedy.await) })
 }
 
 impl<A: ?Sized> OnError<A> {
     /// The remedy; `ask` puts the question to the function, where there is one.
-    pub(crate) fn remedy<R>(&self, ask: impl FnOnce(&A) -> Remedy<R>) -> Remedy<R> {
-        match self {
+    pub(crate) fn remedy<R>(&self, ask: impl FnOnce(&A) -> Reply<Remedy<R>>) -> Reply<Remedy<R>> {
+        let remedy = match self {
             Self::Throttle => Remedy::Throttle,
             Self::ThrottleFor(wait) => Remedy::ThrottleFor(*wait),
             Self::Allow => Remedy::Allow,
             Self::Raise => Remedy::Raise,
-            Self::Ask(function) => ask(function),
-        }
+            Self::Ask(function) => return ask(function),
+        };
+        Reply::ready(Ok(remedy))
     }
 }
 

@@ -1,12 +1,16 @@
 //! A request as the parts that deciding on it may look at, and functions of them.
 
+use std::any::Any;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, StatusCode, Uri};
 use traffik_core::storage::{BoxFuture, Failure};
-use traffik_core::{CapacityError, ErrorKind};
+use traffik_core::{CapacityError, ErrorKind, StrategyError};
+
+use crate::http::grpc::is_grpc;
 
 /// All of a request but its body.
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +47,37 @@ impl<'a> From<&'a http::request::Parts> for RequestParts<'a> {
     }
 }
 
-/// Why a function of a request has no answer.
+impl RequestParts<'_> {
+    /// Whether it is a gRPC call, which is answered in its own way.
+    pub(crate) fn is_grpc(self) -> bool {
+        is_grpc(self.headers)
+    }
+}
+
+/// The reason why a function of a request has no answer.
+///
+/// `?` makes it of any error, so a closure that answers `Ok(..)` needs no annotation: a [`Refusal`] stays one, a
+/// [`Failure`] stays one, and anything else is a failure with that error as its cause. It is no
+/// [`Error`](std::error::Error) itself, as nothing could be made of any error otherwise.
+///
+/// ```
+/// use traffik_core::{TokenBucket, rate};
+/// use traffik_integrations::Throttle;
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).cost_by(|request| {
+///     let Some(length) = request.headers.get("content-length") else { return Ok(1) };
+///     let bytes: u32 = length.to_str()?.parse()?; // two types of errors
+///     Ok(bytes / 1024 + 1)
+/// });
+/// # let _ = throttle.build()?;
+/// # Ok::<(), traffik_integrations::ThrottleError>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Stop {
     /// Something has failed: treated as a storage that fails is, by [`OnError`](crate::OnError).
     Failed(Failure),
-    /// The request is refused, and the client told so.
+    /// The request is refused, and the client gets the refusal.
     Refused(Refusal),
 }
 
@@ -82,7 +110,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl Error for Refusal {}
 
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,28 +121,35 @@ impl fmt::Display for Stop {
     }
 }
 
-impl std::error::Error for Stop {}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+impl<E: Error + Send + Sync + 'static> From<E> for Stop {
+    fn from(error: E) -> Self {
+        let mut error = Some(error);
+        if let Some(refusal) = taken(&mut error) {
+            return Self::Refused(refusal);
+        }
+        if let Some(failure) = taken(&mut error) {
+            return Self::Failed(failure);
+        }
+        // A limit made for one request that cannot be counted exactly.
+        let of: &dyn Any = &error;
+        let is_invalid = of.is::<Option<CapacityError>>() || of.is::<Option<StrategyError>>();
+        let kind = if is_invalid { ErrorKind::Invalid } else { ErrorKind::Other };
+        let cause = error.map_or_else(|| "nothing".into(), Box::<dyn Error + Send + Sync>::from);
+        Self::Failed(Failure::new(kind, cause))
     }
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
+/// Takes an error out, if it is of this type.
+fn taken<T: 'static>(error: &mut dyn Any) -> Option<T> {
+    error.downcast_mut::<Option<T>>().and_then(Option::take)
 }
 
-/// A limit made for one request that cannot be counted exactly.
-impl From<CapacityError> for Stop {
-    fn from(error: CapacityError) -> Self {
-        Self::Failed(Failure::new(ErrorKind::Invalid, error.to_string()))
-    }
-}
-
-/// What a function of a request may answer: the value, or a result.
+/// The answer of a function of a request: the value, or a result. Results have one type of error, so that `?`
+/// and `Ok(..)` in a closure leave nothing open.
+#[diagnostic::on_unimplemented(
+    message = "a function of a request answers with a `{T}` or a `Result<{T}, Stop>`, and not with a `{Self}`",
+    note = "another error becomes a `Stop` by `?`: write `Ok(f()?)` in the place of `f()`"
+)]
 pub trait Fallible<T>: Send {
     /// The value, or why there is none.
     fn into_result(self) -> Result<T, Stop>;
@@ -126,9 +161,9 @@ impl<T: Send> Fallible<T> for T {
     }
 }
 
-impl<T: Send, E: Into<Stop> + Send> Fallible<T> for Result<T, E> {
-    fn into_result(self) -> Result<T, Stop> {
-        self.map_err(Into::into)
+impl<T: Send> Fallible<T> for Result<T, Stop> {
+    fn into_result(self) -> Self {
+        self
     }
 }
 

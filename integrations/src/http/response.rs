@@ -10,7 +10,6 @@ use smallvec::SmallVec;
 use traffik_core::storage::Failure;
 use traffik_core::{Decision, Outcome, Verdict};
 
-use crate::RequestParts;
 use crate::http::denial::wait_of;
 use crate::http::grpc;
 use crate::http::headers::{Dialect, Limits, Told, millis, number, seconds};
@@ -72,9 +71,9 @@ impl Answers {
 
 /// 429: how long to wait, or that waiting is in vain; with no other header yet. A gRPC client is told in its
 /// own way.
-pub(crate) fn denied(request: RequestParts<'_>, outcome: Outcome, limits: &[Told<'_>]) -> Response<Bytes> {
+pub(crate) fn denied(is_grpc: bool, outcome: Outcome, limits: &[Told<'_>]) -> Response<Bytes> {
     let wait = wait_of(outcome);
-    if grpc::is_grpc(request.headers) {
+    if is_grpc {
         return grpc::exhausted(wait);
     }
     answer(StatusCode::TOO_MANY_REQUESTS, problem(wait, limits), wait)
@@ -136,15 +135,11 @@ fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 /// What a request that could not be decided upon is answered, unless it is to pass.
-pub(crate) fn failed(
-    request: RequestParts<'_>,
-    remedy: Remedy,
-    failure: &Failure,
-) -> Option<Response<Bytes>> {
+pub(crate) fn failed(is_grpc: bool, remedy: Remedy, failure: &Failure) -> Option<Response<Bytes>> {
     Some(match remedy {
         Remedy::Allow => return None,
-        Remedy::Throttle => unavailable(request, None),
-        Remedy::ThrottleFor(wait) => unavailable(request, Some(wait)),
+        Remedy::Throttle => unavailable(is_grpc, None),
+        Remedy::ThrottleFor(wait) => unavailable(is_grpc, Some(wait)),
         Remedy::Answer(response) => response,
         // The failure is for who stands outside, in the extensions of the response.
         Remedy::Raise => {
@@ -158,8 +153,8 @@ pub(crate) fn failed(
 
 /// 503: the limiter itself cannot decide, which is not the client's fault. The wait is a second, if nothing
 /// is said of it.
-pub(crate) fn unavailable(request: RequestParts<'_>, wait: Option<Duration>) -> Response<Bytes> {
-    if grpc::is_grpc(request.headers) {
+pub(crate) fn unavailable(is_grpc: bool, wait: Option<Duration>) -> Response<Bytes> {
+    if is_grpc {
         return grpc::unavailable(wait);
     }
     // While a store is away this is what everybody asks for, so it is there already.

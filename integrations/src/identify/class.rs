@@ -5,7 +5,7 @@ use http::StatusCode;
 use traffik_core::{Class, Label};
 
 use super::{Networks, RequestParts};
-use crate::http::request::Refusal;
+use crate::http::request::{Refusal, Stop};
 
 /// Reads a request's class off headers, if a trusted proxy has written them.
 ///
@@ -120,8 +120,12 @@ impl CostHeader {
         Self { name, trusted }
     }
 
-    /// The cost of a request, or its refusal if that is no number, or not one alone.
-    pub fn of(&self, request: RequestParts<'_>) -> Result<u32, Refusal> {
+    /// Returns the cost of a request.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Stop::Refused`], which is answered 400, if the header is no number, or is there twice.
+    pub fn of(&self, request: RequestParts<'_>) -> Result<u32, Stop> {
         let mut lines = request.headers.get_all(&self.name).into_iter();
         let Some(line) = lines.next() else { return Ok(1) };
         let text = line.to_str().unwrap_or_default();
@@ -132,7 +136,7 @@ impl CostHeader {
             }
             _ => {
                 let detail = format!("{} is to be one whole number up to {}", self.name, u32::MAX);
-                Err(Refusal::new(StatusCode::BAD_REQUEST, detail))
+                Err(Refusal::new(StatusCode::BAD_REQUEST, detail).into())
             }
         }
     }
@@ -182,7 +186,10 @@ mod tests {
         let costs = CostHeader::new(HeaderName::from_static("cost"), trusted());
         let of = |peer, values: &[&str]| {
             let headers: Vec<_> = values.iter().map(|value| ("cost", *value)).collect();
-            costs.of((&request(peer, &headers)).into()).map_err(|refusal| refusal.status.as_u16())
+            costs.of((&request(peer, &headers)).into()).map_err(|stop| match stop {
+                Stop::Refused(refusal) => refusal.status.as_u16(),
+                Stop::Failed(_) => 500,
+            })
         };
         assert_eq!(
             [of(CLIENT, &[]), of(CLIENT, &["7"]), of(CLIENT, &["4294967295"])],

@@ -29,6 +29,12 @@ impl Composite {
         self.0.push(Box::new(part));
         self
     }
+
+    /// Counts by what a function of the request says as well.
+    #[must_use]
+    pub fn and_by(self, part: impl Fn(RequestParts<'_>) -> Identity + Send + Sync + 'static) -> Self {
+        self.and(part)
+    }
 }
 
 impl Identify for Composite {
@@ -81,17 +87,16 @@ mod tests {
 
     #[test]
     fn one_exemption_is_enough() {
-        let composite =
-            Composite::new().and(crate::Peer::default()).and(|_: RequestParts<'_>| Identity::Exempt);
+        let composite = Composite::new().and(crate::Peer::default()).and_by(|_| Identity::Exempt);
         assert_eq!(composite.identify((&http::Request::new(())).into()), Identity::Exempt);
     }
 
     #[test]
     fn a_storage_sees_a_hash_of_what_a_client_wrote_also_in_a_part() {
         let composite = Composite::new()
-            .and(|_: RequestParts<'_>| Identity::of(b'4', &[192, 0, 2, 1]))
-            .and(|_: RequestParts<'_>| Identity::of(b'h', b"alice"))
-            .and(|_: RequestParts<'_>| Identity::of(b'k', b"abc"));
+            .and_by(|_| Identity::of(b'4', &[192, 0, 2, 1]))
+            .and_by(|_| Identity::of(b'h', b"alice"))
+            .and_by(|_| Identity::of(b'k', b"abc"));
         let Identity::Key(key) = composite.identify((&http::Request::new(())).into()) else { unreachable!() };
         let (mut bytes, mut name) = (Vec::new(), String::new());
         key.feed(&mut |piece: &[u8]| bytes.extend_from_slice(piece));

@@ -24,6 +24,10 @@ pub struct Networks(Arc<[IpNet]>);
 
 impl Networks {
     /// The networks of these texts, each an address, or an address and the length of its prefix.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ThrottleError::Network`] for the first text that is none.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, ThrottleError> {
         let network = |text: &str| {
             let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));

@@ -24,6 +24,10 @@ pub struct Route {
 
 impl Route {
     /// Counts by these templates, compiled once.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ThrottleError::Route`] for a template that cannot be matched, or not beside the others.
     pub fn new<'a>(templates: impl IntoIterator<Item = &'a str>) -> Result<Self, ThrottleError> {
         let mut router = Router::new();
         for template in templates {

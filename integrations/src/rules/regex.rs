@@ -10,6 +10,10 @@ impl Rule {
     /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. It is the path that
     /// is folded, and not the expression, so write `%C3%A9` for `é`, `%20` for a space, and no slash at the
     /// end. Takes time that grows with the length of the path alone.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ThrottleError::Route`] if it is no regular expression.
     pub fn regex(self, pattern: &str) -> Result<Self, ThrottleError> {
         let ignore_case = self.ignore_case;
         let pattern = read(pattern, ignore_case)?;

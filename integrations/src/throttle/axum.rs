@@ -2,11 +2,13 @@
 
 use std::convert::Infallible;
 
+use axum::body::Body;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
+use super::Rejection;
 use crate::Standing;
 
 /// The innermost throttle that has noted something on the request.
@@ -37,6 +39,13 @@ impl std::fmt::Display for NotExposed {
 }
 
 impl std::error::Error for NotExposed {}
+
+/// The throttle's own answer.
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        self.into_inner().map(Body::from)
+    }
+}
 
 impl IntoResponse for NotExposed {
     fn into_response(self) -> Response {

@@ -12,7 +12,8 @@ use super::handle::Throttle;
 use crate::http::denial::{Denial, Handler};
 use crate::http::headers::Dialect;
 use crate::http::on_error::OnError;
-use crate::identify::Identify;
+use crate::http::request::RequestParts;
+use crate::identify::{Identify, Identity};
 use crate::middleware::background::{Spawn, background};
 
 /// A storage together with what all throttles on it have in common, unless they say otherwise.
@@ -55,6 +56,16 @@ impl<M> Base<M> {
     #[must_use]
     pub fn identifier(self, identifier: impl Identify + 'static) -> Self {
         Self { identifier: Some(Arc::new(identifier)), ..self }
+    }
+
+    /// They count by what a function of the request says; one that may fail is for
+    /// [each throttle](ThrottleBuilder::identifier_by).
+    #[must_use]
+    pub fn identifier_by(
+        self,
+        identifier: impl Fn(RequestParts<'_>) -> Identity + Send + Sync + 'static,
+    ) -> Self {
+        self.identifier(identifier)
     }
 
     /// They tell clients where they stand in this dialect.

@@ -36,6 +36,10 @@ use crate::rules::{Rule, Rules};
 /// What can depend on the request is given as a value, by a function of its [parts](RequestParts) (`.._by`),
 /// or by one that answers asynchronously (`.._by_async`). A function may answer with a value or with a
 /// result; see [`Stop`](crate::Stop).
+///
+/// A future outlives the parts of the request, which the middleware keeps, so such a function takes what it
+/// needs out of them first: `|request| { let path = request.uri.clone(); async move { .. } }`. An
+/// `async |request|` closure would hold on to them, and does not compile.
 #[must_use = "a throttle limits nothing until it is built and put in front of a service"]
 pub struct ThrottleBuilder<S: Strategy, M> {
     profile: Profile,
@@ -176,6 +180,27 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// Counts by what `identifier` says instead of by peer address.
     pub fn identifier(mut self, identifier: impl Identify + 'static) -> Self {
         self.profile.who = Who::Now(Box::new(identifier));
+        self
+    }
+
+    /// Counts by what a function of the request says.
+    ///
+    /// ```
+    /// use traffik_core::{Gcra, rate};
+    /// use traffik_integrations::{Identity, Throttle};
+    ///
+    /// let throttle = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).identifier_by(|request| {
+    ///     let Some(user) = request.headers.get("x-user") else { return Ok(Identity::anonymous()) };
+    ///     Ok(Identity::of(b'h', user.to_str()?.as_bytes())) // a failure, if it is no text
+    /// });
+    /// # let _ = throttle.build()?;
+    /// # Ok::<(), traffik_integrations::ThrottleError>(())
+    /// ```
+    pub fn identifier_by<A: Fallible<Identity>>(
+        mut self,
+        identifier: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+    ) -> Self {
+        self.profile.who = Who::Function(Box::new(move |request| identifier(request).into_result()));
         self
     }
 
@@ -376,7 +401,13 @@ impl<S: Strategy<Stat: Report>, M: AsyncStorage<S> + 'static> ThrottleBuilder<S,
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
-    /// The throttle, if its names can be told in headers and its own is not taken.
+    /// Builds the throttle.
+    ///
+    /// # Errors
+    ///
+    /// * [`Name`](ThrottleError::Name) if its name, or that of a policy, cannot stand in a header.
+    /// * [`Rule`](ThrottleError::Rule) if no request can meet one of its rules.
+    /// * [`Taken`](ThrottleError::Taken) if a throttle in its [registry](Self::register) has its name.
     pub fn build(self) -> Result<Throttle<S, M>, ThrottleError> {
         let Self { profile, settings, storage, after, expose, registry } = self;
         for name in profile.answers.names.iter().chain([&profile.uid]) {

@@ -1,6 +1,7 @@
 //! A throttle asked within a service: by request, or by who is known to ask.
 
 use std::fmt;
+use std::future::Future;
 
 use traffik_core::storage::{AsyncStorage, Failure, Reply};
 use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
@@ -8,7 +9,8 @@ use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
 use super::handle::Throttle;
 use super::plan::{Plan, Unasked, Why};
 use super::profile::Scope;
-use crate::http::request::{RequestParts, Stop};
+use super::rejection::Rejection;
+use crate::http::request::RequestParts;
 use crate::identify::ClientKey;
 
 /// One client of a throttle, with the verbs of a limiter.
@@ -45,15 +47,26 @@ impl<S: Strategy, M> fmt::Debug for Client<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// The client that sends a request; `None` if it is not counted.
-    pub async fn client<'a>(
+    /// Returns the client that sends a request; `None` if it is not counted. Waits for functions of the
+    /// request that answer asynchronously, and for no storage.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a [`Rejection`] if the request is refused, or a function of it has failed.
+    pub fn client<'a>(
         &self,
         request: impl Into<RequestParts<'a>>,
-    ) -> Result<Option<Client<S, M>>, Stop> {
-        match self.prepare(request.into(), None).get().await {
-            Ok(plan) => Ok(Some(Client { throttle: self.clone(), plan })),
-            Err(Unasked { why: Why::Skip(_), .. }) => Ok(None),
-            Err(Unasked { why: Why::Stop(stop), .. }) => Err(stop),
+    ) -> impl Future<Output = Result<Option<Client<S, M>>, Rejection>> + Send {
+        // The body of a request need not be `Sync`, so a future must not hold a reference to the whole.
+        let request = request.into();
+        async move {
+            match self.prepare(request, None).get().await {
+                Ok(plan) => Ok(Some(Client { throttle: self.clone(), plan })),
+                Err(Unasked { why: Why::Skip(_), .. }) => Ok(None),
+                Err(Unasked { why: Why::Stop(stop), .. }) => {
+                    Err(Rejection::stopped(self.uid(), request.is_grpc(), stop))
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The account of what a throttle makes of a request, for people.
 
 use std::fmt::Write;
+use std::future::Future;
 
 use traffik_core::storage::AsyncStorage;
 use traffik_core::{Cost, Key, Origin, Strategy};
@@ -36,8 +37,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// # let explained = std::pin::pin!(explained());
     /// # assert!(matches!(explained.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))));
     /// ```
-    pub async fn explain<'a>(&self, request: impl Into<RequestParts<'a>>) -> String {
-        let request = request.into();
+    pub fn explain<'a>(&self, request: impl Into<RequestParts<'a>>) -> impl Future<Output = String> + Send {
+        self.explained(request.into())
+    }
+
+    async fn explained(&self, request: RequestParts<'_>) -> String {
         let mut text = format!("throttle: {}\n", self.uid());
         let mut line = |name: &str, value: &str| text.extend([name, ": ", value, "\n"]);
         match self.0.profile.rules.explain(request).await {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Extensions;
-use traffik_core::storage::AsyncStorage;
+use traffik_backends::Memory;
+use traffik_core::storage::{AsyncStorage, DynStorage, Local};
 use traffik_core::{Class, Origin, Strategy, debug_fields};
 
 use super::after::After;
@@ -50,6 +51,42 @@ use crate::http::request::{Fallible, RequestParts, Source};
 ///
 /// Cost 0 passes always; the name, the storage and the identifier stay for good, since the keys depend on them.
 pub struct Throttle<S: Strategy, M>(pub(crate) Arc<Inner<S, M>>);
+
+/// A throttle in a memory of its own, as [`Throttle::in_memory`] makes it: the type of a field.
+///
+/// ```
+/// use traffik_core::{TokenBucket, rate};
+/// use traffik_integrations::{MemoryThrottle, Throttle, ThrottleError};
+///
+/// /// The state of a server.
+/// #[derive(Clone)]
+/// struct App {
+///     exports: MemoryThrottle<TokenBucket>,
+/// }
+///
+/// fn app() -> Result<App, ThrottleError> {
+///     Ok(App { exports: Throttle::in_memory("exports", TokenBucket::new(rate!("10/h"))).build()? })
+/// }
+/// # app()?;
+/// # Ok::<(), ThrottleError>(())
+/// ```
+pub type MemoryThrottle<S> = Throttle<S, Local<Memory<S>>>;
+
+/// A throttle on a storage of any type, such as one with layers around it: the type of a field where the
+/// storage is chosen at run time. One on Redis without layers is a `Throttle<S, RedisStorage>`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use traffik_core::storage::{AsyncStorage, DynStorage};
+/// use traffik_core::{Gcra, rate};
+/// use traffik_integrations::{DynThrottle, Throttle, ThrottleError};
+///
+/// fn api(layered: impl AsyncStorage<Gcra> + 'static) -> Result<DynThrottle<Gcra>, ThrottleError> {
+///     let storage: DynStorage<Gcra> = Arc::new(layered);
+///     Throttle::builder("api", Gcra::new(rate!("5/s")), storage).build()
+/// }
+/// ```
+pub type DynThrottle<S> = Throttle<S, DynStorage<S>>;
 
 /// Notes where a client stands.
 pub(crate) type Expose<S, M> =

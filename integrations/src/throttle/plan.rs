@@ -7,6 +7,7 @@ use traffik_core::{ErasedKey, Hit, Origin, Strategy, Verdict};
 
 use super::key::{Apart, kinds_of};
 use super::profile::Scope;
+use super::rejection::Cause;
 use super::settings::Settings;
 use crate::http::request::Stop;
 use crate::identify::{ClientKey, Identity};
@@ -114,6 +115,15 @@ impl<S: Strategy, M> From<Planned<S, M>> for Prepared<S, M> {
 }
 
 impl Unasked {
+    /// The cause for which the request does not pass, if it does not.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        match &self.why {
+            Why::Stop(Stop::Failed(failure)) => Some(Cause::Failed(failure.clone())),
+            Why::Stop(Stop::Refused(refusal)) => Some(Cause::Refused(Some(refusal.clone()))),
+            Why::Skip(_) => None,
+        }
+    }
+
     pub(super) const fn skip(origin: Origin) -> Self {
         Self { why: Why::Skip(origin), enforced: true }
     }

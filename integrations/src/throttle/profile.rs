@@ -1,5 +1,6 @@
 //! All of a throttle that does not depend on its strategy and its storage.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -63,6 +64,7 @@ impl Known {
 /// The identifier of clients.
 pub(crate) enum Who {
     Now(Box<dyn Identify>),
+    Function(Box<dyn Fn(RequestParts<'_>) -> Result<Identity, Stop> + Send + Sync>),
     Later(Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<Identity, Stop>> + Send + Sync>),
 }
 
@@ -121,6 +123,10 @@ impl Profile {
         let anonymous = self.anonymous;
         match &self.who {
             Who::Now(identifier) => Piece::Now(anonymous.applied_to(identifier.identify(request))),
+            Who::Function(function) => match function(request) {
+                Ok(identity) => Piece::Now(anonymous.applied_to(identity)),
+                Err(stop) => Piece::Later(Box::pin(ready(Err(stop)))),
+            },
             Who::Later(function) => {
                 let identity = function(request);
                 Piece::Later(Box::pin(async move { identity.await.map(|it| anonymous.applied_to(it)) }))

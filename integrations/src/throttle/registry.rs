@@ -47,11 +47,19 @@ impl Registry {
     }
 
     /// Whether a throttle counts and denies.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ThrottleError::Unknown`] if no throttle in use has this name.
     pub fn is_enabled(&self, uid: &str) -> Result<bool, ThrottleError> {
         self.find(uid).map(|throttle| throttle.is_enabled())
     }
 
     /// Switches a throttle on or off; off, all requests pass, uncounted.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ThrottleError::Unknown`] if no throttle in use has this name.
     pub fn set_enabled(&self, uid: &str, enabled: bool) -> Result<(), ThrottleError> {
         self.find(uid).map(|throttle| throttle.set_enabled(enabled))
     }

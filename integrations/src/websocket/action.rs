@@ -2,15 +2,16 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::{Failure, Reply};
 use traffik_core::{ErasedKey, Outcome, debug_fields};
 
 use crate::http::denial::wait_of;
 use crate::http::headers::Told;
-use crate::http::on_error::{OnError, Remedy};
+use crate::http::on_error::{OnError, Remedy, later};
 
 /// What is done with a message that is denied.
 #[derive(Clone, Default)]
@@ -130,7 +131,7 @@ debug_fields!([T] WsDenial<'_, T>: throttle, outcome, failure);
 ///
 /// If a policy does not say, the [throttle](crate::OnError) does; a function that it asks about requests is not asked about
 /// messages, of which none passes unchecked then.
-pub type WsOnError = OnError<dyn Fn(&Failure) -> WsRemedy + Send + Sync>;
+pub type WsOnError = OnError<dyn Fn(&Failure) -> Reply<WsRemedy> + Send + Sync>;
 
 /// What becomes of a message that could not be decided upon; see [`WsOnError`].
 pub type WsRemedy = Remedy<Infallible>;
@@ -138,6 +139,14 @@ pub type WsRemedy = Remedy<Infallible>;
 impl WsOnError {
     /// As `function` says.
     pub fn ask_failure(function: impl Fn(&Failure) -> WsRemedy + Send + Sync + 'static) -> Self {
-        Self::Ask(Arc::new(function))
+        Self::Ask(Arc::new(move |failure| Reply::ready(Ok(function(failure)))))
+    }
+
+    /// As `function` says asynchronously. The message waits meanwhile, for no longer than the policy
+    /// [allows](super::WsPolicy::at_most); then it is treated as with [`Throttle`](OnError::Throttle).
+    pub fn ask_failure_async<F: Future<Output = WsRemedy> + Send + 'static>(
+        function: impl Fn(&Failure) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self::Ask(Arc::new(move |failure| later(function(failure))))
     }
 }

@@ -1,6 +1,6 @@
 //! From a message to what becomes of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -104,6 +104,10 @@ where
                     Asked::Limit(pending, enforced) => self.await_storage(asking, pending, began, enforced),
                 }
             }
+            For::Remedy(failure, remedy) => {
+                let remedy = remedy.get().copied().unwrap_or(WsRemedy::Throttle);
+                self.remedied(asking, failure, remedy, context)
+            }
             For::Refund(after, verdict) => {
                 let outcome = Outcome::Deny { retry_after: after };
                 self.deny(asking, &Denied { outcome, verdict: Some(&verdict), failure: None }, context)
@@ -161,16 +165,32 @@ where
         }
     }
 
-    fn failed(
+    fn failed(&mut self, asking: Asking<S, M, T>, failure: Failure, context: &mut Context<'_>) -> Next<T, E> {
+        let remedy: Reply<WsRemedy> = match &self.policy.on_error {
+            Some(own) => own.remedy(|ask| ask(&failure)),
+            None => asking.meter.profile().on_error.remedy(|_| Reply::ready(Ok(WsRemedy::Throttle))),
+        };
+        match remedy {
+            Reply::Ready(Some(Ok(remedy))) => self.remedied(asking, failure, remedy, context),
+            remedy => {
+                let answered = Arc::new(OnceLock::new());
+                let answer = Arc::clone(&answered);
+                let asked = Box::pin(async move {
+                    let _ = answer.set(remedy.await.unwrap_or(WsRemedy::Throttle));
+                });
+                self.hold(asking, Wait::on(For::Remedy(failure, answered), asked))
+            }
+        }
+    }
+
+    /// Does about a failure what was decided.
+    fn remedied(
         &mut self,
         mut asking: Asking<S, M, T>,
         failure: Failure,
+        remedy: WsRemedy,
         context: &mut Context<'_>,
     ) -> Next<T, E> {
-        let remedy: WsRemedy = match &self.policy.on_error {
-            Some(own) => own.remedy(|ask| ask(&failure)),
-            None => asking.meter.profile().on_error.remedy(|_| WsRemedy::Throttle),
-        };
         let wait = match remedy {
             WsRemedy::Allow => {
                 asking.origin = Origin::DegradedOpen;

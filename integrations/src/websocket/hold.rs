@@ -1,13 +1,14 @@
 //! A message that waits.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use traffik_core::storage::{AsyncStorage, BoxFuture, ErrorKind, Failure, Reply};
 use traffik_core::{Origin, Strategy};
 
+use super::WsRemedy;
 use super::meter::Meter;
 use super::policy::Sleep;
 use crate::evaluate::Delayed;
@@ -87,6 +88,8 @@ pub(super) enum For<S: Strategy> {
     Beside,
     /// For the time at which to ask again.
     Again,
+    /// For a function that was asked about this failure, and leaves the remedy there.
+    Remedy(Failure, Arc<OnceLock<WsRemedy>>),
     /// For the storage to take back an admission whose turn is too far away.
     Refund(Duration, S::Verdict),
 }
@@ -107,7 +110,7 @@ impl<S: Strategy> Wait<S> {
 
     /// Whether only a store knows how long it takes.
     pub(super) const fn is_open_ended(&self) -> bool {
-        matches!(self.for_what, For::Storage(..) | For::Beside | For::Refund(..))
+        matches!(self.for_what, For::Storage(..) | For::Beside | For::Refund(..) | For::Remedy(..))
     }
 }
 

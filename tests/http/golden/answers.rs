@@ -70,7 +70,7 @@ fn plain() -> Vec<Scene> {
             let one = stage.throttle("api", window()).headers(Dialect::Draft10);
             let own = (HeaderName::from_static("x-own"), HeaderValue::from_static("1"));
             let one = one.header(own.0, own.1, Sent::Always);
-            let one = one.cost_by(move |_| Err::<u32, _>(refusal())).build().unwrap();
+            let one = one.cost_by(move |_| Err(refusal().into())).build().unwrap();
             stage.ask(&one, kinds()).await;
         }),
     ]
@@ -143,8 +143,8 @@ fn functions() -> Vec<Scene> {
     fn failed<T>() -> Result<T, Stop> {
         Err(Failure::new(ErrorKind::Timeout, "who knows is down").into())
     }
-    fn refused<T>() -> Result<T, Refusal> {
-        Err(Refusal::new(StatusCode::BAD_REQUEST, "a number is wanted"))
+    fn refused<T>() -> Result<T, Stop> {
+        Err(Refusal::new(StatusCode::BAD_REQUEST, "a number is wanted").into())
     }
     let api = |stage: &Stage| stage.throttle("api", window()).headers(Dialect::Draft10);
     macro_rules! scenes {

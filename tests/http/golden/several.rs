@@ -129,7 +129,7 @@ fn who_counts() -> Vec<Scene> {
             stage.among(&Throttles::new().and(exempt.clone()), asks(1)).await;
             stage.among(&Throttles::new().and(exempt.clone()).and(real.clone()), asks(1)).await;
             let refuses = bucket(&stage, "refuses", rate!("1/h"))
-                .cost_by(|_| Err::<u32, _>(Refusal::new(http::StatusCode::BAD_REQUEST, "no")));
+                .cost_by(|_| Err(Refusal::new(http::StatusCode::BAD_REQUEST, "no").into()));
             let refuses = refuses.build().unwrap();
             stage.among(&Throttles::new().and(real.clone()).and(refuses.clone()), asks(1)).await;
             stage.among(&Throttles::new().and(refuses).and(exempt).and(real), asks(1)).await;

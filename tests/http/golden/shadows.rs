@@ -42,7 +42,9 @@ fn alone() -> Vec<Scene> {
             }
         }),
         scene("a shadow that refuses, rejects, exempts and fails", move |stage| async move {
-            let refused = |_: RequestParts<'_>| Err::<u32, _>(Refusal::new(StatusCode::BAD_REQUEST, "no"));
+            let refused = |_: RequestParts<'_>| {
+                Err::<u32, traffik::http::Stop>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
+            };
             stage.ask(&shadow(&stage, &[]).cost_by(refused).build().unwrap(), [slowly()]).await;
             let rejected = |_: RequestParts<'_>| Identity::anonymous();
             let one =
@@ -51,7 +53,7 @@ fn alone() -> Vec<Scene> {
             let exempt = |_: RequestParts<'_>| Identity::Exempt;
             stage.ask(&shadow(&stage, &[]).identifier(exempt).build().unwrap(), [slowly()]).await;
             let failure = || traffik::storage::Failure::new(ErrorKind::Other, "unknown");
-            let one = shadow(&stage, &[]).limit_by(move |_| Err::<TokenBucket, _>(failure()));
+            let one = shadow(&stage, &[]).limit_by(move |_| Err(failure().into()));
             stage.ask(&one.on_error(OnError::Raise).build().unwrap(), [slowly()]).await;
         }),
         scene("what responses decide of a shadow", move |stage| async move {
@@ -65,7 +67,9 @@ fn alone() -> Vec<Scene> {
             stage.ask(&one, (1..=2).map(ask)).await;
         }),
         scene("a part of the clients, whom a refusal meets as well", |stage| async move {
-            let refused = |_: RequestParts<'_>| Err::<u32, _>(Refusal::new(StatusCode::BAD_REQUEST, "no"));
+            let refused = |_: RequestParts<'_>| {
+                Err::<u32, traffik::http::Stop>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
+            };
             for percent in [0, 40, 100] {
                 let one = shadow(&stage, &[]).enforcement(Enforcement::percent(percent, 7)).cost_by(refused);
                 stage.ask(&one.build().unwrap(), (1..=4).map(ask)).await;

@@ -170,7 +170,7 @@ impl Stage {
                 for ask in asks {
                     self.note(ask, |request| async move {
                         match throttle.hit(&request).await {
-                            Err(response) => response.map(|body| Full::from(body).boxed()),
+                            Err(rejection) => rejection.into_inner().map(|body| Full::from(body).boxed()),
                             Ok(pass) => {
                                 let response = self.serve(request).await;
                                 throttle.hand_in(pass, response).await.map(BodyExt::boxed)

@@ -89,7 +89,7 @@ fn scenes() -> Vec<Scene> {
         scene("one's own code says, of a function that fails", move |stage| async move {
             let asked = stage.clone();
             let one = stage.throttle("api", bucket()).headers(Dialect::Draft10).cost_by(|_| {
-                Err::<u32, _>(traffik::storage::Failure::new(ErrorKind::Other, "the price list is lost"))
+                Err(traffik::storage::Failure::new(ErrorKind::Other, "the price list is lost").into())
             });
             let one = one.on_error(OnError::ask(move |trouble| remedy(&asked, trouble))).build().unwrap();
             stage.ask(&one, methods()).await;

@@ -1,0 +1,168 @@
+//! A request that a throttle does not let pass, as an error.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use traffik_core::storage::Failure;
+use traffik_core::{Key, Outcome, debug_fields};
+
+use crate::http::denial::wait_of;
+use crate::http::headers::seconds;
+use crate::http::request::{Refusal, Stop};
+use crate::http::response;
+use crate::identify::ClientKey;
+
+/// A request that a throttle does not let pass, with the answer that the middleware would send.
+///
+/// Return it from a handler: with axum it is a response (feature `axum`), so `throttle.hit(&request).await?`
+/// answers a denial with the throttle's own 429. Elsewhere [`into_inner`](Self::into_inner) is the response.
+/// As an error it names the client and the wait, for a log.
+///
+/// ```
+/// # async fn export(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
+/// use traffik_core::{TokenBucket, rate};
+/// use traffik_integrations::Throttle;
+///
+/// let throttle = Throttle::in_memory("exports", TokenBucket::new(rate!("10/h"))).build()?;
+/// if let Err(rejection) = throttle.hit_n(request, 5).await {
+///     println!("{rejection}"); // 192.0.2.1 is over the limit exports; try again in 360 s
+///     assert_eq!(rejection.status(), 429);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Rejection(Box<Inner>);
+
+struct Inner {
+    throttle: String,
+    client: Option<ClientKey>,
+    cause: Cause,
+    response: Response<Bytes>,
+}
+
+/// The cause of a rejection.
+pub(crate) enum Cause {
+    Denied(Outcome),
+    Failed(Failure),
+    Refused(Option<Refusal>),
+}
+
+impl Rejection {
+    pub(crate) fn new(
+        throttle: &str,
+        client: Option<ClientKey>,
+        cause: Cause,
+        response: Response<Bytes>,
+    ) -> Self {
+        Self(Box::new(Inner { throttle: throttle.to_owned(), client, cause, response }))
+    }
+
+    /// Rejects a request about which nothing could be asked.
+    pub(crate) fn stopped(throttle: &str, is_grpc: bool, stop: Stop) -> Self {
+        let (response, cause) = match stop {
+            Stop::Refused(refusal) => (refusal.response(), Cause::Refused(Some(refusal))),
+            Stop::Failed(failure) => (response::unavailable(is_grpc, None), Cause::Failed(failure)),
+        };
+        Self::new(throttle, None, cause, response)
+    }
+
+    /// The name of the throttle; of several, the first one that denies.
+    #[must_use]
+    pub fn throttle(&self) -> &str {
+        &self.0.throttle
+    }
+
+    /// The client that the request was counted for; `None` if it is not known.
+    #[must_use]
+    pub const fn client(&self) -> Option<&ClientKey> {
+        self.0.client.as_ref()
+    }
+
+    /// The outcome of the check; `None` if there was none, or it failed.
+    #[must_use]
+    pub const fn outcome(&self) -> Option<Outcome> {
+        match &self.0.cause {
+            Cause::Denied(outcome) => Some(*outcome),
+            Cause::Failed(_) | Cause::Refused(_) => None,
+        }
+    }
+
+    /// The failure for which nothing was decided, if that is the cause.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Failure> {
+        match &self.0.cause {
+            Cause::Failed(failure) => Some(failure),
+            Cause::Denied(_) | Cause::Refused(_) => None,
+        }
+    }
+
+    /// The time after which to try again; `None` if waiting is in vain, or the answer names none. Exact for a
+    /// denial, and the whole seconds of `Retry-After` else.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Cause::Denied(outcome) = &self.0.cause {
+            return wait_of(*outcome);
+        }
+        let wait = self.0.response.headers().get(RETRY_AFTER).map(HeaderValue::to_str)?.ok()?;
+        wait.parse().ok().map(Duration::from_secs)
+    }
+
+    /// The status of the answer: 429 for a denial, unless the throttle answers in its own way.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.response.status()
+    }
+
+    /// The answer.
+    #[must_use]
+    pub const fn response(&self) -> &Response<Bytes> {
+        &self.0.response
+    }
+
+    /// The answer, to be sent.
+    #[must_use]
+    pub fn into_inner(self) -> Response<Bytes> {
+        self.0.response
+    }
+}
+
+impl From<Rejection> for Response<Bytes> {
+    fn from(rejection: Rejection) -> Self {
+        rejection.into_inner()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { throttle, client, cause, .. } = &*self.0;
+        let mut who = String::new();
+        match client {
+            Some(client) => client.name(&mut who)?,
+            None => who.push_str("the client"),
+        }
+        let on_whom = if client.is_some() { format!(" on {who}") } else { String::new() };
+        match (cause, self.retry_after()) {
+            (Cause::Denied(_), Some(wait)) => {
+                write!(f, "{who} is over the limit {throttle}; try again in {} s", seconds(wait).max(1))
+            }
+            (Cause::Denied(_), None) => write!(f, "{who} asks for more than {throttle} ever admits at once"),
+            (Cause::Failed(failure), _) => write!(f, "{throttle} cannot decide{on_whom}: {failure}"),
+            (Cause::Refused(Some(refusal)), _) => write!(f, "{throttle} refuses the request: {refusal}"),
+            (Cause::Refused(None), _) => write!(f, "{throttle} answers {} to {who}", self.status()),
+        }
+    }
+}
+
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.failure().and_then(Error::source)
+    }
+}
+
+debug_fields!([] Rejection:
+    throttle = |it| it.throttle(), outcome = |it| it.outcome(), failure = |it| it.failure(),
+    status = |it| it.status());
