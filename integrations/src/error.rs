@@ -8,6 +8,7 @@ use std::fmt;
 /// |---|---|---|
 /// | [`Name`](Self::Name) | [`build`](crate::ThrottleBuilder::build) | 1 to 64 of `a-z A-Z 0-9 . _ : -` |
 /// | [`Taken`](Self::Taken) | `build`, with a [`Registry`](crate::Registry) | another name, or drop the other throttle first |
+/// | [`Shared`](Self::Shared) | `build` | a clone, another name, or [`shared`](crate::ThrottleBuilder::shared) |
 /// | [`Rule`](Self::Rule) | `build`, [`Rule::check`](crate::Rule::check) | the path or method that its text names |
 /// | [`Route`](Self::Route) | [`Route::new`](crate::Route::new), [`Rule::template`](crate::Rule::template), `Rule::regex` | the pattern as its text says |
 /// | [`Network`](Self::Network) | [`Networks::parse`](crate::Networks::parse) | an address, or one with the length of its prefix |
@@ -22,6 +23,8 @@ pub enum ThrottleError {
     Name(String),
     /// A throttle of this name is in the registry already.
     Taken(String),
+    /// A throttle of this name counts in the same storage already.
+    Shared(String),
     /// No throttle of this name is in use.
     Unknown(String),
     /// This text is no network.
@@ -58,6 +61,12 @@ impl fmt::Display for ThrottleError {
             Self::Taken(uid) => {
                 write!(f, "a throttle named {uid:?} is in use already; give this one a name of its own")
             }
+            Self::Shared(uid) => write!(
+                f,
+                "a throttle named {uid:?} counts in this storage already, and both would count as one: \
+                 clone it to limit in several places, give this one a name of its own, or build it with \
+                 shared() if that is meant, as when limits are read anew"
+            ),
             Self::Unknown(uid) => write!(f, "no throttle named {uid:?} is in use"),
             Self::Network(text) => {
                 write!(f, "{text:?} is no network; write 10.0.0.0/8, 2001:db8::/32 or an address")

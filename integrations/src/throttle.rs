@@ -15,6 +15,7 @@ mod prepare;
 mod profile;
 mod registry;
 mod rejection;
+mod reservation;
 mod settings;
 mod standing;
 mod tenants;

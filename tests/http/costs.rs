@@ -143,6 +143,7 @@ async fn a_body_that_is_given_up_is_paid_for_as_far_as_it_went() {
     for (storage, settled) in [(here(), 100), (there(), 90)] {
         let builder = || {
             Throttle::builder("bytes", TokenBucket::new(rate!("100/w")), Arc::clone(&storage))
+                .shared()
                 .cost(10)
                 .settle_by(|_, bytes| bytes as u32)
         };

@@ -27,6 +27,7 @@ mod queue;
 mod resident;
 mod rules;
 mod shadows;
+mod sharing;
 mod sockets;
 mod throttle;
 mod untouched;

@@ -152,6 +152,8 @@ impl<'a> Maker<'a> {
         let class = plan.strategy.plain.class;
         let (tasks, denials) = (self.common.tasks.clone(), self.stores.denials(&plan.uid));
         let mut builder = Throttle::builder(&plan.uid, limit, storage)
+            // The throttle that it takes the place of serves until all are built anew.
+            .shared()
             .identifier(keys.identifier())
             .cost(plan.cost)
             .class_by(classes(self.common, &plan.strategy))

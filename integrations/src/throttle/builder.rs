@@ -18,6 +18,7 @@ use super::after::After;
 use super::handle::{Expose, Inner, Throttle};
 use super::profile::{IdentityCache, Pause, Profile, Scope, Who};
 use super::registry::{Registry, Switch};
+use super::reservation::Reservation;
 use super::settings::{Enforcement, Settings};
 use super::standing;
 use crate::Dialect;
@@ -48,6 +49,7 @@ pub struct ThrottleBuilder<S: Strategy, M> {
     after: After<S>,
     expose: Option<Expose<S, M>>,
     registry: Option<Registry>,
+    is_shared: bool,
 }
 
 impl<S: Strategy> Throttle<S, Local<Memory<S>>> {
@@ -104,7 +106,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
             observers: Vec::new(),
         };
         let settings = Settings::of(limit);
-        Self { profile, settings, storage, after: After::Nothing, expose: None, registry: None }
+        let (after, expose, registry, is_shared) = (After::Nothing, None, None, false);
+        Self { profile, settings, storage, after, expose, registry, is_shared }
     }
 
     /// Chooses the limit of each request, in the place of the one that was given first.
@@ -375,6 +378,14 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self.registry = Some(registry.clone());
         self
     }
+
+    /// Counts together with other throttles of this name on the same storage, such as the one that it takes
+    /// the place of when limits are read anew. Without it they are [refused](Self::build). Where one throttle
+    /// is to limit in several places, clone it instead.
+    pub fn shared(mut self) -> Self {
+        self.is_shared = true;
+        self
+    }
 }
 
 impl<S: Strategy<Cost = u32>, M> ThrottleBuilder<S, M> {
@@ -408,8 +419,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
     /// * [`Name`](ThrottleError::Name) if its name, or that of a policy, cannot stand in a header.
     /// * [`Rule`](ThrottleError::Rule) if no request can meet one of its rules.
     /// * [`Taken`](ThrottleError::Taken) if a throttle in its [registry](Self::register) has its name.
+    /// * [`Shared`](ThrottleError::Shared) if another throttle of this process has its name, and counts in the
+    ///   same storage, be it in a clone of it or behind layers: both would count as one. Nothing is noticed of
+    ///   a storage that is chosen for each request, that was made twice for one store, or that has no
+    ///   [`wait_queue`](AsyncStorage::wait_queue). See [`shared`](Self::shared).
     pub fn build(self) -> Result<Throttle<S, M>, ThrottleError> {
-        let Self { profile, settings, storage, after, expose, registry } = self;
+        let Self { profile, settings, storage, after, expose, registry, is_shared } = self;
         for name in profile.answers.names.iter().chain([&profile.uid]) {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
             if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
@@ -422,7 +437,17 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
             None => None,
         };
         let settings = ArcSwap::from_pointee(settings);
-        let inner = Arc::new(Inner { profile, settings, storage, after, expose, registration });
+        let reservation = None;
+        let mut inner =
+            Arc::new(Inner { reservation, profile, settings, storage, after, expose, registration });
+        // Where it is, its storage stays.
+        let Inner { profile, storage, .. } = &*inner;
+        if let Some(queue) = storage.fixed().and_then(AsyncStorage::wait_queue) {
+            let reserved = Reservation::new(queue, &profile.uid, profile.scope.as_ref(), is_shared)?;
+            if let Some(inner) = Arc::get_mut(&mut inner) {
+                inner.reservation = Some(reserved);
+            }
+        }
         if let Some(registry) = &registry {
             let control: Arc<dyn Switch> = Arc::clone(&inner) as _;
             registry.enter(&inner.profile.uid, Arc::downgrade(&control));

@@ -13,6 +13,7 @@ use super::after::After;
 use super::plan::Plan;
 use super::profile::Profile;
 use super::registry::{Registration, Switch};
+use super::reservation::Reservation;
 use super::settings::{Enforcement, Settings};
 use crate::http::request::{Fallible, RequestParts, Source};
 
@@ -94,6 +95,8 @@ pub(crate) type Expose<S, M> =
 
 /// All that a throttle is.
 pub(crate) struct Inner<S: Strategy, M> {
+    /// Keeps the name on the storage from others; dropped before the storage, whose address it is.
+    pub(super) reservation: Option<Reservation>,
     pub(crate) profile: Profile,
     pub(crate) settings: ArcSwap<Settings<S>>,
     pub(crate) storage: Source<M>,
