@@ -55,6 +55,8 @@
 //! * Whatever an admitted message takes is decided without an allocation, where the storage is of this process.
 
 mod action;
+#[cfg(feature = "axum")]
+mod axum;
 mod decide;
 mod deny;
 mod error;

@@ -110,6 +110,62 @@ fn a_connection_is_closed_with_1008_and_a_reason() {
         .unwrap();
 }
 
+/// The notice, also to a peer that had one in this window, and then the close; what came after is dropped.
+#[test]
+fn a_peer_is_told_before_the_connection_is_closed() {
+    let runtime = Manual::new();
+    runtime
+        .run(async {
+            let policy = WsPolicy::new(runtime.clone()).action(WsAction::NoticeThenClose);
+            let mut socket = serve(&runtime, FixedWindow::new(rate!("2/10s")), policy).await;
+            send(&mut socket, ["a", "b", "c", "d", "e"]).await;
+            assert_eq!(receive_all(&mut socket, 2).await, ["a", "b"]);
+            assert_eq!(json(&receive(&mut socket).await)["retry_after"], 10);
+            assert_eq!(receive_all(&mut socket, 2).await, ["close 1008 rate limit exceeded", "end"]);
+
+            // The first is dropped with a notice, the second ends it with a word of its own.
+            let denied = AtomicU32::new(0);
+            let policy = WsPolicy::new(runtime.clone()).action(WsAction::ask(move |denial| {
+                match denied.fetch_add(1, Ordering::Relaxed) {
+                    0 => WsAnswer::Notice,
+                    _ => WsAnswer::ReplyThenClose(Message::text(denial.notice()), 4008, "twice".to_owned()),
+                }
+            }));
+            let mut socket =
+                serve(&runtime, FixedWindow::new(rate!("1/10s")), policy.extra("room", "blue")).await;
+            send(&mut socket, ["a", "b", "c"]).await;
+            assert_eq!(receive(&mut socket).await, "a");
+            let told = [json(&receive(&mut socket).await), json(&receive(&mut socket).await)];
+            assert!(told.iter().all(|it| it["type"] == "rate_limit" && it["room"] == "blue"), "{told:?}");
+            assert_eq!(receive_all(&mut socket, 2).await, ["close 4008 twice", "end"]);
+        })
+        .unwrap();
+}
+
+/// A peer that reads slowly gets the last word as well, in whole.
+#[test]
+fn a_last_word_waits_for_room() {
+    let runtime = Manual::new();
+    runtime
+        .run(async {
+            let (server, mut socket) = pair(64).await;
+            let text = "x".repeat(1_000);
+            let word = text.clone();
+            let policy = WsPolicy::new(runtime.clone())
+                .action(WsAction::NoticeThenClose)
+                .notice_by(move |_| Message::text(word.clone()));
+            let limit = client(&runtime, FixedWindow::new(rate!("1/10s")));
+            runtime.spawn(super::wire::echo(WsThrottle::new(server, limit, policy)));
+            send(&mut socket, ["a", "b"]).await;
+            runtime.sleep(Duration::from_secs(1)).await;
+            assert_eq!(
+                receive_all(&mut socket, 4).await,
+                ["a", text.as_str(), "close 1008 rate limit exceeded", "end"]
+            );
+        })
+        .unwrap();
+}
+
 #[test]
 fn a_reason_is_cut_to_what_a_frame_holds() {
     let runtime = Manual::new();

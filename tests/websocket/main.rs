@@ -8,6 +8,7 @@
 )]
 
 mod actions;
+mod axum;
 mod custom;
 mod golden;
 mod patience;

@@ -24,6 +24,8 @@ pub enum WsAction<T> {
     /// [says](super::WsPolicy::close_with) otherwise. What comes in until the peer agrees is dropped, too; the stream
     /// then ends, after five seconds at the latest.
     Close,
+    /// As with [`Close`](Self::Close), and the peer gets the notice before, also if it had one in this window.
+    NoticeThenClose,
     /// It waits until it is admitted, and whatever is behind it waits in the peer's own socket. Where that would stop reading for
     /// longer than the policy [allows](super::WsPolicy::at_most), it is dropped instead.
     Delay(WsBeyond),
@@ -45,6 +47,7 @@ impl<T> fmt::Debug for WsAction<T> {
         match self {
             Self::Notice => f.write_str("Notice"),
             Self::Close => f.write_str("Close"),
+            Self::NoticeThenClose => f.write_str("NoticeThenClose"),
             Self::Delay(beyond) => f.debug_tuple("Delay").field(beyond).finish(),
             Self::Raise => f.write_str("Raise"),
             Self::Ask(_) => f.write_str("Ask"),
@@ -74,6 +77,8 @@ pub enum WsAnswer<T> {
     Reply(T),
     /// It is dropped and the connection closed with this code and reason.
     Close(u16, String),
+    /// It is dropped; the peer gets this, and then the connection is closed with this code and reason.
+    ReplyThenClose(T, u16, String),
     /// It waits, as with [`WsAction::Delay`].
     Delay(WsBeyond),
     /// It is dropped, and the stream yields an error in its place.
@@ -85,10 +90,16 @@ pub enum WsAnswer<T> {
 impl<T> WsAnswer<T> {
     /// The connection is closed, whatever for.
     pub(super) fn close_for(failure: Option<&Failure>, usual: &(u16, String)) -> Self {
-        match failure {
-            Some(_) => Self::Close(1013, "temporarily unavailable".to_owned()),
-            None => Self::Close(usual.0, usual.1.clone()),
-        }
+        let (code, reason) = close_for(failure, usual);
+        Self::Close(code, reason)
+    }
+}
+
+/// The code and the reason with which a connection is closed; `usual` for a message that is denied.
+pub(super) fn close_for(failure: Option<&Failure>, usual: &(u16, String)) -> (u16, String) {
+    match failure {
+        Some(_) => (1013, "temporarily unavailable".to_owned()),
+        None => usual.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ use futures_sink::Sink;
 use traffik_core::storage::{AsyncStorage, Failure};
 use traffik_core::{Outcome, Strategy};
 
+use super::action::close_for;
 use super::hold::{Asking, For, Wait};
 use super::throttle::Closing;
 use super::{WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsMessage, WsThrottle};
@@ -78,6 +79,10 @@ where
         let answer = match &policy.action {
             WsAction::Notice => WsAnswer::Notice,
             WsAction::Close => WsAnswer::close_for(denied.failure, &policy.close),
+            WsAction::NoticeThenClose => {
+                let (code, reason) = close_for(denied.failure, &policy.close);
+                WsAnswer::ReplyThenClose(self.notice(&asking, denied), code, reason)
+            }
             WsAction::Delay(beyond) => WsAnswer::Delay(*beyond),
             WsAction::Raise => WsAnswer::Raise,
             WsAction::Ask(ask) => self.told(&asking, denied, |denial| ask(denial)),
@@ -99,7 +104,8 @@ where
         match answer {
             WsAnswer::Notice => self.notify(&asking, denied, context),
             WsAnswer::Reply(reply) => drop(self.reply(reply, context)),
-            WsAnswer::Close(code, reason) => self.close(code, reason),
+            WsAnswer::Close(code, reason) => self.close(None, code, reason),
+            WsAnswer::ReplyThenClose(reply, code, reason) => self.close(Some(reply), code, reason),
             WsAnswer::Pass => return Next::Pass(asking.message),
             WsAnswer::Raise => return Next::Raise(denied.raised(asking.meter.min_wait())),
             WsAnswer::Drop | WsAnswer::Delay(_) => {}
@@ -118,15 +124,19 @@ where
         if self.replies.is_silent(now) {
             return;
         }
-        let policy = Arc::clone(&self.policy);
-        let notice = self.told(asking, denied, |denial| match &policy.notice {
-            Some(notice) => notice(denial),
-            None => T::text(denial.notice()),
-        });
+        let notice = self.notice(asking, denied);
         if self.reply(notice, context) {
             let outcome = denied.told(asking.meter.min_wait());
-            self.replies.silence(now, policy.notices.silence(outcome, denied.verdict));
+            self.replies.silence(now, self.policy.notices.silence(outcome, denied.verdict));
         }
+    }
+
+    /// The policy's notice of a denial.
+    fn notice(&self, asking: &Asking<S, M, T>, denied: &Denied<'_, S::Verdict>) -> T {
+        self.told(asking, denied, |denial| match &self.policy.notice {
+            Some(notice) => notice(denial),
+            None => T::text(denial.notice()),
+        })
     }
 
     /// Asks `of` about a denial.
@@ -151,12 +161,12 @@ where
         })
     }
 
-    /// Begins to close the connection.
-    fn close(&mut self, code: u16, mut reason: String) {
+    /// Begins to close the connection, after a last word if there is one.
+    fn close(&mut self, last: Option<T>, code: u16, mut reason: String) {
         // What is left of the 125 bytes of a control frame beside the code.
         let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
         reason.truncate(end.unwrap_or(0));
         let deadline = (self.policy.sleep)(FAREWELL);
-        self.closing = Some(Closing { message: Some(T::close(code, reason)), deadline });
+        self.closing = Some(Closing { last, message: Some(T::close(code, reason)), deadline });
     }
 }

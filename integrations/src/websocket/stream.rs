@@ -116,14 +116,19 @@ where
         if closing.deadline.as_mut().poll(context).is_ready() {
             return Poll::Ready(Break(None));
         }
-        if let Some(message) = closing.message.take_if(|_| !self.replies.is_on_its_way) {
+        while !self.replies.is_on_its_way {
+            let Some(closing) = &mut self.closing else { break };
+            let next = if closing.last.is_some() { &mut closing.last } else { &mut closing.message };
+            if next.is_none() {
+                break;
+            }
             let waker = self.waiters.reader(context.waker());
             let mut sink = Pin::new(&mut self.socket);
             match sink.as_mut().poll_ready(&mut Context::from_waker(waker)) {
-                Poll::Pending => closing.message = Some(message),
+                Poll::Pending => break,
                 Poll::Ready(Err(_)) => return Poll::Ready(Break(None)),
                 Poll::Ready(Ok(())) => {
-                    if sink.start_send(message).is_err() {
+                    if next.take().is_some_and(|message| sink.start_send(message).is_err()) {
                         return Poll::Ready(Break(None));
                     }
                     self.flush_own(context);
