@@ -180,7 +180,7 @@ impl Command for Count<'_> {
     type Answer = Counted;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Counted> {
-        let mut numbers = [itoa::Buffer::new(); 3];
+        let mut numbers = std::array::from_fn(|_| itoa::Buffer::new());
         let [expiry, first, call] = &mut numbers;
         let words = [
             "ma ",
