@@ -3,10 +3,52 @@
 use core::fmt;
 
 /// The cost of a hit: a number, or a pair of them where two limits count different things.
+///
+/// A cost, and the limit of a rate, is a whole number up to 4 294 967 295. Count requests, or the tokens of a
+/// language model, as they are. Bytes beyond 4 GiB need a larger unit, which rate and cost have in common:
+///
+/// | unit | largest limit | a hit counts more than it is by less than |
+/// |---|---|---|
+/// | 1 byte | 4 GiB | 0 |
+/// | 1 KiB (`1 << 10`) | 4 TiB | 1 KiB |
+/// | 1 MiB (`1 << 20`) | 4 PiB | 1 MiB |
+///
+/// ```
+/// use traffik_core::{Cost, Fixed, Limiter, ManualClock, Rate, TokenBucket};
+///
+/// const KIB: u64 = 1 << 10;
+/// // 10 GiB a day.
+/// let daily = TokenBucket::new(Rate::per_day(10 << 20));
+/// let limiter = Limiter::new(daily, Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1));
+/// let body: u64 = 5_000_000_000;
+///
+/// assert_eq!(limiter.check_n("ann", u32::in_units(body, KIB))?.remaining(), 5_602_948);
+/// // In bytes that would be no cost of 32 bits, and is never admitted.
+/// assert_eq!(u32::in_units(body, 1), u32::MAX);
+///
+/// // Tokens: 90 000 a minute, and what a prompt and its answer may come to.
+/// let tokens = TokenBucket::new(Rate::per_minute(90_000));
+/// let limiter = Limiter::new(tokens, Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1));
+/// let (prompt, answer) = (1_200u64, 4_096u64);
+/// assert!(limiter.check_n("ann", u32::in_units(prompt + answer, 1))?.is_allowed());
+/// # Ok::<(), traffik_core::StorageError>(())
+/// ```
 pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// The same number for every limit.
     #[must_use]
     fn uniform(cost: u32) -> Self;
+
+    /// The cost of an amount, such as of bytes, in units of this many of it; of a pair, the same for both.
+    ///
+    /// Rounds up, so that nothing is free. What is more than fits a cost, or counted in units of 0, costs
+    /// `u32::MAX`, which every smaller limit refuses for ever: never less than it is, as `amount as u32` can
+    /// be.
+    #[must_use]
+    fn in_units(amount: u64, unit: u64) -> Self {
+        let whole = amount.checked_div(unit).unwrap_or(u64::MAX);
+        let part = amount.checked_rem(unit).unwrap_or_default() > 0;
+        Self::uniform(u32::try_from(whole.saturating_add(part.into())).unwrap_or(u32::MAX))
+    }
 
     /// The largest number of it.
     #[must_use]
@@ -50,6 +92,10 @@ impl<A: Cost, B: Cost> Cost for (A, B) {
         (A::uniform(cost), B::uniform(cost))
     }
 
+    fn in_units(amount: u64, unit: u64) -> Self {
+        (A::in_units(amount, unit), B::in_units(amount, unit))
+    }
+
     fn largest(self) -> u32 {
         self.0.largest().max(self.1.largest())
     }
@@ -87,7 +133,28 @@ impl Label {
     }
 }
 
+/// A name that is written in the program. One that is read from somewhere else takes [`Label::named`], which
+/// asks whether a client wrote it.
+impl From<&'static str> for Label {
+    fn from(name: &'static str) -> Self {
+        Self::named(name)
+    }
+}
+
 /// The kind of a request, for strategies that treat kinds differently.
+///
+/// ```
+/// use traffik_core::{Class, FixedWindow, Hit, Label, Ratio, Strategy, Tiered, Timestamp, rate};
+///
+/// let tiers = [("free".into(), Ratio::ONE), ("pro".into(), Ratio::new(3, 1)?)];
+/// let limit = Tiered::new(FixedWindow::new(rate!("2/min")), tiers)?;
+///
+/// let class = Class::new().with_tier("pro").with_region("eu");
+/// assert_eq!((class.tier, class.priority), (Label::named("pro"), Label::default()));
+/// let hit = Hit::new(1).with_class(class);
+/// assert_eq!(limit.decide(&mut Default::default(), &hit, Timestamp::EPOCH).remaining(), 5);
+/// # Ok::<(), traffik_core::StrategyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -102,6 +169,38 @@ pub struct Class {
     pub region: Label,
     /// The instance of a service that handles it.
     pub instance: Label,
+}
+
+impl Class {
+    /// The class of a request of which nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// This class in a tier, for [`Tiered`](crate::Tiered).
+    #[must_use]
+    pub fn with_tier(self, tier: impl Into<Label>) -> Self {
+        Self { tier: tier.into(), ..self }
+    }
+
+    /// This class with a priority, for [`Priority`](crate::Priority).
+    #[must_use]
+    pub fn with_priority(self, priority: impl Into<Label>) -> Self {
+        Self { priority: priority.into(), ..self }
+    }
+
+    /// This class from a region, for [`Regions`](crate::Regions).
+    #[must_use]
+    pub fn with_region(self, region: impl Into<Label>) -> Self {
+        Self { region: region.into(), ..self }
+    }
+
+    /// This class at an instance of a service, for [`FairShare`](crate::FairShare).
+    #[must_use]
+    pub fn with_instance(self, instance: impl Into<Label>) -> Self {
+        Self { instance: instance.into(), ..self }
+    }
 }
 
 /// A request as a strategy sees it.
@@ -132,5 +231,45 @@ impl<C: Cost> Hit<C> {
     #[must_use]
     pub fn with_class(self, class: Class) -> Self {
         Self { class, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_never_counted_as_less_than_it_is() {
+        const ENDS: [u64; 9] = [0, 1, 2, 1_023, 1_024, 1_025, u32::MAX as u64, u32::MAX as u64 + 1, u64::MAX];
+        for amount in ENDS {
+            for unit in ENDS {
+                let cost = u32::in_units(amount, unit);
+                let counted = u128::from(cost) * u128::from(unit);
+                let least = (cost == 0 && amount == 0) || counted - u128::from(unit) < u128::from(amount);
+                assert!(cost == u32::MAX || counted >= amount.into(), "{amount} in {unit}: {cost}");
+                assert!(unit == 0 || least, "{amount} in {unit}: {cost}");
+            }
+        }
+        assert_eq!([u32::in_units(5_000_000_000, 1), u32::in_units(5, 0)], [u32::MAX; 2]);
+        assert_eq!(<(u32, u32)>::in_units(5_000_000_000, 1 << 10), (4_882_813, 4_882_813));
+    }
+
+    /// `5_000_000_000 as u32` is 705 032 704.
+    #[test]
+    fn an_amount_beyond_a_cost_is_never_admitted() {
+        use crate::{Gcra, Outcome, Rate, Strategy, Timestamp};
+        let limit = Gcra::new(Rate::per_day(u32::MAX - 1));
+        let hit = Hit::new(u32::in_units(5_000_000_000, 1));
+        let decided = limit.decide(&mut Default::default(), &hit, Timestamp::EPOCH);
+        assert_eq!(decided.outcome(), Outcome::Never);
+    }
+
+    #[test]
+    fn a_class_is_put_together_of_names_and_of_labels() {
+        let class = Class::new().with_tier("pro").with_priority(Label(7));
+        let class = class.with_region("eu").with_instance(Label::named("a"));
+        let labels = [class.tier, class.priority, class.region, class.instance];
+        assert_eq!(labels, [Label::named("pro"), Label(7), Label::named("eu"), Label::named("a")]);
+        assert_eq!(Class::new(), Class::default());
     }
 }

@@ -68,6 +68,20 @@ impl Ratio {
         self.den
     }
 
+    /// The nearest number with a point, for people to read: no limit is reckoned with it.
+    ///
+    /// ```
+    /// use traffik_core::{Ratio, rate};
+    ///
+    /// assert_eq!(Ratio::new(3, 2)?.as_f64(), 1.5);
+    /// assert_eq!(rate!("100/min").rps().map(Ratio::as_f64), Some(100.0 / 60.0));
+    /// # Ok::<(), traffik_core::StrategyError>(())
+    /// ```
+    #[must_use]
+    pub const fn as_f64(self) -> f64 {
+        self.num as f64 / self.den as f64
+    }
+
     /// `value × self`, rounded down but never below 1; 0 stays 0.
     pub(crate) const fn part_of(self, value: u32) -> u32 {
         match self.floor_of(value) {
@@ -191,6 +205,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Ratio>(), Err(RatioError::Malformed), "{text}");
         }
+    }
+
+    #[test]
+    fn reads_as_a_number_with_a_point() {
+        let read = |text: &str| text.parse::<Ratio>().unwrap().as_f64();
+        assert_eq!(["0", "1/4", "3/2", "7"].map(read), [0.0, 0.25, 1.5, 7.0]);
+        assert_eq!(Ratio::new(u64::MAX, 1).unwrap().as_f64(), u64::MAX as f64);
+        assert_eq!(Ratio::new(1, u64::MAX).unwrap().as_f64(), 1.0 / u64::MAX as f64);
     }
 
     #[test]

@@ -48,8 +48,7 @@ use crate::{Rate, Ratio, Timestamp};
 /// let instances = [limit, limit.weight(2)?];
 /// let mut state = Default::default();
 /// let mut at = |second: u64, who: usize, cost| {
-///     let mut class = Class::default();
-///     class.instance = Label(who as u32);
+///     let class = Class::new().with_instance(Label(who as u32));
 ///     instances[who].decide(&mut state, &Hit::new(cost).with_class(class), Timestamp::from_micros(second * 1_000_000))
 /// };
 /// let (a, b) = (0, 1);

@@ -52,8 +52,7 @@ mod tests;
 ///     let spills = limit != fixed;
 ///     let mut state = Default::default();
 ///     let mut at = |second: u64, region, cost| {
-///         let mut class = Class::default();
-///         class.region = region;
+///         let class = Class::new().with_region(region);
 ///         let decision = limit.decide(&mut state, &Hit::new(cost).with_class(class), Timestamp::from_micros(second * 1_000_000));
 ///         (decision.retry_after().map(|wait| wait.as_secs()), decision.remaining(), decision.outcome() == Outcome::Never)
 ///     };

@@ -38,8 +38,7 @@ use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 /// let limit = Priority::new(FixedWindow::new(rate!("10/min")), [(LOW, "50%".parse()?)])?;
 /// let mut state = Default::default();
 /// let mut decide = |second: u64, priority, cost| {
-///     let mut class = Class::default();
-///     class.priority = priority;
+///     let class = Class::new().with_priority(priority);
 ///     let at = Timestamp::from_micros(second * 1_000_000);
 ///     limit.decide(&mut state, &Hit::new(cost).with_class(class), at)
 /// };

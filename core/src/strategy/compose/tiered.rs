@@ -40,8 +40,7 @@ use crate::{Ratio, Timestamp, Verdict};
 /// let tiered = Tiered::new(window, [(FREE, Ratio::ONE), (PRO, "3".parse()?)])?;
 /// let mut state = Default::default();
 /// let mut decide = |tier, cost| {
-///     let mut class = Class::default();
-///     class.tier = tier;
+///     let class = Class::new().with_tier(tier);
 ///     tiered.decide(&mut state, &Hit::new(cost).with_class(class), Timestamp::EPOCH)
 /// };
 ///
