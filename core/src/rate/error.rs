@@ -21,6 +21,10 @@ pub enum RateErrorKind {
     Empty,
     /// A limit was expected.
     NoLimit,
+    /// A word that means no limit.
+    NoLimitAtAll,
+    /// A 0 without a period.
+    BareZero,
     /// A number has a sign.
     Signed,
     /// A character outside ASCII, such as a digit of another script.
@@ -81,7 +85,9 @@ impl RateError {
         match self.kind {
             RateErrorKind::Empty => "the rate is empty; write a limit and a period, such as 100/min",
             RateErrorKind::NoLimit => "a rate starts with its limit, a whole number, such as 100/min",
-            RateErrorKind::Signed => "numbers have no sign; write 5/s",
+            RateErrorKind::NoLimitAtAll => "no limit at all is written 0/0",
+            RateErrorKind::BareZero => "write 0/s to admit nothing, or 0/0 for no limit at all",
+            RateErrorKind::Signed => "numbers have no sign; write 5/s, or 0/0 for no limit at all",
             RateErrorKind::NotAscii => "only ASCII is read; write digits as 0 to 9, and microseconds as us",
             RateErrorKind::GroupedDigits => "digits are not grouped; write 1000/s",
             RateErrorKind::Fraction => {

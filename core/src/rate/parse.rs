@@ -41,7 +41,11 @@ const fn rate(text: &str) -> Result<Rate, RateError> {
         Err(error) => return Err(error),
     };
     if at == limit_at {
-        return Err(unexpected(text, at, RateErrorKind::NoLimit));
+        let kind = if is_no_limit(text, at) { RateErrorKind::NoLimitAtAll } else { RateErrorKind::NoLimit };
+        return Err(unexpected(text, at, kind));
+    }
+    if limit == 0 && skip_blanks(text, at) == text.len() {
+        return Err(error(text, limit_at, RateErrorKind::BareZero));
     }
     if limit > u32::MAX as u128 {
         return Err(error(text, limit_at, RateErrorKind::LimitTooLarge));
@@ -132,6 +136,20 @@ const fn unit(text: &str, start: usize, end: usize) -> Option<u64> {
         row += 1;
     }
     None
+}
+
+/// Whether a word stands here that people write for no limit.
+#[expect(clippy::indexing_slicing, reason = "the loop counts up to the length")]
+const fn is_no_limit(text: &str, at: usize) -> bool {
+    const WORDS: [&str; 6] = ["unlimited", "none", "off", "inf", "infinite", "infinity"];
+    let (end, mut word) = (word_end(text, at), 0);
+    while word < WORDS.len() {
+        if same_word(text, at, end, WORDS[word]) {
+            return true;
+        }
+        word += 1;
+    }
+    false
 }
 
 /// A run of ASCII digits as a number, and where it ends; saturates far above anything accepted.
@@ -297,6 +315,12 @@ mod tests {
             ("5/10µs", NotAscii, 4, Some('µ')),
             ("/s", NoLimit, 0, Some('/')),
             ("many/s", NoLimit, 0, Some('m')),
+            ("unlimited", NoLimitAtAll, 0, Some('u')),
+            (" None", NoLimitAtAll, 1, Some('N')),
+            ("off/s", NoLimitAtAll, 0, Some('o')),
+            ("offer/s", NoLimit, 0, Some('o')),
+            ("0", BareZero, 0, Some('0')),
+            ("00 ", BareZero, 0, Some('0')),
             ("4294967296/s", LimitTooLarge, 0, Some('4')),
             ("1/999999999999999999999999999999999999999999w", PeriodTooLong, 2, Some('9')),
         ] {

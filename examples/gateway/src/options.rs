@@ -1,18 +1,20 @@
 //! What is asked for on the command line; whatever is wrong is told with what would be right.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use tokio_util::task::TaskTracker;
-use traffik::Rate;
 use traffik::http::{ClassHeaders, Networks};
+use traffik::runtime::Tokio;
+use traffik::{MemcachedStorage, Rate};
 
 use crate::config;
 use crate::keys::KeySpec;
 use crate::parameters::Time;
-use crate::plan::{Common, Headers, OnErrorSpec, StorageSpec, ThrottlePlan};
+use crate::plain::message;
+use crate::plan::{Common, Headers, OnErrorSpec, StorageSpec, ThrottlePlan, server};
 use crate::spec::{self, Spec};
 
 /// A reverse proxy that limits what passes through it.
@@ -20,7 +22,7 @@ use crate::spec::{self, Spec};
 #[command(name = "traffik-gateway", version)]
 pub(crate) struct Options {
     /// Where to listen; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = socket)]
     pub(crate) listen: SocketAddr,
 
     /// Where to send admitted requests, such as http://127.0.0.1:3000; without it they are answered "ok".
@@ -29,6 +31,7 @@ pub(crate) struct Options {
 
     /// How much is allowed in how long, such as 100/min. Several are one limit: all admit or none is charged.
     #[arg(long, value_name = "RATE", default_value = "10/10s", conflicts_with = "config")]
+    #[arg(allow_hyphen_values = true)]
     pub(crate) rate: Vec<Rate>,
 
     // Not a doc comment: the list of strategies is made where they are defined.
@@ -44,18 +47,18 @@ pub(crate) struct Options {
     pub(crate) storage: StorageSpec,
 
     /// What the names of all keys on a shared storage begin with.
-    #[arg(long, value_name = "NAME", default_value = "traffik")]
+    #[arg(long, value_name = "NAME", default_value = "traffik", value_parser = namespace)]
     pub(crate) namespace: String,
 
     /// How long one call of a shared storage may take, such as 500ms or 2s. A request that waits longer is
     /// answered as --on-error says. A call takes one round trip, or two where the storage does not know the
     /// strategy: take three round trips at least.
-    #[arg(long, value_name = "TIME", default_value = "50ms")]
+    #[arg(long, value_name = "TIME", default_value = "50ms", allow_hyphen_values = true)]
     pub(crate) timeout: Time,
 
     /// How long connecting to a shared storage may take. It goes on in the background: requests wait no
     /// longer than --timeout for it.
-    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
     pub(crate) connect_timeout: Time,
 
     /// Whom to count for: peer, forwarded (as trusted proxies tell it) or header:NAME. Several are combined.
@@ -116,7 +119,7 @@ pub(crate) struct Options {
 
     /// How many messages of each WebSocket connection to /ws are allowed, such as 10/s, limited by the same
     /// strategy. The handshake counts as a request.
-    #[arg(long, value_name = "RATE", conflicts_with = "upstream")]
+    #[arg(long, value_name = "RATE", conflicts_with = "upstream", allow_hyphen_values = true)]
     pub(crate) ws_rate: Option<Rate>,
 
     /// What becomes of a message that is too many: it is dropped, with a message that tells so; the
@@ -136,7 +139,7 @@ pub(crate) struct Options {
     /// Else they are told to whoever calls this machine by its own address or localhost from this machine,
     /// without a header that proxies write; give it where a proxy on this machine writes none. Pages of other
     /// sites are told nothing.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket)]
     pub(crate) admin: Option<SocketAddr>,
 
     /// Checks all that was asked for, prints what it comes to, asks each shared storage to write, and ends.
@@ -153,7 +156,7 @@ pub(crate) struct Options {
     pub(crate) request: Option<(Method, Uri)>,
 
     /// The address that the request of --request comes from.
-    #[arg(long, value_name = "ADDR", requires = "request", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDR", requires = "request", default_value = "127.0.0.1", value_parser = address)]
     pub(crate) request_from: IpAddr,
 
     /// A header of the request of --request, such as "X-Api-Key: a"; may be given several times.
@@ -167,6 +170,33 @@ pub(crate) enum WsAction {
     Message,
     Close,
     Delay,
+}
+
+/// An address and a port.
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| match text.rsplit_once(':') {
+        Some(("", port)) if port.parse::<u16>().is_ok() => {
+            format!("it has no address; write 0.0.0.0:{port} for all, or 127.0.0.1:{port} for this machine alone")
+        }
+        Some((host, port)) if host.parse::<Ipv4Addr>().is_ok() || host.ends_with(']') => {
+            format!("{port:?} is no port; write one of 1 to 65535, or 0 for any that is free")
+        }
+        _ => "write an address and a port, such as 127.0.0.1:8080, [::1]:8080, or 0.0.0.0:8080 for all addresses"
+            .to_owned(),
+    })
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is no address; write 192.0.2.1 or 2001:db8::1"))
+}
+
+/// What the names of keys begin with, if a store takes it.
+fn namespace(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it is empty; take 1 to 64 letters, digits, or . : _ - @ /".to_owned());
+    }
+    let store = MemcachedStorage::url(Tokio, "memcached://localhost").map_err(message)?;
+    store.namespace(text).build().map(|_| text.to_owned()).map_err(message)
 }
 
 /// A method and a target, as they begin a request.
@@ -192,7 +222,7 @@ fn network(text: &str) -> Result<String, String> {
 }
 
 fn header(text: &str) -> Result<HeaderName, String> {
-    text.parse().map_err(|_| format!("{text:?} is no name of a header; write x-cost"))
+    text.parse().map_err(|_| format!("{text:?} is no name of a header; write one such as x-tier"))
 }
 
 impl Options {
@@ -254,7 +284,7 @@ impl Options {
 fn upstream(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}; write http://HOST:PORT"))?;
     match (uri.scheme_str(), uri.authority()) {
-        (Some("http"), Some(_)) => Ok(uri),
+        (Some("http"), Some(authority)) => server(authority.as_str()).map(|()| uri.clone()),
         _ => Err("only http is spoken to an upstream; write http://HOST:PORT".to_owned()),
     }
 }

@@ -7,7 +7,7 @@ use traffik::{Label, Rate, Ratio};
 
 pub(crate) const WHOLE: &str = "a whole number up to 4294967295";
 pub(crate) const PART: &str = "a part of the whole, such as 0.8, 4/5 or 80%";
-pub(crate) const TIME: &str = "a time such as 500ms";
+pub(crate) const TIME: &str = "a time above 0 such as 500ms";
 
 /// `name=value` pairs separated by commas, in their order.
 pub(crate) struct Parameters<'a> {
@@ -24,6 +24,9 @@ impl<'a> Parameters<'a> {
             let Some((name, value)) = pair.split_once('=') else {
                 return Err(format!("{pair:?} is no parameter of {of}; write name=value"));
             };
+            if name.is_empty() {
+                return Err(format!("{pair:?} names no parameter of {of}; write name=value"));
+            }
             if values.iter().any(|(known, _)| *known == name) {
                 return Err(format!("{name} is given twice for {of}"));
             }
@@ -46,7 +49,9 @@ impl<'a> Parameters<'a> {
             return Err(format!("{} needs names with values; write {example}", self.of));
         }
         let part = |(name, value): (&str, &str)| {
-            let ratio = value.parse().map_err(|_| format!("{name}={value} is not {PART}"))?;
+            let ratio = value
+                .parse()
+                .map_err(|_| format!("{name}={value} is not a ratio; write 5, 3/2, 0.5 or 50%"))?;
             Ok((Label::named(name), ratio))
         };
         self.values.drain(..).map(part).collect()
@@ -88,6 +93,7 @@ impl FromStr for Time {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let rate = format!("1/{text}").parse::<Rate>();
-        rate.map(|rate| Self(rate.period())).map_err(|_| format!("{text:?} is no time; write 500ms or 2s"))
+        rate.map(|rate| Self(rate.period()))
+            .map_err(|_| format!("{text:?} is no time above 0; write 500ms or 2s"))
     }
 }

@@ -166,7 +166,9 @@ fn cost_based(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
 
 fn fair_share(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
     let instance = given.take::<String>("instance", "a name")?;
-    let instance = instance.ok_or("fair-share needs its instance's name; write fair-share:instance=a")?;
+    let instance = instance
+        .filter(|name| !name.is_empty())
+        .ok_or("fair-share needs its instance's name; write fair-share:instance=a")?;
     let weight = given.take::<u32>("weight", WHOLE)?.unwrap_or(1);
     let mut strategy = large("fair-share", move |rate| {
         let weight = u16::try_from(weight).map_err(|_| format!("weight={weight} is more than 65535"))?;

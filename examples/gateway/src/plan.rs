@@ -135,6 +135,21 @@ impl StorageSpec {
     }
 }
 
+/// Checks a server in a URL, `USER:PASSWORD@HOST:PORT` with or without a user and a port.
+pub(crate) fn server(text: &str) -> Result<(), String> {
+    let (_, server) = text.rsplit_once('@').unwrap_or(("", text));
+    // An address of version 6 stands in brackets.
+    let after = server.rfind(']').map_or(0, |end| end + 1);
+    let (host, port) = server.split_at(server[after..].find(':').map_or(server.len(), |at| after + at));
+    match port.strip_prefix(':') {
+        _ if host.is_empty() => Err(format!("{server:?} names no host; write HOST:PORT")),
+        Some(port) if !port.parse::<u16>().is_ok_and(|port| port > 0) => {
+            Err(format!("{server}: {port:?} is no port; write one of 1 to 65535"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Default for StorageSpec {
     fn default() -> Self {
         Self::Memory { capacity: 100_000, when_full: WhenFull::Evict }
@@ -147,13 +162,20 @@ impl FromStr for StorageSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let parameters = match text.split_once(':') {
             Some(("memory", parameters)) => parameters,
-            Some(("redis" | "rediss", _)) => {
+            Some(("redis" | "rediss", rest)) => {
+                let authority = rest.strip_prefix("//").unwrap_or_default();
+                if !authority.is_empty() {
+                    server(authority.split(['/', '?', '#']).next().unwrap_or_default())?;
+                }
                 return RedisStorage::url(text)
                     .map(|_| Self::Redis(text.to_owned()))
                     .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
             }
             Some(("redis+cluster", _)) => {
                 let spec = Self::RedisCluster(text.to_owned());
+                let nodes = spec.nodes();
+                let servers = nodes.iter().filter_map(|url| url.strip_prefix("redis://"));
+                servers.filter(|it| !it.is_empty()).try_for_each(server)?;
                 return RedisStorage::cluster(spec.nodes())
                     .map(|_| spec)
                     .map_err(|error| format!("{error}; write redis+cluster://HOST:PORT,HOST:PORT"));
@@ -227,8 +249,13 @@ pub(crate) fn names(of: &str, rates: usize) -> Vec<String> {
 impl fmt::Display for ThrottlePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |items: Vec<String>| items.join(" and ");
+        let rate = |rate: &Rate| match (rate.is_unlimited(), rate.limit()) {
+            (true, _) => format!("{rate} (no limit)"),
+            (false, 0) => format!("{rate} (admits nothing)"),
+            (false, _) => rate.to_string(),
+        };
         write!(f, "{}: ", self.uid)?;
-        write!(f, "{}, {}", list(self.rates.iter().map(Rate::to_string).collect()), self.strategy.text)?;
+        write!(f, "{}, {}", list(self.rates.iter().map(rate).collect()), self.strategy.text)?;
         write!(f, ", by {}", list(self.keys.iter().map(KeySpec::to_string).collect()))?;
         match &self.storage {
             StorageSpec::Memory { capacity, .. } => write!(f, ", in memory for {capacity}")?,

@@ -47,24 +47,24 @@ impl Limits {
 impl Spec {
     /// The limits of these rates, which are given with this option.
     pub(crate) fn limits(&self, option: &str, rates: &[Rate]) -> Result<Limits, String> {
+        let told = |rate: &Rate, error| {
+            format!("{option} {rate}: --strategy {}: {}", self.text, self.with_names(error))
+        };
         fn each<T>(
-            (option, rates): (&str, &[Rate]),
+            rates: &[Rate],
+            told: impl Fn(&Rate, String) -> String,
             limit: impl Fn(Rate) -> Result<T, String>,
         ) -> Result<Vec<T>, String> {
-            rates
-                .iter()
-                .map(|rate| limit(*rate).map_err(|error| format!("{option} {rate}: {error}")))
-                .collect()
+            rates.iter().map(|rate| limit(*rate).map_err(|error| told(rate, error))).collect()
         }
-        let rates = (option, rates);
         let wrappers = self.wrappers.len();
         if let (0, Some(build)) = (wrappers, self.plain.unbounded) {
-            return Ok(Limits::Log(each(rates, build)?));
+            return Ok(Limits::Log(each(rates, told, build)?));
         }
         if wrappers > 3 {
             return Err(format!("{wrappers} wrappers around one strategy; at most 3 can be nested"));
         }
-        let limits = each(rates, |rate| match (wrappers, &self.plain.build) {
+        let limits = each(rates, told, |rate| match (wrappers, &self.plain.build) {
             (0, Build::Small(build)) => Ok(AnyLimit::Small(build(rate)?.into())),
             (0, Build::Large(build)) => Ok(AnyLimit::Large(build(rate)?.into())),
             (_, Build::Small(build)) => {
@@ -77,6 +77,12 @@ impl Spec {
             }
         });
         limits.map(Limits::Any)
+    }
+
+    /// An error with names in place of labels, which is what the library knows names by.
+    fn with_names(&self, error: String) -> String {
+        let words = self.text.split(['(', ')', ',', '=', '/', ':']).filter(|word| !word.is_empty());
+        words.fold(error, |error, word| error.replace(&Label::named(word).0.to_string(), word))
     }
 
     /// The priorities that are named.

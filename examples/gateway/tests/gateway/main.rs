@@ -12,6 +12,7 @@ mod failure;
 mod fields;
 mod golden;
 mod keys;
+mod messages;
 mod nodes;
 mod own;
 mod page;
@@ -315,94 +316,4 @@ async fn it_takes_every_strategy() {
     for _ in 0..5 {
         assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
     }
-}
-
-#[test]
-fn bad_input_is_refused_with_what_would_be_right() {
-    for (options, told) in [
-        (
-            &["--rate", "5/1.5s"][..],
-            "at character 4 ('.'): only whole numbers are read; write 1500ms for 1.5s",
-        ),
-        (&["--rate", ""], "the rate is empty; write a limit and a period, such as 100/min"),
-        (&["--rate", "5/month"], "at character 3 ('m'): months and years vary in length"),
-        (&["--strategy", "leaky"], "there is no strategy \"leaky\"; there are fixed-window, sliding-window"),
-        (
-            &["--strategy", "token-bucket:brust=4"],
-            "token-bucket has no parameter brust; it has burst and debt",
-        ),
-        (&["--strategy", "gcra:burst=-1"], "burst=-1 is not a whole number up to 4294967295"),
-        (&["--strategy", "gcra:tolerance=1.5s"], "tolerance=1.5s is not a time such as 500ms"),
-        (&["--strategy", "gcra:burst=1,tolerance=1s"], "give gcra one of them"),
-        (
-            &["--strategy", "tiered(free=1)"],
-            "tiered(..) wraps another strategy; write tiered(..)/fixed-window",
-        ),
-        (&["--strategy", "tiered()/gcra"], "tiered needs names with values"),
-        (&["--strategy", "time-of-day(8-17=2)/gcra"], "8-17=2 is no span of the day; write 08:00-17:00=2"),
-        (&["--strategy", "time-of-day(+8:00-17:00=2)/gcra"], "+8:00-17:00=2 is no span of the day"),
-        (&["--strategy", "time-of-day(08:00-17:00=2,16:00-18:00=3)/gcra"], "overlap"),
-        (&["--strategy", "priority(low=100%)/gcra"], "which leaves nothing to itself"),
-        (&["--strategy", "regions:us=4/5,eu=3/5"], "--rate 10/10s: "),
-        (&["--strategy", "fair-share"], "write fair-share:instance=a"),
-        (&["--strategy", "sliding-log", "--rate", "100000/s"], "--rate 100000/s: "),
-        (
-            &["--strategy", "gcra:burst=4294967295", "--rate", "300000007/d"],
-            "the largest limit or burst that can be is 213503982",
-        ),
-        (
-            &["--storage", "etcd://localhost"],
-            "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT, \
-             redis+cluster://HOST:PORT,HOST:PORT and memcached://HOST:PORT",
-        ),
-        (&["--storage", "redis://"], "write redis://USER:PASSWORD@HOST:PORT/DATABASE"),
-        (&["--storage", "memcached://"], "write memcached://HOST:PORT"),
-        (&["--storage", "memcached://a,a"], "a:11211 is named twice"),
-        (&["--storage", "redis://localhost", "--namespace", "a b"], "letters, digits"),
-        (&["--storage", "memcached://localhost", "--namespace", "a b"], "letters, digits"),
-        (&["--timeout", "soon"], "write 500ms or 2s"),
-        (&["--storage", "memory:capacity=0"], "write at least 1"),
-        (&["--storage", "memory:full=maybe"], "write full=evict or full=refuse"),
-        (&["--key", "cookie"], "the keys are peer, forwarded (X-Forwarded-For), "),
-        (
-            &["--key", "forwarded:x-forwarded-for"],
-            "write forwarded for X-Forwarded-For, forwarded:rfc7239 for Forwarded",
-        ),
-        (&["--trusted-proxy", "10.0.0.0/33"], "is no network; write 10.0.0.0/8"),
-        (&["--exempt", "localhost"], "is no network; write 10.0.0.0/8"),
-        (&["--cost-header", "two words"], "is no name of a header"),
-        (&["--on-error", "panic"], "write allow, throttle or fallback"),
-        (&["--on-error", "fallback:instances=0"], "instances=0 is not a whole number from 1 on"),
-        (&["--on-error", "fallback:warm=yes"], "fallback has no parameter warm; it has instances"),
-        (&["--on-error", "throttle:wait=soon"], "wait=soon is not a time such as 5s"),
-        (&["--storage", "redis+cluster://", "--rate", "1/s"], "write redis+cluster://HOST:PORT,HOST:PORT"),
-        (&["--config", "/none.toml", "--rate", "1/s"], "cannot be used with"),
-        (&["--config", "/none.toml"], "--config /none.toml: No such file"),
-        (&["--admin", "192.0.2.1:80"], "--admin 192.0.2.1:80"),
-        (&["--key", "header:two words"], "is no name of a header"),
-        (&["--headers", "draft99"], "[possible values: draft10, draft07, x-ratelimit, none]"),
-        (&["--listen", "localhost"], "--listen"),
-        (&["--upstream", "ftp://host"], "write http://HOST:PORT"),
-        (&["--rate=1/s"; 9], "at most 8 rates are one limit"),
-        (
-            &[
-                "--strategy",
-                "gcra:burst=4294967295",
-                "--rate",
-                "864000000/d",
-                "--on-error",
-                "fallback:instances=17",
-            ],
-            "--on-error fallback:instances=17: ",
-        ),
-        (
-            &["--rate", "3/s", "--on-error", "fallback:instances=4"],
-            "--on-error fallback:instances=4: of 3/s there is less than 1 for each",
-        ),
-    ] {
-        let error = refused(options);
-        assert!(error.contains(told), "{options:?}: {error}");
-    }
-    // An address of a network that is reserved for documentation.
-    assert!(refused(&["--listen", "192.0.2.1:80"]).contains("--listen 192.0.2.1:80"));
 }
