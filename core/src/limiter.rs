@@ -115,9 +115,26 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.storage.check_together(&self.limit, keys, &Hit::new(cost), self.now())
     }
 
-    /// What [`check_n`](Self::check_n) would answer, taking nothing.
+    /// What [`check_n`](Self::check_n) would answer, taking nothing: its figures are those after the hit. What
+    /// is left now is [`status`](Self::status).
     pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Answer<S> {
         self.apply_now(key, &Op::Peek(Hit::new(cost)))
+    }
+
+    /// Reports what a key has left now, charging nothing: a key never seen has the whole limit. It is the
+    /// answer to a hit of cost 0, so it admits; whether a hit of another cost would pass, and what would be
+    /// left after it, [`peek`](Self::peek) answers.
+    ///
+    /// ```
+    /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+    /// assert_eq!(limiter.status("bob")?.remaining(), 10);
+    /// assert_eq!(limiter.peek("bob", 3)?.remaining(), 7); // what would be left after three
+    /// # Ok::<(), traffik_core::StorageError>(())
+    /// ```
+    pub fn status<K: Key + ?Sized>(&self, key: &K) -> Answer<S> {
+        self.peek(key, S::Cost::uniform(0))
     }
 
     /// Books what has already happened, whether or not it was allowed. Answers what is left.

@@ -442,3 +442,29 @@ async fn a_handler_that_asks_can_be_spawned() {
     let asked = tokio::spawn(async move { throttle.hit(&request(1)).await.is_ok() });
     assert!(asked.await.unwrap());
 }
+
+/// A question before the first request: the whole limit is left, and a request would leave one less.
+#[tokio::test]
+async fn the_status_of_a_fresh_client_is_the_whole_limit() {
+    async fn left<S: traffik::Strategy<Verdict = traffik::Decision, Cost = u32>>(limit: S) -> [u64; 5] {
+        let throttle = Throttle::builder("api", limit, memory(&Clock::default())).build().unwrap();
+        let client = throttle.client(&request(1)).await.unwrap().unwrap().cost(3);
+        let fresh = [client.status().await.unwrap(), client.peek().await.unwrap()];
+        assert!(client.check().await.unwrap().is_allowed());
+        let used = [client.status().await.unwrap(), client.peek().await.unwrap()];
+        [
+            fresh[0].limit(),
+            fresh[0].remaining(),
+            fresh[1].remaining(),
+            used[0].remaining(),
+            used[1].remaining(),
+        ]
+        .map(u64::from)
+    }
+    let rate = rate!("10/min");
+    let expected = [10, 10, 7, 7, 4];
+    assert_eq!(left(traffik::FixedWindow::new(rate)).await, expected);
+    assert_eq!(left(traffik::SlidingWindow::new(rate)).await, expected);
+    assert_eq!(left(TokenBucket::new(rate)).await, expected);
+    assert_eq!(left(traffik::Gcra::new(rate).burst(10).unwrap()).await, expected);
+}

@@ -96,9 +96,17 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         Ok(told)
     }
 
-    /// What [`check_n`](Self::check_n) would answer, taking nothing.
+    /// What [`check_n`](Self::check_n) would answer, taking nothing: its figures are those after the hit. What
+    /// is left now is [`status`](Self::status).
     pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Reply<S::Verdict> {
         self.apply(key, &Op::Peek(Hit::new(cost)))
+    }
+
+    /// Reports what a key has left now, charging nothing: a key never seen has the whole limit. It is the
+    /// answer to a hit of cost 0, so it admits; whether a hit of another cost would pass, and what would be
+    /// left after it, [`peek`](Self::peek) answers.
+    pub fn status<K: Key + ?Sized>(&self, key: &K) -> Reply<S::Verdict> {
+        self.peek(key, S::Cost::uniform(0))
     }
 
     /// Books what has already happened, whether or not it was allowed. Answers what is left.

@@ -133,9 +133,30 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
         self.throttle.apply(&self.plan, &Op::Check(self.plan.hit))
     }
 
-    /// What [`check`](Self::check) would answer, taking nothing.
+    /// What [`check`](Self::check) would answer, taking nothing: its figures are those after the hit. What is
+    /// left now is [`status`](Self::status).
     pub fn peek(&self) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Peek(self.plan.hit))
+    }
+
+    /// Reports what the client has left now, charging nothing: one never seen has the whole limit. It is the
+    /// answer to a hit of cost 0, so it admits.
+    ///
+    /// ```
+    /// # async fn left(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use traffik_core::{TokenBucket, rate};
+    /// use traffik_integrations::Throttle;
+    ///
+    /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("10/min"))).build()?;
+    /// if let Some(client) = throttle.client(request).await? {
+    ///     assert_eq!(client.status().await?.remaining(), 10);
+    ///     assert_eq!(client.peek().await?.remaining(), 9); // what a check would leave
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn status(&self) -> Reply<S::Verdict> {
+        self.throttle.apply(&self.plan, &Op::Peek(self.plan.hit.free()))
     }
 
     /// Books what has already happened, whether or not it was allowed. Answers what is left.
