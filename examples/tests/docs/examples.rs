@@ -1,10 +1,13 @@
 //! The examples that serve, each run as the README says and asked over real sockets by clients that are not ours.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
 use serde_json::json;
 use traffik_test_support::browser::Browser;
+use traffik_test_support::folder;
 use traffik_test_support::program::{Program, curl};
 
 fn start(program: &str) -> Program {
@@ -52,6 +55,88 @@ fn axum_api() {
     assert_eq!(statuses(&api, "/search", &[]), ["200", "200", "429"]);
     let elsewhere = ["--interface", "127.0.0.2"];
     assert_eq!(statuses(&api, "/search", &elsewhere), ["200", "200", "429"]);
+}
+
+#[test]
+fn axum_layer() {
+    let app = start(env!("CARGO_BIN_EXE_axum_layer"));
+    let (status, reply) = ask(&app, "/", &[]);
+    assert!(status == "200" && reply.contains("ratelimit: \"api\";r=99"), "{reply}");
+}
+
+#[test]
+fn axum_routes() {
+    let app = start(env!("CARGO_BIN_EXE_axum_routes"));
+    assert_eq!(statuses(&app, "/report", &[]), ["200", "429"]);
+    assert_eq!(statuses(&app, "/none", &[]), ["404", "404", "404", "404"]);
+    assert_eq!(statuses(&app, "/", &[]), ["200", "200", "200", "429"]);
+}
+
+#[test]
+fn axum_cost() {
+    let app = start(env!("CARGO_BIN_EXE_axum_cost"));
+    assert!(ask(&app, "/export/40", &[]).1.ends_with("40 rows\n"));
+    assert_eq!(statuses(&app, "/export/40", &[]), ["200", "429"]);
+    let (_, denied) = ask(&app, "/export/40", &[]);
+    assert!(denied.contains("content-type: application/problem+json") && denied.contains("retry-after: "));
+    assert_eq!(statuses(&app, "/export/20", &[]), ["200"], "a denial has charged nothing");
+}
+
+#[test]
+fn axum_state() {
+    let app = start(env!("CARGO_BIN_EXE_axum_state"));
+    assert!(ask(&app, "/", &[]).1.ends_with("2 left\n"));
+    assert_eq!(statuses(&app, "/", &[]), ["200", "200", "429"]);
+}
+
+/// By hand: frames of text with a mask of zeros, and whatever comes until the server hangs up.
+#[test]
+fn axum_websocket() {
+    let app = start(env!("CARGO_BIN_EXE_axum_websocket"));
+    let mut socket = TcpStream::connect(app.address()).unwrap();
+    let upgrade = "GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    socket.write_all(upgrade.as_bytes()).unwrap();
+    for word in ["one", "two", "six", "ten"] {
+        socket.write_all(&[&[0x81, 0x80 | word.len() as u8, 0, 0, 0, 0], word.as_bytes()].concat()).unwrap();
+    }
+    // The server says 1008, and so does the peer.
+    let mut said = Vec::new();
+    while !said.ends_with(b"rate limit exceeded") {
+        let mut more = [0; 1024];
+        let count = socket.read(&mut more).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&more[..count]);
+    }
+    let text = String::from_utf8_lossy(&said);
+    assert!(
+        text.starts_with("HTTP/1.1 101") && text.contains("\u{3}six") && !text.contains("\u{3}ten"),
+        "{text}"
+    );
+    assert!(text.contains("{\"type\":\"rate_limit\""), "{text}");
+    let close = [&[0x88, 21][..], &1008u16.to_be_bytes(), b"rate limit exceeded"].concat();
+    assert!(said.ends_with(&close), "{text}");
+}
+
+/// A call of gRPC with an empty message, by curl, and pages in between.
+#[test]
+fn tonic_service() {
+    let service = start(env!("CARGO_BIN_EXE_tonic_service"));
+    let message = folder::temporary().join("an-empty-message");
+    std::fs::write(&message, [0; 5]).unwrap();
+    let data = format!("@{}", message.display());
+    let call = || {
+        let grpc = ["--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers"];
+        let output = ["--output", "-", "--data-binary", &data];
+        ask(&service, "/grpc.health.v1.Health/Check", &[&grpc[..], &output].concat()).1
+    };
+    let served = call();
+    assert!(served.starts_with("HTTP/2 200") && served.contains("grpc-status: 0"), "{served}");
+    assert_eq!(statuses(&service, "/", &[]), ["200", "200"]);
+    assert!(!call().contains("grpc-status: 8") && !call().contains("grpc-status: 8"));
+    assert_eq!(statuses(&service, "/", &[]), ["429"], "five are used, three by gRPC");
+    let denied = call();
+    assert!(denied.starts_with("HTTP/2 200") && denied.contains("grpc-status: 8"), "{denied}");
 }
 
 #[test]
