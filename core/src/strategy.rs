@@ -31,9 +31,7 @@ pub(crate) mod plain {
 }
 
 pub use adaptive::Adaptive;
-pub use compose::{
-    All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, Priority, Tiered, TimeOfDay,
-};
+pub use compose::{All, Composite, Erased, ErasedScale, ErasedStrategy, Priority, Tiered, TimeOfDay};
 pub use cost_based::CostBased;
 pub use fair_share::FairShare;
 pub use fixed_window::FixedWindow;
@@ -65,7 +63,8 @@ pub use sliding_log::{Heap, HeapLogState};
 pub use {
     adaptive::{AdaptiveStat, AdaptiveState},
     compose::{
-        ErasedVerdict, InlineState, Parts, PerLimit, PriorityStat, TieredStat, TimeOfDayStat, TimeOfDayState,
+        DecisionList, ErasedVerdict, InlineState, Parts, PerLimit, PriorityStat, TieredStat, TimeOfDayStat,
+        TimeOfDayState,
     },
     cost_based::{CostBasedStat, CostBasedState},
     fair_share::{FairShareStat, FairShareState},

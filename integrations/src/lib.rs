@@ -30,6 +30,7 @@ pub mod identify;
 mod log;
 mod middleware;
 mod observe;
+mod outgoing;
 mod rules;
 mod throttle;
 #[cfg(feature = "websocket")]
@@ -53,6 +54,7 @@ pub use observe::Metrics;
 #[cfg(feature = "tracing")]
 pub use observe::Traces;
 pub use observe::{Event, Observe, Seen, Tally};
+pub use outgoing::Outgoing;
 pub use rules::Rule;
 pub use throttle::{
     Base, Client, DynThrottle, Enforcement, IdentityCache, MemoryThrottle, Registry, Rejection, Scope,
@@ -84,6 +86,9 @@ pub use middleware::Shared;
 pub use middleware::{Forward, ResponseFuture};
 #[doc(hidden)]
 pub use middleware::{Gate, Left, Step};
+#[doc(hidden)]
+#[cfg(feature = "tower")]
+pub use outgoing::{CallFuture, Paced};
 #[doc(hidden)]
 #[cfg(feature = "axum")]
 pub use throttle::NotExposed;

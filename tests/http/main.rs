@@ -21,6 +21,7 @@ mod identify;
 mod inference;
 mod middleware;
 mod one_budget;
+mod outgoing;
 mod peers;
 mod queue;
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use traffik_test_support::browser::Browser;
@@ -55,6 +55,29 @@ fn axum_api() {
     assert_eq!(statuses(&api, "/search", &[]), ["200", "200", "429"]);
     let elsewhere = ["--interface", "127.0.0.2"];
     assert_eq!(statuses(&api, "/search", &elsewhere), ["200", "200", "429"]);
+}
+
+/// What a client prints that calls a server which answers five calls a minute.
+fn called(client: &str) -> Vec<String> {
+    let service = start(env!("CARGO_BIN_EXE_hyper_service"));
+    let output = Command::new(client).arg(service.address()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn outgoing_tower() {
+    let told = called(env!("CARGO_BIN_EXE_outgoing_tower"));
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert!(told[..3].iter().all(|line| line == "200 OK"), "{told:?}");
+    assert!(told[3..].iter().all(|line| line.starts_with("the hit would have to wait for 1.")), "{told:?}");
+}
+
+#[test]
+fn outgoing_reqwest() {
+    let began = Instant::now();
+    assert_eq!(called(env!("CARGO_BIN_EXE_outgoing_reqwest")), ["200 OK"; 4]);
+    assert!(began.elapsed() >= Duration::from_millis(750));
 }
 
 #[test]

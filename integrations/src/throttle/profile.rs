@@ -79,7 +79,7 @@ pub(crate) struct Pause {
 pub(crate) type Watch = Box<dyn Fn() -> Duration + Send + Sync>;
 
 impl Pause {
-    pub(super) fn on(timer: impl Timer + Send + Sync + 'static) -> Self {
+    pub(crate) fn on(timer: impl Timer + Send + Sync + 'static) -> Self {
         let timer = Arc::new(timer);
         let clock = Arc::clone(&timer);
         Self {

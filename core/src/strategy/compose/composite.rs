@@ -9,7 +9,7 @@ use crate::{Decision, Origin, Outcome, Receipt, Receipts, Verdict};
 /// The verdict of several limits: the verdict of each one, and the outcome of all of them together.
 ///
 /// Its parts are an array behind [`All`](crate::All), a pair behind a pair of strategies, and a
-/// [`DecisionList`](crate::strategy::DecisionList) behind an [`Erased`](crate::Erased) strategy.
+/// `strategy::DecisionList` behind an [`Erased`](crate::Erased) strategy.
 ///
 /// ```
 /// use traffik_core::{All, Hit, Strategy, Timestamp, TokenBucket, rate};
