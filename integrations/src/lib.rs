@@ -23,6 +23,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "actix")]
+mod actix;
 mod error;
 mod evaluate;
 mod http;
@@ -45,9 +47,9 @@ pub use identify::{
     Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, Composite, Cookie, CostHeader, Exempt,
     FromExtension, Header, Identify, Identity, Networks, Peer, PeerAddress, Route, Via,
 };
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "actix", feature = "tower"))]
 pub use middleware::ThrottleLayer;
-#[cfg(any(feature = "hyper", feature = "tower"))]
+#[cfg(any(feature = "actix", feature = "hyper", feature = "tower"))]
 pub use middleware::Throttled;
 #[cfg(feature = "metrics")]
 pub use observe::Metrics;
@@ -71,6 +73,9 @@ pub use websocket::{
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
 pub use crate::http::Fallible;
+#[doc(hidden)]
+#[cfg(feature = "actix")]
+pub use actix::ActixFuture;
 #[doc(hidden)]
 pub use evaluate::{Nested, Pass};
 #[doc(hidden)]

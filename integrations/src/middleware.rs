@@ -7,7 +7,9 @@ pub(crate) mod body;
 mod future;
 #[cfg(feature = "hyper")]
 mod hyper;
-#[cfg(any(feature = "hyper", feature = "tower"))]
+#[cfg(any(feature = "actix", feature = "tower"))]
+mod layer;
+#[cfg(any(feature = "actix", feature = "hyper", feature = "tower"))]
 mod service;
 #[cfg(feature = "tower")]
 mod tower;
@@ -18,7 +20,9 @@ pub use self::body::ResponseBody;
 pub use self::future::{Forward, ResponseFuture};
 #[cfg(feature = "hyper")]
 pub use self::hyper::Shared;
-#[cfg(any(feature = "hyper", feature = "tower"))]
+#[cfg(any(feature = "actix", feature = "tower"))]
+pub use self::layer::ThrottleLayer;
+#[cfg(any(feature = "actix", feature = "hyper", feature = "tower"))]
 pub use self::service::Throttled;
 #[cfg(feature = "tower")]
-pub use self::tower::{Ready, ThrottleLayer};
+pub use self::tower::Ready;

@@ -7,6 +7,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod actix;
 mod allocations;
 mod alternating;
 mod answers;

@@ -232,9 +232,9 @@ async fn per_address_and_per_user_are_one_limit() {
 }
 
 /// A runtime on which a wait takes for ever, and that tells of each: when it begins, and as long as it lasts.
-struct Endless {
-    begun: mpsc::UnboundedSender<Duration>,
-    waiting: Arc<()>,
+pub(crate) struct Endless {
+    pub(crate) begun: mpsc::UnboundedSender<Duration>,
+    pub(crate) waiting: Arc<()>,
 }
 
 impl Timer for Endless {

@@ -57,6 +57,16 @@ fn axum_api() {
     assert_eq!(statuses(&api, "/search", &elsewhere), ["200", "200", "429"]);
 }
 
+#[test]
+fn actix_api() {
+    let api = start(env!("CARGO_BIN_EXE_actix_api"));
+    let (status, reply) = ask(&api, "/search", &[]);
+    assert_eq!(status, "200");
+    assert!(reply.ends_with("api: 5 left\n") && reply.contains("ratelimit: \"api\";r=5;t=6"), "{reply}");
+    assert_eq!(statuses(&api, "/search", &[]), ["200", "429"]);
+    assert_eq!(statuses(&api, "/search", &["--interface", "127.0.0.2"]), ["200", "200", "429"]);
+}
+
 /// What a client prints that calls a server which answers five calls a minute.
 fn called(client: &str) -> Vec<String> {
     let service = start(env!("CARGO_BIN_EXE_hyper_service"));

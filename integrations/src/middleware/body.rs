@@ -9,6 +9,9 @@ use pin_project_lite::pin_project;
 use traffik_core::debug_fields;
 use traffik_core::storage::BoxFuture;
 
+#[cfg(feature = "actix")]
+mod actix;
+
 pin_project! {
     /// Either the body of the service behind a throttle, untouched, or the throttle's own answer.
     #[derive(Debug)]
@@ -77,6 +80,11 @@ impl Settling {
 debug_fields!([] Count: bytes);
 
 impl Count {
+    /// Notes that so many bytes were passed on.
+    const fn add(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
     /// Tells the meter, once, and waits until it has settled.
     fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Some(meter) = self.meter.take() {
@@ -144,8 +152,7 @@ impl<B: Body> Body for ResponseBody<B> {
                     let frame = ready!(body.poll_frame(context));
                     if let Some(Ok(frame)) = frame {
                         let frame = frame.map_data(bytes);
-                        let data = frame.data_ref().map_or(0, |data| data.len() as u64);
-                        count.bytes = count.bytes.saturating_add(data);
+                        count.add(frame.data_ref().map_or(0, Bytes::len));
                         return Poll::Ready(Some(Ok(frame)));
                     }
                     if let Some(Err(error)) = frame {

@@ -3,5 +3,4 @@
 mod layer;
 mod service;
 
-pub use layer::ThrottleLayer;
 pub use service::Ready;

@@ -1,24 +1,8 @@
-//! Puts a throttle in front of any service.
+//! Puts a throttle in front of any tower service.
 
 use tower_layer::Layer;
 
-use crate::Throttled;
-
-/// A layer that limits requests by a gate, such as a [`Throttle`](crate::Throttle).
-///
-/// All services it makes share the gate, so a limit holds across routes and connections.
-#[derive(Clone, Debug)]
-pub struct ThrottleLayer<G> {
-    gate: G,
-}
-
-impl<G> ThrottleLayer<G> {
-    /// Limits by this gate.
-    #[must_use]
-    pub const fn new(gate: G) -> Self {
-        Self { gate }
-    }
-}
+use crate::{ThrottleLayer, Throttled};
 
 impl<T, G: Clone> Layer<T> for ThrottleLayer<G> {
     type Service = Throttled<T, G>;

@@ -1,0 +1,31 @@
+//! An API on actix-web: a limit by peer address for all workers, costs by route, and figures for the handler.
+//!
+//! `cargo run -p traffik-examples --features actix --bin actix_api`, then
+//! `curl -i http://127.0.0.1:3000/search` more than twice.
+
+use actix_web::{App, HttpServer, web};
+use traffik::http::{Dialect, Standing, Throttle, ThrottleLayer};
+use traffik::{TokenBucket, rate};
+
+async fn search(standing: Standing) -> String {
+    let left = standing.policies().map(|(name, decision)| format!("{name}: {} left\n", decision.remaining()));
+    left.collect()
+}
+
+#[actix_web::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("10/min")))
+        .headers(Dialect::Draft10)
+        .cost_by(|request| if request.uri.path() == "/search" { 5 } else { 1 })
+        .expose()
+        .build()?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(ThrottleLayer::new(throttle.clone())) // a clone for each worker, with one budget
+            .route("/", web::get().to(async || "hello\n"))
+            .route("/search", web::get().to(search))
+    });
+    let server = server.bind(std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned()))?;
+    server.addrs().iter().for_each(|address| println!("listening on http://{address}"));
+    Ok(server.run().await?)
+}
