@@ -8,6 +8,7 @@ mod connections;
 mod faults;
 mod golden;
 mod locks;
+mod outgoing;
 mod refusals;
 mod rights;
 mod sentinels;
