@@ -12,7 +12,7 @@ pub use traffik_integrations as http;
 pub use traffik_runtimes as runtime;
 
 /// Guides.
-#[cfg(all(any(doc, doctest), feature = "redis-tls"))]
+#[cfg(all(any(doc, doctest), feature = "redis-tls", feature = "tokio"))]
 pub mod guide {
     #[doc = include_str!("../docs/operating.md")]
     pub mod operating {}

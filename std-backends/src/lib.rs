@@ -22,6 +22,8 @@ mod memcached;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+pub mod reexport;
 mod util;
 
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
@@ -33,14 +35,19 @@ pub use memcached::MemcachedLock;
 #[cfg(feature = "memcached")]
 pub use memcached::{MemcachedBuilder, MemcachedStorage};
 pub use memory::{Memory, MemoryBuilder};
+#[cfg(all(feature = "locks", feature = "redis"))]
+pub use redis::RedisLock;
+#[cfg(all(feature = "locks", feature = "redis", any(feature = "smol", feature = "tokio")))]
+pub use redis::Redlock;
 #[cfg(feature = "redis")]
 pub use redis::{RedisBuilder, RedisStorage};
-#[cfg(all(feature = "locks", feature = "redis"))]
-pub use redis::{RedisLock, Redlock};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
 pub use memory::{Denied, SnapshotError, Used};
+#[doc(hidden)]
+#[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
+pub use redis::ServerAddress;
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

@@ -9,43 +9,50 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 use crate::cas::{self, Combining, Swap};
 use crate::util::key::Keys;
 
-mod address;
+mod budgets;
 mod builder;
 mod check;
 mod clear;
-mod cluster;
-mod connect;
+#[cfg(any(feature = "smol", feature = "tokio"))]
+mod connections;
 mod evictions;
 mod failure;
 mod inner;
 mod known;
-mod link;
 #[cfg(feature = "locks")]
 mod lock;
 mod name;
-#[cfg(feature = "locks")]
+#[cfg(any(feature = "smol", feature = "tokio"))]
+mod net;
+#[cfg(not(any(feature = "smol", feature = "tokio")))]
+#[path = "redis/no_net.rs"]
+mod net;
+#[cfg(any(feature = "smol", feature = "tokio"))]
+mod open;
+#[cfg(all(feature = "locks", any(feature = "smol", feature = "tokio")))]
 mod redlock;
 mod script;
-mod sentinel;
 mod servers;
 mod session;
-mod timer;
-mod watchdog;
-mod wire;
+mod transport;
 
 pub use builder::RedisBuilder;
 use inner::Inner;
 #[cfg(feature = "locks")]
 pub use lock::RedisLock;
-#[cfg(feature = "locks")]
+#[cfg(any(feature = "smol", feature = "tokio"))]
+pub use net::ServerAddress;
+#[cfg(all(feature = "locks", any(feature = "smol", feature = "tokio")))]
 pub use redlock::Redlock;
 
 /// Keeps states on a Redis server (7.0 or later), a cluster, or whichever server sentinels name.
 ///
-/// Connects when it is first used, on tokio if it is used from within it, else on smol, which serves
-/// async-std as well (feature `redis-smol`; without it, calls outside of tokio fail); and again when the
-/// connection was lost. All calls of a runtime share one connection, which needs its timer
-/// (`enable_time`), and each call has a [deadline](RedisBuilder::timeout).
+/// Connects when it is first used: on tokio from within it (feature `tokio`), else on smol, which serves
+/// async-std and all others as well (feature `smol`); and again when the connection was lost. All calls of a
+/// runtime share one connection, which needs its timer (`enable_time`), and each call has a
+/// [deadline](RedisBuilder::timeout). Connections that you have already are taken by
+/// [`connection`](Self::connection), [`pool`](Self::pool) or, without any runtime turned on, by
+/// [`commands`](Self::commands), which says what is weaker then.
 /// Times are those of the server's clock, whoever asks.
 ///
 /// A call of which nothing was sent, as on a connection that the server closed while it was idle, is sent on
@@ -182,7 +189,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
                 return Ok(verdict);
             }
             // In a future of its own, which checks that take one call need no room for.
-            Box::pin(combining.apply(limit, name, op).by(timer::until(until))).await
+            Box::pin(combining.apply(limit, name, op).by(inner.servers.until(until))).await
         })
     }
 
@@ -196,8 +203,10 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         }
         Reply::pending(async move {
             let _inside = inner.gate.enter()?;
-            let told = check::together(&inner, inner.servers.end(), &limit, &hit, &names).await?;
-            Ok(told.map_or(Joint::Unable, Joint::AtOnce))
+            match check::together(&inner, inner.servers.end(), &limit, &hit, &names).await {
+                Err(failure) if failure::is_cross_slot(&failure) => Ok(Joint::Unable),
+                told => Ok(told?.map_or(Joint::Unable, Joint::AtOnce)),
+            }
         })
     }
 

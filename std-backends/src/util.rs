@@ -13,7 +13,7 @@ pub(crate) mod mutex;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod namespace;
 pub(crate) mod nodes;
-#[cfg(any(feature = "memcached", feature = "redis"))]
+#[cfg(any(feature = "memcached", all(feature = "redis", any(feature = "smol", feature = "tokio"))))]
 pub(crate) mod pause;
 pub(crate) mod race;
 pub(crate) mod random;

@@ -13,4 +13,5 @@ mod refusals;
 mod rights;
 mod sentinels;
 mod tls;
+mod transports;
 mod turns;

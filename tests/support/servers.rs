@@ -8,6 +8,7 @@
 
 mod cluster;
 mod directory;
+mod identity;
 mod lanes;
 mod memcached;
 mod ports;
@@ -20,6 +21,7 @@ mod server;
 mod wait;
 
 pub use cluster::Cluster;
+pub use identity::Identity;
 pub use memcached::{Memcached, MemcachedOptions};
 pub use process::is_running;
 pub use proxy::{Bytes, Proxy};

@@ -7,6 +7,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod dependencies;
 mod examples;
 mod house;
 mod on_runtimes;

@@ -1,19 +1,18 @@
-//! Which server a storage on Redis is on, and what it is like.
+//! What a storage on Redis is to be like.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
+use redis::{Cmd, RedisError, Value};
 use traffik_core::storage::{ErrorKind, Failure};
-use traffik_core::{Clock, debug_fields};
+use traffik_core::{Clock, Timer, debug_fields};
 
 use super::RedisStorage;
-use super::connect::Source;
+use super::budgets::Budgets;
 use super::inner::Inner;
-use super::link::Budgets;
-use super::servers::{Place, Servers};
+use super::net::{self, Tls};
+use super::servers::{Access, Servers};
+use super::transport::{Courier, Function, Sleep};
 use crate::FifoQueue;
 use crate::cas::Combining;
 use crate::util::corrupt::CorruptValues;
@@ -28,7 +27,9 @@ const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 /// What a [`RedisStorage`] is to be like.
 #[must_use]
 pub struct RedisBuilder {
-    place: Place,
+    access: Access,
+    timer: Option<Sleep>,
+    pub(super) tls: Option<Tls>,
     namespace: String,
     timeout: Duration,
     connect_timeout: Duration,
@@ -41,91 +42,58 @@ pub struct RedisBuilder {
 debug_fields!([] RedisBuilder: namespace, timeout, connect_timeout);
 
 impl RedisStorage {
-    /// A server by its address, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS (feature
-    /// `redis-tls`): with the roots that the operating system trusts, and ring's cryptography unless the
-    /// program has installed other.
-    pub fn url(url: &str) -> Result<RedisBuilder, RedisError> {
-        Self::client(Client::open(url)?)
-    }
-
-    /// A server by a client of yours. Connections send without delay, whatever it says.
-    pub fn client(client: Client) -> Result<RedisBuilder, RedisError> {
-        let info = without_delay(client.get_connection_info().clone());
-        Ok(RedisBuilder::new(Place::One(Source::Client(Box::new(Client::open(info)?)))))
-    }
-
-    /// A connection of yours. Once it is lost, all calls fail.
+    /// A function of yours that sends a command and returns its answer, by whatever connections you have: no
+    /// runtime is needed for it. With a runtime turned on, [`connection`](Self::connection) and
+    /// [`pool`](Self::pool) do the same for the connections of the redis crate.
     ///
-    /// Of a connection that was made elsewhere it cannot be seen whether a command was sent: where one
-    /// breaks, more calls than else are reported as [`Timeout`](traffik_core::ErrorKind::Timeout).
-    pub fn connection(connection: MultiplexedConnection) -> RedisBuilder {
-        Self::factory(move || std::future::ready(Ok(connection.clone())))
-    }
-
-    /// Connections that you make, whenever one is needed. If that takes more than half a second the function
-    /// is called once more, and the first connection to come is taken; all of them are given up when
-    /// [connecting](RedisBuilder::connect_timeout) has taken too long. What is said of a
-    /// [connection](Self::connection) holds here too.
-    pub fn factory<F>(connect: impl Fn() -> F + Send + Sync + 'static) -> RedisBuilder
-    where
-        F: Future<Output = Result<MultiplexedConnection, RedisError>> + Send + 'static,
-    {
-        RedisBuilder::new(Place::One(Source::Factory(Arc::new(move || connect().boxed()))))
-    }
-
-    /// A cluster, found by some of its nodes, which may change meanwhile. Those that are not named are
-    /// connected to as the first one is, with its user and password and over TLS if it is.
-    pub fn cluster<T: IntoConnectionInfo>(
-        nodes: impl IntoIterator<Item = T>,
-    ) -> Result<RedisBuilder, RedisError> {
-        let nodes = nodes.into_iter().map(|node| Ok(without_delay(node.into_connection_info()?)));
-        Ok(RedisBuilder::new(Place::Cluster(nodes.collect::<Result<_, RedisError>>()?)))
-    }
-
-    /// The master of a name that sentinels know. `master` is how it is connected to, with its name in the
-    /// place of a host: `redis://user:password@mymaster/0`, or `rediss://` for TLS.
+    /// The function is called once for each command of a call, of which there are up to three. It answers
+    /// with an error of the kind `Client` if it sent nothing, as where a pool has no connection. Each call has its
+    /// [deadline](RedisBuilder::timeout), by the runtime that it comes from or by a
+    /// [timer](RedisBuilder::timer) of yours. What is weaker than on connections of the storage's own:
     ///
-    /// All sentinels are asked at once, and the first answer counts. They are asked again every 250 ms as
-    /// long as there is a connection, so that a master that was demoted is left soon after its sentinels
-    /// know: it takes writes for another ten seconds, and all of them are lost.
+    /// * A call whose connection breaks fails with [`Timeout`](traffik_core::ErrorKind::Timeout), for the hit
+    ///   may have been charged: whether it was sent is not seen, so nothing is sent again. Nor is a
+    ///   connection replaced that is silent.
+    /// * Timeouts and retries of your own come in addition. Whatever sends a command twice charges a hit
+    ///   twice.
+    /// * Servers have no names: [`nodes`](Self::nodes) returns one, and a breaker judges all servers
+    ///   together. Of a cluster [`ready`](Self::ready) asks the server of one key, [`clear`](Self::clear)
+    ///   fails, and [`evictions`](Self::evictions) counts none.
     ///
-    /// **Bound.** Sentinels know of a planned failover up to a second after the new master began. What the
-    /// former one admits until it is left, within two seconds, is admitted beyond the limit; so is what had
-    /// not been replicated when a master went down. `min-replicas-to-write 1` on the servers narrows that
-    /// down.
+    /// Several keys are charged in one step where they are on one server. A cluster refuses that of keys that
+    /// are not in one slot, and they are asked for one after another.
     ///
     /// ```no_run
     /// use traffik_backends::RedisStorage;
+    /// use traffik_backends::reexport::redis::{Client, Cmd};
+    /// use traffik_core::Timer;
     ///
-    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let sentinels = ["redis://10.0.0.1:26379", "redis://10.0.0.2:26379", "redis://10.0.0.3:26379"];
-    /// let storage = RedisStorage::sentinel(sentinels, "redis://mymaster")?.build()?;
+    /// # async fn example(
+    /// #     timer: impl Timer + Send + Sync + 'static,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// let connection = Client::open("redis://127.0.0.1")?.get_multiplexed_async_connection().await?;
+    /// let send = move |command: Cmd| {
+    ///     let mut connection = connection.clone();
+    ///     async move { command.query_async(&mut connection).await }
+    /// };
+    /// let storage = RedisStorage::commands(send).timer(timer).namespace("api").build()?;
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// Fails if one of the addresses cannot be read. An empty list, or a master without a name, is refused by
-    /// [`build`](RedisBuilder::build).
-    pub fn sentinel<T: IntoConnectionInfo>(
-        sentinels: impl IntoIterator<Item = T>,
-        master: impl IntoConnectionInfo,
-    ) -> Result<RedisBuilder, RedisError> {
-        let sentinels = sentinels.into_iter().map(|sentinel| {
-            let info = without_delay(sentinel.into_connection_info()?);
-            Client::open(info)
-        });
-        let sentinels = sentinels.collect::<Result<_, RedisError>>()?;
-        let master = without_delay(master.into_connection_info()?);
-        Ok(RedisBuilder::new(Place::Sentinels(sentinels, Box::new(master))))
+    pub fn commands<F>(send: impl Fn(Cmd) -> F + Send + Sync + 'static) -> RedisBuilder
+    where
+        F: Future<Output = Result<Value, RedisError>> + Send + 'static,
+    {
+        RedisBuilder::carried(Arc::new(Function(send)))
     }
 }
 
 impl RedisBuilder {
-    fn new(place: Place) -> Self {
+    pub(super) fn new(access: Access) -> Self {
         Self {
-            place,
+            access,
+            timer: None,
+            tls: None,
             namespace: String::new(),
             timeout: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(5),
@@ -134,6 +102,11 @@ impl RedisBuilder {
             persistent: true,
             max_waiting: usize::MAX,
         }
+    }
+
+    /// A builder of a storage on connections of the user's.
+    pub(super) fn carried(courier: Arc<dyn Courier>) -> Self {
+        Self::new(Access::Courier(courier))
     }
 
     setters! {
@@ -162,28 +135,46 @@ impl RedisBuilder {
         /// error.
         pub fn on_warning(write: impl Fn(&str) + Send + Sync + 'static) => warnings = Arc::new(write);
 
+        /// Waits by this timer, such as a runtime of `traffik::runtime`: for a storage on
+        /// [connections of yours](RedisStorage::commands). Defaults to the runtime that a call comes from,
+        /// where the feature `tokio` or `smol` is turned on, and is needed without. Connections of the
+        /// storage's own wait on the runtime that they are on, and take none.
+        pub fn timer(timer: impl Timer + Send + Sync + 'static) => timer = Some(Sleep::by(timer));
+
         /// Goes by this clock instead of the server's: for tests, which then need not wait. What is stored is
         /// kept for a day at least.
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
     }
 
     /// The storage. It does not connect yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Invalid`](ErrorKind::Invalid) if an option cannot be, or is of no use for the servers or
+    /// the connections that were given.
     pub fn build(self) -> Result<RedisStorage, Failure> {
-        let Self { place, namespace, timeout, connect_timeout, clock, warnings, persistent, max_waiting } =
-            self;
+        let Self { access, timer, tls, namespace, timeout, connect_timeout, .. } = self;
+        let Self { clock, warnings, persistent, max_waiting, .. } = self;
         let namespace = namespace::settled(namespace, timeout)?;
-        // Lets rustls use ring's cryptography, unless the program has chosen another, in which case this is
-        // refused. Without any, rustls panics at the first connection.
-        #[cfg(feature = "redis-tls")]
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        if connect_timeout.is_zero() {
-            let message =
-                "a server cannot be connected to in no time; take 5 s, or some round trips at least";
-            return Err(Failure::new(ErrorKind::Invalid, message));
+        net::prepare();
+        let of_no_use = match &access {
+            _ if connect_timeout.is_zero() => {
+                Some("a server cannot be connected to in no time; take 5 s, or some round trips at least")
+            }
+            Access::Net(_) if timer.is_some() => {
+                Some("connections of the storage's own wait on their runtime; leave out RedisBuilder::timer")
+            }
+            Access::Courier(_) if tls.is_some() => {
+                Some("a connection of yours has TLS of its own or none; leave out RedisBuilder::tls")
+            }
+            _ => None,
+        };
+        if let Some(words) = of_no_use {
+            return Err(Failure::new(ErrorKind::Invalid, words));
         }
         let budgets = Budgets { call: timeout.min(LONGEST), connect: connect_timeout.min(LONGEST) };
         let corrupt = CorruptValues::new("Redis", &namespace, warnings.clone());
-        let servers = Servers::new(place, budgets, warnings)?;
+        let servers = Servers::new(access, (timer, tls.unwrap_or_default()), budgets, warnings)?;
         let inner = Arc::new(Inner {
             servers,
             namespace,
@@ -195,10 +186,4 @@ impl RedisBuilder {
         });
         Ok(RedisStorage { combining: Combining::new(inner.clone()), inner })
     }
-}
-
-/// A command is small, and waits for no other.
-fn without_delay(info: ConnectionInfo) -> ConnectionInfo {
-    let settings = info.tcp_settings().clone().set_nodelay(true);
-    info.set_tcp_settings(settings)
 }

@@ -6,6 +6,12 @@ use std::fmt;
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 use traffik_core::storage::{ErrorKind, Failure};
 
+#[cfg(any(feature = "smol", feature = "tokio"))]
+mod unsent;
+
+#[cfg(any(feature = "smol", feature = "tokio"))]
+pub(super) use unsent::{is_not_sent, refusal, unsent};
+
 /// The error of a server: the cause of a failure, which names both once.
 #[derive(Debug)]
 struct ServerError {
@@ -64,19 +70,15 @@ pub(super) fn cause(failure: &Failure) -> Option<&RedisError> {
     failure.cause().downcast_ref().map(|it: &ServerError| &it.error)
 }
 
+/// Whether a node of a cluster refused keys of several slots, and charged none.
+pub(super) fn is_cross_slot(failure: &Failure) -> bool {
+    cause(failure).is_some_and(|error| error.kind() == Kind::Server(Server::CrossSlot))
+}
+
 /// The failure of a call that charges nothing, whatever became of it.
 pub(super) fn of_a_look(failure: Failure) -> Failure {
     match failure.kind() {
         ErrorKind::Timeout => failure.with_kind(ErrorKind::Unavailable),
-        _ => failure,
-    }
-}
-
-/// The failure of a call that was never sent.
-pub(super) fn unsent(server: &str, error: RedisError) -> Failure {
-    let failure = failure(server, error);
-    match failure.kind() {
-        ErrorKind::Timeout | ErrorKind::Invalid => failure.with_kind(ErrorKind::Unavailable),
         _ => failure,
     }
 }
@@ -86,23 +88,12 @@ pub(super) fn of(server: &str, kind: ErrorKind, words: &str) -> Failure {
     Failure::new(kind, format!("Redis at {server}: {words}"))
 }
 
-/// The error of a command that was certainly not sent, in place of its own.
-pub(super) fn not_sent(error: &RedisError) -> RedisError {
-    (Kind::Client, NOT_SENT, words(error)).into()
-}
-
-/// Whether a command was certainly not sent.
-pub(super) fn is_not_sent(error: &RedisError) -> bool {
-    error.kind() == Kind::Client
+/// The error of a command that was certainly not sent, for this reason.
+pub(super) fn not_sent(words: String) -> RedisError {
+    (Kind::Client, NOT_SENT, words).into()
 }
 
 const NOT_SENT: &str = "nothing was sent";
-
-/// Whether the answer to a greeting refuses the client, and is not just about the greeting.
-pub(super) fn refusal(error: &RedisError) -> bool {
-    is_full_of_clients(error)
-        || matches!(error.code(), Some("NOAUTH" | "DENIED" | "LOADING" | "MASTERDOWN" | "WRONGPASS"))
-}
 
 fn is_full_of_clients(error: &RedisError) -> bool {
     says(error, "max number of clients")
@@ -130,7 +121,7 @@ fn says(error: &RedisError, words: &str) -> bool {
 }
 
 /// The first cause, in its own words.
-fn words(error: &RedisError) -> String {
+pub(super) fn words(error: &RedisError) -> String {
     // Which line of a script met it helps nobody.
     let detail = error.detail().map(|detail| detail.split(" script: ").next().unwrap_or(detail));
     let detail = detail.map(|detail| detail.trim_end_matches('.'));

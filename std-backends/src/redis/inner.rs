@@ -7,9 +7,9 @@ use redis::{FromRedisValue, Value};
 use traffik_core::storage::Failure;
 use traffik_core::{Clock, Timestamp};
 
+use super::failure;
 use super::script::{LOAD, SWAP};
 use super::servers::Servers;
-use super::{failure, timer};
 use crate::FifoQueue;
 use crate::cas::{Change, Loaded, Swap};
 use crate::util::corrupt::CorruptValues;
@@ -44,7 +44,7 @@ impl Swap for Inner {
     }
 
     async fn pause(&self, wait: Duration) {
-        timer::wait(wait).await;
+        self.servers.wait(wait).await;
     }
 
     fn found_corrupt(&self) {

@@ -30,6 +30,7 @@ impl KnownScripts {
         self.last.store(text.as_ptr().cast_mut(), Ordering::Relaxed);
     }
 
+    #[cfg(any(feature = "smol", feature = "tokio"))]
     pub(super) fn all(&self) -> Vec<&'static str> {
         self.all.lock().clone()
     }

@@ -62,6 +62,7 @@ pub(super) enum Verb {
     Acquire(Ttl),
     Renew(Ttl),
     /// Leaves at least this token behind.
+    #[cfg_attr(not(any(feature = "smol", feature = "tokio")), expect(dead_code, reason = "of Redlock alone"))]
     Raise(u64),
     Release,
 }

@@ -9,7 +9,7 @@ use traffik_core::storage::{ErrorKind, Failure, Reply};
 
 use super::RedisLock;
 use super::lock::Verb;
-use super::timer;
+use super::net;
 use crate::lock::{Grant, Lock, Owner, Ttl};
 
 mod ballot;
@@ -85,7 +85,7 @@ impl Redlock {
     async fn decide(&self, grant: &Grant, verb: Verb) -> Result<bool, Failure> {
         let (decided, answer) = oneshot::channel();
         let round = self.round(grant.name(), grant.owner());
-        timer::spawn(round.settle(verb, decided))?.detach();
+        net::spawn(round.settle(verb, decided))?.detach();
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 }
@@ -107,7 +107,7 @@ impl Lock for Redlock {
             let (decided, answer) = oneshot::channel();
             // Dropped unless the grant is taken.
             let (take, taken) = oneshot::channel();
-            timer::spawn(lock.round(&name, owner).acquire(ttl, decided, taken))?.detach();
+            net::spawn(lock.round(&name, owner).acquire(ttl, decided, taken))?.detach();
             let token = answer.await.unwrap_or_else(|_| Err(ended()))?;
             let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
             let token = token.filter(|_| in_time && take.send(()).is_ok());

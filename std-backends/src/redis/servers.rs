@@ -1,27 +1,26 @@
-//! Where states are: on one server, or on the nodes of a cluster.
+//! Where states are: on servers that a storage connects to, or behind a connection of the user's.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use redis::{Client, ConnectionInfo, RedisError};
+use redis::RedisError;
 use traffik_core::debug_fields;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::Failure;
 
-use super::cluster::Cluster;
-use super::connect::Source;
+use super::budgets::Budgets;
 use super::known::KnownScripts;
-use super::link::{Budgets, Link};
+use super::net::{self, Link, Network, Place, Tls};
 use super::script;
-use super::sentinel::Sentinels;
 use super::session::Session;
+use super::transport::{Courier, Sleep, Transport};
 use crate::util::evictions::Evictions;
 use crate::util::warning::Writer;
 
-/// How they are found.
-pub(super) enum Place {
-    One(Source),
-    Sentinels(Vec<Client>, Box<ConnectionInfo>),
-    Cluster(Vec<ConnectionInfo>),
+/// How they are reached.
+pub(super) enum Access {
+    #[cfg_attr(not(any(feature = "smol", feature = "tokio")), expect(dead_code, reason = "none can be made"))]
+    Net(Place),
+    Courier(Arc<dyn Courier>),
 }
 
 pub(super) struct Servers {
@@ -32,26 +31,34 @@ pub(super) struct Servers {
 }
 
 enum Are {
-    One(Arc<Link>),
-    Cluster(Box<Cluster>),
+    Net(Network),
+    Transport(Transport),
+}
+
+/// A server that holds keys.
+pub(super) enum Master {
+    Net(Arc<Link>),
+    Transport(Transport),
 }
 
 impl Servers {
-    pub(super) fn new(place: Place, budgets: Budgets, writer: Writer) -> Result<Self, Failure> {
+    pub(super) fn new(
+        access: Access,
+        (sleep, tls): (Option<Sleep>, Tls),
+        budgets: Budgets,
+        writer: Writer,
+    ) -> Result<Self, Failure> {
         let (evictions, known) = (Evictions::new(writer.clone()), Arc::new(script::at_first()));
-        let source = match place {
-            Place::One(source) => source,
-            Place::Sentinels(sentinels, master) => {
-                Source::Finder(Arc::new(Sentinels::new(sentinels, *master, &writer)?))
+        let are = match access {
+            Access::Net(place) => {
+                let shared = (evictions.clone(), known.clone());
+                Are::Net(Network::new(place, tls, budgets, writer, shared)?)
             }
-            Place::Cluster(nodes) => {
-                let cluster = Cluster::new(nodes, budgets, writer, evictions.clone(), known.clone());
-                let cluster = cluster.map_err(|error| Failure::new(ErrorKind::Invalid, error))?;
-                return Ok(Self { budgets, known, evictions, are: Are::Cluster(Box::new(cluster)) });
+            Access::Courier(courier) => {
+                Are::Transport(Transport::new(courier, sleep, writer, evictions.clone())?)
             }
         };
-        let link = Link::new(source, budgets, writer, Some(evictions.clone()), known.clone());
-        Ok(Self { budgets, known, evictions, are: Are::One(Arc::new(link)) })
+        Ok(Self { budgets, known, evictions, are })
     }
 
     /// The scripts that were run.
@@ -69,6 +76,19 @@ impl Servers {
         Instant::now() + self.budgets.connect.max(self.budgets.call)
     }
 
+    /// Waits, on the runtime or by the timer that calls have.
+    pub(super) async fn wait(&self, time: Duration) {
+        match &self.are {
+            Are::Net(_) => net::wait(time).await,
+            Are::Transport(transport) => transport.wait(time).await,
+        }
+    }
+
+    /// Waits until `end`.
+    pub(super) async fn until(&self, end: Instant) {
+        self.wait(end.saturating_duration_since(Instant::now())).await;
+    }
+
     /// Runs a call on the server that has a key.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
@@ -77,41 +97,47 @@ impl Servers {
         call: impl Fn(Session) -> F,
     ) -> Result<T, Failure> {
         match &self.are {
-            Are::One(link) => link.call(until, call).await,
-            // In a future of its own, which calls of one server need no room for.
-            Are::Cluster(cluster) => Box::pin(cluster.call(key, until, call)).await,
+            Are::Net(network) => network.call(key, until, |net| call(Session::Net(net))).await,
+            // In a future of its own, which other calls need no room for.
+            Are::Transport(transport) => {
+                Box::pin(transport.call(until, |errand| call(Session::Errand(errand)))).await
+            }
         }
     }
 
     /// Connects to the server that has a key, unless that has been done.
     pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), Failure> {
         match &self.are {
-            Are::One(link) => link.connect(until).await,
-            Are::Cluster(cluster) => cluster.connect(key, until).await,
+            Are::Net(network) => network.connect(key, until).await,
+            Are::Transport(_) => Ok(()),
         }
     }
 
     /// The node of a cluster that serves a key, as far as is known.
     pub(super) fn node(&self, key: impl FnOnce() -> Vec<u8>) -> Option<Arc<str>> {
         match &self.are {
-            Are::One(_) => None,
-            Are::Cluster(cluster) => cluster.node_of(&key()),
+            Are::Net(network) => network.node(key),
+            Are::Transport(_) => None,
         }
     }
 
     /// The name of each server that is known, and the cause of its present fault.
     pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
         match &self.are {
-            Are::One(link) => vec![(link.name().into(), link.fault())],
-            Are::Cluster(cluster) => cluster.faults(),
+            Are::Net(network) => network.faults(),
+            Are::Transport(transport) => vec![transport.fault()],
         }
     }
 
-    /// The links to all servers that hold keys.
-    pub(super) async fn masters(&self) -> Result<Vec<Arc<Link>>, Failure> {
+    /// All servers that hold keys. Fails if a connection of the user's may lead to several.
+    pub(super) async fn masters(&self) -> Result<Vec<Master>, Failure> {
+        let until = self.end();
         match &self.are {
-            Are::One(link) => Ok(vec![link.clone()]),
-            Are::Cluster(cluster) => cluster.masters(self.end()).await,
+            Are::Net(network) => Ok(network.masters(until).await?.into_iter().map(Master::Net).collect()),
+            Are::Transport(transport) => {
+                transport.is_alone(until).await?;
+                Ok(vec![Master::Transport(transport.clone())])
+            }
         }
     }
 
@@ -122,29 +148,45 @@ impl Servers {
         make: impl Fn(u32) -> Vec<u8>,
     ) -> Result<Vec<Vec<u8>>, Failure> {
         match &self.are {
-            Are::One(_) => Ok(vec![make(0)]),
-            Are::Cluster(cluster) => cluster.key_of_each(until, make).await,
+            Are::Net(network) => network.key_of_each(until, make).await,
+            Are::Transport(_) => Ok(vec![make(0)]),
         }
     }
 
     /// Looks for evictions on all servers. Those that cannot be reached are left out.
     pub(super) async fn look(&self) {
-        let end = self.end();
-        for master in self.masters().await.unwrap_or_default() {
-            master.look(end).await;
+        match &self.are {
+            Are::Net(network) => network.look(self.end()).await,
+            Are::Transport(transport) => transport.look(self.end()).await,
         }
     }
 
-    /// Whether keys are spread over several servers.
-    pub(super) const fn is_cluster(&self) -> bool {
-        matches!(self.are, Are::Cluster(_))
+    /// Whether keys are spread over several servers, as far as is known.
+    pub(super) fn is_cluster(&self) -> bool {
+        match &self.are {
+            Are::Net(network) => network.is_cluster(),
+            Are::Transport(transport) => transport.is_cluster(),
+        }
     }
 
-    /// No call is made from now on.
+    /// No call is made from now on. Connections of the user's stay open.
     pub(super) fn close(&self) {
         match &self.are {
-            Are::One(link) => link.close(),
-            Are::Cluster(cluster) => cluster.close(),
+            Are::Net(network) => network.close(),
+            Are::Transport(_) => {}
+        }
+    }
+}
+
+impl Master {
+    pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        until: Instant,
+        call: impl Fn(Session) -> F,
+    ) -> Result<T, Failure> {
+        match self {
+            Self::Net(link) => link.call(until, |net| call(Session::Net(net))).await,
+            Self::Transport(transport) => transport.call(until, |errand| call(Session::Errand(errand))).await,
         }
     }
 }

@@ -29,7 +29,7 @@ impl Pause {
 
     /// Notes a connection that broke before there was an answer on it. The first one is made anew at once,
     /// for it may have been closed while it was idle.
-    #[cfg(feature = "redis")]
+    #[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
     pub(crate) fn lost(&mut self, failure: Failure, now: Instant) {
         match self.failures {
             0 => self.failures = 1,
@@ -70,7 +70,7 @@ mod tests {
         assert!(pause.cause(at(25)).is_none());
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
     #[test]
     fn the_first_connection_that_is_lost_is_made_anew_at_once() {
         let (mut pause, now) = (Pause::default(), Instant::now());

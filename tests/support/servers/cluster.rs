@@ -1,7 +1,8 @@
 //! Redis servers that are one cluster, and can move a slot from one to another.
 
+use super::identity::Identity;
 use super::proxy::Proxy;
-use super::redis::{Redis, value};
+use super::redis::{Redis, RedisOptions, value};
 use super::resp::Reply;
 use super::wait::{AGREED, until};
 
@@ -25,7 +26,18 @@ impl Cluster {
 
     /// Starts one of so many nodes, of which only the first few have slots.
     pub fn of(nodes: u16, serving: u16) -> Self {
-        let options = Redis::options()
+        Self::with(&Redis::options(), nodes, serving)
+    }
+
+    /// Starts one of two nodes that serve over TLS as well, each as this identity, which is to be for
+    /// `localhost` and 127.0.0.1.
+    pub fn secured(identity: &Identity) -> Self {
+        Self::with(&Redis::options().secured_node(identity), 2, 2)
+    }
+
+    fn with(options: &RedisOptions, nodes: u16, serving: u16) -> Self {
+        let options = options
+            .clone()
             .config(&["cluster-enabled", "yes"])
             .config(&["cluster-announce-ip", "127.0.0.1"])
             // Where one is down, the others go on: as operators are told to set it.
@@ -43,7 +55,8 @@ impl Cluster {
             // Distinct from the start, so that they need not settle whose word counts.
             done(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
             if index > 0 {
-                done(node, &["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port().to_string()]);
+                let [port, bus] = [nodes[0].port(), nodes[0].bus()].map(|port| port.to_string());
+                done(node, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
             }
         }
         let cluster = Self { nodes };
@@ -97,6 +110,11 @@ impl Cluster {
     /// The URLs of all nodes.
     pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(Redis::url).collect()
+    }
+
+    /// The URLs of all nodes over TLS.
+    pub fn secured_urls(&self) -> Vec<String> {
+        self.nodes.iter().map(Redis::secured_url).collect()
     }
 
     pub fn slot(&self, key: &str) -> u16 {

@@ -4,6 +4,7 @@ use std::io::{self, Error};
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::identity::Identity;
 use super::ports::BUS;
 use super::resp::{Client, Reply};
 use super::server::{Program, Server};
@@ -17,6 +18,10 @@ pub struct RedisOptions {
     arguments: Vec<String>,
     /// A certificate and its key.
     secured: Option<[String; 2]>,
+    /// Whether nodes of a cluster talk to each other over TLS as well.
+    has_secured_bus: bool,
+    /// Another program than Debian's Redis.
+    program: Option<String>,
 }
 
 /// Files in the directory of a server, with its certificate and the key of it.
@@ -42,6 +47,12 @@ impl RedisOptions {
         self.config(&[&["user", name, "on", &format!(">{password}")], rules].concat())
     }
 
+    /// Another program that serves the same: a newer Redis, or Valkey.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = Some(path.to_str().unwrap().to_owned());
+        self
+    }
+
     /// A line of the configuration file, word by word; a later one replaces an earlier one.
     pub fn config(mut self, words: &[&str]) -> Self {
         for (index, word) in words.iter().enumerate() {
@@ -50,15 +61,21 @@ impl RedisOptions {
         self
     }
 
-    /// Serves over TLS as well, with this certificate and key, at [`secured_port`](Redis::secured_port).
-    pub fn secured(self, certificate: &str, key: &str) -> Self {
-        let secured = Some([certificate.to_owned(), key.to_owned()]);
+    /// Serves over TLS as well, as this identity, at [`secured_port`](Redis::secured_port).
+    pub fn secured(self, identity: &Identity) -> Self {
+        let secured = Some([identity.certificate.clone(), identity.key.clone()]);
         let [certificate, key] = SECRETS;
         let files =
             ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate];
         let mut options = Self { secured, ..self };
         options.arguments.extend(files.map(str::to_owned));
         options.config(&["tls-auth-clients", "no"])
+    }
+
+    /// The same as a node of a cluster, all of whose nodes are secured.
+    pub(super) fn secured_node(self, identity: &Identity) -> Self {
+        let options = Self { has_secured_bus: true, ..self.secured(identity) };
+        options.config(&["tls-cluster", "yes"])
     }
 
     pub fn start(self) -> Redis {
@@ -80,11 +97,18 @@ impl RedisOptions {
 impl Program for RedisOptions {
     const NAME: &'static str = "redis-server";
 
+    fn path(&self) -> String {
+        self.program.clone().unwrap_or_else(|| Self::NAME.to_owned())
+    }
+
     fn arguments(&self, port: u16) -> Vec<String> {
-        let (port, secured_port) = (port.to_string(), (port + BUS).to_string());
+        let (port, secured_port, bus) = (port.to_string(), (port + BUS).to_string(), port - BUS);
         let fixed = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"];
         let secured = self.secured.iter().flat_map(|_| ["--tls-port".to_owned(), secured_port.clone()]);
-        let arguments = self.arguments.iter().cloned().chain(secured);
+        // Where its bus would be it serves over TLS.
+        let bus = ["--cluster-port".to_owned(), bus.to_string()];
+        let bus = bus.into_iter().filter(|_| self.has_secured_bus);
+        let arguments = self.arguments.iter().cloned().chain(secured).chain(bus);
         fixed.map(str::to_owned).into_iter().chain(arguments).collect()
     }
 
@@ -116,6 +140,16 @@ impl Redis {
     /// Where it serves over TLS, if it does.
     pub fn secured_port(&self) -> u16 {
         self.port() + BUS
+    }
+
+    /// Where other nodes of its cluster reach it.
+    pub(super) fn bus(&self) -> u16 {
+        if self.program().has_secured_bus { self.port() - BUS } else { self.port() + BUS }
+    }
+
+    /// The address where it serves over TLS, by a name that its certificate is to have.
+    pub fn secured_url(&self) -> String {
+        format!("rediss://localhost:{}", self.secured_port())
     }
 
     /// With the password of the user `default`, if there is one.

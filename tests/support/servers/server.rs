@@ -18,6 +18,11 @@ const LOG: &str = "log";
 pub trait Program {
     const NAME: &'static str;
 
+    /// Where the program is.
+    fn path(&self) -> String {
+        Self::NAME.to_owned()
+    }
+
     /// What the program is started with, in its directory.
     fn arguments(&self, port: u16) -> Vec<String>;
 
@@ -114,7 +119,7 @@ impl<P: Program> Server<P> {
     /// Starts it and waits until it serves; false if another has its port.
     fn run(&mut self) -> bool {
         let log = File::create(self.directory.path().join(LOG)).unwrap();
-        let mut process = Process::start(P::NAME, |command| {
+        let mut process = Process::start(&self.program.path(), |command| {
             let errors = Stdio::from(log.try_clone().unwrap());
             command.args(self.program.arguments(self.port)).current_dir(self.directory.path());
             command.stdin(Stdio::null()).stdout(log).stderr(errors);

@@ -9,7 +9,7 @@ use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::super::lock::{RedisLock, Verb};
-use super::super::timer;
+use super::super::net;
 use crate::lock::Owner;
 use crate::util::backoff::Backoff;
 use crate::util::random::random;
@@ -83,14 +83,14 @@ impl Member {
             owed.sender = Arc::downgrade(&sender);
             drop(owed);
             // Where nothing can run, grants end with their TTL.
-            let _ = timer::spawn(Arc::clone(self).send(sender)).map(timer::BackgroundTask::detach);
+            let _ = net::spawn(Arc::clone(self).send(sender)).map(net::BackgroundTask::detach);
         }
     }
 
     /// Sends what is owed until nothing is.
     async fn send(self: Arc<Self>, sender: Arc<()>) {
         for failures in 1.. {
-            timer::wait(WAITS.after(failures, random())).await;
+            net::wait(WAITS.after(failures, random())).await;
             while let Some(some) = self.due() {
                 let asked =
                     some.iter().map(|release| self.lock.ask(&release.name, release.owner, Verb::Release));

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use redis::io::tcp::TcpSettings;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-#[cfg(unix)]
-use tokio::net::UnixStream;
 
 /// The writes and reads of a connection, also for those who do not hold its stream.
 #[derive(Default)]
@@ -52,34 +50,37 @@ impl WireLog {
 
 /// A connection's bytes, on whatever runtime.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// What the operating system knows it by.
+    fn socket(&self) -> SockRef<'_>;
+
     /// Whether the server has closed it, as far as this host has heard: asked of the operating system, for a
-    /// runtime that is busy with something else has not found out yet.
-    fn is_over(&self) -> bool;
-}
-
-fn is_over(socket: &SockRef<'_>) -> bool {
-    match socket.peek(&mut [MaybeUninit::uninit()]) {
-        Ok(length) => length == 0,
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    /// runtime that is busy with something else has not found out yet. Called by the task that reads from it.
+    fn is_over(&mut self, _: &mut Context<'_>) -> bool {
+        match self.socket().peek(&mut [MaybeUninit::uninit()]) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
     }
 }
 
-impl Stream for TcpStream {
-    fn is_over(&self) -> bool {
-        is_over(&SockRef::from(self))
+/// Sets a socket up as a client says.
+pub(super) fn set(socket: &SockRef<'_>, settings: &TcpSettings) -> io::Result<()> {
+    socket.set_tcp_nodelay(settings.nodelay())?;
+    if let Some(keepalive) = settings.keepalive() {
+        socket.set_tcp_keepalive(keepalive)?;
     }
-}
-
-#[cfg(unix)]
-impl Stream for UnixStream {
-    fn is_over(&self) -> bool {
-        is_over(&SockRef::from(self))
-    }
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    socket.set_tcp_user_timeout(settings.user_timeout())?;
+    Ok(())
 }
 
 impl<T: Stream + ?Sized> Stream for Box<T> {
-    fn is_over(&self) -> bool {
-        (**self).is_over()
+    fn socket(&self) -> SockRef<'_> {
+        (**self).socket()
+    }
+
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        (**self).is_over(context)
     }
 }
 
@@ -130,7 +131,7 @@ impl<T: Stream> AsyncWrite for WatchedStream<T> {
     ) -> Poll<io::Result<usize>> {
         if self.wire.is_to_look.load(Ordering::Relaxed) {
             self.wire.is_to_look.store(false, Ordering::Relaxed);
-            if self.stream.is_over() {
+            if self.stream.is_over(context) {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
         }
@@ -144,55 +145,6 @@ impl<T: Stream> AsyncWrite for WatchedStream<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// A stream of smol's, by the traits of tokio.
-#[cfg(feature = "redis-smol")]
-pub(super) struct OnSmol<T>(pub(super) T);
-
-#[cfg(feature = "redis-smol")]
-impl<T: smol::io::AsyncRead + Unpin> AsyncRead for OnSmol<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.0).poll_read(context, into.initialize_unfilled());
-        read.map_ok(|length| into.advance(length))
-    }
-}
-
-#[cfg(feature = "redis-smol")]
-impl<T: smol::io::AsyncWrite + Unpin> AsyncWrite for OnSmol<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(context)
-    }
-}
-
-#[cfg(feature = "redis-smol")]
-impl Stream for OnSmol<smol::net::TcpStream> {
-    fn is_over(&self) -> bool {
-        is_over(&SockRef::from(&self.0))
-    }
-}
-
-#[cfg(all(feature = "redis-smol", unix))]
-impl Stream for OnSmol<smol::net::unix::UnixStream> {
-    fn is_over(&self) -> bool {
-        is_over(&SockRef::from(&self.0))
     }
 }
 
@@ -232,7 +184,11 @@ mod tests {
     }
 
     impl Stream for Bytes {
-        fn is_over(&self) -> bool {
+        fn socket(&self) -> SockRef<'_> {
+            unreachable!("a vector is no socket")
+        }
+
+        fn is_over(&mut self, _: &mut Context<'_>) -> bool {
             self.1
         }
     }

@@ -11,10 +11,11 @@ use spin::mutex::SpinMutex;
 use traffik_core::storage::{ErrorKind, Failure};
 
 use super::connect::{Connection, Source};
-use super::known::KnownScripts;
-use super::session::Session;
+use super::session::NetSession;
 use super::timer::{self, RuntimeId};
-use super::{evictions, failure};
+use crate::redis::budgets::Budgets;
+use crate::redis::known::KnownScripts;
+use crate::redis::{evictions, failure};
 use crate::util::evictions::{EvictionWatch, Evictions, PATIENCE};
 use crate::util::faults::Faults;
 use crate::util::pause::Pause;
@@ -22,13 +23,6 @@ use crate::util::race::{Either, race};
 use crate::util::shared::Shared;
 use crate::util::shutdown::closed;
 use crate::util::warning::Writer;
-
-/// How long a call may take, and connecting.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Budgets {
-    pub(super) call: Duration,
-    pub(super) connect: Duration,
-}
 
 /// The role in which a server is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +35,7 @@ pub(super) enum NodeRole {
     Asking,
 }
 
-pub(super) struct Link {
+pub(in super::super) struct Link {
     source: Source,
     /// Names the server.
     name: String,
@@ -112,10 +106,10 @@ impl Link {
     /// another one if nothing of it was sent, as on one that the server had closed. A connection on which a
     /// call failed for a reason that others would meet as well is not used again, nor is one that answers
     /// nobody for 200 ms longer than a call may take, whether they waited so long or not.
-    pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
+    pub(in super::super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
-        call: impl Fn(Session) -> F,
+        call: impl Fn(NetSession) -> F,
     ) -> Result<T, Failure> {
         self.call_as(until, NodeRole::Single, call).await
     }
@@ -125,7 +119,7 @@ impl Link {
         &self,
         until: Instant,
         role: NodeRole,
-        call: impl Fn(Session) -> F,
+        call: impl Fn(NetSession) -> F,
     ) -> Result<T, Failure> {
         loop {
             let connection = match self.connection(until).await {
@@ -138,7 +132,7 @@ impl Link {
             }
             let sent = connection.watchdog.sent(now, connection.heard());
             connection.used(now);
-            let session = Session::new(Arc::clone(&connection), until, role == NodeRole::Asking);
+            let session = NetSession::new(Arc::clone(&connection), until, role == NodeRole::Asking);
             let answer = match &self.evictions {
                 Some(watch) if watch.begin(now) => {
                     let beside = self.look_on(watch, Arc::clone(&connection), now + PATIENCE);
@@ -204,7 +198,7 @@ impl Link {
     }
 
     async fn look_on(&self, watch: &EvictionWatch, connection: Arc<Connection>, until: Instant) {
-        let answer = Session::new(connection, until, false).ask(&evictions::question()).await;
+        let answer = NetSession::new(connection, until, false).ask(&evictions::question()).await;
         evictions::note(answer, watch, || self.name.clone());
     }
 

@@ -16,10 +16,12 @@ use traffik_core::storage::{ErrorKind, Failure};
 
 use super::address::{Address, at};
 use super::connect::{self, Connection, Finder, Source};
-use super::failure;
-use super::link::{Budgets, Link};
-use super::session::Session;
+use super::link::Link;
+use super::session::NetSession;
 use super::timer;
+use super::tls::Tls;
+use crate::redis::budgets::Budgets;
+use crate::redis::failure;
 use crate::util::warning::Writer;
 
 /// How often each sentinel is asked whether the master is still the same.
@@ -36,6 +38,7 @@ pub(super) struct Sentinels {
     each: Vec<Link>,
     /// How the master is connected to, with its name in the place of a host.
     master: ConnectionInfo,
+    tls: Tls,
     name: String,
     known: SpinMutex<MasterRecord>,
 }
@@ -80,6 +83,7 @@ impl Sentinels {
     pub(super) fn new(
         sentinels: Vec<Client>,
         master: ConnectionInfo,
+        tls: Tls,
         writer: &Writer,
     ) -> Result<Self, Failure> {
         let (ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. }) = master.addr() else {
@@ -92,10 +96,11 @@ impl Sentinels {
         }
         let budgets = Budgets { call: PATIENCE, connect: PATIENCE };
         let link = |client| {
-            Link::new(Source::Client(Box::new(client)), budgets, writer.clone(), None, Arc::default())
+            let source = Source::Client(Box::new(client), tls.clone());
+            Link::new(source, budgets, writer.clone(), None, Arc::default())
         };
         let (name, each) = (name.clone(), sentinels.into_iter().map(link).collect());
-        Ok(Self { each, master, name, known: SpinMutex::default() })
+        Ok(Self { each, master, tls, name, known: SpinMutex::default() })
     }
 
     /// Asks all sentinels at once for the master. The first answer counts, unless it is known to be of the
@@ -119,7 +124,7 @@ impl Sentinels {
 
     /// Asks a sentinel, and notes what it says.
     async fn ask(&self, sentinel: &Link) -> Result<(), Failure> {
-        let ask = async |mut session: Session| {
+        let ask = async |mut session: NetSession| {
             let mut address = redis::cmd("SENTINEL");
             address.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
             let address: Option<Address> = FromRedisValue::from_redis_value(session.ask(&address).await?)?;
@@ -166,7 +171,7 @@ impl Sentinels {
         let server = format!("{}:{}, the master {}", address.0, address.1, self.name);
         let unsent = |error| failure::unsent(&server, error);
         let client = Client::open(info).map_err(unsent)?;
-        let mut connection = connect::to(&client, budget).await.map_err(unsent)?;
+        let mut connection = connect::to(&client, &self.tls, budget).await.map_err(unsent)?;
         let role = redis::cmd("ROLE").query_async::<Value>(&mut connection.redis).await;
         if let Ok(Value::Array(role)) = role
             && !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master")

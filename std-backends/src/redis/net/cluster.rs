@@ -17,11 +17,14 @@ mod slots;
 
 use super::address::{Address, address, at};
 use super::connect::Source;
-use super::failure::{cause, of_a_look, unsent};
-use super::known::KnownScripts;
-use super::link::{Budgets, Link, NodeRole};
-use super::session::Session;
-use super::{name, timer};
+use super::link::{Link, NodeRole};
+use super::session::NetSession;
+use super::timer;
+use super::tls::Tls;
+use crate::redis::budgets::Budgets;
+use crate::redis::failure::{cause, of_a_look, unsent};
+use crate::redis::known::KnownScripts;
+use crate::redis::name;
 use crate::util::evictions::Evictions;
 use crate::util::race::{Either, race};
 use crate::util::random::random;
@@ -51,9 +54,10 @@ struct Node {
     is_doubted: AtomicBool,
 }
 
-pub(super) struct Cluster {
+pub(in super::super) struct Cluster {
     /// By which it is found.
     seeds: Vec<(Address, ConnectionInfo)>,
+    tls: Tls,
     budgets: Budgets,
     writer: Writer,
     evictions: Arc<Evictions>,
@@ -102,6 +106,7 @@ enum Turn {
 impl Cluster {
     pub(super) fn new(
         nodes: Vec<ConnectionInfo>,
+        tls: Tls,
         budgets: Budgets,
         writer: Writer,
         evictions: Arc<Evictions>,
@@ -113,7 +118,7 @@ impl Cluster {
         let seeds =
             nodes.into_iter().map(|info| Ok((address(&info)?, info))).collect::<Result<_, RedisError>>()?;
         let (map, learning) = Default::default();
-        Ok(Self { seeds, budgets, writer, evictions, known, map, learning })
+        Ok(Self { seeds, tls, budgets, writer, evictions, known, map, learning })
     }
 
     /// Runs a call on the node that serves a key, and elsewhere if that node says so.
@@ -121,7 +126,7 @@ impl Cluster {
         &self,
         key: &[u8],
         until: Instant,
-        call: impl Fn(Session) -> F,
+        call: impl Fn(NetSession) -> F,
     ) -> Result<T, Failure> {
         let slot = name::slot(key);
         let mut node = self.owner(slot, until).await?;
@@ -263,7 +268,7 @@ impl Cluster {
             self.info(address).ok_or_else(|| Failure::new(ErrorKind::Invalid, "a cluster of no nodes"))?;
         let name: Arc<str> = info.addr().to_string().into();
         let client = Client::open(info).map_err(|error| unsent(&name, error))?;
-        let source = Source::Client(Box::new(client));
+        let source = Source::Client(Box::new(client), self.tls.clone());
         let (writer, evictions) = (self.writer.clone(), Some(self.evictions.clone()));
         let link = Link::new(source, self.budgets, writer, evictions, self.known.clone());
         let (host, link, is_doubted) = (address.0.clone(), Arc::new(link), AtomicBool::new(false));

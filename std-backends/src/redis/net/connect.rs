@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,24 +10,24 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError, Value};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use traffik_core::storage::Failure;
 
-use super::failure::{refusal, unsent};
-use super::known::KnownScripts;
-use super::timer::{self, BackgroundTask};
+use super::timer::{self, BackgroundTask, RuntimeId};
+use super::tls::Tls;
 use super::watchdog::ResponseWatchdog;
 use super::wire::{Stream, WatchedStream, WireLog};
+use super::{on_smol, on_tokio};
+use crate::redis::failure::{refusal, unsent};
+use crate::redis::known::KnownScripts;
 
 /// Makes connections.
-pub(super) type Factory =
+pub(in super::super) type Factory =
     Arc<dyn Fn() -> BoxFuture<'static, Result<MultiplexedConnection, RedisError>> + Send + Sync>;
 
 /// Finds out which server to connect to, and connects.
-pub(super) trait Finder: Send + Sync {
+pub(in super::super) trait Finder: Send + Sync {
     /// Names what it looks for.
     fn name(&self) -> String;
 
@@ -37,16 +36,16 @@ pub(super) trait Finder: Send + Sync {
 
 /// Where connections come from.
 #[derive(Clone)]
-pub(super) enum Source {
-    Client(Box<Client>),
+pub(in super::super) enum Source {
+    Client(Box<Client>, Tls),
     Finder(Arc<dyn Finder>),
     Factory(Factory),
 }
 
 /// A connection that all calls on a runtime share.
-pub(super) struct Connection {
+pub(in super::super) struct Connection {
     pub(super) redis: MultiplexedConnection,
-    /// Its bytes, where the stream was opened here: not of TLS, nor of a connection of the user's.
+    /// Its bytes, where the stream was opened here: not where a function or a client of the user's did so.
     pub(super) wire: Option<Arc<WireLog>>,
     pub(super) watchdog: ResponseWatchdog,
     /// Names the server, where that is found out anew for each connection.
@@ -77,7 +76,7 @@ impl Source {
     /// Names the server, as far as is known.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Client(client) => address(client),
+            Self::Client(client, _) => address(client),
             Self::Finder(finder) => finder.name(),
             Self::Factory(_) => "the other end of your connection".to_owned(),
         }
@@ -111,7 +110,9 @@ impl Source {
 
     async fn attempt(self, budget: Duration, known: &KnownScripts) -> Result<Connection, Failure> {
         let connection = match &self {
-            Self::Client(client) => to(client, budget).await.map_err(|error| unsent(&self.name(), error)),
+            Self::Client(client, tls) => {
+                to(client, tls, budget).await.map_err(|error| unsent(&self.name(), error))
+            }
             Self::Finder(finder) => Arc::clone(finder).connect(budget).await,
             Self::Factory(factory) => {
                 let made = factory().await.map_err(|error| unsent(&self.name(), error))?;
@@ -177,20 +178,27 @@ pub(super) fn address(client: &Client) -> String {
 }
 
 /// Connects to a server, which has then answered once.
-pub(super) async fn to(client: &Client, budget: Duration) -> Result<Connection, RedisError> {
+pub(super) async fn to(client: &Client, tls: &Tls, budget: Duration) -> Result<Connection, RedisError> {
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(Some(budget)).set_response_timeout(Some(budget));
     let info = client.get_connection_info();
-    let stream: Box<dyn Stream> = match info.addr() {
-        ConnectionAddr::Tcp(host, port) => tcp(host, *port, info.tcp_settings()).await?,
-        ConnectionAddr::Unix(path) => unix(path).await?,
+    let stream = match info.addr() {
+        ConnectionAddr::TcpTls { host, port, .. } if tls.is_for(info.addr()) => {
+            tls.over(tcp(host, *port, info).await?, host).await?
+        }
         // The client alone knows its certificates.
-        _ => {
+        ConnectionAddr::TcpTls { .. } => {
             let mut redis = client.get_multiplexed_async_connection_with_config(&config).await?;
             let answer = redis::cmd("PING").query_async::<String>(&mut redis).await;
             admitted(answer.map(drop), info)?;
             return Ok(Connection::new(redis));
         }
+        ConnectionAddr::Unix(path) => match runtime()? {
+            RuntimeId::Tokio(id) => on_tokio::unix(id, path).await?,
+            RuntimeId::Smol(id) => on_smol::unix(id, path).await?,
+        },
+        ConnectionAddr::Tcp(host, port) => tcp(host, *port, info).await?,
+        _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
     };
     let (mut stream, wire) = WatchedStream::new(stream);
     admitted(greet(&mut stream).await, info)?;
@@ -200,41 +208,15 @@ pub(super) async fn to(client: &Client, budget: Duration) -> Result<Connection, 
     Ok(Connection { wire: Some(wire), tasks: vec![driver], ..Connection::new(redis) })
 }
 
-async fn tcp(host: &str, port: u16, settings: &TcpSettings) -> io::Result<Box<dyn Stream>> {
-    #[cfg(feature = "redis-smol")]
-    if timer::is_outside_tokio() {
-        let stream = smol::net::TcpStream::connect((host, port)).await?;
-        set(&SockRef::from(&stream), settings)?;
-        return Ok(Box::new(super::wire::OnSmol(stream)));
+async fn tcp(host: &str, port: u16, info: &ConnectionInfo) -> io::Result<Box<dyn Stream>> {
+    match runtime()? {
+        RuntimeId::Tokio(id) => on_tokio::tcp(id, host, port, info.tcp_settings()).await,
+        RuntimeId::Smol(id) => on_smol::tcp(id, host, port, info.tcp_settings()).await,
     }
-    let stream = tokio::net::TcpStream::connect((host, port)).await?;
-    set(&SockRef::from(&stream), settings)?;
-    Ok(Box::new(stream))
 }
 
-fn set(socket: &SockRef<'_>, settings: &TcpSettings) -> io::Result<()> {
-    socket.set_tcp_nodelay(settings.nodelay())?;
-    if let Some(keepalive) = settings.keepalive() {
-        socket.set_tcp_keepalive(keepalive)?;
-    }
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    socket.set_tcp_user_timeout(settings.user_timeout())?;
-    Ok(())
-}
-
-#[cfg(unix)]
-async fn unix(path: &Path) -> io::Result<Box<dyn Stream>> {
-    #[cfg(feature = "redis-smol")]
-    if timer::is_outside_tokio() {
-        let stream = smol::net::unix::UnixStream::connect(path).await?;
-        return Ok(Box::new(super::wire::OnSmol(stream)));
-    }
-    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
-}
-
-#[cfg(not(unix))]
-async fn unix(_: &Path) -> io::Result<Box<dyn Stream>> {
-    Err(io::ErrorKind::Unsupported.into())
+fn runtime() -> io::Result<RuntimeId> {
+    timer::runtime().map_err(|failure| io::Error::other(failure.to_string()))
 }
 
 /// Says the shortest command there is. A server that takes no more clients, or not this one, says so before

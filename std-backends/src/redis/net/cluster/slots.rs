@@ -7,10 +7,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{FromRedisValue, Value};
 use traffik_core::storage::{ErrorKind, Failure};
 
-use crate::redis::address::Address;
-use crate::redis::link::{Link, NodeRole};
-use crate::redis::session::Session;
-use crate::redis::timer;
+use crate::redis::net::address::Address;
+use crate::redis::net::link::{Link, NodeRole};
+use crate::redis::net::session::NetSession;
+use crate::redis::net::timer;
 use crate::util::race::{Either, race};
 
 /// How many slots there are.
@@ -56,7 +56,7 @@ pub(super) async fn most(
 
 /// Asks a node who serves what.
 pub(super) async fn served(link: &Link, own: &str, until: Instant) -> Result<Served, Failure> {
-    let ask = async |mut session: Session| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
+    let ask = async |mut session: NetSession| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
     let told = link.call_as(until, NodeRole::Node, ask).await?;
     let unheard_of = || Failure::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
     let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(told).map_err(|_| unheard_of())?;

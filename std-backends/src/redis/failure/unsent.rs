@@ -1,0 +1,26 @@
+//! The failures of connecting, and of commands that were not sent.
+
+use redis::{ErrorKind as Kind, RedisError};
+use traffik_core::storage::{ErrorKind, Failure};
+
+use super::{failure, is_full_of_clients};
+
+/// The failure of a call that was never sent.
+pub(in super::super) fn unsent(server: &str, error: RedisError) -> Failure {
+    let failure = failure(server, error);
+    match failure.kind() {
+        ErrorKind::Timeout | ErrorKind::Invalid => failure.with_kind(ErrorKind::Unavailable),
+        _ => failure,
+    }
+}
+
+/// Whether a command was certainly not sent.
+pub(in super::super) fn is_not_sent(error: &RedisError) -> bool {
+    error.kind() == Kind::Client
+}
+
+/// Whether the answer to a greeting refuses the client, and is not just about the greeting.
+pub(in super::super) fn refusal(error: &RedisError) -> bool {
+    is_full_of_clients(error)
+        || matches!(error.code(), Some("NOAUTH" | "DENIED" | "LOADING" | "MASTERDOWN" | "WRONGPASS"))
+}

@@ -1,0 +1,131 @@
+//! Addresses of servers: as they are written, and those of servers that are found by others.
+
+use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
+
+use super::tls;
+
+/// Where a server is and who asks it: a URL, a host and a port, or what the redis crate makes of them.
+///
+/// Not [`IntoConnectionInfo`], which reads `rediss://` only where the redis crate has TLS of its own.
+pub trait ServerAddress {
+    /// Returns what the redis crate connects by.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is no address, or one of a server that cannot be connected to.
+    fn into_info(self) -> Result<ConnectionInfo, RedisError>;
+}
+
+impl ServerAddress for &str {
+    fn into_info(self) -> Result<ConnectionInfo, RedisError> {
+        let is_tls = |scheme: &str| ["rediss", "valkeys"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
+        let Some((_, rest)) = self.split_once("://").filter(|(scheme, _)| is_tls(scheme)) else {
+            return settled(self.into_connection_info()?);
+        };
+        let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, it)| (rest, Some(it)));
+        if fragment.is_some_and(|fragment| fragment != "insecure") {
+            return Err((ErrorKind::InvalidClientConfig, "only #insecure is known after a URL").into());
+        }
+        let info = format!("redis://{rest}").into_connection_info()?;
+        let (host, port) = address(&info)?;
+        let insecure = fragment.is_some();
+        settled(info.set_addr(ConnectionAddr::TcpTls { host, port, insecure, tls_params: None }))
+    }
+}
+
+macro_rules! by_text {
+    ($($type:ty),+) => {$(
+        impl ServerAddress for $type {
+            fn into_info(self) -> Result<ConnectionInfo, RedisError> {
+                (&**self).into_info()
+            }
+        }
+    )+};
+}
+by_text!(&&str, &String);
+
+impl ServerAddress for String {
+    fn into_info(self) -> Result<ConnectionInfo, RedisError> {
+        self.as_str().into_info()
+    }
+}
+
+macro_rules! by_redis {
+    ($($type:ty),+) => {$(
+        impl ServerAddress for $type {
+            fn into_info(self) -> Result<ConnectionInfo, RedisError> {
+                settled(self.into_connection_info()?)
+            }
+        }
+    )+};
+}
+by_redis!(ConnectionAddr, ConnectionInfo, (&str, u16), (String, u16));
+
+/// An address as it is connected to: at once, since a command is small and waits for no other. Fails if it
+/// cannot be.
+pub(in super::super) fn settled(info: ConnectionInfo) -> Result<ConnectionInfo, RedisError> {
+    let words = match info.addr() {
+        address if address.is_supported() => None,
+        ConnectionAddr::TcpTls { insecure: true, .. } => Some(
+            "certificates are checked; give the authority that signed them (RedisBuilder::tls), or turn on \
+             TLS and tls-rustls-insecure of the redis crate",
+        ),
+        ConnectionAddr::TcpTls { .. } if tls::IS_ON => None,
+        ConnectionAddr::TcpTls { .. } => Some("it is reached over TLS; turn on the feature redis-tls"),
+        _ => Some("this system has no such sockets"),
+    };
+    if let Some(words) = words {
+        return Err((ErrorKind::InvalidClientConfig, words).into());
+    }
+    let settings = info.tcp_settings().clone().set_nodelay(true);
+    Ok(info.set_tcp_settings(settings))
+}
+
+/// A host and a port.
+pub(super) type Address = (String, u16);
+
+/// Returns the address of a server.
+pub(super) fn address(info: &ConnectionInfo) -> Result<Address, RedisError> {
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Ok((host.clone(), *port))
+        }
+        _ => Err((ErrorKind::InvalidClientConfig, "a node of a cluster has a host and a port").into()),
+    }
+}
+
+/// This address, connected to as another one.
+pub(super) fn at(like: &ConnectionAddr, (host, port): &Address) -> ConnectionAddr {
+    match like.clone() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure, tls_params }
+        }
+        _ => ConnectionAddr::Tcp(host.clone(), *port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_over_tls_are_read_whatever_the_redis_crate_can_do() {
+        let read = |url: &str| url.into_info().map(|info| (info.addr().to_string(), info));
+        let (name, info) = read("REDISS://me:%40b@[::1]/7?protocol=resp3").unwrap();
+        assert_eq!((&*name, info.redis_settings().db()), ("::1:6379", 7));
+        assert_eq!(info.redis_settings().username(), Some("me"));
+        assert_eq!(info.redis_settings().password(), Some("@b"));
+        assert!(matches!(info.addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
+        assert!(info.tcp_settings().nodelay());
+        for wrong in ["rediss://", "rediss://h:x", "rediss://h/x", "rediss://h#other", "http://h", "h"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        // Not to be checked is something that the redis crate alone can do.
+        let insecure = read("rediss://h#insecure");
+        assert_eq!(
+            insecure.is_ok(),
+            ConnectionAddr::TcpTls { host: String::new(), port: 0, insecure: true, tls_params: None }
+                .is_supported()
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! The runtime that connections are on: which one it is, and its waiting and its tasks.
+
+use std::time::{Duration, Instant};
+
+use traffik_core::ErrorKind;
+use traffik_core::storage::Failure;
+
+use super::{on_smol, on_tokio};
+
+/// Whether there is a runtime that a call can wait by.
+pub(in super::super) const HAS_TIMER: bool = true;
+
+/// The runtime that a connection is on: one of tokio's, or smol's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum RuntimeId {
+    Tokio(on_tokio::Id),
+    Smol(on_smol::Id),
+}
+
+impl RuntimeId {
+    /// Returns tokio's within tokio, else smol's where that is turned on.
+    #[inline]
+    pub(super) fn current() -> Option<Self> {
+        on_tokio::current().map(Self::Tokio).or_else(|| on_smol::current().map(Self::Smol))
+    }
+}
+
+/// Returns the present runtime; fails where there is none to connect on, for the driver would panic.
+#[inline]
+pub(super) fn runtime() -> Result<RuntimeId, Failure> {
+    RuntimeId::current().ok_or_else(none)
+}
+
+/// Fails where there is no runtime that a call can wait by.
+pub(in super::super) fn has_timer() -> Result<(), Failure> {
+    runtime().map(drop)
+}
+
+#[cold]
+fn none() -> Failure {
+    const NONE: &str = "Redis was asked outside of tokio; turn on the feature smol, which serves all others, \
+                        or give a timer to a storage on connections of yours (RedisBuilder::timer)";
+    Failure::new(ErrorKind::Unavailable, NONE)
+}
+
+/// Waits until `end`.
+pub(super) async fn until(end: Instant) {
+    wait(end.saturating_duration_since(Instant::now())).await;
+}
+
+/// Waits on the present runtime. Where there is none, no connection is made, and nothing waits.
+pub(in super::super) async fn wait(time: Duration) {
+    match RuntimeId::current() {
+        Some(RuntimeId::Tokio(id)) => on_tokio::wait(id, time).await,
+        Some(RuntimeId::Smol(id)) => on_smol::wait(id, time).await,
+        None => {}
+    }
+}
+
+/// A future that runs in the background until it has ended, or this is dropped.
+pub(in super::super) enum BackgroundTask {
+    Tokio(on_tokio::Task),
+    Smol(on_smol::Task),
+}
+
+/// Runs a future in the background of the present runtime.
+pub(in super::super) fn spawn(
+    future: impl Future<Output = ()> + Send + 'static,
+) -> Result<BackgroundTask, Failure> {
+    Ok(match runtime()? {
+        RuntimeId::Tokio(id) => BackgroundTask::Tokio(on_tokio::spawn(id, future)),
+        RuntimeId::Smol(id) => BackgroundTask::Smol(on_smol::spawn(id, future)),
+    })
+}
+
+impl BackgroundTask {
+    /// Lets it run to its end.
+    pub(in super::super) fn detach(self) {
+        match self {
+            Self::Tokio(task) => task.detach(),
+            Self::Smol(task) => task.detach(),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! TLS over a stream of whatever runtime, by rustls.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::task::Context;
+
+use redis::ConnectionAddr;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use socket2::SockRef;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::wire::Stream;
+
+/// Whether servers can be connected to over TLS.
+pub(super) const IS_ON: bool = true;
+
+/// How servers are connected to over TLS.
+#[derive(Clone, Default)]
+pub(in super::super) struct Tls {
+    /// The user's own setup.
+    config: Option<Arc<ClientConfig>>,
+    /// What is used without one, made when it is first needed: reading the operating system's roots takes
+    /// milliseconds.
+    standard: Arc<OnceLock<Result<Arc<ClientConfig>, String>>>,
+}
+
+/// Lets rustls use ring's cryptography, unless the program has chosen another, in which case this is refused.
+/// Without any, rustls panics at the first connection.
+pub(in super::super) fn prepare() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+impl Tls {
+    pub(in super::super) fn with(config: ClientConfig) -> Self {
+        Self { config: Some(Arc::new(config)), ..Self::default() }
+    }
+
+    /// Whether the user has set it up.
+    pub(super) const fn is_given(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// Whether an address is connected to by this, and not by the redis crate, which alone knows the
+    /// certificates of a client that was made with some, and how to check none.
+    pub(super) const fn is_for(&self, address: &ConnectionAddr) -> bool {
+        match address {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                self.is_given() || (!*insecure && tls_params.is_none())
+            }
+            _ => false,
+        }
+    }
+
+    /// Has a server prove that it is `host`, and encrypts from then on.
+    pub(super) async fn over(&self, stream: Box<dyn Stream>, host: &str) -> io::Result<Box<dyn Stream>> {
+        let config = match &self.config {
+            Some(config) => Arc::clone(config),
+            None => self.standard.get_or_init(trusting_the_system).clone().map_err(io::Error::other)?,
+        };
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Box::new(TlsConnector::from(config).connect(name, stream).await?))
+    }
+}
+
+fn trusting_the_system() -> Result<Arc<ClientConfig>, String> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let cause = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
+        return Err(format!(
+            "the operating system has no roots to trust{cause}; install ca-certificates, or give your own \
+             (RedisBuilder::tls)"
+        ));
+    }
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+}
+
+impl Stream for TlsStream<Box<dyn Stream>> {
+    fn socket(&self) -> SockRef<'_> {
+        self.get_ref().0.socket()
+    }
+
+    /// A server that closes says so in a record of its own, which nobody has read yet.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        let (stream, session) = self.get_mut();
+        loop {
+            match session.process_new_packets() {
+                Ok(state) if state.peer_has_closed() => return true,
+                Ok(state) if state.plaintext_bytes_to_read() > 0 => {
+                    // An answer, which its reader would not be woken for any more.
+                    context.waker().wake_by_ref();
+                    return false;
+                }
+                Ok(_) => {}
+                Err(_) => return true,
+            }
+            match session.read_tls(&mut &*stream.socket()) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Where no runtime is turned on, a storage makes no connections: what it would make of them is of no value.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, RedisError, Value};
+use traffik_core::storage::Failure;
+
+use super::budgets::Budgets;
+use super::known::KnownScripts;
+use crate::util::evictions::Evictions;
+use crate::util::warning::Writer;
+
+pub(super) enum Place {}
+
+pub(super) enum Network {}
+
+pub(super) enum Link {}
+
+pub(super) enum NetSession {}
+
+#[derive(Default)]
+pub(super) struct Tls;
+
+pub(super) const fn prepare() {}
+
+/// Whether there is a runtime that a call can wait by.
+pub(super) const HAS_TIMER: bool = false;
+
+pub(super) const fn has_timer() -> Result<(), Failure> {
+    Ok(())
+}
+
+pub(super) async fn wait(_: Duration) {}
+
+impl NetSession {
+    pub(super) async fn ask(&mut self, _: &Cmd) -> Result<Value, RedisError> {
+        match *self {}
+    }
+}
+
+impl Link {
+    pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        _: Instant,
+        _: impl Fn(NetSession) -> F,
+    ) -> Result<T, Failure> {
+        match *self {}
+    }
+}
+
+impl Network {
+    pub(super) fn new(
+        place: Place,
+        _: Tls,
+        _: Budgets,
+        _: Writer,
+        _: (Arc<Evictions>, Arc<KnownScripts>),
+    ) -> Result<Self, Failure> {
+        match place {}
+    }
+
+    pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        _: &[u8],
+        _: Instant,
+        _: impl Fn(NetSession) -> F,
+    ) -> Result<T, Failure> {
+        match *self {}
+    }
+
+    pub(super) async fn connect(&self, _: &[u8], _: Instant) -> Result<(), Failure> {
+        match *self {}
+    }
+
+    pub(super) fn node(&self, _: impl FnOnce() -> Vec<u8>) -> Option<Arc<str>> {
+        match *self {}
+    }
+
+    pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+        match *self {}
+    }
+
+    pub(super) async fn masters(&self, _: Instant) -> Result<Vec<Arc<Link>>, Failure> {
+        match *self {}
+    }
+
+    pub(super) async fn key_of_each(
+        &self,
+        _: Instant,
+        _: impl Fn(u32) -> Vec<u8>,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        match *self {}
+    }
+
+    pub(super) async fn look(&self, _: Instant) {
+        match *self {}
+    }
+
+    pub(super) const fn is_cluster(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn close(&self) {
+        match *self {}
+    }
+}
