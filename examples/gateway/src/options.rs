@@ -39,8 +39,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SPEC", default_value = "fixed-window", conflicts_with = "config")]
     pub(crate) strategy: Spec,
 
-    /// memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT (rediss:// for TLS),
-    /// redis+cluster://ONE:PORT,OTHER:PORT, or memcached://HOST:PORT, of several servers
+    /// memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT,
+    /// redis+cluster://ONE:PORT,OTHER:PORT (rediss:// and rediss+cluster:// for TLS), or
+    /// memcached://HOST:PORT, of several servers
     /// memcached://ONE:PORT,OTHER:PORT, each with a name of its own if its address may change:
     /// memcached://a=ONE:PORT,b=OTHER:PORT.
     #[arg(long, value_name = "URL", default_value = "memory:", conflicts_with = "config")]

@@ -128,10 +128,10 @@ impl StorageSpec {
 
     /// The nodes of a cluster, each with the name and the password that were given once.
     pub(crate) fn nodes(&self) -> Vec<String> {
-        let rest = self.url().and_then(|url| url.split_once("://")).map_or("", |(_, rest)| rest);
+        let (scheme, rest) = self.url().and_then(|url| url.split_once("+cluster://")).unwrap_or_default();
         let (user, nodes) =
             rest.rsplit_once('@').map_or((String::new(), rest), |(user, nodes)| (format!("{user}@"), nodes));
-        nodes.split(',').map(|node| format!("redis://{user}{node}")).collect()
+        nodes.split(',').map(|node| format!("{scheme}://{user}{node}")).collect()
     }
 }
 
@@ -171,7 +171,7 @@ impl FromStr for StorageSpec {
                     .map(|_| Self::Redis(text.to_owned()))
                     .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
             }
-            Some(("redis+cluster", _)) => {
+            Some(("redis+cluster" | "rediss+cluster", _)) => {
                 let spec = Self::RedisCluster(text.to_owned());
                 let nodes = spec.nodes();
                 let servers = nodes.iter().filter_map(|url| url.strip_prefix("redis://"));

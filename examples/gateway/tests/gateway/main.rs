@@ -216,6 +216,27 @@ async fn gateways_on_one_cluster_share_their_limits() {
     share_limits(&format!("redis+cluster://{}", nodes.join(","))).await;
 }
 
+/// Trusted as the operating system's roots are, which are read from a file here.
+#[tokio::test]
+async fn a_cluster_over_tls_is_one_url() {
+    let identity = servers::Identity::of(&["localhost", "127.0.0.1"]);
+    let cluster = servers::Cluster::secured(&identity);
+    let roots = cluster.nodes[0].directory().join("roots.pem");
+    std::fs::write(&roots, &identity.certificate).unwrap();
+    let nodes: Vec<_> = cluster.secured_urls().iter().map(|url| url.replace("rediss://", "")).collect();
+    let url = format!("rediss+cluster://{}", nodes.join(","));
+    let mut command = Command::new(PROGRAM);
+    command.env("SSL_CERT_FILE", &roots).args(["--listen", "127.0.0.1:0", "--rate", "1/w"]);
+    command.args(["--storage", &url, "--timeout", "10s"]);
+    let gateway = Gateway(Program::run(command));
+    let client = client(false);
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 429);
+    // The same without what it trusts: no node is asked.
+    let gateway = Gateway::start(&["--storage", &url, "--timeout", "1s"]);
+    assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
+}
+
 async fn gateways_share_their_limits(storage: &str, stop: impl FnOnce()) {
     share_limits(storage).await;
     let client = client(false);
