@@ -22,7 +22,7 @@ use core::fmt;
 /// let limiter = Limiter::new(daily, Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1));
 /// let body: u64 = 5_000_000_000;
 ///
-/// assert_eq!(limiter.check_n("ann", u32::in_units(body, KIB))?.remaining(), 5_602_948);
+/// assert_eq!(limiter.check_n("ann", u32::in_units(body, KIB))?.remaining(), 5_602_947);
 /// // In bytes that would be no cost of 32 bits, and is never admitted.
 /// assert_eq!(u32::in_units(body, 1), u32::MAX);
 ///

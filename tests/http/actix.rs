@@ -12,14 +12,15 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, HttpMessage, HttpRequest, HttpResponse, HttpServer, error, web};
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Extensions, HeaderName, HeaderValue, StatusCode};
+use http::{Extensions, HeaderValue, StatusCode};
 use reqwest::{Client, Response};
 use tokio::sync::mpsc;
 use traffik::http::{
     ClientAddress, Composite, Dialect, FromExtension, Networks, OnError, Peer, PeerAddress, Route, Rule,
-    Sent, Standing, Throttle, ThrottleLayer, Throttles, Via,
+    Standing, Throttle, ThrottleLayer, Throttles, Via,
 };
 use traffik::runtime::Tokio;
+use traffik::storage::Failure;
 use traffik::{ErrorKind, Gcra, LeakyBucketQueue, TokenBucket, rate};
 
 use crate::sockets::Endless;
@@ -36,6 +37,13 @@ macro_rules! serve {
         });
         address
     }};
+}
+
+/// Serves an app behind this throttle.
+macro_rules! limited {
+    ($throttle:ident) => {
+        serve!(move || App::new().wrap(ThrottleLayer::new($throttle.clone())).default_service(web::to(hello)))
+    };
 }
 
 /// A client at one of the addresses of this machine.
@@ -108,10 +116,8 @@ async fn workers_share_a_budget_and_admit_exactly_the_limit() {
     let there = elsewhere(memory(&Arc::default()));
     let there = Throttle::builder("api", TokenBucket::new(rate!("50/w")), there).build().unwrap();
     let both = Throttles::new().and(here.clone()).and(there.clone());
-    let here =
-        serve!(move || App::new().wrap(ThrottleLayer::new(here.clone())).default_service(web::to(hello)));
-    let there =
-        serve!(move || App::new().wrap(ThrottleLayer::new(there.clone())).default_service(web::to(hello)));
+    let here = limited!(here);
+    let there = limited!(there);
     for address in [here, there] {
         // Each on a connection of its own.
         let asked =
@@ -122,8 +128,7 @@ async fn workers_share_a_budget_and_admit_exactly_the_limit() {
         }
         assert_eq!(admitted, 50);
     }
-    let both =
-        serve!(move || App::new().wrap(ThrottleLayer::new(both.clone())).default_service(web::to(hello)));
+    let both = limited!(both);
     assert_eq!(statuses(&client(1), both, "/").await, [429]);
     assert_eq!(statuses(&client(2), both, "/").await, [201]);
 }
@@ -213,8 +218,7 @@ async fn handlers_see_where_the_client_stands_and_throttles_who_it_is() {
 async fn a_client_behind_a_proxy_is_known_by_the_header_of_the_proxy() {
     let behind = ClientAddress::new(Networks::parse(["127.0.0.1"]).unwrap(), Via::XForwardedFor);
     let throttle = Throttle::in_memory("api", Gcra::new(rate!("1/w"))).identifier(behind).build().unwrap();
-    let address =
-        serve!(move || App::new().wrap(ThrottleLayer::new(throttle.clone())).default_service(web::to(hello)));
+    let address = limited!(throttle);
     for (source, header, expected) in [
         (1, &["192.0.2.1"][..], 201),
         (1, &["6.6.6.6, 192.0.2.1"], 429),
@@ -297,15 +301,27 @@ async fn a_body_that_is_streamed_is_counted_and_reaches_the_client_whole() {
     }
 }
 
+/// Stands outside of a throttle, and sees the failure that it raises.
+async fn outside<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let response = next.call(request).await?;
+    let failure =
+        response.response().extensions().get::<Extensions>().and_then(|it| it.get().map(Failure::kind));
+    assert_eq!(failure, (response.status() == 500).then_some(ErrorKind::Unavailable));
+    Ok(response)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_fails_is_met_as_one_chooses() {
     for (on_error, expected) in [(OnError::Throttle, 503), (OnError::Allow, 201), (OnError::Raise, 500)] {
         let broken = Throttle::builder("api", Gcra::new(rate!("1/w")), Broken(ErrorKind::Unavailable));
-        let (name, value) = (HeaderName::from_static("x-own"), HeaderValue::from_static("denied"));
-        let broken = broken.on_error(on_error).header(name, value, Sent::WhenDenied).build().unwrap();
-        let address = serve!(move || App::new()
-            .wrap(ThrottleLayer::new(broken.clone()))
-            .default_service(web::to(hello)));
+        let broken = broken.on_error(on_error).build().unwrap();
+        let address = serve!(move || {
+            let app = App::new().wrap(ThrottleLayer::new(broken.clone())).wrap(from_fn(outside));
+            app.default_service(web::to(hello))
+        });
         assert_eq!(statuses(&client(1), address, "/").await, [expected; 3]);
     }
 }
@@ -315,8 +331,7 @@ async fn a_storage_that_fails_is_met_as_one_chooses() {
 async fn a_request_waits_for_its_turn() {
     let queue = LeakyBucketQueue::new(rate!("1000/s")).queue(100).unwrap();
     let throttle = Throttle::in_memory("queue", queue).runtime(Tokio).build().unwrap();
-    let address =
-        serve!(move || App::new().wrap(ThrottleLayer::new(throttle.clone())).default_service(web::to(hello)));
+    let address = limited!(throttle);
     let client = client(1);
     let asked = (0..20).map(|_| statuses(&client, address, "/"));
     assert_eq!(futures_util::future::join_all(asked).await, [[201]; 20]);
@@ -374,8 +389,7 @@ async fn heads_of_every_form_are_seen_by_functions_of_the_request() {
         }
     });
     let throttle = throttle.headers(Dialect::XRateLimit).build().unwrap();
-    let address =
-        serve!(move || App::new().wrap(ThrottleLayer::new(throttle.clone())).default_service(web::to(hello)));
+    let address = limited!(throttle);
     for (target, left) in
         [("BREW /caf%C3%A9?a=%20&b", "99"), ("OPTIONS *", "97"), ("GET http://b.example/c?d", "94")]
     {

@@ -157,7 +157,8 @@ pub(crate) struct Options {
     pub(crate) request: Option<(Method, Uri)>,
 
     /// The address that the request of --request comes from.
-    #[arg(long, value_name = "ADDR", requires = "request", default_value = "127.0.0.1", value_parser = address)]
+    #[arg(long, value_name = "ADDR", requires = "request", default_value = "127.0.0.1")]
+    #[arg(value_parser = address)]
     pub(crate) request_from: IpAddr,
 
     /// A header of the request of --request, such as "X-Api-Key: a"; may be given several times.
@@ -176,13 +177,14 @@ pub(crate) enum WsAction {
 /// An address and a port.
 fn socket(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| match text.rsplit_once(':') {
-        Some(("", port)) if port.parse::<u16>().is_ok() => {
-            format!("it has no address; write 0.0.0.0:{port} for all, or 127.0.0.1:{port} for this machine alone")
-        }
+        Some(("", port)) if port.parse::<u16>().is_ok() => format!(
+            "it has no address; write 0.0.0.0:{port} for all, or 127.0.0.1:{port} for this machine alone"
+        ),
         Some((host, port)) if host.parse::<Ipv4Addr>().is_ok() || host.ends_with(']') => {
             format!("{port:?} is no port; write one of 1 to 65535, or 0 for any that is free")
         }
-        _ => "write an address and a port, such as 127.0.0.1:8080, [::1]:8080, or 0.0.0.0:8080 for all addresses"
+        _ => "write an address and a port, such as 127.0.0.1:8080, [::1]:8080, or 0.0.0.0:8080 for all \
+              addresses"
             .to_owned(),
     })
 }

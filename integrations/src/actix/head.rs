@@ -103,7 +103,9 @@ pub(super) fn answer<B>(
     let status = ActixStatus::from_u16(head.status.as_u16()).unwrap_or_default();
     let mut answer = HttpResponse::with_body(status, ResponseBody::own(body));
     head.headers.iter().for_each(|(name, value)| append(answer.headers_mut(), name, value));
-    answer.extensions_mut().insert(head.extensions);
+    if !head.extensions.is_empty() {
+        answer.extensions_mut().insert(head.extensions);
+    }
     ServiceResponse::new(request.into_parts().0, answer)
 }
 

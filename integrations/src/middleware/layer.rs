@@ -34,7 +34,8 @@
 /// * The extensions of actix-web are a type of its own. A throttle reads and writes an `http::Extensions`
 ///   within them: a middleware further out notes there what is for the throttle to see, by
 ///   `request.extensions_mut().get_or_insert_with(http::Extensions::new).insert(User(name))`, and
-///   `Standing::of` reads it. For the innermost throttle's there is the extractor above.
+///   `Standing::of` reads it. For the innermost throttle's there is the extractor above. The failure that
+///   [`OnError::Raise`](crate::OnError::Raise) leaves in a response is in an `http::Extensions` of it, too.
 /// * A middleware further in that fails with an error has its request settled by the error's status and a
 ///   body of 0 bytes; the error itself passes on as it is, without a header of the throttle.
 /// * A client that goes away while its request waits gives its turn up at once if the server is set to
