@@ -8,6 +8,7 @@ mod connections;
 mod faults;
 mod golden;
 mod locks;
+mod newer;
 mod outgoing;
 mod refusals;
 mod rights;
