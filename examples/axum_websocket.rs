@@ -1,4 +1,4 @@
-//! An echo over axum's own WebSocket, 3 messages a minute for each address; then a notice, and a close with 1008.
+//! An echo over axum's own WebSocket, 3 messages a minute for an address; then a notice, and a close (1008).
 //! Run it with `cargo run -p traffik-examples --features axum,websocket --bin axum_websocket`.
 use std::net::SocketAddr;
 

@@ -4,39 +4,39 @@ use std::fmt;
 
 /// The reason why a throttle, or a part of one, cannot be set up.
 ///
-/// | variant | from | cure |
-/// |---|---|---|
-/// | [`Name`](Self::Name) | [`build`](crate::ThrottleBuilder::build) | 1 to 64 of `a-z A-Z 0-9 . _ : -` |
-/// | [`Taken`](Self::Taken) | `build`, with a [`Registry`](crate::Registry) | another name, or drop the other throttle first |
-/// | [`Shared`](Self::Shared) | `build` | a clone, another name, or [`shared`](crate::ThrottleBuilder::shared) |
-/// | [`Rule`](Self::Rule) | `build`, [`Rule::check`](crate::Rule::check) | the path or method that its text names |
-/// | [`Route`](Self::Route) | [`Route::new`](crate::Route::new), [`Rule::template`](crate::Rule::template), `Rule::regex` | the pattern as its text says |
-/// | [`Network`](Self::Network) | [`Networks::parse`](crate::Networks::parse) | an address, or one with the length of its prefix |
-/// | [`Unknown`](Self::Unknown) | [`Registry`](crate::Registry), asked for a name | a name of [`Registry::names`](crate::Registry::names) |
-///
-/// Its text says what would be right. What a strategy refuses is a [`StrategyError`](traffik_core::StrategyError)
-/// of its own constructor.
+/// Its text says what would be right; each variant names the calls that fail with it, and the cure. What a
+/// strategy refuses is a [`StrategyError`](traffik_core::StrategyError) of its own constructor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ThrottleError {
-    /// This name of a throttle, or of one of its policies, cannot stand in a header.
+    /// The name of a throttle, or of one of its policies, cannot stand in a header. From
+    /// [`build`](crate::ThrottleBuilder::build): use 1 to 64 of `a-z A-Z 0-9 . _ : -`.
     Name(String),
-    /// A throttle of this name is in the registry already.
+    /// A throttle of this name is in the [`Registry`](crate::Registry) already. From
+    /// [`build`](crate::ThrottleBuilder::build): use another name, or drop the other throttle before.
     Taken(String),
-    /// A throttle of this name counts in the same storage already.
+    /// A throttle of this name counts in the same storage already. From
+    /// [`build`](crate::ThrottleBuilder::build): clone the throttle, use another name, or say
+    /// [`shared`](crate::ThrottleBuilder::shared).
     Shared(String),
-    /// No throttle of this name is in use.
+    /// No throttle of this name is in use. From a [`Registry`](crate::Registry): ask for one of its
+    /// [`names`](crate::Registry::names).
     Unknown(String),
-    /// This text is no network.
+    /// The text is no network. From [`Networks::parse`](crate::Networks::parse): write an address, or one
+    /// with the length of its prefix.
     Network(String),
-    /// This pattern of a path cannot be matched, or not beside the others.
+    /// The pattern of a path cannot be matched, or not beside the others. From
+    /// [`Route::new`](crate::Route::new), [`Rule::template`](crate::Rule::template) and `Rule::regex`: the
+    /// reason says where it goes wrong.
     Route {
         /// The pattern.
         pattern: String,
         /// The reason.
         reason: String,
     },
-    /// This pattern of a path, or this method, is in no request.
+    /// The pattern of a path, or the method, is in no request. From
+    /// [`build`](crate::ThrottleBuilder::build) and [`Rule::check`](crate::Rule::check): the reason says what
+    /// to write.
     Rule {
         /// The pattern, or the method.
         pattern: String,

@@ -88,7 +88,7 @@ async fn no_future_holds_the_body_of_a_request() {
     assert!(Standing::all(&parts.extensions).next().is_none());
 }
 
-/// The body of a request is axum's; a denial is what the layer would have answered, in each shape of an error.
+/// The request has axum's body; a denial is what the layer would have answered, in each shape of an error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_answers_a_denial_by_a_question_mark() {
     async fn by_client(State(app): State<App>, request: Request) -> Result<String, Rejection> {

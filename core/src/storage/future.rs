@@ -24,8 +24,8 @@ type Decided<V> = (Reply<V>, Option<Timestamp>);
 /// A boxed future that owns all it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A storage of any type for limits of this strategy, behind a pointer: the short name of what layers around a
-/// storage come to, for a field or a return value.
+/// A storage of any type for limits of this strategy, behind a pointer: the short name of what layers around
+/// a storage come to, for a field or a return value.
 ///
 /// ```
 /// use std::sync::Arc;

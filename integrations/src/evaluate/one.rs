@@ -195,7 +195,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// pass, which is to be [handed in](Self::hand_in) with the response, and whose `verdict()` and
     /// `origin()` say what was decided. Waits for the storage, and for functions of the request.
     ///
-    /// Whether or not it is awaited in a handler of axum's, nothing of the request's body is held.
+    /// The future holds nothing of the request's body, so a handler of axum's may await it.
     ///
     /// # Errors
     ///
@@ -214,7 +214,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     ///     exports.hit_n(&request, 10).await?; // 429 with `Retry-After` where ten are too many
     ///     Ok("a long list")
     /// }
-    /// # let _: axum::Router<MemoryThrottle<TokenBucket>> = axum::Router::new().route("/", axum::routing::get(export));
+    /// # use axum::{Router, routing::get};
+    /// # let _: Router<MemoryThrottle<TokenBucket>> = Router::new().route("/", get(export));
     /// # }
     /// ```
     pub fn hit<'a>(

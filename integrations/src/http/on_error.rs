@@ -130,7 +130,8 @@ impl OnError {
     /// }
     ///
     /// let on_error = OnError::ask_async(|trouble| {
-    ///     let user = trouble.request.headers.get("x-user").and_then(|it| it.to_str().ok()).map(str::to_owned);
+    ///     let user = trouble.request.headers.get("x-user");
+    ///     let user = user.and_then(|user| user.to_str().ok()).map(str::to_owned);
     ///     async { if is_paying(user).await { Remedy::Allow } else { Remedy::Throttle } }
     /// });
     /// # let _ = on_error;

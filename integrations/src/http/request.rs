@@ -56,9 +56,9 @@ impl RequestParts<'_> {
 
 /// The reason why a function of a request has no answer.
 ///
-/// `?` makes it of any error, so a closure that answers `Ok(..)` needs no annotation: a [`Refusal`] stays one, a
-/// [`Failure`] stays one, and anything else is a failure with that error as its cause. It is no
-/// [`Error`](std::error::Error) itself, as nothing could be made of any error otherwise.
+/// `?` makes it of any error, so a closure that answers `Ok(..)` needs no annotation: a [`Refusal`] stays
+/// one, a [`Failure`] stays one, and anything else is a failure with that error as its cause. It is no
+/// [`Error`](std::error::Error) itself, as it could not be made of any error otherwise.
 ///
 /// ```
 /// use traffik_core::{TokenBucket, rate};
@@ -147,7 +147,7 @@ fn taken<T: 'static>(error: &mut dyn Any) -> Option<T> {
 /// The answer of a function of a request: the value, or a result. Results have one type of error, so that `?`
 /// and `Ok(..)` in a closure leave nothing open.
 #[diagnostic::on_unimplemented(
-    message = "a function of a request answers with a `{T}` or a `Result<{T}, Stop>`, and not with a `{Self}`",
+    message = "a function of a request answers with a `{T}` or a `Result<{T}, Stop>`, not with a `{Self}`",
     note = "another error becomes a `Stop` by `?`: write `Ok(f()?)` in the place of `f()`"
 )]
 pub trait Fallible<T>: Send {

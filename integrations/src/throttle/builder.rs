@@ -419,8 +419,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
     /// * [`Name`](ThrottleError::Name) if its name, or that of a policy, cannot stand in a header.
     /// * [`Rule`](ThrottleError::Rule) if no request can meet one of its rules.
     /// * [`Taken`](ThrottleError::Taken) if a throttle in its [registry](Self::register) has its name.
-    /// * [`Shared`](ThrottleError::Shared) if another throttle of this process has its name, and counts in the
-    ///   same storage, be it in a clone of it or behind layers: both would count as one. Nothing is noticed of
+    /// * [`Shared`](ThrottleError::Shared) if another throttle of this process has its name, and counts in
+    ///   the same storage, be it in a clone or behind layers: both would count as one. Nothing is noticed of
     ///   a storage that is chosen for each request, that was made twice for one store, or that has no
     ///   [`wait_queue`](AsyncStorage::wait_queue). See [`shared`](Self::shared).
     pub fn build(self) -> Result<Throttle<S, M>, ThrottleError> {

@@ -24,7 +24,7 @@ pub enum WsAction<T> {
     /// [says](super::WsPolicy::close_with) otherwise. What comes in until the peer agrees is dropped, too; the stream
     /// then ends, after five seconds at the latest.
     Close,
-    /// As with [`Close`](Self::Close), and the peer gets the notice before, also if it had one in this window.
+    /// As with [`Close`](Self::Close), and the peer gets a notice before, even if it had one in this window.
     NoticeThenClose,
     /// It waits until it is admitted, and whatever is behind it waits in the peer's own socket. Where that would stop reading for
     /// longer than the policy [allows](super::WsPolicy::at_most), it is dropped instead.
