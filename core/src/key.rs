@@ -262,6 +262,14 @@ impl Digest {
         Self(digest)
     }
 
+    /// The digest of the same key for another purpose, one for each number.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    pub const fn tweaked(self, purpose: u64) -> Self {
+        Self(self.0 ^ purpose)
+    }
+
     /// The hash as a number.
     #[must_use]
     pub const fn as_u64(self) -> u64 {

@@ -63,7 +63,7 @@ mod timeout;
 
 pub use around::Around;
 pub use breaker::{Breaker, BreakerBuilder, BreakerState, CircuitBreaker, is_ill};
-pub use deny_cache::{DenyCache, DenyCacheBuilder};
+pub use deny_cache::DenyCache;
 pub use failover::{Failover, FailoverBuilder, FailoverChange};
 pub use metered::{Call, Calls, Ended, Metered, Operation};
 pub use retry::{Retry, RetryBuilder, is_passing};
@@ -74,6 +74,8 @@ pub use crate::util::backoff::{Backoff, Jitter};
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
 pub use breaker::{Change, Open};
+#[doc(hidden)]
+pub use deny_cache::DenyCacheBuilder;
 #[doc(hidden)]
 pub use metered::Watch;
 #[doc(hidden)]

@@ -34,7 +34,7 @@ pub use lock::{GetSet, Locked};
 pub use memcached::MemcachedLock;
 #[cfg(feature = "memcached")]
 pub use memcached::{MemcachedBuilder, MemcachedStorage};
-pub use memory::{Memory, MemoryBuilder};
+pub use memory::{Memory, MemoryBuilder, SharedMemory};
 #[cfg(all(feature = "locks", feature = "redis"))]
 pub use redis::RedisLock;
 #[cfg(all(feature = "locks", feature = "redis", any(feature = "smol", feature = "tokio")))]
@@ -44,7 +44,7 @@ pub use redis::{RedisBuilder, RedisStorage};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use memory::{Denied, SnapshotError, Used};
+pub use memory::{AnyOf, Denied, SnapshotError, Used};
 #[doc(hidden)]
 #[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
 pub use redis::ServerAddress;

@@ -5,13 +5,16 @@ use std::fmt::Debug;
 use traffik_core::storage::{Counters, Together, WaitQueue};
 use traffik_core::{Clock, Hit, Key, Op, Storage, StorageError, Strategy, Timestamp, debug_fields};
 
+use crate::util::random::random;
 use crate::{FifoQueue, MonotonicClock};
 
 mod builder;
 mod hint;
+mod in_bytes;
 mod names;
 mod parts;
 mod shards;
+mod shared;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -20,6 +23,7 @@ mod top;
 pub use builder::MemoryBuilder;
 pub use names::Denied;
 use shards::Shards;
+pub use shared::{AnyOf, SharedMemory};
 pub use snapshot::SnapshotError;
 pub use top::Used;
 
@@ -66,6 +70,20 @@ impl<S: Strategy> Memory<S> {
     /// Room for 65 536 keys on a monotonic clock, until told otherwise.
     pub fn builder() -> MemoryBuilder<S> {
         MemoryBuilder::new()
+    }
+}
+
+impl<S: Strategy, C> MemoryBuilder<S, C> {
+    /// Reserves room for the storage; ends as a `Vec` does if there are not that many addresses. Memory is
+    /// taken from the first key on, in parts of the room.
+    #[must_use]
+    pub fn build(self) -> Memory<S, C> {
+        self.build_with(random())
+    }
+
+    pub(super) fn build_with(self, secret: u64) -> Memory<S, C> {
+        let (shards, clock, wait_queue) = self.parts(secret);
+        Memory { shards, clock, wait_queue }
     }
 }
 

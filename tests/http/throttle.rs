@@ -11,9 +11,11 @@ use traffik::http::{
     Anonymous, Base, Enforcement, Event, Gate, Header, Identify, Identity, IdentityCache, Observe, OnError,
     Origin, Peer, Refusal, Registry, RequestParts, Scope, Seen, Stop, Throttle, ThrottleError, ThrottleLayer,
 };
+use traffik::storage::Local;
 use traffik::strategy::{Erased, ErasedStrategy};
 use traffik::{
-    Class, FixedWindow, Gcra, Label, LeakyBucketQueue, Outcome, Rate, Ratio, Tiered, TokenBucket, rate,
+    Class, FixedWindow, Gcra, Label, LeakyBucketQueue, Outcome, Rate, Ratio, SharedMemory, Tiered,
+    TokenBucket, rate,
 };
 
 use crate::{Clock, elsewhere, header, hello, memory, request};
@@ -467,4 +469,28 @@ async fn the_status_of_a_fresh_client_is_the_whole_limit() {
     assert_eq!(left(traffik::SlidingWindow::new(rate)).await, expected);
     assert_eq!(left(TokenBucket::new(rate)).await, expected);
     assert_eq!(left(traffik::Gcra::new(rate).burst(10).unwrap()).await, expected);
+}
+
+/// Several strategies in one memory: each throttle counts by itself, and all take from one budget.
+#[tokio::test]
+async fn throttles_of_several_strategies_share_a_memory() {
+    let builder = SharedMemory::builder().capacity(100).clock(Clock::default());
+    let memory = Arc::new(Local(builder.build_shared()));
+    let logins =
+        Throttle::builder("logins", FixedWindow::new(rate!("1/h")), Arc::clone(&memory)).build().unwrap();
+    let pages =
+        Throttle::builder("pages", TokenBucket::new(rate!("2/h")), Arc::clone(&memory)).build().unwrap();
+    let uploads =
+        Throttle::builder("uploads", TokenBucket::new(rate!("1/h")), Arc::clone(&memory)).build().unwrap();
+    for (at, expected) in [[true, true, true], [false, true, false], [false, false, false]].iter().enumerate()
+    {
+        let request = request(1);
+        let admitted = [
+            logins.hit(&request).await.is_ok(),
+            pages.hit(&request).await.is_ok(),
+            uploads.hit(&request).await.is_ok(),
+        ];
+        assert_eq!(admitted, *expected, "request {at}");
+    }
+    assert_eq!(memory.0.len(), 3);
 }

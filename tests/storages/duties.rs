@@ -8,8 +8,8 @@ use traffik::lock::{LockSettings, Locks, MemoryLock};
 use traffik::runtime::Tokio;
 use traffik::storage::Local;
 use traffik::{
-    Clock, Fixed, FixedWindow, HeapLog, Locked, ManualClock, Memory, Rate, Storage, Strategy, Timestamp,
-    TokenBucket, rate,
+    Clock, Fixed, FixedWindow, HeapLog, Locked, ManualClock, Memory, Rate, SharedMemory, Storage, Strategy,
+    Timestamp, TokenBucket, rate,
 };
 use traffik_test_support::store::Store;
 
@@ -38,6 +38,14 @@ fn all_but_races<S: Strategy>(limit: &S, mine: &impl Storage<S>) -> Result<(), B
 /// Runs one function over every strategy at a rate that admits 5 an hour, and over some that are set up otherwise.
 macro_rules! with_each_limit {
     ($check:ident) => {
+        with_each_bounded_limit!($check);
+        $check(HeapLog::new(rate!("5/h")).unwrap());
+    };
+}
+
+/// The same over those whose states are of a bounded length.
+macro_rules! with_each_bounded_limit {
+    ($check:ident) => {
         let rate = rate!("5/h");
         macro_rules! each {
             ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
@@ -46,7 +54,6 @@ macro_rules! with_each_limit {
             };
         }
         traffik::every_strategy!(each);
-        $check(HeapLog::new(rate).unwrap());
         $check((TokenBucket::new(rate), FixedWindow::new(rate!("7/h"))));
     };
 }
@@ -59,6 +66,17 @@ fn memory_has_done_its_duties() {
         assert_eq!(storage::racers_admit_the_limit(&limit, &memory, on_threads), Ok(()));
     }
     with_each_limit!(check);
+}
+
+#[test]
+fn shared_memory_has_done_its_duties() {
+    fn check<S: Strategy>(limit: S) {
+        let builder = SharedMemory::builder().room::<1_300>().capacity(1_000);
+        let memory = builder.clock(ManualClock::new(START)).build_shared();
+        assert_eq!(all_but_races(&limit, &memory), Ok(()), "{}", std::any::type_name::<S>());
+        assert_eq!(storage::racers_admit_the_limit(&limit, &memory, on_threads), Ok(()));
+    }
+    with_each_bounded_limit!(check);
 }
 
 #[test]

@@ -14,5 +14,6 @@ mod file_storage;
 mod locked;
 mod locks;
 mod set_back;
+mod shared;
 mod sqlite_storage;
 mod together;

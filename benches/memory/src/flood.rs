@@ -1,11 +1,12 @@
-//! A flood of new keys through a storage that is much too small for them, while one limited client keeps asking.
+//! A flood of new keys through a storage that is much too small for them, while one limited client keeps
+//! asking.
 
 use std::time::Duration;
 
-use traffik_backends::{Memory, MonotonicClock};
+use traffik_backends::{Memory, MonotonicClock, SharedMemory};
 use traffik_bench_support::Bound::AtMost;
 use traffik_bench_support::{Counted, Report};
-use traffik_core::{Clock, Hit, Limiter};
+use traffik_core::{Clock, Gcra, Hit, Limiter, Timestamp};
 
 use crate::bare::Bare;
 use crate::{admits, gcra, seen};
@@ -102,26 +103,39 @@ fn resident() -> u64 {
     pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
 }
 
-/// Checks of one kind, for an instruction counter to look at: `known` keys, or `new` ones that each take the place of
-/// another in two full sets, which is the most a check can take.
+/// Checks of one kind, for an instruction counter to look at: `known` keys, or `new` ones that each take the
+/// place of another in two full sets, which is the most a check can take. Those that are `shared` are in a
+/// memory for limits of any strategy.
 pub(crate) fn counted(kind: &str, checks: u64) {
-    let limiter = Limiter::new(gcra(), Memory::builder().capacity(10_000).build());
-    let now = limiter.now();
-    (0..100_000u64).for_each(|key| seen(limiter.check_at(&key, &Hit::new(1), now)));
+    let (storage, kind) = kind.split_once(' ').unwrap_or(("own", kind));
     let first = if kind == "known" { 100_000 - 1_000 } else { 100_000 };
     let keys: Vec<u64> =
         (0..checks).map(|check| first + if kind == "known" { check % 1_000 } else { check }).collect();
-    check_all(&limiter, &keys, now);
+    let fill = 0..100_000u64;
+    if storage == "shared" {
+        let limiter = Limiter::new(gcra(), SharedMemory::new(10_000));
+        let now = limiter.now();
+        fill.for_each(|key| seen(limiter.check_at(&key, &Hit::new(1), now)));
+        check_all_shared(&limiter, &keys, now);
+    } else {
+        let limiter = Limiter::new(gcra(), Memory::builder().capacity(10_000).build());
+        let now = limiter.now();
+        fill.for_each(|key| seen(limiter.check_at(&key, &Hit::new(1), now)));
+        check_all(&limiter, &keys, now);
+    }
 }
 
 /// [`check_all`], whose instructions are counted.
 pub(crate) const CHECKED: Counted = Counted(concat!(module_path!(), "::check_all"));
+/// [`check_all_shared`], the same in a shared memory.
+pub(crate) const CHECKED_SHARED: Counted = Counted(concat!(module_path!(), "::check_all_shared"));
 
 #[inline(never)]
-fn check_all(
-    limiter: &Limiter<traffik_core::Gcra, Memory<traffik_core::Gcra>>,
-    keys: &[u64],
-    now: traffik_core::Timestamp,
-) {
+fn check_all(limiter: &Limiter<Gcra, Memory<Gcra>>, keys: &[u64], now: Timestamp) {
+    keys.iter().for_each(|key| seen(admits(limiter.check_at(key, &Hit::new(1), now))));
+}
+
+#[inline(never)]
+fn check_all_shared(limiter: &Limiter<Gcra, SharedMemory>, keys: &[u64], now: Timestamp) {
     keys.iter().for_each(|key| seen(admits(limiter.check_at(key, &Hit::new(1), now))));
 }

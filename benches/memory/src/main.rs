@@ -22,7 +22,7 @@ mod race;
 mod threads;
 
 use bare::Bare;
-use flood::CHECKED;
+use flood::{CHECKED, CHECKED_SHARED};
 use race::{batches, each, each_at, race};
 
 /// Keys in a batch.
@@ -149,5 +149,8 @@ fn main() -> io::Result<ExitCode> {
     let (known, new) = (CHECKED.each("known", CHECKS)?, CHECKED.each("new", CHECKS)?);
     report.line("known key", known, INSTRUCTIONS, None);
     report.line("new key in two full sets, the most a check can take", new, INSTRUCTIONS, None);
+    let shared = CHECKED_SHARED.each("shared known", CHECKS)?;
+    report.line("known key in a memory for any strategy", shared, INSTRUCTIONS, None);
+    report.line("the same, over a memory for one", shared / known, "x", Some(AtMost(2.5)));
     Ok(report.end())
 }

@@ -1,17 +1,18 @@
 //! A clock that moves with the kernel's timer tick.
 
-use traffik_core::{Clock, Timestamp};
+use traffik_core::{Clock, EpochClock, Timestamp};
 
-use super::SystemClock;
+use super::system::SystemClock;
 use super::tick::Tick;
 
-/// A [`MonotonicClock`](super::MonotonicClock) that only moves with the kernel's timer tick, and is several times
-/// cheaper to read.
+/// A [`MonotonicClock`](super::MonotonicClock) that only moves with the kernel's timer tick, and is several
+/// times cheaper to read.
 ///
 /// It lags by up to one tick: 1 to 10 ms on Linux, depending on how the kernel was built. It never runs
 /// ahead, so over any time `T` a limit admits at most what it would over `T` and one tick
-/// (`tests/models/laws/coarse_clock.rs` says why, and tries it); waits may be told up to a tick too long. Good
-/// for periods of seconds and more. In WebAssembly, which has no such clock, it is exact and as cheap as that.
+/// (`tests/models/laws/coarse_clock.rs` says why, and tries it); waits may be told up to a tick too long.
+/// Good for periods of seconds and more. In WebAssembly, which has no such clock, it is exact and as cheap as
+/// that.
 #[derive(Clone, Copy, Debug)]
 pub struct CoarseClock {
     start: Timestamp,
@@ -30,6 +31,8 @@ impl Clock for CoarseClock {
         self.start.plus_micros(Tick::now().micros_since(self.began))
     }
 }
+
+impl EpochClock for CoarseClock {}
 
 #[cfg(test)]
 mod tests {

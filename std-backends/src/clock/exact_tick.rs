@@ -1,7 +1,6 @@
 //! The time where no cheaper clock is to be had than an exact one.
 
-use super::micros;
-use super::source::Instant;
+use super::source::{Instant, micros};
 
 /// A moment.
 #[derive(Clone, Copy, Debug)]

@@ -4,18 +4,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portable_atomic::AtomicU64;
-use traffik_core::{Clock, Timestamp};
+use traffik_core::{Clock, EpochClock, Timestamp};
 
-use super::source::Instant;
-use super::{SystemClock, counter, micros};
+use super::counter;
+use super::source::{Instant, micros};
+use super::system::SystemClock;
 
 /// The wall clock read once, and progress from there. The default.
 ///
 /// Counts the processor's cycles where they can be trusted, a third of the cost of asking the operating
-/// system, and is held against its monotonic clock every second: it may then step, also back, by the counter's
-/// error in that second. Windows stay aligned to the wall clock of the start; a correction of the system's time
-/// is not followed. For its first tenth of a second it asks the operating system, and learns meanwhile how fast
-/// the counter is: nothing waits for that.
+/// system, and is held against its monotonic clock every second: it may then step, also back, by the
+/// counter's error in that second. Windows stay aligned to the wall clock of the start; a correction of the
+/// system's time is not followed. For its first tenth of a second it asks the operating system, and learns
+/// meanwhile how fast the counter is: nothing waits for that.
 #[derive(Debug)]
 pub struct MonotonicClock {
     start: Timestamp,
@@ -78,8 +79,8 @@ impl MonotonicClock {
     }
 }
 
-/// The operating system's clock and the counter, both of the same moment: the thread may be interrupted between
-/// reading the one and the other, so of a few readings the one counts that took the shortest.
+/// The operating system's clock and the counter, both of the same moment: the thread may be interrupted
+/// between reading the one and the other, so of a few readings the one counts that took the shortest.
 fn both() -> (Instant, u64) {
     let read = || {
         let (before, now, after) = (counter::read(), Instant::now(), counter::read());
@@ -122,6 +123,8 @@ impl Clock for MonotonicClock {
         self.start.plus_micros(since)
     }
 }
+
+impl EpochClock for MonotonicClock {}
 
 #[cfg(test)]
 mod tests {

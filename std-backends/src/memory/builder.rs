@@ -2,21 +2,20 @@
 
 use std::marker::PhantomData;
 
+use traffik_core::Clock;
 use traffik_core::storage::WhenFull;
-use traffik_core::{Clock, Strategy};
+use traffik_core::strategy::State;
 
-use super::Memory;
 use super::shards::Shards;
-use crate::util::random::random;
 use crate::util::setters::setters;
 use crate::{FifoQueue, MonotonicClock};
 
-/// What a [`Memory`] is to be like.
+/// What a [`Memory`](crate::Memory) is to be like.
 #[derive(Debug)]
 #[must_use]
 pub struct MemoryBuilder<S, C = MonotonicClock> {
-    pub(super) capacity: usize,
-    pub(super) when_full: WhenFull,
+    capacity: usize,
+    when_full: WhenFull,
     clock: C,
     names: usize,
     max_waiting: usize,
@@ -39,7 +38,7 @@ impl<S, C> MemoryBuilder<S, C> {
         /// Sets what gives way when there is no room.
         pub const fn when_full(when_full: WhenFull) => when_full = when_full;
 
-        /// Remembers the names of about as many keys, those that are denied most, for [`Memory::denied`].
+        /// Remembers the names of about as many keys, those that are denied most, for [`Memory::denied`](crate::Memory::denied).
         /// None if not told otherwise: then nothing that a client wrote is kept.
         pub const fn names(most: usize) => names = most;
 
@@ -53,18 +52,16 @@ impl<S, C> MemoryBuilder<S, C> {
         let Self { capacity, when_full, names, max_waiting, strategy, .. } = self;
         MemoryBuilder { capacity, when_full, clock, names, max_waiting, strategy }
     }
-}
 
-impl<S: Strategy, C> MemoryBuilder<S, C> {
-    /// Reserves room for the storage; ends as a `Vec` does if there are not that many addresses. Memory is
-    /// taken from the first key on, in parts of the room.
-    #[must_use]
-    pub fn build(self) -> Memory<S, C> {
-        self.build_with(random())
+    /// The same for states of another kind.
+    pub(super) fn of<T>(self) -> MemoryBuilder<T, C> {
+        let Self { capacity, when_full, clock, names, max_waiting, .. } = self;
+        MemoryBuilder { capacity, when_full, clock, names, max_waiting, strategy: PhantomData }
     }
 
-    pub(super) fn build_with(self, secret: u64) -> Memory<S, C> {
+    /// What a storage is made of.
+    pub(super) fn parts<T: State>(self, secret: u64) -> (Shards<T>, C, FifoQueue) {
         let shards = Shards::new(self.capacity, self.when_full, self.names, secret);
-        Memory { shards, clock: self.clock, wait_queue: FifoQueue::new().with_max(self.max_waiting) }
+        (shards, self.clock, FifoQueue::new().with_max(self.max_waiting))
     }
 }

@@ -5,9 +5,9 @@ mod pages;
 #[cfg(any(not(target_os = "linux"), miri))]
 #[path = "hint/no_pages.rs"]
 mod pages;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod prefetch;
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(any(not(target_arch = "x86_64"), miri))]
 #[path = "hint/no_prefetch.rs"]
 mod prefetch;
 

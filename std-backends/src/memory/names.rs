@@ -17,17 +17,18 @@ pub struct Denied {
     pub digest: Digest,
     /// How often it was denied, at most.
     pub denials: u64,
-    /// How often it was denied, at least: less where it took the place of another, for whose denials it then stands
-    /// as well.
+    /// How often it was denied, at least: less where it took the place of another, for whose denials it then
+    /// stands as well.
     pub at_least: u64,
 }
 
 /// Places for names, in sets of which a key belongs to one.
 ///
-/// "Space saving" (A. Metwally, D. Agrawal, A. El Abbadi, "Efficient computation of frequent and top-k elements in data
-/// streams", 2005) within each set: a key that is not there takes the place of the one denied least, and takes over its
-/// count. So one that makes up more than an eighth of a set's denials is there. A name is written when a key takes a
-/// place; after that a denial only counts. Nothing is allocated, whatever is denied.
+/// "Space saving" (A. Metwally, D. Agrawal, A. El Abbadi, "Efficient computation of frequent and top-k
+/// elements in data streams", 2005) within each set: a key that is not there takes the place of the one
+/// denied least, and takes over its count. So one that makes up more than an eighth of a set's denials is
+/// there. A name is written when a key takes a place; after that a denial only counts. Nothing is allocated,
+/// whatever is denied.
 pub(super) struct Names {
     sets: Box<[SpinLock<[Entry; WAYS]>]>,
 }

@@ -1,8 +1,8 @@
 //! One region, cut into parts that are owned apart, each initialised when it is first needed.
 //!
-//! The region is reserved, which takes addresses alone: the kernel gives memory to what is written to. All parts lie in
-//! one, since small pages cost a large table more than anything else: the processor knows the addresses of a few
-//! thousand at a time. So a large region is advised to be made of large pages.
+//! The region is reserved, which takes addresses alone: the kernel gives memory to what is written to. All
+//! parts lie in one, since small pages cost a large table more than anything else: the processor knows the
+//! addresses of a few thousand at a time. So a large region is advised to be made of large pages.
 #![expect(unsafe_code, reason = "no safe type owns a part of an allocation")]
 
 use std::mem::MaybeUninit;
@@ -13,7 +13,8 @@ use super::hint;
 
 /// A part of a region: whoever has it is the only one to see it. Empty until it is [filled](Self::fill).
 pub(super) struct Part<T> {
-    /// Invariant: the elements of `start..start + region.length` lie in the region and belong to this part alone.
+    /// Invariant: the elements of `start..start + region.length` lie in the region and belong to this part
+    /// alone.
     start: NonNull<T>,
     /// Invariant: 0, or the length of a part if all of its elements are initialised.
     length: usize,
@@ -43,8 +44,8 @@ pub(super) fn cut<T>(parts: usize, length: usize) -> Vec<Part<T>> {
     let region = Arc::new(Region { whole, length });
     (0..parts)
         .map(|part| {
-            // SAFETY: there are `parts * length` elements, so each part begins within them or, if it is empty, at
-            // their end, and no two overlap.
+            // SAFETY: there are `parts * length` elements, so each part begins within them or, if it is
+            // empty, at their end, and no two overlap.
             let start = unsafe { whole.cast::<T>().add(part * length) };
             Part { start, length: 0, region: Arc::clone(&region) }
         })
@@ -71,7 +72,8 @@ impl<T: Default> Part<T> {
     #[inline(never)]
     fn initialise(&mut self) {
         let mut room = NonNull::slice_from_raw_parts(self.start.cast::<MaybeUninit<T>>(), self.region.length);
-        // SAFETY: by the invariant of `start`, and this part is borrowed mutably; such elements may be uninitialised.
+        // SAFETY: by the invariant of `start`, and this part is borrowed mutably; such elements may be
+        // uninitialised.
         for element in unsafe { room.as_mut() } {
             element.write(T::default());
         }
@@ -102,7 +104,8 @@ impl<T> Drop for Part<T> {
     }
 }
 
-// SAFETY: a part owns its elements as a box does. The region, which parts share, holds none by itself, and is only freed.
+// SAFETY: a part owns its elements as a box does. The region, which parts share, holds none by itself, and is
+// only freed.
 unsafe impl<T: Send> Send for Part<T> {}
 // SAFETY: through a shared part elements can be shared only.
 unsafe impl<T: Sync> Sync for Part<T> {}

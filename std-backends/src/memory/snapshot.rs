@@ -7,6 +7,7 @@ use traffik_core::storage::Wide;
 use traffik_core::strategy::{Reader, State, encode};
 use traffik_core::{Clock, Seed, Strategy, Timestamp};
 
+use super::shards::Shards;
 use super::{Memory, MemoryBuilder};
 
 /// The first bytes of every snapshot.
@@ -47,30 +48,7 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
     /// bytes hold no key, but the secret that keys are hashed with: keep them as you keep secrets.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        let (mut entries, mut count) = (Vec::new(), 0u64);
-        let mut state_bytes = vec![0; S::State::MAX_LEN];
-        let now = self.clock.now();
-        for table in self.shards.tables() {
-            for (head, state) in table.entries(now) {
-                // No state is longer than it says.
-                let Some(length) = encode(state, &mut state_bytes) else { continue };
-                let (word, fresh) = head.parts();
-                entries.extend_from_slice(&word.to_le_bytes());
-                entries.extend_from_slice(&fresh.to_le_bytes());
-                entries.extend_from_slice(state_bytes.get(..length).unwrap_or_default());
-                count += 1;
-            }
-        }
-        let mut bytes = Vec::with_capacity(entries.len() + 40);
-        bytes.extend_from_slice(&MAGIC);
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&self.shards.secret.to_le_bytes());
-        bytes.extend_from_slice(&now.as_micros().to_le_bytes());
-        bytes.extend_from_slice(&count.to_le_bytes());
-        bytes.append(&mut entries);
-        let checksum = checksum(self.shards.secret, &bytes);
-        bytes.extend_from_slice(&checksum.to_le_bytes());
-        bytes
+        snapshot(&self.shards, self.clock.now())
     }
 }
 
@@ -87,32 +65,69 @@ impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
     ///
     /// Fails if the bytes are no snapshot, one of another version, or damaged; the error says which.
     pub fn restore(self, bytes: &[u8]) -> Result<Memory<S, C>, SnapshotError> {
-        let corrupt = |_| SnapshotError::Corrupt;
-        let (body, sum) = bytes.split_last_chunk().ok_or(SnapshotError::NotASnapshot)?;
-        let mut reader = Reader::new(body);
-        if reader.bytes() != Ok(MAGIC) {
-            return Err(SnapshotError::NotASnapshot);
-        }
-        match reader.u8() {
-            Ok(VERSION) => {}
-            Ok(other) => return Err(SnapshotError::Version(other)),
-            Err(_) => return Err(SnapshotError::NotASnapshot),
-        }
-        let secret = reader.u64().map_err(corrupt)?;
-        if u64::from_le_bytes(*sum) != checksum(secret, body) {
-            return Err(SnapshotError::Corrupt);
-        }
-        let taken = Timestamp::from_micros(reader.u64().map_err(corrupt)?);
-        let storage = self.build_with(secret);
-        let now = storage.clock.now();
-        for _ in 0..reader.u64().map_err(corrupt)? {
-            let (word, fresh) = (reader.u64().map_err(corrupt)?, reader.u32().map_err(corrupt)?);
-            let head = Wide::from_parts(word, fresh).ok_or(SnapshotError::Corrupt)?;
-            let state = S::State::decode(&mut reader).map_err(corrupt)?;
-            storage.shards.adopt((head, state), taken, now);
-        }
-        if reader.is_empty() { Ok(storage) } else { Err(SnapshotError::Corrupt) }
+        restore(bytes, |secret| self.build_with(secret), |storage| (&storage.shards, storage.clock.now()))
     }
+}
+
+/// Everything that is in use at this time, as bytes.
+pub(super) fn snapshot<T: State>(shards: &Shards<T>, now: Timestamp) -> Vec<u8> {
+    let (mut entries, mut count) = (Vec::new(), 0u64);
+    let mut state_bytes = vec![0; T::MAX_LEN];
+    for table in shards.tables() {
+        for (head, state) in table.entries(now) {
+            // No state is longer than it says.
+            let Some(length) = encode(state, &mut state_bytes) else { continue };
+            let (word, fresh) = head.parts();
+            entries.extend_from_slice(&word.to_le_bytes());
+            entries.extend_from_slice(&fresh.to_le_bytes());
+            entries.extend_from_slice(state_bytes.get(..length).unwrap_or_default());
+            count += 1;
+        }
+    }
+    let mut bytes = Vec::with_capacity(entries.len() + 40);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(&shards.secret.to_le_bytes());
+    bytes.extend_from_slice(&now.as_micros().to_le_bytes());
+    bytes.extend_from_slice(&count.to_le_bytes());
+    bytes.append(&mut entries);
+    let checksum = checksum(shards.secret, &bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// A storage that `build` makes of the secret in a snapshot, with the entries there; `shards` shows where its
+/// keys are, and what time it is by its clock.
+pub(super) fn restore<T: State, M>(
+    bytes: &[u8],
+    build: impl FnOnce(u64) -> M,
+    shards: impl Fn(&M) -> (&Shards<T>, Timestamp),
+) -> Result<M, SnapshotError> {
+    let corrupt = |_| SnapshotError::Corrupt;
+    let (body, sum) = bytes.split_last_chunk().ok_or(SnapshotError::NotASnapshot)?;
+    let mut reader = Reader::new(body);
+    if reader.bytes() != Ok(MAGIC) {
+        return Err(SnapshotError::NotASnapshot);
+    }
+    match reader.u8() {
+        Ok(VERSION) => {}
+        Ok(other) => return Err(SnapshotError::Version(other)),
+        Err(_) => return Err(SnapshotError::NotASnapshot),
+    }
+    let secret = reader.u64().map_err(corrupt)?;
+    if u64::from_le_bytes(*sum) != checksum(secret, body) {
+        return Err(SnapshotError::Corrupt);
+    }
+    let taken = Timestamp::from_micros(reader.u64().map_err(corrupt)?);
+    let storage = build(secret);
+    let (shards, now) = shards(&storage);
+    for _ in 0..reader.u64().map_err(corrupt)? {
+        let (word, fresh) = (reader.u64().map_err(corrupt)?, reader.u32().map_err(corrupt)?);
+        let head = Wide::from_parts(word, fresh).ok_or(SnapshotError::Corrupt)?;
+        let state = T::decode(&mut reader).map_err(corrupt)?;
+        shards.adopt((head, state), taken, now);
+    }
+    if reader.is_empty() { Ok(storage) } else { Err(SnapshotError::Corrupt) }
 }
 
 fn checksum(secret: u64, bytes: &[u8]) -> u64 {

@@ -7,7 +7,8 @@ use super::*;
 use traffik_core::storage::WhenFull;
 use traffik_core::{ErrorKind, FixedWindow, Gcra, Limiter, ManualClock, Rate, TokenBucket};
 
-/// Of as many keys as a storage is for, one in a thousand finds no room: on average, for the same hashes each time.
+/// Of as many keys as a storage is for, one in a thousand finds no room: on average, for the same hashes each
+/// time.
 #[test]
 fn the_nominal_capacity_displaces_next_to_nothing() {
     for capacity in [1_000usize, 10_000, 200_000] {
@@ -65,8 +66,8 @@ fn threads_admit_exactly_the_limit() {
     assert_eq!(admitted.into_inner(), 10_000);
 }
 
-/// Keys that are in one another's way, of which as many are in use as there is room for; on a real clock, by which each
-/// has another hit only after minutes.
+/// Keys that are in one another's way, of which as many are in use as there is room for; on a real clock, by
+/// which each has another hit only after minutes.
 #[test]
 fn threads_admit_exactly_the_limit_of_keys_in_one_set() {
     const KEYS: u64 = 16;
@@ -158,7 +159,8 @@ fn a_panic_under_the_lock_does_not_close_the_storage() {
     assert!(storage.apply(&Gcra::new(Rate::per_second(1)), "key", &op, storage.now()).is_ok());
 }
 
-/// One client is denied again and again among many that are not: it is known by name, and nobody is unless asked for.
+/// One client is denied again and again among many that are not: it is known by name, and nobody is unless
+/// asked for.
 #[test]
 fn whoever_is_denied_is_known_by_name() {
     for names in [0, 64] {
@@ -180,8 +182,8 @@ fn whoever_is_denied_is_known_by_name() {
     }
 }
 
-/// New keys pass through a storage that is too small for them by far: the one client that is limited gets not one
-/// admission too many, for an exhausted key is not given up while others are there.
+/// New keys pass through a storage that is too small for them by far: the one client that is limited gets not
+/// one admission too many, for an exhausted key is not given up while others are there.
 #[test]
 fn a_flood_of_new_keys_lets_no_limited_client_through() {
     let storage = Memory::builder().capacity(1_000).clock(ManualClock::default()).build();

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use portable_atomic::AtomicU64;
 
-#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+#[cfg(not(target_family = "wasm"))]
+mod keyed;
+#[cfg(all(target_family = "wasm", not(target_os = "unknown")))]
+#[path = "random/unforked.rs"]
 mod keyed;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 #[path = "random/script.rs"]

@@ -48,7 +48,11 @@ impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
 }
 
 impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
-    /// The storage, not asked again about what it has just denied.
+    /// The storage, not asked again about what it has just denied, once the builder is built.
+    ///
+    /// The builder has three options: `keys`, a `usize`, how many denials are remembered, rounded up to a
+    /// multiple of eight, 10 000 by default; `clock`, which should not step, a [`MonotonicClock`] by default;
+    /// and `seed`, a `u64` that clients must not know and keys are hashed with, random by default.
     pub const fn builder(storage: T) -> DenyCacheBuilder<S, T> {
         DenyCacheBuilder { storage, limit: PhantomData, keys: 10_000, clock: None, seed: None }
     }

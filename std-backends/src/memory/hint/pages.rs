@@ -3,12 +3,12 @@
 
 use std::mem::MaybeUninit;
 
-/// From this size on, in bytes, a region is made of large pages: of 2 MiB, so that the first key in one costs at most
-/// an eighth of what the table takes when it is full.
+/// From this size on, in bytes, a region is made of large pages: of 2 MiB, so that the first key in one costs
+/// at most an eighth of what the table takes when it is full.
 ///
-/// Smaller ones need none, for a processor knows the addresses of 1 500 to 3 000 small pages, which is 6 to 12 MiB. They
-/// are kept from them also where the kernel gives large pages unasked: else each of many small tables would take 2 MiB
-/// for its first key.
+/// Smaller ones need none, for a processor knows the addresses of 1 500 to 3 000 small pages, which is 6 to
+/// 12 MiB. They are kept from them also where the kernel gives large pages unasked: else each of many small
+/// tables would take 2 MiB for its first key.
 const LARGE: usize = 16 << 20;
 
 /// The size of a large page on most machines; below it there is nothing to advise.
@@ -26,7 +26,7 @@ pub(in super::super) fn pages<T>(region: &mut [MaybeUninit<T>]) {
         return;
     }
     let start = start.wrapping_byte_add(skipped).cast();
-    // SAFETY: the range lies in the region, which is borrowed mutably; the advice changes no byte of it. What it
-    // answers does not matter: without large pages all is as before, only slower.
+    // SAFETY: the range lies in the region, which is borrowed mutably; the advice changes no byte of it. What
+    // it answers does not matter: without large pages all is as before, only slower.
     unsafe { libc::madvise(start, whole, advice) };
 }

@@ -1,8 +1,9 @@
 //! Random numbers of the JavaScript around the program.
 
-/// Returns a random number of `crypto.getRandomValues`, which every browser, Node and Worker has. The standard library has
-/// no random numbers on this target.
+/// Returns a random number of `crypto.getRandomValues`, which every browser, Node and Worker has. The
+/// standard library has no random numbers on this target.
 pub(crate) fn random() -> u64 {
-    // Without it nothing here is random, and clients may find keys that meet: it is no reason not to limit them.
+    // Without it nothing here is random, and clients may find keys that meet: it is no reason not to limit
+    // them.
     getrandom::u64().unwrap_or_default()
 }

@@ -21,10 +21,13 @@ impl<const LEN: usize> Default for InlineState<LEN> {
 }
 
 impl<const LEN: usize> InlineState<LEN> {
-    pub(super) fn of<T: State>(state: &T) -> Self {
+    /// The encoded form of a state. There must be room for it, as who keeps states of a type checks when it is
+    /// compiled: one that does not fit counts as that of a key never seen.
+    #[inline]
+    #[must_use]
+    pub fn of<T: State>(state: &T) -> Self {
         let mut inline = Self::default();
         if *state != T::default() {
-            // There is room for it, which was checked when the strategy was erased.
             let length = encode(state, &mut inline.bytes);
             inline.length = length.and_then(|length| u16::try_from(length).ok()).unwrap_or(0);
         }

@@ -1,0 +1,98 @@
+//! A limit whose states are kept as bytes, so that those of any limit fit one table.
+
+use traffik_core::strategy::{InlineState, State, decode, encode};
+use traffik_core::{Class, Hit, Op, Strategy, Timestamp, Verdict};
+
+/// The limit `S` over states of at most `ROOM` bytes.
+#[derive(Clone)]
+pub(super) struct InBytes<S, const ROOM: usize>(pub(super) S);
+
+/// The receipt of an admission.
+type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
+
+impl<S: Strategy, const ROOM: usize> InBytes<S, ROOM> {
+    /// The same operation on bytes.
+    #[inline(always)]
+    pub(super) const fn op(op: &Op<S>) -> Op<Self> {
+        match *op {
+            Op::Check(hit) => Op::Check(hit),
+            Op::Peek(hit) => Op::Peek(hit),
+            Op::Charge(hit) => Op::Charge(hit),
+            Op::Refund(hit, receipt) => Op::Refund(hit, receipt),
+            Op::Reset => Op::Reset,
+        }
+    }
+}
+
+/// The state that some bytes are; that of a key never seen, as everywhere, if they are of another limit's.
+#[inline]
+pub(super) fn read<T: State, const ROOM: usize>(bytes: &InlineState<ROOM>) -> T {
+    decode(bytes.bytes()).unwrap_or_default()
+}
+
+/// A number for the form of a state: limits of other forms are on other keys, so that they do not meet. Made
+/// of the first tag and the length, as a store would tell them apart.
+#[inline]
+pub(super) fn form<T: State>() -> u64 {
+    /// 2⁶⁴ over the golden ratio: no pattern in its bits.
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut tag = [0];
+    // Of the whole there is room for the tag alone.
+    let _ = encode(&T::default(), &mut tag);
+    ((T::MAX_LEN as u64) << 8 | u64::from(tag[0])).wrapping_mul(GOLDEN)
+}
+
+impl<S: Strategy, const ROOM: usize> Strategy for InBytes<S, ROOM> {
+    type State = InlineState<ROOM>;
+    type Cost = S::Cost;
+    type Verdict = S::Verdict;
+    type Stat = ();
+
+    #[inline]
+    fn decide(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> S::Verdict {
+        let mut typed = read(state);
+        let verdict = self.0.decide(&mut typed, hit, now);
+        // All that changes a state is recorded.
+        if verdict.is_recorded() {
+            *state = InlineState::of(&typed);
+        }
+        verdict
+    }
+
+    fn peek(&self, state: &Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> S::Verdict {
+        self.0.peek(&read(state), hit, now)
+    }
+
+    fn charge(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) {
+        let mut typed = read(state);
+        self.0.charge(&mut typed, hit, now);
+        *state = InlineState::of(&typed);
+    }
+
+    fn refund(&self, state: &mut Self::State, hit: &Hit<S::Cost>, receipt: Receipt<S>, now: Timestamp) {
+        let mut typed = read(state);
+        self.0.refund(&mut typed, hit, receipt, now);
+        *state = InlineState::of(&typed);
+    }
+
+    #[inline]
+    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
+        self.0.fresh_at(&read(state), class)
+    }
+
+    fn horizon(&self) -> u64 {
+        self.0.horizon()
+    }
+
+    fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
+        let mut typed = read(state);
+        let is_moved = self.0.rebase(&mut typed, now);
+        if is_moved {
+            *state = InlineState::of(&typed);
+        }
+        is_moved
+    }
+
+    /// A table asks for no figures.
+    fn stat(&self, _: &Self::State, _: Class, _: Timestamp) {}
+}
