@@ -4,7 +4,7 @@
 //! `curl -i http://127.0.0.1:3000/search` more than twice.
 
 use actix_web::{App, HttpServer, web};
-use traffik::http::{Dialect, Standing, Throttle, ThrottleLayer};
+use traffik::web::{Dialect, Standing, Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
 async fn search(standing: Standing) -> String {

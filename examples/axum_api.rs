@@ -10,9 +10,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Router, serve};
-use traffik::http::{
-    Dialect, FromExtension, Identify, Peer, RequestParts, Standing, Throttle, ThrottleLayer,
-};
+use traffik::web::{Dialect, FromExtension, Identify, Peer, RequestParts, Standing, Throttle, ThrottleLayer};
 use traffik::{All, TokenBucket, rate};
 
 /// Who has logged in.

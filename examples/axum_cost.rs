@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use axum::extract::{Path, Request, State};
 use axum::routing::get;
 use axum::{Router, serve};
-use traffik::http::{MemoryThrottle, Rejection, Throttle};
+use traffik::web::{MemoryThrottle, Rejection, Throttle};
 use traffik::{TokenBucket, rate};
 
 type Rows = MemoryThrottle<TokenBucket>;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use axum::routing::get;
 use axum::{Router, serve};
-use traffik::http::{Dialect, Throttle, ThrottleLayer};
+use traffik::web::{Dialect, Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
 #[tokio::main]

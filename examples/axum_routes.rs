@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use axum::routing::get;
 use axum::{Router, serve};
-use traffik::http::{MemoryThrottle, Throttle, ThrottleError, ThrottleLayer};
+use traffik::web::{MemoryThrottle, Throttle, ThrottleError, ThrottleLayer};
 use traffik::{Rate, TokenBucket, rate};
 
 fn limited(uid: &str, rate: Rate) -> Result<ThrottleLayer<MemoryThrottle<TokenBucket>>, ThrottleError> {

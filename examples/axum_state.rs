@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::{Router, routing::get, serve};
-use traffik::http::{DynThrottle, MemoryThrottle, Rejection, Throttle};
+use traffik::web::{DynThrottle, MemoryThrottle, Rejection, Throttle};
 use traffik::{FixedWindow, Gcra, Memory, rate, storage::DynStorage, storage::Local};
 
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::extract::{Request, State, WebSocketUpgrade};
 use axum::{Router, response::Response, routing::any, serve};
 use futures_util::StreamExt;
-use traffik::http::{MemoryThrottle, Rejection, Throttle, WsAction, WsPolicy, WsThrottle};
+use traffik::web::{MemoryThrottle, Rejection, Throttle, WsAction, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, rate, runtime::Tokio};
 
 type Messages = MemoryThrottle<FixedWindow>;

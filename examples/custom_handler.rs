@@ -9,8 +9,8 @@ use axum::routing::get;
 use axum::{Router, serve};
 use http::HeaderName;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use traffik::http::{ApiKey, Base, OnError, Remedy, Rule, ThrottleLayer, Throttles};
 use traffik::storage::Local;
+use traffik::web::{ApiKey, Base, OnError, Remedy, Rule, ThrottleLayer, Throttles};
 use traffik::{Gcra, Memory, rate};
 
 #[tokio::main]

@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use traffik::http::{Dialect, PeerAddress, Throttle, Throttled};
+use traffik::web::{Dialect, PeerAddress, Throttle, Throttled};
 use traffik::{TokenBucket, rate};
 
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

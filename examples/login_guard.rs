@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use axum::routing::post;
 use axum::{Router, serve};
 use http::StatusCode;
-use traffik::http::{Throttle, ThrottleLayer};
+use traffik::web::{Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
 async fn login(password: String) -> Result<&'static str, StatusCode> {

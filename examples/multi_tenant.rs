@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, serve};
 use http::StatusCode;
-use traffik::http::{FromExtension, RequestParts, Tenants, Throttle, ThrottleLayer};
 use traffik::storage::Local;
+use traffik::web::{FromExtension, RequestParts, Tenants, Throttle, ThrottleLayer};
 use traffik::{Memory, Rate, TokenBucket, rate};
 
 /// Who is asking, as the layer outside has found out.

@@ -4,8 +4,8 @@
 //! `cargo run -p traffik-examples --features reqwest --bin outgoing_reqwest`.
 
 use reqwest_middleware::ClientBuilder;
-use traffik::http::Outgoing;
 use traffik::runtime::Tokio;
+use traffik::web::Outgoing;
 use traffik::{Gcra, rate};
 
 #[tokio::main]

@@ -12,8 +12,8 @@ use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tower::{ServiceBuilder, ServiceExt};
-use traffik::http::Outgoing;
 use traffik::runtime::Tokio;
+use traffik::web::Outgoing;
 use traffik::{Gcra, rate};
 
 #[tokio::main(flavor = "current_thread")]

@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use smol::net::TcpListener;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
-use traffik::http::{PeerAddress, Throttle, Throttled};
+use traffik::web::{PeerAddress, Throttle, Throttled};
 use traffik::{TokenBucket, rate};
 
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use axum::routing::get;
 use axum::serve;
 use tonic::service::Routes;
-use traffik::http::{Throttle, ThrottleLayer};
+use traffik::web::{Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
 #[tokio::main]

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tower::{ServiceBuilder, service_fn};
-use traffik::http::{ApiKey, Rule, Throttle, ThrottleLayer, Throttles};
+use traffik::web::{ApiKey, Rule, Throttle, ThrottleLayer, Throttles};
 use traffik::{Gcra, TokenBucket, rate};
 
 async fn serve(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -7,7 +7,7 @@ pub use traffik_core::*;
 #[cfg(feature = "std")]
 pub use traffik_backends::*;
 #[cfg(feature = "http")]
-pub use traffik_integrations as http;
+pub use traffik_integrations as web;
 #[cfg(any(feature = "async-std", feature = "manual", feature = "smol", feature = "tokio"))]
 pub use traffik_runtimes as runtime;
 

@@ -20,12 +20,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
-use traffik::http::{
+use traffik::runtime::Tokio;
+use traffik::storage::Local;
+use traffik::web::{
     Client, Dialect, Identity, PeerAddress, RequestParts, Throttle, Throttled, WsNotices, WsPolicy,
     WsThrottle,
 };
-use traffik::runtime::Tokio;
-use traffik::storage::Local;
 use traffik::{Memory, TokenBucket, rate};
 
 type Reply = Response<Full<Bytes>>;

@@ -15,12 +15,12 @@ use futures_util::stream;
 use http::{Extensions, HeaderValue, StatusCode};
 use reqwest::{Client, Response};
 use tokio::sync::mpsc;
-use traffik::http::{
+use traffik::runtime::Tokio;
+use traffik::storage::Failure;
+use traffik::web::{
     ClientAddress, Composite, Dialect, FromExtension, Networks, OnError, Peer, PeerAddress, Route, Rule,
     Standing, Throttle, ThrottleLayer, Throttles, Via,
 };
-use traffik::runtime::Tokio;
-use traffik::storage::Failure;
 use traffik::{ErrorKind, Gcra, LeakyBucketQueue, TokenBucket, rate};
 
 use crate::sockets::Endless;

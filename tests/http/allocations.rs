@@ -16,9 +16,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
-use traffik::http::{PeerAddress, Throttle, ThrottleLayer, Throttled};
 use traffik::storage::Local;
 use traffik::strategy::{Erased, ErasedScale};
+use traffik::web::{PeerAddress, Throttle, ThrottleLayer, Throttled};
 use traffik::{
     All, FixedWindow, Gcra, Hours, Label, Limiter, Memory, Priority, Rate, Ratio, Strategy, Tiered,
     TimeOfDay, TokenBucket,

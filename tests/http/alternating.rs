@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik::http::{Quota, Throttle};
 use traffik::strategy::{Composite, DecisionList, Erased, ErasedStrategy};
+use traffik::web::{Quota, Throttle};
 use traffik::{
     All, FixedWindow, Gcra, Hours, ManualClock, Outcome, Ratio, SlidingWindow, TimeOfDay, Timestamp,
     TokenBucket, rate,

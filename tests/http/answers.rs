@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::http::{Dialect, Gate, Identity, RequestParts, Rule, Sent, Throttle, ThrottleLayer, Throttles};
 use traffik::storage::{AsyncStorage, Reply};
+use traffik::web::{Dialect, Gate, Identity, RequestParts, Rule, Sent, Throttle, ThrottleLayer, Throttles};
 use traffik::{All, ErasedKey, FixedWindow, Gcra, Op, Rate, Strategy, Timestamp, TokenBucket, rate};
 
 use crate::throttle::statuses;

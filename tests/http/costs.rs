@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::http::{Dialect, Quota, RequestParts, Standing, Throttle, ThrottleLayer, Throttles};
 use traffik::storage::{AsyncStorage, Local};
 use traffik::strategy::{Figure, Label};
+use traffik::web::{Dialect, Quota, RequestParts, Standing, Throttle, ThrottleLayer, Throttles};
 use traffik::{Class, FixedWindow, Memory, Ratio, Tiered, TokenBucket, rate};
 
 use crate::throttle::statuses;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use http::Response;
 use http_body_util::BodyExt;
 use tower::{Layer, Service, service_fn};
-use traffik::http::{
+use traffik::layer::{DenyCache, Failover};
+use traffik::storage::Failure;
+use traffik::web::{
     Base, Dialect, Enforcement, Gate, Identify, Identity, OnError, Peer, Remedy, RequestParts, Seen, Tally,
     Throttle, ThrottleBuilder, ThrottleLayer, Throttles,
 };
-use traffik::layer::{DenyCache, Failover};
-use traffik::storage::Failure;
 use traffik::{ErrorKind, Gcra, Origin, TokenBucket, rate};
 
 use crate::throttle::statuses;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::http::headers::{Limits, Told};
-use traffik::http::{Dialect, Peer, Rule, Throttle, ThrottleLayer};
+use traffik::web::headers::{Limits, Told};
+use traffik::web::{Dialect, Peer, Rule, Throttle, ThrottleLayer};
 use traffik::{
     Adaptive, All, Class, CostBased, Decision, FairShare, FixedWindow, Gcra, Label, LeakyBucket,
     LeakyBucketQueue, Priority, QuotaRollover, Ratio, Regions, SlidingLog, SlidingWindow, Strategy, Tiered,

@@ -3,8 +3,8 @@
 use std::task::{Context, Waker};
 
 use tower::{Layer, Service, service_fn};
-use traffik::http::{Gate, Throttle, ThrottleBuilder, ThrottleLayer, Throttles};
 use traffik::storage::Local;
+use traffik::web::{Gate, Throttle, ThrottleBuilder, ThrottleLayer, Throttles};
 use traffik::{Memory, Rate, TokenBucket, rate};
 
 use crate::{Clock, Elsewhere, elsewhere, hello, memory, request};

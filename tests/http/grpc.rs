@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Status};
 use tower::Layer;
-use traffik::http::{OnError, Throttle, ThrottleLayer, Throttled};
+use traffik::web::{OnError, Throttle, ThrottleLayer, Throttled};
 use traffik::{ErrorKind, Gcra, rate};
 
 use crate::Broken;

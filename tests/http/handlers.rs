@@ -15,10 +15,10 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tower::util::{BoxCloneService, BoxCloneSyncService};
 use tower::{Service, ServiceBuilder, ServiceExt};
-use traffik::http::{
+use traffik::storage::DynStorage;
+use traffik::web::{
     Dialect, DynThrottle, Identity, MemoryThrottle, Quota, Rejection, Rule, Standing, Throttle, ThrottleLayer,
 };
-use traffik::storage::DynStorage;
 use traffik::{Outcome, TokenBucket, rate};
 
 use crate::peers::ask;
@@ -67,7 +67,7 @@ type Unshared = http::Request<Cell<u8>>;
 async fn no_future_holds_the_body_of_a_request() {
     let App { api, layered } = app(rate!("100/h"));
     let mut request: Unshared = http::Request::new(Cell::new(1));
-    request.extensions_mut().insert(traffik::http::PeerAddress(([192, 0, 2, 1], 1).into()));
+    request.extensions_mut().insert(traffik::web::PeerAddress(([192, 0, 2, 1], 1).into()));
     let asked = is_send(async move {
         let request = request;
         let client = api.client(&request).await.unwrap().unwrap();
@@ -180,7 +180,7 @@ async fn a_handler_answers_a_denial_by_a_question_mark() {
 }
 
 fn peer() -> Identity {
-    traffik::http::Peer::default().of([127, 0, 0, 1].into())
+    traffik::web::Peer::default().of([127, 0, 0, 1].into())
 }
 
 /// Ten of twelve, and then four: the second is denied, and charges nothing.

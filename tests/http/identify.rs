@@ -1,7 +1,7 @@
 //! Who a request is counted for, as throttles see it: the defects of the system this one follows.
 
 use http::{HeaderName, Request};
-use traffik::http::{
+use traffik::web::{
     ClassHeaders, ClientAddress, Composite, Cookie, Exempt, FromExtension, Identify, Networks, Peer,
     PeerAddress, RequestParts, Route, Throttle, Via,
 };

@@ -3,10 +3,10 @@
 use std::num::ParseIntError;
 
 use http::StatusCode;
-use traffik::http::{
+use traffik::storage::Failure;
+use traffik::web::{
     Base, Composite, Identity, OnError, Peer, Refusal, Remedy, Rule, Seen, Stop, Tally, Throttle,
 };
-use traffik::storage::Failure;
 use traffik::{Class, ErrorKind, TokenBucket, rate};
 
 use crate::{Clock, answer, memory, request};

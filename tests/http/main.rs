@@ -14,6 +14,7 @@ mod answers;
 mod costs;
 mod failure;
 mod fields;
+mod glob;
 mod golden;
 mod gone;
 mod grpc;
@@ -41,8 +42,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
-use traffik::http::{Gate, PeerAddress, ResponseBody, ThrottleLayer};
 use traffik::storage::{AsyncStorage, Failure, Local, Reply};
+use traffik::web::{Gate, PeerAddress, ResponseBody, ThrottleLayer};
 use traffik::{ErasedKey, ManualClock, Memory, Op, Strategy, Timestamp};
 use traffik_test_support::elsewhere::{Elsewhere, elsewhere, owned};
 

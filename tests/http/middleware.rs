@@ -9,8 +9,8 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::http::{Dialect, Header, Identity, RequestParts, Throttle, ThrottleLayer, Throttled};
 use traffik::storage::{AsyncStorage, Failure, Local, Reply, WhenFull};
+use traffik::web::{Dialect, Header, Identity, RequestParts, Throttle, ThrottleLayer, Throttled};
 use traffik::{
     All, Class, Decision, ErasedKey, ErrorKind, FixedWindow, Gcra, Hit, Memory, Op, Rate, Strategy,
     Timestamp, TokenBucket,
@@ -66,7 +66,7 @@ async fn clients_are_counted_apart_and_the_exempt_not_at_all() {
     let limit = Gcra::new(Rate::per_hour(1));
     let by_key = |request: RequestParts<'_>| match request.headers.get("x-admin") {
         Some(_) => Identity::Exempt,
-        None => traffik::http::Identify::identify(&Header("x-api-key".parse().unwrap()), request),
+        None => traffik::web::Identify::identify(&Header("x-api-key".parse().unwrap()), request),
     };
     let throttle =
         Throttle::builder("api", limit, memory(&Clock::default())).identifier(by_key).build().unwrap();

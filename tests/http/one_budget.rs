@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tonic::Code;
 use tonic::transport::server::TcpIncoming;
 use tower::Layer;
-use traffik::http::{Throttle, ThrottleLayer};
+use traffik::web::{Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
 use crate::grpc::{call, caller, echo};

@@ -16,9 +16,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::http::Outgoing;
 use traffik::runtime::{Manual, Runtime, Tokio};
 use traffik::storage::{AsyncStorage, Failure, Local};
+use traffik::web::Outgoing;
 use traffik::{
     AsyncLimiter, ErrorKind, Gcra, LeakyBucketQueue, Memory, Strategy, TokenBucket, WaitError, rate,
 };

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
-use traffik::http::{Composite, Peer, Route, Rule, Throttle, ThrottleLayer};
+use traffik::web::{Composite, Peer, Route, Rule, Throttle, ThrottleLayer};
 use traffik::{Gcra, TokenBucket, rate};
 
 /// Asks from one of the addresses of this machine, by HTTP/1.1 or HTTP/2.

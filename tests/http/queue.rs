@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
-use traffik::http::{Gate, ResponseBody, Throttle, ThrottleBuilder, ThrottleLayer, Throttles};
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::{AsyncStorage, Local, Reply, WaitQueue};
+use traffik::web::{Gate, ResponseBody, Throttle, ThrottleBuilder, ThrottleLayer, Throttles};
 use traffik::{
     ErasedKey, FifoQueue, LeakyBucketQueue, Memory, Op, Outcome, Strategy, Timer, Timestamp, rate,
 };
@@ -80,7 +80,7 @@ fn throttle(runtime: &Manual, limit: LeakyBucketQueue, storage: &Kept) -> Builde
     Throttle::builder("queue", limit, storage.clone())
         .runtime(runtime.clone())
         .spawner(move |future| spawns.spawn(future))
-        .cost_by(|request: traffik::http::RequestParts<'_>| {
+        .cost_by(|request: traffik::web::RequestParts<'_>| {
             request.headers.get("cost").and_then(|cost| cost.to_str().ok()?.parse().ok()).unwrap_or(1)
         })
 }

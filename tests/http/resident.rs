@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 
 use http::Request;
-use traffik::http::{PeerAddress, Throttle};
+use traffik::web::{PeerAddress, Throttle};
 use traffik::{Limiter, Memory, TokenBucket, rate};
 use traffik_test_support::program;
 

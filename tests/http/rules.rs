@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use http::Method;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::http::{
-    Dialect, Enforcement, Event, Observe, Rule, Seen, Throttle, ThrottleLayer, Throttles, Which,
-};
 use traffik::layer::{Calls, DenyCache, Metered};
 use traffik::storage::{AsyncStorage, Local};
+use traffik::web::{
+    Dialect, Enforcement, Event, Observe, Rule, Seen, Throttle, ThrottleLayer, Throttles, Which,
+};
 use traffik::{FixedWindow, Gcra, LeakyBucketQueue, Memory, Strategy, TokenBucket, rate};
 
 use crate::throttle::statuses;
@@ -88,7 +88,7 @@ fn throttle<S: Strategy, M: AsyncStorage<S> + 'static>(
     uid: &str,
     limit: S,
     storage: M,
-) -> traffik::http::ThrottleBuilder<S, M> {
+) -> traffik::web::ThrottleBuilder<S, M> {
     Throttle::builder(uid, limit, storage).headers(Dialect::Draft10)
 }
 

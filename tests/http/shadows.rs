@@ -1,11 +1,11 @@
 //! What a shadow never does: deny, refuse, fail, or stand in another throttle's way.
 
 use http::{Request, StatusCode};
-use traffik::http::{
+use traffik::storage::{ErrorKind, Failure, Local};
+use traffik::web::{
     Anonymous, Dialect, Enforcement, Identity, OnError, Origin, Refusal, RequestParts, Rule, Seen, Stop,
     Tally, Throttle, ThrottleBuilder, Throttles, Which,
 };
-use traffik::storage::{ErrorKind, Failure, Local};
 use traffik::{Gcra, Memory, Rate, TokenBucket, rate};
 
 use crate::throttle::statuses;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use traffik::http::{Scope, Tenants, Throttle, ThrottleError};
 use traffik::layer::Around;
 use traffik::storage::DynStorage;
+use traffik::web::{Scope, Tenants, Throttle, ThrottleError};
 use traffik::{Gcra, TokenBucket, rate};
 
 use crate::{Clock, memory, request};
@@ -71,7 +71,7 @@ fn what_is_not_noticed_is_built() {
 #[test]
 fn a_throttle_that_is_not_built_takes_no_name() {
     let storage = Arc::new(memory::<TokenBucket>(&Clock::default()));
-    let registry = traffik::http::Registry::default();
+    let registry = traffik::web::Registry::default();
     let build = || Throttle::builder("api", LIMIT, storage.clone()).register(&registry);
     let first = build().build().unwrap();
     assert_eq!(build().build().unwrap_err(), ThrottleError::Taken("api".to_owned()));

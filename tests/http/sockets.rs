@@ -24,7 +24,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use traffik::http::{
+use traffik::web::{
     Dialect, Header, Peer, PeerAddress, Rule, Standing, Throttle, ThrottleLayer, Throttled, Throttles,
 };
 use traffik::{Gcra, LeakyBucketQueue, Timer, TokenBucket, rate};

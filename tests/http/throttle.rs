@@ -7,12 +7,12 @@ use std::time::Duration;
 use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, service_fn};
-use traffik::http::{
+use traffik::storage::Local;
+use traffik::strategy::{Erased, ErasedStrategy};
+use traffik::web::{
     Anonymous, Base, Enforcement, Event, Gate, Header, Identify, Identity, IdentityCache, Observe, OnError,
     Origin, Peer, Refusal, Registry, RequestParts, Scope, Seen, Stop, Throttle, ThrottleError, ThrottleLayer,
 };
-use traffik::storage::Local;
-use traffik::strategy::{Erased, ErasedStrategy};
 use traffik::{
     Class, FixedWindow, Gcra, Label, LeakyBucketQueue, Outcome, Rate, Ratio, SharedMemory, Tiered,
     TokenBucket, rate,
@@ -342,7 +342,7 @@ async fn a_shadow_counts_and_tells_and_denies_nobody() {
             ($storage:expr) => {{
                 let throttle = Throttle::builder("api", gcra, $storage)
                     .enforcement(shadow)
-                    .headers(traffik::http::Dialect::Draft10)
+                    .headers(traffik::web::Dialect::Draft10)
                     .observe(heard.clone())
                     .build()
                     .unwrap();

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use tower::{Layer, ServiceExt, service_fn};
-use traffik::http::{Peer, Throttle, ThrottleLayer, Throttled};
 use traffik::storage::Local;
+use traffik::web::{Peer, Throttle, ThrottleLayer, Throttled};
 use traffik::{Gcra, Memory, rate};
 
 /// A body of given frames, each of which is only there when asked for again.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::Request;
-use traffik::http::{PeerAddress, RequestParts, Throttle};
 use traffik::storage::AsyncStorage;
+use traffik::web::{PeerAddress, RequestParts, Throttle};
 use traffik::{ManualClock, Rate, Strategy};
 
 /// A request of the one client, under the quick limit or the slow one.

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
-use traffik::http::{Event, Observe, Tally};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Joint, Local, Reply, WaitQueue};
 use traffik::strategy::Cost;
+use traffik::web::{Event, Observe, Tally};
 use traffik::{Class, Decision, ErasedKey, Hit, Memory, Op, Outcome, Strategy, Timestamp, Verdict};
 
 use crate::elsewhere::owned;

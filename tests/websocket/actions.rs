@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
-use traffik::http::{ClientKey, Throttle, WsAction, WsAnswer, WsBeyond, WsNotices, WsPolicy, WsThrottle};
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::Local;
+use traffik::web::{ClientKey, Throttle, WsAction, WsAnswer, WsBeyond, WsNotices, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, LeakyBucketQueue, Memory, Timer, TokenBucket, rate};
 
 use super::wire::{client, json, millis, pair, receive, receive_all, send, serve};

@@ -12,11 +12,11 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message as Theirs};
-use traffik::http::{
-    Client, MemoryThrottle, Rejection, Throttle, WsAction, WsKind, WsMessage, WsPolicy, WsThrottle,
-};
 use traffik::runtime::Tokio;
 use traffik::storage::Local;
+use traffik::web::{
+    Client, MemoryThrottle, Rejection, Throttle, WsAction, WsKind, WsMessage, WsPolicy, WsThrottle,
+};
 use traffik::{FixedWindow, Memory, rate};
 
 use super::wire::json;

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
 use futures_util::{Sink, Stream, StreamExt};
-use traffik::http::{ClientKey, Throttle, WsKind, WsMessage, WsPolicy, WsThrottle};
 use traffik::runtime::Manual;
+use traffik::web::{ClientKey, Throttle, WsKind, WsMessage, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, TokenBucket, rate};
 
 use super::wire::memory;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures_util::SinkExt;
 use tokio_tungstenite::tungstenite::Message;
-use traffik::http::{
+use traffik::runtime::{Manual, Runtime};
+use traffik::web::{
     ClientKey, Enforcement, Seen, Tally, Throttle, WsAction, WsBeyond, WsOnError, WsPolicy, WsThrottle,
 };
-use traffik::runtime::{Manual, Runtime};
 use traffik::{FixedWindow, LeakyBucketQueue, Strategy, TokenBucket, rate};
 
 use super::wire::{Socket, echo, json, millis, pair, receive, send};

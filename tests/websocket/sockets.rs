@@ -19,8 +19,8 @@ use smol_hyper::rt::FuturesIo;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tower::Layer;
-use traffik::http::{Dialect, PeerAddress, Throttle, ThrottleLayer, Throttled, WsPolicy, WsThrottle};
 use traffik::runtime::{Runtime, Smol, Tokio};
+use traffik::web::{Dialect, PeerAddress, Throttle, ThrottleLayer, Throttled, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, TokenBucket, rate};
 
 use super::wire::json;
@@ -123,7 +123,7 @@ where
 }
 
 fn handshakes()
--> traffik::http::ThrottleBuilder<TokenBucket, traffik::storage::Local<traffik::Memory<TokenBucket>>> {
+-> traffik::web::ThrottleBuilder<TokenBucket, traffik::storage::Local<traffik::Memory<TokenBucket>>> {
     Throttle::in_memory("handshakes", TokenBucket::new(rate!("3/w"))).headers(Dialect::XRateLimit)
 }
 

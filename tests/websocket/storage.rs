@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
-use traffik::http::{
+use traffik::runtime::{Manual, Runtime};
+use traffik::web::{
     ClientKey, Enforcement, OnError, Seen, Tally, Throttle, WsAction, WsBeyond, WsError, WsOnError, WsPolicy,
     WsRemedy, WsThrottle,
 };
-use traffik::runtime::{Manual, Runtime};
 use traffik::{ErrorKind, FixedWindow, LeakyBucketQueue, Strategy, Timer, rate};
 
 use super::wire::{Socket, Throttled, echo, json, millis, pair, receive, receive_all, send};

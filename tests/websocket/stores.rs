@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tokio::join;
-use traffik::http::{ClientKey, Throttle, WsAction, WsPolicy, WsThrottle};
 use traffik::runtime::Tokio;
 use traffik::storage::AsyncStorage;
+use traffik::web::{ClientKey, Throttle, WsAction, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, MemcachedStorage, RedisStorage, rate};
 
 use super::wire::{echo, pair, receive_all, send};

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
-use traffik::http::{ClientKey, Throttle, WsAction, WsBeyond, WsError, WsNotices, WsPolicy, WsThrottle};
 use traffik::runtime::{AsyncStd, Manual, Runtime, Smol};
+use traffik::web::{ClientKey, Throttle, WsAction, WsBeyond, WsError, WsNotices, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, Timer, TokenBucket, rate};
 
 use super::wire::{client, echo, json, millis, pair, pair_that_gathers, receive, receive_all, send, serve};

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::Request;
 use tokio_tungstenite::tungstenite::Message;
-use traffik::http::{ClientKey, Enforcement, Exempt, Header, Peer, Tally, Throttle, WsPolicy, WsThrottle};
 use traffik::runtime::{Manual, Runtime};
+use traffik::web::{ClientKey, Enforcement, Exempt, Header, Peer, Tally, Throttle, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, rate};
 
 use super::wire::{Socket, Throttled, client, echo, json, memory, pair, receive, receive_all, send, serve};

@@ -8,9 +8,9 @@ use tokio::io::{DuplexStream, duplex};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use traffik::http::{Client, ClientKey, Throttle, WsError, WsPolicy, WsThrottle};
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::{AsyncStorage, Local};
+use traffik::web::{Client, ClientKey, Throttle, WsError, WsPolicy, WsThrottle};
 use traffik::{Memory, Strategy};
 
 pub(crate) type Socket = WebSocketStream<DuplexStream>;

@@ -33,7 +33,7 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
-use traffik::http::Rule;
+use traffik::web::Rule;
 use traffik::{Rate, http::Dialect};
 
 use crate::keys::KeySpec;

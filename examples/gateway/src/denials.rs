@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use traffik::http::{Event, Observe, Seen};
 use traffik::storage::Storage;
+use traffik::web::{Event, Observe, Seen};
 use traffik::{Denied, FixedWindow, Hit, Memory, Op, rate};
 
 /// How many of those denied most are known by name.

@@ -12,11 +12,9 @@ use hyper_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use hyper_tungstenite::tungstenite::{Error, Message};
 use hyper_tungstenite::{HyperWebsocketStream, is_upgrade_request, upgrade};
 use tokio::sync::watch::{Receiver, Sender};
-use traffik::http::{
-    ClientKey, Tally, Throttle, WsAction as Action, WsBeyond, WsError, WsPolicy, WsThrottle,
-};
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::{AsyncStorage, BoxFuture};
+use traffik::web::{ClientKey, Tally, Throttle, WsAction as Action, WsBeyond, WsError, WsPolicy, WsThrottle};
 use traffik::{Class, Strategy};
 
 use crate::limit::{AnyLimit, Limit};

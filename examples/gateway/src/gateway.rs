@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch::Sender;
 use traffik::Denied;
-use traffik::http::Tally;
+use traffik::web::Tally;
 
 use crate::echo::Echo;
 use crate::events::Events;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::header::FORWARDED;
 use http::{HeaderName, HeaderValue, Request};
 use percent_encoding::percent_decode_str;
-use traffik::http::{
+use traffik::web::{
     ApiKey, ClientAddress, ClientKey, Composite, Exempt, Identify, Identity, Networks, Peer, PeerAddress, Via,
 };
 

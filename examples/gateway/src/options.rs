@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use tokio_util::task::TaskTracker;
-use traffik::http::{ClassHeaders, Networks};
 use traffik::runtime::Tokio;
+use traffik::web::{ClassHeaders, Networks};
 use traffik::{MemcachedStorage, Rate};
 
 use crate::config;

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use serde_json::{Value, json};
 use traffik::Origin;
-use traffik::http::Seen;
+use traffik::web::Seen;
 
 use crate::gateway::Gateway;
 use crate::reply::{Reply, typed};

@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use http::{HeaderName, Method};
 use tokio_util::task::TaskTracker;
-use traffik::http::{ClassHeaders, Dialect, Networks};
 use traffik::runtime::Tokio;
 use traffik::storage::WhenFull;
+use traffik::web::{ClassHeaders, Dialect, Networks};
 use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
 
 use crate::keys::KeySpec;

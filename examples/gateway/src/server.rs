@@ -16,8 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use traffik::http::{PeerAddress, ResponseBody};
 use traffik::runtime::{Runtime, Tokio};
+use traffik::web::{PeerAddress, ResponseBody};
 
 use crate::config;
 use crate::gateway::Gateway;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use traffik::http::Tally;
 use traffik::layer::{Breaker, BreakerState, Calls, CircuitBreaker, Failover, Metered};
 use traffik::runtime::Tokio;
 use traffik::storage::{AsyncStorage, ErrorKind, Failure, Local, WhenFull};
 use traffik::strategy::CapacityError;
+use traffik::web::Tally;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
 use crate::denials::Denials;

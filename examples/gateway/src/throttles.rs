@@ -6,13 +6,13 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use traffik::http::{
-    ClientKey, CostHeader, Enforcement, Gate, OnError, RequestParts, ResponseBody, Rule, Tally, Throttle,
-    Throttled, Throttles,
-};
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
 use traffik::strategy::{CapacityError, Reported};
+use traffik::web::{
+    ClientKey, CostHeader, Enforcement, Gate, OnError, RequestParts, ResponseBody, Rule, Tally, Throttle,
+    Throttled, Throttles,
+};
 use traffik::{All, Class, Label, Ratio};
 
 use crate::config::pattern;

@@ -11,8 +11,8 @@ use hyper::service::Service;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use traffik::http::PeerAddress;
 use traffik::storage::BoxFuture;
+use traffik::web::PeerAddress;
 
 use crate::echo::Echo;
 use crate::reply::{Reply, text};

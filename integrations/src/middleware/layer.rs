@@ -10,9 +10,9 @@
 ///
 /// ```
 /// # #[cfg(feature = "actix")] {
-/// # mod traffik { pub use traffik_core::*; pub mod http { pub use traffik_integrations::*; } }
+/// # mod traffik { pub use traffik_core::*; pub mod web { pub use traffik_integrations::*; } }
 /// use actix_web::{App, web};
-/// use traffik::http::{Standing, Throttle, ThrottleLayer};
+/// use traffik::web::{Standing, Throttle, ThrottleLayer};
 /// use traffik::{TokenBucket, rate};
 ///
 /// async fn index(standing: Standing) -> String {

@@ -20,12 +20,12 @@ use crate::throttle::Pause;
 /// # #[cfg(feature = "tower")] {
 /// # mod traffik {
 /// #     pub use traffik_core::*;
-/// #     pub mod http { pub use traffik_integrations::*; }
+/// #     pub mod web { pub use traffik_integrations::*; }
 /// #     pub mod runtime { pub use traffik_runtimes::*; }
 /// # }
 /// use std::time::Duration;
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-/// use traffik::http::Outgoing;
+/// use traffik::web::Outgoing;
 /// use traffik::runtime::Tokio;
 /// use traffik::{Gcra, rate};
 ///

@@ -1,7 +1,7 @@
 //! One throttle: who passes, who is denied, who is not counted, and what each dialect tells of it.
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use traffik::http::{
+use traffik::web::{
     Anonymous, ApiKey, ClassHeaders, Composite, Cookie, CostHeader, Dialect, Header, Identity, Networks,
     OnError, Peer, Registry, RequestParts, Route, Rule, Sent, Tenants,
 };
@@ -265,7 +265,7 @@ fn identities() -> Vec<Scene> {
                 tenants.get(tenant, |tenant| maker.storage::<FixedWindow>(tenant, &[]))
             };
             let limit = FixedWindow::new(rate!("1/min"));
-            let one = traffik::http::Throttle::builder_by("api", limit, of).observe(stage.notes.clone());
+            let one = traffik::web::Throttle::builder_by("api", limit, of).observe(stage.notes.clone());
             let one = one.headers(Dialect::Draft10).on_error(OnError::Throttle).build().unwrap();
             let of = |tenant| ask(1).with("tenant", tenant);
             stage.ask(&one, [of("a"), of("a"), of("b"), of("a"), ask(1)]).await;

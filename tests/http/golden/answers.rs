@@ -1,8 +1,8 @@
 //! What those who do not pass are answered: documents, gRPC statuses, and what one's own code says.
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use traffik::http::{Anonymous, Dialect, OnError, Refusal, RequestParts, Sent, Stop};
 use traffik::storage::Failure;
+use traffik::web::{Anonymous, Dialect, OnError, Refusal, RequestParts, Sent, Stop};
 use traffik::{All, Class, ErrorKind, FixedWindow, LeakyBucketQueue, rate};
 use traffik_test_support::faulty::before;
 use traffik_test_support::ledger::{self, name};
@@ -60,7 +60,7 @@ fn plain() -> Vec<Scene> {
         }),
         scene("rejected", |stage| async move {
             let one = stage.throttle("api", window()).headers(Dialect::Draft10);
-            let one = one.identifier(|_: RequestParts<'_>| traffik::http::Identity::anonymous());
+            let one = one.identifier(|_: RequestParts<'_>| traffik::web::Identity::anonymous());
             let one = one.anonymous(Anonymous::Reject(StatusCode::UNAUTHORIZED)).build().unwrap();
             stage.ask(&one, kinds()).await;
         }),
@@ -82,7 +82,7 @@ fn golden_answers() {
 }
 
 /// All that one's own code is told of a denial.
-fn told(stage: &Stage, denial: &traffik::http::Denial<'_>) -> Response<bytes::Bytes> {
+fn told(stage: &Stage, denial: &traffik::web::Denial<'_>) -> Response<bytes::Bytes> {
     let (client, outcome) = (name(denial.client), ledger::outcome(denial.outcome));
     let wait = denial.retry_after().map_or("in vain".to_owned(), |wait| format!("{} ms", wait.as_millis()));
     let path = denial.request.uri.path();
@@ -168,8 +168,8 @@ fn functions() -> Vec<Scene> {
         "the class fails later": class_by_async async { failed::<Class>() };
         "the class is refused": class_by refused::<Class>();
         "the class is refused later": class_by_async async { refused::<Class>() };
-        "who it is fails later": identifier_async async { failed::<traffik::http::Identity>() };
-        "who it is is refused later": identifier_async async { refused::<traffik::http::Identity>() };
+        "who it is fails later": identifier_async async { failed::<traffik::web::Identity>() };
+        "who it is is refused later": identifier_async async { refused::<traffik::web::Identity>() };
         "all is well later": cost_by_async async { 1 };
     }
 }

@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 use http::response::Parts;
-use traffik::http::{Dialect, Quota, Throttle, Throttles};
 use traffik::runtime::Runtime;
+use traffik::web::{Dialect, Quota, Throttle, Throttles};
 use traffik::{Decision, TokenBucket, Verdict, rate};
 use traffik_test_support::faulty::{MILLI, SECOND, WELL, before, slow};
 use traffik_test_support::ledger::{self, Stored};
@@ -158,7 +158,7 @@ fn both(stage: &Stage, courses: [&[traffik_test_support::faulty::Course]; 2]) ->
     (credits, searches)
 }
 
-async fn of(throttle: &Buckets) -> traffik::http::Client<TokenBucket, Stored<TokenBucket>> {
+async fn of(throttle: &Buckets) -> traffik::web::Client<TokenBucket, Stored<TokenBucket>> {
     throttle.client(&ask(1).request()).await.unwrap().unwrap()
 }
 

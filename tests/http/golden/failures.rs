@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::Response;
-use traffik::http::{Dialect, OnError, Remedy, Throttles};
 use traffik::storage::Failure;
+use traffik::web::{Dialect, OnError, Remedy, Throttles};
 use traffik::{ErrorKind, TokenBucket, rate};
 use traffik_test_support::faulty::{Course, WELL, after, before};
 

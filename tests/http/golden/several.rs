@@ -1,9 +1,9 @@
 //! Several throttles as one: who denies, who is charged, and what the client is told.
 
 use http::{HeaderName, HeaderValue, Response};
-use traffik::http::{Dialect, Identity, Refusal, RequestParts, Rule, Sent, Throttles, Which};
 use traffik::layer::DenyCache;
 use traffik::runtime::Runtime;
+use traffik::web::{Dialect, Identity, Refusal, RequestParts, Rule, Sent, Throttles, Which};
 use traffik::{FixedWindow, Rate, TokenBucket, rate};
 use traffik_test_support::faulty::{SECOND, WELL, slow};
 
@@ -61,7 +61,7 @@ fn denials() -> Vec<Scene> {
         }),
         scene("handlers of their own", |stage| async move {
             let of = |name: &'static str| {
-                move |denial: &traffik::http::Denial<'_>| {
+                move |denial: &traffik::web::Denial<'_>| {
                     let limits: Vec<_> = denial.limits.iter().map(|limit| limit.name).collect();
                     let told = format!("{name}: {} denies, of {}", denial.throttle, limits.join(" "));
                     let mut response = denial.response();
@@ -70,7 +70,7 @@ fn denials() -> Vec<Scene> {
                 }
             };
             let one = bucket(&stage, "one", rate!("2/h")).on_throttled(of("one")).build().unwrap();
-            let handler = |_: &traffik::http::Denial<'_>| async { Response::new("later".into()) };
+            let handler = |_: &traffik::web::Denial<'_>| async { Response::new("later".into()) };
             let other = bucket(&stage, "other", rate!("1/h")).on_throttled_async(handler).build().unwrap();
             let both = Throttles::new().and(one.clone()).and(other);
             stage.among(&both, asks(2)).await;
@@ -146,7 +146,7 @@ fn who_counts() -> Vec<Scene> {
             let shared = bucket(&stage, "shared", rate!("5/h")).build().unwrap();
             let store = stage.storage::<TokenBucket>("own", &[]);
             let cache = std::sync::Arc::new(DenyCache::builder(store).clock(stage.runtime.clone()).build());
-            let own = traffik::http::Throttle::builder("own", TokenBucket::new(rate!("1/h")), cache);
+            let own = traffik::web::Throttle::builder("own", TokenBucket::new(rate!("1/h")), cache);
             let own = own.headers(Dialect::Draft10).observe(stage.notes.clone()).build().unwrap();
             stage.among(&Throttles::new().and(shared).and(own), asks(4)).await;
         }),

@@ -1,10 +1,10 @@
 //! Throttles that are enforced for nobody, or for a part of the clients.
 
 use http::StatusCode;
-use traffik::http::{
+use traffik::runtime::Runtime;
+use traffik::web::{
     Anonymous, Dialect, Enforcement, Identity, OnError, Refusal, RequestParts, Rule, Throttles, Which,
 };
-use traffik::runtime::Runtime;
 use traffik::{ErrorKind, LeakyBucketQueue, TokenBucket, rate};
 use traffik_test_support::faulty::{Course, SECOND, WELL, before, slow};
 
@@ -43,7 +43,7 @@ fn alone() -> Vec<Scene> {
         }),
         scene("a shadow that refuses, rejects, exempts and fails", move |stage| async move {
             let refused = |_: RequestParts<'_>| {
-                Err::<u32, traffik::http::Stop>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
+                Err::<u32, traffik::web::Stop>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
             };
             stage.ask(&shadow(&stage, &[]).cost_by(refused).build().unwrap(), [slowly()]).await;
             let rejected = |_: RequestParts<'_>| Identity::anonymous();
@@ -68,7 +68,7 @@ fn alone() -> Vec<Scene> {
         }),
         scene("a part of the clients, whom a refusal meets as well", |stage| async move {
             let refused = |_: RequestParts<'_>| {
-                Err::<u32, traffik::http::Stop>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
+                Err::<u32, traffik::web::Stop>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
             };
             for percent in [0, 40, 100] {
                 let one = shadow(&stage, &[]).enforcement(Enforcement::percent(percent, 7)).cost_by(refused);

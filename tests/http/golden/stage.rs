@@ -11,11 +11,11 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, service_fn};
-use traffik::http::{
-    Gate, PeerAddress, Scope, Standing, Throttle, ThrottleBuilder, ThrottleLayer, Throttled, Throttles,
-};
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::{AsyncStorage, BoxFuture, Failure};
+use traffik::web::{
+    Gate, PeerAddress, Scope, Standing, Throttle, ThrottleBuilder, ThrottleLayer, Throttled, Throttles,
+};
 use traffik::{Strategy, Timer, TokenBucket};
 use traffik_test_support::faulty::{Course, Faulty};
 use traffik_test_support::golden::golden;

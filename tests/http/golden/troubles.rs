@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::Response;
-use traffik::http::{Base, Dialect, OnError, Remedy, Throttle, Trouble};
 use traffik::layer::{DenyCache, Failover};
+use traffik::web::{Base, Dialect, OnError, Remedy, Throttle, Trouble};
 use traffik::{ErrorKind, TokenBucket, rate};
 use traffik_test_support::faulty::{Course, SECOND, WELL, after, before, slow};
 use traffik_test_support::ledger::{self, name};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use traffik::http::{Dialect, Throttles};
 use traffik::runtime::Runtime;
+use traffik::web::{Dialect, Throttles};
 use traffik::{LeakyBucketQueue, TokenBucket, rate};
 use traffik_test_support::faulty::{MILLI, WELL, before, slow};
 

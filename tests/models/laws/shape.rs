@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
-use traffik::http::{Peer, Throttle, ThrottleLayer};
 use traffik::storage::{AsyncStorage, Failure, Local, Reply};
 use traffik::strategy::{Corrupt, Reader, Writer, decode, encode};
+use traffik::web::{Peer, Throttle, ThrottleLayer};
 use traffik::{
     AsyncLimiter, Class, Clock, Decision, ErasedKey, ErrorKind, FixedWindow, Gcra, Hit, Key, ManualClock,
     Memory, Op, Outcome, Rate, Receipt, State, Strategy, Timestamp, TokenBucket, Verdict,

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http::Request;
-use traffik::http::Outgoing;
 use traffik::runtime::Tokio;
+use traffik::web::Outgoing;
 use traffik::{AsyncLimiter, Gcra, RedisStorage, WaitError, rate};
 use traffik_test_support::limited::run;
 use traffik_test_support::servers::Redis;

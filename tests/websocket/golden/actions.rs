@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Message;
-use traffik::http::{ClientKey, WsAction, WsAnswer, WsBeyond, WsDenial, WsNotices, WsThrottle};
+use traffik::web::{ClientKey, WsAction, WsAnswer, WsBeyond, WsDenial, WsNotices, WsThrottle};
 use traffik::{All, FixedWindow, LeakyBucketQueue, TokenBucket, rate};
 use traffik_test_support::faulty::{MILLI, SECOND, WELL, slow};
 use traffik_test_support::ledger::{self, name};

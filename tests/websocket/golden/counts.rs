@@ -2,10 +2,10 @@
 
 use http::Request;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use traffik::http::{
+use traffik::runtime::Runtime;
+use traffik::web::{
     ClientKey, Enforcement, Exempt, Header, Peer, Scope, WsAction, WsBeyond, WsError, WsThrottle,
 };
-use traffik::runtime::Runtime;
 use traffik::{FixedWindow, TokenBucket, rate};
 use traffik_test_support::faulty::{SECOND, slow};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Message;
-use traffik::http::{ClientKey, OnError, Remedy, WsAction, WsAnswer, WsBeyond, WsOnError, WsRemedy};
+use traffik::web::{ClientKey, OnError, Remedy, WsAction, WsAnswer, WsBeyond, WsOnError, WsRemedy};
 use traffik::{ErrorKind, FixedWindow, rate};
 use traffik_test_support::faulty::{Course, WELL, after, before};
 
