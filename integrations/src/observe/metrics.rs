@@ -71,8 +71,9 @@ impl fmt::Debug for Metrics {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::Ordering;
 
+    use metrics::atomics::AtomicU64;
     use metrics::{Gauge, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
     use traffik_core::storage::Failure;
     use traffik_core::{ErrorKind, Gcra, Rate};
