@@ -34,7 +34,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 use traffik::web::Rule;
-use traffik::{Rate, http::Dialect};
+use traffik::{Rate, web::Dialect};
 
 use crate::keys::KeySpec;
 use crate::plan::{Headers, MOST_RATES, OnErrorSpec, RulePlan, StorageSpec, ThrottlePlan, names};
