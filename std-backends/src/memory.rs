@@ -34,7 +34,7 @@ pub use top::Used;
 /// worse. The hash is keyed at random, so no one can choose keys that meet.
 ///
 /// A full storage gives up the key that would be fresh soonest and counts it, or refuses new keys; see
-/// [`WhenFull`] and [`Memory::counters`].
+/// [`WhenFull`](traffik_core::storage::WhenFull) and [`Memory::counters`].
 ///
 /// ```
 /// use traffik_backends::{CoarseClock, Memory};

@@ -122,7 +122,7 @@ fn axum_state() {
     assert_eq!(statuses(&app, "/", &[]), ["200", "200", "429"]);
 }
 
-/// By hand: frames of text with a mask of zeros, and whatever comes until the server hangs up.
+/// By hand: frames of text with a mask of zeros.
 #[test]
 fn axum_websocket() {
     let app = start(env!("CARGO_BIN_EXE_axum_websocket"));
@@ -130,16 +130,20 @@ fn axum_websocket() {
     let upgrade = "GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     socket.write_all(upgrade.as_bytes()).unwrap();
-    for word in ["one", "two", "six", "ten"] {
-        socket.write_all(&[&[0x81, 0x80 | word.len() as u8, 0, 0, 0, 0], word.as_bytes()].concat()).unwrap();
-    }
-    // The server says 1008, and so does the peer.
     let mut said = Vec::new();
-    while !said.ends_with(b"rate limit exceeded") {
-        let mut more = [0; 1024];
-        let count = socket.read(&mut more).unwrap();
-        assert!(count > 0, "{}", String::from_utf8_lossy(&said));
-        said.extend_from_slice(&more[..count]);
+    let mut read_until = |end: &[u8], socket: &mut TcpStream| {
+        while !said.ends_with(end) {
+            let mut more = [0; 1024];
+            let count = socket.read(&mut more).unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&said));
+            said.extend_from_slice(&more[..count]);
+        }
+    };
+    read_until(b"\r\n\r\n", &mut socket);
+    // Each word has its echo before the next one is sent; the last one has a notice, and 1008.
+    for (word, answer) in [("one", "one"), ("two", "two"), ("six", "six"), ("ten", "rate limit exceeded")] {
+        socket.write_all(&[&[0x81, 0x80 | word.len() as u8, 0, 0, 0, 0], word.as_bytes()].concat()).unwrap();
+        read_until(answer.as_bytes(), &mut socket);
     }
     let text = String::from_utf8_lossy(&said);
     assert!(
@@ -158,17 +162,21 @@ fn tonic_service() {
     let message = folder::temporary().join("an-empty-message");
     std::fs::write(&message, [0; 5]).unwrap();
     let data = format!("@{}", message.display());
-    let call = || {
-        let grpc = ["--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers"];
-        let output = ["--output", "-", "--data-binary", &data];
-        ask(&service, "/grpc.health.v1.Health/Check", &[&grpc[..], &output].concat()).1
+    let grpc = ["--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers"];
+    let call = |body: &[&str]| {
+        ask(&service, "/grpc.health.v1.Health/Check", &[&grpc[..], &["--output", "-"], body].concat()).1
     };
-    let served = call();
+    // Older curls take an answer that came before the end of a body for a fault: those after it have none.
+    let with_message = ["--data-binary", &data];
+    let without = ["--request", "POST"];
+    let served = call(&with_message);
     assert!(served.starts_with("HTTP/2 200") && served.contains("grpc-status: 0"), "{served}");
     assert_eq!(statuses(&service, "/", &[]), ["200", "200"]);
-    assert!(!call().contains("grpc-status: 8") && !call().contains("grpc-status: 8"));
+    for _ in 0..2 {
+        assert!(!call(&without).contains("grpc-status: 8"));
+    }
     assert_eq!(statuses(&service, "/", &[]), ["429"], "five are used, three by gRPC");
-    let denied = call();
+    let denied = call(&without);
     assert!(denied.starts_with("HTTP/2 200") && denied.contains("grpc-status: 8"), "{denied}");
 }
 
