@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::{Router, routing::get, serve};
 use traffik::web::{DynThrottle, MemoryThrottle, Rejection, Throttle};
-use traffik::{FixedWindow, Gcra, Memory, rate, storage::DynStorage, storage::Local};
+use traffik::{FixedWindow, Memory, TokenBucket, rate, storage::DynStorage, storage::Local};
 
 #[derive(Clone)]
-struct App(MemoryThrottle<FixedWindow>, DynThrottle<Gcra>); // in memory, and on a storage chosen at run time
+struct App(MemoryThrottle<FixedWindow>, DynThrottle<TokenBucket>); // in memory; on any storage
 
 async fn left(State(App(requests, writes)): State<App>, request: Request) -> Result<String, Rejection> {
     writes.hit(&request).await?;
@@ -19,9 +19,9 @@ async fn left(State(App(requests, writes)): State<App>, request: Request) -> Res
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let storage: DynStorage<Gcra> = Arc::new(Local(Memory::new(1_000))); // or Redis, with layers around it
+    let storage: DynStorage<TokenBucket> = Arc::new(Local(Memory::new(1_000))); // or Redis in layers
     let requests = Throttle::in_memory("requests", FixedWindow::new(rate!("3/min"))).build()?;
-    let app = App(requests, Throttle::builder("writes", Gcra::new(rate!("100/s")), storage).build()?);
+    let app = App(requests, Throttle::builder("writes", TokenBucket::new(rate!("100/s")), storage).build()?);
     let app = Router::new().route("/", get(left)).with_state(app);
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;

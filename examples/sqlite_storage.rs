@@ -1,130 +1,78 @@
 //! A storage on SQLite: states as rows of a table, which the threads and processes of a machine share.
-//!
-//! A store that can compare and swap implements `cas::Swap`, and `cas::Combining` makes a storage of it. On
-//! another database the two statements are much the same, and its clock takes the place of this machine's.
-
-use std::error::Error;
-use std::path::Path;
+//! A store that can compare and swap implements `Swap`, and `Combining` makes a storage of it. On another
+//! database the two statements are much the same, and its clock takes the place of this machine's.
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use traffik::cas::{self, Change, Combining, Loaded, Swap};
-use traffik::laws::awaited;
-use traffik::storage::{AsyncStorage, Failure, Reply};
-use traffik::{
-    AsyncLimiter, Clock, ErasedKey, ErrorKind, Op, Strategy, SystemClock, Timestamp, TokenBucket, rate,
-};
+use traffik::cas::{Change, Combining, Loaded, Swap};
+use traffik::{AsyncLimiter, Clock, ErrorKind, SystemClock, Timestamp, TokenBucket, rate, storage::Failure};
 
-/// Waits for the disk so rarely that a loss of power may cost what was counted last, and nothing else. A row
-/// that is over counts as none; those are removed here.
+/// Rows that are over count as none, and are removed here. A loss of power costs the last second at most.
 const OPEN: &str = "PRAGMA synchronous = normal;
-    CREATE TABLE IF NOT EXISTS limits
-        (key BLOB PRIMARY KEY, state BLOB, over INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS limits (key BLOB PRIMARY KEY, state BLOB, over INTEGER NOT NULL) WITHOUT ROWID;
     DELETE FROM limits WHERE over <= unixepoch() * 1000000";
 const LOAD: &str = "SELECT state FROM limits WHERE key = ?1 AND over > ?2";
-/// Stores if there is still what was loaded: `IS` is true of two that are `NULL`.
-const SWAP: &str = "INSERT INTO limits SELECT ?1, ?4, ?5
+const SWAP: &str = "INSERT INTO limits SELECT ?1, ?4, ?5 -- if there is still what was loaded
     WHERE (SELECT state FROM limits WHERE key = ?1 AND over > ?2) IS ?3
     ON CONFLICT (key) DO UPDATE SET state = excluded.state, over = excluded.over";
 
 type Row = Loaded<Option<Vec<u8>>>;
+type Statement<T> = Box<dyn FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send>;
 
-#[derive(Clone, Debug)]
-struct Rows(Arc<Mutex<Connection>>);
+pub(crate) struct Rows(Arc<Mutex<Connection>>);
 
 impl Rows {
-    /// Runs a statement on a thread where it holds up nobody else. It runs also if the answer is dropped.
-    async fn run<T: Send + 'static>(
-        &self,
-        statement: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Failure> {
+    /// Opens a file, or makes it. Another process that writes is waited for, for five seconds at most.
+    pub(crate) fn open(file: &Path) -> rusqlite::Result<Combining<Self>> {
+        let rows = Connection::open(file)?;
+        let _ = rows.pragma_update(None, "journal_mode", "wal"); // faster, where no other has it open
+        rows.execute_batch(OPEN)?;
+        Ok(Combining::new(Arc::new(Self(Arc::new(Mutex::new(rows))))))
+    }
+
+    /// Runs statements on a thread where they hold up nobody else, also if the answer is dropped.
+    async fn run<T: Send + 'static>(&self, run: Statement<T>) -> Result<T, Failure> {
         let rows = Arc::clone(&self.0);
         let run = move || {
-            let connection = rows.lock().unwrap_or_else(PoisonError::into_inner);
-            statement(&connection, SystemClock.now().as_micros().cast_signed())
+            let rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+            run(&rows, SystemClock.now().as_micros().cast_signed())
         };
-        let done = tokio::task::spawn_blocking(run).await;
-        // A statement that fails has changed nothing.
-        done.map_err(|error| Failure::new(ErrorKind::Other, error))?
-            .map_err(|error| Failure::new(ErrorKind::Unavailable, error))
+        let done = tokio::task::spawn_blocking(run).await.map_err(|e| Failure::new(ErrorKind::Other, e))?;
+        done.map_err(|e| Failure::new(ErrorKind::Unavailable, e)) // a statement that fails changes nothing
     }
 }
 
 impl Swap for Rows {
-    /// The bytes themselves: a state that was changed and changed back is the same state.
-    type Mark = Option<Vec<u8>>;
+    type Mark = Option<Vec<u8>>; // the bytes themselves
 
     async fn load(&self, key: &[u8]) -> Result<Row, Failure> {
         let key = key.to_vec();
-        self.run(move |rows, now| {
-            let mut load = rows.prepare_cached(LOAD)?;
-            let bytes: Option<Vec<u8>> = load.query_row(params![key, now], |row| row.get(0)).optional()?;
-            let now = Timestamp::from_micros(now.cast_unsigned());
-            Ok(Loaded { mark: bytes.clone(), bytes, now, kept: None })
-        })
-        .await
+        let load: Statement<_> = Box::new(move |rows, now| {
+            let bytes = rows.prepare_cached(LOAD)?.query_row(params![key, now], |it| it.get(0)).optional()?;
+            Ok((bytes, Timestamp::from_micros(now.cast_unsigned())))
+        });
+        self.run(load).await.map(|(bytes, now)| Loaded { mark: bytes.clone(), bytes, now, kept: None })
     }
 
     async fn swap(&self, key: &[u8], mark: Self::Mark, change: Change) -> Result<Option<Row>, Failure> {
-        let (name, (bytes, rest)) = (
-            key.to_vec(),
-            match change {
-                Change::Remove => (None, Duration::ZERO),
-                Change::Store(bytes, rest) => (Some(bytes), rest),
-            },
-        );
-        let swap = move |rows: &Connection, now: i64| {
+        let (bytes, rest) = match change {
+            Change::Remove => (None, Duration::ZERO),
+            Change::Store(bytes, rest) => (Some(bytes), rest),
+        };
+        let name = key.to_vec();
+        let swap: Statement<_> = Box::new(move |rows, now| {
             let over = now.saturating_add_unsigned(rest.as_micros().try_into().unwrap_or(u64::MAX));
             rows.prepare_cached(SWAP)?.execute(params![name, now, mark, bytes, over])
-        };
+        });
         if self.run(swap).await? == 1 { Ok(None) } else { self.load(key).await.map(Some) }
     }
 }
 
-/// Rows as a storage.
-#[derive(Clone, Debug)]
-pub(crate) struct SqliteStorage(Combining<Rows>);
-
-impl SqliteStorage {
-    /// Opens a file, or makes it. Another process that writes is waited for.
-    pub(crate) fn open(file: &Path) -> rusqlite::Result<Self> {
-        let rows = Connection::open(file)?;
-        rows.busy_timeout(Duration::from_secs(1))?;
-        // Of the file, not of this connection, and only faster: two that do it at once may both be refused.
-        let _ = rows.pragma_update(None, "journal_mode", "wal");
-        rows.execute_batch(OPEN)?;
-        Ok(Self(Combining::new(Arc::new(Rows(Arc::new(Mutex::new(rows)))))))
-    }
-}
-
-fn name(key: &dyn ErasedKey) -> Vec<u8> {
-    let mut name = Vec::new();
-    key.feed_to(&mut |piece| name.extend_from_slice(piece));
-    name
-}
-
-impl<S: Strategy> AsyncStorage<S> for SqliteStorage {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let pending = self.0.apply(limit.clone(), name(key), *op);
-        Reply::pending(pending.by(tokio::time::sleep(Duration::from_secs(2))))
-    }
-
-    fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (rows, key) = (Arc::clone(self.0.store()), name(key));
-        Reply::pending(async move {
-            rows.load(&key).await.map(|loaded| (cas::state::<S>(loaded.bytes.as_deref()), loaded.now))
-        })
-    }
-}
-
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = std::env::temp_dir().join(format!("traffik-{}.sqlite", std::process::id()));
-    let mine = SqliteStorage::open(&file)?;
-    awaited::every(&TokenBucket::new(rate!("5/h")), &mine).await?;
-
-    let limiter = AsyncLimiter::new(TokenBucket::new(rate!("2/min")), mine);
+    let limiter = AsyncLimiter::new(TokenBucket::new(rate!("2/min")), Rows::open(&file)?);
     for _ in 0..3 {
         println!("{:?}", limiter.check("alice").await?);
     }

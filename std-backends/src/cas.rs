@@ -3,7 +3,7 @@
 //! A [`Combining`] carries operations on one key that come at the same time by one load and one swap:
 //! contention is among processes then, not among the tasks of one.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -63,6 +63,12 @@ pub trait Swap: Send + Sync + 'static {
             context.waker().wake_by_ref();
             Poll::Pending
         })
+    }
+
+    /// Completes when a call has taken as long as it may, from when it is asked on. Never by default, which is
+    /// right only for a store whose calls end by themselves.
+    fn deadline(&self) -> impl Future<Output = ()> + Send {
+        pending()
     }
 
     /// The state that is meant by what is stored. What is no state of the strategy MUST count as a key never

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::{env, fs, process};
 
-use example::SqliteStorage;
+use example::Rows;
 use rusqlite::Connection;
+use traffik::cas::Combining;
 use traffik::laws::awaited;
 use traffik::{AsyncLimiter, Rate, Strategy, TokenBucket, rate};
 use traffik_test_support::{folder, program};
@@ -25,8 +26,8 @@ impl File {
         file
     }
 
-    fn open(&self) -> SqliteStorage {
-        SqliteStorage::open(&self.0).unwrap()
+    fn open(&self) -> Combining<Rows> {
+        Rows::open(&self.0).unwrap()
     }
 
     /// How many rows there are.
@@ -48,7 +49,7 @@ impl Drop for File {
     }
 }
 
-async fn admitted(limits: &AsyncLimiter<TokenBucket, SqliteStorage>, checks: usize) -> usize {
+async fn admitted(limits: &AsyncLimiter<TokenBucket, Combining<Rows>>, checks: usize) -> usize {
     let tasks: Vec<_> = (0..checks).map(|_| tokio::spawn(limits.check("key"))).collect();
     let mut admitted = 0;
     for task in tasks {
@@ -110,7 +111,7 @@ const SHARED: &str = "TRAFFIK_SQLITE";
 #[test]
 fn processes_admit_exactly_the_limit() {
     let run = |file: PathBuf| {
-        let limits = AsyncLimiter::new(limit(), SqliteStorage::open(&file).unwrap());
+        let limits = AsyncLimiter::new(limit(), Rows::open(&file).unwrap());
         tokio::runtime::Runtime::new().unwrap().block_on(admitted(&limits, 30))
     };
     if let Some(file) = env::var_os(SHARED) {

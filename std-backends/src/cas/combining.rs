@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use traffik_core::storage::{ErrorKind, Failure};
-use traffik_core::{Op, Strategy, debug_fields};
+use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
+use traffik_core::{ErasedKey, Op, Strategy, Timestamp, debug_fields};
 
-use super::Swap;
 use super::batch::{Batches, KeyBatch};
 use super::drive::drive;
 use super::operation::{GivenUp, Task};
+use super::{Swap, state_or};
+use crate::util::key::bytes;
 use crate::util::race::{Either, race};
 use crate::util::shared::Shared;
 
@@ -29,6 +30,9 @@ use crate::util::shared::Shared;
 /// * A strategy that panics does so where it is waited for. Nothing was charged then, and nobody else notices.
 ///
 /// It keeps nothing but what is under way. Clones carry together.
+///
+/// It is a storage by itself, under the bytes of a key, for as long as a call [may take](Swap::deadline).
+/// A storage with names or deadlines of its own calls [`apply`](Self::apply).
 pub struct Combining<W: Swap> {
     batches: Arc<Batches<W>>,
 }
@@ -79,6 +83,25 @@ debug_fields!(
     [W: Swap + Debug] Combining<W>:
     store = |it| it.store(), keys_under_way = |it| it.keys_under_way()
 );
+
+impl<W: Swap, S: Strategy> AsyncStorage<S> for Combining<W> {
+    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let (pending, store) = (self.apply(limit.clone(), bytes(key), *op), Arc::clone(self.store()));
+        Reply::pending(async move { pending.by(store.deadline()).await })
+    }
+
+    fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (key, store) = (bytes(key), Arc::clone(self.store()));
+        Reply::pending(async move {
+            let late = || Failure::new(ErrorKind::Unavailable, "no answer in time; nothing was charged");
+            let loaded = match race(store.load(&key), store.deadline()).await {
+                Either::Left(loaded) => loaded?,
+                Either::Right(()) => return Err(late()),
+            };
+            Ok((state_or::<S>(loaded.bytes.as_deref(), || store.found_corrupt()), loaded.now))
+        })
+    }
+}
 
 /// The answer to an operation, on its way.
 #[must_use = "an answer that is not awaited is dropped, and with it the operation"]

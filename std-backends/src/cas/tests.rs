@@ -15,6 +15,7 @@ use traffik_core::{
 use super::*;
 
 mod any_order;
+mod deadlines;
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const KEY: &[u8] = b"key";

@@ -151,8 +151,8 @@ fn refusals_say_what_would_be_right() {
         ("5/month", "at character 3 ('m'): months and years vary in length; say how many days, such as 30d"),
         ("٣/s", "at character 1 ('٣'): only ASCII is read; write digits as 0 to 9, and microseconds as us"),
         ("1_000/s", "at character 2 ('_'): digits are not grouped; write 1000/s"),
-        ("-5/s", "at character 1 ('-'): numbers have no sign; write 5/s"),
-        ("5/-1s", "at character 3 ('-'): numbers have no sign; write 5/s"),
+        ("-5/s", "at character 1 ('-'): numbers have no sign; write 5/s, or 0/0 for no limit at all"),
+        ("5/-1s", "at character 3 ('-'): numbers have no sign; write 5/s, or 0/0 for no limit at all"),
         (
             "5//s",
             "at character 3 ('/'): a period is missing; write a unit or a number with a unit, such as s or 10s",

@@ -1,0 +1,48 @@
+//! A store that never answers, as a storage: calls end when they have taken as long as they may.
+
+use std::future::{Future, pending, ready};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use traffik_core::storage::{AsyncStorage, Failure};
+use traffik_core::{ErrorKind, Hit, Op, Rate, TokenBucket};
+
+use crate::cas::{Change, Combining, Loaded, Swap};
+
+/// Answers what it is made to answer, or nothing.
+struct Silent {
+    loads: bool,
+}
+
+impl Swap for Silent {
+    type Mark = ();
+
+    async fn load(&self, _: &[u8]) -> Result<Loaded<()>, Failure> {
+        match self.loads {
+            true => Ok(Loaded { bytes: None, mark: (), now: Default::default(), kept: None }),
+            false => pending().await,
+        }
+    }
+
+    async fn swap(&self, _: &[u8], (): (), _: Change) -> Result<Option<Loaded<()>>, Failure> {
+        pending().await
+    }
+
+    fn deadline(&self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+#[test]
+fn calls_of_a_store_that_is_silent_end_with_what_is_known_of_them() {
+    let limit = TokenBucket::new(Rate::per_second(1));
+    let check = |loads| {
+        let storage = Combining::new(Arc::new(Silent { loads }));
+        let checked = AsyncStorage::apply(&storage, &limit, &"key", &Op::Check(Hit::new(1)));
+        let loaded = AsyncStorage::load(&storage, &limit, &"key").now_or_never().map(|it| it.map(drop));
+        (checked.now_or_never().unwrap().unwrap_err().kind(), loaded.unwrap().map_err(|it| it.kind()))
+    };
+    // A swap that was sent may have been made.
+    assert_eq!(check(true), (ErrorKind::Timeout, Ok(())));
+    assert_eq!(check(false), (ErrorKind::Unavailable, Err(ErrorKind::Unavailable)));
+}
