@@ -1,5 +1,5 @@
-//! The programs for each framework, built as their users build them: each crate by itself, outside this workspace,
-//! with the features that it names.
+//! The programs for each framework, built as their users build them: each crate by itself, outside this
+//! workspace, with the features that it names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
