@@ -195,7 +195,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// pass, which is to be [handed in](Self::hand_in) with the response, and whose `verdict()` and
     /// `origin()` say what was decided. Waits for the storage, and for functions of the request.
     ///
-    /// The future holds nothing of the request's body, so a handler of axum's may await it.
+    /// The future holds nothing of the request's body, so a handler of axum's may await it. Beside an extractor
+    /// of the body, such as `Json`, a handler takes the `http::request::Parts` and asks about `&parts`.
     ///
     /// # Errors
     ///

@@ -15,9 +15,9 @@ use crate::throttle::Client;
 
 /// A WebSocket whose messages are limited: a stream of those that pass, and a sink of whatever is to be sent.
 ///
-/// It wraps a stream and sink of [messages](WsMessage) that needs no pinning, such as `WebSocketStream` of
-/// tokio-tungstenite or async-tungstenite, and `HyperWebsocketStream` of hyper-tungstenite; no runtime is named but that
-/// of the [policy](WsPolicy). It can be split as the socket can. Something has to read it, as with every WebSocket:
+/// It wraps a stream and sink of [messages](WsMessage) that needs no pinning: `WebSocket` of axum (feature
+/// `axum`), `WebSocketStream` of tokio-tungstenite or async-tungstenite, `HyperWebsocketStream` of
+/// hyper-tungstenite. No runtime is named but that of the [policy](WsPolicy). It can be split as the socket can. Something has to read it, as with every WebSocket:
 /// pings are answered, and notices sent, while it is polled.
 ///
 /// The limit, its enforcement and whether the throttle is enabled are as they are when a message comes; cost, class and

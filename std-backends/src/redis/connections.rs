@@ -14,8 +14,8 @@ use super::{RedisBuilder, RedisStorage};
 use crate::util::race::{Either, race};
 
 impl RedisStorage {
-    /// A connection of yours, which all calls share: a `ConnectionManager`, a `MultiplexedConnection`, a
-    /// `ClusterConnection`, or any other that can be cloned.
+    /// A connection of yours (feature `tokio` or `smol`), which all calls share: a `ConnectionManager`, a
+    /// `MultiplexedConnection`, a `ClusterConnection`, or any other that can be cloned.
     ///
     /// What is said of [`commands`](Self::commands) holds here too, and besides:
     ///
@@ -30,6 +30,7 @@ impl RedisStorage {
     /// use traffik_backends::reexport::redis::Client;
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Or a manager: `Client::open(..)?.get_connection_manager().await?`.
     /// let connection = Client::open("redis://127.0.0.1")?.get_multiplexed_async_connection().await?;
     /// let storage = RedisStorage::connection(connection).namespace("api").build()?;
     /// # Ok(())
@@ -39,7 +40,7 @@ impl RedisStorage {
         RedisBuilder::carried(Arc::new(Shared(connection)))
     }
 
-    /// A pool of yours, by a function that gets a connection of it: each command takes one, and gives it back
+    /// A pool of yours (feature `tokio` or `smol`), by a function that gets a connection of it: each command takes one, and gives it back
     /// when it is answered or given up. The connection is what the pool hands out, such as an `Object` of
     /// deadpool's or a `PooledConnection` of bb8's (`get_owned`), and leads to one of the redis crate's.
     ///
