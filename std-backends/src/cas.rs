@@ -65,8 +65,8 @@ pub trait Swap: Send + Sync + 'static {
         })
     }
 
-    /// Completes when a call has taken as long as it may, from when it is asked on. Never by default, which is
-    /// right only for a store whose calls end by themselves.
+    /// Completes when a call has taken as long as it may, from when it is asked on. Never by default, which
+    /// is right only for a store whose calls end by themselves.
     fn deadline(&self) -> impl Future<Output = ()> + Send {
         pending()
     }

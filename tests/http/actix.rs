@@ -326,6 +326,20 @@ async fn a_storage_that_fails_is_met_as_one_chooses() {
     }
 }
 
+/// The throttle outside gives back what it charged, or the second request would be denied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_that_was_raised_is_seen_by_the_throttle_outside() {
+    let broken = Throttle::builder("inner", Gcra::new(rate!("1/w")), Broken(ErrorKind::Unavailable));
+    let inner = broken.on_error(OnError::Raise).build().unwrap();
+    let outer = Throttle::in_memory("outer", Gcra::new(rate!("1/w")));
+    let outer = outer.charge_if(|head| head.extensions.get::<Failure>().is_none()).build().unwrap();
+    let address = serve!(move || {
+        let app = App::new().wrap(ThrottleLayer::new(inner.clone())).wrap(ThrottleLayer::new(outer.clone()));
+        app.default_service(web::to(hello))
+    });
+    assert_eq!(statuses(&client(1), address, "/").await, [500; 3]);
+}
+
 /// On tokio, which is what actix runs on; nothing has to be sent to another thread for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_waits_for_its_turn() {

@@ -47,7 +47,7 @@ fn several_strategies_have_one_budget() {
 /// Each limit decides as in a memory of its own, although all are asked about one key.
 #[test]
 fn limits_of_unlike_strategies_do_not_meet_on_a_key() {
-    fn pair<S: Strategy<Cost = u32>>(
+    fn pair<S: Strategy>(
         limit: S,
         (clock, memory): &(Clock, Arc<SharedMemory<50, Clock>>),
     ) -> Box<dyn Fn() -> bool> {
@@ -67,13 +67,18 @@ fn limits_of_unlike_strategies_do_not_meet_on_a_key() {
         pair(QuotaRollover::new(rate!("6/min")), &shared),
         pair(LeakyBucketQueue::new(rate!("7/min")), &shared),
         pair(Adaptive::new(rate!("2/min")), &shared),
+        // Of one length, and alike at the front.
+        pair((FixedWindow::new(rate!("3/min")), TokenBucket::new(rate!("9/h"))), &shared),
+        pair((FixedWindow::new(rate!("3/min")), SlidingWindow::new(rate!("9/h"))), &shared),
+        pair((TokenBucket::new(rate!("3/min")), TokenBucket::new(rate!("9/h"))), &shared),
+        pair((TokenBucket::new(rate!("3/min")), SlidingWindow::new(rate!("9/h"))), &shared),
     ];
     let mut admitted = 0;
     for _ in 0..40 {
         admitted += limits.iter().filter(|ask| ask()).count();
         shared.0.advance(Duration::from_millis(5_700));
     }
-    assert!(admitted > 50 && admitted < 240, "{admitted}");
+    assert!(admitted > 50 && admitted < 320, "{admitted}");
 }
 
 /// Limits whose states have one form share them, as on a store, unless their keys differ.

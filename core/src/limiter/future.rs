@@ -39,16 +39,17 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         self.apply(key, &Op::Check(Hit::new(cost)))
     }
 
-    /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or none.
+    /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or
+    /// none.
     ///
     /// The answer has the field `verdicts`, one for each key in their order: if one denies, what the others
     /// would have said. Its methods are `is_allowed()`; `outcome()`, with the longest of the waits; and
     /// `is_atomic()`, whether all keys were asked in one step.
     ///
-    /// In one step where the storage can do that; else one after another, and if one denies, those charged before are
-    /// refunded: never more than the limit, but somebody else may be denied meanwhile.
-    /// `is_atomic()` reports which it was. After a failure those that are known to have been charged
-    /// were given back, as far as the storage could be reached.
+    /// In one step where the storage can do that; else one after another, and if one denies, those charged
+    /// before are refunded: never more than the limit, but somebody else may be denied meanwhile.
+    /// `is_atomic()` reports which it was. After a failure those that are known to have been charged were
+    /// given back, as far as the storage could be reached.
     pub async fn check_together<K: Key, const N: usize>(
         &self,
         keys: [&K; N],
@@ -135,10 +136,10 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// * **Order.** Waiters are served as by [`Limiter::until_ready`](crate::Limiter::until_ready), among
     ///   those of this process: only the first in the [queue](AsyncStorage::wait_queue) asks the storage, one
     ///   call at a time.
-    /// * **Rate.** A storage that is [local](crate::storage::Local) counts from the time at which a hit was
-    ///   due, as there. A store elsewhere decides by when the call arrives: each turn comes late by the
-    ///   timer's lateness and a round trip, and all that follow with it. A bucket with a burst of two or
-    ///   more loses nothing by that.
+    /// * **Rate.** A storage that is [local](crate::storage::Local), and behind no layer, counts from the
+    ///   time at which a hit was due, as there. Any other decides by when the call arrives: each turn comes
+    ///   late by the timer's lateness and a round trip, and all that follow with it. A bucket with a burst of
+    ///   two or more loses nothing by that.
     /// * **Duration.** Waiting has no bound, as there. Each call takes as long as the storage does, so that a
     ///   storage without a timeout can hold up the queue.
     /// * **Drop.** A dropped future keeps no place, and the next one in the queue is woken at once. During

@@ -174,7 +174,7 @@ impl FromStr for StorageSpec {
             Some(("redis+cluster" | "rediss+cluster", _)) => {
                 let spec = Self::RedisCluster(text.to_owned());
                 let nodes = spec.nodes();
-                let servers = nodes.iter().filter_map(|url| url.strip_prefix("redis://"));
+                let servers = nodes.iter().filter_map(|url| Some(url.split_once("://")?.1));
                 servers.filter(|it| !it.is_empty()).try_for_each(server)?;
                 return RedisStorage::cluster(spec.nodes())
                     .map(|_| spec)

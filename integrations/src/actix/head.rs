@@ -4,6 +4,7 @@
 //! its values into one buffer, which they share.
 
 use std::io::Write;
+use std::mem;
 
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode as ActixStatus;
@@ -74,7 +75,13 @@ pub(super) fn give_back(head: Request<()>, request: &ServiceRequest) {
 pub(super) fn leave<G: Gate, B>(gate: &G, pass: G::Pass, response: &mut ServiceResponse<B>) -> Left {
     let (_, before) = headers(Vec::new(), 0, response.headers()).unwrap_or_default();
     let mut head = head_with(response.status(), before);
+    // Functions of the response read what was noted on it for throttles, such as a failure.
+    let noted = response.response_mut().extensions_mut().remove::<Extensions>();
+    head.extensions = noted.unwrap_or_default();
     let left = gate.leave(pass, &mut head);
+    if !head.extensions.is_empty() {
+        response.response_mut().extensions_mut().insert(mem::take(&mut head.extensions));
+    }
     for name in head.headers.keys() {
         let (told, stood) = (head.headers.get_all(name), response.headers().get_all(name.as_str()));
         if !told.iter().map(HeaderValue::as_bytes).eq(stood.map(ActixValue::as_bytes)) {

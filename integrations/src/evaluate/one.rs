@@ -193,10 +193,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Does with a request what the middleware does. Admitted, after its delay if it has one, it comes with a
     /// pass, which is to be [handed in](Self::hand_in) with the response, and whose `verdict()` and
-    /// `origin()` say what was decided. Waits for the storage, and for functions of the request.
+    /// `origin()` say what was decided. Waits for the storage, and for functions of the request; also for the
+    /// storage of a shadow that has no [spawner](crate::ThrottleBuilder::spawner).
     ///
-    /// The future holds nothing of the request's body, so a handler of axum's may await it. Beside an extractor
-    /// of the body, such as `Json`, a handler takes the `http::request::Parts` and asks about `&parts`.
+    /// The future holds nothing of the request's body, so a handler of axum's may await it. Beside an
+    /// extractor of the body, such as `Json`, a handler takes the `http::request::Parts` and asks about
+    /// `&parts`.
     ///
     /// # Errors
     ///

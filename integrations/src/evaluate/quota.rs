@@ -154,7 +154,9 @@ impl Quota {
     /// # Errors
     ///
     /// Fails with a [`Rejection`] if a throttle denies, or its storage has failed. What has added up is still
-    /// there, so that it can be applied once the wait is over.
+    /// there, so that it can be applied once the wait is over. There is no request here, so the answer of the
+    /// rejection is the plain one over HTTP: without the headers and handlers of the throttles, and with a
+    /// 503 for a failure whatever [`on_error`](crate::ThrottleBuilder::on_error) says.
     pub async fn apply(&self) -> Result<(), Rejection> {
         let charges = std::mem::take(&mut *self.lock());
         let decided = decide(charges.iter().map(|charge| charge.part()).collect()).await;

@@ -12,7 +12,7 @@ use crate::http::headers::millis;
 const EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
-const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+pub(crate) const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// Whether the request is a gRPC call, by its content type.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {

@@ -39,9 +39,10 @@
 /// * A middleware further in that fails with an error has its request settled by the error's status and a
 ///   body of 0 bytes; the error itself passes on as it is, without a header of the throttle.
 /// * A client that goes away while its request waits gives its turn up at once if the server is set to
-///   [`h1_allow_half_closed(false)`]; else actix-web serves a client that closed its side first.
-///
-/// [`h1_allow_half_closed(false)`]: https://docs.rs/actix-web/4/actix_web/struct.HttpServer.html
+///   `h1_allow_half_closed(false)`; else actix-web serves a client that closed its side first.
+/// * Handlers are limited by a layer of their own on a scope or a resource, with
+///   [`cost_by`](crate::ThrottleBuilder::cost_by) for costs; [`hit`](crate::Throttle::hit) takes heads of
+///   `http` 1, which handlers of actix-web do not have.
 #[derive(Clone, Debug)]
 pub struct ThrottleLayer<G> {
     pub(crate) gate: G,

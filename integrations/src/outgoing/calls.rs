@@ -14,7 +14,7 @@ use crate::throttle::Pause;
 /// its callers, so that it never has to deny; a [`Throttle`](crate::Throttle) limits calls that come in.
 ///
 /// It is a tower layer (feature `tower`) for clients such as those of hyper and tonic, a middleware of
-/// [reqwest-middleware] (feature `reqwest`), and can be [asked](Self::until_ready) by any other client.
+/// `reqwest-middleware` (feature `reqwest`), and can be [asked](Self::until_ready) by any other client.
 ///
 /// ```
 /// # #[cfg(feature = "tower")] {
@@ -62,8 +62,6 @@ use crate::throttle::Pause;
 /// failed with, unless such calls are [let pass](Self::fail_open). The tower layer boxes it, as tower's own
 /// layers do, and with reqwest it is within `reqwest_middleware::Error::Middleware`; from either it is had
 /// by `downcast_ref`.
-///
-/// [reqwest-middleware]: https://docs.rs/reqwest-middleware
 pub struct Outgoing<S: Strategy, M> {
     budget: Budget<S, M>,
     cost: Arc<dyn Fn(RequestParts<'_>) -> S::Cost + Send + Sync>,
@@ -119,7 +117,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
     }
 
     /// Lets no call wait for longer than this. One whose turn cannot come by then, behind those that wait
-    /// already, fails at once and takes nothing. Defaults to no bound.
+    /// already, fails at once and takes nothing. Defaults to no bound. The time in which the client behind
+    /// gets ready is not counted; and a client that said it is ready waits with its call, so a limit on
+    /// concurrency stands outside of this, not behind it.
     #[must_use]
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.budget.max_wait = Some(max_wait);

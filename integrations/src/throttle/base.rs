@@ -22,11 +22,11 @@ use crate::middleware::background::{Spawn, background};
 /// use traffik_backends::Memory;
 /// use traffik_core::storage::Local;
 /// use traffik_core::{Gcra, rate};
-/// use traffik_integrations::{Base, Dialect, Header};
+/// use traffik_integrations::{ApiKey, Base, Dialect};
 /// use std::sync::Arc;
 ///
 /// let base = Base::new(Arc::new(Local(Memory::new(10_000))))
-///     .identifier(Header("x-api-key".parse()?))
+///     .identifier(ApiKey("x-api-key".parse()?))
 ///     .headers(Dialect::Draft10)
 ///     .on_throttled(|denial| denial.response());
 /// let reads = base.throttle("reads", Gcra::new(rate!("50/s"))).build()?;

@@ -52,7 +52,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     ///
     /// # Errors
     ///
-    /// Fails with a [`Rejection`] if the request is refused, or a function of it has failed.
+    /// Fails with a [`Rejection`] if the request is refused, or a function of it has failed: with a 503,
+    /// whatever [`on_error`](crate::ThrottleBuilder::on_error) says, for the caller decides. A throttle that
+    /// is not [enforced](crate::Enforcement) for the request returns `None` instead.
     pub fn client<'a>(
         &self,
         request: impl Into<RequestParts<'a>>,
@@ -62,7 +64,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         async move {
             match self.prepare(request, None).get().await {
                 Ok(plan) => Ok(Some(Client { throttle: self.clone(), plan })),
-                Err(Unasked { why: Why::Skip(_), .. }) => Ok(None),
+                Err(Unasked { why: Why::Skip(_), .. } | Unasked { enforced: false, .. }) => Ok(None),
                 Err(Unasked { why: Why::Stop(stop), .. }) => {
                     Err(Rejection::stopped(self.uid(), request.is_grpc(), stop))
                 }

@@ -11,6 +11,7 @@ use traffik_core::storage::Failure;
 use traffik_core::{Key, Outcome, debug_fields};
 
 use crate::http::denial::wait_of;
+use crate::http::grpc::PUSHBACK;
 use crate::http::headers::seconds;
 use crate::http::request::{Refusal, Stop};
 use crate::http::response;
@@ -20,7 +21,8 @@ use crate::identify::ClientKey;
 ///
 /// Return it from a handler: with axum it is a response (feature `axum`), so `throttle.hit(&request).await?`
 /// answers a denial with the throttle's own 429. Elsewhere [`into_inner`](Self::into_inner) is the response.
-/// As an error it names the client and the wait, for a log.
+/// As an error it names the client and the wait, for a log: an [API key](crate::ApiKey) by a hash, the value
+/// of a [`Header`](crate::Header) as it is.
 ///
 /// ```
 /// # async fn export(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -100,18 +102,20 @@ impl Rejection {
         }
     }
 
-    /// The time after which to try again; `None` if waiting is in vain, or the answer names none. Exact for a
-    /// denial, and the whole seconds of `Retry-After` else.
+    /// The time after which to try again; `None` if no wait helps, or the answer names none. Exact for a
+    /// denial, and else that of `Retry-After`, in whole seconds, or of gRPC's pushback.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if let Cause::Denied(outcome) = &self.0.cause {
             return wait_of(*outcome);
         }
-        let wait = self.0.response.headers().get(RETRY_AFTER).map(HeaderValue::to_str)?.ok()?;
-        wait.parse().ok().map(Duration::from_secs)
+        let headers = self.0.response.headers();
+        let number = |name| headers.get(name).map(HeaderValue::to_str)?.ok()?.parse().ok();
+        number(RETRY_AFTER).map(Duration::from_secs).or_else(|| number(PUSHBACK).map(Duration::from_millis))
     }
 
-    /// The status of the answer: 429 for a denial, unless the throttle answers in its own way.
+    /// The status of the answer: 429 for a denial, unless the throttle answers in its own way. Over gRPC it
+    /// is 200, as always there, and `grpc-status` has the code.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.response.status()

@@ -17,12 +17,13 @@ use crate::throttle::Client;
 ///
 /// It wraps a stream and sink of [messages](WsMessage) that needs no pinning: `WebSocket` of axum (feature
 /// `axum`), `WebSocketStream` of tokio-tungstenite or async-tungstenite, `HyperWebsocketStream` of
-/// hyper-tungstenite. No runtime is named but that of the [policy](WsPolicy). It can be split as the socket can. Something has to read it, as with every WebSocket:
-/// pings are answered, and notices sent, while it is polled.
+/// hyper-tungstenite. No runtime is named but that of the [policy](WsPolicy). It can be split as the socket
+/// can. Something has to read it, as with every WebSocket: pings are answered, and notices sent, while it is
+/// polled.
 ///
-/// The limit, its enforcement and whether the throttle is enabled are as they are when a message comes; cost, class and
-/// scope as they were when the client was made. Two limits in two throttles are one around the other; they are asked in
-/// turn. Two that are to be [one](traffik_core::All) are one throttle.
+/// The limit, its enforcement and whether the throttle is enabled are as they are when a message comes; cost,
+/// class and scope as they were when the client was made. Two limits in two throttles are one around the
+/// other; they are asked in turn. Two that are to be [one](traffik_core::All) are one throttle.
 pub struct WsThrottle<W, S: Strategy, M, T> {
     pub(super) socket: W,
     /// Nothing, if the connection is not counted.
@@ -74,12 +75,14 @@ impl<W, S: Strategy, M: AsyncStorage<S> + 'static, T: WsMessage> WsThrottle<W, S
         }
     }
 
-    /// Whom messages are counted for, with the verbs of a limiter: figures, resetting, what a check would say.
+    /// Whom messages are counted for, with the verbs of a limiter: figures, resetting, what a check would
+    /// say.
     pub fn client(&self) -> Option<&Client<S, M>> {
         self.meter.as_ref().map(|meter| &meter.client)
     }
 
-    /// Counts messages for somebody else from now on, such as for a user who has logged in over the connection.
+    /// Counts messages for somebody else from now on, such as for a user who has logged in over the
+    /// connection.
     pub fn set_client(&mut self, client: impl Into<Option<Client<S, M>>>) {
         self.meter = client.into().map(Meter::new).map(Arc::new);
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
-use traffik_core::{ErasedKey, Op, Strategy, Timestamp, debug_fields};
+use traffik_core::{Class, ErasedKey, Op, Strategy, Timestamp, debug_fields};
 
+use super::Swap;
 use super::batch::{Batches, KeyBatch};
 use super::drive::drive;
 use super::operation::{GivenUp, Task};
-use super::{Swap, state_or};
 use crate::util::key::bytes;
 use crate::util::race::{Either, race};
 use crate::util::shared::Shared;
@@ -90,15 +90,16 @@ impl<W: Swap, S: Strategy> AsyncStorage<S> for Combining<W> {
         Reply::pending(async move { pending.by(store.deadline()).await })
     }
 
-    fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (key, store) = (bytes(key), Arc::clone(self.store()));
+    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (limit, key, store) = (limit.clone(), bytes(key), Arc::clone(self.store()));
         Reply::pending(async move {
             let late = || Failure::new(ErrorKind::Unavailable, "no answer in time; nothing was charged");
             let loaded = match race(store.load(&key), store.deadline()).await {
                 Either::Left(loaded) => loaded?,
                 Either::Right(()) => return Err(late()),
             };
-            Ok((state_or::<S>(loaded.bytes.as_deref(), || store.found_corrupt()), loaded.now))
+            let state = store.read(&limit, Class::default(), loaded.bytes.as_deref(), loaded.now);
+            Ok((state, loaded.now))
         })
     }
 }

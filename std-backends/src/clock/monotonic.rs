@@ -1,5 +1,7 @@
 //! The wall clock read once, and progress by the cheapest steady counter there is.
 
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -16,7 +18,8 @@ use super::system::SystemClock;
 /// system, and is held against its monotonic clock every second: it may then step, also back, by the
 /// counter's error in that second. Windows stay aligned to the wall clock of the start; a correction of the
 /// system's time is not followed. For its first tenth of a second it asks the operating system, and learns
-/// meanwhile how fast the counter is: nothing waits for that.
+/// meanwhile how fast the counter is: nothing waits for that. It learns anew where the counter was off by
+/// more than a thousandth, as after a machine has slept.
 #[derive(Debug)]
 pub struct MonotonicClock {
     start: Timestamp,
@@ -29,6 +32,8 @@ pub struct MonotonicClock {
     compared: AtomicU64,
     /// The microseconds to add to the counter's; wraps around, for they may be less than none.
     correction: AtomicU64,
+    /// Both clocks at the moment since which the counter is being learnt.
+    baseline: Mutex<(Instant, u64)>,
 }
 
 impl MonotonicClock {
@@ -38,6 +43,13 @@ impl MonotonicClock {
     /// How long is counted to learn how fast it is. Both clocks are read within some 100 ns of each other, so
     /// the scale is off by about 1 in a million.
     const LEARNING: Duration = Duration::from_millis(100);
+
+    /// For how long is counted at most: of two clocks that are seldom read, one may have stood still
+    /// meanwhile, as while a machine sleeps.
+    const LONGEST: Duration = Duration::from_millis(500);
+
+    /// The scales of counters of 10 GHz to 1 MHz. Others are of one that was set back.
+    const SCALES: RangeInclusive<u64> = (1 << 48) / 10_000..=1 << 48;
 
     /// A time of the last comparison that no counter trusts: the operating system is asked.
     const NEVER: u64 = 1 << 63;
@@ -52,30 +64,44 @@ impl MonotonicClock {
     /// That several threads may do so at once does no harm.
     #[cold]
     fn compare(&self) -> u64 {
-        let is_learnt = || self.scale.load(Ordering::Relaxed) > 0;
-        if !is_learnt() {
-            let elapsed = self.began.elapsed();
-            if elapsed < Self::LEARNING || !counter::is_steady() {
-                return micros(elapsed);
-            }
+        if !counter::is_steady() {
+            return micros(self.began.elapsed());
         }
         let (now, counter) = both();
-        let elapsed = now.duration_since(self.began);
-        if !is_learnt() {
-            let ticks = u128::from(counter.wrapping_sub(self.origin)) * 1_000;
-            let scale = (elapsed.as_nanos() << 48).checked_div(ticks).map(u64::try_from);
-            // Of threads that learn at once the first decides, so that no two scales are mixed.
-            let _ = scale
-                .and_then(Result::ok)
-                .map(|scale| self.scale.compare_exchange(0, scale, Ordering::Relaxed, Ordering::Relaxed));
+        let elapsed = micros(now.duration_since(self.began));
+        if self.scale.load(Ordering::Relaxed) == 0 && !self.learn(now, counter) {
+            return elapsed;
         }
-        let elapsed = micros(elapsed);
-        if is_learnt() {
-            let counted = self.counted(counter);
-            self.correction.store(elapsed.wrapping_sub(counted), Ordering::Relaxed);
+        let counted = self.counted(counter);
+        let (correction, before) = (elapsed.wrapping_sub(counted), self.compared.load(Ordering::Relaxed));
+        let drift = correction.wrapping_sub(self.correction.swap(correction, Ordering::Relaxed));
+        // A counter that was off by a thousandth, or stood still, or began anew, is learnt again.
+        let allowed = counted.wrapping_sub(before) / 1_000 + 1_000;
+        if before != Self::NEVER && drift.cast_signed().unsigned_abs() > allowed {
+            self.compared.store(Self::NEVER, Ordering::Relaxed);
+            self.scale.store(0, Ordering::Relaxed);
+        } else {
             self.compared.store(counted, Ordering::Relaxed);
         }
         elapsed
+    }
+
+    /// Learns how fast the counter is, once it has been watched for long enough. The operating system is
+    /// asked until then.
+    fn learn(&self, now: Instant, counter: u64) -> bool {
+        // Of threads that learn at once one does, so that no two scales are mixed.
+        let Ok(mut baseline) = self.baseline.try_lock() else { return false };
+        let watched = now.saturating_duration_since(baseline.0);
+        if watched < Self::LEARNING {
+            return false;
+        }
+        let ticks = u128::from(counter.wrapping_sub(baseline.1)) * 1_000;
+        let scale = (watched.as_nanos() << 48).checked_div(ticks).and_then(|scale| u64::try_from(scale).ok());
+        match scale.filter(|scale| watched <= Self::LONGEST && Self::SCALES.contains(scale)) {
+            Some(scale) => self.scale.store(scale, Ordering::Relaxed),
+            None => *baseline = (now, counter),
+        }
+        scale.is_some() && self.scale.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -98,7 +124,7 @@ impl Default for MonotonicClock {
         let (start, (began, origin)) = (SystemClock.now(), both());
         let (scale, compared, correction) =
             (AtomicU64::new(0), AtomicU64::new(Self::NEVER), AtomicU64::new(0));
-        Self { start, began, origin, scale, compared, correction }
+        Self { start, began, origin, scale, compared, correction, baseline: Mutex::new((began, origin)) }
     }
 }
 
@@ -107,7 +133,7 @@ impl Clone for MonotonicClock {
     fn clone(&self) -> Self {
         let copy = |from: &AtomicU64| AtomicU64::new(from.load(Ordering::Relaxed));
         let (scale, compared, correction) = (copy(&self.scale), copy(&self.compared), copy(&self.correction));
-        Self { scale, compared, correction, ..*self }
+        Self { scale, compared, correction, baseline: Mutex::new(both()), ..*self }
     }
 }
 
@@ -156,6 +182,39 @@ mod tests {
         }
         let copy = clock.clone();
         assert!(copy.now().micros_since(clock.now()) < 1_000_000);
+    }
+
+    /// A counter that stood still, or began anew, while it was learnt, or later: what it says is not
+    /// believed.
+    #[test]
+    fn a_counter_that_jumps_is_learnt_again() {
+        let clock = MonotonicClock::default();
+        if !counter::is_steady() {
+            return;
+        }
+        let learnt = |clock: &MonotonicClock| {
+            let began = Instant::now();
+            while clock.scale.load(Ordering::Relaxed) == 0 && began.elapsed() < 8 * MonotonicClock::LEARNING {
+                holds(clock, 1);
+            }
+            clock.scale.load(Ordering::Relaxed)
+        };
+        let expected = learnt(&clock);
+        // It began anew, or was ahead by an hour, when the first look at it was taken.
+        for off in [1 << 62, 1u64 << 42, (1u64 << 42).wrapping_neg()] {
+            let mut clock = MonotonicClock::default();
+            let baseline = clock.baseline.get_mut().unwrap();
+            baseline.1 = baseline.1.wrapping_add(off);
+            assert!(learnt(&clock).abs_diff(expected) < expected / 1_000, "{off}");
+        }
+        // Later, it is off by a second in one.
+        clock.correction.fetch_add(1_000_000, Ordering::Relaxed);
+        let counted = clock.counted(counter::read());
+        clock.compared.store(counted.wrapping_sub(MonotonicClock::TRUSTED), Ordering::Relaxed);
+        holds(&clock, 1);
+        assert_eq!(clock.scale.load(Ordering::Relaxed), 0);
+        assert!(learnt(&clock).abs_diff(expected) < expected / 1_000);
+        holds(&clock, 20);
     }
 
     /// A counter that is off is corrected by the operating system's clock as soon as it is held against it.

@@ -209,8 +209,12 @@ mod tests {
         {
             assert_eq!(told(Get("k"), answers).0, Err(ErrorKind::InvalidData), "{answers:?}");
         }
-        let endless: &'static str = Box::leak("x".repeat(100_000).into_boxed_str());
-        assert_eq!(told(Get("k"), endless).0, Err(ErrorKind::InvalidData));
+        let endless = |begins: &str, length| {
+            let answer: &'static str = Box::leak([begins, &"x".repeat(length)].concat().into_boxed_str());
+            told(Get("k"), answer).0
+        };
+        assert_eq!(endless("", 100_000), Err(ErrorKind::InvalidData));
+        assert_eq!(endless("VALUE k 0 2 7\r\n12", 1_100_000), Err(ErrorKind::InvalidData));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //!   lasts longer has it stored anew.
 //! * Ask for the generation and the server's time: `mg` with `N T v c t`, for the same reason, and because no
 //!   command of the client makes an item that is missing, or gives one another end.
-//! * Remove what was not changed: `md` with `C`. `delete` heeds no mark and waits for no answer. A `cas` by an
-//!   item that is over would remove as well, but a server without room refuses that.
+//! * Remove what was not changed: `md` with `C`. `delete` heeds no mark and waits for no answer. A `cas` by
+//!   an item that is over would remove as well, but a server without room refuses that.
 //! * Ask for evictions: `stats`, which the client does not know.
 //!
 //! Each answer names the call by its opaque number (`O`), so no answer is taken for another's. By

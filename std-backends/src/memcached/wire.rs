@@ -48,6 +48,8 @@ pub(super) struct Wire<T> {
     pub(super) is_fresh: bool,
     /// The first line of its answer, as far as that has been taken.
     first: Vec<u8>,
+    /// How much of its answer the client of `memcache-async` has taken.
+    handed: u64,
     /// What tells the answers of calls apart.
     pub(super) number: u32,
 }
@@ -65,6 +67,7 @@ impl<T: Stream> Wire<T> {
             attempt: 0,
             is_fresh: true,
             first: Vec::new(),
+            handed: 0,
             number: 0,
         }
     }
@@ -78,6 +81,7 @@ impl<T: Stream> Wire<T> {
     pub(super) fn begin(&mut self) {
         self.is_sent = false;
         self.first.clear();
+        self.handed = 0;
         self.number = self.number.wrapping_add(1);
     }
 
@@ -96,8 +100,12 @@ impl<T: Stream> Wire<T> {
         self.behind.extend_from_slice(command);
     }
 
-    /// Whether the first line goes on, or announces an item, beyond what a server keeps.
+    /// Whether the first line goes on, or announces an item, beyond what a server keeps; or the whole of the
+    /// answer goes on.
     fn is_beyond_bounds(&self) -> bool {
+        if self.handed > LARGEST + 2 * LONGEST as u64 {
+            return true;
+        }
         let announced = || self.first.strip_prefix(b"VALUE ")?.split(|byte| *byte == b' ').nth(2);
         if self.first.ends_with(b"\n") {
             announced().is_some_and(|length| number(length).is_none_or(|length| length > LARGEST))
@@ -204,6 +212,7 @@ impl<T: Stream> AsyncRead for Wire<T> {
             *to = *from;
         }
         self.take(length);
+        self.handed += length as u64;
         if self.is_beyond_bounds() {
             let told = "the server answers with more than an item of 1 MiB";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, told)));

@@ -31,15 +31,17 @@ pub(super) fn read<T: State, const ROOM: usize>(bytes: &InlineState<ROOM>) -> T 
 }
 
 /// A number for the form of a state: limits of other forms are on other keys, so that they do not meet. Made
-/// of the first tag and the length, as a store would tell them apart.
+/// of the length and of the bytes of a key never seen, which have the tags of all parts.
 #[inline]
-pub(super) fn form<T: State>() -> u64 {
+pub(super) fn form<T: State, const ROOM: usize>() -> u64 {
     /// 2⁶⁴ over the golden ratio: no pattern in its bits.
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut tag = [0];
-    // Of the whole there is room for the tag alone.
-    let _ = encode(&T::default(), &mut tag);
-    ((T::MAX_LEN as u64) << 8 | u64::from(tag[0])).wrapping_mul(GOLDEN)
+    let mut bytes = [0; ROOM];
+    let length = encode(&T::default(), &mut bytes).unwrap_or_default();
+    // Eight bytes at a time; beyond the length they are 0.
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let words = bytes.chunks(8).take(length.div_ceil(8)).map(word);
+    words.fold(T::MAX_LEN as u64, |form, word| (form ^ word).wrapping_mul(GOLDEN))
 }
 
 impl<S: Strategy, const ROOM: usize> Strategy for InBytes<S, ROOM> {

@@ -42,15 +42,16 @@ const SET: usize = <Wide as Head>::WAYS;
 /// Asked once: Linux reads several files for it.
 static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
-/// How many shards, and sets in each, hold `capacity` keys.
+/// How many shards, and sets in each, hold `capacity` keys in slots of this size.
 ///
 /// Eight slots for every five keys: of keys that fall at random into sets of 16 that spill into the next one,
 /// fewer than 0.1 % then find both full.
-fn shape(capacity: usize) -> (usize, usize) {
+fn shape(capacity: usize, slot: usize) -> (usize, usize) {
     /// The first key of a shard waits until all of it is initialised: half a megabyte, about a millisecond.
-    const LARGEST: usize = 1 << 13;
+    const LARGEST: usize = 1 << 18;
     // So that threads seldom meet, and large shards are cut.
-    let most = (64 * *CORES).next_power_of_two().max((capacity / LARGEST).next_power_of_two());
+    let largest = (LARGEST / slot.max(1)).max(1);
+    let most = (64 * *CORES).next_power_of_two().max((capacity / largest).next_power_of_two());
     let sets = capacity.saturating_mul(8).div_ceil(5 * SET).max(1);
     let shards = (sets / 4).next_power_of_two().clamp(1, most);
     (shards, sets.div_ceil(shards))
@@ -58,7 +59,7 @@ fn shape(capacity: usize) -> (usize, usize) {
 
 impl<T: State> Shards<T> {
     pub(super) fn new(capacity: usize, when_full: WhenFull, names: usize, secret: u64) -> Self {
-        let (shards, sets) = shape(capacity);
+        let (shards, sets) = shape(capacity, size_of::<Slot<T>>());
         let length = sets * SET;
         let parts = cut::<Slot<T>>(shards, length);
         let slots = parts.first().map_or(0, |part| part.start().addr().get());

@@ -158,8 +158,9 @@ impl<const ROOM: usize, C: Clock> SharedMemory<ROOM, C> {
                 S::State::MAX_LEN <= ROOM,
                 "the states of this strategy do not fit: give the memory more `room`, or the limit a `Memory`"
             );
+            assert!(ROOM <= u16::MAX as usize, "a state has room of 65535 bytes at most");
         }
-        self.shards.digest(key).tweaked(form::<S::State>())
+        self.shards.digest(key).tweaked(form::<S::State, ROOM>())
     }
 }
 

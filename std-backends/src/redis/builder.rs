@@ -47,8 +47,8 @@ impl RedisStorage {
     /// [`pool`](Self::pool) do the same for the connections of the redis crate.
     ///
     /// The function is called once for each command of a call, of which there are up to three. It answers
-    /// with an error of the kind `Client` if it sent nothing, as where a pool has no connection. Each call has its
-    /// [deadline](RedisBuilder::timeout), by the runtime that it comes from or by a
+    /// with an error of the kind `Client` if it sent nothing, as where a pool has no connection. Each call
+    /// has its [deadline](RedisBuilder::timeout), by the runtime that it comes from or by a
     /// [timer](RedisBuilder::timer) of yours. What is weaker than on connections of the storage's own:
     ///
     /// * A call whose connection breaks fails with [`Timeout`](traffik_core::ErrorKind::Timeout), for the hit

@@ -40,9 +40,10 @@ impl RedisStorage {
         RedisBuilder::carried(Arc::new(Shared(connection)))
     }
 
-    /// A pool of yours (feature `tokio` or `smol`), by a function that gets a connection of it: each command takes one, and gives it back
-    /// when it is answered or given up. The connection is what the pool hands out, such as an `Object` of
-    /// deadpool's or a `PooledConnection` of bb8's (`get_owned`), and leads to one of the redis crate's.
+    /// A pool of yours (feature `tokio` or `smol`), by a function that gets a connection of it: each command
+    /// takes one, and gives it back when it is answered or given up. The connection is what the pool hands
+    /// out, such as an `Object` of deadpool's or a `PooledConnection` of bb8's (`get_owned`), and leads to
+    /// one of the redis crate's.
     ///
     /// What is said of [`commands`](Self::commands) holds here too, but that a call which got no connection
     /// is known not to have been charged: it fails with

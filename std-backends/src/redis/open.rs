@@ -15,8 +15,8 @@ use super::{RedisBuilder, RedisStorage};
 impl RedisStorage {
     /// A server by its address, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS (feature
     /// `redis-tls`): with the roots that the operating system trusts unless [others](RedisBuilder::tls) are
-    /// given, and ring's cryptography unless the program has installed other. As all constructors that connect
-    /// by themselves, it needs the feature `tokio` or `smol`.
+    /// given, and ring's cryptography unless the program has installed other. As all constructors that
+    /// connect by themselves, it needs the feature `tokio` or `smol`.
     ///
     /// # Errors
     ///
@@ -36,9 +36,9 @@ impl RedisStorage {
         Ok(RedisBuilder::new(Access::Net(Place::Client(Box::new(Client::open(info)?)))))
     }
 
-    /// Connections that you make (feature `tokio` or `smol`), whenever one is needed. If that takes more than half a second the function
-    /// is called once more, and the first connection to come is taken; all of them are given up when
-    /// [connecting](RedisBuilder::connect_timeout) has taken too long.
+    /// Connections that you make (feature `tokio` or `smol`), whenever one is needed. If that takes more than
+    /// half a second the function is called once more, and the first connection to come is taken; all of them
+    /// are given up when [connecting](RedisBuilder::connect_timeout) has taken too long.
     ///
     /// Of a connection that was made elsewhere it cannot be seen whether a command was sent: where one
     /// breaks, more calls than else are reported as [`Timeout`](traffik_core::ErrorKind::Timeout).
@@ -49,8 +49,9 @@ impl RedisStorage {
         RedisBuilder::new(Access::Net(Place::Factory(Arc::new(move || connect().boxed()))))
     }
 
-    /// A cluster, found by some of its nodes (feature `tokio` or `smol`), which may change meanwhile. Those that are not named are
-    /// connected to as the first one is, with its user and password and over TLS if it is.
+    /// A cluster, found by some of its nodes (feature `tokio` or `smol`), which may change meanwhile. Those
+    /// that are not named are connected to as the first one is, with its user and password and over TLS if it
+    /// is.
     ///
     /// # Errors
     ///
@@ -61,8 +62,8 @@ impl RedisStorage {
         Ok(RedisBuilder::new(Access::Net(Place::Cluster(nodes.collect::<Result<_, RedisError>>()?))))
     }
 
-    /// The master of a name that sentinels know (feature `tokio` or `smol`). `master` is how it is connected to, with its name in the
-    /// place of a host: `redis://user:password@mymaster/0`, or `rediss://` for TLS.
+    /// The master of a name that sentinels know (feature `tokio` or `smol`). `master` is how it is connected
+    /// to, with its name in the place of a host: `redis://user:password@mymaster/0`, or `rediss://` for TLS.
     ///
     /// All sentinels are asked at once, and the first answer counts. They are asked again every 250 ms as
     /// long as there is a connection, so that a master that was demoted is left soon after its sentinels

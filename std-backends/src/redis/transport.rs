@@ -90,7 +90,7 @@ impl Transport {
         let (now, errand) = (Instant::now(), Errand { transport: self.clone(), until });
         let answer = if self.state.evictions.begin(now) {
             // The call first, for a pool may have one connection.
-            join(call(errand), self.look(now + PATIENCE)).await.0
+            join(call(errand), self.look(until.min(now + PATIENCE))).await.0
         } else {
             call(errand).await
         };

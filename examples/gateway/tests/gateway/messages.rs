@@ -33,6 +33,7 @@ fn a_bad_value_is_named_with_its_option_and_what_would_be_right() {
         ("--storage", "redis://:6379", "\":6379\" names no host; write HOST:PORT"),
         ("--storage", "rediss://[::1]:x", "[::1]:x: \"x\" is no port"),
         ("--storage", "redis+cluster://a:1,b:0", "b:0: \"0\" is no port; write one of 1 to 65535"),
+        ("--storage", "rediss+cluster://a:99999", "a:99999: \"99999\" is no port; write one of 1 to 65535"),
         ("--listen", ":8080", "write 0.0.0.0:8080 for all, or 127.0.0.1:8080 for this machine alone"),
         ("--listen", "127.0.0.1:99999", "\"99999\" is no port; write one of 1 to 65535"),
         ("--listen", "::1:8080", "such as 127.0.0.1:8080, [::1]:8080, or 0.0.0.0:8080 for all addresses"),

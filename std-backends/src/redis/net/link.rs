@@ -135,7 +135,8 @@ impl Link {
             let session = NetSession::new(Arc::clone(&connection), until, role == NodeRole::Asking);
             let answer = match &self.evictions {
                 Some(watch) if watch.begin(now) => {
-                    let beside = self.look_on(watch, Arc::clone(&connection), now + PATIENCE);
+                    let end = until.min(now + PATIENCE);
+                    let beside = self.look_on(watch, Arc::clone(&connection), end);
                     // In a future of its own, which other calls need no room for.
                     Box::pin(join(beside, call(session))).await.1
                 }

@@ -23,7 +23,7 @@ pub(in super::super) struct Tls {
     config: Option<Arc<ClientConfig>>,
     /// What is used without one, made when it is first needed: reading the operating system's roots takes
     /// milliseconds.
-    standard: Arc<OnceLock<Result<Arc<ClientConfig>, String>>>,
+    standard: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 /// Lets rustls use ring's cryptography, unless the program has chosen another, in which case this is refused.
@@ -53,11 +53,21 @@ impl Tls {
         }
     }
 
+    /// Trusts the roots of the operating system, which are read once. Where they cannot be, the next
+    /// connection tries again.
+    fn standard(&self) -> io::Result<Arc<ClientConfig>> {
+        if let Some(config) = self.standard.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = trusting_the_system().map_err(io::Error::other)?;
+        Ok(Arc::clone(self.standard.get_or_init(|| config)))
+    }
+
     /// Has a server prove that it is `host`, and encrypts from then on.
     pub(super) async fn over(&self, stream: Box<dyn Stream>, host: &str) -> io::Result<Box<dyn Stream>> {
         let config = match &self.config {
             Some(config) => Arc::clone(config),
-            None => self.standard.get_or_init(trusting_the_system).clone().map_err(io::Error::other)?,
+            None => self.standard()?,
         };
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;

@@ -21,8 +21,8 @@ impl<const LEN: usize> Default for InlineState<LEN> {
 }
 
 impl<const LEN: usize> InlineState<LEN> {
-    /// The encoded form of a state. There must be room for it, as who keeps states of a type checks when it is
-    /// compiled: one that does not fit counts as that of a key never seen.
+    /// The encoded form of a state. There must be room for it, as who keeps states of a type checks when it
+    /// is compiled: one that does not fit counts as that of a key never seen.
     #[inline]
     #[must_use]
     pub fn of<T: State>(state: &T) -> Self {
