@@ -64,14 +64,11 @@ impl MonotonicClock {
     /// That several threads may do so at once does no harm.
     #[cold]
     fn compare(&self) -> u64 {
-        if !counter::is_steady() {
+        if self.scale.load(Ordering::Relaxed) == 0 && !self.learn() {
             return micros(self.began.elapsed());
         }
         let (now, counter) = both();
         let elapsed = micros(now.duration_since(self.began));
-        if self.scale.load(Ordering::Relaxed) == 0 && !self.learn(now, counter) {
-            return elapsed;
-        }
         let counted = self.counted(counter);
         let (correction, before) = (elapsed.wrapping_sub(counted), self.compared.load(Ordering::Relaxed));
         let drift = correction.wrapping_sub(self.correction.swap(correction, Ordering::Relaxed));
@@ -86,22 +83,27 @@ impl MonotonicClock {
         elapsed
     }
 
-    /// Learns how fast the counter is, once it has been watched for long enough. The operating system is
+    /// Learns how fast the counter is, if that is due: returns whether it is known. The operating system is
     /// asked until then.
-    fn learn(&self, now: Instant, counter: u64) -> bool {
+    fn learn(&self) -> bool {
         // Of threads that learn at once one does, so that no two scales are mixed.
         let Ok(mut baseline) = self.baseline.try_lock() else { return false };
-        let watched = now.saturating_duration_since(baseline.0);
-        if watched < Self::LEARNING {
+        if self.scale.load(Ordering::Relaxed) > 0 {
+            return true;
+        }
+        if !counter::is_steady() || baseline.0.elapsed() < Self::LEARNING {
             return false;
         }
+        let (now, counter) = both();
+        let watched = now.duration_since(baseline.0);
         let ticks = u128::from(counter.wrapping_sub(baseline.1)) * 1_000;
         let scale = (watched.as_nanos() << 48).checked_div(ticks).and_then(|scale| u64::try_from(scale).ok());
-        match scale.filter(|scale| watched <= Self::LONGEST && Self::SCALES.contains(scale)) {
+        let scale = scale.filter(|scale| watched <= Self::LONGEST && Self::SCALES.contains(scale));
+        match scale {
             Some(scale) => self.scale.store(scale, Ordering::Relaxed),
             None => *baseline = (now, counter),
         }
-        scale.is_some() && self.scale.load(Ordering::Relaxed) > 0
+        scale.is_some()
     }
 }
 

@@ -140,7 +140,8 @@ fn a_real_clock_admits_no_more_than_the_bound() {
         }
     });
     let bound = 100 + limiter.now().micros_since(began) * 10_000 / 1_000_000;
-    assert!((1..=bound).contains(&admitted.into_inner()));
+    let admitted = admitted.into_inner();
+    assert!((1..=bound).contains(&admitted), "{admitted} of {bound}");
 }
 
 #[test]
@@ -197,4 +198,31 @@ fn a_flood_of_new_keys_lets_no_limited_client_through() {
     assert!(storage.counters().evictions > 100_000);
     // 20 at once and 10 in each of the 20 seconds less the last tenth of a millisecond.
     assert_eq!(admitted, 20 + 199);
+}
+
+/// A thread that was interrupted between reading the clock and asking comes with a time of before, also of the
+/// tick before: of it nothing is forgotten.
+#[test]
+fn a_reading_that_comes_late_forgets_nothing() {
+    const TICK: u64 = 1 << 21;
+    let limit = Gcra::new(Rate::per_second(10_000)).burst(100).unwrap();
+    let begin = 1_800_000_000_000_000 / TICK * TICK;
+    for late in [0, 1, 9_000, 20_000, 500_000, 1_000_000] {
+        let memory = Memory::builder().capacity(16).clock(ManualClock::default()).build();
+        let admitted = |at| {
+            let op = Op::Check(Hit::new(1));
+            let check = || memory.apply(&limit, "hot", &op, Timestamp::from_micros(at)).unwrap().is_allowed();
+            (0..300).filter(|_| check()).count()
+        };
+        assert_eq!(admitted(begin + 1), 100, "{late}");
+        assert_eq!(admitted(begin + 1 - late), 0, "{late} us late");
+        assert_eq!(admitted(begin + 1), 0, "{late} us late");
+        assert_eq!(admitted(begin + 1 + 5_000), 50, "{late} us late");
+        // Another limit has a hit recorded at a late time.
+        let wider = Gcra::new(Rate::per_second(10_000)).burst(101).unwrap();
+        let one = Op::Check(Hit::new(1));
+        let told = memory.apply(&wider, "hot", &one, Timestamp::from_micros(begin + 5_001 - late)).unwrap();
+        assert!(told.is_allowed(), "{late}");
+        assert_eq!(admitted(begin + 5_001), 0, "{late} us late");
+    }
 }

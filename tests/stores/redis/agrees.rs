@@ -17,6 +17,9 @@ use traffik_test_support::servers::{Redis, Reply};
 
 static SERVER: LazyLock<Redis> = LazyLock::new(Redis::start);
 
+/// For how long an answer is waited for: what is said in it is tried here, and not when.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// What the server holds for a key that needs no escaping.
 fn stored(namespace: &str, key: &str) -> Option<Vec<u8>> {
     match SERVER.command(&["GET".to_owned(), format!("{namespace}:{{{key}}}")]) {
@@ -42,7 +45,7 @@ fn agrees_as_states<S: Strategy<Cost = u32>>(
 fn agrees_in<S: Strategy<Cost = u32>>(name: &str, how: (u32, Compared), limits: impl Fn(u32, u64) -> [S; 2]) {
     let clock = Shared::default();
     let storage = RedisStorage::url(&SERVER.url()).unwrap();
-    let storage = &storage.namespace(name).clock(clock.clone()).build().unwrap();
+    let storage = &storage.namespace(name).clock(clock.clone()).timeout(PATIENCE).build().unwrap();
     let put = |key: &str, bytes: Option<&[u8]>| {
         let name = format!("{name}:{{{key}}}").into_bytes();
         SERVER.command(&[&b"SET"[..], &name, bytes.unwrap_or_default()]);
@@ -130,8 +133,13 @@ fn limits_chosen_at_run_time_agree() {
 fn a_pair_agrees() {
     let runtime = runtime();
     let clock = Shared(Arc::new(ManualClock::new(Timestamp::from_micros(START))));
-    let storage =
-        RedisStorage::url(&SERVER.url()).unwrap().namespace("pair").clock(clock.clone()).build().unwrap();
+    let storage = RedisStorage::url(&SERVER.url())
+        .unwrap()
+        .namespace("pair")
+        .clock(clock.clone())
+        .timeout(PATIENCE)
+        .build()
+        .unwrap();
     let limit = (TokenBucket::new(Rate::per_second(5)), FixedWindow::new(Rate::per_minute(1_000)));
     let limiter = AsyncLimiter::new(limit, storage);
     let mut state = Default::default();
@@ -182,8 +190,13 @@ fn logs_agree() {
 fn a_long_log_agrees() {
     let runtime = runtime();
     let clock = Shared(Arc::new(ManualClock::new(Timestamp::from_micros(START))));
-    let storage =
-        RedisStorage::url(&SERVER.url()).unwrap().namespace("long").clock(clock.clone()).build().unwrap();
+    let storage = RedisStorage::url(&SERVER.url())
+        .unwrap()
+        .namespace("long")
+        .clock(clock.clone())
+        .timeout(PATIENCE)
+        .build()
+        .unwrap();
     let limiter = AsyncLimiter::new(HeapLog::new(Rate::per_second(300)).unwrap(), storage);
     let mut state = Default::default();
     for step in 0..3_000u64 {

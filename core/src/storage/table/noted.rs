@@ -1,6 +1,7 @@
 //! Notes beside a state: when it is fresh, by the clock and the limit there are now.
 
 use crate::storage::head::{Head, passed, ticks};
+use crate::strategy::math::rebase::SLACK;
 use crate::{Class, Strategy, Timestamp};
 
 /// The figures to note beside a state that was written.
@@ -23,13 +24,20 @@ impl Noted {
         let tick = passed(self.now);
         let mut fresh = limit.fresh_at(state, class);
         if tick < *latest {
-            // A stamp from the future, left by a clock that stepped back, hurts for a horizon at most.
-            fresh = fresh.min(self.now.plus_micros(limit.horizon()));
+            fresh = fresh.min(longest(limit, self.now));
         } else {
             *latest = tick;
         }
         key.with(ticks(fresh), self.pressure)
     }
+}
+
+/// The latest time at which a state is fresh that lies ahead of the clock and is not moved to it: by no more
+/// than the horizon, or than a second, which is how late a reading of the clock may come. From its own time on
+/// it lasts for a horizon. A stamp from further in the future was left by a clock that was set back.
+fn longest<S: Strategy>(limit: &S, now: Timestamp) -> Timestamp {
+    let horizon = limit.horizon();
+    now.plus_micros(horizon.max(SLACK).saturating_add(horizon))
 }
 
 /// Brings the state of a slot down to a clock that was set back, and with it when the slot is free. Returns
@@ -38,9 +46,8 @@ impl Noted {
 #[inline(never)]
 pub(super) fn rebased<S: Strategy, H: Head>(head: H, limit: &S, state: &mut S::State, now: Timestamp) -> H {
     let _ = limit.rebase(state, now);
-    // A state that cannot be moved is kept for no longer than any lasts.
-    let longest = now.plus_micros(limit.horizon());
-    head.fresh_in(head.fresh_tick().min(ticks(longest)))
+    // A state that cannot be moved is kept for no longer than any that is.
+    head.fresh_in(head.fresh_tick().min(ticks(longest(limit, now))))
 }
 
 /// The head of a slot whose state was denied: it is kept for as long as it is in use under the limit that

@@ -3,7 +3,7 @@
 use crate::Timestamp;
 
 /// The longest step back that counts as an inexact clock or as a race of two readers: 1 second.
-const SLACK: u64 = 1_000_000;
+pub(crate) const SLACK: u64 = 1_000_000;
 
 /// Reports whether a time lies so far ahead of the present that the clock must have been set back: by more
 /// than `reach` microseconds, and by more than a second.
