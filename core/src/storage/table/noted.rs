@@ -35,9 +35,13 @@ impl Noted {
 /// The latest time at which a state is fresh that lies ahead of the clock and is not moved to it: by no more
 /// than the horizon, or than a second, which is how late a reading of the clock may come. From its own time on
 /// it lasts for a horizon. A stamp from further in the future was left by a clock that was set back.
+#[cold]
+#[inline(never)]
 fn longest<S: Strategy>(limit: &S, now: Timestamp) -> Timestamp {
+    // No less than either, without comparing them.
+    const { assert!(SLACK <= 1 << 20, "a second is less than 2^20 microseconds") };
     let horizon = limit.horizon();
-    now.plus_micros(horizon.max(SLACK).saturating_add(horizon))
+    now.plus_micros(horizon).plus_micros(horizon | 1 << 20)
 }
 
 /// Brings the state of a slot down to a clock that was set back, and with it when the slot is free. Returns
