@@ -115,8 +115,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.storage.check_together(&self.limit, keys, &Hit::new(cost), self.now())
     }
 
-    /// What [`check_n`](Self::check_n) would answer, taking nothing: its figures are those after the hit.
-    /// What is left now is [`status`](Self::status).
+    /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit. For
+    /// the figures of now ask for the [`status`](Self::status).
     pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Answer<S> {
         self.apply_now(key, &Op::Peek(Hit::new(cost)))
     }

@@ -103,7 +103,7 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
         false
     }
 
-    /// What a check would be told if it is known here, without a call of any store, that it is denied; `None`
+    /// Returns the denial of a check if it is known here, without a call of any store; `None`
     /// if the store has to be asked. For who asks several storages about one request, and would have to take
     /// back what others charged.
     fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {

@@ -250,7 +250,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         self.when_full = when_full;
     }
 
-    /// What the slots lie in: it may have none yet, as long as only operations are applied that write
+    /// The place of the slots. It may have none yet, as long as only operations are applied that write
     /// nothing.
     pub const fn slots_mut(&mut self) -> &mut A {
         &mut self.slots

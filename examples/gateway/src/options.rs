@@ -193,7 +193,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| format!("{text:?} is no address; write 192.0.2.1 or 2001:db8::1"))
 }
 
-/// What the names of keys begin with, if a store takes it.
+/// The beginning of the names of keys, if a store takes it.
 fn namespace(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("it is empty; take 1 to 64 letters, digits, or . : _ - @ /".to_owned());

@@ -1,4 +1,4 @@
-//! What features bring along.
+//! The crates that features bring along.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ fn packages(features: &str) -> Vec<String> {
     tree.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// Whoever hands in connections chooses the runtime, and each runtime is left out where it is not turned on.
+/// The feature `redis` alone brings no runtime, and each runtime is left out where it is not turned on.
 #[test]
 fn redis_brings_no_runtime() {
     const RUNTIMES: [&str; 5] = ["tokio", "smol", "async-std", "async-io", "smol-timeout"];

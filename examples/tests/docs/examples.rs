@@ -67,7 +67,7 @@ fn actix_api() {
     assert_eq!(statuses(&api, "/search", &["--interface", "127.0.0.2"]), ["200", "200", "429"]);
 }
 
-/// What a client prints that calls a server which answers five calls a minute.
+/// Returns the text that a client prints which calls a server of five answers a minute.
 fn called(client: &str) -> Vec<String> {
     let service = start(env!("CARGO_BIN_EXE_hyper_service"));
     let output = Command::new(client).arg(service.address()).output().unwrap();

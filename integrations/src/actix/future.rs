@@ -41,7 +41,7 @@ pin_project! {
         Waiting { work: BoxFuture<'static, W>, next: Option<(Rc<T>, Request<()>, ServiceRequest)> },
         /// With the inner service.
         Serving { #[pin] inner: F, pass: Option<P>, beside: Option<BoxFuture<'static, ()>> },
-        /// Served, or answered in its stead; perhaps about to be told.
+        /// Served, or answered in its stead; its headers may yet be added.
         Done { before: Option<BoxFuture<'static, ()>>, outcome: Option<Outcome<B>> },
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn answer<B>(
     ServiceResponse::new(request.into_parts().0, answer)
 }
 
-/// What is well formed in one version is in the other one, too.
+/// Appends a header: the form that one version takes the other takes, too.
 fn append(headers: &mut ActixHeaders, name: &HeaderName, value: &HeaderValue) {
     let name = ActixName::from_bytes(name.as_str().as_bytes());
     if let (Ok(name), Ok(value)) = (name, ActixValue::from_bytes(value.as_bytes())) {

@@ -186,7 +186,7 @@ impl Quota {
             Decided::Failed { failed, .. } => {
                 let mut answer = Ok(());
                 for (failing, failure) in failed {
-                    // Whoever applies it gets the failure, and decides.
+                    // The caller gets the failure, and decides.
                     let _ = failing(None, &failure);
                     answer = Err(Rejection::stopped(&names, false, Stop::Failed(failure)));
                 }

@@ -159,7 +159,7 @@ impl<B: Body> Body for ResponseBody<B> {
                         return Poll::Ready(Some(Err(error)));
                     }
                 }
-                // The end is told once the books are settled.
+                // The body ends once the books are settled.
                 ready!(count.poll_settle(context));
                 Poll::Ready(None)
             }

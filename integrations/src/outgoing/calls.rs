@@ -73,7 +73,7 @@ type Wait<S, M> = dyn Fn(&Budget<S, M>, RequestParts<'_>, <S as Strategy>::Cost)
 
 type Turn = BoxFuture<'static, Result<(), WaitError<Failure>>>;
 
-/// What calls are given their turns by.
+/// Gives calls their turns.
 struct Budget<S, M> {
     limiter: Arc<AsyncLimiter<S, M>>,
     timer: Arc<Pause>,

@@ -42,7 +42,7 @@ pub struct WsThrottle<W, S: Strategy, M, T> {
 
 /// A connection that is being closed for what came over it.
 pub(super) struct Closing<T> {
-    /// What is to be sent before.
+    /// The message to be sent before.
     pub(super) last: Option<T>,
     /// The message that closes it, until it is sent.
     pub(super) message: Option<T>,

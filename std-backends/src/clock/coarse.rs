@@ -10,7 +10,7 @@ use super::tick::Tick;
 ///
 /// It lags by up to one tick: 1 to 10 ms on Linux, depending on how the kernel was built. It never runs
 /// ahead, so over any time `T` a limit admits at most what it would over `T` and one tick
-/// (`tests/models/laws/coarse_clock.rs` says why, and tries it); waits may be told up to a tick too long.
+/// (`tests/models/laws/coarse_clock.rs` says why, and tries it); waits may be up to a tick too long.
 /// Good for periods of seconds and more. In WebAssembly, which has no such clock, it is exact and as cheap as
 /// that.
 #[derive(Clone, Copy, Debug)]

@@ -61,7 +61,7 @@ impl MonotonicClock {
     }
 
     /// Asks the operating system for the microseconds since the start, and holds the counter against them.
-    /// That several threads may do so at once does no harm.
+    /// Several threads may do so at once.
     #[cold]
     fn compare(&self) -> u64 {
         if self.scale.load(Ordering::Relaxed) == 0 && !self.learn() {

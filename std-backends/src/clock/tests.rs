@@ -1,4 +1,4 @@
-//! What holds of every clock.
+//! Tests of all clocks.
 
 use traffik_core::{EpochClock, Timestamp};
 

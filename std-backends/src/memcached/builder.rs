@@ -106,7 +106,7 @@ impl<R: Connect> MemcachedBuilder<R> {
         pub const fn idle(idle: Duration) => settings.idle = idle;
 
         /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready):
-        /// whoever comes then is refused at once, with the time it would have taken. Defaults to no bound.
+        /// one that comes then is refused at once, with the time it would have taken. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
 
         /// Whether states outlive the storage, which they do if nothing is said. If not,

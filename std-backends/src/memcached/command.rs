@@ -1,4 +1,4 @@
-//! What is asked of a server by the client of `memcache-async`. What that client cannot ask is in
+//! The commands that the client of `memcache-async` asks of a server. Those that it cannot ask are in
 //! [`meta`](super::meta), with the reason beside each command.
 //!
 //! The client gets a [`Wire`] that it holds for one command. So it reads no more than its answer, and sends

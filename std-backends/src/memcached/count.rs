@@ -10,7 +10,7 @@ use super::meta::{Count as CountOne, Counted, TAKEN};
 use super::server::{End, Server};
 use super::window::Window;
 
-/// What counting came to.
+/// The result of counting.
 pub(super) enum Told<V> {
     Verdict(V),
     /// A denial, and so many before it that the count has to be brought back.

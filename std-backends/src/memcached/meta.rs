@@ -1,4 +1,4 @@
-//! What `memcache-async` cannot ask, in words of our own: four commands of the meta protocol, and `stats`.
+//! The commands that `memcache-async` cannot ask, in words of our own: four commands of the meta protocol, and `stats`.
 //!
 //! * Count a hit: `ma` with `N J MD`. `decrement` makes no item and gives it no end, so a new key would take
 //!   three trips, and a process that dies between them leaves a count that never ends. It returns no mark.
@@ -75,7 +75,7 @@ pub(super) const TAKEN: &str = " MD v c O";
 #[cfg(feature = "locks")]
 pub(super) const ADDED: &str = " MI v c O";
 
-/// What counting came to.
+/// The result of counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
     /// The number is this now.

@@ -21,7 +21,7 @@ const ROOM: usize = 512;
 /// The longest line that a server answers with: a key, flags, an error.
 const LONGEST: usize = 2_048;
 
-/// The longest item that is read: a server keeps no longer one unless it is told to.
+/// The longest item that is read: a server keeps no longer one unless it is configured to.
 pub(super) const LARGEST: u64 = 1 << 20;
 
 /// A stream that knows whether it has been read to the end of an answer.
@@ -38,7 +38,7 @@ pub(super) struct Wire<T> {
     outgoing: Vec<u8>,
     /// How much of it has been sent.
     sent: usize,
-    /// What is sent with the next command, behind it.
+    /// Bytes to be sent with the next command, behind it.
     behind: Vec<u8>,
     /// Whether anything has been sent since the present call began, so that the server may have heard of it.
     pub(super) is_sent: bool,

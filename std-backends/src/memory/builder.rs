@@ -10,7 +10,7 @@ use super::shards::Shards;
 use crate::util::setters::setters;
 use crate::{FifoQueue, MonotonicClock};
 
-/// What a [`Memory`](crate::Memory) is to be like.
+/// The options of a [`Memory`](crate::Memory).
 #[derive(Debug)]
 #[must_use]
 pub struct MemoryBuilder<S, C = MonotonicClock> {
@@ -43,7 +43,7 @@ impl<S, C> MemoryBuilder<S, C> {
         pub const fn names(most: usize) => names = most;
 
         /// The most that may wait for each key in [`until_ready`](traffik_core::Limiter::until_ready):
-        /// whoever comes then is refused at once, with the time it would have taken. Defaults to no bound.
+        /// one that comes then is refused at once, with the time it would have taken. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
     }
 
@@ -59,7 +59,7 @@ impl<S, C> MemoryBuilder<S, C> {
         MemoryBuilder { capacity, when_full, clock, names, max_waiting, strategy: PhantomData }
     }
 
-    /// What a storage is made of.
+    /// The parts of a storage.
     pub(super) fn parts<T: State>(self, secret: u64) -> (Shards<T>, C, FifoQueue) {
         let shards = Shards::new(self.capacity, self.when_full, self.names, secret);
         (shards, self.clock, FifoQueue::new().with_max(self.max_waiting))

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::hint;
 
-/// A part of a region: whoever has it is the only one to see it. Empty until it is [filled](Self::fill).
+/// A part of a region: its owner is the only one to see it. Empty until it is [filled](Self::fill).
 pub(super) struct Part<T> {
     /// Invariant: the elements of `start..start + region.length` lie in the region and belong to this part
     /// alone.
@@ -35,7 +35,7 @@ impl<T> Drop for Region<T> {
     }
 }
 
-/// So many parts, each with room for so many elements.
+/// Cuts a region into this many parts, each with room for this many elements.
 pub(super) fn cut<T>(parts: usize, length: usize) -> Vec<Part<T>> {
     let all = parts.checked_mul(length).expect("no more slots than there are addresses");
     let mut elements = Box::new_uninit_slice(all);

@@ -28,7 +28,7 @@ pub(super) struct Shards<T> {
     slots: usize,
     /// How many slots a shard has.
     length: usize,
-    /// What the seed was made of.
+    /// The number that the seed was made of.
     pub(super) secret: u64,
     seed: Seed,
     names: Option<Names>,
@@ -147,7 +147,7 @@ impl<T: State> Shards<T> {
         answer
     }
 
-    /// What takes longer, apart from what is done most often.
+    /// Applies an operation the long way, apart from the short one that most checks take.
     #[inline(never)]
     fn apply_anywhere<S: Strategy<State = T>, K: Key + ?Sized>(
         &self,

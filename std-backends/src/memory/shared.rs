@@ -37,7 +37,7 @@ use crate::{FifoQueue, MonotonicClock};
 ///
 /// Throttles keep their states apart by their names. Of limiters, those whose states have the same form share
 /// the state of a key, as they do on Redis: all buckets and GCRA, for instance. So give each of them keys of
-/// its own, such as `("uploads", user)`. Whoever waits in `until_ready` waits for all who wait for the same
+/// its own, such as `("uploads", user)`. A waiter in `until_ready` waits for all who wait for the same
 /// key.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! What a storage on Redis is to be like.
+//! The options of a storage on Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,7 +122,7 @@ impl RedisBuilder {
         pub const fn connect_timeout(timeout: Duration) => connect_timeout = timeout;
 
         /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready):
-        /// whoever comes then is refused at once, with the time it would have taken. Defaults to no bound.
+        /// one that comes then is refused at once, with the time it would have taken. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
 
         /// Whether states outlive the storage, which they do if nothing is said. If not,

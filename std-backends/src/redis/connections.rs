@@ -17,7 +17,7 @@ impl RedisStorage {
     /// A connection of yours (feature `tokio` or `smol`), which all calls share: a `ConnectionManager`, a
     /// `MultiplexedConnection`, a `ClusterConnection`, or any other that can be cloned.
     ///
-    /// What is said of [`commands`](Self::commands) holds here too, and besides:
+    /// The limits of [`commands`](Self::commands) hold here too, and besides:
     ///
     /// * A `MultiplexedConnection` that is lost stays lost: all calls fail from then on. A
     ///   `ConnectionManager` connects anew after a call has failed, and sends nothing twice.
@@ -45,7 +45,7 @@ impl RedisStorage {
     /// out, such as an `Object` of deadpool's or a `PooledConnection` of bb8's (`get_owned`), and leads to
     /// one of the redis crate's.
     ///
-    /// What is said of [`commands`](Self::commands) holds here too, but that a call which got no connection
+    /// The limits of [`commands`](Self::commands) hold here too, but that a call which got no connection
     /// is known not to have been charged: it fails with
     /// [`Unavailable`](traffik_core::ErrorKind::Unavailable).
     ///

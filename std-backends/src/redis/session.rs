@@ -5,7 +5,7 @@ use redis::{Cmd, RedisError, Value};
 use super::net::NetSession;
 use super::transport::Errand;
 
-/// What a call asks its server by.
+/// The means by which a call asks its server.
 pub(super) enum Session {
     /// A connection that the storage made.
     Net(NetSession),

@@ -47,7 +47,7 @@ pub(super) struct Transport {
     state: Arc<State>,
 }
 
-/// What is known of the server.
+/// The facts known of the server.
 struct State {
     faults: Faults,
     evictions: EvictionWatch,

@@ -90,7 +90,7 @@ fn run<S: Strategy<Cost: Asked>>(case: &Case<S>, mut show: impl FnMut(Done<'_, S
             Act::Check => Op::Check(hit),
             Act::Charge => Op::Charge(hit),
             Act::Refund(place, keeps) if !admitted.is_empty() => {
-                let place = place % admitted.len();
+                let place = (place % admitted.len() as u64) as usize;
                 let (taken, receipt) = if keeps { admitted[place] } else { admitted.remove(place) };
                 hit = taken;
                 Op::Refund(hit, receipt)

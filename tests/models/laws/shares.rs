@@ -388,5 +388,6 @@ fn a_denial_is_written_to_a_store_once() {
 
 #[test]
 fn states_are_as_small_as_documented() {
-    assert_eq!(size_of::<<FairShare<8> as Strategy>::State>(), 8 + 12 + 8 * 16 + 4);
+    let size = (8 + 12 + 8 * 16usize).next_multiple_of(align_of::<u64>());
+    assert_eq!(size_of::<<FairShare<8> as Strategy>::State>(), size);
 }

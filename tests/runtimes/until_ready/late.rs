@@ -125,7 +125,7 @@ fn an_awaited_storage_of_this_process_counts_from_when_it_was_due_as_well() {
     runtime.run(within).unwrap();
 }
 
-/// Who was suspended for a second does not make up for it, and no two pass at once that are to be apart.
+/// A task that was suspended for a second does not make up for it, and no two pass at once that are to be apart.
 #[test]
 fn a_task_that_was_suspended_catches_nothing_up() {
     for late in [0, 1, 1_300, 4_999, 5_000, 15_000, 16_000, 1_000_000] {
@@ -134,7 +134,7 @@ fn a_task_that_was_suspended_catches_nothing_up() {
     }
 }
 
-/// What is admitted by the clock in any time is what the strategy admits in that time and an interval.
+/// Over any time of the clock no more is admitted than the strategy admits in that time and an interval.
 #[test]
 fn no_more_is_admitted_than_in_an_interval_more() {
     for off in [-700, 0, 1, 300, LATE, 3_999, 4_000, 9_000, 15_625, 15_626, 40_000] {

@@ -84,7 +84,7 @@ async fn crowd<R: Runtime>(
     told
 }
 
-/// Who was admitted. On several threads who was decided first need not come first to say so.
+/// The waiters that were admitted. On several threads the one decided first need not be the first to say so.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Admitted {
     decided: Timestamp,
@@ -92,7 +92,7 @@ struct Admitted {
     at: Timestamp,
 }
 
-/// That these were admitted, in this order and each at its time.
+/// Asserts that these were admitted, in this order and each at its time.
 async fn were_admitted(
     told: &Receiver<Option<Admitted>>,
     pace: Duration,

@@ -34,7 +34,7 @@ fn a_get_after_one_that_was_given_up_returns_the_value_of_the_other() {
     });
 }
 
-/// So a count that begins would take three round trips, and one that ends between them has no end.
+/// A count that begins would take three round trips by it, and one that ends between them has no end.
 #[test]
 fn decrement_makes_no_item_and_gives_none_an_end() {
     run(async {
@@ -47,7 +47,7 @@ fn decrement_makes_no_item_and_gives_none_an_end() {
     });
 }
 
-/// So a state that somebody has charged meanwhile would be lost.
+/// A state that somebody has charged meanwhile would be lost by it.
 #[test]
 fn delete_removes_what_has_been_changed() {
     run(async {
@@ -64,7 +64,7 @@ fn delete_removes_what_has_been_changed() {
     });
 }
 
-/// So a probe of whether a server can write would learn nothing, and the next caller would have its failure.
+/// A probe of whether a server can write would learn nothing, and the next caller would have its failure.
 #[test]
 fn set_returns_before_the_server_refuses() {
     run(async {
@@ -76,7 +76,7 @@ fn set_returns_before_the_server_refuses() {
     });
 }
 
-/// So items that may be gone are removed by a command that needs no room.
+/// Items that may be gone are removed by a command that needs no room instead.
 #[test]
 fn a_cas_that_removes_needs_room() {
     run(async {

@@ -59,7 +59,7 @@ async fn function(url: &str) -> RedisBuilder {
     })
 }
 
-/// What can be handed in for a single server.
+/// The connections that can be handed in for a single server.
 const KINDS: [&str; 5] = ["function", "connection", "manager", "deadpool", "bb8"];
 
 async fn of(kind: &str, url: &str, timeout: Duration) -> RedisStorage {
@@ -293,7 +293,7 @@ fn a_clusters_connection_counts_keys_of_all_nodes() {
     });
 }
 
-/// What the docs warn of, and how it is turned off.
+/// The resending that the docs warn of, and how it is turned off.
 #[test]
 fn a_clusters_connection_sends_again_by_itself_unless_told_not_to() {
     run(async {

@@ -1,4 +1,4 @@
-//! What a server proves by that it is who it says, over TLS.
+//! The certificate by which a server proves its name over TLS.
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 

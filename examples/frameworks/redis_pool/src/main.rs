@@ -1,4 +1,4 @@
-//! Jobs that a pool of connections to Redis limits: five an hour for each customer, whoever runs them.
+//! Jobs limited over a pool of connections to Redis: five an hour for each customer, on all machines.
 
 use deadpool_redis::{Config, Pool, Runtime};
 use traffik::{AsyncLimiter, RedisStorage, TokenBucket, rate};

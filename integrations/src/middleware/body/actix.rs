@@ -31,7 +31,7 @@ impl<B: MessageBody> MessageBody for ResponseBody<B> {
                 {
                     return Poll::Ready(Some(data.inspect(|data| count.add(data.len()))));
                 }
-                // The end is told once the books are settled.
+                // The body ends once the books are settled.
                 ready!(count.poll_settle(context));
                 Poll::Ready(None)
             }

@@ -8,7 +8,7 @@ pub(in super::super) const fn is_steady() -> bool {
     true
 }
 
-/// What is counted so far.
+/// Returns the count so far.
 #[inline(always)]
 pub(in super::super) fn read() -> u64 {
     let count: u64;

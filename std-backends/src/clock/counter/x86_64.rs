@@ -18,7 +18,7 @@ pub(in super::super) fn is_steady() -> bool {
     *STEADY
 }
 
-/// What is counted so far.
+/// Returns the count so far.
 #[inline(always)]
 pub(in super::super) fn read() -> u64 {
     // SAFETY: every x86-64 processor has the instruction.

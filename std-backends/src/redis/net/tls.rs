@@ -21,7 +21,7 @@ pub(super) const IS_ON: bool = true;
 pub(in super::super) struct Tls {
     /// The user's own setup.
     config: Option<Arc<ClientConfig>>,
-    /// What is used without one, made when it is first needed: reading the operating system's roots takes
+    /// The setup without one, made when it is first needed: reading the operating system's roots takes
     /// milliseconds.
     standard: Arc<OnceLock<Arc<ClientConfig>>>,
 }

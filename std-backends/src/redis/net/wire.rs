@@ -50,7 +50,7 @@ impl WireLog {
 
 /// A connection's bytes, on whatever runtime.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// What the operating system knows it by.
+    /// The operating system's handle of it.
     fn socket(&self) -> SockRef<'_>;
 
     /// Whether the server has closed it, as far as this host has heard: asked of the operating system, for a
@@ -97,7 +97,7 @@ impl<T> WatchedStream<T> {
     }
 }
 
-/// Counts one more. Whoever has the stream is the only one to count.
+/// Counts one more. The owner of the stream is the only one to count.
 fn count(number: &AtomicU64) {
     number.store(number.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
 }

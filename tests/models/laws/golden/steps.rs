@@ -18,7 +18,7 @@ pub(super) enum Act {
     Peek,
     Charge,
     /// Of the admission at this place among those not yet taken back, counted round. It may be kept.
-    Refund(usize, bool),
+    Refund(u64, bool),
     Reset,
 }
 
@@ -130,7 +130,7 @@ fn step(number: usize, random: &mut Random) -> Step {
     let mut class = Class::default();
     (class.tier, class.priority, class.region, class.instance) = (tier, priority, region, instance);
     let costs = std::array::from_fn(|_| random.one_of(&[0, 1, 1, 1, 1, 1, 2, 2, 3, 5, 8, 40]));
-    let place = random.next() as usize;
+    let place = random.next();
     let act = match random.next() % 16 {
         0..=8 => Act::Check,
         9..=10 => Act::Peek,
