@@ -283,9 +283,9 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
         &self,
         key: &K,
         cost: S::Cost,
-        due: Option<Range<Timestamp>>,
+        due: Range<Timestamp>,
     ) -> (Self::Answer, Option<Timestamp>) {
-        let at = as_of(due, self.now());
+        let at = as_of(&due, self.now());
         (ready(self.check_at(key, &Hit::new(cost), at)), Some(at))
     }
 

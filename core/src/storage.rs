@@ -41,12 +41,9 @@ pub use {
 
 /// The time as of which a storage of this process decides now on what was due at the start of a time: then,
 /// or earlier than now by as much as that time lasts.
-pub(crate) fn as_of(due: Option<Range<Timestamp>>, now: Timestamp) -> Timestamp {
-    let as_of_due = |due: Range<Timestamp>| {
-        let leeway = due.end.micros_since(due.start);
-        due.start.max(Timestamp::from_micros(now.as_micros().saturating_sub(leeway))).min(now)
-    };
-    due.map_or(now, as_of_due)
+pub(crate) fn as_of(due: &Range<Timestamp>, now: Timestamp) -> Timestamp {
+    let leeway = due.end.micros_since(due.start);
+    due.start.max(Timestamp::from_micros(now.as_micros().saturating_sub(leeway))).min(now)
 }
 
 /// Keeps a state per key in this process and runs operations on it.

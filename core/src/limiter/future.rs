@@ -223,7 +223,7 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
         &self,
         key: &K,
         cost: S::Cost,
-        due: Option<Range<Timestamp>>,
+        due: Range<Timestamp>,
     ) -> (Self::Answer, Option<Timestamp>) {
         self.storage.apply_due(&self.limit, &key, &Op::Check(Hit::new(cost)), due)
     }

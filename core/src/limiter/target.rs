@@ -30,7 +30,7 @@ pub(super) trait WaitTarget<S: Strategy> {
         &self,
         key: &K,
         cost: S::Cost,
-        due: Option<Range<Timestamp>>,
+        due: Range<Timestamp>,
     ) -> (Self::Answer, Option<Timestamp>);
 
     fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Self::Answer;

@@ -57,7 +57,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                     return Err(WaitError::TooLong { wait });
                 }
                 let is_due = due != NEVER;
-                let (answer, at) = limiter.check_due(key, cost, Some(due..due.plus_micros(leeway.into())));
+                let (answer, at) = limiter.check_due(key, cost, due..due.plus_micros(leeway.into()));
                 due = at.unwrap_or(NEVER);
                 let verdict = answer.await.map_err(WaitError::Storage)?;
                 match verdict.outcome() {

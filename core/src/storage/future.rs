@@ -16,7 +16,7 @@ use crate::{ErasedKey, Hit, Key, Op, Strategy, Timestamp};
 type Keys<'a> = &'a [&'a dyn ErasedKey];
 
 /// The time at which a hit was due, and from there on as much as it may count as earlier than it comes.
-type Due = Option<Range<Timestamp>>;
+type Due = Range<Timestamp>;
 
 /// An answer, and the time as of which it was decided.
 type Decided<V> = (Reply<V>, Option<Timestamp>);
@@ -173,7 +173,7 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
     }
 
     fn apply_due(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
-        let at = as_of(due, self.0.now());
+        let at = as_of(&due, self.0.now());
         (Reply::ready(self.0.apply(limit, key, op, at).map_err(Failure::from)), Some(at))
     }
 

@@ -13,7 +13,7 @@ macro_rules! delegate {
             limit: &S,
             key: &dyn ErasedKey,
             op: &Op<S>,
-            _: Option<std::ops::Range<Timestamp>>,
+            _: std::ops::Range<Timestamp>,
         ) -> (Reply<S::Verdict>, Option<Timestamp>) {
             ($self.apply(limit, key, op), None)
         }
