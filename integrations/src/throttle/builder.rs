@@ -1,4 +1,4 @@
-//! What a throttle is to be like.
+//! The options of a throttle.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use http::{Method, Response};
 use traffik_backends::Memory;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Local};
 use traffik_core::strategy::Report;
-use traffik_core::{Class, Strategy, Timer, debug_fields};
+use traffik_core::{Strategy, Timer, debug_fields};
 
 use super::after::After;
 use super::handle::{Expose, Inner, Throttle};
@@ -32,7 +32,9 @@ use crate::middleware::background::{Spawn, background};
 use crate::observe::Observe;
 use crate::rules::{Rule, Rules};
 
-/// What a [`Throttle`] is to be like.
+mod by_request;
+
+/// The options of a [`Throttle`].
 ///
 /// What can depend on the request is given as a value, by a function of its [parts](RequestParts) (`.._by`),
 /// or by one that answers asynchronously (`.._by_async`). A function may answer with a value or with a
@@ -108,76 +110,6 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         let settings = Settings::of(limit);
         let (after, expose, registry, is_shared) = (After::Nothing, None, None, false);
         Self { profile, settings, storage, after, expose, registry, is_shared }
-    }
-
-    /// Chooses the limit of each request, in the place of the one that was given first.
-    ///
-    /// Limits of one strategy and period share a client's state: what was used of 100 a minute stays used of
-    /// 20 a minute. Others keep a state each: under 5 an hour and 100 a second a client has both, whole.
-    pub fn limit_by<A: Fallible<S>>(
-        mut self,
-        limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.limit = Source::function(limit);
-        self
-    }
-
-    /// The same, answered asynchronously.
-    pub fn limit_by_async<A: Fallible<S> + 'static, F: Future<Output = A> + Send + 'static>(
-        mut self,
-        limit: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.limit = Source::awaited(limit);
-        self
-    }
-
-    /// Every request costs this much, instead of 1.
-    pub fn cost(mut self, cost: S::Cost) -> Self {
-        self.settings.cost = Source::Fixed(cost);
-        self
-    }
-
-    /// A request costs what `cost` says.
-    pub fn cost_by<A: Fallible<S::Cost>>(
-        mut self,
-        cost: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.cost = Source::function(cost);
-        self
-    }
-
-    /// The same, answered asynchronously.
-    pub fn cost_by_async<A: Fallible<S::Cost> + 'static, F: Future<Output = A> + Send + 'static>(
-        mut self,
-        cost: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.cost = Source::awaited(cost);
-        self
-    }
-
-    /// Every request is of this class, such as that of the instance it is handled by.
-    pub fn class(mut self, class: Class) -> Self {
-        self.settings.class = Source::Fixed(class);
-        self
-    }
-
-    /// A request is of the class that `class` says. What a client can write MUST NOT become a tier, a
-    /// priority or a region, unless something trusted has checked it.
-    pub fn class_by<A: Fallible<Class>>(
-        mut self,
-        class: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.class = Source::function(class);
-        self
-    }
-
-    /// The same, answered asynchronously.
-    pub fn class_by_async<A: Fallible<Class> + 'static, F: Future<Output = A> + Send + 'static>(
-        mut self,
-        class: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.class = Source::awaited(class);
-        self
     }
 
     /// Counts by what `identifier` says instead of by peer address.
