@@ -70,8 +70,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.apply(key, &Op::Check(*hit), now)
     }
 
-    /// Asks for one for each of several keys, and answers each: one reading of the clock serves them all, and a
-    /// storage may look them up at once. A key named twice sees what it was charged the first time.
+    /// Asks for one for each of several keys, and answers each: one reading of the clock serves them all, and
+    /// a storage may look them up at once. A key named twice sees what it was charged the first time.
     ///
     /// ```
     /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
@@ -91,7 +91,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.storage.check_many(&self.limit, keys, &one, self.now(), answer);
     }
 
-    /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or none.
+    /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or
+    /// none.
     ///
     /// The answer has the field `verdicts`, one for each key in their order: if one denies, what the others
     /// would have said. Its methods are `is_allowed()`; `outcome()`, with the longest of the waits; and
@@ -115,8 +116,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.storage.check_together(&self.limit, keys, &Hit::new(cost), self.now())
     }
 
-    /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit. For
-    /// the figures of now ask for the [`status`](Self::status).
+    /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit.
+    /// For the figures of now ask for the [`status`](Self::status).
     pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Answer<S> {
         self.apply_now(key, &Op::Peek(Hit::new(cost)))
     }

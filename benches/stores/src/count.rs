@@ -1,5 +1,5 @@
-//! Instructions of a check on a shared store, beside those of a bare call: this program runs once more for each, on
-//! one thread, so that what the client's own task takes is counted too.
+//! Instructions of a check on a shared store, beside those of a bare call: this program runs once more for
+//! each, on one thread, so that what the client's own task takes is counted too.
 
 use std::io;
 

@@ -97,8 +97,8 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         Ok(told)
     }
 
-    /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit. For
-    /// the figures of now ask for the [`status`](Self::status).
+    /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit.
+    /// For the figures of now ask for the [`status`](Self::status).
     pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Reply<S::Verdict> {
         self.apply(key, &Op::Peek(Hit::new(cost)))
     }

@@ -1,4 +1,5 @@
-//! The commands that `memcache-async` cannot ask, in words of our own: four commands of the meta protocol, and `stats`.
+//! The commands that `memcache-async` cannot ask, in words of our own: four commands of the meta protocol,
+//! and `stats`.
 //!
 //! * Count a hit: `ma` with `N J MD`. `decrement` makes no item and gives it no end, so a new key would take
 //!   three trips, and a process that dies between them leaves a count that never ends. It returns no mark.

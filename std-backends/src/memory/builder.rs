@@ -38,8 +38,9 @@ impl<S, C> MemoryBuilder<S, C> {
         /// Sets what gives way when there is no room.
         pub const fn when_full(when_full: WhenFull) => when_full = when_full;
 
-        /// Remembers the names of about as many keys, those that are denied most, for [`Memory::denied`](crate::Memory::denied).
-        /// None if not told otherwise: then nothing that a client wrote is kept.
+        /// Remembers the names of about as many keys, those that are denied most, for
+        /// [`Memory::denied`](crate::Memory::denied). Defaults to none: then nothing that a client
+        /// wrote is kept.
         pub const fn names(most: usize) => names = most;
 
         /// The most that may wait for each key in [`until_ready`](traffik_core::Limiter::until_ready):

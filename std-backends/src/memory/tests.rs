@@ -200,8 +200,8 @@ fn a_flood_of_new_keys_lets_no_limited_client_through() {
     assert_eq!(admitted, 20 + 199);
 }
 
-/// A thread that was interrupted between reading the clock and asking comes with a time of before, also of the
-/// tick before: of it nothing is forgotten.
+/// A thread that was interrupted between reading the clock and asking comes with a time of before, also of
+/// the tick before: of it nothing is forgotten.
 #[test]
 fn a_reading_that_comes_late_forgets_nothing() {
     const TICK: u64 = 1 << 21;

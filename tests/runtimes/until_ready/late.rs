@@ -125,7 +125,8 @@ fn an_awaited_storage_of_this_process_counts_from_when_it_was_due_as_well() {
     runtime.run(within).unwrap();
 }
 
-/// A task that was suspended for a second does not make up for it, and no two pass at once that are to be apart.
+/// A task that was suspended for a second does not make up for it, and no two pass at once that are to be
+/// apart.
 #[test]
 fn a_task_that_was_suspended_catches_nothing_up() {
     for late in [0, 1, 1_300, 4_999, 5_000, 15_000, 16_000, 1_000_000] {

@@ -33,8 +33,8 @@ impl Noted {
 }
 
 /// The latest time at which a state is fresh that lies ahead of the clock and is not moved to it: by no more
-/// than the horizon, or than a second, which is how late a reading of the clock may come. From its own time on
-/// it lasts for a horizon. A stamp from further in the future was left by a clock that was set back.
+/// than the horizon, or than a second, which is how late a reading of the clock may come. From its own time
+/// on it lasts for a horizon. A stamp from further in the future was left by a clock that was set back.
 #[cold]
 #[inline(never)]
 fn longest<S: Strategy>(limit: &S, now: Timestamp) -> Timestamp {

@@ -1,5 +1,5 @@
-//! The gateway in front of a store of several servers of which one is down, or of one that refuses: its answers,
-//! its lines and its figures.
+//! The gateway in front of a store of several servers of which one is down, or of one that refuses: its
+//! answers, its lines and its figures.
 
 use std::collections::HashSet;
 use std::io::Read;
