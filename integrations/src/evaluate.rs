@@ -10,7 +10,7 @@ mod planned;
 mod quota;
 mod turn;
 
-pub use all::{Throttles, Which};
+pub use all::Throttles;
 #[cfg(feature = "websocket")]
 pub(crate) use contract::{Ruling, at_least};
 pub use pass::Pass;

@@ -14,4 +14,3 @@ pub use denial::Denial;
 pub use headers::Dialect;
 pub use on_error::{OnError, Remedy, Trouble};
 pub use request::{Fallible, Refusal, RequestParts, Stop};
-pub use response::Sent;

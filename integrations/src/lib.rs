@@ -38,11 +38,9 @@ mod throttle;
 #[cfg(feature = "websocket")]
 mod websocket;
 
-pub use crate::http::{
-    Denial, Dialect, OnError, Refusal, Remedy, RequestParts, Sent, Stop, Trouble, headers,
-};
+pub use crate::http::{Denial, Dialect, OnError, Refusal, Remedy, RequestParts, Stop, Trouble, headers};
 pub use error::ThrottleError;
-pub use evaluate::{Quota, Throttles, Which};
+pub use evaluate::{Quota, Throttles};
 pub use identify::{
     Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, Composite, Cookie, CostHeader, Exempt,
     FromExtension, Header, Identify, Identity, Networks, Peer, PeerAddress, Route, Via,
@@ -66,8 +64,8 @@ pub use throttle::{
 pub use traffik_core::Origin;
 #[cfg(feature = "websocket")]
 pub use websocket::{
-    WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsKind, WsMessage, WsNotices, WsOnError, WsPolicy,
-    WsRemedy, WsThrottle,
+    WsAction, WsAnswer, WsDenial, WsError, WsKind, WsMessage, WsNotices, WsOnError, WsPolicy, WsRemedy,
+    WsThrottle,
 };
 
 // What stands in signatures, and nobody has to name.

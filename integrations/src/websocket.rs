@@ -73,7 +73,7 @@ mod stream;
 mod throttle;
 mod tungstenite;
 
-pub use action::{WsAction, WsAnswer, WsBeyond, WsDenial, WsOnError, WsRemedy};
+pub use action::{WsAction, WsAnswer, WsDenial, WsOnError, WsRemedy};
 pub use error::WsError;
 pub use message::{WsKind, WsMessage};
 pub use notice::{WsExtra, WsNotices};

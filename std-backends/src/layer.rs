@@ -69,7 +69,7 @@ pub use metered::{Call, Calls, Ended, Metered, Operation};
 pub use retry::{Retry, RetryBuilder, is_passing};
 pub use timeout::Timeout;
 
-pub use crate::util::backoff::{Backoff, Jitter};
+pub use crate::util::backoff::Backoff;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]

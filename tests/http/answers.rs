@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use traffik::storage::{AsyncStorage, Reply};
-use traffik::web::{Dialect, Gate, Identity, RequestParts, Rule, Sent, Throttle, ThrottleLayer, Throttles};
+use traffik::web::{Dialect, Gate, Identity, RequestParts, Rule, Throttle, ThrottleLayer, Throttles};
 use traffik::{All, ErasedKey, FixedWindow, Gcra, Op, Rate, Strategy, Timestamp, TokenBucket, rate};
 
 use crate::throttle::statuses;
@@ -74,8 +74,8 @@ async fn denials_are_answered_by_ones_own_handler_and_headers_are_added() {
     let name = HeaderName::from_static;
     let builder = |uid| {
         Throttle::builder(uid, Gcra::new(rate!("1/h")), memory(&Clock::default()))
-            .header(name("x-service"), HeaderValue::from_static("orders"), Sent::Always)
-            .header(name("x-contact"), HeaderValue::from_static("sales"), Sent::WhenDenied)
+            .header(name("x-service"), HeaderValue::from_static("orders"))
+            .denial_header(name("x-contact"), HeaderValue::from_static("sales"))
     };
     let at_once = builder("api").on_throttled(|denial| {
         assert_eq!((denial.throttle, denial.limits.len()), ("api", 1));

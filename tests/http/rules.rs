@@ -7,9 +7,7 @@ use http::Method;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use traffik::layer::{Calls, DenyCache, Metered};
 use traffik::storage::{AsyncStorage, Local};
-use traffik::web::{
-    Dialect, Enforcement, Event, Observe, Rule, Seen, Throttle, ThrottleLayer, Throttles, Which,
-};
+use traffik::web::{Dialect, Enforcement, Event, Observe, Rule, Seen, Throttle, ThrottleLayer, Throttles};
 use traffik::{FixedWindow, Gcra, LeakyBucketQueue, Memory, Strategy, TokenBucket, rate};
 
 use crate::throttle::statuses;
@@ -169,21 +167,21 @@ async fn of_several_one_that_never_admits_is_what_is_told() {
 
 #[tokio::test]
 async fn the_most_specific_throttle_is_the_one_that_counts_if_chosen() {
-    let build = |which| {
+    let build = || {
         let clock = Clock::default();
         let limit = |limit| FixedWindow::new(traffik::Rate::per_hour(limit));
         let api = Throttle::builder("api", limit(1), memory(&clock)).apply_to(Rule::new().prefix("/api"));
         let me = Throttle::builder("me", limit(3), memory(&clock)).apply_to(Rule::new().path("/api/me"));
         let all = Throttle::builder("all", limit(2), memory(&clock));
         let several = Throttles::new().and(all.build().unwrap()).and(api.build().unwrap());
-        several.and(me.build().unwrap()).which(which)
+        several.and(me.build().unwrap())
     };
     let asked = || {
         let me = || ask("GET", "/api/me");
         [me(), me(), me(), me(), ask("GET", "/api/x"), ask("GET", "/api/x"), ask("GET", "/x")]
     };
-    assert_eq!(statuses(&build(Which::MostSpecific), asked()).await, [201, 201, 201, 429, 201, 429, 201]);
-    assert_eq!(statuses(&build(Which::All), asked()).await, [201, 429, 429, 429, 429, 429, 201]);
+    assert_eq!(statuses(&build().most_specific(), asked()).await, [201, 201, 201, 429, 201, 429, 201]);
+    assert_eq!(statuses(&build(), asked()).await, [201, 429, 429, 429, 429, 429, 201]);
 }
 
 /// A rule whose predicate turns out not to be met says nothing about how specific its throttle is.
@@ -197,7 +195,7 @@ async fn an_awaited_rule_ranks_its_throttle_only_if_it_is_met() {
             .apply_to(Rule::new().prefix("/"));
         let users = throttle("users", FixedWindow::new(rate!("2/h")), memory(&clock));
         let users = users.apply_to(Rule::new().prefix("/api/users")).build().unwrap();
-        let both = Throttles::new().and(wide.build().unwrap()).and(users).which(Which::MostSpecific);
+        let both = Throttles::new().and(wide.build().unwrap()).and(users).most_specific();
         let me = || ask("GET", "/api/users/me");
         statuses(&both, [me(), me(), me(), ask("GET", "/"), ask("GET", "/")]).await
     };

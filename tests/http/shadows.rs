@@ -4,7 +4,7 @@ use http::{Request, StatusCode};
 use traffik::storage::{ErrorKind, Failure, Local};
 use traffik::web::{
     Anonymous, Dialect, Enforcement, Identity, OnError, Origin, Refusal, RequestParts, Rule, Seen, Stop,
-    Tally, Throttle, ThrottleBuilder, Throttles, Which,
+    Tally, Throttle, ThrottleBuilder, Throttles,
 };
 use traffik::{Gcra, Memory, Rate, TokenBucket, rate};
 
@@ -102,7 +102,7 @@ async fn a_shadow_leaves_a_request_to_the_most_specific_throttle_that_is_enforce
         G: traffik::storage::AsyncStorage<TokenBucket> + 'static,
     {
         let api = bucket("api", rate!("2/h")).apply_to(Rule::new().prefix("/api")).build().unwrap();
-        let both = Throttles::new().and(api).and(shadow).which(Which::MostSpecific);
+        let both = Throttles::new().and(api).and(shadow).most_specific();
         let mut got = Vec::new();
         for _ in 0..3 {
             let response = crate::answer(&both, at_me()).await;

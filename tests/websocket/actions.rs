@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::Local;
-use traffik::web::{ClientKey, Throttle, WsAction, WsAnswer, WsBeyond, WsNotices, WsPolicy, WsThrottle};
+use traffik::web::{ClientKey, Throttle, WsAction, WsAnswer, WsNotices, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, LeakyBucketQueue, Memory, Timer, TokenBucket, rate};
 
 use super::wire::{client, json, millis, pair, receive, receive_all, send, serve};
@@ -239,7 +239,7 @@ fn ones_own_code_decides_what_becomes_of_each() {
                     "drop" => WsAnswer::Drop,
                     "notice" => WsAnswer::Notice,
                     "reply" => WsAnswer::Reply(Message::text(format!("told: {}", denial.told))),
-                    "delay" => WsAnswer::Delay(WsBeyond::Close),
+                    "delay" => WsAnswer::DelayOrClose,
                     "raise" => WsAnswer::Raise,
                     "pass" => WsAnswer::Pass,
                     _ => WsAnswer::Close(4000, "bye".to_owned()),
@@ -265,7 +265,7 @@ fn ones_own_code_decides_what_becomes_of_each() {
 
 #[test]
 fn what_can_never_pass_is_said_to_and_never_waits() {
-    for action in [WsAction::Notice, WsAction::Delay(WsBeyond::Notice)] {
+    for action in [WsAction::Notice, WsAction::Delay] {
         let runtime = Manual::new();
         runtime
             .run(async {

@@ -6,7 +6,7 @@ use futures_util::SinkExt;
 use tokio_tungstenite::tungstenite::Message;
 use traffik::runtime::{Manual, Runtime};
 use traffik::web::{
-    ClientKey, Enforcement, Seen, Tally, Throttle, WsAction, WsBeyond, WsOnError, WsPolicy, WsThrottle,
+    ClientKey, Enforcement, Seen, Tally, Throttle, WsAction, WsOnError, WsPolicy, WsThrottle,
 };
 use traffik::{FixedWindow, LeakyBucketQueue, Strategy, TokenBucket, rate};
 
@@ -80,8 +80,8 @@ fn however_slow_a_store_is_a_ping_is_answered_within_the_bound() {
     for (each_way, action) in [
         (50 * MILLI, WsAction::Notice),
         (300 * MILLI, WsAction::Raise),
-        (300 * MILLI, WsAction::Delay(WsBeyond::Notice)),
-        (LOST.takes[0], WsAction::Delay(WsBeyond::Notice)),
+        (300 * MILLI, WsAction::Delay),
+        (LOST.takes[0], WsAction::Delay),
     ] {
         let runtime = Manual::new();
         runtime

@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use traffik::runtime::{Manual, Runtime};
 use traffik::web::{
-    ClientKey, Enforcement, OnError, Seen, Tally, Throttle, WsAction, WsBeyond, WsError, WsOnError, WsPolicy,
-    WsRemedy, WsThrottle,
+    ClientKey, Enforcement, OnError, Seen, Tally, Throttle, WsAction, WsError, WsOnError, WsPolicy, WsRemedy,
+    WsThrottle,
 };
 use traffik::{ErrorKind, FixedWindow, LeakyBucketQueue, Strategy, Timer, rate};
 
@@ -147,7 +147,7 @@ fn a_store_that_fails_is_answered_as_the_policy_says() {
     let five = OnError::ThrottleFor(Duration::from_secs(5));
     assert_eq!(json(&failing_with(five, |policy| policy)[1])["retry_after"], 5);
     // A message may wait for the store, too: it is asked again a second later.
-    let waited = failing(|policy| policy.action(WsAction::Delay(WsBeyond::Close)));
+    let waited = failing(|policy| policy.action(WsAction::DelayOrClose));
     assert_eq!(waited, ["a", "b", "c"]);
 }
 

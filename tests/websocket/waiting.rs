@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 use traffik::runtime::{AsyncStd, Manual, Runtime, Smol};
-use traffik::web::{ClientKey, Throttle, WsAction, WsBeyond, WsError, WsNotices, WsPolicy, WsThrottle};
+use traffik::web::{ClientKey, Throttle, WsAction, WsError, WsNotices, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, Timer, TokenBucket, rate};
 
 use super::wire::{client, echo, json, millis, pair, pair_that_gathers, receive, receive_all, send, serve};
 
 fn delaying(runtime: &Manual) -> WsPolicy<u32, Message> {
-    WsPolicy::new(runtime.clone()).action(WsAction::Delay(WsBeyond::Notice))
+    WsPolicy::new(runtime.clone()).action(WsAction::Delay)
 }
 
 /// One a second, of which none waits at first.
@@ -44,7 +44,7 @@ fn a_message_waits_on_smol_and_on_async_std() {
     async fn third_message_is_two_periods_late(runtime: impl Runtime) {
         let limit = TokenBucket::new(rate!("20/s")).burst(1).unwrap();
         let throttle = Throttle::in_memory("messages", limit).build().unwrap();
-        let policy = WsPolicy::new(runtime.clone()).action(WsAction::Delay(WsBeyond::Notice));
+        let policy = WsPolicy::new(runtime.clone()).action(WsAction::Delay);
         let (server, mut socket) = pair(1 << 10).await;
         let client = throttle.known(ClientKey::connection());
         runtime.spawn(echo(WsThrottle::new(server, client, Arc::new(policy))));
@@ -151,7 +151,7 @@ fn a_message_that_would_wait_for_too_long_closes_the_connection_if_asked() {
     let runtime = Manual::new();
     runtime
         .run(async {
-            let policy = WsPolicy::new(runtime.clone()).action(WsAction::Delay(WsBeyond::Close));
+            let policy = WsPolicy::new(runtime.clone()).action(WsAction::DelayOrClose);
             let mut socket = serve(&runtime, FixedWindow::new(rate!("1/min")), policy).await;
             runtime.sleep(Duration::from_secs(50)).await;
             send(&mut socket, ["a", "b"]).await;

@@ -14,7 +14,7 @@ use hyper_tungstenite::{HyperWebsocketStream, is_upgrade_request, upgrade};
 use tokio::sync::watch::{Receiver, Sender};
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::{AsyncStorage, BoxFuture};
-use traffik::web::{ClientKey, Tally, Throttle, WsAction as Action, WsBeyond, WsError, WsPolicy, WsThrottle};
+use traffik::web::{ClientKey, Tally, Throttle, WsAction as Action, WsError, WsPolicy, WsThrottle};
 use traffik::{Class, Strategy};
 
 use crate::limit::{AnyLimit, Limit};
@@ -43,7 +43,7 @@ impl Echo {
         let (beyond, action) = match options.ws_action {
             WsAction::Message => ("told", Action::Notice),
             WsAction::Close => ("closed", Action::Close),
-            WsAction::Delay => ("delayed", Action::Delay(WsBeyond::Notice)),
+            WsAction::Delay => ("delayed", Action::Delay),
         };
         let policy = WsPolicy::new(Tokio).action(action);
         let serve = match options.ws_rate {

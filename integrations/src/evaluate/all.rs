@@ -19,14 +19,13 @@ use crate::middleware::admission::{Gate, Left, Step};
 use crate::rules::{Matching, Rank};
 use crate::throttle::{Known, Planned, Prepared, Throttle, Why};
 
-/// Which of several throttles that match a request it is counted by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Which {
+/// The throttles that count a request, of several that match it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Which {
     /// All of them, as one limit.
     #[default]
     All,
-    /// The one whose [rule](crate::Rule) is the most specific: of those that spell out as much, the one that
-    /// was given first. Shadows are all counted by.
+    /// The most specific one, and all shadows.
     MostSpecific,
 }
 
@@ -89,10 +88,12 @@ impl Throttles {
         self
     }
 
-    /// The same, with a request counted by these of those that match.
+    /// The same, with a request counted by one of those that match: by the one whose [rule](crate::Rule) is
+    /// the most specific, and of those that spell out as much by the one that was given first. Shadows count
+    /// it as well.
     #[must_use]
-    pub fn which(self, which: Which) -> Self {
-        Self { which, ..self }
+    pub fn most_specific(self) -> Self {
+        Self { which: Which::MostSpecific, ..self }
     }
 
     /// Their names, in order.

@@ -16,12 +16,12 @@ use crate::http::headers::{Dialect, Limits, Told, millis, number, seconds};
 use crate::http::on_error::{OUTAGE, Remedy};
 use crate::http::request::Refusal;
 
-/// When a header of one's own is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sent {
-    /// With every response to a request that was counted.
+/// The responses that bear a header of one's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Every response to a request that was counted.
     Always,
-    /// With denials only.
+    /// Denials alone.
     WhenDenied,
 }
 

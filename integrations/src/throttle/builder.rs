@@ -231,9 +231,16 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Sends a header of one's own. What a [handler](Self::on_throttled) sets is replaced.
-    pub fn header(mut self, name: HeaderName, value: HeaderValue, sent: Sent) -> Self {
-        self.profile.answers.extra.push((name, value, sent));
+    /// Sends a header of one's own with every response to a request that was counted. Replaces what a
+    /// [handler](Self::on_throttled) sets.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.profile.answers.extra.push((name, value, Sent::Always));
+        self
+    }
+
+    /// Sends a header of one's own with denials. Replaces what a [handler](Self::on_throttled) sets.
+    pub fn denial_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.profile.answers.extra.push((name, value, Sent::WhenDenied));
         self
     }
 

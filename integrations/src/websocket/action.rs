@@ -26,9 +26,12 @@ pub enum WsAction<T> {
     Close,
     /// As with [`Close`](Self::Close), and the peer gets a notice before, even if it had one in this window.
     NoticeThenClose,
-    /// It waits until it is admitted, and whatever is behind it waits in the peer's own socket. Where that would stop reading for
-    /// longer than the policy [allows](super::WsPolicy::at_most), it is dropped instead.
-    Delay(WsBeyond),
+    /// It waits until it is admitted, and all that is behind it waits in the peer's own socket. Where that would
+    /// stop reading for longer than the policy [allows](super::WsPolicy::at_most), it is dropped instead, and
+    /// the peer gets a notice.
+    Delay,
+    /// As with [`Delay`](Self::Delay), but where that would take too long the connection is closed.
+    DelayOrClose,
     /// It is dropped, and the stream yields [`WsError::Throttled`](super::WsError::Throttled) in its place.
     Raise,
     /// As this function says.
@@ -48,21 +51,12 @@ impl<T> fmt::Debug for WsAction<T> {
             Self::Notice => f.write_str("Notice"),
             Self::Close => f.write_str("Close"),
             Self::NoticeThenClose => f.write_str("NoticeThenClose"),
-            Self::Delay(beyond) => f.debug_tuple("Delay").field(beyond).finish(),
+            Self::Delay => f.write_str("Delay"),
+            Self::DelayOrClose => f.write_str("DelayOrClose"),
             Self::Raise => f.write_str("Raise"),
             Self::Ask(_) => f.write_str("Ask"),
         }
     }
-}
-
-/// What is done with a message that would have to wait for too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WsBeyond {
-    /// It is dropped, and the peer gets a notice.
-    #[default]
-    Notice,
-    /// It is dropped and the connection closed.
-    Close,
 }
 
 /// What one's own code says about a message that is denied.
@@ -80,7 +74,9 @@ pub enum WsAnswer<T> {
     /// It is dropped; the peer gets this, and then the connection is closed with this code and reason.
     ReplyThenClose(T, u16, String),
     /// It waits, as with [`WsAction::Delay`].
-    Delay(WsBeyond),
+    Delay,
+    /// It waits, as with [`WsAction::DelayOrClose`].
+    DelayOrClose,
     /// It is dropped, and the stream yields an error in its place.
     Raise,
     /// It passes all the same.

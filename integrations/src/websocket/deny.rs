@@ -12,7 +12,7 @@ use traffik_core::{Outcome, Strategy};
 use super::action::close_for;
 use super::hold::{Asking, For, Wait};
 use super::throttle::Closing;
-use super::{WsAction, WsAnswer, WsBeyond, WsDenial, WsError, WsMessage, WsThrottle};
+use super::{WsAction, WsAnswer, WsDenial, WsError, WsMessage, WsThrottle};
 use crate::evaluate::at_least;
 use crate::http::headers::Limits;
 use crate::observe::Seen;
@@ -83,19 +83,22 @@ where
                 let (code, reason) = close_for(denied.failure, &policy.close);
                 WsAnswer::ReplyThenClose(self.notice(&asking, denied), code, reason)
             }
-            WsAction::Delay(beyond) => WsAnswer::Delay(*beyond),
+            WsAction::Delay => WsAnswer::Delay,
+            WsAction::DelayOrClose => WsAnswer::DelayOrClose,
             WsAction::Raise => WsAnswer::Raise,
             WsAction::Ask(ask) => self.told(&asking, denied, |denial| ask(denial)),
         };
         let answer = match answer {
-            WsAnswer::Delay(beyond) => match denied.outcome {
+            WsAnswer::Delay | WsAnswer::DelayOrClose => match denied.outcome {
                 Outcome::Deny { retry_after } if self.has_time(&asking, retry_after) => {
                     let sleep = (policy.sleep)(retry_after);
                     let waited = asking.waited.saturating_add(retry_after);
                     return self.hold(Asking { waited, ..asking }, Wait::on(For::Again, sleep));
                 }
-                _ if beyond == WsBeyond::Close => WsAnswer::close_for(denied.failure, &policy.close),
-                _ => WsAnswer::Notice,
+                _ => match answer {
+                    WsAnswer::DelayOrClose => WsAnswer::close_for(denied.failure, &policy.close),
+                    _ => WsAnswer::Notice,
+                },
             },
             other => other,
         };
@@ -108,7 +111,7 @@ where
             WsAnswer::ReplyThenClose(reply, code, reason) => self.close(Some(reply), code, reason),
             WsAnswer::Pass => return Next::Pass(asking.message),
             WsAnswer::Raise => return Next::Raise(denied.raised(asking.meter.min_wait())),
-            WsAnswer::Drop | WsAnswer::Delay(_) => {}
+            WsAnswer::Drop | WsAnswer::Delay | WsAnswer::DelayOrClose => {}
         }
         Next::Drop
     }

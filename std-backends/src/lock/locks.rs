@@ -10,14 +10,14 @@ use traffik_core::{ErrorKind, Timer, debug_fields};
 
 use super::grant::quoted;
 use super::{Held, Lock, LockSettings, Resolved, Ttl};
-use crate::util::backoff::{Backoff, Jitter};
+use crate::util::backoff::Backoff;
 use crate::util::race::{Either, race};
 use crate::util::random::random;
 
 /// From about a round trip to a store near by, to the longest that a lock lies idle although somebody waits for it. At
 /// least half of each wait passes, so that doubling takes load off the store.
 const WAITS: Backoff =
-    Backoff::exponential(Duration::from_millis(1), Duration::from_millis(64)).jitter(Jitter::Equal);
+    Backoff::exponential(Duration::from_millis(1), Duration::from_millis(64)).with_half_jitter();
 
 /// Takes locks by name, waiting for them by a timer. Cheap to clone; clones share the lock.
 ///

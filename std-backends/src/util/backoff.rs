@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Waits between attempts: all alike, or longer and longer, and as random as a [`Jitter`] says.
+/// Waits between attempts: all alike, or longer and longer, at random up to the whole of it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,16 +29,12 @@ enum Growth {
     Exponential,
 }
 
-/// How random a wait is, so that those who failed together do not come back together.
+/// The random part of a wait, so that those who failed together do not come back together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Jitter {
-    /// Not at all: they do come back together.
+enum Jitter {
     None,
-    /// Anything up to the whole wait. Spreads them best; some come back at once.
     Full,
-    /// Half of the wait, and anything up to the other half. None comes back sooner than that, so a wait that
-    /// doubles takes load off the store for certain.
-    Equal,
+    Half,
 }
 
 impl Backoff {
@@ -60,10 +56,18 @@ impl Backoff {
         Self { growth: Growth::Exponential, first, most, jitter: Jitter::Full }
     }
 
-    /// The same waits with this jitter.
+    /// The same waits, of which only half is random. Nobody comes back sooner than after the other half, so a
+    /// wait that doubles takes load off the store for certain; full jitter spreads attempts best, and some
+    /// come at once.
     #[must_use]
-    pub const fn jitter(self, jitter: Jitter) -> Self {
-        Self { jitter, ..self }
+    pub const fn with_half_jitter(self) -> Self {
+        Self { jitter: Jitter::Half, ..self }
+    }
+
+    /// The same waits without randomness: those who failed together come back together.
+    #[must_use]
+    pub const fn without_jitter(self) -> Self {
+        Self { jitter: Jitter::None, ..self }
     }
 
     /// The wait after so many attempts, from 1 on, before jitter cuts it.
@@ -84,7 +88,7 @@ impl Backoff {
         match self.jitter {
             Jitter::None => whole,
             Jitter::Full => Duration::from_nanos(random % nanos(whole).saturating_add(1)),
-            Jitter::Equal => whole / 2 + Duration::from_nanos(random % nanos(whole / 2).max(1)),
+            Jitter::Half => whole / 2 + Duration::from_nanos(random % nanos(whole / 2).max(1)),
         }
     }
 
@@ -105,16 +109,16 @@ mod tests {
     #[test]
     fn jitter_stays_within_its_share_and_uses_it() {
         let whole = Duration::from_millis(100);
-        for (jitter, least) in [(Jitter::Full, Duration::ZERO), (Jitter::Equal, whole / 2)] {
-            let backoff = Backoff::constant(whole).jitter(jitter);
+        let full = Backoff::constant(whole);
+        for (backoff, least) in [(full, Duration::ZERO), (full.with_half_jitter(), whole / 2)] {
             let waits: Vec<_> = (0..1_000).map(|_| backoff.after(1, random())).collect();
-            assert!(waits.iter().all(|wait| (least..=whole).contains(wait)), "{jitter:?}");
+            assert!(waits.iter().all(|wait| (least..=whole).contains(wait)), "{backoff:?}");
             let middle = least + (whole - least) / 2;
             let low = waits.iter().filter(|wait| **wait < middle).count();
             // Of a thousand fair coins fewer than 350 fall one way with a chance of 10⁻²¹.
-            assert!((350..650).contains(&low), "{jitter:?}: {low}");
+            assert!((350..650).contains(&low), "{backoff:?}: {low}");
         }
-        assert_eq!(Backoff::constant(whole).jitter(Jitter::None).after(7, random()), whole);
+        assert_eq!(full.without_jitter().after(7, random()), whole);
     }
 
     #[test]
@@ -124,9 +128,9 @@ mod tests {
             Backoff::linear(Duration::MAX, Duration::MAX),
             Backoff::exponential(Duration::ZERO, Duration::ZERO),
         ] {
-            for jitter in [Jitter::None, Jitter::Full, Jitter::Equal] {
+            for backoff in [backoff, backoff.with_half_jitter(), backoff.without_jitter()] {
                 for attempts in [0, 1, 63, 64, 65, u32::MAX] {
-                    let _ = backoff.jitter(jitter).after(attempts, u64::MAX);
+                    let _ = backoff.after(attempts, u64::MAX);
                 }
             }
         }

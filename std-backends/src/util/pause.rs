@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use traffik_core::storage::Failure;
 
-use super::backoff::{Backoff, Jitter};
+use super::backoff::Backoff;
 use super::random::random;
 
 /// Pauses so short that a server which is back is found within a second, also behind a circuit breaker that
 /// tries it two to four times a second: each try finds a pause that is over.
 const BACKOFF: Backoff =
-    Backoff::exponential(Duration::from_millis(25), Duration::from_millis(200)).jitter(Jitter::Equal);
+    Backoff::exponential(Duration::from_millis(25), Duration::from_millis(200)).with_half_jitter();
 
 /// The attempts that came to nothing since a connection last led to an answer, and the pause after the last
 /// one.

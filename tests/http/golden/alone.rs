@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use traffik::web::{
     Anonymous, ApiKey, ClassHeaders, Composite, Cookie, CostHeader, Dialect, Header, Identity, Networks,
-    OnError, Peer, Registry, RequestParts, Route, Rule, Sent, Tenants,
+    OnError, Peer, Registry, RequestParts, Route, Rule, Tenants,
 };
 use traffik::{All, FixedWindow, Gcra, Label, LeakyBucketQueue, Rate, Ratio, Tiered, TokenBucket, rate};
 
@@ -67,17 +67,17 @@ fn golden_own_headers() {
         let one = stage
             .throttle("api", FixedWindow::new(rate!("1/min")))
             .headers(Dialect::Draft07)
-            .header(name("x-always"), HeaderValue::from_static("a"), Sent::Always)
-            .header(name("x-denied"), HeaderValue::from_static("d"), Sent::WhenDenied)
-            .header(name("ratelimit"), HeaderValue::from_static("mine"), Sent::Always)
-            .header(name("retry-after"), HeaderValue::from_static("soon"), Sent::WhenDenied);
+            .header(name("x-always"), HeaderValue::from_static("a"))
+            .denial_header(name("x-denied"), HeaderValue::from_static("d"))
+            .header(name("ratelimit"), HeaderValue::from_static("mine"))
+            .denial_header(name("retry-after"), HeaderValue::from_static("soon"));
         let own = || ask(1).with("answer-x-always", "inner").with("answer-x-denied", "inner");
         stage.ask(&one.build().unwrap(), [own(), own()]).await;
         let free = stage
             .throttle("exempt", FixedWindow::new(rate!("1/min")))
             .identifier(|_: RequestParts<'_>| Identity::Exempt)
             .headers(Dialect::Draft07)
-            .header(name("x-always"), HeaderValue::from_static("a"), Sent::Always);
+            .header(name("x-always"), HeaderValue::from_static("a"));
         stage.ask(&free.build().unwrap(), [own()]).await;
     }));
     play("own-headers", ALONE, &scenes);

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use traffik::storage::Failure;
-use traffik::web::{Anonymous, Dialect, OnError, Refusal, RequestParts, Sent, Stop};
+use traffik::web::{Anonymous, Dialect, OnError, Refusal, RequestParts, Stop};
 use traffik::{All, Class, ErrorKind, FixedWindow, LeakyBucketQueue, rate};
 use traffik_test_support::faulty::before;
 use traffik_test_support::ledger::{self, name};
@@ -69,7 +69,7 @@ fn plain() -> Vec<Scene> {
             let refusal = move || Refusal::new(StatusCode::from_u16(499).unwrap(), detail);
             let one = stage.throttle("api", window()).headers(Dialect::Draft10);
             let own = (HeaderName::from_static("x-own"), HeaderValue::from_static("1"));
-            let one = one.header(own.0, own.1, Sent::Always);
+            let one = one.header(own.0, own.1);
             let one = one.cost_by(move |_| Err(refusal().into())).build().unwrap();
             stage.ask(&one, kinds()).await;
         }),
@@ -104,7 +104,7 @@ fn handled() -> Vec<Scene> {
             let asked = stage.clone();
             let own = (HeaderName::from_static("x-own"), HeaderValue::from_static("throttle"));
             let one = stage.throttle("api", limits).headers(Dialect::Draft10).policies(["short", "long"]);
-            let one = one.header(own.0, own.1, Sent::WhenDenied);
+            let one = one.denial_header(own.0, own.1);
             let one = if later {
                 one.on_throttled_async(move |denial| {
                     let response = told(&asked, denial);

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue, Response};
 use traffik::layer::DenyCache;
 use traffik::runtime::Runtime;
-use traffik::web::{Dialect, Identity, Refusal, RequestParts, Rule, Sent, Throttles, Which};
+use traffik::web::{Dialect, Identity, Refusal, RequestParts, Rule, Throttles};
 use traffik::{FixedWindow, Rate, TokenBucket, rate};
 use traffik_test_support::faulty::{SECOND, WELL, slow};
 
@@ -52,9 +52,8 @@ fn denials() -> Vec<Scene> {
             stage.among(&all, asks(3)).await;
         }),
         scene("headers of their own, and of the service", move |stage| async move {
-            let one = bucket(&stage, "one", rate!("1/h")).header(own("one").0, own("one").1, Sent::Always);
-            let other =
-                bucket(&stage, "other", rate!("9/h")).header(own("two").0, own("two").1, Sent::WhenDenied);
+            let one = bucket(&stage, "one", rate!("1/h")).header(own("one").0, own("one").1);
+            let other = bucket(&stage, "other", rate!("9/h")).denial_header(own("two").0, own("two").1);
             let both = Throttles::new().and(one.build().unwrap()).and(other.build().unwrap());
             let inner = || ask(1).with("answer-x-own", "inner").with("answer-ratelimit", "inner");
             stage.among(&both, [inner(), inner()]).await;
@@ -98,7 +97,7 @@ fn golden_several() {
 }
 
 fn who_counts() -> Vec<Scene> {
-    let which = |name: &'static str, which| {
+    let which = |name: &'static str, most_specific: bool| {
         scene(name, move |stage| async move {
             let all = bucket(&stage, "all", rate!("2/h")).build().unwrap();
             let api =
@@ -111,7 +110,8 @@ fn who_counts() -> Vec<Scene> {
             };
             let later = Rule::new().path("/api/me").when_async(later);
             let later = bucket(&stage, "later", rate!("1/h")).apply_to(later).build().unwrap();
-            let all = Throttles::new().and(all).and(api).and(me).and(later).which(which);
+            let all = Throttles::new().and(all).and(api).and(me).and(later);
+            let all = if most_specific { all.most_specific() } else { all };
             let me = || ask(1).to("GET", "/api/me");
             let asked = [me(), me().with("later", "1"), me().with("later", "1"), me(), me()];
             stage.among(&all, asked).await;
@@ -119,8 +119,8 @@ fn who_counts() -> Vec<Scene> {
         })
     };
     vec![
-        which("all that match", Which::All),
-        which("the most specific one", Which::MostSpecific),
+        which("all that match", false),
+        which("the most specific one", true),
         scene("one is exempt, one refuses", |stage| async move {
             let exempt =
                 bucket(&stage, "exempt", rate!("1/h")).identifier(|_: RequestParts<'_>| Identity::Exempt);

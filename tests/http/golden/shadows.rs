@@ -3,7 +3,7 @@
 use http::StatusCode;
 use traffik::runtime::Runtime;
 use traffik::web::{
-    Anonymous, Dialect, Enforcement, Identity, OnError, Refusal, RequestParts, Rule, Throttles, Which,
+    Anonymous, Dialect, Enforcement, Identity, OnError, Refusal, RequestParts, Rule, Throttles,
 };
 use traffik::{ErrorKind, LeakyBucketQueue, TokenBucket, rate};
 use traffik_test_support::faulty::{Course, SECOND, WELL, before, slow};
@@ -112,7 +112,7 @@ fn among() -> Vec<Scene> {
         scene("a shadow that is more specific", move |stage| async move {
             let shadow = shadow(&stage, &[]).apply_to(Rule::new().path("/api/me")).build().unwrap();
             let real = real(&stage).apply_to(Rule::new().prefix("/api")).build().unwrap();
-            let both = Throttles::new().and(real).and(shadow).which(Which::MostSpecific);
+            let both = Throttles::new().and(real).and(shadow).most_specific();
             stage.among(&both, vec![slowly().to("GET", "/api/me"); 3]).await;
         }),
         scene("a part of the clients", move |stage| async move {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use traffik::layer::{
-    Backoff, Breaker, BreakerState, Calls, CircuitBreaker, Ended, Jitter, Metered, Operation, Retry,
+    Backoff, Breaker, BreakerState, Calls, CircuitBreaker, Ended, Metered, Operation, Retry,
 };
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Reply};
@@ -231,7 +231,7 @@ fn calls_are_counted_by_node_and_the_whole_keeps_what_nodes_that_left_had_counte
 fn a_node_that_is_asked_again_and_again_takes_no_attempt_from_others() {
     let runtime = Manual::new();
     let store = Store::new(3, &runtime);
-    let backoff = Backoff::constant(10 * MILLI).jitter(Jitter::None);
+    let backoff = Backoff::constant(10 * MILLI).without_jitter();
     let builder = Retry::builder(store.clone(), runtime.clone()).clock(runtime.clone());
     let storage = builder.backoff(backoff).build().unwrap();
     let limits = AsyncLimiter::new(limit(), storage);

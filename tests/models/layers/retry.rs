@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use traffik::layer::{Backoff, Jitter, Retry, RetryBuilder, Timeout};
+use traffik::layer::{Backoff, Retry, RetryBuilder, Timeout};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Failure, Reply};
 use traffik::{AsyncLimiter, Decision, ErrorKind, TokenBucket, rate};
@@ -26,7 +26,8 @@ fn setup(with: impl FnOnce(Builder) -> Builder) -> Setup {
     let runtime = Manual::new();
     let faulty = Faulty::new(&runtime);
     let builder = Retry::builder(faulty.clone(), runtime.clone()).clock(runtime.clone()).seed(7);
-    let storage = with(builder.jitter(Jitter::None)).build().unwrap();
+    let exact = Backoff::exponential(10 * MILLI, 200 * MILLI).without_jitter();
+    let storage = with(builder.backoff(exact)).build().unwrap();
     Setup { limits: AsyncLimiter::new(TokenBucket::new(rate!("8/80s")), storage), runtime, faulty }
 }
 
@@ -142,13 +143,13 @@ fn waits_are_constant_linear_or_exponential_and_jitter_spreads_them() {
         assert_eq!(it.kind(), ErrorKind::Unavailable);
         it.runtime.now().as_micros() / 1_000
     };
-    let none = |backoff: Backoff| waits(backoff.jitter(Jitter::None), 1);
+    let none = |backoff: Backoff| waits(backoff.without_jitter(), 1);
     assert_eq!(none(Backoff::constant(10 * MILLI)), 30);
     assert_eq!(none(Backoff::linear(10 * MILLI, SECOND)), 10 + 20 + 30);
     assert_eq!(none(Backoff::exponential(10 * MILLI, SECOND)), 10 + 20 + 40);
-    for (jitter, least) in [(Jitter::Full, 0), (Jitter::Equal, 150)] {
-        let mut waited: Vec<_> =
-            (0..50).map(|seed| waits(Backoff::constant(100 * MILLI).jitter(jitter), seed)).collect();
+    let full = Backoff::constant(100 * MILLI);
+    for (backoff, least) in [(full, 0), (full.with_half_jitter(), 150)] {
+        let mut waited: Vec<_> = (0..50).map(|seed| waits(backoff, seed)).collect();
         assert!(waited.iter().all(|wait| (least..=300).contains(wait)), "{waited:?}");
         waited.sort_unstable();
         waited.dedup();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Message;
-use traffik::web::{ClientKey, WsAction, WsAnswer, WsBeyond, WsDenial, WsNotices, WsThrottle};
+use traffik::web::{ClientKey, WsAction, WsAnswer, WsDenial, WsNotices, WsThrottle};
 use traffik::{All, FixedWindow, LeakyBucketQueue, TokenBucket, rate};
 use traffik_test_support::faulty::{MILLI, SECOND, WELL, slow};
 use traffik_test_support::ledger::{self, name};
@@ -21,8 +21,8 @@ fn actions() -> [(&'static str, WsAction<Message>); 5] {
     [
         ("notice", WsAction::Notice),
         ("close", WsAction::Close),
-        ("delay, or notice", WsAction::Delay(WsBeyond::Notice)),
-        ("delay, or close", WsAction::Delay(WsBeyond::Close)),
+        ("delay, or notice", WsAction::Delay),
+        ("delay, or close", WsAction::DelayOrClose),
         ("raise", WsAction::Raise),
     ]
 }
@@ -45,7 +45,7 @@ fn ask(stage: &Stage) -> WsAction<Message> {
             "drop" => WsAnswer::Drop,
             "notice" => WsAnswer::Notice,
             "reply" => WsAnswer::Reply(Message::text("a reply")),
-            "delay" => WsAnswer::Delay(WsBeyond::Close),
+            "delay" => WsAnswer::DelayOrClose,
             "raise" => WsAnswer::Raise,
             "pass" => WsAnswer::Pass,
             _ => WsAnswer::Close(4000, "bye".to_owned()),
@@ -132,7 +132,7 @@ fn golden_notices() {
 
 /// Messages that wait, and peers that do not.
 fn waits() -> Vec<Scene> {
-    let delay = || WsAction::Delay(WsBeyond::Notice);
+    let delay = || WsAction::Delay;
     let queue = || LeakyBucketQueue::new(rate!("1/s")).queue(5).unwrap();
     vec![
         scene("a queue", move |stage| async move {

@@ -3,9 +3,7 @@
 use http::Request;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use traffik::runtime::Runtime;
-use traffik::web::{
-    ClientKey, Enforcement, Exempt, Header, Peer, Scope, WsAction, WsBeyond, WsError, WsThrottle,
-};
+use traffik::web::{ClientKey, Enforcement, Exempt, Header, Peer, Scope, WsAction, WsError, WsThrottle};
 use traffik::{FixedWindow, TokenBucket, rate};
 use traffik_test_support::faulty::{SECOND, slow};
 
@@ -142,7 +140,7 @@ fn clients() -> Vec<Scene> {
                 let (server, socket) = pair(1 << 16).await;
                 let bytes = stage.policy().by_bytes().extra("by", "bytes").action(WsAction::Raise);
                 let server: Inner = WsThrottle::new(server, inner.known(ClientKey::of("ann")), bytes);
-                let action = if close { WsAction::Close } else { WsAction::Delay(WsBeyond::Notice) };
+                let action = if close { WsAction::Close } else { WsAction::Delay };
                 let messages = stage.policy().extra("by", "messages").action(action);
                 let client = outer.known(ClientKey::of("ann"));
                 let server: WsThrottle<Inner, TokenBucket, _, Message> =

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Message;
-use traffik::web::{ClientKey, OnError, Remedy, WsAction, WsAnswer, WsBeyond, WsOnError, WsRemedy};
+use traffik::web::{ClientKey, OnError, Remedy, WsAction, WsAnswer, WsOnError, WsRemedy};
 use traffik::{ErrorKind, FixedWindow, rate};
 use traffik_test_support::faulty::{Course, WELL, after, before};
 
@@ -34,7 +34,7 @@ fn actions() -> [(&'static str, WsAction<Message>); 6] {
     [
         ("notice", WsAction::Notice),
         ("close", WsAction::Close),
-        ("delay", WsAction::Delay(WsBeyond::Notice)),
+        ("delay", WsAction::Delay),
         ("raise", WsAction::Raise),
         ("pass", WsAction::ask(|_| WsAnswer::Pass)),
         (

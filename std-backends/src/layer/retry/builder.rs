@@ -8,9 +8,9 @@ use traffik_core::storage::{ErrorKind, Failure};
 use traffik_core::{Clock, debug_fields};
 
 use crate::MonotonicClock;
+use crate::layer::Backoff;
 use crate::layer::retry::settings::{RetrySettings, is_passing};
 use crate::layer::retry::storage::{Parts, Retry};
-use crate::layer::{Backoff, Jitter};
 use crate::util::random::Random;
 use crate::util::setters::setters;
 
@@ -42,15 +42,7 @@ impl<T, R> RetryBuilder<T, R> {
         /// Waits like this between attempts: from 10 ms on, doubling up to 200 ms, with full jitter, if
         /// nothing is said.
         pub const fn backoff(backoff: Backoff) => settings.backoff = backoff;
-    }
 
-    /// The same waits with this jitter.
-    pub const fn jitter(mut self, jitter: Jitter) -> Self {
-        self.settings.backoff = self.settings.backoff.jitter(jitter);
-        self
-    }
-
-    setters! {
         /// All attempts and the waits between them take no longer than this: 1 s if nothing is said. Who
         /// would have to wait beyond it is told of the failure at once.
         pub const fn deadline(time: Duration) => settings.deadline = Some(time);

@@ -35,7 +35,7 @@ use crate::util::random::Random;
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_backends::layer::{Backoff, Jitter, Retry, Timeout};
+/// use traffik_backends::layer::{Backoff, Retry, Timeout};
 /// use traffik_backends::Memory;
 /// use traffik_core::storage::{Local, Reply};
 /// use traffik_core::{AsyncLimiter, TokenBucket, rate};
@@ -50,10 +50,11 @@ use crate::util::random::Random;
 /// let attempt = Timeout::new(Local(Memory::new(1_000)), Runtime, Duration::from_millis(50));
 /// let storage = Retry::builder(attempt, Runtime)
 ///     .attempts(4)
-///     .backoff(Backoff::exponential(Duration::from_millis(5),
-///     Duration::from_millis(40)).jitter(Jitter::Equal)) .deadline(Duration::from_millis(250)) .build()?; let
-///     limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-///     assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
+///     .backoff(Backoff::exponential(Duration::from_millis(5), Duration::from_millis(40)).with_half_jitter())
+///     .deadline(Duration::from_millis(250))
+///     .build()?;
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
+/// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
 /// # Ok::<(), traffik_core::storage::Failure>(())
 /// ```
 pub struct Retry<T, R> {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use traffik::layer::{Backoff, Breaker, BreakerState, CircuitBreaker, Failover, Jitter, Retry, Timeout};
+use traffik::layer::{Backoff, Breaker, BreakerState, CircuitBreaker, Failover, Retry, Timeout};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Local, Reply};
 use traffik::{AsyncLimiter, Decision, ErrorKind, Hit, Memory, Op, Origin, Strategy, Timestamp, TokenBucket};
@@ -334,7 +334,7 @@ fn timed(it: &Parts) -> Timed {
 }
 
 fn asked_again(it: &Parts) -> CircuitBreaker<Retry<Timed, Manual>> {
-    let backoff = Backoff::constant(MILLI * 10).jitter(Jitter::None);
+    let backoff = Backoff::constant(MILLI * 10).without_jitter();
     let builder = Retry::builder(timed(it), it.runtime.clone()).clock(it.runtime.clone());
     CircuitBreaker::new(builder.backoff(backoff).build().unwrap(), &it.breaker)
 }
