@@ -17,6 +17,7 @@ struct Pause(Duration);
 struct Last(Option<Timestamp>);
 
 impl State for Last {
+    const FRESH: Self = Self(None);
     const MAX_LEN: usize = 1 + 1 + 8;
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -74,8 +74,10 @@ pub fn every<S: Bounds>(limit: &S, run: &[Step]) -> Held {
 }
 
 /// Law 1: the same arguments give the same answer, a peek gives that answer without a trace, and what was not
-/// said to be recorded was not.
+/// said to be recorded was not. A key never seen has one state, [`FRESH`](State::FRESH) and default alike.
 pub fn pure<S: Strategy>(limit: &S, run: &[Step]) -> Held {
+    let same = S::State::FRESH == S::State::default();
+    expect(same, 1, 0, "the constant state of a key never seen differs from the default")?;
     follow(limit, run, |at, step, before, verdict, after| {
         let mut again = before.clone();
         let same = limit.decide(&mut again, &step.hit(), step.at) == *verdict && again == *after;

@@ -102,6 +102,7 @@ impl FixedWindowState {
 serde_as_bytes!([] FixedWindowState);
 
 impl State for FixedWindowState {
+    const FRESH: Self = Self { at: Halves::of(Timestamp::EPOCH), used: 0 };
     const MAX_LEN: usize = 1 + 8 + 4;
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -115,6 +115,7 @@ impl QuotaRolloverState {
 serde_as_bytes!([] QuotaRolloverState);
 
 impl State for QuotaRolloverState {
+    const FRESH: Self = Self { at: Halves::of(Timestamp::EPOCH), used: 0, before: 0 };
     const MAX_LEN: usize = 1 + 8 + 2 * 4;
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -76,6 +76,10 @@ struct Row {
     member: Member,
 }
 
+impl Row {
+    const IDLE: Self = Self { label: Label(0), member: Member::IDLE };
+}
+
 /// How a member stands in the present window.
 pub(crate) struct Standing {
     /// Who it is counted as; `None` for `other`.
@@ -88,7 +92,7 @@ pub(crate) struct Standing {
 
 impl<const N: usize, const TAG: u8> Default for Shares<N, TAG> {
     fn default() -> Self {
-        Self { at: Timestamp::EPOCH, rows: [Row::default(); N], other: Member::default() }
+        Self::FRESH
     }
 }
 
@@ -374,6 +378,7 @@ pub(crate) fn horizon<S: Sharing>(sharing: &S) -> u64 {
 serde_as_bytes!([const N: usize, const TAG: u8] Shares<N, TAG>);
 
 impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
+    const FRESH: Self = Self { at: Timestamp::EPOCH, rows: [Row::IDLE; N], other: Member::IDLE };
     const MAX_LEN: usize = 1 + 8 + Member::LEN + 4 + N * (4 + Member::LEN);
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -125,6 +125,7 @@ impl SlidingWindowState {
 serde_as_bytes!([] SlidingWindowState);
 
 impl State for SlidingWindowState {
+    const FRESH: Self = Self { at: Timestamp::EPOCH, period: 0, previous: 0, current: 0 };
     const MAX_LEN: usize = 1 + 2 * 8 + 2 * 4;
 
     fn encode(&self, out: &mut Writer<'_>) {

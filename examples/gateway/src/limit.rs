@@ -129,7 +129,7 @@ pub(crate) enum LimitState {
 
 impl Default for LimitState {
     fn default() -> Self {
-        Self::Short(InlineState::default())
+        Self::FRESH
     }
 }
 
@@ -163,6 +163,7 @@ impl LimitState {
 
 /// In the form of an [`InlineState`], whatever its room.
 impl State for LimitState {
+    const FRESH: Self = Self::Short(InlineState::FRESH);
     const MAX_LEN: usize = <InlineState<LARGE_WRAPPED> as State>::MAX_LEN;
 
     fn encode(&self, out: &mut Writer<'_>) {

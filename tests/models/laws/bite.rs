@@ -169,6 +169,14 @@ fn a_codec_that_does_not_bring_a_state_back_is_caught() {
     assert_eq!(laws::any_bytes_decode_or_are_refused(&coded, &written(), &run()), Ok(()));
 }
 
+#[test]
+fn a_constant_that_is_not_the_state_of_a_key_never_seen_is_caught() {
+    let coded = bucket(Defect::None);
+    let told = "the constant state of a key never seen differs from the default";
+    assert_eq!(found(laws::pure(&Coded::<4>(coded), &run())), Some((1, told)));
+    assert_eq!(laws::pure(&Coded::<3>(coded), &run()), Ok(()));
+}
+
 /// The bytes of a bucket that is not full.
 fn written() -> Vec<u8> {
     let mut state = Filling::default();

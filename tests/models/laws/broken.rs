@@ -64,6 +64,7 @@ pub(crate) struct Filling {
 const TAG: u8 = 0xee;
 
 impl State for Filling {
+    const FRESH: Self = Self { full_at: 0, at: Timestamp::EPOCH, interval: 0, beyond: 0 };
     const MAX_LEN: usize = 1 + 16 + 3 * 8;
 
     fn encode(&self, out: &mut Writer<'_>) {
@@ -286,8 +287,9 @@ impl Bounds for Bucket {
     }
 }
 
-/// A bucket whose states are written as bytes in a way of their own: 0 loses a part, 1 takes a part for the whole,
-/// 2 is longer than it says. It says that it records demand.
+/// A bucket whose states are written as bytes in a way of their own: 0 loses a part, 1 takes a part for the
+/// whole, 2 is longer than it says; of 4 the constant state of a key never seen is none. It says that it
+/// records demand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Coded<const WAY: u8>(pub(crate) Bucket);
 
@@ -295,6 +297,7 @@ pub(crate) struct Coded<const WAY: u8>(pub(crate) Bucket);
 pub(crate) struct CodedFilling<const WAY: u8>(Filling);
 
 impl<const WAY: u8> State for CodedFilling<WAY> {
+    const FRESH: Self = Self(Filling { interval: (WAY == 4) as u64, ..Filling::FRESH });
     const MAX_LEN: usize = if WAY == 2 { Filling::MAX_LEN - 1 } else { Filling::MAX_LEN };
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -102,11 +102,12 @@ struct Inline<const LEN: usize> {
 
 impl<const LEN: usize> Default for Inline<LEN> {
     fn default() -> Self {
-        Self { bytes: [0; LEN], length: 0 }
+        Self::FRESH
     }
 }
 
 impl<const LEN: usize> State for Inline<LEN> {
+    const FRESH: Self = Self { bytes: [0; LEN], length: 0 };
     const MAX_LEN: usize = LEN + 1;
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -30,6 +30,7 @@ impl AdaptiveState {
 serde_as_bytes!([] AdaptiveState);
 
 impl State for AdaptiveState {
+    const FRESH: Self = Self { at: Timestamp::EPOCH, used: 0, demand: 0, lack: 0 };
     const MAX_LEN: usize = 1 + 8 + 3 * 4;
 
     fn encode(&self, out: &mut Writer<'_>) {

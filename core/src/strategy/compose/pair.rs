@@ -6,6 +6,7 @@ use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, S
 use crate::{Outcome, Timestamp, Verdict};
 
 impl<A: State, B: State> State for (A, B) {
+    const FRESH: Self = (A::FRESH, B::FRESH);
     const MAX_LEN: usize = A::MAX_LEN + B::MAX_LEN;
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -33,6 +33,7 @@ impl<T: Receipts, const N: usize> Receipts for PerLimit<T, N> {
 }
 
 impl<T: State, const N: usize> State for PerLimit<T, N> {
+    const FRESH: Self = Self([const { T::FRESH }; N]);
     const MAX_LEN: usize = N * T::MAX_LEN;
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -46,6 +46,7 @@ impl Mean {
 serde_as_bytes!([] CostBasedState);
 
 impl State for CostBasedState {
+    const FRESH: Self = Self { level: Level::FRESH, mean: Mean(0), mean_before: Mean(0) };
     const MAX_LEN: usize = 1 + Level::MAX_LEN + 2 * 8;
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -87,6 +87,7 @@ impl QueueState {
 serde_as_bytes!([] QueueState);
 
 impl State for QueueState {
+    const FRESH: Self = Self { level: Level::FRESH, end: Timestamp::EPOCH };
     const MAX_LEN: usize = Level::MAX_LEN + 8;
 
     fn encode(&self, out: &mut Writer<'_>) {

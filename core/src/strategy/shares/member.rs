@@ -15,6 +15,8 @@ pub(super) struct Member {
 }
 
 impl Member {
+    pub(super) const IDLE: Self = Self { used: 0, weight: 0, next_weight: 0, denied: false };
+
     /// Whether there was no demand in this window nor in the one before.
     pub(super) fn is_idle(self) -> bool {
         self.weight == 0 && self.next_weight == 0

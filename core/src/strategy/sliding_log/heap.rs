@@ -31,10 +31,7 @@ pub struct Heap;
 impl Room for Heap {
     type Slots = Vec<Entry>;
     const LARGEST: u32 = 1 << 16;
-
-    fn empty() -> Vec<Entry> {
-        Vec::new()
-    }
+    const EMPTY: Vec<Entry> = Vec::new();
 
     fn grow(slots: &mut Vec<Entry>) {
         slots.resize((slots.len() * 2).clamp(4, Self::LARGEST as usize), Entry::default());

@@ -20,7 +20,7 @@ pub trait Room: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
     const LARGEST: u32;
 
     /// The slots of a log that holds nothing.
-    fn empty() -> Self::Slots;
+    const EMPTY: Self::Slots;
 
     /// Adds slots at the end. Only asked for when there are fewer than there can be.
     fn grow(slots: &mut Self::Slots);
@@ -37,9 +37,7 @@ impl<const N: usize> Room for Inline<N> {
         N as u32
     };
 
-    fn empty() -> [Entry; N] {
-        [Entry::default(); N]
-    }
+    const EMPTY: [Entry; N] = [Entry { at: Halves::of(Timestamp::EPOCH), sum: 0 }; N];
 
     fn grow(_: &mut [Entry; N]) {}
 }
@@ -183,7 +181,7 @@ impl<R: Room> LogState<R> {
 
 impl<R: Room> Default for LogState<R> {
     fn default() -> Self {
-        Self { slots: R::empty(), head: 0, length: 0, base: 0 }
+        Self::FRESH
     }
 }
 
@@ -209,6 +207,7 @@ serde_as_bytes!([R: Room] LogState<R>);
 /// After the tag: how many slots there are, the slot of the oldest entry, how many entries, and the sum of all costs before
 /// them; then the slots, each a time and a sum. What is in a slot without an entry does not matter.
 impl<R: Room> State for LogState<R> {
+    const FRESH: Self = Self { slots: R::EMPTY, head: 0, length: 0, base: 0 };
     const MAX_LEN: usize = 1 + 4 * 4 + 12 * R::LARGEST as usize;
 
     /// Without slots that are not in use.

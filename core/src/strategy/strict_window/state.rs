@@ -58,7 +58,7 @@ impl Grid {
 
 impl<const N: usize> Default for StrictWindowState<N> {
     fn default() -> Self {
-        Self { at: Timestamp::EPOCH, grid: Grid::default(), current: 0, earlier: [0; N] }
+        Self::FRESH
     }
 }
 
@@ -164,6 +164,8 @@ impl<const N: usize> Present<'_, N> {
 serde_as_bytes!([const N: usize] StrictWindowState<N>);
 
 impl<const N: usize> State for StrictWindowState<N> {
+    const FRESH: Self =
+        Self { at: Timestamp::EPOCH, grid: Grid { period: 0, buckets: 0 }, current: 0, earlier: [0; N] };
     const MAX_LEN: usize = 1 + 2 * 8 + 4 + 4 * (N + 1);
 
     /// As many counts as there are buckets to a period, and the current one.

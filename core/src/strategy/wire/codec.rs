@@ -4,11 +4,13 @@ use core::fmt;
 
 /// The state of a key under a strategy.
 ///
-/// * `Default` MUST be the state of a key never seen.
+/// * `Default` and [`FRESH`](Self::FRESH) MUST be the state of a key never seen.
 /// * The encoded form MUST tell its own end, start with a tag that names the strategy and the version of the
 ///   form, and be no longer than `MAX_LEN`.
 /// * `decode` MUST refuse, without panicking, whatever `encode` cannot have written.
 pub trait State: Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// The state of a key never seen, as a constant, of which a storage can be made that is a `static`.
+    const FRESH: Self;
     /// The longest encoded form, in bytes.
     const MAX_LEN: usize;
 

@@ -16,7 +16,7 @@ pub struct InlineState<const LEN: usize> {
 /// That of a key never seen takes no bytes, whatever the strategy.
 impl<const LEN: usize> Default for InlineState<LEN> {
     fn default() -> Self {
-        Self { bytes: [0; LEN], length: 0 }
+        Self::FRESH
     }
 }
 
@@ -66,6 +66,7 @@ impl<const LEN: usize> TryFrom<&[u8]> for InlineState<LEN> {
 serde_as_bytes!([const LEN: usize] InlineState<LEN>);
 
 impl<const LEN: usize> State for InlineState<LEN> {
+    const FRESH: Self = Self { bytes: [0; LEN], length: 0 };
     const MAX_LEN: usize = 1 + 2 + LEN;
 
     fn encode(&self, out: &mut Writer<'_>) {

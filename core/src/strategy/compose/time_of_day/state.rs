@@ -23,6 +23,7 @@ impl<T: State> TimeOfDayState<T> {
 serde_as_bytes!([T: State] TimeOfDayState<T>);
 
 impl<T: State> State for TimeOfDayState<T> {
+    const FRESH: Self = Self { at: Timestamp::EPOCH, inner: T::FRESH };
     const MAX_LEN: usize = 1 + 8 + T::MAX_LEN;
 
     fn encode(&self, out: &mut Writer<'_>) {

@@ -22,6 +22,7 @@ pub struct Level {
 serde_as_bytes!([] Level);
 
 impl State for Level {
+    const FRESH: Self = Self { at: Timestamp::EPOCH, used: 0, pace: Pace::from_u64(0) };
     const MAX_LEN: usize = 1 + 3 * 8;
 
     fn encode(&self, out: &mut Writer<'_>) {
