@@ -13,6 +13,7 @@ mod duties_bite;
 mod file_storage;
 mod locked;
 mod locks;
+mod room;
 mod set_back;
 mod shared;
 mod sqlite_storage;

@@ -12,8 +12,7 @@ pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static 
     /// Slots in a set. More of them spread a fixed number of keys more evenly, and take longer to look through.
     const WAYS: usize;
 
-    /// Whether a key is looked for from a slot of its own on, where it most often is, and may spill into the next
-    /// set. So more of the slots can be used, and new keys take longer.
+    /// Whether a key may spill into the next set. So more of the slots can be used, and new keys take longer.
     const SPILLS: bool;
 
     /// Whether a denial looks if the state has to be kept for longer than was noted, as under a limit of a
@@ -164,8 +163,8 @@ impl Head for Wide {
 
 /// In 8 bytes, half of the digest: two keys of one set are taken for one with a chance of 2⁻³².
 ///
-/// So the chance that any two of 32 keys are is about one in seventeen million, and that a new key is taken for
-/// one of a full set is one in 536 million. They would then share one limit, and nothing worse; and without the
+/// So the chance that any two of 32 keys are is about one in nine million, and that a new key is taken for one
+/// of a full set of 64 is one in 67 million. They would then share one limit, and nothing worse; and without the
 /// seed nobody can tell which keys do. Times are kept in steps of two seconds, and can be told up to 2112.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Narrow {
@@ -177,7 +176,9 @@ pub struct Narrow {
 impl Head for Narrow {
     type Order = u32;
 
-    const WAYS: usize = 8;
+    // A table of no more slots is one set, and so holds as many keys. Of a larger one the sets are large enough
+    // to be hardly ever full before it is.
+    const WAYS: usize = 64;
     const SPILLS: bool = false;
     const PROLONGS: bool = false;
 

@@ -310,8 +310,8 @@ pub const fn home(digest: Digest, slots: usize) -> usize {
     (((digest.as_u64() >> 32) * slots as u64) >> 32) as usize
 }
 
-/// Where the state of a key may be: in its own set, searched from a slot of its own on, or in the next set.
-/// Without [spilling](Head::SPILLS) it is in its own set, in any order.
+/// Where the state of a key may be: in its own set, searched from a slot of its own on, where it most often
+/// is, and round; or in the next set, if it may [spill](Head::SPILLS).
 struct Places([Range<usize>; 3]);
 
 impl Places {
@@ -322,17 +322,14 @@ impl Places {
         let set = (home / H::WAYS).min(last);
         let start = set * H::WAYS;
         let end = if set < last { start + H::WAYS } else { slots };
-        if !H::SPILLS {
-            return Self([start..end, start..start, 0..0]);
-        }
         let next = if set < last { end } else { 0 };
-        Self([home..end, start..home, if last == 0 { 0..0 } else { next..next + H::WAYS }])
+        let spill = if last == 0 || !H::SPILLS { 0..0 } else { next..next + H::WAYS };
+        Self([home..end, start..home, spill])
     }
 
-    /// Without spilling, all there is in one part.
     #[inline]
     fn parts<H: Head>(&self) -> &[Range<usize>] {
-        if H::SPILLS { &self.0 } else { self.0.split_at(1).0 }
+        if H::SPILLS { &self.0 } else { self.0.split_at(2).0 }
     }
 
     /// The first of these slots for which something holds.
