@@ -73,7 +73,9 @@ pub use outcome::Outcome;
 pub use rate::{Rate, RateError};
 pub use ratio::Ratio;
 pub use receipt::Receipt;
-pub use storage::{ErrorKind, Fixed, Storage, StorageError};
+#[cfg(feature = "critical-section")]
+pub use storage::Shared;
+pub use storage::{ErrorKind, Fixed, OneKey, Storage, StorageError};
 pub use strategy::plain::*;
 pub use strategy::{
     All, CapacityError, Class, Composite, Cost, Erased, Hit, Hours, Label, Op, Priority, Scale, State,

@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use crate::{Hit, Key, Op, Strategy, Timestamp, Verdict};
 
+mod access;
 mod error;
 #[cfg(feature = "alloc")]
 mod failure;
@@ -13,10 +14,15 @@ mod fixed;
 mod future;
 mod head;
 mod line;
+mod one_key;
+#[cfg(feature = "critical-section")]
+mod shared;
 mod table;
 mod ticket;
 mod together;
 mod wait_queue;
+#[cfg(feature = "critical-section")]
+mod waiting;
 
 pub(crate) use error::Answer;
 pub use error::{ErrorKind, StorageError};
@@ -25,12 +31,16 @@ pub use failure::Failure;
 pub use fixed::Fixed;
 #[cfg(feature = "alloc")]
 pub use future::{AsyncStorage, BoxFuture, DynStorage, Joint, Local, Reply};
+pub use one_key::OneKey;
+#[cfg(feature = "critical-section")]
+pub use shared::Shared;
 pub use table::WhenFull;
 use together::one_each;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
 pub use {
+    access::{Access, Alone},
     head::{Head, Narrow, Wide},
     line::{Line, Returning, Turn},
     table::{Counters, Slot, Table, home},

@@ -4,6 +4,7 @@
 mod awaited;
 mod crowd;
 mod failing;
+mod firmware;
 mod late;
 mod line;
 mod runs;

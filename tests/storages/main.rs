@@ -11,6 +11,7 @@ mod changes;
 mod duties;
 mod duties_bite;
 mod file_storage;
+mod firmware;
 mod locked;
 mod locks;
 mod room;

@@ -2,13 +2,18 @@
 
 use core::cell::RefCell;
 
+use super::access::{Access, Alone};
 use super::table::{Counters, Slot, Table, WhenFull};
-use super::{Answer, ErrorKind, Narrow, Storage, StorageError, Together, check_together};
-use crate::{Clock, Hit, Key, Op, Seed, Strategy, Timestamp};
+use super::{Answer, Narrow, Storage, StorageError, Together, WaitQueue, check_together};
+use crate::{Clock, Digest, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 
-/// Room for `N` keys, for use from one thread or core.
+/// Room for `N` keys, for firmware.
 ///
-/// Beyond the states it takes 8 bytes a key (see [`Narrow`] for how well that tells keys apart), and about 60
+/// By default it is for use from one thread or core, and from no interrupt. With the feature
+/// `critical-section`, [`Fixed::shared`] makes one that tasks and interrupts share. Both can be made in a
+/// constant.
+///
+/// Beyond the states it takes 8 bytes a key (see [`Narrow`] for how well that tells keys apart), and about 70
 /// in all.
 ///
 /// # Choosing `N`
@@ -31,64 +36,116 @@ use crate::{Clock, Hit, Key, Op, Seed, Strategy, Timestamp};
 /// A clock that is set back locks no key out (see [`Strategy::rebase`]). When the limit changes to one of a
 /// longer period, a state is kept for as long as the limit before had it, since to look would cost each
 /// denial a division; `Memory` prolongs it.
-#[derive(Debug)]
-pub struct Fixed<S: Strategy, C, const N: usize> {
-    table: RefCell<Slots<S::State, N>>,
-    seed: Seed,
+pub struct Fixed<S: Strategy, C, const N: usize, A: Access = Alone> {
+    cell: A::Cell<Inside<S::State, N>>,
+    queue: A::Queue<Seed>,
+    when_full: WhenFull,
     clock: C,
+}
+
+/// The part of a storage that changes.
+#[derive(Debug)]
+pub(super) struct Inside<T, const N: usize> {
+    table: Slots<T, N>,
+    seed: Seed,
 }
 
 type Slots<T, const N: usize> = Table<T, [Slot<T, Narrow>; N], Narrow>;
 
-impl<S: Strategy, C: Clock, const N: usize> Fixed<S, C, N> {
-    /// An empty storage. `seed` keys the hash of the keys: take it from a random source wherever others
-    /// choose the keys, else they could choose two that share a slot.
+impl<T: State, const N: usize> Inside<T, N> {
+    pub(super) const fn new(seed: u64) -> Self {
+        let table = Table::new([const { Slot::EMPTY }; N], WhenFull::Evict);
+        Self { table, seed: Seed::new(seed) }
+    }
+}
+
+impl<S: Strategy, C, const N: usize> Fixed<S, C, N> {
+    /// An empty storage, for use from one thread or core. `seed` keys the hash of the keys: take it from a
+    /// random source wherever others choose the keys, else they could choose two that share a slot.
     #[inline]
     #[must_use]
-    pub fn new(clock: C, seed: u64) -> Self {
-        let table = Table::new(core::array::from_fn(|_| Slot::default()), WhenFull::Evict);
-        Self { table: RefCell::new(table), seed: Seed::new(seed), clock }
+    pub const fn new(clock: C, seed: u64) -> Self {
+        Self::of(RefCell::new(Inside::new(seed)), (), clock)
+    }
+}
+
+impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
+    pub(super) const fn of(cell: A::Cell<Inside<S::State, N>>, queue: A::Queue<Seed>, clock: C) -> Self {
+        Self { cell, queue, when_full: WhenFull::Evict, clock }
     }
 
     /// The same storage with this policy for when it is full.
     #[inline]
     #[must_use]
-    pub fn when_full(mut self, when_full: WhenFull) -> Self {
-        self.table.get_mut().set_when_full(when_full);
+    pub const fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
         self
     }
 
+    /// Forgets every key, and hashes keys with this seed from now on. For a `static`, whose seed was a
+    /// constant: call it at boot, before others use the storage. A check that another task or core is in the
+    /// middle of is not counted.
+    pub fn reseed(&self, seed: u64) {
+        let seed = Seed::new(seed);
+        // Nothing is in use by the caller itself, unless a strategy reseeds its own storage.
+        let _ = A::with(&self.cell, |it| {
+            it.table.clear();
+            it.seed = seed.clone();
+            Ok(())
+        });
+        A::rename(&self.queue, seed);
+    }
+
+    /// The work that the table did for want of room: the `u64` fields `evictions`, keys given up before they
+    /// were fresh, and `refusals`, new keys refused.
+    pub fn counters(&self) -> Counters {
+        A::with(&self.cell, |it| Ok(it.table.counters())).unwrap_or_default()
+    }
+
+    #[inline]
+    fn apply_to(&self, limit: &S, digest: Digest, op: &Op<S>, now: Timestamp) -> Answer<S> {
+        A::with(&self.cell, |it| {
+            it.table.set_when_full(self.when_full);
+            it.table.apply(limit, digest, op, now)
+        })
+    }
+
+    /// The seed, so that keys are hashed before the table is in use: others wait for as long as it is.
+    #[inline]
+    fn seed(&self) -> Result<Seed, StorageError> {
+        A::with(&self.cell, |it| Ok(it.seed.clone()))
+    }
+}
+
+impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
     /// Keys in use.
     pub fn len(&self) -> usize {
-        self.table.try_borrow().map_or(0, |table| table.len(self.clock.now()))
+        let now = self.clock.now();
+        A::with(&self.cell, |it| Ok(it.table.len(now))).unwrap_or(0)
     }
 
     /// Whether no key is in use.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The work that the table did for want of room: the `u64` fields `evictions`, keys given up before they
-    /// were fresh, and `refusals`, new keys refused.
-    pub fn counters(&self) -> Counters {
-        self.table.try_borrow().map(|table| table.counters()).unwrap_or_default()
-    }
 }
 
-impl<S: Strategy, C: Clock, const N: usize> Storage<S> for Fixed<S, C, N> {
+debug_fields!([S: Strategy, C: Clock, const N: usize, A: Access] Fixed<S, C, N, A>:
+    len = |it| it.len(), counters = |it| it.counters());
+
+impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C, N, A> {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     #[inline]
     fn apply<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
-        let digest = self.seed.digest(key);
-        self.table.try_borrow_mut().map_err(|_| BUSY)?.apply(limit, digest, op, now)
+        self.apply_to(limit, self.seed()?.digest(key), op, now)
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
-        let table = self.table.try_borrow().map_err(|_| BUSY)?;
-        Ok(table.load(self.seed.digest(key), self.clock.now()))
+        let (digest, now) = (self.seed()?.digest(key), self.clock.now());
+        A::with(&self.cell, |it| Ok(it.table.load(digest, now)))
     }
 
     fn check_together<K: Key + ?Sized, const M: usize>(
@@ -98,19 +155,23 @@ impl<S: Strategy, C: Clock, const N: usize> Storage<S> for Fixed<S, C, N> {
         hit: &Hit<S::Cost>,
         now: Timestamp,
     ) -> Result<Together<S::Verdict, M>, StorageError> {
-        let mut table = self.table.try_borrow_mut().map_err(|_| BUSY)?;
-        check_together(&mut *table, limit, keys.map(|key| self.seed.digest(key)), hit, now)
+        let seed = self.seed()?;
+        let digests = keys.map(|key| seed.digest(key));
+        A::with(&self.cell, |it| {
+            it.table.set_when_full(self.when_full);
+            check_together(&mut it.table, limit, digests, hit, now)
+        })
+    }
+
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        A::queue(&self.queue)
     }
 }
-
-/// Only a strategy that calls back into its own storage could meet this.
-const BUSY: StorageError =
-    StorageError::new(ErrorKind::Contended, "the table is in use by the caller itself");
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Gcra, Hit, Limiter, ManualClock, Rate};
+    use crate::{ErrorKind, Gcra, Hit, Limiter, ManualClock, Rate};
 
     struct NoClock;
 
@@ -122,7 +183,7 @@ mod tests {
 
     #[test]
     fn is_as_small_as_documented() {
-        assert_eq!(size_of::<Fixed<Gcra, NoClock, 32>>(), 32 * 32 + 40 + size_of::<usize>());
+        assert_eq!(size_of::<Fixed<Gcra, NoClock, 32>>(), 32 * 32 + 48 + size_of::<usize>());
         assert_eq!(size_of::<Fixed<Gcra, NoClock, 33>>() - size_of::<Fixed<Gcra, NoClock, 32>>(), 24 + 8);
     }
 
@@ -143,7 +204,7 @@ mod tests {
     #[test]
     fn a_storage_in_use_by_the_caller_itself_is_contended() {
         let storage = Fixed::<Gcra, _, 1>::new(ManualClock::default(), 1);
-        let _held = storage.table.borrow_mut();
+        let _held = storage.cell.borrow_mut();
         let op = Op::Check(Hit::new(1));
         let answer = storage.apply(&Gcra::new(Rate::per_minute(1)), "key", &op, Timestamp::EPOCH);
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Contended);

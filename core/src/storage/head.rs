@@ -6,6 +6,9 @@ use crate::{Digest, Timestamp};
 
 /// Whose slot it is, when its state is fresh, and how depleted its limit is. The default is an empty slot's.
 pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static {
+    /// The head of an empty slot.
+    const EMPTY: Self;
+
     /// What orders the slots of a full set.
     type Order: Copy + Ord;
 
@@ -122,6 +125,8 @@ impl Wide {
 impl Head for Wide {
     type Order = u64;
 
+    const EMPTY: Self = Self::new(0, 0);
+
     const WAYS: usize = 16;
     const SPILLS: bool = true;
     const PROLONGS: bool = true;
@@ -175,6 +180,8 @@ pub struct Narrow {
 
 impl Head for Narrow {
     type Order = u32;
+
+    const EMPTY: Self = Self { tag: 0, fresh: 0 };
 
     // A table of no more slots is one set, and so holds as many keys. Of a larger one the sets are large enough
     // to be hardly ever full before it is.

@@ -58,6 +58,10 @@ pub struct Slot<T, H = Wide> {
     state: T,
 }
 
+impl<T: State, H: Head> Slot<T, H> {
+    pub(super) const EMPTY: Self = Self { head: H::EMPTY, state: T::FRESH };
+}
+
 /// States by digest in a fixed number of slots: an array in firmware, a boxed slice on a server.
 #[derive(Clone, Debug)]
 pub struct Table<T, A, H = Wide> {

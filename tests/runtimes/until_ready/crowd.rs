@@ -52,7 +52,7 @@ impl Served {
     /// Spawns a waiter for this cost, which gives up when `gives_up` is there.
     pub(crate) fn wait<S: Strategy<Cost = u32>>(
         &mut self,
-        limiter: &Arc<Limited<S>>,
+        limiter: &Arc<Limiter<S, impl Storage<S> + Send + Sync + 'static>>,
         runtime: &Manual,
         cost: u32,
         gives_up: impl Future<Output = ()> + Send + 'static,

@@ -1,0 +1,92 @@
+//! Who may use a storage of firmware at the same time.
+
+use core::cell::RefCell;
+
+use super::{ErrorKind, StorageError, WaitQueue};
+use crate::{ErasedKey, Seed};
+
+/// A way to use a storage of firmware from several places: [`Alone`], or `Shared`.
+pub trait Access: sealed::Sealed + 'static {
+    /// Holds a value that one user at a time changes.
+    type Cell<T>;
+
+    /// Holds those who wait, for storages that name their keys in this way.
+    type Queue<K: Naming>;
+
+    /// Runs a function on a value. Fails with [`Contended`](ErrorKind::Contended) if the caller itself is
+    /// using it.
+    fn with<T, R>(
+        cell: &Self::Cell<T>,
+        run: impl FnOnce(&mut T) -> Result<R, StorageError>,
+    ) -> Result<R, StorageError>;
+
+    /// Returns the queue, if there is room in it.
+    fn queue<K: Naming>(queue: &Self::Queue<K>) -> Option<&dyn WaitQueue>;
+
+    /// Names keys in another way from now on.
+    fn rename<K: Naming>(queue: &Self::Queue<K>, names: K);
+}
+
+/// The way in which a queue tells its keys apart.
+pub trait Naming: Clone + Send + 'static {
+    /// Returns the name of a key.
+    fn name(&self, key: &dyn ErasedKey) -> u64;
+}
+
+/// By a keyed hash.
+impl Naming for Seed {
+    fn name(&self, key: &dyn ErasedKey) -> u64 {
+        self.digest(key).as_u64()
+    }
+}
+
+/// Not at all: there is one key.
+impl Naming for () {
+    fn name(&self, _: &dyn ErasedKey) -> u64 {
+        0
+    }
+}
+
+pub(super) mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Alone {}
+}
+
+/// Access from one thread or core, and from no interrupt: the default. Nobody stands in a queue.
+#[derive(Debug)]
+pub enum Alone {}
+
+impl Access for Alone {
+    type Cell<T> = RefCell<T>;
+    type Queue<K: Naming> = ();
+
+    #[inline]
+    fn with<T, R>(
+        cell: &RefCell<T>,
+        run: impl FnOnce(&mut T) -> Result<R, StorageError>,
+    ) -> Result<R, StorageError> {
+        run_in(cell, run)
+    }
+
+    fn queue<K: Naming>((): &()) -> Option<&dyn WaitQueue> {
+        None
+    }
+
+    fn rename<K: Naming>((): &(), _: K) {}
+}
+
+/// Runs a function on the value of a cell.
+#[inline]
+pub(super) fn run_in<T, R>(
+    cell: &RefCell<T>,
+    run: impl FnOnce(&mut T) -> Result<R, StorageError>,
+) -> Result<R, StorageError> {
+    match cell.try_borrow_mut() {
+        Ok(mut value) => run(&mut value),
+        Err(_) => Err(BUSY),
+    }
+}
+
+/// Only a strategy that calls back into its own storage could meet this.
+const BUSY: StorageError =
+    StorageError::new(ErrorKind::Contended, "the storage is in use by the caller itself");

@@ -1,0 +1,84 @@
+//! The state of one key, without a table: the smallest storage.
+
+use core::cell::RefCell;
+use core::fmt;
+
+use super::access::{Access, Alone};
+use super::{Answer, Storage, StorageError, WaitQueue};
+use crate::{Clock, Key, Op, State, Strategy, Timestamp};
+
+/// The state of one key, for a limit that is one for all: of an uplink, an alarm, a log.
+///
+/// Choose it where there is nothing to tell apart. It has no table, no hash and no seed, and is asked with
+/// whatever key: **all keys are the same one**. Use `&()`.
+///
+/// ```
+/// use traffik_core::{Gcra, Limiter, ManualClock, OneKey, rate};
+///
+/// let uplink = Limiter::new(Gcra::new(rate!("2/s")), OneKey::new(ManualClock::default()));
+/// assert!(uplink.check(&())?.is_allowed());
+/// assert!(!uplink.check(&())?.is_allowed());
+/// # Ok::<(), traffik_core::StorageError>(())
+/// ```
+///
+/// Beyond the state it takes 8 bytes, and what the clock takes. A clock that is set back locks it for no
+/// longer than its limit lasts, if the limit can be [rebased](Strategy::rebase), as all of this crate can.
+pub struct OneKey<S: Strategy, C, A: Access = Alone> {
+    cell: A::Cell<Kept<S::State>>,
+    queue: A::Queue<()>,
+    clock: C,
+}
+
+/// A state.
+#[derive(Debug)]
+pub(super) struct Kept<T> {
+    state: T,
+}
+
+impl<T: State> Kept<T> {
+    pub(super) const NEW: Self = Self { state: T::FRESH };
+
+    /// Applies an operation, at the time of the storage.
+    #[inline]
+    fn apply<S: Strategy<State = T>>(&mut self, limit: &S, op: &Op<S>, now: Timestamp) -> Answer<S> {
+        // Does nothing but compare two times, unless the clock was set back.
+        let _ = limit.rebase(&mut self.state, now);
+        Ok(op.run(limit, &mut self.state, now))
+    }
+}
+
+impl<S: Strategy, C> OneKey<S, C> {
+    /// A storage of one key never seen, for use from one thread or core.
+    #[inline]
+    #[must_use]
+    pub const fn new(clock: C) -> Self {
+        Self::of(RefCell::new(Kept::NEW), (), clock)
+    }
+}
+
+impl<S: Strategy, C, A: Access> OneKey<S, C, A> {
+    pub(super) const fn of(cell: A::Cell<Kept<S::State>>, queue: A::Queue<()>, clock: C) -> Self {
+        Self { cell, queue, clock }
+    }
+}
+
+debug_fields!([S: Strategy, C: fmt::Debug, A: Access] OneKey<S, C, A>: clock);
+
+impl<S: Strategy, C: Clock, A: Access> Storage<S> for OneKey<S, C, A> {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    #[inline]
+    fn apply<K: Key + ?Sized>(&self, limit: &S, _: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
+        A::with(&self.cell, |it| it.apply(limit, op, now))
+    }
+
+    fn load<K: Key + ?Sized>(&self, _: &K) -> Result<S::State, StorageError> {
+        A::with(&self.cell, |it| Ok(it.state.clone()))
+    }
+
+    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
+        A::queue(&self.queue)
+    }
+}
