@@ -299,13 +299,20 @@ impl Seed {
     /// The hash keyed with `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        /// 2⁶⁴ over the golden ratio: no pattern in its bits.
-        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         // Both parts are secret: with a known multiplier a client could cancel `start` out.
-        let start = fold(fold(seed ^ GOLDEN, GOLDEN), GOLDEN);
+        Self::from_start(fold(fold(seed ^ GOLDEN, GOLDEN), GOLDEN))
+    }
+
+    /// The same hash, by what [`start`](Self::start) says of it.
+    pub(crate) const fn from_start(start: u64) -> Self {
         let multiplier = fold(fold(start ^ GOLDEN, GOLDEN), GOLDEN);
         // A factor with few bits set mixes little, so these are set for certain.
         Self { start, multiplier: multiplier | 1 << 63 | 1 << 31 | 1 }
+    }
+
+    /// The number that all of it follows from, as secret as the seed.
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
     }
 
     /// The digest of `key`, the same for the same bytes however they are cut into pieces.
@@ -317,6 +324,9 @@ impl Seed {
         Digest(words.finish())
     }
 }
+
+/// 2⁶⁴ over the golden ratio: no pattern in its bits.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The halves of a product, one upon the other: the middle of it, which depends on every bit of both factors.
 #[inline]

@@ -15,6 +15,7 @@ mod future;
 mod head;
 mod line;
 mod one_key;
+mod saved;
 #[cfg(feature = "critical-section")]
 mod shared;
 mod table;

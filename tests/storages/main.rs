@@ -15,6 +15,7 @@ mod firmware;
 mod locked;
 mod locks;
 mod room;
+mod saved;
 mod set_back;
 mod shared;
 mod sqlite_storage;

@@ -3,7 +3,8 @@
 use core::cell::RefCell;
 
 use super::access::{Access, Alone};
-use super::table::{Counters, Slot, Table, WhenFull};
+use super::saved::{self, Image};
+use super::table::{Counters, Slot, Table, WhenFull, image};
 use super::{Answer, Narrow, Storage, StorageError, Together, WaitQueue, check_together};
 use crate::{Clock, Digest, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 
@@ -13,7 +14,7 @@ use crate::{Clock, Digest, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 /// `critical-section`, [`Fixed::shared`] makes one that tasks and interrupts share. Both can be made in a
 /// constant.
 ///
-/// Beyond the states it takes 8 bytes a key (see [`Narrow`] for how well that tells keys apart), and about 70
+/// Beyond the states it takes 8 bytes a key (see [`Narrow`] for how well that tells keys apart), and about 80
 /// in all.
 ///
 /// # Choosing `N`
@@ -28,14 +29,42 @@ use crate::{Clock, Digest, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 /// | 256 | 128, 192, 230 | none, 0.02 %, 1.0 % |
 /// | 1 024 | 512, 768, 921 | none, 0.04 %, 1.4 % |
 ///
-/// Of a full set the key that is fresh soonest gives way; see [`when_full`](Self::when_full). A known key is
-/// found in a few steps; a new one takes a look at each slot of its set.
+/// Of a full set the key that is fresh soonest gives way; see [`when_full`](Self::when_full).
+///
+/// A known key is found in a few steps; a new one takes a look at each slot of its set. With `Gcra` and 32
+/// slots on a Cortex-M3, a check of a known key takes at most 500 instructions, of a new one 900, and of one
+/// that evicts another 1 200, the clock and the hash included.
 ///
 /// # Clocks
 ///
 /// A clock that is set back locks no key out (see [`Strategy::rebase`]). When the limit changes to one of a
 /// longer period, a state is kept for as long as the limit before had it, since to look would cost each
 /// denial a division; `Memory` prolongs it.
+///
+/// # Resets
+///
+/// [`save`](Self::save) writes what is in use as bytes, for flash or memory that outlasts a reset, and
+/// [`restore`](Self::restore) reads them:
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik_core::{Fixed, Limiter, ManualClock, TokenBucket, rate};
+///
+/// type Commands<'a> = Fixed<TokenBucket, &'a ManualClock, 16>;
+///
+/// const LIMIT: TokenBucket = TokenBucket::new(rate!("2/min"));
+/// let mut image = [0; Commands::SAVED];
+/// let uptime = ManualClock::default();
+/// let before = Limiter::new(LIMIT, Commands::new(&uptime, 0x5eed));
+/// assert!(before.check_n("pump-7", 2)?.is_allowed());
+/// before.storage().save(&mut image)?;
+///
+/// let uptime = ManualClock::default(); // begins at 0 again
+/// let after = Limiter::new(LIMIT, Commands::new(&uptime, 1));
+/// after.storage().restore(&image)?;
+/// assert_eq!(after.check("pump-7")?.retry_after(), Some(Duration::from_secs(30)));
+/// # Ok::<(), traffik_core::StorageError>(())
+/// ```
 pub struct Fixed<S: Strategy, C, const N: usize, A: Access = Alone> {
     cell: A::Cell<Inside<S::State, N>>,
     queue: A::Queue<Seed>,
@@ -48,6 +77,8 @@ pub struct Fixed<S: Strategy, C, const N: usize, A: Access = Alone> {
 pub(super) struct Inside<T, const N: usize> {
     table: Slots<T, N>,
     seed: Seed,
+    /// How far the time of the storage is ahead of its clock, in microseconds.
+    ahead: u64,
 }
 
 type Slots<T, const N: usize> = Table<T, [Slot<T, Narrow>; N], Narrow>;
@@ -55,7 +86,7 @@ type Slots<T, const N: usize> = Table<T, [Slot<T, Narrow>; N], Narrow>;
 impl<T: State, const N: usize> Inside<T, N> {
     pub(super) const fn new(seed: u64) -> Self {
         let table = Table::new([const { Slot::EMPTY }; N], WhenFull::Evict);
-        Self { table, seed: Seed::new(seed) }
+        Self { table, seed: Seed::new(seed), ahead: 0 }
     }
 }
 
@@ -70,6 +101,9 @@ impl<S: Strategy, C, const N: usize> Fixed<S, C, N> {
 }
 
 impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
+    /// The most bytes that [`save`](Self::save) writes.
+    pub const SAVED: usize = saved::FRAME + 8 + image::SLOTS + N * (image::SLOT + S::State::MAX_LEN);
+
     pub(super) const fn of(cell: A::Cell<Inside<S::State, N>>, queue: A::Queue<Seed>, clock: C) -> Self {
         Self { cell, queue, when_full: WhenFull::Evict, clock }
     }
@@ -120,13 +154,65 @@ impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
 impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
     /// Keys in use.
     pub fn len(&self) -> usize {
-        let now = self.clock.now();
-        A::with(&self.cell, |it| Ok(it.table.len(now))).unwrap_or(0)
+        let clock = self.clock.now();
+        A::with(&self.cell, |it| Ok(it.table.len(clock.plus_micros(it.ahead)))).unwrap_or(0)
     }
 
     /// Whether no key is in use.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Writes what is in use to the front of `out`, for [`restore`](Self::restore) after a reset. Returns how
+    /// many bytes that takes, at most [`SAVED`](Self::SAVED). They hold no key, but the secret that keys are
+    /// hashed with: keep them as you keep secrets.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Invalid`](crate::ErrorKind::Invalid) if `out` is too short; [`SAVED`](Self::SAVED) bytes
+    /// always do.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize, StorageError> {
+        let clock = self.clock.now();
+        let length = A::with(&self.cell, |it| {
+            let now = clock.plus_micros(it.ahead);
+            saved::write::<S::State>(out, saved::TABLE, now, |out| {
+                out.u64(it.seed.start());
+                it.table.encode(now, out);
+            })
+        })?;
+        saved::seal(out, length)
+    }
+
+    /// Takes over what was saved before a reset, in place of all there is, with the seed. Bytes behind it do
+    /// not matter, so a whole page of flash can be given. Policy and counters stay.
+    ///
+    /// * **Time.** The storage goes on from the time of saving if its clock says an earlier one, as a clock
+    ///   does that begins at 0 at each boot: the time off does not count, and windows keep their phase. If
+    ///   the clock says a later one, as one does that knows the time of day, the time off counts. Set such a
+    ///   clock first: what it is ahead or behind when it is set later, it is for the storage too.
+    /// * **Limit.** It has to be of the same kind, such as any `TokenBucket`; its rate may differ. The
+    ///   states of strategies that share them, as buckets do, count for each of them.
+    /// * **Room.** `N` has to be the same, or larger and at most 127.
+    ///
+    /// Call it at boot, before others use the storage. A hit after saving is not remembered, so save after
+    /// hits that matter, or count on one limit more for each reset.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
+    /// saved by a storage for such a limit that fits into this one; the storage is then as it was. A checksum
+    /// of 32 bits finds any change of up to 32 bits in a row, and misses one in 2³² of all others.
+    pub fn restore(&self, bytes: &[u8]) -> Result<(), StorageError> {
+        let mut image = Image::open::<S::State>(bytes, saved::TABLE)?;
+        let seed = Seed::from_start(image.body.u64()?);
+        let mut end = image.body.clone();
+        image::read::<S::State>(&mut end, N, &mut |_, _| {})?;
+        image.check(&end)?;
+        let ahead = image.at.micros_since(self.clock.now());
+        A::with(&self.cell, |it| {
+            (it.seed, it.ahead) = (seed, ahead);
+            Ok(it.table.decode(&mut image.body)?)
+        })
     }
 }
 
@@ -135,7 +221,8 @@ debug_fields!([S: Strategy, C: Clock, const N: usize, A: Access] Fixed<S, C, N, 
 
 impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C, N, A> {
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        let clock = self.clock.now();
+        A::with(&self.cell, |it| Ok(clock.plus_micros(it.ahead))).unwrap_or(clock)
     }
 
     #[inline]
@@ -143,9 +230,16 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
         self.apply_to(limit, self.seed()?.digest(key), op, now)
     }
 
+    #[inline]
+    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Answer<S> {
+        let clock = self.clock.now();
+        let (seed, now) = A::with(&self.cell, |it| Ok((it.seed.clone(), clock.plus_micros(it.ahead))))?;
+        self.apply_to(limit, seed.digest(key), op, now)
+    }
+
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
-        let (digest, now) = (self.seed()?.digest(key), self.clock.now());
-        A::with(&self.cell, |it| Ok(it.table.load(digest, now)))
+        let (digest, clock) = (self.seed()?.digest(key), self.clock.now());
+        A::with(&self.cell, |it| Ok(it.table.load(digest, clock.plus_micros(it.ahead))))
     }
 
     fn check_together<K: Key + ?Sized, const M: usize>(
@@ -183,7 +277,7 @@ mod tests {
 
     #[test]
     fn is_as_small_as_documented() {
-        assert_eq!(size_of::<Fixed<Gcra, NoClock, 32>>(), 32 * 32 + 48 + size_of::<usize>());
+        assert_eq!(size_of::<Fixed<Gcra, NoClock, 32>>(), 32 * 32 + 56 + size_of::<usize>());
         assert_eq!(size_of::<Fixed<Gcra, NoClock, 33>>() - size_of::<Fixed<Gcra, NoClock, 32>>(), 24 + 8);
     }
 

@@ -178,6 +178,18 @@ pub struct Narrow {
     fresh: u32,
 }
 
+impl Narrow {
+    /// All that it notes, as two numbers.
+    pub(super) const fn parts(self) -> (u32, u32) {
+        (self.tag, self.fresh)
+    }
+
+    /// The head with these [parts](Self::parts); `None` if they are those of an empty slot.
+    pub(super) const fn from_parts(tag: u32, fresh: u32) -> Option<Self> {
+        if tag == 0 { None } else { Some(Self { tag, fresh }) }
+    }
+}
+
 impl Head for Narrow {
     type Order = u32;
 

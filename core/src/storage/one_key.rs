@@ -4,6 +4,7 @@ use core::cell::RefCell;
 use core::fmt;
 
 use super::access::{Access, Alone};
+use super::saved::{self, Image};
 use super::{Answer, Storage, StorageError, WaitQueue};
 use crate::{Clock, Key, Op, State, Strategy, Timestamp};
 
@@ -21,7 +22,7 @@ use crate::{Clock, Key, Op, State, Strategy, Timestamp};
 /// # Ok::<(), traffik_core::StorageError>(())
 /// ```
 ///
-/// Beyond the state it takes 8 bytes, and what the clock takes. A clock that is set back locks it for no
+/// Beyond the state it takes 16 bytes, and what the clock takes. A clock that is set back locks it for no
 /// longer than its limit lasts, if the limit can be [rebased](Strategy::rebase), as all of this crate can.
 pub struct OneKey<S: Strategy, C, A: Access = Alone> {
     cell: A::Cell<Kept<S::State>>,
@@ -29,14 +30,15 @@ pub struct OneKey<S: Strategy, C, A: Access = Alone> {
     clock: C,
 }
 
-/// A state.
+/// A state, and how far the time of the storage is ahead of its clock, in microseconds.
 #[derive(Debug)]
 pub(super) struct Kept<T> {
     state: T,
+    ahead: u64,
 }
 
 impl<T: State> Kept<T> {
-    pub(super) const NEW: Self = Self { state: T::FRESH };
+    pub(super) const NEW: Self = Self { state: T::FRESH, ahead: 0 };
 
     /// Applies an operation, at the time of the storage.
     #[inline]
@@ -57,8 +59,49 @@ impl<S: Strategy, C> OneKey<S, C> {
 }
 
 impl<S: Strategy, C, A: Access> OneKey<S, C, A> {
+    /// The most bytes that [`save`](Self::save) writes.
+    pub const SAVED: usize = saved::FRAME + S::State::MAX_LEN;
+
     pub(super) const fn of(cell: A::Cell<Kept<S::State>>, queue: A::Queue<()>, clock: C) -> Self {
         Self { cell, queue, clock }
+    }
+}
+
+impl<S: Strategy, C: Clock, A: Access> OneKey<S, C, A> {
+    /// Writes what is remembered to the front of `out`, for [`restore`](Self::restore) after a reset. Returns
+    /// how many bytes that takes.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Invalid`](crate::ErrorKind::Invalid) if `out` is too short; [`SAVED`](Self::SAVED) bytes
+    /// always do.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize, StorageError> {
+        let clock = self.clock.now();
+        let length = A::with(&self.cell, |it| {
+            saved::write::<S::State>(out, saved::ONE, clock.plus_micros(it.ahead), |out| it.state.encode(out))
+        })?;
+        saved::seal(out, length)
+    }
+
+    /// Takes over what was saved before a reset, in place of what is remembered now. Bytes behind it do not
+    /// matter.
+    ///
+    /// The storage goes on from the time of saving, or from that of its clock if that is later: see
+    /// [`Fixed::restore`](super::Fixed::restore).
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
+    /// saved by a storage of one key with such a limit; the storage is then as it was.
+    pub fn restore(&self, bytes: &[u8]) -> Result<(), StorageError> {
+        let mut image = Image::open::<S::State>(bytes, saved::ONE)?;
+        let state = S::State::decode(&mut image.body)?;
+        image.check(&image.body)?;
+        let ahead = image.at.micros_since(self.clock.now());
+        A::with(&self.cell, |it| {
+            *it = Kept { state, ahead };
+            Ok(())
+        })
     }
 }
 
@@ -66,12 +109,19 @@ debug_fields!([S: Strategy, C: fmt::Debug, A: Access] OneKey<S, C, A>: clock);
 
 impl<S: Strategy, C: Clock, A: Access> Storage<S> for OneKey<S, C, A> {
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        let clock = self.clock.now();
+        A::with(&self.cell, |it| Ok(clock.plus_micros(it.ahead))).unwrap_or(clock)
     }
 
     #[inline]
     fn apply<K: Key + ?Sized>(&self, limit: &S, _: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
         A::with(&self.cell, |it| it.apply(limit, op, now))
+    }
+
+    #[inline]
+    fn apply_now<K: Key + ?Sized>(&self, limit: &S, _: &K, op: &Op<S>) -> Answer<S> {
+        let clock = self.clock.now();
+        A::with(&self.cell, |it| it.apply(limit, op, clock.plus_micros(it.ahead)))
     }
 
     fn load<K: Key + ?Sized>(&self, _: &K) -> Result<S::State, StorageError> {

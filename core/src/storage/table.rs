@@ -12,11 +12,14 @@ use super::head::{Head, Wide, passed};
 use super::{Answer, ErrorKind, StorageError};
 use crate::{Class, Cost, Digest, Hit, Op, State, Strategy, Timestamp, Verdict};
 
+pub(super) mod image;
 mod noted;
+mod scan;
 #[cfg(test)]
 mod tests;
 
 use noted::{Noted, prolonged, rebased};
+use scan::{first_to_go, place_of};
 
 /// What happens when a new key finds its set full of keys that are all in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,7 +136,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         let (key, tick) = (H::of(digest), passed(now));
         let slots = self.slots.as_mut();
         let places = Places::around::<H>(home(digest, slots.len()), slots.len());
-        let found = places.find(slots, |slot| slot.head.is_of(key));
+        let found = places.find(slots, key);
         let mut unseen = None;
         let state = match found.and_then(|at| slots.get_mut(at)) {
             Some(slot) => {
@@ -201,7 +204,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     ) {
         let (slots, key) = (self.slots.as_mut(), H::of(digest));
         let home = home(digest, slots.len());
-        let found = Places::around::<H>(home, slots.len()).find(slots, |slot| slot.head.is_of(key));
+        let found = Places::around::<H>(home, slots.len()).find(slots, key);
         let Some(slot) = found.and_then(|at| slots.get_mut(at)) else { return };
         if state == T::default() {
             *slot = Slot::default();
@@ -217,7 +220,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     pub fn load(&self, digest: Digest, now: Timestamp) -> T {
         let (slots, key) = (self.slots.as_ref(), H::of(digest));
         let home = home(digest, slots.len());
-        let found = Places::around::<H>(home, slots.len()).find(slots, |slot| slot.head.is_of(key));
+        let found = Places::around::<H>(home, slots.len()).find(slots, key);
         found
             .and_then(|at| slots.get(at))
             .filter(|slot| !slot.head.is_fresh(passed(now)))
@@ -284,7 +287,7 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
         let head = head.fresh_in(head.fresh_tick().saturating_sub(ahead));
         let slots = self.slots.as_mut();
         let places = Places::around::<Wide>(home(head.digest(), slots.len()), slots.len());
-        let found = places.find(slots, |slot| slot.head.is_of(Wide::of(head.digest())));
+        let found = places.find(slots, Wide::of(head.digest()));
         let room = found.map(|at| (at, false)).or_else(|| places.first_to_go(slots, passed(now)));
         match (room, self.when_full) {
             (Some((_, true)), WhenFull::Refuse) | (None, _) => {
@@ -336,18 +339,23 @@ impl Places {
         if H::SPILLS { &self.0 } else { self.0.split_at(2).0 }
     }
 
-    /// The first of these slots for which something holds.
+    /// The slot of a key.
     #[inline]
-    fn find<T, H: Head>(&self, slots: &[Slot<T, H>], holds: impl Fn(&Slot<T, H>) -> bool) -> Option<usize> {
+    fn find<T, H: Head>(&self, slots: &[Slot<T, H>], key: H) -> Option<usize> {
         self.parts::<H>().iter().find_map(|range| {
             let part = slots.get(range.clone())?;
-            part.iter().position(&holds).map(|at| range.start + at)
+            let is_of = |slot: &Slot<T, H>| slot.head.is_of(key);
+            let place = if H::SPILLS { part.iter().position(is_of) } else { place_of(part, key) };
+            place.map(|at| range.start + at)
         })
     }
 
     /// The slot that a new key may have, and whether it is in use; `None` if there are no slots.
     #[inline(never)]
     fn first_to_go<T, H: Head>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
+        if !H::SPILLS {
+            return self.first_of_set(slots, now);
+        }
         let mut to_go = self.parts::<H>().iter().find(|range| !range.is_empty())?.start;
         let mut lowest = slots.get(to_go)?.head.order();
         for range in self.parts::<H>() {
@@ -363,5 +371,20 @@ impl Places {
             }
         }
         Some((to_go, true))
+    }
+
+    /// The same in a large set, whose parts are not written out one by one: that would take more flash.
+    fn first_of_set<T, H: Head>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
+        let mut first = None;
+        for range in self.parts::<H>() {
+            let Some((order, at)) = first_to_go(slots.get(range.clone())?, now) else { continue };
+            if order.is_none() {
+                return Some((range.start + at, false));
+            }
+            if first.is_none_or(|(lowest, _)| order < lowest) {
+                first = Some((order, range.start + at));
+            }
+        }
+        first.map(|(_, at)| (at, true))
     }
 }

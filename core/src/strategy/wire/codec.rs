@@ -31,7 +31,17 @@ pub struct Writer<'a> {
     overflowed: bool,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    /// Writes to the front of a buffer.
+    pub(crate) const fn new(buffer: &'a mut [u8]) -> Self {
+        Self { buffer, length: 0, overflowed: false }
+    }
+
+    /// How many bytes were written; `None` if the buffer is shorter.
+    pub(crate) fn length(&self) -> Option<usize> {
+        (!self.overflowed).then_some(self.length)
+    }
+
     /// Appends bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
         match self.buffer.get_mut(self.length..self.length.saturating_add(bytes.len())) {
@@ -99,6 +109,11 @@ impl<'a> Reader<'a> {
         if self.u8()? == tag { Ok(()) } else { Err(Corrupt) }
     }
 
+    /// How many bytes are left.
+    pub(crate) const fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Whether nothing is left.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -128,9 +143,9 @@ pub(crate) fn form<T: State>() -> u32 {
 /// A buffer of [`State::MAX_LEN`] bytes is always long enough.
 #[must_use]
 pub fn encode<T: State>(state: &T, buffer: &mut [u8]) -> Option<usize> {
-    let mut writer = Writer { buffer, length: 0, overflowed: false };
+    let mut writer = Writer::new(buffer);
     state.encode(&mut writer);
-    (!writer.overflowed).then_some(writer.length)
+    writer.length()
 }
 
 /// Reads a state that takes up all of `bytes`.

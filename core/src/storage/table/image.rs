@@ -1,0 +1,69 @@
+//! The slots of a small table as bytes.
+
+use super::{Slot, Table};
+use crate::Timestamp;
+use crate::storage::head::{Head, Narrow, passed};
+use crate::strategy::{Corrupt, Reader, State, Writer};
+
+/// The bytes of a table beside its slots: how many there are, and the latest tick.
+pub(in crate::storage) const SLOTS: usize = 4 + 4;
+/// The bytes of a slot beside its state: whether it is in use, and its head.
+pub(in crate::storage) const SLOT: usize = 1 + 4 + 4;
+
+impl<T: State, A: AsRef<[Slot<T, Narrow>]> + AsMut<[Slot<T, Narrow>]>> Table<T, A, Narrow> {
+    /// Appends what is in use at this time, slot by slot.
+    pub(in crate::storage) fn encode(&self, now: Timestamp, out: &mut Writer<'_>) {
+        let (slots, tick) = (self.slots.as_ref(), passed(now));
+        out.u32(slots.len() as u32);
+        out.u32(self.latest);
+        for slot in slots {
+            let is_used = !slot.head.is_fresh(tick);
+            out.u8(is_used.into());
+            if is_used {
+                let (tag, fresh) = slot.head.parts();
+                out.u32(tag);
+                out.u32(fresh);
+                slot.state.encode(out);
+            }
+        }
+    }
+
+    /// Takes over what another table appended, in place of all there is. What follows is left.
+    ///
+    /// A larger table takes it over too, if both are of one set: each key then lies as far from the beginning
+    /// as it did, in proportion, and so behind its home.
+    pub(in crate::storage) fn decode(&mut self, input: &mut Reader<'_>) -> Result<(), Corrupt> {
+        self.clear();
+        let room = self.capacity();
+        let slots = self.slots.as_mut();
+        self.latest = read::<T>(input, room, &mut |at, slot| {
+            if let Some(place) = slots.get_mut(at) {
+                *place = slot;
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// Reads what a table appended, for one with this much room. Returns the latest tick.
+pub(in crate::storage) fn read<T: State>(
+    input: &mut Reader<'_>,
+    room: usize,
+    keep: &mut dyn FnMut(usize, Slot<T, Narrow>),
+) -> Result<u32, Corrupt> {
+    let (slots, latest) = (input.u32()? as usize, input.u32()?);
+    let is_one_set = slots < room && room < 2 * Narrow::WAYS;
+    if slots != room && !is_one_set {
+        return Err(Corrupt);
+    }
+    for slot in 0..slots {
+        let head = match input.u8()? {
+            0 => continue,
+            1 => Narrow::from_parts(input.u32()?, input.u32()?).ok_or(Corrupt)?,
+            _ => return Err(Corrupt),
+        };
+        let at = if slots == room { slot } else { ((slot + 1) * room).checked_div(slots).unwrap_or(1) - 1 };
+        keep(at, Slot { head, state: T::decode(input)? });
+    }
+    Ok(latest)
+}
