@@ -36,7 +36,7 @@
 use crate::strategy::{Bounds, decode, encode};
 use crate::{Class, Decision, Hit, Outcome, Receipt, State, Strategy, Timestamp, Verdict};
 
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub mod awaited;
 mod change;
 mod duties;

@@ -65,7 +65,7 @@ mod time;
 
 pub use decision::{Decision, Verdict};
 pub use key::{ErasedKey, Key};
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use limiter::AsyncLimiter;
 pub use limiter::{Limiter, WaitError};
 pub use origin::Origin;

@@ -10,14 +10,14 @@ use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, T
 
 mod delayed;
 mod error;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod future;
 mod target;
 mod wait;
 mod within;
 
 pub use error::WaitError;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use future::AsyncLimiter;
 
 use target::WaitTarget;

@@ -1,14 +1,16 @@
-//! Keys and clocks on the heap: each is what it points at.
+//! Keys on the heap: each is the key it holds.
 
 use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::Key;
 use crate::key::key_behind;
-use crate::{Clock, EpochClock, Key, Timestamp};
+
+#[cfg(target_has_atomic = "ptr")]
+mod counted;
 
 key_behind! {
     [] String;
@@ -16,20 +18,12 @@ key_behind! {
     [K: Key + ToOwned + ?Sized] Cow<'_, K>;
     [K: Key + ?Sized] Box<K>;
     [K: Key + ?Sized] Rc<K>;
-    [K: Key + ?Sized] Arc<K>;
 }
-
-#[deny(clippy::missing_trait_methods)]
-impl<C: Clock + ?Sized> Clock for Arc<C> {
-    fn now(&self) -> Timestamp {
-        (**self).now()
-    }
-}
-
-impl<C: EpochClock + ?Sized> EpochClock for Arc<C> {}
 
 #[cfg(test)]
 mod tests {
+    use alloc::sync::Arc;
+
     use super::*;
     use crate::ErasedKey;
 

@@ -7,10 +7,10 @@ use crate::{Hit, Key, Op, Strategy, Timestamp, Verdict};
 
 mod access;
 mod error;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod failure;
 mod fixed;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod future;
 mod head;
 mod line;
@@ -27,10 +27,10 @@ mod waiting;
 
 pub(crate) use error::Answer;
 pub use error::{ErrorKind, StorageError};
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use failure::Failure;
 pub use fixed::Fixed;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use future::{AsyncStorage, BoxFuture, DynStorage, Joint, Local, Reply};
 pub use one_key::OneKey;
 #[cfg(feature = "critical-section")]
@@ -192,7 +192,7 @@ macro_rules! storage_behind {
         }
     };
 }
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use storage_behind;
 
 storage_behind!(&T);

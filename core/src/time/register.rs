@@ -1,0 +1,36 @@
+//! A value that tasks and interrupts share: each access is a critical section.
+
+use core::cell::Cell;
+
+use critical_section::Mutex;
+
+#[derive(Debug)]
+pub(super) struct Register<T: Copy>(Mutex<Cell<T>>);
+
+impl<T: Copy> Register<T> {
+    pub(super) const fn new(value: T) -> Self {
+        Self(Mutex::new(Cell::new(value)))
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> T {
+        critical_section::with(|section| self.0.borrow(section).get())
+    }
+
+    /// Changes the value and returns what it has become. `change` runs within the critical section.
+    #[inline]
+    pub(super) fn update(&self, change: impl FnOnce(T) -> T) -> T {
+        critical_section::with(|section| {
+            let cell = self.0.borrow(section);
+            let value = change(cell.get());
+            cell.set(value);
+            value
+        })
+    }
+}
+
+impl<T: Copy + Default> Default for Register<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
