@@ -15,7 +15,8 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// Over any time `T` it admits at most `capacity + limit · T / period`, and to a client that always asks for
 /// `c` again at least `c − 1` less, if the capacity exceeds `c` by a microsecond's leak; else it admits `c` in
-/// every `⌈c · period / limit⌉` microseconds.
+/// every `⌈c · period / limit⌉` microseconds. On a clock that moves by a tick at a time read "tick" for
+/// "microsecond", and round that up to whole ticks.
 ///
 /// It decides as a [`TokenBucket`](crate::TokenBucket) whose burst is the capacity, told from the other side:
 /// how full, not how much is left. To delay hits instead of denying them, use

@@ -12,6 +12,9 @@ use crate::{Rate, Ratio, Timestamp};
 /// for `c` again at least `c − 1` less, if the burst exceeds `c` by a microsecond's refill; else it admits `c`
 /// in every `⌈c · period / limit⌉` microseconds.
 ///
+/// On a clock that moves by a tick at a time a burst of at least `limit · tick / period + c` loses nothing;
+/// with less, `⌈c · period / limit⌉` above is rounded up to whole ticks.
+///
 /// With [`debt`](Self::debt) it may be overdrawn that far; what is owed
 /// has to refill before anything else passes.
 ///
