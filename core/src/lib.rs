@@ -84,6 +84,8 @@ pub use strategy::{
 #[cfg(feature = "embassy-time")]
 pub use time::EmbassyClock;
 pub use time::{Clock, ManualClock, Timer, Timestamp};
+#[cfg(feature = "critical-section")]
+pub use time::{SettableClock, TickClock};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]

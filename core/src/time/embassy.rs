@@ -5,68 +5,70 @@ use core::time::Duration;
 
 use embassy_time::Instant;
 
-use super::micros_ceil;
-use crate::{Clock, Timer, Timestamp};
+use super::conversion::Conversion;
+use super::timestamp::micros_ceil;
+use super::{Clock, Timer, Timestamp};
 
-/// The time since the device started, or since an epoch if it was given one. As a [`Timer`] it waits for
-/// admissions.
+/// The time since the device started. As a [`Timer`] it waits for admissions.
 ///
 /// The driver, its tick rate and its queue are the binary's choice. A tick longer than a microsecond makes
-/// the clock lag by up to a tick; it never runs ahead.
+/// the clock lag by up to a tick; it never runs ahead. Each limit states what that costs
+/// ([`Gcra::tick`](crate::Gcra::tick)).
+///
+/// Clock-aligned windows and times of day need a clock that knows the Unix epoch: with the feature
+/// `critical-section` that is a `SettableClock<EmbassyClock>`, which is set when the time is known.
 ///
 /// ```no_run
-/// use traffik_core::{Clock, EmbassyClock, Timestamp};
+/// use traffik_core::{Clock, EmbassyClock, Fixed, Gcra, Limiter, rate};
 ///
-/// let since_start = EmbassyClock::new();
-/// // The time of day as a receiver or a server told it, here 2026-11-21.
-/// let unix = EmbassyClock::with_epoch(Timestamp::from_micros(1_795_219_200_000_000));
-/// assert!(unix.now() > since_start.now());
+/// let storage = Fixed::<Gcra, _, 8>::new(EmbassyClock::new(), 0x5eed);
+/// let limiter = Limiter::new(Gcra::new(rate!("2/s")), storage);
+/// assert!(limiter.check("sensor")?.is_allowed());
+/// # Ok::<(), traffik_core::StorageError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct EmbassyClock {
-    /// The time at which the device started.
-    start: Timestamp,
-}
+pub struct EmbassyClock(());
+
+/// The conversions between ticks and microseconds; those of embassy-time overflow after two years at the
+/// highest rates.
+const TO_MICROS: Conversion = Conversion::new(embassy_time::TICK_HZ, 1_000_000);
+const TO_TICKS: Conversion = Conversion::new(1_000_000, embassy_time::TICK_HZ);
 
 impl EmbassyClock {
     /// A clock whose epoch is the start of the device.
     #[must_use]
     pub const fn new() -> Self {
-        Self { start: Timestamp::EPOCH }
-    }
-
-    /// A clock that says `now` at this moment, and moves on from there.
-    ///
-    /// Clock-aligned windows and times of day need one that knows the Unix epoch.
-    #[must_use]
-    pub fn with_epoch(now: Timestamp) -> Self {
-        Self { start: Timestamp::from_micros(now.micros_since(Self::new().now())) }
+        Self(())
     }
 }
 
 impl Clock for EmbassyClock {
     #[inline]
     fn now(&self) -> Timestamp {
-        self.start.plus_micros(Instant::now().as_micros())
+        Timestamp::from_micros(TO_MICROS.floor(Instant::now().as_ticks()))
     }
 }
 
 /// Sleeps on the timer queue of [`embassy_time`].
 ///
-/// A wait is rounded up to a tick, and has passed when the clock says so. One of more than 71 years ends
-/// after those.
+/// A wait is rounded up to a tick, and has passed when the clock says so. One that is longer than ticks can
+/// be counted never ends.
 impl Timer for EmbassyClock {
     #[inline]
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
-        /// So many microseconds can be counted in ticks of any length that there is.
-        const LONGEST: u64 = 1 << 51;
-        let wait = embassy_time::Duration::from_micros(micros_ceil(wait).min(LONGEST));
-        embassy_time::Timer::at(Instant::now().saturating_add(wait))
+        let wait = micros_ceil(wait);
+        let ticks = TO_TICKS.floor(wait);
+        let part = u64::from(TO_MICROS.floor(ticks) < wait);
+        let until = Instant::now().as_ticks().saturating_add(ticks).saturating_add(part);
+        embassy_time::Timer::at(Instant::from_ticks(until))
     }
 
     fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
-        let start = Instant::now();
-        move || Some(Duration::from_micros(Instant::now().saturating_duration_since(start).as_micros()))
+        let start = Instant::now().as_ticks();
+        move || {
+            let passed = Instant::now().as_ticks().saturating_sub(start);
+            Some(Duration::from_micros(TO_MICROS.floor(passed)))
+        }
     }
 }
 
@@ -94,20 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_counts_from_the_start_or_from_an_epoch() {
+    fn the_clock_counts_from_the_start() {
         let (driver, _turn) = device();
         pass(driver, 7);
-        let told = Timestamp::from_micros(1_795_219_200_000_000);
-        let (plain, unix) = (EmbassyClock::new(), EmbassyClock::with_epoch(told));
-        assert_eq!((plain.now(), unix.now()), (Timestamp::from_micros(7), told));
+        assert_eq!(EmbassyClock::new().now(), Timestamp::from_micros(7));
         pass(driver, 1_000_000);
-        assert_eq!(
-            (plain.now(), unix.now()),
-            (Timestamp::from_micros(1_000_007), told.plus_micros(1_000_000))
-        );
-        // An epoch that began after the device did is taken as its start.
-        assert_eq!(EmbassyClock::with_epoch(Timestamp::EPOCH).now(), plain.now());
-        assert_eq!(EmbassyClock::with_epoch(Timestamp::MAX).now(), Timestamp::MAX);
+        assert_eq!(EmbassyClock::new().now(), Timestamp::from_micros(1_000_007));
     }
 
     #[test]
