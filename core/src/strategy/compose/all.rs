@@ -4,7 +4,7 @@ use core::array;
 
 use crate::strategy::compose::composite::Composite;
 use crate::strategy::compose::per_limit::PerLimit;
-use crate::strategy::math::settle::settle;
+use crate::strategy::math::settle::{is_behind, settle};
 use crate::strategy::{CapacityError, Class, Hit, Part, Strategy, Taken};
 use crate::{Outcome, Timestamp, Verdict};
 
@@ -48,7 +48,7 @@ impl<S: Strategy, const N: usize> All<S, N> {
     /// large.
     fn judge(&self, states: &States<S, N>, hit: &Hit<S::Cost>, now: Timestamp) -> Composite<[S::Verdict; N]> {
         let parts = self.each(states, |limit, state| limit.peek(state, hit, now));
-        let outcome = self.settled(states, hit, Outcome::all(parts.iter().map(Verdict::outcome)), now);
+        let outcome = self.settled(states, hit, &parts, now);
         // A limit that alone would admit is not charged, so it tells what it has without the hit.
         let parts = match outcome.is_allowed() {
             true => parts,
@@ -62,8 +62,16 @@ impl<S: Strategy, const N: usize> All<S, N> {
     }
 
     /// When all will admit, given what they come to now.
-    fn settled(&self, states: &States<S, N>, hit: &Hit<S::Cost>, first: Outcome, now: Timestamp) -> Outcome {
-        settle(first, now, |at| {
+    fn settled(
+        &self,
+        states: &States<S, N>,
+        hit: &Hit<S::Cost>,
+        parts: &[S::Verdict; N],
+        now: Timestamp,
+    ) -> Outcome {
+        let first = Outcome::all(parts.iter().map(Verdict::outcome));
+        let behind = || parts.iter().any(|part| is_behind(part, now));
+        settle(first, behind, now, |at| {
             Outcome::all(self.each(states, |limit, state| limit.peek(state, hit, at).outcome()))
         })
     }
@@ -90,8 +98,7 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         }
         if !all_admit {
             // What was noted may change when they will admit.
-            verdict.outcome =
-                self.settled(states, hit, Outcome::all(verdict.parts.iter().map(Verdict::outcome)), now);
+            verdict.outcome = self.settled(states, hit, &verdict.parts, now);
         }
         verdict
     }

@@ -1,7 +1,7 @@
 //! Two limits on one key as one: neither is charged unless both admit.
 
 use crate::strategy::compose::composite::Composite;
-use crate::strategy::math::settle::settle;
+use crate::strategy::math::settle::{is_behind, settle};
 use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, Strategy, Taken, Writer};
 use crate::{Outcome, Timestamp, Verdict};
 
@@ -56,8 +56,7 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         verdict.parts = (self.0.decide(&mut state.0, &a, now), self.1.decide(&mut state.1, &b, now));
         if !all_admit {
             // What was noted may change when they will admit.
-            verdict.outcome =
-                self.settled(state, hit, verdict.parts.0.outcome().and(verdict.parts.1.outcome()), now);
+            verdict.outcome = self.settled(state, hit, &verdict.parts, now);
         }
         verdict
     }
@@ -121,18 +120,29 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
 
 /// Deciding on two states without touching either, nor copying them: a log's may be large.
 trait Judge: Strategy {
+    /// The verdicts of both limits.
+    type Parts;
+
     /// The verdicts of both limits, and whether one of them records something.
     fn judge(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict;
 
     /// When both will admit, given what they say for themselves.
-    fn settled(&self, state: &Self::State, hit: &Hit<Self::Cost>, first: Outcome, now: Timestamp) -> Outcome;
+    fn settled(
+        &self,
+        state: &Self::State,
+        hit: &Hit<Self::Cost>,
+        parts: &Self::Parts,
+        now: Timestamp,
+    ) -> Outcome;
 }
 
 impl<A: Strategy, B: Strategy> Judge for (A, B) {
+    type Parts = (A::Verdict, B::Verdict);
+
     fn judge(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
         let (a, b) = split(hit);
         let mut parts = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
-        let outcome = self.settled(state, hit, parts.0.outcome().and(parts.1.outcome()), now);
+        let outcome = self.settled(state, hit, &parts, now);
         // A limit that alone would admit is not charged, so its verdict is that without the hit.
         if !outcome.is_allowed() && parts.0.is_allowed() {
             parts.0 = self.0.peek(&state.0, &a.free(), now);
@@ -144,9 +154,17 @@ impl<A: Strategy, B: Strategy> Judge for (A, B) {
         Composite { parts, outcome, recorded }
     }
 
-    fn settled(&self, state: &Self::State, hit: &Hit<Self::Cost>, first: Outcome, now: Timestamp) -> Outcome {
+    fn settled(
+        &self,
+        state: &Self::State,
+        hit: &Hit<Self::Cost>,
+        parts: &Self::Parts,
+        now: Timestamp,
+    ) -> Outcome {
         let (a, b) = split(hit);
-        settle(first, now, |at| {
+        let first = parts.0.outcome().and(parts.1.outcome());
+        let behind = || is_behind(&parts.0, now) || is_behind(&parts.1, now);
+        settle(first, behind, now, |at| {
             self.0.peek(&state.0, &a, at).outcome().and(self.1.peek(&state.1, &b, at).outcome())
         })
     }

@@ -10,7 +10,7 @@ use crate::divide::{Divisor, divide, divide_up};
 use crate::ratio::gcd;
 use crate::strategy::Hit;
 use crate::strategy::math::pace::Pace;
-use crate::strategy::math::rebase::is_ahead;
+use crate::strategy::math::rebase::{SLACK, is_ahead};
 use crate::strategy::wire::formula::{Formula, Part};
 use crate::{CapacityError, Decision, Rate, Receipt, Timestamp};
 
@@ -238,16 +238,14 @@ impl Meter {
         Quotient { num: units, den: self.drain() }
     }
 
-    /// The same for a place in a queue, which is told a turn of its own however far ahead the state lies.
+    /// The same for a place in a queue, which has a turn of its own however far ahead the state lies. Of a
+    /// state further ahead than a late reading of the clock nothing has drained by this clock, so its places
+    /// are spaced from the present on.
     #[inline]
     fn turn(&self, units: u64, behind: u64) -> Quotient {
-        let num = if behind == 0 || units == 0 { units } else { self.units_behind(units, behind) };
+        let is_late = behind > 0 && behind <= SLACK && units > 0;
+        let num = if is_late { units.saturating_add(behind.saturating_mul(self.drain())) } else { units };
         Quotient { num, den: self.drain() }
-    }
-
-    #[cold]
-    fn units_behind(&self, units: u64, behind: u64) -> u64 {
-        units.saturating_add(behind.min(self.horizon()).saturating_mul(self.drain()))
     }
 
     /// No wait for room is longer than a full meter takes to drain.
