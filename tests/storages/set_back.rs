@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik::laws::{at_most, storage};
+use traffik::laws::{self, Step, at_most, storage};
+use traffik::strategy::Bounds;
 use traffik::{
-    Fixed, FixedWindow, Gcra, HeapLog, LeakyBucketQueue, Limiter, ManualClock, Memory, Outcome, Rate,
-    Storage, Strategy, Timestamp, TokenBucket, Verdict, rate,
+    All, Clock, Fixed, FixedWindow, Gcra, HeapLog, Hours, Label, LeakyBucket, LeakyBucketQueue, Limiter,
+    ManualClock, Memory, Outcome, Priority, Rate, Ratio, SlidingWindow, Storage, Strategy, Tiered, TimeOfDay,
+    Timestamp, TokenBucket, Verdict, rate,
 };
 
 /// Late enough that a clock can be set back by years.
@@ -102,4 +104,173 @@ fn a_queue_holds_nothing_for_longer_than_it_is_long() {
         })
         .collect();
     assert_eq!(turns, [6, 8, 10]);
+}
+
+/// What a key that is used up saw while its clock was set back again and again.
+struct Locked {
+    /// The longest wait that was told.
+    told: u64,
+    /// The longest that it was denied after a step, in the time that really went by.
+    denied: u64,
+}
+
+/// Asks for one key until it is denied, forty times in the time that the limit lasts. `step` gives the time
+/// that the clock is set to, if it is, by how much has really passed and what it says.
+fn asked<S: Strategy>(limit: &S, start: u64, lasts: u64, step: impl Fn(u64, u64) -> Option<u64>) -> Locked {
+    const POLLS: u64 = 40;
+    let poll = limit.horizon() / POLLS;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(start)));
+    let limiter = Limiter::new(limit.clone(), Fixed::<S, _, 4>::new(Arc::clone(&clock), 42));
+    let (mut locked, mut passed, mut since) = (Locked { told: 0, denied: 0 }, 0, 0);
+    for _ in 0..lasts / poll {
+        let wait = loop {
+            match limiter.check("key").unwrap().outcome() {
+                Outcome::Allow { after } => {
+                    since = passed;
+                    locked.told = locked.told.max(after.as_micros() as u64);
+                }
+                Outcome::Deny { retry_after } => break retry_after,
+                Outcome::Never => panic!("never"),
+            }
+        };
+        locked.told = locked.told.max(wait.as_micros() as u64);
+        locked.denied = locked.denied.max(passed - since);
+        clock.advance(Duration::from_micros(poll));
+        passed += poll;
+        if let Some(now) = step(passed / poll, clock.now().as_micros()) {
+            clock.set(Timestamp::from_micros(now));
+            since = passed;
+        }
+    }
+    locked
+}
+
+/// Long runs of a key that is always used up: a clock that is set back by a day, by hours and minutes, by
+/// parts of the horizon, and one that wraps.
+fn waits_for_its_horizon_at_most<S: Strategy>(name: &str, limit: S) {
+    let (horizon, lasts) = (limit.horizon(), 30 * limit.horizon());
+    let poll = horizon / 40;
+    let is_held = |what: &str, locked: Locked, back: u64| {
+        assert!(locked.told <= horizon, "{name}, {what}: a wait of {} in {horizon}", locked.told);
+        // Further back than the limit and the seconds of the table last, the state is moved to the present.
+        let ahead = back.min(horizon.max(3_100_000));
+        let most = horizon + ahead + poll;
+        assert!(locked.denied <= most, "{name}, {what}: denied for {} in {horizon}", locked.denied);
+    };
+    let start = START.as_micros();
+    for back in [86_400_000_000, 3_600_000_000, 60_000_000, 2_200_000, 1_500_000, 1_000_000, 500_000] {
+        let step = |polls: u64, now: u64| polls.is_multiple_of(120).then_some(now - back);
+        is_held("set back", asked(&limit, start, lasts, step), back);
+    }
+    for sixteenths in [1, 3, 5, 9, 15, 17, 33, 64] {
+        let back = horizon / 16 * sixteenths;
+        let step = |polls: u64, now: u64| polls.is_multiple_of(133).then_some(now - back);
+        is_held("set back a part", asked(&limit, start, lasts, step), back);
+    }
+    // Shortly before the counter of 32 bits wraps, and again once it has.
+    let wrap = 1u64 << 32;
+    let before = wrap.saturating_sub(2 * horizon);
+    let step = |polls: u64, now: u64| match now.checked_sub(wrap) {
+        Some(now) => Some(now),
+        None => polls.is_multiple_of(120).then_some(before),
+    };
+    is_held("wraps", asked(&limit, before, lasts, step), wrap);
+    let step = |polls: u64, now: u64| (polls == 20).then_some(now - YEAR.as_micros() as u64);
+    is_held("a year ahead", asked(&limit, start, 10 * horizon, step), u64::MAX);
+}
+
+#[test]
+fn a_key_used_up_waits_for_its_horizon_at_most() {
+    let ratio = |text: &str| text.parse::<Ratio>().unwrap();
+    for rate in [rate!("5/10s"), rate!("7/2s"), rate!("3/290ms"), rate!("5/h")] {
+        macro_rules! each {
+            ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
+                let make: fn(Rate) -> Option<_> = $make;
+                let limit = make(rate).unwrap();
+                waits_for_its_horizon_at_most($spelling, limit);
+                waits_for_its_horizon_at_most(
+                    concat!("pair of ", $spelling),
+                    (make(rate).unwrap(), TokenBucket::new(rate!("50/min"))),
+                );
+                waits_for_its_horizon_at_most(
+                    concat!("all of ", $spelling),
+                    All([make(rate).unwrap(), make(rate!("9/min")).unwrap()]),
+                );
+            };
+        }
+        traffik::every_strategy!(each);
+        let hours = [Hours::new((8, 0), (18, 0), ratio("1/2"))];
+        waits_for_its_horizon_at_most("hours", TimeOfDay::new(TokenBucket::new(rate), hours).unwrap());
+        waits_for_its_horizon_at_most("hours", TimeOfDay::new(FixedWindow::new(rate), hours).unwrap());
+        let tiers = [(Label(0), ratio("1/2")), (Label(1), Ratio::ONE)];
+        waits_for_its_horizon_at_most("tiered", Tiered::new(TokenBucket::new(rate), tiers).unwrap());
+        let reserves = [(Label(1), ratio("1/2"))];
+        waits_for_its_horizon_at_most("priority", Priority::new(SlidingWindow::new(rate), reserves).unwrap());
+    }
+}
+
+/// Of the states of a store, whose clock another host may have been ahead by, a limit made of others tells
+/// no wait beyond its horizon either, and a queue no turn.
+#[test]
+fn no_wait_of_a_state_from_the_future_exceeds_the_horizon() {
+    fn check<S: Strategy>(name: &str, rate: Rate, limit: S) {
+        let gap = rate.period().as_micros() as u64 / 97;
+        let run: Vec<_> = (0..20).map(|hit| Step::new(START.plus_micros(hit * gap), 1)).collect();
+        assert_eq!(laws::time_may_step_back(&limit, &run), Ok(()), "{name} of {rate}");
+    }
+    for rate in [rate!("5/10s"), rate!("7/2s"), rate!("3/290ms"), rate!("5/h")] {
+        macro_rules! each {
+            ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {
+                let make: fn(Rate) -> Option<_> = $make;
+                let limit = || make(rate).unwrap();
+                check($spelling, rate, limit());
+                check(concat!("pair of ", $spelling), rate, (limit(), TokenBucket::new(rate!("50/min"))));
+                check(concat!("all of ", $spelling), rate, All([limit(), make(rate!("5/min")).unwrap()]));
+            };
+        }
+        traffik::every_strategy!(each);
+    }
+}
+
+/// A clock in whole seconds, as a battery keeps it, which is set now and then.
+struct Rtc<'a>(&'a ManualClock);
+
+impl Clock for Rtc<'_> {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.now().as_micros() / 1_000_000 * 1_000_000)
+    }
+}
+
+/// A step forward adds what drains in that time, as far as there is something to drain, and the clock's own
+/// second once. A step back adds nothing to a bucket; to a window it may add one, as it begins in another
+/// place. Nothing is locked.
+#[test]
+fn a_clock_of_seconds_that_steps_admits_its_bound_and_locks_nothing() {
+    fn check<S: Strategy<Cost = u32> + Bounds>(limit: S, back_adds: u64) {
+        let name = std::any::type_name::<S>();
+        let time = ManualClock::new(START);
+        let limiter = Limiter::new(limit.clone(), Fixed::<S, _, 4>::new(Rtc(&time), 7));
+        let (mut passed, mut added, mut admitted, mut since) = (0u64, 0u64, 0u128, 0u64);
+        // In seconds; by turns of a minute and a little, so that windows are met everywhere.
+        let steps = [3i64, -3, -1, 1, -7, 20, -3_600, 86_400, -86_400, 0, -2, 2];
+        for (turn, step) in steps.iter().cycle().take(1_200).enumerate() {
+            for _ in 0..70 {
+                if limiter.check("key").unwrap().outcome().is_allowed() {
+                    (admitted, since) = (admitted + 1, passed);
+                }
+                time.advance(Duration::from_millis(997));
+                passed += 997_000;
+                let most = limit.horizon() + limit.horizon().max(3_100_000) + 2_000_000;
+                assert!(passed - since <= most, "{name}: locked in turn {turn}");
+            }
+            time.set(Timestamp::from_micros(time.now().as_micros().saturating_add_signed(step * 1_000_000)));
+            added += if *step < 0 { back_adds } else { limit.horizon().min(step.unsigned_abs() * 1_000_000) };
+            let most = limit.most(START, START.plus_micros(passed + added + 1_000_000));
+            assert!(admitted <= most, "{name}: {admitted} of at most {most} in turn {turn}");
+        }
+    }
+    check(Gcra::new(rate!("5/10s")).burst(3).unwrap(), 0);
+    check(TokenBucket::new(rate!("5/10s")), 0);
+    check(LeakyBucket::new(rate!("1/s")), 0);
+    check(FixedWindow::new(rate!("5/10s")), 10_000_000);
 }
