@@ -1,5 +1,7 @@
 //! Several limits of one kind on one key as one: none is charged unless all admit.
 
+#![expect(clippy::indexing_slicing, reason = "an array of N is indexed below N")]
+
 use core::array;
 
 use crate::strategy::compose::composite::Composite;
@@ -30,9 +32,11 @@ pub struct All<S, const N: usize>(pub [S; N]);
 /// The states of `N` limits.
 type States<S, const N: usize> = PerLimit<<S as Strategy>::State, N>;
 
+/// The verdicts of `N` limits.
+type Verdicts<S, const N: usize> = Composite<[<S as Strategy>::Verdict; N]>;
+
 impl<S: Strategy, const N: usize> All<S, N> {
     /// Calls `ask` with each limit and its state, and keeps the answers in their order.
-    #[expect(clippy::indexing_slicing, reason = "an array of N is indexed below N")]
     fn each<T>(&self, states: &States<S, N>, ask: impl Fn(&S, &S::State) -> T) -> [T; N] {
         array::from_fn(|at| ask(&self.0[at], &states.0[at]))
     }
@@ -44,36 +48,35 @@ impl<S: Strategy, const N: usize> All<S, N> {
         self.0.iter().zip(&mut states.0)
     }
 
-    /// The verdicts of all limits, and whether one of them records something. Copies no state: a log's may be
-    /// large.
-    fn judge(&self, states: &States<S, N>, hit: &Hit<S::Cost>, now: Timestamp) -> Composite<[S::Verdict; N]> {
-        let parts = self.each(states, |limit, state| limit.peek(state, hit, now));
-        let outcome = self.settled(states, hit, &parts, now);
-        // A limit that alone would admit is not charged, so it tells what it has without the hit.
-        let parts = match outcome.is_allowed() {
-            true => parts,
-            false => self.each(states, |limit, state| match limit.peek(state, hit, now) {
-                alone if alone.is_allowed() => limit.peek(state, &hit.free(), now),
-                denied => denied,
-            }),
-        };
-        let recorded = parts.iter().any(Verdict::is_recorded);
-        Composite { parts, outcome, recorded }
+    /// Whether each limit alone would admit a hit that another one denies. It is not charged, so it tells what
+    /// it has without the hit; one that denies may note it, as demand or since the limit has changed.
+    #[inline]
+    fn spared(&self, states: &States<S, N>, hit: &Hit<S::Cost>, now: Timestamp) -> [bool; N] {
+        // Only that is asked of them, which spares their figures.
+        let mut admits = self.each(states, |limit, state| limit.peek(state, hit, now).is_allowed());
+        if admits == [true; N] {
+            admits = [false; N];
+        }
+        admits
     }
 
-    /// When all will admit, given what they come to now.
+    /// The verdict of all limits, given that of each.
+    #[inline]
     fn settled(
         &self,
+        parts: [S::Verdict; N],
         states: &States<S, N>,
         hit: &Hit<S::Cost>,
-        parts: &[S::Verdict; N],
         now: Timestamp,
-    ) -> Outcome {
-        let first = Outcome::all(parts.iter().map(Verdict::outcome));
+    ) -> Verdicts<S, N> {
+        let each = parts.each_ref().map(Verdict::outcome);
         let behind = || parts.iter().any(|part| is_behind(part, now));
-        settle(first, behind, now, |at| {
-            Outcome::all(self.each(states, |limit, state| limit.peek(state, hit, at).outcome()))
-        })
+        let outcome = settle(each, behind, now, |at, then| match (self.0.get(at), states.0.get(at)) {
+            (Some(limit), Some(state)) => limit.peek(state, hit, then).outcome(),
+            _ => Outcome::all([]),
+        });
+        let recorded = parts.iter().any(Verdict::is_recorded);
+        Composite { parts, outcome, recorded }
     }
 }
 
@@ -81,33 +84,26 @@ impl<S: Strategy, const N: usize> All<S, N> {
 impl<S: Strategy, const N: usize> Strategy for All<S, N> {
     type State = PerLimit<S::State, N>;
     type Cost = S::Cost;
-    type Verdict = Composite<[S::Verdict; N]>;
+    type Verdict = Verdicts<S, N>;
     type Stat = [S::Stat; N];
 
     fn decide(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
-        let mut verdict = self.judge(states, hit, now);
-        let all_admit = verdict.is_allowed();
-        if !verdict.recorded {
-            return verdict;
-        }
-        for ((limit, state), decision) in self.with_mut(states).zip(&mut verdict.parts) {
-            // A denial may be noted, as demand or since a limit has changed. One that alone would admit is
-            // charged only if all admit.
-            let charged = if all_admit || !decision.is_allowed() { *hit } else { hit.free() };
-            *decision = limit.decide(state, &charged, now);
-        }
-        if !all_admit {
-            // What was noted may change when they will admit.
-            verdict.outcome = self.settled(states, hit, &verdict.parts, now);
-        }
-        verdict
+        let (spared, free) = (self.spared(states, hit, now), hit.free());
+        let counted = |at: usize| if spared[at] { &free } else { hit };
+        let parts = array::from_fn(|at| self.0[at].decide(&mut states.0[at], counted(at), now));
+        self.settled(parts, states, hit, now)
     }
 
     fn peek(&self, states: &Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Self::Verdict {
-        match self.judge(states, hit, now) {
-            noted if noted.recorded && !noted.is_allowed() => self.decide(&mut states.clone(), hit, now),
-            verdict => verdict,
+        let (spared, free) = (self.spared(states, hit, now), hit.free());
+        let counted = |at: usize| if spared[at] { &free } else { hit };
+        let parts = array::from_fn(|at| self.0[at].peek(&states.0[at], counted(at), now));
+        let verdict = self.settled(parts, states, hit, now);
+        if verdict.recorded && !verdict.is_allowed() {
+            // What is noted may change when they will admit.
+            return self.decide(&mut states.clone(), hit, now);
         }
+        verdict
     }
 
     fn charge(&self, states: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) {

@@ -3,7 +3,7 @@
 use crate::strategy::compose::composite::Composite;
 use crate::strategy::math::settle::{is_behind, settle};
 use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, Strategy, Taken, Writer};
-use crate::{Outcome, Timestamp, Verdict};
+use crate::{Timestamp, Verdict};
 
 impl<A: State, B: State> State for (A, B) {
     const FRESH: Self = (A::FRESH, B::FRESH);
@@ -42,30 +42,20 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     type Stat = (A::Stat, B::Stat);
 
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
-        let (a, b) = split(hit);
-        let mut verdict = self.judge(state, hit, now);
-        if !verdict.recorded {
-            return verdict;
-        }
-        // A denial may be noted, as demand or since a limit has changed. One that alone would admit is
-        // charged only if the other admits too.
-        let all_admit = verdict.is_allowed();
-        let (is_first, is_second) = (verdict.parts.0.is_allowed(), verdict.parts.1.is_allowed());
-        let a = if all_admit || !is_first { a } else { a.free() };
-        let b = if all_admit || !is_second { b } else { b.free() };
-        verdict.parts = (self.0.decide(&mut state.0, &a, now), self.1.decide(&mut state.1, &b, now));
-        if !all_admit {
-            // What was noted may change when they will admit.
-            verdict.outcome = self.settled(state, hit, &verdict.parts, now);
-        }
-        verdict
+        let (a, b) = self.counted(state, hit, now);
+        let parts = (self.0.decide(&mut state.0, &a, now), self.1.decide(&mut state.1, &b, now));
+        self.settled(parts, state, hit, now)
     }
 
     fn peek(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
-        match self.judge(state, hit, now) {
-            noted if noted.recorded && !noted.is_allowed() => self.decide(&mut state.clone(), hit, now),
-            verdict => verdict,
+        let (a, b) = self.counted(state, hit, now);
+        let parts = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
+        let verdict = self.settled(parts, state, hit, now);
+        if verdict.recorded && !verdict.is_allowed() {
+            // What is noted may change when they will admit.
+            return self.decide(&mut state.clone(), hit, now);
         }
+        verdict
     }
 
     fn charge(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) {
@@ -119,54 +109,58 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
 }
 
 /// Deciding on two states without touching either, nor copying them: a log's may be large.
-trait Judge: Strategy {
-    /// The verdicts of both limits.
-    type Parts;
-
-    /// The verdicts of both limits, and whether one of them records something.
-    fn judge(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict;
-
-    /// When both will admit, given what they say for themselves.
-    fn settled(
+trait Judge<A: Strategy, B: Strategy>: Strategy {
+    /// The hit as each limit counts it. Unless both admit it, one that alone would is not charged, so it
+    /// tells what it has without the hit; one that denies may note it, as demand or since the limit has
+    /// changed.
+    fn counted(
         &self,
         state: &Self::State,
         hit: &Hit<Self::Cost>,
-        parts: &Self::Parts,
         now: Timestamp,
-    ) -> Outcome;
+    ) -> (Hit<A::Cost>, Hit<B::Cost>);
+
+    /// The verdict of both limits, given that of each.
+    fn settled(
+        &self,
+        parts: (A::Verdict, B::Verdict),
+        state: &Self::State,
+        hit: &Hit<Self::Cost>,
+        now: Timestamp,
+    ) -> Self::Verdict;
 }
 
-impl<A: Strategy, B: Strategy> Judge for (A, B) {
-    type Parts = (A::Verdict, B::Verdict);
-
-    fn judge(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
-        let (a, b) = split(hit);
-        let mut parts = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
-        let outcome = self.settled(state, hit, &parts, now);
-        // A limit that alone would admit is not charged, so its verdict is that without the hit.
-        if !outcome.is_allowed() && parts.0.is_allowed() {
-            parts.0 = self.0.peek(&state.0, &a.free(), now);
-        }
-        if !outcome.is_allowed() && parts.1.is_allowed() {
-            parts.1 = self.1.peek(&state.1, &b.free(), now);
-        }
-        let recorded = parts.0.is_recorded() || parts.1.is_recorded();
-        Composite { parts, outcome, recorded }
-    }
-
-    fn settled(
+impl<A: Strategy, B: Strategy> Judge<A, B> for (A, B) {
+    #[inline]
+    fn counted(
         &self,
         state: &Self::State,
         hit: &Hit<Self::Cost>,
-        parts: &Self::Parts,
         now: Timestamp,
-    ) -> Outcome {
+    ) -> (Hit<A::Cost>, Hit<B::Cost>) {
         let (a, b) = split(hit);
-        let first = parts.0.outcome().and(parts.1.outcome());
+        // Only that is asked of them, which spares their figures.
+        let first = self.0.peek(&state.0, &a, now).is_allowed();
+        let second = self.1.peek(&state.1, &b, now).is_allowed();
+        (if first && !second { a.free() } else { a }, if second && !first { b.free() } else { b })
+    }
+
+    #[inline]
+    fn settled(
+        &self,
+        parts: (A::Verdict, B::Verdict),
+        state: &Self::State,
+        hit: &Hit<Self::Cost>,
+        now: Timestamp,
+    ) -> Self::Verdict {
+        let (a, b) = split(hit);
         let behind = || is_behind(&parts.0, now) || is_behind(&parts.1, now);
-        settle(first, behind, now, |at| {
-            self.0.peek(&state.0, &a, at).outcome().and(self.1.peek(&state.1, &b, at).outcome())
-        })
+        let outcome = settle([parts.0.outcome(), parts.1.outcome()], behind, now, |at, then| match at {
+            0 => self.0.peek(&state.0, &a, then).outcome(),
+            _ => self.1.peek(&state.1, &b, then).outcome(),
+        });
+        let recorded = parts.0.is_recorded() || parts.1.is_recorded();
+        Composite { parts, outcome, recorded }
     }
 }
 
@@ -179,7 +173,7 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::{FixedWindow, Gcra, Rate};
+    use crate::{FixedWindow, Gcra, Outcome, Rate};
 
     #[test]
     fn neither_is_charged_unless_both_admit() {

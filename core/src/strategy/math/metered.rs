@@ -46,6 +46,12 @@ macro_rules! metered {
             self.meter.decide(state, hit, now, $told)
         }
 
+        // Likewise, as where several limits are asked only whether they admit.
+        #[inline(always)]
+        fn peek(&self, state: &Self::State, hit: &$crate::Hit, now: $crate::Timestamp) -> Self::Verdict {
+            self.decide(&mut { *state }, hit, now)
+        }
+
         fn refund(
             &self,
             state: &mut Self::State,

@@ -1,5 +1,7 @@
 //! When several limits that must all admit will do so.
 
+use core::time::Duration;
+
 use crate::{Outcome, Receipts, Timestamp, Verdict};
 
 /// Reports whether a limit decided at a time later than the present, as it does where the clock stepped back.
@@ -9,34 +11,44 @@ pub(crate) fn is_behind(verdict: &impl Verdict, now: Timestamp) -> bool {
     is_behind
 }
 
-/// The outcome of several limits, given the first of theirs taken together, whether [one is
-/// behind](is_behind), and how they would decide later.
+/// The outcome of several limits, given what each says now, whether [one is behind](is_behind), and how they
+/// would decide later.
 ///
-/// The longest of their waits is exact unless waiting makes one of them stricter (a smaller ratio by time of
-/// day), so the wait is prolonged until none denies. A limit that never settles keeps the longest wait found.
+/// The longest of their waits is exact unless waiting makes another one stricter (a smaller ratio by time of
+/// day), so the wait is prolonged until none denies. Limits that never settle keep the longest wait found.
 ///
-/// Where a clock stepped back, each of them bounds its wait by its horizon. Nothing is added then: whoever
-/// asked later would be behind still, and the sum grow beyond all of them.
-pub(crate) fn settle(
-    first: Outcome,
+/// Where a clock stepped back, each of them bounds its wait by its horizon. Nothing is added then: a hit that
+/// came later would be behind still, and the sum grow beyond all of them.
+pub(crate) fn settle<const N: usize>(
+    first: [Outcome; N],
     is_behind: impl FnOnce() -> bool,
     now: Timestamp,
-    later: impl Fn(Timestamp) -> Outcome,
+    later: impl Fn(usize, Timestamp) -> Outcome,
 ) -> Outcome {
     /// A day has at most this many changes of ratio in half-hour spans.
     const ROUNDS: usize = 48;
-    let Outcome::Deny { mut retry_after } = first else { return first };
+    let all = Outcome::all(first);
+    let Outcome::Deny { mut retry_after } = all else { return all };
     if is_behind() {
-        return first;
+        return all;
     }
+    // The limit that waits the longest admits then, so the others alone are asked.
+    let mut longest = first.iter().position(|outcome| *outcome == all);
     for _ in 0..ROUNDS {
-        match later(now + retry_after) {
-            Outcome::Deny { retry_after: more } if !more.is_zero() => {
-                retry_after = retry_after.saturating_add(more)
+        let (at, mut more, mut last) = (now + retry_after, Duration::ZERO, longest);
+        for limit in (0..N).filter(|limit| Some(*limit) != longest) {
+            match later(limit, at) {
+                Outcome::Deny { retry_after } if retry_after > more => {
+                    (more, last) = (retry_after, Some(limit))
+                }
+                Outcome::Never => return Outcome::Never,
+                _ => {}
             }
-            Outcome::Never => return Outcome::Never,
-            _ => break,
         }
+        if more.is_zero() {
+            break;
+        }
+        (retry_after, longest) = (retry_after.saturating_add(more), last);
     }
     Outcome::Deny { retry_after }
 }
