@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::Key;
+
 /// The cost of a hit: a number, or a pair of them where two limits count different things.
 ///
 /// A cost, and the limit of a rate, is a whole number up to 4 294 967 295. Count requests, or the tokens of a
@@ -201,6 +203,33 @@ impl Class {
     pub fn with_instance(self, instance: impl Into<Label>) -> Self {
         Self { instance: instance.into(), ..self }
     }
+
+    /// The key by which a queue knows the hits of this class that wait for `key`; of the default class it is
+    /// `key` itself.
+    ///
+    /// Each class waits by itself: behind a hit of another one, which has to leave a reserve or has used its
+    /// share, it would lose what only it may have.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn waiting_for<K: Key + ?Sized>(self, key: &K) -> impl Key {
+        OfClass { key, class: self }
+    }
+}
+
+/// A key, and the class of those who wait for it.
+struct OfClass<'a, K: ?Sized> {
+    key: &'a K,
+    class: Class,
+}
+
+impl<K: Key + ?Sized> Key for OfClass<'_, K> {
+    fn feed(&self, sink: &mut impl FnMut(&[u8])) {
+        if self.class == Class::default() {
+            return self.key.feed(sink);
+        }
+        let Class { tier, priority, region, instance } = self.class;
+        (self.key, tier.0, priority.0, region.0, instance.0).feed(sink);
+    }
 }
 
 /// A request as a strategy sees it.
@@ -231,6 +260,20 @@ impl<C: Cost> Hit<C> {
     #[must_use]
     pub fn with_class(self, class: Class) -> Self {
         Self { class, ..self }
+    }
+}
+
+/// A hit of the default class: a limiter's methods take a plain cost, or a [`Hit`] where the class matters.
+///
+/// ```
+/// use traffik_core::{Class, Hit};
+///
+/// assert_eq!(Hit::from(3), Hit::new(3).with_class(Class::new()));
+/// ```
+impl<C: Cost> From<C> for Hit<C> {
+    #[inline]
+    fn from(cost: C) -> Self {
+        Self::new(cost)
     }
 }
 

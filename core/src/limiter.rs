@@ -57,10 +57,24 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.check_n(key, S::Cost::uniform(1))
     }
 
-    /// Asks for `cost`, all or nothing, and takes it if it is admitted.
+    /// Asks for a hit, all or nothing, and takes it if it is admitted: a cost, or a [`Hit`] that names its
+    /// class too, for limits that treat classes differently.
+    ///
+    /// ```
+    /// # use traffik_core::{Class, Fixed, Gcra, Hit, Limiter, ManualClock, Priority, Ratio, Rate};
+    /// # let half = Ratio::new(1, 2)?;
+    /// let limit = Priority::new(Gcra::new(Rate::per_minute(60)).burst(10)?, [("low".into(), half)])?;
+    /// let limiter = Limiter::new(limit, Fixed::<_, _, 16>::new(ManualClock::default(), 1));
+    ///
+    /// let low = Class::new().with_priority("low"); // which leaves a half of the limit to others
+    /// assert!(limiter.check_n("alice", Hit::new(5).with_class(low))?.is_allowed());
+    /// assert!(!limiter.check_n("alice", Hit::new(1).with_class(low))?.is_allowed());
+    /// assert!(limiter.check_n("alice", 5)?.is_allowed());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[inline]
-    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Answer<S> {
-        self.apply_now(key, &Op::Check(Hit::new(cost)))
+    pub fn check_n<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Answer<S> {
+        self.apply_now(key, &Op::Check(hit.into()))
     }
 
     /// Asks for a hit at a time read before, from this limiter's [clock](Self::now): one reading may serve
@@ -91,7 +105,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.storage.check_many(&self.limit, keys, &one, self.now(), answer);
     }
 
-    /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or
+    /// Asks for a hit on each of several keys, such as an address and a user: all of them are charged, or
     /// none.
     ///
     /// The answer has the field `verdicts`, one for each key in their order: if one denies, what the others
@@ -111,20 +125,21 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     pub fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
         keys: [&K; N],
-        cost: S::Cost,
+        hit: impl Into<Hit<S::Cost>>,
     ) -> Result<Together<S::Verdict, N>, StorageError> {
-        self.storage.check_together(&self.limit, keys, &Hit::new(cost), self.now())
+        self.storage.check_together(&self.limit, keys, &hit.into(), self.now())
     }
 
     /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit.
     /// For the figures of now ask for the [`status`](Self::status).
-    pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Answer<S> {
-        self.apply_now(key, &Op::Peek(Hit::new(cost)))
+    pub fn peek<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Answer<S> {
+        self.apply_now(key, &Op::Peek(hit.into()))
     }
 
     /// Reports what a key has left now, charging nothing: a key never seen has the whole limit. It is the
     /// answer to a hit of cost 0, so it admits; whether a hit of another cost would pass, and what would be
-    /// left after it, [`peek`](Self::peek) answers.
+    /// left after it, [`peek`](Self::peek) answers. The figures are those of the default class; those of
+    /// another one are a `peek` at `Hit::new(0).with_class(class)`.
     ///
     /// ```
     /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
@@ -139,13 +154,19 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     }
 
     /// Books what has already happened, whether or not it was allowed. Answers what is left.
-    pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Answer<S> {
-        self.apply_now(key, &Op::Charge(Hit::new(cost)))
+    pub fn charge<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Answer<S> {
+        self.apply_now(key, &Op::Charge(hit.into()))
     }
 
-    /// Takes back `cost` of an admission, by the receipt in its verdict. Answers what is left.
-    pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Answer<S> {
-        self.apply_now(key, &Op::Refund(Hit::new(cost), receipt))
+    /// Takes back an admission, or a part of its cost, by the receipt in its verdict. The class MUST be that
+    /// of the admission. Answers what is left.
+    pub fn refund<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        hit: impl Into<Hit<S::Cost>>,
+        receipt: Taken<S>,
+    ) -> Answer<S> {
+        self.apply_now(key, &Op::Refund(hit.into(), receipt))
     }
 
     /// Forgets a key: it starts afresh.
@@ -153,18 +174,25 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.apply_now(key, &Op::Reset)
     }
 
-    /// The strategy's own figures for a key.
+    /// The strategy's own figures for a key, as they are for the default class.
     pub fn stat<K: Key + ?Sized>(&self, key: &K) -> Result<S::Stat, StorageError> {
-        Ok(self.limit.stat(&self.storage.load(key)?, Class::default(), self.now()))
+        self.stat_for(key, Class::default())
+    }
+
+    /// The strategy's own figures for a key, as they are for a class.
+    pub fn stat_for<K: Key + ?Sized>(&self, key: &K, class: Class) -> Result<S::Stat, StorageError> {
+        Ok(self.limit.stat(&self.storage.load(key)?, class, self.now()))
     }
 
     /// Waits until a hit of cost 1 is admitted, and takes it.
     ///
     /// * **Order.** In a storage with a [queue](Storage::wait_queue), such as `Memory`, waiters for a key are
     ///   served in the order in which they came, whatever their cost. Only the first asks the storage; the
-    ///   next one is woken when the first is admitted, fails or is dropped. A plain [`check`](Self::check)
-    ///   does not stand in the queue, and may take what a waiter was about to get. In any other storage, such
-    ///   as [`Fixed`](crate::Fixed), every waiter asks again after its own denial, in no order.
+    ///   next one is woken when the first is admitted, fails or is dropped. Each [class](crate::Class) has a
+    ///   queue of its own, so that none waits behind another that has used its share. A plain
+    ///   [`check`](Self::check) does not stand in the queue, and may take what a waiter was about to get. In
+    ///   any other storage, such as [`Fixed`](crate::Fixed), every waiter asks again after its own denial, in
+    ///   no order.
     /// * **Duration.** The first in the queue sleeps on `timer` until the storage admits the hit; the others
     ///   wait for those in front, without bound. A timeout around this future bounds it. A waiter that is
     ///   neither polled nor dropped holds up those behind it.
@@ -190,24 +218,37 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.until_ready_n(key, S::Cost::uniform(1), timer)
     }
 
-    /// Waits until `cost` is admitted, all of it at once, and takes it. Order, duration, drop and errors are
-    /// those of [`until_ready`](Self::until_ready).
+    /// Waits until a hit is admitted, all of its cost at once, and takes it: a cost, or a [`Hit`] that names
+    /// its class too. Order, duration, drop and errors are those of [`until_ready`](Self::until_ready).
+    ///
+    /// ```
+    /// # use traffik_core::{Class, FairShare, Fixed, Hit, Limiter, ManualClock, Rate, Timer, WaitError};
+    /// # async fn uplink(timer: &impl Timer) -> Result<(), WaitError> {
+    /// let limit = FairShare::<4>::new(Rate::per_second(10)); // among four tasks
+    /// let limiter = Limiter::new(limit, Fixed::<_, _, 16>::new(ManualClock::default(), 1));
+    ///
+    /// let sensor = Class::new().with_instance("sensor");
+    /// limiter.until_ready_n("uplink", Hit::new(1).with_class(sensor), timer).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn until_ready_n<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: impl Into<Hit<S::Cost>> + Copy,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
-        wait::wait(self, key, cost, timer, Unbounded)
+        wait::wait(self, key, hit, timer, Unbounded)
     }
 
-    /// Waits until `cost` is admitted, but no longer than `within`, and takes it. Order and drop are those of
+    /// Waits until a hit is admitted, but no longer than `within`, and takes it. Order and drop are those of
     /// [`until_ready`](Self::until_ready).
     ///
     /// Fails at once, taking nothing, if the turn cannot come within that time: by the wait of a denial, by
-    /// the delay of an admission, and by what those who wait in front in this process ask for. Fails also,
-    /// once `within` has passed, if those in front turn out to take longer, since others came between them;
-    /// then too it has taken nothing, and keeps no place.
+    /// the delay of an admission, and by what those of its class who wait in front in this process ask for.
+    /// Fails also, once `within` has passed, if those in front turn out to take longer, since others came
+    /// between them, or those of other classes took what they share; then too it has taken nothing, and keeps
+    /// no place.
     ///
     /// ```
     /// # use core::time::Duration;
@@ -231,11 +272,11 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     pub fn until_ready_within<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: impl Into<Hit<S::Cost>> + Copy,
         within: Duration,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
-        wait::wait(self, key, cost, timer, Within::new(timer, within))
+        wait::wait(self, key, hit, timer, Within::new(timer, within))
     }
 
     /// Applies any operation, at the present.
@@ -283,32 +324,32 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
     fn check_due<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: Hit<S::Cost>,
         due: Range<Timestamp>,
     ) -> (Self::Answer, Option<Timestamp>) {
         let at = as_of(&due, self.now());
-        (ready(self.check_at(key, &Hit::new(cost), at)), Some(at))
+        (ready(self.check_at(key, &hit, at)), Some(at))
     }
 
     fn is_local(&self) -> bool {
         true
     }
 
-    fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Self::Answer {
-        ready(Self::refund(self, key, cost, receipt))
+    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: Taken<S>) -> Self::Answer {
+        ready(Self::refund(self, key, hit, receipt))
     }
 
     fn expect<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: Hit<S::Cost>,
         ahead: &dyn Fn(&mut dyn FnMut(u32)),
         within: Duration,
     ) -> Self::Expected {
         let expect = |state| {
             let mut expectation = Expectation::new(&self.limit, state, self.now(), within);
-            ahead(&mut |cost| expectation.add(S::Cost::uniform(cost)));
-            expectation.add(cost);
+            ahead(&mut |cost| expectation.add(&Hit { cost: S::Cost::uniform(cost), ..hit }));
+            expectation.add(&hit);
             expectation.waited()
         };
         ready(self.storage.load(key).map(expect))

@@ -2,6 +2,7 @@
 //! lost when some give up.
 
 mod awaited;
+mod classes;
 mod crowd;
 mod failing;
 mod firmware;

@@ -8,19 +8,20 @@ use core::time::Duration;
 use super::target::WaitTarget;
 use crate::storage::{Line, Returning, Ticket, Turn};
 use crate::strategy::Taken;
-use crate::{Key, Receipts, Strategy, Verdict};
+use crate::{Hit, Key, Receipts, Strategy, Verdict};
 
 /// An admission whose time has not come.
-pub(super) struct Delayed<'a, S, L, K, W>
+pub(super) struct Delayed<'a, S, L, K, H, W>
 where
     S: Strategy,
     L: WaitTarget<S>,
     K: Key + ?Sized,
+    H: Into<Hit<S::Cost>> + Copy,
     W: Fn() -> Option<Duration>,
 {
     limiter: &'a L,
     key: &'a K,
-    cost: S::Cost,
+    hit: H,
     verdict: S::Verdict,
     place: Place,
     /// How long it waits, counted from when the watch was started.
@@ -39,34 +40,36 @@ enum Place {
     Left,
 }
 
-impl<'a, S, L, K, W> Delayed<'a, S, L, K, W>
+impl<'a, S, L, K, H, W> Delayed<'a, S, L, K, H, W>
 where
     S: Strategy,
     L: WaitTarget<S>,
     K: Key + ?Sized,
+    H: Into<Hit<S::Cost>> + Copy,
     W: Fn() -> Option<Duration>,
 {
     pub(super) fn enter(
         limiter: &'a L,
         key: &'a K,
-        cost: S::Cost,
+        hit: H,
         verdict: S::Verdict,
         wait: Duration,
         watch: W,
     ) -> Self {
         let line = line_of(limiter).filter(|_| watch().is_some());
-        let place = match (line, Turn::of(&verdict, cost)) {
+        let place = match (line, Turn::of(&verdict, hit.into().cost)) {
             (Some(line), Some(turn)) => {
+                let key = hit.into().class.waiting_for(key);
                 Place::Line(line.enter(&key, &turn, &|visit| verdict.receipt().each(visit)))
             }
             _ => Place::Alone,
         };
-        let mut delayed = Self { limiter, key, cost, verdict, place, wait, watch };
+        let mut delayed = Self { limiter, key, hit, verdict, place, wait, watch };
         if delayed.poll_sooner(&mut Context::from_waker(Waker::noop()))
-            && let Place::Line(ticket) = place
+            && let (Place::Line(ticket), Some(line)) = (place, line)
         {
             // It has taken a free turn, and its own is free now.
-            GivenUp { line: line.map(|line| (line, ticket.key)), own: None }.refund_now(limiter, key);
+            GivenUp::InLine(line, ticket.key, hit).refund_now(limiter, key);
         }
         delayed
     }
@@ -96,17 +99,17 @@ where
     }
 
     /// Gives its turn up, so that others move up. Returns what is to be refunded.
-    pub(super) fn give_up(&mut self) -> GivenUp<'a, S> {
-        let (line, own) = match (self.place, line_of(self.limiter)) {
+    pub(super) fn give_up(&mut self) -> GivenUp<'a, S, H> {
+        let given_up = match (self.place, line_of(self.limiter)) {
             (Place::Line(ticket), Some(line)) => {
                 line.give_up(ticket, (self.watch)().is_some_and(|passed| passed > self.wait));
-                (Some((line, ticket.key)), None)
+                GivenUp::InLine(line, ticket.key, self.hit)
             }
-            (Place::Alone, _) => (None, Some((self.cost, self.verdict.receipt()))),
-            (Place::Line(_) | Place::Left, _) => (None, None),
+            (Place::Alone, _) => GivenUp::Alone(self.hit, self.verdict.receipt()),
+            (Place::Line(_) | Place::Left, _) => GivenUp::Nothing,
         };
         self.place = Place::Left;
-        GivenUp { line, own }
+        given_up
     }
 }
 
@@ -114,11 +117,12 @@ fn line_of<S: Strategy, L: WaitTarget<S>>(limiter: &L) -> Option<&dyn Line> {
     limiter.wait_queue()?.line()
 }
 
-impl<S, L, K, W> Drop for Delayed<'_, S, L, K, W>
+impl<S, L, K, H, W> Drop for Delayed<'_, S, L, K, H, W>
 where
     S: Strategy,
     L: WaitTarget<S>,
     K: Key + ?Sized,
+    H: Into<Hit<S::Cost>> + Copy,
     W: Fn() -> Option<Duration>,
 {
     fn drop(&mut self) {
@@ -126,27 +130,36 @@ where
     }
 }
 
-/// The refunds due once a turn was given up: the turns at the end of a line, or that of one by itself.
-pub(super) struct GivenUp<'a, S: Strategy> {
-    line: Option<(&'a dyn Line, u64)>,
-    own: Option<(S::Cost, Taken<S>)>,
+/// The refunds due once a turn was given up.
+pub(super) enum GivenUp<'a, S: Strategy, H> {
+    /// Those of the turns at the end of a line. All who stood in it are of the class of this hit.
+    InLine(&'a dyn Line, u64, H),
+    /// That of one by itself.
+    Alone(H, Taken<S>),
+    Nothing,
 }
 
-impl<'a, S: Strategy> GivenUp<'a, S> {
+impl<'a, S: Strategy, H: Into<Hit<S::Cost>> + Copy> GivenUp<'a, S, H> {
     pub(super) fn next(&mut self) -> Option<Refund<'a, S>> {
-        if let Some((cost, receipt)) = self.own.take() {
-            return Some(Refund { returning: None, cost, receipt });
+        match *self {
+            Self::InLine(line, key, hit) => {
+                let (returning, receipt) = Returning::begin(line, key)?;
+                let hit = Hit { cost: returning.cost(), ..hit.into() };
+                Some(Refund { returning: Some(returning), hit, receipt })
+            }
+            Self::Alone(hit, receipt) => {
+                *self = Self::Nothing;
+                Some(Refund { returning: None, hit: hit.into(), receipt })
+            }
+            Self::Nothing => None,
         }
-        let (line, key) = self.line?;
-        let (returning, receipt) = Returning::begin(line, key)?;
-        Some(Refund { cost: returning.cost(), returning: Some(returning), receipt })
     }
 
     /// Refunds it as far as the storage can do that at once. A storage that fails keeps the charge.
     pub(super) fn refund_now<L: WaitTarget<S>, K: Key + ?Sized>(mut self, limiter: &L, key: &K) {
         while let Some(refund) = self.next() {
             if limiter.is_local() {
-                let mut refunded = limiter.refund(key, refund.cost, refund.receipt);
+                let mut refunded = limiter.refund(key, refund.hit, refund.receipt);
                 // What is local answers as soon as it is polled.
                 let polled = Pin::new(&mut refunded).poll(&mut Context::from_waker(Waker::noop()));
                 if let Poll::Ready(refunded) = polled {
@@ -162,7 +175,7 @@ impl<'a, S: Strategy> GivenUp<'a, S> {
 /// A refund that is to be made.
 pub(super) struct Refund<'a, S: Strategy> {
     returning: Option<Returning<'a>>,
-    pub(super) cost: S::Cost,
+    pub(super) hit: Hit<S::Cost>,
     pub(super) receipt: Taken<S>,
 }
 

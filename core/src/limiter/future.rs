@@ -34,12 +34,13 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         self.check_n(key, S::Cost::uniform(1))
     }
 
-    /// Asks for `cost`, all or nothing, and takes it if it is admitted.
-    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Reply<S::Verdict> {
-        self.apply(key, &Op::Check(Hit::new(cost)))
+    /// Asks for a hit, all or nothing, and takes it if it is admitted: a cost, or a [`Hit`] that names its
+    /// class too.
+    pub fn check_n<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Reply<S::Verdict> {
+        self.apply(key, &Op::Check(hit.into()))
     }
 
-    /// Asks for `cost` of each of several keys, such as an address and a user: all of them are charged, or
+    /// Asks for a hit on each of several keys, such as an address and a user: all of them are charged, or
     /// none.
     ///
     /// The answer has the field `verdicts`, one for each key in their order: if one denies, what the others
@@ -53,9 +54,9 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     pub async fn check_together<K: Key, const N: usize>(
         &self,
         keys: [&K; N],
-        cost: S::Cost,
+        hit: impl Into<Hit<S::Cost>>,
     ) -> Result<Together<S::Verdict, N>, Failure> {
-        let hit = Hit::new(cost);
+        let hit = hit.into();
         let asked = {
             let erased = keys.map(|key| key as &dyn ErasedKey);
             self.storage.check_together(&self.limit, &erased, &hit)
@@ -99,25 +100,32 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
 
     /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit.
     /// For the figures of now ask for the [`status`](Self::status).
-    pub fn peek<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Reply<S::Verdict> {
-        self.apply(key, &Op::Peek(Hit::new(cost)))
+    pub fn peek<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Reply<S::Verdict> {
+        self.apply(key, &Op::Peek(hit.into()))
     }
 
     /// Reports what a key has left now, charging nothing: a key never seen has the whole limit. It is the
     /// answer to a hit of cost 0, so it admits; whether a hit of another cost would pass, and what would be
-    /// left after it, [`peek`](Self::peek) answers.
+    /// left after it, [`peek`](Self::peek) answers. The figures are those of the default class; those of
+    /// another one are a `peek` at `Hit::new(0).with_class(class)`.
     pub fn status<K: Key + ?Sized>(&self, key: &K) -> Reply<S::Verdict> {
         self.peek(key, S::Cost::uniform(0))
     }
 
     /// Books what has already happened, whether or not it was allowed. Answers what is left.
-    pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: S::Cost) -> Reply<S::Verdict> {
-        self.apply(key, &Op::Charge(Hit::new(cost)))
+    pub fn charge<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Reply<S::Verdict> {
+        self.apply(key, &Op::Charge(hit.into()))
     }
 
-    /// Takes back `cost` of an admission, by the receipt in its verdict. Answers what is left.
-    pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Reply<S::Verdict> {
-        self.apply(key, &Op::Refund(Hit::new(cost), receipt))
+    /// Takes back an admission, or a part of its cost, by the receipt in its verdict. The class MUST be that
+    /// of the admission. Answers what is left.
+    pub fn refund<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        hit: impl Into<Hit<S::Cost>>,
+        receipt: Taken<S>,
+    ) -> Reply<S::Verdict> {
+        self.apply(key, &Op::Refund(hit.into(), receipt))
     }
 
     /// Forgets a key: it starts afresh.
@@ -125,10 +133,15 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         self.apply(key, &Op::Reset)
     }
 
-    /// The strategy's own figures for a key.
+    /// The strategy's own figures for a key, as they are for the default class.
     pub async fn stat<K: Key + ?Sized>(&self, key: &K) -> Result<S::Stat, Failure> {
+        self.stat_for(key, Class::default()).await
+    }
+
+    /// The strategy's own figures for a key, as they are for a class.
+    pub async fn stat_for<K: Key + ?Sized>(&self, key: &K, class: Class) -> Result<S::Stat, Failure> {
         let (state, now) = self.storage.load(&self.limit, &key).await?;
-        Ok(self.limit.stat(&state, Class::default(), now))
+        Ok(self.limit.stat(&state, class, now))
     }
 
     /// Waits until a hit of cost 1 is admitted, and takes it.
@@ -161,18 +174,18 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         self.until_ready_n(key, S::Cost::uniform(1), timer)
     }
 
-    /// Waits until `cost` is admitted, all of it at once, and takes it. Order, duration, drop and errors are
-    /// those of [`until_ready`](Self::until_ready).
+    /// Waits until a hit is admitted, all of its cost at once, and takes it: a cost, or a [`Hit`] that names
+    /// its class too. Order, duration, drop and errors are those of [`until_ready`](Self::until_ready).
     pub fn until_ready_n<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: impl Into<Hit<S::Cost>> + Copy,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError<Failure>>> {
-        wait(self, key, cost, timer, Unbounded)
+        wait(self, key, hit, timer, Unbounded)
     }
 
-    /// Waits until `cost` is admitted, but no longer than `within`, and takes it; see
+    /// Waits until a hit is admitted, but no longer than `within`, and takes it; see
     /// [`Limiter::until_ready_within`](crate::Limiter::until_ready_within). Each call of the storage may take
     /// as long as that does on top, and an admission that came too late is refunded before this fails.
     ///
@@ -183,11 +196,11 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     pub fn until_ready_within<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: impl Into<Hit<S::Cost>> + Copy,
         within: Duration,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError<Failure>>> {
-        wait(self, key, cost, timer, Within::new(timer, within))
+        wait(self, key, hit, timer, Within::new(timer, within))
     }
 
     /// Applies any operation.
@@ -222,34 +235,34 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
     fn check_due<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: Hit<S::Cost>,
         due: Range<Timestamp>,
     ) -> (Self::Answer, Option<Timestamp>) {
-        self.storage.apply_due(&self.limit, &key, &Op::Check(Hit::new(cost)), due)
+        self.storage.apply_due(&self.limit, &key, &Op::Check(hit), due)
     }
 
     fn is_local(&self) -> bool {
         self.storage.is_local()
     }
 
-    fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Self::Answer {
-        Self::refund(self, key, cost, receipt)
+    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: Taken<S>) -> Self::Answer {
+        Self::refund(self, key, hit, receipt)
     }
 
     fn expect<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: Hit<S::Cost>,
         ahead: &dyn Fn(&mut dyn FnMut(u32)),
         within: Duration,
     ) -> Self::Expected {
-        let (limit, mut costs) = (self.limit.clone(), Vec::new());
-        ahead(&mut |cost| costs.push(S::Cost::uniform(cost)));
-        costs.push(cost);
+        let (limit, mut hits) = (self.limit.clone(), Vec::new());
+        ahead(&mut |cost| hits.push(Hit { cost: S::Cost::uniform(cost), ..hit }));
+        hits.push(hit);
         self.storage.load(&self.limit, &key).map(move |loaded| {
             let (state, now) = loaded?;
             let mut expectation = Expectation::new(&limit, state, now, within);
-            costs.into_iter().for_each(|cost| expectation.add(cost));
+            hits.iter().for_each(|hit| expectation.add(hit));
             Ok(expectation.waited())
         })
     }

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::storage::WaitQueue;
 use crate::strategy::Taken;
-use crate::{Key, Strategy, Timestamp};
+use crate::{Hit, Key, Strategy, Timestamp};
 
 /// A limiter, as far as waiting needs it.
 pub(super) trait WaitTarget<S: Strategy> {
@@ -29,17 +29,18 @@ pub(super) trait WaitTarget<S: Strategy> {
     fn check_due<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: Hit<S::Cost>,
         due: Range<Timestamp>,
     ) -> (Self::Answer, Option<Timestamp>);
 
-    fn refund<K: Key + ?Sized>(&self, key: &K, cost: S::Cost, receipt: Taken<S>) -> Self::Answer;
+    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: Taken<S>) -> Self::Answer;
 
     /// Expects how long a hit waits behind those whose costs `ahead` lists, looking no further than `within`.
+    /// They are of its class, since each class has a queue of its own.
     fn expect<K: Key + ?Sized>(
         &self,
         key: &K,
-        cost: S::Cost,
+        hit: Hit<S::Cost>,
         ahead: &dyn Fn(&mut dyn FnMut(u32)),
         within: Duration,
     ) -> Self::Expected;

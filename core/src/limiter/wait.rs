@@ -15,18 +15,18 @@ use crate::{Cost, Hit, Key, Outcome, Rate, Strategy, Timer, Timestamp, Verdict};
 /// Stands for the time at which a hit is due where it is not known, in less room than an option.
 const NEVER: Timestamp = Timestamp::MAX;
 
-/// Waits until `cost` is admitted, and takes it; no longer than `bound` allows.
+/// Waits until `hit` is admitted, and takes it; no longer than `bound` allows.
 ///
 /// Only the first in a queue asks the storage, and sleeps for as long as its denial says. A storage of this
 /// process then decides as of when it was due, so that the next turn is counted from there.
 ///
 /// The future is kept small, since firmware reserves its room for ever: verdicts and states leave their
-/// scopes before anything else is awaited.
+/// scopes before anything else is awaited, and a plain cost stays one, without the class it has by default.
 #[expect(clippy::manual_async_fn, reason = "its future would keep each argument twice")]
 pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     limiter: &L,
     key: &K,
-    cost: S::Cost,
+    hit: impl Into<Hit<S::Cost>> + Copy,
     timer: &impl Timer,
     bound: impl Bound,
 ) -> impl Future<Output = Result<S::Verdict, WaitError<L::Error>>> {
@@ -37,13 +37,12 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
             let (mut turn, mut denied, mut due, mut leeway) = (None, None, NEVER, 0);
             loop {
                 if let (Some(queue), None) = (limiter.wait_queue(), &turn)
-                    && (denied.is_some() || !queue.is_empty(&key))
+                    && (denied.is_some() || is_awaited(queue, &key, hit.into()))
                 {
-                    if denied.is_none() && can_never_pass(limiter.strategy(), cost) {
+                    if denied.is_none() && can_never_pass(limiter.strategy(), &hit.into()) {
                         return Err(WaitError::Never);
                     }
-                    let (stands, was_behind) =
-                        stand(limiter, queue, key, cost, &bound, over.as_mut()).await?;
+                    let (stands, was_behind) = stand(limiter, queue, key, hit, &bound, over.as_mut()).await?;
                     turn = Some(stands);
                     if was_behind {
                         // The denial is out of date: others were admitted meanwhile.
@@ -57,7 +56,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                     return Err(WaitError::TooLong { wait });
                 }
                 let is_due = due != NEVER;
-                let (answer, at) = limiter.check_due(key, cost, due..due.plus_micros(leeway.into()));
+                let (answer, at) = limiter.check_due(key, hit.into(), due..due.plus_micros(leeway.into()));
                 due = at.unwrap_or(NEVER);
                 let verdict = answer.await.map_err(WaitError::Storage)?;
                 match verdict.outcome() {
@@ -77,7 +76,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
             return Ok(verdict);
         }
         let (wait, given_up) = {
-            let mut delayed = Delayed::enter(limiter, key, cost, verdict, after, timer.stopwatch());
+            let mut delayed = Delayed::enter(limiter, key, hit, verdict, after, timer.stopwatch());
             if bound.left().is_none_or(|left| delayed.left() <= left) {
                 let mut sleep = pin!(timer.sleep(delayed.left()));
                 let comes = poll_fn(|context| {
@@ -120,12 +119,12 @@ fn stand<'a, S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     limiter: &L,
     queue: &'a dyn WaitQueue,
     key: &K,
-    cost: S::Cost,
+    hit: impl Into<Hit<S::Cost>> + Copy,
     bound: &impl Bound,
     mut over: Pin<&mut impl Future<Output = ()>>,
 ) -> impl Future<Output = Result<(Turn<'a>, bool), WaitError<L::Error>>> {
     async move {
-        let mut joined = Turn::join(queue, key, cost.largest());
+        let mut joined = Turn::join(queue, key, hit.into());
         let mut is_over = joined.is_err();
         loop {
             let left = bound.left().filter(|_| !is_over);
@@ -133,7 +132,7 @@ fn stand<'a, S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                 let expected = {
                     let ticket = joined.as_ref().map_or_else(|ticket| *ticket, |turn| turn.ticket);
                     let ahead = |visit: &mut dyn FnMut(u32)| queue.ahead(ticket, visit);
-                    limiter.expect(key, cost, &ahead, left.unwrap_or(Duration::MAX))
+                    limiter.expect(key, hit.into(), &ahead, left.unwrap_or(Duration::MAX))
                 };
                 let wait = expected.await.map_err(WaitError::Storage)?;
                 if is_over || bound.left().is_some_and(|left| wait > left) {
@@ -173,9 +172,14 @@ fn before<F: Future>(
 }
 
 /// Decides on a fresh key: it is refused for ever only what every key is refused for ever, at any time.
-fn can_never_pass<S: Strategy>(strategy: &S, cost: S::Cost) -> bool {
-    let fresh = strategy.decide(&mut S::State::default(), &Hit::new(cost), Timestamp::EPOCH);
+fn can_never_pass<S: Strategy>(strategy: &S, hit: &Hit<S::Cost>) -> bool {
+    let fresh = strategy.decide(&mut S::State::default(), hit, Timestamp::EPOCH);
     fresh.outcome() == Outcome::Never
+}
+
+/// Whether others of this class wait. A function, so that the key made for it is not kept with the future.
+fn is_awaited<C: Cost>(queue: &dyn WaitQueue, key: &(impl Key + ?Sized), hit: Hit<C>) -> bool {
+    !queue.is_empty(&hit.class.waiting_for(key))
 }
 
 /// A place in a queue, which goes to the next waiter when it is dropped.
@@ -186,8 +190,13 @@ struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     /// Joins a queue, unless it is full.
-    fn join<K: Key + ?Sized>(queue: &'a dyn WaitQueue, key: &K, cost: u32) -> Result<Self, Ticket> {
-        queue.try_join(&key, cost).map(|ticket| Self { queue, ticket })
+    fn join<C: Cost>(
+        queue: &'a dyn WaitQueue,
+        key: &(impl Key + ?Sized),
+        hit: Hit<C>,
+    ) -> Result<Self, Ticket> {
+        let key = hit.class.waiting_for(key);
+        queue.try_join(&key, hit.cost.largest()).map(|ticket| Self { queue, ticket })
     }
 
     /// Waits until the ticket is the first. Reports whether others were in front.
@@ -212,7 +221,7 @@ mod tests {
     use core::future::ready;
 
     use super::*;
-    use crate::{Fixed, LeakyBucketQueue, Limiter, ManualClock, Rate, SlidingLog, TokenBucket};
+    use crate::{Class, Fixed, LeakyBucketQueue, Limiter, ManualClock, Rate, SlidingLog, TokenBucket};
 
     struct Immediate;
 
@@ -222,17 +231,20 @@ mod tests {
         }
     }
 
-    fn size<S: Strategy>(strategy: S) -> usize {
+    fn size<S: Strategy>(strategy: S, hit: impl Into<Hit<S::Cost>> + Copy) -> usize {
         let limiter = Limiter::new(strategy, Fixed::<S, _, 4>::new(ManualClock::default(), 1));
-        size_of_val(&limiter.until_ready("key", &Immediate))
+        size_of_val(&limiter.until_ready_n("key", hit, &Immediate))
     }
 
-    /// Firmware reserves it for ever: 312 bytes, of which 88 are for a place in a line and for a bound.
+    /// Firmware reserves it for ever: 320 bytes, of which 88 are for a place in a line and for a bound. A hit
+    /// that names its class is kept twice, which makes it 352.
     #[test]
     fn the_future_holds_one_verdict_and_no_state() {
-        let held = size(TokenBucket::new(Rate::per_second(1)));
+        let held = size(TokenBucket::new(Rate::per_second(1)), 1);
         assert!(held <= 320, "{held} bytes");
-        assert_eq!(size(LeakyBucketQueue::new(Rate::per_second(1))), held);
-        assert_eq!(size(SlidingLog::<64>::new(Rate::per_second(1)).unwrap()), held);
+        assert_eq!(size(LeakyBucketQueue::new(Rate::per_second(1)), 1), held);
+        assert_eq!(size(SlidingLog::<64>::new(Rate::per_second(1)).unwrap(), 1), held);
+        let by_class = size(TokenBucket::new(Rate::per_second(1)), Hit::new(1).with_class(Class::new()));
+        assert!(by_class <= 352, "{by_class} bytes");
     }
 }

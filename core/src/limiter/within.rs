@@ -20,7 +20,7 @@ pub(super) trait Bound {
         &self,
         limiter: &L,
         key: &K,
-        given_up: GivenUp<'_, S>,
+        given_up: GivenUp<'_, S, impl Into<Hit<S::Cost>> + Copy>,
     ) -> impl Future<Output = ()>;
 }
 
@@ -41,7 +41,7 @@ impl Bound for Unbounded {
         &self,
         limiter: &L,
         key: &K,
-        given_up: GivenUp<'_, S>,
+        given_up: GivenUp<'_, S, impl Into<Hit<S::Cost>> + Copy>,
     ) -> impl Future<Output = ()> {
         given_up.refund_now(limiter, key);
         ready(())
@@ -75,10 +75,10 @@ impl<T: Timer, W: Fn() -> Option<Duration>> Bound for Within<'_, T, W> {
         &self,
         limiter: &L,
         key: &K,
-        mut given_up: GivenUp<'_, S>,
+        mut given_up: GivenUp<'_, S, impl Into<Hit<S::Cost>> + Copy>,
     ) {
         while let Some(refund) = given_up.next() {
-            let refunded = limiter.refund(key, refund.cost, refund.receipt).await;
+            let refunded = limiter.refund(key, refund.hit, refund.receipt).await;
             refund.answered(&refunded);
         }
     }
@@ -103,10 +103,10 @@ impl<'a, S: Strategy> Expectation<'a, S> {
     }
 
     /// Decides on the next hit.
-    pub(super) fn add(&mut self, cost: S::Cost) {
+    pub(super) fn add(&mut self, hit: &Hit<S::Cost>) {
         self.delay = Duration::ZERO;
         while self.waited() <= self.within {
-            match self.limit.decide(&mut self.state, &Hit::new(cost), self.now).outcome() {
+            match self.limit.decide(&mut self.state, hit, self.now).outcome() {
                 Outcome::Allow { after } => {
                     self.delay = after;
                     return;

@@ -70,7 +70,7 @@ use crate::{Rate, Ratio, Timestamp};
 /// # Figures
 ///
 /// `limiter.stat("alice")?.share` reads one of them and charges nobody, for the default class;
-/// [`stat`](crate::Strategy::stat) of the strategy reads those of another class.
+/// [`stat_for`](crate::Limiter::stat_for) reads those of another class.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|

@@ -132,7 +132,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
         if let Some(said) = self.said.as_ref().filter(|_| self.charged) {
             let (throttle, plan) = (self.throttle.clone(), Arc::clone(&self.plan));
             let account = Arc::new(Counted { throttle, plan });
-            self.turn = Delayed::enter(account, self.plan.hit.cost, said, (pause.watch)());
+            self.turn = Delayed::enter(account, self.plan.hit, said, (pause.watch)());
         }
     }
 
@@ -198,8 +198,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Account<S> for Counted<S, M> {
         self.throttle.show_key(&self.plan, show);
     }
 
-    fn refund(&self, cost: S::Cost, receipt: Receipt<S>) -> Reply<S::Verdict> {
-        self.throttle.apply(&self.plan, &Op::Refund(Hit { cost, ..self.plan.hit }, receipt))
+    fn refund(&self, hit: Hit<S::Cost>, receipt: Receipt<S>) -> Reply<S::Verdict> {
+        self.throttle.apply(&self.plan, &Op::Refund(hit, receipt))
     }
 
     fn spawner(&self) -> Option<&Arc<Spawn>> {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use traffik_core::storage::{BoxFuture, Line, Reply, Returning, Ticket, Turn, WaitQueue};
-use traffik_core::{ErasedKey, Outcome, Receipts, Strategy, Verdict};
+use traffik_core::{ErasedKey, Hit, Outcome, Receipts, Strategy, Verdict};
 
 use crate::middleware::background::Spawn;
 use crate::throttle::{Receipt, Watch};
@@ -14,10 +14,10 @@ use crate::throttle::{Receipt, Watch};
 pub(crate) trait Account<S: Strategy>: Send + Sync {
     fn wait_queue(&self) -> Option<&dyn WaitQueue>;
 
-    /// Shows its key.
+    /// Shows its key. Hits of different classes stand in lines of their own for it.
     fn show_key(&self, show: &mut dyn FnMut(&dyn ErasedKey));
 
-    fn refund(&self, cost: S::Cost, receipt: Receipt<S>) -> Reply<S::Verdict>;
+    fn refund(&self, hit: Hit<S::Cost>, receipt: Receipt<S>) -> Reply<S::Verdict>;
 
     fn spawner(&self) -> Option<&Arc<Spawn>>;
 }
@@ -28,8 +28,9 @@ pub(crate) struct Delayed<S: Strategy> {
     account: Arc<dyn Account<S>>,
     /// `None` for a turn by itself: it is none that others could leave at, or there is no line.
     ticket: Option<Ticket>,
+    hit: Hit<S::Cost>,
     /// What was charged for a turn by itself; `None` once it has come or is given up.
-    charged: Option<(S::Cost, Receipt<S>)>,
+    charged: Option<Receipt<S>>,
     /// How long it waits, counted from when the watch was started.
     wait: Duration,
     watch: Watch,
@@ -39,7 +40,7 @@ impl<S: Strategy> Delayed<S> {
     /// Enters the line of an account with an admission; `None` if it has no delay.
     pub(crate) fn enter(
         account: Arc<dyn Account<S>>,
-        cost: S::Cost,
+        hit: Hit<S::Cost>,
         admitted: &S::Verdict,
         watch: Watch,
     ) -> Option<Self> {
@@ -49,11 +50,13 @@ impl<S: Strategy> Delayed<S> {
         }
         let line = account.wait_queue().and_then(|queue| queue.line());
         let mut ticket = None;
-        if let (Some(line), Some(turn)) = (line, Turn::of(admitted, cost)) {
+        if let (Some(line), Some(turn)) = (line, Turn::of(admitted, hit.cost)) {
             let receipts = |visit: &mut dyn FnMut(_)| admitted.receipt().each(visit);
-            account.show_key(&mut |key| ticket = Some(line.enter(key, &turn, &receipts)));
+            account.show_key(&mut |key| {
+                ticket = Some(line.enter(&hit.class.waiting_for(key), &turn, &receipts));
+            });
         }
-        let mut delayed = Self { account, ticket, charged: Some((cost, admitted.receipt())), wait, watch };
+        let mut delayed = Self { account, ticket, hit, charged: Some(admitted.receipt()), wait, watch };
         if delayed.poll_sooner(&mut Context::from_waker(Waker::noop())).is_ready() {
             // It has taken a free turn, and its own is free now.
             delayed.spawn(delayed.surplus());
@@ -102,8 +105,7 @@ impl<S: Strategy> Delayed<S> {
             self.charged = None;
             return self.surplus();
         }
-        let (cost, receipt) = self.charged.take()?;
-        match self.account.refund(cost, receipt) {
+        match self.account.refund(self.hit, self.charged.take()?) {
             Reply::Ready(_) => None,
             pending => Some(Box::pin(async move { drop(pending.await) })),
         }
@@ -118,10 +120,11 @@ impl<S: Strategy> Delayed<S> {
 
     /// Refunds the turns at the end of the line that are free, one after another.
     fn surplus(&self) -> Option<BoxFuture<'static, ()>> {
-        let (account, key) = (Arc::clone(&self.account), self.ticket?.key);
+        let (account, key, hit) = (Arc::clone(&self.account), self.ticket?.key, self.hit);
         let mut refunds: BoxFuture<'static, ()> = Box::pin(async move {
             while let Some((returning, receipt)) = begin(&*account, key) {
-                let refunded = account.refund(returning.cost(), receipt).await;
+                let hit = Hit { cost: returning.cost(), ..hit };
+                let refunded = account.refund(hit, receipt).await;
                 returning.answered(&refunded);
             }
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use traffik_backends::Memory;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Local};
-use traffik_core::{AsyncLimiter, Cost, Key, Strategy, Timer, WaitError, debug_fields};
+use traffik_core::{AsyncLimiter, Class, Cost, Hit, Key, Strategy, Timer, WaitError, debug_fields};
 
 use crate::RequestParts;
 use crate::throttle::Pause;
@@ -45,8 +45,8 @@ use crate::throttle::Pause;
 /// # }
 /// ```
 ///
-/// * **Order.** In one process the calls of a key are made in the order in which they began to wait. On a
-///   shared storage several processes have one budget; between them there is no order.
+/// * **Order.** In one process the calls of a key and class are made in the order in which they began to
+///   wait. On a shared storage several processes have one budget; between them there is no order.
 /// * **Duration.** A call waits without bound unless there is a [`max_wait`](Self::max_wait). A question to
 ///   a shared storage takes as long as the storage does, so give that a timeout.
 /// * **Drop.** A call that is dropped while it waits keeps no place, and those behind it move up. It has
@@ -65,11 +65,12 @@ use crate::throttle::Pause;
 pub struct Outgoing<S: Strategy, M> {
     budget: Budget<S, M>,
     cost: Arc<dyn Fn(RequestParts<'_>) -> S::Cost + Send + Sync>,
+    class: Arc<dyn Fn(RequestParts<'_>) -> Class + Send + Sync>,
     wait: Arc<Wait<S, M>>,
 }
 
-/// Waits for the turn of a call of this cost.
-type Wait<S, M> = dyn Fn(&Budget<S, M>, RequestParts<'_>, <S as Strategy>::Cost) -> Turn + Send + Sync;
+/// Waits for the turn of a call.
+type Wait<S, M> = dyn Fn(&Budget<S, M>, RequestParts<'_>, Hit<<S as Strategy>::Cost>) -> Turn + Send + Sync;
 
 type Turn = BoxFuture<'static, Result<(), WaitError<Failure>>>;
 
@@ -96,7 +97,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
         Self {
             budget: Budget { limiter, timer, max_wait: None, fails_open: false },
             cost: Arc::new(|_| S::Cost::uniform(1)),
-            wait: Arc::new(|budget, _, cost| budget.turn("outgoing", cost)),
+            class: Arc::new(|_| Class::default()),
+            wait: Arc::new(|budget, _, hit| budget.turn("outgoing", hit)),
         }
     }
 
@@ -107,13 +109,20 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
         self,
         key: impl Fn(RequestParts<'_>) -> K + Send + Sync + 'static,
     ) -> Self {
-        Self { wait: Arc::new(move |budget, call, cost| budget.turn(key(call), cost)), ..self }
+        Self { wait: Arc::new(move |budget, call, hit| budget.turn(key(call), hit)), ..self }
     }
 
     /// Charges each call what `cost` says, instead of 1.
     #[must_use]
     pub fn cost_by(self, cost: impl Fn(RequestParts<'_>) -> S::Cost + Send + Sync + 'static) -> Self {
         Self { cost: Arc::new(cost), ..self }
+    }
+
+    /// Asks for each call in the class that `class` says, for limits that treat classes differently. Calls of
+    /// each class wait in a line of their own.
+    #[must_use]
+    pub fn class_by(self, class: impl Fn(RequestParts<'_>) -> Class + Send + Sync + 'static) -> Self {
+        Self { class: Arc::new(class), ..self }
     }
 
     /// Lets no call wait for longer than this. One whose turn cannot come by then, behind those that wait
@@ -143,17 +152,17 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
         call: impl Into<RequestParts<'a>>,
     ) -> BoxFuture<'static, Result<(), WaitError<Failure>>> {
         let call = call.into();
-        (self.wait)(&self.budget, call, (self.cost)(call))
+        (self.wait)(&self.budget, call, Hit::new((self.cost)(call)).with_class((self.class)(call)))
     }
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Budget<S, M> {
-    fn turn<K: Key + Send + Sync + 'static>(&self, key: K, cost: S::Cost) -> Turn {
+    fn turn<K: Key + Send + Sync + 'static>(&self, key: K, hit: Hit<S::Cost>) -> Turn {
         let Self { limiter, timer, max_wait, fails_open } = self.clone();
         Box::pin(async move {
             let waited = match max_wait {
-                Some(within) => limiter.until_ready_within(&key, cost, within, &*timer).await,
-                None => limiter.until_ready_n(&key, cost, &*timer).await,
+                Some(within) => limiter.until_ready_within(&key, hit, within, &*timer).await,
+                None => limiter.until_ready_n(&key, hit, &*timer).await,
             };
             match waited {
                 Err(WaitError::Storage(_)) if fails_open => Ok(()),
@@ -171,8 +180,8 @@ impl<S, M> Clone for Budget<S, M> {
 
 impl<S: Strategy, M> Clone for Outgoing<S, M> {
     fn clone(&self) -> Self {
-        let (cost, wait) = (Arc::clone(&self.cost), Arc::clone(&self.wait));
-        Self { budget: self.budget.clone(), cost, wait }
+        let (cost, class, wait) = (Arc::clone(&self.cost), Arc::clone(&self.class), Arc::clone(&self.wait));
+        Self { budget: self.budget.clone(), cost, class, wait }
     }
 }
 

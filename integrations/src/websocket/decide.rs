@@ -143,7 +143,7 @@ where
             let (clock, start) = (Arc::clone(&self.policy.now), (self.policy.now)());
             let watch = Box::new(move || clock().saturating_duration_since(start));
             let account = Arc::clone(&asking.meter);
-            turn = Delayed::enter(account, asking.cost, &verdict, watch);
+            turn = Delayed::enter(account, asking.meter.hit(asking.cost), &verdict, watch);
         }
         let after = turn.as_ref().map_or(Duration::ZERO, Delayed::left);
         let wait = |_| turn.take_if(|turn| self.has_time(&asking, turn.left()));

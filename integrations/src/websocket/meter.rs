@@ -41,12 +41,17 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         self.client.plan.hit.cost
     }
 
-    /// Asks, and charges if it is admitted; by the limit as it is now.
-    pub(super) fn check(&self, cost: S::Cost) -> Asked<S::Verdict> {
-        self.apply(cost, |hit| Op::Check(hit))
+    /// A message of this cost, as the limit sees it.
+    pub(super) const fn hit(&self, cost: S::Cost) -> Hit<S::Cost> {
+        Hit { cost, class: self.client.plan.hit.class }
     }
 
-    fn apply(&self, cost: S::Cost, op: impl FnOnce(Hit<S::Cost>) -> Op<S>) -> Asked<S::Verdict> {
+    /// Asks, and charges if it is admitted; by the limit as it is now.
+    pub(super) fn check(&self, cost: S::Cost) -> Asked<S::Verdict> {
+        self.apply(&Op::Check(self.hit(cost)))
+    }
+
+    fn apply(&self, op: &Op<S>) -> Asked<S::Verdict> {
         let (throttle, plan) = (&self.client.throttle, &self.client.plan);
         let settings = throttle.0.settings.load();
         if !settings.enabled {
@@ -57,8 +62,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         let (Some(limit), Some(storage)) = (limit, storage) else {
             return Asked::Limit(Reply::ready(Err(nowhere())), true);
         };
-        let hit = Hit { cost, ..plan.hit };
-        let reply = storage.apply(limit, self, &op(hit));
+        let reply = storage.apply(limit, self, op);
         Asked::Limit(reply, settings.enforcement.holds_for(&plan.client))
     }
 
@@ -93,8 +97,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Account<S> for Meter<S, M> {
         show(self);
     }
 
-    fn refund(&self, cost: S::Cost, receipt: Receipt<S>) -> Reply<S::Verdict> {
-        match self.apply(cost, |hit| Op::Refund(hit, receipt)) {
+    fn refund(&self, hit: Hit<S::Cost>, receipt: Receipt<S>) -> Reply<S::Verdict> {
+        match self.apply(&Op::Refund(hit, receipt)) {
             Asked::Limit(reply, _) => reply,
             Asked::Nothing => Reply::ready(Err(nowhere())),
         }

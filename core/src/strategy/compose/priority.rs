@@ -56,7 +56,7 @@ use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 /// # Figures
 ///
 /// `limiter.stat("alice")?.available` reads one of them and charges nobody, for the default class;
-/// [`stat`](crate::Strategy::stat) of the strategy reads those of another class.
+/// [`stat_for`](crate::Limiter::stat_for) reads those of another class.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|

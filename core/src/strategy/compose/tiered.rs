@@ -54,7 +54,7 @@ use crate::{Ratio, Timestamp, Verdict};
 /// # Figures
 ///
 /// `limiter.stat("alice")?.effective_limit` reads one of them and charges nobody, for the default class;
-/// [`stat`](crate::Strategy::stat) of the strategy reads those of another class.
+/// [`stat_for`](crate::Limiter::stat_for) reads those of another class.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
