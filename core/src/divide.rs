@@ -26,28 +26,66 @@ pub(crate) const fn divide_up(num: u64, den: u64) -> u64 {
     quotient + (rest > 0) as u64
 }
 
-/// `⌈num · times / den⌉`, or the largest number if that is less; a `den` of 0 is taken as 1, and one of 2⁶³
-/// or more is not allowed. It is seldom needed, so it takes little room: for each bit the sum is doubled,
-/// then added to.
+/// `⌈num · times / den⌉`, or the largest number if that is less, as by a `den` of 0, of which only nothing is
+/// nothing. It is seldom needed, so it takes little room.
 #[cold]
 #[inline(never)]
 pub(crate) const fn scale_up(num: u64, times: u64, den: u64) -> u64 {
-    let (whole, part) = divide_seldom(num, den);
-    let (mut quotient, mut rest, mut bits, mut left) = (0u64, 0u64, times, u64::BITS);
-    while left > 0 {
-        let (more, rest_more) = if bits >> 63 == 1 { (whole, part) } else { (0, 0) };
-        let over = divide_seldom(2 * rest + rest_more, den);
-        quotient = quotient.saturating_add(quotient).saturating_add(more).saturating_add(over.0);
-        (rest, bits, left) = (over.1, bits << 1, left - 1);
+    let (high, low) = (high_half(num, times), num.wrapping_mul(times));
+    if high >= den {
+        return if num == 0 { 0 } else { u64::MAX };
     }
+    let (quotient, rest) = divide_long(high, low, den);
     quotient.saturating_add((rest > 0) as u64)
 }
 
-/// The quotient and the remainder, where it matters more how much room that takes.
-#[cold]
+/// `⌊num · times / den⌋`, or the largest number if that is less, also by a `den` of 0.
+#[inline]
+pub(crate) const fn scale_down(num: u64, times: u64, den: u64) -> u64 {
+    let (high, low) = (high_half(num, times), num.wrapping_mul(times));
+    if high >= den {
+        return u64::MAX;
+    }
+    // Most often it fits 64 bits, whose division is several times cheaper.
+    if high == 0 { divide(low, den).0 } else { divide_long(high, low, den).0 }
+}
+
+/// `high`, which is less than `den`, and 64 bits below it, over `den`.
+#[inline]
+const fn divide_long(high: u64, low: u64, den: u64) -> (u64, u64) {
+    if usize::BITS < u64::BITS || den == 0 {
+        return by_bit(high, low, den);
+    }
+    let (num, den) = ((high as u128) << 64 | low as u128, den as u128);
+    ((num / den) as u64, (num % den) as u64)
+}
+
+/// The same bit by bit: the rest is doubled, and `den` is taken off it if it can be.
 #[inline(never)]
-pub(crate) const fn divide_seldom(num: u64, den: u64) -> (u64, u64) {
-    divide(num, den)
+const fn by_bit(high: u64, low: u64, den: u64) -> (u64, u64) {
+    // The 1 is out once every bit is in. Where the end is not known the loop is not unrolled.
+    let (mut quotient, mut rest, mut bits) = (1u64, high, low);
+    loop {
+        let (is_last, is_beyond) = (quotient >> 63 == 1, rest >> 63 == 1);
+        (quotient, rest, bits) = (quotient << 1, rest << 1 | bits >> 63, bits << 1);
+        if is_beyond || rest >= den {
+            (quotient, rest) = (quotient | 1, rest.wrapping_sub(den));
+        }
+        if is_last {
+            return (quotient, rest);
+        }
+    }
+}
+
+/// A product, or the largest number if that is less.
+#[inline]
+pub(crate) const fn product(a: u64, b: u64) -> u64 {
+    if usize::BITS < u64::BITS { product_by_word(a, b) } else { a.saturating_mul(b) }
+}
+
+#[inline(never)]
+const fn product_by_word(a: u64, b: u64) -> u64 {
+    if high_half_by_word(a, b) > 0 { u64::MAX } else { a.wrapping_mul(b) }
 }
 
 /// A divisor used again and again: two multiplications then take the place of a division.
@@ -106,7 +144,7 @@ const fn high_half(a: u64, b: u64) -> u64 {
 }
 
 /// The same out of products of 32 bits, none of which overflows.
-#[inline]
+#[inline(never)]
 const fn high_half_by_word(a: u64, b: u64) -> u64 {
     const LOW: u64 = u32::MAX as u64;
     let (a_high, a_low, b_high, b_low) = (a >> 32, a & LOW, b >> 32, b & LOW);
@@ -119,14 +157,10 @@ const fn high_half_by_word(a: u64, b: u64) -> u64 {
 #[inline]
 pub(crate) const fn micros(micros: u64) -> Duration {
     const SECOND: u64 = 1_000_000;
-    const RECIPROCAL: Divisor = Divisor::new(SECOND);
-    if micros == 0 {
-        return Duration::ZERO;
-    }
-    // Where it can, a compiler does better with a constant.
-    let (secs, rest) =
-        if usize::BITS < u64::BITS { RECIPROCAL.divide(micros) } else { (micros / SECOND, micros % SECOND) };
-    Duration::new(secs, rest as u32 * 1_000)
+    let (secs, rest) = divide(micros, SECOND);
+    // Less than a second, but that is not always for the compiler to see, and more of it might panic.
+    let (rest, most) = (rest as u32, SECOND as u32 - 1);
+    Duration::new(secs, if rest > most { most } else { rest } * 1_000)
 }
 
 /// Long division: a digit of 32 bits, then two of 16.
@@ -160,7 +194,7 @@ const fn by_more(num: u64, den: u64) -> (u64, u64) {
 }
 
 /// `high`, which is less than `den`, and a digit of 16 bits below it, over `den`.
-#[inline]
+#[inline(never)]
 const fn digit(high: u32, low: u16, den: u32) -> (u32, u32) {
     // Never 0, but that is not for the compiler to see.
     let top = if den >> 16 == 0 { 1 } else { den >> 16 };
@@ -212,23 +246,30 @@ mod tests {
                 assert_eq!(divisor.divide(num), (num / den.max(1), num % den.max(1)), "{num} / {den}");
                 assert_eq!(divisor.divide_up(num), num.div_ceil(den.max(1)));
                 assert_eq!(high_half_by_word(num, den), high_half(num, den));
+                assert_eq!(product_by_word(num, den), num.saturating_mul(den));
             }
         }
         assert_eq!(Divisor::new(0).divide(7), (7, 0));
     }
 
     #[test]
-    fn a_product_is_divided_and_rounded_up() {
-        for den in numbers().step_by(7).filter(|den| (1..1 << 61).contains(den)) {
+    fn a_product_is_divided_and_rounded_either_way() {
+        let fitting = |exact: u128| u64::try_from(exact).unwrap_or(u64::MAX);
+        for den in numbers().step_by(7).filter(|den| *den > 0).chain([1, u64::MAX]) {
             for num in numbers().step_by(11).chain([0, den - 1, den]) {
                 for times in numbers().step_by(13).chain([0, 1, den]) {
-                    let exact = (u128::from(num) * u128::from(times)).div_ceil(u128::from(den));
-                    let expected = u64::try_from(exact).unwrap_or(u64::MAX);
-                    assert_eq!(scale_up(num, times, den), expected, "{num} · {times} / {den}");
+                    let (product, whole) = (u128::from(num) * u128::from(times), u128::from(den));
+                    let (down, up) = (product / whole, product.div_ceil(whole));
+                    assert_eq!(scale_up(num, times, den), fitting(up), "{num} · {times} / {den}");
+                    assert_eq!(scale_down(num, times, den), fitting(down), "{num} · {times} / {den}");
+                    if down <= u64::MAX.into() {
+                        let (high, low) = ((product >> 64) as u64, product as u64);
+                        assert_eq!(by_bit(high, low, den), (down as u64, (product % whole) as u64));
+                    }
                 }
             }
         }
-        assert_eq!(scale_up(7, 3, 0), 21);
+        assert_eq!((scale_up(7, 3, 0), scale_up(0, 3, 0), scale_down(7, 3, 0)), (u64::MAX, 0, u64::MAX));
     }
 
     #[test]

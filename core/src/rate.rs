@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::Ratio;
+use crate::divide::divide;
 use crate::ratio::gcd;
 
 mod error;
@@ -166,8 +167,8 @@ impl Rate {
 
     fn per_micros(self, span: u64) -> Option<Ratio> {
         let divisor = gcd(span, self.period);
-        let hits = Ratio::new(self.limit.into(), self.period / divisor).ok()?;
-        Ratio::new(hits.num().checked_mul(span / divisor)?, hits.den()).ok()
+        let hits = Ratio::new(self.limit.into(), divide(self.period, divisor).0).ok()?;
+        Ratio::new(hits.num().checked_mul(divide(span, divisor).0)?, hits.den()).ok()
     }
 
     /// The same period with the limit multiplied by `ratio`, rounded down but never below 1.

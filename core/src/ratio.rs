@@ -4,6 +4,8 @@ use core::cmp::Ordering;
 use core::fmt;
 use core::str::FromStr;
 
+use crate::divide::{divide, scale_down};
+
 /// A fraction in lowest terms, such as `3/2`.
 ///
 /// ```
@@ -53,7 +55,7 @@ impl Ratio {
             return Err(RatioError::ZeroDenominator);
         }
         let divisor = gcd(num, den);
-        Ok(Self { num: num / divisor, den: den / divisor })
+        Ok(Self { num: divide(num, divisor).0, den: divide(den, divisor).0 })
     }
 
     /// The numerator in lowest terms.
@@ -95,11 +97,8 @@ impl Ratio {
     pub const fn floor_of(self, value: u32) -> u32 {
         // Ratios that people write fit 32 bits, and 64-bit division is several times cheaper.
         let scaled = match (value as u64).checked_mul(self.num) {
-            Some(product) => product / self.den,
-            None => {
-                let scaled = value as u128 * self.num as u128 / self.den as u128;
-                if scaled > u64::MAX as u128 { u64::MAX } else { scaled as u64 }
-            }
+            Some(product) => divide(product, self.den).0,
+            None => scale_down(value as u64, self.num, self.den),
         };
         if scaled > u32::MAX as u64 { u32::MAX } else { scaled as u32 }
     }
@@ -158,7 +157,7 @@ impl FromStr for Ratio {
 /// The greatest common divisor; that of 0 and `n` is `n`, and never 0 unless both are.
 pub(crate) const fn gcd(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
-        (a, b) = (b, a % b);
+        (a, b) = (b, divide(a, b).1);
     }
     a
 }
@@ -166,7 +165,7 @@ pub(crate) const fn gcd(mut a: u64, mut b: u64) -> u64 {
 /// The least common multiple, or the largest number there is if that is less; that of 0 and `n` is `n`.
 pub(crate) const fn lcm(a: u64, b: u64) -> u64 {
     match gcd(a, b) {
-        divisor if a > 0 && b > 0 => (a / divisor).saturating_mul(b),
+        divisor if a > 0 && b > 0 => divide(a, divisor).0.saturating_mul(b),
         other => other,
     }
 }

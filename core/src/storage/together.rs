@@ -105,7 +105,8 @@ where
         if !admitted {
             // A key named twice that admits once only, or no room: those charged are put back as they were, the
             // last one first.
-            for (digest, before) in digests.into_iter().zip(&before).take(at).rev() {
+            for at in (0..at).rev() {
+                let (Some(&digest), Some(before)) = (digests.get(at), before.get(at)) else { continue };
                 tables.holding(digest)?.put_back(limit, digest, before.clone(), hit.class, now);
             }
         }

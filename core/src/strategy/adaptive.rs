@@ -4,7 +4,7 @@ use super::math::rebase::{is_ahead, told};
 use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, FixedWindow, Hit, Scale, Strategy};
 use crate::decision::{Figures, Kind, Quotient};
-use crate::divide::Divisor;
+use crate::divide::{Divisor, divide_up, scale_down};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod factor;
@@ -191,9 +191,9 @@ impl Adaptive {
     /// what is asked for.
     #[cold]
     fn course(&self, present: &AdaptiveState, start: Timestamp, asked: u64) -> u32 {
-        let elapsed = u128::from(present.at.micros_since(start)).max(1);
-        let course = u128::from(present.used) * u128::from(self.rate().period_micros()) / elapsed;
-        u32::try_from(course.max(asked.into())).unwrap_or(u32::MAX)
+        let elapsed = present.at.micros_since(start).max(1);
+        let course = scale_down(present.used.into(), self.rate().period_micros(), elapsed);
+        u32::try_from(course.max(asked)).unwrap_or(u32::MAX)
     }
 
     /// Until when a state of the present window, which ends at `end`, has to wait for this cost, once it is denied.
@@ -206,7 +206,7 @@ impl Adaptive {
     #[cold]
     fn wait_longer(&self, next: u32, end: Timestamp, cost: u32) -> Timestamp {
         let of_whole = |part: u32, whole: u32| {
-            let factor = (u64::from(part) * u64::from(WHOLE)).div_ceil(whole.max(1).into());
+            let factor = divide_up(u64::from(part) * u64::from(WHOLE), whole.into());
             u32::try_from(factor).unwrap_or(WHOLE).min(WHOLE)
         };
         let needed = of_whole(cost, self.rate().limit());

@@ -4,6 +4,7 @@ use super::math::meter::Meter;
 use super::math::pace::Pace;
 use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy, StrategyError};
+use crate::divide::{scale_down, scale_up};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod mean;
@@ -147,8 +148,7 @@ impl CostBased {
     }
 
     const fn with_floor(self, floor: Ratio) -> Self {
-        // A share of at most 1 of 64 bits fits 64 bits.
-        let slowest = (self.meter.drain() as u128 * floor.num() as u128).div_ceil(floor.den() as u128) as u64;
+        let slowest = scale_up(self.meter.drain(), floor.num(), floor.den());
         Self { floor, slowest, ..self }
     }
 
@@ -171,9 +171,7 @@ impl CostBased {
         if mean == Mean::default() {
             return self.meter;
         }
-        let (drain, parts) = (u128::from(self.meter.drain()), u128::from(mean.parts()));
-        // A mean of 1 or more makes it no larger than the 64 bits it comes from.
-        let slowed = (drain * u128::from(Mean::ONE) / parts) as u64;
+        let slowed = scale_down(self.meter.drain(), Mean::ONE, mean.parts());
         self.meter.draining(slowed.max(self.slowest))
     }
 

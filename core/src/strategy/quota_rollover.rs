@@ -137,7 +137,7 @@ impl State for QuotaRolloverState {
 impl QuotaRollover {
     /// The limit of `rate` in each window, and half of what the window before left of it.
     #[must_use]
-    pub fn new(rate: Rate) -> Self {
+    pub const fn new(rate: Rate) -> Self {
         Self { windows: FixedWindow::new(rate), share: Ratio::HALF, max: u32::MAX }
     }
 

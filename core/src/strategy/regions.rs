@@ -5,6 +5,7 @@ use super::shares::{Shares, shared};
 use super::wire::stats::stat;
 use super::wire::tags;
 use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy, StrategyError};
+use crate::divide::divide;
 use crate::ratio::gcd;
 use crate::{Rate, Ratio, Timestamp};
 
@@ -187,12 +188,12 @@ impl<const N: usize> Regions<N> {
         // The sum is taken over a common denominator, so that three thirds are exactly 1.
         let ratios = self.named().map(|region| region.ratio).chain(self.other);
         let common = ratios.clone().try_fold(1u64, |common, ratio| {
-            let step = ratio.den() / gcd(common, ratio.den());
+            let (step, _) = divide(ratio.den(), gcd(common, ratio.den()));
             common.checked_mul(step).ok_or(StrategyError::NoCommonDenominator)
         })?;
         let mut rest = u128::from(common);
         for ratio in ratios {
-            let part = u128::from(ratio.num()) * u128::from(common / ratio.den());
+            let part = u128::from(ratio.num()) * u128::from(divide(common, ratio.den()).0);
             rest = rest.checked_sub(part).ok_or(StrategyError::SharesAboveOne)?;
         }
         let sized = self.sized(self.rate());

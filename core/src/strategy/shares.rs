@@ -252,10 +252,12 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
     fn tidy(&mut self) {
         let mut front = 0;
         for at in 0..N {
-            if self.rows.get(at).is_some_and(|row| !row.member.is_idle()) {
-                self.rows.swap(front, at);
-                front += 1;
+            let Some(row) = self.rows.get_mut(at).filter(|row| !row.member.is_idle()) else { continue };
+            let row = core::mem::take(row);
+            if let Some(place) = self.rows.get_mut(front) {
+                *place = row;
             }
+            front += 1;
         }
         self.rows.iter_mut().skip(front).for_each(|row| *row = Row::default());
         if front == 0 && self.other.is_idle() {

@@ -8,7 +8,7 @@ use super::{
     Writer,
 };
 use crate::decision::Quotient;
-use crate::divide::Divisor;
+use crate::divide::{Divisor, divide, scale_down, scale_up};
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
@@ -117,7 +117,7 @@ impl SlidingWindowState {
         if self.period == period || self.period == 0 {
             return (self.previous, self.current);
         }
-        let left = self.period - self.at.as_micros() % self.period;
+        let left = self.period - divide(self.at.as_micros(), self.period).1;
         (0, self.current.saturating_add(share(self.previous, left, self.period)))
     }
 }
@@ -151,8 +151,8 @@ impl State for SlidingWindowState {
 /// `⌊count · left / period⌋`: how much of a window's count still overlaps. `left` is at most the period.
 fn share(count: u32, left: u64, period: u64) -> u32 {
     let share = match u64::from(count).checked_mul(left) {
-        Some(product) => product / period,
-        None => (u128::from(count) * u128::from(left) / u128::from(period)) as u64,
+        Some(product) => divide(product, period).0,
+        None => scale_down(count.into(), left, period),
     };
     // No more than the count, since `left` is no more than the period.
     share as u32
@@ -165,8 +165,8 @@ fn most_left(room: u32, count: u32, period: u64) -> u64 {
     }
     // The share is less than `room + 1`.
     match (u64::from(room) + 1).checked_mul(period) {
-        Some(product) => (product - 1) / u64::from(count.max(1)),
-        None => (((u128::from(room) + 1) * u128::from(period) - 1) / u128::from(count.max(1))) as u64,
+        Some(product) => divide(product.saturating_sub(1), count.into()).0,
+        None => scale_up(u64::from(room) + 1, period, count.into()).saturating_sub(1),
     }
 }
 
@@ -226,7 +226,7 @@ impl Present {
                 0 => Quotient::whole(self.to_end() + 1),
                 // The share is one less once `product` is below its multiple of the period. Divided when it
                 // is read.
-                count => Quotient { num: product % self.period + 1, den: count.into() },
+                count => Quotient { num: divide(product, self.period).1 + 1, den: count.into() },
             },
             _ => Quotient::whole(then.wait(room)),
         }
@@ -309,7 +309,7 @@ impl Strategy for SlidingWindow {
         if period == 0 || receipt.unit != period {
             return;
         }
-        let window = |at: Timestamp| at.as_micros() / period;
+        let window = |at: Timestamp| divide(at.as_micros(), period).0;
         match window(at).checked_sub(window(receipt.at)) {
             Some(0) => current = current.saturating_sub(hit.cost),
             Some(1) => previous = previous.saturating_sub(hit.cost),

@@ -7,6 +7,7 @@ use super::{
     Bounds, CapacityError, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy, StrategyError,
 };
 use crate::decision::Quotient;
+use crate::divide::divide_up;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod state;
@@ -196,7 +197,7 @@ impl<const N: usize> Strategy for StrictWindow<N> {
     /// A period and a bucket.
     fn horizon(&self) -> u64 {
         let Grid { period, buckets } = self.grid;
-        period + period.div_ceil(buckets.max(1).into())
+        period + divide_up(period, buckets.into())
     }
 
     /// All that is in use counts as used now.

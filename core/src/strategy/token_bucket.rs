@@ -4,6 +4,7 @@ use super::math::meter::Meter;
 use super::math::metered::metered;
 use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Level, Scale, Strategy};
+use crate::divide::divide_up;
 use crate::{Rate, Ratio, Timestamp};
 
 /// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills continuously.
@@ -123,7 +124,7 @@ impl Strategy for TokenBucket {
 
     fn stat(&self, state: &Level, _: Class, now: Timestamp) -> TokenBucketStat {
         let (_, used) = self.meter.level(state, now);
-        let used = used.div_ceil(self.meter.unit.max(1));
+        let used = divide_up(used, self.meter.unit);
         let tokens = i64::from(self.burst) - i64::try_from(used).unwrap_or(i64::MAX);
         TokenBucketStat {
             tokens,

@@ -2,6 +2,7 @@
 
 use core::array;
 
+use crate::divide::divide;
 use crate::ratio::lcm;
 use crate::strategy::{CapacityError, Scale};
 
@@ -30,5 +31,5 @@ pub(crate) fn parts<'a, S: Scale>(limits: impl IntoIterator<Item = &'a S>) -> u6
 
 /// The limit counted in `parts`, which are a multiple of its own.
 pub(crate) fn counted_in<S: Scale>(parts: u64, limit: &S) -> Result<S, CapacityError> {
-    limit.finer(parts / limit.parts().max(1))
+    limit.finer(divide(parts, limit.parts()).0)
 }

@@ -1,5 +1,6 @@
 //! What a cost-based bucket remembers: how full it is, and the mean cost of its hits.
 
+use crate::divide::{divide, divide_up};
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{Corrupt, Level, Reader, State, Writer};
@@ -37,8 +38,8 @@ impl Mean {
     pub(super) const fn with(self, cost: u32, window: u32) -> Self {
         let Self(target) = Self::of(cost);
         match target.checked_sub(self.0) {
-            Some(dearer) => Self(self.0 + dearer.div_ceil(window as u64)),
-            None => Self(self.0 - (self.0 - target) / window as u64),
+            Some(dearer) => Self(self.0 + divide_up(dearer, window as u64)),
+            None => Self(self.0 - divide(self.0 - target, window as u64).0),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! Annex A, kept in integers.
 
 use crate::decision::{Figures, Kind, Quotient};
-use crate::divide::{Divisor, divide, divide_up};
+use crate::divide::{Divisor, divide, divide_up, product};
 use crate::ratio::gcd;
 use crate::strategy::Hit;
 use crate::strategy::math::pace::Pace;
@@ -54,12 +54,12 @@ impl Meter {
         }
         let (limit, period) = (rate.limit() as u64, rate.period_micros());
         let divisor = gcd(limit, period);
-        let unit = period / divisor;
+        let unit = divide(period, divisor).0;
         let countable = largest_cost(u64::MAX, unit);
         let burst = if burst > countable { countable } else { burst };
         let capacity = burst as u64 * unit;
         Self { drain: Divisor::new(0), unit, capacity, largest_cost: burst, mark: 0, rate }
-            .draining(limit / divisor)
+            .draining(divide(limit, divisor).0)
     }
 
     /// The same meter with this capacity in units, if it fits 64 bits and comes to a cost that fits 32.
@@ -68,11 +68,15 @@ impl Meter {
             return Ok(self);
         }
         let largest = largest_cost(u64::MAX, self.unit);
-        let cost = capacity / self.unit as u128;
-        if capacity > u64::MAX as u128 || cost > largest as u128 {
+        if capacity > u64::MAX as u128 {
             return Err(CapacityError { largest });
         }
-        Ok(Self { capacity: capacity as u64, largest_cost: cost as u32, ..self })
+        let capacity = capacity as u64;
+        let (cost, _) = divide(capacity, self.unit);
+        if cost > largest as u64 {
+            return Err(CapacityError { largest });
+        }
+        Ok(Self { capacity, largest_cost: cost as u32, ..self })
     }
 
     /// The same meter, empty-handed, in units `parts` times finer; the capacity has to be given anew.
@@ -100,7 +104,7 @@ impl Meter {
             (Some(drain), Some(unit), Some(capacity)) if Pace::is_countable(unit) => {
                 Ok(Self { unit, capacity, ..self }.draining(drain))
             }
-            _ => Err(CapacityError { largest: largest_cost(u64::MAX / factor, self.unit) }),
+            _ => Err(CapacityError { largest: largest_cost(divide(u64::MAX, factor).0, self.unit) }),
         }
     }
 
@@ -162,7 +166,7 @@ impl Meter {
         let passed = now.as_micros() - state.at.as_micros();
         let drained = match (u32::try_from(passed), u32::try_from(self.drain())) {
             (Ok(passed), Ok(drain)) => u64::from(passed) * u64::from(drain),
-            _ => passed.saturating_mul(self.drain()),
+            _ => product(passed, self.drain()),
         };
         (now, state.used.saturating_sub(drained))
     }
@@ -244,14 +248,14 @@ impl Meter {
     #[inline]
     fn turn(&self, units: u64, behind: u64) -> Quotient {
         let is_late = behind > 0 && behind <= SLACK && units > 0;
-        let num = if is_late { units.saturating_add(behind.saturating_mul(self.drain())) } else { units };
+        let num = if is_late { units.saturating_add(product(behind, self.drain())) } else { units };
         Quotient { num, den: self.drain() }
     }
 
     /// No wait for room is longer than a full meter takes to drain.
     #[cold]
     fn wait_behind(&self, units: u64, behind: u64) -> Quotient {
-        let behind = behind.saturating_mul(self.drain()).min(self.capacity.saturating_sub(units));
+        let behind = product(behind, self.drain()).min(self.capacity.saturating_sub(units));
         Quotient { num: units.saturating_add(behind), den: self.drain() }
     }
 
@@ -379,6 +383,6 @@ impl Meter {
 
 /// The largest whole cost whose units stay within `bound`.
 const fn largest_cost(bound: u64, unit: u64) -> u32 {
-    let largest = bound / unit;
+    let (largest, _) = divide(bound, unit);
     if largest < u32::MAX as u64 { largest as u32 } else { u32::MAX }
 }

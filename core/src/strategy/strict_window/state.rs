@@ -1,5 +1,6 @@
 //! Buckets of time, and what was used in the newest of them.
 
+use crate::divide::divide;
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{Corrupt, Reader, State, Writer};
@@ -33,14 +34,17 @@ impl Grid {
     pub(super) fn span(self, at: Timestamp) -> (u128, u128) {
         let (at, buckets, period) = (at.as_micros(), u64::from(self.buckets), self.period.max(1));
         let (newest, rest) = match at.checked_mul(buckets) {
-            Some(product) => (u128::from(product / period), product % period),
+            Some(product) => {
+                let (newest, rest) = divide(product, period);
+                (newest.into(), rest)
+            }
             None => {
                 let product = u128::from(at) * u128::from(buckets);
                 (product / u128::from(period), (product % u128::from(period)) as u64)
             }
         };
         let next = rest + buckets;
-        let next = newest + if next < period { 0 } else { u128::from(next / period) };
+        let next = newest + if next < period { 0 } else { u128::from(divide(next, period).0) };
         (newest, next.saturating_sub(buckets.into()))
     }
 

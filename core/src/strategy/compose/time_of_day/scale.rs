@@ -2,6 +2,7 @@
 
 use super::state::TimeOfDayState;
 use super::{LONGEST, TimeOfDay};
+use crate::divide::scale_down;
 use crate::strategy::{Bounds, CapacityError, Class, Cost, Hit, Scale};
 use crate::{Decision, Ratio, Receipt, Timestamp};
 
@@ -15,7 +16,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         // The time to become fresh goes with the burst.
         let nothing = Hit::new(S::Cost::uniform(0));
         let limit = scaled.base.peek(&S::State::default(), &nothing, Timestamp::EPOCH).limit();
-        let largest = u128::from(limit) * u128::from(LONGEST) / u128::from(scaled.horizon);
+        let largest = scale_down(limit.into(), LONGEST, scaled.horizon);
         Err(CapacityError { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Level, Meter};
 use crate::Timestamp;
-use crate::divide::{divide_seldom, scale_up};
+use crate::divide::{divide_up, product, scale_up};
 
 impl Meter {
     /// The time a state decides at, and how much is in use then, in units.
@@ -30,15 +30,19 @@ impl Meter {
 
     /// A state in use at this meter's pace, at the later of both times, and whether the pace of another limit
     /// is ended by it.
+    #[inline(always)]
+    pub(crate) fn taken_over(&self, state: &Level, now: Timestamp) -> (Level, bool) {
+        let used = self.converted(state, now);
+        let level = Level { at: now.max(state.at), used, pace: self.pace() };
+        (level, used > 0 && state.pace.drain().is_some())
+    }
+
+    /// What is in use of a state at another pace, at the later of both times, in units of this meter.
     #[cold]
     #[inline(never)]
-    pub(crate) fn taken_over(&self, state: &Level, now: Timestamp) -> (Level, bool) {
-        let (passed, drain) = (now.micros_since(state.at), state.pace.drain());
-        let mut used = state.used;
-        if let Some(drain) = drain {
-            used = left_after(passed, used, drain);
-        }
-        let unit = state.pace.unit();
+    fn converted(&self, state: &Level, now: Timestamp) -> u64 {
+        let (passed, drain, unit) = (now.micros_since(state.at), state.pace.drain(), state.pace.unit());
+        let mut used = left_after(passed, state.used, drain.unwrap_or(0));
         if unit != self.unit {
             // Rounded up, so a change of units grants nothing and costs less than one of them.
             used = scale_up(used, self.unit, unit);
@@ -46,7 +50,7 @@ impl Meter {
         if drain.is_none() {
             used = left_after(passed, used, self.drain());
         }
-        (Level { at: now.max(state.at), used, pace: self.pace() }, drain.is_some() && used > 0)
+        used
     }
 
     /// When a state at another pace is fresh: it keeps that until the next check.
@@ -55,20 +59,15 @@ impl Meter {
     pub(super) fn fresh_at_its_own_pace(&self, state: &Level) -> Timestamp {
         let (used, drain) = match state.pace.drain() {
             Some(drain) => (state.used, drain),
-            None => (self.taken_over(state, state.at).0.used, self.drain()),
+            None => (self.converted(state, state.at), self.drain()),
         };
-        state.at.plus_micros(drains_in(used, drain))
+        let lasts = if drain == 0 && used > 0 { u64::MAX } else { divide_up(used, drain) };
+        state.at.plus_micros(lasts)
     }
 }
 
-#[inline(never)]
-fn left_after(passed: u64, used: u64, drain: u64) -> u64 {
-    if passed < drains_in(used, drain) { used - passed * drain } else { 0 }
-}
-
-/// The time in which so much drains, rounded up; as long as there is if it never does.
-#[inline(never)]
-fn drains_in(used: u64, drain: u64) -> u64 {
-    let (whole, rest) = divide_seldom(used, drain);
-    if drain == 0 && used > 0 { u64::MAX } else { whole + u64::from(rest > 0) }
+/// What is left of `used` after so many microseconds.
+#[inline]
+pub(super) fn left_after(passed: u64, used: u64, drain: u64) -> u64 {
+    used.saturating_sub(product(passed, drain))
 }

@@ -2,6 +2,7 @@
 
 use super::{Level, Meter};
 use crate::decision::Kind;
+use crate::divide::divide_up;
 use crate::strategy::Hit;
 use crate::{Decision, Receipt, Timestamp};
 
@@ -23,7 +24,7 @@ impl Meter {
         }
         let cost = u64::from(hit.cost).saturating_mul(self.unit);
         let before = last.1.saturating_sub(cost);
-        if now.micros_since(state.at) <= before.div_ceil(self.drain().max(1)) {
+        if now.micros_since(state.at) <= divide_up(before, self.drain()) {
             self.refund(state, hit, receipt, now);
         }
     }
