@@ -11,8 +11,8 @@ use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::AsyncStorage;
 use traffik::strategy::Bounds;
 use traffik::{
-    AsyncLimiter, Clock, FixedWindow, Gcra, HeapLog, MemcachedStorage, Rate, SlidingWindow, Strategy,
-    SystemClock, Timer, Timestamp, TokenBucket,
+    All, AsyncLimiter, Clock, FixedWindow, Gcra, HeapLog, LeakyBucketQueue, ManualClock, MemcachedStorage,
+    Outcome, Rate, SlidingWindow, Strategy, SystemClock, Timer, Timestamp, TokenBucket, Verdict,
 };
 
 use super::{Off, SERVER, count, run};
@@ -81,6 +81,47 @@ fn a_host_that_is_behind_waits_no_longer() {
             let wait = told.retry_after().unwrap();
             assert!(wait <= Duration::from_secs(2 + 2), "{name}: {wait:?}");
         }
+    });
+}
+
+/// A client by a clock of its own that is set back by an hour is told no wait beyond the limit's, of one
+/// limit or of several, and its queue holds nothing for longer.
+#[test]
+fn a_client_an_hour_back_waits_no_longer_than_its_limit() {
+    async fn back<S: Strategy>(name: &str, limit: S) {
+        let (period, horizon) = (Duration::from_secs(10), Duration::from_micros(limit.horizon()));
+        let clock = Arc::new(ManualClock::new(SystemClock.now()));
+        let storage = MemcachedStorage::servers(Tokio, [SERVER.address().to_string()]).namespace("hour-back");
+        let storage = storage.clock(Arc::clone(&clock)).timeout(Duration::from_secs(5)).build().unwrap();
+        let limiter = AsyncLimiter::new(limit, storage);
+        for _ in 0..3 {
+            assert!(limiter.check(name).await.unwrap().is_allowed(), "{name}");
+        }
+        clock.set(Timestamp::from_micros(clock.now().as_micros() - 3_600 * SECOND));
+        let mut denied = 0;
+        for _ in 0..8 {
+            let (wait, longest) = match limiter.check(name).await.unwrap().outcome() {
+                Outcome::Allow { after } => (after, period),
+                Outcome::Deny { retry_after } => {
+                    denied += 1;
+                    (retry_after, horizon)
+                }
+                Outcome::Never => panic!("{name} admits nothing"),
+            };
+            assert!(wait <= longest, "{name}: {wait:?}");
+        }
+        assert!(denied >= 3, "{name}: the clock granted something");
+    }
+    run(async {
+        let (rate, other) = (per(5, 10), per(7, 10));
+        back("window", FixedWindow::new(rate)).await;
+        back("sliding", SlidingWindow::new(rate)).await;
+        back("log", HeapLog::new(rate).unwrap()).await;
+        back("token", TokenBucket::new(rate)).await;
+        back("gcra", Gcra::new(rate).burst(5).unwrap()).await;
+        back("queue", LeakyBucketQueue::new(rate)).await;
+        back("pair", (TokenBucket::new(rate), SlidingWindow::new(other))).await;
+        back("all", All([TokenBucket::new(rate), TokenBucket::new(other)])).await;
     });
 }
 
