@@ -61,7 +61,6 @@ const fn divide_long(high: u64, low: u64, den: u64) -> (u64, u64) {
 }
 
 /// The same bit by bit: the rest is doubled, and `den` is taken off it if it can be.
-#[inline(never)]
 const fn by_bit(high: u64, low: u64, den: u64) -> (u64, u64) {
     // The 1 is out once every bit is in. Where the end is not known the loop is not unrolled.
     let (mut quotient, mut rest, mut bits) = (1u64, high, low);

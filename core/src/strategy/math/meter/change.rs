@@ -37,7 +37,7 @@ impl Meter {
         (level, used > 0 && state.pace.drain().is_some())
     }
 
-    /// What is in use of a state at another pace, at the later of both times, in units of this meter.
+    /// Converts the level of a state at another pace to units of this meter, at the later of both times.
     #[cold]
     #[inline(never)]
     fn converted(&self, state: &Level, now: Timestamp) -> u64 {
@@ -66,7 +66,7 @@ impl Meter {
     }
 }
 
-/// What is left of `used` after so many microseconds.
+/// The part of `used` that is left after so many microseconds.
 #[inline]
 pub(super) fn left_after(passed: u64, used: u64, drain: u64) -> u64 {
     used.saturating_sub(product(passed, drain))
