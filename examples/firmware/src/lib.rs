@@ -1,12 +1,12 @@
-//! What the programs of this package share.
+//! The time of the sensor node, which is the program `firmware`.
 //!
-//! | program | what it is for |
+//! | package beside it | what it is for |
 //! |---|---|
-//! | `firmware` | a sensor node, as one would write it |
-//! | `footprint` | the size of a program with a limit and without, and that none can panic; never run |
-//! | `instructions` | what a check takes |
+//! | `vectors` | decides the same on each target and on the host, for comparison |
+//! | `figures` | what each limit takes: flash, RAM, stack and instructions |
+//! | `proof` | that none can panic |
+//! | `board` | what these programs need of an emulated board |
 //!
-//! The package `vectors` beside it decides the same on the target and on the host, for comparison.
 //! `scripts/firmware` builds them, runs them in an emulator, and holds the figures against what is promised.
 #![no_std]
 

@@ -21,6 +21,15 @@ const KEYS: u32 = 100;
 /// Runs under the laws, of so many hits each.
 const RUNS: u64 = 6;
 const RUN: usize = 12;
+/// Wraps of a clock of 32 bits.
+const WRAPS: u64 = 12;
+/// Keys that are exhausted when a clock jumps.
+const EXHAUSTED: u32 = 3;
+/// No limit here has room for more at once.
+const MOST: u32 = 32;
+/// 2026-11-21, 21:30 UTC.
+const NOW: u64 = 1_795_296_600_000_000;
+const DAY: u64 = 86_400_000_000;
 
 /// Decides everything, and hands each line to `print`. The answer is whether every law held.
 pub fn run(print: &mut dyn FnMut(&str)) -> bool {
@@ -92,6 +101,7 @@ impl Vectors<'_> {
             return self.line(format_args!("{name}: cannot be made"));
         };
         self.decide(name, &limit);
+        self.jumps(name, &limit);
         for seed in 1..=RUNS {
             let run: Vec<Step, RUN> =
                 Hits::new(seed, limit.horizon()).map(|(step, _)| step).take(RUN).collect();
@@ -145,11 +155,58 @@ impl Vectors<'_> {
         self.line(format_args!("{name}: {:?}", storage.counters()));
     }
 
+    /// Exhausted keys under a clock that jumps: no wait is longer than the limit lasts, and once the wait is
+    /// over the hit passes.
+    fn jumps<S: Strategy>(&mut self, name: &str, limit: &S) {
+        let clock = ManualClock::default();
+        let storage = Fixed::<S, _, 8>::new(&clock, 7);
+        let far = [("a day back", NOW, NOW - DAY), ("a year ahead", NOW + 365 * DAY, NOW)];
+        // A counter of 32 bits that nobody widens. Each time some of its last second is left.
+        let wraps = (1..=WRAPS).map(|wrap| ("it wraps", (1 << 32) - 15_625 * wrap, 62_500 * wrap));
+        for (what, before, after) in far.into_iter().chain(wraps) {
+            clock.set(Timestamp::from_micros(before));
+            for key in 0..EXHAUSTED {
+                if !exhausts(limit, &storage, key) {
+                    self.lawful = false;
+                    return self.line(format_args!("{name}: {what}: cannot be exhausted"));
+                }
+            }
+            for key in 0..EXHAUSTED {
+                let (mut now, mut denied) = (Timestamp::from_micros(after), 0);
+                // The first wait is told to who comes while the clock is behind, the next of a state that was
+                // moved to it.
+                let waited = (0..3).find_map(|_| {
+                    clock.set(now);
+                    let outcome = one(limit, &storage, key)?;
+                    let Outcome::Deny { retry_after } = outcome else { return Some(outcome) };
+                    denied = denied.max((Timestamp::EPOCH + retry_after).as_micros());
+                    now = now + retry_after;
+                    None
+                });
+                let passes = waited.is_some_and(Outcome::is_allowed) && denied <= limit.horizon();
+                self.lawful &= passes;
+                let verdict = if passes { "lawful" } else { "NOT LAWFUL" };
+                self.line(format_args!("{name}: {what}: key {key} denied for {denied}us is {verdict}"));
+            }
+        }
+    }
+
     fn line(&mut self, text: core::fmt::Arguments<'_>) {
         let mut line: Line = String::new();
         let _ = line.write_fmt(text);
         (self.print)(&line);
     }
+}
+
+/// Asks for one.
+fn one<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: u32) -> Option<Outcome> {
+    let check = Op::Check(Hit::new(S::Cost::uniform(1)));
+    storage.apply_now(limit, &key, &check).ok().map(|verdict| verdict.outcome())
+}
+
+/// Uses all of a limit up, and reports whether it then denies.
+fn exhausts<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: u32) -> bool {
+    (0..MOST).any(|_| matches!(one(limit, storage, key), Some(Outcome::Deny { .. })))
 }
 
 /// The same hits at times that do not step back: a storage follows a clock that was set back, a pure function
@@ -175,8 +232,8 @@ struct Hits {
 
 impl Hits {
     fn new(seed: u64, horizon: u64) -> Self {
-        // 2026-11-21, 21:30 UTC; a horizon that never ends counts as a day.
-        Self { random: seed, horizon: horizon.min(86_400_000_000), now: 1_795_296_600_000_000 }
+        // A horizon that never ends counts as a day.
+        Self { random: seed, horizon: horizon.min(DAY), now: NOW }
     }
 
     /// The generator SplitMix64.

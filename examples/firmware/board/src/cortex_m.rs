@@ -1,0 +1,48 @@
+//! A Cortex-M in the emulator.
+
+use core::fmt::Arguments;
+
+use cortex_m::peripheral::SYST;
+use cortex_m::peripheral::syst::SystClkSource;
+use cortex_m_rt as _; // where it begins
+use cortex_m_semihosting::{debug, hprintln};
+
+/// Ticks, and the microseconds that they take. The LM3S6965 runs at 12.5 MHz after reset, the nRF51822, a
+/// Cortex-M0, at 16 MHz, and nothing here changes that.
+pub(crate) const PACE: (u32, u32) = if cfg!(target_has_atomic = "ptr") { (25, 2) } else { (16, 1) };
+/// The timer counts 24 bits.
+pub(crate) const MASK: u32 = 0xff_ffff;
+
+/// Starts the timer.
+pub fn start() {
+    if let Some(mut core) = cortex_m::Peripherals::take() {
+        core.SYST.set_clock_source(SystClkSource::Core);
+        core.SYST.set_reload(MASK);
+        core.SYST.clear_current();
+        core.SYST.enable_counter();
+    }
+}
+
+/// The timer, which counts down.
+#[inline(always)]
+pub(crate) fn ticks() -> u32 {
+    !SYST::get_current() & MASK
+}
+
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    cortex_m::register::msp::read() as usize
+}
+
+/// Prints a line.
+pub fn line(text: Arguments<'_>) {
+    hprintln!("{text}");
+}
+
+/// Ends the emulator, with the status 0 if all went well.
+pub fn exit(well: bool) -> ! {
+    debug::exit(if well { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
+    loop {
+        cortex_m::asm::nop();
+    }
+}

@@ -1,0 +1,92 @@
+//! Tells what each limit takes: RAM of a key in a table, stack of a check, and its instructions, allowed and
+//! denied, the most of several. The clock costs two loads.
+#![no_std]
+#![no_main]
+
+use core::cell::Cell;
+use core::hint::black_box;
+
+use board::line;
+use figures::SharedKey;
+use traffik_core::strategy::Cost;
+use traffik_core::{Clock, Fixed, Limiter, Outcome, Strategy, Timestamp, Verdict};
+
+board::begin_with!(main);
+board::tell_panics!();
+
+fn main() -> ! {
+    board::start();
+    let mut all = true;
+    macro_rules! each {
+        ($how:tt $name:literal, $limit:ty, $make:expr) => {
+            all &= $make.is_some_and(|limit: $limit| costs($name, limit));
+        };
+    }
+    figures::limits!(each);
+    board::exit(all)
+}
+
+/// A clock that stands still until it is moved.
+struct Steps<'a>(&'a Cell<Timestamp>);
+
+impl Clock for Steps<'_> {
+    fn now(&self) -> Timestamp {
+        self.0.get()
+    }
+}
+
+type Limited<'a, S> = Limiter<S, SharedKey<S, Steps<'a>>>;
+
+/// Checks before a limit is exhausted, and after.
+const CHECKS: u32 = 6;
+/// No limit here has room for twice as much at once.
+const LARGEST: u32 = 1 << 17;
+
+/// Reports the costs of a limit, and whether it admitted and denied as it should.
+#[inline(never)]
+fn costs<S: Strategy>(name: &str, limit: S) -> bool {
+    // 2026-11-21, 21:30 UTC.
+    let now = Cell::new(Timestamp::from_micros(1_795_296_600_000_000));
+    // Not known when compiled, as if it had been configured.
+    let limiter = black_box(Limiter::new(limit, SharedKey::shared(Steps(&now))));
+    let (mut allowed, mut denied, mut well) = (Most::default(), Most::default(), true);
+    for _ in 0..CHECKS {
+        well &= allowed.check(&limiter).is_some_and(Outcome::is_allowed);
+        now.set(now.get().plus_micros(1_001));
+    }
+    // All that is left, as a binary number. Nothing but a check is ever called: what is called once is
+    // inlined, as in a program that only checks, and then half of it need not be done.
+    let costs = (0..=LARGEST.ilog2()).rev().map(|bit| 1 << bit);
+    costs.for_each(|cost| {
+        check(&limiter, cost);
+    });
+    for _ in 0..CHECKS {
+        well &= matches!(denied.check(&limiter), Some(Outcome::Deny { .. }));
+        now.set(now.get().plus_micros(11));
+    }
+    let ram = size_of::<Fixed<S, Steps<'_>, 3>>() - size_of::<Fixed<S, Steps<'_>, 2>>();
+    let stack = allowed.stack.max(denied.stack);
+    let (allowed, denied) = (allowed.instructions, denied.instructions);
+    line(format_args!("{name}|{ram}|{stack}|{allowed}|{denied}{}", if well { "" } else { "|ILL" }));
+    well
+}
+
+#[derive(Default)]
+struct Most {
+    stack: u32,
+    instructions: u32,
+}
+
+impl Most {
+    fn check<S: Strategy>(&mut self, limiter: &Limited<'_, S>) -> Option<Outcome> {
+        let ((outcome, instructions), stack) = board::stack(|| board::count(|| check(limiter, 1)));
+        self.stack = self.stack.max(stack);
+        self.instructions = self.instructions.max(instructions);
+        outcome
+    }
+}
+
+#[inline(never)]
+fn check<S: Strategy>(limiter: &Limited<'_, S>, cost: u32) -> Option<Outcome> {
+    limiter.check_n(&(), S::Cost::uniform(cost)).ok().map(|verdict| verdict.outcome())
+}

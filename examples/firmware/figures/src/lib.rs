@@ -1,0 +1,28 @@
+//! Programs that measure each limit on small cores.
+//!
+//! | program | what it is for |
+//! |---|---|
+//! | `footprint` | the size of a program with one limit, or without; never run |
+//! | `costs` | RAM of a key, stack and instructions of a check, for each limit |
+//! | `instructions` | instructions of a check in a table of 32 keys |
+//!
+//! `scripts/firmware` builds them, runs them in an emulator, and holds the figures against what is promised.
+#![no_std]
+
+pub mod limits;
+pub mod registers;
+
+use traffik_core::{Clock, Shared, Timestamp};
+
+/// A storage of a single key that can be a `static`, as firmware has it.
+pub type SharedKey<S, C> = traffik_core::OneKey<S, C, Shared<0>>;
+
+/// The clock of the board.
+pub struct Uptime;
+
+impl Clock for Uptime {
+    #[inline]
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(board::micros())
+    }
+}
