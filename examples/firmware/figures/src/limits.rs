@@ -17,8 +17,8 @@ pub fn night() -> [Hours; 1] {
     [Hours::new((22, 0), (6, 0), HALF)]
 }
 
-/// Calls a macro once for each limit: with `const` if it can be made while compiling, or else `let`; its name,
-/// its type, and the limit, `None` if it cannot be made.
+/// Calls a macro once for each limit: with `const` if it can be made while compiling, or else `let`; its
+/// name, its type, and the limit, `None` if it cannot be made.
 #[macro_export]
 macro_rules! limits {
     ($each:ident) => {
