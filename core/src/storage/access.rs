@@ -40,10 +40,11 @@ impl Naming for Seed {
     }
 }
 
-/// Not at all: there is one key.
+/// By a hash without a secret: there is one key, and each class waits for it in a line of its own.
 impl Naming for () {
-    fn name(&self, _: &dyn ErasedKey) -> u64 {
-        0
+    fn name(&self, key: &dyn ErasedKey) -> u64 {
+        const SEED: Seed = Seed::new(0);
+        SEED.digest(key).as_u64()
     }
 }
 

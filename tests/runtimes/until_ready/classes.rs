@@ -11,8 +11,9 @@ use futures_util::future::{Either, select};
 use traffik::runtime::Manual;
 use traffik::storage::Local;
 use traffik::{
-    AsyncLimiter, Class, FairShare, FixedWindow, Gcra, Hit, LeakyBucketQueue, Limiter, Memory, Outcome,
-    Priority, Rate, Ratio, Regions, Strategy, Tiered, Timer, TokenBucket, Verdict, WaitError,
+    AsyncLimiter, Class, FairShare, FixedWindow, Gcra, Hit, LeakyBucketQueue, Limiter, Memory, OneKey,
+    Outcome, Priority, Rate, Ratio, Regions, Shared, Storage, Strategy, Tiered, Timer, TokenBucket, Verdict,
+    WaitError,
 };
 
 use super::crowd::{SECOND, all, limited, nobody_waits};
@@ -24,7 +25,7 @@ trait Waits {
     fn wait(&self, key: &str, hit: Hit) -> impl Future<Output = Waited>;
 }
 
-impl<S: Strategy<Cost = u32>> Waits for (Limiter<S, Arc<Memory<S, Manual>>>, Manual) {
+impl<S: Strategy<Cost = u32>, M: Storage<S>> Waits for (Limiter<S, M>, Manual) {
     async fn wait(&self, key: &str, hit: Hit) -> Waited {
         let told = self.0.until_ready_n(key, hit, &self.1).await;
         told.map(|verdict| verdict.is_allowed()).map_err(|_| "failed")
@@ -104,6 +105,18 @@ fn instances_that_wait_get_their_shares_exactly() {
         println!("{shares:?}");
         assert_eq!(shares, [vec![3; 5], vec![6; 5]]);
     });
+}
+
+/// A storage of one key does not tell keys apart, and has a line for each class all the same.
+#[test]
+fn instances_that_wait_for_one_key_get_their_shares_exactly() {
+    let runtime = Manual::new();
+    let storage = OneKey::<_, _, Shared<2>>::shared(runtime.clone());
+    let limiters = [(Limiter::new(FairShare::<2>::new("10/10s".parse().unwrap()), storage), runtime.clone())];
+    let classes = ["a", "b"].map(|name| Class::new().with_instance(name));
+    let shares = in_windows(&served(&limiters, &runtime, &["key"], &classes, SECOND * 60), 1..6);
+    println!("{shares:?}");
+    assert_eq!(shares, [[5; 5], [5; 5]]);
 }
 
 /// How many of each one's times lie in each of these windows of ten seconds.
