@@ -345,7 +345,7 @@ impl Places {
         self.parts::<H>().iter().find_map(|range| {
             let part = slots.get(range.clone())?;
             let is_of = |slot: &Slot<T, H>| slot.head.is_of(key);
-            let place = if H::SPILLS { part.iter().position(is_of) } else { place_of(part, key) };
+            let place = if H::SPILLS { part.iter().position(is_of) } else { place_of(part, is_of) };
             place.map(|at| range.start + at)
         })
     }
@@ -375,9 +375,10 @@ impl Places {
 
     /// The same in a large set, whose parts are not written out one by one: that would take more flash.
     fn first_of_set<T, H: Head>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
+        let order = |slot: &Slot<T, H>| (!slot.head.is_fresh(now)).then(|| slot.head.order());
         let mut first = None;
         for range in self.parts::<H>() {
-            let Some((order, at)) = first_to_go(slots.get(range.clone())?, now) else { continue };
+            let Some((order, at)) = first_to_go(slots.get(range.clone())?, order) else { continue };
             if order.is_none() {
                 return Some((range.start + at, false));
             }
