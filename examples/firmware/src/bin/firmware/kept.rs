@@ -1,0 +1,61 @@
+//! The limits over a reset: their images lie in RAM that the start-up code leaves as it is.
+//!
+//! After power on anything may lie there. A storage takes over an image whose checksum is right, and nothing
+//! else; then it is as empty as at any first start.
+
+use core::mem::MaybeUninit;
+use core::ptr::{addr_of, addr_of_mut};
+
+use traffik::StorageError;
+
+use crate::{beeper, bus, commands, uplink};
+
+/// An image for each limiter.
+#[derive(Clone, Copy)]
+struct Images {
+    uplink: [u8; uplink::Storage::SAVED],
+    commands: [u8; commands::Storage::SAVED],
+    bus: [u8; bus::Storage::SAVED],
+    beeper: [u8; beeper::Storage::SAVED],
+}
+
+/// `.uninit` is the section that cortex-m-rt neither zeroes nor copies.
+#[unsafe(link_section = ".uninit.IMAGES")]
+static mut IMAGES: MaybeUninit<Images> = MaybeUninit::uninit();
+
+/// Saves all limits, for the boot after a reset.
+pub fn save() -> Result<(), StorageError> {
+    let mut images = Images {
+        uplink: [0; uplink::Storage::SAVED],
+        commands: [0; commands::Storage::SAVED],
+        bus: [0; bus::Storage::SAVED],
+        beeper: [0; beeper::Storage::SAVED],
+    };
+    uplink::LIMITER.storage().save(&mut images.uplink)?;
+    commands::LIMITER.storage().save(&mut images.commands)?;
+    bus::LIMITER.storage().save(&mut images.bus)?;
+    beeper::LIMITER.storage().save(&mut images.beeper)?;
+    // SAFETY: only `save` and `restore` use the place, no interrupt calls them, and neither holds a reference
+    // to it. A volatile write is not left out although this program never reads what it has written.
+    unsafe { addr_of_mut!(IMAGES).write_volatile(MaybeUninit::new(images)) };
+    Ok(())
+}
+
+/// Restores all limits; `false` if one could not be restored, which then begins anew.
+pub fn restore() -> bool {
+    // SAFETY: as in `save`. Memory is never without a value for a volatile read, and any bytes are images.
+    let images = unsafe { addr_of!(IMAGES).read_volatile().assume_init() };
+    let restored = [
+        ("uplink", uplink::LIMITER.storage().restore(&images.uplink)),
+        ("commands", commands::LIMITER.storage().restore(&images.commands)),
+        ("bus", bus::LIMITER.storage().restore(&images.bus)),
+        ("beeper", beeper::LIMITER.storage().restore(&images.beeper)),
+    ];
+    for (name, restored) in &restored {
+        match restored {
+            Ok(()) => defmt::info!("{} goes on", name),
+            Err(error) => defmt::warn!("{} begins anew: {}", name, error),
+        }
+    }
+    restored.iter().all(|(_, restored)| restored.is_ok())
+}
