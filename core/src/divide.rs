@@ -170,7 +170,8 @@ const fn by_word(num: u64, den: u32) -> (u64, u64) {
     if high == 0 {
         return ((low / den) as u64, (low % den) as u64);
     }
-    let (first, rest) = (high / den, high % den);
+    // Most often there is none, and a core that divides by software saves most of the work.
+    let (first, rest) = if high < den { (0, high) } else { (high / den, high % den) };
     // With the divisor's highest bit set, a digit guessed from its upper half is at most 2 too large.
     let shift = den.leading_zeros();
     let rest = ((rest as u64) << 32 | low as u64) << shift;
