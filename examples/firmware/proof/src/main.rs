@@ -13,8 +13,8 @@ use figures::{SharedKey, Uptime};
 use traffik_core::storage::WhenFull;
 use traffik_core::strategy::{Cost, Scale};
 use traffik_core::{
-    All, Class, Clock, Decision, Fixed, Gcra, Hit, Hours, Label, Limiter, Op, Outcome, Priority, Rate, Ratio,
-    Storage, Strategy, Tiered, TimeOfDay, Timestamp, TokenBucket, Verdict,
+    All, Class, Clock, Fixed, Gcra, Hit, Hours, Label, Limiter, Op, Outcome, Priority, Rate, Ratio, Storage,
+    Strategy, Tiered, TimeOfDay, Timestamp, TokenBucket, Verdict,
 };
 
 board::begin_with!(main);

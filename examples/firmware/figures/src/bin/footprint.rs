@@ -44,9 +44,9 @@ fn main() -> ! {
     }
     figures::limits!(each);
     if const { is_chosen("Fixed<Gcra, 32>") } {
-        static LIMITER: Limiter<Gcra, Fixed<Gcra, Uptime, 32, Shared<0>>> =
-            Limiter::new(Gcra::new(RATE), Fixed::shared(Uptime, 0));
-        run(|| wait(&LIMITER, &read(SENSOR)));
+        static STORAGE: Fixed<Gcra, Uptime, 32, Shared<0>> = Fixed::shared(Uptime, 0);
+        let limiter = Limiter::new(Gcra::new(RATE), &STORAGE);
+        run(|| wait(&limiter, &read(SENSOR)));
     }
     run(|| None)
 }
