@@ -32,15 +32,14 @@ pub(crate) fn settle<const N: usize>(
     if is_behind() {
         return all;
     }
-    // The limit that waits the longest admits then, so the others alone are asked.
-    let mut longest = first.iter().position(|outcome| *outcome == all);
+    // The limit that waits the longest admits then, so the others alone are asked, but at the end of time.
+    let longest = first.iter().position(|outcome| *outcome == all);
+    let mut settled = longest.filter(|_| now + retry_after < Timestamp::MAX);
     for _ in 0..ROUNDS {
-        let (at, mut more, mut last) = (now + retry_after, Duration::ZERO, longest);
-        for limit in (0..N).filter(|limit| Some(*limit) != longest) {
+        let (at, mut more) = (now + retry_after, Duration::ZERO);
+        for limit in (0..N).filter(|limit| Some(*limit) != settled) {
             match later(limit, at) {
-                Outcome::Deny { retry_after } if retry_after > more => {
-                    (more, last) = (retry_after, Some(limit))
-                }
+                Outcome::Deny { retry_after } => more = more.max(retry_after),
                 Outcome::Never => return Outcome::Never,
                 _ => {}
             }
@@ -48,7 +47,7 @@ pub(crate) fn settle<const N: usize>(
         if more.is_zero() {
             break;
         }
-        (retry_after, longest) = (retry_after.saturating_add(more), last);
+        (retry_after, settled) = (retry_after.saturating_add(more), None);
     }
     Outcome::Deny { retry_after }
 }
