@@ -12,8 +12,13 @@ pub use traffik_integrations as web;
 pub use traffik_runtimes as runtime;
 
 /// Guides.
-#[cfg(all(any(doc, doctest), feature = "redis-tls", feature = "tokio"))]
+#[cfg(any(doc, doctest))]
 pub mod guide {
+    #[cfg(all(feature = "critical-section", feature = "embassy-time"))]
+    #[doc = include_str!("../docs/firmware.md")]
+    pub mod firmware {}
+
+    #[cfg(all(feature = "redis-tls", feature = "tokio"))]
     #[doc = include_str!("../docs/operating.md")]
     pub mod operating {}
 }

@@ -18,6 +18,9 @@
 //! # Ok::<(), traffik_core::StorageError>(())
 //! ```
 //!
+//! In firmware take the crate `traffik` with `default-features = false`; its guide `traffik::guide::firmware`
+//! has the manifest, clocks, storages, costs and resets.
+//!
 //! | question | file |
 //! |---|---|
 //! | how much in how long? | [`Rate`] |

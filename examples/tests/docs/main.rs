@@ -9,6 +9,7 @@
 
 mod dependencies;
 mod examples;
+mod firmware;
 mod frameworks;
 mod house;
 mod on_runtimes;
