@@ -7,6 +7,9 @@ use crate::{ErasedKey, Seed};
 
 /// A way to use a storage of firmware from several places: [`Alone`], or `Shared`.
 pub trait Access: sealed::Sealed + 'static {
+    /// Whether others wait while a value is in use, so that nothing is done meanwhile that can be done before.
+    const IS_AWAITED: bool;
+
     /// Holds a value that one user at a time changes.
     type Cell<T>;
 
@@ -58,6 +61,8 @@ pub(super) mod sealed {
 pub enum Alone {}
 
 impl Access for Alone {
+    const IS_AWAITED: bool = false;
+
     type Cell<T> = RefCell<T>;
     type Queue<K: Naming> = ();
 

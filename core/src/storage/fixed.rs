@@ -233,8 +233,14 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
     #[inline]
     fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Answer<S> {
         let clock = self.clock.now();
-        let (seed, now) = A::with(&self.cell, |it| Ok((it.seed.clone(), clock.plus_micros(it.ahead))))?;
-        self.apply_to(limit, seed.digest(key), op, now)
+        if A::IS_AWAITED {
+            let (seed, now) = A::with(&self.cell, |it| Ok((it.seed.clone(), clock.plus_micros(it.ahead))))?;
+            return self.apply_to(limit, seed.digest(key), op, now);
+        }
+        A::with(&self.cell, |it| {
+            it.table.set_when_full(self.when_full);
+            it.table.apply(limit, it.seed.digest(key), op, clock.plus_micros(it.ahead))
+        })
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {

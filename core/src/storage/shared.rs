@@ -48,6 +48,8 @@ pub enum Shared<const WAITERS: usize> {}
 impl<const WAITERS: usize> sealed::Sealed for Shared<WAITERS> {}
 
 impl<const WAITERS: usize> Access for Shared<WAITERS> {
+    const IS_AWAITED: bool = true;
+
     type Cell<T> = Mutex<RefCell<T>>;
     type Queue<K: Naming> = Queue<K, WAITERS>;
 
