@@ -3,12 +3,14 @@
 //! An interrupt cannot wait: it asks, and what is denied makes no sound. The task waits its turn. PendSV
 //! stands for the interrupt of a button, since an emulator has none.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 
 use cortex_m::peripheral::SCB;
 use cortex_m_rt::exception;
 use embassy_time::{Duration, Ticker};
 use traffik::{EmbassyClock, Limiter, OneKey, Shared, TokenBucket, rate};
+
+use crate::count;
 
 /// Four beeps a second.
 const LIMIT: TokenBucket = TokenBucket::new(rate!("4/s"));
@@ -23,7 +25,7 @@ pub static REMINDED: AtomicU32 = AtomicU32::new(0);
 #[exception]
 fn PendSV() {
     if LIMITER.check(&()).is_ok_and(|decision| decision.is_allowed()) {
-        PRESSED.fetch_add(1, Ordering::Relaxed);
+        count(&PRESSED);
     }
 }
 
@@ -43,9 +45,9 @@ pub async fn remind() {
     let mut ticker = Ticker::every(Duration::from_secs(1));
     loop {
         match LIMITER.until_ready(&(), &EmbassyClock::new()).await {
-            Ok(_) => REMINDED.fetch_add(1, Ordering::Relaxed),
+            Ok(_) => count(&REMINDED),
             Err(error) => return defmt::error!("the reminder: {}", error),
-        };
+        }
         ticker.next().await;
     }
 }

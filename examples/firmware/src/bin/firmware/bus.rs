@@ -1,8 +1,10 @@
 //! A fair share among tasks: a bus carries so many transfers, and no task can crowd out another.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 
 use traffik::{Class, EmbassyClock, FairShare, Hit, Limiter, OneKey, Shared, rate};
+
+use crate::count;
 
 /// Ten transfers a second, among up to two tasks that want them.
 const LIMIT: FairShare<2> = FairShare::new(rate!("10/s"));
@@ -21,8 +23,8 @@ pub async fn transfer(task: &'static str, transferred: &'static AtomicU32) {
     let hit = Hit::new(1).with_class(Class::new().with_instance(task));
     loop {
         match LIMITER.until_ready_n(&(), hit, &EmbassyClock::new()).await {
-            Ok(_) => transferred.fetch_add(1, Ordering::Relaxed),
+            Ok(_) => count(transferred),
             Err(error) => return defmt::error!("{}: {}", task, error),
-        };
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! A channel of commands: each peer may send so many, and there is room for so many peers.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 
 use embassy_time::{Duration, Ticker};
 use heapless::{String, Vec};
 use traffik::storage::WhenFull;
 use traffik::{EmbassyClock, ErrorKind, Fixed, Limiter, Shared, TokenBucket, rate};
+
+use crate::count;
 
 /// A peer may send four commands at once, and two a second from then on.
 const LIMIT: TokenBucket = match TokenBucket::new(rate!("2/s")).burst(4) {
@@ -43,13 +45,9 @@ pub async fn obey() {
 /// Executes a command, if its peer may send one.
 fn command(peer: &String<12>, executed: &AtomicU32) {
     match LIMITER.check(peer) {
-        Ok(decision) if decision.is_allowed() => {
-            executed.fetch_add(1, Ordering::Relaxed);
-        }
+        Ok(decision) if decision.is_allowed() => count(executed),
         Ok(decision) => defmt::debug!("{} is too fast: {}", peer, decision),
-        Err(error) if error.kind() == ErrorKind::Full => {
-            TURNED_AWAY.fetch_add(1, Ordering::Relaxed);
-        }
+        Err(error) if error.kind() == ErrorKind::Full => count(&TURNED_AWAY),
         Err(error) => defmt::error!("{}: {}", peer, error),
     }
 }

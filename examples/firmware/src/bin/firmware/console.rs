@@ -15,9 +15,14 @@ pub fn line(text: Arguments<'_>) {
     }
 }
 
+/// Writes a line, and ends the program.
+pub fn fail(text: Arguments<'_>) {
+    line(text);
+    debug::exit(debug::EXIT_FAILURE);
+}
+
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    line(format_args!("{info}"));
-    debug::exit(debug::EXIT_FAILURE);
+    fail(format_args!("{info}"));
     loop {}
 }

@@ -1,11 +1,13 @@
 //! An uplink that waits its turn: readings go out by a radio that may not send too often.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 
 use embassy_sync::blocking_mutex::raw::ThreadModeRawMutex;
 use embassy_sync::channel::Channel;
 use embassy_time::{Duration, Ticker};
 use traffik::{EmbassyClock, Gcra, Limiter, OneKey, Shared, WaitError, rate};
+
+use crate::count;
 
 /// The radio may send ten times a second, and twice at once.
 const LIMIT: Gcra = match Gcra::new(rate!("10/s")).burst(2) {
@@ -48,7 +50,7 @@ pub async fn send() {
         // A storage of one key is asked with any key, a limiter waits on any timer.
         match LIMITER.until_ready(&(), &EmbassyClock::new()).await {
             Ok(decision) => {
-                SENT.fetch_add(1, Ordering::Relaxed);
+                count(&SENT);
                 defmt::info!("sent {}: {}", reading, decision);
             }
             Err(WaitError::Never) => defmt::error!("the uplink is closed"),
