@@ -1,5 +1,5 @@
 //! Counts the instructions of a check in a table and the reading of its outcome, the clock and the hash
-//! included.
+//! included: of the limit that the variable `LIMIT` names when this is built, so that it is the only one.
 #![no_std]
 #![no_main]
 
@@ -8,24 +8,47 @@ use core::hint::black_box;
 use board::{count, line};
 use figures::Uptime;
 use figures::limits::RATE;
-use traffik_core::{Fixed, Gcra, Limiter, Outcome};
+use traffik_core::{All, Fixed, Gcra, Limiter, Outcome, Strategy, TokenBucket, Verdict};
 
-const LIMIT: Gcra = match Gcra::new(RATE).burst(3) {
-    Ok(limit) => limit,
-    Err(_) => panic!("a burst of 3 can be counted"),
-};
-
-type Storage = Fixed<Gcra, Uptime, 32>;
-type Limited<'a> = Limiter<Gcra, &'a Storage>;
+type Storage<S> = Fixed<S, Uptime, 32>;
+type Limited<'a, S> = Limiter<S, &'a Storage<S>>;
 
 board::begin_with!(main);
 board::tell_panics!();
 
 fn main() -> ! {
     board::start();
+    let bucket = |burst| TokenBucket::new(RATE).burst(burst);
+    board::exit(if const { is_chosen("Gcra") } {
+        Gcra::new(RATE).burst(3).is_ok_and(table)
+    } else if const { is_chosen("TokenBucket") } {
+        bucket(3).is_ok_and(table)
+    } else if const { is_chosen("All<TokenBucket, 2>") } {
+        // The second one is never exhausted: only the first denies.
+        matches!((bucket(3), bucket(300)), (Ok(one), Ok(other)) if table(All([one, other])))
+    } else {
+        false
+    })
+}
+
+const fn is_chosen(name: &str) -> bool {
+    let chosen = match option_env!("LIMIT") {
+        Some(chosen) => chosen.as_bytes(),
+        None => b"",
+    };
+    let (mut at, name) = (0, name.as_bytes());
+    while at < name.len() && at < chosen.len() && name[at] == chosen[at] {
+        at += 1;
+    }
+    at == name.len() && at == chosen.len()
+}
+
+/// Reports the instructions of checks in a table, and whether each kind of them was seen.
+#[inline(never)]
+fn table<S: Strategy>(limit: S) -> bool {
     let storage = Storage::new(Uptime, 0x5eed_5eed_5eed_5eed);
     // Not known when compiled, as if it had been configured.
-    let limiter = Limiter::new(black_box(LIMIT), black_box(&storage));
+    let limiter = Limiter::new(black_box(limit), black_box(&storage));
 
     let mut cases = [Case::NONE; 4];
     let [new, evicting, allowed, denied] = &mut cases;
@@ -51,12 +74,12 @@ fn main() -> ! {
     ] {
         well &= case.tell(what);
     }
-    board::exit(well)
+    well
 }
 
 #[inline(never)]
-fn check(limiter: &Limited<'_>, key: u32) -> Option<Outcome> {
-    limiter.check(&key).ok().map(|decision| decision.outcome())
+fn check<S: Strategy>(limiter: &Limited<'_, S>, key: u32) -> Option<Outcome> {
+    limiter.check(&key).ok().map(|verdict| verdict.outcome())
 }
 
 /// Counts of one kind of check.
