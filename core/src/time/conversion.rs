@@ -1,6 +1,6 @@
 //! Counts of ticks of one length as counts of another, exactly.
 
-use crate::divide::Divisor;
+use crate::divide::{Divisor, divide};
 use crate::ratio::gcd;
 
 /// `count · to / from` in lowest terms, for two rates in ticks per second.
@@ -18,8 +18,9 @@ impl Conversion {
     /// comes of it.
     pub(super) const fn new(from: u64, to: u64) -> Self {
         let divisor = gcd(from, to);
-        let times = if from == 0 { 0 } else { to / divisor };
-        Self { times, per: Divisor::new(if divisor == 0 { 0 } else { from / divisor }) }
+        let times = if from == 0 { 0 } else { divide(to, divisor).0 };
+        // Of two rates of 0 the divisor is 0, and so is the quotient.
+        Self { times, per: Divisor::new(divide(from, divisor).0) }
     }
 
     /// The whole ticks of the other length that have passed. Made part of what calls it, so that nothing is
