@@ -39,10 +39,9 @@ fn a_limiter_is_a_static_that_threads_share() {
 /// Storages that are not shared are constants, too.
 #[test]
 fn a_limiter_of_one_thread_is_made_in_a_constant() {
-    const ONE: Limiter<TokenBucket, OneKey<TokenBucket, ManualClock>> =
-        Limiter::new(LIMIT, OneKey::new(ManualClock::new(Timestamp::EPOCH)));
-    const TABLE: Fixed<HeapLog, ManualClock, 2> = Fixed::new(ManualClock::new(Timestamp::EPOCH), 1);
-    let limiters = (ONE, Limiter::new(HeapLog::new(rate!("5/s")).unwrap(), TABLE));
+    let one = const { Limiter::new(LIMIT, OneKey::new(ManualClock::new(Timestamp::EPOCH))) };
+    let table = const { Fixed::<HeapLog, _, 2>::new(ManualClock::new(Timestamp::EPOCH), 1) };
+    let limiters = (one, Limiter::new(HeapLog::new(rate!("5/s")).unwrap(), table));
     for key in ["a", "b"] {
         assert_eq!(limiters.1.check_n(key, 5).unwrap().remaining(), 0);
     }

@@ -2,6 +2,7 @@
 //!
 //! The programs themselves are compiled along with the documentation.
 
+#[expect(unreachable_pub, reason = "it is as the guide shows it")]
 mod pages;
 
 use traffik::{Fixed, Limiter, ManualClock, TokenBucket, rate};
