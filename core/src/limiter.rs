@@ -191,8 +191,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     ///   next one is woken when the first is admitted, fails or is dropped. Each [class](crate::Class) has a
     ///   queue of its own, so that none waits behind another that has used its share. A plain
     ///   [`check`](Self::check) does not stand in the queue, and may take what a waiter was about to get. In
-    ///   any other storage, such as [`Fixed`](crate::Fixed), every waiter asks again after its own denial, in
-    ///   no order.
+    ///   any other storage, such as a [`Fixed`](crate::Fixed) that is not shared, every waiter asks again
+    ///   after its own denial, in no order.
     /// * **Duration.** The first in the queue sleeps on `timer` until the storage admits the hit; the others
     ///   wait for those in front, without bound. A timeout around this future bounds it. A waiter that is
     ///   neither polled nor dropped holds up those behind it.

@@ -14,7 +14,7 @@ use crate::{Clock, Digest, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 /// `critical-section`, [`Fixed::shared`] makes one that tasks and interrupts share. Both can be made in a
 /// constant.
 ///
-/// Beyond the states it takes 8 bytes a key (see [`Narrow`] for how well that tells keys apart), and about 80
+/// Beyond the states it takes 8 bytes a key (see [`Narrow`] for how well that tells keys apart), and 64
 /// in all.
 ///
 /// # Choosing `N`

@@ -36,7 +36,7 @@ use crate::{Seed, Strategy};
 ///   [`Fixed`](crate::Fixed#choosing-n) states figures; of a `OneKey`, as many as of a known key at most.
 ///   `save`, `restore`, `reseed` and `len` look at every slot in one section, so call them at leisure.
 /// * **Waiting.** [`until_ready`](crate::Limiter::until_ready) serves first who came first for each key.
-///   `WAITERS` of them may wait at a time, over all keys; whoever comes then gets
+///   `WAITERS` of them may wait at a time, over all keys; one more gets
 ///   [`WaitError::TooLong`](crate::WaitError::TooLong), with the time it would have taken. A place takes 40
 ///   bytes on a 32-bit processor. With `Shared<0>` there is no queue: each waiter asks again after its own
 ///   denial, in no order.
