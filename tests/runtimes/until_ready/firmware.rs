@@ -105,9 +105,10 @@ fn without_room_for_waiters_each_asks_again_and_all_are_served() {
 /// Threads stand for interrupts, which a critical section keeps out as it does those.
 #[test]
 fn interrupts_that_check_while_tasks_wait_take_no_more_than_the_limit() {
+    // A waiter comes ten times a second, and gives up after one: there is room for all of them.
     const SECONDS: u32 = 40;
     let runtime = Manual::new();
-    let (limiter, mut served) = (used(table::<4>(&runtime)), Served::default());
+    let (limiter, mut served) = (used(table::<16>(&runtime)), Served::default());
     let (ends, taken) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
     let interrupts = [(); 3].map(|()| {
         let (limiter, ends, taken) = (Arc::clone(&limiter), Arc::clone(&ends), Arc::clone(&taken));
