@@ -6,6 +6,7 @@ use core::ops::Range;
 use crate::{Hit, Key, Op, Strategy, Timestamp, Verdict};
 
 mod access;
+mod ahead;
 mod error;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod failure;
@@ -133,7 +134,9 @@ fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
         let admitted = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
         if !admitted && matches!(op, Op::Check(_)) {
             op = Op::Peek(*hit);
-            for (key, verdict) in keys.into_iter().zip(asked.iter().flatten()) {
+            // The last one first: of a queue only the last place can be given back.
+            for (key, verdict) in keys.into_iter().zip(&asked).rev() {
+                let Some(verdict) = verdict else { continue };
                 storage.apply(limit, key, &Op::Refund(*hit, verdict.receipt()), now)?;
             }
         }

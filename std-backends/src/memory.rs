@@ -140,7 +140,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
     ) -> Result<S::Verdict, StorageError> {
         let digest = self.shards.digest(key);
         self.shards.prefetch(digest);
-        self.shards.apply(limit, key, digest, op, now)
+        self.shards.apply(limit, key, digest, op, now, &self.clock)
     }
 
     /// Reads the clock while the state is on its way from memory.
@@ -148,7 +148,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
     fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
         let digest = self.shards.digest(key);
         self.shards.prefetch(digest);
-        self.shards.apply(limit, key, digest, op, self.clock.now())
+        self.shards.apply(limit, key, digest, op, self.clock.now(), &self.clock)
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
@@ -164,7 +164,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
         now: Timestamp,
         answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
     ) {
-        self.shards.check_many(limit, keys, |key| self.shards.digest(key), hit, now, answer);
+        self.shards.check_many(limit, keys, |key| self.shards.digest(key), hit, (now, &self.clock), answer);
     }
 
     /// In one step: no one sees one of the keys charged before all are.
@@ -176,7 +176,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
         now: Timestamp,
     ) -> Result<Together<S::Verdict, N>, StorageError> {
         let digests = keys.map(|key| self.shards.digest(key));
-        self.shards.check_together(limit, keys, digests, hit, now)
+        self.shards.check_together(limit, keys, digests, hit, (now, &self.clock))
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {

@@ -86,11 +86,12 @@ macro_rules! with_each_limit {
 fn the_shared_table_has_done_its_duties() {
     fn check<S: Strategy>(limit: S) {
         let name = std::any::type_name::<S>();
-        let shared = Fixed::<S, _, 64, Shared<2>>::shared(ManualClock::new(START), 42);
+        let clock = ManualClock::new(START);
+        let shared = Fixed::<S, _, 64, Shared<2>>::shared(&clock, 42);
         assert_eq!(storage::every(&limit, &shared), Ok(()), "{name}");
         assert_eq!(storage::agrees(&limit, &shared, "agreed", &run()), Ok(()), "{name}");
         assert_eq!(storage::racers_admit_the_limit(&limit, &shared, on_threads), Ok(()), "{name}");
-        assert_eq!(storage::clock_may_be_set_back(&limit, &shared), Ok(()), "{name}");
+        assert_eq!(storage::clock_may_be_set_back(&limit, &shared, |now| clock.set(now)), Ok(()), "{name}");
     }
     with_each_limit!(check);
 }
@@ -98,20 +99,22 @@ fn the_shared_table_has_done_its_duties() {
 /// All but to tell keys apart.
 #[test]
 fn the_storage_of_one_key_has_done_its_duties() {
-    fn duties<S: Strategy>(limit: &S, one: &impl Storage<S>) -> Result<(), Broken> {
+    fn duties<S: Strategy>(limit: &S, one: &impl Storage<S>, clock: &ManualClock) -> Result<(), Broken> {
         storage::agrees(limit, one, "agreed", &run())?;
         storage::refund_takes_back(limit, one)?;
         storage::reset_starts_afresh(limit, one)?;
         storage::peek_is_free(limit, one)?;
         storage::load_tells_the_state(limit, one)?;
         storage::denial_writes_nothing(limit, one, || 0)?;
-        storage::clock_may_be_set_back(limit, one)
+        storage::clock_may_be_set_back(limit, one, |now| clock.set(now))
     }
     fn check<S: Strategy>(limit: S) {
         let name = std::any::type_name::<S>();
-        assert_eq!(duties(&limit, &OneKey::new(ManualClock::new(START))), Ok(()), "{name}");
-        let shared = OneKey::<S, _, Shared<1>>::shared(ManualClock::new(START));
-        assert_eq!(duties(&limit, &shared), Ok(()), "{name}");
+        let clock = ManualClock::new(START);
+        assert_eq!(duties(&limit, &OneKey::new(&clock), &clock), Ok(()), "{name}");
+        clock.set(START);
+        let shared = OneKey::<S, _, Shared<1>>::shared(&clock);
+        assert_eq!(duties(&limit, &shared, &clock), Ok(()), "{name}");
         assert_eq!(storage::racers_admit_the_limit(&limit, &shared, on_threads), Ok(()), "{name}");
     }
     with_each_limit!(check);

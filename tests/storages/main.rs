@@ -14,6 +14,7 @@ mod file_storage;
 mod firmware;
 mod locked;
 mod locks;
+mod overtaken;
 mod room;
 mod saved;
 mod set_back;

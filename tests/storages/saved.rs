@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use traffik::laws::storage;
 use traffik::{
-    ErrorKind, Fixed, FixedWindow, Gcra, HeapLog, Hit, Limiter, ManualClock, OneKey, Op, Rate, Shared,
+    Clock, ErrorKind, Fixed, FixedWindow, Gcra, HeapLog, Hit, Limiter, ManualClock, OneKey, Op, Rate, Shared,
     SlidingLog, Storage, StorageError, Strategy, Timestamp, TokenBucket, rate,
 };
 
@@ -155,7 +155,8 @@ fn a_restored_storage_locks_no_key_out() {
                 let _ = before.apply_now(limit, &"key", &one).unwrap();
             }
             clock.set(Timestamp::from_micros(START.as_micros() - 40 * 86_400_000_000));
-            let device = at(Timestamp::EPOCH);
+            // For as long as it can be set back in what follows.
+            let device = at(Timestamp::from_micros(40 * 86_400_000_000));
             let after = M::boot(Arc::clone(&device), 2);
             after.restore(&before.image()).unwrap();
             let began = storage_now::<S>(&after);
@@ -167,7 +168,9 @@ fn a_restored_storage_locks_no_key_out() {
                 let lasted = storage_now::<S>(&after).micros_since(began);
                 assert!(lasted <= limit.horizon(), "{}", std::any::type_name::<(S, M)>());
             }
-            assert_eq!(storage::clock_may_be_set_back(limit, &after), Ok(()));
+            let ahead = storage_now::<S>(&after).micros_since(device.now());
+            let set = |now: Timestamp| device.set(Timestamp::from_micros(now.as_micros() - ahead));
+            assert_eq!(storage::clock_may_be_set_back(limit, &after, set), Ok(()));
         }
         holds::<S, Fixed<S, Uptime, 8>>(&limit);
         holds::<S, OneKey<S, Uptime>>(&limit);
@@ -290,4 +293,22 @@ fn a_log_on_the_heap_is_saved() {
     let after = Limiter::new(limit, Logs::new(at(START), 2));
     after.storage().restore(&image[..length]).unwrap();
     assert_eq!(after.peek("key", 0).unwrap().remaining(), 1);
+}
+
+/// A clock that learns the time of day after the restore, and one whose battery was empty: what the storage
+/// was ahead of it before is not added to the time of day, nor carried on by the next image.
+#[test]
+fn the_time_of_day_is_that_of_the_clock_also_if_it_is_set_late() {
+    type Table = Fixed<FixedWindow, Uptime, 8>;
+    let mut image = Table::boot(at(START), 1).image();
+    for boot in 1..=4 {
+        let clock = at(Timestamp::from_micros(7));
+        let table = Table::boot(Arc::clone(&clock), boot);
+        table.restore(&image).unwrap();
+        assert!(storage_now::<FixedWindow>(&table) >= START);
+        let now = START.plus_micros(boot * 3_600_000_000);
+        clock.set(now);
+        assert_eq!(storage_now::<FixedWindow>(&table), now);
+        image = table.image();
+    }
 }

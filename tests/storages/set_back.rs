@@ -20,10 +20,13 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 fn a_day_back_locks_no_key_out() {
     fn check<S: Strategy>(limit: S) {
         let name = std::any::type_name::<S>();
-        let fixed = Fixed::<S, _, 64>::new(ManualClock::new(START), 42);
-        assert_eq!(storage::clock_may_be_set_back(&limit, &fixed), Ok(()), "{name}");
-        let memory = Memory::builder().capacity(1_000).clock(ManualClock::new(START)).build();
-        assert_eq!(storage::clock_may_be_set_back(&limit, &memory), Ok(()), "{name}");
+        let clock = Arc::new(ManualClock::new(START));
+        let set = |now| clock.set(now);
+        let fixed = Fixed::<S, _, 64>::new(&*clock, 42);
+        assert_eq!(storage::clock_may_be_set_back(&limit, &fixed, set), Ok(()), "{name}");
+        set(START);
+        let memory = Memory::builder().capacity(1_000).clock(Arc::clone(&clock)).build();
+        assert_eq!(storage::clock_may_be_set_back(&limit, &memory, set), Ok(()), "{name}");
     }
     for rate in [rate!("5/h"), rate!("7/2s"), rate!("3/290ms")] {
         macro_rules! each {

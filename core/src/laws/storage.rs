@@ -111,8 +111,12 @@ pub fn load_tells_the_state<S: Strategy>(limit: &S, storage: &impl Storage<S>) -
 /// Law 7: a key that is used up when the clock is set back far is admitted again within the limit's horizon.
 ///
 /// For a storage whose clock is nobody else's: where several clocks meet, the one behind must not be
-/// believed.
-pub fn clock_may_be_set_back<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
+/// believed. `set` sets it.
+pub fn clock_may_be_set_back<S: Strategy>(
+    limit: &S,
+    storage: &impl Storage<S>,
+    set: impl Fn(Timestamp),
+) -> Held {
     const KEY: &[u8] = b"traffik law 7: set back";
     /// More than a storage may count as one reader that came late.
     const FAR: u64 = 60_000_000;
@@ -125,6 +129,7 @@ pub fn clock_may_be_set_back<S: Strategy>(limit: &S, storage: &impl Storage<S>) 
         now = Timestamp::from_micros(now.as_micros().saturating_sub(horizon.saturating_add(back)));
         let then = now;
         loop {
+            set(now);
             direct.now.set(now);
             let verdict = at_once(direct.apply(KEY, Op::Check(one::<S>())))?;
             match verdict.outcome() {

@@ -86,7 +86,8 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
             if !admitted && matches!(op, Op::Check(_)) {
                 op = Op::Peek(*hit);
                 let mut refunded = Ok(());
-                for (key, verdict) in keys.into_iter().zip(&told) {
+                // The last one first: of a queue only the last place can be given back.
+                for (key, verdict) in keys.into_iter().zip(&told).collect::<Vec<_>>().into_iter().rev() {
                     let verdict: &S::Verdict = verdict;
                     let refund = self.apply(key, &Op::Refund(*hit, verdict.receipt())).await;
                     refunded = refunded.and(refund.map(drop));

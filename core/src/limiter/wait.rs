@@ -196,7 +196,11 @@ impl<'a> Turn<'a> {
         hit: Hit<C>,
     ) -> Result<Self, Ticket> {
         let key = hit.class.waiting_for(key);
-        queue.try_join(&key, hit.cost.largest()).map(|ticket| Self { queue, ticket })
+        // A place tells one number: of limits that are asked for different costs none, so that those behind
+        // expect no more than it will take.
+        let largest = hit.cost.largest();
+        let cost = if C::uniform(largest) == hit.cost { largest } else { 0 };
+        queue.try_join(&key, cost).map(|ticket| Self { queue, ticket })
     }
 
     /// Waits until the ticket is the first. Reports whether others were in front.

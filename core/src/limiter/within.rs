@@ -98,7 +98,9 @@ pub(super) struct Expectation<'a, S: Strategy> {
 }
 
 impl<'a, S: Strategy> Expectation<'a, S> {
-    pub(super) fn new(limit: &'a S, state: S::State, start: Timestamp, within: Duration) -> Self {
+    /// An expectation from a state on that is brought down to a clock which was set back, as a storage does.
+    pub(super) fn new(limit: &'a S, mut state: S::State, start: Timestamp, within: Duration) -> Self {
+        let _ = limit.rebase(&mut state, start);
         Self { limit, state, start, now: start, within, delay: Duration::ZERO }
     }
 
@@ -111,8 +113,13 @@ impl<'a, S: Strategy> Expectation<'a, S> {
                     self.delay = after;
                     return;
                 }
-                Outcome::Deny { retry_after } if !retry_after.is_zero() => self.now = self.now + retry_after,
-                Outcome::Deny { .. } | Outcome::Never => self.delay = Duration::MAX,
+                Outcome::Deny { retry_after } if self.now + retry_after > self.now => {
+                    self.now = self.now + retry_after;
+                }
+                Outcome::Deny { .. } | Outcome::Never => {
+                    self.delay = Duration::MAX;
+                    return;
+                }
             }
         }
     }

@@ -3,10 +3,11 @@
 use core::cell::RefCell;
 
 use super::access::{Access, Alone};
+use super::ahead::Ahead;
 use super::saved::{self, Image};
 use super::table::{Counters, Slot, Table, WhenFull, image};
 use super::{Answer, Narrow, Storage, StorageError, Together, WaitQueue, check_together};
-use crate::{Clock, Digest, Hit, Key, Op, Seed, State, Strategy, Timestamp};
+use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 
 /// Room for `N` keys, for firmware.
 ///
@@ -77,8 +78,8 @@ pub struct Fixed<S: Strategy, C, const N: usize, A: Access = Alone> {
 pub(super) struct Inside<T, const N: usize> {
     table: Slots<T, N>,
     seed: Seed,
-    /// How far the time of the storage is ahead of its clock, in microseconds.
-    ahead: u64,
+    /// How far the time of the storage is ahead of its clock.
+    ahead: Ahead,
 }
 
 type Slots<T, const N: usize> = Table<T, [Slot<T, Narrow>; N], Narrow>;
@@ -86,7 +87,7 @@ type Slots<T, const N: usize> = Table<T, [Slot<T, Narrow>; N], Narrow>;
 impl<T: State, const N: usize> Inside<T, N> {
     pub(super) const fn new(seed: u64) -> Self {
         let table = Table::new([const { Slot::EMPTY }; N], WhenFull::Evict);
-        Self { table, seed: Seed::new(seed), ahead: 0 }
+        Self { table, seed: Seed::new(seed), ahead: Ahead::NONE }
     }
 }
 
@@ -136,14 +137,6 @@ impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
         A::with(&self.cell, |it| Ok(it.table.counters())).unwrap_or_default()
     }
 
-    #[inline]
-    fn apply_to(&self, limit: &S, digest: Digest, op: &Op<S>, now: Timestamp) -> Answer<S> {
-        A::with(&self.cell, |it| {
-            it.table.set_when_full(self.when_full);
-            it.table.apply(limit, digest, op, now)
-        })
-    }
-
     /// The seed, so that keys are hashed before the table is in use: others wait for as long as it is.
     #[inline]
     fn seed(&self) -> Result<Seed, StorageError> {
@@ -155,7 +148,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
     /// Keys in use.
     pub fn len(&self) -> usize {
         let clock = self.clock.now();
-        A::with(&self.cell, |it| Ok(it.table.len(clock.plus_micros(it.ahead)))).unwrap_or(0)
+        A::with(&self.cell, |it| Ok(it.table.len(it.ahead.of(clock)))).unwrap_or(0)
     }
 
     /// Whether no key is in use.
@@ -174,7 +167,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
     pub fn save(&self, out: &mut [u8]) -> Result<usize, StorageError> {
         let clock = self.clock.now();
         let length = A::with(&self.cell, |it| {
-            let now = clock.plus_micros(it.ahead);
+            let now = it.ahead.of(clock);
             saved::write::<S::State>(out, saved::TABLE, now, |out| {
                 out.u64(it.seed.start());
                 it.table.encode(now, out);
@@ -186,10 +179,9 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
     /// Takes over what was saved before a reset, in place of all there is, with the seed. Bytes behind it do
     /// not matter, so a whole page of flash can be given. Policy and counters stay.
     ///
-    /// * **Time.** The storage goes on from the time of saving if its clock says an earlier one, as a clock
-    ///   does that begins at 0 at each boot: the time off does not count, and windows keep their phase. If
-    ///   the clock says a later one, as one does that knows the time of day, the time off counts. Set such a
-    ///   clock first: what it is ahead or behind when it is set later, it is for the storage too.
+    /// * **Time.** The storage goes on from the time of saving under a clock that begins at 0 at each boot:
+    ///   the time off does not count, and windows keep their phase. Once the clock says a time of the calendar
+    ///   (from 2005 on), also if it is set later, that is the time of the storage, and the time off counts.
     /// * **Limit.** It has to be of the same kind, such as any `TokenBucket`; its rate may differ. The
     ///   states of strategies that share them, as buckets do, count for each of them.
     /// * **Room.** `N` has to be the same, or larger and at most 127.
@@ -208,7 +200,8 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
         let mut end = image.body.clone();
         image::read::<S::State>(&mut end, N, &mut |_, _| {})?;
         image.check(&end)?;
-        let ahead = image.at.micros_since(self.clock.now());
+        let ahead = Ahead::from(image.at, self.clock.now());
+        A::rename(&self.queue, seed.clone());
         A::with(&self.cell, |it| {
             (it.seed, it.ahead) = (seed, ahead);
             Ok(it.table.decode(&mut image.body)?)
@@ -222,30 +215,34 @@ debug_fields!([S: Strategy, C: Clock, const N: usize, A: Access] Fixed<S, C, N, 
 impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C, N, A> {
     fn now(&self) -> Timestamp {
         let clock = self.clock.now();
-        A::with(&self.cell, |it| Ok(clock.plus_micros(it.ahead))).unwrap_or(clock)
+        A::with(&self.cell, |it| Ok(it.ahead.of(clock))).unwrap_or(clock)
     }
 
     #[inline]
     fn apply<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
-        self.apply_to(limit, self.seed()?.digest(key), op, now)
+        let digest = self.seed()?.digest(key);
+        A::with(&self.cell, |it| {
+            let now = it.table.overtaken(now, || it.ahead.of(self.clock.now()));
+            it.table.set_when_full(self.when_full);
+            it.table.apply(limit, digest, op, now)
+        })
     }
 
     #[inline]
     fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Answer<S> {
-        let clock = self.clock.now();
-        if A::IS_AWAITED {
-            let (seed, now) = A::with(&self.cell, |it| Ok((it.seed.clone(), clock.plus_micros(it.ahead))))?;
-            return self.apply_to(limit, seed.digest(key), op, now);
-        }
+        let digest = if A::IS_AWAITED { Some(self.seed()?.digest(key)) } else { None };
         A::with(&self.cell, |it| {
+            // Read while nobody comes between: an older time than that of the state is that of a clock which
+            // was set back.
+            let now = it.ahead.of(self.clock.now());
             it.table.set_when_full(self.when_full);
-            it.table.apply(limit, it.seed.digest(key), op, clock.plus_micros(it.ahead))
+            it.table.apply(limit, digest.unwrap_or_else(|| it.seed.digest(key)), op, now)
         })
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
         let (digest, clock) = (self.seed()?.digest(key), self.clock.now());
-        A::with(&self.cell, |it| Ok(it.table.load(digest, clock.plus_micros(it.ahead))))
+        A::with(&self.cell, |it| Ok(it.table.load(digest, it.ahead.of(clock))))
     }
 
     fn check_together<K: Key + ?Sized, const M: usize>(
@@ -258,6 +255,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
         let seed = self.seed()?;
         let digests = keys.map(|key| seed.digest(key));
         A::with(&self.cell, |it| {
+            let now = it.table.overtaken(now, || it.ahead.of(self.clock.now()));
             it.table.set_when_full(self.when_full);
             check_together(&mut it.table, limit, digests, hit, now)
         })
@@ -283,7 +281,7 @@ mod tests {
 
     #[test]
     fn is_as_small_as_documented() {
-        assert_eq!(size_of::<Fixed<Gcra, NoClock, 32>>(), 32 * 32 + 56 + size_of::<usize>());
+        assert!(size_of::<Fixed<Gcra, NoClock, 32>>() <= 32 * 32 + 64);
         assert_eq!(size_of::<Fixed<Gcra, NoClock, 33>>() - size_of::<Fixed<Gcra, NoClock, 32>>(), 24 + 8);
     }
 

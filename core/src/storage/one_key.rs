@@ -4,6 +4,7 @@ use core::cell::RefCell;
 use core::fmt;
 
 use super::access::{Access, Alone};
+use super::ahead::Ahead;
 use super::saved::{self, Image};
 use super::{Answer, Storage, StorageError, WaitQueue};
 use crate::{Clock, Key, Op, State, Strategy, Timestamp};
@@ -30,22 +31,31 @@ pub struct OneKey<S: Strategy, C, A: Access = Alone> {
     clock: C,
 }
 
-/// A state, and how far the time of the storage is ahead of its clock, in microseconds.
+/// A state, and how far the time of the storage is ahead of its clock.
 #[derive(Debug)]
 pub(super) struct Kept<T> {
     state: T,
-    ahead: u64,
+    ahead: Ahead,
 }
 
 impl<T: State> Kept<T> {
-    pub(super) const NEW: Self = Self { state: T::FRESH, ahead: 0 };
+    pub(super) const NEW: Self = Self { state: T::FRESH, ahead: Ahead::NONE };
 
-    /// Applies an operation, at the time of the storage.
+    /// Applies an operation, at a time that was read before or, if it is that, at the present.
     #[inline]
-    fn apply<S: Strategy<State = T>>(&mut self, limit: &S, op: &Op<S>, now: Timestamp) -> Answer<S> {
+    fn apply<S: Strategy<State = T>>(
+        &mut self,
+        limit: &S,
+        op: &Op<S>,
+        now: Option<Timestamp>,
+        clock: &impl Clock,
+    ) -> Answer<S> {
+        // Read while nobody comes between: an older time than that of the state is that of a clock which was
+        // set back. A time that was read before may have been overtaken.
+        let present = self.ahead.of(clock.now());
         // Does nothing but compare two times, unless the clock was set back.
-        let _ = limit.rebase(&mut self.state, now);
-        Ok(op.run(limit, &mut self.state, now))
+        let _ = limit.rebase(&mut self.state, now.map_or(present, |now| now.max(present)));
+        Ok(op.run(limit, &mut self.state, now.unwrap_or(present)))
     }
 }
 
@@ -78,7 +88,7 @@ impl<S: Strategy, C: Clock, A: Access> OneKey<S, C, A> {
     pub fn save(&self, out: &mut [u8]) -> Result<usize, StorageError> {
         let clock = self.clock.now();
         let length = A::with(&self.cell, |it| {
-            saved::write::<S::State>(out, saved::ONE, clock.plus_micros(it.ahead), |out| it.state.encode(out))
+            saved::write::<S::State>(out, saved::ONE, it.ahead.of(clock), |out| it.state.encode(out))
         })?;
         saved::seal(out, length)
     }
@@ -97,7 +107,7 @@ impl<S: Strategy, C: Clock, A: Access> OneKey<S, C, A> {
         let mut image = Image::open::<S::State>(bytes, saved::ONE)?;
         let state = S::State::decode(&mut image.body)?;
         image.check(&image.body)?;
-        let ahead = image.at.micros_since(self.clock.now());
+        let ahead = Ahead::from(image.at, self.clock.now());
         A::with(&self.cell, |it| {
             *it = Kept { state, ahead };
             Ok(())
@@ -110,18 +120,17 @@ debug_fields!([S: Strategy, C: fmt::Debug, A: Access] OneKey<S, C, A>: clock);
 impl<S: Strategy, C: Clock, A: Access> Storage<S> for OneKey<S, C, A> {
     fn now(&self) -> Timestamp {
         let clock = self.clock.now();
-        A::with(&self.cell, |it| Ok(clock.plus_micros(it.ahead))).unwrap_or(clock)
+        A::with(&self.cell, |it| Ok(it.ahead.of(clock))).unwrap_or(clock)
     }
 
     #[inline]
     fn apply<K: Key + ?Sized>(&self, limit: &S, _: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
-        A::with(&self.cell, |it| it.apply(limit, op, now))
+        A::with(&self.cell, |it| it.apply(limit, op, Some(now), &self.clock))
     }
 
     #[inline]
     fn apply_now<K: Key + ?Sized>(&self, limit: &S, _: &K, op: &Op<S>) -> Answer<S> {
-        let clock = self.clock.now();
-        A::with(&self.cell, |it| it.apply(limit, op, clock.plus_micros(it.ahead)))
+        A::with(&self.cell, |it| it.apply(limit, op, None, &self.clock))
     }
 
     fn load<K: Key + ?Sized>(&self, _: &K) -> Result<S::State, StorageError> {

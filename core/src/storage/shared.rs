@@ -30,9 +30,8 @@ use crate::{Seed, Strategy};
 /// # Ok::<(), traffik_core::StorageError>(())
 /// ```
 ///
-/// * **Critical sections.** A check takes two: a short one for the seed and the time that was restored, and
-///   one for the decision. The clock is read, and the key is hashed, before the second one, so its length
-///   does not depend on the key. It takes fewer instructions than the whole check, for which
+/// * **Critical sections.** A check takes two: a short one for the seed, and one for the decision, in which
+///   the clock is read as well. The key is hashed before that, so its length does not depend on the key. It takes fewer instructions than the whole check, for which
 ///   [`Fixed`](crate::Fixed#choosing-n) states figures; of a `OneKey`, as many as of a known key at most.
 ///   `save`, `restore`, `reseed` and `len` look at every slot in one section, so call them at leisure.
 /// * **Waiting.** [`until_ready`](crate::Limiter::until_ready) serves first who came first for each key.

@@ -84,8 +84,17 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         Self { slots, when_full, counters, latest: 0, slot: PhantomData }
     }
 
+    /// The time to apply an operation at, by a reading of the clock that may have been overtaken: by who came
+    /// later and was faster, as while a thread or a task was suspended. If something was written in a later
+    /// tick, `present` reads the clock again; only if that still lags, the clock was set back, and states are
+    /// brought down to it.
+    #[inline]
+    pub fn overtaken(&self, now: Timestamp, present: impl FnOnce() -> Timestamp) -> Timestamp {
+        if passed(now) < self.latest { now.max(present()) } else { now }
+    }
+
     /// Checks a hit on a key that is at its [home] or soon after it; `None`, and nothing done, if it is not
-    /// there. Small enough to be made part of what calls it, which then computes no figure that it does not
+    /// there, or if something was written at a later time. Small enough to be made part of what calls it, which then computes no figure that it does not
     /// read.
     #[inline(always)]
     pub fn check_near<S: Strategy<State = T>>(
@@ -104,17 +113,17 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         let near = self.slots.as_mut().get_mut(home..)?.iter_mut().take(NEAR);
         let slot = near.into_iter().find(|slot| slot.head.is_of(key))?;
         let tick = passed(now);
+        if tick < self.latest {
+            return None;
+        }
         if slot.head.is_fresh(tick) {
             slot.state = T::default();
-        }
-        if tick < self.latest {
-            slot.head = rebased(slot.head, limit, &mut slot.state, now);
         }
         let verdict = limit.decide(&mut slot.state, hit, now);
         if verdict.is_recorded() {
             let noted = Noted { now, pressure: verdict.pressure() };
             slot.head = noted.head(key, limit, &slot.state, hit.class, &mut self.latest);
-        } else if H::PROLONGS && !verdict.is_allowed() && tick >= self.latest {
+        } else if H::PROLONGS && !verdict.is_allowed() {
             slot.head = prolonged(slot.head, limit, &slot.state, hit.class);
         }
         Some(verdict)

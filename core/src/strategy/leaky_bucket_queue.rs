@@ -185,8 +185,13 @@ impl Strategy for LeakyBucketQueue {
     }
 
     fn rebase(&self, state: &mut QueueState, now: Timestamp) -> bool {
-        let (is_ahead, is_changed) = self.change(state, now, |level| self.meter.rebase(level, now));
-        is_ahead || is_changed
+        let mut moved = *state;
+        let (is_ahead, _) = self.change(&mut moved, now, |level| self.meter.rebase(level, now));
+        // Nothing else is changed by a look at it, such as at whose pace it drains.
+        if is_ahead {
+            *state = moved;
+        }
+        is_ahead
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {

@@ -17,6 +17,12 @@ impl<T: Copy> Register<T> {
         critical_section::with(|section| self.0.borrow(section).get())
     }
 
+    /// The value, and what `also` returns within the same critical section.
+    #[inline]
+    pub(super) fn get_with<U>(&self, also: impl FnOnce() -> U) -> (T, U) {
+        critical_section::with(|section| (self.0.borrow(section).get(), also()))
+    }
+
     /// Changes the value and returns what it has become. `change` runs within the critical section.
     #[inline]
     pub(super) fn update(&self, change: impl FnOnce(T) -> T) -> T {

@@ -80,7 +80,8 @@ impl<C: Clock> SettableClock<C> {
 impl<C: Clock> Clock for SettableClock<C> {
     #[inline]
     fn now(&self) -> Timestamp {
-        let (set, uptime) = (self.set.get(), self.uptime.now());
+        // Both within the section, so that nobody sets it between.
+        let (set, uptime) = self.set.get_with(|| self.uptime.now());
         set.map_or(uptime, |set| set.now.plus_micros(uptime.micros_since(set.uptime)))
     }
 }

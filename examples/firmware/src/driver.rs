@@ -40,7 +40,7 @@ impl SysTick {
         // A millisecond may be over whose interrupt has yet to be served.
         let (millis, left) =
             if SCB::is_pendst_pending() { (millis + 1, SYST::get_current()) } else { (millis, left) };
-        millis * 1_000 + u64::from((CYCLES_PER_MILLI - 1 - left) * 2 / 25)
+        millis * 1_000 + u64::from((CYCLES_PER_MILLI - 1).saturating_sub(left) * 2 / 25)
     }
 
     /// Wakes whom it is time to wake. The queue is only ever borrowed here, and only while nothing interrupts.

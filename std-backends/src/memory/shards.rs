@@ -7,7 +7,8 @@ use traffik_core::storage::{
     Counters, Head, Slot, Table, Tables, Together, WhenFull, Wide, check_together, home,
 };
 use traffik_core::{
-    Digest, ErrorKind, Hit, Key, Op, Seed, State, StorageError, Strategy, Timestamp, Verdict, debug_fields,
+    Clock, Digest, ErrorKind, Hit, Key, Op, Seed, State, StorageError, Strategy, Timestamp, Verdict,
+    debug_fields,
 };
 
 use super::hint;
@@ -134,6 +135,7 @@ impl<T: State> Shards<T> {
         digest: Digest,
         op: &Op<S>,
         now: Timestamp,
+        clock: &impl Clock,
     ) -> Result<S::Verdict, StorageError> {
         if let (Op::Check(hit), None) = (op, &self.names) {
             let mut table = self.shard(digest).lock();
@@ -143,7 +145,7 @@ impl<T: State> Shards<T> {
         }
         // Into a place of its own, so that above no figure is written down that no one reads.
         let (op, mut answer) = (*op, Err(NOT_ASKED));
-        self.apply_anywhere(limit, key, digest, &op, now, &mut answer);
+        self.apply_anywhere(limit, key, digest, &op, (now, clock), &mut answer);
         answer
     }
 
@@ -155,13 +157,14 @@ impl<T: State> Shards<T> {
         key: &K,
         digest: Digest,
         op: &Op<S>,
-        now: Timestamp,
+        (now, clock): (Timestamp, &impl Clock),
         answer: &mut Result<S::Verdict, StorageError>,
     ) {
         let mut table = self.shard(digest).lock();
         if !matches!(op, Op::Peek(_)) {
             table.slots_mut().fill();
         }
+        let now = table.overtaken(now, || clock.now());
         *answer = table.apply(limit, digest, op, now);
         drop(table);
         if let (Op::Check(_), Ok(verdict)) = (op, answer) {
@@ -196,7 +199,7 @@ impl<T: State> Shards<T> {
         keys: &[K],
         digest: impl Fn(&K) -> Digest,
         hit: &Hit<S::Cost>,
-        now: Timestamp,
+        (now, clock): (Timestamp, &impl Clock),
         mut answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
     ) {
         /// About as many as a core can fetch at a time.
@@ -209,7 +212,7 @@ impl<T: State> Shards<T> {
                 self.prefetch(*place);
             }
             for (key, digest) in keys.iter().zip(digests) {
-                answer(key, self.apply(limit, key, digest, &op, now));
+                answer(key, self.apply(limit, key, digest, &op, now, clock));
             }
         }
     }
@@ -221,7 +224,7 @@ impl<T: State> Shards<T> {
         keys: [&K; N],
         digests: [Digest; N],
         hit: &Hit<S::Cost>,
-        now: Timestamp,
+        (now, clock): (Timestamp, &impl Clock),
     ) -> Result<Together<S::Verdict, N>, StorageError> {
         let mut places = digests.map(|digest| self.place(digest));
         // Everyone locks in the order of the shards, so no two wait for each other.
@@ -233,6 +236,8 @@ impl<T: State> Shards<T> {
             table.slots_mut().fill();
             Some((place, table))
         });
+        let overtaken = |now, table: &Slots<T>| table.overtaken(now, || clock.now());
+        let now = locked.iter().flatten().fold(now, |now, (_, table)| overtaken(now, table));
         let together = check_together(&mut AllLocked { locked, shards: self }, limit, digests, hit, now)?;
         for ((key, digest), verdict) in keys.into_iter().zip(digests).zip(&together.verdicts) {
             self.note(key, digest, verdict);

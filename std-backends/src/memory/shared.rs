@@ -180,7 +180,7 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
     ) -> Result<S::Verdict, StorageError> {
         let digest = self.digest::<S, K>(key);
         self.shards.prefetch(digest);
-        self.shards.apply(&InBytes(limit.clone()), key, digest, &InBytes::op(op), now)
+        self.shards.apply(&InBytes(limit.clone()), key, digest, &InBytes::op(op), now, &self.clock)
     }
 
     /// Reads the clock while the state is on its way from memory.
@@ -188,7 +188,14 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
     fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
         let digest = self.digest::<S, K>(key);
         self.shards.prefetch(digest);
-        self.shards.apply(&InBytes(limit.clone()), key, digest, &InBytes::op(op), self.clock.now())
+        self.shards.apply(
+            &InBytes(limit.clone()),
+            key,
+            digest,
+            &InBytes::op(op),
+            self.clock.now(),
+            &self.clock,
+        )
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
@@ -205,7 +212,7 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
         answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
     ) {
         let digest = |key: &K| self.digest::<S, K>(key);
-        self.shards.check_many(&InBytes(limit.clone()), keys, digest, hit, now, answer);
+        self.shards.check_many(&InBytes(limit.clone()), keys, digest, hit, (now, &self.clock), answer);
     }
 
     /// In one step: no one sees one of the keys charged before all are.
@@ -217,7 +224,7 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
         now: Timestamp,
     ) -> Result<Together<S::Verdict, N>, StorageError> {
         let digests = keys.map(|key| self.digest::<S, K>(key));
-        self.shards.check_together(&InBytes(limit.clone()), keys, digests, hit, now)
+        self.shards.check_together(&InBytes(limit.clone()), keys, digests, hit, (now, &self.clock))
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {

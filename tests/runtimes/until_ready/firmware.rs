@@ -3,12 +3,18 @@
 // Chooses what a critical section is.
 use critical_section as _;
 
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use traffik::runtime::{Manual, Runtime};
-use traffik::{Fixed, Limiter, OneKey, Rate, Shared, Storage, Timer, TokenBucket, WaitError};
+use traffik::{
+    Fixed, Gcra, Limiter, ManualClock, OneKey, Rate, Shared, Storage, Timer, Timestamp, TokenBucket,
+    WaitError, rate,
+};
 
 use super::crowd::{SECOND, Served, wakes};
 
@@ -137,4 +143,34 @@ fn interrupts_that_check_while_tasks_wait_take_no_more_than_the_limit() {
     println!("{waited} by tasks, {taken} by interrupts");
     assert_eq!(waited + taken, 5 * (SECONDS as usize + 1), "not one too many, not one lost");
     assert!(limiter.storage().wait_queue().unwrap().is_empty(&"key"));
+}
+
+/// A place tells one number for both costs, which no limit need ever admit.
+#[test]
+fn a_room_that_is_full_is_told_at_once_also_of_pairs() {
+    let runtime = Manual::new();
+    let limits = (TokenBucket::new(rate!("10/s")), TokenBucket::new(rate!("1000/s")));
+    let limiter = Limiter::new(limits, OneKey::<_, _, Shared<1>>::shared(runtime.clone()));
+    assert!(limiter.check_n(&(), (1, 1_000)).unwrap().is_allowed());
+    let mut context = Context::from_waker(Waker::noop());
+    let mut first = pin!(limiter.until_ready_n(&(), (1, 500), &runtime));
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    let mut second = pin!(limiter.until_ready_n(&(), (1, 500), &runtime));
+    assert!(matches!(second.as_mut().poll(&mut context), Poll::Ready(Err(WaitError::TooLong { .. }))));
+}
+
+#[test]
+fn those_who_wait_while_the_clock_is_set_back_expect_no_more_than_the_limit_lasts() {
+    let (runtime, clock) = (Manual::new(), Arc::new(ManualClock::new(Timestamp::from_micros(1 << 40))));
+    let limit = Gcra::new(rate!("10/s"));
+    let limiter = Limiter::new(limit, OneKey::<_, _, Shared<1>>::shared(Arc::clone(&clock)));
+    assert!(limiter.check(&()).unwrap().is_allowed());
+    let mut context = Context::from_waker(Waker::noop());
+    let mut first = pin!(limiter.until_ready(&(), &runtime));
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    clock.set(Timestamp::from_micros(1 << 39));
+    let mut second = pin!(limiter.until_ready(&(), &runtime));
+    let told = second.as_mut().poll(&mut context);
+    let Poll::Ready(Err(WaitError::TooLong { wait })) = told else { panic!("{told:?}") };
+    assert!(wait <= Duration::from_millis(300), "{wait:?}");
 }

@@ -325,6 +325,10 @@ impl Meter {
     /// The part of a charge that is left by the time `at`, in units. If the limit has changed since it is not
     /// known when, so the charge has drained at the faster rate.
     pub(crate) fn left(self, hit: &Hit, receipt: Receipt, at: Timestamp) -> u64 {
+        if receipt.at > at {
+            // The state was brought down to a clock that was set back, so nobody knows what is left of it.
+            return 0;
+        }
         let charged = Level::of(receipt);
         let (_, left) = self.level(&charged, at);
         let (_, at_own) = self.level(&charged.open(), at);
