@@ -203,7 +203,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     ///   more. A strategy that does not tell its rate decides by the present.
     /// * **Drop.** A dropped future has taken nothing, keeps no place, and the next one in the queue is woken
     ///   at once. During the delay of an admission, as by a [`LeakyBucketQueue`](crate::LeakyBucketQueue),
-    ///   those behind it in this process move up, and the last turn, which is free then, is refunded.
+    ///   those behind it in this process move up, and the last turn, which is free then, is refunded. In a
+    ///   storage of firmware nobody moves up: a turn that is not the last stays empty.
     ///
     /// # Errors
     ///

@@ -16,8 +16,9 @@ use super::{Clock, EpochClock, Timer, Timestamp};
 ///
 /// * **Forward** is as if that time had passed: what drained meanwhile counts as drained. A key has at most
 ///   its whole limit once more.
-/// * **Back** by more than a limit lasts: what was used begins to drain at the new present, so no key waits
-///   for longer than its limit's horizon ([`Strategy::rebase`](crate::Strategy::rebase)). By less: limits
+/// * **Back** by more than a limit lasts, and than a second (in a table up to two): what was used begins to
+///   drain at the new present, so no key waits for longer than its limit's horizon
+///   ([`Strategy::rebase`](crate::Strategy::rebase)). By less a bucket waits for that time more, and limits
 ///   that count in windows may wait for as long as the clock was set back besides. A bucket admits no more
 ///   for it, and a window at most its limit once more.
 ///
