@@ -1,7 +1,6 @@
 //! The scripts a newcomer runs first: what they install, and what they say at the end.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -17,8 +16,11 @@ impl StandIns {
         fs::create_dir_all(&folder).unwrap();
         for (name, shell) in programs {
             let path = folder.join(name);
-            fs::write(&path, format!("#!/bin/sh\n{shell}\n")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            // By a process of its own. What is open for writing cannot be run, and a program that another test
+            // starts meanwhile has for a moment all that is open here.
+            let write = "printf '%s\\n' '#!/bin/sh' \"$1\" >\"$0\" && chmod +x \"$0\"";
+            let written = Command::new("sh").args(["-c", write]).arg(&path).arg(shell).status();
+            assert!(written.unwrap().success(), "{name}");
         }
         Self(folder)
     }
