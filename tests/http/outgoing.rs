@@ -20,7 +20,8 @@ use traffik::runtime::{Manual, Runtime, Tokio};
 use traffik::storage::{AsyncStorage, Failure, Local};
 use traffik::web::Outgoing;
 use traffik::{
-    AsyncLimiter, ErrorKind, Gcra, LeakyBucketQueue, Memory, Strategy, TokenBucket, WaitError, rate,
+    AsyncLimiter, Class, ErrorKind, Gcra, Label, LeakyBucketQueue, Memory, Ratio, Strategy, Tiered,
+    TokenBucket, WaitError, rate,
 };
 
 use crate::Broken;
@@ -76,6 +77,26 @@ fn at<const N: usize>(expected: [(&str, u64); N]) -> Vec<(String, u64)> {
 /// Why a call was not made.
 fn reason(error: BoxError) -> WaitError<Failure> {
     *error.downcast().expect("the error of waiting")
+}
+
+/// Each class of calls waits by its own rate.
+#[test]
+fn a_class_of_calls_has_the_rate_of_its_tier() {
+    let tiers = [(Label::from("free"), Ratio::ONE), (Label::from("paid"), Ratio::new(2, 1).unwrap())];
+    let runtime = Manual::new();
+    let limit = Tiered::new(Gcra::new(rate!("1/s")), tiers).unwrap();
+    let tier = |path: &str| if path == "/paid" { "paid" } else { "free" };
+    let outgoing = outgoing(limit, &runtime)
+        .key_by(|call| call.uri.path().to_owned())
+        .class_by(move |call| Class::new().with_tier(tier(call.uri.path())));
+    let api = Api::new(&runtime);
+    let paths = ["/free", "/paid", "/paid", "/free", "/paid", "/paid"];
+    let calls = paths.map(|path| api.behind(&outgoing).oneshot(call(path)));
+    assert!(runtime.run(join_all(calls)).unwrap().iter().all(Result::is_ok));
+    let seconds = |path: &str| -> Vec<u64> {
+        api.arrived().into_iter().filter(|(arrived, _)| arrived == path).map(|(_, second)| second).collect()
+    };
+    assert_eq!((seconds("/free"), seconds("/paid")), (vec![0, 1], vec![0, 0, 1, 1]));
 }
 
 #[test]

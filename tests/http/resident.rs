@@ -15,7 +15,7 @@ const MEASURED: &str = "TRAFFIK_MEASURED";
 const THROTTLES: u64 = 100;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-/// What the kernel gives at once to a region that is advised to be made of large pages.
+/// The memory that the kernel gives at once to a region that is advised to be made of large pages.
 const LARGE_PAGE: u64 = 2 * MIB;
 
 /// Bytes of this process that are in memory.

@@ -109,7 +109,7 @@ fn a_queue_holds_nothing_for_longer_than_it_is_long() {
     assert_eq!(turns, [6, 8, 10]);
 }
 
-/// What a key that is used up saw while its clock was set back again and again.
+/// The decisions on a key that is used up while its clock was set back again and again.
 struct Locked {
     /// The longest wait that was told.
     told: u64,

@@ -132,9 +132,9 @@ where
 
 /// The refunds due once a turn was given up.
 pub(super) enum GivenUp<'a, S: Strategy, H> {
-    /// Those of the turns at the end of a line. All who stood in it are of the class of this hit.
+    /// Refunds of the turns at the end of a line. All who stood in it are of the class of this hit.
     InLine(&'a dyn Line, u64, H),
-    /// That of one by itself.
+    /// The refund of a turn by itself.
     Alone(H, Taken<S>),
     Nothing,
 }

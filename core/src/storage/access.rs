@@ -1,4 +1,4 @@
-//! Who may use a storage of firmware at the same time.
+//! Ways to use a storage of firmware from several places.
 
 use core::cell::RefCell;
 
@@ -7,7 +7,7 @@ use crate::{ErasedKey, Seed};
 
 /// A way to use a storage of firmware from several places: [`Alone`], or `Shared`.
 pub trait Access: sealed::Sealed + 'static {
-    /// Whether others wait while a value is in use, so that nothing is done meanwhile that can be done before.
+    /// Whether others wait while a value is in use: then all that can be done before is done before.
     const IS_AWAITED: bool;
 
     /// Holds a value that one user at a time changes.

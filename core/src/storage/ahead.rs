@@ -12,10 +12,10 @@ pub(super) struct Ahead(u64);
 const CALENDAR: Timestamp = Timestamp::from_micros(1 << 50);
 
 impl Ahead {
-    /// Not at all.
+    /// No offset.
     pub(super) const NONE: Self = Self(0);
 
-    /// So far that the storage goes on from a time at which it was saved.
+    /// The offset with which a storage goes on from the time at which it was saved.
     pub(super) const fn from(saved: Timestamp, clock: Timestamp) -> Self {
         Self(saved.micros_since(clock))
     }

@@ -168,8 +168,8 @@ impl Head for Wide {
 
 /// In 8 bytes, half of the digest: two keys of one set are taken for one with a chance of 2⁻³².
 ///
-/// So the chance that any two of 32 keys are is about one in nine million, and that a new key is taken for one
-/// of a full set of 64 is one in 67 million. They would then share one limit, and nothing worse; and without the
+/// The chance that any two of 32 keys are is about one in nine million, and that a new key is taken for one of a
+/// full set of 64 is one in 67 million. They would then share one limit, and nothing worse; and without the
 /// seed nobody can tell which keys do. Times are kept in steps of two seconds, and can be told up to 2112.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Narrow {

@@ -24,8 +24,9 @@ use crate::{Clock, Key, Op, State, Strategy, Timestamp};
 /// ```
 ///
 /// Those who [wait](crate::Limiter::until_ready) do so in the order of the key that they name: use the same
-/// one everywhere, such as `&()`. Beyond the state it takes 16 bytes, and what the clock takes. A clock that is set back locks it for no
-/// longer than its limit lasts, if the limit can be [rebased](Strategy::rebase), as all of this crate can.
+/// one everywhere, such as `&()`. Beyond the state it takes 16 bytes, and what the clock takes. A clock that is
+/// set back locks it for no longer than its limit lasts, if the limit can be [rebased](Strategy::rebase), as
+/// all of this crate can.
 pub struct OneKey<S: Strategy, C, A: Access = Alone> {
     cell: A::Cell<Kept<S::State>>,
     queue: A::Queue<()>,

@@ -1,4 +1,4 @@
-//! What a storage of firmware remembers, as bytes that outlast a reset.
+//! The memory of a storage of firmware, as bytes that outlast a reset.
 //!
 //! An image is a magic number with the version of the form, the form of the states, the time of saving, what
 //! the storage writes, and a checksum of it all. Numbers are little-endian.
@@ -73,7 +73,7 @@ const SHORT: StorageError =
     StorageError::new(ErrorKind::Invalid, "the buffer is too short; give SAVED bytes");
 
 impl From<Corrupt> for StorageError {
-    /// What was saved cannot be restored.
+    /// The error of bytes that cannot be restored.
     fn from(Corrupt: Corrupt) -> Self {
         Self::new(
             ErrorKind::Corrupt,

@@ -31,9 +31,10 @@ use crate::{Seed, Strategy};
 /// ```
 ///
 /// * **Critical sections.** A check takes two: a short one for the seed, and one for the decision, in which
-///   the clock is read as well. The key is hashed before that, so its length does not depend on the key. It takes fewer instructions than the whole check, for which
-///   [`Fixed`](crate::Fixed#choosing-n) states figures; of a `OneKey`, as many as of a known key at most.
-///   `save`, `restore`, `reseed` and `len` look at every slot in one section, so call them at leisure.
+///   the clock is read as well. The key is hashed before that, so its length does not depend on the key. It
+///   takes fewer instructions than the whole check, for which [`Fixed`](crate::Fixed#choosing-n) states
+///   figures; of a `OneKey`, as many as of a known key at most. `save`, `restore`, `reseed` and `len` look at
+///   every slot in one section, so call them at leisure.
 /// * **Waiting.** [`until_ready`](crate::Limiter::until_ready) serves first who came first for each key.
 ///   `WAITERS` of them may wait at a time, over all keys; one more gets
 ///   [`WaitError::TooLong`](crate::WaitError::TooLong), with the time it would have taken. A place takes 40

@@ -94,8 +94,8 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     }
 
     /// Checks a hit on a key that is at its [home] or soon after it; `None`, and nothing done, if it is not
-    /// there, or if something was written at a later time. Small enough to be made part of what calls it, which then computes no figure that it does not
-    /// read.
+    /// there, or if something was written at a later time. Small enough to be made part of what calls it,
+    /// which then computes no figure that it does not read.
     #[inline(always)]
     pub fn check_near<S: Strategy<State = T>>(
         &mut self,

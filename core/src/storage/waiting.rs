@@ -28,7 +28,7 @@ struct Waiters<K, const N: usize> {
 struct Waiter {
     ticket: Ticket,
     cost: u32,
-    /// That of a task that is not the first of its key.
+    /// The waker of a task that is not the first of its key.
     waker: Option<Waker>,
 }
 
@@ -64,7 +64,7 @@ impl<K: Naming, const N: usize> Queue<K, N> {
 }
 
 impl<K, const N: usize> Waiters<K, N> {
-    /// Those of a key, in no order.
+    /// The waiters for a key, in no order.
     fn of(&mut self, key: u64) -> impl Iterator<Item = &mut Waiter> {
         self.held.iter_mut().flatten().filter(move |waiter| waiter.ticket.key == key)
     }

@@ -67,7 +67,7 @@ pub struct Gcra {
 /// How far hits may come early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slack {
-    /// So far that this many may come at once.
+    /// By as much as lets this many come at once.
     Burst(u32),
     /// By this many microseconds.
     Tolerance(u64),

@@ -1,4 +1,4 @@
-//! What a clock and a timer are.
+//! Clocks and timers.
 
 use core::future::Future;
 use core::time::Duration;
@@ -38,7 +38,7 @@ pub trait Timer {
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static;
 
     /// Returns a function that reports how much time has passed since this call, by the clock that sleeps are
-    /// measured by. Defaults to one that does not know: whoever waits by this timer then leaves at the turn
+    /// measured by. Defaults to one that does not know: a waiter by this timer then leaves at the turn
     /// it was told first, also if a sooner one becomes free.
     fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
         || None

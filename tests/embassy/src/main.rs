@@ -15,7 +15,7 @@ use traffik_core::{
 
 const SECOND: u128 = 1_000_000;
 
-/// A tick as limits are told it: whole microseconds, rounded up.
+/// A tick as a limit takes it: whole microseconds, rounded up.
 const TICK: u64 = 1_000_000u64.div_ceil(TICK_HZ);
 
 /// A counter that stands still until it is set. Nothing here waits to be woken.

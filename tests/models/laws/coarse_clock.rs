@@ -1,4 +1,4 @@
-//! What a coarse clock may add to a limit: as much as the limit admits in one more tick, and no more; and
+//! The hits that a coarse clock may add to a limit: as much as the limit admits in one more tick, and no more; and
 //! what a limit may lose to it.
 //!
 //! A reading `r` at the time `t` lies in `t - tick..=t`. Whatever is admitted from `t1` to `t2` was read to be from

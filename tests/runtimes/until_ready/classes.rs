@@ -178,7 +178,7 @@ fn a_region_waits_for_its_own_share_alone() {
     });
 }
 
-/// Those of one class are served in the order in which they came, and one that goes has taken nothing.
+/// Waiters of one class are served in the order in which they came, and one that goes has taken nothing.
 #[test]
 fn those_of_a_class_are_served_in_order_and_who_goes_has_taken_nothing() {
     let limit = FairShare::<4>::new("4/10s".parse().unwrap());
@@ -223,7 +223,7 @@ fn what_a_class_can_never_have_is_told_at_once_also_behind_others() {
     assert!(nobody_waits(&limiter, "key"));
 }
 
-/// Those in front are of the same class, so what they ask for is known exactly.
+/// Waiters in front are of the same class, so what they ask for is known exactly.
 #[test]
 fn a_wait_that_is_too_long_for_a_class_is_told_exactly() {
     let tiers = [("free".into(), Ratio::ONE), ("pro".into(), ratio("4"))];

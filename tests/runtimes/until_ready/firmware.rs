@@ -74,7 +74,7 @@ fn keys_wait_for_themselves_and_share_the_room() {
     assert!(limiter.check_n("another", 5).unwrap().is_allowed());
     served.wait(&limiter, &runtime, 5, pending());
     runtime.advance(SECOND / 10);
-    // Whoever waits for another key does not stand behind it, and takes the last place.
+    // A waiter for another key does not stand behind it, and takes the last place.
     let other = Arc::clone(&limiter);
     let timer = runtime.clone();
     let begun = Arc::<AtomicBool>::default();

@@ -84,7 +84,7 @@ fn a_host_that_is_behind_waits_no_longer() {
     });
 }
 
-/// A client by a clock of its own that is set back by an hour is told no wait beyond the limit's, of one
+/// A client by a clock of its own that is set back by an hour gets no wait beyond the limit's, of one
 /// limit or of several, and its queue holds nothing for longer.
 #[test]
 fn a_client_an_hour_back_waits_no_longer_than_its_limit() {

@@ -42,15 +42,15 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     type Stat = (A::Stat, B::Stat);
 
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
-        let (a, b) = self.counted(state, hit, now);
+        let (a, b) = counted(self, state, hit, now);
         let parts = (self.0.decide(&mut state.0, &a, now), self.1.decide(&mut state.1, &b, now));
-        self.settled(parts, state, hit, now)
+        settled(self, parts, state, hit, now)
     }
 
     fn peek(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
-        let (a, b) = self.counted(state, hit, now);
+        let (a, b) = counted(self, state, hit, now);
         let parts = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
-        let verdict = self.settled(parts, state, hit, now);
+        let verdict = settled(self, parts, state, hit, now);
         if verdict.recorded && !verdict.is_allowed() {
             // What is noted may change when they will admit.
             return self.decide(&mut state.clone(), hit, now);
@@ -108,60 +108,40 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     }
 }
 
-/// Deciding on two states without touching either, nor copying them: a log's may be large.
-trait Judge<A: Strategy, B: Strategy>: Strategy {
-    /// The hit as each limit counts it. Unless both admit it, one that alone would is not charged, so it
-    /// tells what it has without the hit; one that denies may note it, as demand or since the limit has
-    /// changed.
-    fn counted(
-        &self,
-        state: &Self::State,
-        hit: &Hit<Self::Cost>,
-        now: Timestamp,
-    ) -> (Hit<A::Cost>, Hit<B::Cost>);
-
-    /// The verdict of both limits, given that of each.
-    fn settled(
-        &self,
-        parts: (A::Verdict, B::Verdict),
-        state: &Self::State,
-        hit: &Hit<Self::Cost>,
-        now: Timestamp,
-    ) -> Self::Verdict;
+/// The hit as each limit counts it. Unless both admit it, one that alone would is not charged, so it tells
+/// what it has without the hit; one that denies may note it, as demand or since the limit has changed. Copies
+/// no state: a log's may be large.
+#[inline]
+fn counted<A: Strategy, B: Strategy>(
+    limits: &(A, B),
+    state: &(A::State, B::State),
+    hit: &Hit<(A::Cost, B::Cost)>,
+    now: Timestamp,
+) -> (Hit<A::Cost>, Hit<B::Cost>) {
+    let (a, b) = split(hit);
+    // Only that is asked of them, which spares their figures.
+    let first = limits.0.peek(&state.0, &a, now).is_allowed();
+    let second = limits.1.peek(&state.1, &b, now).is_allowed();
+    (if first && !second { a.free() } else { a }, if second && !first { b.free() } else { b })
 }
 
-impl<A: Strategy, B: Strategy> Judge<A, B> for (A, B) {
-    #[inline]
-    fn counted(
-        &self,
-        state: &Self::State,
-        hit: &Hit<Self::Cost>,
-        now: Timestamp,
-    ) -> (Hit<A::Cost>, Hit<B::Cost>) {
-        let (a, b) = split(hit);
-        // Only that is asked of them, which spares their figures.
-        let first = self.0.peek(&state.0, &a, now).is_allowed();
-        let second = self.1.peek(&state.1, &b, now).is_allowed();
-        (if first && !second { a.free() } else { a }, if second && !first { b.free() } else { b })
-    }
-
-    #[inline]
-    fn settled(
-        &self,
-        parts: (A::Verdict, B::Verdict),
-        state: &Self::State,
-        hit: &Hit<Self::Cost>,
-        now: Timestamp,
-    ) -> Self::Verdict {
-        let (a, b) = split(hit);
-        let behind = || is_behind(&parts.0, now) || is_behind(&parts.1, now);
-        let outcome = settle([parts.0.outcome(), parts.1.outcome()], behind, now, |at, then| match at {
-            0 => self.0.peek(&state.0, &a, then).outcome(),
-            _ => self.1.peek(&state.1, &b, then).outcome(),
-        });
-        let recorded = parts.0.is_recorded() || parts.1.is_recorded();
-        Composite { parts, outcome, recorded }
-    }
+/// The verdict of both limits, given that of each.
+#[inline]
+fn settled<A: Strategy, B: Strategy>(
+    limits: &(A, B),
+    parts: (A::Verdict, B::Verdict),
+    state: &(A::State, B::State),
+    hit: &Hit<(A::Cost, B::Cost)>,
+    now: Timestamp,
+) -> Composite<(A::Verdict, B::Verdict)> {
+    let (a, b) = split(hit);
+    let behind = || is_behind(&parts.0, now) || is_behind(&parts.1, now);
+    let outcome = settle([parts.0.outcome(), parts.1.outcome()], behind, now, |at, then| match at {
+        0 => limits.0.peek(&state.0, &a, then).outcome(),
+        _ => limits.1.peek(&state.1, &b, then).outcome(),
+    });
+    let recorded = parts.0.is_recorded() || parts.1.is_recorded();
+    Composite { parts, outcome, recorded }
 }
 
 fn split<A: Copy, B: Copy>(hit: &Hit<(A, B)>) -> (Hit<A>, Hit<B>) {

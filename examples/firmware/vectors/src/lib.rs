@@ -173,7 +173,7 @@ impl Vectors<'_> {
             }
             for key in 0..EXHAUSTED {
                 let (mut now, mut denied) = (Timestamp::from_micros(after), 0);
-                // The first wait is told to who comes while the clock is behind, the next of a state that was
+                // The first wait is that of a hit while the clock is behind, the next of a state that was
                 // moved to it.
                 let waited = (0..3).find_map(|_| {
                     clock.set(now);

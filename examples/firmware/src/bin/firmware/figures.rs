@@ -57,7 +57,7 @@ impl Figures {
 }
 
 /// The burst of each limit and its rate for 3 s, since there is always more to do. A bus that nobody used
-/// before is for whoever comes first; from the second of four windows on each task has its half.
+/// before is for the task that comes first; from the second of four windows on each task has its half.
 const AT_FIRST: Figures = Figures {
     sent: 2 + 3 * 10,
     loud: 4 + 3 * 2,
