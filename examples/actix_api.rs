@@ -4,10 +4,10 @@
 //! `curl -i http://127.0.0.1:3000/search` more than twice.
 
 use actix_web::{App, HttpServer, web};
-use traffik::web::{Dialect, Standing, Throttle, ThrottleLayer};
+use traffik::web::{HeaderFormat, RateLimitStatus, Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
-async fn search(standing: Standing) -> String {
+async fn search(standing: RateLimitStatus) -> String {
     let left = standing.policies().map(|(name, decision)| format!("{name}: {} left\n", decision.remaining()));
     left.collect()
 }
@@ -15,7 +15,7 @@ async fn search(standing: Standing) -> String {
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("10/min")))
-        .headers(Dialect::Draft10)
+        .headers(HeaderFormat::Draft10)
         .cost_by(|request| if request.uri.path() == "/search" { 5 } else { 1 })
         .expose()
         .build()?;

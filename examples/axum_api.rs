@@ -10,7 +10,9 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Router, serve};
-use traffik::web::{Dialect, FromExtension, Identify, Peer, RequestParts, Standing, Throttle, ThrottleLayer};
+use traffik::web::{
+    FromExtension, HeaderFormat, Identify, Peer, RateLimitStatus, RequestParts, Throttle, ThrottleLayer,
+};
 use traffik::{All, TokenBucket, rate};
 
 /// Who has logged in.
@@ -24,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let by_user = FromExtension::new(|user: &User| user.0.clone());
     let throttle = Throttle::in_memory("api", limits)
         .policies(["burst", "hourly"])
-        .headers(Dialect::Draft10)
+        .headers(HeaderFormat::Draft10)
         // Users by name, all others by address.
         .identifier(move |request: RequestParts<'_>| match request.extensions.get::<User>() {
             Some(_) => by_user.identify(request),
@@ -47,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn search(standing: Standing) -> String {
+async fn search(standing: RateLimitStatus) -> String {
     let left = standing.policies().map(|(name, decision)| format!("{name}: {} left\n", decision.remaining()));
     left.collect()
 }

@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 
 use axum::routing::get;
 use axum::{Router, serve};
-use traffik::web::{Dialect, Throttle, ThrottleLayer};
+use traffik::web::{HeaderFormat, Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limit = TokenBucket::new(rate!("100/min"));
-    let throttle = Throttle::in_memory("api", limit).headers(Dialect::Draft10).build()?;
+    let throttle = Throttle::in_memory("api", limit).headers(HeaderFormat::Draft10).build()?;
     let app = Router::new().route("/", get(async || "hello\n")).layer(ThrottleLayer::new(throttle));
 
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());

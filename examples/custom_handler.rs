@@ -10,12 +10,12 @@ use axum::{Router, serve};
 use http::HeaderName;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use traffik::storage::Local;
-use traffik::web::{ApiKey, Base, OnError, Remedy, Rule, ThrottleLayer, Throttles};
+use traffik::web::{ApiKey, ErrorAction, OnError, Rule, ThrottleDefaults, ThrottleLayer, ThrottleSet};
 use traffik::{Gcra, Memory, rate};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let base = Base::new(Arc::new(Local(Memory::new(10_000))))
+    let base = ThrottleDefaults::new(Arc::new(Local(Memory::new(10_000))))
         .identifier(ApiKey(HeaderName::from_static("x-api-key")))
         .on_throttled(|denial| {
             // Status and headers as they would be, and a body for people.
@@ -29,14 +29,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .on_error(OnError::ask(|trouble| {
             eprintln!("{} could not decide: {}", trouble.throttle, trouble.failure);
-            if trouble.request.method.is_safe() { Remedy::Allow } else { Remedy::Throttle }
+            if trouble.request.method.is_safe() { ErrorAction::Allow } else { ErrorAction::Throttle }
         }));
     let requests = base.throttle("requests", Gcra::new(rate!("1/s")).burst(5)?).build()?;
     let posts = base.throttle("posts", Gcra::new(rate!("1/min")));
     let posts = posts.apply_to(Rule::new().methods([http::Method::POST])).build()?;
     let app = Router::new()
         .route("/", get(async || "hello\n").post(async || "posted\n"))
-        .layer(ThrottleLayer::new(Throttles::new().and(requests).and(posts)));
+        .layer(ThrottleLayer::new(ThrottleSet::new().and(requests).and(posts)));
 
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;

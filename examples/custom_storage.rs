@@ -33,7 +33,7 @@ impl<S: Strategy> Storage<S> for Bytes {
 
     fn apply<K: Key + ?Sized>(
         &self,
-        limit: &S,
+        strategy: &S,
         key: &K,
         op: &Op<S>,
         now: Timestamp,
@@ -42,7 +42,7 @@ impl<S: Strategy> Storage<S> for Bytes {
         let key = name(key);
         // What cannot be read counts as a key never seen.
         let mut state = map.get(&key).and_then(|bytes| decode(bytes).ok()).unwrap_or_default();
-        let (verdict, written) = op.apply(limit, &mut state, now);
+        let (verdict, written) = op.apply(strategy, &mut state, now);
         if written {
             let mut bytes = vec![0; S::State::MAX_LEN];
             let length = encode(&state, &mut bytes);

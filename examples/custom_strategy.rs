@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use traffik::laws::{self, Step};
-use traffik::strategy::{Corrupt, Reader, Writer};
+use traffik::strategy::{DecodeError, Reader, Writer};
 use traffik::{Class, Decision, Hit, Limiter, Memory, Receipt, State, Strategy, Timestamp};
 
 /// Admits one hit, then nothing until `pause` has gone by.
@@ -26,12 +26,12 @@ impl State for Last {
         out.u64(self.0.map_or(0, Timestamp::as_micros));
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(0x81)?;
         match (input.u8()?, input.u64()?) {
             (0, 0) => Ok(Self(None)),
             (1, at) => Ok(Self(Some(Timestamp::from_micros(at)))),
-            _ => Err(Corrupt),
+            _ => Err(DecodeError),
         }
     }
 }
@@ -86,11 +86,11 @@ impl Strategy for Pause {
         }
     }
 
-    fn fresh_at(&self, state: &Last, _: Class) -> Timestamp {
+    fn expires_at(&self, state: &Last, _: Class) -> Timestamp {
         state.0.map_or(Timestamp::EPOCH, |last| last.plus_micros(self.micros()))
     }
 
-    fn horizon(&self) -> u64 {
+    fn max_ttl(&self) -> u64 {
         self.micros()
     }
 

@@ -13,8 +13,8 @@ use std::{env, fs, io, process};
 use traffik::laws::awaited;
 use traffik::lock::{Locks, MemoryLock};
 use traffik::runtime::Tokio;
-use traffik::storage::Failure;
-use traffik::{AsyncLimiter, ErrorKind, GetSet, Locked, Seed, Timestamp, TokenBucket, rate};
+use traffik::storage::BackendError;
+use traffik::{AsyncLimiter, ErrorKind, KeyValueStore, Locked, Seed, Timestamp, TokenBucket, rate};
 
 /// Bytes by key, each in a file of its own; for one process, since [`MemoryLock`] is of one process.
 ///
@@ -75,13 +75,13 @@ impl Files {
     }
 }
 
-impl GetSet for Files {
-    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+impl KeyValueStore for Files {
+    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BackendError> {
         let (files, key, now) = (self.clone(), key.to_vec(), self.now());
         apart(move || files.read(&key, now)).await
     }
 
-    async fn set(&self, key: &[u8], bytes: &[u8], ttl: Duration) -> Result<(), Failure> {
+    async fn set(&self, key: &[u8], bytes: &[u8], ttl: Duration) -> Result<(), BackendError> {
         let (files, key, bytes, end) = (self.clone(), key.to_vec(), bytes.to_vec(), self.now() + ttl);
         apart(move || if bytes.is_empty() { files.remove(&key) } else { files.write(&key, &bytes, end) })
             .await
@@ -92,16 +92,17 @@ impl GetSet for Files {
 /// lock to its TTL then.
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Failure> {
-    let done =
-        tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(ErrorKind::Other, error))?;
+) -> Result<T, BackendError> {
+    let done = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| BackendError::new(ErrorKind::Other, error))?;
     done.map_err(|error| {
         let kind = match error.kind() {
             io::ErrorKind::PermissionDenied => ErrorKind::Denied,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
             _ => ErrorKind::Unavailable,
         };
-        Failure::new(kind, error)
+        BackendError::new(kind, error)
     })
 }
 

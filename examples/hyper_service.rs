@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use traffik::web::{Dialect, PeerAddress, Throttle, Throttled};
+use traffik::web::{HeaderFormat, PeerAddress, Throttle, Throttled};
 use traffik::{TokenBucket, rate};
 
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -21,7 +21,7 @@ async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limit = TokenBucket::new(rate!("5/min"));
-    let throttle = Throttle::in_memory("hello", limit).headers(Dialect::Draft10).build()?;
+    let throttle = Throttle::in_memory("hello", limit).headers(HeaderFormat::Draft10).build()?;
     let service = Throttled::new(service_fn(hello), throttle);
 
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());

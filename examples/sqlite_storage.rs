@@ -1,12 +1,14 @@
 //! A storage on SQLite: states as rows of a table, which the threads and processes of a machine share.
-//! A store that can compare and swap implements `Swap`, and `Combining` makes a storage of it. On another
+//! A store that can compare and swap implements `CompareAndSwap`, and `Coalescing` makes a storage of it. On another
 //! database the two statements are much the same, and its clock takes the place of this machine's.
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use traffik::cas::{Change, Combining, Loaded, Swap};
-use traffik::{AsyncLimiter, Clock, ErrorKind, SystemClock, Timestamp, TokenBucket, rate, storage::Failure};
+use traffik::cas::{Coalescing, CompareAndSwap, Versioned, Write};
+use traffik::{
+    AsyncLimiter, Clock, ErrorKind, SystemClock, Timestamp, TokenBucket, rate, storage::BackendError,
+};
 
 /// Rows that are over count as none, and are removed here. A loss of power costs the last second at most.
 const OPEN: &str = "PRAGMA synchronous = normal;
@@ -17,53 +19,59 @@ const SWAP: &str = "INSERT INTO limits SELECT ?1, ?4, ?5 -- if there is still wh
     WHERE (SELECT state FROM limits WHERE key = ?1 AND over > ?2) IS ?3
     ON CONFLICT (key) DO UPDATE SET state = excluded.state, over = excluded.over";
 
-type Row = Loaded<Option<Vec<u8>>>;
+type Row = Versioned<Option<Vec<u8>>>;
 type Statement<T> = Box<dyn FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send>;
 
 pub(crate) struct Rows(Arc<Mutex<Connection>>);
 
 impl Rows {
     /// Opens a file, or makes it. Another process that writes is waited for, for five seconds at most.
-    pub(crate) fn open(file: &Path) -> rusqlite::Result<Combining<Self>> {
+    pub(crate) fn open(file: &Path) -> rusqlite::Result<Coalescing<Self>> {
         let rows = Connection::open(file)?;
         let _ = rows.pragma_update(None, "journal_mode", "wal"); // faster, where no other has it open
         rows.execute_batch(OPEN)?;
-        Ok(Combining::new(Arc::new(Self(Arc::new(Mutex::new(rows))))))
+        Ok(Coalescing::new(Arc::new(Self(Arc::new(Mutex::new(rows))))))
     }
 
     /// Runs statements on a thread where they hold up nobody else, also if the answer is dropped.
-    async fn run<T: Send + 'static>(&self, run: Statement<T>) -> Result<T, Failure> {
+    async fn run<T: Send + 'static>(&self, run: Statement<T>) -> Result<T, BackendError> {
         let rows = Arc::clone(&self.0);
         let run = move || {
             let rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
             run(&rows, SystemClock.now().as_micros().cast_signed())
         };
-        let done = tokio::task::spawn_blocking(run).await.map_err(|e| Failure::new(ErrorKind::Other, e))?;
-        done.map_err(|e| Failure::new(ErrorKind::Unavailable, e)) // a statement that fails changes nothing
+        let done =
+            tokio::task::spawn_blocking(run).await.map_err(|e| BackendError::new(ErrorKind::Other, e))?;
+        done.map_err(|e| BackendError::new(ErrorKind::Unavailable, e)) // a statement that fails changes nothing
     }
 }
 
-impl Swap for Rows {
-    type Mark = Option<Vec<u8>>; // the bytes themselves
+impl CompareAndSwap for Rows {
+    type Version = Option<Vec<u8>>; // the bytes themselves
 
-    async fn load(&self, key: &[u8]) -> Result<Row, Failure> {
+    async fn load(&self, key: &[u8]) -> Result<Row, BackendError> {
         let key = key.to_vec();
         let load: Statement<_> = Box::new(move |rows, now| {
             let bytes = rows.prepare_cached(LOAD)?.query_row(params![key, now], |it| it.get(0)).optional()?;
             Ok((bytes, Timestamp::from_micros(now.cast_unsigned())))
         });
-        self.run(load).await.map(|(bytes, now)| Loaded { mark: bytes.clone(), bytes, now, kept: None })
+        self.run(load).await.map(|(bytes, now)| Versioned { version: bytes.clone(), bytes, now, kept: None })
     }
 
-    async fn swap(&self, key: &[u8], mark: Self::Mark, change: Change) -> Result<Option<Row>, Failure> {
+    async fn swap(
+        &self,
+        key: &[u8],
+        version: Self::Version,
+        change: Write,
+    ) -> Result<Option<Row>, BackendError> {
         let (bytes, rest) = match change {
-            Change::Remove => (None, Duration::ZERO),
-            Change::Store(bytes, rest) => (Some(bytes), rest),
+            Write::Remove => (None, Duration::ZERO),
+            Write::Store(bytes, rest) => (Some(bytes), rest),
         };
         let name = key.to_vec();
         let swap: Statement<_> = Box::new(move |rows, now| {
             let over = now.saturating_add_unsigned(rest.as_micros().try_into().unwrap_or(u64::MAX));
-            rows.prepare_cached(SWAP)?.execute(params![name, now, mark, bytes, over])
+            rows.prepare_cached(SWAP)?.execute(params![name, now, version, bytes, over])
         });
         if self.run(swap).await? == 1 { Ok(None) } else { self.load(key).await.map(Some) }
     }

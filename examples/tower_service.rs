@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tower::{ServiceBuilder, service_fn};
-use traffik::web::{ApiKey, Rule, Throttle, ThrottleLayer, Throttles};
+use traffik::web::{ApiKey, Rule, Throttle, ThrottleLayer, ThrottleSet};
 use traffik::{Gcra, TokenBucket, rate};
 
 async fn serve(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .identifier(by_key())
         .apply_to(Rule::new().glob("/orders.Orders/Create*"))
         .build()?;
-    let layer = ThrottleLayer::new(Throttles::new().and(all).and(writes));
+    let layer = ThrottleLayer::new(ThrottleSet::new().and(all).and(writes));
     let service = ServiceBuilder::new().layer(layer).service(service_fn(serve));
 
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());

@@ -7,8 +7,10 @@ pub use traffik_core::*;
 #[cfg(feature = "std")]
 pub use traffik_backends::*;
 #[cfg(feature = "http")]
+#[doc(inline)]
 pub use traffik_integrations as web;
 #[cfg(any(feature = "async-std", feature = "manual", feature = "smol", feature = "tokio"))]
+#[doc(inline)]
 pub use traffik_runtimes as runtime;
 
 /// Guides.

@@ -260,7 +260,7 @@ impl Decision {
     /// hour have a rate of their own, a region that of its share, and a window what a reserve leaves of it.
     ///
     /// ```
-    /// use traffik_core::{Gcra, Hit, Strategy, Timestamp, rate};
+    /// use traffik::{Gcra, Hit, Strategy, Timestamp, rate};
     ///
     /// let spaced = Gcra::new(rate!("100/min"));
     /// let decision = spaced.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);

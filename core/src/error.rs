@@ -11,7 +11,7 @@ use crate::ratio::{Ratio, RatioError};
 /// it:
 ///
 /// ```
-/// use traffik_core::{CostBased, StrategyError, rate};
+/// use traffik::{CostBased, StrategyError, rate};
 ///
 /// fn made(floor: &str) -> Result<CostBased, StrategyError> {
 ///     CostBased::new(rate!("4/s")).burst(8)?.floor(floor.parse()?)

@@ -16,7 +16,7 @@ use crate::Key;
 /// | 1 MiB (`1 << 20`) | 4 PiB | 1 MiB |
 ///
 /// ```
-/// use traffik_core::{Cost, Fixed, Limiter, ManualClock, Rate, TokenBucket};
+/// use traffik::{Cost, Fixed, Limiter, ManualClock, Rate, TokenBucket};
 ///
 /// const KIB: u64 = 1 << 10;
 /// // 10 GiB a day.
@@ -33,7 +33,7 @@ use crate::Key;
 /// let limiter = Limiter::new(tokens, Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1));
 /// let (prompt, answer) = (1_200u64, 4_096u64);
 /// assert!(limiter.check_n("ann", u32::in_units(prompt + answer, 1))?.is_allowed());
-/// # Ok::<(), traffik_core::StorageError>(())
+/// # Ok::<(), traffik::StorageError>(())
 /// ```
 pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// The same number for every limit.
@@ -146,7 +146,7 @@ impl From<&'static str> for Label {
 /// The kind of a request, for strategies that treat kinds differently.
 ///
 /// ```
-/// use traffik_core::{Class, FixedWindow, Hit, Label, Ratio, Strategy, Tiered, Timestamp, rate};
+/// use traffik::{Class, FixedWindow, Hit, Label, Ratio, Strategy, Tiered, Timestamp, rate};
 ///
 /// let tiers = [("free".into(), Ratio::ONE), ("pro".into(), Ratio::new(3, 1)?)];
 /// let limit = Tiered::new(FixedWindow::new(rate!("2/min")), tiers)?;
@@ -155,7 +155,7 @@ impl From<&'static str> for Label {
 /// assert_eq!((class.tier, class.priority), (Label::named("pro"), Label::default()));
 /// let hit = Hit::new(1).with_class(class);
 /// assert_eq!(limit.decide(&mut Default::default(), &hit, Timestamp::EPOCH).remaining(), 5);
-/// # Ok::<(), traffik_core::StrategyError>(())
+/// # Ok::<(), traffik::StrategyError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -266,7 +266,7 @@ impl<C: Cost> Hit<C> {
 /// A hit of the default class: a limiter's methods take a plain cost, or a [`Hit`] where the class matters.
 ///
 /// ```
-/// use traffik_core::{Class, Hit};
+/// use traffik::{Class, Hit};
 ///
 /// assert_eq!(Hit::from(3), Hit::new(3).with_class(Class::new()));
 /// ```

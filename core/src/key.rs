@@ -32,7 +32,7 @@ mod uuid;
 /// | `&`, `Box`, `Rc`, `Arc` and `Cow` of a key (all but `&`: feature `alloc`) | those of the key |
 ///
 /// ```
-/// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+/// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
 /// let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
 /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(2)), storage);
 ///

@@ -4,8 +4,8 @@
 //! number; `step`, the step of the run at which it shows; and `what`, the finding:
 //!
 //! ```
-//! use traffik_core::laws::{self, Step};
-//! use traffik_core::{Gcra, Rate, Timestamp};
+//! use traffik::laws::{self, Step};
+//! use traffik::{Gcra, Rate, Timestamp};
 //!
 //! let limit = Gcra::new(Rate::per_second(3));
 //! let run = [Step::new(Timestamp::from_micros(5), 1), Step::new(Timestamp::from_micros(9), 1)];
@@ -59,41 +59,46 @@ pub use waits::waits_are_exact;
 pub use run::Broken;
 
 /// Every law that needs nothing but a limit and a run: 1 to 10, but for arbitrary bytes.
-pub fn every<S: Bounds>(limit: &S, run: &[Step]) -> Held {
-    pure(limit, run)?;
-    never_over(limit, run)?;
-    never_starved(limit, run)?;
-    denial_is_free(limit, run)?;
-    waits_are_exact(limit, run)?;
-    expiry_is_invisible(limit, run)?;
-    time_may_step_back(limit, run)?;
-    clock_may_be_set_back(limit, run)?;
-    too_large_is_never(limit, run)?;
-    refund_inverts(limit, run)?;
-    codec_round_trips(limit, run)
+pub fn every<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
+    pure(strategy, run)?;
+    never_over(strategy, run)?;
+    never_starved(strategy, run)?;
+    denial_is_free(strategy, run)?;
+    waits_are_exact(strategy, run)?;
+    expiry_is_invisible(strategy, run)?;
+    time_may_step_back(strategy, run)?;
+    clock_may_be_set_back(strategy, run)?;
+    too_large_is_never(strategy, run)?;
+    refund_inverts(strategy, run)?;
+    codec_round_trips(strategy, run)
 }
 
 /// Law 1: the same arguments give the same answer, a peek gives that answer without a trace, and what was not
 /// said to be recorded was not. A key never seen has one state, [`FRESH`](State::FRESH) and default alike.
-pub fn pure<S: Strategy>(limit: &S, run: &[Step]) -> Held {
+pub fn pure<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
     let same = S::State::FRESH == S::State::default();
     expect(same, 1, 0, "the constant state of a key never seen differs from the default")?;
-    follow(limit, run, |at, step, before, verdict, after| {
+    follow(strategy, run, |at, step, before, verdict, after| {
         let mut again = before.clone();
-        let same = limit.decide(&mut again, &step.hit(), step.at) == *verdict && again == *after;
+        let same = strategy.decide(&mut again, &step.hit(), step.at) == *verdict && again == *after;
         expect(same, 1, at, "the same hit was decided differently")?;
-        expect(limit.peek(before, &step.hit(), step.at) == *verdict, 1, at, "a peek differs from the check")?;
-        expect(verdict.is_recorded() || before == after, 1, at, "a change of the state was not told")
+        expect(
+            strategy.peek(before, &step.hit(), step.at) == *verdict,
+            1,
+            at,
+            "a peek differs from the check",
+        )?;
+        expect(verdict.is_dirty() || before == after, 1, at, "a change of the state was not told")
     })
 }
 
 /// Law 2: between any two admissions no more is admitted than the bound allows. An admission that comes
 /// earlier than something recorded before it counts as having come with it.
-pub fn never_over<S: Bounds>(limit: &S, run: &[Step]) -> Held {
+pub fn never_over<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
     for first in 0..run.len() {
         let (mut latest, mut start, mut admitted) = (Timestamp::EPOCH, None, 0u128);
-        follow(limit, run, |at, step, _, verdict, _| {
-            if !verdict.is_recorded() {
+        follow(strategy, run, |at, step, _, verdict, _| {
+            if !verdict.is_dirty() {
                 return Ok(());
             }
             latest = latest.max(step.at);
@@ -101,7 +106,7 @@ pub fn never_over<S: Bounds>(limit: &S, run: &[Step]) -> Held {
                 return Ok(());
             }
             admitted += u128::from(step.cost);
-            let bound = limit.most(*start.get_or_insert(latest), latest);
+            let bound = strategy.most(*start.get_or_insert(latest), latest);
             expect(admitted <= bound, 2, at, "more was admitted than the bound")
         })?;
     }
@@ -110,21 +115,21 @@ pub fn never_over<S: Bounds>(limit: &S, run: &[Step]) -> Held {
 
 /// Law 3: a client that asks again as soon as it may, and in vain ever so often between, gets what is
 /// promised.
-pub fn never_starved<S: Bounds>(limit: &S, run: &[Step]) -> Held {
+pub fn never_starved<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
     /// Enough to leave the first burst behind and see drift.
     const ATTEMPTS: usize = 64;
     let Some(first) = run.first() else { return Ok(()) };
     let (mut state, mut admitted, mut now) = (S::State::default(), 0u128, first.at);
     let cost = first.cost.max(1);
     for _ in 0..ATTEMPTS {
-        match limit.decide(&mut state, &Hit::new(cost), now).outcome() {
+        match strategy.decide(&mut state, &Hit::new(cost), now).outcome() {
             Outcome::Allow { .. } => admitted += u128::from(cost),
             Outcome::Deny { retry_after } => {
-                let promised = limit.least(first.at, now, cost);
+                let promised = strategy.least(first.at, now, cost);
                 expect(admitted >= promised, 3, 0, "a client that always asks again got less than promised")?;
                 // Asks in vain half-way, which must not cost it anything.
                 let half = retry_after.as_micros() as u64 / 2;
-                let _ = limit.decide(&mut state, &Hit::new(cost), now.plus_micros(half));
+                let _ = strategy.decide(&mut state, &Hit::new(cost), now.plus_micros(half));
                 now = now + retry_after;
                 if now == Timestamp::MAX {
                     break;
@@ -138,49 +143,50 @@ pub fn never_starved<S: Bounds>(limit: &S, run: &[Step]) -> Held {
 
 /// Law 4: a denial leaves the state as it was, and a hit of cost 0 passes and does too. Where a strategy
 /// records demand, and after a change of class, a denial may be noted, but the same one not twice.
-pub fn denial_is_free<S: Strategy>(limit: &S, run: &[Step]) -> Held {
-    follow(limit, run, |at, step, before, verdict, after| {
+pub fn denial_is_free<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
+    follow(strategy, run, |at, step, before, verdict, after| {
         let denied = !verdict.outcome().is_allowed();
-        // Classes may have limits of their own, and what drains does so as the limit has it that was asked
+        // Classes may have limits of their own, and what drains does so as the strategy has it that was asked
         // last.
         let mut earlier = run.iter().take(at);
-        let may_be_noted = limit.records_demand() || earlier.any(|earlier| earlier.class != step.class);
+        let may_be_noted = strategy.records_demand() || earlier.any(|earlier| earlier.class != step.class);
         if denied && may_be_noted {
             let mut again = after.clone();
-            let verdict = limit.decide(&mut again, &step.hit(), step.at);
-            let once = !verdict.outcome().is_allowed() && !verdict.is_recorded() && again == *after;
+            let verdict = strategy.decide(&mut again, &step.hit(), step.at);
+            let once = !verdict.outcome().is_allowed() && !verdict.is_dirty() && again == *after;
             expect(once, 4, at, "the same demand was recorded twice, or was of use")?;
         } else {
             expect(!denied || before == after, 4, at, "a denial changed the state")?;
         }
         let nothing = Step { cost: 0, ..*step };
         let mut state = after.clone();
-        let verdict = limit.decide(&mut state, &nothing.hit(), step.at);
+        let verdict = strategy.decide(&mut state, &nothing.hit(), step.at);
         expect(verdict.outcome().is_allowed(), 8, at, "a hit of cost 0 was denied")?;
         expect(state == *after, 8, at, "a hit of cost 0 changed the state")
     })
 }
 
-/// Law 6: from `fresh_at` on the state decides as a key never seen does, and up to then it does not.
-pub fn expiry_is_invisible<S: Strategy>(limit: &S, run: &[Step]) -> Held {
-    follow(limit, run, |at, step, _, _, after| {
-        let fresh_at = limit.fresh_at(after, step.class);
-        if fresh_at == Timestamp::MAX {
+/// Law 6: from `expires_at` on the state decides as a key never seen does, and up to then it does not.
+pub fn expiry_is_invisible<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
+    follow(strategy, run, |at, step, _, _, after| {
+        let expires_at = strategy.expires_at(after, step.class);
+        if expires_at == Timestamp::MAX {
             return Ok(());
         }
         let differs = |now: Timestamp, cost| {
             let hit = Step { cost, ..*step }.hit();
             let (mut kept, mut forgotten) = (after.clone(), S::State::default());
-            let verdict = limit.decide(&mut kept, &hit, now);
-            verdict != limit.decide(&mut forgotten, &hit, now) || (verdict.is_recorded() && kept != forgotten)
+            let verdict = strategy.decide(&mut kept, &hit, now);
+            verdict != strategy.decide(&mut forgotten, &hit, now) || (verdict.is_dirty() && kept != forgotten)
         };
-        for now in [fresh_at, fresh_at.plus_micros(1), fresh_at.plus_micros(limit.horizon())] {
+        for now in [expires_at, expires_at.plus_micros(1), expires_at.plus_micros(strategy.max_ttl())] {
             for cost in [1, step.cost, u32::MAX] {
                 expect(!differs(now, cost), 6, at, "a fresh state still shows what it was")?;
             }
         }
-        let earlier = Timestamp::from_micros(fresh_at.as_micros().saturating_sub(1));
-        let early = fresh_at > step.at && earlier >= step.at && !differs(earlier, 0) && !differs(earlier, 1);
+        let earlier = Timestamp::from_micros(expires_at.as_micros().saturating_sub(1));
+        let early =
+            expires_at > step.at && earlier >= step.at && !differs(earlier, 0) && !differs(earlier, 1);
         expect(!early, 6, at, "the state was fresh before fresh_at")
     })
 }
@@ -188,22 +194,22 @@ pub fn expiry_is_invisible<S: Strategy>(limit: &S, run: &[Step]) -> Held {
 /// Law 8: a cost that can never pass is refused for ever at once, and one that can is never refused so,
 /// unless what is in use stays so for ever. A fresh key is told to wait only where the limit is going to be
 /// larger, and then for no longer than until it is.
-pub fn too_large_is_never<S: Bounds>(limit: &S, run: &[Step]) -> Held {
-    follow(limit, run, |at, step, _, verdict, after| {
-        let alone = limit.peek(&S::State::default(), &step.hit(), step.at).outcome();
+pub fn too_large_is_never<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
+    follow(strategy, run, |at, step, _, verdict, after| {
+        let alone = strategy.peek(&S::State::default(), &step.hit(), step.at).outcome();
         if let Outcome::Deny { retry_after } = alone {
-            let fresh = |now| limit.peek(&S::State::default(), &step.hit(), now);
+            let fresh = |now| strategy.peek(&S::State::default(), &step.hit(), now);
             let (before, then) = (fresh(step.at), fresh(step.at + retry_after));
             let grows = before.limit() < step.cost && before.limit() < then.limit() && then.is_allowed();
             expect(grows || step.at + retry_after == Timestamp::MAX, 8, at, "a fresh key was told to wait")?;
         }
-        let stays = limit.fresh_at(after, step.class) == Timestamp::MAX;
+        let stays = strategy.expires_at(after, step.class) == Timestamp::MAX;
         let possible = match verdict.outcome() {
             Outcome::Never => alone == Outcome::Never || stays,
             _ => alone != Outcome::Never,
         };
         expect(possible, 8, at, "Never is not what a fresh key is told")?;
-        let bounded = !alone.is_allowed() || u128::from(step.cost) <= limit.most(step.at, step.at);
+        let bounded = !alone.is_allowed() || u128::from(step.cost) <= strategy.most(step.at, step.at);
         expect(bounded, 8, at, "a cost above the bound was admitted")
     })
 }
@@ -212,28 +218,28 @@ pub fn too_large_is_never<S: Bounds>(limit: &S, run: &[Step]) -> Held {
 /// others use; and nothing is ever lifted above full. In a [queue](Bounds::QUEUES) what has had its turn may
 /// stay where it is instead, for it may have been used; and so may what by now has done the client more good
 /// than harm, for a refund takes nothing.
-pub fn refund_inverts<S: Bounds>(limit: &S, run: &[Step]) -> Held {
+pub fn refund_inverts<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
     let nothing = |step: &Step| Step { cost: 0, ..*step }.hit();
     // Everything ever charged, taken back again later: must not free more than was taken.
     let mut old: Option<(Receipt, Hit<u32>)> = None;
     let mut latest = Timestamp::EPOCH;
-    follow(limit, run, |at, step, before, verdict, after| {
-        if verdict.is_recorded() {
+    follow(strategy, run, |at, step, before, verdict, after| {
+        if verdict.is_dirty() {
             latest = latest.max(step.at);
         }
-        let figures = |state: &S::State, now| limit.peek(state, &nothing(step), now);
-        if verdict.outcome().is_allowed() && verdict.is_recorded() {
-            // As a hit of nothing leaves it, since which a state drains as the limit has it that was asked.
+        let figures = |state: &S::State, now| strategy.peek(state, &nothing(step), now);
+        if verdict.outcome().is_allowed() && verdict.is_dirty() {
+            // As a hit of nothing leaves it, since which a state drains as the strategy has it that was asked.
             let mut before = before.clone();
-            let _ = limit.decide(&mut before, &nothing(step), latest);
-            for wait in [0, 1, limit.horizon() / 2] {
+            let _ = strategy.decide(&mut before, &nothing(step), latest);
+            for wait in [0, 1, strategy.max_ttl() / 2] {
                 let then = latest.plus_micros(wait);
                 let mut state = after.clone();
-                limit.refund(&mut state, &step.hit(), verdict.receipt(), then);
+                strategy.refund(&mut state, &step.hit(), verdict.receipt(), then);
                 let (taken_back, never) = (figures(&state, then), figures(&before, then));
-                // The figures of a limit that is lifted above full are those of a full one.
-                let fullest = at_once(limit, S::State::default(), step.class, then);
-                let lifted = at_once(limit, state.clone(), step.class, then) > fullest;
+                // The figures of a strategy that is lifted above full are those of a full one.
+                let fullest = at_once(strategy, S::State::default(), step.class, then);
+                let lifted = at_once(strategy, state.clone(), step.class, then) > fullest;
                 expect(!lifted, 9, at, "a refund lifted above full")?;
                 let told = |it: &Decision| (it.remaining(), it.reset_after());
                 let had_its_turn = match verdict.outcome() {
@@ -247,25 +253,25 @@ pub fn refund_inverts<S: Bounds>(limit: &S, run: &[Step]) -> Held {
                 let same = told(&taken_back) == told(&never);
                 expect(same || stays, 9, at, "a check taken back left a trace")?;
             }
-            let late = limit.fresh_at(after, step.class);
+            let late = strategy.expires_at(after, step.class);
             if late != Timestamp::MAX {
                 let mut state = S::State::default();
-                limit.charge(&mut state, &Step { cost: 1, ..*step }.hit(), late);
+                strategy.charge(&mut state, &Step { cost: 1, ..*step }.hit(), late);
                 let charged = state.clone();
-                limit.refund(&mut state, &step.hit(), verdict.receipt(), late);
+                strategy.refund(&mut state, &step.hit(), verdict.receipt(), late);
                 let same = figures(&state, late) == figures(&charged, late);
                 expect(same, 9, at, "a refund came too late and freed what others use")?;
             }
         }
         if let Some((receipt, hit)) = old {
             let mut state = after.clone();
-            limit.refund(&mut state, &hit, receipt, latest);
+            strategy.refund(&mut state, &hit, receipt, latest);
             let (freed, kept) = (figures(&state, latest).remaining(), figures(after, latest).remaining());
             let most = kept.saturating_add(hit.cost);
             expect(freed <= most, 9, at, "a refund freed more than it had taken")?;
             expect(kept <= freed, 9, at, "a refund took something")?;
         }
-        if verdict.outcome().is_allowed() && verdict.is_recorded() {
+        if verdict.outcome().is_allowed() && verdict.is_dirty() {
             old = Some((verdict.receipt(), step.hit()));
         }
         Ok(())
@@ -273,10 +279,10 @@ pub fn refund_inverts<S: Bounds>(limit: &S, run: &[Step]) -> Held {
 }
 
 /// The most that can be had at one time, in hits that are each half as dear as the one before.
-fn at_once<S: Strategy<Cost = u32>>(limit: &S, mut state: S::State, class: Class, now: Timestamp) -> u64 {
+fn at_once<S: Strategy<Cost = u32>>(strategy: &S, mut state: S::State, class: Class, now: Timestamp) -> u64 {
     let costs = (0..u32::BITS).rev().map(|bit| 1 << bit);
     let admitted = costs.filter(|cost| {
-        limit.decide(&mut state, &Hit::new(*cost).with_class(class), now).outcome().is_allowed()
+        strategy.decide(&mut state, &Hit::new(*cost).with_class(class), now).outcome().is_allowed()
     });
     admitted.map(u64::from).sum()
 }
@@ -285,8 +291,8 @@ fn at_once<S: Strategy<Cost = u32>>(limit: &S, mut state: S::State, class: Class
 const ROOM: usize = 4096;
 
 /// Law 10: a state read back from its own bytes is the same, and no part of those bytes is a state.
-pub fn codec_round_trips<S: Strategy>(limit: &S, run: &[Step]) -> Held {
-    follow(limit, run, |at, _, _, _, after| is_read_back(after, at))
+pub fn codec_round_trips<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
+    follow(strategy, run, |at, _, _, _, after| is_read_back(after, at))
 }
 
 fn is_read_back<T: State>(state: &T, at: usize) -> Held {
@@ -303,17 +309,17 @@ fn is_read_back<T: State>(state: &T, at: usize) -> Held {
 
 /// Law 10: bytes from anywhere are refused, or are a state that every operation survives and that is read
 /// back the same, whatever it has become.
-pub fn any_bytes_decode_or_are_refused<S: Strategy>(limit: &S, bytes: &[u8], run: &[Step]) -> Held {
+pub fn any_bytes_decode_or_are_refused<S: Strategy>(strategy: &S, bytes: &[u8], run: &[Step]) -> Held {
     let Ok(mut state) = decode::<S::State>(bytes) else { return Ok(()) };
     is_read_back(&state, 0)?;
     for (at, step) in run.iter().enumerate() {
-        let verdict = limit.decide(&mut state, &step.hit(), step.at);
+        let verdict = strategy.decide(&mut state, &step.hit(), step.at);
         is_read_back(&state, at)?;
-        limit.refund(&mut state, &step.hit(), verdict.receipt(), step.at);
+        strategy.refund(&mut state, &step.hit(), verdict.receipt(), step.at);
         is_read_back(&state, at)?;
-        limit.charge(&mut state, &step.hit(), step.at);
+        strategy.charge(&mut state, &step.hit(), step.at);
         is_read_back(&state, at)?;
-        let _ = (limit.stat(&state, step.class, step.at), limit.fresh_at(&state, step.class));
+        let _ = (strategy.stat(&state, step.class, step.at), strategy.expires_at(&state, step.class));
     }
     Ok(())
 }

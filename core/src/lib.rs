@@ -5,7 +5,7 @@
 //! [`Limiter`] puts the two together:
 //!
 //! ```
-//! use traffik_core::{Fixed, Gcra, Limiter, ManualClock, Rate, Timestamp};
+//! use traffik::{Fixed, Gcra, Limiter, ManualClock, Rate, Timestamp};
 //!
 //! let clock = ManualClock::new(Timestamp::EPOCH);
 //! // Room for 32 keys, inline: no heap. The seed keys the hash, so take it from a random source.
@@ -15,7 +15,7 @@
 //! assert!(limiter.check("sensor-7")?.is_allowed());
 //! let denied = limiter.check("sensor-7")?;
 //! assert_eq!(denied.retry_after(), Some(core::time::Duration::from_secs(1)));
-//! # Ok::<(), traffik_core::StorageError>(())
+//! # Ok::<(), traffik::StorageError>(())
 //! ```
 //!
 //! In firmware take the crate `traffik` with `default-features = false`; its guide `traffik::guide::firmware`

@@ -4,7 +4,7 @@ use core::future::{Future, Ready, ready};
 use core::ops::Range;
 use core::time::Duration;
 
-use crate::storage::{Answer, Together, WaitQueue, as_of};
+use crate::storage::{Answer, MultiKeyVerdict, WaitQueue, as_of};
 use crate::strategy::Taken;
 use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp};
 
@@ -26,7 +26,7 @@ use within::{Expectation, Unbounded, Within};
 /// Limits what keys may do, remembering them in a storage of this process.
 ///
 /// ```
-/// use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket, Verdict};
+/// use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket, Verdict};
 ///
 /// let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
 /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
@@ -36,19 +36,19 @@ use within::{Expectation, Unbounded, Within};
 /// assert_eq!(limiter.peek("alice", 6)?.remaining(), 0); // what a check would say
 /// assert_eq!(limiter.refund("alice", 4, decision.receipt())?.remaining(), 10);
 /// assert_eq!(limiter.stat("bob")?.tokens, 10); // reading charges nobody
-/// # Ok::<(), traffik_core::StorageError>(())
+/// # Ok::<(), traffik::StorageError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limiter<S, M> {
-    limit: S,
+    strategy: S,
     storage: M,
 }
 
 impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// Runs `limit` in `storage`.
     #[must_use]
-    pub const fn new(limit: S, storage: M) -> Self {
-        Self { limit, storage }
+    pub const fn new(strategy: S, storage: M) -> Self {
+        Self { strategy, storage }
     }
 
     /// Asks for one, and takes it if it is admitted.
@@ -61,7 +61,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// class too, for limits that treat classes differently.
     ///
     /// ```
-    /// # use traffik_core::{Class, Fixed, Gcra, Hit, Limiter, ManualClock, Priority, Ratio, Rate};
+    /// # use traffik::{Class, Fixed, Gcra, Hit, Limiter, ManualClock, Priority, Ratio, Rate};
     /// # let half = Ratio::new(1, 2)?;
     /// let limit = Priority::new(Gcra::new(Rate::per_minute(60)).burst(10)?, [("low".into(), half)])?;
     /// let limiter = Limiter::new(limit, Fixed::<_, _, 16>::new(ManualClock::default(), 1));
@@ -88,7 +88,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// a storage may look them up at once. A key named twice sees what it was charged the first time.
     ///
     /// ```
-    /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
     /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
     /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(2)), storage);
     /// let mut denied = Vec::new();
@@ -102,7 +102,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     #[inline]
     pub fn check_many<K: Key>(&self, keys: &[K], answer: impl FnMut(&K, Answer<S>)) {
         let one = Hit::new(S::Cost::uniform(1));
-        self.storage.check_many(&self.limit, keys, &one, self.now(), answer);
+        self.storage.check_many(&self.strategy, keys, &one, self.now(), answer);
     }
 
     /// Asks for a hit on each of several keys, such as an address and a user: all of them are charged, or
@@ -113,21 +113,21 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// `is_atomic()`, whether all keys were asked in one step.
     ///
     /// ```
-    /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
     /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
     /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(2)), storage);
     /// assert!(limiter.check_together(["address 1", "user 1"], 2)?.is_allowed());
     /// let denied = limiter.check_together(["address 2", "user 1"], 1)?;
     /// assert!(!denied.is_allowed() && denied.verdicts[0].is_allowed());
     /// assert_eq!(limiter.peek("address 2", 0)?.remaining(), 2); // not charged
-    /// # Ok::<(), traffik_core::StorageError>(())
+    /// # Ok::<(), traffik::StorageError>(())
     /// ```
     pub fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
         keys: [&K; N],
         hit: impl Into<Hit<S::Cost>>,
-    ) -> Result<Together<S::Verdict, N>, StorageError> {
-        self.storage.check_together(&self.limit, keys, &hit.into(), self.now())
+    ) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
+        self.storage.check_together(&self.strategy, keys, &hit.into(), self.now())
     }
 
     /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit.
@@ -142,12 +142,12 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// another one are a `peek` at `Hit::new(0).with_class(class)`.
     ///
     /// ```
-    /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
     /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
     /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
     /// assert_eq!(limiter.status("bob")?.remaining(), 10);
     /// assert_eq!(limiter.peek("bob", 3)?.remaining(), 7); // what would be left after three
-    /// # Ok::<(), traffik_core::StorageError>(())
+    /// # Ok::<(), traffik::StorageError>(())
     /// ```
     pub fn status<K: Key + ?Sized>(&self, key: &K) -> Answer<S> {
         self.peek(key, S::Cost::uniform(0))
@@ -181,7 +181,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
     /// The strategy's own figures for a key, as they are for a class.
     pub fn stat_for<K: Key + ?Sized>(&self, key: &K, class: Class) -> Result<S::Stat, StorageError> {
-        Ok(self.limit.stat(&self.storage.load(key)?, class, self.now()))
+        Ok(self.strategy.stat(&self.storage.load(key)?, class, self.now()))
     }
 
     /// Waits until a hit of cost 1 is admitted, and takes it.
@@ -223,7 +223,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// its class too. Order, duration, drop and errors are those of [`until_ready`](Self::until_ready).
     ///
     /// ```
-    /// # use traffik_core::{Class, FairShare, Fixed, Hit, Limiter, ManualClock, Rate, Timer, WaitError};
+    /// # use traffik::{Class, FairShare, Fixed, Hit, Limiter, ManualClock, Rate, Timer, WaitError};
     /// # async fn uplink(timer: &impl Timer) -> Result<(), WaitError> {
     /// let limit = FairShare::<4>::new(Rate::per_second(10)); // among four tasks
     /// let limiter = Limiter::new(limit, Fixed::<_, _, 16>::new(ManualClock::default(), 1));
@@ -253,7 +253,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     ///
     /// ```
     /// # use core::time::Duration;
-    /// # use traffik_core::{Fixed, Limiter, ManualClock, Rate, Timer, TokenBucket, WaitError};
+    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, Timer, TokenBucket, WaitError};
     /// # async fn uplink(timer: &impl Timer) -> Result<(), WaitError> {
     /// let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
     /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
@@ -283,13 +283,13 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// Applies any operation, at the present.
     #[inline]
     pub fn apply_now<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Answer<S> {
-        self.storage.apply_now(&self.limit, key, op)
+        self.storage.apply_now(&self.strategy, key, op)
     }
 
     /// Applies any operation at a time read from this limiter's clock.
     #[inline]
     pub fn apply<K: Key + ?Sized>(&self, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
-        self.storage.apply(&self.limit, key, op, now)
+        self.storage.apply(&self.strategy, key, op, now)
     }
 
     /// The present, by the clock of the storage.
@@ -299,8 +299,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     }
 
     /// The limit that is run.
-    pub const fn limit(&self) -> &S {
-        &self.limit
+    pub const fn strategy(&self) -> &S {
+        &self.strategy
     }
 
     /// The storage it is run in.
@@ -315,7 +315,7 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
     type Expected = Ready<Result<Duration, StorageError>>;
 
     fn strategy(&self) -> &S {
-        &self.limit
+        &self.strategy
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
@@ -348,7 +348,7 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
         within: Duration,
     ) -> Self::Expected {
         let expect = |state| {
-            let mut expectation = Expectation::new(&self.limit, state, self.now(), within);
+            let mut expectation = Expectation::new(&self.strategy, state, self.now(), within);
             ahead(&mut |cost| expectation.add(&Hit { cost: S::Cost::uniform(cost), ..hit }));
             expectation.add(&hit);
             expectation.waited()

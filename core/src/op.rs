@@ -30,42 +30,42 @@ impl<S: Strategy> Copy for Op<S> {}
 
 impl<S: Strategy> Op<S> {
     /// Runs the operation on a state. Returns the verdict, and whether the state was changed.
-    pub fn apply(&self, limit: &S, state: &mut S::State, now: Timestamp) -> (S::Verdict, bool) {
-        let verdict = self.run(limit, state, now);
+    pub fn apply(&self, strategy: &S, state: &mut S::State, now: Timestamp) -> (S::Verdict, bool) {
+        let verdict = self.run(strategy, state, now);
         let written = self.writes(&verdict);
         (verdict, written)
     }
 
     /// Runs the operation on a state and returns the verdict.
     #[inline]
-    pub fn run(&self, limit: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
+    pub fn run(&self, strategy: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
         match self {
-            Self::Check(hit) => limit.decide(state, hit, now),
-            _ => self.run_rarely(limit, state, now),
+            Self::Check(hit) => strategy.decide(state, hit, now),
+            _ => self.run_rarely(strategy, state, now),
         }
     }
 
     /// Runs what is no check. Apart from it: a check has more registers by itself.
     #[inline(never)]
-    fn run_rarely(&self, limit: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
+    fn run_rarely(&self, strategy: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
         match self {
             Self::Check(_) | Self::Peek(_) => {}
-            Self::Charge(hit) => limit.charge(state, hit, now),
-            Self::Refund(hit, receipt) => limit.refund(state, hit, *receipt, now),
+            Self::Charge(hit) => strategy.charge(state, hit, now),
+            Self::Refund(hit, receipt) => strategy.refund(state, hit, *receipt, now),
             Self::Reset => *state = S::State::default(),
         }
         let hit = match self {
             Self::Peek(hit) => *hit,
             _ => Hit::new(S::Cost::uniform(0)).with_class(self.class()),
         };
-        limit.peek(state, &hit, now)
+        strategy.peek(state, &hit, now)
     }
 
     /// Whether the operation changed the state, given its verdict.
     #[inline]
     pub fn writes(&self, verdict: &S::Verdict) -> bool {
         match self {
-            Self::Check(_) => verdict.is_recorded(),
+            Self::Check(_) => verdict.is_dirty(),
             Self::Peek(_) => false,
             Self::Charge(_) | Self::Refund(..) | Self::Reset => true,
         }

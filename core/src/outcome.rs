@@ -34,7 +34,7 @@ impl Outcome {
     }
 
     /// This outcome once so many microseconds have passed; `None` if the denial is over by then.
-    pub(crate) fn later_by_micros(self, by: u64) -> Option<Self> {
+    pub(crate) fn aged_by(self, by: u64) -> Option<Self> {
         let by = Duration::from_micros(by);
         match self {
             Self::Deny { retry_after } if retry_after <= by => None,

@@ -16,14 +16,14 @@ pub use error::{RateError, RateErrorKind};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Rate, rate};
+/// use traffik::{Rate, rate};
 ///
 /// const API: Rate = rate!("100/min"); // checked while compiling
 /// assert_eq!(API, Rate::per_minute(100));
 /// assert_eq!("5 per 10 seconds".parse(), Rate::new(5, Duration::from_secs(10)));
 /// assert_eq!("3/1h30m".parse(), Rate::new(3, Duration::from_secs(90 * 60)));
 /// assert!("0/0".parse::<Rate>()?.is_unlimited());
-/// # Ok::<(), traffik_core::RateError>(())
+/// # Ok::<(), traffik::RateError>(())
 /// ```
 ///
 /// A text is `limit/period` or `limit per period`: the limit a whole number up to 4 294 967 295, the period
@@ -185,11 +185,11 @@ impl Rate {
 /// says what would be right.
 ///
 /// ```
-/// let right = traffik_core::rate!("5/30d");
+/// let right = traffik::rate!("5/30d");
 /// ```
 ///
 /// ```compile_fail
-/// let wrong = traffik_core::rate!("5/month");
+/// let wrong = traffik::rate!("5/month");
 /// ```
 #[macro_export]
 macro_rules! rate {

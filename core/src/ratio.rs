@@ -9,12 +9,12 @@ use crate::divide::{divide, scale_down};
 /// A fraction in lowest terms, such as `3/2`.
 ///
 /// ```
-/// use traffik_core::Ratio;
+/// use traffik::Ratio;
 ///
 /// let half_more: Ratio = "3/2".parse()?;
 /// assert_eq!(half_more.floor_of(5), 7);
 /// assert_eq!("50%".parse(), Ratio::new(1, 2));
-/// # Ok::<(), traffik_core::StrategyError>(())
+/// # Ok::<(), traffik::StrategyError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ratio {
@@ -73,11 +73,11 @@ impl Ratio {
     /// The nearest number with a point, for people to read: no limit is reckoned with it.
     ///
     /// ```
-    /// use traffik_core::{Ratio, rate};
+    /// use traffik::{Ratio, rate};
     ///
     /// assert_eq!(Ratio::new(3, 2)?.as_f64(), 1.5);
     /// assert_eq!(rate!("100/min").rps().map(Ratio::as_f64), Some(100.0 / 60.0));
-    /// # Ok::<(), traffik_core::StrategyError>(())
+    /// # Ok::<(), traffik::StrategyError>(())
     /// ```
     #[must_use]
     pub const fn as_f64(self) -> f64 {

@@ -55,7 +55,7 @@ pub trait Receipts: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'sta
     const COUNT: usize;
 
     /// Calls `visit` with each of them, [`COUNT`](Self::COUNT) times.
-    fn each(&self, visit: &mut dyn FnMut(Receipt));
+    fn for_each(&self, visit: &mut dyn FnMut(Receipt));
 
     /// Calls `change` with each of them, in the same order.
     fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt));
@@ -67,7 +67,7 @@ pub trait Receipts: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'sta
 impl Receipts for Receipt {
     const COUNT: usize = 1;
 
-    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
+    fn for_each(&self, visit: &mut dyn FnMut(Receipt)) {
         visit(*self);
     }
 
@@ -83,9 +83,9 @@ impl Receipts for Receipt {
 impl<A: Receipts, B: Receipts> Receipts for (A, B) {
     const COUNT: usize = A::COUNT + B::COUNT;
 
-    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
-        self.0.each(visit);
-        self.1.each(visit);
+    fn for_each(&self, visit: &mut dyn FnMut(Receipt)) {
+        self.0.for_each(visit);
+        self.1.for_each(visit);
     }
 
     fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {

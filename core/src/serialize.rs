@@ -206,11 +206,11 @@ mod tests {
     }
 
     /// A state after two hits, written and read again, is the same state.
-    fn state_survives<S: Strategy<State: Serialize + DeserializeOwned>>(limit: &S, cost: S::Cost) {
+    fn state_survives<S: Strategy<State: Serialize + DeserializeOwned>>(strategy: &S, cost: S::Cost) {
         let mut state = S::State::default();
         let mut receipt = Default::default();
         for micros in [1 << 50, (1 << 50) + 7] {
-            receipt = limit.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(micros)).receipt();
+            receipt = strategy.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(micros)).receipt();
         }
         for state in [state, S::State::default()] {
             let text = to_string(&state).unwrap();

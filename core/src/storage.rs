@@ -29,10 +29,10 @@ mod waiting;
 pub(crate) use error::Answer;
 pub use error::{ErrorKind, StorageError};
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
-pub use failure::Failure;
+pub use failure::BackendError;
 pub use fixed::Fixed;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
-pub use future::{AsyncStorage, BoxFuture, DynStorage, Joint, Local, Reply};
+pub use future::{AsyncStorage, BoxFuture, DynStorage, Local, MultiKeyReply, Reply};
 pub use one_key::OneKey;
 #[cfg(feature = "critical-section")]
 pub use shared::Shared;
@@ -43,11 +43,11 @@ use together::one_each;
 #[doc(hidden)]
 pub use {
     access::{Access, Alone},
-    head::{Head, Narrow, Wide},
-    line::{Line, Returning, Turn},
+    head::{NarrowTag, SlotTag, WideTag},
+    line::{DelayLine, Returning, Turn},
     table::{Counters, Slot, Table, home},
     ticket::Ticket,
-    together::{Tables, Together, check_together},
+    together::{MultiKeyVerdict, Tables, check_together},
     wait_queue::WaitQueue,
 };
 
@@ -61,7 +61,7 @@ pub(crate) fn as_of(due: &Range<Timestamp>, now: Timestamp) -> Timestamp {
 /// Keeps a state per key in this process and runs operations on it.
 ///
 /// * An operation MUST be one atomic step for its key.
-/// * A state MUST NOT be dropped before [`Strategy::fresh_at`], unless the storage says so and counts it.
+/// * A state MUST NOT be dropped before [`Strategy::expires_at`], unless the storage says so and counts it.
 /// * A denial MUST NOT write.
 /// * A key MUST be told apart from others at least as well as by a keyed 64-bit hash, or else the storage MUST
 ///   state the odds.
@@ -72,12 +72,12 @@ pub trait Storage<S: Strategy> {
     fn now(&self) -> Timestamp;
 
     /// Applies an operation to the state of a key, at this time.
-    fn apply<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S>;
+    fn apply<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S>;
 
     /// Applies an operation to the state of a key, at the present.
     #[inline]
-    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Answer<S> {
-        self.apply(limit, key, op, self.now())
+    fn apply_now<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>) -> Answer<S> {
+        self.apply(strategy, key, op, self.now())
     }
 
     /// A copy of the state of a key.
@@ -87,14 +87,14 @@ pub trait Storage<S: Strategy> {
     /// was charged the first time. A storage may look several keys up at once.
     fn check_many<K: Key>(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: &[K],
         hit: &Hit<S::Cost>,
         now: Timestamp,
         mut answer: impl FnMut(&K, Answer<S>),
     ) {
         for key in keys {
-            answer(key, self.apply(limit, key, &Op::Check(*hit), now));
+            answer(key, self.apply(strategy, key, &Op::Check(*hit), now));
         }
     }
 
@@ -104,12 +104,12 @@ pub trait Storage<S: Strategy> {
     /// denies. A storage that can do it in one step does.
     fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: [&K; N],
         hit: &Hit<S::Cost>,
         now: Timestamp,
-    ) -> Result<Together<S::Verdict, N>, StorageError> {
-        check_in_turn(self, limit, keys, hit, now)
+    ) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
+        check_in_turn(self, strategy, keys, hit, now)
     }
 
     /// Returns the queue of those who [wait](crate::Limiter::until_ready) for a key, the same one every time.
@@ -122,29 +122,29 @@ pub trait Storage<S: Strategy> {
 /// Checks one hit on several keys, one after another; if one denies, those charged before are refunded.
 fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
     storage: &(impl Storage<S> + ?Sized),
-    limit: &S,
+    strategy: &S,
     keys: [&K; N],
     hit: &Hit<S::Cost>,
     now: Timestamp,
-) -> Result<Together<S::Verdict, N>, StorageError> {
+) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
     let mut asked: [Option<S::Verdict>; N] = array::from_fn(|_| None);
     let mut op = Op::Check(*hit);
     for (at, key) in keys.into_iter().enumerate() {
-        let answer = storage.apply(limit, key, &op, now);
+        let answer = storage.apply(strategy, key, &op, now);
         let admitted = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
         if !admitted && matches!(op, Op::Check(_)) {
             op = Op::Peek(*hit);
             // The last one first: of a queue only the last place can be given back.
             for (key, verdict) in keys.into_iter().zip(&asked).rev() {
                 let Some(verdict) = verdict else { continue };
-                storage.apply(limit, key, &Op::Refund(*hit, verdict.receipt()), now)?;
+                storage.apply(strategy, key, &Op::Refund(*hit, verdict.receipt()), now)?;
             }
         }
         if let Some(verdict) = asked.get_mut(at) {
             *verdict = Some(answer?);
         }
     }
-    Ok(Together::in_turn(one_each(asked, limit, hit, now).verdicts))
+    Ok(MultiKeyVerdict::in_turn(one_each(asked, strategy, hit, now).verdicts))
 }
 
 /// A storage behind a pointer is one.
@@ -156,12 +156,12 @@ macro_rules! storage_behind {
                 (**self).now()
             }
 
-            fn apply<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
-                (**self).apply(limit, key, op, now)
+            fn apply<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
+                (**self).apply(strategy, key, op, now)
             }
 
-            fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Answer<S> {
-                (**self).apply_now(limit, key, op)
+            fn apply_now<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>) -> Answer<S> {
+                (**self).apply_now(strategy, key, op)
             }
 
             fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
@@ -170,23 +170,23 @@ macro_rules! storage_behind {
 
             fn check_many<K: Key>(
                 &self,
-                limit: &S,
+                strategy: &S,
                 keys: &[K],
                 hit: &Hit<S::Cost>,
                 now: Timestamp,
                 answer: impl FnMut(&K, Answer<S>),
             ) {
-                (**self).check_many(limit, keys, hit, now, answer);
+                (**self).check_many(strategy, keys, hit, now, answer);
             }
 
             fn check_together<K: Key + ?Sized, const N: usize>(
                 &self,
-                limit: &S,
+                strategy: &S,
                 keys: [&K; N],
                 hit: &Hit<S::Cost>,
                 now: Timestamp,
-            ) -> Result<Together<S::Verdict, N>, StorageError> {
-                (**self).check_together(limit, keys, hit, now)
+            ) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
+                (**self).check_together(strategy, keys, hit, now)
             }
 
             fn wait_queue(&self) -> Option<&dyn $crate::storage::WaitQueue> {

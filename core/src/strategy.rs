@@ -47,7 +47,7 @@ pub use sliding_log::SlidingLog;
 pub use sliding_window::SlidingWindow;
 pub use strict_window::StrictWindow;
 pub use token_bucket::TokenBucket;
-pub use wire::{Corrupt, Figure, Reader, Report, State, Writer, decode, encode};
+pub use wire::{DecodeError, Reader, StatValue, State, Stats, Writer, decode, encode};
 
 pub use crate::capacity::CapacityError;
 pub use crate::error::StrategyError;
@@ -80,7 +80,7 @@ pub use {
     sliding_window::{SlidingWindowStat, SlidingWindowState},
     strict_window::{StrictWindowStat, StrictWindowState},
     token_bucket::TokenBucketStat,
-    wire::{Formula, Held, Inlined, Part, Reported},
+    wire::{ActiveHours, ScriptFormula, ScriptLimit, StateNesting, StatsSnapshot},
 };
 
 /// The receipt of an admission by a strategy: what it took.
@@ -94,7 +94,7 @@ pub(crate) type Taken<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 /// * The admitted cost never exceeds the strategy's bound, for any rate, cost and time.
 /// * A denial leaves the state as it was, but for a note of demand, or that the limit has changed.
 /// * `retry_after` is exact: admitted then, denied one microsecond earlier.
-/// * Once `fresh_at` has come, the state decides as `Default` does.
+/// * Once `expires_at` has come, the state decides as `Default` does.
 /// * A time earlier than the state's own counts as the state's own, and [`rebase`](Self::rebase) brings a
 ///   state to the present that lies further ahead of it than it can last.
 /// * Cost 0 always passes and changes nothing; a cost that can never pass is
@@ -125,11 +125,11 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     fn refund(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, receipt: Taken<Self>, now: Timestamp);
 
     /// When this state will decide as `Default` does; in the past if it does already.
-    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp;
+    fn expires_at(&self, state: &Self::State, class: Class) -> Timestamp;
 
     /// The longest this limit takes to become fresh, in microseconds: an upper bound for what a clock that
     /// stepped back may cost a client in waiting.
-    fn horizon(&self) -> u64;
+    fn max_ttl(&self) -> u64;
 
     /// Moves a state to the present that lies so far ahead of `now` that the clock must have been set back:
     /// further than this limit lasts, and than a second. What was used stays used, and drains from now on.
@@ -148,7 +148,7 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 
     /// Whether a denial may be noted in the state as demand, at most once per member and window and never to
     /// the client's advantage; or may end sooner than it says. Then denials can be
-    /// [recorded](Verdict::is_recorded), and may not be answered from a cache.
+    /// [recorded](Verdict::is_dirty), and may not be answered from a cache.
     ///
     /// Of any limit a check is recorded that is the first one after a change of the limit, whatever it comes
     /// to: what drains from then on does so at the new rate.
@@ -163,7 +163,7 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// the time.
     ///
     /// All of them have to admit the hit for any to be charged.
-    fn parts_of(&self, hit: &Hit<Self::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit<Self::Cost>, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let _ = (hit, visit);
         false
     }
@@ -180,7 +180,7 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
         let nothing = Hit::new(Self::Cost::uniform(0));
         let fresh = self.peek(&Self::State::default(), &nothing, Timestamp::EPOCH);
-        fresh.each(&mut |decision| visit(wire::form::<Self::State>(), decision.window_micros()));
+        fresh.for_each(&mut |decision| visit(wire::form::<Self::State>(), decision.window_micros()));
     }
 
     /// Whether a store may run this limit as a script, whose numbers are exact only below 2⁵³.
@@ -197,7 +197,7 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 /// * [`advance`](Self::advance) MUST NOT change what this limit decides at `to` or later, nor
 ///   [`advance_receipt`](Self::advance_receipt) what a refund then takes back. What is fresh by `to` MUST
 ///   become `Default`, so that it is fresh for whichever limit takes over.
-/// * A [finer](Self::finer) limit MUST decide as this one does.
+/// * A [refine](Self::refine) limit MUST decide as this one does.
 pub trait Scale: Strategy {
     /// The same limit at `ratio` times its [rate](crate::Rate::scaled). What was given apart from the rate,
     /// such as a burst, stays what it is.
@@ -218,9 +218,9 @@ pub trait Scale: Strategy {
     /// is no more to do than what is done here.
     #[inline]
     fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
-        let fresh_at = self.fresh_at(state, class);
+        let expires_at = self.expires_at(state, class);
         // The end of time stands for never.
-        if fresh_at <= to && fresh_at < Timestamp::MAX {
+        if expires_at <= to && expires_at < Timestamp::MAX {
             *state = Self::State::default();
         }
     }
@@ -232,12 +232,12 @@ pub trait Scale: Strategy {
 
     /// Into how many parts a cost of 1 is divided to be counted exactly. Limits that count in the same parts
     /// pass a state to and fro without rounding.
-    fn parts(&self) -> u64 {
+    fn denominator(&self) -> u64 {
         1
     }
 
     /// The same limit, counting in parts `factor` times as fine.
-    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
+    fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
         let _ = factor;
         Ok(self.clone())
     }

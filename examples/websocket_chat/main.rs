@@ -23,7 +23,7 @@ use tokio::sync::broadcast;
 use traffik::runtime::Tokio;
 use traffik::storage::Local;
 use traffik::web::{
-    Client, Dialect, Identity, PeerAddress, RequestParts, Throttle, Throttled, WsNotices, WsPolicy,
+    Client, HeaderFormat, Identity, PeerAddress, RequestParts, Throttle, Throttled, WsNotices, WsPolicy,
     WsThrottle,
 };
 use traffik::{Memory, TokenBucket, rate};
@@ -113,7 +113,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Whoever opens connection after connection is stopped before they become WebSockets.
     let handshakes =
-        Throttle::in_memory("handshakes", TokenBucket::new(rate!("60/min"))).headers(Dialect::Draft10);
+        Throttle::in_memory("handshakes", TokenBucket::new(rate!("60/min"))).headers(HeaderFormat::Draft10);
     let chat = service_fn(move |request| {
         let reply = answer(&chat, request).unwrap_or_else(|error| {
             let mut reply = Response::new(Full::from(format!("{error}\n")));

@@ -10,10 +10,10 @@ mod planned;
 mod quota;
 mod turn;
 
-pub use all::Throttles;
+pub use all::ThrottleSet;
 #[cfg(feature = "websocket")]
 pub(crate) use contract::{Ruling, at_least};
-pub use pass::Pass;
-pub use quota::{Nested, Quota};
+pub use pass::Permit;
+pub use quota::{Quota, QuotaScope};
 #[cfg(feature = "websocket")]
 pub(crate) use turn::{Account, Delayed};

@@ -11,6 +11,6 @@ pub(crate) mod response;
 pub(crate) mod server;
 
 pub use denial::Denial;
-pub use headers::Dialect;
-pub use on_error::{OnError, Remedy, Trouble};
-pub use request::{Fallible, Refusal, RequestParts, Stop};
+pub use headers::HeaderFormat;
+pub use on_error::{ErrorAction, ErrorContext, OnError};
+pub use request::{Fallible, Refusal, RequestError, RequestParts};

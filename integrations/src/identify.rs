@@ -20,9 +20,9 @@ mod route;
 
 pub use anonymous::Anonymous;
 pub use class::{ClassHeaders, CostHeader};
-pub use client_address::{ClientAddress, Via};
+pub use client_address::{ClientAddress, ForwardedHeader};
 pub use client_key::{ClientKey, Identity};
-pub use composite::Composite;
+pub use composite::CompositeKey;
 pub use exempt::Exempt;
 pub use extension::FromExtension;
 pub use header::{ApiKey, Cookie, Header};

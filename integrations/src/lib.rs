@@ -5,8 +5,8 @@
 //! ```
 //! # #[cfg(feature = "tower")] {
 //! use tower::{ServiceBuilder, service_fn};
-//! use traffik_core::{TokenBucket, rate};
-//! use traffik_integrations::{Throttle, ThrottleLayer};
+//! use traffik::{TokenBucket, rate};
+//! use traffik::web::{Throttle, ThrottleLayer};
 //!
 //! // By peer address, in memory, 1 a request, 429 with Retry-After: all of that can be chosen.
 //! let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
@@ -16,7 +16,7 @@
 //! # fn usable(_: impl tower::Service<http::Request<String>>) {}
 //! # usable(service);
 //! # }
-//! # Ok::<(), traffik_integrations::ThrottleError>(())
+//! # Ok::<(), traffik::web::ThrottleError>(())
 //! ```
 //!
 //! The path of a request: service → [`Throttle`] → [`identify`] → storage → strategy → [`headers`].
@@ -38,12 +38,14 @@ mod throttle;
 #[cfg(feature = "websocket")]
 mod websocket;
 
-pub use crate::http::{Denial, Dialect, OnError, Refusal, Remedy, RequestParts, Stop, Trouble, headers};
+pub use crate::http::{
+    Denial, ErrorAction, ErrorContext, HeaderFormat, OnError, Refusal, RequestError, RequestParts, headers,
+};
 pub use error::ThrottleError;
-pub use evaluate::{Quota, Throttles};
+pub use evaluate::{Quota, ThrottleSet};
 pub use identify::{
-    Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, Composite, Cookie, CostHeader, Exempt,
-    FromExtension, Header, Identify, Identity, Networks, Peer, PeerAddress, Route, Via,
+    Anonymous, ApiKey, ClassHeaders, ClientAddress, ClientKey, CompositeKey, Cookie, CostHeader, Exempt,
+    ForwardedHeader, FromExtension, Header, Identify, Identity, Networks, Peer, PeerAddress, Route,
 };
 #[cfg(any(feature = "actix", feature = "tower"))]
 pub use middleware::ThrottleLayer;
@@ -53,18 +55,18 @@ pub use middleware::Throttled;
 pub use observe::Metrics;
 #[cfg(feature = "tracing")]
 pub use observe::Traces;
-pub use observe::{Event, Observe, Seen, Tally};
+pub use observe::{Event, Observe, RequestOutcome, Tally};
 pub use outgoing::Outgoing;
 pub use rules::Rule;
 pub use throttle::{
-    Base, Client, DynThrottle, Enforcement, IdentityCache, MemoryThrottle, Registry, Rejection, Scope,
-    Standing, Tenants, Throttle, ThrottleBuilder,
+    Client, DynThrottle, Enforcement, IdentityCache, MemoryThrottle, RateLimitStatus, Registry, Rejection,
+    Scope, Tenants, Throttle, ThrottleBuilder, ThrottleDefaults,
 };
 #[doc(no_inline)]
 pub use traffik_core::Origin;
 #[cfg(feature = "websocket")]
 pub use websocket::{
-    WsAction, WsAnswer, WsDenial, WsError, WsKind, WsMessage, WsNotices, WsOnError, WsPolicy, WsRemedy,
+    WsAction, WsAnswer, WsDenial, WsError, WsErrorAction, WsKind, WsMessage, WsNotices, WsOnError, WsPolicy,
     WsThrottle,
 };
 
@@ -75,7 +77,7 @@ pub use crate::http::Fallible;
 #[cfg(feature = "actix")]
 pub use actix::ActixFuture;
 #[doc(hidden)]
-pub use evaluate::{Nested, Pass};
+pub use evaluate::{Permit, QuotaScope};
 #[doc(hidden)]
 #[cfg(feature = "tower")]
 pub use middleware::Ready;
@@ -83,20 +85,20 @@ pub use middleware::Ready;
 pub use middleware::ResponseBody;
 #[doc(hidden)]
 #[cfg(feature = "hyper")]
-pub use middleware::Shared;
+pub use middleware::SharedService;
+#[doc(hidden)]
+pub use middleware::{Action, Admission, Completion};
 #[doc(hidden)]
 #[cfg(any(feature = "hyper", feature = "tower"))]
 pub use middleware::{Forward, ResponseFuture};
 #[doc(hidden)]
-pub use middleware::{Gate, Left, Step};
-#[doc(hidden)]
 #[cfg(feature = "tower")]
 pub use outgoing::{CallFuture, Paced};
 #[doc(hidden)]
+pub use throttle::ClientShare;
+#[doc(hidden)]
 #[cfg(feature = "axum")]
 pub use throttle::NotExposed;
-#[doc(hidden)]
-pub use throttle::Part;
 #[doc(hidden)]
 #[cfg(feature = "websocket")]
 pub use websocket::WsExtra;

@@ -14,12 +14,12 @@ mod service;
 #[cfg(feature = "tower")]
 mod tower;
 
-pub use self::admission::{Gate, Left, Step};
+pub use self::admission::{Action, Admission, Completion};
 pub use self::body::ResponseBody;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 pub use self::future::{Forward, ResponseFuture};
 #[cfg(feature = "hyper")]
-pub use self::hyper::Shared;
+pub use self::hyper::SharedService;
 #[cfg(any(feature = "actix", feature = "tower"))]
 pub use self::layer::ThrottleLayer;
 #[cfg(any(feature = "actix", feature = "hyper", feature = "tower"))]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::{ErasedKey, Origin, debug_fields, named};
 
 #[cfg(feature = "metrics")]
@@ -33,13 +33,13 @@ pub struct Event<'a> {
     /// The name of the throttle.
     pub throttle: &'a str,
     /// What became of it.
-    pub result: Seen,
+    pub result: RequestOutcome,
     /// Whom it was counted for, if that is known. A client chooses it: never a label of a metric.
     pub client: Option<&'a dyn ErasedKey>,
     /// How long the check took, if there was one.
     pub took: Option<Duration>,
     /// What has failed, if something has.
-    pub failure: Option<&'a Failure>,
+    pub failure: Option<&'a BackendError>,
     /// Where the decision comes from; `None` if the request was refused before there was any.
     pub origin: Option<Origin>,
 }
@@ -58,7 +58,7 @@ named! {
     /// The outcome of a request, in a word.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[non_exhaustive]
-    pub enum Seen {
+    pub enum RequestOutcome {
         /// It was admitted.
         Allowed = "allowed",
         /// It was admitted, later.

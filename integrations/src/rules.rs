@@ -37,8 +37,8 @@ use spelling::check_method;
 ///
 /// ```
 /// use http::Method;
-/// use traffik_core::{Gcra, rate};
-/// use traffik_integrations::{Rule, Throttle};
+/// use traffik::{Gcra, rate};
+/// use traffik::web::{Rule, Throttle};
 ///
 /// let throttle = Throttle::in_memory("writes", Gcra::new(rate!("5/s")))
 ///     .apply_to(Rule::new().methods([Method::POST, Method::PUT]).prefix("/api"))

@@ -23,7 +23,7 @@ mod tenants;
 #[cfg(feature = "axum")]
 pub use self::axum::NotExposed;
 pub(crate) use after::Receipt;
-pub use base::Base;
+pub use base::ThrottleDefaults;
 pub use builder::ThrottleBuilder;
 pub use client::Client;
 pub use handle::{DynThrottle, MemoryThrottle, Throttle};
@@ -35,6 +35,6 @@ pub(crate) use profile::{Known, Pause, Profile, Watch};
 pub use registry::Registry;
 pub(crate) use rejection::Cause;
 pub use rejection::Rejection;
-pub use settings::{Enforcement, Part};
-pub use standing::Standing;
+pub use settings::{ClientShare, Enforcement};
+pub use standing::RateLimitStatus;
 pub use tenants::Tenants;

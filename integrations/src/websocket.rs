@@ -7,9 +7,9 @@
 //! ```
 //! use std::sync::Arc;
 //! use tungstenite::{Error, Message};
-//! use traffik_core::{FixedWindow, rate};
-//! use traffik_integrations::{ClientKey, Throttle, WsAction, WsPolicy, WsThrottle};
-//! use traffik_runtimes::Tokio;
+//! use traffik::{FixedWindow, rate};
+//! use traffik::web::{ClientKey, Throttle, WsAction, WsPolicy, WsThrottle};
+//! use traffik::runtime::Tokio;
 //! # use futures_util::{Sink, SinkExt, Stream, StreamExt};
 //! # trait Socket: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin {}
 //! # async fn chat(socket: impl Socket) -> Result<(), Box<dyn std::error::Error>> {
@@ -19,7 +19,7 @@
 //! let policy = Arc::new(WsPolicy::new(Tokio).action(WsAction::Notice));
 //!
 //! // For each connection: whom it is counted for, here for itself.
-//! let client = messages.known(ClientKey::connection());
+//! let client = messages.client_for(ClientKey::connection());
 //! let mut socket = WsThrottle::new(socket, client, policy);
 //! while let Some(message) = socket.next().await {
 //!     socket.send(message?).await?;
@@ -32,8 +32,8 @@
 //!
 //! | by | |
 //! |---|---|
-//! | connection | `throttle.known(ClientKey::connection())` |
-//! | user, across connections | `throttle.known(ClientKey::of(&user))`, for any [`Key`](traffik_core::Key) |
+//! | connection | `throttle.client_for(ClientKey::connection())` |
+//! | user, across connections | `throttle.client_for(ClientKey::of(&user))`, for any [`Key`](traffik_core::Key) |
 //! | what the handshake tells: address, header, scope, tenant, tier | [`throttle.client(&request)`](crate::Throttle::client), by the identifier and the functions of the throttle; `None` for whoever is exempt |
 //!
 //! Whoever would rather ask by themselves, about whatever they read, does so with
@@ -73,7 +73,7 @@ mod stream;
 mod throttle;
 mod tungstenite;
 
-pub use action::{WsAction, WsAnswer, WsDenial, WsOnError, WsRemedy};
+pub use action::{WsAction, WsAnswer, WsDenial, WsErrorAction, WsOnError};
 pub use error::WsError;
 pub use message::{WsKind, WsMessage};
 pub use notice::{WsExtra, WsNotices};

@@ -15,8 +15,8 @@ use crate::{Connect, Runtime};
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_core::Timer;
-/// use traffik_runtimes::{AsyncStd, Elapsed, Runtime};
+/// use traffik::Timer;
+/// use traffik::runtime::{AsyncStd, Elapsed, Runtime};
 ///
 /// # async_std::task::block_on(async {
 /// let moment = Duration::from_millis(1);

@@ -30,9 +30,9 @@ use crate::Runtime;
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_backends::Memory;
-/// use traffik_core::{Limiter, TokenBucket, rate};
-/// use traffik_runtimes::{Manual, Runtime};
+/// use traffik::Memory;
+/// use traffik::{Limiter, TokenBucket, rate};
+/// use traffik::runtime::{Manual, Runtime};
 ///
 /// let runtime = Manual::new();
 /// let storage = Memory::builder().clock(runtime.clone()).build();
@@ -43,7 +43,7 @@ use crate::Runtime;
 ///     for _ in 0..12 {
 ///         limiter.until_ready("alice", &runtime).await?;
 ///     }
-///     Ok::<_, traffik_core::WaitError>(runtime.now().as_micros())
+///     Ok::<_, traffik::WaitError>(runtime.now().as_micros())
 /// })?;
 /// assert_eq!(waited?, 12 * 60 * 1_000_000);
 ///

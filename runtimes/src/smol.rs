@@ -17,8 +17,8 @@ use crate::{Connect, Runtime};
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_core::Timer;
-/// use traffik_runtimes::{Elapsed, Runtime, Smol};
+/// use traffik::Timer;
+/// use traffik::runtime::{Elapsed, Runtime, Smol};
 ///
 /// # smol::block_on(async {
 /// let runtime = Smol::new();

@@ -15,12 +15,12 @@ use crate::{Connect, Runtime};
 ///
 /// ```
 /// # use std::time::Duration;
-/// use traffik_backends::Memory;
-/// use traffik_core::{Gcra, Limiter, Rate};
-/// use traffik_runtimes::Tokio;
+/// use traffik::Memory;
+/// use traffik::{Gcra, Limiter, Rate};
+/// use traffik::runtime::Tokio;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), traffik_core::WaitError> {
+/// # async fn main() -> Result<(), traffik::WaitError> {
 /// let limiter = Limiter::new(Gcra::new(Rate::per_second(1_000)), Memory::new(100));
 /// for _ in 0..5 {
 ///     limiter.until_ready("uplink", &Tokio).await?; // a millisecond apart

@@ -1,13 +1,13 @@
 //! The compare-and-swap executor: any strategy on any store that can load and swap.
 //!
-//! A [`Combining`] carries operations on one key that come at the same time by one load and one swap:
+//! A [`Coalescing`] carries operations on one key that come at the same time by one load and one swap:
 //! contention is among processes then, not among the tasks of one.
 
 use std::future::{pending, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::strategy::{State, decode, encode};
 use traffik_core::{Class, Strategy, Timestamp};
 
@@ -20,13 +20,13 @@ mod operation;
 #[cfg(test)]
 mod tests;
 
-pub use combining::Combining;
+pub use combining::Coalescing;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use combining::Pending;
+pub use combining::PendingOp;
 #[doc(hidden)]
-pub use operation::GivenUp;
+pub use operation::Abandoned;
 
 /// A store that keeps bytes by key, and replaces them if they are still what they were.
 ///
@@ -36,20 +36,21 @@ pub use operation::GivenUp;
 /// * The clock MUST be one for all that share the store, or else the store states what its skew may add.
 /// * A swap whose outcome is unknown MUST be reported as
 ///   [`ErrorKind::Timeout`](traffik_core::ErrorKind::Timeout).
-pub trait Swap: Send + Sync + 'static {
+pub trait CompareAndSwap: Send + Sync + 'static {
     /// What tells whether bytes are still what they were: a version, or the bytes themselves.
-    type Mark: Send + 'static;
+    type Version: Send + 'static;
 
     /// What is stored at a key.
-    fn load(&self, key: &[u8]) -> impl Future<Output = Result<Loaded<Self::Mark>, Failure>> + Send;
+    fn load(&self, key: &[u8])
+    -> impl Future<Output = Result<Versioned<Self::Version>, BackendError>> + Send;
 
     /// Replaces what is stored at a key if it is still what was loaded; else answers what is there now.
     fn swap(
         &self,
         key: &[u8],
-        mark: Self::Mark,
-        change: Change,
-    ) -> impl Future<Output = Result<Option<Loaded<Self::Mark>>, Failure>> + Send;
+        version: Self::Version,
+        change: Write,
+    ) -> impl Future<Output = Result<Option<Versioned<Self::Version>>, BackendError>> + Send;
 
     /// Waits before another attempt, after others have changed a key several times. A store that has a timer
     /// SHOULD wait by it; without one, whatever else is ready to run does so first.
@@ -73,8 +74,14 @@ pub trait Swap: Send + Sync + 'static {
 
     /// The state that is meant by what is stored. What is no state of the strategy MUST count as a key never
     /// seen.
-    fn read<S: Strategy>(&self, limit: &S, class: Class, stored: Option<&[u8]>, now: Timestamp) -> S::State {
-        let _ = (limit, class, now);
+    fn read<S: Strategy>(
+        &self,
+        strategy: &S,
+        class: Class,
+        stored: Option<&[u8]>,
+        now: Timestamp,
+    ) -> S::State {
+        let _ = (strategy, class, now);
         state_or::<S>(stored, || self.found_corrupt())
     }
 
@@ -84,18 +91,18 @@ pub trait Swap: Send + Sync + 'static {
 
     /// What is to be stored for a state that was left at this time; [`read`](Self::read) MUST make the same
     /// state of it.
-    fn write<S: Strategy>(&self, limit: &S, class: Class, state: &S::State, now: Timestamp) -> Change {
-        Change::of(limit, state, class, now)
+    fn write<S: Strategy>(&self, strategy: &S, class: Class, state: &S::State, now: Timestamp) -> Write {
+        Write::of(strategy, state, class, now)
     }
 }
 
 /// What was stored at a key, and when that was.
 #[derive(Clone, Debug)]
-pub struct Loaded<M> {
+pub struct Versioned<M> {
     /// The bytes, if there are any.
     pub bytes: Option<Vec<u8>>,
     /// What a swap is to be held against.
-    pub mark: M,
+    pub version: M,
     /// The present, by the clock of the store.
     pub now: Timestamp,
     /// The time for which the bytes will yet be kept, if the store reports that. A denial that says it will
@@ -105,20 +112,20 @@ pub struct Loaded<M> {
 
 /// What is to be stored at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Write {
     /// Nothing.
     Remove,
     /// Bytes, for as long as this from now.
     Store(Vec<u8>, Duration),
 }
 
-impl Change {
+impl Write {
     /// The longest that anything is kept: a century stands for ever.
     const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000_000;
 
     /// What is to be stored of a state that was left at this time.
-    pub fn of<S: Strategy>(limit: &S, state: &S::State, class: Class, now: Timestamp) -> Self {
-        let rest = kept_for(limit, state, class, now).min(Self::LONGEST);
+    pub fn of<S: Strategy>(strategy: &S, state: &S::State, class: Class, now: Timestamp) -> Self {
+        let rest = kept_for(strategy, state, class, now).min(Self::LONGEST);
         if rest == 0 || *state == S::State::default() {
             return Self::Remove;
         }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use traffik_core::storage::{Line, Ticket, Turn, WaitQueue};
+use traffik_core::storage::{DelayLine, Ticket, Turn, WaitQueue};
 use traffik_core::{ErasedKey, Receipt, Seed, debug_fields};
 
 use crate::util::mutex::lock;
@@ -29,8 +29,8 @@ use tickets::tickets_of;
 /// keyed at random: two keys that collide would wait for each other.
 ///
 /// ```
-/// use traffik_backends::FifoQueue;
-/// use traffik_core::storage::WaitQueue;
+/// use traffik::FifoQueue;
+/// use traffik::storage::WaitQueue;
 ///
 /// struct Mine {
 ///     queue: FifoQueue,
@@ -161,12 +161,12 @@ impl WaitQueue for FifoQueue {
         }
     }
 
-    fn line(&self) -> Option<&dyn Line> {
+    fn line(&self) -> Option<&dyn DelayLine> {
         Some(self)
     }
 }
 
-impl Line for FifoQueue {
+impl DelayLine for FifoQueue {
     fn enter(&self, key: &dyn ErasedKey, turn: &Turn, receipts: &dyn Fn(&mut dyn FnMut(Receipt))) -> Ticket {
         let mut charged = Vec::with_capacity(1);
         receipts(&mut |receipt| charged.push(receipt));

@@ -9,9 +9,9 @@
 //! | [`CircuitBreaker`] | leaves a storage alone that fails on | around what it watches and its deadline |
 //! | [`Failover`] | asks another storage where the first one fails | around a breaker |
 //! | [`DenyCache`] | answers itself while a denial holds | around all that is asked about limits |
-//! | [`Metered`] | reports how calls end, and how long they take | around all, or what it reports on |
+//! | [`Instrumented`] | reports how calls end, and how long they take | around all, or what it reports on |
 //!
-//! In this order, from the store outwards, all of them make sense at once. [`Around`] puts them there, a line
+//! In this order, from the store outwards, all of them make sense at once. [`StorageExt`] puts them there, a line
 //! each. In another:
 //!
 //! * A breaker within a retry counts attempts instead of calls, and while it is open the retry still waits
@@ -46,9 +46,9 @@
 //!
 //! The builder has more: kinds of failure, a share of the limit, a warm fallback, merging.
 //!
-//! [`with_retry`]: Around::with_retry
-//! [`with_breaker`]: Around::with_breaker
-//! [`with_fallback`]: Around::with_fallback
+//! [`with_retry`]: StorageExt::with_retry
+//! [`with_breaker`]: StorageExt::with_breaker
+//! [`with_fallback`]: StorageExt::with_fallback
 //! [`after_timeouts`]: FailoverBuilder::after_timeouts
 
 mod around;
@@ -61,22 +61,22 @@ mod metered;
 mod retry;
 mod timeout;
 
-pub use around::Around;
-pub use breaker::{Breaker, BreakerBuilder, BreakerState, CircuitBreaker, is_ill};
+pub use around::StorageExt;
+pub use breaker::{Breaker, BreakerBuilder, BreakerState, CircuitBreaker, is_outage};
 pub use deny_cache::DenyCache;
 pub use failover::{Failover, FailoverBuilder, FailoverChange};
-pub use metered::{Call, Calls, Ended, Metered, Operation};
-pub use retry::{Retry, RetryBuilder, is_passing};
+pub use metered::{CallCounters, CallEvent, CallResult, Instrumented, Operation};
+pub use retry::{Retry, RetryBuilder, is_transient};
 pub use timeout::Timeout;
 
 pub use crate::util::backoff::Backoff;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use breaker::{Change, Open};
+pub use breaker::{CircuitOpen, StateChange};
 #[doc(hidden)]
 pub use deny_cache::DenyCacheBuilder;
 #[doc(hidden)]
-pub use metered::Watch;
+pub use metered::CallObserver;
 #[doc(hidden)]
-pub use timeout::Late;
+pub use timeout::DeadlineExceeded;

@@ -1,12 +1,12 @@
 //! The storages of traffik that need an operating system, and its clocks.
 //!
 //! ```
-//! use traffik_backends::Memory;
-//! use traffik_core::{Limiter, TokenBucket, rate};
+//! use traffik::Memory;
+//! use traffik::{Limiter, TokenBucket, rate};
 //!
 //! let limiter = Limiter::new(TokenBucket::new(rate!("100/min")), Memory::new(10_000));
 //! assert!(limiter.check("alice")?.is_allowed());
-//! # Ok::<(), traffik_core::StorageError>(())
+//! # Ok::<(), traffik::StorageError>(())
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
@@ -29,7 +29,7 @@ mod util;
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
 pub use fifo_queue::FifoQueue;
 #[cfg(feature = "locks")]
-pub use lock::{GetSet, Locked};
+pub use lock::{KeyValueStore, Locked};
 #[cfg(all(feature = "locks", feature = "memcached"))]
 pub use memcached::MemcachedLock;
 #[cfg(feature = "memcached")]
@@ -44,7 +44,7 @@ pub use redis::{RedisBuilder, RedisStorage};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use memory::{AnyOf, Denied, SnapshotError, Used};
+pub use memory::{AnyOf, DeniedKey, KeyUsage, SnapshotError};
 #[doc(hidden)]
 #[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
 pub use redis::ServerAddress;

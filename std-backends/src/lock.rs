@@ -1,7 +1,7 @@
 //! Locks for critical sections of your own, across threads or, with a shared store, across machines.
 //!
 //! A [`Lock`] is what a store can do: grant a name once, renew the grant, take it back. [`Locks`] is what one uses:
-//! it waits, for as long as its [`LockSettings`] say, and answers with a guard, [`Held`].
+//! it waits, for as long as its [`LockSettings`] say, and answers with a guard, [`LockGuard`].
 //!
 //! * Every grant ends by itself after its [`Ttl`], so whoever dies with a lock in hand blocks nobody for longer.
 //! * Every grant of a name has a larger *fencing token* than those before it. A grant can end while its holder is
@@ -9,11 +9,11 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use traffik_backends::lock::{LockSettings, Locks, MemoryLock};
-//! use traffik_core::storage::Failure;
+//! use traffik::lock::{LockSettings, Locks, MemoryLock};
+//! use traffik::storage::BackendError;
 //! # use std::future::{Future, ready};
 //! # struct Runtime;
-//! # impl traffik_core::Timer for Runtime {
+//! # impl traffik::Timer for Runtime {
 //! #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
 //! # }
 //! # fn run<F: Future>(future: F) -> F::Output {
@@ -33,7 +33,7 @@
 //! let token = held.fencing();
 //! held.release().await?;
 //! assert!(locks.lock("invoices/7").await?.fencing() > token);
-//! # Ok::<(), Failure>(())
+//! # Ok::<(), BackendError>(())
 //! # }).unwrap();
 //! ```
 
@@ -55,15 +55,15 @@ mod storage;
 pub use effective::{defaults, set_defaults};
 pub use environment::{BLOCKING, BLOCKING_TIMEOUT, TTL};
 pub use grant::{Grant, Ttl};
-pub use held::Held;
+pub use held::LockGuard;
 pub use locks::Locks;
 pub use memory::MemoryLock;
 pub use settings::LockSettings;
-pub use storage::{GetSet, Locked};
+pub use storage::{KeyValueStore, Locked};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use effective::Resolved;
+pub use effective::EffectiveSettings;
 #[doc(hidden)]
 pub use error::SettingsError;
 #[doc(hidden)]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, Reply, WaitQueue};
 use traffik_core::strategy::Cost;
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, Verdict, debug_fields};
 use traffik_runtimes::Connect;
 
-use crate::cas::{Combining, GivenUp, Swap};
+use crate::cas::{Abandoned, Coalescing, CompareAndSwap};
 use crate::util::evictions::Evictions;
 use crate::util::race::{Either, race};
 
@@ -121,10 +121,10 @@ use window::Window;
 /// * [`Denied`](ErrorKind::Denied): the server is older than 1.6, or asks for a password.
 ///
 /// ```no_run
-/// use traffik_backends::MemcachedStorage;
-/// use traffik_core::{AsyncLimiter, FixedWindow, Rate};
+/// use traffik::MemcachedStorage;
+/// use traffik::{AsyncLimiter, FixedWindow, Rate};
 ///
-/// # async fn example(runtime: impl traffik_runtimes::Connect) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example(runtime: impl traffik::runtime::Connect) -> Result<(), Box<dyn std::error::Error>> {
 /// let storage = MemcachedStorage::servers(runtime, ["127.0.0.1:11211"]).namespace("api").build()?;
 /// storage.ready().await?;
 /// let limiter = AsyncLimiter::new(FixedWindow::new(Rate::per_minute(100)), storage);
@@ -135,7 +135,7 @@ use window::Window;
 #[derive(Clone)]
 pub struct MemcachedStorage<R: Connect> {
     items: Arc<Items<R>>,
-    combining: Combining<Items<R>>,
+    combining: Coalescing<Items<R>>,
     evictions: Arc<Evictions>,
     persistent: bool,
 }
@@ -155,7 +155,7 @@ impl<R: Connect> MemcachedStorage<R> {
     ///
     /// Fails as a call does, with the failure of one server that cannot be reached, is too old or cannot
     /// write. All others have been asked too: [`nodes`](Self::nodes) has the fault of each.
-    pub async fn ready(&self) -> Result<(), Failure> {
+    pub async fn ready(&self) -> Result<(), BackendError> {
         let probe = format!("{}#ready", self.items.namespace);
         let servers = self.items.servers.iter();
         let asked = servers.map(|server| async { server.ready(&probe, pin!(self.items.end())).await });
@@ -167,7 +167,7 @@ impl<R: Connect> MemcachedStorage<R> {
     /// A fault begins with the first call or attempt to connect that fails, and ends with an answer once
     /// there was no failure for a second.
     #[must_use]
-    pub fn nodes(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+    pub fn nodes(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         let servers = self.items.servers.iter();
         servers.map(|server| (server.name.clone(), server.pool.host.faults.cause())).collect()
     }
@@ -197,7 +197,7 @@ impl<R: Connect> MemcachedStorage<R> {
     /// # Errors
     ///
     /// Fails as a call does, with the failure of one server. The keys on all others are forgotten.
-    pub async fn clear(&self) -> Result<(), Failure> {
+    pub async fn clear(&self) -> Result<(), BackendError> {
         let servers = self.items.servers.iter();
         let asked = servers.map(|server| async { server.begin_generation(pin!(self.items.end())).await });
         join_all(asked).await.into_iter().collect()
@@ -208,7 +208,7 @@ impl<R: Connect> MemcachedStorage<R> {
     /// What is stored stays, unless the storage was made not to be
     /// [persistent](MemcachedBuilder::persistent): then the namespace is [cleared](Self::clear) last, and if
     /// that fails it is told so, and the storage is closed all the same.
-    pub async fn close(&self) -> Result<(), Failure> {
+    pub async fn close(&self) -> Result<(), BackendError> {
         if !self.items.gate.close().await {
             return Ok(());
         }
@@ -220,11 +220,11 @@ impl<R: Connect> MemcachedStorage<R> {
     /// Counts on the server, if that is all a check takes; `None` if nothing was charged that way.
     async fn count<S: Strategy>(
         &self,
-        limit: &S,
+        strategy: &S,
         hit: &Hit<S::Cost>,
         escaped: &str,
         mut end: End<'_>,
-    ) -> Result<Option<S::Verdict>, Failure> {
+    ) -> Result<Option<S::Verdict>, BackendError> {
         if hit.cost != S::Cost::uniform(1) || self.items.floods.is_stemmed(escaped) {
             return Ok(None);
         }
@@ -236,7 +236,7 @@ impl<R: Connect> MemcachedStorage<R> {
             None => Box::pin(server.first_look(end.as_mut())).await?,
         };
         let now = self.items.now(server);
-        let Some(window) = Window::of(limit, hit.class, now) else { return Ok(None) };
+        let Some(window) = Window::of(strategy, hit.class, now) else { return Ok(None) };
         let Some(first) = window.first(now) else { return Ok(None) };
         let expiry = self.items.expiry(server, Duration::from_micros(window.rest(&first, now)));
         let mut renewal = None;
@@ -246,7 +246,7 @@ impl<R: Connect> MemcachedStorage<R> {
         let told = loop {
             let name = &*self.items.name(generation, escaped);
             let item = Item { name, expiry, now };
-            let counted = count::one(server, item, (limit, hit), (window, first), end.as_mut());
+            let counted = count::one(server, item, (strategy, hit), (window, first), end.as_mut());
             let Some((known, renewed)) = renewal.take() else { break counted.await? };
             // At the same time: a call has no time for two round trips far away.
             match Box::pin(join(counted, renewed)).await {
@@ -260,15 +260,15 @@ impl<R: Connect> MemcachedStorage<R> {
             Told::Deep(verdict) => {
                 // Written anew, the count begins with nothing left. The denial is one whatever comes of that.
                 if let Some(_stemmed) = self.items.floods.stem(escaped) {
-                    let _ = Box::pin(self.swap(limit, escaped, &Op::Charge(hit.free()), end)).await;
+                    let _ = Box::pin(self.swap(strategy, escaped, &Op::Charge(hit.free()), end)).await;
                 }
                 Ok(Some(verdict))
             }
             Told::Nothing => Ok(None),
             Told::Charged(at) => {
                 // Any admission at that time has the receipt for it.
-                let receipt = limit.decide(&mut S::State::default(), hit, at).receipt();
-                let refund = Box::pin(self.swap(limit, escaped, &Op::Refund(*hit, receipt), end)).await;
+                let receipt = strategy.decide(&mut S::State::default(), hit, at).receipt();
+                let refund = Box::pin(self.swap(strategy, escaped, &Op::Refund(*hit, receipt), end)).await;
                 // If that fails, somebody is charged who was not admitted.
                 refund.map(|_| None).map_err(|failure| failure.with_kind(ErrorKind::Timeout))
             }
@@ -278,46 +278,46 @@ impl<R: Connect> MemcachedStorage<R> {
     /// Loads, decides and swaps, together with others.
     async fn swap<S: Strategy>(
         &self,
-        limit: &S,
+        strategy: &S,
         escaped: &str,
         op: &Op<S>,
         end: End<'_>,
-    ) -> Result<S::Verdict, Failure> {
-        let mut pending = self.combining.apply(limit.clone(), escaped.as_bytes().to_vec(), *op);
+    ) -> Result<S::Verdict, BackendError> {
+        let mut pending = self.combining.apply(strategy.clone(), escaped.as_bytes().to_vec(), *op);
         if let Either::Left(answer) = race(&mut pending, end).await {
             return answer;
         }
         let server = self.items.server(escaped)?;
         match pending.give_up() {
-            GivenUp::Answered(answer) => answer,
-            GivenUp::Sent => Err(server.late(true)),
-            GivenUp::Unsent => Err(server.late(false)),
+            Abandoned::Answered(answer) => answer,
+            Abandoned::Sent => Err(server.late(true)),
+            Abandoned::Unsent => Err(server.late(false)),
         }
     }
 }
 
 impl<S: Strategy, R: Connect> AsyncStorage<S> for MemcachedStorage<R> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let (this, limit, op, escaped) = (self.clone(), limit.clone(), *op, name::escaped(key));
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let (this, strategy, op, escaped) = (self.clone(), strategy.clone(), *op, name::escaped(key));
         Reply::pending(async move {
             let _inside = this.items.gate.enter()?;
             let mut end = pin!(this.items.end());
             if let Op::Check(hit) = &op
-                && let Some(verdict) = this.count(&limit, hit, &escaped, end.as_mut()).await?
+                && let Some(verdict) = this.count(&strategy, hit, &escaped, end.as_mut()).await?
             {
                 return Ok(verdict);
             }
             // In a future of its own, which checks that are counted need no room for.
-            Box::pin(this.swap(&limit, &escaped, &op, end)).await
+            Box::pin(this.swap(&strategy, &escaped, &op, end)).await
         })
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (items, limit, escaped) = (self.items.clone(), limit.clone(), name::escaped(key));
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (items, strategy, escaped) = (self.items.clone(), strategy.clone(), name::escaped(key));
         Reply::pending(async move {
             let _inside = items.gate.enter()?;
             let loaded = items.load(escaped.as_bytes()).await?;
-            let state = items.read(&limit, Default::default(), loaded.bytes.as_deref(), loaded.now);
+            let state = items.read(&strategy, Default::default(), loaded.bytes.as_deref(), loaded.now);
             Ok((state, loaded.now))
         })
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use traffik_core::storage::{Counters, Together, WaitQueue};
+use traffik_core::storage::{Counters, MultiKeyVerdict, WaitQueue};
 use traffik_core::{Clock, Hit, Key, Op, Storage, StorageError, Strategy, Timestamp, debug_fields};
 
 use crate::util::random::random;
@@ -21,11 +21,11 @@ mod tests;
 mod top;
 
 pub use builder::MemoryBuilder;
-pub use names::Denied;
+pub use names::DeniedKey;
 use shards::Shards;
 pub use shared::{AnyOf, SharedMemory};
 pub use snapshot::SnapshotError;
-pub use top::Used;
+pub use top::KeyUsage;
 
 /// Room for a fixed number of keys in this process: allocated once, never grown.
 ///
@@ -37,9 +37,9 @@ pub use top::Used;
 /// [`WhenFull`](traffik_core::storage::WhenFull) and [`Memory::counters`].
 ///
 /// ```
-/// use traffik_backends::{CoarseClock, Memory};
-/// use traffik_core::storage::WhenFull;
-/// use traffik_core::{Gcra, Limiter, Rate};
+/// use traffik::{CoarseClock, Memory};
+/// use traffik::storage::WhenFull;
+/// use traffik::{Gcra, Limiter, Rate};
 ///
 /// let storage = Memory::builder().capacity(1_000).when_full(WhenFull::Refuse).clock(CoarseClock::default()).build();
 /// let limiter = Limiter::new(Gcra::new(Rate::per_second(5)), storage);
@@ -110,11 +110,11 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
     }
 
     /// The `k` keys that were denied most since the storage was built or cleared, by their
-    /// [names](MemoryBuilder::names), the most denied first.
+    /// [names](MemoryBuilder::track_denied_keys), the most denied first.
     ///
     /// Each has the fields `name`, a `String` of at most 80 bytes; `denials`, a `u64`, the most denials it
     /// can have had; `at_least`, a `u64`, the fewest; and `digest`, the keyed hash of the key.
-    pub fn denied(&self, k: usize) -> Vec<Denied> {
+    pub fn denied(&self, k: usize) -> Vec<DeniedKey> {
         self.shards.denied(k)
     }
 
@@ -133,22 +133,27 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
     #[inline(always)]
     fn apply<K: Key + ?Sized>(
         &self,
-        limit: &S,
+        strategy: &S,
         key: &K,
         op: &Op<S>,
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
         let digest = self.shards.digest(key);
         self.shards.prefetch(digest);
-        self.shards.apply(limit, key, digest, op, now, &self.clock)
+        self.shards.apply(strategy, key, digest, op, now, &self.clock)
     }
 
     /// Reads the clock while the state is on its way from memory.
     #[inline(always)]
-    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
+    fn apply_now<K: Key + ?Sized>(
+        &self,
+        strategy: &S,
+        key: &K,
+        op: &Op<S>,
+    ) -> Result<S::Verdict, StorageError> {
         let digest = self.shards.digest(key);
         self.shards.prefetch(digest);
-        self.shards.apply(limit, key, digest, op, self.clock.now(), &self.clock)
+        self.shards.apply(strategy, key, digest, op, self.clock.now(), &self.clock)
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
@@ -158,25 +163,32 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
     /// Looks up a few keys ahead, so that the processor fetches what they need from memory at the same time.
     fn check_many<K: Key>(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: &[K],
         hit: &Hit<S::Cost>,
         now: Timestamp,
         answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
     ) {
-        self.shards.check_many(limit, keys, |key| self.shards.digest(key), hit, (now, &self.clock), answer);
+        self.shards.check_many(
+            strategy,
+            keys,
+            |key| self.shards.digest(key),
+            hit,
+            (now, &self.clock),
+            answer,
+        );
     }
 
     /// In one step: no one sees one of the keys charged before all are.
     fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: [&K; N],
         hit: &Hit<S::Cost>,
         now: Timestamp,
-    ) -> Result<Together<S::Verdict, N>, StorageError> {
+    ) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
         let digests = keys.map(|key| self.shards.digest(key));
-        self.shards.check_together(limit, keys, digests, hit, (now, &self.clock))
+        self.shards.check_together(strategy, keys, digests, hit, (now, &self.clock))
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {

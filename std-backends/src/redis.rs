@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, BackendError, MultiKeyReply, Reply, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
-use crate::cas::{self, Combining, Swap};
+use crate::cas::{self, Coalescing, CompareAndSwap};
 use crate::util::key::Keys;
 
 mod budgets;
@@ -81,8 +81,8 @@ pub use redlock::Redlock;
 ///   a database. Nothing was charged.
 ///
 /// ```no_run
-/// use traffik_backends::RedisStorage;
-/// use traffik_core::{AsyncLimiter, Rate, TokenBucket};
+/// use traffik::RedisStorage;
+/// use traffik::{AsyncLimiter, Rate, TokenBucket};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let storage = RedisStorage::url("redis://127.0.0.1")?.namespace("api").build()?;
@@ -95,7 +95,7 @@ pub use redlock::Redlock;
 #[derive(Clone)]
 pub struct RedisStorage {
     inner: Arc<Inner>,
-    combining: Combining<Inner>,
+    combining: Coalescing<Inner>,
 }
 
 debug_fields!(
@@ -113,7 +113,7 @@ impl RedisStorage {
     /// # Errors
     ///
     /// Fails with the failure of one server if one fails; [`nodes`](Self::nodes) has that of each.
-    pub async fn ready(&self) -> Result<(), Failure> {
+    pub async fn ready(&self) -> Result<(), BackendError> {
         let Inner { servers, namespace, .. } = &*self.inner;
         let namespace = format!("{namespace}#ready");
         let until = servers.end_with_connecting();
@@ -126,7 +126,7 @@ impl RedisStorage {
     /// Returns the name of each server that is known, and the last cause of its present fault, if it has one:
     /// the servers of a cluster once it has been asked, else the one that has all keys.
     #[must_use]
-    pub fn nodes(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+    pub fn nodes(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         self.inner.servers.faults()
     }
 
@@ -145,7 +145,7 @@ impl RedisStorage {
     /// Returns how often a value was found at a key that is no state of the limit: one that another program
     /// wrote, or a limit of another kind. Its key counts as one never seen, with its whole limit. A
     /// [lock](Self::lock) on whose name there is no string counts as well, and fails with
-    /// [`Corrupt`](traffik_core::ErrorKind::Corrupt). The first one is [warned](RedisBuilder::on_warning) of,
+    /// [`DecodeError`](traffik_core::ErrorKind::Corrupt). The first one is [warned](RedisBuilder::on_warning) of,
     /// once. Clones count together.
     #[must_use]
     pub fn corrupt(&self) -> u64 {
@@ -154,7 +154,7 @@ impl RedisStorage {
 
     /// Forgets every key of this namespace, some at a time, so that the server goes on meanwhile. Keys that
     /// are used meanwhile may be forgotten or not. Each of its many calls has the deadline of one.
-    pub async fn clear(&self) -> Result<(), Failure> {
+    pub async fn clear(&self) -> Result<(), BackendError> {
         clear::clear(&self.inner.servers, &self.inner.namespace).await
     }
 
@@ -163,7 +163,7 @@ impl RedisStorage {
     /// of all clones. What is stored stays, unless the storage was made not to be
     /// [persistent](RedisBuilder::persistent): then the namespace is [cleared](Self::clear) last, and if that
     /// fails it is told so, and the storage is closed all the same.
-    pub async fn close(&self) -> Result<(), Failure> {
+    pub async fn close(&self) -> Result<(), BackendError> {
         if !self.inner.gate.close().await {
             return Ok(());
         }
@@ -177,35 +177,41 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
     /// A check of the strategies that the server knows takes one call, also of several as one; whatever else
     /// takes two, together with all that ask for the same key meanwhile, and as many more as others change
     /// it.
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let name = name::name(&self.inner.namespace, key);
-        let (inner, combining, limit, op) = (self.inner.clone(), self.combining.clone(), limit.clone(), *op);
+        let (inner, combining, strategy, op) =
+            (self.inner.clone(), self.combining.clone(), strategy.clone(), *op);
         Reply::pending(async move {
             let _inside = inner.gate.enter()?;
             let until = inner.servers.end();
             if let Op::Check(hit) = &op
-                && let Some(verdict) = check::one(&inner, until, &limit, hit, &name).await?
+                && let Some(verdict) = check::one(&inner, until, &strategy, hit, &name).await?
             {
                 return Ok(verdict);
             }
             // In a future of its own, which checks that take one call need no room for.
-            Box::pin(combining.apply(limit, name, op).by(inner.servers.until(until))).await
+            Box::pin(combining.apply(strategy, name, op).by(inner.servers.until(until))).await
         })
     }
 
     /// In one call if the server knows the strategy and has all keys in one slot, as any server that is no
     /// cluster does.
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
         let names: Vec<_> = keys.iter().map(|key| name::name(&self.inner.namespace, *key)).collect();
-        let (inner, limit, hit) = (self.inner.clone(), limit.clone(), *hit);
+        let (inner, strategy, hit) = (self.inner.clone(), strategy.clone(), *hit);
         if !name::are_distinct(&names) || (inner.servers.is_cluster() && !name::share_a_slot(&names)) {
-            return Reply::ready(Ok(Joint::Unable));
+            return Reply::ready(Ok(MultiKeyReply::Unsupported));
         }
         Reply::pending(async move {
             let _inside = inner.gate.enter()?;
-            match check::together(&inner, inner.servers.end(), &limit, &hit, &names).await {
-                Err(failure) if failure::is_cross_slot(&failure) => Ok(Joint::Unable),
-                told => Ok(told?.map_or(Joint::Unable, Joint::AtOnce)),
+            match check::together(&inner, inner.servers.end(), &strategy, &hit, &names).await {
+                Err(failure) if failure::is_cross_slot(&failure) => Ok(MultiKeyReply::Unsupported),
+                told => Ok(told?.map_or(MultiKeyReply::Unsupported, MultiKeyReply::Atomic)),
             }
         })
     }

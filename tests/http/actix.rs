@@ -16,10 +16,10 @@ use http::{Extensions, HeaderValue, StatusCode};
 use reqwest::{Client, Response};
 use tokio::sync::mpsc;
 use traffik::runtime::Tokio;
-use traffik::storage::Failure;
+use traffik::storage::BackendError;
 use traffik::web::{
-    ClientAddress, Composite, Dialect, FromExtension, Networks, OnError, Peer, PeerAddress, Route, Rule,
-    Standing, Throttle, ThrottleLayer, Throttles, Via,
+    ClientAddress, CompositeKey, ForwardedHeader, FromExtension, HeaderFormat, Networks, OnError, Peer,
+    PeerAddress, RateLimitStatus, Route, Rule, Throttle, ThrottleLayer, ThrottleSet,
 };
 use traffik::{ErrorKind, Gcra, LeakyBucketQueue, TokenBucket, rate};
 
@@ -79,7 +79,7 @@ async fn an_app_is_limited_by_peer_address() {
     let served = Arc::new(AtomicUsize::new(0));
     let (throttle, counted) =
         (Throttle::in_memory("api", TokenBucket::new(rate!("2/w"))), Arc::clone(&served));
-    let throttle = throttle.headers(Dialect::Draft10).build().unwrap();
+    let throttle = throttle.headers(HeaderFormat::Draft10).build().unwrap();
     let address = serve!(move || {
         let counted = Arc::clone(&counted);
         let index = move |body| {
@@ -115,7 +115,7 @@ async fn workers_share_a_budget_and_admit_exactly_the_limit() {
     let here = Throttle::in_memory("api", TokenBucket::new(rate!("50/w"))).build().unwrap();
     let there = elsewhere(memory(&Arc::default()));
     let there = Throttle::builder("api", TokenBucket::new(rate!("50/w")), there).build().unwrap();
-    let both = Throttles::new().and(here.clone()).and(there.clone());
+    let both = ThrottleSet::new().and(here.clone()).and(there.clone());
     let here = limited!(here);
     let there = limited!(there);
     for address in [here, there] {
@@ -136,8 +136,9 @@ async fn workers_share_a_budget_and_admit_exactly_the_limit() {
 /// Each by the whole path, whatever part of it is left for the scope.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scopes_and_resources_are_limited_beside_the_app() {
-    let by_route = Composite::new().and(Peer::default()).and(Route::new(["/api/users/{id}"]).unwrap());
-    let throttle = |uid, limit| Throttle::in_memory(uid, TokenBucket::new(limit)).headers(Dialect::Draft10);
+    let by_route = CompositeKey::new().and(Peer::default()).and(Route::new(["/api/users/{id}"]).unwrap());
+    let throttle =
+        |uid, limit| Throttle::in_memory(uid, TokenBucket::new(limit)).headers(HeaderFormat::Draft10);
     let all = throttle("all", rate!("8/w")).build().unwrap();
     let scope = throttle("scope", rate!("3/w")).apply_to(Rule::new().prefix("/api"));
     let scope = scope.identifier(by_route).build().unwrap();
@@ -176,16 +177,17 @@ async fn handlers_see_where_the_client_stands_and_throttles_who_it_is() {
     let users = Throttle::in_memory("users", TokenBucket::new(rate!("5/w"))).identifier(by_user).expose();
     let users = users.build().unwrap();
     let inner = Throttle::in_memory("inner", TokenBucket::new(rate!("9/w"))).expose().build().unwrap();
-    let left = |standing: &Standing| standing.policies().next().unwrap().1.remaining();
-    let extracted = move |standing: Option<Standing>| {
+    let left = |standing: &RateLimitStatus| standing.policies().next().unwrap().1.remaining();
+    let extracted = move |standing: Option<RateLimitStatus>| {
         let standing = standing.map(|it| format!("{} {}", it.throttle(), left(&it)));
         async { standing.unwrap_or_default() }
     };
-    let strict = |_: Standing| async { "never" };
+    let strict = |_: RateLimitStatus| async { "never" };
     let noted = move |request: HttpRequest| {
         let extensions = request.extensions();
         let noted = extensions.get::<Extensions>().unwrap();
-        let (users, inner) = (Standing::of(noted, "users").unwrap(), Standing::of(noted, "inner").unwrap());
+        let (users, inner) =
+            (RateLimitStatus::of(noted, "users").unwrap(), RateLimitStatus::of(noted, "inner").unwrap());
         let (peer, User(user)) = (PeerAddress::of(noted).unwrap().0.ip(), noted.get().unwrap());
         let told = format!("{user} at {peer}: {} {}", left(&users), left(&inner));
         async { told }
@@ -216,7 +218,7 @@ async fn handlers_see_where_the_client_stands_and_throttles_who_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_behind_a_proxy_is_known_by_the_header_of_the_proxy() {
-    let behind = ClientAddress::new(Networks::parse(["127.0.0.1"]).unwrap(), Via::XForwardedFor);
+    let behind = ClientAddress::new(Networks::parse(["127.0.0.1"]).unwrap(), ForwardedHeader::XForwardedFor);
     let throttle = Throttle::in_memory("api", Gcra::new(rate!("1/w"))).identifier(behind).build().unwrap();
     let address = limited!(throttle);
     for (source, header, expected) in [
@@ -247,7 +249,8 @@ async fn what_does_not_count_is_given_back() {
         }
     }
     let counted = |uid| {
-        let throttle = Throttle::in_memory(uid, TokenBucket::new(rate!("2/w"))).headers(Dialect::Draft10);
+        let throttle =
+            Throttle::in_memory(uid, TokenBucket::new(rate!("2/w"))).headers(HeaderFormat::Draft10);
         throttle.charge_if(|response| response.status == StatusCode::UNAUTHORIZED).build().unwrap()
     };
     let (returned, failing) = (counted("returned"), counted("failing"));
@@ -308,7 +311,7 @@ async fn outside<B: MessageBody>(
 ) -> Result<ServiceResponse<B>, Error> {
     let response = next.call(request).await?;
     let failure =
-        response.response().extensions().get::<Extensions>().and_then(|it| it.get().map(Failure::kind));
+        response.response().extensions().get::<Extensions>().and_then(|it| it.get().map(BackendError::kind));
     assert_eq!(failure, (response.status() == 500).then_some(ErrorKind::Unavailable));
     Ok(response)
 }
@@ -332,7 +335,7 @@ async fn a_failure_that_was_raised_is_seen_by_the_throttle_outside() {
     let broken = Throttle::builder("inner", Gcra::new(rate!("1/w")), Broken(ErrorKind::Unavailable));
     let inner = broken.on_error(OnError::Raise).build().unwrap();
     let outer = Throttle::in_memory("outer", Gcra::new(rate!("1/w")));
-    let outer = outer.charge_if(|head| head.extensions.get::<Failure>().is_none()).build().unwrap();
+    let outer = outer.charge_if(|head| head.extensions.get::<BackendError>().is_none()).build().unwrap();
     let address = serve!(move || {
         let app = App::new().wrap(ThrottleLayer::new(inner.clone())).wrap(ThrottleLayer::new(outer.clone()));
         app.default_service(web::to(hello))
@@ -402,7 +405,7 @@ async fn heads_of_every_form_are_seen_by_functions_of_the_request() {
             _ => 50,
         }
     });
-    let throttle = throttle.headers(Dialect::XRateLimit).build().unwrap();
+    let throttle = throttle.headers(HeaderFormat::XRateLimit).build().unwrap();
     let address = limited!(throttle);
     for (target, left) in
         [("BREW /caf%C3%A9?a=%20&b", "99"), ("OPTIONS *", "97"), ("GET http://b.example/c?d", "94")]

@@ -26,8 +26,8 @@ use traffik::{
 
 type Body = Full<Bytes>;
 
-fn none_per_check<S: Strategy>(limit: S) {
-    let limiter = Limiter::new(limit, Memory::new(1_000));
+fn none_per_check<S: Strategy>(strategy: S) {
+    let limiter = Limiter::new(strategy, Memory::new(1_000));
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let counted = measure(|| {
         for key in 0..10_000u64 {

@@ -75,7 +75,7 @@ async fn a_client_is_asked_about_and_reset_under_its_limit() {
     }
     let by_request = throttle.client(&asking(true)).await.unwrap().unwrap();
     assert_eq!(by_request.stat().await.unwrap().tokens, 0);
-    let by_key = |limit| throttle.known(by_request.key().clone()).limit(limit);
+    let by_key = |limit| throttle.client_for(by_request.key().clone()).limit(limit);
     assert_eq!(by_key(slow).peek().await.unwrap().remaining(), 0);
     assert_eq!(by_key(quick).peek().await.unwrap().remaining(), 99, "nothing of it is used");
     let _ = by_key(quick).reset().await.unwrap();
@@ -140,7 +140,7 @@ async fn a_limit_that_succeeds_another_takes_over_its_states() {
     for _ in 0..3 {
         assert!(throttle.hit(&asking(true)).await.is_ok());
     }
-    let new = chosen(Gcra::new(rate!("1/min")).burst(5).unwrap()).succeeding(old);
+    let new = chosen(Gcra::new(rate!("1/min")).burst(5).unwrap()).migrating_from(old);
     throttle.set_limit_by(move |_| new.clone());
     assert!(throttle.hit(&asking(true)).await.is_ok() && throttle.hit(&asking(true)).await.is_ok());
     assert!(throttle.hit(&asking(true)).await.is_err());

@@ -8,7 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use traffik::storage::{AsyncStorage, Reply};
-use traffik::web::{Dialect, Gate, Identity, RequestParts, Rule, Throttle, ThrottleLayer, Throttles};
+use traffik::web::{
+    Admission, HeaderFormat, Identity, RequestParts, Rule, Throttle, ThrottleLayer, ThrottleSet,
+};
 use traffik::{All, ErasedKey, FixedWindow, Gcra, Op, Rate, Strategy, Timestamp, TokenBucket, rate};
 
 use crate::throttle::statuses;
@@ -40,21 +42,23 @@ async fn the_least_wait_is_told_to_the_denied_and_denies_nobody() {
 struct Counted<M>(M, Arc<AtomicUsize>);
 
 impl<S: Strategy, M: AsyncStorage<S>> AsyncStorage<S> for Counted<M> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.apply(limit, key, op)
+        self.0.apply(strategy, key, op)
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
         self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.load(limit, key)
+        self.0.load(strategy, key)
     }
 }
 
 /// What is told with an admission, or a denial, is what was decided: nothing is asked twice.
 #[tokio::test]
 async fn headers_take_no_second_call() {
-    for dialect in [Dialect::Draft10, Dialect::Draft07, Dialect::Draft06, Dialect::XRateLimit] {
+    for dialect in
+        [HeaderFormat::Draft10, HeaderFormat::Draft07, HeaderFormat::Draft06, HeaderFormat::XRateLimit]
+    {
         let asked = Arc::new(AtomicUsize::new(0));
         let storage = Counted(elsewhere(memory(&Clock::default())), Arc::clone(&asked));
         let limits = All([TokenBucket::new(rate!("1/min")), TokenBucket::new(rate!("5/h"))]);
@@ -111,7 +115,7 @@ fn field(headers: &HeaderMap, name: &str) -> String {
 }
 
 /// The fields of the answers to so many requests, which have these statuses.
-async fn answers<G: Gate>(gate: &G, statuses: &[u16]) -> Vec<HeaderMap> {
+async fn answers<G: Admission>(gate: &G, statuses: &[u16]) -> Vec<HeaderMap> {
     let mut told = Vec::new();
     for status in statuses {
         let response = answer(gate, request(1)).await;
@@ -129,15 +133,15 @@ async fn answers<G: Gate>(gate: &G, statuses: &[u16]) -> Vec<HeaderMap> {
 async fn the_first_answers_of_express_rate_limit() {
     for (dialect, fields) in [
         (
-            Dialect::XRateLimit,
+            HeaderFormat::XRateLimit,
             &[("x-ratelimit-limit", "5"), ("x-ratelimit-remaining", "4"), ("x-ratelimit-reset", "60")][..],
         ),
         (
-            Dialect::Draft06,
+            HeaderFormat::Draft06,
             &[("ratelimit-limit", "5"), ("ratelimit-remaining", "4"), ("ratelimit-reset", "60")],
         ),
         (
-            Dialect::Draft07,
+            HeaderFormat::Draft07,
             &[("ratelimit-policy", "5;w=60"), ("ratelimit", "limit=5, remaining=4, reset=60")],
         ),
     ] {
@@ -167,9 +171,9 @@ async fn five_policies_of_express_rate_limit() {
         ("7-in-1day", rate!("7/d")),
         ("8-in-2days", rate!("8/2d")),
     ];
-    let all = policies.iter().fold(Throttles::new(), |all, (name, rate)| {
+    let all = policies.iter().fold(ThrottleSet::new(), |all, (name, rate)| {
         let throttle = Throttle::builder(name, FixedWindow::new(*rate), memory(&clock));
-        all.and(throttle.headers(Dialect::Draft10).build().unwrap())
+        all.and(throttle.headers(HeaderFormat::Draft10).build().unwrap())
     });
     let told = answers(&all, &[201, 429]).await;
     let policies = [
@@ -209,7 +213,7 @@ async fn requests_that_are_not_to_count() {
         let clock = Clock::default();
         let throttle = Throttle::builder("api", FixedWindow::new(rate!("2/50ms")), memory(&clock))
             .charge_if(move |response| response.status == counts)
-            .headers(Dialect::XRateLimit)
+            .headers(HeaderFormat::XRateLimit)
             .build()
             .unwrap();
         for status in statuses {
@@ -248,7 +252,7 @@ async fn a_window_begins_anew() {
 async fn one_of_several_limits_of_slowapi_is_told() {
     let several = |clock: &Clock, rates: [Rate; 3]| {
         let throttle = Throttle::builder("t", All(rates.map(FixedWindow::new)), memory(clock));
-        throttle.headers(Dialect::XRateLimit).build().unwrap()
+        throttle.headers(HeaderFormat::XRateLimit).build().unwrap()
     };
     let figures = |told: &HeaderMap| {
         ["limit", "remaining", "reset"].map(|name| field(told, &format!("x-ratelimit-{name}")))
@@ -286,7 +290,7 @@ async fn shared_limits_and_costs_of_slowapi() {
     // 5 per minute for each client, and 10 for all of them: who is denied by one takes nothing of the other.
     let all = throttle("all", rate!("10/min")).identifier(|_: RequestParts<'_>| Identity::of(b'k', b"test"));
     let each =
-        Throttles::new().and(throttle("each", rate!("5/min")).build().unwrap()).and(all.build().unwrap());
+        ThrottleSet::new().and(throttle("each", rate!("5/min")).build().unwrap()).and(all.build().unwrap());
     let asked = (0..10).map(|_| request(2));
     assert_eq!(statuses(&each, asked).await, [[201; 5], [429; 5]].concat());
     assert_eq!(statuses(&each, (0..6).map(|_| request(1))).await, [201, 201, 201, 201, 201, 429]);

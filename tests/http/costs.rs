@@ -11,8 +11,10 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use traffik::storage::{AsyncStorage, Local};
-use traffik::strategy::{Figure, Label};
-use traffik::web::{Dialect, Quota, RequestParts, Standing, Throttle, ThrottleLayer, Throttles};
+use traffik::strategy::{Label, StatValue};
+use traffik::web::{
+    HeaderFormat, Quota, RateLimitStatus, RequestParts, Throttle, ThrottleLayer, ThrottleSet,
+};
 use traffik::{Class, FixedWindow, Memory, Ratio, Tiered, TokenBucket, rate};
 
 use crate::throttle::statuses;
@@ -70,7 +72,7 @@ async fn right_logins_cost_nothing() {
         for service in [true, false] {
             let _ = throttle.client(&request(1)).await.unwrap().unwrap().reset().await.unwrap();
             let mut single = ThrottleLayer::new(throttle.clone()).layer(login);
-            let mut among = ThrottleLayer::new(Throttles::new().and(throttle.clone())).layer(login);
+            let mut among = ThrottleLayer::new(ThrottleSet::new().and(throttle.clone())).layer(login);
             let mut statuses = Vec::new();
             for right in [true, true, true, false, true, false, true, false] {
                 let mut request = request(1);
@@ -122,14 +124,14 @@ async fn a_handler_that_asks_hands_its_response_in() {
     for storage in [here(), there()] {
         let builder = |uid| Throttle::builder(uid, TokenBucket::new(rate!("100/w")), Arc::clone(&storage));
         let bytes = builder("bytes").cost(10).settle_by(|_, bytes| bytes as u32);
-        let bytes = bytes.headers(Dialect::XRateLimit).build().unwrap();
+        let bytes = bytes.headers(HeaderFormat::XRateLimit).build().unwrap();
         let pass = bytes.hit(&request(1)).await.unwrap();
-        let response = bytes.hand_in(pass, Response::new(Full::<Bytes>::from("abc"))).await;
+        let response = bytes.finish(pass, Response::new(Full::<Bytes>::from("abc"))).await;
         assert_eq!(header(&response, "x-ratelimit-remaining"), "90");
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "abc");
         let logins = builder("logins").charge_if(wrong).build().unwrap();
         let pass = logins.hit(&request(1)).await.unwrap();
-        let _ = logins.hand_in(pass, Response::new(())).await;
+        let _ = logins.finish(pass, Response::new(())).await;
         for (throttle, left) in [(bytes, 97), (logins, 100)] {
             let client = throttle.client(&request(1)).await.unwrap().unwrap();
             assert_eq!(client.stat().await.unwrap().tokens, left, "{}", throttle.uid());
@@ -277,11 +279,12 @@ async fn the_service_behind_is_told_where_the_client_stands() {
         elsewhere(Arc::new(memory(&Clock::default()))),
     );
     let told = service_fn(async |request: Request<String>| {
-        let all: Vec<_> = Standing::all(request.extensions()).map(|it| it.throttle().to_owned()).collect();
-        let inner = Standing::of(request.extensions(), "inner").unwrap();
+        let all: Vec<_> =
+            RateLimitStatus::all(request.extensions()).map(|it| it.throttle().to_owned()).collect();
+        let inner = RateLimitStatus::of(request.extensions(), "inner").unwrap();
         let (name, decision) = inner.policies().next().unwrap();
         let used = inner.stat().await.unwrap().find("current_count");
-        let told = format!("{all:?} {name} {} {:?}", decision.remaining(), used == Some(Figure::Count(1)));
+        let told = format!("{all:?} {name} {} {:?}", decision.remaining(), used == Some(StatValue::Count(1)));
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(told)))
     });
     let inner = ThrottleLayer::new(inner.expose().build().unwrap()).layer(told);
@@ -296,7 +299,7 @@ async fn the_service_behind_is_told_where_the_client_stands() {
             .build()
             .unwrap()
     };
-    let several = Throttles::new().and(build("outer")).and(build("inner"));
+    let several = ThrottleSet::new().and(build("outer")).and(build("inner"));
     let response = ThrottleLayer::new(several).layer(told).oneshot(request(1)).await.unwrap();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, r#"["outer", "inner"] inner 4 true"#);
@@ -307,7 +310,7 @@ async fn the_service_behind_is_told_where_the_client_stands() {
 async fn a_cost_is_told_as_it_was_charged() {
     let throttle = Throttle::builder("api", TokenBucket::new(rate!("100/h")), memory(&Clock::default()))
         .cost_by(|request| request.headers.get("content-length").map_or(1, |_| 40))
-        .headers(Dialect::XRateLimit)
+        .headers(HeaderFormat::XRateLimit)
         .build()
         .unwrap();
     let mut costly = request(1);

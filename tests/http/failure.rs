@@ -7,10 +7,10 @@ use http::Response;
 use http_body_util::BodyExt;
 use tower::{Layer, Service, service_fn};
 use traffik::layer::{DenyCache, Failover};
-use traffik::storage::Failure;
+use traffik::storage::BackendError;
 use traffik::web::{
-    Base, Dialect, Enforcement, Gate, Identify, Identity, OnError, Peer, Remedy, RequestParts, Seen, Tally,
-    Throttle, ThrottleBuilder, ThrottleLayer, Throttles,
+    Admission, Enforcement, ErrorAction, HeaderFormat, Identify, Identity, OnError, Peer, RequestOutcome,
+    RequestParts, Tally, Throttle, ThrottleBuilder, ThrottleDefaults, ThrottleLayer, ThrottleSet,
 };
 use traffik::{ErrorKind, Gcra, Origin, TokenBucket, rate};
 
@@ -24,7 +24,7 @@ fn broken(uid: &str) -> ThrottleBuilder<Gcra, Broken> {
 }
 
 /// What each of so many requests is answered, and what it is told of where that comes from.
-async fn told<G: Gate>(gate: &G, number: usize) -> Vec<(u16, String)> {
+async fn told<G: Admission>(gate: &G, number: usize) -> Vec<(u16, String)> {
     let mut service = ThrottleLayer::new(gate.clone()).layer(service_fn(hello));
     let mut told = Vec::new();
     for _ in 0..number {
@@ -53,9 +53,9 @@ async fn a_storage_that_fails_is_met_as_one_chooses() {
             limit,
         ));
         match trouble.request.method.as_str() {
-            "GET" => Remedy::Allow,
-            "PUT" => Remedy::Answer(Response::builder().status(507).body("full".into()).unwrap()),
-            _ => Remedy::ThrottleFor(Duration::from_secs(3)),
+            "GET" => ErrorAction::Allow,
+            "PUT" => ErrorAction::Answer(Response::builder().status(507).body("full".into()).unwrap()),
+            _ => ErrorAction::ThrottleFor(Duration::from_secs(3)),
         }
     });
     for (on_error, expected) in [
@@ -80,7 +80,7 @@ async fn a_storage_that_fails_is_met_as_one_chooses() {
     let raised = broken("api").on_error(OnError::Raise).build().unwrap();
     let answer = raised.hit(&request(1)).await.unwrap_err();
     assert_eq!(answer.failure().unwrap().kind(), kind);
-    assert_eq!(answer.response().extensions().get::<Failure>().unwrap().kind(), kind);
+    assert_eq!(answer.response().extensions().get::<BackendError>().unwrap().kind(), kind);
     let allowed = broken("api").on_error(OnError::Allow).build().unwrap();
     assert_eq!(allowed.hit(&request(1)).await.unwrap().origin(), Origin::DegradedOpen);
 }
@@ -107,10 +107,10 @@ async fn a_wait_is_told_in_whole_seconds_and_in_milliseconds() {
 #[tokio::test]
 async fn a_throttle_goes_before_its_storage_and_that_before_what_is_the_default() {
     let limit = Gcra::new(rate!("1/h"));
-    let base = Base::new(DOWN).on_error(OnError::Allow);
+    let base = ThrottleDefaults::new(DOWN).on_error(OnError::Allow);
     let of_the_storage = base.throttle("a", limit).build().unwrap();
     let its_own = base.throttle("b", limit).on_error(OnError::Raise).build().unwrap();
-    let nobodys = Base::new(DOWN).throttle("c", limit).build().unwrap();
+    let nobodys = ThrottleDefaults::new(DOWN).throttle("c", limit).build().unwrap();
     assert_eq!(statuses(&of_the_storage, [request(1)]).await, [201]);
     assert_eq!(statuses(&its_own, [request(1)]).await, [500]);
     assert_eq!(statuses(&nobodys, [request(1)]).await, [503]);
@@ -124,36 +124,37 @@ async fn headers_and_figures_tell_where_a_decision_comes_from() {
     let tally = Tally::default();
 
     let cached = DenyCache::builder(elsewhere(memory(&clock))).clock(Arc::clone(&clock)).build();
-    let cached = Throttle::builder("cached", limit, Arc::new(cached)).headers(Dialect::Draft10);
+    let cached = Throttle::builder("cached", limit, Arc::new(cached)).headers(HeaderFormat::Draft10);
     let cached = cached.observe(tally.clone()).build().unwrap();
     let expected = [(201, ""), (429, ""), (429, "deny-cache"), (429, "deny-cache")];
     is(&told(&cached, 4).await, expected);
 
     let fallback = Failover::builder(DOWN, memory(&clock)).clock(Arc::clone(&clock)).build();
-    let fallback = Throttle::builder("fallback", limit, Arc::new(fallback)).headers(Dialect::XRateLimit);
+    let fallback = Throttle::builder("fallback", limit, Arc::new(fallback)).headers(HeaderFormat::XRateLimit);
     let fallback = fallback.observe(tally.clone()).build().unwrap();
     is(&told(&fallback, 2).await, [(201, "fallback"), (429, "fallback")]);
-    is(&told(&Throttles::new().and(fallback), 1).await, [(429, "fallback")]);
+    is(&told(&ThrottleSet::new().and(fallback), 1).await, [(429, "fallback")]);
 
     for (on_error, status, source) in
         [(OnError::Allow, 201, "degraded-open"), (OnError::Throttle, 503, "degraded-closed")]
     {
-        let throttle = broken(source).headers(Dialect::Draft07).on_error(on_error).observe(tally.clone());
+        let throttle =
+            broken(source).headers(HeaderFormat::Draft07).on_error(on_error).observe(tally.clone());
         let throttle = throttle.build().unwrap();
         is(&told(&throttle, 1).await, [(status, source)]);
         let good =
-            Throttle::builder("good", limit, memory(&clock)).headers(Dialect::Draft10).build().unwrap();
-        is(&told(&Throttles::new().and(good).and(throttle), 1).await, [(status, source)]);
+            Throttle::builder("good", limit, memory(&clock)).headers(HeaderFormat::Draft10).build().unwrap();
+        is(&told(&ThrottleSet::new().and(good).and(throttle), 1).await, [(status, source)]);
     }
 
-    let exempt = Throttle::builder("exempt", limit, memory(&clock)).headers(Dialect::Draft10);
+    let exempt = Throttle::builder("exempt", limit, memory(&clock)).headers(HeaderFormat::Draft10);
     let exempt =
         exempt.identifier(|_: RequestParts<'_>| Identity::Exempt).observe(tally.clone()).build().unwrap();
     is(&told(&exempt, 1).await, [(201, "exempt")]);
-    is(&told(&Throttles::new().and(exempt), 1).await, [(201, "exempt")]);
+    is(&told(&ThrottleSet::new().and(exempt), 1).await, [(201, "exempt")]);
 
     // A shadow is told of to nobody but observers, and without a dialect nothing is told.
-    let shadow = Throttle::builder("shadow", limit, memory(&clock)).headers(Dialect::Draft10);
+    let shadow = Throttle::builder("shadow", limit, memory(&clock)).headers(HeaderFormat::Draft10);
     let shadow = shadow.enforcement(Enforcement::Shadow).observe(tally.clone()).build().unwrap();
     is(&told(&shadow, 2).await, [(201, ""), (201, "")]);
     let silent = broken("silent").observe(tally.clone()).build().unwrap();
@@ -177,7 +178,7 @@ async fn headers_and_figures_tell_where_a_decision_comes_from() {
         );
         assert!(tally.prometheus().contains(&line), "{line}");
     }
-    assert_eq!(tally.count("degraded-open", Seen::Failed), 2);
+    assert_eq!(tally.count("degraded-open", RequestOutcome::Failed), 2);
 }
 
 #[tokio::test]
@@ -186,9 +187,9 @@ async fn of_several_one_that_fails_is_met_as_it_says() {
         Throttle::builder("good", TokenBucket::new(rate!("2/h")), memory(&Clock::default())).build().unwrap()
     };
     let asked = || (0..3).map(|_| request(1));
-    let closed = Throttles::new().and(good()).and(broken("broken").build().unwrap());
+    let closed = ThrottleSet::new().and(good()).and(broken("broken").build().unwrap());
     assert_eq!(statuses(&closed, asked()).await, [503, 503, 503]);
-    let open = Throttles::new().and(good()).and(broken("broken").on_error(OnError::Allow).build().unwrap());
+    let open = ThrottleSet::new().and(good()).and(broken("broken").on_error(OnError::Allow).build().unwrap());
     assert_eq!(statuses(&open, asked()).await, [201, 201, 429], "the other one still holds");
 }
 
@@ -198,13 +199,13 @@ async fn of_several_that_fail_all_are_heard_of() {
     let tally = Tally::default();
     let failing = |uid: &'static str, on_error| {
         broken(uid)
-            .limit_by(|_| Err(Failure::new(ErrorKind::Other, "broken for a test").into()))
+            .limit_by(|_| Err(BackendError::new(ErrorKind::Other, "broken for a test").into()))
             .on_error(on_error)
             .observe(tally.clone())
             .build()
             .unwrap()
     };
-    let several = Throttles::new()
+    let several = ThrottleSet::new()
         .and(failing("a", OnError::Allow))
         .and(failing("b", OnError::ThrottleFor(Duration::from_secs(9))))
         .and(failing("c", OnError::Raise));
@@ -212,7 +213,7 @@ async fn of_several_that_fail_all_are_heard_of() {
     let response = service.call(request(1)).await.unwrap();
     assert_eq!((response.status().as_u16(), header(&response, "retry-after")), (503, "9"));
     drop(response.into_body().collect().await);
-    assert_eq!(["a", "b", "c"].map(|uid| tally.count(uid, Seen::Failed)), [1, 1, 1]);
+    assert_eq!(["a", "b", "c"].map(|uid| tally.count(uid, RequestOutcome::Failed)), [1, 1, 1]);
 }
 
 /// A refund that goes to the background would come after the throttle is asked again, and be denied for its own charge.
@@ -223,47 +224,47 @@ async fn what_was_charged_before_another_one_failed_is_back_before_it_is_asked_a
     let first = first.spawner(spawn).build().unwrap();
     let second = Throttle::builder("second", Gcra::new(rate!("1/h")), elsewhere(DOWN));
     let second = second.spawner(spawn).on_error(OnError::Allow).build().unwrap();
-    is(&told(&Throttles::new().and(first).and(second), 2).await, [(201, ""), (429, "")]);
+    is(&told(&ThrottleSet::new().and(first).and(second), 2).await, [(201, ""), (429, "")]);
 }
 
 /// The same remedies after a while as at once: of a throttle alone, of several, and within a handler.
 #[tokio::test]
 async fn a_function_that_is_asked_may_take_its_time() {
-    let later = |remedy: fn() -> Remedy| {
+    let later = |remedy: fn() -> ErrorAction| {
         OnError::ask_async(move |trouble| {
             let is_known = trouble.client.is_some() && trouble.kind() == ErrorKind::Unavailable;
             async move {
                 tokio::task::yield_now().await;
-                if is_known { remedy() } else { Remedy::Throttle }
+                if is_known { remedy() } else { ErrorAction::Throttle }
             }
         })
     };
-    let full = || Remedy::Answer(Response::builder().status(507).body("full".into()).unwrap());
-    let remedies: [(fn() -> Remedy, u16); 5] = [
-        (|| Remedy::Allow, 201),
-        (|| Remedy::Throttle, 503),
-        (|| Remedy::ThrottleFor(Duration::from_secs(3)), 503),
-        (|| Remedy::Raise, 500),
+    let full = || ErrorAction::Answer(Response::builder().status(507).body("full".into()).unwrap());
+    let remedies: [(fn() -> ErrorAction, u16); 5] = [
+        (|| ErrorAction::Allow, 201),
+        (|| ErrorAction::Throttle, 503),
+        (|| ErrorAction::ThrottleFor(Duration::from_secs(3)), 503),
+        (|| ErrorAction::Raise, 500),
         (full, 507),
     ];
     for (remedy, status) in remedies {
         let tally = Tally::default();
-        let alone = broken("alone").on_error(later(remedy)).headers(Dialect::XRateLimit);
+        let alone = broken("alone").on_error(later(remedy)).headers(HeaderFormat::XRateLimit);
         let alone = alone.observe(tally.clone()).build().unwrap();
         let source = if status == 201 { "degraded-open" } else { "degraded-closed" };
         is(&told(&alone, 1).await, [(status, source)]);
-        assert_eq!(tally.count("alone", Seen::Failed), 1);
+        assert_eq!(tally.count("alone", RequestOutcome::Failed), 1);
         let hit = alone.hit(&request(1)).await;
         assert_eq!(hit.map_or_else(|rejection| rejection.status().as_u16(), |_| 201), status);
         let function =
-            broken("function").cost_by(|_| Err(Failure::new(ErrorKind::Unavailable, "who").into()));
+            broken("function").cost_by(|_| Err(BackendError::new(ErrorKind::Unavailable, "who").into()));
         let function = function.on_error(OnError::ask_async(move |_| async move { remedy() })).build();
         assert_eq!(statuses(&function.unwrap(), [request(1)]).await, [status]);
         // Of several the first that does not let it pass answers, and one that is well still holds.
         let good = Throttle::builder("good", TokenBucket::new(rate!("1/h")), memory(&Clock::default()));
-        let several = Throttles::new()
-            .and(broken("open").on_error(later(|| Remedy::Allow)).build().unwrap())
-            .and(broken("now").on_error(OnError::ask(|_| Remedy::Allow)).build().unwrap())
+        let several = ThrottleSet::new()
+            .and(broken("open").on_error(later(|| ErrorAction::Allow)).build().unwrap())
+            .and(broken("now").on_error(OnError::ask(|_| ErrorAction::Allow)).build().unwrap())
             .and(broken("it").on_error(later(remedy)).build().unwrap())
             .and(good.build().unwrap());
         let then = if status == 201 { 429 } else { status };
@@ -281,7 +282,7 @@ async fn a_question_ends_with_its_client() {
         async move {
             std::future::pending::<()>().await;
             drop(held);
-            Remedy::Allow
+            ErrorAction::Allow
         }
     }));
     let throttle = throttle.build().unwrap();

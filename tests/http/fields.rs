@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::web::headers::{Limits, Told};
-use traffik::web::{Dialect, Peer, Rule, Throttle, ThrottleLayer};
+use traffik::web::headers::{Policies, PolicyDecision};
+use traffik::web::{HeaderFormat, Peer, Rule, Throttle, ThrottleLayer};
 use traffik::{
     Adaptive, All, Class, CostBased, Decision, FairShare, FixedWindow, Gcra, Label, LeakyBucket,
     LeakyBucketQueue, Priority, QuotaRollover, Ratio, Regions, SlidingLog, SlidingWindow, Strategy, Tiered,
@@ -18,7 +18,7 @@ fn field(headers: &HeaderMap, name: &str) -> String {
 }
 
 /// A service that answers 429 with these fields, behind a throttle of many requests.
-async fn behind(dialect: Dialect, fields: &'static [(&'static str, &'static str)]) -> HeaderMap {
+async fn behind(dialect: HeaderFormat, fields: &'static [(&'static str, &'static str)]) -> HeaderMap {
     let service = service_fn(move |_: Request<()>| async move {
         let response =
             fields.iter().fold(Response::builder().status(429), |it, (name, value)| it.header(*name, *value));
@@ -32,7 +32,7 @@ async fn behind(dialect: Dialect, fields: &'static [(&'static str, &'static str)
 #[tokio::test]
 async fn a_list_of_the_service_stays_beside_ours_and_the_tightest_is_first() {
     let told = behind(
-        Dialect::Draft10,
+        HeaderFormat::Draft10,
         &[("ratelimit", "\"up\";r=0;t=9"), ("ratelimit-policy", "\"up\";q=5;w=60"), ("retry-after", "120")],
     )
     .await;
@@ -40,11 +40,11 @@ async fn a_list_of_the_service_stays_beside_ours_and_the_tightest_is_first() {
     assert_eq!(field(&told, "ratelimit-policy"), "\"up\";q=5;w=60, \"outer\";q=1000;w=3600");
     assert_eq!(told[RETRY_AFTER], "120", "the service knows best when it will answer");
     let several =
-        behind(Dialect::Draft10, &[("ratelimit", "\"a\";r=5000"), ("ratelimit", "\"b, c\";r=7")]).await;
+        behind(HeaderFormat::Draft10, &[("ratelimit", "\"a\";r=5000"), ("ratelimit", "\"b, c\";r=7")]).await;
     let told = field(&several, "ratelimit");
     assert!(told.starts_with("\"b, c\";r=7, \"outer\";r=999") && told.ends_with(", \"a\";r=5000"), "{told}");
     // What is no list cannot be added to.
-    let odd = behind(Dialect::Draft10, &[("ratelimit", "limit=5, remaining=0, reset=;")]).await;
+    let odd = behind(HeaderFormat::Draft10, &[("ratelimit", "limit=5, remaining=0, reset=;")]).await;
     assert!(field(&odd, "ratelimit").starts_with("\"outer\";r=999"), "{odd:?}");
 }
 
@@ -52,14 +52,17 @@ async fn a_list_of_the_service_stays_beside_ours_and_the_tightest_is_first() {
 async fn where_one_limit_is_told_it_is_the_tighter_one() {
     for (dialect, fields) in [
         (
-            Dialect::XRateLimit,
+            HeaderFormat::XRateLimit,
             &[("x-ratelimit-limit", "5"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9")][..],
         ),
         (
-            Dialect::Draft06,
+            HeaderFormat::Draft06,
             &[("ratelimit-limit", "5"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "9")],
         ),
-        (Dialect::Draft07, &[("ratelimit", "limit=5, remaining=0, reset=9"), ("ratelimit-policy", "5;w=60")]),
+        (
+            HeaderFormat::Draft07,
+            &[("ratelimit", "limit=5, remaining=0, reset=9"), ("ratelimit-policy", "5;w=60")],
+        ),
     ] {
         let told = behind(dialect, fields).await;
         for (name, value) in fields {
@@ -67,7 +70,7 @@ async fn where_one_limit_is_told_it_is_the_tighter_one() {
         }
     }
     let told =
-        behind(Dialect::XRateLimit, &[("x-ratelimit-limit", "5000"), ("x-ratelimit-remaining", "4000")])
+        behind(HeaderFormat::XRateLimit, &[("x-ratelimit-limit", "5000"), ("x-ratelimit-remaining", "4000")])
             .await;
     assert_eq!(
         (field(&told, "x-ratelimit-limit"), field(&told, "x-ratelimit-remaining")),
@@ -79,7 +82,7 @@ async fn where_one_limit_is_told_it_is_the_tighter_one() {
 #[tokio::test]
 async fn a_denial_within_is_told_first() {
     let layer = |uid, limit| {
-        let throttle = Throttle::in_memory(uid, TokenBucket::new(limit)).headers(Dialect::Draft10);
+        let throttle = Throttle::in_memory(uid, TokenBucket::new(limit)).headers(HeaderFormat::Draft10);
         ThrottleLayer::new(throttle.identifier(Peer::default().or_anonymous()).build().unwrap())
     };
     let service = service_fn(|_: Request<()>| async {
@@ -99,9 +102,9 @@ async fn a_denial_within_is_told_first() {
 fn any_name_is_a_string_of_a_structured_field() {
     let decision =
         Decision::allow(5, 4, Duration::from_secs(9)).with_more_after(Some(Duration::from_secs(9)));
-    let told = Told { name: "a \"b\" \\ é\n", decision };
+    let told = PolicyDecision { name: "a \"b\" \\ é\n", decision };
     let mut headers = HeaderMap::new();
-    Dialect::Draft10.write(&mut Limits::from_iter([told]), &mut headers);
+    HeaderFormat::Draft10.write(&mut Policies::from_iter([told]), &mut headers);
     assert_eq!(field(&headers, "ratelimit"), r#""a \"b\" \\ %C3%A9%0A";r=4;t=9"#);
 }
 
@@ -145,14 +148,14 @@ fn told_of(limit: impl Strategy<Cost = u32>, class: Class, hits: u32) -> [String
     use traffik::Verdict;
 
     let hit = traffik::Hit::new(1).with_class(class);
-    let (mut state, mut limits) = (Default::default(), Limits::new());
+    let (mut state, mut limits) = (Default::default(), Policies::new());
     for _ in 0..hits {
         limits.clear();
         let verdict = limit.decide(&mut state, &hit, Timestamp::EPOCH);
-        verdict.each(&mut |decision| limits.push(Told { name: "it", decision: *decision }));
+        verdict.for_each(&mut |decision| limits.push(PolicyDecision { name: "it", decision: *decision }));
     }
     let mut headers = HeaderMap::new();
-    Dialect::Draft10.write(&mut limits, &mut headers);
+    HeaderFormat::Draft10.write(&mut limits, &mut headers);
     ["ratelimit-policy", "ratelimit"].map(|name| field(&headers, name).replace("\"it\";", ""))
 }
 

@@ -4,7 +4,7 @@ use std::task::{Context, Waker};
 
 use tower::{Layer, Service, service_fn};
 use traffik::storage::Local;
-use traffik::web::{Gate, Throttle, ThrottleBuilder, ThrottleLayer, Throttles};
+use traffik::web::{Admission, Throttle, ThrottleBuilder, ThrottleLayer, ThrottleSet};
 use traffik::{Memory, Rate, TokenBucket, rate};
 
 use crate::{Clock, Elsewhere, elsewhere, hello, memory, request};
@@ -20,7 +20,7 @@ fn there(uid: &str, rate: Rate) -> ThrottleBuilder<TokenBucket, There> {
 }
 
 /// Sends a request, and goes away after it was polled so often; waits until what goes on has ended.
-async fn go_after<G: Gate>(gate: &G, polls: usize) {
+async fn go_after<G: Admission>(gate: &G, polls: usize) {
     let mut service = ThrottleLayer::new(gate.clone()).layer(service_fn(hello));
     let mut future = Box::pin(service.call(request(1)));
     for _ in 0..polls {
@@ -44,7 +44,7 @@ async fn left(throttle: &Throttle<TokenBucket, There>) -> i64 {
 async fn a_client_that_is_denied_by_one_throttle_takes_nothing_from_others_whenever_it_goes() {
     let shared = there("shared", rate!("100/w")).build().unwrap();
     let own = there("own", rate!("1/w")).build().unwrap();
-    let both = Throttles::new().and(shared.clone()).and(own);
+    let both = ThrottleSet::new().and(shared.clone()).and(own);
     go_after(&both, POLLS).await;
     assert_eq!(left(&shared).await, 99, "the only one that is admitted");
     for polls in 0..POLLS {
@@ -59,7 +59,7 @@ async fn a_client_that_goes_is_charged_by_all_throttles_or_by_none() {
     for polls in 0..POLLS {
         let (one, other) = (there("one", rate!("9/w")).build().unwrap(), there("other", rate!("9/w")));
         let other = other.build().unwrap();
-        go_after(&Throttles::new().and(one.clone()).and(other.clone()), polls).await;
+        go_after(&ThrottleSet::new().and(one.clone()).and(other.clone()), polls).await;
         let charged = if polls == 0 { 0 } else { 1 };
         assert_eq!((left(&one).await, left(&other).await), (9 - charged, 9 - charged), "after {polls} polls");
     }

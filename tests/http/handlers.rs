@@ -17,7 +17,8 @@ use tower::util::{BoxCloneService, BoxCloneSyncService};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use traffik::storage::DynStorage;
 use traffik::web::{
-    Dialect, DynThrottle, Identity, MemoryThrottle, Quota, Rejection, Rule, Standing, Throttle, ThrottleLayer,
+    DynThrottle, HeaderFormat, Identity, MemoryThrottle, Quota, RateLimitStatus, Rejection, Rule, Throttle,
+    ThrottleLayer,
 };
 use traffik::{Outcome, TokenBucket, rate};
 
@@ -34,7 +35,7 @@ fn app(rate: traffik::Rate) -> App {
     let limit = TokenBucket::new(rate);
     let storage: DynStorage<TokenBucket> = std::sync::Arc::new(crate::memory(&crate::Clock::default()));
     App {
-        api: Throttle::in_memory("api", limit).headers(Dialect::Draft10).build().unwrap(),
+        api: Throttle::in_memory("api", limit).headers(HeaderFormat::Draft10).build().unwrap(),
         layered: Throttle::builder("layered", limit, storage).build().unwrap(),
     }
 }
@@ -78,14 +79,14 @@ async fn no_future_holds_the_body_of_a_request() {
         quota.charge(client);
         is_send(quota.apply()).await.unwrap();
         let pass = layered.hit_n(&request, 3).await.unwrap();
-        let response = layered.hand_in(pass, http::Response::new(Cell::new(2))).await;
+        let response = layered.finish(pass, http::Response::new(Cell::new(2))).await;
         assert_eq!(response.status(), 200);
         let (parts, _) = request.into_parts();
         assert!(layered.hit(&parts).await.is_ok());
         parts
     });
     let parts = tokio::spawn(asked).await.unwrap();
-    assert!(Standing::all(&parts.extensions).next().is_none());
+    assert!(RateLimitStatus::all(&parts.extensions).next().is_none());
 }
 
 /// The request has axum's body; a denial is what the layer would have answered, in each shape of an error.

@@ -2,8 +2,8 @@
 
 use http::{HeaderName, Request};
 use traffik::web::{
-    ClassHeaders, ClientAddress, Composite, Cookie, Exempt, FromExtension, Identify, Networks, Peer,
-    PeerAddress, RequestParts, Route, Throttle, Via,
+    ClassHeaders, ClientAddress, CompositeKey, Cookie, Exempt, ForwardedHeader, FromExtension, Identify,
+    Networks, Peer, PeerAddress, RequestParts, Route, Throttle,
 };
 use traffik::{Gcra, Label, Ratio, Tiered, TokenBucket, rate};
 
@@ -27,7 +27,8 @@ async fn once_each(identifier: impl Identify + 'static, requests: Vec<Request<St
 /// X-Forwarded-For is believed from one's own proxies alone, and only what they have appended (defect 13).
 #[tokio::test]
 async fn a_forged_header_buys_no_second_request() {
-    let proxies = || ClientAddress::new(Networks::parse(["10.0.0.0/8"]).unwrap(), Via::XForwardedFor);
+    let proxies =
+        || ClientAddress::new(Networks::parse(["10.0.0.0/8"]).unwrap(), ForwardedHeader::XForwardedFor);
     let forged = |list: &str| from("198.51.100.1:1", &[("x-forwarded-for", list)]);
     let asked = vec![forged("1.1.1.1"), forged("2.2.2.2"), from("198.51.100.1:9", &[])];
     assert_eq!(once_each(proxies(), asked).await, [201, 429, 429]);
@@ -45,7 +46,7 @@ async fn a_tier_in_a_key_promotes_nobody() {
     let inside = Networks::parse(["10.0.0.0/8"]).unwrap();
     let classes = ClassHeaders::from(inside.clone()).tier(HeaderName::from_static("x-tier"));
     let throttle = Throttle::builder("api", limit, memory(&Clock::default()))
-        .identifier(ClientAddress::new(inside, Via::XForwardedFor))
+        .identifier(ClientAddress::new(inside, ForwardedHeader::XForwardedFor))
         .class_by(move |request| classes.of(request))
         .build()
         .unwrap();
@@ -65,7 +66,7 @@ async fn another_path_is_no_way_round_a_limit() {
     };
     let asked =
         vec![get("/items/1"), get("/items/2"), get("/items/3?a=b"), get("/users/1"), get("/%69tems/4")];
-    let by_route = Composite::new().and(Peer::default()).and(route);
+    let by_route = CompositeKey::new().and(Peer::default()).and(route);
     assert_eq!(once_each(by_route, asked).await, [201, 429, 429, 201, 429]);
     let asked = vec![get("/items/1"), get("/items/2"), get("/other")];
     assert_eq!(once_each(Peer::default(), asked).await, [201, 429, 429]);
@@ -100,7 +101,7 @@ async fn a_user_is_named_by_a_layer_outside_and_some_are_exempt() {
     let asked = vec![named("ann"), named("ann"), named("bob"), named("bob")];
     assert_eq!(once_each(Exempt::when(by_user(), staff), asked).await, [201, 201, 201, 429]);
     let inside = Networks::parse(["192.0.2.1"]).unwrap();
-    let address = ClientAddress::new(Networks::default(), Via::Forwarded);
+    let address = ClientAddress::new(Networks::default(), ForwardedHeader::Forwarded);
     let asked = vec![request(1), request(1), request(2), request(2)];
     assert_eq!(
         once_each(Exempt::networks(Peer::default(), inside, address), asked).await,

@@ -3,9 +3,10 @@
 use std::num::ParseIntError;
 
 use http::StatusCode;
-use traffik::storage::Failure;
+use traffik::storage::BackendError;
 use traffik::web::{
-    Base, Composite, Identity, OnError, Peer, Refusal, Remedy, Rule, Seen, Stop, Tally, Throttle,
+    CompositeKey, ErrorAction, Identity, OnError, Peer, Refusal, RequestError, RequestOutcome, Rule, Tally,
+    Throttle, ThrottleDefaults,
 };
 use traffik::{Class, ErrorKind, TokenBucket, rate};
 
@@ -16,7 +17,7 @@ const LIMIT: TokenBucket = TokenBucket::new(rate!("100/h"));
 /// Each takes its argument's type from the method, asks of it, and answers with a value or a result.
 #[tokio::test]
 async fn closures_need_no_annotation() {
-    let by_both = Composite::new()
+    let by_both = CompositeKey::new()
         .and(Peer::default())
         .and_by(|request| Identity::of(b'm', request.method.as_str().as_bytes()));
     let throttle = Throttle::builder_by("all", LIMIT, |request| {
@@ -33,7 +34,9 @@ async fn closures_need_no_annotation() {
     }))
     .charge_if(|response| response.status.is_success())
     .on_throttled(|denial| denial.response())
-    .on_error(OnError::ask(|trouble| if trouble.client.is_none() { Remedy::Allow } else { Remedy::Raise }))
+    .on_error(OnError::ask(
+        |trouble| if trouble.client.is_none() { ErrorAction::Allow } else { ErrorAction::Raise },
+    ))
     .build()
     .unwrap();
     assert_eq!(answer(&throttle, request(1)).await.status(), 201);
@@ -58,13 +61,13 @@ async fn closures_need_no_annotation() {
         })
         .on_error(OnError::ask_async(|trouble| {
             let is_safe = trouble.request.method.is_safe();
-            async move { if is_safe { Remedy::Allow } else { Remedy::Throttle } }
+            async move { if is_safe { ErrorAction::Allow } else { ErrorAction::Throttle } }
         }))
         .build()
         .unwrap();
     assert_eq!(answer(&awaited, request(1)).await.status(), 201);
 
-    let base = Base::new(std::sync::Arc::new(memory(&Clock::default())))
+    let base = ThrottleDefaults::new(std::sync::Arc::new(memory(&Clock::default())))
         .identifier_by(|request| Identity::of(b'm', request.method.as_str().as_bytes()))
         .on_throttled(|denial| denial.response());
     let named = base.throttle("named", TokenBucket::new(rate!("1/h")));
@@ -104,14 +107,14 @@ async fn any_error_stops_a_request() {
                 "/io" => Err(std::io::Error::from(std::io::ErrorKind::NotFound))?,
                 "/unpaid" => Err(Unpaid)?,
                 "/refused" => Err(Refusal::new(StatusCode::PAYMENT_REQUIRED, "pay first"))?,
-                "/down" => Err(Failure::new(ErrorKind::Unavailable, "down"))?,
+                "/down" => Err(BackendError::new(ErrorKind::Unavailable, "down"))?,
                 _ => {}
             }
             Ok(request.uri.path().trim_start_matches('/').parse::<u32>()?)
         })
         .on_error(OnError::ask(|trouble| {
             let text = format!("{:?} {}", trouble.kind(), trouble.failure);
-            Remedy::Answer(http::Response::builder().status(507).body(text.into()).unwrap())
+            ErrorAction::Answer(http::Response::builder().status(507).body(text.into()).unwrap())
         }))
         .observe(tally.clone())
         .build()
@@ -135,8 +138,11 @@ async fn any_error_stops_a_request() {
         };
         assert!(got.0 == status && got.1.contains(text), "{path}: {got:?}");
     }
-    assert_eq!((tally.count("api", Seen::Failed), tally.count("api", Seen::Refused)), (4, 1));
-    let stop: Stop = "x".parse::<u8>().unwrap_err().into();
-    let Stop::Failed(failure) = stop else { panic!("{stop:?}") };
+    assert_eq!(
+        (tally.count("api", RequestOutcome::Failed), tally.count("api", RequestOutcome::Refused)),
+        (4, 1)
+    );
+    let stop: RequestError = "x".parse::<u8>().unwrap_err().into();
+    let RequestError::Failed(failure) = stop else { panic!("{stop:?}") };
     assert!(failure.cause().is::<ParseIntError>(), "the cause can be found again");
 }

@@ -42,8 +42,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
-use traffik::storage::{AsyncStorage, Failure, Local, Reply};
-use traffik::web::{Gate, PeerAddress, ResponseBody, ThrottleLayer};
+use traffik::storage::{AsyncStorage, BackendError, Local, Reply};
+use traffik::web::{Admission, PeerAddress, ResponseBody, ThrottleLayer};
 use traffik::{ErasedKey, ManualClock, Memory, Op, Strategy, Timestamp};
 use traffik_test_support::elsewhere::{Elsewhere, elsewhere, owned};
 
@@ -68,7 +68,7 @@ fn request(peer: u8) -> Request<String> {
 }
 
 /// What a service behind the gate answers to a request.
-async fn answer<G: Gate>(gate: &G, request: Request<String>) -> Response<ResponseBody<Full<Bytes>>> {
+async fn answer<G: Admission>(gate: &G, request: Request<String>) -> Response<ResponseBody<Full<Bytes>>> {
     ThrottleLayer::new(gate.clone()).layer(service_fn(hello)).call(request).await.unwrap()
 }
 
@@ -82,10 +82,10 @@ struct Broken(traffik::ErrorKind);
 
 impl<S: Strategy> AsyncStorage<S> for Broken {
     fn apply(&self, _: &S, _: &dyn ErasedKey, _: &Op<S>) -> Reply<S::Verdict> {
-        Reply::ready(Err(Failure::new(self.0, "broken for a test")))
+        Reply::ready(Err(BackendError::new(self.0, "broken for a test")))
     }
 
     fn load(&self, _: &S, _: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        Reply::ready(Err(Failure::new(self.0, "broken for a test")))
+        Reply::ready(Err(BackendError::new(self.0, "broken for a test")))
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::storage::{AsyncStorage, Failure, Local, Reply, WhenFull};
-use traffik::web::{Dialect, Header, Identity, RequestParts, Throttle, ThrottleLayer, Throttled};
+use traffik::storage::{AsyncStorage, BackendError, Local, Reply, WhenFull};
+use traffik::web::{Header, HeaderFormat, Identity, RequestParts, Throttle, ThrottleLayer, Throttled};
 use traffik::{
     All, Class, Decision, ErasedKey, ErrorKind, FixedWindow, Gcra, Hit, Memory, Op, Rate, Strategy,
     Timestamp, TokenBucket,
@@ -104,7 +104,7 @@ async fn several_policies_are_told_the_tightest_first() {
     let limits = All([FixedWindow::new(Rate::per_second(2)), FixedWindow::new(Rate::per_hour(3))]);
     let clock = Clock::default();
     let throttle = Throttle::builder("api", limits, memory(&clock))
-        .headers(Dialect::Draft10)
+        .headers(HeaderFormat::Draft10)
         .policies(["burst", "hourly"])
         .build()
         .unwrap();
@@ -153,7 +153,7 @@ impl<S: Strategy<Verdict = Decision>> AsyncStorage<S> for Slow {
     }
 
     fn load(&self, _: &S, _: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        Reply::ready(Err(Failure::new(ErrorKind::Other, "not asked for here")))
+        Reply::ready(Err(BackendError::new(ErrorKind::Other, "not asked for here")))
     }
 }
 
@@ -234,12 +234,12 @@ impl Strategy for Late {
 
     fn refund(&self, _: &mut Self::State, _: &Hit, _: traffik::Receipt, _: Timestamp) {}
 
-    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
-        self.0.fresh_at(state, class)
+    fn expires_at(&self, state: &Self::State, class: Class) -> Timestamp {
+        self.0.expires_at(state, class)
     }
 
-    fn horizon(&self) -> u64 {
-        self.0.horizon()
+    fn max_ttl(&self) -> u64 {
+        self.0.max_ttl()
     }
 
     fn stat(&self, _: &Self::State, _: Class, _: Timestamp) {}

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use traffik::runtime::{Manual, Runtime, Tokio};
-use traffik::storage::{AsyncStorage, Failure, Local};
+use traffik::storage::{AsyncStorage, BackendError, Local};
 use traffik::web::Outgoing;
 use traffik::{
     AsyncLimiter, Class, ErrorKind, Gcra, Label, LeakyBucketQueue, Memory, Ratio, Strategy, Tiered,
@@ -32,9 +32,9 @@ const SECOND: Duration = Duration::from_secs(1);
 type Here<S> = Local<Memory<S, Manual>>;
 type BoxError = Box<dyn Error + Send + Sync>;
 
-fn outgoing<S: Strategy>(limit: S, runtime: &Manual) -> Outgoing<S, Here<S>> {
+fn outgoing<S: Strategy>(strategy: S, runtime: &Manual) -> Outgoing<S, Here<S>> {
     let storage = Local(Memory::builder().capacity(100).clock(runtime.clone()).build());
-    Outgoing::new(AsyncLimiter::new(limit, storage), runtime.clone())
+    Outgoing::new(AsyncLimiter::new(strategy, storage), runtime.clone())
 }
 
 fn call(target: &str) -> Request<String> {
@@ -75,7 +75,7 @@ fn at<const N: usize>(expected: [(&str, u64); N]) -> Vec<(String, u64)> {
 }
 
 /// Why a call was not made.
-fn reason(error: BoxError) -> WaitError<Failure> {
+fn reason(error: BoxError) -> WaitError<BackendError> {
     *error.downcast().expect("the error of waiting")
 }
 
@@ -266,7 +266,7 @@ async fn clients_of_all_kinds_share_a_budget() {
         panic!("an error of the middleware");
     };
     assert!(
-        matches!(told.downcast().unwrap(), WaitError::<Failure>::TooLong { wait } if wait > 1_000 * SECOND)
+        matches!(told.downcast().unwrap(), WaitError::<BackendError>::TooLong { wait } if wait > 1_000 * SECOND)
     );
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 }

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
-use traffik::web::{Composite, Peer, Route, Rule, Throttle, ThrottleLayer};
+use traffik::web::{CompositeKey, Peer, Route, Rule, Throttle, ThrottleLayer};
 use traffik::{Gcra, TokenBucket, rate};
 
 /// Asks from one of the addresses of this machine, by HTTP/1.1 or HTTP/2.
@@ -70,7 +70,7 @@ async fn where_nobody_tells_the_peer_requests_are_refused_with_the_cure() {
 /// A router within another one shows its routes the rest of a path alone; rules go by all of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_within_a_nested_router_goes_by_the_whole_path() {
-    let by_route = Composite::new().and(Peer::default()).and(Route::new(["/api/users/{id}"]).unwrap());
+    let by_route = CompositeKey::new().and(Peer::default()).and(Route::new(["/api/users/{id}"]).unwrap());
     let users = Throttle::in_memory("users", Gcra::new(rate!("1/h"))).identifier(by_route);
     let users = users.apply_to(Rule::new().prefix("/api")).build().unwrap();
     let inner = Router::new().route("/users/{id}", get(async || "user")).layer(ThrottleLayer::new(users));

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::{AsyncStorage, Local, Reply, WaitQueue};
-use traffik::web::{Gate, ResponseBody, Throttle, ThrottleBuilder, ThrottleLayer, Throttles};
+use traffik::web::{Admission, ResponseBody, Throttle, ThrottleBuilder, ThrottleLayer, ThrottleSet};
 use traffik::{
     ErasedKey, FifoQueue, LeakyBucketQueue, Memory, Op, Outcome, Strategy, Timer, Timestamp, rate,
 };
@@ -93,7 +93,7 @@ struct Clients<G> {
     served: Arc<Mutex<Vec<(u32, u64)>>>,
 }
 
-impl<G: Gate> Clients<G> {
+impl<G: Admission> Clients<G> {
     fn new(runtime: &Manual, gate: G) -> Self {
         Self { runtime: runtime.clone(), gate, served: Arc::default() }
     }
@@ -235,7 +235,7 @@ fn a_request_in_two_queues_leaves_when_both_turns_have_come() {
             .build()
             .unwrap()
     };
-    let both = Throttles::new().and(queue("fast", rate!("2/s"))).and(queue("slow", rate!("1/s")));
+    let both = ThrottleSet::new().and(queue("fast", rate!("2/s"))).and(queue("slow", rate!("1/s")));
     let clients = Clients::new(&runtime, both);
     for who in 0..6 {
         clients.spawn(who, 1, if [1, 2, 4].contains(&who) { SECOND / 2 } else { 60 * SECOND });

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use http::Method;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use traffik::layer::{Calls, DenyCache, Metered};
+use traffik::layer::{CallCounters, DenyCache, Instrumented};
 use traffik::storage::{AsyncStorage, Local};
-use traffik::web::{Dialect, Enforcement, Event, Observe, Rule, Seen, Throttle, ThrottleLayer, Throttles};
+use traffik::web::{
+    Enforcement, Event, HeaderFormat, Observe, RequestOutcome, Rule, Throttle, ThrottleLayer, ThrottleSet,
+};
 use traffik::{FixedWindow, Gcra, LeakyBucketQueue, Memory, Strategy, TokenBucket, rate};
 
 use crate::throttle::statuses;
@@ -84,10 +86,10 @@ async fn any_of_several_rules_is_enough_and_a_bypass_beats_them() {
 
 fn throttle<S: Strategy, M: AsyncStorage<S> + 'static>(
     uid: &str,
-    limit: S,
+    strategy: S,
     storage: M,
 ) -> traffik::web::ThrottleBuilder<S, M> {
-    Throttle::builder(uid, limit, storage).headers(Dialect::Draft10)
+    Throttle::builder(uid, strategy, storage).headers(HeaderFormat::Draft10)
 }
 
 /// Whichever of them denies, and wherever they are kept, none of the others is charged.
@@ -104,7 +106,7 @@ async fn several_throttles_charge_all_or_none() {
             .apply_to(Rule::new().path("/login"))
             .build()
             .unwrap();
-        let both = Throttles::new().and(per_peer.clone()).and(logins.clone());
+        let both = ThrottleSet::new().and(per_peer.clone()).and(logins.clone());
         let asked = (0..4).map(|_| ask("GET", "/login"));
         assert_eq!(statuses(&both, asked).await, [201, 201, 429, 429]);
         let client = per_peer.client(&request(1)).await.unwrap().unwrap();
@@ -125,11 +127,11 @@ async fn several_throttles_tell_one_story() {
     let minute = throttle("minute", FixedWindow::new(rate!("2/min")), memory(&clock)).build().unwrap();
     let hour = throttle("hour", FixedWindow::new(rate!("10/h")), memory(&clock)).build().unwrap();
     let plain = Throttle::builder("plain", FixedWindow::new(rate!("9/d")), memory(&clock))
-        .headers(Dialect::XRateLimit)
+        .headers(HeaderFormat::XRateLimit)
         .build()
         .unwrap();
     let mut service =
-        ThrottleLayer::new(Throttles::new().and(hour).and(minute).and(plain)).layer(service_fn(hello));
+        ThrottleLayer::new(ThrottleSet::new().and(hour).and(minute).and(plain)).layer(service_fn(hello));
     let first = service.call(request(1)).await.unwrap();
     assert_eq!(header(&first, "ratelimit-policy"), r#""minute";q=2;w=60, "hour";q=10;w=3600"#);
     assert_eq!(header(&first, "ratelimit"), r#""minute";r=1;t=60, "hour";r=9;t=3600"#);
@@ -154,7 +156,7 @@ async fn of_several_one_that_never_admits_is_what_is_told() {
     let (soon, never) = (soon.build().unwrap(), never.build().unwrap());
     assert_eq!(statuses(&soon, [request(1)]).await, [201]);
     for several in
-        [Throttles::new().and(soon.clone()).and(never.clone()), Throttles::new().and(never).and(soon)]
+        [ThrottleSet::new().and(soon.clone()).and(never.clone()), ThrottleSet::new().and(never).and(soon)]
     {
         let service = ThrottleLayer::new(several).layer(service_fn(hello));
         let denied = service.oneshot(request(1)).await.unwrap();
@@ -173,7 +175,7 @@ async fn the_most_specific_throttle_is_the_one_that_counts_if_chosen() {
         let api = Throttle::builder("api", limit(1), memory(&clock)).apply_to(Rule::new().prefix("/api"));
         let me = Throttle::builder("me", limit(3), memory(&clock)).apply_to(Rule::new().path("/api/me"));
         let all = Throttle::builder("all", limit(2), memory(&clock));
-        let several = Throttles::new().and(all.build().unwrap()).and(api.build().unwrap());
+        let several = ThrottleSet::new().and(all.build().unwrap()).and(api.build().unwrap());
         several.and(me.build().unwrap())
     };
     let asked = || {
@@ -195,7 +197,7 @@ async fn an_awaited_rule_ranks_its_throttle_only_if_it_is_met() {
             .apply_to(Rule::new().prefix("/"));
         let users = throttle("users", FixedWindow::new(rate!("2/h")), memory(&clock));
         let users = users.apply_to(Rule::new().prefix("/api/users")).build().unwrap();
-        let both = Throttles::new().and(wide.build().unwrap()).and(users).most_specific();
+        let both = ThrottleSet::new().and(wide.build().unwrap()).and(users).most_specific();
         let me = || ask("GET", "/api/users/me");
         statuses(&both, [me(), me(), me(), ask("GET", "/"), ask("GET", "/")]).await
     };
@@ -207,17 +209,17 @@ async fn an_awaited_rule_ranks_its_throttle_only_if_it_is_met() {
 #[tokio::test]
 async fn who_is_denied_by_one_and_hammers_costs_no_store_a_call() {
     for own_first in [false, true] {
-        let (clock, calls) = (Clock::default(), Calls::default());
-        let counted = || Metered::new(elsewhere(memory(&clock)), calls.clone());
+        let (clock, calls) = (Clock::default(), CallCounters::default());
+        let counted = || Instrumented::new(elsewhere(memory(&clock)), calls.clone());
         let shared = throttle("shared", TokenBucket::new(rate!("100/w")), counted()).build().unwrap();
         let cached = DenyCache::builder(counted()).build();
         let own = throttle("own", TokenBucket::new(rate!("1/w")), cached).build().unwrap();
         let both = match own_first {
-            true => Throttles::new().and(own).and(shared),
-            false => Throttles::new().and(shared).and(own),
+            true => ThrottleSet::new().and(own).and(shared),
+            false => ThrottleSet::new().and(shared).and(own),
         };
         assert_eq!(statuses(&both, [request(1), request(1)]).await, [201, 429]);
-        let made = || calls.each().map(|(_, _, count, _)| count).sum::<u64>();
+        let made = || calls.iter().map(|(_, _, count, _)| count).sum::<u64>();
         let before = made();
         assert_eq!(statuses(&both, (0..20).map(|_| request(1))).await, [429; 20]);
         assert_eq!(made(), before);
@@ -227,7 +229,7 @@ async fn who_is_denied_by_one_and_hammers_costs_no_store_a_call() {
 }
 
 #[derive(Clone, Default)]
-struct Heard(Arc<std::sync::Mutex<Vec<(String, Seen)>>>);
+struct Heard(Arc<std::sync::Mutex<Vec<(String, RequestOutcome)>>>);
 
 impl Observe for Heard {
     fn seen(&self, event: &Event<'_>) {
@@ -245,7 +247,7 @@ async fn a_shadow_among_several_stands_outside() {
         .build()
         .unwrap();
     let real = throttle("real", TokenBucket::new(rate!("3/h")), memory(&clock)).observe(heard.clone());
-    let both = Throttles::new().and(shadow).and(real.build().unwrap());
+    let both = ThrottleSet::new().and(shadow).and(real.build().unwrap());
     let mut service = ThrottleLayer::new(both).layer(service_fn(hello));
     for expected in [201, 201, 201, 429] {
         let response = service.call(request(1)).await.unwrap();
@@ -261,13 +263,13 @@ async fn a_shadow_among_several_stands_outside() {
     assert_eq!(
         told,
         [
-            (real, Seen::Allowed),
-            (shadow, Seen::Allowed),
-            (real, Seen::Allowed),
-            (shadow, Seen::WouldDeny),
-            (real, Seen::Allowed),
-            (shadow, Seen::WouldDeny),
-            (real, Seen::Denied),
+            (real, RequestOutcome::Allowed),
+            (shadow, RequestOutcome::Allowed),
+            (real, RequestOutcome::Allowed),
+            (shadow, RequestOutcome::WouldDeny),
+            (real, RequestOutcome::Allowed),
+            (shadow, RequestOutcome::WouldDeny),
+            (real, RequestOutcome::Denied),
         ]
     );
 }
@@ -279,7 +281,7 @@ async fn the_longest_delay_of_several_is_sat_out() {
         let limit = LeakyBucketQueue::new(rate).queue(5).unwrap();
         throttle(uid, limit, memory(&clock)).runtime(traffik::runtime::Tokio).build().unwrap()
     };
-    let several = Throttles::new().and(queue("fast", rate!("2/s"))).and(queue("slow", rate!("1/s")));
+    let several = ThrottleSet::new().and(queue("fast", rate!("2/s"))).and(queue("slow", rate!("1/s")));
     let began = tokio::time::Instant::now();
     assert_eq!(statuses(&several, [request(1), request(1)]).await, [201, 201]);
     assert_eq!(began.elapsed(), Duration::from_secs(1));
@@ -296,7 +298,7 @@ async fn racers_are_admitted_exactly_the_limit() {
         elsewhere(Arc::new(Local(Memory::new(100)))),
     );
     let other = other.build().unwrap();
-    let both = Throttles::new().and(one.clone()).and(other.clone());
+    let both = ThrottleSet::new().and(one.clone()).and(other.clone());
     let racers: Vec<_> = (0..200)
         .map(|_| {
             let service = ThrottleLayer::new(both.clone()).layer(service_fn(hello));

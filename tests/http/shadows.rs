@@ -1,10 +1,10 @@
 //! What a shadow never does: deny, refuse, fail, or stand in another throttle's way.
 
 use http::{Request, StatusCode};
-use traffik::storage::{ErrorKind, Failure, Local};
+use traffik::storage::{BackendError, ErrorKind, Local};
 use traffik::web::{
-    Anonymous, Dialect, Enforcement, Identity, OnError, Origin, Refusal, RequestParts, Rule, Seen, Stop,
-    Tally, Throttle, ThrottleBuilder, Throttles,
+    Anonymous, Enforcement, HeaderFormat, Identity, OnError, Origin, Refusal, RequestError, RequestOutcome,
+    RequestParts, Rule, Tally, Throttle, ThrottleBuilder, ThrottleSet,
 };
 use traffik::{Gcra, Memory, Rate, TokenBucket, rate};
 
@@ -14,7 +14,7 @@ use crate::{Broken, Clock, elsewhere, memory, request};
 type Bucket = ThrottleBuilder<TokenBucket, Local<Memory<TokenBucket, Clock>>>;
 
 fn bucket(uid: &str, rate: Rate) -> Bucket {
-    Throttle::builder(uid, TokenBucket::new(rate), memory(&Clock::default())).headers(Dialect::Draft10)
+    Throttle::builder(uid, TokenBucket::new(rate), memory(&Clock::default())).headers(HeaderFormat::Draft10)
 }
 
 /// Nobody knows who asks.
@@ -22,22 +22,23 @@ fn anonymous(_: RequestParts<'_>) -> Identity {
     Identity::anonymous()
 }
 
-fn failure() -> Failure {
-    Failure::new(ErrorKind::Unavailable, "the service that knows is down")
+fn failure() -> BackendError {
+    BackendError::new(ErrorKind::Unavailable, "the service that knows is down")
 }
 
 /// All that keeps a throttle from asking its storage, found out at once and after a while.
 fn stopped(enforcement: &Enforcement) -> Vec<(Bucket, u16)> {
     let build = || bucket("trial", rate!("9/h")).enforcement(enforcement.clone());
-    let refused = || Err::<u32, Stop>(Refusal::new(StatusCode::BAD_REQUEST, "a cost is a number").into());
-    let failed = || Err::<u32, Stop>(failure().into());
+    let refused =
+        || Err::<u32, RequestError>(Refusal::new(StatusCode::BAD_REQUEST, "a cost is a number").into());
+    let failed = || Err::<u32, RequestError>(failure().into());
     vec![
         (build().cost_by(move |_| refused()), 400),
         (build().cost_by_async(move |_| async move { refused() }), 400),
         (build().cost_by(move |_| failed()), 503),
         (build().cost_by_async(move |_| async move { failed() }), 503),
         (build().identifier(anonymous).anonymous(Anonymous::Reject(StatusCode::UNAUTHORIZED)), 401),
-        (build().identifier_async(|_| async { Err(Stop::from(failure())) }), 503),
+        (build().identifier_async(|_| async { Err(RequestError::from(failure())) }), 503),
     ]
 }
 
@@ -57,12 +58,12 @@ async fn a_shadow_refuses_nobody() {
             assert_eq!(statuses(&throttle, [request(1)]).await, [expected], "{told}");
             let real = bucket("real", rate!("9/h")).build().unwrap();
             let client = real.client(&request(1)).await.unwrap().unwrap();
-            let both = Throttles::new().and(throttle).and(real);
+            let both = ThrottleSet::new().and(throttle).and(real);
             assert_eq!(statuses(&both, [request(1)]).await, [expected], "{told}");
             let left = client.stat().await.unwrap().tokens;
             assert_eq!(left, if enforced { 9 } else { 8 }, "{told}: the other throttle counts");
             // Observers hear of it, as of the shadow's.
-            let seen = if status == 503 { Seen::Failed } else { Seen::Refused };
+            let seen = if status == 503 { RequestOutcome::Failed } else { RequestOutcome::Refused };
             assert_eq!(tally.count("trial", seen), 2, "{told}");
             if !enforced {
                 assert_eq!(tally.decisions("trial", Origin::Shadow), 2, "{told}");
@@ -102,7 +103,7 @@ async fn a_shadow_leaves_a_request_to_the_most_specific_throttle_that_is_enforce
         G: traffik::storage::AsyncStorage<TokenBucket> + 'static,
     {
         let api = bucket("api", rate!("2/h")).apply_to(Rule::new().prefix("/api")).build().unwrap();
-        let both = Throttles::new().and(api).and(shadow).most_specific();
+        let both = ThrottleSet::new().and(api).and(shadow).most_specific();
         let mut got = Vec::new();
         for _ in 0..3 {
             let response = crate::answer(&both, at_me()).await;
@@ -114,8 +115,10 @@ async fn a_shadow_leaves_a_request_to_the_most_specific_throttle_that_is_enforce
     let expected = [(201, false), (201, false), (429, false)];
     let exempt = |_: RequestParts<'_>| Identity::Exempt;
     assert_eq!(behind(shadow().apply_to(me()).identifier(exempt).build().unwrap()).await, expected);
-    let failing =
-        shadow().apply_to(me()).on_error(OnError::Allow).cost_by(|_| Err::<u32, Stop>(failure().into()));
+    let failing = shadow()
+        .apply_to(me())
+        .on_error(OnError::Allow)
+        .cost_by(|_| Err::<u32, RequestError>(failure().into()));
     assert_eq!(behind(failing.build().unwrap()).await, expected);
     assert_eq!(behind(unable.apply_to(me()).build().unwrap()).await, expected);
     // Nor is a client told that it is exempt from what it is not to know of.
@@ -141,7 +144,10 @@ async fn a_hit_counts_for_a_shadow_elsewhere() {
     for _ in 0..2 {
         assert!(throttle.hit(&request(1)).await.is_ok());
     }
-    assert_eq!((tally.count("api", Seen::Allowed), tally.count("api", Seen::WouldDeny)), (1, 1));
+    assert_eq!(
+        (tally.count("api", RequestOutcome::Allowed), tally.count("api", RequestOutcome::WouldDeny)),
+        (1, 1)
+    );
     let client = throttle.client(&request(1)).await.unwrap().unwrap();
     assert!(!client.peek().await.unwrap().outcome().is_allowed());
 }

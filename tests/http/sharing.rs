@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use traffik::layer::Around;
+use traffik::layer::StorageExt;
 use traffik::storage::DynStorage;
 use traffik::web::{Scope, Tenants, Throttle, ThrottleError};
 use traffik::{Gcra, TokenBucket, rate};

@@ -25,7 +25,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use traffik::web::{
-    Dialect, Header, Peer, PeerAddress, Rule, Standing, Throttle, ThrottleLayer, Throttled, Throttles,
+    Header, HeaderFormat, Peer, PeerAddress, RateLimitStatus, Rule, Throttle, ThrottleLayer, ThrottleSet,
+    Throttled,
 };
 use traffik::{Gcra, LeakyBucketQueue, Timer, TokenBucket, rate};
 
@@ -74,7 +75,8 @@ async fn ok(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_requests_are_admitted_exactly_the_limit() {
     for http2 in [false, true] {
-        let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("50/w"))).headers(Dialect::Draft10);
+        let throttle =
+            Throttle::in_memory("api", TokenBucket::new(rate!("50/w"))).headers(HeaderFormat::Draft10);
         let address = serve(Throttled::new(service_fn(ok), throttle.build().unwrap())).await;
         let client = client(http2);
         let requests: Vec<_> = (0..150)
@@ -130,7 +132,8 @@ async fn bodies_of_any_data_are_served() {
 /// Keep-alive goes on after a denial, HEAD and OPTIONS count as any other, and curl understands it all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_is_told_when_to_come_back() {
-    let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("3/w"))).headers(Dialect::XRateLimit);
+    let throttle =
+        Throttle::in_memory("api", TokenBucket::new(rate!("3/w"))).headers(HeaderFormat::XRateLimit);
     let address = serve(Throttled::new(service_fn(ok), throttle.build().unwrap())).await;
     let curl = |arguments: Vec<String>| {
         tokio::task::spawn_blocking(move || {
@@ -160,17 +163,17 @@ async fn curl_is_told_when_to_come_back() {
 async fn axum_is_limited_globally_and_by_route() {
     let global = Throttle::in_memory("global", TokenBucket::new(rate!("5/w"))).expose().build().unwrap();
     let logins = Throttle::in_memory("login", Gcra::new(rate!("1/w"))).build().unwrap();
-    let standing = async |standing: Standing| {
+    let standing = async |standing: RateLimitStatus| {
         let (name, decision) = standing.policies().next().map(|(name, it)| (name.to_owned(), *it)).unwrap();
         format!("{name}: {} left", decision.remaining())
     };
-    let unexposed = async |standing: Option<Standing>| format!("{}", standing.is_some());
+    let unexposed = async |standing: Option<RateLimitStatus>| format!("{}", standing.is_some());
     let app = Router::new()
         .route("/login", post(async || "welcome").layer(ThrottleLayer::new(logins)))
         .route("/", get(standing))
         .layer(ThrottleLayer::new(global))
         .route("/free", get(unexposed))
-        .route("/strict", get(async |_: Standing| "never"));
+        .route("/strict", get(async |_: RateLimitStatus| "never"));
     let address = serve(TowerToHyperService::new(app)).await;
     let client = client(true);
     let body = async |response: Response<Incoming>| {
@@ -218,7 +221,7 @@ async fn per_address_and_per_user_are_one_limit() {
         .identifier(Header("x-user".parse().unwrap()))
         .apply_to(Rule::new().when(|request| request.headers.contains_key("x-user")));
     let by_address = by_address.build().unwrap();
-    let both = Throttles::new().and(by_address.clone()).and(by_user.build().unwrap());
+    let both = ThrottleSet::new().and(by_address.clone()).and(by_user.build().unwrap());
     let address = serve(Throttled::new(service_fn(ok), both)).await;
     let client = client(false);
     let status = async |headers: &[(&str, &str)]| ask(&client, address, "/", headers).await.status().as_u16();

@@ -10,8 +10,9 @@ use tower::{Layer, Service, service_fn};
 use traffik::storage::Local;
 use traffik::strategy::{Erased, ErasedStrategy};
 use traffik::web::{
-    Anonymous, Base, Enforcement, Event, Gate, Header, Identify, Identity, IdentityCache, Observe, OnError,
-    Origin, Peer, Refusal, Registry, RequestParts, Scope, Seen, Stop, Throttle, ThrottleError, ThrottleLayer,
+    Admission, Anonymous, Enforcement, Event, Header, Identify, Identity, IdentityCache, Observe, OnError,
+    Origin, Peer, Refusal, Registry, RequestError, RequestOutcome, RequestParts, Scope, Throttle,
+    ThrottleDefaults, ThrottleError, ThrottleLayer,
 };
 use traffik::{
     Class, FixedWindow, Gcra, Label, LeakyBucketQueue, Outcome, Rate, Ratio, SharedMemory, Tiered,
@@ -21,7 +22,7 @@ use traffik::{
 use crate::{Clock, elsewhere, header, hello, memory, request};
 
 /// What each of these requests is answered by a service behind the gate.
-pub(crate) async fn statuses<G: Gate>(
+pub(crate) async fn statuses<G: Admission>(
     gate: &G,
     requests: impl IntoIterator<Item = Request<String>>,
 ) -> Vec<u16> {
@@ -58,7 +59,7 @@ async fn limit_cost_class_and_identity_can_be_functions_of_the_request() {
     let tiers = [(Label(1), Ratio::ONE), (Label(2), "10".parse().unwrap())];
     let tiered = move |rate| {
         Tiered::new(TokenBucket::new(rate), tiers)
-            .map_err(|_| Stop::from(Refusal::new(StatusCode::BAD_REQUEST, "no such rate")))
+            .map_err(|_| RequestError::from(Refusal::new(StatusCode::BAD_REQUEST, "no such rate")))
     };
     let class = |request: RequestParts<'_>| {
         let mut class = Class::default();
@@ -149,7 +150,7 @@ async fn what_a_function_refuses_or_cannot_tell_is_answered() {
 #[tokio::test]
 async fn what_throttles_on_a_storage_have_in_common_is_said_once() {
     let storage = Arc::new(memory(&Clock::default()));
-    let base = Base::new(storage)
+    let base = ThrottleDefaults::new(storage)
         .identifier(Header(HeaderName::from_static("who")))
         .on_error(OnError::Allow)
         .on_throttled(|_| Response::builder().status(420).body("calm".into()).unwrap());
@@ -192,7 +193,7 @@ async fn the_strategy_is_replaced_and_inherits_what_was_used() {
     let limit = Chosen::new(Arc::clone(&window));
     let throttle = Throttle::builder("api", limit, memory(&Clock::default())).build().unwrap();
     assert_eq!(statuses(&throttle, [request(1), request(1), request(1)]).await, [201; 3]);
-    throttle.set_limit(Chosen::new(bucket).succeeding(window));
+    throttle.set_limit(Chosen::new(bucket).migrating_from(window));
     assert_eq!(statuses(&throttle, [request(1), request(1), request(1)]).await, [201, 201, 429]);
 }
 
@@ -224,8 +225,8 @@ async fn a_client_is_asked_for_by_request_and_by_key() {
     let throttle =
         Throttle::builder("api", TokenBucket::new(rate!("5/h")), memory(&Clock::default())).build().unwrap();
     let by_request = throttle.client(&request(1)).await.unwrap().unwrap();
-    let by_key = throttle.known(by_request.key().clone());
-    let other = throttle.known(throttle.client(&request(2)).await.unwrap().unwrap().key().clone());
+    let by_key = throttle.client_for(by_request.key().clone());
+    let other = throttle.client_for(throttle.client(&request(2)).await.unwrap().unwrap().key().clone());
     let admitted = by_request.check().await.unwrap();
     assert_eq!(by_key.peek().await.unwrap().remaining(), 3);
     assert_eq!(by_key.stat().await.unwrap().tokens, 4);
@@ -243,9 +244,9 @@ async fn a_client_is_asked_for_by_request_and_by_key() {
     assert_eq!(throttle.hit(&request(1)).await.unwrap_err().status(), 429);
     // Where the limit is a function of the request there is none for a key alone.
     throttle.set_limit_by(|_| TokenBucket::new(rate!("5/h")));
-    let error = throttle.known(by_key.key().clone()).check().await.unwrap_err();
+    let error = throttle.client_for(by_key.key().clone()).check().await.unwrap_err();
     assert!(error.to_string().contains("give the client one"));
-    let given = throttle.known(by_key.key().clone()).limit(TokenBucket::new(rate!("9/h")));
+    let given = throttle.client_for(by_key.key().clone()).limit(TokenBucket::new(rate!("9/h")));
     assert_eq!(given.peek().await.unwrap().limit(), 9);
 }
 
@@ -317,7 +318,7 @@ async fn who_is_asking_is_found_out_once_per_request() {
 
 /// Remembers what it hears.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<(Seen, Option<String>)>>>);
+struct Heard(Arc<Mutex<Vec<(RequestOutcome, Option<String>)>>>);
 
 impl Observe for Heard {
     fn seen(&self, event: &Event<'_>) {
@@ -342,7 +343,7 @@ async fn a_shadow_counts_and_tells_and_denies_nobody() {
             ($storage:expr) => {{
                 let throttle = Throttle::builder("api", gcra, $storage)
                     .enforcement(shadow)
-                    .headers(traffik::web::Dialect::Draft10)
+                    .headers(traffik::web::HeaderFormat::Draft10)
                     .observe(heard.clone())
                     .build()
                     .unwrap();
@@ -387,7 +388,10 @@ async fn a_shadow_elsewhere_is_seen_to_in_the_background() {
     }
     let words: Vec<_> = heard.0.lock().unwrap().iter().map(|(seen, _)| *seen).collect();
     // Which of them comes first is for the runtime to say.
-    assert!(words.contains(&Seen::Allowed) && words.contains(&Seen::WouldDeny), "{words:?}");
+    assert!(
+        words.contains(&RequestOutcome::Allowed) && words.contains(&RequestOutcome::WouldDeny),
+        "{words:?}"
+    );
 }
 
 #[tokio::test]
@@ -433,7 +437,7 @@ async fn an_exempt_client_is_heard_of_and_not_counted() {
         .build()
         .unwrap();
     assert_eq!(statuses(&throttle, [request(1), request(1)]).await, [201, 201]);
-    assert_eq!(*heard.0.lock().unwrap(), [(Seen::Exempt, None), (Seen::Exempt, None)]);
+    assert_eq!(*heard.0.lock().unwrap(), [(RequestOutcome::Exempt, None), (RequestOutcome::Exempt, None)]);
     assert!(throttle.client(&request(1)).await.unwrap().is_none());
 }
 
@@ -448,8 +452,8 @@ async fn a_handler_that_asks_can_be_spawned() {
 /// A question before the first request: the whole limit is left, and a request would leave one less.
 #[tokio::test]
 async fn the_status_of_a_fresh_client_is_the_whole_limit() {
-    async fn left<S: traffik::Strategy<Verdict = traffik::Decision, Cost = u32>>(limit: S) -> [u64; 5] {
-        let throttle = Throttle::builder("api", limit, memory(&Clock::default())).build().unwrap();
+    async fn left<S: traffik::Strategy<Verdict = traffik::Decision, Cost = u32>>(strategy: S) -> [u64; 5] {
+        let throttle = Throttle::builder("api", strategy, memory(&Clock::default())).build().unwrap();
         let client = throttle.client(&request(1)).await.unwrap().unwrap().cost(3);
         let fresh = [client.status().await.unwrap(), client.peek().await.unwrap()];
         assert!(client.check().await.unwrap().is_allowed());

@@ -30,9 +30,9 @@ fn on_threads(check: &(dyn Fn() + Sync)) {
     });
 }
 
-fn all_but_races<S: Strategy>(limit: &S, mine: &impl Storage<S>) -> Result<(), Broken> {
-    storage::every(limit, mine)?;
-    storage::agrees(limit, mine, "agreed", &run())
+fn all_but_races<S: Strategy>(strategy: &S, mine: &impl Storage<S>) -> Result<(), Broken> {
+    storage::every(strategy, mine)?;
+    storage::agrees(strategy, mine, "agreed", &run())
 }
 
 /// Runs one function over every strategy at a rate that admits 5 an hour, and over some that are set up otherwise.
@@ -60,30 +60,30 @@ macro_rules! with_each_bounded_limit {
 
 #[test]
 fn memory_has_done_its_duties() {
-    fn check<S: Strategy>(limit: S) {
+    fn check<S: Strategy>(strategy: S) {
         let memory = Memory::builder().capacity(1_000).clock(ManualClock::new(START)).build();
-        assert_eq!(all_but_races(&limit, &memory), Ok(()), "{}", std::any::type_name::<S>());
-        assert_eq!(storage::racers_admit_the_limit(&limit, &memory, on_threads), Ok(()));
+        assert_eq!(all_but_races(&strategy, &memory), Ok(()), "{}", std::any::type_name::<S>());
+        assert_eq!(storage::racers_admit_the_limit(&strategy, &memory, on_threads), Ok(()));
     }
     with_each_limit!(check);
 }
 
 #[test]
 fn shared_memory_has_done_its_duties() {
-    fn check<S: Strategy>(limit: S) {
+    fn check<S: Strategy>(strategy: S) {
         let builder = SharedMemory::builder().room::<1_300>().capacity(1_000);
         let memory = builder.clock(ManualClock::new(START)).build_shared();
-        assert_eq!(all_but_races(&limit, &memory), Ok(()), "{}", std::any::type_name::<S>());
-        assert_eq!(storage::racers_admit_the_limit(&limit, &memory, on_threads), Ok(()));
+        assert_eq!(all_but_races(&strategy, &memory), Ok(()), "{}", std::any::type_name::<S>());
+        assert_eq!(storage::racers_admit_the_limit(&strategy, &memory, on_threads), Ok(()));
     }
     with_each_bounded_limit!(check);
 }
 
 #[test]
 fn the_fixed_table_has_done_its_duties() {
-    fn check<S: Strategy>(limit: S) {
+    fn check<S: Strategy>(strategy: S) {
         let fixed = Fixed::<S, _, 64>::new(ManualClock::new(START), 42);
-        assert_eq!(all_but_races(&limit, &fixed), Ok(()), "{}", std::any::type_name::<S>());
+        assert_eq!(all_but_races(&strategy, &fixed), Ok(()), "{}", std::any::type_name::<S>());
     }
     with_each_limit!(check);
 }
@@ -117,12 +117,12 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 #[test]
 fn memory_that_is_awaited_has_done_its_duties() {
-    fn check<S: Strategy>(limit: S) {
+    fn check<S: Strategy>(strategy: S) {
         let clock = Arc::new(ManualClock::new(START));
         let settable = Local(Memory::builder().capacity(1_000).clock(Arc::clone(&clock)).build());
-        block_on(awaited::agrees(&limit, &settable, "agreed", &run(), |now| clock.set(now))).unwrap();
+        block_on(awaited::agrees(&strategy, &settable, "agreed", &run(), |now| clock.set(now))).unwrap();
         let own = Local(Memory::builder().capacity(1_000).clock(Ticking::new()).build());
-        block_on(awaited::every(&limit, &own)).unwrap();
+        block_on(awaited::every(&strategy, &own)).unwrap();
     }
     with_each_limit!(check);
 }
@@ -135,16 +135,16 @@ fn locked<C: Clock + Send + Sync + 'static>(store: Store<C>) -> Locked<Store<C>,
 
 #[test]
 fn locked_has_done_its_duties() {
-    fn check<S: Strategy>(limit: S) {
+    fn check<S: Strategy>(strategy: S) {
         let clock = Arc::new(ManualClock::new(START));
         let settable = locked(Store::new(Arc::clone(&clock)));
-        block_on(awaited::agrees(&limit, &settable, "agreed", &run(), |now| clock.set(now))).unwrap();
+        block_on(awaited::agrees(&strategy, &settable, "agreed", &run(), |now| clock.set(now))).unwrap();
         let own = locked(Store::new(Ticking::new()));
         block_on(async {
-            awaited::every(&limit, &own).await?;
-            awaited::denial_writes_nothing(&limit, &own, async || own.store().writes()).await?;
+            awaited::every(&strategy, &own).await?;
+            awaited::denial_writes_nothing(&strategy, &own, async || own.store().writes()).await?;
             let plant = async |key: &[u8], bytes: &[u8]| own.store().put(key, bytes, Duration::from_secs(60));
-            awaited::corrupt_is_never_seen(&limit, &own, plant).await
+            awaited::corrupt_is_never_seen(&strategy, &own, plant).await
         })
         .unwrap();
     }

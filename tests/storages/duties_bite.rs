@@ -88,7 +88,7 @@ impl<S: Strategy> Storage<S> for Bytes {
 
     fn apply<K: Key + ?Sized>(
         &self,
-        limit: &S,
+        strategy: &S,
         key: &K,
         op: &Op<S>,
         now: Timestamp,
@@ -97,7 +97,7 @@ impl<S: Strategy> Storage<S> for Bytes {
         let _turn = (self.defect != Defect::LosesARace).then(|| self.turn.lock().unwrap());
         let mut state: S::State = self.read(&name)?;
         if self.defect == Defect::ForgetsTooEarly
-            && now.plus_micros(limit.horizon() / 2) >= limit.fresh_at(&state, op.class())
+            && now.plus_micros(strategy.max_ttl() / 2) >= strategy.expires_at(&state, op.class())
         {
             state = S::State::default();
         }
@@ -116,7 +116,7 @@ impl<S: Strategy> Storage<S> for Bytes {
             }
             op => op,
         };
-        let (verdict, written) = op.apply(limit, &mut state, now);
+        let (verdict, written) = op.apply(strategy, &mut state, now);
         if written || self.defect == Defect::DeniesWithAWrite {
             self.write(name, &state);
         }

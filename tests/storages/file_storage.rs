@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use example::{Files, conforms, storage};
-use traffik::{AsyncLimiter, Clock, ErrorKind, GetSet, SystemClock, TokenBucket, rate};
+use traffik::{AsyncLimiter, Clock, ErrorKind, KeyValueStore, SystemClock, TokenBucket, rate};
 
 /// An empty directory of this test's own, which is removed with its value.
 struct Directory(PathBuf);

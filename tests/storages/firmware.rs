@@ -84,14 +84,18 @@ macro_rules! with_each_limit {
 
 #[test]
 fn the_shared_table_has_done_its_duties() {
-    fn check<S: Strategy>(limit: S) {
+    fn check<S: Strategy>(strategy: S) {
         let name = std::any::type_name::<S>();
         let clock = ManualClock::new(START);
         let shared = Fixed::<S, _, 64, Shared<2>>::shared(&clock, 42);
-        assert_eq!(storage::every(&limit, &shared), Ok(()), "{name}");
-        assert_eq!(storage::agrees(&limit, &shared, "agreed", &run()), Ok(()), "{name}");
-        assert_eq!(storage::racers_admit_the_limit(&limit, &shared, on_threads), Ok(()), "{name}");
-        assert_eq!(storage::clock_may_be_set_back(&limit, &shared, |now| clock.set(now)), Ok(()), "{name}");
+        assert_eq!(storage::every(&strategy, &shared), Ok(()), "{name}");
+        assert_eq!(storage::agrees(&strategy, &shared, "agreed", &run()), Ok(()), "{name}");
+        assert_eq!(storage::racers_admit_the_limit(&strategy, &shared, on_threads), Ok(()), "{name}");
+        assert_eq!(
+            storage::clock_may_be_set_back(&strategy, &shared, |now| clock.set(now)),
+            Ok(()),
+            "{name}"
+        );
     }
     with_each_limit!(check);
 }
@@ -99,23 +103,23 @@ fn the_shared_table_has_done_its_duties() {
 /// All but to tell keys apart.
 #[test]
 fn the_storage_of_one_key_has_done_its_duties() {
-    fn duties<S: Strategy>(limit: &S, one: &impl Storage<S>, clock: &ManualClock) -> Result<(), Broken> {
-        storage::agrees(limit, one, "agreed", &run())?;
-        storage::refund_takes_back(limit, one)?;
-        storage::reset_starts_afresh(limit, one)?;
-        storage::peek_is_free(limit, one)?;
-        storage::load_tells_the_state(limit, one)?;
-        storage::denial_writes_nothing(limit, one, || 0)?;
-        storage::clock_may_be_set_back(limit, one, |now| clock.set(now))
+    fn duties<S: Strategy>(strategy: &S, one: &impl Storage<S>, clock: &ManualClock) -> Result<(), Broken> {
+        storage::agrees(strategy, one, "agreed", &run())?;
+        storage::refund_takes_back(strategy, one)?;
+        storage::reset_starts_afresh(strategy, one)?;
+        storage::peek_is_free(strategy, one)?;
+        storage::load_tells_the_state(strategy, one)?;
+        storage::denial_writes_nothing(strategy, one, || 0)?;
+        storage::clock_may_be_set_back(strategy, one, |now| clock.set(now))
     }
-    fn check<S: Strategy>(limit: S) {
+    fn check<S: Strategy>(strategy: S) {
         let name = std::any::type_name::<S>();
         let clock = ManualClock::new(START);
-        assert_eq!(duties(&limit, &OneKey::new(&clock), &clock), Ok(()), "{name}");
+        assert_eq!(duties(&strategy, &OneKey::new(&clock), &clock), Ok(()), "{name}");
         clock.set(START);
         let shared = OneKey::<S, _, Shared<1>>::shared(&clock);
-        assert_eq!(duties(&limit, &shared, &clock), Ok(()), "{name}");
-        assert_eq!(storage::racers_admit_the_limit(&limit, &shared, on_threads), Ok(()), "{name}");
+        assert_eq!(duties(&strategy, &shared, &clock), Ok(()), "{name}");
+        assert_eq!(storage::racers_admit_the_limit(&strategy, &shared, on_threads), Ok(()), "{name}");
     }
     with_each_limit!(check);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use traffik::lock::{LockSettings, Locks, MemoryLock};
 use traffik::runtime::Tokio;
-use traffik::storage::Failure;
+use traffik::storage::BackendError;
 use traffik::{
     AsyncLimiter, Clock, Decision, ErrorKind, Gcra, Locked, ManualClock, Rate, Timestamp, TokenBucket, rate,
 };
@@ -27,17 +27,17 @@ impl Clock for Virtual {
 type Limits<S, C> = AsyncLimiter<S, Locked<Store<C>, MemoryLock<Virtual>, Tokio>>;
 
 /// A limit over a store whose lock lasts for 10 s and is waited for 3 s.
-fn limits<S: traffik::Strategy, C: Clock + Send + Sync + 'static>(limit: S, clock: C) -> Limits<S, C> {
+fn limits<S: traffik::Strategy, C: Clock + Send + Sync + 'static>(strategy: S, clock: C) -> Limits<S, C> {
     let settings = LockSettings::new().ttl(10 * SECOND).blocking(true).blocking_timeout(3 * SECOND);
     let lock = MemoryLock::with_clock(Virtual(Instant::now()));
-    AsyncLimiter::new(limit, Locked::new(Store::new(clock), Locks::new(lock, Tokio).with(settings)))
+    AsyncLimiter::new(strategy, Locked::new(Store::new(clock), Locks::new(lock, Tokio).with(settings)))
 }
 
 fn virtual_time() -> Virtual {
     Virtual(Instant::now())
 }
 
-fn kind(answer: Result<Decision, Failure>) -> ErrorKind {
+fn kind(answer: Result<Decision, BackendError>) -> ErrorKind {
     answer.unwrap_err().kind()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use traffik::lock::{self, Grant, Lock, LockSettings, Locks, MemoryLock, Ttl};
 use traffik::runtime::Tokio;
-use traffik::storage::{Failure, Reply};
+use traffik::storage::{BackendError, Reply};
 use traffik::{Clock, ErrorKind, Timestamp};
 use traffik_test_support::program;
 
@@ -156,7 +156,7 @@ struct Away {
 impl Away {
     fn answer<T: Send + 'static>(&self) -> Reply<T> {
         if self.answers {
-            Reply::ready(Err(Failure::new(ErrorKind::Unavailable, "not there")))
+            Reply::ready(Err(BackendError::new(ErrorKind::Unavailable, "not there")))
         } else {
             Reply::pending(pending())
         }

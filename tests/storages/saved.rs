@@ -67,7 +67,7 @@ saved!(OneKey<S, Uptime, Shared<1>>, |clock, _| Self::shared(clock));
 ///
 /// At each boot an uptime begins at some seconds, or else the clock knows the time and says how long it was
 /// off.
-fn agrees<S: Strategy, M: Saved<S>>(limit: &S, is_uptime: bool) {
+fn agrees<S: Strategy, M: Saved<S>>(strategy: &S, is_uptime: bool) {
     let name = format!("{}, uptime: {is_uptime}", std::any::type_name::<(S, M)>());
     let (clock, mut device) = (at(START), at(START));
     let (steady, mut reset) = (M::boot(Arc::clone(&clock), 1), M::boot(Arc::clone(&device), 1));
@@ -89,7 +89,7 @@ fn agrees<S: Strategy, M: Saved<S>>(limit: &S, is_uptime: bool) {
         assert_eq!(reset.now(), steady.now(), "{name}");
         let (key, cost) = ((draw >> 33) % 3, (draw >> 50) % 3);
         let op = Op::Check(Hit::new(<S::Cost as traffik::Cost>::uniform(cost as u32)));
-        let told = (reset.apply_now(limit, &key, &op), steady.apply_now(limit, &key, &op));
+        let told = (reset.apply_now(strategy, &key, &op), steady.apply_now(strategy, &key, &op));
         assert_eq!(told.0, told.1, "{name}, step {step}");
         assert_eq!(reset.load(&key), steady.load(&key), "{name}, step {step}");
         let passes = Duration::from_micros((draw >> 20) % 400_000);
@@ -119,13 +119,13 @@ macro_rules! with_each_limit {
 
 #[test]
 fn a_storage_that_was_reset_decides_as_one_that_was_not() {
-    fn check<S: Strategy>(limit: S) {
+    fn check<S: Strategy>(strategy: S) {
         for is_uptime in [true, false] {
-            agrees::<S, Fixed<S, Uptime, 8>>(&limit, is_uptime);
-            agrees::<S, OneKey<S, Uptime>>(&limit, is_uptime);
+            agrees::<S, Fixed<S, Uptime, 8>>(&strategy, is_uptime);
+            agrees::<S, OneKey<S, Uptime>>(&strategy, is_uptime);
         }
-        agrees::<S, Fixed<S, Uptime, 12, Shared<0>>>(&limit, true);
-        agrees::<S, OneKey<S, Uptime, Shared<1>>>(&limit, true);
+        agrees::<S, Fixed<S, Uptime, 12, Shared<0>>>(&strategy, true);
+        agrees::<S, OneKey<S, Uptime, Shared<1>>>(&strategy, true);
     }
     with_each_limit!(check);
     agrees::<Gcra, Fixed<Gcra, Uptime, 130>>(&Gcra::new(rate!("7/3s")), true);
@@ -146,13 +146,13 @@ fn an_uptime_beyond_the_time_of_saving_counts() {
 /// Also a state of a clock that was set back before it was saved, and of one that is set back afterwards.
 #[test]
 fn a_restored_storage_locks_no_key_out() {
-    fn check<S: Strategy>(limit: S) {
-        fn holds<S: Strategy, M: Saved<S>>(limit: &S) {
+    fn check<S: Strategy>(strategy: S) {
+        fn holds<S: Strategy, M: Saved<S>>(strategy: &S) {
             let clock = at(START);
             let before = M::boot(Arc::clone(&clock), 1);
             let one = Op::Check(Hit::new(<S::Cost as traffik::Cost>::uniform(1)));
             for _ in 0..100 {
-                let _ = before.apply_now(limit, &"key", &one).unwrap();
+                let _ = before.apply_now(strategy, &"key", &one).unwrap();
             }
             clock.set(Timestamp::from_micros(START.as_micros() - 40 * 86_400_000_000));
             // For as long as it can be set back in what follows.
@@ -162,18 +162,18 @@ fn a_restored_storage_locks_no_key_out() {
             let began = storage_now::<S>(&after);
             assert_eq!(began, storage_now::<S>(&before));
             while let traffik::Outcome::Deny { retry_after } =
-                traffik::Verdict::outcome(&after.apply_now(limit, &"key", &one).unwrap())
+                traffik::Verdict::outcome(&after.apply_now(strategy, &"key", &one).unwrap())
             {
                 device.advance(retry_after);
                 let lasted = storage_now::<S>(&after).micros_since(began);
-                assert!(lasted <= limit.horizon(), "{}", std::any::type_name::<(S, M)>());
+                assert!(lasted <= strategy.max_ttl(), "{}", std::any::type_name::<(S, M)>());
             }
             let ahead = storage_now::<S>(&after).micros_since(device.now());
             let set = |now: Timestamp| device.set(Timestamp::from_micros(now.as_micros() - ahead));
-            assert_eq!(storage::clock_may_be_set_back(limit, &after, set), Ok(()));
+            assert_eq!(storage::clock_may_be_set_back(strategy, &after, set), Ok(()));
         }
-        holds::<S, Fixed<S, Uptime, 8>>(&limit);
-        holds::<S, OneKey<S, Uptime>>(&limit);
+        holds::<S, Fixed<S, Uptime, 8>>(&strategy);
+        holds::<S, OneKey<S, Uptime>>(&strategy);
     }
     with_each_limit!(check);
 }
@@ -187,9 +187,9 @@ fn refuses<S: Strategy, M: Saved<S>>(storage: &M, bytes: &[u8]) -> bool {
 
 #[test]
 fn changed_bytes_are_refused_and_change_nothing() {
-    fn check<S: Strategy, M: Saved<S>>(limit: S) {
+    fn check<S: Strategy, M: Saved<S>>(strategy: S) {
         let used = |seed| {
-            let limiter = Limiter::new(limit.clone(), M::boot(at(START), seed));
+            let limiter = Limiter::new(strategy.clone(), M::boot(at(START), seed));
             for key in 0..seed {
                 let _ = limiter.check(&key).unwrap();
             }
@@ -219,8 +219,8 @@ fn changed_bytes_are_refused_and_change_nothing() {
 
 #[test]
 fn what_another_storage_saved_is_refused() {
-    fn image<S: Strategy, M: Saved<S>>(limit: S) -> Vec<u8> {
-        let limiter = Limiter::new(limit, M::boot(at(START), 1));
+    fn image<S: Strategy, M: Saved<S>>(strategy: S) -> Vec<u8> {
+        let limiter = Limiter::new(strategy, M::boot(at(START), 1));
         assert!(traffik::Verdict::outcome(&limiter.check(&0).unwrap()).is_allowed());
         limiter.storage().image()
     }

@@ -18,15 +18,15 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 #[test]
 fn a_day_back_locks_no_key_out() {
-    fn check<S: Strategy>(limit: S) {
+    fn check<S: Strategy>(strategy: S) {
         let name = std::any::type_name::<S>();
         let clock = Arc::new(ManualClock::new(START));
         let set = |now| clock.set(now);
         let fixed = Fixed::<S, _, 64>::new(&*clock, 42);
-        assert_eq!(storage::clock_may_be_set_back(&limit, &fixed, set), Ok(()), "{name}");
+        assert_eq!(storage::clock_may_be_set_back(&strategy, &fixed, set), Ok(()), "{name}");
         set(START);
         let memory = Memory::builder().capacity(1_000).clock(Arc::clone(&clock)).build();
-        assert_eq!(storage::clock_may_be_set_back(&limit, &memory, set), Ok(()), "{name}");
+        assert_eq!(storage::clock_may_be_set_back(&strategy, &memory, set), Ok(()), "{name}");
     }
     for rate in [rate!("5/h"), rate!("7/2s"), rate!("3/290ms")] {
         macro_rules! each {
@@ -119,11 +119,16 @@ struct Locked {
 
 /// Asks for one key until it is denied, forty times in the time that the limit lasts. `step` gives the time
 /// that the clock is set to, if it is, by how much has really passed and what it says.
-fn asked<S: Strategy>(limit: &S, start: u64, lasts: u64, step: impl Fn(u64, u64) -> Option<u64>) -> Locked {
+fn asked<S: Strategy>(
+    strategy: &S,
+    start: u64,
+    lasts: u64,
+    step: impl Fn(u64, u64) -> Option<u64>,
+) -> Locked {
     const POLLS: u64 = 40;
-    let poll = limit.horizon() / POLLS;
+    let poll = strategy.max_ttl() / POLLS;
     let clock = Arc::new(ManualClock::new(Timestamp::from_micros(start)));
-    let limiter = Limiter::new(limit.clone(), Fixed::<S, _, 4>::new(Arc::clone(&clock), 42));
+    let limiter = Limiter::new(strategy.clone(), Fixed::<S, _, 4>::new(Arc::clone(&clock), 42));
     let (mut locked, mut passed, mut since) = (Locked { told: 0, denied: 0 }, 0, 0);
     for _ in 0..lasts / poll {
         let wait = loop {
@@ -150,36 +155,36 @@ fn asked<S: Strategy>(limit: &S, start: u64, lasts: u64, step: impl Fn(u64, u64)
 
 /// Long runs of a key that is always used up: a clock that is set back by a day, by hours and minutes, by
 /// parts of the horizon, and one that wraps.
-fn waits_for_its_horizon_at_most<S: Strategy>(name: &str, limit: S) {
-    let (horizon, lasts) = (limit.horizon(), 30 * limit.horizon());
-    let poll = horizon / 40;
+fn waits_for_its_horizon_at_most<S: Strategy>(name: &str, strategy: S) {
+    let (max_ttl, lasts) = (strategy.max_ttl(), 30 * strategy.max_ttl());
+    let poll = max_ttl / 40;
     let is_held = |what: &str, locked: Locked, back: u64| {
-        assert!(locked.told <= horizon, "{name}, {what}: a wait of {} in {horizon}", locked.told);
-        // Further back than the limit and the seconds of the table last, the state is moved to the present.
-        let ahead = back.min(horizon.max(3_100_000));
-        let most = horizon + ahead + poll;
-        assert!(locked.denied <= most, "{name}, {what}: denied for {} in {horizon}", locked.denied);
+        assert!(locked.told <= max_ttl, "{name}, {what}: a wait of {} in {max_ttl}", locked.told);
+        // Further back than the strategy and the seconds of the table last, the state is moved to the present.
+        let ahead = back.min(max_ttl.max(3_100_000));
+        let most = max_ttl + ahead + poll;
+        assert!(locked.denied <= most, "{name}, {what}: denied for {} in {max_ttl}", locked.denied);
     };
     let start = START.as_micros();
     for back in [86_400_000_000, 3_600_000_000, 60_000_000, 2_200_000, 1_500_000, 1_000_000, 500_000] {
         let step = |polls: u64, now: u64| polls.is_multiple_of(120).then_some(now - back);
-        is_held("set back", asked(&limit, start, lasts, step), back);
+        is_held("set back", asked(&strategy, start, lasts, step), back);
     }
     for sixteenths in [1, 3, 5, 9, 15, 17, 33, 64] {
-        let back = horizon / 16 * sixteenths;
+        let back = max_ttl / 16 * sixteenths;
         let step = |polls: u64, now: u64| polls.is_multiple_of(133).then_some(now - back);
-        is_held("set back a part", asked(&limit, start, lasts, step), back);
+        is_held("set back a part", asked(&strategy, start, lasts, step), back);
     }
     // Shortly before the counter of 32 bits wraps, and again once it has.
     let wrap = 1u64 << 32;
-    let before = wrap.saturating_sub(2 * horizon);
+    let before = wrap.saturating_sub(2 * max_ttl);
     let step = |polls: u64, now: u64| match now.checked_sub(wrap) {
         Some(now) => Some(now),
         None => polls.is_multiple_of(120).then_some(before),
     };
-    is_held("wraps", asked(&limit, before, lasts, step), wrap);
+    is_held("wraps", asked(&strategy, before, lasts, step), wrap);
     let step = |polls: u64, now: u64| (polls == 20).then_some(now - YEAR.as_micros() as u64);
-    is_held("a year ahead", asked(&limit, start, 10 * horizon, step), u64::MAX);
+    is_held("a year ahead", asked(&strategy, start, 10 * max_ttl, step), u64::MAX);
 }
 
 #[test]
@@ -216,10 +221,10 @@ fn a_key_used_up_waits_for_its_horizon_at_most() {
 /// no wait beyond its horizon either, and a queue no turn.
 #[test]
 fn no_wait_of_a_state_from_the_future_exceeds_the_horizon() {
-    fn check<S: Strategy>(name: &str, rate: Rate, limit: S) {
+    fn check<S: Strategy>(name: &str, rate: Rate, strategy: S) {
         let gap = rate.period().as_micros() as u64 / 97;
         let run: Vec<_> = (0..20).map(|hit| Step::new(START.plus_micros(hit * gap), 1)).collect();
-        assert_eq!(laws::time_may_step_back(&limit, &run), Ok(()), "{name} of {rate}");
+        assert_eq!(laws::time_may_step_back(&strategy, &run), Ok(()), "{name} of {rate}");
     }
     for rate in [rate!("5/10s"), rate!("7/2s"), rate!("3/290ms"), rate!("5/h")] {
         macro_rules! each {
@@ -249,10 +254,10 @@ impl Clock for Rtc<'_> {
 /// place. Nothing is locked.
 #[test]
 fn a_clock_of_seconds_that_steps_admits_its_bound_and_locks_nothing() {
-    fn check<S: Strategy<Cost = u32> + Bounds>(limit: S, back_adds: u64) {
+    fn check<S: Strategy<Cost = u32> + Bounds>(strategy: S, back_adds: u64) {
         let name = std::any::type_name::<S>();
         let time = ManualClock::new(START);
-        let limiter = Limiter::new(limit.clone(), Fixed::<S, _, 4>::new(Rtc(&time), 7));
+        let limiter = Limiter::new(strategy.clone(), Fixed::<S, _, 4>::new(Rtc(&time), 7));
         let (mut passed, mut added, mut admitted, mut since) = (0u64, 0u64, 0u128, 0u64);
         // In seconds; by turns of a minute and a little, so that windows are met everywhere.
         let steps = [3i64, -3, -1, 1, -7, 20, -3_600, 86_400, -86_400, 0, -2, 2];
@@ -263,12 +268,13 @@ fn a_clock_of_seconds_that_steps_admits_its_bound_and_locks_nothing() {
                 }
                 time.advance(Duration::from_millis(997));
                 passed += 997_000;
-                let most = limit.horizon() + limit.horizon().max(3_100_000) + 2_000_000;
+                let most = strategy.max_ttl() + strategy.max_ttl().max(3_100_000) + 2_000_000;
                 assert!(passed - since <= most, "{name}: locked in turn {turn}");
             }
             time.set(Timestamp::from_micros(time.now().as_micros().saturating_add_signed(step * 1_000_000)));
-            added += if *step < 0 { back_adds } else { limit.horizon().min(step.unsigned_abs() * 1_000_000) };
-            let most = limit.most(START, START.plus_micros(passed + added + 1_000_000));
+            added +=
+                if *step < 0 { back_adds } else { strategy.max_ttl().min(step.unsigned_abs() * 1_000_000) };
+            let most = strategy.most(START, START.plus_micros(passed + added + 1_000_000));
             assert!(admitted <= most, "{name}: {admitted} of at most {most} in turn {turn}");
         }
     }

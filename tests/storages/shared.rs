@@ -48,11 +48,11 @@ fn several_strategies_have_one_budget() {
 #[test]
 fn limits_of_unlike_strategies_do_not_meet_on_a_key() {
     fn pair<S: Strategy>(
-        limit: S,
+        strategy: S,
         (clock, memory): &(Clock, Arc<SharedMemory<50, Clock>>),
     ) -> Box<dyn Fn() -> bool> {
-        let own = Limiter::new(limit.clone(), Memory::builder().clock(Arc::clone(clock)).build());
-        let here = Limiter::new(limit, Arc::clone(memory));
+        let own = Limiter::new(strategy.clone(), Memory::builder().clock(Arc::clone(clock)).build());
+        let here = Limiter::new(strategy, Arc::clone(memory));
         Box::new(move || {
             let expected = own.check("alice").unwrap().outcome();
             assert_eq!(here.check("alice").unwrap().outcome(), expected, "{}", std::any::type_name::<S>());
@@ -117,8 +117,8 @@ fn threads_admit_exactly_each_limit() {
 
 #[test]
 fn a_snapshot_carries_the_states_of_all_limits() {
-    fn used<S: Scale<Cost = u32>>(limit: &S, memory: &SharedMemory<50, Clock>) -> bool {
-        Limiter::new(limit.clone(), memory).check_n("alice", 2).unwrap().is_allowed()
+    fn used<S: Scale<Cost = u32>>(strategy: &S, memory: &SharedMemory<50, Clock>) -> bool {
+        Limiter::new(strategy.clone(), memory).check_n("alice", 2).unwrap().is_allowed()
     }
     let (clock, memory) = shared(1_000);
     let (bucket, window) = (TokenBucket::new(rate!("3/min")), FixedWindow::new(rate!("3/min")));
@@ -133,7 +133,7 @@ fn a_snapshot_carries_the_states_of_all_limits() {
 #[test]
 fn several_keys_are_charged_together_and_the_denied_are_named() {
     let clock = Arc::new(ManualClock::new(START));
-    let memory = Arc::new(SharedMemory::builder().names(8).clock(clock).build_shared());
+    let memory = Arc::new(SharedMemory::builder().track_denied_keys(8).clock(clock).build_shared());
     let limiter = Limiter::new((TokenBucket::new(rate!("2/h")), FixedWindow::new(rate!("3/d"))), &memory);
     let both = limiter.check_together(["alice", "bob"], (1, 1)).unwrap();
     assert!(both.is_allowed() && both.is_atomic());

@@ -10,7 +10,7 @@ use std::{env, fs, process};
 
 use example::Rows;
 use rusqlite::Connection;
-use traffik::cas::Combining;
+use traffik::cas::Coalescing;
 use traffik::laws::awaited;
 use traffik::{AsyncLimiter, Rate, Strategy, TokenBucket, rate};
 use traffik_test_support::{folder, program};
@@ -26,7 +26,7 @@ impl File {
         file
     }
 
-    fn open(&self) -> Combining<Rows> {
+    fn open(&self) -> Coalescing<Rows> {
         Rows::open(&self.0).unwrap()
     }
 
@@ -49,7 +49,7 @@ impl Drop for File {
     }
 }
 
-async fn admitted(limits: &AsyncLimiter<TokenBucket, Combining<Rows>>, checks: usize) -> usize {
+async fn admitted(limits: &AsyncLimiter<TokenBucket, Coalescing<Rows>>, checks: usize) -> usize {
     let tasks: Vec<_> = (0..checks).map(|_| tokio::spawn(limits.check("key"))).collect();
     let mut admitted = 0;
     for task in tasks {
@@ -60,16 +60,16 @@ async fn admitted(limits: &AsyncLimiter<TokenBucket, Combining<Rows>>, checks: u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_has_done_the_duties_of_a_storage() {
-    async fn check<S: Strategy>(limit: S) {
+    async fn check<S: Strategy>(strategy: S) {
         let file = File::new("duties");
         let mine = file.open();
-        awaited::every(&limit, &mine).await.unwrap();
+        awaited::every(&strategy, &mine).await.unwrap();
         let plant = async |key: &[u8], bytes: &[u8]| {
             let rows = Connection::open(&file.0).unwrap();
             let plant = "INSERT OR REPLACE INTO limits VALUES (?1, ?2, 9223372036854775807)";
             rows.execute(plant, [key, bytes]).unwrap();
         };
-        awaited::corrupt_is_never_seen(&limit, &mine, plant).await.unwrap();
+        awaited::corrupt_is_never_seen(&strategy, &mine, plant).await.unwrap();
     }
     macro_rules! each {
         ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use traffik::storage::{AsyncStorage, ErrorKind, Failure, Local, Reply};
+use traffik::storage::{AsyncStorage, BackendError, ErrorKind, Local, Reply};
 use traffik::strategy::Level;
 use traffik::{AsyncLimiter, Decision, ErasedKey, Memory, Op, Rate, Timestamp, TokenBucket};
 
@@ -16,7 +16,7 @@ impl AsyncStorage<TokenBucket> for OneByOne {
         let mut is_away = false;
         key.feed_to(&mut |bytes| is_away |= bytes == b"away");
         if is_away {
-            return Reply::ready(Err(Failure::new(ErrorKind::Unavailable, "away")));
+            return Reply::ready(Err(BackendError::new(ErrorKind::Unavailable, "away")));
         }
         self.0.apply(limit, key, op)
     }

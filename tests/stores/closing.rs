@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use traffik::layer::{Breaker, CircuitBreaker, DenyCache, Failover, Retry, Timeout};
 use traffik::runtime::{Runtime, Tokio};
-use traffik::storage::{AsyncStorage, Failure, Local};
+use traffik::storage::{AsyncStorage, BackendError, Local};
 use traffik::{
     Adaptive, AsyncLimiter, ErrorKind, FixedWindow, MemcachedStorage, Memory, Rate, RedisStorage, Strategy,
     Timer,
@@ -23,12 +23,12 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 
 /// Who has asked is served, in as many steps as that takes; who asks meanwhile or later is told that it is closed.
 async fn serves_who_is_on_the_way<S: Strategy, M: AsyncStorage<S> + Clone>(
-    limit: S,
+    strategy: S,
     storage: M,
     proxy: &Proxy,
-    close: impl AsyncFn() -> Result<(), Failure>,
+    close: impl AsyncFn() -> Result<(), BackendError>,
 ) {
-    let limiter = AsyncLimiter::new(limit, storage);
+    let limiter = AsyncLimiter::new(strategy, storage);
     let _ = limiter.check("before").await.unwrap();
     proxy.delay(BOTH_WAYS);
     let keys: Vec<u32> = (0..64).collect();

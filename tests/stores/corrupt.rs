@@ -25,8 +25,8 @@ fn redis(server: &Redis, lines: &Lines) -> RedisStorage {
 }
 
 /// Checks once on what is there now, and asserts that it is counted, and that what the check leaves is not.
-async fn counts_on_redis<S: Strategy>(limit: S, storage: &RedisStorage) {
-    let (limiter, before) = (AsyncLimiter::new(limit, storage.clone()), storage.corrupt());
+async fn counts_on_redis<S: Strategy>(strategy: S, storage: &RedisStorage) {
+    let (limiter, before) = (AsyncLimiter::new(strategy, storage.clone()), storage.corrupt());
     let _ = limiter.check(SECRET).await.unwrap();
     assert_eq!(storage.corrupt(), before + 1);
     let _ = limiter.check(SECRET).await.unwrap();
@@ -66,7 +66,7 @@ fn what_is_no_state_on_redis_is_counted_and_warned_of_once() {
             plant();
             let _ = AsyncStorage::load(&storage, &bucket, &SECRET).await.unwrap();
             assert_eq!(storage.corrupt(), before + 2);
-            // Of another limit.
+            // Of another strategy.
             counts_on_redis(Adaptive::new(rate), &storage).await;
             counts_on_redis(FixedWindow::new(rate), &storage).await;
             server.command(&["DEL", "app:{other}"]);

@@ -87,8 +87,8 @@ fn by_hour(limit: FixedWindow) -> TimeOfDay<FixedWindow, 1> {
 /// written for a denial; two for whatever else.
 #[test]
 fn a_check_of_a_window_is_one_call() {
-    async fn calls<S: Strategy>(server: &Memcached, key: &str, limit: S) -> (u64, u64, usize) {
-        let limiter = AsyncLimiter::new(limit, at(&[server], "calls"));
+    async fn calls<S: Strategy>(server: &Memcached, key: &str, strategy: S) -> (u64, u64, usize) {
+        let limiter = AsyncLimiter::new(strategy, at(&[server], "calls"));
         limiter.storage().ready().await.unwrap();
         let _ = limiter.check("warm").await.unwrap();
         let before = (counted(server), others(server));
@@ -219,8 +219,8 @@ fn checks_at_the_same_time_are_carried_together() {
 /// Many at once, from four storages, each strategy: exactly the limit.
 #[test]
 fn a_hot_key_admits_exactly_the_limit() {
-    fn hot<S: Strategy<Cost = u32>>(key: &'static str, limit: S, expected: usize) {
-        assert_eq!(admitted_of_a_hot_key((key, 25), limit, || storage("hot")), expected, "{key}");
+    fn hot<S: Strategy<Cost = u32>>(key: &'static str, strategy: S, expected: usize) {
+        assert_eq!(admitted_of_a_hot_key((key, 25), strategy, || storage("hot")), expected, "{key}");
     }
     let rate = Rate::per_week(300);
     hot("window", FixedWindow::new(rate), 300);
@@ -278,14 +278,14 @@ impl Clock for Off {
 fn clocks_that_differ_add_what_drains_meanwhile() {
     fn apart<S: Strategy<Cost = u32> + traffik::strategy::Bounds>(
         name: &str,
-        limit: S,
+        strategy: S,
         skew: i64,
         turns: usize,
     ) {
         let at = |off: i64| {
             let storage = MemcachedStorage::servers(Tokio, [SERVER.address().to_string()]);
             let storage = storage.namespace("skew").clock(Off(off)).timeout(Duration::from_secs(5));
-            AsyncLimiter::new(limit.clone(), storage.build().unwrap())
+            AsyncLimiter::new(strategy.clone(), storage.build().unwrap())
         };
         run(async {
             let hosts = [at(-skew / 2), at(0), at(skew / 2)];
@@ -297,13 +297,14 @@ fn clocks_that_differ_add_what_drains_meanwhile() {
             }
             let (first, last) = (first.as_micros(), SystemClock.now().as_micros());
             let half = skew.unsigned_abs() / 2;
-            let most = limit.most(Timestamp::from_micros(first - half), Timestamp::from_micros(last + half));
-            let least = limit.most(Timestamp::from_micros(first), Timestamp::from_micros(first));
+            let most =
+                strategy.most(Timestamp::from_micros(first - half), Timestamp::from_micros(last + half));
+            let least = strategy.most(Timestamp::from_micros(first), Timestamp::from_micros(first));
             assert!((least..=most).contains(&admitted), "{name}: {admitted} of {least} to {most}");
         });
     }
-    fn together<S: Strategy<Cost = u32> + traffik::strategy::Bounds>(name: &str, limit: S) {
-        apart(name, limit, 5_000_000, 600);
+    fn together<S: Strategy<Cost = u32> + traffik::strategy::Bounds>(name: &str, strategy: S) {
+        apart(name, strategy, 5_000_000, 600);
     }
     // More windows than a count tells apart as its own and those to come, by fewer bits than it has.
     apart("windows", FixedWindow::new(Rate::per_second(1)), 300_000_000, 1_200);

@@ -8,7 +8,7 @@ use futures_util::future::{join, poll_immediate};
 use smol::channel::bounded;
 use traffik::lock::{Lock, LockSettings, Locks};
 use traffik::runtime::{AsyncStd, Connect, Runtime, Smol, Tokio};
-use traffik::storage::{AsyncStorage, ErrorKind, Failure};
+use traffik::storage::{AsyncStorage, BackendError, ErrorKind};
 use traffik::{AsyncLimiter, FixedWindow, Gcra, MemcachedStorage, Rate, RedisStorage};
 use traffik_test_support::servers::{Cluster, Memcached, Redis};
 
@@ -18,24 +18,24 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// A storage on a server.
 trait Stored: AsyncStorage<FixedWindow> + Clone + 'static {
-    fn ready(&self) -> impl Future<Output = Result<(), Failure>> + Send;
-    fn clear(&self) -> impl Future<Output = Result<(), Failure>> + Send;
-    fn close(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn ready(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
+    fn clear(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
+    fn close(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
     fn lock(&self) -> impl Lock + 'static;
 }
 
 macro_rules! stored {
     ($storage:ty $(, $runtime:ident)?) => {
         impl$(<$runtime: Connect>)? Stored for $storage {
-            async fn ready(&self) -> Result<(), Failure> {
+            async fn ready(&self) -> Result<(), BackendError> {
                 self.ready().await
             }
 
-            async fn clear(&self) -> Result<(), Failure> {
+            async fn clear(&self) -> Result<(), BackendError> {
                 self.clear().await
             }
 
-            async fn close(&self) -> Result<(), Failure> {
+            async fn close(&self) -> Result<(), BackendError> {
                 self.close().await
             }
 

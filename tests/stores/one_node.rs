@@ -18,7 +18,7 @@ fn weekly() -> FixedWindow {
 }
 
 /// How the answer to a request ended: refused, or decided by whom.
-fn ended(answer: Result<Decision, traffik::storage::Failure>) -> Option<Origin> {
+fn ended(answer: Result<Decision, traffik::storage::BackendError>) -> Option<Origin> {
     answer.ok().map(|decision| decision.origin())
 }
 

@@ -56,9 +56,9 @@ macro_rules! each_limit {
 async fn ask<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static>(
     storage: M,
     key: &'static str,
-    limit: S,
+    strategy: S,
 ) -> (Timestamp, u64) {
-    let limiter = Arc::new(AsyncLimiter::new(limit, storage));
+    let limiter = Arc::new(AsyncLimiter::new(strategy, storage));
     let mut admitted = u64::from(limiter.check(key).await.unwrap().outcome().is_allowed());
     let from = SystemClock.now();
     let until = from + TIME;

@@ -154,8 +154,8 @@ pub fn agrees<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
                     prop_assert_eq!(figures(&told), figures(&expected), "step {} of {}", at, key)
                 }
                 Compared::Bound => {
-                    prop_assert!(!told.is_recorded() || expected.is_recorded(), "step {} of {}", at, key);
-                    if !told.is_recorded() {
+                    prop_assert!(!told.is_dirty() || expected.is_dirty(), "step {} of {}", at, key);
+                    if !told.is_dirty() {
                         state = before;
                     }
                 }
@@ -182,7 +182,7 @@ pub fn agrees<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
 /// What a client is told: outcome, limit, what is left, and when it is reset.
 fn figures(verdict: &impl Verdict) -> Vec<(traffik::Outcome, u32, u32, Duration)> {
     let mut figures = Vec::new();
-    verdict.each(&mut |it| figures.push((it.outcome(), it.limit(), it.remaining(), it.reset_after())));
+    verdict.for_each(&mut |it| figures.push((it.outcome(), it.limit(), it.remaining(), it.reset_after())));
     figures
 }
 
@@ -195,11 +195,11 @@ pub fn other(limit: u32, period: u64) -> Rate {
 }
 
 /// The hours change at the time the runs begin with, a minute later, and the day after.
-pub fn by_hour<S: Scale<Verdict = Decision>>(limit: S) -> TimeOfDay<S, 3> {
+pub fn by_hour<S: Scale<Verdict = Decision>>(strategy: S) -> TimeOfDay<S, 3> {
     let hours = |from, to, num, den| Hours::new(from, to, Ratio::new(num, den).unwrap());
     let night = hours((23, 30), (10, 0), 1, 2);
     let minute = hours((10, 0), (10, 1), 3, 1);
     let evening = hours((20, 0), (23, 0), 2, 3);
     // 8 o'clock in UTC.
-    TimeOfDay::new(limit, [night, minute, evening]).unwrap().utc_offset(120).unwrap()
+    TimeOfDay::new(strategy, [night, minute, evening]).unwrap().utc_offset(120).unwrap()
 }

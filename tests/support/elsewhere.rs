@@ -14,19 +14,19 @@ pub fn elsewhere<M>(storage: M) -> Elsewhere<M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> AsyncStorage<S> for Elsewhere<M> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let (storage, limit, key, op) = (Arc::clone(&self.0), limit.clone(), owned(key), *op);
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let (storage, strategy, key, op) = (Arc::clone(&self.0), strategy.clone(), owned(key), *op);
         Reply::pending(async move {
             tokio::task::yield_now().await;
-            storage.apply(&limit, &key, &op).await
+            storage.apply(&strategy, &key, &op).await
         })
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (storage, limit, key) = (Arc::clone(&self.0), limit.clone(), owned(key));
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (storage, strategy, key) = (Arc::clone(&self.0), strategy.clone(), owned(key));
         Reply::pending(async move {
             tokio::task::yield_now().await;
-            storage.load(&limit, &key).await
+            storage.load(&strategy, &key).await
         })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Failure, Joint, Local, Reply, WaitQueue};
+use traffik::storage::{AsyncStorage, BackendError, Local, MultiKeyReply, Reply, WaitQueue};
 use traffik::strategy::Cost;
 use traffik::{AsyncLimiter, ErasedKey, ErrorKind, Hit, Memory, Op, Strategy, Timer, Timestamp, Verdict};
 
@@ -144,8 +144,8 @@ impl<S: Strategy> Faulty<S> {
     }
 
     /// The store itself, which always answers.
-    pub fn honest(&self, limit: S) -> AsyncLimiter<S, Store<S>> {
-        AsyncLimiter::new(limit, self.store.clone())
+    pub fn honest(&self, strategy: S) -> AsyncLimiter<S, Store<S>> {
+        AsyncLimiter::new(strategy, self.store.clone())
     }
 
     fn call<A: Send + 'static>(
@@ -162,7 +162,7 @@ impl<S: Strategy> Faulty<S> {
         let answer = move |store: &Store<S>| {
             let answer = course.takes_effect.then(|| call(store));
             match (course.fails, answer) {
-                (Some(kind), _) => Err(Failure::new(kind, "the store is told to fail")),
+                (Some(kind), _) => Err(BackendError::new(kind, "the store is told to fail")),
                 (None, Some(Reply::Ready(Some(answer)))) => answer,
                 (None, _) => unreachable!("a local store answers at once"),
             }
@@ -206,12 +206,12 @@ pub(crate) fn bytes(key: &dyn ErasedKey) -> Vec<u8> {
 }
 
 impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let (limit, key, op) = (limit.clone(), bytes(key), *op);
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let (strategy, key, op) = (strategy.clone(), bytes(key), *op);
         let told = Arc::clone(&self.told);
         let changes = !matches!(op, Op::Peek(_));
         self.call(changes, move |store| {
-            let reply = store.apply(&limit, &key, &op);
+            let reply = store.apply(&strategy, &key, &op);
             let is_admitted = matches!(&reply, Reply::Ready(Some(Ok(it))) if it.outcome().is_allowed());
             if is_admitted && matches!(op, Op::Check(_)) {
                 told.admitted.fetch_add(1, Ordering::Relaxed);
@@ -224,9 +224,9 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
         })
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (limit, key) = (limit.clone(), bytes(key));
-        self.call(false, move |store| store.load(&limit, &key))
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (strategy, key) = (strategy.clone(), bytes(key));
+        self.call(false, move |store| store.load(&strategy, &key))
     }
 
     fn is_local(&self) -> bool {
@@ -235,17 +235,17 @@ impl<S: Strategy> AsyncStorage<S> for Faulty<S> {
 
     fn check_together(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: &[&dyn ErasedKey],
         hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
-        let (limit, keys, hit) =
-            (limit.clone(), keys.iter().map(|key| bytes(*key)).collect::<Vec<_>>(), *hit);
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
+        let (strategy, keys, hit) =
+            (strategy.clone(), keys.iter().map(|key| bytes(*key)).collect::<Vec<_>>(), *hit);
         let told = Arc::clone(&self.told);
         self.call(true, move |store| {
             let keys: Vec<_> = keys.iter().map(|key| key as &dyn ErasedKey).collect();
-            let reply = store.check_together(&limit, &keys, &hit);
-            let is_admitted = matches!(&reply, Reply::Ready(Some(Ok(Joint::AtOnce(each))))
+            let reply = store.check_together(&strategy, &keys, &hit);
+            let is_admitted = matches!(&reply, Reply::Ready(Some(Ok(MultiKeyReply::Atomic(each))))
                 if each.iter().all(Verdict::is_allowed));
             if is_admitted {
                 told.admitted.fetch_add(1, Ordering::Relaxed);

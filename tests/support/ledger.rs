@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Joint, Local, Reply, WaitQueue};
+use traffik::storage::{AsyncStorage, Local, MultiKeyReply, Reply, WaitQueue};
 use traffik::strategy::Cost;
 use traffik::web::{Event, Observe, Tally};
 use traffik::{Class, Decision, ErasedKey, Hit, Memory, Op, Outcome, Strategy, Timestamp, Verdict};
@@ -168,26 +168,26 @@ struct Ledger<S: Strategy> {
 struct Known<S> {
     key: Vec<u8>,
     name: String,
-    limit: S,
+    strategy: S,
     class: Class,
     /// What was told of it last.
     told: String,
 }
 
 impl<S: Strategy> Ledger<S> {
-    fn note(&self, what: &str, limit: &S, key: &dyn ErasedKey, class: Option<Class>) {
+    fn note(&self, what: &str, strategy: &S, key: &dyn ErasedKey, class: Option<Class>) {
         let name = name(key);
         self.notes.call(&format!("  {} {what} {name}", self.uid));
         let bytes = owned(key);
         let mut keys = self.keys.lock().unwrap();
         match keys.iter_mut().find(|known| known.key == bytes) {
             Some(known) => {
-                known.limit = limit.clone();
+                known.strategy = strategy.clone();
                 known.class = class.unwrap_or(known.class);
             }
             None => {
                 let class = class.unwrap_or_default();
-                keys.push(Known { key: bytes, name, limit: limit.clone(), class, told: String::new() });
+                keys.push(Known { key: bytes, name, strategy: strategy.clone(), class, told: String::new() });
             }
         }
     }
@@ -198,10 +198,10 @@ impl<S: Strategy> Left for Ledger<S> {
         let mut text = String::new();
         for known in &mut *self.keys.lock().unwrap() {
             let hit = Hit::new(S::Cost::uniform(0)).with_class(known.class);
-            let reply = self.truth.apply(&known.limit, &known.key, &Op::Peek(hit));
+            let reply = self.truth.apply(&known.strategy, &known.key, &Op::Peek(hit));
             let Reply::Ready(Some(Ok(verdict))) = reply else { continue };
             let mut line = format!("  left in {} of {}:", self.uid, known.name);
-            verdict.each(&mut |told| write!(line, " {};", decision(told)).unwrap());
+            verdict.for_each(&mut |told| write!(line, " {};", decision(told)).unwrap());
             if line != known.told {
                 text.extend([&*line, "\n"]);
                 known.told = line;
@@ -212,7 +212,7 @@ impl<S: Strategy> Left for Ledger<S> {
 }
 
 impl<S: Strategy> AsyncStorage<S> for Ledger<S> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let (what, class) = match op {
             Op::Check(hit) => (format!("check {}", hit.cost.largest()), Some(hit.class)),
             Op::Peek(hit) => (format!("peek {}", hit.cost.largest()), Some(hit.class)),
@@ -220,31 +220,31 @@ impl<S: Strategy> AsyncStorage<S> for Ledger<S> {
             Op::Refund(hit, _) => (format!("refund {}", hit.cost.largest()), Some(hit.class)),
             Op::Reset => ("reset".to_owned(), None),
         };
-        self.note(&what, limit, key, class);
-        self.through.apply(limit, key, op)
+        self.note(&what, strategy, key, class);
+        self.through.apply(strategy, key, op)
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.note("load", limit, key, None);
-        self.through.load(limit, key)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.note("load", strategy, key, None);
+        self.through.load(strategy, key)
     }
 
     fn is_local(&self) -> bool {
         self.through.is_local()
     }
 
-    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
-        self.through.known_denial(limit, key, hit)
+    fn known_denial(&self, strategy: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        self.through.known_denial(strategy, key, hit)
     }
 
     fn check_together(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: &[&dyn ErasedKey],
         hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
-        keys.iter().for_each(|key| self.note("check together", limit, *key, Some(hit.class)));
-        self.through.check_together(limit, keys, hit)
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
+        keys.iter().for_each(|key| self.note("check together", strategy, *key, Some(hit.class)));
+        self.through.check_together(strategy, keys, hit)
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {

@@ -104,13 +104,13 @@ pub async fn under_load<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
 /// How many are admitted of many at once: eight tasks on each of four storages, so many times each.
 pub fn admitted_of_a_hot_key<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static>(
     (key, times): (&'static str, usize),
-    limit: S,
+    strategy: S,
     storage: impl Fn() -> M,
 ) -> usize {
     run(async {
         let mut tasks = Vec::new();
         for _ in 0..4 {
-            let limiter = Arc::new(AsyncLimiter::new(limit.clone(), storage()));
+            let limiter = Arc::new(AsyncLimiter::new(strategy.clone(), storage()));
             for _ in 0..8 {
                 let limiter = limiter.clone();
                 tasks.push(tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Joint, Reply};
+use traffik::storage::{AsyncStorage, MultiKeyReply, Reply};
 use traffik::{ErasedKey, Hit, Op, Seed, Strategy, Timestamp, Verdict};
 
 use crate::faulty::{Faulty, bytes};
@@ -50,12 +50,12 @@ impl<S: Strategy> Sharded<S> {
 }
 
 impl<S: Strategy> AsyncStorage<S> for Sharded<S> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        self.node_of(key).apply(limit, key, op)
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.node_of(key).apply(strategy, key, op)
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.node_of(key).load(limit, key)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.node_of(key).load(strategy, key)
     }
 
     fn node(&self, key: &dyn ErasedKey) -> Option<Arc<str>> {
@@ -66,29 +66,29 @@ impl<S: Strategy> AsyncStorage<S> for Sharded<S> {
     /// One step if all keys are on one node; else all are looked at, and charged if none denies.
     fn check_together(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: &[&dyn ErasedKey],
         hit: &Hit<S::Cost>,
-    ) -> Reply<Joint<S::Verdict>> {
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
         if let [first, others @ ..] = keys
             && others.iter().all(|key| self.of(*key) == self.of(*first))
         {
-            return self.node_of(*first).check_together(limit, keys, hit);
+            return self.node_of(*first).check_together(strategy, keys, hit);
         }
         let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
-        let (it, limit, hit) = (self.clone(), limit.clone(), *hit);
+        let (it, strategy, hit) = (self.clone(), strategy.clone(), *hit);
         Reply::pending(async move {
             let mut told = Vec::new();
             for op in [Op::Peek(hit), Op::Check(hit)] {
                 told.clear();
                 for key in &keys {
-                    told.push(it.apply(&limit, key, &op).await?);
+                    told.push(it.apply(&strategy, key, &op).await?);
                 }
                 if !told.iter().all(Verdict::is_allowed) {
                     break;
                 }
             }
-            Ok(Joint::InTurn(told))
+            Ok(MultiKeyReply::Sequential(told))
         })
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use traffik::storage::Failure;
-use traffik::{Clock, ErrorKind, GetSet, Timestamp};
+use traffik::storage::BackendError;
+use traffik::{Clock, ErrorKind, KeyValueStore, Timestamp};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,11 +74,11 @@ impl<C: Clock> Store<C> {
     }
 }
 
-impl<C: Clock + Send + Sync + 'static> GetSet for Store<C> {
-    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+impl<C: Clock + Send + Sync + 'static> KeyValueStore for Store<C> {
+    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BackendError> {
         turn().await;
         match self.fault() {
-            Fault::GetFails(kind) => return Err(Failure::new(kind, "no get")),
+            Fault::GetFails(kind) => return Err(BackendError::new(kind, "no get")),
             Fault::GetHangs => pending().await,
             _ => {}
         }
@@ -87,10 +87,10 @@ impl<C: Clock + Send + Sync + 'static> GetSet for Store<C> {
         Ok(found.map(|(bytes, _)| bytes.clone()))
     }
 
-    async fn set(&self, key: &[u8], bytes: &[u8], ttl: Duration) -> Result<(), Failure> {
+    async fn set(&self, key: &[u8], bytes: &[u8], ttl: Duration) -> Result<(), BackendError> {
         turn().await;
         if let Fault::SetFails(kind) = self.fault() {
-            return Err(Failure::new(kind, "no set"));
+            return Err(BackendError::new(kind, "no set"));
         }
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.put(key, bytes, ttl);

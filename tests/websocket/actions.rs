@@ -311,7 +311,7 @@ fn a_turn_goes_to_the_next_when_its_connection_goes() {
             let mut sockets = Vec::new();
             for text in ["a", "b", "c", "d"] {
                 let (server, mut socket) = pair(1 << 16).await;
-                let client = throttle.known(key.clone());
+                let client = throttle.client_for(key.clone());
                 let mut server = WsThrottle::new(server, client, Arc::clone(&policy));
                 send(&mut socket, [text]).await;
                 if text == "a" {
@@ -341,7 +341,7 @@ fn a_turn_that_is_too_far_away_is_left_to_others() {
             let limit = LeakyBucketQueue::new(rate!("1/m")).queue(10).unwrap();
             let limited = client(&runtime, limit);
             let (server, mut socket) = pair(1 << 16).await;
-            let policy = WsPolicy::new(runtime.clone()).at_most(Duration::from_secs(30));
+            let policy = WsPolicy::new(runtime.clone()).max_delay(Duration::from_secs(30));
             let mut server = WsThrottle::new(server, limited, policy);
             send(&mut socket, ["a", "b", "c"]).await;
             assert_eq!(server.next().await.unwrap().unwrap(), Message::text("a"));

@@ -91,7 +91,7 @@ fn another_implementation_can_be_plugged_in() {
         [Frame::Word("four"), Frame::Word("five!"), Frame::Beat, Frame::Word("six."), Frame::End(1000)];
     let wire = Wire { coming: coming.into(), sent: Vec::new() };
     let policy = WsPolicy::new(runtime.clone()).by_bytes();
-    let mut words = WsThrottle::new(wire, throttle.known(ClientKey::connection()), policy);
+    let mut words = WsThrottle::new(wire, throttle.client_for(ClientKey::connection()), policy);
     let read: Vec<_> = runtime.run((&mut words).map(Result::unwrap).collect()).unwrap();
     assert_eq!(read, [Frame::Word("four"), Frame::Beat, Frame::Word("six."), Frame::End(1000)]);
     assert!(matches!(words.into_inner().sent.as_slice(), [Frame::Told(_)]));
@@ -105,7 +105,7 @@ fn nothing_is_allocated_for_a_message() {
         let runtime = Manual::new();
         let throttle = Throttle::builder("words", TokenBucket::new(rate), memory(&runtime)).build().unwrap();
         let wire = Wire { coming: vec![Frame::Word("x"); MESSAGES].into(), sent: Vec::with_capacity(1) };
-        let client = throttle.known(ClientKey::connection());
+        let client = throttle.client_for(ClientKey::connection());
         let mut words = WsThrottle::new(wire, client, WsPolicy::new(runtime.clone()));
         let mut context = Context::from_waker(Waker::noop());
         let mut passed = 0;
@@ -135,7 +135,7 @@ fn a_connection_takes_less_than_a_kibibyte() {
     let mut connections = Vec::with_capacity(100);
     let counted = measure(|| {
         for _ in 0..100 {
-            let client = throttle.known(ClientKey::connection());
+            let client = throttle.client_for(ClientKey::connection());
             connections.push(WsThrottle::new(Wire::default(), client, policy.clone()));
         }
     });

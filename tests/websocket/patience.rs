@@ -6,7 +6,7 @@ use futures_util::SinkExt;
 use tokio_tungstenite::tungstenite::Message;
 use traffik::runtime::{Manual, Runtime};
 use traffik::web::{
-    ClientKey, Enforcement, Seen, Tally, Throttle, WsAction, WsOnError, WsPolicy, WsThrottle,
+    ClientKey, Enforcement, RequestOutcome, Tally, Throttle, WsAction, WsOnError, WsPolicy, WsThrottle,
 };
 use traffik::{FixedWindow, LeakyBucketQueue, Strategy, TokenBucket, rate};
 
@@ -19,7 +19,7 @@ const BOUND: u64 = 5_000;
 const LOST: Course = slow(Duration::from_secs(1_000_000));
 
 fn policy(runtime: &Manual) -> WsPolicy<u32, Message> {
-    WsPolicy::new(runtime.clone()).at_most(Duration::from_millis(BOUND))
+    WsPolicy::new(runtime.clone()).max_delay(Duration::from_millis(BOUND))
 }
 
 /// A connection that echoes, whose limit is in a store, and who observes it.
@@ -31,7 +31,7 @@ async fn connect<S: Strategy>(
     let (server, socket) = pair(1 << 16).await;
     let tally = Tally::default();
     let throttle = Throttle::builder("messages", limit, store.clone()).observe(tally.clone());
-    let client = throttle.enforcement(enforcement).build().unwrap().known(ClientKey::connection());
+    let client = throttle.enforcement(enforcement).build().unwrap().client_for(ClientKey::connection());
     runtime.spawn(echo(WsThrottle::new(server, client, policy)));
     (socket, tally)
 }
@@ -63,7 +63,7 @@ fn a_store_that_never_answers_stops_reading_no_longer_than_the_bound() {
             store.next(&[LOST, WELL]);
             let (told, took) = ping(&runtime, &mut socket, 2).await;
             assert_eq!(told, ["raised: the storage has not answered for as long as a message may wait", "1"]);
-            assert_eq!((took, tally.count("messages", Seen::Failed)), (BOUND, 1));
+            assert_eq!((took, tally.count("messages", RequestOutcome::Failed)), (BOUND, 1));
 
             // Where nothing comes after it, a message waits as long, and nothing is stopped.
             store.next(&[LOST]);

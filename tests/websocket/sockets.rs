@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tower::Layer;
 use traffik::runtime::{Runtime, Smol, Tokio};
-use traffik::web::{Dialect, PeerAddress, Throttle, ThrottleLayer, Throttled, WsPolicy, WsThrottle};
+use traffik::web::{HeaderFormat, PeerAddress, Throttle, ThrottleLayer, Throttled, WsPolicy, WsThrottle};
 use traffik::{FixedWindow, TokenBucket, rate};
 
 use super::wire::json;
@@ -124,7 +124,7 @@ where
 
 fn handshakes()
 -> traffik::web::ThrottleBuilder<TokenBucket, traffik::storage::Local<traffik::Memory<TokenBucket>>> {
-    Throttle::in_memory("handshakes", TokenBucket::new(rate!("3/w"))).headers(Dialect::XRateLimit)
+    Throttle::in_memory("handshakes", TokenBucket::new(rate!("3/w"))).headers(HeaderFormat::XRateLimit)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use traffik::runtime::{Manual, Runtime};
 use traffik::web::{
-    ClientKey, Enforcement, OnError, Seen, Tally, Throttle, WsAction, WsError, WsOnError, WsPolicy, WsRemedy,
-    WsThrottle,
+    ClientKey, Enforcement, OnError, RequestOutcome, Tally, Throttle, WsAction, WsError, WsErrorAction,
+    WsOnError, WsPolicy, WsThrottle,
 };
 use traffik::{ErrorKind, FixedWindow, LeakyBucketQueue, Strategy, Timer, rate};
 
@@ -18,21 +18,21 @@ use traffik_test_support::faulty::{Faulty, SECOND, WELL, before, slow};
 /// A connection whose limit is in a store, and its other end.
 async fn connect<S: Strategy>(
     store: &Faulty<S>,
-    limit: S,
+    strategy: S,
     policy: WsPolicy<S::Cost, Message>,
 ) -> (Throttled<S, Faulty<S>>, Socket) {
-    connect_with(store, limit, OnError::default(), policy).await
+    connect_with(store, strategy, OnError::default(), policy).await
 }
 
 async fn connect_with<S: Strategy>(
     store: &Faulty<S>,
-    limit: S,
+    strategy: S,
     on_error: OnError,
     policy: WsPolicy<S::Cost, Message>,
 ) -> (Throttled<S, Faulty<S>>, Socket) {
     let (server, socket) = pair(1 << 16).await;
-    let throttle = Throttle::builder("messages", limit, store.clone()).on_error(on_error).build().unwrap();
-    (WsThrottle::new(server, throttle.known(ClientKey::connection()), policy), socket)
+    let throttle = Throttle::builder("messages", strategy, store.clone()).on_error(on_error).build().unwrap();
+    (WsThrottle::new(server, throttle.client_for(ClientKey::connection()), policy), socket)
 }
 
 #[test]
@@ -121,20 +121,20 @@ fn a_store_that_fails_is_answered_as_the_policy_says() {
     assert_eq!(closed, ["a", "close 1013 temporarily unavailable", "end"]);
     let asked = failing(|policy| {
         policy.on_error(WsOnError::ask_failure(|failure| match failure.kind() {
-            ErrorKind::Unavailable => WsRemedy::Allow,
-            _ => WsRemedy::Throttle,
+            ErrorKind::Unavailable => WsErrorAction::Allow,
+            _ => WsErrorAction::Throttle,
         }))
     });
     assert_eq!(asked, ["a", "b", "c"]);
     let asked_later = failing(|policy| {
         policy.on_error(WsOnError::ask_failure_async(|failure| {
             let is_down = failure.kind() == ErrorKind::Unavailable;
-            async move { if is_down { WsRemedy::Allow } else { WsRemedy::Throttle } }
+            async move { if is_down { WsErrorAction::Allow } else { WsErrorAction::Throttle } }
         }))
     });
     assert_eq!(asked_later, ["a", "b", "c"]);
     let raised_later =
-        failing(|policy| policy.on_error(WsOnError::ask_failure_async(|_| async { WsRemedy::Raise })));
+        failing(|policy| policy.on_error(WsOnError::ask_failure_async(|_| async { WsErrorAction::Raise })));
     assert_eq!(raised_later, ["a", "raised: the store is told to fail", "c"]);
     // A function that does not answer for as long as a message may wait has not answered.
     let never = failing(|policy| policy.on_error(WsOnError::ask_failure_async(|_| std::future::pending())));
@@ -185,7 +185,7 @@ fn a_shadow_keeps_no_message_waiting() {
                     let runtime = runtime.clone();
                     throttle = throttle.spawner(move |future| runtime.spawn(future));
                 }
-                let client = throttle.build().unwrap().known(ClientKey::connection());
+                let client = throttle.build().unwrap().client_for(ClientKey::connection());
                 let (server, mut socket) = pair(1 << 16).await;
                 runtime.spawn(echo(WsThrottle::new(server, client, WsPolicy::new(runtime.clone()))));
                 for _ in 0..2 {
@@ -197,7 +197,8 @@ fn a_shadow_keeps_no_message_waiting() {
                     );
                     runtime.sleep(10 * SECOND).await;
                 }
-                let told = [Seen::Allowed, Seen::WouldDeny].map(|seen| tally.count("messages", seen));
+                let told = [RequestOutcome::Allowed, RequestOutcome::WouldDeny]
+                    .map(|seen| tally.count("messages", seen));
                 assert_eq!(told, [1, 1]);
             }
         })
@@ -212,7 +213,7 @@ fn a_turn_that_is_too_far_away_is_given_back_to_a_store() {
         .run(async {
             let store = Faulty::new(&runtime);
             store.always(slow(SECOND));
-            let policy = WsPolicy::new(runtime.clone()).at_most(Duration::from_secs(30));
+            let policy = WsPolicy::new(runtime.clone()).max_delay(Duration::from_secs(30));
             let limit = LeakyBucketQueue::new(rate!("1/m")).queue(10).unwrap();
             let (server, mut socket) = connect(&store, limit, policy).await;
             runtime.spawn(echo(server));

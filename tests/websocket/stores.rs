@@ -20,7 +20,7 @@ async fn a_user_has_one_limit<M: AsyncStorage<FixedWindow> + 'static>(storage: M
     let ask = async || {
         let (server, mut socket) = pair(1 << 16).await;
         let policy = WsPolicy::new(Tokio).action(WsAction::Raise);
-        tokio::spawn(echo(WsThrottle::new(server, throttle.known(ClientKey::of("ann")), policy)));
+        tokio::spawn(echo(WsThrottle::new(server, throttle.client_for(ClientKey::of("ann")), policy)));
         send(&mut socket, ["a", "a", "a", "a"]).await;
         receive_all(&mut socket, 4).await
     };

@@ -46,7 +46,7 @@ fn a_message_waits_on_smol_and_on_async_std() {
         let throttle = Throttle::in_memory("messages", limit).build().unwrap();
         let policy = WsPolicy::new(runtime.clone()).action(WsAction::Delay);
         let (server, mut socket) = pair(1 << 10).await;
-        let client = throttle.known(ClientKey::connection());
+        let client = throttle.client_for(ClientKey::connection());
         runtime.spawn(echo(WsThrottle::new(server, client, Arc::new(policy))));
         let began = Instant::now();
         send(&mut socket, ["a", "b", "c"]).await;
@@ -90,7 +90,7 @@ fn a_ping_is_answered_within_the_bound_whatever_it_lies_behind() {
     let runtime = Manual::new();
     runtime
         .run(async {
-            let policy = delaying(&runtime).at_most(Duration::from_secs(5));
+            let policy = delaying(&runtime).max_delay(Duration::from_secs(5));
             let mut socket = serve(&runtime, one_a_second(), policy).await;
             let (mut pinged, mut longest, mut echoed, mut told) = (Vec::new(), 0, 0, 0);
             for round in 0..20u32 {

@@ -50,7 +50,7 @@ fn a_user_has_one_limit_for_all_connections_and_a_connection_its_own() {
             assert!(is_denied(&mut ann[1]).await && is_denied(&mut ann[0]).await);
             assert!(!is_denied(&mut bob).await);
             // The same user by a key of the program's.
-            let known = throttle.known(ClientKey::of("ann"));
+            let known = throttle.client_for(ClientKey::of("ann"));
             assert!(
                 known.peek().await.unwrap().is_allowed(),
                 "a name that was not written by a client is another"
@@ -95,11 +95,11 @@ fn a_connection_can_become_somebodys() {
         .run(async {
             let throttle = throttle(&runtime, FixedWindow::new(rate!("2/m")));
             let (server, mut socket) = pair(1 << 16).await;
-            let nobody = throttle.known(ClientKey::connection());
+            let nobody = throttle.client_for(ClientKey::connection());
             let mut server: Throttled<_, _> = WsThrottle::new(server, nobody, WsPolicy::new(runtime.clone()));
             send(&mut socket, ["a", "b", "c", "d", "e"]).await;
             assert_eq!(server.next().await.unwrap().unwrap(), Message::text("a"));
-            server.set_client(throttle.known(ClientKey::of("ann")));
+            server.set_client(throttle.client_for(ClientKey::of("ann")));
             assert_eq!(server.next().await.unwrap().unwrap(), Message::text("b"));
             assert_eq!(server.client().unwrap().stat().await.unwrap().current_count, 1);
             server.set_client(None);

@@ -36,9 +36,9 @@ pub(crate) fn memory<S: Strategy>(runtime: &Manual) -> InMemory<S> {
 }
 
 /// A client of a limit of its own.
-pub(crate) fn client<S: Strategy>(runtime: &Manual, limit: S) -> Client<S, InMemory<S>> {
-    let throttle = Throttle::builder("messages", limit, memory(runtime)).build().unwrap();
-    throttle.known(ClientKey::connection())
+pub(crate) fn client<S: Strategy>(runtime: &Manual, strategy: S) -> Client<S, InMemory<S>> {
+    let throttle = Throttle::builder("messages", strategy, memory(runtime)).build().unwrap();
+    throttle.client_for(ClientKey::connection())
 }
 
 /// Sends back whatever passes, until the connection ends; what was raised is told in words.
@@ -59,11 +59,11 @@ pub(crate) async fn echo<S: Strategy, M: AsyncStorage<S> + 'static>(mut socket: 
 /// A server that echoes under this limit and policy, and the client's end of the connection to it.
 pub(crate) async fn serve<S: Strategy>(
     runtime: &Manual,
-    limit: S,
+    strategy: S,
     policy: WsPolicy<S::Cost, Message>,
 ) -> Socket {
     let (server, socket) = pair(1 << 16).await;
-    runtime.spawn(echo(WsThrottle::new(server, client(runtime, limit), policy)));
+    runtime.spawn(echo(WsThrottle::new(server, client(runtime, strategy), policy)));
     socket
 }
 

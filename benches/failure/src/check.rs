@@ -72,8 +72,12 @@ pub(crate) fn run(kind: &str, number: u64) -> u64 {
         breaker.force_open();
         CircuitBreaker::new(Down::default(), &breaker)
     };
-    let failover =
-        || Failover::builder(open(), Local(memory(&clock))).clock(Arc::clone(&clock)).noted(100_000).build();
+    let failover = || {
+        Failover::builder(open(), Local(memory(&clock)))
+            .clock(Arc::clone(&clock))
+            .journal_capacity(100_000)
+            .build()
+    };
     match kind {
         "memory" => {
             let (limiter, now) = (Limiter::new(wide(), memory(&clock)), clock_now(&clock));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use traffik_backends::Memory;
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Local, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Local, Reply};
 use traffik_core::{ErasedKey, ErrorKind, ManualClock, Op, Strategy, Timestamp};
 
 use traffik_core::Gcra;
@@ -72,7 +72,7 @@ impl Down {
 
     fn down<T>(&self) -> Reply<T> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Reply::ready(Err(Failure::new(ErrorKind::Unavailable, "it is down")))
+        Reply::ready(Err(BackendError::new(ErrorKind::Unavailable, "it is down")))
     }
 }
 

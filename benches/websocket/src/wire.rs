@@ -59,5 +59,5 @@ where
     let throttle = Throttle::in_memory("messages", TokenBucket::new(Rate::per_second(4_000_000_000)));
     let throttle = throttle.build().expect("a plain name");
     let policy = Arc::new(WsPolicy::new(Tokio));
-    move |socket| WsThrottle::new(socket, throttle.known(ClientKey::connection()), policy.clone())
+    move |socket| WsThrottle::new(socket, throttle.client_for(ClientKey::connection()), policy.clone())
 }

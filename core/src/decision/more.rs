@@ -22,7 +22,7 @@ impl Decision {
     ///
     /// ```
     /// use core::time::Duration;
-    /// use traffik_core::{Hit, Strategy, Timestamp, TokenBucket, rate};
+    /// use traffik::{Hit, Strategy, Timestamp, TokenBucket, rate};
     ///
     /// let bucket = TokenBucket::new(rate!("5/10s"));
     /// let decision = bucket.decide(&mut Default::default(), &Hit::new(5), Timestamp::EPOCH);

@@ -48,12 +48,12 @@ fn a_wrapper_changes_what_it_knows_better() {
 fn a_denial_is_the_same_with_shorter_waits_until_it_is_over() {
     let micros = Duration::from_micros;
     let denied = Decision::deny(10, 7, micros(5), micros(9));
-    assert_eq!(denied.later_by_micros(0), Some(denied));
-    assert_eq!(denied.later_by_micros(4), Some(Decision::deny(10, 7, micros(1), micros(5))));
-    assert_eq!(denied.later_by_micros(5), None);
+    assert_eq!(denied.aged_by(0), Some(denied));
+    assert_eq!(denied.aged_by(4), Some(Decision::deny(10, 7, micros(1), micros(5))));
+    assert_eq!(denied.aged_by(5), None);
     let never = Decision::never(10, 7, micros(u64::MAX));
-    assert_eq!(never.later_by_micros(4), Some(never), "what takes for ever still does");
-    assert_eq!(Outcome::Deny { retry_after: micros(5) }.later_by_micros(5), None);
+    assert_eq!(never.aged_by(4), Some(never), "what takes for ever still does");
+    assert_eq!(Outcome::Deny { retry_after: micros(5) }.aged_by(5), None);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn more_is_told_of_what_waits_for_nothing_else() {
     // What goes by first goes to the reserve.
     assert_eq!(told.with_reserve(7).more_after(), Some(SECOND));
     assert_eq!(told.with_reserve(8).more_after(), None);
-    let later = |by| told.later_by_micros(by).and_then(|it| it.more_after());
+    let later = |by| told.aged_by(by).and_then(|it| it.more_after());
     assert_eq!(later(1), Some(Duration::from_micros(999_999)));
     assert_eq!(later(1_000_000), None);
 }

@@ -14,7 +14,7 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     fn outcome(&self) -> Outcome;
 
     /// Whether the state was changed and has to be written back.
-    fn is_recorded(&self) -> bool;
+    fn is_dirty(&self) -> bool;
 
     /// How depleted the limit is: how often it has halved, from 0 (over half is left) to at most 64, and 255
     /// once not even a cost of 1 is left; of several, the most.
@@ -31,19 +31,19 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
 
     /// Calls `change` with each of the receipts: it notes in them who admitted the hit. One that cannot, as
     /// is taken for granted if nothing is said, is taken for one of the storage that is asked first.
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+    fn for_each_receipt_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
         let _ = change;
     }
 
     /// Calls `visit` with the decision of each limit, in the order they were composed.
-    fn each(&self, visit: &mut dyn FnMut(&Decision));
+    fn for_each(&self, visit: &mut dyn FnMut(&Decision));
 
     /// The same answer once so many microseconds have gone by in which nothing else happened: its waits are
     /// shorter by that, and what else it tells stays. `None` if the wait of a denial in it is over by then,
     /// or if this kind of verdict cannot tell, as is taken for granted if nothing is said.
     ///
     /// It is what a cache of denials answers with.
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
+    fn aged_by(&self, by: u64) -> Option<Self> {
         let _ = by;
         None
     }
@@ -51,7 +51,7 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     /// Where it comes from: of several decisions, from what is the furthest from the store.
     fn origin(&self) -> Origin {
         let mut origin = Origin::Store;
-        self.each(&mut |decision| origin = origin.max(decision.origin()));
+        self.for_each(&mut |decision| origin = origin.max(decision.origin()));
         origin
     }
 
@@ -71,7 +71,7 @@ impl Verdict for Decision {
         self.outcome()
     }
 
-    fn is_recorded(&self) -> bool {
+    fn is_dirty(&self) -> bool {
         self.recorded
     }
 
@@ -91,18 +91,18 @@ impl Verdict for Decision {
         self.is_allowed()
     }
 
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+    fn for_each_receipt_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
         let mut receipt = self.receipt();
         change(&mut receipt);
         *self = self.with_receipt(receipt);
     }
 
-    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
+    fn for_each(&self, visit: &mut dyn FnMut(&Decision)) {
         visit(self);
     }
 
     #[inline]
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
+    fn aged_by(&self, by: u64) -> Option<Self> {
         let (wait, reset) = self.waits();
         if self.kind == Kind::Deny && wait <= by {
             return None;

@@ -5,15 +5,15 @@ use crate::strategy::Bounds;
 use crate::{Class, Decision, Hit, Scale, Timestamp, Verdict};
 
 /// Law 12: a state brought forward decides from then on as it would have, and is forgotten once it is fresh.
-pub fn advance_is_invisible<S: Scale>(limit: &S, run: &[Step]) -> Held {
+pub fn advance_is_invisible<S: Scale>(strategy: &S, run: &[Step]) -> Held {
     let mut advanced = S::State::default();
-    follow(limit, run, |at, step, _, verdict, _| {
-        limit.advance(&mut advanced, step.class, step.at);
-        let again = limit.decide(&mut advanced, &step.hit(), step.at);
+    follow(strategy, run, |at, step, _, verdict, _| {
+        strategy.advance(&mut advanced, step.class, step.at);
+        let again = strategy.decide(&mut advanced, &step.hit(), step.at);
         expect(again == *verdict, 12, at, "a state brought forward decided differently")?;
-        let (mut fresh, fresh_at) = (advanced.clone(), limit.fresh_at(&advanced, step.class));
-        limit.advance(&mut fresh, step.class, fresh_at);
-        let forgotten = fresh == S::State::default() || fresh_at == Timestamp::MAX;
+        let (mut fresh, expires_at) = (advanced.clone(), strategy.expires_at(&advanced, step.class));
+        strategy.advance(&mut fresh, step.class, expires_at);
+        let forgotten = fresh == S::State::default() || expires_at == Timestamp::MAX;
         expect(forgotten, 12, at, "a state brought forward to where it is fresh is not")
     })
 }
@@ -22,21 +22,21 @@ pub fn advance_is_invisible<S: Scale>(limit: &S, run: &[Step]) -> Held {
 /// whole cost (no tolerance in time), else the figures do not tell what was used. Of a log, which knows when
 /// it was used and counts just that part which lies in the other's period, `other` must not have a shorter
 /// one.
-pub fn limit_may_change<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
-    follow(limit, run, |at, step, _, verdict, after| {
-        if !verdict.is_recorded() {
+pub fn limit_may_change<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> Held {
+    follow(strategy, run, |at, step, _, verdict, after| {
+        if !verdict.is_dirty() {
             return Ok(());
         }
         let nothing = Step { cost: 0, ..*step }.hit();
-        let figures = |limit: &S, state: &S::State| limit.peek(state, &nothing, step.at);
-        let (before, then) = (figures(limit, after), figures(other, after));
+        let figures = |strategy: &S, state: &S::State| strategy.peek(state, &nothing, step.at);
+        let (before, then) = (figures(strategy, after), figures(other, after));
         let fresh = figures(other, &S::State::default());
         let used = |it: &Decision| it.limit().saturating_sub(it.remaining());
         if before.is_unlimited() || then.is_unlimited() {
             return Ok(());
         }
         let kept = fresh.remaining().saturating_sub(used(&before));
-        // With nothing left the old limit cannot tell how much more than all of it is in use.
+        // With nothing left the old strategy cannot tell how much more than all of it is in use.
         // Nor does a queue, whose turns stay told and may then count for more.
         let at_most = before.remaining() == 0 || S::QUEUES;
         let holds = then.remaining() == kept || (at_most && then.remaining() <= kept);
@@ -51,15 +51,15 @@ pub fn limit_may_change<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
 
 /// Law 12: of two limits that take turns on one state, such as tiers, no more is admitted between any two
 /// hits than the larger one alone could admit. Both must be of the same [kinds](crate::Strategy::kinds).
-pub fn limits_may_alternate<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Held {
+pub fn limits_may_alternate<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> Held {
     for first in 0..run.len() {
         let (mut state, mut latest) = (S::State::default(), Timestamp::EPOCH);
         let (mut start, mut admitted) = (None, 0u128);
         for (at, step) in run.iter().enumerate() {
             // In turns of no regular length.
-            let one = if at * at % 5 < 2 { limit } else { other };
+            let one = if at * at % 5 < 2 { strategy } else { other };
             let verdict = one.decide(&mut state, &step.hit(), step.at);
-            if !verdict.is_recorded() {
+            if !verdict.is_dirty() {
                 continue;
             }
             latest = latest.max(step.at);
@@ -68,7 +68,7 @@ pub fn limits_may_alternate<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> He
             }
             admitted += u128::from(step.cost);
             let start = *start.get_or_insert(latest);
-            let bound = limit.most(start, latest).max(other.most(start, latest));
+            let bound = strategy.most(start, latest).max(other.most(start, latest));
             expect(admitted <= bound, 12, at, "limits that alternate admitted more than the larger one")?;
         }
     }
@@ -78,13 +78,13 @@ pub fn limits_may_alternate<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> He
 /// Law 12: of two limits that take turns on one state each drains it from its own hit until the next: all is
 /// decided as if each had [brought the state forward](Scale::advance) to where the other takes over. Both
 /// must be of the same [kinds](crate::Strategy::kinds), and of rates that a state keeps exactly.
-pub fn change_is_settled<S: Bounds + Scale>(limit: &S, other: &S, run: &[Step]) -> Held {
+pub fn change_is_settled<S: Bounds + Scale>(strategy: &S, other: &S, run: &[Step]) -> Held {
     let (mut kept, mut advanced) = (S::State::default(), S::State::default());
     let mut last: Option<(bool, Class)> = None;
     for (at, step) in run.iter().enumerate() {
         // In turns of no regular length.
         let is_first = at * at % 5 < 2;
-        let one = |is_first: bool| if is_first { limit } else { other };
+        let one = |is_first: bool| if is_first { strategy } else { other };
         if let Some((before, class)) = last.filter(|(before, _)| *before != is_first) {
             one(before).advance(&mut advanced, class, step.at);
         }

@@ -32,11 +32,12 @@ pub(super) fn hostile_names() -> impl Iterator<Item = &'static [u8]> + Clone {
 }
 
 /// How many of cost 1 pass a key never seen, at once.
-pub(super) fn full<S: Strategy>(limit: &S, now: Timestamp) -> Result<usize, Broken> {
+pub(super) fn full<S: Strategy>(strategy: &S, now: Timestamp) -> Result<usize, Broken> {
     let mut state = S::State::default();
-    let admits = |_: &usize| limit.decide(&mut state, &one::<S>(), now).outcome().is_allowed();
+    let admits = |_: &usize| strategy.decide(&mut state, &one::<S>(), now).outcome().is_allowed();
     let passed = (0..=MOST).take_while(admits).count();
-    let what = "this limit cannot tell: give one that admits from 2 to 1000 at once, and no more for a while";
+    let what =
+        "this strategy cannot tell: give one that admits from 2 to 1000 at once, and no more for a while";
     expect((2..=MOST).contains(&passed), 11, 0, what).map(|()| passed)
 }
 
@@ -63,17 +64,17 @@ async fn is_allowed<S: Strategy, M: Subject<S>>(subject: &M, key: &[u8], op: Op<
 
 /// A key that starts afresh, and how many pass it at once.
 pub(super) async fn afresh<S: Strategy, M: Subject<S>>(
-    limit: &S,
+    strategy: &S,
     subject: &M,
     key: &[u8],
 ) -> Held<S, M, usize> {
     let _ = subject.apply(key, Op::Reset).await?;
     let (_, now) = subject.load(key).await?;
-    Ok(full(limit, now)?)
+    Ok(full(strategy, now)?)
 }
 
 pub(super) async fn agrees<S: Strategy, M: Subject<S>>(
-    limit: &S,
+    strategy: &S,
     subject: &M,
     key: &[u8],
     run: &[Step],
@@ -82,17 +83,17 @@ pub(super) async fn agrees<S: Strategy, M: Subject<S>>(
     let mut state = S::State::default();
     for (at, step) in run.iter().enumerate() {
         set(step.at);
-        let verdict = limit.decide(&mut state, &step.hit(), step.at);
+        let verdict = strategy.decide(&mut state, &step.hit(), step.at);
         let peeked = subject.apply(key, Op::Peek(step.hit())).await?;
         expect(peeked == verdict, 11, at, "the storage peeked differently")?;
         let checked = subject.apply(key, Op::Check(step.hit())).await?;
         expect(checked == verdict, 11, at, "the storage decided differently")?;
-        if at % 3 == 2 && verdict.outcome().is_allowed() && verdict.is_recorded() {
+        if at % 3 == 2 && verdict.outcome().is_allowed() && verdict.is_dirty() {
             let mut state = state.clone();
-            limit.refund(&mut state, &step.hit(), verdict.receipt(), step.at);
+            strategy.refund(&mut state, &step.hit(), verdict.receipt(), step.at);
             let nothing = Step { cost: 0, ..*step }.hit();
             let refunded = subject.apply(key, Op::Refund(step.hit(), verdict.receipt())).await?;
-            let same = refunded == limit.peek(&state, &nothing, step.at);
+            let same = refunded == strategy.peek(&state, &nothing, step.at);
             expect(same, 11, at, "the storage refunded differently")?;
             // Charged again, the key is where the pure function is.
             let _ = subject.apply(key, Op::Check(step.hit())).await?;
@@ -102,12 +103,12 @@ pub(super) async fn agrees<S: Strategy, M: Subject<S>>(
 }
 
 pub(super) async fn denial_writes_nothing<S: Strategy, M: Subject<S>>(
-    limit: &S,
+    strategy: &S,
     subject: &M,
     mut writes: impl AsyncFnMut() -> u64,
 ) -> Held<S, M> {
     const KEY: &[u8] = b"traffik law 4: denied";
-    afresh(limit, subject, KEY).await?;
+    afresh(strategy, subject, KEY).await?;
     drain(subject, KEY).await?;
     let (before, _) = subject.load(KEY).await?;
     let written = writes().await;
@@ -117,17 +118,17 @@ pub(super) async fn denial_writes_nothing<S: Strategy, M: Subject<S>>(
     }
     let (after, _) = subject.load(KEY).await?;
     // Such strategies note a denial, once.
-    let same = before == after || limit.records_demand();
+    let same = before == after || strategy.records_demand();
     expect(same, 4, 0, "a denial changed the stored state")?;
-    let kept = writes().await == written || limit.records_demand();
+    let kept = writes().await == written || strategy.records_demand();
     Ok(expect(kept, 4, 0, "a denial was written to the store")?)
 }
 
-pub(super) async fn keys_are_apart<S: Strategy, M: Subject<S>>(limit: &S, subject: &M) -> Held<S, M> {
+pub(super) async fn keys_are_apart<S: Strategy, M: Subject<S>>(strategy: &S, subject: &M) -> Held<S, M> {
     let names = || hostile_names().enumerate();
     let mut admits = 0;
     for (_, name) in names() {
-        admits = afresh(limit, subject, name).await?;
+        admits = afresh(strategy, subject, name).await?;
     }
     for (at, name) in names() {
         let passed = drain(subject, name).await?;
@@ -141,13 +142,13 @@ pub(super) async fn keys_are_apart<S: Strategy, M: Subject<S>>(limit: &S, subjec
     Ok(())
 }
 
-pub(super) async fn refund_takes_back<S: Strategy, M: Subject<S>>(limit: &S, subject: &M) -> Held<S, M> {
+pub(super) async fn refund_takes_back<S: Strategy, M: Subject<S>>(strategy: &S, subject: &M) -> Held<S, M> {
     const KEY: &[u8] = b"traffik law 9: refunded";
-    let admits = afresh(limit, subject, KEY).await?;
+    let admits = afresh(strategy, subject, KEY).await?;
     let (mut state, now) = subject.load(KEY).await?;
-    let verdict = limit.decide(&mut state, &one::<S>(), now);
-    limit.refund(&mut state, &one::<S>(), verdict.receipt(), now.plus_micros(1));
-    if remaining(limit, &state, now) != remaining(limit, &S::State::default(), now) {
+    let verdict = strategy.decide(&mut state, &one::<S>(), now);
+    strategy.refund(&mut state, &one::<S>(), verdict.receipt(), now.plus_micros(1));
+    if remaining(strategy, &state, now) != remaining(strategy, &S::State::default(), now) {
         // A place in a queue, which has been used by now.
         return Ok(());
     }
@@ -166,15 +167,15 @@ pub(super) async fn refund_takes_back<S: Strategy, M: Subject<S>>(limit: &S, sub
 }
 
 /// How much is left of a limit; of several, of whichever has the least left.
-fn remaining<S: Strategy>(limit: &S, state: &S::State, now: Timestamp) -> u32 {
+fn remaining<S: Strategy>(strategy: &S, state: &S::State, now: Timestamp) -> u32 {
     let mut least = u32::MAX;
-    limit.peek(state, &one::<S>().free(), now).each(&mut |it| least = least.min(it.remaining()));
+    strategy.peek(state, &one::<S>().free(), now).for_each(&mut |it| least = least.min(it.remaining()));
     least
 }
 
-pub(super) async fn reset_starts_afresh<S: Strategy, M: Subject<S>>(limit: &S, subject: &M) -> Held<S, M> {
+pub(super) async fn reset_starts_afresh<S: Strategy, M: Subject<S>>(strategy: &S, subject: &M) -> Held<S, M> {
     const KEY: &[u8] = b"traffik law 11: reset";
-    let admits = afresh(limit, subject, KEY).await?;
+    let admits = afresh(strategy, subject, KEY).await?;
     for round in 0..3 {
         expect(drain(subject, KEY).await? == admits, 11, round, "a key that was reset did not start afresh")?;
         let told = is_allowed(subject, KEY, Op::Reset).await?;
@@ -184,9 +185,9 @@ pub(super) async fn reset_starts_afresh<S: Strategy, M: Subject<S>>(limit: &S, s
     Ok(())
 }
 
-pub(super) async fn peek_is_free<S: Strategy, M: Subject<S>>(limit: &S, subject: &M) -> Held<S, M> {
+pub(super) async fn peek_is_free<S: Strategy, M: Subject<S>>(strategy: &S, subject: &M) -> Held<S, M> {
     const KEY: &[u8] = b"traffik law 1: peeked";
-    let admits = afresh(limit, subject, KEY).await?;
+    let admits = afresh(strategy, subject, KEY).await?;
     for passed in 0..=admits {
         let mut told = true;
         for _ in 0..3 {
@@ -200,16 +201,16 @@ pub(super) async fn peek_is_free<S: Strategy, M: Subject<S>>(limit: &S, subject:
 }
 
 pub(super) async fn corrupt_is_never_seen<S: Strategy, M: Subject<S>>(
-    limit: &S,
+    strategy: &S,
     subject: &M,
     mut plant: impl AsyncFnMut(&[u8], &[u8]),
 ) -> Held<S, M> {
     const KEY: &[u8] = b"traffik law 10: corrupt";
-    let admits = afresh(limit, subject, KEY).await?;
+    let admits = afresh(strategy, subject, KEY).await?;
     let (_, now) = subject.load(KEY).await?;
     // A state with a byte too many, so that all its beginnings are at hand too.
     let (mut buffer, mut state) = ([0xff; LONGEST], S::State::default());
-    limit.charge(&mut state, &one::<S>(), now);
+    strategy.charge(&mut state, &one::<S>(), now);
     let length = encode(&state, &mut buffer).unwrap_or(0);
     let ends = [0, 1, length / 2, length.saturating_sub(1), length + 1, LONGEST];
     for (at, end) in ends.into_iter().enumerate().filter(|(_, end)| *end != length) {

@@ -49,14 +49,14 @@ pub(super) fn expect(holds: bool, law: u8, step: usize, what: &'static str) -> H
 
 /// Runs a limit over steps, showing each verdict with the states before and after it.
 pub(super) fn follow<S: Strategy>(
-    limit: &S,
+    strategy: &S,
     run: &[Step],
     mut look: impl FnMut(usize, &Step, &S::State, &S::Verdict, &S::State) -> Held,
 ) -> Held {
     let mut state = S::State::default();
     for (at, step) in run.iter().enumerate() {
         let before = state.clone();
-        let verdict = limit.decide(&mut state, &step.hit(), step.at);
+        let verdict = strategy.decide(&mut state, &step.hit(), step.at);
         look(at, step, &before, &verdict, &state)?;
     }
     Ok(())

@@ -5,8 +5,8 @@
 //! next minute, such as 5 per hour; only [`agrees`] wants runs of all kinds.
 //!
 //! ```
-//! use traffik_core::laws::{self, storage};
-//! use traffik_core::{Fixed, ManualClock, Rate, TokenBucket};
+//! use traffik::laws::{self, storage};
+//! use traffik::{Fixed, ManualClock, Rate, TokenBucket};
 //!
 //! let limit = TokenBucket::new(Rate::per_hour(5));
 //! let mine = Fixed::<TokenBucket, _, 64>::new(ManualClock::default(), 42);
@@ -43,64 +43,64 @@ mod race;
 pub use race::racers_admit_the_limit;
 
 /// Every duty that needs nothing but a limit and a storage.
-pub fn every<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
-    keys_are_apart(limit, storage)?;
-    refund_takes_back(limit, storage)?;
-    reset_starts_afresh(limit, storage)?;
-    peek_is_free(limit, storage)?;
-    load_tells_the_state(limit, storage)?;
-    denial_writes_nothing(limit, storage, || 0)
+pub fn every<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> Held {
+    keys_are_apart(strategy, storage)?;
+    refund_takes_back(strategy, storage)?;
+    reset_starts_afresh(strategy, storage)?;
+    peek_is_free(strategy, storage)?;
+    load_tells_the_state(strategy, storage)?;
+    denial_writes_nothing(strategy, storage, || 0)
 }
 
 /// Law 11: over any run, a storage answers what the pure function does. Times must not step back: how long a
 /// storage remembers a stamp from the future is its own business. The key must be one never seen.
-pub fn agrees<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: &str, run: &[Step]) -> Held {
-    let direct = Direct::new(limit, storage);
-    at_once(duties::agrees(limit, &direct, key.as_bytes(), run, |now| direct.now.set(now)))
+pub fn agrees<S: Strategy>(strategy: &S, storage: &impl Storage<S>, key: &str, run: &[Step]) -> Held {
+    let direct = Direct::new(strategy, storage);
+    at_once(duties::agrees(strategy, &direct, key.as_bytes(), run, |now| direct.now.set(now)))
 }
 
 /// Law 4: a denial changes nothing that is stored, and writes nothing: `writes` tells how often the store has
 /// been written to so far, or always the same if that cannot be known.
 pub fn denial_writes_nothing<S: Strategy>(
-    limit: &S,
+    strategy: &S,
     storage: &impl Storage<S>,
     mut writes: impl FnMut() -> u64,
 ) -> Held {
-    at_once(duties::denial_writes_nothing(limit, &Direct::new(limit, storage), async || writes()))
+    at_once(duties::denial_writes_nothing(strategy, &Direct::new(strategy, storage), async || writes()))
 }
 
 /// Law 11: what is done to one key is not done to another, whatever their names: empty ones, spaces, line
 /// ends, zero bytes, no text at all, 300 bytes, the beginning of another.
 ///
 /// Needs room for 27 keys.
-pub fn keys_are_apart<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
-    at_once(duties::keys_are_apart(limit, &Direct::new(limit, storage)))
+pub fn keys_are_apart<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> Held {
+    at_once(duties::keys_are_apart(strategy, &Direct::new(strategy, storage)))
 }
 
 /// Law 9: a check that is taken back by its receipt leaves no trace, and one that was forgotten meanwhile
 /// frees nothing. Nothing is asked of a queue, whose places are used up as their turn comes; what can be
 /// taken back of it is in [`agrees`].
-pub fn refund_takes_back<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
-    at_once(duties::refund_takes_back(limit, &Direct::new(limit, storage)))
+pub fn refund_takes_back<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> Held {
+    at_once(duties::refund_takes_back(strategy, &Direct::new(strategy, storage)))
 }
 
 /// Law 11: a key that was reset is a key never seen.
-pub fn reset_starts_afresh<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
-    at_once(duties::reset_starts_afresh(limit, &Direct::new(limit, storage)))
+pub fn reset_starts_afresh<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> Held {
+    at_once(duties::reset_starts_afresh(strategy, &Direct::new(strategy, storage)))
 }
 
 /// Law 1: a peek tells what a check would, and charges nothing.
-pub fn peek_is_free<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
-    at_once(duties::peek_is_free(limit, &Direct::new(limit, storage)))
+pub fn peek_is_free<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> Held {
+    at_once(duties::peek_is_free(strategy, &Direct::new(strategy, storage)))
 }
 
 /// Law 11: what is loaded is the state that the pure function is in.
-pub fn load_tells_the_state<S: Strategy>(limit: &S, storage: &impl Storage<S>) -> Held {
+pub fn load_tells_the_state<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> Held {
     const KEY: &[u8] = b"traffik law 11: loaded";
-    let direct = Direct::new(limit, storage);
+    let direct = Direct::new(strategy, storage);
     let (now, mut state) = (direct.now.get(), S::State::default());
-    for step in 0..at_once(afresh(limit, &direct, KEY))? {
-        let _ = limit.decide(&mut state, &one::<S>(), now);
+    for step in 0..at_once(afresh(strategy, &direct, KEY))? {
+        let _ = strategy.decide(&mut state, &one::<S>(), now);
         let _ = at_once(direct.apply(KEY, Op::Check(one::<S>())))?;
         let (loaded, _) = at_once(direct.load(KEY))?;
         expect(loaded == state, 11, step, "what was loaded is not the state of the key")?;
@@ -113,20 +113,20 @@ pub fn load_tells_the_state<S: Strategy>(limit: &S, storage: &impl Storage<S>) -
 /// For a storage whose clock is nobody else's: where several clocks meet, the one behind must not be
 /// believed. `set` sets it.
 pub fn clock_may_be_set_back<S: Strategy>(
-    limit: &S,
+    strategy: &S,
     storage: &impl Storage<S>,
     set: impl Fn(Timestamp),
 ) -> Held {
     const KEY: &[u8] = b"traffik law 7: set back";
     /// More than a storage may count as one reader that came late.
     const FAR: u64 = 60_000_000;
-    let direct = Direct::new(limit, storage);
-    let (mut now, horizon) = (direct.now.get(), limit.horizon());
+    let direct = Direct::new(strategy, storage);
+    let (mut now, max_ttl) = (direct.now.get(), strategy.max_ttl());
     for (step, back) in [FAR, 86_400_000_000].into_iter().enumerate() {
-        let admits = at_once(afresh(limit, &direct, KEY))?;
+        let admits = at_once(afresh(strategy, &direct, KEY))?;
         let drained = at_once(drain(&direct, KEY))?;
         expect(drained == admits, 2, step, "the storage did not admit exactly the limit")?;
-        now = Timestamp::from_micros(now.as_micros().saturating_sub(horizon.saturating_add(back)));
+        now = Timestamp::from_micros(now.as_micros().saturating_sub(max_ttl.saturating_add(back)));
         let then = now;
         loop {
             set(now);
@@ -138,7 +138,7 @@ pub fn clock_may_be_set_back<S: Strategy>(
                 Outcome::Allow { .. } => break,
             }
             let lasts = now.micros_since(then);
-            expect(lasts <= horizon, 7, step, "a key was denied for longer than its limit lasts")?;
+            expect(lasts <= max_ttl, 7, step, "a key was denied for longer than its limit lasts")?;
         }
     }
     Ok(())
@@ -147,24 +147,24 @@ pub fn clock_may_be_set_back<S: Strategy>(
 /// Law 10: bytes that are no state count as a key never seen, and are written over. `plant` puts them where
 /// the storage keeps the state of a key: it is given the key, and the bytes.
 pub fn corrupt_is_never_seen<S: Strategy>(
-    limit: &S,
+    strategy: &S,
     storage: &impl Storage<S>,
     mut plant: impl FnMut(&[u8], &[u8]),
 ) -> Held {
-    let direct = Direct::new(limit, storage);
-    at_once(duties::corrupt_is_never_seen(limit, &direct, async |key, bytes| plant(key, bytes)))
+    let direct = Direct::new(strategy, storage);
+    at_once(duties::corrupt_is_never_seen(strategy, &direct, async |key, bytes| plant(key, bytes)))
 }
 
 /// A storage at a time that stands still until it is moved.
 struct Direct<'a, S, M> {
-    limit: &'a S,
+    strategy: &'a S,
     storage: &'a M,
     now: Cell<Timestamp>,
 }
 
 impl<'a, S: Strategy, M: Storage<S>> Direct<'a, S, M> {
-    fn new(limit: &'a S, storage: &'a M) -> Self {
-        Self { limit, storage, now: Cell::new(storage.now()) }
+    fn new(strategy: &'a S, storage: &'a M) -> Self {
+        Self { strategy, storage, now: Cell::new(storage.now()) }
     }
 }
 
@@ -172,7 +172,7 @@ impl<S: Strategy, M: Storage<S>> Subject<S> for Direct<'_, S, M> {
     type Error = Broken;
 
     async fn apply(&self, key: &[u8], op: Op<S>) -> Result<S::Verdict, Broken> {
-        self.storage.apply(self.limit, key, &op, self.now.get()).map_err(failed)
+        self.storage.apply(self.strategy, key, &op, self.now.get()).map_err(failed)
     }
 
     async fn load(&self, key: &[u8]) -> Result<(S::State, Timestamp), Broken> {

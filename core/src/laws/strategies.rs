@@ -16,7 +16,7 @@ pub fn at_most(limit: u32, rate: Rate) -> Rate {
 /// 100 here.
 ///
 /// ```
-/// use traffik_core::{Hit, Rate, Strategy, Timestamp};
+/// use traffik::{Hit, Rate, Strategy, Timestamp};
 ///
 /// let mut admitting = Vec::new();
 /// macro_rules! ask {
@@ -28,7 +28,7 @@ pub fn at_most(limit: u32, rate: Rate) -> Rate {
 ///         }
 ///     }};
 /// }
-/// traffik_core::every_strategy!(ask);
+/// traffik::every_strategy!(ask);
 /// assert!(admitting.contains(&"token-bucket"));
 /// ```
 #[macro_export]

@@ -6,7 +6,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use super::target::WaitTarget;
-use crate::storage::{Line, Returning, Ticket, Turn};
+use crate::storage::{DelayLine, Returning, Ticket, Turn};
 use crate::strategy::Taken;
 use crate::{Hit, Key, Receipts, Strategy, Verdict};
 
@@ -33,7 +33,7 @@ where
 #[derive(Clone, Copy)]
 enum Place {
     /// In a line, in which it moves up.
-    Line(Ticket),
+    DelayLine(Ticket),
     /// By itself: its turn is none that others could leave at, or there is no line.
     Alone,
     /// It has left, or is about to be refunded.
@@ -60,13 +60,13 @@ where
         let place = match (line, Turn::of(&verdict, hit.into().cost)) {
             (Some(line), Some(turn)) => {
                 let key = hit.into().class.waiting_for(key);
-                Place::Line(line.enter(&key, &turn, &|visit| verdict.receipt().each(visit)))
+                Place::DelayLine(line.enter(&key, &turn, &|visit| verdict.receipt().for_each(visit)))
             }
             _ => Place::Alone,
         };
         let mut delayed = Self { limiter, key, hit, verdict, place, wait, watch };
         if delayed.poll_sooner(&mut Context::from_waker(Waker::noop()))
-            && let (Place::Line(ticket), Some(line)) = (place, line)
+            && let (Place::DelayLine(ticket), Some(line)) = (place, line)
         {
             // It has taken a free turn, and its own is free now.
             GivenUp::InLine(line, ticket.key, hit).refund_now(limiter, key);
@@ -81,7 +81,7 @@ where
 
     /// Whether it has moved to a sooner turn.
     pub(super) fn poll_sooner(&mut self, context: &mut Context<'_>) -> bool {
-        let Place::Line(ticket) = self.place else { return false };
+        let Place::DelayLine(ticket) = self.place else { return false };
         let sooner = line_of(self.limiter).map(|line| line.poll_sooner(ticket, context));
         let Some(Poll::Ready(sooner)) = sooner else { return false };
         self.wait = self.wait.saturating_sub(sooner);
@@ -91,8 +91,8 @@ where
     /// Leaves with its turn.
     pub(super) fn leave(&mut self) -> S::Verdict {
         let mut verdict = self.verdict.clone();
-        if let (Place::Line(ticket), Some(line)) = (self.place, line_of(self.limiter)) {
-            line.depart(ticket, &mut |next| verdict.each_receipt(&mut |receipt| *receipt = next()));
+        if let (Place::DelayLine(ticket), Some(line)) = (self.place, line_of(self.limiter)) {
+            line.depart(ticket, &mut |next| verdict.for_each_receipt_mut(&mut |receipt| *receipt = next()));
         }
         self.place = Place::Left;
         verdict
@@ -101,19 +101,19 @@ where
     /// Gives its turn up, so that others move up. Returns what is to be refunded.
     pub(super) fn give_up(&mut self) -> GivenUp<'a, S, H> {
         let given_up = match (self.place, line_of(self.limiter)) {
-            (Place::Line(ticket), Some(line)) => {
+            (Place::DelayLine(ticket), Some(line)) => {
                 line.give_up(ticket, (self.watch)().is_some_and(|passed| passed > self.wait));
                 GivenUp::InLine(line, ticket.key, self.hit)
             }
             (Place::Alone, _) => GivenUp::Alone(self.hit, self.verdict.receipt()),
-            (Place::Line(_) | Place::Left, _) => GivenUp::Nothing,
+            (Place::DelayLine(_) | Place::Left, _) => GivenUp::Nothing,
         };
         self.place = Place::Left;
         given_up
     }
 }
 
-fn line_of<S: Strategy, L: WaitTarget<S>>(limiter: &L) -> Option<&dyn Line> {
+fn line_of<S: Strategy, L: WaitTarget<S>>(limiter: &L) -> Option<&dyn DelayLine> {
     limiter.wait_queue()?.line()
 }
 
@@ -133,7 +133,7 @@ where
 /// The refunds due once a turn was given up.
 pub(super) enum GivenUp<'a, S: Strategy, H> {
     /// Refunds of the turns at the end of a line. All who stood in it are of the class of this hit.
-    InLine(&'a dyn Line, u64, H),
+    InLine(&'a dyn DelayLine, u64, H),
     /// The refund of a turn by itself.
     Alone(H, Taken<S>),
     Nothing,

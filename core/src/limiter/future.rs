@@ -9,7 +9,7 @@ use super::WaitError;
 use super::target::WaitTarget;
 use super::wait::wait;
 use super::within::{Expectation, Unbounded, Within};
-use crate::storage::{AsyncStorage, Failure, Joint, Reply, Together, WaitQueue};
+use crate::storage::{AsyncStorage, BackendError, MultiKeyReply, MultiKeyVerdict, Reply, WaitQueue};
 use crate::strategy::Taken;
 use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Timestamp, Verdict};
 
@@ -18,15 +18,15 @@ use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Ti
 /// The verbs are those of [`Limiter`](crate::Limiter); each answers with a future.
 #[derive(Clone, Debug)]
 pub struct AsyncLimiter<S, M> {
-    limit: S,
+    strategy: S,
     storage: M,
 }
 
 impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// Runs `limit` in `storage`.
     #[must_use]
-    pub const fn new(limit: S, storage: M) -> Self {
-        Self { limit, storage }
+    pub const fn new(strategy: S, storage: M) -> Self {
+        Self { strategy, storage }
     }
 
     /// Asks for one, and takes it if it is admitted.
@@ -55,22 +55,24 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         &self,
         keys: [&K; N],
         hit: impl Into<Hit<S::Cost>>,
-    ) -> Result<Together<S::Verdict, N>, Failure> {
+    ) -> Result<MultiKeyVerdict<S::Verdict, N>, BackendError> {
         let hit = hit.into();
         let asked = {
             let erased = keys.map(|key| key as &dyn ErasedKey);
-            self.storage.check_together(&self.limit, &erased, &hit)
+            self.storage.check_together(&self.strategy, &erased, &hit)
         };
         let told = asked.await?;
         let one_each = |verdicts: Vec<S::Verdict>| {
             <[S::Verdict; N]>::try_from(verdicts).map_err(|_| {
-                Failure::new(ErrorKind::Other, "the storage answered for other keys than it was asked")
+                BackendError::new(ErrorKind::Other, "the storage answered for other keys than it was asked")
             })
         };
         match told {
-            Joint::AtOnce(verdicts) => one_each(verdicts).map(Together::new),
-            Joint::InTurn(verdicts) => one_each(verdicts).map(Together::in_turn),
-            Joint::Unable => one_each(self.check_in_turn(keys, &hit).await?).map(Together::in_turn),
+            MultiKeyReply::Atomic(verdicts) => one_each(verdicts).map(MultiKeyVerdict::new),
+            MultiKeyReply::Sequential(verdicts) => one_each(verdicts).map(MultiKeyVerdict::in_turn),
+            MultiKeyReply::Unsupported => {
+                one_each(self.check_in_turn(keys, &hit).await?).map(MultiKeyVerdict::in_turn)
+            }
         }
     }
 
@@ -78,7 +80,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         &self,
         keys: [&K; N],
         hit: &Hit<S::Cost>,
-    ) -> Result<Vec<S::Verdict>, Failure> {
+    ) -> Result<Vec<S::Verdict>, BackendError> {
         let (mut told, mut op) = (Vec::with_capacity(N), Op::Check(*hit));
         for key in keys {
             let answer = self.apply(key, &op).await;
@@ -135,14 +137,14 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     }
 
     /// The strategy's own figures for a key, as they are for the default class.
-    pub async fn stat<K: Key + ?Sized>(&self, key: &K) -> Result<S::Stat, Failure> {
+    pub async fn stat<K: Key + ?Sized>(&self, key: &K) -> Result<S::Stat, BackendError> {
         self.stat_for(key, Class::default()).await
     }
 
     /// The strategy's own figures for a key, as they are for a class.
-    pub async fn stat_for<K: Key + ?Sized>(&self, key: &K, class: Class) -> Result<S::Stat, Failure> {
-        let (state, now) = self.storage.load(&self.limit, &key).await?;
-        Ok(self.limit.stat(&state, class, now))
+    pub async fn stat_for<K: Key + ?Sized>(&self, key: &K, class: Class) -> Result<S::Stat, BackendError> {
+        let (state, now) = self.storage.load(&self.strategy, &key).await?;
+        Ok(self.strategy.stat(&state, class, now))
     }
 
     /// Waits until a hit of cost 1 is admitted, and takes it.
@@ -171,7 +173,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         &self,
         key: &K,
         timer: &impl Timer,
-    ) -> impl Future<Output = Result<S::Verdict, WaitError<Failure>>> {
+    ) -> impl Future<Output = Result<S::Verdict, WaitError<BackendError>>> {
         self.until_ready_n(key, S::Cost::uniform(1), timer)
     }
 
@@ -182,7 +184,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         key: &K,
         hit: impl Into<Hit<S::Cost>> + Copy,
         timer: &impl Timer,
-    ) -> impl Future<Output = Result<S::Verdict, WaitError<Failure>>> {
+    ) -> impl Future<Output = Result<S::Verdict, WaitError<BackendError>>> {
         wait(self, key, hit, timer, Unbounded)
     }
 
@@ -200,18 +202,18 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         hit: impl Into<Hit<S::Cost>> + Copy,
         within: Duration,
         timer: &impl Timer,
-    ) -> impl Future<Output = Result<S::Verdict, WaitError<Failure>>> {
+    ) -> impl Future<Output = Result<S::Verdict, WaitError<BackendError>>> {
         wait(self, key, hit, timer, Within::new(timer, within))
     }
 
     /// Applies any operation.
     pub fn apply<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Reply<S::Verdict> {
-        self.storage.apply(&self.limit, &key, op)
+        self.storage.apply(&self.strategy, &key, op)
     }
 
     /// The limit that is run.
-    pub const fn limit(&self) -> &S {
-        &self.limit
+    pub const fn strategy(&self) -> &S {
+        &self.strategy
     }
 
     /// The storage it is run in.
@@ -221,12 +223,12 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
-    type Error = Failure;
+    type Error = BackendError;
     type Answer = Reply<S::Verdict>;
     type Expected = Reply<Duration>;
 
     fn strategy(&self) -> &S {
-        &self.limit
+        &self.strategy
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
@@ -239,7 +241,7 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
         hit: Hit<S::Cost>,
         due: Range<Timestamp>,
     ) -> (Self::Answer, Option<Timestamp>) {
-        self.storage.apply_due(&self.limit, &key, &Op::Check(hit), due)
+        self.storage.apply_due(&self.strategy, &key, &Op::Check(hit), due)
     }
 
     fn is_local(&self) -> bool {
@@ -257,10 +259,10 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
         ahead: &dyn Fn(&mut dyn FnMut(u32)),
         within: Duration,
     ) -> Self::Expected {
-        let (limit, mut hits) = (self.limit.clone(), Vec::new());
+        let (limit, mut hits) = (self.strategy.clone(), Vec::new());
         ahead(&mut |cost| hits.push(Hit { cost: S::Cost::uniform(cost), ..hit }));
         hits.push(hit);
-        self.storage.load(&self.limit, &key).map(move |loaded| {
+        self.storage.load(&self.strategy, &key).map(move |loaded| {
             let (state, now) = loaded?;
             let mut expectation = Expectation::new(&limit, state, now, within);
             hits.iter().for_each(|hit| expectation.add(hit));

@@ -103,7 +103,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
 /// its rate.
 fn leeway_of<V: Verdict>(denied: &V) -> u16 {
     let mut leeway = 15_625;
-    denied.each(&mut |decision| {
+    denied.for_each(&mut |decision| {
         let rate = decision.rate().unwrap_or(Rate::per_second(u32::MAX));
         let interval = rate.period_micros().checked_div(rate.limit().into()).unwrap_or(u64::MAX);
         if !rate.is_unlimited() {

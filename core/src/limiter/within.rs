@@ -89,7 +89,7 @@ impl<T: Timer, W: Fn() -> Option<Duration>> Bound for Within<'_, T, W> {
 /// It looks no further than a bound: a wait that is longer is at least what it expects then. What others take
 /// meanwhile is not known.
 pub(super) struct Expectation<'a, S: Strategy> {
-    limit: &'a S,
+    strategy: &'a S,
     state: S::State,
     start: Timestamp,
     now: Timestamp,
@@ -99,16 +99,16 @@ pub(super) struct Expectation<'a, S: Strategy> {
 
 impl<'a, S: Strategy> Expectation<'a, S> {
     /// An expectation from a state on that is brought down to a clock which was set back, as a storage does.
-    pub(super) fn new(limit: &'a S, mut state: S::State, start: Timestamp, within: Duration) -> Self {
-        let _ = limit.rebase(&mut state, start);
-        Self { limit, state, start, now: start, within, delay: Duration::ZERO }
+    pub(super) fn new(strategy: &'a S, mut state: S::State, start: Timestamp, within: Duration) -> Self {
+        let _ = strategy.rebase(&mut state, start);
+        Self { strategy, state, start, now: start, within, delay: Duration::ZERO }
     }
 
     /// Decides on the next hit.
     pub(super) fn add(&mut self, hit: &Hit<S::Cost>) {
         self.delay = Duration::ZERO;
         while self.waited() <= self.within {
-            match self.limit.decide(&mut self.state, hit, self.now).outcome() {
+            match self.strategy.decide(&mut self.state, hit, self.now).outcome() {
                 Outcome::Allow { after } => {
                     self.delay = after;
                     return;

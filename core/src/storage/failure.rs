@@ -12,12 +12,12 @@ use super::{ErrorKind, StorageError};
 /// It displays as its cause does, whose own source is then the [`source`](Error::source) of the failure: a
 /// chain of sources that is printed names each cause once.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct BackendError {
     kind: ErrorKind,
     cause: Arc<dyn Error + Send + Sync>,
 }
 
-impl Failure {
+impl BackendError {
     /// A failure of this kind, with its cause.
     pub fn new(kind: ErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind, cause: Arc::from(cause.into()) }
@@ -32,10 +32,10 @@ impl Failure {
     /// Returns the cause, which can be downcast to what it is.
     ///
     /// ```
-    /// use traffik_core::StorageError;
-    /// use traffik_core::storage::{ErrorKind, Failure};
+    /// use traffik::StorageError;
+    /// use traffik::storage::{ErrorKind, BackendError};
     ///
-    /// let failure = Failure::from(StorageError::new(ErrorKind::Full, "no room"));
+    /// let failure = BackendError::from(StorageError::new(ErrorKind::Full, "no room"));
     /// assert!(failure.cause().is::<StorageError>());
     /// ```
     #[must_use]
@@ -50,19 +50,19 @@ impl Failure {
     }
 }
 
-impl From<StorageError> for Failure {
+impl From<StorageError> for BackendError {
     fn from(error: StorageError) -> Self {
         Self::new(error.kind(), error)
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.cause.fmt(f)
     }
 }
 
-impl Error for Failure {
+impl Error for BackendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.source()
     }

@@ -6,7 +6,7 @@ use super::access::{Access, Alone};
 use super::ahead::Ahead;
 use super::saved::{self, Image};
 use super::table::{Counters, Slot, Table, WhenFull, image};
-use super::{Answer, Narrow, Storage, StorageError, Together, WaitQueue, check_together};
+use super::{Answer, MultiKeyVerdict, NarrowTag, Storage, StorageError, WaitQueue, check_together};
 use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 
 /// Room for `N` keys, for firmware.
@@ -15,7 +15,7 @@ use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 /// `critical-section`, [`Fixed::shared`] makes one that tasks and interrupts share. Both can be made in a
 /// constant.
 ///
-/// Beyond the states it takes 8 bytes a key (see [`Narrow`] for how well that tells keys apart), and 64
+/// Beyond the states it takes 8 bytes a key (see [`NarrowTag`] for how well that tells keys apart), and 64
 /// in all.
 ///
 /// # Choosing `N`
@@ -49,7 +49,7 @@ use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Fixed, Limiter, ManualClock, TokenBucket, rate};
+/// use traffik::{Fixed, Limiter, ManualClock, TokenBucket, rate};
 ///
 /// type Commands<'a> = Fixed<TokenBucket, &'a ManualClock, 16>;
 ///
@@ -64,7 +64,7 @@ use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 /// let after = Limiter::new(LIMIT, Commands::new(&uptime, 1));
 /// after.storage().restore(&image)?;
 /// assert_eq!(after.check("pump-7")?.retry_after(), Some(Duration::from_secs(30)));
-/// # Ok::<(), traffik_core::StorageError>(())
+/// # Ok::<(), traffik::StorageError>(())
 /// ```
 pub struct Fixed<S: Strategy, C, const N: usize, A: Access = Alone> {
     cell: A::Cell<Inside<S::State, N>>,
@@ -82,7 +82,7 @@ pub(super) struct Inside<T, const N: usize> {
     ahead: Ahead,
 }
 
-type Slots<T, const N: usize> = Table<T, [Slot<T, Narrow>; N], Narrow>;
+type Slots<T, const N: usize> = Table<T, [Slot<T, NarrowTag>; N], NarrowTag>;
 
 impl<T: State, const N: usize> Inside<T, N> {
     pub(super) const fn new(seed: u64) -> Self {
@@ -191,7 +191,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
     ///
     /// # Errors
     ///
-    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
+    /// Fails with [`DecodeError`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
     /// saved by a storage for such a limit that fits into this one; the storage is then as it was. A checksum
     /// of 32 bits finds any change of up to 32 bits in a row, and misses one in 2³² of all others.
     pub fn restore(&self, bytes: &[u8]) -> Result<(), StorageError> {
@@ -219,24 +219,24 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
     }
 
     #[inline]
-    fn apply<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
+    fn apply<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
         let digest = self.seed()?.digest(key);
         A::with(&self.cell, |it| {
             let now = it.table.overtaken(now, || it.ahead.of(self.clock.now()));
             it.table.set_when_full(self.when_full);
-            it.table.apply(limit, digest, op, now)
+            it.table.apply(strategy, digest, op, now)
         })
     }
 
     #[inline]
-    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Answer<S> {
+    fn apply_now<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>) -> Answer<S> {
         let digest = if A::IS_AWAITED { Some(self.seed()?.digest(key)) } else { None };
         A::with(&self.cell, |it| {
             // Read while nobody comes between: an older time than that of the state is that of a clock which
             // was set back.
             let now = it.ahead.of(self.clock.now());
             it.table.set_when_full(self.when_full);
-            it.table.apply(limit, digest.unwrap_or_else(|| it.seed.digest(key)), op, now)
+            it.table.apply(strategy, digest.unwrap_or_else(|| it.seed.digest(key)), op, now)
         })
     }
 
@@ -247,17 +247,17 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
 
     fn check_together<K: Key + ?Sized, const M: usize>(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: [&K; M],
         hit: &Hit<S::Cost>,
         now: Timestamp,
-    ) -> Result<Together<S::Verdict, M>, StorageError> {
+    ) -> Result<MultiKeyVerdict<S::Verdict, M>, StorageError> {
         let seed = self.seed()?;
         let digests = keys.map(|key| seed.digest(key));
         A::with(&self.cell, |it| {
             let now = it.table.overtaken(now, || it.ahead.of(self.clock.now()));
             it.table.set_when_full(self.when_full);
-            check_together(&mut it.table, limit, digests, hit, now)
+            check_together(&mut it.table, strategy, digests, hit, now)
         })
     }
 

@@ -9,7 +9,7 @@ use core::ops::Range;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::{Answer, Failure, Storage, StorageError, Together, WaitQueue, as_of, storage_behind};
+use super::{Answer, BackendError, MultiKeyVerdict, Storage, StorageError, WaitQueue, as_of, storage_behind};
 use crate::{ErasedKey, Hit, Key, Op, Strategy, Timestamp};
 
 /// Keys that one hit is checked on.
@@ -29,8 +29,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use traffik_core::Gcra;
-/// use traffik_core::storage::{AsyncStorage, DynStorage};
+/// use traffik::Gcra;
+/// use traffik::storage::{AsyncStorage, DynStorage};
 ///
 /// fn store(layered: impl AsyncStorage<Gcra> + 'static) -> DynStorage<Gcra> {
 ///     Arc::new(layered)
@@ -50,7 +50,7 @@ pub type DynStorage<S> = Arc<dyn AsyncStorage<S>>;
 /// For a given strategy the trait can be used behind a pointer, a [`DynStorage`].
 pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// Applies an operation to the state of a key, at the present of this storage's clock.
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict>;
 
     /// Applies an operation that was due at the start of this time, by the wait of a denial. Returns the
     /// answer, and the time as of which it was decided, if the storage knows that at once. Defaults to
@@ -59,13 +59,13 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// A storage of this process decides as of the start, so that a timer that wakes late does not put off
     /// all that follows; but never as of a time that is later than its present, or earlier than that by more
     /// than `due` lasts.
-    fn apply_due(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
+    fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
         let _ = due;
-        (self.apply(limit, key, op), None)
+        (self.apply(strategy, key, op), None)
     }
 
     /// A copy of the state that a key has under this limit, and the present of this storage's clock.
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)>;
 
     /// Returns the name of the node that keeps a key, the same handle every time as long as that node is one;
     /// or `None`, which is the default, from a storage that is a single node.
@@ -77,7 +77,7 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use traffik_core::ErasedKey;
+    /// use traffik::ErasedKey;
     ///
     /// /// A storage that is made of several.
     /// struct Sharded {
@@ -86,7 +86,7 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     ///
     /// impl Sharded {
     ///     fn node(&self, key: &dyn ErasedKey) -> Option<Arc<str>> {
-    ///         let seed = traffik_core::Seed::new(1);
+    ///         let seed = traffik::Seed::new(1);
     ///         let at = seed.digest(key).as_u64() % self.names.len() as u64;
     ///         self.names.get(at as usize).cloned()
     ///     }
@@ -106,16 +106,21 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// Returns the denial of a check if it is known here, without a call of any store; `None`
     /// if the store has to be asked. For who asks several storages about one request, and would have to take
     /// back what others charged.
-    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
-        let _ = (limit, key, hit);
+    fn known_denial(&self, strategy: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        let _ = (strategy, key, hit);
         None
     }
 
     /// Checks one hit on several keys, all of which are charged or none, if this storage can do better than
     /// to be asked for one after another.
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
-        let _ = (limit, keys, hit);
-        Reply::ready(Ok(Joint::Unable))
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
+        let _ = (strategy, keys, hit);
+        Reply::ready(Ok(MultiKeyReply::Unsupported))
     }
 
     /// Returns the queue of those who [wait](crate::AsyncLimiter::until_ready) for a key in this process, the
@@ -127,16 +132,16 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        (**self).apply(limit, key, op)
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        (**self).apply(strategy, key, op)
     }
 
-    fn apply_due(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
-        (**self).apply_due(limit, key, op, due)
+    fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
+        (**self).apply_due(strategy, key, op, due)
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        (**self).load(limit, key)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        (**self).load(strategy, key)
     }
 
     fn node(&self, key: &dyn ErasedKey) -> Option<Arc<str>> {
@@ -147,12 +152,17 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
         (**self).is_local()
     }
 
-    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
-        (**self).known_denial(limit, key, hit)
+    fn known_denial(&self, strategy: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        (**self).known_denial(strategy, key, hit)
     }
 
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
-        (**self).check_together(limit, keys, hit)
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
+        (**self).check_together(strategy, keys, hit)
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
@@ -168,17 +178,17 @@ pub struct Local<M>(pub M);
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        Reply::ready(self.0.apply_now(limit, key, op).map_err(Failure::from))
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        Reply::ready(self.0.apply_now(strategy, key, op).map_err(BackendError::from))
     }
 
-    fn apply_due(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
+    fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
         let at = as_of(&due, self.0.now());
-        (Reply::ready(self.0.apply(limit, key, op, at).map_err(Failure::from)), Some(at))
+        (Reply::ready(self.0.apply(strategy, key, op, at).map_err(BackendError::from)), Some(at))
     }
 
     fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        Reply::ready(self.0.load(key).map(|state| (state, self.0.now())).map_err(Failure::from))
+        Reply::ready(self.0.load(key).map(|state| (state, self.0.now())).map_err(BackendError::from))
     }
 
     /// One node, which is this process.
@@ -196,28 +206,33 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
     }
 
     /// Up to four keys.
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
         fn charged<S: Strategy, const N: usize>(
             storage: &impl Storage<S>,
-            limit: &S,
+            strategy: &S,
             keys: [&dyn ErasedKey; N],
             hit: &Hit<S::Cost>,
-        ) -> Reply<Joint<S::Verdict>> {
-            let told = storage.check_together(limit, keys, hit, storage.now());
-            Reply::ready(told.map_err(Failure::from).map(|told| {
+        ) -> Reply<MultiKeyReply<S::Verdict>> {
+            let told = storage.check_together(strategy, keys, hit, storage.now());
+            Reply::ready(told.map_err(BackendError::from).map(|told| {
                 if told.is_atomic() {
-                    Joint::AtOnce(told.verdicts.into())
+                    MultiKeyReply::Atomic(told.verdicts.into())
                 } else {
-                    Joint::InTurn(told.verdicts.into())
+                    MultiKeyReply::Sequential(told.verdicts.into())
                 }
             }))
         }
         match *keys {
-            [a] => charged(&self.0, limit, [a], hit),
-            [a, b] => charged(&self.0, limit, [a, b], hit),
-            [a, b, c] => charged(&self.0, limit, [a, b, c], hit),
-            [a, b, c, d] => charged(&self.0, limit, [a, b, c, d], hit),
-            _ => Reply::ready(Ok(Joint::Unable)),
+            [a] => charged(&self.0, strategy, [a], hit),
+            [a, b] => charged(&self.0, strategy, [a, b], hit),
+            [a, b, c] => charged(&self.0, strategy, [a, b, c], hit),
+            [a, b, c, d] => charged(&self.0, strategy, [a, b, c, d], hit),
+            _ => Reply::ready(Ok(MultiKeyReply::Unsupported)),
         }
     }
 
@@ -228,13 +243,13 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
 
 /// What a storage made of one hit on several keys: a verdict for each of them, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Joint<V> {
+pub enum MultiKeyReply<V> {
     /// It was one atomic step.
-    AtOnce(Vec<V>),
+    Atomic(Vec<V>),
     /// They were charged one after another, and those charged before one that denied were refunded.
-    InTurn(Vec<V>),
+    Sequential(Vec<V>),
     /// It cannot, and did nothing.
-    Unable,
+    Unsupported,
 }
 
 /// The answer of a storage: there already, or on its way.
@@ -244,19 +259,19 @@ pub enum Joint<V> {
 #[must_use = "an answer that is not awaited is dropped, and with it the call"]
 pub enum Reply<T> {
     /// It is there; `None` once it has been taken.
-    Ready(Option<Result<T, Failure>>),
+    Ready(Option<Result<T, BackendError>>),
     /// It is on its way.
-    Pending(BoxFuture<'static, Result<T, Failure>>),
+    Pending(BoxFuture<'static, Result<T, BackendError>>),
 }
 
 impl<T> Reply<T> {
     /// An answer that is there already.
-    pub const fn ready(answer: Result<T, Failure>) -> Self {
+    pub const fn ready(answer: Result<T, BackendError>) -> Self {
         Self::Ready(Some(answer))
     }
 
     /// An answer that has to be waited for.
-    pub fn pending(answer: impl Future<Output = Result<T, Failure>> + Send + 'static) -> Self {
+    pub fn pending(answer: impl Future<Output = Result<T, BackendError>> + Send + 'static) -> Self {
         Self::Pending(Box::pin(answer))
     }
 }
@@ -266,7 +281,7 @@ impl<T: 'static> Reply<T> {
     /// Returns another answer in place of this one.
     ///
     /// ```
-    /// use traffik_core::storage::Reply;
+    /// use traffik::storage::Reply;
     ///
     /// let doubled = Reply::ready(Ok(2)).map(|answer| Ok(2 * answer?));
     /// assert!(matches!(doubled, Reply::Ready(Some(Ok(4)))));
@@ -274,7 +289,7 @@ impl<T: 'static> Reply<T> {
     #[inline]
     pub fn map<U>(
         self,
-        change: impl FnOnce(Result<T, Failure>) -> Result<U, Failure> + Send + 'static,
+        change: impl FnOnce(Result<T, BackendError>) -> Result<U, BackendError> + Send + 'static,
     ) -> Reply<U> {
         match self {
             Self::Ready(Some(answer)) => Reply::ready(change(answer)),
@@ -286,14 +301,14 @@ impl<T: 'static> Reply<T> {
     /// Shows the answer to `look`, and leaves it as it is.
     ///
     /// ```
-    /// use traffik_core::storage::{ErrorKind, Failure, Reply};
+    /// use traffik::storage::{ErrorKind, BackendError, Reply};
     ///
-    /// let down = Reply::<u32>::ready(Err(Failure::new(ErrorKind::Unavailable, "down")));
+    /// let down = Reply::<u32>::ready(Err(BackendError::new(ErrorKind::Unavailable, "down")));
     /// let looked = down.inspect(|answer| assert!(answer.is_err()));
     /// assert!(matches!(looked, Reply::Ready(Some(Err(_)))));
     /// ```
     #[inline]
-    pub fn inspect(self, look: impl FnOnce(&Result<T, Failure>) + Send + 'static) -> Self {
+    pub fn inspect(self, look: impl FnOnce(&Result<T, BackendError>) + Send + 'static) -> Self {
         match self {
             Self::Ready(answer) => {
                 if let Some(answer) = &answer {
@@ -312,16 +327,16 @@ impl<T: 'static> Reply<T> {
     /// Goes on with another call, made from the answer.
     ///
     /// ```
-    /// use traffik_core::storage::{ErrorKind, Failure, Reply};
+    /// use traffik::storage::{ErrorKind, BackendError, Reply};
     ///
-    /// let down = Reply::<u32>::ready(Err(Failure::new(ErrorKind::Unavailable, "down")));
+    /// let down = Reply::<u32>::ready(Err(BackendError::new(ErrorKind::Unavailable, "down")));
     /// let fallback = down.then(|answer| if answer.is_err() { Reply::ready(Ok(7)) } else { Reply::ready(answer) });
     /// assert!(matches!(fallback, Reply::Ready(Some(Ok(7)))));
     /// ```
     #[inline]
     pub fn then<U: Send>(
         self,
-        next: impl FnOnce(Result<T, Failure>) -> Reply<U> + Send + 'static,
+        next: impl FnOnce(Result<T, BackendError>) -> Reply<U> + Send + 'static,
     ) -> Reply<U> {
         match self {
             Self::Ready(Some(answer)) => next(answer),
@@ -344,7 +359,7 @@ impl<T> fmt::Debug for Reply<T> {
 impl<T> Unpin for Reply<T> {}
 
 impl<T> Future for Reply<T> {
-    type Output = Result<T, Failure>;
+    type Output = Result<T, BackendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
@@ -367,7 +382,7 @@ mod tests {
     use super::*;
     use crate::storage::ErrorKind;
 
-    fn now<T>(reply: Reply<T>) -> Poll<Result<T, Failure>> {
+    fn now<T>(reply: Reply<T>) -> Poll<Result<T, BackendError>> {
         pin!(reply).poll(&mut Context::from_waker(Waker::noop()))
     }
 
@@ -382,8 +397,8 @@ mod tests {
         Reply::pending(ready(answer.map_err(failure)))
     }
 
-    fn failure(kind: ErrorKind) -> Failure {
-        Failure::new(kind, "down")
+    fn failure(kind: ErrorKind) -> BackendError {
+        BackendError::new(kind, "down")
     }
 
     #[test]

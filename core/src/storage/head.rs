@@ -5,7 +5,7 @@ use core::fmt::Debug;
 use crate::{Digest, Timestamp};
 
 /// Whose slot it is, when its state is fresh, and how depleted its limit is. The default is an empty slot's.
-pub trait Head: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static {
+pub trait SlotTag: Copy + Debug + Default + Send + Sync + sealed::Sealed + 'static {
     /// The head of an empty slot.
     const EMPTY: Self;
 
@@ -74,15 +74,15 @@ const fn marked(fresh: u32, pressure: u8) -> u32 {
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::Wide {}
-    impl Sealed for super::Narrow {}
+    impl Sealed for super::WideTag {}
+    impl Sealed for super::NarrowTag {}
 }
 
 /// In 12 bytes, 61 bits of the digest: two keys are taken for one with a chance of 2⁻⁶¹.
 ///
 /// Of keys that are fresh within the same two seconds the least used gives way first. Times can be told up to 2112.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wide {
+pub struct WideTag {
     /// The digest but for its lowest three bits, which tell the pressure; as bytes, so that a head needs no more than
     /// the alignment of the other. 0 in an empty slot.
     word: [u8; 8],
@@ -92,7 +92,7 @@ pub struct Wide {
 /// The part of a wide head's word that is not the digest.
 const PRESSURE: u64 = 0b111;
 
-impl Wide {
+impl WideTag {
     #[inline]
     const fn word(self) -> u64 {
         u64::from_ne_bytes(self.word)
@@ -122,7 +122,7 @@ impl Wide {
     }
 }
 
-impl Head for Wide {
+impl SlotTag for WideTag {
     type Order = u64;
 
     const EMPTY: Self = Self::new(0, 0);
@@ -172,13 +172,13 @@ impl Head for Wide {
 /// full set of 64 is one in 67 million. They would then share one limit, and nothing worse; and without the
 /// seed nobody can tell which keys do. Times are kept in steps of two seconds, and can be told up to 2112.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Narrow {
+pub struct NarrowTag {
     /// 0 in an empty slot.
     tag: u32,
     fresh: u32,
 }
 
-impl Narrow {
+impl NarrowTag {
     /// All that it notes, as two numbers.
     pub(super) const fn parts(self) -> (u32, u32) {
         (self.tag, self.fresh)
@@ -190,7 +190,7 @@ impl Narrow {
     }
 }
 
-impl Head for Narrow {
+impl SlotTag for NarrowTag {
     type Order = u32;
 
     const EMPTY: Self = Self { tag: 0, fresh: 0 };

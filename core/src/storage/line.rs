@@ -28,7 +28,7 @@ pub struct Turn {
 /// * A turn MUST be held by one hit at most, and by none once it has been given back.
 /// * A hit that moves MUST be woken.
 /// * Nothing MUST be kept of a key for which nobody waits and nothing is on its way back.
-pub trait Line: Send + Sync {
+pub trait DelayLine: Send + Sync {
     /// Enters the line with a turn that a storage gave. `receipts` lists what was charged for it.
     fn enter(&self, key: &dyn ErasedKey, turn: &Turn, receipts: &dyn Fn(&mut dyn FnMut(Receipt))) -> Ticket;
 
@@ -60,7 +60,7 @@ impl Turn {
             return None;
         }
         let mut given = Timestamp::EPOCH;
-        admitted.receipt().each(&mut |receipt| given = given.max(receipt.at));
+        admitted.receipt().for_each(&mut |receipt| given = given.max(receipt.at));
         Some(Self { given, at: given + after, end: end(admitted), cost: cost.largest() })
     }
 
@@ -76,7 +76,7 @@ impl Turn {
 fn end<V: Verdict>(verdict: &V) -> Timestamp {
     let mut end = Timestamp::MAX;
     if V::Receipt::COUNT == 1 {
-        verdict.each(&mut |decision| end = decision.receipt().at + decision.reset_after());
+        verdict.for_each(&mut |decision| end = decision.receipt().at + decision.reset_after());
     }
     end
 }
@@ -87,7 +87,7 @@ fn end<V: Verdict>(verdict: &V) -> Timestamp {
 #[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
 #[must_use = "a turn that is not refunded is lost"]
 pub struct Returning<'a> {
-    line: &'a dyn Line,
+    line: &'a dyn DelayLine,
     key: u64,
     turn: Turn,
     /// Whether the storage kept it; `None` without an answer.
@@ -96,7 +96,7 @@ pub struct Returning<'a> {
 
 impl<'a> Returning<'a> {
     /// Takes the last turn of a key out of its line, if it is free, with its receipt.
-    pub fn begin<R: Receipts>(line: &'a dyn Line, key: u64) -> Option<(Self, R)> {
+    pub fn begin<R: Receipts>(line: &'a dyn DelayLine, key: u64) -> Option<(Self, R)> {
         let mut receipt = R::default();
         let turn = line.surplus(key, &mut |next| receipt = R::gather(next))?;
         Some((Self { line, key, turn, is_kept: None }, receipt))

@@ -15,12 +15,12 @@ use crate::{Clock, Key, Op, State, Strategy, Timestamp};
 /// whatever key: **all keys are the same one**. Use `&()`.
 ///
 /// ```
-/// use traffik_core::{Gcra, Limiter, ManualClock, OneKey, rate};
+/// use traffik::{Gcra, Limiter, ManualClock, OneKey, rate};
 ///
 /// let uplink = Limiter::new(Gcra::new(rate!("2/s")), OneKey::new(ManualClock::default()));
 /// assert!(uplink.check(&())?.is_allowed());
 /// assert!(!uplink.check(&())?.is_allowed());
-/// # Ok::<(), traffik_core::StorageError>(())
+/// # Ok::<(), traffik::StorageError>(())
 /// ```
 ///
 /// Those who [wait](crate::Limiter::until_ready) do so in the order of the key that they name: use the same
@@ -47,7 +47,7 @@ impl<T: State> Kept<T> {
     #[inline]
     fn apply<S: Strategy<State = T>>(
         &mut self,
-        limit: &S,
+        strategy: &S,
         op: &Op<S>,
         now: Option<Timestamp>,
         clock: &impl Clock,
@@ -56,8 +56,8 @@ impl<T: State> Kept<T> {
         // set back. A time that was read before may have been overtaken.
         let present = self.ahead.of(clock.now());
         // Does nothing but compare two times, unless the clock was set back.
-        let _ = limit.rebase(&mut self.state, now.map_or(present, |now| now.max(present)));
-        Ok(op.run(limit, &mut self.state, now.unwrap_or(present)))
+        let _ = strategy.rebase(&mut self.state, now.map_or(present, |now| now.max(present)));
+        Ok(op.run(strategy, &mut self.state, now.unwrap_or(present)))
     }
 }
 
@@ -103,7 +103,7 @@ impl<S: Strategy, C: Clock, A: Access> OneKey<S, C, A> {
     ///
     /// # Errors
     ///
-    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
+    /// Fails with [`DecodeError`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
     /// saved by a storage of one key with such a limit; the storage is then as it was.
     pub fn restore(&self, bytes: &[u8]) -> Result<(), StorageError> {
         let mut image = Image::open::<S::State>(bytes, saved::ONE)?;
@@ -126,13 +126,13 @@ impl<S: Strategy, C: Clock, A: Access> Storage<S> for OneKey<S, C, A> {
     }
 
     #[inline]
-    fn apply<K: Key + ?Sized>(&self, limit: &S, _: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
-        A::with(&self.cell, |it| it.apply(limit, op, Some(now), &self.clock))
+    fn apply<K: Key + ?Sized>(&self, strategy: &S, _: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
+        A::with(&self.cell, |it| it.apply(strategy, op, Some(now), &self.clock))
     }
 
     #[inline]
-    fn apply_now<K: Key + ?Sized>(&self, limit: &S, _: &K, op: &Op<S>) -> Answer<S> {
-        A::with(&self.cell, |it| it.apply(limit, op, None, &self.clock))
+    fn apply_now<K: Key + ?Sized>(&self, strategy: &S, _: &K, op: &Op<S>) -> Answer<S> {
+        A::with(&self.cell, |it| it.apply(strategy, op, None, &self.clock))
     }
 
     fn load<K: Key + ?Sized>(&self, _: &K) -> Result<S::State, StorageError> {

@@ -6,7 +6,7 @@
 use super::{ErrorKind, StorageError};
 use crate::Timestamp;
 use crate::strategy::wire::form;
-use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::strategy::{DecodeError, Reader, State, Writer};
 
 /// The first bytes of an image of a storage of one key, version 1.
 pub(super) const ONE: u32 = u32::from_le_bytes(*b"tfo1");
@@ -46,18 +46,18 @@ pub(super) struct Image<'a> {
 
 impl<'a> Image<'a> {
     /// Opens an image of states of this type.
-    pub(super) fn open<T: State>(bytes: &'a [u8], magic: u32) -> Result<Self, Corrupt> {
+    pub(super) fn open<T: State>(bytes: &'a [u8], magic: u32) -> Result<Self, DecodeError> {
         let mut body = Reader::new(bytes);
         let is_like = body.u32()? == magic && body.u32()? == form::<T>();
         let at = Timestamp::from_micros(body.u64()?);
-        if is_like { Ok(Self { bytes, at, body }) } else { Err(Corrupt) }
+        if is_like { Ok(Self { bytes, at, body }) } else { Err(DecodeError) }
     }
 
     /// Checks that what was read up to `end` is what was written. What is behind the checksum does not
     /// matter: a page of flash is longer than an image.
-    pub(super) fn check(&self, end: &Reader<'a>) -> Result<(), Corrupt> {
+    pub(super) fn check(&self, end: &Reader<'a>) -> Result<(), DecodeError> {
         let read = self.bytes.len().checked_sub(end.left()).and_then(|read| self.bytes.get(..read));
-        if end.clone().u32()? == checksum(read.ok_or(Corrupt)?) { Ok(()) } else { Err(Corrupt) }
+        if end.clone().u32()? == checksum(read.ok_or(DecodeError)?) { Ok(()) } else { Err(DecodeError) }
     }
 }
 
@@ -72,9 +72,9 @@ fn checksum(bytes: &[u8]) -> u32 {
 const SHORT: StorageError =
     StorageError::new(ErrorKind::Invalid, "the buffer is too short; give SAVED bytes");
 
-impl From<Corrupt> for StorageError {
+impl From<DecodeError> for StorageError {
     /// The error of bytes that cannot be restored.
-    fn from(Corrupt: Corrupt) -> Self {
+    fn from(DecodeError: DecodeError) -> Self {
         Self::new(
             ErrorKind::Corrupt,
             "these bytes are cut short or changed, or saved by another storage; begin with an empty one",

@@ -17,7 +17,7 @@ use crate::{Seed, Strategy};
 /// `critical-section`; the binary chooses what a critical section is, by a feature of its chip's crate.
 ///
 /// ```
-/// use traffik_core::{Fixed, Limiter, ManualClock, Shared, Timestamp, TokenBucket, rate};
+/// use traffik::{Fixed, Limiter, ManualClock, Shared, Timestamp, TokenBucket, rate};
 ///
 /// // With a clock of your own, such as `EmbassyClock::new()`.
 /// static CLOCK: ManualClock = ManualClock::new(Timestamp::EPOCH);
@@ -27,7 +27,7 @@ use crate::{Seed, Strategy};
 /// // At boot, from a source of random numbers: a constant seed is known to everybody.
 /// COMMANDS.storage().reseed(0x5eed_5eed_5eed_5eed);
 /// assert!(COMMANDS.check("pump-7")?.is_allowed()); // in a task or in an interrupt
-/// # Ok::<(), traffik_core::StorageError>(())
+/// # Ok::<(), traffik::StorageError>(())
 /// ```
 ///
 /// * **Critical sections.** A check takes two: a short one for the seed, and one for the decision, in which

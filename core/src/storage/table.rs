@@ -8,7 +8,7 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::head::{Head, Wide, passed};
+use super::head::{SlotTag, WideTag, passed};
 use super::{Answer, ErrorKind, StorageError};
 use crate::{Class, Cost, Digest, Hit, Op, State, Strategy, Timestamp, Verdict};
 
@@ -56,18 +56,18 @@ impl core::ops::AddAssign for Counters {
 
 /// Room for the state of one key.
 #[derive(Clone, Debug, Default)]
-pub struct Slot<T, H = Wide> {
+pub struct Slot<T, H = WideTag> {
     head: H,
     state: T,
 }
 
-impl<T: State, H: Head> Slot<T, H> {
+impl<T: State, H: SlotTag> Slot<T, H> {
     pub(super) const EMPTY: Self = Self { head: H::EMPTY, state: T::FRESH };
 }
 
 /// States by digest in a fixed number of slots: an array in firmware, a boxed slice on a server.
 #[derive(Clone, Debug)]
-pub struct Table<T, A, H = Wide> {
+pub struct Table<T, A, H = WideTag> {
     slots: A,
     when_full: WhenFull,
     counters: Counters,
@@ -76,7 +76,7 @@ pub struct Table<T, A, H = Wide> {
     slot: PhantomData<Slot<T, H>>,
 }
 
-impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A, H> {
+impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A, H> {
     /// A table over these slots, which should be empty (`Slot::default()`).
     #[must_use]
     pub const fn new(slots: A, when_full: WhenFull) -> Self {
@@ -99,7 +99,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     #[inline(always)]
     pub fn check_near<S: Strategy<State = T>>(
         &mut self,
-        limit: &S,
+        strategy: &S,
         digest: Digest,
         home: usize,
         hit: &Hit<S::Cost>,
@@ -119,12 +119,12 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         if slot.head.is_fresh(tick) {
             slot.state = T::default();
         }
-        let verdict = limit.decide(&mut slot.state, hit, now);
-        if verdict.is_recorded() {
+        let verdict = strategy.decide(&mut slot.state, hit, now);
+        if verdict.is_dirty() {
             let noted = Noted { now, pressure: verdict.pressure() };
-            slot.head = noted.head(key, limit, &slot.state, hit.class, &mut self.latest);
+            slot.head = noted.head(key, strategy, &slot.state, hit.class, &mut self.latest);
         } else if H::PROLONGS && !verdict.is_allowed() {
-            slot.head = prolonged(slot.head, limit, &slot.state, hit.class);
+            slot.head = prolonged(slot.head, strategy, &slot.state, hit.class);
         }
         Some(verdict)
     }
@@ -137,7 +137,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     #[inline]
     pub fn apply<S: Strategy<State = T>>(
         &mut self,
-        limit: &S,
+        strategy: &S,
         digest: Digest,
         op: &Op<S>,
         now: Timestamp,
@@ -153,14 +153,14 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
                     slot.state = T::default();
                 }
                 if tick < self.latest {
-                    slot.head = rebased(slot.head, limit, &mut slot.state, now);
+                    slot.head = rebased(slot.head, strategy, &mut slot.state, now);
                 }
                 &mut slot.state
             }
             None => unseen.insert(T::default()),
         };
         // Wrapped at once, so that a verdict is not copied on its way out.
-        let answer = Ok(op.run(limit, state, now));
+        let answer = Ok(op.run(strategy, state, now));
         let Ok(verdict) = &answer else { return answer };
         if !op.writes(verdict) {
             if let (true, Op::Check(hit), Some(slot)) =
@@ -168,7 +168,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
                 && !verdict.is_allowed()
                 && tick >= self.latest
             {
-                slot.head = prolonged(slot.head, limit, &slot.state, hit.class);
+                slot.head = prolonged(slot.head, strategy, &slot.state, hit.class);
             }
             return answer;
         }
@@ -176,7 +176,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
         let kept = matches!(op, Op::Check(_)) || *state != T::default();
         let head = if kept {
             let noted = Noted { now, pressure: verdict.pressure() };
-            noted.head(key, limit, state, op.class(), &mut self.latest)
+            noted.head(key, strategy, state, op.class(), &mut self.latest)
         } else {
             H::default()
         };
@@ -205,7 +205,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
     /// Puts a state back that a key had before; what is fresh gives its slot back.
     pub(super) fn put_back<S: Strategy<State = T>>(
         &mut self,
-        limit: &S,
+        strategy: &S,
         digest: Digest,
         state: T,
         class: Class,
@@ -220,8 +220,8 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
             return;
         }
         let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
-        let noted = Noted { now, pressure: limit.peek(&state, &nothing, now).pressure() };
-        *slot = Slot { head: noted.head(key, limit, &state, class, &mut self.latest), state };
+        let noted = Noted { now, pressure: strategy.peek(&state, &nothing, now).pressure() };
+        *slot = Slot { head: noted.head(key, strategy, &state, class, &mut self.latest), state };
     }
 
     /// A copy of the state of a key: that of a key never seen, if it is not in the table.
@@ -281,7 +281,7 @@ impl<T: State, H: Head, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A
 /// Entries can be carried from table to table where the digest is kept.
 impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
     /// What is kept of each key in use at this time: what is noted of it, and its state.
-    pub fn entries(&self, now: Timestamp) -> impl Iterator<Item = (Wide, &T)> {
+    pub fn entries(&self, now: Timestamp) -> impl Iterator<Item = (WideTag, &T)> {
         let tick = passed(now);
         let in_use = move |slot: &&Slot<T>| !slot.head.is_fresh(tick);
         self.slots.as_ref().iter().filter(in_use).map(|slot| (slot.head, &slot.state))
@@ -290,13 +290,13 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
     /// Takes over an entry of another table whose keys were hashed with the same seed, in place of one of the
     /// same key; it was taken from there at a time of that table's clock. Without room for it, that is as for
     /// a new key; answers whether it was taken.
-    pub fn adopt(&mut self, (head, state): (Wide, T), taken: Timestamp, now: Timestamp) -> bool {
+    pub fn adopt(&mut self, (head, state): (WideTag, T), taken: Timestamp, now: Timestamp) -> bool {
         // By this clock it is fresh as long from now as it was from then by the other.
         let ahead = passed(taken).saturating_sub(passed(now));
         let head = head.fresh_in(head.fresh_tick().saturating_sub(ahead));
         let slots = self.slots.as_mut();
-        let places = Places::around::<Wide>(home(head.digest(), slots.len()), slots.len());
-        let found = places.find(slots, Wide::of(head.digest()));
+        let places = Places::around::<WideTag>(home(head.digest(), slots.len()), slots.len());
+        let found = places.find(slots, WideTag::of(head.digest()));
         let room = found.map(|at| (at, false)).or_else(|| places.first_to_go(slots, passed(now)));
         match (room, self.when_full) {
             (Some((_, true)), WhenFull::Refuse) | (None, _) => {
@@ -327,12 +327,12 @@ pub const fn home(digest: Digest, slots: usize) -> usize {
 }
 
 /// Where the state of a key may be: in its own set, searched from a slot of its own on, where it most often
-/// is, and round; or in the next set, if it may [spill](Head::SPILLS).
+/// is, and round; or in the next set, if it may [spill](SlotTag::SPILLS).
 struct Places([Range<usize>; 3]);
 
 impl Places {
     #[inline]
-    fn around<H: Head>(home: usize, slots: usize) -> Self {
+    fn around<H: SlotTag>(home: usize, slots: usize) -> Self {
         // The last set takes what is left over as well.
         let last = (slots / H::WAYS).saturating_sub(1);
         let set = (home / H::WAYS).min(last);
@@ -344,13 +344,13 @@ impl Places {
     }
 
     #[inline]
-    fn parts<H: Head>(&self) -> &[Range<usize>] {
+    fn parts<H: SlotTag>(&self) -> &[Range<usize>] {
         if H::SPILLS { &self.0 } else { self.0.split_at(2).0 }
     }
 
     /// The slot of a key.
     #[inline]
-    fn find<T, H: Head>(&self, slots: &[Slot<T, H>], key: H) -> Option<usize> {
+    fn find<T, H: SlotTag>(&self, slots: &[Slot<T, H>], key: H) -> Option<usize> {
         self.parts::<H>().iter().find_map(|range| {
             let part = slots.get(range.clone())?;
             let is_of = |slot: &Slot<T, H>| slot.head.is_of(key);
@@ -361,7 +361,7 @@ impl Places {
 
     /// The slot that a new key may have, and whether it is in use; `None` if there are no slots.
     #[inline(never)]
-    fn first_to_go<T, H: Head>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
+    fn first_to_go<T, H: SlotTag>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
         if !H::SPILLS {
             return self.first_of_set(slots, now);
         }
@@ -383,7 +383,7 @@ impl Places {
     }
 
     /// The same in a large set, whose parts are not written out one by one: that would take more flash.
-    fn first_of_set<T, H: Head>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
+    fn first_of_set<T, H: SlotTag>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
         let order = |slot: &Slot<T, H>| (!slot.head.is_fresh(now)).then(|| slot.head.order());
         let mut first = None;
         for range in self.parts::<H>() {

@@ -1,6 +1,6 @@
 //! A position among those who wait for a key.
 
-/// A position in a [`WaitQueue`](super::WaitQueue) or a [`Line`](super::Line).
+/// A position in a [`WaitQueue`](super::WaitQueue) or a [`WaitQueue`](super::WaitQueue).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket {
     /// Names the key within this queue.

@@ -3,21 +3,21 @@
 use core::array;
 
 use super::error::StorageError;
-use super::head::Head;
+use super::head::SlotTag;
 use super::table::{Slot, Table};
 use crate::{Digest, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
 
 /// What several keys were told about one hit on all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Together<V, const N: usize> {
+pub struct MultiKeyVerdict<V, const N: usize> {
     /// What each key was told, in the order they were named: if one denies, what the others would have said.
     pub verdicts: [V; N],
     outcome: Outcome,
     atomic: bool,
 }
 
-impl<V: Verdict, const N: usize> Together<V, N> {
+impl<V: Verdict, const N: usize> MultiKeyVerdict<V, N> {
     /// The answers of several keys, all of them charged if all admit, or none, in one step.
     pub fn new(verdicts: [V; N]) -> Self {
         let outcome = Outcome::all(verdicts.iter().map(V::outcome));
@@ -67,32 +67,32 @@ impl<T, A, H> Tables<T, A, H> for Table<T, A, H> {
 /// [`Full`](super::ErrorKind::Full) if there is no room for one of the keys; then none is charged.
 pub fn check_together<S, A, H, const N: usize>(
     tables: &mut impl Tables<S::State, A, H>,
-    limit: &S,
+    strategy: &S,
     digests: [Digest; N],
     hit: &Hit<S::Cost>,
     now: Timestamp,
-) -> Result<Together<S::Verdict, N>, StorageError>
+) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError>
 where
     S: Strategy,
-    H: Head,
+    H: SlotTag,
     A: AsRef<[Slot<S::State, H>]> + AsMut<[Slot<S::State, H>]>,
 {
     let mut asked: [Option<S::Verdict>; N] = array::from_fn(|_| None);
     for (verdict, digest) in asked.iter_mut().zip(digests) {
-        *verdict = Some(tables.holding(digest)?.apply(limit, digest, &Op::Peek(*hit), now)?);
+        *verdict = Some(tables.holding(digest)?.apply(strategy, digest, &Op::Peek(*hit), now)?);
     }
     if !asked.iter().flatten().all(|verdict| verdict.outcome().is_allowed()) {
-        // None is charged, but a denial may be noted, as demand or since a limit has changed.
+        // None is charged, but a denial may be noted, as demand or since a strategy has changed.
         for (verdict, digest) in asked.iter_mut().zip(digests) {
             let is_denied = verdict.as_ref().is_some_and(|verdict| !verdict.outcome().is_allowed());
             let noted = Op::Check(if is_denied { *hit } else { hit.free() });
             // Without room for a note it is denied all the same.
-            let told = tables.holding(digest)?.apply(limit, digest, &noted, now);
+            let told = tables.holding(digest)?.apply(strategy, digest, &noted, now);
             if let (true, Ok(told)) = (is_denied, told) {
                 *verdict = Some(told);
             }
         }
-        return Ok(one_each(asked, limit, hit, now));
+        return Ok(one_each(asked, strategy, hit, now));
     }
     let mut before: [S::State; N] = array::from_fn(|_| S::State::default());
     for (at, digest) in digests.into_iter().enumerate() {
@@ -100,14 +100,14 @@ where
         if let Some(before) = before.get_mut(at) {
             *before = table.load(digest, now);
         }
-        let charged = table.apply(limit, digest, &Op::Check(*hit), now);
+        let charged = table.apply(strategy, digest, &Op::Check(*hit), now);
         let admitted = charged.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
         if !admitted {
             // A key named twice that admits once only, or no room: those charged are put back as they were, the
             // last one first.
             for at in (0..at).rev() {
                 let (Some(&digest), Some(before)) = (digests.get(at), before.get(at)) else { continue };
-                tables.holding(digest)?.put_back(limit, digest, before.clone(), hit.class, now);
+                tables.holding(digest)?.put_back(strategy, digest, before.clone(), hit.class, now);
             }
         }
         if let Some(verdict) = asked.get_mut(at) {
@@ -117,17 +117,17 @@ where
             break;
         }
     }
-    Ok(one_each(asked, limit, hit, now))
+    Ok(one_each(asked, strategy, hit, now))
 }
 
 /// The answers, of which there is one for each key.
 pub(super) fn one_each<S: Strategy, const N: usize>(
     asked: [Option<S::Verdict>; N],
-    limit: &S,
+    strategy: &S,
     hit: &Hit<S::Cost>,
     now: Timestamp,
-) -> Together<S::Verdict, N> {
-    Together::new(asked.map(|it| it.unwrap_or_else(|| limit.peek(&S::State::default(), hit, now))))
+) -> MultiKeyVerdict<S::Verdict, N> {
+    MultiKeyVerdict::new(asked.map(|it| it.unwrap_or_else(|| strategy.peek(&S::State::default(), hit, now))))
 }
 
 #[cfg(test)]
@@ -146,12 +146,12 @@ mod tests {
 
         fn apply<K: Key + ?Sized>(
             &self,
-            limit: &S,
+            strategy: &S,
             key: &K,
             op: &Op<S>,
             now: Timestamp,
         ) -> Result<S::Verdict, StorageError> {
-            self.0.apply(limit, key, op, now)
+            self.0.apply(strategy, key, op, now)
         }
 
         fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {

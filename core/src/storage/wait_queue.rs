@@ -2,7 +2,7 @@
 
 use core::task::{Context, Poll};
 
-use super::{Line, Ticket};
+use super::{DelayLine, Ticket};
 use crate::ErasedKey;
 
 /// A queue of waiters for each key, which makes [`Limiter::until_ready`](crate::Limiter::until_ready) fair.
@@ -43,7 +43,7 @@ pub trait WaitQueue: Send + Sync {
 
     /// Returns the lines of those who were admitted with a delay. Defaults to `None`: nobody moves up when
     /// another one gives up.
-    fn line(&self) -> Option<&dyn Line> {
+    fn line(&self) -> Option<&dyn DelayLine> {
         None
     }
 }

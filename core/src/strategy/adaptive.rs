@@ -52,7 +52,7 @@ use state::WHOLE;
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Adaptive, Hit, Strategy, Timestamp, rate};
+/// use traffik::{Adaptive, Hit, Strategy, Timestamp, rate};
 ///
 /// let adaptive = Adaptive::new(rate!("10/min"));
 /// let mut state = Default::default();
@@ -241,7 +241,7 @@ impl Adaptive {
     /// From one time to another, counted from a present that may lie behind the first.
     fn span(&self, from: Timestamp, to: Timestamp, now: Timestamp) -> Quotient {
         let behind = if from > now { from.micros_since(now) } else { 0 };
-        Quotient::whole(told(to.micros_since(from), behind, self.horizon()))
+        Quotient::whole(told(to.micros_since(from), behind, self.max_ttl()))
     }
 }
 
@@ -289,7 +289,7 @@ impl Strategy for Adaptive {
         };
         let reset = match self.fresh(*state, next, end) {
             past if past <= present.at => Quotient::ZERO,
-            fresh_at => self.span(present.at, fresh_at, now),
+            expires_at => self.span(present.at, expires_at, now),
         };
         let figures = Figures {
             limit,
@@ -316,17 +316,17 @@ impl Strategy for Adaptive {
         }
     }
 
-    fn fresh_at(&self, state: &AdaptiveState, _: Class) -> Timestamp {
+    fn expires_at(&self, state: &AdaptiveState, _: Class) -> Timestamp {
         self.fresh(*state, self.own_factor(*state, 1), self.windows.window(state.at).1)
     }
 
-    fn horizon(&self) -> u64 {
+    fn max_ttl(&self) -> u64 {
         let recovery = self.recovery.divide_up(WHOLE.into());
         self.rate().period_micros().saturating_mul(recovery + 2)
     }
 
     fn rebase(&self, state: &mut AdaptiveState, now: Timestamp) -> bool {
-        let is_ahead = is_ahead(state.at, now, self.horizon());
+        let is_ahead = is_ahead(state.at, now, self.max_ttl());
         if is_ahead {
             state.at = now;
         }

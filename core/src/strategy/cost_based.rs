@@ -43,7 +43,7 @@ mod tests;
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Class, CostBased, Hit, Ratio, Strategy, Timestamp, rate};
+/// use traffik::{Class, CostBased, Hit, Ratio, Strategy, Timestamp, rate};
 ///
 /// let bucket = CostBased::new(rate!("4/s")).burst(8)?.window(2)?;
 /// let mut state = Default::default();
@@ -280,12 +280,12 @@ impl Strategy for CostBased {
         }
     }
 
-    fn fresh_at(&self, state: &CostBasedState, _: Class) -> Timestamp {
-        self.of_state(state).fresh_at(&state.level)
+    fn expires_at(&self, state: &CostBasedState, _: Class) -> Timestamp {
+        self.of_state(state).expires_at(&state.level)
     }
 
-    fn horizon(&self) -> u64 {
-        self.at_mean(Mean::of(u32::MAX)).horizon()
+    fn max_ttl(&self) -> u64 {
+        self.at_mean(Mean::of(u32::MAX)).max_ttl()
     }
 
     fn rebase(&self, state: &mut CostBasedState, now: Timestamp) -> bool {

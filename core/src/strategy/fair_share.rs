@@ -42,7 +42,7 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Class, FairShare, Hit, Label, Outcome, Strategy, Timestamp, rate};
+/// use traffik::{Class, FairShare, Hit, Label, Outcome, Strategy, Timestamp, rate};
 ///
 /// let limit = FairShare::<4>::new(rate!("9/10s"));
 /// let instances = [limit, limit.weight(2)?];
@@ -61,7 +61,7 @@ use crate::{Rate, Ratio, Timestamp};
 /// assert!(at(29, b, 6).is_allowed());
 /// assert!(at(50, b, 9).is_allowed());
 /// assert_eq!(at(50, b, 10).outcome(), Outcome::Never);
-/// # Ok::<(), traffik_core::StrategyError>(())
+/// # Ok::<(), traffik::StrategyError>(())
 /// ```
 ///
 /// Source: weighted fair sharing as in A. Demers, S. Keshav and S. Shenker, "Analysis and simulation of a fair
@@ -215,7 +215,7 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::strategy::{Corrupt, decode, encode};
+    use crate::strategy::{DecodeError, decode, encode};
     use crate::{Hit, Outcome, Verdict};
 
     const A: u32 = 1;
@@ -294,9 +294,9 @@ mod tests {
         let _ = limit.decide(&mut state, &hit(A, 10), second(10));
         for (at, noted) in [(11, true), (12, false), (19, false)] {
             let denied = limit.decide(&mut state, &hit(B, 1), second(at));
-            assert_eq!((denied.is_allowed(), denied.is_recorded()), (false, noted), "at {at} s");
+            assert_eq!((denied.is_allowed(), denied.is_dirty()), (false, noted), "at {at} s");
         }
-        assert!(!limit.decide(&mut state, &hit(B, 11), second(19)).is_recorded(), "Never is no demand");
+        assert!(!limit.decide(&mut state, &hit(B, 11), second(19)).is_dirty(), "Never is no demand");
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
         let refused = |at: usize, value: u8| {
             let mut bytes = buffer;
             bytes[at] = value;
-            assert_eq!(decode::<FairShareState<2>>(&bytes[..length]), Err(Corrupt), "{value} at {at}");
+            assert_eq!(decode::<FairShareState<2>>(&bytes[..length]), Err(DecodeError), "{value} at {at}");
         };
         refused(0, tags::REGIONS);
         refused(9, 1); // used without demand

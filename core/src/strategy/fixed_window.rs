@@ -8,7 +8,8 @@ use super::math::rebase::is_ahead;
 use super::wire::form;
 use super::wire::stats::stat;
 use super::{
-    Bounds, CapacityError, Class, Corrupt, Formula, Hit, Part, Reader, Scale, State, Strategy, Writer,
+    Bounds, CapacityError, Class, DecodeError, Hit, Reader, Scale, ScriptFormula, ScriptLimit, State,
+    Strategy, Writer,
 };
 use crate::decision::{Figures, Quotient};
 use crate::divide::Divisor;
@@ -33,7 +34,7 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{FixedWindow, Hit, Outcome, Strategy, Timestamp, rate};
+/// use traffik::{FixedWindow, Hit, Outcome, Strategy, Timestamp, rate};
 ///
 /// let window = FixedWindow::new(rate!("3/10s"));
 /// let mut state = Default::default();
@@ -111,12 +112,12 @@ impl State for FixedWindowState {
         out.u32(self.used);
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::FIXED_WINDOW)?;
         let (at, used) = (Timestamp::from_micros(input.u64()?), input.u32()?);
         let state = Self::new(at, used);
         // Nothing used is always written as the state never used.
-        if state.at() == at { Ok(state) } else { Err(Corrupt) }
+        if state.at() == at { Ok(state) } else { Err(DecodeError) }
     }
 }
 
@@ -224,16 +225,16 @@ impl Strategy for FixedWindow {
     }
 
     #[inline]
-    fn fresh_at(&self, state: &FixedWindowState, _: Class) -> Timestamp {
+    fn expires_at(&self, state: &FixedWindowState, _: Class) -> Timestamp {
         if state.used == 0 { state.at() } else { self.window(state.at()).1 }
     }
 
-    fn horizon(&self) -> u64 {
+    fn max_ttl(&self) -> u64 {
         self.rate.period_micros()
     }
 
     fn rebase(&self, state: &mut FixedWindowState, now: Timestamp) -> bool {
-        let is_ahead = is_ahead(state.at(), now, self.horizon());
+        let is_ahead = is_ahead(state.at(), now, self.max_ttl());
         if is_ahead {
             state.at = Halves::of(now);
         }
@@ -248,9 +249,14 @@ impl Strategy for FixedWindow {
         }
     }
 
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let (period, limit) = (self.rate.period_micros(), self.rate.limit());
-        Part::windowed(self.rate, hit, visit, Formula::Window { period, anchor: self.anchor, limit })
+        ScriptLimit::windowed(
+            self.rate,
+            hit,
+            visit,
+            ScriptFormula::Window { period, anchor: self.anchor, limit },
+        )
     }
 
     fn stat(&self, state: &FixedWindowState, _: Class, now: Timestamp) -> FixedWindowStat {

@@ -29,7 +29,7 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Class, Gcra, Hit, Outcome, Strategy, Timestamp, rate};
+/// use traffik::{Class, Gcra, Hit, Outcome, Strategy, Timestamp, rate};
 ///
 /// let gcra = Gcra::new(rate!("10/s")).tolerance(Duration::from_millis(50))?;
 /// let mut state = Default::default();
@@ -42,7 +42,7 @@ use crate::{Rate, Ratio, Timestamp};
 /// assert!(gcra.decide(&mut state, &Hit::new(1), at(150)).is_allowed());
 /// assert_eq!(gcra.decide(&mut state, &Hit::new(2), at(900)).outcome(), Outcome::Never);
 /// assert_eq!(gcra.stat(&state, Class::default(), at(900)).tat, at(900)); // never earlier than the present
-/// # Ok::<(), traffik_core::CapacityError>(())
+/// # Ok::<(), traffik::CapacityError>(())
 /// ```
 ///
 /// Source: ITU-T Recommendation I.371, Annex A, and ATM Forum Traffic Management 4.1, section 4.4.2.
@@ -125,11 +125,11 @@ impl Gcra {
     ///
     /// ```
     /// use core::time::Duration;
-    /// use traffik_core::{Gcra, rate};
+    /// use traffik::{Gcra, rate};
     ///
     /// const TICK: Duration = Duration::from_millis(1);
     /// let uplink = Gcra::new(rate!("300/s")).tick(TICK)?;
-    /// # Ok::<(), traffik_core::CapacityError>(())
+    /// # Ok::<(), traffik::CapacityError>(())
     /// ```
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl Strategy for Gcra {
 
     fn stat(&self, state: &Level, class: Class, now: Timestamp) -> GcraStat {
         GcraStat {
-            tat: self.fresh_at(state, class).max(now),
+            tat: self.expires_at(state, class).max(now),
             interval: Ratio::new(self.meter.unit, self.meter.drain()).ok(),
             conformant: self.peek(state, &Hit::new(1), now).is_allowed(),
         }

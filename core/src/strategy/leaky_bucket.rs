@@ -34,7 +34,7 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Class, Hit, LeakyBucket, Outcome, Strategy, Timestamp, rate};
+/// use traffik::{Class, Hit, LeakyBucket, Outcome, Strategy, Timestamp, rate};
 ///
 /// let bucket = LeakyBucket::new(rate!("2/s")).capacity(3)?;
 /// let mut state = Default::default();
@@ -45,7 +45,7 @@ use crate::{Rate, Ratio, Timestamp};
 /// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(0)).retry_after(), Some(Duration::from_millis(500)));
 /// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(500)).remaining(), 0);
 /// assert_eq!(bucket.stat(&state, Class::default(), at(1250)).level, 2); // 1.5, rounded up
-/// # Ok::<(), traffik_core::CapacityError>(())
+/// # Ok::<(), traffik::CapacityError>(())
 /// ```
 ///
 /// Source: J. Turner, "New directions in communications (or which way to the information age?)", IEEE

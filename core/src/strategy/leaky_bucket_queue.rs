@@ -3,7 +3,7 @@
 use super::math::meter::Meter;
 use super::math::metered::metered;
 use super::wire::stats::stat;
-use super::{Bounds, CapacityError, Class, Hit, Level, Part, Scale, Strategy};
+use super::{Bounds, CapacityError, Class, Hit, Level, Scale, ScriptLimit, Strategy};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod state;
@@ -40,7 +40,7 @@ pub use state::QueueState;
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Hit, LeakyBucketQueue, Outcome, Strategy, Timestamp, rate};
+/// use traffik::{Hit, LeakyBucketQueue, Outcome, Strategy, Timestamp, rate};
 ///
 /// let queue = LeakyBucketQueue::new(rate!("2/s")).queue(2)?;
 /// let mut state = Default::default();
@@ -57,7 +57,7 @@ pub use state::QueueState;
 /// assert_eq!(at(500, 1), deny(500));
 /// assert_eq!(at(1800, 1), allow(200));
 /// assert_eq!(at(1800, 4), Outcome::Never);
-/// # Ok::<(), traffik_core::CapacityError>(())
+/// # Ok::<(), traffik::CapacityError>(())
 /// ```
 ///
 /// Source: A. S. Tanenbaum, "Computer Networks", 3rd edition, 1996, section 5.3.3; the admission is that of
@@ -176,12 +176,12 @@ impl Strategy for LeakyBucketQueue {
     }
 
     #[inline]
-    fn fresh_at(&self, state: &QueueState, _: Class) -> Timestamp {
-        state.fresh_at(&self.meter)
+    fn expires_at(&self, state: &QueueState, _: Class) -> Timestamp {
+        state.expires_at(&self.meter)
     }
 
-    fn horizon(&self) -> u64 {
-        self.meter.horizon()
+    fn max_ttl(&self) -> u64 {
+        self.meter.max_ttl()
     }
 
     fn rebase(&self, state: &mut QueueState, now: Timestamp) -> bool {
@@ -194,7 +194,7 @@ impl Strategy for LeakyBucketQueue {
         is_ahead
     }
 
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         self.meter.parts_of(true, hit, visit)
     }
 
@@ -205,7 +205,7 @@ impl Strategy for LeakyBucketQueue {
             queue_size: queue_cost.saturating_sub(1),
             queue_cost,
             queue_capacity: self.queue,
-            next_turn: self.meter.fresh_at(&level).max(now),
+            next_turn: self.meter.expires_at(&level).max(now),
         }
     }
 
@@ -236,12 +236,12 @@ impl Scale for LeakyBucketQueue {
         self.meter.advance_receipt(receipt, to);
     }
 
-    fn parts(&self) -> u64 {
+    fn denominator(&self) -> u64 {
         self.meter.unit.max(1)
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
-        Ok(Self { meter: self.meter.finer(factor)?, ..*self })
+    fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
+        Ok(Self { meter: self.meter.refine(factor)?, ..*self })
     }
 }
 

@@ -6,8 +6,8 @@ use crate::strategy::wire::tags;
 use super::math::rebase::{is_ahead, told};
 use super::wire::stats::stat;
 use super::{
-    Bounds, CapacityError, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy,
-    StrategyError, Writer,
+    Bounds, CapacityError, Class, DecodeError, FixedWindow, Hit, Reader, Scale, ScriptFormula, ScriptLimit,
+    State, Strategy, StrategyError, Writer,
 };
 use crate::decision::{Figures, Quotient};
 use crate::time::Halves;
@@ -40,7 +40,7 @@ mod tests;
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Hit, Outcome, QuotaRollover, Strategy, Timestamp, rate};
+/// use traffik::{Hit, Outcome, QuotaRollover, Strategy, Timestamp, rate};
 ///
 /// let quota = QuotaRollover::new(rate!("10/min"));
 /// let mut state = Default::default();
@@ -125,12 +125,12 @@ impl State for QuotaRolloverState {
         out.u32(self.before);
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::QUOTA_ROLLOVER)?;
         let (at, used, before) = (Timestamp::from_micros(input.u64()?), input.u32()?, input.u32()?);
         let state = Self::new(at, used, before);
         // Nothing used is always written as the state never used.
-        if state.at() == at { Ok(state) } else { Err(Corrupt) }
+        if state.at() == at { Ok(state) } else { Err(DecodeError) }
     }
 }
 
@@ -206,7 +206,7 @@ impl QuotaRollover {
     fn reset(&self, present: QuotaRolloverState, end: Timestamp, now: Timestamp) -> u64 {
         match self.forgotten(present, end) {
             None => 0,
-            Some(fresh_at) => self.told(fresh_at.micros_since(present.at()), present.at(), now),
+            Some(expires_at) => self.told(expires_at.micros_since(present.at()), present.at(), now),
         }
     }
 
@@ -221,7 +221,7 @@ impl QuotaRollover {
 
     /// A wait from the time a state decides at, counted from a present that may lie behind it.
     fn told(&self, wait: u64, at: Timestamp, now: Timestamp) -> u64 {
-        told(wait, at.micros_since(now), self.horizon())
+        told(wait, at.micros_since(now), self.max_ttl())
     }
 }
 
@@ -289,16 +289,16 @@ impl Strategy for QuotaRollover {
     }
 
     #[inline]
-    fn fresh_at(&self, state: &QuotaRolloverState, _: Class) -> Timestamp {
+    fn expires_at(&self, state: &QuotaRolloverState, _: Class) -> Timestamp {
         self.forgotten(*state, self.windows.window(state.at()).1).unwrap_or(state.at())
     }
 
-    fn horizon(&self) -> u64 {
+    fn max_ttl(&self) -> u64 {
         self.rate().period_micros().saturating_mul(2)
     }
 
     fn rebase(&self, state: &mut QuotaRolloverState, now: Timestamp) -> bool {
-        let is_ahead = is_ahead(state.at(), now, self.horizon());
+        let is_ahead = is_ahead(state.at(), now, self.max_ttl());
         if is_ahead {
             state.at = Halves::of(now);
         }
@@ -318,11 +318,15 @@ impl Strategy for QuotaRollover {
     }
 
     /// The numerator of the share times the limit is the largest number there is.
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let (period, limit) = (self.rate().period_micros(), self.rate().limit());
-        let formula =
-            Formula::Rollover { period, limit, share: self.share, most: self.max.min(u32::MAX - limit) };
-        self.fits_script().is_ok() && Part::windowed(self.rate(), hit, visit, formula)
+        let formula = ScriptFormula::Rollover {
+            period,
+            limit,
+            share: self.share,
+            most: self.max.min(u32::MAX - limit),
+        };
+        self.fits_script().is_ok() && ScriptLimit::windowed(self.rate(), hit, visit, formula)
     }
 
     fn fits_script(&self) -> Result<(), CapacityError> {

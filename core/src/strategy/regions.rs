@@ -45,7 +45,7 @@ mod tests;
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Class, Hit, Label, Outcome, Ratio, Regions, Strategy, Timestamp, rate};
+/// use traffik::{Class, Hit, Label, Outcome, Ratio, Regions, Strategy, Timestamp, rate};
 ///
 /// let (a, b, other) = (Label(1), Label(2), Label(3));
 /// let fixed = Regions::<2>::new(rate!("10/10s"), &[(a, Ratio::new(1, 2)?), (b, Ratio::new(3, 10)?)])?;

@@ -18,7 +18,7 @@ use crate::decision::{Figures, Quotient};
 use crate::strategy::math::rebase::is_ahead;
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
-use crate::strategy::{Class, Corrupt, FixedWindow, Hit, Label, Reader, State, Writer};
+use crate::strategy::{Class, DecodeError, FixedWindow, Hit, Label, Reader, State, Writer};
 use crate::{Decision, Rate, Receipt, Timestamp};
 
 mod member;
@@ -108,12 +108,12 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         let limit = sharing.most(row.map(|_| label));
         let available = table.available(sharing, label);
         // Only a clock that stepped back could be told to wait longer than the horizon.
-        let until = |then: Timestamp| Quotient::whole(then.micros_since(now).min(horizon(sharing)));
+        let until = |then: Timestamp| Quotient::whole(then.micros_since(now).min(max_ttl(sharing)));
         let figures = |table: &Self, remaining: u32| Figures {
             limit,
             rate: Rate::of_quota(sharing.quota(row.map(|_| label)), rate),
             remaining: Quotient::whole(remaining.into()),
-            reset: until(table.fresh_at(sharing)),
+            reset: until(table.expires_at(sharing)),
             receipt: Receipt { level: u64::from(row.is_none()), ..Receipt::new(table.at) },
         };
         // The next window shares the limit by the demand seen in this one. If that does not do, the one after
@@ -184,7 +184,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
     }
 
     /// Demand lasts until the end of the next window, where that matters; else until the end of its own.
-    pub(crate) fn fresh_at<S: Sharing>(&self, sharing: &S) -> Timestamp {
+    pub(crate) fn expires_at<S: Sharing>(&self, sharing: &S) -> Timestamp {
         let (_, end) = sharing.windows().window(self.at);
         let mut members = self.members().map(|(_, member)| member);
         match (members.clone().any(|member| member.next_weight > 0), sharing.lends()) {
@@ -196,7 +196,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
     }
 
     pub(crate) fn rebase<S: Sharing>(&mut self, sharing: &S, now: Timestamp) -> bool {
-        let is_ahead = is_ahead(self.at, now, horizon(sharing));
+        let is_ahead = is_ahead(self.at, now, max_ttl(sharing));
         if is_ahead {
             self.at = now;
         }
@@ -352,12 +352,12 @@ macro_rules! shared {
             state.refund(self, hit, receipt);
         }
 
-        fn fresh_at(&self, state: &Self::State, _: $crate::Class) -> $crate::Timestamp {
-            state.fresh_at(self)
+        fn expires_at(&self, state: &Self::State, _: $crate::Class) -> $crate::Timestamp {
+            state.expires_at(self)
         }
 
-        fn horizon(&self) -> u64 {
-            $crate::strategy::shares::horizon(self)
+        fn max_ttl(&self) -> u64 {
+            $crate::strategy::shares::max_ttl(self)
         }
 
         fn rebase(&self, state: &mut Self::State, now: $crate::Timestamp) -> bool {
@@ -372,7 +372,7 @@ macro_rules! shared {
 pub(crate) use shared;
 
 /// Two windows where the demand of one is felt in the next.
-pub(crate) fn horizon<S: Sharing>(sharing: &S) -> u64 {
+pub(crate) fn max_ttl<S: Sharing>(sharing: &S) -> u64 {
     let period = sharing.windows().rate().period_micros();
     if sharing.lends() { 2 * period } else { period }
 }
@@ -395,7 +395,7 @@ impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
         }
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         // Regions have no weights.
         let heaviest = if TAG == tags::REGIONS { 1 } else { u16::MAX };
         input.tag(TAG)?;
@@ -405,11 +405,11 @@ impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
             let row = Row { label: Label(input.u32()?), member: Member::decode(input, heaviest)? };
             let is_known = table.rows.iter().take(next).any(|known| known.label == row.label);
             let slot = table.rows.get_mut(next).filter(|_| !is_known && !row.member.is_idle());
-            *slot.ok_or(Corrupt)? = row;
+            *slot.ok_or(DecodeError)? = row;
         }
         // Nothing known is always written as the state never used.
         let mut tidy = table;
         tidy.tidy();
-        if tidy == table { Ok(table) } else { Err(Corrupt) }
+        if tidy == table { Ok(table) } else { Err(DecodeError) }
     }
 }

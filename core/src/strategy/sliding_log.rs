@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use super::math::rebase::is_ahead;
 use super::math::tally::Tally;
 use super::wire::stats::stat;
-use super::{Bounds, CapacityError, Class, Formula, Hit, Part, Scale, Strategy, StrategyError};
+use super::{Bounds, CapacityError, Class, Hit, Scale, ScriptFormula, ScriptLimit, Strategy, StrategyError};
 use crate::decision::Quotient;
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
@@ -44,7 +44,7 @@ pub use ring::{Inline, LogState};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Hit, Outcome, SlidingLog, Strategy, Timestamp, rate};
+/// use traffik::{Hit, Outcome, SlidingLog, Strategy, Timestamp, rate};
 ///
 /// let log = SlidingLog::<16>::new(rate!("4/10s"))?;
 /// let mut state = Default::default();
@@ -56,7 +56,7 @@ pub use ring::{Inline, LogState};
 /// assert_eq!(at(20, 2).retry_after(), Some(Duration::from_secs(5)));
 /// assert_eq!(at(22, 1).remaining(), 0);
 /// assert_eq!(at(22, 5).outcome(), Outcome::Never);
-/// # Ok::<(), traffik_core::StrategyError>(())
+/// # Ok::<(), traffik::StrategyError>(())
 /// ```
 ///
 /// Source: the definition of a limit per period itself; as an algorithm, the sliding window log of the
@@ -138,7 +138,7 @@ impl<R: Room> Log<R> {
             rate: self.rate,
             now,
             used: present.used.into(),
-            horizon: self.horizon(),
+            max_ttl: self.max_ttl(),
             receipt: Receipt::new(present.at),
         };
         let until_gone = || present.until_gone(present.log.last());
@@ -209,11 +209,11 @@ impl<R: Room> Strategy for Log<R> {
         state.take(receipt.at, hit.cost);
     }
 
-    fn fresh_at(&self, state: &LogState<R>, _: Class) -> Timestamp {
+    fn expires_at(&self, state: &LogState<R>, _: Class) -> Timestamp {
         if state.len() == 0 { Timestamp::EPOCH } else { state.last().plus_micros(self.rate.period_micros()) }
     }
 
-    fn horizon(&self) -> u64 {
+    fn max_ttl(&self) -> u64 {
         self.rate.period_micros()
     }
 
@@ -228,9 +228,9 @@ impl<R: Room> Strategy for Log<R> {
         is_ahead
     }
 
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let (period, limit) = (self.rate.period_micros(), self.rate.limit());
-        Part::windowed(self.rate, hit, visit, Formula::Log { period, limit, room: R::LARGEST })
+        ScriptLimit::windowed(self.rate, hit, visit, ScriptFormula::Log { period, limit, room: R::LARGEST })
     }
 
     fn stat(&self, state: &LogState<R>, _: Class, now: Timestamp) -> SlidingLogStat {

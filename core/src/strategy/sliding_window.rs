@@ -4,8 +4,8 @@ use super::math::rebase::is_ahead;
 use super::math::tally::Tally;
 use super::wire::stats::stat;
 use super::{
-    Bounds, CapacityError, Class, Corrupt, FixedWindow, Formula, Hit, Part, Reader, Scale, State, Strategy,
-    Writer,
+    Bounds, CapacityError, Class, DecodeError, FixedWindow, Hit, Reader, Scale, ScriptFormula, ScriptLimit,
+    State, Strategy, Writer,
 };
 use crate::decision::Quotient;
 use crate::divide::{Divisor, divide, scale_down, scale_up};
@@ -42,7 +42,7 @@ mod tests;
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Hit, Outcome, SlidingWindow, Strategy, Timestamp, rate};
+/// use traffik::{Hit, Outcome, SlidingWindow, Strategy, Timestamp, rate};
 ///
 /// let window = SlidingWindow::new(rate!("4/10s"));
 /// let mut state = Default::default();
@@ -136,7 +136,7 @@ impl State for SlidingWindowState {
         out.u32(self.current);
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::SLIDING_WINDOW)?;
         let (at, period) = (Timestamp::from_micros(input.u64()?), input.u64()?);
         let state = Self { at, period, previous: input.u32()?, current: input.u32()? };
@@ -144,7 +144,7 @@ impl State for SlidingWindowState {
         let counted = Rate::is_period(period) && (state.previous == 0 || at.as_micros() >= period);
         // Nothing used is always written as the state never used.
         let canonical = state == Self::new(at, period, state.previous, state.current);
-        if canonical && (counted || state == Self::default()) { Ok(state) } else { Err(Corrupt) }
+        if canonical && (counted || state == Self::default()) { Ok(state) } else { Err(DecodeError) }
     }
 }
 
@@ -285,7 +285,7 @@ impl Strategy for SlidingWindow {
             rate: self.rate,
             now,
             used: present.used(),
-            horizon: self.horizon(),
+            max_ttl: self.max_ttl(),
             receipt: Receipt { unit: present.period, ..Receipt::new(present.at) },
         };
         let more = |booked, room| present.more(booked, room);
@@ -319,18 +319,18 @@ impl Strategy for SlidingWindow {
     }
 
     #[inline]
-    fn fresh_at(&self, state: &SlidingWindowState, _: Class) -> Timestamp {
+    fn expires_at(&self, state: &SlidingWindowState, _: Class) -> Timestamp {
         state.at.plus_micros(self.present(state, state.at).reset(0).ceil())
     }
 
     /// Two periods: a hit at the start of a window counts, if less and less, to the end of the next.
-    fn horizon(&self) -> u64 {
+    fn max_ttl(&self) -> u64 {
         2 * self.rate.period_micros()
     }
 
     /// All that is in use counts as used now: how far the windows overlap is another at another time of them.
     fn rebase(&self, state: &mut SlidingWindowState, now: Timestamp) -> bool {
-        let is_ahead = is_ahead(state.at, now, self.horizon());
+        let is_ahead = is_ahead(state.at, now, self.max_ttl());
         if is_ahead {
             let present = self.present(state, state.at);
             let used = u32::try_from(present.used()).unwrap_or(u32::MAX);
@@ -339,9 +339,9 @@ impl Strategy for SlidingWindow {
         is_ahead
     }
 
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let (period, limit) = (self.rate.period_micros(), self.rate.limit());
-        Part::windowed(self.rate, hit, visit, Formula::Sliding { period, limit })
+        ScriptLimit::windowed(self.rate, hit, visit, ScriptFormula::Sliding { period, limit })
     }
 
     fn stat(&self, state: &SlidingWindowState, _: Class, now: Timestamp) -> SlidingWindowStat {

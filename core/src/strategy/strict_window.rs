@@ -4,7 +4,8 @@ use super::math::rebase::is_ahead;
 use super::math::tally::Tally;
 use super::wire::stats::stat;
 use super::{
-    Bounds, CapacityError, Class, Formula, Hit, Part, Scale, SlidingWindow, Strategy, StrategyError,
+    Bounds, CapacityError, Class, Hit, Scale, ScriptFormula, ScriptLimit, SlidingWindow, Strategy,
+    StrategyError,
 };
 use crate::decision::Quotient;
 use crate::divide::divide_up;
@@ -38,7 +39,7 @@ use state::{Grid, Present};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Hit, Outcome, SlidingWindow, Strategy, Timestamp, rate};
+/// use traffik::{Hit, Outcome, SlidingWindow, Strategy, Timestamp, rate};
 ///
 /// let window = SlidingWindow::strict::<8>(rate!("4/10s")).buckets(5)?;
 /// let mut state = Default::default();
@@ -49,7 +50,7 @@ use state::{Grid, Present};
 /// assert_eq!(at(20_000_000, 2).retry_after(), Some(Duration::from_micros(3_999_999)));
 /// assert_eq!(at(23_999_999, 2).remaining(), 1);
 /// assert_eq!(at(24_000_000, 5).outcome(), Outcome::Never);
-/// # Ok::<(), traffik_core::StrategyError>(())
+/// # Ok::<(), traffik::StrategyError>(())
 /// ```
 ///
 /// Source: the "jumping window" of E. Rathgeb, "Modeling and performance comparison of policing mechanisms for
@@ -124,7 +125,7 @@ impl<const N: usize> StrictWindow<N> {
             rate: self.rate,
             now,
             used: present.used(),
-            horizon: self.horizon(),
+            max_ttl: self.max_ttl(),
             receipt: Receipt { level: buckets.into(), unit, ..Receipt::new(present.at) },
         };
         let used = tally.used;
@@ -190,12 +191,12 @@ impl<const N: usize> Strategy for StrictWindow<N> {
     }
 
     #[inline]
-    fn fresh_at(&self, state: &StrictWindowState<N>, _: Class) -> Timestamp {
+    fn expires_at(&self, state: &StrictWindowState<N>, _: Class) -> Timestamp {
         state.at.plus_micros(state.on(self.grid, &mut None).present(state.at).reset(0))
     }
 
     /// A period and a bucket.
-    fn horizon(&self) -> u64 {
+    fn max_ttl(&self) -> u64 {
         let Grid { period, buckets } = self.grid;
         period + divide_up(period, buckets.into())
     }
@@ -211,11 +212,12 @@ impl<const N: usize> Strategy for StrictWindow<N> {
         is_ahead
     }
 
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let Grid { period, buckets } = self.grid;
-        let formula = Formula::Strict { period, buckets, limit: self.rate.limit(), room: N as u32 };
+        let formula = ScriptFormula::Strict { period, buckets, limit: self.rate.limit(), room: N as u32 };
         // A time within a period, times the buckets, is exact in a double.
-        period.saturating_mul(buckets.into()) < 1 << 53 && Part::windowed(self.rate, hit, visit, formula)
+        period.saturating_mul(buckets.into()) < 1 << 53
+            && ScriptLimit::windowed(self.rate, hit, visit, formula)
     }
 
     fn stat(&self, state: &StrictWindowState<N>, _: Class, now: Timestamp) -> StrictWindowStat {

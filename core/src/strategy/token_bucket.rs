@@ -31,7 +31,7 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Hit, Outcome, Strategy, Timestamp, TokenBucket, rate};
+/// use traffik::{Hit, Outcome, Strategy, Timestamp, TokenBucket, rate};
 ///
 /// let bucket = TokenBucket::new(rate!("2/s")).burst(4)?;
 /// let mut state = Default::default();
@@ -42,7 +42,7 @@ use crate::{Rate, Ratio, Timestamp};
 /// assert_eq!(at(500, 2).remaining(), 0);
 /// assert_eq!(at(1000, 5).outcome(), Outcome::Never);
 /// assert_eq!(at(9000, 0).remaining(), 4);
-/// # Ok::<(), traffik_core::CapacityError>(())
+/// # Ok::<(), traffik::CapacityError>(())
 /// ```
 ///
 /// Source: J. Turner, "New directions in communications (or which way to the information age?)", IEEE

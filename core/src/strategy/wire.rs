@@ -8,6 +8,6 @@ pub(crate) mod stats;
 pub(crate) mod tags;
 
 pub(crate) use codec::form;
-pub use codec::{Corrupt, Reader, State, Writer, decode, encode};
-pub use formula::{Formula, Held, Inlined, Part};
-pub use stats::{Figure, Report, Reported};
+pub use codec::{DecodeError, Reader, State, Writer, decode, encode};
+pub use formula::{ActiveHours, ScriptFormula, ScriptLimit, StateNesting};
+pub use stats::{StatValue, Stats, StatsSnapshot};

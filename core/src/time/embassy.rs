@@ -19,12 +19,12 @@ use super::{Clock, Timer, Timestamp};
 /// `critical-section` that is a `SettableClock<EmbassyClock>`, which is set when the time is known.
 ///
 /// ```no_run
-/// use traffik_core::{Clock, EmbassyClock, Fixed, Gcra, Limiter, rate};
+/// use traffik::{Clock, EmbassyClock, Fixed, Gcra, Limiter, rate};
 ///
 /// let storage = Fixed::<Gcra, _, 8>::new(EmbassyClock::new(), 0x5eed);
 /// let limiter = Limiter::new(Gcra::new(rate!("2/s")), storage);
 /// assert!(limiter.check("sensor")?.is_allowed());
-/// # Ok::<(), traffik_core::StorageError>(())
+/// # Ok::<(), traffik::StorageError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EmbassyClock(());

@@ -25,7 +25,7 @@ use section::Register;
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Clock, ManualClock, Timestamp};
+/// use traffik::{Clock, ManualClock, Timestamp};
 ///
 /// let clock = ManualClock::new(Timestamp::EPOCH);
 /// clock.advance(Duration::from_millis(5));

@@ -26,7 +26,7 @@ use super::{Clock, EpochClock, Timer, Timestamp};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Clock, ManualClock, SettableClock, Timestamp};
+/// use traffik::{Clock, ManualClock, SettableClock, Timestamp};
 ///
 /// // In firmware an `EmbassyClock`, or a `TickClock` over a counter.
 /// static CLOCK: SettableClock<ManualClock> = SettableClock::new(ManualClock::new(Timestamp::EPOCH));

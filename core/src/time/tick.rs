@@ -26,7 +26,7 @@ use super::{Clock, Timestamp};
 /// A limiter that is asked more often than that is all it takes. Otherwise let a timer read the clock.
 ///
 /// ```
-/// use traffik_core::{Clock, TickClock, Timestamp};
+/// use traffik::{Clock, TickClock, Timestamp};
 ///
 /// /// In firmware this reads a register, such as the cycle counter of a Cortex-M.
 /// fn count() -> u32 {

@@ -34,7 +34,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 use traffik::web::Rule;
-use traffik::{Rate, web::Dialect};
+use traffik::{Rate, web::HeaderFormat};
 
 use crate::keys::KeySpec;
 use crate::plan::{Headers, MOST_RATES, OnErrorSpec, RulePlan, StorageSpec, ThrottlePlan, names};
@@ -231,7 +231,7 @@ fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String
         cost_header: table.cost_header.map(|header| header.0),
         rules: table.rules.map_or(Vec::new(), |rules| rules.0.into_iter().map(rule).collect()),
         on_error,
-        headers: table.headers.map_or(Dialect::Draft10, |headers| headers.0.into()),
+        headers: table.headers.map_or(HeaderFormat::Draft10, |headers| headers.0.into()),
         shadow: table.shadow,
         place: String::new(),
     })

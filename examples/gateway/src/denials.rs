@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use traffik::storage::Storage;
-use traffik::web::{Event, Observe, Seen};
-use traffik::{Denied, FixedWindow, Hit, Memory, Op, rate};
+use traffik::web::{Event, Observe, RequestOutcome};
+use traffik::{DeniedKey, FixedWindow, Hit, Memory, Op, rate};
 
 /// How many of those denied most are known by name.
 const NAMES: usize = 1_000;
@@ -18,20 +18,22 @@ pub(crate) struct Denials(Arc<Memory<FixedWindow>>);
 
 impl Default for Denials {
     fn default() -> Self {
-        Self(Arc::new(Memory::builder().capacity(1).names(NAMES).build()))
+        Self(Arc::new(Memory::builder().capacity(1).track_denied_keys(NAMES).build()))
     }
 }
 
 impl Denials {
     /// Who was denied most, the most first.
-    pub(crate) fn most(&self) -> Vec<Denied> {
+    pub(crate) fn most(&self) -> Vec<DeniedKey> {
         self.0.denied(TOLD)
     }
 }
 
 impl Observe for Denials {
     fn seen(&self, event: &Event<'_>) {
-        if let (Seen::Denied | Seen::Never | Seen::WouldDeny, Some(client)) = (event.result, event.client) {
+        if let (RequestOutcome::Denied | RequestOutcome::Never | RequestOutcome::WouldDeny, Some(client)) =
+            (event.result, event.client)
+        {
             // A memory keeps the names of those it denies, here all who ask for two of one; they leave no state.
             let _ = self.0.apply_now(&FixedWindow::new(rate!("1/s")), client, &Op::Check(Hit::new(2)));
         }

@@ -105,7 +105,7 @@ fn serving<L: Limit>(
     };
     let (throttle, policy) = (throttle.build().map_err(|error| error.to_string())?, Arc::new(policy));
     Ok(Arc::new(move |socket, end| {
-        let client = throttle.known(ClientKey::connection()).class(class);
+        let client = throttle.client_for(ClientKey::connection()).class(class);
         Box::pin(echo(WsThrottle::new(socket, client, Arc::clone(&policy)), end))
     }))
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch::Sender;
-use traffik::Denied;
+use traffik::DeniedKey;
 use traffik::web::Tally;
 
 use crate::echo::Echo;
@@ -61,7 +61,7 @@ impl Gateway {
     }
 
     /// Returns those who were denied most, of all throttles.
-    pub(crate) fn denied_most(&self) -> Vec<Denied> {
+    pub(crate) fn denied_most(&self) -> Vec<DeniedKey> {
         let limited = self.limited.load();
         let most = |control: &Control| {
             let mut most = control.denials.most();

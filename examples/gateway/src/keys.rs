@@ -8,7 +8,8 @@ use http::header::FORWARDED;
 use http::{HeaderName, HeaderValue, Request};
 use percent_encoding::percent_decode_str;
 use traffik::web::{
-    ApiKey, ClientAddress, ClientKey, Composite, Exempt, Identify, Identity, Networks, Peer, PeerAddress, Via,
+    ApiKey, ClientAddress, ClientKey, CompositeKey, Exempt, ForwardedHeader, Identify, Identity, Networks,
+    Peer, PeerAddress,
 };
 
 /// What a client is counted by.
@@ -16,7 +17,7 @@ use traffik::web::{
 pub(crate) enum KeySpec {
     Peer,
     /// As a trusted proxy tells it, in this header.
-    Forwarded(Via),
+    Forwarded(ForwardedHeader),
     Header(HeaderName),
 }
 
@@ -24,13 +25,13 @@ pub(crate) const KEYS: &str = "the keys are peer, forwarded (X-Forwarded-For), f
     forwarded:HEADER and header:NAME";
 
 /// The headers by which proxies tell who the client is, by their names. Any other one is named as it is.
-const VIAS: [(&str, Via); 6] = [
-    ("xff", Via::XForwardedFor),
-    ("rfc7239", Via::Forwarded),
-    ("x-real-ip", Via::XRealIp),
-    ("cf-connecting-ip", Via::CfConnectingIp),
-    ("true-client-ip", Via::TrueClientIp),
-    ("fly-client-ip", Via::FlyClientIp),
+const VIAS: [(&str, ForwardedHeader); 6] = [
+    ("xff", ForwardedHeader::XForwardedFor),
+    ("rfc7239", ForwardedHeader::Forwarded),
+    ("x-real-ip", ForwardedHeader::XRealIp),
+    ("cf-connecting-ip", ForwardedHeader::CfConnectingIp),
+    ("true-client-ip", ForwardedHeader::TrueClientIp),
+    ("fly-client-ip", ForwardedHeader::FlyClientIp),
 ];
 
 impl FromStr for KeySpec {
@@ -39,7 +40,7 @@ impl FromStr for KeySpec {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "peer" => Ok(Self::Peer),
-            None if text == "forwarded" => Ok(Self::Forwarded(Via::XForwardedFor)),
+            None if text == "forwarded" => Ok(Self::Forwarded(ForwardedHeader::XForwardedFor)),
             Some(("forwarded", name)) => {
                 let known = VIAS.iter().find(|(known, _)| *known == name);
                 let via = match (known, name.parse()) {
@@ -49,7 +50,7 @@ impl FromStr for KeySpec {
                         if ![FORWARDED.as_str(), "x-forwarded-for"]
                             .contains(&HeaderName::as_str(&header)) =>
                     {
-                        Via::Header(header)
+                        ForwardedHeader::Header(header)
                     }
                     _ => {
                         return Err(format!(
@@ -78,8 +79,8 @@ impl std::fmt::Display for KeySpec {
             Self::Forwarded(via) => {
                 let named = VIAS.iter().find(|(_, known)| known == via);
                 match (via, named) {
-                    (Via::XForwardedFor, _) => f.write_str("forwarded"),
-                    (Via::Header(name), _) => write!(f, "forwarded:{name}"),
+                    (ForwardedHeader::XForwardedFor, _) => f.write_str("forwarded"),
+                    (ForwardedHeader::Header(name), _) => write!(f, "forwarded:{name}"),
                     (_, named) => write!(f, "forwarded:{}", named.map_or("", |(name, _)| name)),
                 }
             }
@@ -118,7 +119,9 @@ impl Keys {
         });
         match (each.next(), self.keys.len()) {
             (Some(only), 1) => only,
-            (first, _) => Arc::new(first.into_iter().chain(each).fold(Composite::new(), Composite::and)),
+            (first, _) => {
+                Arc::new(first.into_iter().chain(each).fold(CompositeKey::new(), CompositeKey::and))
+            }
         }
     }
 

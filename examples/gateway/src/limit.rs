@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use traffik::strategy::{
-    CapacityError, Corrupt, Erased, ErasedScale, InlineState, Part, Reader, Report, Reported, State, Writer,
+    CapacityError, DecodeError, Erased, ErasedScale, InlineState, Reader, ScriptLimit, State, Stats,
+    StatsSnapshot, Writer,
 };
 use traffik::{
     Class, Decision, FixedWindow, HeapLog, Hit, Rate, Ratio, Receipt, Scale, Strategy, Timestamp, Verdict,
@@ -25,7 +26,7 @@ pub(crate) const WRAPPER: usize = 16;
 pub(crate) type Chosen<const LEN: usize> = Arc<dyn ErasedScale<LEN>>;
 
 /// A limit that a throttle is made of.
-pub(crate) trait Limit: Scale + Strategy<Cost = u32, Stat: Report> {
+pub(crate) trait Limit: Scale + Strategy<Cost = u32, Stat: Stats> {
     /// The same in the place of another one, if there was one: what was used of that is used of this.
     fn in_place_of(self, before: Option<&Self>) -> Self;
 
@@ -60,7 +61,7 @@ impl<const LEN: usize> From<Chosen<LEN>> for ErasedLimit<LEN> {
 
 impl<const LEN: usize> ErasedLimit<LEN> {
     fn succeed(&mut self, before: &Self) {
-        self.limit = self.limit.clone().succeeding(Arc::clone(&before.pointer));
+        self.limit = self.limit.clone().migrating_from(Arc::clone(&before.pointer));
     }
 }
 
@@ -170,7 +171,7 @@ impl State for LimitState {
         self.read::<LARGE_WRAPPED>().encode(out);
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut state = Self::default();
         state.write(&InlineState::<LARGE_WRAPPED>::decode(input)?);
         Ok(state)
@@ -182,7 +183,7 @@ impl Strategy for AnyLimit {
     type State = LimitState;
     type Cost = u32;
     type Verdict = Decision;
-    type Stat = Reported;
+    type Stat = StatsSnapshot;
 
     fn decide(&self, state: &mut LimitState, hit: &Hit, now: Timestamp) -> Decision {
         if let (Self::Small(it), LimitState::Short(inline)) = (self, &mut *state) {
@@ -192,7 +193,7 @@ impl Strategy for AnyLimit {
         each!(self, it => {
             let mut inline = state.read();
             let decision = it.limit.decide(&mut inline, hit, now);
-            if decision.is_recorded() {
+            if decision.is_dirty() {
                 state.write(&inline);
             }
             decision
@@ -214,15 +215,15 @@ impl Strategy for AnyLimit {
         each!(self, it => state.change(|inline| it.limit.refund(inline, hit, receipt, now)));
     }
 
-    fn fresh_at(&self, state: &LimitState, class: Class) -> Timestamp {
+    fn expires_at(&self, state: &LimitState, class: Class) -> Timestamp {
         if let (Self::Small(it), LimitState::Short(inline)) = (self, state) {
-            return it.limit.fresh_at(inline, class);
+            return it.limit.expires_at(inline, class);
         }
-        each!(self, it => it.limit.fresh_at(&state.read(), class))
+        each!(self, it => it.limit.expires_at(&state.read(), class))
     }
 
-    fn horizon(&self) -> u64 {
-        each!(self, it => it.limit.horizon())
+    fn max_ttl(&self) -> u64 {
+        each!(self, it => it.limit.max_ttl())
     }
 
     fn rebase(&self, state: &mut LimitState, now: Timestamp) -> bool {
@@ -240,11 +241,11 @@ impl Strategy for AnyLimit {
         each!(self, it => it.limit.records_demand())
     }
 
-    fn stat(&self, state: &LimitState, class: Class, now: Timestamp) -> Reported {
+    fn stat(&self, state: &LimitState, class: Class, now: Timestamp) -> StatsSnapshot {
         each!(self, it => it.limit.stat(&state.read(), class, now))
     }
 
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         each!(self, it => it.limit.parts_of(hit, visit))
     }
 
@@ -279,13 +280,13 @@ impl Scale for AnyLimit {
         each!(self, it => it.limit.advance_receipt(receipt, class, to));
     }
 
-    fn parts(&self) -> u64 {
-        each!(self, it => it.limit.parts())
+    fn denominator(&self) -> u64 {
+        each!(self, it => it.limit.denominator())
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
-        let mut finer = self.clone();
-        each!(&mut finer, it => it.limit = it.limit.finer(factor)?);
-        Ok(finer)
+    fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
+        let mut refine = self.clone();
+        each!(&mut refine, it => it.limit = it.limit.refine(factor)?);
+        Ok(refine)
     }
 }

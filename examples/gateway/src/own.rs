@@ -8,8 +8,8 @@ use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use traffik::runtime::{Runtime, Tokio};
-use traffik::strategy::{Figure, Reported};
-use traffik::{Denied, Label};
+use traffik::strategy::{StatValue, StatsSnapshot};
+use traffik::{DeniedKey, Label};
 
 use crate::caller;
 use crate::gateway::Gateway;
@@ -62,7 +62,7 @@ pub(crate) async fn answer<B>(
             typed("text/plain; version=0.0.4", gateway.tally.prometheus() + &stores)
         }
         "denied" => {
-            let line = |it: Denied| format!("{}\t{}\n", it.denials, it.name);
+            let line = |it: DeniedKey| format!("{}\t{}\n", it.denials, it.name);
             text(StatusCode::OK, gateway.denied_most().into_iter().map(line).collect::<String>())
         }
         "stat" => stat(request.uri().query(), gateway).await,
@@ -132,8 +132,8 @@ async fn stat(query: Option<&str>, gateway: &Gateway) -> Reply {
     reply
 }
 
-fn policies(control: &Control, figures: &[Reported]) -> Vec<Value> {
-    let policy = |(name, reported): (&String, &Reported)| {
+fn policies(control: &Control, figures: &[StatsSnapshot]) -> Vec<Value> {
+    let policy = |(name, reported): (&String, &StatsSnapshot)| {
         let figures: Value = reported.iter().map(|(name, figure)| (name, value(figure))).collect();
         json!({ "policy": name, "figures": figures })
     };
@@ -141,14 +141,14 @@ fn policies(control: &Control, figures: &[Reported]) -> Vec<Value> {
 }
 
 /// Times are seconds since 1970.
-fn value(figure: Figure) -> Value {
+fn value(figure: StatValue) -> Value {
     match figure {
-        Figure::Count(count) => count.into(),
-        Figure::Balance(balance) => balance.into(),
-        Figure::Time(time) => (time.as_micros() as f64 / 1e6).into(),
-        Figure::Flag(flag) => flag.into(),
-        Figure::Label(label) => label.0.into(),
-        Figure::Absent => Value::Null,
+        StatValue::Count(count) => count.into(),
+        StatValue::Balance(balance) => balance.into(),
+        StatValue::Time(time) => (time.as_micros() as f64 / 1e6).into(),
+        StatValue::Flag(flag) => flag.into(),
+        StatValue::Label(label) => label.0.into(),
+        StatValue::Absent => Value::Null,
         other => other.to_string().into(),
     }
 }

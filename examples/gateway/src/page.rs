@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use serde_json::{Value, json};
 use traffik::Origin;
-use traffik::web::Seen;
+use traffik::web::RequestOutcome;
 
 use crate::gateway::Gateway;
 use crate::reply::{Reply, typed};
@@ -30,14 +30,15 @@ pub(crate) fn sample(gateway: &Gateway) -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let limited = gateway.limited.load();
     let throttle = |uid: &str| {
-        let sum =
-            |results: &[Seen]| results.iter().map(|result| gateway.tally.count(uid, *result)).sum::<u64>();
+        let sum = |results: &[RequestOutcome]| {
+            results.iter().map(|result| gateway.tally.count(uid, *result)).sum::<u64>()
+        };
         json!({
             "uid": uid,
-            "admitted": sum(&[Seen::Allowed, Seen::Delayed]),
-            "denied": sum(&[Seen::Denied, Seen::Never]),
-            "would_deny": sum(&[Seen::WouldDeny]),
-            "failed": sum(&[Seen::Failed]),
+            "admitted": sum(&[RequestOutcome::Allowed, RequestOutcome::Delayed]),
+            "denied": sum(&[RequestOutcome::Denied, RequestOutcome::Never]),
+            "would_deny": sum(&[RequestOutcome::WouldDeny]),
+            "failed": sum(&[RequestOutcome::Failed]),
             "fallback": gateway.tally.decisions(uid, Origin::Fallback),
             "open": gateway.tally.decisions(uid, Origin::DegradedOpen),
         })

@@ -208,13 +208,13 @@ fn large<L: ErasedScale<LARGE> + 'static>(
 
 /// Sets `value` on `limit`; without a value, `limit` keeps its default.
 fn with<L, V, E: Display>(
-    limit: L,
+    strategy: L,
     set: impl FnOnce(L, V) -> Result<L, E>,
     value: Option<V>,
 ) -> Result<L, String> {
     match value {
-        Some(value) => set(limit, value).map_err(message),
-        None => Ok(limit),
+        Some(value) => set(strategy, value).map_err(message),
+        None => Ok(strategy),
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderName, Method};
 use tokio_util::task::TaskTracker;
 use traffik::runtime::Tokio;
 use traffik::storage::WhenFull;
-use traffik::web::{ClassHeaders, Dialect, Networks};
+use traffik::web::{ClassHeaders, HeaderFormat, Networks};
 use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
 
 use crate::keys::KeySpec;
@@ -31,7 +31,7 @@ pub(crate) struct ThrottlePlan {
     pub(crate) cost_header: Option<HeaderName>,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) on_error: OnErrorSpec,
-    pub(crate) headers: Dialect,
+    pub(crate) headers: HeaderFormat,
     pub(crate) shadow: bool,
     /// Where it is asked for, to stand before what is wrong with it: a file and a line of it.
     pub(crate) place: String,
@@ -218,7 +218,7 @@ pub(crate) enum Headers {
     None,
 }
 
-impl From<Headers> for Dialect {
+impl From<Headers> for HeaderFormat {
     fn from(headers: Headers) -> Self {
         match headers {
             Headers::Draft10 => Self::Draft10,

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use traffik::layer::{Breaker, BreakerState, Calls, CircuitBreaker, Failover, Metered};
+use traffik::layer::{Breaker, BreakerState, CallCounters, CircuitBreaker, Failover, Instrumented};
 use traffik::runtime::Tokio;
-use traffik::storage::{AsyncStorage, ErrorKind, Failure, Local, WhenFull};
+use traffik::storage::{AsyncStorage, BackendError, ErrorKind, Local, WhenFull};
 use traffik::strategy::CapacityError;
 use traffik::web::Tally;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
@@ -53,7 +53,7 @@ struct Roomy<S: Strategy> {
 pub(crate) struct Shared {
     store: Store,
     breaker: Breaker,
-    calls: Calls,
+    calls: CallCounters,
     /// How many of its corrupt values the tally has counted.
     tallied: Arc<AtomicU64>,
 }
@@ -95,8 +95,8 @@ impl Stores {
         };
         let clock = Arc::clone(&self.clock);
         let metered: AnyStorage<S> = match shared.store {
-            Store::Redis(store) => Arc::new(Metered::with_clock(store, shared.calls, clock)),
-            Store::Memcached(store) => Arc::new(Metered::with_clock(store, shared.calls, clock)),
+            Store::Redis(store) => Arc::new(Instrumented::with_clock(store, shared.calls, clock)),
+            Store::Memcached(store) => Arc::new(Instrumented::with_clock(store, shared.calls, clock)),
         };
         let primary = CircuitBreaker::new(metered, &shared.breaker);
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
@@ -155,7 +155,7 @@ impl Stores {
         // The store itself logs each fault, with its server and its cause.
         let breaker = breaker.clock(Arc::clone(&self.clock));
         let breaker = breaker.build().map_err(message)?;
-        let shared = Shared { store, breaker, calls: Calls::default(), tallied: Arc::default() };
+        let shared = Shared { store, breaker, calls: CallCounters::default(), tallied: Arc::default() };
         self.shared.insert(url.to_owned(), shared.clone());
         Ok(shared)
     }
@@ -184,7 +184,7 @@ impl Shared {
     }
 
     /// Its servers, each with the cause of its present fault.
-    fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+    fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         match &self.store {
             Store::Redis(store) => store.nodes(),
             Store::Memcached(store) => store.nodes(),
@@ -237,7 +237,7 @@ impl Shared {
 impl fmt::Display for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut calls, mut failed) = (0, 0);
-        for (_, ended, count, _) in self.calls.each() {
+        for (_, ended, count, _) in self.calls.iter() {
             calls += count;
             failed += if ended.is_failure() { count } else { 0 };
         }
@@ -293,18 +293,18 @@ pub(crate) fn prometheus(stores: &[Shared]) -> String {
             }
         }
     }
-    text += "# HELP traffik_node_calls_total Calls of a server of a store of several, by how they ended.\n\
+    text += "# HELP traffik_node_calls_total CallCounters of a server of a store of several, by how they ended.\n\
              # TYPE traffik_node_calls_total counter\n";
     for store in stores {
         for (node, calls) in store.calls.nodes() {
-            for (operation, ended, count, _) in calls.each() {
+            for (operation, ended, count, _) in calls.iter() {
                 let (name, operation, result) = (store.name(), operation.name(), ended.name());
                 text += &format!("traffik_node_calls_total{{store=\"{name}\",node=\"{node}\",");
                 text += &format!("operation=\"{operation}\",result=\"{result}\"}} {count}\n");
             }
         }
     }
-    text += "# HELP traffik_breaker_refused_total Calls that a store was spared.\n\
+    text += "# HELP traffik_breaker_refused_total CallCounters that a store was spared.\n\
              # TYPE traffik_breaker_refused_total counter\n";
     for store in stores {
         let (name, refused) = (store.name(), store.breaker.refused());
@@ -316,10 +316,10 @@ pub(crate) fn prometheus(stores: &[Shared]) -> String {
         let (name, evictions) = (store.name(), store.evictions());
         text += &format!("traffik_store_evictions_total{{store=\"{name}\"}} {evictions}\n");
     }
-    text += "# HELP traffik_store_calls_total Calls of a store by what was asked and how it ended.\n\
+    text += "# HELP traffik_store_calls_total CallCounters of a store by what was asked and how it ended.\n\
              # TYPE traffik_store_calls_total counter\n";
     for store in stores {
-        for (operation, ended, count, _) in store.calls.each() {
+        for (operation, ended, count, _) in store.calls.iter() {
             let (name, operation, result) = (store.name(), operation.name(), ended.name());
             text += "traffik_store_calls_total";
             text += &format!("{{store=\"{name}\",operation=\"{operation}\",result=\"{result}\"}} {count}\n");

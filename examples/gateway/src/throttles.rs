@@ -8,10 +8,10 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
-use traffik::strategy::{CapacityError, Reported};
+use traffik::strategy::{CapacityError, StatsSnapshot};
 use traffik::web::{
-    ClientKey, CostHeader, Enforcement, Gate, OnError, RequestParts, ResponseBody, Rule, Tally, Throttle,
-    Throttled, Throttles,
+    Admission, ClientKey, CostHeader, Enforcement, OnError, RequestParts, ResponseBody, Rule, Tally,
+    Throttle, ThrottleSet, Throttled,
 };
 use traffik::{All, Class, Label, Ratio};
 
@@ -59,7 +59,8 @@ pub(crate) struct Control {
 }
 
 /// The figures of each rate for a client.
-type Stat = Box<dyn Fn(ClientKey, Class) -> BoxFuture<'static, Result<Vec<Reported>, String>> + Send + Sync>;
+type Stat =
+    Box<dyn Fn(ClientKey, Class) -> BoxFuture<'static, Result<Vec<StatsSnapshot>, String>> + Send + Sync>;
 
 /// Forgets a client.
 type Reset = Box<dyn Fn(ClientKey) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -72,7 +73,7 @@ pub(crate) struct Maker<'a> {
     pub(crate) common: &'a Common,
     pub(crate) stores: &'a mut Stores,
     pub(crate) tally: &'a Tally,
-    throttles: Throttles,
+    throttles: ThrottleSet,
     /// The service behind, for the only throttle there is.
     alone: Option<(Upstream, Option<Handler>)>,
     controls: Vec<Control>,
@@ -80,7 +81,7 @@ pub(crate) struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     pub(crate) fn new(common: &'a Common, stores: &'a mut Stores, tally: &'a Tally) -> Self {
-        Self { common, stores, tally, throttles: Throttles::new(), alone: None, controls: Vec::new() }
+        Self { common, stores, tally, throttles: ThrottleSet::new(), alone: None, controls: Vec::new() }
     }
 
     /// All throttles of a plan as one limit in front of `upstream`; one alone is spared what several take.
@@ -198,7 +199,7 @@ impl<'a> Maker<'a> {
 }
 
 /// A gate in front of the service behind.
-fn handler<G: Gate>(upstream: Upstream, gate: G) -> Handler {
+fn handler<G: Admission>(upstream: Upstream, gate: G) -> Handler {
     let service = Throttled::new(upstream, gate);
     Arc::new(move |request| Box::pin(service.call(request)))
 }
@@ -226,14 +227,14 @@ fn control<L: Limit, const N: usize>(
 ) -> Control {
     let [asked, forgetting, explaining] = [(); 3].map(|()| throttle.clone());
     let stat: Stat = Box::new(move |client, class| {
-        let client = asked.known(client).class(class);
+        let client = asked.client_for(client).class(class);
         Box::pin(async move {
             let stat = client.stat().await.map_err(|error| error.to_string())?;
-            Ok(stat.iter().map(Reported::of).collect())
+            Ok(stat.iter().map(StatsSnapshot::of).collect())
         })
     });
     let reset: Reset = Box::new(move |client| {
-        let client = forgetting.known(client);
+        let client = forgetting.client_for(client);
         Box::pin(async move { client.reset().await.map(|_| ()).map_err(|error| error.to_string()) })
     });
     let explain: Explain = Box::new(move |request| {

@@ -14,7 +14,7 @@ use traffik_core::storage::BoxFuture;
 
 use super::head;
 use crate::ResponseBody;
-use crate::middleware::admission::{Gate, Left, Step};
+use crate::middleware::admission::{Action, Admission, Completion};
 use crate::middleware::body::in_turn;
 
 pin_project! {
@@ -26,11 +26,11 @@ pin_project! {
     pub struct ActixFuture<T, B, G>
     where
         T: Service<ServiceRequest>,
-        G: Gate,
+        G: Admission,
     {
         gate: G,
         #[pin]
-        state: State<T, T::Future, B, G::Pass, G::Work>,
+        state: State<T, T::Future, B, G::Permit, G::Work>,
     }
 }
 
@@ -48,7 +48,7 @@ pin_project! {
 
 type Outcome<B> = Result<ServiceResponse<ResponseBody<B>>, Error>;
 
-impl<T: Service<ServiceRequest>, B, G: Gate> ActixFuture<T, B, G> {
+impl<T: Service<ServiceRequest>, B, G: Admission> ActixFuture<T, B, G> {
     pub(super) fn of(gate: G, service: Rc<T>, request: ServiceRequest) -> Self {
         let state = match head::head_of(&request) {
             Ok(head) => {
@@ -62,24 +62,24 @@ impl<T: Service<ServiceRequest>, B, G: Gate> ActixFuture<T, B, G> {
 }
 
 type StateOf<T, B, G> =
-    State<T, <T as Service<ServiceRequest>>::Future, B, <G as Gate>::Pass, <G as Gate>::Work>;
+    State<T, <T as Service<ServiceRequest>>::Future, B, <G as Admission>::Permit, <G as Admission>::Work>;
 
-fn follow<T: Service<ServiceRequest>, B, G: Gate>(
+fn follow<T: Service<ServiceRequest>, B, G: Admission>(
     gate: &G,
-    step: Step<G::Pass, G::Work>,
+    step: Action<G::Permit, G::Work>,
     (service, mut head, request): (Rc<T>, Request<()>, ServiceRequest),
 ) -> StateOf<T, B, G> {
     match step {
-        Step::Pass(mut pass) => {
+        Action::Pass(mut pass) => {
             let beside = gate.mark(&mut pass, head.extensions_mut());
             head::give_back(head, &request);
             State::Serving { inner: service.call(request), pass: Some(pass), beside }
         }
-        Step::Answer(response) => {
+        Action::Answer(response) => {
             head::give_back(head, &request);
             answered(request, response)
         }
-        Step::Wait(work) => State::Waiting { work, next: Some((service, head, request)) },
+        Action::Wait(work) => State::Waiting { work, next: Some((service, head, request)) },
     }
 }
 
@@ -91,20 +91,21 @@ fn answered<T, F, B, P, W>(
 }
 
 /// Settles a request by what the inner service came to.
-fn conclude<G: Gate, B>(
+fn conclude<G: Admission, B>(
     gate: &G,
-    pass: G::Pass,
+    pass: G::Permit,
     served: Result<ServiceResponse<B>, Error>,
 ) -> (Option<BoxFuture<'static, ()>>, Outcome<B>) {
     match served {
         Ok(mut response) => {
-            let Left { before, meter } = head::leave(gate, pass, &mut response);
+            let Completion { before, meter } = head::leave(gate, pass, &mut response);
             (before, Ok(response.map_body(|_, body| ResponseBody::of(body, meter))))
         }
         // The response that it becomes further out can be made once only, so its status alone is asked for.
         Err(error) => {
             let status = error.as_response_error().status_code();
-            let Left { before, meter } = gate.leave(pass, &mut head::head_with(status, HeaderMap::new()));
+            let Completion { before, meter } =
+                gate.leave(pass, &mut head::head_with(status, HeaderMap::new()));
             (in_turn(before, meter.and_then(|meter| meter.settle(0))), Err(error))
         }
     }
@@ -113,7 +114,7 @@ fn conclude<G: Gate, B>(
 impl<T, B, G> Future for ActixFuture<T, B, G>
 where
     T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
-    G: Gate,
+    G: Admission,
 {
     type Output = Outcome<B>;
 
@@ -151,7 +152,7 @@ where
     }
 }
 
-impl<T: Service<ServiceRequest>, B, G: Gate> fmt::Debug for ActixFuture<T, B, G> {
+impl<T: Service<ServiceRequest>, B, G: Admission> fmt::Debug for ActixFuture<T, B, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ActixFuture").finish_non_exhaustive()
     }

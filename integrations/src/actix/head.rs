@@ -17,7 +17,7 @@ use http::response::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use crate::http::request::Refusal;
-use crate::middleware::admission::{Gate, Left};
+use crate::middleware::admission::{Admission, Completion};
 use crate::{PeerAddress, ResponseBody};
 
 /// Room for the target and the values of most requests, in bytes.
@@ -72,7 +72,11 @@ pub(super) fn give_back(head: Request<()>, request: &ServiceRequest) {
 }
 
 /// Takes leave of an admitted request, and writes into its response what the gate adds to the head.
-pub(super) fn leave<G: Gate, B>(gate: &G, pass: G::Pass, response: &mut ServiceResponse<B>) -> Left {
+pub(super) fn leave<G: Admission, B>(
+    gate: &G,
+    pass: G::Permit,
+    response: &mut ServiceResponse<B>,
+) -> Completion {
     let (_, before) = headers(Vec::new(), 0, response.headers()).unwrap_or_default();
     let mut head = head_with(response.status(), before);
     // Functions of the response read what was noted on it for throttles, such as a failure.

@@ -8,12 +8,12 @@ use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 
-use crate::{ActixFuture, Gate, ResponseBody, ThrottleLayer, Throttled};
+use crate::{ActixFuture, Admission, ResponseBody, ThrottleLayer, Throttled};
 
 impl<T, G, B> Transform<T, ServiceRequest> for ThrottleLayer<G>
 where
     T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
-    G: Gate,
+    G: Admission,
     B: MessageBody,
 {
     type Response = ServiceResponse<ResponseBody<B>>;
@@ -30,7 +30,7 @@ where
 impl<T, G, B> Service<ServiceRequest> for Throttled<Rc<T>, G>
 where
     T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
-    G: Gate,
+    G: Admission,
     B: MessageBody,
 {
     type Response = ServiceResponse<ResponseBody<B>>;

@@ -7,10 +7,10 @@ use actix_web::error::ErrorInternalServerError;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use http::Extensions;
 
-use crate::Standing;
+use crate::RateLimitStatus;
 
 /// The innermost throttle that has noted something on the request; ask for an `Option` where none may have.
-impl FromRequest for Standing {
+impl FromRequest for RateLimitStatus {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
 

@@ -13,15 +13,15 @@ use super::answer::{self, Admitted, Waited};
 use super::contract::{Decided, Failing, NotDecided, Part};
 use super::decide::decide;
 use super::planned::PlannedThrottle;
-use crate::http::request::{RequestParts, Stop};
+use crate::http::request::{RequestError, RequestParts};
 use crate::identify::Identity;
-use crate::middleware::admission::{Gate, Left, Step};
+use crate::middleware::admission::{Action, Admission, Completion};
 use crate::rules::{Matching, Rank};
 use crate::throttle::{Known, Planned, Prepared, Throttle, Why};
 
 /// The throttles that count a request, of several that match it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum MatchPolicy {
     /// All of them, as one limit.
     #[default]
     All,
@@ -49,30 +49,30 @@ pub(super) enum Which {
 /// Takes a few allocations per request, unlike a throttle alone.
 ///
 /// ```
-/// use traffik_core::{Gcra, TokenBucket, rate};
-/// use traffik_integrations::{Rule, Throttle, ThrottleLayer, Throttles};
+/// use traffik::{Gcra, TokenBucket, rate};
+/// use traffik::web::{Rule, Throttle, ThrottleLayer, ThrottleSet};
 ///
 /// let everything = Throttle::in_memory("all", TokenBucket::new(rate!("1000/h"))).build()?;
 /// let logins = Throttle::in_memory("login", Gcra::new(rate!("5/min")))
 ///     .apply_to(Rule::new().path("/login"))
 ///     .build()?;
-/// let layer = ThrottleLayer::new(Throttles::new().and(everything).and(logins));
+/// let layer = ThrottleLayer::new(ThrottleSet::new().and(everything).and(logins));
 /// # let _ = layer;
-/// # Ok::<(), traffik_integrations::ThrottleError>(())
+/// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Throttles {
+pub struct ThrottleSet {
     members: Arc<Vec<Box<dyn Member>>>,
-    which: Which,
+    which: MatchPolicy,
 }
 
-impl fmt::Debug for Throttles {
+impl fmt::Debug for ThrottleSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.members.iter().map(|member| member.uid())).finish()
     }
 }
 
-impl Throttles {
+impl ThrottleSet {
     /// None yet: every request passes.
     #[must_use]
     pub fn new() -> Self {
@@ -93,7 +93,7 @@ impl Throttles {
     /// it as well.
     #[must_use]
     pub fn most_specific(self) -> Self {
-        Self { which: Which::MostSpecific, ..self }
+        Self { which: MatchPolicy::MostSpecific, ..self }
     }
 
     /// Their names, in order.
@@ -113,19 +113,19 @@ impl Throttles {
     }
 }
 
-impl Gate for Throttles {
-    type Pass = Admitted;
+impl Admission for ThrottleSet {
+    type Permit = Admitted;
     type Work = Waited;
 
-    fn enter(&self, request: RequestParts<'_>) -> Step<Admitted, Waited> {
+    fn enter(&self, request: RequestParts<'_>) -> Action<Admitted, Waited> {
         let (asked, which) = (self.asked(request), self.which);
         if asked.is_empty() {
-            return Step::Pass(Admitted::default());
+            return Action::Pass(Admitted::default());
         }
-        Step::Wait(Box::pin(find_out(asked, which)))
+        Action::Wait(Box::pin(find_out(asked, which)))
     }
 
-    fn resume(&self, request: RequestParts<'_>, waited: Waited) -> Step<Admitted, Waited> {
+    fn resume(&self, request: RequestParts<'_>, waited: Waited) -> Action<Admitted, Waited> {
         answer::resume(request, waited)
     }
 
@@ -133,7 +133,7 @@ impl Gate for Throttles {
         admitted.mark(extensions)
     }
 
-    fn leave(&self, admitted: Admitted, response: &mut Parts) -> Left {
+    fn leave(&self, admitted: Admitted, response: &mut Parts) -> Completion {
         admitted.leave(response)
     }
 }
@@ -205,12 +205,12 @@ pub(super) enum Pending {
     Ready(Box<dyn Part>),
     /// It does not count the request.
     NotDecided(NotDecided),
-    Stop(Stop, Failing),
+    Stop(RequestError, Failing),
     Later(BoxFuture<'static, Pending>),
 }
 
 /// Finds out what is to be asked, and decides.
-pub(super) async fn find_out(asked: Vec<Candidate>, which: Which) -> Waited {
+pub(super) async fn find_out(asked: Vec<Candidate>, which: MatchPolicy) -> Waited {
     let (mut parts, mut failed, mut taken, mut not_decided) = (Vec::new(), Vec::new(), false, None);
     for pending in applying(asked, which).await {
         let part = match pending {
@@ -218,17 +218,17 @@ pub(super) async fn find_out(asked: Vec<Candidate>, which: Which) -> Waited {
             part => part,
         };
         let is_shadow = matches!(&part, Pending::Ready(part) if !part.is_enforced());
-        if which == Which::MostSpecific && taken && !is_shadow {
+        if which == MatchPolicy::MostSpecific && taken && !is_shadow {
             continue;
         }
         let is_absent = matches!(&part, Pending::NotDecided(it) if it.origin != Origin::Exempt);
         taken |= !is_shadow && !is_absent;
         match part {
             Pending::Ready(part) => parts.push(part),
-            Pending::Stop(Stop::Refused(refusal), _) => {
+            Pending::Stop(RequestError::Refused(refusal), _) => {
                 return Waited::decision(ready(Decided::Refused(refusal)), None).await;
             }
-            Pending::Stop(Stop::Failed(failure), failing) => failed.push((failing, failure)),
+            Pending::Stop(RequestError::Failed(failure), failing) => failed.push((failing, failure)),
             Pending::NotDecided(skipped) => not_decided = Some(skipped.or(not_decided)),
             Pending::Later(_) => {}
         }
@@ -240,18 +240,18 @@ pub(super) async fn find_out(asked: Vec<Candidate>, which: Which) -> Waited {
 }
 
 /// Lists the parts of those that apply, in the order in which they count.
-async fn applying(asked: Vec<Candidate>, which: Which) -> Vec<Pending> {
+async fn applying(asked: Vec<Candidate>, which: MatchPolicy) -> Vec<Pending> {
     let mut applying = Vec::with_capacity(asked.len());
     for Candidate { applies, part } in asked {
         let rank = match (applies, which) {
             (Matching::No, _) => None,
             (Matching::Yes(rank), _) => Some(rank),
-            (Matching::Later(open), Which::MostSpecific) => open.rank().await,
-            (Matching::Later(open), Which::All) => open.applies().await.then(Rank::default),
+            (Matching::Later(open), MatchPolicy::MostSpecific) => open.rank().await,
+            (Matching::Later(open), MatchPolicy::All) => open.applies().await.then(Rank::default),
         };
         applying.extend(rank.map(|rank| (rank, part)));
     }
-    if which == Which::MostSpecific {
+    if which == MatchPolicy::MostSpecific {
         applying.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
     }
     applying.into_iter().map(|(_, part)| part).collect()

@@ -9,10 +9,10 @@ use traffik_core::{ErasedKey, Outcome};
 use super::contract::{Decided, Disclosure, ErrorOutcome, NotDecided, Part};
 use super::decide::{decide, sit_out};
 use crate::http::denial::{Denial, Handler};
-use crate::http::headers::{self, Dialect, Limits};
+use crate::http::headers::{self, HeaderFormat, Policies};
 use crate::http::request::RequestParts;
-use crate::http::response::{self, Sent};
-use crate::middleware::admission::{Left, Step};
+use crate::http::response::{self, SendWhen};
+use crate::middleware::admission::{Action, Completion};
 use crate::throttle::{Cause, Profile};
 
 /// A request that several throttles let pass, until its response is there.
@@ -60,12 +60,12 @@ impl Waited {
 }
 
 /// Goes on with what was waited for.
-pub(crate) fn resume(request: RequestParts<'_>, waited: Waited) -> Step<Admitted, Waited> {
+pub(crate) fn resume(request: RequestParts<'_>, waited: Waited) -> Action<Admitted, Waited> {
     match waited.0 {
         WaitedFor::Decision(decided, not_decided) => follow(request, decided, not_decided),
         WaitedFor::Remedies(outcomes, others, not_decided) => recover(outcomes, others, not_decided),
-        WaitedFor::Turn(admitted) => Step::Pass(admitted),
-        WaitedFor::Answer(response) => Step::Answer(response),
+        WaitedFor::Turn(admitted) => Action::Pass(admitted),
+        WaitedFor::Answer(response) => Action::Answer(response),
     }
 }
 
@@ -73,13 +73,13 @@ fn follow(
     request: RequestParts<'_>,
     decided: Decided,
     not_decided: Option<NotDecided>,
-) -> Step<Admitted, Waited> {
+) -> Action<Admitted, Waited> {
     match decided {
         Decided::Admitted { parts, pause, beside } => {
             let mut admitted = Admitted { parts, beside, not_decided };
             match pause {
-                None => Step::Pass(admitted),
-                Some(pause) => Step::Wait(Box::pin(async move {
+                None => Action::Pass(admitted),
+                Some(pause) => Action::Wait(Box::pin(async move {
                     sit_out(&pause, &mut admitted.parts).await;
                     Waited(WaitedFor::Turn(admitted))
                 })),
@@ -88,7 +88,7 @@ fn follow(
         Decided::Denied { parts, first, outcome } => {
             let throttles: Vec<_> = parts.iter().map(|part| part.disclosure()).collect();
             let Some(denying) = throttles.get(first) else {
-                return Step::Answer(response::unavailable(request.is_grpc(), None));
+                return Action::Answer(response::unavailable(request.is_grpc(), None));
             };
             let mut limits = throttles.iter().flat_map(|it| it.limits.iter().copied()).collect();
             if let [_] = *throttles {
@@ -96,18 +96,18 @@ fn follow(
             }
             let tell_all = |headers: &mut HeaderMap| tell(&throttles, headers);
             let add_own = |headers: &mut HeaderMap| {
-                throttles.iter().for_each(|it| it.profile.answers.add(Sent::WhenDenied, headers));
+                throttles.iter().for_each(|it| it.profile.answers.add(SendWhen::WhenDenied, headers));
             };
             denied(request, denying.profile, denying.client, &limits, outcome, tell_all, add_own)
         }
-        Decided::Refused(refusal) => Step::Answer(refusal.response()),
+        Decided::Refused(refusal) => Action::Answer(refusal.response()),
         Decided::Failed { failed, others } => {
             let asked = failed.into_iter().map(|(failing, failure)| failing(Some(request), &failure));
             let outcomes: Vec<_> = asked.collect();
             if !outcomes.iter().any(|outcome| matches!(outcome, ErrorOutcome::Later(_))) {
                 return recover(outcomes, others, not_decided);
             }
-            Step::Wait(Box::pin(async move {
+            Action::Wait(Box::pin(async move {
                 let mut known = Vec::with_capacity(outcomes.len());
                 for outcome in outcomes {
                     known.push(outcome.get().await);
@@ -123,7 +123,7 @@ fn recover(
     outcomes: Vec<ErrorOutcome>,
     others: Vec<Box<dyn Part>>,
     mut not_decided: Option<NotDecided>,
-) -> Step<Admitted, Waited> {
+) -> Action<Admitted, Waited> {
     let mut answer = None;
     for outcome in outcomes {
         match outcome {
@@ -135,8 +135,8 @@ fn recover(
         }
     }
     match answer {
-        Some(answer) => Step::Answer(answer),
-        None => Step::Wait(Box::pin(Waited::decision(decide(others), not_decided))),
+        Some(answer) => Action::Answer(answer),
+        None => Action::Wait(Box::pin(Waited::decision(decide(others), not_decided))),
     }
 }
 
@@ -146,11 +146,11 @@ pub(crate) fn denied<P>(
     request: RequestParts<'_>,
     profile: &Profile,
     client: &dyn ErasedKey,
-    limits: &Limits<'_>,
+    limits: &Policies<'_>,
     outcome: Outcome,
     tell: impl Fn(&mut HeaderMap),
     add_own: impl Fn(&mut HeaderMap),
-) -> Step<P, Waited> {
+) -> Action<P, Waited> {
     let answer = || {
         let mut response = response::denied(request.is_grpc(), outcome, limits);
         tell(response.headers_mut());
@@ -159,20 +159,20 @@ pub(crate) fn denied<P>(
     let Some(handler) = &profile.handler else {
         let mut response = answer();
         add_own(response.headers_mut());
-        return Step::Answer(response);
+        return Action::Answer(response);
     };
     let denial = Denial { request, throttle: &profile.uid, outcome, limits, client, answer: &answer };
     match handler {
         Handler::Now(handler) => {
             let mut response = handler(&denial);
             add_own(response.headers_mut());
-            Step::Answer(response)
+            Action::Answer(response)
         }
         Handler::Awaited(handler) => {
             let mut own = HeaderMap::new();
             add_own(&mut own);
             let response = handler(&denial);
-            Step::Wait(Box::pin(async move {
+            Action::Wait(Box::pin(async move {
                 let mut response = response.await;
                 response.headers_mut().extend(own);
                 Waited(WaitedFor::Answer(response))
@@ -183,9 +183,9 @@ pub(crate) fn denied<P>(
 
 /// Tells what all limits of a dialect say as one list, the tightest first.
 fn tell(throttles: &[Disclosure<'_>], headers: &mut HeaderMap) {
-    let mut told: Vec<Dialect> = Vec::new();
+    let mut told: Vec<HeaderFormat> = Vec::new();
     for dialect in throttles.iter().map(|it| it.profile.answers.dialect) {
-        if told.contains(&dialect) || dialect == Dialect::None {
+        if told.contains(&dialect) || dialect == HeaderFormat::None {
             continue;
         }
         told.push(dialect);
@@ -203,7 +203,7 @@ impl Admitted {
     }
 
     /// Tells the client where it stands, and settles what the response decides.
-    pub(crate) fn leave(self, response: &mut Parts) -> Left {
+    pub(crate) fn leave(self, response: &mut Parts) -> Completion {
         let enforced = self.parts.iter().filter(|part| part.is_enforced());
         let enforced: Vec<_> = enforced.map(|part| part.disclosure()).collect();
         tell(&enforced, &mut response.headers);
@@ -211,9 +211,9 @@ impl Admitted {
             not_decided.tell(!enforced.is_empty(), &mut response.headers);
         }
         for it in &enforced {
-            it.profile.answers.add(Sent::Always, &mut response.headers);
+            it.profile.answers.add(SendWhen::Always, &mut response.headers);
         }
         drop(enforced);
-        self.parts.into_iter().fold(Left::default(), |left, part| left.and(part.close(response)))
+        self.parts.into_iter().fold(Completion::default(), |left, part| left.and(part.close(response)))
     }
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::response::Parts;
 use http::{Extensions, HeaderMap, Response};
-use traffik_core::storage::{BoxFuture, Failure};
+use traffik_core::storage::{BackendError, BoxFuture};
 use traffik_core::{Origin, Outcome};
 
-use crate::http::headers::{Dialect, Limits};
+use crate::http::headers::{HeaderFormat, Policies};
 use crate::http::request::{Refusal, RequestParts};
 use crate::identify::ClientKey;
-use crate::middleware::admission::Left;
-use crate::observe::Seen;
+use crate::middleware::admission::Completion;
+use crate::observe::RequestOutcome;
 use crate::throttle::{Pause, Profile};
 
 /// The consequence of an outcome.
@@ -45,13 +45,13 @@ impl<W> Ruling<W> {
     }
 
     /// The word for it.
-    pub(crate) const fn seen(&self, outcome: Outcome) -> Seen {
+    pub(crate) const fn seen(&self, outcome: Outcome) -> RequestOutcome {
         match (self, outcome) {
-            (Self::Pass, Outcome::Allow { .. }) => Seen::Allowed,
-            (Self::Pass, _) => Seen::WouldDeny,
-            (Self::Wait(_), _) => Seen::Delayed,
-            (_, Outcome::Never) => Seen::Never,
-            _ => Seen::Denied,
+            (Self::Pass, Outcome::Allow { .. }) => RequestOutcome::Allowed,
+            (Self::Pass, _) => RequestOutcome::WouldDeny,
+            (Self::Wait(_), _) => RequestOutcome::Delayed,
+            (_, Outcome::Never) => RequestOutcome::Never,
+            _ => RequestOutcome::Denied,
         }
     }
 }
@@ -94,7 +94,7 @@ pub(crate) trait Part: Any + Send {
     /// Whether the storage answered at once.
     fn is_answered(&self) -> bool;
     /// The answer to what was asked; noted as what it said. Ready if nothing was.
-    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>>;
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BackendError>>;
     /// Whether it was charged, and nothing given back.
     fn is_charged(&self) -> bool;
     /// Begins to give back what was charged, if something was; what it said stays. Gives what is to be
@@ -120,11 +120,11 @@ pub(crate) trait Part: Any + Send {
 
     /// Reports to observers what it said, and whether a delay can be sat out; or that it has failed and
     /// nobody is asked what to do.
-    fn report(&self, failure: Option<&Failure>, can_wait: bool);
+    fn report(&self, failure: Option<&BackendError>, can_wait: bool);
     /// Notes on the request what the service behind may want to know.
     fn mark(&mut self, extensions: &mut Extensions);
     /// Settles what the response decides.
-    fn close(self: Box<Self>, response: &Parts) -> Left;
+    fn close(self: Box<Self>, response: &Parts) -> Completion;
 }
 
 /// The facts about a throttle that answers and headers show.
@@ -132,7 +132,7 @@ pub(crate) struct Disclosure<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) client: &'a ClientKey,
     /// Its limits' last decisions, with their names.
-    pub(crate) limits: Limits<'a>,
+    pub(crate) limits: Policies<'a>,
 }
 
 /// The result of asking throttles.
@@ -144,12 +144,12 @@ pub(crate) enum Decided {
     /// The request is refused for what it is.
     Refused(Refusal),
     /// Some have failed, and none is charged.
-    Failed { failed: Vec<(Failing, Failure)>, others: Vec<Box<dyn Part>> },
+    Failed { failed: Vec<(Failing, BackendError)>, others: Vec<Box<dyn Part>> },
 }
 
 /// The reaction of a throttle that has failed. Where there is no request, the failure is reported to
 /// observers alone.
-pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &Failure) -> ErrorOutcome + Send>;
+pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &BackendError) -> ErrorOutcome + Send>;
 
 /// The consequence for a request on which a throttle cannot decide.
 pub(crate) enum ErrorOutcome {
@@ -172,7 +172,7 @@ impl ErrorOutcome {
 /// A throttle has let a request pass without a decision: why, and how clients are told.
 #[derive(Clone, Copy)]
 pub(crate) struct NotDecided {
-    pub(crate) dialect: Dialect,
+    pub(crate) dialect: HeaderFormat,
     pub(crate) origin: Origin,
 }
 

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use traffik_core::Outcome;
-use traffik_core::storage::{BoxFuture, Failure};
+use traffik_core::storage::{BackendError, BoxFuture};
 
 use super::contract::{Ask, Decided, Part, Ruling, at_least};
 use crate::middleware::background::{Unbroken, aside};
@@ -56,7 +56,7 @@ async fn ask(parts: Vec<Box<dyn Part>>) -> Decided {
     admitted(parts, shadows).await
 }
 
-async fn asked(part: &mut dyn Part, ask: Ask) -> Result<(), Failure> {
+async fn asked(part: &mut dyn Part, ask: Ask) -> Result<(), BackendError> {
     part.ask(ask);
     poll_fn(|context| part.poll_answer(context)).await
 }
@@ -172,7 +172,7 @@ async fn failed(
     mut parts: Vec<Box<dyn Part>>,
     shadows: Vec<Box<dyn Part>>,
     at: usize,
-    failure: Failure,
+    failure: BackendError,
 ) -> Decided {
     // Awaited, unlike that of a request which ends here: the others may be asked again at once.
     for part in parts.iter_mut().rev().filter(|part| part.is_charged()) {

@@ -8,30 +8,30 @@ use std::time::{Duration, Instant};
 
 use http::response::Parts;
 use http::{Extensions, HeaderMap, Response};
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Reply};
 use traffik_core::{Op, Origin, Outcome, Strategy, Verdict};
 
-use super::all::{Candidate, Pending, Which, find_out};
+use super::all::{Candidate, MatchPolicy, Pending, find_out};
 use super::answer::{self, Admitted, Waited, WaitedFor};
 use super::contract::{ErrorOutcome, Ruling, at_least};
 use super::decide::decide;
-use super::pass::Pass;
+use super::pass::Permit;
 use super::planned::PlannedThrottle;
 use crate::http::headers;
-use crate::http::request::{RequestParts, Stop};
-use crate::http::response::Sent;
-use crate::middleware::admission::{Gate, Left, Step};
+use crate::http::request::{RequestError, RequestParts};
+use crate::http::response::SendWhen;
+use crate::middleware::admission::{Action, Admission, Completion};
 use crate::middleware::body::ResponseBody;
 use crate::rules::{Matching, Rank};
 use crate::throttle::{Cause, Plan, Prepared, Rejection, Throttle, Unasked, Why};
 
-type Next<S, M> = Step<Pass<S, M>, Waited>;
+type Next<S, M> = Action<Permit<S, M>, Waited>;
 
 /// The outcome, or the failure, for which a request does not pass.
-type Refused<'a> = Result<Outcome, &'a Failure>;
+type Refused<'a> = Result<Outcome, &'a BackendError>;
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
-    type Pass = Pass<S, M>;
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Admission for Throttle<S, M> {
+    type Permit = Permit<S, M>;
     type Work = Waited;
 
     /// Allocates nothing if the storage is local, no function has to be awaited, and the request passes at
@@ -44,25 +44,25 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Gate for Throttle<S, M> {
                 let throttle = self.clone();
                 let part = Pending::Later(Box::pin(async move { throttle.pending(planned.await) }));
                 let applies = Matching::Yes(Rank::default());
-                Step::Wait(Box::pin(find_out(vec![Candidate { applies, part }], Which::All)))
+                Action::Wait(Box::pin(find_out(vec![Candidate { applies, part }], MatchPolicy::All)))
             }
         }
     }
 
     fn resume(&self, request: RequestParts<'_>, waited: Waited) -> Next<S, M> {
         match answer::resume(request, waited) {
-            Step::Pass(admitted) => Step::Pass(self.admitted(admitted)),
-            Step::Answer(response) => Step::Answer(response),
-            Step::Wait(waited) => Step::Wait(waited),
+            Action::Pass(admitted) => Action::Pass(self.admitted(admitted)),
+            Action::Answer(response) => Action::Answer(response),
+            Action::Wait(waited) => Action::Wait(waited),
         }
     }
 
-    fn mark(&self, pass: &mut Pass<S, M>, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
+    fn mark(&self, pass: &mut Permit<S, M>, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
         pass.mark(self, extensions);
         pass.beside.take()
     }
 
-    fn leave(&self, pass: Pass<S, M>, response: &mut Parts) -> Left {
+    fn leave(&self, pass: Permit<S, M>, response: &mut Parts) -> Completion {
         match &pass.verdict {
             Some(_) if pass.origin == Origin::Shadow => {}
             Some(verdict) => self.0.profile.answers.tell(verdict, &mut response.headers),
@@ -95,7 +95,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: RequestParts<'_>,
         plan: Plan<S, M>,
-        answer: Result<S::Verdict, Failure>,
+        answer: Result<S::Verdict, BackendError>,
         began: Option<Instant>,
         note: impl FnOnce(Refused<'_>),
     ) -> Next<S, M> {
@@ -113,7 +113,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
                 self.report(&plan, &verdict, since(began), true);
                 let origin = plan.origin(&verdict);
                 let plan = self.0.needs_more().then(|| Arc::new(plan));
-                Step::Pass(Pass { verdict: Some(verdict), origin, beside: None, plan })
+                Action::Pass(Permit { verdict: Some(verdict), origin, beside: None, plan })
             }
             Ruling::Deny => {
                 self.report(&plan, &verdict, since(began), true);
@@ -137,28 +137,28 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let mut limits = answers.limits(verdict);
         headers::arrange(&mut limits);
         let tell = |headers: &mut HeaderMap| answers.dialect.put(&limits, headers);
-        let add_own = |headers: &mut HeaderMap| answers.add(Sent::WhenDenied, headers);
+        let add_own = |headers: &mut HeaderMap| answers.add(SendWhen::WhenDenied, headers);
         answer::denied(request, profile, &plan.client, &limits, outcome, tell, add_own)
     }
 
     /// Has the engine go on with a check that is under way.
     fn evaluate(&self, plan: Plan<S, M>, reply: Reply<S::Verdict>, began: Option<Instant>) -> Next<S, M> {
         let planned = PlannedThrottle::new(self.clone(), Arc::new(plan)).checking(reply, began);
-        Step::Wait(Box::pin(Waited::decision(decide(vec![Box::new(planned)]), None)))
+        Action::Wait(Box::pin(Waited::decision(decide(vec![Box::new(planned)]), None)))
     }
 
     /// Converts an admission of the engine.
-    fn admitted(&self, Admitted { parts, beside, not_decided }: Admitted) -> Pass<S, M> {
+    fn admitted(&self, Admitted { parts, beside, not_decided }: Admitted) -> Permit<S, M> {
         let part = parts.into_iter().next().map(|part| part as Box<dyn Any>);
         let pass = match part.and_then(|part| part.downcast::<PlannedThrottle<S, M>>().ok()) {
             Some(planned) => {
                 let PlannedThrottle { plan, said, .. } = *planned;
-                said.map(|verdict| Pass::of(self, &plan, verdict))
+                said.map(|verdict| Permit::of(self, &plan, verdict))
             }
             None => None,
         };
         let origin = not_decided.map_or(Origin::Shadow, |not_decided| not_decided.origin);
-        Pass { beside, ..pass.unwrap_or_else(|| Pass::uncounted(origin)) }
+        Permit { beside, ..pass.unwrap_or_else(|| Permit::uncounted(origin)) }
     }
 
     /// The storage, or a function of the request, has failed.
@@ -166,13 +166,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: RequestParts<'_>,
         plan: Option<&Plan<S, M>>,
-        failure: &Failure,
+        failure: &BackendError,
         took: Option<Duration>,
     ) -> Next<S, M> {
         match self.failed(request, plan, failure, took) {
-            ErrorOutcome::Passes(open) => Step::Pass(Pass::uncounted(open.origin)),
-            ErrorOutcome::Answered(response) => Step::Answer(response),
-            ErrorOutcome::Later(later) => Step::Wait(Box::pin(async move {
+            ErrorOutcome::Passes(open) => Action::Pass(Permit::uncounted(open.origin)),
+            ErrorOutcome::Answered(response) => Action::Answer(response),
+            ErrorOutcome::Later(later) => Action::Wait(Box::pin(async move {
                 Waited(WaitedFor::Remedies(vec![later.await], Vec::new(), None))
             })),
         }
@@ -181,10 +181,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     fn unasked(&self, request: RequestParts<'_>, unasked: Unasked) -> Next<S, M> {
         self.report_unasked(&unasked);
         match unasked.why {
-            _ if !unasked.enforced => Step::Pass(Pass::uncounted(Origin::Shadow)),
-            Why::Skip(origin) => Step::Pass(Pass::uncounted(origin)),
-            Why::Stop(Stop::Failed(failure)) => self.fail(request, None, &failure, None),
-            Why::Stop(Stop::Refused(refusal)) => Step::Answer(refusal.response()),
+            _ if !unasked.enforced => Action::Pass(Permit::uncounted(Origin::Shadow)),
+            Why::Skip(origin) => Action::Pass(Permit::uncounted(origin)),
+            Why::Stop(RequestError::Failed(failure)) => self.fail(request, None, &failure, None),
+            Why::Stop(RequestError::Refused(refusal)) => Action::Answer(refusal.response()),
         }
     }
 }
@@ -192,7 +192,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 /// A throttle asked by a handler.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Does with a request what the middleware does. Admitted, after its delay if it has one, it comes with a
-    /// pass, which is to be [handed in](Self::hand_in) with the response, and whose `verdict()` and
+    /// pass, which is to be [handed in](Self::finish) with the response, and whose `verdict()` and
     /// `origin()` say what was decided. Waits for the storage, and for functions of the request; also for the
     /// storage of a shadow that has no [spawner](crate::ThrottleBuilder::spawner).
     ///
@@ -207,8 +207,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// ```
     /// # #[cfg(feature = "axum")] {
     /// use axum::extract::{Request, State};
-    /// use traffik_core::TokenBucket;
-    /// use traffik_integrations::{MemoryThrottle, Rejection};
+    /// use traffik::TokenBucket;
+    /// use traffik::web::{MemoryThrottle, Rejection};
     ///
     /// async fn export(
     ///     State(exports): State<MemoryThrottle<TokenBucket>>,
@@ -224,7 +224,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     pub fn hit<'a>(
         &self,
         request: impl Into<RequestParts<'a>>,
-    ) -> impl Future<Output = Result<Pass<S, M>, Rejection>> + Send {
+    ) -> impl Future<Output = Result<Permit<S, M>, Rejection>> + Send {
         // The body of a request need not be `Sync`, so a future must not hold a reference to the whole.
         self.hit_at(request.into(), None)
     }
@@ -238,7 +238,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: impl Into<RequestParts<'a>>,
         cost: S::Cost,
-    ) -> impl Future<Output = Result<Pass<S, M>, Rejection>> + Send {
+    ) -> impl Future<Output = Result<Permit<S, M>, Rejection>> + Send {
         self.hit_at(request.into(), Some(cost))
     }
 
@@ -246,7 +246,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: RequestParts<'_>,
         cost: Option<S::Cost>,
-    ) -> Result<Pass<S, M>, Rejection> {
+    ) -> Result<Permit<S, M>, Rejection> {
         let (mut client, mut cause) = (None, None);
         let mut step = match self.prepare(request, None).get().await {
             Ok(mut plan) => {
@@ -266,18 +266,18 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         };
         loop {
             match step {
-                Step::Pass(mut pass) => {
+                Action::Pass(mut pass) => {
                     // What a service would be served beside.
                     if let Some(beside) = pass.beside.take() {
                         beside.await;
                     }
                     return Ok(pass);
                 }
-                Step::Answer(response) => {
+                Action::Answer(response) => {
                     let cause = cause.unwrap_or(Cause::Refused(None));
                     return Err(Rejection::new(self.uid(), client, cause, response));
                 }
-                Step::Wait(work) => {
+                Action::Wait(work) => {
                     let waited = work.await;
                     cause = waited.cause().or(cause);
                     step = self.resume(request, waited);
@@ -288,9 +288,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 
     /// Tells the client where it stands in the head of the response to a request that was [hit](Self::hit),
     /// and settles what the response decides; what its body decides is settled when that has ended.
-    pub async fn hand_in<B>(&self, pass: Pass<S, M>, response: Response<B>) -> Response<ResponseBody<B>> {
+    pub async fn finish<B>(&self, pass: Permit<S, M>, response: Response<B>) -> Response<ResponseBody<B>> {
         let (mut head, body) = response.into_parts();
-        let Left { before, meter } = self.leave(pass, &mut head);
+        let Completion { before, meter } = self.leave(pass, &mut head);
         if let Some(before) = before {
             before.await;
         }

@@ -8,11 +8,11 @@ use traffik_core::storage::{AsyncStorage, BoxFuture};
 use traffik_core::{Origin, Strategy, Verdict, debug_fields};
 
 use crate::identify::Identity;
-use crate::middleware::admission::Left;
+use crate::middleware::admission::Completion;
 use crate::throttle::{Known, Plan, Throttle};
 
 /// A request that a throttle lets pass, until its response is there.
-pub struct Pass<S: Strategy, M> {
+pub struct Permit<S: Strategy, M> {
     pub(super) verdict: Option<S::Verdict>,
     pub(super) origin: Origin,
     /// Work that goes on while the request is served.
@@ -21,7 +21,7 @@ pub struct Pass<S: Strategy, M> {
     pub(super) plan: Option<Arc<Plan<S, M>>>,
 }
 
-impl<S: Strategy, M> Pass<S, M> {
+impl<S: Strategy, M> Permit<S, M> {
     pub(super) const fn uncounted(origin: Origin) -> Self {
         Self { verdict: None, origin, beside: None, plan: None }
     }
@@ -39,7 +39,7 @@ impl<S: Strategy, M> Pass<S, M> {
     }
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> Pass<S, M> {
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Permit<S, M> {
     /// An admission, with what is asked for later on.
     pub(super) fn of(throttle: &Throttle<S, M>, plan: &Arc<Plan<S, M>>, verdict: S::Verdict) -> Self {
         let origin = plan.origin(&verdict);
@@ -59,14 +59,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Pass<S, M> {
     }
 
     /// Settles what the response decides, of a request that was charged.
-    pub(super) fn close(self, throttle: &Throttle<S, M>, response: &Parts) -> Left {
+    pub(super) fn close(self, throttle: &Throttle<S, M>, response: &Parts) -> Completion {
         match (self.plan, &self.verdict) {
             (Some(plan), Some(verdict)) if verdict.outcome().is_allowed() => {
                 throttle.left(plan, verdict.receipt(), response)
             }
-            _ => Left::default(),
+            _ => Completion::default(),
         }
     }
 }
 
-debug_fields!([S: Strategy, M] Pass<S, M>: verdict, origin);
+debug_fields!([S: Strategy, M] Permit<S, M>: verdict, origin);

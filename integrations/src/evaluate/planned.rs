@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use http::Extensions;
 use http::response::Parts;
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Reply, WaitQueue};
 use traffik_core::{Cost, ErasedKey, Hit, Op, Origin, Outcome, Strategy, Verdict};
 
 use super::contract::{Ask, Disclosure, ErrorOutcome, Failing, NotDecided, Part, Ruling};
-use super::pass::Pass;
+use super::pass::Permit;
 use super::turn::{Account, Delayed};
-use crate::http::headers::Limits;
-use crate::http::on_error::{Remedy, Trouble};
-use crate::http::request::{RequestParts, Stop};
+use crate::http::headers::Policies;
+use crate::http::on_error::{ErrorAction, ErrorContext};
+use crate::http::request::{RequestError, RequestParts};
 use crate::http::response;
 use crate::identify::ClientKey;
-use crate::middleware::admission::Left;
+use crate::middleware::admission::Completion;
 use crate::middleware::background::{Spawn, aside};
-use crate::observe::Seen;
+use crate::observe::RequestOutcome;
 use crate::throttle::{Pause, Plan, Profile, Receipt, Throttle, Unasked, Why};
 
 /// A throttle and what is to be asked of it.
@@ -37,7 +37,7 @@ pub(crate) struct PlannedThrottle<S: Strategy, M> {
     began: Option<Instant>,
     took: Option<Duration>,
     /// The rest to do once the request is served.
-    pass: Option<Pass<S, M>>,
+    pass: Option<Permit<S, M>>,
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> PlannedThrottle<S, M> {
@@ -96,7 +96,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
         matches!(self.asked, None | Some((_, Reply::Ready(_))))
     }
 
-    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BackendError>> {
         let Some((ask, reply)) = &mut self.asked else { return Poll::Ready(Ok(())) };
         let (ask, answer) = (*ask, ready!(Pin::new(reply).poll(context)));
         self.asked = None;
@@ -156,11 +156,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
 
     fn disclosure(&self) -> Disclosure<'_> {
         let (profile, client) = (self.profile(), &self.plan.client);
-        let limits = self.said.as_ref().map_or_else(Limits::new, |said| profile.answers.limits(said));
+        let limits = self.said.as_ref().map_or_else(Policies::new, |said| profile.answers.limits(said));
         Disclosure { profile, client, limits }
     }
 
-    fn report(&self, failure: Option<&Failure>, can_wait: bool) {
+    fn report(&self, failure: Option<&BackendError>, can_wait: bool) {
         let origin = if self.plan.enforced { Origin::DegradedClosed } else { Origin::Shadow };
         match (failure, &self.said) {
             (Some(failure), _) => {
@@ -173,13 +173,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
 
     fn mark(&mut self, extensions: &mut Extensions) {
         let Some(verdict) = self.said.clone() else { return };
-        let pass = Pass::of(&self.throttle, &self.plan, verdict);
+        let pass = Permit::of(&self.throttle, &self.plan, verdict);
         pass.mark(&self.throttle, extensions);
         self.pass = Some(pass);
     }
 
-    fn close(self: Box<Self>, response: &Parts) -> Left {
-        self.pass.map_or_else(Left::default, |pass| pass.close(&self.throttle, response))
+    fn close(self: Box<Self>, response: &Parts) -> Completion {
+        self.pass.map_or_else(Completion::default, |pass| pass.close(&self.throttle, response))
     }
 }
 
@@ -230,26 +230,26 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     pub(super) fn report_failure(
         &self,
         client: Option<&ClientKey>,
-        failure: &Failure,
+        failure: &BackendError,
         took: Option<Duration>,
         origin: Origin,
     ) {
         let client = client.map(|client| client as &dyn ErasedKey);
-        self.0.profile.report(Seen::Failed, client, took, Some(failure), Some(origin));
+        self.0.profile.report(RequestOutcome::Failed, client, took, Some(failure), Some(origin));
     }
 
     /// Reports that nothing was asked; a failure only if nobody is asked what to do.
     pub(super) fn report_unasked(&self, unasked: &Unasked) {
         let report = |seen, origin| self.0.profile.report(seen, None, None, None, origin);
         match &unasked.why {
-            Why::Skip(Origin::Exempt) => report(Seen::Exempt, Some(Origin::Exempt)),
-            Why::Stop(Stop::Refused(_)) => {
-                report(Seen::Refused, (!unasked.enforced).then_some(Origin::Shadow))
+            Why::Skip(Origin::Exempt) => report(RequestOutcome::Exempt, Some(Origin::Exempt)),
+            Why::Stop(RequestError::Refused(_)) => {
+                report(RequestOutcome::Refused, (!unasked.enforced).then_some(Origin::Shadow))
             }
-            Why::Stop(Stop::Failed(failure)) if !unasked.enforced => {
+            Why::Stop(RequestError::Failed(failure)) if !unasked.enforced => {
                 self.report_failure(None, failure, None, Origin::Shadow);
             }
-            Why::Skip(_) | Why::Stop(Stop::Failed(_)) => {}
+            Why::Skip(_) | Why::Stop(RequestError::Failed(_)) => {}
         }
     }
 }
@@ -275,7 +275,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: RequestParts<'_>,
         plan: Option<&Plan<S, M>>,
-        failure: &Failure,
+        failure: &BackendError,
         took: Option<Duration>,
     ) -> ErrorOutcome {
         let (is_grpc, client) = (request.is_grpc(), plan.map(|plan| &plan.client));
@@ -284,7 +284,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             remedy => {
                 let (throttle, client, failure) = (self.clone(), client.cloned(), failure.clone());
                 ErrorOutcome::Later(Box::pin(async move {
-                    let remedy = remedy.await.unwrap_or(Remedy::Throttle);
+                    let remedy = remedy.await.unwrap_or(ErrorAction::Throttle);
                     throttle.remedied(is_grpc, client.as_ref(), &failure, took, remedy)
                 }))
             }
@@ -295,9 +295,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         is_grpc: bool,
         client: Option<&ClientKey>,
-        failure: &Failure,
+        failure: &BackendError,
         took: Option<Duration>,
-        remedy: Remedy,
+        remedy: ErrorAction,
     ) -> ErrorOutcome {
         let origin = remedy.origin();
         self.report_failure(client, failure, took, origin);
@@ -314,13 +314,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: RequestParts<'_>,
         plan: Option<&Plan<S, M>>,
-        failure: &Failure,
-    ) -> Reply<Remedy> {
+        failure: &BackendError,
+    ) -> Reply<ErrorAction> {
         self.0.profile.on_error.remedy(|ask| {
             let fresh = plan.and_then(|plan| self.fresh(plan));
             let limits =
-                fresh.as_ref().map_or_else(Limits::new, |fresh| self.0.profile.answers.limits(fresh));
-            ask(&Trouble {
+                fresh.as_ref().map_or_else(Policies::new, |fresh| self.0.profile.answers.limits(fresh));
+            ask(&ErrorContext {
                 request,
                 throttle: self.uid(),
                 failure,

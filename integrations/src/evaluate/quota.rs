@@ -8,8 +8,8 @@ use traffik_core::{Class, Strategy, debug_fields};
 use super::contract::{Decided, Part};
 use super::decide::{decide, sit_out};
 use super::planned::PlannedThrottle;
-use crate::http::headers::Limits;
-use crate::http::request::Stop;
+use crate::http::headers::Policies;
+use crate::http::request::RequestError;
 use crate::http::response;
 use crate::throttle::{Cause, Client, Plan, Rejection, Scope, Throttle};
 
@@ -22,8 +22,8 @@ use crate::throttle::{Cause, Client, Plan, Rejection, Scope, Throttle};
 ///
 /// ```
 /// # async fn handler(request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
-/// use traffik_core::{TokenBucket, rate};
-/// use traffik_integrations::{Quota, Throttle};
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{Quota, Throttle};
 ///
 /// let throttle = Throttle::in_memory("credits", TokenBucket::new(rate!("100/h"))).build()?;
 /// let quota = Quota::new();
@@ -43,7 +43,7 @@ pub struct Quota(Arc<Mutex<Vec<Box<dyn Deferred>>>>);
 /// A part of a [`Quota`] that is given up unless it is ended.
 #[must_use = "what is charged in it counts only once it is ended"]
 #[derive(Debug)]
-pub struct Nested {
+pub struct QuotaScope {
     quota: Quota,
     into: Quota,
 }
@@ -133,8 +133,8 @@ impl Quota {
 
     /// A part of it that can be given up by itself: it has the methods of a quota, and counts once `end` is
     /// called. Parts can have parts.
-    pub fn nested(&self) -> Nested {
-        Nested { quota: Self::new(), into: self.clone() }
+    pub fn nested(&self) -> QuotaScope {
+        QuotaScope { quota: Self::new(), into: self.clone() }
     }
 
     /// What has added up so far, of all clients.
@@ -176,7 +176,8 @@ impl Quota {
             }
             Decided::Denied { parts, first, outcome } => {
                 let throttles: Vec<_> = parts.iter().map(|part| part.disclosure()).collect();
-                let limits: Limits<'_> = throttles.iter().flat_map(|it| it.limits.iter().copied()).collect();
+                let limits: Policies<'_> =
+                    throttles.iter().flat_map(|it| it.limits.iter().copied()).collect();
                 let response = response::denied(false, outcome, &limits);
                 let denying = throttles.get(first);
                 let name = denying.map_or(&*names, |it| &it.profile.uid);
@@ -188,7 +189,7 @@ impl Quota {
                 for (failing, failure) in failed {
                     // The caller gets the failure, and decides.
                     let _ = failing(None, &failure);
-                    answer = Err(Rejection::stopped(&names, false, Stop::Failed(failure)));
+                    answer = Err(Rejection::stopped(&names, false, RequestError::Failed(failure)));
                 }
                 answer
             }
@@ -203,7 +204,7 @@ impl Quota {
     }
 }
 
-impl std::ops::Deref for Nested {
+impl std::ops::Deref for QuotaScope {
     type Target = Quota;
 
     fn deref(&self) -> &Quota {
@@ -211,7 +212,7 @@ impl std::ops::Deref for Nested {
     }
 }
 
-impl Nested {
+impl QuotaScope {
     /// Adds what it comes to to the quota it is a part of.
     pub fn end(self) {
         let charges = std::mem::take(&mut *self.quota.lock());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use traffik_core::storage::{BoxFuture, Line, Reply, Returning, Ticket, Turn, WaitQueue};
+use traffik_core::storage::{BoxFuture, DelayLine, Reply, Returning, Ticket, Turn, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Outcome, Receipts, Strategy, Verdict};
 
 use crate::middleware::background::Spawn;
@@ -51,7 +51,7 @@ impl<S: Strategy> Delayed<S> {
         let line = account.wait_queue().and_then(|queue| queue.line());
         let mut ticket = None;
         if let (Some(line), Some(turn)) = (line, Turn::of(admitted, hit.cost)) {
-            let receipts = |visit: &mut dyn FnMut(_)| admitted.receipt().each(visit);
+            let receipts = |visit: &mut dyn FnMut(_)| admitted.receipt().for_each(visit);
             account.show_key(&mut |key| {
                 ticket = Some(line.enter(&hit.class.waiting_for(key), &turn, &receipts));
             });
@@ -84,7 +84,7 @@ impl<S: Strategy> Delayed<S> {
     /// Leaves with its turn, which is noted in the admission.
     pub(crate) fn leave(mut self, admitted: &mut S::Verdict) {
         if let Some((line, ticket)) = self.line() {
-            line.depart(ticket, &mut |next| admitted.each_receipt(&mut |receipt| *receipt = next()));
+            line.depart(ticket, &mut |next| admitted.for_each_receipt_mut(&mut |receipt| *receipt = next()));
         }
         self.charged = None;
     }
@@ -94,7 +94,7 @@ impl<S: Strategy> Delayed<S> {
         self.begin_refund()
     }
 
-    fn line(&self) -> Option<(&dyn Line, Ticket)> {
+    fn line(&self) -> Option<(&dyn DelayLine, Ticket)> {
         self.charged?;
         Some((self.account.wait_queue()?.line()?, self.ticket?))
     }

@@ -9,7 +9,7 @@ use traffik_core::storage::BoxFuture;
 use traffik_core::{ErasedKey, Outcome, debug_fields};
 
 use crate::RequestParts;
-use crate::http::headers::Told;
+use crate::http::headers::PolicyDecision;
 
 /// A request that was denied.
 pub struct Denial<'a> {
@@ -20,7 +20,7 @@ pub struct Denial<'a> {
     /// What was decided.
     pub outcome: Outcome,
     /// The limits, each with its `name` and its `decision`.
-    pub limits: &'a [Told<'a>],
+    pub limits: &'a [PolicyDecision<'a>],
     /// Whom the request was counted for.
     pub client: &'a dyn ErasedKey,
     pub(crate) answer: &'a dyn Fn() -> Response<Bytes>,

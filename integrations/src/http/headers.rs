@@ -17,7 +17,7 @@ use super::merge;
 /// `X-RateLimit-Source`, in [a word](Origin::name), where a decision comes from that is not the store's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Dialect {
+pub enum HeaderFormat {
     /// Nothing but `Retry-After` on denials.
     #[default]
     None,
@@ -39,14 +39,14 @@ pub enum Dialect {
 /// One limit as it is told: its name, and what it decided.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
+pub struct PolicyDecision<'a> {
     /// The name of the policy.
     pub name: &'a str,
     /// What it decided.
     pub decision: Decision,
 }
 
-impl Told<'_> {
+impl PolicyDecision<'_> {
     /// The limit of the rate, or, where none is known, the most that can be had at once.
     fn quota(&self) -> u32 {
         self.decision.rate().map_or(self.decision.limit(), Rate::limit)
@@ -64,19 +64,19 @@ impl Told<'_> {
 }
 
 /// The limits of one response; unlimited ones are not told.
-pub type Limits<'a> = SmallVec<[Told<'a>; 4]>;
+pub type Policies<'a> = SmallVec<[PolicyDecision<'a>; 4]>;
 
-impl Dialect {
+impl HeaderFormat {
     /// Adds the headers of this dialect for these limits. Of limits that a service or another layer has told
     /// of already, those of a list stay beside them, the tightest first; where one only is told, the tighter
     /// one.
-    pub fn write(self, limits: &mut Limits<'_>, headers: &mut HeaderMap) {
+    pub fn write(self, limits: &mut Policies<'_>, headers: &mut HeaderMap) {
         arrange(limits);
         self.put(limits, headers);
     }
 
     /// Adds the headers of this dialect for limits that are [arranged](arrange).
-    pub(crate) fn put(self, limits: &Limits<'_>, headers: &mut HeaderMap) {
+    pub(crate) fn put(self, limits: &Policies<'_>, headers: &mut HeaderMap) {
         if self == Self::None {
             return;
         }
@@ -120,7 +120,7 @@ impl Dialect {
     }
 }
 
-impl Dialect {
+impl HeaderFormat {
     /// Tells what stood in for the store, if something did.
     pub(crate) fn tell_origin(self, origin: Origin, headers: &mut HeaderMap) {
         match origin {
@@ -135,7 +135,7 @@ impl Dialect {
 }
 
 /// As limits are told: the tightest first, and none that is no limit.
-pub(crate) fn arrange(limits: &mut Limits<'_>) {
+pub(crate) fn arrange(limits: &mut Policies<'_>) {
     limits.retain(|limit| !limit.decision.is_unlimited());
     if limits.len() > 1 {
         limits.sort_by_key(|told| (told.decision.is_allowed(), told.remaining(), told.quota()));
@@ -219,12 +219,13 @@ pub(crate) fn number(number: u64) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn told(dialect: Dialect) -> Vec<(String, String)> {
+    fn told(dialect: HeaderFormat) -> Vec<(String, String)> {
         let daily = Decision::deny(1000, 0, Duration::from_millis(1), Duration::from_millis(59_001))
             .with_window(Duration::from_secs(86_400));
         let burst = Decision::allow(10, 9, Duration::ZERO).with_window(Duration::from_millis(1_500));
         let limits = [("burst", burst), ("free", Decision::unlimited()), ("daily", daily)];
-        let mut limits = limits.into_iter().map(|(name, decision)| Told { name, decision }).collect();
+        let mut limits =
+            limits.into_iter().map(|(name, decision)| PolicyDecision { name, decision }).collect();
         let mut headers = HeaderMap::new();
         dialect.write(&mut limits, &mut headers);
         headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
@@ -236,24 +237,24 @@ mod tests {
 
     #[test]
     fn every_dialect() {
-        assert_eq!(told(Dialect::None), []);
+        assert_eq!(told(HeaderFormat::None), []);
         assert_eq!(
-            told(Dialect::Draft10),
+            told(HeaderFormat::Draft10),
             pairs([
                 ("ratelimit-policy", r#""daily";q=1000;w=86400, "burst";q=10;w=2"#),
                 ("ratelimit", r#""daily";r=0;t=1, "burst";r=9"#),
             ])
         );
         assert_eq!(
-            told(Dialect::Draft07),
+            told(HeaderFormat::Draft07),
             pairs([("ratelimit", "limit=1000, remaining=0, reset=60"), ("ratelimit-policy", "1000;w=86400")])
         );
         assert_eq!(
-            told(Dialect::Draft06),
+            told(HeaderFormat::Draft06),
             pairs([("ratelimit-limit", "1000"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "60")])
         );
         assert_eq!(
-            told(Dialect::XRateLimit),
+            told(HeaderFormat::XRateLimit),
             pairs([
                 ("x-ratelimit-limit", "1000"),
                 ("x-ratelimit-remaining", "0"),

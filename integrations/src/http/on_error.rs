@@ -7,31 +7,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use traffik_core::storage::{ErrorKind, Failure, Reply};
+use traffik_core::storage::{BackendError, ErrorKind, Reply};
 use traffik_core::{ErasedKey, Origin, debug_fields};
 
 use crate::RequestParts;
-use crate::http::headers::Told;
+use crate::http::headers::PolicyDecision;
 
 /// A request that could not be decided upon, with all that was known about it by then.
 #[non_exhaustive]
-pub struct Trouble<'a> {
+pub struct ErrorContext<'a> {
     /// The request.
     pub request: RequestParts<'a>,
     /// The throttle that could not decide.
     pub throttle: &'a str,
     /// What has failed.
-    pub failure: &'a Failure,
+    pub failure: &'a BackendError,
     /// Whom the request was to be counted for; `None` if what failed is what would have told that.
     pub client: Option<&'a dyn ErasedKey>,
     /// What it was to cost, of several limits that count different things the most.
     pub cost: Option<u32>,
     /// The limits, each with its `name` and its `decision`, for a client who has used nothing: how much, in
     /// what time.
-    pub limits: &'a [Told<'a>],
+    pub limits: &'a [PolicyDecision<'a>],
 }
 
-impl Trouble<'_> {
+impl ErrorContext<'_> {
     /// What kind of failure it is.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
@@ -39,7 +39,7 @@ impl Trouble<'_> {
     }
 }
 
-debug_fields!([] Trouble<'_>: throttle, failure, cost);
+debug_fields!([] ErrorContext<'_>: throttle, failure, cost);
 
 /// The wait that is told where nobody says another.
 pub(crate) const OUTAGE: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub(crate) const OUTAGE: Duration = Duration::from_secs(1);
 /// What becomes of a request, or of a message, that could not be decided upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Remedy<R = Response<Bytes>> {
+pub enum ErrorAction<R = Response<Bytes>> {
     /// It passes, unchecked.
     Allow,
     /// A request is answered 503 with `Retry-After: 1`; a message is treated as one that is denied for a
@@ -55,14 +55,14 @@ pub enum Remedy<R = Response<Bytes>> {
     Throttle,
     /// The same with this wait.
     ThrottleFor(Duration),
-    /// A request is answered 500, with the [`Failure`] in the extensions of the response; a message is
+    /// A request is answered 500, with the [`BackendError`] in the extensions of the response; a message is
     /// dropped, and the stream yields the failure in its place.
     Raise,
     /// A request is answered this.
     Answer(R),
 }
 
-impl<R> Remedy<R> {
+impl<R> ErrorAction<R> {
     /// Where what becomes of it comes from.
     pub(crate) const fn origin(&self) -> Origin {
         match self {
@@ -75,7 +75,7 @@ impl<R> Remedy<R> {
 /// What is done when a storage, or a function of the request, fails: with requests here, and with the
 /// messages of a WebSocket by another function `A`.
 ///
-/// It is said of a throttle; or of a storage, for [all throttles in it](crate::Base::on_error) that say
+/// It is said of a throttle; or of a storage, for [all throttles in it](crate::ThrottleDefaults::on_error) that say
 /// nothing else; and it is [`Throttle`](Self::Throttle) where nobody says anything.
 #[derive(Default)]
 #[non_exhaustive]
@@ -88,7 +88,7 @@ pub enum OnError<A: ?Sized = AskAboutRequest> {
     ThrottleFor(Duration),
     /// Everything passes, unchecked.
     Allow,
-    /// Requests are answered 500, with the [`Failure`] in the extensions of the response for whoever stands
+    /// Requests are answered 500, with the [`BackendError`] in the extensions of the response for whoever stands
     /// outside. Messages are dropped, and the stream yields the failure in their place.
     Raise,
     /// As this function says, at once or later: see [`ask`](OnError::ask) and
@@ -96,7 +96,7 @@ pub enum OnError<A: ?Sized = AskAboutRequest> {
     Ask(Arc<A>),
 }
 
-type AskAboutRequest = dyn Fn(&Trouble<'_>) -> Reply<Remedy> + Send + Sync;
+type AskAboutRequest = dyn Fn(&ErrorContext<'_>) -> Reply<ErrorAction> + Send + Sync;
 
 impl OnError {
     /// As `function` says.
@@ -104,18 +104,18 @@ impl OnError {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use traffik_core::ErrorKind;
-    /// use traffik_integrations::{OnError, Remedy};
+    /// use traffik::ErrorKind;
+    /// use traffik::web::{OnError, ErrorAction};
     ///
     /// // Reading is let pass; and what is dear is not, while the store is out of reach.
     /// let on_error = OnError::ask(|trouble| match trouble.kind() {
-    ///     ErrorKind::Corrupt => Remedy::Raise,
-    ///     _ if trouble.request.method.is_safe() && trouble.cost.unwrap_or(1) < 10 => Remedy::Allow,
-    ///     _ => Remedy::ThrottleFor(Duration::from_secs(5)),
+    ///     ErrorKind::Corrupt => ErrorAction::Raise,
+    ///     _ if trouble.request.method.is_safe() && trouble.cost.unwrap_or(1) < 10 => ErrorAction::Allow,
+    ///     _ => ErrorAction::ThrottleFor(Duration::from_secs(5)),
     /// });
     /// # let _ = on_error;
     /// ```
-    pub fn ask(function: impl Fn(&Trouble<'_>) -> Remedy + Send + Sync + 'static) -> Self {
+    pub fn ask(function: impl Fn(&ErrorContext<'_>) -> ErrorAction + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(move |trouble| Reply::ready(Ok(function(trouble)))))
     }
 
@@ -123,7 +123,7 @@ impl OnError {
     /// long as that takes, without a bound; if its client goes away, the future is dropped.
     ///
     /// ```
-    /// use traffik_integrations::{OnError, Remedy};
+    /// use traffik::web::{OnError, ErrorAction};
     ///
     /// async fn is_paying(user: Option<String>) -> bool {
     ///     user.is_some() // ask a database
@@ -132,12 +132,12 @@ impl OnError {
     /// let on_error = OnError::ask_async(|trouble| {
     ///     let user = trouble.request.headers.get("x-user");
     ///     let user = user.and_then(|user| user.to_str().ok()).map(str::to_owned);
-    ///     async { if is_paying(user).await { Remedy::Allow } else { Remedy::Throttle } }
+    ///     async { if is_paying(user).await { ErrorAction::Allow } else { ErrorAction::Throttle } }
     /// });
     /// # let _ = on_error;
     /// ```
-    pub fn ask_async<F: Future<Output = Remedy> + Send + 'static>(
-        function: impl Fn(&Trouble<'_>) -> F + Send + Sync + 'static,
+    pub fn ask_async<F: Future<Output = ErrorAction> + Send + 'static>(
+        function: impl Fn(&ErrorContext<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
         Self::Ask(Arc::new(move |trouble| later(function(trouble))))
     }
@@ -145,19 +145,19 @@ impl OnError {
 
 /// A remedy that is waited for.
 pub(crate) fn later<R: Send + 'static>(
-    remedy: impl Future<Output = Remedy<R>> + Send + 'static,
-) -> Reply<Remedy<R>> {
+    remedy: impl Future<Output = ErrorAction<R>> + Send + 'static,
+) -> Reply<ErrorAction<R>> {
     Reply::pending(async move { Ok(remedy.await) })
 }
 
 impl<A: ?Sized> OnError<A> {
     /// The remedy; `ask` puts the question to the function, where there is one.
-    pub(crate) fn remedy<R>(&self, ask: impl FnOnce(&A) -> Reply<Remedy<R>>) -> Reply<Remedy<R>> {
+    pub(crate) fn remedy<R>(&self, ask: impl FnOnce(&A) -> Reply<ErrorAction<R>>) -> Reply<ErrorAction<R>> {
         let remedy = match self {
-            Self::Throttle => Remedy::Throttle,
-            Self::ThrottleFor(wait) => Remedy::ThrottleFor(*wait),
-            Self::Allow => Remedy::Allow,
-            Self::Raise => Remedy::Raise,
+            Self::Throttle => ErrorAction::Throttle,
+            Self::ThrottleFor(wait) => ErrorAction::ThrottleFor(*wait),
+            Self::Allow => ErrorAction::Allow,
+            Self::Raise => ErrorAction::Raise,
             Self::Ask(function) => return ask(function),
         };
         Reply::ready(Ok(remedy))

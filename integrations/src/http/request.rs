@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, StatusCode, Uri};
-use traffik_core::storage::{BoxFuture, Failure};
+use traffik_core::storage::{BackendError, BoxFuture};
 use traffik_core::{CapacityError, ErrorKind, StrategyError};
 
 use crate::http::grpc::is_grpc;
@@ -57,12 +57,12 @@ impl RequestParts<'_> {
 /// The reason why a function of a request has no answer.
 ///
 /// `?` makes it of any error, so a closure that answers `Ok(..)` needs no annotation: a [`Refusal`] stays
-/// one, a [`Failure`] stays one, and anything else is a failure with that error as its cause. It is no
+/// one, a [`BackendError`] stays one, and anything else is a failure with that error as its cause. It is no
 /// [`Error`](std::error::Error) itself, as it could not be made of any error otherwise.
 ///
 /// ```
-/// use traffik_core::{TokenBucket, rate};
-/// use traffik_integrations::Throttle;
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::Throttle;
 ///
 /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).cost_by(|request| {
 ///     let Some(length) = request.headers.get("content-length") else { return Ok(1) };
@@ -70,13 +70,13 @@ impl RequestParts<'_> {
 ///     Ok(bytes / 1024 + 1)
 /// });
 /// # let _ = throttle.build()?;
-/// # Ok::<(), traffik_integrations::ThrottleError>(())
+/// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Stop {
+pub enum RequestError {
     /// Something has failed: treated as a storage that fails is, by [`OnError`](crate::OnError).
-    Failed(Failure),
+    Failed(BackendError),
     /// The request is refused, and the client gets the refusal.
     Refused(Refusal),
 }
@@ -112,7 +112,7 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-impl fmt::Display for Stop {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(failure) => failure.fmt(f),
@@ -121,7 +121,7 @@ impl fmt::Display for Stop {
     }
 }
 
-impl<E: Error + Send + Sync + 'static> From<E> for Stop {
+impl<E: Error + Send + Sync + 'static> From<E> for RequestError {
     fn from(error: E) -> Self {
         let mut error = Some(error);
         if let Some(refusal) = taken(&mut error) {
@@ -135,7 +135,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for Stop {
         let is_invalid = of.is::<Option<CapacityError>>() || of.is::<Option<StrategyError>>();
         let kind = if is_invalid { ErrorKind::Invalid } else { ErrorKind::Other };
         let cause = error.map_or_else(|| "nothing".into(), Box::<dyn Error + Send + Sync>::from);
-        Self::Failed(Failure::new(kind, cause))
+        Self::Failed(BackendError::new(kind, cause))
     }
 }
 
@@ -152,16 +152,16 @@ fn taken<T: 'static>(error: &mut dyn Any) -> Option<T> {
 )]
 pub trait Fallible<T>: Send {
     /// The value, or why there is none.
-    fn into_result(self) -> Result<T, Stop>;
+    fn into_result(self) -> Result<T, RequestError>;
 }
 
 impl<T: Send> Fallible<T> for T {
-    fn into_result(self) -> Result<T, Stop> {
+    fn into_result(self) -> Result<T, RequestError> {
         Ok(self)
     }
 }
 
-impl<T: Send> Fallible<T> for Result<T, Stop> {
+impl<T: Send> Fallible<T> for Result<T, RequestError> {
     fn into_result(self) -> Self {
         self
     }
@@ -171,14 +171,14 @@ impl<T: Send> Fallible<T> for Result<T, Stop> {
 #[derive(Clone)]
 pub(crate) enum Source<T> {
     Fixed(T),
-    Function(Arc<dyn Fn(RequestParts<'_>) -> Result<T, Stop> + Send + Sync>),
-    Awaited(Arc<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<T, Stop>> + Send + Sync>),
+    Function(Arc<dyn Fn(RequestParts<'_>) -> Result<T, RequestError> + Send + Sync>),
+    Awaited(Arc<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<T, RequestError>> + Send + Sync>),
 }
 
 /// A value that is there, or on its way.
 pub(crate) enum Piece<T> {
     Now(T),
-    Later(BoxFuture<'static, Result<T, Stop>>),
+    Later(BoxFuture<'static, Result<T, RequestError>>),
 }
 
 impl<T> Source<T> {
@@ -200,7 +200,7 @@ impl<T> Source<T> {
     }
 
     /// What the function says of this request; `None` if the value is fixed.
-    pub(crate) fn ask(&self, request: RequestParts<'_>) -> Result<Piece<Option<T>>, Stop>
+    pub(crate) fn ask(&self, request: RequestParts<'_>) -> Result<Piece<Option<T>>, RequestError>
     where
         T: Send + 'static,
     {
@@ -225,7 +225,7 @@ impl<T> Source<T> {
 
 impl<T: Send> Piece<T> {
     /// The value, once it is there.
-    pub(crate) async fn get(self) -> Result<T, Stop> {
+    pub(crate) async fn get(self) -> Result<T, RequestError> {
         match self {
             Self::Now(value) => Ok(value),
             Self::Later(answer) => answer.await,

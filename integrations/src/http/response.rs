@@ -7,18 +7,18 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 use smallvec::SmallVec;
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::{Decision, Outcome, Verdict};
 
 use crate::http::denial::wait_of;
 use crate::http::grpc;
-use crate::http::headers::{Dialect, Limits, Told, millis, number, seconds};
-use crate::http::on_error::{OUTAGE, Remedy};
+use crate::http::headers::{HeaderFormat, Policies, PolicyDecision, millis, number, seconds};
+use crate::http::on_error::{ErrorAction, OUTAGE};
 use crate::http::request::Refusal;
 
 /// The responses that bear a header of one's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
+pub(crate) enum SendWhen {
     /// Every response to a request that was counted.
     Always,
     /// Denials alone.
@@ -29,49 +29,49 @@ pub(crate) enum Sent {
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     pub(crate) names: Vec<String>,
-    pub(crate) dialect: Dialect,
-    pub(crate) extra: Vec<(HeaderName, HeaderValue, Sent)>,
+    pub(crate) dialect: HeaderFormat,
+    pub(crate) extra: Vec<(HeaderName, HeaderValue, SendWhen)>,
 }
 
 impl Answers {
     pub(crate) const fn new(names: Vec<String>) -> Self {
-        Self { names, dialect: Dialect::None, extra: Vec::new() }
+        Self { names, dialect: HeaderFormat::None, extra: Vec::new() }
     }
 
     /// Adds the headers that tell an admitted client where it stands.
     pub(crate) fn tell(&self, verdict: &impl Verdict, headers: &mut HeaderMap) {
-        if self.dialect != Dialect::None {
+        if self.dialect != HeaderFormat::None {
             self.dialect.write(&mut self.limits(verdict), headers);
         }
-        self.add(Sent::Always, headers);
+        self.add(SendWhen::Always, headers);
     }
 
     /// Adds the headers of one's own.
-    pub(crate) fn add(&self, reason: Sent, headers: &mut HeaderMap) {
+    pub(crate) fn add(&self, reason: SendWhen, headers: &mut HeaderMap) {
         for (name, value, sent) in &self.extra {
-            if *sent == Sent::Always || *sent == reason {
+            if *sent == SendWhen::Always || *sent == reason {
                 headers.insert(name.clone(), value.clone());
             }
         }
     }
 
     /// Each limit with its name; the last name stands for all beyond it.
-    pub(crate) fn limits(&self, verdict: &impl Verdict) -> Limits<'_> {
-        let mut limits = Limits::new();
-        verdict.each(&mut |decision: &Decision| limits.push(self.told(limits.len(), decision)));
+    pub(crate) fn limits(&self, verdict: &impl Verdict) -> Policies<'_> {
+        let mut limits = Policies::new();
+        verdict.for_each(&mut |decision: &Decision| limits.push(self.told(limits.len(), decision)));
         limits
     }
 
     /// The limit at this place, with its name.
-    pub(crate) fn told(&self, at: usize, decision: &Decision) -> Told<'_> {
+    pub(crate) fn told(&self, at: usize, decision: &Decision) -> PolicyDecision<'_> {
         let name = self.names.get(at).or(self.names.last());
-        Told { name: name.map_or("limit", String::as_str), decision: *decision }
+        PolicyDecision { name: name.map_or("limit", String::as_str), decision: *decision }
     }
 }
 
 /// 429: how long to wait, or that waiting is in vain; with no other header yet. A gRPC client is told in its
 /// own way.
-pub(crate) fn denied(is_grpc: bool, outcome: Outcome, limits: &[Told<'_>]) -> Response<Bytes> {
+pub(crate) fn denied(is_grpc: bool, outcome: Outcome, limits: &[PolicyDecision<'_>]) -> Response<Bytes> {
     let wait = wait_of(outcome);
     if is_grpc {
         return grpc::exhausted(wait);
@@ -81,7 +81,7 @@ pub(crate) fn denied(is_grpc: bool, outcome: Outcome, limits: &[Told<'_>]) -> Re
 
 /// The body of a denial: put together by hand, in memory of just its length, since a denied client asks
 /// often.
-fn problem(wait: Option<Duration>, limits: &[Told<'_>]) -> Bytes {
+fn problem(wait: Option<Duration>, limits: &[PolicyDecision<'_>]) -> Bytes {
     const BEGIN: &str = "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
         \"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"";
     const POLICIES: &str = ",\"violated-policies\":[";
@@ -135,14 +135,14 @@ fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 /// What a request that could not be decided upon is answered, unless it is to pass.
-pub(crate) fn failed(is_grpc: bool, remedy: Remedy, failure: &Failure) -> Option<Response<Bytes>> {
+pub(crate) fn failed(is_grpc: bool, remedy: ErrorAction, failure: &BackendError) -> Option<Response<Bytes>> {
     Some(match remedy {
-        Remedy::Allow => return None,
-        Remedy::Throttle => unavailable(is_grpc, None),
-        Remedy::ThrottleFor(wait) => unavailable(is_grpc, Some(wait)),
-        Remedy::Answer(response) => response,
+        ErrorAction::Allow => return None,
+        ErrorAction::Throttle => unavailable(is_grpc, None),
+        ErrorAction::ThrottleFor(wait) => unavailable(is_grpc, Some(wait)),
+        ErrorAction::Answer(response) => response,
         // The failure is for who stands outside, in the extensions of the response.
-        Remedy::Raise => {
+        ErrorAction::Raise => {
             const BODY: &[u8] = b"{\"title\":\"Internal Server Error\",\"status\":500}";
             let mut response = answer(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(BODY), None);
             response.extensions_mut().insert(failure.clone());

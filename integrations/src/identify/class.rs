@@ -5,7 +5,7 @@ use http::StatusCode;
 use traffik_core::{Class, Label};
 
 use super::{Networks, RequestParts};
-use crate::http::request::{Refusal, Stop};
+use crate::http::request::{Refusal, RequestError};
 
 /// Reads a request's class off headers, if a trusted proxy has written them.
 ///
@@ -13,8 +13,8 @@ use crate::http::request::{Refusal, Stop};
 /// name that a strategy does not know counts as its default.
 ///
 /// ```
-/// use traffik_core::{TokenBucket, rate};
-/// use traffik_integrations::{ClassHeaders, Networks, Throttle};
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{ClassHeaders, Networks, Throttle};
 ///
 /// let classes = ClassHeaders::from(Networks::parse(["10.0.0.0/8"])?).tier("x-tier".parse()?);
 /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("5/s")))
@@ -97,8 +97,8 @@ impl ClassHeaders {
 /// it counts as 1.
 ///
 /// ```
-/// use traffik_core::{TokenBucket, rate};
-/// use traffik_integrations::{CostHeader, Networks, Throttle};
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{CostHeader, Networks, Throttle};
 ///
 /// let costs = CostHeader::new("x-cost".parse()?, Networks::default());
 /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("5/s")))
@@ -124,8 +124,8 @@ impl CostHeader {
     ///
     /// # Errors
     ///
-    /// Fails with [`Stop::Refused`], which is answered 400, if the header is no number, or is there twice.
-    pub fn of(&self, request: RequestParts<'_>) -> Result<u32, Stop> {
+    /// Fails with [`RequestError::Refused`], which is answered 400, if the header is no number, or is there twice.
+    pub fn of(&self, request: RequestParts<'_>) -> Result<u32, RequestError> {
         let mut lines = request.headers.get_all(&self.name).into_iter();
         let Some(line) = lines.next() else { return Ok(1) };
         let text = line.to_str().unwrap_or_default();
@@ -187,8 +187,8 @@ mod tests {
         let of = |peer, values: &[&str]| {
             let headers: Vec<_> = values.iter().map(|value| ("cost", *value)).collect();
             costs.of((&request(peer, &headers)).into()).map_err(|stop| match stop {
-                Stop::Refused(refusal) => refusal.status.as_u16(),
-                Stop::Failed(_) => 500,
+                RequestError::Refused(refusal) => refusal.status.as_u16(),
+                RequestError::Failed(_) => 500,
             })
         };
         assert_eq!(

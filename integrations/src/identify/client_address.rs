@@ -16,7 +16,7 @@ mod tests;
 /// No other one is read: a client can send it, and a proxy that does not write it passes it on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Via {
+pub enum ForwardedHeader {
     /// `X-Forwarded-For`: each proxy appends the address it was called from.
     #[default]
     XForwardedFor,
@@ -35,7 +35,7 @@ pub enum Via {
     Header(HeaderName),
 }
 
-impl Via {
+impl ForwardedHeader {
     /// The name of a header that holds one address.
     fn single(&self) -> Option<HeaderName> {
         Some(match self {
@@ -57,9 +57,9 @@ impl Via {
 /// * Where something else than an address was passed on, the one that passed it on is the client.
 ///
 /// ```
-/// use traffik_integrations::{ClientAddress, Networks, PeerAddress, Via};
+/// use traffik::web::{ClientAddress, Networks, PeerAddress, ForwardedHeader};
 ///
-/// let behind_proxies = ClientAddress::new(Networks::parse(["10.0.0.0/8"])?, Via::XForwardedFor);
+/// let behind_proxies = ClientAddress::new(Networks::parse(["10.0.0.0/8"])?, ForwardedHeader::XForwardedFor);
 /// let mut request = http::Request::builder().header("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.9").body(())?;
 /// request.extensions_mut().insert(PeerAddress("10.0.0.1:443".parse()?));
 /// assert_eq!(behind_proxies.of((&request).into()), Some("192.0.2.7".parse()?));
@@ -71,14 +71,14 @@ impl Via {
 #[derive(Clone, Debug)]
 pub struct ClientAddress {
     trusted: Networks,
-    via: Via,
+    via: ForwardedHeader,
     peer: Peer,
 }
 
 impl ClientAddress {
     /// Behind proxies in `trusted` networks that write this header.
     #[must_use]
-    pub fn new(trusted: Networks, via: Via) -> Self {
+    pub fn new(trusted: Networks, via: ForwardedHeader) -> Self {
         Self { trusted, via, peer: Peer::default() }
     }
 
@@ -104,10 +104,10 @@ impl ClientAddress {
     /// that is not known.
     ///
     /// ```
-    /// use traffik_integrations::{ClientAddress, Networks, PeerAddress, Via};
+    /// use traffik::web::{ClientAddress, Networks, PeerAddress, ForwardedHeader};
     ///
     /// let (proxies, inside) = (Networks::parse(["10.0.0.1"])?, Networks::parse(["10.0.0.0/8"])?);
-    /// let client = ClientAddress::new(proxies, Via::XForwardedFor);
+    /// let client = ClientAddress::new(proxies, ForwardedHeader::XForwardedFor);
     /// let from = |list: &str| {
     ///     let mut request = http::Request::builder().header("x-forwarded-for", list).body(()).unwrap();
     ///     request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 443).into()));
@@ -133,7 +133,7 @@ impl ClientAddress {
         let trusted = |address| self.trusted.contains(address);
         Some(match (self.via.single(), &self.via) {
             (Some(header), _) => only(peer, request, header),
-            (None, Via::Forwarded) => client(peer, forwarded(request), trusted),
+            (None, ForwardedHeader::Forwarded) => client(peer, forwarded(request), trusted),
             (None, _) => client(peer, x_forwarded_for(request), trusted),
         })
     }

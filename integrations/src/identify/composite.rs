@@ -9,14 +9,14 @@ use super::{Identify, Identity, RequestParts};
 /// Counts by everything that its parts say together. Exempt, or refused, if one of them says so; the first that does.
 ///
 /// ```
-/// use traffik_integrations::{Composite, Header, Peer};
+/// use traffik::web::{CompositeKey, Header, Peer};
 ///
-/// let by_address_and_key = Composite::new().and(Peer::default()).and(Header("x-api-key".parse().unwrap()));
+/// let by_address_and_key = CompositeKey::new().and(Peer::default()).and(Header("x-api-key".parse().unwrap()));
 /// ```
 #[derive(Default)]
-pub struct Composite(Vec<Box<dyn Identify>>);
+pub struct CompositeKey(Vec<Box<dyn Identify>>);
 
-impl Composite {
+impl CompositeKey {
     /// Counts all requests as one client's, until something is [added](Self::and).
     #[must_use]
     pub fn new() -> Self {
@@ -37,7 +37,7 @@ impl Composite {
     }
 }
 
-impl Identify for Composite {
+impl Identify for CompositeKey {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
         let (mut all, mut refused) = (SmallVec::<[u8; 128]>::new(), None);
         for part in &self.0 {
@@ -57,7 +57,7 @@ impl Identify for Composite {
     }
 }
 
-impl fmt::Debug for Composite {
+impl fmt::Debug for CompositeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Composite of {}", self.0.len())
     }
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn every_part_tells_clients_apart() {
         let named = |name: &'static str| Header(http::HeaderName::from_static(name));
-        let composite = Composite::new().and(crate::Peer::default()).and(named("a")).and(named("b"));
+        let composite = CompositeKey::new().and(crate::Peer::default()).and(named("a")).and(named("b"));
         let of = |port: u8, a: &str, b: &str| {
             let mut request = http::Request::builder().header("a", a).header("b", b).body(()).unwrap();
             request.extensions_mut().insert(PeerAddress(([192, 0, 2, port], 80).into()));
@@ -87,13 +87,13 @@ mod tests {
 
     #[test]
     fn one_exemption_is_enough() {
-        let composite = Composite::new().and(crate::Peer::default()).and_by(|_| Identity::Exempt);
+        let composite = CompositeKey::new().and(crate::Peer::default()).and_by(|_| Identity::Exempt);
         assert_eq!(composite.identify((&http::Request::new(())).into()), Identity::Exempt);
     }
 
     #[test]
     fn a_storage_sees_a_hash_of_what_a_client_wrote_also_in_a_part() {
-        let composite = Composite::new()
+        let composite = CompositeKey::new()
             .and_by(|_| Identity::of(b'4', &[192, 0, 2, 1]))
             .and_by(|_| Identity::of(b'h', b"alice"))
             .and_by(|_| Identity::of(b'k', b"abc"));

@@ -7,7 +7,7 @@ use super::{ClientAddress, Identify, Identity, Networks, RequestParts};
 /// Counts as another identifier says, except for requests that are not counted at all.
 ///
 /// ```
-/// use traffik_integrations::{Exempt, Header, Networks, Peer, RequestParts};
+/// use traffik::web::{Exempt, Header, Networks, Peer, RequestParts};
 ///
 /// let by_key = Header("x-api-key".parse()?);
 /// let inside = Networks::parse(["10.0.0.0/8"])?;

@@ -9,7 +9,7 @@ use super::{Identify, Identity, RequestParts};
 /// Counts by a value in the request's extensions. Requests without it are [anonymous](super::Anonymous).
 ///
 /// ```
-/// use traffik_integrations::{FromExtension, Identify, Identity};
+/// use traffik::web::{FromExtension, Identify, Identity};
 ///
 /// /// Put there by whatever checks who has logged in.
 /// #[derive(Clone)]

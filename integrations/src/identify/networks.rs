@@ -11,7 +11,7 @@ use crate::error::ThrottleError;
 /// Networks of addresses. Cheap to clone.
 ///
 /// ```
-/// use traffik_integrations::Networks;
+/// use traffik::web::Networks;
 ///
 /// let inside = Networks::parse(["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"])?;
 /// assert!(inside.contains("10.1.2.3".parse()?) && inside.contains("::ffff:192.0.2.7".parse()?));

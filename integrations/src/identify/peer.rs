@@ -32,7 +32,7 @@ impl PeerAddress {
     ///
     /// ```
     /// use std::net::SocketAddr;
-    /// use traffik_integrations::PeerAddress;
+    /// use traffik::web::PeerAddress;
     ///
     /// /// The type in which a server notes the connection of a request.
     /// #[derive(Clone)]

@@ -8,15 +8,15 @@ use super::{Identify, Identity, RequestParts};
 use crate::error::ThrottleError;
 use crate::http::path;
 
-/// Counts by the template of the route that a path matches, as part of a [`Composite`](super::Composite): each route has
+/// Counts by the template of the route that a path matches, as part of a [`CompositeKey`](super::CompositeKey): each route has
 /// a limit of its own. Paths that match none share one.
 ///
 /// ```
-/// use traffik_integrations::{Composite, Peer, Route};
+/// use traffik::web::{CompositeKey, Peer, Route};
 ///
-/// let by_address_and_route = Composite::new().and(Peer::default()).and(Route::new(["/users/{id}", "/files/{*path}"])?);
+/// let by_address_and_route = CompositeKey::new().and(Peer::default()).and(Route::new(["/users/{id}", "/files/{*path}"])?);
 /// # let _ = by_address_and_route;
-/// # Ok::<(), traffik_integrations::ThrottleError>(())
+/// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 pub struct Route {
     router: Router<String>,

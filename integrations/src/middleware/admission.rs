@@ -16,37 +16,37 @@ use crate::middleware::body::{Meter, in_turn};
 /// The middleware asks it so: [`enter`](Self::enter), then [`resume`](Self::resume) as long as something has to be
 /// waited for, [`mark`](Self::mark) before the request is passed on, and [`leave`](Self::leave) once the head of
 /// its response is there.
-pub trait Gate: Clone + Send + Sync + 'static {
+pub trait Admission: Clone + Send + Sync + 'static {
     /// What is kept of an admission until its response is there.
-    type Pass: Send + 'static;
+    type Permit: Send + 'static;
     /// What comes of waiting.
     type Work: Send + 'static;
 
     /// Decides on a request.
-    fn enter(&self, request: RequestParts<'_>) -> Step<Self::Pass, Self::Work>;
+    fn enter(&self, request: RequestParts<'_>) -> Action<Self::Permit, Self::Work>;
 
     /// Goes on with what was waited for.
-    fn resume(&self, request: RequestParts<'_>, work: Self::Work) -> Step<Self::Pass, Self::Work>;
+    fn resume(&self, request: RequestParts<'_>, work: Self::Work) -> Action<Self::Permit, Self::Work>;
 
     /// Notes on an admitted request what the service behind may want to know; gives what is to go on while it is
     /// served.
-    fn mark(&self, pass: &mut Self::Pass, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>>;
+    fn mark(&self, pass: &mut Self::Permit, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>>;
 
     /// Takes leave of an admitted request: tells the client where it stands, and settles what the response decides.
-    fn leave(&self, pass: Self::Pass, response: &mut Parts) -> Left;
+    fn leave(&self, pass: Self::Permit, response: &mut Parts) -> Completion;
 }
 
 /// What is to be done with a request.
-pub enum Step<P, W> {
+pub enum Action<P, W> {
     /// Pass it on.
     Pass(P),
     /// Do not pass it on; answer this instead.
     Answer(Response<Bytes>),
-    /// Wait for this, and [resume](Gate::resume).
+    /// Wait for this, and [resume](Admission::resume).
     Wait(BoxFuture<'static, W>),
 }
 
-impl<P, W> fmt::Debug for Step<P, W> {
+impl<P, W> fmt::Debug for Action<P, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pass(_) => "Step::Pass",
@@ -58,16 +58,16 @@ impl<P, W> fmt::Debug for Step<P, W> {
 
 /// What remains to be done once the head of a response is there.
 #[derive(Default)]
-pub struct Left {
+pub struct Completion {
     /// To be done before the response is passed on.
     pub(crate) before: Option<BoxFuture<'static, ()>>,
     /// Counts the body, and settles when it has ended.
     pub(crate) meter: Option<Box<dyn Meter>>,
 }
 
-debug_fields!([] Left: waits = |it| it.before.is_some(), counts = |it| it.meter.is_some());
+debug_fields!([] Completion: waits = |it| it.before.is_some(), counts = |it| it.meter.is_some());
 
-impl Left {
+impl Completion {
     /// This and that.
     pub(crate) fn and(self, other: Self) -> Self {
         let before = in_turn(self.before, other.before);

@@ -115,7 +115,7 @@ impl<B> From<B> for ResponseBody<B> {
 }
 
 impl<B> ResponseBody<B> {
-    /// A throttle's own answer, such as that of [`Step::Answer`](crate::Step::Answer).
+    /// A throttle's own answer, such as that of [`Action::Answer`](crate::Action::Answer).
     #[must_use]
     pub fn own(bytes: Bytes) -> Self {
         Self { kind: Kind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }

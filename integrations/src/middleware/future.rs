@@ -11,7 +11,7 @@ use http::{Method, Request, Response};
 use pin_project_lite::pin_project;
 use traffik_core::storage::BoxFuture;
 
-use crate::middleware::admission::{Gate, Left, Step};
+use crate::middleware::admission::{Action, Admission, Completion};
 use crate::middleware::body::ResponseBody;
 
 /// A service ready to be called once.
@@ -33,11 +33,11 @@ pin_project! {
     pub struct ResponseFuture<N, R, B, G>
     where
         N: Forward<Request<R>>,
-        G: Gate,
+        G: Admission,
     {
         gate: G,
         #[pin]
-        state: State<N, R, B, G::Pass, G::Work, N::Future>,
+        state: State<N, R, B, G::Permit, G::Work, N::Future>,
     }
 }
 
@@ -55,11 +55,11 @@ pin_project! {
     }
 }
 
-impl<N: Forward<Request<R>>, R, B, G: Gate> ResponseFuture<N, R, B, G> {
+impl<N: Forward<Request<R>>, R, B, G: Admission> ResponseFuture<N, R, B, G> {
     pub(crate) const fn serving(
         gate: G,
         inner: N::Future,
-        pass: G::Pass,
+        pass: G::Permit,
         beside: Option<BoxFuture<'static, ()>>,
     ) -> Self {
         Self { gate, state: State::Serving { inner, pass: Some(pass), beside } }
@@ -87,7 +87,7 @@ impl<N, R, B, G, E> Future for ResponseFuture<N, R, B, G>
 where
     N: Forward<Request<R>>,
     N::Future: Future<Output = Result<Response<B>, E>>,
-    G: Gate,
+    G: Admission,
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
@@ -105,7 +105,7 @@ where
                     // As with every future, polling again after the end is the caller's mistake.
                     let Some(pass) = pass.take() else { return Poll::Pending };
                     let (mut parts, body) = response.into_parts();
-                    let Left { before, meter } = this.gate.leave(pass, &mut parts);
+                    let Completion { before, meter } = this.gate.leave(pass, &mut parts);
                     let response = Response::from_parts(parts, ResponseBody::of(body, meter));
                     match before {
                         None => return Poll::Ready(Ok(response)),
@@ -126,15 +126,15 @@ where
                     let work = ready!(work.as_mut().poll(context));
                     let Some((inner, mut request)) = next.take() else { return Poll::Pending };
                     match this.gate.resume((&request).into(), work) {
-                        Step::Pass(mut pass) => {
+                        Action::Pass(mut pass) => {
                             let beside = this.gate.mark(&mut pass, request.extensions_mut());
                             State::Serving { inner: inner.forward(request), pass: Some(pass), beside }
                         }
-                        Step::Answer(mut response) => {
+                        Action::Answer(mut response) => {
                             fit(&mut response, request.method());
                             State::Answered { response: Some(response) }
                         }
-                        Step::Wait(work) => State::Waiting { work, next: Some((inner, request)) },
+                        Action::Wait(work) => State::Waiting { work, next: Some((inner, request)) },
                     }
                 }
             };
@@ -143,7 +143,7 @@ where
     }
 }
 
-impl<N: Forward<Request<R>>, R, B, G: Gate> fmt::Debug for ResponseFuture<N, R, B, G> {
+impl<N: Forward<Request<R>>, R, B, G: Admission> fmt::Debug for ResponseFuture<N, R, B, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
 //! Puts a throttle in front of any service.
 
 /// A layer that limits requests by a gate, such as a [`Throttle`](crate::Throttle) or several
-/// [`Throttles`](crate::Throttles). Choose it for axum, tonic and whatever else takes a tower layer (feature
+/// [`ThrottleSet`](crate::ThrottleSet). Choose it for axum, tonic and whatever else takes a tower layer (feature
 /// `tower`), and as the middleware of an app, a scope or a resource of actix-web 4 (feature `actix`).
 ///
 /// All services it makes share the gate, so a limit holds across routes, connections and workers.
@@ -10,12 +10,12 @@
 ///
 /// ```
 /// # #[cfg(feature = "actix")] {
-/// # mod traffik { pub use traffik_core::*; pub mod web { pub use traffik_integrations::*; } }
+/// # mod traffik { pub use traffik::*; pub mod web { pub use traffik::web::*; } }
 /// use actix_web::{App, web};
-/// use traffik::web::{Standing, Throttle, ThrottleLayer};
+/// use traffik::web::{RateLimitStatus, Throttle, ThrottleLayer};
 /// use traffik::{TokenBucket, rate};
 ///
-/// async fn index(standing: Standing) -> String {
+/// async fn index(standing: RateLimitStatus) -> String {
 ///     let left = standing.policies().next().map(|(_, decision)| decision.remaining());
 ///     format!("{left:?} left\n")
 /// }
@@ -27,14 +27,14 @@
 /// // HttpServer::new(app).bind("127.0.0.1:8080")?.run().await
 /// # let _ = app();
 /// # }
-/// # Ok::<(), traffik_integrations::ThrottleError>(())
+/// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 ///
 /// * The peer is known to a throttle from the connection; on a Unix socket there is none.
 /// * The extensions of actix-web are a type of its own. A throttle reads and writes an `http::Extensions`
 ///   within them: a middleware further out notes there what is for the throttle to see, by
 ///   `request.extensions_mut().get_or_insert_with(http::Extensions::new).insert(User(name))`, and
-///   `Standing::of` reads it. For the innermost throttle's there is the extractor above. The failure that
+///   `RateLimitStatus::of` reads it. For the innermost throttle's there is the extractor above. The failure that
 ///   [`OnError::Raise`](crate::OnError::Raise) leaves in a response is in an `http::Extensions` of it, too.
 /// * A middleware further in that fails with an error has its request settled by the error's status and a
 ///   body of 0 bytes; the error itself passes on as it is, without a header of the throttle.

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use metrics::{Counter, Histogram, counter, histogram};
 use traffik_core::Origin;
 
-use super::{Event, Observe, Seen};
+use super::{Event, Observe, RequestOutcome};
 
 /// Tells the recorder of the `metrics` crate: `traffik_requests_total` by `throttle` and `result`,
 /// `traffik_decisions_total` by `throttle` and `source`, which is the [word](Origin::name) for where a decision comes from,
@@ -20,17 +20,17 @@ pub struct Metrics(Arc<RwLock<HashMap<String, Handles>>>);
 /// Where the figures of a throttle go, looked up once.
 #[derive(Clone)]
 struct Handles {
-    results: [Counter; Seen::ALL.len()],
+    results: [Counter; RequestOutcome::ALL.len()],
     origins: [Counter; Origin::ALL.len()],
     took: Histogram,
 }
 
 impl Handles {
     fn of(throttle: &str) -> Self {
-        let result = |result: Seen| counter!("traffik_requests_total", "throttle" => throttle.to_owned(), "result" => result.name());
+        let result = |result: RequestOutcome| counter!("traffik_requests_total", "throttle" => throttle.to_owned(), "result" => result.name());
         let origin = |origin: Origin| counter!("traffik_decisions_total", "throttle" => throttle.to_owned(), "source" => origin.name());
         let took = histogram!("traffik_check_seconds", "throttle" => throttle.to_owned());
-        Self { results: Seen::ALL.map(result), origins: Origin::ALL.map(origin), took }
+        Self { results: RequestOutcome::ALL.map(result), origins: Origin::ALL.map(origin), took }
     }
 
     fn tell(&self, event: &Event<'_>) {
@@ -75,11 +75,11 @@ mod tests {
 
     use metrics::atomics::AtomicU64;
     use metrics::{Gauge, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-    use traffik_core::storage::Failure;
+    use traffik_core::storage::BackendError;
     use traffik_core::{ErrorKind, Gcra, Rate};
 
     use super::*;
-    use crate::{Gate, PeerAddress, Throttle};
+    use crate::{Admission, PeerAddress, Throttle};
 
     /// A recorder that keeps what it is told, by name and labels.
     #[derive(Default)]
@@ -129,7 +129,7 @@ mod tests {
             let limit = Gcra::new(Rate::per_hour(1));
             let api = Throttle::in_memory("api", limit).observe(observer.clone()).build().unwrap();
             let failing = Throttle::in_memory("failing", limit)
-                .limit_by(|_| Err(Failure::new(ErrorKind::Unavailable, "broken for a test").into()));
+                .limit_by(|_| Err(BackendError::new(ErrorKind::Unavailable, "broken for a test").into()));
             let failing = failing.observe(observer).build().unwrap();
             let mut request = http::Request::new(());
             request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1).into()));

@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use traffik_core::{ErrorKind, Origin};
 
-use super::{Event, Observe, Seen};
+use super::{Event, Observe, RequestOutcome};
 
 /// Counts requests by throttle and result, where decisions come from, how long checks take, and failures by
 /// kind; told as numbers, or in Prometheus' text format. Clones are the same tally.
 ///
 /// ```
-/// use traffik_core::{Gcra, rate};
-/// use traffik_integrations::{Seen, Tally, Throttle};
+/// use traffik::{Gcra, rate};
+/// use traffik::web::{RequestOutcome, Tally, Throttle};
 ///
 /// let tally = Tally::default();
 /// let throttle = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).observe(tally.clone()).build()?;
-/// assert_eq!(tally.count("api", Seen::Denied), 0);
+/// assert_eq!(tally.count("api", RequestOutcome::Denied), 0);
 /// assert!(tally.prometheus().contains("# TYPE traffik_requests_total counter"));
 /// # let _ = throttle;
-/// # Ok::<(), traffik_integrations::ThrottleError>(())
+/// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Tally(Arc<Inner>);
@@ -36,7 +36,7 @@ struct Inner {
 /// What is counted of one throttle.
 #[derive(Default)]
 struct Counts {
-    results: [AtomicU64; Seen::ALL.len()],
+    results: [AtomicU64; RequestOutcome::ALL.len()],
     origins: [AtomicU64; Origin::ALL.len()],
     /// Checks that took no longer than each bound, and longer than the one before.
     took: [AtomicU64; BOUNDS.len() + 1],
@@ -50,7 +50,7 @@ const BOUNDS: [u64; 9] =
 impl Tally {
     /// How often a throttle has come to this result.
     #[must_use]
-    pub fn count(&self, throttle: &str, result: Seen) -> u64 {
+    pub fn count(&self, throttle: &str, result: RequestOutcome) -> u64 {
         let known = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
         known.get(throttle).map_or(0, |counts| counts.of(result))
     }
@@ -97,7 +97,7 @@ impl Tally {
         writeln!(text, "# HELP traffik_requests_total Requests by throttle and what became of them.")?;
         writeln!(text, "# TYPE traffik_requests_total counter")?;
         for (throttle, counts) in known.iter() {
-            for result in Seen::ALL {
+            for result in RequestOutcome::ALL {
                 let count = counts.of(result);
                 let result = result.name();
                 writeln!(
@@ -158,7 +158,7 @@ impl Tally {
 }
 
 impl Counts {
-    fn of(&self, result: Seen) -> u64 {
+    fn of(&self, result: RequestOutcome) -> u64 {
         self.results.get(result as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
@@ -200,7 +200,7 @@ impl fmt::Debug for Tally {
 
 #[cfg(test)]
 mod tests {
-    use traffik_core::storage::Failure;
+    use traffik_core::storage::BackendError;
 
     use traffik_core::ErrorKind;
 
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn all_is_counted_and_told() {
         let tally = Tally::default();
-        let failure = Failure::new(ErrorKind::Timeout, "late");
+        let failure = BackendError::new(ErrorKind::Timeout, "late");
         let event = |result, micros, failure| Event {
             throttle: "api",
             result,
@@ -218,12 +218,20 @@ mod tests {
             failure,
             origin: Some(if failure.is_some() { Origin::DegradedOpen } else { Origin::Store }),
         };
-        for (result, micros) in [(Seen::Allowed, 1), (Seen::Allowed, 7), (Seen::Denied, 2_000_000)] {
+        for (result, micros) in
+            [(RequestOutcome::Allowed, 1), (RequestOutcome::Allowed, 7), (RequestOutcome::Denied, 2_000_000)]
+        {
             tally.seen(&event(result, micros, None));
         }
-        tally.seen(&event(Seen::Failed, 50_000, Some(&failure)));
-        assert_eq!((tally.count("api", Seen::Allowed), tally.count("api", Seen::Denied)), (2, 1));
-        assert_eq!((tally.count("other", Seen::Allowed), tally.throttles()), (0, vec!["api".to_owned()]));
+        tally.seen(&event(RequestOutcome::Failed, 50_000, Some(&failure)));
+        assert_eq!(
+            (tally.count("api", RequestOutcome::Allowed), tally.count("api", RequestOutcome::Denied)),
+            (2, 1)
+        );
+        assert_eq!(
+            (tally.count("other", RequestOutcome::Allowed), tally.throttles()),
+            (0, vec!["api".to_owned()])
+        );
         tally.add_errors(ErrorKind::Corrupt, 3);
         let told = tally.prometheus();
         for line in [
@@ -245,7 +253,7 @@ mod tests {
         ] {
             assert!(told.lines().any(|it| it == line), "{line}\n{told}");
         }
-        for (at, seen) in Seen::ALL.into_iter().enumerate() {
+        for (at, seen) in RequestOutcome::ALL.into_iter().enumerate() {
             assert_eq!(seen as usize, at);
         }
         for (at, origin) in Origin::ALL.into_iter().enumerate() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 use traffik_core::Origin;
 
-use super::{Event, Observe, Seen};
+use super::{Event, Observe, RequestOutcome};
 
 /// Writes of denials and failures, at most one line of each a second and throttle, with how many there were: a line for
 /// every denial would be a gift to whoever provokes them.
@@ -39,8 +39,8 @@ impl Unwritten {
 impl Observe for Traces {
     fn seen(&self, event: &Event<'_>) {
         let failed = match event.result {
-            Seen::Failed => true,
-            Seen::Denied | Seen::Never | Seen::WouldDeny => false,
+            RequestOutcome::Failed => true,
+            RequestOutcome::Denied | RequestOutcome::Never | RequestOutcome::WouldDeny => false,
             _ => return,
         };
         let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +76,7 @@ mod tests {
     use traffik_core::{Gcra, Rate};
 
     use super::*;
-    use crate::{Gate, PeerAddress, Throttle};
+    use crate::{Admission, PeerAddress, Throttle};
 
     /// Keeps the lines that are written.
     #[derive(Clone, Default)]

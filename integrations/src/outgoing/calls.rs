@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use traffik_backends::Memory;
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Local};
+use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Local};
 use traffik_core::{AsyncLimiter, Class, Cost, Hit, Key, Strategy, Timer, WaitError, debug_fields};
 
 use crate::RequestParts;
@@ -19,9 +19,9 @@ use crate::throttle::Pause;
 /// ```
 /// # #[cfg(feature = "tower")] {
 /// # mod traffik {
-/// #     pub use traffik_core::*;
-/// #     pub mod web { pub use traffik_integrations::*; }
-/// #     pub mod runtime { pub use traffik_runtimes::*; }
+/// #     pub use traffik::*;
+/// #     pub mod web { pub use traffik::web::*; }
+/// #     pub mod runtime { pub use traffik::runtime::*; }
 /// # }
 /// use std::time::Duration;
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -57,7 +57,7 @@ use crate::throttle::Pause;
 ///
 /// # Errors
 ///
-/// A call that is not made fails with a [`WaitError<Failure>`](WaitError): `TooLong { wait }` says for how
+/// A call that is not made fails with a [`WaitError<BackendError>`](WaitError): `TooLong { wait }` says for how
 /// long it would have had to wait, `Never` that its cost is beyond the limit, and `Storage` what the storage
 /// failed with, unless such calls are [let pass](Self::fail_open). The tower layer boxes it, as tower's own
 /// layers do, and with reqwest it is within `reqwest_middleware::Error::Middleware`; from either it is had
@@ -72,7 +72,7 @@ pub struct Outgoing<S: Strategy, M> {
 /// Waits for the turn of a call.
 type Wait<S, M> = dyn Fn(&Budget<S, M>, RequestParts<'_>, Hit<<S as Strategy>::Cost>) -> Turn + Send + Sync;
 
-type Turn = BoxFuture<'static, Result<(), WaitError<Failure>>>;
+type Turn = BoxFuture<'static, Result<(), WaitError<BackendError>>>;
 
 /// Gives calls their turns.
 struct Budget<S, M> {
@@ -84,8 +84,8 @@ struct Budget<S, M> {
 
 impl<S: Strategy> Outgoing<S, Local<Memory<S>>> {
     /// Runs `limit` in a memory of its own with room for 65 536 keys; calls wait on `timer`.
-    pub fn in_memory(limit: S, timer: impl Timer + Send + Sync + 'static) -> Self {
-        Self::new(AsyncLimiter::new(limit, Local(Memory::builder().build())), timer)
+    pub fn in_memory(strategy: S, timer: impl Timer + Send + Sync + 'static) -> Self {
+        Self::new(AsyncLimiter::new(strategy, Local(Memory::builder().build())), timer)
     }
 }
 
@@ -150,7 +150,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
     pub fn until_ready<'a>(
         &self,
         call: impl Into<RequestParts<'a>>,
-    ) -> BoxFuture<'static, Result<(), WaitError<Failure>>> {
+    ) -> BoxFuture<'static, Result<(), WaitError<BackendError>>> {
         let call = call.into();
         (self.wait)(&self.budget, call, Hit::new((self.cost)(call)).with_class((self.class)(call)))
     }

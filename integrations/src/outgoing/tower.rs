@@ -11,7 +11,7 @@ use http::Request;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure};
+use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture};
 use traffik_core::{Strategy, WaitError, debug_fields};
 
 use super::Outgoing;
@@ -76,7 +76,7 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<T, R, F> {
-        Waiting { turn: BoxFuture<'static, Result<(), WaitError<Failure>>>, next: Option<(T, R)> },
+        Waiting { turn: BoxFuture<'static, Result<(), WaitError<BackendError>>>, next: Option<(T, R)> },
         Calling { #[pin] inner: F },
     }
 }

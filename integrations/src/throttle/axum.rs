@@ -9,10 +9,10 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::Rejection;
-use crate::Standing;
+use crate::RateLimitStatus;
 
 /// The innermost throttle that has noted something on the request.
-impl<S: Send + Sync> FromRequestParts<S> for Standing {
+impl<S: Send + Sync> FromRequestParts<S> for RateLimitStatus {
     type Rejection = NotExposed;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotExposed> {
@@ -20,7 +20,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Standing {
     }
 }
 
-impl<S: Send + Sync> OptionalFromRequestParts<S> for Standing {
+impl<S: Send + Sync> OptionalFromRequestParts<S> for RateLimitStatus {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {

@@ -10,7 +10,7 @@ use traffik_core::{Strategy, debug_fields};
 use super::builder::ThrottleBuilder;
 use super::handle::Throttle;
 use crate::http::denial::{Denial, Handler};
-use crate::http::headers::Dialect;
+use crate::http::headers::HeaderFormat;
 use crate::http::on_error::OnError;
 use crate::http::request::RequestParts;
 use crate::identify::{Identify, Identity};
@@ -19,15 +19,15 @@ use crate::middleware::background::{Spawn, background};
 /// A storage together with what all throttles on it have in common, unless they say otherwise.
 ///
 /// ```
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::Local;
-/// use traffik_core::{Gcra, rate};
-/// use traffik_integrations::{ApiKey, Base, Dialect};
+/// use traffik::Memory;
+/// use traffik::storage::Local;
+/// use traffik::{Gcra, rate};
+/// use traffik::web::{ApiKey, ThrottleDefaults, HeaderFormat};
 /// use std::sync::Arc;
 ///
-/// let base = Base::new(Arc::new(Local(Memory::new(10_000))))
+/// let base = ThrottleDefaults::new(Arc::new(Local(Memory::new(10_000))))
 ///     .identifier(ApiKey("x-api-key".parse()?))
-///     .headers(Dialect::Draft10)
+///     .headers(HeaderFormat::Draft10)
 ///     .on_throttled(|denial| denial.response());
 /// let reads = base.throttle("reads", Gcra::new(rate!("50/s"))).build()?;
 /// let writes = base.throttle("writes", Gcra::new(rate!("5/s"))).build()?;
@@ -35,20 +35,20 @@ use crate::middleware::background::{Spawn, background};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Base<M> {
+pub struct ThrottleDefaults<M> {
     storage: M,
     identifier: Option<Arc<dyn Identify>>,
-    dialect: Dialect,
+    dialect: HeaderFormat,
     handler: Option<Handler>,
     on_error: OnError,
     spawner: Option<Arc<Spawn>>,
 }
 
-impl<M> Base<M> {
+impl<M> ThrottleDefaults<M> {
     /// Throttles in this storage.
     #[must_use]
     pub fn new(storage: M) -> Self {
-        let (dialect, on_error) = (Dialect::None, OnError::Throttle);
+        let (dialect, on_error) = (HeaderFormat::None, OnError::Throttle);
         Self { storage, identifier: None, dialect, handler: None, on_error, spawner: None }
     }
 
@@ -70,7 +70,7 @@ impl<M> Base<M> {
 
     /// They tell clients where they stand in this dialect.
     #[must_use]
-    pub fn headers(self, dialect: Dialect) -> Self {
+    pub fn headers(self, dialect: HeaderFormat) -> Self {
         Self { dialect, ..self }
     }
 
@@ -101,11 +101,11 @@ impl<M> Base<M> {
     }
 
     /// A throttle in this storage; see [`Throttle::builder`].
-    pub fn throttle<S: Strategy>(&self, uid: &str, limit: S) -> ThrottleBuilder<S, M>
+    pub fn throttle<S: Strategy>(&self, uid: &str, strategy: S) -> ThrottleBuilder<S, M>
     where
         M: AsyncStorage<S> + Clone + 'static,
     {
-        let mut builder = Throttle::builder(uid, limit, self.storage.clone())
+        let mut builder = Throttle::builder(uid, strategy, self.storage.clone())
             .headers(self.dialect)
             .on_error(self.on_error.clone())
             .common(self.handler.clone(), self.spawner.clone());
@@ -116,4 +116,4 @@ impl<M> Base<M> {
     }
 }
 
-debug_fields!([M: std::fmt::Debug] Base<M>: storage);
+debug_fields!([M: std::fmt::Debug] ThrottleDefaults<M>: storage);

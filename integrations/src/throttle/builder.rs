@@ -11,7 +11,7 @@ use http::response::Parts;
 use http::{Method, Response};
 use traffik_backends::Memory;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Local};
-use traffik_core::strategy::Report;
+use traffik_core::strategy::Stats;
 use traffik_core::{Strategy, Timer, debug_fields};
 
 use super::after::After;
@@ -21,12 +21,12 @@ use super::registry::{Registry, Switch};
 use super::reservation::Reservation;
 use super::settings::{Enforcement, Settings};
 use super::standing;
-use crate::Dialect;
+use crate::HeaderFormat;
 use crate::error::ThrottleError;
 use crate::http::denial::{Denial, Handler};
 use crate::http::on_error::OnError;
 use crate::http::request::{Fallible, Source};
-use crate::http::response::{Answers, Sent};
+use crate::http::response::{Answers, SendWhen};
 use crate::identify::{Anonymous, Identify, Identity, Peer, RequestParts};
 use crate::middleware::background::{Spawn, background};
 use crate::observe::Observe;
@@ -38,7 +38,7 @@ mod by_request;
 ///
 /// What can depend on the request is given as a value, by a function of its [parts](RequestParts) (`.._by`),
 /// or by one that answers asynchronously (`.._by_async`). A function may answer with a value or with a
-/// result; see [`Stop`](crate::Stop).
+/// result; see [`RequestError`](crate::RequestError).
 ///
 /// A future outlives the parts of the request, which the middleware keeps, so such a function takes what it
 /// needs out of them first: `|request| { let path = request.uri.clone(); async move { .. } }`. An
@@ -56,16 +56,16 @@ pub struct ThrottleBuilder<S: Strategy, M> {
 
 impl<S: Strategy> Throttle<S, Local<Memory<S>>> {
     /// Runs `limit` in a memory of its own with room for 65 536 clients.
-    pub fn in_memory(uid: &str, limit: S) -> ThrottleBuilder<S, Local<Memory<S>>> {
-        Self::builder(uid, limit, Local(Memory::builder().build()))
+    pub fn in_memory(uid: &str, strategy: S) -> ThrottleBuilder<S, Local<Memory<S>>> {
+        Self::builder(uid, strategy, Local(Memory::builder().build()))
     }
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Runs `limit` in `storage`. The `uid` keeps throttles that share a storage apart, and names the policy
     /// in headers: 1 to 64 of the characters `a-z A-Z 0-9 . _ : -`.
-    pub fn builder(uid: &str, limit: S, storage: M) -> ThrottleBuilder<S, M> {
-        ThrottleBuilder::new(uid, limit, Source::Fixed(storage))
+    pub fn builder(uid: &str, strategy: S, storage: M) -> ThrottleBuilder<S, M> {
+        ThrottleBuilder::new(uid, strategy, Source::Fixed(storage))
     }
 }
 
@@ -74,24 +74,24 @@ impl<S: Strategy, M: AsyncStorage<S> + Clone + 'static> Throttle<S, M> {
     /// [`Tenants`](crate::Tenants).
     pub fn builder_by<A: Fallible<M>>(
         uid: &str,
-        limit: S,
+        strategy: S,
         storage: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) -> ThrottleBuilder<S, M> {
-        ThrottleBuilder::new(uid, limit, Source::function(storage))
+        ThrottleBuilder::new(uid, strategy, Source::function(storage))
     }
 
     /// The same, chosen asynchronously.
     pub fn builder_by_async<A: Fallible<M> + 'static, F: Future<Output = A> + Send + 'static>(
         uid: &str,
-        limit: S,
+        strategy: S,
         storage: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> ThrottleBuilder<S, M> {
-        ThrottleBuilder::new(uid, limit, Source::awaited(storage))
+        ThrottleBuilder::new(uid, strategy, Source::awaited(storage))
     }
 }
 
 impl<S: Strategy, M> ThrottleBuilder<S, M> {
-    fn new(uid: &str, limit: S, storage: Source<M>) -> Self {
+    fn new(uid: &str, strategy: S, storage: Source<M>) -> Self {
         let profile = Profile {
             uid: uid.to_owned(),
             rules: Rules::default(),
@@ -107,7 +107,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
             spawner: None,
             observers: Vec::new(),
         };
-        let settings = Settings::of(limit);
+        let settings = Settings::of(strategy);
         let (after, expose, registry, is_shared) = (After::Nothing, None, None, false);
         Self { profile, settings, storage, after, expose, registry, is_shared }
     }
@@ -121,15 +121,15 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// Counts by what a function of the request says.
     ///
     /// ```
-    /// use traffik_core::{Gcra, rate};
-    /// use traffik_integrations::{Identity, Throttle};
+    /// use traffik::{Gcra, rate};
+    /// use traffik::web::{Identity, Throttle};
     ///
     /// let throttle = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).identifier_by(|request| {
     ///     let Some(user) = request.headers.get("x-user") else { return Ok(Identity::anonymous()) };
     ///     Ok(Identity::of(b'h', user.to_str()?.as_bytes())) // a failure, if it is no text
     /// });
     /// # let _ = throttle.build()?;
-    /// # Ok::<(), traffik_integrations::ThrottleError>(())
+    /// # Ok::<(), traffik::web::ThrottleError>(())
     /// ```
     pub fn identifier_by<A: Fallible<Identity>>(
         mut self,
@@ -226,7 +226,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     }
 
     /// Tells clients where they stand with every response, in this dialect.
-    pub fn headers(mut self, dialect: Dialect) -> Self {
+    pub fn headers(mut self, dialect: HeaderFormat) -> Self {
         self.profile.answers.dialect = dialect;
         self
     }
@@ -234,13 +234,13 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// Sends a header of one's own with every response to a request that was counted. Replaces what a
     /// [handler](Self::on_throttled) sets.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.profile.answers.extra.push((name, value, Sent::Always));
+        self.profile.answers.extra.push((name, value, SendWhen::Always));
         self
     }
 
     /// Sends a header of one's own with denials. Replaces what a [handler](Self::on_throttled) sets.
     pub fn denial_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.profile.answers.extra.push((name, value, Sent::WhenDenied));
+        self.profile.answers.extra.push((name, value, SendWhen::WhenDenied));
         self
     }
 
@@ -298,7 +298,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// Runs in the background what is to be told to a storage elsewhere when nobody waits for it any more,
     /// such as the refund of a request whose client went away: `|future| drop(tokio::spawn(future))`. Without
-    /// it that is not told, and a client that goes away while [several throttles](crate::Throttles) are asked
+    /// it that is not told, and a client that goes away while [several throttles](crate::ThrottleSet) are asked
     /// may leave some of them charged.
     pub fn spawner(mut self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
         self.profile.spawner = Some(background(spawn));
@@ -341,9 +341,9 @@ impl<S: Strategy<Cost = u32>, M> ThrottleBuilder<S, M> {
     }
 }
 
-impl<S: Strategy<Stat: Report>, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
+impl<S: Strategy<Stat: Stats>, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
     /// Notes on every counted request where its client stands, for the service behind: a
-    /// [`Standing`](crate::Standing) in the request's extensions. That takes a few allocations.
+    /// [`RateLimitStatus`](crate::RateLimitStatus) in the request's extensions. That takes a few allocations.
     pub fn expose(mut self) -> Self {
         self.expose = Some(standing::expose);
         self

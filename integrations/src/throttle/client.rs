@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 
-use traffik_core::storage::{AsyncStorage, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, Reply};
 use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
 
 use super::handle::Throttle;
@@ -20,8 +20,8 @@ use crate::identify::ClientKey;
 ///
 /// ```
 /// # async fn export(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
-/// use traffik_core::{TokenBucket, rate};
-/// use traffik_integrations::Throttle;
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::Throttle;
 ///
 /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
 /// // Exports cost ten, in a bucket of their own.
@@ -77,7 +77,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// There is no request to ask: where the limit or the storage is a function of it, give the client
     /// [one](Client::limit); a cost that is a function of it counts as 1, a class as the default one.
     #[must_use]
-    pub fn known(&self, client: ClientKey) -> Client<S, M> {
+    pub fn client_for(&self, client: ClientKey) -> Client<S, M> {
         let settings = self.0.settings.load_full();
         let cost = settings.cost.fixed().copied().unwrap_or_else(|| S::Cost::uniform(1));
         let class = settings.class.fixed().copied().unwrap_or_default();
@@ -112,8 +112,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
     /// The same client under this limit. One of another strategy or period than the throttle's own has a
     /// state of its own; see [`limit_by`](crate::ThrottleBuilder::limit_by).
     #[must_use]
-    pub fn limit(mut self, limit: S) -> Self {
-        self.plan.limit = Some(limit);
+    pub fn limit(mut self, strategy: S) -> Self {
+        self.plan.limit = Some(strategy);
         self
     }
 
@@ -146,8 +146,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
     ///
     /// ```
     /// # async fn left(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
-    /// use traffik_core::{TokenBucket, rate};
-    /// use traffik_integrations::Throttle;
+    /// use traffik::{TokenBucket, rate};
+    /// use traffik::web::Throttle;
     ///
     /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("10/min"))).build()?;
     /// if let Some(client) = throttle.client(request).await? {
@@ -181,7 +181,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
     }
 
     /// The strategy's own figures for the client, as they are for its class.
-    pub async fn stat(&self) -> Result<S::Stat, Failure> {
+    pub async fn stat(&self) -> Result<S::Stat, BackendError> {
         self.throttle.figures(&self.plan).await
     }
 }

@@ -19,8 +19,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// ```
     /// # async fn explained() -> Result<(), Box<dyn std::error::Error>> {
     /// use http::{Method, Request};
-    /// use traffik_core::{Gcra, rate};
-    /// use traffik_integrations::{PeerAddress, Rule, Throttle};
+    /// use traffik::{Gcra, rate};
+    /// use traffik::web::{PeerAddress, Rule, Throttle};
     ///
     /// let posts = Rule::new().methods([Method::POST]).prefix("/login");
     /// let throttle = Throttle::in_memory("logins", Gcra::new(rate!("5/min"))).apply_to(posts).build()?;

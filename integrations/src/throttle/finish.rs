@@ -9,24 +9,24 @@ use traffik_core::{Op, Strategy};
 use super::after::{After, Bill, Receipt};
 use super::handle::Throttle;
 use super::plan::Plan;
-use crate::middleware::admission::Left;
+use crate::middleware::admission::Completion;
 use crate::middleware::background::Unbroken;
 use crate::middleware::body::Meter;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// What remains to be done about a request that was charged.
-    pub(crate) fn left(&self, plan: Arc<Plan<S, M>>, receipt: Receipt<S>, response: &Parts) -> Left {
+    pub(crate) fn left(&self, plan: Arc<Plan<S, M>>, receipt: Receipt<S>, response: &Parts) -> Completion {
         match &self.0.after {
-            After::Nothing => Left::default(),
-            After::ChargeIf(counts) if counts(response) => Left::default(),
+            After::Nothing => Completion::default(),
+            After::ChargeIf(counts) if counts(response) => Completion::default(),
             After::ChargeIf(_) => {
                 let reply = self.apply(&plan, &Op::Refund(plan.hit, receipt));
-                Left { before: self.told(reply), meter: None }
+                Completion { before: self.told(reply), meter: None }
             }
             After::Settle(bill) => {
                 let bill = bill(response);
                 let account = Account { throttle: self.clone(), plan, receipt, bill };
-                Left { before: None, meter: Some(Box::new(account)) }
+                Completion { before: None, meter: Some(Box::new(account)) }
             }
         }
     }

@@ -27,15 +27,15 @@ use crate::http::request::{Fallible, RequestParts, Source};
 ///
 /// It is put in front of a service by [`ThrottleLayer`](crate::ThrottleLayer) or [`Throttled`](crate::Throttled), or
 /// asked within one: [`hit`](Self::hit) does with a request all that the middleware does, and
-/// [`client`](Self::client) or [`known`](Self::known) gives the verbs of a limiter for one client.
+/// [`client`](Self::client) or [`known`](Self::client_for) gives the verbs of a limiter for one client.
 ///
 /// ```
-/// use traffik_core::{TokenBucket, rate};
-/// use traffik_integrations::Throttle;
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::Throttle;
 ///
 /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
 /// # let _ = throttle;
-/// # Ok::<(), traffik_integrations::ThrottleError>(())
+/// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 ///
 /// # What can be replaced
@@ -47,7 +47,7 @@ use crate::http::request::{Fallible, RequestParts, Source};
 ///   a smaller one as much less, and nothing is granted by the change.
 /// * The type of the limit is fixed; a limit whose strategy is to be chosen anew is an
 ///   [`Erased`](traffik_core::Erased). A state left by another strategy counts as that of a client never seen, unless
-///   the new one is told that it [succeeds](traffik_core::Erased::succeeding) the old: then what was in use stays used.
+///   the new one is told that it [succeeds](traffik_core::Erased::migrating_from) the old: then what was in use stays used.
 /// * A request under way keeps what held when it came.
 ///
 /// Cost 0 passes always; the name, the storage and the identifier stay for good, since the keys depend on them.
@@ -56,8 +56,8 @@ pub struct Throttle<S: Strategy, M>(pub(crate) Arc<Inner<S, M>>);
 /// A throttle in a memory of its own, as [`Throttle::in_memory`] makes it: the type of a field.
 ///
 /// ```
-/// use traffik_core::{TokenBucket, rate};
-/// use traffik_integrations::{MemoryThrottle, Throttle, ThrottleError};
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{MemoryThrottle, Throttle, ThrottleError};
 ///
 /// /// The state of a server.
 /// #[derive(Clone)]
@@ -78,9 +78,9 @@ pub type MemoryThrottle<S> = Throttle<S, Local<Memory<S>>>;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use traffik_core::storage::{AsyncStorage, DynStorage};
-/// use traffik_core::{Gcra, rate};
-/// use traffik_integrations::{DynThrottle, Throttle, ThrottleError};
+/// use traffik::storage::{AsyncStorage, DynStorage};
+/// use traffik::{Gcra, rate};
+/// use traffik::web::{DynThrottle, Throttle, ThrottleError};
 ///
 /// fn api(layered: impl AsyncStorage<Gcra> + 'static) -> Result<DynThrottle<Gcra>, ThrottleError> {
 ///     let storage: DynStorage<Gcra> = Arc::new(layered);
@@ -137,8 +137,8 @@ impl<S: Strategy, M> Throttle<S, M> {
     }
 
     /// Replaces the limit.
-    pub fn set_limit(&self, limit: S) {
-        self.0.replace(|settings| settings.set_limit(limit.clone()));
+    pub fn set_limit(&self, strategy: S) {
+        self.0.replace(|settings| settings.set_limit(strategy.clone()));
     }
 
     /// Replaces the limit by a function of the request, as
@@ -149,7 +149,7 @@ impl<S: Strategy, M> Throttle<S, M> {
         limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) {
         let limit = Source::function(limit);
-        self.0.replace(|settings| settings.limit = limit.clone());
+        self.0.replace(|settings| settings.strategy = limit.clone());
     }
 
     /// Replaces what a request costs.

@@ -8,9 +8,9 @@ use traffik_core::{Key, Strategy};
 /// The [kinds](Strategy::kinds) of the limits that a limit is made of.
 pub(super) type Kinds = SmallVec<[(u32, u64); 2]>;
 
-pub(super) fn kinds_of<S: Strategy>(limit: &S) -> Kinds {
+pub(super) fn kinds_of<S: Strategy>(strategy: &S) -> Kinds {
     let mut kinds = Kinds::new();
-    limit.kinds(&mut |form, period| kinds.push((form, period)));
+    strategy.kinds(&mut |form, period| kinds.push((form, period)));
     kinds
 }
 

@@ -9,7 +9,7 @@ use super::key::{Apart, kinds_of};
 use super::profile::Scope;
 use super::rejection::Cause;
 use super::settings::Settings;
-use crate::http::request::Stop;
+use crate::http::request::RequestError;
 use crate::identify::{ClientKey, Identity};
 
 /// All that is to be asked about one request.
@@ -64,8 +64,8 @@ impl<S: Strategy, M> Plan<S, M> {
 
     /// The throttle's part of the key, if the limit of the request keeps a state of its own.
     #[cold]
-    fn apart<'a>(&self, uid: &'a str, limit: &S) -> Option<Apart<'a>> {
-        let kinds = kinds_of(limit);
+    fn apart<'a>(&self, uid: &'a str, strategy: &S) -> Option<Apart<'a>> {
+        let kinds = kinds_of(strategy);
         (kinds != self.settings.kinds).then_some(Apart { uid, kinds })
     }
 }
@@ -90,7 +90,7 @@ pub(crate) struct Unasked {
 pub(crate) enum Why {
     /// The request is not counted.
     Skip(Origin),
-    Stop(Stop),
+    Stop(RequestError),
 }
 
 impl<S: Strategy, M: Send> Prepared<S, M> {
@@ -118,8 +118,8 @@ impl Unasked {
     /// The cause for which the request does not pass, if it does not.
     pub(crate) fn cause(&self) -> Option<Cause> {
         match &self.why {
-            Why::Stop(Stop::Failed(failure)) => Some(Cause::Failed(failure.clone())),
-            Why::Stop(Stop::Refused(refusal)) => Some(Cause::Refused(Some(refusal.clone()))),
+            Why::Stop(RequestError::Failed(failure)) => Some(Cause::Failed(failure.clone())),
+            Why::Stop(RequestError::Refused(refusal)) => Some(Cause::Refused(Some(refusal.clone()))),
             Why::Skip(_) => None,
         }
     }
@@ -135,7 +135,7 @@ impl<S: Strategy> Settings<S> {
     }
 
     /// A request by this client, as far as it is known, cannot be asked about.
-    pub(super) fn stop(&self, client: Option<&Identity>, stop: Stop) -> Unasked {
+    pub(super) fn stop(&self, client: Option<&Identity>, stop: RequestError) -> Unasked {
         let enforced = match client {
             Some(Identity::Key(client)) => self.enforcement.holds_for(client),
             _ => self.enforcement.holds_for_all(),

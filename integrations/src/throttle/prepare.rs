@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Reply, WaitQueue};
 use traffik_core::{Class, ErasedKey, ErrorKind, Hit, Op, Origin, Strategy, Timestamp};
 
 use super::handle::{Inner, Throttle};
 use super::plan::{Plan, Planned, Prepared, Unasked};
 use super::profile::{Known, Scope, Who};
 use super::settings::Settings;
-use crate::http::request::{Piece, RequestParts, Stop};
+use crate::http::request::{Piece, RequestError, RequestParts};
 use crate::identify::Identity;
 use crate::rules::Matching;
 
@@ -90,7 +90,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 
     /// The strategy's own figures for whom a plan is about.
-    pub(crate) async fn figures(&self, plan: &Plan<S, M>) -> Result<S::Stat, Failure> {
+    pub(crate) async fn figures(&self, plan: &Plan<S, M>) -> Result<S::Stat, BackendError> {
         let Some((limit, storage)) = self.ground(plan) else { return Err(nowhere()) };
         let (state, now) = plan.with_key(self.uid(), |key| storage.load(limit, key)).await?;
         Ok(limit.stat(&state, plan.hit.class, now))
@@ -119,14 +119,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 
     /// The limit and the storage of a plan.
     fn ground<'a>(&'a self, plan: &'a Plan<S, M>) -> Option<(&'a S, &'a M)> {
-        let limit = plan.limit.as_ref().or(plan.settings.limit.fixed())?;
+        let limit = plan.limit.as_ref().or(plan.settings.strategy.fixed())?;
         Some((limit, plan.storage.as_ref().or(self.0.storage.fixed())?))
     }
 }
 
 /// Nobody has told the limit or the storage.
-pub(crate) fn nowhere() -> Failure {
-    Failure::new(
+pub(crate) fn nowhere() -> BackendError {
+    BackendError::new(
         ErrorKind::Other,
         "the limit or the storage is a function of the request, of which there is none; give the client one",
     )
@@ -147,11 +147,15 @@ impl<S: Strategy, M> Default for Pieces<S, M> {
 }
 
 /// The pieces, or else what is to be awaited for them.
-type Told<S, M> = Result<Pieces<S, M>, BoxFuture<'static, Result<Pieces<S, M>, Stop>>>;
+type Told<S, M> = Result<Pieces<S, M>, BoxFuture<'static, Result<Pieces<S, M>, RequestError>>>;
 
 impl<S: Strategy, M: Send + 'static> Pieces<S, M> {
-    fn ask(it: &Inner<S, M>, settings: &Settings<S>, request: RequestParts<'_>) -> Result<Told<S, M>, Stop> {
-        let limit = settings.limit.ask(request)?;
+    fn ask(
+        it: &Inner<S, M>,
+        settings: &Settings<S>,
+        request: RequestParts<'_>,
+    ) -> Result<Told<S, M>, RequestError> {
+        let limit = settings.strategy.ask(request)?;
         let cost = settings.cost.ask(request)?;
         let class = settings.class.ask(request)?;
         let storage = it.storage.ask(request)?;

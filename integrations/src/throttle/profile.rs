@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use traffik_core::storage::{BoxFuture, Failure};
+use traffik_core::storage::{BackendError, BoxFuture};
 use traffik_core::{ErasedKey, Origin, Timer};
 
 use crate::http::denial::Handler;
 use crate::http::on_error::OnError;
-use crate::http::request::{Piece, RequestParts, Stop};
+use crate::http::request::{Piece, RequestError, RequestParts};
 use crate::http::response::Answers;
 use crate::identify::{Anonymous, Identify, Identity};
 use crate::middleware::background::Spawn;
-use crate::observe::{Event, Observe, Seen};
+use crate::observe::{Event, Observe, RequestOutcome};
 use crate::rules::Rules;
 
 /// Counts requests apart within a throttle, such as by operation: put it into the extensions of a request, or give it
@@ -64,8 +64,8 @@ impl Known {
 /// The identifier of clients.
 pub(crate) enum Who {
     Now(Box<dyn Identify>),
-    Function(Box<dyn Fn(RequestParts<'_>) -> Result<Identity, Stop> + Send + Sync>),
-    Later(Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<Identity, Stop>> + Send + Sync>),
+    Function(Box<dyn Fn(RequestParts<'_>) -> Result<Identity, RequestError> + Send + Sync>),
+    Later(Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<Identity, RequestError>> + Send + Sync>),
 }
 
 /// Time on some runtime.
@@ -147,10 +147,10 @@ impl Profile {
     /// Reports to all observers.
     pub(crate) fn report(
         &self,
-        result: Seen,
+        result: RequestOutcome,
         client: Option<&dyn ErasedKey>,
         took: Option<Duration>,
-        failure: Option<&Failure>,
+        failure: Option<&BackendError>,
         origin: Option<Origin>,
     ) {
         let event = Event { throttle: &self.uid, result, client, took, failure, origin };

@@ -11,8 +11,8 @@ use crate::error::ThrottleError;
 /// Two throttles of one name on one storage would count together, most often by mistake.
 ///
 /// ```
-/// use traffik_core::{Gcra, rate};
-/// use traffik_integrations::{Registry, Throttle};
+/// use traffik::{Gcra, rate};
+/// use traffik::web::{Registry, Throttle};
 ///
 /// let registry = Registry::default();
 /// let api = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).register(&registry).build()?;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::{Key, Outcome, debug_fields};
 
 use crate::http::denial::wait_of;
 use crate::http::grpc::PUSHBACK;
 use crate::http::headers::seconds;
-use crate::http::request::{Refusal, Stop};
+use crate::http::request::{Refusal, RequestError};
 use crate::http::response;
 use crate::identify::ClientKey;
 
@@ -26,8 +26,8 @@ use crate::identify::ClientKey;
 ///
 /// ```
 /// # async fn export(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
-/// use traffik_core::{TokenBucket, rate};
-/// use traffik_integrations::Throttle;
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::Throttle;
 ///
 /// let throttle = Throttle::in_memory("exports", TokenBucket::new(rate!("10/h"))).build()?;
 /// if let Err(rejection) = throttle.hit_n(request, 5).await {
@@ -49,7 +49,7 @@ struct Inner {
 /// The cause of a rejection.
 pub(crate) enum Cause {
     Denied(Outcome),
-    Failed(Failure),
+    Failed(BackendError),
     Refused(Option<Refusal>),
 }
 
@@ -64,10 +64,10 @@ impl Rejection {
     }
 
     /// Rejects a request about which nothing could be asked.
-    pub(crate) fn stopped(throttle: &str, is_grpc: bool, stop: Stop) -> Self {
+    pub(crate) fn stopped(throttle: &str, is_grpc: bool, stop: RequestError) -> Self {
         let (response, cause) = match stop {
-            Stop::Refused(refusal) => (refusal.response(), Cause::Refused(Some(refusal))),
-            Stop::Failed(failure) => (response::unavailable(is_grpc, None), Cause::Failed(failure)),
+            RequestError::Refused(refusal) => (refusal.response(), Cause::Refused(Some(refusal))),
+            RequestError::Failed(failure) => (response::unavailable(is_grpc, None), Cause::Failed(failure)),
         };
         Self::new(throttle, None, cause, response)
     }
@@ -95,7 +95,7 @@ impl Rejection {
 
     /// The failure for which nothing was decided, if that is the cause.
     #[must_use]
-    pub const fn failure(&self) -> Option<&Failure> {
+    pub const fn failure(&self) -> Option<&BackendError> {
         match &self.0.cause {
             Cause::Failed(failure) => Some(failure),
             Cause::Denied(_) | Cause::Refused(_) => None,

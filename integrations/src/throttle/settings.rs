@@ -19,12 +19,12 @@ pub enum Enforcement {
     /// For this part of all clients, the same ones at all times; for the others it is a shadow. So it is for requests of
     /// which nobody knows whose they are, such as those that are [rejected](crate::Anonymous::Reject) for it: only if the
     /// part is all of them, they are enforced as well.
-    Part(Part),
+    Part(ClientShare),
 }
 
 /// A part of all clients, chosen by a keyed hash of who they are.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct ClientShare {
     percent: u8,
     seed: Seed,
 }
@@ -34,7 +34,7 @@ impl Enforcement {
     /// they are on; instances that share a storage need the same. Who is chosen stays so when the percentage grows.
     #[must_use]
     pub const fn percent(percent: u8, secret: u64) -> Self {
-        Self::Part(Part { percent, seed: Seed::new(secret) })
+        Self::Part(ClientShare { percent, seed: Seed::new(secret) })
     }
 
     /// Whether this client is denied where the limit says so.
@@ -42,7 +42,9 @@ impl Enforcement {
         match self {
             Self::Full => true,
             Self::Shadow => false,
-            Self::Part(Part { percent, seed }) => seed.digest(client).as_u64() % 100 < u64::from(*percent),
+            Self::Part(ClientShare { percent, seed }) => {
+                seed.digest(client).as_u64() % 100 < u64::from(*percent)
+            }
         }
     }
 
@@ -51,7 +53,7 @@ impl Enforcement {
         match self {
             Self::Full => true,
             Self::Shadow => false,
-            Self::Part(Part { percent, .. }) => *percent >= 100,
+            Self::Part(ClientShare { percent, .. }) => *percent >= 100,
         }
     }
 }
@@ -60,7 +62,7 @@ impl Enforcement {
 #[derive(Clone)]
 pub(crate) struct Settings<S: Strategy> {
     pub(crate) enabled: bool,
-    pub(crate) limit: Source<S>,
+    pub(crate) strategy: Source<S>,
     /// Those of the limit that was fixed last: limits of the same kinds share the states under its keys.
     pub(super) kinds: Kinds,
     pub(crate) cost: Source<S::Cost>,
@@ -71,11 +73,11 @@ pub(crate) struct Settings<S: Strategy> {
 
 impl<S: Strategy> Settings<S> {
     /// A limit that is enforced for all, at a cost of 1.
-    pub(super) fn of(limit: S) -> Self {
+    pub(super) fn of(strategy: S) -> Self {
         Self {
             enabled: true,
-            kinds: kinds_of(&limit),
-            limit: Source::Fixed(limit),
+            kinds: kinds_of(&strategy),
+            strategy: Source::Fixed(strategy),
             cost: Source::Fixed(S::Cost::uniform(1)),
             class: Source::Fixed(Class::default()),
             min_wait: Duration::ZERO,
@@ -84,14 +86,14 @@ impl<S: Strategy> Settings<S> {
     }
 
     /// Replaces the limit, under the keys of the one before.
-    pub(super) fn set_limit(&mut self, limit: S) {
-        self.kinds = kinds_of(&limit);
-        self.limit = Source::Fixed(limit);
+    pub(super) fn set_limit(&mut self, strategy: S) {
+        self.kinds = kinds_of(&strategy);
+        self.strategy = Source::Fixed(strategy);
     }
 
     /// Whether none of them is a function of the request.
     pub(crate) const fn are_fixed(&self) -> bool {
-        self.limit.fixed().is_some() && self.cost.fixed().is_some() && self.class.fixed().is_some()
+        self.strategy.fixed().is_some() && self.cost.fixed().is_some() && self.class.fixed().is_some()
     }
 }
 

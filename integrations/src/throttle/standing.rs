@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Extensions;
-use traffik_core::storage::{AsyncStorage, BoxFuture, Failure};
-use traffik_core::strategy::{Report, Reported};
+use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture};
+use traffik_core::strategy::{Stats, StatsSnapshot};
 use traffik_core::{Decision, Origin, Strategy, Verdict};
 
 use super::handle::Throttle;
@@ -16,29 +16,29 @@ use super::plan::Plan;
 ///
 /// ```
 /// # async fn handler(request: http::Request<()>) -> Option<String> {
-/// use traffik_integrations::Standing;
+/// use traffik::web::RateLimitStatus;
 ///
-/// let api = Standing::of(request.extensions(), "api")?;
+/// let api = RateLimitStatus::of(request.extensions(), "api")?;
 /// let left = api.policies().next()?.1.remaining();
 /// let used = api.stat().await.ok()?.find("current_count"); // the strategy's own figures, by name
 /// # Some(format!("{left} left, {used:?} used"))
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Standing(Arc<Inner>);
+pub struct RateLimitStatus(Arc<Inner>);
 
 struct Inner {
     throttle: String,
     policies: Vec<(String, Decision)>,
     origin: Origin,
-    stat: Box<dyn Fn() -> BoxFuture<'static, Result<Reported, Failure>> + Send + Sync>,
+    stat: Box<dyn Fn() -> BoxFuture<'static, Result<StatsSnapshot, BackendError>> + Send + Sync>,
 }
 
 /// All that were noted on a request, the outermost first.
 #[derive(Clone, Default)]
-struct Noted(Vec<Standing>);
+struct Noted(Vec<RateLimitStatus>);
 
-impl Standing {
+impl RateLimitStatus {
     /// What the throttle of this name has noted on a request.
     #[must_use]
     pub fn of(extensions: &Extensions, throttle: &str) -> Option<Self> {
@@ -68,12 +68,12 @@ impl Standing {
     }
 
     /// The strategy's own figures for the client, as they are now; `find` returns one by name.
-    pub async fn stat(&self) -> Result<Reported, Failure> {
+    pub async fn stat(&self) -> Result<StatsSnapshot, BackendError> {
         (self.0.stat)().await
     }
 }
 
-impl fmt::Debug for Standing {
+impl fmt::Debug for RateLimitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { throttle, policies, origin, .. } = &*self.0;
         f.debug_struct("Standing")
@@ -92,18 +92,18 @@ pub(crate) fn expose<S, M>(
     origin: Origin,
     extensions: &mut Extensions,
 ) where
-    S: Strategy<Stat: Report>,
+    S: Strategy<Stat: Stats>,
     M: AsyncStorage<S> + 'static,
 {
     let (mut policies, answers) = (Vec::new(), &throttle.0.profile.answers);
-    verdict.each(&mut |decision| {
+    verdict.for_each(&mut |decision| {
         policies.push((answers.told(policies.len(), decision).name.to_owned(), *decision));
     });
     let (asked, about) = (throttle.clone(), Arc::clone(plan));
-    let stat = Box::new(move || -> BoxFuture<'static, Result<Reported, Failure>> {
+    let stat = Box::new(move || -> BoxFuture<'static, Result<StatsSnapshot, BackendError>> {
         let (asked, about) = (asked.clone(), Arc::clone(&about));
-        Box::pin(async move { asked.figures(&about).await.map(|stat| Reported::of(&stat)) })
+        Box::pin(async move { asked.figures(&about).await.map(|stat| StatsSnapshot::of(&stat)) })
     });
     let inner = Inner { throttle: throttle.uid().to_owned(), policies, origin, stat };
-    extensions.get_or_insert_default::<Noted>().0.push(Standing(Arc::new(inner)));
+    extensions.get_or_insert_default::<Noted>().0.push(RateLimitStatus(Arc::new(inner)));
 }

@@ -14,10 +14,10 @@ use traffik_core::debug_fields;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::Local;
-/// use traffik_core::{Gcra, rate};
-/// use traffik_integrations::{RequestParts, Tenants, Throttle};
+/// use traffik::Memory;
+/// use traffik::storage::Local;
+/// use traffik::{Gcra, rate};
+/// use traffik::web::{RequestParts, Tenants, Throttle};
 ///
 /// /// Put there by whatever checks who is asking.
 /// #[derive(Clone)]
@@ -30,7 +30,7 @@ use traffik_core::debug_fields;
 /// });
 /// let throttle = throttle.build()?;
 /// # let _ = throttle;
-/// # Ok::<(), traffik_integrations::ThrottleError>(())
+/// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 pub struct Tenants<K, M> {
     most: usize,

@@ -6,12 +6,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{Failure, Reply};
+use traffik_core::storage::{BackendError, Reply};
 use traffik_core::{ErasedKey, Outcome, debug_fields};
 
 use crate::http::denial::wait_of;
-use crate::http::headers::Told;
-use crate::http::on_error::{OnError, Remedy, later};
+use crate::http::headers::PolicyDecision;
+use crate::http::on_error::{ErrorAction, OnError, later};
 
 /// What is done with a message that is denied.
 #[derive(Clone, Default)]
@@ -27,7 +27,7 @@ pub enum WsAction<T> {
     /// As with [`Close`](Self::Close), and the peer gets a notice before, even if it had one in this window.
     NoticeThenClose,
     /// It waits until it is admitted, and all that is behind it waits in the peer's own socket. Where that would
-    /// stop reading for longer than the policy [allows](super::WsPolicy::at_most), it is dropped instead, and
+    /// stop reading for longer than the policy [allows](super::WsPolicy::max_delay), it is dropped instead, and
     /// the peer gets a notice.
     Delay,
     /// As with [`Delay`](Self::Delay), but where that would take too long the connection is closed.
@@ -85,14 +85,14 @@ pub enum WsAnswer<T> {
 
 impl<T> WsAnswer<T> {
     /// The connection is closed, whatever for.
-    pub(super) fn close_for(failure: Option<&Failure>, usual: &(u16, String)) -> Self {
+    pub(super) fn close_for(failure: Option<&BackendError>, usual: &(u16, String)) -> Self {
         let (code, reason) = close_for(failure, usual);
         Self::Close(code, reason)
     }
 }
 
 /// The code and the reason with which a connection is closed; `usual` for a message that is denied.
-pub(super) fn close_for(failure: Option<&Failure>, usual: &(u16, String)) -> (u16, String) {
+pub(super) fn close_for(failure: Option<&BackendError>, usual: &(u16, String)) -> (u16, String) {
     match failure {
         Some(_) => (1013, "temporarily unavailable".to_owned()),
         None => usual.clone(),
@@ -108,11 +108,11 @@ pub struct WsDenial<'a, T> {
     /// What was decided.
     pub outcome: Outcome,
     /// What each limit says; nothing if the storage has failed.
-    pub limits: &'a [Told<'a>],
+    pub limits: &'a [PolicyDecision<'a>],
     /// Whom it was counted for.
     pub client: &'a dyn ErasedKey,
     /// What has failed, if something has.
-    pub failure: Option<&'a Failure>,
+    pub failure: Option<&'a BackendError>,
     /// Whether the peer was told in this window already.
     pub told: bool,
     pub(super) extras: &'a str,
@@ -138,21 +138,21 @@ debug_fields!([T] WsDenial<'_, T>: throttle, outcome, failure);
 ///
 /// If a policy does not say, the [throttle](crate::OnError) does; a function that it asks about requests is not asked about
 /// messages, of which none passes unchecked then.
-pub type WsOnError = OnError<dyn Fn(&Failure) -> Reply<WsRemedy> + Send + Sync>;
+pub type WsOnError = OnError<dyn Fn(&BackendError) -> Reply<WsErrorAction> + Send + Sync>;
 
 /// What becomes of a message that could not be decided upon; see [`WsOnError`].
-pub type WsRemedy = Remedy<Infallible>;
+pub type WsErrorAction = ErrorAction<Infallible>;
 
 impl WsOnError {
     /// As `function` says.
-    pub fn ask_failure(function: impl Fn(&Failure) -> WsRemedy + Send + Sync + 'static) -> Self {
+    pub fn ask_failure(function: impl Fn(&BackendError) -> WsErrorAction + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(move |failure| Reply::ready(Ok(function(failure)))))
     }
 
     /// As `function` says asynchronously. The message waits meanwhile, for no longer than the policy
-    /// [allows](super::WsPolicy::at_most); then it is treated as with [`Throttle`](OnError::Throttle).
-    pub fn ask_failure_async<F: Future<Output = WsRemedy> + Send + 'static>(
-        function: impl Fn(&Failure) -> F + Send + Sync + 'static,
+    /// [allows](super::WsPolicy::max_delay); then it is treated as with [`Throttle`](OnError::Throttle).
+    pub fn ask_failure_async<F: Future<Output = WsErrorAction> + Send + 'static>(
+        function: impl Fn(&BackendError) -> F + Send + Sync + 'static,
     ) -> Self {
         Self::Ask(Arc::new(move |failure| later(function(failure))))
     }

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use traffik_core::storage::{AsyncStorage, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, Reply};
 use traffik_core::{Origin, Outcome, Strategy, Verdict};
 
 use super::deny::{Denied, Next};
 use super::hold::{Answer, Asking, For, Held, Until, Wait, late};
 use super::meter::Asked;
-use super::{WsError, WsMessage, WsRemedy, WsThrottle};
+use super::{WsError, WsErrorAction, WsMessage, WsThrottle};
 use crate::evaluate::{Delayed, Ruling};
 use crate::http::on_error::OUTAGE;
 use crate::middleware::background::aside;
-use crate::observe::Seen;
+use crate::observe::RequestOutcome;
 
 impl<W, S, M, T, E> WsThrottle<W, S, M, T>
 where
@@ -67,7 +67,7 @@ where
         let told = aside(asking.meter.profile().spawner.as_ref(), async move {
             let answer = reply.await;
             let took = began.map(|began| began.elapsed());
-            let seen = answer.as_ref().map_or(Seen::Failed, |verdict| {
+            let seen = answer.as_ref().map_or(RequestOutcome::Failed, |verdict| {
                 let outcome = verdict.outcome();
                 Ruling::<()>::Pass.seen(outcome)
             });
@@ -91,7 +91,7 @@ where
             For::Turn(turn) => {
                 let (turn, mut verdict) = *turn;
                 turn.leave(&mut verdict);
-                pass(asking, Seen::Delayed)
+                pass(asking, RequestOutcome::Delayed)
             }
             For::Beside => Next::Pass(asking.message),
             For::Again => {
@@ -105,7 +105,7 @@ where
                 }
             }
             For::Remedy(failure, remedy) => {
-                let remedy = remedy.get().copied().unwrap_or(WsRemedy::Throttle);
+                let remedy = remedy.get().copied().unwrap_or(WsErrorAction::Throttle);
                 self.remedied(asking, failure, remedy, context)
             }
             For::Refund(after, verdict) => {
@@ -122,7 +122,7 @@ where
                 };
                 match answer {
                     Ok(verdict) => self.settle(asking, verdict, enforced, context),
-                    Err(_) if !enforced => pass(asking, Seen::Failed),
+                    Err(_) if !enforced => pass(asking, RequestOutcome::Failed),
                     Err(failure) => self.failed(asking, failure, context),
                 }
             }
@@ -148,7 +148,9 @@ where
         let after = turn.as_ref().map_or(Duration::ZERO, Delayed::left);
         let wait = |_| turn.take_if(|turn| self.has_time(&asking, turn.left()));
         match Ruling::of(outcome, enforced, wait) {
-            Ruling::Pass if outcome.is_allowed() && !asking.waited.is_zero() => pass(asking, Seen::Delayed),
+            Ruling::Pass if outcome.is_allowed() && !asking.waited.is_zero() => {
+                pass(asking, RequestOutcome::Delayed)
+            }
             Ruling::Pass => pass(asking, Ruling::<()>::Pass.seen(outcome)),
             Ruling::Wait(turn) => {
                 let sleep = (self.policy.sleep)(turn.left());
@@ -165,10 +167,15 @@ where
         }
     }
 
-    fn failed(&mut self, asking: Asking<S, M, T>, failure: Failure, context: &mut Context<'_>) -> Next<T, E> {
-        let remedy: Reply<WsRemedy> = match &self.policy.on_error {
+    fn failed(
+        &mut self,
+        asking: Asking<S, M, T>,
+        failure: BackendError,
+        context: &mut Context<'_>,
+    ) -> Next<T, E> {
+        let remedy: Reply<WsErrorAction> = match &self.policy.on_error {
             Some(own) => own.remedy(|ask| ask(&failure)),
-            None => asking.meter.profile().on_error.remedy(|_| Reply::ready(Ok(WsRemedy::Throttle))),
+            None => asking.meter.profile().on_error.remedy(|_| Reply::ready(Ok(WsErrorAction::Throttle))),
         };
         match remedy {
             Reply::Ready(Some(Ok(remedy))) => self.remedied(asking, failure, remedy, context),
@@ -176,7 +183,7 @@ where
                 let answered = Arc::new(OnceLock::new());
                 let answer = Arc::clone(&answered);
                 let asked = Box::pin(async move {
-                    let _ = answer.set(remedy.await.unwrap_or(WsRemedy::Throttle));
+                    let _ = answer.set(remedy.await.unwrap_or(WsErrorAction::Throttle));
                 });
                 self.hold(asking, Wait::on(For::Remedy(failure, answered), asked))
             }
@@ -187,23 +194,23 @@ where
     fn remedied(
         &mut self,
         mut asking: Asking<S, M, T>,
-        failure: Failure,
-        remedy: WsRemedy,
+        failure: BackendError,
+        remedy: WsErrorAction,
         context: &mut Context<'_>,
     ) -> Next<T, E> {
         let wait = match remedy {
-            WsRemedy::Allow => {
+            WsErrorAction::Allow => {
                 asking.origin = Origin::DegradedOpen;
-                asking.tell(Seen::Failed, Some(&failure));
+                asking.tell(RequestOutcome::Failed, Some(&failure));
                 return Next::Pass(asking.message);
             }
-            WsRemedy::Raise => {
-                asking.tell(Seen::Failed, Some(&failure));
+            WsErrorAction::Raise => {
+                asking.tell(RequestOutcome::Failed, Some(&failure));
                 return Next::Raise(WsError::Storage(failure));
             }
-            WsRemedy::Throttle => OUTAGE,
-            WsRemedy::ThrottleFor(wait) => wait,
-            WsRemedy::Answer(never) => match never {},
+            WsErrorAction::Throttle => OUTAGE,
+            WsErrorAction::ThrottleFor(wait) => wait,
+            WsErrorAction::Answer(never) => match never {},
         };
         let outcome = Outcome::Deny { retry_after: wait };
         self.deny(asking, &Denied { outcome, verdict: None, failure: Some(&failure) }, context)
@@ -212,12 +219,12 @@ where
     /// Whether a message may wait for so long.
     pub(super) fn has_time(&mut self, asking: &Asking<S, M, T>, wait: Duration) -> bool {
         let left = self.patience.left((self.policy.now)());
-        wait <= left && asking.waited.saturating_add(wait) <= self.policy.at_most
+        wait <= left && asking.waited.saturating_add(wait) <= self.policy.max_delay
     }
 
     /// Has a message wait.
     pub(super) fn hold(&mut self, asked: Asking<S, M, T>, wait: Wait<S>) -> Next<T, E> {
-        let left = self.policy.at_most.saturating_sub(asked.waited);
+        let left = self.policy.max_delay.saturating_sub(asked.waited);
         let until = if wait.is_open_ended() { self.until(left) } else { None };
         self.held = Some(Box::new(Held { asked, wait, until }));
         if self.next.is_some() {
@@ -248,7 +255,10 @@ where
 }
 
 /// Passes a message on.
-fn pass<S: Strategy, M: AsyncStorage<S> + 'static, T, E>(asking: Asking<S, M, T>, seen: Seen) -> Next<T, E> {
+fn pass<S: Strategy, M: AsyncStorage<S> + 'static, T, E>(
+    asking: Asking<S, M, T>,
+    seen: RequestOutcome,
+) -> Next<T, E> {
     asking.tell(seen, None);
     Next::Pass(asking.message)
 }

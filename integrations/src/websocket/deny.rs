@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use traffik_core::storage::{AsyncStorage, Failure};
+use traffik_core::storage::{AsyncStorage, BackendError};
 use traffik_core::{Outcome, Strategy};
 
 use super::action::close_for;
@@ -14,8 +14,8 @@ use super::hold::{Asking, For, Wait};
 use super::throttle::Closing;
 use super::{WsAction, WsAnswer, WsDenial, WsError, WsMessage, WsThrottle};
 use crate::evaluate::at_least;
-use crate::http::headers::Limits;
-use crate::observe::Seen;
+use crate::http::headers::Policies;
+use crate::observe::RequestOutcome;
 
 /// How long a peer may take to agree that the connection is closed.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub(super) enum Next<T, E> {
 pub(super) struct Denied<'a, V> {
     pub(super) outcome: Outcome,
     pub(super) verdict: Option<&'a V>,
-    pub(super) failure: Option<&'a Failure>,
+    pub(super) failure: Option<&'a BackendError>,
 }
 
 impl<V> Denied<'_, V> {
@@ -45,11 +45,11 @@ impl<V> Denied<'_, V> {
         at_least(self.outcome, min_wait)
     }
 
-    const fn seen(&self) -> Seen {
+    const fn seen(&self) -> RequestOutcome {
         match (self.failure, self.outcome) {
-            (Some(_), _) => Seen::Failed,
-            (None, Outcome::Never) => Seen::Never,
-            _ => Seen::Denied,
+            (Some(_), _) => RequestOutcome::Failed,
+            (None, Outcome::Never) => RequestOutcome::Never,
+            _ => RequestOutcome::Denied,
         }
     }
 
@@ -102,7 +102,7 @@ where
             },
             other => other,
         };
-        let seen = if let WsAnswer::Pass = answer { Seen::WouldDeny } else { denied.seen() };
+        let seen = if let WsAnswer::Pass = answer { RequestOutcome::WouldDeny } else { denied.seen() };
         asking.tell(seen, denied.failure);
         match answer {
             WsAnswer::Notice => self.notify(&asking, denied, context),
@@ -151,7 +151,7 @@ where
     ) -> R {
         let throttle = &asking.meter.client.throttle;
         let limits =
-            denied.verdict.map_or_else(Limits::new, |verdict| throttle.0.profile.answers.limits(verdict));
+            denied.verdict.map_or_else(Policies::new, |verdict| throttle.0.profile.answers.limits(verdict));
         of(&WsDenial {
             message: &asking.message,
             throttle: throttle.uid(),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use traffik_core::Outcome;
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 /// Why a message was not read or written.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub enum WsError<E> {
     Throttled(Outcome),
     /// It could not be decided upon and was dropped, and the policy is to [raise](super::WsOnError::Raise) that. More
     /// can be read.
-    Storage(Failure),
+    Storage(BackendError),
 }
 
 impl<E> WsError<E> {

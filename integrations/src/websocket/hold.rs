@@ -5,14 +5,14 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use traffik_core::storage::{AsyncStorage, BoxFuture, ErrorKind, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, ErrorKind, Reply};
 use traffik_core::{Origin, Strategy};
 
-use super::WsRemedy;
+use super::WsErrorAction;
 use super::meter::Meter;
 use super::policy::Sleep;
 use crate::evaluate::Delayed;
-use crate::observe::Seen;
+use crate::observe::RequestOutcome;
 
 /// A message that waits, and all that is known of it.
 pub(super) struct Held<S: Strategy, M, T> {
@@ -49,7 +49,7 @@ impl<S: Strategy, M, T> Held<S, M, T> {
 }
 
 /// The answer of a storage, if there is one.
-pub(super) type Answer<V> = Option<Result<V, Failure>>;
+pub(super) type Answer<V> = Option<Result<V, BackendError>>;
 
 /// A message that is asked about.
 pub(super) struct Asking<S: Strategy, M, T> {
@@ -67,7 +67,7 @@ pub(super) struct Asking<S: Strategy, M, T> {
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static, T> Asking<S, M, T> {
     /// Tells what became of it.
-    pub(super) fn tell(&self, result: Seen, failure: Option<&Failure>) {
+    pub(super) fn tell(&self, result: RequestOutcome, failure: Option<&BackendError>) {
         self.meter.tell(result, self.took, failure, self.origin);
     }
 }
@@ -89,7 +89,7 @@ pub(super) enum For<S: Strategy> {
     /// For the time at which to ask again.
     Again,
     /// For a function that was asked about this failure, and leaves the remedy there.
-    Remedy(Failure, Arc<OnceLock<WsRemedy>>),
+    Remedy(BackendError, Arc<OnceLock<WsErrorAction>>),
     /// For the storage to take back an admission whose turn is too far away.
     Refund(Duration, S::Verdict),
 }
@@ -115,6 +115,6 @@ impl<S: Strategy> Wait<S> {
 }
 
 /// The failure of a storage that is waited for no longer.
-pub(super) fn late() -> Failure {
-    Failure::new(ErrorKind::Timeout, "the storage has not answered for as long as a message may wait")
+pub(super) fn late() -> BackendError {
+    BackendError::new(ErrorKind::Timeout, "the storage has not answered for as long as a message may wait")
 }

@@ -4,12 +4,12 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, Failure, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, BackendError, Reply, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Key, Op, Origin, Strategy};
 
 use crate::evaluate::Account;
 use crate::middleware::background::Spawn;
-use crate::observe::Seen;
+use crate::observe::RequestOutcome;
 use crate::throttle::{Client, Profile, Receipt, nowhere};
 
 /// A client of a throttle, ready to be asked about.
@@ -57,7 +57,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         if !settings.enabled {
             return Asked::Nothing;
         }
-        let limit = plan.limit.as_ref().or(settings.limit.fixed()).or(plan.settings.limit.fixed());
+        let limit = plan.limit.as_ref().or(settings.strategy.fixed()).or(plan.settings.strategy.fixed());
         let storage = plan.storage.as_ref().or(throttle.storage());
         let (Some(limit), Some(storage)) = (limit, storage) else {
             return Asked::Limit(Reply::ready(Err(nowhere())), true);
@@ -79,9 +79,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
     /// Tells what became of a message, and where that comes from.
     pub(super) fn tell(
         &self,
-        result: Seen,
+        result: RequestOutcome,
         took: Option<Duration>,
-        failure: Option<&Failure>,
+        failure: Option<&BackendError>,
         origin: Origin,
     ) {
         self.profile().report(result, Some(&self.client.plan.client), took, failure, Some(origin));

@@ -30,7 +30,7 @@ impl WsNotices {
             Self::EachWindow => {
                 let mut window = wait.max(Duration::from_secs(1));
                 if let Some(verdict) = verdict {
-                    verdict.each(&mut |decision: &Decision| {
+                    verdict.for_each(&mut |decision: &Decision| {
                         if !decision.is_allowed() {
                             // Of a message that can never pass nothing may have been used.
                             let never = matches!(decision.outcome(), Outcome::Never);

@@ -16,7 +16,7 @@ use super::{WsAction, WsDenial, WsExtra, WsMessage, WsNotices, WsOnError};
 pub struct WsPolicy<C, T> {
     pub(super) cost: Option<Box<Cost<C, T>>>,
     pub(super) action: WsAction<T>,
-    pub(super) at_most: Duration,
+    pub(super) max_delay: Duration,
     pub(super) notices: WsNotices,
     pub(super) notice: Option<Box<Notice<T>>>,
     pub(super) extras: String,
@@ -43,7 +43,7 @@ impl<C, T> WsPolicy<C, T> {
         Self {
             cost: None,
             action: WsAction::Notice,
-            at_most: AT_MOST,
+            max_delay: AT_MOST,
             notices: WsNotices::EachWindow,
             notice: None,
             extras: String::new(),
@@ -77,8 +77,8 @@ impl<C, T> WsPolicy<C, T> {
     /// A ping of the peer's that lies behind messages that wait is answered when it is read, so this is to be less than
     /// the peer waits for its pong; more is right for peers that send none.
     #[must_use]
-    pub fn at_most(self, at_most: Duration) -> Self {
-        Self { at_most, ..self }
+    pub fn max_delay(self, max_delay: Duration) -> Self {
+        Self { max_delay, ..self }
     }
 
     /// How often a peer is told.
@@ -127,4 +127,4 @@ fn bytes(message: &impl WsMessage) -> u32 {
     u32::try_from(message.size()).unwrap_or(u32::MAX).max(1)
 }
 
-debug_fields!([C, T] WsPolicy<C, T>: action, at_most, notices, on_error);
+debug_fields!([C, T] WsPolicy<C, T>: action, max_delay, notices, on_error);

@@ -16,7 +16,7 @@ use super::{WsError, WsKind, WsMessage, WsThrottle};
 const AT_ONCE: u32 = 64;
 
 /// What the reader gets, or nothing yet.
-type Step<T, E> = Poll<ControlFlow<Option<Result<T, WsError<E>>>>>;
+type Action<T, E> = Poll<ControlFlow<Option<Result<T, WsError<E>>>>>;
 
 impl<W, S, M, T, E> Stream for WsThrottle<W, S, M, T>
 where
@@ -68,7 +68,7 @@ where
     T: WsMessage,
 {
     /// Sees to the message that waits, then to the one after it.
-    fn step(&mut self, context: &mut Context<'_>) -> Step<T, E> {
+    fn step(&mut self, context: &mut Context<'_>) -> Action<T, E> {
         if let Some(held) = &mut self.held
             && let Poll::Ready(answer) = held.poll(&self.policy.sleep, context)
             && let Some(held) = self.held.take()
@@ -110,7 +110,7 @@ where
     }
 
     /// Closes the connection: says so, and waits until the peer agrees. What it sent before it knew is dropped.
-    fn farewell(&mut self, context: &mut Context<'_>) -> Step<T, E> {
+    fn farewell(&mut self, context: &mut Context<'_>) -> Action<T, E> {
         (self.held, self.next) = (None, None);
         let Some(closing) = &mut self.closing else { return Poll::Ready(Break(None)) };
         if closing.deadline.as_mut().poll(context).is_ready() {

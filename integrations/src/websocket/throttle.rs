@@ -66,7 +66,7 @@ impl<W, S: Strategy, M: AsyncStorage<S> + 'static, T: WsMessage> WsThrottle<W, S
             meter: client.into().map(Meter::new).map(Arc::new),
             held: None,
             next: None,
-            patience: Patience::new(policy.at_most, (policy.now)()),
+            patience: Patience::new(policy.max_delay, (policy.now)()),
             replies: Replies::default(),
             waiters: Waiters::default(),
             closing: None,

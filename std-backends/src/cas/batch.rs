@@ -4,19 +4,19 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 
-use super::Swap;
+use super::CompareAndSwap;
 use super::operation::Operation;
 use crate::util::mutex::lock;
 use crate::util::shared::{Shared, WeakShared};
 
 /// The batches of all keys on which something is under way.
-pub(super) struct Batches<W: Swap> {
+pub(super) struct Batches<W: CompareAndSwap> {
     pub(super) store: Arc<W>,
     open: Mutex<HashMap<Vec<u8>, (Arc<KeyBatch<W>>, WeakShared<()>)>>,
 }
 
 /// The waiting operations of one key.
-pub(super) struct KeyBatch<W: Swap> {
+pub(super) struct KeyBatch<W: CompareAndSwap> {
     pub(super) batches: Arc<Batches<W>>,
     pub(super) key: Vec<u8>,
     waiting: Mutex<Waiting<W>>,
@@ -28,7 +28,7 @@ struct Waiting<W> {
     operations: Vec<(u64, Arc<dyn Operation<W>>)>,
 }
 
-impl<W: Swap> Batches<W> {
+impl<W: CompareAndSwap> Batches<W> {
     pub(super) fn new(store: Arc<W>) -> Arc<Self> {
         Arc::new(Self { store, open: Mutex::default() })
     }
@@ -73,7 +73,7 @@ impl<W: Swap> Batches<W> {
     }
 }
 
-impl<W: Swap> KeyBatch<W> {
+impl<W: CompareAndSwap> KeyBatch<W> {
     fn add(&self, operation: Arc<dyn Operation<W>>) -> u64 {
         let mut waiting = lock(&self.waiting);
         let number = waiting.next;

@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, Reply};
 use traffik_core::{Class, ErasedKey, Op, Strategy, Timestamp, debug_fields};
 
-use super::Swap;
+use super::CompareAndSwap;
 use super::batch::{Batches, KeyBatch};
 use super::drive::drive;
-use super::operation::{GivenUp, Task};
+use super::operation::{Abandoned, Task};
 use crate::util::key::bytes;
 use crate::util::race::{Either, race};
 use crate::util::shared::Shared;
@@ -31,13 +31,13 @@ use crate::util::shared::Shared;
 ///
 /// It keeps nothing but what is under way. Clones carry together.
 ///
-/// It is a storage by itself, under the bytes of a key, for as long as a call [may take](Swap::deadline).
+/// It is a storage by itself, under the bytes of a key, for as long as a call [may take](CompareAndSwap::deadline).
 /// A storage with names or deadlines of its own calls [`apply`](Self::apply).
-pub struct Combining<W: Swap> {
+pub struct Coalescing<W: CompareAndSwap> {
     batches: Arc<Batches<W>>,
 }
 
-impl<W: Swap> Combining<W> {
+impl<W: CompareAndSwap> Coalescing<W> {
     /// Operations on what this store keeps.
     #[must_use]
     pub fn new(store: Arc<W>) -> Self {
@@ -46,18 +46,18 @@ impl<W: Swap> Combining<W> {
 
     /// Applies an operation to the state at a key. It takes its place now, and is under way once the answer is polled.
     ///
-    /// The answer is a future of `Result<S::Verdict, Failure>`, and waits for as long as the store takes. Two
+    /// The answer is a future of `Result<S::Verdict, BackendError>`, and waits for as long as the store takes. Two
     /// methods end it sooner:
     ///
     /// * `by(end)` waits until the future `end` completes. An operation without an answer by then fails with
     ///   [`Timeout`](ErrorKind::Timeout) if it was sent, for it may have been charged, else with
     ///   [`Unavailable`](ErrorKind::Unavailable).
-    /// * `give_up()` ends it at once, and returns `GivenUp::Unsent` (nothing was charged), `GivenUp::Sent`
-    ///   (it may have been charged) or `GivenUp::Answered` with the answer that came at that moment.
-    pub fn apply<S: Strategy>(&self, limit: S, key: Vec<u8>, op: Op<S>) -> Pending<W, S> {
-        let task = Arc::new(Task::new(limit, op));
+    /// * `give_up()` ends it at once, and returns `Abandoned::Unsent` (nothing was charged), `Abandoned::Sent`
+    ///   (it may have been charged) or `Abandoned::Answered` with the answer that came at that moment.
+    pub fn apply<S: Strategy>(&self, strategy: S, key: Vec<u8>, op: Op<S>) -> PendingOp<W, S> {
+        let task = Arc::new(Task::new(strategy, op));
         let (batch, driver, number) = self.batches.add(key, task.clone(), |batch| Shared::new(drive(batch)));
-        Pending { task, batch, number, driver }
+        PendingOp { task, batch, number, driver }
     }
 
     /// On how many keys something is under way.
@@ -73,32 +73,32 @@ impl<W: Swap> Combining<W> {
     }
 }
 
-impl<W: Swap> Clone for Combining<W> {
+impl<W: CompareAndSwap> Clone for Coalescing<W> {
     fn clone(&self) -> Self {
         Self { batches: self.batches.clone() }
     }
 }
 
 debug_fields!(
-    [W: Swap + Debug] Combining<W>:
+    [W: CompareAndSwap + Debug] Coalescing<W>:
     store = |it| it.store(), keys_under_way = |it| it.keys_under_way()
 );
 
-impl<W: Swap, S: Strategy> AsyncStorage<S> for Combining<W> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let (pending, store) = (self.apply(limit.clone(), bytes(key), *op), Arc::clone(self.store()));
+impl<W: CompareAndSwap, S: Strategy> AsyncStorage<S> for Coalescing<W> {
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let (pending, store) = (self.apply(strategy.clone(), bytes(key), *op), Arc::clone(self.store()));
         Reply::pending(async move { pending.by(store.deadline()).await })
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (limit, key, store) = (limit.clone(), bytes(key), Arc::clone(self.store()));
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let (strategy, key, store) = (strategy.clone(), bytes(key), Arc::clone(self.store()));
         Reply::pending(async move {
-            let late = || Failure::new(ErrorKind::Unavailable, "no answer in time; nothing was charged");
+            let late = || BackendError::new(ErrorKind::Unavailable, "no answer in time; nothing was charged");
             let loaded = match race(store.load(&key), store.deadline()).await {
                 Either::Left(loaded) => loaded?,
                 Either::Right(()) => return Err(late()),
             };
-            let state = store.read(&limit, Class::default(), loaded.bytes.as_deref(), loaded.now);
+            let state = store.read(&strategy, Class::default(), loaded.bytes.as_deref(), loaded.now);
             Ok((state, loaded.now))
         })
     }
@@ -106,41 +106,41 @@ impl<W: Swap, S: Strategy> AsyncStorage<S> for Combining<W> {
 
 /// The answer to an operation, on its way.
 #[must_use = "an answer that is not awaited is dropped, and with it the operation"]
-pub struct Pending<W: Swap, S: Strategy> {
+pub struct PendingOp<W: CompareAndSwap, S: Strategy> {
     task: Arc<Task<S>>,
     batch: Arc<KeyBatch<W>>,
     number: u64,
     driver: Shared<()>,
 }
 
-impl<W: Swap, S: Strategy> Pending<W, S> {
+impl<W: CompareAndSwap, S: Strategy> PendingOp<W, S> {
     /// Waits for the answer until the end of the call. What has none by then fails with [`Timeout`](ErrorKind::Timeout) if
     /// it had been sent, for it may have been charged, else with [`Unavailable`](ErrorKind::Unavailable).
-    pub async fn by(mut self, end: impl Future<Output = ()>) -> Result<S::Verdict, Failure> {
+    pub async fn by(mut self, end: impl Future<Output = ()>) -> Result<S::Verdict, BackendError> {
         if let Either::Left(answer) = race(&mut self, end).await {
             return answer;
         }
-        let late = |kind, outcome| Failure::new(kind, format!("no answer in time; {outcome}"));
+        let late = |kind, outcome| BackendError::new(kind, format!("no answer in time; {outcome}"));
         match self.give_up() {
-            GivenUp::Answered(answer) => answer,
-            GivenUp::Sent => Err(late(ErrorKind::Timeout, "the hit may have been charged")),
-            GivenUp::Unsent => Err(late(ErrorKind::Unavailable, "nothing was charged")),
+            Abandoned::Answered(answer) => answer,
+            Abandoned::Sent => Err(late(ErrorKind::Timeout, "the hit may have been charged")),
+            Abandoned::Unsent => Err(late(ErrorKind::Unavailable, "nothing was charged")),
         }
     }
 
     /// Waits no longer, as after a deadline, and tells what became of the operation.
-    pub fn give_up(self) -> GivenUp<S::Verdict> {
+    pub fn give_up(self) -> Abandoned<S::Verdict> {
         match (self.task.leave(), self.driver.peek()) {
-            (GivenUp::Unsent | GivenUp::Sent, Some(Err(panicked))) => {
-                GivenUp::Answered(Err(panicked.clone()))
+            (Abandoned::Unsent | Abandoned::Sent, Some(Err(panicked))) => {
+                Abandoned::Answered(Err(panicked.clone()))
             }
             (given_up, _) => given_up,
         }
     }
 }
 
-impl<W: Swap, S: Strategy> Future for Pending<W, S> {
-    type Output = Result<S::Verdict, Failure>;
+impl<W: CompareAndSwap, S: Strategy> Future for PendingOp<W, S> {
+    type Output = Result<S::Verdict, BackendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { task, driver, .. } = &mut *self;
@@ -149,19 +149,19 @@ impl<W: Swap, S: Strategy> Future for Pending<W, S> {
         }
         if let Poll::Ready(Err(panicked)) = Pin::new(driver).poll(context) {
             return Poll::Ready(match task.leave() {
-                GivenUp::Answered(answer) => answer,
-                GivenUp::Unsent | GivenUp::Sent => Err(panicked),
+                Abandoned::Answered(answer) => answer,
+                Abandoned::Unsent | Abandoned::Sent => Err(panicked),
             });
         }
         task.poll(context.waker())
     }
 }
 
-impl<W: Swap, S: Strategy> Drop for Pending<W, S> {
+impl<W: CompareAndSwap, S: Strategy> Drop for PendingOp<W, S> {
     fn drop(&mut self) {
         let _ = self.task.leave();
         self.batch.remove(self.number);
     }
 }
 
-debug_fields!([W: Swap, S: Strategy] Pending<W, S>: number);
+debug_fields!([W: CompareAndSwap, S: Strategy] PendingOp<W, S>: number);

@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use traffik_core::ErrorKind;
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use super::batch::KeyBatch;
 use super::operation::{Operation, Ran};
-use super::{Change, Loaded, Swap};
+use super::{CompareAndSwap, Versioned, Write};
 use crate::util::backoff::Backoff;
 use crate::util::random::random;
 
 /// How often an operation is tried before it fails as contended.
 pub(super) const ATTEMPTS: u32 = 32;
 
-struct Driver<W: Swap> {
+struct Driver<W: CompareAndSwap> {
     batch: Arc<KeyBatch<W>>,
     attempted: Vec<Attempted<W>>,
     is_closed: bool,
@@ -28,7 +28,9 @@ struct Attempted<W> {
 }
 
 /// Drives the operations of a batch until none waits.
-pub(super) fn drive<W: Swap>(batch: Arc<KeyBatch<W>>) -> impl Future<Output = Result<(), Failure>> + Send {
+pub(super) fn drive<W: CompareAndSwap>(
+    batch: Arc<KeyBatch<W>>,
+) -> impl Future<Output = Result<(), BackendError>> + Send {
     let mut driver = Driver { batch, attempted: Vec::new(), is_closed: false };
     async move {
         loop {
@@ -45,16 +47,16 @@ pub(super) fn drive<W: Swap>(batch: Arc<KeyBatch<W>>) -> impl Future<Output = Re
     }
 }
 
-impl<W: Swap> Driver<W> {
+impl<W: CompareAndSwap> Driver<W> {
     /// Attempts the operations at hand. Operations that come after a load wait for the next one: a denial
     /// must not rest on what was so before it was asked for.
-    async fn attempt(&mut self) -> Result<(), Failure> {
+    async fn attempt(&mut self) -> Result<(), BackendError> {
         let batch = Arc::clone(&self.batch);
         let (store, key) = (&batch.batches.store, &batch.key);
         let mut loaded = store.load(key).await?;
         for attempt in 1.. {
             let Some(change) = self.run(&loaded) else { break };
-            match store.swap(key, loaded.mark, change).await? {
+            match store.swap(key, loaded.version, change).await? {
                 None => break,
                 Some(changed) => loaded = changed,
             }
@@ -79,13 +81,13 @@ impl<W: Swap> Driver<W> {
 
     /// Runs the operations one after another on what was loaded, and returns what is to be stored, if
     /// something is.
-    fn run(&mut self, loaded: &Loaded<W::Mark>) -> Option<Change> {
+    fn run(&mut self, loaded: &Versioned<W::Version>) -> Option<Write> {
         let (store, mut change) = (&self.batch.batches.store, None);
         self.attempted.retain(|it| {
             let stored = match &change {
                 None => loaded.bytes.as_deref(),
-                Some(Change::Remove) => None,
-                Some(Change::Store(bytes, _)) => Some(&**bytes),
+                Some(Write::Remove) => None,
+                Some(Write::Store(bytes, _)) => Some(&**bytes),
             };
             let kept = loaded.kept.filter(|_| change.is_none());
             match it.operation.run(store, stored, (loaded.now, kept)) {
@@ -96,7 +98,7 @@ impl<W: Swap> Driver<W> {
             true
         });
         // What was not there need not be removed.
-        change.filter(|change| loaded.bytes.is_some() || *change != Change::Remove)
+        change.filter(|change| loaded.bytes.is_some() || *change != Write::Remove)
     }
 
     /// Prepares for another attempt after a lost swap. Operations that lost [`ATTEMPTS`] fail with
@@ -107,7 +109,7 @@ impl<W: Swap> Driver<W> {
             it.operation.recall();
         }
         let contended =
-            Failure::new(ErrorKind::Contended, "others kept changing the same key; nothing was charged");
+            BackendError::new(ErrorKind::Contended, "others kept changing the same key; nothing was charged");
         let given_up = self.attempted.extract_if(.., |it| it.lost >= ATTEMPTS);
         given_up.for_each(|it| it.operation.fail(contended.clone()));
     }
@@ -119,7 +121,7 @@ impl<W: Swap> Driver<W> {
 }
 
 /// Removes the batch of a driver that is dropped with its last waiter, or has panicked.
-impl<W: Swap> Drop for Driver<W> {
+impl<W: CompareAndSwap> Drop for Driver<W> {
     fn drop(&mut self) {
         if !self.is_closed {
             drop(self.batch.drain());

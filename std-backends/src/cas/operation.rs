@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::{Op, Strategy, Timestamp, Verdict};
 
-use super::{Change, Swap};
+use super::{CompareAndSwap, Write};
 use crate::util::kept::kept_for;
 use crate::util::mutex::lock;
 
@@ -27,7 +27,7 @@ pub(super) trait Operation<W>: Send + Sync {
     fn settle(&self);
 
     /// It came to nothing.
-    fn fail(&self, failure: Failure);
+    fn fail(&self, failure: BackendError);
 }
 
 /// What running an operation came to.
@@ -35,13 +35,13 @@ pub(super) enum Ran {
     /// There is nothing to store for it.
     Unchanged,
     /// This is to be stored.
-    Changed(Change),
+    Changed(Write),
     /// Nobody waits for it any more, or it panicked: it was not run.
     Left,
 }
 
 pub(super) struct Task<S: Strategy> {
-    limit: S,
+    strategy: S,
     op: Op<S>,
     progress: Mutex<Progress<S::Verdict>>,
 }
@@ -55,7 +55,7 @@ enum Stage<V> {
     Waiting,
     /// This is the answer if what goes with it is stored.
     Sent(V),
-    Done(Result<V, Failure>),
+    Done(Result<V, BackendError>),
     Panicked(Box<dyn Any + Send>),
     /// Nobody waits any more.
     Left,
@@ -63,22 +63,22 @@ enum Stage<V> {
 
 /// How far an operation had got when it was given up.
 #[derive(Clone, Debug)]
-pub enum GivenUp<V> {
+pub enum Abandoned<V> {
     /// It had not been sent, and is not going to be: nothing was charged.
     Unsent,
     /// It had been sent: it may have been charged.
     Sent,
     /// It was answered at that very moment.
-    Answered(Result<V, Failure>),
+    Answered(Result<V, BackendError>),
 }
 
 impl<S: Strategy> Task<S> {
-    pub(super) fn new(limit: S, op: Op<S>) -> Self {
-        Self { limit, op, progress: Mutex::new(Progress { stage: Stage::Waiting, waker: None }) }
+    pub(super) fn new(strategy: S, op: Op<S>) -> Self {
+        Self { strategy, op, progress: Mutex::new(Progress { stage: Stage::Waiting, waker: None }) }
     }
 
     /// The answer if it is there; if it panicked, so does this.
-    pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<S::Verdict, Failure>> {
+    pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<S::Verdict, BackendError>> {
         let mut progress = lock(&self.progress);
         if let Stage::Waiting | Stage::Sent(_) = progress.stage {
             if !progress.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -97,12 +97,12 @@ impl<S: Strategy> Task<S> {
     }
 
     /// Nobody waits any more.
-    pub(super) fn leave(&self) -> GivenUp<S::Verdict> {
+    pub(super) fn leave(&self) -> Abandoned<S::Verdict> {
         let stage = std::mem::replace(&mut lock(&self.progress).stage, Stage::Left);
         match stage {
-            Stage::Sent(_) => GivenUp::Sent,
-            Stage::Done(answer) => GivenUp::Answered(answer),
-            Stage::Waiting | Stage::Panicked(_) | Stage::Left => GivenUp::Unsent,
+            Stage::Sent(_) => Abandoned::Sent,
+            Stage::Done(answer) => Abandoned::Answered(answer),
+            Stage::Waiting | Stage::Panicked(_) | Stage::Left => Abandoned::Unsent,
         }
     }
 
@@ -132,7 +132,7 @@ fn to_micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-impl<S: Strategy, W: Swap> Operation<W> for Task<S> {
+impl<S: Strategy, W: CompareAndSwap> Operation<W> for Task<S> {
     fn run(&self, store: &W, stored: Option<&[u8]>, (now, kept): (Timestamp, Option<Duration>)) -> Ran {
         if let Stage::Left = lock(&self.progress).stage {
             return Ran::Left;
@@ -140,14 +140,14 @@ impl<S: Strategy, W: Swap> Operation<W> for Task<S> {
         let class = self.op.class();
         // A strategy of a user's may panic. Whoever carries its operation has others in hand, and is somebody else.
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            let mut state = store.read(&self.limit, class, stored, now);
-            let (verdict, written) = self.op.apply(&self.limit, &mut state, now);
+            let mut state = store.read(&self.strategy, class, stored, now);
+            let (verdict, written) = self.op.apply(&self.strategy, &mut state, now);
             let outlasts = |kept: Duration| {
                 let denied = matches!(self.op, Op::Check(_)) && !verdict.is_allowed();
-                denied && kept_for(&self.limit, &state, class, now) > to_micros(kept.saturating_add(SLACK))
+                denied && kept_for(&self.strategy, &state, class, now) > to_micros(kept.saturating_add(SLACK))
             };
             let changed = written || kept.is_some_and(outlasts);
-            let change = changed.then(|| store.write(&self.limit, class, &state, now));
+            let change = changed.then(|| store.write(&self.strategy, class, &state, now));
             (verdict, change)
         }));
         match ran {
@@ -177,7 +177,7 @@ impl<S: Strategy, W: Swap> Operation<W> for Task<S> {
         });
     }
 
-    fn fail(&self, failure: Failure) {
+    fn fail(&self, failure: BackendError) {
         self.end(|stage| match stage {
             Stage::Waiting | Stage::Sent(_) => Stage::Done(Err(failure)),
             other => other,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::{
     Class, Decision, ErrorKind, FixedWindow, Hit, Op, Rate, Receipt, Strategy, Timestamp, TokenBucket,
 };
@@ -45,7 +45,7 @@ impl Store {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    async fn pass(&self) -> Result<(), Failure> {
+    async fn pass(&self) -> Result<(), BackendError> {
         poll_fn(|context| {
             assert!(!self.panics.load(Ordering::Relaxed), "the store was told to panic");
             let mut gate = self.gate.lock().unwrap();
@@ -60,7 +60,7 @@ impl Store {
         })
         .await;
         match self.error.lock().unwrap().take() {
-            Some(kind) => Err(Failure::new(kind, "as told")),
+            Some(kind) => Err(BackendError::new(kind, "as told")),
             None => Ok(()),
         }
     }
@@ -69,9 +69,9 @@ impl Store {
         (self.loads.load(Ordering::Relaxed), self.swaps.load(Ordering::Relaxed))
     }
 
-    fn loaded(&self, key: &[u8]) -> Loaded<u64> {
-        let (mark, bytes) = self.kept.lock().unwrap().get(key).cloned().unwrap_or_default();
-        Loaded { bytes: (!bytes.is_empty()).then_some(bytes), mark, now: NOW, kept: None }
+    fn loaded(&self, key: &[u8]) -> Versioned<u64> {
+        let (version, bytes) = self.kept.lock().unwrap().get(key).cloned().unwrap_or_default();
+        Versioned { bytes: (!bytes.is_empty()).then_some(bytes), version, now: NOW, kept: None }
     }
 
     fn used(&self, limit: &TokenBucket) -> u32 {
@@ -82,28 +82,33 @@ impl Store {
     }
 }
 
-impl Swap for Store {
-    type Mark = u64;
+impl CompareAndSwap for Store {
+    type Version = u64;
 
-    async fn load(&self, key: &[u8]) -> Result<Loaded<u64>, Failure> {
+    async fn load(&self, key: &[u8]) -> Result<Versioned<u64>, BackendError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         self.pass().await?;
         Ok(self.loaded(key))
     }
 
-    async fn swap(&self, key: &[u8], mark: u64, change: Change) -> Result<Option<Loaded<u64>>, Failure> {
+    async fn swap(
+        &self,
+        key: &[u8],
+        version: u64,
+        change: Write,
+    ) -> Result<Option<Versioned<u64>>, BackendError> {
         self.swaps.fetch_add(1, Ordering::Relaxed);
         self.pass().await?;
         let refuse = |left: u64| left.checked_sub(1);
         let refused = self.refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refuse).is_ok();
-        if refused || self.loaded(key).mark != mark {
+        if refused || self.loaded(key).version != version {
             return Ok(Some(self.loaded(key)));
         }
         let bytes = match change {
-            Change::Remove => Vec::new(),
-            Change::Store(bytes, _) => bytes,
+            Write::Remove => Vec::new(),
+            Write::Store(bytes, _) => bytes,
         };
-        self.kept.lock().unwrap().insert(key.to_vec(), (mark + 1, bytes));
+        self.kept.lock().unwrap().insert(key.to_vec(), (version + 1, bytes));
         Ok(None)
     }
 
@@ -161,17 +166,17 @@ fn bucket(burst: u32) -> TokenBucket {
     TokenBucket::new(Rate::per_day(1)).burst(burst).unwrap()
 }
 
-type Answer = Running<Pending<Store, TokenBucket>>;
+type Answer = Running<PendingOp<Store, TokenBucket>>;
 
 struct Rig {
     store: Arc<Store>,
-    combining: Combining<Store>,
+    combining: Coalescing<Store>,
     limit: TokenBucket,
 }
 
 fn rig(burst: u32) -> Rig {
     let store = Arc::new(Store::default());
-    Rig { combining: Combining::new(store.clone()), store, limit: bucket(burst) }
+    Rig { combining: Coalescing::new(store.clone()), store, limit: bucket(burst) }
 }
 
 impl Rig {
@@ -189,7 +194,7 @@ fn remaining(task: &Answer) -> Option<u32> {
 }
 
 fn kind(task: &Answer) -> Option<ErrorKind> {
-    task.output.as_ref().and_then(|answer| answer.as_ref().err().map(Failure::kind))
+    task.output.as_ref().and_then(|answer| answer.as_ref().err().map(BackendError::kind))
 }
 
 fn allowed(task: &Answer) -> bool {
@@ -375,21 +380,21 @@ fn others_that_are_always_faster_are_told_at_last_and_nothing_is_charged() {
 fn what_is_given_up_tells_how_far_it_had_got() {
     let rig = rig(10);
     let apply = || rig.combining.apply(rig.limit, KEY.to_vec(), Op::Check(Hit::new(1)));
-    let poll = |pending: &mut Pending<Store, TokenBucket>| {
+    let poll = |pending: &mut PendingOp<Store, TokenBucket>| {
         let _ = Pin::new(pending).poll(&mut Context::from_waker(Waker::noop()));
     };
-    assert!(matches!(apply().give_up(), GivenUp::Unsent));
+    assert!(matches!(apply().give_up(), Abandoned::Unsent));
     let mut loading = apply();
     poll(&mut loading);
-    assert!(matches!(loading.give_up(), GivenUp::Unsent));
+    assert!(matches!(loading.give_up(), Abandoned::Unsent));
     let mut swapping = apply();
     rig.store.let_on(1);
     poll(&mut swapping);
-    assert!(matches!(swapping.give_up(), GivenUp::Sent));
+    assert!(matches!(swapping.give_up(), Abandoned::Sent));
     let (mut one, mut other) = (apply(), apply());
     rig.store.let_on(2);
     poll(&mut one);
-    assert!(matches!(other.give_up(), GivenUp::Answered(Ok(told)) if told.remaining() == 8));
+    assert!(matches!(other.give_up(), Abandoned::Answered(Ok(told)) if told.remaining() == 8));
     other = apply();
     drop((one, other));
     assert_eq!(rig.combining.keys_under_way(), 0);
@@ -399,8 +404,8 @@ fn what_is_given_up_tells_how_far_it_had_got() {
 #[test]
 fn different_strategies_on_one_key_are_run_one_after_another() {
     enum Either {
-        Bucket(Pending<Store, TokenBucket>),
-        Window(Pending<Store, FixedWindow>),
+        Bucket(PendingOp<Store, TokenBucket>),
+        Window(PendingOp<Store, FixedWindow>),
     }
     impl Future for Either {
         type Output = u32;
@@ -448,12 +453,12 @@ impl Strategy for Fragile {
         self.0.refund(state, hit, receipt, now);
     }
 
-    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
-        self.0.fresh_at(state, class)
+    fn expires_at(&self, state: &Self::State, class: Class) -> Timestamp {
+        self.0.expires_at(state, class)
     }
 
-    fn horizon(&self) -> u64 {
-        self.0.horizon()
+    fn max_ttl(&self) -> u64 {
+        self.0.max_ttl()
     }
 
     fn stat(&self, _: &Self::State, _: Class, _: Timestamp) {}
@@ -468,7 +473,7 @@ fn a_strategy_that_panics_does_so_where_it_is_waited_for() {
     rig.store.let_on(2);
     // The one that panics is not polled yet.
     while tasks[0].step() || tasks[2].step() {}
-    let told = |task: &Running<Pending<Store, Fragile>>| {
+    let told = |task: &Running<PendingOp<Store, Fragile>>| {
         task.output.as_ref().map(|answer| answer.as_ref().unwrap().remaining())
     };
     assert_eq!([told(&tasks[0]), told(&tasks[2])], [Some(9), Some(7)]);

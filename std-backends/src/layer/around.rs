@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use traffik_core::{Strategy, Timer};
 
-use super::{Breaker, CircuitBreaker, DenyCache, Failover, Metered, Retry, Timeout, Watch};
+use super::{Breaker, CallObserver, CircuitBreaker, DenyCache, Failover, Instrumented, Retry, Timeout};
 
 /// Puts layers around a storage, each as it is if nothing is said; their builders say more. The one that is
 /// named last is the outermost.
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_backends::layer::{Around, Breaker, Calls};
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::{Local, Reply};
-/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+/// use traffik::layer::{StorageExt, Breaker, CallCounters};
+/// use traffik::Memory;
+/// use traffik::storage::{Local, Reply};
+/// use traffik::{AsyncLimiter, TokenBucket, rate};
 /// # use std::future::{Future, ready};
 /// # #[derive(Clone)]
 /// # struct Runtime;
-/// # impl traffik_core::Timer for Runtime {
+/// # impl traffik::Timer for Runtime {
 /// #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
 /// # }
 ///
@@ -29,11 +29,11 @@ use super::{Breaker, CircuitBreaker, DenyCache, Failover, Metered, Retry, Timeou
 ///     .with_breaker(&Breaker::new("redis"))
 ///     .with_fallback(Local(Memory::new(1_000)))
 ///     .with_deny_cache()
-///     .with_watch(Calls::default());
+///     .with_observer(CallCounters::default());
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 /// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
 /// ```
-pub trait Around: Sized {
+pub trait StorageExt: Sized {
     /// [`Timeout`]: gives up on a call that takes longer. A deadline of the storage's own should be no
     /// longer.
     fn with_timeout<R: Timer>(self, timer: R, limit: Duration) -> Timeout<Self, R> {
@@ -66,11 +66,11 @@ pub trait Around: Sized {
         DenyCache::builder(self).build()
     }
 
-    /// [`Metered`]: tells how calls end, and how long they take.
-    fn with_watch(self, watch: impl Watch + 'static) -> Metered<Self> {
-        Metered::new(self, watch)
+    /// [`Instrumented`]: tells how calls end, and how long they take.
+    fn with_observer(self, watch: impl CallObserver + 'static) -> Instrumented<Self> {
+        Instrumented::new(self, watch)
     }
 }
 
 /// Whether it is a storage is found out where it is used, as of what limit is known there.
-impl<T> Around for T {}
+impl<T> StorageExt for T {}

@@ -10,6 +10,6 @@ mod tally;
 
 pub use builder::BreakerBuilder;
 pub use control::Breaker;
-pub use settings::is_ill;
-pub use state::{BreakerState, Change, Open};
+pub use settings::is_outage;
+pub use state::{BreakerState, CircuitOpen, StateChange};
 pub use storage::CircuitBreaker;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use traffik_core::storage::{AsyncStorage, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, MultiKeyReply, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy};
 
 use crate::util::key::Keys;
@@ -15,12 +15,12 @@ pub(super) const fn changes<S: Strategy>(op: &Op<S>) -> bool {
 /// Checks several keys of which the bytes have been kept.
 pub(super) fn together<S: Strategy>(
     storage: &impl AsyncStorage<S>,
-    limit: &S,
+    strategy: &S,
     keys: &[Vec<u8>],
     hit: &Hit<S::Cost>,
-) -> Reply<Joint<S::Verdict>> {
+) -> Reply<MultiKeyReply<S::Verdict>> {
     let keys: Vec<_> = keys.iter().map(|key| key as &dyn ErasedKey).collect();
-    storage.check_together(limit, &keys, hit)
+    storage.check_together(strategy, &keys, hit)
 }
 
 /// The nodes of several keys, each once; `None` is a storage that is one node.

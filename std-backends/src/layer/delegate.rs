@@ -10,12 +10,12 @@ macro_rules! delegate {
     (@apply_due $self:ident => $within:expr) => {
         fn apply_due(
             &$self,
-            limit: &S,
+            strategy: &S,
             key: &dyn ErasedKey,
             op: &Op<S>,
             _: std::ops::Range<Timestamp>,
         ) -> (Reply<S::Verdict>, Option<Timestamp>) {
-            ($self.apply(limit, key, op), None)
+            ($self.apply(strategy, key, op), None)
         }
     };
     (@node $self:ident => $within:expr) => {
@@ -29,8 +29,8 @@ macro_rules! delegate {
         }
     };
     (@known_denial $self:ident => $within:expr) => {
-        fn known_denial(&$self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
-            $within.known_denial(limit, key, hit)
+        fn known_denial(&$self, strategy: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+            $within.known_denial(strategy, key, hit)
         }
     };
     (@wait_queue $self:ident => $within:expr) => {

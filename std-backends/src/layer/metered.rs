@@ -3,5 +3,5 @@
 mod counters;
 mod storage;
 
-pub use counters::Calls;
-pub use storage::{Call, Ended, Metered, Operation, Watch};
+pub use counters::CallCounters;
+pub use storage::{CallEvent, CallObserver, CallResult, Instrumented, Operation};

@@ -5,5 +5,5 @@ mod settings;
 mod storage;
 
 pub use builder::RetryBuilder;
-pub use settings::is_passing;
+pub use settings::is_transient;
 pub use storage::Retry;

@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, MultiKeyReply, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp, debug_fields};
 
 use super::calls::changes;
@@ -16,7 +16,7 @@ use crate::util::race::{Either, race};
 /// * The time runs from when the call is made, and the call is dropped when it is over.
 /// * What may have been charged by then fails with [`Timeout`](traffik_core::ErrorKind::Timeout), for its
 ///   outcome is unknown; what charges nothing, a peek or a look at a state, with
-///   [`Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of both is a `Late`, whose field is
+///   [`Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of both is a `DeadlineExceeded`, whose field is
 ///   `limit`, the time that the call was given.
 /// * A storage that has a deadline of its own, as those on servers do, SHOULD have one that is no longer:
 ///   what it learns of its connections from calls that fail, it learns later from calls that are dropped.
@@ -24,14 +24,14 @@ use crate::util::race::{Either, race};
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_backends::layer::Timeout;
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::{Local, Reply};
-/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+/// use traffik::layer::Timeout;
+/// use traffik::Memory;
+/// use traffik::storage::{Local, Reply};
+/// use traffik::{AsyncLimiter, TokenBucket, rate};
 /// # use std::future::{Future, ready};
 /// # #[derive(Clone)]
 /// # struct Runtime;
-/// # impl traffik_core::Timer for Runtime {
+/// # impl traffik::Timer for Runtime {
 /// #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
 /// # }
 ///
@@ -64,46 +64,51 @@ impl<T, R: Timer> Timeout<T, R> {
         Reply::pending(async move {
             match race(answer, over).await {
                 Either::Left(answer) => answer,
-                Either::Right(()) => Err(Late { limit }.failure(changes)),
+                Either::Right(()) => Err(DeadlineExceeded { limit }.failure(changes)),
             }
         })
     }
 }
 
-/// A call was not answered in time: the [`cause`](Failure::cause) of the [`Failure`].
+/// A call was not answered in time: the [`cause`](BackendError::cause) of the [`BackendError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Late {
+pub struct DeadlineExceeded {
     /// The time it was given.
     pub limit: Duration,
 }
 
-impl Late {
-    pub(super) fn failure(self, changes: bool) -> Failure {
-        Failure::new(if changes { ErrorKind::Timeout } else { ErrorKind::Unavailable }, self)
+impl DeadlineExceeded {
+    pub(super) fn failure(self, changes: bool) -> BackendError {
+        BackendError::new(if changes { ErrorKind::Timeout } else { ErrorKind::Unavailable }, self)
     }
 }
 
-impl fmt::Display for Late {
+impl fmt::Display for DeadlineExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the store has not answered within {:?}", self.limit)
     }
 }
 
-impl std::error::Error for Late {}
+impl std::error::Error for DeadlineExceeded {}
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> for Timeout<T, R> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        self.within(self.storage.apply(limit, key, op), changes(op))
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.within(self.storage.apply(strategy, key, op), changes(op))
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.within(self.storage.load(limit, key), false)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.within(self.storage.load(strategy, key), false)
     }
 
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
-        self.within(self.storage.check_together(limit, keys, hit), true)
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
+        self.within(self.storage.check_together(strategy, keys, hit), true)
     }
 
     delegate!(self => self.storage; apply_due, node, is_local, known_denial, wait_queue);

@@ -8,7 +8,7 @@ use super::{LockSettings, SettingsError, Ttl, environment};
 /// Settings of which none is left open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Resolved {
+pub struct EffectiveSettings {
     /// How long a grant lasts unless it is renewed.
     pub ttl: Ttl,
     /// Whether to wait for who holds the lock.
@@ -24,10 +24,10 @@ impl LockSettings {
     /// # Errors
     ///
     /// A TTL of zero, or a value in the environment that is no good. `?` turns the error into a
-    /// [`Failure`](traffik_core::storage::Failure) of the kind [`Invalid`](traffik_core::ErrorKind::Invalid).
-    pub fn resolve(self) -> Result<Resolved, SettingsError> {
+    /// [`BackendError`](traffik_core::storage::BackendError) of the kind [`Invalid`](traffik_core::ErrorKind::Invalid).
+    pub fn resolve(self) -> Result<EffectiveSettings, SettingsError> {
         let settings = self.or(defaults()).or(environment::of_process()?);
-        Ok(Resolved {
+        Ok(EffectiveSettings {
             ttl: settings.ttl.map_or(Ok(BUILT_IN.ttl), Ttl::new)?,
             blocking: settings.blocking.unwrap_or(BUILT_IN.blocking),
             blocking_timeout: settings.blocking_timeout.unwrap_or(BUILT_IN.blocking_timeout),
@@ -36,8 +36,11 @@ impl LockSettings {
 }
 
 /// Long for a critical section, short for whoever waits for one that died in it.
-const BUILT_IN: Resolved =
-    Resolved { ttl: Ttl(Duration::from_secs(5)), blocking: true, blocking_timeout: Duration::from_secs(2) };
+const BUILT_IN: EffectiveSettings = EffectiveSettings {
+    ttl: Ttl(Duration::from_secs(5)),
+    blocking: true,
+    blocking_timeout: Duration::from_secs(2),
+};
 
 static DEFAULTS: RwLock<LockSettings> = RwLock::new(LockSettings::new());
 
@@ -51,7 +54,7 @@ pub fn defaults() -> LockSettings {
 /// # Errors
 ///
 /// A TTL of zero is refused, and nothing is set. `?` turns the error into a
-/// [`Failure`](traffik_core::storage::Failure) of the kind [`Invalid`](traffik_core::ErrorKind::Invalid).
+/// [`BackendError`](traffik_core::storage::BackendError) of the kind [`Invalid`](traffik_core::ErrorKind::Invalid).
 pub fn set_defaults(settings: LockSettings) -> Result<(), SettingsError> {
     settings.ttl.map(Ttl::new).transpose()?;
     *DEFAULTS.write().unwrap_or_else(PoisonError::into_inner) = settings;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use traffik_core::ErrorKind;
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 /// A setting that is no good, and what would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 /// Nothing was done: [`ErrorKind::Invalid`].
-impl From<SettingsError> for Failure {
+impl From<SettingsError> for BackendError {
     fn from(error: SettingsError) -> Self {
         Self::new(ErrorKind::Invalid, error)
     }

@@ -11,12 +11,12 @@ use crate::util::random::random;
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_backends::lock::Ttl;
+/// use traffik::lock::Ttl;
 ///
 /// let ttl = Ttl::new(Duration::from_micros(1_500))?;
 /// assert_eq!(ttl.as_millis(), 2); // rounded up, for stores that count in milliseconds
 /// assert!(Ttl::new(Duration::ZERO).is_err());
-/// # Ok::<(), traffik_core::storage::Failure>(())
+/// # Ok::<(), traffik::storage::BackendError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ttl(pub(super) Duration);
@@ -26,7 +26,7 @@ impl Ttl {
     ///
     /// # Errors
     ///
-    /// Zero is refused; `?` turns the error into a [`Failure`](traffik_core::storage::Failure) of the kind
+    /// Zero is refused; `?` turns the error into a [`BackendError`](traffik_core::storage::BackendError) of the kind
     /// [`Invalid`](traffik_core::ErrorKind::Invalid). There is no way to say that a lock is to last for ever:
     /// its holder may die.
     pub fn new(ttl: Duration) -> Result<Self, SettingsError> {
@@ -105,7 +105,7 @@ impl Grant {
     /// `owner.as_bytes()`, which `Owner::from_bytes` reads back.
     ///
     /// ```
-    /// use traffik_backends::lock::{Grant, Owner};
+    /// use traffik::lock::{Grant, Owner};
     ///
     /// let grant = Grant::new(*b"invoices/7", Owner::random(), 1);
     /// let stored: [u8; 16] = *grant.owner().as_bytes();
@@ -150,13 +150,13 @@ pub(super) fn quoted(name: &[u8]) -> String {
 mod tests {
     use super::*;
     use traffik_core::ErrorKind;
-    use traffik_core::storage::Failure;
+    use traffik_core::storage::BackendError;
 
     #[test]
     fn a_ttl_of_zero_is_refused_with_what_would_be_right() {
         let error = Ttl::new(Duration::ZERO).unwrap_err();
         assert!(error.to_string().starts_with("the TTL of a lock is 0ns: give a time above zero"), "{error}");
-        assert_eq!(Failure::from(error).kind(), ErrorKind::Invalid);
+        assert_eq!(BackendError::from(error).kind(), ErrorKind::Invalid);
     }
 
     #[test]

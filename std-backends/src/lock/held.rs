@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::{ErrorKind, debug_fields};
 
 use super::grant::quoted;
@@ -15,14 +15,14 @@ use super::{Grant, Lock, Ttl};
 /// * That its TTL is over is not told to whoever holds it: renew in time, and let [`fencing`](Self::fencing) tell
 ///   those apart who come too late.
 #[must_use = "a lock that is dropped is released"]
-pub struct Held<L: Lock + ?Sized> {
+pub struct LockGuard<L: Lock + ?Sized> {
     lock: Arc<L>,
     grant: Grant,
     ttl: Ttl,
     released_on_drop: bool,
 }
 
-impl<L: Lock + ?Sized> Held<L> {
+impl<L: Lock + ?Sized> LockGuard<L> {
     pub(super) const fn new(lock: Arc<L>, grant: Grant, ttl: Ttl) -> Self {
         Self { lock, grant, ttl, released_on_drop: true }
     }
@@ -50,7 +50,7 @@ impl<L: Lock + ?Sized> Held<L> {
     /// # Errors
     ///
     /// [`ErrorKind::Contended`] if it had ended, so that somebody else may be in; or what the store failed with.
-    pub async fn renew(&self) -> Result<(), Failure> {
+    pub async fn renew(&self) -> Result<(), BackendError> {
         if self.lock.renew(&self.grant, self.ttl).await? { Ok(()) } else { Err(self.lost("renewed")) }
     }
 
@@ -60,7 +60,7 @@ impl<L: Lock + ?Sized> Held<L> {
     ///
     /// [`ErrorKind::Contended`] if it had ended before, so that somebody else may have been in meanwhile; or what the
     /// store failed with, and it then ends with its TTL.
-    pub async fn release(self) -> Result<(), Failure> {
+    pub async fn release(self) -> Result<(), BackendError> {
         let lost = self.lost("released");
         let lock = Arc::clone(&self.lock);
         if lock.release(self.into_grant()).await? { Ok(()) } else { Err(lost) }
@@ -78,15 +78,15 @@ impl<L: Lock + ?Sized> Held<L> {
         (Arc::clone(&self.lock), self.into_grant())
     }
 
-    fn lost(&self, what: &str) -> Failure {
+    fn lost(&self, what: &str) -> BackendError {
         let name = quoted(self.grant.name());
         let message =
             format!("the lock {name} ended before it was {what}: give it more than {:?}", self.ttl.get());
-        Failure::new(ErrorKind::Contended, message)
+        BackendError::new(ErrorKind::Contended, message)
     }
 }
 
-impl<L: Lock + ?Sized> Drop for Held<L> {
+impl<L: Lock + ?Sized> Drop for LockGuard<L> {
     fn drop(&mut self) {
         if self.released_on_drop {
             drop(self.lock.release(self.grant.clone()));
@@ -94,4 +94,4 @@ impl<L: Lock + ?Sized> Drop for Held<L> {
     }
 }
 
-debug_fields!([L: Lock + ?Sized] Held<L>: grant, ttl);
+debug_fields!([L: Lock + ?Sized] LockGuard<L>: grant, ttl);

@@ -5,11 +5,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::{ErrorKind, Timer, debug_fields};
 
 use super::grant::quoted;
-use super::{Held, Lock, LockSettings, Resolved, Ttl};
+use super::{EffectiveSettings, Lock, LockGuard, LockSettings, Ttl};
 use crate::util::backoff::Backoff;
 use crate::util::race::{Either, race};
 use crate::util::random::random;
@@ -48,7 +48,7 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] for settings that are no good, or what the store failed with.
-    pub async fn try_lock(&self, name: impl AsRef<[u8]>) -> Result<Option<Held<L>>, Failure> {
+    pub async fn try_lock(&self, name: impl AsRef<[u8]>) -> Result<Option<LockGuard<L>>, BackendError> {
         self.attempt(name.as_ref(), self.settings.resolve()?.ttl).await
     }
 
@@ -59,7 +59,7 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
     /// [`ErrorKind::Contended`] if somebody else still holds it when the waiting is over; [`ErrorKind::Timeout`] if the
     /// store has not answered at all by then; [`ErrorKind::Invalid`] for settings that are no good; or what the store
     /// failed with.
-    pub async fn lock(&self, name: impl AsRef<[u8]>) -> Result<Held<L>, Failure> {
+    pub async fn lock(&self, name: impl AsRef<[u8]>) -> Result<LockGuard<L>, BackendError> {
         self.lock_with(name, LockSettings::new()).await
     }
 
@@ -68,13 +68,14 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
         &self,
         name: impl AsRef<[u8]>,
         settings: LockSettings,
-    ) -> Result<Held<L>, Failure> {
+    ) -> Result<LockGuard<L>, BackendError> {
         let name = name.as_ref();
         let settings = settings.or(self.settings).resolve()?;
         if settings.blocking && !settings.blocking_timeout.is_zero() {
             return self.wait(name, settings).await;
         }
-        let contended = || Failure::new(ErrorKind::Contended, format!("the lock {} is held", quoted(name)));
+        let contended =
+            || BackendError::new(ErrorKind::Contended, format!("the lock {} is held", quoted(name)));
         self.attempt(name, settings.ttl).await?.ok_or_else(contended)
     }
 
@@ -85,22 +86,25 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
     }
 
     /// Asks once.
-    async fn attempt(&self, name: &[u8], ttl: Ttl) -> Result<Option<Held<L>>, Failure> {
+    async fn attempt(&self, name: &[u8], ttl: Ttl) -> Result<Option<LockGuard<L>>, BackendError> {
         let grant = self.lock.try_acquire(name, ttl).await?;
-        Ok(grant.map(|grant| Held::new(Arc::clone(&self.lock), grant, ttl)))
+        Ok(grant.map(|grant| LockGuard::new(Arc::clone(&self.lock), grant, ttl)))
     }
 
     /// Asks again and again: when the lock says it is worth it, and else ever more seldom.
-    async fn wait(&self, name: &[u8], settings: Resolved) -> Result<Held<L>, Failure> {
+    async fn wait(&self, name: &[u8], settings: EffectiveSettings) -> Result<LockGuard<L>, BackendError> {
         let mut deadline = pin!(self.timer.sleep(settings.blocking_timeout));
         let (mut attempts, mut answered) = (0u32, false);
         let over = |answered| {
             let (name, timeout) = (quoted(name), settings.blocking_timeout);
             if answered {
-                Failure::new(ErrorKind::Contended, format!("the lock {name} is still held after {timeout:?}"))
+                BackendError::new(
+                    ErrorKind::Contended,
+                    format!("the lock {name} is still held after {timeout:?}"),
+                )
             } else {
                 let message = format!("no answer within {timeout:?} whether the lock {name} is free");
-                Failure::new(ErrorKind::Timeout, message)
+                BackendError::new(ErrorKind::Timeout, message)
             }
         };
         loop {

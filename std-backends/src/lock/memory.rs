@@ -15,7 +15,7 @@ use crate::util::mutex;
 
 /// Locks for the tasks and threads of this process.
 ///
-/// Answers at once, so a [`Held`](super::Held) of it is released when it is dropped. Those who wait are woken one by
+/// Answers at once, so a [`LockGuard`](super::LockGuard) of it is released when it is dropped. Those who wait are woken one by
 /// one, in the order they came, as the lock is released; a lock whose TTL is over is found free by whoever asks next.
 ///
 /// Nothing is kept of a name that is neither held nor waited for. One counter gives every grant of every name its

@@ -20,12 +20,12 @@ use crate::util::setters::setters;
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_backends::lock::LockSettings;
+/// use traffik::lock::LockSettings;
 ///
 /// let settings = LockSettings::new().blocking(false);
 /// assert_eq!(settings.resolve()?.ttl.get(), Duration::from_secs(5));
 /// assert!(LockSettings::new().ttl(Duration::ZERO).resolve().is_err());
-/// # Ok::<(), traffik_backends::lock::SettingsError>(())
+/// # Ok::<(), traffik::lock::SettingsError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]

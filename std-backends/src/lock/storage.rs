@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, Failure, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, BackendError, Reply, WaitQueue};
 use traffik_core::strategy::{decode, encode};
 use traffik_core::{Clock, ErasedKey, ErrorKind, Op, State, Strategy, Timer, Timestamp, debug_fields};
 
@@ -24,9 +24,9 @@ use crate::{FifoQueue, SystemClock};
 /// * A key is any bytes, the empty ones too; different bytes MUST be different keys.
 /// * A `set` that may or may not have happened, or may happen yet, MUST be reported as [`ErrorKind::Timeout`]; with any
 ///   other error it MUST NOT happen any more.
-pub trait GetSet: Send + Sync + 'static {
+pub trait KeyValueStore: Send + Sync + 'static {
     /// The bytes of a key, if it has any.
-    fn get(&self, key: &[u8]) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send;
+    fn get(&self, key: &[u8]) -> impl Future<Output = Result<Option<Vec<u8>>, BackendError>> + Send;
 
     /// Gives a key these bytes for so long.
     fn set(
@@ -34,7 +34,7 @@ pub trait GetSet: Send + Sync + 'static {
         key: &[u8],
         bytes: &[u8],
         ttl: Duration,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    ) -> impl Future<Output = Result<(), BackendError>> + Send;
 
     /// The present, by a clock that all who write to the store share: the wall clock, unless the store has its own.
     fn now(&self) -> Timestamp {
@@ -60,27 +60,27 @@ pub trait GetSet: Send + Sync + 'static {
 /// use std::collections::HashMap;
 /// use std::sync::Mutex;
 /// use std::time::Duration;
-/// use traffik_backends::lock::{Locks, MemoryLock};
-/// use traffik_backends::{GetSet, Locked};
-/// use traffik_core::storage::Failure;
-/// use traffik_core::{AsyncLimiter, Timer, TokenBucket, rate};
+/// use traffik::lock::{Locks, MemoryLock};
+/// use traffik::{KeyValueStore, Locked};
+/// use traffik::storage::BackendError;
+/// use traffik::{AsyncLimiter, Timer, TokenBucket, rate};
 ///
 /// /// Keeps all it is given for ever, which is allowed; a real store forgets what is over.
 /// #[derive(Default)]
 /// struct Mine(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
 ///
-/// impl GetSet for Mine {
-///     async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+/// impl KeyValueStore for Mine {
+///     async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BackendError> {
 ///         Ok(self.0.lock().expect("nobody panics with it").get(key).filter(|bytes| !bytes.is_empty()).cloned())
 ///     }
 ///
-///     async fn set(&self, key: &[u8], bytes: &[u8], _: Duration) -> Result<(), Failure> {
+///     async fn set(&self, key: &[u8], bytes: &[u8], _: Duration) -> Result<(), BackendError> {
 ///         self.0.lock().expect("nobody panics with it").insert(key.to_vec(), bytes.to_vec());
 ///         Ok(())
 ///     }
 /// }
 ///
-/// async fn come_in(runtime: impl Timer + Send + Sync + 'static) -> Result<bool, Failure> {
+/// async fn come_in(runtime: impl Timer + Send + Sync + 'static) -> Result<bool, BackendError> {
 ///     let storage = Locked::new(Mine::default(), Locks::new(MemoryLock::new(), runtime));
 ///     let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 ///     Ok(limiter.check("alice").await?.is_allowed())
@@ -98,7 +98,7 @@ struct Parts<T, L: ?Sized, R> {
     locks: Locks<L, R>,
 }
 
-impl<T: GetSet, L: Lock + ?Sized, R: Timer> Locked<T, L, R> {
+impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> Locked<T, L, R> {
     /// States in `store`, under `locks`. Whoever writes to the same store must use the same locks.
     pub fn new(store: T, locks: Locks<L, R>) -> Self {
         Self { parts: Arc::new(Parts { store, wait_queue: FifoQueue::new(), locks }) }
@@ -114,18 +114,18 @@ impl<T: GetSet, L: Lock + ?Sized, R: Timer> Locked<T, L, R> {
 impl<S, T, L, R> AsyncStorage<S> for Locked<T, L, R>
 where
     S: Strategy,
-    T: GetSet,
+    T: KeyValueStore,
     L: Lock + ?Sized + 'static,
     R: Timer + Send + Sync + 'static,
 {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let (parts, limit, key, op) = (Arc::clone(&self.parts), limit.clone(), bytes(key), *op);
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        let (parts, strategy, key, op) = (Arc::clone(&self.parts), strategy.clone(), bytes(key), *op);
         Reply::pending(async move {
             if let Op::Peek(_) = op {
                 let (mut state, now) = parts.read::<S>(&key).await?;
-                return Ok(op.apply(&limit, &mut state, now).0);
+                return Ok(op.apply(&strategy, &mut state, now).0);
             }
-            parts.apply(&limit, &key, &op).await
+            parts.apply(&strategy, &key, &op).await
         })
     }
 
@@ -141,8 +141,13 @@ where
     }
 }
 
-impl<T: GetSet, L: Lock + ?Sized, R: Timer> Parts<T, L, R> {
-    async fn apply<S: Strategy>(&self, limit: &S, key: &[u8], op: &Op<S>) -> Result<S::Verdict, Failure> {
+impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> Parts<T, L, R> {
+    async fn apply<S: Strategy>(
+        &self,
+        strategy: &S,
+        key: &[u8],
+        op: &Op<S>,
+    ) -> Result<S::Verdict, BackendError> {
         let held = self.locks.lock([b"traffik:", key].concat()).await.map_err(nothing_charged)?;
         let mut end = pin!(self.locks.timer().sleep(held.ttl().get()));
         let (mut state, now) = match race(self.read::<S>(key), end.as_mut()).await {
@@ -151,20 +156,20 @@ impl<T: GetSet, L: Lock + ?Sized, R: Timer> Parts<T, L, R> {
                 let _ = race(held.release(), end).await;
                 return Err(failure);
             }
-            Either::Right(()) => return Err(Failure::new(ErrorKind::Unavailable, LATE_GET)),
+            Either::Right(()) => return Err(BackendError::new(ErrorKind::Unavailable, LATE_GET)),
         };
-        let (verdict, written) = op.apply(limit, &mut state, now);
+        let (verdict, written) = op.apply(strategy, &mut state, now);
         if !written {
             // It has been decided, whatever becomes of the lock.
             let _ = race(held.release(), end).await;
             return Ok(verdict);
         }
-        let ttl = Duration::from_micros(kept_for(limit, &state, op.class(), now));
+        let ttl = Duration::from_micros(kept_for(strategy, &state, op.class(), now));
         let bytes = if ttl.is_zero() { Vec::new() } else { encoded(&state)? };
         // From here on nobody may have the lock before it is known whether the store has changed.
         let (lock, grant) = held.into_parts();
         match race(self.store.set(key, &bytes, ttl), end.as_mut()).await {
-            Either::Right(()) => return Err(Failure::new(ErrorKind::Timeout, LATE_SET)),
+            Either::Right(()) => return Err(BackendError::new(ErrorKind::Timeout, LATE_SET)),
             Either::Left(Err(failure)) if failure.kind() == ErrorKind::Timeout => return Err(failure),
             Either::Left(Err(failure)) => {
                 let _ = race(lock.release(grant), end).await;
@@ -173,14 +178,14 @@ impl<T: GetSet, L: Lock + ?Sized, R: Timer> Parts<T, L, R> {
             Either::Left(Ok(())) => {}
         }
         match race(lock.release(grant), end).await {
-            Either::Left(Ok(false)) => Err(Failure::new(ErrorKind::Timeout, LATE_SET)),
+            Either::Left(Ok(false)) => Err(BackendError::new(ErrorKind::Timeout, LATE_SET)),
             // It was set in time. If the store of the locks is gone, the TTL ends this one.
             _ => Ok(verdict),
         }
     }
 
     /// The state of a key, and the time at which it was asked for.
-    async fn read<S: Strategy>(&self, key: &[u8]) -> Result<(S::State, Timestamp), Failure> {
+    async fn read<S: Strategy>(&self, key: &[u8]) -> Result<(S::State, Timestamp), BackendError> {
         let bytes = self.store.get(key).await.map_err(nothing_charged)?;
         let state = bytes.and_then(|bytes| decode(&bytes).ok()).unwrap_or_default();
         Ok((state, self.store.now()))
@@ -192,16 +197,16 @@ const LATE_SET: &str = "the lock ended before the store had answered; what was t
                         give the lock a TTL well above what the store takes";
 
 /// A call before anything is set has no unknown outcome.
-fn nothing_charged(failure: Failure) -> Failure {
+fn nothing_charged(failure: BackendError) -> BackendError {
     match failure.kind() {
         ErrorKind::Timeout => failure.with_kind(ErrorKind::Unavailable),
         _ => failure,
     }
 }
 
-fn encoded<T: State>(state: &T) -> Result<Vec<u8>, Failure> {
+fn encoded<T: State>(state: &T) -> Result<Vec<u8>, BackendError> {
     let mut bytes = vec![0; T::MAX_LEN];
-    let too_long = || Failure::new(ErrorKind::Other, "a state is longer than its MAX_LEN");
+    let too_long = || BackendError::new(ErrorKind::Other, "a state is longer than its MAX_LEN");
     let length = encode(state, &mut bytes).ok_or_else(too_long)?;
     bytes.truncate(length);
     Ok(bytes)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
@@ -18,7 +18,7 @@ use super::pool::{Pool, Settings};
 use super::server::Server;
 use super::{MemcachedStorage, name};
 use crate::FifoQueue;
-use crate::cas::Combining;
+use crate::cas::Coalescing;
 use crate::util::corrupt::CorruptValues;
 use crate::util::evictions::{EvictionWatch, Evictions};
 use crate::util::faults::Faults;
@@ -66,12 +66,12 @@ impl<R: Connect> MemcachedStorage<R> {
     }
 
     /// The same in one text: `memcached://one:11211,other:11211`.
-    pub fn url(runtime: R, url: &str) -> Result<MemcachedBuilder<R>, Failure> {
+    pub fn url(runtime: R, url: &str) -> Result<MemcachedBuilder<R>, BackendError> {
         let hosts = url.strip_prefix("memcached://").map(|rest| rest.trim_end_matches('/'));
         let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty() && !hosts.contains(['/', '@', '?'])) else {
             let message =
                 format!("{url:?} names no servers; write memcached://HOST:PORT, several with commas");
-            return Err(Failure::new(ErrorKind::Invalid, message));
+            return Err(BackendError::new(ErrorKind::Invalid, message));
         };
         Ok(Self::servers(runtime, hosts.split(',')))
     }
@@ -128,9 +128,9 @@ impl<R: Connect> MemcachedBuilder<R> {
     }
 
     /// The storage. It does not connect yet.
-    pub fn build(self) -> Result<MemcachedStorage<R>, Failure> {
-        fn invalid<T>(message: String) -> Result<T, Failure> {
-            Err(Failure::new(ErrorKind::Invalid, message))
+    pub fn build(self) -> Result<MemcachedStorage<R>, BackendError> {
+        fn invalid<T>(message: String) -> Result<T, BackendError> {
+            Err(BackendError::new(ErrorKind::Invalid, message))
         }
         let namespace = namespace::settled(self.namespace, self.settings.timeout)?;
         let Settings { size, minimum, connect_timeout, .. } = self.settings;
@@ -189,7 +189,7 @@ impl<R: Connect> MemcachedBuilder<R> {
             gate,
             corrupt,
         });
-        Ok(MemcachedStorage { combining: Combining::new(items.clone()), items, evictions, persistent })
+        Ok(MemcachedStorage { combining: Coalescing::new(items.clone()), items, evictions, persistent })
     }
 }
 

@@ -1,6 +1,6 @@
 //! A check of cost 1 of a fixed window: the server counts down, and says what it came to.
 
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 use traffik_runtimes::Connect;
 
@@ -37,7 +37,7 @@ pub(super) async fn one<S: Strategy, R: Connect>(
     (limit, hit): (&S, &Hit<S::Cost>),
     (window, first): (Window, Count),
     mut end: End<'_>,
-) -> Result<Told<S::Verdict>, Failure> {
+) -> Result<Told<S::Verdict>, BackendError> {
     let number = first.packed();
     let taken = CountOne { name, change: TAKEN, first: number, expiry };
     let (value, unique) = match server.call(taken, end.as_mut()).await? {
@@ -67,9 +67,9 @@ pub(super) async fn one<S: Strategy, R: Connect>(
 }
 
 /// The verdict, if it is what has been counted. Nobody is told what is not so.
-fn confirmed<V: Verdict>(verdict: V, is_counted: bool) -> Result<Told<V>, Failure> {
-    if verdict.is_recorded() == is_counted {
+fn confirmed<V: Verdict>(verdict: V, is_counted: bool) -> Result<Told<V>, BackendError> {
+    if verdict.is_dirty() == is_counted {
         return Ok(Told::Verdict(verdict));
     }
-    Err(Failure::new(ErrorKind::Corrupt, "the server counted otherwise than the limit does"))
+    Err(BackendError::new(ErrorKind::Corrupt, "the server counted otherwise than the limit does"))
 }

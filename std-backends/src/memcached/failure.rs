@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Error};
 
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::command::says;
 
@@ -31,7 +31,7 @@ impl Trouble {
 
     /// Returns the failure of a call to the server of this title. Nobody can tell what became of a call that
     /// was sent if its answer is not there.
-    pub(super) fn failure(self, title: &str, may_have_changed: bool) -> Failure {
+    pub(super) fn failure(self, title: &str, may_have_changed: bool) -> BackendError {
         let unanswered = if may_have_changed { ErrorKind::Timeout } else { ErrorKind::Unavailable };
         match self {
             Self::Late => failure(unanswered, title, "no answer in time"),
@@ -60,14 +60,14 @@ fn is_refusal(error: &Error) -> bool {
 }
 
 /// Returns a failure that names the server and the cause, each once, and says what became of the hit.
-pub(super) fn failure(kind: ErrorKind, title: &str, cause: impl Display) -> Failure {
+pub(super) fn failure(kind: ErrorKind, title: &str, cause: impl Display) -> BackendError {
     let cause = cause.to_string();
     let outcome = match kind {
         ErrorKind::Timeout => "; the hit may have been charged",
         ErrorKind::Other => "",
         _ => "; nothing was charged",
     };
-    Failure::new(kind, format!("{title}: {}{outcome}", cause.trim_ascii_end()))
+    BackendError::new(kind, format!("{title}: {}{outcome}", cause.trim_ascii_end()))
 }
 
 #[cfg(test)]

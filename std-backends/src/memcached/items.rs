@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Class, Clock, Strategy, Timestamp};
 use traffik_runtimes::Connect;
 
@@ -16,7 +16,7 @@ use super::meta::{Load, Remove};
 use super::server::{End, Server};
 use super::{name, window};
 use crate::FifoQueue;
-use crate::cas::{Change, Loaded, Swap};
+use crate::cas::{CompareAndSwap, Versioned, Write};
 use crate::util::corrupt::CorruptValues;
 use crate::util::shutdown::ShutdownGate;
 
@@ -34,7 +34,7 @@ pub(super) struct Items<R: Connect> {
 }
 
 /// Tells whether an item has been changed since it was loaded.
-pub(super) struct Mark {
+pub(super) struct Version {
     /// Its name, of the generation it was loaded in.
     name: String,
     /// What tells its contents; `None` if it was not there.
@@ -44,17 +44,17 @@ pub(super) struct Mark {
 impl<R: Connect> Items<R> {
     /// The server that keeps a key: the one of the highest weight, so that few keys move when a server comes
     /// or goes.
-    pub(super) fn server(&self, escaped: &str) -> Result<&Arc<Server<R>>, Failure> {
+    pub(super) fn server(&self, escaped: &str) -> Result<&Arc<Server<R>>, BackendError> {
         if let [only] = &self.servers[..] {
             return Ok(only);
         }
         let heaviest = self.servers.iter().max_by_key(|server| server.weight(escaped));
         // A builder lets nobody have none.
-        heaviest.ok_or_else(|| Failure::new(ErrorKind::Invalid, "no server is named"))
+        heaviest.ok_or_else(|| BackendError::new(ErrorKind::Invalid, "no server is named"))
     }
 
     /// Asks for the generation of a server again, until the end of a call that begins now.
-    pub(super) async fn renewed(&self, server: &Arc<Server<R>>) -> Result<u64, Failure> {
+    pub(super) async fn renewed(&self, server: &Arc<Server<R>>) -> Result<u64, BackendError> {
         server.look(false, pin!(self.end())).await
     }
 
@@ -65,14 +65,14 @@ impl<R: Connect> Items<R> {
         generation: u64,
         escaped: &str,
         end: End<'_>,
-    ) -> Result<Loaded<Mark>, Failure> {
+    ) -> Result<Versioned<Version>, BackendError> {
         let name = self.name(generation, escaped);
         let found = server.call(Load(&name), end).await?;
         let (unique, rest) = (found.as_ref().map(|item| item.unique), found.as_ref().and_then(|it| it.rest));
         // Some of the time is spare, should this host be ahead of another.
         let kept = rest.map(|rest| Duration::from_secs(rest.saturating_sub(SPARE)));
-        let mark = Mark { name, unique };
-        Ok(Loaded { bytes: found.map(|item| item.bytes), mark, now: self.now(server), kept })
+        let version = Version { name, unique };
+        Ok(Versioned { bytes: found.map(|item| item.bytes), version, now: self.now(server), kept })
     }
 
     /// The name of a key's item in a generation.
@@ -100,10 +100,10 @@ impl<R: Connect> Items<R> {
 }
 
 /// Keys are escaped ones.
-impl<R: Connect> Swap for Items<R> {
-    type Mark = Mark;
+impl<R: Connect> CompareAndSwap for Items<R> {
+    type Version = Version;
 
-    async fn load(&self, key: &[u8]) -> Result<Loaded<Mark>, Failure> {
+    async fn load(&self, key: &[u8]) -> Result<Versioned<Version>, BackendError> {
         let escaped = String::from_utf8_lossy(key);
         let mut end = pin!(self.end());
         let server = self.server(&escaped)?;
@@ -123,13 +123,18 @@ impl<R: Connect> Swap for Items<R> {
         }
     }
 
-    async fn swap(&self, key: &[u8], mark: Mark, change: Change) -> Result<Option<Loaded<Mark>>, Failure> {
+    async fn swap(
+        &self,
+        key: &[u8],
+        version: Version,
+        change: Write,
+    ) -> Result<Option<Versioned<Version>>, BackendError> {
         let mut end = pin!(self.end());
-        let (server, name) = (self.server(&String::from_utf8_lossy(key))?, &mark.name);
-        let done = match (change, mark.unique) {
-            (Change::Remove, None) => true,
-            (Change::Remove, Some(unique)) => server.call(Remove { name, unique }, end.as_mut()).await?,
-            (Change::Store(bytes, rest), unique) => {
+        let (server, name) = (self.server(&String::from_utf8_lossy(key))?, &version.name);
+        let done = match (change, version.unique) {
+            (Write::Remove, None) => true,
+            (Write::Remove, Some(unique)) => server.call(Remove { name, unique }, end.as_mut()).await?,
+            (Write::Store(bytes, rest), unique) => {
                 let stored = Store { name, bytes: &bytes, expiry: self.expiry(server, rest), unique };
                 server.call(stored, end.as_mut()).await?
             }
@@ -141,15 +146,21 @@ impl<R: Connect> Swap for Items<R> {
         self.runtime.sleep(wait).await;
     }
 
-    fn read<S: Strategy>(&self, limit: &S, class: Class, stored: Option<&[u8]>, now: Timestamp) -> S::State {
-        window::read(limit, class, stored, now, || self.found_corrupt())
+    fn read<S: Strategy>(
+        &self,
+        strategy: &S,
+        class: Class,
+        stored: Option<&[u8]>,
+        now: Timestamp,
+    ) -> S::State {
+        window::read(strategy, class, stored, now, || self.found_corrupt())
     }
 
     fn found_corrupt(&self) {
         self.corrupt.add();
     }
 
-    fn write<S: Strategy>(&self, limit: &S, class: Class, state: &S::State, now: Timestamp) -> Change {
-        window::write(limit, class, state, now)
+    fn write<S: Strategy>(&self, strategy: &S, class: Class, state: &S::State, now: Timestamp) -> Write {
+        window::write(strategy, class, state, now)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use traffik_core::storage::{ErrorKind, Failure, Reply};
+use traffik_core::storage::{BackendError, ErrorKind, Reply};
 use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
@@ -34,7 +34,7 @@ impl<R: Connect> MemcachedStorage<R> {
 }
 
 impl<R: Connect> MemcachedLock<R> {
-    async fn acquire(&self, name: Vec<u8>, owner: Owner, ttl: Ttl) -> Result<Option<Grant>, Failure> {
+    async fn acquire(&self, name: Vec<u8>, owner: Owner, ttl: Ttl) -> Result<Option<Grant>, BackendError> {
         const FOR_EVER: u32 = 0;
         let items = &self.0.items;
         let (escaped, mut end) = (name::escaped(&&*name), pin!(items.end()));
@@ -51,12 +51,14 @@ impl<R: Connect> MemcachedLock<R> {
         let counted = Count { name: &fence, change: ADDED, first, expiry: FOR_EVER };
         match server.call(counted, end).await? {
             Counted::To { value, .. } => Ok(Some(Grant::new(name, owner, value))),
-            Counted::Not => Err(Failure::new(ErrorKind::Corrupt, format!("{fence} is no number; remove it"))),
+            Counted::Not => {
+                Err(BackendError::new(ErrorKind::Corrupt, format!("{fence} is no number; remove it")))
+            }
         }
     }
 
     /// Changes the item of a grant, if it is still that grant's.
-    async fn change(&self, grant: &Grant, kept: Option<Ttl>) -> Result<bool, Failure> {
+    async fn change(&self, grant: &Grant, kept: Option<Ttl>) -> Result<bool, BackendError> {
         let items = &self.0.items;
         let (escaped, mut end) = (name::escaped(&grant.name()), pin!(items.end()));
         let server = items.server(&escaped)?;

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_runtimes::Connect;
 
 use super::clock::LAST;
@@ -18,7 +18,7 @@ use crate::util::race::{Either, race};
 
 impl<R: Connect> Server<R> {
     /// Returns the generation where none was known: a connection that is made asks for it by itself.
-    pub(super) async fn first_look(&self, mut end: End<'_>) -> Result<u64, Failure> {
+    pub(super) async fn first_look(&self, mut end: End<'_>) -> Result<u64, BackendError> {
         self.lease(end.as_mut()).await?.put_back();
         match self.generation().number() {
             Some(generation) => Ok(generation),
@@ -28,7 +28,7 @@ impl<R: Connect> Server<R> {
 
     /// Asks for the generation, the time, and now and then or if it `must` for what was given up and for the
     /// list of servers. For these two nobody waits, unless it must.
-    pub(super) async fn look(&self, must: bool, mut end: End<'_>) -> Result<u64, Failure> {
+    pub(super) async fn look(&self, must: bool, mut end: End<'_>) -> Result<u64, BackendError> {
         let host = &self.pool.host;
         let (known, asked, survey) = (host.generation.number(), host.clock.host(), host.survey(must));
         let (found, lease) = self.exchange(&survey, end.as_mut()).await?;
@@ -53,7 +53,7 @@ impl<R: Connect> Server<R> {
     }
 
     /// Begins another generation.
-    pub(super) async fn begin_generation(&self, mut end: End<'_>) -> Result<(), Failure> {
+    pub(super) async fn begin_generation(&self, mut end: End<'_>) -> Result<(), BackendError> {
         /// Others who clear it at the same time are as good.
         const ATTEMPTS: usize = 8;
         let host = &self.pool.host;

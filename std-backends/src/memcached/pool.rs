@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_runtimes::Connect;
 
 pub(super) use self::state::Settings;
@@ -47,7 +47,7 @@ impl<R: Connect> Pool<R> {
 
     /// A connection for one call: an idle one, or what comes first of one that is given back and a new one.
     /// The first to come is served first.
-    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<R>, Failure> {
+    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<R>, BackendError> {
         loop {
             let mut lease = match self.take_idle()? {
                 Some((mut lease, idle)) => {
@@ -67,7 +67,7 @@ impl<R: Connect> Pool<R> {
     }
 
     /// Takes an idle connection, if there is one; tells for how long it was idle.
-    fn take_idle(self: &Arc<Self>) -> Result<Option<(Lease<R>, Duration)>, Failure> {
+    fn take_idle(self: &Arc<Self>) -> Result<Option<(Lease<R>, Duration)>, BackendError> {
         let mut state = self.state();
         if state.is_closed {
             return Err(closed());
@@ -116,7 +116,7 @@ impl<R: Connect> Pool<R> {
     }
 
     /// Stands in line until a connection comes, and sees to it that one is made.
-    async fn wait(self: &Arc<Self>) -> Result<Lease<R>, Failure> {
+    async fn wait(self: &Arc<Self>) -> Result<Lease<R>, BackendError> {
         let waiting = {
             let mut state = self.state();
             // One may have come meanwhile.
@@ -164,7 +164,7 @@ impl<R: Connect> Pool<R> {
     }
 
     /// Notes that a connection broke before its first answer: if that goes on, calls pause.
-    pub(super) fn was_useless(&self, wire: &Wire<R::Stream>, failure: &Failure) {
+    pub(super) fn was_useless(&self, wire: &Wire<R::Stream>, failure: &BackendError) {
         let mut state = self.state();
         if state.breaks_again(wire.attempt) {
             state.pause.begin(failure.clone(), Instant::now());

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::{ErrorKind, Seed};
 use traffik_runtimes::Connect;
 
@@ -50,14 +50,14 @@ impl<R: Connect> Server<R> {
     }
 
     /// Asks, and waits for the answer until the deadline.
-    pub(super) async fn call<C: Command>(&self, command: C, end: End<'_>) -> Result<C::Answer, Failure> {
+    pub(super) async fn call<C: Command>(&self, command: C, end: End<'_>) -> Result<C::Answer, BackendError> {
         let (answer, lease) = self.exchange(&command, end).await?;
         lease.give_back();
         Ok(answer)
     }
 
     /// A connection for one call.
-    pub(super) async fn lease(&self, end: End<'_>) -> Result<Lease<R>, Failure> {
+    pub(super) async fn lease(&self, end: End<'_>) -> Result<Lease<R>, BackendError> {
         match race(self.pool.lease(), end).await {
             Either::Left(lease) => lease.map_err(|failure| self.note(failure)),
             Either::Right(()) => Err(self.unconnected()),
@@ -72,7 +72,7 @@ impl<R: Connect> Server<R> {
         &self,
         command: &C,
         mut end: End<'_>,
-    ) -> Result<(C::Answer, Lease<R>), Failure> {
+    ) -> Result<(C::Answer, Lease<R>), BackendError> {
         let mut idle = self.pool.settings.size;
         loop {
             // As `lease` does, without a future more on the way of each call.
@@ -101,7 +101,7 @@ impl<R: Connect> Server<R> {
 
     /// Ends a call that failed.
     #[cold]
-    fn failed(&self, lease: Lease<R>, trouble: Trouble, may_have_changed: bool) -> Failure {
+    fn failed(&self, lease: Lease<R>, trouble: Trouble, may_have_changed: bool) -> BackendError {
         let (is_broken, is_late) = (trouble.is_broken(), matches!(trouble, Trouble::Late));
         let failure = self.note(trouble.failure(&self.pool.host.title, may_have_changed));
         if is_late {
@@ -116,26 +116,26 @@ impl<R: Connect> Server<R> {
     }
 
     /// Returns the failure of a call that had no answer in time, wherever it was.
-    pub(super) fn late(&self, may_have_changed: bool) -> Failure {
+    pub(super) fn late(&self, may_have_changed: bool) -> BackendError {
         self.note(Trouble::Late.failure(&self.pool.host.title, may_have_changed))
     }
 
     #[cold]
-    fn unconnected(&self) -> Failure {
+    fn unconnected(&self) -> BackendError {
         let is_connected = self.pool.is_connected();
         let cause = if is_connected { "no connection came free in time" } else { "not connected in time" };
         self.note(failure(ErrorKind::Unavailable, &self.pool.host.title, cause))
     }
 
     /// Notes a failure of the server.
-    fn note(&self, failure: Failure) -> Failure {
+    fn note(&self, failure: BackendError) -> BackendError {
         self.pool.host.faults.failed(&failure, Instant::now());
         failure
     }
 
     /// Connects, and asks for the generation, the time, and what was given up; then whether the server can
     /// write, to an item whose name begins like this, and which it keeps for a moment.
-    pub(super) async fn ready(&self, probe: &str, mut end: End<'_>) -> Result<(), Failure> {
+    pub(super) async fn ready(&self, probe: &str, mut end: End<'_>) -> Result<(), BackendError> {
         let _ = self.look(true, end.as_mut()).await?;
         self.pool.fill();
         // As long as the item of a count. A name of its own each time: a server that finds no room for an

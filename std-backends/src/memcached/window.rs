@@ -1,11 +1,11 @@
 //! Which limits are one fixed window, whatever they are wrapped in, and what their states are as counts.
 
-use traffik_core::strategy::{Cost, Formula};
+use traffik_core::strategy::{Cost, ScriptFormula};
 use traffik_core::{Class, Hit, Strategy, Timestamp, Verdict};
 
 use super::counter::{Count, Period};
 use super::wire::number;
-use crate::cas::{self, Change};
+use crate::cas::{self, Write};
 
 /// A limit that is one window, for hits of one class at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +20,12 @@ pub(super) struct Window {
 
 impl Window {
     /// The window that a limit is; `None` if it is anything else.
-    pub(super) fn of<S: Strategy>(limit: &S, class: Class, now: Timestamp) -> Option<Self> {
+    pub(super) fn of<S: Strategy>(strategy: &S, class: Class, now: Timestamp) -> Option<Self> {
         let one = Hit::new(S::Cost::uniform(1)).with_class(class);
         let (mut window, mut states, mut alike) = (None, 0, true);
-        let complete = limit.parts_of(&one, &mut |part| match part.formula {
-            Formula::Unlimited => {}
-            Formula::Window { period, anchor, .. } => {
+        let complete = strategy.parts_of(&one, &mut |part| match part.formula {
+            ScriptFormula::Unlimited => {}
+            ScriptFormula::Window { period, anchor, .. } => {
                 let (asked, booked) = (part.asked, part.booked);
                 let this = Self { period, anchor, limit: 0, asked, booked };
                 alike &= *window.get_or_insert(this) == this;
@@ -35,7 +35,7 @@ impl Window {
             _ => alike = false,
         });
         let window: Self = window.filter(|_| complete && alike && states == 1)?;
-        let (_, limit) = figures(limit, &S::State::default(), class, now)?;
+        let (_, limit) = figures(strategy, &S::State::default(), class, now)?;
         Some(Self { limit, ..window })
     }
 
@@ -66,23 +66,23 @@ impl Window {
     /// another period.
     pub(super) fn state<S: Strategy>(
         &self,
-        limit: &S,
+        strategy: &S,
         class: Class,
         count: &Count,
         now: Timestamp,
     ) -> S::State {
         let since = now.as_micros().saturating_sub(self.anchor) % self.period.max(1);
         let start = Timestamp::from_micros(now.as_micros() - since);
-        self.state_since(limit, class, count, count.nearest(self.anchor, start))
+        self.state_since(strategy, class, count, count.nearest(self.anchor, start))
     }
 
     /// The state of which the last hit was at this time.
-    fn state_since<S: Strategy>(&self, limit: &S, class: Class, count: &Count, at: Timestamp) -> S::State {
+    fn state_since<S: Strategy>(&self, strategy: &S, class: Class, count: &Count, at: Timestamp) -> S::State {
         let mut state = S::State::default();
         let cost = count.used().div_ceil(self.booked.max(1));
         if cost > 0 {
             let hit = Hit::new(S::Cost::uniform(cost)).with_class(class);
-            limit.charge(&mut state, &hit, at);
+            strategy.charge(&mut state, &hit, at);
         }
         state
     }
@@ -91,43 +91,43 @@ impl Window {
 /// Returns the state that is meant by what is stored; that of a key never seen if it is none, and calls a
 /// function then.
 pub(super) fn read<S: Strategy>(
-    limit: &S,
+    strategy: &S,
     class: Class,
     stored: Option<&[u8]>,
     now: Timestamp,
     corrupt: impl FnOnce(),
 ) -> S::State {
     let count = stored.and_then(number).and_then(|number| {
-        let window = Window::of(limit, class, now)?;
-        Some(window.state(limit, class, &window.count(number, now)?, now))
+        let window = Window::of(strategy, class, now)?;
+        Some(window.state(strategy, class, &window.count(number, now)?, now))
     });
     count.unwrap_or_else(|| cas::state_or::<S>(stored, corrupt))
 }
 
 /// What is to be stored for a state: a number that the server can count down, if that says all there is to
 /// say.
-pub(super) fn write<S: Strategy>(limit: &S, class: Class, state: &S::State, now: Timestamp) -> Change {
-    let change = Change::of(limit, state, class, now);
-    let Change::Store(_, rest) = change else { return change };
+pub(super) fn write<S: Strategy>(strategy: &S, class: Class, state: &S::State, now: Timestamp) -> Write {
+    let change = Write::of(strategy, state, class, now);
+    let Write::Store(_, rest) = change else { return change };
     let counted = || {
-        let window = Window::of(limit, class, now)?;
-        let (remaining, _) = figures(limit, state, class, now)?;
+        let window = Window::of(strategy, class, now)?;
+        let (remaining, _) = figures(strategy, state, class, now)?;
         let count = Count { left: i32::try_from(remaining).ok()? + 1, ..window.first(now)? };
-        let same = window.state_since(limit, class, &count, now) == *state
-            || window.state(limit, class, &count, now) == *state;
+        let same = window.state_since(strategy, class, &count, now) == *state
+            || window.state(strategy, class, &count, now) == *state;
         same.then_some(count)
     };
     match counted() {
-        Some(count) => Change::Store(count.packed().to_string().into_bytes(), rest),
+        Some(count) => Write::Store(count.packed().to_string().into_bytes(), rest),
         None => change,
     }
 }
 
 /// What is left of the only limit that is one, and how much that is.
-fn figures<S: Strategy>(limit: &S, state: &S::State, class: Class, now: Timestamp) -> Option<(u32, u32)> {
+fn figures<S: Strategy>(strategy: &S, state: &S::State, class: Class, now: Timestamp) -> Option<(u32, u32)> {
     let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
     let mut figures = None;
-    limit.peek(state, &nothing, now).each(&mut |decision| {
+    strategy.peek(state, &nothing, now).for_each(&mut |decision| {
         if !decision.is_unlimited() {
             figures = Some((decision.remaining(), decision.limit()));
         }

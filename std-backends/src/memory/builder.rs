@@ -41,7 +41,7 @@ impl<S, C> MemoryBuilder<S, C> {
         /// Remembers the names of about as many keys, those that are denied most, for
         /// [`Memory::denied`](crate::Memory::denied). Defaults to none: then nothing that a client
         /// wrote is kept.
-        pub const fn names(most: usize) => names = most;
+        pub const fn track_denied_keys(most: usize) => names = most;
 
         /// The most that may wait for each key in [`until_ready`](traffik_core::Limiter::until_ready):
         /// one that comes then is refused at once, with the time it would have taken. Defaults to no bound.

@@ -55,7 +55,7 @@ impl<S: Strategy, const ROOM: usize> Strategy for InBytes<S, ROOM> {
         let mut typed = read(state);
         let verdict = self.0.decide(&mut typed, hit, now);
         // All that changes a state is recorded.
-        if verdict.is_recorded() {
+        if verdict.is_dirty() {
             *state = InlineState::of(&typed);
         }
         verdict
@@ -78,12 +78,12 @@ impl<S: Strategy, const ROOM: usize> Strategy for InBytes<S, ROOM> {
     }
 
     #[inline]
-    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
-        self.0.fresh_at(&read(state), class)
+    fn expires_at(&self, state: &Self::State, class: Class) -> Timestamp {
+        self.0.expires_at(&read(state), class)
     }
 
-    fn horizon(&self) -> u64 {
-        self.0.horizon()
+    fn max_ttl(&self) -> u64 {
+        self.0.max_ttl()
     }
 
     fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {

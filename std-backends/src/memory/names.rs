@@ -10,7 +10,7 @@ use crate::util::spin_lock::SpinLock;
 /// A key that was denied, as people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Denied {
+pub struct DeniedKey {
     /// Its [name](Key::name), or the beginning of it if it is longer than 80 bytes.
     pub name: String,
     /// All that is kept of the key in the table.
@@ -77,11 +77,11 @@ impl Names {
     }
 
     /// The `k` keys denied most, the most first.
-    pub(super) fn top(&self, k: usize) -> Vec<Denied> {
+    pub(super) fn top(&self, k: usize) -> Vec<DeniedKey> {
         let mut all = Vec::new();
         for set in &self.sets {
             let entries = *set.lock();
-            all.extend(entries.iter().filter(|entry| entry.denials > 0).map(|entry| Denied {
+            all.extend(entries.iter().filter(|entry| entry.denials > 0).map(|entry| DeniedKey {
                 name: entry.name.as_str().to_owned(),
                 digest: entry.digest,
                 denials: entry.denials,

@@ -4,7 +4,7 @@ use std::ptr;
 use std::sync::LazyLock;
 
 use traffik_core::storage::{
-    Counters, Head, Slot, Table, Tables, Together, WhenFull, Wide, check_together, home,
+    Counters, MultiKeyVerdict, Slot, SlotTag, Table, Tables, WhenFull, WideTag, check_together, home,
 };
 use traffik_core::{
     Clock, Digest, ErrorKind, Hit, Key, Op, Seed, State, StorageError, Strategy, Timestamp, Verdict,
@@ -12,7 +12,7 @@ use traffik_core::{
 };
 
 use super::hint;
-use super::names::{Denied, Names};
+use super::names::{DeniedKey, Names};
 use super::parts::{Part, cut};
 use crate::util::spin_lock::{Locked, SpinLock};
 
@@ -38,7 +38,7 @@ pub(super) struct Shards<T> {
 debug_fields!([T] Shards<T>: shards = |it| it.shards.len(), length);
 
 /// Slots in a set of the table.
-const SET: usize = <Wide as Head>::WAYS;
+const SET: usize = <WideTag as SlotTag>::WAYS;
 
 /// Asked once: Linux reads several files for it.
 static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -89,7 +89,7 @@ impl<T: State> Shards<T> {
         all
     }
 
-    pub(super) fn denied(&self, k: usize) -> Vec<Denied> {
+    pub(super) fn denied(&self, k: usize) -> Vec<DeniedKey> {
         self.names.as_ref().map(|names| names.top(k)).unwrap_or_default()
     }
 
@@ -121,7 +121,7 @@ impl<T: State> Shards<T> {
     }
 
     /// Takes over an entry of another storage with the same secret.
-    pub(super) fn adopt(&self, (head, state): (Wide, T), taken: Timestamp, now: Timestamp) {
+    pub(super) fn adopt(&self, (head, state): (WideTag, T), taken: Timestamp, now: Timestamp) {
         let mut table = self.shard(head.digest()).lock();
         table.slots_mut().fill();
         table.adopt((head, state), taken, now);
@@ -130,7 +130,7 @@ impl<T: State> Shards<T> {
     #[inline(always)]
     pub(super) fn apply<S: Strategy<State = T>, K: Key + ?Sized>(
         &self,
-        limit: &S,
+        strategy: &S,
         key: &K,
         digest: Digest,
         op: &Op<S>,
@@ -139,13 +139,13 @@ impl<T: State> Shards<T> {
     ) -> Result<S::Verdict, StorageError> {
         if let (Op::Check(hit), None) = (op, &self.names) {
             let mut table = self.shard(digest).lock();
-            if let Some(verdict) = table.check_near(limit, digest, home(digest, self.length), hit, now) {
+            if let Some(verdict) = table.check_near(strategy, digest, home(digest, self.length), hit, now) {
                 return Ok(verdict);
             }
         }
         // Into a place of its own, so that above no figure is written down that no one reads.
         let (op, mut answer) = (*op, Err(NOT_ASKED));
-        self.apply_anywhere(limit, key, digest, &op, (now, clock), &mut answer);
+        self.apply_anywhere(strategy, key, digest, &op, (now, clock), &mut answer);
         answer
     }
 
@@ -153,7 +153,7 @@ impl<T: State> Shards<T> {
     #[inline(never)]
     fn apply_anywhere<S: Strategy<State = T>, K: Key + ?Sized>(
         &self,
-        limit: &S,
+        strategy: &S,
         key: &K,
         digest: Digest,
         op: &Op<S>,
@@ -165,7 +165,7 @@ impl<T: State> Shards<T> {
             table.slots_mut().fill();
         }
         let now = table.overtaken(now, || clock.now());
-        *answer = table.apply(limit, digest, op, now);
+        *answer = table.apply(strategy, digest, op, now);
         drop(table);
         if let (Op::Check(_), Ok(verdict)) = (op, answer) {
             self.note(key, digest, verdict);
@@ -195,7 +195,7 @@ impl<T: State> Shards<T> {
     /// Looks up a few keys ahead, so that the processor fetches what they need from memory at the same time.
     pub(super) fn check_many<S: Strategy<State = T>, K: Key>(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: &[K],
         digest: impl Fn(&K) -> Digest,
         hit: &Hit<S::Cost>,
@@ -212,7 +212,7 @@ impl<T: State> Shards<T> {
                 self.prefetch(*place);
             }
             for (key, digest) in keys.iter().zip(digests) {
-                answer(key, self.apply(limit, key, digest, &op, now, clock));
+                answer(key, self.apply(strategy, key, digest, &op, now, clock));
             }
         }
     }
@@ -220,12 +220,12 @@ impl<T: State> Shards<T> {
     /// In one step: no one sees one of the keys charged before all are.
     pub(super) fn check_together<S: Strategy<State = T>, K: Key + ?Sized, const N: usize>(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: [&K; N],
         digests: [Digest; N],
         hit: &Hit<S::Cost>,
         (now, clock): (Timestamp, &impl Clock),
-    ) -> Result<Together<S::Verdict, N>, StorageError> {
+    ) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
         let mut places = digests.map(|digest| self.place(digest));
         // Everyone locks in the order of the shards, so no two wait for each other.
         places.sort_unstable();
@@ -238,7 +238,7 @@ impl<T: State> Shards<T> {
         });
         let overtaken = |now, table: &Slots<T>| table.overtaken(now, || clock.now());
         let now = locked.iter().flatten().fold(now, |now, (_, table)| overtaken(now, table));
-        let together = check_together(&mut AllLocked { locked, shards: self }, limit, digests, hit, now)?;
+        let together = check_together(&mut AllLocked { locked, shards: self }, strategy, digests, hit, now)?;
         for ((key, digest), verdict) in keys.into_iter().zip(digests).zip(&together.verdicts) {
             self.note(key, digest, verdict);
         }
@@ -255,7 +255,7 @@ struct AllLocked<'a, T, const N: usize> {
     shards: &'a Shards<T>,
 }
 
-impl<T: State, const N: usize> Tables<T, Part<Slot<T>>, Wide> for AllLocked<'_, T, N> {
+impl<T: State, const N: usize> Tables<T, Part<Slot<T>>, WideTag> for AllLocked<'_, T, N> {
     fn holding(&mut self, digest: Digest) -> Result<&mut Slots<T>, StorageError> {
         let place = self.shards.place(digest);
         let found = self.locked.iter_mut().flatten().find(|(locked, _)| *locked == place);

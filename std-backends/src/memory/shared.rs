@@ -2,13 +2,13 @@
 
 use std::fmt::Debug;
 
-use traffik_core::storage::{Counters, Together, WaitQueue};
+use traffik_core::storage::{Counters, MultiKeyVerdict, WaitQueue};
 use traffik_core::strategy::{InlineState, State};
 use traffik_core::{Clock, Digest, Hit, Key, Op, Storage, StorageError, Strategy, Timestamp, debug_fields};
 
 use super::builder::MemoryBuilder;
 use super::in_bytes::{InBytes, form, read};
-use super::names::Denied;
+use super::names::DeniedKey;
 use super::shards::Shards;
 use super::snapshot::{SnapshotError, restore, snapshot};
 use crate::util::random::random;
@@ -27,8 +27,8 @@ use crate::{FifoQueue, MonotonicClock};
 /// a limit whose states do not fit does not compile.
 ///
 /// ```compile_fail
-/// use traffik_backends::SharedMemory;
-/// use traffik_core::{Limiter, SlidingLog, rate};
+/// use traffik::SharedMemory;
+/// use traffik::{Limiter, SlidingLog, rate};
 ///
 /// let log = SlidingLog::<100>::new(rate!("100/min")).unwrap();
 /// let limiter = Limiter::new(log, SharedMemory::new(1_000)); // its states take up to 1 217 bytes
@@ -43,8 +43,8 @@ use crate::{FifoQueue, MonotonicClock};
 /// ```
 /// use std::sync::Arc;
 ///
-/// use traffik_backends::SharedMemory;
-/// use traffik_core::{FixedWindow, Limiter, TokenBucket, rate};
+/// use traffik::SharedMemory;
+/// use traffik::{FixedWindow, Limiter, TokenBucket, rate};
 ///
 /// let memory = Arc::new(SharedMemory::new(100_000));
 /// let logins = Limiter::new(FixedWindow::new(rate!("5/min")), Arc::clone(&memory));
@@ -52,7 +52,7 @@ use crate::{FifoQueue, MonotonicClock};
 /// assert!(logins.check(&("logins", "alice"))?.is_allowed());
 /// assert!(pages.check(&("pages", "alice"))?.is_allowed());
 /// assert_eq!(memory.len(), 2);
-/// # Ok::<(), traffik_core::StorageError>(())
+/// # Ok::<(), traffik::StorageError>(())
 /// ```
 pub struct SharedMemory<const ROOM: usize = 50, C = MonotonicClock> {
     shards: Shards<InlineState<ROOM>>,
@@ -134,7 +134,7 @@ impl<const ROOM: usize, C: Clock> SharedMemory<ROOM, C> {
     }
 
     /// The `k` keys that were denied most, of all limits, as of a [`Memory`](crate::Memory::denied).
-    pub fn denied(&self, k: usize) -> Vec<Denied> {
+    pub fn denied(&self, k: usize) -> Vec<DeniedKey> {
         self.shards.denied(k)
     }
 
@@ -173,23 +173,28 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
     #[inline(always)]
     fn apply<K: Key + ?Sized>(
         &self,
-        limit: &S,
+        strategy: &S,
         key: &K,
         op: &Op<S>,
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
         let digest = self.digest::<S, K>(key);
         self.shards.prefetch(digest);
-        self.shards.apply(&InBytes(limit.clone()), key, digest, &InBytes::op(op), now, &self.clock)
+        self.shards.apply(&InBytes(strategy.clone()), key, digest, &InBytes::op(op), now, &self.clock)
     }
 
     /// Reads the clock while the state is on its way from memory.
     #[inline(always)]
-    fn apply_now<K: Key + ?Sized>(&self, limit: &S, key: &K, op: &Op<S>) -> Result<S::Verdict, StorageError> {
+    fn apply_now<K: Key + ?Sized>(
+        &self,
+        strategy: &S,
+        key: &K,
+        op: &Op<S>,
+    ) -> Result<S::Verdict, StorageError> {
         let digest = self.digest::<S, K>(key);
         self.shards.prefetch(digest);
         self.shards.apply(
-            &InBytes(limit.clone()),
+            &InBytes(strategy.clone()),
             key,
             digest,
             &InBytes::op(op),
@@ -205,26 +210,26 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
     /// Looks up a few keys ahead, so that the processor fetches what they need from memory at the same time.
     fn check_many<K: Key>(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: &[K],
         hit: &Hit<S::Cost>,
         now: Timestamp,
         answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
     ) {
         let digest = |key: &K| self.digest::<S, K>(key);
-        self.shards.check_many(&InBytes(limit.clone()), keys, digest, hit, (now, &self.clock), answer);
+        self.shards.check_many(&InBytes(strategy.clone()), keys, digest, hit, (now, &self.clock), answer);
     }
 
     /// In one step: no one sees one of the keys charged before all are.
     fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
-        limit: &S,
+        strategy: &S,
         keys: [&K; N],
         hit: &Hit<S::Cost>,
         now: Timestamp,
-    ) -> Result<Together<S::Verdict, N>, StorageError> {
+    ) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
         let digests = keys.map(|key| self.digest::<S, K>(key));
-        self.shards.check_together(&InBytes(limit.clone()), keys, digests, hit, (now, &self.clock))
+        self.shards.check_together(&InBytes(strategy.clone()), keys, digests, hit, (now, &self.clock))
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use traffik_core::storage::Wide;
+use traffik_core::storage::WideTag;
 use traffik_core::strategy::{Reader, State, encode};
 use traffik_core::{Clock, Seed, Strategy, Timestamp};
 
@@ -123,7 +123,7 @@ pub(super) fn restore<T: State, M>(
     let (shards, now) = shards(&storage);
     for _ in 0..reader.u64().map_err(corrupt)? {
         let (word, fresh) = (reader.u64().map_err(corrupt)?, reader.u32().map_err(corrupt)?);
-        let head = Wide::from_parts(word, fresh).ok_or(SnapshotError::Corrupt)?;
+        let head = WideTag::from_parts(word, fresh).ok_or(SnapshotError::Corrupt)?;
         let state = T::decode(&mut reader).map_err(corrupt)?;
         shards.adopt((head, state), taken, now);
     }
@@ -157,7 +157,7 @@ mod tests {
         let bytes = before.storage().snapshot();
         for capacity in [1_000, 5_000, 100_000] {
             let storage = Memory::builder().capacity(capacity).clock(clock()).restore(&bytes).unwrap();
-            let after = Limiter::new(*before.limit(), storage);
+            let after = Limiter::new(*before.strategy(), storage);
             let displaced = after.storage().counters().evictions;
             assert_eq!(after.storage().len() as u64 + displaced, before.storage().len() as u64);
             let kept = (0..1_000u32).filter(|key| after.peek(key, 1) == before.peek(key, 1)).count();

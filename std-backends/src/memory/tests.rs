@@ -165,7 +165,7 @@ fn a_panic_under_the_lock_does_not_close_the_storage() {
 #[test]
 fn whoever_is_denied_is_known_by_name() {
     for names in [0, 64] {
-        let storage = Memory::builder().clock(ManualClock::default()).names(names).build();
+        let storage = Memory::builder().clock(ManualClock::default()).track_denied_keys(names).build();
         let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(2)), &storage);
         for turn in 0..10u64 {
             let _ = limiter.check(&("greedy", 7u8)).unwrap();

@@ -10,7 +10,7 @@ use super::Memory;
 /// One of the keys that use the most of a limit.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Used<V> {
+pub struct KeyUsage<V> {
     /// All that is kept of the key; [`Memory::is_of`] tells whether it is that of a key you know.
     pub digest: Digest,
     /// What the key would be told if it asked for nothing.
@@ -21,7 +21,7 @@ pub struct Used<V> {
 /// use.
 fn used(verdict: &impl Verdict) -> (u64, Duration) {
     let mut most = (0, Duration::ZERO);
-    verdict.each(&mut |decision| {
+    verdict.for_each(&mut |decision| {
         let taken = u64::from(decision.limit() - decision.remaining());
         let part = (taken << 32) / u64::from(decision.limit().max(1));
         most = most.max((part, decision.reset_after()));
@@ -37,14 +37,14 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
     /// and `verdict`, the verdict of a hit of cost 0.
     ///
     /// Looks at every slot, and locks each part of the storage while it looks there.
-    pub fn top(&self, limit: &S, k: usize) -> Vec<Used<S::Verdict>> {
+    pub fn top(&self, strategy: &S, k: usize) -> Vec<KeyUsage<S::Verdict>> {
         let (now, nothing) = (self.clock.now(), Hit::new(S::Cost::uniform(0)));
         let mut most = BTreeMap::new();
         for table in self.shards.tables() {
             for (head, state) in table.entries(now) {
-                let (digest, verdict) = (head.digest(), limit.peek(state, &nothing, now));
+                let (digest, verdict) = (head.digest(), strategy.peek(state, &nothing, now));
                 // No two slots hold the same digest.
-                most.insert((used(&verdict), digest.as_u64()), Used { digest, verdict });
+                most.insert((used(&verdict), digest.as_u64()), KeyUsage { digest, verdict });
                 if most.len() > k {
                     most.pop_first();
                 }
@@ -54,7 +54,7 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
     }
 
     /// Whether an entry is that of a key, or of one that shares its digest.
-    pub fn is_of<V, K: Key + ?Sized>(&self, entry: &Used<V>, key: &K) -> bool {
+    pub fn is_of<V, K: Key + ?Sized>(&self, entry: &KeyUsage<V>, key: &K) -> bool {
         let kept = |digest: Digest| digest.as_u64() >> 3;
         kept(self.shards.digest(key)) == kept(entry.digest)
     }
@@ -70,14 +70,14 @@ mod tests {
         let storage = Memory::builder().capacity(1_000).clock(ManualClock::default()).build();
         let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(100)), storage);
         (1..=50u32).for_each(|key| assert!(limiter.check_n(&key, key * 2).unwrap().is_allowed()));
-        let top = limiter.storage().top(limiter.limit(), 3);
+        let top = limiter.storage().top(limiter.strategy(), 3);
         let told: Vec<_> = top.iter().map(|it| it.verdict.remaining()).collect();
         assert_eq!(told, [0, 2, 4]);
         for (entry, key) in top.iter().zip([50u32, 49, 48]) {
             assert!(limiter.storage().is_of(entry, &key) && !limiter.storage().is_of(entry, &(key - 1)));
         }
-        assert_eq!(limiter.storage().top(limiter.limit(), 100).len(), 50);
-        assert!(limiter.storage().top(limiter.limit(), 0).is_empty());
+        assert_eq!(limiter.storage().top(limiter.strategy(), 100).len(), 50);
+        assert!(limiter.storage().top(limiter.strategy(), 0).is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, RedisError, Value};
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Clock, Timer, debug_fields};
 
 use super::RedisStorage;
@@ -14,7 +14,7 @@ use super::net::{self, Tls};
 use super::servers::{Access, Servers};
 use super::transport::{Courier, Function, Sleep};
 use crate::FifoQueue;
-use crate::cas::Combining;
+use crate::cas::Coalescing;
 use crate::util::corrupt::CorruptValues;
 use crate::util::namespace;
 use crate::util::setters::setters;
@@ -64,9 +64,9 @@ impl RedisStorage {
     /// are not in one slot, and they are asked for one after another.
     ///
     /// ```no_run
-    /// use traffik_backends::RedisStorage;
-    /// use traffik_backends::reexport::redis::{Client, Cmd};
-    /// use traffik_core::Timer;
+    /// use traffik::RedisStorage;
+    /// use traffik::reexport::redis::{Client, Cmd};
+    /// use traffik::Timer;
     ///
     /// # async fn example(
     /// #     timer: impl Timer + Send + Sync + 'static,
@@ -152,7 +152,7 @@ impl RedisBuilder {
     ///
     /// Fails with [`Invalid`](ErrorKind::Invalid) if an option cannot be, or is of no use for the servers or
     /// the connections that were given.
-    pub fn build(self) -> Result<RedisStorage, Failure> {
+    pub fn build(self) -> Result<RedisStorage, BackendError> {
         let Self { access, timer, tls, namespace, timeout, connect_timeout, .. } = self;
         let Self { clock, warnings, persistent, max_waiting, .. } = self;
         let namespace = namespace::settled(namespace, timeout)?;
@@ -170,7 +170,7 @@ impl RedisBuilder {
             _ => None,
         };
         if let Some(words) = of_no_use {
-            return Err(Failure::new(ErrorKind::Invalid, words));
+            return Err(BackendError::new(ErrorKind::Invalid, words));
         }
         let budgets = Budgets { call: timeout.min(LONGEST), connect: connect_timeout.min(LONGEST) };
         let corrupt = CorruptValues::new("Redis", &namespace, warnings.clone());
@@ -184,6 +184,6 @@ impl RedisBuilder {
             wait_queue: FifoQueue::new().with_max(max_waiting),
             gate: ShutdownGate::default(),
         });
-        Ok(RedisStorage { combining: Combining::new(inner.clone()), inner })
+        Ok(RedisStorage { combining: Coalescing::new(inner.clone()), inner })
     }
 }

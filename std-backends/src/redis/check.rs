@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use redis::{Cmd, Value};
-use traffik_core::storage::{ErrorKind, Failure};
-use traffik_core::strategy::{Formula, Part};
+use traffik_core::storage::{BackendError, ErrorKind};
+use traffik_core::strategy::{ScriptFormula, ScriptLimit};
 use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 
 use super::inner::{Inner, time};
 use super::script::Script;
-use crate::cas::{self, Swap};
+use crate::cas::{self, CompareAndSwap};
 
 /// Has the server decide on a hit on a key, and decides the same on what it had found. `None` if it did
 /// nothing: it does not know the limit, the numbers are too large for it, or it denies what the strategy does
@@ -20,36 +20,36 @@ use crate::cas::{self, Swap};
 pub(super) async fn one<S: Strategy>(
     inner: &Inner,
     until: Instant,
-    limit: &S,
+    strategy: &S,
     hit: &Hit<S::Cost>,
     name: &[u8],
-) -> Result<Option<S::Verdict>, Failure> {
-    let Some(answer) = ask(inner, until, limit, hit, &[name]).await? else { return Ok(None) };
-    let verdict = limit.decide(&mut answer.state::<S>(0, inner), hit, answer.now);
-    answer.confirms(verdict.is_recorded()).map(|same| same.then_some(verdict))
+) -> Result<Option<S::Verdict>, BackendError> {
+    let Some(answer) = ask(inner, until, strategy, hit, &[name]).await? else { return Ok(None) };
+    let verdict = strategy.decide(&mut answer.state::<S>(0, inner), hit, answer.now);
+    answer.confirms(verdict.is_dirty()).map(|same| same.then_some(verdict))
 }
 
 /// The same on several keys, all of which are charged or none.
 pub(super) async fn together<S: Strategy>(
     inner: &Inner,
     until: Instant,
-    limit: &S,
+    strategy: &S,
     hit: &Hit<S::Cost>,
     names: &[Vec<u8>],
-) -> Result<Option<Vec<S::Verdict>>, Failure> {
+) -> Result<Option<Vec<S::Verdict>>, BackendError> {
     let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-    let Some(answer) = ask(inner, until, limit, hit, &names).await? else { return Ok(None) };
+    let Some(answer) = ask(inner, until, strategy, hit, &names).await? else { return Ok(None) };
     let mut states: Vec<S::State> = (0..names.len()).map(|at| answer.state::<S>(at, inner)).collect();
-    let mut verdicts: Vec<_> = states.iter().map(|state| limit.peek(state, hit, answer.now)).collect();
+    let mut verdicts: Vec<_> = states.iter().map(|state| strategy.peek(state, hit, answer.now)).collect();
     let all_admit = verdicts.iter().all(|verdict| verdict.outcome().is_allowed());
     let mut recorded = false;
     for (state, verdict) in states.iter_mut().zip(&mut verdicts) {
         if all_admit || !verdict.outcome().is_allowed() {
-            *verdict = limit.decide(state, hit, answer.now);
-            recorded |= verdict.is_recorded();
+            *verdict = strategy.decide(state, hit, answer.now);
+            recorded |= verdict.is_dirty();
         } else {
-            // One that alone would admit is not charged; its state may be that of another limit.
-            recorded |= limit.decide(state, &hit.free(), answer.now).is_recorded();
+            // One that alone would admit is not charged; its state may be that of another strategy.
+            recorded |= strategy.decide(state, &hit.free(), answer.now).is_dirty();
         }
     }
     answer.confirms(recorded).map(|same| same.then_some(verdicts))
@@ -74,9 +74,9 @@ impl Answer {
     /// Whether the strategy decides as the script did; if it only stores what the script did not, it may yet
     /// do so by another way. A script that charged what the strategy does not cannot be as long as both are
     /// of one version; nobody is told what was not so.
-    fn confirms(&self, recorded: bool) -> Result<bool, Failure> {
+    fn confirms(&self, recorded: bool) -> Result<bool, BackendError> {
         if self.charged && !recorded {
-            return Err(Failure::new(ErrorKind::Corrupt, "the script on the server decided otherwise"));
+            return Err(BackendError::new(ErrorKind::Corrupt, "the script on the server decided otherwise"));
         }
         Ok(self.charged == recorded)
     }
@@ -86,14 +86,14 @@ impl Answer {
 async fn ask<S: Strategy>(
     inner: &Inner,
     until: Instant,
-    limit: &S,
+    strategy: &S,
     hit: &Hit<S::Cost>,
     names: &[&[u8]],
-) -> Result<Option<Answer>, Failure> {
-    let Some(told) = tell(limit, hit, names.len()) else { return Ok(None) };
+) -> Result<Option<Answer>, BackendError> {
+    let Some(told) = tell(strategy, hit, names.len()) else { return Ok(None) };
     let script = script(told.kinds);
     let mut call = script.call(inner.servers.known(), names);
-    call.arg(inner.time()).arg(limit.horizon()).arg(inner.least());
+    call.arg(inner.time()).arg(strategy.max_ttl()).arg(inner.least());
     told.arguments.add_to(&mut call);
     // All are in one slot.
     let key = names.first().copied().unwrap_or_default();
@@ -111,8 +111,8 @@ async fn ask<S: Strategy>(
     }
 }
 
-fn unheard_of() -> Failure {
-    Failure::new(ErrorKind::Other, "the server answered a script with something else than it answers")
+fn unheard_of() -> BackendError {
+    BackendError::new(ErrorKind::Other, "the server answered a script with something else than it answers")
 }
 
 /// A kind of limit that scripts know.
@@ -188,13 +188,13 @@ impl Arguments {
 }
 
 /// How to ask for a check; `None` if one of the limits is none that a script knows.
-fn tell<S: Strategy>(limit: &S, hit: &Hit<S::Cost>, keys: usize) -> Option<Told> {
-    // Room for one limit, and more is found for others.
+fn tell<S: Strategy>(strategy: &S, hit: &Hit<S::Cost>, keys: usize) -> Option<Told> {
+    // Room for one strategy, and more is found for others.
     let arguments = Arguments { bytes: Vec::with_capacity(64), ends: Vec::with_capacity(9) };
     let mut told = Told { kinds: 0, arguments };
     let (mut known, mut goes_on) = (true, false);
     let (mut parts, mut plain) = (0, keys == 1);
-    let complete = limit.parts_of(hit, &mut |part| {
+    let complete = strategy.parts_of(hit, &mut |part| {
         known &= told.add(&part, goes_on);
         goes_on = part.hours.is_some_and(|hours| hours.more > 0);
         parts += 1;
@@ -208,28 +208,27 @@ fn tell<S: Strategy>(limit: &S, hit: &Hit<S::Cost>, keys: usize) -> Option<Told>
 
 impl Told {
     /// Adds a limit, or another one of the same state; `false` if no script knows it.
-    fn add(&mut self, part: &Part, goes_on: bool) -> bool {
+    fn add(&mut self, part: &ScriptLimit, goes_on: bool) -> bool {
         let (kind, numbers): (usize, &[u64]) = match part.formula {
-            Formula::Window { period, anchor, limit } => (0, &[period, anchor, limit.into()]),
-            Formula::Sliding { period, limit } => (1, &[period, limit.into()]),
-            Formula::Strict { period, buckets, limit, room } => {
+            ScriptFormula::Window { period, anchor, limit } => (0, &[period, anchor, limit.into()]),
+            ScriptFormula::Sliding { period, limit } => (1, &[period, limit.into()]),
+            ScriptFormula::Strict { period, buckets, limit, room } => {
                 (2, &[period, buckets.into(), limit.into(), room.into()])
             }
-            Formula::Rollover { period, limit, share, most } => {
+            ScriptFormula::Rollover { period, limit, share, most } => {
                 (3, &[period, limit.into(), share.num(), share.den(), most.into()])
             }
-            Formula::Level { drain, unit, capacity } | Formula::Queue { drain, unit, capacity } => {
-                (4, &[drain, unit, capacity])
-            }
-            Formula::Log { period, limit, room } => (LOG, &[period, limit.into(), room.into()]),
+            ScriptFormula::Level { drain, unit, capacity }
+            | ScriptFormula::Queue { drain, unit, capacity } => (4, &[drain, unit, capacity]),
+            ScriptFormula::Log { period, limit, room } => (LOG, &[period, limit.into(), room.into()]),
             // Inline, a state is as long as it says, so that one that is of no interest can be left alone.
-            Formula::Unlimited if part.inline.layers > 0 => (6, &[]),
+            ScriptFormula::Unlimited if part.inline.layers > 0 => (6, &[]),
             _ => return false,
         };
         if !goes_on {
             self.kinds |= 1 << kind;
             let letter = match part.formula {
-                Formula::Queue { .. } => "f",
+                ScriptFormula::Queue { .. } => "f",
                 _ => KINDS.get(kind).map_or("", |kind| kind.letter),
             };
             self.arguments.add(letter);
@@ -256,7 +255,7 @@ impl Told {
 }
 
 /// How a state is encoded, from the outside: `i` for inline, `h` for hours.
-struct Layers<'a>(&'a Part);
+struct Layers<'a>(&'a ScriptLimit);
 
 impl fmt::Display for Layers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

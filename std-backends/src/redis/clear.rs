@@ -1,7 +1,7 @@
 //! Forgetting a namespace, a few keys at a time.
 
 use redis::{FromRedisValue, RedisError};
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use super::name;
 use super::servers::Servers;
@@ -10,7 +10,7 @@ use super::session::Session;
 /// How many keys a server looks at in one step.
 const STEP: usize = 500;
 
-pub(super) async fn clear(servers: &Servers, namespace: &str) -> Result<(), Failure> {
+pub(super) async fn clear(servers: &Servers, namespace: &str) -> Result<(), BackendError> {
     let pattern = name::pattern(namespace);
     for master in servers.masters().await? {
         let mut cursor = 0u64;

@@ -26,8 +26,8 @@ impl RedisStorage {
     ///   moved; [`cluster`](Self::cluster) does neither.
     ///
     /// ```no_run
-    /// use traffik_backends::RedisStorage;
-    /// use traffik_backends::reexport::redis::Client;
+    /// use traffik::RedisStorage;
+    /// use traffik::reexport::redis::Client;
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// // Or a manager: `Client::open(..)?.get_connection_manager().await?`.

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 #[cfg(any(feature = "smol", feature = "tokio"))]
 mod unsent;
@@ -32,7 +32,7 @@ impl fmt::Display for ServerError {
 impl Error for ServerError {}
 
 /// The failure of a call that had been sent, as far as it got there.
-pub(super) fn failure(server: &str, error: RedisError) -> Failure {
+pub(super) fn failure(server: &str, error: RedisError) -> BackendError {
     let kind = match error.kind() {
         // Nobody can tell what the server did before the connection broke, in the middle of an answer or
         // before it.
@@ -62,21 +62,21 @@ pub(super) fn failure(server: &str, error: RedisError) -> Failure {
             _ => ErrorKind::Other,
         },
     };
-    Failure::new(kind, ServerError { server: server.to_owned(), error })
+    BackendError::new(kind, ServerError { server: server.to_owned(), error })
 }
 
 /// The driver's error behind a failure, if there is one.
-pub(super) fn cause(failure: &Failure) -> Option<&RedisError> {
+pub(super) fn cause(failure: &BackendError) -> Option<&RedisError> {
     failure.cause().downcast_ref().map(|it: &ServerError| &it.error)
 }
 
 /// Whether a node of a cluster refused keys of several slots, and charged none.
-pub(super) fn is_cross_slot(failure: &Failure) -> bool {
+pub(super) fn is_cross_slot(failure: &BackendError) -> bool {
     cause(failure).is_some_and(|error| error.kind() == Kind::Server(Server::CrossSlot))
 }
 
 /// The failure of a call that charges nothing, whatever became of it.
-pub(super) fn of_a_look(failure: Failure) -> Failure {
+pub(super) fn of_a_look(failure: BackendError) -> BackendError {
     match failure.kind() {
         ErrorKind::Timeout => failure.with_kind(ErrorKind::Unavailable),
         _ => failure,
@@ -84,8 +84,8 @@ pub(super) fn of_a_look(failure: Failure) -> Failure {
 }
 
 /// A failure of this kind, of a server.
-pub(super) fn of(server: &str, kind: ErrorKind, words: &str) -> Failure {
-    Failure::new(kind, format!("Redis at {server}: {words}"))
+pub(super) fn of(server: &str, kind: ErrorKind, words: &str) -> BackendError {
+    BackendError::new(kind, format!("Redis at {server}: {words}"))
 }
 
 /// The error of a command that was certainly not sent, for this reason.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, Value};
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 use traffik_core::{Clock, Timestamp};
 
 use super::failure;
 use super::script::{LOAD, SWAP};
 use super::servers::Servers;
 use crate::FifoQueue;
-use crate::cas::{Change, Loaded, Swap};
+use crate::cas::{CompareAndSwap, Versioned, Write};
 use crate::util::corrupt::CorruptValues;
 use crate::util::shutdown::ShutdownGate;
 
@@ -26,21 +26,21 @@ pub(super) struct Inner {
     pub(super) gate: ShutdownGate,
 }
 
-impl Swap for Inner {
+impl CompareAndSwap for Inner {
     /// What was there, which is nothing for what is not there.
-    type Mark = Vec<u8>;
+    type Version = Vec<u8>;
 
-    async fn load(&self, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
+    async fn load(&self, key: &[u8]) -> Result<Versioned<Vec<u8>>, BackendError> {
         self.load_by(self.servers.end(), key).await
     }
 
     async fn swap(
         &self,
         key: &[u8],
-        mark: Vec<u8>,
-        change: Change,
-    ) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
-        self.swap_by(self.servers.end(), key, mark, change).await
+        version: Vec<u8>,
+        change: Write,
+    ) -> Result<Option<Versioned<Vec<u8>>>, BackendError> {
+        self.swap_by(self.servers.end(), key, version, change).await
     }
 
     async fn pause(&self, wait: Duration) {
@@ -53,7 +53,7 @@ impl Swap for Inner {
 }
 
 impl Inner {
-    async fn load_by(&self, until: Instant, key: &[u8]) -> Result<Loaded<Vec<u8>>, Failure> {
+    async fn load_by(&self, until: Instant, key: &[u8]) -> Result<Versioned<Vec<u8>>, BackendError> {
         let mut call = LOAD.call(self.servers.known(), &[key]);
         call.arg(self.time());
         let run = async |mut session| LOAD.run(&mut session, &call).await;
@@ -65,16 +65,16 @@ impl Inner {
         &self,
         until: Instant,
         key: &[u8],
-        mark: Vec<u8>,
-        change: Change,
-    ) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
+        version: Vec<u8>,
+        change: Write,
+    ) -> Result<Option<Versioned<Vec<u8>>>, BackendError> {
         let (bytes, rest) = match change {
-            Change::Remove => (Vec::new(), Duration::ZERO),
-            Change::Store(bytes, rest) => (bytes, rest),
+            Write::Remove => (Vec::new(), Duration::ZERO),
+            Write::Store(bytes, rest) => (bytes, rest),
         };
         let rest = rest.as_micros().div_ceil(1_000).max(self.least().into());
         let mut call = SWAP.call(self.servers.known(), &[key]);
-        call.arg(mark).arg(bytes).arg(rest).arg(self.time());
+        call.arg(version).arg(bytes).arg(rest).arg(self.time());
         let run = async |mut session| SWAP.run(&mut session, &call).await;
         match self.servers.call(key, until, run).await? {
             Value::Array(nothing) if nothing.is_empty() => Ok(None),
@@ -85,12 +85,12 @@ impl Inner {
     /// Writes a key of no limit, as states are written.
     ///
     /// Waits until `connected` for a connection, and then no longer than a call may take.
-    pub(super) async fn probe(&self, connected: Instant, key: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn probe(&self, connected: Instant, key: &[u8]) -> Result<(), BackendError> {
         self.servers.connect(key, connected).await?;
         let found = self.load_by(self.servers.end(), key).await?;
-        let change = Change::Store(b"ready".to_vec(), Duration::from_secs(1));
+        let change = Write::Store(b"ready".to_vec(), Duration::from_secs(1));
         // That somebody else has written it meanwhile is as good.
-        self.swap_by(self.servers.end(), key, found.mark, change).await.map(drop)
+        self.swap_by(self.servers.end(), key, found.version, change).await.map(drop)
     }
 
     /// The time that scripts are given: none but in tests, for the server has its own.
@@ -108,7 +108,7 @@ impl Inner {
 }
 
 /// A reply as values of these types.
-pub(super) fn told<T: FromRedisValue>(answer: Value) -> Result<T, Failure> {
+pub(super) fn told<T: FromRedisValue>(answer: Value) -> Result<T, BackendError> {
     FromRedisValue::from_redis_value(answer).map_err(|error| failure::failure("the end", error.into()))
 }
 
@@ -118,8 +118,8 @@ pub(super) fn time(seconds: u64, micros: u64) -> Timestamp {
 
 /// What a script tells: what is stored, the server's time in seconds and microseconds, and for how many
 /// milliseconds it is kept yet, or a negative number.
-fn loaded(answer: Value) -> Result<Loaded<Vec<u8>>, Failure> {
+fn loaded(answer: Value) -> Result<Versioned<Vec<u8>>, BackendError> {
     let (bytes, seconds, micros, kept): (Option<Vec<u8>>, u64, u64, i64) = told(answer)?;
     let kept = u64::try_from(kept).ok().map(Duration::from_millis);
-    Ok(Loaded { mark: bytes.clone().unwrap_or_default(), bytes, now: time(seconds, micros), kept })
+    Ok(Versioned { version: bytes.clone().unwrap_or_default(), bytes, now: time(seconds, micros), kept })
 }

@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 
 use traffik_core::debug_fields;
-use traffik_core::storage::{ErrorKind, Failure, Reply};
+use traffik_core::storage::{BackendError, ErrorKind, Reply};
 
 use super::inner::told;
 use super::script::Script;
 use super::{RedisStorage, name};
-use crate::cas::Swap;
+use crate::cas::CompareAndSwap;
 use crate::lock::{Grant, Lock, Owner, Ttl};
 
 /// Grants, renews and releases a name.
@@ -31,10 +31,10 @@ const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000;
 /// * [`RedisStorage::clear`] leaves locks alone.
 ///
 /// ```no_run
-/// use traffik_backends::RedisStorage;
-/// use traffik_backends::lock::Locks;
+/// use traffik::RedisStorage;
+/// use traffik::lock::Locks;
 ///
-/// # async fn example(runtime: impl traffik_core::Timer) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example(runtime: impl traffik::Timer) -> Result<(), Box<dyn std::error::Error>> {
 /// let storage = RedisStorage::url("redis://127.0.0.1")?.namespace("api").build()?;
 /// let locks = Locks::new(storage.lock(), runtime);
 /// let held = locks.lock("invoices/7").await?;
@@ -69,7 +69,12 @@ pub(super) enum Verb {
 
 impl RedisLock {
     /// Asks, and returns the token; `None` if somebody else holds the name, or this owner does not.
-    pub(super) async fn ask(&self, name: &[u8], owner: Owner, verb: Verb) -> Result<Option<u64>, Failure> {
+    pub(super) async fn ask(
+        &self,
+        name: &[u8],
+        owner: Owner,
+        verb: Verb,
+    ) -> Result<Option<u64>, BackendError> {
         // No namespace has such a sign, so no state is taken for a lock.
         let key = name::name(&format!("{}#lock", self.0.inner.namespace), &name);
         let (verb, ttl, least) = match verb {

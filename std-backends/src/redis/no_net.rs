@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, RedisError, Value};
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use super::budgets::Budgets;
 use super::known::KnownScripts;
@@ -27,7 +27,7 @@ pub(super) const fn prepare() {}
 /// Whether there is a runtime that a call can wait by.
 pub(super) const HAS_TIMER: bool = false;
 
-pub(super) const fn has_timer() -> Result<(), Failure> {
+pub(super) const fn has_timer() -> Result<(), BackendError> {
     Ok(())
 }
 
@@ -44,7 +44,7 @@ impl Link {
         &self,
         _: Instant,
         _: impl Fn(NetSession) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, BackendError> {
         match *self {}
     }
 }
@@ -56,7 +56,7 @@ impl Network {
         _: Budgets,
         _: Writer,
         _: (Arc<Evictions>, Arc<KnownScripts>),
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, BackendError> {
         match place {}
     }
 
@@ -65,11 +65,11 @@ impl Network {
         _: &[u8],
         _: Instant,
         _: impl Fn(NetSession) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, BackendError> {
         match *self {}
     }
 
-    pub(super) async fn connect(&self, _: &[u8], _: Instant) -> Result<(), Failure> {
+    pub(super) async fn connect(&self, _: &[u8], _: Instant) -> Result<(), BackendError> {
         match *self {}
     }
 
@@ -77,11 +77,11 @@ impl Network {
         match *self {}
     }
 
-    pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+    pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         match *self {}
     }
 
-    pub(super) async fn masters(&self, _: Instant) -> Result<Vec<Arc<Link>>, Failure> {
+    pub(super) async fn masters(&self, _: Instant) -> Result<Vec<Arc<Link>>, BackendError> {
         match *self {}
     }
 
@@ -89,7 +89,7 @@ impl Network {
         &self,
         _: Instant,
         _: impl Fn(u32) -> Vec<u8>,
-    ) -> Result<Vec<Vec<u8>>, Failure> {
+    ) -> Result<Vec<Vec<u8>>, BackendError> {
         match *self {}
     }
 

@@ -75,7 +75,7 @@ impl RedisStorage {
     /// down.
     ///
     /// ```no_run
-    /// use traffik_backends::RedisStorage;
+    /// use traffik::RedisStorage;
     ///
     /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// let sentinels = ["redis://10.0.0.1:26379", "redis://10.0.0.2:26379", "redis://10.0.0.3:26379"];
@@ -108,10 +108,10 @@ impl RedisBuilder {
     /// [`build`](Self::build) fails if no address says TLS.
     ///
     /// ```no_run
-    /// use traffik_backends::RedisStorage;
-    /// use traffik_backends::reexport::rustls::pki_types::CertificateDer;
-    /// use traffik_backends::reexport::rustls::pki_types::pem::PemObject;
-    /// use traffik_backends::reexport::rustls::{ClientConfig, RootCertStore, crypto::ring};
+    /// use traffik::RedisStorage;
+    /// use traffik::reexport::rustls::pki_types::CertificateDer;
+    /// use traffik::reexport::rustls::pki_types::pem::PemObject;
+    /// use traffik::reexport::rustls::{ClientConfig, RootCertStore, crypto::ring};
     ///
     /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// let mut roots = RootCertStore::empty();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use traffik_core::debug_fields;
-use traffik_core::storage::{ErrorKind, Failure, Reply};
+use traffik_core::storage::{BackendError, ErrorKind, Reply};
 
 use super::RedisLock;
 use super::lock::Verb;
@@ -41,10 +41,10 @@ use round::Round;
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use traffik_backends::lock::Locks;
-/// use traffik_backends::{RedisStorage, Redlock};
+/// use traffik::lock::Locks;
+/// use traffik::{RedisStorage, Redlock};
 ///
-/// # async fn example(runtime: impl traffik_core::Timer) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example(runtime: impl traffik::Timer) -> Result<(), Box<dyn std::error::Error>> {
 /// let mut servers = Vec::new();
 /// for url in ["redis://10.0.0.1", "redis://10.0.0.2", "redis://10.0.0.3"] {
 ///     servers.push(RedisStorage::url(url)?.timeout(Duration::from_millis(50)).build()?.lock());
@@ -67,11 +67,11 @@ impl Redlock {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] for fewer than three: of two, none may fail.
-    pub fn new(servers: impl IntoIterator<Item = RedisLock>) -> Result<Self, Failure> {
+    pub fn new(servers: impl IntoIterator<Item = RedisLock>) -> Result<Self, BackendError> {
         let all: Vec<_> = servers.into_iter().map(Member::new).collect();
         if all.len() < 3 {
             let message = format!("{} servers are no quorum that could lose one; give 3 or 5", all.len());
-            return Err(Failure::new(ErrorKind::Invalid, message));
+            return Err(BackendError::new(ErrorKind::Invalid, message));
         }
         Ok(Self(Arc::new(Members { all, held: Default::default() })))
     }
@@ -82,7 +82,7 @@ impl Redlock {
     }
 
     /// Asks in the background, where a round goes on after it is decided, and if the answer is dropped.
-    async fn decide(&self, grant: &Grant, verb: Verb) -> Result<bool, Failure> {
+    async fn decide(&self, grant: &Grant, verb: Verb) -> Result<bool, BackendError> {
         let (decided, answer) = oneshot::channel();
         let round = self.round(grant.name(), grant.owner());
         net::spawn(round.settle(verb, decided))?.detach();
@@ -95,8 +95,8 @@ fn usable(ttl: Ttl) -> Duration {
     ttl.get().saturating_sub(ttl.get() / 100 + Duration::from_millis(2))
 }
 
-fn ended() -> Failure {
-    Failure::new(ErrorKind::Timeout, "the runtime ended before a majority of the servers had answered")
+fn ended() -> BackendError {
+    BackendError::new(ErrorKind::Timeout, "the runtime ended before a majority of the servers had answered")
 }
 
 impl Lock for Redlock {

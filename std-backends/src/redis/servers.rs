@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use redis::RedisError;
 use traffik_core::debug_fields;
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use super::budgets::Budgets;
 use super::known::KnownScripts;
@@ -47,7 +47,7 @@ impl Servers {
         (sleep, tls): (Option<Sleep>, Tls),
         budgets: Budgets,
         writer: Writer,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, BackendError> {
         let (evictions, known) = (Evictions::new(writer.clone()), Arc::new(script::at_first()));
         let are = match access {
             Access::Net(place) => {
@@ -95,7 +95,7 @@ impl Servers {
         key: &[u8],
         until: Instant,
         call: impl Fn(Session) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, BackendError> {
         match &self.are {
             Are::Net(network) => network.call(key, until, |net| call(Session::Net(net))).await,
             // In a future of its own, which other calls need no room for.
@@ -106,7 +106,7 @@ impl Servers {
     }
 
     /// Connects to the server that has a key, unless that has been done.
-    pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), Failure> {
+    pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), BackendError> {
         match &self.are {
             Are::Net(network) => network.connect(key, until).await,
             Are::Transport(_) => Ok(()),
@@ -122,7 +122,7 @@ impl Servers {
     }
 
     /// The name of each server that is known, and the cause of its present fault.
-    pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+    pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         match &self.are {
             Are::Net(network) => network.faults(),
             Are::Transport(transport) => vec![transport.fault()],
@@ -130,7 +130,7 @@ impl Servers {
     }
 
     /// All servers that hold keys. Fails if a connection of the user's may lead to several.
-    pub(super) async fn masters(&self) -> Result<Vec<Master>, Failure> {
+    pub(super) async fn masters(&self) -> Result<Vec<Master>, BackendError> {
         let until = self.end();
         match &self.are {
             Are::Net(network) => Ok(network.masters(until).await?.into_iter().map(Master::Net).collect()),
@@ -146,7 +146,7 @@ impl Servers {
         &self,
         until: Instant,
         make: impl Fn(u32) -> Vec<u8>,
-    ) -> Result<Vec<Vec<u8>>, Failure> {
+    ) -> Result<Vec<Vec<u8>>, BackendError> {
         match &self.are {
             Are::Net(network) => network.key_of_each(until, make).await,
             Are::Transport(_) => Ok(vec![make(0)]),
@@ -183,7 +183,7 @@ impl Master {
         &self,
         until: Instant,
         call: impl Fn(Session) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, BackendError> {
         match self {
             Self::Net(link) => link.call(until, |net| call(Session::Net(net))).await,
             Self::Transport(transport) => transport.call(until, |errand| call(Session::Errand(errand))).await,

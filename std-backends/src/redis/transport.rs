@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, join};
 use redis::{Cmd, ErrorKind as Kind, FromRedisValue, RedisError, ServerErrorKind as Server, Value};
 use traffik_core::Timer;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::{evictions, failure, net};
 use crate::util::evictions::{EvictionWatch, Evictions, PATIENCE};
@@ -67,11 +67,11 @@ impl Transport {
         sleep: Option<Sleep>,
         writer: Writer,
         evictions: Arc<Evictions>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, BackendError> {
         if sleep.is_none() && !net::HAS_TIMER {
             let words = "a call waits no longer than it may by a timer: give one (RedisBuilder::timer), or \
                          turn on the feature tokio or smol";
-            return Err(Failure::new(ErrorKind::Invalid, words));
+            return Err(BackendError::new(ErrorKind::Invalid, words));
         }
         let faults = Faults::new(format!("Redis at {NAME}"), writer);
         let (evictions, is_cluster) = (EvictionWatch::new(evictions), AtomicBool::new(false));
@@ -83,7 +83,7 @@ impl Transport {
         &self,
         until: Instant,
         call: impl Fn(Errand) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, BackendError> {
         if self.sleep.is_none() {
             net::has_timer()?;
         }
@@ -121,7 +121,7 @@ impl Transport {
     }
 
     /// The server's name, and the cause of its present fault.
-    pub(super) fn fault(&self) -> (Arc<str>, Option<Failure>) {
+    pub(super) fn fault(&self) -> (Arc<str>, Option<BackendError>) {
         (NAME.into(), self.state.faults.cause())
     }
 
@@ -134,7 +134,7 @@ impl Transport {
     }
 
     /// Fails if the server is a node of a cluster, or is not known to be none.
-    pub(super) async fn is_alone(&self, until: Instant) -> Result<(), Failure> {
+    pub(super) async fn is_alone(&self, until: Instant) -> Result<(), BackendError> {
         let mut question = redis::cmd("INFO");
         question.arg("cluster");
         let answer = self.call(until, async |mut errand| errand.ask(&question).await).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_backends::layer::Backoff;
+/// use traffik::layer::Backoff;
 ///
 /// let ms = Duration::from_millis;
 /// let waits = |backoff: Backoff| [1, 2, 3, 4, 99].map(|attempt| backoff.longest_after(attempt));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use spin::mutex::SpinMutex;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::warning::Writer;
 
@@ -27,7 +27,7 @@ struct Fault {
     last: Instant,
     failures: u64,
     /// The last cause.
-    cause: Failure,
+    cause: BackendError,
 }
 
 impl Faults {
@@ -37,7 +37,7 @@ impl Faults {
 
     /// Notes a call that failed, and writes a line if that is the first one. Kinds that say something about
     /// one call, and nothing about the server, are left out.
-    pub(crate) fn failed(&self, failure: &Failure, now: Instant) {
+    pub(crate) fn failed(&self, failure: &BackendError, now: Instant) {
         if matches!(
             failure.kind(),
             ErrorKind::Contended | ErrorKind::Invalid | ErrorKind::Closed | ErrorKind::Corrupt
@@ -79,7 +79,7 @@ impl Faults {
     }
 
     /// Returns the last cause of the present fault.
-    pub(crate) fn cause(&self) -> Option<Failure> {
+    pub(crate) fn cause(&self) -> Option<BackendError> {
         self.fault.lock().as_ref().map(|fault| fault.cause.clone())
     }
 }
@@ -97,7 +97,8 @@ mod tests {
         let writer: Writer = Arc::new(move |line| written.lock().unwrap().push(line.to_owned()));
         let (faults, began) = (Faults::new("Redis at here".to_owned(), writer), Instant::now());
         let at = |millis| began + Duration::from_millis(millis);
-        let fail = |kind, millis| faults.failed(&Failure::new(kind, "Redis at here: refused"), at(millis));
+        let fail =
+            |kind, millis| faults.failed(&BackendError::new(kind, "Redis at here: refused"), at(millis));
         let answer = |millis| faults.answered(|| at(millis));
         let taken = || std::mem::take(&mut *lines.lock().unwrap());
 

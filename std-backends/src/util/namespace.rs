@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use traffik_core::ErasedKey;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 /// Whether a byte stands for itself: letters, digits and `.:_-@/`. No store, pattern or line of a protocol
 /// takes one of these for anything else.
@@ -29,13 +29,13 @@ pub(crate) fn write_key(name: &mut Vec<u8>, key: &dyn ErasedKey) {
 
 /// The settings of a storage on a store: `traffik` for a namespace if there is none, unless they make no
 /// sense.
-pub(crate) fn settled(mut namespace: String, timeout: Duration) -> Result<String, Failure> {
+pub(crate) fn settled(mut namespace: String, timeout: Duration) -> Result<String, BackendError> {
     if namespace.is_empty() {
         "traffik".clone_into(&mut namespace);
     }
-    check(&namespace).map_err(|wrong| Failure::new(ErrorKind::Invalid, wrong))?;
+    check(&namespace).map_err(|wrong| BackendError::new(ErrorKind::Invalid, wrong))?;
     if timeout.is_zero() {
-        return Err(Failure::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
+        return Err(BackendError::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
     }
     Ok(namespace)
 }

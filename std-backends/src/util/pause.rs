@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use super::backoff::Backoff;
 use super::random::random;
@@ -17,12 +17,12 @@ const BACKOFF: Backoff =
 #[derive(Default)]
 pub(crate) struct Pause {
     failures: u32,
-    last: Option<(Instant, Failure)>,
+    last: Option<(Instant, BackendError)>,
 }
 
 impl Pause {
     /// Notes a connection that could not be made, and begins a pause.
-    pub(crate) fn begin(&mut self, failure: Failure, now: Instant) {
+    pub(crate) fn begin(&mut self, failure: BackendError, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.last = Some((now + BACKOFF.after(self.failures, random()), failure));
     }
@@ -30,7 +30,7 @@ impl Pause {
     /// Notes a connection that broke before there was an answer on it. The first one is made anew at once,
     /// for it may have been closed while it was idle.
     #[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
-    pub(crate) fn lost(&mut self, failure: Failure, now: Instant) {
+    pub(crate) fn lost(&mut self, failure: BackendError, now: Instant) {
         match self.failures {
             0 => self.failures = 1,
             _ => self.begin(failure, now),
@@ -43,7 +43,7 @@ impl Pause {
     }
 
     /// Returns the failure that calls end with during the pause, if there is one now.
-    pub(crate) fn cause(&self, now: Instant) -> Option<Failure> {
+    pub(crate) fn cause(&self, now: Instant) -> Option<BackendError> {
         let (_, failure) = self.last.as_ref().filter(|(until, _)| now < *until)?;
         Some(failure.clone())
     }
@@ -61,12 +61,12 @@ mod tests {
         let at = |millis| now + Duration::from_millis(millis);
         assert!(pause.cause(now).is_none());
         for (least, most) in [(12, 25), (25, 50), (50, 100), (100, 200), (100, 200)] {
-            pause.begin(Failure::new(ErrorKind::Unavailable, "refused"), now);
+            pause.begin(BackendError::new(ErrorKind::Unavailable, "refused"), now);
             assert!(pause.cause(at(least - 1)).is_some() && pause.cause(at(most)).is_none());
         }
         pause.end();
         assert!(pause.cause(now).is_none());
-        pause.begin(Failure::new(ErrorKind::Unavailable, "refused"), now);
+        pause.begin(BackendError::new(ErrorKind::Unavailable, "refused"), now);
         assert!(pause.cause(at(25)).is_none());
     }
 
@@ -75,7 +75,7 @@ mod tests {
     fn the_first_connection_that_is_lost_is_made_anew_at_once() {
         let (mut pause, now) = (Pause::default(), Instant::now());
         let at = |millis| now + Duration::from_millis(millis);
-        let lost = || Failure::new(ErrorKind::Unavailable, "lost");
+        let lost = || BackendError::new(ErrorKind::Unavailable, "lost");
         pause.lost(lost(), now);
         assert!(pause.cause(now).is_none());
         pause.lost(lost(), now);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
-use traffik_core::storage::{BoxFuture, ErrorKind, Failure};
+use traffik_core::storage::{BackendError, BoxFuture, ErrorKind};
 
 use super::mutex::lock;
 
@@ -34,8 +34,8 @@ pub(crate) struct WeakShared<T>(Weak<Driven<T>>);
 
 struct Driven<T> {
     /// `None` during a poll, and once it has ended.
-    future: Mutex<Option<BoxFuture<'static, Result<T, Failure>>>>,
-    outcome: OnceLock<Result<T, Failure>>,
+    future: Mutex<Option<BoxFuture<'static, Result<T, BackendError>>>>,
+    outcome: OnceLock<Result<T, BackendError>>,
     waiters: Arc<Waiters>,
     /// The failure of all but one waiter after a panic.
     panicked: (ErrorKind, &'static str),
@@ -52,7 +52,7 @@ struct Waiters {
 
 impl<T: Clone> Shared<T> {
     /// Shares a future. Nothing polls it before somebody waits.
-    pub(crate) fn new(future: impl Future<Output = Result<T, Failure>> + Send + 'static) -> Self {
+    pub(crate) fn new(future: impl Future<Output = Result<T, BackendError>> + Send + 'static) -> Self {
         Self::or_else(ErrorKind::Timeout, "the store panicked; what it was doing may have been done", future)
     }
 
@@ -60,7 +60,7 @@ impl<T: Clone> Shared<T> {
     pub(crate) fn or_else(
         kind: ErrorKind,
         panicked: &'static str,
-        future: impl Future<Output = Result<T, Failure>> + Send + 'static,
+        future: impl Future<Output = Result<T, BackendError>> + Send + 'static,
     ) -> Self {
         let (future, outcome) = (Mutex::new(Some(Box::pin(future) as BoxFuture<'_, _>)), OnceLock::new());
         let driven = Driven { future, outcome, waiters: Arc::default(), panicked: (kind, panicked) };
@@ -68,7 +68,7 @@ impl<T: Clone> Shared<T> {
     }
 
     /// Returns the outcome if the future has ended.
-    pub(crate) fn peek(&self) -> Option<&Result<T, Failure>> {
+    pub(crate) fn peek(&self) -> Option<&Result<T, BackendError>> {
         self.driven.outcome.get()
     }
 
@@ -86,7 +86,7 @@ impl<T: Clone> WeakShared<T> {
 }
 
 impl<T: Clone> Future for Shared<T> {
-    type Output = Result<T, Failure>;
+    type Output = Result<T, BackendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { driven, place } = &mut *self;
@@ -106,7 +106,7 @@ impl<T> Driven<T> {
     /// Polls the future for the waiter at a place, and returns the panic if that panics.
     fn poll(
         &self,
-        mut future: BoxFuture<'static, Result<T, Failure>>,
+        mut future: BoxFuture<'static, Result<T, BackendError>>,
         place: usize,
     ) -> Option<Box<dyn Any + Send>> {
         self.waiters.is_woken.store(false, Ordering::SeqCst);
@@ -125,7 +125,7 @@ impl<T> Driven<T> {
             Ok(Poll::Ready(outcome)) => (outcome, None),
             Err(panic) => {
                 let (kind, panicked) = self.panicked;
-                (Err(Failure::new(kind, panicked)), Some(panic))
+                (Err(BackendError::new(kind, panicked)), Some(panic))
             }
         };
         let _ = self.outcome.set(outcome);
@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    fn poll<T: Clone>(waiter: &mut Shared<T>, count: &Arc<Count>) -> Poll<Result<T, Failure>> {
+    fn poll<T: Clone>(waiter: &mut Shared<T>, count: &Arc<Count>) -> Poll<Result<T, BackendError>> {
         Pin::new(waiter).poll(&mut Context::from_waker(&Waker::from(Arc::clone(count))))
     }
 

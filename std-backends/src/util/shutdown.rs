@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_lock::{RwLock, RwLockReadGuardArc};
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 /// Shared by all clones of a storage.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(crate) struct ShutdownGate {
 
 impl ShutdownGate {
     /// Comes in, for as long as the answer is kept, unless it is closed or closing.
-    pub(crate) fn enter(&self) -> Result<RwLockReadGuardArc<bool>, Failure> {
+    pub(crate) fn enter(&self) -> Result<RwLockReadGuardArc<bool>, BackendError> {
         self.is_closed.try_read_arc().filter(|is_closed| !**is_closed).ok_or_else(closed)
     }
 
@@ -26,8 +26,8 @@ impl ShutdownGate {
 }
 
 /// What those are told who come too late.
-pub(crate) fn closed() -> Failure {
-    Failure::new(ErrorKind::Closed, "the storage has been closed")
+pub(crate) fn closed() -> BackendError {
+    BackendError::new(ErrorKind::Closed, "the storage has been closed")
 }
 
 #[cfg(test)]

@@ -95,11 +95,11 @@ fn limits_keep_their_bound_and_their_floor() {
 }
 
 /// `is_whole` says that nothing is lost to the tick: what is admitted is the bound, but for the last hit.
-fn asked_at_each_tick<S: Strategy<Cost = u32, Verdict = Decision> + Bounds>(limit: S, is_whole: bool) {
+fn asked_at_each_tick<S: Strategy<Cost = u32, Verdict = Decision> + Bounds>(strategy: S, is_whole: bool) {
     let name = core::any::type_name::<S>();
     set(TICK_HZ);
     let first = EmbassyClock::new().now();
-    let limiter = Limiter::new(limit.clone(), Fixed::<S, _, 1>::new(EmbassyClock::new(), 1));
+    let limiter = Limiter::new(strategy.clone(), Fixed::<S, _, 1>::new(EmbassyClock::new(), 1));
     let mut admitted = 0u128;
     for tick in 0..4_000u64 {
         set(TICK_HZ + tick);
@@ -107,7 +107,7 @@ fn asked_at_each_tick<S: Strategy<Cost = u32, Verdict = Decision> + Bounds>(limi
             admitted += 1;
         }
         let now = EmbassyClock::new().now();
-        let (least, most) = (limit.least(first, now, 1), limit.most(first, now));
+        let (least, most) = (strategy.least(first, now, 1), strategy.most(first, now));
         assert!(admitted <= most, "{name}: {admitted} of at most {most} by tick {tick}");
         let is_lost = is_whole && admitted < least;
         assert!(!is_lost, "{name}: {admitted} of at least {least} by tick {tick}");

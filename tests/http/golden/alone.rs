@@ -2,19 +2,19 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use traffik::web::{
-    Anonymous, ApiKey, ClassHeaders, Composite, Cookie, CostHeader, Dialect, Header, Identity, Networks,
-    OnError, Peer, Registry, RequestParts, Route, Rule, Tenants,
+    Anonymous, ApiKey, ClassHeaders, CompositeKey, Cookie, CostHeader, Header, HeaderFormat, Identity,
+    Networks, OnError, Peer, Registry, RequestParts, Route, Rule, Tenants,
 };
 use traffik::{All, FixedWindow, Gcra, Label, LeakyBucketQueue, Rate, Ratio, Tiered, TokenBucket, rate};
 
 use super::stage::{ALONE, Scene, ask, asks, play, scene};
 
-const DIALECTS: [(&str, Dialect); 5] = [
-    ("no headers", Dialect::None),
-    ("draft 10", Dialect::Draft10),
-    ("draft 07", Dialect::Draft07),
-    ("draft 06", Dialect::Draft06),
-    ("X-RateLimit", Dialect::XRateLimit),
+const DIALECTS: [(&str, HeaderFormat); 5] = [
+    ("no headers", HeaderFormat::None),
+    ("draft 10", HeaderFormat::Draft10),
+    ("draft 07", HeaderFormat::Draft07),
+    ("draft 06", HeaderFormat::Draft06),
+    ("X-RateLimit", HeaderFormat::XRateLimit),
 ];
 
 const fn name(name: &'static str) -> HeaderName {
@@ -66,7 +66,7 @@ fn golden_own_headers() {
     scenes.push(scene("headers of one's own", |stage| async move {
         let one = stage
             .throttle("api", FixedWindow::new(rate!("1/min")))
-            .headers(Dialect::Draft07)
+            .headers(HeaderFormat::Draft07)
             .header(name("x-always"), HeaderValue::from_static("a"))
             .denial_header(name("x-denied"), HeaderValue::from_static("d"))
             .header(name("ratelimit"), HeaderValue::from_static("mine"))
@@ -76,7 +76,7 @@ fn golden_own_headers() {
         let free = stage
             .throttle("exempt", FixedWindow::new(rate!("1/min")))
             .identifier(|_: RequestParts<'_>| Identity::Exempt)
-            .headers(Dialect::Draft07)
+            .headers(HeaderFormat::Draft07)
             .header(name("x-always"), HeaderValue::from_static("a"));
         stage.ask(&free.build().unwrap(), [own()]).await;
     }));
@@ -86,18 +86,18 @@ fn golden_own_headers() {
 fn strategies() -> Vec<Scene> {
     vec![
         scene("token bucket", |stage| async move {
-            let one = stage.throttle("api", TokenBucket::new(rate!("2/s"))).headers(Dialect::Draft10);
+            let one = stage.throttle("api", TokenBucket::new(rate!("2/s"))).headers(HeaderFormat::Draft10);
             stage
                 .ask(&one.build().unwrap(), [ask(1), ask(1), ask(1), ask(1).after(250), ask(1).after(250)])
                 .await;
         }),
         scene("gcra", |stage| async move {
-            let one = stage.throttle("api", Gcra::new(rate!("60/min"))).headers(Dialect::Draft10);
+            let one = stage.throttle("api", Gcra::new(rate!("60/min"))).headers(HeaderFormat::Draft10);
             stage.ask(&one.build().unwrap(), [ask(1), ask(1), ask(1).after(1_000)]).await;
         }),
         scene("a queue, without a runtime to wait on", |stage| async move {
             let queue = LeakyBucketQueue::new(rate!("1/s")).queue(2).unwrap();
-            let one = stage.throttle("api", queue).headers(Dialect::Draft10);
+            let one = stage.throttle("api", queue).headers(HeaderFormat::Draft10);
             stage.ask(&one.build().unwrap(), asks(2)).await;
         }),
         scene("the least wait", |stage| async move {
@@ -118,12 +118,12 @@ fn strategies() -> Vec<Scene> {
         scene("a cost of nothing, and one of more than is left", |stage| async move {
             let costs = |request: RequestParts<'_>| request.uri.path().len() as u32 - 1;
             let one = stage.throttle("api", TokenBucket::new(rate!("5/min"))).cost_by(costs);
-            let one = one.headers(Dialect::Draft06).build().unwrap();
+            let one = one.headers(HeaderFormat::Draft06).build().unwrap();
             let to = |path| ask(1).to("GET", path);
             stage.ask(&one, [to("/"), to("/abc"), to("/abc"), to("/"), to("/abcdef"), to("/ab")]).await;
         }),
         scene("what is replaced", |stage| async move {
-            let one = stage.throttle("api", TokenBucket::new(rate!("5/h"))).headers(Dialect::Draft10);
+            let one = stage.throttle("api", TokenBucket::new(rate!("5/h"))).headers(HeaderFormat::Draft10);
             let one = one.build().unwrap();
             stage.ask(&one, asks(1)).await;
             one.set_limit(TokenBucket::new(rate!("3/h")));
@@ -136,7 +136,8 @@ fn strategies() -> Vec<Scene> {
         }),
         scene("disabled, and enabled again by a registry", |stage| async move {
             let registry = Registry::default();
-            let one = stage.throttle("api", Gcra::new(rate!("1/h"))).headers(Dialect::Draft10).disabled();
+            let one =
+                stage.throttle("api", Gcra::new(rate!("1/h"))).headers(HeaderFormat::Draft10).disabled();
             let one = one.register(&registry).build().unwrap();
             stage.ask(&one, asks(2)).await;
             registry.set_enabled("api", true).unwrap();
@@ -161,7 +162,7 @@ fn rules() -> Vec<Scene> {
             let host = |request: RequestParts<'_>| request.uri.host() == Some("a.example");
             let one = stage
                 .throttle("api", FixedWindow::new(rate!("1/min")))
-                .headers(Dialect::Draft10)
+                .headers(HeaderFormat::Draft10)
                 .apply_to(Rule::new().methods([Method::POST]).prefix("/api"))
                 .apply_to(Rule::new().template("/users/{id}").unwrap())
                 .apply_to(Rule::new().when(host))
@@ -187,7 +188,7 @@ fn rules() -> Vec<Scene> {
                     counted
                 }
             };
-            let one = stage.throttle("api", FixedWindow::new(rate!("1/min"))).headers(Dialect::Draft10);
+            let one = stage.throttle("api", FixedWindow::new(rate!("1/min"))).headers(HeaderFormat::Draft10);
             let one = one.apply_to(Rule::new().when_async(counted)).build().unwrap();
             stage.ask(&one, [ask(1), ask(1).with("counted", "1"), ask(1).with("counted", "1"), ask(1)]).await;
         }),
@@ -208,7 +209,7 @@ fn golden_rules() {
 fn identities() -> Vec<Scene> {
     let anonymous = |told, anonymous| {
         scene(told, move |stage| async move {
-            let one = stage.throttle("api", FixedWindow::new(rate!("1/min"))).headers(Dialect::Draft10);
+            let one = stage.throttle("api", FixedWindow::new(rate!("1/min"))).headers(HeaderFormat::Draft10);
             let one = one.identifier(Header(name("who"))).anonymous(anonymous).build().unwrap();
             let ann = || ask(1).with("who", "ann");
             stage.ask(&one, [ask(1), ask(2), ann(), ann(), ask(1).with("who", "bob")]).await;
@@ -224,7 +225,7 @@ fn identities() -> Vec<Scene> {
         }),
         scene("by key, cookie, address and route", |stage| async move {
             let routes = Route::new(["/users/{id}"]).unwrap();
-            let all = Composite::new().and(Peer::default()).and(ApiKey(name("key")));
+            let all = CompositeKey::new().and(Peer::default()).and(ApiKey(name("key")));
             let all = all.and(Cookie("session".to_owned())).and(routes);
             let one =
                 stage.throttle("api", FixedWindow::new(rate!("1/min"))).identifier(all).build().unwrap();
@@ -232,7 +233,7 @@ fn identities() -> Vec<Scene> {
             stage.ask(&one, [known("/users/1"), known("/users/2"), known("/"), ask(1), ask(2)]).await;
         }),
         scene("found out later", |stage| async move {
-            let one = stage.throttle("api", FixedWindow::new(rate!("1/min"))).headers(Dialect::Draft10);
+            let one = stage.throttle("api", FixedWindow::new(rate!("1/min"))).headers(HeaderFormat::Draft10);
             let who = |request: RequestParts<'_>| {
                 let who = request.headers.get("who").map(|who| who.as_bytes().to_vec());
                 async move {
@@ -252,7 +253,7 @@ fn identities() -> Vec<Scene> {
             let free = Label::named("free");
             let tiered = Tiered::new(TokenBucket::new(rate!("4/h")), [(free, Ratio::new(1, 2).unwrap())]);
             let classes = ClassHeaders::from(Networks::parse(["192.0.2.1/32"]).unwrap()).tier(name("tier"));
-            let one = stage.throttle("api", tiered.unwrap()).headers(Dialect::Draft10);
+            let one = stage.throttle("api", tiered.unwrap()).headers(HeaderFormat::Draft10);
             let one = one.class_by(move |request| classes.of(request)).build().unwrap();
             let of = |peer| ask(peer).with("tier", "free");
             stage.ask(&one, [of(1), of(1), of(1), of(2), ask(1)]).await;
@@ -266,13 +267,13 @@ fn identities() -> Vec<Scene> {
             };
             let limit = FixedWindow::new(rate!("1/min"));
             let one = traffik::web::Throttle::builder_by("api", limit, of).observe(stage.notes.clone());
-            let one = one.headers(Dialect::Draft10).on_error(OnError::Throttle).build().unwrap();
+            let one = one.headers(HeaderFormat::Draft10).on_error(OnError::Throttle).build().unwrap();
             let of = |tenant| ask(1).with("tenant", tenant);
             stage.ask(&one, [of("a"), of("a"), of("b"), of("a"), ask(1)]).await;
         }),
         scene("a cost in a header", |stage| async move {
             let costs = CostHeader::new(name("cost"), Networks::parse(["192.0.2.2/32"]).unwrap());
-            let one = stage.throttle("api", TokenBucket::new(rate!("5/h"))).headers(Dialect::Draft10);
+            let one = stage.throttle("api", TokenBucket::new(rate!("5/h"))).headers(HeaderFormat::Draft10);
             let one = one.cost_by(move |request| costs.of(request)).build().unwrap();
             let of = |peer, cost| ask(peer).with("cost", cost);
             stage

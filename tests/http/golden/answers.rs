@@ -1,8 +1,8 @@
 //! What those who do not pass are answered: documents, gRPC statuses, and what one's own code says.
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use traffik::storage::Failure;
-use traffik::web::{Anonymous, Dialect, OnError, Refusal, RequestParts, Stop};
+use traffik::storage::BackendError;
+use traffik::web::{Anonymous, HeaderFormat, OnError, Refusal, RequestError, RequestParts};
 use traffik::{All, Class, ErrorKind, FixedWindow, LeakyBucketQueue, rate};
 use traffik_test_support::faulty::before;
 use traffik_test_support::ledger::{self, name};
@@ -30,21 +30,23 @@ fn kinds() -> [Ask; 6] {
 fn plain() -> Vec<Scene> {
     vec![
         scene("denied", |stage| async move {
-            let one = stage.throttle("api", window()).headers(Dialect::Draft10).build().unwrap();
+            let one = stage.throttle("api", window()).headers(HeaderFormat::Draft10).build().unwrap();
             stage.ask(&one, [ask(1)].into_iter().chain(kinds())).await;
         }),
         scene("never", |stage| async move {
-            let one = stage.throttle("api", window()).headers(Dialect::XRateLimit).cost(2).build().unwrap();
+            let one =
+                stage.throttle("api", window()).headers(HeaderFormat::XRateLimit).cost(2).build().unwrap();
             stage.ask(&one, kinds()).await;
         }),
         scene("no runtime to wait on", |stage| async move {
             let queue = LeakyBucketQueue::new(rate!("1/1500ms")).queue(2).unwrap();
-            let one = stage.throttle("api", queue).headers(Dialect::Draft06).build().unwrap();
+            let one = stage.throttle("api", queue).headers(HeaderFormat::Draft06).build().unwrap();
             stage.ask(&one, [ask(1)].into_iter().chain(kinds())).await;
         }),
         scene("failed", |stage| async move {
             let courses = [before(ErrorKind::Unavailable); 6];
-            let one = stage.failing("api", window(), &courses).headers(Dialect::Draft10).build().unwrap();
+            let one =
+                stage.failing("api", window(), &courses).headers(HeaderFormat::Draft10).build().unwrap();
             stage.ask(&one, kinds()).await;
         }),
         scene("failed, with a wait", |stage| async move {
@@ -59,7 +61,7 @@ fn plain() -> Vec<Scene> {
             stage.ask(&one, kinds()).await;
         }),
         scene("rejected", |stage| async move {
-            let one = stage.throttle("api", window()).headers(Dialect::Draft10);
+            let one = stage.throttle("api", window()).headers(HeaderFormat::Draft10);
             let one = one.identifier(|_: RequestParts<'_>| traffik::web::Identity::anonymous());
             let one = one.anonymous(Anonymous::Reject(StatusCode::UNAUTHORIZED)).build().unwrap();
             stage.ask(&one, kinds()).await;
@@ -67,7 +69,7 @@ fn plain() -> Vec<Scene> {
         scene("refused", |stage| async move {
             let detail = "say \"less\"\\, a\tline\nless: é";
             let refusal = move || Refusal::new(StatusCode::from_u16(499).unwrap(), detail);
-            let one = stage.throttle("api", window()).headers(Dialect::Draft10);
+            let one = stage.throttle("api", window()).headers(HeaderFormat::Draft10);
             let own = (HeaderName::from_static("x-own"), HeaderValue::from_static("1"));
             let one = one.header(own.0, own.1);
             let one = one.cost_by(move |_| Err(refusal().into())).build().unwrap();
@@ -103,7 +105,8 @@ fn handled() -> Vec<Scene> {
             let limits = All([window(), FixedWindow::new(rate!("5/h"))]);
             let asked = stage.clone();
             let own = (HeaderName::from_static("x-own"), HeaderValue::from_static("throttle"));
-            let one = stage.throttle("api", limits).headers(Dialect::Draft10).policies(["short", "long"]);
+            let one =
+                stage.throttle("api", limits).headers(HeaderFormat::Draft10).policies(["short", "long"]);
             let one = one.denial_header(own.0, own.1);
             let one = if later {
                 one.on_throttled_async(move |denial| {
@@ -126,7 +129,7 @@ fn handled() -> Vec<Scene> {
         scene_of("by one's own code", false),
         scene_of("by one's own code, after a while", true),
         scene("from scratch", |stage| async move {
-            let one = stage.throttle("api", window()).headers(Dialect::Draft10);
+            let one = stage.throttle("api", window()).headers(HeaderFormat::Draft10);
             let one = one.on_throttled(|_| Response::new("slow down".into())).build().unwrap();
             stage.ask(&one, [ask(1), ask(1)]).await;
         }),
@@ -140,13 +143,13 @@ fn golden_handlers() {
 
 /// What fails is a function of the request: each of them, at once and after a while.
 fn functions() -> Vec<Scene> {
-    fn failed<T>() -> Result<T, Stop> {
-        Err(Failure::new(ErrorKind::Timeout, "who knows is down").into())
+    fn failed<T>() -> Result<T, RequestError> {
+        Err(BackendError::new(ErrorKind::Timeout, "who knows is down").into())
     }
-    fn refused<T>() -> Result<T, Stop> {
+    fn refused<T>() -> Result<T, RequestError> {
         Err(Refusal::new(StatusCode::BAD_REQUEST, "a number is wanted").into())
     }
-    let api = |stage: &Stage| stage.throttle("api", window()).headers(Dialect::Draft10);
+    let api = |stage: &Stage| stage.throttle("api", window()).headers(HeaderFormat::Draft10);
     macro_rules! scenes {
         ($($told:literal: $method:ident $answer:expr;)+) => {
             vec![$(scene($told, move |stage| async move {

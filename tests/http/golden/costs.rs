@@ -3,7 +3,7 @@
 use http::StatusCode;
 use http::response::Parts;
 use traffik::runtime::Runtime;
-use traffik::web::{Dialect, Quota, Throttle, Throttles};
+use traffik::web::{HeaderFormat, Quota, Throttle, ThrottleSet};
 use traffik::{Decision, TokenBucket, Verdict, rate};
 use traffik_test_support::faulty::{MILLI, SECOND, WELL, before, slow};
 use traffik_test_support::ledger::{self, Stored};
@@ -24,13 +24,13 @@ fn by_response() -> Vec<Scene> {
     vec![
         scene("what does not count is given back", |stage| async move {
             let one = stage.throttle("login", TokenBucket::new(rate!("2/w"))).charge_if(wrong);
-            let one = one.headers(Dialect::XRateLimit).build().unwrap();
+            let one = one.headers(HeaderFormat::XRateLimit).build().unwrap();
             let of = |status| ask(1).with("answer-status", status);
             stage.ask(&one, [of("200"), of("401"), of("204"), of("401"), of("200"), of("401")]).await;
         }),
         scene("a body is paid for when it has ended", |stage| async move {
             let one = stage.throttle("bytes", TokenBucket::new(rate!("100/w"))).cost(10).settle_by(bytes);
-            let one = one.headers(Dialect::XRateLimit).build().unwrap();
+            let one = one.headers(HeaderFormat::XRateLimit).build().unwrap();
             let of = |bytes| ask(1).body(bytes);
             stage.ask(&one, [of(3), of(10), of(50), of(20).gives_up(), of(0), of(1_000), of(1)]).await;
         }),
@@ -67,7 +67,7 @@ fn by_response() -> Vec<Scene> {
         scene("a store that takes its time", |stage| async move {
             let courses = [slow(SECOND), slow(50 * MILLI), slow(MILLI)];
             let one =
-                stage.failing("api", TokenBucket::new(rate!("2/w")), &courses).headers(Dialect::Draft10);
+                stage.failing("api", TokenBucket::new(rate!("2/w")), &courses).headers(HeaderFormat::Draft10);
             stage.ask(&one.build().unwrap(), [ask(1), ask(1).leaves(60), ask(1)]).await;
         }),
     ]
@@ -98,11 +98,11 @@ fn within() -> Vec<Scene> {
             line(format!("stat: {} tokens", client.stat().await.unwrap().tokens));
             stage.notes.left();
             line(format!("reset: {}", said(&client.reset().await.unwrap())));
-            let known = one.known(client.key().clone()).scope("export").cost(9);
+            let known = one.client_for(client.key().clone()).scope("export").cost(9);
             line(format!("check in a scope: {}", said(&known.check().await.unwrap())));
             stage.notes.left();
             one.set_limit_by(|_| TokenBucket::new(rate!("5/h")));
-            line(format!("no limit: {}", one.known(client.key().clone()).check().await.unwrap_err()));
+            line(format!("no limit: {}", one.client_for(client.key().clone()).check().await.unwrap_err()));
         }),
         scene("a quota is charged as one", |stage| async move {
             let (credits, searches) = both(&stage, [&[], &[]]);
@@ -142,10 +142,10 @@ fn within() -> Vec<Scene> {
         }),
         scene("what responses decide, of several", |stage| async move {
             let login = stage.throttle("login", TokenBucket::new(rate!("2/w"))).charge_if(wrong);
-            let login = login.headers(Dialect::XRateLimit).build().unwrap();
+            let login = login.headers(HeaderFormat::XRateLimit).build().unwrap();
             let all = stage.throttle("bytes", TokenBucket::new(rate!("100/w"))).cost(10).settle_by(bytes);
-            let all = all.headers(Dialect::Draft10).expose().build().unwrap();
-            let both = Throttles::new().and(login).and(all);
+            let all = all.headers(HeaderFormat::Draft10).expose().build().unwrap();
+            let both = ThrottleSet::new().and(login).and(all);
             let of = |status, bytes| ask(1).with("answer-status", status).body(bytes);
             stage.among(&both, [of("200", 3), of("401", 20), of("401", 0), of("200", 0), of("401", 0)]).await;
         }),

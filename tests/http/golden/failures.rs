@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::Response;
-use traffik::storage::Failure;
-use traffik::web::{Dialect, OnError, Remedy, Throttles};
+use traffik::storage::BackendError;
+use traffik::web::{ErrorAction, HeaderFormat, OnError, ThrottleSet};
 use traffik::{ErrorKind, TokenBucket, rate};
 use traffik_test_support::faulty::{Course, WELL, after, before};
 
@@ -14,20 +14,20 @@ const DOWN: Course = before(ErrorKind::Unavailable);
 
 fn bucket(stage: &Stage, uid: &'static str, courses: &[Course], on_error: OnError) -> Bucket {
     let one = stage.failing(uid, TokenBucket::new(rate!("3/h")), courses);
-    one.headers(Dialect::Draft10).on_error(on_error)
+    one.headers(HeaderFormat::Draft10).on_error(on_error)
 }
 
 /// Each remedy by its name.
 fn remedies() -> [(&'static str, OnError); 6] {
     let answer =
-        OnError::ask(|_| Remedy::Answer(Response::builder().status(507).body("full".into()).unwrap()));
+        OnError::ask(|_| ErrorAction::Answer(Response::builder().status(507).body("full".into()).unwrap()));
     [
         ("throttle", OnError::Throttle),
         ("a wait", OnError::ThrottleFor(Duration::from_millis(9_001))),
         ("allow", OnError::Allow),
         ("raise", OnError::Raise),
         ("ask, answer", answer),
-        ("ask, allow", OnError::ask(|_| Remedy::Allow)),
+        ("ask, allow", OnError::ask(|_| ErrorAction::Allow)),
     ]
 }
 
@@ -49,7 +49,7 @@ fn one_fails() -> Vec<Scene> {
                         };
                         bucket(&stage, uid, courses, on_error).build().unwrap()
                     };
-                    let both = Throttles::new().and(of(uids[0], first)).and(of(uids[1], !first));
+                    let both = ThrottleSet::new().and(of(uids[0], first)).and(of(uids[1], !first));
                     stage.among(&both, asks(5)).await;
                 }
             }
@@ -64,7 +64,7 @@ fn golden_one_fails() {
 }
 
 fn more() -> Vec<Scene> {
-    let failure = || Failure::new(ErrorKind::Other, "unknown");
+    let failure = || BackendError::new(ErrorKind::Other, "unknown");
     vec![
         scene("both storages fail", |stage| async move {
             for (one, other) in [
@@ -75,7 +75,7 @@ fn more() -> Vec<Scene> {
             ] {
                 let one = bucket(&stage, "one", &[DOWN; 2], one).build().unwrap();
                 let other = bucket(&stage, "other", &[DOWN; 2], other).build().unwrap();
-                stage.among(&Throttles::new().and(one).and(other), asks(3)).await;
+                stage.among(&ThrottleSet::new().and(one).and(other), asks(3)).await;
             }
         }),
         scene("functions of all fail", move |stage| async move {
@@ -84,8 +84,10 @@ fn more() -> Vec<Scene> {
                 one.limit_by(move |_| Err(failure().into())).build().unwrap()
             };
             let wait = OnError::ThrottleFor(Duration::from_secs(9));
-            let all =
-                Throttles::new().and(of("a", OnError::Allow)).and(of("b", wait)).and(of("c", OnError::Raise));
+            let all = ThrottleSet::new()
+                .and(of("a", OnError::Allow))
+                .and(of("b", wait))
+                .and(of("c", OnError::Raise));
             stage.among(&all, asks(1)).await;
         }),
         scene("a function of one fails, and the other denies", move |stage| async move {
@@ -93,21 +95,21 @@ fn more() -> Vec<Scene> {
                 let one = bucket(&stage, "one", &[], on_error);
                 let one = one.limit_by(move |_| Err(failure().into())).build().unwrap();
                 let other = bucket(&stage, "other", &[], OnError::Throttle).cost(2).build().unwrap();
-                stage.among(&Throttles::new().and(one).and(other), asks(2)).await;
+                stage.among(&ThrottleSet::new().and(one).and(other), asks(2)).await;
             }
         }),
         scene("a refund fails once another has denied", |stage| async move {
             // Both are peeked at first where they are here, so the denial is one that nobody expects.
             let one = bucket(&stage, "one", &[WELL, DOWN, DOWN, DOWN], OnError::Allow).build().unwrap();
             let other = bucket(&stage, "other", &[], OnError::Throttle).cost(2).build().unwrap();
-            stage.among(&Throttles::new().and(one).and(other), asks(3)).await;
+            stage.among(&ThrottleSet::new().and(one).and(other), asks(3)).await;
         }),
         scene("three, of which the last fails", |stage| async move {
             for on_error in [OnError::Throttle, OnError::Allow] {
                 let of =
                     |uid, courses: &[Course]| bucket(&stage, uid, courses, on_error.clone()).build().unwrap();
                 let all =
-                    Throttles::new().and(of("a", &[])).and(of("b", &[])).and(of("c", &[WELL, DOWN, DOWN]));
+                    ThrottleSet::new().and(of("a", &[])).and(of("b", &[])).and(of("c", &[WELL, DOWN, DOWN]));
                 stage.among(&all, asks(3)).await;
             }
         }),

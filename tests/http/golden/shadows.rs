@@ -3,7 +3,7 @@
 use http::StatusCode;
 use traffik::runtime::Runtime;
 use traffik::web::{
-    Anonymous, Dialect, Enforcement, Identity, OnError, Refusal, RequestParts, Rule, Throttles,
+    Anonymous, Enforcement, HeaderFormat, Identity, OnError, Refusal, RequestParts, Rule, ThrottleSet,
 };
 use traffik::{ErrorKind, LeakyBucketQueue, TokenBucket, rate};
 use traffik_test_support::faulty::{Course, SECOND, WELL, before, slow};
@@ -12,7 +12,7 @@ use super::stage::{ALONE, Bucket, SEVERAL, Scene, Stage, ask, asks, play, scene}
 
 fn shadow(stage: &Stage, courses: &[Course]) -> Bucket {
     let one = stage.failing("shadow", TokenBucket::new(rate!("1/h")), courses);
-    one.headers(Dialect::Draft10).enforcement(Enforcement::Shadow)
+    one.headers(HeaderFormat::Draft10).enforcement(Enforcement::Shadow)
 }
 
 fn alone() -> Vec<Scene> {
@@ -43,7 +43,7 @@ fn alone() -> Vec<Scene> {
         }),
         scene("a shadow that refuses, rejects, exempts and fails", move |stage| async move {
             let refused = |_: RequestParts<'_>| {
-                Err::<u32, traffik::web::Stop>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
+                Err::<u32, traffik::web::RequestError>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
             };
             stage.ask(&shadow(&stage, &[]).cost_by(refused).build().unwrap(), [slowly()]).await;
             let rejected = |_: RequestParts<'_>| Identity::anonymous();
@@ -52,7 +52,7 @@ fn alone() -> Vec<Scene> {
             stage.ask(&one.build().unwrap(), [slowly()]).await;
             let exempt = |_: RequestParts<'_>| Identity::Exempt;
             stage.ask(&shadow(&stage, &[]).identifier(exempt).build().unwrap(), [slowly()]).await;
-            let failure = || traffik::storage::Failure::new(ErrorKind::Other, "unknown");
+            let failure = || traffik::storage::BackendError::new(ErrorKind::Other, "unknown");
             let one = shadow(&stage, &[]).limit_by(move |_| Err(failure().into()));
             stage.ask(&one.on_error(OnError::Raise).build().unwrap(), [slowly()]).await;
         }),
@@ -68,7 +68,7 @@ fn alone() -> Vec<Scene> {
         }),
         scene("a part of the clients, whom a refusal meets as well", |stage| async move {
             let refused = |_: RequestParts<'_>| {
-                Err::<u32, traffik::web::Stop>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
+                Err::<u32, traffik::web::RequestError>(Refusal::new(StatusCode::BAD_REQUEST, "no").into())
             };
             for percent in [0, 40, 100] {
                 let one = shadow(&stage, &[]).enforcement(Enforcement::percent(percent, 7)).cost_by(refused);
@@ -86,42 +86,42 @@ fn golden_shadows() {
 fn among() -> Vec<Scene> {
     let slowly = || ask(1).with("answer-after", "5");
     let real =
-        |stage: &Stage| stage.throttle("real", TokenBucket::new(rate!("2/h"))).headers(Dialect::Draft10);
+        |stage: &Stage| stage.throttle("real", TokenBucket::new(rate!("2/h"))).headers(HeaderFormat::Draft10);
     vec![
         scene("a shadow before one that is enforced", move |stage| async move {
             let shadow = shadow(&stage, &[]).build().unwrap();
-            let both = Throttles::new().and(shadow).and(real(&stage).build().unwrap());
+            let both = ThrottleSet::new().and(shadow).and(real(&stage).build().unwrap());
             stage.among(&both, vec![slowly(); 4]).await;
         }),
         scene("a shadow after one that is enforced", move |stage| async move {
             let real = real(&stage).build().unwrap();
-            let both = Throttles::new().and(real).and(shadow(&stage, &[]).build().unwrap());
+            let both = ThrottleSet::new().and(real).and(shadow(&stage, &[]).build().unwrap());
             stage.among(&both, vec![slowly(); 4]).await;
         }),
         scene("two shadows and nothing else", move |stage| async move {
             let one = shadow(&stage, &[]).build().unwrap();
             let other = stage.throttle("other", TokenBucket::new(rate!("2/h")));
             let other = other.enforcement(Enforcement::Shadow).build().unwrap();
-            stage.among(&Throttles::new().and(one).and(other), vec![slowly(); 3]).await;
+            stage.among(&ThrottleSet::new().and(one).and(other), vec![slowly(); 3]).await;
         }),
         scene("a shadow that fails", move |stage| async move {
             let shadow = shadow(&stage, &[before(ErrorKind::Full); 2]).on_error(OnError::Throttle);
-            let both = Throttles::new().and(real(&stage).build().unwrap()).and(shadow.build().unwrap());
+            let both = ThrottleSet::new().and(real(&stage).build().unwrap()).and(shadow.build().unwrap());
             stage.among(&both, vec![slowly(); 3]).await;
         }),
         scene("a shadow that is more specific", move |stage| async move {
             let shadow = shadow(&stage, &[]).apply_to(Rule::new().path("/api/me")).build().unwrap();
             let real = real(&stage).apply_to(Rule::new().prefix("/api")).build().unwrap();
-            let both = Throttles::new().and(real).and(shadow).most_specific();
+            let both = ThrottleSet::new().and(real).and(shadow).most_specific();
             stage.among(&both, vec![slowly().to("GET", "/api/me"); 3]).await;
         }),
         scene("a part of the clients", move |stage| async move {
             let part = shadow(&stage, &[]).enforcement(Enforcement::percent(40, 7)).build().unwrap();
-            let both = Throttles::new().and(part).and(real(&stage).build().unwrap());
+            let both = ThrottleSet::new().and(part).and(real(&stage).build().unwrap());
             stage.among(&both, (1..=4).flat_map(|peer| [ask(peer), ask(peer)])).await;
         }),
         scene("no throttle at all", |stage| async move {
-            stage.among(&Throttles::new(), asks(1)).await;
+            stage.among(&ThrottleSet::new(), asks(1)).await;
         }),
     ]
 }

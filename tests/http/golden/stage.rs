@@ -12,9 +12,10 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, service_fn};
 use traffik::runtime::{Manual, Runtime};
-use traffik::storage::{AsyncStorage, BoxFuture, Failure};
+use traffik::storage::{AsyncStorage, BackendError, BoxFuture};
 use traffik::web::{
-    Gate, PeerAddress, Scope, Standing, Throttle, ThrottleBuilder, ThrottleLayer, Throttled, Throttles,
+    Admission, PeerAddress, RateLimitStatus, Scope, Throttle, ThrottleBuilder, ThrottleLayer, ThrottleSet,
+    Throttled,
 };
 use traffik::{Strategy, Timer, TokenBucket};
 use traffik_test_support::faulty::{Course, Faulty};
@@ -131,18 +132,18 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// A throttle, which is observed if the stage is.
-    pub(crate) fn throttle<S: Strategy>(&self, uid: &str, limit: S) -> ThrottleBuilder<S, Stored<S>> {
-        self.failing(uid, limit, &[])
+    pub(crate) fn throttle<S: Strategy>(&self, uid: &str, strategy: S) -> ThrottleBuilder<S, Stored<S>> {
+        self.failing(uid, strategy, &[])
     }
 
     /// The same on a storage whose next calls go like this.
     pub(crate) fn failing<S: Strategy>(
         &self,
         uid: &str,
-        limit: S,
+        strategy: S,
         courses: &[Course],
     ) -> ThrottleBuilder<S, Stored<S>> {
-        let throttle = Throttle::builder(uid, limit, self.storage(uid, courses));
+        let throttle = Throttle::builder(uid, strategy, self.storage(uid, courses));
         if self.is_observed { throttle.observe(self.notes.clone()) } else { throttle }
     }
 
@@ -164,7 +165,7 @@ impl Stage {
         asks: impl IntoIterator<Item = Ask>,
     ) {
         match self.way.1 {
-            Door::Several => self.among(&Throttles::new().and(throttle.clone()), asks).await,
+            Door::Several => self.among(&ThrottleSet::new().and(throttle.clone()), asks).await,
             Door::Tower | Door::Hyper => self.among(throttle, asks).await,
             Door::Hit => {
                 for ask in asks {
@@ -173,7 +174,7 @@ impl Stage {
                             Err(rejection) => rejection.into_inner().map(|body| Full::from(body).boxed()),
                             Ok(pass) => {
                                 let response = self.serve(request).await;
-                                throttle.hand_in(pass, response).await.map(BodyExt::boxed)
+                                throttle.finish(pass, response).await.map(BodyExt::boxed)
                             }
                         }
                     })
@@ -184,7 +185,7 @@ impl Stage {
     }
 
     /// The same behind a gate of any kind.
-    pub(crate) async fn among<G: Gate>(&self, gate: &G, asks: impl IntoIterator<Item = Ask>) {
+    pub(crate) async fn among<G: Admission>(&self, gate: &G, asks: impl IntoIterator<Item = Ask>) {
         for ask in asks {
             let stage = self.clone();
             let inner = move |request| {
@@ -229,7 +230,7 @@ impl Stage {
                 for (name, value) in &head.headers {
                     self.notes.line(&format!("  {name}: {}", String::from_utf8_lossy(value.as_bytes())));
                 }
-                if let Some(failure) = head.extensions.get::<Failure>() {
+                if let Some(failure) = head.extensions.get::<BackendError>() {
                     self.notes.line(&format!("  with the failure: {failure}"));
                 }
                 if ask.gives_up {
@@ -252,7 +253,7 @@ impl Stage {
     /// The service behind: it answers what the request asks for, and notes where the client stands.
     async fn serve(&self, request: Request<String>) -> Response<Full<Bytes>> {
         self.notes.line("  served");
-        for standing in Standing::all(request.extensions()) {
+        for standing in RateLimitStatus::all(request.extensions()) {
             let mut line =
                 format!("  standing with {} from {}:", standing.throttle(), standing.origin().name());
             for (name, told) in standing.policies() {

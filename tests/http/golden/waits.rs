@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use traffik::runtime::Runtime;
-use traffik::web::{Dialect, Throttles};
+use traffik::web::{HeaderFormat, ThrottleSet};
 use traffik::{LeakyBucketQueue, TokenBucket, rate};
 use traffik_test_support::faulty::{MILLI, WELL, before, slow};
 
@@ -16,13 +16,17 @@ fn queue() -> LeakyBucketQueue {
 fn alone() -> Vec<Scene> {
     vec![
         scene("a queue", |stage| async move {
-            let one =
-                stage.throttle("queue", queue()).headers(Dialect::Draft10).runtime(stage.runtime.clone());
+            let one = stage
+                .throttle("queue", queue())
+                .headers(HeaderFormat::Draft10)
+                .runtime(stage.runtime.clone());
             stage.ask(&one.build().unwrap(), [ask(1), ask(1), ask(2), ask(1)]).await;
         }),
         scene("a queue in which many stand", |stage| async move {
-            let one =
-                stage.throttle("queue", queue()).headers(Dialect::Draft10).runtime(stage.runtime.clone());
+            let one = stage
+                .throttle("queue", queue())
+                .headers(HeaderFormat::Draft10)
+                .runtime(stage.runtime.clone());
             let one = one.build().unwrap();
             // Those who go give their places up.
             stage.ask(&one, [ask(1), ask(1).leaves(1), ask(1).leaves(1), ask(1), ask(1).after(2_500)]).await;
@@ -36,7 +40,8 @@ fn alone() -> Vec<Scene> {
         scene("no runtime, and a refund that fails or takes its time", |stage| async move {
             let courses =
                 [WELL, WELL, before(traffik::ErrorKind::Timeout), WELL, slow(500 * MILLI), WELL, WELL];
-            let one = stage.failing("queue", queue(), &courses).headers(Dialect::Draft10).build().unwrap();
+            let one =
+                stage.failing("queue", queue(), &courses).headers(HeaderFormat::Draft10).build().unwrap();
             stage.ask(&one, asks(4)).await;
         }),
         scene("no runtime, but a background", |stage| async move {
@@ -55,31 +60,33 @@ fn golden_waits() {
 
 fn among() -> Vec<Scene> {
     let bucket =
-        |stage: &Stage, rate| stage.throttle("bucket", TokenBucket::new(rate)).headers(Dialect::Draft10);
+        |stage: &Stage, rate| stage.throttle("bucket", TokenBucket::new(rate)).headers(HeaderFormat::Draft10);
     let slower = || LeakyBucketQueue::new(rate!("1/2s")).queue(2).unwrap();
     vec![
         scene("the longest delay is sat out", move |stage| async move {
             let one =
-                stage.throttle("fast", queue()).headers(Dialect::Draft10).runtime(stage.runtime.clone());
-            let other = stage.throttle("slow", slower()).headers(Dialect::Draft10).build().unwrap();
-            let both = Throttles::new().and(one.build().unwrap()).and(other);
+                stage.throttle("fast", queue()).headers(HeaderFormat::Draft10).runtime(stage.runtime.clone());
+            let other = stage.throttle("slow", slower()).headers(HeaderFormat::Draft10).build().unwrap();
+            let both = ThrottleSet::new().and(one.build().unwrap()).and(other);
             stage.among(&both, asks(3)).await;
         }),
         scene("nobody can wait, and the places are given back", move |stage| async move {
-            let one = stage.throttle("queue", queue()).headers(Dialect::Draft10).build().unwrap();
-            let both = Throttles::new().and(bucket(&stage, rate!("9/h")).build().unwrap()).and(one);
+            let one = stage.throttle("queue", queue()).headers(HeaderFormat::Draft10).build().unwrap();
+            let both = ThrottleSet::new().and(bucket(&stage, rate!("9/h")).build().unwrap()).and(one);
             stage.among(&both, asks(3)).await;
         }),
         scene("one can wait for both", move |stage| async move {
-            let one = stage.throttle("queue", queue()).headers(Dialect::Draft10).build().unwrap();
+            let one = stage.throttle("queue", queue()).headers(HeaderFormat::Draft10).build().unwrap();
             let other = bucket(&stage, rate!("2/h")).runtime(stage.runtime.clone()).build().unwrap();
-            stage.among(&Throttles::new().and(one).and(other), asks(3)).await;
+            stage.among(&ThrottleSet::new().and(one).and(other), asks(3)).await;
         }),
         scene("one denies while the other would wait", move |stage| async move {
-            let one =
-                stage.throttle("queue", queue()).headers(Dialect::Draft10).runtime(stage.runtime.clone());
+            let one = stage
+                .throttle("queue", queue())
+                .headers(HeaderFormat::Draft10)
+                .runtime(stage.runtime.clone());
             let other = bucket(&stage, rate!("1/h")).build().unwrap();
-            stage.among(&Throttles::new().and(one.build().unwrap()).and(other), asks(2)).await;
+            stage.among(&ThrottleSet::new().and(one.build().unwrap()).and(other), asks(2)).await;
         }),
     ]
 }

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use traffik::strategy::{Bounds, Corrupt, Reader, Writer};
+use traffik::strategy::{Bounds, DecodeError, Reader, Writer};
 use traffik::{CapacityError, Class, Decision, Hit, Ratio, Receipt, Scale, State, Strategy, Timestamp};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +75,7 @@ impl State for Filling {
         out.u64(self.beyond);
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(TAG)?;
         let full_at = u128::from_le_bytes(input.bytes()?);
         let at = Timestamp::from_micros(input.u64()?);
@@ -172,7 +172,7 @@ impl Strategy for Bucket {
             let lacking = (lack + cost).saturating_sub(room);
             let mut wait = lacking.div_ceil(3) as u64 + at.micros_since(now);
             if at > now {
-                wait = wait.min(self.horizon());
+                wait = wait.min(self.max_ttl());
             }
             match self.defect {
                 Defect::WaitOffByOne => wait += 1,
@@ -224,7 +224,7 @@ impl Strategy for Bucket {
         };
     }
 
-    fn fresh_at(&self, state: &Filling, _: Class) -> Timestamp {
+    fn expires_at(&self, state: &Filling, _: Class) -> Timestamp {
         let full_at = state.full_at.div_ceil(3) as u64;
         match self.defect {
             Defect::TtlHalved => {
@@ -239,7 +239,7 @@ impl Strategy for Bucket {
         }
     }
 
-    fn horizon(&self) -> u64 {
+    fn max_ttl(&self) -> u64 {
         (u128::from(self.burst) * self.thirds()).div_ceil(3) as u64
     }
 
@@ -249,7 +249,7 @@ impl Strategy for Bucket {
             return false;
         }
         let lack = state.full_at.saturating_sub(u128::from(state.at.as_micros()) * 3);
-        let at = if self.defect == Defect::RebaseStaysAhead { now.plus_micros(self.horizon()) } else { now };
+        let at = if self.defect == Defect::RebaseStaysAhead { now.plus_micros(self.max_ttl()) } else { now };
         let full_at = u128::from(at.as_micros()) * 3 + lack;
         *state = Filling { full_at, at, ..*state };
         if self.defect == Defect::RebaseGrants {
@@ -304,7 +304,7 @@ impl<const WAY: u8> State for CodedFilling<WAY> {
         if WAY == 0 { Filling { interval: 0, ..self.0 }.encode(out) } else { self.0.encode(out) }
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match Filling::decode(input) {
             Err(_) if WAY == 1 => Ok(Self::default()),
             decoded => decoded.map(Self),
@@ -330,12 +330,12 @@ impl<const WAY: u8> Strategy for Coded<WAY> {
         self.0.refund(&mut state.0, hit, receipt, now);
     }
 
-    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
-        self.0.fresh_at(&state.0, class)
+    fn expires_at(&self, state: &Self::State, class: Class) -> Timestamp {
+        self.0.expires_at(&state.0, class)
     }
 
-    fn horizon(&self) -> u64 {
-        self.0.horizon()
+    fn max_ttl(&self) -> u64 {
+        self.0.max_ttl()
     }
 
     fn records_demand(&self) -> bool {

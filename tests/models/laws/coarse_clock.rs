@@ -15,14 +15,14 @@ const TICK: u64 = 10_000;
 const START: u64 = 1_800_000_000_000_000;
 
 /// Runs hits at these times apart, read with these lags, and holds every stretch of the run against the bound.
-fn never_over<S: Strategy<Cost = u32, Verdict = Decision> + Bounds>(limit: &S, hits: &[(u64, u64, u32)]) {
+fn never_over<S: Strategy<Cost = u32, Verdict = Decision> + Bounds>(strategy: &S, hits: &[(u64, u64, u32)]) {
     let (mut state, mut now, mut reading) = (S::State::default(), START, 0);
     let mut admitted = Vec::new();
     for &(gap, lag, cost) in hits {
         now += gap;
         // Like the kernel's, it never goes back.
         reading = reading.max(now - lag);
-        if limit.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(reading)).is_allowed() {
+        if strategy.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(reading)).is_allowed() {
             admitted.push((now, cost));
         }
     }
@@ -30,7 +30,7 @@ fn never_over<S: Strategy<Cost = u32, Verdict = Decision> + Bounds>(limit: &S, h
         let mut sum = 0u128;
         for (last, cost) in &admitted[at..] {
             sum += u128::from(*cost);
-            let most = limit.most(Timestamp::from_micros(first - TICK), Timestamp::from_micros(*last));
+            let most = strategy.most(Timestamp::from_micros(first - TICK), Timestamp::from_micros(*last));
             assert!(sum <= most, "{sum} admitted from {first} to {last}, at most {most}");
         }
     }
@@ -62,7 +62,7 @@ const fn longest(ticks_per_second: u64) -> u64 {
 /// Asks at each of so many ticks until denied. Returns what was admitted, which at each tick is at most the
 /// bound by the readings, and at least the floor for what has passed since the first one.
 fn asked_at_each_tick<S: Strategy<Cost = u32, Verdict = Decision> + Bounds>(
-    limit: &S,
+    strategy: &S,
     ticks_per_second: u64,
     ticks: u64,
     floor: impl Fn(Timestamp, Timestamp) -> u128,
@@ -70,10 +70,10 @@ fn asked_at_each_tick<S: Strategy<Cost = u32, Verdict = Decision> + Bounds>(
     let reading = |tick: u64| Timestamp::from_micros(START + tick * 1_000_000 / ticks_per_second);
     let (first, mut state, mut admitted) = (reading(0), S::State::default(), 0u128);
     for now in (0..ticks).map(reading) {
-        while limit.decide(&mut state, &Hit::new(1), now).is_allowed() {
+        while strategy.decide(&mut state, &Hit::new(1), now).is_allowed() {
             admitted += 1;
         }
-        let (least, most) = (floor(first, now), limit.most(first, now));
+        let (least, most) = (floor(first, now), strategy.most(first, now));
         assert!((least..=most).contains(&admitted), "{admitted} of {least} to {most} at {now}");
     }
     admitted

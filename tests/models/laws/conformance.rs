@@ -75,13 +75,13 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> Storage<S> for Awaited<Local<M>> 
 
     fn apply<K: Key + ?Sized>(
         &self,
-        limit: &S,
+        strategy: &S,
         key: &K,
         op: &Op<S>,
         now: Timestamp,
     ) -> Result<S::Verdict, StorageError> {
         self.clock.set(now);
-        Ok(done(self.inner.apply(limit, &key, op)))
+        Ok(done(self.inner.apply(strategy, &key, op)))
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
@@ -102,9 +102,9 @@ struct Rig<S: Strategy, M: Storage<S>> {
     clock: Shared,
 }
 
-fn rig<S: Bounds, U: Subject<S>>(limit: S) -> Rig<S, U::Storage> {
+fn rig<S: Bounds, U: Subject<S>>(strategy: S) -> Rig<S, U::Storage> {
     let clock = Arc::new(ManualClock::new(START));
-    Rig { limiter: Limiter::new(limit, U::new(Arc::clone(&clock))), clock }
+    Rig { limiter: Limiter::new(strategy, U::new(Arc::clone(&clock))), clock }
 }
 
 impl<S: Bounds, M: Storage<S>> Rig<S, M> {
@@ -146,10 +146,10 @@ fn conforms<S: Bounds, U: Subject<S>>(limit: impl Fn(Rate) -> S) {
 }
 
 fn exactly_the_bound_passes_and_the_wait_is_honest<S: Bounds, M: Storage<S>>(rig: &Rig<S, M>, rate: Rate) {
-    let bound = rig.limiter.limit().most(START, START);
+    let bound = rig.limiter.strategy().most(START, START);
     let (passed, wait) = rig.drain();
     assert_eq!(u128::from(passed), bound, "{rate}");
-    let longest = Duration::from_micros(rig.limiter.limit().horizon());
+    let longest = Duration::from_micros(rig.limiter.strategy().max_ttl());
     assert!(!wait.is_zero() && wait <= longest, "{rate}: {wait:?}");
     let tick = Duration::from_micros(1);
     rig.clock.advance(wait - tick);
@@ -159,7 +159,7 @@ fn exactly_the_bound_passes_and_the_wait_is_honest<S: Bounds, M: Storage<S>>(rig
 }
 
 fn costs_are_all_or_nothing<S: Bounds, M: Storage<S>>(rig: &Rig<S, M>) {
-    let bound = u32::try_from(rig.limiter.limit().most(START, START)).unwrap();
+    let bound = u32::try_from(rig.limiter.strategy().most(START, START)).unwrap();
     assert_eq!(rig.outcome(bound + 1), Outcome::Never);
     assert!(rig.outcome(0).is_allowed());
     assert!(rig.outcome(bound).is_allowed());
@@ -176,7 +176,8 @@ fn a_retry_storm_gets_its_rate<S: Bounds, M: Storage<S>>(rig: &Rig<S, M>) {
     for _ in 0..20 {
         let (more, wait) = rig.drain();
         passed += u128::from(more);
-        let (least, most) = (rig.limiter.limit().least(START, now, 1), rig.limiter.limit().most(START, now));
+        let (least, most) =
+            (rig.limiter.strategy().least(START, now, 1), rig.limiter.strategy().most(START, now));
         assert!((least..=most).contains(&passed), "{passed} of {least} to {most} in {:?}", now.since(START));
         for _ in 0..100 {
             rig.clock.advance(Duration::from_micros(wait.as_micros() as u64 / 100));
@@ -194,7 +195,7 @@ fn reading_changes_nothing<S: Bounds, M: Storage<S>>(rig: &Rig<S, M>) {
     let full = rig.limiter.peek("key", 0).unwrap();
     assert_eq!(
         (u128::from(full.remaining()), full.reset_after()),
-        (rig.limiter.limit().most(START, START), Duration::ZERO)
+        (rig.limiter.strategy().most(START, START), Duration::ZERO)
     );
     assert!(rig.outcome(1).is_allowed());
     let after = rig.limiter.peek("key", 0).unwrap();
@@ -212,7 +213,7 @@ fn reading_changes_nothing<S: Bounds, M: Storage<S>>(rig: &Rig<S, M>) {
 fn keys_are_isolated<S: Bounds, M: Storage<S>>(rig: &Rig<S, M>) {
     let (passed, _) = rig.drain();
     let other = Rig {
-        limiter: Limiter::new(rig.limiter.limit().clone(), rig.limiter.storage()),
+        limiter: Limiter::new(rig.limiter.strategy().clone(), rig.limiter.storage()),
         clock: Arc::clone(&rig.clock),
     };
     for key in ["", "ke", "key\0", "another"] {
@@ -250,7 +251,7 @@ fn keys_of_any_bytes<S: Bounds, M: Storage<S>>(rig: &Rig<S, M>) {
 }
 
 /// Law 11, over steady traffic with costs and silences.
-fn it_agrees_with_the_pure_function<S: Bounds, U: Subject<S>>(limit: &S, rate: Rate) {
+fn it_agrees_with_the_pure_function<S: Bounds, U: Subject<S>>(strategy: &S, rate: Rate) {
     let gap = rate.period().as_micros() as u64 / u64::from(rate.limit()).max(1);
     let run: Vec<_> = (0..200u64)
         .map(|step| {
@@ -259,7 +260,7 @@ fn it_agrees_with_the_pure_function<S: Bounds, U: Subject<S>>(limit: &S, rate: R
         .map(|step| Step { cost: step.cost * 2 + 1, ..step })
         .collect();
     let storage = U::new(Arc::new(ManualClock::new(START)));
-    assert_eq!(laws::storage_agrees(limit, &storage, "key", &run), Ok(()), "{rate}");
+    assert_eq!(laws::storage_agrees(strategy, &storage, "key", &run), Ok(()), "{rate}");
 }
 
 /// Two racers for the last place, and many for all of them: exactly the bound passes.
@@ -277,7 +278,7 @@ fn racers_admit_exactly_the_bound<S: Bounds, U: Subject<S, Storage: Sync>>(limit
                 });
             }
         });
-        assert_eq!(u128::from(admitted.into_inner()), rig.limiter.limit().most(START, START));
+        assert_eq!(u128::from(admitted.into_inner()), rig.limiter.strategy().most(START, START));
     }
 }
 

@@ -8,8 +8,8 @@ use proptest::strategy::Strategy as _;
 use traffik::laws::{self, Step};
 use traffik::storage::{Fixed, WhenFull};
 use traffik::strategy::{
-    Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, Figure, InlineState, Report, Reported,
-    decode, encode,
+    Composite, DecisionList, Erased, ErasedScale, ErasedStrategy, InlineState, StatValue, Stats,
+    StatsSnapshot, decode, encode,
 };
 use traffik::{
     All, Class, Cost, CostBased, Decision, FixedWindow, Gcra, Hit, LeakyBucket, LeakyBucketQueue, Limiter,
@@ -27,25 +27,25 @@ fn hit<C: Cost>(step: &Step) -> Hit<C> {
 
 fn decisions(verdict: &impl Verdict) -> Vec<Decision> {
     let mut decisions = Vec::new();
-    verdict.each(&mut |decision| decisions.push(*decision));
+    verdict.for_each(&mut |decision| decisions.push(*decision));
     decisions
 }
 
 fn same(erased: &impl Verdict, typed: &impl Verdict) -> Result<(), TestCaseError> {
     prop_assert_eq!(erased.outcome(), typed.outcome());
     prop_assert_eq!(decisions(erased), decisions(typed));
-    prop_assert_eq!((erased.is_recorded(), erased.pressure()), (typed.is_recorded(), typed.pressure()));
+    prop_assert_eq!((erased.is_dirty(), erased.pressure()), (typed.is_dirty(), typed.pressure()));
     Ok(())
 }
 
 /// Runs both over the same hits, with refunds and charges between, and compares all that can be asked.
 fn agrees<S>(
     typed: &S,
-    erased: &impl Strategy<State = InlineState<128>, Cost = u32, Stat = Reported>,
+    erased: &impl Strategy<State = InlineState<128>, Cost = u32, Stat = StatsSnapshot>,
     run: &[Step],
 ) -> Result<(), TestCaseError>
 where
-    S: Strategy<Stat: Report>,
+    S: Strategy<Stat: Stats>,
 {
     let (mut state, mut bytes) = (S::State::default(), InlineState::default());
     for (number, step) in run.iter().enumerate() {
@@ -65,20 +65,20 @@ where
             }
             _ => {}
         }
-        let told = Reported::of(&typed.stat(&state, step.class, step.at));
+        let told = StatsSnapshot::of(&typed.stat(&state, step.class, step.at));
         prop_assert_eq!(erased.stat(&bytes, step.class, step.at), told);
-        prop_assert_eq!(erased.fresh_at(&bytes, step.class), typed.fresh_at(&state, step.class));
+        prop_assert_eq!(erased.expires_at(&bytes, step.class), typed.expires_at(&state, step.class));
         prop_assert_eq!(bytes == InlineState::default(), state == S::State::default());
         let mut written = [0; 131];
         let length = encode(&bytes, &mut written).unwrap();
         prop_assert_eq!(decode(written.get(..length).unwrap()), Ok(bytes));
     }
-    prop_assert_eq!((erased.horizon(), erased.fits_script()), (typed.horizon(), typed.fits_script()));
+    prop_assert_eq!((erased.max_ttl(), erased.fits_script()), (typed.max_ttl(), typed.fits_script()));
     Ok(())
 }
 
 /// The strategy as it is, and scaled twice.
-fn scales<S: Scale<Stat: Report>>(typed: S, ratios: [Ratio; 2], run: &[Step]) -> Result<(), TestCaseError> {
+fn scales<S: Scale<Stat: Stats>>(typed: S, ratios: [Ratio; 2], run: &[Step]) -> Result<(), TestCaseError> {
     agrees(&typed, &Chosen::new(Arc::new(typed.clone())), run)?;
     let erased = Scalable::new(Arc::new(typed.clone()));
     agrees(&typed, &erased, run)?;
@@ -203,7 +203,7 @@ fn a_limit_chosen_at_run_time_works_with_and_without_a_heap() {
     assert!(!limiter.check("key").unwrap().is_allowed());
     let refunded = limiter.refund("key", 1, receipt).unwrap();
     assert_eq!(refunded.decisions().iter().map(Decision::remaining).collect::<Vec<_>>(), [1, 5]);
-    assert_eq!(limiter.stat("key").unwrap().find("capacity"), Some(Figure::Count(5)));
+    assert_eq!(limiter.stat("key").unwrap().find("capacity"), Some(StatValue::Count(5)));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn the_state_of_another_strategy_is_that_of_a_key_never_seen() {
         (Chosen::new(Arc::new(PER_HOUR)), Chosen::new(Arc::new(FixedWindow::new(Rate::per_hour(2)))));
     let mut state = InlineState::default();
     assert!(first.decide(&mut state, &Hit::new(1), Timestamp::EPOCH).is_allowed());
-    assert_eq!(second.fresh_at(&state, Class::default()), Timestamp::EPOCH);
+    assert_eq!(second.expires_at(&state, Class::default()), Timestamp::EPOCH);
     let decision = second.decide(&mut state, &Hit::new(1), Timestamp::EPOCH);
     assert_eq!(decision.decisions()[0].remaining(), 1);
 }
@@ -234,13 +234,13 @@ fn a_change_of_strategy_grants_nothing() {
             let (before, mut state) = (Chosen::new(Arc::clone(old)), InlineState::default());
             let first = before.decide(&mut state, &Hit::new(70), now);
             assert!(first.is_allowed());
-            let after = Chosen::new(Arc::clone(new)).succeeding(Arc::clone(old));
+            let after = Chosen::new(Arc::clone(new)).migrating_from(Arc::clone(old));
             let left = |state| after.peek(state, &Hit::new(0), now).decisions()[0].remaining();
             assert_eq!(left(&state), 30, "{from} to {to}");
             assert!(!after.decide(&mut state, &Hit::new(31), now).is_allowed(), "{from} to {to}");
             assert!(after.decide(&mut state, &Hit::new(30), now).is_allowed(), "{from} to {to}");
             assert!(!after.decide(&mut state, &Hit::new(1), now).is_allowed(), "{from} to {to}");
-            let fresh = after.fresh_at(&state, Class::default());
+            let fresh = after.expires_at(&state, Class::default());
             assert!(fresh > now && after.peek(&state, &Hit::new(100), fresh).is_allowed(), "{from} to {to}");
             // It stands in the new form now, so nothing has to be taken over any more.
             let alone = Chosen::new(Arc::clone(new));
@@ -251,6 +251,6 @@ fn a_change_of_strategy_grants_nothing() {
         }
     }
     let (old, new) = (Arc::clone(&strategies[0]), Arc::clone(&strategies[1]));
-    let after = Chosen::new(new).succeeding(old);
+    let after = Chosen::new(new).migrating_from(old);
     assert!(after.decide(&mut InlineState::default(), &Hit::new(100), now).is_allowed(), "a key never seen");
 }

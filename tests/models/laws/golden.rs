@@ -23,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use self::list::{Case, every};
 use self::steps::{Act, Asked, START, Step, steps};
 use self::told::{bytes, figures, hex, moment, names, receipts, verdict};
-use traffik::strategy::{Report, decode};
+use traffik::strategy::{Stats, decode};
 use traffik::{Class, Hit, Op, Receipts, State, Strategy, Timestamp, Verdict};
 use traffik_test_support::golden::golden;
 
@@ -49,14 +49,14 @@ trait Visit {
     /// With one whose values can all be written.
     fn see<S>(&mut self, name: &str, cases: Vec<Case<S>>)
     where
-        S: Strategy<Cost: Asked, State: Serialize + DeserializeOwned, Stat: Report + Serialize>,
+        S: Strategy<Cost: Asked, State: Serialize + DeserializeOwned, Stat: Stats + Serialize>,
         S::Cost: Serialize,
         S::Verdict: Serialize + Verdict<Receipt: Serialize>;
 
     /// With one whose figures cannot.
     fn see_erased<S>(&mut self, name: &str, cases: Vec<Case<S>>)
     where
-        S: Strategy<Cost: Asked, State: Serialize + DeserializeOwned, Stat: Report>,
+        S: Strategy<Cost: Asked, State: Serialize + DeserializeOwned, Stat: Stats>,
         S::Cost: Serialize,
         S::Verdict: Serialize + Verdict<Receipt: Serialize>;
 }
@@ -65,7 +65,7 @@ trait Visit {
 struct Done<'a, S: Strategy> {
     number: usize,
     step: Step,
-    limit: &'a S,
+    strategy: &'a S,
     /// What was asked; a reset has no cost.
     hit: Hit<S::Cost>,
     now: Timestamp,
@@ -104,7 +104,7 @@ fn run<S: Strategy<Cost: Asked>>(case: &Case<S>, mut show: impl FnMut(Done<'_, S
             admitted.push((hit, verdict.receipt()));
         }
         assert!(decode::<S::State>(&bytes(&state)).is_ok_and(|read| read == state));
-        show(Done { number, step, limit, hit, now, op, verdict, state: &state });
+        show(Done { number, step, strategy: limit, hit, now, op, verdict, state: &state });
     }
 }
 
@@ -171,17 +171,17 @@ impl Visit for States {
 struct Decisions(Files);
 
 impl Decisions {
-    fn write<S: Strategy<Cost: Asked, Stat: Report>>(&mut self, name: &str, cases: &[Case<S>]) {
+    fn write<S: Strategy<Cost: Asked, Stat: Stats>>(&mut self, name: &str, cases: &[Case<S>]) {
         let limits = <<S::Verdict as Verdict>::Receipt as Receipts>::COUNT;
         let mut text = format!("receipts of {limits}\n");
         for case in cases {
             let limit = &case.limit;
             let stat = names(&limit.stat(&S::State::default(), Class::default(), START));
-            write!(text, "\n{} {}; horizon {}", case.size.name, case.size.rate, limit.horizon()).unwrap();
+            write!(text, "\n{} {}; horizon {}", case.size.name, case.size.rate, limit.max_ttl()).unwrap();
             let fits = limit.fits_script().map_or_else(|error| error.to_string(), |()| "fits".to_owned());
             writeln!(text, "; demand {}; script {fits}; {stat}", limit.records_demand()).unwrap();
             run(case, |done| {
-                let stat = done.limit.stat(done.state, done.step.class, done.now);
+                let stat = done.strategy.stat(done.state, done.step.class, done.now);
                 let cost = match done.op {
                     Op::Reset => String::new(),
                     _ => format!(" {:?}", done.hit.cost),
@@ -191,9 +191,9 @@ impl Decisions {
                     Op::Check(_) | Op::Peek(_) if done.verdict.is_allowed() => receipts(&done.verdict),
                     _ => "-".to_owned(),
                 };
-                let fresh_at = moment(done.limit.fresh_at(done.state, done.step.class));
+                let expires_at = moment(done.strategy.expires_at(done.state, done.step.class));
                 let (number, step, now, stat) = (done.number, done.step, moment(done.now), figures(&stat));
-                writeln!(text, "{number} {step}{cost} {now}; {told}; {receipts}; {fresh_at}; {stat}")
+                writeln!(text, "{number} {step}{cost} {now}; {told}; {receipts}; {expires_at}; {stat}")
                     .unwrap();
             });
         }
@@ -204,14 +204,14 @@ impl Decisions {
 impl Visit for Decisions {
     fn see<S>(&mut self, name: &str, cases: Vec<Case<S>>)
     where
-        S: Strategy<Cost: Asked, Stat: Report>,
+        S: Strategy<Cost: Asked, Stat: Stats>,
     {
         self.write(name, &cases);
     }
 
     fn see_erased<S>(&mut self, name: &str, cases: Vec<Case<S>>)
     where
-        S: Strategy<Cost: Asked, Stat: Report>,
+        S: Strategy<Cost: Asked, Stat: Stats>,
     {
         self.write(name, &cases);
     }

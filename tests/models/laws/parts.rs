@@ -10,20 +10,20 @@ use traffik::{
 };
 
 /// The cost that a fresh limit admits at once, a hit of 1 after the other, and after this time.
-fn admitted<S: Strategy<Cost = u32, Verdict = Decision>>(limit: &S, seconds: u64) -> usize {
+fn admitted<S: Strategy<Cost = u32, Verdict = Decision>>(strategy: &S, seconds: u64) -> usize {
     let mut state = S::State::default();
     let mut all = |second: u64| {
         let now = Timestamp::from_micros((1_000_000 + second) * 1_000_000);
-        (0..10_000).take_while(|_| limit.decide(&mut state, &Hit::new(1), now).is_allowed()).count()
+        (0..10_000).take_while(|_| strategy.decide(&mut state, &Hit::new(1), now).is_allowed()).count()
     };
     all(0) + all(seconds)
 }
 
-fn parts_hold<S: Scale<Cost = u32, Verdict = Decision>>(name: &str, limit: &S) {
+fn parts_hold<S: Scale<Cost = u32, Verdict = Decision>>(name: &str, strategy: &S) {
     for parts in [1, 2, 3, 4, 7] {
-        let part = limit.part(Ratio::new(1, parts).unwrap()).unwrap();
+        let part = strategy.part(Ratio::new(1, parts).unwrap()).unwrap();
         for seconds in [0, 1, 10, 100, 1_000] {
-            let (all, each) = (admitted(limit, seconds), admitted(&part, seconds));
+            let (all, each) = (admitted(strategy, seconds), admitted(&part, seconds));
             assert!(
                 each > 0 && each * parts as usize <= all,
                 "{name}: {parts} of {each} beside {all} in {seconds} s"
@@ -32,8 +32,8 @@ fn parts_hold<S: Scale<Cost = u32, Verdict = Decision>>(name: &str, limit: &S) {
     }
     // Parts of parts are parts.
     let half = Ratio::new(1, 2).unwrap();
-    let quarter = limit.part(half).and_then(|it| it.part(half)).unwrap();
-    assert!(admitted(&quarter, 0) * 4 <= admitted(limit, 0), "{name}");
+    let quarter = strategy.part(half).and_then(|it| it.part(half)).unwrap();
+    assert!(admitted(&quarter, 0) * 4 <= admitted(strategy, 0), "{name}");
 }
 
 #[test]

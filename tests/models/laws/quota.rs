@@ -111,7 +111,7 @@ proptest! {
         let other = QuotaRollover::new(other);
         let mut state = Default::default();
         for step in &forward {
-            if limit.decide(&mut state, &Hit::new(step.cost), step.at).is_recorded() {
+            if limit.decide(&mut state, &Hit::new(step.cost), step.at).is_dirty() {
                 let used = |limit: &QuotaRollover| limit.stat(&state, Class::default(), step.at).used;
                 prop_assert_eq!(used(&limit), used(&other));
                 let told = other.peek(&state, &Hit::new(0), step.at);

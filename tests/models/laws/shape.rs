@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
-use traffik::storage::{AsyncStorage, Failure, Local, Reply};
-use traffik::strategy::{Corrupt, Reader, Writer, decode, encode};
+use traffik::storage::{AsyncStorage, BackendError, Local, Reply};
+use traffik::strategy::{DecodeError, Reader, Writer, decode, encode};
 use traffik::web::{Peer, Throttle, ThrottleLayer};
 use traffik::{
     AsyncLimiter, Class, Clock, Decision, ErasedKey, ErrorKind, FixedWindow, Gcra, Hit, Key, ManualClock,
@@ -67,12 +67,12 @@ impl<S: Strategy<Cost = u32>> Strategy for HalfPrice<S> {
         self.0.refund(state, &Self::inner(hit), receipt, now);
     }
 
-    fn fresh_at(&self, state: &S::State, class: Class) -> Timestamp {
-        self.0.fresh_at(state, class)
+    fn expires_at(&self, state: &S::State, class: Class) -> Timestamp {
+        self.0.expires_at(state, class)
     }
 
-    fn horizon(&self) -> u64 {
-        self.0.horizon()
+    fn max_ttl(&self) -> u64 {
+        self.0.max_ttl()
     }
 
     fn stat(&self, state: &S::State, class: Class, now: Timestamp) -> S::Stat {
@@ -115,10 +115,10 @@ impl<const LEN: usize> State for Inline<LEN> {
         out.bytes(self.bytes.get(..self.length.into()).unwrap_or_default());
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let length = input.u8()?;
         let mut state = Self { length, ..Self::default() };
-        for byte in state.bytes.get_mut(..length.into()).ok_or(Corrupt)? {
+        for byte in state.bytes.get_mut(..length.into()).ok_or(DecodeError)? {
             *byte = input.u8()?;
         }
         Ok(state)
@@ -136,7 +136,7 @@ impl<const LEN: usize, S: Strategy<Cost = u32, Verdict = Decision>> Erased<LEN> 
         let bytes = state.bytes.get(..state.length.into()).unwrap_or_default();
         let mut typed: S::State = decode(bytes).unwrap_or_default();
         let decision = self.decide(&mut typed, hit, now);
-        if decision.is_recorded() {
+        if decision.is_dirty() {
             state.length = encode(&typed, &mut state.bytes).map_or(0, |length| length as u8);
         }
         decision
@@ -179,18 +179,18 @@ impl<M> Remote<M> {
                 if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
-            if up { answer.await } else { Err(Failure::new(ErrorKind::Unavailable, "down")) }
+            if up { answer.await } else { Err(BackendError::new(ErrorKind::Unavailable, "down")) }
         })
     }
 }
 
 impl<S: Strategy, M: AsyncStorage<S>> AsyncStorage<S> for Remote<M> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        self.answer(|| self.inner.apply(limit, key, op))
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.answer(|| self.inner.apply(strategy, key, op))
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.answer(|| self.inner.load(limit, key))
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.answer(|| self.inner.load(strategy, key))
     }
 }
 
@@ -205,14 +205,14 @@ fn owned(key: &dyn ErasedKey) -> Vec<u8> {
 }
 
 impl<S: Strategy, A: AsyncStorage<S>, B: AsyncStorage<S> + 'static> AsyncStorage<S> for Failover<A, B> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        match self.0.apply(limit, key, op) {
-            Reply::Ready(Some(Err(_))) => self.1.apply(limit, key, op),
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        match self.0.apply(strategy, key, op) {
+            Reply::Ready(Some(Err(_))) => self.1.apply(strategy, key, op),
             Reply::Pending(first) => {
-                let (second, limit, key, op) = (Arc::clone(&self.1), limit.clone(), owned(key), *op);
+                let (second, strategy, key, op) = (Arc::clone(&self.1), strategy.clone(), owned(key), *op);
                 Reply::pending(async move {
                     match first.await {
-                        Err(_) => second.apply(&limit, &key, &op).await,
+                        Err(_) => second.apply(&strategy, &key, &op).await,
                         answer => answer,
                     }
                 })
@@ -221,8 +221,8 @@ impl<S: Strategy, A: AsyncStorage<S>, B: AsyncStorage<S> + 'static> AsyncStorage
         }
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.0.load(limit, key)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.0.load(strategy, key)
     }
 }
 

@@ -93,18 +93,18 @@ fn parts() -> impl Generator<Value = [u64; 5]> {
 }
 
 /// All that holds for one strategy.
-fn lawful<S: Bounds + Scale>(limit: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
+fn lawful<S: Bounds + Scale>(strategy: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
     let check =
         |held: Result<(), laws::Broken>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
-    check(laws::every(limit, forward))?;
-    check(laws::every(limit, any))?;
-    check(laws::advance_is_invisible(limit, forward))?;
+    check(laws::every(strategy, forward))?;
+    check(laws::every(strategy, any))?;
+    check(laws::advance_is_invisible(strategy, forward))?;
     let fixed = Fixed::<S, _, 4>::new(ManualClock::default(), 42).when_full(WhenFull::Refuse);
-    check(laws::storage_agrees(limit, &fixed, "key", forward))
+    check(laws::storage_agrees(strategy, &fixed, "key", forward))
 }
 
-fn changeable<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Result<(), TestCaseError> {
-    laws::limit_may_change(limit, other, run).map_err(|broken| TestCaseError::fail(broken.to_string()))
+fn changeable<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> Result<(), TestCaseError> {
+    laws::limit_may_change(strategy, other, run).map_err(|broken| TestCaseError::fail(broken.to_string()))
 }
 
 fn answer(decision: &Decision) -> Answer {
@@ -382,7 +382,7 @@ fn a_denial_is_written_to_a_store_once() {
     let mut state = Default::default();
     let hit = |who| Hit::new(1).with_class(class(who));
     let asked =
-        [0, 1, 1, 1, 0, 0].map(|who| limit.decide(&mut state, &hit(who), Timestamp::EPOCH).is_recorded());
+        [0, 1, 1, 1, 0, 0].map(|who| limit.decide(&mut state, &hit(who), Timestamp::EPOCH).is_dirty());
     assert_eq!(asked, [true, true, false, false, true, false]);
 }
 

@@ -35,10 +35,10 @@ fn edges(rate: Rate, buckets: u32) -> impl Generator<Value = Vec<Step>> {
 }
 
 /// Never above the limit in any window of one period, by what was admitted and when.
-fn holds_in_every_window<S: Bounds>(limit: &S, rate: Rate, run: &[Step]) -> Result<(), TestCaseError> {
+fn holds_in_every_window<S: Bounds>(strategy: &S, rate: Rate, run: &[Step]) -> Result<(), TestCaseError> {
     let (mut state, mut admitted) = (S::State::default(), Vec::new());
     for step in run {
-        if limit.decide(&mut state, &Hit::new(step.cost), step.at).is_allowed() {
+        if strategy.decide(&mut state, &Hit::new(step.cost), step.at).is_allowed() {
             admitted.push((step.at.as_micros(), u128::from(step.cost)));
         }
         let (now, period) = (step.at.as_micros(), rate.period().as_micros() as u64);
@@ -49,15 +49,15 @@ fn holds_in_every_window<S: Bounds>(limit: &S, rate: Rate, run: &[Step]) -> Resu
 }
 
 /// A client that asks again as soon as it may gets just what the floor promises, whenever that is looked up.
-fn the_floor_is_reached<S: Bounds>(limit: &S, first: Timestamp, cost: u32) -> Result<(), TestCaseError> {
+fn the_floor_is_reached<S: Bounds>(strategy: &S, first: Timestamp, cost: u32) -> Result<(), TestCaseError> {
     let (mut state, mut admitted, mut now) = (S::State::default(), 0u128, first);
     for _ in 0..200 {
-        match limit.decide(&mut state, &Hit::new(cost), now).outcome() {
+        match strategy.decide(&mut state, &Hit::new(cost), now).outcome() {
             Outcome::Allow { .. } => admitted += u128::from(cost),
             Outcome::Deny { retry_after } => {
                 let then = now + retry_after;
                 for at in [now, Timestamp::from_micros(then.as_micros() - 1)] {
-                    prop_assert_eq!(admitted, limit.least(first, at, cost), "at {} from {}", at, first);
+                    prop_assert_eq!(admitted, strategy.least(first, at, cost), "at {} from {}", at, first);
                 }
                 now = then;
             }
@@ -118,7 +118,7 @@ fn with_refunds(
 
 /// Decisions and figures are those of the model, with admissions taken back in between.
 fn as_the_model_with_refunds<S>(
-    limit: &S,
+    strategy: &S,
     rate: Rate,
     run: &[(Step, Option<usize>)],
 ) -> Result<(), TestCaseError>
@@ -129,16 +129,16 @@ where
     let (mut state, mut history, mut open) = (S::State::default(), Vec::new(), Vec::new());
     for (step, refund) in run {
         let (hit, now) = (Hit::new(step.cost), step.at);
-        let decision = limit.decide(&mut state, &hit, now);
+        let decision = strategy.decide(&mut state, &hit, now);
         let expected = model.decide(&mut history, now.as_micros().into(), step.cost);
         prop_assert_eq!(decision.outcome(), expected.outcome, "at {}", now);
-        if decision.is_recorded() {
+        if decision.is_dirty() {
             open.push((hit, decision.receipt()));
         }
         if let Some((hit, receipt)) =
             refund.and_then(|back| open.len().checked_sub(back + 1)).map(|at| open.remove(at))
         {
-            limit.refund(&mut state, &hit, receipt, now);
+            strategy.refund(&mut state, &hit, receipt, now);
             let booked = (u128::from(receipt.at().as_micros()), hit.cost);
             let place = history.iter().position(|entry| *entry == booked).unwrap();
             history.remove(place);
@@ -148,7 +148,7 @@ where
             let mut times: Vec<u128> =
                 history.iter().map(|(at, _)| *at).filter(|at| at + period > now.as_micros().into()).collect();
             times.dedup();
-            let stat = limit.stat(&state, Class::default(), now);
+            let stat = strategy.stat(&state, Class::default(), now);
             prop_assert_eq!(u128::from(stat.current_cost_sum), model.used(&history, now.as_micros().into()));
             prop_assert_eq!(stat.entry_count as usize, times.len());
             prop_assert_eq!(stat.oldest_entry.map(|at| at.as_micros().into()), times.first().copied());
@@ -161,7 +161,7 @@ where
 const RING: u8 = 0x14;
 
 /// Bytes are refused, or are a state that has this form and no other; but a ring may begin anywhere, and have room.
-fn survived<S: Strategy>(limit: &S, bytes: &[u8], run: &[Step]) -> Result<(), TestCaseError> {
+fn survived<S: Strategy>(strategy: &S, bytes: &[u8], run: &[Step]) -> Result<(), TestCaseError> {
     if let Ok(state) = decode::<S::State>(bytes) {
         let mut buffer = [0; 1_024];
         let length = encode(&state, &mut buffer).unwrap();
@@ -172,7 +172,7 @@ fn survived<S: Strategy>(limit: &S, bytes: &[u8], run: &[Step]) -> Result<(), Te
             }
             _ => prop_assert_eq!(buffer.get(..length), Some(bytes)),
         }
-        held(laws::any_bytes_decode_or_are_refused(limit, bytes, run))?;
+        held(laws::any_bytes_decode_or_are_refused(strategy, bytes, run))?;
     }
     Ok(())
 }

@@ -102,9 +102,9 @@ fn by_hours<S: Scale<Verdict = Decision> + core::fmt::Debug>(
 
 /// Every law but what a change of the limit tells, which each test decides on. A run forward is one of a key
 /// that stays in its tier, for a storage forgets what is fresh in that one.
-fn wrapped<S: Bounds + Scale>(limit: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
-    lawful(limit, forward, any)?;
-    advances(limit, forward)
+fn wrapped<S: Bounds + Scale>(strategy: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
+    lawful(strategy, forward, any)?;
+    advances(strategy, forward)
 }
 
 fn tiers<S: Scale + core::fmt::Debug>(
@@ -159,10 +159,10 @@ fn keeps_reserves<S: Bounds>(limit: &Priority<S, 4>, whole: &S, run: &[Step]) ->
     Ok(())
 }
 
-fn as_by_hours<S: Bounds>(limit: &S, model: &mut HoursModel, run: &[Step]) -> Result<(), TestCaseError> {
+fn as_by_hours<S: Bounds>(strategy: &S, model: &mut HoursModel, run: &[Step]) -> Result<(), TestCaseError> {
     let mut state = S::State::default();
     for step in run {
-        let decision = limit.decide(&mut state, &Hit::new(step.cost), step.at);
+        let decision = strategy.decide(&mut state, &Hit::new(step.cost), step.at);
         let expected = model.decide(step.at.as_micros().into(), step.cost);
         let found = Answer {
             outcome: decision.outcome(),
@@ -268,17 +268,17 @@ proptest! {
         refunded in any::<bool>(),
     ) {
         let bucket = TokenBucket::new(rate);
-        let Ok(finer) = bucket.finer(factor) else { return Ok(()) };
-        prop_assert_eq!(finer.parts(), if rate.is_unlimited() { 1 } else { bucket.parts() * factor });
+        let Ok(refine) = bucket.refine(factor) else { return Ok(()) };
+        prop_assert_eq!(refine.denominator(), if rate.is_unlimited() { 1 } else { bucket.denominator() * factor });
         let (mut one, mut other) = Default::default();
         for step in &run {
             let hit = Hit::new(step.cost);
-            let (decided, finely) = (bucket.decide(&mut one, &hit, step.at), finer.decide(&mut other, &hit, step.at));
+            let (decided, finely) = (bucket.decide(&mut one, &hit, step.at), refine.decide(&mut other, &hit, step.at));
             let told = |it: &Decision| (it.outcome(), it.limit(), it.remaining(), it.reset_after());
             prop_assert_eq!(told(&decided), told(&finely));
             if refunded && decided.is_allowed() {
                 bucket.refund(&mut one, &hit, decided.receipt(), step.at);
-                finer.refund(&mut other, &hit, finely.receipt(), step.at);
+                refine.refund(&mut other, &hit, finely.receipt(), step.at);
             }
         }
     }

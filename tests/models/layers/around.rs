@@ -1,11 +1,11 @@
-//! `Around`: each line puts a layer there that does its work, alone and all at once, and what the docs of
+//! `StorageExt`: each line puts a layer there that does its work, alone and all at once, and what the docs of
 //! `layer` remark upon other orders is so. Over a store that fails as it is told.
 
 use std::sync::Arc;
 
-use traffik::layer::{Around, Breaker, BreakerState, Calls, Ended, Operation};
+use traffik::layer::{Breaker, BreakerState, CallCounters, CallResult, Operation, StorageExt};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Failure};
+use traffik::storage::{AsyncStorage, BackendError};
 use traffik::{AsyncLimiter, Decision, ErrorKind, Origin, TokenBucket, rate};
 
 use traffik_test_support::faulty::{Course, Faulty, MILLI, SECOND, after, before, slow};
@@ -27,7 +27,10 @@ fn stores() -> (Manual, Store, Store) {
     (runtime, faulty, other)
 }
 
-fn check(runtime: &Manual, storage: &(impl AsyncStorage<TokenBucket> + Clone)) -> Result<Decision, Failure> {
+fn check(
+    runtime: &Manual,
+    storage: &(impl AsyncStorage<TokenBucket> + Clone),
+) -> Result<Decision, BackendError> {
     check_n(runtime, storage, 1)
 }
 
@@ -35,7 +38,7 @@ fn check_n(
     runtime: &Manual,
     storage: &(impl AsyncStorage<TokenBucket> + Clone),
     cost: u32,
-) -> Result<Decision, Failure> {
+) -> Result<Decision, BackendError> {
     runtime.run(AsyncLimiter::new(limit(), storage.clone()).check_n("key", cost)).unwrap()
 }
 
@@ -73,10 +76,10 @@ fn each_line_does_its_work() {
     assert!(!denied.is_allowed() && !again.is_allowed());
     assert_eq!((other.calls(), again.origin()), (before, Origin::DenyCache));
 
-    let calls = Calls::default();
-    let storage = other.clone().with_watch(calls.clone());
+    let calls = CallCounters::default();
+    let storage = other.clone().with_observer(calls.clone());
     assert!(check(&runtime, &storage).unwrap().is_allowed());
-    assert_eq!(calls.count(Operation::Check, Ended::Allowed), 1);
+    assert_eq!(calls.count(Operation::Check, CallResult::Allowed), 1);
 }
 
 /// What the Python library calls failover: asked again, then left alone, and another store decides all the
@@ -84,7 +87,7 @@ fn each_line_does_its_work() {
 #[test]
 fn all_at_once_in_their_order() {
     let (runtime, faulty, other) = stores();
-    let (breaker, calls) = (Breaker::new("store"), Calls::default());
+    let (breaker, calls) = (Breaker::new("store"), CallCounters::default());
     let storage = faulty
         .clone()
         .with_timeout(runtime.clone(), SECOND)
@@ -92,7 +95,7 @@ fn all_at_once_in_their_order() {
         .with_breaker(&breaker)
         .with_fallback(other.clone())
         .with_deny_cache()
-        .with_watch(calls.clone());
+        .with_observer(calls.clone());
     faulty.next(&[DOWN]);
     assert_eq!(check(&runtime, &storage).unwrap().origin(), Origin::Store, "asked again, it is well");
     faulty.always(DOWN);
@@ -109,7 +112,7 @@ fn all_at_once_in_their_order() {
     let denied = check(&runtime, &storage).unwrap();
     assert_eq!((denied.is_allowed(), denied.origin()), (false, Origin::DenyCache));
     assert_eq!((faulty.calls(), other.calls(), runtime.now()), (2 + 3 * OPENS, asked, now));
-    assert_eq!(calls.count(Operation::Check, Ended::Denied), 2);
+    assert_eq!(calls.count(Operation::Check, CallResult::Denied), 2);
 }
 
 /// A breaker within a retry counts attempts, and is asked again while it is open.

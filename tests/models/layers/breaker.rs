@@ -9,9 +9,9 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use traffik::layer::{Breaker, BreakerBuilder, BreakerState, CircuitBreaker, Open};
+use traffik::layer::{Breaker, BreakerBuilder, BreakerState, CircuitBreaker, CircuitOpen};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Failure, Joint, Reply};
+use traffik::storage::{AsyncStorage, BackendError, MultiKeyReply, Reply};
 use traffik::{AsyncLimiter, Decision, ErasedKey, ErrorKind, Gcra, Hit, Op, Ratio, Timer, Timestamp, rate};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ impl AsyncStorage<Gcra> for Faulty {
         let parts = Arc::clone(&self.0);
         let answer = move || {
             assert!(!parts.panics.load(Ordering::Relaxed), "it is to panic");
-            answer.map_or(Ok(Decision::unlimited()), |kind| Err(Failure::new(kind, "down")))
+            answer.map_or(Ok(Decision::unlimited()), |kind| Err(BackendError::new(kind, "down")))
         };
         if after.is_zero() {
             return Reply::ready(answer());
@@ -66,8 +66,8 @@ impl AsyncStorage<Gcra> for Faulty {
         Reply::ready(Ok(Default::default()))
     }
 
-    fn check_together(&self, _: &Gcra, _: &[&dyn ErasedKey], _: &Hit) -> Reply<Joint<Decision>> {
-        Reply::ready(Ok(Joint::Unable))
+    fn check_together(&self, _: &Gcra, _: &[&dyn ErasedKey], _: &Hit) -> Reply<MultiKeyReply<Decision>> {
+        Reply::ready(Ok(MultiKeyReply::Unsupported))
     }
 }
 
@@ -84,7 +84,7 @@ fn limits(
     (AsyncLimiter::new(Gcra::new(rate!("1/s")), storage), faulty, breaker)
 }
 
-fn ask(runtime: &Manual, limits: &Limits) -> Result<Decision, Failure> {
+fn ask(runtime: &Manual, limits: &Limits) -> Result<Decision, BackendError> {
     runtime.run(limits.check("key")).unwrap()
 }
 
@@ -137,7 +137,7 @@ fn failures_in_a_row_open_it_and_open_never_touches_the_storage() {
     for _ in 0..100 {
         let failure = ask(&runtime, &limits).unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Unavailable);
-        let open = failure.cause().downcast_ref::<Open>().unwrap();
+        let open = failure.cause().downcast_ref::<CircuitOpen>().unwrap();
         assert_eq!((&*open.breaker, open.state), ("store", BreakerState::Open(until)));
         assert_eq!(failure.to_string(), "the circuit breaker store is open; it tries again at 1.000000");
         assert!(runtime.run(limits.stat("key")).unwrap().is_err());
@@ -212,7 +212,7 @@ fn half_open_one_probe_passes_at_a_time_and_a_dropped_one_leaves_its_place() {
     assert_eq!(faulty.calls(), 2);
     drop(probe);
     // Cannot do it, which tells nothing of the store.
-    drop(limits.storage().check_together(limits.limit(), &[], &Hit::new(1)));
+    drop(limits.storage().check_together(limits.strategy(), &[], &Hit::new(1)));
     for calls in [3, 4] {
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
         assert!(ask(&runtime, &limits).is_ok());

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use traffik::layer::{Around, Breaker, Calls, DenyCache, Ended, Metered, Operation};
+use traffik::layer::{Breaker, CallCounters, CallResult, DenyCache, Instrumented, Operation, StorageExt};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Joint, Reply, Together};
+use traffik::storage::{AsyncStorage, MultiKeyReply, MultiKeyVerdict, Reply};
 use traffik::strategy::{All, Composite, DecisionList, Erased, ErasedScale, ErasedStrategy};
 use traffik::{
     Adaptive, AsyncLimiter, Class, Cost, Decision, ErrorKind, FixedWindow, Gcra, Hit, Label, Op, Origin,
@@ -24,15 +24,15 @@ struct Setup<S: Strategy> {
     limits: AsyncLimiter<S, DenyCache<S, Faulty<S>>>,
 }
 
-fn setup<S: Strategy + PartialEq>(limit: S) -> Setup<S> {
-    setup_for(limit, 1_000)
+fn setup<S: Strategy + PartialEq>(strategy: S) -> Setup<S> {
+    setup_for(strategy, 1_000)
 }
 
-fn setup_for<S: Strategy + PartialEq>(limit: S, keys: usize) -> Setup<S> {
+fn setup_for<S: Strategy + PartialEq>(strategy: S, keys: usize) -> Setup<S> {
     let runtime = Manual::new();
     let faulty = Faulty::new(&runtime);
     let storage = DenyCache::builder(faulty.clone()).keys(keys).clock(runtime.clone()).seed(7).build();
-    Setup { limits: AsyncLimiter::new(limit, storage), runtime, faulty }
+    Setup { limits: AsyncLimiter::new(strategy, storage), runtime, faulty }
 }
 
 /// Two in 80 s: a hit costs 40 s.
@@ -86,16 +86,16 @@ fn start<F: Future + Unpin>(mut call: F) -> F {
 fn told(verdict: &impl Verdict) -> String {
     let mut told = format!("{:?}", verdict.outcome());
     let verdict = verdict.clone().with_origin(Origin::Store);
-    verdict.each(&mut |decision| told.push_str(&format!(", {decision:?}")));
+    verdict.for_each(&mut |decision| told.push_str(&format!(", {decision:?}")));
     told
 }
 
 /// Asks a store again and again until it admits, and compares each answer with what the store would say.
 /// Where several limits deny, the store may be asked once more for each whose wait is over before that of
 /// all.
-fn hammer<S: Strategy + PartialEq>(limit: S, limits: u32) {
-    let it = setup(limit.clone());
-    let honest = it.faulty.honest(limit);
+fn hammer<S: Strategy + PartialEq>(strategy: S, limits: u32) {
+    let it = setup(strategy.clone());
+    let honest = it.faulty.honest(strategy);
     it.exhaust("key");
     let Outcome::Deny { retry_after } = it.check("key").outcome() else { unreachable!("it is used up") };
     let asked = it.faulty.calls();
@@ -150,7 +150,7 @@ fn a_limit_chosen_at_run_time_is_the_same_while_it_is_the_same_value() {
     assert!(check(&chosen(rate!("4/80s"))), "raised");
     assert!(check(&limit.scaled(Ratio::new(2, 1).unwrap()).unwrap()), "scaled");
     // Nothing is known of what it took over, and when that ends.
-    let after = chosen(rate!("2/80s")).succeeding(Arc::new(FixedWindow::new(rate!("2/80s"))));
+    let after = chosen(rate!("2/80s")).migrating_from(Arc::new(FixedWindow::new(rate!("2/80s"))));
     let it = setup(after);
     it.exhaust("key");
     assert!(it.asks_to_check("key"));
@@ -174,10 +174,10 @@ fn only_the_same_limit_and_class_at_no_lower_cost() {
 
     let hit = Hit::new(3);
     let storage = it.limits.storage();
-    assert!(!it.asks(|| storage.apply(it.limits.limit(), &"key", &Op::Check(hit))));
+    assert!(!it.asks(|| storage.apply(it.limits.strategy(), &"key", &Op::Check(hit))));
     let mut other = Class::default();
     other.tier = Label(1);
-    assert!(it.asks(|| storage.apply(it.limits.limit(), &"key", &Op::Check(hit.with_class(other)))));
+    assert!(it.asks(|| storage.apply(it.limits.strategy(), &"key", &Op::Check(hit.with_class(other)))));
     let raised = TokenBucket::new(rate!("16/80s"));
     let admitted = it.run(storage.apply(&raised, &"key", &Op::Check(hit)));
     assert!(admitted.is_allowed(), "a limit that was raised is another one");
@@ -306,7 +306,7 @@ fn what_is_remembered_is_bounded_and_what_is_over_first_gives_way() {
 
 impl Setup<TokenBucket> {
     /// What two keys are told together, and whether the store was asked.
-    fn both(&self, keys: [&'static str; 2], cost: u32) -> (Together<Decision, 2>, bool) {
+    fn both(&self, keys: [&'static str; 2], cost: u32) -> (MultiKeyVerdict<Decision, 2>, bool) {
         let before = self.faulty.calls();
         let told = self.runtime.run(self.limits.check_together([&keys[0], &keys[1]], cost)).unwrap().unwrap();
         (told, self.faulty.calls() != before)
@@ -321,7 +321,8 @@ fn who_hammers_with_several_keys_at_once_costs_the_store_nothing() {
     assert!(!first.is_allowed() && asked, "nothing is known of b");
     it.runtime.advance(SECOND);
     let (both, asked) = it.both(["a", "b"], 1);
-    let truth = it.runtime.run(it.faulty.honest(*it.limits.limit()).check_together([&"a", &"b"], 1)).unwrap();
+    let truth =
+        it.runtime.run(it.faulty.honest(*it.limits.strategy()).check_together([&"a", &"b"], 1)).unwrap();
     assert_eq!(both.verdicts.map(|it| told(&it)), truth.unwrap().verdicts.map(|it| told(&it)));
     assert!(!both.is_allowed() && !asked);
     assert!(both.verdicts.iter().all(|it| it.origin() == Origin::DenyCache));
@@ -402,7 +403,7 @@ fn what_is_done_with_a_key_under_a_limit_that_records_demand_is_seen_under_all_o
     let it = setup(bucket);
     it.exhaust("key");
     let together = it.limits.storage().check_together(&adaptive, &[&"key", &"b"], &hit);
-    let Joint::AtOnce(told) = it.run(together) else { unreachable!("memory can") };
+    let MultiKeyReply::Atomic(told) = it.run(together) else { unreachable!("memory can") };
     assert!(told.iter().all(|it| it.outcome().is_allowed()));
     assert!(it.asks_to_check("key"));
 }
@@ -440,9 +441,9 @@ fn what_it_knows_is_there_at_once_and_all_else_is_delegated() {
 #[test]
 fn what_it_knows_can_be_asked_for_alone() {
     let it = bucket();
-    let calls = Calls::default();
-    let metered = Metered::with_clock(it.limits.storage().clone(), calls.clone(), it.runtime.clone());
-    let limit = *it.limits.limit();
+    let calls = CallCounters::default();
+    let metered = Instrumented::with_clock(it.limits.storage().clone(), calls.clone(), it.runtime.clone());
+    let limit = *it.limits.strategy();
     let known = |cost| metered.known_denial(&limit, &"key", &Hit::new(cost));
     assert_eq!(known(1), None);
     assert_eq!(it.faulty.calls(), 0);
@@ -451,7 +452,7 @@ fn what_it_knows_can_be_asked_for_alone() {
     let (asked, answered) = (it.faulty.calls(), it.limits.storage().answered());
     let denied = known(1).unwrap();
     assert_eq!((it.faulty.calls(), it.limits.storage().answered()), (asked, answered + 1));
-    assert_eq!(calls.count(Operation::Check, Ended::Denied), 1);
+    assert_eq!(calls.count(Operation::Check, CallResult::Denied), 1);
     assert_eq!(told(&denied), told(&it.check("key")));
     assert_eq!(metered.known_denial(&limit, &"other", &Hit::new(1)), None);
     let layers = (it.limits.storage().clone())
@@ -465,7 +466,7 @@ fn what_it_knows_can_be_asked_for_alone() {
     );
     let demanding = setup(Adaptive::new(rate!("2/80s")));
     demanding.exhaust("key");
-    let limit = *demanding.limits.limit();
+    let limit = *demanding.limits.strategy();
     assert!(demanding.limits.storage().known_denial(&limit, &"key", &Hit::new(1)).is_none());
 }
 

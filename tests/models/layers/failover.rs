@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use traffik::layer::{Failover, FailoverBuilder, FailoverChange};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Failure, Joint, Local, Reply};
+use traffik::storage::{AsyncStorage, BackendError, Local, MultiKeyReply, Reply};
 use traffik::strategy::Level;
 use traffik::{
     AsyncLimiter, Decision, ErasedKey, ErrorKind, Hit, Memory, Op, Origin, Ratio, Receipt, Scale, Timestamp,
@@ -30,7 +30,7 @@ impl Faulty {
                 if after {
                     drop(call(&self.0));
                 }
-                Reply::ready(Err(Failure::new(kind, "down")))
+                Reply::ready(Err(BackendError::new(kind, "down")))
             }
         }
     }
@@ -50,7 +50,7 @@ impl AsyncStorage<TokenBucket> for Faulty {
         limit: &TokenBucket,
         keys: &[&dyn ErasedKey],
         hit: &Hit,
-    ) -> Reply<Joint<Decision>> {
+    ) -> Reply<MultiKeyReply<Decision>> {
         self.answer(|it| it.check_together(limit, keys, hit))
     }
 }
@@ -79,7 +79,7 @@ fn setup(with: impl FnOnce(Builder) -> Builder) -> Setup {
 }
 
 impl Setup {
-    fn check(&self) -> Result<Decision, Failure> {
+    fn check(&self) -> Result<Decision, BackendError> {
         self.runtime.run(self.limits.check("key")).unwrap()
     }
 
@@ -106,7 +106,7 @@ fn the_fallback_decides_while_the_primary_is_down_at_a_share_of_the_limit() {
     assert_eq!((it.admitted(), it.limits.storage().is_away()), (8, false));
     it.faulty.will(DOWN);
     assert_eq!((it.admitted(), it.limits.storage().is_away()), (2, true), "a quarter, and cold");
-    let (state, _) = it.runtime.run(it.limits.storage().load(it.limits.limit(), &"key")).unwrap().unwrap();
+    let (state, _) = it.runtime.run(it.limits.storage().load(it.limits.strategy(), &"key")).unwrap().unwrap();
     assert_ne!(state, Level::default(), "the fallback's");
     it.faulty.will(None);
     assert_eq!((it.admitted(), it.limits.storage().is_away()), (0, false));
@@ -350,15 +350,15 @@ fn the_fallback_decides_on_keys_for_which_the_primary_has_no_room() {
 
 #[test]
 fn failures_of_one_call_are_told_and_what_is_noted_is_bounded() {
-    let it = setup(|it| it.merge().noted(2));
+    let it = setup(|it| it.merge().journal_capacity(2));
     it.faulty.will(Some((ErrorKind::Contended, false)));
     assert_eq!(it.check().unwrap_err().kind(), ErrorKind::Contended);
     it.faulty.will(DOWN);
     for _ in 0..5 {
         assert!(it.check().unwrap().is_allowed());
     }
-    assert_eq!(it.limits.storage().unnoted(), 3);
+    assert_eq!(it.limits.storage().dropped_entries(), 3);
     it.runtime.advance(Duration::from_secs(80));
     assert!(it.check().unwrap().is_allowed());
-    assert_eq!(it.limits.storage().unnoted(), 3, "what is over makes room");
+    assert_eq!(it.limits.storage().dropped_entries(), 3, "what is over makes room");
 }

@@ -255,7 +255,7 @@ struct Panics;
 impl AsyncStorage<TokenBucket> for Panics {
     fn apply(&self, _: &TokenBucket, _: &dyn traffik::ErasedKey, op: &Op<TokenBucket>) -> Reply<Decision> {
         assert!(!matches!(op, Op::Charge(_)), "it is to panic");
-        Reply::ready(Err(traffik::storage::Failure::new(ErrorKind::Unavailable, "down")))
+        Reply::ready(Err(traffik::storage::BackendError::new(ErrorKind::Unavailable, "down")))
     }
 
     fn load(
@@ -268,17 +268,17 @@ impl AsyncStorage<TokenBucket> for Panics {
 }
 
 /// To book two costs is to book their sum.
-fn adds_up<S: Strategy<Cost = u32>>(limit: &S) {
+fn adds_up<S: Strategy<Cost = u32>>(strategy: &S) {
     for at in [0, 1_500_000, 90_000_000] {
         let (first, then) =
             (Timestamp::EPOCH + SECOND, Timestamp::EPOCH + SECOND + Duration::from_micros(at));
         let mut state = S::State::default();
-        let _ = limit.decide(&mut state, &Hit::new(2), first);
+        let _ = strategy.decide(&mut state, &Hit::new(2), first);
         let mut other = state.clone();
         for cost in [3, 1, 4] {
-            limit.charge(&mut state, &Hit::new(cost), then);
+            strategy.charge(&mut state, &Hit::new(cost), then);
         }
-        limit.charge(&mut other, &Hit::new(8), then);
+        strategy.charge(&mut other, &Hit::new(8), then);
         assert_eq!(state, other);
     }
 }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use traffik::layer::{
-    Backoff, Breaker, BreakerState, Calls, CircuitBreaker, Ended, Metered, Operation, Retry,
+    Backoff, Breaker, BreakerState, CallCounters, CallResult, CircuitBreaker, Instrumented, Operation, Retry,
 };
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Failure, Reply};
+use traffik::storage::{AsyncStorage, BackendError, Reply};
 use traffik::{AsyncLimiter, Decision, ErrorKind, TokenBucket, rate};
 
 use traffik_test_support::faulty::{Faulty, MILLI, SECOND, WELL, before};
@@ -32,7 +32,7 @@ fn check(
     runtime: &Manual,
     storage: &(impl AsyncStorage<TokenBucket> + Clone),
     key: u64,
-) -> Result<Decision, Failure> {
+) -> Result<Decision, BackendError> {
     runtime.run(AsyncLimiter::new(limit(), storage.clone()).check(&key)).unwrap()
 }
 
@@ -193,9 +193,9 @@ fn a_breaker_forgets_the_nodes_that_leave() {
 
 #[test]
 fn calls_are_counted_by_node_and_the_whole_keeps_what_nodes_that_left_had_counted() {
-    let (runtime, calls) = (Manual::new(), Calls::default());
+    let (runtime, calls) = (Manual::new(), CallCounters::default());
     let store = Store::new(3, &runtime);
-    let storage = Arc::new(Metered::with_clock(store.clone(), calls.clone(), runtime.clone()));
+    let storage = Arc::new(Instrumented::with_clock(store.clone(), calls.clone(), runtime.clone()));
     let [dead, live, _] = keys(&store);
     store.at(0).always(before(ErrorKind::Unavailable));
     let _ = (check(&runtime, &storage, dead[0]), check(&runtime, &storage, dead[1]));
@@ -204,14 +204,15 @@ fn calls_are_counted_by_node_and_the_whole_keeps_what_nodes_that_left_had_counte
     let together = |one: u64, other: u64| runtime.run(limits.check_together([&one, &other], 1)).unwrap();
     assert!(together(live[0], live[1]).is_ok());
     assert!(together(live[0], dead[1]).is_err());
-    let failed = Ended::Failed(ErrorKind::Unavailable);
-    let told =
-        |calls: &Calls| calls.each().map(|(it, ended, count, _)| (it, ended, count)).collect::<Vec<_>>();
+    let failed = CallResult::Failed(ErrorKind::Unavailable);
+    let told = |calls: &CallCounters| {
+        calls.iter().map(|(it, ended, count, _)| (it, ended, count)).collect::<Vec<_>>()
+    };
     let nodes: Vec<_> = calls.nodes().map(|(node, calls)| (node, told(&calls))).collect();
-    let one = (Operation::Check, Ended::Allowed, 1);
+    let one = (Operation::Check, CallResult::Allowed, 1);
     let expected = [
         ("node 0".into(), vec![(Operation::Check, failed, 2)]),
-        ("node 1".into(), vec![one, (Operation::CheckTogether, Ended::Allowed, 1)]),
+        ("node 1".into(), vec![one, (Operation::CheckTogether, CallResult::Allowed, 1)]),
     ];
     assert_eq!(nodes, expected);
     assert_eq!(calls.count(Operation::CheckTogether, failed), 1, "of several nodes, so of the whole alone");
@@ -221,7 +222,7 @@ fn calls_are_counted_by_node_and_the_whole_keeps_what_nodes_that_left_had_counte
         assert!(check(&runtime, &storage, dead[0]).is_ok());
         assert_eq!(calls.nodes().count(), 2);
     }
-    assert_eq!(calls.count(Operation::Check, Ended::Allowed), 10_001);
+    assert_eq!(calls.count(Operation::Check, CallResult::Allowed), 10_001);
     assert_eq!(calls.count(Operation::Check, failed), 2);
 }
 

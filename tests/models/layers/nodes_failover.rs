@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use traffik::layer::{BreakerState, CircuitBreaker, Failover, FailoverBuilder};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Joint};
+use traffik::storage::{AsyncStorage, MultiKeyReply};
 use traffik::{AsyncLimiter, Decision, ErrorKind, Hit, Op, Origin, TokenBucket};
 
 use traffik_test_support::faulty::{Faulty, MILLI, SECOND, WELL, before};
@@ -91,7 +91,7 @@ fn the_fallback_decides_on_the_keys_of_one_node_and_what_it_admitted_comes_home_
     for (at, keys) in [(1, one), (2, other)] {
         keys.iter().for_each(|key| assert_eq!(used(&runtime, &store.at(at), *key), 500));
     }
-    assert_eq!((limits.storage().is_away(), limits.storage().unnoted()), (false, 0));
+    assert_eq!((limits.storage().is_away(), limits.storage().dropped_entries()), (false, 0));
     let expected = [
         "the primary storage at node 0 failed, and the fallback decides: the store is told to fail",
         "the primary storage at node 0 answers again, and decides",
@@ -101,19 +101,19 @@ fn the_fallback_decides_on_the_keys_of_one_node_and_what_it_admitted_comes_home_
 
 #[test]
 fn a_node_that_is_away_leaves_the_others_room_for_their_notes() {
-    let it = setup(|it| it.noted(3));
+    let it = setup(|it| it.journal_capacity(3));
     it.fail(0);
     it.times(5, it.keys[0][0]);
-    assert_eq!(it.storage.unnoted(), 2);
+    assert_eq!(it.storage.dropped_entries(), 2);
     it.fail(1);
     it.times(3, it.keys[1][0]);
-    assert_eq!(it.storage.unnoted(), 2, "the other one has room of its own");
+    assert_eq!(it.storage.dropped_entries(), 2, "the other one has room of its own");
     it.heal(0);
     assert_eq!(it.check(it.keys[0][0]).origin(), Origin::Store);
     assert_eq!(used(&it.runtime, &it.store.at(0), it.keys[0][0]), 4);
     it.fail(0);
     it.times(3, it.keys[0][1]);
-    assert_eq!(it.storage.unnoted(), 2, "what was merged has made room");
+    assert_eq!(it.storage.dropped_entries(), 2, "what was merged has made room");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_node_that_has_left_is_forgotten_and_its_notes_go_to_whoever_keeps_the_key_t
         it.store.replace(0, &format!("10.0.0.1:{number}"), node);
         assert_eq!(it.check(it.keys[0][1]).origin(), Origin::Fallback);
     }
-    assert_eq!(it.storage.unnoted(), 0, "each had room");
+    assert_eq!(it.storage.dropped_entries(), 0, "each had room");
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn a_check_of_keys_on_several_nodes_that_fails_blames_none_of_them() {
     let together = |one: u64, other: u64| {
         let told = it.storage.check_together(&limit(), &[&one, &other], &Hit::new(1));
         match it.runtime.run(told).unwrap().unwrap() {
-            Joint::AtOnce(told) | Joint::InTurn(told) => told[0].origin(),
-            Joint::Unable => panic!("both can"),
+            MultiKeyReply::Atomic(told) | MultiKeyReply::Sequential(told) => told[0].origin(),
+            MultiKeyReply::Unsupported => panic!("both can"),
         }
     };
     assert_eq!(together(dead, live), Origin::Fallback);
@@ -173,7 +173,7 @@ fn a_check_of_keys_on_several_nodes_that_fails_blames_none_of_them() {
     assert!(it.storage.is_away(), "there is one to blame");
     it.heal(0);
     assert_eq!(together(live, dead), Origin::Store);
-    assert_eq!((it.storage.is_away(), it.storage.unnoted()), (false, 0));
+    assert_eq!((it.storage.is_away(), it.storage.dropped_entries()), (false, 0));
     let counted = [(0, dead), (1, live)].map(|(at, key)| used(&it.runtime, &it.store.at(at), key));
     assert_eq!(counted, [3, 2], "each is told of what was admitted of its own keys");
 }
@@ -181,7 +181,7 @@ fn a_check_of_keys_on_several_nodes_that_fails_blames_none_of_them() {
 /// A storage that cannot name a node before it has learnt of them is one node until then.
 #[test]
 fn a_primary_that_begins_to_name_its_nodes_is_away_no_more_as_a_whole() {
-    use traffik::storage::{Failure, Reply};
+    use traffik::storage::{BackendError, Reply};
     use traffik::strategy::Level;
     use traffik::{ErasedKey, Timestamp};
 
@@ -193,7 +193,7 @@ fn a_primary_that_begins_to_name_its_nodes_is_away_no_more_as_a_whole() {
             if *self.1.lock().unwrap() {
                 return self.0.apply(limit, key, op);
             }
-            Reply::ready(Err(Failure::new(ErrorKind::Unavailable, "down")))
+            Reply::ready(Err(BackendError::new(ErrorKind::Unavailable, "down")))
         }
 
         fn load(&self, limit: &TokenBucket, key: &dyn ErasedKey) -> Reply<(Level, Timestamp)> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use traffik::layer::{Backoff, Retry, RetryBuilder, Timeout};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Failure, Reply};
+use traffik::storage::{AsyncStorage, BackendError, Reply};
 use traffik::{AsyncLimiter, Decision, ErrorKind, TokenBucket, rate};
 
 use traffik_test_support::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
@@ -32,7 +32,7 @@ fn setup(with: impl FnOnce(Builder) -> Builder) -> Setup {
 }
 
 impl Setup {
-    fn check(&self) -> Result<Decision, Failure> {
+    fn check(&self) -> Result<Decision, BackendError> {
         self.runtime.run(self.limits.check("key")).unwrap()
     }
 

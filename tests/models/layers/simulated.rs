@@ -15,8 +15,8 @@ use history::{History, Promise, Store, Sums};
 use probed::Probed;
 use traffik::TokenBucket;
 use traffik::layer::{
-    Breaker, BreakerState, Calls, CircuitBreaker, DenyCache, Failover, FailoverBuilder, Metered, Retry,
-    Timeout,
+    Breaker, BreakerState, CallCounters, CircuitBreaker, DenyCache, Failover, FailoverBuilder, Instrumented,
+    Retry, Timeout,
 };
 use traffik::runtime::Manual;
 use traffik::storage::AsyncStorage;
@@ -157,7 +157,7 @@ fn all_of_them() {
         } else {
             Promise { deadline: 3 * ATTEMPT, attempts: 3, ..ONCE }
         };
-        let calls = Calls::default();
+        let calls = CallCounters::default();
         let sums = histories(promise, |runtime, faulty, fallback, seed, shown| {
             let breaker = breaker(runtime, seed);
             *shown = Some(breaker.clone());
@@ -165,9 +165,9 @@ fn all_of_them() {
             let failover = Failover::builder(primary, fallback).clock(runtime.clone());
             let failover = if is_warm { failover.warm().merge() } else { failover }.build();
             let cache = DenyCache::builder(failover).keys(8).clock(runtime.clone()).seed(seed).build();
-            Arc::new(Metered::with_clock(cache, calls.clone(), runtime.clone()))
+            Arc::new(Instrumented::with_clock(cache, calls.clone(), runtime.clone()))
         });
-        let told: u64 = calls.each().map(|(_, _, count, _)| count).sum();
+        let told: u64 = calls.iter().map(|(_, _, count, _)| count).sum();
         assert_eq!(told, sums.asked, "each call is told once");
         assert!(sums.compared > HISTORIES / 10, "{}", sums.compared);
         assert_eq!((sums.mirrored > 0, sums.merged > 0), (is_warm, is_warm));

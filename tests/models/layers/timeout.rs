@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use traffik::layer::{Late, Timeout};
+use traffik::layer::{DeadlineExceeded, Timeout};
 use traffik::runtime::Manual;
 use traffik::storage::{AsyncStorage, Reply};
 use traffik::{AsyncLimiter, ErrorKind, TokenBucket, rate};
@@ -57,7 +57,7 @@ fn an_answer_in_time_is_passed_on_also_at_the_last_moment() {
         let answer = runtime.run(limits.check("key")).unwrap();
         assert_eq!(answer.is_ok(), is_ok, "{each_way:?}");
         if let Err(failure) = answer {
-            let late = failure.cause().downcast_ref::<Late>().unwrap();
+            let late = failure.cause().downcast_ref::<DeadlineExceeded>().unwrap();
             assert_eq!(late.limit, 10 * MILLI);
             assert_eq!(failure.to_string(), "the store has not answered within 10ms");
         }

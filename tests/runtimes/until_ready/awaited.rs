@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::poll_immediate;
 use traffik::layer::{Failover, Timeout};
 use traffik::runtime::{Manual, Runtime};
-use traffik::storage::{AsyncStorage, ErrorKind, Failure, Local, Reply, WaitQueue};
+use traffik::storage::{AsyncStorage, BackendError, ErrorKind, Local, Reply, WaitQueue};
 use traffik::{
     AsyncLimiter, ErasedKey, FifoQueue, FixedWindow, Gcra, LeakyBucketQueue, Limiter, Memory, Op, Outcome,
     Rate, Strategy, Timer, Timestamp, WaitError,
@@ -32,17 +32,17 @@ impl<S: Strategy> Far<S> {
 }
 
 impl<S: Strategy> AsyncStorage<S> for Far<S> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let (answer, late) = (self.near.apply(limit, key, op), self.runtime.sleep(SECOND / 1_000));
+        let (answer, late) = (self.near.apply(strategy, key, op), self.runtime.sleep(SECOND / 1_000));
         Reply::pending(async {
             late.await;
             answer.await
         })
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.near.load(limit, key)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.near.load(strategy, key)
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
@@ -182,10 +182,10 @@ fn what_cannot_be_waited_for_is_told() {
     struct Broken;
     impl AsyncStorage<Gcra> for Broken {
         fn apply(&self, _: &Gcra, _: &dyn ErasedKey, _: &Op<Gcra>) -> Reply<<Gcra as Strategy>::Verdict> {
-            Reply::ready(Err(Failure::new(ErrorKind::Unavailable, "out of order")))
+            Reply::ready(Err(BackendError::new(ErrorKind::Unavailable, "out of order")))
         }
         fn load(&self, _: &Gcra, _: &dyn ErasedKey) -> Reply<(<Gcra as Strategy>::State, Timestamp)> {
-            Reply::ready(Err(Failure::new(ErrorKind::Unavailable, "out of order")))
+            Reply::ready(Err(BackendError::new(ErrorKind::Unavailable, "out of order")))
         }
     }
     let broken = AsyncLimiter::new(Gcra::new(Rate::per_second(1)), Broken);

@@ -17,8 +17,8 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) type Limited<S> = Limiter<S, Memory<S, Manual>>;
 
-pub(crate) fn limited<S: Strategy>(limit: S, runtime: &Manual) -> Arc<Limited<S>> {
-    Arc::new(Limiter::new(limit, Memory::builder().clock(runtime.clone()).build()))
+pub(crate) fn limited<S: Strategy>(strategy: S, runtime: &Manual) -> Arc<Limited<S>> {
+    Arc::new(Limiter::new(strategy, Memory::builder().clock(runtime.clone()).build()))
 }
 
 pub(crate) fn nobody_waits<S: Strategy>(limiter: &Limited<S>, key: &str) -> bool {
@@ -93,9 +93,9 @@ pub(crate) fn crowd<S: Strategy<Cost = u32>>(
 }
 
 /// When one client that always waits as long as it is told is admitted.
-pub(crate) fn alone<S: Strategy<Cost = u32>>(limit: S, number: usize) -> Vec<u64> {
+pub(crate) fn alone<S: Strategy<Cost = u32>>(strategy: S, number: usize) -> Vec<u64> {
     let runtime = Manual::new();
-    let limiter = limited(limit, &runtime);
+    let limiter = limited(strategy, &runtime);
     let times = runtime.run(async {
         let mut times = Vec::new();
         while times.len() < number {

@@ -36,7 +36,7 @@ impl<S: Strategy, M: Storage<S>> Storage<S> for Failing<M> {
 
     fn apply<K: Key + ?Sized>(
         &self,
-        limit: &S,
+        strategy: &S,
         key: &K,
         op: &Op<S>,
         now: Timestamp,
@@ -45,7 +45,7 @@ impl<S: Strategy, M: Storage<S>> Storage<S> for Failing<M> {
         if self.fails.load(Ordering::Relaxed) {
             return Err(StorageError::new(ErrorKind::Other, "it fails"));
         }
-        self.storage.apply(limit, key, op, now)
+        self.storage.apply(strategy, key, op, now)
     }
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {

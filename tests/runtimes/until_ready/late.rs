@@ -44,9 +44,9 @@ impl Timer for Jumping<'_> {
 const LATE: i64 = 1_300;
 
 /// The times at which a task is admitted that waits again and again for ten seconds, in microseconds.
-fn served<S: Strategy>(limit: S, off: i64) -> Vec<u64> {
+fn served<S: Strategy>(strategy: S, off: i64) -> Vec<u64> {
     let runtime = Manual::new();
-    let (limiter, timer) = (limited(limit, &runtime), Off(runtime.clone(), off));
+    let (limiter, timer) = (limited(strategy, &runtime), Off(runtime.clone(), off));
     let mut times = Vec::new();
     let _ = runtime.run(runtime.timeout(10 * SECOND - Duration::from_micros(1), async {
         loop {

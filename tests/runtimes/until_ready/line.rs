@@ -14,12 +14,12 @@ use traffik::{
 
 use super::crowd::{SECOND, Served, all, alone, crowd, limited, nobody_waits, wakes};
 
-fn are_served_in_order<S: Strategy<Cost = u32>>(limit: S, number: usize) {
+fn are_served_in_order<S: Strategy<Cost = u32>>(strategy: S, number: usize) {
     let runtime = Manual::new();
-    let limiter = limited(limit.clone(), &runtime);
+    let limiter = limited(strategy.clone(), &runtime);
     let served = crowd(&limiter, &runtime, number);
     runtime.advance(SECOND * 3_600);
-    let times = alone(limit, number);
+    let times = alone(strategy, number);
     assert_eq!(served.wakes(), wakes(&times));
     assert_eq!(served.admitted(), times.into_iter().enumerate().collect::<Vec<_>>());
     assert!(nobody_waits(&limiter, "key"));

@@ -25,14 +25,14 @@ enum Event {
 
 /// What should become of the waiters: whoever is first asks the pure function whenever anything may have changed.
 /// `None` if two things happen at the same time, in an order that nothing tells.
-fn model<S: Strategy<Cost = u32>>(limit: &S, events: &[(u64, Event)]) -> Option<Vec<(usize, u64)>> {
+fn model<S: Strategy<Cost = u32>>(strategy: &S, events: &[(u64, Event)]) -> Option<Vec<(usize, u64)>> {
     let (mut state, mut line, mut admitted) = (S::State::default(), VecDeque::new(), Vec::new());
     let (mut events, mut now, mut come) = (events.iter().peekable(), 0, 0);
     loop {
         let mut turn = None;
         while let Some((number, cost)) = line.front().copied() {
             let hit = Hit::new(cost);
-            match limit.decide(&mut state, &hit, Timestamp::from_micros(now)).outcome() {
+            match strategy.decide(&mut state, &hit, Timestamp::from_micros(now)).outcome() {
                 Outcome::Allow { .. } => {
                     admitted.push((number, now));
                     line.pop_front();
@@ -58,7 +58,7 @@ fn model<S: Strategy<Cost = u32>>(limit: &S, events: &[(u64, Event)]) -> Option<
                     }
                     Event::GivesUp(number) => line.retain(|(waiting, _)| *waiting != number),
                     Event::Checks(cost) => {
-                        limit.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(now));
+                        strategy.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(now));
                     }
                 }
             }
@@ -67,9 +67,9 @@ fn model<S: Strategy<Cost = u32>>(limit: &S, events: &[(u64, Event)]) -> Option<
 }
 
 /// The same run in fact.
-fn run<S: Strategy<Cost = u32>>(limit: &S, events: &[(u64, Event)]) -> Served {
+fn run<S: Strategy<Cost = u32>>(strategy: &S, events: &[(u64, Event)]) -> Served {
     let runtime = Manual::new();
-    let limiter = limited(limit.clone(), &runtime);
+    let limiter = limited(strategy.clone(), &runtime);
     let (mut served, mut quits) = (Served::default(), Vec::new());
     for (at, event) in events {
         runtime.advance(Timestamp::from_micros(*at).since(runtime.now()));
@@ -115,7 +115,7 @@ fn runs() -> impl Generator<Value = Vec<(u64, Event)>> {
 }
 
 fn agrees_with_the_model<S: Strategy<Cost = u32>>(
-    limit: S,
+    strategy: S,
     costs: u32,
     events: Vec<(u64, Event)>,
 ) -> Result<(), TestCaseError> {
@@ -126,8 +126,8 @@ fn agrees_with_the_model<S: Strategy<Cost = u32>>(
             event => (at, event),
         })
         .collect();
-    let Some(expected) = model(&limit, &events) else { return Ok(()) };
-    let served = run(&limit, &events);
+    let Some(expected) = model(&strategy, &events) else { return Ok(()) };
+    let served = run(&strategy, &events);
     prop_assert_eq!(served.admitted(), expected);
     // At its turn, at its time, once more for each check that came between, and when it gives up.
     let checks = events.iter().filter(|(_, event)| matches!(event, Event::Checks(1..))).count();

@@ -23,9 +23,9 @@ fn impatient_waiters_get_the_rate() {
     impatient_waiters_of((TokenBucket::new(Rate::per_second(500)), queue));
 }
 
-fn impatient_waiters_of<S: Strategy>(limit: S) {
+fn impatient_waiters_of<S: Strategy>(strategy: S) {
     let runtime = Manual::new();
-    let (limiter, served) = (limited(limit, &runtime), Arc::new(Mutex::new(Vec::new())));
+    let (limiter, served) = (limited(strategy, &runtime), Arc::new(Mutex::new(Vec::new())));
     for _ in 0..10 {
         let (limiter, clock, served) = (Arc::clone(&limiter), runtime.clone(), Arc::clone(&served));
         runtime.spawn(async move {

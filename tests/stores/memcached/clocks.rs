@@ -36,14 +36,14 @@ fn per(limit: u32, seconds: u64) -> Rate {
 /// be apart, whatever their own clocks, and each of them has a share of it.
 #[test]
 fn hosts_of_any_clocks_admit_what_one_would() {
-    fn together<S: Strategy<Cost = u32> + Bounds>(name: &str, limit: S) {
+    fn together<S: Strategy<Cost = u32> + Bounds>(name: &str, strategy: S) {
         for (number, offs) in
             [[0, 300_000_000, 5_000_000], [-3 * DAY, 0, 2 * DAY], [0, -5_000_000, -40 * DAY]]
                 .iter()
                 .enumerate()
         {
             let namespace = format!("clocks-{number}");
-            let hosts = offs.map(|off| AsyncLimiter::new(limit.clone(), host(&namespace, off)));
+            let hosts = offs.map(|off| AsyncLimiter::new(strategy.clone(), host(&namespace, off)));
             run(async {
                 let (first, mut admitted) = (present(hosts[0].storage()).await, [0u128; 3]);
                 for turn in 0..600 {
@@ -51,8 +51,8 @@ fn hosts_of_any_clocks_admit_what_one_would() {
                     admitted[turn % 3] += u128::from(told.outcome().is_allowed());
                 }
                 let last = present(hosts[0].storage()).await.plus_micros(APART);
-                let most = limit.most(Timestamp::from_micros(first.as_micros() - APART), last);
-                let least = limit.most(first, first);
+                let most = strategy.most(Timestamp::from_micros(first.as_micros() - APART), last);
+                let least = strategy.most(first, first);
                 let sum: u128 = admitted.iter().sum();
                 assert!((least..=most).contains(&sum), "{name} {offs:?}: {admitted:?} of {least} to {most}");
                 assert!(admitted.iter().all(|it| *it >= least / 4), "{name} {offs:?}: {admitted:?}");
@@ -88,12 +88,12 @@ fn a_host_that_is_behind_waits_no_longer() {
 /// limit or of several, and its queue holds nothing for longer.
 #[test]
 fn a_client_an_hour_back_waits_no_longer_than_its_limit() {
-    async fn back<S: Strategy>(name: &str, limit: S) {
-        let (period, horizon) = (Duration::from_secs(10), Duration::from_micros(limit.horizon()));
+    async fn back<S: Strategy>(name: &str, strategy: S) {
+        let (period, max_ttl) = (Duration::from_secs(10), Duration::from_micros(strategy.max_ttl()));
         let clock = Arc::new(ManualClock::new(SystemClock.now()));
         let storage = MemcachedStorage::servers(Tokio, [SERVER.address().to_string()]).namespace("hour-back");
         let storage = storage.clock(Arc::clone(&clock)).timeout(Duration::from_secs(5)).build().unwrap();
-        let limiter = AsyncLimiter::new(limit, storage);
+        let limiter = AsyncLimiter::new(strategy, storage);
         for _ in 0..3 {
             assert!(limiter.check(name).await.unwrap().is_allowed(), "{name}");
         }
@@ -104,7 +104,7 @@ fn a_client_an_hour_back_waits_no_longer_than_its_limit() {
                 Outcome::Allow { after } => (after, period),
                 Outcome::Deny { retry_after } => {
                     denied += 1;
-                    (retry_after, horizon)
+                    (retry_after, max_ttl)
                 }
                 Outcome::Never => panic!("{name} admits nothing"),
             };

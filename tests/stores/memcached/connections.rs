@@ -39,10 +39,10 @@ async fn warm<S: Strategy<Cost = u32>>(limiter: &AsyncLimiter<S, MemcachedStorag
 /// Connections that are closed while they lie idle fail no call, whoever closes them.
 #[test]
 fn idle_connections_may_be_closed() {
-    async fn closed<S: Strategy<Cost = u32>>(limit: S) {
+    async fn closed<S: Strategy<Cost = u32>>(strategy: S) {
         // The server closes what is idle for a second.
         let mut server = Memcached::options().arguments(&["-o", "idle_timeout=1"]).start();
-        let limiter = AsyncLimiter::new(limit.clone(), at(server.address()).build().unwrap());
+        let limiter = AsyncLimiter::new(strategy.clone(), at(server.address()).build().unwrap());
         let mut failures = Vec::new();
         let mut all = async || {
             for told in join_all((0..64u32).map(|key| limiter.check(&key))).await {
@@ -63,7 +63,7 @@ fn idle_connections_may_be_closed() {
 
         let server = Memcached::start();
         let proxy = Proxy::to(server.address());
-        let limiter = AsyncLimiter::new(limit, at(proxy.address()).build().unwrap());
+        let limiter = AsyncLimiter::new(strategy, at(proxy.address()).build().unwrap());
         for _ in 0..10 {
             warm(&limiter).await;
             proxy.cut();

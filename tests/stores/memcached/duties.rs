@@ -10,9 +10,9 @@ use super::{SERVER, by_hour, run, storage};
 
 #[test]
 fn memcached_keeps_the_duties_of_a_storage() {
-    async fn held<S: Strategy>(name: &str, limit: S) {
+    async fn held<S: Strategy>(name: &str, strategy: S) {
         let storage = storage(name);
-        laws::awaited::every(&limit, &storage).await.unwrap();
+        laws::awaited::every(&strategy, &storage).await.unwrap();
         let plant = async |key: &[u8], bytes: &[u8]| {
             let escaped: String = key
                 .iter()
@@ -25,7 +25,7 @@ fn memcached_keeps_the_duties_of_a_storage() {
                 .collect();
             SERVER.set(&format!("{name}:{{{escaped}}}"), bytes);
         };
-        laws::awaited::corrupt_is_never_seen(&limit, &storage, plant).await.unwrap();
+        laws::awaited::corrupt_is_never_seen(&strategy, &storage, plant).await.unwrap();
     }
     run(async {
         let rate = Rate::per_hour(7);
@@ -68,12 +68,12 @@ impl Strategy for Own {
         self.0.refund(state, hit, receipt, now);
     }
 
-    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
-        self.0.fresh_at(state, class)
+    fn expires_at(&self, state: &Self::State, class: Class) -> Timestamp {
+        self.0.expires_at(state, class)
     }
 
-    fn horizon(&self) -> u64 {
-        self.0.horizon()
+    fn max_ttl(&self) -> u64 {
+        self.0.max_ttl()
     }
 
     fn stat(&self, _: &Self::State, _: Class, _: Timestamp) {}

@@ -40,10 +40,10 @@ async fn asked_to_the_end<S: Strategy<Cost = u32>>(
 
 #[test]
 fn a_network_that_cuts_connections_is_bounded_and_exact() {
-    async fn cut<S: Strategy<Cost = u32>>(limit: S) {
+    async fn cut<S: Strategy<Cost = u32>>(strategy: S) {
         let memcached = Memcached::start();
         let proxy = Proxy::to(memcached.address());
-        let (limiter, count) = (AsyncLimiter::new(limit, at(&[proxy.address()])), Count::default());
+        let (limiter, count) = (AsyncLimiter::new(strategy, at(&[proxy.address()])), Count::default());
         under_load(&limiter, &count, 2_000, |_| proxy.cut()).await;
         recovered(&limiter, &count, "other").await;
         count.assert_exact(2_000 + 1);
@@ -81,9 +81,9 @@ fn a_server_that_comes_back_empty_grants_one_limit_more() {
 /// No answer in time is no denial: the hit may have been charged, and is not sent again.
 #[test]
 fn a_paused_server_is_a_timeout_and_then_well_again() {
-    async fn paused<S: Strategy<Cost = u32>>(limit: S, told: [ErrorKind; 2]) {
+    async fn paused<S: Strategy<Cost = u32>>(strategy: S, told: [ErrorKind; 2]) {
         let mut memcached = Memcached::start();
-        let (limiter, count) = (AsyncLimiter::new(limit, at(&[memcached.address()])), Count::default());
+        let (limiter, count) = (AsyncLimiter::new(strategy, at(&[memcached.address()])), Count::default());
         count.check(&limiter, "k").await;
         memcached.pause();
         let kinds = [count.check(&limiter, "k").await, count.check(&limiter, "k").await];
@@ -120,10 +120,10 @@ fn a_lost_answer_is_an_unknown_outcome() {
 
 #[test]
 fn a_network_that_swallows_everything_or_cuts_replies_short_is_bounded() {
-    async fn swallowed<S: Strategy<Cost = u32>>(limit: S) {
+    async fn swallowed<S: Strategy<Cost = u32>>(strategy: S) {
         let memcached = Memcached::start();
         let proxy = Proxy::to(memcached.address());
-        let (limiter, count) = (AsyncLimiter::new(limit, at(&[proxy.address()])), Count::default());
+        let (limiter, count) = (AsyncLimiter::new(strategy, at(&[proxy.address()])), Count::default());
         count.check(&limiter, "k").await;
         proxy.black_hole(true);
         for _ in 0..3 {

@@ -88,10 +88,10 @@ impl Scene {
     async fn apply<S: Strategy>(
         &mut self,
         (storage, name): (&Storage, &str),
-        limit: &S,
+        strategy: &S,
         op: Op<S>,
     ) -> S::Verdict {
-        let verdict = storage.apply(limit, &"k", &op).await.unwrap();
+        let verdict = storage.apply(strategy, &"k", &op).await.unwrap();
         let now = self.clock.now().as_micros().wrapping_sub(START).cast_signed();
         let (verb, cost) = match &op {
             Op::Check(hit) => ("check", Some(hit.cost)),
@@ -108,8 +108,8 @@ impl Scene {
         verdict
     }
 
-    async fn check<S: Strategy>(&mut self, at: (&Storage, &str), limit: &S) {
-        let _ = self.apply(at, limit, Op::Check(hit(1))).await;
+    async fn check<S: Strategy>(&mut self, at: (&Storage, &str), strategy: &S) {
+        let _ = self.apply(at, strategy, Op::Check(hit(1))).await;
     }
 }
 
@@ -118,25 +118,25 @@ fn hit<C: Cost>(cost: u32) -> Hit<C> {
 }
 
 /// Writes what comes of every operation.
-async fn asked<S: Strategy>(scene: &mut Scene, name: &str, limit: S) {
+async fn asked<S: Strategy>(scene: &mut Scene, name: &str, strategy: S) {
     scene.line(format_args!("\n{name}"));
     let at = (&scene.storage(name), name);
     scene.set(START);
-    let first = scene.apply(at, &limit, Op::Check(hit(1))).await;
-    scene.apply(at, &limit, Op::Check(hit(0))).await;
+    let first = scene.apply(at, &strategy, Op::Check(hit(1))).await;
+    scene.apply(at, &strategy, Op::Check(hit(0))).await;
     scene.set(START + 200_001);
-    scene.apply(at, &limit, Op::Check(hit(2))).await;
-    scene.apply(at, &limit, Op::Check(hit(1))).await;
-    scene.apply(at, &limit, Op::Peek(hit(1))).await;
-    scene.apply(at, &limit, Op::Refund(hit(1), first.receipt())).await;
-    scene.apply(at, &limit, Op::Charge(hit(9))).await;
-    scene.apply(at, &limit, Op::Check(hit(1))).await;
+    scene.apply(at, &strategy, Op::Check(hit(2))).await;
+    scene.apply(at, &strategy, Op::Check(hit(1))).await;
+    scene.apply(at, &strategy, Op::Peek(hit(1))).await;
+    scene.apply(at, &strategy, Op::Refund(hit(1), first.receipt())).await;
+    scene.apply(at, &strategy, Op::Charge(hit(9))).await;
+    scene.apply(at, &strategy, Op::Check(hit(1))).await;
     scene.set(START + 7_205_000_000);
-    scene.apply(at, &limit, Op::Check(hit(1))).await;
+    scene.apply(at, &strategy, Op::Check(hit(1))).await;
     scene.set(START + 7_204_900_000);
-    scene.apply(at, &limit, Op::Check(hit(1))).await;
-    scene.apply(at, &limit, Op::Reset).await;
-    scene.apply(at, &limit, Op::Reset).await;
+    scene.apply(at, &strategy, Op::Check(hit(1))).await;
+    scene.apply(at, &strategy, Op::Reset).await;
+    scene.apply(at, &strategy, Op::Reset).await;
 }
 
 fn per(limit: u32, seconds: u64) -> Rate {

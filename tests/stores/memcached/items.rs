@@ -95,7 +95,7 @@ fn a_denial_after_a_change_of_the_period_is_kept_as_long_as_it_says() {
         for _ in 0..2 {
             let denied = after.check(key).await.unwrap();
             let mut told = 0;
-            denied.each(&mut |decision| told = told.max(decision.reset_after().as_secs()));
+            denied.for_each(&mut |decision| told = told.max(decision.reset_after().as_secs()));
             let long = u64::try_from(kept(&SERVER, &item)).unwrap();
             assert!(!denied.is_allowed() && long >= told && long <= told + 6, "{key}: {long} of {told}");
         }

@@ -203,7 +203,7 @@ fn a_long_log_agrees() {
         clock.0.advance(Duration::from_micros(step * 7_919 % 9_000));
         let cost = (step * 31 % 97 / 32 + step / 700 % 2 * 40) as u32;
         let told = runtime.block_on(limiter.check_n("log", cost)).unwrap();
-        assert_eq!(told, limiter.limit().decide(&mut state, &Hit::new(cost), clock.now()), "step {step}");
+        assert_eq!(told, limiter.strategy().decide(&mut state, &Hit::new(cost), clock.now()), "step {step}");
     }
     let left = decode(&stored("long", "log").unwrap());
     assert_eq!(left, Ok(state));

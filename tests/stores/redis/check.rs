@@ -98,9 +98,9 @@ fn checks_at_the_same_time_are_carried_together() {
 /// One call per check of what the server knows, admitted or denied, also of several limits as one.
 #[test]
 fn a_check_is_one_call() {
-    async fn one_each<S: Strategy>(server: &Redis, key: &str, limit: S) {
+    async fn one_each<S: Strategy>(server: &Redis, key: &str, strategy: S) {
         let storage = RedisStorage::url(&server.url()).unwrap().build().unwrap();
-        let limiter = AsyncLimiter::new(limit, storage);
+        let limiter = AsyncLimiter::new(strategy, storage);
         let _ = limiter.check("warm").await.unwrap();
         let (before, mut denied) = (calls(server), 0);
         for _ in 0..30 {
@@ -156,9 +156,9 @@ fn a_check_of_what_the_server_does_not_know_is_two_calls() {
 /// All of several keys are charged or none, in one call.
 #[test]
 fn several_keys_are_one_call() {
-    async fn joint<S: Strategy<Cost = u32>>(server: &Redis, namespace: &str, limit: S) {
+    async fn joint<S: Strategy<Cost = u32>>(server: &Redis, namespace: &str, strategy: S) {
         let storage = RedisStorage::url(&server.url()).unwrap().namespace(namespace).build().unwrap();
-        let limiter = AsyncLimiter::new(limit, storage);
+        let limiter = AsyncLimiter::new(strategy, storage);
         let left = async |key: &str| limiter.peek(key, 5).await.unwrap().outcome().is_allowed();
         let _ = limiter.check_together(["warm", "up"].each_ref(), 1).await.unwrap();
         let _ = limiter.check("warm").await.unwrap();
@@ -228,7 +228,7 @@ fn a_denial_after_a_change_of_the_period_is_kept_as_long_as_it_says() {
         let after = AsyncLimiter::new(long, storage);
         let denied = after.check("k").await.unwrap();
         let mut reset = Duration::ZERO;
-        denied.each(&mut |decision| reset = reset.max(decision.reset_after()));
+        denied.for_each(&mut |decision| reset = reset.max(decision.reset_after()));
         let (kept, told) = (left(), reset.as_millis() as u64);
         assert!(!denied.is_allowed(), "{namespace}");
         assert!(kept <= told + 1 && kept + 10_000 > told, "{namespace}: kept {kept} ms of {told}");
@@ -384,9 +384,9 @@ fn every_key_lives_as_long_as_its_limit_remembers() {
 /// it does not.
 #[test]
 fn redis_keeps_the_duties_of_a_storage() {
-    async fn held<S: Strategy>(name: &str, limit: S) {
+    async fn held<S: Strategy>(name: &str, strategy: S) {
         let storage = storage(name);
-        laws::awaited::every(&limit, &storage).await.unwrap();
+        laws::awaited::every(&strategy, &storage).await.unwrap();
         let plant = async |key: &[u8], bytes: &[u8]| {
             // Named as the storage does, which escapes what is no letter or digit.
             let escaped: String = key
@@ -400,7 +400,7 @@ fn redis_keeps_the_duties_of_a_storage() {
                 .collect();
             SERVER.command(&[&b"SET"[..], format!("{name}:{{{escaped}}}").as_bytes(), bytes]);
         };
-        laws::awaited::corrupt_is_never_seen(&limit, &storage, plant).await.unwrap();
+        laws::awaited::corrupt_is_never_seen(&strategy, &storage, plant).await.unwrap();
     }
     runtime().block_on(async {
         held("duty-window", FixedWindow::new(Rate::per_hour(7))).await;
@@ -416,8 +416,8 @@ fn redis_keeps_the_duties_of_a_storage() {
 /// Many at once, from four connections, on the server's own clock: exactly the limit.
 #[test]
 fn a_hot_key_admits_exactly_the_limit() {
-    fn hot<S: Strategy<Cost = u32>>(key: &'static str, limit: S, expected: usize) {
-        assert_eq!(admitted_of_a_hot_key((key, 40), limit, || storage("hot")), expected, "{key}");
+    fn hot<S: Strategy<Cost = u32>>(key: &'static str, strategy: S, expected: usize) {
+        assert_eq!(admitted_of_a_hot_key((key, 40), strategy, || storage("hot")), expected, "{key}");
     }
     hot("window", FixedWindow::new(Rate::per_week(700)), 700);
     hot("bucket", TokenBucket::new(Rate::per_week(500)), 500);
@@ -428,7 +428,7 @@ fn a_hot_key_admits_exactly_the_limit() {
 #[test]
 fn bad_input_is_refused_with_what_would_be_right() {
     assert!(RedisStorage::url("http://127.0.0.1").is_err());
-    let refused = |storage: Result<RedisStorage, traffik::storage::Failure>| {
+    let refused = |storage: Result<RedisStorage, traffik::storage::BackendError>| {
         let mut text = String::new();
         write!(text, "{}", storage.unwrap_err()).unwrap();
         text

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use traffik::storage::{ErrorKind, Failure};
+use traffik::storage::{BackendError, ErrorKind};
 use traffik::{
     Adaptive, AsyncLimiter, FixedWindow, Rate, RedisStorage, SlidingWindow, Strategy, TokenBucket,
 };
@@ -225,7 +225,7 @@ fn a_server_that_was_never_there_is_told_at_once() {
         let limiter = AsyncLimiter::new(weekly(5), at(&url));
         let began = Instant::now();
         for _ in 0..1_000 {
-            let failure: Failure = limiter.check("k").await.unwrap_err();
+            let failure: BackendError = limiter.check("k").await.unwrap_err();
             assert_eq!(failure.kind(), ErrorKind::Unavailable, "{failure}");
         }
         assert!(began.elapsed() < RECOVERY, "a thousand refusals took {:?}", began.elapsed());
@@ -331,9 +331,9 @@ fn a_call_of_two_steps_has_the_deadline_of_one() {
 /// A connection that has gone dead is replaced within a deadline, also where nobody waits for one.
 #[test]
 fn a_silent_connection_is_replaced_though_nobody_waits_for_long() {
-    async fn replaced<S: Strategy>(redis: &Redis, limit: S) {
+    async fn replaced<S: Strategy>(redis: &Redis, strategy: S) {
         let proxy = Proxy::to(redis.address());
-        let limiter = AsyncLimiter::new(limit, at(&proxy.url()));
+        let limiter = AsyncLimiter::new(strategy, at(&proxy.url()));
         let _ = limiter.check("k").await.unwrap();
         proxy.silence();
         let began = Instant::now();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::talk::{Call, Item, calls, hex};
 use crate::recorder::Recorder;
-use traffik::storage::{AsyncStorage, Joint};
+use traffik::storage::{AsyncStorage, MultiKeyReply};
 use traffik::strategy::Cost;
 use traffik::{Clock, Hit, Op, RedisBuilder, RedisStorage, Strategy, Timestamp, Verdict};
 use traffik_test_support::agree::{Shared, runtime};
@@ -99,10 +99,10 @@ impl Scene {
     async fn apply<S: Strategy>(
         &mut self,
         (storage, name): (&RedisStorage, &str),
-        limit: &S,
+        strategy: &S,
         op: Op<S>,
     ) -> S::Verdict {
-        let verdict = storage.apply(limit, &"k", &op).await.unwrap();
+        let verdict = storage.apply(strategy, &"k", &op).await.unwrap();
         let now = self.clock.now().as_micros().wrapping_sub(START).cast_signed();
         self.line(format_args!("{} {now:+}: {:?}", told(&op), verdict.outcome()));
         self.calls(name);
@@ -137,22 +137,22 @@ const HITS: [(u32, u64); 10] = [
 ];
 
 /// Writes what the script decides on one key, and on two at once.
-async fn checked<S: Strategy>(scene: &mut Scene, name: &str, limit: S) {
+async fn checked<S: Strategy>(scene: &mut Scene, name: &str, strategy: S) {
     scene.line(format_args!("\n{name}"));
     let storage = scene.storage(name);
     for (cost, after) in HITS {
         scene.set(START + after);
-        scene.apply((&storage, name), &limit, Op::Check(Hit::new(S::Cost::uniform(cost)))).await;
+        scene.apply((&storage, name), &strategy, Op::Check(Hit::new(S::Cost::uniform(cost)))).await;
     }
     scene.line("two keys");
     for cost in [1, 2, 9] {
         let hit = Hit::new(S::Cost::uniform(cost));
-        let told = match storage.check_together(&limit, &[&"k", &"l"], &hit).await.unwrap() {
-            Joint::AtOnce(verdicts) => {
+        let told = match storage.check_together(&strategy, &[&"k", &"l"], &hit).await.unwrap() {
+            MultiKeyReply::Atomic(verdicts) => {
                 verdicts.iter().map(|verdict| format!(" {:?}", verdict.outcome())).collect()
             }
-            Joint::InTurn(_) => " in turn".to_owned(),
-            Joint::Unable => " unable".to_owned(),
+            MultiKeyReply::Sequential(_) => " in turn".to_owned(),
+            MultiKeyReply::Unsupported => " unable".to_owned(),
         };
         scene.line(format_args!("check {cost}:{told}"));
         scene.calls(&format!("{name}, two keys"));
@@ -161,32 +161,32 @@ async fn checked<S: Strategy>(scene: &mut Scene, name: &str, limit: S) {
 }
 
 /// Writes what all operations load and swap, and what a check of the same limit comes to.
-async fn swapped<S: Strategy>(scene: &mut Scene, name: &str, limit: S) {
+async fn swapped<S: Strategy>(scene: &mut Scene, name: &str, strategy: S) {
     scene.line(format_args!("\n{name}"));
     scene.set(START);
     let at = (&scene.storage(name), name);
     let hit = |cost| Hit::new(S::Cost::uniform(cost));
-    let taken = scene.apply(at, &limit, Op::Check(hit(1))).await;
-    scene.apply(at, &limit, Op::Peek(hit(2))).await;
+    let taken = scene.apply(at, &strategy, Op::Check(hit(1))).await;
+    scene.apply(at, &strategy, Op::Peek(hit(2))).await;
     scene.set(START + 300_000);
-    scene.apply(at, &limit, Op::Charge(hit(2))).await;
-    scene.apply(at, &limit, Op::Check(hit(40))).await;
-    scene.apply(at, &limit, Op::Refund(hit(1), taken.receipt())).await;
-    scene.apply(at, &limit, Op::Charge(hit(50))).await;
-    scene.apply(at, &limit, Op::Check(hit(1))).await;
-    scene.apply(at, &limit, Op::Reset).await;
-    scene.apply(at, &limit, Op::Reset).await;
+    scene.apply(at, &strategy, Op::Charge(hit(2))).await;
+    scene.apply(at, &strategy, Op::Check(hit(40))).await;
+    scene.apply(at, &strategy, Op::Refund(hit(1), taken.receipt())).await;
+    scene.apply(at, &strategy, Op::Charge(hit(50))).await;
+    scene.apply(at, &strategy, Op::Check(hit(1))).await;
+    scene.apply(at, &strategy, Op::Reset).await;
+    scene.apply(at, &strategy, Op::Reset).await;
 }
 
 /// Writes what becomes of a key at which there is something else.
-async fn planted<S: Strategy>(scene: &mut Scene, name: &str, limit: S, bytes: &[u8]) {
+async fn planted<S: Strategy>(scene: &mut Scene, name: &str, strategy: S, bytes: &[u8]) {
     scene.line(format_args!("\n{name} finds {}", Item::Bytes(bytes.to_vec()).text()));
     scene.set(START);
     let at = (&scene.storage(name), name);
     let key = format!("{name}:{{k}}");
     for op in [Op::Check(Hit::new(S::Cost::uniform(1))), Op::Charge(Hit::new(S::Cost::uniform(1)))] {
         scene.server.command(&[&b"SET"[..], key.as_bytes(), bytes]);
-        scene.apply(at, &limit, op).await;
+        scene.apply(at, &strategy, op).await;
     }
 }
 

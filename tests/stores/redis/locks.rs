@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use traffik::lock::{Grant, Lock, Locks};
 use traffik::runtime::Tokio;
-use traffik::storage::{ErrorKind, Failure};
+use traffik::storage::{BackendError, ErrorKind};
 use traffik::{RedisLock, RedisStorage, Redlock};
 use traffik_test_support::granting::{crowded, excludes, expires, ttl};
 use traffik_test_support::servers::{Redis, Reply, until};
@@ -82,7 +82,7 @@ fn critical_sections_exclude_each_other() {
 }
 
 /// The answer, once connections that broke were made anew.
-async fn answered<T>(ask: impl AsyncFn() -> Result<T, Failure>) -> T {
+async fn answered<T>(ask: impl AsyncFn() -> Result<T, BackendError>) -> T {
     let began = Instant::now();
     loop {
         match ask().await {

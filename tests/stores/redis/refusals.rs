@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use traffik::storage::{ErrorKind, Failure};
+use traffik::storage::{BackendError, ErrorKind};
 use traffik::{Adaptive, AsyncLimiter, FixedWindow, Rate, RedisBuilder, RedisStorage};
 use traffik_test_support::limited::{Count, DEADLINE, RECOVERY, recovered, run};
 use traffik_test_support::servers::{Client, Cluster, Memcached, Redis, Reply, until};
@@ -37,7 +37,7 @@ fn at(url: &str) -> (RedisStorage, Lines) {
 }
 
 /// An error and all that it names as its source, as a program prints it.
-fn chain(failure: &Failure) -> String {
+fn chain(failure: &BackendError) -> String {
     let mut text = failure.to_string();
     let mut source = failure.source();
     while let Some(error) = source {

@@ -18,8 +18,8 @@ fn listed() -> Vec<String> {
     block.split_whitespace().skip_while(|word| *word != ">PASSWORD").skip(1).map(str::to_owned).collect()
 }
 
-async fn used<S: Strategy<Cost = u32>>(storage: &RedisStorage, name: &str, limit: S) {
-    let limiter = AsyncLimiter::new(limit, storage.clone());
+async fn used<S: Strategy<Cost = u32>>(storage: &RedisStorage, name: &str, strategy: S) {
+    let limiter = AsyncLimiter::new(strategy, storage.clone());
     let admitted = limiter.check_n(name, 2).await.unwrap();
     assert!(admitted.is_allowed());
     limiter.refund(name, 2, admitted.receipt()).await.unwrap();

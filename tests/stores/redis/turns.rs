@@ -9,7 +9,7 @@ use http::{Request, Response};
 use tokio::task::JoinHandle;
 use tower::{Layer, Service, service_fn};
 use traffik::runtime::Manual;
-use traffik::web::{Event, Observe, PeerAddress, Seen, Throttle, ThrottleLayer};
+use traffik::web::{Event, Observe, PeerAddress, RequestOutcome, Throttle, ThrottleLayer};
 use traffik::{LeakyBucketQueue, Outcome, RedisStorage, rate};
 use traffik_test_support::limited::run;
 use traffik_test_support::servers::Redis;
@@ -28,7 +28,11 @@ struct Admitted(Arc<Mutex<usize>>);
 
 impl Observe for Admitted {
     fn seen(&self, event: &Event<'_>) {
-        assert!(matches!(event.result, Seen::Allowed | Seen::Delayed), "{:?}", event.result);
+        assert!(
+            matches!(event.result, RequestOutcome::Allowed | RequestOutcome::Delayed),
+            "{:?}",
+            event.result
+        );
         *self.0.lock().unwrap() += 1;
     }
 }

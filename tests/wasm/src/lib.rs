@@ -17,11 +17,11 @@ mod exports;
 const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 /// Writes the decisions of a limit on hits of several keys, one a line.
-fn run<S: Strategy<Cost = u32, Verdict = Decision>>(limit: S, text: &mut String) -> Result<(), StorageError> {
+fn run<S: Strategy<Cost = u32, Verdict = Decision>>(strategy: S, text: &mut String) -> Result<(), StorageError> {
     let clock = || ManualClock::new(START);
-    let own = Limiter::new(limit.clone(), Memory::builder().capacity(100).clock(clock()).build());
+    let own = Limiter::new(strategy.clone(), Memory::builder().capacity(100).clock(clock()).build());
     let shared = SharedMemory::builder().room::<1_300>().capacity(100).clock(clock()).build_shared();
-    let shared = Limiter::new(limit, shared);
+    let shared = Limiter::new(strategy, shared);
     for hit in 0..60u32 {
         let (key, cost) = (("client", hit * hit % 7), hit % 3);
         let decision = own.check_n(&key, cost)?;

@@ -64,7 +64,7 @@ fn scenes() -> Vec<Scene> {
         scenes.push(scene(format!("{name}: too large, and too long a wait"), move |stage| {
             let action = action.clone();
             async move {
-                let policy = stage.policy().by_bytes().action(action).at_most(2 * SECOND);
+                let policy = stage.policy().by_bytes().action(action).max_delay(2 * SECOND);
                 let steps =
                     [Long(11), Bytes(9), Text("ab"), Wait(9_000), Text("cd"), Wait(2_000), Text("ef")];
                 stage.plain(FixedWindow::new(rate!("10/10s")), policy, steps).await;
@@ -78,7 +78,7 @@ fn scenes() -> Vec<Scene> {
         let words = ["1", "2", "drop", "reply", "notice", "notice", "reply", "pass", "raise", "delay"];
         let mut steps = words.map(Text).to_vec();
         steps.extend([Wait(11_000), Text("3"), Text("pass"), Text("close")]);
-        stage.connection(throttle.known(ClientKey::of("ann")), policy, steps).await;
+        stage.connection(throttle.client_for(ClientKey::of("ann")), policy, steps).await;
     }));
     scenes
 }
@@ -112,9 +112,9 @@ fn notices() -> Vec<Scene> {
         scene("the least wait", |stage| async move {
             let throttle =
                 stage.throttle(window(), &[]).min_wait(Duration::from_millis(20_001)).build().unwrap();
-            stage.connection(throttle.known(ClientKey::of("ann")), stage.policy(), USUAL).await;
+            stage.connection(throttle.client_for(ClientKey::of("ann")), stage.policy(), USUAL).await;
             let policy = stage.policy().action(WsAction::Raise);
-            stage.connection(throttle.known(ClientKey::of("ann")), policy, USUAL).await;
+            stage.connection(throttle.client_for(ClientKey::of("ann")), policy, USUAL).await;
         }),
         scene("another code and reason", |stage| async move {
             let policy = stage.policy().action(WsAction::Close).close_with(4001, "enough of it");
@@ -140,7 +140,7 @@ fn waits() -> Vec<Scene> {
             stage.plain(queue(), stage.policy(), steps).await;
         }),
         scene("a turn that is too far away", move |stage| async move {
-            let policy = stage.policy().at_most(1_500 * MILLI);
+            let policy = stage.policy().max_delay(1_500 * MILLI);
             let steps = [Text("a"), Text("b"), Text("c"), Wait(5_000), Text("d"), Close];
             stage.plain(queue(), policy, steps).await;
         }),
@@ -158,28 +158,28 @@ fn waits() -> Vec<Scene> {
             let courses = [slow(SECOND), slow(SECOND), slow(SECOND), WELL];
             let throttle = stage.throttle(window(), &courses).build().unwrap();
             let steps = [Text("a"), Ping, Text("b"), Text("c"), Wait(9_000), Text("d"), Close];
-            stage.connection(throttle.known(ClientKey::of("ann")), stage.policy(), steps).await;
+            stage.connection(throttle.client_for(ClientKey::of("ann")), stage.policy(), steps).await;
         }),
         scene("a store that takes too long", move |stage| async move {
             let courses = [slow(10 * SECOND), WELL];
             let throttle = stage.throttle(window(), &courses).build().unwrap();
-            let policy = stage.policy().at_most(5 * SECOND);
+            let policy = stage.policy().max_delay(5 * SECOND);
             let steps = [Text("a"), Ping, Text("b"), Text("c"), Wait(30_000), Text("d"), Close];
-            stage.connection(throttle.known(ClientKey::of("ann")), policy, steps).await;
+            stage.connection(throttle.client_for(ClientKey::of("ann")), policy, steps).await;
         }),
         scene("a turn that is given back to a store that takes its time", move |stage| async move {
             let courses = [WELL, slow(SECOND), slow(SECOND)];
             let queue = LeakyBucketQueue::new(rate!("1/min")).queue(5).unwrap();
             let throttle = stage.throttle(queue, &courses).build().unwrap();
-            let policy = stage.policy().at_most(30 * SECOND);
+            let policy = stage.policy().max_delay(30 * SECOND);
             let steps = [Text("a"), Text("b"), Text("c"), Wait(9_000), Text("d"), Close];
-            stage.connection(throttle.known(ClientKey::of("ann")), policy, steps).await;
+            stage.connection(throttle.client_for(ClientKey::of("ann")), policy, steps).await;
         }),
         scene("a peer that does not agree to be closed", move |stage| async move {
             let throttle = stage.throttle(window(), &[]).build().unwrap();
             let (server, socket) = pair(1 << 16).await;
             let policy = stage.policy().action(WsAction::Close);
-            stage.serve("", WsThrottle::new(server, throttle.known(ClientKey::of("ann")), policy));
+            stage.serve("", WsThrottle::new(server, throttle.client_for(ClientKey::of("ann")), policy));
             let steps = [Text("a"), Text("b"), Text("c"), Wait(1_000), Text("d")];
             stage.peer("deaf ", socket).steps(steps).await;
         }),

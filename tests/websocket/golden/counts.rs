@@ -49,10 +49,10 @@ fn costs() -> Vec<Scene> {
         }),
         scene("as the throttle says, and nothing", |stage| async move {
             let throttle = stage.throttle(FixedWindow::new(rate!("5/10s")), &[]).cost(2).build().unwrap();
-            stage.connection(throttle.known(ClientKey::of("ann")), stage.policy(), USUAL).await;
+            stage.connection(throttle.client_for(ClientKey::of("ann")), stage.policy(), USUAL).await;
             let free = stage.policy().cost_by(|message: &Message| u32::from(message.len() > 2));
             let steps = [Text("a"), Text("abc"), Text("abc"), Text("b"), Text("abc"), Close];
-            stage.connection(throttle.known(ClientKey::of("bob")), free, steps).await;
+            stage.connection(throttle.client_for(ClientKey::of("bob")), free, steps).await;
         }),
     ]
 }
@@ -86,7 +86,7 @@ fn clients() -> Vec<Scene> {
         scene("connections, each for itself", |stage| async move {
             let throttle = stage.throttle(window(), &[]).build().unwrap();
             for _ in 0..2 {
-                stage.connection(throttle.known(ClientKey::connection()), stage.policy(), USUAL).await;
+                stage.connection(throttle.client_for(ClientKey::connection()), stage.policy(), USUAL).await;
             }
         }),
         scene("whoever is exempt, and a scope", |stage| async move {
@@ -102,7 +102,8 @@ fn clients() -> Vec<Scene> {
         scene("a throttle that is changed meanwhile", |stage| async move {
             let throttle = stage.throttle(window(), &[]).build().unwrap();
             let (server, socket) = pair(1 << 16).await;
-            let server: Inner = WsThrottle::new(server, throttle.known(ClientKey::of("ann")), stage.policy());
+            let server: Inner =
+                WsThrottle::new(server, throttle.client_for(ClientKey::of("ann")), stage.policy());
             stage.serve("", server);
             let mut peer = stage.peer("", socket);
             peer.step(Text("a")).await;
@@ -126,7 +127,7 @@ fn clients() -> Vec<Scene> {
                     let throttle = stage.throttle(window(), courses).enforcement(Enforcement::Shadow);
                     let throttle =
                         if background { throttle.spawner(move |it| runtime.spawn(it)) } else { throttle };
-                    let client = throttle.build().unwrap().known(ClientKey::of("ann"));
+                    let client = throttle.build().unwrap().client_for(ClientKey::of("ann"));
                     let policy = stage.policy().action(WsAction::Close);
                     let steps = [Text("a"), Text("b"), Text("c"), Wait(5_000), Text("d"), Close];
                     stage.connection(client, policy, steps).await;
@@ -139,10 +140,10 @@ fn clients() -> Vec<Scene> {
                 let outer = stage.throttle(TokenBucket::new(rate!("3/h")), &[]).build().unwrap();
                 let (server, socket) = pair(1 << 16).await;
                 let bytes = stage.policy().by_bytes().extra("by", "bytes").action(WsAction::Raise);
-                let server: Inner = WsThrottle::new(server, inner.known(ClientKey::of("ann")), bytes);
+                let server: Inner = WsThrottle::new(server, inner.client_for(ClientKey::of("ann")), bytes);
                 let action = if close { WsAction::Close } else { WsAction::Delay };
                 let messages = stage.policy().extra("by", "messages").action(action);
-                let client = outer.known(ClientKey::of("ann"));
+                let client = outer.client_for(ClientKey::of("ann"));
                 let server: WsThrottle<Inner, TokenBucket, _, Message> =
                     WsThrottle::new(server, client, messages);
                 stage.serve::<_, WsError<WsError<Error>>>("", server);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Message;
-use traffik::web::{ClientKey, OnError, Remedy, WsAction, WsAnswer, WsOnError, WsRemedy};
+use traffik::web::{ClientKey, ErrorAction, OnError, WsAction, WsAnswer, WsErrorAction, WsOnError};
 use traffik::{ErrorKind, FixedWindow, rate};
 use traffik_test_support::faulty::{Course, WELL, after, before};
 
@@ -27,7 +27,7 @@ async fn fail(stage: &Stage, throttle: OnError, policy: Option<WsOnError>, actio
     };
     let steps = ["a", "b", "c", "d", "e", "f"].map(Text).into_iter().flat_map(|text| [text, Wait(700)]);
     let steps = steps.chain([Ping, Wait(10_000), Text("g"), Close]);
-    stage.connection(throttle.known(ClientKey::of("ann")), own, steps).await;
+    stage.connection(throttle.client_for(ClientKey::of("ann")), own, steps).await;
 }
 
 fn actions() -> [(&'static str, WsAction<Message>); 6] {
@@ -50,17 +50,17 @@ fn actions() -> [(&'static str, WsAction<Message>); 6] {
 fn remedies() -> Vec<(&'static str, OnError, Option<WsOnError>)> {
     let wait = Duration::from_millis(2_500);
     let asked = WsOnError::ask_failure(|failure| match failure.kind() {
-        ErrorKind::Unavailable => WsRemedy::Allow,
-        ErrorKind::Timeout => WsRemedy::ThrottleFor(Duration::from_secs(4)),
-        ErrorKind::Full => WsRemedy::Raise,
-        _ => WsRemedy::Throttle,
+        ErrorKind::Unavailable => WsErrorAction::Allow,
+        ErrorKind::Timeout => WsErrorAction::ThrottleFor(Duration::from_secs(4)),
+        ErrorKind::Full => WsErrorAction::Raise,
+        _ => WsErrorAction::Throttle,
     });
     vec![
         ("throttled by the throttle", OnError::Throttle, None),
         ("throttled by the throttle, with a wait", OnError::ThrottleFor(wait), None),
         ("allowed by the throttle", OnError::Allow, None),
         ("raised by the throttle", OnError::Raise, None),
-        ("asked of the throttle", OnError::ask(|_| Remedy::Allow), None),
+        ("asked of the throttle", OnError::ask(|_| ErrorAction::Allow), None),
         ("throttled by the policy", OnError::Allow, Some(WsOnError::Throttle)),
         ("throttled by the policy, with a wait", OnError::Allow, Some(WsOnError::ThrottleFor(wait))),
         ("allowed by the policy", OnError::Throttle, Some(WsOnError::Allow)),
@@ -86,7 +86,7 @@ fn golden_failures() {
     }
     scenes.push(scene("no limit is known", |stage| async move {
         let throttle = stage.throttle(window(), &[]).limit_by(|_| window()).build().unwrap();
-        stage.connection(throttle.known(ClientKey::of("ann")), stage.policy(), [Text("a"), Close]).await;
+        stage.connection(throttle.client_for(ClientKey::of("ann")), stage.policy(), [Text("a"), Close]).await;
     }));
     play("failures", &scenes);
 }

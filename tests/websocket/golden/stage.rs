@@ -80,11 +80,11 @@ impl Stage {
     /// A throttle that is observed, on a storage whose next calls go like this.
     pub(crate) fn throttle<S: Strategy>(
         &self,
-        limit: S,
+        strategy: S,
         courses: &[Course],
     ) -> ThrottleBuilder<S, Stored<S>> {
         let store = self.store(courses);
-        self.throttle_on(limit, store)
+        self.throttle_on(strategy, store)
     }
 
     /// A store whose next calls go like this.
@@ -96,13 +96,13 @@ impl Stage {
 
     pub(crate) fn throttle_on<S: Strategy>(
         &self,
-        limit: S,
+        strategy: S,
         store: Faulty<S>,
     ) -> ThrottleBuilder<S, Stored<S>> {
         let truth = store.store.clone();
         let through: Stored<S> = if self.is_elsewhere { Arc::new(elsewhere(store)) } else { Arc::new(store) };
         let stored = self.notes.ledger("messages", through, truth);
-        let throttle = Throttle::builder("messages", limit, stored);
+        let throttle = Throttle::builder("messages", strategy, stored);
         if self.is_observed { throttle.observe(self.notes.clone()) } else { throttle }
     }
 
@@ -113,12 +113,12 @@ impl Stage {
     /// A connection counted for itself, under a limit and a policy, and all that its peer does.
     pub(crate) async fn plain<S: Strategy>(
         &self,
-        limit: S,
+        strategy: S,
         policy: WsPolicy<S::Cost, Message>,
         steps: impl IntoIterator<Item = Step>,
     ) {
-        let throttle = self.throttle(limit, &[]).build().unwrap();
-        self.connection(throttle.known(ClientKey::connection()), policy, steps).await;
+        let throttle = self.throttle(strategy, &[]).build().unwrap();
+        self.connection(throttle.client_for(ClientKey::connection()), policy, steps).await;
     }
 
     /// The same for this client.

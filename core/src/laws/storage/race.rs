@@ -11,10 +11,10 @@ use crate::{ErrorKind, Op, Storage, Strategy, Verdict};
 /// over on several threads at once, and returns when all are done:
 ///
 /// ```
-/// # use traffik_core::laws::{self, storage};
-/// # use traffik_core::{Storage, Strategy};
-/// # fn conforms<S: Strategy>(limit: &S, mine: &(impl Storage<S> + Sync)) -> Result<(), laws::Broken> {
-/// storage::racers_admit_the_limit(limit, mine, |check| {
+/// # use traffik::laws::{self, storage};
+/// # use traffik::{Storage, Strategy};
+/// # fn conforms<S: Strategy>(strategy: &S, mine: &(impl Storage<S> + Sync)) -> Result<(), laws::Broken> {
+/// storage::racers_admit_the_limit(strategy, mine, |check| {
 ///     std::thread::scope(|scope| {
 ///         for _ in 0..4 {
 ///             scope.spawn(|| (0..100).for_each(|_| check()));
@@ -27,17 +27,17 @@ use crate::{ErrorKind, Op, Storage, Strategy, Verdict};
 /// A check that fails with [`ErrorKind::Contended`] must not have been charged. A target without atomics to
 /// count by has no threads either, and lacks this function.
 pub fn racers_admit_the_limit<S: Strategy>(
-    limit: &S,
+    strategy: &S,
     storage: &(impl Storage<S> + Sync),
     race: impl FnOnce(&(dyn Fn() + Sync)),
 ) -> Held {
     const KEY: &[u8] = b"traffik law 2: raced for";
-    let direct = Direct::new(limit, storage);
-    let (admits, now) = (at_once(afresh(limit, &direct, KEY))?, direct.now.get());
+    let direct = Direct::new(strategy, storage);
+    let (admits, now) = (at_once(afresh(strategy, &direct, KEY))?, direct.now.get());
     let (asked, admitted, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicBool::new(false));
     race(&|| {
         asked.store(true, Ordering::Relaxed);
-        match storage.apply(limit, KEY, &Op::Check(one::<S>()), now) {
+        match storage.apply(strategy, KEY, &Op::Check(one::<S>()), now) {
             Ok(verdict) => {
                 admitted.fetch_add(verdict.outcome().is_allowed().into(), Ordering::Relaxed);
             }

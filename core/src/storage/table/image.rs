@@ -2,15 +2,15 @@
 
 use super::{Slot, Table};
 use crate::Timestamp;
-use crate::storage::head::{Head, Narrow, passed};
-use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::storage::head::{NarrowTag, SlotTag, passed};
+use crate::strategy::{DecodeError, Reader, State, Writer};
 
 /// The bytes of a table beside its slots: how many there are, and the latest tick.
 pub(in crate::storage) const SLOTS: usize = 4 + 4;
 /// The bytes of a slot beside its state: whether it is in use, and its head.
 pub(in crate::storage) const SLOT: usize = 1 + 4 + 4;
 
-impl<T: State, A: AsRef<[Slot<T, Narrow>]> + AsMut<[Slot<T, Narrow>]>> Table<T, A, Narrow> {
+impl<T: State, A: AsRef<[Slot<T, NarrowTag>]> + AsMut<[Slot<T, NarrowTag>]>> Table<T, A, NarrowTag> {
     /// Appends what is in use at this time, slot by slot.
     pub(in crate::storage) fn encode(&self, now: Timestamp, out: &mut Writer<'_>) {
         let (slots, tick) = (self.slots.as_ref(), passed(now));
@@ -32,7 +32,7 @@ impl<T: State, A: AsRef<[Slot<T, Narrow>]> + AsMut<[Slot<T, Narrow>]>> Table<T, 
     ///
     /// A larger table takes it over too, if both are of one set: each key then lies as far from the beginning
     /// as it did, in proportion, and so behind its home.
-    pub(in crate::storage) fn decode(&mut self, input: &mut Reader<'_>) -> Result<(), Corrupt> {
+    pub(in crate::storage) fn decode(&mut self, input: &mut Reader<'_>) -> Result<(), DecodeError> {
         self.clear();
         let room = self.capacity();
         let slots = self.slots.as_mut();
@@ -49,18 +49,18 @@ impl<T: State, A: AsRef<[Slot<T, Narrow>]> + AsMut<[Slot<T, Narrow>]>> Table<T, 
 pub(in crate::storage) fn read<T: State>(
     input: &mut Reader<'_>,
     room: usize,
-    keep: &mut dyn FnMut(usize, Slot<T, Narrow>),
-) -> Result<u32, Corrupt> {
+    keep: &mut dyn FnMut(usize, Slot<T, NarrowTag>),
+) -> Result<u32, DecodeError> {
     let (slots, latest) = (input.u32()? as usize, input.u32()?);
-    let is_one_set = slots < room && room < 2 * Narrow::WAYS;
+    let is_one_set = slots < room && room < 2 * NarrowTag::WAYS;
     if slots != room && !is_one_set {
-        return Err(Corrupt);
+        return Err(DecodeError);
     }
     for slot in 0..slots {
         let head = match input.u8()? {
             0 => continue,
-            1 => Narrow::from_parts(input.u32()?, input.u32()?).ok_or(Corrupt)?,
-            _ => return Err(Corrupt),
+            1 => NarrowTag::from_parts(input.u32()?, input.u32()?).ok_or(DecodeError)?,
+            _ => return Err(DecodeError),
         };
         let at = if slots == room { slot } else { ((slot + 1) * room).checked_div(slots).unwrap_or(1) - 1 };
         keep(at, Slot { head, state: T::decode(input)? });

@@ -1,6 +1,6 @@
 //! Notes beside a state: when it is fresh, by the clock and the limit there are now.
 
-use crate::storage::head::{Head, passed, ticks};
+use crate::storage::head::{SlotTag, passed, ticks};
 use crate::strategy::math::rebase::SLACK;
 use crate::{Class, Strategy, Timestamp};
 
@@ -13,18 +13,18 @@ pub(super) struct Noted {
 impl Noted {
     /// The head of a slot with this state. `latest` is the latest tick in which one was written.
     #[inline]
-    pub(super) fn head<S: Strategy, H: Head>(
+    pub(super) fn head<S: Strategy, H: SlotTag>(
         self,
         key: H,
-        limit: &S,
+        strategy: &S,
         state: &S::State,
         class: Class,
         latest: &mut u32,
     ) -> H {
         let tick = passed(self.now);
-        let mut fresh = limit.fresh_at(state, class);
+        let mut fresh = strategy.expires_at(state, class);
         if tick < *latest {
-            fresh = fresh.min(longest(limit, self.now));
+            fresh = fresh.min(longest(strategy, self.now));
         } else {
             *latest = tick;
         }
@@ -37,27 +37,32 @@ impl Noted {
 /// on it lasts for a horizon. A stamp from further in the future was left by a clock that was set back.
 #[cold]
 #[inline(never)]
-fn longest<S: Strategy>(limit: &S, now: Timestamp) -> Timestamp {
+fn longest<S: Strategy>(strategy: &S, now: Timestamp) -> Timestamp {
     // No less than either, without comparing them.
     const { assert!(SLACK <= 1 << 20, "a second is less than 2^20 microseconds") };
-    let horizon = limit.horizon();
-    now.plus_micros(horizon).plus_micros(horizon | 1 << 20)
+    let max_ttl = strategy.max_ttl();
+    now.plus_micros(max_ttl).plus_micros(max_ttl | 1 << 20)
 }
 
 /// Brings the state of a slot down to a clock that was set back, and with it when the slot is free. Returns
 /// the slot's head.
 #[cold]
 #[inline(never)]
-pub(super) fn rebased<S: Strategy, H: Head>(head: H, limit: &S, state: &mut S::State, now: Timestamp) -> H {
-    let _ = limit.rebase(state, now);
+pub(super) fn rebased<S: Strategy, H: SlotTag>(
+    head: H,
+    strategy: &S,
+    state: &mut S::State,
+    now: Timestamp,
+) -> H {
+    let _ = strategy.rebase(state, now);
     // A state that cannot be moved is kept for no longer than any that is.
-    head.fresh_in(head.fresh_tick().min(ticks(longest(limit, now))))
+    head.fresh_in(head.fresh_tick().min(ticks(longest(strategy, now))))
 }
 
 /// The head of a slot whose state was denied: it is kept for as long as it is in use under the limit that
 /// denies. Another limit, with a shorter period, may have been in force when it was written.
 #[inline]
-pub(super) fn prolonged<S: Strategy, H: Head>(head: H, limit: &S, state: &S::State, class: Class) -> H {
-    let fresh = ticks(limit.fresh_at(state, class));
+pub(super) fn prolonged<S: Strategy, H: SlotTag>(head: H, strategy: &S, state: &S::State, class: Class) -> H {
+    let fresh = ticks(strategy.expires_at(state, class));
     if fresh > head.fresh_tick() { head.fresh_in(fresh) } else { head }
 }

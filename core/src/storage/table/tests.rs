@@ -1,17 +1,17 @@
 //! What a table keeps, gives up and refuses, with either kind of head.
 
-use super::super::Narrow;
+use super::super::NarrowTag;
 use super::*;
 use crate::{FixedWindow, Gcra, Hit, Rate, Seed};
 
 const LIMIT: FixedWindow = FixedWindow::new(Rate::per_minute(2));
 type Small<S, H, const N: usize> = Table<<S as Strategy>::State, [Slot<<S as Strategy>::State, H>; N], H>;
 
-fn small<S: Strategy, H: Head, const N: usize>(when_full: WhenFull) -> Small<S, H, N> {
+fn small<S: Strategy, H: SlotTag, const N: usize>(when_full: WhenFull) -> Small<S, H, N> {
     Table::new(core::array::from_fn(|_| Slot::default()), when_full)
 }
 
-fn hit<H: Head, const N: usize>(
+fn hit<H: SlotTag, const N: usize>(
     table: &mut Small<FixedWindow, H, N>,
     key: u64,
     second: u64,
@@ -25,10 +25,10 @@ fn hit<H: Head, const N: usize>(
 macro_rules! with_either_head {
     ($($test:ident)*) => {
         mod wide {
-            $(#[test] fn $test() { super::$test::<super::Wide>(); })*
+            $(#[test] fn $test() { super::$test::<super::WideTag>(); })*
         }
         mod narrow {
-            $(#[test] fn $test() { super::$test::<super::Narrow>(); })*
+            $(#[test] fn $test() { super::$test::<super::NarrowTag>(); })*
         }
     };
 }
@@ -46,7 +46,7 @@ with_either_head! {
     any_digest_is_a_key
 }
 
-fn sets_cover_every_slot_once<H: Head>() {
+fn sets_cover_every_slot_once<H: SlotTag>() {
     for slots in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 100, 1000] {
         let (mut own, mut next, mut homes) = (vec![0; slots], vec![0; slots], vec![0; slots]);
         let mut seen = Vec::new();
@@ -69,7 +69,7 @@ fn sets_cover_every_slot_once<H: Head>() {
     }
 }
 
-fn refusing_gives_no_key_up<H: Head>() {
+fn refusing_gives_no_key_up<H: SlotTag>() {
     let mut table = small::<FixedWindow, H, 8>(WhenFull::Refuse);
     for key in 0..8 {
         assert_eq!(hit(&mut table, key, 0), Ok(true));
@@ -82,7 +82,7 @@ fn refusing_gives_no_key_up<H: Head>() {
     assert_eq!(hit(&mut table, 8, 63), Ok(true), "the slots of fresh keys are free again");
 }
 
-fn evicting_spares_the_exhausted<H: Head>() {
+fn evicting_spares_the_exhausted<H: SlotTag>() {
     let mut table = small::<FixedWindow, H, 8>(WhenFull::Evict);
     for key in 0..8 {
         assert_eq!(hit(&mut table, key, 0), Ok(true));
@@ -97,7 +97,7 @@ fn evicting_spares_the_exhausted<H: Head>() {
     assert!((0..7).all(|key| hit(&mut table, key, 2) == Ok(false)));
 }
 
-fn the_soonest_fresh_gives_way_first<H: Head>() {
+fn the_soonest_fresh_gives_way_first<H: SlotTag>() {
     let mut table = small::<Gcra, H, 8>(WhenFull::Evict);
     let limit = Gcra::new(Rate::per_minute(1)).burst(8).unwrap();
     // The key 3 is fresh in a minute, the others are later, in no order.
@@ -116,13 +116,13 @@ fn the_soonest_fresh_gives_way_first<H: Head>() {
     assert!((0..8).filter(kept).eq((0..8).filter(|key| *key != 3)));
 }
 
-fn without_slots_nothing_is_admitted<H: Head>() {
+fn without_slots_nothing_is_admitted<H: SlotTag>() {
     let mut table = small::<FixedWindow, H, 0>(WhenFull::Evict);
     assert_eq!(hit(&mut table, 1, 0), Err(ErrorKind::Full));
     assert_eq!((table.capacity(), table.is_empty(Timestamp::EPOCH)), (0, true));
 }
 
-fn what_is_taken_back_whole_frees_its_slot<H: Head>() {
+fn what_is_taken_back_whole_frees_its_slot<H: SlotTag>() {
     let mut table = small::<FixedWindow, H, 16>(WhenFull::Evict);
     let digest = Seed::new(7).digest("key");
     let now = Timestamp::from_micros(1 << 40);
@@ -134,14 +134,14 @@ fn what_is_taken_back_whole_frees_its_slot<H: Head>() {
     assert!(table.is_empty(now));
 }
 
-fn a_time_too_late_to_tell_is_no_time_to_forget<H: Head>() {
+fn a_time_too_late_to_tell_is_no_time_to_forget<H: SlotTag>() {
     let mut table = small::<FixedWindow, H, 1>(WhenFull::Refuse);
     let late = u64::MAX / 1_000_000;
     assert_eq!(hit(&mut table, 1, late), Ok(true));
     assert_eq!(hit(&mut table, 2, late), Err(ErrorKind::Full));
 }
 
-fn a_stamp_from_the_future_hurts_for_a_horizon_at_most<H: Head>() {
+fn a_stamp_from_the_future_hurts_for_a_horizon_at_most<H: SlotTag>() {
     let mut table = small::<FixedWindow, H, 16>(WhenFull::Refuse);
     let year = 365 * 86_400;
     assert_eq!([hit(&mut table, 1, year), hit(&mut table, 2, year)], [Ok(true), Ok(true)]);
@@ -151,7 +151,7 @@ fn a_stamp_from_the_future_hurts_for_a_horizon_at_most<H: Head>() {
     assert_eq!([hit(&mut table, 1, 63), hit(&mut table, 1, 63)], [Ok(true), Ok(true)]);
 }
 
-fn what_is_charged_beyond_the_limit_is_not_forgotten<H: Head>() {
+fn what_is_charged_beyond_the_limit_is_not_forgotten<H: SlotTag>() {
     let mut table = small::<Gcra, H, 16>(WhenFull::Evict);
     let limit = Gcra::new(Rate::per_second(1));
     let mut run = |op, second: u64| {
@@ -164,7 +164,7 @@ fn what_is_charged_beyond_the_limit_is_not_forgotten<H: Head>() {
 }
 
 /// Also those whose stored part would be that of an empty slot.
-fn any_digest_is_a_key<H: Head>() {
+fn any_digest_is_a_key<H: SlotTag>() {
     for digest in [0, 1, 1 << 32, u64::MAX, u64::from(u32::MAX)] {
         let mut table = small::<FixedWindow, H, 40>(WhenFull::Refuse);
         let mut check = |second: u64| {

@@ -3,7 +3,7 @@
 use crate::Timestamp;
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
-use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::strategy::{DecodeError, Reader, State, Writer};
 
 /// A factor of 1: factors are counted in millionths.
 pub(super) const WHOLE: u32 = 1_000_000;
@@ -41,11 +41,11 @@ impl State for AdaptiveState {
         }
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::ADAPTIVE)?;
         let at = Timestamp::from_micros(input.u64()?);
         let state = Self::new(at, input.u32()?, input.u32()?, input.u32()?);
         // Nothing to remember is always written as the state never used.
-        if state.at == at && state.lack <= WHOLE { Ok(state) } else { Err(Corrupt) }
+        if state.at == at && state.lack <= WHOLE { Ok(state) } else { Err(DecodeError) }
     }
 }

@@ -67,10 +67,10 @@ fn defect_19_normal_traffic_recovers_from_the_floor() {
 fn silence_recovers_in_full() {
     let mut state = AdaptiveState::default();
     let _ = minutes(hundred(), &mut state, 0..5, 400);
-    let fresh_at = hundred().fresh_at(&state, Class::default());
-    assert_eq!(fresh_at, second(60 * 12), "0.3 in minute 5, and 0.1 more in each of seven");
+    let expires_at = hundred().expires_at(&state, Class::default());
+    assert_eq!(expires_at, second(60 * 12), "0.3 in minute 5, and 0.1 more in each of seven");
     assert!(!hundred().peek(&state, &Hit::new(100), second(60 * 12 - 1)).is_allowed());
-    assert!(hundred().peek(&state, &Hit::new(100), fresh_at).is_allowed());
+    assert!(hundred().peek(&state, &Hit::new(100), expires_at).is_allowed());
 }
 
 #[test]
@@ -96,12 +96,12 @@ fn a_denial_is_noted_once_per_window() {
     let mut state = AdaptiveState::default();
     assert!(hundred().decide(&mut state, &Hit::new(50), second(0)).is_allowed());
     let denied = hundred().decide(&mut state, &Hit::new(51), second(30));
-    assert!(crate::Verdict::is_recorded(&denied));
+    assert!(crate::Verdict::is_dirty(&denied));
     let noted = state;
     assert_eq!(hundred().stat(&state, Class::default(), second(30)).current_load, ratio("101/100"));
     for cost in [51, 100] {
         let again = hundred().decide(&mut state, &Hit::new(cost), second(31));
-        assert!(!crate::Verdict::is_recorded(&again) && state == noted);
+        assert!(!crate::Verdict::is_dirty(&again) && state == noted);
     }
     assert!(hundred().decide(&mut state, &Hit::new(50), second(31)).is_allowed(), "and takes nothing");
 }

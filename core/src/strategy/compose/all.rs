@@ -7,7 +7,7 @@ use core::array;
 use crate::strategy::compose::composite::Composite;
 use crate::strategy::compose::per_limit::PerLimit;
 use crate::strategy::math::settle::{is_behind, settle};
-use crate::strategy::{CapacityError, Class, Hit, Part, Strategy, Taken};
+use crate::strategy::{CapacityError, Class, Hit, ScriptLimit, Strategy, Taken};
 use crate::{Outcome, Timestamp, Verdict};
 
 /// `N` limits that count the same cost, such as a burst and a sustained rate.
@@ -15,7 +15,7 @@ use crate::{Outcome, Timestamp, Verdict};
 /// Limits of different kinds, or that count different things, go into a pair: `(a, b)` is a strategy too.
 ///
 /// ```
-/// use traffik_core::{All, Hit, Strategy, Timestamp, TokenBucket, Verdict, rate};
+/// use traffik::{All, Hit, Strategy, Timestamp, TokenBucket, Verdict, rate};
 ///
 /// let limits = All([TokenBucket::new(rate!("2/s")), TokenBucket::new(rate!("3/min"))]);
 /// let mut state = Default::default();
@@ -75,7 +75,7 @@ impl<S: Strategy, const N: usize> All<S, N> {
             (Some(limit), Some(state)) => limit.peek(state, hit, then).outcome(),
             _ => Outcome::all([]),
         });
-        let recorded = parts.iter().any(Verdict::is_recorded);
+        let recorded = parts.iter().any(Verdict::is_dirty);
         Composite { parts, outcome, recorded }
     }
 }
@@ -116,13 +116,13 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         }
     }
 
-    fn fresh_at(&self, states: &Self::State, class: Class) -> Timestamp {
-        let each = self.each(states, |limit, state| limit.fresh_at(state, class));
+    fn expires_at(&self, states: &Self::State, class: Class) -> Timestamp {
+        let each = self.each(states, |limit, state| limit.expires_at(state, class));
         each.into_iter().max().unwrap_or_default()
     }
 
-    fn horizon(&self) -> u64 {
-        self.0.iter().map(Strategy::horizon).max().unwrap_or(0)
+    fn max_ttl(&self) -> u64 {
+        self.0.iter().map(Strategy::max_ttl).max().unwrap_or(0)
     }
 
     fn rebase(&self, states: &mut Self::State, now: Timestamp) -> bool {
@@ -138,7 +138,7 @@ impl<S: Strategy, const N: usize> Strategy for All<S, N> {
         self.each(states, |limit, state| limit.stat(state, class, now))
     }
 
-    fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         self.0.iter().all(|limit| limit.parts_of(hit, visit))
     }
 

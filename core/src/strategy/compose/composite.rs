@@ -12,7 +12,7 @@ use crate::{Decision, Origin, Outcome, Receipt, Receipts, Verdict};
 /// `strategy::DecisionList` behind an [`Erased`](crate::Erased) strategy.
 ///
 /// ```
-/// use traffik_core::{All, Hit, Strategy, Timestamp, TokenBucket, rate};
+/// use traffik::{All, Hit, Strategy, Timestamp, TokenBucket, rate};
 ///
 /// let limits = All([TokenBucket::new(rate!("2/s")), TokenBucket::new(rate!("3/min"))]);
 /// let verdict = limits.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);
@@ -45,14 +45,14 @@ pub trait Parts: Clone + PartialEq + Debug + Send + sealed::Sealed + 'static {
     /// See [`Verdict::receipt`].
     fn receipt(&self) -> Self::Receipt;
 
-    /// See [`Verdict::each_receipt`].
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt));
+    /// See [`Verdict::for_each_receipt_mut`].
+    fn for_each_receipt_mut(&mut self, change: &mut dyn FnMut(&mut Receipt));
 
-    /// See [`Verdict::each`].
-    fn each(&self, visit: &mut dyn FnMut(&Decision));
+    /// See [`Verdict::for_each`].
+    fn for_each(&self, visit: &mut dyn FnMut(&Decision));
 
-    /// See [`Verdict::later_by_micros`].
-    fn later_by_micros(&self, by: u64) -> Option<Self>;
+    /// See [`Verdict::aged_by`].
+    fn aged_by(&self, by: u64) -> Option<Self>;
 
     /// See [`Verdict::with_origin`].
     #[must_use]
@@ -73,13 +73,13 @@ impl<T: Parts> Verdict for Composite<T> {
         self.outcome
     }
 
-    fn is_recorded(&self) -> bool {
+    fn is_dirty(&self) -> bool {
         self.recorded
     }
 
     fn pressure(&self) -> u8 {
         let mut most = 0;
-        self.parts.each(&mut |decision| most = most.max(decision.pressure()));
+        self.parts.for_each(&mut |decision| most = most.max(decision.pressure()));
         most
     }
 
@@ -91,22 +91,22 @@ impl<T: Parts> Verdict for Composite<T> {
         self.outcome.is_allowed()
     }
 
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
-        self.parts.each_receipt(change);
+    fn for_each_receipt_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.parts.for_each_receipt_mut(change);
     }
 
-    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
-        self.parts.each(visit);
+    fn for_each(&self, visit: &mut dyn FnMut(&Decision)) {
+        self.parts.for_each(visit);
     }
 
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
-        let outcome = self.outcome.later_by_micros(by)?;
-        Some(Self { parts: self.parts.later_by_micros(by)?, outcome, recorded: self.recorded })
+    fn aged_by(&self, by: u64) -> Option<Self> {
+        let outcome = self.outcome.aged_by(by)?;
+        Some(Self { parts: self.parts.aged_by(by)?, outcome, recorded: self.recorded })
     }
 
     fn origin(&self) -> Origin {
         let mut furthest = Origin::Store;
-        self.parts.each(&mut |decision| furthest = furthest.max(decision.origin()));
+        self.parts.for_each(&mut |decision| furthest = furthest.max(decision.origin()));
         furthest
     }
 
@@ -122,18 +122,18 @@ impl<V: Verdict, const N: usize> Parts for [V; N] {
         PerLimit(array::from_fn(|at| self.get(at).map(Verdict::receipt).unwrap_or_default()))
     }
 
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
-        self.iter_mut().for_each(|verdict| verdict.each_receipt(change));
+    fn for_each_receipt_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.iter_mut().for_each(|verdict| verdict.for_each_receipt_mut(change));
     }
 
-    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
-        self.iter().for_each(|verdict| verdict.each(visit));
+    fn for_each(&self, visit: &mut dyn FnMut(&Decision)) {
+        self.iter().for_each(|verdict| verdict.for_each(visit));
     }
 
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
+    fn aged_by(&self, by: u64) -> Option<Self> {
         let mut later = self.clone();
         for verdict in &mut later {
-            *verdict = verdict.later_by_micros(by)?;
+            *verdict = verdict.aged_by(by)?;
         }
         Some(later)
     }
@@ -150,18 +150,18 @@ impl<A: Verdict, B: Verdict> Parts for (A, B) {
         (self.0.receipt(), self.1.receipt())
     }
 
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
-        self.0.each_receipt(change);
-        self.1.each_receipt(change);
+    fn for_each_receipt_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.0.for_each_receipt_mut(change);
+        self.1.for_each_receipt_mut(change);
     }
 
-    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
-        self.0.each(visit);
-        self.1.each(visit);
+    fn for_each(&self, visit: &mut dyn FnMut(&Decision)) {
+        self.0.for_each(visit);
+        self.1.for_each(visit);
     }
 
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
-        Some((self.0.later_by_micros(by)?, self.1.later_by_micros(by)?))
+    fn aged_by(&self, by: u64) -> Option<Self> {
+        Some((self.0.aged_by(by)?, self.1.aged_by(by)?))
     }
 
     fn with_origin(self, origin: Origin) -> Self {

@@ -2,8 +2,8 @@
 
 use core::ops::Deref;
 
-use crate::strategy::wire::stats::Reported;
-use crate::strategy::{CapacityError, Class, Hit, Part, Scale, Strategy, Taken};
+use crate::strategy::wire::stats::StatsSnapshot;
+use crate::strategy::{CapacityError, Class, Hit, Scale, ScriptLimit, Strategy, Taken};
 use crate::{Ratio, Timestamp, Verdict};
 
 mod decision_list;
@@ -28,18 +28,18 @@ use ratios::{Ratios, product};
 ///   at most `N` decisions, for composed strategies. A strategy that needs more does not compile:
 ///
 ///   ```compile_fail
-///   use traffik_core::{Gcra, rate, strategy::ErasedStrategy};
+///   use traffik::{Gcra, rate, strategy::ErasedStrategy};
 ///   static TOO_SHORT: &dyn ErasedStrategy<24> = &Gcra::new(rate!("1/s")); // the state of GCRA takes 25
 ///   # fn main() { let _ = TOO_SHORT.horizon_erased(); }
 ///   ```
 /// * Every limit of a composed strategy is charged the same cost.
 /// * A state left by another strategy counts as that of a key never seen: after a change of strategy every
-///   key starts afresh, unless the new one is told whom it [succeeds](Erased::succeeding).
+///   key starts afresh, unless the new one is told whom it [succeeds](Erased::migrating_from).
 /// * Two are equal if they point at the same strategy, scaled by the same ratios: of two that were made alike nobody can tell.
 ///
 /// ```
-/// use traffik_core::strategy::{Erased, ErasedStrategy, Figure};
-/// use traffik_core::{Fixed, FixedWindow, Gcra, Limiter, ManualClock, rate};
+/// use traffik::strategy::{Erased, ErasedStrategy, StatValue};
+/// use traffik::{Fixed, FixedWindow, Gcra, Limiter, ManualClock, rate};
 ///
 /// static STEADY: Gcra = Gcra::new(rate!("1/s"));
 /// static COARSE: FixedWindow = FixedWindow::new(rate!("100/min"));
@@ -54,8 +54,8 @@ use ratios::{Ratios, product};
 /// let verdict = limiter.check_n("alice", 40)?;
 /// assert!(verdict.is_allowed());
 /// assert_eq!(verdict.remaining(), 60);
-/// assert_eq!(limiter.stat("alice")?.find("current_count"), Some(Figure::Count(40)));
-/// # Ok::<(), traffik_core::StorageError>(())
+/// assert_eq!(limiter.stat("alice")?.find("current_count"), Some(StatValue::Count(40)));
+/// # Ok::<(), traffik::StorageError>(())
 /// ```
 #[derive(Clone, Copy)]
 pub struct Erased<P, const LEN: usize> {
@@ -83,19 +83,19 @@ impl<P, const LEN: usize> Erased<P, LEN> {
     /// states of whatever the old strategy itself succeeded. A store cannot run such a limit as a script.
     ///
     /// ```
-    /// use traffik_core::strategy::{Erased, ErasedStrategy};
-    /// use traffik_core::{FixedWindow, Gcra, Hit, Strategy, Timestamp, Verdict, rate};
+    /// use traffik::strategy::{Erased, ErasedStrategy};
+    /// use traffik::{FixedWindow, Gcra, Hit, Strategy, Timestamp, Verdict, rate};
     ///
     /// static OLD: &dyn ErasedStrategy<32> = &FixedWindow::new(rate!("100/h"));
     /// static NEW: &dyn ErasedStrategy<32> = &Gcra::new(rate!("1/min"));
     ///
     /// let (old, mut state, now) = (Erased::new(OLD), Default::default(), Timestamp::EPOCH);
     /// assert!(old.decide(&mut state, &Hit::new(40), now).is_allowed());
-    /// assert!(!Erased::new(NEW).succeeding(OLD).decide(&mut state, &Hit::new(1), now).is_allowed());
+    /// assert!(!Erased::new(NEW).migrating_from(OLD).decide(&mut state, &Hit::new(1), now).is_allowed());
     /// assert!(Erased::new(NEW).decide(&mut state, &Hit::new(1), now).is_allowed()); // afresh
     /// ```
     #[must_use]
-    pub fn succeeding(self, before: P) -> Self {
+    pub fn migrating_from(self, before: P) -> Self {
         Self { before: Some(before), ..self }
     }
 }
@@ -138,7 +138,7 @@ impl<P: Deref<Target: Chosen<LEN>>, const LEN: usize> Erased<P, LEN> {
             return *state;
         }
         let mut used = 0;
-        before.peek_erased(state, &Hit::new(0).with_class(class), now).each(&mut |decision| {
+        before.peek_erased(state, &Hit::new(0).with_class(class), now).for_each(&mut |decision| {
             if !decision.is_unlimited() {
                 used = used.max(decision.limit().saturating_sub(decision.remaining()));
             }
@@ -160,7 +160,7 @@ where
     type State = InlineState<LEN>;
     type Cost = u32;
     type Verdict = Answer<P, LEN>;
-    type Stat = Reported;
+    type Stat = StatsSnapshot;
 
     fn decide(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Self::Verdict {
         if self.before.is_none() {
@@ -168,7 +168,7 @@ where
         }
         let mut own = self.inherited(state, hit.class, now);
         let verdict = self.ask(|limit| limit.decide_erased(&mut own, hit, now));
-        if verdict.is_recorded() {
+        if verdict.is_dirty() {
             *state = own;
         }
         verdict
@@ -189,7 +189,7 @@ where
         self.ask(|limit| limit.refund_erased(state, hit, receipt, now));
     }
 
-    fn fresh_at(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
+    fn expires_at(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
         match &self.before {
             Some(before) if !self.limit.plain().knows_erased(state) => {
                 before.plain().fresh_at_erased(state, class)
@@ -198,7 +198,7 @@ where
         }
     }
 
-    fn horizon(&self) -> u64 {
+    fn max_ttl(&self) -> u64 {
         let before = self.before.as_ref().map_or(0, |before| before.plain().horizon_erased());
         self.ask(|limit| limit.horizon_erased()).max(before)
     }
@@ -218,13 +218,13 @@ where
         self.before.is_some() || self.limit.plain().records_demand_erased()
     }
 
-    fn stat(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
+    fn stat(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> StatsSnapshot {
         let own = self.inherited(state, class, now);
         self.ask(|limit| limit.stat_erased(&own, class, now))
     }
 
     /// Of one limit: the states of several would share one [`InlineState`].
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         if self.before.is_some() {
             return false;
         }
@@ -232,7 +232,7 @@ where
             let mut states = 0;
             let complete = limit.parts_of_erased(hit, &mut |part| {
                 states += u32::from(part.is_last());
-                visit(Part { inline: part.inline.within(LEN), ..part });
+                visit(ScriptLimit { inline: part.inline.within(LEN), ..part });
             });
             complete && states == 1
         })
@@ -270,11 +270,11 @@ where
         self.ask_scaled(|limit| limit.advance_receipt_erased(receipt, class, to));
     }
 
-    fn parts(&self) -> u64 {
+    fn denominator(&self) -> u64 {
         self.ask_scaled(|limit| limit.parts_erased()).unwrap_or(1)
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
+    fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
         let factor = self.factor.saturating_mul(factor.max(1));
         Self { factor, ..self.clone() }.checked()
     }

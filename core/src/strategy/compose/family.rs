@@ -26,10 +26,10 @@ pub(crate) fn try_array<T: Clone, E, const N: usize>(
 
 /// The coarsest parts in which all of these limits can be counted.
 pub(crate) fn parts<'a, S: Scale>(limits: impl IntoIterator<Item = &'a S>) -> u64 {
-    limits.into_iter().fold(1, |all, limit| lcm(all, limit.parts()))
+    limits.into_iter().fold(1, |all, limit| lcm(all, limit.denominator()))
 }
 
 /// The limit counted in `parts`, which are a multiple of its own.
-pub(crate) fn counted_in<S: Scale>(parts: u64, limit: &S) -> Result<S, CapacityError> {
-    limit.finer(divide(parts, limit.parts()).0)
+pub(crate) fn counted_in<S: Scale>(parts: u64, strategy: &S) -> Result<S, CapacityError> {
+    strategy.refine(divide(parts, strategy.denominator()).0)
 }

@@ -2,7 +2,9 @@
 
 use crate::strategy::compose::composite::Composite;
 use crate::strategy::math::settle::{is_behind, settle};
-use crate::strategy::{CapacityError, Class, Corrupt, Hit, Part, Reader, State, Strategy, Taken, Writer};
+use crate::strategy::{
+    CapacityError, Class, DecodeError, Hit, Reader, ScriptLimit, State, Strategy, Taken, Writer,
+};
 use crate::{Timestamp, Verdict};
 
 impl<A: State, B: State> State for (A, B) {
@@ -14,13 +16,13 @@ impl<A: State, B: State> State for (A, B) {
         self.1.encode(out);
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok((A::decode(input)?, B::decode(input)?))
     }
 }
 
 /// ```
-/// use traffik_core::{FixedWindow, Hit, Strategy, Timestamp, TokenBucket, rate};
+/// use traffik::{FixedWindow, Hit, Strategy, Timestamp, TokenBucket, rate};
 ///
 /// // A burst limit on messages and a sustained one on bytes.
 /// let both = (TokenBucket::new(rate!("2/s")), FixedWindow::new(rate!("1000/min")));
@@ -71,12 +73,12 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     }
 
     #[inline]
-    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
-        self.0.fresh_at(&state.0, class).max(self.1.fresh_at(&state.1, class))
+    fn expires_at(&self, state: &Self::State, class: Class) -> Timestamp {
+        self.0.expires_at(&state.0, class).max(self.1.expires_at(&state.1, class))
     }
 
-    fn horizon(&self) -> u64 {
-        self.0.horizon().max(self.1.horizon())
+    fn max_ttl(&self) -> u64 {
+        self.0.max_ttl().max(self.1.max_ttl())
     }
 
     fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
@@ -92,7 +94,7 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         (self.0.stat(&state.0, class, now), self.1.stat(&state.1, class, now))
     }
 
-    fn parts_of(&self, hit: &Hit<Self::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit<Self::Cost>, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let (first, second) = split(hit);
         self.0.parts_of(&first, visit) && self.1.parts_of(&second, visit)
     }
@@ -140,7 +142,7 @@ fn settled<A: Strategy, B: Strategy>(
         0 => limits.0.peek(&state.0, &a, then).outcome(),
         _ => limits.1.peek(&state.1, &b, then).outcome(),
     });
-    let recorded = parts.0.is_recorded() || parts.1.is_recorded();
+    let recorded = parts.0.is_dirty() || parts.1.is_dirty();
     Composite { parts, outcome, recorded }
 }
 
@@ -165,7 +167,7 @@ mod tests {
         for second in 0..60 {
             let denied = limits.decide(&mut state, &Hit::new((1, 1)), at(second));
             assert_eq!(denied.outcome(), Outcome::Deny { retry_after: Duration::from_secs(60 - second) });
-            assert_eq!((state, denied.is_recorded()), (before, false));
+            assert_eq!((state, denied.is_dirty()), (before, false));
         }
         assert!(limits.decide(&mut state, &Hit::new((1, 1)), at(60)).is_allowed());
     }

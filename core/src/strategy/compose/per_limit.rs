@@ -2,7 +2,7 @@
 
 use core::array;
 
-use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::strategy::{DecodeError, Reader, State, Writer};
 use crate::{Receipt, Receipts};
 
 /// A value for each of `N` limits: their states, or their receipts.
@@ -19,8 +19,8 @@ impl<T: Default, const N: usize> Default for PerLimit<T, N> {
 impl<T: Receipts, const N: usize> Receipts for PerLimit<T, N> {
     const COUNT: usize = N * T::COUNT;
 
-    fn each(&self, visit: &mut dyn FnMut(Receipt)) {
-        self.0.iter().for_each(|receipt| receipt.each(visit));
+    fn for_each(&self, visit: &mut dyn FnMut(Receipt)) {
+        self.0.iter().for_each(|receipt| receipt.for_each(visit));
     }
 
     fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
@@ -40,7 +40,7 @@ impl<T: State, const N: usize> State for PerLimit<T, N> {
         self.0.iter().for_each(|state| state.encode(out));
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut states = Self::default();
         for state in &mut states.0 {
             *state = T::decode(input)?;

@@ -2,7 +2,9 @@
 
 use crate::strategy::compose::family::try_array;
 use crate::strategy::wire::stats::stat;
-use crate::strategy::{Bounds, CapacityError, Class, Hit, Label, Part, Scale, Strategy, StrategyError};
+use crate::strategy::{
+    Bounds, CapacityError, Class, Hit, Label, Scale, ScriptLimit, Strategy, StrategyError,
+};
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 
 /// Wraps a strategy and keeps a reserve that a priority must leave free.
@@ -31,7 +33,7 @@ use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Class, FixedWindow, Hit, Label, Outcome, Priority, Strategy, Timestamp, rate};
+/// use traffik::{Class, FixedWindow, Hit, Label, Outcome, Priority, Strategy, Timestamp, rate};
 ///
 /// const LOW: Label = Label(1);
 /// const URGENT: Label = Label(2);
@@ -67,7 +69,7 @@ use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 /// | `inner` | `S::Stat` | figures of the wrapped strategy |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority<S, const N: usize> {
-    limit: S,
+    strategy: S,
     reserves: [Reserve; N],
 }
 
@@ -102,8 +104,8 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N>
     /// [`DuplicatePriority`](StrategyError::DuplicatePriority),
     /// [`ReserveTooLarge`](StrategyError::ReserveTooLarge) for a ratio of 1 or more, and
     /// [`ReserveTooSmall`](StrategyError::ReserveTooSmall) if a reserve comes to less than a cost of 1.
-    pub fn new(limit: S, reserves: [(Label, Ratio); N]) -> Result<Self, StrategyError> {
-        let whole = whole(&limit);
+    pub fn new(strategy: S, reserves: [(Label, Ratio); N]) -> Result<Self, StrategyError> {
+        let whole = whole(&strategy);
         let reserve = |at: usize| {
             let Some(&(label, ratio)) = reserves.get(at) else { return Ok(Reserve::NONE) };
             let cost = ratio.floor_of(whole);
@@ -117,7 +119,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N>
                 Ok(Reserve { label, ratio, cost })
             }
         };
-        Ok(Self { reserves: try_array(&Reserve::NONE, reserve)?, limit })
+        Ok(Self { reserves: try_array(&Reserve::NONE, reserve)?, strategy })
     }
 
     /// What hits of this class must leave free.
@@ -132,8 +134,8 @@ impl Reserve {
 }
 
 /// The most that can be had of a limit at once.
-fn whole<S: Strategy<Cost = u32, Verdict = Decision>>(limit: &S) -> u32 {
-    limit.peek(&S::State::default(), &Hit::new(0), Timestamp::EPOCH).limit()
+fn whole<S: Strategy<Cost = u32, Verdict = Decision>>(strategy: &S) -> u32 {
+    strategy.peek(&S::State::default(), &Hit::new(0), Timestamp::EPOCH).limit()
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -147,20 +149,20 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
     fn decide(&self, state: &mut S::State, hit: &Hit, now: Timestamp) -> Decision {
         let reserve = self.reserve(hit.class);
         if reserve == 0 || hit.cost == 0 {
-            return self.limit.decide(state, hit, now).with_reserve(reserve);
+            return self.strategy.decide(state, hit, now).with_reserve(reserve);
         }
         let Some(cost) = hit.cost.checked_add(reserve) else {
-            let told = self.limit.peek(state, &Hit { cost: 0, ..*hit }, now);
+            let told = self.strategy.peek(state, &Hit { cost: 0, ..*hit }, now);
             return if told.is_unlimited() { told } else { told.with_outcome(Outcome::Never) }
                 .with_reserve(reserve);
         };
         let both = Hit { cost, ..*hit };
-        let asked = self.limit.peek(state, &both, now);
+        let asked = self.strategy.peek(state, &both, now);
         if asked.is_allowed() {
-            return self.limit.decide(state, hit, now).with_reserve(reserve);
+            return self.strategy.decide(state, hit, now).with_reserve(reserve);
         }
         // The limit notes something of this denial.
-        let denied = if asked.is_recorded() { self.limit.decide(state, &both, now) } else { asked };
+        let denied = if asked.is_dirty() { self.strategy.decide(state, &both, now) } else { asked };
         denied.with_reserve(reserve)
     }
 
@@ -169,29 +171,29 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
     }
 
     fn charge(&self, state: &mut S::State, hit: &Hit, now: Timestamp) {
-        self.limit.charge(state, hit, now);
+        self.strategy.charge(state, hit, now);
     }
 
     fn refund(&self, state: &mut S::State, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        self.limit.refund(state, hit, receipt, now);
+        self.strategy.refund(state, hit, receipt, now);
     }
 
     #[inline]
-    fn fresh_at(&self, state: &S::State, class: Class) -> Timestamp {
-        self.limit.fresh_at(state, class)
+    fn expires_at(&self, state: &S::State, class: Class) -> Timestamp {
+        self.strategy.expires_at(state, class)
     }
 
-    fn horizon(&self) -> u64 {
-        self.limit.horizon()
+    fn max_ttl(&self) -> u64 {
+        self.strategy.max_ttl()
     }
 
     fn rebase(&self, state: &mut S::State, now: Timestamp) -> bool {
-        self.limit.rebase(state, now)
+        self.strategy.rebase(state, now)
     }
 
     #[inline]
     fn records_demand(&self) -> bool {
-        self.limit.records_demand()
+        self.strategy.records_demand()
     }
 
     fn stat(&self, state: &S::State, class: Class, now: Timestamp) -> Self::Stat {
@@ -199,27 +201,27 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         PriorityStat {
             priority: class.priority,
             reserve: self.reserve(class),
-            limit: self.limit.peek(state, &nothing, now).limit(),
+            limit: self.strategy.peek(state, &nothing, now).limit(),
             available: self.peek(state, &nothing, now).remaining(),
-            inner: self.limit.stat(state, class, now),
+            inner: self.strategy.stat(state, class, now),
         }
     }
 
-    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         // As in `decide`: what is asked leaves the reserve free, what is booked is the cost.
         let reserve = if hit.cost == 0 { 0 } else { self.reserve(hit.class) };
         let Some(cost) = hit.cost.checked_add(reserve) else { return false };
-        self.limit.parts_of(&Hit { cost, ..*hit }, &mut |part| {
-            visit(Part { booked: part.booked.saturating_sub(reserve), ..part });
+        self.strategy.parts_of(&Hit { cost, ..*hit }, &mut |part| {
+            visit(ScriptLimit { booked: part.booked.saturating_sub(reserve), ..part });
         })
     }
 
     fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
-        self.limit.kinds(visit);
+        self.strategy.kinds(visit);
     }
 
     fn fits_script(&self) -> Result<(), CapacityError> {
-        self.limit.fits_script()
+        self.strategy.fits_script()
     }
 }
 
@@ -227,39 +229,39 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
 #[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
     /// The same reserves of another limit.
-    fn over(&self, limit: S) -> Self {
-        let whole = whole(&limit);
+    fn over(&self, strategy: S) -> Self {
+        let whole = whole(&strategy);
         let reserves = self.reserves.map(|it| match it.ratio.num() {
             0 => it,
             _ => Reserve { cost: it.ratio.floor_of(whole).max(1).min(whole.saturating_sub(1)), ..it },
         });
-        Self { limit, reserves }
+        Self { strategy, reserves }
     }
 }
 
 impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priority<S, N> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        self.limit.scaled(ratio).map(|limit| self.over(limit))
+        self.strategy.scaled(ratio).map(|limit| self.over(limit))
     }
 
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        self.limit.part(ratio).map(|limit| self.over(limit))
+        self.strategy.part(ratio).map(|limit| self.over(limit))
     }
 
     fn advance(&self, state: &mut S::State, class: Class, to: Timestamp) {
-        self.limit.advance(state, class, to);
+        self.strategy.advance(state, class, to);
     }
 
     fn advance_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
-        self.limit.advance_receipt(receipt, class, to);
+        self.strategy.advance_receipt(receipt, class, to);
     }
 
-    fn parts(&self) -> u64 {
-        self.limit.parts()
+    fn denominator(&self) -> u64 {
+        self.strategy.denominator()
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
-        Ok(Self { limit: self.limit.finer(factor)?, ..self.clone() })
+    fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
+        Ok(Self { strategy: self.strategy.refine(factor)?, ..self.clone() })
     }
 }
 
@@ -268,16 +270,16 @@ impl<S: Bounds, const N: usize> Bounds for Priority<S, N> {
     const QUEUES: bool = S::QUEUES;
 
     fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
-        self.limit.most(first, last)
+        self.strategy.most(first, last)
     }
 
     /// For the default priority: as many hits as would be admitted if each cost its reserve too.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         let (cost, reserve) = (cost.max(1), self.reserve(Class::default()));
         let Some(both) = cost.checked_add(reserve).filter(|_| reserve > 0) else {
-            return if reserve == 0 { self.limit.least(first, last, cost) } else { 0 };
+            return if reserve == 0 { self.strategy.least(first, last, cost) } else { 0 };
         };
-        self.limit.least(first, last, both) / u128::from(both) * u128::from(cost)
+        self.strategy.least(first, last, both) / u128::from(both) * u128::from(cost)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::strategy::compose::family::{counted_in, parts, try_array};
 use crate::strategy::wire::stats::stat;
 use crate::strategy::{
-    Bounds, CapacityError, Class, Cost, Hit, Label, Part, Scale, Strategy, StrategyError, Taken,
+    Bounds, CapacityError, Class, Cost, Hit, Label, Scale, ScriptLimit, Strategy, StrategyError, Taken,
 };
 use crate::{Ratio, Timestamp, Verdict};
 
@@ -32,7 +32,7 @@ use crate::{Ratio, Timestamp, Verdict};
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Class, FixedWindow, Hit, Label, Outcome, Ratio, Strategy, Tiered, Timestamp, rate};
+/// use traffik::{Class, FixedWindow, Hit, Label, Outcome, Ratio, Strategy, Tiered, Timestamp, rate};
 ///
 /// const FREE: Label = Label(1);
 /// const PRO: Label = Label(2);
@@ -73,7 +73,7 @@ pub struct Tiered<S, const N: usize> {
 struct Tier<S> {
     label: Label,
     ratio: Ratio,
-    limit: S,
+    strategy: S,
 }
 
 stat! {
@@ -98,7 +98,7 @@ impl<S: Scale, const N: usize> Tiered<S, N> {
     /// [`NoTier`](StrategyError::NoTier) without tiers, [`DuplicateTier`](StrategyError::DuplicateTier),
     /// [`ZeroTier`](StrategyError::ZeroTier) for a ratio of 0, and
     /// [`TierTooLarge`](StrategyError::TierTooLarge) if a scaled limit cannot be counted exactly.
-    pub fn new(limit: S, tiers: [(Label, Ratio); N]) -> Result<Self, StrategyError> {
+    pub fn new(strategy: S, tiers: [(Label, Ratio); N]) -> Result<Self, StrategyError> {
         for (at, (label, ratio)) in tiers.iter().enumerate() {
             if tiers.iter().skip(at + 1).any(|(other, _)| other == label) {
                 return Err(StrategyError::DuplicateTier(*label));
@@ -107,8 +107,8 @@ impl<S: Scale, const N: usize> Tiered<S, N> {
                 return Err(StrategyError::ZeroTier(*label));
             }
         }
-        let tier = |(label, ratio): (Label, Ratio)| match limit.scaled(ratio) {
-            Ok(limit) => Ok(Tier { label, ratio, limit }),
+        let tier = |(label, ratio): (Label, Ratio)| match strategy.scaled(ratio) {
+            Ok(strategy) => Ok(Tier { label, ratio, strategy }),
             Err(error) => Err(StrategyError::TierTooLarge(label, error)),
         };
         let first = tier(*tiers.first().ok_or(StrategyError::NoTier)?)?;
@@ -120,7 +120,7 @@ impl<S: Scale, const N: usize> Tiered<S, N> {
     /// The limit that holds for a class.
     #[must_use]
     pub fn limit(&self, class: Class) -> &S {
-        &self.tier(class).limit
+        &self.tier(class).strategy
     }
 
     #[inline]
@@ -129,12 +129,12 @@ impl<S: Scale, const N: usize> Tiered<S, N> {
     }
 
     fn limits(&self) -> impl Iterator<Item = &S> {
-        self.tiers.iter().map(|tier| &tier.limit)
+        self.tiers.iter().map(|tier| &tier.strategy)
     }
 
     /// The same tiers with other limits made of theirs.
     fn try_map(&self, make: impl Fn(&S) -> Result<S, CapacityError>) -> Result<Self, CapacityError> {
-        let tier = |tier: &Tier<S>| Ok(Tier { limit: make(&tier.limit)?, ..*tier });
+        let tier = |tier: &Tier<S>| Ok(Tier { strategy: make(&tier.strategy)?, ..*tier });
         let first = tier(&self.first)?;
         let tiers = try_array(&first, |at| self.tiers.get(at).map_or_else(|| Ok(first.clone()), tier))?;
         Ok(Self { first, tiers })
@@ -167,41 +167,41 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
     }
 
     #[inline]
-    fn fresh_at(&self, state: &S::State, class: Class) -> Timestamp {
-        self.limit(class).fresh_at(state, class)
+    fn expires_at(&self, state: &S::State, class: Class) -> Timestamp {
+        self.limit(class).expires_at(state, class)
     }
 
-    fn horizon(&self) -> u64 {
-        self.limits().map(Strategy::horizon).max().unwrap_or(0)
+    fn max_ttl(&self) -> u64 {
+        self.limits().map(Strategy::max_ttl).max().unwrap_or(0)
     }
 
     fn rebase(&self, state: &mut S::State, now: Timestamp) -> bool {
         // A state lasts as long as the slowest tier has it.
-        let slowest = self.limits().max_by_key(|limit| limit.horizon()).unwrap_or(&self.first.limit);
+        let slowest = self.limits().max_by_key(|limit| limit.max_ttl()).unwrap_or(&self.first.strategy);
         slowest.rebase(state, now)
     }
 
     #[inline]
     fn records_demand(&self) -> bool {
-        self.first.limit.records_demand()
+        self.first.strategy.records_demand()
     }
 
-    fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         self.limit(hit.class).parts_of(hit, visit)
     }
 
     fn stat(&self, state: &S::State, class: Class, now: Timestamp) -> Self::Stat {
-        let Tier { label, ratio, limit } = self.tier(class);
+        let Tier { label, ratio, strategy } = self.tier(class);
         let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
         let mut effective_limit = u32::MAX;
-        limit
+        strategy
             .peek(state, &nothing, now)
-            .each(&mut |told| effective_limit = effective_limit.min(told.limit()));
-        TieredStat { tier: *label, ratio: *ratio, effective_limit, inner: limit.stat(state, class, now) }
+            .for_each(&mut |told| effective_limit = effective_limit.min(told.limit()));
+        TieredStat { tier: *label, ratio: *ratio, effective_limit, inner: strategy.stat(state, class, now) }
     }
 
     fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
-        self.first.limit.kinds(visit);
+        self.first.strategy.kinds(visit);
     }
 
     fn fits_script(&self) -> Result<(), CapacityError> {
@@ -228,12 +228,12 @@ impl<S: Scale, const N: usize> Scale for Tiered<S, N> {
         self.limit(class).advance_receipt(receipt, class, to);
     }
 
-    fn parts(&self) -> u64 {
+    fn denominator(&self) -> u64 {
         parts(self.limits())
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
-        let parts = self.parts().saturating_mul(factor.max(1));
+    fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
+        let parts = self.denominator().saturating_mul(factor.max(1));
         self.try_map(|limit| counted_in(parts, limit))
     }
 }

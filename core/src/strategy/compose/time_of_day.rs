@@ -7,7 +7,8 @@ use crate::strategy::math::rebase::is_ahead;
 use crate::strategy::wire::form;
 use crate::strategy::wire::stats::stat;
 use crate::strategy::{
-    CapacityError, Class, Cost, Formula, Held, Hit, Inlined, Part, Scale, Strategy, StrategyError,
+    ActiveHours, CapacityError, Class, Cost, Hit, Scale, ScriptFormula, ScriptLimit, StateNesting, Strategy,
+    StrategyError,
 };
 use crate::{Decision, Ratio, Receipt, Timestamp, Verdict};
 
@@ -51,7 +52,7 @@ pub use state::TimeOfDayState;
 ///
 /// ```
 /// use core::time::Duration;
-/// use traffik_core::{Hit, Hours, Strategy, TimeOfDay, Timestamp, TokenBucket, rate};
+/// use traffik::{Hit, Hours, Strategy, TimeOfDay, Timestamp, TokenBucket, rate};
 ///
 /// let night = Hours::new((22, 0), (6, 0), "1/2".parse()?);
 /// let limit = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
@@ -83,7 +84,7 @@ pub struct TimeOfDay<S, const N: usize> {
     base: S,
     limits: [S; N],
     day: Day<N>,
-    horizon: u64,
+    max_ttl: u64,
 }
 
 stat! {
@@ -113,8 +114,8 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     ///
     /// The variants of [`StrategyError`] about [`Hours`], [`TooSlow`](StrategyError::TooSlow), and
     /// [`Capacity`](StrategyError::Capacity) if a scaled limit cannot be counted exactly.
-    pub fn new(limit: S, hours: [Hours; N]) -> Result<Self, StrategyError> {
-        Self::from_slice(limit, &hours)
+    pub fn new(strategy: S, hours: [Hours; N]) -> Result<Self, StrategyError> {
+        Self::from_slice(strategy, &hours)
     }
 
     /// The same for at most `N` hours, for a program that reads them at run time.
@@ -124,16 +125,16 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     /// As [`new`](Self::new), and with [`StrategyError::TooManyHours`] for more hours than `N`.
     ///
     /// ```
-    /// use traffik_core::{Hours, TimeOfDay, TokenBucket, rate};
+    /// use traffik::{Hours, TimeOfDay, TokenBucket, rate};
     ///
     /// let configured = vec![Hours::new((22, 0), (6, 0), "1/2".parse()?)];
     /// let limit = TimeOfDay::<_, 6>::from_slice(TokenBucket::new(rate!("2/h")), &configured)?;
     /// # let _ = limit;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn from_slice(limit: S, hours: &[Hours]) -> Result<Self, StrategyError> {
-        let limit = Self::scale(&limit, Day::new(hours)?).map_err(StrategyError::Capacity)?;
-        if limit.horizon > LONGEST { Err(StrategyError::TooSlow) } else { Ok(limit) }
+    pub fn from_slice(strategy: S, hours: &[Hours]) -> Result<Self, StrategyError> {
+        let strategy = Self::scale(&strategy, Day::new(hours)?).map_err(StrategyError::Capacity)?;
+        if strategy.max_ttl > LONGEST { Err(StrategyError::TooSlow) } else { Ok(strategy) }
     }
 
     /// The same hours in a local time that is this many minutes ahead of UTC (east of it), or behind it if
@@ -146,11 +147,12 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         Ok(Self { day: self.day.with_offset(minutes)?, ..self })
     }
 
-    fn scale(limit: &S, day: Day<N>) -> Result<Self, CapacityError> {
-        let scaled = |at: usize| day.hours().get(at).map_or(Ok(limit.clone()), |it| limit.scaled(it.ratio()));
-        let limits = try_array(limit, scaled)?;
-        let horizon = horizon(limit, &day, &limits);
-        Self { base: limit.clone(), limits, day, horizon }.in_one_unit(1)
+    fn scale(strategy: &S, day: Day<N>) -> Result<Self, CapacityError> {
+        let scaled =
+            |at: usize| day.hours().get(at).map_or(Ok(strategy.clone()), |it| strategy.scaled(it.ratio()));
+        let limits = try_array(strategy, scaled)?;
+        let max_ttl = max_ttl(strategy, &day, &limits);
+        Self { base: strategy.clone(), limits, day, max_ttl }.in_one_unit(1)
     }
 
     fn in_one_unit(&self, factor: u64) -> Result<Self, CapacityError> {
@@ -213,8 +215,8 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
 ///
 /// What fills the largest limit drains in the slowest hours. Their limits are as far apart as the ratios, and
 /// by a factor of 2 at most more because they are rounded down.
-fn horizon<S: Scale, const N: usize>(base: &S, day: &Day<N>, limits: &[S; N]) -> u64 {
-    let slowest = limits.iter().map(Strategy::horizon).fold(base.horizon(), u64::max);
+fn max_ttl<S: Scale, const N: usize>(base: &S, day: &Day<N>, limits: &[S; N]) -> u64 {
+    let slowest = limits.iter().map(Strategy::max_ttl).fold(base.max_ttl(), u64::max);
     let ratios = || day.hours().iter().map(Hours::ratio);
     let largest = ratios().fold(Ratio::ONE, Ratio::max);
     let least = ratios().fold(Ratio::ONE, Ratio::min);
@@ -241,7 +243,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
         if decision.is_unlimited() {
             return decision;
         }
-        let recorded = decision.is_recorded();
+        let recorded = decision.is_dirty();
         let forgotten = if recorded { at } else { state.at }.plus_micros(LONGEST);
         if recorded {
             *state = TimeOfDayState::new(at, inner.clone());
@@ -283,16 +285,16 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
         *state = TimeOfDayState::new(at, inner);
     }
 
-    fn fresh_at(&self, state: &Self::State, class: Class) -> Timestamp {
+    fn expires_at(&self, state: &Self::State, class: Class) -> Timestamp {
         self.fresh_from(state.inner.clone(), class, state.at, state.at.plus_micros(LONGEST))
     }
 
-    fn horizon(&self) -> u64 {
-        self.horizon
+    fn max_ttl(&self) -> u64 {
+        self.max_ttl
     }
 
     fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
-        let is_ahead = is_ahead(state.at, now, self.horizon);
+        let is_ahead = is_ahead(state.at, now, self.max_ttl);
         if is_ahead {
             // What is in it decides at this time, and may lie somewhat behind it.
             let (limit, _) = self.holding(state.at);
@@ -309,7 +311,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
     }
 
     /// The limits of all hours, of which the store is to find the one that holds.
-    fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let (mut unlimited, ahead) = (false, self.day.ahead());
         let length = self.day.hours().len();
         let complete = (0..=length).all(|at| {
@@ -319,18 +321,18 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
             let mut parts = 0;
             let complete = limit.parts_of(hit, &mut |part| {
                 parts += if part.hours.is_none() { 1 } else { 2 };
-                if part.formula == Formula::Unlimited {
+                if part.formula == ScriptFormula::Unlimited {
                     unlimited = true;
                 } else {
-                    let hours = Held { span, ahead, more, inline: part.inline };
-                    visit(Part { hours: Some(hours), inline: Inlined::default(), ..part });
+                    let hours = ActiveHours { span, ahead, more, inline: part.inline };
+                    visit(ScriptLimit { hours: Some(hours), inline: StateNesting::default(), ..part });
                 }
             });
             complete && parts == 1
         });
         // Without a limit it is so at all hours, and there is nothing to keep.
         if unlimited {
-            visit(Part::unlimited());
+            visit(ScriptLimit::unlimited());
         }
         complete
     }

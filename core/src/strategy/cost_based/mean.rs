@@ -3,7 +3,7 @@
 use crate::divide::{divide, divide_up};
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
-use crate::strategy::{Corrupt, Level, Reader, State, Writer};
+use crate::strategy::{DecodeError, Level, Reader, State, Writer};
 
 /// The state of a cost-based bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,13 +57,13 @@ impl State for CostBasedState {
         out.u64(self.mean_before.0);
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::COST_BASED)?;
         let level = Level::decode(input)?;
         let (mean, mean_before) = (Mean(input.u64()?), Mean(input.u64()?));
         let state = Self { level, mean, mean_before };
         let possible = mean.0.max(mean_before.0) <= Mean::of(u32::MAX).0;
-        if possible && state == state.forgetting() { Ok(state) } else { Err(Corrupt) }
+        if possible && state == state.forgetting() { Ok(state) } else { Err(DecodeError) }
     }
 }
 

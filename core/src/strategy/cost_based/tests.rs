@@ -47,7 +47,7 @@ fn a_full_bucket_forgets_the_mean() {
     let bucket = CostBased::new(Rate::per_second(10)).window(2).unwrap();
     let mut state = CostBasedState::default();
     let _ = admit(&bucket, &mut state, 10);
-    let fresh = bucket.fresh_at(&state, Class::default());
+    let fresh = bucket.expires_at(&state, Class::default());
     let mean = |now| bucket.stat(&state, Class::default(), now).mean_cost;
     assert_eq!(mean(Timestamp::from_micros(fresh.as_micros() - 1)), ratio(11, 2));
     assert_eq!(mean(fresh), Ratio::ONE);
@@ -93,7 +93,7 @@ fn a_hit_that_repaid_itself_is_not_taken_back() {
     let before = state;
     bucket.refund(&mut state, &Hit::new(1), cheap, later);
     assert_eq!(state, before);
-    let fresh = bucket.fresh_at(&state, Class::default());
+    let fresh = bucket.expires_at(&state, Class::default());
     bucket.refund(&mut state, &Hit::new(1), cheap, fresh);
     assert_eq!(state, before);
 }
@@ -130,6 +130,6 @@ fn closed_and_unlimited_rates() {
     let unlimited = CostBased::new(Rate::UNLIMITED).burst(3).unwrap();
     assert!(unlimited.decide(&mut state, &Hit::new(u32::MAX), START).is_unlimited());
     assert_eq!(unlimited.stat(&state, Class::default(), START).refill, None);
-    let wait = CostBased::new(Rate::per_second(1)).horizon();
+    let wait = CostBased::new(Rate::per_second(1)).max_ttl();
     assert_eq!(Duration::from_micros(wait), Duration::from_secs(2));
 }

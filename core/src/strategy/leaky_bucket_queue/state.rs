@@ -4,7 +4,7 @@ use crate::Timestamp;
 use crate::strategy::math::meter::Meter;
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
-use crate::strategy::{Corrupt, Level, Reader, State, Writer};
+use crate::strategy::{DecodeError, Level, Reader, State, Writer};
 
 /// The state of a queue.
 ///
@@ -79,8 +79,8 @@ impl QueueState {
 
     /// When all that is in it has had its time, at its own pace.
     #[inline]
-    pub(super) fn fresh_at(&self, meter: &Meter) -> Timestamp {
-        meter.fresh_at(&self.level).max(self.end)
+    pub(super) fn expires_at(&self, meter: &Meter) -> Timestamp {
+        meter.expires_at(&self.level).max(self.end)
     }
 }
 
@@ -96,12 +96,12 @@ impl State for QueueState {
         out.u64(self.end.as_micros());
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::QUEUE)?;
         let (level, end) = (Level::decode_fields(input)?, Timestamp::from_micros(input.u64()?));
         let state = Self { level, end };
         // Nothing in use is always written as the state never used.
         let is_used = level != Level::default() && level.is_before(end);
-        if is_used || state == Self::default() { Ok(state) } else { Err(Corrupt) }
+        if is_used || state == Self::default() { Ok(state) } else { Err(DecodeError) }
     }
 }

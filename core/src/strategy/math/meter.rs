@@ -11,7 +11,7 @@ use crate::ratio::gcd;
 use crate::strategy::Hit;
 use crate::strategy::math::pace::Pace;
 use crate::strategy::math::rebase::{SLACK, is_ahead};
-use crate::strategy::wire::formula::{Formula, Part};
+use crate::strategy::wire::formula::{ScriptFormula, ScriptLimit};
 use crate::{CapacityError, Decision, Rate, Receipt, Timestamp};
 
 mod change;
@@ -91,7 +91,7 @@ impl Meter {
     }
 
     /// The same meter with units `factor` times as fine.
-    pub(crate) const fn finer(self, factor: u64) -> Result<Self, CapacityError> {
+    pub(crate) const fn refine(self, factor: u64) -> Result<Self, CapacityError> {
         if self.is_unlimited() || factor == 0 {
             return Ok(self);
         }
@@ -140,9 +140,9 @@ impl Meter {
     }
 
     /// How a store decides on this hit, in turn or at once; `false` if it cannot.
-    pub(crate) fn parts_of(self, in_turn: bool, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    pub(crate) fn parts_of(self, in_turn: bool, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         if self.is_unlimited() {
-            visit(Part::unlimited());
+            visit(ScriptLimit::unlimited());
             return true;
         }
         if self.fits_script(0).is_err() {
@@ -150,10 +150,10 @@ impl Meter {
         }
         let (drain, unit, capacity) = (self.drain(), self.unit, self.capacity);
         let formula = match in_turn {
-            true => Formula::Queue { drain, unit, capacity },
-            false => Formula::Level { drain, unit, capacity },
+            true => ScriptFormula::Queue { drain, unit, capacity },
+            false => ScriptFormula::Level { drain, unit, capacity },
         };
-        visit(Part::new(formula, hit));
+        visit(ScriptLimit::new(formula, hit));
         true
     }
 
@@ -271,7 +271,7 @@ impl Meter {
     pub(crate) fn advance(self, state: &mut Level, to: Timestamp) {
         if state.is_at_another(self.pace()) {
             // By then this limit had not taken over, whatever the hours.
-            if self.fresh_at(state) <= to {
+            if self.expires_at(state) <= to {
                 *state = Level::default();
             }
             return;
@@ -336,7 +336,7 @@ impl Meter {
     }
 
     #[inline]
-    pub(crate) fn fresh_at(&self, state: &Level) -> Timestamp {
+    pub(crate) fn expires_at(&self, state: &Level) -> Timestamp {
         if state.pace != self.pace() {
             return self.fresh_at_its_own_pace(state);
         }
@@ -348,7 +348,7 @@ impl Meter {
     }
 
     /// The time in which a full meter drains, in microseconds.
-    pub(crate) const fn horizon(self) -> u64 {
+    pub(crate) const fn max_ttl(self) -> u64 {
         if self.capacity == 0 {
             return 0;
         }

@@ -14,19 +14,19 @@ macro_rules! metered {
         }
 
         #[inline]
-        fn fresh_at(&self, state: &$crate::strategy::Level, _: $crate::Class) -> $crate::Timestamp {
-            self.meter.fresh_at(state)
+        fn expires_at(&self, state: &$crate::strategy::Level, _: $crate::Class) -> $crate::Timestamp {
+            self.meter.expires_at(state)
         }
 
-        fn horizon(&self) -> u64 {
-            self.meter.horizon()
+        fn max_ttl(&self) -> u64 {
+            self.meter.max_ttl()
         }
 
         fn rebase(&self, state: &mut $crate::strategy::Level, now: $crate::Timestamp) -> bool {
             self.meter.rebase(state, now)
         }
 
-        fn parts_of(&self, hit: &$crate::Hit, visit: &mut dyn FnMut($crate::strategy::Part)) -> bool {
+        fn parts_of(&self, hit: &$crate::Hit, visit: &mut dyn FnMut($crate::strategy::ScriptLimit)) -> bool {
             self.meter.parts_of(false, hit, visit)
         }
     };
@@ -76,12 +76,12 @@ macro_rules! metered {
             self.meter.advance_receipt(receipt, to);
         }
 
-        fn parts(&self) -> u64 {
+        fn denominator(&self) -> u64 {
             self.meter.unit.max(1)
         }
 
-        fn finer(&self, factor: u64) -> Result<Self, $crate::CapacityError> {
-            Ok(Self { meter: self.meter.finer(factor)?, ..*self })
+        fn refine(&self, factor: u64) -> Result<Self, $crate::CapacityError> {
+            Ok(Self { meter: self.meter.refine(factor)?, ..*self })
         }
     };
     (bounds) => {

@@ -15,6 +15,6 @@ pub(crate) fn is_ahead(at: Timestamp, now: Timestamp, reach: u64) -> bool {
 /// The wait told by a state that lies `behind` microseconds ahead of the clock: no longer than the horizon,
 /// unless the wait at the state's own time is.
 #[inline]
-pub(crate) fn told(wait: u64, behind: u64, horizon: u64) -> u64 {
-    if behind == 0 { wait } else { wait.max(wait.saturating_add(behind).min(horizon)) }
+pub(crate) fn told(wait: u64, behind: u64, max_ttl: u64) -> u64 {
+    if behind == 0 { wait } else { wait.max(wait.saturating_add(behind).min(max_ttl)) }
 }

@@ -7,7 +7,7 @@ use crate::{Outcome, Receipts, Timestamp, Verdict};
 /// Reports whether a limit decided at a time later than the present, as it does where the clock stepped back.
 pub(crate) fn is_behind(verdict: &impl Verdict, now: Timestamp) -> bool {
     let mut is_behind = false;
-    verdict.receipt().each(&mut |receipt| is_behind |= receipt.at > now);
+    verdict.receipt().for_each(&mut |receipt| is_behind |= receipt.at > now);
     is_behind
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Tally {
     /// What is in use.
     pub(crate) used: u64,
     /// The longest wait that a clock which stepped back may add.
-    pub(crate) horizon: u64,
+    pub(crate) max_ttl: u64,
     /// What an admission is booked as.
     pub(crate) receipt: Receipt,
 }
@@ -35,8 +35,8 @@ impl Tally {
         let behind = self.receipt.at.micros_since(self.now);
         let limit = self.rate.limit();
         let late = |it: Quotient| {
-            let (behind, horizon) = (behind.saturating_mul(it.den), self.horizon.saturating_mul(it.den));
-            Quotient { num: told(it.num, behind, horizon), ..it }
+            let (behind, max_ttl) = (behind.saturating_mul(it.den), self.max_ttl.saturating_mul(it.den));
+            Quotient { num: told(it.num, behind, max_ttl), ..it }
         };
         let total = |booked: u32| self.used.saturating_add(booked.into());
         let figures = |booked: u32| Figures {
@@ -56,7 +56,7 @@ impl Tally {
         }
         let Some(room) = limit.checked_sub(hit.cost) else { return figures(0).never(more(0)) };
         if self.used > room.into() {
-            let wait = told(wait(room), behind, self.horizon);
+            let wait = told(wait(room), behind, self.max_ttl);
             return figures(0).deny(Quotient::whole(wait));
         }
         figures(hit.cost).allow(true, more(hit.cost))

@@ -28,7 +28,7 @@ fn a_maximum_caps_what_rolls_over() {
     assert_eq!(capped.stat(&state, Class::default(), minute(1)).rollover, 2, "half of 4");
     let _ = capped.decide(&mut state, &Hit::new(1), minute(0));
     assert_eq!(capped.stat(&state, Class::default(), minute(1)).rollover, 1, "half of 3");
-    assert_eq!(capped.fresh_at(&state, Class::default()), minute(2), "when what was used matters no more");
+    assert_eq!(capped.expires_at(&state, Class::default()), minute(2), "when what was used matters no more");
     assert_eq!(capped.decide(&mut state, &Hit::new(13), minute(0)).outcome(), crate::Outcome::Never);
 }
 

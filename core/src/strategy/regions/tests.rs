@@ -56,7 +56,7 @@ fn a_flood_from_one_region_starves_no_other() {
         assert_eq!(ask(limit, &mut state, WEST, 100, window * 10), 10);
     }
     let denied = limit.decide(&mut state, &hit(EAST, 5), second(197));
-    assert_eq!((denied.retry_after(), denied.is_recorded()), (Some(Duration::from_secs(3)), true));
+    assert_eq!((denied.retry_after(), denied.is_dirty()), (Some(Duration::from_secs(3)), true));
     for start in [200, 210] {
         assert_eq!(ask(limit, &mut state, WEST, 100, start), 5);
         assert_eq!(ask(limit, &mut state, EAST, 100, start + 9), 5);
@@ -85,7 +85,7 @@ fn without_spill_over_a_denial_is_not_noted() {
     let _ = limit.decide(&mut state, &hit(WEST, 5), second(10));
     let before = state;
     let denied = limit.decide(&mut state, &hit(WEST, 1), second(12));
-    assert_eq!((denied.is_recorded(), state == before), (false, true));
+    assert_eq!((denied.is_dirty(), state == before), (false, true));
     assert_eq!((denied.retry_after(), denied.reset_after().as_secs()), (Some(Duration::from_secs(8)), 8));
 }
 

@@ -1,6 +1,6 @@
 //! One row of a shared limit: what is known of a member.
 
-use crate::strategy::{Corrupt, Reader, Writer};
+use crate::strategy::{DecodeError, Reader, Writer};
 
 /// What is known of a member in the window of the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,11 +42,11 @@ impl Member {
         out.u8(self.denied.into());
     }
 
-    pub(super) fn decode(input: &mut Reader<'_>, heaviest: u16) -> Result<Self, Corrupt> {
+    pub(super) fn decode(input: &mut Reader<'_>, heaviest: u16) -> Result<Self, DecodeError> {
         let (used, weight) = (input.u32()?, u16::from_le_bytes(input.bytes()?));
         let (next_weight, denied) = (u16::from_le_bytes(input.bytes()?), input.u8()?);
         let has_demand = used > 0 || denied == 1;
         let possible = denied <= 1 && weight.max(next_weight) <= heaviest && has_demand == (next_weight > 0);
-        if possible { Ok(Self { used, weight, next_weight, denied: denied == 1 }) } else { Err(Corrupt) }
+        if possible { Ok(Self { used, weight, next_weight, denied: denied == 1 }) } else { Err(DecodeError) }
     }
 }

@@ -12,12 +12,12 @@ use super::{Entry, Log, LogState, Room};
 /// exceeds 65 536; `rate()` returns that rate.
 ///
 /// ```
-/// use traffik_core::{HeapLog, Hit, Rate, Strategy, Timestamp};
+/// use traffik::{HeapLog, Hit, Rate, Strategy, Timestamp};
 ///
 /// let log = HeapLog::new(Rate::per_hour(10_000))?;
 /// let mut state = Default::default();
 /// assert_eq!(log.decide(&mut state, &Hit::new(2), Timestamp::EPOCH).remaining(), 9_998);
-/// # Ok::<(), traffik_core::StrategyError>(())
+/// # Ok::<(), traffik::StrategyError>(())
 /// ```
 pub type HeapLog = Log<Heap>;
 

@@ -8,7 +8,7 @@ use crate::strategy::wire::tags;
 use core::fmt;
 
 use crate::Timestamp;
-use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::strategy::{DecodeError, Reader, State, Writer};
 use crate::time::Halves;
 
 /// Where a log keeps its entries: [`Inline`] or, with the feature `alloc`, on the heap.
@@ -222,11 +222,11 @@ impl<R: Room> State for LogState<R> {
         }
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::LOG)?;
         let (slots, head, length, base) = (input.u32()?, input.u32()?, input.u32()?, input.u32()?);
         if slots > R::LARGEST || length > slots || head >= slots.max(1) {
-            return Err(Corrupt);
+            return Err(DecodeError);
         }
         let mut ring = input.clone();
         let mut state = Self { base, ..Self::default() };
@@ -243,14 +243,14 @@ impl<R: Room> State for LogState<R> {
 
 impl<R: Room> LogState<R> {
     /// Adds entries as they were encoded.
-    fn read(&mut self, input: &mut Reader<'_>, entries: u32) -> Result<(), Corrupt> {
+    fn read(&mut self, input: &mut Reader<'_>, entries: u32) -> Result<(), DecodeError> {
         for _ in 0..entries {
             let (at, sum) = (Timestamp::from_micros(input.u64()?), input.u32()?);
             let cost = sum.wrapping_sub(self.sum_before(self.length));
             // In order, of something, and no more than can be counted.
             let follows = self.length == 0 || at > self.last();
             if !follows || cost == 0 || self.used_from(0).checked_add(cost).is_none() {
-                return Err(Corrupt);
+                return Err(DecodeError);
             }
             self.push(at, cost);
         }
@@ -310,11 +310,11 @@ mod tests {
             bytes(0, &[nothing; 5]),
             bytes(0, &[(1, 8); 4]),
         ] {
-            assert_eq!(decode::<LogState<Inline<4>>>(&wrong), Err(Corrupt));
+            assert_eq!(decode::<LogState<Inline<4>>>(&wrong), Err(DecodeError));
         }
         assert_eq!(
             decode::<LogState<Inline<3>>>(&bytes(0, &[(1, 8), (2, 10), (3, 13), nothing])),
-            Err(Corrupt)
+            Err(DecodeError)
         );
     }
 

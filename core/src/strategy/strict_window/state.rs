@@ -3,7 +3,7 @@
 use crate::divide::divide;
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
-use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::strategy::{DecodeError, Reader, State, Writer};
 use crate::{Rate, Timestamp};
 
 /// How time is cut into buckets: bucket `i` holds the times `t` with `⌊t · buckets / period⌋ = i`.
@@ -182,12 +182,12 @@ impl<const N: usize> State for StrictWindowState<N> {
         self.earlier.iter().take(self.grid.buckets as usize).for_each(|count| out.u32(*count));
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::STRICT_WINDOW)?;
         let at = Timestamp::from_micros(input.u64()?);
         let grid = Grid { period: input.u64()?, buckets: input.u32()? };
         let (current, mut earlier) = (input.u32()?, [0; N]);
-        for count in earlier.get_mut(..grid.buckets as usize).ok_or(Corrupt)? {
+        for count in earlier.get_mut(..grid.buckets as usize).ok_or(DecodeError)? {
             *count = input.u32()?;
         }
         let state = Self { at, grid, current, earlier };
@@ -197,6 +197,6 @@ impl<const N: usize> State for StrictWindowState<N> {
         } else {
             state == Self::default()
         };
-        if canonical { Ok(state) } else { Err(Corrupt) }
+        if canonical { Ok(state) } else { Err(DecodeError) }
     }
 }

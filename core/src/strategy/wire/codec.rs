@@ -18,7 +18,7 @@ pub trait State: Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'stati
     fn encode(&self, out: &mut Writer<'_>);
 
     /// Reads the encoded form.
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt>;
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError>;
 }
 
 /// Appends to a buffer of fixed size.
@@ -83,30 +83,30 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a known number of bytes.
-    pub fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Corrupt> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(Corrupt)?;
+    pub fn bytes<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(DecodeError)?;
         self.rest = rest;
         Ok(*taken)
     }
 
     /// Takes a byte.
-    pub fn u8(&mut self) -> Result<u8, Corrupt> {
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
         self.bytes().map(u8::from_le_bytes)
     }
 
     /// Takes four bytes, least significant first.
-    pub fn u32(&mut self) -> Result<u32, Corrupt> {
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
         self.bytes().map(u32::from_le_bytes)
     }
 
     /// Takes eight bytes, least significant first.
-    pub fn u64(&mut self) -> Result<u64, Corrupt> {
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
         self.bytes().map(u64::from_le_bytes)
     }
 
     /// Takes a byte that must be this one.
-    pub fn tag(&mut self, tag: u8) -> Result<(), Corrupt> {
-        if self.u8()? == tag { Ok(()) } else { Err(Corrupt) }
+    pub fn tag(&mut self, tag: u8) -> Result<(), DecodeError> {
+        if self.u8()? == tag { Ok(()) } else { Err(DecodeError) }
     }
 
     /// How many bytes are left.
@@ -124,9 +124,9 @@ impl<'a> Reader<'a> {
 /// These bytes are no state of this strategy and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Corrupt;
+pub struct DecodeError;
 
-texts! { Corrupt:
+texts! { DecodeError:
     Self => "these bytes are no state of this strategy and version",
 }
 
@@ -149,8 +149,8 @@ pub fn encode<T: State>(state: &T, buffer: &mut [u8]) -> Option<usize> {
 }
 
 /// Reads a state that takes up all of `bytes`.
-pub fn decode<T: State>(bytes: &[u8]) -> Result<T, Corrupt> {
+pub fn decode<T: State>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut reader = Reader::new(bytes);
     let state = T::decode(&mut reader)?;
-    if reader.is_empty() { Ok(state) } else { Err(Corrupt) }
+    if reader.is_empty() { Ok(state) } else { Err(DecodeError) }
 }

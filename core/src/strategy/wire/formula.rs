@@ -8,7 +8,7 @@ use crate::{Rate, Ratio};
 /// All numbers are below 2⁵³, and so are those that the arithmetic makes of them and a state whose own are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Formula {
+pub enum ScriptFormula {
     /// Admits everything, and keeps nothing.
     Unlimited,
     /// Windows of `period` microseconds, one of which begins at `anchor`: see [`FixedWindow`](crate::strategy::FixedWindow).
@@ -83,23 +83,23 @@ pub enum Formula {
 
 /// One of the limits that decide on a hit, with the hit put into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ScriptLimit {
     /// How it decides.
-    pub formula: Formula,
+    pub formula: ScriptFormula,
     /// What has to fit. 0 always does.
     pub asked: u32,
     /// What is booked if all limits admit; at most what is asked. Where nothing is, the state stays as it is.
     pub booked: u32,
     /// How its state is encoded.
-    pub inline: Inlined,
+    pub inline: StateNesting,
     /// When it decides, if that depends on the hour.
-    pub hours: Option<Held>,
+    pub hours: Option<ActiveHours>,
 }
 
 /// In how many [`InlineState`](crate::strategy::InlineState)s a state is encoded, one in the other: each is empty for a key never
 /// seen, and holds nothing if what is in it is another strategy's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Inlined {
+pub struct StateNesting {
     /// How many.
     pub layers: u8,
     /// How long what is in the outermost of them may be.
@@ -109,7 +109,7 @@ pub struct Inlined {
 /// Hours of the day in which one of several limits decides, all on one state: a
 /// [`TimeOfDayState`](crate::strategy::TimeOfDayState) of theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct ActiveHours {
     /// When they begin and end, in microseconds of the local day, perhaps over midnight; `None` for all that the others
     /// do not hold in.
     pub span: Option<(u64, u64)>,
@@ -118,15 +118,20 @@ pub struct Held {
     /// How many of the limits are still to be shown.
     pub more: u8,
     /// How the state is encoded within that of the hours.
-    pub inline: Inlined,
+    pub inline: StateNesting,
 }
 
 /// Periods, and times in microseconds with them, are exact in a double up to this.
 const LONGEST: u64 = 1 << 52;
 
-impl Part {
+impl ScriptLimit {
     /// Shows a limit of this rate by its formula; `false` if its period is too long.
-    pub(crate) fn windowed(rate: Rate, hit: &Hit, visit: &mut dyn FnMut(Self), formula: Formula) -> bool {
+    pub(crate) fn windowed(
+        rate: Rate,
+        hit: &Hit,
+        visit: &mut dyn FnMut(Self),
+        formula: ScriptFormula,
+    ) -> bool {
         if rate.is_unlimited() {
             visit(Self::unlimited());
             return true;
@@ -139,11 +144,17 @@ impl Part {
     }
 
     pub(crate) const fn unlimited() -> Self {
-        Self { formula: Formula::Unlimited, asked: 0, booked: 0, inline: Inlined::NOT, hours: None }
+        Self {
+            formula: ScriptFormula::Unlimited,
+            asked: 0,
+            booked: 0,
+            inline: StateNesting::NOT,
+            hours: None,
+        }
     }
 
-    pub(crate) const fn new(formula: Formula, hit: &Hit) -> Self {
-        Self { formula, asked: hit.cost, booked: hit.cost, inline: Inlined::NOT, hours: None }
+    pub(crate) const fn new(formula: ScriptFormula, hit: &Hit) -> Self {
+        Self { formula, asked: hit.cost, booked: hit.cost, inline: StateNesting::NOT, hours: None }
     }
 
     /// Whether this is the last limit that is shown of one state.
@@ -155,7 +166,7 @@ impl Part {
     }
 }
 
-impl Inlined {
+impl StateNesting {
     const NOT: Self = Self { layers: 0, room: 0 };
 
     /// The same state, encoded in one more, of so many bytes at most.

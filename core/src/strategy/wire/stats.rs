@@ -11,7 +11,7 @@ use crate::{Ratio, Timestamp};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum Figure {
+pub enum StatValue {
     /// How many, or how much cost.
     Count(u64),
     /// An amount that may be owed.
@@ -28,7 +28,7 @@ pub enum Figure {
     Absent,
 }
 
-impl fmt::Display for Figure {
+impl fmt::Display for StatValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(value) => value.fmt(f),
@@ -46,9 +46,9 @@ impl fmt::Display for Figure {
 ///
 /// Implement it for the [`Stat`](crate::strategy::Strategy::Stat) of a strategy of your own that is to be
 /// [chosen at run time](crate::strategy::Erased).
-pub trait Report {
+pub trait Stats {
     /// Calls `visit` with each figure, always in the same order. Of several limits, one after the other.
-    fn each(&self, visit: &mut dyn FnMut(&'static str, Figure));
+    fn for_each(&self, visit: &mut dyn FnMut(&'static str, StatValue));
 }
 
 /// Makes a struct of figures, which tells its fields by name, and of `inner` those of the wrapped limit.
@@ -63,61 +63,61 @@ macro_rules! stat {
         #[non_exhaustive]
         $visible struct $stat $(<$inner>)? { $($(#[$each])* $shown $field: $type,)+ }
 
-        impl $(<$inner: $crate::strategy::Report>)? $crate::strategy::Report for $stat $(<$inner>)? {
-            fn each(&self, visit: &mut dyn FnMut(&'static str, $crate::strategy::Figure)) {
+        impl $(<$inner: $crate::strategy::Stats>)? $crate::strategy::Stats for $stat $(<$inner>)? {
+            fn for_each(&self, visit: &mut dyn FnMut(&'static str, $crate::strategy::StatValue)) {
                 $($crate::strategy::wire::stats::stat!(@tell self visit $field);)+
             }
         }
     };
-    (@tell $this:ident $visit:ident inner) => { $this.inner.each($visit) };
+    (@tell $this:ident $visit:ident inner) => { $this.inner.for_each($visit) };
     (@tell $this:ident $visit:ident $field:ident) => { $visit(stringify!($field), $this.$field.into()) };
 }
 pub(crate) use stat;
 
-from! { Figure:
+from! { StatValue:
     u8 => Count, u16 => Count, u32 => Count, u64 => Count, i64 => Balance, Timestamp => Time, Ratio => Ratio,
     bool => Flag, Label => Label,
 }
 
-impl<T: Into<Self>> From<Option<T>> for Figure {
+impl<T: Into<Self>> From<Option<T>> for StatValue {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Absent, T::into)
     }
 }
 
-impl Report for () {
-    fn each(&self, _: &mut dyn FnMut(&'static str, Figure)) {}
+impl Stats for () {
+    fn for_each(&self, _: &mut dyn FnMut(&'static str, StatValue)) {}
 }
 
-impl<A: Report, B: Report> Report for (A, B) {
-    fn each(&self, visit: &mut dyn FnMut(&'static str, Figure)) {
-        self.0.each(visit);
-        self.1.each(visit);
+impl<A: Stats, B: Stats> Stats for (A, B) {
+    fn for_each(&self, visit: &mut dyn FnMut(&'static str, StatValue)) {
+        self.0.for_each(visit);
+        self.1.for_each(visit);
     }
 }
 
-impl<T: Report, const N: usize> Report for [T; N] {
-    fn each(&self, visit: &mut dyn FnMut(&'static str, Figure)) {
-        self.iter().for_each(|it| it.each(visit));
+impl<T: Stats, const N: usize> Stats for [T; N] {
+    fn for_each(&self, visit: &mut dyn FnMut(&'static str, StatValue)) {
+        self.iter().for_each(|it| it.for_each(visit));
     }
 }
 
-/// How many figures [`Reported`] has room for.
+/// How many figures [`StatsSnapshot`] has room for.
 const ROOM: usize = 16;
 
 /// The first sixteen figures of any strategy, kept without allocation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Reported {
-    figures: [(&'static str, Figure); ROOM],
+pub struct StatsSnapshot {
+    figures: [(&'static str, StatValue); ROOM],
     length: usize,
 }
 
-impl Reported {
+impl StatsSnapshot {
     /// Keeps what is told; beyond sixteen figures the rest is left out.
     #[must_use]
-    pub fn of(report: &impl Report) -> Self {
-        let mut reported = Self { figures: [("", Figure::Absent); ROOM], length: 0 };
-        report.each(&mut |name, figure| {
+    pub fn of(report: &impl Stats) -> Self {
+        let mut reported = Self { figures: [("", StatValue::Absent); ROOM], length: 0 };
+        report.for_each(&mut |name, figure| {
             if let Some(place) = reported.figures.get_mut(reported.length) {
                 *place = (name, figure);
                 reported.length += 1;
@@ -127,24 +127,24 @@ impl Reported {
     }
 
     /// The figures in their order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Figure)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, StatValue)> {
         self.figures.iter().take(self.length).copied()
     }
 
     /// The first figure of this name.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<Figure> {
+    pub fn find(&self, name: &str) -> Option<StatValue> {
         self.iter().find(|(told, _)| *told == name).map(|(_, figure)| figure)
     }
 }
 
-impl Report for Reported {
-    fn each(&self, visit: &mut dyn FnMut(&'static str, Figure)) {
+impl Stats for StatsSnapshot {
+    fn for_each(&self, visit: &mut dyn FnMut(&'static str, StatValue)) {
         self.iter().for_each(|(name, figure)| visit(name, figure));
     }
 }
 
-impl fmt::Debug for Reported {
+impl fmt::Debug for StatsSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }
@@ -167,22 +167,22 @@ mod tests {
 
     #[test]
     fn figures_are_told_by_name_and_in_order() {
-        let told = Reported::of(&(SAMPLE, Sample { refill: None, ..SAMPLE }));
+        let told = StatsSnapshot::of(&(SAMPLE, Sample { refill: None, ..SAMPLE }));
         let one = [
-            ("tokens", Figure::Balance(-3)),
-            ("refill", Figure::Ratio(Ratio::ONE)),
-            ("full", Figure::Flag(false)),
+            ("tokens", StatValue::Balance(-3)),
+            ("refill", StatValue::Ratio(Ratio::ONE)),
+            ("full", StatValue::Flag(false)),
         ];
         assert_eq!(told.iter().take(3).collect::<Vec<_>>(), one);
-        assert_eq!(told.iter().nth(4), Some(("refill", Figure::Absent)));
+        assert_eq!(told.iter().nth(4), Some(("refill", StatValue::Absent)));
         assert_eq!(told.find("refill"), Some(one[1].1));
         assert_eq!((told.find("tat"), told.iter().count()), (None, 6));
-        assert_eq!(Reported::of(&told), told);
+        assert_eq!(StatsSnapshot::of(&told), told);
         assert_eq!(one.map(|(_, figure)| figure.to_string()), ["-3", "1", "false"]);
     }
 
     #[test]
     fn what_finds_no_room_is_left_out() {
-        assert_eq!(Reported::of(&[SAMPLE, SAMPLE, SAMPLE, SAMPLE, SAMPLE, SAMPLE]).iter().count(), ROOM);
+        assert_eq!(StatsSnapshot::of(&[SAMPLE, SAMPLE, SAMPLE, SAMPLE, SAMPLE, SAMPLE]).iter().count(), ROOM);
     }
 }

@@ -7,13 +7,13 @@
 //! # What a reader accepts
 //!
 //! A decoder accepts the tag of its own form alone, and only bytes that its encoder or a script could have
-//! written; all else is [`Corrupt`](super::Corrupt). The consequence depends on the storage:
+//! written; all else is [`DecodeError`](super::DecodeError). The consequence depends on the storage:
 //!
 //! * A storage of bytes (`cas`, `redis` and its scripts, `memcached`, a storage under a lock) takes such
 //!   bytes as the state of a key never seen. The next write replaces them, so the key starts afresh.
 //! * An [`InlineState`](crate::strategy::InlineState) decodes whatever bytes it holds. An
 //!   [`Erased`](crate::strategy::Erased) strategy takes those of another strategy as the state of a key
-//!   never seen. One that [succeeds](crate::strategy::Erased::succeeding) the other charges itself what was
+//!   never seen. One that [succeeds](crate::strategy::Erased::migrating_from) the other charges itself what was
 //!   in use of it instead.
 //! * A snapshot of a memory is refused as a whole.
 //!
@@ -24,7 +24,7 @@
 //! * Strategies that share a tag share states: all buckets but queues keep a [`LEVEL`]. Rates, bursts and
 //!   periods may differ, for a state carries what its numbers are counted in.
 //! * A state of larger dimensions than the reader has (entries of a log, buckets of a strict window, members
-//!   of a shared limit) is `Corrupt` to that reader.
+//!   of a shared limit) is `DecodeError` to that reader.
 //! * Versions of this crate may share a store, as in a rolling deploy, while each knows every tag that the
 //!   others write. Otherwise each takes the states of the others as those of keys never seen and overwrites
 //!   them, so a client is granted its limit anew at each change between them.

@@ -63,15 +63,15 @@ fn ratio() -> Ratio {
 }
 
 /// A limit, and what can be made of it.
-fn scaled<S: Scale>(limit: S) {
-    limit.part(ratio()).and_then(|part| part.scaled(ratio())).into_iter().for_each(every);
-    every(limit);
+fn scaled<S: Scale>(strategy: S) {
+    strategy.part(ratio()).and_then(|part| part.scaled(ratio())).into_iter().for_each(every);
+    every(strategy);
 }
 
 /// Does whatever can be done with a limit.
-fn every<S: Strategy>(limit: S) {
+fn every<S: Strategy>(strategy: S) {
     let table = Fixed::<S, Uptime, 32>::new(Uptime, word().into()).when_full(WhenFull::Refuse);
-    let (limiter, key) = (Limiter::new(limit, black_box(&table)), &("sensor", read(SENSOR)));
+    let (limiter, key) = (Limiter::new(strategy, black_box(&table)), &("sensor", read(SENSOR)));
     done(&limiter, key);
     let _ = limiter
         .check_together([key, &("radio", 1)], S::Cost::uniform(word()))
@@ -109,7 +109,7 @@ fn done<S: Strategy, K: traffik_core::Key + ?Sized>(limiter: &Limiter<S, &impl S
     }
     let _ = limiter.stat(key).map(|stat| drop(black_box(stat)));
     if let Ok(state) = limiter.storage().load(key) {
-        black_box(limiter.limit().stat(&state, class, at));
+        black_box(limiter.strategy().stat(&state, class, at));
     }
 }
 
@@ -124,7 +124,7 @@ fn show<V: Verdict>(verdict: V) -> V::Receipt {
         Outcome::Deny { retry_after } => duration(retry_after),
         Outcome::Never => {}
     }
-    verdict.each(&mut |decision| {
+    verdict.for_each(&mut |decision| {
         write(RADIO, decision.limit());
         write(RADIO, decision.remaining());
         duration(decision.window());

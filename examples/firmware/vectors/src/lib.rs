@@ -70,8 +70,8 @@ struct Vectors<'a> {
 }
 
 /// One that cannot be refused.
-fn ok<S>(limit: S) -> Result<S, core::convert::Infallible> {
-    Ok(limit)
+fn ok<S>(strategy: S) -> Result<S, core::convert::Infallible> {
+    Ok(strategy)
 }
 
 impl Vectors<'_> {
@@ -83,10 +83,10 @@ impl Vectors<'_> {
     /// A limit that is shared by members, or composed: under the laws that need no bound of one client.
     fn shared<S: Strategy, E>(&mut self, name: &str, limit: Result<S, E>) {
         self.both(name, limit, |limit, run| {
-            laws::pure(limit, run)?;
-            laws::denial_is_free(limit, run)?;
-            laws::expiry_is_invisible(limit, run)?;
-            laws::codec_round_trips(limit, run)
+            laws::pure(strategy, run)?;
+            laws::denial_is_free(strategy, run)?;
+            laws::expiry_is_invisible(strategy, run)?;
+            laws::codec_round_trips(strategy, run)
         });
     }
 
@@ -104,7 +104,7 @@ impl Vectors<'_> {
         self.jumps(name, &limit);
         for seed in 1..=RUNS {
             let run: Vec<Step, RUN> =
-                Hits::new(seed, limit.horizon()).map(|(step, _)| step).take(RUN).collect();
+                Hits::new(seed, limit.max_ttl()).map(|(step, _)| step).take(RUN).collect();
             let storage = Fixed::<S, _, 4>::new(ManualClock::default(), 7);
             let held = lawful(&limit, &run).and_then(|()| {
                 let forward = forward(run.clone());
@@ -121,10 +121,10 @@ impl Vectors<'_> {
     }
 
     /// Hits on more keys than there is room for, and what came of each.
-    fn decide<S: Strategy>(&mut self, name: &str, limit: &S) {
+    fn decide<S: Strategy>(&mut self, name: &str, strategy: &S) {
         let storage = Fixed::<S, _, 32>::new(ManualClock::default(), 0x5eed);
         let mut receipt = Default::default();
-        for (number, (step, random)) in Hits::new(0, limit.horizon()).take(HITS).enumerate() {
+        for (number, (step, random)) in Hits::new(0, strategy.max_ttl()).take(HITS).enumerate() {
             let hit = Hit::new(S::Cost::uniform(step.cost)).with_class(step.class);
             let op = match random >> 32 & 15 {
                 0 => Op::Peek(hit),
@@ -135,7 +135,7 @@ impl Vectors<'_> {
             };
             // Half of the hits fall on two keys.
             let key = if random >> 36 & 1 == 0 { random as u32 % 2 } else { random as u32 % KEYS };
-            let Ok(verdict) = storage.apply(limit, &("key", key), &op, step.at) else {
+            let Ok(verdict) = storage.apply(strategy, &("key", key), &op, step.at) else {
                 return self.line(format_args!("{name}: the storage failed"));
             };
             receipt = verdict.receipt();
@@ -146,9 +146,9 @@ impl Vectors<'_> {
                 Outcome::Deny { retry_after } => write!(line, "deny for {}us", retry_after.as_micros()),
                 Outcome::Never => write!(line, "never"),
             };
-            verdict.each(&mut |each| {
-                let (reset, left, limit) = (each.reset_after(), each.remaining(), each.limit());
-                let _ = write!(line, ", {left} of {limit} left, all in {}us", reset.as_micros());
+            verdict.for_each(&mut |each| {
+                let (reset, left, strategy) = (each.reset_after(), each.remaining(), each.limit());
+                let _ = write!(line, ", {left} of {strategy} left, all in {}us", reset.as_micros());
             });
             (self.print)(&line);
         }
@@ -157,7 +157,7 @@ impl Vectors<'_> {
 
     /// Exhausted keys under a clock that jumps: no wait is longer than the limit lasts, and once the wait is
     /// over the hit passes.
-    fn jumps<S: Strategy>(&mut self, name: &str, limit: &S) {
+    fn jumps<S: Strategy>(&mut self, name: &str, strategy: &S) {
         let clock = ManualClock::default();
         let storage = Fixed::<S, _, 8>::new(&clock, 7);
         let far = [("a day back", NOW, NOW - DAY), ("a year ahead", NOW + 365 * DAY, NOW)];
@@ -166,7 +166,7 @@ impl Vectors<'_> {
         for (what, before, after) in far.into_iter().chain(wraps) {
             clock.set(Timestamp::from_micros(before));
             for key in 0..EXHAUSTED {
-                if !exhausts(limit, &storage, key) {
+                if !exhausts(strategy, &storage, key) {
                     self.lawful = false;
                     return self.line(format_args!("{name}: {what}: cannot be exhausted"));
                 }
@@ -177,13 +177,13 @@ impl Vectors<'_> {
                 // moved to it.
                 let waited = (0..3).find_map(|_| {
                     clock.set(now);
-                    let outcome = one(limit, &storage, key)?;
+                    let outcome = one(strategy, &storage, key)?;
                     let Outcome::Deny { retry_after } = outcome else { return Some(outcome) };
                     denied = denied.max((Timestamp::EPOCH + retry_after).as_micros());
                     now = now + retry_after;
                     None
                 });
-                let passes = waited.is_some_and(Outcome::is_allowed) && denied <= limit.horizon();
+                let passes = waited.is_some_and(Outcome::is_allowed) && denied <= strategy.max_ttl();
                 self.lawful &= passes;
                 let verdict = if passes { "lawful" } else { "NOT LAWFUL" };
                 self.line(format_args!("{name}: {what}: key {key} denied for {denied}us is {verdict}"));
@@ -199,14 +199,14 @@ impl Vectors<'_> {
 }
 
 /// Asks for one.
-fn one<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: u32) -> Option<Outcome> {
+fn one<S: Strategy>(strategy: &S, storage: &impl Storage<S>, key: u32) -> Option<Outcome> {
     let check = Op::Check(Hit::new(S::Cost::uniform(1)));
-    storage.apply_now(limit, &key, &check).ok().map(|verdict| verdict.outcome())
+    storage.apply_now(strategy, &key, &check).ok().map(|verdict| verdict.outcome())
 }
 
 /// Uses all of a limit up, and reports whether it then denies.
-fn exhausts<S: Strategy>(limit: &S, storage: &impl Storage<S>, key: u32) -> bool {
-    (0..MOST).any(|_| matches!(one(limit, storage, key), Some(Outcome::Deny { .. })))
+fn exhausts<S: Strategy>(strategy: &S, storage: &impl Storage<S>, key: u32) -> bool {
+    (0..MOST).any(|_| matches!(one(strategy, storage, key), Some(Outcome::Deny { .. })))
 }
 
 /// The same hits at times that do not step back: a storage follows a clock that was set back, a pure function
@@ -226,14 +226,14 @@ type Line = String<256>;
 /// Hits without an end, at times that matter for a limit of this horizon; with each, a number of no pattern.
 struct Hits {
     random: u64,
-    horizon: u64,
+    max_ttl: u64,
     now: u64,
 }
 
 impl Hits {
-    fn new(seed: u64, horizon: u64) -> Self {
+    fn new(seed: u64, max_ttl: u64) -> Self {
         // A horizon that never ends counts as a day.
-        Self { random: seed, horizon: horizon.min(DAY), now: NOW }
+        Self { random: seed, max_ttl: max_ttl.min(DAY), now: NOW }
     }
 
     /// The generator SplitMix64.
@@ -252,8 +252,8 @@ impl Iterator for Hits {
         let random = self.random();
         self.now = match random % 8 {
             0..=4 => self.now,
-            5..=6 => self.now + self.random() % (self.horizon / 32 + 1),
-            _ if random >> 60 == 0 => self.now + self.horizon * 2,
+            5..=6 => self.now + self.random() % (self.max_ttl / 32 + 1),
+            _ if random >> 60 == 0 => self.now + self.max_ttl * 2,
             _ => self.now - self.random() % 1_000_000,
         };
         let cost = match random >> 8 & 15 {

@@ -4,17 +4,17 @@ use std::net::TcpListener;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
-use traffik::web::{Standing, Throttle, ThrottleLayer};
+use traffik::web::{RateLimitStatus, Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
-async fn search(standing: Standing) -> String {
+async fn search(standing: RateLimitStatus) -> String {
     standing.policies().map(|(name, decision)| format!("{name}: {} left\n", decision.remaining())).collect()
 }
 
 fn server(listener: TcpListener) -> Result<Server, Box<dyn std::error::Error>> {
     let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("10/h")))
         .cost_by(|request| if request.uri.path() == "/search" { 3 } else { 1 })
-        .expose() // to `Standing`
+        .expose() // to `RateLimitStatus`
         .build()?;
     let server = HttpServer::new(move || {
         App::new()

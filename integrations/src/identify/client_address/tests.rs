@@ -93,12 +93,12 @@ fn model(peer: IpAddr, hops: &[(Hop, bool)]) -> (IpAddr, bool) {
 }
 
 /// Whether a request is known to be from where `model` says.
-fn is_known(via: Via, request: &Request<()>, client: IpAddr) -> bool {
+fn is_known(via: ForwardedHeader, request: &Request<()>, client: IpAddr) -> bool {
     let there = Networks::parse([client.to_string().as_str()]).unwrap();
     ClientAddress::new(trusted(), via).is_in(&there, request.into())
 }
 
-fn of(via: Via, request: &Request<()>) -> Option<IpAddr> {
+fn of(via: ForwardedHeader, request: &Request<()>) -> Option<IpAddr> {
     ClientAddress::new(trusted(), via).of(request.into())
 }
 
@@ -107,30 +107,30 @@ proptest! {
     fn x_forwarded_for_is_read_as_it_was_meant(peer in ip(), hops in prop::collection::vec((listed(), any::<bool>()), 0..6)) {
         let request = request("x-forwarded-for", peer, &hops);
         let (client, known) = model(peer, &hops);
-        prop_assert_eq!(of(Via::XForwardedFor, &request), Some(client));
-        prop_assert_eq!(is_known(Via::XForwardedFor, &request, client), known);
-        prop_assert_eq!(of(Via::Forwarded, &request), Some(peer), "the header of another dialect is not read");
+        prop_assert_eq!(of(ForwardedHeader::XForwardedFor, &request), Some(client));
+        prop_assert_eq!(is_known(ForwardedHeader::XForwardedFor, &request, client), known);
+        prop_assert_eq!(of(ForwardedHeader::Forwarded, &request), Some(peer), "the header of another dialect is not read");
     }
 
     #[test]
     fn forwarded_is_read_as_it_was_meant(peer in ip(), hops in prop::collection::vec((element(), any::<bool>()), 0..6)) {
         let mut request = request("forwarded", peer, &hops);
         let (client, known) = model(peer, &hops);
-        prop_assert_eq!(of(Via::Forwarded, &request), Some(client));
-        prop_assert_eq!(is_known(Via::Forwarded, &request, client), known);
+        prop_assert_eq!(of(ForwardedHeader::Forwarded, &request), Some(client));
+        prop_assert_eq!(is_known(ForwardedHeader::Forwarded, &request, client), known);
         let decoy = HeaderValue::from_static("6.6.6.6");
         request.headers_mut().insert("x-forwarded-for", decoy);
-        prop_assert_eq!(of(Via::Forwarded, &request), Some(client), "the header of another dialect is not read");
+        prop_assert_eq!(of(ForwardedHeader::Forwarded, &request), Some(client), "the header of another dialect is not read");
     }
 
     #[test]
     fn nothing_a_client_writes_hides_what_a_proxy_appends(written in "[ -~]{0,60}", real in 0u8..255) {
         let real = IpAddr::from([192, 0, 2, real]);
         for (via, name, appended) in [
-            (Via::XForwardedFor, "x-forwarded-for", format!("{written}, {real}")),
-            (Via::Forwarded, "forwarded", format!("{written}, for={real}")),
-            (Via::Forwarded, "forwarded", format!("{written}, for=\"{real}:80\";by=\"a,b\"")),
-            (Via::Forwarded, "forwarded", format!("{written}, for={real};host=\"{}\"", "a,".repeat(1_000))),
+            (ForwardedHeader::XForwardedFor, "x-forwarded-for", format!("{written}, {real}")),
+            (ForwardedHeader::Forwarded, "forwarded", format!("{written}, for={real}")),
+            (ForwardedHeader::Forwarded, "forwarded", format!("{written}, for=\"{real}:80\";by=\"a,b\"")),
+            (ForwardedHeader::Forwarded, "forwarded", format!("{written}, for={real};host=\"{}\"", "a,".repeat(1_000))),
         ] {
             let mut request = Request::builder().header(name, appended).body(()).unwrap();
             request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
@@ -149,7 +149,7 @@ proptest! {
                 }
             }
         }
-        for via in [Via::XForwardedFor, Via::Forwarded, Via::XRealIp] {
+        for via in [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded, ForwardedHeader::XRealIp] {
             prop_assert!(of(via, &request).is_some());
         }
         let name = http::header::COOKIE;
@@ -167,7 +167,7 @@ proptest! {
     fn a_long_line_is_no_burden(piece in prop_oneof![Just(","), Just("for=10.0.0.1,"), Just("\","), Just("for=10.0.0.1;x=\",,,,\","), Just(",a=\"b,c\";d=\"")]) {
         let mut request = Request::builder().header("forwarded", piece.repeat(4_000)).body(()).unwrap();
         request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
-        prop_assert_eq!(of(Via::Forwarded, &request), Some(IpAddr::from([10, 0, 0, 1])));
+        prop_assert_eq!(of(ForwardedHeader::Forwarded, &request), Some(IpAddr::from([10, 0, 0, 1])));
     }
 }
 
@@ -202,7 +202,7 @@ fn the_examples_of_the_standard() {
         request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
         let two = Networks::parse(["10.0.0.0/8", "198.51.100.17"]).unwrap();
         for (trusted, client) in [(trusted(), taken), (two, behind_another)] {
-            let address = ClientAddress::new(trusted, Via::Forwarded);
+            let address = ClientAddress::new(trusted, ForwardedHeader::Forwarded);
             assert_eq!(address.of((&request).into()), Some(client.parse().unwrap()), "{lines:?}");
             let there = Networks::parse([client]).unwrap();
             assert_eq!(address.is_in(&there, (&request).into()), client != proxy, "{lines:?}");
@@ -216,7 +216,7 @@ fn x_real_ip_is_said_once_by_a_proxy() {
         let request = lines.iter().fold(Request::builder(), |it, line| it.header("x-real-ip", *line));
         let mut request = request.body(()).unwrap();
         request.extensions_mut().insert(PeerAddress((peer, 1).into()));
-        of(Via::XRealIp, &request).unwrap().to_string()
+        of(ForwardedHeader::XRealIp, &request).unwrap().to_string()
     };
     let proxy = [10, 0, 0, 1];
     assert_eq!(ask(proxy, &["192.0.2.1"]), "192.0.2.1");
@@ -247,14 +247,14 @@ fn no_header_is_read_but_the_one_that_was_named() {
         (0..headers.len()).fold(Request::builder(), |it, at| it.header(headers[at], written(at))).body(());
     let mut request = request.unwrap();
     request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
-    let own = Via::Header(HeaderName::from_static("x-ip"));
+    let own = ForwardedHeader::Header(HeaderName::from_static("x-ip"));
     let vias = [
-        Via::XForwardedFor,
-        Via::Forwarded,
-        Via::XRealIp,
-        Via::CfConnectingIp,
-        Via::TrueClientIp,
-        Via::FlyClientIp,
+        ForwardedHeader::XForwardedFor,
+        ForwardedHeader::Forwarded,
+        ForwardedHeader::XRealIp,
+        ForwardedHeader::CfConnectingIp,
+        ForwardedHeader::TrueClientIp,
+        ForwardedHeader::FlyClientIp,
     ];
     for (at, via) in vias.into_iter().chain([own]).enumerate() {
         assert_eq!(of(via.clone(), &request).unwrap().to_string(), format!("192.0.2.{at}"), "{via:?}");
@@ -263,7 +263,7 @@ fn no_header_is_read_but_the_one_that_was_named() {
         other.extensions_mut().insert(PeerAddress(([198, 51, 100, 1], 1).into()));
         assert_eq!(of(via, &other).unwrap().to_string(), "198.51.100.1");
     }
-    assert_eq!(Via::default(), Via::XForwardedFor);
+    assert_eq!(ForwardedHeader::default(), ForwardedHeader::XForwardedFor);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn x_real_ip_that_is_none_exempts_nobody() {
         let request = lines.iter().fold(Request::builder(), |it, line| it.header("x-real-ip", *line));
         let mut request = request.body(()).unwrap();
         request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
-        let client = ClientAddress::new(trusted(), Via::XRealIp);
+        let client = ClientAddress::new(trusted(), ForwardedHeader::XRealIp);
         assert_eq!(client.is_in(&trusted(), (&request).into()), exempt, "{lines:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::middleware::admission::{Gate, Step};
+use crate::middleware::admission::{Action, Admission};
 use crate::{Forward, ResponseBody, ResponseFuture, Throttled};
 
 /// A tower service that has said it is ready.
@@ -24,7 +24,7 @@ impl<T: Service<R>, R> Forward<R> for Ready<T> {
 impl<T, G, R, B> Service<Request<R>> for Throttled<T, G>
 where
     T: Service<Request<R>, Response = Response<B>> + Clone,
-    G: Gate,
+    G: Admission,
 {
     type Response = Response<ResponseBody<B>>;
     type Error = T::Error;
@@ -37,12 +37,12 @@ where
     fn call(&mut self, mut request: Request<R>) -> Self::Future {
         let gate = self.gate.clone();
         match gate.enter((&request).into()) {
-            Step::Pass(mut pass) => {
+            Action::Pass(mut pass) => {
                 let beside = gate.mark(&mut pass, request.extensions_mut());
                 ResponseFuture::serving(gate, self.inner.call(request), pass, beside)
             }
-            Step::Answer(response) => ResponseFuture::answered(gate, request.method(), response),
-            Step::Wait(work) => {
+            Action::Answer(response) => ResponseFuture::answered(gate, request.method(), response),
+            Action::Wait(work) => {
                 // The service that said it is ready goes with the request; its clone may not be ready yet.
                 let clone = self.inner.clone();
                 let ready = Ready(mem::replace(&mut self.inner, clone));

@@ -17,7 +17,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) -> Self {
-        self.settings.limit = Source::function(limit);
+        self.settings.strategy = Source::function(limit);
         self
     }
 
@@ -26,7 +26,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         limit: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
-        self.settings.limit = Source::awaited(limit);
+        self.settings.strategy = Source::awaited(limit);
         self
     }
 

@@ -4,27 +4,27 @@ use std::future::{Future, pending, ready};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use traffik_core::storage::{AsyncStorage, Failure};
+use traffik_core::storage::{AsyncStorage, BackendError};
 use traffik_core::{ErrorKind, Hit, Op, Rate, TokenBucket};
 
-use crate::cas::{Change, Combining, Loaded, Swap};
+use crate::cas::{Coalescing, CompareAndSwap, Versioned, Write};
 
 /// Answers what it is made to answer, or nothing.
 struct Silent {
     loads: bool,
 }
 
-impl Swap for Silent {
-    type Mark = ();
+impl CompareAndSwap for Silent {
+    type Version = ();
 
-    async fn load(&self, _: &[u8]) -> Result<Loaded<()>, Failure> {
+    async fn load(&self, _: &[u8]) -> Result<Versioned<()>, BackendError> {
         match self.loads {
-            true => Ok(Loaded { bytes: None, mark: (), now: Default::default(), kept: None }),
+            true => Ok(Versioned { bytes: None, version: (), now: Default::default(), kept: None }),
             false => pending().await,
         }
     }
 
-    async fn swap(&self, _: &[u8], (): (), _: Change) -> Result<Option<Loaded<()>>, Failure> {
+    async fn swap(&self, _: &[u8], (): (), _: Write) -> Result<Option<Versioned<()>>, BackendError> {
         pending().await
     }
 
@@ -37,7 +37,7 @@ impl Swap for Silent {
 fn calls_of_a_store_that_is_silent_end_with_what_is_known_of_them() {
     let limit = TokenBucket::new(Rate::per_second(1));
     let check = |loads| {
-        let storage = Combining::new(Arc::new(Silent { loads }));
+        let storage = Coalescing::new(Arc::new(Silent { loads }));
         let checked = AsyncStorage::apply(&storage, &limit, &"key", &Op::Check(Hit::new(1)));
         let loaded = AsyncStorage::load(&storage, &limit, &"key").now_or_never().map(|it| it.map(drop));
         (checked.now_or_never().unwrap().unwrap_err().kind(), loaded.unwrap().map_err(|it| it.kind()))

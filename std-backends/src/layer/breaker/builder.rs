@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portable_atomic::AtomicU64;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Clock, Ratio, debug_fields};
 
 use crate::MonotonicClock;
 use crate::layer::breaker::control::Breaker;
-use crate::layer::breaker::settings::{BreakerSettings, Share, is_ill};
-use crate::layer::breaker::state::Change;
+use crate::layer::breaker::settings::{BreakerSettings, Share, is_outage};
+use crate::layer::breaker::state::StateChange;
 use crate::layer::breaker::state_machine::{Listener, Node, Shared};
 use crate::util::nodes::Nodes;
 use crate::util::random::Random;
@@ -52,7 +52,7 @@ impl BreakerBuilder {
         /// Closes after so many probes that succeed in a row, 1 if nothing is said.
         pub const fn successes(in_a_row: u32) => settings.successes = in_a_row;
 
-        /// Which kinds of failure count: [`is_ill`] if nothing is said. Those that do not count as successes,
+        /// Which kinds of failure count: [`is_outage`] if nothing is said. Those that do not count as successes,
         /// for the storage answered.
         pub const fn counts(counts: fn(ErrorKind) -> bool) => settings.counts = counts;
 
@@ -70,7 +70,7 @@ impl BreakerBuilder {
     /// each a [`BreakerState`](crate::layer::BreakerState); and `cause`, the failure that opened it. Two
     /// changes can reach a listener in the wrong order. The listener runs within the call that brought the
     /// change about: it should be quick, and not panic, for then that call does.
-    pub fn on_change(mut self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Self {
+    pub fn on_change(mut self, listener: impl Fn(&StateChange) + Send + Sync + 'static) -> Self {
         self.listeners.push(Box::new(listener));
         self
     }
@@ -80,9 +80,9 @@ impl BreakerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] if it could never open or never close.
-    pub fn build(self) -> Result<Breaker, Failure> {
+    pub fn build(self) -> Result<Breaker, BackendError> {
         let settings = &self.settings;
-        let refuse = |message: &'static str| Err(Failure::new(ErrorKind::Invalid, message));
+        let refuse = |message: &'static str| Err(BackendError::new(ErrorKind::Invalid, message));
         if settings.failures == Some(0) {
             return refuse("a breaker that opens after 0 failures is always open; take 1 or more");
         }
@@ -135,7 +135,7 @@ impl Breaker {
             open_for: Duration::from_millis(500),
             jitter: Duration::from_millis(250),
             successes: 1,
-            counts: is_ill,
+            counts: is_outage,
         };
         let (name, random) = (name.into(), Random::default());
         BreakerBuilder { name, settings, clock: None, listeners: Vec::new(), random }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use traffik_core::debug_fields;
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use crate::layer::breaker::state::BreakerState;
 use crate::layer::breaker::state_machine::{Permit, Shared};
@@ -17,7 +17,7 @@ use crate::layer::breaker::state_machine::{Permit, Shared};
 /// * *Closed*, every call passes. It opens after so many failures in a row, or when too large a share of the
 ///   calls within a window failed. A call that takes too long counts as failed, whatever it answers.
 /// * *Open*, no call passes: each fails at once with
-///   [`ErrorKind::Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of the failure is an `Open`,
+///   [`ErrorKind::Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of the failure is an `CircuitOpen`,
 ///   whose fields are `breaker`, its name, `node`, and `state`, its [`BreakerState`]; the source of the
 ///   failure is the one that opened the breaker.
 /// * *Half-open*, once its time is over, one call passes at a time: a probe. So many that succeed in a row
@@ -30,10 +30,10 @@ use crate::layer::breaker::state_machine::{Permit, Shared};
 /// ```
 /// use std::io::{Write, stderr};
 /// use std::time::Duration;
-/// use traffik_backends::layer::{Breaker, BreakerState, CircuitBreaker};
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::{Failure, Local};
-/// use traffik_core::{AsyncLimiter, Ratio, TokenBucket, rate};
+/// use traffik::layer::{Breaker, BreakerState, CircuitBreaker};
+/// use traffik::Memory;
+/// use traffik::storage::{BackendError, Local};
+/// use traffik::{AsyncLimiter, Ratio, TokenBucket, rate};
 ///
 /// let breaker = Breaker::builder("redis")
 ///     .failures(5) // in a row, or
@@ -46,7 +46,7 @@ use crate::layer::breaker::state_machine::{Permit, Shared};
 /// // Memory stands here for a store that may fail.
 /// let storage = CircuitBreaker::new(Local(Memory::new(1_000)), &breaker);
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-/// # use traffik_core::storage::Reply;
+/// # use traffik::storage::Reply;
 /// # let run = |mut reply: Reply<_>| match &mut reply {
 /// #     Reply::Ready(answer) => answer.take().expect("it is local"),
 /// #     Reply::Pending(_) => unreachable!(),
@@ -86,7 +86,7 @@ impl Breaker {
     /// `None` is the storage as a whole: all there is of one that is a single node. Beside nodes it is listed
     /// only while it lets nothing pass, as before a cluster has told its nodes, or while all are forced.
     #[must_use]
-    pub fn nodes(&self) -> Vec<(Option<Arc<str>>, BreakerState, Option<Failure>)> {
+    pub fn nodes(&self) -> Vec<(Option<Arc<str>>, BreakerState, Option<BackendError>)> {
         self.shared.states()
     }
 
@@ -115,7 +115,7 @@ impl Breaker {
 
     /// Asks to pass, to a node.
     #[inline]
-    pub(super) fn permit(&self, node: Option<Arc<str>>) -> Result<Permit, Failure> {
+    pub(super) fn permit(&self, node: Option<Arc<str>>) -> Result<Permit, BackendError> {
         Permit::of(&self.shared, node.map(|node| self.shared.note(&node)))
     }
 }

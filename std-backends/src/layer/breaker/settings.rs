@@ -23,10 +23,10 @@ pub(super) struct Share {
 }
 
 /// The kinds of failure that say that a storage as a whole is ill, and not that one call was: all but
-/// `Contended`, `Full`, `Invalid` and `Corrupt`, which it takes a storage that answers to tell, and `Closed`,
+/// `Contended`, `Full`, `Invalid` and `DecodeError`, which it takes a storage that answers to tell, and `Closed`,
 /// which was wanted.
 #[must_use]
-pub fn is_ill(kind: ErrorKind) -> bool {
+pub fn is_outage(kind: ErrorKind) -> bool {
     !matches!(
         kind,
         ErrorKind::Contended | ErrorKind::Full | ErrorKind::Invalid | ErrorKind::Corrupt | ErrorKind::Closed

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use traffik_core::Timestamp;
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 /// The state of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl BreakerState {
 /// in the wrong order, and `number` tells which came first.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Change {
+pub struct StateChange {
     /// The name of the breaker.
     pub breaker: Arc<str>,
     /// The node whose state changed; `None` for a storage that is one node.
@@ -65,10 +65,10 @@ pub struct Change {
     /// The state since.
     pub to: BreakerState,
     /// The failure that opened it, if it has opened by itself.
-    pub cause: Option<Failure>,
+    pub cause: Option<BackendError>,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for StateChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         name(f, &self.breaker, self.node.as_deref())?;
         write!(f, " was {} and is {}", self.from, self.to)?;
@@ -76,21 +76,21 @@ impl fmt::Display for Change {
     }
 }
 
-/// Why a call did not pass a breaker: the [`cause`](Failure::cause) of the [`Failure`]. Its
+/// Why a call did not pass a breaker: the [`cause`](BackendError::cause) of the [`BackendError`]. Its
 /// [`source`](Error::source) is the failure that opened the breaker.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Open {
+pub struct CircuitOpen {
     /// The name of the breaker.
     pub breaker: Arc<str>,
     /// The node that is left alone; `None` for a storage that is one node.
     pub node: Option<Arc<str>>,
     /// The state before.
     pub state: BreakerState,
-    pub(super) cause: Option<Failure>,
+    pub(super) cause: Option<BackendError>,
 }
 
-impl fmt::Display for Open {
+impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         name(f, &self.breaker, self.node.as_deref())?;
         match self.state {
@@ -101,7 +101,7 @@ impl fmt::Display for Open {
     }
 }
 
-impl Error for Open {
+impl Error for CircuitOpen {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.as_ref().map(|cause| cause as _)
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use portable_atomic::AtomicU64;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Clock, Timestamp};
 
-use crate::layer::Late;
+use crate::layer::DeadlineExceeded;
 use crate::layer::breaker::settings::BreakerSettings;
-use crate::layer::breaker::state::{BreakerState, Change, Open};
+use crate::layer::breaker::state::{BreakerState, CircuitOpen, StateChange};
 use crate::layer::breaker::tally::Tally;
 use crate::util::nodes::Nodes;
 use crate::util::random::Random;
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     pub(super) refused: AtomicU64,
 }
 
-pub(super) type Listener = Box<dyn Fn(&Change) + Send + Sync>;
+pub(super) type Listener = Box<dyn Fn(&StateChange) + Send + Sync>;
 
 /// The state machine of a node.
 pub(super) struct Node {
@@ -45,9 +45,9 @@ struct Machine {
     /// The number of its last change; what began before that counts for nothing.
     number: u64,
     /// What those are told who do not pass; made once, for a store that is down is asked often.
-    refusal: Option<Failure>,
+    refusal: Option<BackendError>,
     /// The failure that opened it, while it is open or half-open.
-    cause: Option<Failure>,
+    cause: Option<BackendError>,
     /// Of a half-open one: whether a probe is out, and how many have succeeded.
     probing: bool,
     successes: u32,
@@ -72,7 +72,7 @@ impl Node {
         self.machine.lock().state
     }
 
-    fn told(&self) -> (Option<Arc<str>>, BreakerState, Option<Failure>) {
+    fn told(&self) -> (Option<Arc<str>>, BreakerState, Option<BackendError>) {
         let machine = self.machine.lock();
         (self.name.clone(), machine.state, machine.cause.clone())
     }
@@ -81,7 +81,7 @@ impl Node {
 /// How a call ended, as far as a breaker is concerned.
 enum Ending {
     Good,
-    Bad(Failure),
+    Bad(BackendError),
     /// It tells nothing about the store.
     Unknown,
 }
@@ -100,7 +100,7 @@ impl Shared {
         })
     }
 
-    pub(super) fn states(&self) -> Vec<(Option<Arc<str>>, BreakerState, Option<Failure>)> {
+    pub(super) fn states(&self) -> Vec<(Option<Arc<str>>, BreakerState, Option<BackendError>)> {
         let mut states: Vec<_> = self.nodes.all().iter().map(|node| node.told()).collect();
         states.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
         let whole = self.whole.told();
@@ -134,13 +134,19 @@ impl Shared {
     }
 
     #[cold]
-    fn refusal(&self, node: &Node, machine: &Machine) -> Failure {
+    fn refusal(&self, node: &Node, machine: &Machine) -> BackendError {
         let (breaker, node) = (Arc::clone(&self.name), node.name.clone());
-        let open = Open { breaker, node, state: machine.state, cause: machine.cause.clone() };
-        Failure::new(ErrorKind::Unavailable, open)
+        let open = CircuitOpen { breaker, node, state: machine.state, cause: machine.cause.clone() };
+        BackendError::new(ErrorKind::Unavailable, open)
     }
 
-    fn change(&self, node: &Node, machine: &mut Machine, to: BreakerState, cause: Option<Failure>) -> Change {
+    fn change(
+        &self,
+        node: &Node,
+        machine: &mut Machine,
+        to: BreakerState,
+        cause: Option<BackendError>,
+    ) -> StateChange {
         let from = std::mem::replace(&mut machine.state, to);
         machine.number = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
         (machine.probing, machine.successes) = (false, 0);
@@ -152,11 +158,11 @@ impl Shared {
         let passes = matches!(to, BreakerState::Closed | BreakerState::ForcedClosed);
         machine.refusal = (!passes).then(|| self.refusal(node, machine));
         let (breaker, node) = (Arc::clone(&self.name), node.name.clone());
-        Change { breaker, node, number: machine.number, from, to, cause }
+        StateChange { breaker, node, number: machine.number, from, to, cause }
     }
 
     /// Without the lock, so that a listener may ask the breaker whatever it likes.
-    fn tell(&self, changed: Option<Change>) {
+    fn tell(&self, changed: Option<StateChange>) {
         if let Some(change) = changed {
             self.listeners.iter().for_each(|listener| listener(&change));
         }
@@ -212,7 +218,7 @@ pub(super) struct Permit {
 impl Permit {
     /// Asks to pass, to a node or to the storage as a whole.
     #[inline(always)]
-    pub(super) fn of(shared: &Arc<Shared>, node: Option<Arc<Node>>) -> Result<Self, Failure> {
+    pub(super) fn of(shared: &Arc<Shared>, node: Option<Arc<Node>>) -> Result<Self, BackendError> {
         let (now, at) = (shared.clock.now(), node.as_deref().unwrap_or(&shared.whole));
         let mut machine = at.machine.lock();
         match machine.state {
@@ -242,7 +248,7 @@ impl Permit {
         node: Option<Arc<Node>>,
         number: u64,
         began: Timestamp,
-        changed: Change,
+        changed: StateChange,
     ) -> Self {
         // Made first, for it gives back its place if a listener panics.
         let shared = Arc::clone(shared);
@@ -258,7 +264,7 @@ impl Permit {
     }
 
     /// Notes the answer to the call.
-    pub(super) fn answered<T>(mut self, answer: &Result<T, Failure>, tells: impl FnOnce(&T) -> bool) {
+    pub(super) fn answered<T>(mut self, answer: &Result<T, BackendError>, tells: impl FnOnce(&T) -> bool) {
         let ending = match answer {
             Ok(it) if !tells(it) => Ending::Unknown,
             Err(failure) if (self.shared.settings.counts)(failure.kind()) => Ending::Bad(failure.clone()),
@@ -272,7 +278,9 @@ impl Permit {
         let (shared, now) = (&self.shared, self.shared.clock.now());
         let slow = shared.settings.slow.filter(|slow| now.since(self.began) >= *slow);
         let ending = match (ending, slow) {
-            (Ending::Good | Ending::Unknown, Some(limit)) => Ending::Bad(Late { limit }.failure(true)),
+            (Ending::Good | Ending::Unknown, Some(limit)) => {
+                Ending::Bad(DeadlineExceeded { limit }.failure(true))
+            }
             (ending, _) => ending,
         };
         let is_blameless = self.is_shared && matches!(ending, Ending::Bad(_));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use traffik_core::storage::{AsyncStorage, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, MultiKeyReply, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::layer::breaker::control::Breaker;
@@ -27,10 +27,10 @@ use crate::util::key::Keys;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use traffik_backends::Memory;
-/// use traffik_backends::layer::{Breaker, CircuitBreaker};
-/// use traffik_core::storage::{AsyncStorage, Local, Reply};
-/// use traffik_core::{AsyncLimiter, ErasedKey, Op, Seed, Strategy, Timestamp, TokenBucket, rate};
+/// use traffik::Memory;
+/// use traffik::layer::{Breaker, CircuitBreaker};
+/// use traffik::storage::{AsyncStorage, Local, Reply};
+/// use traffik::{AsyncLimiter, ErasedKey, Op, Seed, Strategy, Timestamp, TokenBucket, rate};
 ///
 /// /// Memory stands here for stores that may fail.
 /// struct Sharded {
@@ -121,17 +121,22 @@ impl<T> CircuitBreaker<T> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        self.pass(self.storage.node(key), || self.storage.apply(limit, key, op), |_| true)
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.pass(self.storage.node(key), || self.storage.apply(strategy, key, op), |_| true)
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.pass(self.storage.node(key), || self.storage.load(limit, key), |_| true)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.pass(self.storage.node(key), || self.storage.load(strategy, key), |_| true)
     }
 
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
-        let call = || self.storage.check_together(limit, keys, hit);
-        let tells = |told: &_| *told != Joint::Unable;
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
+        let call = || self.storage.check_together(strategy, keys, hit);
+        let tells = |told: &_| *told != MultiKeyReply::Unsupported;
         let nodes = match On::of(&self.storage, keys) {
             On::One(node) => return self.pass(node, call, tells),
             On::Several(nodes) => nodes,

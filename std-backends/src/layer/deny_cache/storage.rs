@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use portable_atomic::AtomicU64;
-use traffik_core::storage::{AsyncStorage, Failure, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, MultiKeyReply, Reply};
 use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict, debug_fields};
 
 use crate::layer::delegate::delegate;
@@ -40,10 +40,10 @@ use crate::util::key::Keys;
 /// it around the primary alone.
 ///
 /// ```
-/// use traffik_backends::layer::DenyCache;
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::{Local, Reply};
-/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+/// use traffik::layer::DenyCache;
+/// use traffik::Memory;
+/// use traffik::storage::{Local, Reply};
+/// use traffik::{AsyncLimiter, TokenBucket, rate};
 ///
 /// // Memory stands here for a store that is far away.
 /// let storage = DenyCache::builder(Local(Memory::new(1_000))).keys(10_000).build();
@@ -127,18 +127,18 @@ enum Told<'a, V> {
     Nothing,
 }
 
-fn of_each<V>(told: &Joint<V>) -> Told<'_, V> {
+fn of_each<V>(told: &MultiKeyReply<V>) -> Told<'_, V> {
     match told {
-        Joint::AtOnce(verdicts) => Told::AtOnce(verdicts),
+        MultiKeyReply::Atomic(verdicts) => Told::AtOnce(verdicts),
         // Somebody else may have been denied by what was given back in the end.
-        Joint::InTurn(_) => Told::Changed,
-        Joint::Unable => Told::Nothing,
+        MultiKeyReply::Sequential(_) => Told::Changed,
+        MultiKeyReply::Unsupported => Told::Nothing,
     }
 }
 
 /// Of a key that is named twice: what it says the second time is not what it says for itself.
-fn of_none<V>(told: &Joint<V>) -> Told<'_, V> {
-    if matches!(told, Joint::Unable) { Told::Nothing } else { Told::Changed }
+fn of_none<V>(told: &MultiKeyReply<V>) -> Told<'_, V> {
+    if matches!(told, MultiKeyReply::Unsupported) { Told::Nothing } else { Told::Changed }
 }
 
 fn are_distinct(digests: &[Digest]) -> bool {
@@ -157,14 +157,14 @@ impl<S: Strategy + PartialEq, K: AsRef<[Asked]>> Call<S, K> {
     /// Whether the answer leaves what is kept of the keys as it was. A denial is remembered.
     fn is_free<A>(
         &self,
-        limit: &S,
+        strategy: &S,
         hit: &Hit<S::Cost>,
-        answer: &Result<A, Failure>,
+        answer: &Result<A, BackendError>,
         told: fn(&A) -> Told<'_, S::Verdict>,
     ) -> bool {
         match answer.as_ref().map(told) {
             Ok(Told::AtOnce(verdicts)) if verdicts.iter().any(|it| !it.outcome().is_allowed()) => {
-                self.parts.denials.note(limit, self.asked.as_ref(), hit, verdicts);
+                self.parts.denials.note(strategy, self.asked.as_ref(), hit, verdicts);
                 true
             }
             Ok(Told::Nothing) => true,
@@ -183,9 +183,9 @@ impl<S: Strategy, K: AsRef<[Asked]>> Drop for Call<S, K> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<S, T> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         if matches!(op, Op::Peek(_)) {
-            return self.storage.apply(limit, key, op);
+            return self.storage.apply(strategy, key, op);
         }
         let Parts { denials, clock, answered } = &*self.parts;
         let (digest, now) = (denials.seed.digest(key), clock.now());
@@ -194,56 +194,69 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
             denials.forget(digest);
             let hit = Hit::new(S::Cost::uniform(0));
             let asked = [denials.asked(digest, now)];
-            return self.pass((limit, &hit), asked, self.storage.apply(limit, key, op), |_| Told::Changed);
+            return self
+                .pass((strategy, &hit), asked, self.storage.apply(strategy, key, op), |_| Told::Changed);
         };
-        if limit.records_demand() {
+        if strategy.records_demand() {
             let asked = [denials.asked(digest, now)];
-            return self.pass((limit, hit), asked, self.storage.apply(limit, key, op), |verdict| {
+            return self.pass((strategy, hit), asked, self.storage.apply(strategy, key, op), |verdict| {
                 if verdict.outcome().is_allowed() { Told::Changed } else { Told::Nothing }
             });
         }
-        match denials.ask(limit, digest, hit, now) {
+        match denials.ask(strategy, digest, hit, now) {
             Ok(denied) => {
                 answered.fetch_add(1, Ordering::Relaxed);
                 Reply::ready(Ok(denied))
             }
-            Err(asked) => self.pass((limit, hit), [asked], self.storage.apply(limit, key, op), |verdict| {
-                Told::AtOnce(std::slice::from_ref(verdict))
-            }),
+            Err(asked) => {
+                self.pass((strategy, hit), [asked], self.storage.apply(strategy, key, op), |verdict| {
+                    Told::AtOnce(std::slice::from_ref(verdict))
+                })
+            }
         }
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.storage.load(limit, key)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.storage.load(strategy, key)
     }
 
-    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
-        if limit.records_demand() {
+    fn known_denial(&self, strategy: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        if strategy.records_demand() {
             return None;
         }
         let Parts { denials, clock, answered } = &*self.parts;
-        let denied = denials.ask(limit, denials.seed.digest(key), hit, clock.now()).ok()?;
+        let denied = denials.ask(strategy, denials.seed.digest(key), hit, clock.now()).ok()?;
         answered.fetch_add(1, Ordering::Relaxed);
         Some(denied)
     }
 
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
         let Parts { denials, clock, answered } = &*self.parts;
         let digests: Vec<_> = keys.iter().map(|key| denials.seed.digest(*key)).collect();
-        if limit.records_demand() {
+        if strategy.records_demand() {
             let now = clock.now();
             let asked: Vec<_> = digests.iter().map(|digest| denials.asked(*digest, now)).collect();
-            return self.pass((limit, hit), asked, self.storage.check_together(limit, keys, hit), of_none);
+            return self.pass(
+                (strategy, hit),
+                asked,
+                self.storage.check_together(strategy, keys, hit),
+                of_none,
+            );
         }
-        match denials.ask_together(limit, &digests, hit, clock.now()) {
+        match denials.ask_together(strategy, &digests, hit, clock.now()) {
             Ok(denied) => {
                 answered.fetch_add(1, Ordering::Relaxed);
-                Reply::ready(Ok(Joint::AtOnce(denied)))
+                Reply::ready(Ok(MultiKeyReply::Atomic(denied)))
             }
             Err(asked) => {
                 // What a key that is named twice says the second time is not what it says of itself.
                 let told = if are_distinct(&digests) { of_each } else { of_none };
-                self.pass((limit, hit), asked, self.storage.check_together(limit, keys, hit), told)
+                self.pass((strategy, hit), asked, self.storage.check_together(strategy, keys, hit), told)
             }
         }
     }

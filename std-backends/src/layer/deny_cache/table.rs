@@ -23,7 +23,7 @@ struct Set<S: Strategy> {
 
 struct Denial<S: Strategy> {
     digest: Digest,
-    limit: S,
+    strategy: S,
     hit: Hit<S::Cost>,
     /// When it was asked for, so no later than the store has decided.
     asked: Timestamp,
@@ -53,21 +53,21 @@ impl<S: Strategy + PartialEq> Denials<S> {
     /// What is known to be told about a hit; else what is needed to note what the store tells.
     pub(super) fn ask(
         &self,
-        limit: &S,
+        strategy: &S,
         digest: Digest,
         hit: &Hit<S::Cost>,
         now: Timestamp,
     ) -> Result<S::Verdict, Asked> {
         let set = self.set(digest);
         let known =
-            set.entries.iter().find(|it| it.digest == digest && it.denies && it.holds(limit, hit, now));
+            set.entries.iter().find(|it| it.digest == digest && it.denies && it.holds(strategy, hit, now));
         known.and_then(|it| it.told(now)).ok_or_else(|| set.asked(digest, now))
     }
 
     /// The same of one hit on several keys, at least one of which denies it.
     pub(super) fn ask_together(
         &self,
-        limit: &S,
+        strategy: &S,
         digests: &[Digest],
         hit: &Hit<S::Cost>,
         now: Timestamp,
@@ -76,7 +76,7 @@ impl<S: Strategy + PartialEq> Denials<S> {
         let mut is_denied = false;
         let told = digests.iter().map(|digest| {
             let set = self.set(*digest);
-            let known = set.entries.iter().find(|it| it.digest == *digest && it.holds(limit, hit, now))?;
+            let known = set.entries.iter().find(|it| it.digest == *digest && it.holds(strategy, hit, now))?;
             is_denied |= known.denies;
             known.told(now)
         });
@@ -85,7 +85,7 @@ impl<S: Strategy + PartialEq> Denials<S> {
 
     /// Notes what one step made of a hit that was denied: what each key said, unless what is kept of it was
     /// changed since it was asked for. If there is no room, whichever is over first gives way.
-    pub(super) fn note(&self, limit: &S, asked: &[Asked], hit: &Hit<S::Cost>, verdicts: &[S::Verdict]) {
+    pub(super) fn note(&self, strategy: &S, asked: &[Asked], hit: &Hit<S::Cost>, verdicts: &[S::Verdict]) {
         let denied = verdicts.iter().map(Verdict::outcome).fold(ADMITTED, Outcome::and);
         let Outcome::Deny { retry_after: longest } = denied else { return };
         for (asked, verdict) in asked.iter().zip(verdicts) {
@@ -94,12 +94,12 @@ impl<S: Strategy + PartialEq> Denials<S> {
                 _ => None,
             };
             // As it will be told, its waits in whole microseconds: nothing is then to be divided.
-            let Some(verdict) = verdict.later_by_micros(0) else { continue };
+            let Some(verdict) = verdict.aged_by(0) else { continue };
             self.set(asked.digest).note(
                 asked,
                 Denial {
                     digest: asked.digest,
-                    limit: limit.clone(),
+                    strategy: strategy.clone(),
                     hit: *hit,
                     asked: asked.at,
                     until: asked.at + wait.unwrap_or(longest),
@@ -163,7 +163,8 @@ impl<S: Strategy + PartialEq> Set<S> {
         if self.asked(asked.digest, asked.at).changes != asked.changes {
             return;
         }
-        self.entries.retain(|it| it.denies != new.denies || !it.is_about(&new.limit, new.digest, &new.hit));
+        self.entries
+            .retain(|it| it.denies != new.denies || !it.is_about(&new.strategy, new.digest, &new.hit));
         if self.entries.len() >= WAYS {
             let first = self.entries.iter().enumerate().min_by_key(|(_, it)| it.until);
             let Some(at) = first.filter(|(_, it)| it.until <= new.until).map(|(at, _)| at) else { return };
@@ -174,30 +175,30 @@ impl<S: Strategy + PartialEq> Set<S> {
 }
 
 impl<S: Strategy + PartialEq> Denial<S> {
-    fn is_about(&self, limit: &S, digest: Digest, hit: &Hit<S::Cost>) -> bool {
-        self.digest == digest && self.hit.class == hit.class && self.limit == *limit
+    fn is_about(&self, strategy: &S, digest: Digest, hit: &Hit<S::Cost>) -> bool {
+        self.digest == digest && self.hit.class == hit.class && self.strategy == *strategy
     }
 
     /// Whether it is known of a hit on its key.
     #[inline]
-    fn holds(&self, limit: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
+    fn holds(&self, strategy: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
         // A clock that stepped back tells nothing of how much time has passed.
         (self.asked..self.until).contains(&now)
             && self.hit.class == hit.class
-            && self.limit == *limit
-            && (hit.cost == self.hit.cost || self.denies_more(limit, hit, now))
+            && self.strategy == *strategy
+            && (hit.cost == self.hit.cost || self.denies_more(strategy, hit, now))
     }
 
     #[inline]
     fn told(&self, now: Timestamp) -> Option<S::Verdict> {
         // What would admit says the same as long as nothing happens, or better.
-        self.verdict.later_by_micros(if self.denies { now.micros_since(self.asked) } else { 0 })
+        self.verdict.aged_by(if self.denies { now.micros_since(self.asked) } else { 0 })
     }
 
     /// Whether a hit of another cost is denied along with the one that was.
-    fn denies_more(&self, limit: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
+    fn denies_more(&self, strategy: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
         // No wait is promised to what could not pass even afresh.
-        let is_hopeless = || limit.peek(&S::State::default(), hit, now).outcome() == Outcome::Never;
+        let is_hopeless = || strategy.peek(&S::State::default(), hit, now).outcome() == Outcome::Never;
         self.denies && hit.cost.is_at_least(self.hit.cost) && !is_hopeless()
     }
 }

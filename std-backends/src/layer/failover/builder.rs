@@ -12,7 +12,7 @@ use crate::layer::failover::primary_node::PrimaryNode;
 use crate::layer::failover::route::Router;
 use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 use crate::layer::failover::storage::Failover;
-use crate::layer::is_ill;
+use crate::layer::is_outage;
 use crate::util::nodes::Nodes;
 use crate::util::random::random;
 use crate::util::setters::setters;
@@ -23,14 +23,14 @@ pub struct FailoverBuilder<S: Strategy, P, F> {
     primary: P,
     fallback: F,
     settings: FailoverSettings<S>,
-    noted: usize,
+    journal_capacity: usize,
     clock: Option<Arc<dyn Clock + Send + Sync>>,
 }
 
 impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     setters! {
         /// Sets the kinds of failure on which the fallback decides. Defaults to those that
-        /// [are ill](is_ill) and [`Full`](ErrorKind::Full), of a primary without room for another key. For
+        /// [are ill](is_outage) and [`Full`](ErrorKind::Full), of a primary without room for another key. For
         /// an unknown outcome [`after_timeouts`](Self::after_timeouts) is needed too.
         pub const fn on(kinds: fn(ErrorKind) -> bool) => settings.on = kinds;
 
@@ -57,7 +57,7 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
         /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), each until it
         /// is, or for as long as the limit counts it. Defaults to 10 000, for each node of the primary: while
         /// one is away, the others have room of their own.
-        pub const fn noted(most: usize) => noted = most;
+        pub const fn journal_capacity(entries: usize) => journal_capacity = entries;
 
         /// Goes by this clock; by a [`MonotonicClock`] if nothing is said.
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
@@ -78,9 +78,9 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     /// The storage.
     #[must_use]
     pub fn build(self) -> Failover<S, P, F> {
-        let Self { primary, fallback, settings, noted, clock } = self;
+        let Self { primary, fallback, settings, journal_capacity, clock } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
-        let (outbox, whole) = (Outbox::new(noted, random()), Arc::new(PrimaryNode::default()));
+        let (outbox, whole) = (Outbox::new(journal_capacity, random()), Arc::new(PrimaryNode::default()));
         let nodes = Nodes::new();
         Failover { router: Arc::new(Router { primary, fallback, outbox, settings, clock, whole, nodes }) }
     }
@@ -104,15 +104,15 @@ impl<S: Strategy, P, F> Failover<S, P, F> {
     /// admitted, unless something else is said.
     pub const fn builder(primary: P, fallback: F) -> FailoverBuilder<S, P, F> {
         let settings = FailoverSettings {
-            on: |kind| is_ill(kind) || kind == ErrorKind::Full,
+            on: |kind| is_outage(kind) || kind == ErrorKind::Full,
             after_timeouts: false,
             share: None,
             warm: false,
             merge: false,
             listeners: Vec::new(),
         };
-        FailoverBuilder { primary, fallback, settings, noted: 10_000, clock: None }
+        FailoverBuilder { primary, fallback, settings, journal_capacity: 10_000, clock: None }
     }
 }
 
-debug_fields!([S: Strategy, P, F] FailoverBuilder<S, P, F>: noted);
+debug_fields!([S: Strategy, P, F] FailoverBuilder<S, P, F>: journal_capacity);

@@ -24,7 +24,7 @@ pub(super) struct Outbox<S: Strategy> {
     most: usize,
     pub(super) seed: Seed,
     pages: Box<[SpinLock<Vec<Account<S>>>]>,
-    unnoted: AtomicU64,
+    dropped_entries: AtomicU64,
     /// Microseconds; before that nothing is over.
     first_over: AtomicU64,
 }
@@ -53,12 +53,12 @@ pub(super) struct Note<S: Strategy> {
 impl<S: Strategy> Outbox<S> {
     pub(super) fn new(most: usize, seed: u64) -> Self {
         let pages = (0..most.div_ceil(SHARED).max(1)).map(|_| SpinLock::new(Vec::new())).collect();
-        let (unnoted, first_over) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self { most, seed: Seed::new(seed), pages, unnoted, first_over }
+        let (dropped_entries, first_over) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self { most, seed: Seed::new(seed), pages, dropped_entries, first_over }
     }
 
-    pub(super) fn unnoted(&self) -> u64 {
-        self.unnoted.load(Ordering::Relaxed)
+    pub(super) fn dropped_entries(&self) -> u64 {
+        self.dropped_entries.load(Ordering::Relaxed)
     }
 
     /// Makes room for a note of a node.
@@ -68,7 +68,7 @@ impl<S: Strategy> Outbox<S> {
             node.place(self.most)
         });
         if place.is_none() {
-            self.unnoted.fetch_add(1, Ordering::Relaxed);
+            self.dropped_entries.fetch_add(1, Ordering::Relaxed);
         }
         place
     }

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint};
+use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, MultiKeyReply};
 use traffik_core::{Digest, Hit, Op, Receipts, Strategy, Verdict};
 
 use crate::layer::calls::{On, together};
@@ -22,7 +22,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         limits: Limits<&S>,
         key: &[u8],
         op: &Op<S>,
-    ) -> Result<S::Verdict, Failure> {
+    ) -> Result<S::Verdict, BackendError> {
         let node = self.node(&key);
         let node = self.at(&node);
         match op {
@@ -56,7 +56,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         limits: Limits<&S>,
         keys: &[Vec<u8>],
         hit: &Hit<S::Cost>,
-    ) -> Result<Joint<S::Verdict>, Failure> {
+    ) -> Result<MultiKeyReply<S::Verdict>, BackendError> {
         let nodes = match on {
             On::One(node) => vec![node],
             On::Several(nodes) => nodes,
@@ -80,7 +80,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             Err(failure) => Err(failure),
         };
         // To be unable tells nothing of a store, so it is no return.
-        if let Ok(Joint::Unable) = answer {
+        if let Ok(MultiKeyReply::Unsupported) = answer {
             return answer;
         }
         let (mut told, unknown) = match answer {
@@ -92,17 +92,17 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
                 let is_unknown = self.go_over(blamed.as_deref(), failure, !is_sent)?;
                 let told = together(&self.fallback, limits.fallback, keys, hit).await;
                 let told = told.map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
-                if is_unknown && told == Joint::Unable {
+                if is_unknown && told == MultiKeyReply::Unsupported {
                     // To be asked for one key after another would charge the primary anew.
                     let unable = "the fallback cannot check so many keys at once";
-                    return Err(Failure::new(ErrorKind::Timeout, unable));
+                    return Err(BackendError::new(ErrorKind::Timeout, unable));
                 }
                 (told, Some(is_unknown))
             }
         };
         let verdicts: &mut [_] = match &mut told {
-            Joint::AtOnce(verdicts) | Joint::InTurn(verdicts) => verdicts,
-            Joint::Unable => &mut [],
+            MultiKeyReply::Atomic(verdicts) | MultiKeyReply::Sequential(verdicts) => verdicts,
+            MultiKeyReply::Unsupported => &mut [],
         };
         let is_admitted = !verdicts.is_empty() && verdicts.iter().all(Verdict::is_allowed);
         if let Some(is_unknown) = unknown {
@@ -114,7 +114,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             return Ok(told);
         }
         for verdict in verdicts {
-            verdict.each_receipt(&mut |receipt| receipt.note_side(false));
+            verdict.for_each_receipt_mut(&mut |receipt| receipt.note_side(false));
         }
         if is_admitted && self.settings.warm {
             for key in keys {
@@ -131,7 +131,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         key: &[u8],
         hit: &Hit<S::Cost>,
         mut receipt: <S::Verdict as Verdict>::Receipt,
-    ) -> Result<S::Verdict, Failure> {
+    ) -> Result<S::Verdict, BackendError> {
         let mut is_fallback = false;
         receipt.each_mut(&mut |receipt| is_fallback = receipt.take_side());
         let op = Op::Refund(*hit, receipt);
@@ -148,7 +148,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
 
     /// Charges the primary with what the fallback admitted of this key, or waits for who does. A failure is
     /// one to go over on, or to tell.
-    async fn merge(self: &Arc<Self>, limits: Limits<&S>, key: &[u8]) -> Result<(), Failure> {
+    async fn merge(self: &Arc<Self>, limits: Limits<&S>, key: &[u8]) -> Result<(), BackendError> {
         if !self.settings.merge {
             return Ok(());
         }
@@ -157,7 +157,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             let (router, limit, key) = (Arc::clone(self), limits.primary.clone(), key.to_vec());
             let charges = AssertUnwindSafe(async move { router.charge(&limit, &key, digest).await });
             // The call that polls it goes over to the fallback, too.
-            let panicked = |_| Err(Failure::new(ErrorKind::Timeout, "the store panicked"));
+            let panicked = |_| Err(BackendError::new(ErrorKind::Timeout, "the store panicked"));
             Shared::new(charges.catch_unwind().map(move |told| told.unwrap_or_else(panicked)))
         };
         match self.outbox.merge(digest, self.clock.now(), begin) {
@@ -168,12 +168,12 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
 
     /// Charges the primary with what is due. As long as its node is away it is tried with as little as there
     /// is.
-    async fn charge(&self, limit: &S, key: &[u8], digest: Digest) -> Result<(), Failure> {
+    async fn charge(&self, strategy: &S, key: &[u8], digest: Digest) -> Result<(), BackendError> {
         for _ in 0..CHARGES {
             let node = self.node(&key);
             let node = self.at(&node);
             let Some(hit) = self.outbox.send(digest, self.clock.now(), node.is_away()) else { break };
-            let charged = self.primary.apply(limit, &key, &Op::Charge(hit)).await;
+            let charged = self.primary.apply(strategy, &key, &Op::Charge(hit)).await;
             let may_be =
                 charged.as_ref().map_or_else(|failure| failure.kind() == ErrorKind::Timeout, |_| true);
             self.outbox.settle(digest, may_be);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, Reply};
 use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
 use crate::layer::failover::outbox::{Note, Outbox};
@@ -70,12 +70,12 @@ impl<S: Strategy, P, F> Router<S, P, F> {
     /// The limit of the fallback where it has one of its own. It is found before either is asked: so that one
     /// that cannot be had fails every call, and charges nobody, instead of the first one in which the primary
     /// fails.
-    pub(super) fn share(&self, limit: &S) -> Result<Option<S>, Failure> {
-        let share = self.settings.share.as_ref().map(|share| share(limit)).transpose();
+    pub(super) fn share(&self, strategy: &S) -> Result<Option<S>, BackendError> {
+        let share = self.settings.share.as_ref().map(|share| share(strategy)).transpose();
         share.map_err(|error| {
             let message =
                 format!("nothing was asked, for the fallback cannot hold its share of the limit: {error}");
-            Failure::new(ErrorKind::Invalid, message)
+            BackendError::new(ErrorKind::Invalid, message)
         })
     }
 
@@ -106,9 +106,9 @@ impl<S: Strategy, P, F> Router<S, P, F> {
     pub(super) fn go_over(
         &self,
         node: Option<&PrimaryNode>,
-        failure: Failure,
+        failure: BackendError,
         charges_nothing: bool,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, BackendError> {
         let is_unknown = failure.kind() == ErrorKind::Timeout && !charges_nothing;
         if !(self.settings.on)(failure.kind()) || (is_unknown && !self.settings.after_timeouts) {
             return Err(failure);
@@ -122,14 +122,18 @@ impl<S: Strategy, P, F> Router<S, P, F> {
     }
 
     #[cold]
-    fn leave(&self, node: &PrimaryNode, cause: Failure) {
+    fn leave(&self, node: &PrimaryNode, cause: BackendError) {
         if !node.is_away.swap(true, Ordering::AcqRel) {
             self.tell(&FailoverChange::Away { node: node.name.clone(), cause });
         }
     }
 
     /// An answer of the primary that nobody else could give.
-    pub(super) fn own<T>(&self, node: &PrimaryNode, answer: Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn own<T>(
+        &self,
+        node: &PrimaryNode,
+        answer: Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
         match &answer {
             Ok(_) => self.is_back(node),
             Err(failure) => drop(self.go_over(Some(node), failure.clone(), false)),
@@ -155,7 +159,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
             return None;
         }
         let (digest, over) =
-            (self.outbox.seed.digest(key), self.clock.now().plus_micros(limits.primary.horizon()));
+            (self.outbox.seed.digest(key), self.clock.now().plus_micros(limits.primary.max_ttl()));
         Some(ToNote { node: Arc::clone(node), digest, over, op: *op })
     }
 
@@ -168,7 +172,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         {
             self.outbox.note(digest, Note { hit, receipt: verdict.receipt(), over, _place: place });
         }
-        verdict.each_receipt(&mut |receipt| receipt.note_side(true));
+        verdict.for_each_receipt_mut(&mut |receipt| receipt.note_side(true));
         *verdict = verdict.clone().with_origin(Origin::Fallback);
     }
 }
@@ -197,7 +201,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
-        answer: Result<S::Verdict, Failure>,
+        answer: Result<S::Verdict, BackendError>,
     ) -> Reply<S::Verdict> {
         match answer {
             Ok(verdict) => self.mirror(node, limits, key, op, verdict),
@@ -215,7 +219,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         mut verdict: S::Verdict,
     ) -> Reply<S::Verdict> {
         self.is_back(node);
-        verdict.each_receipt(&mut |receipt| receipt.note_side(false));
+        verdict.for_each_receipt_mut(&mut |receipt| receipt.note_side(false));
         let Some(hit) = booked(op, &verdict).filter(|_| self.settings.warm) else {
             return Reply::ready(Ok(verdict));
         };
@@ -233,7 +237,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         limits: Limits<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
-        failure: Failure,
+        failure: BackendError,
         was_sent: bool,
     ) -> Reply<S::Verdict> {
         let is_unknown = match self.go_over(Some(node), failure, !was_sent || matches!(op, Op::Peek(_))) {
@@ -262,7 +266,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
 }
 
 /// A failure of the fallback, after one of the primary that left it unknown whether that was charged.
-pub(super) fn unknown(failure: &Failure) -> Failure {
+pub(super) fn unknown(failure: &BackendError) -> BackendError {
     failure.clone().with_kind(ErrorKind::Timeout)
 }
 

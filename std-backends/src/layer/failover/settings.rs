@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::strategy::CapacityError;
 
 /// A failover changed sides, for the keys of one node or for all. It has a text for a log.
@@ -16,7 +16,7 @@ pub enum FailoverChange {
         /// The node; `None` for a primary that is one node.
         node: Option<Arc<str>>,
         /// The failure.
-        cause: Failure,
+        cause: BackendError,
     },
     /// A node of the primary has answered again.
     #[non_exhaustive]

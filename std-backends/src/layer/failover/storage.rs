@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use traffik_core::storage::{AsyncStorage, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, MultiKeyReply, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
 use crate::layer::calls::On;
@@ -29,7 +29,7 @@ use crate::util::key::{Keys, bytes};
 /// * Once the primary is back, what the fallback admitted is dropped, or
 ///   [merged](crate::layer::FailoverBuilder::merge).
 /// * A refund goes to where the admission came from, which its receipt tells; a verdict of your own has to
-///   [let it](traffik_core::Verdict::each_receipt), or all refunds go to the primary. A refund that the
+///   [let it](traffik_core::Verdict::for_each_receipt_mut), or all refunds go to the primary. A refund that the
 ///   primary must take and cannot is a failure; a reset forgets the key in both. What was refunded before it
 ///   was merged is not merged; after that the refund still goes to the fallback, and the primary goes on
 ///   counting what it was charged with, for it gave no receipt.
@@ -47,10 +47,10 @@ use crate::util::key::{Keys, bytes};
 ///
 /// ```
 /// use std::io::{Write, stderr};
-/// use traffik_backends::layer::{Breaker, CircuitBreaker, Failover};
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::Local;
-/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+/// use traffik::layer::{Breaker, CircuitBreaker, Failover};
+/// use traffik::Memory;
+/// use traffik::storage::Local;
+/// use traffik::{AsyncLimiter, TokenBucket, rate};
 ///
 /// // Memory stands here for a store that may fail.
 /// let primary = CircuitBreaker::new(Local(Memory::new(1_000)), &Breaker::builder("redis").build()?);
@@ -61,7 +61,7 @@ use crate::util::key::{Keys, bytes};
 ///     .on_change(|change| drop(writeln!(stderr(), "{change}"))) // never panics, as `eprintln!` may
 ///     .build();
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-/// # use traffik_core::storage::Reply;
+/// # use traffik::storage::Reply;
 /// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -90,8 +90,8 @@ impl<S: Strategy, P, F> Failover<S, P, F> {
 
     /// How many admissions of the fallback could not be noted, for there was no room: they are not merged.
     #[must_use]
-    pub fn unnoted(&self) -> u64 {
-        self.router.outbox.unnoted()
+    pub fn dropped_entries(&self) -> u64 {
+        self.router.outbox.dropped_entries()
     }
 }
 
@@ -102,20 +102,20 @@ where
     P: AsyncStorage<S> + 'static,
     F: AsyncStorage<S> + 'static,
 {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let router = &self.router;
-        let share = match router.share(limit) {
+        let share = match router.share(strategy) {
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),
         };
-        let limits = Limits { primary: limit, fallback: share.as_ref().unwrap_or(limit) };
+        let limits = Limits { primary: strategy, fallback: share.as_ref().unwrap_or(strategy) };
         let node = router.node(key);
         let is_plain = matches!(op, Op::Check(_) | Op::Peek(_) | Op::Charge(_)) && !router.is_to_merge(key);
         if !is_plain {
             let (router, limits, key, op) = (Arc::clone(router), limits.owned(), bytes(key), *op);
             return Reply::pending(async move { router.apply(limits.get(), &key, &op).await });
         }
-        match router.primary.apply(limit, key, op) {
+        match router.primary.apply(strategy, key, op) {
             Reply::Ready(Some(Err(failure))) => {
                 router.stand_in(router.at(&node), limits, key, op, failure, true)
             }
@@ -131,14 +131,14 @@ where
         }
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let share = match self.router.share(limit) {
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        let share = match self.router.share(strategy) {
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),
         };
         let (router, node) = (Arc::clone(&self.router), self.router.node(key));
-        let (key, first) = (bytes(key), self.router.primary.load(limit, key));
-        let fallback = share.unwrap_or_else(|| limit.clone());
+        let (key, first) = (bytes(key), self.router.primary.load(strategy, key));
+        let fallback = share.unwrap_or_else(|| strategy.clone());
         first.then(move |loaded| match loaded {
             Ok(loaded) => {
                 router.is_back(router.at(&node));
@@ -156,12 +156,17 @@ where
         self.router.primary.is_local() && self.router.fallback.is_local()
     }
 
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
-        let share = match self.router.share(limit) {
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
+        let share = match self.router.share(strategy) {
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),
         };
-        let limits = Limits { primary: limit, fallback: share.as_ref().unwrap_or(limit) }.owned();
+        let limits = Limits { primary: strategy, fallback: share.as_ref().unwrap_or(strategy) }.owned();
         let on = On::of(&self.router.primary, keys);
         let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
         let (router, hit) = (Arc::clone(&self.router), *hit);

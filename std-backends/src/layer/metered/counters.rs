@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portable_atomic::AtomicU64;
 
-use crate::layer::metered::storage::{Call, Ended, Operation, Watch};
+use crate::layer::metered::storage::{CallEvent, CallObserver, CallResult, Operation};
 use crate::util::nodes::Nodes;
 
 /// Counts calls, and adds up how long they took, by what was asked and how it ended: 105 pairs of numbers,
@@ -16,11 +16,11 @@ use crate::util::nodes::Nodes;
 /// Of a storage that is made of several nodes the calls of [each](Self::nodes) are counted as well, for as
 /// long as it is one. What it had counted stays in the whole.
 #[derive(Clone)]
-pub struct Calls(Arc<Counters>);
+pub struct CallCounters(Arc<Counters>);
 
 struct Counters {
-    whole: [[Counts; Ended::ALL.len()]; Operation::ALL.len()],
-    nodes: Nodes<(Arc<str>, Calls)>,
+    whole: [[Counts; CallResult::ALL.len()]; Operation::ALL.len()],
+    nodes: Nodes<(Arc<str>, CallCounters)>,
 }
 
 #[derive(Default)]
@@ -29,23 +29,23 @@ struct Counts {
     micros: AtomicU64,
 }
 
-impl Calls {
+impl CallCounters {
     /// How many of these calls ended like this.
     #[must_use]
-    pub fn count(&self, operation: Operation, ended: Ended) -> u64 {
+    pub fn count(&self, operation: Operation, ended: CallResult) -> u64 {
         self.of(operation, ended).map_or(0, |counts| counts.calls.load(Ordering::Relaxed))
     }
 
     /// How long those took that ended like this, all together.
     #[must_use]
-    pub fn took(&self, operation: Operation, ended: Ended) -> Duration {
+    pub fn took(&self, operation: Operation, ended: CallResult) -> Duration {
         let micros = self.of(operation, ended).map_or(0, |counts| counts.micros.load(Ordering::Relaxed));
         Duration::from_micros(micros)
     }
 
     /// All that there were: what was asked, how it ended, how often, and how long that took all together.
-    pub fn each(&self) -> impl Iterator<Item = (Operation, Ended, u64, Duration)> {
-        let pairs = Operation::ALL.into_iter().flat_map(|it| Ended::ALL.map(|ended| (it, ended)));
+    pub fn iter(&self) -> impl Iterator<Item = (Operation, CallResult, u64, Duration)> {
+        let pairs = Operation::ALL.into_iter().flat_map(|it| CallResult::ALL.map(|ended| (it, ended)));
         pairs
             .map(|(operation, ended)| {
                 (operation, ended, self.count(operation, ended), self.took(operation, ended))
@@ -56,11 +56,11 @@ impl Calls {
     /// Returns the calls of each node that has not left, by its name: those of which all keys were on it.
     ///
     /// ```
-    /// use traffik_backends::layer::Calls;
+    /// use traffik::layer::CallCounters;
     ///
-    /// let calls = Calls::default();
+    /// let calls = CallCounters::default();
     /// for (node, calls) in calls.nodes() {
-    ///     for (operation, ended, count, _) in calls.each() {
+    ///     for (operation, ended, count, _) in calls.iter() {
     ///         println!("{node}: {count} times {} was {}", operation.name(), ended.name());
     ///     }
     /// }
@@ -72,14 +72,14 @@ impl Calls {
         nodes.into_iter()
     }
 
-    fn of(&self, operation: Operation, ended: Ended) -> Option<&Counts> {
+    fn of(&self, operation: Operation, ended: CallResult) -> Option<&Counts> {
         let by_end = self.0.whole.get(Operation::ALL.iter().position(|it| *it == operation)?)?;
         // A kind that is new counts as any other.
-        let at = Ended::ALL.iter().position(|it| *it == ended).unwrap_or(Ended::ALL.len() - 1);
+        let at = CallResult::ALL.iter().position(|it| *it == ended).unwrap_or(CallResult::ALL.len() - 1);
         by_end.get(at)
     }
 
-    fn add(&self, call: &Call<'_>) {
+    fn add(&self, call: &CallEvent<'_>) {
         if let Some(counts) = self.of(call.operation, call.ended) {
             counts.calls.fetch_add(1, Ordering::Relaxed);
             let micros = u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX);
@@ -88,8 +88,8 @@ impl Calls {
     }
 }
 
-impl Watch for Calls {
-    fn called(&self, call: &Call<'_>) {
+impl CallObserver for CallCounters {
+    fn called(&self, call: &CallEvent<'_>) {
         self.add(call);
         if let Some(node) = call.node {
             self.0.nodes.get(node, |name| (name, Self::default())).1.add(call);
@@ -97,15 +97,15 @@ impl Watch for Calls {
     }
 }
 
-impl Default for Calls {
+impl Default for CallCounters {
     fn default() -> Self {
         Self(Arc::new(Counters { whole: Default::default(), nodes: Nodes::new() }))
     }
 }
 
-impl fmt::Debug for Calls {
+impl fmt::Debug for CallCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = self.each().map(|(it, ended, count, took)| ((it.name(), ended.name()), (count, took)));
+        let told = self.iter().map(|(it, ended, count, took)| ((it.name(), ended.name()), (count, took)));
         f.debug_map().entries(told).finish()
     }
 }

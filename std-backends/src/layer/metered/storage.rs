@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, MultiKeyReply, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict, debug_fields, named};
 
 use crate::MonotonicClock;
@@ -12,18 +12,18 @@ use crate::layer::calls::On;
 use crate::layer::delegate::delegate;
 use crate::util::key::Keys;
 
-/// Observes every call of a storage: a function of a [`Call`], or [`Calls`](crate::layer::Calls).
+/// Observes every call of a storage: a function of a [`CallEvent`], or [`CallCounters`](crate::layer::CallCounters).
 ///
 /// It is called while somebody waits for the answer, so it MUST be quick, and MUST NOT write a line for every
 /// denial: a denial is what an attacker asks for. It is not told of which key, so what is kept of it does not
 /// grow with keys.
-pub trait Watch: Send + Sync {
+pub trait CallObserver: Send + Sync {
     /// A call has ended.
-    fn called(&self, call: &Call<'_>);
+    fn called(&self, call: &CallEvent<'_>);
 }
 
-impl<F: Fn(&Call<'_>) + Send + Sync> Watch for F {
-    fn called(&self, call: &Call<'_>) {
+impl<F: Fn(&CallEvent<'_>) + Send + Sync> CallObserver for F {
+    fn called(&self, call: &CallEvent<'_>) {
         self(call);
     }
 }
@@ -31,18 +31,18 @@ impl<F: Fn(&Call<'_>) + Send + Sync> Watch for F {
 /// How a call went.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Call<'a> {
+pub struct CallEvent<'a> {
     /// What was asked.
     pub operation: Operation,
     /// How it ended.
-    pub ended: Ended,
+    pub ended: CallResult,
     /// How long it took until then, to the microsecond.
     pub took: Duration,
     /// The [node](AsyncStorage::node) that keeps the key, or all of the keys; `None` for a storage that is
     /// one node, and where keys are on several.
     pub node: Option<&'a Arc<str>>,
     /// What has failed, if something has.
-    pub failure: Option<&'a Failure>,
+    pub failure: Option<&'a BackendError>,
 }
 
 named! {
@@ -82,7 +82,7 @@ impl Operation {
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Ended {
+pub enum CallResult {
     /// A hit was admitted, or would be.
     Allowed,
     /// A hit was denied, or would be.
@@ -99,7 +99,7 @@ pub enum Ended {
     Failed(ErrorKind),
 }
 
-impl Ended {
+impl CallResult {
     /// All of them.
     pub const ALL: [Self; 15] = [
         Self::Allowed,
@@ -156,67 +156,67 @@ impl Ended {
     }
 }
 
-/// A storage that reports each of its calls to [`Calls`](crate::layer::Calls), or to a function of your own.
+/// A storage that reports each of its calls to [`CallCounters`](crate::layer::CallCounters), or to a function of your own.
 ///
-/// * The function takes a `&`[`Call`]. It runs while somebody waits for the answer, so it MUST be quick, and
+/// * The function takes a `&`[`CallEvent`]. It runs while somebody waits for the answer, so it MUST be quick, and
 ///   MUST NOT write a line for every denial: a denial is what an attacker asks for.
 /// * Each call is told once, when its answer is there or dropped. Its time runs from when it was made.
 /// * An answer that is there at once is passed on as it is, and nothing allocated.
-/// * Of a storage that is made of several nodes each call names its [`node`](Call::node), which
-///   [`Calls`](crate::layer::Calls) counts apart.
+/// * Of a storage that is made of several nodes each call names its [`node`](CallEvent::node), which
+///   [`CallCounters`](crate::layer::CallCounters) counts apart.
 /// * Around other wrappers it tells what whoever asks gets; within them, what the store does.
 ///
 /// ```
-/// use traffik_backends::layer::{Calls, Ended, Metered, Operation};
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::Local;
-/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+/// use traffik::layer::{CallCounters, CallResult, Instrumented, Operation};
+/// use traffik::Memory;
+/// use traffik::storage::Local;
+/// use traffik::{AsyncLimiter, TokenBucket, rate};
 ///
-/// let calls = Calls::default();
-/// let storage = Metered::new(Local(Memory::new(1_000)), calls.clone());
+/// let calls = CallCounters::default();
+/// let storage = Instrumented::new(Local(Memory::new(1_000)), calls.clone());
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 /// drop(limiter.check("alice"));
-/// assert_eq!(calls.count(Operation::Check, Ended::Allowed), 1);
+/// assert_eq!(calls.count(Operation::Check, CallResult::Allowed), 1);
 /// ```
 #[derive(Clone)]
-pub struct Metered<T> {
+pub struct Instrumented<T> {
     storage: T,
     parts: Arc<Parts>,
 }
 
 struct Parts {
-    watch: Box<dyn Watch>,
+    watch: Box<dyn CallObserver>,
     clock: Box<dyn Clock + Send + Sync>,
 }
 
-impl<T> Metered<T> {
+impl<T> Instrumented<T> {
     /// The storage, its calls reported to `watch`, timed by a [`MonotonicClock`].
     ///
     /// ```
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicU64, Ordering};
-    /// use traffik_backends::Memory;
-    /// use traffik_backends::layer::{Call, Metered};
-    /// use traffik_core::storage::Local;
-    /// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+    /// use traffik::Memory;
+    /// use traffik::layer::{CallEvent, Instrumented};
+    /// use traffik::storage::Local;
+    /// use traffik::{AsyncLimiter, TokenBucket, rate};
     ///
     /// let failures = Arc::new(AtomicU64::new(0));
     /// let counted = Arc::clone(&failures);
-    /// let storage = Metered::new(Local(Memory::new(1_000)), move |call: &Call<'_>| {
+    /// let storage = Instrumented::new(Local(Memory::new(1_000)), move |call: &CallEvent<'_>| {
     ///     counted.fetch_add(call.failure.is_some().into(), Ordering::Relaxed);
     /// });
     /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
     /// drop(limiter.check("alice"));
     /// assert_eq!(failures.load(Ordering::Relaxed), 0);
     /// ```
-    pub fn new(storage: T, watch: impl Watch + 'static) -> Self {
+    pub fn new(storage: T, watch: impl CallObserver + 'static) -> Self {
         Self::with_clock(storage, watch, MonotonicClock::default())
     }
 
     /// The same, timed by this clock, which should not step.
     pub fn with_clock(
         storage: T,
-        watch: impl Watch + 'static,
+        watch: impl CallObserver + 'static,
         clock: impl Clock + Send + Sync + 'static,
     ) -> Self {
         Self { storage, parts: Arc::new(Parts { watch: Box::new(watch), clock: Box::new(clock) }) }
@@ -236,7 +236,7 @@ impl<T> Metered<T> {
         operation: Operation,
         node: Option<Arc<str>>,
         call: impl FnOnce() -> Reply<A>,
-        ended: impl FnOnce(&A) -> Ended + Send + 'static,
+        ended: impl FnOnce(&A) -> CallResult + Send + 'static,
     ) -> Reply<A> {
         let timed = self.begin(operation, node);
         let reply = call();
@@ -262,17 +262,23 @@ struct Timed {
 }
 
 impl Timed {
-    fn answered<A>(self, answer: &Result<A, Failure>, ended: impl FnOnce(&A) -> Ended) {
+    fn answered<A>(self, answer: &Result<A, BackendError>, ended: impl FnOnce(&A) -> CallResult) {
         match answer {
             Ok(answer) => self.tell(ended(answer), None),
-            Err(failure) => self.tell(Ended::Failed(failure.kind()), Some(failure)),
+            Err(failure) => self.tell(CallResult::Failed(failure.kind()), Some(failure)),
         }
     }
 
-    fn tell(&self, ended: Ended, failure: Option<&Failure>) {
+    fn tell(&self, ended: CallResult, failure: Option<&BackendError>) {
         let took = self.parts.clock.now().since(self.began);
         let Self { operation, node, .. } = self;
-        self.parts.watch.called(&Call { operation: *operation, ended, took, node: node.as_ref(), failure });
+        self.parts.watch.called(&CallEvent {
+            operation: *operation,
+            ended,
+            took,
+            node: node.as_ref(),
+            failure,
+        });
     }
 }
 
@@ -282,36 +288,46 @@ struct Pending(Option<Timed>);
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(timed) = self.0.take() {
-            timed.tell(Ended::Dropped, None);
+            timed.tell(CallResult::Dropped, None);
         }
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Instrumented<T> {
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let decides = matches!(op, Op::Check(_) | Op::Peek(_));
         self.timed(
             Operation::of(op),
             self.storage.node(key),
-            || self.storage.apply(limit, key, op),
-            move |verdict| if decides { Ended::of(verdict.outcome()) } else { Ended::Done },
+            || self.storage.apply(strategy, key, op),
+            move |verdict| if decides { CallResult::of(verdict.outcome()) } else { CallResult::Done },
         )
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.timed(Operation::Load, self.storage.node(key), || self.storage.load(limit, key), |_| Ended::Done)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.timed(
+            Operation::Load,
+            self.storage.node(key),
+            || self.storage.load(strategy, key),
+            |_| CallResult::Done,
+        )
     }
 
-    fn known_denial(&self, limit: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+    fn known_denial(&self, strategy: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
         let mut timed = self.begin(Operation::Check, None);
-        let denied = self.storage.known_denial(limit, key, hit)?;
+        let denied = self.storage.known_denial(strategy, key, hit)?;
         timed.node = self.storage.node(key);
-        timed.tell(Ended::of(denied.outcome()), None);
+        timed.tell(CallResult::of(denied.outcome()), None);
         Some(denied)
     }
 
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
         let node = match On::of(&self.storage, keys) {
             On::One(node) => node,
             On::Several(_) => None,
@@ -319,12 +335,12 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
         self.timed(
             Operation::CheckTogether,
             node,
-            || self.storage.check_together(limit, keys, hit),
+            || self.storage.check_together(strategy, keys, hit),
             |told| match told {
-                Joint::Unable => Ended::Unable,
-                Joint::AtOnce(verdicts) | Joint::InTurn(verdicts) => {
+                MultiKeyReply::Unsupported => CallResult::Unable,
+                MultiKeyReply::Atomic(verdicts) | MultiKeyReply::Sequential(verdicts) => {
                     let admitted = Outcome::Allow { after: Duration::ZERO };
-                    Ended::of(verdicts.iter().map(Verdict::outcome).fold(admitted, Outcome::and))
+                    CallResult::of(verdicts.iter().map(Verdict::outcome).fold(admitted, Outcome::and))
                 }
             },
         )
@@ -333,4 +349,4 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Metered<T> {
     delegate!(self => self.storage; apply_due, node, is_local, wait_queue);
 }
 
-debug_fields!([T: Debug] Metered<T>: storage);
+debug_fields!([T: Debug] Instrumented<T>: storage);

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portable_atomic::AtomicU64;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Clock, debug_fields};
 
 use crate::MonotonicClock;
 use crate::layer::Backoff;
-use crate::layer::retry::settings::{RetrySettings, is_passing};
+use crate::layer::retry::settings::{RetrySettings, is_transient};
 use crate::layer::retry::storage::{Parts, Retry};
 use crate::util::random::Random;
 use crate::util::setters::setters;
@@ -29,7 +29,7 @@ impl<T, R> RetryBuilder<T, R> {
         /// Sets the number of attempts, the first one included; defaults to three.
         pub const fn attempts(most: u32) => settings.attempts = most;
 
-        /// Tries again on these kinds of failure: on those that [are passing](is_passing) if nothing is said.
+        /// Tries again on these kinds of failure: on those that [are passing](is_transient) if nothing is said.
         /// A call that charges nothing and was not answered in time counts as `Unavailable`. For others that
         /// end in `Timeout`, see [`after_timeouts`](Self::after_timeouts).
         pub const fn on(kinds: fn(ErrorKind) -> bool) => settings.on = kinds;
@@ -63,9 +63,9 @@ impl<T, R> RetryBuilder<T, R> {
     ///
     /// [`ErrorKind::Invalid`] if it could never make an attempt, or the longest wait is shorter than the
     /// first.
-    pub fn build(self) -> Result<Retry<T, R>, Failure> {
+    pub fn build(self) -> Result<Retry<T, R>, BackendError> {
         let settings = &self.settings;
-        let refuse = |message: &'static str| Err(Failure::new(ErrorKind::Invalid, message));
+        let refuse = |message: &'static str| Err(BackendError::new(ErrorKind::Invalid, message));
         if settings.attempts == 0 {
             return refuse("0 attempts never ask the storage; take 1 to ask once, or 3 to try again twice");
         }
@@ -93,7 +93,7 @@ impl<T, R> Retry<T, R> {
     pub fn builder(storage: T, timer: R) -> RetryBuilder<T, R> {
         let settings = RetrySettings {
             attempts: 3,
-            on: is_passing,
+            on: is_transient,
             after_timeouts: false,
             backoff: Backoff::exponential(Duration::from_millis(10), Duration::from_millis(200)),
             deadline: Some(Duration::from_secs(1)),

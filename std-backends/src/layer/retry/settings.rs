@@ -17,6 +17,6 @@ pub(super) struct RetrySettings {
 /// The kinds of failure after which nothing was charged and that may have passed by the next attempt:
 /// `Contended` and `Unavailable`.
 #[must_use]
-pub fn is_passing(kind: ErrorKind) -> bool {
+pub fn is_transient(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Contended | ErrorKind::Unavailable)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use portable_atomic::AtomicU64;
-use traffik_core::storage::{AsyncStorage, ErrorKind, Failure, Joint, Reply};
+use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, MultiKeyReply, Reply};
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timer, Timestamp, debug_fields};
 
-use crate::layer::Late;
+use crate::layer::DeadlineExceeded;
 use crate::layer::calls::{changes, together};
 use crate::layer::delegate::delegate;
 use crate::layer::retry::settings::RetrySettings;
@@ -25,7 +25,7 @@ use crate::util::random::Random;
 /// * Calls share nothing, no budget of attempts either: those that ask a node again that is down take nothing
 ///   from those of other nodes.
 /// * All ends by the [deadline](crate::layer::RetryBuilder::deadline), which is 1 s if nothing is said. An
-///   attempt on its way then is dropped, with [`Late`] for its cause.
+///   attempt on its way then is dropped, with [`DeadlineExceeded`] for its cause.
 /// * An answer that is there at once is passed on as it is: nothing is allocated for it, and no clock read.
 /// * Put a [`Timeout`](crate::layer::Timeout) within it, so that one attempt does not use up the time of all;
 ///   and a [`CircuitBreaker`](crate::layer::CircuitBreaker) around it counts calls, within it attempts.
@@ -35,14 +35,14 @@ use crate::util::random::Random;
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik_backends::layer::{Backoff, Retry, Timeout};
-/// use traffik_backends::Memory;
-/// use traffik_core::storage::{Local, Reply};
-/// use traffik_core::{AsyncLimiter, TokenBucket, rate};
+/// use traffik::layer::{Backoff, Retry, Timeout};
+/// use traffik::Memory;
+/// use traffik::storage::{Local, Reply};
+/// use traffik::{AsyncLimiter, TokenBucket, rate};
 /// # use std::future::{Future, ready};
 /// # #[derive(Clone)]
 /// # struct Runtime;
-/// # impl traffik_core::Timer for Runtime {
+/// # impl traffik::Timer for Runtime {
 /// #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
 /// # }
 ///
@@ -55,7 +55,7 @@ use crate::util::random::Random;
 ///     .build()?;
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 /// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
-/// # Ok::<(), traffik_core::storage::Failure>(())
+/// # Ok::<(), traffik::storage::BackendError>(())
 /// ```
 pub struct Retry<T, R> {
     pub(super) parts: Arc<Parts<T, R>>,
@@ -104,7 +104,7 @@ impl<T: Send + Sync + 'static, R: Timer + Send + Sync + 'static> Retry<T, R> {
 
 impl<T, R: Timer> Parts<T, R> {
     /// Whether another attempt is to be made after this many.
-    fn is_worth_it(&self, failure: &Failure, attempts: u32, changes: bool) -> bool {
+    fn is_worth_it(&self, failure: &BackendError, attempts: u32, changes: bool) -> bool {
         let RetrySettings { attempts: most, on, after_timeouts, .. } = self.settings;
         attempts < most
             && match failure.kind() {
@@ -120,7 +120,7 @@ impl<T, R: Timer> Parts<T, R> {
         again: impl Fn(&T) -> Reply<A>,
         until: Option<Timestamp>,
         changes: bool,
-    ) -> Result<A, Failure> {
+    ) -> Result<A, BackendError> {
         let is_over = |at| until.is_some_and(|until| at >= until);
         let (mut reply, mut attempts, mut is_unknown) = (first, 1, false);
         loop {
@@ -151,13 +151,13 @@ impl<T, R: Timer> Parts<T, R> {
         reply: Reply<A>,
         until: Option<Timestamp>,
         changes: bool,
-    ) -> Result<A, Failure> {
+    ) -> Result<A, BackendError> {
         let (Reply::Pending(_), Some(until), Some(limit)) = (&reply, until, self.settings.deadline) else {
             return reply.await;
         };
         match race(reply, self.timer.sleep(until.since(self.clock.now()))).await {
             Either::Left(answer) => answer,
-            Either::Right(()) => Err(Late { limit }.failure(changes)),
+            Either::Right(()) => Err(DeadlineExceeded { limit }.failure(changes)),
         }
     }
 }
@@ -169,25 +169,30 @@ where
     T: AsyncStorage<S> + 'static,
     R: Timer + Send + Sync + 'static,
 {
-    fn apply(&self, limit: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        self.call(changes(op), self.storage().apply(limit, key, op), || {
-            let (limit, key, op) = (limit.clone(), bytes(key), *op);
-            move |storage: &T| storage.apply(&limit, &key, &op)
+    fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        self.call(changes(op), self.storage().apply(strategy, key, op), || {
+            let (strategy, key, op) = (strategy.clone(), bytes(key), *op);
+            move |storage: &T| storage.apply(&strategy, &key, &op)
         })
     }
 
-    fn load(&self, limit: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        self.call(false, self.storage().load(limit, key), || {
-            let (limit, key) = (limit.clone(), bytes(key));
-            move |storage: &T| storage.load(&limit, &key)
+    fn load(&self, strategy: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+        self.call(false, self.storage().load(strategy, key), || {
+            let (strategy, key) = (strategy.clone(), bytes(key));
+            move |storage: &T| storage.load(&strategy, &key)
         })
     }
 
-    fn check_together(&self, limit: &S, keys: Keys<'_>, hit: &Hit<S::Cost>) -> Reply<Joint<S::Verdict>> {
-        self.call(true, self.storage().check_together(limit, keys, hit), || {
+    fn check_together(
+        &self,
+        strategy: &S,
+        keys: Keys<'_>,
+        hit: &Hit<S::Cost>,
+    ) -> Reply<MultiKeyReply<S::Verdict>> {
+        self.call(true, self.storage().check_together(strategy, keys, hit), || {
             let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
-            let (limit, hit) = (limit.clone(), *hit);
-            move |storage: &T| together(storage, &limit, &keys, &hit)
+            let (strategy, hit) = (strategy.clone(), *hit);
+            move |storage: &T| together(storage, &strategy, &keys, &hit)
         })
     }
 

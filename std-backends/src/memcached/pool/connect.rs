@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{AbortRegistration, Abortable};
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_runtimes::Connect;
 
 use super::super::failure::failure;
@@ -28,7 +28,7 @@ type Made<T> = Result<Box<Wire<T>>, Option<Unmade>>;
 
 /// Why no connection was made.
 struct Unmade {
-    failure: Failure,
+    failure: BackendError,
     /// Whether there was a connection, and it broke: as one that is cut at that moment does.
     broke: bool,
 }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{AbortHandle, AbortRegistration};
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use super::super::wire::Wire;
 use super::turn::{Come, Turn};
@@ -87,7 +87,7 @@ pub(super) enum Step {
     /// Waits for what comes; if there is a time, looks again after it.
     Wait(Option<Duration>),
     /// Fails with the cause of the last attempt.
-    Fail(Failure),
+    Fail(BackendError),
 }
 
 impl<T> Default for State<T> {

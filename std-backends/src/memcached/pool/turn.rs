@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Mutex;
 use std::task::{Poll, Waker};
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use super::super::wire::Wire;
 use crate::util::mutex::lock;
@@ -14,7 +14,7 @@ pub(super) enum Come<T> {
     /// A connection.
     Wire(Box<Wire<T>>),
     /// None, and why.
-    Failed(Failure),
+    Failed(BackendError),
     /// Nothing yet, but an attempt to connect may be due.
     Look,
 }

@@ -1,12 +1,12 @@
 //! The failures of connecting, and of commands that were not sent.
 
 use redis::{ErrorKind as Kind, RedisError};
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::{failure, is_full_of_clients};
 
 /// The failure of a call that was never sent.
-pub(in super::super) fn unsent(server: &str, error: RedisError) -> Failure {
+pub(in super::super) fn unsent(server: &str, error: RedisError) -> BackendError {
     let failure = failure(server, error);
     match failure.kind() {
         ErrorKind::Timeout | ErrorKind::Invalid => failure.with_kind(ErrorKind::Unavailable),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::lock::Mutex as AsyncMutex;
 use redis::{Client, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 use spin::mutex::SpinMutex;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 mod slots;
 
@@ -76,7 +76,7 @@ struct Map {
     /// Who serves these slots by now, as others than the nodes in question have said since.
     moved: HashMap<u16, Arc<Node>>,
     /// When all were asked last, and whether one told.
-    learnt: Option<(Instant, Result<(), Failure>)>,
+    learnt: Option<(Instant, Result<(), BackendError>)>,
     closed: bool,
 }
 
@@ -127,7 +127,7 @@ impl Cluster {
         key: &[u8],
         until: Instant,
         call: impl Fn(NetSession) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, BackendError> {
         let slot = name::slot(key);
         let mut node = self.owner(slot, until).await?;
         let mut asking = false;
@@ -167,11 +167,11 @@ impl Cluster {
                 Turn::Nowhere => return Err(failure),
             }
         }
-        Err(Failure::new(ErrorKind::Unavailable, "nobody serves the key; nothing was charged"))
+        Err(BackendError::new(ErrorKind::Unavailable, "nobody serves the key; nothing was charged"))
     }
 
     /// The links to all nodes that serve a slot.
-    pub(super) async fn masters(&self, until: Instant) -> Result<Vec<Arc<Link>>, Failure> {
+    pub(super) async fn masters(&self, until: Instant) -> Result<Vec<Arc<Link>>, BackendError> {
         self.learn(until).await?;
         let map = self.map.lock();
         let mut masters: Vec<Arc<Link>> = Vec::new();
@@ -184,7 +184,7 @@ impl Cluster {
     }
 
     /// Connects to the node that serves a key.
-    pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), Failure> {
+    pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), BackendError> {
         self.owner(name::slot(key), until).await?.link.connect(until).await
     }
 
@@ -195,7 +195,7 @@ impl Cluster {
 
     /// The nodes that serve a slot, or all that are known as long as none does, and the cause of the present
     /// fault of each.
-    pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+    pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         let map = self.map.lock();
         let nodes: Vec<_> = map.nodes.values().filter(|it| map.is_asked(it)).cloned().collect();
         drop(map);
@@ -209,7 +209,7 @@ impl Cluster {
         &self,
         until: Instant,
         make: impl Fn(u32) -> Vec<u8>,
-    ) -> Result<Vec<Vec<u8>>, Failure> {
+    ) -> Result<Vec<Vec<u8>>, BackendError> {
         self.learn(until).await?;
         let map = self.map.lock();
         let mut found: Vec<(Arc<Node>, Vec<u8>)> = Vec::new();
@@ -237,7 +237,7 @@ impl Cluster {
     }
 
     /// Who serves a slot, as far as is known.
-    async fn owner(&self, slot: u16, until: Instant) -> Result<Arc<Node>, Failure> {
+    async fn owner(&self, slot: u16, until: Instant) -> Result<Arc<Node>, BackendError> {
         let known = self.map.lock().owner(slot);
         if let Some(owner) = &known
             && !owner.is_doubted.load(Ordering::Relaxed)
@@ -252,11 +252,12 @@ impl Cluster {
         if learnt.is_none() {
             told?;
         }
-        learnt.ok_or_else(|| Failure::new(ErrorKind::Unavailable, "no node of the cluster serves the key"))
+        learnt
+            .ok_or_else(|| BackendError::new(ErrorKind::Unavailable, "no node of the cluster serves the key"))
     }
 
     /// The node at an address, which need not be known yet.
-    fn node(&self, address: &Address) -> Result<Arc<Node>, Failure> {
+    fn node(&self, address: &Address) -> Result<Arc<Node>, BackendError> {
         let mut map = self.map.lock();
         if map.closed {
             return Err(closed());
@@ -264,8 +265,9 @@ impl Cluster {
         if let Some(node) = map.nodes.get(address) {
             return Ok(node.clone());
         }
-        let info =
-            self.info(address).ok_or_else(|| Failure::new(ErrorKind::Invalid, "a cluster of no nodes"))?;
+        let info = self
+            .info(address)
+            .ok_or_else(|| BackendError::new(ErrorKind::Invalid, "a cluster of no nodes"))?;
         let name: Arc<str> = info.addr().to_string().into();
         let client = Client::open(info).map_err(|error| unsent(&name, error))?;
         let source = Source::Client(Box::new(client), self.tls.clone());
@@ -285,10 +287,13 @@ impl Cluster {
     }
 
     /// Asks who serves what, unless somebody has just done so.
-    async fn learn(&self, until: Instant) -> Result<(), Failure> {
+    async fn learn(&self, until: Instant) -> Result<(), BackendError> {
         let turn = race(self.learning.lock(), timer::until(until)).await;
         let Either::Left(_turn) = turn else {
-            return Err(Failure::new(ErrorKind::Unavailable, "no node has told in time who serves what"));
+            return Err(BackendError::new(
+                ErrorKind::Unavailable,
+                "no node has told in time who serves what",
+            ));
         };
         if let Some((at, learnt)) = &self.map.lock().learnt
             && at.elapsed() < PAUSE
@@ -322,7 +327,7 @@ impl Cluster {
         Some((address, Arc::new(Node { host, name, link, is_doubted: AtomicBool::new(false) })))
     }
 
-    fn install(&self, served: Served) -> Result<(), Failure> {
+    fn install(&self, served: Served) -> Result<(), BackendError> {
         let mut ranges = BTreeMap::new();
         for (first, last, address) in served {
             ranges.insert(last, (first, self.node(&address)?));
@@ -337,7 +342,7 @@ impl Cluster {
 }
 
 /// What a failure says about where to go. Whatever may have been done is not done again.
-fn next(failure: &Failure, own: &str) -> Turn {
+fn next(failure: &BackendError, own: &str) -> Turn {
     let Some(error) = cause(failure) else { return Turn::Nowhere };
     let named = || {
         let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, join_all};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError, Value};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use super::timer::{self, BackgroundTask, RuntimeId};
 use super::tls::Tls;
@@ -31,7 +31,7 @@ pub(in super::super) trait Finder: Send + Sync {
     /// Names what it looks for.
     fn name(&self) -> String;
 
-    fn connect(self: Arc<Self>, budget: Duration) -> BoxFuture<'static, Result<Connection, Failure>>;
+    fn connect(self: Arc<Self>, budget: Duration) -> BoxFuture<'static, Result<Connection, BackendError>>;
 }
 
 /// Where connections come from.
@@ -85,7 +85,11 @@ impl Source {
     /// Connects, within the budget. Should an attempt take long, another one is begun beside it now and then,
     /// and the first to end decides: the oldest may take the whole budget, the younger ones take each other's
     /// place.
-    pub(super) async fn connect(self, budget: Duration, known: &KnownScripts) -> Result<Connection, Failure> {
+    pub(super) async fn connect(
+        self,
+        budget: Duration,
+        known: &KnownScripts,
+    ) -> Result<Connection, BackendError> {
         let attempt = || Box::pin(self.clone().attempt(budget, known));
         let (mut oldest, mut newest) = (attempt(), None);
         let (mut over, mut turn) = (pin!(timer::wait(budget)), Box::pin(timer::wait(PATIENCE)));
@@ -108,7 +112,7 @@ impl Source {
         .await
     }
 
-    async fn attempt(self, budget: Duration, known: &KnownScripts) -> Result<Connection, Failure> {
+    async fn attempt(self, budget: Duration, known: &KnownScripts) -> Result<Connection, BackendError> {
         let connection = match &self {
             Self::Client(client, tls) => {
                 to(client, tls, budget).await.map_err(|error| unsent(&self.name(), error))

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join;
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 use spin::mutex::SpinMutex;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::connect::{Connection, Source};
 use super::session::NetSession;
@@ -98,7 +98,7 @@ impl Link {
     }
 
     /// Returns the last cause of its present fault.
-    pub(super) fn fault(&self) -> Option<Failure> {
+    pub(super) fn fault(&self) -> Option<BackendError> {
         self.faults.cause()
     }
 
@@ -110,7 +110,7 @@ impl Link {
         &self,
         until: Instant,
         call: impl Fn(NetSession) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, BackendError> {
         self.call_as(until, NodeRole::Single, call).await
     }
 
@@ -120,7 +120,7 @@ impl Link {
         until: Instant,
         role: NodeRole,
         call: impl Fn(NetSession) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, BackendError> {
         loop {
             let connection = match self.connection(until).await {
                 Ok(connection) => connection,
@@ -165,7 +165,7 @@ impl Link {
 
     /// Ends a call that failed, and leaves its connection if that is to blame.
     #[cold]
-    fn failed(&self, connection: &Arc<Connection>, role: NodeRole, error: RedisError) -> Failure {
+    fn failed(&self, connection: &Arc<Connection>, role: NodeRole, error: RedisError) -> BackendError {
         let is_sent_on = matches!(error.kind(), Kind::Server(Server::Moved | Server::Ask | Server::TryAgain));
         let is_of_the_connection = is_of_the_connection(&error);
         let failure = failure::failure(connection.server.as_ref().unwrap_or(&self.name), error);
@@ -179,13 +179,13 @@ impl Link {
         }
     }
 
-    fn noted(&self, failure: Failure) -> Failure {
+    fn noted(&self, failure: BackendError) -> BackendError {
         self.faults.failed(&failure, Instant::now());
         failure
     }
 
     /// Connects, unless that has been done.
-    pub(super) async fn connect(&self, until: Instant) -> Result<(), Failure> {
+    pub(super) async fn connect(&self, until: Instant) -> Result<(), BackendError> {
         self.connection(until).await.map(drop).map_err(|failure| self.noted(failure))
     }
 
@@ -204,7 +204,7 @@ impl Link {
     }
 
     /// The connection of the present runtime, once it is made.
-    async fn connection(&self, until: Instant) -> Result<Arc<Connection>, Failure> {
+    async fn connection(&self, until: Instant) -> Result<Arc<Connection>, BackendError> {
         let runtime = timer::runtime()?;
         let mut lanes = self.lanes.lock();
         let lane = lanes.each.iter().find(|lane| lane.runtime == runtime);
@@ -236,7 +236,7 @@ impl Link {
         lanes: &mut Lanes,
         runtime: RuntimeId,
         dropped: &mut Vec<Lane>,
-    ) -> Result<(Attempt, bool), Failure> {
+    ) -> Result<(Attempt, bool), BackendError> {
         if lanes.is_closed {
             return Err(closed());
         }
@@ -284,7 +284,7 @@ impl Link {
 
     /// Uses a connection no more. If it was never of use, there is a pause before another one is made.
     #[cold]
-    fn leave(&self, connection: &Arc<Connection>, failure: &Failure) {
+    fn leave(&self, connection: &Arc<Connection>, failure: &BackendError) {
         let mut lanes = self.lanes.lock();
         let lane = lanes.each.iter_mut().find(|lane| lane.has(connection));
         let dropped = lane.map(|lane| (lane.ready.take(), lane.attempt.take()));
@@ -309,7 +309,7 @@ impl Link {
         self.budgets.call + SPARE
     }
 
-    fn too_late(&self) -> Failure {
+    fn too_late(&self) -> BackendError {
         let words = "not connected when the call's time was over; nothing was sent";
         failure::of(&self.name, ErrorKind::Unavailable, words)
     }

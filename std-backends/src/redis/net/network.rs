@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, RedisError};
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::cluster::Cluster;
 use super::connect::{Factory, Source};
@@ -51,10 +51,10 @@ impl Network {
         budgets: Budgets,
         writer: Writer,
         (evictions, known): (Arc<Evictions>, Arc<KnownScripts>),
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, BackendError> {
         if tls.is_given() && !place.has_tls() {
             let words = "TLS is set up, and no server is connected to over it; write rediss://HOST";
-            return Err(Failure::new(ErrorKind::Invalid, words));
+            return Err(BackendError::new(ErrorKind::Invalid, words));
         }
         let source = match place {
             Place::Client(client) => Source::Client(client, tls),
@@ -64,7 +64,7 @@ impl Network {
             }
             Place::Cluster(nodes) => {
                 let cluster = Cluster::new(nodes, tls, budgets, writer, evictions, known);
-                let cluster = cluster.map_err(|error| Failure::new(ErrorKind::Invalid, error))?;
+                let cluster = cluster.map_err(|error| BackendError::new(ErrorKind::Invalid, error))?;
                 return Ok(Self::Cluster(Box::new(cluster)));
             }
         };
@@ -77,7 +77,7 @@ impl Network {
         key: &[u8],
         until: Instant,
         call: impl Fn(NetSession) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, BackendError> {
         match self {
             Self::One(link) => link.call(until, call).await,
             // In a future of its own, which calls of one server need no room for.
@@ -86,7 +86,7 @@ impl Network {
     }
 
     /// Connects to the server that has a key, unless that has been done.
-    pub(in super::super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), Failure> {
+    pub(in super::super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), BackendError> {
         match self {
             Self::One(link) => link.connect(until).await,
             Self::Cluster(cluster) => cluster.connect(key, until).await,
@@ -102,7 +102,7 @@ impl Network {
     }
 
     /// The name of each server that is known, and the cause of its present fault.
-    pub(in super::super) fn faults(&self) -> Vec<(Arc<str>, Option<Failure>)> {
+    pub(in super::super) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         match self {
             Self::One(link) => vec![(link.name().into(), link.fault())],
             Self::Cluster(cluster) => cluster.faults(),
@@ -110,7 +110,7 @@ impl Network {
     }
 
     /// The links to all servers that hold keys.
-    pub(in super::super) async fn masters(&self, until: Instant) -> Result<Vec<Arc<Link>>, Failure> {
+    pub(in super::super) async fn masters(&self, until: Instant) -> Result<Vec<Arc<Link>>, BackendError> {
         match self {
             Self::One(link) => Ok(vec![link.clone()]),
             Self::Cluster(cluster) => cluster.masters(until).await,
@@ -122,7 +122,7 @@ impl Network {
         &self,
         until: Instant,
         make: impl Fn(u32) -> Vec<u8>,
-    ) -> Result<Vec<Vec<u8>>, Failure> {
+    ) -> Result<Vec<Vec<u8>>, BackendError> {
         match self {
             Self::One(_) => Ok(vec![make(0)]),
             Self::Cluster(cluster) => cluster.key_of_each(until, make).await,

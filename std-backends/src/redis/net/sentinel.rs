@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{Client, ConnectionAddr, ConnectionInfo, FromRedisValue, RedisError, Value};
 use spin::mutex::SpinMutex;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::address::{Address, at};
 use super::connect::{self, Connection, Finder, Source};
@@ -85,14 +85,14 @@ impl Sentinels {
         master: ConnectionInfo,
         tls: Tls,
         writer: &Writer,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, BackendError> {
         let (ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. }) = master.addr() else {
             let words = "sentinels know a master by its name; write redis://NAME";
-            return Err(Failure::new(ErrorKind::Invalid, words));
+            return Err(BackendError::new(ErrorKind::Invalid, words));
         };
         if sentinels.is_empty() {
             let words = "a master is found by its sentinels; name one, such as redis://HOST:26379";
-            return Err(Failure::new(ErrorKind::Invalid, words));
+            return Err(BackendError::new(ErrorKind::Invalid, words));
         }
         let budgets = Budgets { call: PATIENCE, connect: PATIENCE };
         let link = |client| {
@@ -105,7 +105,7 @@ impl Sentinels {
 
     /// Asks all sentinels at once for the master. The first answer counts, unless it is known to be of the
     /// past.
-    async fn find(&self) -> Result<Address, Failure> {
+    async fn find(&self) -> Result<Address, BackendError> {
         let mut asked: FuturesUnordered<_> = self.each.iter().map(|sentinel| self.ask(sentinel)).collect();
         let mut failed = None;
         while let Some(named) = asked.next().await {
@@ -123,7 +123,7 @@ impl Sentinels {
     }
 
     /// Asks a sentinel, and notes what it says.
-    async fn ask(&self, sentinel: &Link) -> Result<(), Failure> {
+    async fn ask(&self, sentinel: &Link) -> Result<(), BackendError> {
         let ask = async |mut session: NetSession| {
             let mut address = redis::cmd("SENTINEL");
             address.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
@@ -144,7 +144,7 @@ impl Sentinels {
         Ok(())
     }
 
-    fn unknown(&self) -> Failure {
+    fn unknown(&self) -> BackendError {
         failure::of(&self.name(), ErrorKind::Unavailable, "no sentinel names it")
     }
 
@@ -165,7 +165,7 @@ impl Sentinels {
     }
 
     /// Connects to the present master, for as long as it is one.
-    async fn connected(self: Arc<Self>, budget: Duration) -> Result<Connection, Failure> {
+    async fn connected(self: Arc<Self>, budget: Duration) -> Result<Connection, BackendError> {
         let address = self.find().await?;
         let info = self.master.clone().set_addr(at(self.master.addr(), &address));
         let server = format!("{}:{}, the master {}", address.0, address.1, self.name);
@@ -196,7 +196,7 @@ impl Finder for Sentinels {
         format!("the master {}", self.name)
     }
 
-    fn connect(self: Arc<Self>, budget: Duration) -> BoxFuture<'static, Result<Connection, Failure>> {
+    fn connect(self: Arc<Self>, budget: Duration) -> BoxFuture<'static, Result<Connection, BackendError>> {
         Box::pin(self.connected(budget))
     }
 }

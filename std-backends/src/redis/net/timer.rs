@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use traffik_core::ErrorKind;
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 use super::{on_smol, on_tokio};
 
@@ -27,20 +27,20 @@ impl RuntimeId {
 
 /// Returns the present runtime; fails where there is none to connect on, for the driver would panic.
 #[inline]
-pub(super) fn runtime() -> Result<RuntimeId, Failure> {
+pub(super) fn runtime() -> Result<RuntimeId, BackendError> {
     RuntimeId::current().ok_or_else(none)
 }
 
 /// Fails where there is no runtime that a call can wait by.
-pub(in super::super) fn has_timer() -> Result<(), Failure> {
+pub(in super::super) fn has_timer() -> Result<(), BackendError> {
     runtime().map(drop)
 }
 
 #[cold]
-fn none() -> Failure {
+fn none() -> BackendError {
     const NONE: &str = "Redis was asked outside of tokio; turn on the feature smol, which serves all others, \
                         or give a timer to a storage on connections of yours (RedisBuilder::timer)";
-    Failure::new(ErrorKind::Unavailable, NONE)
+    BackendError::new(ErrorKind::Unavailable, NONE)
 }
 
 /// Waits until `end`.
@@ -66,7 +66,7 @@ pub(in super::super) enum BackgroundTask {
 /// Runs a future in the background of the present runtime.
 pub(in super::super) fn spawn(
     future: impl Future<Output = ()> + Send + 'static,
-) -> Result<BackgroundTask, Failure> {
+) -> Result<BackgroundTask, BackendError> {
     Ok(match runtime()? {
         RuntimeId::Tokio(id) => BackgroundTask::Tokio(on_tokio::spawn(id, future)),
         RuntimeId::Smol(id) => BackgroundTask::Smol(on_smol::spawn(id, future)),

@@ -1,6 +1,6 @@
 //! The answer of a majority of servers.
 
-use traffik_core::storage::Failure;
+use traffik_core::storage::BackendError;
 
 /// The answers of servers to one question, as far as they have come.
 pub(super) struct Ballot {
@@ -8,7 +8,7 @@ pub(super) struct Ballot {
     yes: usize,
     no: usize,
     failed: usize,
-    failure: Option<Failure>,
+    failure: Option<BackendError>,
 }
 
 impl Ballot {
@@ -23,7 +23,7 @@ impl Ballot {
     }
 
     /// Counts an answer: a token is a yes.
-    pub(super) fn count(&mut self, told: &Result<Option<u64>, Failure>) {
+    pub(super) fn count(&mut self, told: &Result<Option<u64>, BackendError>) {
         match told {
             Ok(Some(_)) => self.yes += 1,
             Ok(None) => self.no += 1,
@@ -36,7 +36,7 @@ impl Ballot {
 
     /// Returns the decision once the answers that are missing cannot change it: whether a majority says yes,
     /// or a failure if so many failed that the others are none.
-    pub(super) fn decision(&self) -> Option<Result<bool, Failure>> {
+    pub(super) fn decision(&self) -> Option<Result<bool, BackendError>> {
         let quorum = self.servers / 2 + 1;
         let spare = self.servers - quorum;
         if self.yes >= quorum {
@@ -63,7 +63,7 @@ mod tests {
             ballot.count(&match answer {
                 'y' => Ok(Some(1)),
                 'n' => Ok(None),
-                _ => Err(Failure::new(ErrorKind::Unavailable, "refused")),
+                _ => Err(BackendError::new(ErrorKind::Unavailable, "refused")),
             });
             match ballot.decision() {
                 None => '.',

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use spin::mutex::SpinMutex;
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::super::lock::{RedisLock, Verb};
 use super::super::net;
@@ -62,7 +62,7 @@ impl Member {
         name: Arc<[u8]>,
         owner: Owner,
         verb: Verb,
-    ) -> Result<Option<u64>, Failure> {
+    ) -> Result<Option<u64>, BackendError> {
         let answer = self.lock.ask(&name, owner, verb).await;
         if let (Verb::Release, Err(failure)) = (verb, &answer)
             && is_worth_another(failure)
@@ -125,6 +125,6 @@ impl Member {
 }
 
 /// Whether a server that failed this way may answer later.
-fn is_worth_another(failure: &Failure) -> bool {
+fn is_worth_another(failure: &BackendError) -> bool {
     failure.kind() != ErrorKind::Closed
 }

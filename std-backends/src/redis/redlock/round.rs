@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot::{Receiver, Sender};
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::super::lock::Verb;
 use super::ballot::Ballot;
@@ -29,7 +29,7 @@ pub(super) struct Round {
 struct Answer {
     member: Arc<Member>,
     verb: Verb,
-    told: Result<Option<u64>, Failure>,
+    told: Result<Option<u64>, BackendError>,
 }
 
 impl Answer {
@@ -81,7 +81,7 @@ impl Round {
     }
 
     /// Renews or releases: sends the decision once it is made, and goes on until all have answered.
-    pub(super) async fn settle(mut self, verb: Verb, decided: Sender<Result<bool, Failure>>) {
+    pub(super) async fn settle(mut self, verb: Verb, decided: Sender<Result<bool, BackendError>>) {
         let (mut ballot, mut decided) = (self.ask_all(verb), Some(decided));
         while let Some(answer) = self.next().await {
             ballot.count(&answer.told);
@@ -98,7 +98,7 @@ impl Round {
     pub(super) async fn acquire(
         mut self,
         ttl: Ttl,
-        mut decided: Sender<Result<Option<u64>, Failure>>,
+        mut decided: Sender<Result<Option<u64>, BackendError>>,
         taken: Receiver<()>,
     ) {
         let decision = race(pin!(self.decide(ttl)), pin!(decided.closed())).await;
@@ -127,7 +127,7 @@ impl Round {
     }
 
     /// Returns the token if a majority grants the name and has raised the token.
-    async fn decide(&mut self, ttl: Ttl) -> Result<Option<u64>, Failure> {
+    async fn decide(&mut self, ttl: Ttl) -> Result<Option<u64>, BackendError> {
         let (mut acquired, mut token) = (self.ask_all(Verb::Acquire(ttl)), 0);
         let mut granting = Vec::new();
         loop {

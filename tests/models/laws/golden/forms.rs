@@ -8,7 +8,7 @@ use super::list::{Case, Sample, every};
 use super::steps::{Asked, START};
 use super::told::json;
 use super::{Files, Visit, run};
-use traffik::strategy::{Formula, Held, Inlined, Part, Report};
+use traffik::strategy::{ActiveHours, ScriptFormula, ScriptLimit, StateNesting, Stats};
 use traffik::{Class, Hit, Label, Op, Outcome, Strategy, Verdict};
 
 /// How a strategy's figures are written, if they can be.
@@ -59,7 +59,7 @@ where
             writeln!(text, "{} receipt {}", done.number, json(&done.verdict.receipt())).unwrap();
         }
         writeln!(text, "{} state {written}", done.number).unwrap();
-        let figures = stat(&done.limit.stat(done.state, done.step.class, START));
+        let figures = stat(&done.strategy.stat(done.state, done.step.class, START));
         writeln!(text, "{} stat {figures}", done.number).unwrap();
     });
 }
@@ -67,7 +67,7 @@ where
 impl Visit for Forms {
     fn see<S>(&mut self, name: &str, cases: Vec<Case<S>>)
     where
-        S: Strategy<Cost: Asked, State: Serialize + DeserializeOwned, Stat: Report + Serialize>,
+        S: Strategy<Cost: Asked, State: Serialize + DeserializeOwned, Stat: Stats + Serialize>,
         S::Cost: Serialize,
         S::Verdict: Serialize + Verdict<Receipt: Serialize>,
     {
@@ -76,7 +76,7 @@ impl Visit for Forms {
 
     fn see_erased<S>(&mut self, name: &str, cases: Vec<Case<S>>)
     where
-        S: Strategy<Cost: Asked, State: Serialize + DeserializeOwned, Stat: Report>,
+        S: Strategy<Cost: Asked, State: Serialize + DeserializeOwned, Stat: Stats>,
         S::Cost: Serialize,
         S::Verdict: Serialize + Verdict<Receipt: Serialize>,
     {
@@ -108,45 +108,45 @@ impl Parts {
 }
 
 /// What is told of hits of some costs and one class.
-fn asked<S: Strategy<Cost: Asked>>(limit: &S, size: &Sample, label: Label) -> String {
+fn asked<S: Strategy<Cost: Asked>>(strategy: &S, size: &Sample, label: Label) -> String {
     let mut class = Class::default();
     (class.tier, class.priority, class.region, class.instance) = (label, label, label, label);
     let mut text = String::new();
     for (first, second) in [(0, 1), (size.unit, 0), (3 * size.unit, 7), (u32::MAX, u32::MAX)] {
         let hit = Hit::new(S::Cost::asked(first, second)).with_class(class);
         let mut parts = Vec::new();
-        let complete = limit.parts_of(&hit, &mut |told| parts.push(part(&told)));
+        let complete = strategy.parts_of(&hit, &mut |told| parts.push(part(&told)));
         write!(text, "\n {:?}: {complete}; {}", hit.cost, parts.join("; ")).unwrap();
     }
     text
 }
 
 /// The formula with its numbers, what is asked and booked, and how the state is encoded.
-fn part(part: &Part) -> String {
+fn part(part: &ScriptLimit) -> String {
     let formula = match part.formula {
-        Formula::Unlimited => "unlimited".to_owned(),
-        Formula::Window { period, anchor, limit } => format!("window {period} {anchor} {limit}"),
-        Formula::Sliding { period, limit } => format!("sliding {period} {limit}"),
-        Formula::Rollover { period, limit, share, most } => {
+        ScriptFormula::Unlimited => "unlimited".to_owned(),
+        ScriptFormula::Window { period, anchor, limit } => format!("window {period} {anchor} {limit}"),
+        ScriptFormula::Sliding { period, limit } => format!("sliding {period} {limit}"),
+        ScriptFormula::Rollover { period, limit, share, most } => {
             format!("rollover {period} {limit} {share} {most}")
         }
-        Formula::Strict { period, buckets, limit, room } => {
+        ScriptFormula::Strict { period, buckets, limit, room } => {
             format!("strict {period} {buckets} {limit} {room}")
         }
-        Formula::Log { period, limit, room } => format!("log {period} {limit} {room}"),
-        Formula::Level { drain, unit, capacity } => format!("level {drain} {unit} {capacity}"),
-        Formula::Queue { drain, unit, capacity } => format!("queue {drain} {unit} {capacity}"),
+        ScriptFormula::Log { period, limit, room } => format!("log {period} {limit} {room}"),
+        ScriptFormula::Level { drain, unit, capacity } => format!("level {drain} {unit} {capacity}"),
+        ScriptFormula::Queue { drain, unit, capacity } => format!("queue {drain} {unit} {capacity}"),
         other => panic!("{other:?} is to be told by its numbers"),
     };
     let hours = part.hours.map_or_else(String::new, |hours| held(&hours));
     format!("{formula} asked {} booked {}{}{hours}", part.asked, part.booked, inlined(part.inline))
 }
 
-fn inlined(Inlined { layers, room }: Inlined) -> String {
+fn inlined(StateNesting { layers, room }: StateNesting) -> String {
     if layers == 0 && room == 0 { String::new() } else { format!(" inline {layers} of {room}") }
 }
 
-fn held(Held { span, ahead, more, inline }: &Held) -> String {
+fn held(ActiveHours { span, ahead, more, inline }: &ActiveHours) -> String {
     let span = span.map_or_else(|| "else".to_owned(), |(from, to)| format!("{from} to {to}"));
     format!(" hours {span} ahead {ahead} more {more}{}", inlined(*inline))
 }

@@ -344,7 +344,7 @@ fn erased(visit: &mut impl Visit) {
     for case in &mut successions {
         let old: Arc<dyn ErasedStrategy<32, _>> = Arc::new(FixedWindow::new(case.size.rate));
         let new: Arc<dyn ErasedStrategy<32, _>> = Arc::new(token(&case.size).unwrap());
-        (case.limit, case.later) = (Erased::new(old.clone()), Some(Erased::new(new).succeeding(old)));
+        (case.limit, case.later) = (Erased::new(old.clone()), Some(Erased::new(new).migrating_from(old)));
     }
     visit.see_erased("erased_succession", successions);
     visit.see_erased(

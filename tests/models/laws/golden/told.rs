@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::steps::START;
 use serde::Serialize;
 use serde_json::Value;
-use traffik::strategy::{Figure, Report, encode};
+use traffik::strategy::{StatValue, Stats, encode};
 use traffik::{Decision, Outcome, Receipts, State, Timestamp, Verdict};
 
 /// A time, counted from the first one if it is near it.
@@ -39,17 +39,17 @@ pub(super) fn outcome(outcome: Outcome) -> String {
 pub(super) fn verdict(verdict: &impl Verdict) -> String {
     let mut text = outcome(verdict.outcome());
     assert_eq!(verdict.is_allowed(), verdict.outcome().is_allowed());
-    if verdict.is_recorded() {
+    if verdict.is_dirty() {
         text += " w";
     }
     write!(text, " p{}", verdict.pressure()).unwrap();
     let mut decisions = Vec::new();
-    verdict.each(&mut |decision| decisions.push(*decision));
+    verdict.for_each(&mut |decision| decisions.push(*decision));
     for each in &decisions {
         text += " | ";
         if decisions.len() > 1 {
             text += &outcome(each.outcome());
-            text += if Verdict::is_recorded(each) { " w " } else { " " };
+            text += if Verdict::is_dirty(each) { " w " } else { " " };
         }
         text += &decision(each);
     }
@@ -69,7 +69,7 @@ fn decision(decision: &Decision) -> String {
 /// The receipts of an admission, each as its time, level and unit, and which of two storages it is of.
 pub(super) fn receipts(verdict: &impl Verdict) -> String {
     let mut texts = Vec::new();
-    verdict.receipt().each(&mut |receipt| {
+    verdict.receipt().for_each(&mut |receipt| {
         let Value::Object(fields) = serde_json::to_value(receipt).unwrap() else {
             panic!("a receipt is told by its fields")
         };
@@ -83,20 +83,20 @@ pub(super) fn receipts(verdict: &impl Verdict) -> String {
 }
 
 /// The names of figures, in their order.
-pub(super) fn names(report: &impl Report) -> String {
+pub(super) fn names(report: &impl Stats) -> String {
     let mut names = Vec::new();
-    report.each(&mut |name, _| names.push(name));
+    report.for_each(&mut |name, _| names.push(name));
     names.join(" ")
 }
 
-pub(super) fn figures(report: &impl Report) -> String {
+pub(super) fn figures(report: &impl Stats) -> String {
     let mut texts = Vec::new();
-    report.each(&mut |_, figure| {
+    report.for_each(&mut |_, figure| {
         texts.push(match figure {
-            Figure::Time(at) => moment(at),
-            Figure::Flag(flag) => (if flag { "yes" } else { "no" }).to_owned(),
-            Figure::Label(label) => format!("#{}", label.0),
-            Figure::Absent => "-".to_owned(),
+            StatValue::Time(at) => moment(at),
+            StatValue::Flag(flag) => (if flag { "yes" } else { "no" }).to_owned(),
+            StatValue::Label(label) => format!("#{}", label.0),
+            StatValue::Absent => "-".to_owned(),
             other => other.to_string(),
         });
     });

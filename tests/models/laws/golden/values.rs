@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::FOLDER;
 use super::told::json;
 use traffik::storage::{Counters, WhenFull};
-use traffik::strategy::Figure;
+use traffik::strategy::StatValue;
 use traffik::{
     Class, Decision, ErrorKind, Hit, Label, Outcome, Rate, Ratio, Receipt, StorageError, Timestamp,
     WaitError, rate,
@@ -90,13 +90,13 @@ fn plain_values_are_written_as_ever() {
 
 fn kinds(lines: &mut Lines) {
     let figures = [
-        Figure::Count(u64::MAX),
-        Figure::Balance(-3),
-        Figure::Time(Timestamp::MAX),
-        Figure::Ratio(Ratio::new(3, 2).unwrap()),
-        Figure::Flag(true),
-        Figure::Label(Label(7)),
-        Figure::Absent,
+        StatValue::Count(u64::MAX),
+        StatValue::Balance(-3),
+        StatValue::Time(Timestamp::MAX),
+        StatValue::Ratio(Ratio::new(3, 2).unwrap()),
+        StatValue::Flag(true),
+        StatValue::Label(Label(7)),
+        StatValue::Absent,
     ];
     figures.iter().for_each(|figure| lines.write(&format!("figure {figure} as"), figure));
     KINDS.iter().for_each(|kind| lines.both_ways("error kind", kind));

@@ -77,21 +77,21 @@ pub(crate) fn cases<S: Strategy + core::fmt::Debug>(
 }
 
 /// All that holds for one strategy.
-pub(crate) fn lawful<S: Bounds>(limit: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
-    held(laws::every(limit, forward))?;
-    held(laws::every(limit, any))?;
+pub(crate) fn lawful<S: Bounds>(strategy: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
+    held(laws::every(strategy, forward))?;
+    held(laws::every(strategy, any))?;
     let fixed = Fixed::<S, _, 4>::new(ManualClock::default(), 42).when_full(WhenFull::Refuse);
-    held(laws::storage_agrees(limit, &fixed, "key", forward))
+    held(laws::storage_agrees(strategy, &fixed, "key", forward))
 }
 
 /// What was used stays used when the limit changes.
-pub(crate) fn changeable<S: Bounds>(limit: &S, other: &S, run: &[Step]) -> Result<(), TestCaseError> {
-    held(laws::limit_may_change(limit, other, run))
+pub(crate) fn changeable<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> Result<(), TestCaseError> {
+    held(laws::limit_may_change(strategy, other, run))
 }
 
 /// Time may be brought forward before the next hit.
-pub(crate) fn advances<S: Scale>(limit: &S, forward: &[Step]) -> Result<(), TestCaseError> {
-    held(laws::advance_is_invisible(limit, forward))
+pub(crate) fn advances<S: Scale>(strategy: &S, forward: &[Step]) -> Result<(), TestCaseError> {
+    held(laws::advance_is_invisible(strategy, forward))
 }
 
 /// A broken law fails the case.
@@ -101,14 +101,14 @@ pub(crate) fn held(law: Result<(), laws::Broken>) -> Result<(), TestCaseError> {
 
 /// Decisions are those of the model: outcome, wait, remaining, reset.
 pub(crate) fn as_the_model<S: Bounds>(
-    limit: &S,
+    strategy: &S,
     model: &dyn Model,
     run: &[Step],
 ) -> Result<(), TestCaseError> {
     let mut state = S::State::default();
     let mut history = Vec::new();
     for step in run {
-        let decision = limit.decide(&mut state, &Hit::new(step.cost), step.at);
+        let decision = strategy.decide(&mut state, &Hit::new(step.cost), step.at);
         let expected = model.decide(&mut history, step.at.as_micros().into(), step.cost);
         let found = Answer {
             outcome: decision.outcome(),

@@ -56,10 +56,10 @@ impl Run {
         64 * self.period
     }
 
-    fn decided<S: Strategy<Cost = u32>>(&self, limit: &S) -> Vec<bool> {
+    fn decided<S: Strategy<Cost = u32>>(&self, strategy: &S) -> Vec<bool> {
         let mut state = S::State::default();
         let decide = |&(at, cost): &(u64, u32)| {
-            limit.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(at * TICK)).is_allowed()
+            strategy.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(at * TICK)).is_allowed()
         };
         self.hits.iter().map(decide).collect()
     }

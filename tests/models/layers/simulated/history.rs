@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use traffik::layer::{Breaker, BreakerState};
 use traffik::runtime::Manual;
-use traffik::storage::{AsyncStorage, Failure, Joint, Reply};
+use traffik::storage::{AsyncStorage, BackendError, MultiKeyReply, Reply};
 use traffik::{AsyncLimiter, Decision, ErrorKind, Hit, Origin, Ratio, Receipt, Scale, TokenBucket, rate};
 
 use traffik_test_support::faulty::{Course, Faulty, MILLI, SECOND, WELL, after, before, slow};
@@ -271,13 +271,15 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         let before = self.calls();
         let keys = ["key", "other"];
         let mut reply = self.limits.storage().check_together(&limit(), &[&keys[0], &keys[1]], &Hit::new(1));
-        if let (Reply::Ready(Some(Ok(Joint::AtOnce(told)))), true) = (&mut reply, before == self.calls()) {
+        if let (Reply::Ready(Some(Ok(MultiKeyReply::Atomic(told)))), true) =
+            (&mut reply, before == self.calls())
+        {
             let told = told.clone();
             self.compare(&keys, &told);
         }
         // The first of them that denies, or the first one's admission.
-        let one = |told: Result<Joint<Decision>, Failure>| match told? {
-            Joint::AtOnce(told) => Ok(*told.iter().find(|it| !it.is_allowed()).unwrap_or(&told[0])),
+        let one = |told: Result<MultiKeyReply<Decision>, BackendError>| match told? {
+            MultiKeyReply::Atomic(told) => Ok(*told.iter().find(|it| !it.is_allowed()).unwrap_or(&told[0])),
             told => panic!("a store in memory can: {told:?}"),
         };
         let reply = match reply {
@@ -334,7 +336,7 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
 
     /// A refund gives back one to whom it was taken from, less what has drained or was forgotten since; and
     /// nothing to the other.
-    fn see_refund(&mut self, admitted: &Admitted, before: [u32; 2], answer: &Result<Decision, Failure>) {
+    fn see_refund(&mut self, admitted: &Admitted, before: [u32; 2], answer: &Result<Decision, BackendError>) {
         let after = self.left();
         let [own, other] = if admitted.by_fallback { [1, 0] } else { [0, 1] };
         assert_eq!(after[other], before[other], "it took nothing");
@@ -364,7 +366,7 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         self.note(kind, answer);
     }
 
-    fn within_deadline(&self, reply: Reply<Decision>) -> Result<Decision, Failure> {
+    fn within_deadline(&self, reply: Reply<Decision>) -> Result<Decision, BackendError> {
         let (began, before) = (self.runtime.now(), self.faulty.calls());
         let answer = self.runtime.run(reply).unwrap();
         let took = self.runtime.now().since(began);
@@ -386,11 +388,11 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
             self.note(kind, answer);
         } else {
             drop(reply);
-            self.note(kind, Err(Failure::new(ErrorKind::Timeout, "dropped")));
+            self.note(kind, Err(BackendError::new(ErrorKind::Timeout, "dropped")));
         }
     }
 
-    fn note(&mut self, kind: Kind, answer: Result<Decision, Failure>) {
+    fn note(&mut self, kind: Kind, answer: Result<Decision, BackendError>) {
         let is_unknown = answer.as_ref().is_err_and(|it| it.kind() == ErrorKind::Timeout);
         match (kind, answer) {
             (Kind::Check, Ok(decision)) if decision.is_allowed() => {

@@ -259,7 +259,7 @@ impl<T: AsyncStorage<TokenBucket>> Life<T> {
                 assert_eq!((figures(&told), told.origin()), (figures(&expected), Origin::Fallback));
                 self.is_away[at] = true;
                 if told.is_allowed() && !is_peek {
-                    let over = self.parts.runtime.now().plus_micros(limit().horizon());
+                    let over = self.parts.runtime.now().plus_micros(limit().max_ttl());
                     let merges = self.layers.merges && !is_unknown;
                     let account = self.account(key);
                     account.by_fallback += 1;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use traffik::layer::{Breaker, BreakerState};
-use traffik::storage::{AsyncStorage, Joint, Reply};
+use traffik::storage::{AsyncStorage, MultiKeyReply, Reply};
 use traffik::{Decision, ErasedKey, Hit, Op, Timestamp, TokenBucket};
 
 pub(crate) struct Probed<T> {
@@ -58,7 +58,7 @@ impl<T: AsyncStorage<TokenBucket>> AsyncStorage<TokenBucket> for Probed<T> {
         limit: &TokenBucket,
         keys: &[&dyn ErasedKey],
         hit: &Hit,
-    ) -> Reply<Joint<Decision>> {
+    ) -> Reply<MultiKeyReply<Decision>> {
         self.see(|it| it.check_together(limit, keys, hit))
     }
 }

@@ -27,9 +27,9 @@ fn half() -> Ratio {
 }
 
 /// Two parts of the day, one over midnight, in both of which some of the hits are.
-fn by_hour<S: Scale<Verdict = traffik::Decision>>(limit: S) -> TimeOfDay<S, 2> {
+fn by_hour<S: Scale<Verdict = traffik::Decision>>(strategy: S) -> TimeOfDay<S, 2> {
     let hours = [Hours::new((22, 0), (23, 30), half()), Hours::new((23, 30), (2, 0), Ratio::ONE)];
-    TimeOfDay::new(limit, hours).unwrap()
+    TimeOfDay::new(strategy, hours).unwrap()
 }
 
 fn strict(rate: Rate) -> StrictWindow<5> {

@@ -27,17 +27,17 @@ impl<const N: usize> Parts for DecisionList<N> {
         self.decisions.receipt()
     }
 
-    fn each_receipt(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
-        self.decisions.each_receipt(change);
+    fn for_each_receipt_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
+        self.decisions.for_each_receipt_mut(change);
     }
 
-    fn each(&self, visit: &mut dyn FnMut(&Decision)) {
+    fn for_each(&self, visit: &mut dyn FnMut(&Decision)) {
         self.decisions.iter().take(self.length).for_each(visit);
     }
 
-    fn later_by_micros(&self, by: u64) -> Option<Self> {
+    fn aged_by(&self, by: u64) -> Option<Self> {
         // A decision beyond the length denies nothing.
-        Some(Self { decisions: self.decisions.later_by_micros(by)?, ..*self })
+        Some(Self { decisions: self.decisions.aged_by(by)?, ..*self })
     }
 
     fn with_origin(self, origin: Origin) -> Self {
@@ -59,30 +59,30 @@ impl<const N: usize> sealed::Sealed for Composite<DecisionList<N>> {}
 impl ErasedVerdict for Decision {
     fn of<V: Verdict>(verdict: &V) -> Self {
         let mut only = Self::unlimited();
-        verdict.each(&mut |decision| only = *decision);
+        verdict.for_each(&mut |decision| only = *decision);
         let outcome = verdict.outcome();
         // A strategy of one's own may decide otherwise than the decision that it shows.
         let only = if only.outcome() == outcome { only } else { only.with_outcome(outcome) };
-        only.recorded(verdict.is_recorded()).with_receipt(converted(verdict.receipt()))
+        only.recorded(verdict.is_dirty()).with_receipt(converted(verdict.receipt()))
     }
 }
 
 impl<const N: usize> ErasedVerdict for Composite<DecisionList<N>> {
     fn of<V: Verdict>(verdict: &V) -> Self {
         let mut parts = DecisionList { decisions: [Decision::unlimited(); N], length: 0 };
-        verdict.each(&mut |decision| {
+        verdict.for_each(&mut |decision| {
             if let Some(place) = parts.decisions.get_mut(parts.length) {
                 *place = *decision;
                 parts.length += 1;
             }
         });
         let mut places = parts.decisions.iter_mut();
-        verdict.receipt().each(&mut |receipt| {
+        verdict.receipt().for_each(&mut |receipt| {
             if let Some(place) = places.next() {
                 *place = place.with_receipt(receipt);
             }
         });
-        Self { parts, outcome: verdict.outcome(), recorded: verdict.is_recorded() }
+        Self { parts, outcome: verdict.outcome(), recorded: verdict.is_dirty() }
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn converted<A: Receipts, B: Receipts>(receipts: A) -> B {
     let mut wanted = 0;
     B::gather(&mut || {
         let (mut at, mut found) = (0, Receipt::default());
-        receipts.each(&mut |receipt| {
+        receipts.for_each(&mut |receipt| {
             if at == wanted {
                 found = receipt;
             }

@@ -2,7 +2,7 @@
 
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
-use crate::strategy::{Corrupt, Reader, State, Writer, decode, encode};
+use crate::strategy::{DecodeError, Reader, State, Writer, decode, encode};
 
 /// A state whose type is not known, in its encoded form of at most `LEN` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +53,12 @@ impl<const LEN: usize> InlineState<LEN> {
 
 /// The encoded form of a state, if there is room for it.
 impl<const LEN: usize> TryFrom<&[u8]> for InlineState<LEN> {
-    type Error = Corrupt;
+    type Error = DecodeError;
 
-    fn try_from(bytes: &[u8]) -> Result<Self, Corrupt> {
+    fn try_from(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut inline = Self::default();
-        inline.bytes.get_mut(..bytes.len()).ok_or(Corrupt)?.copy_from_slice(bytes);
-        inline.length = u16::try_from(bytes.len()).map_err(|_| Corrupt)?;
+        inline.bytes.get_mut(..bytes.len()).ok_or(DecodeError)?.copy_from_slice(bytes);
+        inline.length = u16::try_from(bytes.len()).map_err(|_| DecodeError)?;
         Ok(inline)
     }
 }
@@ -75,10 +75,10 @@ impl<const LEN: usize> State for InlineState<LEN> {
         out.bytes(self.bytes());
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::INLINE)?;
         let mut inline = Self { length: u16::from_le_bytes(input.bytes()?), ..Self::default() };
-        for byte in inline.bytes.get_mut(..inline.length.into()).ok_or(Corrupt)? {
+        for byte in inline.bytes.get_mut(..inline.length.into()).ok_or(DecodeError)? {
             *byte = input.u8()?;
         }
         Ok(inline)

@@ -2,11 +2,11 @@
 
 use super::decision_list::{ErasedVerdict, converted};
 use super::inline::InlineState;
-use crate::strategy::wire::stats::{Report, Reported};
-use crate::strategy::{CapacityError, Class, Cost, Hit, Part, Scale, State, Strategy};
+use crate::strategy::wire::stats::{Stats, StatsSnapshot};
+use crate::strategy::{CapacityError, Class, Cost, Hit, Scale, ScriptLimit, State, Strategy};
 use crate::{Decision, Ratio, Receipts, Timestamp, Verdict};
 
-/// A strategy whose type is not known. Every [`Strategy`] is one, if its figures can be [reported](Report).
+/// A strategy whose type is not known. Every [`Strategy`] is one, if its figures can be [reported](Stats).
 ///
 /// Each method is that of [`Strategy`] which bears its name, with the state as bytes.
 #[allow(missing_docs, reason = "they are those of Strategy")]
@@ -18,8 +18,8 @@ pub trait ErasedStrategy<const LEN: usize, V: ErasedVerdict = Decision>: Send + 
     fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp;
     fn horizon_erased(&self) -> u64;
     fn rebase_erased(&self, state: &mut InlineState<LEN>, now: Timestamp) -> bool;
-    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported;
-    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool;
+    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> StatsSnapshot;
+    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool;
     fn kinds_erased(&self, visit: &mut dyn FnMut(u32, u64));
     fn fits_script_erased(&self) -> Result<(), CapacityError>;
     fn records_demand_erased(&self) -> bool;
@@ -36,11 +36,11 @@ pub trait ErasedScale<const LEN: usize, V: ErasedVerdict = Decision>: ErasedStra
     /// See [`Scale::advance_receipt`].
     fn advance_receipt_erased(&self, receipt: &mut V::Receipt, class: Class, to: Timestamp);
 
-    /// See [`Scale::parts`].
+    /// See [`Scale::denominator`].
     fn parts_erased(&self) -> u64;
 
     /// Shows `visit` the limit scaled by each ratio in turn, of which it is this part then, counting `factor`
-    /// times as fine; see [`Scale::scaled`], [`Scale::part`] and [`Scale::finer`].
+    /// times as fine; see [`Scale::scaled`], [`Scale::part`] and [`Scale::refine`].
     fn scaled_erased(
         &self,
         ratios: (&[Ratio], Ratio),
@@ -53,7 +53,7 @@ fn typed<C: Cost>(hit: &Hit) -> Hit<C> {
     Hit::new(C::uniform(hit.cost)).with_class(hit.class)
 }
 
-impl<S: Strategy<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedStrategy<LEN, V> for S {
+impl<S: Strategy<Stat: Stats>, const LEN: usize, V: ErasedVerdict> ErasedStrategy<LEN, V> for S {
     fn decide_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> V {
         const {
             assert!(S::State::MAX_LEN <= LEN, "the state does not fit; choose a larger LEN");
@@ -64,7 +64,7 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedStrate
         }
         let mut read = state.read();
         let verdict = self.decide(&mut read, &typed(hit), now);
-        if verdict.is_recorded() {
+        if verdict.is_dirty() {
             *state = InlineState::of(&read);
         }
         V::of(&verdict)
@@ -87,11 +87,11 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedStrate
     }
 
     fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
-        self.fresh_at(&state.read(), class)
+        self.expires_at(&state.read(), class)
     }
 
     fn horizon_erased(&self) -> u64 {
-        self.horizon()
+        self.max_ttl()
     }
 
     fn rebase_erased(&self, state: &mut InlineState<LEN>, now: Timestamp) -> bool {
@@ -103,11 +103,11 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedStrate
         is_moved
     }
 
-    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> Reported {
-        Reported::of(&self.stat(&state.read(), class, now))
+    fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> StatsSnapshot {
+        StatsSnapshot::of(&self.stat(&state.read(), class, now))
     }
 
-    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(Part)) -> bool {
+    fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         self.parts_of(&typed(hit), visit)
     }
 
@@ -128,7 +128,7 @@ impl<S: Strategy<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedStrate
     }
 }
 
-impl<S: Scale<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedScale<LEN, V> for S {
+impl<S: Scale<Stat: Stats>, const LEN: usize, V: ErasedVerdict> ErasedScale<LEN, V> for S {
     fn advance_erased(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp) {
         let mut read = state.read();
         self.advance(&mut read, class, to);
@@ -142,7 +142,7 @@ impl<S: Scale<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedScale<LEN
     }
 
     fn parts_erased(&self) -> u64 {
-        self.parts()
+        self.denominator()
     }
 
     fn scaled_erased(
@@ -154,7 +154,7 @@ impl<S: Scale<Stat: Report>, const LEN: usize, V: ErasedVerdict> ErasedScale<LEN
         match ratios {
             [first, rest @ ..] => self.scaled(*first)?.scaled_erased((rest, part), factor, visit),
             [] if part != Ratio::ONE => self.part(part)?.scaled_erased((&[], Ratio::ONE), factor, visit),
-            [] if factor != 1 => self.finer(factor)?.scaled_erased((&[], part), 1, visit),
+            [] if factor != 1 => self.refine(factor)?.scaled_erased((&[], part), 1, visit),
             [] => {
                 visit(self);
                 Ok(())

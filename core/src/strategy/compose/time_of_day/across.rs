@@ -18,14 +18,14 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         mut at: Timestamp,
         last: Timestamp,
     ) -> Timestamp {
-        let mut fresh_at = at;
+        let mut expires_at = at;
         while inner != S::State::default() && at < last {
             let (limit, end) = self.holding(at);
-            fresh_at = limit.fresh_at(&inner, class).max(at).min(end);
+            expires_at = limit.expires_at(&inner, class).max(at).min(end);
             limit.advance(&mut inner, class, end);
             at = end;
         }
-        fresh_at.min(last)
+        expires_at.min(last)
     }
 
     /// A decision at `at` by one limit, told with what the limits of later hours make of it.
@@ -37,8 +37,8 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         hit: &Hit<S::Cost>,
         (at, now, forgotten): (Timestamp, Timestamp, Timestamp),
     ) -> Decision {
-        let (behind, horizon) = (at.since(now), Duration::from_micros(self.horizon));
-        let told = |wait: Duration| wait.max(wait.saturating_add(behind).min(horizon));
+        let (behind, max_ttl) = (at.since(now), Duration::from_micros(self.max_ttl));
+        let told = |wait: Duration| wait.max(wait.saturating_add(behind).min(max_ttl));
         let outcome = match decision.is_allowed() {
             true => decision.outcome(),
             false => self.retry(inner.clone(), hit, at, forgotten),

@@ -10,13 +10,13 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     /// The same hours of another limit.
     fn over(&self, base: &S) -> Result<Self, CapacityError> {
         let scaled = Self::scale(base, self.day)?;
-        if scaled.horizon <= LONGEST {
+        if scaled.max_ttl <= LONGEST {
             return Ok(scaled);
         }
         // The time to become fresh goes with the burst.
         let nothing = Hit::new(S::Cost::uniform(0));
         let limit = scaled.base.peek(&S::State::default(), &nothing, Timestamp::EPOCH).limit();
-        let largest = scale_down(limit.into(), LONGEST, scaled.horizon);
+        let largest = scale_down(limit.into(), LONGEST, scaled.max_ttl);
         Err(CapacityError { largest: u32::try_from(largest).unwrap_or(u32::MAX) })
     }
 }
@@ -45,11 +45,11 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
         self.holding(to).0.advance_receipt(receipt, class, to);
     }
 
-    fn parts(&self) -> u64 {
-        self.base.parts()
+    fn denominator(&self) -> u64 {
+        self.base.denominator()
     }
 
-    fn finer(&self, factor: u64) -> Result<Self, CapacityError> {
+    fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
         self.in_one_unit(factor)
     }
 }

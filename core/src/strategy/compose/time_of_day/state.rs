@@ -3,7 +3,7 @@
 use crate::Timestamp;
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
-use crate::strategy::{Corrupt, Reader, State, Writer};
+use crate::strategy::{DecodeError, Reader, State, Writer};
 
 /// The state of a limit by time of day: that of the wrapped strategy, and when it was brought forward to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,11 +32,11 @@ impl<T: State> State for TimeOfDayState<T> {
         self.inner.encode(out);
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::TIME_OF_DAY)?;
         let at = Timestamp::from_micros(input.u64()?);
         let state = Self::new(at, T::decode(input)?);
         // A fresh state is always written as the one never used.
-        if state.at == at { Ok(state) } else { Err(Corrupt) }
+        if state.at == at { Ok(state) } else { Err(DecodeError) }
     }
 }

@@ -25,7 +25,7 @@ fn what_drains_does_so_at_the_rate_of_its_hours() {
     assert_eq!([used(21), used(30), used(31), used(45)], [46, 36, 34, 6]);
     let tokens = |at| limit.stat(&state, Class::default(), hour(at)).inner.tokens;
     assert_eq!([tokens(22), tokens(29)], [24 - 44, 24 - 37]);
-    assert_eq!(limit.fresh_at(&state, Class::default()), hour(50), "4 left at 22:00, 1 an hour");
+    assert_eq!(limit.expires_at(&state, Class::default()), hour(50), "4 left at 22:00, 1 an hour");
     assert_eq!(
         limit.peek(&state, &Hit::new(20), hour(20)).retry_after(),
         Some(Duration::from_secs(14 * 3600)),
@@ -40,7 +40,7 @@ fn slow_limits_drain_although_their_ratio_changes_often() {
     let mut state = Default::default();
     assert!(limit.decide(&mut state, &Hit::new(3), hour(6)).is_allowed());
     let day = 3 * 16 + 8;
-    let reset = limit.fresh_at(&state, Class::default()).since(hour(6));
+    let reset = limit.expires_at(&state, Class::default()).since(hour(6));
     let days = reset.as_secs() / 86_400;
     assert_eq!(days, 31 * 24 * 3 / day);
 }
@@ -63,16 +63,16 @@ fn room_for_more_hours_changes_nothing() {
             let hit = Hit::new(cost);
             assert_eq!(exact.decide(&mut one, &hit, hour(at)), roomy.decide(&mut other, &hit, hour(at)));
             assert_eq!(one, other);
-            assert_eq!(exact.fresh_at(&one, hit.class), roomy.fresh_at(&other, hit.class));
+            assert_eq!(exact.expires_at(&one, hit.class), roomy.expires_at(&other, hit.class));
         }
-        let parts = |limit: &dyn Fn(&mut dyn FnMut(Part)) -> bool| {
+        let parts = |limit: &dyn Fn(&mut dyn FnMut(ScriptLimit)) -> bool| {
             let mut parts = Vec::new();
             assert!(limit(&mut |part| parts.push(format!("{part:?}"))));
             parts
         };
         let hit = Hit::new(3);
         assert_eq!(parts(&|visit| exact.parts_of(&hit, visit)), parts(&|visit| roomy.parts_of(&hit, visit)));
-        assert_eq!((exact.horizon(), exact.parts()), (roomy.horizon(), roomy.parts()));
+        assert_eq!((exact.max_ttl(), exact.denominator()), (roomy.max_ttl(), roomy.denominator()));
     }
     let half = [Hours::new((0, 0), (24, 0), "1/2".parse().unwrap())];
     let all_day = TimeOfDay::<_, 6>::from_slice(FixedWindow::new(Rate::per_minute(10)), &half).unwrap();
@@ -124,7 +124,7 @@ fn a_key_charged_beyond_its_limit_forgets_it_after_thirty_years() {
     let limit = TimeOfDay::new(TokenBucket::new(Rate::per_day(1)), night("1/2")).unwrap();
     let mut state = Default::default();
     limit.charge(&mut state, &Hit::new(u32::MAX), hour(0));
-    assert_eq!(limit.fresh_at(&state, Class::default()), hour(24 * 10_958));
+    assert_eq!(limit.expires_at(&state, Class::default()), hour(24 * 10_958));
     let before = Timestamp::from_micros(hour(24 * 10_958).as_micros() - 1);
     assert!(!limit.peek(&state, &Hit::new(1), before).is_allowed());
     assert_eq!(limit.peek(&state, &Hit::new(1), before).reset_after(), Duration::from_micros(1));

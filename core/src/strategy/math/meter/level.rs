@@ -2,7 +2,7 @@
 
 use crate::strategy::State;
 use crate::strategy::math::pace::Pace;
-use crate::strategy::wire::codec::{Corrupt, Reader, Writer};
+use crate::strategy::wire::codec::{DecodeError, Reader, Writer};
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::{Receipt, Timestamp};
@@ -30,7 +30,7 @@ impl State for Level {
         self.encode_fields(out);
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::LEVEL)?;
         Self::decode_fields(input)
     }
@@ -55,12 +55,12 @@ impl Level {
     }
 
     /// Reads the fields.
-    pub(crate) fn decode_fields(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    pub(crate) fn decode_fields(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (at, used) = (Timestamp::from_micros(input.u64()?), input.u64()?);
         let level = Self { at, used, pace: Pace::from_u64(input.u64()?) };
         // Nothing in use is always written as the state never used.
         let is_used = level.used > 0 && level.pace.is_valid();
-        if is_used || level == Self::default() { Ok(level) } else { Err(Corrupt) }
+        if is_used || level == Self::default() { Ok(level) } else { Err(DecodeError) }
     }
 
     /// The same level, which from now on drains as fast as whichever limit comes next.

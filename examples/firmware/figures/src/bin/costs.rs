@@ -44,11 +44,11 @@ const LARGEST: u32 = 1 << 17;
 
 /// Reports the costs of a limit, and whether it admitted and denied as it should.
 #[inline(never)]
-fn costs<S: Strategy>(name: &str, limit: S) -> bool {
+fn costs<S: Strategy>(name: &str, strategy: S) -> bool {
     // 2026-11-21, 21:30 UTC.
     let now = Cell::new(Timestamp::from_micros(1_795_296_600_000_000));
     // Not known when compiled, as if it had been configured.
-    let limiter = black_box(Limiter::new(limit, SharedKey::shared(Steps(&now))));
+    let limiter = black_box(Limiter::new(strategy, SharedKey::shared(Steps(&now))));
     let (mut allowed, mut denied, mut well) = (Most::default(), Most::default(), true);
     for _ in 0..CHECKS {
         well &= allowed.check(&limiter).is_some_and(Outcome::is_allowed);

@@ -45,10 +45,10 @@ const fn is_chosen(name: &str) -> bool {
 
 /// Reports the instructions of checks in a table, and whether each kind of them was seen.
 #[inline(never)]
-fn table<S: Strategy>(limit: S) -> bool {
+fn table<S: Strategy>(strategy: S) -> bool {
     let storage = Storage::new(Uptime, 0x5eed_5eed_5eed_5eed);
     // Not known when compiled, as if it had been configured.
-    let limiter = Limiter::new(black_box(limit), black_box(&storage));
+    let limiter = Limiter::new(black_box(strategy), black_box(&storage));
 
     let mut cases = [Case::NONE; 4];
     let [new, evicting, allowed, denied] = &mut cases;

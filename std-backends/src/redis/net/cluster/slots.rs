@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{FromRedisValue, Value};
-use traffik_core::storage::{ErrorKind, Failure};
+use traffik_core::storage::{BackendError, ErrorKind};
 
 use crate::redis::net::address::Address;
 use crate::redis::net::link::{Link, NodeRole};
@@ -25,8 +25,8 @@ pub(super) type Served = Vec<(u16, u16, Address)>;
 /// The first answer in which all slots are served; or else, soon, the one that has most of them: a node that
 /// has just come knows of few.
 pub(super) async fn most(
-    asked: Vec<impl Future<Output = Result<Served, Failure>> + Unpin>,
-) -> Result<Served, Failure> {
+    asked: Vec<impl Future<Output = Result<Served, BackendError>> + Unpin>,
+) -> Result<Served, BackendError> {
     let mut asked: FuturesUnordered<_> = asked.into_iter().collect();
     let (mut best, mut failed): (Option<Served>, _) = (None, None);
     let size =
@@ -50,15 +50,16 @@ pub(super) async fn most(
             None => break,
         }
     }
-    let nobody = || Failure::new(ErrorKind::Unavailable, "no node of the cluster was asked");
+    let nobody = || BackendError::new(ErrorKind::Unavailable, "no node of the cluster was asked");
     best.ok_or_else(|| failed.unwrap_or_else(nobody))
 }
 
 /// Asks a node who serves what.
-pub(super) async fn served(link: &Link, own: &str, until: Instant) -> Result<Served, Failure> {
+pub(super) async fn served(link: &Link, own: &str, until: Instant) -> Result<Served, BackendError> {
     let ask = async |mut session: NetSession| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
     let told = link.call_as(until, NodeRole::Node, ask).await?;
-    let unheard_of = || Failure::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
+    let unheard_of =
+        || BackendError::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
     let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(told).map_err(|_| unheard_of())?;
     let mut served = Vec::new();
     for range in ranges {
