@@ -1,15 +1,15 @@
-//! The laws every strategy and every storage is held to, as plain functions for your own tests.
+//! The laws of every strategy and every storage, as plain functions for your own tests.
 //!
-//! Feed them random runs (proptest, a fuzzer, or a loop). The error of a broken law has the fields `law`, its
-//! number; `step`, the step of the run at which it shows; and `what`, the finding:
+//! Call them with random runs (proptest, a fuzzer, or a loop). A broken law is an error with the fields
+//! `law`, its number; `step`, the step of the run at which it shows; and `what`, the finding:
 //!
 //! ```
 //! use traffik::laws::{self, Step};
 //! use traffik::{Gcra, Rate, Timestamp};
 //!
-//! let limit = Gcra::new(Rate::per_second(3));
+//! let strategy = Gcra::new(Rate::per_second(3));
 //! let run = [Step::new(Timestamp::from_micros(5), 1), Step::new(Timestamp::from_micros(9), 1)];
-//! laws::every(&limit, &run)?;
+//! laws::every(&strategy, &run)?;
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
@@ -27,11 +27,11 @@
 //! | 10. the codec round-trips | [`codec_round_trips`], [`any_bytes_decode_or_are_refused`] |
 //! | 11. every storage agrees with the pure function | [`storage_agrees`] |
 //! | 12. a limit may change under a state | [`limit_may_change`], [`limits_may_alternate`] |
-//! | 12. time before a change counts at the rate there was | [`change_is_settled`] |
+//! | 12. time before a change counts at the old rate | [`change_is_settled`] |
 //! | 12. a state may be brought forward | [`advance_is_invisible`] |
 //!
-//! What a storage owes besides is a checklist of its own: [`storage`] for one that answers at once, and
-//! `awaited` (feature `alloc`) for one whose answers are awaited.
+//! A storage has a checklist of its own besides: [`storage`] for one that answers at once, and `awaited`
+//! (feature `alloc`) for one whose answers are awaited.
 
 use crate::strategy::{Bounds, decode, encode};
 use crate::{Class, Decision, Hit, Outcome, Receipt, State, Strategy, Timestamp, Verdict};
@@ -48,18 +48,22 @@ mod waits;
 
 pub use change::{advance_is_invisible, change_is_settled, limit_may_change, limits_may_alternate};
 pub use run::Step;
-use run::{Held, expect, follow};
+use run::{LawResult, expect, follow};
 pub use set_back::{clock_may_be_set_back, time_may_step_back};
 pub use storage::agrees as storage_agrees;
 pub use strategies::at_most;
 pub use waits::waits_are_exact;
 
-// What stands in signatures, and nobody has to name.
+// These types stand in signatures; users need not name them.
 #[doc(hidden)]
-pub use run::Broken;
+pub use run::BrokenLaw;
 
-/// Every law that needs nothing but a limit and a run: 1 to 10, but for arbitrary bytes.
-pub fn every<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
+/// Checks every law that needs only a strategy and a run: 1 to 10, without arbitrary bytes.
+///
+/// # Errors
+///
+/// Fails with the first broken law.
+pub fn every<S: Bounds>(strategy: &S, run: &[Step]) -> LawResult {
     pure(strategy, run)?;
     never_over(strategy, run)?;
     never_starved(strategy, run)?;
@@ -73,12 +77,17 @@ pub fn every<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
     codec_round_trips(strategy, run)
 }
 
-/// Law 1: the same arguments give the same answer, a peek gives that answer without a trace, and what was not
-/// said to be recorded was not. A key never seen has one state, [`FRESH`](State::FRESH) and default alike.
-pub fn pure<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
+/// Law 1: the same arguments give the same verdict, a peek gives that verdict without a trace, and a verdict
+/// that is not dirty left the state unchanged. [`FRESH`](State::FRESH) and the default are the same state.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn pure<S: Strategy>(strategy: &S, run: &[Step]) -> LawResult {
     let same = S::State::FRESH == S::State::default();
     expect(same, 1, 0, "the constant state of a key never seen differs from the default")?;
     follow(strategy, run, |at, step, before, verdict, after| {
+        // Decided on a copy: both the verdict and the state must come out the same.
         let mut again = before.clone();
         let same = strategy.decide(&mut again, &step.hit(), step.at) == *verdict && again == *after;
         expect(same, 1, at, "the same hit was decided differently")?;
@@ -88,13 +97,24 @@ pub fn pure<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
             at,
             "a peek differs from the check",
         )?;
-        expect(verdict.is_dirty() || before == after, 1, at, "a change of the state was not told")
+        expect(
+            verdict.is_dirty() || before == after,
+            1,
+            at,
+            "the state changed, but the verdict is not dirty",
+        )
     })
 }
 
-/// Law 2: between any two admissions no more is admitted than the bound allows. An admission that comes
-/// earlier than something recorded before it counts as having come with it.
-pub fn never_over<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
+/// Law 2: between any two admissions no more is admitted than the bound allows.
+///
+/// An admission with an earlier time than one recorded before it counts as of that later time.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn never_over<S: Bounds>(strategy: &S, run: &[Step]) -> LawResult {
+    // Every step starts an interval once, so all intervals that admissions delimit are checked.
     for first in 0..run.len() {
         let (mut latest, mut start, mut admitted) = (Timestamp::EPOCH, None, 0u128);
         follow(strategy, run, |at, step, _, verdict, _| {
@@ -113,10 +133,14 @@ pub fn never_over<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
     Ok(())
 }
 
-/// Law 3: a client that asks again as soon as it may, and in vain ever so often between, gets what is
-/// promised.
-pub fn never_starved<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
-    /// Enough to leave the first burst behind and see drift.
+/// Law 3: a client that asks again as soon as it may gets the promised cost, also if it asks too early
+/// between.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn never_starved<S: Bounds>(strategy: &S, run: &[Step]) -> LawResult {
+    /// Enough attempts to leave the first burst behind and see drift.
     const ATTEMPTS: usize = 64;
     let Some(first) = run.first() else { return Ok(()) };
     let (mut state, mut admitted, mut now) = (S::State::default(), 0u128, first.at);
@@ -126,8 +150,13 @@ pub fn never_starved<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
             Outcome::Allow { .. } => admitted += u128::from(cost),
             Outcome::Deny { retry_after } => {
                 let promised = strategy.least(first.at, now, cost);
-                expect(admitted >= promised, 3, 0, "a client that always asks again got less than promised")?;
-                // Asks in vain half-way, which must not cost it anything.
+                expect(
+                    admitted >= promised,
+                    3,
+                    0,
+                    "a client that asks again as soon as it may was admitted less than `least` promises",
+                )?;
+                // A denied hit half-way must not cost the client anything.
                 let half = retry_after.as_micros() as u64 / 2;
                 let _ = strategy.decide(&mut state, &Hit::new(cost), now.plus_micros(half));
                 now = now + retry_after;
@@ -141,20 +170,24 @@ pub fn never_starved<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
     Ok(())
 }
 
-/// Law 4: a denial leaves the state as it was, and a hit of cost 0 passes and does too. Where a strategy
-/// records demand, and after a change of class, a denial may be noted, but the same one not twice.
-pub fn denial_is_free<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
+/// Law 4: a denial leaves the state unchanged. A hit of cost 0 passes, and leaves it unchanged too.
+///
+/// Where a strategy records demand, and after a change of class, a denial may be recorded, but not twice.
+///
+/// # Errors
+///
+/// Fails if this law, or law 8 for a cost of 0, is broken.
+pub fn denial_is_free<S: Strategy>(strategy: &S, run: &[Step]) -> LawResult {
     follow(strategy, run, |at, step, before, verdict, after| {
         let denied = !verdict.outcome().is_allowed();
-        // Classes may have limits of their own, and what drains does so as the strategy has it that was asked
-        // last.
+        // Classes may have limits of their own, and a state drains at the rate of the limit asked last.
         let mut earlier = run.iter().take(at);
         let may_be_noted = strategy.records_demand() || earlier.any(|earlier| earlier.class != step.class);
         if denied && may_be_noted {
             let mut again = after.clone();
             let verdict = strategy.decide(&mut again, &step.hit(), step.at);
             let once = !verdict.outcome().is_allowed() && !verdict.is_dirty() && again == *after;
-            expect(once, 4, at, "the same demand was recorded twice, or was of use")?;
+            expect(once, 4, at, "the same demand was recorded twice, or changed the decision")?;
         } else {
             expect(!denied || before == after, 4, at, "a denial changed the state")?;
         }
@@ -166,13 +199,18 @@ pub fn denial_is_free<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
     })
 }
 
-/// Law 6: from `expires_at` on the state decides as a key never seen does, and up to then it does not.
-pub fn expiry_is_invisible<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
+/// Law 6: from `expires_at` on the state decides as that of a key never seen, and not earlier.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn expiry_is_invisible<S: Strategy>(strategy: &S, run: &[Step]) -> LawResult {
     follow(strategy, run, |at, step, _, _, after| {
         let expires_at = strategy.expires_at(after, step.class);
         if expires_at == Timestamp::MAX {
             return Ok(());
         }
+        // Compares the state with a fresh one, by the verdict and by the state that an admission leaves.
         let differs = |now: Timestamp, cost| {
             let hit = Step { cost, ..*step }.hit();
             let (mut kept, mut forgotten) = (after.clone(), S::State::default());
@@ -181,46 +219,67 @@ pub fn expiry_is_invisible<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
         };
         for now in [expires_at, expires_at.plus_micros(1), expires_at.plus_micros(strategy.max_ttl())] {
             for cost in [1, step.cost, u32::MAX] {
-                expect(!differs(now, cost), 6, at, "a fresh state still shows what it was")?;
+                expect(
+                    !differs(now, cost),
+                    6,
+                    at,
+                    "a state past expires_at decides differently from a fresh one",
+                )?;
             }
         }
         let earlier = Timestamp::from_micros(expires_at.as_micros().saturating_sub(1));
         let early =
             expires_at > step.at && earlier >= step.at && !differs(earlier, 0) && !differs(earlier, 1);
-        expect(!early, 6, at, "the state was fresh before fresh_at")
+        expect(!early, 6, at, "the state was fresh before expires_at")
     })
 }
 
-/// Law 8: a cost that can never pass is refused for ever at once, and one that can is never refused so,
-/// unless what is in use stays so for ever. A fresh key is told to wait only where the limit is going to be
-/// larger, and then for no longer than until it is.
-pub fn too_large_is_never<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
+/// Law 8: a cost that can never pass is `Never` at once, and a cost that can pass is never `Never`, unless
+/// the cost in use stays for ever.
+///
+/// A fresh key has to wait only where the limit is going to be larger, and no longer than until it is.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn too_large_is_never<S: Bounds>(strategy: &S, run: &[Step]) -> LawResult {
     follow(strategy, run, |at, step, _, verdict, after| {
         let alone = strategy.peek(&S::State::default(), &step.hit(), step.at).outcome();
         if let Outcome::Deny { retry_after } = alone {
             let fresh = |now| strategy.peek(&S::State::default(), &step.hit(), now);
             let (before, then) = (fresh(step.at), fresh(step.at + retry_after));
             let grows = before.limit() < step.cost && before.limit() < then.limit() && then.is_allowed();
-            expect(grows || step.at + retry_after == Timestamp::MAX, 8, at, "a fresh key was told to wait")?;
+            expect(
+                grows || step.at + retry_after == Timestamp::MAX,
+                8,
+                at,
+                "a fresh key has to wait, but the limit is not about to grow",
+            )?;
         }
+        // Use that never expires may block a cost for ever, though a fresh key would admit it.
         let stays = strategy.expires_at(after, step.class) == Timestamp::MAX;
         let possible = match verdict.outcome() {
             Outcome::Never => alone == Outcome::Never || stays,
             _ => alone != Outcome::Never,
         };
-        expect(possible, 8, at, "Never is not what a fresh key is told")?;
+        expect(possible, 8, at, "the verdict is Never, but a fresh key would be admitted, or the reverse")?;
         let bounded = !alone.is_allowed() || u128::from(step.cost) <= strategy.most(step.at, step.at);
         expect(bounded, 8, at, "a cost above the bound was admitted")
     })
 }
 
-/// Law 9: a check taken back leaves the figures as if it had not been; taken back late it frees nothing that
-/// others use; and nothing is ever lifted above full. In a [queue](Bounds::QUEUES) what has had its turn may
-/// stay where it is instead, for it may have been used; and so may what by now has done the client more good
-/// than harm, for a refund takes nothing.
-pub fn refund_inverts<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
+/// Law 9: a refund leaves the figures as if the check had not been, frees nothing that others use, and never
+/// lifts the level above full.
+///
+/// In a [queue](Bounds::QUEUES) a place whose turn has come may stay instead, for it may have been used. So
+/// may a charge that by now has done the client more good than harm, for a refund takes nothing.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn refund_inverts<S: Bounds>(strategy: &S, run: &[Step]) -> LawResult {
     let nothing = |step: &Step| Step { cost: 0, ..*step }.hit();
-    // Everything ever charged, taken back again later: must not free more than was taken.
+    // A receipt of an earlier charge, refunded later: it must not free more than it took.
     let mut old: Option<(Receipt, Hit<u32>)> = None;
     let mut latest = Timestamp::EPOCH;
     follow(strategy, run, |at, step, before, verdict, after| {
@@ -229,7 +288,7 @@ pub fn refund_inverts<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
         }
         let figures = |state: &S::State, now| strategy.peek(state, &nothing(step), now);
         if verdict.outcome().is_allowed() && verdict.is_dirty() {
-            // As a hit of nothing leaves it, since which a state drains as the strategy has it that was asked.
+            // A hit of cost 0 brings the state to this strategy, at whose rate it drains from then on.
             let mut before = before.clone();
             let _ = strategy.decide(&mut before, &nothing(step), latest);
             for wait in [0, 1, strategy.max_ttl() / 2] {
@@ -237,11 +296,11 @@ pub fn refund_inverts<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
                 let mut state = after.clone();
                 strategy.refund(&mut state, &step.hit(), verdict.receipt(), then);
                 let (taken_back, never) = (figures(&state, then), figures(&before, then));
-                // The figures of a strategy that is lifted above full are those of a full one.
+                // Lifted above full, a strategy still shows the figures of a full one, so use it up instead.
                 let fullest = at_once(strategy, S::State::default(), step.class, then);
                 let lifted = at_once(strategy, state.clone(), step.class, then) > fullest;
-                expect(!lifted, 9, at, "a refund lifted above full")?;
-                let told = |it: &Decision| (it.remaining(), it.reset_after());
+                expect(!lifted, 9, at, "a refund left more than a full limit")?;
+                let shown = |it: &Decision| (it.remaining(), it.reset_after());
                 let had_its_turn = match verdict.outcome() {
                     Outcome::Allow { after } => S::QUEUES && then > step.at + after,
                     _ => false,
@@ -250,9 +309,10 @@ pub fn refund_inverts<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
                 let repaid =
                     never.remaining() <= kept.remaining() && never.reset_after() >= kept.reset_after();
                 let stays = (had_its_turn || repaid) && state == *after;
-                let same = told(&taken_back) == told(&never);
-                expect(same || stays, 9, at, "a check taken back left a trace")?;
+                let same = shown(&taken_back) == shown(&never);
+                expect(same || stays, 9, at, "a refunded check left a trace")?;
             }
+            // Once the state has expired, the receipt must not touch a charge that came later.
             let late = strategy.expires_at(after, step.class);
             if late != Timestamp::MAX {
                 let mut state = S::State::default();
@@ -269,7 +329,7 @@ pub fn refund_inverts<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
             let (freed, kept) = (figures(&state, latest).remaining(), figures(after, latest).remaining());
             let most = kept.saturating_add(hit.cost);
             expect(freed <= most, 9, at, "a refund freed more than it had taken")?;
-            expect(kept <= freed, 9, at, "a refund took something")?;
+            expect(kept <= freed, 9, at, "a refund left less than before")?;
         }
         if verdict.outcome().is_allowed() && verdict.is_dirty() {
             old = Some((verdict.receipt(), step.hit()));
@@ -278,7 +338,7 @@ pub fn refund_inverts<S: Bounds>(strategy: &S, run: &[Step]) -> Held {
     })
 }
 
-/// The most that can be had at one time, in hits that are each half as dear as the one before.
+/// Returns the most that can be had at one time, in hits that each cost half as much as the one before.
 fn at_once<S: Strategy<Cost = u32>>(strategy: &S, mut state: S::State, class: Class, now: Timestamp) -> u64 {
     let costs = (0..u32::BITS).rev().map(|bit| 1 << bit);
     let admitted = costs.filter(|cost| {
@@ -287,29 +347,43 @@ fn at_once<S: Strategy<Cost = u32>>(strategy: &S, mut state: S::State, class: Cl
     admitted.map(u64::from).sum()
 }
 
-/// The longest state, in bytes, that the codec laws have room for.
+/// The length of the longest state, in bytes, that the codec laws have room for.
 const ROOM: usize = 4096;
 
 /// Law 10: a state read back from its own bytes is the same, and no part of those bytes is a state.
-pub fn codec_round_trips<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn codec_round_trips<S: Strategy>(strategy: &S, run: &[Step]) -> LawResult {
     follow(strategy, run, |at, _, _, _, after| is_read_back(after, at))
 }
 
-fn is_read_back<T: State>(state: &T, at: usize) -> Held {
+fn is_read_back<T: State>(state: &T, at: usize) -> LawResult {
     let mut buffer = [0; ROOM];
     let length = encode(state, &mut buffer).filter(|length| *length <= T::MAX_LEN);
     let Some(bytes) = length.and_then(|length| buffer.get(..length)) else {
         return expect(false, 10, at, "the encoded state is longer than MAX_LEN");
     };
-    expect(decode::<T>(bytes).as_ref() == Ok(state), 10, at, "a state changed by being written")?;
+    expect(
+        decode::<T>(bytes).as_ref() == Ok(state),
+        10,
+        at,
+        "a state changed when it was encoded and decoded",
+    )?;
+    // A form that determines its own length refuses every beginning of itself.
     let mut shorter = (0..bytes.len()).filter_map(|end| bytes.get(..end));
     let refused = shorter.all(|part| decode::<T>(part).is_err());
-    expect(refused, 10, at, "a part of a state was taken for a whole one")
+    expect(refused, 10, at, "the beginning of an encoded state was decoded as a whole one")
 }
 
-/// Law 10: bytes from anywhere are refused, or are a state that every operation survives and that is read
-/// back the same, whatever it has become.
-pub fn any_bytes_decode_or_are_refused<S: Strategy>(strategy: &S, bytes: &[u8], run: &[Step]) -> Held {
+/// Law 10: bytes from anywhere are refused, or are a state that survives every operation and is read back the
+/// same after each.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn any_bytes_decode_or_are_refused<S: Strategy>(strategy: &S, bytes: &[u8], run: &[Step]) -> LawResult {
     let Ok(mut state) = decode::<S::State>(bytes) else { return Ok(()) };
     is_read_back(&state, 0)?;
     for (at, step) in run.iter().enumerate() {

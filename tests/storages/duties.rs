@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffik::laws::{Broken, Step, awaited, storage};
+use traffik::laws::{BrokenLaw, Step, awaited, storage};
 use traffik::lock::{LockSettings, Locks, MemoryLock};
 use traffik::runtime::Tokio;
 use traffik::storage::Local;
@@ -30,7 +30,7 @@ fn on_threads(check: &(dyn Fn() + Sync)) {
     });
 }
 
-fn all_but_races<S: Strategy>(strategy: &S, mine: &impl Storage<S>) -> Result<(), Broken> {
+fn all_but_races<S: Strategy>(strategy: &S, mine: &impl Storage<S>) -> Result<(), BrokenLaw> {
     storage::every(strategy, mine)?;
     storage::agrees(strategy, mine, "agreed", &run())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
 
-use traffik::laws::awaited::{self, NotHeld};
+use traffik::laws::awaited::{self, ConformanceError};
 use traffik::laws::{self, Step, storage};
 use traffik::lock::{Grant, Lock, Locks, MemoryLock, Owner, Ttl};
 use traffik::runtime::Tokio;
@@ -245,8 +245,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-fn law(held: Result<(), NotHeld>) -> u8 {
-    let Err(NotHeld::Broken(broken)) = held else { unreachable!("{held:?}") };
+fn law(held: Result<(), ConformanceError>) -> u8 {
+    let Err(ConformanceError::Broken(broken)) = held else { unreachable!("{held:?}") };
     broken.law
 }
 
@@ -268,5 +268,5 @@ fn defects_are_caught_where_answers_are_awaited_too() {
     let failing = faulty(Fault::GetFails(ErrorKind::Denied));
     let held = block_on(awaited::peek_is_free(&limit, &failing)).unwrap_err();
     assert_eq!(held.to_string(), "the storage failed: no get");
-    assert!(matches!(held, NotHeld::Failed(failure) if failure.kind() == ErrorKind::Denied));
+    assert!(matches!(held, ConformanceError::Failed(failure) if failure.kind() == ErrorKind::Denied));
 }

@@ -3,7 +3,7 @@
 // Chooses what a critical section is.
 use critical_section as _;
 
-use traffik::laws::{Broken, Step, storage};
+use traffik::laws::{BrokenLaw, Step, storage};
 use traffik::storage::WhenFull;
 use traffik::{
     Fixed, FixedWindow, HeapLog, Limiter, ManualClock, OneKey, Rate, Shared, Storage, Strategy, Timestamp,
@@ -103,7 +103,11 @@ fn the_shared_table_has_done_its_duties() {
 /// All but to tell keys apart.
 #[test]
 fn the_storage_of_one_key_has_done_its_duties() {
-    fn duties<S: Strategy>(strategy: &S, one: &impl Storage<S>, clock: &ManualClock) -> Result<(), Broken> {
+    fn duties<S: Strategy>(
+        strategy: &S,
+        one: &impl Storage<S>,
+        clock: &ManualClock,
+    ) -> Result<(), BrokenLaw> {
         storage::agrees(strategy, one, "agreed", &run())?;
         storage::refund_takes_back(strategy, one)?;
         storage::reset_starts_afresh(strategy, one)?;

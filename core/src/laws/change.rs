@@ -1,11 +1,15 @@
 //! Law 12: limits that change under a state.
 
-use super::run::{Held, Step, expect, follow};
+use super::run::{LawResult, Step, expect, follow};
 use crate::strategy::Bounds;
 use crate::{Class, Decision, Hit, Scale, Timestamp, Verdict};
 
-/// Law 12: a state brought forward decides from then on as it would have, and is forgotten once it is fresh.
-pub fn advance_is_invisible<S: Scale>(strategy: &S, run: &[Step]) -> Held {
+/// Law 12: a state brought forward decides as it would have, and becomes the default once it is fresh.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn advance_is_invisible<S: Scale>(strategy: &S, run: &[Step]) -> LawResult {
     let mut advanced = S::State::default();
     follow(strategy, run, |at, step, _, verdict, _| {
         strategy.advance(&mut advanced, step.class, step.at);
@@ -14,15 +18,19 @@ pub fn advance_is_invisible<S: Scale>(strategy: &S, run: &[Step]) -> Held {
         let (mut fresh, expires_at) = (advanced.clone(), strategy.expires_at(&advanced, step.class));
         strategy.advance(&mut fresh, step.class, expires_at);
         let forgotten = fresh == S::State::default() || expires_at == Timestamp::MAX;
-        expect(forgotten, 12, at, "a state brought forward to where it is fresh is not")
+        expect(forgotten, 12, at, "a state brought forward to expires_at is not the default")
     })
 }
 
-/// Law 12: under another limit what was used stays used, counted in cost and rounded up. Both must hold a
-/// whole cost (no tolerance in time), else the figures do not tell what was used. Of a log, which knows when
-/// it was used and counts just that part which lies in the other's period, `other` must not have a shorter
-/// one.
-pub fn limit_may_change<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> Held {
+/// Law 12: under another limit the cost used stays used, rounded up to whole units.
+///
+/// Both must hold a whole cost (no tolerance in time), or the figures do not show the use. A log counts only
+/// the part of its use that lies in the other's period, so the period of `other` must not be shorter there.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn limit_may_change<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> LawResult {
     follow(strategy, run, |at, step, _, verdict, after| {
         if !verdict.is_dirty() {
             return Ok(());
@@ -36,11 +44,11 @@ pub fn limit_may_change<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> Hel
             return Ok(());
         }
         let kept = fresh.remaining().saturating_sub(used(&before));
-        // With nothing left the old strategy cannot tell how much more than all of it is in use.
-        // Nor does a queue, whose turns stay told and may then count for more.
+        // With nothing left the old limit cannot show how much more than all of it is in use. Nor can a
+        // queue, whose turns stay the same and may then count for more.
         let at_most = before.remaining() == 0 || S::QUEUES;
         let holds = then.remaining() == kept || (at_most && then.remaining() <= kept);
-        expect(holds, 12, at, "a change of the limit changed what was used")?;
+        expect(holds, 12, at, "a change of the limit changed the use")?;
         let mut state = after.clone();
         let room = other.most(step.at, step.at).saturating_sub(used(&before).into());
         let beyond = u32::try_from(room).unwrap_or(u32::MAX).saturating_add(1);
@@ -49,14 +57,19 @@ pub fn limit_may_change<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> Hel
     })
 }
 
-/// Law 12: of two limits that take turns on one state, such as tiers, no more is admitted between any two
-/// hits than the larger one alone could admit. Both must be of the same [kinds](crate::Strategy::kinds).
-pub fn limits_may_alternate<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> Held {
+/// Law 12: two limits that take turns on one state, such as tiers, admit no more than the larger one alone.
+///
+/// This holds between any two hits. Both must be of the same [kinds](crate::Strategy::kinds).
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn limits_may_alternate<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> LawResult {
     for first in 0..run.len() {
         let (mut state, mut latest) = (S::State::default(), Timestamp::EPOCH);
         let (mut start, mut admitted) = (None, 0u128);
         for (at, step) in run.iter().enumerate() {
-            // In turns of no regular length.
+            // Alternates at irregular intervals.
             let one = if at * at % 5 < 2 { strategy } else { other };
             let verdict = one.decide(&mut state, &step.hit(), step.at);
             if !verdict.is_dirty() {
@@ -75,14 +88,19 @@ pub fn limits_may_alternate<S: Bounds>(strategy: &S, other: &S, run: &[Step]) ->
     Ok(())
 }
 
-/// Law 12: of two limits that take turns on one state each drains it from its own hit until the next: all is
-/// decided as if each had [brought the state forward](Scale::advance) to where the other takes over. Both
-/// must be of the same [kinds](crate::Strategy::kinds), and of rates that a state keeps exactly.
-pub fn change_is_settled<S: Bounds + Scale>(strategy: &S, other: &S, run: &[Step]) -> Held {
+/// Law 12: of two limits that take turns on one state, each drains it from its own hit until the next.
+///
+/// All is decided as if each limit had [brought the state forward](Scale::advance) to where the other takes
+/// over. Both must be of the same [kinds](crate::Strategy::kinds), and of rates that a state keeps exactly.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn change_is_settled<S: Bounds + Scale>(strategy: &S, other: &S, run: &[Step]) -> LawResult {
     let (mut kept, mut advanced) = (S::State::default(), S::State::default());
     let mut last: Option<(bool, Class)> = None;
     for (at, step) in run.iter().enumerate() {
-        // In turns of no regular length.
+        // Alternates at irregular intervals.
         let is_first = at * at % 5 < 2;
         let one = |is_first: bool| if is_first { strategy } else { other };
         if let Some((before, class)) = last.filter(|(before, _)| *before != is_first) {
@@ -91,7 +109,7 @@ pub fn change_is_settled<S: Bounds + Scale>(strategy: &S, other: &S, run: &[Step
         last = Some((is_first, step.class));
         let verdict = one(is_first).decide(&mut kept, &step.hit(), step.at).recorded(false);
         let expected = one(is_first).decide(&mut advanced, &step.hit(), step.at).recorded(false);
-        expect(verdict == expected, 12, at, "time before a change did not count at the rate there was")?;
+        expect(verdict == expected, 12, at, "time before a change did not count at the old rate")?;
     }
     Ok(())
 }

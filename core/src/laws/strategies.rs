@@ -1,19 +1,19 @@
-//! The one list of strategies.
+//! The list of all strategies.
 
 use crate::Rate;
 
-/// The rate with at most this limit, for strategies that keep something for each hit.
+/// Returns `rate` with at most this limit, for strategies that keep an entry for each hit.
 #[must_use]
 pub fn at_most(limit: u32, rate: Rate) -> Rate {
     if rate.is_unlimited() { rate } else { Rate::new(rate.limit().min(limit), rate.period()).unwrap_or(rate) }
 }
 
-/// Calls a macro once for each strategy of this crate: what holds for all of them iterates over this list.
+/// Calls a macro once for each strategy of this crate, for tests that hold for all of them.
 ///
-/// The macro takes the strategy's identifier, its spelling for the gateway, `own` or `shared`, and a function
-/// from a [`Rate`](crate::Rate) to the strategy, if there is one of that rate. A `shared` limit is divided
-/// among members. All admit several hits at once: a strategy that admits one at a time has a burst of up to
-/// 100 here.
+/// The macro gets the strategy's identifier, its spelling for the gateway, `own` or `shared`, and a function
+/// from a [`Rate`](crate::Rate) to the strategy, or to `None` if there is none of that rate. A `shared` limit
+/// is divided among members. All admit several hits at once: a strategy that admits one at a time has a burst
+/// of up to 100 here.
 ///
 /// ```
 /// use traffik::{Hit, Rate, Strategy, Timestamp};
@@ -22,8 +22,8 @@ pub fn at_most(limit: u32, rate: Rate) -> Rate {
 /// macro_rules! ask {
 ///     ($name:ident, $spelling:literal, $kind:ident, $make:expr) => {{
 ///         let make: fn(Rate) -> Option<_> = $make;
-///         let limit = make(Rate::per_minute(10)).unwrap();
-///         if limit.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH).is_allowed() {
+///         let strategy = make(Rate::per_minute(10)).unwrap();
+///         if strategy.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH).is_allowed() {
 ///             admitting.push($spelling);
 ///         }
 ///     }};

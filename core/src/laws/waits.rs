@@ -1,19 +1,29 @@
 //! The law of waits.
 
-use super::run::{Held, Step, expect, follow};
+use super::run::{LawResult, Step, expect, follow};
 use crate::{Decision, Outcome, Strategy, Timestamp, Verdict};
 
-/// Law 5: admitted after exactly the wait and denied a microsecond earlier; more remains after exactly
-/// `more_after`, and no more a microsecond earlier; fresh after exactly `reset_after`.
-/// What is promised holds for the state that the denial leaves, with the demand it may have recorded.
-pub fn waits_are_exact<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
+/// Law 5: the waits of a verdict are exact.
+///
+/// * A denied hit is admitted after exactly `retry_after`, and denied one microsecond earlier.
+/// * More remains after exactly `more_after`, and not one microsecond earlier.
+/// * The state is fresh after exactly `reset_after`.
+///
+/// They hold for the state that the denial leaves, with the demand it may have recorded.
+///
+/// # Errors
+///
+/// Fails if this law is broken.
+pub fn waits_are_exact<S: Strategy>(strategy: &S, run: &[Step]) -> LawResult {
     let mut latest = Timestamp::EPOCH;
     follow(strategy, run, |at, step, _, verdict, after| {
         let stepped_back = step.at < latest;
+        // A verdict at an earlier time than the state's is bounded by law 7 instead.
         latest = latest.max(step.at);
         if let Outcome::Deny { retry_after } = verdict.outcome() {
-            expect(!retry_after.is_zero() || step.at == Timestamp::MAX, 5, at, "a denial without a wait")?;
+            expect(!retry_after.is_zero() || step.at == Timestamp::MAX, 5, at, "a denial has a wait of 0")?;
             let then = step.at + retry_after;
+            // `Timestamp::MAX` is beyond the clock, so a wait that ends there cannot be checked.
             let earlier = Timestamp::from_micros(then.as_micros().saturating_sub(1));
             if then != Timestamp::MAX && !stepped_back {
                 let passes = |now| strategy.peek(after, &step.hit(), now).outcome().is_allowed();
@@ -34,17 +44,17 @@ pub fn waits_are_exact<S: Strategy>(strategy: &S, run: &[Step]) -> Held {
     })
 }
 
-/// Law 5 for `more_after` of a verdict that left this state.
+/// Checks `more_after` of a verdict that left this state.
 fn more_is_exact<S: Strategy>(
     strategy: &S,
     state: &S::State,
     verdict: &S::Verdict,
     (at, step): (usize, &Step),
-) -> Held {
+) -> LawResult {
     let nothing = Step { cost: 0, ..*step }.hit();
     let (mut place, mut held) = (0, Ok(()));
-    verdict.for_each(&mut |told: &Decision| {
-        // The same strategy at another time.
+    verdict.for_each(&mut |shown: &Decision| {
+        // The remaining cost of the same limit at another time.
         let remaining = |now| {
             let (mut other, mut remaining) = (0, 0);
             strategy.peek(state, &nothing, now).for_each(&mut |it: &Decision| {
@@ -53,15 +63,16 @@ fn more_is_exact<S: Strategy>(
             });
             remaining
         };
-        let then = told.more_after().filter(|_| told.retry_after().is_none()).map(|more| step.at + more);
+        let then = shown.more_after().filter(|_| shown.retry_after().is_none()).map(|more| step.at + more);
         if let Some(then) = then.filter(|then| *then != Timestamp::MAX && held.is_ok()) {
             let earlier = Timestamp::from_micros(then.as_micros().saturating_sub(1));
-            let (late, early) = (remaining(then) > told.remaining(), remaining(earlier) <= told.remaining());
-            held = expect(late, 5, at, "no more remains after the time that was told").and(expect(
+            let (late, early) =
+                (remaining(then) > shown.remaining(), remaining(earlier) <= shown.remaining());
+            held = expect(late, 5, at, "no more remains when more_after has passed").and(expect(
                 early,
                 5,
                 at,
-                "more remains before the time that was told",
+                "more remains before more_after has passed",
             ));
         }
         place += 1;

@@ -1,7 +1,7 @@
 //! The laws bite: strategies with one known defect each, and the law that catches it.
 
 use crate::broken::{Bucket, Coded, Defect, Filling};
-use traffik::laws::{self, Broken, Step};
+use traffik::laws::{self, BrokenLaw, Step};
 use traffik::storage::WhenFull;
 use traffik::strategy::encode;
 use traffik::{Decision, Fixed, Hit, ManualClock, Outcome, State, Strategy, Timestamp, Verdict};
@@ -26,7 +26,7 @@ fn bucket(defect: Defect) -> Bucket {
 }
 
 /// What a law finds, if anything.
-fn found(held: Result<(), Broken>) -> Option<(u8, &'static str)> {
+fn found(held: Result<(), BrokenLaw>) -> Option<(u8, &'static str)> {
     held.err().map(|broken| (broken.law, broken.what))
 }
 
@@ -111,7 +111,7 @@ fn an_overflow_that_wraps_is_caught() {
 #[test]
 fn a_refund_that_does_not_invert_is_caught() {
     let law = |defect| found(laws::refund_inverts(&bucket(defect), &forward()));
-    assert_eq!(law(Defect::RefundAboveFull), Some((9, "a refund lifted above full")));
+    assert_eq!(law(Defect::RefundAboveFull), Some((9, "a refund left more than a full limit")));
     assert_eq!(law(Defect::RefundTooLate), Some((9, "a refund came too late and freed what others use")));
 }
 
@@ -143,7 +143,7 @@ fn a_past_that_counts_at_another_rate_is_caught() {
         found(laws::change_is_settled(&limit, &Bucket { interval: 9, ..limit }, &run))
     };
     assert_eq!(law(Defect::None), None);
-    let told = "time before a change did not count at the rate there was";
+    let told = "time before a change did not count at the old rate";
     for defect in [Defect::GrantsThePast, Defect::NeverSettles] {
         assert_eq!(law(defect), Some((12, told)), "{defect:?}");
     }
@@ -160,10 +160,10 @@ fn a_codec_that_does_not_bring_a_state_back_is_caught() {
         laws::any_bytes_decode_or_are_refused(&Coded::<0>(coded), &written(), &[]),
     ];
     let told = [
-        "a state changed by being written",
-        "a part of a state was taken for a whole one",
+        "a state changed when it was encoded and decoded",
+        "the beginning of an encoded state was decoded as a whole one",
         "the encoded state is longer than MAX_LEN",
-        "a state changed by being written",
+        "a state changed when it was encoded and decoded",
     ];
     assert_eq!(caught.map(found), told.map(|told| Some((10, told))));
     assert_eq!(laws::any_bytes_decode_or_are_refused(&coded, &written(), &run()), Ok(()));
@@ -190,7 +190,7 @@ fn written() -> Vec<u8> {
 #[test]
 fn demand_recorded_again_and_again_is_caught() {
     let caught = laws::denial_is_free(&Coded::<3>(bucket(Defect::ChargesDenials)), &run());
-    assert_eq!(found(caught), Some((4, "the same demand was recorded twice, or was of use")));
+    assert_eq!(found(caught), Some((4, "the same demand was recorded twice, or changed the decision")));
     assert_eq!(laws::denial_is_free(&Coded::<3>(bucket(Defect::None)), &run()), Ok(()));
 }
 
@@ -199,49 +199,59 @@ fn a_state_brought_forward_wrongly_is_caught() {
     let law = |defect| found(laws::advance_is_invisible(&bucket(defect), &forward()));
     assert_eq!(law(Defect::None), None);
     assert_eq!(law(Defect::AdvanceForgets), Some((12, "a state brought forward decided differently")));
-    let kept = "a state brought forward to where it is fresh is not";
+    let kept = "a state brought forward to expires_at is not the default";
     assert_eq!(law(Defect::AdvanceKeepsTheFresh), Some((12, kept)));
 }
 
 /// Defects that no other test here names, and what the laws say of them.
 #[test]
 fn whatever_a_law_forbids_is_caught() {
-    type Law = fn(&Bucket, &[Step]) -> Result<(), Broken>;
+    type Law = fn(&Bucket, &[Step]) -> Result<(), BrokenLaw>;
     let laws: [(Law, Defect, u8, &str); 16] = [
         (laws::pure, Defect::PeeksAtAnotherCost, 1, "a peek differs from the check"),
-        (laws::waits_are_exact, Defect::NoWait, 5, "a denial without a wait"),
+        (laws::waits_are_exact, Defect::NoWait, 5, "a denial has a wait of 0"),
         (laws::waits_are_exact, Defect::ChargesDenials, 5, "still denied after the promised wait"),
-        (laws::expiry_is_invisible, Defect::TtlDoubled, 6, "the state was fresh before fresh_at"),
+        (laws::expiry_is_invisible, Defect::TtlDoubled, 6, "the state was fresh before expires_at"),
         (laws::denial_is_free, Defect::ChargesNothing, 8, "a hit of cost 0 changed the state"),
         (laws::denial_is_free, Defect::DeniesNothing, 8, "a hit of cost 0 was denied"),
-        (laws::too_large_is_never, Defect::FreshKeyWaits, 8, "a fresh key was told to wait"),
-        (laws::too_large_is_never, Defect::NeverWhileInUse, 8, "Never is not what a fresh key is told"),
-        (laws::refund_inverts, Defect::RefundsNothing, 9, "a check taken back left a trace"),
+        (
+            laws::too_large_is_never,
+            Defect::FreshKeyWaits,
+            8,
+            "a fresh key has to wait, but the limit is not about to grow",
+        ),
+        (
+            laws::too_large_is_never,
+            Defect::NeverWhileInUse,
+            8,
+            "the verdict is Never, but a fresh key would be admitted, or the reverse",
+        ),
+        (laws::refund_inverts, Defect::RefundsNothing, 9, "a refunded check left a trace"),
         (laws::refund_inverts, Defect::RefundsTwice, 9, "a refund freed more than it had taken"),
-        (laws::refund_inverts, Defect::RefundCharges, 9, "a refund took something"),
+        (laws::refund_inverts, Defect::RefundCharges, 9, "a refund left less than before"),
         (
             laws::clock_may_be_set_back,
             Defect::StaysInTheFuture,
             7,
-            "a state from the future outlasts the horizon",
+            "a state from the future lasts longer than max_ttl",
         ),
         (
             laws::clock_may_be_set_back,
             Defect::RebaseStaysAhead,
             7,
-            "a state from the future outlasts the horizon",
+            "a state from the future lasts longer than max_ttl",
         ),
         (
             laws::clock_may_be_set_back,
             Defect::RebaseGrants,
             7,
-            "a state was moved to the present, and that granted something",
+            "moving a state to the present granted something",
         ),
         (
             laws::clock_may_be_set_back,
             Defect::RebasesTheNear,
             7,
-            "a state that lies little ahead of the clock was moved",
+            "a state at most 1 s ahead of the clock was moved",
         ),
         (
             laws::time_may_step_back,
@@ -296,7 +306,7 @@ fn a_storage_that_mixes_keys_is_caught() {
 
 #[test]
 fn what_is_broken_is_told() {
-    let told = Broken { law: 2, step: 7, what: "more was admitted than the bound" };
+    let told = BrokenLaw { law: 2, step: 7, what: "more was admitted than the bound" };
     assert_eq!(told.to_string(), "law 2 is broken at step 7: more was admitted than the bound");
     let outcome =
         bucket(Defect::None).decide(&mut Filling::default(), &Hit::new(9), Timestamp::EPOCH).outcome();

@@ -95,7 +95,7 @@ proptest! {
         let pair = (first, (FixedWindow::new(window), second));
         let all = All([first, second]);
         for run in [&forward, &any] {
-            let check = |held: Result<(), laws::Broken>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
+            let check = |held: Result<(), laws::BrokenLaw>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
             check(laws::pure(&pair, run))?;
             check(laws::denial_is_free(&pair, run))?;
             check(laws::waits_are_exact(&pair, run))?;

@@ -95,7 +95,7 @@ fn parts() -> impl Generator<Value = [u64; 5]> {
 /// All that holds for one strategy.
 fn lawful<S: Bounds + Scale>(strategy: &S, forward: &[Step], any: &[Step]) -> Result<(), TestCaseError> {
     let check =
-        |held: Result<(), laws::Broken>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
+        |held: Result<(), laws::BrokenLaw>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
     check(laws::every(strategy, forward))?;
     check(laws::every(strategy, any))?;
     check(laws::advance_is_invisible(strategy, forward))?;
@@ -335,7 +335,7 @@ proptest! {
     ) {
         let pair = (FairShare::<3>::new(rate), (TokenBucket::new(other), regions(rate, parts, true).0));
         let all = All([FairShare::<2>::new(rate), FairShare::<2>::new(other)]);
-        let check = |held: Result<(), laws::Broken>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
+        let check = |held: Result<(), laws::BrokenLaw>| held.map_err(|broken| TestCaseError::fail(broken.to_string()));
         for run in [&forward, &any] {
             check(laws::pure(&pair, run))?;
             check(laws::denial_is_free(&pair, run))?;

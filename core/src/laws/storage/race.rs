@@ -1,19 +1,20 @@
-//! The duty towards threads, where the target has atomics that they can count by.
+//! The duty of a storage under concurrent threads, for targets with the atomics that count them.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::{Direct, at_once};
+use super::{SyncSubject, at_once};
 use crate::laws::duties::{afresh, drain, one};
-use crate::laws::{Held, expect};
+use crate::laws::{LawResult, expect};
 use crate::{ErrorKind, Op, Storage, Strategy, Verdict};
 
-/// Law 2: checks of one key at the same time admit exactly the limit. `race` runs what it is given many times
-/// over on several threads at once, and returns when all are done:
+/// Law 2: concurrent checks of one key admit exactly the limit.
+///
+/// `race` calls its argument many times on several threads at once, and returns when all calls are done:
 ///
 /// ```
 /// # use traffik::laws::{self, storage};
 /// # use traffik::{Storage, Strategy};
-/// # fn conforms<S: Strategy>(strategy: &S, mine: &(impl Storage<S> + Sync)) -> Result<(), laws::Broken> {
+/// # fn conforms<S: Strategy>(strategy: &S, mine: &(impl Storage<S> + Sync)) -> Result<(), laws::BrokenLaw> {
 /// storage::racers_admit_the_limit(strategy, mine, |check| {
 ///     std::thread::scope(|scope| {
 ///         for _ in 0..4 {
@@ -24,16 +25,22 @@ use crate::{ErrorKind, Op, Storage, Strategy, Verdict};
 /// # }
 /// ```
 ///
-/// A check that fails with [`ErrorKind::Contended`] must not have been charged. A target without atomics to
-/// count by has no threads either, and lacks this function.
+/// A check that fails with [`ErrorKind::Contended`] must not have been charged. Targets without atomics of
+/// pointer size have no threads either, and lack this function.
+///
+/// # Errors
+///
+/// Fails if this law is broken, or if the storage fails.
 pub fn racers_admit_the_limit<S: Strategy>(
     strategy: &S,
     storage: &(impl Storage<S> + Sync),
     race: impl FnOnce(&(dyn Fn() + Sync)),
-) -> Held {
+) -> LawResult {
     const KEY: &[u8] = b"traffik law 2: raced for";
-    let direct = Direct::new(strategy, storage);
+    let direct = SyncSubject::new(strategy, storage);
     let (admits, now) = (at_once(afresh(strategy, &direct, KEY))?, direct.now.get());
+    // Relaxed suffices: `race` returns only when all threads are done, which orders their counts before the
+    // reads.
     let (asked, admitted, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicBool::new(false));
     race(&|| {
         asked.store(true, Ordering::Relaxed);
@@ -45,8 +52,8 @@ pub fn racers_admit_the_limit<S: Strategy>(
             Err(_) => failed.store(true, Ordering::Relaxed),
         }
     });
-    expect(asked.into_inner(), 2, 0, "nobody raced: run what is given, on several threads")?;
+    expect(asked.into_inner(), 2, 0, "`race` did not call its argument; call it on several threads")?;
     expect(!failed.into_inner(), 2, 0, "the storage failed in a race")?;
     let all = admitted.into_inner() + at_once(drain(&direct, KEY))?;
-    expect(all == admits, 2, all, "checks at the same time did not admit exactly the limit")
+    expect(all == admits, 2, all, "concurrent checks did not admit exactly the limit")
 }

@@ -6,7 +6,7 @@
 use core::fmt::Write;
 
 use heapless::{String, Vec};
-use traffik_core::laws::{self, Broken, Step};
+use traffik_core::laws::{self, BrokenLaw, Step};
 use traffik_core::strategy::Bounds;
 use traffik_core::{
     All, Class, Cost, Fixed, FixedWindow, Gcra, Hit, Hours, Label, LeakyBucket, LeakyBucketQueue,
@@ -94,7 +94,7 @@ impl Vectors<'_> {
         &mut self,
         name: &str,
         limit: Result<S, E>,
-        lawful: impl Fn(&S, &[Step]) -> Result<(), Broken>,
+        lawful: impl Fn(&S, &[Step]) -> Result<(), BrokenLaw>,
     ) {
         let Ok(limit) = limit else {
             self.lawful = false;

@@ -95,7 +95,7 @@ pub(crate) fn advances<S: Scale>(strategy: &S, forward: &[Step]) -> Result<(), T
 }
 
 /// A broken law fails the case.
-pub(crate) fn held(law: Result<(), laws::Broken>) -> Result<(), TestCaseError> {
+pub(crate) fn held(law: Result<(), laws::BrokenLaw>) -> Result<(), TestCaseError> {
     law.map_err(|broken| TestCaseError::fail(broken.to_string()))
 }
 
