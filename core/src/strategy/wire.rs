@@ -1,4 +1,4 @@
-//! How states and figures leave the process.
+//! Encoding of states and figures.
 
 pub(crate) mod codec;
 pub(crate) mod formula;

@@ -1,50 +1,60 @@
-//! A limit's arithmetic as numbers, for a store that runs it itself.
+//! The arithmetic of a limit as numbers, for a store that runs it as a script.
 
 use crate::strategy::Hit;
 use crate::{Rate, Ratio};
 
-/// How one limit decides: what a store must know to come to the same decision, and to leave the same state.
+/// The arithmetic of one limit: the numbers from which a script makes the same decision and the same state.
 ///
-/// All numbers are below 2⁵³, and so are those that the arithmetic makes of them and a state whose own are.
+/// All numbers are below 2⁵³, and so are the results of the arithmetic on them and on such a state.
+///
+/// ```
+/// use traffik::strategy::ScriptFormula;
+/// use traffik::{FixedWindow, Hit, Strategy, rate};
+///
+/// FixedWindow::new(rate!("5/s")).parts_of(&Hit::new(1), &mut |limit| {
+///     assert_eq!(limit.formula, ScriptFormula::Window { period: 1_000_000, anchor: 0, limit: 5 });
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScriptFormula {
-    /// Admits everything, and keeps nothing.
+    /// No limit: admits everything, and keeps no state.
     Unlimited,
-    /// Windows of `period` microseconds, one of which begins at `anchor`: see [`FixedWindow`](crate::strategy::FixedWindow).
+    /// Windows of `period` microseconds, one of which begins at `anchor`: see
+    /// [`FixedWindow`](crate::strategy::FixedWindow).
     Window {
-        /// How long a window is.
+        /// The length of a window, in microseconds.
         period: u64,
-        /// How far after a multiple of the period it begins.
+        /// The offset of a window's start from a multiple of the period, in microseconds.
         anchor: u64,
         /// The most in one window.
         limit: u32,
     },
-    /// The counts of two windows of `period` microseconds, the first weighed by how much of it is left: see
+    /// The counts of two windows of `period` microseconds, the first weighted by the part that is left: see
     /// [`SlidingWindow`](crate::strategy::SlidingWindow).
     Sliding {
-        /// How long a window is.
+        /// The length of a window, in microseconds.
         period: u64,
         /// The most in one period.
         limit: u32,
     },
-    /// Windows of `period` microseconds, with a share of what the one before left: see
+    /// Windows of `period` microseconds, with a share of the limit that the previous one left: see
     /// [`QuotaRollover`](crate::strategy::QuotaRollover).
     Rollover {
-        /// How long a window is.
+        /// The length of a window, in microseconds.
         period: u64,
-        /// The most in one window, if the one before left nothing.
+        /// The most in one window, if nothing rolls over.
         limit: u32,
-        /// How much of what it left rolls over.
+        /// The share of the unused limit that rolls over.
         share: Ratio,
-        /// The most that does.
+        /// The most cost that rolls over.
         most: u32,
     },
-    /// The use in each of so many buckets to a period: see [`StrictWindow`](crate::strategy::StrictWindow).
+    /// The use in each of several buckets per period: see [`StrictWindow`](crate::strategy::StrictWindow).
     Strict {
-        /// How long the buckets are together.
+        /// The length of all buckets together, in microseconds.
         period: u64,
-        /// How many they are.
+        /// The number of buckets.
         buckets: u32,
         /// The most in one period, wherever it starts.
         limit: u32,
@@ -53,14 +63,14 @@ pub enum ScriptFormula {
     },
     /// The use at each time in a period: see [`Log`](crate::strategy::Log).
     Log {
-        /// For how long what was used counts.
+        /// The time for which a cost counts, in microseconds.
         period: u64,
         /// The most in one period, wherever it starts.
         limit: u32,
         /// The most entries that a state may have; no less than the limit.
         room: u32,
     },
-    /// A [`Level`](crate::strategy::Level) that hits raise and time drains; see there for its units.
+    /// A [`Level`](crate::strategy::Level) that hits raise and time drains.
     Level {
         /// Units drained in a microsecond.
         drain: u64,
@@ -69,7 +79,7 @@ pub enum ScriptFormula {
         /// Units that may be in use after an admission.
         capacity: u64,
     },
-    /// The same of a queue, whose turns stay told when the rate changes: see
+    /// The level of a queue, whose turns stay the same when the rate changes: see
     /// [`LeakyBucketQueue`](crate::strategy::LeakyBucketQueue).
     Queue {
         /// Units drained in a microsecond.
@@ -81,51 +91,80 @@ pub enum ScriptFormula {
     },
 }
 
-/// One of the limits that decide on a hit, with the hit put into it.
+/// One of the limits that decide on a hit, with the cost of the hit.
+///
+/// ```
+/// use traffik::{FixedWindow, Hit, Strategy, rate};
+///
+/// let mut asked = 0;
+/// let complete = FixedWindow::new(rate!("5/s")).parts_of(&Hit::new(3), &mut |limit| asked = limit.asked);
+/// assert!(complete && asked == 3);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptLimit {
-    /// How it decides.
+    /// The arithmetic of the limit.
     pub formula: ScriptFormula,
-    /// What has to fit. 0 always does.
+    /// The cost that has to fit. 0 always does.
     pub asked: u32,
-    /// What is booked if all limits admit; at most what is asked. Where nothing is, the state stays as it is.
+    /// The cost to charge if all limits admit; at most `asked`. A charge of 0 leaves the state unchanged.
     pub booked: u32,
-    /// How its state is encoded.
+    /// The encoding of the state.
     pub inline: StateNesting,
-    /// When it decides, if that depends on the hour.
+    /// The hours in which it decides, if it depends on the hour.
     pub hours: Option<ActiveHours>,
 }
 
-/// In how many [`InlineState`](crate::strategy::InlineState)s a state is encoded, one in the other: each is empty for a key never
-/// seen, and holds nothing if what is in it is another strategy's.
+/// The number of [`InlineState`](crate::strategy::InlineState)s that a state is encoded in, one in another.
+///
+/// Each is empty for a key never seen, and counts as empty if it holds another strategy's state.
+///
+/// ```
+/// use traffik::strategy::StateNesting;
+/// use traffik::{FixedWindow, Hit, Strategy, rate};
+///
+/// FixedWindow::new(rate!("5/s")).parts_of(&Hit::new(1), &mut |limit| {
+///     assert_eq!(limit.inline, StateNesting::default()); // encoded as it is
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateNesting {
-    /// How many.
+    /// The number of layers.
     pub layers: u8,
-    /// How long what is in the outermost of them may be.
+    /// The most bytes in the outermost layer.
     pub room: u16,
 }
 
-/// Hours of the day in which one of several limits decides, all on one state: a
-/// [`TimeOfDayState`](crate::strategy::TimeOfDayState) of theirs.
+/// The hours of the day in which one of several limits decides, all on one
+/// [`TimeOfDayState`](crate::strategy::TimeOfDayState).
+///
+/// ```
+/// use traffik::{Hit, Hours, Ratio, Strategy, TimeOfDay, TokenBucket, rate};
+///
+/// let night = Hours::new((22, 0), (6, 0), Ratio::HALF);
+/// let strategy = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
+/// let mut spans = Vec::new();
+/// strategy.parts_of(&Hit::new(1), &mut |limit| spans.push(limit.hours.and_then(|hours| hours.span)));
+/// assert_eq!(spans, [Some((79_200_000_000, 21_600_000_000)), None]); // the night, and the rest of the day
+/// # Ok::<(), traffik::StrategyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActiveHours {
-    /// When they begin and end, in microseconds of the local day, perhaps over midnight; `None` for all that the others
-    /// do not hold in.
+    /// The start and the end, in microseconds of the local day, possibly over midnight; `None` for the rest
+    /// of the day.
     pub span: Option<(u64, u64)>,
-    /// How far local time is ahead of UTC, in microseconds.
+    /// The lead of local time over UTC, in microseconds.
     pub ahead: u64,
-    /// How many of the limits are still to be shown.
+    /// The number of limits still to be shown.
     pub more: u8,
-    /// How the state is encoded within that of the hours.
+    /// The encoding of the state within that of the hours.
     pub inline: StateNesting,
 }
 
-/// Periods, and times in microseconds with them, are exact in a double up to this.
+/// The longest period, in microseconds, for which times with a period added are exact in a double.
 const LONGEST: u64 = 1 << 52;
 
 impl ScriptLimit {
-    /// Shows a limit of this rate by its formula; `false` if its period is too long.
+    /// Shows a limit of this rate by its formula; returns `false` if its period is too long.
     pub(crate) fn windowed(
         rate: Rate,
         hit: &Hit,
@@ -136,6 +175,7 @@ impl ScriptLimit {
             visit(Self::unlimited());
             return true;
         }
+        // at + period stays below 2⁵³ for times of the calendar.
         let fits = rate.period_micros() <= LONGEST;
         if fits {
             visit(Self::new(formula, hit));
@@ -143,6 +183,7 @@ impl ScriptLimit {
         fits
     }
 
+    /// Returns a limit that admits everything.
     pub(crate) const fn unlimited() -> Self {
         Self {
             formula: ScriptFormula::Unlimited,
@@ -153,13 +194,15 @@ impl ScriptLimit {
         }
     }
 
+    /// Returns a limit that asks for the cost of the hit and charges it.
     pub(crate) const fn new(formula: ScriptFormula, hit: &Hit) -> Self {
         Self { formula, asked: hit.cost, booked: hit.cost, inline: StateNesting::NOT, hours: None }
     }
 
-    /// Whether this is the last limit that is shown of one state.
+    /// Reports whether this is the last limit that is shown of one state.
     pub(crate) const fn is_last(&self) -> bool {
         match self.hours {
+            // All hours are shown of one state, and `more` counts those to come.
             Some(held) => held.more == 0,
             None => true,
         }
@@ -169,8 +212,9 @@ impl ScriptLimit {
 impl StateNesting {
     const NOT: Self = Self { layers: 0, room: 0 };
 
-    /// The same state, encoded in one more, of so many bytes at most.
+    /// Adds one layer of at most `room` bytes around the state.
     pub(crate) fn within(self, room: usize) -> Self {
+        // The outermost layer bounds the bytes of all layers within.
         Self { layers: self.layers.saturating_add(1), room: u16::try_from(room).unwrap_or(u16::MAX) }
     }
 }

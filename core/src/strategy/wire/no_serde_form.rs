@@ -1,6 +1,6 @@
-//! Without the feature `serde`, states have their encoded form alone.
+//! States without the feature `serde`, which have only their encoded form.
 
-/// Nothing.
+/// Implements nothing.
 macro_rules! serde_as_bytes {
     ([$($generic:tt)*] $state:ty) => {};
 }

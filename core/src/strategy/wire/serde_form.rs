@@ -1,4 +1,4 @@
-//! How serde writes and reads states (feature `serde`): as the bytes that they encode to.
+//! The serde form of states (feature `serde`): the bytes of their encoded form.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -12,7 +12,7 @@ use super::codec::{State, decode, encode};
 /// The longest state that is written, in bytes.
 const LONGEST: usize = 1024;
 
-/// Has serde write and read a state in its encoded form: `serde_as_bytes!([const N: usize] MyState<N>);`.
+/// Implements serde for a state in its encoded form: `serde_as_bytes!([const N: usize] MyState<N>);`.
 macro_rules! serde_as_bytes {
     ([$($generic:tt)*] $state:ty) => {
         impl<$($generic)*> serde::Serialize for $state {
@@ -23,7 +23,7 @@ macro_rules! serde_as_bytes {
 
         impl<'de, $($generic)*> serde::Deserialize<'de> for $state {
             fn deserialize<In: serde::Deserializer<'de>>(deserializer: In) -> Result<Self, In::Error> {
-                deserializer.deserialize_bytes($crate::strategy::wire::serde_form::Encoded::new())
+                deserializer.deserialize_bytes($crate::strategy::wire::serde_form::StateVisitor::new())
             }
         }
     };
@@ -38,16 +38,16 @@ pub(crate) fn write<T: State, S: Serializer>(state: &T, serializer: S) -> Result
     serializer.serialize_bytes(bytes.ok_or_else(|| S::Error::custom("the state takes more than 1024 bytes"))?)
 }
 
-/// Reads a state from bytes.
-pub(crate) struct Encoded<T>(PhantomData<T>);
+/// The serde visitor that reads a state from bytes.
+pub(crate) struct StateVisitor<T>(PhantomData<T>);
 
-impl<T> Encoded<T> {
+impl<T> StateVisitor<T> {
     pub(crate) const fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<'de, T: State> Visitor<'de> for Encoded<T> {
+impl<'de, T: State> Visitor<'de> for StateVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,7 +58,7 @@ impl<'de, T: State> Visitor<'de> for Encoded<T> {
         decode(bytes).map_err(E::custom)
     }
 
-    /// Forms that know no bytes write them as numbers.
+    /// Reads bytes as numbers, which formats without a type for bytes write.
     fn visit_seq<A: SeqAccess<'de>>(self, mut bytes: A) -> Result<T, A::Error> {
         let (mut buffer, mut length) = ([0; LONGEST], 0);
         while let Some(byte) = bytes.next_element()? {

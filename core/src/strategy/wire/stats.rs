@@ -1,30 +1,44 @@
-//! A strategy's own figures as names and values, for those who do not know which strategy it is.
+//! A strategy's own figures as names and values, for code that does not know the strategy.
 
 use core::fmt;
 
 use crate::strategy::Label;
 use crate::{Ratio, Timestamp};
 
-/// The value of a figure.
+/// The value of one figure of a strategy.
+///
+/// [`StatsSnapshot::find`](crate::strategy::StatsSnapshot::find) returns it by name, as for metrics or a
+/// status page.
+///
+/// ```
+/// use traffik::strategy::{StatValue, StatsSnapshot};
+/// use traffik::{Class, FixedWindow, Strategy, Timestamp, rate};
+///
+/// let stat = FixedWindow::new(rate!("5/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+/// match StatsSnapshot::of(&stat).find("current_count") {
+///     Some(StatValue::Count(used)) => assert_eq!(used, 0),
+///     other => panic!("the count is a `Count`, not {other:?}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum StatValue {
-    /// How many, or how much cost.
+    /// A number, or an amount of cost.
     Count(u64),
-    /// An amount that may be owed.
+    /// An amount that is below zero if it is owed.
     Balance(i64),
     /// A point in time.
     Time(Timestamp),
     /// An exact fraction.
     Ratio(Ratio),
-    /// Whether something is so.
+    /// A condition that holds or does not.
     Flag(bool),
-    /// What a member, a tier or a region is known by.
+    /// The name of a member, a tier or a region.
     Label(Label),
-    /// There is no such figure here.
+    /// The absence of a figure, such as the refill of an unlimited rate.
     Absent,
 }
 
@@ -42,16 +56,31 @@ impl fmt::Display for StatValue {
     }
 }
 
-/// Figures that can be told one by one, under the names of their fields.
+/// Figures that can be read one by one, under the names of their fields.
 ///
-/// Implement it for the [`Stat`](crate::strategy::Strategy::Stat) of a strategy of your own that is to be
-/// [chosen at run time](crate::strategy::Erased).
+/// Implement it for the [`Stat`](crate::strategy::Strategy::Stat) of a strategy of your own, if that strategy
+/// is to be [chosen at run time](crate::strategy::Erased).
+///
+/// ```
+/// use traffik::strategy::{StatValue, Stats, StatsSnapshot};
+///
+/// struct Usage {
+///     used: u32,
+/// }
+/// impl Stats for Usage {
+///     fn for_each(&self, visit: &mut dyn FnMut(&'static str, StatValue)) {
+///         visit("used", self.used.into());
+///     }
+/// }
+/// assert_eq!(StatsSnapshot::of(&Usage { used: 3 }).find("used"), Some(StatValue::Count(3)));
+/// ```
 pub trait Stats {
-    /// Calls `visit` with each figure, always in the same order. Of several limits, one after the other.
+    /// Calls `visit` with each figure, always in the same order. Several limits follow one after the other.
     fn for_each(&self, visit: &mut dyn FnMut(&'static str, StatValue));
 }
 
-/// Makes a struct of figures, which tells its fields by name, and of `inner` those of the wrapped limit.
+/// Defines a struct of figures that implements [`Stats`] by its field names. `inner` adds the wrapped
+/// limit's.
 macro_rules! stat {
     ($(#[$about:meta])* $visible:vis struct $stat:ident $(<$inner:ident>)? {
         $($(#[$each:meta])* $shown:vis $field:ident: $type:ty,)+
@@ -102,10 +131,19 @@ impl<T: Stats, const N: usize> Stats for [T; N] {
     }
 }
 
-/// How many figures [`StatsSnapshot`] has room for.
+/// The number of figures that [`StatsSnapshot`] has room for.
 const ROOM: usize = 16;
 
 /// The first sixteen figures of any strategy, kept without allocation.
+///
+/// ```
+/// use traffik::strategy::StatsSnapshot;
+/// use traffik::{Class, FixedWindow, Strategy, Timestamp, rate};
+///
+/// let stat = FixedWindow::new(rate!("5/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+/// let names: Vec<_> = StatsSnapshot::of(&stat).iter().map(|(name, _)| name).collect();
+/// assert_eq!(names, ["window_start", "window_end", "current_count"]);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StatsSnapshot {
     figures: [(&'static str, StatValue); ROOM],
@@ -113,7 +151,7 @@ pub struct StatsSnapshot {
 }
 
 impl StatsSnapshot {
-    /// Keeps what is told; beyond sixteen figures the rest is left out.
+    /// Copies the figures of `report`. Only the first sixteen are kept.
     #[must_use]
     pub fn of(report: &impl Stats) -> Self {
         let mut reported = Self { figures: [("", StatValue::Absent); ROOM], length: 0 };
@@ -126,15 +164,15 @@ impl StatsSnapshot {
         reported
     }
 
-    /// The figures in their order.
+    /// Returns the figures in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, StatValue)> {
         self.figures.iter().take(self.length).copied()
     }
 
-    /// The first figure of this name.
+    /// Returns the first figure of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<StatValue> {
-        self.iter().find(|(told, _)| *told == name).map(|(_, figure)| figure)
+        self.iter().find(|(key, _)| *key == name).map(|(_, figure)| figure)
     }
 }
 

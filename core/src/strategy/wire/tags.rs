@@ -12,9 +12,9 @@
 //! * A storage of bytes (`cas`, `redis` and its scripts, `memcached`, a storage under a lock) takes such
 //!   bytes as the state of a key never seen. The next write replaces them, so the key starts afresh.
 //! * An [`InlineState`](crate::strategy::InlineState) decodes whatever bytes it holds. An
-//!   [`Erased`](crate::strategy::Erased) strategy takes those of another strategy as the state of a key
-//!   never seen. One that [succeeds](crate::strategy::Erased::migrating_from) the other charges itself what was
-//!   in use of it instead.
+//!   [`Erased`](crate::strategy::Erased) strategy takes another strategy's bytes as the state of a key never
+//!   seen. One that [migrates from](crate::strategy::Erased::migrating_from) that strategy charges itself the
+//!   cost that was in use there instead.
 //! * A snapshot of a memory is refused as a whole.
 //!
 //! Memcached counts a fixed window as a number, which has no tag (`memcached/counter`).
@@ -27,7 +27,7 @@
 //!   of a shared limit) is `DecodeError` to that reader.
 //! * Versions of this crate may share a store, as in a rolling deploy, while each knows every tag that the
 //!   others write. Otherwise each takes the states of the others as those of keys never seen and overwrites
-//!   them, so a client is granted its limit anew at each change between them.
+//!   them, so a client is granted its limit again at each change between them.
 //!
 //! # When a tag changes
 //!
@@ -79,7 +79,7 @@ tags! {
     INLINE = 0x7f;
 }
 
-/// Whether all tags differ and are this crate's.
+/// Reports whether all tags differ and are this crate's.
 const fn is_registry(mut tags: &[u8]) -> bool {
     while let [tag, rest @ ..] = tags {
         let mut others = rest;
