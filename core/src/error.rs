@@ -144,7 +144,7 @@ texts! { StrategyError:
     Self::ReserveTooLarge(Label(label), ratio) => "priority {label} must leave {ratio} of the limit, which \
         leaves nothing to itself; a reserve is less than 1",
     Self::ReserveTooSmall(Label(label), ratio, limit) => "priority {label} must leave {ratio} of a limit \
-        of {limit}, which comes to nothing; a reserve is 0 or at least a cost of 1",
+        of {limit}, which is less than a cost of 1; a reserve is 0 or at least 1",
     Self::RolloverShare(ratio) =>
         "{ratio} of what was unused cannot roll over; the share is at most 1, such as 50%",
     Self::ZeroWeight => "a weight must be at least 1",

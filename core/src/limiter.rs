@@ -5,7 +5,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::storage::{Answer, MultiKeyVerdict, WaitQueue, as_of};
-use crate::strategy::Taken;
+use crate::strategy::ReceiptOf;
 use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp};
 
 mod delayed;
@@ -164,7 +164,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         &self,
         key: &K,
         hit: impl Into<Hit<S::Cost>>,
-        receipt: Taken<S>,
+        receipt: ReceiptOf<S>,
     ) -> Answer<S> {
         self.apply_now(key, &Op::Refund(hit.into(), receipt))
     }
@@ -336,7 +336,7 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
         true
     }
 
-    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: Taken<S>) -> Self::Answer {
+    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Self::Answer {
         ready(Self::refund(self, key, hit, receipt))
     }
 

@@ -1,4 +1,4 @@
-//! What a rate-limiting algorithm is: a pure function from a state, a hit and the time to a decision.
+//! Rate-limiting algorithms: pure functions from a state, a hit and the time to a decision.
 
 use crate::{Ratio, Timestamp, Verdict};
 
@@ -20,7 +20,7 @@ mod strict_window;
 mod token_bucket;
 pub(crate) mod wire;
 
-/// The algorithms, which the crate shows at its root.
+/// The algorithms, which the crate re-exports at its root.
 pub(crate) mod plain {
     #[cfg(feature = "alloc")]
     pub use super::HeapLog;
@@ -55,7 +55,7 @@ pub use crate::hit::{Class, Cost, Hit, Label};
 pub use crate::hours::Hours;
 pub use crate::op::Op;
 
-// What stands in signatures, and nobody has to name.
+// These types stand in signatures; users need not name them.
 #[doc(hidden)]
 #[cfg(feature = "alloc")]
 pub use sliding_log::{Heap, HeapLogState};
@@ -83,160 +83,220 @@ pub use {
     wire::{ActiveHours, ScriptFormula, ScriptLimit, StateNesting, StatsSnapshot},
 };
 
-/// The receipt of an admission by a strategy: what it took.
-pub(crate) type Taken<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
+/// The receipt of an admission by the strategy `S`: the record that a refund needs.
+pub(crate) type ReceiptOf<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
-/// A limit: an algorithm with its rate inside. Small, and cheap to make anew for every request.
+/// A rate-limiting algorithm with its rate inside: small, and cheap to make anew for every request.
+///
+/// Choose one of the crate's strategies first; [`TokenBucket`] suits most services. Implement the trait for
+/// an algorithm of your own. Most callers use a [`Limiter`](crate::Limiter) and never call these methods.
+///
+/// ```
+/// use traffik::{Hit, Strategy, Timestamp, TokenBucket, rate};
+///
+/// let strategy = TokenBucket::new(rate!("2/s"));
+/// let (mut state, now) = (Default::default(), Timestamp::from_micros(5));
+/// assert!(strategy.decide(&mut state, &Hit::new(2), now).is_allowed());
+/// assert!(!strategy.decide(&mut state, &Hit::new(1), now).is_allowed());
+/// assert!(strategy.decide(&mut state, &Hit::new(1), now.plus_micros(500_000)).is_allowed());
+/// ```
 ///
 /// Every implementation MUST keep the [laws](crate::laws) (feature `laws`), among them:
 ///
 /// * `decide` depends on its arguments alone, and may be run any number of times.
 /// * The admitted cost never exceeds the strategy's bound, for any rate, cost and time.
-/// * A denial leaves the state as it was, but for a note of demand, or that the limit has changed.
-/// * `retry_after` is exact: admitted then, denied one microsecond earlier.
-/// * Once `expires_at` has come, the state decides as `Default` does.
-/// * A time earlier than the state's own counts as the state's own, and [`rebase`](Self::rebase) brings a
-///   state to the present that lies further ahead of it than it can last.
-/// * Cost 0 always passes and changes nothing; a cost that can never pass is
+/// * A denial leaves the state unchanged, except to record demand or a change of the limit.
+/// * `retry_after` is exact: the hit is admitted then, and denied one microsecond earlier.
+/// * From `expires_at` on, the state decides as `Default` does.
+/// * A time earlier than the state's own counts as the state's own. [`rebase`](Self::rebase) brings a state
+///   to the present if it lies further ahead than it can last.
+/// * Cost 0 always passes and changes nothing. A cost that can never pass is
 ///   [`Never`](crate::Outcome::Never).
 pub trait Strategy: Clone + Send + Sync + 'static {
-    /// What is remembered of a key.
+    /// The state of one key.
     type State: State;
-    /// How much a hit takes.
+    /// The cost of a hit.
     type Cost: Cost;
-    /// What is answered: a [`Decision`](crate::Decision), or several.
+    /// The result of a check: a [`Decision`](crate::Decision), or several.
     type Verdict: Verdict;
-    /// This strategy's own figures.
+    /// The strategy's own figures.
     type Stat;
 
-    /// Decides on a hit and books it if it is admitted.
+    /// Decides on a hit, and charges the state if the hit is admitted.
     fn decide(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict;
 
-    /// What [`decide`](Self::decide) would answer, without booking anything.
+    /// Returns the verdict that [`decide`](Self::decide) would return, without charging anything.
     fn peek(&self, state: &Self::State, hit: &Hit<Self::Cost>, now: Timestamp) -> Self::Verdict {
         self.decide(&mut state.clone(), hit, now)
     }
 
-    /// Books what has already happened: never denies, and saturates instead of overflowing.
+    /// Charges a hit that has already happened. Never denies, and saturates instead of overflowing.
     fn charge(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, now: Timestamp);
 
-    /// Takes an admission back, as much of it as is still in use: never more than `receipt` says was taken,
-    /// and never what other hits have used since.
-    fn refund(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, receipt: Taken<Self>, now: Timestamp);
+    /// Takes back an admission, as much of it as is still in use.
+    ///
+    /// Takes back no more than `receipt` recorded, and nothing that other hits have used since.
+    fn refund(
+        &self,
+        state: &mut Self::State,
+        hit: &Hit<Self::Cost>,
+        receipt: ReceiptOf<Self>,
+        now: Timestamp,
+    );
 
-    /// When this state will decide as `Default` does; in the past if it does already.
+    /// Returns the time from which on this state decides as `Default` does; a past time if it does already.
     fn expires_at(&self, state: &Self::State, class: Class) -> Timestamp;
 
-    /// The longest this limit takes to become fresh, in microseconds: an upper bound for what a clock that
-    /// stepped back may cost a client in waiting.
+    /// Returns the longest time this strategy takes to become fresh, in microseconds.
+    ///
+    /// A clock that stepped back prolongs no client's wait beyond this.
     fn max_ttl(&self) -> u64;
 
-    /// Moves a state to the present that lies so far ahead of `now` that the clock must have been set back:
-    /// further than this limit lasts, and than a second. What was used stays used, and drains from now on.
-    /// Reports whether the state was changed.
+    /// Moves a state to the present if the clock must have been set back, and reports whether it did.
     ///
-    /// A storage calls it when a hit is denied, if its clock is nobody else's. Otherwise a state from the
-    /// future would be denied until the clock has caught up. Stores that several clocks write to forget such
+    /// The clock must have been set back if the state lies further ahead of `now` than this limit lasts, and
+    /// further than 1 second. The cost in use stays in use, and drains from now on.
+    ///
+    /// A storage calls this when a hit is denied, if no other process writes by another clock. Without it,
+    /// the hit would be denied until the clock has caught up. Stores that several clocks write to forget such
     /// a state by its time to live instead.
     fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
         let _ = (state, now);
         false
     }
 
-    /// The strategy's own figures at this time.
+    /// Returns the strategy's own figures at this time.
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> Self::Stat;
 
-    /// Whether a denial may be noted in the state as demand, at most once per member and window and never to
-    /// the client's advantage; or may end sooner than it says. Then denials can be
-    /// [recorded](Verdict::is_dirty), and may not be answered from a cache.
+    /// Reports whether a denial may be recorded, or may end sooner than its wait says.
     ///
-    /// Of any limit a check is recorded that is the first one after a change of the limit, whatever it comes
-    /// to: what drains from then on does so at the new rate.
+    /// Such a strategy records a denial as demand, at most once per member and window, and never to the
+    /// client's advantage. Its denials can be [dirty](Verdict::is_dirty), and may not be answered from a
+    /// cache.
+    ///
+    /// Any strategy records the first check after a change of the limit, whatever the outcome: the state
+    /// drains at the new rate from then on.
     #[inline]
     fn records_demand(&self) -> bool {
         false
     }
 
-    /// Shows how this limit decides on a hit to a store that can run it itself: `visit` is called for each
-    /// limit it is made of, in the order their states are encoded. `false` if one of them is none that a
-    /// store could know, does not [fit](Self::fits_script), or decides by more than its state, the hit and
-    /// the time.
+    /// Shows how this strategy decides on a hit, to a store that can run it as a script.
     ///
-    /// All of them have to admit the hit for any to be charged.
+    /// Calls `visit` for each limit that this strategy consists of, in the order in which their states are
+    /// encoded. All of them have to admit the hit for any to be charged.
+    ///
+    /// Returns `false` if a store cannot run one of them: its form is unknown, it does not
+    /// [fit](Self::fits_script), or it decides by more than its state, the hit and the time.
     fn parts_of(&self, hit: &Hit<Self::Cost>, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let _ = (hit, visit);
         false
     }
 
-    /// Shows the kind of each limit that this one is made of: the form of its states, and its period in
-    /// microseconds, 0 if it is unlimited or has none.
+    /// Shows the kind of each limit that this strategy consists of.
     ///
-    /// Limits of the same kinds may take turns on the state of a key: what was used under one stays used
-    /// under the other, and drains at the rate of the one that was asked last. Of limits of other kinds one
-    /// would drain the state at its own pace, or begin anew, so each needs a state of its own.
+    /// A kind is the form of a state, and the period in microseconds (0 for an unlimited rate, or if there is
+    /// no period). A strategy made of others shows their kinds, after its own if it adds to their states.
     ///
-    /// The kinds MUST NOT depend on anything but the limit, since they can be part of the name of a state. A
-    /// strategy made of others shows theirs, and its own first if it adds to their states.
+    /// Limits of the same kinds may take turns on the state of a key: cost used under one stays used under
+    /// the other, and drains at the rate of the one asked last. Limits of different kinds would drain the
+    /// state at another pace, or start anew, so each needs a state of its own.
+    ///
+    /// The kinds MUST depend on the strategy alone, since they can be part of the name of a state.
     fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
         let nothing = Hit::new(Self::Cost::uniform(0));
         let fresh = self.peek(&Self::State::default(), &nothing, Timestamp::EPOCH);
         fresh.for_each(&mut |decision| visit(wire::form::<Self::State>(), decision.window_micros()));
     }
 
-    /// Whether a store may run this limit as a script, whose numbers are exact only below 2⁵³.
+    /// Checks that a store may run this strategy as a script, whose numbers are exact only below 2⁵³.
     ///
-    /// Strategies that no store knows run elsewhere, and always fit.
+    /// Strategies without a script run in the client, and always fit.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the largest limit that fits, if this one does not.
     fn fits_script(&self) -> Result<(), CapacityError> {
         Ok(())
     }
 }
 
-/// A limit that can be made larger or smaller, as the wrappers do by tier or time of day.
+/// A strategy that can be made larger or smaller, as the wrappers do by tier or time of day.
 ///
-/// * A state of the limit MUST be a state of every scaled one.
-/// * [`advance`](Self::advance) MUST NOT change what this limit decides at `to` or later, nor
-///   [`advance_receipt`](Self::advance_receipt) what a refund then takes back. What is fresh by `to` MUST
-///   become `Default`, so that it is fresh for whichever limit takes over.
-/// * A [refine](Self::refine) limit MUST decide as this one does.
+/// [`Tiered`] and [`TimeOfDay`] need it of the strategy they wrap. Every strategy of this crate has it,
+/// except [`All`] and pairs.
+///
+/// ```
+/// use traffik::strategy::Scale;
+/// use traffik::{Ratio, TokenBucket, rate};
+///
+/// let strategy = TokenBucket::new(rate!("10/s"));
+/// assert_eq!(strategy.scaled(Ratio::new(1, 2)?)?, TokenBucket::new(rate!("5/s")));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+///
+/// * A state of the strategy MUST be a state of every scaled one.
+/// * [`advance`](Self::advance) MUST NOT change a decision of this strategy at `to` or later.
+///   [`advance_receipt`](Self::advance_receipt) MUST NOT change the amount that a refund then takes back.
+/// * A state that is fresh by `to` MUST become `Default`, so that it is fresh for the strategy that takes
+///   over.
+/// * A [refined](Self::refine) strategy MUST decide as this one does.
 pub trait Scale: Strategy {
-    /// The same limit at `ratio` times its [rate](crate::Rate::scaled). What was given apart from the rate,
-    /// such as a burst, stays what it is.
+    /// Returns this strategy at `ratio` times its [rate](crate::Rate::scaled).
+    ///
+    /// Settings given beside the rate, such as a burst, stay the same.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the scaled limit cannot be counted exactly, with the largest that can.
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError>;
 
-    /// A part of the limit, for one of several that hold it together: the [scaled](Self::scaled) one, of
-    /// which all that may come at once is that part as well, also where it was given apart from the rate.
-    /// Parts that make up the whole admit no more than it does, as long as none of the numbers is less than
-    /// there are parts: each is rounded down, but to no less than 1.
+    /// Returns one share of this strategy, for members that hold the limit together.
     ///
-    /// A strategy to which nothing is given apart from its rate need not say.
+    /// The rate is [scaled](Self::scaled) by `ratio`, and so is every setting that admits cost at once, such
+    /// as a burst. Shares that add up to 1 admit no more than the whole, as long as no number is smaller than
+    /// the count of shares: each is rounded down, but never below 1.
+    ///
+    /// The default suits strategies without settings beside the rate.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the share cannot be counted exactly, with the largest limit that can.
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         self.scaled(ratio)
     }
 
-    /// Brings a state forward to the time at which another limit takes over, so that what drained until then
-    /// did so at the rate of this one. For strategies whose states drain nothing before they are fresh there
-    /// is no more to do than what is done here.
+    /// Brings a state forward to the time at which another limit takes over.
+    ///
+    /// The state drains until then at the rate of this strategy. The default suits strategies whose states do
+    /// not drain before they are fresh.
     #[inline]
     fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
         let expires_at = self.expires_at(state, class);
-        // The end of time stands for never.
+        // `Timestamp::MAX` stands for "never fresh".
         if expires_at <= to && expires_at < Timestamp::MAX {
             *state = Self::State::default();
         }
     }
 
-    /// Does the same for the receipt of an admission. Nothing to do where nothing drains.
-    fn advance_receipt(&self, receipt: &mut Taken<Self>, class: Class, to: Timestamp) {
+    /// Brings the receipt of an admission forward to the same time. The default suits states that do not
+    /// drain.
+    fn advance_receipt(&self, receipt: &mut ReceiptOf<Self>, class: Class, to: Timestamp) {
         let _ = (receipt, class, to);
     }
 
-    /// Into how many parts a cost of 1 is divided to be counted exactly. Limits that count in the same parts
-    /// pass a state to and fro without rounding.
+    /// Returns the denominator of this strategy's units: a cost of 1 is this many units.
+    ///
+    /// Limits with equal denominators pass a state to each other without rounding.
     fn denominator(&self) -> u64 {
         1
     }
 
-    /// The same limit, counting in parts `factor` times as fine.
+    /// Returns this strategy with its denominator multiplied by `factor`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the capacity cannot be counted in units that fine, with the largest that can.
     fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
         let _ = factor;
         Ok(self.clone())

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::target::WaitTarget;
 use crate::storage::{DelayLine, Returning, Ticket, Turn};
-use crate::strategy::Taken;
+use crate::strategy::ReceiptOf;
 use crate::{Hit, Key, Receipts, Strategy, Verdict};
 
 /// An admission whose time has not come.
@@ -135,7 +135,7 @@ pub(super) enum GivenUp<'a, S: Strategy, H> {
     /// Refunds of the turns at the end of a line. All who stood in it are of the class of this hit.
     InLine(&'a dyn DelayLine, u64, H),
     /// The refund of a turn by itself.
-    Alone(H, Taken<S>),
+    Alone(H, ReceiptOf<S>),
     Nothing,
 }
 
@@ -176,7 +176,7 @@ impl<'a, S: Strategy, H: Into<Hit<S::Cost>> + Copy> GivenUp<'a, S, H> {
 pub(super) struct Refund<'a, S: Strategy> {
     returning: Option<Returning<'a>>,
     pub(super) hit: Hit<S::Cost>,
-    pub(super) receipt: Taken<S>,
+    pub(super) receipt: ReceiptOf<S>,
 }
 
 impl<S: Strategy> Refund<'_, S> {

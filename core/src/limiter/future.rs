@@ -10,7 +10,7 @@ use super::target::WaitTarget;
 use super::wait::wait;
 use super::within::{Expectation, Unbounded, Within};
 use crate::storage::{AsyncStorage, BackendError, MultiKeyReply, MultiKeyVerdict, Reply, WaitQueue};
-use crate::strategy::Taken;
+use crate::strategy::ReceiptOf;
 use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Timestamp, Verdict};
 
 /// Limits what keys may do, remembering them in a storage that may be remote.
@@ -126,7 +126,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         &self,
         key: &K,
         hit: impl Into<Hit<S::Cost>>,
-        receipt: Taken<S>,
+        receipt: ReceiptOf<S>,
     ) -> Reply<S::Verdict> {
         self.apply(key, &Op::Refund(hit.into(), receipt))
     }
@@ -248,7 +248,7 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
         self.storage.is_local()
     }
 
-    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: Taken<S>) -> Self::Answer {
+    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Self::Answer {
         Self::refund(self, key, hit, receipt)
     }
 

@@ -5,7 +5,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::storage::WaitQueue;
-use crate::strategy::Taken;
+use crate::strategy::ReceiptOf;
 use crate::{Hit, Key, Strategy, Timestamp};
 
 /// A limiter, as far as waiting needs it.
@@ -33,7 +33,7 @@ pub(super) trait WaitTarget<S: Strategy> {
         due: Range<Timestamp>,
     ) -> (Self::Answer, Option<Timestamp>);
 
-    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: Taken<S>) -> Self::Answer;
+    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Self::Answer;
 
     /// Expects how long a hit waits behind those whose costs `ahead` lists, looking no further than `within`.
     /// They are of its class, since each class has a queue of its own.

@@ -1,6 +1,6 @@
-//! Adaptive: fixed windows whose limit falls under load and recovers when it has gone.
+//! The adaptive limit: fixed windows whose limit falls under load and recovers afterwards.
 
-use super::math::rebase::{is_ahead, told};
+use super::math::rebase::{bounded_wait, is_ahead};
 use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, FixedWindow, Hit, Scale, Strategy};
 use crate::decision::{Figures, Kind, Quotient};
@@ -16,30 +16,38 @@ mod tests;
 pub use state::AdaptiveState;
 use state::WHOLE;
 
-/// Counts hits in windows of one period, aligned to the clock, at most `factor · limit` in each.
+/// Lowers its limit while a client presses on, or while the service is loaded, and raises it again
+/// afterwards.
 ///
-/// The factor starts at 1 and changes only from one window to the next:
+/// Choose it to shed load from clients that ignore denials, or by a [load](Self::load) that you measure.
+/// [`CostBased`](crate::CostBased) slows down expensive hits instead; [`FixedWindow`] keeps its limit. The
+/// state takes 24 bytes.
 ///
-/// * A window was loaded if its *demand* reached the threshold times the limit. Then the factor is
-///   multiplied by the reduction, but stays at the floor or above.
-/// * Else it recovers by the recovery, up to 1. So it does for every silent window.
+/// Windows have one period and are aligned to the clock. A window admits at most `⌊factor · limit⌋`, and no
+/// less than 1. The factor starts at 1 and changes only from one window to the next:
 ///
-/// The demand of a window is what it admitted, or, if it denied anything, the use that it was on course for: at
-/// its first denial what was used, times the period over the time since the window began, and no less than that
-/// with the denied cost. It is noted once per window; denials cost nothing else.
+/// * A window was loaded if its *demand* reached the threshold times the limit. The factor is then multiplied
+///   by the reduction, but stays at the floor or above.
+/// * After any other window, a silent one included, the recovery is added to the factor, up to 1.
 ///
-/// Demand is measured against the limit itself and not against the reduced one. So a client that uses just what
-/// it is left with lets the factor recover, and so does one that asks steadily for less than the threshold of
-/// the full limit, while one that presses on keeps it at the floor. (To ask for more than is left right when a
-/// window begins is to press on: what would have followed cannot be known.)
+/// The demand of a window is the cost that it admitted. If it denied a hit, the demand is the use that the
+/// window was on course for at its first denial: `used · period / (time since the window began)`, and at
+/// least the use with the denied cost. It is recorded once per window; denials cost nothing else.
 ///
-/// A [load](Self::load) told from outside counts as that of the window before, for the request it is told with.
+/// Demand is measured against the limit itself, not the reduced one. A client that uses just what is left
+/// lets the factor recover, and so does one that asks steadily for less than the threshold of the full limit.
+/// A client that presses on keeps the factor at the floor. Asking for more than is left right when a window
+/// begins counts as pressing on.
 ///
-/// In each window it admits at most the limit, and at least `max(1, ⌊floor · limit⌋)` but for what is left over
-/// when the next whole cost no longer fits. The factor is counted in millionths and rounded down. A refund takes
-/// back what was counted, but not a change of the factor.
+/// A [load](Self::load) given from outside counts as that of the previous window, for the request that gives
+/// it.
 ///
-/// By default the threshold is 0.8, the reduction 0.6, the recovery 0.1 and the floor 0.3. 10 per minute:
+/// Each window admits at most the limit, and at least `max(1, ⌊floor · limit⌋)`, less the rest that is
+/// smaller than one more whole cost. The factor is counted in millionths and rounded down. A refund takes
+/// back the count, but not a change of the factor.
+///
+/// The threshold defaults to 0.8, the reduction to 0.6, the recovery to 0.1 and the floor to 0.3. 10 per
+/// minute:
 ///
 /// | at | cost | decided | remaining | |
 /// |---|---|---|---|---|
@@ -68,13 +76,13 @@ use state::WHOLE;
 /// assert_eq!(at(540, 10).remaining(), 0);
 /// ```
 ///
-/// Source: additive increase and multiplicative decrease, D.-M. Chiu and R. Jain, "Analysis of the increase and
-/// decrease algorithms for congestion avoidance in computer networks", Computer Networks and ISDN Systems
-/// 17(1), 1989.
+/// Source: additive increase and multiplicative decrease, D.-M. Chiu and R. Jain, "Analysis of the increase
+/// and decrease algorithms for congestion avoidance in computer networks", Computer Networks and ISDN
+/// Systems 17(1), 1989.
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.effective_limit` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.effective_limit` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -92,26 +100,33 @@ pub struct Adaptive {
     recovery: Divisor,
     floor: u32,
     load: Ratio,
-    /// The demand from which on a window was loaded.
+    /// The demand from which on a window was loaded: `⌈threshold · limit⌉`.
     loaded_from: u64,
-    /// Whether the load told from outside reaches the threshold.
+    /// Whether the load given from outside reaches the threshold.
     loaded_outside: bool,
-    /// The largest cost that can ever pass while it does, or does not.
+    /// The largest cost that can pass while the load from outside stays as it is.
     largest_cost: u32,
 }
 
 stat! {
-    /// An adaptive limit's own figures.
+    /// The figures of an [`Adaptive`] limit.
+    ///
+    /// ```
+    /// use traffik::{Adaptive, Class, Ratio, Strategy, Timestamp, rate};
+    ///
+    /// let stat = Adaptive::new(rate!("9/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.effective_limit, stat.factor), (9, Ratio::ONE));
+    /// ```
     pub struct AdaptiveStat {
-        /// When the present window began.
+        /// The start of the present window.
         pub window_start: Timestamp,
-        /// When it ends, and the next one begins.
+        /// The end of the present window, and the start of the next.
         pub window_end: Timestamp,
-        /// The cost used in it.
+        /// The cost used in the present window.
         pub used: u32,
-        /// How much may be used in it.
+        /// The most that may be used in the present window.
         pub effective_limit: u32,
-        /// Its demand so far over the limit, or the load told from outside if that is more.
+        /// The demand of the present window over the limit, or the load from outside if that is larger.
         pub current_load: Ratio,
         /// The effective limit over the limit, before rounding.
         pub factor: Ratio,
@@ -119,7 +134,7 @@ stat! {
 }
 
 impl Adaptive {
-    /// The limit of `rate` in each window, and the default parameters.
+    /// Returns an adaptive limit with the default parameters: at most the limit of `rate` in each window.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         Self {
@@ -136,30 +151,32 @@ impl Adaptive {
         .prepared()
     }
 
-    /// The same limit, with what follows from its parameters.
+    /// Computes the fields that follow from the parameters.
     const fn prepared(self) -> Self {
         let threshold = self.threshold as u64;
+        // load.num / load.den ≥ threshold / WHOLE, multiplied out.
         let (load, reached) = (self.load.num() as u128, threshold as u128 * self.load.den() as u128);
         let loaded_from = (threshold * self.rate().limit() as u64).div_ceil(WHOLE as u64);
         let limit = Self { loaded_from, loaded_outside: load * WHOLE as u128 >= reached, ..self };
         Self { largest_cost: limit.effective(limit.rested()), ..limit }
     }
 
-    /// The same limit under a load known from outside, such as that of a processor: cheap to make anew for
-    /// every request. From the threshold on a window that begins counts as following a loaded one, also for a
-    /// key never seen; a cost above what that leaves can not pass while the load lasts.
+    /// Sets a load known from outside, such as that of a processor. Cheap to call for every request.
+    ///
+    /// From the threshold on, a window that begins counts as following a loaded one, also for a key never
+    /// seen. A cost above the limit that this leaves cannot pass while the load lasts.
     #[must_use]
     pub const fn load(self, load: Ratio) -> Self {
         Self { load, ..self }.prepared()
     }
 
-    /// The rate whose limit holds without load.
+    /// Returns the rate, whose limit holds without load.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.windows.rate()
     }
 
-    /// Brings a state to the window that holds the time it decides at; tells where that begins and ends too.
+    /// Brings a state to the window that holds the time of decision, and returns that window's start and end.
     #[inline]
     fn present(&self, state: AdaptiveState, now: Timestamp) -> (AdaptiveState, (Timestamp, Timestamp)) {
         let at = now.max(state.at);
@@ -181,22 +198,22 @@ impl Adaptive {
         AdaptiveState { at, used: 0, demand: 0, lack: WHOLE - self.factor(state, windows).min(WHOLE) }
     }
 
-    /// The beginning of a window some windows after one that ends at `end`, at least one.
+    /// Returns the start of a window that comes `windows` (at least 1) windows after one that ends at `end`.
     #[inline]
     fn window_after(&self, end: Timestamp, windows: u64) -> Timestamp {
         end.plus_micros(self.rate().period_micros().saturating_mul(windows.saturating_sub(1)))
     }
 
-    /// The use that a present window, which began at `start`, is on course for: at least what would be used with
-    /// what is asked for.
+    /// Returns the use that the present window is on course for: `max(used · period / elapsed, asked)`.
     #[cold]
     fn course(&self, present: &AdaptiveState, start: Timestamp, asked: u64) -> u32 {
+        // The window began at `start`; at its very start one microsecond counts as elapsed.
         let elapsed = present.at.micros_since(start).max(1);
         let course = scale_down(present.used.into(), self.rate().period_micros(), elapsed);
         u32::try_from(course.max(asked)).unwrap_or(u32::MAX)
     }
 
-    /// Until when a state of the present window, which ends at `end`, has to wait for this cost, once it is denied.
+    /// Returns the time at which a denied cost passes, for a state whose window ends at `end`.
     #[inline]
     fn wait(&self, state: AdaptiveState, next: u32, end: Timestamp, cost: u32) -> Timestamp {
         let first = if self.loaded_outside { self.factor(state, 1) } else { next };
@@ -205,11 +222,13 @@ impl Adaptive {
 
     #[cold]
     fn wait_longer(&self, next: u32, end: Timestamp, cost: u32) -> Timestamp {
+        // ⌈part · WHOLE / whole⌉, the factor in millionths at which `part` of `whole` is reached, at most 1.
         let of_whole = |part: u32, whole: u32| {
             let factor = divide_up(u64::from(part) * u64::from(WHOLE), whole.into());
             u32::try_from(factor).unwrap_or(WHOLE).min(WHOLE)
         };
         let needed = of_whole(cost, self.rate().limit());
+        // Under load from outside the last factor is reduced once more, so it has to be larger before that.
         let windows = if self.loaded_outside {
             1 + self.windows_until(next, of_whole(needed, self.reduction))
         } else {
@@ -218,7 +237,7 @@ impl Adaptive {
         self.window_after(end, windows)
     }
 
-    /// When a state whose window ends at `end` is fresh.
+    /// Returns the time at which a state is fresh, whose window ends at `end`.
     #[inline]
     fn fresh(&self, state: AdaptiveState, next: u32, end: Timestamp) -> Timestamp {
         if state == AdaptiveState::default() {
@@ -228,7 +247,7 @@ impl Adaptive {
         let windows = if !self.loaded_outside || (whole == 1 && state.lack == 0) {
             whole
         } else if self.reduction > self.floor {
-            // Reduced once more, any other factor than 1 would show for one window longer.
+            // Reduced once more, any other factor than 1 would show for one more window.
             whole + 1
         } else if state.used > 0 || state.demand > 0 || self.own_factor(state, 0) != self.rested() {
             1
@@ -238,10 +257,10 @@ impl Adaptive {
         self.window_after(end, windows)
     }
 
-    /// From one time to another, counted from a present that may lie behind the first.
+    /// Returns the time from `from` to `to`, counted from a present that may lie before `from`.
     fn span(&self, from: Timestamp, to: Timestamp, now: Timestamp) -> Quotient {
         let behind = if from > now { from.micros_since(now) } else { 0 };
-        Quotient::whole(told(to.micros_since(from), behind, self.max_ttl()))
+        Quotient::whole(bounded_wait(to.micros_since(from), behind, self.max_ttl()))
     }
 }
 
@@ -251,7 +270,7 @@ impl Strategy for Adaptive {
     type Verdict = Decision;
     type Stat = AdaptiveStat;
 
-    // What of the figures is not read then need not be computed.
+    // Inlined, so that the compiler drops the figures which the caller does not read.
     #[inline(always)]
     fn decide(&self, state: &mut AdaptiveState, hit: &Hit, now: Timestamp) -> Decision {
         if self.rate().is_unlimited() {
@@ -275,11 +294,11 @@ impl Strategy for Adaptive {
         } else {
             (Kind::Deny, false)
         };
-        // An older state has a window of its own.
+        // A state that was not written may be of an older window.
         let end = if state.at >= start { end } else { self.windows.window(state.at).1 };
         let next = self.own_factor(*state, 1);
         let remaining = limit.saturating_sub(used);
-        // A denial waits for its cost, and who is told what remains for more than that.
+        // A denial waits for its cost; otherwise the wait is for one more than what remains.
         let wanted = if kind == Kind::Deny { Some(hit.cost) } else { remaining.checked_add(1) };
         let wait = match wanted {
             Some(wanted) if wanted <= self.largest_cost => {
@@ -308,7 +327,7 @@ impl Strategy for Adaptive {
         }
     }
 
-    /// Takes the cost back if the window it was booked in is still the state's own.
+    /// Takes the cost back if the window that it was charged to is still the state's own.
     fn refund(&self, state: &mut AdaptiveState, hit: &Hit, receipt: Receipt, _: Timestamp) {
         if self.windows.window(state.at) == self.windows.window(receipt.at) {
             let used = state.used.saturating_sub(hit.cost);
@@ -321,6 +340,8 @@ impl Strategy for Adaptive {
     }
 
     fn max_ttl(&self) -> u64 {
+        // At most ⌈1 / recovery⌉ windows recover the factor, after the present window and one reduced from
+        // outside.
         let recovery = self.recovery.divide_up(WHOLE.into());
         self.rate().period_micros().saturating_mul(recovery + 2)
     }
@@ -353,7 +374,7 @@ impl Strategy for Adaptive {
     }
 }
 
-/// The rate changes; the parameters and the load stay what they are.
+/// Scales the rate; the parameters and the load stay the same.
 impl Scale for Adaptive {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(Self { windows: self.windows.scaled(ratio)?, ..*self }.prepared())
@@ -367,6 +388,7 @@ impl Bounds for Adaptive {
 
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         let (cost, limit) = (cost.max(1), self.rate().limit());
+        // Each window admits ⌊effective / cost⌋ whole costs, at the floor in the worst case.
         let windows = self.windows.most(first, last).checked_div(limit.into()).unwrap_or(0);
         windows.saturating_mul((self.effective(self.floor) / cost * cost).into())
     }

@@ -1,4 +1,4 @@
-//! Cost-based bucket: a token bucket that refills the slower the dearer its hits have been.
+//! The cost-based bucket: a token bucket that refills more slowly after expensive hits.
 
 use super::math::meter::Meter;
 use super::math::pace::Pace;
@@ -14,22 +14,29 @@ use mean::Mean;
 #[cfg(test)]
 mod tests;
 
-/// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills at the rate divided by
-/// the running mean cost of the hits it admitted, but never below a [`floor`](Self::floor) (half the rate).
+/// Slows its refill down as hits get more expensive, to favour clients with cheap requests.
 ///
-/// The mean is exponential: each admitted hit of cost `c` moves it by `(c − mean) / window`, where the
-/// [`window`](Self::window) is how many hits it looks back (100). It starts at 1, stays the same between
-/// hits, and is forgotten when the bucket is full again, so a key long idle is a key never seen. A client
-/// whose hits all cost 1 has a plain [`TokenBucket`](crate::TokenBucket).
+/// Choose it where a few expensive requests hurt more than many cheap ones. For hits that all cost 1 it
+/// decides as a [`TokenBucket`](crate::TokenBucket), which is simpler. [`Adaptive`](crate::Adaptive) reacts
+/// to demand instead of cost. The state takes 40 bytes.
 ///
-/// All in whole numbers, rounded against the client: the mean up to a multiple of 2⁻³², and the refill down
-/// to a step of at most 1/1024 of the rate; only the floor is rounded up to such a step, never beyond the
-/// rate. So between two hits the refill is exactly linear, and waits are exact.
+/// The bucket holds `burst` tokens, which defaults to the limit. It refills at the rate divided by the
+/// running mean cost of the admitted hits, but never below the [`floor`](Self::floor), which defaults to half
+/// the rate.
+///
+/// The mean is exponential: each admitted hit of cost `c` moves it by `(c − mean) / window`. The
+/// [`window`](Self::window) is the number of hits it looks back, and defaults to 100. The mean starts at 1,
+/// stays the same between hits, and is forgotten when the bucket is full again, so a key long idle is as one
+/// never seen.
+///
+/// All numbers are whole and rounded against the client: the mean up to a multiple of 2⁻³², and the refill
+/// down to a step of at most 1/1024 of the rate. Only the floor is rounded up to such a step, never beyond
+/// the rate. So between two hits the refill is exactly linear, and waits are exact.
 ///
 /// Over any time `T` it admits at most `burst + limit · T / period`. A client that always asks for `c` gets
-/// at least `burst + share · limit · T / period − (c − 1)`, where `share` is the greater of the floor and `1
-/// / c`, rounded as above, if the burst exceeds `c` by a microsecond's refill; else `c` in every `⌈c · period
-/// / (share · limit)⌉` microseconds.
+/// at least `burst + share · limit · T / period − (c − 1)`, if the burst exceeds `c` by the refill of 1 µs.
+/// `share` is the greater of the floor and `1 / c`, rounded as above. Otherwise the client gets `c` in every
+/// `⌈c · period / (share · limit)⌉` µs.
 ///
 /// A bucket of 8 tokens at 4 per second, with a window of 2 hits:
 ///
@@ -60,13 +67,13 @@ mod tests;
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 ///
-/// A refund of the last admission restores the mean too; one of an earlier admission restores the count only.
+/// A refund of the last admission restores the mean too; a refund of an earlier one restores only the count.
 ///
 /// Source: traffik 1.0 for Python, where the mean was taken over a list of the last hits.
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.mean_cost` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.mean_cost` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -82,27 +89,36 @@ pub struct CostBased {
     is_burst_given: bool,
     window: u32,
     floor: Ratio,
-    /// Units refilled in a microsecond at the floor.
+    /// The units that drain in a microsecond at the floor.
     slowest: u64,
 }
 
 stat! {
-    /// A cost-based bucket's own figures.
+    /// The figures of a [`CostBased`] bucket.
+    ///
+    /// ```
+    /// use traffik::{Class, CostBased, Ratio, Strategy, Timestamp, rate};
+    ///
+    /// let stat = CostBased::new(rate!("4/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.tokens, stat.mean_cost), (4, Ratio::ONE));
+    /// ```
     pub struct CostBasedStat {
         /// Whole tokens in the bucket, rounded down.
         pub tokens: u32,
         /// Tokens in a full bucket.
         pub capacity: u32,
-        /// The running mean cost of the hits admitted.
+        /// The running mean cost of the admitted hits.
         pub mean_cost: Ratio,
-        /// Tokens that come in a microsecond at this mean; `None` if unlimited.
+        /// Tokens added per microsecond at this mean; `None` if unlimited.
         pub refill: Option<Ratio>,
     }
 }
 
 impl CostBased {
-    /// A bucket refilled at up to `rate` whose burst is the limit (or the largest burst that can be counted,
-    /// if that is less), whose mean looks back 100 hits, and whose refill never falls below half the rate.
+    /// Returns a bucket that refills at up to `rate`, with the default settings.
+    ///
+    /// The burst is the limit, or the largest burst that can be counted if that is less. The mean looks back
+    /// 100 hits, and the refill never falls below half the rate.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let floor = Ratio::HALF;
@@ -118,16 +134,20 @@ impl CostBased {
         bucket.with_floor(floor)
     }
 
-    /// The same bucket holding `burst` tokens. A burst of 0 admits nothing.
+    /// Sets how many tokens the bucket holds. A burst of 0 admits nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the burst cannot be counted exactly, with the largest that can.
     pub const fn burst(self, burst: u32) -> Result<Self, CapacityError> {
         Self { is_burst_given: true, ..self }.sized(burst)
     }
 
-    /// The same bucket whose mean looks back this many hits, at least 1.
+    /// Sets how many hits the mean looks back. Defaults to 100.
     ///
     /// # Errors
     ///
-    /// [`EmptyWindow`](StrategyError::EmptyWindow) for 0 hits.
+    /// Fails with [`EmptyWindow`](StrategyError::EmptyWindow) for 0 hits.
     pub const fn window(self, hits: u32) -> Result<Self, StrategyError> {
         match hits {
             0 => Err(StrategyError::EmptyWindow),
@@ -135,11 +155,12 @@ impl CostBased {
         }
     }
 
-    /// The same bucket whose refill never falls below this share of the rate, above 0 and at most 1.
+    /// Sets the share of the rate below which the refill never falls. Defaults to a half.
     ///
     /// # Errors
     ///
-    /// [`CostBasedFloor`](StrategyError::CostBasedFloor) unless it is above 0 and at most 1.
+    /// Fails with [`CostBasedFloor`](StrategyError::CostBasedFloor) unless the share is above 0 and at most
+    /// 1.
     pub const fn floor(self, share: Ratio) -> Result<Self, StrategyError> {
         if share.num() == 0 || share.num() > share.den() {
             return Err(StrategyError::CostBasedFloor);
@@ -148,6 +169,7 @@ impl CostBased {
     }
 
     const fn with_floor(self, floor: Ratio) -> Self {
+        // slowest = ⌈drain · floor⌉
         let slowest = scale_up(self.meter.drain(), floor.num(), floor.den());
         Self { floor, slowest, ..self }
     }
@@ -159,18 +181,19 @@ impl CostBased {
         }
     }
 
-    /// The rate it is refilled at while its hits cost 1.
+    /// Returns the rate at which the bucket refills while its hits cost 1.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.meter.rate
     }
 
-    /// The meter that drains as this mean has it.
+    /// Returns the meter that drains at the pace of this mean: `max(⌊drain / mean⌋, slowest)`.
     #[inline]
     fn at_mean(&self, mean: Mean) -> Meter {
         if mean == Mean::default() {
             return self.meter;
         }
+        // A mean is in units of 2⁻³², so drain / mean = drain · ONE / parts.
         let slowed = scale_down(self.meter.drain(), Mean::ONE, mean.parts());
         self.meter.draining(slowed.max(self.slowest))
     }
@@ -179,16 +202,18 @@ impl CostBased {
         self.at_mean(state.mean)
     }
 
-    /// The state at a later time.
+    /// Returns the state at a later time.
     fn moved(&self, state: CostBasedState, to: Timestamp) -> CostBasedState {
         let meter = self.of_state(&state);
         let (at, used) = meter.level(&state.level, to);
         CostBasedState { level: meter.state(at, used), ..state }.forgetting()
     }
 
-    /// The state before an admission, if that was the last thing that happened to it.
+    /// Returns the state before an admission, if that admission was the last change of the state.
     fn before(&self, state: &CostBasedState, hit: &Hit, receipt: Receipt) -> Option<CostBasedState> {
         let mean = state.mean_before;
+        // The admission was the last change if the level is still the receipt's, and the mean still the one
+        // that this cost makes of `mean_before`.
         let is_last = state.level.open() == Level::of(receipt)
             && state.level.unit() == self.meter.unit
             && state.mean == mean.with(hit.cost, self.window);
@@ -200,19 +225,22 @@ impl CostBased {
     }
 }
 
-/// How fast it drains from now on depends on the hits to come, so a receipt does not tell.
+/// Removes the drain from the receipt: it depends on the hits to come, so a receipt cannot record it.
 fn with_open_receipt(decision: Decision) -> Decision {
     decision.with_receipt(decision.receipt().open())
 }
 
-/// A meter for `rate` in units so fine that a step of the refill is at most 1/1024 of it, as long as they can
-/// be counted, and finer where that leaves room for any cost.
+/// Returns a meter for `rate` whose refill has steps of at most 1/1024 of it.
+///
+/// The steps are coarser if units so fine cannot be counted, and finer where that leaves room for any cost.
 const fn fine(rate: Rate) -> Meter {
+    /// The least number of units drained in a microsecond, so that one of them is 1/1024 of the rate.
     const STEPS: u64 = 1024;
-    /// Units per cost of 1 at which any 32-bit cost can be counted several times over.
+    /// The units per cost of 1 at which any 32-bit cost can be counted several times over.
     const FINEST: u64 = 1 << 29;
     let meter = Meter::new(rate, 0);
     let mut parts = 1;
+    // Doubling keeps unit / drain, so the rate stays exact while the steps get finer.
     while meter.unit > 0 && meter.unit * parts * 2 <= FINEST {
         parts *= 2;
     }
@@ -235,7 +263,7 @@ impl Strategy for CostBased {
         if !decision.is_allowed() || hit.cost == 0 || decision.is_unlimited() {
             return with_open_receipt(decision);
         }
-        // A full bucket has forgotten the mean.
+        // A full bucket forgets the mean.
         state.mean_before = if used == 0 { Mean::default() } else { mean };
         state.mean = state.mean_before.with(hit.cost, self.window);
         if state.mean == mean {
@@ -247,7 +275,7 @@ impl Strategy for CostBased {
         with_open_receipt(meter.decide(&mut state.level, &nothing, now, (self.burst, 0)).recorded(true))
     }
 
-    /// Takes tokens; the mean is that of hits that were admitted, and stays what it is.
+    /// Takes tokens without changing the mean, which is that of admitted hits.
     fn charge(&self, state: &mut CostBasedState, hit: &Hit, now: Timestamp) {
         if self.meter.is_unlimited() || hit.cost == 0 {
             return;
@@ -256,8 +284,9 @@ impl Strategy for CostBased {
         self.of_state(state).charge(&mut state.level, hit, now);
     }
 
-    /// Takes back what is left of the cost, and the change of the mean if this was the last admission. If a
-    /// cheap hit has sped up the refill so much that it repaid itself, nothing is taken back.
+    /// Takes back what is left of the cost, and the change of the mean if this was the last admission.
+    ///
+    /// Takes nothing back if a cheap hit has sped up the refill so much that it has repaid itself.
     fn refund(&self, state: &mut CostBasedState, hit: &Hit, receipt: Receipt, now: Timestamp) {
         if self.meter.is_unlimited() {
             return;
@@ -272,7 +301,7 @@ impl Strategy for CostBased {
                 }
             }
             None => {
-                // How fast it drained since the charge is not known: at most at the full rate.
+                // The drain since the charge is not known. It was at most the full rate.
                 let left = self.meter.left(hit, receipt, at);
                 state.level = meter.state(at, used.saturating_sub(left));
                 *state = state.forgetting();
@@ -304,8 +333,8 @@ impl Strategy for CostBased {
     }
 }
 
-/// The rate changes, and with it a burst that is the limit; a burst that was given, the window and the floor
-/// stay what they are.
+/// Scales the rate, and with it a burst that is the limit. A burst that was given, the window and the floor
+/// stay the same.
 impl Scale for CostBased {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let scaled =
@@ -322,7 +351,7 @@ impl Scale for CostBased {
         *state = state.forgetting();
     }
 
-    /// How fast it drained since the charge is not known: at most at the full rate.
+    /// Assumes the full rate since the charge, which is the most that can have drained.
     fn advance_receipt(&self, receipt: &mut Receipt, _: Class, to: Timestamp) {
         self.meter.advance_receipt(receipt, to);
     }
@@ -333,7 +362,7 @@ impl Bounds for CostBased {
         self.meter.most(last.micros_since(first))
     }
 
-    /// The mean of a client that always asks for `cost` rises to that and no further.
+    /// Promises the refill at a mean of `cost`, which is the highest mean that such a client reaches.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         let (span, slowed) = (last.micros_since(first), self.at_mean(Mean::of(cost)));
         match u128::from(self.meter.capacity).checked_sub(self.meter.units(cost.into())) {

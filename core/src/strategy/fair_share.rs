@@ -1,4 +1,4 @@
-//! Fair share: instances share one limit by weight, and none can take another's share.
+//! The fair share: instances share one limit by weight, and none can take another's share.
 
 use super::shares;
 use super::shares::{Shares, shared};
@@ -7,30 +7,37 @@ use super::wire::tags;
 use super::{Bounds, CapacityError, Class, FixedWindow, Label, Scale, Strategy, StrategyError};
 use crate::{Rate, Ratio, Timestamp};
 
-/// One limit per window for all instances of a service, divided by weight among those that want it.
+/// Divides one limit among the instances of a service, by weight, so that none can take another's share.
 ///
-/// [`Class::instance`] says who asks, and the limit what that instance's [`weight`](Self::weight) is; each may
-/// have its own, and the one last seen counts. Windows are those of a [`FixedWindow`]: one period long and aligned
-/// to the clock. In a window of limit `L`:
+/// Choose it where several tenants or instances compete for one limit. [`Regions`](crate::Regions) gives each
+/// a fixed share instead. The state takes `28 + 16 · N` bytes, rounded up to 8.
 ///
-/// * An instance of weight `w` with demand in the window before (it was admitted or denied something) has the
-///   share `⌊L · w / W⌋`, `W` being the weights of all that had. Nobody else can have any of it, also if it is not used.
-/// * What the rounding leaves is unassigned; all of `L` is, if nobody had demand in the window before.
-/// * A hit is paid out of the instance's share, and what that does not cover out of what is unassigned, first come,
-///   first served. An instance without demand in the window before has only the latter, and has a share from
-///   the next window on: a denial is noted as demand, once per window.
+/// [`Class::instance`] names the instance that asks, and each instance passes its own
+/// [`weight`](Self::weight); the one last seen counts. Windows are those of a [`FixedWindow`]: one period
+/// long and aligned to the clock. An instance has *demand* in a window if a hit of it was admitted or denied
+/// there. In a window of limit `L`:
 ///
-/// So a window never admits more than `L`, whoever asks; an instance that asked in one window gets its share of the
-/// next, however much others ask for; and one that is alone has all of it. At most `L` passes in a window, at least
-/// `L` if it is asked for with a cost of 1 and by those that asked in the window before. A share that comes to 0
-/// (more instances than `L`) leaves the instance what is unassigned.
+/// * An instance of weight `w` with demand in the previous window has the share `⌊L · w / W⌋`, where `W` is
+///   the sum of the weights of all instances with such demand. No other instance can use that share, even if
+///   it stays unused.
+/// * The rest from rounding is unassigned. If no instance had demand in the previous window, all of `L` is.
+/// * A hit is paid from the instance's share first, then from the unassigned rest, in order of arrival. An
+///   instance without demand in the previous window has only the rest, and has a share from the next window
+///   on: a denial is recorded as demand, once per window.
 ///
-/// There is room for `N` instances with demand in this window or the last. Those that find no room share
-/// one more row, `other`, as one instance, until none of them has had demand for a whole window.
+/// So a window never admits more than `L`. An instance that asked in one window gets its share of the next,
+/// however much others ask for, and an instance that is alone gets all of it. A window admits all of `L` if
+/// instances that asked in the previous window ask for it with a cost of 1. A share that is rounded down to 0
+/// (more instances than `L`) leaves the instance the unassigned rest.
+///
+/// There is room for `N` instances with demand in this window or the last. Instances beyond `N` share one
+/// more row, `other`, as one instance, until none of them has had demand for a whole window.
 ///
 /// 9 per 10 s, shared by A of weight 1 and B of weight 2:
 ///
-/// | at | who | cost | decided | remaining | |
+/// 9 per 10 s, shared by A of weight 1 and B of weight 2:
+///
+/// | at | instance | cost | decided | remaining | |
 /// |---|---|---|---|---|---|
 /// | 10 s | A | 9 | allow | 0 | nobody asked before 10 s |
 /// | 12 s | B | 6 | deny, retry after 8 s | 0 | noted |
@@ -44,12 +51,12 @@ use crate::{Rate, Ratio, Timestamp};
 /// use core::time::Duration;
 /// use traffik::{Class, FairShare, Hit, Label, Outcome, Strategy, Timestamp, rate};
 ///
-/// let limit = FairShare::<4>::new(rate!("9/10s"));
-/// let instances = [limit, limit.weight(2)?];
+/// let strategy = FairShare::<4>::new(rate!("9/10s"));
+/// let instances = [strategy, strategy.weight(2)?];
 /// let mut state = Default::default();
-/// let mut at = |second: u64, who: usize, cost| {
-///     let class = Class::new().with_instance(Label(who as u32));
-///     instances[who].decide(&mut state, &Hit::new(cost).with_class(class), Timestamp::from_micros(second * 1_000_000))
+/// let mut at = |second: u64, instance: usize, cost| {
+///     let hit = Hit::new(cost).with_class(Class::new().with_instance(Label(instance as u32)));
+///     instances[instance].decide(&mut state, &hit, Timestamp::from_micros(second * 1_000_000))
 /// };
 /// let (a, b) = (0, 1);
 ///
@@ -64,18 +71,19 @@ use crate::{Rate, Ratio, Timestamp};
 /// # Ok::<(), traffik::StrategyError>(())
 /// ```
 ///
-/// Source: weighted fair sharing as in A. Demers, S. Keshav and S. Shenker, "Analysis and simulation of a fair
-/// queueing algorithm", SIGCOMM 1989, by window instead of by packet: the demand of one decides on the next.
+/// Source: weighted fair sharing as in A. Demers, S. Keshav and S. Shenker, "Analysis and simulation of a
+/// fair queueing algorithm", SIGCOMM 1989, by window instead of by packet: the demand of one window divides
+/// the next.
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.share` reads one of them and charges nobody, for the default class;
+/// `limiter.stat("alice")?.share` reads one of them without charging the key, for the default class;
 /// [`stat_for`](crate::Limiter::stat_for) reads those of another class.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
-/// | `instance` | `Option<Label>` | instance; `None` if it is in the row of those that found no room |
-/// | `share` | `u32`, cost | part of the present window that nobody else can have |
+/// | `instance` | `Option<Label>` | instance; `None` if it is in the row `other` |
+/// | `share` | `u32`, cost | part of the present window that no other instance can use |
 /// | `usage` | `u32`, cost | use of the instance in the present window |
 /// | `total_usage` | `u64`, cost | use of all instances in the present window |
 /// | `weight` | `u16` | weight of the instance |
@@ -87,41 +95,49 @@ pub struct FairShare<const N: usize> {
     weight: u16,
 }
 
-/// The state of a fair share.
+/// The state of a [`FairShare`].
 pub type FairShareState<const N: usize> = Shares<N, { tags::FAIR_SHARE }>;
 
 stat! {
-    /// A fair share's own figures.
+    /// The figures of a [`FairShare`].
+    ///
+    /// ```
+    /// use traffik::{Class, FairShare, Strategy, Timestamp, rate};
+    ///
+    /// let strategy = FairShare::<4>::new(rate!("9/s"));
+    /// let stat = strategy.stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.share, stat.total_usage, stat.weight), (0, 0, 1));
+    /// ```
     pub struct FairShareStat {
-        /// The instance; `None` if it shares the row of those that found no room.
+        /// The instance; `None` if it is in the row `other`.
         pub instance: Option<Label>,
-        /// The cost that nobody else can have in the present window.
+        /// The cost in the present window that no other instance can use.
         pub share: u32,
-        /// The cost it has used in it.
+        /// The cost that the instance has used in the present window.
         pub usage: u32,
-        /// The cost all have used in it.
+        /// The cost that all instances have used in the present window.
         pub total_usage: u64,
         /// The instance's weight.
         pub weight: u16,
-        /// When the present window began.
+        /// The start of the present window.
         pub window_start: Timestamp,
-        /// When it ends, and the next one begins.
+        /// The end of the present window, and the start of the next.
         pub window_end: Timestamp,
     }
 }
 
 impl<const N: usize> FairShare<N> {
-    /// Room for `N` instances that share this rate, as seen by one of weight 1.
+    /// Returns a limit with room for `N` instances that share this rate, seen by an instance of weight 1.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         Self { windows: FixedWindow::new(rate), weight: 1 }
     }
 
-    /// The same limit as seen by an instance of this weight, from 1.
+    /// Sets the weight of the instance that asks, from 1. Defaults to 1.
     ///
     /// # Errors
     ///
-    /// [`ZeroWeight`](StrategyError::ZeroWeight) for 0.
+    /// Fails with [`ZeroWeight`](StrategyError::ZeroWeight) for 0.
     pub const fn weight(self, weight: u16) -> Result<Self, StrategyError> {
         match weight {
             0 => Err(StrategyError::ZeroWeight),
@@ -129,14 +145,14 @@ impl<const N: usize> FairShare<N> {
         }
     }
 
-    /// The rate that all share.
+    /// Returns the rate that all instances share.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.windows.rate()
     }
 }
 
-impl<const N: usize> shares::Sharing for FairShare<N> {
+impl<const N: usize> shares::SharedLimit for FairShare<N> {
     const NAMED: bool = false;
 
     fn windows(&self) -> &FixedWindow {
@@ -159,20 +175,23 @@ impl<const N: usize> shares::Sharing for FairShare<N> {
         true
     }
 
+    // ⌊limit · weight / weights⌋, at most the limit, since no weight exceeds the sum of all.
     fn share(&self, _: Option<Label>, weight: u16, weights: u64) -> u32 {
-        // At most the limit, since no weight is more than all.
         (u64::from(self.rate().limit()) * u64::from(weight)).checked_div(weights).unwrap_or(0) as u32
     }
 
+    // An instance that is alone can use the whole window.
     fn most(&self, _: Option<Label>) -> u32 {
         self.rate().limit()
     }
 
+    // A share depends on the demand in each window, so the advertised quota is the whole limit.
     fn quota(&self, _: Option<Label>) -> u32 {
         self.rate().limit()
     }
 }
 
+// Decisions are those of the shared table in `shares`.
 impl<const N: usize> Strategy for FairShare<N> {
     type State = FairShareState<N>;
     type Stat = FairShareStat;
@@ -180,15 +199,15 @@ impl<const N: usize> Strategy for FairShare<N> {
     shared!();
 
     fn stat(&self, state: &Self::State, class: Class, now: Timestamp) -> FairShareStat {
-        let standing = state.standing(self, class, now);
+        let status = state.status(self, class, now);
         FairShareStat {
-            instance: standing.who,
-            share: standing.share,
-            usage: standing.used,
-            total_usage: standing.total,
+            instance: status.label,
+            share: status.share,
+            usage: status.used,
+            total_usage: status.total,
             weight: self.weight,
-            window_start: standing.window.0,
-            window_end: standing.window.1,
+            window_start: status.window.0,
+            window_end: status.window.1,
         }
     }
 }
@@ -204,7 +223,7 @@ impl<const N: usize> Bounds for FairShare<N> {
         self.windows.most(first, last)
     }
 
-    /// An instance that is alone has all of every window.
+    /// Promises the whole of every window to an instance that is alone.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         self.windows.least(first, last, cost)
     }

@@ -1,4 +1,4 @@
-//! Fixed window: a counter that starts again at every multiple of the period.
+//! The fixed window: a counter that restarts at every multiple of the period.
 
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
@@ -16,11 +16,13 @@ use crate::divide::Divisor;
 use crate::time::{Halves, micros_ceil};
 use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
-/// Counts hits in windows of one period, aligned to the clock: at most the limit in each.
+/// Admits at most the limit in each window of one period, aligned to the clock.
 ///
-/// The cheapest and the coarsest strategy: around the boundary of two windows up to twice the limit can pass
-/// within one period. An [`anchor`](Self::anchor) moves the boundaries, so that not all keys start again at
-/// the same moment.
+/// Choose it for a quota "per calendar minute", or where each instruction counts: it is the cheapest and the
+/// coarsest strategy. Around the boundary of two windows up to twice the limit can pass within one period;
+/// [`SlidingWindow`](crate::SlidingWindow) narrows that. The state takes 12 bytes.
+///
+/// An [`anchor`](Self::anchor) moves the boundaries, so that not all keys restart at the same moment.
 ///
 /// 3 per 10 s:
 ///
@@ -38,7 +40,9 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 ///
 /// let window = FixedWindow::new(rate!("3/10s"));
 /// let mut state = Default::default();
-/// let mut at = |second: u64, cost| window.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000));
+/// let mut at = |second: u64, cost| {
+///     window.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000))
+/// };
 ///
 /// assert_eq!(at(12, 2).remaining(), 1);
 /// assert_eq!(at(18, 2).retry_after(), Some(Duration::from_secs(2)));
@@ -49,7 +53,7 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.current_count` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.current_count` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -59,30 +63,45 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedWindow {
     rate: Rate,
-    /// That of the rate, in microseconds.
+    /// The period of the rate, in microseconds.
     period: Divisor,
-    /// Windows start this far after a multiple of the period; less than the period.
+    /// The offset of each window's start from a multiple of the period, in microseconds; below the period.
     anchor: u64,
 }
 
-/// The state of a fixed window: what was used in the window that holds the last hit.
+/// The state of a [`FixedWindow`]: the use in the window of the last hit, in 12 bytes.
+///
+/// ```
+/// use traffik::strategy::State;
+/// use traffik::{FixedWindow, Hit, Strategy, Timestamp, rate};
+///
+/// let (window, mut state) = (FixedWindow::new(rate!("2/s")), State::FRESH);
+/// window.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// assert_ne!(state, State::FRESH);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FixedWindowState {
-    /// The time of the last hit that was booked, from which the window follows for whatever period the
-    /// limit has by now.
+    /// The time of the last charged hit. The window follows from it, for any period that the limit now has.
     at: Halves,
     used: u32,
 }
 
 stat! {
-    /// A fixed window's own figures.
+    /// The figures of a [`FixedWindow`].
+    ///
+    /// ```
+    /// use traffik::{Class, FixedWindow, Strategy, Timestamp, rate};
+    ///
+    /// let stat = FixedWindow::new(rate!("2/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.current_count, stat.window_end.as_micros()), (0, 1_000_000));
+    /// ```
     pub struct FixedWindowStat {
-        /// When the present window began.
+        /// The start of the present window.
         pub window_start: Timestamp,
-        /// When it ends, and the next one begins.
+        /// The end of the present window, and the start of the next.
         pub window_end: Timestamp,
-        /// The cost used in it.
+        /// The cost used in the present window.
         pub current_count: u32,
     }
 }
@@ -116,19 +135,19 @@ impl State for FixedWindowState {
         input.tag(tags::FIXED_WINDOW)?;
         let (at, used) = (Timestamp::from_micros(input.u64()?), input.u32()?);
         let state = Self::new(at, used);
-        // Nothing used is always written as the state never used.
+        // A state with nothing in use has one encoded form: that of a key never seen.
         if state.at() == at { Ok(state) } else { Err(DecodeError) }
     }
 }
 
 impl FixedWindow {
-    /// Windows of one period, the first of which began at the clock's epoch.
+    /// Returns windows of one period, the first of which began at the clock's epoch.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         Self { rate, period: Divisor::new(rate.period_micros()), anchor: 0 }
     }
 
-    /// The same windows with every boundary moved later by `anchor` (a fraction of a microsecond rounds up).
+    /// Moves every boundary later by `anchor`, rounded up to 1 µs.
     #[must_use]
     pub const fn anchor(self, anchor: Duration) -> Self {
         match micros_ceil(anchor).checked_rem(self.rate.period_micros()) {
@@ -137,23 +156,24 @@ impl FixedWindow {
         }
     }
 
-    /// The rate whose limit holds for each window.
+    /// Returns the rate, whose limit holds for each window.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// How many whole periods so many microseconds are.
+    /// Returns the number of whole periods in `micros` microseconds.
     #[inline]
     pub(super) fn periods(&self, micros: u64) -> u64 {
         self.period.divide(micros).0
     }
 
-    /// The window that holds this time: its start and its end.
+    /// Returns the start and the end of the window that holds this time.
     #[inline]
     pub(super) fn window(&self, at: Timestamp) -> (Timestamp, Timestamp) {
         let at = at.as_micros();
-        // Before the first boundary lies the rest of a window that began before the epoch.
+        // start = at − (at − anchor) mod period. Before the first boundary lies the rest of a window that
+        // began before the epoch.
         let (start, end) = match at.checked_sub(self.anchor) {
             Some(since) => {
                 let start = at - self.period.divide(since).1;
@@ -164,7 +184,7 @@ impl FixedWindow {
         (Timestamp::from_micros(start), Timestamp::from_micros(end))
     }
 
-    /// The time a state decides at, what is used in the window that holds it, and that window's end.
+    /// Returns the time of decision, the use in its window, and the end of that window.
     #[inline]
     fn present(&self, state: FixedWindowState, now: Timestamp) -> (Timestamp, u32, Timestamp) {
         let at = now.max(state.at());
@@ -179,7 +199,7 @@ impl Strategy for FixedWindow {
     type Verdict = Decision;
     type Stat = FixedWindowStat;
 
-    // What of the figures is not read then need not be computed.
+    // Inlined, so that the compiler drops the figures which the caller does not read.
     #[inline(always)]
     fn decide(&self, state: &mut FixedWindowState, hit: &Hit, now: Timestamp) -> Decision {
         if self.rate.is_unlimited() {
@@ -187,6 +207,7 @@ impl Strategy for FixedWindow {
         }
         let (at, used, end) = self.present(*state, now);
         let limit = self.rate.limit();
+        // A clock that stepped back out of the window waits no longer than one period.
         let wait = Quotient::whole(end.micros_since(now).min(self.rate.period_micros()));
         let reset = |used: u32| if used == 0 { Quotient::ZERO } else { wait };
         let figures = |used: u32| Figures {
@@ -202,6 +223,7 @@ impl Strategy for FixedWindow {
         if hit.cost > limit {
             return figures(used).never(reset(used));
         }
+        // used + cost > limit, written so that it cannot overflow.
         if used > limit - hit.cost {
             return figures(used).deny(wait);
         }
@@ -216,7 +238,7 @@ impl Strategy for FixedWindow {
         }
     }
 
-    /// Takes the cost back if the window it was booked in is still the present one.
+    /// Takes the cost back if the window that it was charged to is still the present one.
     fn refund(&self, state: &mut FixedWindowState, hit: &Hit, receipt: Receipt, now: Timestamp) {
         let (at, used, _) = self.present(*state, now);
         if self.window(at) == self.window(receipt.at) {
@@ -236,12 +258,14 @@ impl Strategy for FixedWindow {
     fn rebase(&self, state: &mut FixedWindowState, now: Timestamp) -> bool {
         let is_ahead = is_ahead(state.at(), now, self.max_ttl());
         if is_ahead {
+            // The count moves to the window that holds the present, and stays in use until that ends.
             state.at = Halves::of(now);
         }
         is_ahead
     }
 
-    /// Of windows that begin at other times, each would forget what the other counts.
+    /// Shows the anchor as a kind of its own: windows that begin at other times would forget each other's
+    /// use.
     fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
         visit(form::<FixedWindowState>(), self.rate.period_micros());
         if self.anchor > 0 {
@@ -277,13 +301,15 @@ impl Bounds for FixedWindow {
         if self.rate.is_unlimited() {
             return u128::MAX;
         }
+        // Window k starts at anchor + (k − 1) · period, so the one that holds `at` has the number
+        // ⌊(at + period − anchor) / period⌋. The windows touched are number(last) − number(first) + 1.
         let period = u128::from(self.rate.period_micros());
         let number = |at: Timestamp| (u128::from(at.as_micros()) + period - u128::from(self.anchor)) / period;
         let windows = number(last) - number(first) + 1;
         windows * u128::from(self.rate.limit())
     }
 
-    /// In every window the limit, but for what is left over when the next whole `cost` no longer fits.
+    /// Promises `⌊limit / cost⌋ · cost` in every window: the rest is less than one more whole cost.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         let cost = cost.max(1);
         let windows = self.most(first, last) / u128::from(self.rate.limit().max(1));
@@ -314,13 +340,14 @@ mod tests {
         assert_eq!(admitted(Rate::per_second(5), 6_000_000), 30);
     }
 
-    /// Defect 2 of the original: fractional windows were cut to whole seconds, 5/2900ms admitted 30 in 4 windows.
+    /// Defect 2 of the original: fractional windows were cut to whole seconds, so 5/2900ms admitted 30 in 4
+    /// windows.
     #[test]
     fn defect_2_fractional_windows_keep_their_length() {
         assert_eq!(admitted("5/2900ms".parse().unwrap(), 4 * 2_900_000), 20);
     }
 
-    /// Defect 3 of the original: told to wait 0.9 s when the window had 10 s to go.
+    /// Defect 3 of the original: the wait was 0.9 s when the window had 10 s to go.
     #[test]
     fn defect_3_the_wait_is_to_the_end_of_the_window() {
         let window = FixedWindow::new("1/10s".parse().unwrap());

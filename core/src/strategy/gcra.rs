@@ -1,4 +1,4 @@
-//! GCRA, the generic cell rate algorithm: hits are spaced by the rate, give or take a tolerance.
+//! GCRA, the generic cell rate algorithm: hits are spaced by the rate, within a tolerance.
 
 use core::time::Duration;
 
@@ -9,13 +9,18 @@ use super::{Bounds, CapacityError, Class, Hit, Level, Scale, Strategy};
 use crate::time::micros_ceil;
 use crate::{Rate, Ratio, Timestamp};
 
-/// Admits a hit if it comes no earlier than its theoretical arrival time, less a tolerance.
+/// Spaces hits evenly at the rate, and admits those that come early by no more than a tolerance.
 ///
-/// With `T = period / limit`, a hit of cost `c` moves the theoretical arrival time `c · T` on, and conforms
-/// if that then lies at most `T + tolerance` ahead: the cost is part of the test. Without a tolerance hits
-/// are spaced by `T`, rounded up to a microsecond; a [`burst`](Self::burst) of `b` is a tolerance of
-/// `(b − 1) · T`. Over any time `t` at most `1 + (tolerance + t) / T` is admitted, and with a tolerance of a
-/// microsecond or more at least that less 1 to a client that always asks again.
+/// Choose it for traffic without bursts, such as calls to a partner's API. With a burst it decides as a
+/// [`TokenBucket`](crate::TokenBucket), which suits "so many at once". The state takes 24 bytes.
+///
+/// The emission interval is `T = period / limit`. A hit of cost `c` moves the theoretical arrival time on by
+/// `c · T`, and conforms if that time then lies at most `T + tolerance` ahead. So the cost is part of the
+/// test. Without a tolerance hits are spaced by `T`, rounded up to 1 µs. A [`burst`](Self::burst) of `b` is a
+/// tolerance of `(b − 1) · T`.
+///
+/// Over any time `t` it admits at most `1 + (tolerance + t) / T`. With a tolerance of 1 µs or more, a client
+/// that always asks again gets at least that less 1.
 ///
 /// 10 per second with a tolerance of 50 ms, so `T` is 100 ms:
 ///
@@ -38,7 +43,8 @@ use crate::{Rate, Ratio, Timestamp};
 /// assert!(gcra.decide(&mut state, &Hit::new(1), at(0)).is_allowed());
 /// assert!(gcra.decide(&mut state, &Hit::new(1), at(50)).is_allowed());
 /// assert_eq!(gcra.stat(&state, Class::default(), at(50)).tat, at(200));
-/// assert_eq!(gcra.decide(&mut state, &Hit::new(1), at(100)).retry_after(), Some(Duration::from_millis(50)));
+/// let denied = gcra.decide(&mut state, &Hit::new(1), at(100));
+/// assert_eq!(denied.retry_after(), Some(Duration::from_millis(50)));
 /// assert!(gcra.decide(&mut state, &Hit::new(1), at(150)).is_allowed());
 /// assert_eq!(gcra.decide(&mut state, &Hit::new(2), at(900)).outcome(), Outcome::Never);
 /// assert_eq!(gcra.stat(&state, Class::default(), at(900)).tat, at(900)); // never earlier than the present
@@ -49,7 +55,7 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.tat` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.tat` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -64,23 +70,30 @@ pub struct Gcra {
     tick: u64,
 }
 
-/// How far hits may come early.
+/// The extent to which hits may come early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slack {
-    /// By as much as lets this many come at once.
+    /// Early enough for this much cost to pass at once.
     Burst(u32),
-    /// By this many microseconds.
+    /// Early by this many microseconds.
     Tolerance(u64),
 }
 
 stat! {
-    /// GCRA's own figures.
+    /// The figures of [`Gcra`].
+    ///
+    /// ```
+    /// use traffik::{Class, Gcra, Ratio, Strategy, Timestamp, rate};
+    ///
+    /// let stat = Gcra::new(rate!("10/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.interval, stat.conformant), (Some(Ratio::new(100_000, 1)?), true));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub struct GcraStat {
-        /// The theoretical arrival time of the next hit, rounded up to a microsecond; the present if that is
-        /// later.
+        /// The theoretical arrival time of the next hit, rounded up to 1 µs, and no earlier than the present.
         pub tat: Timestamp,
-        /// The emission interval: microseconds between two hits of cost 1 at the exact rate. `None` where
-        /// there is none: unlimited, or nothing admitted.
+        /// The emission interval: microseconds between two hits of cost 1 at the exact rate. `None` if the
+        /// rate is unlimited or admits nothing.
         pub interval: Option<Ratio>,
         /// Whether a hit of cost 1 would conform now.
         pub conformant: bool,
@@ -88,39 +101,45 @@ stat! {
 }
 
 impl Gcra {
-    /// Hits spaced exactly by the rate: no tolerance, a burst of 1.
+    /// Returns a strategy that spaces hits exactly by the rate, with a burst of 1 and no tolerance.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let burst = if rate.limit() == 0 { 0 } else { 1 };
         Self { meter: Meter::new(rate, burst), slack: Slack::Burst(burst), tick: 0 }
     }
 
-    /// The same limit with a tolerance that lets `burst` through at once. A burst of 0 admits nothing.
+    /// Sets the tolerance that lets a cost of `burst` pass at once. A burst of 0 admits nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the burst, with the tick, cannot be counted exactly, with the largest burst that can.
     pub const fn burst(self, burst: u32) -> Result<Self, CapacityError> {
         self.with_slack(Slack::Burst(burst), self.tick)
     }
 
-    /// The same limit with hits admitted up to `tolerance` (rounded up to a microsecond) early. A rate of 0
-    /// still admits nothing.
+    /// Sets how early a hit may come, rounded up to 1 µs. A rate of 0 still admits nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the cost that may pass at once cannot be counted exactly, with the largest that can.
     pub const fn tolerance(self, tolerance: Duration) -> Result<Self, CapacityError> {
         self.with_slack(Slack::Tolerance(micros_ceil(tolerance)), self.tick)
     }
 
-    /// The same limit for a clock that moves by this much at a time (rounded up to a microsecond), beside a
-    /// burst or a tolerance.
+    /// Sets the tick of the clock, if the clock moves by more than 1 µs at a time.
     ///
-    /// A hit that is due between two ticks passes at the second one, and what passes from then on counts from
-    /// there: without more than a burst of 1 each hit loses the rest of its tick. Of a client that asks at
-    /// each tick of 1 ms there passes
+    /// The tick is rounded up to 1 µs, and adds to a burst or a tolerance. A hit that is due between two
+    /// ticks passes at the second one, and later hits count from there. With a burst of 1 each hit thus loses
+    /// the rest of its tick. A client that asks at each tick of 1 ms gets:
     ///
-    /// | rate | without this | lost |
+    /// | rate | without `tick` | lost |
     /// |---|---|---|
     /// | 300/s | 250/s | 16.7 % |
     /// | 700/s | 500/s | 28.6 % |
     /// | 2 000/s | 1 000/s | 50 % |
     ///
-    /// With it the whole rate passes, whatever the tick: hits of a cost up to the burst may come early by the
-    /// tick as well. So over any time `t` of the clock at most `1 + (t + tolerance + tick) / T` is admitted.
+    /// With `tick` the whole rate passes, whatever the tick: hits of a cost up to the burst may come early by
+    /// the tick as well. Over any time `t` of the clock it admits at most `1 + (t + tolerance + tick) / T`.
     /// A burst of at least `rate · tick + 1` loses nothing either.
     ///
     /// ```
@@ -134,7 +153,7 @@ impl Gcra {
     ///
     /// # Errors
     ///
-    /// Fails with a [`CapacityError`] if what may come at once does not fit 64 bits.
+    /// Fails if the cost that may pass at once does not fit 64 bits, with the largest that does.
     pub const fn tick(self, tick: Duration) -> Result<Self, CapacityError> {
         self.with_slack(self.slack, micros_ceil(tick))
     }
@@ -142,11 +161,12 @@ impl Gcra {
     const fn with_slack(self, slack: Slack, tick: u64) -> Result<Self, CapacityError> {
         let (hits, early) = match slack {
             Slack::Burst(0) => (0, 0),
-            // Nothing arrives at a rate of 0, so nothing arrives early.
+            // At a rate of 0 no hit is due, so none comes early.
             Slack::Tolerance(_) if self.meter.drain() == 0 => (0, 0),
             Slack::Burst(burst) => (burst, tick),
             Slack::Tolerance(early) => (1, early.saturating_add(tick)),
         };
+        // capacity = early · drain + hits · unit, the units that may be in use after an admission.
         let early = early as u128 * self.meter.drain() as u128;
         let capacity = early.saturating_add(self.meter.units(hits as u64));
         match self.meter.with_capacity(capacity) {
@@ -155,7 +175,7 @@ impl Gcra {
         }
     }
 
-    /// The rate it spaces hits by.
+    /// Returns the rate by which hits are spaced.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.meter.rate
@@ -168,6 +188,8 @@ impl Strategy for Gcra {
     metered!(strategy, |it| (it.meter.largest_cost, 0));
 
     fn stat(&self, state: &Level, class: Class, now: Timestamp) -> GcraStat {
+        // The level is empty when the last hit's interval is over, which is the theoretical arrival time.
+        // T = period / limit = unit / drain, in lowest terms.
         GcraStat {
             tat: self.expires_at(state, class).max(now),
             interval: Ratio::new(self.meter.unit, self.meter.drain()).ok(),
@@ -176,13 +198,13 @@ impl Strategy for Gcra {
     }
 }
 
-/// The rate changes; a burst, a tolerance and a tick stay what they are.
+/// Scales the rate; a burst, a tolerance and a tick stay the same.
 impl Scale for Gcra {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Self::new(self.meter.rate.scaled(ratio)).with_slack(self.slack, self.tick)
     }
 
-    /// A tolerance becomes the burst that comes to that part of it. A tick is that of each part.
+    /// Turns a tolerance into the burst that is `ratio` of it. Each share keeps the tick.
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let burst = self.tick(Duration::ZERO)?.meter.largest_cost;
         self.burst(ratio.part_of(burst))?.scaled(ratio)
@@ -202,7 +224,8 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_micros(1_000_000_000);
 
-    /// Defect 7 of the original: cost 1000 passed on 60/m and locked the key out; the wait ignored the tolerance.
+    /// Defect 7 of the original: cost 1000 passed on 60/m and locked the key out; the wait ignored the
+    /// tolerance.
     #[test]
     fn the_cost_and_the_tolerance_are_part_of_the_test() {
         let spaced = Gcra::new(Rate::per_minute(60));

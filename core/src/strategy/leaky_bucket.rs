@@ -1,4 +1,4 @@
-//! Leaky bucket as a meter: hits fill it, it leaks at the rate, and what would overflow is denied.
+//! The leaky bucket as a meter: hits fill it, it leaks at the rate, and hits that would overflow are denied.
 
 use super::math::meter::Meter;
 use super::math::metered::metered;
@@ -6,21 +6,21 @@ use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Level, Scale, Strategy};
 use crate::{Rate, Ratio, Timestamp};
 
-/// A bucket that hits fill by their cost and that leaks continuously at the rate.
+/// Denies hits that would overflow a bucket, which leaks continuously at the rate.
 ///
-/// Its capacity is 1 if not said otherwise: no burst, so that hits of cost 1 are spaced by
-/// `period / limit`, rounded up to a microsecond, and a larger cost can never pass. A wider
-/// [`capacity`](Self::capacity) admits that much at once. Every hit is held against the capacity, the first
-/// one of a key too.
+/// Choose it for a rate without bursts, in terms of "how full" instead of "how many left". It decides as a
+/// [`TokenBucket`](crate::TokenBucket) whose burst is the capacity.
+/// [`LeakyBucketQueue`](crate::LeakyBucketQueue) delays hits instead of denying them. The state takes 24
+/// bytes.
 ///
-/// Over any time `T` it admits at most `capacity + limit · T / period`, and to a client that always asks for
-/// `c` again at least `c − 1` less, if the capacity exceeds `c` by a microsecond's leak; else it admits `c` in
-/// every `⌈c · period / limit⌉` microseconds. On a clock that moves by a tick at a time read "tick" for
-/// "microsecond", and round that up to whole ticks.
+/// The capacity defaults to 1, which allows no burst: hits of cost 1 are spaced by `period / limit`, rounded
+/// up to 1 µs, and a larger cost can never pass. A wider [`capacity`](Self::capacity) admits that much at
+/// once. The capacity bounds every hit, also the first one of a key.
 ///
-/// It decides as a [`TokenBucket`](crate::TokenBucket) whose burst is the capacity, told from the other side:
-/// how full, not how much is left. To delay hits instead of denying them, use
-/// [`LeakyBucketQueue`](crate::LeakyBucketQueue).
+/// Over any time `T` it admits at most `capacity + limit · T / period`. A client that always asks for `c`
+/// again gets at least `c − 1` less, if the capacity exceeds `c` by the leak of 1 µs. Otherwise it gets `c`
+/// in every `⌈c · period / limit⌉` µs. On a clock that moves by a tick at a time, read "tick" for "µs" and
+/// round up to whole ticks.
 ///
 /// A bucket of capacity 3 that leaks 2 per second:
 ///
@@ -42,7 +42,8 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// assert_eq!(bucket.decide(&mut state, &Hit::new(4), at(0)).outcome(), Outcome::Never);
 /// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(0)).remaining(), 1);
-/// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(0)).retry_after(), Some(Duration::from_millis(500)));
+/// let denied = bucket.decide(&mut state, &Hit::new(2), at(0));
+/// assert_eq!(denied.retry_after(), Some(Duration::from_millis(500)));
 /// assert_eq!(bucket.decide(&mut state, &Hit::new(2), at(500)).remaining(), 0);
 /// assert_eq!(bucket.stat(&state, Class::default(), at(1250)).level, 2); // 1.5, rounded up
 /// # Ok::<(), traffik::CapacityError>(())
@@ -53,7 +54,7 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.level` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.level` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -63,12 +64,19 @@ use crate::{Rate, Ratio, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucket {
     meter: Meter,
-    /// What was asked for, which stays when the rate changes.
+    /// The capacity in cost, which stays the same when the rate changes.
     capacity: u32,
 }
 
 stat! {
-    /// A leaky bucket's own figures.
+    /// The figures of a [`LeakyBucket`].
+    ///
+    /// ```
+    /// use traffik::{Class, LeakyBucket, Strategy, Timestamp, rate};
+    ///
+    /// let stat = LeakyBucket::new(rate!("2/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.level, stat.capacity), (0, 1));
+    /// ```
     pub struct LeakyBucketStat {
         /// The cost in the bucket, rounded up.
         pub level: u32,
@@ -80,14 +88,18 @@ stat! {
 }
 
 impl LeakyBucket {
-    /// A bucket that leaks at `rate` and admits no burst. A rate of 0 admits nothing.
+    /// Returns a bucket that leaks at `rate` and allows no burst. A rate of 0 admits nothing.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let capacity = if rate.limit() == 0 { 0 } else { 1 };
         Self { meter: Meter::new(rate, capacity), capacity }
     }
 
-    /// The same bucket holding `capacity`. A capacity of 0 admits nothing.
+    /// Sets the cost that the bucket holds. A capacity of 0 admits nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the capacity cannot be counted exactly, with the largest that can.
     pub const fn capacity(self, capacity: u32) -> Result<Self, CapacityError> {
         match self.meter.with_capacity(self.meter.units(capacity as u64)) {
             Ok(meter) => Ok(Self { meter, capacity }),
@@ -95,7 +107,7 @@ impl LeakyBucket {
         }
     }
 
-    /// The rate it leaks at.
+    /// Returns the rate at which the bucket leaks.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.meter.rate
@@ -116,7 +128,7 @@ impl Strategy for LeakyBucket {
     }
 }
 
-/// The rate changes; the capacity stays what it is.
+/// Scales the rate; the capacity stays the same.
 impl Scale for LeakyBucket {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Self::new(self.meter.rate.scaled(ratio)).capacity(self.capacity)

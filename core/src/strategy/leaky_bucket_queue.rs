@@ -1,4 +1,4 @@
-//! Leaky bucket as a queue: hits leave one after another at the rate, and are denied when the queue is full.
+//! The leaky bucket as a queue: hits leave one after another at the rate, and a full queue denies.
 
 use super::math::meter::Meter;
 use super::math::metered::metered;
@@ -10,21 +10,25 @@ mod state;
 
 pub use state::QueueState;
 
-/// Delays hits so that they leave in the order they came, exactly at the rate.
+/// Delays hits so that they leave in order, exactly at the rate, and denies them when the queue is full.
 ///
-/// An admitted hit may proceed [`after`](crate::Outcome::Allow) a delay: when its turn comes. Its turn comes
-/// when all that came before it has had its time, which is `cost · period / limit` for each; the turn is then
-/// rounded up to a microsecond, never the time between, so there is no drift. A hit that finds nothing
-/// before it leaves at once.
+/// Choose it to smooth traffic, such as calls to a slow service. [`LeakyBucket`](crate::LeakyBucket) and
+/// [`Gcra`](crate::Gcra) deny early hits instead. The state takes 32 bytes.
 ///
-/// Behind the unit of cost that leaves now, [`queue`](Self::queue) more may wait (the limit, if not said
-/// otherwise). A hit that does not fit is denied until it does, and a cost above `queue + 1` never fits.
-/// Over any time `T` at most `queue + 1 + limit · T / period` is admitted, and to a client that always asks
-/// for `c` again at least `c − 1` less, if `queue + 1` exceeds `c` by a microsecond's worth; else it admits
-/// `c` in every `⌈c · period / limit⌉` microseconds. What leaves is spaced whatever is admitted.
+/// An admitted hit may proceed [`after`](crate::Outcome::Allow) a delay, when its turn comes. A hit occupies
+/// `cost · period / limit`, and the next turn comes when all earlier hits have had their time. The turn is
+/// rounded up to 1 µs, never the time between turns, so there is no drift. A hit that finds the queue empty
+/// leaves at once.
 ///
-/// A refund takes back only the last place, and only until its turn has gone by: those behind a place have
-/// been told when to leave, and what has had its turn may have left. Any other refund changes nothing.
+/// Behind the unit of cost that leaves now, [`queue`](Self::queue) more may wait, which defaults to the
+/// limit. A hit that does not fit is denied until it does, and a cost above `queue + 1` never fits.
+///
+/// Over any time `T` it admits at most `queue + 1 + limit · T / period`. A client that always asks for `c`
+/// again gets at least `c − 1` less, if `queue + 1` exceeds `c` by what leaves in 1 µs. Otherwise it gets `c`
+/// in every `⌈c · period / limit⌉` µs. Hits leave spaced by the rate in either case.
+///
+/// A refund takes back only the last place, and only until its turn has gone by: the places behind it already
+/// have their turns, and a hit whose turn has come may have left. Any other refund changes nothing.
 ///
 /// 2 per second with 2 waiting:
 ///
@@ -65,7 +69,7 @@ pub use state::QueueState;
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.queue_size` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.queue_size` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -75,42 +79,55 @@ pub use state::QueueState;
 /// | `next_turn` | `Timestamp` | turn of a hit that came now, if the queue had room for it |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucketQueue {
-    /// Holds what leaves now and what waits behind it.
+    /// Holds the cost that leaves now and the cost that waits behind it: `capacity = (queue + 1) · unit`.
     meter: Meter,
     queue: u32,
     is_queue_given: bool,
 }
 
 stat! {
-    /// A queue's own figures.
+    /// The figures of a [`LeakyBucketQueue`].
+    ///
+    /// ```
+    /// use traffik::{Class, LeakyBucketQueue, Strategy, Timestamp, rate};
+    ///
+    /// let queue = LeakyBucketQueue::new(rate!("2/s"));
+    /// let stat = queue.stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.queue_size, stat.queue_capacity), (0, 2));
+    /// ```
     pub struct LeakyBucketQueueStat {
-        /// The cost that waits behind the unit that leaves now, rounded up: with hits of cost 1, how many
-        /// wait.
+        /// The cost that waits behind the unit that leaves now, rounded up. With hits of cost 1, the number
+        /// of waiting hits.
         pub queue_size: u32,
-        /// All the cost that has not had its time yet, what leaves now included, rounded up.
+        /// The cost that has not had its time yet, with the unit that leaves now, rounded up.
         pub queue_cost: u32,
         /// The cost that may wait.
         pub queue_capacity: u32,
-        /// When a hit that came now would have its turn, if the queue had room for it.
+        /// The turn of a hit that came now, if the queue had room for it.
         pub next_turn: Timestamp,
     }
 }
 
 impl LeakyBucketQueue {
-    /// A queue that hits leave at `rate`, in which as much may wait as the limit, or as can be counted
-    /// exactly if that is less (only for limits above 213 million a day that share no factor with the
-    /// period). A rate of 0 admits nothing.
+    /// Returns a queue that hits leave at `rate`, in which as much cost may wait as the limit.
+    ///
+    /// Less may wait if the limit cannot be counted exactly. This happens only above 213 million per day, for
+    /// limits that share no factor with the period. A rate of 0 admits nothing.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
+        // The capacity is the queue and the unit that leaves now.
         let capacity = if rate.limit() == 0 { 0 } else { rate.limit().saturating_add(1) };
         let meter = Meter::new(rate, capacity);
         Self { meter, queue: meter.largest_cost.saturating_sub(1), is_queue_given: false }
     }
 
-    /// The same queue in which a cost of `queue` may wait. With a queue of 0 nothing waits: what does not
-    /// leave at once is denied.
+    /// Sets the cost that may wait. With a queue of 0, hits that cannot leave at once are denied.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the queue cannot be counted exactly, with the largest that can.
     pub const fn queue(self, queue: u32) -> Result<Self, CapacityError> {
-        // Nothing ever leaves at a rate of 0, so nothing can be let in.
+        // At a rate of 0 nothing ever leaves, so nothing may enter.
         let capacity = if self.meter.rate.limit() == 0 { 0 } else { queue as u64 + 1 };
         match self.meter.with_capacity(self.meter.units(capacity)) {
             Ok(meter) => Ok(Self { meter, queue, is_queue_given: true }),
@@ -118,7 +135,7 @@ impl LeakyBucketQueue {
         }
     }
 
-    /// The rate that hits leave at.
+    /// Returns the rate at which hits leave.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.meter.rate
@@ -126,7 +143,7 @@ impl LeakyBucketQueue {
 }
 
 impl LeakyBucketQueue {
-    /// Changes the level of a state; answers whether that of another limit was ended by it as well.
+    /// Changes the level of a state, and reports whether this ended the pace of another limit.
     #[inline]
     fn change<T>(
         &self,
@@ -138,6 +155,7 @@ impl LeakyBucketQueue {
         let held = own.level(&self.meter);
         let mut level = held;
         let changed = change(&mut level);
+        // A level that stays the same keeps its time, so that a denial leaves the state as it was.
         if level != held {
             *state = own.following(&self.meter, held, level);
         } else if is_changed {
@@ -146,7 +164,7 @@ impl LeakyBucketQueue {
         (changed, is_changed)
     }
 
-    /// The level of a state as it is decided upon.
+    /// Returns the level of a state at the pace of this queue's meter.
     fn level(&self, state: &QueueState, now: Timestamp) -> Level {
         state.own(&self.meter, now).0.level(&self.meter)
     }
@@ -158,7 +176,7 @@ impl Strategy for LeakyBucketQueue {
     type Verdict = Decision;
     type Stat = LeakyBucketQueueStat;
 
-    // What of the figures is not read then need not be computed.
+    // Inlined, so that the compiler drops the figures which the caller does not read.
     #[inline(always)]
     fn decide(&self, state: &mut QueueState, hit: &Hit, now: Timestamp) -> Decision {
         let (decision, is_changed) =
@@ -170,7 +188,7 @@ impl Strategy for LeakyBucketQueue {
         self.change(state, now, |level| self.meter.charge(level, hit, now));
     }
 
-    /// Takes the last place back while its turn has not gone by; else nothing.
+    /// Takes the last place back while its turn has not gone by; otherwise changes nothing.
     fn refund(&self, state: &mut QueueState, hit: &Hit, receipt: Receipt, now: Timestamp) {
         self.change(state, now, |level| self.meter.refund_last(level, hit, receipt, now));
     }
@@ -187,7 +205,7 @@ impl Strategy for LeakyBucketQueue {
     fn rebase(&self, state: &mut QueueState, now: Timestamp) -> bool {
         let mut moved = *state;
         let (is_ahead, _) = self.change(&mut moved, now, |level| self.meter.rebase(level, now));
-        // Nothing else is changed by a look at it, such as at whose pace it drains.
+        // A look at the state, such as at whose pace it drains, must not change it.
         if is_ahead {
             *state = moved;
         }
@@ -214,8 +232,8 @@ impl Strategy for LeakyBucketQueue {
     }
 }
 
-/// The rate changes, and with it a queue that is the limit; one that was given stays what it is. Turns that
-/// have been told stay told.
+/// Scales the rate, and with it a queue that is the limit. A queue that was given stays the same, and so do
+/// the turns of hits already admitted.
 impl Scale for LeakyBucketQueue {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let scaled = Self::new(self.meter.rate.scaled(ratio));
@@ -223,7 +241,7 @@ impl Scale for LeakyBucketQueue {
     }
 
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        // What leaves now counts as well.
+        // The unit that leaves now is shared as well: queue + 1 = part of (queue + 1).
         let all = ratio.part_of(self.queue.saturating_add(1));
         self.queue(all.saturating_sub(1))?.scaled(ratio)
     }
@@ -245,7 +263,7 @@ impl Scale for LeakyBucketQueue {
     }
 }
 
-/// What is admitted, not what leaves: that is spaced by the rate.
+/// Bounds the admitted cost. The cost that leaves is spaced by the rate.
 impl Bounds for LeakyBucketQueue {
     const QUEUES: bool = true;
 

@@ -6,7 +6,7 @@ pub(crate) mod metered;
 pub(crate) mod pace;
 pub(crate) mod rebase;
 pub(crate) mod settle;
-pub(crate) mod tally;
+pub(crate) mod window_usage;
 
 pub use bounds::Bounds;
 pub use meter::Level;

@@ -1,9 +1,9 @@
-//! Quota with rollover: a share of what a window leaves unused is added to the next.
+//! The quota with rollover: a share of the unused limit of a window is added to the next.
 
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 
-use super::math::rebase::{is_ahead, told};
+use super::math::rebase::{bounded_wait, is_ahead};
 use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, DecodeError, FixedWindow, Hit, Reader, Scale, ScriptFormula, ScriptLimit,
@@ -16,17 +16,22 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 #[cfg(test)]
 mod tests;
 
-/// Counts hits in windows of one period, aligned to the clock, with a quota that depends on the window before.
+/// Adds a share of the previous window's unused limit to the next window's quota.
 ///
-/// The quota of a window is the limit and `min(max, ⌊share · unused⌋)` more (but no more than 32 bits hold),
-/// where `unused` is what the window before left of the *limit*. What rolled over does not roll over again, so
-/// nothing adds up over several silent windows. A window without any use was wholly unused: it rolls over in
-/// full, and so a key never seen, which cannot be told from one long idle, starts with the full rollover.
+/// Choose it for billing-like quotas that should carry over, such as "1000 per month, half of the rest kept".
+/// [`FixedWindow`] forgets the rest; a [`TokenBucket`](crate::TokenBucket) with a large burst keeps all of
+/// it. The state takes 16 bytes.
 ///
-/// In any `n` windows in a row it admits at most `n · limit` and one full rollover; in each at least the whole
-/// limit, but for what is left over when the next whole cost no longer fits.
+/// Windows have one period and are aligned to the clock. The quota of a window is
+/// `limit + min(max, ⌊share · unused⌋)`, and no more than 32 bits hold. `unused` is the part of the *limit*
+/// that the previous window left. Cost that rolled over does not roll over again, so nothing adds up over
+/// silent windows. A window without use rolls over in full, and so a key never seen starts with the full
+/// rollover.
 ///
-/// By default the share is a half and there is no maximum. 10 per minute:
+/// In any `n` consecutive windows it admits at most `n · limit` and one full rollover. Each window admits at
+/// least the whole limit, less the rest that is smaller than one more whole cost.
+///
+/// The share defaults to a half, without a maximum. 10 per minute:
 ///
 /// | at | cost | decided | remaining |
 /// |---|---|---|---|
@@ -59,7 +64,7 @@ mod tests;
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.rollover` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.rollover` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -75,29 +80,45 @@ pub struct QuotaRollover {
     max: u32,
 }
 
-/// The state of a quota: what was used in the window that holds the last hit, and in the one before.
+/// The state of a [`QuotaRollover`]: the use in the window of the last hit, and in the one before.
+///
+/// ```
+/// use traffik::strategy::State;
+/// use traffik::{Hit, QuotaRollover, Strategy, Timestamp, rate};
+///
+/// let (quota, mut state) = (QuotaRollover::new(rate!("4/s")), State::FRESH);
+/// quota.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// assert_ne!(state, State::FRESH);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct QuotaRolloverState {
-    /// The time of the last hit that was booked.
+    /// The time of the last charged hit.
     at: Halves,
     used: u32,
-    /// What the window before used.
+    /// The use in the previous window.
     before: u32,
 }
 
 stat! {
-    /// A quota's own figures.
+    /// The figures of a [`QuotaRollover`].
+    ///
+    /// ```
+    /// use traffik::{Class, QuotaRollover, Strategy, Timestamp, rate};
+    ///
+    /// let stat = QuotaRollover::new(rate!("4/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.limit, stat.rollover), (4, 2)); // a fresh key has the full rollover
+    /// ```
     pub struct QuotaRolloverStat {
-        /// When the present window began.
+        /// The start of the present window.
         pub window_start: Timestamp,
-        /// When it ends, and the next one begins.
+        /// The end of the present window, and the start of the next.
         pub window_end: Timestamp,
-        /// The cost used in it.
+        /// The cost used in the present window.
         pub used: u32,
-        /// The limit without what rolled over.
+        /// The limit without the rollover.
         pub limit: u32,
-        /// The cost that rolled over from the window before.
+        /// The cost that rolled over from the previous window.
         pub rollover: u32,
     }
 }
@@ -129,23 +150,23 @@ impl State for QuotaRolloverState {
         input.tag(tags::QUOTA_ROLLOVER)?;
         let (at, used, before) = (Timestamp::from_micros(input.u64()?), input.u32()?, input.u32()?);
         let state = Self::new(at, used, before);
-        // Nothing used is always written as the state never used.
+        // A state with nothing in use has one encoded form: that of a key never seen.
         if state.at() == at { Ok(state) } else { Err(DecodeError) }
     }
 }
 
 impl QuotaRollover {
-    /// The limit of `rate` in each window, and half of what the window before left of it.
+    /// Returns the limit of `rate` in each window, plus half of the limit that the previous window left.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         Self { windows: FixedWindow::new(rate), share: Ratio::HALF, max: u32::MAX }
     }
 
-    /// The same quota with this share of what was unused rolling over, from 0 to 1.
+    /// Sets the share of the unused limit that rolls over, from 0 to 1. Defaults to a half.
     ///
     /// # Errors
     ///
-    /// [`RolloverShare`](StrategyError::RolloverShare) if it is above 1.
+    /// Fails with [`RolloverShare`](StrategyError::RolloverShare) if the share is above 1.
     pub fn share(self, share: Ratio) -> Result<Self, StrategyError> {
         if share.num() > share.den() {
             Err(StrategyError::RolloverShare(share))
@@ -154,44 +175,44 @@ impl QuotaRollover {
         }
     }
 
-    /// The same quota with at most `max` rolling over.
+    /// Sets the most cost that rolls over. Defaults to no maximum.
     #[must_use]
     pub fn max_rollover(self, max: u32) -> Self {
         Self { max, ..self }
     }
 
-    /// The rate whose limit each window has at least.
+    /// Returns the rate, whose limit each window has at least.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.windows.rate()
     }
 
-    /// What rolls over from a window in which `used` was used.
+    /// Returns the rollover from a window with this use: `min(⌊share · (limit − used)⌋, max)`.
     #[inline]
     fn rollover(&self, used: u32) -> u32 {
         let limit = self.rate().limit();
         self.share.floor_of(limit.saturating_sub(used)).min(self.max).min(u32::MAX - limit)
     }
 
-    /// What may be used in a window after one in which `before` was used.
+    /// Returns the quota of a window after one in which `before` was used.
     #[inline]
     fn quota(&self, before: u32) -> u32 {
-        // A rollover is at most what 32 bits hold beside the limit.
+        // The rollover is at most what 32 bits hold beside the limit.
         self.rate().limit().saturating_add(self.rollover(before))
     }
 
-    /// Whether a window after one in which `before` was used has room for this cost.
+    /// Reports whether a window after one in which `before` was used has room for this cost.
     #[inline]
     fn admits(&self, cost: u32, before: u32) -> bool {
         cost <= self.rate().limit() || cost <= self.quota(before)
     }
 
-    /// Brings a state to the window that holds the time it decides at; tells that window's end too.
+    /// Brings a state to the window that holds the time of decision, and returns the end of that window.
     #[inline]
     fn present(&self, state: QuotaRolloverState, now: Timestamp) -> (QuotaRolloverState, Timestamp) {
         let at = now.max(state.at());
         let (start, end) = self.windows.window(at);
-        // The window before lasted a period, or less if it was the first.
+        // The previous window lasted one period, or less if it was the first.
         let (used, before) = if state.at() >= start {
             (state.used, state.before)
         } else if start.micros_since(state.at()) <= self.rate().period_micros() {
@@ -202,15 +223,17 @@ impl QuotaRollover {
         (QuotaRolloverState { at: Halves::of(at), used, before }, end)
     }
 
-    /// How long after `now` a state that was brought to the present is fresh, whose window ends at `end`.
+    /// Returns the microseconds after `now` until a state in the present window, which ends at `end`, is
+    /// fresh.
     fn reset(&self, present: QuotaRolloverState, end: Timestamp, now: Timestamp) -> u64 {
         match self.forgotten(present, end) {
             None => 0,
-            Some(expires_at) => self.told(expires_at.micros_since(present.at()), present.at(), now),
+            Some(expires_at) => self.wait_from(expires_at.micros_since(present.at()), present.at(), now),
         }
     }
 
-    /// When nothing of a state shows any more, whose window ends at `end`; `None` if nothing does already.
+    /// Returns the time at which a state, whose window ends at `end`, is fresh; `None` if it is fresh
+    /// already.
     fn forgotten(&self, state: QuotaRolloverState, end: Timestamp) -> Option<Timestamp> {
         match (state.used, state.before) {
             (0, 0) => None,
@@ -219,9 +242,9 @@ impl QuotaRollover {
         }
     }
 
-    /// A wait from the time a state decides at, counted from a present that may lie behind it.
-    fn told(&self, wait: u64, at: Timestamp, now: Timestamp) -> u64 {
-        told(wait, at.micros_since(now), self.max_ttl())
+    /// Returns a wait from the time of decision, counted from a present that may lie before it.
+    fn wait_from(&self, wait: u64, at: Timestamp, now: Timestamp) -> u64 {
+        bounded_wait(wait, at.micros_since(now), self.max_ttl())
     }
 }
 
@@ -246,10 +269,10 @@ impl Strategy for QuotaRollover {
             receipt: Receipt::new(present.at()),
         };
         let next = end.micros_since(present.at());
-        // The next window has what this one leaves; the one after it, the full rollover.
+        // The next window has what this one leaves; the one after it has the full rollover.
         let opens = |used: u32, cost: u32| {
             let wait = if self.admits(cost, used) { next } else { next.saturating_add(period) };
-            Quotient::whole(self.told(wait, present.at(), now))
+            Quotient::whole(self.wait_from(wait, present.at(), now))
         };
         let more = |used: u32| match quota.saturating_sub(used).checked_add(1) {
             Some(more) if self.admits(more, 0) => opens(used, more),
@@ -276,8 +299,9 @@ impl Strategy for QuotaRollover {
         }
     }
 
-    /// Takes the cost back in the window it was booked in: the present one, or the one before, which then
-    /// rolls over more.
+    /// Takes the cost back from the window that it was charged to.
+    ///
+    /// That may be the state's own window, or the one before it, which then rolls over more.
     fn refund(&self, state: &mut QuotaRolloverState, hit: &Hit, receipt: Receipt, _: Timestamp) {
         let (start, _) = self.windows.window(state.at());
         let (booked, next) = self.windows.window(receipt.at);
@@ -294,6 +318,7 @@ impl Strategy for QuotaRollover {
     }
 
     fn max_ttl(&self) -> u64 {
+        // The present window, and the next, whose quota it still determines.
         self.rate().period_micros().saturating_mul(2)
     }
 
@@ -317,7 +342,7 @@ impl Strategy for QuotaRollover {
         }
     }
 
-    /// The numerator of the share times the limit is the largest number there is.
+    /// Checks the largest number of the script, which is the numerator of the share times the limit.
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let (period, limit) = (self.rate().period_micros(), self.rate().limit());
         let formula = ScriptFormula::Rollover {
@@ -334,13 +359,14 @@ impl Strategy for QuotaRollover {
     }
 }
 
-/// The rate changes; a maximum stays what it is.
+/// Scales the rate; a maximum stays the same.
 impl Scale for QuotaRollover {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Ok(Self { windows: self.windows.scaled(ratio)?, ..*self })
     }
 
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        // Without a maximum each share of the limit has none either.
         let max = if self.max == u32::MAX { self.max } else { ratio.floor_of(self.max) };
         self.max_rollover(max).scaled(ratio)
     }

@@ -1,18 +1,19 @@
-//! The arithmetic of one limit shared by several members: who may still have how much of it in a window.
+//! The table of a limit that several members share: how much each may still use in a window.
 //!
 //! Windows are those of a [`FixedWindow`]. A member has *demand* in a window if it was admitted or denied
 //! something in it. All that follows is in whole numbers, for one window of limit `L`:
 //!
-//! 1. At its start every member with demand in the window before has a share, rounded down, that nobody else
-//!    can touch; how large it is, is the strategy's. All shares together are at most `L`.
-//! 2. The rest of `L` is *unassigned*: what the rounding left, and what belongs to members without demand in
-//!    the whole window before. Nothing moves between the two before the window ends.
-//! 3. A hit is paid out of the member's own share, and what that does not cover out of what is unassigned,
-//!    first come, first served. It is admitted if the two together cover it, and charges nothing if not.
-//! 4. So a window never admits more than `L`; a member with demand in the last window gets at least its
-//!    share, whatever others ask for; and one that was silent, or never seen, waits at most for the next.
-//! 5. What was charged unasked, or under a larger limit, counts: no more is admitted than leaves the total
-//!    within `L`, be it out of a share.
+//! 1. At its start every member with demand in the previous window has a share, rounded down, that no other
+//!    member can use. The strategy determines its size. All shares together are at most `L`.
+//! 2. The rest of `L` is *unassigned*: the rest from rounding, and the shares of members without demand in
+//!    the whole previous window. Nothing moves between shares and the rest before the window ends.
+//! 3. A hit is paid from the member's own share first, then from the unassigned rest, in order of arrival. It
+//!    is admitted if the two together cover it, and charges nothing otherwise.
+//! 4. So a window never admits more than `L`. A member with demand in the last window gets at least its
+//!    share, whatever others ask for. A member that was silent, or never seen, waits at most for the next
+//!    window.
+//! 5. Cost charged without a check, or under a larger limit, counts: a hit is admitted, also from a share,
+//!    only if the total stays within `L`.
 
 use crate::decision::{Figures, Quotient};
 use crate::strategy::math::rebase::is_ahead;
@@ -25,47 +26,60 @@ mod member;
 
 use member::Member;
 
-/// What a strategy that shares a limit says about its members.
-pub(crate) trait Sharing {
-    /// Whether only members known beforehand have a row of their own. Else whoever asks gets one, if there is
-    /// room and nobody shares the row `other`; so that nobody's demand stays behind there when a row is freed.
+/// A strategy that shares a limit among members.
+pub(crate) trait SharedLimit {
+    /// Whether only members known beforehand have a row of their own.
+    ///
+    /// Otherwise any member gets one, if there is room and the row `other` is idle. The latter keeps a
+    /// member's demand from staying behind in `other` when a row is freed.
     const NAMED: bool;
 
-    /// The windows, and with them the rate.
+    /// Returns the windows, and with them the rate.
     fn windows(&self) -> &FixedWindow;
 
-    /// Who asks.
+    /// Returns the member that asks.
     fn label(&self, class: Class) -> Label;
 
-    /// Whether this member may have a row of its own.
+    /// Reports whether this member may have a row of its own.
     fn may_have_row(&self, label: Label) -> bool;
 
-    /// The weight of who asks; not 0.
+    /// Returns the weight of the member that asks; never 0.
     fn weight(&self) -> u16;
 
-    /// Whether what belongs to members without demand is unassigned; else it stays theirs, and demand is of
-    /// no interest.
+    /// Reports whether the shares of members without demand are unassigned.
+    ///
+    /// Otherwise they stay reserved, and demand makes no difference.
     fn lends(&self) -> bool;
 
-    /// The share of a member (`None` for `other`) that takes part in a window with `weight` out of `weights`;
-    /// with 0 if it had no demand in the window before.
+    /// Returns the share of a member (`None` for `other`) with `weight` out of `weights`.
+    ///
+    /// The weight is 0 if the member had no demand in the previous window.
     fn share(&self, who: Option<Label>, weight: u16, weights: u64) -> u32;
 
-    /// The most that a member can ever have in one window.
+    /// Returns the most that a member can ever use in one window.
     fn most(&self, who: Option<Label>) -> u32;
 
-    /// The part of a window that is a member's, whatever others leave; the whole if it differs by the window.
+    /// Returns the part of each window that a member can always use; the whole limit if the part varies.
     fn quota(&self, who: Option<Label>) -> u32;
 }
 
-/// The state of a limit shared by members: a table of `N` of them, and a row `other` for all that do not fit.
+/// The state of a limit shared by members: a table of `N` rows, and a row `other` for all further members.
 ///
 /// `TAG` names the strategy in the encoded form.
+///
+/// ```
+/// use traffik::strategy::State;
+/// use traffik::{FairShare, Hit, Strategy, Timestamp, rate};
+///
+/// let (strategy, mut state) = (FairShare::<4>::new(rate!("9/s")), State::FRESH);
+/// strategy.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// assert_ne!(state, State::FRESH);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares<const N: usize, const TAG: u8> {
-    /// The time of the last hit that was booked or noted as demand.
+    /// The time of the last hit that was charged or recorded as demand.
     at: Timestamp,
-    /// Those in use come first.
+    /// The rows in use come first.
     rows: [Row; N],
     other: Member,
 }
@@ -80,10 +94,10 @@ impl Row {
     const IDLE: Self = Self { label: Label(0), member: Member::IDLE };
 }
 
-/// How a member stands in the present window.
-pub(crate) struct Standing {
-    /// Who it is counted as; `None` for `other`.
-    pub(crate) who: Option<Label>,
+/// The figures of one member in the present window.
+pub(crate) struct MemberStatus {
+    /// The member whose row it is counted in; `None` for `other`.
+    pub(crate) label: Option<Label>,
     pub(crate) share: u32,
     pub(crate) used: u32,
     pub(crate) total: u64,
@@ -97,17 +111,18 @@ impl<const N: usize, const TAG: u8> Default for Shares<N, TAG> {
 }
 
 impl<const N: usize, const TAG: u8> Shares<N, TAG> {
-    pub(crate) fn decide<S: Sharing>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) -> Decision {
+    pub(crate) fn decide<S: SharedLimit>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) -> Decision {
         let rate = sharing.windows().rate();
         if rate.is_unlimited() {
             return Decision::unlimited();
         }
+        // The table is a copy, and is written back only if the hit is charged or recorded as demand.
         let mut table = self.present(sharing, now);
         let label = sharing.label(hit.class);
         let row = table.row(sharing, label);
         let limit = sharing.most(row.map(|_| label));
         let available = table.available(sharing, label);
-        // Only a clock that stepped back could be told to wait longer than the horizon.
+        // Bounded, since a clock that stepped back would lead to a longer wait than any state lasts.
         let until = |then: Timestamp| Quotient::whole(then.micros_since(now).min(max_ttl(sharing)));
         let figures = |table: &Self, remaining: u32| Figures {
             limit,
@@ -116,14 +131,14 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
             reset: until(table.expires_at(sharing)),
             receipt: Receipt { level: u64::from(row.is_none()), ..Receipt::new(table.at) },
         };
-        // The next window shares the limit by the demand seen in this one. If that does not do, the one after
-        // does: nobody will have had demand by then.
+        // The next window divides the limit by the demand seen in this one. If the cost does not fit there,
+        // it fits in the window after it: no member will have had demand by then.
         let opens = |table: &Self, cost: u32| {
             let (_, end) = sharing.windows().window(table.at);
             let is_next = cost <= table.next(sharing).available(sharing, label);
             until(if is_next { end } else { sharing.windows().window(end).1 })
         };
-        // Where shares are lent this takes as long as a decision, so it is told only where nothing remains.
+        // With lent shares this takes as long as a decision, so it is computed only where nothing remains.
         let more = |table: &Self, remaining: u32| match remaining {
             0 => opens(table, 1),
             _ if remaining < limit && !sharing.lends() => opens(table, limit),
@@ -143,6 +158,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
             let left = available - hit.cost;
             return figures(&table, left).allow(true, more(&table, left));
         }
+        // The first denial in a window is recorded as demand, which gives the member a share of the next.
         let is_news = sharing.lends() && !member.denied;
         if is_news {
             member.denied = true;
@@ -152,7 +168,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         figures(&table, available).deny(opens(&table, hit.cost)).recorded(is_news)
     }
 
-    pub(crate) fn charge<S: Sharing>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) {
+    pub(crate) fn charge<S: SharedLimit>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) {
         if hit.cost > 0 && !sharing.windows().rate().is_unlimited() {
             let mut table = self.present(sharing, now);
             let label = sharing.label(hit.class);
@@ -163,13 +179,15 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         }
     }
 
-    /// Takes the cost back while the state is still of the window it was booked in, and with the last of it
-    /// the demand it was.
-    pub(crate) fn refund<S: Sharing>(&mut self, sharing: &S, hit: &Hit, receipt: Receipt) {
+    /// Takes the cost back while the state is still in the window that it was charged to.
+    ///
+    /// A member without remaining use, and without a recorded denial, has no demand any more.
+    pub(crate) fn refund<S: SharedLimit>(&mut self, sharing: &S, hit: &Hit, receipt: Receipt) {
         if sharing.windows().window(self.at) != sharing.windows().window(receipt.at) {
             return;
         }
         let label = sharing.label(hit.class);
+        // The receipt's level tells the row: 0 for the member's own, 1 for `other`.
         let own = self.rows.iter_mut().find(|row| row.label == label && !row.member.is_idle());
         let member = match (receipt.level, own) {
             (0, Some(row)) => &mut row.member,
@@ -183,8 +201,9 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         }
     }
 
-    /// Demand lasts until the end of the next window, where that matters; else until the end of its own.
-    pub(crate) fn expires_at<S: Sharing>(&self, sharing: &S) -> Timestamp {
+    /// Returns the time at which no demand shows: the end of the next window if shares are lent, else of
+    /// this.
+    pub(crate) fn expires_at<S: SharedLimit>(&self, sharing: &S) -> Timestamp {
         let (_, end) = sharing.windows().window(self.at);
         let mut members = self.members().map(|(_, member)| member);
         match (members.clone().any(|member| member.next_weight > 0), sharing.lends()) {
@@ -195,7 +214,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         }
     }
 
-    pub(crate) fn rebase<S: Sharing>(&mut self, sharing: &S, now: Timestamp) -> bool {
+    pub(crate) fn rebase<S: SharedLimit>(&mut self, sharing: &S, now: Timestamp) -> bool {
         let is_ahead = is_ahead(self.at, now, max_ttl(sharing));
         if is_ahead {
             self.at = now;
@@ -203,13 +222,13 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         is_ahead
     }
 
-    pub(crate) fn standing<S: Sharing>(&self, sharing: &S, class: Class, now: Timestamp) -> Standing {
+    pub(crate) fn status<S: SharedLimit>(&self, sharing: &S, class: Class, now: Timestamp) -> MemberStatus {
         let table = self.present(sharing, now);
         let label = sharing.label(class);
         let row = table.row(sharing, label);
         let (who, member) = table.seen(row, label);
-        Standing {
-            who,
+        MemberStatus {
+            label: who,
             share: sharing.share(who, member.weight, table.weights()),
             used: member.used,
             total: table.members().map(|(_, member)| u64::from(member.used)).sum(),
@@ -217,8 +236,8 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         }
     }
 
-    /// The state in the window that holds the present, which is no earlier than the state's own time.
-    fn present<S: Sharing>(&self, sharing: &S, now: Timestamp) -> Self {
+    /// Returns the state in the window that holds the present, which is no earlier than the state's own time.
+    fn present<S: SharedLimit>(&self, sharing: &S, now: Timestamp) -> Self {
         let at = now.max(self.at);
         let (start, _) = sharing.windows().window(at);
         let mut table = match sharing.windows().window(self.at) {
@@ -226,7 +245,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
             (_, end) if end == start => self.next(sharing),
             _ => Self::default(),
         };
-        // A limit that no longer names a member counts it among the others.
+        // A limit that no longer names a member counts it in `other`.
         for row in table.rows.iter_mut().filter(|row| !row.member.is_idle()) {
             if !sharing.may_have_row(row.label) {
                 table.other.absorb(row.member);
@@ -237,8 +256,8 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         Self { at, ..table }
     }
 
-    /// The state a window later, if nothing happens until then.
-    fn next<S: Sharing>(&self, sharing: &S) -> Self {
+    /// Returns the state one window later, if nothing happens until then.
+    fn next<S: SharedLimit>(&self, sharing: &S) -> Self {
         if !sharing.lends() {
             return Self::default();
         }
@@ -248,7 +267,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         table
     }
 
-    /// Brings the rows in use to the front, and a state that tells nothing to the default.
+    /// Moves the rows in use to the front, and turns a state without any into the default.
     fn tidy(&mut self) {
         let mut front = 0;
         for at in 0..N {
@@ -265,8 +284,8 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         }
     }
 
-    /// The row of a member, or the one it is to be given; `None` for `other`.
-    fn row<S: Sharing>(&self, sharing: &S, label: Label) -> Option<usize> {
+    /// Returns the row of a member, or the free row that it is to get; `None` for `other`.
+    fn row<S: SharedLimit>(&self, sharing: &S, label: Label) -> Option<usize> {
         if !sharing.may_have_row(label) {
             return None;
         }
@@ -275,7 +294,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         own.or_else(|| if S::NAMED || self.other.is_idle() { free() } else { None })
     }
 
-    /// Who a row counts, and what is known of it.
+    /// Returns the member that a row counts, and its figures.
     fn seen(&self, row: Option<usize>, label: Label) -> (Option<Label>, Member) {
         match row.and_then(|row| self.rows.get(row)) {
             Some(row) => (Some(label), row.member),
@@ -283,7 +302,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         }
     }
 
-    /// The same, to be changed: a free row becomes that of the member.
+    /// Returns a member to change; a free row becomes that of the member.
     fn member(&mut self, row: Option<usize>, label: Label) -> &mut Member {
         match row.and_then(|row| self.rows.get_mut(row)) {
             Some(row) => {
@@ -303,10 +322,11 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         self.members().map(|(_, member)| u64::from(member.weight)).sum()
     }
 
-    /// What a member can still have in the window of the state: points 3 and 5 above.
-    fn available<S: Sharing>(&self, sharing: &S, label: Label) -> u32 {
+    /// Returns what a member can still use in the window of the state, by points 3 and 5 above.
+    fn available<S: SharedLimit>(&self, sharing: &S, label: Label) -> u32 {
         let (who, own) = self.seen(self.row(sharing, label), label);
         let weights = self.weights();
+        // drawn = Σ max(used − share, 0) is what members took from the unassigned rest.
         let (mut shares, mut drawn, mut used) = (0u64, 0u64, 0u64);
         for (who, member) in self.members() {
             let share = sharing.share(who, member.weight, weights);
@@ -315,15 +335,17 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
             used += u64::from(member.used);
         }
         let limit = u64::from(sharing.windows().rate().limit());
+        // unassigned = L − Σ share
         let unassigned = if sharing.lends() { limit.saturating_sub(shares) } else { 0 };
         let kept = sharing.share(who, own.weight, weights).saturating_sub(own.used);
         let available = u64::from(kept) + unassigned.saturating_sub(drawn);
-        // Not above the limit, which fits.
+        // available = min(share − used + unassigned − drawn, L − Σ used), at most `L`, which fits 32 bits.
         available.min(limit.saturating_sub(used)) as u32
     }
 }
 
-/// The parts of [`Strategy`](crate::strategy::Strategy) that are the same for everything that is [`Sharing`].
+/// Implements the methods of [`Strategy`](crate::strategy::Strategy) that every [`SharedLimit`] has in
+/// common.
 macro_rules! shared {
     () => {
         type Cost = u32;
@@ -371,8 +393,8 @@ macro_rules! shared {
 }
 pub(crate) use shared;
 
-/// Two windows where the demand of one is felt in the next.
-pub(crate) fn max_ttl<S: Sharing>(sharing: &S) -> u64 {
+/// Returns two periods if shares are lent, since the demand of one window then counts in the next; else one.
+pub(crate) fn max_ttl<S: SharedLimit>(sharing: &S) -> u64 {
     let period = sharing.windows().rate().period_micros();
     if sharing.lends() { 2 * period } else { period }
 }
@@ -396,7 +418,7 @@ impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        // Regions have no weights.
+        // Regions have no weights, so 1 is the heaviest.
         let heaviest = if TAG == tags::REGIONS { 1 } else { u16::MAX };
         input.tag(TAG)?;
         let at = Timestamp::from_micros(input.u64()?);
@@ -407,7 +429,7 @@ impl<const N: usize, const TAG: u8> State for Shares<N, TAG> {
             let slot = table.rows.get_mut(next).filter(|_| !is_known && !row.member.is_idle());
             *slot.ok_or(DecodeError)? = row;
         }
-        // Nothing known is always written as the state never used.
+        // A state has one encoded form: rows in use come first, and a state without any is the default.
         let mut tidy = table;
         tidy.tidy();
         if tidy == table { Ok(table) } else { Err(DecodeError) }

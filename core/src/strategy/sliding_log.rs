@@ -1,9 +1,9 @@
-//! Sliding log: remembers when each cost was used, and so counts any window of one period exactly.
+//! The sliding log: records when each cost was used, and so counts any window of one period exactly.
 
 use core::marker::PhantomData;
 
 use super::math::rebase::is_ahead;
-use super::math::tally::Tally;
+use super::math::window_usage::WindowUsage;
 use super::wire::stats::stat;
 use super::{Bounds, CapacityError, Class, Hit, Scale, ScriptFormula, ScriptLimit, Strategy, StrategyError};
 use crate::decision::Quotient;
@@ -19,17 +19,18 @@ use ring::Entry;
 pub(crate) use ring::Room;
 pub use ring::{Inline, LogState};
 
-/// Admits at most the limit in every window of one period, exactly: what was used at `t` counts up to, and not
-/// with, `t + period`.
+/// Admits at most the limit in every window of one period, exactly.
 ///
-/// To a client that always asks for cost `c` again it admits `c · ⌊limit / c⌋` at once and then in every
-/// period: no strategy that keeps that limit admits more. The price is room: 12 bytes for every time at which
-/// something was used, `N` of them in the state, and so no limit above `N`. Times that are equal share one.
-/// A check takes as many steps as the number of entries has bits, whatever it decides.
+/// Choose it for an exact limit, known when the program is built, with `N` from 1 to 65 536. `HeapLog`
+/// (feature `alloc`) holds a limit known at run time, [`StrictWindow`](crate::StrictWindow) counts larger
+/// limits in little space, and [`SlidingWindow`](crate::SlidingWindow) is cheapest but inexact. The state
+/// takes 12 bytes for each of `N` entries, and 12 more.
 ///
-/// Choose it for an exact limit that is known when the program is built, `N` from 1 to 65 536; `HeapLog`
-/// (feature `alloc`) holds any such limit, and [`StrictWindow`](crate::StrictWindow) counts larger ones in
-/// little room. `new(rate)` fails if the limit of the rate exceeds `N`; `rate()` returns that rate.
+/// A cost used at `t` counts until just before `t + period`. A client that always asks for cost `c` gets
+/// `c · ⌊limit / c⌋` at once and then in every period: no strategy that keeps the limit admits more.
+///
+/// Costs used at the same time share an entry. A check takes as many steps as the number of entries has bits,
+/// whatever the outcome. `new(rate)` fails if the limit of the rate exceeds `N`; `rate()` returns that rate.
 ///
 /// 4 per 10 s:
 ///
@@ -48,7 +49,9 @@ pub use ring::{Inline, LogState};
 ///
 /// let log = SlidingLog::<16>::new(rate!("4/10s"))?;
 /// let mut state = Default::default();
-/// let mut at = |second: u64, cost| log.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000));
+/// let mut at = |second: u64, cost| {
+///     log.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000))
+/// };
 ///
 /// assert_eq!(at(12, 1).remaining(), 3);
 /// assert_eq!(at(15, 3).remaining(), 0);
@@ -64,7 +67,7 @@ pub use ring::{Inline, LogState};
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.entry_count` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.entry_count` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -76,7 +79,16 @@ pub type SlidingLog<const N: usize> = Log<Inline<N>>;
 /// The state of a [`SlidingLog`].
 pub type SlidingLogState<const N: usize> = LogState<Inline<N>>;
 
-/// An exact log over either kind of room: [`SlidingLog`] is the one inline, `HeapLog` the one on the heap.
+/// An exact log over either kind of storage: [`SlidingLog`] keeps its entries inline, `HeapLog` on the heap.
+///
+/// ```
+/// use traffik::strategy::Log;
+/// use traffik::{SlidingLog, rate};
+///
+/// let log: Log<_> = SlidingLog::<16>::new(rate!("4/10s"))?;
+/// assert_eq!(log.rate().limit(), 4);
+/// # Ok::<(), traffik::StrategyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log<R: Room> {
     rate: Rate,
@@ -84,33 +96,42 @@ pub struct Log<R: Room> {
 }
 
 stat! {
-    /// A sliding log's own figures.
+    /// The figures of a [`SlidingLog`].
+    ///
+    /// ```
+    /// use traffik::{Class, SlidingLog, Strategy, Timestamp, rate};
+    ///
+    /// let log = SlidingLog::<8>::new(rate!("4/s"))?;
+    /// let stat = log.stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.entry_count, stat.current_cost_sum), (0, 0));
+    /// # Ok::<(), traffik::StrategyError>(())
+    /// ```
     pub struct SlidingLogStat {
-        /// At how many times something was used in the last period.
+        /// The number of times in the last period at which a cost was used.
         pub entry_count: u32,
-        /// How much was used in it.
+        /// The cost used in the last period.
         pub current_cost_sum: u32,
         /// The first of those times.
         pub oldest_entry: Option<Timestamp>,
     }
 }
 
-/// The entries of a log that count at a time.
-struct Present<'a, R: Room> {
+/// The entries of a log that count at the time of decision.
+struct LogWindow<'a, R: Room> {
     log: &'a LogState<R>,
     at: Timestamp,
     period: u64,
-    /// The place of the first that counts.
+    /// The place of the first entry that counts.
     first: u32,
     used: u32,
 }
 
 impl<R: Room> Log<R> {
-    /// A log that holds up to the limit of this rate.
+    /// Returns a log that holds up to the limit of this rate.
     ///
     /// # Errors
     ///
-    /// [`LogTooSmall`](StrategyError::LogTooSmall) if there is not room for as many entries as the limit.
+    /// Fails with [`LogTooSmall`](StrategyError::LogTooSmall) if the limit exceeds the number of entries.
     pub const fn new(rate: Rate) -> Result<Self, StrategyError> {
         let (limit, entries) = (rate.limit(), R::LARGEST);
         if limit > entries && !rate.is_unlimited() {
@@ -119,22 +140,23 @@ impl<R: Room> Log<R> {
         Ok(Self { rate, room: PhantomData })
     }
 
-    /// The rate whose limit holds for every window of one period.
+    /// Returns the rate, whose limit holds for every window of one period.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.rate
     }
 
     #[inline]
-    fn present<'a>(&self, log: &'a LogState<R>, now: Timestamp) -> Present<'a, R> {
+    fn present<'a>(&self, log: &'a LogState<R>, now: Timestamp) -> LogWindow<'a, R> {
+        // An entry used at `t` counts while at − t < period.
         let (at, period) = (now.max(log.last()), self.rate.period_micros());
         let first = log.first(0, |_, entry| at.micros_since(entry.at()) < period);
-        Present { log, at, period, first, used: log.used_from(first) }
+        LogWindow { log, at, period, first, used: log.used_from(first) }
     }
 
     #[inline]
-    fn verdict(&self, present: &Present<'_, R>, hit: &Hit, now: Timestamp) -> Decision {
-        let tally = Tally {
+    fn verdict(&self, present: &LogWindow<'_, R>, hit: &Hit, now: Timestamp) -> Decision {
+        let usage = WindowUsage {
             rate: self.rate,
             now,
             used: present.used.into(),
@@ -142,26 +164,28 @@ impl<R: Room> Log<R> {
             receipt: Receipt::new(present.at),
         };
         let until_gone = || present.until_gone(present.log.last());
+        // After an admission the new entry is the last to go, a period from now.
         let reset = |booked| Quotient::whole(if booked == 0 { until_gone() } else { present.period });
-        // A store answers with what decides of a log, of which the oldest entry is no part.
-        tally.decide(hit, |room| present.wait(room), reset, |_, _| Quotient::ZERO)
+        // A script returns only what decides, without the oldest entry, so `more_after` is not known.
+        usage.decide(hit, |room| present.wait(room), reset, |_, _| Quotient::ZERO)
     }
 
-    /// Books a cost that, with what is in use, can be counted in 32 bits.
+    /// Charges a cost. The sum with the cost in use must fit 32 bits.
     fn book(state: &mut LogState<R>, (first, at): (u32, Timestamp), cost: u32) {
         state.forget(first);
         state.push(at, cost);
     }
 }
 
-impl<R: Room> Present<'_, R> {
-    /// How long until at most `room` is in use. Only for a room that is exceeded.
+impl<R: Room> LogWindow<'_, R> {
+    /// Returns the microseconds until at most `room` is in use. More than `room` must be in use now.
     fn wait(&self, room: u32) -> u64 {
+        // The entries after the one that goes last hold at most `room`.
         let last_to_go = self.log.first(self.first, |place, _| self.log.used_from(place + 1) <= room);
         self.until_gone(self.log.entry(last_to_go).unwrap_or_default().at())
     }
 
-    /// How long until what was used at a time no longer counts.
+    /// Returns the microseconds until a cost used at `used` no longer counts.
     fn until_gone(&self, used: Timestamp) -> u64 {
         self.period.saturating_sub(self.at.micros_since(used))
     }
@@ -186,7 +210,7 @@ impl<R: Room> Strategy for Log<R> {
         decision
     }
 
-    /// Without copying the log.
+    /// Decides without a copy of the log.
     #[inline]
     fn peek(&self, state: &LogState<R>, hit: &Hit, now: Timestamp) -> Decision {
         if self.rate.is_unlimited() {
@@ -195,16 +219,17 @@ impl<R: Room> Strategy for Log<R> {
         self.verdict(&self.present(state, now), hit, now)
     }
 
-    /// Where there is no room for another entry, the newest takes this in and counts as used now.
+    /// Adds the cost to the newest entry if there is no room for another; that entry then counts as used now.
     fn charge(&self, state: &mut LogState<R>, hit: &Hit, now: Timestamp) {
-        let Present { at, first, used, .. } = self.present(state, now);
+        let LogWindow { at, first, used, .. } = self.present(state, now);
+        // No more than 32 bits may be in use, or the wrapping sums would be ambiguous.
         let cost = hit.cost.min(u32::MAX - used);
         if !self.rate.is_unlimited() && cost > 0 {
             Self::book(state, (first, at), cost);
         }
     }
 
-    /// Takes the cost back from what was used at the time of the receipt, if the log still has it.
+    /// Takes the cost back from the entry at the time of the receipt, if the log still has it.
     fn refund(&self, state: &mut LogState<R>, hit: &Hit, receipt: Receipt, _: Timestamp) {
         state.take(receipt.at, hit.cost);
     }
@@ -217,10 +242,11 @@ impl<R: Room> Strategy for Log<R> {
         self.rate.period_micros()
     }
 
-    /// All that is in use counts as used now.
+    /// Counts all that is in use as used now.
     fn rebase(&self, state: &mut LogState<R>, now: Timestamp) -> bool {
         let is_ahead = is_ahead(state.last(), now, 0);
         if is_ahead {
+            // One entry holds all of the use, which then leaves one period from now.
             let used = self.present(state, state.last()).used;
             state.forget(state.len());
             state.push(now, used);
@@ -234,7 +260,7 @@ impl<R: Room> Strategy for Log<R> {
     }
 
     fn stat(&self, state: &LogState<R>, _: Class, now: Timestamp) -> SlidingLogStat {
-        let Present { first, used, .. } = self.present(state, now);
+        let LogWindow { first, used, .. } = self.present(state, now);
         SlidingLogStat {
             entry_count: state.len() - first,
             current_cost_sum: used,
@@ -242,10 +268,10 @@ impl<R: Room> Strategy for Log<R> {
         }
     }
 
-    // `fits_script` is always so: a script adds costs up to the limit and subtracts times.
+    // `fits_script` keeps its default: a script adds costs up to the limit and subtracts times.
 }
 
-/// Refused if the scaled limit is larger than the log has room for.
+/// Fails if the scaled limit exceeds the number of entries.
 impl<R: Room> Scale for Log<R> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         Self::new(self.rate.scaled(ratio)).map_err(|_| CapacityError { largest: R::LARGEST })
@@ -253,7 +279,7 @@ impl<R: Room> Scale for Log<R> {
 }
 
 impl<R: Room> Bounds for Log<R> {
-    /// The limit in every window of one period, wherever it starts.
+    /// Bounds every window of one period by the limit, wherever it starts.
     fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
         match last.micros_since(first).checked_div(self.rate.period_micros()) {
             None => u128::MAX,
@@ -261,7 +287,7 @@ impl<R: Room> Bounds for Log<R> {
         }
     }
 
-    /// As many whole costs as fit, at once and again whenever a period has passed.
+    /// Promises `⌊limit / cost⌋ · cost` at once, and again whenever a period has passed.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         let (cost, limit) = (cost.max(1), self.rate.limit().max(1));
         self.most(first, last) / u128::from(limit) * u128::from(self.rate.limit() / cost * cost)

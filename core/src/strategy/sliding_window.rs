@@ -1,7 +1,7 @@
-//! Sliding window: the count of the present window, and of the one before it the part that still overlaps.
+//! The sliding window: the count of the present window, and the part of the previous one that overlaps.
 
 use super::math::rebase::is_ahead;
-use super::math::tally::Tally;
+use super::math::window_usage::WindowUsage;
 use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, DecodeError, FixedWindow, Hit, Reader, Scale, ScriptFormula, ScriptLimit,
@@ -16,18 +16,20 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 #[cfg(test)]
 mod tests;
 
-/// Counts in windows of one period, aligned to the clock, and carries the last window over as it slides out.
+/// Smooths a limit over window boundaries: counts the present window, and the overlapping part of the last.
 ///
-/// With `e` of the present window gone, what is in use is `current + ⌊previous · (period − e) / period⌋`. So
-/// at most the limit passes in each aligned window, as with a fixed window, but a burst has to be made up for
-/// in the next one: steady traffic sees the limit in every period, not twice at a boundary. A burst at the
-/// very end of one window, followed up all through the next, still comes near twice the limit;
-/// [`strict`](Self::strict) never does.
+/// Choose it for steady limits on many keys. It is nearly as cheap as [`FixedWindow`](crate::FixedWindow),
+/// which lets up to twice the limit pass around a boundary. [`strict`](Self::strict) and
+/// [`SlidingLog`](crate::SlidingLog) never exceed the limit in any period. The state takes 24 bytes.
 ///
-/// To a client that always asks for cost `c` again this admits `c · ⌊limit / c⌋` in each window, and so it
-/// does to traffic that comes steadily at the limit, however small that is: of the window before whole costs
-/// count alone. At more than one per microsecond `⌊limit / period⌋` of it stay in use to the end, and each
-/// window that follows the first admits so much less.
+/// With `e` of the present window gone, the use is `current + ⌊previous · (period − e) / period⌋`. At most
+/// the limit passes in each aligned window, and a burst has to be made up for in the next one. A burst at the
+/// very end of one window, followed up all through the next, still comes near twice the limit.
+///
+/// A client that always asks for cost `c` gets `c · ⌊limit / c⌋` in each window. Traffic that comes steadily
+/// at the limit gets the same, however small the limit is: of the previous window only whole costs count. At
+/// a rate above one per microsecond `⌊limit / period⌋` of the previous window stay in use to the end, and
+/// each window after the first admits that much less.
 ///
 /// 4 per 10 s:
 ///
@@ -46,7 +48,9 @@ mod tests;
 ///
 /// let window = SlidingWindow::new(rate!("4/10s"));
 /// let mut state = Default::default();
-/// let mut at = |second: u64, cost| window.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000));
+/// let mut at = |second: u64, cost| {
+///     window.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(second * 1_000_000))
+/// };
 ///
 /// assert_eq!(at(12, 3).remaining(), 1);
 /// assert_eq!(at(20, 3).retry_after(), Some(Duration::from_micros(3_333_334)));
@@ -60,7 +64,7 @@ mod tests;
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.weighted_count` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.weighted_count` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -72,36 +76,51 @@ mod tests;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingWindow {
     rate: Rate,
-    /// That of the rate, in microseconds.
+    /// The period of the rate, in microseconds.
     period: Divisor,
 }
 
-/// The state of a sliding window: what was used in the window that holds the last hit, and in the one before.
+/// The state of a [`SlidingWindow`]: the use in the window of the last hit, and in the one before.
+///
+/// ```
+/// use traffik::strategy::State;
+/// use traffik::{Hit, SlidingWindow, Strategy, Timestamp, rate};
+///
+/// let (window, mut state) = (SlidingWindow::new(rate!("2/s")), State::FRESH);
+/// window.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// assert_ne!(state, State::FRESH);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SlidingWindowState {
-    /// The time of the last hit that was booked.
+    /// The time of the last charged hit.
     at: Timestamp,
-    /// How long the windows are that were counted in; kept because a limit may change under its state. 0 in a
-    /// state never used.
+    /// The length of the windows counted in, in microseconds; 0 in a state never used. A limit may change
+    /// under its state, so the state keeps it.
     period: u64,
     previous: u32,
     current: u32,
 }
 
 stat! {
-    /// A sliding window's own figures.
+    /// The figures of a [`SlidingWindow`].
+    ///
+    /// ```
+    /// use traffik::{Class, SlidingWindow, Strategy, Timestamp, rate};
+    ///
+    /// let stat = SlidingWindow::new(rate!("2/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.weighted_count, stat.window_end.as_micros()), (0, 1_000_000));
+    /// ```
     pub struct SlidingWindowStat {
-        /// When the present window began.
+        /// The start of the present window.
         pub window_start: Timestamp,
-        /// When it ends, and the next one begins.
+        /// The end of the present window, and the start of the next.
         pub window_end: Timestamp,
-        /// The cost used in it.
+        /// The cost used in the present window.
         pub current_count: u32,
-        /// The cost used in the window before it, as long as some of that counts.
+        /// The cost used in the previous window, as long as some of it counts.
         pub previous_count: u32,
-        /// The cost that counts as in use: the present window, and as much of the one before as still
-        /// overlaps.
+        /// The cost in use: that of the present window, and the overlapping part of the previous one.
         pub weighted_count: u64,
     }
 }
@@ -111,8 +130,9 @@ impl SlidingWindowState {
         if previous == 0 && current == 0 { Self::default() } else { Self { at, period, previous, current } }
     }
 
-    /// The counts in windows of this period, at the state's own time. In windows of another period than it
-    /// was counted in, all that is in use counts as used at that time.
+    /// Returns the previous and the current count in windows of `period`, at the state's own time.
+    ///
+    /// If the state was counted in windows of another period, all that is in use counts as used at that time.
     fn counts(&self, period: u64) -> (u32, u32) {
         if self.period == period || self.period == 0 {
             return (self.previous, self.current);
@@ -140,57 +160,57 @@ impl State for SlidingWindowState {
         input.tag(tags::SLIDING_WINDOW)?;
         let (at, period) = (Timestamp::from_micros(input.u64()?), input.u64()?);
         let state = Self { at, period, previous: input.u32()?, current: input.u32()? };
-        // The first window of all has none before it.
+        // The first window of all has no previous one.
         let counted = Rate::is_period(period) && (state.previous == 0 || at.as_micros() >= period);
-        // Nothing used is always written as the state never used.
+        // A state with nothing in use has one encoded form: that of a key never seen.
         let canonical = state == Self::new(at, period, state.previous, state.current);
         if canonical && (counted || state == Self::default()) { Ok(state) } else { Err(DecodeError) }
     }
 }
 
-/// `⌊count · left / period⌋`: how much of a window's count still overlaps. `left` is at most the period.
+/// Returns `⌊count · left / period⌋`, the part of a window's count that overlaps. `left` is at most `period`.
 fn share(count: u32, left: u64, period: u64) -> u32 {
     let share = match u64::from(count).checked_mul(left) {
         Some(product) => divide(product, period).0,
         None => scale_down(count.into(), left, period),
     };
-    // No more than the count, since `left` is no more than the period.
+    // At most the count, since `left` is at most the period.
     share as u32
 }
 
-/// The most of a window that may be left for its count's share to fit into `room`.
+/// Returns the most of a window that may be left for its count's share to fit into `room`.
 fn most_left(room: u32, count: u32, period: u64) -> u64 {
     if room >= count {
         return period;
     }
-    // The share is less than `room + 1`.
+    // ⌊count · left / period⌋ ≤ room holds for left ≤ ⌈(room + 1) · period / count⌉ − 1.
     match (u64::from(room) + 1).checked_mul(period) {
         Some(product) => divide(product.saturating_sub(1), count.into()).0,
         None => scale_up(u64::from(room) + 1, period, count.into()).saturating_sub(1),
     }
 }
 
-/// The counts at a time, in the windows of a limit.
-struct Present {
+/// The counts at the time of decision, in the windows of a limit.
+struct WindowCounts {
     at: Timestamp,
-    /// How far the present window has gone.
+    /// The part of the present window that has gone, in microseconds.
     elapsed: u64,
     period: u64,
     previous: u32,
     current: u32,
 }
 
-impl Present {
+impl WindowCounts {
     fn used(&self) -> u64 {
         u64::from(self.current) + u64::from(share(self.previous, self.to_end(), self.period))
     }
 
-    /// How much of the present window is left.
+    /// Returns the part of the present window that is left, in microseconds.
     const fn to_end(&self) -> u64 {
         self.period - self.elapsed
     }
 
-    /// How long until at most `room` is in use. Only for a room that is exceeded.
+    /// Returns the microseconds until at most `room` is in use. More than `room` must be in use now.
     fn wait(&self, room: u32) -> u64 {
         if let Some(room) = room.checked_sub(self.current) {
             let left = most_left(room, self.previous, self.period);
@@ -198,18 +218,18 @@ impl Present {
                 return self.to_end().saturating_sub(left);
             }
         }
-        // In the next window what is now current is what slides out, and in the one after that nothing is.
+        // In the next window the current count is the one that slides out, and after it nothing is in use.
         self.to_end() + self.period - most_left(room, self.current, self.period)
     }
 
-    /// How long until nothing is in use any more, once `booked` is.
+    /// Returns the microseconds until nothing is in use, once `booked` has been charged.
     fn reset(&self, booked: u32) -> Quotient {
         let (whole, count) = match self.current.saturating_add(booked) {
             0 => (self.to_end(), self.previous),
             current => (self.to_end() + self.period, current),
         };
-        // The count's share is less than 1 for the last `(period − 1) / count` of its time. Divided when it
-        // is read.
+        // The share ⌊count · left / period⌋ is 0 from left ≤ (period − 1) / count on, so the wait is
+        // whole − (period − 1) / count. It is divided when it is read.
         match whole.checked_mul(count.into()) {
             _ if count == 0 => Quotient::ZERO,
             Some(all) => Quotient { num: all.saturating_sub(self.period - 1), den: count.into() },
@@ -217,15 +237,16 @@ impl Present {
         }
     }
 
-    /// How long until no more than `room` is in use, once `booked` is. Only for a room that is exceeded.
+    /// Returns the microseconds until at most `room` is in use, once `booked` has been charged. More than
+    /// `room` must be in use then.
     fn more(&self, booked: u32, room: u32) -> Quotient {
         let then = Self { current: self.current.saturating_add(booked), ..*self };
         match u64::from(self.previous).checked_mul(self.to_end()) {
             Some(product) if then.used() == u64::from(room) + 1 => match self.previous {
-                // The next window begins with what is now current, and less of it a microsecond later.
+                // The next window begins with the present count, and less of it a microsecond later.
                 0 => Quotient::whole(self.to_end() + 1),
-                // The share is one less once `product` is below its multiple of the period. Divided when it
-                // is read.
+                // The share is one less once `product` is below its multiple of the period:
+                // (product mod period + 1) / count. It is divided when it is read.
                 count => Quotient { num: divide(product, self.period).1 + 1, den: count.into() },
             },
             _ => Quotient::whole(then.wait(room)),
@@ -238,34 +259,34 @@ impl Present {
 }
 
 impl SlidingWindow {
-    /// A window of one period that slides over the counts of two.
+    /// Returns a window of one period that slides over the counts of two.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         Self { rate, period: Divisor::new(rate.period_micros()) }
     }
 
-    /// The rate it counts against.
+    /// Returns the rate whose limit holds.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// The counts at the time a state decides at. Not for an unlimited rate.
+    /// Returns the counts at the time of decision. The rate must not be unlimited.
     #[inline]
-    fn present(&self, state: &SlidingWindowState, now: Timestamp) -> Present {
+    fn present(&self, state: &SlidingWindowState, now: Timestamp) -> WindowCounts {
         let period = self.rate.period_micros().max(1);
         let (previous, current) = state.counts(period);
         let at = now.max(state.at);
-        // From the start of the window that holds the state's own time.
+        // Microseconds from the start of the window that holds the state's own time.
         let since = self.period.divide(state.at.as_micros()).1.saturating_add(at.micros_since(state.at));
         let (elapsed, previous, current) = match since.checked_sub(period) {
             None => (since, previous, current),
             Some(elapsed) if elapsed < period => (elapsed, current, 0),
             Some(_) => (self.period.divide(at.as_micros()).1, 0, 0),
         };
-        // What counts for nothing from now on is as if it had never been.
+        // A previous count whose share has become 0 is as if it had never been.
         let counts = u64::from(previous).checked_mul(period - elapsed).is_none_or(|share| share >= period);
-        Present { at, elapsed, period, previous: if counts { previous } else { 0 }, current }
+        WindowCounts { at, elapsed, period, previous: if counts { previous } else { 0 }, current }
     }
 }
 
@@ -281,7 +302,7 @@ impl Strategy for SlidingWindow {
             return Decision::unlimited();
         }
         let present = self.present(state, now);
-        let tally = Tally {
+        let usage = WindowUsage {
             rate: self.rate,
             now,
             used: present.used(),
@@ -289,7 +310,7 @@ impl Strategy for SlidingWindow {
             receipt: Receipt { unit: present.period, ..Receipt::new(present.at) },
         };
         let more = |booked, room| present.more(booked, room);
-        let decision = tally.decide(hit, |room| present.wait(room), |booked| present.reset(booked), more);
+        let decision = usage.decide(hit, |room| present.wait(room), |booked| present.reset(booked), more);
         if decision.is_allowed() && hit.cost > 0 {
             *state = present.book(hit.cost);
         }
@@ -302,8 +323,10 @@ impl Strategy for SlidingWindow {
         }
     }
 
-    /// Takes the cost back from the count of the window it was booked in, if that is still one of the two and
-    /// the windows have not become longer or shorter since.
+    /// Takes the cost back from the window that it was charged to.
+    ///
+    /// Changes nothing if that window is neither the state's own nor the one before, or if the period has
+    /// changed since.
     fn refund(&self, state: &mut SlidingWindowState, hit: &Hit, receipt: Receipt, _: Timestamp) {
         let SlidingWindowState { at, period, mut previous, mut current } = *state;
         if period == 0 || receipt.unit != period {
@@ -323,12 +346,12 @@ impl Strategy for SlidingWindow {
         state.at.plus_micros(self.present(state, state.at).reset(0).ceil())
     }
 
-    /// Two periods: a hit at the start of a window counts, if less and less, to the end of the next.
+    /// Returns two periods: a hit at the start of a window counts, less and less, until the end of the next.
     fn max_ttl(&self) -> u64 {
         2 * self.rate.period_micros()
     }
 
-    /// All that is in use counts as used now: how far the windows overlap is another at another time of them.
+    /// Counts all that is in use as used now, since the overlap differs at another place in the window.
     fn rebase(&self, state: &mut SlidingWindowState, now: Timestamp) -> bool {
         let is_ahead = is_ahead(state.at, now, self.max_ttl());
         if is_ahead {
@@ -355,7 +378,7 @@ impl Strategy for SlidingWindow {
         }
     }
 
-    /// A script multiplies a count by a time, neither above the limit and the period.
+    /// Checks `limit · period`: a script multiplies a count by a time, neither above the limit or the period.
     fn fits_script(&self) -> Result<(), CapacityError> {
         CapacityError::unless_exact(self.rate.limit(), self.rate.period_micros())
     }
@@ -368,16 +391,17 @@ impl Scale for SlidingWindow {
 }
 
 impl Bounds for SlidingWindow {
-    /// The limit in every aligned window.
+    /// Bounds each aligned window by the limit.
     fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
         FixedWindow::new(self.rate).most(first, last)
     }
 
-    /// A client that always asks again has had, at any moment of a window, as many whole costs as fit beside
-    /// the share of the window before. Having had all that fits in the first window, it has `rest` in the
-    /// second when that ends, and at least so much in each later one, since it starts beside no more. More
-    /// in a window than `rest` is taken from the next at most one for one, so the sum is never less than if
-    /// every window but the first had `rest`. If `rest` is nothing, the window after that starts afresh.
+    /// Promises `⌊(limit − share) / cost⌋ · cost` at any moment, with the share of the previous window.
+    ///
+    /// A client that had all that fits in the first window has `rest` in the second when that ends. It gets
+    /// at least `rest` in each later window, since that one starts beside no more. More than `rest` in one
+    /// window is taken from the next at most one for one, so the sum is never less than with `rest` in each.
+    /// If `rest` is 0, the window after that starts fresh.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         let (period, cost) = (self.rate.period_micros(), cost.max(1));
         if period == 0 {

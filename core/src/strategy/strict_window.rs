@@ -1,7 +1,7 @@
-//! Strict window: counts in sub-buckets of the period, and takes the oldest whole.
+//! The strict window: counts in buckets of the period, and counts the oldest bucket in full.
 
 use super::math::rebase::is_ahead;
-use super::math::tally::Tally;
+use super::math::window_usage::WindowUsage;
 use super::wire::stats::stat;
 use super::{
     Bounds, CapacityError, Class, Hit, Scale, ScriptFormula, ScriptLimit, SlidingWindow, Strategy,
@@ -13,19 +13,24 @@ use crate::{Decision, Rate, Ratio, Receipt, Timestamp};
 
 mod state;
 pub use state::StrictWindowState;
-use state::{Grid, Present};
+use state::{BucketCounts, Grid};
 
-/// A sliding window that never admits more than the limit in any window of one period, counted in at most `N`
-/// buckets of equal length, aligned to the clock.
+/// Never admits more than the limit in any period, and counts in at most `N` buckets per period.
 ///
-/// A bucket counts whole as long as any microsecond of it lies in the last period. So what is used is held for
-/// up to one bucket longer than the period: `k` [`buckets`](Self::buckets) admit `k / (k + 1)` of the limit
-/// when traffic comes evenly, 91 % with 10 and 98 % with 60. To a client that always asks for cost `c` again it
-/// admits `c · ⌊limit / c⌋` at once, the same again after at most a period and a bucket, and from then on in
-/// every period. With as many buckets as the period has microseconds it is an exact log.
+/// Choose it for a hard limit above a few hundred. [`SlidingLog`](crate::SlidingLog) is exact but takes 12
+/// bytes for each hit; [`SlidingWindow`] takes 24 bytes but can exceed the limit. The state takes
+/// `28 + 4 · N` bytes, rounded up to 8. [`SlidingWindow::strict`] makes one.
 ///
-/// Bucket `i` starts at `⌈i · period / k⌉`: where that is rounded, lengths differ by a microsecond, and still
-/// any `k` buckets in a row make a period exactly.
+/// Buckets are equally long and aligned to the clock. A bucket counts in full as long as any microsecond of
+/// it lies in the last period, so a hit is held for up to one bucket longer than the period. With `k`
+/// [`buckets`](Self::buckets), evenly spread traffic gets `k / (k + 1)` of the limit: 91 % with 10, 98 % with
+/// 60. With as many buckets as the period has microseconds it is an exact log.
+///
+/// A client that always asks for cost `c` gets `c · ⌊limit / c⌋` at once, the same again after at most a
+/// period and a bucket, and from then on in every period.
+///
+/// Bucket `i` starts at `⌈i · period / k⌉`. Where that is rounded, lengths differ by 1 µs, and any `k`
+/// consecutive buckets still make one period exactly.
 ///
 /// 4 per 10 s in 5 buckets of 2 s:
 ///
@@ -43,7 +48,9 @@ use state::{Grid, Present};
 ///
 /// let window = SlidingWindow::strict::<8>(rate!("4/10s")).buckets(5)?;
 /// let mut state = Default::default();
-/// let mut at = |micros: u64, cost| window.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(micros));
+/// let mut at = |micros: u64, cost| {
+///     window.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(micros))
+/// };
 ///
 /// assert_eq!(at(13_000_000, 3).remaining(), 1);
 /// assert_eq!(at(19_000_000, 1).remaining(), 0);
@@ -53,16 +60,17 @@ use state::{Grid, Present};
 /// # Ok::<(), traffik::StrategyError>(())
 /// ```
 ///
-/// Source: the "jumping window" of E. Rathgeb, "Modeling and performance comparison of policing mechanisms for
-/// ATM networks", IEEE Journal on Selected Areas in Communications 9(3), 1991, in steps finer than its length.
+/// Source: the "jumping window" of E. Rathgeb, "Modeling and performance comparison of policing mechanisms
+/// for ATM networks", IEEE Journal on Selected Areas in Communications 9(3), 1991, in steps finer than its
+/// length.
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.current_count` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.current_count` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
-/// | `window_start` | `Timestamp` | start of the oldest bucket that counts whole |
+/// | `window_start` | `Timestamp` | start of the oldest bucket that counts |
 /// | `window_end` | `Timestamp` | end of the present bucket |
 /// | `current_count` | `u32`, cost | use in the present bucket |
 /// | `previous_count` | `u64`, cost | use in the buckets before it that still count |
@@ -74,24 +82,31 @@ pub struct StrictWindow<const N: usize> {
 }
 
 stat! {
-    /// A strict window's own figures.
+    /// The figures of a [`StrictWindow`].
+    ///
+    /// ```
+    /// use traffik::{Class, SlidingWindow, Strategy, Timestamp, rate};
+    ///
+    /// let window = SlidingWindow::strict::<4>(rate!("2/s"));
+    /// let stat = window.stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.current_count, stat.buckets), (0, 4));
+    /// ```
     pub struct StrictWindowStat {
-        /// When the oldest bucket began that counts whole.
+        /// The start of the oldest bucket that counts.
         pub window_start: Timestamp,
-        /// When the present bucket ends.
+        /// The end of the present bucket.
         pub window_end: Timestamp,
         /// The cost used in the present bucket.
         pub current_count: u32,
         /// The cost used in the buckets before it that still count.
         pub previous_count: u64,
-        /// Buckets to a period.
+        /// The number of buckets per period.
         pub buckets: u32,
     }
 }
 
 impl SlidingWindow {
-    /// A window that slides in steps, with room for `N` of them (1 to 65 535): never above the limit in any
-    /// window of one period.
+    /// Returns a window that never exceeds the limit in any period, with `N` buckets (1 to 65 535).
     #[must_use]
     pub const fn strict<const N: usize>(rate: Rate) -> StrictWindow<N> {
         const { assert!(N > 0 && N < 1 << 16, "a strict window has 1 to 65535 buckets") }
@@ -100,11 +115,11 @@ impl SlidingWindow {
 }
 
 impl<const N: usize> StrictWindow<N> {
-    /// The same window with `buckets` to a period, 1 to `N`; if not said otherwise it is `N`.
+    /// Sets the number of buckets per period, from 1 to `N`. Defaults to `N`.
     ///
     /// # Errors
     ///
-    /// [`Buckets`](StrategyError::Buckets) unless they are from 1 to `N`.
+    /// Fails with [`Buckets`](StrategyError::Buckets) unless the number is from 1 to `N`.
     pub const fn buckets(self, buckets: u32) -> Result<Self, StrategyError> {
         if buckets == 0 || buckets as usize > N {
             return Err(StrategyError::Buckets { asked: buckets, most: N as u32 });
@@ -112,24 +127,26 @@ impl<const N: usize> StrictWindow<N> {
         Ok(Self { grid: Grid { buckets, ..self.grid }, ..self })
     }
 
-    /// The rate whose limit holds for every window of one period.
+    /// Returns the rate, whose limit holds in any window of one period.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.rate
     }
 
     #[inline]
-    fn verdict(&self, present: &Present<'_, N>, hit: &Hit, now: Timestamp) -> Decision {
+    fn verdict(&self, present: &BucketCounts<'_, N>, hit: &Hit, now: Timestamp) -> Decision {
+        // The receipt records the buckets, so that a refund notices when they have changed.
         let Grid { period: unit, buckets } = self.grid;
-        let tally = Tally {
+        let usage = WindowUsage {
             rate: self.rate,
             now,
             used: present.used(),
             max_ttl: self.max_ttl(),
             receipt: Receipt { level: buckets.into(), unit, ..Receipt::new(present.at) },
         };
-        let used = tally.used;
+        let used = usage.used;
         let reset = |booked| Quotient::whole(present.reset(booked));
+        // One more is there as soon as the oldest used bucket goes, unless more than one has to go.
         let more = |booked: u32, room: u32| {
             Quotient::whole(match used {
                 0 => present.reset(booked),
@@ -137,7 +154,7 @@ impl<const N: usize> StrictWindow<N> {
                 _ => present.wait(room),
             })
         };
-        tally.decide(hit, |room| present.wait(room), reset, more)
+        usage.decide(hit, |room| present.wait(room), reset, more)
     }
 }
 
@@ -152,6 +169,7 @@ impl<const N: usize> Strategy for StrictWindow<N> {
         if self.rate.is_unlimited() {
             return Decision::unlimited();
         }
+        // Holds the state in the buckets of this window, if it was counted in others.
         let mut room = None;
         let present = state.on(self.grid, &mut room).present(now);
         let decision = self.verdict(&present, hit, now);
@@ -174,8 +192,9 @@ impl<const N: usize> Strategy for StrictWindow<N> {
         }
     }
 
-    /// Takes the cost back from the bucket it was booked in, if that is still there and the buckets have not
-    /// become others since.
+    /// Takes the cost back from the bucket that it was charged to.
+    ///
+    /// Changes nothing if that bucket is gone, or if the buckets have changed since.
     fn refund(&self, state: &mut StrictWindowState<N>, hit: &Hit, receipt: Receipt, _: Timestamp) {
         let grid = state.grid;
         if (receipt.level, receipt.unit) != (grid.buckets.into(), grid.period) {
@@ -183,6 +202,7 @@ impl<const N: usize> Strategy for StrictWindow<N> {
         }
         let ((own, _), (booked, _)) = (grid.span(state.at), grid.span(receipt.at));
         let Some(ago) = own.checked_sub(booked) else { return };
+        // Bucket 0 is the current one, and bucket i the i-th before it.
         let ago = usize::try_from(ago).unwrap_or(usize::MAX);
         if let Some(count) = core::iter::once(&mut state.current).chain(&mut state.earlier).nth(ago) {
             *count = count.saturating_sub(hit.cost);
@@ -195,16 +215,17 @@ impl<const N: usize> Strategy for StrictWindow<N> {
         state.at.plus_micros(state.on(self.grid, &mut None).present(state.at).reset(0))
     }
 
-    /// A period and a bucket.
+    /// Returns one period and one bucket.
     fn max_ttl(&self) -> u64 {
         let Grid { period, buckets } = self.grid;
         period + divide_up(period, buckets.into())
     }
 
-    /// All that is in use counts as used now.
+    /// Counts all that is in use as used now.
     fn rebase(&self, state: &mut StrictWindowState<N>, now: Timestamp) -> bool {
         let is_ahead = is_ahead(state.at, now, 0);
         if is_ahead {
+            // The buckets of the future mean nothing now, so their sum moves to the present one.
             let used = state.present(state.at).used();
             let current = u32::try_from(used).unwrap_or(u32::MAX);
             *state = StrictWindowState { at: now, grid: state.grid, current, earlier: [0; N] }.settled();
@@ -215,7 +236,7 @@ impl<const N: usize> Strategy for StrictWindow<N> {
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let Grid { period, buckets } = self.grid;
         let formula = ScriptFormula::Strict { period, buckets, limit: self.rate.limit(), room: N as u32 };
-        // A time within a period, times the buckets, is exact in a double.
+        // A script computes (time within a period) · buckets, which is exact in a double below 2⁵³.
         period.saturating_mul(buckets.into()) < 1 << 53
             && ScriptLimit::windowed(self.rate, hit, visit, formula)
     }
@@ -241,7 +262,7 @@ impl<const N: usize> Scale for StrictWindow<N> {
 }
 
 impl<const N: usize> Bounds for StrictWindow<N> {
-    /// The limit in every window of one period, wherever it starts.
+    /// Bounds any window of one period by the limit, wherever it starts.
     fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
         match last.micros_since(first).checked_div(self.grid.period) {
             None => u128::MAX,
@@ -249,9 +270,10 @@ impl<const N: usize> Bounds for StrictWindow<N> {
         }
     }
 
-    /// As many whole costs as fit, at once; the same again when that leaves, which is as the first bucket's
-    /// last microsecond does; and since what is taken at that microsecond is in turn the last of its bucket,
-    /// the same again a period later, and so on.
+    /// Promises `⌊limit / cost⌋ · cost` at once, again when the first bucket goes, and then every period.
+    ///
+    /// The first bucket goes with its last microsecond. A hit taken at that microsecond is in turn the last
+    /// of its bucket, so the same fits again a period later, and so on.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         if self.rate.is_unlimited() {
             return u128::MAX;
@@ -261,7 +283,7 @@ impl<const N: usize> Bounds for StrictWindow<N> {
         let (bucket, _) = self.grid.span(first);
         let again = self.grid.end(bucket);
         let periods = last.micros_since(again) / self.grid.period.max(1);
-        // At the end of time nothing leaves any more.
+        // At the end of time no bucket goes any more.
         if last < again || again == Timestamp::MAX { all } else { all * (2 + u128::from(periods)) }
     }
 }

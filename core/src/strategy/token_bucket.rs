@@ -1,4 +1,4 @@
-//! Token bucket: tokens come at the rate, up to a burst, and a hit takes as many as it costs.
+//! The token bucket: refills at the rate, holds up to a burst, and each hit takes its cost in tokens.
 
 use super::math::meter::Meter;
 use super::math::metered::metered;
@@ -7,17 +7,23 @@ use super::{Bounds, CapacityError, Class, Level, Scale, Strategy};
 use crate::divide::divide_up;
 use crate::{Rate, Ratio, Timestamp};
 
-/// A bucket that holds `burst` tokens (the limit, if not said otherwise) and refills continuously.
+/// Allows bursts, and the rate on average: a bucket that refills continuously.
 ///
-/// Over any time `T` it admits at most `burst + debt + limit · T / period`, and to a client that always asks
-/// for `c` again at least `c − 1` less, if the burst exceeds `c` by a microsecond's refill; else it admits `c`
-/// in every `⌈c · period / limit⌉` microseconds.
+/// Choose it unless you need something else. [`Gcra`](crate::Gcra) spaces hits evenly,
+/// [`FixedWindow`](crate::FixedWindow) matches a quota "per calendar minute", and
+/// [`LeakyBucketQueue`](crate::LeakyBucketQueue) delays hits instead of denying them. The state takes 24
+/// bytes.
 ///
-/// On a clock that moves by a tick at a time a burst of at least `limit · tick / period + c` loses nothing;
-/// with less, `⌈c · period / limit⌉` above is rounded up to whole ticks.
+/// The bucket holds `burst` tokens, which defaults to the limit. A hit of cost `c` takes `c` tokens, or is
+/// denied until they are there. With [`debt`](Self::debt) the bucket may be overdrawn that far; owed tokens
+/// have to refill before anything else passes.
 ///
-/// With [`debt`](Self::debt) it may be overdrawn that far; what is owed
-/// has to refill before anything else passes.
+/// Over any time `T` it admits at most `burst + debt + limit · T / period`. A client that always asks for `c`
+/// again gets at least `c − 1` less, if the burst exceeds `c` by the refill of 1 µs. Otherwise it gets `c` in
+/// every `⌈c · period / limit⌉` µs.
+///
+/// On a clock that moves by a tick at a time, a burst of at least `limit · tick / period + c` loses nothing.
+/// With a smaller burst, round `⌈c · period / limit⌉` up to whole ticks.
 ///
 /// A bucket of 4 tokens at 2 per second:
 ///
@@ -35,7 +41,9 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// let bucket = TokenBucket::new(rate!("2/s")).burst(4)?;
 /// let mut state = Default::default();
-/// let mut at = |millis: u64, cost| bucket.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(millis * 1000));
+/// let mut at = |millis: u64, cost| {
+///     bucket.decide(&mut state, &Hit::new(cost), Timestamp::from_micros(millis * 1000))
+/// };
 ///
 /// assert_eq!(at(0, 3).remaining(), 1);
 /// assert_eq!(at(0, 2).retry_after(), Some(Duration::from_millis(500)));
@@ -50,7 +58,7 @@ use crate::{Rate, Ratio, Timestamp};
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.tokens` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.tokens` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -61,7 +69,7 @@ use crate::{Rate, Ratio, Timestamp};
 /// | `refill` | `Option<Ratio>`, cost/µs | tokens that come in a microsecond; `None` if unlimited |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
-    /// Holds burst and debt together.
+    /// Holds the burst and the debt together: `capacity = (burst + debt) · unit`.
     meter: Meter,
     burst: u32,
     is_burst_given: bool,
@@ -69,7 +77,14 @@ pub struct TokenBucket {
 }
 
 stat! {
-    /// A token bucket's own figures.
+    /// The figures of a [`TokenBucket`].
+    ///
+    /// ```
+    /// use traffik::{Class, Strategy, Timestamp, TokenBucket, rate};
+    ///
+    /// let stat = TokenBucket::new(rate!("2/s")).stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.tokens, stat.capacity, stat.current_debt), (2, 2, 0));
+    /// ```
     pub struct TokenBucketStat {
         /// Whole tokens in the bucket, rounded down; below zero when tokens are owed.
         pub tokens: i64,
@@ -79,38 +94,49 @@ stat! {
         pub current_debt: u32,
         /// Tokens that may be owed.
         pub max_debt: u32,
-        /// Tokens that come in a microsecond; `None` if unlimited.
+        /// Tokens added per microsecond; `None` if unlimited.
         pub refill: Option<Ratio>,
     }
 }
 
 impl TokenBucket {
-    /// A bucket refilled at `rate` whose burst is the limit, or the largest burst that can be counted exactly
-    /// if that is less (only for limits above 213 million a day that share no factor with the period).
+    /// Returns a bucket that refills at `rate` and holds as many tokens as its limit.
+    ///
+    /// The burst is smaller if that many cannot be counted exactly. This happens only above 213 million per
+    /// day, for limits that share no factor with the period.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let meter = Meter::new(rate, rate.limit());
         Self { meter, burst: meter.largest_cost, is_burst_given: false, debt: 0 }
     }
 
-    /// The same bucket holding `burst` tokens. A burst of 0 admits nothing that the debt does not cover.
+    /// Sets how many tokens the bucket holds. A burst of 0 admits only what the debt covers.
+    ///
+    /// # Errors
+    ///
+    /// Fails if burst and debt together cannot be counted exactly, with the largest burst that can.
     pub const fn burst(self, burst: u32) -> Result<Self, CapacityError> {
         Self { is_burst_given: true, ..self }.sized(burst, self.debt)
     }
 
-    /// The same bucket that may be overdrawn by `debt` tokens.
+    /// Sets how many tokens may be owed. Defaults to 0.
+    ///
+    /// # Errors
+    ///
+    /// Fails if burst and debt together cannot be counted exactly, with the largest burst that can.
     pub const fn debt(self, debt: u32) -> Result<Self, CapacityError> {
         self.sized(self.burst, debt)
     }
 
     const fn sized(self, burst: u32, debt: u32) -> Result<Self, CapacityError> {
+        // capacity = (burst + debt) · unit; an error subtracts the debt again, since it is about the burst.
         match self.meter.with_capacity(self.meter.units(burst as u64 + debt as u64)) {
             Ok(meter) => Ok(Self { meter, burst, debt, ..self }),
             Err(CapacityError { largest }) => Err(CapacityError { largest: largest.saturating_sub(debt) }),
         }
     }
 
-    /// The rate it is refilled at.
+    /// Returns the rate at which the bucket refills.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.meter.rate
@@ -123,6 +149,7 @@ impl Strategy for TokenBucket {
     metered!(strategy, |it| (it.burst, it.debt));
 
     fn stat(&self, state: &Level, _: Class, now: Timestamp) -> TokenBucketStat {
+        // tokens = burst − ⌈used / unit⌉, so a part of a token does not count as one.
         let (_, used) = self.meter.level(state, now);
         let used = divide_up(used, self.meter.unit);
         let tokens = i64::from(self.burst) - i64::try_from(used).unwrap_or(i64::MAX);
@@ -136,15 +163,17 @@ impl Strategy for TokenBucket {
     }
 }
 
-/// The rate changes, and with it a burst that is the limit; a burst or debt that was given stays what it is.
+/// Scales the rate, and with it a burst that is the limit. A burst or a debt that was given stays the same.
 impl Scale for TokenBucket {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let scaled = Self::new(self.meter.rate.scaled(ratio));
+        // A burst that was not given follows the scaled limit.
         let sized = scaled.sized(if self.is_burst_given { self.burst } else { scaled.burst }, self.debt)?;
         Ok(Self { is_burst_given: self.is_burst_given, ..sized })
     }
 
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
+        // The debt is rounded down to 0, for it need not admit anything; the burst never below 1.
         let (burst, debt) = (ratio.part_of(self.burst), ratio.floor_of(self.debt));
         Self { burst, debt, ..*self }.sized(burst, debt)?.scaled(ratio)
     }

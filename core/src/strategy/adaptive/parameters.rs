@@ -1,4 +1,4 @@
-//! How an adaptive limit falls and recovers.
+//! The parameters by which an adaptive limit falls and recovers.
 
 use super::{Adaptive, WHOLE};
 use crate::Ratio;
@@ -6,11 +6,11 @@ use crate::divide::Divisor;
 use crate::strategy::StrategyError;
 
 impl Adaptive {
-    /// The same limit, loaded from this part of it on.
+    /// Sets the share of the limit from which on a window counts as loaded. Defaults to 0.8.
     ///
     /// # Errors
     ///
-    /// [`Threshold`](StrategyError::Threshold) unless it is above 0 and at most 1.
+    /// Fails with [`Threshold`](StrategyError::Threshold) unless the share is from 1/1000000 to 1.
     pub const fn threshold(self, threshold: Ratio) -> Result<Self, StrategyError> {
         match threshold.floor_of(WHOLE) {
             millionths @ 1..=WHOLE if threshold.num() <= threshold.den() => {
@@ -20,11 +20,11 @@ impl Adaptive {
         }
     }
 
-    /// The same limit, multiplied by this after a loaded window.
+    /// Sets the ratio by which the factor is multiplied after a loaded window. Defaults to 0.6.
     ///
     /// # Errors
     ///
-    /// [`Reduction`](StrategyError::Reduction) unless it is below 1.
+    /// Fails with [`Reduction`](StrategyError::Reduction) unless the ratio is below 1.
     pub const fn reduction(self, reduction: Ratio) -> Result<Self, StrategyError> {
         if reduction.num() >= reduction.den() {
             return Err(StrategyError::Reduction(reduction));
@@ -32,11 +32,11 @@ impl Adaptive {
         Ok(Self { reduction: reduction.floor_of(WHOLE), ..self })
     }
 
-    /// The same limit, recovering by this part after a window that was not loaded.
+    /// Sets the share of the limit that is added after a window without load. Defaults to 0.1.
     ///
     /// # Errors
     ///
-    /// [`Recovery`](StrategyError::Recovery) unless it is from 1/1000000 to 1.
+    /// Fails with [`Recovery`](StrategyError::Recovery) unless the share is from 1/1000000 to 1.
     pub const fn recovery(self, recovery: Ratio) -> Result<Self, StrategyError> {
         match recovery.floor_of(WHOLE) {
             millionths @ 1..=WHOLE if recovery.num() <= recovery.den() => {
@@ -46,11 +46,11 @@ impl Adaptive {
         }
     }
 
-    /// The same limit, never reduced below this part.
+    /// Sets the share of the limit below which the factor never falls. Defaults to 0.3.
     ///
     /// # Errors
     ///
-    /// [`AdaptiveFloor`](StrategyError::AdaptiveFloor) if it is above 1.
+    /// Fails with [`AdaptiveFloor`](StrategyError::AdaptiveFloor) if the share is above 1.
     pub const fn floor(self, floor: Ratio) -> Result<Self, StrategyError> {
         if floor.num() > floor.den() {
             return Err(StrategyError::AdaptiveFloor(floor));

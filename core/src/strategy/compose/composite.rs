@@ -6,16 +6,17 @@ use core::fmt::Debug;
 use crate::strategy::compose::per_limit::PerLimit;
 use crate::{Decision, Origin, Outcome, Receipt, Receipts, Verdict};
 
-/// The verdict of several limits: the verdict of each one, and the outcome of all of them together.
+/// The verdict of several limits: the verdict of each one, and their common outcome.
 ///
-/// Its parts are an array behind [`All`](crate::All), a pair behind a pair of strategies, and a
-/// `strategy::DecisionList` behind an [`Erased`](crate::Erased) strategy.
+/// Read [`is_allowed`](Self::is_allowed) first, and `parts` to see which limit denied. The parts are an array
+/// for [`All`](crate::All), a pair for a pair of strategies, and a `strategy::DecisionList` for an
+/// [`Erased`](crate::Erased) strategy.
 ///
 /// ```
 /// use traffik::{All, Hit, Strategy, Timestamp, TokenBucket, rate};
 ///
-/// let limits = All([TokenBucket::new(rate!("2/s")), TokenBucket::new(rate!("3/min"))]);
-/// let verdict = limits.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);
+/// let strategy = All([TokenBucket::new(rate!("2/s")), TokenBucket::new(rate!("3/min"))]);
+/// let verdict = strategy.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);
 /// assert!(verdict.is_allowed());
 /// assert_eq!(verdict.parts.map(|decision| decision.remaining()), [1, 2]);
 /// ```
@@ -23,23 +24,31 @@ use crate::{Decision, Origin, Outcome, Receipt, Receipts, Verdict};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
 pub struct Composite<T> {
-    /// The verdict of each limit alone, in the order they were composed.
+    /// The verdict of each limit alone, in the order of composition.
     pub parts: T,
     pub(super) outcome: Outcome,
     pub(super) recorded: bool,
 }
 
 impl<T> Composite<T> {
-    /// Whether all limits admit the hit.
+    /// Reports whether all limits admit the hit.
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
         self.outcome.is_allowed()
     }
 }
 
-/// The parts of a [`Composite`] verdict.
-pub trait Parts: Clone + PartialEq + Debug + Send + sealed::Sealed + 'static {
-    /// Their receipts, in the same order.
+/// The parts of a [`Composite`] verdict: an array, a pair, or a list of decisions.
+///
+/// ```
+/// use traffik::{All, Gcra, Hit, Strategy, Timestamp, rate};
+///
+/// let strategy = All([Gcra::new(rate!("2/s")), Gcra::new(rate!("3/min"))]);
+/// let verdict = strategy.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);
+/// assert!(verdict.parts.iter().all(|decision| decision.is_allowed()));
+/// ```
+pub trait Parts: Clone + PartialEq + Debug + Send + sealed::SealedParts + 'static {
+    /// The receipts of the parts, in the same order.
     type Receipt: Receipts;
 
     /// See [`Verdict::receipt`].
@@ -60,9 +69,9 @@ pub trait Parts: Clone + PartialEq + Debug + Send + sealed::Sealed + 'static {
 }
 
 pub(super) mod sealed {
-    pub trait Sealed {}
-    impl<V, const N: usize> Sealed for [V; N] {}
-    impl<A, B> Sealed for (A, B) {}
+    pub trait SealedParts {}
+    impl<V, const N: usize> SealedParts for [V; N] {}
+    impl<A, B> SealedParts for (A, B) {}
 }
 
 #[deny(clippy::missing_trait_methods)]

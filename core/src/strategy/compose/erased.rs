@@ -1,9 +1,9 @@
-//! A strategy chosen at run time: any of them behind one pointer, with its state as bytes inline.
+//! A strategy chosen at run time: any of them behind one pointer, with its state as inline bytes.
 
 use core::ops::Deref;
 
 use crate::strategy::wire::stats::StatsSnapshot;
-use crate::strategy::{CapacityError, Class, Hit, Scale, ScriptLimit, Strategy, Taken};
+use crate::strategy::{CapacityError, Class, Hit, ReceiptOf, Scale, ScriptLimit, Strategy};
 use crate::{Ratio, Timestamp, Verdict};
 
 mod decision_list;
@@ -13,29 +13,32 @@ mod ratios;
 
 pub use decision_list::{DecisionList, ErasedVerdict};
 pub use inline::InlineState;
-use object::Chosen;
+use object::ErasedTarget;
 pub use object::{ErasedScale, ErasedStrategy};
 use ratios::{Ratios, product};
 
-/// Whatever strategy stands behind the pointer `P`, as a strategy.
+/// A strategy chosen at run time, behind the pointer `P`.
 ///
-/// The pointer is a `&'static dyn ErasedStrategy<LEN>` in firmware or an `Arc<dyn ErasedStrategy<LEN>>` on a
-/// server; behind a `dyn` [`ErasedScale<LEN>`](ErasedScale) it can be scaled too, and so be wrapped by tier or
-/// time of day. Nothing is allocated but what the pointer itself needs.
+/// Choose it where a configuration file names the strategy; otherwise use the strategy's own type, which is
+/// faster. The pointer is a `&'static dyn ErasedStrategy<LEN>` in firmware, or an
+/// `Arc<dyn ErasedStrategy<LEN>>` on a server. Behind a `dyn` [`ErasedScale<LEN>`](ErasedScale) it can be
+/// scaled too, and so be wrapped by tier or time of day. Only the pointer may allocate.
 ///
-/// * `LEN` is the longest encoded state. The verdict is a [`Decision`](crate::Decision). Behind a
-///   `dyn ErasedStrategy<LEN, Composite<DecisionList<N>>>` it is a [`Composite`](crate::strategy::Composite) of
-///   at most `N` decisions, for composed strategies. A strategy that needs more does not compile:
+/// * `LEN` is the length of the longest encoded state. The verdict is a [`Decision`](crate::Decision).
+/// * Behind a `dyn ErasedStrategy<LEN, Composite<DecisionList<N>>>` the verdict is a
+///   [`Composite`](crate::strategy::Composite) of at most `N` decisions, for composed strategies.
+/// * A strategy that needs a larger `LEN` or `N` does not compile:
 ///
 ///   ```compile_fail
 ///   use traffik::{Gcra, rate, strategy::ErasedStrategy};
 ///   static TOO_SHORT: &dyn ErasedStrategy<24> = &Gcra::new(rate!("1/s")); // the state of GCRA takes 25
-///   # fn main() { let _ = TOO_SHORT.horizon_erased(); }
+///   # fn main() { let _ = TOO_SHORT.max_ttl_erased(); }
 ///   ```
 /// * Every limit of a composed strategy is charged the same cost.
-/// * A state left by another strategy counts as that of a key never seen: after a change of strategy every
-///   key starts afresh, unless the new one is told whom it [succeeds](Erased::migrating_from).
-/// * Two are equal if they point at the same strategy, scaled by the same ratios: of two that were made alike nobody can tell.
+/// * A state left by another strategy counts as that of a key never seen. After a change of strategy every
+///   key starts fresh, unless the new strategy [migrates from](Erased::migrating_from) the old one.
+/// * Two are equal if they point at the same strategy, scaled by the same ratios. Strategies made alike but
+///   stored apart are not equal.
 ///
 /// ```
 /// use traffik::strategy::{Erased, ErasedStrategy, StatValue};
@@ -59,28 +62,29 @@ use ratios::{Ratios, product};
 /// ```
 #[derive(Clone, Copy)]
 pub struct Erased<P, const LEN: usize> {
-    limit: P,
-    /// Whose states it takes over.
+    strategy: P,
+    /// The strategy whose states it takes over.
     before: Option<P>,
     ratios: Ratios,
-    /// The part of it that it is to be then.
+    /// The share of the scaled strategy.
     part: Ratio,
-    /// How many times finer than the strategy itself it is to count.
+    /// The factor by which the denominator is refined.
     factor: u64,
 }
 
 impl<P, const LEN: usize> Erased<P, LEN> {
-    /// The strategy behind this pointer.
+    /// Wraps the strategy behind this pointer.
     #[must_use]
-    pub const fn new(limit: P) -> Self {
-        Self { limit, before: None, ratios: Ratios::NONE, part: Ratio::ONE, factor: 1 }
+    pub const fn new(strategy: P) -> Self {
+        Self { strategy, before: None, ratios: Ratios::NONE, part: Ratio::ONE, factor: 1 }
     }
 
-    /// The same strategy in the place of another one, whose states it takes over: what is in use of the old limit when a
-    /// key is next asked for counts as used at that moment, in cost. So a change of strategy grants nothing.
+    /// Takes over the states of another strategy, so that a change of strategy grants nothing.
     ///
-    /// Of a composed limit the one that is used most counts. What was owed beyond the limit is forgotten, as are the
-    /// states of whatever the old strategy itself succeeded. A store cannot run such a limit as a script.
+    /// When a key is next asked for, the cost in use of the old limit is charged to the new one at that
+    /// moment. The most used part counts of a composed limit. Cost owed beyond the old limit is forgotten,
+    /// and so are states that the old strategy had itself taken over. A store cannot run such a limit as a
+    /// script.
     ///
     /// ```
     /// use traffik::strategy::{Erased, ErasedStrategy};
@@ -92,7 +96,7 @@ impl<P, const LEN: usize> Erased<P, LEN> {
     /// let (old, mut state, now) = (Erased::new(OLD), Default::default(), Timestamp::EPOCH);
     /// assert!(old.decide(&mut state, &Hit::new(40), now).is_allowed());
     /// assert!(!Erased::new(NEW).migrating_from(OLD).decide(&mut state, &Hit::new(1), now).is_allowed());
-    /// assert!(Erased::new(NEW).decide(&mut state, &Hit::new(1), now).is_allowed()); // afresh
+    /// assert!(Erased::new(NEW).decide(&mut state, &Hit::new(1), now).is_allowed()); // starts fresh
     /// ```
     #[must_use]
     pub fn migrating_from(self, before: P) -> Self {
@@ -100,16 +104,17 @@ impl<P, const LEN: usize> Erased<P, LEN> {
     }
 }
 
-/// What is pointed at is compared by where it is, so nothing is asked of it.
+/// Compares strategies by their addresses, without calling them.
 impl<P: Deref, const LEN: usize> PartialEq for Erased<P, LEN> {
     fn eq(&self, other: &Self) -> bool {
-        // Also by the kind of what is there: a strategy lies where its first field does, and one without size anywhere.
+        // `ptr::eq` also compares the vtable: a strategy may share its address with its first field, and one
+        // without size with anything.
         let is_same = |one: &P, other: &P| core::ptr::eq(&raw const **one, &raw const **other);
         let is_same_before = match (&self.before, &other.before) {
             (Some(one), Some(other)) => is_same(one, other),
             (one, other) => one.is_none() && other.is_none(),
         };
-        is_same(&self.limit, &other.limit)
+        is_same(&self.strategy, &other.strategy)
             && is_same_before
             && (self.factor, self.part) == (other.factor, other.part)
             && self.ratios.list() == other.ratios.list()
@@ -118,25 +123,30 @@ impl<P: Deref, const LEN: usize> PartialEq for Erased<P, LEN> {
 
 debug_fields!([P, const LEN: usize] Erased<P, LEN>: ratios = |it| it.ratios.list());
 
-/// The verdict of the strategy that a pointer points at.
-type Answer<P, const LEN: usize> = <<P as Deref>::Target as Chosen<LEN>>::Verdict;
+/// The verdict of the strategy behind a pointer.
+type VerdictOf<P, const LEN: usize> = <<P as Deref>::Target as ErasedTarget<LEN>>::Verdict;
 
-impl<P: Deref<Target: Chosen<LEN>>, const LEN: usize> Erased<P, LEN> {
-    fn ask<T>(&self, mut question: impl FnMut(&dyn ErasedStrategy<LEN, Answer<P, LEN>>) -> T) -> T {
+impl<P: Deref<Target: ErasedTarget<LEN>>, const LEN: usize> Erased<P, LEN> {
+    /// Calls `question` with the scaled strategy, or with the plain one if it is not scaled.
+    fn ask<T>(&self, mut question: impl FnMut(&dyn ErasedStrategy<LEN, VerdictOf<P, LEN>>) -> T) -> T {
         let mut answer = None;
         if !self.ratios.list().is_empty() || (self.part, self.factor) != (Ratio::ONE, 1) {
-            let mut ask = |limit: &dyn ErasedStrategy<LEN, Answer<P, LEN>>| answer = Some(question(limit));
-            self.limit.show((self.ratios.list(), self.part), self.factor, &mut ask);
+            let mut ask =
+                |scaled: &dyn ErasedStrategy<LEN, VerdictOf<P, LEN>>| answer = Some(question(scaled));
+            self.strategy.show((self.ratios.list(), self.part), self.factor, &mut ask);
         }
-        answer.unwrap_or_else(|| question(self.limit.plain()))
+        // A pointer that cannot be scaled shows nothing, and has no ratios either.
+        answer.unwrap_or_else(|| question(self.strategy.plain()))
     }
 
-    /// The state as it is to be decided upon: one that the strategy takes over is brought into its own form.
+    /// Returns the state to decide upon: a state of the strategy it migrates from is converted.
     fn inherited(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> InlineState<LEN> {
         let Some(before) = self.before.as_ref().map(|before| before.plain()) else { return *state };
-        if self.limit.plain().knows_erased(state) || !before.knows_erased(state) {
+        if self.strategy.plain().knows_erased(state) || !before.knows_erased(state) {
             return *state;
         }
+        // used = max(limit − remaining) over the parts of the old limit, for each of them was charged the
+        // cost.
         let mut used = 0;
         before.peek_erased(state, &Hit::new(0).with_class(class), now).for_each(&mut |decision| {
             if !decision.is_unlimited() {
@@ -146,7 +156,7 @@ impl<P: Deref<Target: Chosen<LEN>>, const LEN: usize> Erased<P, LEN> {
         let mut own = InlineState::default();
         if used > 0 {
             let hit = Hit::new(used).with_class(class);
-            self.ask(|limit| limit.charge_erased(&mut own, &hit, now));
+            self.ask(|strategy| strategy.charge_erased(&mut own, &hit, now));
         }
         own
     }
@@ -155,19 +165,20 @@ impl<P: Deref<Target: Chosen<LEN>>, const LEN: usize> Erased<P, LEN> {
 #[deny(clippy::missing_trait_methods)]
 impl<P, const LEN: usize> Strategy for Erased<P, LEN>
 where
-    P: Deref<Target: Chosen<LEN>> + Clone + Send + Sync + 'static,
+    P: Deref<Target: ErasedTarget<LEN>> + Clone + Send + Sync + 'static,
 {
     type State = InlineState<LEN>;
     type Cost = u32;
-    type Verdict = Answer<P, LEN>;
+    type Verdict = VerdictOf<P, LEN>;
     type Stat = StatsSnapshot;
 
     fn decide(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> Self::Verdict {
         if self.before.is_none() {
-            return self.ask(|limit| limit.decide_erased(state, hit, now));
+            return self.ask(|strategy| strategy.decide_erased(state, hit, now));
         }
+        // The old state stays as it is until something is recorded, so that a denial writes nothing.
         let mut own = self.inherited(state, hit.class, now);
-        let verdict = self.ask(|limit| limit.decide_erased(&mut own, hit, now));
+        let verdict = self.ask(|strategy| strategy.decide_erased(&mut own, hit, now));
         if verdict.is_dirty() {
             *state = own;
         }
@@ -176,61 +187,63 @@ where
 
     fn peek(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> Self::Verdict {
         let own = self.inherited(state, hit.class, now);
-        self.ask(|limit| limit.peek_erased(&own, hit, now))
+        self.ask(|strategy| strategy.peek_erased(&own, hit, now))
     }
 
     fn charge(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) {
         *state = self.inherited(state, hit.class, now);
-        self.ask(|limit| limit.charge_erased(state, hit, now));
+        self.ask(|strategy| strategy.charge_erased(state, hit, now));
     }
 
-    fn refund(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: Taken<Self>, now: Timestamp) {
+    fn refund(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: ReceiptOf<Self>, now: Timestamp) {
         *state = self.inherited(state, hit.class, now);
-        self.ask(|limit| limit.refund_erased(state, hit, receipt, now));
+        self.ask(|strategy| strategy.refund_erased(state, hit, receipt, now));
     }
 
     fn expires_at(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
         match &self.before {
-            Some(before) if !self.limit.plain().knows_erased(state) => {
-                before.plain().fresh_at_erased(state, class)
+            // A state that is not this strategy's own is still the old one's, and lasts as long as there.
+            Some(before) if !self.strategy.plain().knows_erased(state) => {
+                before.plain().expires_at_erased(state, class)
             }
-            _ => self.ask(|limit| limit.fresh_at_erased(state, class)),
+            _ => self.ask(|strategy| strategy.expires_at_erased(state, class)),
         }
     }
 
     fn max_ttl(&self) -> u64 {
-        let before = self.before.as_ref().map_or(0, |before| before.plain().horizon_erased());
-        self.ask(|limit| limit.horizon_erased()).max(before)
+        let before = self.before.as_ref().map_or(0, |before| before.plain().max_ttl_erased());
+        self.ask(|strategy| strategy.max_ttl_erased()).max(before)
     }
 
     fn rebase(&self, state: &mut InlineState<LEN>, now: Timestamp) -> bool {
         match &self.before {
-            Some(before) if !self.limit.plain().knows_erased(state) => {
+            Some(before) if !self.strategy.plain().knows_erased(state) => {
                 before.plain().rebase_erased(state, now)
             }
-            _ => self.ask(|limit| limit.rebase_erased(state, now)),
+            _ => self.ask(|strategy| strategy.rebase_erased(state, now)),
         }
     }
 
-    /// Also of one that takes states over: what it denies is judged anew by what is in use of the old limit then.
+    /// Returns `true` for a migration too: its wait depends on how the old limit drains, so it may end
+    /// sooner.
     #[inline]
     fn records_demand(&self) -> bool {
-        self.before.is_some() || self.limit.plain().records_demand_erased()
+        self.before.is_some() || self.strategy.plain().records_demand_erased()
     }
 
     fn stat(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> StatsSnapshot {
         let own = self.inherited(state, class, now);
-        self.ask(|limit| limit.stat_erased(&own, class, now))
+        self.ask(|strategy| strategy.stat_erased(&own, class, now))
     }
 
-    /// Of one limit: the states of several would share one [`InlineState`].
+    /// Shows a single limit only: the states of several would share one [`InlineState`].
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         if self.before.is_some() {
             return false;
         }
-        self.ask(|limit| {
+        self.ask(|strategy| {
             let mut states = 0;
-            let complete = limit.parts_of_erased(hit, &mut |part| {
+            let complete = strategy.parts_of_erased(hit, &mut |part| {
                 states += u32::from(part.is_last());
                 visit(ScriptLimit { inline: part.inline.within(LEN), ..part });
             });
@@ -238,17 +251,17 @@ where
         })
     }
 
-    /// One that succeeds another is of the kinds of that one, whose states it takes over.
+    /// Shows the kinds of the strategy that it migrates from, whose states it takes over.
     fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
-        self.before.as_ref().unwrap_or(&self.limit).plain().kinds_erased(visit);
+        self.before.as_ref().unwrap_or(&self.strategy).plain().kinds_erased(visit);
     }
 
     fn fits_script(&self) -> Result<(), CapacityError> {
-        self.ask(|limit| limit.fits_script_erased())
+        self.ask(|strategy| strategy.fits_script_erased())
     }
 }
 
-/// The ratio is kept, and the strategy scaled by it whenever it is asked something.
+/// Keeps the ratio, and scales the strategy by it for every call.
 #[deny(clippy::missing_trait_methods)]
 impl<P, const LEN: usize, V: ErasedVerdict> Scale for Erased<P, LEN>
 where
@@ -263,15 +276,15 @@ where
     }
 
     fn advance(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp) {
-        self.ask_scaled(|limit| limit.advance_erased(state, class, to));
+        self.ask_scaled(|strategy| strategy.advance_erased(state, class, to));
     }
 
     fn advance_receipt(&self, receipt: &mut V::Receipt, class: Class, to: Timestamp) {
-        self.ask_scaled(|limit| limit.advance_receipt_erased(receipt, class, to));
+        self.ask_scaled(|strategy| strategy.advance_receipt_erased(receipt, class, to));
     }
 
     fn denominator(&self) -> u64 {
-        self.ask_scaled(|limit| limit.parts_erased()).unwrap_or(1)
+        self.ask_scaled(|strategy| strategy.denominator_erased()).unwrap_or(1)
     }
 
     fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
@@ -284,17 +297,17 @@ impl<P, const LEN: usize, V: ErasedVerdict> Erased<P, LEN>
 where
     P: Deref<Target = dyn ErasedScale<LEN, V>>,
 {
-    /// Itself, if the strategy can be had at its ratios.
+    /// Returns itself, if the strategy can be scaled by its ratios.
     fn checked(self) -> Result<Self, CapacityError> {
-        self.limit.scaled_erased((self.ratios.list(), self.part), self.factor, &mut |_| ())?;
+        self.strategy.scaled_erased((self.ratios.list(), self.part), self.factor, &mut |_| ())?;
         Ok(self)
     }
 
-    /// The answer of the scaled strategy; what it cannot be had at was refused when it was given.
+    /// Calls `question` with the scaled strategy. Ratios that it cannot have were refused by `checked`.
     fn ask_scaled<T>(&self, mut question: impl FnMut(&dyn ErasedScale<LEN, V>) -> T) -> Option<T> {
         let mut answer = None;
-        let mut ask = |limit: &dyn ErasedScale<LEN, V>| answer = Some(question(limit));
-        let _ = self.limit.scaled_erased((self.ratios.list(), self.part), self.factor, &mut ask);
+        let mut ask = |scaled: &dyn ErasedScale<LEN, V>| answer = Some(question(scaled));
+        let _ = self.strategy.scaled_erased((self.ratios.list(), self.part), self.factor, &mut ask);
         answer
     }
 }

@@ -1,4 +1,4 @@
-//! One limit at several ratios, as the wrappers hold it.
+//! One strategy at several ratios, as the wrappers hold it.
 
 use core::array;
 
@@ -6,7 +6,7 @@ use crate::divide::divide;
 use crate::ratio::lcm;
 use crate::strategy::{CapacityError, Scale};
 
-/// An array of what can fail to be made, or the first failure. A `spare` fills the places of those that failed.
+/// Makes an array of fallible values, or returns the first failure. `spare` fills the places that failed.
 pub(crate) fn try_array<T: Clone, E, const N: usize>(
     spare: &T,
     mut make: impl FnMut(usize) -> Result<T, E>,
@@ -24,12 +24,12 @@ pub(crate) fn try_array<T: Clone, E, const N: usize>(
     }
 }
 
-/// The coarsest parts in which all of these limits can be counted.
-pub(crate) fn parts<'a, S: Scale>(limits: impl IntoIterator<Item = &'a S>) -> u64 {
-    limits.into_iter().fold(1, |all, limit| lcm(all, limit.denominator()))
+/// Returns the least common multiple of the denominators, in which all of these strategies can be counted.
+pub(crate) fn denominator<'a, S: Scale>(strategies: impl IntoIterator<Item = &'a S>) -> u64 {
+    strategies.into_iter().fold(1, |all, strategy| lcm(all, strategy.denominator()))
 }
 
-/// The limit counted in `parts`, which are a multiple of its own.
-pub(crate) fn counted_in<S: Scale>(parts: u64, strategy: &S) -> Result<S, CapacityError> {
-    strategy.refine(divide(parts, strategy.denominator()).0)
+/// Returns the strategy with this denominator, which is a multiple of its own.
+pub(crate) fn refine_to<S: Scale>(denominator: u64, strategy: &S) -> Result<S, CapacityError> {
+    strategy.refine(divide(denominator, strategy.denominator()).0)
 }

@@ -3,7 +3,7 @@
 use crate::strategy::compose::composite::Composite;
 use crate::strategy::math::settle::{is_behind, settle};
 use crate::strategy::{
-    CapacityError, Class, DecodeError, Hit, Reader, ScriptLimit, State, Strategy, Taken, Writer,
+    CapacityError, Class, DecodeError, Hit, Reader, ReceiptOf, ScriptLimit, State, Strategy, Writer,
 };
 use crate::{Timestamp, Verdict};
 
@@ -21,13 +21,18 @@ impl<A: State, B: State> State for (A, B) {
     }
 }
 
+/// Combines two limits on one key, of different types or costs: both must admit a hit for either to be
+/// charged.
+///
+/// A hit has a cost for each of them. A cost of 0 leaves a limit out.
+///
 /// ```
 /// use traffik::{FixedWindow, Hit, Strategy, Timestamp, TokenBucket, rate};
 ///
 /// // A burst limit on messages and a sustained one on bytes.
-/// let both = (TokenBucket::new(rate!("2/s")), FixedWindow::new(rate!("1000/min")));
+/// let strategy = (TokenBucket::new(rate!("2/s")), FixedWindow::new(rate!("1000/min")));
 /// let mut state = Default::default();
-/// let mut send = |bytes| both.decide(&mut state, &Hit::new((1, bytes)), Timestamp::EPOCH);
+/// let mut send = |bytes| strategy.decide(&mut state, &Hit::new((1, bytes)), Timestamp::EPOCH);
 ///
 /// assert!(send(900).is_allowed());
 /// let denied = send(200);
@@ -54,7 +59,7 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         let parts = (self.0.peek(&state.0, &a, now), self.1.peek(&state.1, &b, now));
         let verdict = settled(self, parts, state, hit, now);
         if verdict.recorded && !verdict.is_allowed() {
-            // What is noted may change when they will admit.
+            // A recorded denial may change when the limits will admit, so the wait is computed after it.
             return self.decide(&mut state.clone(), hit, now);
         }
         verdict
@@ -66,7 +71,13 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
         self.1.charge(&mut state.1, &second, now);
     }
 
-    fn refund(&self, state: &mut Self::State, hit: &Hit<Self::Cost>, receipt: Taken<Self>, now: Timestamp) {
+    fn refund(
+        &self,
+        state: &mut Self::State,
+        hit: &Hit<Self::Cost>,
+        receipt: ReceiptOf<Self>,
+        now: Timestamp,
+    ) {
         let (first, second) = split(hit);
         self.0.refund(&mut state.0, &first, receipt.0, now);
         self.1.refund(&mut state.1, &second, receipt.1, now);
@@ -110,9 +121,11 @@ impl<A: Strategy, B: Strategy> Strategy for (A, B) {
     }
 }
 
-/// The hit as each limit counts it. Unless both admit it, one that alone would is not charged, so it tells
-/// what it has without the hit; one that denies may note it, as demand or since the limit has changed. Copies
-/// no state: a log's may be large.
+/// Returns the hit as each limit counts it.
+///
+/// Unless both admit the hit, a limit that alone would admit it counts it at cost 0, and shows its figures
+/// without the hit. A limit that denies may record the hit as demand, or record a change of the limit. No
+/// state is copied, for that of a log may be large.
 #[inline]
 fn counted<A: Strategy, B: Strategy>(
     limits: &(A, B),
@@ -121,13 +134,13 @@ fn counted<A: Strategy, B: Strategy>(
     now: Timestamp,
 ) -> (Hit<A::Cost>, Hit<B::Cost>) {
     let (a, b) = split(hit);
-    // Only that is asked of them, which spares their figures.
+    // Only `is_allowed` is read here, so the compiler drops the other figures.
     let first = limits.0.peek(&state.0, &a, now).is_allowed();
     let second = limits.1.peek(&state.1, &b, now).is_allowed();
     (if first && !second { a.free() } else { a }, if second && !first { b.free() } else { b })
 }
 
-/// The verdict of both limits, given that of each.
+/// Combines the verdicts of both limits.
 #[inline]
 fn settled<A: Strategy, B: Strategy>(
     limits: &(A, B),

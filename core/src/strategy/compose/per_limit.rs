@@ -1,11 +1,21 @@
-//! A value for each limit of a composed strategy.
+//! One value for each limit of a composed strategy.
 
 use core::array;
 
 use crate::strategy::{DecodeError, Reader, State, Writer};
 use crate::{Receipt, Receipts};
 
-/// A value for each of `N` limits: their states, or their receipts.
+/// One value for each of `N` limits: their states, or their receipts.
+///
+/// ```
+/// use traffik::strategy::PerLimit;
+/// use traffik::{All, Gcra, Hit, Strategy, Timestamp, rate};
+///
+/// let strategy = All([Gcra::new(rate!("2/s")), Gcra::new(rate!("3/min"))]);
+/// let mut states = PerLimit::default();
+/// let _ = strategy.decide(&mut states, &Hit::new(1), Timestamp::EPOCH);
+/// assert_eq!(states.0.len(), 2);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PerLimit<T, const N: usize>(pub [T; N]);

@@ -1,4 +1,4 @@
-//! Priority: one limit for all, of which less urgent requests must leave a part to the more urgent.
+//! Priorities: one limit for all, of which less urgent requests must leave a reserve.
 
 use crate::strategy::compose::family::try_array;
 use crate::strategy::wire::stats::stat;
@@ -7,20 +7,24 @@ use crate::strategy::{
 };
 use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 
-/// Wraps a strategy and keeps a reserve that a priority must leave free.
+/// Keeps a reserve of a limit for urgent requests: lower priorities must leave it free.
 ///
-/// A hit of cost `c` whose priority has the reserve `r` is admitted if and only if the wrapped limit would
-/// admit `c + r`, and is charged `c`. So there is one limit, never exceeded by all priorities together; and
-/// right after a hit of any priority its reserve is still there for those that need to leave less. Its wait is
-/// that of `c + r`, its cost can never pass if `c + r` cannot, and the reserve is told neither as part of its
-/// limit nor as remaining.
+/// Choose it where one limit serves requests of unequal importance. [`Tiered`](crate::strategy::Tiered) gives
+/// each customer a limit of its own size instead. The state is that of the wrapped strategy.
 ///
-/// Reserves are ratios of the wrapped limit as it is when the wrapper is made, rounded down. Priorities that
-/// were not named leave nothing. To combine it with [tiers](crate::strategy::Tiered) or the
-/// [time of day](crate::strategy::TimeOfDay), put it inside them: then a reserve grows and shrinks with the limit.
+/// A hit of cost `c` whose priority has the reserve `r` is admitted exactly if the wrapped limit would admit
+/// `c + r`, and is charged `c`. So all priorities together never exceed the one limit. Right after a hit of
+/// any priority its reserve is still there for priorities with a smaller reserve. The wait of a denied hit is
+/// that of `c + r`, and its cost can never pass if `c + r` cannot. Neither `limit` nor `remaining` includes
+/// the reserve.
 ///
-/// Over any time it admits at most what the wrapped limit does; a client whose priority leaves nothing is
-/// promised what the wrapped limit promises, any other only as many hits of cost `c` as of cost `c + r`.
+/// Reserves are ratios of the wrapped limit when the wrapper is made, rounded down. Priorities without a name
+/// reserve nothing. To combine it with [tiers](crate::strategy::Tiered) or the
+/// [time of day](crate::strategy::TimeOfDay), put it inside them, so that a reserve scales with the limit.
+///
+/// Over any time it admits at most what the wrapped limit does. A client whose priority reserves nothing is
+/// promised what the wrapped limit promises. Any other is promised as many hits of cost `c` as the wrapped
+/// limit promises hits of cost `c + r`.
 ///
 /// 10 per minute, of which low priority leaves a half:
 ///
@@ -37,12 +41,12 @@ use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 ///
 /// const LOW: Label = Label(1);
 /// const URGENT: Label = Label(2);
-/// let limit = Priority::new(FixedWindow::new(rate!("10/min")), [(LOW, "50%".parse()?)])?;
+/// let strategy = Priority::new(FixedWindow::new(rate!("10/min")), [(LOW, "50%".parse()?)])?;
 /// let mut state = Default::default();
 /// let mut decide = |second: u64, priority, cost| {
 ///     let class = Class::new().with_priority(priority);
 ///     let at = Timestamp::from_micros(second * 1_000_000);
-///     limit.decide(&mut state, &Hit::new(cost).with_class(class), at)
+///     strategy.decide(&mut state, &Hit::new(cost).with_class(class), at)
 /// };
 ///
 /// assert_eq!(decide(0, LOW, 5).remaining(), 0);
@@ -57,7 +61,7 @@ use crate::{Decision, Outcome, Ratio, Receipt, Timestamp, Verdict};
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.available` reads one of them and charges nobody, for the default class;
+/// `limiter.stat("alice")?.available` reads one of them without charging the key, for the default class;
 /// [`stat_for`](crate::Limiter::stat_for) reads those of another class.
 ///
 /// | figure | type, unit | meaning |
@@ -81,11 +85,21 @@ struct Reserve {
 }
 
 stat! {
-    /// A prioritised limit's own figures.
+    /// The figures of a [`Priority`].
+    ///
+    /// ```
+    /// use traffik::{Class, FixedWindow, Label, Priority, Ratio, Strategy, Timestamp, rate};
+    ///
+    /// let strategy = Priority::new(FixedWindow::new(rate!("10/min")), [(Label(1), Ratio::HALF)])?;
+    /// let class = Class::new().with_priority(Label(1));
+    /// let stat = strategy.stat(&Default::default(), class, Timestamp::EPOCH);
+    /// assert_eq!((stat.limit, stat.reserve, stat.available), (10, 5, 5));
+    /// # Ok::<(), traffik::StrategyError>(())
+    /// ```
     pub struct PriorityStat<T> {
-        /// The priority that was asked about.
+        /// The priority of the hit.
         pub priority: Label,
-        /// The cost that it must leave free.
+        /// The cost that this priority must leave free.
         pub reserve: u32,
         /// The most that all priorities together can have at once.
         pub limit: u32,
@@ -97,17 +111,19 @@ stat! {
 }
 
 impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
-    /// `limit`, of which each of these priorities leaves a part free. All others leave nothing.
+    /// Wraps `strategy`, of which each of these priorities reserves a part. All others reserve nothing.
     ///
     /// # Errors
     ///
-    /// [`DuplicatePriority`](StrategyError::DuplicatePriority),
-    /// [`ReserveTooLarge`](StrategyError::ReserveTooLarge) for a ratio of 1 or more, and
-    /// [`ReserveTooSmall`](StrategyError::ReserveTooSmall) if a reserve comes to less than a cost of 1.
+    /// * [`DuplicatePriority`](StrategyError::DuplicatePriority) if a priority is named twice.
+    /// * [`ReserveTooLarge`](StrategyError::ReserveTooLarge) for a ratio of 1 or more.
+    /// * [`ReserveTooSmall`](StrategyError::ReserveTooSmall) if a reserve is rounded down to 0, unless its
+    ///   ratio is.
     pub fn new(strategy: S, reserves: [(Label, Ratio); N]) -> Result<Self, StrategyError> {
         let whole = whole(&strategy);
         let reserve = |at: usize| {
             let Some(&(label, ratio)) = reserves.get(at) else { return Ok(Reserve::NONE) };
+            // reserve = ⌊ratio · limit⌋
             let cost = ratio.floor_of(whole);
             if reserves.iter().skip(at + 1).any(|(other, _)| *other == label) {
                 Err(StrategyError::DuplicatePriority(label))
@@ -122,7 +138,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N>
         Ok(Self { reserves: try_array(&Reserve::NONE, reserve)?, strategy })
     }
 
-    /// What hits of this class must leave free.
+    /// Returns the cost that hits of this class must leave free.
     #[must_use]
     pub fn reserve(&self, class: Class) -> u32 {
         self.reserves.iter().find(|it| it.label == class.priority).map_or(0, |it| it.cost)
@@ -133,7 +149,7 @@ impl Reserve {
     const NONE: Self = Self { label: Label(0), ratio: Ratio::ZERO, cost: 0 };
 }
 
-/// The most that can be had of a limit at once.
+/// Returns the most that can be had of a limit at once.
 fn whole<S: Strategy<Cost = u32, Verdict = Decision>>(strategy: &S) -> u32 {
     strategy.peek(&S::State::default(), &Hit::new(0), Timestamp::EPOCH).limit()
 }
@@ -151,17 +167,19 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         if reserve == 0 || hit.cost == 0 {
             return self.strategy.decide(state, hit, now).with_reserve(reserve);
         }
+        // c + r beyond 32 bits exceeds every limit, unless the rate is unlimited.
         let Some(cost) = hit.cost.checked_add(reserve) else {
-            let told = self.strategy.peek(state, &Hit { cost: 0, ..*hit }, now);
-            return if told.is_unlimited() { told } else { told.with_outcome(Outcome::Never) }
+            let current = self.strategy.peek(state, &Hit { cost: 0, ..*hit }, now);
+            return if current.is_unlimited() { current } else { current.with_outcome(Outcome::Never) }
                 .with_reserve(reserve);
         };
+        // Asks for c + r, and charges c.
         let both = Hit { cost, ..*hit };
         let asked = self.strategy.peek(state, &both, now);
         if asked.is_allowed() {
             return self.strategy.decide(state, hit, now).with_reserve(reserve);
         }
-        // The limit notes something of this denial.
+        // The limit records something of this denial, such as demand.
         let denied = if asked.is_dirty() { self.strategy.decide(state, &both, now) } else { asked };
         denied.with_reserve(reserve)
     }
@@ -197,6 +215,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
     }
 
     fn stat(&self, state: &S::State, class: Class, now: Timestamp) -> Self::Stat {
+        // Cost 0 passes and changes nothing, so it reads the figures.
         let nothing = Hit::new(0).with_class(class);
         PriorityStat {
             priority: class.priority,
@@ -208,7 +227,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
-        // As in `decide`: what is asked leaves the reserve free, what is booked is the cost.
+        // As in `decide`: a hit asks for the cost and the reserve, and is charged the cost.
         let reserve = if hit.cost == 0 { 0 } else { self.reserve(hit.class) };
         let Some(cost) = hit.cost.checked_add(reserve) else { return false };
         self.strategy.parts_of(&Hit { cost, ..*hit }, &mut |part| {
@@ -225,10 +244,10 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
     }
 }
 
-/// Reserves are scaled with the limit; one that would come to nothing, or to all of it, stays at 1 or leaves 1.
+/// Scales reserves with the limit: each stays at 1 or more, and leaves 1 or more of the limit.
 #[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
-    /// The same reserves of another limit.
+    /// Returns the same reserves of another strategy.
     fn over(&self, strategy: S) -> Self {
         let whole = whole(&strategy);
         let reserves = self.reserves.map(|it| match it.ratio.num() {
@@ -241,11 +260,11 @@ impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
 
 impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priority<S, N> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        self.strategy.scaled(ratio).map(|limit| self.over(limit))
+        self.strategy.scaled(ratio).map(|strategy| self.over(strategy))
     }
 
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        self.strategy.part(ratio).map(|limit| self.over(limit))
+        self.strategy.part(ratio).map(|strategy| self.over(strategy))
     }
 
     fn advance(&self, state: &mut S::State, class: Class, to: Timestamp) {
@@ -273,12 +292,13 @@ impl<S: Bounds, const N: usize> Bounds for Priority<S, N> {
         self.strategy.most(first, last)
     }
 
-    /// For the default priority: as many hits as would be admitted if each cost its reserve too.
+    /// Promises the default priority as many hits as would be admitted if each cost its reserve too.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
         let (cost, reserve) = (cost.max(1), self.reserve(Class::default()));
         let Some(both) = cost.checked_add(reserve).filter(|_| reserve > 0) else {
             return if reserve == 0 { self.strategy.least(first, last, cost) } else { 0 };
         };
+        // least(c + r) / (c + r) hits, each of which counts as c.
         self.strategy.least(first, last, both) / u128::from(both) * u128::from(cost)
     }
 }
@@ -335,8 +355,8 @@ mod tests {
         assert_eq!(new("99%"), Ok(()));
         let twice = Priority::new(window, [(Label(1), ratio("1/2")), (Label(1), ratio("1/3"))]);
         assert_eq!(twice, Err(StrategyError::DuplicatePriority(Label(1))));
-        let message = "priority 1 must leave 1/20 of a limit of 10, which comes to nothing; a reserve is 0 or at \
-                       least a cost of 1";
+        let message = "priority 1 must leave 1/20 of a limit of 10, which is less than a cost of 1; a reserve \
+                       is 0 or at least 1";
         assert_eq!(new("5%").unwrap_err().to_string(), message);
     }
 

@@ -1,25 +1,29 @@
-//! Tiered: the rate times a ratio that depends on the customer's plan.
+//! Tiers: the rate times a ratio that depends on the customer's plan.
 
-use crate::strategy::compose::family::{counted_in, parts, try_array};
+use crate::strategy::compose::family::{denominator, refine_to, try_array};
 use crate::strategy::wire::stats::stat;
 use crate::strategy::{
-    Bounds, CapacityError, Class, Cost, Hit, Label, Scale, ScriptLimit, Strategy, StrategyError, Taken,
+    Bounds, CapacityError, Class, Cost, Hit, Label, ReceiptOf, Scale, ScriptLimit, Strategy, StrategyError,
 };
 use crate::{Ratio, Timestamp, Verdict};
 
-/// Wraps a strategy and gives every tier its own ratio of the rate.
+/// Gives every tier of customers its own ratio of one rate.
 ///
-/// The tier is that of the hit's [`Class`]. A tier that was not named, also the default one, counts as the
-/// first that was. The limits of all tiers are computed once, each rounded down but never below 1.
+/// Choose it for plans such as free and pro. [`Priority`](crate::strategy::Priority) divides one limit by
+/// urgency instead, and [`TimeOfDay`](crate::strategy::TimeOfDay) varies the rate by hour. The state is that
+/// of the wrapped strategy.
 ///
-/// * A [`Label`] MUST come from what the server knows of the customer, never out of a key or a header that the
-///   client wrote: else a client promotes itself.
-/// * What was used stays used when a key changes its tier. What drains between two hits does so at the rate
-///   of the later one's tier; a state forgotten once it is fresh for the tier it was last seen with drained at that
-///   tier's.
+/// The tier is that of the hit's [`Class`]. A tier that was not named, the default one included, counts as
+/// the first that was. The limits of all tiers are computed once, each rounded down but never below 1.
 ///
-/// Over any time it admits at most what the largest tier alone would, and at least what its own tier alone
-/// would to a client that stays in it.
+/// * A [`Label`] MUST come from the server's own data about the customer, never from a key or a header that
+///   the client wrote. Otherwise a client can promote itself.
+/// * Cost used stays used when a key changes its tier. Between two hits the state drains at the rate of the
+///   later hit's tier. A state forgotten once it is fresh for the tier of its last hit drained at the rate of
+///   that tier.
+///
+/// Over any time it admits at most what the largest tier alone would. A client that stays in its tier gets at
+/// least what that tier alone would admit.
 ///
 /// 2 per minute, free at 1 and pro at 3 times that:
 ///
@@ -53,8 +57,8 @@ use crate::{Ratio, Timestamp, Verdict};
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.effective_limit` reads one of them and charges nobody, for the default class;
-/// [`stat_for`](crate::Limiter::stat_for) reads those of another class.
+/// `limiter.stat("alice")?.effective_limit` reads one of them without charging the key, for the default
+/// class; [`stat_for`](crate::Limiter::stat_for) reads those of another class.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -64,7 +68,7 @@ use crate::{Ratio, Timestamp, Verdict};
 /// | `inner` | `S::Stat` | figures of the wrapped strategy |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiered<S, const N: usize> {
-    /// Also the one for tiers that were not named.
+    /// The tier that stands for all that were not named.
     first: Tier<S>,
     tiers: [Tier<S>; N],
 }
@@ -77,13 +81,22 @@ struct Tier<S> {
 }
 
 stat! {
-    /// A tiered limit's own figures.
+    /// The figures of a [`Tiered`] limit.
+    ///
+    /// ```
+    /// use traffik::{Class, FixedWindow, Label, Ratio, Strategy, Tiered, Timestamp, rate};
+    ///
+    /// let strategy = Tiered::new(FixedWindow::new(rate!("2/min")), [(Label(1), Ratio::new(3, 1)?)])?;
+    /// let stat = strategy.stat(&Default::default(), Class::new(), Timestamp::EPOCH);
+    /// assert_eq!((stat.tier, stat.effective_limit), (Label(1), 6));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub struct TieredStat<T> {
         /// The tier that the hit counts as.
         pub tier: Label,
         /// The tier's ratio of the rate.
         pub ratio: Ratio,
-        /// The most that can be had at once in this tier; of composed limits, the least of theirs.
+        /// The most that can be had at once in this tier; the least such limit of composed limits.
         pub effective_limit: u32,
         /// The figures of the wrapped strategy.
         pub inner: T,
@@ -91,13 +104,14 @@ stat! {
 }
 
 impl<S: Scale, const N: usize> Tiered<S, N> {
-    /// `limit` scaled by the ratio of each tier. Tiers not named count as the first.
+    /// Scales `strategy` by the ratio of each tier. Tiers not named count as the first.
     ///
     /// # Errors
     ///
-    /// [`NoTier`](StrategyError::NoTier) without tiers, [`DuplicateTier`](StrategyError::DuplicateTier),
-    /// [`ZeroTier`](StrategyError::ZeroTier) for a ratio of 0, and
-    /// [`TierTooLarge`](StrategyError::TierTooLarge) if a scaled limit cannot be counted exactly.
+    /// * [`NoTier`](StrategyError::NoTier) without tiers.
+    /// * [`DuplicateTier`](StrategyError::DuplicateTier) if a tier is named twice.
+    /// * [`ZeroTier`](StrategyError::ZeroTier) for a ratio of 0.
+    /// * [`TierTooLarge`](StrategyError::TierTooLarge) if a scaled limit cannot be counted exactly.
     pub fn new(strategy: S, tiers: [(Label, Ratio); N]) -> Result<Self, StrategyError> {
         for (at, (label, ratio)) in tiers.iter().enumerate() {
             if tiers.iter().skip(at + 1).any(|(other, _)| other == label) {
@@ -111,28 +125,30 @@ impl<S: Scale, const N: usize> Tiered<S, N> {
             Ok(strategy) => Ok(Tier { label, ratio, strategy }),
             Err(error) => Err(StrategyError::TierTooLarge(label, error)),
         };
+        // The first tier is kept apart, so that every class has one.
         let first = tier(*tiers.first().ok_or(StrategyError::NoTier)?)?;
         let tiers =
             try_array(&first, |at| tiers.get(at).map_or(Err(StrategyError::NoTier), |named| tier(*named)))?;
         Ok(Self { first, tiers })
     }
 
-    /// The limit that holds for a class.
+    /// Returns the strategy of a class.
     #[must_use]
-    pub fn limit(&self, class: Class) -> &S {
+    pub fn strategy(&self, class: Class) -> &S {
         &self.tier(class).strategy
     }
 
     #[inline]
     fn tier(&self, class: Class) -> &Tier<S> {
+        // The first tier stands for all that were not named.
         self.tiers.iter().find(|tier| tier.label == class.tier).unwrap_or(&self.first)
     }
 
-    fn limits(&self) -> impl Iterator<Item = &S> {
+    fn strategies(&self) -> impl Iterator<Item = &S> {
         self.tiers.iter().map(|tier| &tier.strategy)
     }
 
-    /// The same tiers with other limits made of theirs.
+    /// Returns the same tiers, with their strategies replaced.
     fn try_map(&self, make: impl Fn(&S) -> Result<S, CapacityError>) -> Result<Self, CapacityError> {
         let tier = |tier: &Tier<S>| Ok(Tier { strategy: make(&tier.strategy)?, ..*tier });
         let first = tier(&self.first)?;
@@ -150,53 +166,56 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
 
     #[inline]
     fn decide(&self, state: &mut S::State, hit: &Hit<S::Cost>, now: Timestamp) -> S::Verdict {
-        self.limit(hit.class).decide(state, hit, now)
+        self.strategy(hit.class).decide(state, hit, now)
     }
 
     #[inline]
     fn peek(&self, state: &S::State, hit: &Hit<S::Cost>, now: Timestamp) -> S::Verdict {
-        self.limit(hit.class).peek(state, hit, now)
+        self.strategy(hit.class).peek(state, hit, now)
     }
 
     fn charge(&self, state: &mut S::State, hit: &Hit<S::Cost>, now: Timestamp) {
-        self.limit(hit.class).charge(state, hit, now);
+        self.strategy(hit.class).charge(state, hit, now);
     }
 
-    fn refund(&self, state: &mut S::State, hit: &Hit<S::Cost>, receipt: Taken<S>, now: Timestamp) {
-        self.limit(hit.class).refund(state, hit, receipt, now);
+    fn refund(&self, state: &mut S::State, hit: &Hit<S::Cost>, receipt: ReceiptOf<S>, now: Timestamp) {
+        self.strategy(hit.class).refund(state, hit, receipt, now);
     }
 
     #[inline]
     fn expires_at(&self, state: &S::State, class: Class) -> Timestamp {
-        self.limit(class).expires_at(state, class)
+        self.strategy(class).expires_at(state, class)
     }
 
     fn max_ttl(&self) -> u64 {
-        self.limits().map(Strategy::max_ttl).max().unwrap_or(0)
+        self.strategies().map(Strategy::max_ttl).max().unwrap_or(0)
     }
 
     fn rebase(&self, state: &mut S::State, now: Timestamp) -> bool {
-        // A state lasts as long as the slowest tier has it.
-        let slowest = self.limits().max_by_key(|limit| limit.max_ttl()).unwrap_or(&self.first.strategy);
+        // A state may last as long as under the slowest tier, so only that tier can tell that it lies ahead.
+        let slowest =
+            self.strategies().max_by_key(|strategy| strategy.max_ttl()).unwrap_or(&self.first.strategy);
         slowest.rebase(state, now)
     }
 
     #[inline]
     fn records_demand(&self) -> bool {
+        // All tiers are of one strategy, and differ only in scale.
         self.first.strategy.records_demand()
     }
 
     fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
-        self.limit(hit.class).parts_of(hit, visit)
+        self.strategy(hit.class).parts_of(hit, visit)
     }
 
     fn stat(&self, state: &S::State, class: Class, now: Timestamp) -> Self::Stat {
         let Tier { label, ratio, strategy } = self.tier(class);
+        // Cost 0 passes and changes nothing, so it reads the figures.
         let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
         let mut effective_limit = u32::MAX;
         strategy
             .peek(state, &nothing, now)
-            .for_each(&mut |told| effective_limit = effective_limit.min(told.limit()));
+            .for_each(&mut |decision| effective_limit = effective_limit.min(decision.limit()));
         TieredStat { tier: *label, ratio: *ratio, effective_limit, inner: strategy.stat(state, class, now) }
     }
 
@@ -205,36 +224,37 @@ impl<S: Scale, const N: usize> Strategy for Tiered<S, N> {
     }
 
     fn fits_script(&self) -> Result<(), CapacityError> {
-        self.limits().try_for_each(Strategy::fits_script)
+        self.strategies().try_for_each(Strategy::fits_script)
     }
 }
 
-/// Every tier's limit is scaled.
+/// Scales the strategy of every tier.
 #[deny(clippy::missing_trait_methods)]
 impl<S: Scale, const N: usize> Scale for Tiered<S, N> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        self.try_map(|limit| limit.scaled(ratio))
+        self.try_map(|strategy| strategy.scaled(ratio))
     }
 
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
-        self.try_map(|limit| limit.part(ratio))
+        self.try_map(|strategy| strategy.part(ratio))
     }
 
     fn advance(&self, state: &mut S::State, class: Class, to: Timestamp) {
-        self.limit(class).advance(state, class, to);
+        self.strategy(class).advance(state, class, to);
     }
 
-    fn advance_receipt(&self, receipt: &mut Taken<S>, class: Class, to: Timestamp) {
-        self.limit(class).advance_receipt(receipt, class, to);
+    fn advance_receipt(&self, receipt: &mut ReceiptOf<S>, class: Class, to: Timestamp) {
+        self.strategy(class).advance_receipt(receipt, class, to);
     }
 
     fn denominator(&self) -> u64 {
-        parts(self.limits())
+        denominator(self.strategies())
     }
 
     fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
-        let parts = self.denominator().saturating_mul(factor.max(1));
-        self.try_map(|limit| counted_in(parts, limit))
+        // All tiers count in the same units, so that a change of tier does not round.
+        let denominator = self.denominator().saturating_mul(factor.max(1));
+        self.try_map(|strategy| refine_to(denominator, strategy))
     }
 }
 
@@ -243,12 +263,12 @@ impl<S: Scale + Bounds, const N: usize> Bounds for Tiered<S, N> {
     const QUEUES: bool = S::QUEUES;
 
     fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
-        self.limits().map(|limit| limit.most(first, last)).max().unwrap_or(0)
+        self.strategies().map(|strategy| strategy.most(first, last)).max().unwrap_or(0)
     }
 
-    /// That of the tier that unknown tiers count as.
+    /// Promises what the tier of unnamed tiers does.
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
-        self.limit(Class::default()).least(first, last, cost)
+        self.strategy(Class::default()).least(first, last, cost)
     }
 }
 

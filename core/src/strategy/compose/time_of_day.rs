@@ -1,8 +1,8 @@
-//! Time of day: the rate times a ratio that depends on the hour.
+//! The time of day: the rate times a ratio that depends on the hour.
 
 use crate::decision::Kind;
 use crate::hours::{DAY, Hours};
-use crate::strategy::compose::family::{counted_in, parts, try_array};
+use crate::strategy::compose::family::{denominator, refine_to, try_array};
 use crate::strategy::math::rebase::is_ahead;
 use crate::strategy::wire::form;
 use crate::strategy::wire::stats::stat;
@@ -22,24 +22,28 @@ mod tests;
 use day::Day;
 pub use state::TimeOfDayState;
 
-/// Wraps a strategy and gives hours of the local day their own ratio of the rate.
+/// Gives hours of the local day their own ratio of a rate.
 ///
-/// In hours that were not given the ratio is 1. The counter survives a change of ratio, and what drains does
-/// so at the rate that holds at the time. All limits count in the same parts, so that a change rounds nothing.
+/// Choose it for limits that differ at night or in peak hours. [`Tiered`](crate::strategy::Tiered) varies the
+/// rate by customer instead. The state is that of the wrapped strategy and 8 bytes more.
+///
+/// In hours that were not given the ratio is 1. The use survives a change of ratio, and drains at the rate
+/// that holds at the time. All limits count in the same units, so a change rounds nothing.
 ///
 /// * Times MUST count from the Unix epoch, as those of `MonotonicClock`, `SystemClock` and `CoarseClock` do.
 ///   A clock that counts from when a device was switched on decides as lawfully, but by hours of its own.
 /// * A wait is exact across changes of ratio, both when the limit grows meanwhile and when it shrinks. A cost
-///   that fits only in other hours is told to wait for them, also by a key never seen.
-/// * The offset from UTC is fixed: a switch to summer time is a new limit, under which the old states go on.
-/// * Changes of ratio are followed for thirty years after the last hit of a key, one by one; a limit that may
+///   that fits only in other hours waits for them, also for a key never seen.
+/// * The offset from UTC is fixed. A switch to summer time is a new limit, which takes over the old states.
+/// * Changes of ratio are followed one by one for thirty years after the last hit of a key. A limit that may
 ///   still be in use then is refused, and a key charged beyond its limit forgets it then.
-/// * A queue tells the delay of a place in it at the rate of the present hour. Around a strategy that records
-///   demand a wait beyond the present hours may be told too long: as if the hit were denied again when they
-///   change. What such a strategy concludes from a window, it concludes in the hours of the next hit.
+/// * A queue computes the delay of a place at the rate of the present hour.
+/// * Around a strategy that records demand, a wait beyond the present hours may be too long: as if the hit
+///   were denied again when they change. Such a strategy judges a window by the limit of the next hit's
+///   hours.
 ///
-/// Over any time it admits at most what its largest limit alone would, and at least what its smallest
-/// alone would.
+/// Over any time it admits at most what its largest limit alone would, and at least what its smallest alone
+/// would.
 ///
 /// 2 per hour, at night from 22:00 to 06:00 half of it, in UTC:
 ///
@@ -55,10 +59,11 @@ pub use state::TimeOfDayState;
 /// use traffik::{Hit, Hours, Strategy, TimeOfDay, Timestamp, TokenBucket, rate};
 ///
 /// let night = Hours::new((22, 0), (6, 0), "1/2".parse()?);
-/// let limit = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
+/// let strategy = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
 /// let mut state = Default::default();
 /// let mut at = |hour: u64, minute: u64, cost| {
-///     limit.decide(&mut state, &Hit::new(cost), Timestamp::from_micros((hour * 60 + minute) * 60_000_000))
+///     let at = Timestamp::from_micros((hour * 60 + minute) * 60_000_000);
+///     strategy.decide(&mut state, &Hit::new(cost), at)
 /// };
 ///
 /// assert_eq!(at(21, 0, 2).remaining(), 0);
@@ -70,7 +75,7 @@ pub use state::TimeOfDayState;
 ///
 /// # Figures
 ///
-/// `limiter.stat("alice")?.effective_limit` reads one of them and charges nobody.
+/// `limiter.stat("alice")?.effective_limit` reads one of them without charging the key.
 ///
 /// | figure | type, unit | meaning |
 /// |---|---|---|
@@ -80,7 +85,7 @@ pub use state::TimeOfDayState;
 /// | `inner` | `S::Stat` | figures of the wrapped strategy |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOfDay<S, const N: usize> {
-    /// Holds outside the hours.
+    /// Holds outside the given hours.
     base: S,
     limits: [S; N],
     day: Day<N>,
@@ -88,48 +93,60 @@ pub struct TimeOfDay<S, const N: usize> {
 }
 
 stat! {
-    /// The figures of a limit by time of day.
+    /// The figures of a [`TimeOfDay`] limit.
+    ///
+    /// ```
+    /// use traffik::{Class, Hours, Ratio, Strategy, TimeOfDay, Timestamp, TokenBucket, rate};
+    ///
+    /// let night = Hours::new((22, 0), (6, 0), Ratio::HALF);
+    /// let strategy = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
+    /// let stat = strategy.stat(&Default::default(), Class::new(), Timestamp::EPOCH); // 00:00 in UTC
+    /// assert_eq!((stat.hour, stat.ratio, stat.effective_limit), (0, Ratio::HALF, 1));
+    /// # Ok::<(), traffik::StrategyError>(())
+    /// ```
     pub struct TimeOfDayStat<T> {
         /// The local hour, from 0 to 23.
         pub hour: u8,
-        /// The ratio of the rate that holds in it.
+        /// The ratio of the rate in this hour.
         pub ratio: Ratio,
-        /// The most that can be had at once in it.
+        /// The most that can be had at once in this hour.
         pub effective_limit: u32,
         /// The figures of the wrapped strategy.
         pub inner: T,
     }
 }
 
-/// The state of a limit by time of day around a strategy.
-type StateOf<S> = TimeOfDayState<<S as Strategy>::State>;
+/// The state of a [`TimeOfDay`] around the strategy `S`.
+type TimedState<S> = TimeOfDayState<<S as Strategy>::State>;
 
-/// For how long changes of ratio are followed, in microseconds: thirty years.
+/// The time for which changes of ratio are followed, in microseconds: thirty years.
 const LONGEST: u64 = 10_958 * DAY;
 
 impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
-    /// `limit` scaled by the ratio of each of these hours of the day, in UTC.
+    /// Scales `strategy` by the ratio of each of these hours of the day, in UTC.
     ///
     /// # Errors
     ///
-    /// The variants of [`StrategyError`] about [`Hours`], [`TooSlow`](StrategyError::TooSlow), and
-    /// [`Capacity`](StrategyError::Capacity) if a scaled limit cannot be counted exactly.
+    /// * The variants of [`StrategyError`] about [`Hours`], if they are empty, overlap or are no time of the
+    ///   day.
+    /// * [`TooSlow`](StrategyError::TooSlow) if the limit may take more than thirty years to become fresh.
+    /// * [`Capacity`](StrategyError::Capacity) if a scaled limit cannot be counted exactly.
     pub fn new(strategy: S, hours: [Hours; N]) -> Result<Self, StrategyError> {
         Self::from_slice(strategy, &hours)
     }
 
-    /// The same for at most `N` hours, for a program that reads them at run time.
+    /// Scales `strategy` by at most `N` hours that a program reads at run time.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and with [`StrategyError::TooManyHours`] for more hours than `N`.
+    /// Fails as [`new`](Self::new) does, and with [`StrategyError::TooManyHours`] for more hours than `N`.
     ///
     /// ```
     /// use traffik::{Hours, TimeOfDay, TokenBucket, rate};
     ///
     /// let configured = vec![Hours::new((22, 0), (6, 0), "1/2".parse()?)];
-    /// let limit = TimeOfDay::<_, 6>::from_slice(TokenBucket::new(rate!("2/h")), &configured)?;
-    /// # let _ = limit;
+    /// let strategy = TimeOfDay::<_, 6>::from_slice(TokenBucket::new(rate!("2/h")), &configured)?;
+    /// # let _ = strategy;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_slice(strategy: S, hours: &[Hours]) -> Result<Self, StrategyError> {
@@ -137,12 +154,11 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         if strategy.max_ttl > LONGEST { Err(StrategyError::TooSlow) } else { Ok(strategy) }
     }
 
-    /// The same hours in a local time that is this many minutes ahead of UTC (east of it), or behind it if
-    /// less than 0.
+    /// Sets the offset of local time from UTC in minutes: positive to the east. Defaults to 0.
     ///
     /// # Errors
     ///
-    /// [`UtcOffset`](StrategyError::UtcOffset) for a day or more; else as [`new`](Self::new).
+    /// Fails with [`UtcOffset`](StrategyError::UtcOffset) for a day (1440 minutes) or more.
     pub fn utc_offset(self, minutes: i32) -> Result<Self, StrategyError> {
         Ok(Self { day: self.day.with_offset(minutes)?, ..self })
     }
@@ -155,31 +171,35 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         Self { base: strategy.clone(), limits, day, max_ttl }.in_one_unit(1)
     }
 
+    /// Brings all limits to one denominator, so that a change of hours rounds nothing.
     fn in_one_unit(&self, factor: u64) -> Result<Self, CapacityError> {
-        let parts = parts([&self.base].into_iter().chain(&self.limits)).saturating_mul(factor.max(1));
-        let counted = |limit| counted_in(parts, limit);
+        let all = [&self.base].into_iter().chain(&self.limits);
+        let denominator = denominator(all).saturating_mul(factor.max(1));
+        let counted = |strategy| refine_to(denominator, strategy);
         let limits = try_array(&self.base, |at| counted(self.limits.get(at).unwrap_or(&self.base)))?;
         Ok(Self { base: counted(&self.base)?, limits, ..*self })
     }
 
-    /// The limit that holds at a time, and when another may take over.
+    /// Returns the strategy that holds at a time, and when another may take over.
     #[inline]
     fn holding(&self, at: Timestamp) -> (&S, Timestamp) {
         let (holding, end) = self.day.at(at);
         (self.limits.get(holding).unwrap_or(&self.base), end)
     }
 
-    /// The limits that hold at some time of the day.
+    /// Returns the strategies that hold at some time of the day.
     fn limits(&self) -> impl Iterator<Item = &S> {
         let base = [&self.base].into_iter().filter(|_| !self.day.is_whole());
         base.chain(self.limits.iter().take(self.day.hours().len()))
     }
 
-    /// A state brought forward to the beginning of the hours that hold at `to`, with the limit that then holds
-    /// and when another may take over.
+    /// Brings a state forward to the beginning of the hours that hold at `to`.
+    ///
+    /// Returns it with the strategy that holds then, and when another may take over.
     #[inline]
-    fn forward(&self, state: &StateOf<S>, class: Class, to: Timestamp) -> (S::State, &S, Timestamp) {
+    fn forward(&self, state: &TimedState<S>, class: Class, to: Timestamp) -> (S::State, &S, Timestamp) {
         let (mut at, fresh) = (state.at, S::State::default());
+        // A state older than thirty years is forgotten, which bounds the loop below.
         let mut inner = if to.micros_since(at) < LONGEST { state.inner.clone() } else { fresh.clone() };
         while inner != fresh {
             let (limit, end) = self.holding(at);
@@ -193,7 +213,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         (inner, limit, end)
     }
 
-    /// Brings the receipt of an admission forward likewise.
+    /// Brings the receipt of an admission forward in the same way.
     fn forward_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
         let mut at = receipt.at();
         if to.micros_since(at) >= LONGEST {
@@ -211,15 +231,16 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     }
 }
 
-/// An upper bound for the time that a state takes to become fresh, whichever limits hold meanwhile.
+/// Returns an upper bound for the time that a state takes to become fresh, whichever limits hold meanwhile.
 ///
-/// What fills the largest limit drains in the slowest hours. Their limits are as far apart as the ratios, and
-/// by a factor of 2 at most more because they are rounded down.
+/// The use of the largest limit drains in the slowest hours. Limits differ as the ratios do, and by a factor
+/// of at most 2 more since they are rounded down: `slowest · ⌈largest / least⌉ · 2`.
 fn max_ttl<S: Scale, const N: usize>(base: &S, day: &Day<N>, limits: &[S; N]) -> u64 {
     let slowest = limits.iter().map(Strategy::max_ttl).fold(base.max_ttl(), u64::max);
     let ratios = || day.hours().iter().map(Hours::ratio);
     let largest = ratios().fold(Ratio::ONE, Ratio::max);
     let least = ratios().fold(Ratio::ONE, Ratio::min);
+    // largest / least = (largest.num · least.den) / (least.num · largest.den)
     let cross = |one: Ratio, other: Ratio| u128::from(one.num()) * u128::from(other.den());
     let apart = match cross(largest, least).div_ceil(cross(least, largest).max(1)) {
         1 => 1,
@@ -230,13 +251,14 @@ fn max_ttl<S: Scale, const N: usize>(base: &S, day: &Day<N>, limits: &[S; N]) ->
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> {
-    type State = StateOf<S>;
+    type State = TimedState<S>;
     type Cost = S::Cost;
     type Verdict = Decision;
     type Stat = TimeOfDayStat<S::Stat>;
 
     #[inline]
     fn decide(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> Decision {
+        // A time before the state's own counts as the state's own.
         let at = now.max(state.at);
         let (mut inner, limit, end) = self.forward(state, hit.class, at);
         let decision = limit.decide(&mut inner, hit, at);
@@ -244,15 +266,16 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
             return decision;
         }
         let recorded = decision.is_dirty();
+        // A state is forgotten thirty years after its last charge.
         let forgotten = if recorded { at } else { state.at }.plus_micros(LONGEST);
         if recorded {
             *state = TimeOfDayState::new(at, inner.clone());
         }
-        // Until then nothing changes but what this limit knows of itself.
+        // Up to this time only the present limit decides.
         let alone = if at < forgotten { end.min(forgotten) } else { end };
         let (wait, reset) = decision.waits();
         let is_alone = match decision.kind() {
-            // What begins as the next hours do is theirs to tell: a pass, and how much more there is.
+            // A pass, and the time until more can be had, may depend on the hours that begin then.
             Kind::Allow | Kind::Delay | Kind::Unlimited => at.plus_micros(reset) < alone,
             Kind::Deny => at.plus_micros(wait) < alone && at.plus_micros(reset) <= alone,
             Kind::Never => false,
@@ -296,7 +319,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
     fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
         let is_ahead = is_ahead(state.at, now, self.max_ttl);
         if is_ahead {
-            // What is in it decides at this time, and may lie somewhat behind it.
+            // The inner state may lie a little before its time, which must be followed up first.
             let (limit, _) = self.holding(state.at);
             limit.advance(&mut state.inner, Class::default(), state.at);
             let _ = limit.rebase(&mut state.inner, now);
@@ -310,7 +333,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
         self.base.records_demand()
     }
 
-    /// The limits of all hours, of which the store is to find the one that holds.
+    /// Shows the limits of all hours; the store finds the one that holds.
     fn parts_of(&self, hit: &Hit<S::Cost>, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         let (mut unlimited, ahead) = (false, self.day.ahead());
         let length = self.day.hours().len();
@@ -318,6 +341,8 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
             let span = self.day.span(at);
             let limit = span.and_then(|_| self.limits.get(at)).unwrap_or(&self.base);
             let Ok(more) = u8::try_from(length - at) else { return false };
+            // A script decides by one limit at each hour, so a composed one, or hours within hours (2), do
+            // not fit.
             let mut parts = 0;
             let complete = limit.parts_of(hit, &mut |part| {
                 parts += if part.hours.is_none() { 1 } else { 2 };
@@ -330,7 +355,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
             });
             complete && parts == 1
         });
-        // Without a limit it is so at all hours, and there is nothing to keep.
+        // An unlimited rate is so at all hours, and keeps no state.
         if unlimited {
             visit(ScriptLimit::unlimited());
         }
@@ -349,7 +374,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Strategy for TimeOfDay<S, N> 
         }
     }
 
-    /// Around those of the limit, states have a form of their own.
+    /// Shows the form of its own state first, then the kinds of the wrapped strategy.
     fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
         visit(form::<Self::State>(), 0);
         self.base.kinds(visit);

@@ -1,4 +1,4 @@
-//! The state of a queue: what is in it, and until when the turns that were told last.
+//! The state of a queue: the cost in it, and the end of the turns given out.
 
 use crate::Timestamp;
 use crate::strategy::math::meter::Meter;
@@ -6,22 +6,31 @@ use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{DecodeError, Level, Reader, State, Writer};
 
-/// The state of a queue.
+/// The state of a [`LeakyBucketQueue`](crate::LeakyBucketQueue), in 32 bytes.
 ///
-/// A turn that was told stays told when the rate changes. So the state keeps when the last of them is over,
-/// and under another rate no less counts as in use than drains until then. What was used is kept beside it as
-/// it is, so that limits that take turns do not make more and more of it.
+/// A turn stays the same when the rate changes, since its client already knows it. So the state keeps when
+/// the last turn is over, and under another rate at least as much counts as in use as drains until then. The
+/// used cost is kept beside that end, so that limits that take turns do not inflate it.
+///
+/// ```
+/// use traffik::strategy::State;
+/// use traffik::{Hit, LeakyBucketQueue, Strategy, Timestamp, rate};
+///
+/// let (queue, mut state) = (LeakyBucketQueue::new(rate!("2/s")), State::FRESH);
+/// queue.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// assert_ne!(state, State::FRESH);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct QueueState {
     /// The cost that was used.
     level: Level,
-    /// When all that is in the queue has had its time, rounded down, at the rate of the last hit.
+    /// The time by which the whole queue has had its turns at the rate of the last hit, rounded down.
     end: Timestamp,
 }
 
 impl QueueState {
-    /// The state at the pace of a meter, and whether that of another limit is ended by it.
+    /// Returns the state at the pace of a meter, and whether this ends the pace of another limit.
     #[inline]
     pub(super) fn own(self, meter: &Meter, now: Timestamp) -> (Self, bool) {
         if self.level.is_at(meter.pace()) || self == Self::default() {
@@ -39,23 +48,24 @@ impl QueueState {
         }
         let (level, is_changed) = meter.taken_over(&self.level, now);
         if is_changed {
-            // What is left of the other's rate, rounded up, may lie a little beyond its end.
+            // The rest, rounded up from the other limit's units, may lie a little beyond its `end`.
             return (Self { level, end: level.not_before(self.end) }, true);
         }
-        // The last turn may end later than the use drains.
+        // The last turn may end later than the use drains, so the state still belongs to the other limit.
         let is_told = self.level.is_at_another(meter.pace()) && self.end > now;
         let level = if is_told { meter.taken_over(&Level::trace(now), now).0 } else { level };
         (Self { level, ..self }, is_told)
     }
 
-    /// The level under the rate of a meter whose pace the state has: `max(used, (end − at) · drain)`. Under
-    /// the rate of the last hit that is what was used, since `end` is rounded down.
+    /// Returns the level at the pace of `meter`: `max(used, (end − at) · drain)`.
+    ///
+    /// Under the rate of the last hit this is `used`, since `end` is rounded down.
     #[inline]
     pub(super) fn level(&self, meter: &Meter) -> Level {
         meter.raised(self.level, self.end)
     }
 
-    /// The state that takes over what became of the level that `held` before.
+    /// Returns the state after a change of the level from `held` to `level`.
     #[inline]
     pub(super) fn following(self, meter: &Meter, held: Level, level: Level) -> Self {
         let end = meter.drained_by(&level);
@@ -63,13 +73,15 @@ impl QueueState {
         Self { level, end }
     }
 
-    /// The state at a later time, at which another limit takes over. No other turns have been told by then.
+    /// Brings the state forward to the time at which another limit takes over. No turn is given out until
+    /// then.
     pub(super) fn advanced(self, meter: &Meter, to: Timestamp) -> Self {
         let (Self { mut level, end }, is_told) = (self, self.level.is_at_another(meter.pace()));
         meter.advance(&mut level, to);
         if is_told {
             return if level == Level::default() && end <= to { Self::default() } else { self };
         }
+        // An empty level before `end` keeps a trace, so that the turns given out stay in force.
         match level == Level::default() {
             true if end <= to => Self::default(),
             true => Self { level: Level::trace(to), end },
@@ -77,7 +89,7 @@ impl QueueState {
         }
     }
 
-    /// When all that is in it has had its time, at its own pace.
+    /// Returns the time by which all of the queue has had its turns, at its own pace.
     #[inline]
     pub(super) fn expires_at(&self, meter: &Meter) -> Timestamp {
         meter.expires_at(&self.level).max(self.end)
@@ -100,7 +112,7 @@ impl State for QueueState {
         input.tag(tags::QUEUE)?;
         let (level, end) = (Level::decode_fields(input)?, Timestamp::from_micros(input.u64()?));
         let state = Self { level, end };
-        // Nothing in use is always written as the state never used.
+        // A state with nothing in use has one encoded form: that of a key never seen.
         let is_used = level != Level::default() && level.is_before(end);
         if is_used || state == Self::default() { Ok(state) } else { Err(DecodeError) }
     }

@@ -1,9 +1,9 @@
-//! The arithmetic that all buckets share: a level that hits raise and time drains, exactly.
+//! The arithmetic of all buckets: a level that hits raise and time drains, exactly.
 //!
 //! A rate of `limit` per `period` is `n / d` in lowest terms, in cost per microsecond. The level is counted
-//! in units of `1 / d` of a cost, so that a hit of cost `c` raises it by `c · d`, a microsecond lowers it by
-//! `n`, and nothing is ever rounded. This is the continuous-state leaky bucket of ITU-T Recommendation I.371,
-//! Annex A, kept in integers.
+//! in units of `1 / d` of a cost, so `unit = d` and `drain = n`. A hit of cost `c` raises the level by
+//! `c · unit`, a microsecond lowers it by `drain`, and nothing is ever rounded. This is the continuous-state
+//! leaky bucket of ITU-T Recommendation I.371, Annex A, in integers.
 
 use crate::decision::{Figures, Kind, Quotient};
 use crate::divide::{Divisor, divide, divide_up, product};
@@ -22,10 +22,10 @@ mod turns;
 
 pub use level::Level;
 
-/// A rate and a capacity, brought to units in which both are whole numbers.
+/// A rate and a capacity, in units in which both are whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meter {
-    /// See [`Self::drain`].
+    /// The units drained per microsecond; see [`Self::drain`].
     drain: Divisor,
     /// Units per cost of 1; 0 stands for an unlimited rate.
     pub(crate) unit: u64,
@@ -33,14 +33,14 @@ pub(crate) struct Meter {
     pub(crate) capacity: u64,
     /// The largest cost that can ever pass.
     pub(crate) largest_cost: u32,
-    /// The part of its [`Pace`] beside the units.
+    /// The upper half of its [`Pace`], beside the units.
     mark: u32,
-    /// What all this was made of.
+    /// The rate that the meter was made of.
     pub(crate) rate: Rate,
 }
 
 impl Meter {
-    /// A meter for `rate` that holds `burst`, or as much of it as can be counted.
+    /// Returns a meter for `rate` that holds `burst`, or as much of it as can be counted.
     pub(crate) const fn new(rate: Rate, burst: u32) -> Self {
         if rate.is_unlimited() {
             return Self {
@@ -52,6 +52,7 @@ impl Meter {
                 rate,
             };
         }
+        // limit / period = drain / unit in lowest terms, by their greatest common divisor.
         let (limit, period) = (rate.limit() as u64, rate.period_micros());
         let divisor = gcd(limit, period);
         let unit = divide(period, divisor).0;
@@ -62,7 +63,7 @@ impl Meter {
             .draining(divide(limit, divisor).0)
     }
 
-    /// The same meter with this capacity in units, if it fits 64 bits and comes to a cost that fits 32.
+    /// Sets the capacity in units, which must fit 64 bits and amount to a cost that fits 32.
     pub(crate) const fn with_capacity(self, capacity: u128) -> Result<Self, CapacityError> {
         if self.is_unlimited() {
             return Ok(self);
@@ -72,6 +73,7 @@ impl Meter {
             return Err(CapacityError { largest });
         }
         let capacity = capacity as u64;
+        // The largest cost that can pass is ⌊capacity / unit⌋.
         let (cost, _) = divide(capacity, self.unit);
         if cost > largest as u64 {
             return Err(CapacityError { largest });
@@ -79,18 +81,18 @@ impl Meter {
         Ok(Self { capacity, largest_cost: cost as u32, ..self })
     }
 
-    /// The same meter, empty-handed, in units `parts` times finer; the capacity has to be given anew.
+    /// Multiplies the units by `parts` without checks, and clears the capacity, which must be set again.
     pub(crate) const fn divided(self, parts: u64) -> Self {
         let drain = self.drain() * parts;
         Self { unit: self.unit * parts, capacity: 0, largest_cost: 0, ..self }.draining(drain)
     }
 
-    /// The same meter with so many units drained in a microsecond.
+    /// Sets the units drained in a microsecond.
     pub(crate) const fn draining(self, drain: u64) -> Self {
         Self { drain: Divisor::new(drain), mark: Pace::mark(self.unit, drain), ..self }
     }
 
-    /// The same meter with units `factor` times as fine.
+    /// Multiplies units, drain and capacity by `factor`, if they can be counted then.
     pub(crate) const fn refine(self, factor: u64) -> Result<Self, CapacityError> {
         if self.is_unlimited() || factor == 0 {
             return Ok(self);
@@ -108,12 +110,12 @@ impl Meter {
         }
     }
 
-    /// The units that a cost comes to.
+    /// Returns the units of a cost: `cost · unit`.
     pub(crate) const fn units(self, cost: u64) -> u128 {
         cost as u128 * self.unit as u128
     }
 
-    /// Units drained in a microsecond; 0 if nothing ever drains.
+    /// Returns the units drained in a microsecond; 0 if nothing ever drains.
     #[inline]
     pub(crate) const fn drain(self) -> u64 {
         self.drain.get()
@@ -123,13 +125,15 @@ impl Meter {
         self.unit == 0
     }
 
-    /// In what it counts, and how fast it drains.
+    /// Returns the pace of this meter: its units, and how fast they drain.
     #[inline]
     pub(crate) const fn pace(&self) -> Pace {
         Pace::of_units(self.unit, self.mark)
     }
 
-    /// Whether every number this meter makes stays below 2⁵³; `spare` of the largest cost is not told.
+    /// Checks that every number of this meter stays below 2⁵³, where a double is exact.
+    ///
+    /// An error subtracts `spare`, the part of the largest cost that is not shown as the limit.
     pub(crate) const fn fits_script(self, spare: u32) -> Result<(), CapacityError> {
         const BOUND: u64 = (1 << 53) - 1;
         if self.capacity <= BOUND {
@@ -139,7 +143,7 @@ impl Meter {
         }
     }
 
-    /// How a store decides on this hit, in turn or at once; `false` if it cannot.
+    /// Shows how a store decides on this hit, in turn (a queue) or at once; returns `false` if it cannot.
     pub(crate) fn parts_of(self, in_turn: bool, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
         if self.is_unlimited() {
             visit(ScriptLimit::unlimited());
@@ -157,12 +161,14 @@ impl Meter {
         true
     }
 
-    /// The time that a state at this meter's pace decides at, and how much is in use then.
+    /// Returns the time of decision, and the units in use then, for a state at this meter's pace.
     #[inline]
     fn drained(&self, state: Level, now: Timestamp) -> (Timestamp, u64) {
+        // A time before the state's own counts as the state's own.
         if state.at > now {
             return (state.at, state.used);
         }
+        // used' = max(used − passed · drain, 0); most products fit 64 bits and need no wider multiplication.
         let passed = now.as_micros() - state.at.as_micros();
         let drained = match (u32::try_from(passed), u32::try_from(self.drain())) {
             (Ok(passed), Ok(drain)) => u64::from(passed) * u64::from(drain),
@@ -171,21 +177,24 @@ impl Meter {
         (now, state.used.saturating_sub(drained))
     }
 
-    /// What is in use, as a whole cost rounded up.
+    /// Returns the cost in use, rounded up: `⌈used / unit⌉`.
     pub(crate) fn cost(&self, state: &Level, now: Timestamp) -> u32 {
         let (_, used) = self.level(state, now);
         u32::try_from(divide_up(used, self.unit)).unwrap_or(u32::MAX)
     }
 
-    /// Decides on a hit. `told` is the most that can be had at once, as the decision has it, and how much
-    /// cost of the capacity is not told as remaining (a debt allowed, but not offered).
+    /// Decides on a hit.
+    ///
+    /// `shown` is the limit that the decision shows, and the part of the capacity that does not count as
+    /// remaining: a debt that is allowed, but not offered.
     #[inline(always)]
-    pub(crate) fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp, told: (u32, u32)) -> Decision {
-        self.decide_after(state, hit, now, told, |_, offered| (Kind::Allow, offered))
+    pub(crate) fn decide(&self, state: &mut Level, hit: &Hit, now: Timestamp, shown: (u32, u32)) -> Decision {
+        self.decide_after(state, hit, now, shown, |_, offered| (Kind::Allow, offered))
     }
 
-    /// Decides on a hit; `admit` admits it, given the time in which what is in use before it drains, and the
-    /// units that can be had at once.
+    /// Decides on a hit, and calls `admit` for the kind of admission.
+    ///
+    /// `admit` gets the time in which the use before the hit drains, and the units that can be had at once.
     #[inline(always)]
     fn decide_after(
         &self,
@@ -200,8 +209,9 @@ impl Meter {
         }
         let (at, mut used, is_changed) = self.present(state, now);
         let behind = at.as_micros() - now.as_micros();
+        // offered = capacity − spare · unit
         let offered = Quotient::whole(self.capacity - u64::from(spare) * self.unit);
-        // From this check on the state drains at this meter's pace, whatever it comes to.
+        // From this check on the state drains at this meter's pace, whatever the outcome.
         if is_changed {
             *state = Level { at, used, pace: self.pace() };
         }
@@ -211,6 +221,7 @@ impl Meter {
             (Kind::Never, is_changed, offered)
         } else {
             let cost = u64::from(hit.cost) * self.unit;
+            // Admitted if used + cost ≤ capacity, else used − room units have to drain first.
             let room = self.capacity - cost;
             if used <= room {
                 let (kind, wait) = admit(self.turn(used, behind), offered);
@@ -233,7 +244,8 @@ impl Meter {
         figures.of_bucket(kind, recorded, wait)
     }
 
-    /// The time in which `units` drain, counted from a present that lies `behind` the state's own time.
+    /// Returns the time in which `units` drain, counted from a present `behind` µs before the state's own
+    /// time.
     #[inline]
     fn wait(&self, units: u64, behind: u64) -> Quotient {
         if behind > 0 && units > 0 {
@@ -242,9 +254,11 @@ impl Meter {
         Quotient { num: units, den: self.drain() }
     }
 
-    /// The same for a place in a queue, which has a turn of its own however far ahead the state lies. Of a
-    /// state further ahead than a late reading of the clock nothing has drained by this clock, so its places
-    /// are spaced from the present on.
+    /// Returns the time until a place in a queue has its turn, with `units` before it.
+    ///
+    /// Each place has a turn of its own, however far ahead the state lies. If it lies further ahead than a
+    /// late reading of the clock explains, nothing has drained by this clock, so its places are spaced from
+    /// the present on.
     #[inline]
     fn turn(&self, units: u64, behind: u64) -> Quotient {
         let is_late = behind > 0 && behind <= SLACK && units > 0;
@@ -252,13 +266,14 @@ impl Meter {
         Quotient { num, den: self.drain() }
     }
 
-    /// No wait for room is longer than a full meter takes to drain.
+    /// Adds the time behind to a wait, which stays within the time that a full meter takes to drain.
     #[cold]
     fn wait_behind(&self, units: u64, behind: u64) -> Quotient {
         let behind = product(behind, self.drain()).min(self.capacity.saturating_sub(units));
         Quotient { num: units.saturating_add(behind), den: self.drain() }
     }
 
+    /// Moves a state that lies ahead of its clock to the present, and reports whether it did.
     pub(crate) fn rebase(self, state: &mut Level, now: Timestamp) -> bool {
         // From the present on it drains as it would have from its own time on, so nothing is granted.
         let is_ahead = is_ahead(state.at, now, 0);
@@ -268,9 +283,10 @@ impl Meter {
         is_ahead
     }
 
+    /// Brings a state forward to `to`, at which another limit takes over.
     pub(crate) fn advance(self, state: &mut Level, to: Timestamp) {
         if state.is_at_another(self.pace()) {
-            // By then this limit had not taken over, whatever the hours.
+            // This limit had not taken over by then, so the state keeps the other's pace.
             if self.expires_at(state) <= to {
                 *state = Level::default();
             }
@@ -280,16 +296,18 @@ impl Meter {
         *state = self.state(at, used).open();
     }
 
+    /// Brings the level of a receipt forward in the same way.
     pub(crate) fn advance_receipt(self, receipt: &mut Receipt, to: Timestamp) {
         let (at, level) = self.level(&Level::of(*receipt), to);
         *receipt = Receipt { at, level, unit: self.pace().to_u64(), ..*receipt }.open();
     }
 
-    /// The state of a level; that of a level never raised if nothing is in use.
+    /// Returns the state of a level; that of a key never seen if nothing is in use.
     pub(crate) fn state(self, at: Timestamp, used: u64) -> Level {
         if used == 0 { Level::default() } else { Level { at, used, pace: self.pace() } }
     }
 
+    /// Charges a hit without a check, and saturates.
     pub(crate) fn charge(self, state: &mut Level, hit: &Hit, now: Timestamp) {
         if self.is_unlimited() || hit.cost == 0 {
             return;
@@ -301,9 +319,9 @@ impl Meter {
 
     /// Takes back what is left of a charge.
     ///
-    /// Right after it the level was at the receipt's; what drains first is what lay below. So of the charge
-    /// there is left what the receipt's level less all that drained since still holds of it. If others came
-    /// meanwhile this is less than what the charge displaced, never more.
+    /// Right after the charge the level was `receipt.level`, and the use below the charge drains first. So
+    /// what is left is `min(receipt.level − drained since, cost · unit)`. If other hits came meanwhile, this
+    /// is less than what the charge displaced, never more.
     pub(crate) fn refund(self, state: &mut Level, hit: &Hit, receipt: Receipt, now: Timestamp) {
         if self.is_unlimited() {
             return;
@@ -313,7 +331,7 @@ impl Meter {
         *state = if state.pace.unit() == self.unit {
             self.state(at, used.saturating_sub(left))
         } else {
-            // Counted in its own units the state is not rounded, and whole costs are whole in either.
+            // Counted in the state's own units nothing is rounded, and whole costs are whole in either.
             let whole = divide(left, self.unit).0.saturating_mul(state.pace.unit());
             match state.used.saturating_sub(whole) {
                 0 => Level::default(),
@@ -322,11 +340,13 @@ impl Meter {
         };
     }
 
-    /// The part of a charge that is left by the time `at`, in units. If the limit has changed since it is not
-    /// known when, so the charge has drained at the faster rate.
+    /// Returns the units of a charge that are left at the time `at`.
+    ///
+    /// If the limit has changed since, the time of the change is not known, so the faster of both rates
+    /// counts.
     pub(crate) fn left(self, hit: &Hit, receipt: Receipt, at: Timestamp) -> u64 {
         if receipt.at > at {
-            // The state was brought down to a clock that was set back, so nobody knows what is left of it.
+            // The state was moved back to a clock that was set back, so the drain since is not known.
             return 0;
         }
         let charged = Level::of(receipt);
@@ -335,11 +355,13 @@ impl Meter {
         left.min(at_own).min(u64::from(hit.cost).saturating_mul(self.unit))
     }
 
+    /// Returns the time at which the level is empty: `at + ⌈used / drain⌉`.
     #[inline]
     pub(crate) fn expires_at(&self, state: &Level) -> Timestamp {
         if state.pace != self.pace() {
             return self.fresh_at_its_own_pace(state);
         }
+        // Without a drain a level in use never empties.
         match self.drain() {
             _ if state.used == 0 => state.at,
             0 => Timestamp::MAX,
@@ -347,7 +369,7 @@ impl Meter {
         }
     }
 
-    /// The time in which a full meter drains, in microseconds.
+    /// Returns the time in which a full meter drains, in microseconds: `⌈capacity / drain⌉`.
     pub(crate) const fn max_ttl(self) -> u64 {
         if self.capacity == 0 {
             return 0;
@@ -358,13 +380,14 @@ impl Meter {
         }
     }
 
-    /// The most cost admitted within `span` microseconds, both ends included.
+    /// Returns the most cost admitted within `span` µs, both ends included:
+    /// `⌊(capacity + span · drain) / unit⌋`.
     pub(crate) fn most(self, span: u64) -> u128 {
         let units = u128::from(self.capacity) + u128::from(span) * u128::from(self.drain());
         units.checked_div(self.unit.into()).unwrap_or(u128::MAX)
     }
 
-    /// The least cost admitted within `span` microseconds to a client that asks for `cost` as soon as it may.
+    /// Returns the least cost admitted within `span` µs to a client that asks for `cost` as soon as it may.
     pub(crate) fn least(self, span: u64, cost: u32) -> u128 {
         let units = self.units(cost.into());
         match u128::from(self.capacity).checked_sub(units) {
@@ -372,20 +395,21 @@ impl Meter {
             Some(room) if room >= self.drain().into() => {
                 self.most(span).saturating_sub(u128::from(cost.saturating_sub(1)))
             }
-            // Less than a microsecond's slack: every hit waits for the next whole microsecond.
+            // With less slack than the drain of 1 µs, every hit waits for the next whole microsecond.
             Some(_) => self.least_spaced(span, cost),
         }
     }
 
-    /// The least cost admitted within `span` microseconds to a client that asks for `cost` as soon as it may,
-    /// when each time a part of a microsecond's drain may be lost.
+    /// Returns the least cost admitted within `span` µs if each hit may lose a part of a microsecond's drain.
+    ///
+    /// That is `cost · (1 + ⌊span / interval⌋)` with `interval = ⌈cost · unit / drain⌉`.
     pub(crate) fn least_spaced(self, span: u64, cost: u32) -> u128 {
         let interval = self.units(cost.into()).div_ceil(self.drain().max(1).into()).max(1);
         u128::from(cost) * (1 + u128::from(span) / interval)
     }
 }
 
-/// The largest whole cost whose units stay within `bound`.
+/// Returns the largest whole cost whose units stay within `bound`: `⌊bound / unit⌋`, at most 32 bits.
 const fn largest_cost(bound: u64, unit: u64) -> u32 {
     let (largest, _) = divide(bound, unit);
     if largest < u32::MAX as u64 { largest as u32 } else { u32::MAX }

@@ -1,8 +1,9 @@
-//! What all strategies have in common that are a meter: they differ in its size, and in what is told of it.
+//! The methods that strategies made of a meter have in common.
 
-/// The part of a strategy that it leaves to its field `meter`, which alone its states depend on: of
-/// [`Strategy`](crate::strategy::Strategy), [`Scale`](crate::strategy::Scale) and
-/// [`Bounds`](crate::strategy::Bounds).
+/// Implements the methods of a strategy that its field `meter` determines.
+///
+/// They belong to [`Strategy`](crate::strategy::Strategy), [`Scale`](crate::strategy::Scale) and
+/// [`Bounds`](crate::strategy::Bounds). The state depends on the meter alone.
 macro_rules! metered {
     (strategy) => {
         type State = $crate::strategy::Level;
@@ -30,11 +31,12 @@ macro_rules! metered {
             self.meter.parts_of(false, hit, visit)
         }
     };
-    // What decides at once; the most that is told, and how much more may be had than is told.
-    (strategy, |$it:ident| $told:expr) => {
+    // For strategies that decide at once: `$shown` is the limit shown, and the capacity not shown as
+    // remaining.
+    (strategy, |$it:ident| $shown:expr) => {
         metered!(strategy);
 
-        // What of the figures is not read then need not be computed.
+        // Inlined, so that the compiler drops the figures which the caller does not read.
         #[inline(always)]
         fn decide(
             &self,
@@ -43,10 +45,10 @@ macro_rules! metered {
             now: $crate::Timestamp,
         ) -> Self::Verdict {
             let $it = self;
-            self.meter.decide(state, hit, now, $told)
+            self.meter.decide(state, hit, now, $shown)
         }
 
-        // Likewise, as where several limits are asked only whether they admit.
+        // Inlined as well: composed limits read only `is_allowed` of a peek.
         #[inline(always)]
         fn peek(&self, state: &Self::State, hit: &$crate::Hit, now: $crate::Timestamp) -> Self::Verdict {
             self.decide(&mut { *state }, hit, now)
@@ -64,7 +66,7 @@ macro_rules! metered {
 
         fn fits_script(&self) -> Result<(), $crate::CapacityError> {
             let $it = self;
-            self.meter.fits_script($told.1)
+            self.meter.fits_script($shown.1)
         }
     };
     (scale) => {
@@ -76,6 +78,7 @@ macro_rules! metered {
             self.meter.advance_receipt(receipt, to);
         }
 
+        // A limit of 0 or an unlimited one has no units, and counts in whole costs.
         fn denominator(&self) -> u64 {
             self.meter.unit.max(1)
         }

@@ -1,24 +1,24 @@
-//! In what a level is counted and how fast it drains, in 8 bytes.
+//! The units of a level and how fast they drain, in 8 bytes.
 
-/// Units per cost of 1, and how many of them drain in a microsecond.
+/// The units per cost of 1, and the number of them that drain in a microsecond.
 ///
 /// A state keeps both, because a limit may change under it: what drained until then did so at the old rate.
 ///
 /// The lower 48 bits are the units. The upper 16 are 1 more than the drain, as a floating-point number with a
-/// mantissa of 11 bits, rounded down: exact below 2 048, and else less by at most one part in 1 024. They are
-/// 0 if the drain is not kept. Units of 2⁴⁸ and more, which take a period of nine years, have 61 bits, and
-/// the drain is not kept.
+/// mantissa of 11 bits, rounded down: exact below 2 048, and above less by at most one part in 1 024. They
+/// are 0 if the drain is not kept. Units of 2⁴⁸ and more, which take a period of nine years, have 61 bits and
+/// no drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Pace(u64);
 
-/// Bits of the units.
+/// The number of bits of the units.
 const UNIT: u32 = 48;
-/// Bits of the mantissa but for the highest, which is always set above the smallest exponent.
+/// The bits of the mantissa without the highest, which is always set above the smallest exponent.
 const MANTISSA: u32 = 10;
 /// The highest bits of wide units, which no drain has.
 const WIDE: u64 = 0b111 << 61;
-/// The highest drain there is, as it is written.
+/// The highest drain there is, in its encoded form.
 const FASTEST: u32 = written(u64::MAX);
 
 impl Pace {
@@ -30,28 +30,29 @@ impl Pace {
         Self::of_units(unit, Self::mark(unit, drain))
     }
 
-    /// The pace of these units with a mark made of them.
+    /// Returns the pace of these units, with a mark made of them.
     #[inline]
     pub(crate) const fn of_units(unit: u64, mark: u32) -> Self {
         Self(unit | (mark as u64) << 32)
     }
 
-    /// The upper half of a pace without the units.
+    /// Returns the upper half of a pace, without the units.
     pub(crate) const fn mark(unit: u64, drain: u64) -> u32 {
+        // Units beyond 48 bits reach into the place of the drain, which is then given up.
         if unit >> UNIT == 0 { written(drain) << (UNIT - 32) } else { (WIDE >> 32) as u32 }
     }
 
-    /// Whether there is a pace of so many units per cost.
+    /// Reports whether a pace can hold this number of units per cost.
     pub(crate) const fn is_countable(unit: u64) -> bool {
         unit & WIDE == 0
     }
 
-    /// Units per cost of 1.
+    /// Returns the units per cost of 1.
     pub(crate) const fn unit(self) -> u64 {
         if self.is_wide() { self.0 & !WIDE } else { self.0 & ((1 << UNIT) - 1) }
     }
 
-    /// How many of them drain in a microsecond, or a little less; `None` if it is not kept.
+    /// Returns the units that drain in a microsecond, or slightly less; `None` if the drain is not kept.
     pub(crate) const fn drain(self) -> Option<u64> {
         match (self.0 >> UNIT) as u32 {
             0 => None,
@@ -60,7 +61,7 @@ impl Pace {
         }
     }
 
-    /// The same units, whose drain is that of whichever limit comes next.
+    /// Returns the same units without the drain, which is then that of the next limit.
     pub(crate) const fn open(self) -> Self {
         if self.is_wide() { self } else { Self(self.unit()) }
     }
@@ -73,27 +74,28 @@ impl Pace {
         self.0
     }
 
-    /// The pace with these bits; that of any others is not to be asked for more than its
-    /// [validity](Self::is_valid).
+    /// Returns the pace with these bits. For bits from outside, check [`is_valid`](Self::is_valid) first.
     pub(crate) const fn from_u64(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// Whether some meter has this pace.
+    /// Reports whether some meter has this pace.
     pub(crate) const fn is_valid(self) -> bool {
+        // Narrow units written as wide ones would be a second form of the same pace.
         let is_written_so = self.unit() >> UNIT != 0;
         self.unit() > 0 && if self.is_wide() { is_written_so } else { (self.0 >> UNIT) as u32 <= FASTEST }
     }
 }
 
-/// A drain as a floating-point number, and 1 more.
+/// Returns a drain as a floating-point number, plus 1.
 const fn written(drain: u64) -> u32 {
+    // drain ≈ (drain >> beyond) << beyond, where `beyond` bits do not fit the mantissa.
     let beyond = (u64::BITS - drain.leading_zeros()).saturating_sub(MANTISSA + 1);
     // The highest bit of the mantissa adds 1 to the exponent, if there is one.
     (beyond << MANTISSA) + (drain >> beyond) as u32 + 1
 }
 
-/// The drain that a floating-point number stands for.
+/// Returns the drain that a floating-point number, plus 1, stands for.
 const fn read(written: u32) -> u64 {
     let bits = written.saturating_sub(1);
     match (bits >> MANTISSA).saturating_sub(1) {

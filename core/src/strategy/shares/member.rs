@@ -1,31 +1,33 @@
-//! One row of a shared limit: what is known of a member.
+//! One row of a shared limit.
 
 use crate::strategy::{DecodeError, Reader, Writer};
 
-/// What is known of a member in the window of the state.
+/// The figures of a member in the window of the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) used: u32,
-    /// The weight it takes part with, 0 if it had no demand in the window before.
+    /// The weight in the present window; 0 if the member had no demand in the previous one.
     pub(super) weight: u16,
-    /// The weight it will take part with in the next window, 0 if it has no demand in this one.
+    /// The weight in the next window; 0 if the member has no demand in this one.
     pub(super) next_weight: u16,
-    /// Whether a denial was noted as demand.
+    /// Whether a denial was recorded as demand.
     pub(super) denied: bool,
 }
 
 impl Member {
     pub(super) const IDLE: Self = Self { used: 0, weight: 0, next_weight: 0, denied: false };
 
-    /// Whether there was no demand in this window nor in the one before.
+    /// Reports whether there was no demand in this window or the one before.
     pub(super) fn is_idle(self) -> bool {
         self.weight == 0 && self.next_weight == 0
     }
 
+    /// Returns the member one window later.
     pub(super) fn next(self) -> Self {
         Self { weight: self.next_weight, ..Self::default() }
     }
 
+    /// Adds the figures of a member that loses its row.
     pub(super) fn absorb(&mut self, gone: Self) {
         self.used = self.used.saturating_add(gone.used);
         self.weight = self.weight.max(gone.weight);

@@ -1,7 +1,7 @@
-//! What was used and when, oldest first, in a ring of slots.
+//! The entries of a log, oldest first, in a ring of slots.
 //!
-//! An entry holds not its own cost but the sum of all costs up to and with it, so that the cost between any two
-//! entries is one subtraction, and whatever is asked of the log is found by halving it.
+//! An entry holds the sum of all costs up to and with it, instead of its own cost. So the cost between any
+//! two entries is one subtraction, and any question about the log is answered by binary search.
 
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
@@ -11,22 +11,36 @@ use crate::Timestamp;
 use crate::strategy::{DecodeError, Reader, State, Writer};
 use crate::time::Halves;
 
-/// Where a log keeps its entries: [`Inline`] or, with the feature `alloc`, on the heap.
+/// The storage of a log's entries: [`Inline`] or, with the feature `alloc`, on the heap.
+///
+/// ```
+/// use traffik::strategy::{Inline, Log};
+/// use traffik::rate;
+///
+/// assert!(Log::<Inline<8>>::new(rate!("9/s")).is_err()); // 8 entries cannot hold a limit of 9
+/// ```
 pub trait Room: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// Slots in a row.
+    /// Consecutive slots.
     type Slots: AsRef<[Entry]> + AsMut<[Entry]> + Clone + Send + Sync + 'static;
 
-    /// The most entries there can be.
+    /// The largest number of entries.
     const LARGEST: u32;
 
-    /// The slots of a log that holds nothing.
+    /// The slots of an empty log.
     const EMPTY: Self::Slots;
 
-    /// Adds slots at the end. Only asked for when there are fewer than there can be.
+    /// Adds slots at the end. Called only while there are fewer than [`LARGEST`](Self::LARGEST).
     fn grow(slots: &mut Self::Slots);
 }
 
-/// In the state itself, for up to `N` entries of 12 bytes.
+/// Storage in the state itself, for up to `N` entries of 12 bytes.
+///
+/// ```
+/// use traffik::strategy::{Inline, Log};
+/// use traffik::rate;
+///
+/// assert!(Log::<Inline<8>>::new(rate!("8/s")).is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inline<const N: usize>;
 
@@ -42,13 +56,23 @@ impl<const N: usize> Room for Inline<N> {
     fn grow(_: &mut [Entry; N]) {}
 }
 
-/// What was used at one time.
+/// The cost used at one time.
+///
+/// ```
+/// use traffik::{Class, Hit, SlidingLog, Strategy, Timestamp, rate};
+///
+/// let (log, mut state) = (SlidingLog::<8>::new(rate!("8/s"))?, Default::default());
+/// log.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// log.charge(&mut state, &Hit::new(2), Timestamp::EPOCH);
+/// assert_eq!(log.stat(&state, Class::new(), Timestamp::EPOCH).entry_count, 1); // the same time, one entry
+/// # Ok::<(), traffik::StrategyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry {
-    /// The time, as two halves, so that an entry takes 12 bytes and not 16.
+    /// The time in two halves, so that an entry takes 12 bytes instead of 16.
     at: Halves,
-    /// The sum of all costs up to and with this one. It wraps, which a difference does not show: no more than
-    /// 32 bits are in use at once.
+    /// The sum of all costs up to and with this one. The sum may wrap: no more than 32 bits are in use at
+    /// once, so differences stay exact.
     sum: u32,
 }
 
@@ -59,6 +83,16 @@ impl Entry {
 }
 
 /// The state of a log: the cost used at each time, oldest first.
+///
+/// ```
+/// use traffik::strategy::State;
+/// use traffik::{Hit, SlidingLog, Strategy, Timestamp, rate};
+///
+/// let (log, mut state) = (SlidingLog::<8>::new(rate!("8/s"))?, State::FRESH);
+/// log.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// assert_ne!(state, State::FRESH);
+/// # Ok::<(), traffik::StrategyError>(())
+/// ```
 #[derive(Clone)]
 pub struct LogState<R: Room> {
     slots: R::Slots,
@@ -70,32 +104,34 @@ pub struct LogState<R: Room> {
 }
 
 impl<R: Room> LogState<R> {
-    /// How many times something was used at.
+    /// Returns the number of entries.
     pub(super) const fn len(&self) -> u32 {
         self.length
     }
 
-    /// The entry at this place from the oldest.
+    /// Returns the entry at this place, counted from the oldest.
     pub(super) fn entry(&self, place: u32) -> Option<Entry> {
         let slot = self.slot(place).filter(|_| place < self.length)?;
         self.slots.as_ref().get(slot).copied()
     }
 
-    /// The time of the newest entry; that of a key never seen if there is none.
+    /// Returns the time of the newest entry, or that of a key never seen if there is none.
     pub(super) fn last(&self) -> Timestamp {
         self.length.checked_sub(1).and_then(|last| self.entry(last)).unwrap_or_default().at()
     }
 
-    /// What was used from this place on.
+    /// Returns the cost used from this place on.
     pub(super) fn used_from(&self, place: u32) -> u32 {
         self.sum_before(self.length).wrapping_sub(self.sum_before(place))
     }
 
-    /// The first place from this one on where `holds`, if it does so from some place to the end.
+    /// Returns the first place from `from` on where `holds` is true.
+    ///
+    /// `holds` must be false up to some place, and true from there to the end.
     #[inline]
     pub(super) fn first(&self, from: u32, holds: impl Fn(u32, Entry) -> bool) -> u32 {
         let (mut low, mut high) = (from, self.length);
-        // Most often nothing or little has to go: look at the oldest before halving.
+        // Most often few entries have to go, so look at the oldest before halving.
         let mut middle = low;
         while low < high {
             match self.entry(middle) {
@@ -114,14 +150,17 @@ impl<R: Room> LogState<R> {
         self.length = self.length.saturating_sub(place);
     }
 
-    /// Adds a cost at a time not before the newest entry's, as part of that entry if the time is the same, or
-    /// if there is no room for another, which then counts as used as late as this.
+    /// Adds a cost at a time not before the newest entry's.
+    ///
+    /// The newest entry takes the cost in if it has the same time, or if there is no room for another. In the
+    /// latter case all of that entry counts as used at `at`.
     pub(super) fn push(&mut self, at: Timestamp, cost: u32) {
+        // sum(i) − sum(i − 1) is the cost of entry i, also where the sums wrap.
         let sum = self.sum_before(self.length).wrapping_add(cost);
         if at > self.last() || self.length == 0 {
             let slots = self.slots.as_ref().len();
             if self.length as usize == slots && slots < R::LARGEST as usize {
-                // In a row from the first slot, there is room to grow behind the last.
+                // Rotated to start at slot 0, the ring can grow behind its last entry.
                 self.slots.as_mut().rotate_left(self.head as usize);
                 self.head = 0;
                 R::grow(&mut self.slots);
@@ -133,13 +172,13 @@ impl<R: Room> LogState<R> {
         }
     }
 
-    /// Takes back up to this cost from what was used at this time.
+    /// Takes back up to this cost from the entry of this time.
     pub(super) fn take(&mut self, at: Timestamp, cost: u32) {
         let place = self.first(0, |_, entry| entry.at() >= at);
         let Some(entry) = self.entry(place).filter(|entry| entry.at() == at) else { return };
         let used = entry.sum.wrapping_sub(self.sum_before(place));
         let taken = cost.min(used);
-        // An entry of nothing goes, and those behind it move up.
+        // An entry left without cost is removed, and the later ones move up.
         let gone = u32::from(taken == used);
         for later in place + gone..self.length {
             if let Some(Entry { at, sum }) = self.entry(later) {
@@ -149,12 +188,12 @@ impl<R: Room> LogState<R> {
         self.length -= gone;
     }
 
-    /// The sum of all costs before this place.
+    /// Returns the sum of all costs before this place.
     fn sum_before(&self, place: u32) -> u32 {
         place.checked_sub(1).map_or(self.base, |before| self.entry(before).unwrap_or_default().sum)
     }
 
-    /// The slot of a place in the ring; `None` if there is no slot.
+    /// Returns the slot of a place in the ring, or `None` if there is none.
     #[inline]
     fn slot(&self, place: u32) -> Option<usize> {
         let (slot, slots) = (self.head as usize + place as usize, self.slots.as_ref().len());
@@ -169,7 +208,7 @@ impl<R: Room> LogState<R> {
         }
     }
 
-    /// Times and costs, oldest first.
+    /// Returns times and costs, oldest first.
     fn iter(&self) -> impl Iterator<Item = (Timestamp, u32)> + '_ {
         let entries = (0..self.length).filter_map(|place| self.entry(place));
         entries.scan(self.base, |before, Entry { at, sum }| {
@@ -185,7 +224,7 @@ impl<R: Room> Default for LogState<R> {
     }
 }
 
-/// The same if the same was used at the same times, wherever in the ring that is.
+/// Compares times and costs, wherever in the ring they are.
 impl<R: Room> PartialEq for LogState<R> {
     fn eq(&self, other: &Self) -> bool {
         self.length == other.length && self.iter().eq(other.iter())
@@ -202,15 +241,16 @@ impl<R: Room> fmt::Debug for LogState<R> {
 
 serde_as_bytes!([R: Room] LogState<R>);
 
-/// As it is in memory, a ring: so that a store can add an entry, or let the oldest go, without writing the others anew.
+/// Encodes the ring as it is, so that a script can add or drop an entry without rewriting the others.
 ///
-/// After the tag: how many slots there are, the slot of the oldest entry, how many entries, and the sum of all costs before
-/// them; then the slots, each a time and a sum. What is in a slot without an entry does not matter.
+/// After the tag come the number of slots, the slot of the oldest entry, the number of entries, and the sum
+/// of all costs before them. Then come the slots, each a time and a sum. A slot without an entry may hold
+/// anything.
 impl<R: Room> State for LogState<R> {
     const FRESH: Self = Self { slots: R::EMPTY, head: 0, length: 0, base: 0 };
     const MAX_LEN: usize = 1 + 4 * 4 + 12 * R::LARGEST as usize;
 
-    /// Without slots that are not in use.
+    /// Writes only the slots in use.
     fn encode(&self, out: &mut Writer<'_>) {
         out.u8(tags::LOG);
         for number in [self.length, 0, self.length, self.base] {
@@ -225,12 +265,14 @@ impl<R: Room> State for LogState<R> {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.tag(tags::LOG)?;
         let (slots, head, length, base) = (input.u32()?, input.u32()?, input.u32()?, input.u32()?);
+        // A script may have written these numbers, so none is trusted before it is compared.
         if slots > R::LARGEST || length > slots || head >= slots.max(1) {
             return Err(DecodeError);
         }
         let mut ring = input.clone();
         let mut state = Self { base, ..Self::default() };
-        // The entries before the end of the ring, after those at its beginning.
+        // The ring may wrap: the older entries stand at its end, and the `wrapped` newer ones at its
+        // beginning.
         let wrapped = (head + length).saturating_sub(slots);
         let skip = |input: &mut Reader<'_>, slots| (0..slots).try_for_each(|_| input.bytes::<12>().map(drop));
         skip(&mut ring, head)?;
@@ -242,12 +284,12 @@ impl<R: Room> State for LogState<R> {
 }
 
 impl<R: Room> LogState<R> {
-    /// Adds entries as they were encoded.
+    /// Adds entries in their encoded form.
     fn read(&mut self, input: &mut Reader<'_>, entries: u32) -> Result<(), DecodeError> {
         for _ in 0..entries {
             let (at, sum) = (Timestamp::from_micros(input.u64()?), input.u32()?);
             let cost = sum.wrapping_sub(self.sum_before(self.length));
-            // In order, of something, and no more than can be counted.
+            // Times must ascend, every entry must have a cost, and the costs must fit 32 bits together.
             let follows = self.length == 0 || at > self.last();
             if !follows || cost == 0 || self.used_from(0).checked_add(cost).is_none() {
                 return Err(DecodeError);

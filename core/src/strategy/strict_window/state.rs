@@ -1,4 +1,4 @@
-//! Buckets of time, and what was used in the newest of them.
+//! Buckets of time, and the use in the newest of them.
 
 use crate::divide::divide;
 use crate::strategy::wire::serde_form::serde_as_bytes;
@@ -6,32 +6,45 @@ use crate::strategy::wire::tags;
 use crate::strategy::{DecodeError, Reader, State, Writer};
 use crate::{Rate, Timestamp};
 
-/// How time is cut into buckets: bucket `i` holds the times `t` with `⌊t · buckets / period⌋ = i`.
+/// The division of time into buckets: bucket `i` holds the times `t` with `⌊t · buckets / period⌋ = i`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Grid {
-    /// 0 in a state never used, and if the rate is unlimited.
+    /// The period in microseconds; 0 in a state never used, and if the rate is unlimited.
     pub(super) period: u64,
-    /// Buckets to a period.
+    /// The number of buckets per period.
     pub(super) buckets: u32,
 }
 
-/// The state of a strict window: what was used in the bucket that holds the last hit, and in those before.
+/// The state of a [`StrictWindow`](crate::StrictWindow): the use in the bucket of the last hit, and before
+/// it.
+///
+/// ```
+/// use traffik::strategy::State;
+/// use traffik::{Hit, SlidingWindow, Strategy, Timestamp, rate};
+///
+/// let (window, mut state) = (SlidingWindow::strict::<4>(rate!("2/s")), State::FRESH);
+/// window.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// assert_ne!(state, State::FRESH);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StrictWindowState<const N: usize> {
-    /// The time of the last hit that was booked.
+    /// The time of the last charged hit.
     pub(super) at: Timestamp,
-    /// What the buckets are; kept because a limit may change under its state.
+    /// The buckets counted in. A limit may change under its state, so the state keeps them.
     pub(super) grid: Grid,
     pub(super) current: u32,
-    /// The newest first. Those that no longer counted at the state's own time are 0.
+    /// The counts before the current one, newest first; 0 where a bucket no longer counted at the state's
+    /// time.
     pub(super) earlier: [u32; N],
 }
 
 impl Grid {
-    /// The number of the bucket that holds a time, and of the oldest that reaches into the period ending with
-    /// it, which starts a microsecond after the time a period ago.
+    /// Returns the number of the bucket that holds a time, and of the oldest that still counts then.
+    ///
+    /// The oldest reaches into the period that ends with `at`, which starts at `at − period + 1`.
     #[inline]
     pub(super) fn span(self, at: Timestamp) -> (u128, u128) {
+        // newest = ⌊at · buckets / period⌋, in 64 bits where the product fits.
         let (at, buckets, period) = (at.as_micros(), u64::from(self.buckets), self.period.max(1));
         let (newest, rest) = match at.checked_mul(buckets) {
             Some(product) => {
@@ -43,18 +56,19 @@ impl Grid {
                 (product / u128::from(period), (product % u128::from(period)) as u64)
             }
         };
+        // oldest = ⌊(at − period + 1) · buckets / period⌋ = ⌊(at + 1) · buckets / period⌋ − buckets.
         let next = rest + buckets;
         let next = newest + if next < period { 0 } else { u128::from(divide(next, period).0) };
         (newest, next.saturating_sub(buckets.into()))
     }
 
-    /// The first time of a bucket.
+    /// Returns the first time of a bucket: `⌈number · period / buckets⌉`.
     pub(super) fn start(self, number: u128) -> Timestamp {
         let start = number.saturating_mul(self.period.into()).div_ceil(u128::from(self.buckets.max(1)));
         Timestamp::from_micros(u64::try_from(start).unwrap_or(u64::MAX))
     }
 
-    /// From when on a bucket no longer counts: a period after its last microsecond.
+    /// Returns the time from which a bucket no longer counts: one period after its last microsecond.
     pub(super) fn end(self, number: u128) -> Timestamp {
         self.start(number + 1).plus_micros(self.period.saturating_sub(1))
     }
@@ -67,13 +81,14 @@ impl<const N: usize> Default for StrictWindowState<N> {
 }
 
 impl<const N: usize> StrictWindowState<N> {
-    /// This state; that of a key never seen if nothing is in use.
+    /// Returns this state, or that of a key never seen if nothing is in use.
     pub(super) fn settled(self) -> Self {
         if self.current == 0 && self.earlier == [0; N] { Self::default() } else { self }
     }
 
-    /// The same state in the buckets of `grid`, made in `room` if it is counted in others: all that is in use
-    /// then counts as used at the state's own time.
+    /// Returns the state in the buckets of `grid`, converted into `room` if it was counted in others.
+    ///
+    /// A conversion counts all that is in use as used at the state's own time.
     #[inline]
     pub(super) fn on<'a>(&'a self, grid: Grid, room: &'a mut Option<Self>) -> &'a Self {
         if self.grid == grid {
@@ -84,16 +99,17 @@ impl<const N: usize> StrictWindowState<N> {
     }
 
     #[inline]
-    pub(super) fn present(&self, now: Timestamp) -> Present<'_, N> {
+    pub(super) fn present(&self, now: Timestamp) -> BucketCounts<'_, N> {
+        // An earlier `now` counts as the state's own time.
         let at = now.max(self.at);
         let (own, _) = self.grid.span(self.at);
         let (newest, oldest) = self.grid.span(at);
-        Present { state: self, own, at, newest, oldest }
+        BucketCounts { state: self, own, at, newest, oldest }
     }
 }
 
-/// The buckets that count at a time.
-pub(super) struct Present<'a, const N: usize> {
+/// The buckets that count at the time of decision.
+pub(super) struct BucketCounts<'a, const N: usize> {
     state: &'a StrictWindowState<N>,
     /// The number of the bucket that holds the state's own time.
     own: u128,
@@ -104,15 +120,15 @@ pub(super) struct Present<'a, const N: usize> {
     pub(super) oldest: u128,
 }
 
-impl<const N: usize> Present<'_, N> {
-    /// The counts of the buckets that still count, the newest first, from the state's own on.
+impl<const N: usize> BucketCounts<'_, N> {
+    /// Returns the counts of the buckets that still count, newest first, from the state's own on.
     fn counts(&self) -> impl Iterator<Item = &u32> {
         let kept = (self.own + 1).saturating_sub(self.oldest);
         let kept = usize::try_from(kept).unwrap_or(usize::MAX);
         core::iter::once(&self.state.current).chain(&self.state.earlier).take(kept)
     }
 
-    /// What was used in the bucket that holds the present.
+    /// Returns the use in the bucket that holds the present.
     pub(super) fn current(&self) -> u32 {
         if self.own == self.newest { self.state.current } else { 0 }
     }
@@ -121,7 +137,7 @@ impl<const N: usize> Present<'_, N> {
         self.counts().map(|count| u64::from(*count)).sum()
     }
 
-    /// How long until at most `room` is in use; 0 if no more is.
+    /// Returns the microseconds until at most `room` is in use; 0 if no more is.
     pub(super) fn wait(&self, room: u32) -> u64 {
         let (mut sum, mut number) = (0u64, self.own);
         for count in self.counts() {
@@ -134,12 +150,12 @@ impl<const N: usize> Present<'_, N> {
         0
     }
 
-    /// How long until nothing is in use any more, once `booked` is.
+    /// Returns the microseconds until nothing is in use, once `booked` has been charged.
     pub(super) fn reset(&self, booked: u32) -> u64 {
         if booked == 0 { self.wait(0) } else { self.state.grid.end(self.newest).micros_since(self.at) }
     }
 
-    /// How long until the oldest bucket of which something is in use no longer counts.
+    /// Returns the microseconds until the oldest used bucket no longer counts.
     pub(super) fn oldest_gone(&self) -> u64 {
         let kept = usize::try_from(self.own.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
         let earlier = self.state.earlier.get(..kept).unwrap_or(&self.state.earlier);
@@ -150,7 +166,10 @@ impl<const N: usize> Present<'_, N> {
     pub(super) fn book(&self, cost: u32) -> StrictWindowState<N> {
         let (passed, kept) = (self.newest - self.own, self.newest - self.oldest);
         let mut state = StrictWindowState { at: self.at, ..*self.state };
+        // The counts move back by one place for each bucket that has passed.
         if passed > 0 {
+            // The current count becomes the newest earlier one, `passed − 1` empty buckets behind the
+            // present.
             let mut old = core::iter::once(self.state.current).chain(self.state.earlier);
             state.current = 0;
             let skipped = usize::try_from(passed - 1).unwrap_or(usize::MAX);
@@ -158,6 +177,7 @@ impl<const N: usize> Present<'_, N> {
                 *count = if at < skipped { 0 } else { old.next().unwrap_or(0) };
             }
         }
+        // Counts older than the oldest bucket are cleared, so that equal use has equal states.
         let kept = usize::try_from(kept).unwrap_or(usize::MAX);
         state.earlier.iter_mut().skip(kept).for_each(|gone| *gone = 0);
         state.current = state.current.saturating_add(cost);
@@ -172,7 +192,7 @@ impl<const N: usize> State for StrictWindowState<N> {
         Self { at: Timestamp::EPOCH, grid: Grid { period: 0, buckets: 0 }, current: 0, earlier: [0; N] };
     const MAX_LEN: usize = 1 + 2 * 8 + 4 + 4 * (N + 1);
 
-    /// As many counts as there are buckets to a period, and the current one.
+    /// Writes the current count, and as many earlier ones as there are buckets per period.
     fn encode(&self, out: &mut Writer<'_>) {
         out.u8(tags::STRICT_WINDOW);
         out.u64(self.at.as_micros());
@@ -191,7 +211,8 @@ impl<const N: usize> State for StrictWindowState<N> {
             *count = input.u32()?;
         }
         let state = Self { at, grid, current, earlier };
-        // Nothing used is always written as the state never used, and nothing is kept that does not count.
+        // A state has one encoded form: nothing in use is a key never seen, and counts that no longer count
+        // are 0.
         let canonical = if Rate::is_period(grid.period) && grid.buckets > 0 {
             state == state.settled() && state == state.present(at).book(0)
         } else {

@@ -1,20 +1,30 @@
-//! The verdicts that a strategy of unknown type can return.
+//! The verdicts of a strategy of unknown type.
 
 use crate::strategy::compose::composite::{Composite, Parts, sealed};
 use crate::strategy::compose::per_limit::PerLimit;
 use crate::{Decision, Origin, Receipt, Receipts, Verdict};
 
-/// The decisions of at most `N` limits, as parts of a [`Composite`] verdict.
+/// The decisions of at most `N` limits, as the parts of a [`Composite`] verdict.
+///
+/// ```
+/// use traffik::strategy::{Composite, DecisionList, Erased, ErasedStrategy};
+/// use traffik::{All, Gcra, Hit, Strategy, Timestamp, rate};
+///
+/// static BOTH: All<Gcra, 2> = All([Gcra::new(rate!("2/s")), Gcra::new(rate!("3/min"))]);
+/// let chosen: &'static dyn ErasedStrategy<64, Composite<DecisionList<2>>> = &BOTH;
+/// let verdict = Erased::new(chosen).decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);
+/// assert_eq!(verdict.decisions().len(), 2);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DecisionList<const N: usize> {
-    /// Beyond the length they hold receipts alone.
+    /// Places beyond the length hold only receipts.
     decisions: [Decision; N],
     length: usize,
 }
 
 impl<const N: usize> Composite<DecisionList<N>> {
-    /// The decision of each limit, in the order they were composed.
+    /// Returns the decision of each limit, in the order of composition.
     pub fn decisions(&self) -> &[Decision] {
         self.parts.decisions.get(..self.parts.length).unwrap_or_default()
     }
@@ -36,7 +46,7 @@ impl<const N: usize> Parts for DecisionList<N> {
     }
 
     fn aged_by(&self, by: u64) -> Option<Self> {
-        // A decision beyond the length denies nothing.
+        // Decisions beyond the length deny nothing, so none of them makes this `None`.
         Some(Self { decisions: self.decisions.aged_by(by)?, ..*self })
     }
 
@@ -45,23 +55,32 @@ impl<const N: usize> Parts for DecisionList<N> {
     }
 }
 
-/// A verdict that holds those of a strategy whose type is not known: a [`Decision`] holds that of one limit,
-/// a [`Composite`] of a [`DecisionList`] those of several.
-pub trait ErasedVerdict: Verdict + sealed::Sealed {
-    /// The same verdict in this form.
+/// A verdict of a strategy whose type is not known: a [`Decision`] for one limit, or a [`Composite`] of a
+/// [`DecisionList`] for several.
+///
+/// ```
+/// use traffik::strategy::ErasedVerdict;
+/// use traffik::{Decision, FixedWindow, Hit, Strategy, Timestamp, rate};
+///
+/// let strategy = FixedWindow::new(rate!("2/s"));
+/// let decision = strategy.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);
+/// assert_eq!(<Decision as ErasedVerdict>::of(&decision).remaining(), 1);
+/// ```
+pub trait ErasedVerdict: Verdict + sealed::SealedParts {
+    /// Converts a verdict to this form.
     fn of<V: Verdict>(verdict: &V) -> Self;
 }
 
-impl sealed::Sealed for Decision {}
-impl<const N: usize> sealed::Sealed for DecisionList<N> {}
-impl<const N: usize> sealed::Sealed for Composite<DecisionList<N>> {}
+impl sealed::SealedParts for Decision {}
+impl<const N: usize> sealed::SealedParts for DecisionList<N> {}
+impl<const N: usize> sealed::SealedParts for Composite<DecisionList<N>> {}
 
 impl ErasedVerdict for Decision {
     fn of<V: Verdict>(verdict: &V) -> Self {
         let mut only = Self::unlimited();
         verdict.for_each(&mut |decision| only = *decision);
         let outcome = verdict.outcome();
-        // A strategy of one's own may decide otherwise than the decision that it shows.
+        // A custom strategy's outcome may differ from that of the decision it shows; the outcome wins.
         let only = if only.outcome() == outcome { only } else { only.with_outcome(outcome) };
         only.recorded(verdict.is_dirty()).with_receipt(converted(verdict.receipt()))
     }
@@ -86,7 +105,7 @@ impl<const N: usize> ErasedVerdict for Composite<DecisionList<N>> {
     }
 }
 
-/// The same receipts in another form, in their order; the default for those that are missing.
+/// Converts receipts to another form, in their order; missing ones become the default.
 pub(super) fn converted<A: Receipts, B: Receipts>(receipts: A) -> B {
     let mut wanted = 0;
     B::gather(&mut || {

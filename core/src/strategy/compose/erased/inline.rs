@@ -1,19 +1,28 @@
-//! The state of any strategy as bytes inline.
+//! The state of any strategy as inline bytes.
 
 use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{DecodeError, Reader, State, Writer, decode, encode};
 
 /// A state whose type is not known, in its encoded form of at most `LEN` bytes.
+///
+/// ```
+/// use traffik::strategy::InlineState;
+/// use traffik::{FixedWindow, Hit, Strategy, Timestamp, rate};
+///
+/// let mut state = Default::default();
+/// FixedWindow::new(rate!("2/s")).charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// assert_eq!(InlineState::<32>::of(&state).bytes().len(), 13);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct InlineState<const LEN: usize> {
-    /// Beyond the length all are 0.
+    /// Bytes beyond the length are 0.
     bytes: [u8; LEN],
     length: u16,
 }
 
-/// That of a key never seen takes no bytes, whatever the strategy.
+/// Returns the state of a key never seen, which takes no bytes under any strategy.
 impl<const LEN: usize> Default for InlineState<LEN> {
     fn default() -> Self {
         Self::FRESH
@@ -21,8 +30,10 @@ impl<const LEN: usize> Default for InlineState<LEN> {
 }
 
 impl<const LEN: usize> InlineState<LEN> {
-    /// The encoded form of a state. There must be room for it, as who keeps states of a type checks when it
-    /// is compiled: one that does not fit counts as that of a key never seen.
+    /// Encodes a state, which must fit `LEN` bytes.
+    ///
+    /// A state that does not fit counts as that of a key never seen; the callers check the length at compile
+    /// time.
     #[inline]
     #[must_use]
     pub fn of<T: State>(state: &T) -> Self {
@@ -34,24 +45,24 @@ impl<const LEN: usize> InlineState<LEN> {
         inline
     }
 
-    /// The state, or that of a key never seen if these are the bytes of another strategy.
+    /// Decodes the state, or returns that of a key never seen if these are another strategy's bytes.
     pub(super) fn read<T: State>(&self) -> T {
         decode(self.bytes()).unwrap_or_default()
     }
 
-    /// Whether these are the bytes of such a state.
+    /// Reports whether these are the bytes of such a state.
     pub(super) fn is<T: State>(&self) -> bool {
         decode::<T>(self.bytes()).is_ok()
     }
 
-    /// The encoded form; empty for a key never seen.
+    /// Returns the encoded form; empty for a key never seen.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length.into()).unwrap_or_default()
     }
 }
 
-/// The encoded form of a state, if there is room for it.
+/// Takes the encoded form of a state. Fails with [`DecodeError`] if it is longer than `LEN` bytes.
 impl<const LEN: usize> TryFrom<&[u8]> for InlineState<LEN> {
     type Error = DecodeError;
 

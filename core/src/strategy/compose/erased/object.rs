@@ -6,29 +6,58 @@ use crate::strategy::wire::stats::{Stats, StatsSnapshot};
 use crate::strategy::{CapacityError, Class, Cost, Hit, Scale, ScriptLimit, State, Strategy};
 use crate::{Decision, Ratio, Receipts, Timestamp, Verdict};
 
-/// A strategy whose type is not known. Every [`Strategy`] is one, if its figures can be [reported](Stats).
+/// A strategy whose type is not known. Every [`Strategy`] is one, if its figures implement [`Stats`].
 ///
-/// Each method is that of [`Strategy`] which bears its name, with the state as bytes.
+/// Each method does the same as the method of [`Strategy`] of that name, with the state as bytes. Use it
+/// behind an [`Erased`](super::Erased).
+///
+/// ```
+/// use traffik::strategy::{Erased, ErasedStrategy};
+/// use traffik::{Gcra, Hit, Strategy, Timestamp, rate};
+///
+/// static STEADY: Gcra = Gcra::new(rate!("1/s"));
+/// let chosen: &'static dyn ErasedStrategy<32> = &STEADY;
+/// let decision = Erased::new(chosen).decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH);
+/// assert!(decision.is_allowed());
+/// ```
 #[allow(missing_docs, reason = "they are those of Strategy")]
 pub trait ErasedStrategy<const LEN: usize, V: ErasedVerdict = Decision>: Send + Sync {
     fn decide_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp) -> V;
     fn peek_erased(&self, state: &InlineState<LEN>, hit: &Hit, now: Timestamp) -> V;
     fn charge_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, now: Timestamp);
     fn refund_erased(&self, state: &mut InlineState<LEN>, hit: &Hit, receipt: V::Receipt, now: Timestamp);
-    fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp;
-    fn horizon_erased(&self) -> u64;
+    fn expires_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp;
+    fn max_ttl_erased(&self) -> u64;
     fn rebase_erased(&self, state: &mut InlineState<LEN>, now: Timestamp) -> bool;
     fn stat_erased(&self, state: &InlineState<LEN>, class: Class, now: Timestamp) -> StatsSnapshot;
     fn parts_of_erased(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool;
     fn kinds_erased(&self, visit: &mut dyn FnMut(u32, u64));
+    /// See [`Strategy::fits_script`].
+    ///
+    /// # Errors
+    ///
+    /// Fails with the largest limit that fits, if this one does not.
     fn fits_script_erased(&self) -> Result<(), CapacityError>;
     fn records_demand_erased(&self) -> bool;
 
-    /// Whether a state is one of this strategy; that of a key never seen is one of each.
+    /// Reports whether a state is one of this strategy. The state of a key never seen is one of every
+    /// strategy.
     fn knows_erased(&self, state: &InlineState<LEN>) -> bool;
 }
 
-/// A strategy whose type is not known, but that can be scaled. Every [`Scale`] is one.
+/// A strategy whose type is not known, but that can be scaled. Every [`Scale`] is one, if its figures
+/// implement [`Stats`].
+///
+/// ```
+/// use traffik::strategy::{Erased, ErasedScale, Scale};
+/// use traffik::{Gcra, Hit, Ratio, Strategy, Timestamp, rate};
+///
+/// static STEADY: Gcra = Gcra::new(rate!("1/s"));
+/// let chosen: &'static dyn ErasedScale<32> = &STEADY;
+/// let slower = Erased::new(chosen).scaled(Ratio::HALF)?;
+/// assert!(slower.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH).is_allowed());
+/// # Ok::<(), traffik::CapacityError>(())
+/// ```
 pub trait ErasedScale<const LEN: usize, V: ErasedVerdict = Decision>: ErasedStrategy<LEN, V> {
     /// See [`Scale::advance`].
     fn advance_erased(&self, state: &mut InlineState<LEN>, class: Class, to: Timestamp);
@@ -37,10 +66,16 @@ pub trait ErasedScale<const LEN: usize, V: ErasedVerdict = Decision>: ErasedStra
     fn advance_receipt_erased(&self, receipt: &mut V::Receipt, class: Class, to: Timestamp);
 
     /// See [`Scale::denominator`].
-    fn parts_erased(&self) -> u64;
+    fn denominator_erased(&self) -> u64;
 
-    /// Shows `visit` the limit scaled by each ratio in turn, of which it is this part then, counting `factor`
-    /// times as fine; see [`Scale::scaled`], [`Scale::part`] and [`Scale::refine`].
+    /// Calls `visit` with the strategy scaled by each ratio in turn, then by the share, then refined by
+    /// `factor`.
+    ///
+    /// See [`Scale::scaled`], [`Scale::part`] and [`Scale::refine`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if a scaled limit cannot be counted exactly, with the largest that can.
     fn scaled_erased(
         &self,
         ratios: (&[Ratio], Ratio),
@@ -86,11 +121,11 @@ impl<S: Strategy<Stat: Stats>, const LEN: usize, V: ErasedVerdict> ErasedStrateg
         *state = InlineState::of(&read);
     }
 
-    fn fresh_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
+    fn expires_at_erased(&self, state: &InlineState<LEN>, class: Class) -> Timestamp {
         self.expires_at(&state.read(), class)
     }
 
-    fn horizon_erased(&self) -> u64 {
+    fn max_ttl_erased(&self) -> u64 {
         self.max_ttl()
     }
 
@@ -141,7 +176,7 @@ impl<S: Scale<Stat: Stats>, const LEN: usize, V: ErasedVerdict> ErasedScale<LEN,
         *receipt = converted(typed);
     }
 
-    fn parts_erased(&self) -> u64 {
+    fn denominator_erased(&self) -> u64 {
         self.denominator()
     }
 
@@ -164,21 +199,30 @@ impl<S: Scale<Stat: Stats>, const LEN: usize, V: ErasedVerdict> ErasedScale<LEN,
 }
 
 /// The target of the pointer of an [`Erased`](super::Erased).
-pub trait Chosen<const LEN: usize>: Send + Sync + 'static {
+///
+/// ```
+/// use traffik::strategy::{Erased, ErasedStrategy};
+/// use traffik::{Gcra, Strategy, rate};
+///
+/// static STEADY: Gcra = Gcra::new(rate!("1/s"));
+/// let chosen: &'static dyn ErasedStrategy<32> = &STEADY; // the target is `dyn ErasedStrategy<32>`
+/// assert_eq!(Erased::new(chosen).max_ttl(), 1_000_000);
+/// ```
+pub trait ErasedTarget<const LEN: usize>: Send + Sync + 'static {
     /// The verdict of the strategy.
     type Verdict: ErasedVerdict;
 
-    /// The strategy as it is.
+    /// Returns the strategy without its ratios.
     fn plain(&self) -> &dyn ErasedStrategy<LEN, Self::Verdict>;
 
-    /// Shows `visit` the part of the strategy scaled by each ratio in turn, if it can be.
+    /// Calls `visit` with the share of the strategy scaled by each ratio in turn, if it can be scaled.
     fn show(&self, ratios: (&[Ratio], Ratio), factor: u64, visit: Visit<'_, LEN, Self::Verdict>);
 }
 
-/// A function that is shown a strategy whose type is not known.
+/// A function that takes a strategy of unknown type.
 type Visit<'a, const LEN: usize, V> = &'a mut dyn FnMut(&dyn ErasedStrategy<LEN, V>);
 
-impl<const LEN: usize, V: ErasedVerdict> Chosen<LEN> for dyn ErasedStrategy<LEN, V> {
+impl<const LEN: usize, V: ErasedVerdict> ErasedTarget<LEN> for dyn ErasedStrategy<LEN, V> {
     type Verdict = V;
 
     fn plain(&self) -> &dyn ErasedStrategy<LEN, V> {
@@ -188,7 +232,7 @@ impl<const LEN: usize, V: ErasedVerdict> Chosen<LEN> for dyn ErasedStrategy<LEN,
     fn show(&self, _: (&[Ratio], Ratio), _: u64, _: Visit<'_, LEN, V>) {}
 }
 
-impl<const LEN: usize, V: ErasedVerdict> Chosen<LEN> for dyn ErasedScale<LEN, V> {
+impl<const LEN: usize, V: ErasedVerdict> ErasedTarget<LEN> for dyn ErasedScale<LEN, V> {
     type Verdict = V;
 
     fn plain(&self) -> &dyn ErasedStrategy<LEN, V> {
@@ -196,7 +240,7 @@ impl<const LEN: usize, V: ErasedVerdict> Chosen<LEN> for dyn ErasedScale<LEN, V>
     }
 
     fn show(&self, ratios: (&[Ratio], Ratio), factor: u64, visit: Visit<'_, LEN, V>) {
-        // Ratios that the limit cannot be scaled by were refused when they were given.
+        // `Erased::checked` refused the ratios that the strategy cannot be scaled by.
         let _ = self.scaled_erased(ratios, factor, &mut |scaled| visit(scaled));
     }
 }

@@ -1,9 +1,9 @@
-//! The ratios a limit is to be scaled by, one after the other.
+//! The ratios to scale a limit by, one after the other.
 
 use crate::Ratio;
 use crate::ratio::gcd;
 
-/// How many ratios are kept as they are: more wrappers than anyone puts around one limit.
+/// The number of ratios that are kept apart, which is more than the wrappers that are put around one limit.
 const ROOM: usize = 4;
 
 /// Ratios in the order they were given.
@@ -20,7 +20,7 @@ impl Ratios {
         self.list.get(..self.length).unwrap_or_default()
     }
 
-    /// The same ratios and one more. Those that find no room are multiplied into the last.
+    /// Appends a ratio. A ratio that finds no room is multiplied into the last one.
     pub(super) fn then(mut self, ratio: Ratio) -> Self {
         if let Some(place) = self.list.get_mut(self.length) {
             *place = ratio;
@@ -32,8 +32,9 @@ impl Ratios {
     }
 }
 
-/// Two ratios as one; rounded down if their product needs more than 64 bits.
+/// Returns the product of two ratios, rounded down if it needs more than 64 bits.
 pub(super) fn product(a: Ratio, b: Ratio) -> Ratio {
+    // (a.num · b.num) / (a.den · b.den), with common factors removed first.
     let (across, back) = (gcd(a.num(), b.den()).max(1), gcd(b.num(), a.den()).max(1));
     let mut num = u128::from(a.num() / across) * u128::from(b.num() / back);
     let mut den = u128::from(a.den() / back) * u128::from(b.den() / across);

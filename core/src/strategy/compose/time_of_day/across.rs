@@ -1,4 +1,4 @@
-//! The decision of a limit by time of day where more than one of its limits takes part.
+//! Decisions by time of day in which more than one limit takes part.
 
 use core::time::Duration;
 
@@ -9,8 +9,7 @@ use crate::strategy::{Class, Cost, Hit, Scale};
 use crate::{Decision, Outcome, Timestamp};
 
 impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
-    /// When a state that was brought forward to `at` will be fresh, in whatever hours; it is forgotten by
-    /// `last` at the latest.
+    /// Returns the time at which a state, brought forward to `at`, is fresh; `last` at the latest.
     pub(super) fn fresh_from(
         &self,
         mut inner: S::State,
@@ -19,6 +18,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         last: Timestamp,
     ) -> Timestamp {
         let mut expires_at = at;
+        // Each limit drains the state to the end of its hours, then hands it to the next.
         while inner != S::State::default() && at < last {
             let (limit, end) = self.holding(at);
             expires_at = limit.expires_at(&inner, class).max(at).min(end);
@@ -28,7 +28,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         expires_at.min(last)
     }
 
-    /// A decision at `at` by one limit, told with what the limits of later hours make of it.
+    /// Completes a decision of one limit at `at` with what the limits of later hours change.
     #[cold]
     pub(super) fn across_hours(
         &self,
@@ -38,7 +38,8 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         (at, now, forgotten): (Timestamp, Timestamp, Timestamp),
     ) -> Decision {
         let (behind, max_ttl) = (at.since(now), Duration::from_micros(self.max_ttl));
-        let told = |wait: Duration| wait.max(wait.saturating_add(behind).min(max_ttl));
+        // A clock that stepped back by `behind` waits longer by that, but within `max_ttl`.
+        let late = |wait: Duration| wait.max(wait.saturating_add(behind).min(max_ttl));
         let outcome = match decision.is_allowed() {
             true => decision.outcome(),
             false => self.retry(inner.clone(), hit, at, forgotten),
@@ -46,7 +47,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         let decision = match outcome {
             Outcome::Allow { .. } => decision,
             Outcome::Deny { retry_after } => {
-                decision.with_outcome(Outcome::Deny { retry_after: told(retry_after) })
+                decision.with_outcome(Outcome::Deny { retry_after: late(retry_after) })
             }
             Outcome::Never => decision.with_outcome(outcome),
         };
@@ -54,17 +55,19 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
             Outcome::Deny { .. } => decision,
             _ => {
                 let more = self.more(decision, &inner, hit, (at, forgotten));
-                decision.with_more_after(more.map(told))
+                decision.with_more_after(more.map(late))
             }
         };
         match self.fresh_from(inner, hit.class, at, forgotten).since(at) {
             Duration::ZERO => decision.with_reset_after(Duration::ZERO),
-            reset => decision.with_reset_after(told(reset)),
+            reset => decision.with_reset_after(late(reset)),
         }
     }
 
-    /// How long until more can be had than is told: by the limit that holds, or as soon as another admits as
-    /// much, unless that admits more than remains of it.
+    /// Returns the time until more can be had than remains now.
+    ///
+    /// The present limit determines it, or the next one that admits one more than remains. `None` if that one
+    /// would not show more remaining.
     fn more(
         &self,
         decision: Decision,
@@ -73,6 +76,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         (at, forgotten): (Timestamp, Timestamp),
     ) -> Option<Duration> {
         let (more, (_, end)) = (decision.more_after()?, self.holding(at));
+        // Within the present hours, and before the state is forgotten, the present limit alone decides.
         if at + more < if at < forgotten { end.min(forgotten) } else { end } {
             return Some(more);
         }
@@ -86,14 +90,14 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
         (remaining > decision.remaining()).then_some(retry_after)
     }
 
-    /// The outcome of a hit that does not pass at `at`: it is tried in all hours from then on.
+    /// Returns the outcome of a hit that does not pass at `at`, by trying it in all hours from then on.
     fn retry(&self, mut inner: S::State, hit: &Hit<S::Cost>, at: Timestamp, forgotten: Timestamp) -> Outcome {
         let fresh = S::State::default();
         if self.limits().all(|limit| limit.peek(&fresh, hit, at).outcome() == Outcome::Never) {
             return Outcome::Never;
         }
         let mut then = at;
-        // Every hours hold once a day, so a fresh state is tried in all of them.
+        // All hours occur once a day, so a fresh state is tried in each of them within two days.
         let last = forgotten.max(at).plus_micros(2 * DAY);
         while then < last {
             let (limit, mut end) = self.holding(then);
@@ -102,6 +106,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
             }
             let passes = match limit.peek(&inner, hit, then).outcome() {
                 Outcome::Allow { .. } => Some(then),
+                // A wait beyond these hours is not reached: the next limit takes over first.
                 Outcome::Deny { retry_after } => Some(then + retry_after).filter(|passes| *passes < end),
                 Outcome::Never => None,
             };

@@ -1,10 +1,10 @@
-//! The local day, cut into hours, and which of them hold when.
+//! The local day, divided into hours.
 
 use crate::Timestamp;
 use crate::hours::{DAY, Hours, MINUTE};
 use crate::strategy::StrategyError;
 
-/// Fails with what is wrong about these hours alone.
+/// Checks these hours by themselves.
 fn validate(hours: &Hours) -> Result<(), StrategyError> {
     if !hours.are_of_a_day() {
         Err(StrategyError::NotATime(*hours))
@@ -17,21 +17,22 @@ fn validate(hours: &Hours) -> Result<(), StrategyError> {
     }
 }
 
-/// Whether a time of day lies in a span, which may last over midnight.
+/// Reports whether a time of day lies in a span, which may last over midnight.
 #[inline]
 fn holds((from, to): (u64, u64), time: u64) -> bool {
+    // A span over midnight (from ≥ to) holds from `from` to midnight, and from midnight to `to`.
     if from < to { from <= time && time < to } else { from <= time || time < to }
 }
 
-/// A local day cut into hours that do not overlap.
+/// A local day, divided into hours that do not overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Day<const N: usize> {
-    /// The first `length` count; the others only fill up the array.
+    /// The first `length` count; the others fill up the array.
     hours: [Hours; N],
-    /// Where they begin and end, in microseconds.
+    /// The start and the end of each, in microseconds.
     spans: [(u64, u64); N],
     length: usize,
-    /// How far local time is ahead of UTC, in microseconds less than a day.
+    /// The lead of local time over UTC, in microseconds less than a day.
     ahead: u64,
 }
 
@@ -44,6 +45,7 @@ impl<const N: usize> Day<N> {
         }
         hours.iter().try_for_each(validate)?;
         for (at, one) in hours.iter().enumerate() {
+            // Two spans overlap exactly if one of them holds the start of the other.
             let overlaps =
                 |other: &&Hours| holds(one.span(), other.from()) || holds(other.span(), one.from());
             if let Some(other) = hours.iter().skip(at + 1).find(overlaps) {
@@ -59,6 +61,7 @@ impl<const N: usize> Day<N> {
         if ahead.unsigned_abs() >= DAY {
             return Err(StrategyError::UtcOffset(minutes));
         }
+        // West of UTC the lead wraps: −5 h is a lead of 19 h, of the day before.
         Ok(Self { ahead: ahead.rem_euclid(DAY as i64) as u64, ..self })
     }
 
@@ -70,26 +73,27 @@ impl<const N: usize> Day<N> {
         self.spans.get(..self.length).unwrap_or_default()
     }
 
-    /// How far local time is ahead of UTC, in microseconds.
+    /// Returns the lead of local time over UTC, in microseconds.
     pub(super) const fn ahead(&self) -> u64 {
         self.ahead
     }
 
-    /// When these hours begin and end; `None` for the time that is left.
+    /// Returns the start and the end of these hours; `None` for the rest of the day.
     pub(super) fn span(&self, at: usize) -> Option<(u64, u64)> {
         self.spans().get(at).copied()
     }
 
-    /// The local time of day, in microseconds.
+    /// Returns the local time of day, in microseconds: `(at + ahead) mod DAY`.
     pub(super) fn time(&self, at: Timestamp) -> u64 {
         let local = at.as_micros() % DAY + self.ahead;
         local.checked_sub(DAY).unwrap_or(local)
     }
 
-    /// Which of the hours hold, `N` for none of them, and when that may change next.
+    /// Returns the index of the hours that hold, `N` for none, and when that may change next.
     #[inline]
     pub(super) fn at(&self, at: Timestamp) -> (usize, Timestamp) {
         let time = self.time(at);
+        // A time of day that has passed comes again tomorrow.
         let until = |then: u64| if then > time { then - time } else { DAY - time + then };
         let mut rest = DAY;
         for (holding, span) in self.spans().iter().enumerate() {
@@ -101,7 +105,7 @@ impl<const N: usize> Day<N> {
         (N, at.plus_micros(rest))
     }
 
-    /// Whether no time of the day is left out.
+    /// Reports whether the hours cover the whole day.
     pub(super) fn is_whole(&self) -> bool {
         self.hours().iter().map(Hours::length).sum::<u64>() >= DAY
     }

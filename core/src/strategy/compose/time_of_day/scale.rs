@@ -1,4 +1,4 @@
-//! A limit by time of day at other ratios, and its bounds.
+//! Scaling and bounds of a limit by time of day.
 
 use super::state::TimeOfDayState;
 use super::{LONGEST, TimeOfDay};
@@ -7,13 +7,13 @@ use crate::strategy::{Bounds, CapacityError, Class, Cost, Hit, Scale};
 use crate::{Decision, Ratio, Receipt, Timestamp};
 
 impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
-    /// The same hours of another limit.
+    /// Returns the same hours of another strategy.
     fn over(&self, base: &S) -> Result<Self, CapacityError> {
         let scaled = Self::scale(base, self.day)?;
         if scaled.max_ttl <= LONGEST {
             return Ok(scaled);
         }
-        // The time to become fresh goes with the burst.
+        // The time to become fresh is proportional to the burst: largest = limit · LONGEST / max_ttl.
         let nothing = Hit::new(S::Cost::uniform(0));
         let limit = scaled.base.peek(&S::State::default(), &nothing, Timestamp::EPOCH).limit();
         let largest = scale_down(limit.into(), LONGEST, scaled.max_ttl);
@@ -21,7 +21,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     }
 }
 
-/// The limits of all hours are scaled.
+/// Scales the limits of all hours.
 #[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
@@ -33,6 +33,7 @@ impl<S: Scale<Verdict = Decision>, const N: usize> Scale for TimeOfDay<S, N> {
     }
 
     fn advance(&self, state: &mut Self::State, class: Class, to: Timestamp) {
+        // A state is only ever brought forward, never back.
         if to > state.at {
             let (mut inner, limit, _) = self.forward(state, class, to);
             limit.advance(&mut inner, class, to);
@@ -59,10 +60,12 @@ impl<S: Scale + Bounds, const N: usize> Bounds for TimeOfDay<S, N> {
     const QUEUES: bool = S::QUEUES;
 
     fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
-        self.limits().map(|limit| limit.most(first, last)).max().unwrap_or(0)
+        // At each time one of the limits holds, and each admits less alone than the largest, and more than
+        // the least.
+        self.limits().map(|strategy| strategy.most(first, last)).max().unwrap_or(0)
     }
 
     fn least(&self, first: Timestamp, last: Timestamp, cost: u32) -> u128 {
-        self.limits().map(|limit| limit.least(first, last, cost)).min().unwrap_or(0)
+        self.limits().map(|strategy| strategy.least(first, last, cost)).min().unwrap_or(0)
     }
 }

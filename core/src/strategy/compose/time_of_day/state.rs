@@ -5,11 +5,23 @@ use crate::strategy::wire::serde_form::serde_as_bytes;
 use crate::strategy::wire::tags;
 use crate::strategy::{DecodeError, Reader, State, Writer};
 
-/// The state of a limit by time of day: that of the wrapped strategy, and when it was brought forward to.
+/// The state of a [`TimeOfDay`](crate::strategy::TimeOfDay): the wrapped strategy's state, and its time.
+///
+/// ```
+/// use traffik::strategy::TimeOfDayState;
+/// use traffik::{Hit, Hours, Ratio, Strategy, TimeOfDay, Timestamp, TokenBucket, rate};
+///
+/// let night = Hours::new((22, 0), (6, 0), Ratio::HALF);
+/// let strategy = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
+/// let mut state = TimeOfDayState::default();
+/// strategy.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
+/// assert_ne!(state, TimeOfDayState::default());
+/// # Ok::<(), traffik::StrategyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TimeOfDayState<T> {
-    /// The time of the last hit that was booked.
+    /// The time of the last charged hit, which the inner state was brought forward to.
     pub(super) at: Timestamp,
     pub(super) inner: T,
 }
@@ -36,7 +48,7 @@ impl<T: State> State for TimeOfDayState<T> {
         input.tag(tags::TIME_OF_DAY)?;
         let at = Timestamp::from_micros(input.u64()?);
         let state = Self::new(at, T::decode(input)?);
-        // A fresh state is always written as the one never used.
+        // A fresh state has one encoded form: that of a key never seen.
         if state.at == at { Ok(state) } else { Err(DecodeError) }
     }
 }

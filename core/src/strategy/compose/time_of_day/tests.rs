@@ -1,4 +1,4 @@
-//! What the properties do not say.
+//! Cases that the properties of `tests/models` do not cover.
 
 use core::time::Duration;
 

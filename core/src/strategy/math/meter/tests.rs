@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A refund in other units than the state's must neither round the state up nor cut off what they cannot hold.
+/// A refund in other units than those of the state must neither round the state up nor truncate the amount.
 #[test]
 fn a_refund_in_other_units_frees_what_was_taken_at_most() {
     let now = Timestamp::from_micros(1_000);
