@@ -224,7 +224,7 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 /// A strategy that can be made larger or smaller, as the wrappers do by tier or time of day.
 ///
 /// [`Tiered`] and [`TimeOfDay`] need it of the strategy they wrap. Every strategy of this crate has it,
-/// except [`All`] and pairs.
+/// except [`All`], pairs, and an [`Erased`] one that is not behind [`ErasedScale`].
 ///
 /// ```
 /// use traffik::strategy::Scale;
@@ -300,5 +300,22 @@ pub trait Scale: Strategy {
     fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
         let _ = factor;
         Ok(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::mem::size_of;
+
+    use super::*;
+
+    #[test]
+    fn states_are_as_large_as_the_docs_say() {
+        assert_eq!((size_of::<Level>(), size_of::<QueueState>(), size_of::<CostBasedState>()), (24, 32, 40));
+        assert_eq!((size_of::<FixedWindowState>(), size_of::<SlidingWindowState>()), (12, 24));
+        assert_eq!((size_of::<StrictWindowState<5>>(), size_of::<SlidingLogState<5>>()), (48, 72));
+        assert_eq!((size_of::<AdaptiveState>(), size_of::<QuotaRolloverState>()), (24, 16));
+        assert_eq!((size_of::<FairShareState<3>>(), size_of::<RegionsState<3>>()), (72, 72));
+        assert_eq!(size_of::<TimeOfDayState<FixedWindowState>>(), 24);
     }
 }

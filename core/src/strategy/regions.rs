@@ -15,7 +15,7 @@ mod tests;
 /// Divides one limit into fixed shares, one for each region that requests come from.
 ///
 /// Choose it where each region or tenant has a fixed part of a limit. [`FairShare`](crate::FairShare) divides
-/// by demand instead. The state takes `28 + 16 · N` bytes, rounded up to 8.
+/// by demand instead. The state takes `24 + 16 · N` bytes.
 ///
 /// [`Class::region`] names the region of a hit. A region's share is its ratio of the limit, rounded down. All
 /// regions that are not named have one share together: the rest, unless it is [given](Self::other). Windows

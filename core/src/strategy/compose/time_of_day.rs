@@ -25,7 +25,8 @@ pub use state::TimeOfDayState;
 /// Gives hours of the local day their own ratio of a rate.
 ///
 /// Choose it for limits that differ at night or in peak hours. [`Tiered`](crate::strategy::Tiered) varies the
-/// rate by customer instead. The state is that of the wrapped strategy and 8 bytes more.
+/// rate by customer instead. The state is that of the wrapped strategy and 8 bytes
+/// more, rounded up to 8.
 ///
 /// In hours that were not given the ratio is 1. The use survives a change of ratio, and drains at the rate
 /// that holds at the time. All limits count in the same units, so a change rounds nothing.
