@@ -90,11 +90,11 @@ stat! {
     /// ```
     /// use traffik::{Class, FixedWindow, Label, Priority, Ratio, Strategy, Timestamp, rate};
     ///
-    /// let strategy = Priority::new(FixedWindow::new(rate!("10/min")), [(Label(1), Ratio::HALF)])?;
+    /// let strategy = Priority::new(FixedWindow::new(rate!("10/min")), [(Label(1), Ratio::new(1, 2)?)])?;
     /// let class = Class::new().with_priority(Label(1));
     /// let stat = strategy.stat(&Default::default(), class, Timestamp::EPOCH);
     /// assert_eq!((stat.limit, stat.reserve, stat.available), (10, 5, 5));
-    /// # Ok::<(), traffik::StrategyError>(())
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub struct PriorityStat<T> {
         /// The priority of the hit.

@@ -99,11 +99,11 @@ stat! {
     /// ```
     /// use traffik::{Class, Hours, Ratio, Strategy, TimeOfDay, Timestamp, TokenBucket, rate};
     ///
-    /// let night = Hours::new((22, 0), (6, 0), Ratio::HALF);
+    /// let night = Hours::new((22, 0), (6, 0), Ratio::new(1, 2)?);
     /// let strategy = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
     /// let stat = strategy.stat(&Default::default(), Class::new(), Timestamp::EPOCH); // 00:00 in UTC
-    /// assert_eq!((stat.hour, stat.ratio, stat.effective_limit), (0, Ratio::HALF, 1));
-    /// # Ok::<(), traffik::StrategyError>(())
+    /// assert_eq!((stat.hour, stat.ratio, stat.effective_limit), (0, Ratio::new(1, 2)?, 1));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub struct TimeOfDayStat<T> {
         /// The local hour, from 0 to 23.

@@ -140,12 +140,12 @@ pub struct StateNesting {
 /// ```
 /// use traffik::{Hit, Hours, Ratio, Strategy, TimeOfDay, TokenBucket, rate};
 ///
-/// let night = Hours::new((22, 0), (6, 0), Ratio::HALF);
+/// let night = Hours::new((22, 0), (6, 0), Ratio::new(1, 2)?);
 /// let strategy = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
 /// let mut spans = Vec::new();
 /// strategy.parts_of(&Hit::new(1), &mut |limit| spans.push(limit.hours.and_then(|hours| hours.span)));
 /// assert_eq!(spans, [Some((79_200_000_000, 21_600_000_000)), None]); // the night, and the rest of the day
-/// # Ok::<(), traffik::StrategyError>(())
+/// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActiveHours {

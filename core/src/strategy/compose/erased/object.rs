@@ -54,9 +54,9 @@ pub trait ErasedStrategy<const LEN: usize, V: ErasedVerdict = Decision>: Send + 
 ///
 /// static STEADY: Gcra = Gcra::new(rate!("1/s"));
 /// let chosen: &'static dyn ErasedScale<32> = &STEADY;
-/// let slower = Erased::new(chosen).scaled(Ratio::HALF)?;
+/// let slower = Erased::new(chosen).scaled(Ratio::new(1, 2)?)?;
 /// assert!(slower.decide(&mut Default::default(), &Hit::new(1), Timestamp::EPOCH).is_allowed());
-/// # Ok::<(), traffik::CapacityError>(())
+/// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 pub trait ErasedScale<const LEN: usize, V: ErasedVerdict = Decision>: ErasedStrategy<LEN, V> {
     /// See [`Scale::advance`].

@@ -11,12 +11,12 @@ use crate::strategy::{DecodeError, Reader, State, Writer};
 /// use traffik::strategy::TimeOfDayState;
 /// use traffik::{Hit, Hours, Ratio, Strategy, TimeOfDay, Timestamp, TokenBucket, rate};
 ///
-/// let night = Hours::new((22, 0), (6, 0), Ratio::HALF);
+/// let night = Hours::new((22, 0), (6, 0), Ratio::new(1, 2)?);
 /// let strategy = TimeOfDay::new(TokenBucket::new(rate!("2/h")), [night])?;
 /// let mut state = TimeOfDayState::default();
 /// strategy.charge(&mut state, &Hit::new(1), Timestamp::EPOCH);
 /// assert_ne!(state, TimeOfDayState::default());
-/// # Ok::<(), traffik::StrategyError>(())
+/// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
