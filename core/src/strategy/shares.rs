@@ -288,6 +288,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         if !sharing.may_have_row(label) {
             return None;
         }
+        // An idle row is free, even if it still has a label.
         let own = self.rows.iter().position(|row| row.label == label && !row.member.is_idle());
         let free = || self.rows.iter().position(|row| row.member.is_idle());
         own.or_else(|| if S::NAMED || self.other.is_idle() { free() } else { None })
