@@ -24,18 +24,18 @@ pub struct Decision {
     kind: Kind,
     recorded: bool,
     origin: Origin,
-    more: More,
+    more: MoreSource,
     /// Whether the limit is a bucket, of which a reserve takes room and no part of the rate.
     is_bucket: bool,
     /// The receipt's; the receipt itself would leave seven bytes unused.
-    sides: u8,
+    routes: u8,
     limit: u32,
     /// The limit of the rate.
     quota: u32,
     /// The period of the rate in microseconds; 0 if it has none.
     window: u64,
     remaining: Quotient,
-    /// The wait of a denial or a delay; else as [`More`] has it.
+    /// The wait of a denial or a delay; else as [`MoreSource`] has it.
     wait: Quotient,
     reset: Quotient,
     at: Timestamp,
@@ -46,11 +46,11 @@ pub struct Decision {
 /// How a decision knows when more can be had. Told of what waits for nothing: a delay and a denial have a
 /// wait of their own where these keep what they need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum More {
+enum MoreSource {
     /// Nothing is known of it.
-    Untold,
+    Unknown,
     /// The wait says it; 0 stands for never.
-    After,
+    Wait,
     /// The level of a bucket says it, by `reset` and `remaining`: `wait` holds the units that can be had at
     /// once, which of a delay are those of the limit.
     Level,
@@ -91,20 +91,20 @@ impl Figures {
     /// known, or never.
     #[inline]
     pub(crate) const fn decision(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
-        self.told(kind, recorded, wait, More::After)
+        self.build(kind, recorded, wait, MoreSource::Wait)
     }
 
-    /// A decision of a bucket, whose `wait` is that of a denial or a delay, or else as [`More::Level`] has
+    /// A decision of a bucket, whose `wait` is that of a denial or a delay, or else as [`MoreSource::Level`] has
     /// it.
     #[inline]
     pub(crate) const fn of_bucket(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
-        self.told(kind, recorded, wait, More::Level)
+        self.build(kind, recorded, wait, MoreSource::Level)
     }
 
     #[inline]
-    const fn told(self, kind: Kind, recorded: bool, wait: Quotient, more: More) -> Decision {
-        let Self { limit, rate, remaining, reset, receipt: Receipt { at, level, unit, sides } } = self;
-        let ((quota, window), is_bucket) = (rate.plain(), matches!(more, More::Level));
+    const fn build(self, kind: Kind, recorded: bool, wait: Quotient, more: MoreSource) -> Decision {
+        let Self { limit, rate, remaining, reset, receipt: Receipt { at, level, unit, routes } } = self;
+        let ((quota, window), is_bucket) = (rate.plain(), matches!(more, MoreSource::Level));
         let origin = Origin::Store;
         Decision {
             kind,
@@ -112,7 +112,7 @@ impl Figures {
             origin,
             more,
             is_bucket,
-            sides,
+            routes,
             limit,
             quota,
             window,
@@ -171,7 +171,7 @@ impl Decision {
             return self;
         }
         if matches!(self.kind, Kind::Allow) {
-            (self.kind, self.more) = (Kind::Delay, More::Untold);
+            (self.kind, self.more) = (Kind::Delay, MoreSource::Unknown);
         }
         self.wait = Quotient::whole(crate::time::micros_ceil(after));
         self
@@ -192,8 +192,8 @@ impl Decision {
 
     /// The same decision with what [`Strategy::refund`](crate::Strategy::refund) is to be given back.
     pub const fn with_receipt(mut self, receipt: Receipt) -> Self {
-        let Receipt { at, level, unit, sides } = receipt;
-        (self.at, self.level, self.unit, self.sides) = (at, level, unit, sides);
+        let Receipt { at, level, unit, routes } = receipt;
+        (self.at, self.level, self.unit, self.routes) = (at, level, unit, routes);
         self
     }
 
@@ -316,8 +316,8 @@ impl Decision {
     /// The receipt of the charge; meaningless unless the hit was admitted.
     #[must_use]
     pub const fn receipt(&self) -> Receipt {
-        let Self { at, level, unit, sides, .. } = *self;
-        Receipt { at, level, unit, sides }
+        let Self { at, level, unit, routes, .. } = *self;
+        Receipt { at, level, unit, routes }
     }
 }
 

@@ -212,17 +212,17 @@ impl Class {
     #[doc(hidden)]
     #[must_use]
     pub fn waiting_for<K: Key + ?Sized>(self, key: &K) -> impl Key {
-        OfClass { key, class: self }
+        ClassKey { key, class: self }
     }
 }
 
 /// A key, and the class of those who wait for it.
-struct OfClass<'a, K: ?Sized> {
+struct ClassKey<'a, K: ?Sized> {
     key: &'a K,
     class: Class,
 }
 
-impl<K: Key + ?Sized> Key for OfClass<'_, K> {
+impl<K: Key + ?Sized> Key for ClassKey<'_, K> {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         if self.class == Class::default() {
             return self.key.feed(sink);

@@ -8,20 +8,22 @@ use crate::storage::{Answer, MultiKeyVerdict, WaitQueue, as_of};
 use crate::strategy::ReceiptOf;
 use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp};
 
+mod bound;
 mod delayed;
 mod error;
+mod estimate;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod future;
 mod target;
 mod wait;
-mod within;
 
 pub use error::WaitError;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use future::AsyncLimiter;
 
+use bound::{NoBound, TimeBound};
+use estimate::WaitEstimate;
 use target::WaitTarget;
-use within::{Expectation, Unbounded, Within};
 
 /// Limits what keys may do, remembering them in a storage of this process.
 ///
@@ -239,7 +241,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         hit: impl Into<Hit<S::Cost>> + Copy,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
-        wait::wait(self, key, hit, timer, Unbounded)
+        wait::wait(self, key, hit, timer, NoBound)
     }
 
     /// Waits until a hit is admitted, but no longer than `within`, and takes it. Order and drop are those of
@@ -277,7 +279,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         within: Duration,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
-        wait::wait(self, key, hit, timer, Within::new(timer, within))
+        wait::wait(self, key, hit, timer, TimeBound::new(timer, within))
     }
 
     /// Applies any operation, at the present.
@@ -312,7 +314,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
     type Error = StorageError;
     type Answer = Ready<Answer<S>>;
-    type Expected = Ready<Result<Duration, StorageError>>;
+    type Estimate = Ready<Result<Duration, StorageError>>;
 
     fn strategy(&self) -> &S {
         &self.strategy
@@ -340,18 +342,18 @@ impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
         ready(Self::refund(self, key, hit, receipt))
     }
 
-    fn expect<K: Key + ?Sized>(
+    fn estimate_wait<K: Key + ?Sized>(
         &self,
         key: &K,
         hit: Hit<S::Cost>,
         ahead: &dyn Fn(&mut dyn FnMut(u32)),
         within: Duration,
-    ) -> Self::Expected {
+    ) -> Self::Estimate {
         let expect = |state| {
-            let mut expectation = Expectation::new(&self.strategy, state, self.now(), within);
-            ahead(&mut |cost| expectation.add(&Hit { cost: S::Cost::uniform(cost), ..hit }));
-            expectation.add(&hit);
-            expectation.waited()
+            let mut estimate = WaitEstimate::new(&self.strategy, state, self.now(), within);
+            ahead(&mut |cost| estimate.add(&Hit { cost: S::Cost::uniform(cost), ..hit }));
+            estimate.add(&hit);
+            estimate.waited()
         };
         ready(self.storage.load(key).map(expect))
     }

@@ -18,15 +18,15 @@ pub struct Receipt {
     /// The strategy's units per cost of 1; of a bucket with how fast they drain.
     pub(crate) unit: u64,
     /// Which of two storages admitted it, where one stands in for another: a bit for each such choice, the outermost lowest.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) sides: u8,
+    #[cfg_attr(feature = "serde", serde(default, rename = "sides"))]
+    pub(crate) routes: u8,
 }
 
 impl Receipt {
     /// The receipt of a charge booked at `at`, for a strategy of your own that needs no more than that.
     #[must_use]
     pub const fn new(at: Timestamp) -> Self {
-        Self { at, level: 0, unit: 0, sides: 0 }
+        Self { at, level: 0, unit: 0, routes: 0 }
     }
 
     /// When the charge was booked.
@@ -37,14 +37,14 @@ impl Receipt {
 
     /// Notes which of two storages admitted the hit, for whoever chooses between them: the second one, or the first. Eight such
     /// choices around each other can be told apart.
-    pub const fn note_side(&mut self, is_second: bool) {
-        self.sides = self.sides << 1 | is_second as u8;
+    pub const fn push_route(&mut self, is_second: bool) {
+        self.routes = self.routes << 1 | is_second as u8;
     }
 
     /// Takes that out again: whether it was the second one. The receipt is then what that storage gave.
-    pub const fn take_side(&mut self) -> bool {
-        let is_second = self.sides & 1 == 1;
-        self.sides >>= 1;
+    pub const fn pop_route(&mut self) -> bool {
+        let is_second = self.routes & 1 == 1;
+        self.routes >>= 1;
         is_second
     }
 }

@@ -34,8 +34,8 @@ macro_rules! as_text {
 
         impl<'de> Deserialize<'de> for $value {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Text;
-                impl Visitor<'_> for Text {
+                struct TextVisitor;
+                impl Visitor<'_> for TextVisitor {
                     type Value = $value;
 
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +46,7 @@ macro_rules! as_text {
                         text.parse().map_err(E::custom)
                     }
                 }
-                deserializer.deserialize_str(Text)
+                deserializer.deserialize_str(TextVisitor)
             }
         }
     )*};
@@ -111,8 +111,8 @@ impl<T: Serialize, const N: usize> Serialize for PerLimit<T, N> {
 
 impl<'de, T: Deserialize<'de> + Default, const N: usize> Deserialize<'de> for PerLimit<T, N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Sequence<T, const N: usize>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de> + Default, const N: usize> Visitor<'de> for Sequence<T, N> {
+        struct SequenceVisitor<T, const N: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de> + Default, const N: usize> Visitor<'de> for SequenceVisitor<T, N> {
             type Value = PerLimit<T, N>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,7 +130,7 @@ impl<'de, T: Deserialize<'de> + Default, const N: usize> Deserialize<'de> for Pe
                 }
             }
         }
-        deserializer.deserialize_seq(Sequence(PhantomData))
+        deserializer.deserialize_seq(SequenceVisitor(PhantomData))
     }
 }
 

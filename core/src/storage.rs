@@ -6,19 +6,19 @@ use core::ops::Range;
 use crate::{Hit, Key, Op, Strategy, Timestamp, Verdict};
 
 mod access;
-mod ahead;
 mod error;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod failure;
 mod fixed;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod future;
-mod head;
 mod line;
 mod one_key;
+mod restored_offset;
 mod saved;
 #[cfg(feature = "critical-section")]
 mod shared;
+mod slot_tag;
 mod table;
 mod ticket;
 mod together;
@@ -42,9 +42,9 @@ use together::one_each;
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
 pub use {
-    access::{Access, Alone},
-    head::{NarrowTag, SlotTag, WideTag},
-    line::{DelayLine, Returning, Turn},
+    access::{Access, SingleThread},
+    line::{DelayLine, DelayTurn, ReturningTurn},
+    slot_tag::{NarrowTag, SlotTag, WideTag},
     table::{Counters, Slot, Table, home},
     ticket::Ticket,
     together::{MultiKeyVerdict, Tables, check_together},

@@ -9,7 +9,7 @@ mod manual;
 #[cfg(feature = "serde")]
 pub(crate) mod micros;
 #[cfg(feature = "critical-section")]
-mod register;
+mod section_cell;
 #[cfg(feature = "critical-section")]
 mod settable;
 #[cfg(feature = "critical-section")]

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use traffik_core::storage::{DelayLine, Ticket, Turn, WaitQueue};
+use traffik_core::storage::{DelayLine, DelayTurn, Ticket, WaitQueue};
 use traffik_core::{ErasedKey, Receipt, Seed, debug_fields};
 
 use crate::util::mutex::lock;
@@ -167,7 +167,12 @@ impl WaitQueue for FifoQueue {
 }
 
 impl DelayLine for FifoQueue {
-    fn enter(&self, key: &dyn ErasedKey, turn: &Turn, receipts: &dyn Fn(&mut dyn FnMut(Receipt))) -> Ticket {
+    fn enter(
+        &self,
+        key: &dyn ErasedKey,
+        turn: &DelayTurn,
+        receipts: &dyn Fn(&mut dyn FnMut(Receipt)),
+    ) -> Ticket {
         let mut charged = Vec::with_capacity(1);
         receipts(&mut |receipt| charged.push(receipt));
         let (ticket, moved) = lock(&self.turns).enter(self.digest(key), *turn, charged);
@@ -193,7 +198,7 @@ impl DelayLine for FifoQueue {
         moved.wake();
     }
 
-    fn surplus(&self, key: u64, refund: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) -> Option<Turn> {
+    fn surplus(&self, key: u64, refund: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) -> Option<DelayTurn> {
         let surplus = lock(&self.turns).surplus(key);
         surplus.map(|(turn, receipts)| {
             one_by_one(&receipts, refund);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Decision, Kind, More, Quotient};
+use super::{Decision, Kind, MoreSource, Quotient};
 use crate::Outcome;
 use crate::divide::micros;
 use crate::time::micros_ceil;
@@ -44,11 +44,11 @@ impl Decision {
     const fn more(&self) -> Quotient {
         match (self.kind, self.more) {
             _ if self.limit == 0 => Quotient::ZERO,
-            (Kind::Unlimited, _) | (_, More::Untold) | (Kind::Delay | Kind::Deny, More::After) => {
-                Quotient::ZERO
-            }
-            (Kind::Allow | Kind::Never, More::After) => self.wait,
-            (_, More::Level) => self.more_by_level(),
+            (Kind::Unlimited, _)
+            | (_, MoreSource::Unknown)
+            | (Kind::Delay | Kind::Deny, MoreSource::Wait) => Quotient::ZERO,
+            (Kind::Allow | Kind::Never, MoreSource::Wait) => self.wait,
+            (_, MoreSource::Level) => self.more_by_level(),
         }
     }
 
@@ -71,8 +71,8 @@ impl Decision {
     /// The same decision, which knows when more can be had by itself and not by its other figures.
     pub(super) const fn settled(mut self) -> Self {
         match self.kind {
-            Kind::Allow | Kind::Never => (self.wait, self.more) = (self.more(), More::After),
-            Kind::Delay | Kind::Unlimited | Kind::Deny => self.more = More::Untold,
+            Kind::Allow | Kind::Never => (self.wait, self.more) = (self.more(), MoreSource::Wait),
+            Kind::Delay | Kind::Unlimited | Kind::Deny => self.more = MoreSource::Unknown,
         }
         self
     }
@@ -81,7 +81,7 @@ impl Decision {
     /// delay say it by themselves.
     pub const fn with_more_after(mut self, more_after: Option<Duration>) -> Self {
         if matches!(self.kind, Kind::Allow | Kind::Never) {
-            self.more = More::After;
+            self.more = MoreSource::Wait;
             self.wait = match more_after {
                 Some(more) => Quotient::whole(micros_ceil(more)),
                 None => Quotient::ZERO,
@@ -102,7 +102,7 @@ impl Decision {
         match (self.kind, kind) {
             (Kind::Allow | Kind::Never, Kind::Allow | Kind::Never) => {}
             (Kind::Delay, Kind::Delay) => self.wait = Quotient::whole(micros_ceil(wait)),
-            _ => (self.wait, self.more) = (Quotient::whole(micros_ceil(wait)), More::Untold),
+            _ => (self.wait, self.more) = (Quotient::whole(micros_ceil(wait)), MoreSource::Unknown),
         }
         self.kind = kind;
         self
@@ -125,9 +125,11 @@ impl Decision {
         let (all, kept) = ((self.limit as u64).saturating_mul(den), (reserve as u64).saturating_mul(den));
         let num = if self.remaining.num < all { self.remaining.num } else { all };
         match (self.kind, self.more) {
-            (Kind::Allow | Kind::Never, More::Level) => self.wait.num = self.wait.num.saturating_sub(kept),
+            (Kind::Allow | Kind::Never, MoreSource::Level) => {
+                self.wait.num = self.wait.num.saturating_sub(kept)
+            }
             // What is back first goes to the reserve.
-            (Kind::Allow | Kind::Never, More::After) if num < kept => self.more = More::Untold,
+            (Kind::Allow | Kind::Never, MoreSource::Wait) if num < kept => self.more = MoreSource::Unknown,
             _ => {}
         }
         self.remaining = Quotient { num: num.saturating_sub(kept), den };

@@ -6,12 +6,12 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use super::target::WaitTarget;
-use crate::storage::{DelayLine, Returning, Ticket, Turn};
+use crate::storage::{DelayLine, DelayTurn, ReturningTurn, Ticket};
 use crate::strategy::ReceiptOf;
 use crate::{Hit, Key, Receipts, Strategy, Verdict};
 
 /// An admission whose time has not come.
-pub(super) struct Delayed<'a, S, L, K, H, W>
+pub(super) struct DelayedAdmission<'a, S, L, K, H, W>
 where
     S: Strategy,
     L: WaitTarget<S>,
@@ -23,24 +23,24 @@ where
     key: &'a K,
     hit: H,
     verdict: S::Verdict,
-    place: Place,
+    position: LinePosition,
     /// How long it waits, counted from when the watch was started.
     wait: Duration,
     watch: W,
 }
 
-/// A place of an admission until its time.
+/// A position of an admission until its time.
 #[derive(Clone, Copy)]
-enum Place {
+enum LinePosition {
     /// In a line, in which it moves up.
-    DelayLine(Ticket),
+    InLine(Ticket),
     /// By itself: its turn is none that others could leave at, or there is no line.
-    Alone,
+    OutsideLine,
     /// It has left, or is about to be refunded.
-    Left,
+    Departed,
 }
 
-impl<'a, S, L, K, H, W> Delayed<'a, S, L, K, H, W>
+impl<'a, S, L, K, H, W> DelayedAdmission<'a, S, L, K, H, W>
 where
     S: Strategy,
     L: WaitTarget<S>,
@@ -57,19 +57,19 @@ where
         watch: W,
     ) -> Self {
         let line = line_of(limiter).filter(|_| watch().is_some());
-        let place = match (line, Turn::of(&verdict, hit.into().cost)) {
+        let position = match (line, DelayTurn::of(&verdict, hit.into().cost)) {
             (Some(line), Some(turn)) => {
                 let key = hit.into().class.waiting_for(key);
-                Place::DelayLine(line.enter(&key, &turn, &|visit| verdict.receipt().for_each(visit)))
+                LinePosition::InLine(line.enter(&key, &turn, &|visit| verdict.receipt().for_each(visit)))
             }
-            _ => Place::Alone,
+            _ => LinePosition::OutsideLine,
         };
-        let mut delayed = Self { limiter, key, hit, verdict, place, wait, watch };
+        let mut delayed = Self { limiter, key, hit, verdict, position, wait, watch };
         if delayed.poll_sooner(&mut Context::from_waker(Waker::noop()))
-            && let (Place::DelayLine(ticket), Some(line)) = (place, line)
+            && let (LinePosition::InLine(ticket), Some(line)) = (position, line)
         {
             // It has taken a free turn, and its own is free now.
-            GivenUp::InLine(line, ticket.key, hit).refund_now(limiter, key);
+            PendingRefunds::InLine(line, ticket.key, hit).refund_now(limiter, key);
         }
         delayed
     }
@@ -81,7 +81,7 @@ where
 
     /// Whether it has moved to a sooner turn.
     pub(super) fn poll_sooner(&mut self, context: &mut Context<'_>) -> bool {
-        let Place::DelayLine(ticket) = self.place else { return false };
+        let LinePosition::InLine(ticket) = self.position else { return false };
         let sooner = line_of(self.limiter).map(|line| line.poll_sooner(ticket, context));
         let Some(Poll::Ready(sooner)) = sooner else { return false };
         self.wait = self.wait.saturating_sub(sooner);
@@ -91,25 +91,25 @@ where
     /// Leaves with its turn.
     pub(super) fn leave(&mut self) -> S::Verdict {
         let mut verdict = self.verdict.clone();
-        if let (Place::DelayLine(ticket), Some(line)) = (self.place, line_of(self.limiter)) {
+        if let (LinePosition::InLine(ticket), Some(line)) = (self.position, line_of(self.limiter)) {
             line.depart(ticket, &mut |next| verdict.for_each_receipt_mut(&mut |receipt| *receipt = next()));
         }
-        self.place = Place::Left;
+        self.position = LinePosition::Departed;
         verdict
     }
 
     /// Gives its turn up, so that others move up. Returns what is to be refunded.
-    pub(super) fn give_up(&mut self) -> GivenUp<'a, S, H> {
-        let given_up = match (self.place, line_of(self.limiter)) {
-            (Place::DelayLine(ticket), Some(line)) => {
+    pub(super) fn give_up(&mut self) -> PendingRefunds<'a, S, H> {
+        let refunds = match (self.position, line_of(self.limiter)) {
+            (LinePosition::InLine(ticket), Some(line)) => {
                 line.give_up(ticket, (self.watch)().is_some_and(|passed| passed > self.wait));
-                GivenUp::InLine(line, ticket.key, self.hit)
+                PendingRefunds::InLine(line, ticket.key, self.hit)
             }
-            (Place::Alone, _) => GivenUp::Alone(self.hit, self.verdict.receipt()),
-            (Place::DelayLine(_) | Place::Left, _) => GivenUp::Nothing,
+            (LinePosition::OutsideLine, _) => PendingRefunds::Single(self.hit, self.verdict.receipt()),
+            (LinePosition::InLine(_) | LinePosition::Departed, _) => PendingRefunds::Empty,
         };
-        self.place = Place::Left;
-        given_up
+        self.position = LinePosition::Departed;
+        refunds
     }
 }
 
@@ -117,7 +117,7 @@ fn line_of<S: Strategy, L: WaitTarget<S>>(limiter: &L) -> Option<&dyn DelayLine>
     limiter.wait_queue()?.line()
 }
 
-impl<S, L, K, H, W> Drop for Delayed<'_, S, L, K, H, W>
+impl<S, L, K, H, W> Drop for DelayedAdmission<'_, S, L, K, H, W>
 where
     S: Strategy,
     L: WaitTarget<S>,
@@ -131,27 +131,27 @@ where
 }
 
 /// The refunds due once a turn was given up.
-pub(super) enum GivenUp<'a, S: Strategy, H> {
+pub(super) enum PendingRefunds<'a, S: Strategy, H> {
     /// Refunds of the turns at the end of a line. All who stood in it are of the class of this hit.
     InLine(&'a dyn DelayLine, u64, H),
     /// The refund of a turn by itself.
-    Alone(H, ReceiptOf<S>),
-    Nothing,
+    Single(H, ReceiptOf<S>),
+    Empty,
 }
 
-impl<'a, S: Strategy, H: Into<Hit<S::Cost>> + Copy> GivenUp<'a, S, H> {
+impl<'a, S: Strategy, H: Into<Hit<S::Cost>> + Copy> PendingRefunds<'a, S, H> {
     pub(super) fn next(&mut self) -> Option<Refund<'a, S>> {
         match *self {
             Self::InLine(line, key, hit) => {
-                let (returning, receipt) = Returning::begin(line, key)?;
+                let (returning, receipt) = ReturningTurn::begin(line, key)?;
                 let hit = Hit { cost: returning.cost(), ..hit.into() };
                 Some(Refund { returning: Some(returning), hit, receipt })
             }
-            Self::Alone(hit, receipt) => {
-                *self = Self::Nothing;
+            Self::Single(hit, receipt) => {
+                *self = Self::Empty;
                 Some(Refund { returning: None, hit: hit.into(), receipt })
             }
-            Self::Nothing => None,
+            Self::Empty => None,
         }
     }
 
@@ -174,7 +174,7 @@ impl<'a, S: Strategy, H: Into<Hit<S::Cost>> + Copy> GivenUp<'a, S, H> {
 
 /// A refund that is to be made.
 pub(super) struct Refund<'a, S: Strategy> {
-    returning: Option<Returning<'a>>,
+    returning: Option<ReturningTurn<'a>>,
     pub(super) hit: Hit<S::Cost>,
     pub(super) receipt: ReceiptOf<S>,
 }

@@ -6,9 +6,10 @@ use core::ops::Range;
 use core::time::Duration;
 
 use super::WaitError;
+use super::bound::{NoBound, TimeBound};
+use super::estimate::WaitEstimate;
 use super::target::WaitTarget;
 use super::wait::wait;
-use super::within::{Expectation, Unbounded, Within};
 use crate::storage::{AsyncStorage, BackendError, MultiKeyReply, MultiKeyVerdict, Reply, WaitQueue};
 use crate::strategy::ReceiptOf;
 use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Timestamp, Verdict};
@@ -185,7 +186,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         hit: impl Into<Hit<S::Cost>> + Copy,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError<BackendError>>> {
-        wait(self, key, hit, timer, Unbounded)
+        wait(self, key, hit, timer, NoBound)
     }
 
     /// Waits until a hit is admitted, but no longer than `within`, and takes it; see
@@ -203,7 +204,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         within: Duration,
         timer: &impl Timer,
     ) -> impl Future<Output = Result<S::Verdict, WaitError<BackendError>>> {
-        wait(self, key, hit, timer, Within::new(timer, within))
+        wait(self, key, hit, timer, TimeBound::new(timer, within))
     }
 
     /// Applies any operation.
@@ -225,7 +226,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
 impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
     type Error = BackendError;
     type Answer = Reply<S::Verdict>;
-    type Expected = Reply<Duration>;
+    type Estimate = Reply<Duration>;
 
     fn strategy(&self) -> &S {
         &self.strategy
@@ -252,21 +253,21 @@ impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
         Self::refund(self, key, hit, receipt)
     }
 
-    fn expect<K: Key + ?Sized>(
+    fn estimate_wait<K: Key + ?Sized>(
         &self,
         key: &K,
         hit: Hit<S::Cost>,
         ahead: &dyn Fn(&mut dyn FnMut(u32)),
         within: Duration,
-    ) -> Self::Expected {
-        let (limit, mut hits) = (self.strategy.clone(), Vec::new());
+    ) -> Self::Estimate {
+        let (strategy, mut hits) = (self.strategy.clone(), Vec::new());
         ahead(&mut |cost| hits.push(Hit { cost: S::Cost::uniform(cost), ..hit }));
         hits.push(hit);
         self.storage.load(&self.strategy, &key).map(move |loaded| {
             let (state, now) = loaded?;
-            let mut expectation = Expectation::new(&limit, state, now, within);
-            hits.iter().for_each(|hit| expectation.add(hit));
-            Ok(expectation.waited())
+            let mut estimate = WaitEstimate::new(&strategy, state, now, within);
+            hits.iter().for_each(|hit| estimate.add(hit));
+            Ok(estimate.waited())
         })
     }
 }

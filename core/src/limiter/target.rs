@@ -15,7 +15,7 @@ pub(super) trait WaitTarget<S: Strategy> {
     /// The answer of the storage to an operation.
     type Answer: Future<Output = Result<S::Verdict, Self::Error>> + Unpin;
     /// The time that a hit is expected to wait.
-    type Expected: Future<Output = Result<Duration, Self::Error>>;
+    type Estimate: Future<Output = Result<Duration, Self::Error>>;
 
     fn strategy(&self) -> &S;
 
@@ -37,11 +37,11 @@ pub(super) trait WaitTarget<S: Strategy> {
 
     /// Expects how long a hit waits behind those whose costs `ahead` lists, looking no further than `within`.
     /// They are of its class, since each class has a queue of its own.
-    fn expect<K: Key + ?Sized>(
+    fn estimate_wait<K: Key + ?Sized>(
         &self,
         key: &K,
         hit: Hit<S::Cost>,
         ahead: &dyn Fn(&mut dyn FnMut(u32)),
         within: Duration,
-    ) -> Self::Expected;
+    ) -> Self::Estimate;
 }

@@ -6,9 +6,9 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use super::WaitError;
-use super::delayed::Delayed;
+use super::bound::WaitBound;
+use super::delayed::DelayedAdmission;
 use super::target::WaitTarget;
-use super::within::Bound;
 use crate::storage::{Ticket, WaitQueue};
 use crate::{Cost, Hit, Key, Outcome, Rate, Strategy, Timer, Timestamp, Verdict};
 
@@ -28,7 +28,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     key: &K,
     hit: impl Into<Hit<S::Cost>> + Copy,
     timer: &impl Timer,
-    bound: impl Bound,
+    bound: impl WaitBound,
 ) -> impl Future<Output = Result<S::Verdict, WaitError<L::Error>>> {
     async move {
         let mut over = pin!(bound.over());
@@ -75,8 +75,8 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
         if after.is_zero() {
             return Ok(verdict);
         }
-        let (wait, given_up) = {
-            let mut delayed = Delayed::enter(limiter, key, hit, verdict, after, timer.stopwatch());
+        let (wait, refunds) = {
+            let mut delayed = DelayedAdmission::enter(limiter, key, hit, verdict, after, timer.stopwatch());
             if bound.left().is_none_or(|left| delayed.left() <= left) {
                 let mut sleep = pin!(timer.sleep(delayed.left()));
                 let comes = poll_fn(|context| {
@@ -91,7 +91,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
             }
             (delayed.left(), delayed.give_up())
         };
-        bound.refund(limiter, key, given_up).await;
+        bound.refund(limiter, key, refunds).await;
         Err(WaitError::TooLong { wait })
     }
 }
@@ -120,11 +120,11 @@ fn stand<'a, S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     queue: &'a dyn WaitQueue,
     key: &K,
     hit: impl Into<Hit<S::Cost>> + Copy,
-    bound: &impl Bound,
+    bound: &impl WaitBound,
     mut over: Pin<&mut impl Future<Output = ()>>,
-) -> impl Future<Output = Result<(Turn<'a>, bool), WaitError<L::Error>>> {
+) -> impl Future<Output = Result<(QueuePosition<'a>, bool), WaitError<L::Error>>> {
     async move {
-        let mut joined = Turn::join(queue, key, hit.into());
+        let mut joined = QueuePosition::join(queue, key, hit.into());
         let mut is_over = joined.is_err();
         loop {
             let left = bound.left().filter(|_| !is_over);
@@ -132,7 +132,7 @@ fn stand<'a, S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                 let expected = {
                     let ticket = joined.as_ref().map_or_else(|ticket| *ticket, |turn| turn.ticket);
                     let ahead = |visit: &mut dyn FnMut(u32)| queue.ahead(ticket, visit);
-                    limiter.expect(key, hit.into(), &ahead, left.unwrap_or(Duration::MAX))
+                    limiter.estimate_wait(key, hit.into(), &ahead, left.unwrap_or(Duration::MAX))
                 };
                 let wait = expected.await.map_err(WaitError::Storage)?;
                 if is_over || bound.left().is_some_and(|left| wait > left) {
@@ -183,12 +183,12 @@ fn is_awaited<C: Cost>(queue: &dyn WaitQueue, key: &(impl Key + ?Sized), hit: Hi
 }
 
 /// A place in a queue, which goes to the next waiter when it is dropped.
-struct Turn<'a> {
+struct QueuePosition<'a> {
     queue: &'a dyn WaitQueue,
     ticket: Ticket,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> QueuePosition<'a> {
     /// Joins a queue, unless it is full.
     fn join<C: Cost>(
         queue: &'a dyn WaitQueue,
@@ -214,7 +214,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for QueuePosition<'_> {
     fn drop(&mut self) {
         self.queue.leave(self.ticket);
     }

@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use super::{ErrorKind, StorageError, WaitQueue};
 use crate::{ErasedKey, Seed};
 
-/// A way to use a storage of firmware from several places: [`Alone`], or `Shared`.
+/// A way to use a storage of firmware from several places: [`SingleThread`], or `Shared`.
 pub trait Access: sealed::Sealed + 'static {
     /// Whether others wait while a value is in use: then all that can be done before is done before.
     const IS_AWAITED: bool;
@@ -53,14 +53,14 @@ impl Naming for () {
 
 pub(super) mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::Alone {}
+    impl Sealed for super::SingleThread {}
 }
 
 /// Access from one thread or core, and from no interrupt: the default. Nobody stands in a queue.
 #[derive(Debug)]
-pub enum Alone {}
+pub enum SingleThread {}
 
-impl Access for Alone {
+impl Access for SingleThread {
     const IS_AWAITED: bool = false;
 
     type Cell<T> = RefCell<T>;

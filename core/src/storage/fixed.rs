@@ -2,8 +2,8 @@
 
 use core::cell::RefCell;
 
-use super::access::{Access, Alone};
-use super::ahead::Ahead;
+use super::access::{Access, SingleThread};
+use super::restored_offset::RestoredOffset;
 use super::saved::{self, Image};
 use super::table::{Counters, Slot, Table, WhenFull, image};
 use super::{Answer, MultiKeyVerdict, NarrowTag, Storage, StorageError, WaitQueue, check_together};
@@ -66,8 +66,8 @@ use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 /// assert_eq!(after.check("pump-7")?.retry_after(), Some(Duration::from_secs(30)));
 /// # Ok::<(), traffik::StorageError>(())
 /// ```
-pub struct Fixed<S: Strategy, C, const N: usize, A: Access = Alone> {
-    cell: A::Cell<Inside<S::State, N>>,
+pub struct Fixed<S: Strategy, C, const N: usize, A: Access = SingleThread> {
+    cell: A::Cell<FixedState<S::State, N>>,
     queue: A::Queue<Seed>,
     when_full: WhenFull,
     clock: C,
@@ -75,19 +75,19 @@ pub struct Fixed<S: Strategy, C, const N: usize, A: Access = Alone> {
 
 /// The part of a storage that changes.
 #[derive(Debug)]
-pub(super) struct Inside<T, const N: usize> {
+pub(super) struct FixedState<T, const N: usize> {
     table: Slots<T, N>,
     seed: Seed,
     /// How far the time of the storage is ahead of its clock.
-    ahead: Ahead,
+    offset: RestoredOffset,
 }
 
 type Slots<T, const N: usize> = Table<T, [Slot<T, NarrowTag>; N], NarrowTag>;
 
-impl<T: State, const N: usize> Inside<T, N> {
+impl<T: State, const N: usize> FixedState<T, N> {
     pub(super) const fn new(seed: u64) -> Self {
         let table = Table::new([const { Slot::EMPTY }; N], WhenFull::Evict);
-        Self { table, seed: Seed::new(seed), ahead: Ahead::NONE }
+        Self { table, seed: Seed::new(seed), offset: RestoredOffset::NONE }
     }
 }
 
@@ -97,7 +97,7 @@ impl<S: Strategy, C, const N: usize> Fixed<S, C, N> {
     #[inline]
     #[must_use]
     pub const fn new(clock: C, seed: u64) -> Self {
-        Self::of(RefCell::new(Inside::new(seed)), (), clock)
+        Self::of(RefCell::new(FixedState::new(seed)), (), clock)
     }
 }
 
@@ -105,7 +105,7 @@ impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
     /// The most bytes that [`save`](Self::save) writes.
     pub const SAVED: usize = saved::FRAME + 8 + image::SLOTS + N * (image::SLOT + S::State::MAX_LEN);
 
-    pub(super) const fn of(cell: A::Cell<Inside<S::State, N>>, queue: A::Queue<Seed>, clock: C) -> Self {
+    pub(super) const fn of(cell: A::Cell<FixedState<S::State, N>>, queue: A::Queue<Seed>, clock: C) -> Self {
         Self { cell, queue, when_full: WhenFull::Evict, clock }
     }
 
@@ -148,7 +148,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
     /// Keys in use.
     pub fn len(&self) -> usize {
         let clock = self.clock.now();
-        A::with(&self.cell, |it| Ok(it.table.len(it.ahead.of(clock)))).unwrap_or(0)
+        A::with(&self.cell, |it| Ok(it.table.len(it.offset.of(clock)))).unwrap_or(0)
     }
 
     /// Whether no key is in use.
@@ -167,7 +167,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
     pub fn save(&self, out: &mut [u8]) -> Result<usize, StorageError> {
         let clock = self.clock.now();
         let length = A::with(&self.cell, |it| {
-            let now = it.ahead.of(clock);
+            let now = it.offset.of(clock);
             saved::write::<S::State>(out, saved::TABLE, now, |out| {
                 out.u64(it.seed.start());
                 it.table.encode(now, out);
@@ -200,10 +200,10 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
         let mut end = image.body.clone();
         image::read::<S::State>(&mut end, N, &mut |_, _| {})?;
         image.check(&end)?;
-        let ahead = Ahead::from(image.at, self.clock.now());
+        let offset = RestoredOffset::from(image.at, self.clock.now());
         A::rename(&self.queue, seed.clone());
         A::with(&self.cell, |it| {
-            (it.seed, it.ahead) = (seed, ahead);
+            (it.seed, it.offset) = (seed, offset);
             Ok(it.table.decode(&mut image.body)?)
         })
     }
@@ -215,14 +215,14 @@ debug_fields!([S: Strategy, C: Clock, const N: usize, A: Access] Fixed<S, C, N, 
 impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C, N, A> {
     fn now(&self) -> Timestamp {
         let clock = self.clock.now();
-        A::with(&self.cell, |it| Ok(it.ahead.of(clock))).unwrap_or(clock)
+        A::with(&self.cell, |it| Ok(it.offset.of(clock))).unwrap_or(clock)
     }
 
     #[inline]
     fn apply<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
         let digest = self.seed()?.digest(key);
         A::with(&self.cell, |it| {
-            let now = it.table.overtaken(now, || it.ahead.of(self.clock.now()));
+            let now = it.table.overtaken(now, || it.offset.of(self.clock.now()));
             it.table.set_when_full(self.when_full);
             it.table.apply(strategy, digest, op, now)
         })
@@ -234,7 +234,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
         A::with(&self.cell, |it| {
             // Read while nobody comes between: an older time than that of the state is that of a clock which
             // was set back.
-            let now = it.ahead.of(self.clock.now());
+            let now = it.offset.of(self.clock.now());
             it.table.set_when_full(self.when_full);
             it.table.apply(strategy, digest.unwrap_or_else(|| it.seed.digest(key)), op, now)
         })
@@ -242,7 +242,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
 
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError> {
         let (digest, clock) = (self.seed()?.digest(key), self.clock.now());
-        A::with(&self.cell, |it| Ok(it.table.load(digest, it.ahead.of(clock))))
+        A::with(&self.cell, |it| Ok(it.table.load(digest, it.offset.of(clock))))
     }
 
     fn check_together<K: Key + ?Sized, const M: usize>(
@@ -255,7 +255,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
         let seed = self.seed()?;
         let digests = keys.map(|key| seed.digest(key));
         A::with(&self.cell, |it| {
-            let now = it.table.overtaken(now, || it.ahead.of(self.clock.now()));
+            let now = it.table.overtaken(now, || it.offset.of(self.clock.now()));
             it.table.set_when_full(self.when_full);
             check_together(&mut it.table, strategy, digests, hit, now)
         })

@@ -19,7 +19,7 @@ type Keys<'a> = &'a [&'a dyn ErasedKey];
 type Due = Range<Timestamp>;
 
 /// An answer, and the time as of which it was decided.
-type Decided<V> = (Reply<V>, Option<Timestamp>);
+type TimedReply<V> = (Reply<V>, Option<Timestamp>);
 
 /// A boxed future that owns all it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -59,7 +59,7 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// A storage of this process decides as of the start, so that a timer that wakes late does not put off
     /// all that follows; but never as of a time that is later than its present, or earlier than that by more
     /// than `due` lasts.
-    fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
+    fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> TimedReply<S::Verdict> {
         let _ = due;
         (self.apply(strategy, key, op), None)
     }
@@ -136,7 +136,7 @@ impl<S: Strategy, T: AsyncStorage<S> + ?Sized> AsyncStorage<S> for Arc<T> {
         (**self).apply(strategy, key, op)
     }
 
-    fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
+    fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> TimedReply<S::Verdict> {
         (**self).apply_due(strategy, key, op, due)
     }
 
@@ -182,7 +182,7 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
         Reply::ready(self.0.apply_now(strategy, key, op).map_err(BackendError::from))
     }
 
-    fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> Decided<S::Verdict> {
+    fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> TimedReply<S::Verdict> {
         let at = as_of(&due, self.0.now());
         (Reply::ready(self.0.apply(strategy, key, op, at).map_err(BackendError::from)), Some(at))
     }

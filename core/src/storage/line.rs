@@ -8,7 +8,7 @@ use crate::{Cost, ErasedKey, Origin, Outcome, Receipt, Receipts, Timestamp, Verd
 
 /// A turn: the time at which a storage lets a hit leave, and for what cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct DelayTurn {
     /// The time at which it was given.
     pub given: Timestamp,
     /// The time at which it comes.
@@ -30,7 +30,12 @@ pub struct Turn {
 /// * Nothing MUST be kept of a key for which nobody waits and nothing is on its way back.
 pub trait DelayLine: Send + Sync {
     /// Enters the line with a turn that a storage gave. `receipts` lists what was charged for it.
-    fn enter(&self, key: &dyn ErasedKey, turn: &Turn, receipts: &dyn Fn(&mut dyn FnMut(Receipt))) -> Ticket;
+    fn enter(
+        &self,
+        key: &dyn ErasedKey,
+        turn: &DelayTurn,
+        receipts: &dyn Fn(&mut dyn FnMut(Receipt)),
+    ) -> Ticket;
 
     /// Waits until the holder of a ticket moves up. Answers by how much sooner its turn is than it was at the
     /// last answer.
@@ -44,14 +49,14 @@ pub trait DelayLine: Send + Sync {
 
     /// Takes the last turn of a key out of the line if it is free, so that it can be refunded: one at a time.
     /// Calls `refund` with what gives one receipt of it after another.
-    fn surplus(&self, key: u64, refund: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) -> Option<Turn>;
+    fn surplus(&self, key: u64, refund: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) -> Option<DelayTurn>;
 
     /// Ends what [`surplus`](Self::surplus) began. A turn that `is_kept` was not the last one of the store,
     /// so it is free for the next hit of this process.
     fn settle(&self, key: u64, is_kept: bool);
 }
 
-impl Turn {
+impl DelayTurn {
     /// The turn of an admission. `None` if it has no delay, or is none that others could leave at: it comes
     /// from elsewhere than the store, or limits of a pair were asked for different costs.
     pub fn of<V: Verdict, C: Cost>(admitted: &V, cost: C) -> Option<Self> {
@@ -86,15 +91,15 @@ fn end<V: Verdict>(verdict: &V) -> Timestamp {
 /// Dropped without an answer it counts as taken back, for nobody knows what the storage made of it.
 #[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
 #[must_use = "a turn that is not refunded is lost"]
-pub struct Returning<'a> {
+pub struct ReturningTurn<'a> {
     line: &'a dyn DelayLine,
     key: u64,
-    turn: Turn,
+    turn: DelayTurn,
     /// Whether the storage kept it; `None` without an answer.
     is_kept: Option<bool>,
 }
 
-impl<'a> Returning<'a> {
+impl<'a> ReturningTurn<'a> {
     /// Takes the last turn of a key out of its line, if it is free, with its receipt.
     pub fn begin<R: Receipts>(line: &'a dyn DelayLine, key: u64) -> Option<(Self, R)> {
         let mut receipt = R::default();
@@ -119,7 +124,7 @@ impl<'a> Returning<'a> {
     }
 }
 
-impl Drop for Returning<'_> {
+impl Drop for ReturningTurn<'_> {
     fn drop(&mut self) {
         self.line.settle(self.key, self.is_kept.unwrap_or(false));
         // Nobody goes on with the turns in front of it.

@@ -3,8 +3,8 @@
 use core::cell::RefCell;
 use core::fmt;
 
-use super::access::{Access, Alone};
-use super::ahead::Ahead;
+use super::access::{Access, SingleThread};
+use super::restored_offset::RestoredOffset;
 use super::saved::{self, Image};
 use super::{Answer, Storage, StorageError, WaitQueue};
 use crate::{Clock, Key, Op, State, Strategy, Timestamp};
@@ -27,21 +27,21 @@ use crate::{Clock, Key, Op, State, Strategy, Timestamp};
 /// one everywhere, such as `&()`. Beyond the state it takes 16 bytes, and what the clock takes. A clock that is
 /// set back locks it for no longer than its limit lasts, if the limit can be [rebased](Strategy::rebase), as
 /// all of this crate can.
-pub struct OneKey<S: Strategy, C, A: Access = Alone> {
-    cell: A::Cell<Kept<S::State>>,
+pub struct OneKey<S: Strategy, C, A: Access = SingleThread> {
+    cell: A::Cell<OneKeyState<S::State>>,
     queue: A::Queue<()>,
     clock: C,
 }
 
 /// A state, and how far the time of the storage is ahead of its clock.
 #[derive(Debug)]
-pub(super) struct Kept<T> {
+pub(super) struct OneKeyState<T> {
     state: T,
-    ahead: Ahead,
+    offset: RestoredOffset,
 }
 
-impl<T: State> Kept<T> {
-    pub(super) const NEW: Self = Self { state: T::FRESH, ahead: Ahead::NONE };
+impl<T: State> OneKeyState<T> {
+    pub(super) const NEW: Self = Self { state: T::FRESH, offset: RestoredOffset::NONE };
 
     /// Applies an operation, at a time that was read before or, if it is that, at the present.
     #[inline]
@@ -54,7 +54,7 @@ impl<T: State> Kept<T> {
     ) -> Answer<S> {
         // Read while nobody comes between: an older time than that of the state is that of a clock which was
         // set back. A time that was read before may have been overtaken.
-        let present = self.ahead.of(clock.now());
+        let present = self.offset.of(clock.now());
         // Does nothing but compare two times, unless the clock was set back.
         let _ = strategy.rebase(&mut self.state, now.map_or(present, |now| now.max(present)));
         Ok(op.run(strategy, &mut self.state, now.unwrap_or(present)))
@@ -66,7 +66,7 @@ impl<S: Strategy, C> OneKey<S, C> {
     #[inline]
     #[must_use]
     pub const fn new(clock: C) -> Self {
-        Self::of(RefCell::new(Kept::NEW), (), clock)
+        Self::of(RefCell::new(OneKeyState::NEW), (), clock)
     }
 }
 
@@ -74,7 +74,7 @@ impl<S: Strategy, C, A: Access> OneKey<S, C, A> {
     /// The most bytes that [`save`](Self::save) writes.
     pub const SAVED: usize = saved::FRAME + S::State::MAX_LEN;
 
-    pub(super) const fn of(cell: A::Cell<Kept<S::State>>, queue: A::Queue<()>, clock: C) -> Self {
+    pub(super) const fn of(cell: A::Cell<OneKeyState<S::State>>, queue: A::Queue<()>, clock: C) -> Self {
         Self { cell, queue, clock }
     }
 }
@@ -90,7 +90,7 @@ impl<S: Strategy, C: Clock, A: Access> OneKey<S, C, A> {
     pub fn save(&self, out: &mut [u8]) -> Result<usize, StorageError> {
         let clock = self.clock.now();
         let length = A::with(&self.cell, |it| {
-            saved::write::<S::State>(out, saved::ONE, it.ahead.of(clock), |out| it.state.encode(out))
+            saved::write::<S::State>(out, saved::ONE, it.offset.of(clock), |out| it.state.encode(out))
         })?;
         saved::seal(out, length)
     }
@@ -109,9 +109,9 @@ impl<S: Strategy, C: Clock, A: Access> OneKey<S, C, A> {
         let mut image = Image::open::<S::State>(bytes, saved::ONE)?;
         let state = S::State::decode(&mut image.body)?;
         image.check(&image.body)?;
-        let ahead = Ahead::from(image.at, self.clock.now());
+        let offset = RestoredOffset::from(image.at, self.clock.now());
         A::with(&self.cell, |it| {
-            *it = Kept { state, ahead };
+            *it = OneKeyState { state, offset };
             Ok(())
         })
     }
@@ -122,7 +122,7 @@ debug_fields!([S: Strategy, C: fmt::Debug, A: Access] OneKey<S, C, A>: clock);
 impl<S: Strategy, C: Clock, A: Access> Storage<S> for OneKey<S, C, A> {
     fn now(&self) -> Timestamp {
         let clock = self.clock.now();
-        A::with(&self.cell, |it| Ok(it.ahead.of(clock))).unwrap_or(clock)
+        A::with(&self.cell, |it| Ok(it.offset.of(clock))).unwrap_or(clock)
     }
 
     #[inline]

@@ -5,8 +5,8 @@ use core::cell::RefCell;
 use critical_section::Mutex;
 
 use super::access::{Access, Naming, run_in, sealed};
-use super::fixed::{Fixed, Inside};
-use super::one_key::{Kept, OneKey};
+use super::fixed::{Fixed, FixedState};
+use super::one_key::{OneKey, OneKeyState};
 use super::waiting::Queue;
 use super::{StorageError, WaitQueue};
 use crate::{Seed, Strategy};
@@ -75,7 +75,7 @@ impl<S: Strategy, C, const N: usize, const WAITERS: usize> Fixed<S, C, N, Shared
     /// [`reseed`](Self::reseed) it at boot wherever others choose the keys.
     #[must_use]
     pub const fn shared(clock: C, seed: u64) -> Self {
-        let cell = Mutex::new(RefCell::new(Inside::new(seed)));
+        let cell = Mutex::new(RefCell::new(FixedState::new(seed)));
         Self::of(cell, Queue::new(Seed::new(seed)), clock)
     }
 }
@@ -84,6 +84,6 @@ impl<S: Strategy, C, const WAITERS: usize> OneKey<S, C, Shared<WAITERS>> {
     /// A storage of one key never seen that tasks and interrupts share.
     #[must_use]
     pub const fn shared(clock: C) -> Self {
-        Self::of(Mutex::new(RefCell::new(Kept::NEW)), Queue::new(()), clock)
+        Self::of(Mutex::new(RefCell::new(OneKeyState::NEW)), Queue::new(()), clock)
     }
 }

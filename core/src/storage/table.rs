@@ -8,18 +8,18 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::head::{SlotTag, WideTag, passed};
+use super::slot_tag::{SlotTag, WideTag, passed};
 use super::{Answer, ErrorKind, StorageError};
 use crate::{Class, Cost, Digest, Hit, Op, State, Strategy, Timestamp, Verdict};
 
 pub(super) mod image;
-mod noted;
 mod scan;
+mod tag_update;
 #[cfg(test)]
 mod tests;
 
-use noted::{Noted, prolonged, rebased};
 use scan::{first_to_go, place_of};
+use tag_update::{TagUpdate, prolonged, rebased};
 
 /// What happens when a new key finds its set full of keys that are all in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,12 +57,12 @@ impl core::ops::AddAssign for Counters {
 /// Room for the state of one key.
 #[derive(Clone, Debug, Default)]
 pub struct Slot<T, H = WideTag> {
-    head: H,
+    tag: H,
     state: T,
 }
 
 impl<T: State, H: SlotTag> Slot<T, H> {
-    pub(super) const EMPTY: Self = Self { head: H::EMPTY, state: T::FRESH };
+    pub(super) const EMPTY: Self = Self { tag: H::EMPTY, state: T::FRESH };
 }
 
 /// States by digest in a fixed number of slots: an array in firmware, a boxed slice on a server.
@@ -111,20 +111,20 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
         // Branches, although no processor can foresee in which of them a key is: to compute it would keep it
         // from going on before the first has come from memory.
         let near = self.slots.as_mut().get_mut(home..)?.iter_mut().take(NEAR);
-        let slot = near.into_iter().find(|slot| slot.head.is_of(key))?;
+        let slot = near.into_iter().find(|slot| slot.tag.is_of(key))?;
         let tick = passed(now);
         if tick < self.latest {
             return None;
         }
-        if slot.head.is_fresh(tick) {
+        if slot.tag.is_fresh(tick) {
             slot.state = T::default();
         }
         let verdict = strategy.decide(&mut slot.state, hit, now);
         if verdict.is_dirty() {
-            let noted = Noted { now, pressure: verdict.pressure() };
-            slot.head = noted.head(key, strategy, &slot.state, hit.class, &mut self.latest);
+            let update = TagUpdate { now, pressure: verdict.pressure() };
+            slot.tag = update.tag(key, strategy, &slot.state, hit.class, &mut self.latest);
         } else if H::PROLONGS && !verdict.is_allowed() {
-            slot.head = prolonged(slot.head, strategy, &slot.state, hit.class);
+            slot.tag = prolonged(slot.tag, strategy, &slot.state, hit.class);
         }
         Some(verdict)
     }
@@ -144,16 +144,16 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
     ) -> Answer<S> {
         let (key, tick) = (H::of(digest), passed(now));
         let slots = self.slots.as_mut();
-        let places = Places::around::<H>(home(digest, slots.len()), slots.len());
-        let found = places.find(slots, key);
+        let candidates = CandidateSlots::around::<H>(home(digest, slots.len()), slots.len());
+        let found = candidates.find(slots, key);
         let mut unseen = None;
         let state = match found.and_then(|at| slots.get_mut(at)) {
             Some(slot) => {
-                if slot.head.is_fresh(tick) {
+                if slot.tag.is_fresh(tick) {
                     slot.state = T::default();
                 }
                 if tick < self.latest {
-                    slot.head = rebased(slot.head, strategy, &mut slot.state, now);
+                    slot.tag = rebased(slot.tag, strategy, &mut slot.state, now);
                 }
                 &mut slot.state
             }
@@ -168,22 +168,22 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
                 && !verdict.is_allowed()
                 && tick >= self.latest
             {
-                slot.head = prolonged(slot.head, strategy, &slot.state, hit.class);
+                slot.tag = prolonged(slot.tag, strategy, &slot.state, hit.class);
             }
             return answer;
         }
         // A state that says nothing gives its slot back; one that was just hit says something.
         let kept = matches!(op, Op::Check(_)) || *state != T::default();
-        let head = if kept {
-            let noted = Noted { now, pressure: verdict.pressure() };
-            noted.head(key, strategy, state, op.class(), &mut self.latest)
+        let tag = if kept {
+            let update = TagUpdate { now, pressure: verdict.pressure() };
+            update.tag(key, strategy, state, op.class(), &mut self.latest)
         } else {
             H::default()
         };
         match (found.and_then(|at| slots.get_mut(at)), unseen) {
-            (Some(slot), _) => slot.head = head,
+            (Some(slot), _) => slot.tag = tag,
             (None, Some(state)) if kept => {
-                let room = match (places.first_to_go(slots, tick), self.when_full) {
+                let room = match (candidates.first_to_go(slots, tick), self.when_full) {
                     (Some((at, true)), WhenFull::Evict) => {
                         self.counters.evictions = self.counters.evictions.saturating_add(1);
                         slots.get_mut(at)
@@ -195,7 +195,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
                     self.counters.refusals = self.counters.refusals.saturating_add(1);
                     return Err(FULL);
                 };
-                *slot = Slot { head, state };
+                *slot = Slot { tag, state };
             }
             _ => {}
         }
@@ -213,15 +213,15 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
     ) {
         let (slots, key) = (self.slots.as_mut(), H::of(digest));
         let home = home(digest, slots.len());
-        let found = Places::around::<H>(home, slots.len()).find(slots, key);
+        let found = CandidateSlots::around::<H>(home, slots.len()).find(slots, key);
         let Some(slot) = found.and_then(|at| slots.get_mut(at)) else { return };
         if state == T::default() {
             *slot = Slot::default();
             return;
         }
         let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
-        let noted = Noted { now, pressure: strategy.peek(&state, &nothing, now).pressure() };
-        *slot = Slot { head: noted.head(key, strategy, &state, class, &mut self.latest), state };
+        let update = TagUpdate { now, pressure: strategy.peek(&state, &nothing, now).pressure() };
+        *slot = Slot { tag: update.tag(key, strategy, &state, class, &mut self.latest), state };
     }
 
     /// A copy of the state of a key: that of a key never seen, if it is not in the table.
@@ -229,10 +229,10 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
     pub fn load(&self, digest: Digest, now: Timestamp) -> T {
         let (slots, key) = (self.slots.as_ref(), H::of(digest));
         let home = home(digest, slots.len());
-        let found = Places::around::<H>(home, slots.len()).find(slots, key);
+        let found = CandidateSlots::around::<H>(home, slots.len()).find(slots, key);
         found
             .and_then(|at| slots.get(at))
-            .filter(|slot| !slot.head.is_fresh(passed(now)))
+            .filter(|slot| !slot.tag.is_fresh(passed(now)))
             .map(|slot| slot.state.clone())
             .unwrap_or_default()
     }
@@ -240,7 +240,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
     /// Keys that are in use at this time.
     #[must_use]
     pub fn len(&self, now: Timestamp) -> usize {
-        self.slots.as_ref().iter().filter(|slot| !slot.head.is_fresh(passed(now))).count()
+        self.slots.as_ref().iter().filter(|slot| !slot.tag.is_fresh(passed(now))).count()
     }
 
     /// Whether no key is in use at this time.
@@ -283,21 +283,21 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
     /// What is kept of each key in use at this time: what is noted of it, and its state.
     pub fn entries(&self, now: Timestamp) -> impl Iterator<Item = (WideTag, &T)> {
         let tick = passed(now);
-        let in_use = move |slot: &&Slot<T>| !slot.head.is_fresh(tick);
-        self.slots.as_ref().iter().filter(in_use).map(|slot| (slot.head, &slot.state))
+        let in_use = move |slot: &&Slot<T>| !slot.tag.is_fresh(tick);
+        self.slots.as_ref().iter().filter(in_use).map(|slot| (slot.tag, &slot.state))
     }
 
     /// Takes over an entry of another table whose keys were hashed with the same seed, in place of one of the
     /// same key; it was taken from there at a time of that table's clock. Without room for it, that is as for
     /// a new key; answers whether it was taken.
-    pub fn adopt(&mut self, (head, state): (WideTag, T), taken: Timestamp, now: Timestamp) -> bool {
+    pub fn adopt(&mut self, (tag, state): (WideTag, T), taken: Timestamp, now: Timestamp) -> bool {
         // By this clock it is fresh as long from now as it was from then by the other.
         let ahead = passed(taken).saturating_sub(passed(now));
-        let head = head.fresh_in(head.fresh_tick().saturating_sub(ahead));
+        let tag = tag.fresh_in(tag.fresh_tick().saturating_sub(ahead));
         let slots = self.slots.as_mut();
-        let places = Places::around::<WideTag>(home(head.digest(), slots.len()), slots.len());
-        let found = places.find(slots, WideTag::of(head.digest()));
-        let room = found.map(|at| (at, false)).or_else(|| places.first_to_go(slots, passed(now)));
+        let candidates = CandidateSlots::around::<WideTag>(home(tag.digest(), slots.len()), slots.len());
+        let found = candidates.find(slots, WideTag::of(tag.digest()));
+        let room = found.map(|at| (at, false)).or_else(|| candidates.first_to_go(slots, passed(now)));
         match (room, self.when_full) {
             (Some((_, true)), WhenFull::Refuse) | (None, _) => {
                 self.counters.refusals = self.counters.refusals.saturating_add(1);
@@ -308,7 +308,7 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
                 // Its state is still that of the other clock.
                 self.latest = self.latest.max(passed(taken));
                 let Some(slot) = slots.get_mut(at) else { return false };
-                *slot = Slot { head, state };
+                *slot = Slot { tag, state };
                 true
             }
         }
@@ -328,9 +328,9 @@ pub const fn home(digest: Digest, slots: usize) -> usize {
 
 /// Where the state of a key may be: in its own set, searched from a slot of its own on, where it most often
 /// is, and round; or in the next set, if it may [spill](SlotTag::SPILLS).
-struct Places([Range<usize>; 3]);
+struct CandidateSlots([Range<usize>; 3]);
 
-impl Places {
+impl CandidateSlots {
     #[inline]
     fn around<H: SlotTag>(home: usize, slots: usize) -> Self {
         // The last set takes what is left over as well.
@@ -353,7 +353,7 @@ impl Places {
     fn find<T, H: SlotTag>(&self, slots: &[Slot<T, H>], key: H) -> Option<usize> {
         self.parts::<H>().iter().find_map(|range| {
             let part = slots.get(range.clone())?;
-            let is_of = |slot: &Slot<T, H>| slot.head.is_of(key);
+            let is_of = |slot: &Slot<T, H>| slot.tag.is_of(key);
             let place = if H::SPILLS { part.iter().position(is_of) } else { place_of(part, is_of) };
             place.map(|at| range.start + at)
         })
@@ -366,14 +366,14 @@ impl Places {
             return self.first_of_set(slots, now);
         }
         let mut to_go = self.parts::<H>().iter().find(|range| !range.is_empty())?.start;
-        let mut lowest = slots.get(to_go)?.head.order();
+        let mut lowest = slots.get(to_go)?.tag.order();
         for range in self.parts::<H>() {
             for (at, slot) in (range.start..).zip(slots.get(range.clone())?) {
                 // Most often the first ones looked at are free.
-                if slot.head.is_fresh(now) {
+                if slot.tag.is_fresh(now) {
                     return Some((at, false));
                 }
-                let order = slot.head.order();
+                let order = slot.tag.order();
                 if order < lowest {
                     (lowest, to_go) = (order, at);
                 }
@@ -384,7 +384,7 @@ impl Places {
 
     /// The same in a large set, whose parts are not written out one by one: that would take more flash.
     fn first_of_set<T, H: SlotTag>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
-        let order = |slot: &Slot<T, H>| (!slot.head.is_fresh(now)).then(|| slot.head.order());
+        let order = |slot: &Slot<T, H>| (!slot.tag.is_fresh(now)).then(|| slot.tag.order());
         let mut first = None;
         for range in self.parts::<H>() {
             let Some((order, at)) = first_to_go(slots.get(range.clone())?, order) else { continue };

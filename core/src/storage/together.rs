@@ -3,7 +3,7 @@
 use core::array;
 
 use super::error::StorageError;
-use super::head::SlotTag;
+use super::slot_tag::SlotTag;
 use super::table::{Slot, Table};
 use crate::{Digest, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
 
@@ -51,11 +51,11 @@ impl<V: Verdict, const N: usize> MultiKeyVerdict<V, N> {
 /// Tables of which no one else can see one while they are borrowed.
 pub trait Tables<T, A, H> {
     /// The one that keys of this digest are in.
-    fn holding(&mut self, digest: Digest) -> Result<&mut Table<T, A, H>, StorageError>;
+    fn table_for(&mut self, digest: Digest) -> Result<&mut Table<T, A, H>, StorageError>;
 }
 
 impl<T, A, H> Tables<T, A, H> for Table<T, A, H> {
-    fn holding(&mut self, _: Digest) -> Result<&mut Self, StorageError> {
+    fn table_for(&mut self, _: Digest) -> Result<&mut Self, StorageError> {
         Ok(self)
     }
 }
@@ -79,7 +79,7 @@ where
 {
     let mut asked: [Option<S::Verdict>; N] = array::from_fn(|_| None);
     for (verdict, digest) in asked.iter_mut().zip(digests) {
-        *verdict = Some(tables.holding(digest)?.apply(strategy, digest, &Op::Peek(*hit), now)?);
+        *verdict = Some(tables.table_for(digest)?.apply(strategy, digest, &Op::Peek(*hit), now)?);
     }
     if !asked.iter().flatten().all(|verdict| verdict.outcome().is_allowed()) {
         // None is charged, but a denial may be noted, as demand or since a strategy has changed.
@@ -87,7 +87,7 @@ where
             let is_denied = verdict.as_ref().is_some_and(|verdict| !verdict.outcome().is_allowed());
             let noted = Op::Check(if is_denied { *hit } else { hit.free() });
             // Without room for a note it is denied all the same.
-            let told = tables.holding(digest)?.apply(strategy, digest, &noted, now);
+            let told = tables.table_for(digest)?.apply(strategy, digest, &noted, now);
             if let (true, Ok(told)) = (is_denied, told) {
                 *verdict = Some(told);
             }
@@ -96,7 +96,7 @@ where
     }
     let mut before: [S::State; N] = array::from_fn(|_| S::State::default());
     for (at, digest) in digests.into_iter().enumerate() {
-        let table = tables.holding(digest)?;
+        let table = tables.table_for(digest)?;
         if let Some(before) = before.get_mut(at) {
             *before = table.load(digest, now);
         }
@@ -107,7 +107,7 @@ where
             // last one first.
             for at in (0..at).rev() {
                 let (Some(&digest), Some(before)) = (digests.get(at), before.get(at)) else { continue };
-                tables.holding(digest)?.put_back(strategy, digest, before.clone(), hit.class, now);
+                tables.table_for(digest)?.put_back(strategy, digest, before.clone(), hit.class, now);
             }
         }
         if let Some(verdict) = asked.get_mut(at) {

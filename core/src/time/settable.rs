@@ -3,7 +3,7 @@
 use core::future::Future;
 use core::time::Duration;
 
-use super::register::Register;
+use super::section_cell::SectionCell;
 use super::{Clock, EpochClock, Timer, Timestamp};
 
 /// A clock over one that counts from the start of the device, which is set when the time of day is known,
@@ -40,7 +40,7 @@ use super::{Clock, EpochClock, Timer, Timestamp};
 #[derive(Debug, Default)]
 pub struct SettableClock<C> {
     uptime: C,
-    set: Register<Option<Setting>>,
+    set: SectionCell<Option<Setting>>,
 }
 
 /// A time that was set, and the uptime then.
@@ -54,7 +54,7 @@ impl<C> SettableClock<C> {
     /// A clock that tells this uptime until it is set.
     #[must_use]
     pub const fn new(uptime: C) -> Self {
-        Self { uptime, set: Register::new(None) }
+        Self { uptime, set: SectionCell::new(None) }
     }
 
     /// Returns the clock that counts from the start.

@@ -1,7 +1,7 @@
 //! A counter of 32 bits as a clock that never wraps (feature `critical-section`).
 
 use super::conversion::Conversion;
-use super::register::Register;
+use super::section_cell::SectionCell;
 use super::{Clock, Timestamp};
 
 /// A clock over a hardware counter of 32 bits, which it widens to 64.
@@ -41,7 +41,7 @@ pub struct TickClock {
     read: fn() -> u32,
     micros: Conversion,
     /// The ticks counted when the clock was last read. The lower half is the counter's.
-    ticks: Register<u64>,
+    ticks: SectionCell<u64>,
 }
 
 impl TickClock {
@@ -50,7 +50,7 @@ impl TickClock {
     #[must_use]
     pub const fn new(read: fn() -> u32, ticks_per_second: u32) -> Self {
         let micros = Conversion::new(ticks_per_second as u64, 1_000_000);
-        Self { read, micros, ticks: Register::new(0) }
+        Self { read, micros, ticks: SectionCell::new(0) }
     }
 }
 

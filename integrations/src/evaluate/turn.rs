@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use traffik_core::storage::{BoxFuture, DelayLine, Reply, Returning, Ticket, Turn, WaitQueue};
+use traffik_core::storage::{BoxFuture, DelayLine, DelayTurn, Reply, ReturningTurn, Ticket, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Outcome, Receipts, Strategy, Verdict};
 
 use crate::middleware::background::Spawn;
@@ -50,7 +50,7 @@ impl<S: Strategy> Delayed<S> {
         }
         let line = account.wait_queue().and_then(|queue| queue.line());
         let mut ticket = None;
-        if let (Some(line), Some(turn)) = (line, Turn::of(admitted, hit.cost)) {
+        if let (Some(line), Some(turn)) = (line, DelayTurn::of(admitted, hit.cost)) {
             let receipts = |visit: &mut dyn FnMut(_)| admitted.receipt().for_each(visit);
             account.show_key(&mut |key| {
                 ticket = Some(line.enter(&hit.class.waiting_for(key), &turn, &receipts));
@@ -142,6 +142,6 @@ impl<S: Strategy> Drop for Delayed<S> {
 }
 
 /// Takes the last turn of a key out of its line, if it is free.
-fn begin<S: Strategy>(account: &dyn Account<S>, key: u64) -> Option<(Returning<'_>, Receipt<S>)> {
-    Returning::begin(account.wait_queue()?.line()?, key)
+fn begin<S: Strategy>(account: &dyn Account<S>, key: u64) -> Option<(ReturningTurn<'_>, Receipt<S>)> {
+    ReturningTurn::begin(account.wait_queue()?.line()?, key)
 }

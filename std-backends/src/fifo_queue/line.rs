@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeInclusive};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use traffik_core::storage::{Ticket, Turn};
+use traffik_core::storage::{DelayTurn, Ticket};
 use traffik_core::{Receipt, Timestamp};
 
 use super::tickets::tickets_of;
@@ -26,7 +26,7 @@ type Spot = (u64, Timestamp, u64);
 
 /// A turn with what was charged for it.
 struct Booked {
-    turn: Turn,
+    turn: DelayTurn,
     receipts: Vec<Receipt>,
 }
 
@@ -58,7 +58,7 @@ impl Moved {
 }
 
 impl Turns {
-    pub(super) fn enter(&mut self, key: u64, turn: Turn, receipts: Vec<Receipt>) -> (Ticket, Moved) {
+    pub(super) fn enter(&mut self, key: u64, turn: DelayTurn, receipts: Vec<Receipt>) -> (Ticket, Moved) {
         let number = self.entered;
         self.entered += 1;
         while let Some((&spot, _)) = self.free.range(spots_of(key)).next().filter(|(it, _)| it.1 < turn.given)
@@ -107,7 +107,7 @@ impl Turns {
     }
 
     /// The last turn of a key, if it is free and none is on its way back.
-    pub(super) fn surplus(&mut self, key: u64) -> Option<(Turn, Vec<Receipt>)> {
+    pub(super) fn surplus(&mut self, key: u64) -> Option<(DelayTurn, Vec<Receipt>)> {
         if self.returning.contains_key(&key) {
             return None;
         }
@@ -192,9 +192,9 @@ mod tests {
 
     use super::*;
 
-    fn turn(at: u64, cost: u32) -> Turn {
+    fn turn(at: u64, cost: u32) -> DelayTurn {
         let [given, at, end] = [0, at, at + u64::from(cost)].map(Timestamp::from_micros);
-        Turn { given, at, end, cost }
+        DelayTurn { given, at, end, cost }
     }
 
     fn at(turns: &Turns, ticket: Ticket) -> u64 {

@@ -256,7 +256,7 @@ struct AllLocked<'a, T, const N: usize> {
 }
 
 impl<T: State, const N: usize> Tables<T, Part<Slot<T>>, WideTag> for AllLocked<'_, T, N> {
-    fn holding(&mut self, digest: Digest) -> Result<&mut Slots<T>, StorageError> {
+    fn table_for(&mut self, digest: Digest) -> Result<&mut Slots<T>, StorageError> {
         let place = self.shards.place(digest);
         let found = self.locked.iter_mut().flatten().find(|(locked, _)| *locked == place);
         found.map(|(_, table)| &mut **table).ok_or(NOT_LOCKED)

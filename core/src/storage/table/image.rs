@@ -2,7 +2,7 @@
 
 use super::{Slot, Table};
 use crate::Timestamp;
-use crate::storage::head::{NarrowTag, SlotTag, passed};
+use crate::storage::slot_tag::{NarrowTag, SlotTag, passed};
 use crate::strategy::{DecodeError, Reader, State, Writer};
 
 /// The bytes of a table beside its slots: how many there are, and the latest tick.
@@ -17,10 +17,10 @@ impl<T: State, A: AsRef<[Slot<T, NarrowTag>]> + AsMut<[Slot<T, NarrowTag>]>> Tab
         out.u32(slots.len() as u32);
         out.u32(self.latest);
         for slot in slots {
-            let is_used = !slot.head.is_fresh(tick);
+            let is_used = !slot.tag.is_fresh(tick);
             out.u8(is_used.into());
             if is_used {
-                let (tag, fresh) = slot.head.parts();
+                let (tag, fresh) = slot.tag.parts();
                 out.u32(tag);
                 out.u32(fresh);
                 slot.state.encode(out);
@@ -57,13 +57,13 @@ pub(in crate::storage) fn read<T: State>(
         return Err(DecodeError);
     }
     for slot in 0..slots {
-        let head = match input.u8()? {
+        let tag = match input.u8()? {
             0 => continue,
             1 => NarrowTag::from_parts(input.u32()?, input.u32()?).ok_or(DecodeError)?,
             _ => return Err(DecodeError),
         };
         let at = if slots == room { slot } else { ((slot + 1) * room).checked_div(slots).unwrap_or(1) - 1 };
-        keep(at, Slot { head, state: T::decode(input)? });
+        keep(at, Slot { tag, state: T::decode(input)? });
     }
     Ok(latest)
 }

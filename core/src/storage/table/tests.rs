@@ -22,7 +22,7 @@ fn hit<H: SlotTag, const N: usize>(
 }
 
 /// Each of these tests as two, with wide heads and with narrow ones.
-macro_rules! with_either_head {
+macro_rules! with_either_tag {
     ($($test:ident)*) => {
         mod wide {
             $(#[test] fn $test() { super::$test::<super::WideTag>(); })*
@@ -33,7 +33,7 @@ macro_rules! with_either_head {
     };
 }
 
-with_either_head! {
+with_either_tag! {
     sets_cover_every_slot_once
     refusing_gives_no_key_up
     evicting_spares_the_exhausted
@@ -52,7 +52,7 @@ fn sets_cover_every_slot_once<H: SlotTag>() {
         let mut seen = Vec::new();
         for digest in 0..=u16::MAX {
             let home = home(Digest::from_u64(u64::from(digest) << 48), slots);
-            let Places([from_home, to_home, spill]) = Places::around::<H>(home, slots);
+            let CandidateSlots([from_home, to_home, spill]) = CandidateSlots::around::<H>(home, slots);
             homes[home] += 1;
             let set = to_home.start..from_home.end;
             assert!(set.contains(&home) && to_home.end == from_home.start);

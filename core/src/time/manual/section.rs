@@ -1,3 +1,3 @@
 //! A number of 64 bits that tasks and interrupts share, where the target has no atomics of that width.
 
-pub(super) type Register = crate::time::register::Register<u64>;
+pub(super) type Register = crate::time::section_cell::SectionCell<u64>;

@@ -114,7 +114,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             return Ok(told);
         }
         for verdict in verdicts {
-            verdict.for_each_receipt_mut(&mut |receipt| receipt.note_side(false));
+            verdict.for_each_receipt_mut(&mut |receipt| receipt.push_route(false));
         }
         if is_admitted && self.settings.warm {
             for key in keys {
@@ -133,7 +133,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         mut receipt: <S::Verdict as Verdict>::Receipt,
     ) -> Result<S::Verdict, BackendError> {
         let mut is_fallback = false;
-        receipt.each_mut(&mut |receipt| is_fallback = receipt.take_side());
+        receipt.each_mut(&mut |receipt| is_fallback = receipt.pop_route());
         let op = Op::Refund(*hit, receipt);
         if !is_fallback {
             return self.own(node, self.primary.apply(limits.primary, &key, &op).await);

@@ -172,7 +172,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         {
             self.outbox.note(digest, Note { hit, receipt: verdict.receipt(), over, _place: place });
         }
-        verdict.for_each_receipt_mut(&mut |receipt| receipt.note_side(true));
+        verdict.for_each_receipt_mut(&mut |receipt| receipt.push_route(true));
         *verdict = verdict.clone().with_origin(Origin::Fallback);
     }
 }
@@ -219,7 +219,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         mut verdict: S::Verdict,
     ) -> Reply<S::Verdict> {
         self.is_back(node);
-        verdict.for_each_receipt_mut(&mut |receipt| receipt.note_side(false));
+        verdict.for_each_receipt_mut(&mut |receipt| receipt.push_route(false));
         let Some(hit) = booked(op, &verdict).filter(|_| self.settings.warm) else {
             return Reply::ready(Ok(verdict));
         };

@@ -78,7 +78,7 @@ fn plain_values_are_written_as_ever() {
     decisions.iter().for_each(|decision| lines.write("decision", decision));
     let mut receipt = Receipt::new(Timestamp::from_micros(77));
     lines.both_ways("receipt", &receipt);
-    receipt.note_side(true);
+    receipt.push_route(true);
     lines.both_ways("receipt", &receipt);
     lines.both_ways("label", &Label::named("gold"));
     lines.both_ways("class", &class());

@@ -6,12 +6,12 @@ use crate::Timestamp;
 ///
 /// A clock that says a time of the calendar needs no help, also if it learnt it after the restore.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ahead(u64);
+pub(super) struct RestoredOffset(u64);
 
 /// The least time that is one of the calendar: in 2005. No uptime is as long as 35 years.
 const CALENDAR: Timestamp = Timestamp::from_micros(1 << 50);
 
-impl Ahead {
+impl RestoredOffset {
     /// No offset.
     pub(super) const NONE: Self = Self(0);
 

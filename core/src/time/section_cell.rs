@@ -5,9 +5,9 @@ use core::cell::Cell;
 use critical_section::Mutex;
 
 #[derive(Debug)]
-pub(super) struct Register<T: Copy>(Mutex<Cell<T>>);
+pub(super) struct SectionCell<T: Copy>(Mutex<Cell<T>>);
 
-impl<T: Copy> Register<T> {
+impl<T: Copy> SectionCell<T> {
     pub(super) const fn new(value: T) -> Self {
         Self(Mutex::new(Cell::new(value)))
     }
@@ -35,7 +35,7 @@ impl<T: Copy> Register<T> {
     }
 }
 
-impl<T: Copy + Default> Default for Register<T> {
+impl<T: Copy + Default> Default for SectionCell<T> {
     fn default() -> Self {
         Self::new(T::default())
     }

@@ -1,19 +1,19 @@
 //! Notes beside a state: when it is fresh, by the clock and the limit there are now.
 
-use crate::storage::head::{SlotTag, passed, ticks};
+use crate::storage::slot_tag::{SlotTag, passed, ticks};
 use crate::strategy::math::rebase::SLACK;
 use crate::{Class, Strategy, Timestamp};
 
 /// The figures to note beside a state that was written.
-pub(super) struct Noted {
+pub(super) struct TagUpdate {
     pub(super) now: Timestamp,
     pub(super) pressure: u8,
 }
 
-impl Noted {
+impl TagUpdate {
     /// The head of a slot with this state. `latest` is the latest tick in which one was written.
     #[inline]
-    pub(super) fn head<S: Strategy, H: SlotTag>(
+    pub(super) fn tag<S: Strategy, H: SlotTag>(
         self,
         key: H,
         strategy: &S,
@@ -49,20 +49,20 @@ fn longest<S: Strategy>(strategy: &S, now: Timestamp) -> Timestamp {
 #[cold]
 #[inline(never)]
 pub(super) fn rebased<S: Strategy, H: SlotTag>(
-    head: H,
+    tag: H,
     strategy: &S,
     state: &mut S::State,
     now: Timestamp,
 ) -> H {
     let _ = strategy.rebase(state, now);
     // A state that cannot be moved is kept for no longer than any that is.
-    head.fresh_in(head.fresh_tick().min(ticks(longest(strategy, now))))
+    tag.fresh_in(tag.fresh_tick().min(ticks(longest(strategy, now))))
 }
 
 /// The head of a slot whose state was denied: it is kept for as long as it is in use under the limit that
 /// denies. Another limit, with a shorter period, may have been in force when it was written.
 #[inline]
-pub(super) fn prolonged<S: Strategy, H: SlotTag>(head: H, strategy: &S, state: &S::State, class: Class) -> H {
+pub(super) fn prolonged<S: Strategy, H: SlotTag>(tag: H, strategy: &S, state: &S::State, class: Class) -> H {
     let fresh = ticks(strategy.expires_at(state, class));
-    if fresh > head.fresh_tick() { head.fresh_in(fresh) } else { head }
+    if fresh > tag.fresh_tick() { tag.fresh_in(fresh) } else { tag }
 }

@@ -1,0 +1,85 @@
+//! How long a wait may be, and how long it would be.
+
+use core::future::{Future, pending, ready};
+use core::time::Duration;
+
+use super::delayed::PendingRefunds;
+use super::target::WaitTarget;
+use crate::{Hit, Key, Strategy, Timer};
+
+/// A bound on how long a hit may wait.
+pub(super) trait WaitBound {
+    /// The time that is left; `None` without a bound.
+    fn left(&self) -> Option<Duration>;
+
+    /// Completes when no time is left.
+    fn over(&self) -> impl Future<Output = ()>;
+
+    /// Refunds what was given up because no time is left.
+    fn refund<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
+        &self,
+        limiter: &L,
+        key: &K,
+        refunds: PendingRefunds<'_, S, impl Into<Hit<S::Cost>> + Copy>,
+    ) -> impl Future<Output = ()>;
+}
+
+/// No bound.
+pub(super) struct NoBound;
+
+impl WaitBound for NoBound {
+    fn left(&self) -> Option<Duration> {
+        None
+    }
+
+    fn over(&self) -> impl Future<Output = ()> {
+        pending()
+    }
+
+    /// Never called, so the future needs no room for it.
+    fn refund<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
+        &self,
+        limiter: &L,
+        key: &K,
+        refunds: PendingRefunds<'_, S, impl Into<Hit<S::Cost>> + Copy>,
+    ) -> impl Future<Output = ()> {
+        refunds.refund_now(limiter, key);
+        ready(())
+    }
+}
+
+/// A time from now on.
+pub(super) struct TimeBound<'a, T, W> {
+    timer: &'a T,
+    within: Duration,
+    watch: W,
+}
+
+impl<'a, T: Timer> TimeBound<'a, T, ()> {
+    /// A time from now on, by this timer.
+    pub(super) fn new(timer: &'a T, within: Duration) -> TimeBound<'a, T, impl Fn() -> Option<Duration>> {
+        TimeBound { timer, within, watch: timer.stopwatch() }
+    }
+}
+
+impl<T: Timer, W: Fn() -> Option<Duration>> WaitBound for TimeBound<'_, T, W> {
+    fn left(&self) -> Option<Duration> {
+        Some(self.within.saturating_sub((self.watch)().unwrap_or_default()))
+    }
+
+    fn over(&self) -> impl Future<Output = ()> {
+        self.timer.sleep(self.within)
+    }
+
+    async fn refund<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
+        &self,
+        limiter: &L,
+        key: &K,
+        mut refunds: PendingRefunds<'_, S, impl Into<Hit<S::Cost>> + Copy>,
+    ) {
+        while let Some(refund) = refunds.next() {
+            let refunded = limiter.refund(key, refund.hit, refund.receipt).await;
+            refund.answered(&refunded);
+        }
+    }
+}
