@@ -1,4 +1,4 @@
-//! What was decided about a hit, and the figures a caller may want to pass on.
+//! The decision of one limit on a hit, with its figures.
 
 use core::time::Duration;
 
@@ -14,10 +14,28 @@ mod verdict;
 pub(crate) use quotient::Quotient;
 pub use verdict::Verdict;
 
-/// One limit's decision on one hit.
+/// The decision of one limit on one hit: whether it may pass, and the figures for headers and logs.
 ///
-/// Holds raw figures: what needs a division is computed when it is read, so that asking only whether a hit
-/// may pass costs nothing more.
+/// [`Limiter::check`](crate::Limiter::check) returns it for a limit that is not composed. A strategy of your
+/// own makes it with [`allow`](Self::allow), [`deny`](Self::deny) and [`never`](Self::never).
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik::{Limiter, Memory, TokenBucket, rate};
+///
+/// let limiter = Limiter::new(TokenBucket::new(rate!("2/min")), Memory::new(1_000));
+/// let decision = limiter.check("alice")?;
+/// assert!(decision.is_allowed());
+/// assert_eq!((decision.limit(), decision.remaining()), (2, 1));
+///
+/// limiter.check("alice")?;
+/// let denied = limiter.check("alice")?;
+/// assert!(denied.retry_after().is_some_and(|wait| wait <= Duration::from_secs(30)));
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
+///
+/// It holds raw figures. A division is made when its figure is read, so that a caller who only asks whether a
+/// hit may pass pays for none.
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Decision {
@@ -25,9 +43,9 @@ pub struct Decision {
     recorded: bool,
     origin: Origin,
     more: MoreSource,
-    /// Whether the limit is a bucket, of which a reserve takes room and no part of the rate.
+    /// Whether the limit is a bucket: a reserve takes room of it, and no part of its rate.
     is_bucket: bool,
-    /// The receipt's; the receipt itself would leave seven bytes unused.
+    /// The routes of the receipt; the receipt itself would leave seven bytes unused.
     routes: u8,
     limit: u32,
     /// The limit of the rate.
@@ -35,7 +53,7 @@ pub struct Decision {
     /// The period of the rate in microseconds; 0 if it has none.
     window: u64,
     remaining: Quotient,
-    /// The wait of a denial or a delay; else as [`MoreSource`] has it.
+    /// The wait of a denial or a delay; otherwise as [`MoreSource`] defines it.
     wait: Quotient,
     reset: Quotient,
     at: Timestamp,
@@ -43,19 +61,21 @@ pub struct Decision {
     unit: u64,
 }
 
-/// How a decision knows when more can be had. Told of what waits for nothing: a delay and a denial have a
-/// wait of their own where these keep what they need.
+/// The source of the time until more can be had.
+///
+/// A delay and a denial have a wait of their own in the field that holds the source of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MoreSource {
-    /// Nothing is known of it.
+    /// The time is not known.
     Unknown,
-    /// The wait says it; 0 stands for never.
+    /// The field `wait`; 0 stands for never.
     Wait,
-    /// The level of a bucket says it, by `reset` and `remaining`: `wait` holds the units that can be had at
-    /// once, which of a delay are those of the limit.
+    /// The level of a bucket, by `reset` and `remaining`. The field `wait` then holds the units that can be
+    /// had at once; for a delay those are the units of the limit.
     Level,
 }
 
+/// The kind of a decision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Allow,
@@ -65,7 +85,7 @@ pub(crate) enum Kind {
     Never,
 }
 
-/// The figures every built-in strategy fills in; waits in microseconds, rounded up when read.
+/// The figures that every built-in strategy fills in; waits in microseconds, rounded up when they are read.
 pub(crate) struct Figures {
     pub(crate) limit: u32,
     pub(crate) rate: Rate,
@@ -87,15 +107,15 @@ impl Figures {
         self.decision(Kind::Never, false, more)
     }
 
-    /// A decision whose `wait` is that of a denial, or else the time until more can be had; 0 if that is not
-    /// known, or never.
+    /// Returns a decision whose `wait` is that of a denial, or else the time until more can be had; 0 if that
+    /// is not known, or never.
     #[inline]
     pub(crate) const fn decision(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
         self.build(kind, recorded, wait, MoreSource::Wait)
     }
 
-    /// A decision of a bucket, whose `wait` is that of a denial or a delay, or else as [`MoreSource::Level`] has
-    /// it.
+    /// Returns a decision of a bucket, whose `wait` is that of a denial or a delay, or else as
+    /// [`MoreSource::Level`] defines it.
     #[inline]
     pub(crate) const fn of_bucket(self, kind: Kind, recorded: bool, wait: Quotient) -> Decision {
         self.build(kind, recorded, wait, MoreSource::Level)
@@ -127,24 +147,25 @@ impl Figures {
 }
 
 impl Decision {
-    /// An admission, for a strategy of your own: of `limit`, `remaining` is left and all is back after
-    /// `reset_after`. The state is taken as changed.
+    /// Creates an admission, for a strategy of your own: `remaining` of `limit` is left, and all is back
+    /// after `reset_after`. The state counts as changed.
     pub const fn allow(limit: u32, remaining: u32, reset_after: Duration) -> Self {
         Self::plain(limit, remaining, reset_after).allow(true, Quotient::ZERO).of_limit(limit)
     }
 
-    /// A denial that the same hit would not meet again after `retry_after`. The state is taken as unchanged.
+    /// Creates a denial, for a strategy of your own: the same hit would be admitted after `retry_after`. The
+    /// state counts as unchanged.
     pub const fn deny(limit: u32, remaining: u32, retry_after: Duration, reset_after: Duration) -> Self {
         let wait = Quotient::whole(crate::time::micros_ceil(retry_after));
         Self::plain(limit, remaining, reset_after).deny(wait).of_limit(limit)
     }
 
-    /// A denial that no wait can end. The state is taken as unchanged.
+    /// Creates a denial that no wait can end. The state counts as unchanged.
     pub const fn never(limit: u32, remaining: u32, reset_after: Duration) -> Self {
         Self::plain(limit, remaining, reset_after).never(Quotient::ZERO).of_limit(limit)
     }
 
-    /// The decision of a limit that does not limit.
+    /// Creates the decision of an unlimited rate.
     pub const fn unlimited() -> Self {
         Self::plain(u32::MAX, u32::MAX, Duration::ZERO).decision(Kind::Unlimited, false, Quotient::ZERO)
     }
@@ -159,13 +180,13 @@ impl Decision {
         }
     }
 
-    /// The same decision of a limit whose rate allows what can be had at once.
+    /// Sets the limit of the rate to what can be had at once.
     const fn of_limit(mut self, limit: u32) -> Self {
         self.quota = limit;
         self
     }
 
-    /// The same decision of a delaying strategy: the hit may proceed only `after` this.
+    /// Makes this the decision of a delaying strategy: the hit may proceed only `after` this time.
     pub const fn delayed(mut self, after: Duration) -> Self {
         if matches!(self.kind, Kind::Never) {
             return self;
@@ -177,39 +198,40 @@ impl Decision {
         self
     }
 
-    /// The same decision of a limit whose rate has this period. What the rate allows in it is what can be had
-    /// at once, unless [said otherwise](Self::with_rate).
+    /// Sets the period of the rate.
+    ///
+    /// The limit of the rate is what can be had at once, unless [`with_rate`](Self::with_rate) sets another.
     pub const fn with_window(mut self, window: Duration) -> Self {
         self.window = crate::time::micros_ceil(window);
         self
     }
 
-    /// The same decision of a limit of this rate, where it is another than what can be had at once.
+    /// Sets the rate, where its limit is another than what can be had at once.
     pub const fn with_rate(mut self, rate: Rate) -> Self {
         (self.quota, self.window) = (rate.limit(), rate.period_micros());
         self
     }
 
-    /// The same decision with what [`Strategy::refund`](crate::Strategy::refund) is to be given back.
+    /// Sets the receipt that [`Strategy::refund`](crate::Strategy::refund) will take.
     pub const fn with_receipt(mut self, receipt: Receipt) -> Self {
         let Receipt { at, level, unit, routes } = receipt;
         (self.at, self.level, self.unit, self.routes) = (at, level, unit, routes);
         self
     }
 
-    /// The same decision, saying whether the state was changed by it and has to be written back.
+    /// Sets whether the decision changed the state, which then has to be written back.
     pub const fn recorded(mut self, recorded: bool) -> Self {
         self.recorded = recorded;
         self
     }
 
-    /// The same decision, coming from there.
+    /// Sets where the decision comes from.
     pub const fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
     }
 
-    /// Whether the hit may pass, and when.
+    /// Returns whether the hit may pass, and when.
     pub const fn outcome(&self) -> Outcome {
         match self.kind {
             Kind::Allow => Outcome::Allow { after: Duration::ZERO },
@@ -223,7 +245,7 @@ impl Decision {
         self.kind
     }
 
-    /// Microseconds to wait before the hit proceeds or is tried again, and until nothing is in use.
+    /// Returns the microseconds until the hit proceeds or is tried again, and those until nothing is in use.
     pub(crate) const fn waits(&self) -> (u64, u64) {
         let wait = match self.kind {
             Kind::Allow | Kind::Never => 0,
@@ -232,13 +254,13 @@ impl Decision {
         (wait, self.reset.ceil())
     }
 
-    /// Whether the hit may pass.
+    /// Reports whether the hit may pass.
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
         matches!(self.kind, Kind::Allow | Kind::Delay | Kind::Unlimited)
     }
 
-    /// The wait until the same hit would be admitted; `None` if it was admitted or never will be.
+    /// Returns the wait until the same hit would be admitted; `None` if it was admitted or never will be.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self.outcome() {
@@ -247,17 +269,18 @@ impl Decision {
         }
     }
 
-    /// The most cost that can be had at once; `u32::MAX` if [unlimited](Self::is_unlimited).
+    /// Returns the most cost that can be had at once; `u32::MAX` if [unlimited](Self::is_unlimited).
     #[must_use]
     pub const fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// The rate behind this decision; `None` if it tells none.
+    /// Returns the rate behind this decision; `None` if the strategy reports none.
     ///
-    /// Its limit is what passes in a period, and need not be what can be [had at once](Self::limit): a spaced
-    /// limit of 100 a minute lets 1 pass at once, a bucket with a burst more than its rate. A tier and an
-    /// hour have a rate of their own, a region that of its share, and a window what a reserve leaves of it.
+    /// The limit of the rate is what passes in a period, and need not be what can be [had at
+    /// once](Self::limit). A spaced limit of 100 a minute lets 1 pass at once; a bucket with a burst can let
+    /// pass more than its rate. A tier, an hour and a region have rates of their own. A reserve lowers the
+    /// rate of a window.
     ///
     /// ```
     /// use traffik::{Gcra, Hit, Strategy, Timestamp, rate};
@@ -277,7 +300,7 @@ impl Decision {
         }
     }
 
-    /// The period of the rate behind this decision; zero if it is unlimited or does not tell one.
+    /// Returns the period of the rate behind this decision; zero if it is unlimited or reports none.
     #[must_use]
     pub const fn window(&self) -> Duration {
         micros(self.window)
@@ -287,33 +310,35 @@ impl Decision {
         self.window
     }
 
-    /// The whole cost that could be had right after this hit; `u32::MAX` if [unlimited](Self::is_unlimited).
+    /// Returns the whole cost that could be had right after this hit; `u32::MAX` if
+    /// [unlimited](Self::is_unlimited).
     #[must_use]
     pub const fn remaining(&self) -> u32 {
         let remaining = self.remaining.floor();
         if remaining > self.limit as u64 { self.limit } else { remaining as u32 }
     }
 
-    /// How long until nothing of the limit is in use any more, if nothing else happens: 2⁶⁴ − 1 microseconds
-    /// if that is never.
+    /// Returns the time until nothing of the limit is in use any more, if nothing else happens.
+    ///
+    /// It is 2⁶⁴ − 1 microseconds if that never happens.
     #[must_use]
     pub const fn reset_after(&self) -> Duration {
         micros(self.reset.ceil())
     }
 
-    /// Whether the rate behind this decision is unlimited.
+    /// Reports whether the rate behind this decision is unlimited.
     #[must_use]
     pub const fn is_unlimited(&self) -> bool {
         matches!(self.kind, Kind::Unlimited)
     }
 
-    /// Where it comes from: the store, or what stands in its stead.
+    /// Returns where the decision comes from: the store, or its replacement.
     #[must_use]
     pub const fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// The receipt of the charge; meaningless unless the hit was admitted.
+    /// Returns the receipt of the charge; meaningless unless the hit was admitted.
     #[must_use]
     pub const fn receipt(&self) -> Receipt {
         let Self { at, level, unit, routes, .. } = *self;
@@ -321,12 +346,12 @@ impl Decision {
     }
 }
 
-/// Two decisions are equal if everything that can be read off them is, but for where they come from.
+/// Equality of all readable figures, except for the origin.
 impl PartialEq for Decision {
     fn eq(&self, other: &Self) -> bool {
-        let told = |it: &Self| (it.outcome(), it.limit, it.remaining(), it.more_after(), it.reset_after());
-        let noted = |it: &Self| (it.recorded, it.is_unlimited(), it.quota, it.window);
-        let is_same = told(self) == told(other) && noted(self) == noted(other);
+        let figures = |it: &Self| (it.outcome(), it.limit, it.remaining(), it.more_after(), it.reset_after());
+        let settings = |it: &Self| (it.recorded, it.is_unlimited(), it.quota, it.window);
+        let is_same = figures(self) == figures(other) && settings(self) == settings(other);
         is_same && (!self.is_allowed() || self.receipt() == other.receipt())
     }
 }

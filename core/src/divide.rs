@@ -1,11 +1,12 @@
-//! Division of 64-bit numbers, quick on cores that only divide 32-bit ones, and by the same number again.
+//! Division of 64-bit numbers: quick on cores that only divide 32-bit ones, and by a divisor that is used
+//! again.
 
 use core::time::Duration;
 
-/// The quotient and the remainder; a `den` of 0 is taken as 1.
+/// Returns the quotient and the remainder; a `den` of 0 counts as 1.
 ///
-/// Most divisors here fit 32 bits. A core of 32 bits then needs three of its own divisions, a third of what
-/// it takes it to divide by a number of any size.
+/// Most divisors here fit 32 bits. A core of 32 bits then needs three of its own divisions, a third of what a
+/// division by any 64-bit number takes.
 #[inline]
 pub(crate) const fn divide(num: u64, den: u64) -> (u64, u64) {
     let den = if den == 0 { 1 } else { den };
@@ -18,19 +19,22 @@ pub(crate) const fn divide(num: u64, den: u64) -> (u64, u64) {
     }
 }
 
-/// The quotient, rounded up.
+/// Returns the quotient, rounded up.
 #[inline]
 pub(crate) const fn divide_up(num: u64, den: u64) -> u64 {
     let (quotient, rest) = divide(num, den);
-    // Where there is a remainder the divisor is above 1, and the quotient below the largest number.
+    // A remainder means den > 1, so the quotient is below u64::MAX and adding 1 does not overflow.
     quotient + (rest > 0) as u64
 }
 
-/// `⌈num · times / den⌉`, or the largest number if that is less, as by a `den` of 0, of which only nothing is
-/// nothing. It is seldom needed, so it takes little room.
+/// Returns `⌈num · times / den⌉`, and `u64::MAX` at most; by a `den` of 0 that is `u64::MAX`, or 0 if `num`
+/// is 0.
+///
+/// It is seldom needed, so it is kept small.
 #[cold]
 #[inline(never)]
 pub(crate) const fn scale_up(num: u64, times: u64, den: u64) -> u64 {
+    // num · times = high · 2⁶⁴ + low; the quotient fits 64 bits if high < den.
     let (high, low) = (high_half(num, times), num.wrapping_mul(times));
     if high >= den {
         return if num == 0 { 0 } else { u64::MAX };
@@ -39,18 +43,18 @@ pub(crate) const fn scale_up(num: u64, times: u64, den: u64) -> u64 {
     quotient.saturating_add((rest > 0) as u64)
 }
 
-/// `⌊num · times / den⌋`, or the largest number if that is less, also by a `den` of 0.
+/// Returns `⌊num · times / den⌋`, and `u64::MAX` at most, also by a `den` of 0.
 #[inline]
 pub(crate) const fn scale_down(num: u64, times: u64, den: u64) -> u64 {
     let (high, low) = (high_half(num, times), num.wrapping_mul(times));
     if high >= den {
         return u64::MAX;
     }
-    // Most often it fits 64 bits, whose division is several times cheaper.
+    // Most products fit 64 bits, whose division is several times cheaper.
     if high == 0 { divide(low, den).0 } else { divide_long(high, low, den).0 }
 }
 
-/// `high`, which is less than `den`, and 64 bits below it, over `den`.
+/// Divides `high · 2⁶⁴ + low` by `den`, where `high < den`. Returns the quotient and the remainder.
 #[inline]
 const fn divide_long(high: u64, low: u64, den: u64) -> (u64, u64) {
     if usize::BITS < u64::BITS || den == 0 {
@@ -60,9 +64,10 @@ const fn divide_long(high: u64, low: u64, den: u64) -> (u64, u64) {
     ((num / den) as u64, (num % den) as u64)
 }
 
-/// The same bit by bit: the rest is doubled, and `den` is taken off it if it can be.
+/// Does the same bit by bit: the rest is doubled, and `den` is subtracted if it fits.
 const fn by_bit(high: u64, low: u64, den: u64) -> (u64, u64) {
-    // The 1 is out once every bit is in. Where the end is not known the loop is not unrolled.
+    // The leading 1 of the quotient leaves it after 64 steps. A compiler that cannot see the end does not
+    // unroll the loop. Invariant: rest < den at the start of each step.
     let (mut quotient, mut rest, mut bits) = (1u64, high, low);
     loop {
         let (is_last, is_beyond) = (quotient >> 63 == 1, rest >> 63 == 1);
@@ -76,7 +81,7 @@ const fn by_bit(high: u64, low: u64, den: u64) -> (u64, u64) {
     }
 }
 
-/// A product, or the largest number if that is less.
+/// Returns the product, and `u64::MAX` at most.
 #[inline]
 pub(crate) const fn product(a: u64, b: u64) -> u64 {
     if usize::BITS < u64::BITS { product_by_word(a, b) } else { a.saturating_mul(b) }
@@ -87,53 +92,53 @@ const fn product_by_word(a: u64, b: u64) -> u64 {
     if high_half_by_word(a, b) > 0 { u64::MAX } else { a.wrapping_mul(b) }
 }
 
-/// A divisor used again and again: two multiplications then take the place of a division.
+/// A divisor that is used again and again: two multiplications replace each division.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Divisor {
     den: u64,
-    /// `⌊(2⁶⁴ − 1) / den⌋`, which makes a guess at a quotient at most 1 too small: it lacks less than `1 +
-    /// den / 2⁶⁴` of `2⁶⁴ / den`, and so the guess less than 1 before it is rounded down.
+    /// `⌊(2⁶⁴ − 1) / den⌋`. A quotient guessed with it is at most 1 too small: the reciprocal lacks less than
+    /// `1 + den / 2⁶⁴` of `2⁶⁴ / den`, so the guess lacks less than 1 before it is rounded down.
     reciprocal: u64,
 }
 
 impl Divisor {
-    /// Division by 0 is as that by 1.
+    /// Creates a divisor; 0 divides as 1 does.
     pub(crate) const fn new(den: u64) -> Self {
         Self { den, reciprocal: divide(u64::MAX, den).0 }
     }
 
-    /// The divisor itself, which may be 0.
+    /// Returns the divisor itself, which may be 0.
     #[inline]
     pub(crate) const fn get(self) -> u64 {
         self.den
     }
 
-    /// The quotient and the remainder.
+    /// Returns the quotient and the remainder.
     #[inline]
     pub(crate) const fn divide(self, num: u64) -> (u64, u64) {
         let (quotient, rest, den) = self.guess(num);
         if rest >= den { (quotient + 1, rest - den) } else { (quotient, rest) }
     }
 
-    /// The quotient, rounded up. Without a branch, which could not be foreseen.
+    /// Returns the quotient, rounded up, without a branch: a processor could not predict it.
     #[inline]
     pub(crate) const fn divide_up(self, num: u64) -> u64 {
         let (quotient, rest, den) = self.guess(num);
-        // Where there is a remainder the divisor is above 1, and the quotient below the largest number.
+        // A remainder means den > 1, so the quotient is below u64::MAX and adding 1 does not overflow.
         quotient + (rest > 0) as u64 + (rest > den) as u64
     }
 
-    /// The quotient or 1 less, what that leaves, and what was divided by.
+    /// Returns the quotient or 1 less, the rest that it leaves, and the divisor.
     #[inline]
     const fn guess(self, num: u64) -> (u64, u64, u64) {
         let den = if self.den == 0 { 1 } else { self.den };
         let quotient = high_half(num, self.reciprocal);
-        // At most `num`, as the guess is at most the quotient.
+        // quotient · den ≤ num, since the guess is at most the quotient.
         (quotient, num - quotient * den, den)
     }
 }
 
-/// The upper half of a product.
+/// Returns the upper half of a product.
 #[inline]
 const fn high_half(a: u64, b: u64) -> u64 {
     if usize::BITS < u64::BITS {
@@ -142,27 +147,28 @@ const fn high_half(a: u64, b: u64) -> u64 {
     ((a as u128 * b as u128) >> 64) as u64
 }
 
-/// The same out of products of 32 bits, none of which overflows.
+/// Does the same with products of 32 bits, none of which overflows.
 #[inline(never)]
 const fn high_half_by_word(a: u64, b: u64) -> u64 {
     const LOW: u64 = u32::MAX as u64;
     let (a_high, a_low, b_high, b_low) = (a >> 32, a & LOW, b >> 32, b & LOW);
+    // a · b = a_high·b_high·2⁶⁴ + (a_high·b_low + a_low·b_high)·2³² + a_low·b_low.
     let one = a_high * b_low + ((a_low * b_low) >> 32);
     let other = a_low * b_high + (one & LOW);
     a_high * b_high + (one >> 32) + (other >> 32)
 }
 
-/// The duration of this many microseconds.
+/// Returns the duration of this many microseconds.
 #[inline]
 pub(crate) const fn micros(micros: u64) -> Duration {
     const SECOND: u64 = 1_000_000;
     let (secs, rest) = divide(micros, SECOND);
-    // Less than a second, but that is not always for the compiler to see, and more of it might panic.
+    // The rest is less than a second, which the compiler does not always see; more of it might panic.
     let (rest, most) = (rest as u32, SECOND as u32 - 1);
     Duration::new(secs, if rest > most { most } else { rest } * 1_000)
 }
 
-/// Long division: a digit of 32 bits, then two of 16.
+/// Divides by 32 bits, by long division: one digit of 32 bits, then two of 16.
 #[inline(never)]
 const fn by_word(num: u64, den: u32) -> (u64, u64) {
     let den = if den == 0 { 1 } else { den };
@@ -180,26 +186,27 @@ const fn by_word(num: u64, den: u32) -> (u64, u64) {
     ((first as u64) << 32 | (second << 16 | third) as u64, (rest >> shift) as u64)
 }
 
-/// Division by what does not fit 32 bits, out of one by its upper ones: H. S. Warren, "Hacker's Delight",
-/// section 9-5.
+/// Divides by a number of more than 32 bits, with one division by its upper bits: H. S. Warren, "Hacker's
+/// Delight", section 9-5.
 #[cold]
 #[inline(never)]
 const fn by_more(num: u64, den: u64) -> (u64, u64) {
     let shift = den.leading_zeros();
     let (guess, _) = by_word(num >> 1, ((den << shift) >> 32) as u32);
-    // At most 1 too large by now, so it is made at most 1 too small.
+    // The guess is at most 1 too large, so this is at most 1 too small.
     let quotient = ((guess << shift) >> 31).saturating_sub(1);
     let rest = num - quotient * den;
     if rest >= den { (quotient + 1, rest - den) } else { (quotient, rest) }
 }
 
-/// `high`, which is less than `den`, and a digit of 16 bits below it, over `den`.
+/// Divides `high`, which is less than `den`, with 16 bits below it by `den`. Returns the digit and the rest.
 #[inline(never)]
 const fn digit(high: u32, low: u16, den: u32) -> (u32, u32) {
-    // Never 0, but that is not for the compiler to see.
+    // It is never 0, which the compiler does not see.
     let top = if den >> 16 == 0 { 1 } else { den >> 16 };
     let mut digit = high / top;
     let mut rest = ((high as u64) << 16 | low as u64) as i64 - (digit as u64 * den as u64) as i64;
+    // rest = (high · 2¹⁶ + low) - digit · den; a digit that is too large, by at most 2, leaves less than 0.
     while rest < 0 {
         digit -= 1;
         rest += den as i64;

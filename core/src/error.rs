@@ -1,11 +1,11 @@
-//! The error of strategies: why a limit cannot be made as it was described.
+//! The error of a strategy's builder.
 
 use crate::capacity::CapacityError;
 use crate::hit::Label;
 use crate::hours::Hours;
 use crate::ratio::{Ratio, RatioError};
 
-/// The error of making a strategy: the setting that was refused, and in its text what would be right.
+/// The error of building a strategy: the setting that was refused, and advice as text.
 ///
 /// The builders of strategies return it, and `?` turns a [`CapacityError`] or the error of a [`Ratio`] into
 /// it:
@@ -38,9 +38,9 @@ pub enum StrategyError {
     AdaptiveFloor(Ratio),
     /// A [`StrictWindow`](crate::StrictWindow) has no buckets, or more than it has room for.
     Buckets {
-        /// The buckets that were asked for.
+        /// The number of buckets.
         asked: u32,
-        /// The most there is room for.
+        /// The most buckets that fit.
         most: u32,
     },
     /// The mean of a [`CostBased`](crate::CostBased) bucket looks back no hits.
@@ -49,7 +49,7 @@ pub enum StrategyError {
     CostBasedFloor,
     /// A [`TimeOfDay`](crate::TimeOfDay) has no hours.
     NoHours,
-    /// A [`TimeOfDay`](crate::TimeOfDay) has more hours than room: how many of each.
+    /// A [`TimeOfDay`](crate::TimeOfDay) has more hours than room: the number of hours, and the room.
     TooManyHours(usize, usize),
     /// A time of [`Hours`] is not one of a day.
     NotATime(Hours),
@@ -59,7 +59,7 @@ pub enum StrategyError {
     OverlappingHours(Hours, Hours),
     /// [`Hours`] have a ratio of 0.
     ZeroHours(Hours),
-    /// Local time differs by a day or more from UTC: the minutes.
+    /// Local time differs by a day or more from UTC, by these minutes.
     UtcOffset(i32),
     /// A limit by [`TimeOfDay`](crate::TimeOfDay) takes more than thirty years to become fresh.
     TooSlow,
@@ -67,22 +67,22 @@ pub enum StrategyError {
     LogTooSmall {
         /// The limit of the rate.
         limit: u32,
-        /// The entries there is room for.
+        /// The entries that fit.
         entries: u32,
     },
     /// A [`Priority`](crate::Priority) was named twice.
     DuplicatePriority(Label),
     /// A reserve of 1 or more of the limit leaves nothing to its own [`Priority`](crate::Priority).
     ReserveTooLarge(Label, Ratio),
-    /// The reserve of a [`Priority`](crate::Priority), a ratio of the limit, comes to less than a cost of 1.
+    /// The reserve of a [`Priority`](crate::Priority), a ratio of this limit, is less than a cost of 1.
     ReserveTooSmall(Label, Ratio, u32),
-    /// More than was unused would roll over in a [`QuotaRollover`](crate::QuotaRollover).
+    /// The share that rolls over in a [`QuotaRollover`](crate::QuotaRollover) is above 1.
     RolloverShare(Ratio),
     /// A weight of a [`FairShare`](crate::FairShare) is 0.
     ZeroWeight,
     /// There are more [`Regions`](crate::Regions) than the limit has room for.
     TooManyRegions {
-        /// The most there is room for.
+        /// The most regions that fit.
         most: usize,
     },
     /// One of the [`Regions`](crate::Regions) is named twice.
@@ -90,9 +90,9 @@ pub enum StrategyError {
         /// The region.
         region: Label,
     },
-    /// The share of one of the [`Regions`](crate::Regions) comes to less than a cost of 1.
+    /// The share of one of the [`Regions`](crate::Regions) is less than a cost of 1.
     ZeroShare {
-        /// The region whose share it is; `None` for all that are not named.
+        /// The region; `None` for all regions that are not named.
         region: Option<Label>,
     },
     /// The shares of [`Regions`](crate::Regions) add up to more than 1.
@@ -115,28 +115,30 @@ texts! { StrategyError:
     Self::Capacity(error) => "{error}",
     Self::Ratio(error) => "{error}",
     Self::Threshold(ratio) =>
-        "{ratio} is no threshold, which is the load to fall at: above 0, at most 1, such as 80%",
+        "the threshold is the load at which an adaptive limit falls: above 0 and at most 1, such as 80%, \
+        not {ratio}",
     Self::Reduction(ratio) =>
-        "{ratio} is no reduction, which is what the factor is multiplied by: below 1, such as 60%",
+        "the reduction multiplies the factor of an adaptive limit: below 1, such as 60%, not {ratio}",
     Self::Recovery(ratio) =>
-        "{ratio} is no recovery, which is what is added in each window: 1/1000000 to 1, such as 10%",
+        "the recovery is added to the factor of an adaptive limit in each window: 1/1000000 to 1, such as 10%, \
+        not {ratio}",
     Self::AdaptiveFloor(ratio) =>
-        "{ratio} is no floor, which is the least part of the limit: at most 1, such as 30%",
+        "the floor is the least part of an adaptive limit: at most 1, such as 30%, not {ratio}",
     Self::Buckets { asked, most } =>
         "a strict window with room for {most} buckets can count in 1 to {most} of them, not in {asked}",
     Self::EmptyWindow => "the mean cost must look back at least 1 hit",
     Self::CostBasedFloor => "the floor is a share of the rate: it must be above 0 and at most 1, such as 1/2",
-    Self::NoHours => "no hours are given; without any the limit need not be wrapped",
+    Self::NoHours => "no hours are given; give at least one range, or use the limit without hours",
     Self::TooManyHours(given, room) => "{given} hours are given; there is room for {room}",
-    Self::NotATime(hours) => "{hours}: a day has times from 00:00 to 24:00, and begins before 24:00",
+    Self::NotATime(hours) => "{hours} is not within a day; hours begin from 00:00 to 23:59 and end by 24:00",
     Self::EmptyHours(hours) => "{hours} is empty; the whole day is 00:00-24:00",
     Self::OverlappingHours(one, other) =>
         "{one} and {other} overlap; the end of hours is not part of them, so one may begin there",
-    Self::ZeroHours(hours) => "{hours} has a ratio of 0, which no limit is scaled to; give one above 0",
+    Self::ZeroHours(hours) => "{hours} has a ratio of 0, to which no limit can be scaled; give one above 0",
     Self::UtcOffset(minutes) =>
-        "an offset of {minutes} minutes from UTC; it is less than a day, such as 330 for +05:30",
-    Self::TooSlow => "this limit may take more than thirty years to become fresh, and hours are followed \
-        no longer; give it a shorter period or a smaller burst, or ratios that are less apart",
+        "an offset of {minutes} minutes from UTC is too large; give less than a day, such as 330 for +05:30",
+    Self::TooSlow => "this limit may take more than thirty years to become fresh, which is longer than \
+        hours can be followed; give it a shorter period or a smaller burst, or ratios that differ less",
     Self::LogTooSmall { limit, entries } => "a log with room for {entries} entries cannot hold a limit of \
         {limit}: give it as many entries as the limit, at most 65536, or choose a strict sliding window, \
         which counts any limit in little room",
@@ -146,7 +148,7 @@ texts! { StrategyError:
     Self::ReserveTooSmall(Label(label), ratio, limit) => "priority {label} must leave {ratio} of a limit \
         of {limit}, which is less than a cost of 1; a reserve is 0 or at least 1",
     Self::RolloverShare(ratio) =>
-        "{ratio} of what was unused cannot roll over; the share is at most 1, such as 50%",
+        "{ratio} of the unused limit cannot roll over; the share is at most 1, such as 50%",
     Self::ZeroWeight => "a weight must be at least 1",
     Self::TooManyRegions { most } => "there is room for {most} regions: make it larger or name fewer",
     Self::DuplicateRegion { region: Label(region) } => "region {region} is named twice: give it one share",

@@ -1,4 +1,4 @@
-//! How values are logged by defmt (feature `defmt`), where their fields are not what is to be told.
+//! The forms in defmt (feature `defmt`) of values that do not show their fields.
 //!
 //! The other public values derive the trait. Waits are in microseconds, as everywhere.
 

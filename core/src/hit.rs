@@ -1,15 +1,16 @@
-//! A hit: the cost of a request and its class.
+//! The hit: the cost of a request and its class.
 
 use core::fmt;
 
 use crate::Key;
 
-/// The cost of a hit: a number, or a pair of them where two limits count different things.
+/// The cost of a hit: a number, or a pair of numbers where two limits count different things.
 ///
-/// A cost, and the limit of a rate, is a whole number up to 4 294 967 295. Count requests, or the tokens of a
-/// language model, as they are. Bytes beyond 4 GiB need a larger unit, which rate and cost have in common:
+/// Callers pass a `u32`, or a pair for a strategy that is a pair. A cost, and the limit of a rate, is a whole
+/// number up to 4 294 967 295. Count requests, or the tokens of a language model, one by one. Bytes beyond 4
+/// GiB need a larger unit, the same one for rate and cost:
 ///
-/// | unit | largest limit | a hit counts more than it is by less than |
+/// | unit | largest limit | a hit counts for more than it is, by less than |
 /// |---|---|---|
 /// | 1 byte | 4 GiB | 0 |
 /// | 1 KiB (`1 << 10`) | 4 TiB | 1 KiB |
@@ -25,10 +26,10 @@ use crate::Key;
 /// let body: u64 = 5_000_000_000;
 ///
 /// assert_eq!(limiter.check_n("ann", u32::in_units(body, KIB))?.remaining(), 5_602_947);
-/// // In bytes that would be no cost of 32 bits, and is never admitted.
+/// // In bytes it exceeds 32 bits, and is never admitted.
 /// assert_eq!(u32::in_units(body, 1), u32::MAX);
 ///
-/// // Tokens: 90 000 a minute, and what a prompt and its answer may come to.
+/// // Tokens: 90 000 a minute, and the most that a prompt and its answer can take.
 /// let tokens = TokenBucket::new(Rate::per_minute(90_000));
 /// let limiter = Limiter::new(tokens, Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1));
 /// let (prompt, answer) = (1_200u64, 4_096u64);
@@ -36,33 +37,37 @@ use crate::Key;
 /// # Ok::<(), traffik::StorageError>(())
 /// ```
 pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// The same number for every limit.
+    /// Returns the same number for every limit.
     #[must_use]
     fn uniform(cost: u32) -> Self;
 
-    /// The cost of an amount, such as of bytes, in units of this many of it; of a pair, the same for both.
+    /// Returns the cost of an amount, such as of bytes, in units of this size; of a pair, the same for both.
     ///
-    /// Rounds up, so that nothing is free. What is more than fits a cost, or counted in units of 0, costs
-    /// `u32::MAX`, which every smaller limit refuses for ever: never less than it is, as `amount as u32` can
-    /// be.
+    /// It rounds up, so that nothing is free. An amount that exceeds a cost, or a unit of 0, costs
+    /// `u32::MAX`, which every smaller limit refuses for ever. So a cost is never less than its amount, as
+    /// `amount as u32` can be.
     #[must_use]
     fn in_units(amount: u64, unit: u64) -> Self {
+        // cost = ceil(amount / unit), and u32::MAX at most.
         let whole = amount.checked_div(unit).unwrap_or(u64::MAX);
         let part = amount.checked_rem(unit).unwrap_or_default() > 0;
         Self::uniform(u32::try_from(whole.saturating_add(part.into())).unwrap_or(u32::MAX))
     }
 
-    /// The largest number of it.
+    /// Returns the largest of its numbers.
     #[must_use]
     fn largest(self) -> u32;
 
-    /// Whether every limit that admits this cost admits `other` too. Defaults to whether both are the same.
+    /// Reports whether every limit that admits this cost admits `other` too. Defaults to whether both are
+    /// equal.
     #[must_use]
     fn is_at_least(self, other: Self) -> bool {
         self == other
     }
 
-    /// The sum of both: [charging](crate::Strategy::charge) it charges one and the other. Defaults to `None`.
+    /// Returns the sum of both, whose [charge](crate::Strategy::charge) is that of one and the other.
+    ///
+    /// Defaults to `None`.
     #[must_use]
     fn plus(self, other: Self) -> Option<Self> {
         let _ = other;
@@ -103,6 +108,7 @@ impl<A: Cost, B: Cost> Cost for (A, B) {
     }
 
     fn is_at_least(self, other: Self) -> bool {
+        // In both numbers: a limit that refuses one of them refuses the pair.
         self.0.is_at_least(other.0) && self.1.is_at_least(other.1)
     }
 
@@ -113,48 +119,62 @@ impl<A: Cost, B: Cost> Cost for (A, B) {
 
 /// The name of a tier, priority, region or instance, as a number that the configuration chooses.
 ///
-/// A label MUST NOT be made from text that a client wrote: a client could then name its own tier.
+/// Choose [`Label::named`] for a name, or a number of your own. A label MUST NOT be made from text that a
+/// client wrote: a client could then name its own tier.
+///
+/// ```
+/// use traffik::{Class, Label};
+///
+/// let plan = String::from("pro"); // from a database
+/// assert_eq!(Class::new().with_tier(Label::named(&plan)), Class::new().with_tier("pro"));
+/// assert_eq!(Class::new().with_tier(Label(7)).tier, Label(7));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Label(pub u32);
 
 impl Label {
-    /// The label of a name from the configuration: the same in every process.
+    /// Returns the label of a name from the configuration: the same in every process.
     ///
-    /// A 32-bit hash (FNV-1a), never 0. Two names share a label with a chance of 2⁻³²; strategies refuse to
-    /// be given the same label twice.
+    /// It is a 32-bit hash (FNV-1a), never 0. Two names share a label with a chance of 2⁻³²; strategies
+    /// refuse the same label twice.
     #[must_use]
     pub const fn named(name: &str) -> Self {
         let (mut hash, mut at) = (0x811c_9dc5u32, 0);
         while let Some((byte, _)) = name.as_bytes().split_at(at).1.split_first() {
+            // FNV-1a: hash = (hash ^ byte) · 0x01000193 mod 2³².
             hash = (hash ^ *byte as u32).wrapping_mul(0x0100_0193);
             at += 1;
         }
+        // 0 is the default label, which stands for none.
         Self(if hash == 0 { 1 } else { hash })
     }
 }
 
-/// A name that is written in the program. One that is read from somewhere else takes [`Label::named`], which
-/// asks whether a client wrote it.
+/// The label of a name that is written in the program. A name from elsewhere takes [`Label::named`], so that
+/// its author thinks of whether a client wrote it.
 impl From<&'static str> for Label {
     fn from(name: &'static str) -> Self {
         Self::named(name)
     }
 }
 
-/// The kind of a request, for strategies that treat kinds differently.
+/// The class of a request, for strategies that treat classes differently.
+///
+/// Choose it with [`Tiered`](crate::Tiered), [`Priority`](crate::Priority), [`Regions`](crate::Regions) or
+/// [`FairShare`](crate::FairShare); other strategies ignore it.
 ///
 /// ```
 /// use traffik::{Class, FixedWindow, Hit, Label, Ratio, Strategy, Tiered, Timestamp, rate};
 ///
 /// let tiers = [("free".into(), Ratio::ONE), ("pro".into(), Ratio::new(3, 1)?)];
-/// let limit = Tiered::new(FixedWindow::new(rate!("2/min")), tiers)?;
+/// let strategy = Tiered::new(FixedWindow::new(rate!("2/min")), tiers)?;
 ///
 /// let class = Class::new().with_tier("pro").with_region("eu");
 /// assert_eq!((class.tier, class.priority), (Label::named("pro"), Label::default()));
 /// let hit = Hit::new(1).with_class(class);
-/// assert_eq!(limit.decide(&mut Default::default(), &hit, Timestamp::EPOCH).remaining(), 5);
+/// assert_eq!(strategy.decide(&mut Default::default(), &hit, Timestamp::EPOCH).remaining(), 5);
 /// # Ok::<(), traffik::StrategyError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -167,48 +187,48 @@ pub struct Class {
     pub tier: Label,
     /// The urgency of the request.
     pub priority: Label,
-    /// The region that it comes from.
+    /// The region of the request.
     pub region: Label,
-    /// The instance of a service that handles it.
+    /// The instance of a service that handles the request.
     pub instance: Label,
 }
 
 impl Class {
-    /// The class of a request of which nothing is known.
+    /// Creates the class of a request without any label.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// This class in a tier, for [`Tiered`](crate::Tiered).
+    /// Sets the tier, for [`Tiered`](crate::Tiered).
     #[must_use]
     pub fn with_tier(self, tier: impl Into<Label>) -> Self {
         Self { tier: tier.into(), ..self }
     }
 
-    /// This class with a priority, for [`Priority`](crate::Priority).
+    /// Sets the priority, for [`Priority`](crate::Priority).
     #[must_use]
     pub fn with_priority(self, priority: impl Into<Label>) -> Self {
         Self { priority: priority.into(), ..self }
     }
 
-    /// This class from a region, for [`Regions`](crate::Regions).
+    /// Sets the region, for [`Regions`](crate::Regions).
     #[must_use]
     pub fn with_region(self, region: impl Into<Label>) -> Self {
         Self { region: region.into(), ..self }
     }
 
-    /// This class at an instance of a service, for [`FairShare`](crate::FairShare).
+    /// Sets the instance of a service, for [`FairShare`](crate::FairShare).
     #[must_use]
     pub fn with_instance(self, instance: impl Into<Label>) -> Self {
         Self { instance: instance.into(), ..self }
     }
 
-    /// The key by which a queue knows the hits of this class that wait for `key`; of the default class it is
-    /// `key` itself.
+    /// Returns the key by which a queue knows the hits of this class that wait for `key`; for the default
+    /// class that is `key` itself.
     ///
-    /// Each class waits by itself: behind a hit of another one, which has to leave a reserve or has used its
-    /// share, it would lose what only it may have.
+    /// Each class waits on its own. Behind a hit of another class, which has to leave a reserve or has used
+    /// its share, it would lose what only it may have.
     #[doc(hidden)]
     #[must_use]
     pub fn waiting_for<K: Key + ?Sized>(self, key: &K) -> impl Key {
@@ -232,31 +252,40 @@ impl<K: Key + ?Sized> Key for ClassKey<'_, K> {
     }
 }
 
-/// A request as a strategy sees it.
+/// A request as a strategy sees it: its cost and its class.
+///
+/// Limiters accept a plain cost; build a hit where the class matters.
+///
+/// ```
+/// use traffik::{Class, Hit};
+///
+/// let upload = Hit::new(3).with_class(Class::new().with_tier("pro"));
+/// assert_eq!((upload.cost, upload.free().cost), (3, 0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hit<C = u32> {
-    /// Its cost.
+    /// The cost.
     pub cost: C,
-    /// Its class.
+    /// The class.
     pub class: Class,
 }
 
 impl<C: Cost> Hit<C> {
-    /// A hit of this cost and the default class.
+    /// Creates a hit of this cost and the default class.
     #[must_use]
     pub fn new(cost: C) -> Self {
         Self { cost, class: Class::default() }
     }
 
-    /// This hit at cost 0, to read the current figures without charging.
+    /// Returns this hit at cost 0, to read the current figures without charging.
     #[must_use]
     pub fn free(self) -> Self {
         Self { cost: C::uniform(0), ..self }
     }
 
-    /// This hit with another class.
+    /// Sets the class.
     #[must_use]
     pub fn with_class(self, class: Class) -> Self {
         Self { class, ..self }

@@ -1,4 +1,4 @@
-//! Who is asking: any value with a fixed byte form, and its keyed hash.
+//! The key that a limit is kept for: any value with a fixed byte form, and its keyed hash.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -10,9 +10,11 @@ mod tests;
 #[cfg(feature = "uuid")]
 mod uuid;
 
-/// Something a limit is kept for: a user's name, an address, a number, or a tuple of these.
+/// A key that a limit is kept for: a user's name, an address, a number, or a tuple of these.
 ///
-/// * Equal keys MUST feed equal bytes, however they are cut into pieces; different ones of a type different
+/// Implement it for an identifier of your own; strings, numbers, addresses and tuples are keys already.
+///
+/// * Equal keys MUST feed equal bytes, in pieces of any length; different keys of a type MUST feed different
 ///   bytes.
 /// * The bytes are what a shared store sees, so they MUST NOT depend on the machine or the version.
 ///
@@ -48,8 +50,13 @@ pub trait Key {
     /// Hands the bytes of this key to `sink`, in any number of pieces.
     fn feed(&self, sink: &mut impl FnMut(&[u8]));
 
-    /// Writes what people call this key, on one line and without control characters: its bytes, escaped, unless it
-    /// knows better.
+    /// Writes the key as people read it, on one line and without control characters.
+    ///
+    /// Defaults to its bytes, escaped.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `text` does.
     fn name(&self, text: &mut dyn fmt::Write) -> fmt::Result {
         let mut written = Ok(());
         self.feed(&mut |bytes: &[u8]| {
@@ -59,12 +66,29 @@ pub trait Key {
     }
 }
 
-/// A [`Key`] of any type behind a reference; every key is one.
+/// A [`Key`] of any type behind a reference. Every key implements it.
+///
+/// Choose `&dyn ErasedKey` where keys of several types meet, as in an
+/// [`AsyncStorage`](crate::storage::AsyncStorage).
+///
+/// ```
+/// use traffik::ErasedKey;
+///
+/// let keys: [&dyn ErasedKey; 2] = [&"alice", &7u64];
+/// let mut names = String::new();
+/// keys[0].name_to(&mut names)?;
+/// assert_eq!(names, "alice");
+/// # Ok::<(), std::fmt::Error>(())
+/// ```
 pub trait ErasedKey {
     /// Hands the bytes of this key to `sink`, in any number of pieces.
     fn feed_to(&self, sink: &mut dyn FnMut(&[u8]));
 
-    /// Writes what people call this key.
+    /// Writes the key as people read it; see [`Key::name`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if `text` does.
     fn name_to(&self, text: &mut dyn fmt::Write) -> fmt::Result;
 }
 
@@ -111,7 +135,7 @@ impl Key for str {
     }
 }
 
-/// Makes a key of each pointer to one.
+/// Implements `Key` for pointers to keys.
 macro_rules! key_behind {
     ($([$($generic:tt)*] $pointer:ty;)*) => {$(
         #[deny(clippy::missing_trait_methods)]
@@ -133,7 +157,7 @@ key_behind! {
     [K: Key + ?Sized] &K;
 }
 
-/// Keys that feed what a block hands to the sink, and are named as they print.
+/// Implements `Key` for types by a block that feeds the sink; their names are their printed form.
 macro_rules! printed_keys {
     ($([$($key:ty),+] ($self:ident, $sink:ident) $feed:block)+) => {$($(
         impl Key for $key {
@@ -166,7 +190,7 @@ printed_keys! {
     }
 }
 
-/// Keys of one kind or another, which differ in their lengths.
+/// Implements `Key` for enums of keys whose bytes differ in length.
 macro_rules! either_keys {
     ($($key:ident: $($kind:ident)+;)*) => {$(
         #[deny(clippy::missing_trait_methods)]
@@ -198,6 +222,7 @@ impl Key for char {
 #[deny(clippy::missing_trait_methods)]
 impl<K: Key> Key for Option<K> {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
+        // The mark comes first, so that `Some` of an empty key differs from `None`.
         self.is_some().feed(sink);
         if let Some(key) = self {
             key.feed(sink);
@@ -223,6 +248,7 @@ macro_rules! tuple_keys {
             fn feed(&self, sink: &mut impl FnMut(&[u8])) {
                 let ($($part,)+) = self;
                 $(
+                    // Each part is followed by its length, so that the cut between two parts matters.
                     let mut length = 0u32;
                     $part.feed(&mut |bytes: &[u8]| {
                         length = length.wrapping_add(bytes.len() as u32);
@@ -250,10 +276,18 @@ tuple_keys! {
     (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H)
 }
 
-/// A keyed 64-bit hash that stands for a key inside one storage.
+/// The keyed 64-bit hash that stands for a key inside one storage.
 ///
-/// Two keys share a digest with a chance of 2⁻⁶⁴ per pair, about one in thirty million for any two among a
-/// million keys; they would then share one limit, and nothing worse.
+/// Two keys share a digest with a chance of 2⁻⁶⁴ a pair, about one in thirty million for any two among a
+/// million keys. They would then share one limit, and nothing worse.
+///
+/// ```
+/// use traffik::Seed;
+///
+/// let seed = Seed::new(7);
+/// assert_eq!(seed.digest("alice"), seed.digest("alice".as_bytes()));
+/// assert_ne!(seed.digest("alice").as_u64(), Seed::new(8).digest("alice").as_u64());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Digest(u64);
 
@@ -262,7 +296,7 @@ impl Digest {
         Self(digest)
     }
 
-    /// The digest of the same key for another purpose, one for each number.
+    /// Returns the digest of the same key for another purpose, one for each number.
     #[doc(hidden)]
     #[inline]
     #[must_use]
@@ -270,19 +304,28 @@ impl Digest {
         Self(self.0 ^ purpose)
     }
 
-    /// The hash as a number.
+    /// Returns the hash as a number.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
     }
 }
 
-/// What a hash is keyed with, so that no client can choose two keys that share a digest.
+/// The secret of a keyed hash, so that no client can choose two keys that share a digest.
 ///
 /// Take it from a random source wherever clients choose keys.
 ///
-/// The hash takes eight bytes at a time, and folds the halves of their 128-bit product with a secret number
-/// onto each other, as wyhash and foldhash do. It is the same on every machine, and small enough for firmware.
+/// ```
+/// use traffik::Seed;
+///
+/// let seed = Seed::new(0x5eed);
+/// assert_eq!(seed.digest(&("login", 7u64)), seed.digest(&("login", 7u64)));
+/// assert_eq!(format!("{seed:?}"), "Seed(secret)");
+/// ```
+///
+/// The hash takes eight bytes at a time. It multiplies them with a secret number, and folds the halves of the
+/// 128-bit product onto each other, as wyhash and foldhash do. It is the same on every machine, and small
+/// enough for firmware.
 #[derive(Clone)]
 pub struct Seed {
     start: u64,
@@ -296,26 +339,27 @@ impl core::fmt::Debug for Seed {
 }
 
 impl Seed {
-    /// The hash keyed with `seed`.
+    /// Creates the hash that is keyed with `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         // Both parts are secret: with a known multiplier a client could cancel `start` out.
         Self::from_start(fold(fold(seed ^ GOLDEN, GOLDEN), GOLDEN))
     }
 
-    /// The same hash, by what [`start`](Self::start) says of it.
+    /// Creates the hash whose [`start`](Self::start) is this number.
     pub(crate) const fn from_start(start: u64) -> Self {
         let multiplier = fold(fold(start ^ GOLDEN, GOLDEN), GOLDEN);
         // A factor with few bits set mixes little, so these are set for certain.
         Self { start, multiplier: multiplier | 1 << 63 | 1 << 31 | 1 }
     }
 
-    /// The number that all of it follows from, as secret as the seed.
+    /// Returns the number that all of the hash follows from; it is as secret as the seed.
     pub(crate) const fn start(&self) -> u64 {
         self.start
     }
 
-    /// The digest of `key`, the same for the same bytes however they are cut into pieces.
+    /// Returns the digest of `key`. It depends on the bytes of the key, and not on how they are cut into
+    /// pieces.
     #[inline]
     #[must_use]
     pub fn digest<K: Key + ?Sized>(&self, key: &K) -> Digest {
@@ -328,20 +372,21 @@ impl Seed {
 /// 2⁶⁴ over the golden ratio: no pattern in its bits.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The halves of a product, one upon the other: the middle of it, which depends on every bit of both factors.
+/// Returns `low ^ high` of the product `a · b = high · 2⁶⁴ + low`, which depends on every bit of both
+/// factors.
 #[inline]
 const fn fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Gathers pieces into words of eight bytes, so that the hash does not see where a key was cut.
+/// Gathers pieces into words of eight bytes, so that the hash does not depend on where a key was cut.
 struct Words {
     multiplier: u64,
     hash: u64,
     /// The bytes since the last whole word, the first one lowest.
     word: u64,
-    /// Bytes seen.
+    /// The number of bytes so far.
     length: u32,
 }
 
@@ -360,12 +405,14 @@ impl Words {
     /// Appends the `count` lowest bytes of `bytes`, from 1 to 8; the others are zero.
     #[inline]
     fn push(&mut self, bytes: u64, count: u32) {
+        // Invariant: `word` holds the last `length mod 8` bytes, and `hash` all before them.
         let filled = self.length % 8;
         self.word |= bytes << (8 * filled);
         self.length = self.length.wrapping_add(count);
         if filled + count >= 8 {
+            // hash = fold(hash ^ word, multiplier) for each whole word.
             self.hash = fold(self.hash ^ self.word, self.multiplier);
-            // What did not fit; all of it did if nothing was waiting.
+            // The bytes that did not fit; none if the word was empty before.
             self.word = bytes.checked_shr(8 * (8 - filled)).unwrap_or(0);
         }
     }
@@ -377,6 +424,7 @@ impl Words {
         } else {
             fold(self.hash ^ self.word, self.multiplier)
         };
+        // The length goes in last, so that zeros at the end of a key count.
         fold(hash ^ u64::from(self.length), self.multiplier)
     }
 }

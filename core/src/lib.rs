@@ -1,6 +1,6 @@
 //! Rate limiting as pure functions: every algorithm of traffik, without an operating system.
 //!
-//! A [`Strategy`] decides on one [`Hit`] given a [`State`] and the time; it reads no clock, draws no random
+//! A [`Strategy`] decides on one [`Hit`] from a [`State`] and the time. It reads no clock, draws no random
 //! number, allocates nothing and uses integers only. A [`Storage`] runs it atomically for one key. A
 //! [`Limiter`] puts the two together:
 //!
@@ -18,18 +18,19 @@
 //! # Ok::<(), traffik::StorageError>(())
 //! ```
 //!
-//! In firmware take the crate `traffik` with `default-features = false`; its guide `traffik::guide::firmware`
-//! has the manifest, clocks, storages, costs and resets.
+//! Depend on the crate `traffik`, which contains this one, also in firmware: with `default-features = false`
+//! it is no more than this crate. Its guide `traffik::guide::firmware` has the manifest, clocks, storages,
+//! costs and resets.
 //!
-//! | question | file |
+//! | question | answer |
 //! |---|---|
-//! | how much in how long? | [`Rate`] |
-//! | what time is it? | [`Timestamp`], [`Clock`] |
-//! | who is asking? | [`Key`] |
-//! | how is it decided? | [`Strategy`] and [`strategy`] |
-//! | what was decided? | [`Decision`], [`Outcome`] |
-//! | where is it remembered? | [`Storage`] and [`storage`] |
-//! | how do I use it? | [`Limiter`] |
+//! | How much in what time? | [`Rate`] |
+//! | What time is it? | [`Timestamp`], [`Clock`] |
+//! | Who is asking? | [`Key`] |
+//! | How is it decided? | [`Strategy`] and [`strategy`] |
+//! | What was decided? | [`Decision`], [`Outcome`] |
+//! | Where are states kept? | [`Storage`] and [`storage`] |
+//! | How do I use it? | [`Limiter`] |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -90,7 +91,7 @@ pub use time::{Clock, ManualClock, Timer, Timestamp};
 #[cfg(feature = "critical-section")]
 pub use time::{SettableClock, TickClock};
 
-// What stands in signatures, and nobody has to name.
+// Types of signatures that users do not name.
 #[doc(hidden)]
 pub use {
     key::{Digest, Seed},

@@ -1,12 +1,8 @@
-//! A limit and a storage put together: what most programs use.
+//! The limiter: a strategy and a storage put together.
 
-use core::future::{Future, Ready, ready};
-use core::ops::Range;
-use core::time::Duration;
-
-use crate::storage::{Answer, MultiKeyVerdict, WaitQueue, as_of};
+use crate::storage::{Answer, MultiKeyVerdict};
 use crate::strategy::ReceiptOf;
-use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timer, Timestamp};
+use crate::{Class, Cost, Hit, Key, Op, Storage, StorageError, Strategy, Timestamp};
 
 mod bound;
 mod delayed;
@@ -15,17 +11,27 @@ mod estimate;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod future;
 mod target;
+mod until_ready;
 mod wait;
 
 pub use error::WaitError;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use future::AsyncLimiter;
 
-use bound::{NoBound, TimeBound};
-use estimate::WaitEstimate;
-use target::WaitTarget;
-
-/// Limits what keys may do, remembering them in a storage of this process.
+/// A rate limiter over a storage of this process, such as `Memory` or [`Fixed`](crate::Fixed).
+///
+/// Choose it where the storage answers at once; for Redis, Memcached or a storage in layers choose
+/// `AsyncLimiter`, which has the same verbs. Most callers want [`check`](Self::check).
+///
+/// | verb | charges | answers |
+/// |---|---|---|
+/// | [`check`](Self::check), [`check_n`](Self::check_n) | if admitted | whether the hit may pass |
+/// | [`check_many`](Self::check_many) | each key that admits | each of several keys |
+/// | [`check_together`](Self::check_together) | all keys or none | whether all of several keys admit |
+/// | [`until_ready`](Self::until_ready) | once admitted | waits until the hit may pass |
+/// | [`status`](Self::status), [`peek`](Self::peek) | nothing | the figures of now, or those after a hit |
+/// | [`charge`](Self::charge) | always | the figures left behind |
+/// | [`refund`](Self::refund), [`reset`](Self::reset) | gives back | the figures left behind |
 ///
 /// ```
 /// use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket, Verdict};
@@ -35,11 +41,23 @@ use target::WaitTarget;
 ///
 /// let decision = limiter.check_n("alice", 4)?;
 /// assert_eq!((decision.is_allowed(), decision.remaining()), (true, 6));
-/// assert_eq!(limiter.peek("alice", 6)?.remaining(), 0); // what a check would say
+/// assert_eq!(limiter.peek("alice", 6)?.remaining(), 0); // the figures that a check would return
 /// assert_eq!(limiter.refund("alice", 4, decision.receipt())?.remaining(), 10);
 /// assert_eq!(limiter.stat("bob")?.tokens, 10); // reading charges nobody
 /// # Ok::<(), traffik::StorageError>(())
 /// ```
+///
+/// # Errors
+///
+/// Every verb fails with a [`StorageError`] if the storage cannot answer. Those of traffik have then charged
+/// nothing:
+///
+/// * [`Full`](crate::ErrorKind::Full): the storage has no room for another key, and its policy is to
+///   [refuse](crate::storage::WhenFull::Refuse) new keys.
+/// * [`Contended`](crate::ErrorKind::Contended): the caller itself is using the storage. Only a strategy that
+///   calls back into its own storage can meet this.
+///
+/// `Memory` and [`Fixed`](crate::Fixed) evict by default, so their checks do not fail.
 #[derive(Clone, Debug)]
 pub struct Limiter<S, M> {
     strategy: S,
@@ -47,47 +65,87 @@ pub struct Limiter<S, M> {
 }
 
 impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
-    /// Runs `limit` in `storage`.
+    /// Creates a limiter that runs `strategy` in `storage`.
     #[must_use]
     pub const fn new(strategy: S, storage: M) -> Self {
         Self { strategy, storage }
     }
 
-    /// Asks for one, and takes it if it is admitted.
+    /// Checks a hit of cost 1, and charges it if it is admitted. Most callers want this verb.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use traffik::{Fixed, Gcra, Limiter, ManualClock, rate};
+    ///
+    /// let storage = Fixed::<Gcra, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(Gcra::new(rate!("1/s")), storage);
+    /// assert!(limiter.check("alice")?.is_allowed());
+    ///
+    /// let denied = limiter.check("alice")?;
+    /// assert_eq!(denied.retry_after(), Some(Duration::from_secs(1)));
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     #[inline]
     pub fn check<K: Key + ?Sized>(&self, key: &K) -> Answer<S> {
         self.check_n(key, S::Cost::uniform(1))
     }
 
-    /// Asks for a hit, all or nothing, and takes it if it is admitted: a cost, or a [`Hit`] that names its
-    /// class too, for limits that treat classes differently.
+    /// Checks a hit of any cost, all or nothing, and charges it if it is admitted.
+    ///
+    /// The hit is a number, or a [`Hit`] that names its class too, for strategies that treat classes
+    /// differently.
     ///
     /// ```
     /// # use traffik::{Class, Fixed, Gcra, Hit, Limiter, ManualClock, Priority, Ratio, Rate};
     /// # let half = Ratio::new(1, 2)?;
-    /// let limit = Priority::new(Gcra::new(Rate::per_minute(60)).burst(10)?, [("low".into(), half)])?;
-    /// let limiter = Limiter::new(limit, Fixed::<_, _, 16>::new(ManualClock::default(), 1));
+    /// let strategy = Priority::new(Gcra::new(Rate::per_minute(60)).burst(10)?, [("low".into(), half)])?;
+    /// let limiter = Limiter::new(strategy, Fixed::<_, _, 16>::new(ManualClock::default(), 1));
     ///
-    /// let low = Class::new().with_priority("low"); // which leaves a half of the limit to others
+    /// let low = Class::new().with_priority("low"); // leaves a half of the limit to others
     /// assert!(limiter.check_n("alice", Hit::new(5).with_class(low))?.is_allowed());
     /// assert!(!limiter.check_n("alice", Hit::new(1).with_class(low))?.is_allowed());
     /// assert!(limiter.check_n("alice", 5)?.is_allowed());
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     #[inline]
     pub fn check_n<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Answer<S> {
         self.apply_now(key, &Op::Check(hit.into()))
     }
 
-    /// Asks for a hit at a time read before, from this limiter's [clock](Self::now): one reading may serve
-    /// several limits.
+    /// Checks a hit at a time that the caller has read, so that one reading serves several limiters.
+    ///
+    /// The time MUST come from this limiter's [clock](Self::now).
+    ///
+    /// ```
+    /// # use traffik::{Fixed, Hit, Limiter, ManualClock, Rate, TokenBucket};
+    /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(2)), storage);
+    /// let now = limiter.now();
+    /// assert!(limiter.check_at("alice", &Hit::new(2), now)?.is_allowed());
+    /// assert!(!limiter.check_at("alice", &Hit::new(1), now)?.is_allowed());
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     #[inline]
     pub fn check_at<K: Key + ?Sized>(&self, key: &K, hit: &Hit<S::Cost>, now: Timestamp) -> Answer<S> {
         self.apply(key, &Op::Check(*hit), now)
     }
 
-    /// Asks for one for each of several keys, and answers each: one reading of the clock serves them all, and
-    /// a storage may look them up at once. A key named twice sees what it was charged the first time.
+    /// Checks a hit of cost 1 on each of several keys, and calls `answer` with each verdict.
+    ///
+    /// One reading of the clock serves all keys, and a storage may look them up together. Each key is charged
+    /// on its own: a denial of one does not affect another. A key that is named twice is charged twice.
     ///
     /// ```
     /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
@@ -107,12 +165,12 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.storage.check_many(&self.strategy, keys, &one, self.now(), answer);
     }
 
-    /// Asks for a hit on each of several keys, such as an address and a user: all of them are charged, or
-    /// none.
+    /// Checks one hit on several keys, such as an address and a user: charges all of them, or none.
     ///
-    /// The answer has the field `verdicts`, one for each key in their order: if one denies, what the others
-    /// would have said. Its methods are `is_allowed()`; `outcome()`, with the longest of the waits; and
-    /// `is_atomic()`, whether all keys were asked in one step.
+    /// The verdict's field `verdicts` holds one verdict for each key, in the order of `keys`. If one key
+    /// denies, the others hold the verdict that they would have returned. Its method `is_allowed()` reports
+    /// whether all admit, `outcome()` adds the longest of their waits, and `is_atomic()` reports whether the
+    /// storage decided in one step.
     ///
     /// ```
     /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
@@ -124,6 +182,10 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// assert_eq!(limiter.peek("address 2", 0)?.remaining(), 2); // not charged
     /// # Ok::<(), traffik::StorageError>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     pub fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
         keys: [&K; N],
@@ -132,36 +194,86 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.storage.check_together(&self.strategy, keys, &hit.into(), self.now())
     }
 
-    /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit.
-    /// For the figures of now ask for the [`status`](Self::status).
+    /// Decides as [`check_n`](Self::check_n) would, without charging; the figures are those after the hit.
+    ///
+    /// For the figures of now call [`status`](Self::status).
+    ///
+    /// ```
+    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+    /// assert!(!limiter.peek("bob", 11)?.is_allowed());
+    /// assert_eq!(limiter.peek("bob", 3)?.remaining(), 7);
+    /// assert_eq!(limiter.peek("bob", 3)?.remaining(), 7); // still
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     pub fn peek<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Answer<S> {
         self.apply_now(key, &Op::Peek(hit.into()))
     }
 
-    /// Reports what a key has left now, charging nothing: a key never seen has the whole limit. It is the
-    /// answer to a hit of cost 0, so it admits; whether a hit of another cost would pass, and what would be
-    /// left after it, [`peek`](Self::peek) answers. The figures are those of the default class; those of
-    /// another one are a `peek` at `Hit::new(0).with_class(class)`.
+    /// Reports what a key has left now, without charging; a key never seen has the whole limit.
+    ///
+    /// The verdict is that of a hit of cost 0, so it always admits. To ask whether a hit of another cost
+    /// would pass, call [`peek`](Self::peek). The figures are those of the default class; for another class
+    /// call `peek` with `Hit::new(0).with_class(class)`.
     ///
     /// ```
     /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
     /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
     /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
     /// assert_eq!(limiter.status("bob")?.remaining(), 10);
-    /// assert_eq!(limiter.peek("bob", 3)?.remaining(), 7); // what would be left after three
+    /// assert_eq!(limiter.peek("bob", 3)?.remaining(), 7); // the rest after a hit of cost 3
     /// # Ok::<(), traffik::StorageError>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     pub fn status<K: Key + ?Sized>(&self, key: &K) -> Answer<S> {
         self.peek(key, S::Cost::uniform(0))
     }
 
-    /// Books what has already happened, whether or not it was allowed. Answers what is left.
+    /// Charges a hit that has already happened, whether or not the limit would have admitted it.
+    ///
+    /// Returns the figures that the charge leaves behind. Use it where the cost is known only afterwards,
+    /// such as the bytes of an answer.
+    ///
+    /// ```
+    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+    /// assert_eq!(limiter.charge("bob", 8)?.remaining(), 2);
+    /// assert_eq!(limiter.charge("bob", 8)?.remaining(), 0); // beyond the limit
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     pub fn charge<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Answer<S> {
         self.apply_now(key, &Op::Charge(hit.into()))
     }
 
-    /// Takes back an admission, or a part of its cost, by the receipt in its verdict. The class MUST be that
-    /// of the admission. Answers what is left.
+    /// Gives back an admission, or a part of its cost, by the receipt in its verdict.
+    ///
+    /// Returns the figures that the refund leaves behind. The class MUST be that of the admission.
+    ///
+    /// ```
+    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+    /// let admitted = limiter.check_n("bob", 5)?; // an upper bound
+    /// assert_eq!(limiter.refund("bob", 2, admitted.receipt())?.remaining(), 7); // it took 3
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     pub fn refund<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -171,190 +283,83 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         self.apply_now(key, &Op::Refund(hit.into(), receipt))
     }
 
-    /// Forgets a key: it starts afresh.
+    /// Forgets a key, which then has its whole limit again. Returns the figures of the fresh key.
+    ///
+    /// ```
+    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+    /// limiter.charge("bob", 10)?;
+    /// assert_eq!(limiter.reset("bob")?.remaining(), 10);
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     pub fn reset<K: Key + ?Sized>(&self, key: &K) -> Answer<S> {
         self.apply_now(key, &Op::Reset)
     }
 
-    /// The strategy's own figures for a key, as they are for the default class.
+    /// Reads the strategy's own figures for a key, such as a bucket's tokens, for the default class.
+    ///
+    /// ```
+    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
+    /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
+    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+    /// assert_eq!(limiter.stat("bob")?.tokens, 10);
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     pub fn stat<K: Key + ?Sized>(&self, key: &K) -> Result<S::Stat, StorageError> {
         self.stat_for(key, Class::default())
     }
 
-    /// The strategy's own figures for a key, as they are for a class.
+    /// Reads the strategy's own figures for a key, for this class.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     pub fn stat_for<K: Key + ?Sized>(&self, key: &K, class: Class) -> Result<S::Stat, StorageError> {
         Ok(self.strategy.stat(&self.storage.load(key)?, class, self.now()))
     }
 
-    /// Waits until a hit of cost 1 is admitted, and takes it.
-    ///
-    /// * **Order.** In a storage with a [queue](Storage::wait_queue), such as `Memory`, waiters for a key are
-    ///   served in the order in which they came, whatever their cost. Only the first asks the storage; the
-    ///   next one is woken when the first is admitted, fails or is dropped. Each [class](crate::Class) has a
-    ///   queue of its own, so that none waits behind another that has used its share. A plain
-    ///   [`check`](Self::check) does not stand in the queue, and may take what a waiter was about to get. In
-    ///   any other storage, such as a [`Fixed`](crate::Fixed) that is not shared, every waiter asks again
-    ///   after its own denial, in no order.
-    /// * **Duration.** The first in the queue sleeps on `timer` until the storage admits the hit; the others
-    ///   wait for those in front, without bound. A timeout around this future bounds it. A waiter that is
-    ///   neither polled nor dropped holds up those behind it.
-    /// * **Rate.** A timer wakes late, by a millisecond or two in most runtimes. The hit is then decided as
-    ///   of the time at which it was due, and the next turn is counted from there, so that 200/s come to 200
-    ///   in a second. It counts as earlier than it comes by less than an interval of the limit's rate, and by
-    ///   no more than 1/64 s: in a time by the clock passes what the limit admits in that time and as much
-    ///   more. A strategy that does not tell its rate decides by the present.
-    /// * **Drop.** A dropped future has taken nothing, keeps no place, and the next one in the queue is woken
-    ///   at once. During the delay of an admission, as by a [`LeakyBucketQueue`](crate::LeakyBucketQueue),
-    ///   those behind it in this process move up, and the last turn, which is free then, is refunded. In a
-    ///   storage of firmware nobody moves up: a turn that is not the last stays empty.
-    ///
-    /// # Errors
-    ///
-    /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
-    /// with [`WaitError::Storage`] if the storage failed: the next one in the queue then asks for itself;
-    /// with [`WaitError::TooLong`] if the queue is bounded and full.
-    pub fn until_ready<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        timer: &impl Timer,
-    ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
-        self.until_ready_n(key, S::Cost::uniform(1), timer)
-    }
-
-    /// Waits until a hit is admitted, all of its cost at once, and takes it: a cost, or a [`Hit`] that names
-    /// its class too. Order, duration, drop and errors are those of [`until_ready`](Self::until_ready).
-    ///
-    /// ```
-    /// # use traffik::{Class, FairShare, Fixed, Hit, Limiter, ManualClock, Rate, Timer, WaitError};
-    /// # async fn uplink(timer: &impl Timer) -> Result<(), WaitError> {
-    /// let limit = FairShare::<4>::new(Rate::per_second(10)); // among four tasks
-    /// let limiter = Limiter::new(limit, Fixed::<_, _, 16>::new(ManualClock::default(), 1));
-    ///
-    /// let sensor = Class::new().with_instance("sensor");
-    /// limiter.until_ready_n("uplink", Hit::new(1).with_class(sensor), timer).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn until_ready_n<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        hit: impl Into<Hit<S::Cost>> + Copy,
-        timer: &impl Timer,
-    ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
-        wait::wait(self, key, hit, timer, NoBound)
-    }
-
-    /// Waits until a hit is admitted, but no longer than `within`, and takes it. Order and drop are those of
-    /// [`until_ready`](Self::until_ready).
-    ///
-    /// Fails at once, taking nothing, if the turn cannot come within that time: by the wait of a denial, by
-    /// the delay of an admission, and by what those of its class who wait in front in this process ask for.
-    /// Fails also, once `within` has passed, if those in front turn out to take longer, since others came
-    /// between them, or those of other classes took what they share; then too it has taken nothing, and keeps
-    /// no place.
-    ///
-    /// ```
-    /// # use core::time::Duration;
-    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, Timer, TokenBucket, WaitError};
-    /// # async fn uplink(timer: &impl Timer) -> Result<(), WaitError> {
-    /// let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
-    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
-    /// match limiter.until_ready_within("uplink", 1, Duration::from_secs(2), timer).await {
-    ///     Ok(decision) => assert!(decision.is_allowed()),
-    ///     Err(WaitError::TooLong { wait }) => println!("busy: try again in {wait:?}"),
-    ///     Err(error) => return Err(error),
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Fails with [`WaitError::TooLong`], which says for how long it would have to wait; else with what
-    /// [`until_ready`](Self::until_ready) fails with.
-    pub fn until_ready_within<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        hit: impl Into<Hit<S::Cost>> + Copy,
-        within: Duration,
-        timer: &impl Timer,
-    ) -> impl Future<Output = Result<S::Verdict, WaitError>> {
-        wait::wait(self, key, hit, timer, TimeBound::new(timer, within))
-    }
-
     /// Applies any operation, at the present.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     #[inline]
     pub fn apply_now<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Answer<S> {
         self.storage.apply_now(&self.strategy, key, op)
     }
 
-    /// Applies any operation at a time read from this limiter's clock.
+    /// Applies any operation at a time read from this limiter's [clock](Self::now).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`Limiter`](Self#errors).
     #[inline]
     pub fn apply<K: Key + ?Sized>(&self, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
         self.storage.apply(&self.strategy, key, op, now)
     }
 
-    /// The present, by the clock of the storage.
+    /// Reads the clock of the storage.
     #[inline]
     pub fn now(&self) -> Timestamp {
         self.storage.now()
     }
 
-    /// The limit that is run.
+    /// Returns the strategy.
     pub const fn strategy(&self) -> &S {
         &self.strategy
     }
 
-    /// The storage it is run in.
+    /// Returns the storage.
     pub const fn storage(&self) -> &M {
         &self.storage
-    }
-}
-
-impl<S: Strategy, M: Storage<S>> WaitTarget<S> for Limiter<S, M> {
-    type Error = StorageError;
-    type Answer = Ready<Answer<S>>;
-    type Estimate = Ready<Result<Duration, StorageError>>;
-
-    fn strategy(&self) -> &S {
-        &self.strategy
-    }
-
-    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        self.storage.wait_queue()
-    }
-
-    fn check_due<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        hit: Hit<S::Cost>,
-        due: Range<Timestamp>,
-    ) -> (Self::Answer, Option<Timestamp>) {
-        let at = as_of(&due, self.now());
-        (ready(self.check_at(key, &hit, at)), Some(at))
-    }
-
-    fn is_local(&self) -> bool {
-        true
-    }
-
-    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Self::Answer {
-        ready(Self::refund(self, key, hit, receipt))
-    }
-
-    fn estimate_wait<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        hit: Hit<S::Cost>,
-        ahead: &dyn Fn(&mut dyn FnMut(u32)),
-        within: Duration,
-    ) -> Self::Estimate {
-        let expect = |state| {
-            let mut estimate = WaitEstimate::new(&self.strategy, state, self.now(), within);
-            ahead(&mut |cost| estimate.add(&Hit { cost: S::Cost::uniform(cost), ..hit }));
-            estimate.add(&hit);
-            estimate.waited()
-        };
-        ready(self.storage.load(key).map(expect))
     }
 }

@@ -4,17 +4,30 @@ use crate::{Class, Cost, Hit, Strategy, Timestamp, Verdict};
 
 /// An operation that a storage applies to the state of one key, as one atomic step.
 ///
-/// Every operation returns a verdict: a check and a peek the one on their hit, the others that of a peek of
-/// cost 0 afterwards, which shows the figures they leave behind.
+/// Callers use the verbs of a [`Limiter`](crate::Limiter); a storage of your own runs them. Every operation
+/// returns a verdict. That of a check or a peek is about its hit; that of any other is the verdict of a peek
+/// of cost 0 afterwards, which shows the figures that it leaves behind.
+///
+/// ```
+/// use traffik::{Gcra, Hit, Op, Timestamp, rate};
+///
+/// let (strategy, mut state) = (Gcra::new(rate!("1/s")), Default::default());
+/// let check = Op::Check(Hit::new(1));
+/// let (verdict, is_changed) = check.apply(&strategy, &mut state, Timestamp::EPOCH);
+/// assert!(verdict.is_allowed() && is_changed); // the storage writes the state back
+///
+/// let (verdict, is_changed) = check.apply(&strategy, &mut state, Timestamp::EPOCH);
+/// assert!(!verdict.is_allowed() && !is_changed);
+/// ```
 #[derive(Debug)]
 pub enum Op<S: Strategy> {
-    /// Decides on a hit and books it if it is admitted.
+    /// Decides on a hit, and charges it if it is admitted.
     Check(Hit<S::Cost>),
-    /// Decides on a hit without booking it.
+    /// Decides on a hit without charging it.
     Peek(Hit<S::Cost>),
-    /// Books a hit that has already happened.
+    /// Charges a hit that has already happened.
     Charge(Hit<S::Cost>),
-    /// Takes an admission back.
+    /// Gives back an admission, by its receipt.
     Refund(Hit<S::Cost>, <S::Verdict as Verdict>::Receipt),
     /// Forgets the key.
     Reset,
@@ -45,7 +58,7 @@ impl<S: Strategy> Op<S> {
         }
     }
 
-    /// Runs what is no check. Apart from it: a check has more registers by itself.
+    /// Runs any operation but a check, in a function of its own: a check then has more registers.
     #[inline(never)]
     fn run_rarely(&self, strategy: &S, state: &mut S::State, now: Timestamp) -> S::Verdict {
         match self {
@@ -61,7 +74,7 @@ impl<S: Strategy> Op<S> {
         strategy.peek(state, &hit, now)
     }
 
-    /// Whether the operation changed the state, given its verdict.
+    /// Reports whether the operation changed the state, given its verdict.
     #[inline]
     pub fn writes(&self, verdict: &S::Verdict) -> bool {
         match self {
@@ -71,7 +84,7 @@ impl<S: Strategy> Op<S> {
         }
     }
 
-    /// The class of the hit, or the default one.
+    /// Returns the class of the hit; the default one for a reset.
     #[must_use]
     pub fn class(&self) -> Class {
         match self {

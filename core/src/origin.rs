@@ -1,20 +1,30 @@
-//! Where a decision comes from.
+//! The origin of a decision.
 
 named! {
-    /// Where a decision comes from: the store, or what stands in its stead.
+    /// The origin of a decision: the store, or what replaces it.
     ///
-    /// A storage tells the first three of them with each [`Decision`](crate::Decision); the others are those
-    /// of a request that was let pass, or turned away, without one.
+    /// Read it from a [`Decision`](crate::Decision) to tell an answer of the store from one without it. A
+    /// storage sets the first three; a throttle for requests sets the others, for requests that it passed or
+    /// refused without a decision.
+    ///
+    /// ```
+    /// use traffik::{Limiter, Memory, Origin, TokenBucket, rate};
+    ///
+    /// let limiter = Limiter::new(TokenBucket::new(rate!("2/min")), Memory::new(1_000));
+    /// assert_eq!(limiter.check("alice")?.origin(), Origin::Store);
+    /// assert_eq!(Origin::DenyCache.name(), "deny-cache"); // in metrics and logs
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     #[non_exhaustive]
     pub enum Origin {
-        /// From the storage that holds the state.
+        /// The storage that holds the state decided.
         #[default]
         Store = "store",
-        /// Out of a cache of denials: the storage said so before, and was not asked again.
+        /// A cache of denials repeated what the storage said before, without asking it again.
         DenyCache = "deny-cache",
-        /// From the fallback of a storage that cannot be reached.
+        /// The fallback of a storage that cannot be reached decided.
         Fallback = "fallback",
         /// The client is exempt.
         Exempt = "exempt",
@@ -22,11 +32,11 @@ named! {
         Bypassed = "bypassed",
         /// The throttle is disabled.
         Disabled = "disabled",
-        /// The storage says otherwise, but the limit is not enforced for this client.
+        /// The storage denied, but the limit is not enforced for this client.
         Shadow = "shadow",
-        /// Nothing could decide, and such requests pass.
+        /// No storage could decide, and such requests pass.
         DegradedOpen = "degraded-open",
-        /// Nothing could decide, and such requests do not pass.
+        /// No storage could decide, and such requests do not pass.
         DegradedClosed = "degraded-closed",
     }
 }

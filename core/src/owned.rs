@@ -1,4 +1,4 @@
-//! Keys on the heap: each is the key it holds.
+//! Keys on the heap: each feeds the bytes of the key that it holds.
 
 use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;

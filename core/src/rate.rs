@@ -1,4 +1,4 @@
-//! How much is allowed in how long: a limit per period.
+//! The rate: a limit per period.
 
 use core::fmt;
 use core::time::Duration;
@@ -12,7 +12,10 @@ mod parse;
 
 pub use error::{RateError, RateErrorKind};
 
-/// A limit per period, such as 100 per minute.
+/// A rate: a limit per period, such as 100 per minute.
+///
+/// Every strategy is built from one. Write it as [`rate!`](crate::rate!), which the compiler checks; parse it
+/// from a configuration; or call [`per_second`](Self::per_second) and the like.
 ///
 /// ```
 /// use core::time::Duration;
@@ -26,64 +29,71 @@ pub use error::{RateError, RateErrorKind};
 /// # Ok::<(), traffik::RateError>(())
 /// ```
 ///
-/// A text is `limit/period` or `limit per period`: the limit a whole number up to 4 294 967 295, the period
-/// whole numbers with units that add up (a unit alone means one of it). Units are `us`, `ms`, `s`, `m`, `h`,
-/// `d` and `w`, their usual abbreviations and full names in either number, in upper or lower case. A limit of
-/// 0 admits nothing; `0/0` is unlimited, and nothing else is.
+/// A text is `limit/period` or `limit per period`. The limit is a whole number up to 4 294 967 295. The
+/// period is whole numbers with units that add up; a unit alone means one of it. Units are `us`, `ms`, `s`,
+/// `m`, `h`, `d` and `w`, their usual abbreviations and full names in either number, in upper or lower case.
+/// A limit of 0 admits nothing. `0/0` is unlimited, and nothing else is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     limit: u32,
-    /// Microseconds; 0 stands for "unlimited" and for nothing else.
+    /// The period in microseconds; 0 stands for "unlimited" and for nothing else.
     period: u64,
 }
 
-/// The longest period, in microseconds: the largest whole number that the doubles of a store's scripting
-/// language count up to exactly (about 285 years).
+/// The longest period, in microseconds: 2⁵³ − 1 (about 285 years), up to which the doubles of a store's
+/// scripting language count exactly.
 const LONGEST_PERIOD: u128 = (1 << 53) - 1;
 
 impl Rate {
-    /// No limit at all.
+    /// The rate without a limit.
     pub const UNLIMITED: Self = Self { limit: 0, period: 0 };
 
-    /// `limit` per `period`, which must be a whole number of microseconds from 1 up to about 285 years.
+    /// Creates a rate of `limit` per `period`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the period is not a whole number of microseconds, is zero, or exceeds 2⁵³ − 1 microseconds
+    /// (about 285 years).
     pub const fn new(limit: u32, period: Duration) -> Result<Self, RateError> {
+        // A fraction would make the interval inexact for ever, so it is refused and not rounded.
         if !period.as_nanos().is_multiple_of(1000) {
             return Err(RateError::of(RateErrorKind::FractionOfMicrosecond));
         }
         Self::of_micros(limit, period.as_nanos() / 1000)
     }
 
-    /// `limit` per second.
+    /// Creates a rate of `limit` per second.
     #[must_use]
     pub const fn per_second(limit: u32) -> Self {
         Self { limit, period: 1_000_000 }
     }
 
-    /// `limit` per minute.
+    /// Creates a rate of `limit` per minute.
     #[must_use]
     pub const fn per_minute(limit: u32) -> Self {
         Self { limit, period: 60_000_000 }
     }
 
-    /// `limit` per hour.
+    /// Creates a rate of `limit` per hour.
     #[must_use]
     pub const fn per_hour(limit: u32) -> Self {
         Self { limit, period: 3_600_000_000 }
     }
 
-    /// `limit` per day of 24 hours.
+    /// Creates a rate of `limit` per day of 24 hours.
     #[must_use]
     pub const fn per_day(limit: u32) -> Self {
         Self { limit, period: 86_400_000_000 }
     }
 
-    /// `limit` per week of seven days.
+    /// Creates a rate of `limit` per week of seven days.
     #[must_use]
     pub const fn per_week(limit: u32) -> Self {
         Self { limit, period: 7 * 86_400_000_000 }
     }
 
     const fn of_micros(limit: u32, period: u128) -> Result<Self, RateError> {
+        // 0 would stand for "unlimited", so no period of 0 comes from arithmetic.
         match period {
             0 => Err(RateError::of(RateErrorKind::ZeroPeriod)),
             1..=LONGEST_PERIOD => Ok(Self { limit, period: period as u64 }),
@@ -91,24 +101,24 @@ impl Rate {
         }
     }
 
-    /// How much is allowed in one period; `u32::MAX` if unlimited.
+    /// Returns the limit in one period; `u32::MAX` if unlimited.
     #[must_use]
     pub const fn limit(self) -> u32 {
         if self.is_unlimited() { u32::MAX } else { self.limit }
     }
 
-    /// The period; zero if unlimited.
+    /// Returns the period; zero if unlimited.
     #[must_use]
     pub const fn period(self) -> Duration {
         Duration::from_micros(self.period)
     }
 
-    /// A part of what a rate allows in a period.
+    /// Returns a part of a rate: this limit in the same period.
     pub(crate) const fn of_quota(limit: u32, rate: Self) -> Self {
         Self { limit, ..rate }
     }
 
-    /// The limit, and the period in microseconds; both 0 if unlimited.
+    /// Returns the limit, and the period in microseconds; both are 0 if unlimited.
     #[inline]
     pub(crate) const fn plain(self) -> (u32, u64) {
         (self.limit, self.period)
@@ -118,74 +128,79 @@ impl Rate {
         self.period
     }
 
-    /// Whether this many microseconds are the period of some rate.
+    /// Reports whether this many microseconds are the period of some rate.
     pub(crate) const fn is_period(micros: u64) -> bool {
         micros > 0 && micros as u128 <= LONGEST_PERIOD
     }
 
-    /// Whether this is [`Rate::UNLIMITED`].
+    /// Reports whether this is [`Rate::UNLIMITED`].
     #[must_use]
     pub const fn is_unlimited(self) -> bool {
         self.period == 0
     }
 
-    /// Whether the period is shorter than a second.
+    /// Reports whether the period is shorter than a second.
     #[must_use]
     pub const fn is_subsecond(self) -> bool {
         !self.is_unlimited() && self.period < 1_000_000
     }
 
-    /// The exact rate as cost per microsecond, in lowest terms; `None` if unlimited.
+    /// Returns the exact rate as cost per microsecond, in lowest terms; `None` if unlimited.
     #[must_use]
     pub fn per_micro(self) -> Option<Ratio> {
         self.per_micros(1)
     }
 
-    /// Requests per second, exactly; `None` if unlimited or beyond 64 bits.
+    /// Returns the exact cost per second; `None` if unlimited or beyond 64 bits.
     #[must_use]
     pub fn rps(self) -> Option<Ratio> {
         self.per_micros(1_000_000)
     }
 
-    /// Requests per minute, exactly; `None` if unlimited or beyond 64 bits.
+    /// Returns the exact cost per minute; `None` if unlimited or beyond 64 bits.
     #[must_use]
     pub fn rpm(self) -> Option<Ratio> {
         self.per_micros(60_000_000)
     }
 
-    /// Requests per hour, exactly; `None` if unlimited or beyond 64 bits.
+    /// Returns the exact cost per hour; `None` if unlimited or beyond 64 bits.
     #[must_use]
     pub fn rph(self) -> Option<Ratio> {
         self.per_micros(3_600_000_000)
     }
 
-    /// Requests per day, exactly; `None` if unlimited or beyond 64 bits.
+    /// Returns the exact cost per day; `None` if unlimited or beyond 64 bits.
     #[must_use]
     pub fn rpd(self) -> Option<Ratio> {
         self.per_micros(86_400_000_000)
     }
 
     fn per_micros(self, span: u64) -> Option<Ratio> {
+        // limit · span / period, with span and period divided by their divisor first, so that less overflows.
         let divisor = gcd(span, self.period);
         let hits = Ratio::new(self.limit.into(), divide(self.period, divisor).0).ok()?;
         Ratio::new(hits.num().checked_mul(divide(span, divisor).0)?, hits.den()).ok()
     }
 
-    /// The same period with the limit multiplied by `ratio`, rounded down but never below 1.
+    /// Returns the same period with the limit multiplied by `ratio`, rounded down but never below 1.
     ///
-    /// A rate that admits nothing keeps admitting nothing, and unlimited stays unlimited: neither can be
-    /// reached or left by arithmetic.
+    /// A rate that admits nothing keeps admitting nothing, and unlimited stays unlimited: arithmetic neither
+    /// reaches nor leaves either.
     #[must_use]
     pub const fn scaled(self, ratio: Ratio) -> Self {
         Self { limit: ratio.part_of(self.limit), period: self.period }
     }
 }
 
-/// A [`Rate`] checked while compiling: `rate!("100/min")`. A text that is no rate is a compile error that
-/// says what would be right.
+/// A [`Rate`] that is checked while compiling: `rate!("100/min")`.
+///
+/// A text that is no rate is a compile error that says what would be right.
 ///
 /// ```
-/// let right = traffik::rate!("5/30d");
+/// use traffik::{Rate, rate};
+///
+/// let monthly = rate!("5/30d");
+/// assert_eq!(monthly.limit(), 5);
 /// ```
 ///
 /// ```compile_fail
@@ -193,7 +208,7 @@ impl Rate {
 /// ```
 #[macro_export]
 macro_rules! rate {
-    // As an item it is checked already where no code is made: by `cargo check` and in editors.
+    // As an item it is checked even where no code is generated: by `cargo check` and in editors.
     ($text:literal) => {{
         const RATE: $crate::Rate = $crate::rate!(($text));
         RATE
@@ -208,7 +223,7 @@ macro_rules! rate {
     };
 }
 
-/// Units from the longest, with the name that [`Rate`]'s `Display` uses.
+/// The units from the longest, with the name that `Display` uses.
 const UNITS: [(u64, &str); 7] = [
     (7 * 86_400_000_000, "w"),
     (86_400_000_000, "d"),
@@ -222,6 +237,7 @@ const UNITS: [(u64, &str); 7] = [
 impl fmt::Display for Rate {
     /// Prints the shortest text that parses to the same rate, in one unit.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The longest unit that divides the period: period = count · unit.
         let whole = |unit: &&(u64, &str)| self.period != 0 && self.period.is_multiple_of(unit.0);
         match UNITS.iter().find(whole) {
             None => f.write_str("0/0"),

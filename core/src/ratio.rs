@@ -1,4 +1,4 @@
-//! Exact fractions, for scaling a limit and for telling a rate.
+//! The exact fraction, for scaling a limit and for reading a rate.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -6,7 +6,9 @@ use core::str::FromStr;
 
 use crate::divide::{divide, scale_down};
 
-/// A fraction in lowest terms, such as `3/2`.
+/// An exact fraction in lowest terms, such as `3/2`.
+///
+/// Choose it wherever a limit is scaled or shared; no limit is ever computed with a float.
 ///
 /// ```
 /// use traffik::Ratio;
@@ -22,14 +24,21 @@ pub struct Ratio {
     den: u64,
 }
 
-/// Why a text or a pair of numbers is not a ratio.
+/// The error of a text or a pair of numbers that is no ratio.
+///
+/// ```
+/// use traffik::{Ratio, RatioError};
+///
+/// assert_eq!(Ratio::new(1, 0), Err(RatioError::ZeroDenominator));
+/// assert_eq!("half".parse::<Ratio>(), Err(RatioError::Malformed));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RatioError {
     /// The denominator is zero.
     ZeroDenominator,
-    /// Not of one of the forms `3`, `3/2`, `1.5` or `50%`, in ASCII digits of at most 64 bits.
+    /// The text has none of the forms `3`, `3/2`, `1.5` or `50%`, in ASCII digits of at most 64 bits.
     Malformed,
 }
 
@@ -39,17 +48,18 @@ texts! { RatioError:
 }
 
 impl Ratio {
-    /// Nothing of anything.
+    /// The ratio 0.
     pub const ZERO: Self = Self { num: 0, den: 1 };
-    /// One: changes nothing.
+    /// The ratio 1, which changes nothing.
     pub const ONE: Self = Self { num: 1, den: 1 };
     pub(crate) const HALF: Self = Self { num: 1, den: 2 };
 
-    /// `num / den`, brought to lowest terms.
+    /// Creates the ratio `num / den`, in lowest terms.
     ///
     /// # Errors
     ///
-    /// A denominator of 0 is refused. `?` turns the error into a [`StrategyError`](crate::StrategyError).
+    /// Fails with [`ZeroDenominator`](RatioError::ZeroDenominator) if `den` is 0. `?` turns the error into a
+    /// [`StrategyError`](crate::StrategyError).
     pub const fn new(num: u64, den: u64) -> Result<Self, RatioError> {
         if den == 0 {
             return Err(RatioError::ZeroDenominator);
@@ -58,19 +68,19 @@ impl Ratio {
         Ok(Self { num: divide(num, divisor).0, den: divide(den, divisor).0 })
     }
 
-    /// The numerator in lowest terms.
+    /// Returns the numerator in lowest terms.
     #[must_use]
     pub const fn num(self) -> u64 {
         self.num
     }
 
-    /// The denominator in lowest terms; never 0.
+    /// Returns the denominator in lowest terms; never 0.
     #[must_use]
     pub const fn den(self) -> u64 {
         self.den
     }
 
-    /// The nearest number with a point, for people to read: no limit is reckoned with it.
+    /// Returns the nearest floating-point number, for people to read: no limit is computed with it.
     ///
     /// ```
     /// use traffik::{Ratio, rate};
@@ -84,7 +94,7 @@ impl Ratio {
         self.num as f64 / self.den as f64
     }
 
-    /// `value × self`, rounded down but never below 1; 0 stays 0.
+    /// Returns `value · self`, rounded down but never below 1; 0 stays 0.
     pub(crate) const fn part_of(self, value: u32) -> u32 {
         match self.floor_of(value) {
             0 if value > 0 => 1,
@@ -92,10 +102,11 @@ impl Ratio {
         }
     }
 
-    /// `value × self`, rounded down, or `u32::MAX` if that is less.
+    /// Returns `value · self`, rounded down, and `u32::MAX` at most.
     #[must_use]
     pub const fn floor_of(self, value: u32) -> u32 {
         // Ratios that people write fit 32 bits, and 64-bit division is several times cheaper.
+        // scaled = floor(value · num / den).
         let scaled = match (value as u64).checked_mul(self.num) {
             Some(product) => divide(product, self.den).0,
             None => scale_down(value as u64, self.num, self.den),
@@ -106,6 +117,7 @@ impl Ratio {
 
 impl Ord for Ratio {
     fn cmp(&self, other: &Self) -> Ordering {
+        // a/b < c/d if a · d < c · b; 64-bit factors have 128-bit products.
         let cross = |num: u64, den: u64| u128::from(num) * u128::from(den);
         cross(self.num, other.den).cmp(&cross(other.num, self.den))
     }
@@ -133,7 +145,9 @@ impl FromStr for Ratio {
     ///
     /// # Errors
     ///
-    /// Any other text is refused. `?` turns the error into a [`StrategyError`](crate::StrategyError).
+    /// Fails with [`Malformed`](RatioError::Malformed) for any other text, and with
+    /// [`ZeroDenominator`](RatioError::ZeroDenominator) for a denominator of 0. `?` turns the error into a
+    /// [`StrategyError`](crate::StrategyError).
     fn from_str(text: &str) -> Result<Self, RatioError> {
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -147,6 +161,7 @@ impl FromStr for Ratio {
             return Self::new(number(num.trim_ascii())?, number(den.trim_ascii())?);
         }
         let Some((whole, decimals)) = text.split_once('.') else { return Self::new(number(text)?, 1) };
+        // num / den = (whole · 10ⁿ + part) / 10ⁿ, with n decimals.
         let den = 10u64.checked_pow(decimals.len() as u32).ok_or(RatioError::Malformed)?;
         let (whole, part) = (number(whole)?, number(decimals)?);
         let num = whole.checked_mul(den).and_then(|whole| whole.checked_add(part));
@@ -154,15 +169,16 @@ impl FromStr for Ratio {
     }
 }
 
-/// The greatest common divisor; that of 0 and `n` is `n`, and never 0 unless both are.
+/// Returns the greatest common divisor; that of 0 and `n` is `n`, and it is 0 only if both are.
 pub(crate) const fn gcd(mut a: u64, mut b: u64) -> u64 {
+    // Euclid: gcd(a, b) = gcd(b, a mod b).
     while b != 0 {
         (a, b) = (b, divide(a, b).1);
     }
     a
 }
 
-/// The least common multiple, or the largest number there is if that is less; that of 0 and `n` is `n`.
+/// Returns the least common multiple, and the largest number at most; that of 0 and `n` is `n`.
 pub(crate) const fn lcm(a: u64, b: u64) -> u64 {
     match gcd(a, b) {
         divisor if a > 0 && b > 0 => divide(a, divisor).0.saturating_mul(b),

@@ -1,47 +1,60 @@
-//! What an admission took, so that exactly that can be given back.
+//! The receipt of an admission, by which a refund gives back exactly what it took.
 
 use core::fmt;
 
 use crate::Timestamp;
 
-/// What an admission took, and when: hand it back with a refund and exactly that is returned.
+/// The receipt of an admission: a refund by it gives back exactly what the admission took.
 ///
-/// Opaque and small, so that it can be kept beside the request it belongs to, or travel to a store.
+/// Keep it beside the request. It is opaque and small, and can travel to a store.
+///
+/// ```
+/// use traffik::{Limiter, Memory, TokenBucket, rate};
+///
+/// let limiter = Limiter::new(TokenBucket::new(rate!("10/min")), Memory::new(1_000));
+/// let receipt = limiter.check_n("alice", 5)?.receipt();
+/// assert_eq!(limiter.refund("alice", 5, receipt)?.remaining(), 10);
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Receipt {
-    /// The time the charge was booked at.
+    /// The time at which the charge was booked.
     pub(crate) at: Timestamp,
     /// The level right after the charge, for strategies that keep one; in `unit`s.
     pub(crate) level: u64,
-    /// The strategy's units per cost of 1; of a bucket with how fast they drain.
+    /// The strategy's units per cost of 1; for a bucket with the pace at which they drain.
     pub(crate) unit: u64,
-    /// Which of two storages admitted it, where one stands in for another: a bit for each such choice, the outermost lowest.
+    /// The routes to the storage that admitted the hit, where one stands in for another: a bit for each such
+    /// choice, the outermost lowest.
     #[cfg_attr(feature = "serde", serde(default, rename = "sides"))]
     pub(crate) routes: u8,
 }
 
 impl Receipt {
-    /// The receipt of a charge booked at `at`, for a strategy of your own that needs no more than that.
+    /// Creates the receipt of a charge booked at `at`, for a strategy of your own that needs no more.
     #[must_use]
     pub const fn new(at: Timestamp) -> Self {
         Self { at, level: 0, unit: 0, routes: 0 }
     }
 
-    /// When the charge was booked.
+    /// Returns the time at which the charge was booked.
     #[must_use]
     pub const fn at(self) -> Timestamp {
         self.at
     }
 
-    /// Notes which of two storages admitted the hit, for whoever chooses between them: the second one, or the first. Eight such
-    /// choices around each other can be told apart.
+    /// Writes down which of two storages admitted the hit, the second or the first, for a layer that chooses
+    /// between them.
+    ///
+    /// A receipt has room for eight such layers around each other.
     pub const fn push_route(&mut self, is_second: bool) {
+        // routes = routes · 2 + is_second
         self.routes = self.routes << 1 | is_second as u8;
     }
 
-    /// Takes that out again: whether it was the second one. The receipt is then what that storage gave.
+    /// Takes out the route that was pushed last: whether it was the second storage.
     pub const fn pop_route(&mut self) -> bool {
         let is_second = self.routes & 1 == 1;
         self.routes >>= 1;
@@ -49,18 +62,27 @@ impl Receipt {
     }
 }
 
-/// One receipt, or those of several limits in a fixed order.
+/// The receipts of a verdict: one, or those of several limits in a fixed order.
+///
+/// ```
+/// use traffik::{Receipt, Receipts, Timestamp};
+///
+/// let receipts = (Receipt::new(Timestamp::EPOCH), Receipt::new(Timestamp::MAX));
+/// let mut count = 0;
+/// receipts.for_each(&mut |_| count += 1);
+/// assert_eq!(count, <(Receipt, Receipt)>::COUNT);
+/// ```
 pub trait Receipts: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// How many there are.
+    /// The number of receipts.
     const COUNT: usize;
 
-    /// Calls `visit` with each of them, [`COUNT`](Self::COUNT) times.
+    /// Calls `visit` with each receipt, [`COUNT`](Self::COUNT) times.
     fn for_each(&self, visit: &mut dyn FnMut(Receipt));
 
-    /// Calls `change` with each of them, in the same order.
+    /// Calls `change` with each receipt, in the same order.
     fn each_mut(&mut self, change: &mut dyn FnMut(&mut Receipt));
 
-    /// Puts them together again, in the same order.
+    /// Builds the receipts from single ones, in the same order.
     fn gather(next: &mut dyn FnMut() -> Receipt) -> Self;
 }
 

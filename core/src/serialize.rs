@@ -1,16 +1,16 @@
-//! How values are written and read by serde (feature `serde`).
+//! The forms in which serde writes and reads values (feature `serde`).
 //!
 //! | value | form |
 //! |---|---|
-//! | [`Rate`], [`Ratio`] | the text they print as, such as `"100/m"` and `"3/2"` |
+//! | [`Rate`], [`Ratio`] | the text that they print, such as `"100/m"` and `"3/2"` |
 //! | [`Timestamp`](crate::Timestamp) | microseconds since the epoch, as a number |
-//! | [`Outcome`] | `{"allow": {"after": 0}}`, `{"deny": {"retry_after": 500000}}` or `"never"`, in microseconds |
-//! | [`Decision`] | its figures, waits in microseconds; written only |
-//! | the state of a strategy | the bytes it [encodes](crate::strategy::encode) to, and nothing else is read |
-//! | [`Composite`] | the decision of each limit, and the outcome; written only |
+//! | [`Outcome`] | `{"allow": {"after": 0}}`, `{"deny": {"retry_after": 500000}}` or `"never"` (µs) |
+//! | [`Decision`] | its figures, waits in microseconds; only written |
+//! | the state of a strategy | the bytes that [`encode`](crate::strategy::encode) makes; nothing else is read |
+//! | [`Composite`] | the decision of each limit, and the outcome; only written |
 //!
-//! The other values are written as their fields. A state that takes more than 1024 bytes, such as that of a
-//! log of more than some eighty entries, is not written: it is an error.
+//! The other values are written as their fields. A state of more than 1024 bytes, such as that of a log with
+//! more than about eighty entries, cannot be written: serde returns an error.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -23,7 +23,7 @@ use crate::strategy::{Composite, DecisionList, PerLimit};
 use crate::time::micros_ceil;
 use crate::{Decision, Outcome, Rate, Ratio, Verdict};
 
-/// What is written as the text it prints as, and read by parsing it.
+/// Implements serde for values that are written as their printed text, and read by parsing it.
 macro_rules! as_text {
     ($($value:ty, $expected:literal;)*) => {$(
         impl Serialize for $value {
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(stat, json!({"tat": 0, "interval": "1000000", "conformant": true}));
     }
 
-    /// A state after two hits, written and read again, is the same state.
+    /// Checks that a state after two hits, written and read again, is the same state.
     fn state_survives<S: Strategy<State: Serialize + DeserializeOwned>>(strategy: &S, cost: S::Cost) {
         let mut state = S::State::default();
         let mut receipt = Default::default();

@@ -1,8 +1,9 @@
-//! Macros that write what is the same for many types.
+//! Macros for code that is the same for many types.
 
-/// Writes `Debug` for a type by the fields that are worth reading; closures, locks and the like are left out.
+/// Implements `Debug` for a type by the fields that are worth reading; closures, locks and the like are left
+/// out.
 ///
-/// ```ignore
+/// ```text
 /// debug_fields!([R: Connect] Pool<R>: address, idle = |it| it.state().idle.len());
 /// ```
 #[doc(hidden)]
@@ -24,14 +25,14 @@ macro_rules! debug_fields {
     (@$this:ident $field:ident $it:ident $value:expr) => { &$crate::shown($this, |$it| $value) };
 }
 
-/// Returns what a function makes of a value. A closure called in its place would not know the type of the
-/// value.
+/// Returns the result of a function of a value. A closure that is called in its place could not infer the
+/// type of the value.
 #[doc(hidden)]
 pub fn shown<'a, T, V>(value: &'a T, function: impl FnOnce(&'a T) -> V) -> V {
     function(value)
 }
 
-/// Makes an enum whose variants have names: a list of `ALL` of them, and the `name` of each.
+/// Declares an enum whose variants have names: a list `ALL` of them, and the `name` of each.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! named {
@@ -45,7 +46,7 @@ macro_rules! named {
             /// Every variant, in order.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
-            /// The variant's name, as headers, metrics and logs have it.
+            /// Returns the name of the variant in headers, metrics and logs.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
@@ -54,7 +55,7 @@ macro_rules! named {
     };
 }
 
-/// Makes an error of a type, by the text of each of its patterns.
+/// Implements `Display` and `Error` for an error by the text of each of its patterns.
 macro_rules! texts {
     ($type:ident: $($error:pat => $text:literal,)+) => {
         impl ::core::fmt::Display for $type {
@@ -67,7 +68,7 @@ macro_rules! texts {
     };
 }
 
-/// Makes variants of a type out of what they hold.
+/// Implements `From` for the values that variants of a type hold.
 macro_rules! from {
     ($type:ident: $($value:ty => $variant:ident,)+) => {
         $(impl From<$value> for $type {

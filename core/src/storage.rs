@@ -1,4 +1,7 @@
-//! Where states are kept, and what it means to run an operation on one.
+//! Where states are kept: the interface of a storage, and the storages for firmware.
+//!
+//! [`Fixed`] keeps a fixed number of keys and [`OneKey`] a single one, both without a heap. `Memory`,
+//! `RedisStorage` and `MemcachedStorage` come with the crate `traffik`.
 
 use core::array;
 use core::ops::Range;
@@ -39,7 +42,7 @@ pub use shared::Shared;
 pub use table::WhenFull;
 use together::one_each;
 
-// What stands in signatures, and nobody has to name.
+// Types of signatures that users do not name.
 #[doc(hidden)]
 pub use {
     access::{Access, SingleThread},
@@ -51,40 +54,92 @@ pub use {
     wait_queue::WaitQueue,
 };
 
-/// The time as of which a storage of this process decides now on what was due at the start of a time: then,
-/// or earlier than now by as much as that time lasts.
+/// Returns the time as of which a storage of this process decides on a hit that was due at `due.start`.
+///
+/// It is `max(due.start, now - leeway)`, and `now` at most, with `leeway = due.end - due.start`.
 pub(crate) fn as_of(due: &Range<Timestamp>, now: Timestamp) -> Timestamp {
+    // leeway = end - start; at = min(max(start, now - leeway), now).
     let leeway = due.end.micros_since(due.start);
     due.start.max(Timestamp::from_micros(now.as_micros().saturating_sub(leeway))).min(now)
 }
 
-/// Keeps a state per key in this process and runs operations on it.
+/// A storage of this process: keeps a state per key and runs operations on it.
+///
+/// Implement it to keep states in a place of your own; [`AsyncStorage`] is the interface for one that has to
+/// be awaited. Run [`laws::storage`](crate::laws::storage) (feature `laws`) over it in a test.
 ///
 /// * An operation MUST be one atomic step for its key.
-/// * A state MUST NOT be dropped before [`Strategy::expires_at`], unless the storage says so and counts it.
+/// * A state MUST NOT be dropped before [`Strategy::expires_at`], unless the storage documents and counts it.
 /// * A denial MUST NOT write.
-/// * A key MUST be told apart from others at least as well as by a keyed 64-bit hash, or else the storage MUST
-///   state the odds.
+/// * A storage MUST tell keys apart at least as well as a keyed 64-bit hash does, or else document the odds.
 ///
 /// The storage owns the clock, since states hold times.
+///
+/// ```
+/// use core::cell::RefCell;
+/// use traffik::{Clock, Gcra, Key, Limiter, ManualClock, Op, Storage, rate};
+/// use traffik::{StorageError, Strategy, Timestamp};
+///
+/// /// A storage for one user: the whole program is one key.
+/// struct Own<S: Strategy>(RefCell<S::State>, ManualClock);
+///
+/// impl<S: Strategy> Storage<S> for Own<S> {
+///     fn now(&self) -> Timestamp {
+///         self.1.now()
+///     }
+///
+///     fn apply<K: Key + ?Sized>(
+///         &self,
+///         strategy: &S,
+///         _: &K,
+///         op: &Op<S>,
+///         now: Timestamp,
+///     ) -> Result<S::Verdict, StorageError> {
+///         Ok(op.run(strategy, &mut self.0.borrow_mut(), now))
+///     }
+///
+///     fn load<K: Key + ?Sized>(&self, _: &K) -> Result<S::State, StorageError> {
+///         Ok(self.0.borrow().clone())
+///     }
+/// }
+///
+/// let limiter = Limiter::new(Gcra::new(rate!("1/s")), Own(Default::default(), ManualClock::default()));
+/// assert!(limiter.check(&())?.is_allowed());
+/// assert!(!limiter.check(&())?.is_allowed());
+/// # Ok::<(), StorageError>(())
+/// ```
 pub trait Storage<S: Strategy> {
-    /// The present, by the clock of this storage.
+    /// Reads the clock of this storage.
     fn now(&self) -> Timestamp;
 
     /// Applies an operation to the state of a key, at this time.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer, with the [`ErrorKind`] that says why.
     fn apply<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S>;
 
     /// Applies an operation to the state of a key, at the present.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer, with the [`ErrorKind`] that says why.
     #[inline]
     fn apply_now<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>) -> Answer<S> {
         self.apply(strategy, key, op, self.now())
     }
 
-    /// A copy of the state of a key.
+    /// Returns a copy of the state of a key; a fresh one for a key never seen.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer, with the [`ErrorKind`] that says why.
     fn load<K: Key + ?Sized>(&self, key: &K) -> Result<S::State, StorageError>;
 
-    /// Checks a hit on each of several keys, one after another, and answers each: a key named twice sees what it
-    /// was charged the first time. A storage may look several keys up at once.
+    /// Checks a hit on each of several keys, and calls `answer` with each verdict.
+    ///
+    /// The keys are decided in order, so a key that is named twice sees what it was charged the first time. A
+    /// storage may look several keys up at once. Defaults to one [`apply`](Self::apply) after another.
     fn check_many<K: Key>(
         &self,
         strategy: &S,
@@ -98,10 +153,14 @@ pub trait Storage<S: Strategy> {
         }
     }
 
-    /// Checks one hit on several keys: all are charged, or none.
+    /// Checks one hit on several keys: charges all of them, or none.
     ///
-    /// As it is given here others may see a key charged that is not in the end: what is refunded once another one
-    /// denies. A storage that can do it in one step does.
+    /// Defaults to one check after another, with a refund of those charged if a later one denies. Others may
+    /// then see a key charged for a moment. A storage that can decide in one step overrides this.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer, with the [`ErrorKind`] that says why.
     fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
         strategy: &S,
@@ -112,14 +171,16 @@ pub trait Storage<S: Strategy> {
         check_in_turn(self, strategy, keys, hit, now)
     }
 
-    /// Returns the queue of those who [wait](crate::Limiter::until_ready) for a key, the same one every time.
+    /// Returns the queue of those who [wait](crate::Limiter::until_ready) for a key, the same one on every
+    /// call.
+    ///
     /// Defaults to `None`: they wait in no order.
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         None
     }
 }
 
-/// Checks one hit on several keys, one after another; if one denies, those charged before are refunded.
+/// Checks one hit on several keys, one after another; if one denies, refunds those charged before.
 fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
     storage: &(impl Storage<S> + ?Sized),
     strategy: &S,
@@ -131,25 +192,30 @@ fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
     let mut op = Op::Check(*hit);
     for (at, key) in keys.into_iter().enumerate() {
         let answer = storage.apply(strategy, key, &op, now);
+        // A failure counts as a denial: those charged before are refunded, and the failure is returned below.
         let admitted = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
         if !admitted && matches!(op, Op::Check(_)) {
+            // The rest is only peeked at, so that every key has a verdict.
             op = Op::Peek(*hit);
-            // The last one first: of a queue only the last place can be given back.
+            // In reverse: of a queueing strategy only the last place can be refunded.
             for (key, verdict) in keys.into_iter().zip(&asked).rev() {
                 let Some(verdict) = verdict else { continue };
                 storage.apply(strategy, key, &Op::Refund(*hit, verdict.receipt()), now)?;
             }
         }
+        // Invariant: `asked[..=at]` holds a verdict of each key so far, and those that admit are charged.
         if let Some(verdict) = asked.get_mut(at) {
             *verdict = Some(answer?);
         }
     }
+    // Not atomic: others may have seen the charges that were then refunded.
     Ok(MultiKeyVerdict::in_turn(one_each(asked, strategy, hit, now).verdicts))
 }
 
-/// A storage behind a pointer is one.
+/// Implements `Storage` for a pointer to one.
 macro_rules! storage_behind {
     ($pointer:ty) => {
+        // Forwards every method: a default one would undo what the storage overrides.
         #[deny(clippy::missing_trait_methods)]
         impl<S: $crate::Strategy, T: Storage<S> + ?Sized> Storage<S> for $pointer {
             fn now(&self) -> Timestamp {

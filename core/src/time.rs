@@ -1,4 +1,4 @@
-//! Points in time, and where they come from.
+//! Points in time, clocks and timers.
 
 mod clock;
 #[cfg(any(feature = "critical-section", feature = "embassy-time"))]

@@ -1,4 +1,4 @@
-//! When more of a limit can be had, and the changes of a decision on which that depends.
+//! The time until more of a limit can be had, and the changes of a decision on which it depends.
 
 use core::time::Duration;
 
@@ -8,13 +8,14 @@ use crate::divide::micros;
 use crate::time::micros_ceil;
 
 impl Decision {
-    /// The time until more can be had than [`remaining`](Self::remaining) says, if nothing else happens: one
-    /// more of a bucket, all of a window that begins anew. Of a denial it is the
+    /// Returns the time until more can be had than [`remaining`](Self::remaining), if nothing else happens.
+    ///
+    /// For a bucket that is one more; for a window all of it, when it begins anew. For a denial it is the
     /// [wait](Self::retry_after) until the hit would pass.
     ///
-    /// `None` if nothing is in use, if no more can ever be had, and where it is not known: of an admission by
-    /// a strategy of your own that does not [tell](Self::with_more_after), by a [`SlidingLog`], and by a
-    /// [`FairShare`] or [`Regions`] that spill over of which something is left.
+    /// Returns `None` if nothing is in use, if no more can ever be had, or if the time is not known. It is
+    /// not known for an admission by a [`SlidingLog`], by a [`FairShare`] or [`Regions`] that spill over if
+    /// something is left, and by a strategy of your own that does not [set](Self::with_more_after) it.
     ///
     /// [`FairShare`]: crate::FairShare
     /// [`Regions`]: crate::Regions
@@ -40,7 +41,7 @@ impl Decision {
         }
     }
 
-    /// The time until more can be had, of what is no denial; 0 if that is not known.
+    /// Returns the time until more can be had of a limit that does not deny; 0 if it is not known.
     const fn more(&self) -> Quotient {
         match (self.kind, self.more) {
             _ if self.limit == 0 => Quotient::ZERO,
@@ -52,9 +53,11 @@ impl Decision {
         }
     }
 
-    /// Reads it off a level: of `offered` units that can be had at once `used` are in use, so `remaining + 1`
-    /// can be had once `used − (offered − (remaining + 1) · unit)` have drained. The time by which the clock
-    /// stepped back counts as used.
+    /// Computes the time from the level of a bucket.
+    ///
+    /// Of `offered` units that can be had at once `used` are in use. So `remaining + 1` can be had once `used
+    /// − (offered − (remaining + 1) · unit)` have drained. The time by which the clock stepped back counts as
+    /// used.
     const fn more_by_level(&self) -> Quotient {
         let (used, unit, next) = (self.reset.num, self.remaining.den, self.remaining() as u64 + 1);
         if used == 0 || next > self.limit as u64 {
@@ -64,11 +67,12 @@ impl Decision {
             Kind::Delay => (self.limit as u64).saturating_mul(unit),
             _ => self.wait.num,
         };
+        // before = offered - next · unit: the units that may be in use when `next` can be had.
         let before = offered.saturating_sub(next.saturating_mul(unit));
         Quotient { num: used.saturating_sub(before), den: self.reset.den }
     }
 
-    /// The same decision, which knows when more can be had by itself and not by its other figures.
+    /// Computes the time until more can be had now, so that it no longer depends on other figures.
     pub(super) const fn settled(mut self) -> Self {
         match self.kind {
             Kind::Allow | Kind::Never => (self.wait, self.more) = (self.more(), MoreSource::Wait),
@@ -77,8 +81,7 @@ impl Decision {
         self
     }
 
-    /// The same decision of a limit of which more can be had [after](Self::more_after) this. A denial and a
-    /// delay say it by themselves.
+    /// Sets the time until [more](Self::more_after) can be had. A denial and a delay keep their own wait.
     pub const fn with_more_after(mut self, more_after: Option<Duration>) -> Self {
         if matches!(self.kind, Kind::Allow | Kind::Never) {
             self.more = MoreSource::Wait;
@@ -90,7 +93,7 @@ impl Decision {
         self
     }
 
-    /// The same decision with another outcome, as a wrapper makes it that knows more than the limit it wraps.
+    /// Sets another outcome, for a wrapper that knows more than the limit it wraps.
     pub const fn with_outcome(mut self, outcome: Outcome) -> Self {
         let (kind, wait) = match outcome {
             Outcome::Allow { after } if self.is_unlimited() => (Kind::Unlimited, after),
@@ -99,6 +102,7 @@ impl Decision {
             Outcome::Deny { retry_after } => (Kind::Deny, retry_after),
             Outcome::Never => (Kind::Never, Duration::ZERO),
         };
+        // Where the meaning of the field `wait` stays the same, the figure in it stays valid.
         match (self.kind, kind) {
             (Kind::Allow | Kind::Never, Kind::Allow | Kind::Never) => {}
             (Kind::Delay, Kind::Delay) => self.wait = Quotient::whole(micros_ceil(wait)),
@@ -108,19 +112,21 @@ impl Decision {
         self
     }
 
-    /// The same decision of a limit that is all back after `reset_after`.
+    /// Sets the time after which all of the limit is back.
     pub const fn with_reset_after(self, reset_after: Duration) -> Self {
         let mut settled = self.settled();
         settled.reset = Quotient::whole(micros_ceil(reset_after));
         settled
     }
 
-    /// The same decision of a limit of which `reserve` is kept for others: told neither as had at once nor as
-    /// remaining, nor, of a window, in the rate. An unlimited decision stays one.
+    /// Takes off a reserve that is kept for others: of the limit, of the rest and, for a window, of the rate.
+    ///
+    /// An unlimited decision stays unlimited.
     pub const fn with_reserve(mut self, reserve: u32) -> Self {
         if self.is_unlimited() || reserve == 0 {
             return self;
         }
+        // remaining = num / den, so in the same units: all = limit · den and kept = reserve · den.
         let den = if self.remaining.den == 0 { 1 } else { self.remaining.den };
         let (all, kept) = ((self.limit as u64).saturating_mul(den), (reserve as u64).saturating_mul(den));
         let num = if self.remaining.num < all { self.remaining.num } else { all };
@@ -128,7 +134,7 @@ impl Decision {
             (Kind::Allow | Kind::Never, MoreSource::Level) => {
                 self.wait.num = self.wait.num.saturating_sub(kept)
             }
-            // What is back first goes to the reserve.
+            // The reserve fills up first, so the time until more can be had is not known.
             (Kind::Allow | Kind::Never, MoreSource::Wait) if num < kept => self.more = MoreSource::Unknown,
             _ => {}
         }

@@ -1,12 +1,12 @@
-//! Quotients that are divided when they are read.
+//! The quotient that is divided when it is read.
 
 use crate::divide::{divide, divide_up};
 
-/// A quotient whose division is put off until the result is read.
+/// A quotient `num / den` that is divided when it is read.
 #[derive(Clone, Copy)]
 pub(crate) struct Quotient {
     pub(crate) num: u64,
-    /// 0 of what never drains, which then takes for ever.
+    /// The divisor; 0 for a level that never drains, whose time has no end.
     pub(crate) den: u64,
 }
 

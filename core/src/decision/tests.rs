@@ -1,4 +1,4 @@
-//! What is read off decisions, and what wrappers make of them.
+//! Tests of the figures of decisions, and of the changes that wrappers make to them.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Keys without a heap that grow up to a bound: the strings of `heapless`, and its vectors of bytes.
+//! Keys without a heap that grow up to a bound: the strings and the vectors of bytes of `heapless`.
 
 use heapless::LenType;
 use heapless::string::{StringInner, StringStorage};

@@ -1,4 +1,4 @@
-//! The byte forms, names and digests of keys.
+//! Tests of the byte forms, names and digests of keys.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! How long a wait may be, and how long it would be.
+//! The bound on how long a wait may be.
 
 use core::future::{Future, pending, ready};
 use core::time::Duration;
@@ -7,15 +7,15 @@ use super::delayed::PendingRefunds;
 use super::target::WaitTarget;
 use crate::{Hit, Key, Strategy, Timer};
 
-/// A bound on how long a hit may wait.
+/// The bound on how long a hit may wait.
 pub(super) trait WaitBound {
-    /// The time that is left; `None` without a bound.
+    /// Returns the time that is left; `None` without a bound.
     fn left(&self) -> Option<Duration>;
 
     /// Completes when no time is left.
     fn over(&self) -> impl Future<Output = ()>;
 
-    /// Refunds what was given up because no time is left.
+    /// Refunds a turn that was given up because no time is left.
     fn refund<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
         &self,
         limiter: &L,
@@ -24,7 +24,7 @@ pub(super) trait WaitBound {
     ) -> impl Future<Output = ()>;
 }
 
-/// No bound.
+/// A wait without a bound.
 pub(super) struct NoBound;
 
 impl WaitBound for NoBound {
@@ -36,7 +36,7 @@ impl WaitBound for NoBound {
         pending()
     }
 
-    /// Never called, so the future needs no room for it.
+    /// Refunds at once. It is never called, so the future needs no room for it.
     fn refund<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
         &self,
         limiter: &L,
@@ -44,11 +44,12 @@ impl WaitBound for NoBound {
         refunds: PendingRefunds<'_, S, impl Into<Hit<S::Cost>> + Copy>,
     ) -> impl Future<Output = ()> {
         refunds.refund_now(limiter, key);
+        // A future that has nothing to wait for, since the refund is made by now.
         ready(())
     }
 }
 
-/// A time from now on.
+/// A bound of so much time from its creation on.
 pub(super) struct TimeBound<'a, T, W> {
     timer: &'a T,
     within: Duration,
@@ -56,7 +57,7 @@ pub(super) struct TimeBound<'a, T, W> {
 }
 
 impl<'a, T: Timer> TimeBound<'a, T, ()> {
-    /// A time from now on, by this timer.
+    /// Starts the time by this timer.
     pub(super) fn new(timer: &'a T, within: Duration) -> TimeBound<'a, T, impl Fn() -> Option<Duration>> {
         TimeBound { timer, within, watch: timer.stopwatch() }
     }
@@ -64,6 +65,7 @@ impl<'a, T: Timer> TimeBound<'a, T, ()> {
 
 impl<T: Timer, W: Fn() -> Option<Duration>> WaitBound for TimeBound<'_, T, W> {
     fn left(&self) -> Option<Duration> {
+        // left = within - passed. A timer without a stopwatch reports no time as passed.
         Some(self.within.saturating_sub((self.watch)().unwrap_or_default()))
     }
 
@@ -77,6 +79,7 @@ impl<T: Timer, W: Fn() -> Option<Duration>> WaitBound for TimeBound<'_, T, W> {
         key: &K,
         mut refunds: PendingRefunds<'_, S, impl Into<Hit<S::Cost>> + Copy>,
     ) {
+        // One refund at a time: its answer says whether the turn before it is the last one now.
         while let Some(refund) = refunds.next() {
             let refunded = limiter.refund(key, refund.hit, refund.receipt).await;
             refund.answered(&refunded);

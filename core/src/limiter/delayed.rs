@@ -1,4 +1,4 @@
-//! An admission whose time has not come, given up when it is dropped before.
+//! An admission with a delay, which gives its turn up when it is dropped before its time.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -10,7 +10,7 @@ use crate::storage::{DelayLine, DelayTurn, ReturningTurn, Ticket};
 use crate::strategy::ReceiptOf;
 use crate::{Hit, Key, Receipts, Strategy, Verdict};
 
-/// An admission whose time has not come.
+/// An admission that may proceed only after a delay. Dropping it gives its turn up.
 pub(super) struct DelayedAdmission<'a, S, L, K, H, W>
 where
     S: Strategy,
@@ -24,19 +24,19 @@ where
     hit: H,
     verdict: S::Verdict,
     position: LinePosition,
-    /// How long it waits, counted from when the watch was started.
+    /// The delay, counted from the start of the watch.
     wait: Duration,
     watch: W,
 }
 
-/// A position of an admission until its time.
+/// The position of a delayed admission.
 #[derive(Clone, Copy)]
 enum LinePosition {
-    /// In a line, in which it moves up.
+    /// In a line of the process, in which it can move up.
     InLine(Ticket),
-    /// By itself: its turn is none that others could leave at, or there is no line.
+    /// Outside of any line: there is none, or its turn fits no other hit.
     OutsideLine,
-    /// It has left, or is about to be refunded.
+    /// Gone: it has left, or its turn is about to be refunded.
     Departed,
 }
 
@@ -48,6 +48,7 @@ where
     H: Into<Hit<S::Cost>> + Copy,
     W: Fn() -> Option<Duration>,
 {
+    /// Enters the line, if there is one, and takes a free turn that is sooner, if there is one.
     pub(super) fn enter(
         limiter: &'a L,
         key: &'a K,
@@ -56,6 +57,7 @@ where
         wait: Duration,
         watch: W,
     ) -> Self {
+        // A timer without a stopwatch cannot tell how long a sooner turn is away, so it stays outside.
         let line = line_of(limiter).filter(|_| watch().is_some());
         let position = match (line, DelayTurn::of(&verdict, hit.into().cost)) {
             (Some(line), Some(turn)) => {
@@ -68,18 +70,18 @@ where
         if delayed.poll_sooner(&mut Context::from_waker(Waker::noop()))
             && let (LinePosition::InLine(ticket), Some(line)) = (position, line)
         {
-            // It has taken a free turn, and its own is free now.
+            // It took a sooner turn that was free; its own, which is free now, is refunded.
             PendingRefunds::InLine(line, ticket.key, hit).refund_now(limiter, key);
         }
         delayed
     }
 
-    /// How long it waits from now on.
+    /// Returns how long it still waits: `wait - passed`.
     pub(super) fn left(&self) -> Duration {
         self.wait.saturating_sub((self.watch)().unwrap_or_default())
     }
 
-    /// Whether it has moved to a sooner turn.
+    /// Reports whether it has moved up to a sooner turn.
     pub(super) fn poll_sooner(&mut self, context: &mut Context<'_>) -> bool {
         let LinePosition::InLine(ticket) = self.position else { return false };
         let sooner = line_of(self.limiter).map(|line| line.poll_sooner(ticket, context));
@@ -88,18 +90,20 @@ where
         true
     }
 
-    /// Leaves with its turn.
+    /// Leaves with its turn. Returns the verdict, with the receipts of the turn that it has now.
     pub(super) fn leave(&mut self) -> S::Verdict {
         let mut verdict = self.verdict.clone();
         if let (LinePosition::InLine(ticket), Some(line)) = (self.position, line_of(self.limiter)) {
+            // The turn may be that of another hit by now, and a refund has to name that one.
             line.depart(ticket, &mut |next| verdict.for_each_receipt_mut(&mut |receipt| *receipt = next()));
         }
         self.position = LinePosition::Departed;
         verdict
     }
 
-    /// Gives its turn up, so that others move up. Returns what is to be refunded.
+    /// Gives its turn up, so that others move up. Returns the refunds that are due.
     pub(super) fn give_up(&mut self) -> PendingRefunds<'a, S, H> {
+        // Invariant: the position becomes `Departed` at once, so a turn is given up only once.
         let refunds = match (self.position, line_of(self.limiter)) {
             (LinePosition::InLine(ticket), Some(line)) => {
                 line.give_up(ticket, (self.watch)().is_some_and(|passed| passed > self.wait));
@@ -113,6 +117,7 @@ where
     }
 }
 
+/// Returns the line of delayed admissions, if the storage has one.
 fn line_of<S: Strategy, L: WaitTarget<S>>(limiter: &L) -> Option<&dyn DelayLine> {
     limiter.wait_queue()?.line()
 }
@@ -126,20 +131,23 @@ where
     W: Fn() -> Option<Duration>,
 {
     fn drop(&mut self) {
+        // A turn that has left, or was given up before, has nothing to refund.
         self.give_up().refund_now(self.limiter, self.key);
     }
 }
 
-/// The refunds due once a turn was given up.
+/// The refunds that are due after a turn was given up.
 pub(super) enum PendingRefunds<'a, S: Strategy, H> {
-    /// Refunds of the turns at the end of a line. All who stood in it are of the class of this hit.
+    /// Refunds of the turns at the end of a line. All hits in it are of the class of this one.
     InLine(&'a dyn DelayLine, u64, H),
-    /// The refund of a turn by itself.
+    /// The refund of a turn outside of any line.
     Single(H, ReceiptOf<S>),
+    /// Nothing to refund.
     Empty,
 }
 
 impl<'a, S: Strategy, H: Into<Hit<S::Cost>> + Copy> PendingRefunds<'a, S, H> {
+    /// Returns the next refund, or `None` after the last one.
     pub(super) fn next(&mut self) -> Option<Refund<'a, S>> {
         match *self {
             Self::InLine(line, key, hit) => {
@@ -155,24 +163,25 @@ impl<'a, S: Strategy, H: Into<Hit<S::Cost>> + Copy> PendingRefunds<'a, S, H> {
         }
     }
 
-    /// Refunds it as far as the storage can do that at once. A storage that fails keeps the charge.
+    /// Refunds as far as the storage can at once. A storage that fails keeps the charge.
     pub(super) fn refund_now<L: WaitTarget<S>, K: Key + ?Sized>(mut self, limiter: &L, key: &K) {
         while let Some(refund) = self.next() {
             if limiter.is_local() {
                 let mut refunded = limiter.refund(key, refund.hit, refund.receipt);
-                // What is local answers as soon as it is polled.
+                // A local storage answers when its future is first polled.
                 let polled = Pin::new(&mut refunded).poll(&mut Context::from_waker(Waker::noop()));
                 if let Poll::Ready(refunded) = polled {
                     refund.answered(&refunded);
                 }
             } else if let Some(returning) = refund.returning {
+                // Nobody can await a remote refund here: the turn stays in the line for the next hit.
                 returning.keep();
             }
         }
     }
 }
 
-/// A refund that is to be made.
+/// A refund that is due.
 pub(super) struct Refund<'a, S: Strategy> {
     returning: Option<ReturningTurn<'a>>,
     pub(super) hit: Hit<S::Cost>,
@@ -180,6 +189,7 @@ pub(super) struct Refund<'a, S: Strategy> {
 }
 
 impl<S: Strategy> Refund<'_, S> {
+    /// Settles the turn by the answer of the storage.
     pub(super) fn answered<E>(self, refunded: &Result<S::Verdict, E>) {
         if let Some(returning) = self.returning {
             returning.answered(refunded);

@@ -6,18 +6,41 @@ use core::time::Duration;
 
 use crate::StorageError;
 
-/// The reasons for which waiting ends without an admission.
+/// The reason why waiting ended without an admission.
+///
+/// [`Limiter::until_ready`](crate::Limiter::until_ready) and its variants return it.
+///
+/// ```
+/// # use core::time::Duration;
+/// # use traffik::{Limiter, Memory, TokenBucket, WaitError, rate, runtime::Manual};
+/// # let runtime = Manual::new();
+/// # let timer = &runtime;
+/// # let storage = Memory::builder().clock(runtime.clone()).build();
+/// # runtime.run(async {
+/// let limiter = Limiter::new(TokenBucket::new(rate!("2/min")), storage);
+/// assert!(limiter.check_n("alice", 2)?.is_allowed());
+///
+/// match limiter.until_ready_within("alice", 1, Duration::from_secs(5), timer).await {
+///     Err(WaitError::TooLong { wait }) => assert_eq!(wait, Duration::from_secs(30)),
+///     other => panic!("{other:?}"),
+/// }
+/// let beyond = limiter.until_ready_n("alice", 3, timer).await;
+/// assert_eq!(beyond, Err(WaitError::Never));
+/// # Ok::<(), traffik::StorageError>(())
+/// # })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum WaitError<E = StorageError> {
-    /// The hit can never pass, however long one waits.
+    /// The limit can never admit the hit, however long it waits.
     Never,
-    /// The hit would have to wait for longer than it may, or its line is full; nothing was taken.
+    /// The hit would have to wait for longer than it may, or its queue is full; nothing was charged.
     TooLong {
-        /// How long it would have to wait from now on, as far as that is known: at least this.
+        /// The wait from now on that would be necessary; at least this, where it is not known exactly.
         wait: Duration,
     },
     /// The storage could not answer.

@@ -1,13 +1,13 @@
-//! The estimate of how long a hit waits.
+//! The estimate of how long a hit will wait.
 
 use core::time::Duration;
 
 use crate::{Hit, Outcome, Strategy, Timestamp, Verdict};
 
-/// The estimate of how long a hit waits behind others, by deciding on all of them in turn.
+/// The estimate of how long a hit waits behind others: it decides on each of them in order.
 ///
-/// It looks no further than a bound: a wait that is longer is at least what it expects then. What others take
-/// meanwhile is not known.
+/// The estimate looks no further than its bound. A wait beyond that is at least the estimate. It cannot know
+/// of hits that come meanwhile.
 pub(super) struct WaitEstimate<'a, S: Strategy> {
     strategy: &'a S,
     state: S::State,
@@ -18,7 +18,7 @@ pub(super) struct WaitEstimate<'a, S: Strategy> {
 }
 
 impl<'a, S: Strategy> WaitEstimate<'a, S> {
-    /// An estimate from a state on that is brought down to a clock which was set back, as a storage does.
+    /// Starts from a state, which is moved to `start` if its clock was set back, as a storage would do.
     pub(super) fn new(strategy: &'a S, mut state: S::State, start: Timestamp, within: Duration) -> Self {
         let _ = strategy.rebase(&mut state, start);
         Self { strategy, state, start, now: start, within, delay: Duration::ZERO }
@@ -27,6 +27,8 @@ impl<'a, S: Strategy> WaitEstimate<'a, S> {
     /// Decides on the next hit.
     pub(super) fn add(&mut self, hit: &Hit<S::Cost>) {
         self.delay = Duration::ZERO;
+        // Invariant: `now` is the time at which the hit is decided, and only grows; `delay` is that of the
+        // last hit.
         while self.waited() <= self.within {
             match self.strategy.decide(&mut self.state, hit, self.now).outcome() {
                 Outcome::Allow { after } => {
@@ -36,6 +38,7 @@ impl<'a, S: Strategy> WaitEstimate<'a, S> {
                 Outcome::Deny { retry_after } if self.now + retry_after > self.now => {
                     self.now = self.now + retry_after;
                 }
+                // A denial whose wait does not move the clock would repeat for ever.
                 Outcome::Deny { .. } | Outcome::Never => {
                     self.delay = Duration::MAX;
                     return;
@@ -44,7 +47,7 @@ impl<'a, S: Strategy> WaitEstimate<'a, S> {
         }
     }
 
-    /// The wait of the last hit.
+    /// Returns the wait of the last hit: `now - start + delay`.
     pub(super) fn waited(&self) -> Duration {
         self.now.since(self.start).saturating_add(self.delay)
     }

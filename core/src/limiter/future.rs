@@ -1,22 +1,48 @@
 //! The limiter over a storage that may have to wait for its answer.
 
 use alloc::vec::Vec;
-use core::future::Future;
-use core::ops::Range;
-use core::time::Duration;
 
-use super::WaitError;
-use super::bound::{NoBound, TimeBound};
-use super::estimate::WaitEstimate;
-use super::target::WaitTarget;
-use super::wait::wait;
-use crate::storage::{AsyncStorage, BackendError, MultiKeyReply, MultiKeyVerdict, Reply, WaitQueue};
+use crate::storage::{AsyncStorage, BackendError, MultiKeyReply, MultiKeyVerdict, Reply};
 use crate::strategy::ReceiptOf;
-use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Timer, Timestamp, Verdict};
+use crate::{Class, Cost, ErasedKey, ErrorKind, Hit, Key, Op, Strategy, Verdict};
 
-/// Limits what keys may do, remembering them in a storage that may be remote.
+mod until_ready;
+
+/// A rate limiter over a storage that may be remote, such as Redis, or a storage in layers.
 ///
-/// The verbs are those of [`Limiter`](crate::Limiter); each answers with a future.
+/// Choose it where the answer has to be awaited; for a storage of this process [`Limiter`](crate::Limiter)
+/// needs no `await`. The verbs are the same, and each returns a [`Reply`], which is a future. Most callers
+/// want [`check`](Self::check).
+///
+/// ```
+/// use traffik::{AsyncLimiter, Memory, TokenBucket, rate, storage::Local};
+/// # traffik::runtime::Manual::new().run(async {
+///
+/// // `Memory` stands here for a `RedisStorage` or a `MemcachedStorage`.
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("2/min")), Local(Memory::new(1_000)));
+/// assert!(limiter.check("alice").await?.is_allowed());
+/// assert_eq!(limiter.status("alice").await?.remaining(), 1);
+/// # Ok::<(), traffik::storage::BackendError>(())
+/// # })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Waiting
+///
+/// A reply waits for the storage and for nothing else. It waits for as long as the storage does: a storage on
+/// Redis or Memcached has a timeout, and `Timeout` adds one to any other.
+///
+/// # Dropped replies
+///
+/// A storage of this process decides within the call, so dropping its reply changes nothing. A remote store
+/// may have received the call already: a hit of a dropped reply may or may not have been charged. Later calls
+/// work as before.
+///
+/// # Errors
+///
+/// Every verb fails with a [`BackendError`] if the storage cannot answer. Its [`kind`](BackendError::kind)
+/// says what happened to the hit: [`Timeout`](ErrorKind::Timeout) means that it may or may not have been
+/// charged.
 #[derive(Clone, Debug)]
 pub struct AsyncLimiter<S, M> {
     strategy: S,
@@ -24,51 +50,109 @@ pub struct AsyncLimiter<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
-    /// Runs `limit` in `storage`.
+    /// Creates a limiter that runs `strategy` in `storage`.
     #[must_use]
     pub const fn new(strategy: S, storage: M) -> Self {
         Self { strategy, storage }
     }
 
-    /// Asks for one, and takes it if it is admitted.
+    /// Checks a hit of cost 1, and charges it if it is admitted. Most callers want this verb.
+    ///
+    /// ```
+    /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
+    /// # Manual::new().run(async {
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
+    /// match limiter.check("alice").await?.retry_after() {
+    ///     None => println!("welcome"),
+    ///     Some(wait) => println!("try again in {wait:?}"),
+    /// }
+    /// # Ok::<(), traffik::storage::BackendError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A [dropped reply](Self#dropped-replies) may have charged the hit.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub fn check<K: Key + ?Sized>(&self, key: &K) -> Reply<S::Verdict> {
         self.check_n(key, S::Cost::uniform(1))
     }
 
-    /// Asks for a hit, all or nothing, and takes it if it is admitted: a cost, or a [`Hit`] that names its
-    /// class too.
+    /// Checks a hit of any cost, all or nothing, and charges it if it is admitted.
+    ///
+    /// The hit is a number, or a [`Hit`] that names its class too.
+    ///
+    /// ```
+    /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
+    /// # Manual::new().run(async {
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
+    /// assert_eq!(limiter.check_n("alice", 4).await?.remaining(), 6);
+    /// assert!(!limiter.check_n("alice", 7).await?.is_allowed());
+    /// # Ok::<(), traffik::storage::BackendError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A [dropped reply](Self#dropped-replies) may have charged the hit.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub fn check_n<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Reply<S::Verdict> {
         self.apply(key, &Op::Check(hit.into()))
     }
 
-    /// Asks for a hit on each of several keys, such as an address and a user: all of them are charged, or
-    /// none.
+    /// Checks one hit on several keys, such as an address and a user: charges all of them, or none.
     ///
-    /// The answer has the field `verdicts`, one for each key in their order: if one denies, what the others
-    /// would have said. Its methods are `is_allowed()`; `outcome()`, with the longest of the waits; and
-    /// `is_atomic()`, whether all keys were asked in one step.
+    /// The verdict's field `verdicts` holds one verdict for each key, in the order of `keys`. If one key
+    /// denies, the others hold the verdict that they would have returned. Its method `is_allowed()` reports
+    /// whether all admit, and `outcome()` adds the longest of their waits.
     ///
-    /// In one step where the storage can do that; else one after another, and if one denies, those charged
-    /// before are refunded: never more than the limit, but somebody else may be denied meanwhile.
-    /// `is_atomic()` reports which it was. After a failure those that are known to have been charged were
-    /// given back, as far as the storage could be reached.
+    /// A storage that can decides in one step, and `is_atomic()` reports whether it did. Any other is asked
+    /// for one key after another, and if one denies, the limiter refunds those charged before. The limit is
+    /// never exceeded, but others may be denied meanwhile.
+    ///
+    /// ```
+    /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
+    /// # Manual::new().run(async {
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
+    /// assert!(limiter.check_together([&"address 1", &"user 1"], 10).await?.is_allowed());
+    /// let denied = limiter.check_together([&"address 2", &"user 1"], 1).await?;
+    /// assert!(!denied.is_allowed() && denied.verdicts[0].is_allowed());
+    /// # Ok::<(), traffik::storage::BackendError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    ///
+    /// The future waits for one call of the storage, or for up to three a key. A future that is dropped
+    /// between those calls leaves the keys charged that were charged so far.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors). The limiter has then refunded
+    /// the keys that it knows to be charged, as far as it could reach the storage. Fails with
+    /// [`ErrorKind::Other`] if the storage returns another number of verdicts than there are keys.
     pub async fn check_together<K: Key, const N: usize>(
         &self,
         keys: [&K; N],
         hit: impl Into<Hit<S::Cost>>,
     ) -> Result<MultiKeyVerdict<S::Verdict, N>, BackendError> {
         let hit = hit.into();
-        let asked = {
+        let call = {
+            // The call reads the keys before it returns, so that the future holds none of these pointers.
             let erased = keys.map(|key| key as &dyn ErasedKey);
             self.storage.check_together(&self.strategy, &erased, &hit)
         };
-        let told = asked.await?;
+        let reply = call.await?;
         let one_each = |verdicts: Vec<S::Verdict>| {
             <[S::Verdict; N]>::try_from(verdicts).map_err(|_| {
                 BackendError::new(ErrorKind::Other, "the storage answered for other keys than it was asked")
             })
         };
-        match told {
+        match reply {
             MultiKeyReply::Atomic(verdicts) => one_each(verdicts).map(MultiKeyVerdict::new),
             MultiKeyReply::Sequential(verdicts) => one_each(verdicts).map(MultiKeyVerdict::in_turn),
             MultiKeyReply::Unsupported => {
@@ -77,52 +161,126 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         }
     }
 
+    /// Checks the keys one after another; if one denies, refunds those charged before and peeks at the rest.
     async fn check_in_turn<K: Key, const N: usize>(
         &self,
         keys: [&K; N],
         hit: &Hit<S::Cost>,
     ) -> Result<Vec<S::Verdict>, BackendError> {
-        let (mut told, mut op) = (Vec::with_capacity(N), Op::Check(*hit));
+        let (mut verdicts, mut op) = (Vec::with_capacity(N), Op::Check(*hit));
         for key in keys {
             let answer = self.apply(key, &op).await;
             let admitted = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
             if !admitted && matches!(op, Op::Check(_)) {
+                // The rest is only peeked at, so that every key has a verdict.
                 op = Op::Peek(*hit);
                 let mut refunded = Ok(());
-                // The last one first: of a queue only the last place can be given back.
-                for (key, verdict) in keys.into_iter().zip(&told).collect::<Vec<_>>().into_iter().rev() {
+                // In reverse: of a queueing strategy only the last place can be refunded.
+                for (key, verdict) in keys.into_iter().zip(&verdicts).collect::<Vec<_>>().into_iter().rev() {
                     let verdict: &S::Verdict = verdict;
                     let refund = self.apply(key, &Op::Refund(*hit, verdict.receipt())).await;
                     refunded = refunded.and(refund.map(drop));
                 }
+                // A failed refund leaves a charge behind, so the caller learns of it.
                 refunded?;
             }
-            told.push(answer?);
+            verdicts.push(answer?);
         }
-        Ok(told)
+        Ok(verdicts)
     }
 
-    /// Decides as [`check_n`](Self::check_n) would, and takes nothing: the figures are those after the hit.
-    /// For the figures of now ask for the [`status`](Self::status).
+    /// Decides as [`check_n`](Self::check_n) would, without charging; the figures are those after the hit.
+    ///
+    /// For the figures of now call [`status`](Self::status).
+    ///
+    /// ```
+    /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
+    /// # Manual::new().run(async {
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
+    /// assert_eq!(limiter.peek("bob", 3).await?.remaining(), 7);
+    /// assert_eq!(limiter.status("bob").await?.remaining(), 10); // not charged
+    /// # Ok::<(), traffik::storage::BackendError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A dropped reply changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub fn peek<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Reply<S::Verdict> {
         self.apply(key, &Op::Peek(hit.into()))
     }
 
-    /// Reports what a key has left now, charging nothing: a key never seen has the whole limit. It is the
-    /// answer to a hit of cost 0, so it admits; whether a hit of another cost would pass, and what would be
-    /// left after it, [`peek`](Self::peek) answers. The figures are those of the default class; those of
-    /// another one are a `peek` at `Hit::new(0).with_class(class)`.
+    /// Reports what a key has left now, without charging; a key never seen has the whole limit.
+    ///
+    /// The verdict is that of a hit of cost 0, so it always admits. To ask whether a hit of another cost
+    /// would pass, call [`peek`](Self::peek). The figures are those of the default class; for another class
+    /// call `peek` with `Hit::new(0).with_class(class)`.
+    ///
+    /// ```
+    /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
+    /// # Manual::new().run(async {
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
+    /// assert_eq!(limiter.status("bob").await?.remaining(), 10);
+    /// # Ok::<(), traffik::storage::BackendError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A dropped reply changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub fn status<K: Key + ?Sized>(&self, key: &K) -> Reply<S::Verdict> {
         self.peek(key, S::Cost::uniform(0))
     }
 
-    /// Books what has already happened, whether or not it was allowed. Answers what is left.
+    /// Charges a hit that has already happened, whether or not the limit would have admitted it.
+    ///
+    /// Returns the figures that the charge leaves behind.
+    ///
+    /// ```
+    /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
+    /// # Manual::new().run(async {
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
+    /// assert_eq!(limiter.charge("bob", 8).await?.remaining(), 2);
+    /// # Ok::<(), traffik::storage::BackendError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A [dropped reply](Self#dropped-replies) may have charged the hit.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub fn charge<K: Key + ?Sized>(&self, key: &K, hit: impl Into<Hit<S::Cost>>) -> Reply<S::Verdict> {
         self.apply(key, &Op::Charge(hit.into()))
     }
 
-    /// Takes back an admission, or a part of its cost, by the receipt in its verdict. The class MUST be that
-    /// of the admission. Answers what is left.
+    /// Gives back an admission, or a part of its cost, by the receipt in its verdict.
+    ///
+    /// Returns the figures that the refund leaves behind. The class MUST be that of the admission.
+    ///
+    /// ```
+    /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
+    /// # Manual::new().run(async {
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
+    /// let admitted = limiter.check_n("bob", 5).await?; // an upper bound
+    /// assert_eq!(limiter.refund("bob", 2, admitted.receipt()).await?.remaining(), 7); // it took 3
+    /// # Ok::<(), traffik::storage::BackendError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A [dropped reply](Self#dropped-replies) may have refunded the hit.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub fn refund<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -132,142 +290,79 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         self.apply(key, &Op::Refund(hit.into(), receipt))
     }
 
-    /// Forgets a key: it starts afresh.
+    /// Forgets a key, which then has its whole limit again. Returns the figures of the fresh key.
+    ///
+    /// ```
+    /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
+    /// # Manual::new().run(async {
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
+    /// limiter.charge("bob", 10).await?;
+    /// assert_eq!(limiter.reset("bob").await?.remaining(), 10);
+    /// # Ok::<(), traffik::storage::BackendError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A [dropped reply](Self#dropped-replies) may have reset the key.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub fn reset<K: Key + ?Sized>(&self, key: &K) -> Reply<S::Verdict> {
         self.apply(key, &Op::Reset)
     }
 
-    /// The strategy's own figures for a key, as they are for the default class.
+    /// Reads the strategy's own figures for a key, such as a bucket's tokens, for the default class.
+    ///
+    /// ```
+    /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
+    /// # Manual::new().run(async {
+    /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
+    /// assert_eq!(limiter.stat("bob").await?.tokens, 10);
+    /// # Ok::<(), traffik::storage::BackendError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// The future waits for one call of the storage; a dropped one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub async fn stat<K: Key + ?Sized>(&self, key: &K) -> Result<S::Stat, BackendError> {
         self.stat_for(key, Class::default()).await
     }
 
-    /// The strategy's own figures for a key, as they are for a class.
+    /// Reads the strategy's own figures for a key, for this class.
+    ///
+    /// The future waits for one call of the storage; a dropped one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub async fn stat_for<K: Key + ?Sized>(&self, key: &K, class: Class) -> Result<S::Stat, BackendError> {
         let (state, now) = self.storage.load(&self.strategy, &key).await?;
         Ok(self.strategy.stat(&state, class, now))
     }
 
-    /// Waits until a hit of cost 1 is admitted, and takes it.
+    /// Applies any operation, at the present of the storage's clock.
     ///
-    /// * **Order.** Waiters are served as by [`Limiter::until_ready`](crate::Limiter::until_ready), among
-    ///   those of this process: only the first in the [queue](AsyncStorage::wait_queue) asks the storage, one
-    ///   call at a time.
-    /// * **Rate.** A storage that is [local](crate::storage::Local), and behind no layer, counts from the
-    ///   time at which a hit was due, as there. Any other decides by when the call arrives: each turn comes
-    ///   late by the timer's lateness and a round trip, and all that follow with it. A bucket with a burst of
-    ///   two or more loses nothing by that.
-    /// * **Duration.** Waiting has no bound, as there. Each call takes as long as the storage does, so that a
-    ///   storage without a timeout can hold up the queue.
-    /// * **Drop.** A dropped future keeps no place, and the next one in the queue is woken at once. During
-    ///   the delay of an admission those behind it in this process move up. It has taken nothing but in two
-    ///   cases: a call was on its way, which the store may yet charge; or nobody is left to use the turn that
-    ///   is free then, and the storage is not [local](AsyncStorage::is_local), so that a refund would have to
-    ///   be awaited.
+    /// A [dropped reply](Self#dropped-replies) may have charged the hit.
     ///
     /// # Errors
     ///
-    /// Fails with [`WaitError::Never`] if the limit can never admit the hit, at once and also behind others;
-    /// with [`WaitError::Storage`] if the storage failed: the next one in the queue then asks for itself;
-    /// with [`WaitError::TooLong`] if the queue is bounded and full.
-    pub fn until_ready<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        timer: &impl Timer,
-    ) -> impl Future<Output = Result<S::Verdict, WaitError<BackendError>>> {
-        self.until_ready_n(key, S::Cost::uniform(1), timer)
-    }
-
-    /// Waits until a hit is admitted, all of its cost at once, and takes it: a cost, or a [`Hit`] that names
-    /// its class too. Order, duration, drop and errors are those of [`until_ready`](Self::until_ready).
-    pub fn until_ready_n<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        hit: impl Into<Hit<S::Cost>> + Copy,
-        timer: &impl Timer,
-    ) -> impl Future<Output = Result<S::Verdict, WaitError<BackendError>>> {
-        wait(self, key, hit, timer, NoBound)
-    }
-
-    /// Waits until a hit is admitted, but no longer than `within`, and takes it; see
-    /// [`Limiter::until_ready_within`](crate::Limiter::until_ready_within). Each call of the storage may take
-    /// as long as that does on top, and an admission that came too late is refunded before this fails.
-    ///
-    /// # Errors
-    ///
-    /// Fails with [`WaitError::TooLong`], which says for how long it would have to wait; else with what
-    /// [`until_ready`](Self::until_ready) fails with.
-    pub fn until_ready_within<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        hit: impl Into<Hit<S::Cost>> + Copy,
-        within: Duration,
-        timer: &impl Timer,
-    ) -> impl Future<Output = Result<S::Verdict, WaitError<BackendError>>> {
-        wait(self, key, hit, timer, TimeBound::new(timer, within))
-    }
-
-    /// Applies any operation.
+    /// Fails if the storage cannot answer; see [`AsyncLimiter`](Self#errors).
     pub fn apply<K: Key + ?Sized>(&self, key: &K, op: &Op<S>) -> Reply<S::Verdict> {
         self.storage.apply(&self.strategy, &key, op)
     }
 
-    /// The limit that is run.
+    /// Returns the strategy.
     pub const fn strategy(&self) -> &S {
         &self.strategy
     }
 
-    /// The storage it is run in.
+    /// Returns the storage.
     pub const fn storage(&self) -> &M {
         &self.storage
-    }
-}
-
-impl<S: Strategy, M: AsyncStorage<S>> WaitTarget<S> for AsyncLimiter<S, M> {
-    type Error = BackendError;
-    type Answer = Reply<S::Verdict>;
-    type Estimate = Reply<Duration>;
-
-    fn strategy(&self) -> &S {
-        &self.strategy
-    }
-
-    fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        self.storage.wait_queue()
-    }
-
-    fn check_due<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        hit: Hit<S::Cost>,
-        due: Range<Timestamp>,
-    ) -> (Self::Answer, Option<Timestamp>) {
-        self.storage.apply_due(&self.strategy, &key, &Op::Check(hit), due)
-    }
-
-    fn is_local(&self) -> bool {
-        self.storage.is_local()
-    }
-
-    fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Self::Answer {
-        Self::refund(self, key, hit, receipt)
-    }
-
-    fn estimate_wait<K: Key + ?Sized>(
-        &self,
-        key: &K,
-        hit: Hit<S::Cost>,
-        ahead: &dyn Fn(&mut dyn FnMut(u32)),
-        within: Duration,
-    ) -> Self::Estimate {
-        let (strategy, mut hits) = (self.strategy.clone(), Vec::new());
-        ahead(&mut |cost| hits.push(Hit { cost: S::Cost::uniform(cost), ..hit }));
-        hits.push(hit);
-        self.storage.load(&self.strategy, &key).map(move |loaded| {
-            let (state, now) = loaded?;
-            let mut estimate = WaitEstimate::new(&strategy, state, now, within);
-            hits.iter().for_each(|hit| estimate.add(hit));
-            Ok(estimate.waited())
-        })
     }
 }

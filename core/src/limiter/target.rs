@@ -1,4 +1,4 @@
-//! A limiter, as far as waiting needs it.
+//! The interface that the waiting loop needs of a limiter.
 
 use core::future::Future;
 use core::ops::Range;
@@ -8,23 +8,25 @@ use crate::storage::WaitQueue;
 use crate::strategy::ReceiptOf;
 use crate::{Hit, Key, Strategy, Timestamp};
 
-/// A limiter, as far as waiting needs it.
+/// The interface that the waiting loop needs of a limiter.
 pub(super) trait WaitTarget<S: Strategy> {
     /// The error of the storage.
     type Error;
     /// The answer of the storage to an operation.
     type Answer: Future<Output = Result<S::Verdict, Self::Error>> + Unpin;
-    /// The time that a hit is expected to wait.
+    /// The estimated wait of a hit.
     type Estimate: Future<Output = Result<Duration, Self::Error>>;
 
+    /// Returns the strategy.
     fn strategy(&self) -> &S;
 
+    /// Returns the queue of the storage.
     fn wait_queue(&self) -> Option<&dyn WaitQueue>;
 
-    /// Whether answers are there when they are first polled.
+    /// Reports whether an answer is there when it is first polled.
     fn is_local(&self) -> bool;
 
-    /// Checks a hit that was due at the start of this time, as
+    /// Checks a hit that was due at the start of this range, as
     /// [`apply_due`](crate::storage::AsyncStorage::apply_due) does.
     fn check_due<K: Key + ?Sized>(
         &self,
@@ -33,10 +35,12 @@ pub(super) trait WaitTarget<S: Strategy> {
         due: Range<Timestamp>,
     ) -> (Self::Answer, Option<Timestamp>);
 
+    /// Refunds a hit by its receipt.
     fn refund<K: Key + ?Sized>(&self, key: &K, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Self::Answer;
 
-    /// Expects how long a hit waits behind those whose costs `ahead` lists, looking no further than `within`.
-    /// They are of its class, since each class has a queue of its own.
+    /// Estimates how long a hit waits behind those whose costs `ahead` lists, up to `within`.
+    ///
+    /// They are of the hit's class, since each class has a queue of its own.
     fn estimate_wait<K: Key + ?Sized>(
         &self,
         key: &K,

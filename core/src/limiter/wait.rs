@@ -1,4 +1,4 @@
-//! Waiting until a hit is admitted: the same for both limiters.
+//! The loop that waits until a hit is admitted, for both limiters.
 
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
@@ -12,16 +12,16 @@ use super::target::WaitTarget;
 use crate::storage::{Ticket, WaitQueue};
 use crate::{Cost, Hit, Key, Outcome, Rate, Strategy, Timer, Timestamp, Verdict};
 
-/// Stands for the time at which a hit is due where it is not known, in less room than an option.
+/// A due time that is not known; it takes less room than an `Option`.
 const NEVER: Timestamp = Timestamp::MAX;
 
-/// Waits until `hit` is admitted, and takes it; no longer than `bound` allows.
+/// Waits until `hit` is admitted, and charges it; no longer than `bound` allows.
 ///
 /// Only the first in a queue asks the storage, and sleeps for as long as its denial says. A storage of this
-/// process then decides as of when it was due, so that the next turn is counted from there.
+/// process then decides as of the time at which the hit was due, so the next turn is counted from there.
 ///
-/// The future is kept small, since firmware reserves its room for ever: verdicts and states leave their
-/// scopes before anything else is awaited, and a plain cost stays one, without the class it has by default.
+/// The future is small, since firmware reserves its room for ever. Verdicts and states leave their scopes
+/// before anything else is awaited, and a plain cost stays a number, without its default class.
 #[expect(clippy::manual_async_fn, reason = "its future would keep each argument twice")]
 pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     limiter: &L,
@@ -32,8 +32,10 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
 ) -> impl Future<Output = Result<S::Verdict, WaitError<L::Error>>> {
     async move {
         let mut over = pin!(bound.over());
-        // A block of its own: what it holds is given back before the delay begins.
+        // A block of its own: it drops its place in the queue before the delay begins.
         let admitted = async {
+            // Invariant: `denied` holds the wait of the last denial until the loop has slept for it; `due` is
+            // the time at which that wait ends, or `NEVER` if the next check decides by the present.
             let (mut turn, mut denied, mut due, mut leeway) = (None, None, NEVER, 0);
             loop {
                 if let (Some(queue), None) = (limiter.wait_queue(), &turn)
@@ -55,13 +57,15 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                 {
                     return Err(WaitError::TooLong { wait });
                 }
+                // `due..due + leeway`: the storage decides as of `due`, or as of `now - leeway` if that is
+                // later.
                 let is_due = due != NEVER;
                 let (answer, at) = limiter.check_due(key, hit.into(), due..due.plus_micros(leeway.into()));
                 due = at.unwrap_or(NEVER);
                 let verdict = answer.await.map_err(WaitError::Storage)?;
                 match verdict.outcome() {
                     Outcome::Allow { after } => return Ok((verdict, after)),
-                    // Others came between: from here on the present holds.
+                    // Others were admitted in the meantime: the next check decides by the present.
                     Outcome::Deny { .. } if is_due => due = NEVER,
                     Outcome::Deny { retry_after } => {
                         denied = Some(retry_after);
@@ -75,6 +79,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
         if after.is_zero() {
             return Ok(verdict);
         }
+        // Dropping `delayed` gives the turn up, so the block ends before the refunds are awaited.
         let (wait, refunds) = {
             let mut delayed = DelayedAdmission::enter(limiter, key, hit, verdict, after, timer.stopwatch());
             if bound.left().is_none_or(|left| delayed.left() <= left) {
@@ -96,12 +101,14 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     }
 }
 
-/// The most by which a hit counts as earlier than it comes, in microseconds: less than the shortest interval
-/// of the limits that denied it, so that no other hit is admitted at the same moment, and 1/64 s at most.
-/// That is the tick of the coarsest timer in use, that of Windows: what is later than that is later for
-/// another reason, such as a task that was suspended, and is not made up for. 0 where a limit does not tell
-/// its rate.
+/// The most by which a hit counts as earlier than it comes, in microseconds.
+///
+/// It is less than the shortest interval of the limits that denied the hit, so no other hit is admitted at
+/// the same moment, and 1/64 s at most. That is the tick of the coarsest timer in use, that of Windows. A
+/// longer lateness has another cause, such as a suspended task, and is not made up for. The result is 0 if a
+/// limit reports no rate.
 fn leeway_of<V: Verdict>(denied: &V) -> u16 {
+    // leeway = min(15 625, period / limit - 1) over all limits; 15 625 µs are 1/64 s.
     let mut leeway = 15_625;
     denied.for_each(&mut |decision| {
         let rate = decision.rate().unwrap_or(Rate::per_second(u32::MAX));
@@ -125,6 +132,8 @@ fn stand<'a, S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
 ) -> impl Future<Output = Result<(QueuePosition<'a>, bool), WaitError<L::Error>>> {
     async move {
         let mut joined = QueuePosition::join(queue, key, hit.into());
+        // Invariant: the hit is in the queue if `joined` is `Ok`. Once `is_over`, the next turn of the loop
+        // only estimates the wait for the error: the queue is full, or the time is up.
         let mut is_over = joined.is_err();
         loop {
             let left = bound.left().filter(|_| !is_over);
@@ -152,7 +161,7 @@ fn stand<'a, S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     }
 }
 
-/// The output of a future, unless `over` completes before.
+/// Returns the output of a future, or `None` if `over` completes before.
 fn poll_before<F: Future>(
     over: Pin<&mut impl Future<Output = ()>>,
     future: Pin<&mut F>,
@@ -164,6 +173,7 @@ fn poll_before<F: Future>(
     }
 }
 
+/// Waits for a future, or for `over`: returns `None` if `over` completes before.
 fn before<F: Future>(
     mut over: Pin<&mut impl Future<Output = ()>>,
     mut future: Pin<&mut F>,
@@ -171,33 +181,35 @@ fn before<F: Future>(
     poll_fn(move |context| poll_before(over.as_mut(), future.as_mut(), context))
 }
 
-/// Decides on a fresh key: it is refused for ever only what every key is refused for ever, at any time.
+/// Reports whether the limit can never admit the hit.
+///
+/// A fresh key decides that: it is refused for ever only if every key is, at any time.
 fn can_never_pass<S: Strategy>(strategy: &S, hit: &Hit<S::Cost>) -> bool {
     let fresh = strategy.decide(&mut S::State::default(), hit, Timestamp::EPOCH);
     fresh.outcome() == Outcome::Never
 }
 
-/// Whether others of this class wait. A function, so that the key made for it is not kept with the future.
+/// Reports whether others of this class wait. It is a function so that the future does not keep its key.
 fn is_awaited<C: Cost>(queue: &dyn WaitQueue, key: &(impl Key + ?Sized), hit: Hit<C>) -> bool {
     !queue.is_empty(&hit.class.waiting_for(key))
 }
 
-/// A place in a queue, which goes to the next waiter when it is dropped.
+/// A place in a queue. Dropping it wakes the next waiter.
 struct QueuePosition<'a> {
     queue: &'a dyn WaitQueue,
     ticket: Ticket,
 }
 
 impl<'a> QueuePosition<'a> {
-    /// Joins a queue, unless it is full.
+    /// Joins a queue, unless it is full: then returns the ticket that it would have been.
     fn join<C: Cost>(
         queue: &'a dyn WaitQueue,
         key: &(impl Key + ?Sized),
         hit: Hit<C>,
     ) -> Result<Self, Ticket> {
         let key = hit.class.waiting_for(key);
-        // A place tells one number: of limits that are asked for different costs none, so that those behind
-        // expect no more than it will take.
+        // A place holds one cost. A hit with several different costs counts as 0 there, so that those behind
+        // it never expect a longer wait than they have.
         let largest = hit.cost.largest();
         let cost = if C::uniform(largest) == hit.cost { largest } else { 0 };
         queue.try_join(&key, cost).map(|ticket| Self { queue, ticket })

@@ -1,4 +1,4 @@
-//! Keys and clocks behind an `Arc`, which takes atomics of pointers.
+//! Keys and clocks behind an `Arc`, which needs atomics of pointers.
 
 use alloc::sync::Arc;
 

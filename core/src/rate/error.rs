@@ -2,17 +2,39 @@
 
 use core::fmt;
 
-/// The refusal of a rate, with its place in the text.
+/// The error of a text or a period that is no rate, with the place in the text.
+///
+/// It displays as advice on what would be right.
+///
+/// ```
+/// use traffik::{Rate, RateError};
+///
+/// let error: RateError = "5/month".parse::<Rate>().unwrap_err();
+/// assert_eq!((error.offset(), error.found()), (2, Some('m')));
+/// assert_eq!(
+///     error.to_string(),
+///     "at character 3 ('m'): months and years vary in length; say how many days, such as 30d"
+/// );
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RateError {
     pub(super) kind: RateErrorKind,
-    /// Characters before the refused one; all of them ASCII, so this is also its offset in bytes.
+    /// The number of characters before the refused one. All of them are ASCII, so it is also an offset in
+    /// bytes.
     pub(super) at: usize,
     pub(super) found: Option<char>,
 }
 
-/// The cause of a refusal.
+/// The cause of a [`RateError`].
+///
+/// ```
+/// use traffik::{Rate, RateErrorKind};
+///
+/// let error = "unlimited".parse::<Rate>().unwrap_err();
+/// assert_eq!(error.kind(), RateErrorKind::NoLimitAtAll);
+/// assert_eq!(error.advice(), "no limit at all is written 0/0");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -21,7 +43,7 @@ pub enum RateErrorKind {
     Empty,
     /// A limit was expected.
     NoLimit,
-    /// A word that means no limit.
+    /// A word such as `unlimited` stands for no limit, which is written `0/0`.
     NoLimitAtAll,
     /// A 0 without a period.
     BareZero,
@@ -43,7 +65,7 @@ pub enum RateErrorKind {
     NoUnit,
     /// Months and years vary in length.
     VaryingUnit,
-    /// No such unit.
+    /// The unit does not exist.
     UnknownUnit,
     /// Something follows the period that is no part of it.
     AfterPeriod,
@@ -60,26 +82,26 @@ impl RateError {
         Self { kind, at: 0, found: None }
     }
 
-    /// The cause.
+    /// Returns the cause.
     #[doc(hidden)]
     #[must_use]
     pub const fn kind(&self) -> RateErrorKind {
         self.kind
     }
 
-    /// The number of characters before the one that was refused; equally its offset in bytes.
+    /// Returns the number of characters before the refused one, which is also its offset in bytes.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.at
     }
 
-    /// The character that was refused; `None` at the end of the text, and for a rate not read from text.
+    /// Returns the refused character; `None` at the end of the text, and for a rate that is not from a text.
     #[must_use]
     pub const fn found(&self) -> Option<char> {
         self.found
     }
 
-    /// The advice: what would be right.
+    /// Returns the advice: what would be right.
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self.kind {

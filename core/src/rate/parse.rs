@@ -1,4 +1,4 @@
-//! Reading a rate from text, also while compiling; every refusal points at a character.
+//! The parser of rates, which also runs while compiling; every refusal points at a character.
 
 use core::str::FromStr;
 
@@ -6,7 +6,17 @@ use super::Rate;
 use super::error::{RateError, RateErrorKind};
 
 impl Rate {
-    /// Reads a text as described at [`Rate`], also while compiling; see [`rate!`](crate::rate!).
+    /// Reads a text in the form described at [`Rate`], also while compiling; see [`rate!`](crate::rate!).
+    ///
+    /// ```
+    /// use traffik::Rate;
+    ///
+    /// assert_eq!(Rate::parse("100 per minute"), Ok(Rate::per_minute(100)));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text has another form. The [`RateError`] names the character, and what would be right.
     pub const fn parse(text: &str) -> Result<Self, RateError> {
         rate(text)
     }
@@ -44,6 +54,7 @@ const fn rate(text: &str) -> Result<Rate, RateError> {
         let kind = if is_no_limit(text, at) { RateErrorKind::NoLimitAtAll } else { RateErrorKind::NoLimit };
         return Err(unexpected(text, at, kind));
     }
+    // A bare 0 is ambiguous: it could mean "nothing" as well as "no limit".
     if limit == 0 && skip_blanks(text, at) == text.len() {
         return Err(error(text, limit_at, RateErrorKind::BareZero));
     }
@@ -60,12 +71,14 @@ const fn rate(text: &str) -> Result<Rate, RateError> {
     period(text, at, limit as u32)
 }
 
-/// Reads the rest of a text as a period: numbers with units, whose sum it is.
+/// Reads the rest of a text as a period: numbers with units, which add up.
 const fn period(text: &str, start: usize, limit: u32) -> Result<Rate, RateError> {
     let start = skip_blanks(text, start);
     let mut at = start;
     let mut sum = 0u128;
     loop {
+        // Invariant: the text before `at` is whole parts of the period, and `sum` is their length in
+        // microseconds.
         let number_at = at;
         let mut count;
         (count, at) = match number(text, at) {
@@ -80,6 +93,7 @@ const fn period(text: &str, start: usize, limit: u32) -> Result<Rate, RateError>
             count = 1;
         }
         at = skip_blanks(text, at);
+        // `0/0` is unlimited; a unit after the second 0 makes it a period of zero, which is refused.
         if at == text.len() && count == 0 && limit == 0 && number_at == start {
             return Ok(Rate::UNLIMITED);
         }
@@ -93,10 +107,12 @@ const fn period(text: &str, start: usize, limit: u32) -> Result<Rate, RateError>
             return Err(unexpected(text, at, kind));
         }
         let Some(unit) = unit(text, at, end) else {
+            // `m` is minutes and `mo` the beginning of months, so the longer name is looked at.
             let varies = starts_with(text, at, end, "mo") || starts_with(text, at, end, "y");
             let kind = if varies { RateErrorKind::VaryingUnit } else { RateErrorKind::UnknownUnit };
             return Err(error(text, at, kind));
         };
+        // sum += count · unit; it saturates in 128 bits, far above the longest period.
         sum = sum.saturating_add(count.saturating_mul(unit as u128));
         at = skip_blanks(text, end);
         if at == text.len() {
@@ -108,7 +124,7 @@ const fn period(text: &str, start: usize, limit: u32) -> Result<Rate, RateError>
     }
 }
 
-/// Names of the units, and their length in microseconds.
+/// The names of the units, and their length in microseconds.
 const UNITS: [(&[&str], u64); 7] = [
     (&["us", "usec", "usecs", "microsecond", "microseconds"], 1),
     (&["ms", "msec", "msecs", "millisecond", "milliseconds"], 1_000),
@@ -138,7 +154,7 @@ const fn unit(text: &str, start: usize, end: usize) -> Option<u64> {
     None
 }
 
-/// Whether a word stands here that people write for no limit.
+/// Reports whether a word stands here that people write for no limit.
 #[expect(clippy::indexing_slicing, reason = "the loop counts up to the length")]
 const fn is_no_limit(text: &str, at: usize) -> bool {
     const WORDS: [&str; 6] = ["unlimited", "none", "off", "inf", "infinite", "infinity"];
@@ -152,9 +168,10 @@ const fn is_no_limit(text: &str, at: usize) -> bool {
     false
 }
 
-/// A run of ASCII digits as a number, and where it ends; saturates far above anything accepted.
+/// Reads a run of ASCII digits: the number, and where it ends. It saturates far above the largest limit.
 const fn number(text: &str, start: usize) -> Result<(u128, usize), RateError> {
     let (mut value, mut at) = (0u128, start);
+    // value = value · 10 + digit.
     while let Some(digit @ b'0'..=b'9') = byte(text, at) {
         value = value.saturating_mul(10).saturating_add((digit - b'0') as u128);
         at += 1;
@@ -200,7 +217,8 @@ const fn starts_with(text: &str, start: usize, end: usize, word: &str) -> bool {
     true
 }
 
-/// The refusal of whatever stands at `at`, more precise than `kind` where the character says more.
+/// Returns the refusal of the text at `at`, with a kind more precise than `kind` where the character allows
+/// it.
 const fn unexpected(text: &str, at: usize, kind: RateErrorKind) -> RateError {
     let refused = error(text, at, kind);
     let kind = match (kind, refused.found) {
@@ -208,7 +226,7 @@ const fn unexpected(text: &str, at: usize, kind: RateErrorKind) -> RateError {
         (RateErrorKind::AfterPeriod, _) => kind,
         (_, Some('+' | '-')) => RateErrorKind::Signed,
         (_, Some('.')) => RateErrorKind::Fraction,
-        // After a number: a blank in it.
+        // Digits after a number and a blank: the blank groups them.
         (RateErrorKind::NoSeparator | RateErrorKind::NoUnit, Some('0'..='9')) => RateErrorKind::GroupedDigits,
         _ => kind,
     };
@@ -219,7 +237,7 @@ const fn error(text: &str, at: usize, kind: RateErrorKind) -> RateError {
     RateError { kind, at, found: char_at(text, at) }
 }
 
-/// The character that starts at a byte, decoded by hand since `str::chars` is not for constants.
+/// Decodes the character that starts at a byte, by hand since `str::chars` is not for constants.
 const fn char_at(text: &str, at: usize) -> Option<char> {
     let Some(first) = byte(text, at) else { return None };
     let (length, mut code) = match first {
@@ -231,6 +249,7 @@ const fn char_at(text: &str, at: usize) -> Option<char> {
     let mut next = 1;
     while next < length {
         let Some(byte) = byte(text, at + next) else { return None };
+        // code = code · 2⁶ + the six bits of a continuation byte.
         code = (code << 6) | (byte & 0x3f) as u32;
         next += 1;
     }

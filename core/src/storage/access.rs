@@ -1,29 +1,45 @@
-//! Ways to use a storage of firmware from several places.
+//! The ways in which a storage of firmware can be used from several places.
 
 use core::cell::RefCell;
 
 use super::{ErrorKind, StorageError, WaitQueue};
 use crate::{ErasedKey, Seed};
 
-/// A way to use a storage of firmware from several places: [`SingleThread`], or `Shared`.
+/// The way in which a storage of firmware can be used from several places: [`SingleThread`] or `Shared`.
+///
+/// It is a type parameter of [`Fixed`](crate::Fixed) and [`OneKey`](crate::OneKey), chosen by the
+/// constructor:
+///
+/// ```
+/// use traffik::{Fixed, Gcra, ManualClock};
+///
+/// let single = Fixed::<Gcra, _, 8>::new(ManualClock::default(), 1);
+/// # #[cfg(feature = "critical-section")]
+/// let shared = Fixed::<Gcra, _, 8, traffik::Shared<4>>::shared(ManualClock::default(), 1);
+/// assert!(single.is_empty());
+/// ```
 pub trait Access: sealed::Sealed + 'static {
-    /// Whether others wait while a value is in use: then all that can be done before is done before.
+    /// Whether others wait while a value is in use. Whatever can be done before is then done before.
     const IS_AWAITED: bool;
 
-    /// Holds a value that one user at a time changes.
+    /// The cell of a value that one user at a time changes.
     type Cell<T>;
 
-    /// Holds those who wait, for storages that name their keys in this way.
+    /// The queue of waiters, for storages that name their keys in this way.
     type Queue<K: Naming>;
 
-    /// Runs a function on a value. Fails with [`Contended`](ErrorKind::Contended) if the caller itself is
-    /// using it.
+    /// Runs a function on a value.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Contended`](ErrorKind::Contended) if the caller itself is using the value; otherwise as
+    /// `run` does.
     fn with<T, R>(
         cell: &Self::Cell<T>,
         run: impl FnOnce(&mut T) -> Result<R, StorageError>,
     ) -> Result<R, StorageError>;
 
-    /// Returns the queue, if there is room in it.
+    /// Returns the queue, if it has room for any waiter.
     fn queue<K: Naming>(queue: &Self::Queue<K>) -> Option<&dyn WaitQueue>;
 
     /// Names keys in another way from now on.
@@ -36,14 +52,14 @@ pub trait Naming: Clone + Send + 'static {
     fn name(&self, key: &dyn ErasedKey) -> u64;
 }
 
-/// By a keyed hash.
+/// The keyed hash of a storage of several keys.
 impl Naming for Seed {
     fn name(&self, key: &dyn ErasedKey) -> u64 {
         self.digest(key).as_u64()
     }
 }
 
-/// By a hash without a secret: there is one key, and each class waits for it in a line of its own.
+/// A hash without a secret: there is one key, and each class waits for it in a queue of its own.
 impl Naming for () {
     fn name(&self, key: &dyn ErasedKey) -> u64 {
         const SEED: Seed = Seed::new(0);
@@ -56,7 +72,16 @@ pub(super) mod sealed {
     impl Sealed for super::SingleThread {}
 }
 
-/// Access from one thread or core, and from no interrupt: the default. Nobody stands in a queue.
+/// Access from one thread or core, and from no interrupt: the default, which has no queue of waiters.
+///
+/// ```
+/// use traffik::storage::SingleThread;
+/// use traffik::{Fixed, Gcra, Limiter, ManualClock, rate};
+///
+/// let storage: Fixed<Gcra, ManualClock, 8, SingleThread> = Fixed::new(ManualClock::default(), 1);
+/// assert!(Limiter::new(Gcra::new(rate!("1/s")), storage).check("key")?.is_allowed());
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 #[derive(Debug)]
 pub enum SingleThread {}
 
@@ -93,6 +118,6 @@ pub(super) fn run_in<T, R>(
     }
 }
 
-/// Only a strategy that calls back into its own storage could meet this.
+/// The error of a strategy that calls back into its own storage; nothing else can meet it.
 const BUSY: StorageError =
     StorageError::new(ErrorKind::Contended, "the storage is in use by the caller itself");

@@ -5,7 +5,20 @@ use core::fmt;
 use crate::Strategy;
 
 named! {
-    /// The kind of a failure, for callers that act on it.
+    /// The kind of a storage's failure, for callers that act on it.
+    ///
+    /// Match on it to choose between a retry, a fallback and an alarm. Only [`Timeout`](Self::Timeout) leaves
+    /// open whether the hit was charged.
+    ///
+    /// ```
+    /// use traffik::{ErrorKind, StorageError};
+    ///
+    /// fn may_retry(error: &StorageError) -> bool {
+    ///     matches!(error.kind(), ErrorKind::Contended | ErrorKind::Unavailable)
+    /// }
+    /// assert!(may_retry(&StorageError::new(ErrorKind::Contended, "busy")));
+    /// assert_eq!(ErrorKind::Full.name(), "full"); // in metrics and logs
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -18,7 +31,7 @@ named! {
         Full = "full",
         /// The store cannot be reached; nothing was charged.
         Unavailable = "unavailable",
-        /// No answer in time; the hit may or may not have been charged.
+        /// The storage did not answer in time; the hit may or may not have been charged.
         Timeout = "timeout",
         /// The request can never be served as it is.
         Invalid = "invalid",
@@ -33,7 +46,23 @@ named! {
     }
 }
 
-/// The failure of a storage in this process.
+/// The failure of a storage in this process: its kind, and advice as text.
+///
+/// Every method of [`Limiter`](crate::Limiter) returns it. It displays as its advice.
+///
+/// ```
+/// use traffik::storage::WhenFull;
+/// use traffik::{ErrorKind, Fixed, Gcra, Limiter, ManualClock, rate};
+///
+/// let storage = Fixed::<Gcra, _, 1>::new(ManualClock::default(), 1).when_full(WhenFull::Refuse);
+/// let limiter = Limiter::new(Gcra::new(rate!("1/min")), storage);
+/// assert!(limiter.check("first")?.is_allowed());
+///
+/// let error = limiter.check("second").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Full);
+/// assert_eq!(error.to_string(), "no room for another key; give the storage a larger capacity");
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -42,23 +71,23 @@ pub struct StorageError {
     message: &'static str,
 }
 
-/// A verdict, or the reason that there is none.
+/// A verdict, or the reason why there is none.
 pub(crate) type Answer<S> = Result<<S as Strategy>::Verdict, StorageError>;
 
 impl StorageError {
-    /// An error of this kind; the message says what would help.
+    /// Creates an error of this kind; the message should say what would help.
     #[must_use]
     pub const fn new(kind: ErrorKind, message: &'static str) -> Self {
         Self { kind, message }
     }
 
-    /// The kind of the failure.
+    /// Returns the kind of the failure.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The advice: what would help.
+    /// Returns the advice: what would help.
     #[must_use]
     pub const fn message(&self) -> &'static str {
         self.message

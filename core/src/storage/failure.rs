@@ -1,4 +1,4 @@
-//! The failure of a storage that may have to wait.
+//! The failure of a storage whose answer has to be awaited.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -7,10 +7,24 @@ use core::fmt;
 
 use super::{ErrorKind, StorageError};
 
-/// The failure of a storage: its kind and its cause. Cheap to clone.
+/// The failure of an [`AsyncStorage`](super::AsyncStorage): its kind and its cause. Cheap to clone.
 ///
-/// It displays as its cause does, whose own source is then the [`source`](Error::source) of the failure: a
-/// chain of sources that is printed names each cause once.
+/// Every method of [`AsyncLimiter`](crate::AsyncLimiter) returns it; match on its [`kind`](Self::kind). It
+/// displays as its cause does, and its [`source`](Error::source) is that of the cause: a program that prints
+/// a chain of sources names each cause once.
+///
+/// ```
+/// use traffik::storage::{BackendError, ErrorKind};
+///
+/// fn answer(error: &BackendError) -> u16 {
+///     match error.kind() {
+///         ErrorKind::Unavailable | ErrorKind::Timeout => 503,
+///         _ => 500,
+///     }
+/// }
+/// let error = BackendError::new(ErrorKind::Unavailable, "connection refused");
+/// assert_eq!((answer(&error), error.to_string().as_str()), (503, "connection refused"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct BackendError {
     kind: ErrorKind,
@@ -18,7 +32,7 @@ pub struct BackendError {
 }
 
 impl BackendError {
-    /// A failure of this kind, with its cause.
+    /// Creates a failure of this kind, with its cause.
     pub fn new(kind: ErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind, cause: Arc::from(cause.into()) }
     }
@@ -29,11 +43,11 @@ impl BackendError {
         Self { kind, ..self }
     }
 
-    /// Returns the cause, which can be downcast to what it is.
+    /// Returns the cause, which can be downcast to its type.
     ///
     /// ```
     /// use traffik::StorageError;
-    /// use traffik::storage::{ErrorKind, BackendError};
+    /// use traffik::storage::{BackendError, ErrorKind};
     ///
     /// let failure = BackendError::from(StorageError::new(ErrorKind::Full, "no room"));
     /// assert!(failure.cause().is::<StorageError>());
@@ -43,7 +57,7 @@ impl BackendError {
         &*self.cause
     }
 
-    /// The kind of failure.
+    /// Returns the kind of the failure.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         self.kind

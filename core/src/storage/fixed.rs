@@ -9,14 +9,26 @@ use super::table::{Counters, Slot, Table, WhenFull, image};
 use super::{Answer, MultiKeyVerdict, NarrowTag, Storage, StorageError, WaitQueue, check_together};
 use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 
-/// Room for `N` keys, for firmware.
+/// A storage with room for `N` keys inline, for firmware and tests: no heap.
 ///
-/// By default it is for use from one thread or core, and from no interrupt. With the feature
-/// `critical-section`, [`Fixed::shared`] makes one that tasks and interrupts share. Both can be made in a
-/// constant.
+/// Choose it where the number of keys is known and small; on a server choose `Memory`, for a single key
+/// [`OneKey`](crate::OneKey). [`Fixed::new`] makes one for use from one thread or core and from no interrupt;
+/// with the feature `critical-section`, [`Fixed::shared`] makes one that tasks and interrupts share. Both can
+/// be made in a constant.
+///
+/// ```
+/// use traffik::{Fixed, Gcra, Limiter, ManualClock, rate};
+///
+/// // Room for 16 keys. Take the seed from a random source wherever others choose the keys.
+/// let storage = Fixed::<Gcra, _, 16>::new(ManualClock::default(), 0x5eed);
+/// let limiter = Limiter::new(Gcra::new(rate!("2/s")), storage);
+/// assert!(limiter.check("sensor-7")?.is_allowed());
+/// assert_eq!(limiter.storage().len(), 1);
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 ///
 /// Beyond the states it takes 8 bytes a key (see [`NarrowTag`] for how well that tells keys apart), and 64
-/// in all.
+/// bytes in all.
 ///
 /// # Choosing `N`
 ///
@@ -30,7 +42,7 @@ use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 /// | 256 | 128, 192, 230 | none, 0.02 %, 1.0 % |
 /// | 1 024 | 512, 768, 921 | none, 0.04 %, 1.4 % |
 ///
-/// Of a full set the key that is fresh soonest gives way; see [`when_full`](Self::when_full).
+/// In a full set the key that becomes fresh first gives way; see [`when_full`](Self::when_full).
 ///
 /// A known key is found in a few steps; a new one takes a look at each slot of its set. With `Gcra` and 32
 /// slots on a Cortex-M3, a check of a known key takes at most 500 instructions, of a new one 900, and of one
@@ -39,12 +51,12 @@ use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 /// # Clocks
 ///
 /// A clock that is set back locks no key out (see [`Strategy::rebase`]). When the limit changes to one of a
-/// longer period, a state is kept for as long as the limit before had it, since to look would cost each
+/// longer period, a state is kept for as long as the limit before kept it, since a look would cost each
 /// denial a division; `Memory` prolongs it.
 ///
 /// # Resets
 ///
-/// [`save`](Self::save) writes what is in use as bytes, for flash or memory that outlasts a reset, and
+/// [`save`](Self::save) writes the keys in use as bytes, for flash or memory that outlasts a reset, and
 /// [`restore`](Self::restore) reads them:
 ///
 /// ```
@@ -73,12 +85,12 @@ pub struct Fixed<S: Strategy, C, const N: usize, A: Access = SingleThread> {
     clock: C,
 }
 
-/// The part of a storage that changes.
+/// The part of a `Fixed` that changes: table, seed and time.
 #[derive(Debug)]
 pub(super) struct FixedState<T, const N: usize> {
     table: Slots<T, N>,
     seed: Seed,
-    /// How far the time of the storage is ahead of its clock.
+    /// The offset of the storage's time from its clock.
     offset: RestoredOffset,
 }
 
@@ -92,8 +104,10 @@ impl<T: State, const N: usize> FixedState<T, N> {
 }
 
 impl<S: Strategy, C, const N: usize> Fixed<S, C, N> {
-    /// An empty storage, for use from one thread or core. `seed` keys the hash of the keys: take it from a
-    /// random source wherever others choose the keys, else they could choose two that share a slot.
+    /// Creates an empty storage, for use from one thread or core.
+    ///
+    /// `seed` keys the hash of the keys. Take it from a random source wherever others choose the keys;
+    /// otherwise they could choose two keys that share a slot.
     #[inline]
     #[must_use]
     pub const fn new(clock: C, seed: u64) -> Self {
@@ -109,7 +123,19 @@ impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
         Self { cell, queue, when_full: WhenFull::Evict, clock }
     }
 
-    /// The same storage with this policy for when it is full.
+    /// Sets the policy for when the storage is full. Defaults to [`WhenFull::Evict`].
+    ///
+    /// ```
+    /// use traffik::storage::WhenFull;
+    /// use traffik::{ErrorKind, Fixed, Gcra, Limiter, ManualClock, rate};
+    ///
+    /// let storage = Fixed::<Gcra, _, 1>::new(ManualClock::default(), 1).when_full(WhenFull::Refuse);
+    /// let limiter = Limiter::new(Gcra::new(rate!("1/min")), storage);
+    /// assert!(limiter.check("first")?.is_allowed());
+    /// assert_eq!(limiter.check("second").unwrap_err().kind(), ErrorKind::Full);
+    /// assert_eq!(limiter.storage().counters().refusals, 1);
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
     #[inline]
     #[must_use]
     pub const fn when_full(mut self, when_full: WhenFull) -> Self {
@@ -117,12 +143,13 @@ impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
         self
     }
 
-    /// Forgets every key, and hashes keys with this seed from now on. For a `static`, whose seed was a
-    /// constant: call it at boot, before others use the storage. A check that another task or core is in the
-    /// middle of is not counted.
+    /// Forgets every key, and hashes keys with this seed from now on.
+    ///
+    /// Call it at boot for a `static`, whose seed was a constant, and before others use the storage. A check
+    /// that another task or core is in the middle of is not counted.
     pub fn reseed(&self, seed: u64) {
         let seed = Seed::new(seed);
-        // Nothing is in use by the caller itself, unless a strategy reseeds its own storage.
+        // It fails only for a strategy that reseeds its own storage.
         let _ = A::with(&self.cell, |it| {
             it.table.clear();
             it.seed = seed.clone();
@@ -131,13 +158,15 @@ impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
         A::rename(&self.queue, seed);
     }
 
-    /// The work that the table did for want of room: the `u64` fields `evictions`, keys given up before they
-    /// were fresh, and `refusals`, new keys refused.
+    /// Returns how often the table lacked room.
+    ///
+    /// The fields are `u64`: `evictions` counts keys given up before they were fresh, `refusals` new keys
+    /// refused.
     pub fn counters(&self) -> Counters {
         A::with(&self.cell, |it| Ok(it.table.counters())).unwrap_or_default()
     }
 
-    /// The seed, so that keys are hashed before the table is in use: others wait for as long as it is.
+    /// Returns the seed, so that a key is hashed before the table is in use, while nobody waits for it.
     #[inline]
     fn seed(&self) -> Result<Seed, StorageError> {
         A::with(&self.cell, |it| Ok(it.seed.clone()))
@@ -145,25 +174,26 @@ impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
 }
 
 impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
-    /// Keys in use.
+    /// Returns the number of keys in use.
     pub fn len(&self) -> usize {
         let clock = self.clock.now();
         A::with(&self.cell, |it| Ok(it.table.len(it.offset.of(clock)))).unwrap_or(0)
     }
 
-    /// Whether no key is in use.
+    /// Reports whether no key is in use.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes what is in use to the front of `out`, for [`restore`](Self::restore) after a reset. Returns how
-    /// many bytes that takes, at most [`SAVED`](Self::SAVED). They hold no key, but the secret that keys are
-    /// hashed with: keep them as you keep secrets.
+    /// Writes the keys in use to the front of `out`, for [`restore`](Self::restore) after a reset.
+    ///
+    /// Returns the number of bytes written, at most [`SAVED`](Self::SAVED). They hold no key, but the secret
+    /// that keys are hashed with: keep them as you keep secrets.
     ///
     /// # Errors
     ///
     /// Fails with [`Invalid`](crate::ErrorKind::Invalid) if `out` is too short; [`SAVED`](Self::SAVED) bytes
-    /// always do.
+    /// are always enough.
     pub fn save(&self, out: &mut [u8]) -> Result<usize, StorageError> {
         let clock = self.clock.now();
         let length = A::with(&self.cell, |it| {
@@ -176,27 +206,30 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
         saved::seal(out, length)
     }
 
-    /// Takes over what was saved before a reset, in place of all there is, with the seed. Bytes behind it do
-    /// not matter, so a whole page of flash can be given. Policy and counters stay.
+    /// Replaces all keys, and the seed, by those that were saved before a reset.
     ///
-    /// * **Time.** The storage goes on from the time of saving under a clock that begins at 0 at each boot:
-    ///   the time off does not count, and windows keep their phase. Once the clock says a time of the calendar
-    ///   (from 2005 on), also if it is set later, that is the time of the storage, and the time off counts.
-    /// * **Limit.** It has to be of the same kind, such as any `TokenBucket`; its rate may differ. The
-    ///   states of strategies that share them, as buckets do, count for each of them.
-    /// * **Room.** `N` has to be the same, or larger and at most 127.
-    ///
-    /// Call it at boot, before others use the storage. A hit after saving is not remembered, so save after
+    /// Bytes behind the saved ones do not matter, so a whole page of flash can be given. Policy and counters
+    /// stay. Call it at boot, before others use the storage. A hit after saving is not remembered: save after
     /// hits that matter, or count on one limit more for each reset.
+    ///
+    /// * **Time.** Under a clock that begins at 0 at each boot, the storage goes on from the time of saving:
+    ///   the time off does not count, and windows keep their phase. Once the clock reads a time of the
+    ///   calendar (from 2005 on), also if it is set later, the storage uses that time, and the time off
+    ///   counts.
+    /// * **Limit.** It has to be of the same kind, such as any `TokenBucket`; its rate may differ. Strategies
+    ///   that share their states, as buckets do, can restore each other's.
+    /// * **Room.** `N` has to be the same, or larger and at most 127.
     ///
     /// # Errors
     ///
-    /// Fails with [`DecodeError`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
-    /// saved by a storage for such a limit that fits into this one; the storage is then as it was. A checksum
-    /// of 32 bits finds any change of up to 32 bits in a row, and misses one in 2³² of all others.
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
+    /// saved by a storage for such a limit that fits into this one; the storage then stays as it was. A
+    /// checksum of 32 bits finds any change of up to 32 bits in a row, and misses one in 2³² of all others.
     pub fn restore(&self, bytes: &[u8]) -> Result<(), StorageError> {
         let mut image = Image::open::<S::State>(bytes, saved::TABLE)?;
         let seed = Seed::from_start(image.body.u64()?);
+        // Reads all of it once without keeping anything, so that bytes which fail leave the storage as it
+        // was.
         let mut end = image.body.clone();
         image::read::<S::State>(&mut end, N, &mut |_, _| {})?;
         image.check(&end)?;
@@ -220,8 +253,10 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
 
     #[inline]
     fn apply<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S> {
+        // The hash is computed outside of the section, whose length then does not depend on the key.
         let digest = self.seed()?.digest(key);
         A::with(&self.cell, |it| {
+            // The reading is the caller's: an interrupt may have decided with a later one since.
             let now = it.table.overtaken(now, || it.offset.of(self.clock.now()));
             it.table.set_when_full(self.when_full);
             it.table.apply(strategy, digest, op, now)
@@ -232,8 +267,8 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Storage<S> for Fixed<S, C
     fn apply_now<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>) -> Answer<S> {
         let digest = if A::IS_AWAITED { Some(self.seed()?.digest(key)) } else { None };
         A::with(&self.cell, |it| {
-            // Read while nobody comes between: an older time than that of the state is that of a clock which
-            // was set back.
+            // Read within the section, so that no interrupt comes between: a time older than that of the
+            // state can then only come from a clock that was set back.
             let now = it.offset.of(self.clock.now());
             it.table.set_when_full(self.when_full);
             it.table.apply(strategy, digest.unwrap_or_else(|| it.seed.digest(key)), op, now)

@@ -1,4 +1,4 @@
-//! The state of one key, without a table: the smallest storage.
+//! A storage of one key, without a table: the smallest one.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -9,10 +9,10 @@ use super::saved::{self, Image};
 use super::{Answer, Storage, StorageError, WaitQueue};
 use crate::{Clock, Key, Op, State, Strategy, Timestamp};
 
-/// The state of one key, for a limit that is one for all: of an uplink, an alarm, a log.
+/// A storage of a single state, for a limit that is the same for all: of an uplink, an alarm, a log.
 ///
-/// Choose it where there is nothing to tell apart. It has no table, no hash and no seed, and is asked with
-/// whatever key: **all keys are the same one**. Use `&()`.
+/// Choose it where there is only one thing to limit; for several keys choose [`Fixed`](crate::Fixed). It has
+/// no table, no hash and no seed. It accepts any key, and **all keys are the same one**: use `&()`.
 ///
 /// ```
 /// use traffik::{Gcra, Limiter, ManualClock, OneKey, rate};
@@ -23,17 +23,17 @@ use crate::{Clock, Key, Op, State, Strategy, Timestamp};
 /// # Ok::<(), traffik::StorageError>(())
 /// ```
 ///
-/// Those who [wait](crate::Limiter::until_ready) do so in the order of the key that they name: use the same
-/// one everywhere, such as `&()`. Beyond the state it takes 16 bytes, and what the clock takes. A clock that is
-/// set back locks it for no longer than its limit lasts, if the limit can be [rebased](Strategy::rebase), as
-/// all of this crate can.
+/// Waiters in [`until_ready`](crate::Limiter::until_ready) queue by the key that they name: use the same key
+/// everywhere, such as `&()`. Beyond the state and the clock it takes 16 bytes. A clock that is set back
+/// locks it for no longer than its limit lasts, if the strategy can be [rebased](Strategy::rebase), as all of
+/// this crate can.
 pub struct OneKey<S: Strategy, C, A: Access = SingleThread> {
     cell: A::Cell<OneKeyState<S::State>>,
     queue: A::Queue<()>,
     clock: C,
 }
 
-/// A state, and how far the time of the storage is ahead of its clock.
+/// The part of a `OneKey` that changes: the state, and the offset of its time from the clock.
 #[derive(Debug)]
 pub(super) struct OneKeyState<T> {
     state: T,
@@ -43,7 +43,7 @@ pub(super) struct OneKeyState<T> {
 impl<T: State> OneKeyState<T> {
     pub(super) const NEW: Self = Self { state: T::FRESH, offset: RestoredOffset::NONE };
 
-    /// Applies an operation, at a time that was read before or, if it is that, at the present.
+    /// Applies an operation at `now`, which was read before, or at the present if it is `None`.
     #[inline]
     fn apply<S: Strategy<State = T>>(
         &mut self,
@@ -52,17 +52,18 @@ impl<T: State> OneKeyState<T> {
         now: Option<Timestamp>,
         clock: &impl Clock,
     ) -> Answer<S> {
-        // Read while nobody comes between: an older time than that of the state is that of a clock which was
-        // set back. A time that was read before may have been overtaken.
+        // Read within the section, so that no interrupt comes between: a time older than that of the state
+        // can then only come from a clock that was set back. An interrupt may have overtaken an earlier
+        // reading.
         let present = self.offset.of(clock.now());
-        // Does nothing but compare two times, unless the clock was set back.
+        // It only compares two times, unless the clock was set back.
         let _ = strategy.rebase(&mut self.state, now.map_or(present, |now| now.max(present)));
         Ok(op.run(strategy, &mut self.state, now.unwrap_or(present)))
     }
 }
 
 impl<S: Strategy, C> OneKey<S, C> {
-    /// A storage of one key never seen, for use from one thread or core.
+    /// Creates a storage with a fresh state, for use from one thread or core.
     #[inline]
     #[must_use]
     pub const fn new(clock: C) -> Self {
@@ -71,7 +72,7 @@ impl<S: Strategy, C> OneKey<S, C> {
 }
 
 impl<S: Strategy, C, A: Access> OneKey<S, C, A> {
-    /// The most bytes that [`save`](Self::save) writes.
+    /// The number of bytes that are always enough for [`save`](Self::save).
     pub const SAVED: usize = saved::FRAME + S::State::MAX_LEN;
 
     pub(super) const fn of(cell: A::Cell<OneKeyState<S::State>>, queue: A::Queue<()>, clock: C) -> Self {
@@ -80,13 +81,28 @@ impl<S: Strategy, C, A: Access> OneKey<S, C, A> {
 }
 
 impl<S: Strategy, C: Clock, A: Access> OneKey<S, C, A> {
-    /// Writes what is remembered to the front of `out`, for [`restore`](Self::restore) after a reset. Returns
-    /// how many bytes that takes.
+    /// Writes the state to the front of `out`, for [`restore`](Self::restore) after a reset.
+    ///
+    /// Returns the number of bytes written.
+    ///
+    /// ```
+    /// use traffik::{Gcra, Limiter, ManualClock, OneKey, rate};
+    ///
+    /// let limiter = Limiter::new(Gcra::new(rate!("1/min")), OneKey::new(ManualClock::default()));
+    /// assert!(limiter.check(&())?.is_allowed());
+    /// let mut image = [0; OneKey::<Gcra, ManualClock>::SAVED];
+    /// limiter.storage().save(&mut image)?;
+    ///
+    /// let after = Limiter::new(Gcra::new(rate!("1/min")), OneKey::new(ManualClock::default()));
+    /// after.storage().restore(&image)?;
+    /// assert!(!after.check(&())?.is_allowed());
+    /// # Ok::<(), traffik::StorageError>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// Fails with [`Invalid`](crate::ErrorKind::Invalid) if `out` is too short; [`SAVED`](Self::SAVED) bytes
-    /// always do.
+    /// are always enough.
     pub fn save(&self, out: &mut [u8]) -> Result<usize, StorageError> {
         let clock = self.clock.now();
         let length = A::with(&self.cell, |it| {
@@ -95,16 +111,15 @@ impl<S: Strategy, C: Clock, A: Access> OneKey<S, C, A> {
         saved::seal(out, length)
     }
 
-    /// Takes over what was saved before a reset, in place of what is remembered now. Bytes behind it do not
-    /// matter.
+    /// Replaces the state by one that was saved before a reset. Bytes behind the saved ones do not matter.
     ///
     /// The storage goes on from the time of saving, or from that of its clock if that is later: see
     /// [`Fixed::restore`](super::Fixed::restore).
     ///
     /// # Errors
     ///
-    /// Fails with [`DecodeError`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
-    /// saved by a storage of one key with such a limit; the storage is then as it was.
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the bytes are cut short or changed, or were not
+    /// saved by a storage of one key with such a limit; the storage then stays as it was.
     pub fn restore(&self, bytes: &[u8]) -> Result<(), StorageError> {
         let mut image = Image::open::<S::State>(bytes, saved::ONE)?;
         let state = S::State::decode(&mut image.body)?;

@@ -30,18 +30,18 @@ use crate::{Seed, Strategy};
 /// # Ok::<(), traffik::StorageError>(())
 /// ```
 ///
-/// * **Critical sections.** A check takes two: a short one for the seed, and one for the decision, in which
-///   the clock is read as well. The key is hashed before that, so its length does not depend on the key. It
+/// * **Critical sections.** A check takes two: a short one for the seed, and one that reads the clock and
+///   decides. The key is hashed before, so the length of a section does not depend on the key. The section
 ///   takes fewer instructions than the whole check, for which [`Fixed`](crate::Fixed#choosing-n) states
-///   figures; of a `OneKey`, as many as of a known key at most. `save`, `restore`, `reseed` and `len` look at
-///   every slot in one section, so call them at leisure.
-/// * **Waiting.** [`until_ready`](crate::Limiter::until_ready) serves first who came first for each key.
-///   `WAITERS` of them may wait at a time, over all keys; one more gets
-///   [`WaitError::TooLong`](crate::WaitError::TooLong), with the time it would have taken. A place takes 40
-///   bytes on a 32-bit processor. With `Shared<0>` there is no queue: each waiter asks again after its own
-///   denial, in no order.
-/// * **Drop.** A future that is dropped while it waits gives its place to the next one, which is woken at
-///   once, outside of the critical section.
+///   figures; that of a `OneKey` takes no more than that of a known key. `save`, `restore`, `reseed` and
+///   `len` look at every slot in one section, so call them when no interrupt is urgent.
+/// * **Waiting.** [`until_ready`](crate::Limiter::until_ready) serves the waiters of a key in the order in
+///   which they came. `WAITERS` of them may wait at a time, over all keys. One more fails with
+///   [`WaitError::TooLong`](crate::WaitError::TooLong), which holds the time that it would have taken. A
+///   place takes 40 bytes on a 32-bit processor. With `Shared<0>` there is no queue: each waiter asks again
+///   after its own denial, in no order.
+/// * **Drop.** A future that is dropped while it waits gives its place to the next one, which wakes at once,
+///   outside of the critical section.
 #[derive(Debug)]
 pub enum Shared<const WAITERS: usize> {}
 
@@ -71,8 +71,10 @@ impl<const WAITERS: usize> Access for Shared<WAITERS> {
 }
 
 impl<S: Strategy, C, const N: usize, const WAITERS: usize> Fixed<S, C, N, Shared<WAITERS>> {
-    /// An empty storage that tasks and interrupts share. A `static` cannot draw a random seed:
-    /// [`reseed`](Self::reseed) it at boot wherever others choose the keys.
+    /// Creates an empty storage that tasks and interrupts share.
+    ///
+    /// A `static` cannot draw a random seed: [`reseed`](Self::reseed) it at boot wherever others choose the
+    /// keys.
     #[must_use]
     pub const fn shared(clock: C, seed: u64) -> Self {
         let cell = Mutex::new(RefCell::new(FixedState::new(seed)));
@@ -81,7 +83,7 @@ impl<S: Strategy, C, const N: usize, const WAITERS: usize> Fixed<S, C, N, Shared
 }
 
 impl<S: Strategy, C, const WAITERS: usize> OneKey<S, C, Shared<WAITERS>> {
-    /// A storage of one key never seen that tasks and interrupts share.
+    /// Creates a storage with a fresh state that tasks and interrupts share.
     #[must_use]
     pub const fn shared(clock: C) -> Self {
         Self::of(Mutex::new(RefCell::new(OneKeyState::NEW)), Queue::new(()), clock)

@@ -1,9 +1,10 @@
-//! The one table: states of a fixed number of keys, with bounded work and no allocation.
+//! The table that `Fixed` and `Memory` share: states of a fixed number of keys, with bounded work and no
+//! allocation.
 //!
-//! Set-associative, like a hardware cache: a key's hash names a set of neighbouring slots and a place in it
-//! to begin at, and nothing outside that set and the next one is ever looked at. There is no growth, no
-//! rehash and no sweep. Full sets reuse a slot whose state has become fresh; if there is none, [`WhenFull`]
-//! says what gives way.
+//! The table is set-associative, like a hardware cache. A key's hash names a set of neighbouring slots and a
+//! slot in it to begin at; only that set and the next one are ever looked at. There is no growth, no rehash
+//! and no sweep. A full set reuses a slot whose state has become fresh; if there is none, [`WhenFull`] says
+//! which key gives way.
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -21,22 +22,47 @@ mod tests;
 use scan::{first_to_go, place_of};
 use tag_update::{TagUpdate, prolonged, rebased};
 
-/// What happens when a new key finds its set full of keys that are all in use.
+/// The policy for a new key whose set is full of keys that are all in use.
+///
+/// Choose [`Evict`](Self::Evict), the default, to serve every key; choose [`Refuse`](Self::Refuse) if no
+/// limit may ever be exceeded.
+///
+/// ```
+/// use traffik::storage::WhenFull;
+/// use traffik::{Fixed, Gcra, Limiter, ManualClock, rate};
+///
+/// let storage = Fixed::<Gcra, _, 1>::new(ManualClock::default(), 1).when_full(WhenFull::Evict);
+/// let limiter = Limiter::new(Gcra::new(rate!("1/min")), storage);
+/// assert!(limiter.check("first")?.is_allowed());
+/// assert!(limiter.check("second")?.is_allowed()); // takes the slot of the first
+/// assert_eq!(limiter.storage().counters().evictions, 1);
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum WhenFull {
-    /// The key that would be fresh soonest gives way, never an exhausted one while another is in the set.
-    /// The key given up starts afresh when it comes back; this is counted in [`Counters::evictions`].
+    /// The key that would be fresh soonest gives way; an exhausted one only if all of its set are exhausted.
+    ///
+    /// The key starts afresh when it comes back. The field `evictions` of `counters()` counts such keys.
     #[default]
     Evict,
-    /// The new key is refused with [`ErrorKind::Full`] until one of its set becomes fresh. No key is ever
-    /// given up, so no limit is ever exceeded; this is counted in the `refusals` of `counters()`.
+    /// The new key is refused with [`ErrorKind::Full`] until a key of its set becomes fresh.
+    ///
+    /// No key is given up, so no limit is ever exceeded. The field `refusals` of `counters()` counts such
+    /// keys.
     Refuse,
 }
 
-/// What a table had to do for want of room.
+/// The counts of how often a table lacked room.
+///
+/// ```
+/// use traffik::{Fixed, Gcra, ManualClock};
+///
+/// let counters = Fixed::<Gcra, _, 8>::new(ManualClock::default(), 1).counters();
+/// assert_eq!((counters.evictions, counters.refusals), (0, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -54,7 +80,15 @@ impl core::ops::AddAssign for Counters {
     }
 }
 
-/// Room for the state of one key.
+/// A slot of a [`Table`]: room for the state of one key.
+///
+/// ```
+/// use traffik::storage::{Slot, Table, WhenFull};
+/// use traffik::{Gcra, Strategy, Timestamp};
+///
+/// let slots: Box<[Slot<<Gcra as Strategy>::State>]> = (0..64).map(|_| Slot::default()).collect();
+/// assert!(Table::new(slots, WhenFull::Evict).is_empty(Timestamp::EPOCH));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Slot<T, H = WideTag> {
     tag: H,
@@ -65,37 +99,51 @@ impl<T: State, H: SlotTag> Slot<T, H> {
     pub(super) const EMPTY: Self = Self { tag: H::EMPTY, state: T::FRESH };
 }
 
-/// States by digest in a fixed number of slots: an array in firmware, a boxed slice on a server.
+/// A table of states by digest in a fixed number of slots: an array in firmware, a boxed slice on a server.
+///
+/// ```
+/// use traffik::storage::{Slot, Table, WhenFull};
+/// use traffik::{Gcra, Hit, Op, Seed, Strategy, Timestamp, rate};
+///
+/// let slots: [Slot<<Gcra as Strategy>::State>; 64] = std::array::from_fn(|_| Slot::default());
+/// let mut table = Table::new(slots, WhenFull::Evict);
+/// let (digest, check) = (Seed::new(1).digest("alice"), Op::Check(Hit::new(1)));
+/// assert!(table.apply(&Gcra::new(rate!("1/s")), digest, &check, Timestamp::EPOCH)?.is_allowed());
+/// assert_eq!(table.len(Timestamp::EPOCH), 1);
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Table<T, A, H = WideTag> {
     slots: A,
     when_full: WhenFull,
     counters: Counters,
-    /// The latest tick in which a state was written: none is of a later one.
+    /// The latest tick in which a state was written: no state is of a later one.
     latest: u32,
     slot: PhantomData<Slot<T, H>>,
 }
 
 impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T, A, H> {
-    /// A table over these slots, which should be empty (`Slot::default()`).
+    /// Creates a table over these slots, which should be empty (`Slot::default()`).
     #[must_use]
     pub const fn new(slots: A, when_full: WhenFull) -> Self {
         let counters = Counters { evictions: 0, refusals: 0 };
         Self { slots, when_full, counters, latest: 0, slot: PhantomData }
     }
 
-    /// The time to apply an operation at, by a reading of the clock that may have been overtaken: by who came
-    /// later and was faster, as while a thread or a task was suspended. If something was written in a later
-    /// tick, `present` reads the clock again; only if that still lags, the clock was set back, and states are
-    /// brought down to it.
+    /// Returns the time to apply an operation at, for a reading of the clock that others may have overtaken.
+    ///
+    /// A thread or task that was suspended after its reading comes late. If a state was written in a later
+    /// tick, `present` reads the clock again. Only if that reading lags too, the clock was set back, and
+    /// states are moved to it.
     #[inline]
     pub fn overtaken(&self, now: Timestamp, present: impl FnOnce() -> Timestamp) -> Timestamp {
         if passed(now) < self.latest { now.max(present()) } else { now }
     }
 
-    /// Checks a hit on a key that is at its [home] or soon after it; `None`, and nothing done, if it is not
-    /// there, or if something was written at a later time. Small enough to be made part of what calls it,
-    /// which then computes no figure that it does not read.
+    /// Checks a hit on a key that is at its [home] or soon after it.
+    ///
+    /// Returns `None`, and does nothing, if the key is not there, or if a state was written at a later time.
+    /// The function is inlined, so that its caller computes no figure that it does not read.
     #[inline(always)]
     pub fn check_near<S: Strategy<State = T>>(
         &mut self,
@@ -105,14 +153,15 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
         hit: &Hit<S::Cost>,
         now: Timestamp,
     ) -> Option<S::Verdict> {
-        /// How many slots are looked at.
+        /// The number of slots that are looked at.
         const NEAR: usize = 4;
         let key = H::of(digest);
-        // Branches, although no processor can foresee in which of them a key is: to compute it would keep it
-        // from going on before the first has come from memory.
+        // Branches, although no processor can predict the slot of a key: computing it without them would wait
+        // until all of the slots have come from memory.
         let near = self.slots.as_mut().get_mut(home..)?.iter_mut().take(NEAR);
         let slot = near.into_iter().find(|slot| slot.tag.is_of(key))?;
         let tick = passed(now);
+        // The clock may have been set back: `apply` handles that, outside of the inlined code.
         if tick < self.latest {
             return None;
         }
@@ -133,7 +182,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Full`] if the operation needs room for a new key and its sets have none to give.
+    /// Fails with [`ErrorKind::Full`] if the operation needs room for a new key and its sets have none.
     #[inline]
     pub fn apply<S: Strategy<State = T>>(
         &mut self,
@@ -149,9 +198,11 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
         let mut unseen = None;
         let state = match found.and_then(|at| slots.get_mut(at)) {
             Some(slot) => {
+                // Invariant: a slot whose tag is fresh holds nothing that counts, so its state starts again.
                 if slot.tag.is_fresh(tick) {
                     slot.state = T::default();
                 }
+                // `latest` is later than this reading: the clock was set back, and the state moves to it.
                 if tick < self.latest {
                     slot.tag = rebased(slot.tag, strategy, &mut slot.state, now);
                 }
@@ -159,7 +210,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
             }
             None => unseen.insert(T::default()),
         };
-        // Wrapped at once, so that a verdict is not copied on its way out.
+        // Wrapped at once, so that the verdict is not copied on its way out.
         let answer = Ok(op.run(strategy, state, now));
         let Ok(verdict) = &answer else { return answer };
         if !op.writes(verdict) {
@@ -172,7 +223,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
             }
             return answer;
         }
-        // A state that says nothing gives its slot back; one that was just hit says something.
+        // A state that equals a fresh one gives its slot back; one that was just hit never does.
         let kept = matches!(op, Op::Check(_)) || *state != T::default();
         let tag = if kept {
             let update = TagUpdate { now, pressure: verdict.pressure() };
@@ -183,6 +234,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
         match (found.and_then(|at| slots.get_mut(at)), unseen) {
             (Some(slot), _) => slot.tag = tag,
             (None, Some(state)) if kept => {
+                // A set without a fresh slot: the policy decides whether the first to go gives way.
                 let room = match (candidates.first_to_go(slots, tick), self.when_full) {
                     (Some((at, true)), WhenFull::Evict) => {
                         self.counters.evictions = self.counters.evictions.saturating_add(1);
@@ -202,7 +254,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
         answer
     }
 
-    /// Puts a state back that a key had before; what is fresh gives its slot back.
+    /// Puts back a state that a key had before; a fresh one gives its slot back.
     pub(super) fn put_back<S: Strategy<State = T>>(
         &mut self,
         strategy: &S,
@@ -224,7 +276,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
         *slot = Slot { tag: update.tag(key, strategy, &state, class, &mut self.latest), state };
     }
 
-    /// A copy of the state of a key: that of a key never seen, if it is not in the table.
+    /// Returns a copy of the state of a key; a fresh one if the key is not in the table.
     #[must_use]
     pub fn load(&self, digest: Digest, now: Timestamp) -> T {
         let (slots, key) = (self.slots.as_ref(), H::of(digest));
@@ -237,37 +289,38 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
             .unwrap_or_default()
     }
 
-    /// Keys that are in use at this time.
+    /// Returns the number of keys in use at this time.
     #[must_use]
     pub fn len(&self, now: Timestamp) -> usize {
         self.slots.as_ref().iter().filter(|slot| !slot.tag.is_fresh(passed(now))).count()
     }
 
-    /// Whether no key is in use at this time.
+    /// Reports whether no key is in use at this time.
     #[must_use]
     pub fn is_empty(&self, now: Timestamp) -> bool {
         self.len(now) == 0
     }
 
-    /// How many keys there are slots for.
+    /// Returns the number of slots.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.slots.as_ref().len()
     }
 
-    /// What the table had to do for want of room.
+    /// Returns how often the table lacked room.
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// What gives way from now on when there is no room.
+    /// Sets the policy for when there is no room.
     pub const fn set_when_full(&mut self, when_full: WhenFull) {
         self.when_full = when_full;
     }
 
-    /// The place of the slots. It may have none yet, as long as only operations are applied that write
-    /// nothing.
+    /// Returns the place of the slots.
+    ///
+    /// It may have no slots yet, as long as only operations are applied that write nothing.
     pub const fn slots_mut(&mut self) -> &mut A {
         &mut self.slots
     }
@@ -278,20 +331,22 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
     }
 }
 
-/// Entries can be carried from table to table where the digest is kept.
+/// Entries can be moved from table to table where the tag keeps the digest.
 impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
-    /// What is kept of each key in use at this time: what is noted of it, and its state.
+    /// Iterates over the keys in use at this time: the tag and the state of each.
     pub fn entries(&self, now: Timestamp) -> impl Iterator<Item = (WideTag, &T)> {
         let tick = passed(now);
         let in_use = move |slot: &&Slot<T>| !slot.tag.is_fresh(tick);
         self.slots.as_ref().iter().filter(in_use).map(|slot| (slot.tag, &slot.state))
     }
 
-    /// Takes over an entry of another table whose keys were hashed with the same seed, in place of one of the
-    /// same key; it was taken from there at a time of that table's clock. Without room for it, that is as for
-    /// a new key; answers whether it was taken.
+    /// Adds an entry of another table whose keys were hashed with the same seed, in place of one of the same
+    /// key.
+    ///
+    /// `taken` is the time at which the entry was taken, by the clock of that table. Without a free slot the
+    /// policy for a new key applies. Returns whether the entry was added.
     pub fn adopt(&mut self, (tag, state): (WideTag, T), taken: Timestamp, now: Timestamp) -> bool {
-        // By this clock it is fresh as long from now as it was from then by the other.
+        // fresh - now by this clock = fresh - taken by the other one.
         let ahead = passed(taken).saturating_sub(passed(now));
         let tag = tag.fresh_in(tag.fresh_tick().saturating_sub(ahead));
         let slots = self.slots.as_mut();
@@ -305,7 +360,7 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
             }
             (Some((at, in_use)), _) => {
                 self.counters.evictions = self.counters.evictions.saturating_add(in_use.into());
-                // Its state is still that of the other clock.
+                // Its state still has times of the other clock, which may be ahead of this one.
                 self.latest = self.latest.max(passed(taken));
                 let Some(slot) = slots.get_mut(at) else { return false };
                 *slot = Slot { tag, state };
@@ -318,22 +373,26 @@ impl<T: State, A: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Table<T, A> {
 const FULL: StorageError =
     StorageError::new(ErrorKind::Full, "no room for another key; give the storage a larger capacity");
 
-/// The slot of a [`Table`] of so many that a digest belongs to before all others, and where its state most
-/// likely is: the upper half of it as a fraction of the slots, which takes no division and no power of two.
+/// Returns the slot at which the search for a digest begins in a table of so many slots.
+///
+/// It is `(upper half of the digest) · slots / 2³²`, which takes no division and no power of two. A state is
+/// most likely there.
 #[inline]
 #[must_use]
 pub const fn home(digest: Digest, slots: usize) -> usize {
     (((digest.as_u64() >> 32) * slots as u64) >> 32) as usize
 }
 
-/// Where the state of a key may be: in its own set, searched from a slot of its own on, where it most often
-/// is, and round; or in the next set, if it may [spill](SlotTag::SPILLS).
+/// The slots that may hold the state of a key, as three ranges in the order of the search.
+///
+/// They are its set from `home` on, the set up to `home`, and the next set if keys may
+/// [spill](SlotTag::SPILLS).
 struct CandidateSlots([Range<usize>; 3]);
 
 impl CandidateSlots {
     #[inline]
     fn around<H: SlotTag>(home: usize, slots: usize) -> Self {
-        // The last set takes what is left over as well.
+        // set = min(home / WAYS, last): the last set takes the slots that are left over as well.
         let last = (slots / H::WAYS).saturating_sub(1);
         let set = (home / H::WAYS).min(last);
         let start = set * H::WAYS;
@@ -348,7 +407,7 @@ impl CandidateSlots {
         if H::SPILLS { &self.0 } else { self.0.split_at(2).0 }
     }
 
-    /// The slot of a key.
+    /// Returns the slot of a key.
     #[inline]
     fn find<T, H: SlotTag>(&self, slots: &[Slot<T, H>], key: H) -> Option<usize> {
         self.parts::<H>().iter().find_map(|range| {
@@ -359,7 +418,7 @@ impl CandidateSlots {
         })
     }
 
-    /// The slot that a new key may have, and whether it is in use; `None` if there are no slots.
+    /// Returns the slot for a new key, and whether it is in use; `None` if there are no slots.
     #[inline(never)]
     fn first_to_go<T, H: SlotTag>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
         if !H::SPILLS {
@@ -369,7 +428,7 @@ impl CandidateSlots {
         let mut lowest = slots.get(to_go)?.tag.order();
         for range in self.parts::<H>() {
             for (at, slot) in (range.start..).zip(slots.get(range.clone())?) {
-                // Most often the first ones looked at are free.
+                // Most often one of the first is free.
                 if slot.tag.is_fresh(now) {
                     return Some((at, false));
                 }
@@ -382,7 +441,8 @@ impl CandidateSlots {
         Some((to_go, true))
     }
 
-    /// The same in a large set, whose parts are not written out one by one: that would take more flash.
+    /// Does the same in a large set, with code that is not repeated for each part: that would take more
+    /// flash.
     fn first_of_set<T, H: SlotTag>(&self, slots: &[Slot<T, H>], now: u32) -> Option<(usize, bool)> {
         let order = |slot: &Slot<T, H>| (!slot.tag.is_fresh(now)).then(|| slot.tag.order());
         let mut first = None;

@@ -7,50 +7,82 @@ use super::slot_tag::SlotTag;
 use super::table::{Slot, Table};
 use crate::{Digest, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
 
-/// What several keys were told about one hit on all of them.
+/// The verdicts of several keys on one hit: all of them were charged, or none.
+///
+/// [`Limiter::check_together`](crate::Limiter::check_together) returns it.
+///
+/// ```
+/// use traffik::{Limiter, Memory, TokenBucket, rate};
+///
+/// let limiter = Limiter::new(TokenBucket::new(rate!("2/min")), Memory::new(1_000));
+/// let together = limiter.check_together(["address 1", "user 1"], 1)?;
+/// assert!(together.is_allowed() && together.is_atomic());
+/// assert_eq!(together.verdicts.map(|verdict| verdict.remaining()), [1, 1]);
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct MultiKeyVerdict<V, const N: usize> {
-    /// What each key was told, in the order they were named: if one denies, what the others would have said.
+    /// The verdict of each key, in the order of the keys. If one denies, the others hold what they would have
+    /// said.
     pub verdicts: [V; N],
     outcome: Outcome,
     atomic: bool,
 }
 
 impl<V: Verdict, const N: usize> MultiKeyVerdict<V, N> {
-    /// The answers of several keys, all of them charged if all admit, or none, in one step.
+    /// Creates the answer of an atomic step. All of the keys were charged if all admit, otherwise none.
     pub fn new(verdicts: [V; N]) -> Self {
         let outcome = Outcome::all(verdicts.iter().map(V::outcome));
         Self { verdicts, outcome, atomic: true }
     }
 
-    /// The same, but charged one after another, and refunded if a later one denied.
+    /// Creates the answer of checks one after another, with refunds if a later one denied.
     pub(crate) fn in_turn(verdicts: [V; N]) -> Self {
         Self { atomic: false, ..Self::new(verdicts) }
     }
 
-    /// Whether all keys were asked in one step. If not, somebody else may have been denied meanwhile by what was then
-    /// given back.
+    /// Reports whether the storage decided on all keys in one step.
+    ///
+    /// If not, others may have been denied meanwhile because of a charge that was then refunded.
     #[must_use]
     pub const fn is_atomic(&self) -> bool {
         self.atomic
     }
 
-    /// Whether all keys admit the hit, and when: if not, the longest of their waits.
+    /// Returns whether all keys admit the hit, and when; for denials, the longest of their waits.
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// Whether all keys admitted the hit, and were charged.
+    /// Reports whether all keys admitted the hit, and were charged.
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
         self.outcome.is_allowed()
     }
 }
 
-/// Tables of which no one else can see one while they are borrowed.
+/// Tables of which nobody else sees one while they are borrowed.
+///
+/// A [`Table`] is one; `Memory` makes one of its locked shards for [`check_together`]:
+///
+/// ```
+/// use traffik::storage::{Slot, Table, WhenFull, check_together};
+/// use traffik::{Gcra, Hit, Seed, Strategy, Timestamp, rate};
+///
+/// let slots: [Slot<<Gcra as Strategy>::State>; 64] = std::array::from_fn(|_| Slot::default());
+/// let (mut table, seed) = (Table::new(slots, WhenFull::Evict), Seed::new(1));
+/// let (digests, now) = (["a", "b"].map(|key| seed.digest(key)), Timestamp::EPOCH);
+/// let strategy = Gcra::new(rate!("1/s"));
+/// assert!(check_together(&mut table, &strategy, digests, &Hit::new(1), now)?.is_allowed());
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 pub trait Tables<T, A, H> {
-    /// The one that keys of this digest are in.
+    /// Returns the table that keeps keys of this digest.
+    ///
+    /// # Errors
+    ///
+    /// Fails if that table is not among these.
     fn table_for(&mut self, digest: Digest) -> Result<&mut Table<T, A, H>, StorageError>;
 }
 
@@ -60,11 +92,12 @@ impl<T, A, H> Tables<T, A, H> for Table<T, A, H> {
     }
 }
 
-/// Checks one hit on several keys in tables that no one else can see. A key that is named twice is charged twice.
+/// Checks one hit on several keys in tables that nobody else sees. A key that is named twice is charged
+/// twice.
 ///
 /// # Errors
 ///
-/// [`Full`](super::ErrorKind::Full) if there is no room for one of the keys; then none is charged.
+/// Fails with [`Full`](super::ErrorKind::Full) if there is no room for one of the keys; then none is charged.
 pub fn check_together<S, A, H, const N: usize>(
     tables: &mut impl Tables<S::State, A, H>,
     strategy: &S,
@@ -82,14 +115,14 @@ where
         *verdict = Some(tables.table_for(digest)?.apply(strategy, digest, &Op::Peek(*hit), now)?);
     }
     if !asked.iter().flatten().all(|verdict| verdict.outcome().is_allowed()) {
-        // None is charged, but a denial may be noted, as demand or since a strategy has changed.
+        // None is charged, but a denial may change its state: as demand, or since the strategy has changed.
         for (verdict, digest) in asked.iter_mut().zip(digests) {
             let is_denied = verdict.as_ref().is_some_and(|verdict| !verdict.outcome().is_allowed());
             let noted = Op::Check(if is_denied { *hit } else { hit.free() });
-            // Without room for a note it is denied all the same.
-            let told = tables.table_for(digest)?.apply(strategy, digest, &noted, now);
-            if let (true, Ok(told)) = (is_denied, told) {
-                *verdict = Some(told);
+            // Without room for that change it is denied all the same.
+            let answer = tables.table_for(digest)?.apply(strategy, digest, &noted, now);
+            if let (true, Ok(denied)) = (is_denied, answer) {
+                *verdict = Some(denied);
             }
         }
         return Ok(one_each(asked, strategy, hit, now));
@@ -103,8 +136,8 @@ where
         let charged = table.apply(strategy, digest, &Op::Check(*hit), now);
         let admitted = charged.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
         if !admitted {
-            // A key named twice that admits once only, or no room: those charged are put back as they were, the
-            // last one first.
+            // A key that is named twice and admits once only, or no room: those charged are put back as they
+            // were, in reverse, so that a key named twice ends with its first state.
             for at in (0..at).rev() {
                 let (Some(&digest), Some(before)) = (digests.get(at), before.get(at)) else { continue };
                 tables.table_for(digest)?.put_back(strategy, digest, before.clone(), hit.class, now);
@@ -120,7 +153,7 @@ where
     Ok(one_each(asked, strategy, hit, now))
 }
 
-/// The answers, of which there is one for each key.
+/// Returns the verdicts of all keys; a key that was not asked has that of a fresh state.
 pub(super) fn one_each<S: Strategy, const N: usize>(
     asked: [Option<S::Verdict>; N],
     strategy: &S,

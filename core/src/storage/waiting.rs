@@ -1,4 +1,4 @@
-//! The queue of those who wait for a storage of firmware: room for a fixed number of them, without a heap.
+//! The queue of waiters for a storage of firmware: room for a fixed number of them, without a heap.
 
 use core::cell::RefCell;
 use core::task::{Context, Poll, Waker};
@@ -9,9 +9,19 @@ use super::access::Naming;
 use super::{Ticket, WaitQueue};
 use crate::ErasedKey;
 
-/// Room for `N` waiters, over all keys. Those of a key are served in the order in which they came.
+/// A queue with room for `N` waiters, over all keys, in the order in which they came for each key.
 ///
 /// Nothing is woken or dropped within a critical section: either can drop a task, which leaves the queue.
+/// [`Shared`](crate::Shared) uses it:
+///
+/// ```
+/// # #[cfg(feature = "critical-section")] {
+/// use traffik::{Fixed, Gcra, ManualClock, Shared, Storage};
+///
+/// let storage = Fixed::<Gcra, _, 8, Shared<4>>::shared(ManualClock::default(), 1);
+/// assert!(Storage::<Gcra>::wait_queue(&storage).is_some());
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Queue<K, const N: usize>(Mutex<RefCell<Waiters<K, N>>>);
 
@@ -20,7 +30,7 @@ struct Waiters<K, const N: usize> {
     names: K,
     /// The number of the next ticket.
     next: u64,
-    /// In no order; their tickets have one.
+    /// The waiters in no order; their tickets have one.
     held: [Option<Waiter>; N],
 }
 
@@ -41,8 +51,10 @@ impl<K: Naming, const N: usize> Queue<K, N> {
         self.with((), |waiters| waiters.names = names);
     }
 
-    /// Runs a function on the waiters. `busy` is the answer if the caller itself is using them, as only a
-    /// waker could that calls back while it is cloned.
+    /// Runs a function on the waiters.
+    ///
+    /// Returns `busy` if the caller itself is using them, as only a waker that calls back while it is cloned
+    /// could.
     fn with<R>(&self, busy: R, run: impl FnOnce(&mut Waiters<K, N>) -> R) -> R {
         critical_section::with(|section| match self.0.borrow(section).try_borrow_mut() {
             Ok(mut waiters) => run(&mut waiters),
@@ -50,7 +62,7 @@ impl<K: Naming, const N: usize> Queue<K, N> {
         })
     }
 
-    /// The name of a key; `None` if nobody waits for any, and to hash it would be of no use.
+    /// Returns the name of a key; `None` if nobody waits for any key, so that it need not be hashed.
     fn name_if_used(&self, key: &dyn ErasedKey) -> Option<u64> {
         let is_used = |waiters: &mut Waiters<K, N>| {
             waiters.held.iter().any(Option::is_some).then(|| waiters.names.clone())
@@ -64,7 +76,7 @@ impl<K: Naming, const N: usize> Queue<K, N> {
 }
 
 impl<K, const N: usize> Waiters<K, N> {
-    /// The waiters for a key, in no order.
+    /// Iterates over the waiters for a key, in no order.
     fn of(&mut self, key: u64) -> impl Iterator<Item = &mut Waiter> {
         self.held.iter_mut().flatten().filter(move |waiter| waiter.ticket.key == key)
     }
@@ -86,11 +98,13 @@ impl<K: Naming, const N: usize> WaitQueue for Queue<K, N> {
     }
 
     fn try_join(&self, key: &dyn ErasedKey, cost: u32) -> Result<Ticket, Ticket> {
+        // The key is hashed before the section, whose length then does not depend on the key.
         let key = self.name(key);
         self.with(Err(Ticket { key, number: u64::MAX }), |waiters| {
             let ticket = Ticket { key, number: waiters.next };
             let free = waiters.held.iter_mut().find(|place| place.is_none()).ok_or(ticket)?;
             *free = Some(Waiter { ticket, cost, waker: None });
+            // 64 bits: the number never wraps, so the order of tickets is that of arrival.
             waiters.next += 1;
             Ok(ticket)
         })
@@ -98,7 +112,7 @@ impl<K: Naming, const N: usize> WaitQueue for Queue<K, N> {
 
     fn ahead(&self, ticket: Ticket, visit: &mut dyn FnMut(u32)) {
         let mut after = None;
-        // One at a time, so that what is made of a cost is not computed within the critical section.
+        // One at a time, so that `visit` does not run within the critical section.
         while let Some((number, cost)) = self.with(None, |waiters| {
             let later = |number: u64| after.is_none_or(|after| number > after) && number < ticket.number;
             let ahead = waiters.of(ticket.key).filter(|waiter| later(waiter.ticket.number));
@@ -110,6 +124,7 @@ impl<K: Naming, const N: usize> WaitQueue for Queue<K, N> {
     }
 
     fn poll_turn(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()> {
+        // The old waker is dropped outside of the section, since dropping it may drop a task.
         let (turn, _waker) = self.with((Poll::Ready(()), None), |waiters| {
             let is_first = waiters.first(ticket.key).is_some_and(|first| first.ticket == ticket);
             match waiters.of(ticket.key).find(|waiter| waiter.ticket == ticket) {
@@ -127,7 +142,7 @@ impl<K: Naming, const N: usize> WaitQueue for Queue<K, N> {
         let (_left, next) = self.with((None, None), |waiters| {
             let is_left = |place: &&mut Option<Waiter>| place.as_ref().is_some_and(|it| it.ticket == ticket);
             let left = waiters.held.iter_mut().find(is_left).and_then(Option::take);
-            // The first keeps no waker once it was woken, so a ticket given back behind it wakes nobody.
+            // Invariant: the first keeps no waker once it was woken, so a ticket behind it wakes nobody.
             (left, waiters.first(ticket.key).and_then(|next| next.waker.take()))
         });
         if let Some(waker) = next {

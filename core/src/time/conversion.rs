@@ -1,12 +1,12 @@
-//! Counts of ticks of one length as counts of another, exactly.
+//! The exact conversion of a count of ticks into ticks of another length.
 
 use crate::divide::{Divisor, divide};
 use crate::ratio::gcd;
 
-/// `count · to / from` in lowest terms, for two rates in ticks per second.
+/// The conversion `count · to / from` in lowest terms, for two rates in ticks per second.
 ///
-/// The product is never made as a whole, so a count converts for as long as its result fits 64 bits. What
-/// converts is the count since the start, never a part of it, so no rounding adds up.
+/// The product is never computed as a whole, so every count converts whose result fits 64 bits. Each
+/// conversion takes the count since the start, never a part of it, so no rounding adds up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conversion {
     times: u64,
@@ -14,24 +14,30 @@ pub(super) struct Conversion {
 }
 
 impl Conversion {
-    /// The conversion of counts at one rate to counts at another. A rate of 0 counts nothing, so nothing
-    /// comes of it.
+    /// Creates the conversion of counts at one rate into counts at another.
+    ///
+    /// A rate of 0 counts nothing: every count converts to 0.
     pub(super) const fn new(from: u64, to: u64) -> Self {
+        // times / per = to / from in lowest terms.
         let divisor = gcd(from, to);
         let times = if from == 0 { 0 } else { divide(to, divisor).0 };
         // Of two rates of 0 the divisor is 0, and so is the quotient.
         Self { times, per: Divisor::new(divide(from, divisor).0) }
     }
 
-    /// The whole ticks of the other length that have passed. Made part of what calls it, so that nothing is
-    /// left of the conversion of a clock in microseconds.
+    /// Returns the whole ticks of the other length that have passed.
+    ///
+    /// It is inlined, so that the conversion of a clock in microseconds compiles to nothing.
     #[inline(always)]
     pub(super) const fn floor(self, count: u64) -> u64 {
+        // floor(count · times / per) = whole · times + floor(rest · times / per), with count = whole · per +
+        // rest.
         let (whole, rest) = self.divided(count);
         whole.saturating_mul(self.times).saturating_add(self.divided(rest * self.times).0)
     }
 
-    /// A shift where it can be one: of a constant that is all a compiler leaves.
+    /// Divides by `per`: by a shift if it is a power of two, which is all that a compiler leaves of a
+    /// constant.
     #[inline(always)]
     const fn divided(self, count: u64) -> (u64, u64) {
         let per = self.per.get();

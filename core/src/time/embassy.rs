@@ -9,14 +9,14 @@ use super::conversion::Conversion;
 use super::timestamp::micros_ceil;
 use super::{Clock, Timer, Timestamp};
 
-/// The time since the device started. As a [`Timer`] it waits for admissions.
+/// The clock and the [`Timer`] of embassy-time: the time since the device started.
 ///
-/// The driver, its tick rate and its queue are the binary's choice. A tick longer than a microsecond makes
-/// the clock lag by up to a tick; it never runs ahead. Each limit states what that costs
-/// ([`Gcra::tick`](crate::Gcra::tick)).
+/// Choose it in firmware on embassy. The binary chooses the driver, its tick rate and its queue. A tick
+/// longer than a microsecond makes the clock lag by up to a tick; it never runs ahead. Each limit states what
+/// that costs ([`Gcra::tick`](crate::Gcra::tick)).
 ///
-/// Clock-aligned windows and times of day need a clock that knows the Unix epoch: with the feature
-/// `critical-section` that is a `SettableClock<EmbassyClock>`, which is set when the time is known.
+/// Windows aligned to the calendar and times of day need a clock that knows the Unix epoch: with the feature
+/// `critical-section` that is a `SettableClock<EmbassyClock>`, which is set once the time is known.
 ///
 /// ```no_run
 /// use traffik::{Clock, EmbassyClock, Fixed, Gcra, Limiter, rate};
@@ -35,7 +35,7 @@ const TO_MICROS: Conversion = Conversion::new(embassy_time::TICK_HZ, 1_000_000);
 const TO_TICKS: Conversion = Conversion::new(1_000_000, embassy_time::TICK_HZ);
 
 impl EmbassyClock {
-    /// A clock whose epoch is the start of the device.
+    /// Creates a clock whose epoch is the start of the device.
     #[must_use]
     pub const fn new() -> Self {
         Self(())
@@ -51,13 +51,14 @@ impl Clock for EmbassyClock {
 
 /// Sleeps on the timer queue of [`embassy_time`].
 ///
-/// A wait is rounded up to a tick, and has passed when the clock says so. One that is longer than ticks can
-/// be counted never ends.
+/// A wait is rounded up to a tick, and has passed when the clock says so. A wait that is longer than ticks
+/// can count never ends.
 impl Timer for EmbassyClock {
     #[inline]
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
         let wait = micros_ceil(wait);
         let ticks = TO_TICKS.floor(wait);
+        // until = now + ceil(wait in ticks): one more tick if the whole ones are shorter than the wait.
         let part = u64::from(TO_MICROS.floor(ticks) < wait);
         let until = Instant::now().as_ticks().saturating_add(ticks).saturating_add(part);
         embassy_time::Timer::at(Instant::from_ticks(until))
@@ -83,7 +84,8 @@ mod tests {
     use super::*;
     use crate::{Fixed, Gcra, Limiter, Rate};
 
-    /// The driver is one for all; so tests take turns, and each begins at the start of the device.
+    /// Returns the driver, which all tests share: they take turns, and each begins at the start of the
+    /// device.
     fn device() -> (&'static MockDriver, MutexGuard<'static, ()>) {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

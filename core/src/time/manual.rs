@@ -1,4 +1,4 @@
-//! Virtual time, for tests and simulations.
+//! The clock of virtual time, for tests and simulations.
 
 use core::time::Duration;
 
@@ -21,7 +21,8 @@ use section::Register;
 
 /// A clock that stands still until it is moved: virtual time for tests and simulations.
 ///
-/// It is `Sync` where the target has atomics of 64 bits, and elsewhere with the feature `critical-section`.
+/// Choose it to test a limit without waiting. It is `Sync` where the target has atomics of 64 bits, and
+/// elsewhere with the feature `critical-section`.
 ///
 /// ```
 /// use core::time::Duration;
@@ -35,7 +36,7 @@ use section::Register;
 pub struct ManualClock(Register);
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// Creates a clock that stands at `now`.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
         Self(Register::new(now.as_micros()))
@@ -58,7 +59,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// It stands at the time of day that it was set to.
+/// The time of day at which it was set.
 impl EpochClock for ManualClock {}
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How serde writes and reads waits (feature `serde`): as whole microseconds, rounded up.
+//! The form of waits in serde (feature `serde`): whole microseconds, rounded up.
 
 use core::time::Duration;
 

@@ -4,6 +4,7 @@ use core::cell::Cell;
 
 use critical_section::Mutex;
 
+/// A value that tasks and interrupts share.
 #[derive(Debug)]
 pub(super) struct SectionCell<T: Copy>(Mutex<Cell<T>>);
 
@@ -17,13 +18,13 @@ impl<T: Copy> SectionCell<T> {
         critical_section::with(|section| self.0.borrow(section).get())
     }
 
-    /// The value, and what `also` returns within the same critical section.
+    /// Returns the value, and the result of `also`, which runs within the same critical section.
     #[inline]
     pub(super) fn get_with<U>(&self, also: impl FnOnce() -> U) -> (T, U) {
         critical_section::with(|section| (self.0.borrow(section).get(), also()))
     }
 
-    /// Changes the value and returns what it has become. `change` runs within the critical section.
+    /// Changes the value and returns the new one. `change` runs within the critical section.
     #[inline]
     pub(super) fn update(&self, change: impl FnOnce(T) -> T) -> T {
         critical_section::with(|section| {

@@ -1,4 +1,4 @@
-//! An uptime clock that learns the time of day (feature `critical-section`).
+//! The uptime clock that learns the time of day (feature `critical-section`).
 
 use core::future::Future;
 use core::time::Duration;
@@ -6,21 +6,21 @@ use core::time::Duration;
 use super::section_cell::SectionCell;
 use super::{Clock, EpochClock, Timer, Timestamp};
 
-/// A clock over one that counts from the start of the device, which is set when the time of day is known,
-/// and may be set again.
+/// A clock over one that counts from the start of the device, which is set once the time of day is known.
 ///
-/// Choose it where a receiver, a server or a user says the time, long after the device started. Until then
-/// it counts from the start. A `static` of it serves tasks and interrupts alike.
+/// Choose it where a receiver, a server or a user provides the time, long after the device started. Until
+/// then it counts from the start, and it can be set again. A `static` of it serves tasks and interrupts
+/// alike.
 ///
-/// Setting it is a jump for every limit that goes by it:
+/// Setting it is a jump for every limit that uses it:
 ///
-/// * **Forward** is as if that time had passed: what drained meanwhile counts as drained. A key has at most
-///   its whole limit once more.
-/// * **Back** by more than a limit lasts, and than a second (in a table up to two): what was used begins to
+/// * **Forward** is as if that time had passed: levels drain by it. A key has at most its whole limit once
+///   more.
+/// * **Back** by more than a limit lasts, and than a second (in a table up to two): the used part begins to
 ///   drain at the new present, so no key waits for longer than its limit's horizon
-///   ([`Strategy::rebase`](crate::Strategy::rebase)). By less a bucket waits for that time more, and limits
-///   that count in windows may wait for as long as the clock was set back besides. A bucket admits no more
-///   for it, and a window at most its limit once more.
+///   ([`Strategy::rebase`](crate::Strategy::rebase)). Back by less, a bucket waits for that time more, and
+///   limits that count in windows may wait for as long as the clock was set back besides. A bucket admits no
+///   more for it, and a window at most its limit once more.
 ///
 /// Each boot begins at 0 again, which is a jump back for states that were kept over it.
 ///
@@ -31,7 +31,7 @@ use super::{Clock, EpochClock, Timer, Timestamp};
 /// // In firmware an `EmbassyClock`, or a `TickClock` over a counter.
 /// static CLOCK: SettableClock<ManualClock> = SettableClock::new(ManualClock::new(Timestamp::EPOCH));
 /// assert!(!CLOCK.is_set());
-/// // As a receiver said it, here 2026-11-21.
+/// // The time of a receiver, here 2026-11-21.
 /// let midnight = Timestamp::from_micros(1_795_219_200_000_000);
 /// CLOCK.set(midnight);
 /// CLOCK.uptime().advance(Duration::from_secs(1));
@@ -43,7 +43,7 @@ pub struct SettableClock<C> {
     set: SectionCell<Option<Setting>>,
 }
 
-/// A time that was set, and the uptime then.
+/// The time to which the clock was set, and the uptime at that moment.
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     uptime: Timestamp,
@@ -51,7 +51,7 @@ struct Setting {
 }
 
 impl<C> SettableClock<C> {
-    /// A clock that tells this uptime until it is set.
+    /// Creates a clock that returns this uptime until it is set.
     #[must_use]
     pub const fn new(uptime: C) -> Self {
         Self { uptime, set: SectionCell::new(None) }
@@ -71,7 +71,7 @@ impl<C> SettableClock<C> {
 }
 
 impl<C: Clock> SettableClock<C> {
-    /// Makes the clock tell `now` at this moment, and move on from there.
+    /// Sets the clock to `now` at this moment; it moves on from there.
     pub fn set(&self, now: Timestamp) {
         // Both within the section, so that of two calls the later one holds.
         self.set.update(|_| Some(Setting { uptime: self.uptime.now(), now }));
@@ -81,13 +81,14 @@ impl<C: Clock> SettableClock<C> {
 impl<C: Clock> Clock for SettableClock<C> {
     #[inline]
     fn now(&self) -> Timestamp {
-        // Both within the section, so that nobody sets it between.
+        // Both within the section, so that nobody sets the clock between the two readings.
         let (set, uptime) = self.set.get_with(|| self.uptime.now());
+        // now = set.now + (uptime - set.uptime).
         set.map_or(uptime, |set| set.now.plus_micros(uptime.micros_since(set.uptime)))
     }
 }
 
-/// It tells the time of day once it is set; before, the hours since the start.
+/// The time of day once the clock is set; before, the hours since the start.
 impl<C: Clock> EpochClock for SettableClock<C> {}
 
 /// Sleeps by the uptime, which no setting disturbs.
@@ -122,8 +123,8 @@ mod tests {
         }
     }
 
-    /// Each jump is followed by at most one burst and the rate; back, nothing waits for longer than the
-    /// horizon.
+    /// Each jump is followed by at most one burst and the rate; after a jump back nothing waits for longer
+    /// than the horizon.
     #[test]
     fn a_jump_drains_forward_and_locks_nothing_back() {
         let clock = SettableClock::new(ManualClock::default());

@@ -1,4 +1,4 @@
-//! A counter of 32 bits as a clock that never wraps (feature `critical-section`).
+//! The clock over a counter of 32 bits, which never wraps (feature `critical-section`).
 
 use super::conversion::Conversion;
 use super::section_cell::SectionCell;
@@ -6,12 +6,13 @@ use super::{Clock, Timestamp};
 
 /// A clock over a hardware counter of 32 bits, which it widens to 64.
 ///
-/// Choose it for the cycle counter, a timer or a tick of your own. A `static` of it serves tasks and
-/// interrupts alike. For the time of day put it into a [`SettableClock`](crate::SettableClock).
+/// Choose it for a cycle counter, a timer or a tick of your own; on embassy choose `EmbassyClock`. A `static`
+/// of it serves tasks and interrupts alike. For the time of day put it into a
+/// [`SettableClock`](crate::SettableClock).
 ///
 /// * The counter counts up and begins again at 0 after 2³² ticks. The clock MUST be read at least once in
-///   that time: a period that nobody reads in is lost, and the clock lags by it. Lagging makes keys wait
-///   longer; it admits no more.
+///   that time: a period without a reading is lost, and the clock lags by it. A lag makes keys wait longer;
+///   it admits no more.
 /// * The clock is never ahead of the counter, and lags behind it by less than a microsecond. It converts the
 ///   whole count each time, so it does not drift.
 /// * The counter is read within a critical section, so that an interrupt which reads the clock cannot come
@@ -23,7 +24,7 @@ use super::{Clock, Timestamp};
 /// | 1 000 000 | 4 294 s (71 minutes) |
 /// | 168 000 000 | 25 s |
 ///
-/// A limiter that is asked more often than that is all it takes. Otherwise let a timer read the clock.
+/// A limiter that is asked more often than that is enough. Otherwise let a timer read the clock.
 ///
 /// ```
 /// use traffik::{Clock, TickClock, Timestamp};
@@ -40,13 +41,14 @@ use super::{Clock, Timestamp};
 pub struct TickClock {
     read: fn() -> u32,
     micros: Conversion,
-    /// The ticks counted when the clock was last read. The lower half is the counter's.
+    /// The ticks up to the last reading. The lower half is the counter's.
     ticks: SectionCell<u64>,
 }
 
 impl TickClock {
-    /// A clock over the counter that `read` reads. It counts from when the counter was 0. A rate of 0 ticks
-    /// per second is that of a counter that stands still, and so does the clock.
+    /// Creates a clock over the counter that `read` reads; it counts from when the counter was 0.
+    ///
+    /// At 0 ticks per second the clock stands still.
     #[must_use]
     pub const fn new(read: fn() -> u32, ticks_per_second: u32) -> Self {
         let micros = Conversion::new(ticks_per_second as u64, 1_000_000);
@@ -57,9 +59,10 @@ impl TickClock {
 impl Clock for TickClock {
     #[inline]
     fn now(&self) -> Timestamp {
-        // Read within the section: what was read before could be older than what an interrupt has noted
-        // since, and would pass for a period more.
+        // Read within the section: a reading from before could be older than the one that an interrupt has
+        // stored since, and would count as a whole period more.
         let ticks = self.ticks.update(|before| {
+            // ticks += (counter - lower half of ticks) mod 2³²
             let passed = (self.read)().wrapping_sub(before as u32);
             before.saturating_add(u64::from(passed))
         });
@@ -75,7 +78,7 @@ mod tests {
     use super::*;
     use crate::{Fixed, Gcra, Limiter, Rate};
 
-    /// A counter for each test, since they run at once.
+    /// Declares a counter for each test, since they run at once.
     macro_rules! counter {
         ($counter:ident, $read:ident) => {
             static $counter: AtomicU32 = AtomicU32::new(0);
@@ -86,7 +89,7 @@ mod tests {
         };
     }
 
-    /// A key that is used up in the last second of each period is never locked: it waits for its second.
+    /// A key that is exhausted in the last second of each period is never locked: it waits for its second.
     #[test]
     fn a_counter_that_wraps_2000_times_locks_no_exhausted_key() {
         counter!(COUNTER, read);
@@ -97,8 +100,8 @@ mod tests {
             limiter.check("key").unwrap().retry_after().map(|wait| wait.as_micros())
         };
         for wrap in 0..2_000u64 {
-            let told = [turn(u32::MAX - 299_999), turn(u32::MAX), turn(0), turn(699_999), turn(700_000)];
-            assert_eq!(told, [None, Some(700_001), Some(700_000), Some(1), None], "wrap {wrap}");
+            let waits = [turn(u32::MAX - 299_999), turn(u32::MAX), turn(0), turn(699_999), turn(700_000)];
+            assert_eq!(waits, [None, Some(700_001), Some(700_000), Some(1), None], "wrap {wrap}");
             assert_eq!(CLOCK.now().as_micros(), ((wrap + 1) << 32) + 700_000);
         }
     }
@@ -126,7 +129,7 @@ mod tests {
         assert_eq!((clock.now(), clock.now()), (Timestamp::EPOCH, Timestamp::EPOCH));
     }
 
-    /// Each reading moves the counter on, so any two that are noted in another order than they were read in
+    /// Each reading moves the counter on, so any two that are stored in another order than they were read in
     /// would add a period. Threads stand for interrupts, and critical sections keep both out.
     #[test]
     fn a_reading_in_the_middle_of_another_adds_no_period() {

@@ -1,12 +1,23 @@
-//! Points in time, in whole microseconds.
+//! The point in time, in whole microseconds.
 
 use core::fmt;
 use core::time::Duration;
 
 /// A point in time: whole microseconds since an epoch, the Unix epoch where the clock knows it.
 ///
-/// One unit is used everywhere. Microseconds since 1970 stay exact in the doubles of a store's scripting
-/// language until the year 2255; nanoseconds would not. All arithmetic saturates.
+/// Every time in traffik has this unit. Microseconds since 1970 stay exact in the doubles of a store's
+/// scripting language until the year 2255; nanoseconds would not. All arithmetic saturates.
+///
+/// ```
+/// use core::time::Duration;
+/// use traffik::Timestamp;
+///
+/// let start = Timestamp::from_micros(1_500_000);
+/// let later = start + Duration::from_secs(2);
+/// assert_eq!(later.since(start), Duration::from_secs(2));
+/// assert_eq!(start.since(later), Duration::ZERO); // never negative
+/// assert_eq!(start.to_string(), "1.500000"); // seconds
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -14,36 +25,36 @@ use core::time::Duration;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The beginning of time as the clock counts it.
+    /// The first point in time of the clock.
     pub const EPOCH: Self = Self(0);
     /// The last point in time that can be expressed.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The point `micros` microseconds after the epoch.
+    /// Returns the point `micros` microseconds after the epoch.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// How long after `earlier` this is, in microseconds; 0 if it is not after it.
+    /// Returns the microseconds from `earlier` to this point; 0 if it is not after `earlier`.
     #[must_use]
     pub const fn micros_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This point moved later by a number of microseconds.
+    /// Returns the point `micros` microseconds after this one.
     #[must_use]
     pub const fn plus_micros(self, micros: u64) -> Self {
         Self(self.0.saturating_add(micros))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the time from `earlier` to this point; zero if it is not after `earlier`.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.micros_since(earlier))
@@ -65,8 +76,9 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A timestamp as two halves, which asks for no more alignment than they do: a state that holds one and
-/// numbers of 32 bits wastes no room.
+/// A timestamp as two halves of 32 bits, without the alignment of 64 bits.
+///
+/// A state that holds one and numbers of 32 bits then wastes no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Halves([u32; 2]);
@@ -77,13 +89,15 @@ impl Halves {
     }
 
     pub(crate) const fn whole(self) -> Timestamp {
+        // timestamp = high · 2³² + low.
         let [high, low] = self.0;
         Timestamp((high as u64) << 32 | low as u64)
     }
 }
 
-/// A duration in whole microseconds, rounded up; the longest expressible if it is longer than that.
+/// Returns a duration in whole microseconds, rounded up; the largest number if it is longer than that.
 pub(crate) const fn micros_ceil(duration: Duration) -> u64 {
+    // micros = secs · 10⁶ + ceil(nanos / 1000), saturating: Duration::MAX waits for ever.
     let part = duration.subsec_nanos().div_ceil(1_000) as u64;
     duration.as_secs().saturating_mul(1_000_000).saturating_add(part)
 }

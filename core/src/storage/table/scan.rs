@@ -1,7 +1,8 @@
-//! Looking through a large set: functions of their own, so that they are not written out for each part of it.
+//! The search through a large set: functions that are not inlined for each part of it.
 
-/// The place of the first of these for which something holds, like `position`. Where the end is looked for
-/// after each fourth one only, one takes four instructions instead of six.
+/// Returns the index of the first item for which `holds` is true, like `position`.
+///
+/// Looking for the end after each fourth item takes four instructions an item instead of six.
 #[inline(never)]
 pub(super) fn place_of<T>(items: &[T], holds: impl Fn(&T) -> bool) -> Option<usize> {
     let (fours, rest) = items.as_chunks::<4>();
@@ -15,8 +16,7 @@ pub(super) fn place_of<T>(items: &[T], holds: impl Fn(&T) -> bool) -> Option<usi
     rest.iter().position(holds).map(|place| at + place)
 }
 
-/// The place of the one that gives way before all others, with its order. The first one that is free has no
-/// order.
+/// Returns the item that gives way first: its order and index. The first free item has no order.
 #[inline(never)]
 pub(super) fn first_to_go<T, O: Copy + Ord>(
     items: &[T],

@@ -1,4 +1,4 @@
-//! What a table keeps, gives up and refuses, with either kind of head.
+//! Tests of the keys that a table keeps, gives up and refuses, with either kind of tag.
 
 use super::super::NarrowTag;
 use super::*;
@@ -21,7 +21,7 @@ fn hit<H: SlotTag, const N: usize>(
     decision.map(|decision| decision.is_allowed()).map_err(|error| error.kind())
 }
 
-/// Each of these tests as two, with wide heads and with narrow ones.
+/// Runs each of these tests twice, with wide tags and with narrow ones.
 macro_rules! with_either_tag {
     ($($test:ident)*) => {
         mod wide {

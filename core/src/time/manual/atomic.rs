@@ -11,6 +11,7 @@ impl Register {
     }
 
     pub(super) fn get(&self) -> u64 {
+        // Relaxed suffices: the number stands for itself, and orders no other memory.
         self.0.load(Ordering::Relaxed)
     }
 
