@@ -94,7 +94,7 @@ pub use time::{SettableClock, TickClock};
 // Types of signatures that users do not name.
 #[doc(hidden)]
 pub use {
-    key::{Digest, Seed},
+    key::hash::{Digest, Seed},
     rate::RateErrorKind,
     ratio::RatioError,
     receipt::Receipts,

@@ -6,7 +6,7 @@
 //! | [`Timestamp`](crate::Timestamp) | microseconds since the epoch, as a number |
 //! | [`Outcome`] | `{"allow": {"after": 0}}`, `{"deny": {"retry_after": 500000}}` or `"never"` (µs) |
 //! | [`Decision`] | its figures, waits in microseconds; only written |
-//! | the state of a strategy | the bytes that [`encode`](crate::strategy::encode) makes; nothing else is read |
+//! | the state of a strategy | the bytes of [`encode`](crate::strategy::encode); nothing else is read |
 //! | [`Composite`] | the decision of each limit, and the outcome; only written |
 //!
 //! The other values are written as their fields. A state of more than 1024 bytes, such as that of a log with

@@ -16,7 +16,11 @@ mod fixed;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod future;
 mod line;
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+mod local;
 mod one_key;
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+mod reply;
 mod restored_offset;
 mod saved;
 #[cfg(feature = "critical-section")]
@@ -35,8 +39,12 @@ pub use error::{ErrorKind, StorageError};
 pub use failure::BackendError;
 pub use fixed::Fixed;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
-pub use future::{AsyncStorage, BoxFuture, DynStorage, Local, MultiKeyReply, Reply};
+pub use future::{AsyncStorage, DynStorage};
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+pub use local::Local;
 pub use one_key::OneKey;
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+pub use reply::{BoxFuture, MultiKeyReply, Reply};
 #[cfg(feature = "critical-section")]
 pub use shared::Shared;
 pub use table::WhenFull;

@@ -1,6 +1,7 @@
 //! Tests of the byte forms, names and digests of keys.
 
 use super::*;
+use crate::{Digest, Seed};
 
 struct Cut<'a>(&'a [u8], usize);
 

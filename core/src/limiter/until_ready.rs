@@ -30,31 +30,33 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// * **Order.** A storage with a [queue](Storage::wait_queue), such as `Memory`, serves the waiters of a key
-    ///   in the order in which they came, whatever their cost. Only the first asks the storage. The next one wakes
-    ///   when the first is admitted, fails or is dropped. Each [class](crate::Class) has a queue of its own, so a
-    ///   waiter never stands behind another class that has used its share. A plain [`check`](Self::check) does not
-    ///   stand in the queue, and may take what a waiter was about to get. In any other storage, such as a
-    ///   [`Fixed`](crate::Fixed) that is not shared, each waiter asks again after its own denial, in no order.
-    /// * **Duration.** The first in the queue sleeps on `timer` until the storage admits its hit; the others wait
-    ///   for those in front. There is no upper bound: use [`until_ready_within`](Self::until_ready_within), or a
-    ///   timeout around this future. A waiter that is neither polled nor dropped holds up those behind it.
-    /// * **Rate.** A timer wakes late, by one or two milliseconds in most runtimes. The storage then decides as of
-    ///   the time at which the hit was due, and counts the next wait from there, so that 200/s come to 200 in a
-    ///   second. A hit counts as earlier than it comes by less than one interval of the limit's rate, and by 1/64 s
-    ///   at most. In any time by the clock passes what the limit admits in that time and in as much more. A
-    ///   strategy that reports no rate decides by the present.
-    /// * **Drop.** A dropped future has charged nothing and keeps no place; the next one in the queue wakes at
-    ///   once. A future that is dropped during the delay of an admission, as a
-    ///   [`LeakyBucketQueue`](crate::LeakyBucketQueue) gives it, leaves its turn: those behind it in this process
-    ///   move up, and the last turn, which is then free, is refunded. In a storage of firmware nobody moves up, and
-    ///   a turn that is not the last stays empty.
+    /// * **Order.** A storage with a [queue](Storage::wait_queue), such as `Memory`, serves the waiters of a
+    ///   key in the order in which they came, whatever their cost. Only the first asks the storage. The next
+    ///   one wakes when the first is admitted, fails or is dropped. Each [class](crate::Class) has a queue of
+    ///   its own, so a waiter never stands behind another class that has used its share. A plain
+    ///   [`check`](Self::check) does not stand in the queue, and may take what a waiter was about to get. In
+    ///   any other storage, such as a [`Fixed`](crate::Fixed) that is not shared, each waiter asks again
+    ///   after its own denial, in no order.
+    /// * **Duration.** The first in the queue sleeps on `timer` until the storage admits its hit; the others
+    ///   wait for those in front. There is no upper bound: use
+    ///   [`until_ready_within`](Self::until_ready_within), or a timeout around this future. A waiter that is
+    ///   neither polled nor dropped holds up those behind it.
+    /// * **Rate.** A timer wakes late, by one or two milliseconds in most runtimes. The storage then decides
+    ///   as of the time at which the hit was due, and counts the next wait from there, so that 200/s come to
+    ///   200 in a second. A hit counts as earlier than it comes by less than one interval of the limit's
+    ///   rate, and by 1/64 s at most. In any time by the clock passes what the limit admits in that time and
+    ///   in as much more. A strategy that reports no rate decides by the present.
+    /// * **Drop.** A dropped future has charged nothing and keeps no place; the next one in the queue wakes
+    ///   at once. A future that is dropped during the delay of an admission, as a
+    ///   [`LeakyBucketQueue`](crate::LeakyBucketQueue) gives it, leaves its turn: those behind it in this
+    ///   process move up, and the last turn, which is then free, is refunded. In a storage of firmware nobody
+    ///   moves up, and a turn that is not the last stays empty.
     ///
     /// # Errors
     ///
     /// Fails with [`WaitError::Never`], at once and also behind others, if the limit can never admit the hit.
-    /// Fails with [`WaitError::Storage`] if the storage fails; the next one in the queue then asks for itself.
-    /// Fails with [`WaitError::TooLong`] if the queue is bounded and full.
+    /// Fails with [`WaitError::Storage`] if the storage fails; the next one in the queue then asks for
+    /// itself. Fails with [`WaitError::TooLong`] if the queue is bounded and full.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -94,11 +96,11 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
     /// Waits until a hit is admitted, but no longer than `within`, and charges it.
     ///
-    /// Order and drop are those of [`until_ready`](Self::until_ready). The call gives up at once if the turn cannot
-    /// come within that time: by the wait of a denial, by the delay of an admission, or by the costs of the waiters
-    /// of its class in front of it in this process. It gives up after `within` if those in front turn out to take
-    /// longer, because others came between them, or other classes took what they share. Either way it has charged
-    /// nothing and keeps no place.
+    /// Order and drop are those of [`until_ready`](Self::until_ready). The call gives up at once if the turn
+    /// cannot come within that time: by the wait of a denial, by the delay of an admission, or by the costs
+    /// of the waiters of its class in front of it in this process. It gives up after `within` if those in
+    /// front turn out to take longer, because others came between them, or other classes took what they
+    /// share. Either way it has charged nothing and keeps no place.
     ///
     /// ```
     /// # use core::time::Duration;
