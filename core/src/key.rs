@@ -175,6 +175,7 @@ use printed_keys;
 
 printed_keys! {
     [u8, u16, u32, u64, u128, i8, i16, i32, i64, i128] (self, sink) { sink(&self.to_le_bytes()); }
+    // As 64 bits, so that a machine of 32 bits names the same key on a shared store.
     [usize] (self, sink) { (*self as u64).feed(sink); }
     [isize] (self, sink) { (*self as i64).feed(sink); }
     [bool] (self, sink) { sink(&[u8::from(*self)]); }
@@ -207,6 +208,7 @@ macro_rules! either_keys {
     )*};
 }
 
+// 4 octets or 16: the length alone distinguishes the kinds.
 either_keys! { IpAddr: V4 V6; SocketAddr: V4 V6; }
 
 #[deny(clippy::missing_trait_methods)]
@@ -264,6 +266,7 @@ macro_rules! tuple_keys {
                 let ($($part,)+) = self;
                 let mut between = "";
                 $(
+                    // A blank between two parts, and none in front of the first.
                     text.write_str(core::mem::replace(&mut between, " "))?;
                     $part.name(text)?;
                 )+

@@ -49,8 +49,8 @@ pub use future::AsyncLimiter;
 ///
 /// # Errors
 ///
-/// Every verb fails with a [`StorageError`] if the storage cannot answer. Those of traffik have then charged
-/// nothing:
+/// Every verb fails with a [`StorageError`] if the storage cannot answer. The storages of traffik have then
+/// charged nothing:
 ///
 /// * [`Full`](crate::ErrorKind::Full): the storage has no room for another key, and its policy is to
 ///   [refuse](crate::storage::WhenFull::Refuse) new keys.

@@ -1,4 +1,4 @@
-//! Where states are kept: the interface of a storage, and the storages for firmware.
+//! Storages, which keep the states: their interface, and those for firmware.
 //!
 //! [`Fixed`] keeps a fixed number of keys and [`OneKey`] a single one, both without a heap. `Memory`,
 //! `RedisStorage` and `MemcachedStorage` come with the crate `traffik`.
@@ -9,15 +9,16 @@ use core::ops::Range;
 use crate::{Hit, Key, Op, Strategy, Timestamp, Verdict};
 
 mod access;
-mod error;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
-mod failure;
+mod backend_error;
+mod delay_line;
+mod error;
 mod fixed;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod future;
-mod line;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod local;
+mod multi_key;
 mod one_key;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod reply;
@@ -28,37 +29,36 @@ mod shared;
 mod slot_tag;
 mod table;
 mod ticket;
-mod together;
 mod wait_queue;
 #[cfg(feature = "critical-section")]
 mod waiting;
 
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+pub use backend_error::BackendError;
 pub(crate) use error::Answer;
 pub use error::{ErrorKind, StorageError};
-#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
-pub use failure::BackendError;
 pub use fixed::Fixed;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use future::{AsyncStorage, DynStorage};
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use local::Local;
+use multi_key::all_verdicts;
 pub use one_key::OneKey;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use reply::{BoxFuture, MultiKeyReply, Reply};
 #[cfg(feature = "critical-section")]
 pub use shared::Shared;
 pub use table::WhenFull;
-use together::one_each;
 
 // Types of signatures that users do not name.
 #[doc(hidden)]
 pub use {
     access::{Access, SingleThread},
-    line::{DelayLine, DelayTurn, ReturningTurn},
+    delay_line::{DelayLine, DelayTurn, ReturningTurn},
+    multi_key::{MultiKeyVerdict, Tables, check_together},
     slot_tag::{NarrowTag, SlotTag, WideTag},
     table::{Counters, Slot, Table, home},
     ticket::Ticket,
-    together::{MultiKeyVerdict, Tables, check_together},
     wait_queue::WaitQueue,
 };
 
@@ -196,7 +196,7 @@ fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
     hit: &Hit<S::Cost>,
     now: Timestamp,
 ) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
-    let mut asked: [Option<S::Verdict>; N] = array::from_fn(|_| None);
+    let mut verdicts: [Option<S::Verdict>; N] = array::from_fn(|_| None);
     let mut op = Op::Check(*hit);
     for (at, key) in keys.into_iter().enumerate() {
         let answer = storage.apply(strategy, key, &op, now);
@@ -206,18 +206,18 @@ fn check_in_turn<S: Strategy, K: Key + ?Sized, const N: usize>(
             // The rest is only peeked at, so that every key has a verdict.
             op = Op::Peek(*hit);
             // In reverse: of a queueing strategy only the last place can be refunded.
-            for (key, verdict) in keys.into_iter().zip(&asked).rev() {
+            for (key, verdict) in keys.into_iter().zip(&verdicts).rev() {
                 let Some(verdict) = verdict else { continue };
                 storage.apply(strategy, key, &Op::Refund(*hit, verdict.receipt()), now)?;
             }
         }
-        // Invariant: `asked[..=at]` holds a verdict of each key so far, and those that admit are charged.
-        if let Some(verdict) = asked.get_mut(at) {
+        // Invariant: `verdicts[..=at]` holds a verdict of each key so far, and those that admit are charged.
+        if let Some(verdict) = verdicts.get_mut(at) {
             *verdict = Some(answer?);
         }
     }
     // Not atomic: others may have seen the charges that were then refunded.
-    Ok(MultiKeyVerdict::in_turn(one_each(asked, strategy, hit, now).verdicts))
+    Ok(MultiKeyVerdict::in_turn(all_verdicts(verdicts, strategy, hit, now).verdicts))
 }
 
 /// Implements `Storage` for a pointer to one.

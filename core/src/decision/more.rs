@@ -126,19 +126,21 @@ impl Decision {
         if self.is_unlimited() || reserve == 0 {
             return self;
         }
-        // remaining = num / den, so in the same units: all = limit · den and kept = reserve · den.
+        // remaining = num / den, so in the same units: all = limit · den and reserved = reserve · den.
         let den = if self.remaining.den == 0 { 1 } else { self.remaining.den };
-        let (all, kept) = ((self.limit as u64).saturating_mul(den), (reserve as u64).saturating_mul(den));
+        let (all, reserved) = ((self.limit as u64).saturating_mul(den), (reserve as u64).saturating_mul(den));
         let num = if self.remaining.num < all { self.remaining.num } else { all };
         match (self.kind, self.more) {
             (Kind::Allow | Kind::Never, MoreSource::Level) => {
-                self.wait.num = self.wait.num.saturating_sub(kept)
+                self.wait.num = self.wait.num.saturating_sub(reserved)
             }
             // The reserve fills up first, so the time until more can be had is not known.
-            (Kind::Allow | Kind::Never, MoreSource::Wait) if num < kept => self.more = MoreSource::Unknown,
+            (Kind::Allow | Kind::Never, MoreSource::Wait) if num < reserved => {
+                self.more = MoreSource::Unknown
+            }
             _ => {}
         }
-        self.remaining = Quotient { num: num.saturating_sub(kept), den };
+        self.remaining = Quotient { num: num.saturating_sub(reserved), den };
         self.limit = self.limit.saturating_sub(reserve);
         if !self.is_bucket {
             self.quota = self.quota.saturating_sub(reserve);

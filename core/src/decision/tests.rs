@@ -79,32 +79,32 @@ fn a_decision_takes_no_more_than_its_figures() {
 
 #[test]
 fn more_is_told_of_what_waits_for_nothing_else() {
-    let told = Decision::allow(10, 7, SECOND * 9).with_more_after(Some(SECOND));
-    assert_eq!(told.more_after(), Some(SECOND));
-    assert_eq!(told.with_more_after(None).more_after(), None);
+    let decision = Decision::allow(10, 7, SECOND * 9).with_more_after(Some(SECOND));
+    assert_eq!(decision.more_after(), Some(SECOND));
+    assert_eq!(decision.with_more_after(None).more_after(), None);
     assert_eq!(Decision::allow(10, 7, SECOND).more_after(), None, "not said");
-    let denied = told.with_outcome(Outcome::Deny { retry_after: SECOND * 3 });
+    let denied = decision.with_outcome(Outcome::Deny { retry_after: SECOND * 3 });
     assert_eq!(denied.more_after(), denied.retry_after());
     assert_eq!(denied.with_more_after(Some(SECOND)), denied, "a denial says it by its wait");
     assert_eq!(denied.with_outcome(Outcome::Never).more_after(), None, "that wait was for another thing");
-    assert_eq!(told.with_outcome(Outcome::Never).more_after(), Some(SECOND));
-    assert_eq!(told.delayed(SECOND).more_after(), None);
+    assert_eq!(decision.with_outcome(Outcome::Never).more_after(), Some(SECOND));
+    assert_eq!(decision.delayed(SECOND).more_after(), None);
     assert_eq!(Decision::unlimited().with_more_after(Some(SECOND)).more_after(), None);
     // What goes by first goes to the reserve.
-    assert_eq!(told.with_reserve(7).more_after(), Some(SECOND));
-    assert_eq!(told.with_reserve(8).more_after(), None);
-    let later = |by| told.aged_by(by).and_then(|it| it.more_after());
+    assert_eq!(decision.with_reserve(7).more_after(), Some(SECOND));
+    assert_eq!(decision.with_reserve(8).more_after(), None);
+    let later = |by| decision.aged_by(by).and_then(|it| it.more_after());
     assert_eq!(later(1), Some(Duration::from_micros(999_999)));
     assert_eq!(later(1_000_000), None);
 }
 
 #[test]
 fn the_rate_is_what_passes_in_a_period() {
-    let told = Decision::allow(10, 7, SECOND);
-    assert_eq!(told.rate(), None, "without a period there is none");
-    assert_eq!(told.with_window(SECOND).rate(), Some(Rate::per_second(10)));
+    let decision = Decision::allow(10, 7, SECOND);
+    assert_eq!(decision.rate(), None, "without a period there is none");
+    assert_eq!(decision.with_window(SECOND).rate(), Some(Rate::per_second(10)));
     let spaced = Decision::allow(1, 0, SECOND).with_rate(Rate::per_minute(100));
     assert_eq!((spaced.rate(), spaced.limit()), (Some(Rate::per_minute(100)), 1));
-    assert_eq!(told.with_window(SECOND).with_reserve(4).rate(), Some(Rate::per_second(6)));
+    assert_eq!(decision.with_window(SECOND).with_reserve(4).rate(), Some(Rate::per_second(6)));
     assert_eq!(Decision::unlimited().rate(), Some(Rate::UNLIMITED));
 }

@@ -30,7 +30,7 @@ mod until_ready;
 /// # Waiting
 ///
 /// A reply waits for the storage and for nothing else. It waits for as long as the storage does: a storage on
-/// Redis or Memcached has a timeout, and `Timeout` adds one to any other.
+/// Redis or Memcached has a timeout, and the layer `Timeout` of `traffik::layer` adds one to any other.
 ///
 /// # Dropped replies
 ///
@@ -127,7 +127,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// ```
     ///
     ///
-    /// The future waits for one call of the storage, or for up to three a key. A future that is dropped
+    /// The future waits for one call of the storage, and for up to two more a key. A future that is dropped
     /// between those calls leaves the keys charged that were charged so far.
     ///
     /// # Errors
@@ -147,16 +147,16 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
             self.storage.check_together(&self.strategy, &erased, &hit)
         };
         let reply = call.await?;
-        let one_each = |verdicts: Vec<S::Verdict>| {
+        let into_array = |verdicts: Vec<S::Verdict>| {
             <[S::Verdict; N]>::try_from(verdicts).map_err(|_| {
                 BackendError::new(ErrorKind::Other, "the storage answered for other keys than it was asked")
             })
         };
         match reply {
-            MultiKeyReply::Atomic(verdicts) => one_each(verdicts).map(MultiKeyVerdict::new),
-            MultiKeyReply::Sequential(verdicts) => one_each(verdicts).map(MultiKeyVerdict::in_turn),
+            MultiKeyReply::Atomic(verdicts) => into_array(verdicts).map(MultiKeyVerdict::new),
+            MultiKeyReply::Sequential(verdicts) => into_array(verdicts).map(MultiKeyVerdict::in_turn),
             MultiKeyReply::Unsupported => {
-                one_each(self.check_in_turn(keys, &hit).await?).map(MultiKeyVerdict::in_turn)
+                into_array(self.check_in_turn(keys, &hit).await?).map(MultiKeyVerdict::in_turn)
             }
         }
     }

@@ -44,8 +44,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// * **Rate.** A timer wakes late, by one or two milliseconds in most runtimes. The storage then decides
     ///   as of the time at which the hit was due, and counts the next wait from there, so that 200/s come to
     ///   200 in a second. A hit counts as earlier than it comes by less than one interval of the limit's
-    ///   rate, and by 1/64 s at most. In any time by the clock passes what the limit admits in that time and
-    ///   in as much more. A strategy that reports no rate decides by the present.
+    ///   rate, and by 1/64 s at most. In any span of time passes at most what the limit admits in that span
+    ///   and this lead together. A strategy that reports no rate decides by the present.
     /// * **Drop.** A dropped future has charged nothing and keeps no place; the next one in the queue wakes
     ///   at once. A future that is dropped during the delay of an admission, as a
     ///   [`LeakyBucketQueue`](crate::LeakyBucketQueue) gives it, leaves its turn: those behind it in this

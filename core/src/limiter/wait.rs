@@ -84,13 +84,13 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
             let mut delayed = DelayedAdmission::enter(limiter, key, hit, verdict, after, timer.stopwatch());
             if bound.left().is_none_or(|left| delayed.left() <= left) {
                 let mut sleep = pin!(timer.sleep(delayed.left()));
-                let comes = poll_fn(|context| {
+                let reached = poll_fn(|context| {
                     while delayed.poll_sooner(context) {
                         sleep.set(timer.sleep(delayed.left()));
                     }
                     poll_before(over.as_mut(), sleep.as_mut(), context)
                 });
-                if comes.await.is_some() {
+                if reached.await.is_some() {
                     return Ok(delayed.leave());
                 }
             }
@@ -256,10 +256,10 @@ mod tests {
     /// that names its class is kept twice, which makes it 352.
     #[test]
     fn the_future_holds_one_verdict_and_no_state() {
-        let held = size(TokenBucket::new(Rate::per_second(1)), 1);
-        assert!(held <= 320, "{held} bytes");
-        assert_eq!(size(LeakyBucketQueue::new(Rate::per_second(1)), 1), held);
-        assert_eq!(size(SlidingLog::<64>::new(Rate::per_second(1)).unwrap(), 1), held);
+        let bytes = size(TokenBucket::new(Rate::per_second(1)), 1);
+        assert!(bytes <= 320, "{bytes} bytes");
+        assert_eq!(size(LeakyBucketQueue::new(Rate::per_second(1)), 1), bytes);
+        assert_eq!(size(SlidingLog::<64>::new(Rate::per_second(1)).unwrap(), 1), bytes);
         let by_class = size(TokenBucket::new(Rate::per_second(1)), Hit::new(1).with_class(Class::new()));
         assert!(by_class <= 352, "{by_class} bytes");
     }

@@ -33,8 +33,8 @@ pub type DynStorage<S> = Arc<dyn AsyncStorage<S>>;
 
 /// A storage whose answer may take a while: on another machine, or in layers.
 ///
-/// Implement it for a store of your own; wrap a [`Storage`] of this process in [`Local`]. The duties of
-/// [`Storage`] hold here too, and:
+/// Implement it for a store of your own; wrap a [`Storage`] of this process in [`Local`](super::Local). The
+/// duties of [`Storage`] hold here too, and:
 ///
 /// * The key MUST be read before the call returns; the reply owns all it needs.
 /// * A call whose result is unknown MUST be reported as [`Timeout`](crate::ErrorKind::Timeout), and MUST NOT
@@ -85,6 +85,7 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     ///
     /// Fails if the storage cannot answer, with the [`ErrorKind`](crate::ErrorKind) that says why.
     fn apply_due(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>, due: Due) -> TimedReply<S::Verdict> {
+        // The storage decides by when the call arrives, so the due time is of no use.
         let _ = due;
         (self.apply(strategy, key, op), None)
     }
@@ -163,6 +164,7 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
         let _ = (strategy, keys, hit);
+        // The caller then asks for one key after another, and refunds if one denies.
         Reply::ready(Ok(MultiKeyReply::Unsupported))
     }
 

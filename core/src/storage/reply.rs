@@ -14,7 +14,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The answer of a storage to one hit on several keys: a verdict for each key, in their order.
 ///
-/// An [`AsyncStorage`] returns it from [`check_together`](AsyncStorage::check_together); callers of
+/// An [`AsyncStorage`](super::AsyncStorage) returns it from its `check_together`; callers of
 /// [`AsyncLimiter::check_together`](crate::AsyncLimiter::check_together) do not meet it.
 ///
 /// ```
@@ -189,7 +189,7 @@ impl<T> Future for Reply<T> {
     type Output = Result<T, BackendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // States: `Ready(Some)` until its result is taken, then `Ready(None)`; `Pending` for ever.
+        // States: `Ready(Some)` becomes `Ready(None)` when its result is taken; `Pending` stays what it is.
         match &mut *self {
             Self::Pending(answer) => answer.as_mut().poll(context),
             Self::Ready(answer) => match answer.take() {
@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn combinators_see_answers_and_failures_alike() {
         for make in [|answer: Result<u32, ErrorKind>| Reply::ready(answer.map_err(failure)), later] {
-            assert_eq!(answer(make(Ok(1)).map(|told| told.map(|it| it + 1))), Ok(2));
-            assert_eq!(answer(make(Err(ErrorKind::Full)).map(|told| told.or(Ok(3)))), Ok(3));
-            assert_eq!(answer(make(Ok(4)).inspect(|told| assert!(told.is_ok()))), Ok(4));
+            assert_eq!(answer(make(Ok(1)).map(|answer| answer.map(|it| it + 1))), Ok(2));
+            assert_eq!(answer(make(Err(ErrorKind::Full)).map(|answer| answer.or(Ok(3)))), Ok(3));
+            assert_eq!(answer(make(Ok(4)).inspect(|answer| assert!(answer.is_ok()))), Ok(4));
             let failed = make(Ok(5)).then(|_| Reply::<u32>::ready(Err(failure(ErrorKind::Full))));
             assert_eq!(answer(failed), Err(ErrorKind::Full));
             assert_eq!(answer(make(Err(ErrorKind::Full)).then(|_| later(Ok(6)))), Ok(6));

@@ -208,8 +208,8 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
             return answer;
         }
         // A state that equals a fresh one gives its slot back; one that was just hit never does.
-        let kept = matches!(op, Op::Check(_)) || *state != T::default();
-        let tag = if kept {
+        let is_kept = matches!(op, Op::Check(_)) || *state != T::default();
+        let tag = if is_kept {
             let update = TagUpdate { now, pressure: verdict.pressure() };
             update.tag(key, strategy, state, op.class(), &mut self.latest)
         } else {
@@ -217,7 +217,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
         };
         match (found.and_then(|at| slots.get_mut(at)), unseen) {
             (Some(slot), _) => slot.tag = tag,
-            (None, Some(state)) if kept => {
+            (None, Some(state)) if is_kept => {
                 // A set without a fresh slot: the policy decides whether the first to go gives way.
                 let room = match (candidates.first_to_go(slots, tick), self.when_full) {
                     (Some((at, true)), WhenFull::Evict) => {

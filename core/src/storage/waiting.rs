@@ -31,7 +31,7 @@ struct Waiters<K, const N: usize> {
     /// The number of the next ticket.
     next: u64,
     /// The waiters in no order; their tickets have one.
-    held: [Option<Waiter>; N],
+    places: [Option<Waiter>; N],
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Waiter {
 
 impl<K: Naming, const N: usize> Queue<K, N> {
     pub(super) const fn new(names: K) -> Self {
-        Self(Mutex::new(RefCell::new(Waiters { names, next: 0, held: [const { None }; N] })))
+        Self(Mutex::new(RefCell::new(Waiters { names, next: 0, places: [const { None }; N] })))
     }
 
     pub(super) fn rename(&self, names: K) {
@@ -65,7 +65,7 @@ impl<K: Naming, const N: usize> Queue<K, N> {
     /// Returns the name of a key; `None` if nobody waits for any key, so that it need not be hashed.
     fn name_if_used(&self, key: &dyn ErasedKey) -> Option<u64> {
         let is_used = |waiters: &mut Waiters<K, N>| {
-            waiters.held.iter().any(Option::is_some).then(|| waiters.names.clone())
+            waiters.places.iter().any(Option::is_some).then(|| waiters.names.clone())
         };
         self.with(None, is_used).map(|names| names.name(key))
     }
@@ -78,7 +78,7 @@ impl<K: Naming, const N: usize> Queue<K, N> {
 impl<K, const N: usize> Waiters<K, N> {
     /// Iterates over the waiters for a key, in no order.
     fn of(&mut self, key: u64) -> impl Iterator<Item = &mut Waiter> {
-        self.held.iter_mut().flatten().filter(move |waiter| waiter.ticket.key == key)
+        self.places.iter_mut().flatten().filter(move |waiter| waiter.ticket.key == key)
     }
 
     fn first(&mut self, key: u64) -> Option<&mut Waiter> {
@@ -102,7 +102,7 @@ impl<K: Naming, const N: usize> WaitQueue for Queue<K, N> {
         let key = self.name(key);
         self.with(Err(Ticket { key, number: u64::MAX }), |waiters| {
             let ticket = Ticket { key, number: waiters.next };
-            let free = waiters.held.iter_mut().find(|place| place.is_none()).ok_or(ticket)?;
+            let free = waiters.places.iter_mut().find(|place| place.is_none()).ok_or(ticket)?;
             *free = Some(Waiter { ticket, cost, waker: None });
             // 64 bits: the number never wraps, so the order of tickets is that of arrival.
             waiters.next += 1;
@@ -141,7 +141,7 @@ impl<K: Naming, const N: usize> WaitQueue for Queue<K, N> {
     fn leave(&self, ticket: Ticket) {
         let (_left, next) = self.with((None, None), |waiters| {
             let is_left = |place: &&mut Option<Waiter>| place.as_ref().is_some_and(|it| it.ticket == ticket);
-            let left = waiters.held.iter_mut().find(is_left).and_then(Option::take);
+            let left = waiters.places.iter_mut().find(is_left).and_then(Option::take);
             // Invariant: the first keeps no waker once it was woken, so a ticket behind it wakes nobody.
             (left, waiters.first(ticket.key).and_then(|next| next.waker.take()))
         });

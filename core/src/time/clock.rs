@@ -65,22 +65,29 @@ impl<C: EpochClock + ?Sized> EpochClock for &C {}
 /// ```
 /// use core::time::Duration;
 /// use std::future::Future;
+/// use std::sync::atomic::{AtomicU32, Ordering};
 /// use traffik::Timer;
 ///
-/// /// A thread for each sleep: simple, and slow.
-/// struct Threads;
+/// /// Counts the sleeps of another timer.
+/// struct Counted<T>(T, AtomicU32);
 ///
-/// impl Timer for Threads {
+/// impl<T: Timer> Timer for Counted<T> {
 ///     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
-///         async move { std::thread::sleep(wait) }
+///         self.1.fetch_add(1, Ordering::Relaxed);
+///         self.0.sleep(wait)
 ///     }
 /// }
-/// assert!(Threads.stopwatch()().is_none()); // the default
+///
+/// let runtime = traffik::runtime::Manual::new();
+/// let timer = Counted(runtime.clone(), AtomicU32::new(0));
+/// runtime.run(timer.sleep(Duration::from_secs(3_600)))?; // at once: it is virtual time
+/// assert_eq!(timer.1.into_inner(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Timer {
     /// Completes once `wait` has passed, never earlier.
     ///
-    /// A dropped future MUST leave nothing behind.
+    /// Dropping the future ends the sleep.
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static;
 
     /// Returns a function that reports the time since this call, by the clock that sleeps are measured by.

@@ -82,6 +82,7 @@ impl CandidateSlots {
         let mut first = None;
         for range in self.parts::<H>() {
             let Some((order, at)) = first_to_go(slots.get(range.clone())?, order) else { continue };
+            // A free slot: nothing gives way before it.
             if order.is_none() {
                 return Some((range.start + at, false));
             }

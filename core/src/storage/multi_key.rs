@@ -50,7 +50,7 @@ impl<V: Verdict, const N: usize> MultiKeyVerdict<V, N> {
         self.atomic
     }
 
-    /// Returns whether all keys admit the hit, and when; for denials, the longest of their waits.
+    /// Returns whether all keys admit the hit, and when: after the longest of their waits.
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
@@ -110,22 +110,22 @@ where
     H: SlotTag,
     A: AsRef<[Slot<S::State, H>]> + AsMut<[Slot<S::State, H>]>,
 {
-    let mut asked: [Option<S::Verdict>; N] = array::from_fn(|_| None);
-    for (verdict, digest) in asked.iter_mut().zip(digests) {
+    let mut verdicts: [Option<S::Verdict>; N] = array::from_fn(|_| None);
+    for (verdict, digest) in verdicts.iter_mut().zip(digests) {
         *verdict = Some(tables.table_for(digest)?.apply(strategy, digest, &Op::Peek(*hit), now)?);
     }
-    if !asked.iter().flatten().all(|verdict| verdict.outcome().is_allowed()) {
+    if !verdicts.iter().flatten().all(|verdict| verdict.outcome().is_allowed()) {
         // None is charged, but a denial may change its state: as demand, or since the strategy has changed.
-        for (verdict, digest) in asked.iter_mut().zip(digests) {
+        for (verdict, digest) in verdicts.iter_mut().zip(digests) {
             let is_denied = verdict.as_ref().is_some_and(|verdict| !verdict.outcome().is_allowed());
-            let noted = Op::Check(if is_denied { *hit } else { hit.free() });
+            let op = Op::Check(if is_denied { *hit } else { hit.free() });
             // Without room for that change it is denied all the same.
-            let answer = tables.table_for(digest)?.apply(strategy, digest, &noted, now);
+            let answer = tables.table_for(digest)?.apply(strategy, digest, &op, now);
             if let (true, Ok(denied)) = (is_denied, answer) {
                 *verdict = Some(denied);
             }
         }
-        return Ok(one_each(asked, strategy, hit, now));
+        return Ok(all_verdicts(verdicts, strategy, hit, now));
     }
     let mut before: [S::State; N] = array::from_fn(|_| S::State::default());
     for (at, digest) in digests.into_iter().enumerate() {
@@ -143,24 +143,26 @@ where
                 tables.table_for(digest)?.put_back(strategy, digest, before.clone(), hit.class, now);
             }
         }
-        if let Some(verdict) = asked.get_mut(at) {
+        if let Some(verdict) = verdicts.get_mut(at) {
             *verdict = Some(charged?);
         }
         if !admitted {
             break;
         }
     }
-    Ok(one_each(asked, strategy, hit, now))
+    Ok(all_verdicts(verdicts, strategy, hit, now))
 }
 
 /// Returns the verdicts of all keys; a key that was not asked has that of a fresh state.
-pub(super) fn one_each<S: Strategy, const N: usize>(
-    asked: [Option<S::Verdict>; N],
+pub(super) fn all_verdicts<S: Strategy, const N: usize>(
+    verdicts: [Option<S::Verdict>; N],
     strategy: &S,
     hit: &Hit<S::Cost>,
     now: Timestamp,
 ) -> MultiKeyVerdict<S::Verdict, N> {
-    MultiKeyVerdict::new(asked.map(|it| it.unwrap_or_else(|| strategy.peek(&S::State::default(), hit, now))))
+    MultiKeyVerdict::new(
+        verdicts.map(|it| it.unwrap_or_else(|| strategy.peek(&S::State::default(), hit, now))),
+    )
 }
 
 #[cfg(test)]
