@@ -1,4 +1,4 @@
-//! A storage over files in a directory, one for each key: `Locked` makes one of any store that can get and
+//! A storage over files in a directory, one for each key: `LockedStorage` makes one of any store that can get and
 //! set.
 //!
 //! It then runs the duties of storages as a checklist, which is what to do with a store of your own.
@@ -14,7 +14,7 @@ use traffik::laws::awaited;
 use traffik::lock::{Locks, MemoryLock};
 use traffik::runtime::Tokio;
 use traffik::storage::BackendError;
-use traffik::{AsyncLimiter, ErrorKind, KeyValueStore, Locked, Seed, Timestamp, TokenBucket, rate};
+use traffik::{AsyncLimiter, ErrorKind, KeyValueStore, LockedStorage, Seed, Timestamp, TokenBucket, rate};
 
 /// Bytes by key, each in a file of its own; for one process, since [`MemoryLock`] is of one process.
 ///
@@ -88,7 +88,7 @@ impl KeyValueStore for Files {
     }
 }
 
-/// Runs what may wait for a disk where it holds up nobody else. It goes on if its answer is dropped; `Locked` leaves the
+/// Runs what may wait for a disk where it holds up nobody else. It goes on if its answer is dropped; `LockedStorage` leaves the
 /// lock to its TTL then.
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -107,11 +107,11 @@ async fn apart<T: Send + 'static>(
 }
 
 /// Files as a storage.
-pub(crate) type FileStorage = Locked<Files, MemoryLock, Tokio>;
+pub(crate) type FileStorage = LockedStorage<Files, MemoryLock, Tokio>;
 
 /// A storage over these files.
 pub(crate) fn storage(files: Files) -> FileStorage {
-    Locked::new(files, Locks::new(MemoryLock::new(), Tokio))
+    LockedStorage::new(files, Locks::new(MemoryLock::new(), Tokio))
 }
 
 /// The duties of storages, each told once it is done.

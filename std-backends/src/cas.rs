@@ -14,17 +14,17 @@ use traffik_core::{Class, Strategy, Timestamp};
 use crate::util::kept::kept_for;
 
 mod batch;
-mod combining;
+mod coalescing;
 mod drive;
 mod operation;
 #[cfg(test)]
 mod tests;
 
-pub use combining::Coalescing;
+pub use coalescing::Coalescing;
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]
-pub use combining::PendingOp;
+pub use coalescing::PendingOp;
 #[doc(hidden)]
 pub use operation::Abandoned;
 

@@ -60,11 +60,11 @@ pub struct FifoQueue {
 struct Tickets {
     drawn: u64,
     /// By key, and in the order of their numbers.
-    held: BTreeMap<Ticket, Waiter>,
+    held: BTreeMap<Ticket, QueuedWaiter>,
 }
 
 /// A hit that waits, and its cost.
-struct Waiter {
+struct QueuedWaiter {
     waker: Option<Waker>,
     cost: u32,
 }
@@ -98,7 +98,7 @@ impl FifoQueue {
     fn draw(&self, mut tickets: MutexGuard<'_, Tickets>, key: u64, cost: u32) -> Ticket {
         let ticket = Ticket { key, number: tickets.drawn };
         tickets.drawn += 1;
-        tickets.held.insert(ticket, Waiter { waker: None, cost });
+        tickets.held.insert(ticket, QueuedWaiter { waker: None, cost });
         self.waiting.store(tickets.held.len(), Ordering::Relaxed);
         ticket
     }
@@ -241,22 +241,22 @@ mod tests {
 
     /// Counts how often it is woken.
     #[derive(Default)]
-    struct Counted(AtomicUsize);
+    struct CountingWaker(AtomicUsize);
 
-    impl Wake for Counted {
+    impl Wake for CountingWaker {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn is_turn(queue: &FifoQueue, ticket: Ticket, counted: &Arc<Counted>) -> bool {
+    fn is_turn(queue: &FifoQueue, ticket: Ticket, counted: &Arc<CountingWaker>) -> bool {
         let waker = Waker::from(Arc::clone(counted));
         queue.poll_turn(ticket, &mut Context::from_waker(&waker)).is_ready()
     }
 
     #[test]
     fn the_first_of_each_key_has_its_turn_and_only_the_next_is_woken() {
-        let (queue, woken) = (FifoQueue::new(), [(); 5].map(|()| Arc::<Counted>::default()));
+        let (queue, woken) = (FifoQueue::new(), [(); 5].map(|()| Arc::<CountingWaker>::default()));
         let tickets = ["a", "b", "a", "a", "a"].map(|key| queue.join(&key));
         let turns = || [0, 1, 2, 3, 4].map(|who| is_turn(&queue, tickets[who], &woken[who]));
         let wakes = || woken.each_ref().map(|woken| woken.0.load(Ordering::Relaxed));
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_last_waker_is_woken() {
-        let (queue, woken) = (FifoQueue::new(), [(); 2].map(|()| Arc::<Counted>::default()));
+        let (queue, woken) = (FifoQueue::new(), [(); 2].map(|()| Arc::<CountingWaker>::default()));
         let (first, second) = (queue.join(&"a"), queue.join(&"a"));
         assert!(woken.iter().all(|woken| !is_turn(&queue, second, woken)));
         queue.leave(first);

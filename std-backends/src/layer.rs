@@ -51,22 +51,22 @@
 //! [`with_fallback`]: StorageExt::with_fallback
 //! [`after_timeouts`]: FailoverBuilder::after_timeouts
 
-mod around;
 mod breaker;
 mod calls;
 mod delegate;
 mod deny_cache;
 mod failover;
-mod metered;
+mod instrumented;
 mod retry;
+mod storage_ext;
 mod timeout;
 
-pub use around::StorageExt;
 pub use breaker::{Breaker, BreakerBuilder, BreakerState, CircuitBreaker, is_outage};
 pub use deny_cache::DenyCache;
 pub use failover::{Failover, FailoverBuilder, FailoverChange};
-pub use metered::{CallCounters, CallEvent, CallResult, Instrumented, Operation};
+pub use instrumented::{CallCounters, CallEvent, CallResult, Instrumented, Operation};
 pub use retry::{Retry, RetryBuilder, is_transient};
+pub use storage_ext::StorageExt;
 pub use timeout::Timeout;
 
 pub use crate::util::backoff::Backoff;
@@ -77,6 +77,6 @@ pub use breaker::{CircuitOpen, StateChange};
 #[doc(hidden)]
 pub use deny_cache::DenyCacheBuilder;
 #[doc(hidden)]
-pub use metered::CallObserver;
+pub use instrumented::CallObserver;
 #[doc(hidden)]
 pub use timeout::DeadlineExceeded;

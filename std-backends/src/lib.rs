@@ -29,7 +29,7 @@ mod util;
 pub use clock::{CoarseClock, MonotonicClock, SystemClock};
 pub use fifo_queue::FifoQueue;
 #[cfg(feature = "locks")]
-pub use lock::{KeyValueStore, Locked};
+pub use lock::{KeyValueStore, LockedStorage};
 #[cfg(all(feature = "locks", feature = "memcached"))]
 pub use memcached::MemcachedLock;
 #[cfg(feature = "memcached")]

@@ -46,7 +46,7 @@ mod effective;
 mod environment;
 mod error;
 mod grant;
-mod held;
+mod guard;
 mod locks;
 mod memory;
 mod settings;
@@ -55,11 +55,11 @@ mod storage;
 pub use effective::{defaults, set_defaults};
 pub use environment::{BLOCKING, BLOCKING_TIMEOUT, TTL};
 pub use grant::{Grant, Ttl};
-pub use held::LockGuard;
+pub use guard::LockGuard;
 pub use locks::Locks;
 pub use memory::MemoryLock;
 pub use settings::LockSettings;
-pub use storage::{KeyValueStore, Locked};
+pub use storage::{KeyValueStore, LockedStorage};
 
 // What stands in signatures, and nobody has to name.
 #[doc(hidden)]

@@ -9,8 +9,8 @@ use crate::util::random::random;
 use crate::{FifoQueue, MonotonicClock};
 
 mod builder;
+mod encoded;
 mod hint;
-mod in_bytes;
 mod names;
 mod parts;
 mod shards;

@@ -7,7 +7,7 @@ use traffik_core::storage::{AsyncStorage, BackendError, MultiKeyReply, Reply, Wa
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
 use crate::cas::{self, Coalescing, CompareAndSwap};
-use crate::util::key::Keys;
+use crate::util::key::KeyRefs;
 
 mod budgets;
 mod builder;
@@ -199,7 +199,7 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
     fn check_together(
         &self,
         strategy: &S,
-        keys: Keys<'_>,
+        keys: KeyRefs<'_>,
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
         let names: Vec<_> = keys.iter().map(|key| name::name(&self.inner.namespace, *key)).collect();

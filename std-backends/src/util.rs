@@ -18,7 +18,7 @@ pub(crate) mod pause;
 pub(crate) mod race;
 pub(crate) mod random;
 pub(crate) mod setters;
-pub(crate) mod shared;
+pub(crate) mod shared_future;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod shutdown;
 pub(crate) mod spin_lock;

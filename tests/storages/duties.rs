@@ -8,8 +8,8 @@ use traffik::lock::{LockSettings, Locks, MemoryLock};
 use traffik::runtime::Tokio;
 use traffik::storage::Local;
 use traffik::{
-    Clock, Fixed, FixedWindow, HeapLog, Locked, ManualClock, Memory, Rate, SharedMemory, Storage, Strategy,
-    Timestamp, TokenBucket, rate,
+    Clock, Fixed, FixedWindow, HeapLog, LockedStorage, ManualClock, Memory, Rate, SharedMemory, Storage,
+    Strategy, Timestamp, TokenBucket, rate,
 };
 use traffik_test_support::store::Store;
 
@@ -128,9 +128,9 @@ fn memory_that_is_awaited_has_done_its_duties() {
 }
 
 /// A storage over a store of bytes, and the means to write to that store behind its back.
-fn locked<C: Clock + Send + Sync + 'static>(store: Store<C>) -> Locked<Store<C>, MemoryLock, Tokio> {
+fn locked<C: Clock + Send + Sync + 'static>(store: Store<C>) -> LockedStorage<Store<C>, MemoryLock, Tokio> {
     let patient = LockSettings::new().ttl(Duration::from_secs(60)).blocking_timeout(Duration::from_secs(60));
-    Locked::new(store, Locks::new(MemoryLock::new(), Tokio).with(patient))
+    LockedStorage::new(store, Locks::new(MemoryLock::new(), Tokio).with(patient))
 }
 
 #[test]

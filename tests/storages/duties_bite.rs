@@ -11,7 +11,7 @@ use traffik::runtime::Tokio;
 use traffik::storage::{AsyncStorage, Local, Reply};
 use traffik::strategy::{decode, encode};
 use traffik::{
-    ErasedKey, ErrorKind, Hit, Key, Locked, Memory, Op, Rate, State, Storage, StorageError, Strategy,
+    ErasedKey, ErrorKind, Hit, Key, LockedStorage, Memory, Op, Rate, State, Storage, StorageError, Strategy,
     SystemClock, Timestamp, TokenBucket, rate,
 };
 use traffik_test_support::store::{Fault, Store};
@@ -253,9 +253,9 @@ fn law(held: Result<(), ConformanceError>) -> u8 {
 #[test]
 fn defects_are_caught_where_answers_are_awaited_too() {
     let limit = TokenBucket::new(rate!("5/h"));
-    let locked = |store| Locked::new(store, Locks::new(MemoryLock::new(), Tokio));
+    let locked = |store| LockedStorage::new(store, Locks::new(MemoryLock::new(), Tokio));
     let faulty = |fault| locked(Store::new(SystemClock).faulty(fault));
-    let open = Locked::new(Store::new(SystemClock), Locks::new(Open, Tokio));
+    let open = LockedStorage::new(Store::new(SystemClock), Locks::new(Open, Tokio));
     assert_eq!(law(block_on(awaited::racers_admit_the_limit(&limit, &open))), 2);
     assert_eq!(law(block_on(awaited::keys_are_apart(&limit, &faulty(Fault::NamesAreCut)))), 11);
     assert_eq!(law(block_on(awaited::reset_starts_afresh(&limit, &faulty(Fault::NothingIsRemoved)))), 11);

@@ -1,4 +1,4 @@
-//! `Locked`, over a store that fails at will: what is charged, what is told, and who has the lock afterwards.
+//! `LockedStorage`, over a store that fails at will: what is charged, what is told, and who has the lock afterwards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use traffik::lock::{LockSettings, Locks, MemoryLock};
 use traffik::runtime::Tokio;
 use traffik::storage::BackendError;
 use traffik::{
-    AsyncLimiter, Clock, Decision, ErrorKind, Gcra, Locked, ManualClock, Rate, Timestamp, TokenBucket, rate,
+    AsyncLimiter, Clock, Decision, ErrorKind, Gcra, LockedStorage, ManualClock, Rate, Timestamp, TokenBucket,
+    rate,
 };
 use traffik_test_support::store::{Fault, Store};
 
@@ -24,13 +25,13 @@ impl Clock for Virtual {
     }
 }
 
-type Limits<S, C> = AsyncLimiter<S, Locked<Store<C>, MemoryLock<Virtual>, Tokio>>;
+type Limits<S, C> = AsyncLimiter<S, LockedStorage<Store<C>, MemoryLock<Virtual>, Tokio>>;
 
 /// A limit over a store whose lock lasts for 10 s and is waited for 3 s.
 fn limits<S: traffik::Strategy, C: Clock + Send + Sync + 'static>(strategy: S, clock: C) -> Limits<S, C> {
     let settings = LockSettings::new().ttl(10 * SECOND).blocking(true).blocking_timeout(3 * SECOND);
     let lock = MemoryLock::with_clock(Virtual(Instant::now()));
-    AsyncLimiter::new(strategy, Locked::new(Store::new(clock), Locks::new(lock, Tokio).with(settings)))
+    AsyncLimiter::new(strategy, LockedStorage::new(Store::new(clock), Locks::new(lock, Tokio).with(settings)))
 }
 
 fn virtual_time() -> Virtual {
@@ -150,7 +151,8 @@ async fn a_peek_and_a_load_need_no_lock() {
 async fn a_lock_that_ended_meanwhile_makes_the_outcome_unknown() {
     let clock = Arc::new(ManualClock::default());
     let locks = Locks::new(MemoryLock::with_clock(Arc::clone(&clock)), Tokio);
-    let storage = Locked::new(Store::new(virtual_time()), locks.with(LockSettings::new().ttl(10 * SECOND)));
+    let storage =
+        LockedStorage::new(Store::new(virtual_time()), locks.with(LockSettings::new().ttl(10 * SECOND)));
     let limits = AsyncLimiter::new(Gcra::new(Rate::per_hour(1)), storage);
     // The lock's own clock leaps while the store is asked.
     let leap = async || clock.advance(10 * SECOND);

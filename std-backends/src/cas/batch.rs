@@ -5,27 +5,27 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 
 use super::CompareAndSwap;
-use super::operation::Operation;
+use super::operation::CasOperation;
 use crate::util::mutex::lock;
-use crate::util::shared::{Shared, WeakShared};
+use crate::util::shared_future::{SharedFuture, WeakSharedFuture};
 
 /// The batches of all keys on which something is under way.
 pub(super) struct Batches<W: CompareAndSwap> {
     pub(super) store: Arc<W>,
-    open: Mutex<HashMap<Vec<u8>, (Arc<KeyBatch<W>>, WeakShared<()>)>>,
+    open: Mutex<HashMap<Vec<u8>, (Arc<KeyBatch<W>>, WeakSharedFuture<()>)>>,
 }
 
 /// The waiting operations of one key.
 pub(super) struct KeyBatch<W: CompareAndSwap> {
     pub(super) batches: Arc<Batches<W>>,
     pub(super) key: Vec<u8>,
-    waiting: Mutex<Waiting<W>>,
+    waiting: Mutex<WaitingOperations<W>>,
 }
 
-struct Waiting<W> {
+struct WaitingOperations<W> {
     /// The next operation's number: they are run in this order.
     next: u64,
-    operations: Vec<(u64, Arc<dyn Operation<W>>)>,
+    operations: Vec<(u64, Arc<dyn CasOperation<W>>)>,
 }
 
 impl<W: CompareAndSwap> Batches<W> {
@@ -43,9 +43,9 @@ impl<W: CompareAndSwap> Batches<W> {
     pub(super) fn add(
         self: &Arc<Self>,
         key: Vec<u8>,
-        operation: Arc<dyn Operation<W>>,
-        drive: impl FnOnce(Arc<KeyBatch<W>>) -> Shared<()>,
-    ) -> (Arc<KeyBatch<W>>, Shared<()>, u64) {
+        operation: Arc<dyn CasOperation<W>>,
+        drive: impl FnOnce(Arc<KeyBatch<W>>) -> SharedFuture<()>,
+    ) -> (Arc<KeyBatch<W>>, SharedFuture<()>, u64) {
         let mut open = lock(&self.open);
         let place = open.entry(key);
         if let Entry::Occupied(known) = &place
@@ -55,7 +55,7 @@ impl<W: CompareAndSwap> Batches<W> {
             let number = batch.add(operation);
             return (Arc::clone(batch), driver, number);
         }
-        let waiting = Mutex::new(Waiting { next: 1, operations: vec![(0, operation)] });
+        let waiting = Mutex::new(WaitingOperations { next: 1, operations: vec![(0, operation)] });
         let batch = Arc::new(KeyBatch { batches: Arc::clone(self), key: place.key().clone(), waiting });
         let driver = drive(Arc::clone(&batch));
         let (number, entry) = (0, (Arc::clone(&batch), driver.downgrade()));
@@ -74,7 +74,7 @@ impl<W: CompareAndSwap> Batches<W> {
 }
 
 impl<W: CompareAndSwap> KeyBatch<W> {
-    fn add(&self, operation: Arc<dyn Operation<W>>) -> u64 {
+    fn add(&self, operation: Arc<dyn CasOperation<W>>) -> u64 {
         let mut waiting = lock(&self.waiting);
         let number = waiting.next;
         waiting.next += 1;
@@ -92,7 +92,7 @@ impl<W: CompareAndSwap> KeyBatch<W> {
     }
 
     /// Takes all operations that wait, the first one first.
-    pub(super) fn drain(&self) -> impl Iterator<Item = Arc<dyn Operation<W>>> + use<W> {
+    pub(super) fn drain(&self) -> impl Iterator<Item = Arc<dyn CasOperation<W>>> + use<W> {
         let operations = std::mem::take(&mut lock(&self.waiting).operations);
         operations.into_iter().map(|(_, operation)| operation)
     }

@@ -7,7 +7,7 @@ use traffik_core::ErrorKind;
 use traffik_core::storage::BackendError;
 
 use super::batch::KeyBatch;
-use super::operation::{Operation, Ran};
+use super::operation::{CasOperation, RunResult};
 use super::{CompareAndSwap, Versioned, Write};
 use crate::util::backoff::Backoff;
 use crate::util::random::random;
@@ -17,12 +17,12 @@ pub(super) const ATTEMPTS: u32 = 32;
 
 struct Driver<W: CompareAndSwap> {
     batch: Arc<KeyBatch<W>>,
-    attempted: Vec<Attempted<W>>,
+    attempted: Vec<AttemptedOperation<W>>,
     is_closed: bool,
 }
 
-struct Attempted<W> {
-    operation: Arc<dyn Operation<W>>,
+struct AttemptedOperation<W> {
+    operation: Arc<dyn CasOperation<W>>,
     /// How many swaps with it were lost.
     lost: u32,
 }
@@ -76,7 +76,7 @@ impl<W: CompareAndSwap> Driver<W> {
 
     /// Takes the operations that wait.
     fn join(&mut self) {
-        self.attempted.extend(self.batch.drain().map(|operation| Attempted { operation, lost: 0 }));
+        self.attempted.extend(self.batch.drain().map(|operation| AttemptedOperation { operation, lost: 0 }));
     }
 
     /// Runs the operations one after another on what was loaded, and returns what is to be stored, if
@@ -91,9 +91,9 @@ impl<W: CompareAndSwap> Driver<W> {
             };
             let kept = loaded.kept.filter(|_| change.is_none());
             match it.operation.run(store, stored, (loaded.now, kept)) {
-                Ran::Left => return false,
-                Ran::Unchanged => {}
-                Ran::Changed(changed) => change = Some(changed),
+                RunResult::Skipped => return false,
+                RunResult::Unchanged => {}
+                RunResult::Changed(changed) => change = Some(changed),
             }
             true
         });
@@ -106,7 +106,7 @@ impl<W: CompareAndSwap> Driver<W> {
     fn retry(&mut self) {
         for it in &mut self.attempted {
             it.lost += 1;
-            it.operation.recall();
+            it.operation.retry();
         }
         let contended =
             BackendError::new(ErrorKind::Contended, "others kept changing the same key; nothing was charged");
@@ -115,7 +115,7 @@ impl<W: CompareAndSwap> Driver<W> {
     }
 
     /// Completes the operations at hand.
-    fn end(&mut self, end: impl Fn(&dyn Operation<W>)) {
+    fn end(&mut self, end: impl Fn(&dyn CasOperation<W>)) {
         self.attempted.drain(..).for_each(|it| end(&*it.operation));
     }
 }

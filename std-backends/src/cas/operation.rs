@@ -14,14 +14,14 @@ use crate::util::kept::kept_for;
 use crate::util::mutex::lock;
 
 /// An operation of whatever strategy, as whoever carries it sees it.
-pub(super) trait Operation<W>: Send + Sync {
+pub(super) trait CasOperation<W>: Send + Sync {
     /// Runs on what is stored. From now on it counts as sent.
     ///
     /// What is stored will be kept for some time yet, if that is known.
-    fn run(&self, store: &W, stored: Option<&[u8]>, at: (Timestamp, Option<Duration>)) -> Ran;
+    fn run(&self, store: &W, stored: Option<&[u8]>, at: (Timestamp, Option<Duration>)) -> RunResult;
 
     /// What it came to was not stored, so nothing was charged.
-    fn recall(&self);
+    fn retry(&self);
 
     /// What it came to holds.
     fn settle(&self);
@@ -31,16 +31,16 @@ pub(super) trait Operation<W>: Send + Sync {
 }
 
 /// What running an operation came to.
-pub(super) enum Ran {
+pub(super) enum RunResult {
     /// There is nothing to store for it.
     Unchanged,
     /// This is to be stored.
     Changed(Write),
     /// Nobody waits for it any more, or it panicked: it was not run.
-    Left,
+    Skipped,
 }
 
-pub(super) struct Task<S: Strategy> {
+pub(super) struct StrategyOperation<S: Strategy> {
     strategy: S,
     op: Op<S>,
     progress: Mutex<Progress<S::Verdict>>,
@@ -58,7 +58,7 @@ enum Stage<V> {
     Done(Result<V, BackendError>),
     Panicked(Box<dyn Any + Send>),
     /// Nobody waits any more.
-    Left,
+    Abandoned,
 }
 
 /// How far an operation had got when it was given up.
@@ -72,7 +72,7 @@ pub enum Abandoned<V> {
     Answered(Result<V, BackendError>),
 }
 
-impl<S: Strategy> Task<S> {
+impl<S: Strategy> StrategyOperation<S> {
     pub(super) fn new(strategy: S, op: Op<S>) -> Self {
         Self { strategy, op, progress: Mutex::new(Progress { stage: Stage::Waiting, waker: None }) }
     }
@@ -86,7 +86,7 @@ impl<S: Strategy> Task<S> {
             }
             return Poll::Pending;
         }
-        let stage = std::mem::replace(&mut progress.stage, Stage::Left);
+        let stage = std::mem::replace(&mut progress.stage, Stage::Abandoned);
         drop(progress);
         match stage {
             Stage::Done(answer) => Poll::Ready(answer),
@@ -97,22 +97,22 @@ impl<S: Strategy> Task<S> {
     }
 
     /// Nobody waits any more.
-    pub(super) fn leave(&self) -> Abandoned<S::Verdict> {
-        let stage = std::mem::replace(&mut lock(&self.progress).stage, Stage::Left);
+    pub(super) fn abandon(&self) -> Abandoned<S::Verdict> {
+        let stage = std::mem::replace(&mut lock(&self.progress).stage, Stage::Abandoned);
         match stage {
             Stage::Sent(_) => Abandoned::Sent,
             Stage::Done(answer) => Abandoned::Answered(answer),
-            Stage::Waiting | Stage::Panicked(_) | Stage::Left => Abandoned::Unsent,
+            Stage::Waiting | Stage::Panicked(_) | Stage::Abandoned => Abandoned::Unsent,
         }
     }
 
     /// Changes the stage unless nobody waits any more, and tells whether it did.
     fn proceed(&self, change: impl FnOnce(Stage<S::Verdict>) -> Stage<S::Verdict>) -> bool {
         let mut progress = lock(&self.progress);
-        if let Stage::Left = progress.stage {
+        if let Stage::Abandoned = progress.stage {
             return false;
         }
-        progress.stage = change(std::mem::replace(&mut progress.stage, Stage::Left));
+        progress.stage = change(std::mem::replace(&mut progress.stage, Stage::Abandoned));
         true
     }
 
@@ -132,10 +132,10 @@ fn to_micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-impl<S: Strategy, W: CompareAndSwap> Operation<W> for Task<S> {
-    fn run(&self, store: &W, stored: Option<&[u8]>, (now, kept): (Timestamp, Option<Duration>)) -> Ran {
-        if let Stage::Left = lock(&self.progress).stage {
-            return Ran::Left;
+impl<S: Strategy, W: CompareAndSwap> CasOperation<W> for StrategyOperation<S> {
+    fn run(&self, store: &W, stored: Option<&[u8]>, (now, kept): (Timestamp, Option<Duration>)) -> RunResult {
+        if let Stage::Abandoned = lock(&self.progress).stage {
+            return RunResult::Skipped;
         }
         let class = self.op.class();
         // A strategy of a user's may panic. Whoever carries its operation has others in hand, and is somebody else.
@@ -153,17 +153,17 @@ impl<S: Strategy, W: CompareAndSwap> Operation<W> for Task<S> {
         match ran {
             Ok((verdict, change)) => {
                 let is_awaited = self.proceed(|_| Stage::Sent(verdict));
-                let ran = change.map_or(Ran::Unchanged, Ran::Changed);
-                if is_awaited { ran } else { Ran::Left }
+                let ran = change.map_or(RunResult::Unchanged, RunResult::Changed);
+                if is_awaited { ran } else { RunResult::Skipped }
             }
             Err(panic) => {
                 self.end(|_| Stage::Panicked(panic));
-                Ran::Left
+                RunResult::Skipped
             }
         }
     }
 
-    fn recall(&self) {
+    fn retry(&self) {
         self.proceed(|stage| match stage {
             Stage::Sent(_) => Stage::Waiting,
             other => other,

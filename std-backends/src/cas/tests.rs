@@ -120,13 +120,13 @@ impl CompareAndSwap for Store {
 /// A task of an executor, which polls its future only when it was woken.
 struct Running<F: Future> {
     future: Option<Pin<Box<F>>>,
-    woken: Arc<Woken>,
+    woken: Arc<WakeFlag>,
     output: Option<F::Output>,
 }
 
-struct Woken(AtomicBool);
+struct WakeFlag(AtomicBool);
 
-impl Wake for Woken {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -134,7 +134,7 @@ impl Wake for Woken {
 
 impl<F: Future> Running<F> {
     fn new(future: F) -> Self {
-        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let woken = Arc::new(WakeFlag(AtomicBool::new(true)));
         Self { future: Some(Box::pin(future)), woken, output: None }
     }
 
@@ -166,38 +166,38 @@ fn bucket(burst: u32) -> TokenBucket {
     TokenBucket::new(Rate::per_day(1)).burst(burst).unwrap()
 }
 
-type Answer = Running<PendingOp<Store, TokenBucket>>;
+type PendingCheck = Running<PendingOp<Store, TokenBucket>>;
 
 struct Rig {
     store: Arc<Store>,
-    combining: Coalescing<Store>,
+    coalescing: Coalescing<Store>,
     limit: TokenBucket,
 }
 
 fn rig(burst: u32) -> Rig {
     let store = Arc::new(Store::default());
-    Rig { combining: Coalescing::new(store.clone()), store, limit: bucket(burst) }
+    Rig { coalescing: Coalescing::new(store.clone()), store, limit: bucket(burst) }
 }
 
 impl Rig {
-    fn check(&self, cost: u32) -> Answer {
-        Running::new(self.combining.apply(self.limit, KEY.to_vec(), Op::Check(Hit::new(cost))))
+    fn check(&self, cost: u32) -> PendingCheck {
+        Running::new(self.coalescing.apply(self.limit, KEY.to_vec(), Op::Check(Hit::new(cost))))
     }
 
-    fn checks(&self, costs: impl IntoIterator<Item = u32>) -> Vec<Answer> {
+    fn checks(&self, costs: impl IntoIterator<Item = u32>) -> Vec<PendingCheck> {
         costs.into_iter().map(|cost| self.check(cost)).collect()
     }
 }
 
-fn remaining(task: &Answer) -> Option<u32> {
+fn remaining(task: &PendingCheck) -> Option<u32> {
     task.output.as_ref().map(|answer| answer.as_ref().unwrap().remaining())
 }
 
-fn kind(task: &Answer) -> Option<ErrorKind> {
+fn kind(task: &PendingCheck) -> Option<ErrorKind> {
     task.output.as_ref().and_then(|answer| answer.as_ref().err().map(BackendError::kind))
 }
 
-fn allowed(task: &Answer) -> bool {
+fn allowed(task: &PendingCheck) -> bool {
     task.output.as_ref().is_some_and(|answer| answer.as_ref().is_ok_and(Decision::is_allowed))
 }
 
@@ -212,7 +212,7 @@ fn what_comes_at_the_same_time_takes_one_load_and_one_swap_and_keeps_its_order()
     run(&mut tasks);
     assert_eq!(tasks.iter().map(remaining).collect::<Vec<_>>(), [9, 7, 2, 2, 0].map(Some));
     assert_eq!(tasks.iter().map(allowed).collect::<Vec<_>>(), [true, true, true, false, true]);
-    assert_eq!((rig.store.counts(), rig.combining.keys_under_way()), ((1, 1), 0));
+    assert_eq!((rig.store.counts(), rig.coalescing.keys_under_way()), ((1, 1), 0));
 }
 
 #[test]
@@ -233,17 +233,17 @@ fn a_denial_stores_nothing_and_rests_on_nothing_older_than_itself() {
     rig.store.let_on(1);
     run(&mut tasks);
     assert!(tasks.iter().all(|task| remaining(task) == Some(0) && !allowed(task)));
-    assert_eq!((rig.store.counts(), rig.combining.keys_under_way()), ((3, 1), 0));
+    assert_eq!((rig.store.counts(), rig.coalescing.keys_under_way()), ((3, 1), 0));
 }
 
 #[test]
 fn different_keys_do_not_wait_for_each_other() {
     let rig = rig(5);
     let apply =
-        |key: &[u8]| Running::new(rig.combining.apply(rig.limit, key.to_vec(), Op::Check(Hit::new(1))));
+        |key: &[u8]| Running::new(rig.coalescing.apply(rig.limit, key.to_vec(), Op::Check(Hit::new(1))));
     let mut tasks = [apply(b"a"), apply(b"b")];
     run(&mut tasks);
-    assert_eq!((rig.store.counts(), rig.combining.keys_under_way()), ((2, 0), 2));
+    assert_eq!((rig.store.counts(), rig.coalescing.keys_under_way()), ((2, 0), 2));
     rig.store.let_on(4);
     run(&mut tasks);
     assert_eq!(tasks.each_ref().map(remaining), [Some(4); 2]);
@@ -298,9 +298,9 @@ fn all_are_dropped_and_nothing_is_left_behind() {
         let mut tasks = rig.checks([1, 2]);
         rig.store.let_on(calls);
         run(&mut tasks);
-        assert_eq!(rig.combining.keys_under_way(), 1);
+        assert_eq!(rig.coalescing.keys_under_way(), 1);
         tasks.iter_mut().for_each(Running::drop_it);
-        assert_eq!(rig.combining.keys_under_way(), 0);
+        assert_eq!(rig.coalescing.keys_under_way(), 0);
         assert_eq!(Arc::strong_count(&rig.store), 2, "what was under way held the store");
     }
     // None of them has been stored: the store was not let on.
@@ -320,7 +320,7 @@ fn one_that_is_never_polled_holds_nobody_up() {
     run(&mut tasks);
     assert_eq!(remaining(&tasks[0]), Some(7));
     drop(idle);
-    assert_eq!(rig.combining.keys_under_way(), 0);
+    assert_eq!(rig.coalescing.keys_under_way(), 0);
 }
 
 /// Whoever began to carry is kept, but polled no more: the next one carries on.
@@ -369,7 +369,7 @@ fn others_that_are_always_faster_are_told_at_last_and_nothing_is_charged() {
     run(&mut tasks);
     assert_eq!(tasks.iter().map(kind).collect::<Vec<_>>(), [Some(ErrorKind::Contended); 2]);
     assert_eq!((rig.store.counts().1, rig.store.used(&rig.limit)), (drive::ATTEMPTS.into(), 0));
-    assert_eq!(rig.combining.keys_under_way(), 0);
+    assert_eq!(rig.coalescing.keys_under_way(), 0);
     rig.store.refused.store(7, Ordering::Relaxed);
     let mut task = rig.checks([1]);
     run(&mut task);
@@ -379,7 +379,7 @@ fn others_that_are_always_faster_are_told_at_last_and_nothing_is_charged() {
 #[test]
 fn what_is_given_up_tells_how_far_it_had_got() {
     let rig = rig(10);
-    let apply = || rig.combining.apply(rig.limit, KEY.to_vec(), Op::Check(Hit::new(1)));
+    let apply = || rig.coalescing.apply(rig.limit, KEY.to_vec(), Op::Check(Hit::new(1)));
     let poll = |pending: &mut PendingOp<Store, TokenBucket>| {
         let _ = Pin::new(pending).poll(&mut Context::from_waker(Waker::noop()));
     };
@@ -397,7 +397,7 @@ fn what_is_given_up_tells_how_far_it_had_got() {
     assert!(matches!(other.give_up(), Abandoned::Answered(Ok(told)) if told.remaining() == 8));
     other = apply();
     drop((one, other));
-    assert_eq!(rig.combining.keys_under_way(), 0);
+    assert_eq!(rig.coalescing.keys_under_way(), 0);
 }
 
 /// Two limits of different kinds on one key: as if one came after the other, each takes the other's state for none.
@@ -421,8 +421,8 @@ fn different_strategies_on_one_key_are_run_one_after_another() {
     let (rig, window) = (rig(10), FixedWindow::new(Rate::per_day(5)));
     let hit = Hit::new(1);
     let bucket =
-        || Running::new(Either::Bucket(rig.combining.apply(rig.limit, KEY.to_vec(), Op::Check(hit))));
-    let window = || Running::new(Either::Window(rig.combining.apply(window, KEY.to_vec(), Op::Check(hit))));
+        || Running::new(Either::Bucket(rig.coalescing.apply(rig.limit, KEY.to_vec(), Op::Check(hit))));
+    let window = || Running::new(Either::Window(rig.coalescing.apply(window, KEY.to_vec(), Op::Check(hit))));
     let mut tasks = [bucket(), bucket(), window(), window(), bucket(), window()];
     rig.store.let_on(2);
     run(&mut tasks);
@@ -467,8 +467,9 @@ impl Strategy for Fragile {
 #[test]
 fn a_strategy_that_panics_does_so_where_it_is_waited_for() {
     let rig = rig(10);
-    let apply =
-        |cost| Running::new(rig.combining.apply(Fragile(rig.limit), KEY.to_vec(), Op::Check(Hit::new(cost))));
+    let apply = |cost| {
+        Running::new(rig.coalescing.apply(Fragile(rig.limit), KEY.to_vec(), Op::Check(Hit::new(cost))))
+    };
     let mut tasks = [apply(1), apply(7), apply(2)];
     rig.store.let_on(2);
     // The one that panics is not polled yet.
@@ -480,7 +481,7 @@ fn a_strategy_that_panics_does_so_where_it_is_waited_for() {
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tasks[1].step()));
     assert!(panicked.is_err() && rig.store.used(&rig.limit) == 3);
     drop(tasks);
-    assert_eq!(rig.combining.keys_under_way(), 0);
+    assert_eq!(rig.coalescing.keys_under_way(), 0);
 }
 
 #[test]

@@ -1,8 +1,12 @@
-//! The time of the kernel's last tick.
+//! The time of the kernel's last tick, or the exact time where no cheaper clock exists.
 
+#[cfg(not(target_family = "wasm"))]
 use coarsetime::Instant;
 
-/// A moment, as exact as the kernel's tick.
+#[cfg(target_family = "wasm")]
+use super::source::{Instant, micros};
+
+/// A moment, as exact as the kernel's tick; exact in WebAssembly.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tick(Instant);
 
@@ -14,6 +18,11 @@ impl Tick {
 
     #[inline]
     pub(super) fn micros_since(self, earlier: Self) -> u64 {
-        self.0.duration_since(earlier.0).as_micros()
+        let elapsed = self.0.duration_since(earlier.0);
+        #[cfg(not(target_family = "wasm"))]
+        let elapsed = elapsed.as_micros();
+        #[cfg(target_family = "wasm")]
+        let elapsed = micros(elapsed);
+        elapsed
     }
 }

@@ -15,23 +15,23 @@ use super::tickets::tickets_of;
 pub(super) struct Turns {
     entered: u64,
     holders: BTreeMap<Ticket, Spot>,
-    held: BTreeMap<Spot, Held>,
-    free: BTreeMap<Spot, Free>,
+    held: BTreeMap<Spot, HeldTurn>,
+    free: BTreeMap<Spot, FreeTurn>,
     /// On their way back to the storage, by key.
-    returning: BTreeMap<u64, (Spot, Booked)>,
+    returning: BTreeMap<u64, (Spot, BookedTurn)>,
 }
 
 /// A position among all turns: by key, by time, and in the order in which they were entered.
 type Spot = (u64, Timestamp, u64);
 
 /// A turn with what was charged for it.
-struct Booked {
+struct BookedTurn {
     turn: DelayTurn,
     receipts: Vec<Receipt>,
 }
 
-struct Held {
-    booked: Booked,
+struct HeldTurn {
+    booked: BookedTurn,
     holder: Ticket,
     /// The cost of the holder, for which its turn is large enough.
     cost: u32,
@@ -40,8 +40,8 @@ struct Held {
     waker: Option<Waker>,
 }
 
-struct Free {
-    booked: Booked,
+struct FreeTurn {
+    booked: BookedTurn,
     /// Whether the storage kept it, for it was not the last one there.
     is_kept: bool,
 }
@@ -49,16 +49,16 @@ struct Free {
 /// The holders that moved, to be woken once nothing is locked: waking can drop a task, which leaves its line.
 #[derive(Default)]
 #[must_use]
-pub(super) struct Moved(Vec<Waker>);
+pub(super) struct MovedWakers(Vec<Waker>);
 
-impl Moved {
+impl MovedWakers {
     pub(super) fn wake(self) {
         self.0.into_iter().for_each(Waker::wake);
     }
 }
 
 impl Turns {
-    pub(super) fn enter(&mut self, key: u64, turn: DelayTurn, receipts: Vec<Receipt>) -> (Ticket, Moved) {
+    pub(super) fn enter(&mut self, key: u64, turn: DelayTurn, receipts: Vec<Receipt>) -> (Ticket, MovedWakers) {
         let number = self.entered;
         self.entered += 1;
         while let Some((&spot, _)) = self.free.range(spots_of(key)).next().filter(|(it, _)| it.1 < turn.given)
@@ -66,8 +66,8 @@ impl Turns {
             self.free.remove(&spot);
         }
         let (holder, spot) = (Ticket { key, number }, (key, turn.at, number));
-        let booked = Booked { turn, receipts };
-        self.held.insert(spot, Held { booked, holder, cost: turn.cost, known: turn.at, waker: None });
+        let booked = BookedTurn { turn, receipts };
+        self.held.insert(spot, HeldTurn { booked, holder, cost: turn.cost, known: turn.at, waker: None });
         self.holders.insert(holder, spot);
         (holder, self.move_up(key))
     }
@@ -98,10 +98,10 @@ impl Turns {
         Some((held.booked.receipts, held.waker))
     }
 
-    pub(super) fn give_up(&mut self, ticket: Ticket, is_over: bool) -> (Option<Waker>, Moved) {
-        let Some((spot, held)) = self.take(ticket) else { return (None, Moved::default()) };
+    pub(super) fn give_up(&mut self, ticket: Ticket, is_over: bool) -> (Option<Waker>, MovedWakers) {
+        let Some((spot, held)) = self.take(ticket) else { return (None, MovedWakers::default()) };
         if !is_over {
-            self.free.insert(spot, Free { booked: held.booked, is_kept: false });
+            self.free.insert(spot, FreeTurn { booked: held.booked, is_kept: false });
         }
         (held.waker, self.move_up(ticket.key))
     }
@@ -115,7 +115,7 @@ impl Turns {
         let held = self.held.range(spots_of(key)).next_back().map(|(spot, _)| *spot);
         match last {
             Some((&spot, free)) if !free.is_kept && held < Some(spot) => {
-                let Free { booked, .. } = self.free.remove(&spot)?;
+                let FreeTurn { booked, .. } = self.free.remove(&spot)?;
                 let surplus = (booked.turn, booked.receipts.clone());
                 self.returning.insert(key, (spot, booked));
                 Some(surplus)
@@ -127,19 +127,19 @@ impl Turns {
         }
     }
 
-    pub(super) fn settle(&mut self, key: u64, is_kept: bool) -> Moved {
+    pub(super) fn settle(&mut self, key: u64, is_kept: bool) -> MovedWakers {
         match self.returning.remove(&key) {
             Some((spot, booked)) if is_kept => {
-                self.free.insert(spot, Free { booked, is_kept });
+                self.free.insert(spot, FreeTurn { booked, is_kept });
                 self.move_up(key)
             }
-            _ => Moved::default(),
+            _ => MovedWakers::default(),
         }
     }
 
     /// Gives each free turn of a key to the first one behind it whose cost it is large enough for.
-    fn move_up(&mut self, key: u64) -> Moved {
-        let (mut moved, mut from) = (Moved::default(), Bound::Included((key, Timestamp::EPOCH, 0)));
+    fn move_up(&mut self, key: u64) -> MovedWakers {
+        let (mut moved, mut from) = (MovedWakers::default(), Bound::Included((key, Timestamp::EPOCH, 0)));
         while let Some((&spot, free)) = self.free.range((from, Bound::Included(last_of(key)))).next() {
             from = Bound::Excluded(spot);
             let size = free.booked.turn.cost;
@@ -148,15 +148,15 @@ impl Turns {
             let (Some(held), Some(free)) = (self.held.remove(&behind), self.free.remove(&spot)) else {
                 break;
             };
-            self.free.insert(behind, Free { booked: held.booked, is_kept: false });
+            self.free.insert(behind, FreeTurn { booked: held.booked, is_kept: false });
             moved.0.extend(held.waker);
             self.holders.insert(held.holder, spot);
-            self.held.insert(spot, Held { booked: free.booked, waker: None, ..held });
+            self.held.insert(spot, HeldTurn { booked: free.booked, waker: None, ..held });
         }
         moved
     }
 
-    fn take(&mut self, ticket: Ticket) -> Option<(Spot, Held)> {
+    fn take(&mut self, ticket: Ticket) -> Option<(Spot, HeldTurn)> {
         let spot = self.holders.remove(&ticket)?;
         Some((spot, self.held.remove(&spot)?))
     }

@@ -2,11 +2,11 @@
 
 mod builder;
 mod control;
+mod failure_tally;
 mod settings;
 mod state;
 mod state_machine;
 mod storage;
-mod tally;
 
 pub use builder::BreakerBuilder;
 pub use control::Breaker;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use traffik_core::storage::{AsyncStorage, MultiKeyReply, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy};
 
-use crate::util::key::Keys;
+use crate::util::key::KeyRefs;
 
 /// Whether an operation may change what is kept, so that its outcome is unknown if there is no answer.
 pub(super) const fn changes<S: Strategy>(op: &Op<S>) -> bool {
@@ -13,7 +13,7 @@ pub(super) const fn changes<S: Strategy>(op: &Op<S>) -> bool {
 }
 
 /// Checks several keys of which the bytes have been kept.
-pub(super) fn together<S: Strategy>(
+pub(super) fn check_keys<S: Strategy>(
     storage: &impl AsyncStorage<S>,
     strategy: &S,
     keys: &[Vec<u8>],
@@ -24,13 +24,13 @@ pub(super) fn together<S: Strategy>(
 }
 
 /// The nodes of several keys, each once; `None` is a storage that is one node.
-pub(super) enum On {
+pub(super) enum KeyNodes {
     One(Option<Arc<str>>),
     Several(Vec<Option<Arc<str>>>),
 }
 
-impl On {
-    pub(super) fn of<S: Strategy>(storage: &impl AsyncStorage<S>, keys: Keys<'_>) -> Self {
+impl KeyNodes {
+    pub(super) fn of<S: Strategy>(storage: &impl AsyncStorage<S>, keys: KeyRefs<'_>) -> Self {
         let mut nodes = keys.iter().map(|key| storage.node(*key));
         let first = nodes.next().flatten();
         let Some(other) = nodes.by_ref().find(|node| *node != first) else { return Self::One(first) };

@@ -8,7 +8,7 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timer, Timestamp, debug_fields}
 
 use super::calls::changes;
 use super::delegate::delegate;
-use crate::util::key::Keys;
+use crate::util::key::KeyRefs;
 use crate::util::race::{Either, race};
 
 /// A storage with a deadline for each call.
@@ -105,7 +105,7 @@ impl<S: Strategy, T: AsyncStorage<S>, R: Timer + Send + Sync> AsyncStorage<S> fo
     fn check_together(
         &self,
         strategy: &S,
-        keys: Keys<'_>,
+        keys: KeyRefs<'_>,
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
         self.within(self.storage.check_together(strategy, keys, hit), true)

@@ -48,7 +48,7 @@ impl<C: Clock> MemoryLock<C> {
 
     /// How many names are held.
     pub fn len(&self) -> usize {
-        self.at_present(|names, _| names.ends.len())
+        self.with_current(|names, _| names.ends.len())
     }
 
     /// Whether no name is held.
@@ -57,10 +57,10 @@ impl<C: Clock> MemoryLock<C> {
     }
 
     /// Does something once all that is over by now has ended, and tells who waited for it.
-    fn at_present<T>(&self, act: impl FnOnce(&mut Names, Timestamp) -> T) -> T {
+    fn with_current<T>(&self, act: impl FnOnce(&mut Names, Timestamp) -> T) -> T {
         let now = self.clock.now();
         let mut names = mutex::lock(&self.names);
-        names.end_until(now);
+        names.expire(now);
         let done = act(&mut names, now);
         let vacated = std::mem::take(&mut names.vacated);
         // Before anybody is woken, who may run at once.
@@ -72,22 +72,22 @@ impl<C: Clock> MemoryLock<C> {
 
 impl<C: Clock + Send + Sync> Lock for MemoryLock<C> {
     fn try_acquire(&self, name: &[u8], ttl: Ttl) -> Reply<Option<Grant>> {
-        Reply::ready(Ok(self.at_present(|names, now| names.acquire(name, now + ttl.get()))))
+        Reply::ready(Ok(self.with_current(|names, now| names.acquire(name, now + ttl.get()))))
     }
 
     fn renew(&self, grant: &Grant, ttl: Ttl) -> Reply<bool> {
-        Reply::ready(Ok(self.at_present(|names, now| names.renew(grant, now + ttl.get()))))
+        Reply::ready(Ok(self.with_current(|names, now| names.renew(grant, now + ttl.get()))))
     }
 
     fn release(&self, grant: Grant) -> Reply<bool> {
-        Reply::ready(Ok(self.at_present(|names, _| names.release(&grant))))
+        Reply::ready(Ok(self.with_current(|names, _| names.release(&grant))))
     }
 
     fn vacated(&self, name: &[u8]) -> BoxFuture<'static, ()> {
-        let Some((name, gate)) = self.at_present(|names, _| names.wait(name)) else {
+        let Some((name, gate)) = self.with_current(|names, _| names.wait(name)) else {
             return Box::pin(ready(()));
         };
-        let waiting = Waiting { names: Arc::clone(&self.names), name };
+        let waiting = NameWaiter { names: Arc::clone(&self.names), name };
         Box::pin(async move {
             // Else the next one would be let through as well.
             gate.acquire_arc().await.forget();
@@ -160,7 +160,7 @@ impl Names {
     }
 
     /// Ends whatever was to end by now.
-    fn end_until(&mut self, now: Timestamp) {
+    fn expire(&mut self, now: Timestamp) {
         while let Some(first) = self.ends.first_entry()
             && first.key().0 <= now
         {
@@ -190,12 +190,12 @@ impl Names {
 }
 
 /// One who waits for a name, until dropped.
-struct Waiting {
+struct NameWaiter {
     names: Arc<Mutex<Names>>,
     name: Arc<[u8]>,
 }
 
-impl Drop for Waiting {
+impl Drop for NameWaiter {
     fn drop(&mut self) {
         if let Entry::Occupied(mut entry) = mutex::lock(&self.names).held.entry(Arc::clone(&self.name)) {
             let name = entry.get_mut();
@@ -223,7 +223,7 @@ mod tests {
         Ttl::new(Duration::from_secs(seconds)).unwrap()
     }
 
-    fn told<T>(reply: Reply<T>) -> T {
+    fn answer<T>(reply: Reply<T>) -> T {
         match reply {
             Reply::Ready(Some(answer)) => answer.unwrap(),
             _ => unreachable!("a lock of this process answers at once"),
@@ -237,13 +237,13 @@ mod tests {
     #[test]
     fn a_name_is_granted_to_one_at_a_time() {
         let lock = MemoryLock::new();
-        let take = |name: &[u8]| told(lock.try_acquire(name, ttl(5)));
+        let take = |name: &[u8]| answer(lock.try_acquire(name, ttl(5)));
         let first = take(b"name").unwrap();
         assert_eq!(take(b"name"), None);
         let others = [&b""[..], b"nam", b"name\0", b"name ", b"\r\n"].map(|name| take(name).unwrap());
         assert_eq!(lock.len(), 6);
-        assert!(told(lock.release(first)));
-        assert!(others.into_iter().all(|grant| told(lock.release(grant))));
+        assert!(answer(lock.release(first)));
+        assert!(others.into_iter().all(|grant| answer(lock.release(grant))));
         assert!(lock.is_empty());
     }
 
@@ -252,10 +252,10 @@ mod tests {
         let lock = MemoryLock::new();
         let mut last = 0;
         for name in ["a", "b", "a", "a", "c", "b"] {
-            let grant = told(lock.try_acquire(name.as_bytes(), ttl(5))).unwrap();
+            let grant = answer(lock.try_acquire(name.as_bytes(), ttl(5))).unwrap();
             assert!(grant.fencing() > last);
             last = grant.fencing();
-            told(lock.release(grant));
+            answer(lock.release(grant));
         }
     }
 
@@ -263,42 +263,42 @@ mod tests {
     fn a_grant_ends_with_its_ttl_and_not_a_microsecond_sooner() {
         let clock = ManualClock::default();
         let lock = MemoryLock::with_clock(&clock);
-        let first = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        let first = answer(lock.try_acquire(b"name", ttl(5))).unwrap();
         clock.advance(Duration::from_micros(4_999_999));
-        assert_eq!(told(lock.try_acquire(b"name", ttl(5))), None);
+        assert_eq!(answer(lock.try_acquire(b"name", ttl(5))), None);
         clock.advance(Duration::from_micros(1));
-        let second = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        let second = answer(lock.try_acquire(b"name", ttl(5))).unwrap();
         assert!(second.fencing() > first.fencing());
-        assert!(!told(lock.renew(&first, ttl(5))), "it is somebody else's by now");
-        assert!(!told(lock.release(first)));
-        assert!(told(lock.release(second)));
+        assert!(!answer(lock.renew(&first, ttl(5))), "it is somebody else's by now");
+        assert!(!answer(lock.release(first)));
+        assert!(answer(lock.release(second)));
     }
 
     #[test]
     fn a_renewed_grant_lasts_from_then_on() {
         let clock = ManualClock::default();
         let lock = MemoryLock::with_clock(&clock);
-        let grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        let grant = answer(lock.try_acquire(b"name", ttl(5))).unwrap();
         for _ in 0..3 {
             clock.advance(Duration::from_secs(4));
-            assert!(told(lock.renew(&grant, ttl(5))));
+            assert!(answer(lock.renew(&grant, ttl(5))));
         }
         clock.advance(Duration::from_secs(4));
-        assert_eq!(told(lock.try_acquire(b"name", ttl(5))), None);
+        assert_eq!(answer(lock.try_acquire(b"name", ttl(5))), None);
         clock.advance(Duration::from_secs(1));
-        assert!(!told(lock.renew(&grant, ttl(5))), "it has ended");
+        assert!(!answer(lock.renew(&grant, ttl(5))), "it has ended");
         assert!(lock.is_empty());
     }
 
     #[test]
     fn only_the_owner_can_renew_or_release() {
         let lock = MemoryLock::new();
-        let grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        let grant = answer(lock.try_acquire(b"name", ttl(5))).unwrap();
         let forged = Grant::new(&b"name"[..], Owner::random(), grant.fencing());
-        assert!(!told(lock.renew(&forged, ttl(500))));
-        assert!(!told(lock.release(forged)));
-        assert!(told(lock.release(grant.clone())));
-        assert!(!told(lock.release(grant)), "once is enough");
+        assert!(!answer(lock.renew(&forged, ttl(500))));
+        assert!(!answer(lock.release(forged)));
+        assert!(answer(lock.release(grant.clone())));
+        assert!(!answer(lock.release(grant)), "once is enough");
     }
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
         let lock = MemoryLock::with_clock(&clock);
         let kept = || mutex::lock(&lock.names).held.len();
         for name in 0..1_000u32 {
-            drop(told(lock.try_acquire(&name.to_le_bytes(), ttl(5))).unwrap());
+            drop(answer(lock.try_acquire(&name.to_le_bytes(), ttl(5))).unwrap());
         }
         assert_eq!((lock.len(), kept()), (1_000, 1_000), "their holders died");
         let mut abandoned = lock.vacated(&7u32.to_le_bytes());
@@ -317,10 +317,10 @@ mod tests {
         assert_eq!(kept(), 1, "somebody waits for one of them");
         drop(abandoned);
         assert_eq!(kept(), 0);
-        let grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        let grant = answer(lock.try_acquire(b"name", ttl(5))).unwrap();
         drop(lock.vacated(b"name"));
         assert!(mutex::lock(&lock.names).held[&b"name"[..]].gate.is_none());
-        assert!(told(lock.release(grant)));
+        assert!(answer(lock.release(grant)));
         assert_eq!(kept(), 0);
     }
 
@@ -328,15 +328,15 @@ mod tests {
     fn those_who_wait_are_woken_one_by_one_in_their_order() {
         let lock = MemoryLock::new();
         assert!(is_ready(&mut lock.vacated(b"name")), "it is free");
-        let mut grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+        let mut grant = answer(lock.try_acquire(b"name", ttl(5))).unwrap();
         let mut waiting: Vec<_> = (0..4).map(|_| lock.vacated(b"name")).collect();
         assert!(!waiting.iter_mut().any(is_ready));
         drop(waiting.remove(1));
         while !waiting.is_empty() {
-            told(lock.release(grant));
+            answer(lock.release(grant));
             // The one whose turn it is took the lock before the others looked.
             assert!(is_ready(&mut waiting.remove(0)));
-            grant = told(lock.try_acquire(b"name", ttl(5))).unwrap();
+            grant = answer(lock.try_acquire(b"name", ttl(5))).unwrap();
             assert!(!waiting.iter_mut().any(is_ready));
         }
     }
@@ -345,11 +345,11 @@ mod tests {
     fn the_end_of_a_ttl_wakes_too_once_anybody_asks() {
         let clock = ManualClock::default();
         let lock = MemoryLock::with_clock(&clock);
-        drop(told(lock.try_acquire(b"name", ttl(5))).unwrap());
+        drop(answer(lock.try_acquire(b"name", ttl(5))).unwrap());
         let mut waiting = lock.vacated(b"name");
         assert!(!is_ready(&mut waiting));
         clock.advance(Duration::from_secs(5));
-        drop(told(lock.try_acquire(b"another", ttl(5))));
+        drop(answer(lock.try_acquire(b"another", ttl(5))));
         assert!(is_ready(&mut waiting));
     }
 }

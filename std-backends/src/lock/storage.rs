@@ -61,7 +61,7 @@ pub trait KeyValueStore: Send + Sync + 'static {
 /// use std::sync::Mutex;
 /// use std::time::Duration;
 /// use traffik::lock::{Locks, MemoryLock};
-/// use traffik::{KeyValueStore, Locked};
+/// use traffik::{KeyValueStore, LockedStorage};
 /// use traffik::storage::BackendError;
 /// use traffik::{AsyncLimiter, Timer, TokenBucket, rate};
 ///
@@ -81,37 +81,37 @@ pub trait KeyValueStore: Send + Sync + 'static {
 /// }
 ///
 /// async fn come_in(runtime: impl Timer + Send + Sync + 'static) -> Result<bool, BackendError> {
-///     let storage = Locked::new(Mine::default(), Locks::new(MemoryLock::new(), runtime));
+///     let storage = LockedStorage::new(Mine::default(), Locks::new(MemoryLock::new(), runtime));
 ///     let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 ///     Ok(limiter.check("alice").await?.is_allowed())
 /// }
 /// ```
 ///
 /// `examples/file_storage.rs` makes a directory of files a storage, and puts it to the test.
-pub struct Locked<T, L: ?Sized, R> {
-    parts: Arc<Parts<T, L, R>>,
+pub struct LockedStorage<T, L: ?Sized, R> {
+    inner: Arc<LockedStorageInner<T, L, R>>,
 }
 
-struct Parts<T, L: ?Sized, R> {
+struct LockedStorageInner<T, L: ?Sized, R> {
     store: T,
     wait_queue: FifoQueue,
     locks: Locks<L, R>,
 }
 
-impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> Locked<T, L, R> {
+impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorage<T, L, R> {
     /// States in `store`, under `locks`. Whoever writes to the same store must use the same locks.
     pub fn new(store: T, locks: Locks<L, R>) -> Self {
-        Self { parts: Arc::new(Parts { store, wait_queue: FifoQueue::new(), locks }) }
+        Self { inner: Arc::new(LockedStorageInner { store, wait_queue: FifoQueue::new(), locks }) }
     }
 
     /// The store.
     #[must_use]
     pub fn store(&self) -> &T {
-        &self.parts.store
+        &self.inner.store
     }
 }
 
-impl<S, T, L, R> AsyncStorage<S> for Locked<T, L, R>
+impl<S, T, L, R> AsyncStorage<S> for LockedStorage<T, L, R>
 where
     S: Strategy,
     T: KeyValueStore,
@@ -119,29 +119,29 @@ where
     R: Timer + Send + Sync + 'static,
 {
     fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
-        let (parts, strategy, key, op) = (Arc::clone(&self.parts), strategy.clone(), bytes(key), *op);
+        let (inner, strategy, key, op) = (Arc::clone(&self.inner), strategy.clone(), bytes(key), *op);
         Reply::pending(async move {
             if let Op::Peek(_) = op {
-                let (mut state, now) = parts.read::<S>(&key).await?;
+                let (mut state, now) = inner.read::<S>(&key).await?;
                 return Ok(op.apply(&strategy, &mut state, now).0);
             }
-            parts.apply(&strategy, &key, &op).await
+            inner.apply(&strategy, &key, &op).await
         })
     }
 
     fn load(&self, _: &S, key: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
-        let (parts, key) = (Arc::clone(&self.parts), bytes(key));
-        Reply::pending(async move { parts.read::<S>(&key).await })
+        let (inner, key) = (Arc::clone(&self.inner), bytes(key));
+        Reply::pending(async move { inner.read::<S>(&key).await })
     }
 
     // Several keys are not checked together: several locks at once could wait for each other.
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        Some(&self.parts.wait_queue)
+        Some(&self.inner.wait_queue)
     }
 }
 
-impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> Parts<T, L, R> {
+impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorageInner<T, L, R> {
     async fn apply<S: Strategy>(
         &self,
         strategy: &S,
@@ -212,13 +212,13 @@ fn encoded<T: State>(state: &T) -> Result<Vec<u8>, BackendError> {
     Ok(bytes)
 }
 
-impl<T, L: ?Sized, R> Clone for Locked<T, L, R> {
+impl<T, L: ?Sized, R> Clone for LockedStorage<T, L, R> {
     fn clone(&self) -> Self {
-        Self { parts: Arc::clone(&self.parts) }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
 debug_fields!(
-    [T: Debug, L: Debug + ?Sized, R] Locked<T, L, R>:
-    store = |it| &it.parts.store, locks = |it| &it.parts.locks
+    [T: Debug, L: Debug + ?Sized, R] LockedStorage<T, L, R>:
+    store = |it| &it.inner.store, locks = |it| &it.inner.locks
 );

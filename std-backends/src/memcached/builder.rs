@@ -25,7 +25,7 @@ use crate::util::faults::Faults;
 use crate::util::namespace;
 use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
-use crate::util::warning::{self, Warning, Writer};
+use crate::util::warning::{self, LogWriter, Warning};
 
 /// What a [`MemcachedStorage`] is to be like.
 #[must_use]
@@ -36,7 +36,7 @@ pub struct MemcachedBuilder<R> {
     settings: Settings,
     clock: Option<Arc<dyn Clock + Send + Sync>>,
     host: Option<Arc<dyn Clock + Send + Sync>>,
-    warnings: Writer,
+    warnings: LogWriter,
     max_waiting: usize,
     persistent: bool,
 }

@@ -9,7 +9,7 @@ use super::command::{Command, Store};
 use super::meta::LISTED;
 use super::name;
 use super::wire::{Stream, Wire};
-use crate::util::warning::{Warning, Writer};
+use crate::util::warning::{LogWriter, Warning};
 
 /// How many bytes of the names are kept.
 const NAMED: usize = 512;
@@ -29,7 +29,7 @@ pub(super) struct ServerList {
 
 impl ServerList {
     /// The list of these names, which are sorted.
-    pub(super) fn new(namespace: &str, names: &[Arc<str>], writer: Writer) -> Self {
+    pub(super) fn new(namespace: &str, names: &[Arc<str>], writer: LogWriter) -> Self {
         let joined = names.join(",");
         let fingerprint = Seed::new(0).digest(joined.as_str()).as_u64();
         let mut bytes = format!("{fingerprint:0DIGITS$x} {joined}").into_bytes();
@@ -89,7 +89,7 @@ mod tests {
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let written = Arc::clone(&lines);
         let names: Vec<_> = names.iter().map(|name| Arc::from(*name)).collect();
-        let writer: Writer = Arc::new(move |line| written.lock().unwrap().push(line.to_owned()));
+        let writer: LogWriter = Arc::new(move |line| written.lock().unwrap().push(line.to_owned()));
         (ServerList::new("app", &names, writer), lines)
     }
 

@@ -29,8 +29,8 @@ pub struct DeniedKey {
 /// denied least, and takes over its count. So one that makes up more than an eighth of a set's denials is
 /// there. A name is written when a key takes a place; after that a denial only counts. Nothing is allocated,
 /// whatever is denied.
-pub(super) struct Names {
-    sets: Box<[SpinLock<[Entry; WAYS]>]>,
+pub(super) struct DeniedNames {
+    sets: Box<[SpinLock<[NameEntry; WAYS]>]>,
 }
 
 /// Places in a set.
@@ -40,22 +40,22 @@ const WAYS: usize = 8;
 const LENGTH: usize = 80;
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct NameEntry {
     digest: Digest,
     denials: u64,
     /// Those of others in whose place it came.
     inherited: u64,
-    name: Text,
+    name: NameText,
 }
 
-impl Default for Entry {
+impl Default for NameEntry {
     fn default() -> Self {
-        let name = Text { bytes: [0; LENGTH], length: 0 };
+        let name = NameText { bytes: [0; LENGTH], length: 0 };
         Self { digest: Digest::default(), denials: 0, inherited: 0, name }
     }
 }
 
-impl Names {
+impl DeniedNames {
     /// Places for so many names, rounded up to whole sets.
     pub(super) fn new(places: usize) -> Self {
         let sets = places.div_ceil(WAYS);
@@ -70,7 +70,8 @@ impl Names {
             entry.denials = entry.denials.saturating_add(1);
         } else if let Some(least) = entries.iter_mut().min_by_key(|entry| entry.denials) {
             let inherited = least.denials;
-            *least = Entry { digest, denials: inherited.saturating_add(1), inherited, ..Entry::default() };
+            *least =
+                NameEntry { digest, denials: inherited.saturating_add(1), inherited, ..NameEntry::default() };
             // An end of the room is the end of the name.
             let _ = key.name(&mut least.name);
         }
@@ -98,21 +99,21 @@ impl Names {
     }
 }
 
-/// Text that takes as much as there is room for.
+/// NameText that takes as much as there is room for.
 #[derive(Clone, Copy, Debug)]
-struct Text {
+struct NameText {
     bytes: [u8; LENGTH],
     length: usize,
 }
 
-impl Text {
+impl NameText {
     fn as_str(&self) -> &str {
         // Only whole characters were written.
         self.bytes.get(..self.length).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 }
 
-impl Write for Text {
+impl Write for NameText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = LENGTH - self.length;
         let fits = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
@@ -129,13 +130,13 @@ mod tests {
     use super::*;
     use traffik_core::Seed;
 
-    fn note(names: &Names, key: &str) {
+    fn note(names: &DeniedNames, key: &str) {
         names.note(Seed::new(1).digest(key), key);
     }
 
     #[test]
     fn those_denied_most_are_told_by_name() {
-        let names = Names::new(16);
+        let names = DeniedNames::new(16);
         for (key, times) in [("few", 3), ("many", 50), ("some", 10)] {
             (0..times).for_each(|_| note(&names, key));
         }
@@ -148,7 +149,7 @@ mod tests {
     /// However many others are denied once, a key denied more often than they can take places stays.
     #[test]
     fn a_flood_of_others_does_not_push_out_who_is_denied_most() {
-        let names = Names::new(WAYS);
+        let names = DeniedNames::new(WAYS);
         for other in 0..10_000 {
             note(&names, &format!("other-{other}"));
             if other % 4 == 0 {
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_between_characters() {
-        let names = Names::new(1);
+        let names = DeniedNames::new(1);
         note(&names, &format!("{}ééé", "x".repeat(LENGTH - 1)));
         assert_eq!(names.top(1)[0].name, "x".repeat(LENGTH - 1));
         note(&names, &"é".repeat(LENGTH));

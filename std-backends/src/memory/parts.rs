@@ -12,23 +12,23 @@ use std::sync::Arc;
 use super::hint;
 
 /// A part of a region: its owner is the only one to see it. Empty until it is [filled](Self::fill).
-pub(super) struct Part<T> {
+pub(super) struct RegionPart<T> {
     /// Invariant: the elements of `start..start + region.length` lie in the region and belong to this part
     /// alone.
     start: NonNull<T>,
     /// Invariant: 0, or the length of a part if all of its elements are initialised.
     length: usize,
-    region: Arc<Region<T>>,
+    region: Arc<SlotRegion<T>>,
 }
 
 /// Keeps the allocation until its last part is gone.
-struct Region<T> {
+struct SlotRegion<T> {
     whole: NonNull<[MaybeUninit<T>]>,
     /// The elements of each part.
     length: usize,
 }
 
-impl<T> Drop for Region<T> {
+impl<T> Drop for SlotRegion<T> {
     fn drop(&mut self) {
         // SAFETY: it came out of a box in `cut`, once, and no part of it is left.
         drop(unsafe { Box::from_raw(self.whole.as_ptr()) });
@@ -36,30 +36,30 @@ impl<T> Drop for Region<T> {
 }
 
 /// Cuts a region into this many parts, each with room for this many elements.
-pub(super) fn cut<T>(parts: usize, length: usize) -> Vec<Part<T>> {
+pub(super) fn cut<T>(parts: usize, length: usize) -> Vec<RegionPart<T>> {
     let all = parts.checked_mul(length).expect("no more slots than there are addresses");
     let mut elements = Box::new_uninit_slice(all);
     hint::pages(&mut elements);
     let whole = NonNull::from(Box::leak(elements));
-    let region = Arc::new(Region { whole, length });
+    let region = Arc::new(SlotRegion { whole, length });
     (0..parts)
         .map(|part| {
             // SAFETY: there are `parts * length` elements, so each part begins within them or, if it is
             // empty, at their end, and no two overlap.
             let start = unsafe { whole.cast::<T>().add(part * length) };
-            Part { start, length: 0, region: Arc::clone(&region) }
+            RegionPart { start, length: 0, region: Arc::clone(&region) }
         })
         .collect()
 }
 
-impl<T> Part<T> {
+impl<T> RegionPart<T> {
     /// Where the elements are or will be.
     pub(super) const fn start(&self) -> NonNull<T> {
         self.start
     }
 }
 
-impl<T: Default> Part<T> {
+impl<T: Default> RegionPart<T> {
     /// Initialises the elements, unless they are.
     #[inline]
     pub(super) fn fill(&mut self) {
@@ -81,7 +81,7 @@ impl<T: Default> Part<T> {
     }
 }
 
-impl<T> AsRef<[T]> for Part<T> {
+impl<T> AsRef<[T]> for RegionPart<T> {
     #[inline]
     fn as_ref(&self) -> &[T] {
         // SAFETY: by both invariants; nothing else borrows from a part than its own methods.
@@ -89,7 +89,7 @@ impl<T> AsRef<[T]> for Part<T> {
     }
 }
 
-impl<T> AsMut<[T]> for Part<T> {
+impl<T> AsMut<[T]> for RegionPart<T> {
     #[inline]
     fn as_mut(&mut self) -> &mut [T] {
         // SAFETY: as above, and this part is borrowed mutably.
@@ -97,7 +97,7 @@ impl<T> AsMut<[T]> for Part<T> {
     }
 }
 
-impl<T> Drop for Part<T> {
+impl<T> Drop for RegionPart<T> {
     fn drop(&mut self) {
         // SAFETY: the elements are initialised, belong to this part, and are seen by nobody after it.
         unsafe { NonNull::slice_from_raw_parts(self.start, self.length).drop_in_place() };
@@ -106,9 +106,9 @@ impl<T> Drop for Part<T> {
 
 // SAFETY: a part owns its elements as a box does. The region, which parts share, holds none by itself, and is
 // only freed.
-unsafe impl<T: Send> Send for Part<T> {}
+unsafe impl<T: Send> Send for RegionPart<T> {}
 // SAFETY: through a shared part elements can be shared only.
-unsafe impl<T: Sync> Sync for Part<T> {}
+unsafe impl<T: Sync> Sync for RegionPart<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -119,15 +119,15 @@ mod tests {
     static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
     #[derive(Debug)]
-    struct Counted(usize);
+    struct CountedElement(usize);
 
-    impl Default for Counted {
+    impl Default for CountedElement {
         fn default() -> Self {
             Self(ALIVE.fetch_add(1, Ordering::Relaxed))
         }
     }
 
-    impl Drop for Counted {
+    impl Drop for CountedElement {
         fn drop(&mut self) {
             ALIVE.fetch_sub(1, Ordering::Relaxed);
         }
@@ -136,7 +136,7 @@ mod tests {
     /// Every element is in one part, may be changed there by any thread, and goes with that part.
     #[test]
     fn each_element_is_in_one_part_and_is_dropped_once() {
-        let mut parts = cut::<Counted>(4, 3);
+        let mut parts = cut::<CountedElement>(4, 3);
         assert_eq!(ALIVE.load(Ordering::Relaxed), 0, "nothing is made before it is needed");
         // The third is never needed.
         for part in [0, 1, 3] {

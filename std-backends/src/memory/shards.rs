@@ -12,15 +12,15 @@ use traffik_core::{
 };
 
 use super::hint;
-use super::names::{DeniedKey, Names};
-use super::parts::{Part, cut};
-use crate::util::spin_lock::{Locked, SpinLock};
+use super::names::{DeniedKey, DeniedNames};
+use super::parts::{RegionPart, cut};
+use crate::util::spin_lock::{SpinGuard, SpinLock};
 
 /// A table in a part of the one region.
-type Slots<T> = Table<T, Part<Slot<T>>>;
+type ShardTable<T> = Table<T, RegionPart<Slot<T>>>;
 
 /// A part of the keys under a lock of its own.
-type Shard<T> = SpinLock<Slots<T>>;
+type Shard<T> = SpinLock<ShardTable<T>>;
 
 /// States of one type by key. A shard takes memory from its first key on.
 pub(super) struct Shards<T> {
@@ -32,12 +32,12 @@ pub(super) struct Shards<T> {
     /// The number that the seed was made of.
     pub(super) secret: u64,
     seed: Seed,
-    names: Option<Names>,
+    names: Option<DeniedNames>,
 }
 
 debug_fields!([T] Shards<T>: shards = |it| it.shards.len(), length);
 
-/// Slots in a set of the table.
+/// ShardTable in a set of the table.
 const SET: usize = <WideTag as SlotTag>::WAYS;
 
 /// Asked once: Linux reads several files for it.
@@ -65,7 +65,7 @@ impl<T: State> Shards<T> {
         let parts = cut::<Slot<T>>(shards, length);
         let slots = parts.first().map_or(0, |part| part.start().addr().get());
         let shards = parts.into_iter().map(|part| Shard::new(Table::new(part, when_full))).collect();
-        let names = (names > 0).then(|| Names::new(names));
+        let names = (names > 0).then(|| DeniedNames::new(names));
         Self { shards, slots, length, secret, seed: Seed::new(secret), names }
     }
 
@@ -75,7 +75,7 @@ impl<T: State> Shards<T> {
     }
 
     /// The tables of all shards, one after another, each locked while it is looked at.
-    pub(super) fn tables(&self) -> impl Iterator<Item = Locked<'_, Slots<T>>> {
+    pub(super) fn tables(&self) -> impl Iterator<Item = SpinGuard<'_, ShardTable<T>>> {
         self.shards.iter().map(SpinLock::lock)
     }
 
@@ -95,7 +95,7 @@ impl<T: State> Shards<T> {
 
     pub(super) fn clear(&self) {
         self.tables().for_each(|mut table| table.clear());
-        self.names.iter().for_each(Names::clear);
+        self.names.iter().for_each(DeniedNames::clear);
     }
 
     #[inline(always)]
@@ -236,9 +236,10 @@ impl<T: State> Shards<T> {
             table.slots_mut().fill();
             Some((place, table))
         });
-        let overtaken = |now, table: &Slots<T>| table.overtaken(now, || clock.now());
+        let overtaken = |now, table: &ShardTable<T>| table.overtaken(now, || clock.now());
         let now = locked.iter().flatten().fold(now, |now, (_, table)| overtaken(now, table));
-        let together = check_together(&mut AllLocked { locked, shards: self }, strategy, digests, hit, now)?;
+        let together =
+            check_together(&mut LockedShards { locked, shards: self }, strategy, digests, hit, now)?;
         for ((key, digest), verdict) in keys.into_iter().zip(digests).zip(&together.verdicts) {
             self.note(key, digest, verdict);
         }
@@ -250,13 +251,13 @@ impl<T: State> Shards<T> {
 const NOT_ASKED: StorageError = StorageError::new(ErrorKind::Other, "the table was not asked");
 
 /// Some shards of a storage, each locked once.
-struct AllLocked<'a, T, const N: usize> {
-    locked: [Option<(usize, Locked<'a, Slots<T>>)>; N],
+struct LockedShards<'a, T, const N: usize> {
+    locked: [Option<(usize, SpinGuard<'a, ShardTable<T>>)>; N],
     shards: &'a Shards<T>,
 }
 
-impl<T: State, const N: usize> Tables<T, Part<Slot<T>>, WideTag> for AllLocked<'_, T, N> {
-    fn table_for(&mut self, digest: Digest) -> Result<&mut Slots<T>, StorageError> {
+impl<T: State, const N: usize> Tables<T, RegionPart<Slot<T>>, WideTag> for LockedShards<'_, T, N> {
+    fn table_for(&mut self, digest: Digest) -> Result<&mut ShardTable<T>, StorageError> {
         let place = self.shards.place(digest);
         let found = self.locked.iter_mut().flatten().find(|(locked, _)| *locked == place);
         found.map(|(_, table)| &mut **table).ok_or(NOT_LOCKED)

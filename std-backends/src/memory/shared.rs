@@ -7,7 +7,7 @@ use traffik_core::strategy::{InlineState, State};
 use traffik_core::{Clock, Digest, Hit, Key, Op, Storage, StorageError, Strategy, Timestamp, debug_fields};
 
 use super::builder::MemoryBuilder;
-use super::in_bytes::{InBytes, form, read};
+use super::encoded::{EncodedStrategy, form, read};
 use super::names::DeniedKey;
 use super::shards::Shards;
 use super::snapshot::{SnapshotError, restore, snapshot};
@@ -180,7 +180,14 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
     ) -> Result<S::Verdict, StorageError> {
         let digest = self.digest::<S, K>(key);
         self.shards.prefetch(digest);
-        self.shards.apply(&InBytes(strategy.clone()), key, digest, &InBytes::op(op), now, &self.clock)
+        self.shards.apply(
+            &EncodedStrategy(strategy.clone()),
+            key,
+            digest,
+            &EncodedStrategy::op(op),
+            now,
+            &self.clock,
+        )
     }
 
     /// Reads the clock while the state is on its way from memory.
@@ -194,10 +201,10 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
         let digest = self.digest::<S, K>(key);
         self.shards.prefetch(digest);
         self.shards.apply(
-            &InBytes(strategy.clone()),
+            &EncodedStrategy(strategy.clone()),
             key,
             digest,
-            &InBytes::op(op),
+            &EncodedStrategy::op(op),
             self.clock.now(),
             &self.clock,
         )
@@ -217,7 +224,14 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
         answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
     ) {
         let digest = |key: &K| self.digest::<S, K>(key);
-        self.shards.check_many(&InBytes(strategy.clone()), keys, digest, hit, (now, &self.clock), answer);
+        self.shards.check_many(
+            &EncodedStrategy(strategy.clone()),
+            keys,
+            digest,
+            hit,
+            (now, &self.clock),
+            answer,
+        );
     }
 
     /// In one step: no one sees one of the keys charged before all are.
@@ -229,7 +243,7 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
         now: Timestamp,
     ) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
         let digests = keys.map(|key| self.digest::<S, K>(key));
-        self.shards.check_together(&InBytes(strategy.clone()), keys, digests, hit, (now, &self.clock))
+        self.shards.check_together(&EncodedStrategy(strategy.clone()), keys, digests, hit, (now, &self.clock))
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {

@@ -19,7 +19,7 @@ use crate::util::corrupt::CorruptValues;
 use crate::util::namespace;
 use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
-use crate::util::warning::{self, Writer};
+use crate::util::warning::{self, LogWriter};
 
 /// The longest that a call may take: until then there is a time to come on every clock.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
@@ -34,7 +34,7 @@ pub struct RedisBuilder {
     timeout: Duration,
     connect_timeout: Duration,
     clock: Option<Arc<dyn Clock + Send + Sync>>,
-    warnings: Writer,
+    warnings: LogWriter,
     persistent: bool,
     max_waiting: usize,
 }

@@ -9,7 +9,7 @@ use traffik_core::storage::BackendError;
 use super::budgets::Budgets;
 use super::known::KnownScripts;
 use crate::util::evictions::Evictions;
-use crate::util::warning::Writer;
+use crate::util::warning::LogWriter;
 
 pub(super) enum Place {}
 
@@ -54,7 +54,7 @@ impl Network {
         place: Place,
         _: Tls,
         _: Budgets,
-        _: Writer,
+        _: LogWriter,
         _: (Arc<Evictions>, Arc<KnownScripts>),
     ) -> Result<Self, BackendError> {
         match place {}

@@ -14,7 +14,7 @@ use super::script;
 use super::session::Session;
 use super::transport::{Courier, Sleep, Transport};
 use crate::util::evictions::Evictions;
-use crate::util::warning::Writer;
+use crate::util::warning::LogWriter;
 
 /// How they are reached.
 pub(super) enum Access {
@@ -46,7 +46,7 @@ impl Servers {
         access: Access,
         (sleep, tls): (Option<Sleep>, Tls),
         budgets: Budgets,
-        writer: Writer,
+        writer: LogWriter,
     ) -> Result<Self, BackendError> {
         let (evictions, known) = (Evictions::new(writer.clone()), Arc::new(script::at_first()));
         let are = match access {

@@ -14,7 +14,7 @@ use super::{evictions, failure, net};
 use crate::util::evictions::{EvictionWatch, Evictions, PATIENCE};
 use crate::util::faults::Faults;
 use crate::util::race::{Either, race};
-use crate::util::warning::Writer;
+use crate::util::warning::LogWriter;
 
 /// Names the server, of which no more is known.
 const NAME: &str = "the other end of your connection";
@@ -65,7 +65,7 @@ impl Transport {
     pub(super) fn new(
         courier: Arc<dyn Courier>,
         sleep: Option<Sleep>,
-        writer: Writer,
+        writer: LogWriter,
         evictions: Arc<Evictions>,
     ) -> Result<Self, BackendError> {
         if sleep.is_none() && !net::HAS_TIMER {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use portable_atomic::AtomicU64;
 
-use super::warning::{Warning, Writer};
+use super::warning::{LogWriter, Warning};
 
 /// The values that a storage could not read.
 pub(crate) struct CorruptValues {
@@ -18,7 +18,7 @@ pub(crate) struct CorruptValues {
 }
 
 impl CorruptValues {
-    pub(crate) fn new(store: &str, namespace: &str, writer: Writer) -> Self {
+    pub(crate) fn new(store: &str, namespace: &str, writer: LogWriter) -> Self {
         let place = format!("in the namespace {namespace} on {store}");
         Self { count: AtomicU64::new(0), warning: Warning::new(writer), place }
     }

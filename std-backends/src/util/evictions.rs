@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use portable_atomic::AtomicU64;
 use spin::mutex::SpinMutex;
 
-use super::warning::{Warning, Writer};
+use super::warning::{LogWriter, Warning};
 
 /// The least time between two looks at a server's count.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ pub(crate) struct Evictions {
 }
 
 impl Evictions {
-    pub(crate) fn new(writer: Writer) -> Arc<Self> {
+    pub(crate) fn new(writer: LogWriter) -> Arc<Self> {
         Arc::new(Self { count: AtomicU64::new(0), warning: Warning::new(writer) })
     }
 
@@ -93,7 +93,7 @@ mod tests {
     fn watch() -> (EvictionWatch, Arc<Mutex<Vec<String>>>) {
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let written = Arc::clone(&lines);
-        let writer: Writer = Arc::new(move |line| written.lock().unwrap().push(line.to_owned()));
+        let writer: LogWriter = Arc::new(move |line| written.lock().unwrap().push(line.to_owned()));
         (EvictionWatch::new(Evictions::new(writer)), lines)
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use spin::mutex::SpinMutex;
 use traffik_core::storage::{BackendError, ErrorKind};
 
-use super::warning::Writer;
+use super::warning::LogWriter;
 
 /// How long a server has to answer without a failure until its fault has ended: a server that fails now and
 /// then has one fault, not many.
@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(crate) struct Faults {
     /// Such as `Redis at 10.0.0.7:6379`.
     server: String,
-    writer: Writer,
+    writer: LogWriter,
     /// Whether there is one, for a look that costs next to nothing.
     is_faulty: AtomicBool,
     fault: SpinMutex<Option<Fault>>,
@@ -31,7 +31,7 @@ struct Fault {
 }
 
 impl Faults {
-    pub(crate) fn new(server: String, writer: Writer) -> Self {
+    pub(crate) fn new(server: String, writer: LogWriter) -> Self {
         Self { server, writer, is_faulty: AtomicBool::new(false), fault: SpinMutex::default() }
     }
 
@@ -94,7 +94,7 @@ mod tests {
     fn a_fault_has_one_line_at_its_beginning_and_one_at_its_end() {
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let written = Arc::clone(&lines);
-        let writer: Writer = Arc::new(move |line| written.lock().unwrap().push(line.to_owned()));
+        let writer: LogWriter = Arc::new(move |line| written.lock().unwrap().push(line.to_owned()));
         let (faults, began) = (Faults::new("Redis at here".to_owned(), writer), Instant::now());
         let at = |millis| began + Duration::from_millis(millis);
         let fail =

@@ -3,7 +3,7 @@
 use traffik_core::ErasedKey;
 
 /// Several keys that are asked about together.
-pub(crate) type Keys<'a> = &'a [&'a dyn ErasedKey];
+pub(crate) type KeyRefs<'a> = &'a [&'a dyn ErasedKey];
 
 /// The bytes of a key: what stays of it once a call has returned.
 pub(crate) fn bytes(key: &dyn ErasedKey) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// What no one else sees until this is dropped.
-pub(crate) type Locked<'a, T> = SpinMutexGuard<'a, T>;
+pub(crate) type SpinGuard<'a, T> = SpinMutexGuard<'a, T>;
 
 /// What threads take turns with, each for a moment, on cache lines of its own.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ impl<T> SpinLock<T> {
     /// Waits for a turn. Each is short, as long as a decision or a walk through a few of them takes; and a
     /// panic meanwhile leaves what is shared whole, since whatever it is made of is replaced whole.
     #[inline]
-    pub(crate) fn lock(&self) -> Locked<'_, T> {
+    pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
         self.0.try_lock().unwrap_or_else(|| self.lock_in_turn())
     }
 
@@ -28,7 +28,7 @@ impl<T> SpinLock<T> {
     /// not be running. Meanwhile it does not ask for the lock, only looks at it, so that it is not in the
     /// way.
     #[cold]
-    fn lock_in_turn(&self) -> Locked<'_, T> {
+    fn lock_in_turn(&self) -> SpinGuard<'_, T> {
         let mut turn = 0u32;
         loop {
             match turn {

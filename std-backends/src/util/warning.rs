@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Writes a line somewhere.
-pub(crate) type Writer = Arc<dyn Fn(&str) + Send + Sync>;
+pub(crate) type LogWriter = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Writes to standard error, which may be gone.
-pub(crate) fn standard_error() -> Writer {
+pub(crate) fn standard_error() -> LogWriter {
     Arc::new(|line| drop(writeln!(std::io::stderr(), "traffik: {line}")))
 }
 
 /// A warning of one thing, however often and wherever it is found.
 pub(crate) struct Warning {
-    writer: Writer,
+    writer: LogWriter,
     is_given: AtomicBool,
 }
 
 impl Warning {
-    pub(crate) fn new(writer: Writer) -> Self {
+    pub(crate) fn new(writer: LogWriter) -> Self {
         Self { writer, is_given: AtomicBool::new(false) }
     }
 

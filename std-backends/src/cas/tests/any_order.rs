@@ -20,7 +20,7 @@ impl Chance {
 fn any_order_of_coming_polling_dropping_and_answering() {
     for seed in 1..=4_000u64 {
         let (rig, mut chance) = (rig(40), Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        let (mut tasks, mut dropped, mut admitted) = (Vec::<Answer>::new(), 0, 0);
+        let (mut tasks, mut dropped, mut admitted) = (Vec::<PendingCheck>::new(), 0, 0);
         for _ in 0..60 {
             let at = chance.below(tasks.len().max(1) as u64) as usize;
             match chance.below(10) {
@@ -43,7 +43,7 @@ fn any_order_of_coming_polling_dropping_and_answering() {
         let used = rig.store.used(&rig.limit);
         assert!((admitted..=admitted + dropped).contains(&used), "seed {seed}: {used} of {admitted}");
         drop(tasks);
-        assert_eq!(rig.combining.keys_under_way(), 0, "seed {seed}");
+        assert_eq!(rig.coalescing.keys_under_way(), 0, "seed {seed}");
         assert_eq!(Arc::strong_count(&rig.store), 2, "seed {seed}");
     }
 }
@@ -76,7 +76,7 @@ fn threads_carry_each_others_operations() {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 for _ in 0..EACH {
-                    let pending = rig.combining.apply(rig.limit, KEY.to_vec(), Op::Check(Hit::new(1)));
+                    let pending = rig.coalescing.apply(rig.limit, KEY.to_vec(), Op::Check(Hit::new(1)));
                     assert!(block_on(pending).unwrap().is_allowed());
                 }
                 done.fetch_add(1, Ordering::Relaxed);
@@ -88,5 +88,5 @@ fn threads_carry_each_others_operations() {
         }
     });
     assert_eq!(rig.store.used(&rig.limit), THREADS * EACH);
-    assert_eq!(rig.combining.keys_under_way(), 0);
+    assert_eq!(rig.coalescing.keys_under_way(), 0);
 }

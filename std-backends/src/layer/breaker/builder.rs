@@ -11,7 +11,7 @@ use crate::MonotonicClock;
 use crate::layer::breaker::control::Breaker;
 use crate::layer::breaker::settings::{BreakerSettings, Share, is_outage};
 use crate::layer::breaker::state::StateChange;
-use crate::layer::breaker::state_machine::{Listener, Node, Shared};
+use crate::layer::breaker::state_machine::{BreakerInner, BreakerNode, Listener};
 use crate::util::nodes::Nodes;
 use crate::util::random::Random;
 use crate::util::setters::setters;
@@ -102,27 +102,27 @@ impl BreakerBuilder {
                 "a failure rate is above 0 and at most 1, of 1 call or more, in a window above 0 s",
             );
         }
-        Ok(self.made())
+        Ok(self.build_unchecked())
     }
 
     /// The breaker, of settings that are known to make sense.
-    fn made(mut self) -> Breaker {
+    fn build_unchecked(mut self) -> Breaker {
         if self.settings.failures.is_none() && self.settings.share.is_none() {
             self.settings.failures = Some(5);
         }
         let Self { name, settings, clock, listeners, random } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
-        let (whole, nodes) = (Node::new(None), Nodes::new());
+        let (whole, nodes) = (BreakerNode::new(None), Nodes::new());
         let (changes, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-        let shared = Shared { name, settings, clock, listeners, random, whole, nodes, changes, refused };
-        Breaker { shared: Arc::new(shared) }
+        let inner = BreakerInner { name, settings, clock, listeners, random, whole, nodes, changes, refused };
+        Breaker { inner: Arc::new(inner) }
     }
 }
 
 impl Breaker {
     /// A breaker with default settings.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self::builder(name).made()
+        Self::builder(name).build_unchecked()
     }
 
     /// A breaker of this name, closed. If nothing else is said it opens after five failures in a row, for 500

@@ -7,7 +7,7 @@ use traffik_core::debug_fields;
 use traffik_core::storage::BackendError;
 
 use crate::layer::breaker::state::BreakerState;
-use crate::layer::breaker::state_machine::{Permit, Shared};
+use crate::layer::breaker::state_machine::{BreakerInner, BreakerPermit};
 
 /// Counts how a storage answers, and opens when it fails too often.
 ///
@@ -62,14 +62,14 @@ use crate::layer::breaker::state_machine::{Permit, Shared};
 /// ```
 #[derive(Clone)]
 pub struct Breaker {
-    pub(super) shared: Arc<Shared>,
+    pub(super) inner: Arc<BreakerInner>,
 }
 
 impl Breaker {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.shared.name
+        &self.inner.name
     }
 
     /// Returns its state, of several nodes that of the one that is worst off: open rather than half-open, and
@@ -87,36 +87,36 @@ impl Breaker {
     /// only while it lets nothing pass, as before a cluster has told its nodes, or while all are forced.
     #[must_use]
     pub fn nodes(&self) -> Vec<(Option<Arc<str>>, BreakerState, Option<BackendError>)> {
-        self.shared.states()
+        self.inner.states()
     }
 
     /// How many calls it has refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.shared.refused.load(Ordering::Relaxed)
+        self.inner.refused.load(Ordering::Relaxed)
     }
 
     /// Lets nothing pass until [`release`](Self::release), for instance while the store is being moved. It is
     /// for all nodes, also those that come later.
     pub fn force_open(&self) {
-        self.shared.force(BreakerState::ForcedOpen);
+        self.inner.force(BreakerState::ForcedOpen);
     }
 
     /// Lets everything pass until [`release`](Self::release), however it ends. It is for all nodes, also
     /// those that come later.
     pub fn force_close(&self) {
-        self.shared.force(BreakerState::ForcedClosed);
+        self.inner.force(BreakerState::ForcedClosed);
     }
 
     /// Closes it with nothing counted so far, whatever it is, and leaves it to itself again: for all nodes.
     pub fn release(&self) {
-        self.shared.force(BreakerState::Closed);
+        self.inner.force(BreakerState::Closed);
     }
 
     /// Asks to pass, to a node.
     #[inline]
-    pub(super) fn permit(&self, node: Option<Arc<str>>) -> Result<Permit, BackendError> {
-        Permit::of(&self.shared, node.map(|node| self.shared.note(&node)))
+    pub(super) fn permit(&self, node: Option<Arc<str>>) -> Result<BreakerPermit, BackendError> {
+        BreakerPermit::of(&self.inner, node.map(|node| self.inner.note(&node)))
     }
 }
 

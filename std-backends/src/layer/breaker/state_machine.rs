@@ -1,4 +1,4 @@
-//! When a node that fails is left alone, and when it is tried again: a state machine for each node, shared by
+//! When a node that fails is left alone, and when it is tried again: a state machine for each node, inner by
 //! all who use the storage.
 
 use std::iter;
@@ -10,22 +10,22 @@ use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Clock, Timestamp};
 
 use crate::layer::DeadlineExceeded;
+use crate::layer::breaker::failure_tally::FailureTally;
 use crate::layer::breaker::settings::BreakerSettings;
 use crate::layer::breaker::state::{BreakerState, CircuitOpen, StateChange};
-use crate::layer::breaker::tally::Tally;
 use crate::util::nodes::Nodes;
 use crate::util::random::Random;
 use crate::util::spin_lock::SpinLock;
 
-pub(super) struct Shared {
+pub(super) struct BreakerInner {
     pub(super) name: Arc<str>,
     pub(super) settings: BreakerSettings,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
     pub(super) listeners: Vec<Listener>,
     pub(super) random: Random,
     /// The storage where it is one node.
-    pub(super) whole: Node,
-    pub(super) nodes: Nodes<Node>,
+    pub(super) whole: BreakerNode,
+    pub(super) nodes: Nodes<BreakerNode>,
     /// Changes so far, of all nodes.
     pub(super) changes: AtomicU64,
     pub(super) refused: AtomicU64,
@@ -34,7 +34,7 @@ pub(super) struct Shared {
 pub(super) type Listener = Box<dyn Fn(&StateChange) + Send + Sync>;
 
 /// The state machine of a node.
-pub(super) struct Node {
+pub(super) struct BreakerNode {
     /// `None` for the storage as a whole.
     name: Option<Arc<str>>,
     machine: SpinLock<Machine>,
@@ -51,10 +51,10 @@ struct Machine {
     /// Of a half-open one: whether a probe is out, and how many have succeeded.
     probing: bool,
     successes: u32,
-    tally: Tally,
+    tally: FailureTally,
 }
 
-impl Node {
+impl BreakerNode {
     pub(super) fn new(name: Option<Arc<str>>) -> Self {
         let machine = Machine {
             state: BreakerState::Closed,
@@ -63,7 +63,7 @@ impl Node {
             cause: None,
             probing: false,
             successes: 0,
-            tally: Tally::default(),
+            tally: FailureTally::default(),
         };
         Self { name, machine: SpinLock::new(machine) }
     }
@@ -72,7 +72,7 @@ impl Node {
         self.machine.lock().state
     }
 
-    fn told(&self) -> (Option<Arc<str>>, BreakerState, Option<BackendError>) {
+    fn report(&self) -> (Option<Arc<str>>, BreakerState, Option<BackendError>) {
         let machine = self.machine.lock();
         (self.name.clone(), machine.state, machine.cause.clone())
     }
@@ -86,11 +86,11 @@ enum Ending {
     Unknown,
 }
 
-impl Shared {
+impl BreakerInner {
     /// Returns the state machine of a node. A new one is forced to whatever all are forced to.
-    pub(super) fn note(&self, node: &Arc<str>) -> Arc<Node> {
+    pub(super) fn note(&self, node: &Arc<str>) -> Arc<BreakerNode> {
         self.nodes.get(node, |name| {
-            let (made, state) = (Node::new(Some(name)), self.whole.state());
+            let (made, state) = (BreakerNode::new(Some(name)), self.whole.state());
             if matches!(state, BreakerState::ForcedOpen | BreakerState::ForcedClosed) {
                 let mut machine = made.machine.lock();
                 machine.state = state;
@@ -101,9 +101,9 @@ impl Shared {
     }
 
     pub(super) fn states(&self) -> Vec<(Option<Arc<str>>, BreakerState, Option<BackendError>)> {
-        let mut states: Vec<_> = self.nodes.all().iter().map(|node| node.told()).collect();
+        let mut states: Vec<_> = self.nodes.all().iter().map(|node| node.report()).collect();
         states.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-        let whole = self.whole.told();
+        let whole = self.whole.report();
         let is_listed = match whole.1 {
             BreakerState::Closed | BreakerState::HalfOpen => states.is_empty(),
             // Once nodes are known, nobody may ever call without one, and end it.
@@ -130,11 +130,11 @@ impl Shared {
             })
             .collect()
         });
-        changes.into_iter().for_each(|change| self.tell(Some(change)));
+        changes.into_iter().for_each(|change| self.notify(Some(change)));
     }
 
     #[cold]
-    fn refusal(&self, node: &Node, machine: &Machine) -> BackendError {
+    fn refusal(&self, node: &BreakerNode, machine: &Machine) -> BackendError {
         let (breaker, node) = (Arc::clone(&self.name), node.name.clone());
         let open = CircuitOpen { breaker, node, state: machine.state, cause: machine.cause.clone() };
         BackendError::new(ErrorKind::Unavailable, open)
@@ -142,7 +142,7 @@ impl Shared {
 
     fn change(
         &self,
-        node: &Node,
+        node: &BreakerNode,
         machine: &mut Machine,
         to: BreakerState,
         cause: Option<BackendError>,
@@ -162,7 +162,7 @@ impl Shared {
     }
 
     /// Without the lock, so that a listener may ask the breaker whatever it likes.
-    fn tell(&self, changed: Option<StateChange>) {
+    fn notify(&self, changed: Option<StateChange>) {
         if let Some(change) = changed {
             self.listeners.iter().for_each(|listener| listener(&change));
         }
@@ -174,7 +174,13 @@ impl Shared {
     }
 
     /// Notes how a call ended that began at this time, in the state of this number.
-    fn ended(&self, node: &Node, (began, number): (Timestamp, u64), ending: Ending, now: Timestamp) {
+    fn record_end(
+        &self,
+        node: &BreakerNode,
+        (began, number): (Timestamp, u64),
+        ending: Ending,
+        now: Timestamp,
+    ) {
         let mut machine = node.machine.lock();
         if machine.number != number {
             return;
@@ -199,15 +205,15 @@ impl Shared {
         };
         let changed = to.map(|(to, cause)| self.change(node, &mut machine, to, cause));
         drop(machine);
-        self.tell(changed);
+        self.notify(changed);
     }
 }
 
 /// One call that may pass. Dropped without an ending, it leaves its place to others.
-pub(super) struct Permit {
-    shared: Arc<Shared>,
+pub(super) struct BreakerPermit {
+    inner: Arc<BreakerInner>,
     /// `None` for the storage as a whole.
-    node: Option<Arc<Node>>,
+    node: Option<Arc<BreakerNode>>,
     number: u64,
     began: Timestamp,
     /// True if the call needs other permits too: if it fails, any of those nodes may be to blame.
@@ -215,45 +221,48 @@ pub(super) struct Permit {
     is_done: bool,
 }
 
-impl Permit {
+impl BreakerPermit {
     /// Asks to pass, to a node or to the storage as a whole.
     #[inline(always)]
-    pub(super) fn of(shared: &Arc<Shared>, node: Option<Arc<Node>>) -> Result<Self, BackendError> {
-        let (now, at) = (shared.clock.now(), node.as_deref().unwrap_or(&shared.whole));
+    pub(super) fn of(
+        inner: &Arc<BreakerInner>,
+        node: Option<Arc<BreakerNode>>,
+    ) -> Result<Self, BackendError> {
+        let (now, at) = (inner.clock.now(), node.as_deref().unwrap_or(&inner.whole));
         let mut machine = at.machine.lock();
         match machine.state {
             BreakerState::Closed | BreakerState::ForcedClosed => {}
             BreakerState::HalfOpen if !machine.probing => machine.probing = true,
             BreakerState::Open(until) if now >= until => {
-                let changed = shared.change(at, &mut machine, BreakerState::HalfOpen, None);
+                let changed = inner.change(at, &mut machine, BreakerState::HalfOpen, None);
                 machine.probing = true;
                 let number = machine.number;
                 drop(machine);
-                return Ok(Self::first(shared, node, number, now, changed));
+                return Ok(Self::first(inner, node, number, now, changed));
             }
             _ => {
-                shared.refused.fetch_add(1, Ordering::Relaxed);
-                return Err(machine.refusal.clone().unwrap_or_else(|| shared.refusal(at, &machine)));
+                inner.refused.fetch_add(1, Ordering::Relaxed);
+                return Err(machine.refusal.clone().unwrap_or_else(|| inner.refusal(at, &machine)));
             }
         }
         let number = machine.number;
         drop(machine);
-        Ok(Self { shared: Arc::clone(shared), node, number, began: now, is_shared: false, is_done: false })
+        Ok(Self { inner: Arc::clone(inner), node, number, began: now, is_shared: false, is_done: false })
     }
 
     /// The permit of the probe that made it half-open.
     #[cold]
     fn first(
-        shared: &Arc<Shared>,
-        node: Option<Arc<Node>>,
+        inner: &Arc<BreakerInner>,
+        node: Option<Arc<BreakerNode>>,
         number: u64,
         began: Timestamp,
         changed: StateChange,
     ) -> Self {
         // Made first, for it gives back its place if a listener panics.
-        let shared = Arc::clone(shared);
-        let permit = Self { shared, node, number, began, is_shared: false, is_done: false };
-        permit.shared.tell(Some(changed));
+        let inner = Arc::clone(inner);
+        let permit = Self { inner, node, number, began, is_shared: false, is_done: false };
+        permit.inner.notify(Some(changed));
         permit
     }
 
@@ -267,7 +276,7 @@ impl Permit {
     pub(super) fn answered<T>(mut self, answer: &Result<T, BackendError>, tells: impl FnOnce(&T) -> bool) {
         let ending = match answer {
             Ok(it) if !tells(it) => Ending::Unknown,
-            Err(failure) if (self.shared.settings.counts)(failure.kind()) => Ending::Bad(failure.clone()),
+            Err(failure) if (self.inner.settings.counts)(failure.kind()) => Ending::Bad(failure.clone()),
             _ => Ending::Good,
         };
         self.end(ending);
@@ -275,8 +284,8 @@ impl Permit {
 
     fn end(&mut self, ending: Ending) {
         self.is_done = true;
-        let (shared, now) = (&self.shared, self.shared.clock.now());
-        let slow = shared.settings.slow.filter(|slow| now.since(self.began) >= *slow);
+        let (inner, now) = (&self.inner, self.inner.clock.now());
+        let slow = inner.settings.slow.filter(|slow| now.since(self.began) >= *slow);
         let ending = match (ending, slow) {
             (Ending::Good | Ending::Unknown, Some(limit)) => {
                 Ending::Bad(DeadlineExceeded { limit }.failure(true))
@@ -285,12 +294,12 @@ impl Permit {
         };
         let is_blameless = self.is_shared && matches!(ending, Ending::Bad(_));
         let ending = if is_blameless { Ending::Unknown } else { ending };
-        let node = self.node.as_deref().unwrap_or(&shared.whole);
-        shared.ended(node, (self.began, self.number), ending, now);
+        let node = self.node.as_deref().unwrap_or(&inner.whole);
+        inner.record_end(node, (self.began, self.number), ending, now);
     }
 }
 
-impl Drop for Permit {
+impl Drop for BreakerPermit {
     fn drop(&mut self) {
         if !self.is_done {
             self.end(Ending::Unknown);

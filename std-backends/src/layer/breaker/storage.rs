@@ -6,10 +6,10 @@ use traffik_core::storage::{AsyncStorage, MultiKeyReply, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
 use crate::layer::breaker::control::Breaker;
-use crate::layer::breaker::state_machine::Permit;
-use crate::layer::calls::On;
+use crate::layer::breaker::state_machine::BreakerPermit;
+use crate::layer::calls::KeyNodes;
 use crate::layer::delegate::delegate;
-use crate::util::key::Keys;
+use crate::util::key::KeyRefs;
 
 /// A storage behind a [`Breaker`], where there is an example.
 ///
@@ -132,16 +132,16 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
     fn check_together(
         &self,
         strategy: &S,
-        keys: Keys<'_>,
+        keys: KeyRefs<'_>,
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
         let call = || self.storage.check_together(strategy, keys, hit);
         let tells = |told: &_| *told != MultiKeyReply::Unsupported;
-        let nodes = match On::of(&self.storage, keys) {
-            On::One(node) => return self.pass(node, call, tells),
-            On::Several(nodes) => nodes,
+        let nodes = match KeyNodes::of(&self.storage, keys) {
+            KeyNodes::One(node) => return self.pass(node, call, tells),
+            KeyNodes::Several(nodes) => nodes,
         };
-        let permits = nodes.into_iter().map(|node| self.breaker.permit(node).map(Permit::shared));
+        let permits = nodes.into_iter().map(|node| self.breaker.permit(node).map(BreakerPermit::shared));
         match permits.collect::<Result<Vec<_>, _>>() {
             Ok(permits) => call().inspect(move |answer| {
                 permits.into_iter().for_each(|permit| permit.answered(answer, tells));

@@ -8,8 +8,8 @@ use portable_atomic::AtomicU64;
 use traffik_core::{Clock, Strategy, debug_fields};
 
 use crate::MonotonicClock;
-use crate::layer::deny_cache::storage::{DenyCache, Parts};
-use crate::layer::deny_cache::table::Denials;
+use crate::layer::deny_cache::storage::{DenyCache, DenyCacheInner};
+use crate::layer::deny_cache::table::DenialTable;
 use crate::util::random::random;
 use crate::util::setters::setters;
 
@@ -40,10 +40,10 @@ impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
     /// The storage.
     #[must_use]
     pub fn build(self) -> DenyCache<S, T> {
-        let denials = Denials::new(self.keys, self.seed.unwrap_or_else(random));
+        let denials = DenialTable::new(self.keys, self.seed.unwrap_or_else(random));
         let clock = self.clock.unwrap_or_else(|| Box::new(MonotonicClock::default()));
-        let parts = Arc::new(Parts { denials, clock, answered: AtomicU64::new(0) });
-        DenyCache { storage: self.storage, parts }
+        let inner = Arc::new(DenyCacheInner { denials, clock, answered: AtomicU64::new(0) });
+        DenyCache { storage: self.storage, inner }
     }
 }
 

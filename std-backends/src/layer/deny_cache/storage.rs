@@ -9,17 +9,17 @@ use traffik_core::storage::{AsyncStorage, BackendError, MultiKeyReply, Reply};
 use traffik_core::{Clock, Cost, Digest, ErasedKey, Hit, Op, Strategy, Timestamp, Verdict, debug_fields};
 
 use crate::layer::delegate::delegate;
-use crate::layer::deny_cache::table::{Asked, Denials};
-use crate::util::key::Keys;
+use crate::layer::deny_cache::table::{DenialQuery, DenialTable};
+use crate::util::key::KeyRefs;
 
 /// A storage whose denials are remembered in this process, so that a client who hammers costs it nothing.
 ///
 /// * A check is answered here only if one of the same key, limit and class was denied at a cost not above its
 ///   own, and only until that one's wait is over, counted from when the storage was asked: never longer than
 ///   the storage denies.
-/// * What is told is what the storage would tell: the same denial with waits that are shorter by the time
-///   that went by. A larger cost is told the wait of the smaller one, which is the least it has to wait; and
-///   what is left of the limit is told as it was.
+/// * What is effect is what the storage would tell: the same denial with waits that are shorter by the time
+///   that went by. A larger cost is effect the wait of the smaller one, which is the least it has to wait; and
+///   what is left of the limit is effect as it was.
 /// * A denial of a key is forgotten when this process refunds, resets, charges or admits anything of it,
 ///   under whatever limit; one that is on its way meanwhile is not remembered. A limit that was raised is
 ///   another one, so it is asked about.
@@ -28,7 +28,7 @@ use crate::util::key::Keys;
 ///   never the other way round. Nor is it seen that the storage was cleared, by whomever:
 ///   [`clear`](Self::clear) this after it.
 /// * A check of several keys at once is answered here if it was denied before, in one step, and as long as
-///   all that was told of each key holds. What a key says that would admit is told as it was.
+///   all that was effect of each key holds. What a key says that would admit is effect as it was.
 /// * Peeks and looks at a state are always passed on, and answered by the storage. So are checks of a limit
 ///   that [records demand](Strategy::records_demand), whose denials are not remembered.
 /// * Where a request is asked about with several storages, [what is remembered](AsyncStorage::known_denial)
@@ -60,11 +60,11 @@ use crate::util::key::Keys;
 #[derive(Clone)]
 pub struct DenyCache<S: Strategy, T> {
     pub(super) storage: T,
-    pub(super) parts: Arc<Parts<S>>,
+    pub(super) inner: Arc<DenyCacheInner<S>>,
 }
 
-pub(super) struct Parts<S: Strategy> {
-    pub(super) denials: Denials<S>,
+pub(super) struct DenyCacheInner<S: Strategy> {
+    pub(super) denials: DenialTable<S>,
     pub(super) clock: Box<dyn Clock + Send + Sync>,
     pub(super) answered: AtomicU64,
 }
@@ -78,19 +78,19 @@ impl<S: Strategy, T> DenyCache<S, T> {
     /// How many checks it has answered without asking the storage.
     #[must_use]
     pub fn answered(&self) -> u64 {
-        self.parts.answered.load(Ordering::Relaxed)
+        self.inner.answered.load(Ordering::Relaxed)
     }
 
     /// How many denials it remembers, those that are over included until others take their room.
     #[must_use]
     pub fn remembered(&self) -> usize {
-        self.parts.denials.len()
+        self.inner.denials.len()
     }
 
     /// Forgets all denials, those on their way included: to be called after the storage was cleared, of which
     /// nothing is seen here.
     pub fn clear(&self) {
-        self.parts.denials.clear();
+        self.inner.denials.clear();
     }
 }
 
@@ -100,45 +100,46 @@ impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
     fn pass<A: Send + 'static>(
         &self,
         (limit, hit): (&S, &Hit<S::Cost>),
-        asked: impl AsRef<[Asked]> + Send + 'static,
+        asked: impl AsRef<[DenialQuery]> + Send + 'static,
         reply: Reply<A>,
-        told: fn(&A) -> Told<'_, S::Verdict>,
+        effect: fn(&A) -> KeyEffect<'_, S::Verdict>,
     ) -> Reply<A> {
-        let mut call = Call { parts: Arc::clone(&self.parts), asked, is_over: false };
+        let mut call = InvalidationGuard { inner: Arc::clone(&self.inner), asked, is_over: false };
         if let Reply::Ready(answer) = &reply {
-            call.is_over = answer.as_ref().is_some_and(|it| call.is_free(limit, hit, it, told));
+            call.is_over =
+                answer.as_ref().is_some_and(|it| call.leaves_keys_unchanged(limit, hit, it, effect));
             return reply;
         }
         let (limit, hit) = (limit.clone(), *hit);
         reply.inspect(move |answer| {
             let mut call = call;
-            call.is_over = call.is_free(&limit, &hit, answer, told);
+            call.is_over = call.leaves_keys_unchanged(&limit, &hit, answer, effect);
         })
     }
 }
 
 /// What an answer tells of keys.
-enum Told<'a, V> {
+enum KeyEffect<'a, V> {
     /// What each of them said, in one step.
-    AtOnce(&'a [V]),
+    Decided(&'a [V]),
     /// That something was done with them, whatever came of it.
     Changed,
     /// That nothing was done.
-    Nothing,
+    Unchanged,
 }
 
-fn of_each<V>(told: &MultiKeyReply<V>) -> Told<'_, V> {
-    match told {
-        MultiKeyReply::Atomic(verdicts) => Told::AtOnce(verdicts),
+fn effect_on_each<V>(effect: &MultiKeyReply<V>) -> KeyEffect<'_, V> {
+    match effect {
+        MultiKeyReply::Atomic(verdicts) => KeyEffect::Decided(verdicts),
         // Somebody else may have been denied by what was given back in the end.
-        MultiKeyReply::Sequential(_) => Told::Changed,
-        MultiKeyReply::Unsupported => Told::Nothing,
+        MultiKeyReply::Sequential(_) => KeyEffect::Changed,
+        MultiKeyReply::Unsupported => KeyEffect::Unchanged,
     }
 }
 
 /// Of a key that is named twice: what it says the second time is not what it says for itself.
-fn of_none<V>(told: &MultiKeyReply<V>) -> Told<'_, V> {
-    if matches!(told, MultiKeyReply::Unsupported) { Told::Nothing } else { Told::Changed }
+fn effect_on_all<V>(effect: &MultiKeyReply<V>) -> KeyEffect<'_, V> {
+    if matches!(effect, MultiKeyReply::Unsupported) { KeyEffect::Unchanged } else { KeyEffect::Changed }
 }
 
 fn are_distinct(digests: &[Digest]) -> bool {
@@ -147,36 +148,36 @@ fn are_distinct(digests: &[Digest]) -> bool {
 
 /// A call on its way. However it ends, what was denied until then is forgotten with it, unless it is known to
 /// have changed nothing.
-struct Call<S: Strategy, K: AsRef<[Asked]>> {
-    parts: Arc<Parts<S>>,
+struct InvalidationGuard<S: Strategy, K: AsRef<[DenialQuery]>> {
+    inner: Arc<DenyCacheInner<S>>,
     asked: K,
     is_over: bool,
 }
 
-impl<S: Strategy + PartialEq, K: AsRef<[Asked]>> Call<S, K> {
+impl<S: Strategy + PartialEq, K: AsRef<[DenialQuery]>> InvalidationGuard<S, K> {
     /// Whether the answer leaves what is kept of the keys as it was. A denial is remembered.
-    fn is_free<A>(
+    fn leaves_keys_unchanged<A>(
         &self,
         strategy: &S,
         hit: &Hit<S::Cost>,
         answer: &Result<A, BackendError>,
-        told: fn(&A) -> Told<'_, S::Verdict>,
+        effect: fn(&A) -> KeyEffect<'_, S::Verdict>,
     ) -> bool {
-        match answer.as_ref().map(told) {
-            Ok(Told::AtOnce(verdicts)) if verdicts.iter().any(|it| !it.outcome().is_allowed()) => {
-                self.parts.denials.note(strategy, self.asked.as_ref(), hit, verdicts);
+        match answer.as_ref().map(effect) {
+            Ok(KeyEffect::Decided(verdicts)) if verdicts.iter().any(|it| !it.outcome().is_allowed()) => {
+                self.inner.denials.note(strategy, self.asked.as_ref(), hit, verdicts);
                 true
             }
-            Ok(Told::Nothing) => true,
+            Ok(KeyEffect::Unchanged) => true,
             _ => false,
         }
     }
 }
 
-impl<S: Strategy, K: AsRef<[Asked]>> Drop for Call<S, K> {
+impl<S: Strategy, K: AsRef<[DenialQuery]>> Drop for InvalidationGuard<S, K> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.asked.as_ref().iter().for_each(|asked| self.parts.denials.forget(asked.digest));
+            self.asked.as_ref().iter().for_each(|asked| self.inner.denials.forget(asked.digest));
         }
     }
 }
@@ -187,30 +188,31 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         if matches!(op, Op::Peek(_)) {
             return self.storage.apply(strategy, key, op);
         }
-        let Parts { denials, clock, answered } = &*self.parts;
+        let DenyCacheInner { denials, clock, answered } = &*self.inner;
         let (digest, now) = (denials.seed.digest(key), clock.now());
         let Op::Check(hit) = op else {
             // Forgotten here, for it may be done at once, and when it is over.
             denials.forget(digest);
             let hit = Hit::new(S::Cost::uniform(0));
-            let asked = [denials.asked(digest, now)];
-            return self
-                .pass((strategy, &hit), asked, self.storage.apply(strategy, key, op), |_| Told::Changed);
+            let asked = [denials.query(digest, now)];
+            return self.pass((strategy, &hit), asked, self.storage.apply(strategy, key, op), |_| {
+                KeyEffect::Changed
+            });
         };
         if strategy.records_demand() {
-            let asked = [denials.asked(digest, now)];
+            let asked = [denials.query(digest, now)];
             return self.pass((strategy, hit), asked, self.storage.apply(strategy, key, op), |verdict| {
-                if verdict.outcome().is_allowed() { Told::Changed } else { Told::Nothing }
+                if verdict.outcome().is_allowed() { KeyEffect::Changed } else { KeyEffect::Unchanged }
             });
         }
-        match denials.ask(strategy, digest, hit, now) {
+        match denials.lookup(strategy, digest, hit, now) {
             Ok(denied) => {
                 answered.fetch_add(1, Ordering::Relaxed);
                 Reply::ready(Ok(denied))
             }
             Err(asked) => {
                 self.pass((strategy, hit), [asked], self.storage.apply(strategy, key, op), |verdict| {
-                    Told::AtOnce(std::slice::from_ref(verdict))
+                    KeyEffect::Decided(std::slice::from_ref(verdict))
                 })
             }
         }
@@ -224,8 +226,8 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         if strategy.records_demand() {
             return None;
         }
-        let Parts { denials, clock, answered } = &*self.parts;
-        let denied = denials.ask(strategy, denials.seed.digest(key), hit, clock.now()).ok()?;
+        let DenyCacheInner { denials, clock, answered } = &*self.inner;
+        let denied = denials.lookup(strategy, denials.seed.digest(key), hit, clock.now()).ok()?;
         answered.fetch_add(1, Ordering::Relaxed);
         Some(denied)
     }
@@ -233,30 +235,30 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
     fn check_together(
         &self,
         strategy: &S,
-        keys: Keys<'_>,
+        keys: KeyRefs<'_>,
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
-        let Parts { denials, clock, answered } = &*self.parts;
+        let DenyCacheInner { denials, clock, answered } = &*self.inner;
         let digests: Vec<_> = keys.iter().map(|key| denials.seed.digest(*key)).collect();
         if strategy.records_demand() {
             let now = clock.now();
-            let asked: Vec<_> = digests.iter().map(|digest| denials.asked(*digest, now)).collect();
+            let asked: Vec<_> = digests.iter().map(|digest| denials.query(*digest, now)).collect();
             return self.pass(
                 (strategy, hit),
                 asked,
                 self.storage.check_together(strategy, keys, hit),
-                of_none,
+                effect_on_all,
             );
         }
-        match denials.ask_together(strategy, &digests, hit, clock.now()) {
+        match denials.lookup_together(strategy, &digests, hit, clock.now()) {
             Ok(denied) => {
                 answered.fetch_add(1, Ordering::Relaxed);
                 Reply::ready(Ok(MultiKeyReply::Atomic(denied)))
             }
             Err(asked) => {
                 // What a key that is named twice says the second time is not what it says of itself.
-                let told = if are_distinct(&digests) { of_each } else { of_none };
-                self.pass((strategy, hit), asked, self.storage.check_together(strategy, keys, hit), told)
+                let effect = if are_distinct(&digests) { effect_on_each } else { effect_on_all };
+                self.pass((strategy, hit), asked, self.storage.check_together(strategy, keys, hit), effect)
             }
         }
     }

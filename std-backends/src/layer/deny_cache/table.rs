@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-use crate::util::spin_lock::{Locked, SpinLock};
+use crate::util::spin_lock::{SpinGuard, SpinLock};
 use traffik_core::{Cost, Digest, Hit, Origin, Outcome, Seed, Strategy, Timestamp, Verdict};
 
-/// Denials of a set share a lock. Eight are looked at faster than another set is found.
+/// DenialTable of a set share a lock. Eight are looked at faster than another set is found.
 const WAYS: usize = 8;
 
-/// Denials by key, limit and class. Keys are told apart by a keyed 64-bit hash.
-pub(super) struct Denials<S: Strategy> {
+/// DenialTable by key, limit and class. Keys are told apart by a keyed 64-bit hash.
+pub(super) struct DenialTable<S: Strategy> {
     pub(super) seed: Seed,
     sets: Box<[SpinLock<Set<S>>]>,
 }
 
 struct Set<S: Strategy> {
-    entries: Vec<Denial<S>>,
+    entries: Vec<CachedDenial<S>>,
     /// How often what is kept of keys was changed, each counting for an eighth of the keys of the set: a
     /// denial that was asked for before a change is not to be noted after it.
     changes: [u64; WAYS],
 }
 
-struct Denial<S: Strategy> {
+struct CachedDenial<S: Strategy> {
     digest: Digest,
     strategy: S,
     hit: Hit<S::Cost>,
@@ -36,13 +36,13 @@ struct Denial<S: Strategy> {
 
 /// When a key was asked about.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(super) struct DenialQuery {
     pub(super) digest: Digest,
     at: Timestamp,
     changes: u64,
 }
 
-impl<S: Strategy + PartialEq> Denials<S> {
+impl<S: Strategy + PartialEq> DenialTable<S> {
     pub(super) fn new(keys: usize, seed: u64) -> Self {
         let sets = keys.div_ceil(WAYS).max(1);
         let sets =
@@ -51,41 +51,47 @@ impl<S: Strategy + PartialEq> Denials<S> {
     }
 
     /// What is known to be told about a hit; else what is needed to note what the store tells.
-    pub(super) fn ask(
+    pub(super) fn lookup(
         &self,
         strategy: &S,
         digest: Digest,
         hit: &Hit<S::Cost>,
         now: Timestamp,
-    ) -> Result<S::Verdict, Asked> {
+    ) -> Result<S::Verdict, DenialQuery> {
         let set = self.set(digest);
         let known =
             set.entries.iter().find(|it| it.digest == digest && it.denies && it.holds(strategy, hit, now));
-        known.and_then(|it| it.told(now)).ok_or_else(|| set.asked(digest, now))
+        known.and_then(|it| it.aged_verdict(now)).ok_or_else(|| set.query(digest, now))
     }
 
     /// The same of one hit on several keys, at least one of which denies it.
-    pub(super) fn ask_together(
+    pub(super) fn lookup_together(
         &self,
         strategy: &S,
         digests: &[Digest],
         hit: &Hit<S::Cost>,
         now: Timestamp,
-    ) -> Result<Vec<S::Verdict>, Vec<Asked>> {
-        let asked = digests.iter().map(|digest| self.set(*digest).asked(*digest, now)).collect();
+    ) -> Result<Vec<S::Verdict>, Vec<DenialQuery>> {
+        let asked = digests.iter().map(|digest| self.set(*digest).query(*digest, now)).collect();
         let mut is_denied = false;
         let told = digests.iter().map(|digest| {
             let set = self.set(*digest);
             let known = set.entries.iter().find(|it| it.digest == *digest && it.holds(strategy, hit, now))?;
             is_denied |= known.denies;
-            known.told(now)
+            known.aged_verdict(now)
         });
         told.collect::<Option<Vec<_>>>().filter(|_| is_denied).ok_or(asked)
     }
 
     /// Notes what one step made of a hit that was denied: what each key said, unless what is kept of it was
     /// changed since it was asked for. If there is no room, whichever is over first gives way.
-    pub(super) fn note(&self, strategy: &S, asked: &[Asked], hit: &Hit<S::Cost>, verdicts: &[S::Verdict]) {
+    pub(super) fn note(
+        &self,
+        strategy: &S,
+        asked: &[DenialQuery],
+        hit: &Hit<S::Cost>,
+        verdicts: &[S::Verdict],
+    ) {
         let denied = verdicts.iter().map(Verdict::outcome).fold(ADMITTED, Outcome::and);
         let Outcome::Deny { retry_after: longest } = denied else { return };
         for (asked, verdict) in asked.iter().zip(verdicts) {
@@ -97,7 +103,7 @@ impl<S: Strategy + PartialEq> Denials<S> {
             let Some(verdict) = verdict.aged_by(0) else { continue };
             self.set(asked.digest).note(
                 asked,
-                Denial {
+                CachedDenial {
                     digest: asked.digest,
                     strategy: strategy.clone(),
                     hit: *hit,
@@ -113,16 +119,16 @@ impl<S: Strategy + PartialEq> Denials<S> {
 
 const ADMITTED: Outcome = Outcome::Allow { after: Duration::ZERO };
 
-impl<S: Strategy> Denials<S> {
+impl<S: Strategy> DenialTable<S> {
     /// What is needed to note later what a key is told from now on.
-    pub(super) fn asked(&self, digest: Digest, now: Timestamp) -> Asked {
-        self.set(digest).asked(digest, now)
+    pub(super) fn query(&self, digest: Digest, now: Timestamp) -> DenialQuery {
+        self.set(digest).query(digest, now)
     }
 
     /// What is kept of a key has been changed, or may be: no denial holds that was asked for until now.
     pub(super) fn forget(&self, digest: Digest) {
         let mut set = self.set(digest);
-        if let Some(changes) = set.changes.get_mut(part(digest)) {
+        if let Some(changes) = set.changes.get_mut(change_slot(digest)) {
             *changes = changes.wrapping_add(1);
         }
         set.entries.retain(|it| it.digest != digest);
@@ -142,25 +148,29 @@ impl<S: Strategy> Denials<S> {
     }
 
     #[expect(clippy::indexing_slicing, reason = "a remainder is below what it is divided by")]
-    fn set(&self, digest: Digest) -> Locked<'_, Set<S>> {
+    fn set(&self, digest: Digest) -> SpinGuard<'_, Set<S>> {
         self.sets[(digest.as_u64() % self.sets.len() as u64) as usize].lock()
     }
 }
 
 /// Which of a set's counts is a key's: by the upper bits, for the set is chosen by all of them.
-const fn part(digest: Digest) -> usize {
+const fn change_slot(digest: Digest) -> usize {
     (digest.as_u64() >> 61) as usize
 }
 
 impl<S: Strategy> Set<S> {
-    fn asked(&self, digest: Digest, now: Timestamp) -> Asked {
-        Asked { digest, at: now, changes: self.changes.get(part(digest)).copied().unwrap_or_default() }
+    fn query(&self, digest: Digest, now: Timestamp) -> DenialQuery {
+        DenialQuery {
+            digest,
+            at: now,
+            changes: self.changes.get(change_slot(digest)).copied().unwrap_or_default(),
+        }
     }
 }
 
 impl<S: Strategy + PartialEq> Set<S> {
-    fn note(&mut self, asked: &Asked, new: Denial<S>) {
-        if self.asked(asked.digest, asked.at).changes != asked.changes {
+    fn note(&mut self, asked: &DenialQuery, new: CachedDenial<S>) {
+        if self.query(asked.digest, asked.at).changes != asked.changes {
             return;
         }
         self.entries
@@ -174,7 +184,7 @@ impl<S: Strategy + PartialEq> Set<S> {
     }
 }
 
-impl<S: Strategy + PartialEq> Denial<S> {
+impl<S: Strategy + PartialEq> CachedDenial<S> {
     fn is_about(&self, strategy: &S, digest: Digest, hit: &Hit<S::Cost>) -> bool {
         self.digest == digest && self.hit.class == hit.class && self.strategy == *strategy
     }
@@ -190,7 +200,7 @@ impl<S: Strategy + PartialEq> Denial<S> {
     }
 
     #[inline]
-    fn told(&self, now: Timestamp) -> Option<S::Verdict> {
+    fn aged_verdict(&self, now: Timestamp) -> Option<S::Verdict> {
         // What would admit says the same as long as nothing happens, or better.
         self.verdict.aged_by(if self.denies { now.micros_since(self.asked) } else { 0 })
     }

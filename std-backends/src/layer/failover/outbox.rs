@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use portable_atomic::AtomicU64;
 use traffik_core::{Cost, Digest, Hit, Seed, Strategy, Timestamp, Verdict};
 
-use crate::layer::failover::primary_node::{Place, PrimaryNode};
-use crate::util::shared::{Shared, WeakShared};
-use crate::util::spin_lock::{Locked, SpinLock};
+use crate::layer::failover::primary_node::{PrimaryNode, RecordSlot};
+use crate::util::shared_future::{SharedFuture, WeakSharedFuture};
+use crate::util::spin_lock::{SpinGuard, SpinLock};
 
 /// The charges to the primary of what is due of one key.
-pub(super) type Merge = Shared<()>;
+pub(super) type Merge = SharedFuture<()>;
 
-type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
+type ChargeReceipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
 /// Notes that share a lock, on average where there is no room for more.
 const SHARED: usize = 8;
@@ -23,38 +23,38 @@ const SHARED: usize = 8;
 pub(super) struct Outbox<S: Strategy> {
     most: usize,
     pub(super) seed: Seed,
-    pages: Box<[SpinLock<Vec<Account<S>>>]>,
+    pages: Box<[SpinLock<Vec<KeyAccount<S>>>]>,
     dropped_entries: AtomicU64,
     /// Microseconds; before that nothing is over.
-    first_over: AtomicU64,
+    first_expiry: AtomicU64,
 }
 
 /// The admissions of one key.
-struct Account<S: Strategy> {
+struct KeyAccount<S: Strategy> {
     digest: Digest,
     /// To be charged to the primary, and until when some of them are.
-    due: Vec<Note<S>>,
+    due: Vec<AdmissionRecord<S>>,
     due_until: Timestamp,
     /// The primary is being charged with them, as long as there is somebody who does; else it may have been.
-    sent: Vec<Note<S>>,
-    merge: Option<WeakShared<()>>,
+    sent: Vec<AdmissionRecord<S>>,
+    merge: Option<WeakSharedFuture<()>>,
 }
 
 /// An admission.
-pub(super) struct Note<S: Strategy> {
+pub(super) struct AdmissionRecord<S: Strategy> {
     pub(super) hit: Hit<S::Cost>,
-    pub(super) receipt: Receipt<S>,
+    pub(super) receipt: ChargeReceipt<S>,
     /// From when on no limit counts it.
-    pub(super) over: Timestamp,
+    pub(super) expires_at: Timestamp,
     /// Among those of the node that kept the key when it was noted, whichever keeps it now.
-    pub(super) _place: Place,
+    pub(super) _place: RecordSlot,
 }
 
 impl<S: Strategy> Outbox<S> {
     pub(super) fn new(most: usize, seed: u64) -> Self {
         let pages = (0..most.div_ceil(SHARED).max(1)).map(|_| SpinLock::new(Vec::new())).collect();
-        let (dropped_entries, first_over) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self { most, seed: Seed::new(seed), pages, dropped_entries, first_over }
+        let (dropped_entries, first_expiry) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self { most, seed: Seed::new(seed), pages, dropped_entries, first_expiry }
     }
 
     pub(super) fn dropped_entries(&self) -> u64 {
@@ -62,10 +62,10 @@ impl<S: Strategy> Outbox<S> {
     }
 
     /// Makes room for a note of a node.
-    pub(super) fn place(&self, node: &Arc<PrimaryNode>, now: Timestamp) -> Option<Place> {
-        let place = node.place(self.most).or_else(|| {
-            self.forget_over(now);
-            node.place(self.most)
+    pub(super) fn reserve(&self, node: &Arc<PrimaryNode>, now: Timestamp) -> Option<RecordSlot> {
+        let place = node.reserve(self.most).or_else(|| {
+            self.drop_expired(now);
+            node.reserve(self.most)
         });
         if place.is_none() {
             self.dropped_entries.fetch_add(1, Ordering::Relaxed);
@@ -73,37 +73,37 @@ impl<S: Strategy> Outbox<S> {
         place
     }
 
-    pub(super) fn note(&self, digest: Digest, note: Note<S>) {
-        let over = note.over.as_micros();
-        if over < self.first_over.load(Ordering::Relaxed) {
-            self.first_over.fetch_min(over, Ordering::Relaxed);
+    pub(super) fn record(&self, digest: Digest, note: AdmissionRecord<S>) {
+        let expires_at = note.expires_at.as_micros();
+        if expires_at < self.first_expiry.load(Ordering::Relaxed) {
+            self.first_expiry.fetch_min(expires_at, Ordering::Relaxed);
         }
         let mut page = self.page(digest);
         match find(&mut page, digest) {
             Some(account) => account.add(note),
             None => {
-                page.retain(Account::is_of_use);
-                let due_until = note.over;
-                page.push(Account { digest, due: vec![note], due_until, sent: Vec::new(), merge: None });
+                page.retain(KeyAccount::is_needed);
+                let due_until = note.expires_at;
+                page.push(KeyAccount { digest, due: vec![note], due_until, sent: Vec::new(), merge: None });
             }
         }
     }
 
-    fn forget_over(&self, now: Timestamp) {
-        if now.as_micros() < self.first_over.load(Ordering::Relaxed) {
+    fn drop_expired(&self, now: Timestamp) {
+        if now.as_micros() < self.first_expiry.load(Ordering::Relaxed) {
             return;
         }
-        self.first_over.store(u64::MAX, Ordering::Relaxed);
+        self.first_expiry.store(u64::MAX, Ordering::Relaxed);
         for page in &self.pages {
             let mut page = page.lock();
             page.retain_mut(|account| {
-                account.due.retain(|note| note.over > now);
-                account.sent.retain(|note| note.over > now);
-                account.is_of_use()
+                account.due.retain(|note| note.expires_at > now);
+                account.sent.retain(|note| note.expires_at > now);
+                account.is_needed()
             });
             let notes = page.iter().flat_map(|account| account.due.iter().chain(&account.sent));
-            if let Some(first) = notes.map(|note| note.over.as_micros()).min() {
-                self.first_over.fetch_min(first, Ordering::Relaxed);
+            if let Some(first) = notes.map(|note| note.expires_at.as_micros()).min() {
+                self.first_expiry.fetch_min(first, Ordering::Relaxed);
             }
         }
     }
@@ -119,7 +119,7 @@ impl<S: Strategy> Outbox<S> {
 
     /// Takes an admission out that is to be refunded: the primary is not to be charged with it, or not once
     /// more.
-    pub(super) fn take(&self, digest: Digest, hit: &Hit<S::Cost>, receipt: &Receipt<S>) {
+    pub(super) fn remove(&self, digest: Digest, hit: &Hit<S::Cost>, receipt: &ChargeReceipt<S>) {
         self.change(digest, |account| {
             for notes in [&mut account.due, &mut account.sent] {
                 // Most are refunded soon after.
@@ -139,7 +139,7 @@ impl<S: Strategy> Outbox<S> {
     /// charged.
     pub(super) fn is_due(&self, digest: Digest, now: Timestamp) -> bool {
         let mut page = self.page(digest);
-        find(&mut page, digest).is_some_and(|it| it.due_until > now || it.under_way().is_some())
+        find(&mut page, digest).is_some_and(|it| it.due_until > now || it.running_merge().is_some())
     }
 
     /// What charges the primary with what is due of a key: it is under way, or begins now.
@@ -151,7 +151,7 @@ impl<S: Strategy> Outbox<S> {
     ) -> Option<Merge> {
         let mut page = self.page(digest);
         let account = find(&mut page, digest)?;
-        if let Some(merge) = account.under_way() {
+        if let Some(merge) = account.running_merge() {
             return Some(merge);
         }
         (account.due_until > now).then(|| {
@@ -162,17 +162,17 @@ impl<S: Strategy> Outbox<S> {
     }
 
     /// What charges the primary now, if something does.
-    pub(super) fn under_way(&self, digest: Digest) -> Option<Merge> {
-        find(&mut self.page(digest), digest)?.under_way()
+    pub(super) fn running_merge(&self, digest: Digest) -> Option<Merge> {
+        find(&mut self.page(digest), digest)?.running_merge()
     }
 
     /// The next hit that the primary is to be charged with: all that is due of one class, as far as it can be
     /// summed; or, `alone`, what was noted last, which takes no time however much is due. What was sent
     /// before is done with.
-    pub(super) fn send(&self, digest: Digest, now: Timestamp, alone: bool) -> Option<Hit<S::Cost>> {
+    pub(super) fn take_next(&self, digest: Digest, now: Timestamp, alone: bool) -> Option<Hit<S::Cost>> {
         self.change(digest, |account| {
             account.sent.clear();
-            let sum = if alone { account.send_last(now) } else { account.send_most(now) };
+            let sum = if alone { account.take_last(now) } else { account.take_most(now) };
             if sum.is_none() {
                 (account.due_until, account.merge) = (Timestamp::EPOCH, None);
             }
@@ -193,36 +193,36 @@ impl<S: Strategy> Outbox<S> {
         });
     }
 
-    fn change<T>(&self, digest: Digest, change: impl FnOnce(&mut Account<S>) -> T) -> Option<T> {
+    fn change<T>(&self, digest: Digest, change: impl FnOnce(&mut KeyAccount<S>) -> T) -> Option<T> {
         let mut page = self.page(digest);
         let at = page.iter().position(|account| account.digest == digest)?;
         let account = page.get_mut(at)?;
         let changed = change(account);
-        if !account.is_of_use() {
+        if !account.is_needed() {
             page.swap_remove(at);
         }
         Some(changed)
     }
 
     #[expect(clippy::indexing_slicing, reason = "a remainder is below what it is divided by")]
-    fn page(&self, digest: Digest) -> Locked<'_, Vec<Account<S>>> {
+    fn page(&self, digest: Digest) -> SpinGuard<'_, Vec<KeyAccount<S>>> {
         self.pages[(digest.as_u64() % self.pages.len() as u64) as usize].lock()
     }
 }
 
-fn find<S: Strategy>(page: &mut [Account<S>], digest: Digest) -> Option<&mut Account<S>> {
+fn find<S: Strategy>(page: &mut [KeyAccount<S>], digest: Digest) -> Option<&mut KeyAccount<S>> {
     page.iter_mut().find(|account| account.digest == digest)
 }
 
-impl<S: Strategy> Account<S> {
-    fn add(&mut self, note: Note<S>) {
-        self.due_until = self.due_until.max(note.over);
+impl<S: Strategy> KeyAccount<S> {
+    fn add(&mut self, note: AdmissionRecord<S>) {
+        self.due_until = self.due_until.max(note.expires_at);
         self.due.push(note);
     }
 
-    fn send_last(&mut self, now: Timestamp) -> Option<Hit<S::Cost>> {
+    fn take_last(&mut self, now: Timestamp) -> Option<Hit<S::Cost>> {
         while let Some(note) = self.due.pop() {
-            if note.over > now {
+            if note.expires_at > now {
                 let hit = note.hit;
                 self.sent.push(note);
                 return Some(hit);
@@ -231,10 +231,10 @@ impl<S: Strategy> Account<S> {
         None
     }
 
-    fn send_most(&mut self, now: Timestamp) -> Option<Hit<S::Cost>> {
-        self.due.retain(|note| note.over > now);
+    fn take_most(&mut self, now: Timestamp) -> Option<Hit<S::Cost>> {
+        self.due.retain(|note| note.expires_at > now);
         let mut sum = self.due.first()?.hit.free();
-        let sent = self.due.extract_if(.., |Note { hit, .. }| {
+        let sent = self.due.extract_if(.., |AdmissionRecord { hit, .. }| {
             let more = (hit.class == sum.class).then(|| sum.cost.plus(hit.cost)).flatten();
             sum.cost = more.unwrap_or(sum.cost);
             more.is_some()
@@ -242,18 +242,18 @@ impl<S: Strategy> Account<S> {
         self.sent.extend(sent);
         if self.sent.is_empty() {
             // What cannot be summed is charged alone.
-            return self.send_last(now);
+            return self.take_last(now);
         }
-        self.due_until = self.due.iter().map(|note| note.over).max().unwrap_or_default();
+        self.due_until = self.due.iter().map(|note| note.expires_at).max().unwrap_or_default();
         Some(sum)
     }
 
     /// What charges the primary. Where nobody waits for it any longer, nobody knows what became of it.
-    fn under_way(&self) -> Option<Merge> {
+    fn running_merge(&self) -> Option<Merge> {
         self.merge.as_ref()?.upgrade()
     }
 
-    fn is_of_use(&self) -> bool {
-        !self.due.is_empty() || !self.sent.is_empty() || self.under_way().is_some()
+    fn is_needed(&self) -> bool {
+        !self.due.is_empty() || !self.sent.is_empty() || self.running_merge().is_some()
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct PrimaryNode {
 }
 
 /// Room for one note, which is there for others again once this is dropped.
-pub(super) struct Place(Arc<PrimaryNode>);
+pub(super) struct RecordSlot(Arc<PrimaryNode>);
 
 impl PrimaryNode {
     pub(super) fn named(name: Arc<str>) -> Self {
@@ -26,14 +26,14 @@ impl PrimaryNode {
     }
 
     /// Takes a place if there is one left of so many.
-    pub(super) fn place(self: &Arc<Self>, most: usize) -> Option<Place> {
-        let place = Place(Arc::clone(self));
+    pub(super) fn reserve(self: &Arc<Self>, most: usize) -> Option<RecordSlot> {
+        let place = RecordSlot(Arc::clone(self));
         // A place that is not to be had is given back at once.
         (self.noted.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
     }
 }
 
-impl Drop for Place {
+impl Drop for RecordSlot {
     fn drop(&mut self) {
         self.0.noted.fetch_sub(1, Ordering::Relaxed);
     }

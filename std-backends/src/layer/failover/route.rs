@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, Reply};
 use traffik_core::{Clock, Digest, ErasedKey, Hit, Op, Origin, Strategy, Timestamp, Verdict};
 
-use crate::layer::failover::outbox::{Note, Outbox};
+use crate::layer::failover::outbox::{AdmissionRecord, Outbox};
 use crate::layer::failover::primary_node::PrimaryNode;
 use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 use crate::util::nodes::Nodes;
@@ -22,22 +22,22 @@ pub(super) struct Router<S: Strategy, P, F> {
     pub(super) nodes: Nodes<PrimaryNode>,
 }
 
-/// The limits that each side holds a client to: borrowed for a call, or owned to be kept.
+/// The strategies that each side holds a client to: borrowed for a call, or owned to be kept.
 #[derive(Clone, Copy)]
-pub(super) struct Limits<L> {
+pub(super) struct StrategyPair<L> {
     pub(super) primary: L,
     pub(super) fallback: L,
 }
 
-impl<S: Clone> Limits<&S> {
-    pub(super) fn owned(self) -> Limits<S> {
-        Limits { primary: self.primary.clone(), fallback: self.fallback.clone() }
+impl<S: Clone> StrategyPair<&S> {
+    pub(super) fn owned(self) -> StrategyPair<S> {
+        StrategyPair { primary: self.primary.clone(), fallback: self.fallback.clone() }
     }
 }
 
-impl<S> Limits<S> {
-    pub(super) const fn get(&self) -> Limits<&S> {
-        Limits { primary: &self.primary, fallback: &self.fallback }
+impl<S> StrategyPair<S> {
+    pub(super) const fn get(&self) -> StrategyPair<&S> {
+        StrategyPair { primary: &self.primary, fallback: &self.fallback }
     }
 }
 
@@ -48,7 +48,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
     }
 
     /// The node of the primary that a handle is of.
-    pub(super) fn known(&self, node: &Arc<str>) -> Arc<PrimaryNode> {
+    pub(super) fn node_of(&self, node: &Arc<str>) -> Arc<PrimaryNode> {
         let mut is_new = false;
         let known = self.nodes.get(node, |name| {
             is_new = true;
@@ -56,14 +56,14 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         });
         if is_new {
             // A primary that has begun to name its nodes may never be asked as a whole again.
-            self.is_back(&self.whole);
+            self.note_success(&self.whole);
         }
         known
     }
 
     /// The node, or the primary as a whole.
     #[inline]
-    pub(super) fn at<'a>(&'a self, node: &'a Option<Arc<PrimaryNode>>) -> &'a Arc<PrimaryNode> {
+    pub(super) fn node_or_whole<'a>(&'a self, node: &'a Option<Arc<PrimaryNode>>) -> &'a Arc<PrimaryNode> {
         node.as_ref().unwrap_or(&self.whole)
     }
 
@@ -80,22 +80,22 @@ impl<S: Strategy, P, F> Router<S, P, F> {
     }
 
     /// Whether the primary is to be told first what the fallback admitted of a key.
-    pub(super) fn is_to_merge(&self, key: &dyn ErasedKey) -> bool {
+    pub(super) fn has_due_merge(&self, key: &dyn ErasedKey) -> bool {
         self.settings.merge && self.outbox.is_due(self.outbox.seed.digest(key), self.clock.now())
     }
 
     /// The node has answered.
     #[inline]
-    pub(super) fn is_back(&self, node: &PrimaryNode) {
+    pub(super) fn note_success(&self, node: &PrimaryNode) {
         if node.is_away() {
-            self.come_back(node);
+            self.mark_back(node);
         }
     }
 
     #[cold]
-    fn come_back(&self, node: &PrimaryNode) {
+    fn mark_back(&self, node: &PrimaryNode) {
         if node.is_away.swap(false, Ordering::AcqRel) {
-            self.tell(&FailoverChange::Back { node: node.name.clone() });
+            self.notify(&FailoverChange::Back { node: node.name.clone() });
         }
     }
 
@@ -103,7 +103,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
     /// the outcome unknown, which that of what `charges_nothing` is not. Without a node it is not known which
     /// one failed.
     #[inline(always)]
-    pub(super) fn go_over(
+    pub(super) fn switch_over(
         &self,
         node: Option<&PrimaryNode>,
         failure: BackendError,
@@ -116,61 +116,64 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         // A store that has no room for a key still decides on those that it has.
         let is_full = failure.kind() == ErrorKind::Full;
         if let Some(node) = node.filter(|node| !is_full && !node.is_away()) {
-            self.leave(node, failure);
+            self.mark_away(node, failure);
         }
         Ok(is_unknown)
     }
 
     #[cold]
-    fn leave(&self, node: &PrimaryNode, cause: BackendError) {
+    fn mark_away(&self, node: &PrimaryNode, cause: BackendError) {
         if !node.is_away.swap(true, Ordering::AcqRel) {
-            self.tell(&FailoverChange::Away { node: node.name.clone(), cause });
+            self.notify(&FailoverChange::Away { node: node.name.clone(), cause });
         }
     }
 
     /// An answer of the primary that nobody else could give.
-    pub(super) fn own<T>(
+    pub(super) fn settle_primary_only<T>(
         &self,
         node: &PrimaryNode,
         answer: Result<T, BackendError>,
     ) -> Result<T, BackendError> {
         match &answer {
-            Ok(_) => self.is_back(node),
-            Err(failure) => drop(self.go_over(Some(node), failure.clone(), false)),
+            Ok(_) => self.note_success(node),
+            Err(failure) => drop(self.switch_over(Some(node), failure.clone(), false)),
         }
         answer
     }
 
-    fn tell(&self, change: &FailoverChange) {
+    fn notify(&self, change: &FailoverChange) {
         self.settings.listeners.iter().for_each(|listener| listener(change));
     }
 
     /// What the fallback is to be known by once it has answered, if the primary is to be told of that.
-    pub(super) fn to_note(
+    pub(super) fn pending_record(
         &self,
         node: &Arc<PrimaryNode>,
-        limits: Limits<&S>,
+        strategies: StrategyPair<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         is_unknown: bool,
-    ) -> Option<ToNote<S>> {
+    ) -> Option<PendingRecord<S>> {
         // What the primary may have been charged with already is never merged.
         if !self.settings.merge || is_unknown {
             return None;
         }
-        let (digest, over) =
-            (self.outbox.seed.digest(key), self.clock.now().plus_micros(limits.primary.max_ttl()));
-        Some(ToNote { node: Arc::clone(node), digest, over, op: *op })
+        let (digest, expires_at) =
+            (self.outbox.seed.digest(key), self.clock.now().plus_micros(strategies.primary.max_ttl()));
+        Some(PendingRecord { node: Arc::clone(node), digest, expires_at, op: *op })
     }
 
     /// What the fallback said: whatever it admitted is to come back to it.
     #[inline]
-    pub(super) fn marked(&self, verdict: &mut S::Verdict, note: Option<ToNote<S>>) {
-        if let Some(ToNote { node, digest, over, op }) = note
-            && let Some(hit) = booked(&op, verdict)
-            && let Some(place) = self.outbox.place(&node, self.clock.now())
+    pub(super) fn mark_fallback(&self, verdict: &mut S::Verdict, note: Option<PendingRecord<S>>) {
+        if let Some(PendingRecord { node, digest, expires_at, op }) = note
+            && let Some(hit) = charged_hit(&op, verdict)
+            && let Some(place) = self.outbox.reserve(&node, self.clock.now())
         {
-            self.outbox.note(digest, Note { hit, receipt: verdict.receipt(), over, _place: place });
+            self.outbox.record(
+                digest,
+                AdmissionRecord { hit, receipt: verdict.receipt(), expires_at, _place: place },
+            );
         }
         verdict.for_each_receipt_mut(&mut |receipt| receipt.push_route(true));
         *verdict = verdict.clone().with_origin(Origin::Fallback);
@@ -178,10 +181,10 @@ impl<S: Strategy, P, F> Router<S, P, F> {
 }
 
 /// What is noted of an operation that the fallback is asked for.
-pub(super) struct ToNote<S: Strategy> {
+pub(super) struct PendingRecord<S: Strategy> {
     node: Arc<PrimaryNode>,
     digest: Digest,
-    over: Timestamp,
+    expires_at: Timestamp,
     op: Op<S>,
 }
 
@@ -190,7 +193,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
     /// the node of a key may be another one after a call that failed.
     #[inline]
     pub(super) fn node(&self, key: &dyn ErasedKey) -> Option<Arc<PrimaryNode>> {
-        self.primary.node(key).map(|node| self.known(&node))
+        self.primary.node(key).map(|node| self.node_of(&node))
     }
 
     /// Completes what the primary made of a check, a peek or a charge: at once, if the fallback
@@ -198,14 +201,14 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
     pub(super) fn settle(
         self: &Arc<Self>,
         node: &Arc<PrimaryNode>,
-        limits: Limits<&S>,
+        strategies: StrategyPair<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         answer: Result<S::Verdict, BackendError>,
     ) -> Reply<S::Verdict> {
         match answer {
-            Ok(verdict) => self.mirror(node, limits, key, op, verdict),
-            Err(failure) => self.stand_in(node, limits, key, op, failure, true),
+            Ok(verdict) => self.mirror(node, strategies, key, op, verdict),
+            Err(failure) => self.ask_fallback(node, strategies, key, op, failure, true),
         }
     }
 
@@ -213,41 +216,41 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
     pub(super) fn mirror(
         &self,
         node: &PrimaryNode,
-        limits: Limits<&S>,
+        strategies: StrategyPair<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         mut verdict: S::Verdict,
     ) -> Reply<S::Verdict> {
-        self.is_back(node);
+        self.note_success(node);
         verdict.for_each_receipt_mut(&mut |receipt| receipt.push_route(false));
-        let Some(hit) = booked(op, &verdict).filter(|_| self.settings.warm) else {
+        let Some(hit) = charged_hit(op, &verdict).filter(|_| self.settings.warm) else {
             return Reply::ready(Ok(verdict));
         };
         // What it misses it would admit, which is what it is for.
-        self.fallback.apply(limits.fallback, key, &Op::Charge(hit)).map(|_| Ok(verdict))
+        self.fallback.apply(strategies.fallback, key, &Op::Charge(hit)).map(|_| Ok(verdict))
     }
 
     /// Asks the fallback where the primary failed, whether in this operation or, if that `was_sent` not, in
     /// one before it.
     // An answer is large, and is then written once, where it is wanted.
     #[inline(always)]
-    pub(super) fn stand_in(
+    pub(super) fn ask_fallback(
         self: &Arc<Self>,
         node: &Arc<PrimaryNode>,
-        limits: Limits<&S>,
+        strategies: StrategyPair<&S>,
         key: &dyn ErasedKey,
         op: &Op<S>,
         failure: BackendError,
         was_sent: bool,
     ) -> Reply<S::Verdict> {
-        let is_unknown = match self.go_over(Some(node), failure, !was_sent || matches!(op, Op::Peek(_))) {
+        let is_unknown = match self.switch_over(Some(node), failure, !was_sent || matches!(op, Op::Peek(_))) {
             Ok(is_unknown) => is_unknown,
             Err(failure) => return Reply::ready(Err(failure)),
         };
-        let note = self.to_note(node, limits, key, op, is_unknown);
-        let mut reply = self.fallback.apply(limits.fallback, key, op);
+        let note = self.pending_record(node, strategies, key, op, is_unknown);
+        let mut reply = self.fallback.apply(strategies.fallback, key, op);
         match &mut reply {
-            Reply::Ready(Some(Ok(verdict))) => self.marked(verdict, note),
+            Reply::Ready(Some(Ok(verdict))) => self.mark_fallback(verdict, note),
             Reply::Ready(Some(Err(failure))) if is_unknown => *failure = unknown(failure),
             Reply::Ready(_) => {}
             Reply::Pending(_) => {
@@ -256,7 +259,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
                     let mut verdict = reply
                         .await
                         .map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
-                    router.marked(&mut verdict, note);
+                    router.mark_fallback(&mut verdict, note);
                     Ok(verdict)
                 });
             }
@@ -271,7 +274,7 @@ pub(super) fn unknown(failure: &BackendError) -> BackendError {
 }
 
 /// What an operation took.
-fn booked<S: Strategy>(op: &Op<S>, verdict: &S::Verdict) -> Option<Hit<S::Cost>> {
+fn charged_hit<S: Strategy>(op: &Op<S>, verdict: &S::Verdict) -> Option<Hit<S::Cost>> {
     match op {
         Op::Check(hit) => verdict.is_allowed().then_some(*hit),
         Op::Charge(hit) => Some(*hit),

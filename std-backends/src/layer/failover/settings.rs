@@ -43,11 +43,11 @@ impl fmt::Display for FailoverChange {
 pub(super) struct FailoverSettings<S> {
     pub(super) on: fn(ErrorKind) -> bool,
     pub(super) after_timeouts: bool,
-    pub(super) share: Option<Share<S>>,
+    pub(super) share: Option<ShareFunction<S>>,
     pub(super) warm: bool,
     pub(super) merge: bool,
-    pub(super) listeners: Vec<Listener>,
+    pub(super) listeners: Vec<FailoverListener>,
 }
 
-type Share<S> = Box<dyn Fn(&S) -> Result<S, CapacityError> + Send + Sync>;
-type Listener = Box<dyn Fn(&FailoverChange) + Send + Sync>;
+type ShareFunction<S> = Box<dyn Fn(&S) -> Result<S, CapacityError> + Send + Sync>;
+type FailoverListener = Box<dyn Fn(&FailoverChange) + Send + Sync>;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use traffik_core::storage::{AsyncStorage, MultiKeyReply, Reply};
 use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
-use crate::layer::calls::On;
+use crate::layer::calls::KeyNodes;
 use crate::layer::delegate::delegate;
-use crate::layer::failover::route::{Limits, Router};
-use crate::util::key::{Keys, bytes};
+use crate::layer::failover::route::{Router, StrategyPair};
+use crate::util::key::{KeyRefs, bytes};
 
 /// Asks the primary storage, and the fallback where the primary fails.
 ///
@@ -108,24 +108,26 @@ where
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),
         };
-        let limits = Limits { primary: strategy, fallback: share.as_ref().unwrap_or(strategy) };
+        let strategies = StrategyPair { primary: strategy, fallback: share.as_ref().unwrap_or(strategy) };
         let node = router.node(key);
-        let is_plain = matches!(op, Op::Check(_) | Op::Peek(_) | Op::Charge(_)) && !router.is_to_merge(key);
+        let is_plain = matches!(op, Op::Check(_) | Op::Peek(_) | Op::Charge(_)) && !router.has_due_merge(key);
         if !is_plain {
-            let (router, limits, key, op) = (Arc::clone(router), limits.owned(), bytes(key), *op);
-            return Reply::pending(async move { router.apply(limits.get(), &key, &op).await });
+            let (router, strategies, key, op) = (Arc::clone(router), strategies.owned(), bytes(key), *op);
+            return Reply::pending(async move { router.apply(strategies.get(), &key, &op).await });
         }
         match router.primary.apply(strategy, key, op) {
             Reply::Ready(Some(Err(failure))) => {
-                router.stand_in(router.at(&node), limits, key, op, failure, true)
+                router.ask_fallback(router.node_or_whole(&node), strategies, key, op, failure, true)
             }
-            Reply::Ready(Some(Ok(verdict))) => router.mirror(router.at(&node), limits, key, op, verdict),
+            Reply::Ready(Some(Ok(verdict))) => {
+                router.mirror(router.node_or_whole(&node), strategies, key, op, verdict)
+            }
             Reply::Ready(None) => Reply::Ready(None),
             Reply::Pending(answer) => {
-                let (router, limits, key, op) = (Arc::clone(router), limits.owned(), bytes(key), *op);
+                let (router, strategies, key, op) = (Arc::clone(router), strategies.owned(), bytes(key), *op);
                 Reply::pending(async move {
                     let answer = answer.await;
-                    router.settle(router.at(&node), limits.get(), &key, &op, answer).await
+                    router.settle(router.node_or_whole(&node), strategies.get(), &key, &op, answer).await
                 })
             }
         }
@@ -141,10 +143,10 @@ where
         let fallback = share.unwrap_or_else(|| strategy.clone());
         first.then(move |loaded| match loaded {
             Ok(loaded) => {
-                router.is_back(router.at(&node));
+                router.note_success(router.node_or_whole(&node));
                 Reply::ready(Ok(loaded))
             }
-            Err(failure) => match router.go_over(Some(router.at(&node)), failure, true) {
+            Err(failure) => match router.switch_over(Some(router.node_or_whole(&node)), failure, true) {
                 Ok(_) => router.fallback.load(&fallback, &key),
                 Err(failure) => Reply::ready(Err(failure)),
             },
@@ -159,18 +161,19 @@ where
     fn check_together(
         &self,
         strategy: &S,
-        keys: Keys<'_>,
+        keys: KeyRefs<'_>,
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
         let share = match self.router.share(strategy) {
             Ok(share) => share,
             Err(failure) => return Reply::ready(Err(failure)),
         };
-        let limits = Limits { primary: strategy, fallback: share.as_ref().unwrap_or(strategy) }.owned();
-        let on = On::of(&self.router.primary, keys);
+        let strategies =
+            StrategyPair { primary: strategy, fallback: share.as_ref().unwrap_or(strategy) }.owned();
+        let on = KeyNodes::of(&self.router.primary, keys);
         let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
         let (router, hit) = (Arc::clone(&self.router), *hit);
-        Reply::pending(async move { router.check_together(on, limits.get(), &keys, &hit).await })
+        Reply::pending(async move { router.check_together(on, strategies.get(), &keys, &hit).await })
     }
 
     // Those of the primary, whichever answers.

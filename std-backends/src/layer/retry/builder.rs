@@ -10,7 +10,7 @@ use traffik_core::{Clock, debug_fields};
 use crate::MonotonicClock;
 use crate::layer::Backoff;
 use crate::layer::retry::settings::{RetrySettings, is_transient};
-use crate::layer::retry::storage::{Parts, Retry};
+use crate::layer::retry::storage::{Retry, RetryInner};
 use crate::util::random::Random;
 use crate::util::setters::setters;
 
@@ -75,15 +75,15 @@ impl<T, R> RetryBuilder<T, R> {
         if settings.backoff.is_upside_down() {
             return refuse("the longest wait is shorter than the first one; give them the other way round");
         }
-        Ok(self.made())
+        Ok(self.build_unchecked())
     }
 
     /// The storage, of settings that are known to make sense.
-    fn made(self) -> Retry<T, R> {
+    fn build_unchecked(self) -> Retry<T, R> {
         let Self { storage, timer, settings, clock, random } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
         let retries = AtomicU64::new(0);
-        Retry { parts: Arc::new(Parts { storage, timer, settings, clock, random, retries }) }
+        Retry { inner: Arc::new(RetryInner { storage, timer, settings, clock, random, retries }) }
     }
 }
 
@@ -103,7 +103,7 @@ impl<T, R> Retry<T, R> {
 
     /// A storage that is asked again by default settings.
     pub fn new(storage: T, timer: R) -> Self {
-        Self::builder(storage, timer).made()
+        Self::builder(storage, timer).build_unchecked()
     }
 }
 

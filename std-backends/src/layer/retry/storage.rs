@@ -9,10 +9,10 @@ use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, MultiKeyReply
 use traffik_core::{Clock, ErasedKey, Hit, Op, Strategy, Timer, Timestamp, debug_fields};
 
 use crate::layer::DeadlineExceeded;
-use crate::layer::calls::{changes, together};
+use crate::layer::calls::{changes, check_keys};
 use crate::layer::delegate::delegate;
 use crate::layer::retry::settings::RetrySettings;
-use crate::util::key::{Keys, bytes};
+use crate::util::key::{KeyRefs, bytes};
 use crate::util::race::{Either, race};
 use crate::util::random::Random;
 
@@ -58,10 +58,10 @@ use crate::util::random::Random;
 /// # Ok::<(), traffik::storage::BackendError>(())
 /// ```
 pub struct Retry<T, R> {
-    pub(super) parts: Arc<Parts<T, R>>,
+    pub(super) inner: Arc<RetryInner<T, R>>,
 }
 
-pub(super) struct Parts<T, R> {
+pub(super) struct RetryInner<T, R> {
     pub(super) storage: T,
     pub(super) timer: R,
     pub(super) settings: RetrySettings,
@@ -74,13 +74,13 @@ impl<T, R> Retry<T, R> {
     /// The storage.
     #[must_use]
     pub fn storage(&self) -> &T {
-        &self.parts.storage
+        &self.inner.storage
     }
 
     /// How many attempts there were beyond the first ones.
     #[must_use]
     pub fn retries(&self) -> u64 {
-        self.parts.retries.load(Ordering::Relaxed)
+        self.inner.retries.load(Ordering::Relaxed)
     }
 }
 
@@ -92,19 +92,19 @@ impl<T: Send + Sync + 'static, R: Timer + Send + Sync + 'static> Retry<T, R> {
         C: Fn(&T) -> Reply<A> + Send + 'static,
     {
         if let Reply::Ready(Some(answer)) = &first
-            && answer.as_ref().err().is_none_or(|failure| !self.parts.is_worth_it(failure, 1, changes))
+            && answer.as_ref().err().is_none_or(|failure| !self.inner.should_retry(failure, 1, changes))
         {
             return first;
         }
-        let (parts, again) = (Arc::clone(&self.parts), again());
-        let until = parts.settings.deadline.map(|time| parts.clock.now() + time);
-        Reply::pending(async move { parts.run(first, again, until, changes).await })
+        let (inner, again) = (Arc::clone(&self.inner), again());
+        let until = inner.settings.deadline.map(|time| inner.clock.now() + time);
+        Reply::pending(async move { inner.run(first, again, until, changes).await })
     }
 }
 
-impl<T, R: Timer> Parts<T, R> {
+impl<T, R: Timer> RetryInner<T, R> {
     /// Whether another attempt is to be made after this many.
-    fn is_worth_it(&self, failure: &BackendError, attempts: u32, changes: bool) -> bool {
+    fn should_retry(&self, failure: &BackendError, attempts: u32, changes: bool) -> bool {
         let RetrySettings { attempts: most, on, after_timeouts, .. } = self.settings;
         attempts < most
             && match failure.kind() {
@@ -130,7 +130,7 @@ impl<T, R: Timer> Parts<T, R> {
             };
             is_unknown |= changes && failure.kind() == ErrorKind::Timeout;
             let wait = self.settings.backoff.after(attempts, self.random.next());
-            let goes_on = self.is_worth_it(&failure, attempts, changes) && !is_over(self.clock.now() + wait);
+            let goes_on = self.should_retry(&failure, attempts, changes) && !is_over(self.clock.now() + wait);
             if goes_on {
                 self.timer.sleep(wait).await;
             }
@@ -186,13 +186,13 @@ where
     fn check_together(
         &self,
         strategy: &S,
-        keys: Keys<'_>,
+        keys: KeyRefs<'_>,
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
         self.call(true, self.storage().check_together(strategy, keys, hit), || {
             let keys: Vec<_> = keys.iter().map(|key| bytes(*key)).collect();
             let (strategy, hit) = (strategy.clone(), *hit);
-            move |storage: &T| together(storage, &strategy, &keys, &hit)
+            move |storage: &T| check_keys(storage, &strategy, &keys, &hit)
         })
     }
 
@@ -201,7 +201,7 @@ where
 
 impl<T, R> Clone for Retry<T, R> {
     fn clone(&self) -> Self {
-        Self { parts: Arc::clone(&self.parts) }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 

@@ -29,7 +29,7 @@ use crate::util::evictions::Evictions;
 use crate::util::race::{Either, race};
 use crate::util::random::random;
 use crate::util::shutdown::closed;
-use crate::util::warning::Writer;
+use crate::util::warning::LogWriter;
 use slots::{Served, most, reached_by, served};
 
 /// How often a call is sent on, at most.
@@ -59,7 +59,7 @@ pub(in super::super) struct Cluster {
     seeds: Vec<(Address, ConnectionInfo)>,
     tls: Tls,
     budgets: Budgets,
-    writer: Writer,
+    writer: LogWriter,
     evictions: Arc<Evictions>,
     known: Arc<KnownScripts>,
     map: SpinMutex<Map>,
@@ -108,7 +108,7 @@ impl Cluster {
         nodes: Vec<ConnectionInfo>,
         tls: Tls,
         budgets: Budgets,
-        writer: Writer,
+        writer: LogWriter,
         evictions: Arc<Evictions>,
         known: Arc<KnownScripts>,
     ) -> Result<Self, RedisError> {

@@ -20,9 +20,9 @@ use crate::util::evictions::{EvictionWatch, Evictions, PATIENCE};
 use crate::util::faults::Faults;
 use crate::util::pause::Pause;
 use crate::util::race::{Either, race};
-use crate::util::shared::Shared;
+use crate::util::shared_future::SharedFuture;
 use crate::util::shutdown::closed;
-use crate::util::warning::Writer;
+use crate::util::warning::LogWriter;
 
 /// The role in which a server is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ struct Lane {
 /// A connection that is being made, for all who wait for it.
 #[derive(Clone)]
 struct Attempt {
-    outcome: Shared<Arc<Connection>>,
+    outcome: SharedFuture<Arc<Connection>>,
     began: Instant,
 }
 
@@ -83,7 +83,7 @@ impl Link {
     pub(super) fn new(
         source: Source,
         budgets: Budgets,
-        writer: Writer,
+        writer: LogWriter,
         evictions: Option<Arc<Evictions>>,
         known: Arc<KnownScripts>,
     ) -> Self {
@@ -269,7 +269,7 @@ impl Link {
         let (source, known, budget) = (self.source.clone(), self.known.clone(), self.budgets.connect);
         let connect = async move { source.connect(budget, &known).await.map(Arc::new) };
         let outcome =
-            Shared::or_else(ErrorKind::Unavailable, "connecting panicked; nothing was sent", connect);
+            SharedFuture::or_else(ErrorKind::Unavailable, "connecting panicked; nothing was sent", connect);
         let attempt = Attempt { outcome, began: now };
         lane.attempt = Some(attempt.clone());
         Ok((attempt, true))

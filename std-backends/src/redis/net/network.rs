@@ -15,7 +15,7 @@ use super::tls::Tls;
 use crate::redis::budgets::Budgets;
 use crate::redis::known::KnownScripts;
 use crate::util::evictions::Evictions;
-use crate::util::warning::Writer;
+use crate::util::warning::LogWriter;
 
 /// How servers are found.
 pub(in super::super) enum Place {
@@ -49,7 +49,7 @@ impl Network {
         place: Place,
         tls: Tls,
         budgets: Budgets,
-        writer: Writer,
+        writer: LogWriter,
         (evictions, known): (Arc<Evictions>, Arc<KnownScripts>),
     ) -> Result<Self, BackendError> {
         if tls.is_given() && !place.has_tls() {

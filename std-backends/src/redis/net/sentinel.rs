@@ -22,7 +22,7 @@ use super::timer;
 use super::tls::Tls;
 use crate::redis::budgets::Budgets;
 use crate::redis::failure;
-use crate::util::warning::Writer;
+use crate::util::warning::LogWriter;
 
 /// How often each sentinel is asked whether the master is still the same.
 const POLL: Duration = Duration::from_millis(250);
@@ -84,7 +84,7 @@ impl Sentinels {
         sentinels: Vec<Client>,
         master: ConnectionInfo,
         tls: Tls,
-        writer: &Writer,
+        writer: &LogWriter,
     ) -> Result<Self, BackendError> {
         let (ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. }) = master.addr() else {
             let words = "sentinels know a master by its name; write redis://NAME";

@@ -11,10 +11,10 @@ use traffik_core::{Class, ErasedKey, Op, Strategy, Timestamp, debug_fields};
 use super::CompareAndSwap;
 use super::batch::{Batches, KeyBatch};
 use super::drive::drive;
-use super::operation::{Abandoned, Task};
+use super::operation::{Abandoned, StrategyOperation};
 use crate::util::key::bytes;
 use crate::util::race::{Either, race};
-use crate::util::shared::Shared;
+use crate::util::shared_future::SharedFuture;
 
 /// Applies operations to what a store keeps: those on one key that are under way at a time together.
 ///
@@ -55,9 +55,10 @@ impl<W: CompareAndSwap> Coalescing<W> {
     /// * `give_up()` ends it at once, and returns `Abandoned::Unsent` (nothing was charged), `Abandoned::Sent`
     ///   (it may have been charged) or `Abandoned::Answered` with the answer that came at that moment.
     pub fn apply<S: Strategy>(&self, strategy: S, key: Vec<u8>, op: Op<S>) -> PendingOp<W, S> {
-        let task = Arc::new(Task::new(strategy, op));
-        let (batch, driver, number) = self.batches.add(key, task.clone(), |batch| Shared::new(drive(batch)));
-        PendingOp { task, batch, number, driver }
+        let operation = Arc::new(StrategyOperation::new(strategy, op));
+        let (batch, driver, number) =
+            self.batches.add(key, operation.clone(), |batch| SharedFuture::new(drive(batch)));
+        PendingOp { operation, batch, number, driver }
     }
 
     /// On how many keys something is under way.
@@ -107,10 +108,10 @@ impl<W: CompareAndSwap, S: Strategy> AsyncStorage<S> for Coalescing<W> {
 /// The answer to an operation, on its way.
 #[must_use = "an answer that is not awaited is dropped, and with it the operation"]
 pub struct PendingOp<W: CompareAndSwap, S: Strategy> {
-    task: Arc<Task<S>>,
+    operation: Arc<StrategyOperation<S>>,
     batch: Arc<KeyBatch<W>>,
     number: u64,
-    driver: Shared<()>,
+    driver: SharedFuture<()>,
 }
 
 impl<W: CompareAndSwap, S: Strategy> PendingOp<W, S> {
@@ -130,11 +131,11 @@ impl<W: CompareAndSwap, S: Strategy> PendingOp<W, S> {
 
     /// Waits no longer, as after a deadline, and tells what became of the operation.
     pub fn give_up(self) -> Abandoned<S::Verdict> {
-        match (self.task.leave(), self.driver.peek()) {
+        match (self.operation.abandon(), self.driver.peek()) {
             (Abandoned::Unsent | Abandoned::Sent, Some(Err(panicked))) => {
                 Abandoned::Answered(Err(panicked.clone()))
             }
-            (given_up, _) => given_up,
+            (abandoned, _) => abandoned,
         }
     }
 }
@@ -143,23 +144,23 @@ impl<W: CompareAndSwap, S: Strategy> Future for PendingOp<W, S> {
     type Output = Result<S::Verdict, BackendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { task, driver, .. } = &mut *self;
-        if let Poll::Ready(answer) = task.poll(context.waker()) {
+        let Self { operation, driver, .. } = &mut *self;
+        if let Poll::Ready(answer) = operation.poll(context.waker()) {
             return Poll::Ready(answer);
         }
         if let Poll::Ready(Err(panicked)) = Pin::new(driver).poll(context) {
-            return Poll::Ready(match task.leave() {
+            return Poll::Ready(match operation.abandon() {
                 Abandoned::Answered(answer) => answer,
                 Abandoned::Unsent | Abandoned::Sent => Err(panicked),
             });
         }
-        task.poll(context.waker())
+        operation.poll(context.waker())
     }
 }
 
 impl<W: CompareAndSwap, S: Strategy> Drop for PendingOp<W, S> {
     fn drop(&mut self) {
-        let _ = self.task.leave();
+        let _ = self.operation.abandon();
         self.batch.remove(self.number);
     }
 }

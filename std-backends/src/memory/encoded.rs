@@ -5,12 +5,12 @@ use traffik_core::{Class, Hit, Op, Strategy, Timestamp, Verdict};
 
 /// The limit `S` over states of at most `ROOM` bytes.
 #[derive(Clone)]
-pub(super) struct InBytes<S, const ROOM: usize>(pub(super) S);
+pub(super) struct EncodedStrategy<S, const ROOM: usize>(pub(super) S);
 
 /// The receipt of an admission.
 type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
-impl<S: Strategy, const ROOM: usize> InBytes<S, ROOM> {
+impl<S: Strategy, const ROOM: usize> EncodedStrategy<S, ROOM> {
     /// The same operation on bytes.
     #[inline(always)]
     pub(super) const fn op(op: &Op<S>) -> Op<Self> {
@@ -44,7 +44,7 @@ pub(super) fn form<T: State, const ROOM: usize>() -> u64 {
     words.fold(T::MAX_LEN as u64, |form, word| (form ^ word).wrapping_mul(GOLDEN))
 }
 
-impl<S: Strategy, const ROOM: usize> Strategy for InBytes<S, ROOM> {
+impl<S: Strategy, const ROOM: usize> Strategy for EncodedStrategy<S, ROOM> {
     type State = InlineState<ROOM>;
     type Cost = S::Cost;
     type Verdict = S::Verdict;
@@ -71,7 +71,13 @@ impl<S: Strategy, const ROOM: usize> Strategy for InBytes<S, ROOM> {
         *state = InlineState::of(&typed);
     }
 
-    fn refund(&self, state: &mut Self::State, hit: &Hit<S::Cost>, receipt: Receipt<S>, now: Timestamp) {
+    fn refund(
+        &self,
+        state: &mut Self::State,
+        hit: &Hit<S::Cost>,
+        receipt: <S::Verdict as Verdict>::Receipt,
+        now: Timestamp,
+    ) {
         let mut typed = read(state);
         self.0.refund(&mut typed, hit, receipt, now);
         *state = InlineState::of(&typed);

@@ -8,9 +8,9 @@ use traffik_core::storage::{AsyncStorage, BackendError, ErrorKind, MultiKeyReply
 use traffik_core::{Clock, ErasedKey, Hit, Op, Outcome, Strategy, Timestamp, Verdict, debug_fields, named};
 
 use crate::MonotonicClock;
-use crate::layer::calls::On;
+use crate::layer::calls::KeyNodes;
 use crate::layer::delegate::delegate;
-use crate::util::key::Keys;
+use crate::util::key::KeyRefs;
 
 /// Observes every call of a storage: a function of a [`CallEvent`], or [`CallCounters`](crate::layer::CallCounters).
 ///
@@ -181,16 +181,16 @@ impl CallResult {
 #[derive(Clone)]
 pub struct Instrumented<T> {
     storage: T,
-    parts: Arc<Parts>,
+    inner: Arc<InstrumentedInner>,
 }
 
-struct Parts {
-    watch: Box<dyn CallObserver>,
+struct InstrumentedInner {
+    observer: Box<dyn CallObserver>,
     clock: Box<dyn Clock + Send + Sync>,
 }
 
 impl<T> Instrumented<T> {
-    /// The storage, its calls reported to `watch`, timed by a [`MonotonicClock`].
+    /// The storage, its calls reported to `observer`, timed by a [`MonotonicClock`].
     ///
     /// ```
     /// use std::sync::Arc;
@@ -209,17 +209,20 @@ impl<T> Instrumented<T> {
     /// drop(limiter.check("alice"));
     /// assert_eq!(failures.load(Ordering::Relaxed), 0);
     /// ```
-    pub fn new(storage: T, watch: impl CallObserver + 'static) -> Self {
-        Self::with_clock(storage, watch, MonotonicClock::default())
+    pub fn new(storage: T, observer: impl CallObserver + 'static) -> Self {
+        Self::with_clock(storage, observer, MonotonicClock::default())
     }
 
     /// The same, timed by this clock, which should not step.
     pub fn with_clock(
         storage: T,
-        watch: impl CallObserver + 'static,
+        observer: impl CallObserver + 'static,
         clock: impl Clock + Send + Sync + 'static,
     ) -> Self {
-        Self { storage, parts: Arc::new(Parts { watch: Box::new(watch), clock: Box::new(clock) }) }
+        Self {
+            storage,
+            inner: Arc::new(InstrumentedInner { observer: Box::new(observer), clock: Box::new(clock) }),
+        }
     }
 
     /// The storage.
@@ -227,8 +230,8 @@ impl<T> Instrumented<T> {
         &self.storage
     }
 
-    fn begin(&self, operation: Operation, node: Option<Arc<str>>) -> Timed {
-        Timed { parts: Arc::clone(&self.parts), operation, node, began: self.parts.clock.now() }
+    fn begin(&self, operation: Operation, node: Option<Arc<str>>) -> TimedCall {
+        TimedCall { inner: Arc::clone(&self.inner), operation, node, began: self.inner.clock.now() }
     }
 
     fn timed<A: Send + 'static>(
@@ -244,7 +247,7 @@ impl<T> Instrumented<T> {
             timed.answered(answer, ended);
             return reply;
         }
-        let mut pending = Pending(Some(timed));
+        let mut pending = PendingCall(Some(timed));
         reply.inspect(move |answer| {
             if let Some(timed) = pending.0.take() {
                 timed.answered(answer, ended);
@@ -254,25 +257,25 @@ impl<T> Instrumented<T> {
 }
 
 /// A call that has begun.
-struct Timed {
-    parts: Arc<Parts>,
+struct TimedCall {
+    inner: Arc<InstrumentedInner>,
     operation: Operation,
     node: Option<Arc<str>>,
     began: Timestamp,
 }
 
-impl Timed {
+impl TimedCall {
     fn answered<A>(self, answer: &Result<A, BackendError>, ended: impl FnOnce(&A) -> CallResult) {
         match answer {
-            Ok(answer) => self.tell(ended(answer), None),
-            Err(failure) => self.tell(CallResult::Failed(failure.kind()), Some(failure)),
+            Ok(answer) => self.report(ended(answer), None),
+            Err(failure) => self.report(CallResult::Failed(failure.kind()), Some(failure)),
         }
     }
 
-    fn tell(&self, ended: CallResult, failure: Option<&BackendError>) {
-        let took = self.parts.clock.now().since(self.began);
+    fn report(&self, ended: CallResult, failure: Option<&BackendError>) {
+        let took = self.inner.clock.now().since(self.began);
         let Self { operation, node, .. } = self;
-        self.parts.watch.called(&CallEvent {
+        self.inner.observer.called(&CallEvent {
             operation: *operation,
             ended,
             took,
@@ -283,12 +286,12 @@ impl Timed {
 }
 
 /// A call that is told as dropped unless it was answered.
-struct Pending(Option<Timed>);
+struct PendingCall(Option<TimedCall>);
 
-impl Drop for Pending {
+impl Drop for PendingCall {
     fn drop(&mut self) {
         if let Some(timed) = self.0.take() {
-            timed.tell(CallResult::Dropped, None);
+            timed.report(CallResult::Dropped, None);
         }
     }
 }
@@ -318,25 +321,25 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Instrumented<T> {
         let mut timed = self.begin(Operation::Check, None);
         let denied = self.storage.known_denial(strategy, key, hit)?;
         timed.node = self.storage.node(key);
-        timed.tell(CallResult::of(denied.outcome()), None);
+        timed.report(CallResult::of(denied.outcome()), None);
         Some(denied)
     }
 
     fn check_together(
         &self,
         strategy: &S,
-        keys: Keys<'_>,
+        keys: KeyRefs<'_>,
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
-        let node = match On::of(&self.storage, keys) {
-            On::One(node) => node,
-            On::Several(_) => None,
+        let node = match KeyNodes::of(&self.storage, keys) {
+            KeyNodes::One(node) => node,
+            KeyNodes::Several(_) => None,
         };
         self.timed(
             Operation::CheckTogether,
             node,
             || self.storage.check_together(strategy, keys, hit),
-            |told| match told {
+            |reply| match reply {
                 MultiKeyReply::Unsupported => CallResult::Unable,
                 MultiKeyReply::Atomic(verdicts) | MultiKeyReply::Sequential(verdicts) => {
                     let admitted = Outcome::Allow { after: Duration::ZERO };

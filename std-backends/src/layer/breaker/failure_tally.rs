@@ -6,9 +6,9 @@ use traffik_core::{Ratio, Timestamp};
 
 use crate::layer::breaker::settings::{BreakerSettings, Share};
 
-/// A window is counted in so many parts; it loses them one at a time, so what is counted spans nine to ten of
+/// A window is counted in so many slices; it loses them one at a time, so what is counted spans nine to ten of
 /// them.
-const PARTS: u64 = 10;
+const SLICES: u64 = 10;
 
 /// Failures of calls that were under way together and end within so long of each other count as one: a
 /// connection that breaks takes all calls on it along, and says no more than one of them.
@@ -16,22 +16,22 @@ const TOGETHER: Duration = Duration::from_millis(5);
 
 /// Failures in a row, and the calls of a window.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct FailureTally {
     in_a_row: u32,
     /// When the last failure that counts ended.
     last_failure: Timestamp,
-    parts: [Part; PARTS as usize],
+    slices: [WindowSlice; SLICES as usize],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Part {
-    /// Which part of time it counts, from 1 on.
+struct WindowSlice {
+    /// Which slice of time it counts, from 1 on.
     number: u64,
     calls: u32,
     bad: u32,
 }
 
-impl Tally {
+impl FailureTally {
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -60,18 +60,18 @@ impl Tally {
     }
 
     fn note_share(&mut self, share: &Share, is_bad: bool, now: Timestamp) -> bool {
-        let length = u64::try_from(share.window.as_micros()).unwrap_or(u64::MAX).div_ceil(PARTS).max(1);
+        let length = u64::try_from(share.window.as_micros()).unwrap_or(u64::MAX).div_ceil(SLICES).max(1);
         let number = now.as_micros() / length + 1;
-        if let Some(part) = self.parts.get_mut((number % PARTS) as usize) {
-            if part.number != number {
-                *part = Part { number, ..Part::default() };
+        if let Some(slice) = self.slices.get_mut((number % SLICES) as usize) {
+            if slice.number != number {
+                *slice = WindowSlice { number, ..WindowSlice::default() };
             }
-            part.calls = part.calls.saturating_add(1);
-            part.bad = part.bad.saturating_add(is_bad.into());
+            slice.calls = slice.calls.saturating_add(1);
+            slice.bad = slice.bad.saturating_add(is_bad.into());
         }
-        let recent = self.parts.iter().filter(|part| number.saturating_sub(part.number) < PARTS);
-        let (calls, bad) = recent.fold((0u64, 0u64), |(calls, bad), part| {
-            (calls + u64::from(part.calls), bad + u64::from(part.bad))
+        let recent = self.slices.iter().filter(|slice| number.saturating_sub(slice.number) < SLICES);
+        let (calls, bad) = recent.fold((0u64, 0u64), |(calls, bad), slice| {
+            (calls + u64::from(slice.calls), bad + u64::from(slice.bad))
         });
         calls >= share.calls.into() && Ratio::new(bad, calls).is_ok_and(|found| found >= share.most)
     }

@@ -67,8 +67,8 @@ pub trait StorageExt: Sized {
     }
 
     /// [`Instrumented`]: tells how calls end, and how long they take.
-    fn with_observer(self, watch: impl CallObserver + 'static) -> Instrumented<Self> {
-        Instrumented::new(self, watch)
+    fn with_observer(self, observer: impl CallObserver + 'static) -> Instrumented<Self> {
+        Instrumented::new(self, observer)
     }
 }
 

@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use portable_atomic::AtomicU64;
 
-use crate::layer::metered::storage::{CallEvent, CallObserver, CallResult, Operation};
+use crate::layer::instrumented::storage::{CallEvent, CallObserver, CallResult, Operation};
 use crate::util::nodes::Nodes;
 
-/// Counts calls, and adds up how long they took, by what was asked and how it ended: 105 pairs of numbers,
+/// CallTotals calls, and adds up how long they took, by what was asked and how it ended: 105 pairs of numbers,
 /// however many keys there are. Clones count together.
 ///
 /// Of a storage that is made of several nodes the calls of [each](Self::nodes) are counted as well, for as
 /// long as it is one. What it had counted stays in the whole.
 #[derive(Clone)]
-pub struct CallCounters(Arc<Counters>);
+pub struct CallCounters(Arc<CallTable>);
 
-struct Counters {
-    whole: [[Counts; CallResult::ALL.len()]; Operation::ALL.len()],
+struct CallTable {
+    whole: [[CallTotals; CallResult::ALL.len()]; Operation::ALL.len()],
     nodes: Nodes<(Arc<str>, CallCounters)>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct CallTotals {
     calls: AtomicU64,
     micros: AtomicU64,
 }
@@ -72,7 +72,7 @@ impl CallCounters {
         nodes.into_iter()
     }
 
-    fn of(&self, operation: Operation, ended: CallResult) -> Option<&Counts> {
+    fn of(&self, operation: Operation, ended: CallResult) -> Option<&CallTotals> {
         let by_end = self.0.whole.get(Operation::ALL.iter().position(|it| *it == operation)?)?;
         // A kind that is new counts as any other.
         let at = CallResult::ALL.iter().position(|it| *it == ended).unwrap_or(CallResult::ALL.len() - 1);
@@ -99,13 +99,13 @@ impl CallObserver for CallCounters {
 
 impl Default for CallCounters {
     fn default() -> Self {
-        Self(Arc::new(Counters { whole: Default::default(), nodes: Nodes::new() }))
+        Self(Arc::new(CallTable { whole: Default::default(), nodes: Nodes::new() }))
     }
 }
 
 impl fmt::Debug for CallCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = self.iter().map(|(it, ended, count, took)| ((it.name(), ended.name()), (count, took)));
-        f.debug_map().entries(told).finish()
+        let entries = self.iter().map(|(it, ended, count, took)| ((it.name(), ended.name()), (count, took)));
+        f.debug_map().entries(entries).finish()
     }
 }

@@ -23,20 +23,20 @@ use super::mutex::lock;
 /// * A panic of the future goes on in the waiter that polled it; all others fail with [`ErrorKind::Timeout`],
 ///   or [otherwise](Self::or_else).
 /// * An outcome that is there is returned as often as it is asked for.
-pub(crate) struct Shared<T> {
-    driven: Arc<Driven<T>>,
+pub(crate) struct SharedFuture<T> {
+    driven: Arc<DrivenFuture<T>>,
     /// This waiter's place among the wakers, once it was polled.
     place: Option<usize>,
 }
 
 /// A future that is kept by its waiters alone.
-pub(crate) struct WeakShared<T>(Weak<Driven<T>>);
+pub(crate) struct WeakSharedFuture<T>(Weak<DrivenFuture<T>>);
 
-struct Driven<T> {
+struct DrivenFuture<T> {
     /// `None` during a poll, and once it has ended.
     future: Mutex<Option<BoxFuture<'static, Result<T, BackendError>>>>,
     outcome: OnceLock<Result<T, BackendError>>,
-    waiters: Arc<Waiters>,
+    waiters: Arc<SharedWakers>,
     /// The failure of all but one waiter after a panic.
     panicked: (ErrorKind, &'static str),
 }
@@ -44,13 +44,13 @@ struct Driven<T> {
 /// The wakers of all who wait. The future knows them, and they do not know the future: else it would keep
 /// itself alive.
 #[derive(Default)]
-struct Waiters {
+struct SharedWakers {
     wakers: Mutex<Slab<Option<Waker>>>,
     /// Whether the future was woken since it was last polled.
     is_woken: AtomicBool,
 }
 
-impl<T: Clone> Shared<T> {
+impl<T: Clone> SharedFuture<T> {
     /// Shares a future. Nothing polls it before somebody waits.
     pub(crate) fn new(future: impl Future<Output = Result<T, BackendError>> + Send + 'static) -> Self {
         Self::or_else(ErrorKind::Timeout, "the store panicked; what it was doing may have been done", future)
@@ -63,7 +63,7 @@ impl<T: Clone> Shared<T> {
         future: impl Future<Output = Result<T, BackendError>> + Send + 'static,
     ) -> Self {
         let (future, outcome) = (Mutex::new(Some(Box::pin(future) as BoxFuture<'_, _>)), OnceLock::new());
-        let driven = Driven { future, outcome, waiters: Arc::default(), panicked: (kind, panicked) };
+        let driven = DrivenFuture { future, outcome, waiters: Arc::default(), panicked: (kind, panicked) };
         Self { driven: Arc::new(driven), place: None }
     }
 
@@ -72,20 +72,20 @@ impl<T: Clone> Shared<T> {
         self.driven.outcome.get()
     }
 
-    pub(crate) fn downgrade(&self) -> WeakShared<T> {
-        WeakShared(Arc::downgrade(&self.driven))
+    pub(crate) fn downgrade(&self) -> WeakSharedFuture<T> {
+        WeakSharedFuture(Arc::downgrade(&self.driven))
     }
 }
 
-impl<T: Clone> WeakShared<T> {
+impl<T: Clone> WeakSharedFuture<T> {
     /// Returns another waiter if there is one left and the future has not ended.
-    pub(crate) fn upgrade(&self) -> Option<Shared<T>> {
+    pub(crate) fn upgrade(&self) -> Option<SharedFuture<T>> {
         let driven = self.0.upgrade().filter(|driven| driven.outcome.get().is_none())?;
-        Some(Shared { driven, place: None })
+        Some(SharedFuture { driven, place: None })
     }
 }
 
-impl<T: Clone> Future for Shared<T> {
+impl<T: Clone> Future for SharedFuture<T> {
     type Output = Result<T, BackendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -102,7 +102,7 @@ impl<T: Clone> Future for Shared<T> {
     }
 }
 
-impl<T> Driven<T> {
+impl<T> DrivenFuture<T> {
     /// Polls the future for the waiter at a place, and returns the panic if that panics.
     fn poll(
         &self,
@@ -137,7 +137,7 @@ impl<T> Driven<T> {
     }
 }
 
-impl Waiters {
+impl SharedWakers {
     fn register(&self, place: &mut Option<usize>, waker: &Waker) -> usize {
         let waker = Some(waker.clone());
         if let Some(place) = *place {
@@ -164,7 +164,7 @@ impl Waiters {
     }
 }
 
-impl Wake for Waiters {
+impl Wake for SharedWakers {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -175,13 +175,13 @@ impl Wake for Waiters {
     }
 }
 
-impl<T> Clone for Shared<T> {
+impl<T> Clone for SharedFuture<T> {
     fn clone(&self) -> Self {
         Self { driven: Arc::clone(&self.driven), place: None }
     }
 }
 
-impl<T> Drop for Shared<T> {
+impl<T> Drop for SharedFuture<T> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             let waker = lock(&self.driven.waiters.wakers).try_remove(place);
@@ -198,19 +198,19 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Count(AtomicU32);
+    struct WakeCount(AtomicU32);
 
-    impl Wake for Count {
+    impl Wake for WakeCount {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn poll<T: Clone>(waiter: &mut Shared<T>, count: &Arc<Count>) -> Poll<Result<T, BackendError>> {
+    fn poll<T: Clone>(waiter: &mut SharedFuture<T>, count: &Arc<WakeCount>) -> Poll<Result<T, BackendError>> {
         Pin::new(waiter).poll(&mut Context::from_waker(&Waker::from(Arc::clone(count))))
     }
 
-    fn woken(count: &Count) -> u32 {
+    fn woken(count: &WakeCount) -> u32 {
         count.0.swap(0, Ordering::Relaxed)
     }
 
@@ -218,14 +218,14 @@ mod tests {
     fn a_wake_up_reaches_all_who_wait_and_the_outcome_all_who_ask() {
         let known = Arc::new(Mutex::new((None, 0)));
         let store = Arc::clone(&known);
-        let mut first = Shared::new(poll_fn(move |context| {
+        let mut first = SharedFuture::new(poll_fn(move |context| {
             let mut store = lock(&store);
             store.0 = Some(context.waker().clone());
             store.1 += 1;
             if store.1 > 2 { Poll::Ready(Ok(store.1)) } else { Poll::Pending }
         }));
         let (mut second, mut left) = (first.clone(), first.clone());
-        let counts: [Arc<Count>; 3] = std::array::from_fn(|_| Arc::default());
+        let counts: [Arc<WakeCount>; 3] = std::array::from_fn(|_| Arc::default());
         assert!(poll(&mut first, &counts[0]).is_pending() && poll(&mut left, &counts[2]).is_pending());
         drop(left);
         assert!(first.peek().is_none());
@@ -241,10 +241,10 @@ mod tests {
     /// The second waiter comes while the first one polls, after the wake-up, and is woken once more.
     #[test]
     fn a_waiter_that_is_turned_away_during_a_poll_is_woken_after_it() {
-        let counts: [Arc<Count>; 2] = std::array::from_fn(|_| Arc::default());
-        let (second, count) = (Arc::new(Mutex::new(None::<Shared<()>>)), Arc::clone(&counts[1]));
+        let counts: [Arc<WakeCount>; 2] = std::array::from_fn(|_| Arc::default());
+        let (second, count) = (Arc::new(Mutex::new(None::<SharedFuture<()>>)), Arc::clone(&counts[1]));
         let turned_away = Arc::clone(&second);
-        let mut first = Shared::new(poll_fn(move |context| {
+        let mut first = SharedFuture::new(poll_fn(move |context| {
             context.waker().wake_by_ref();
             let mut second = lock(&turned_away);
             assert!(poll(second.as_mut().unwrap(), &count).is_pending());
@@ -260,7 +260,7 @@ mod tests {
     fn it_is_dropped_with_its_last_waiter() {
         let owned = Arc::new(());
         let kept = Arc::clone(&owned);
-        let mut first = Shared::<()>::new(async move {
+        let mut first = SharedFuture::<()>::new(async move {
             let _kept = kept;
             pending().await
         });
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_panic_goes_on_where_it_was_polled_and_fails_the_others() {
-        let mut first = Shared::<()>::new(async { resume_unwind(Box::new(7)) });
+        let mut first = SharedFuture::<()>::new(async { resume_unwind(Box::new(7)) });
         let (mut second, count) = (first.clone(), Arc::default());
         let panic = catch_unwind(AssertUnwindSafe(|| poll(&mut first, &count))).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&7));
