@@ -1,7 +1,7 @@
-//! The compare-and-swap executor: any strategy on any store that can load and swap.
+//! The compare-and-swap executor: runs any strategy on any store that can load and swap bytes.
 //!
-//! A [`Coalescing`] carries operations on one key that come at the same time by one load and one swap:
-//! contention is among processes then, not among the tasks of one.
+//! A [`Coalescing`] runs the operations that arrive for one key at the same time with one load and one
+//! swap. So contention arises between processes only, not between the tasks of one.
 
 use std::future::{pending, poll_fn};
 use std::task::Poll;
@@ -11,7 +11,7 @@ use traffik_core::storage::BackendError;
 use traffik_core::strategy::{State, decode, encode};
 use traffik_core::{Class, Strategy, Timestamp};
 
-use crate::util::kept::kept_for;
+use crate::util::state_ttl::state_ttl;
 
 mod batch;
 mod coalescing;
@@ -22,38 +22,109 @@ mod tests;
 
 pub use coalescing::Coalescing;
 
-// What stands in signatures, and nobody has to name.
+// Types that appear in signatures; users seldom name them.
 #[doc(hidden)]
 pub use coalescing::PendingOp;
 #[doc(hidden)]
 pub use operation::Abandoned;
 
-/// A store that keeps bytes by key, and replaces them if they are still what they were.
+/// A store that keeps bytes by key, and replaces them only if they are unchanged.
 ///
-/// * A swap MUST be one atomic step: of two that were loaded alike, one is refused.
-/// * What is stored MUST be gone once its time to live is over, and MUST NOT be gone before, unless the store
-///   says so.
-/// * The clock MUST be one for all that share the store, or else the store states what its skew may add.
-/// * A swap whose outcome is unknown MUST be reported as
+/// Implement it for a store that has compare-and-swap but runs no scripts, such as a database row with a
+/// version. [`Coalescing`] then makes an [`AsyncStorage`](traffik_core::storage::AsyncStorage) of it.
+///
+/// * A swap MUST be one atomic step: of two swaps with the same version, the store refuses one.
+/// * The store MUST drop bytes once their time to live is over, and MUST NOT drop them earlier, unless the
+///   store documents that it may.
+/// * All that share the store MUST share one clock, or else the store documents what its skew may add.
+/// * A swap whose outcome is unknown MUST fail with
 ///   [`ErrorKind::Timeout`](traffik_core::ErrorKind::Timeout).
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Arc, Mutex};
+/// use traffik::cas::{Coalescing, CompareAndSwap, Versioned, Write};
+/// use traffik::runtime::Manual;
+/// use traffik::storage::BackendError;
+/// use traffik::{AsyncLimiter, Clock, SystemClock, TokenBucket, rate};
+///
+/// /// A table whose version of a row is the row itself.
+/// #[derive(Default)]
+/// struct Rows(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+///
+/// impl CompareAndSwap for Rows {
+///     type Version = Option<Vec<u8>>;
+///
+///     async fn load(&self, key: &[u8]) -> Result<Versioned<Self::Version>, BackendError> {
+///         let bytes = self.0.lock().unwrap().get(key).cloned();
+///         Ok(Versioned { version: bytes.clone(), bytes, now: SystemClock.now(), kept: None })
+///     }
+///
+///     async fn swap(
+///         &self,
+///         key: &[u8],
+///         version: Self::Version,
+///         write: Write,
+///     ) -> Result<Option<Versioned<Self::Version>>, BackendError> {
+///         {
+///             let mut rows = self.0.lock().unwrap();
+///             if rows.get(key) == version.as_ref() {
+///                 match write {
+///                     Write::Store(bytes, _ttl) => rows.insert(key.to_vec(), bytes),
+///                     Write::Remove => rows.remove(key),
+///                 };
+///                 return Ok(None);
+///             }
+///         }
+///         self.load(key).await.map(Some) // somebody else was faster
+///     }
+/// }
+///
+/// let storage = Coalescing::new(Arc::new(Rows::default()));
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("1/min")), storage);
+/// Manual::new().run(async {
+///     assert!(limiter.check("alice").await?.is_allowed());
+///     assert!(!limiter.check("alice").await?.is_allowed());
+///     Ok::<(), BackendError>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait CompareAndSwap: Send + Sync + 'static {
-    /// What tells whether bytes are still what they were: a version, or the bytes themselves.
+    /// The proof that bytes are unchanged: a version number, or the bytes themselves.
     type Version: Send + 'static;
 
-    /// What is stored at a key.
+    /// Loads the bytes of a key, and waits for the store as long as the store allows.
+    ///
+    /// A dropped future MUST leave the store unchanged.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the store failed with. A load changes nothing, so
+    /// [`ErrorKind::Unavailable`](traffik_core::ErrorKind::Unavailable) fits a store that did not answer.
     fn load(&self, key: &[u8])
     -> impl Future<Output = Result<Versioned<Self::Version>, BackendError>> + Send;
 
-    /// Replaces what is stored at a key if it is still what was loaded; else answers what is there now.
+    /// Replaces the bytes of a key if they still have the loaded version. Otherwise returns the present
+    /// bytes.
+    ///
+    /// The call waits for the store as long as the store allows. The store may still make the swap of a
+    /// dropped future.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Timeout`](traffik_core::ErrorKind::Timeout) if the outcome is unknown. With
+    /// every other error the store MUST NOT make the swap any more.
     fn swap(
         &self,
         key: &[u8],
         version: Self::Version,
-        change: Write,
+        write: Write,
     ) -> impl Future<Output = Result<Option<Versioned<Self::Version>>, BackendError>> + Send;
 
-    /// Waits before another attempt, after others have changed a key several times. A store that has a timer
-    /// SHOULD wait by it; without one, whatever else is ready to run does so first.
+    /// Waits for `wait` before another attempt, after other processes changed a key several times.
+    ///
+    /// A store that has a timer SHOULD sleep for that time. The default has none: it yields once, so that
+    /// other tasks that are ready run first. A dropped future leaves nothing behind.
     fn pause(&self, wait: Duration) -> impl Future<Output = ()> + Send {
         let _ = wait;
         let mut waited = false;
@@ -66,13 +137,15 @@ pub trait CompareAndSwap: Send + Sync + 'static {
         })
     }
 
-    /// Completes when a call has taken as long as it may, from when it is asked on. Never by default, which
-    /// is right only for a store whose calls end by themselves.
+    /// Completes at the end of the time that a call may take, counted from the first poll.
+    ///
+    /// Defaults to never, which is right only for a store whose calls end themselves. A dropped future
+    /// leaves nothing behind.
     fn deadline(&self) -> impl Future<Output = ()> + Send {
         pending()
     }
 
-    /// The state that is meant by what is stored. What is no state of the strategy MUST count as a key never
+    /// Decodes the state in stored bytes. Bytes that are no state of the strategy MUST count as a key never
     /// seen.
     fn read<S: Strategy>(
         &self,
@@ -85,64 +158,90 @@ pub trait CompareAndSwap: Send + Sync + 'static {
         state_or::<S>(stored, || self.found_corrupt())
     }
 
-    /// Notes that what is stored at a key is no state of the strategy, and was [read](Self::read) as that of
-    /// a key never seen. Does nothing by default; a store MAY count it, or write a warning.
+    /// Notes that a key held bytes that are no state of the strategy, so that [`read`](Self::read) took it
+    /// for a key never seen.
+    ///
+    /// Does nothing by default. A store MAY count such keys or log a warning.
     fn found_corrupt(&self) {}
 
-    /// What is to be stored for a state that was left at this time; [`read`](Self::read) MUST make the same
-    /// state of it.
+    /// Encodes a state as of `now` for the store. [`read`](Self::read) MUST restore the same state.
     fn write<S: Strategy>(&self, strategy: &S, class: Class, state: &S::State, now: Timestamp) -> Write {
         Write::of(strategy, state, class, now)
     }
 }
 
-/// What was stored at a key, and when that was.
+/// The bytes of a key with their version, at a time of the store's clock.
+///
+/// [`CompareAndSwap::load`] and a refused swap return it.
+///
+/// ```
+/// use traffik::Timestamp;
+/// use traffik::cas::Versioned;
+///
+/// let never_seen = Versioned { bytes: None, version: 0, now: Timestamp::from_micros(1), kept: None };
+/// assert!(never_seen.bytes.is_none());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Versioned<M> {
-    /// The bytes, if there are any.
+    /// The bytes; `None` for a key that has none.
     pub bytes: Option<Vec<u8>>,
-    /// What a swap is to be held against.
+    /// The version that a swap compares with.
     pub version: M,
-    /// The present, by the clock of the store.
+    /// The present time of the store's clock.
     pub now: Timestamp,
-    /// The time for which the bytes will yet be kept, if the store reports that. A denial that says it will
-    /// last for longer, as after a change of the limit, then has them stored anew.
+    /// The remaining time to live of the bytes, if the store reports it. A denial that lasts longer than
+    /// that, as after a change of the limit, makes the executor store the bytes again.
     pub kept: Option<Duration>,
 }
 
-/// What is to be stored at a key.
+/// A change to the bytes of a key.
+///
+/// A store receives it in [`CompareAndSwap::swap`].
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::cas::Write;
+/// use traffik::{Class, Hit, Strategy, Timestamp, TokenBucket, rate};
+///
+/// let strategy = TokenBucket::new(rate!("60/min").into());
+/// let (mut state, class, now) = (Default::default(), Class::default(), Timestamp::EPOCH);
+/// assert_eq!(Write::of(&strategy, &state, class, now), Write::Remove);
+/// strategy.charge(&mut state, &Hit::new(2), now);
+/// let Write::Store(_, ttl) = Write::of(&strategy, &state, class, now) else { unreachable!() };
+/// assert_eq!(ttl, Duration::from_secs(2)); // full again after that time
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Nothing.
+    /// Removes the key.
     Remove,
-    /// Bytes, for as long as this from now.
+    /// Stores bytes, for this time from now on.
     Store(Vec<u8>, Duration),
 }
 
 impl Write {
-    /// The longest that anything is kept: a century stands for ever.
+    /// The longest time to live, in microseconds: a century stands for ever.
     const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000_000;
 
-    /// What is to be stored of a state that was left at this time.
+    /// Encodes a state as of `now`: [`Remove`](Self::Remove) if the state equals that of a key never seen.
     pub fn of<S: Strategy>(strategy: &S, state: &S::State, class: Class, now: Timestamp) -> Self {
-        let rest = kept_for(strategy, state, class, now).min(Self::LONGEST);
+        let rest = state_ttl(strategy, state, class, now).min(Self::LONGEST);
         if rest == 0 || *state == S::State::default() {
             return Self::Remove;
         }
         let mut bytes = vec![0; S::State::MAX_LEN];
-        // No state is longer than it says.
+        // A state encodes to at most `MAX_LEN` bytes, so this never fails.
         let length = encode(state, &mut bytes).unwrap_or_default();
         bytes.truncate(length);
         Self::Store(bytes, Duration::from_micros(rest))
     }
 }
 
-/// The state that these bytes are, or that of a key never seen.
+/// Decodes a state. Missing bytes, and bytes that are no state, give the state of a key never seen.
 pub fn state<S: Strategy>(bytes: Option<&[u8]>) -> S::State {
     state_or::<S>(bytes, || {})
 }
 
-/// The same, and calls a function if there are bytes that are no state.
+/// Decodes a state as [`state`] does, and calls `corrupt` if the bytes are no state.
 pub(crate) fn state_or<S: Strategy>(bytes: Option<&[u8]>, corrupt: impl FnOnce()) -> S::State {
     let Some(bytes) = bytes else { return S::State::default() };
     decode(bytes).unwrap_or_else(|_| {

@@ -1,5 +1,4 @@
-//! The queues of those who wait until they are admitted, and of those who wait for their turn, in the memory
-//! of this process.
+//! The queues of waiters and of delayed hits, in the memory of this process.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,58 +18,63 @@ mod tickets;
 use line::Turns;
 use tickets::tickets_of;
 
-/// The queue of those who wait in [`until_ready`](traffik_core::Limiter::until_ready): first come, first
-/// served, for each key.
+/// A first-come, first-served queue for each key, for [`until_ready`](traffik_core::Limiter::until_ready).
 ///
-/// Choose it for a storage of your own whose waiters are to be served fairly; the storages of this crate have
-/// one. It also keeps the turns of those who were admitted with a delay, by `until_ready`, an HTTP throttle
-/// or a WebSocket: if one of them gives up, those behind it move up. It keeps one ticket for each future that
-/// waits, or else no more than what is on its way back to the storage. Keys are told apart by a hash that is
-/// keyed at random: two keys that collide would wait for each other.
+/// Choose it for your own storage whose waiters should be served fairly. The storages of this crate have
+/// one.
+///
+/// * It also keeps the turns of hits that were admitted with a delay, by `until_ready`, an HTTP throttle or
+///   a WebSocket. If one of them gives up, those behind it move up.
+/// * It holds one ticket for each waiting future. Beside these it holds only turns on their way back to the
+///   storage.
+/// * It identifies keys by a hash with a random key. Two keys that collide wait for each other.
 ///
 /// ```
 /// use traffik::FifoQueue;
 /// use traffik::storage::WaitQueue;
 ///
-/// struct Mine {
+/// struct MyStorage {
 ///     queue: FifoQueue,
 ///     // and the states
 /// }
 ///
-/// impl Mine {
-///     // Of `Storage` and of `AsyncStorage`.
+/// impl MyStorage {
+///     // A method of `Storage` and of `AsyncStorage`.
 ///     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
 ///         Some(&self.queue)
 ///     }
 /// }
-/// # assert!(Mine { queue: FifoQueue::new() }.wait_queue().is_some_and(|queue| queue.is_empty(&"alice")));
+///
+/// let storage = MyStorage { queue: FifoQueue::new() };
+/// assert!(storage.wait_queue().is_some_and(|queue| queue.is_empty(&"alice")));
 /// ```
 pub struct FifoQueue {
     seed: Seed,
-    /// The most that may wait for a key.
+    /// The most waiters for one key.
     max: usize,
-    /// The number of tickets that are held, so that nobody takes the lock to learn that there are none.
+    /// The number of tickets, readable without the lock. Written under the lock only.
     waiting: AtomicUsize,
-    /// Boxed, as the next: a storage that is moved about carries its queue with it.
+    /// Boxed, like `turns`: a storage that is moved takes its queue along cheaply.
     tickets: Box<Mutex<Tickets>>,
     turns: Box<Mutex<Turns>>,
 }
 
+/// The tickets of all keys.
 #[derive(Default)]
 struct Tickets {
     drawn: u64,
-    /// By key, and in the order of their numbers.
+    /// The waiters by key, and by the order of their tickets.
     held: BTreeMap<Ticket, QueuedWaiter>,
 }
 
-/// A hit that waits, and its cost.
+/// A waiting hit, and its cost.
 struct QueuedWaiter {
     waker: Option<Waker>,
     cost: u32,
 }
 
 impl FifoQueue {
-    /// Creates a queue in which nobody waits.
+    /// Creates an empty queue.
     #[must_use]
     pub fn new() -> Self {
         let (seed, waiting) = (Seed::new(random()), AtomicUsize::new(0));
@@ -78,17 +82,17 @@ impl FifoQueue {
         Self { seed, max: usize::MAX, waiting, tickets, turns }
     }
 
-    /// Returns how many wait now, over all keys.
+    /// Returns the number of waiters, over all keys.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The same queue in which at most `max` wait for each key. Whoever comes then is refused by
-    /// [`until_ready`](traffik_core::Limiter::until_ready) with
-    /// [`WaitError::TooLong`](traffik_core::WaitError::TooLong), which says how long it would have taken.
+    /// Limits the queue to `max` waiters for each key. Beyond them,
+    /// [`until_ready`](traffik_core::Limiter::until_ready) fails at once with
+    /// [`WaitError::TooLong`](traffik_core::WaitError::TooLong), which holds the wait it would have taken.
     ///
-    /// It bounds those whom the storage denied. Those it admits with a delay are bounded by the strategy,
+    /// The bound holds for hits that the storage denied. The strategy bounds those it admits with a delay,
     /// such as [`LeakyBucketQueue::queue`](traffik_core::LeakyBucketQueue::queue).
     #[must_use]
     pub fn with_max(self, max: usize) -> Self {
@@ -119,6 +123,7 @@ impl WaitQueue for FifoQueue {
 
     fn try_join(&self, key: &dyn ErasedKey, cost: u32) -> Result<Ticket, Ticket> {
         let (key, tickets) = (self.digest(key), lock(&self.tickets));
+        // A full line returns a ticket behind all others, for the wait it would have had.
         if tickets.held.range(tickets_of(key)).take(self.max).count() >= self.max {
             return Err(*tickets_of(key).end());
         }
@@ -141,7 +146,7 @@ impl WaitQueue for FifoQueue {
             Some(waker) if waker.will_wake(context.waker()) => None,
             waker => waker.replace(context.waker().clone()),
         };
-        // To drop a waker can drop a task, which gives its ticket back.
+        // Outside the lock: dropping a waker can drop a task, which gives its ticket back.
         drop(tickets);
         drop(before);
         Poll::Pending
@@ -151,9 +156,10 @@ impl WaitQueue for FifoQueue {
         let mut tickets = lock(&self.tickets);
         let left = tickets.held.remove(&ticket);
         self.waiting.store(tickets.held.len(), Ordering::Relaxed);
-        // The first keeps no waker once it was woken, so a ticket given back further behind wakes nobody.
+        // The first waiter's waker is taken when it is woken, so a ticket given back further behind wakes
+        // nobody.
         let next = tickets.held.range_mut(tickets_of(ticket.key)).next().and_then(|(_, it)| it.waker.take());
-        // To drop or wake a task can give another ticket back.
+        // Outside the lock: dropping or waking a task can give another ticket back.
         drop(tickets);
         drop(left);
         if let Some(waker) = next {
@@ -181,7 +187,7 @@ impl DelayLine for FifoQueue {
     }
 
     fn poll_sooner(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<Duration> {
-        // The waker that is dropped with it is dropped after the lock.
+        // Dropped after the lock, since it may drop a task.
         let (sooner, _waker) = lock(&self.turns).poll_sooner(ticket, context);
         sooner
     }
@@ -212,7 +218,7 @@ impl DelayLine for FifoQueue {
     }
 }
 
-/// Shows a function that gives one receipt after another.
+/// Calls `show` with a function that returns one receipt after another.
 fn one_by_one(receipts: &[Receipt], show: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) {
     let mut receipts = receipts.iter().copied();
     show(&mut || receipts.next().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The operations on each key that wait for the next attempt.
+//! The waiting operations of each key, in batches.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,7 +9,10 @@ use super::operation::CasOperation;
 use crate::util::mutex::lock;
 use crate::util::shared_future::{SharedFuture, WeakSharedFuture};
 
-/// The batches of all keys on which something is under way.
+/// The batches of all keys with an operation under way.
+///
+/// Lock order: `open` before a batch's `waiting`. Only [`Batches::add`] and `close_if_empty` take both, so
+/// a batch is never closed while an operation joins it.
 pub(super) struct Batches<W: CompareAndSwap> {
     pub(super) store: Arc<W>,
     open: Mutex<HashMap<Vec<u8>, (Arc<KeyBatch<W>>, WeakSharedFuture<()>)>>,
@@ -22,8 +25,9 @@ pub(super) struct KeyBatch<W: CompareAndSwap> {
     waiting: Mutex<WaitingOperations<W>>,
 }
 
+/// The operations of a batch that no attempt has taken yet.
 struct WaitingOperations<W> {
-    /// The next operation's number: they are run in this order.
+    /// The number of the next operation. Operations run in this order.
     next: u64,
     operations: Vec<(u64, Arc<dyn CasOperation<W>>)>,
 }
@@ -38,8 +42,8 @@ impl<W: CompareAndSwap> Batches<W> {
         lock(&self.open).len()
     }
 
-    /// Adds an operation to the batch of its key, and returns that batch, its driver, and the operation's
-    /// number in it. `drive` makes the driver of a batch that is new.
+    /// Adds an operation to the batch of its key. Returns that batch, its driver, and the operation's
+    /// number in it. `drive` makes the driver of a new batch.
     pub(super) fn add(
         self: &Arc<Self>,
         key: Vec<u8>,
@@ -48,6 +52,7 @@ impl<W: CompareAndSwap> Batches<W> {
     ) -> (Arc<KeyBatch<W>>, SharedFuture<()>, u64) {
         let mut open = lock(&self.open);
         let place = open.entry(key);
+        // A driver that cannot be upgraded has ended or was dropped: its batch takes no more operations.
         if let Entry::Occupied(known) = &place
             && let (batch, driver) = known.get()
             && let Some(driver) = driver.upgrade()
@@ -66,7 +71,8 @@ impl<W: CompareAndSwap> Batches<W> {
                 None
             }
         };
-        // A strategy of a user's is never dropped within the lock.
+        // `replaced` holds operations of a driver that was dropped.
+        // Dropping an operation drops a user's strategy, which may call back: never within the lock.
         drop(open);
         drop(replaced);
         (batch, driver, number)
@@ -82,26 +88,28 @@ impl<W: CompareAndSwap> KeyBatch<W> {
         number
     }
 
-    /// Removes an operation if it waits.
+    /// Removes an operation if it still waits.
     pub(super) fn remove(&self, number: u64) {
         let mut waiting = lock(&self.waiting);
         let place = waiting.operations.binary_search_by_key(&number, |(number, _)| *number);
+        // Numbers only grow, so the list is sorted and the search is binary.
         let removed = place.map(|place| waiting.operations.remove(place));
         drop(waiting);
         drop(removed);
     }
 
-    /// Takes all operations that wait, the first one first.
+    /// Takes all waiting operations, the oldest first.
     pub(super) fn drain(&self) -> impl Iterator<Item = Arc<dyn CasOperation<W>>> + use<W> {
         let operations = std::mem::take(&mut lock(&self.waiting).operations);
         operations.into_iter().map(|(_, operation)| operation)
     }
 
-    /// Closes the batch unless operations wait, and returns whether it did. The next operation on the key
-    /// begins another.
+    /// Closes the batch if no operation waits, and returns whether it did. The next operation on the key
+    /// starts a new batch.
     pub(super) fn close_if_empty(&self) -> bool {
         let mut open = lock(&self.batches.open);
         let is_empty = lock(&self.waiting).operations.is_empty();
+        // The key may belong to a newer batch by now, which stays.
         if is_empty
             && let Some((key, known)) = open.remove_entry(&self.key)
             && !std::ptr::eq(&*known.0, self)

@@ -1,4 +1,5 @@
-//! The driver of a batch: it loads, runs the operations, swaps, and tries again if others were faster.
+//! The driver of a batch: loads, runs the operations, swaps, and tries again if other processes were
+//! faster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +13,20 @@ use super::{CompareAndSwap, Versioned, Write};
 use crate::util::backoff::Backoff;
 use crate::util::random::random;
 
-/// How often an operation is tried before it fails as contended.
+/// The lost swaps after which an operation fails as contended.
 pub(super) const ATTEMPTS: u32 = 32;
 
+/// The state of a driver between two polls.
 struct Driver<W: CompareAndSwap> {
     batch: Arc<KeyBatch<W>>,
     attempted: Vec<AttemptedOperation<W>>,
     is_closed: bool,
 }
 
+/// An operation of the present attempt.
 struct AttemptedOperation<W> {
     operation: Arc<dyn CasOperation<W>>,
-    /// How many swaps with it were lost.
+    /// The number of swaps with this operation that were lost.
     lost: u32,
 }
 
@@ -48,8 +51,8 @@ pub(super) fn drive<W: CompareAndSwap>(
 }
 
 impl<W: CompareAndSwap> Driver<W> {
-    /// Attempts the operations at hand. Operations that come after a load wait for the next one: a denial
-    /// must not rest on what was so before it was asked for.
+    /// Attempts the operations at hand. Operations that arrive after a load wait for the next one: a denial
+    /// must not rest on a state from before its check was asked for.
     async fn attempt(&mut self) -> Result<(), BackendError> {
         let batch = Arc::clone(&self.batch);
         let (store, key) = (&batch.batches.store, &batch.key);
@@ -60,6 +63,7 @@ impl<W: CompareAndSwap> Driver<W> {
                 None => break,
                 Some(changed) => loaded = changed,
             }
+            // The refused swap returned the present bytes, so the first retries need no load.
             self.retry();
             if self.attempted.is_empty() {
                 return Ok(());
@@ -74,16 +78,17 @@ impl<W: CompareAndSwap> Driver<W> {
         Ok(())
     }
 
-    /// Takes the operations that wait.
+    /// Adds the waiting operations to the attempt.
     fn join(&mut self) {
         self.attempted.extend(self.batch.drain().map(|operation| AttemptedOperation { operation, lost: 0 }));
     }
 
-    /// Runs the operations one after another on what was loaded, and returns what is to be stored, if
-    /// something is.
+    /// Runs the operations one after another on the loaded bytes. Returns the bytes to store, if they
+    /// change.
     fn run(&mut self, loaded: &Versioned<W::Version>) -> Option<Write> {
         let (store, mut change) = (&self.batch.batches.store, None);
         self.attempted.retain(|it| {
+            // Each operation sees the result of the one before it.
             let stored = match &change {
                 None => loaded.bytes.as_deref(),
                 Some(Write::Remove) => None,
@@ -97,7 +102,7 @@ impl<W: CompareAndSwap> Driver<W> {
             }
             true
         });
-        // What was not there need not be removed.
+        // Bytes that are not there need no removal.
         change.filter(|change| loaded.bytes.is_some() || *change != Write::Remove)
     }
 
@@ -110,17 +115,18 @@ impl<W: CompareAndSwap> Driver<W> {
         }
         let contended =
             BackendError::new(ErrorKind::Contended, "others kept changing the same key; nothing was charged");
+        // Each operation counts its own losses: one that joined late has not lost as often.
         let given_up = self.attempted.extract_if(.., |it| it.lost >= ATTEMPTS);
         given_up.for_each(|it| it.operation.fail(contended.clone()));
     }
 
-    /// Completes the operations at hand.
+    /// Completes all operations of the attempt with `end`.
     fn end(&mut self, end: impl Fn(&dyn CasOperation<W>)) {
         self.attempted.drain(..).for_each(|it| end(&*it.operation));
     }
 }
 
-/// Removes the batch of a driver that is dropped with its last waiter, or has panicked.
+/// Removes the batch of a driver that panicked, or was dropped with its last waiter.
 impl<W: CompareAndSwap> Drop for Driver<W> {
     fn drop(&mut self) {
         if !self.is_closed {
@@ -130,10 +136,11 @@ impl<W: CompareAndSwap> Drop for Driver<W> {
     }
 }
 
-/// Returns the wait after so many attempts, if any: a round trip or two cost less than a wait.
+/// Returns the wait after so many attempts, if any: one or two more round trips cost less than a wait.
 fn wait_after(attempts: u32) -> Option<Duration> {
     const AT_ONCE: u32 = 2;
     const WAITS: Backoff = Backoff::exponential(Duration::from_millis(1), Duration::from_millis(16));
+    // waits = attempts - AT_ONCE; none for waits <= 0.
     let waits = attempts.checked_sub(AT_ONCE).filter(|waits| *waits > 0)?;
     Some(WAITS.after(waits, random()))
 }

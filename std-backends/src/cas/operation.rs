@@ -1,4 +1,4 @@
-//! One operation that is under way: what is asked, how far it has got, and who waits for it.
+//! One operation under way: its request, its progress and its waiter.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,42 +10,52 @@ use traffik_core::storage::BackendError;
 use traffik_core::{Op, Strategy, Timestamp, Verdict};
 
 use super::{CompareAndSwap, Write};
-use crate::util::kept::kept_for;
 use crate::util::mutex::lock;
+use crate::util::state_ttl::state_ttl;
 
-/// An operation of whatever strategy, as whoever carries it sees it.
+/// An operation of any strategy, as its driver sees it.
 pub(super) trait CasOperation<W>: Send + Sync {
-    /// Runs on what is stored. From now on it counts as sent.
+    /// Runs the operation on the stored bytes. From now on it counts as sent.
     ///
-    /// What is stored will be kept for some time yet, if that is known.
+    /// The pair `at` is the present, and the remaining time to live of the bytes if it is known.
     fn run(&self, store: &W, stored: Option<&[u8]>, at: (Timestamp, Option<Duration>)) -> RunResult;
 
-    /// What it came to was not stored, so nothing was charged.
+    /// Returns the operation to the waiting stage after a lost swap: nothing was charged.
     fn retry(&self);
 
-    /// What it came to holds.
+    /// Completes the operation with its recorded verdict.
     fn settle(&self);
 
-    /// It came to nothing.
+    /// Fails the operation: nothing was charged, or the outcome is unknown, as `failure` says.
     fn fail(&self, failure: BackendError);
 }
 
-/// What running an operation came to.
+/// The result of running an operation.
 pub(super) enum RunResult {
-    /// There is nothing to store for it.
+    /// Leaves the stored bytes as they are.
     Unchanged,
-    /// This is to be stored.
+    /// Changes the stored bytes.
     Changed(Write),
-    /// Nobody waits for it any more, or it panicked: it was not run.
+    /// Skipped: its answer was dropped, or its strategy panicked.
     Skipped,
 }
 
+/// An operation of one strategy, with its progress.
 pub(super) struct StrategyOperation<S: Strategy> {
     strategy: S,
     op: Op<S>,
     progress: Mutex<Progress<S::Verdict>>,
 }
 
+/// The stage of an operation, and the waker of the task that awaits the answer.
+///
+/// | from | to | by |
+/// |---|---|---|
+/// | `Waiting` | `Sent` or `Panicked` | `run` |
+/// | `Sent` | `Waiting` | `retry` |
+/// | `Sent` | `Done` | `settle` |
+/// | `Waiting`, `Sent` | `Done` | `fail` |
+/// | any | `Abandoned` | `abandon`, and the poll that returns the answer |
 struct Progress<V> {
     stage: Stage<V>,
     waker: Option<Waker>,
@@ -53,22 +63,33 @@ struct Progress<V> {
 
 enum Stage<V> {
     Waiting,
-    /// This is the answer if what goes with it is stored.
+    /// The verdict that becomes the answer once its bytes are stored.
     Sent(V),
     Done(Result<V, BackendError>),
     Panicked(Box<dyn Any + Send>),
-    /// Nobody waits any more.
+    /// The answer was returned, or dropped.
     Abandoned,
 }
 
-/// How far an operation had got when it was given up.
+/// The progress of an operation at the moment it was given up.
+///
+/// ```
+/// use traffik::cas::Abandoned;
+///
+/// let may_be_charged = |abandoned: Abandoned<()>| match abandoned {
+///     Abandoned::Unsent => false,
+///     Abandoned::Sent => true,
+///     Abandoned::Answered(answer) => answer.is_ok(),
+/// };
+/// assert!(may_be_charged(Abandoned::Sent) && !may_be_charged(Abandoned::Unsent));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Abandoned<V> {
-    /// It had not been sent, and is not going to be: nothing was charged.
+    /// The swap was not sent and will not be: nothing was charged.
     Unsent,
-    /// It had been sent: it may have been charged.
+    /// The swap was sent: the operation may be charged.
     Sent,
-    /// It was answered at that very moment.
+    /// The answer was already there.
     Answered(Result<V, BackendError>),
 }
 
@@ -77,9 +98,10 @@ impl<S: Strategy> StrategyOperation<S> {
         Self { strategy, op, progress: Mutex::new(Progress { stage: Stage::Waiting, waker: None }) }
     }
 
-    /// The answer if it is there; if it panicked, so does this.
+    /// Returns the answer once it is there. Panics if the strategy panicked.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<S::Verdict, BackendError>> {
         let mut progress = lock(&self.progress);
+        // The waker is set under the same lock that `end` changes the stage under, so no wake-up is lost.
         if let Stage::Waiting | Stage::Sent(_) = progress.stage {
             if !progress.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
                 progress.waker = Some(waker.clone());
@@ -96,7 +118,7 @@ impl<S: Strategy> StrategyOperation<S> {
         }
     }
 
-    /// Nobody waits any more.
+    /// Ends the wait for the answer, and returns the progress.
     pub(super) fn abandon(&self) -> Abandoned<S::Verdict> {
         let stage = std::mem::replace(&mut lock(&self.progress).stage, Stage::Abandoned);
         match stage {
@@ -106,7 +128,7 @@ impl<S: Strategy> StrategyOperation<S> {
         }
     }
 
-    /// Changes the stage unless nobody waits any more, and tells whether it did.
+    /// Changes the stage unless it is `Abandoned`, and returns whether it did.
     fn proceed(&self, change: impl FnOnce(Stage<S::Verdict>) -> Stage<S::Verdict>) -> bool {
         let mut progress = lock(&self.progress);
         if let Stage::Abandoned = progress.stage {
@@ -116,16 +138,17 @@ impl<S: Strategy> StrategyOperation<S> {
         true
     }
 
-    /// Changes the stage for the last time.
+    /// Changes the stage for the last time, and wakes the task that awaits the answer.
     fn end(&self, change: impl FnOnce(Stage<S::Verdict>) -> Stage<S::Verdict>) {
         if self.proceed(change) {
             let waker = lock(&self.progress).waker.take();
+            // Outside the lock: waking may poll or drop that task at once.
             waker.into_iter().for_each(Waker::wake);
         }
     }
 }
 
-/// Stores count the time for which they keep something in whole seconds.
+/// The tolerance for stores that count a time to live in whole seconds.
 const SLACK: Duration = Duration::from_secs(2);
 
 fn to_micros(time: Duration) -> u64 {
@@ -138,13 +161,17 @@ impl<S: Strategy, W: CompareAndSwap> CasOperation<W> for StrategyOperation<S> {
             return RunResult::Skipped;
         }
         let class = self.op.class();
-        // A strategy of a user's may panic. Whoever carries its operation has others in hand, and is somebody else.
+        // A user's strategy may panic. The driver runs it in the task of another operation, so the panic
+        // must not pass.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let mut state = store.read(&self.strategy, class, stored, now);
             let (verdict, written) = self.op.apply(&self.strategy, &mut state, now);
+            // A denial that lasts longer than the stored bytes has them stored again: outlasts = state_ttl >
+            // kept + SLACK.
             let outlasts = |kept: Duration| {
                 let denied = matches!(self.op, Op::Check(_)) && !verdict.is_allowed();
-                denied && kept_for(&self.strategy, &state, class, now) > to_micros(kept.saturating_add(SLACK))
+                denied
+                    && state_ttl(&self.strategy, &state, class, now) > to_micros(kept.saturating_add(SLACK))
             };
             let changed = written || kept.is_some_and(outlasts);
             let change = changed.then(|| store.write(&self.strategy, class, &state, now));

@@ -1,4 +1,5 @@
-//! Operations in every order of coming, being polled, dropped and answered, over a store that is let on step by step.
+//! Operations arrive, and are polled, dropped and answered in every order, over a store that proceeds step
+//! by step.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -20,15 +21,15 @@ mod deadlines;
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const KEY: &[u8] = b"key";
 
-/// A store whose calls wait until they are let on.
+/// A store whose calls wait for permission to proceed.
 #[derive(Default)]
 struct Store {
     kept: Mutex<HashMap<Vec<u8>, (u64, Vec<u8>)>>,
-    /// How many calls may yet go on, and who waits for that.
+    /// The number of calls that may proceed, and the wakers that wait for that.
     gate: Mutex<(u64, Vec<Waker>)>,
     loads: AtomicU64,
     swaps: AtomicU64,
-    /// How many swaps are still to be refused, and the error of the next call, if it fails.
+    /// The number of swaps to refuse, and the error of the next call, if it is to fail.
     refused: AtomicU64,
     error: Mutex<Option<ErrorKind>>,
     panics: AtomicBool,
@@ -47,7 +48,7 @@ impl Store {
 
     async fn pass(&self) -> Result<(), BackendError> {
         poll_fn(|context| {
-            assert!(!self.panics.load(Ordering::Relaxed), "the store was told to panic");
+            assert!(!self.panics.load(Ordering::Relaxed), "the test set the store to panic");
             let mut gate = self.gate.lock().unwrap();
             if gate.0 > 0 {
                 gate.0 -= 1;
@@ -60,7 +61,7 @@ impl Store {
         })
         .await;
         match self.error.lock().unwrap().take() {
-            Some(kind) => Err(BackendError::new(kind, "as told")),
+            Some(kind) => Err(BackendError::new(kind, "as the test asks")),
             None => Ok(()),
         }
     }
@@ -74,11 +75,11 @@ impl Store {
         Versioned { bytes: (!bytes.is_empty()).then_some(bytes), version, now: NOW, kept: None }
     }
 
-    fn used(&self, limit: &TokenBucket) -> u32 {
+    fn used(&self, strategy: &TokenBucket) -> u32 {
         let kept = self.kept.lock().unwrap();
         let state = state::<TokenBucket>(kept.get(KEY).map(|(_, bytes)| &bytes[..]));
-        let told = limit.peek(&state, &Hit::new(0), NOW);
-        told.limit() - told.remaining()
+        let decision = strategy.peek(&state, &Hit::new(0), NOW);
+        decision.limit() - decision.remaining()
     }
 }
 
@@ -138,7 +139,7 @@ impl<F: Future> Running<F> {
         Self { future: Some(Box::pin(future)), woken, output: None }
     }
 
-    /// Polls if woken, and tells whether it was.
+    /// Polls if woken, and returns whether it was.
     fn step(&mut self) -> bool {
         let Some(future) = &mut self.future else { return false };
         if !self.woken.0.swap(false, Ordering::Relaxed) {
@@ -157,7 +158,7 @@ impl<F: Future> Running<F> {
     }
 }
 
-/// Polls whoever is woken until nobody is.
+/// Polls the woken tasks until none is woken.
 fn run<F: Future>(tasks: &mut [Running<F>]) {
     while tasks.iter_mut().filter_map(|task| task.step().then_some(())).count() > 0 {}
 }
@@ -171,17 +172,17 @@ type PendingCheck = Running<PendingOp<Store, TokenBucket>>;
 struct Rig {
     store: Arc<Store>,
     coalescing: Coalescing<Store>,
-    limit: TokenBucket,
+    strategy: TokenBucket,
 }
 
 fn rig(burst: u32) -> Rig {
     let store = Arc::new(Store::default());
-    Rig { coalescing: Coalescing::new(store.clone()), store, limit: bucket(burst) }
+    Rig { coalescing: Coalescing::new(store.clone()), store, strategy: bucket(burst) }
 }
 
 impl Rig {
     fn check(&self, cost: u32) -> PendingCheck {
-        Running::new(self.coalescing.apply(self.limit, KEY.to_vec(), Op::Check(Hit::new(cost))))
+        Running::new(self.coalescing.apply(self.strategy, KEY.to_vec(), Op::Check(Hit::new(cost))))
     }
 
     fn checks(&self, costs: impl IntoIterator<Item = u32>) -> Vec<PendingCheck> {
@@ -240,7 +241,7 @@ fn a_denial_stores_nothing_and_rests_on_nothing_older_than_itself() {
 fn different_keys_do_not_wait_for_each_other() {
     let rig = rig(5);
     let apply =
-        |key: &[u8]| Running::new(rig.coalescing.apply(rig.limit, key.to_vec(), Op::Check(Hit::new(1))));
+        |key: &[u8]| Running::new(rig.coalescing.apply(rig.strategy, key.to_vec(), Op::Check(Hit::new(1))));
     let mut tasks = [apply(b"a"), apply(b"b")];
     run(&mut tasks);
     assert_eq!((rig.store.counts(), rig.coalescing.keys_under_way()), ((2, 0), 2));
@@ -249,7 +250,7 @@ fn different_keys_do_not_wait_for_each_other() {
     assert_eq!(tasks.each_ref().map(remaining), [Some(4); 2]);
 }
 
-/// Whoever came first is dropped while what was loaded is on its way: its operation is left out, the others' go on.
+/// The first waiter is dropped while the load is under way: its operation is left out, the others continue.
 #[test]
 fn the_first_is_dropped_before_anything_is_sent() {
     let rig = rig(10);
@@ -259,7 +260,7 @@ fn the_first_is_dropped_before_anything_is_sent() {
     rig.store.let_on(2);
     run(&mut tasks);
     assert_eq!(tasks.iter().map(remaining).collect::<Vec<_>>(), [None, Some(8), Some(5)]);
-    assert_eq!((rig.store.counts(), rig.store.used(&rig.limit)), ((1, 1), 5));
+    assert_eq!((rig.store.counts(), rig.store.used(&rig.strategy)), ((1, 1), 5));
 }
 
 #[test]
@@ -273,10 +274,11 @@ fn the_first_is_dropped_after_it_was_sent_and_counts() {
     rig.store.let_on(1);
     run(&mut tasks);
     assert_eq!(tasks.iter().map(remaining).collect::<Vec<_>>(), [None, Some(7), Some(4)]);
-    assert_eq!(rig.store.used(&rig.limit), 6);
+    assert_eq!(rig.store.used(&rig.strategy), 6);
 }
 
-/// A swap that is refused has charged nobody, so who was dropped meanwhile is left out of the next attempt.
+/// A refused swap charges nobody, so an operation that was dropped meanwhile is left out of the next
+/// attempt.
 #[test]
 fn who_is_dropped_before_a_swap_is_refused_is_left_out_of_the_next() {
     let rig = rig(10);
@@ -288,7 +290,7 @@ fn who_is_dropped_before_a_swap_is_refused_is_left_out_of_the_next() {
     rig.store.let_on(2);
     run(&mut tasks);
     assert_eq!(tasks.iter().map(remaining).collect::<Vec<_>>(), [Some(9), None, Some(6)]);
-    assert_eq!((rig.store.counts(), rig.store.used(&rig.limit)), ((1, 2), 4));
+    assert_eq!((rig.store.counts(), rig.store.used(&rig.strategy)), ((1, 2), 4));
 }
 
 #[test]
@@ -310,7 +312,7 @@ fn all_are_dropped_and_nothing_is_left_behind() {
     assert_eq!(remaining(&task[0]), Some(6));
 }
 
-/// One that was never polled is carried by the others, and can be dropped like any.
+/// Others run an operation that was never polled, and it can be dropped like any.
 #[test]
 fn one_that_is_never_polled_holds_nobody_up() {
     let rig = rig(10);
@@ -323,7 +325,7 @@ fn one_that_is_never_polled_holds_nobody_up() {
     assert_eq!(rig.coalescing.keys_under_way(), 0);
 }
 
-/// Whoever began to carry is kept, but polled no more: the next one carries on.
+/// The first waiter is kept but no longer polled: the next one drives on.
 #[test]
 fn one_that_is_polled_no_more_holds_nobody_up() {
     let rig = rig(10);
@@ -368,7 +370,7 @@ fn others_that_are_always_faster_are_told_at_last_and_nothing_is_charged() {
     let mut tasks = rig.checks([1, 1]);
     run(&mut tasks);
     assert_eq!(tasks.iter().map(kind).collect::<Vec<_>>(), [Some(ErrorKind::Contended); 2]);
-    assert_eq!((rig.store.counts().1, rig.store.used(&rig.limit)), (drive::ATTEMPTS.into(), 0));
+    assert_eq!((rig.store.counts().1, rig.store.used(&rig.strategy)), (drive::ATTEMPTS.into(), 0));
     assert_eq!(rig.coalescing.keys_under_way(), 0);
     rig.store.refused.store(7, Ordering::Relaxed);
     let mut task = rig.checks([1]);
@@ -379,7 +381,7 @@ fn others_that_are_always_faster_are_told_at_last_and_nothing_is_charged() {
 #[test]
 fn what_is_given_up_tells_how_far_it_had_got() {
     let rig = rig(10);
-    let apply = || rig.coalescing.apply(rig.limit, KEY.to_vec(), Op::Check(Hit::new(1)));
+    let apply = || rig.coalescing.apply(rig.strategy, KEY.to_vec(), Op::Check(Hit::new(1)));
     let poll = |pending: &mut PendingOp<Store, TokenBucket>| {
         let _ = Pin::new(pending).poll(&mut Context::from_waker(Waker::noop()));
     };
@@ -394,13 +396,14 @@ fn what_is_given_up_tells_how_far_it_had_got() {
     let (mut one, mut other) = (apply(), apply());
     rig.store.let_on(2);
     poll(&mut one);
-    assert!(matches!(other.give_up(), Abandoned::Answered(Ok(told)) if told.remaining() == 8));
+    assert!(matches!(other.give_up(), Abandoned::Answered(Ok(decision)) if decision.remaining() == 8));
     other = apply();
     drop((one, other));
     assert_eq!(rig.coalescing.keys_under_way(), 0);
 }
 
-/// Two limits of different kinds on one key: as if one came after the other, each takes the other's state for none.
+/// Two strategies of different kinds on one key, one after the other: each takes the other's state for
+/// none.
 #[test]
 fn different_strategies_on_one_key_are_run_one_after_another() {
     enum Either {
@@ -421,7 +424,7 @@ fn different_strategies_on_one_key_are_run_one_after_another() {
     let (rig, window) = (rig(10), FixedWindow::new(Rate::per_day(5)));
     let hit = Hit::new(1);
     let bucket =
-        || Running::new(Either::Bucket(rig.coalescing.apply(rig.limit, KEY.to_vec(), Op::Check(hit))));
+        || Running::new(Either::Bucket(rig.coalescing.apply(rig.strategy, KEY.to_vec(), Op::Check(hit))));
     let window = || Running::new(Either::Window(rig.coalescing.apply(window, KEY.to_vec(), Op::Check(hit))));
     let mut tasks = [bucket(), bucket(), window(), window(), bucket(), window()];
     rig.store.let_on(2);
@@ -441,7 +444,7 @@ impl Strategy for Fragile {
     type Stat = ();
 
     fn decide(&self, state: &mut Self::State, hit: &Hit, now: Timestamp) -> Decision {
-        assert_ne!(hit.cost, 7, "as told");
+        assert_ne!(hit.cost, 7, "as the test asks");
         self.0.decide(state, hit, now)
     }
 
@@ -468,18 +471,18 @@ impl Strategy for Fragile {
 fn a_strategy_that_panics_does_so_where_it_is_waited_for() {
     let rig = rig(10);
     let apply = |cost| {
-        Running::new(rig.coalescing.apply(Fragile(rig.limit), KEY.to_vec(), Op::Check(Hit::new(cost))))
+        Running::new(rig.coalescing.apply(Fragile(rig.strategy), KEY.to_vec(), Op::Check(Hit::new(cost))))
     };
     let mut tasks = [apply(1), apply(7), apply(2)];
     rig.store.let_on(2);
     // The one that panics is not polled yet.
     while tasks[0].step() || tasks[2].step() {}
-    let told = |task: &Running<PendingOp<Store, Fragile>>| {
+    let decision = |task: &Running<PendingOp<Store, Fragile>>| {
         task.output.as_ref().map(|answer| answer.as_ref().unwrap().remaining())
     };
-    assert_eq!([told(&tasks[0]), told(&tasks[2])], [Some(9), Some(7)]);
+    assert_eq!([decision(&tasks[0]), decision(&tasks[2])], [Some(9), Some(7)]);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tasks[1].step()));
-    assert!(panicked.is_err() && rig.store.used(&rig.limit) == 3);
+    assert!(panicked.is_err() && rig.store.used(&rig.strategy) == 3);
     drop(tasks);
     assert_eq!(rig.coalescing.keys_under_way(), 0);
 }

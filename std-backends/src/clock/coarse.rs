@@ -5,14 +5,24 @@ use traffik_core::{Clock, EpochClock, Timestamp};
 use super::system::SystemClock;
 use super::tick::Tick;
 
-/// A [`MonotonicClock`](super::MonotonicClock) that only moves with the kernel's timer tick, and is several
-/// times cheaper to read.
+/// A clock that moves with the kernel's timer tick, and is several times cheaper to read than a
+/// [`MonotonicClock`](super::MonotonicClock).
+///
+/// Choose it for limits over seconds or more, where the cost of reading the clock matters.
 ///
 /// It lags by up to one tick: 1 to 10 ms on Linux, depending on how the kernel was built. It never runs
-/// ahead, so over any time `T` a limit admits at most what it would over `T` and one tick
-/// (`tests/models/laws/coarse_clock.rs` says why, and tries it); waits may be up to a tick too long.
-/// Good for periods of seconds and more. In WebAssembly, which has no such clock, it is exact and as cheap as
-/// that.
+/// ahead. So over any time `T` a limit admits at most what it would over `T` and one tick
+/// (`tests/models/laws/coarse_clock.rs` proves and tests it). A wait may be up to one tick too long.
+/// WebAssembly has no such clock: there this clock is exact, and costs as much as an exact one.
+///
+/// ```
+/// use traffik::{CoarseClock, Limiter, Memory, TokenBucket, rate};
+///
+/// let storage = Memory::builder().clock(CoarseClock::default()).build();
+/// let limiter = Limiter::new(TokenBucket::new(rate!("100/min")), storage);
+/// assert!(limiter.check("alice")?.is_allowed());
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CoarseClock {
     start: Timestamp,

@@ -1,4 +1,4 @@
-//! The wall clock read once, and progress by the cheapest steady counter there is.
+//! The wall clock at the start, advanced by the cheapest steady counter.
 
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
@@ -12,55 +12,70 @@ use super::counter;
 use super::source::{Instant, micros};
 use super::system::SystemClock;
 
-/// The wall clock read once, and progress from there. The default.
+/// A clock that starts at the wall clock and then only counts on. The default of storages in this process.
 ///
-/// Counts the processor's cycles where they can be trusted, a third of the cost of asking the operating
-/// system, and is held against its monotonic clock every second: it may then step, also back, by the
-/// counter's error in that second. Windows stay aligned to the wall clock of the start; a correction of the
-/// system's time is not followed. For its first tenth of a second it asks the operating system, and learns
-/// meanwhile how fast the counter is: nothing waits for that. It learns anew where the counter was off by
-/// more than a thousandth, as after a machine has slept.
+/// Choose it unless several hosts share the states: then use [`SystemClock`](crate::SystemClock).
+///
+/// * Windows stay aligned to the wall clock of the start. It ignores later corrections of the system's
+///   time.
+/// * It counts the processor's cycles where they are steady, at a third of the cost of asking the operating
+///   system. Every second it compares the counter with the operating system's monotonic clock, and may then
+///   step, also backwards, by the counter's error in that second.
+/// * For its first 100 ms it asks the operating system, and meanwhile learns the rate of the counter.
+///   Nothing waits for that. It learns anew if the counter was off by more than a thousandth, as after a
+///   machine has slept.
+///
+/// ```
+/// use traffik::{Clock, MonotonicClock};
+///
+/// let clock = MonotonicClock::default();
+/// let first = clock.now();
+/// while clock.now() == first {}
+/// assert!(clock.now() > first);
+/// ```
 #[derive(Debug)]
 pub struct MonotonicClock {
     start: Timestamp,
     began: Instant,
-    /// The counter when this clock began.
+    /// The counter at the start of this clock.
     origin: u64,
-    /// Microseconds in a tick of the counter, in units of 2⁻⁴⁸; 0 until it is learnt.
+    /// Microseconds per tick of the counter, in units of 2⁻⁴⁸; 0 until it is learnt.
     scale: AtomicU64,
-    /// When the counter was last held against the operating system, in its own microseconds.
+    /// The time of the last comparison with the operating system, in microseconds of the counter.
     compared: AtomicU64,
-    /// The microseconds to add to the counter's; wraps around, for they may be less than none.
+    /// The microseconds to add to the counter's. Wraps around, since they may be negative.
     correction: AtomicU64,
-    /// Both clocks at the moment since which the counter is being learnt.
+    /// The readings of both clocks at which learning began.
     baseline: Mutex<(Instant, u64)>,
 }
 
 impl MonotonicClock {
-    /// How long the counter is trusted, in microseconds.
+    /// The longest time between two comparisons, in microseconds.
     const TRUSTED: u64 = 1_000_000;
 
-    /// How long is counted to learn how fast it is. Both clocks are read within some 100 ns of each other, so
-    /// the scale is off by about 1 in a million.
+    /// The least time over which the rate is measured. Both clocks are read within some 100 ns of each
+    /// other, so the scale is off by about 1 in a million.
     const LEARNING: Duration = Duration::from_millis(100);
 
-    /// For how long is counted at most: of two clocks that are seldom read, one may have stood still
-    /// meanwhile, as while a machine sleeps.
+    /// The longest time over which the rate is measured. If the clocks are read seldom, one of them may
+    /// have stood still meanwhile, as while a machine sleeps.
     const LONGEST: Duration = Duration::from_millis(500);
 
-    /// The scales of counters of 10 GHz to 1 MHz. Others are of one that was set back.
+    /// The scales of counters of 10 GHz to 1 MHz. A scale outside comes from a counter that was set back.
     const SCALES: RangeInclusive<u64> = (1 << 48) / 10_000..=1 << 48;
 
-    /// A time of the last comparison that no counter trusts: the operating system is asked.
+    /// A time of the last comparison that forces every reading to ask the operating system.
     const NEVER: u64 = 1 << 63;
 
     #[inline]
+    // counted = (counter - origin) * scale / 2^48, in microseconds. Relaxed: a stale scale is as good as
+    // the last reading.
     fn counted(&self, counter: u64) -> u64 {
         let (ticks, scale) = (counter.wrapping_sub(self.origin), self.scale.load(Ordering::Relaxed));
         ((u128::from(ticks) * u128::from(scale)) >> 48) as u64
     }
 
-    /// Asks the operating system for the microseconds since the start, and holds the counter against them.
+    /// Asks the operating system for the microseconds since the start, and compares the counter with them.
     /// Several threads may do so at once.
     #[cold]
     fn compare(&self) -> u64 {
@@ -70,9 +85,12 @@ impl MonotonicClock {
         let (now, counter) = both();
         let elapsed = micros(now.duration_since(self.began));
         let counted = self.counted(counter);
+        // correction = elapsed - counted; drift = correction - the correction before. All wrap, as does the
+        // counter.
         let (correction, before) = (elapsed.wrapping_sub(counted), self.compared.load(Ordering::Relaxed));
         let drift = correction.wrapping_sub(self.correction.swap(correction, Ordering::Relaxed));
-        // A counter that was off by a thousandth, or stood still, or began anew, is learnt again.
+        // allowed = 1/1000 of the time since the last comparison + 1 ms. Beyond it the counter stood still,
+        // began anew or changed its rate: learn it again.
         let allowed = counted.wrapping_sub(before) / 1_000 + 1_000;
         if before != Self::NEVER && drift.cast_signed().unsigned_abs() > allowed {
             self.compared.store(Self::NEVER, Ordering::Relaxed);
@@ -83,10 +101,9 @@ impl MonotonicClock {
         elapsed
     }
 
-    /// Learns how fast the counter is, if that is due: returns whether it is known. The operating system is
-    /// asked until then.
+    /// Learns the rate of the counter if enough time has passed, and returns whether the rate is known.
     fn learn(&self) -> bool {
-        // Of threads that learn at once one does, so that no two scales are mixed.
+        // One thread learns at a time, so that no two scales are mixed.
         let Ok(mut baseline) = self.baseline.try_lock() else { return false };
         if self.scale.load(Ordering::Relaxed) > 0 {
             return true;
@@ -96,6 +113,7 @@ impl MonotonicClock {
         }
         let (now, counter) = both();
         let watched = now.duration_since(baseline.0);
+        // scale = microseconds * 2^48 / ticks = nanoseconds * 2^48 / (ticks * 1000).
         let ticks = u128::from(counter.wrapping_sub(baseline.1)) * 1_000;
         let scale = (watched.as_nanos() << 48).checked_div(ticks).and_then(|scale| u64::try_from(scale).ok());
         let scale = scale.filter(|scale| watched <= Self::LONGEST && Self::SCALES.contains(scale));
@@ -107,8 +125,8 @@ impl MonotonicClock {
     }
 }
 
-/// The operating system's clock and the counter, both of the same moment: the thread may be interrupted
-/// between reading the one and the other, so of a few readings the one counts that took the shortest.
+/// Reads the operating system's clock and the counter at one moment. A thread may be interrupted between
+/// the two readings, so the quickest of three attempts counts.
 fn both() -> (Instant, u64) {
     let read = || {
         let (before, now, after) = (counter::read(), Instant::now(), counter::read());
@@ -130,7 +148,7 @@ impl Default for MonotonicClock {
     }
 }
 
-/// A clock that says the same.
+/// Copies the clock: both return the same times.
 impl Clone for MonotonicClock {
     fn clone(&self) -> Self {
         let copy = |from: &AtomicU64| AtomicU64::new(from.load(Ordering::Relaxed));

@@ -4,16 +4,23 @@ use traffik_core::{Clock, EpochClock, Timestamp};
 
 use super::source::{SystemTime, UNIX_EPOCH, micros};
 
-/// The wall clock: microseconds since 1970, as the operating system has it.
+/// The wall clock of the operating system, in microseconds since 1970.
 ///
-/// May step, also back, when the system's time is set; limits then hold by the states' own times. Use it
-/// where several hosts share a store, else rather [`MonotonicClock`](crate::MonotonicClock).
+/// Choose it where several hosts share a store; else prefer [`MonotonicClock`](crate::MonotonicClock). It
+/// may step, also backwards, when the system's time is set. A time before that of a state then counts as
+/// the state's own.
+///
+/// ```
+/// use traffik::{Clock, SystemClock, Timestamp};
+///
+/// assert!(SystemClock.now() > Timestamp::from_micros(1_577_836_800_000_000)); // 2020-01-01
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        // Before 1970 there is no time yet.
+        // A time before 1970 counts as 1970.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::EPOCH.plus_micros(micros(since))
     }

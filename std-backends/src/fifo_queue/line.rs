@@ -1,4 +1,4 @@
-//! The lines of turns: who holds which, and which are free.
+//! The turns of delayed hits: which hit holds which turn, and which turns are free.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeInclusive};
@@ -11,42 +11,48 @@ use traffik_core::{Receipt, Timestamp};
 use super::tickets::tickets_of;
 
 /// The turns of all keys.
+///
+/// Invariant: each spot is in at most one of `held`, `free` and `returning`, and `holders` maps each holder
+/// to its spot in `held`.
 #[derive(Default)]
 pub(super) struct Turns {
     entered: u64,
     holders: BTreeMap<Ticket, Spot>,
     held: BTreeMap<Spot, HeldTurn>,
     free: BTreeMap<Spot, FreeTurn>,
-    /// On their way back to the storage, by key.
+    /// The turns on their way back to the storage, at most one a key.
     returning: BTreeMap<u64, (Spot, BookedTurn)>,
 }
 
-/// A position among all turns: by key, by time, and in the order in which they were entered.
+/// The position of a turn: by key, by time, and by order of entry.
 type Spot = (u64, Timestamp, u64);
 
-/// A turn with what was charged for it.
+/// A turn, and the receipts of what was charged for it.
 struct BookedTurn {
     turn: DelayTurn,
     receipts: Vec<Receipt>,
 }
 
+/// A turn that a hit holds.
 struct HeldTurn {
     booked: BookedTurn,
     holder: Ticket,
-    /// The cost of the holder, for which its turn is large enough.
+    /// The cost of the holder. Its turn is at least as large.
     cost: u32,
-    /// The time of the turn that the holder knows of.
+    /// The time of the turn as the holder last saw it.
     known: Timestamp,
     waker: Option<Waker>,
 }
 
+/// A turn that its holder gave up.
 struct FreeTurn {
     booked: BookedTurn,
-    /// Whether the storage kept it, for it was not the last one there.
+    /// Whether the storage kept its charge, because later turns rest on it.
     is_kept: bool,
 }
 
-/// The holders that moved, to be woken once nothing is locked: waking can drop a task, which leaves its line.
+/// The wakers of the holders that moved. They are woken outside all locks: waking can drop a task, which
+/// leaves its line.
 #[derive(Default)]
 #[must_use]
 pub(super) struct MovedWakers(Vec<Waker>);
@@ -60,11 +66,13 @@ impl MovedWakers {
 impl Turns {
     pub(super) fn enter(&mut self, key: u64, turn: DelayTurn, receipts: Vec<Receipt>) -> (Ticket, MovedWakers) {
         let number = self.entered;
+        // Free turns that end before this one was given are over for all who are still to come.
         self.entered += 1;
         while let Some((&spot, _)) = self.free.range(spots_of(key)).next().filter(|(it, _)| it.1 < turn.given)
         {
             self.free.remove(&spot);
         }
+        // The number makes spots of one time distinct, and orders them by entry.
         let (holder, spot) = (Ticket { key, number }, (key, turn.at, number));
         let booked = BookedTurn { turn, receipts };
         self.held.insert(spot, HeldTurn { booked, holder, cost: turn.cost, known: turn.at, waker: None });
@@ -72,7 +80,7 @@ impl Turns {
         (holder, self.move_up(key))
     }
 
-    /// Answers by how much sooner the turn is, and returns a waker that is no longer needed.
+    /// Returns how much sooner the turn now is, and a waker that is no longer needed.
     pub(super) fn poll_sooner(
         &mut self,
         ticket: Ticket,
@@ -80,6 +88,7 @@ impl Turns {
     ) -> (Poll<Duration>, Option<Waker>) {
         let spot = self.holders.get(&ticket);
         let Some(held) = spot.and_then(|spot| self.held.get_mut(spot)) else { return (Poll::Pending, None) };
+        // sooner = known - turn.at, since a holder only ever moves up.
         let sooner = held.known.since(held.booked.turn.at);
         if !sooner.is_zero() {
             held.known = held.booked.turn.at;
@@ -91,7 +100,7 @@ impl Turns {
         }
     }
 
-    /// The receipts of the turn that a holder leaves with, and its waker.
+    /// Removes a turn whose holder departs. Returns its receipts and its waker.
     pub(super) fn depart(&mut self, ticket: Ticket) -> Option<(Vec<Receipt>, Option<Waker>)> {
         let (_, held) = self.take(ticket)?;
         self.tidy(ticket.key);
@@ -106,13 +115,14 @@ impl Turns {
         (held.waker, self.move_up(ticket.key))
     }
 
-    /// The last turn of a key, if it is free and none is on its way back.
+    /// Takes the last turn of a key if it is free, and no other turn is on its way back.
     pub(super) fn surplus(&mut self, key: u64) -> Option<(DelayTurn, Vec<Receipt>)> {
         if self.returning.contains_key(&key) {
             return None;
         }
         let last = self.free.range(spots_of(key)).next_back();
         let held = self.held.range(spots_of(key)).next_back().map(|(spot, _)| *spot);
+        // Only the last turn may go back: a strategy can refund what nothing later rests on.
         match last {
             Some((&spot, free)) if !free.is_kept && held < Some(spot) => {
                 let FreeTurn { booked, .. } = self.free.remove(&spot)?;
@@ -137,10 +147,11 @@ impl Turns {
         }
     }
 
-    /// Gives each free turn of a key to the first one behind it whose cost it is large enough for.
+    /// Gives each free turn of a key to the first hit behind it that fits.
     fn move_up(&mut self, key: u64) -> MovedWakers {
         let (mut moved, mut from) = (MovedWakers::default(), Bound::Included((key, Timestamp::EPOCH, 0)));
         while let Some((&spot, free)) = self.free.range((from, Bound::Included(last_of(key)))).next() {
+            // Each step moves a free turn later in time, so the loop ends.
             from = Bound::Excluded(spot);
             let size = free.booked.turn.cost;
             let behind = self.held.range(spot..=last_of(key)).find(|(_, held)| held.cost <= size);
@@ -148,6 +159,7 @@ impl Turns {
             let (Some(held), Some(free)) = (self.held.remove(&behind), self.free.remove(&spot)) else {
                 break;
             };
+            // The two swap turns: the holder moves up, and its old turn is free for those further behind.
             self.free.insert(behind, FreeTurn { booked: held.booked, is_kept: false });
             moved.0.extend(held.waker);
             self.holders.insert(held.holder, spot);
@@ -161,7 +173,7 @@ impl Turns {
         Some((spot, self.held.remove(&spot)?))
     }
 
-    /// Keeps nothing of a key for which nobody waits.
+    /// Drops all free turns of a key that has no holder.
     fn tidy(&mut self, key: u64) {
         if self.holders.range(tickets_of(key)).next().is_some() {
             return;
@@ -177,7 +189,7 @@ impl Turns {
     }
 }
 
-/// All turns of a key.
+/// Returns the range of all turns of a key.
 fn spots_of(key: u64) -> RangeInclusive<Spot> {
     (key, Timestamp::EPOCH, 0)..=last_of(key)
 }
@@ -212,7 +224,7 @@ mod tests {
         let mut sooner = |ticket| turns.poll_sooner(ticket, &context).0;
         assert_eq!(sooner(c), Poll::Ready(Duration::from_micros(1)));
         assert_eq!((sooner(c), sooner(a)), (Poll::Pending, Poll::Pending));
-        // One at a time goes back; what the storage kept goes to whoever comes next.
+        // One turn goes back at a time; a turn that the storage kept goes to the next hit.
         assert_eq!(turns.surplus(7).unwrap().0, turn(4, 1));
         turns.give_up(d, false).1.wake();
         assert!(turns.surplus(7).is_none(), "one is on its way");
@@ -231,7 +243,7 @@ mod tests {
         assert_eq!(turns.kept(), 2, "the other key's");
     }
 
-    /// Whatever comes and goes, a turn is held once, by a hit that fits, and nothing is kept.
+    /// Whatever happens, one hit that fits holds a turn, and nothing remains at the end.
     #[test]
     fn a_turn_is_held_once_and_nothing_is_kept() {
         let mut seed = 1_u64;
@@ -240,13 +252,13 @@ mod tests {
             (seed >> 33) % below
         };
         for _ in 0..200 {
-            let (mut turns, mut waiting, mut told, mut next) = (Turns::default(), Vec::new(), 0, 1);
+            let (mut turns, mut waiting, mut entered, mut next) = (Turns::default(), Vec::new(), 0, 1);
             for _ in 0..100 {
                 match draw(4) {
                     0 | 1 => {
                         let cost = draw(3) as u32 + 1;
                         waiting.push((turns.enter(7, turn(next, cost), Vec::new()).0, cost, next));
-                        (next, told) = (next + u64::from(cost), told + 1);
+                        (next, entered) = (next + u64::from(cost), entered + 1);
                     }
                     2 if !waiting.is_empty() => {
                         let (ticket, ..) = waiting.swap_remove(draw(waiting.len() as u64) as usize);
@@ -261,7 +273,7 @@ mod tests {
                     let held = &turns.held[&turns.holders[ticket]];
                     assert!(held.booked.turn.cost >= *cost && held.booked.turn.at.as_micros() <= *first);
                 }
-                assert!(turns.kept() <= 3 * told);
+                assert!(turns.kept() <= 3 * entered);
             }
             for (ticket, ..) in waiting {
                 turns.give_up(ticket, false).1.wake();

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use traffik_core::storage::Ticket;
 
-/// All tickets of a key.
+/// Returns the range of all tickets of a key.
 pub(super) fn tickets_of(key: u64) -> RangeInclusive<Ticket> {
     Ticket { key, number: 0 }..=Ticket { key, number: u64::MAX }
 }

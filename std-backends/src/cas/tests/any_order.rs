@@ -1,4 +1,4 @@
-//! Whatever comes in whatever order, and on whatever thread.
+//! Operations in random order, and on several threads.
 
 use super::*;
 
@@ -14,8 +14,8 @@ impl Chance {
     }
 }
 
-/// Whatever happens in whatever order, who waits is answered, what was admitted is charged once, and what was dropped is
-/// charged at most once; and nothing is left behind.
+/// In any order of events, every waiter is answered, an admitted hit is charged once, a dropped hit at most
+/// once, and nothing is left behind.
 #[test]
 fn any_order_of_coming_polling_dropping_and_answering() {
     for seed in 1..=4_000u64 {
@@ -40,7 +40,7 @@ fn any_order_of_coming_polling_dropping_and_answering() {
         run(&mut tasks);
         assert!(tasks.iter().all(allowed), "seed {seed}: somebody is not answered, or denied");
         admitted += tasks.len() as u32;
-        let used = rig.store.used(&rig.limit);
+        let used = rig.store.used(&rig.strategy);
         assert!((admitted..=admitted + dropped).contains(&used), "seed {seed}: {used} of {admitted}");
         drop(tasks);
         assert_eq!(rig.coalescing.keys_under_way(), 0, "seed {seed}");
@@ -48,7 +48,7 @@ fn any_order_of_coming_polling_dropping_and_answering() {
     }
 }
 
-/// The same on threads, which poll whenever they are woken.
+/// The same on threads, which poll when they are woken.
 #[test]
 fn threads_carry_each_others_operations() {
     fn block_on<F: Future>(future: F) -> F::Output {
@@ -70,13 +70,13 @@ fn threads_carry_each_others_operations() {
     const THREADS: u32 = 8;
     const EACH: u32 = 500;
     let rig = rig(THREADS * EACH);
-    // Each call waits until another thread lets it on, so that others come meanwhile.
+    // Each call waits until another thread lets it on, so that others arrive meanwhile.
     let done = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 for _ in 0..EACH {
-                    let pending = rig.coalescing.apply(rig.limit, KEY.to_vec(), Op::Check(Hit::new(1)));
+                    let pending = rig.coalescing.apply(rig.strategy, KEY.to_vec(), Op::Check(Hit::new(1)));
                     assert!(block_on(pending).unwrap().is_allowed());
                 }
                 done.fetch_add(1, Ordering::Relaxed);
@@ -87,6 +87,6 @@ fn threads_carry_each_others_operations() {
             std::thread::yield_now();
         }
     });
-    assert_eq!(rig.store.used(&rig.limit), THREADS * EACH);
+    assert_eq!(rig.store.used(&rig.strategy), THREADS * EACH);
     assert_eq!(rig.coalescing.keys_under_way(), 0);
 }

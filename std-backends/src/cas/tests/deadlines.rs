@@ -35,11 +35,11 @@ impl CompareAndSwap for Silent {
 
 #[test]
 fn calls_of_a_store_that_is_silent_end_with_what_is_known_of_them() {
-    let limit = TokenBucket::new(Rate::per_second(1));
+    let strategy = TokenBucket::new(Rate::per_second(1));
     let check = |loads| {
         let storage = Coalescing::new(Arc::new(Silent { loads }));
-        let checked = AsyncStorage::apply(&storage, &limit, &"key", &Op::Check(Hit::new(1)));
-        let loaded = AsyncStorage::load(&storage, &limit, &"key").now_or_never().map(|it| it.map(drop));
+        let checked = AsyncStorage::apply(&storage, &strategy, &"key", &Op::Check(Hit::new(1)));
+        let loaded = AsyncStorage::load(&storage, &strategy, &"key").now_or_never().map(|it| it.map(drop));
         (checked.now_or_never().unwrap().unwrap_err().kind(), loaded.unwrap().map_err(|it| it.kind()))
     };
     // A swap that was sent may have been made.

@@ -3,12 +3,12 @@
 
 use std::arch::asm;
 
-/// By the architecture it is.
+/// Returns true: the architecture guarantees it.
 pub(in super::super) const fn is_steady() -> bool {
     true
 }
 
-/// Returns the count so far.
+/// Returns the count.
 #[inline(always)]
 pub(in super::super) fn read() -> u64 {
     let count: u64;

@@ -1,11 +1,11 @@
-//! Where no counter can be read cheaply.
+//! The counter of targets that have no cheap one.
 
-/// There is none.
+/// Returns false: there is no counter.
 pub(in super::super) const fn is_steady() -> bool {
     false
 }
 
-/// Nothing is counted.
+/// Returns 0.
 #[inline(always)]
 pub(in super::super) const fn read() -> u64 {
     0

@@ -4,8 +4,8 @@
 use std::arch::x86_64::{__cpuid, _rdtsc};
 use std::sync::LazyLock;
 
-/// Whether the processor says that it counts at the same rate in every state of power ("invariant TSC",
-/// Intel's manual, volume 3, 19.17.1). Asked once: in a virtual machine the question takes microseconds.
+/// Returns whether the processor counts at the same rate in every power state ("invariant TSC", Intel's
+/// manual, volume 3, 19.17.1). Asks once: in a virtual machine the question takes microseconds.
 pub(in super::super) fn is_steady() -> bool {
     static STEADY: LazyLock<bool> = LazyLock::new(|| {
         const EXTENDED: u32 = 0x8000_0000;
@@ -18,7 +18,7 @@ pub(in super::super) fn is_steady() -> bool {
     *STEADY
 }
 
-/// Returns the count so far.
+/// Returns the count.
 #[inline(always)]
 pub(in super::super) fn read() -> u64 {
     // SAFETY: every x86-64 processor has the instruction.
