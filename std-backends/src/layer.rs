@@ -1,31 +1,33 @@
-//! Storages around storages: what happens when one does not answer.
+//! Layers around a storage, for the time when it does not answer.
 //!
-//! Each is an [`AsyncStorage`](traffik_core::storage::AsyncStorage) itself, so that one goes around another.
+//! Each layer is an [`AsyncStorage`](traffik_core::storage::AsyncStorage) around another one.
+//! [`StorageExt`] adds each with one method call. In the order of this table, from the store outwards, all
+//! of them make sense together:
 //!
-//! | wrapper | what it does | where it belongs |
-//! |---|---|---|
-//! | [`Timeout`] | gives up on a call that takes too long | around what may take long, within all others |
-//! | [`Retry`] | asks again, after waits that grow | around a deadline for each attempt |
-//! | [`CircuitBreaker`] | leaves a storage alone that fails on | around what it watches and its deadline |
-//! | [`Failover`] | asks another storage where the first one fails | around a breaker |
-//! | [`DenyCache`] | answers itself while a denial holds | around all that is asked about limits |
-//! | [`Instrumented`] | reports how calls end, and how long they take | around all, or what it reports on |
+//! | layer | for a storage that | does | belongs around |
+//! |---|---|---|---|
+//! | [`Timeout`] | hangs | fails a call that takes too long | the store, within all others |
+//! | [`Retry`] | fails now and then | tries again, after growing waits | a `Timeout` for each attempt |
+//! | [`CircuitBreaker`] | is down | stops calling it for a while | the storage it judges, and its `Timeout` |
+//! | [`Failover`] | is down | asks another storage instead | a `CircuitBreaker` |
+//! | [`DenyCache`] | is hammered by denied clients | repeats a denial while it holds | all of the above |
+//! | [`Instrumented`] | you want to watch | reports results and durations of calls | all, or one layer |
 //!
-//! In this order, from the store outwards, all of them make sense at once. [`StorageExt`] puts them there, a line
-//! each. In another:
+//! In another order:
 //!
-//! * A breaker within a retry counts attempts instead of calls, and while it is open the retry still waits
-//!   and asks it again.
-//! * A deadline around a breaker does not count as a failure of the store, but for
-//!   [slow](BreakerBuilder::slow) calls. Around a failover it cuts the fallback off, too.
-//! * A cache of denials within a failover forgets the fallback's denials when the primary is back, and asks a
-//!   fallback each time.
-//! * A retry around a failover asks the primary again before each attempt of the fallback: put it within.
+//! * A breaker within a retry counts attempts instead of calls. While it is open, the retry still waits and
+//!   tries again.
+//! * A breaker within a timeout does not count a timed-out call as a failure of the store, unless
+//!   [`slow`](BreakerBuilder::slow) is set. A timeout around a failover also cuts off the fallback.
+//! * A deny cache within a failover, around the primary, caches no denial of the fallback, and the fallback
+//!   is asked each time.
+//! * A retry around a failover asks the primary again before each attempt of the fallback: put the retry
+//!   within.
 //!
-//! Of a storage that is made of several [nodes](traffik_core::storage::AsyncStorage::node) breaker, failover
-//! and counters judge each by itself, so that one that fails changes nothing for keys on the others.
+//! A breaker, a failover and counters judge each [node](traffik_core::storage::AsyncStorage::node) of a
+//! storage separately. A node that fails changes nothing for keys on other nodes.
 //!
-//! # From the names of the Python library
+//! # Names of the Python library
 //!
 //! | there | here |
 //! |---|---|
@@ -33,18 +35,17 @@
 //! | `backend_fallback` | [`with_fallback`], or [`Failover::builder`]: see below |
 //! | `CircuitBreaker` | [`with_breaker`] and [`Breaker::builder`]; several storages can share one |
 //! | `failover` | all three: `.with_retry(timer).with_breaker(&breaker).with_fallback(other)` |
-//! | `on_error` | what a throttle does with the failure that is left, in `traffik_integrations` |
+//! | `on_error` | the same of a throttle in `traffik_integrations`, for failures that remain |
 //!
-//! Two ways to make a failover differ in what becomes of a call that is on its way when the store dies or
-//! hangs:
+//! The two ways to make a failover differ in calls that are under way when the store dies or hangs:
 //!
 //! | | such a call | such a hit |
 //! |---|---|---|
 //! | [`with_fallback`] | the fallback decides | may count on both sides, never merged |
-//! | [`Failover::builder`] | fails, with an unknown outcome | counts once, if at all |
+//! | [`Failover::builder`] | fails, with an unknown outcome | counts at most once |
 //! | ... with [`after_timeouts`] | the fallback decides | as `with_fallback` |
 //!
-//! The builder has more: kinds of failure, a share of the limit, a warm fallback, merging.
+//! The builder has more options: kinds of failure, a share of the limit, a warm fallback, merging.
 //!
 //! [`with_retry`]: StorageExt::with_retry
 //! [`with_breaker`]: StorageExt::with_breaker
@@ -71,7 +72,7 @@ pub use timeout::Timeout;
 
 pub use crate::util::backoff::Backoff;
 
-// What stands in signatures, and nobody has to name.
+// Types that appear in signatures; users seldom name them.
 #[doc(hidden)]
 pub use breaker::{CircuitOpen, StateChange};
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! Leaves a storage, or a node of it, alone that fails again and again.
+//! The circuit breaker, which stops calls to a storage, or a node of it, that fails again and again.
 
 mod builder;
 mod control;

@@ -1,4 +1,4 @@
-//! What wrappers need to know of a call, and to keep of it to make it again.
+//! Helpers of the layers: calls that are made again, and the nodes of their keys.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy};
 
 use crate::util::key::KeyRefs;
 
-/// Whether an operation may change what is kept, so that its outcome is unknown if there is no answer.
+/// Returns whether an operation may change a state, so that its outcome is unknown without an answer.
 pub(super) const fn changes<S: Strategy>(op: &Op<S>) -> bool {
     !matches!(op, Op::Peek(_))
 }
 
-/// Checks several keys of which the bytes have been kept.
+/// Checks several keys together, given their bytes.
 pub(super) fn check_keys<S: Strategy>(
     storage: &impl AsyncStorage<S>,
     strategy: &S,
@@ -23,7 +23,7 @@ pub(super) fn check_keys<S: Strategy>(
     storage.check_together(strategy, &keys, hit)
 }
 
-/// The nodes of several keys, each once; `None` is a storage that is one node.
+/// The distinct nodes of several keys. `None` stands for a storage that is a single node.
 pub(super) enum KeyNodes {
     One(Option<Arc<str>>),
     Several(Vec<Option<Arc<str>>>),

@@ -1,12 +1,12 @@
-//! The methods of a storage that a layer leaves to the storage within it.
+//! The methods of a storage that a layer passes to the storage within.
 
-/// Writes out methods of [`AsyncStorage`](traffik_core::storage::AsyncStorage) that ask the storage within,
+/// Writes methods of [`AsyncStorage`](traffik_core::storage::AsyncStorage) that call the storage within,
 /// such as `delegate!(self => self.storage; is_local, wait_queue);`.
 macro_rules! delegate {
     ($self:ident => $within:expr; $($method:ident),+) => {
         $(delegate!(@$method $self => $within);)+
     };
-    // A call passes through a layer as any other, however late it comes.
+    // A layer passes a late call on like any other.
     (@apply_due $self:ident => $within:expr) => {
         fn apply_due(
             &$self,

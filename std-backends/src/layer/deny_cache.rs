@@ -1,4 +1,4 @@
-//! Answers by itself while a denial holds.
+//! The deny cache, which repeats a denial while it holds.
 
 mod builder;
 mod storage;

@@ -1,10 +1,10 @@
-//! Asks another storage where the first one fails.
+//! The failover, which asks another storage where the first one fails.
 
 mod builder;
 mod outbox;
 mod primary_node;
 mod reconcile;
-mod route;
+mod router;
 mod settings;
 mod storage;
 

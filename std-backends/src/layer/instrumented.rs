@@ -1,4 +1,4 @@
-//! Reports how calls of a storage end, and how long they take.
+//! Instrumentation: how the calls of a storage end, and how long they take.
 
 mod counters;
 mod storage;

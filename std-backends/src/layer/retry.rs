@@ -1,4 +1,4 @@
-//! Asks again, after waits that grow.
+//! The retry, which asks a storage again after growing waits.
 
 mod builder;
 mod settings;

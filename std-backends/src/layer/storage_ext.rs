@@ -1,4 +1,4 @@
-//! Layers around a storage, one in a line each.
+//! The layers as methods of a storage.
 
 use std::time::Duration;
 
@@ -6,71 +6,70 @@ use traffik_core::{Strategy, Timer};
 
 use super::{Breaker, CallObserver, CircuitBreaker, DenyCache, Failover, Instrumented, Retry, Timeout};
 
-/// Puts layers around a storage, each as it is if nothing is said; their builders say more. The one that is
-/// named last is the outermost.
+/// Adds layers to a storage, each with its default settings.
+///
+/// Choose the builder of a layer where you need other settings. The layer that is added last is the
+/// outermost.
 ///
 /// ```
 /// use std::time::Duration;
-/// use traffik::layer::{StorageExt, Breaker, CallCounters};
-/// use traffik::Memory;
-/// use traffik::storage::{Local, Reply};
-/// use traffik::{AsyncLimiter, TokenBucket, rate};
-/// # use std::future::{Future, ready};
-/// # #[derive(Clone)]
-/// # struct Runtime;
-/// # impl traffik::Timer for Runtime {
-/// #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
-/// # }
+/// use traffik::layer::{Breaker, CallCounters, StorageExt};
+/// use traffik::runtime::Manual;
+/// use traffik::storage::Local;
+/// use traffik::{AsyncLimiter, Memory, TokenBucket, rate};
 ///
-/// // Memory stands here for a store that may fail.
+/// let runtime = Manual::new(); // in a program `Tokio` or `Smol`
+///
+/// // `Local(Memory)` stands for a store that may fail.
 /// let storage = Local(Memory::new(1_000))
-///     .with_timeout(Runtime, Duration::from_millis(50))
-///     .with_retry(Runtime)
+///     .with_timeout(runtime.clone(), Duration::from_millis(50))
+///     .with_retry(runtime.clone())
 ///     .with_breaker(&Breaker::new("redis"))
 ///     .with_fallback(Local(Memory::new(1_000)))
 ///     .with_deny_cache()
 ///     .with_observer(CallCounters::default());
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-/// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
+/// assert!(runtime.run(async { limiter.check("alice").await })??.is_allowed());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait StorageExt: Sized {
-    /// [`Timeout`]: gives up on a call that takes longer. A deadline of the storage's own should be no
-    /// longer.
+    /// Adds a [`Timeout`]: fails a call that takes longer than `limit`. A deadline of the storage itself
+    /// should be no longer.
     fn with_timeout<R: Timer>(self, timer: R, limit: Duration) -> Timeout<Self, R> {
         Timeout::new(self, timer, limit)
     }
 
-    /// [`Retry`]: asks up to three times within 1 s, unless the hit may have been charged.
+    /// Adds a [`Retry`]: up to three attempts within 1 s, unless the hit may have been charged.
     fn with_retry<R: Timer>(self, timer: R) -> Retry<Self, R> {
         Retry::new(self, timer)
     }
 
-    /// [`CircuitBreaker`]: is left alone while the breaker is open, each of its nodes by itself.
+    /// Adds a [`CircuitBreaker`]: while the breaker is open for a node, calls to that node fail at once.
     fn with_breaker(self, breaker: &Breaker) -> CircuitBreaker<Self> {
         CircuitBreaker::new(self, breaker)
     }
 
-    /// [`Failover`]: the other storage decides where this one fails, with the whole limit, and begins cold;
-    /// what it admitted is dropped in the end.
+    /// Adds a [`Failover`]: where this storage fails, `fallback` decides, with the whole limit. The
+    /// fallback starts cold, and its admissions are dropped in the end.
     ///
-    /// It decides also on calls that are on their way when this one dies or hangs, whose outcome is then
-    /// unknown. Such a hit may be counted by both, and is never merged. Where it must not be, take
-    /// [`Failover::builder`], which leaves these calls a failure unless it is given
+    /// The fallback also decides calls that are under way when this storage dies or hangs. Their outcome is
+    /// then unknown: both sides may count such a hit, and it is never merged. Use [`Failover::builder`]
+    /// where that must not happen. It reports such calls as failures unless you set
     /// [`after_timeouts`](super::FailoverBuilder::after_timeouts).
     fn with_fallback<S: Strategy, F>(self, fallback: F) -> Failover<S, Self, F> {
         Failover::builder(self, fallback).after_timeouts().build()
     }
 
-    /// [`DenyCache`]: is not asked again while its denial holds, for up to 10 000 keys.
+    /// Adds a [`DenyCache`]: repeats a denial while it holds, for up to 10 000 keys.
     fn with_deny_cache<S: Strategy + PartialEq>(self) -> DenyCache<S, Self> {
         DenyCache::builder(self).build()
     }
 
-    /// [`Instrumented`]: tells how calls end, and how long they take.
+    /// Adds an [`Instrumented`]: reports how calls end, and how long they take.
     fn with_observer(self, observer: impl CallObserver + 'static) -> Instrumented<Self> {
         Instrumented::new(self, observer)
     }
 }
 
-/// Whether it is a storage is found out where it is used, as of what limit is known there.
+/// Implemented for every type, since only the use shows for which strategy the type is a storage.
 impl<T> StorageExt for T {}

@@ -1,4 +1,4 @@
-//! A storage that is given up on where it takes too long.
+//! The timeout, which fails a call that takes too long.
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
@@ -13,32 +13,31 @@ use crate::util::race::{Either, race};
 
 /// A storage with a deadline for each call.
 ///
-/// * The time runs from when the call is made, and the call is dropped when it is over.
-/// * What may have been charged by then fails with [`Timeout`](traffik_core::ErrorKind::Timeout), for its
-///   outcome is unknown; what charges nothing, a peek or a look at a state, with
-///   [`Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of both is a `DeadlineExceeded`, whose field is
-///   `limit`, the time that the call was given.
-/// * A storage that has a deadline of its own, as those on servers do, SHOULD have one that is no longer:
-///   what it learns of its connections from calls that fail, it learns later from calls that are dropped.
-/// * An answer that is there at once is passed on as it is: no timer is set for it, and nothing allocated.
+/// Choose it for a storage that may hang and has no deadline of its own. It belongs directly around the
+/// store, within all other layers. The limit has no default: 50 ms suits a store in the same data centre.
+///
+/// * The time runs from when the call is made. At its end the call is dropped.
+/// * A call that may have charged something fails with [`Timeout`](traffik_core::ErrorKind::Timeout), since
+///   its outcome is unknown. A peek or a load fails with
+///   [`Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of both is a `DeadlineExceeded`,
+///   whose field `limit` is the time that the call had.
+/// * A storage with a deadline of its own, such as those on servers, SHOULD have one that is no longer. It
+///   learns about its connections from calls that fail, and less from calls that are dropped.
+/// * A ready answer passes unchanged, without a timer and without an allocation.
 ///
 /// ```
 /// use std::time::Duration;
 /// use traffik::layer::Timeout;
-/// use traffik::Memory;
-/// use traffik::storage::{Local, Reply};
-/// use traffik::{AsyncLimiter, TokenBucket, rate};
-/// # use std::future::{Future, ready};
-/// # #[derive(Clone)]
-/// # struct Runtime;
-/// # impl traffik::Timer for Runtime {
-/// #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
-/// # }
+/// use traffik::runtime::Manual;
+/// use traffik::storage::Local;
+/// use traffik::{AsyncLimiter, Memory, TokenBucket, rate};
 ///
-/// // Memory stands here for a store that may take its time.
-/// let storage = Timeout::new(Local(Memory::new(1_000)), Runtime, Duration::from_millis(50));
+/// let runtime = Manual::new(); // in a program `Tokio` or `Smol`
+/// let store = Local(Memory::new(1_000)); // stands for a store that may hang
+/// let storage = Timeout::new(store, runtime.clone(), Duration::from_millis(50));
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-/// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
+/// assert!(runtime.run(async { limiter.check("alice").await })??.is_allowed());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Timeout<T, R> {
@@ -48,12 +47,12 @@ pub struct Timeout<T, R> {
 }
 
 impl<T, R: Timer> Timeout<T, R> {
-    /// The storage, given so long for each call.
+    /// Wraps a storage, so that each of its calls may take at most `limit`.
     pub const fn new(storage: T, timer: R, limit: Duration) -> Self {
         Self { storage, timer, limit }
     }
 
-    /// The storage.
+    /// Returns the storage within.
     pub const fn storage(&self) -> &T {
         &self.storage
     }
@@ -70,11 +69,43 @@ impl<T, R: Timer> Timeout<T, R> {
     }
 }
 
-/// A call was not answered in time: the [`cause`](BackendError::cause) of the [`BackendError`].
+/// The cause of a failure that a missed deadline brought about.
+///
+/// It is the [`cause`](BackendError::cause) of the [`BackendError`] of a [`Timeout`] or a
+/// [`Retry`](crate::layer::Retry), and of slow calls that opened a [`Breaker`](crate::layer::Breaker).
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::layer::{DeadlineExceeded, Timeout};
+/// use traffik::runtime::Manual;
+/// use traffik::storage::{AsyncStorage, Reply};
+/// use traffik::{AsyncLimiter, ErasedKey, Op, Timestamp, TokenBucket, Verdict, rate};
+/// # use traffik::Strategy;
+/// /// A store that never answers.
+/// struct Hung;
+///
+/// impl<S: Strategy> AsyncStorage<S> for Hung {
+///     fn apply(&self, _: &S, _: &dyn ErasedKey, _: &Op<S>) -> Reply<S::Verdict> {
+///         Reply::pending(std::future::pending())
+///     }
+///
+///     fn load(&self, _: &S, _: &dyn ErasedKey) -> Reply<(S::State, Timestamp)> {
+///         Reply::pending(std::future::pending())
+///     }
+/// }
+///
+/// let runtime = Manual::new();
+/// let storage = Timeout::new(Hung, runtime.clone(), Duration::from_millis(50));
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
+/// let failure = runtime.run(async { limiter.check("alice").await })?.unwrap_err();
+/// let cause = failure.cause().and_then(|cause| cause.downcast_ref::<DeadlineExceeded>());
+/// assert_eq!(cause.map(|exceeded| exceeded.limit), Some(Duration::from_millis(50)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadlineExceeded {
-    /// The time it was given.
+    /// The time that the call had.
     pub limit: Duration,
 }
 
@@ -86,7 +117,7 @@ impl DeadlineExceeded {
 
 impl fmt::Display for DeadlineExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the store has not answered within {:?}", self.limit)
+        write!(f, "the storage did not answer within {:?}", self.limit)
     }
 }
 

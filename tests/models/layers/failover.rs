@@ -307,11 +307,9 @@ fn a_limit_that_cannot_be_divided_fails_before_anybody_is_asked() {
         for op in [Op::Check(hit), Op::Charge(hit), Op::Refund(hit, Receipt::default()), Op::Reset] {
             let failure = asked(op).unwrap_err();
             assert_eq!(failure.kind(), ErrorKind::Invalid);
-            assert!(
-                failure.to_string().starts_with(
-                    "nothing was asked, for the fallback cannot hold its share of the limit: this"
-                )
-            );
+            assert!(failure.to_string().starts_with(
+                "no storage was asked, since the fallback cannot apply its share of the limit: this"
+            ));
         }
         let together = it.limits.storage().check_together(&limit, &[&"key", &"b"], &hit);
         assert!(it.runtime.run(together).unwrap().is_err());

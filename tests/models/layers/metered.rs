@@ -100,7 +100,7 @@ fn an_observer_of_ones_own_sees_the_failure() {
     let limits = AsyncLimiter::new(TokenBucket::new(rate!("2/80s")), storage);
     assert!(runtime.run(limits.check("key")).unwrap().is_err());
     let expected =
-        (CallResult::Failed(ErrorKind::Timeout), "the store has not answered within 10ms".to_owned());
+        (CallResult::Failed(ErrorKind::Timeout), "the storage did not answer within 10ms".to_owned());
     assert_eq!(*last.lock().unwrap(), Some(expected));
 }
 

@@ -59,7 +59,7 @@ fn an_answer_in_time_is_passed_on_also_at_the_last_moment() {
         if let Err(failure) = answer {
             let late = failure.cause().downcast_ref::<DeadlineExceeded>().unwrap();
             assert_eq!(late.limit, 10 * MILLI);
-            assert_eq!(failure.to_string(), "the store has not answered within 10ms");
+            assert_eq!(failure.to_string(), "the storage did not answer within 10ms");
         }
     }
 }

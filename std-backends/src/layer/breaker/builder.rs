@@ -16,7 +16,23 @@ use crate::util::nodes::Nodes;
 use crate::util::random::Random;
 use crate::util::setters::setters;
 
-/// What a [`Breaker`] is to be like.
+/// The options of a [`Breaker`].
+///
+/// [`Breaker::builder`] creates it. Every option has a default.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::Ratio;
+/// use traffik::layer::Breaker;
+///
+/// let breaker = Breaker::builder("redis")
+///     .failure_rate(Ratio::new(1, 2)?, 20, Duration::from_secs(10))
+///     .open_for(Duration::from_secs(1))
+///     .build()?;
+/// assert_eq!(breaker.name(), "redis");
+/// assert!(Breaker::builder("redis").failures(0).build().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub struct BreakerBuilder {
     name: Arc<str>,
@@ -28,90 +44,103 @@ pub struct BreakerBuilder {
 
 impl BreakerBuilder {
     setters! {
-        /// Opens after so many failures in a row: five, if neither this nor a rate is given. Calls that are
-        /// under way together and fail within 5 ms of each other, as all do on a connection that breaks,
-        /// count as one.
+        /// Opens after this many failures in a row. Defaults to 5 if no failure rate is set, else to no
+        /// such rule.
+        ///
+        /// Concurrent calls that fail within 5 ms of each other count as one failure: a connection that
+        /// breaks takes all its calls along.
         pub const fn failures(in_a_row: u32) => settings.failures = Some(in_a_row);
 
-        /// Opens when at least this share of the calls within a window failed, of which there must be `calls`
-        /// at least. A window is counted in tenths, the current one included.
+        /// Opens when at least the share `share` of the calls within `window` failed, out of at least
+        /// `calls` calls. Defaults to no such rule.
+        ///
+        /// The window is counted in tenths, the current one included. Both rules may be set; the first to
+        /// apply opens the breaker.
         pub const fn failure_rate(share: Ratio, calls: u32, window: Duration) =>
             settings.share = Some(Share { most: share, calls, window });
 
-        /// A call that takes this long counts as failed, whatever it answers, and also when nobody awaits it
-        /// any longer. None does if nothing is said.
+        /// Counts a call that takes `from` or longer as failed, whatever its answer, and also if its answer
+        /// was dropped. Defaults to no such limit.
         pub const fn slow(from: Duration) => settings.slow = Some(from);
 
-        /// Stays open for so long, 500 ms if nothing is said.
+        /// Sets the time that the breaker stays open. Defaults to 500 ms.
         pub const fn open_for(time: Duration) => settings.open_for = time;
 
-        /// And for up to this much longer, at random, so that not all who share a store come back to it at
-        /// once: 250 ms if nothing is said.
+        /// Sets the random time, from zero to `most`, that the breaker stays open beyond
+        /// [`open_for`](Self::open_for). Defaults to 250 ms. It keeps the clients of one store from
+        /// returning at the same moment.
         pub const fn jitter(most: Duration) => settings.jitter = most;
 
-        /// Closes after so many probes that succeed in a row, 1 if nothing is said.
+        /// Closes after this many successful probes in a row. Defaults to 1.
         pub const fn successes(in_a_row: u32) => settings.successes = in_a_row;
 
-        /// Which kinds of failure count: [`is_outage`] if nothing is said. Those that do not count as successes,
-        /// for the storage answered.
+        /// Sets the kinds of failure that count. Defaults to [`is_outage`]. Failures of other kinds count
+        /// as successes, since the storage answered.
         pub const fn counts(counts: fn(ErrorKind) -> bool) => settings.counts = counts;
 
-        /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+        /// Sets the clock, which should not step. Defaults to a [`MonotonicClock`].
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
 
-        /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
+        /// Sets the seed of the jitter, for tests that must repeat. Defaults to a random one.
         pub const fn seed(seed: u64) => random = Random::seeded(seed);
     }
 
-    /// Calls this at each change of state.
+    /// Calls `listener` at each change of state.
     ///
-    /// The change has a text for a log, and the fields `breaker`, the name; `node`, which is `None` for a
-    /// storage that is one node; `number`, a `u64` that orders the changes of this breaker; `from` and `to`,
-    /// each a [`BreakerState`](crate::layer::BreakerState); and `cause`, the failure that opened it. Two
-    /// changes can reach a listener in the wrong order. The listener runs within the call that brought the
-    /// change about: it should be quick, and not panic, for then that call does.
+    /// The change implements `Display` for logs. Its fields are `breaker`, the name; `node`, `None` for a
+    /// storage that is a single node; `number`, a `u64` that orders the changes of this breaker; `from` and
+    /// `to`, each a [`BreakerState`](crate::layer::BreakerState); and `cause`, the failure that opened the
+    /// breaker.
+    ///
+    /// Two changes can reach a listener in the wrong order. The listener runs within the call that caused
+    /// the change. It should be quick, and must not panic, because that call would panic.
     pub fn on_change(mut self, listener: impl Fn(&StateChange) + Send + Sync + 'static) -> Self {
         self.listeners.push(Box::new(listener));
         self
     }
 
-    /// The breaker.
+    /// Builds the breaker, closed.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if it could never open or never close.
+    /// Fails with [`ErrorKind::Invalid`] if the breaker could never open or never close: 0 failures or
+    /// successes, times of 0 s, or a rate that is not above 0 and at most 1.
     pub fn build(self) -> Result<Breaker, BackendError> {
+        // Settings that would never open or never close are mistakes: refuse them with a value that works.
         let settings = &self.settings;
         let refuse = |message: &'static str| Err(BackendError::new(ErrorKind::Invalid, message));
         if settings.failures == Some(0) {
-            return refuse("a breaker that opens after 0 failures is always open; take 1 or more");
+            return refuse("a breaker that opens after 0 failures is always open; set 1 or more");
         }
         if settings.successes == 0 {
-            return refuse("a breaker closes after 1 probe or more");
+            return refuse("a breaker closes after at least 1 successful probe; set 1 or more");
         }
         if settings.open_for.is_zero() {
-            return refuse("a breaker must stay open for some time; take 500 ms");
+            return refuse("a breaker must stay open for some time; set `open_for` to 500 ms, for example");
         }
         if settings.slow.is_some_and(|slow| slow.is_zero()) {
-            return refuse("if calls of 0 s are slow, all are; take well above what a call takes");
+            return refuse("calls of 0 s are always slow; set `slow` well above what a call takes");
         }
         if let Some(Share { most, calls, window }) = &settings.share
             && (*most == Ratio::ZERO || *most > Ratio::ONE || *calls == 0 || window.is_zero())
         {
             return refuse(
-                "a failure rate is above 0 and at most 1, of 1 call or more, in a window above 0 s",
+                "a failure rate must be above 0 and at most 1, over at least 1 call, in a window above 0 s",
             );
         }
         Ok(self.build_unchecked())
     }
 
-    /// The breaker, of settings that are known to make sense.
+    /// Builds the breaker without checking its settings.
     fn build_unchecked(mut self) -> Breaker {
+        // A breaker without any rule would never open.
         if self.settings.failures.is_none() && self.settings.share.is_none() {
             self.settings.failures = Some(5);
         }
         let Self { name, settings, clock, listeners, random } = self;
+        // A clock that steps would end or extend the open time, so the default is monotonic.
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
+        // `whole` judges a storage without named nodes; nodes are added as calls name them.
         let (whole, nodes) = (BreakerNode::new(None), Nodes::new());
         let (changes, refused) = (AtomicU64::new(0), AtomicU64::new(0));
         let inner = BreakerInner { name, settings, clock, listeners, random, whole, nodes, changes, refused };
@@ -120,13 +149,13 @@ impl BreakerBuilder {
 }
 
 impl Breaker {
-    /// A breaker with default settings.
+    /// Creates a breaker with default settings: it opens after 5 failures in a row, for 500 to 750 ms.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self::builder(name).build_unchecked()
     }
 
-    /// A breaker of this name, closed. If nothing else is said it opens after five failures in a row, for 500
-    /// to 750 ms.
+    /// Creates a builder of a breaker with this name, which appears in messages. By default the breaker
+    /// opens after 5 failures in a row, for 500 to 750 ms.
     pub fn builder(name: impl Into<Arc<str>>) -> BreakerBuilder {
         let settings = BreakerSettings {
             failures: None,

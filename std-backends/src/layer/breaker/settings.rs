@@ -1,12 +1,13 @@
-//! When a circuit breaker opens and closes.
+//! The settings of a circuit breaker.
 
 use std::time::Duration;
 
 use traffik_core::Ratio;
 use traffik_core::storage::ErrorKind;
 
+/// The settings of a breaker.
 pub(super) struct BreakerSettings {
-    /// Failures in a row.
+    /// The failures in a row that open it.
     pub(super) failures: Option<u32>,
     pub(super) share: Option<Share>,
     pub(super) slow: Option<Duration>,
@@ -16,15 +17,25 @@ pub(super) struct BreakerSettings {
     pub(super) counts: fn(ErrorKind) -> bool,
 }
 
+/// The failure rate that opens a breaker.
 pub(super) struct Share {
     pub(super) most: Ratio,
     pub(super) calls: u32,
     pub(super) window: Duration,
 }
 
-/// The kinds of failure that say that a storage as a whole is ill, and not that one call was: all but
-/// `Contended`, `Full`, `Invalid` and `DecodeError`, which it takes a storage that answers to tell, and `Closed`,
-/// which was wanted.
+/// Returns whether a kind of failure says that the storage as a whole is down, and not that one call
+/// failed.
+///
+/// That holds for all kinds but `Contended`, `Full`, `Invalid` and `Corrupt`, which only a storage that
+/// answers reports, and `Closed`, which the program asked for.
+///
+/// ```
+/// use traffik::ErrorKind;
+/// use traffik::layer::is_outage;
+///
+/// assert!(is_outage(ErrorKind::Unavailable) && !is_outage(ErrorKind::Contended));
+/// ```
 #[must_use]
 pub fn is_outage(kind: ErrorKind) -> bool {
     !matches!(

@@ -1,4 +1,4 @@
-//! The state of a circuit breaker, as listeners, callers and those who are refused see it.
+//! The state of a circuit breaker, its changes, and the error of refused calls.
 
 use std::error::Error;
 use std::fmt;
@@ -7,13 +7,27 @@ use std::sync::Arc;
 use traffik_core::Timestamp;
 use traffik_core::storage::BackendError;
 
-/// The state of a breaker.
+/// The state of a [`Breaker`](crate::layer::Breaker).
+///
+/// ```
+/// use traffik::layer::{Breaker, BreakerState};
+///
+/// let breaker = Breaker::new("redis");
+/// match breaker.state() {
+///     BreakerState::Closed | BreakerState::ForcedClosed => println!("calls pass"),
+///     BreakerState::HalfOpen => println!("probing"),
+///     BreakerState::Open(until) => println!("no call before {until}"),
+///     BreakerState::ForcedOpen => println!("no call until `release`"),
+///     other => println!("{other}"),
+/// }
+/// assert_eq!(breaker.state().to_string(), "closed");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BreakerState {
     /// Calls pass.
     Closed,
-    /// No call passes. The first one from this time on does, as a probe.
+    /// No call passes before this time. The first call from then on passes as a probe.
     Open(Timestamp),
     /// One call passes at a time.
     HalfOpen,
@@ -36,7 +50,7 @@ impl fmt::Display for BreakerState {
 }
 
 impl BreakerState {
-    /// Severity for those who call; of two that are open, the one that is open for longer is worse.
+    /// Returns the severity for callers. Of two open states, the later end is worse.
     pub(super) const fn severity(self) -> (u8, Timestamp) {
         match self {
             Self::Closed | Self::ForcedClosed => (0, Timestamp::EPOCH),
@@ -47,24 +61,37 @@ impl BreakerState {
     }
 }
 
-/// A breaker went from one state to another.
+/// A change of a breaker from one state to another.
 ///
-/// Listeners are called after the fact, by whichever call brought it about: two changes can reach a listener
-/// in the wrong order, and `number` tells which came first.
+/// [`BreakerBuilder::on_change`](crate::layer::BreakerBuilder::on_change) passes it to a listener, within
+/// the call that caused it. Two changes can reach a listener in the wrong order; `number` gives the right
+/// one.
+///
+/// ```
+/// use std::sync::mpsc::channel;
+/// use traffik::layer::{Breaker, BreakerState};
+///
+/// let (sender, states) = channel();
+/// let breaker = Breaker::builder("redis").on_change(move |change| drop(sender.send(change.to))).build()?;
+/// breaker.force_open();
+/// breaker.release();
+/// assert!(states.try_iter().eq([BreakerState::ForcedOpen, BreakerState::Closed]));
+/// # Ok::<(), traffik::storage::BackendError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StateChange {
     /// The name of the breaker.
     pub breaker: Arc<str>,
-    /// The node whose state changed; `None` for a storage that is one node.
+    /// The node whose state changed; `None` for a storage that is a single node.
     pub node: Option<Arc<str>>,
-    /// How many changes of this breaker there were, this one included.
+    /// The number of changes of this breaker up to this one.
     pub number: u64,
     /// The state before.
     pub from: BreakerState,
-    /// The state since.
+    /// The state after.
     pub to: BreakerState,
-    /// The failure that opened it, if it has opened by itself.
+    /// The failure that opened the breaker, unless it was opened by hand.
     pub cause: Option<BackendError>,
 }
 
@@ -76,16 +103,34 @@ impl fmt::Display for StateChange {
     }
 }
 
-/// Why a call did not pass a breaker: the [`cause`](BackendError::cause) of the [`BackendError`]. Its
+/// The cause of a failure that an open [`Breaker`](crate::layer::Breaker) brought about.
+///
+/// It is the [`cause`](BackendError::cause) of the [`BackendError`] of a refused call. Its
 /// [`source`](Error::source) is the failure that opened the breaker.
+///
+/// ```
+/// use traffik::layer::{Breaker, CircuitBreaker, CircuitOpen};
+/// use traffik::runtime::Manual;
+/// use traffik::storage::Local;
+/// use traffik::{AsyncLimiter, Memory, TokenBucket, rate};
+///
+/// let breaker = Breaker::new("redis");
+/// let storage = CircuitBreaker::new(Local(Memory::new(1_000)), &breaker);
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
+/// breaker.force_open();
+/// let refused = Manual::new().run(async { limiter.check("alice").await })?.unwrap_err();
+/// let open = refused.cause().and_then(|cause| cause.downcast_ref::<CircuitOpen>());
+/// assert_eq!(open.map(|open| &*open.breaker), Some("redis"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CircuitOpen {
     /// The name of the breaker.
     pub breaker: Arc<str>,
-    /// The node that is left alone; `None` for a storage that is one node.
+    /// The refused node; `None` for a storage that is a single node.
     pub node: Option<Arc<str>>,
-    /// The state before.
+    /// The state in which the breaker refused the call.
     pub state: BreakerState,
     pub(super) cause: Option<BackendError>,
 }

@@ -1,5 +1,8 @@
-//! When a node that fails is left alone, and when it is tried again: a state machine for each node, inner by
-//! all who use the storage.
+//! The state machine of each node, shared by all users of a breaker.
+//!
+//! Closed -> open: too many failures. Open -> half-open: the first call after the time is over. Half-open
+//! -> closed: enough successful probes. Half-open -> open: a failed probe. Any -> forced or closed: by
+//! hand.
 
 use std::iter;
 use std::sync::Arc;
@@ -17,16 +20,17 @@ use crate::util::nodes::Nodes;
 use crate::util::random::Random;
 use crate::util::spin_lock::SpinLock;
 
+/// The state that the clones of a breaker share.
 pub(super) struct BreakerInner {
     pub(super) name: Arc<str>,
     pub(super) settings: BreakerSettings,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
     pub(super) listeners: Vec<Listener>,
     pub(super) random: Random,
-    /// The storage where it is one node.
+    /// The storage as a whole, where it is a single node.
     pub(super) whole: BreakerNode,
     pub(super) nodes: Nodes<BreakerNode>,
-    /// Changes so far, of all nodes.
+    /// The number of changes so far, of all nodes.
     pub(super) changes: AtomicU64,
     pub(super) refused: AtomicU64,
 }
@@ -35,20 +39,22 @@ pub(super) type Listener = Box<dyn Fn(&StateChange) + Send + Sync>;
 
 /// The state machine of a node.
 pub(super) struct BreakerNode {
-    /// `None` for the storage as a whole.
+    /// The name; `None` for the storage as a whole.
     name: Option<Arc<str>>,
     machine: SpinLock<Machine>,
 }
 
+/// The state of a node. Every change takes the lock of the node, so transitions never race.
 struct Machine {
     state: BreakerState,
-    /// The number of its last change; what began before that counts for nothing.
+    /// The number of the last change. A call that began before it does not count.
     number: u64,
-    /// What those are told who do not pass; made once, for a store that is down is asked often.
+    /// The failure of refused calls. It is built once for each change, since a store that is down is asked
+    /// often.
     refusal: Option<BackendError>,
-    /// The failure that opened it, while it is open or half-open.
+    /// The failure that opened the breaker, while it is open or half-open.
     cause: Option<BackendError>,
-    /// Of a half-open one: whether a probe is out, and how many have succeeded.
+    /// While half-open: whether a probe is under way, and the number of successful ones.
     probing: bool,
     successes: u32,
     tally: FailureTally,
@@ -78,19 +84,21 @@ impl BreakerNode {
     }
 }
 
-/// How a call ended, as far as a breaker is concerned.
+/// The outcome of a call, as a breaker sees it.
 enum Ending {
     Good,
     Bad(BackendError),
-    /// It tells nothing about the store.
+    /// Says nothing about the store.
     Unknown,
 }
 
 impl BreakerInner {
-    /// Returns the state machine of a node. A new one is forced to whatever all are forced to.
+    /// Returns the state machine of a node. A new one takes over a forced state.
     pub(super) fn note(&self, node: &Arc<str>) -> Arc<BreakerNode> {
         self.nodes.get(node, |name| {
             let (made, state) = (BreakerNode::new(Some(name)), self.whole.state());
+            // `Nodes` makes no two notes at once, and `force` visits none meanwhile: a new node never
+            // misses a forced state.
             if matches!(state, BreakerState::ForcedOpen | BreakerState::ForcedClosed) {
                 let mut machine = made.machine.lock();
                 machine.state = state;
@@ -106,7 +114,7 @@ impl BreakerInner {
         let whole = self.whole.report();
         let is_listed = match whole.1 {
             BreakerState::Closed | BreakerState::HalfOpen => states.is_empty(),
-            // Once nodes are known, nobody may ever call without one, and end it.
+            // Once nodes are known, every call may name one, and none would end this state.
             BreakerState::Open(until) => states.is_empty() || until > self.clock.now(),
             BreakerState::ForcedOpen | BreakerState::ForcedClosed => true,
         };
@@ -116,7 +124,7 @@ impl BreakerInner {
         states
     }
 
-    /// Brings all nodes to a state at once.
+    /// Sets the state of all nodes at once.
     pub(super) fn force(&self, state: BreakerState) {
         let changes: Vec<_> = self.nodes.change(|nodes| {
             let nodes: Vec<_> = nodes.collect();
@@ -130,6 +138,7 @@ impl BreakerInner {
             })
             .collect()
         });
+        // Listeners run without any lock.
         changes.into_iter().for_each(|change| self.notify(Some(change)));
     }
 
@@ -148,10 +157,11 @@ impl BreakerInner {
         cause: Option<BackendError>,
     ) -> StateChange {
         let from = std::mem::replace(&mut machine.state, to);
+        // Unique over all nodes, and never reused, so a late call is always recognised.
         machine.number = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
         (machine.probing, machine.successes) = (false, 0);
         machine.tally.clear();
-        // A probe is there to see whether it still holds.
+        // The cause stays while probes find out whether it still holds.
         if to != BreakerState::HalfOpen {
             machine.cause.clone_from(&cause);
         }
@@ -161,7 +171,7 @@ impl BreakerInner {
         StateChange { breaker, node, number: machine.number, from, to, cause }
     }
 
-    /// Without the lock, so that a listener may ask the breaker whatever it likes.
+    /// Calls the listeners. Without the lock, so that a listener may use the breaker.
     fn notify(&self, changed: Option<StateChange>) {
         if let Some(change) = changed {
             self.listeners.iter().for_each(|listener| listener(&change));
@@ -173,7 +183,7 @@ impl BreakerInner {
         BreakerState::Open(now + open_for + self.random.up_to(jitter))
     }
 
-    /// Notes how a call ended that began at this time, in the state of this number.
+    /// Records the end of a call that began at this time, in the state of this number.
     fn record_end(
         &self,
         node: &BreakerNode,
@@ -182,9 +192,11 @@ impl BreakerInner {
         now: Timestamp,
     ) {
         let mut machine = node.machine.lock();
+        // The state has changed since the call began: its outcome says nothing about the new state.
         if machine.number != number {
             return;
         }
+        // Only the one probe of a half-open machine carries its number, so its end frees the place.
         let is_probe = machine.state == BreakerState::HalfOpen;
         machine.probing &= !is_probe;
         let to = match (machine.state, ending) {
@@ -209,20 +221,20 @@ impl BreakerInner {
     }
 }
 
-/// One call that may pass. Dropped without an ending, it leaves its place to others.
+/// A permit for one call. If it is dropped before the call ended, it frees the place of a probe.
 pub(super) struct BreakerPermit {
     inner: Arc<BreakerInner>,
-    /// `None` for the storage as a whole.
+    /// The node; `None` for the storage as a whole.
     node: Option<Arc<BreakerNode>>,
     number: u64,
     began: Timestamp,
-    /// True if the call needs other permits too: if it fails, any of those nodes may be to blame.
+    /// True if the call needs other permits too: a failure may then come from any of those nodes.
     is_shared: bool,
     is_done: bool,
 }
 
 impl BreakerPermit {
-    /// Asks to pass, to a node or to the storage as a whole.
+    /// Asks for a permit to call a node, or the storage as a whole.
     #[inline(always)]
     pub(super) fn of(
         inner: &Arc<BreakerInner>,
@@ -232,6 +244,7 @@ impl BreakerPermit {
         let mut machine = at.machine.lock();
         match machine.state {
             BreakerState::Closed | BreakerState::ForcedClosed => {}
+            // One probe at a time: the flag is set under the lock and cleared by the permit's end.
             BreakerState::HalfOpen if !machine.probing => machine.probing = true,
             BreakerState::Open(until) if now >= until => {
                 let changed = inner.change(at, &mut machine, BreakerState::HalfOpen, None);
@@ -250,7 +263,7 @@ impl BreakerPermit {
         Ok(Self { inner: Arc::clone(inner), node, number, began: now, is_shared: false, is_done: false })
     }
 
-    /// The permit of the probe that made it half-open.
+    /// Returns the permit of the probe that made the breaker half-open.
     #[cold]
     fn first(
         inner: &Arc<BreakerInner>,
@@ -259,20 +272,20 @@ impl BreakerPermit {
         began: Timestamp,
         changed: StateChange,
     ) -> Self {
-        // Made first, for it gives back its place if a listener panics.
+        // Made before the listeners run: it frees the place of the probe if one of them panics.
         let inner = Arc::clone(inner);
         let permit = Self { inner, node, number, began, is_shared: false, is_done: false };
         permit.inner.notify(Some(changed));
         permit
     }
 
-    /// Marks it as one of several that a call needs.
+    /// Marks the permit as one of several that a call needs.
     pub(super) const fn shared(mut self) -> Self {
         self.is_shared = true;
         self
     }
 
-    /// Notes the answer to the call.
+    /// Records the answer to the call. `tells` returns whether an answer shows that the store was asked.
     pub(super) fn answered<T>(mut self, answer: &Result<T, BackendError>, tells: impl FnOnce(&T) -> bool) {
         let ending = match answer {
             Ok(it) if !tells(it) => Ending::Unknown,
@@ -285,6 +298,7 @@ impl BreakerPermit {
     fn end(&mut self, ending: Ending) {
         self.is_done = true;
         let (inner, now) = (&self.inner, self.inner.clock.now());
+        // A slow call counts as a failure, also if its answer was dropped.
         let slow = inner.settings.slow.filter(|slow| now.since(self.began) >= *slow);
         let ending = match (ending, slow) {
             (Ending::Good | Ending::Unknown, Some(limit)) => {

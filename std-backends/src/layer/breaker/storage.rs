@@ -1,4 +1,4 @@
-//! A storage that is left alone while a breaker is open.
+//! The storage behind a circuit breaker.
 
 use std::sync::Arc;
 
@@ -11,74 +11,77 @@ use crate::layer::calls::KeyNodes;
 use crate::layer::delegate::delegate;
 use crate::util::key::KeyRefs;
 
-/// A storage behind a [`Breaker`], where there is an example.
+/// A storage behind a [`Breaker`]: while the breaker is open, its calls fail at once.
 ///
-/// * While the breaker is open the storage is not called at all.
-/// * Of a storage that [is made of several nodes](AsyncStorage::node) each is judged by its own calls: keys
-///   on nodes that are well are served as if all were. A check of several keys passes if all of their nodes
-///   let it. A success counts for each of them, and a failure only if they are all on one.
-/// * A call may pass when it is made, and has ended when its answer is there or dropped. So an answer that is
-///   kept without being awaited keeps the place of a probe.
-/// * Put a deadline within it, not around it: a call that is dropped counts only if it is known to be
+/// Choose it for a store that may be down. It belongs around the timeout and the retry of the store, and
+/// within a [`Failover`](crate::layer::Failover). [`Breaker`] lists the defaults and has an example.
+///
+/// * While the breaker is open, the storage is not called at all.
+/// * Each [node](AsyncStorage::node) of a storage is judged by its own calls, so keys on healthy nodes are
+///   served as usual. A check of several keys passes if the breaker passes it for all of their nodes. Its
+///   success counts for each of them, its failure only if all keys are on one node.
+/// * A call asks the breaker when it is made, and ends when its answer is there or dropped. An answer that
+///   is kept but not awaited holds the place of a probe.
+/// * Put a deadline within it, not around it: a dropped call counts only if it was
 ///   [slow](crate::layer::BreakerBuilder::slow).
 ///
-/// A storage of your own that is made of several nodes names the node of a key, and the breaker judges each
-/// of them:
+/// A storage of your own with several nodes names the node of each key, and the breaker judges each of
+/// them:
 ///
 /// ```
 /// use std::sync::Arc;
-/// use traffik::Memory;
 /// use traffik::layer::{Breaker, CircuitBreaker};
+/// use traffik::runtime::Manual;
 /// use traffik::storage::{AsyncStorage, Local, Reply};
-/// use traffik::{AsyncLimiter, ErasedKey, Op, Seed, Strategy, Timestamp, TokenBucket, rate};
+/// use traffik::{AsyncLimiter, ErasedKey, Memory, Op, Seed, Strategy, Timestamp, TokenBucket, rate};
 ///
-/// /// Memory stands here for stores that may fail.
+/// type Shard = (Arc<str>, Local<Memory<TokenBucket>>); // `Local(Memory)` stands for a store that may fail
+///
 /// struct Sharded {
 ///     seed: Seed,
-///     first: (Arc<str>, Local<Memory<TokenBucket>>),
-///     second: (Arc<str>, Local<Memory<TokenBucket>>),
+///     shards: [Shard; 2],
 /// }
 ///
 /// impl Sharded {
-///     fn shard(&self, key: &dyn ErasedKey) -> &(Arc<str>, Local<Memory<TokenBucket>>) {
-///         if self.seed.digest(key).as_u64() % 2 == 0 { &self.first } else { &self.second }
+///     fn shard(&self, key: &dyn ErasedKey) -> &Shard {
+///         &self.shards[(self.seed.digest(key).as_u64() % 2) as usize]
 ///     }
 /// }
 ///
 /// impl AsyncStorage<TokenBucket> for Sharded {
 ///     fn apply(
 ///         &self,
-///         limit: &TokenBucket,
+///         strategy: &TokenBucket,
 ///         key: &dyn ErasedKey,
 ///         op: &Op<TokenBucket>,
 ///     ) -> Reply<<TokenBucket as Strategy>::Verdict> {
-///         self.shard(key).1.apply(limit, key, op)
+///         self.shard(key).1.apply(strategy, key, op)
 ///     }
 ///
 ///     fn load(
 ///         &self,
-///         limit: &TokenBucket,
+///         strategy: &TokenBucket,
 ///         key: &dyn ErasedKey,
 ///     ) -> Reply<(<TokenBucket as Strategy>::State, Timestamp)> {
-///         AsyncStorage::load(&self.shard(key).1, limit, key)
+///         AsyncStorage::load(&self.shard(key).1, strategy, key)
 ///     }
 ///
-///     // The same handle every time, for as long as the node is one.
+///     // The same handle every time, as long as the node exists.
 ///     fn node(&self, key: &dyn ErasedKey) -> Option<Arc<str>> {
 ///         Some(Arc::clone(&self.shard(key).0))
 ///     }
 /// }
 ///
-/// let shard = |name: &str| (Arc::from(name), Local(Memory::new(1_000)));
-/// let sharded = Sharded { seed: Seed::new(1), first: shard("10.0.0.1"), second: shard("10.0.0.2") };
+/// let shards = ["10.0.0.1", "10.0.0.2"].map(|name| (Arc::from(name), Local(Memory::new(1_000))));
 /// let breaker = Breaker::new("shards");
-/// let storage = CircuitBreaker::new(sharded, &breaker);
+/// let storage = CircuitBreaker::new(Sharded { seed: Seed::new(1), shards }, &breaker);
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 /// for client in 0..100 {
-///     assert!(matches!(limiter.check(&client), Reply::Ready(Some(Ok(_)))));
+///     assert!(Manual::new().run(async { limiter.check(&client).await })??.is_allowed());
 /// }
 /// let nodes: Vec<_> = breaker.nodes().into_iter().filter_map(|(node, _, _)| node).collect();
 /// assert_eq!(nodes, [Arc::<str>::from("10.0.0.1"), Arc::from("10.0.0.2")]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct CircuitBreaker<T> {
@@ -87,24 +90,25 @@ pub struct CircuitBreaker<T> {
 }
 
 impl<T> CircuitBreaker<T> {
-    /// The storage, behind the breaker.
+    /// Wraps a storage with a breaker.
     #[must_use]
     pub fn new(storage: T, breaker: &Breaker) -> Self {
         Self { storage, breaker: breaker.clone() }
     }
 
-    /// The storage.
+    /// Returns the storage within.
     pub const fn storage(&self) -> &T {
         &self.storage
     }
 
-    /// The breaker.
+    /// Returns the breaker.
     #[must_use]
     pub const fn breaker(&self) -> &Breaker {
         &self.breaker
     }
 
-    /// `tells` is whether an answer shows that the store was asked.
+    /// Makes a call if the breaker passes it. `tells` returns whether an answer shows that the store was
+    /// asked.
     fn pass<A: Send + 'static>(
         &self,
         node: Option<Arc<str>>,
@@ -136,7 +140,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
         let call = || self.storage.check_together(strategy, keys, hit);
-        let tells = |told: &_| *told != MultiKeyReply::Unsupported;
+        let tells = |reply: &_| *reply != MultiKeyReply::Unsupported;
         let nodes = match KeyNodes::of(&self.storage, keys) {
             KeyNodes::One(node) => return self.pass(node, call, tells),
             KeyNodes::Several(nodes) => nodes,
@@ -150,6 +154,6 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
         }
     }
 
-    // A denial holds whether the store answers or not.
+    // A known denial holds whether the store answers or not.
     delegate!(self => self.storage; apply_due, node, is_local, known_denial, wait_queue);
 }

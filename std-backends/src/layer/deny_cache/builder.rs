@@ -1,4 +1,4 @@
-//! How many denials are remembered, and by which clock.
+//! The builder of a deny cache.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -13,11 +13,24 @@ use crate::layer::deny_cache::table::DenialTable;
 use crate::util::random::random;
 use crate::util::setters::setters;
 
-/// What a [`DenyCache`] is to be like.
+/// The options of a [`DenyCache`].
+///
+/// [`DenyCache::builder`] creates it. Every option has a default.
+///
+/// ```
+/// use traffik::layer::DenyCache;
+/// use traffik::storage::Local;
+/// use traffik::{CoarseClock, Memory, TokenBucket};
+///
+/// let store = Local(Memory::<TokenBucket>::new(1_000));
+/// let builder = DenyCache::<TokenBucket, _>::builder(store).keys(1_000);
+/// let storage = builder.clock(CoarseClock::default()).build();
+/// assert_eq!(storage.remembered(), 0);
+/// ```
 #[must_use]
 pub struct DenyCacheBuilder<S, T> {
     storage: T,
-    limit: PhantomData<fn(S)>,
+    strategy: PhantomData<fn(S)>,
     keys: usize,
     clock: Option<Box<dyn Clock + Send + Sync>>,
     seed: Option<u64>,
@@ -25,19 +38,19 @@ pub struct DenyCacheBuilder<S, T> {
 
 impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
     setters! {
-        /// Remembers up to so many denials, rounded up to a multiple of eight: 10 000 if nothing is said.
-        /// Where there is no room, whichever is over first gives way.
+        /// Sets the number of denials to remember, rounded up to a multiple of eight. Defaults to 10 000.
+        /// In a full table the denial that ends first gives way.
         pub const fn keys(most: usize) => keys = most;
 
-        /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+        /// Sets the clock, which should not step. Defaults to a [`MonotonicClock`].
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Box::new(clock));
 
-        /// Tells keys apart by a hash that is keyed with this, which clients must not know; with a random
-        /// number if nothing is said.
+        /// Sets the secret that keys are hashed with, which clients must not know. Defaults to a random
+        /// number.
         pub const fn seed(seed: u64) => seed = Some(seed);
     }
 
-    /// The storage.
+    /// Builds the storage.
     #[must_use]
     pub fn build(self) -> DenyCache<S, T> {
         let denials = DenialTable::new(self.keys, self.seed.unwrap_or_else(random));
@@ -48,13 +61,14 @@ impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
 }
 
 impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
-    /// The storage, not asked again about what it has just denied, once the builder is built.
+    /// Creates a builder of a deny cache around `storage`.
     ///
-    /// The builder has three options: `keys`, a `usize`, how many denials are remembered, rounded up to a
-    /// multiple of eight, 10 000 by default; `clock`, which should not step, a [`MonotonicClock`] by default;
-    /// and `seed`, a `u64` that clients must not know and keys are hashed with, random by default.
+    /// The builder has three options. `keys`, a `usize`, is the number of denials to remember, rounded up
+    /// to a multiple of eight; it defaults to 10 000. `clock` should not step; it defaults to a
+    /// [`MonotonicClock`]. `seed`, a `u64` that clients must not know, is the secret of the keys' hashes;
+    /// it defaults to a random number.
     pub const fn builder(storage: T) -> DenyCacheBuilder<S, T> {
-        DenyCacheBuilder { storage, limit: PhantomData, keys: 10_000, clock: None, seed: None }
+        DenyCacheBuilder { storage, strategy: PhantomData, keys: 10_000, clock: None, seed: None }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A storage that is not asked again while its denial holds.
+//! The storage that repeats its denials from memory.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,50 +12,52 @@ use crate::layer::delegate::delegate;
 use crate::layer::deny_cache::table::{DenialQuery, DenialTable};
 use crate::util::key::KeyRefs;
 
-/// A storage whose denials are remembered in this process, so that a client who hammers costs it nothing.
+/// A storage whose denials are remembered in this process, so that clients who keep hammering cost the
+/// store nothing.
 ///
-/// * A check is answered here only if one of the same key, limit and class was denied at a cost not above its
-///   own, and only until that one's wait is over, counted from when the storage was asked: never longer than
-///   the storage denies.
-/// * What is effect is what the storage would tell: the same denial with waits that are shorter by the time
-///   that went by. A larger cost is effect the wait of the smaller one, which is the least it has to wait; and
-///   what is left of the limit is effect as it was.
-/// * A denial of a key is forgotten when this process refunds, resets, charges or admits anything of it,
-///   under whatever limit; one that is on its way meanwhile is not remembered. A limit that was raised is
-///   another one, so it is asked about.
-/// * **What other processes refund or reset is seen when the wait is over**, as is what becomes of a call
-///   whose future was dropped or whose outcome is unknown. Until then a client is denied who might pass;
-///   never the other way round. Nor is it seen that the storage was cleared, by whomever:
-///   [`clear`](Self::clear) this after it.
-/// * A check of several keys at once is answered here if it was denied before, in one step, and as long as
-///   all that was effect of each key holds. What a key says that would admit is effect as it was.
-/// * Peeks and looks at a state are always passed on, and answered by the storage. So are checks of a limit
-///   that [records demand](Strategy::records_demand), whose denials are not remembered.
-/// * Where a request is asked about with several storages, [what is remembered](AsyncStorage::known_denial)
-///   is looked up before any of them is called.
-/// * An answer of its own is there at once, and nothing allocated for it unless it is about several keys.
+/// Choose it where many calls are denied and a call to the store is expensive. It belongs around all other
+/// layers, where it saves most. It remembers 10 000 denials by default.
 ///
-/// It is outermost best, where it saves most. Around a [`Failover`](crate::layer::Failover) what the fallback
-/// has denied stays denied for as long as it said, also when the primary is back; who does not want that puts
-/// it around the primary alone.
+/// * It answers a check only if a check of the same key, strategy and class was denied at the same or a
+///   lower cost, and only until that denial's wait is over. The wait counts from when the storage was
+///   asked, so it never outlasts the storage's own denial.
+/// * It answers as the storage would: the same denial, with waits that are shorter by the time that passed.
+///   A larger cost gets the wait of the smaller one, which is the least it has to wait. The remaining
+///   allowance is that of the remembered denial.
+/// * It forgets the denials of a key when this process refunds, resets, charges or admits anything on that
+///   key, under any strategy. It does not remember a denial that is under way meanwhile. A raised limit is
+///   another strategy, so the store is asked.
+/// * **It notices a refund or a reset by another process only when the wait is over.** The same holds for a
+///   call whose future was dropped or whose outcome is unknown. Until then it may deny a client who would
+///   pass, never the other way round. It does not notice that the storage was cleared: call
+///   [`clear`](Self::clear) afterwards.
+/// * It answers a check of several keys at once if that check was denied before, in one step, and as long
+///   as the remembered answers of all keys hold. A key that would admit answers as it did then.
+/// * Peeks and loads always reach the storage. So do checks of a strategy that [records
+///   demand](Strategy::records_demand), whose denials are not remembered.
+/// * Where a request is checked on several storages, a [known denial](AsyncStorage::known_denial) is looked
+///   up before any of them is called.
+/// * Its own answers are ready at once, without an allocation unless they are about several keys.
+///
+/// Around a [`Failover`](crate::layer::Failover), a denial of the fallback holds for as long as the
+/// fallback said, also when the primary is back. Put the cache around the primary alone to avoid that.
 ///
 /// ```
 /// use traffik::layer::DenyCache;
-/// use traffik::Memory;
-/// use traffik::storage::{Local, Reply};
-/// use traffik::{AsyncLimiter, TokenBucket, rate};
+/// use traffik::runtime::Manual;
+/// use traffik::storage::{BackendError, Local};
+/// use traffik::{AsyncLimiter, Memory, TokenBucket, rate};
 ///
-/// // Memory stands here for a store that is far away.
-/// let storage = DenyCache::builder(Local(Memory::new(1_000))).keys(10_000).build();
-/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("1/min")), storage);
-/// let is_allowed = || match limiter.check("alice") {
-///     Reply::Ready(Some(Ok(decision))) => decision.is_allowed(),
-///     _ => unreachable!("memory does not fail"),
-/// };
-/// assert!(is_allowed());
-/// assert!(!is_allowed()); // says the storage
-/// assert!(!is_allowed()); // and this one it is not asked for
+/// let store = Local(Memory::new(1_000)); // stands for a store that is far away
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("1/min")), DenyCache::builder(store).build());
+/// Manual::new().run(async {
+///     assert!(limiter.check("alice").await?.is_allowed());
+///     assert!(!limiter.check("alice").await?.is_allowed()); // the store denies
+///     assert!(!limiter.check("alice").await?.is_allowed()); // the cache repeats that
+///     Ok::<(), BackendError>(())
+/// })??;
 /// assert_eq!(limiter.storage().answered(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct DenyCache<S: Strategy, T> {
@@ -63,6 +65,7 @@ pub struct DenyCache<S: Strategy, T> {
     pub(super) inner: Arc<DenyCacheInner<S>>,
 }
 
+/// The state that clones of a deny cache share.
 pub(super) struct DenyCacheInner<S: Strategy> {
     pub(super) denials: DenialTable<S>,
     pub(super) clock: Box<dyn Clock + Send + Sync>,
@@ -70,92 +73,94 @@ pub(super) struct DenyCacheInner<S: Strategy> {
 }
 
 impl<S: Strategy, T> DenyCache<S, T> {
-    /// The storage.
+    /// Returns the storage within.
     pub const fn storage(&self) -> &T {
         &self.storage
     }
 
-    /// How many checks it has answered without asking the storage.
+    /// Returns the number of checks it answered without the storage.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.inner.answered.load(Ordering::Relaxed)
     }
 
-    /// How many denials it remembers, those that are over included until others take their room.
+    /// Returns the number of remembered denials. Those that are over count until others take their place.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.inner.denials.len()
     }
 
-    /// Forgets all denials, those on their way included: to be called after the storage was cleared, of which
-    /// nothing is seen here.
+    /// Forgets all denials, also those under way. Call it after the storage was cleared, which the cache
+    /// does not notice.
     pub fn clear(&self) {
         self.inner.denials.clear();
     }
 }
 
 impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
-    /// Passes a call on about a hit on keys that were asked about. Unless it turns out that the hit is
-    /// denied, the call changes what is kept of them.
+    /// Passes a call on, and remembers a denial. Unless the answer is known to leave the keys unchanged,
+    /// the end of the call makes the cache forget their denials.
     fn pass<A: Send + 'static>(
         &self,
-        (limit, hit): (&S, &Hit<S::Cost>),
-        asked: impl AsRef<[DenialQuery]> + Send + 'static,
+        (strategy, hit): (&S, &Hit<S::Cost>),
+        queries: impl AsRef<[DenialQuery]> + Send + 'static,
         reply: Reply<A>,
         effect: fn(&A) -> KeyEffect<'_, S::Verdict>,
     ) -> Reply<A> {
-        let mut call = InvalidationGuard { inner: Arc::clone(&self.inner), asked, is_over: false };
+        let mut call = InvalidationGuard { inner: Arc::clone(&self.inner), queries, is_over: false };
         if let Reply::Ready(answer) = &reply {
             call.is_over =
-                answer.as_ref().is_some_and(|it| call.leaves_keys_unchanged(limit, hit, it, effect));
+                answer.as_ref().is_some_and(|it| call.leaves_keys_unchanged(strategy, hit, it, effect));
             return reply;
         }
-        let (limit, hit) = (limit.clone(), *hit);
+        // Only an answer that is not there yet takes copies along.
+        let (strategy, hit) = (strategy.clone(), *hit);
         reply.inspect(move |answer| {
             let mut call = call;
-            call.is_over = call.leaves_keys_unchanged(&limit, &hit, answer, effect);
+            call.is_over = call.leaves_keys_unchanged(&strategy, &hit, answer, effect);
         })
     }
 }
 
-/// What an answer tells of keys.
+/// The effect of an answer on the states of its keys.
 enum KeyEffect<'a, V> {
-    /// What each of them said, in one step.
+    /// A decision of each key, all made in one step.
     Decided(&'a [V]),
-    /// That something was done with them, whatever came of it.
+    /// A change, or an unknown effect.
     Changed,
-    /// That nothing was done.
+    /// No change.
     Unchanged,
 }
 
 fn effect_on_each<V>(effect: &MultiKeyReply<V>) -> KeyEffect<'_, V> {
     match effect {
         MultiKeyReply::Atomic(verdicts) => KeyEffect::Decided(verdicts),
-        // Somebody else may have been denied by what was given back in the end.
+        // In between, others may have been denied by a charge that was then refunded.
         MultiKeyReply::Sequential(_) => KeyEffect::Changed,
         MultiKeyReply::Unsupported => KeyEffect::Unchanged,
     }
 }
 
-/// Of a key that is named twice: what it says the second time is not what it says for itself.
+/// Returns the effect on keys of which one is named twice: its second answer depends on the first.
 fn effect_on_all<V>(effect: &MultiKeyReply<V>) -> KeyEffect<'_, V> {
     if matches!(effect, MultiKeyReply::Unsupported) { KeyEffect::Unchanged } else { KeyEffect::Changed }
 }
 
 fn are_distinct(digests: &[Digest]) -> bool {
+    // Quadratic, but without an allocation, and keys are few.
     !digests.iter().enumerate().any(|(at, one)| digests.iter().skip(at + 1).any(|it| it == one))
 }
 
-/// A call on its way. However it ends, what was denied until then is forgotten with it, unless it is known to
-/// have changed nothing.
+/// A call under way. When it ends, and unless it is known to have changed nothing, the cache forgets what
+/// its keys were denied until then.
 struct InvalidationGuard<S: Strategy, K: AsRef<[DenialQuery]>> {
     inner: Arc<DenyCacheInner<S>>,
-    asked: K,
+    queries: K,
     is_over: bool,
 }
 
 impl<S: Strategy + PartialEq, K: AsRef<[DenialQuery]>> InvalidationGuard<S, K> {
-    /// Whether the answer leaves what is kept of the keys as it was. A denial is remembered.
+    /// Returns whether the answer leaves the states of the keys unchanged. Remembers a denial.
     fn leaves_keys_unchanged<A>(
         &self,
         strategy: &S,
@@ -165,7 +170,7 @@ impl<S: Strategy + PartialEq, K: AsRef<[DenialQuery]>> InvalidationGuard<S, K> {
     ) -> bool {
         match answer.as_ref().map(effect) {
             Ok(KeyEffect::Decided(verdicts)) if verdicts.iter().any(|it| !it.outcome().is_allowed()) => {
-                self.inner.denials.note(strategy, self.asked.as_ref(), hit, verdicts);
+                self.inner.denials.note(strategy, self.queries.as_ref(), hit, verdicts);
                 true
             }
             Ok(KeyEffect::Unchanged) => true,
@@ -177,7 +182,7 @@ impl<S: Strategy + PartialEq, K: AsRef<[DenialQuery]>> InvalidationGuard<S, K> {
 impl<S: Strategy, K: AsRef<[DenialQuery]>> Drop for InvalidationGuard<S, K> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.asked.as_ref().iter().for_each(|asked| self.inner.denials.forget(asked.digest));
+            self.queries.as_ref().iter().for_each(|query| self.inner.denials.forget(query.digest));
         }
     }
 }
@@ -191,17 +196,17 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         let DenyCacheInner { denials, clock, answered } = &*self.inner;
         let (digest, now) = (denials.seed.digest(key), clock.now());
         let Op::Check(hit) = op else {
-            // Forgotten here, for it may be done at once, and when it is over.
+            // Forgotten now, because the storage may apply it at once, and again when the call ends.
             denials.forget(digest);
             let hit = Hit::new(S::Cost::uniform(0));
-            let asked = [denials.query(digest, now)];
-            return self.pass((strategy, &hit), asked, self.storage.apply(strategy, key, op), |_| {
+            let queries = [denials.query(digest, now)];
+            return self.pass((strategy, &hit), queries, self.storage.apply(strategy, key, op), |_| {
                 KeyEffect::Changed
             });
         };
         if strategy.records_demand() {
-            let asked = [denials.query(digest, now)];
-            return self.pass((strategy, hit), asked, self.storage.apply(strategy, key, op), |verdict| {
+            let queries = [denials.query(digest, now)];
+            return self.pass((strategy, hit), queries, self.storage.apply(strategy, key, op), |verdict| {
                 if verdict.outcome().is_allowed() { KeyEffect::Changed } else { KeyEffect::Unchanged }
             });
         }
@@ -210,8 +215,8 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
                 answered.fetch_add(1, Ordering::Relaxed);
                 Reply::ready(Ok(denied))
             }
-            Err(asked) => {
-                self.pass((strategy, hit), [asked], self.storage.apply(strategy, key, op), |verdict| {
+            Err(query) => {
+                self.pass((strategy, hit), [query], self.storage.apply(strategy, key, op), |verdict| {
                     KeyEffect::Decided(std::slice::from_ref(verdict))
                 })
             }
@@ -242,10 +247,10 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
         let digests: Vec<_> = keys.iter().map(|key| denials.seed.digest(*key)).collect();
         if strategy.records_demand() {
             let now = clock.now();
-            let asked: Vec<_> = digests.iter().map(|digest| denials.query(*digest, now)).collect();
+            let queries: Vec<_> = digests.iter().map(|digest| denials.query(*digest, now)).collect();
             return self.pass(
                 (strategy, hit),
-                asked,
+                queries,
                 self.storage.check_together(strategy, keys, hit),
                 effect_on_all,
             );
@@ -255,10 +260,10 @@ impl<S: Strategy + PartialEq, T: AsyncStorage<S>> AsyncStorage<S> for DenyCache<
                 answered.fetch_add(1, Ordering::Relaxed);
                 Reply::ready(Ok(MultiKeyReply::Atomic(denied)))
             }
-            Err(asked) => {
-                // What a key that is named twice says the second time is not what it says of itself.
+            Err(queries) => {
+                // The second answer on a key that is named twice depends on the first.
                 let effect = if are_distinct(&digests) { effect_on_each } else { effect_on_all };
-                self.pass((strategy, hit), asked, self.storage.check_together(strategy, keys, hit), effect)
+                self.pass((strategy, hit), queries, self.storage.check_together(strategy, keys, hit), effect)
             }
         }
     }

@@ -1,40 +1,42 @@
-//! A bounded table of denials, each for as long as it holds.
+//! A bounded table of denials, each kept as long as it holds.
 
 use std::time::Duration;
 
 use crate::util::spin_lock::{SpinGuard, SpinLock};
 use traffik_core::{Cost, Digest, Hit, Origin, Outcome, Seed, Strategy, Timestamp, Verdict};
 
-/// DenialTable of a set share a lock. Eight are looked at faster than another set is found.
+/// The denials of a set, which share a lock. Scanning eight is faster than finding another set.
 const WAYS: usize = 8;
 
-/// DenialTable by key, limit and class. Keys are told apart by a keyed 64-bit hash.
+/// The denials by key, strategy and class. Keys are identified by a keyed 64-bit hash.
 pub(super) struct DenialTable<S: Strategy> {
     pub(super) seed: Seed,
     sets: Box<[SpinLock<Set<S>>]>,
 }
 
+/// The denials of the keys with one remainder of their digests.
 struct Set<S: Strategy> {
     entries: Vec<CachedDenial<S>>,
-    /// How often what is kept of keys was changed, each counting for an eighth of the keys of the set: a
-    /// denial that was asked for before a change is not to be noted after it.
+    /// The number of changes to keys, one counter for each eighth of the set's keys. A denial whose query
+    /// is older than the last change is not recorded.
     changes: [u64; WAYS],
 }
 
+/// A remembered denial, or an admitting answer that was given together with one.
 struct CachedDenial<S: Strategy> {
     digest: Digest,
     strategy: S,
     hit: Hit<S::Cost>,
-    /// When it was asked for, so no later than the store has decided.
-    asked: Timestamp,
+    /// The time of the query, which is no later than the store's decision.
+    asked_at: Timestamp,
     until: Timestamp,
     verdict: S::Verdict,
-    /// If not, this is what a key said that would have admitted what another one denied, asked together with
-    /// it.
+    /// True for a denial. False for a key that would have admitted a hit that another key denied, in the
+    /// same check.
     denies: bool,
 }
 
-/// When a key was asked about.
+/// A key with the time, and the state of its change counter, at which the storage was asked about it.
 #[derive(Clone, Copy)]
 pub(super) struct DenialQuery {
     pub(super) digest: Digest,
@@ -50,7 +52,8 @@ impl<S: Strategy + PartialEq> DenialTable<S> {
         Self { seed: Seed::new(seed), sets }
     }
 
-    /// What is known to be told about a hit; else what is needed to note what the store tells.
+    /// Returns the remembered verdict on a hit, or else the query by which the store's verdict can be
+    /// recorded.
     pub(super) fn lookup(
         &self,
         strategy: &S,
@@ -64,7 +67,8 @@ impl<S: Strategy + PartialEq> DenialTable<S> {
         known.and_then(|it| it.aged_verdict(now)).ok_or_else(|| set.query(digest, now))
     }
 
-    /// The same of one hit on several keys, at least one of which denies it.
+    /// Returns the remembered verdicts on one hit on several keys, at least one of which denies it, or else
+    /// the queries.
     pub(super) fn lookup_together(
         &self,
         strategy: &S,
@@ -72,43 +76,44 @@ impl<S: Strategy + PartialEq> DenialTable<S> {
         hit: &Hit<S::Cost>,
         now: Timestamp,
     ) -> Result<Vec<S::Verdict>, Vec<DenialQuery>> {
-        let asked = digests.iter().map(|digest| self.set(*digest).query(*digest, now)).collect();
+        // Taken before the lookup: a change in between makes them out of date.
+        let queries = digests.iter().map(|digest| self.set(*digest).query(*digest, now)).collect();
         let mut is_denied = false;
-        let told = digests.iter().map(|digest| {
+        let verdicts = digests.iter().map(|digest| {
             let set = self.set(*digest);
             let known = set.entries.iter().find(|it| it.digest == *digest && it.holds(strategy, hit, now))?;
             is_denied |= known.denies;
             known.aged_verdict(now)
         });
-        told.collect::<Option<Vec<_>>>().filter(|_| is_denied).ok_or(asked)
+        verdicts.collect::<Option<Vec<_>>>().filter(|_| is_denied).ok_or(queries)
     }
 
-    /// Notes what one step made of a hit that was denied: what each key said, unless what is kept of it was
-    /// changed since it was asked for. If there is no room, whichever is over first gives way.
+    /// Records the verdicts of a denied hit that one step decided, except on keys that changed since the
+    /// query. In a full set the entry that ends first gives way.
     pub(super) fn note(
         &self,
         strategy: &S,
-        asked: &[DenialQuery],
+        queries: &[DenialQuery],
         hit: &Hit<S::Cost>,
         verdicts: &[S::Verdict],
     ) {
         let denied = verdicts.iter().map(Verdict::outcome).fold(ADMITTED, Outcome::and);
         let Outcome::Deny { retry_after: longest } = denied else { return };
-        for (asked, verdict) in asked.iter().zip(verdicts) {
+        for (query, verdict) in queries.iter().zip(verdicts) {
             let wait = match verdict.outcome() {
                 Outcome::Deny { retry_after } => Some(retry_after),
                 _ => None,
             };
-            // As it will be told, its waits in whole microseconds: nothing is then to be divided.
+            // Rounds the waits to whole microseconds now, so that answering needs no division.
             let Some(verdict) = verdict.aged_by(0) else { continue };
-            self.set(asked.digest).note(
-                asked,
+            self.set(query.digest).note(
+                query,
                 CachedDenial {
-                    digest: asked.digest,
+                    digest: query.digest,
                     strategy: strategy.clone(),
                     hit: *hit,
-                    asked: asked.at,
-                    until: asked.at + wait.unwrap_or(longest),
+                    asked_at: query.at,
+                    until: query.at + wait.unwrap_or(longest),
                     verdict: verdict.with_origin(Origin::DenyCache),
                     denies: wait.is_some(),
                 },
@@ -120,21 +125,22 @@ impl<S: Strategy + PartialEq> DenialTable<S> {
 const ADMITTED: Outcome = Outcome::Allow { after: Duration::ZERO };
 
 impl<S: Strategy> DenialTable<S> {
-    /// What is needed to note later what a key is told from now on.
+    /// Returns the query by which a verdict of a key can be recorded from now on.
     pub(super) fn query(&self, digest: Digest, now: Timestamp) -> DenialQuery {
         self.set(digest).query(digest, now)
     }
 
-    /// What is kept of a key has been changed, or may be: no denial holds that was asked for until now.
+    /// Forgets the denials of a key, whose state changed or may have. Queries until now record nothing.
     pub(super) fn forget(&self, digest: Digest) {
         let mut set = self.set(digest);
+        // Under the lock of the set, so that a `note` sees the change or the entry is removed here.
         if let Some(changes) = set.changes.get_mut(change_slot(digest)) {
             *changes = changes.wrapping_add(1);
         }
         set.entries.retain(|it| it.digest != digest);
     }
 
-    /// The same of all keys.
+    /// Forgets the denials of all keys.
     pub(super) fn clear(&self) {
         for set in &self.sets {
             let mut set = set.lock();
@@ -153,7 +159,7 @@ impl<S: Strategy> DenialTable<S> {
     }
 }
 
-/// Which of a set's counts is a key's: by the upper bits, for the set is chosen by all of them.
+/// Returns the change counter of a key: by the upper three bits, since the set depends on all of them.
 const fn change_slot(digest: Digest) -> usize {
     (digest.as_u64() >> 61) as usize
 }
@@ -169,13 +175,14 @@ impl<S: Strategy> Set<S> {
 }
 
 impl<S: Strategy + PartialEq> Set<S> {
-    fn note(&mut self, asked: &DenialQuery, new: CachedDenial<S>) {
-        if self.query(asked.digest, asked.at).changes != asked.changes {
+    fn note(&mut self, query: &DenialQuery, new: CachedDenial<S>) {
+        if self.query(query.digest, query.at).changes != query.changes {
             return;
         }
         self.entries
             .retain(|it| it.denies != new.denies || !it.is_about(&new.strategy, new.digest, &new.hit));
         if self.entries.len() >= WAYS {
+            // Keep whichever denials last longest: they save the most calls.
             let first = self.entries.iter().enumerate().min_by_key(|(_, it)| it.until);
             let Some(at) = first.filter(|(_, it)| it.until <= new.until).map(|(at, _)| at) else { return };
             self.entries.swap_remove(at);
@@ -189,11 +196,11 @@ impl<S: Strategy + PartialEq> CachedDenial<S> {
         self.digest == digest && self.hit.class == hit.class && self.strategy == *strategy
     }
 
-    /// Whether it is known of a hit on its key.
+    /// Returns whether it also decides a hit on its key at this time.
     #[inline]
     fn holds(&self, strategy: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
-        // A clock that stepped back tells nothing of how much time has passed.
-        (self.asked..self.until).contains(&now)
+        // After a step back of the clock the passed time is unknown.
+        (self.asked_at..self.until).contains(&now)
             && self.hit.class == hit.class
             && self.strategy == *strategy
             && (hit.cost == self.hit.cost || self.denies_more(strategy, hit, now))
@@ -201,13 +208,13 @@ impl<S: Strategy + PartialEq> CachedDenial<S> {
 
     #[inline]
     fn aged_verdict(&self, now: Timestamp) -> Option<S::Verdict> {
-        // What would admit says the same as long as nothing happens, or better.
-        self.verdict.aged_by(if self.denies { now.micros_since(self.asked) } else { 0 })
+        // An admitting verdict stays true as long as nothing happens.
+        self.verdict.aged_by(if self.denies { now.micros_since(self.asked_at) } else { 0 })
     }
 
-    /// Whether a hit of another cost is denied along with the one that was.
+    /// Returns whether it also denies a hit of another cost.
     fn denies_more(&self, strategy: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
-        // No wait is promised to what could not pass even afresh.
+        // A hit that could never pass gets no wait.
         let is_hopeless = || strategy.peek(&S::State::default(), hit, now).outcome() == Outcome::Never;
         self.denies && hit.cost.is_at_least(self.hit.cost) && !is_hopeless()
     }

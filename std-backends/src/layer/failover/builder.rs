@@ -9,7 +9,7 @@ use traffik_core::{Clock, Ratio, RatioError, Scale, Strategy, debug_fields};
 use crate::MonotonicClock;
 use crate::layer::failover::outbox::Outbox;
 use crate::layer::failover::primary_node::PrimaryNode;
-use crate::layer::failover::route::Router;
+use crate::layer::failover::router::Router;
 use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 use crate::layer::failover::storage::Failover;
 use crate::layer::is_outage;
@@ -17,7 +17,21 @@ use crate::util::nodes::Nodes;
 use crate::util::random::random;
 use crate::util::setters::setters;
 
-/// What a [`Failover`] is to be like.
+/// The options of a [`Failover`].
+///
+/// [`Failover::builder`] creates it. Every option has a default.
+///
+/// ```
+/// use traffik::layer::Failover;
+/// use traffik::storage::Local;
+/// use traffik::{Memory, TokenBucket};
+///
+/// let [primary, fallback] = [1_000, 100].map(|keys| Local(Memory::<TokenBucket>::new(keys)));
+/// let builder = Failover::<TokenBucket, _, _>::builder(primary, fallback);
+/// let storage = builder.instances(4)?.warm().merge().build();
+/// assert!(!storage.is_away());
+/// # Ok::<(), traffik::RatioError>(())
+/// ```
 #[must_use]
 pub struct FailoverBuilder<S: Strategy, P, F> {
     primary: P,
@@ -29,53 +43,63 @@ pub struct FailoverBuilder<S: Strategy, P, F> {
 
 impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
     setters! {
-        /// Sets the kinds of failure on which the fallback decides. Defaults to those that
-        /// [are ill](is_outage) and [`Full`](ErrorKind::Full), of a primary without room for another key. For
-        /// an unknown outcome [`after_timeouts`](Self::after_timeouts) is needed too.
+        /// Sets the kinds of failure on which the fallback decides. Defaults to [`is_outage`], and
+        /// [`Full`](ErrorKind::Full) of a primary without room for another key. An unknown outcome needs
+        /// [`after_timeouts`](Self::after_timeouts) too.
         pub const fn on(kinds: fn(ErrorKind) -> bool) => settings.on = kinds;
 
-        /// Goes over on unknown outcomes too, if their kind is one to go over on. Such a hit may be charged
-        /// on both sides, but is never merged, so never charged twice to the primary.
+        /// Lets the fallback decide after unknown outcomes too, if [`on`](Self::on) holds for their kind.
+        /// Defaults to a failure of the call. Both sides may then charge such a hit, but it is never
+        /// merged, so the primary never charges it twice.
         pub const fn after_timeouts() => settings.after_timeouts = true;
 
-        /// Charges the fallback with what the primary admits, so that whoever has used up a limit there finds
-        /// it used up here. Refunds are not mirrored. Of a divided limit that is what this instance saw.
+        /// Charges the fallback with what the primary admits, so that a limit that is used up there is used
+        /// up here. Defaults to a cold fallback. Refunds are not mirrored. If the limit is divided among
+        /// instances, the fallback knows what this instance admitted.
         pub const fn warm() => settings.warm = true;
 
-        /// Once the primary is back, charges it with what the fallback admitted of a key, before it is asked
-        /// about that key again; but not with what is so old that no limit would count it. It counts from
-        /// then on, as if it had just been admitted, so a client may wait for up to twice as long.
+        /// Charges the primary with what the fallback admitted of a key, once the primary is back and
+        /// before the next check of that key. Defaults to dropping it.
+        ///
+        /// Admissions that are so old that no limit counts them are dropped. The others count from then on,
+        /// as if they had just been admitted, so a client may wait up to twice as long.
         ///
         /// Costs of one class are [summed](traffik_core::Cost::plus), so that this is one call of the
-        /// primary, however much was admitted, and one more where it is not known yet that the primary is
-        /// back. If there are more classes, or costs without a sum, it is eight calls at most, and the next
-        /// request makes the next ones. Whoever asks about the key meanwhile waits for them too. Where a
-        /// charge fails, the fallback decides on those who waited, as on any failure of a call that charged
-        /// them nothing; a charge whose outcome is unknown is not repeated.
+        /// primary, however much was admitted. It takes one more call while the primary is not known to be
+        /// back. With several classes, or costs without a sum, it takes at most eight calls; the next
+        /// request makes the next ones. Concurrent requests for the key wait for these calls too.
+        ///
+        /// If a charge fails, the fallback decides on the waiting requests, as on any failure of a call
+        /// that charged nothing. A charge whose outcome is unknown is not repeated.
         pub const fn merge() => settings.merge = true;
 
-        /// Notes up to so many admissions of the fallback that are to be [merged](Self::merge), each until it
-        /// is, or for as long as the limit counts it. Defaults to 10 000, for each node of the primary: while
-        /// one is away, the others have room of their own.
+        /// Sets the number of admissions of the fallback that are kept for [merging](Self::merge), for each
+        /// node of the primary. Defaults to 10 000.
+        ///
+        /// An admission is kept until it is merged, or for as long as the limit counts it. While one node
+        /// is away, the others have room of their own.
         pub const fn journal_capacity(entries: usize) => journal_capacity = entries;
 
-        /// Goes by this clock; by a [`MonotonicClock`] if nothing is said.
+        /// Sets the clock. Defaults to a [`MonotonicClock`].
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
 
-        /// Gives the fallback what this makes of the limit. A limit of which it makes nothing fails every
-        /// call with [`ErrorKind::Invalid`], before anybody is asked.
+        /// Sets the strategy of the fallback, made from that of the primary. Defaults to the same strategy.
+        /// If `share` fails for a strategy, every call with it fails with [`ErrorKind::Invalid`], before
+        /// any storage is asked.
         pub fn share(share: impl Fn(&S) -> Result<S, CapacityError> + Send + Sync + 'static) =>
             settings.share = Some(Box::new(share));
     }
 
-    /// Calls this at each change of sides of each node, within the call that brought it about: it should be
-    /// quick, and not panic, for then that call does.
+    /// Calls `listener` when a node of the primary goes away or comes back.
+    ///
+    /// The listener runs within the call that caused the change. It should be quick, and must not panic,
+    /// because that call would panic.
     pub fn on_change(mut self, listener: impl Fn(&FailoverChange) + Send + Sync + 'static) -> Self {
         self.settings.listeners.push(Box::new(listener));
         self
     }
 
-    /// The storage.
+    /// Builds the storage.
     #[must_use]
     pub fn build(self) -> Failover<S, P, F> {
         let Self { primary, fallback, settings, journal_capacity, clock } = self;
@@ -87,21 +111,24 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
 }
 
 impl<S: Scale, P, F> FailoverBuilder<S, P, F> {
-    /// Gives the fallback the limit divided by this number: of instances that each have a fallback of their
-    /// own. It must be one that can be counted exactly when divided, as is said of [`share`](Self::share).
+    /// Gives the fallback the limit divided by `count`, the number of instances that each have a fallback.
+    ///
+    /// The strategy must be one that can be divided exactly; otherwise calls fail as with
+    /// [`share`](Self::share).
     ///
     /// # Errors
     ///
-    /// If it is 0.
+    /// Fails with [`RatioError`] if `count` is 0.
     pub fn instances(self, count: u32) -> Result<Self, RatioError> {
         let share = Ratio::new(1, count.into())?;
-        Ok(self.share(move |limit| limit.part(share)))
+        Ok(self.share(move |strategy| strategy.part(share)))
     }
 }
 
 impl<S: Strategy, P, F> Failover<S, P, F> {
-    /// The primary first, and the fallback where it fails: cold, with the whole limit, and dropping what it
-    /// admitted, unless something else is said.
+    /// Creates a builder of a failover: the primary first, and the fallback where the primary fails.
+    ///
+    /// By default the fallback starts cold, applies the whole limit, and drops its admissions in the end.
     pub const fn builder(primary: P, fallback: F) -> FailoverBuilder<S, P, F> {
         let settings = FailoverSettings {
             on: |kind| is_outage(kind) || kind == ErrorKind::Full,

@@ -1,4 +1,4 @@
-//! What a fallback admitted, so that the primary can be told, once.
+//! The outbox: admissions of the fallback that the primary is yet to be charged with, once each.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,43 +10,49 @@ use crate::layer::failover::primary_node::{PrimaryNode, RecordSlot};
 use crate::util::shared_future::{SharedFuture, WeakSharedFuture};
 use crate::util::spin_lock::{SpinGuard, SpinLock};
 
-/// The charges to the primary of what is due of one key.
+/// The charges of the primary with the due admissions of one key.
 pub(super) type Merge = SharedFuture<()>;
 
 type ChargeReceipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
-/// Notes that share a lock, on average where there is no room for more.
+/// The average number of records in a full page, which share a lock.
 const SHARED: usize = 8;
 
-/// A list of admissions by key, bounded for each node that failed, each noted until the primary was charged
-/// with it or no limit would count it any more. Keys are told apart by a keyed 64-bit hash.
+/// The admissions of the fallback by key, bounded for each node of the primary.
+///
+/// A record is kept until the primary was charged with it, or no limit counts it any more. Keys are
+/// identified by a keyed 64-bit hash.
 pub(super) struct Outbox<S: Strategy> {
     most: usize,
     pub(super) seed: Seed,
     pages: Box<[SpinLock<Vec<KeyAccount<S>>>]>,
     dropped_entries: AtomicU64,
-    /// Microseconds; before that nothing is over.
+    /// The earliest expiry of a record, in microseconds. A bound from below: nothing expires before it.
     first_expiry: AtomicU64,
 }
 
 /// The admissions of one key.
+///
+/// Invariant: each record is in `due` or in `sent`, never in both. Only the running merge moves records
+/// from `due` to `sent`.
 struct KeyAccount<S: Strategy> {
     digest: Digest,
-    /// To be charged to the primary, and until when some of them are.
+    /// The records to charge the primary with, and the expiry of the last of them.
     due: Vec<AdmissionRecord<S>>,
     due_until: Timestamp,
-    /// The primary is being charged with them, as long as there is somebody who does; else it may have been.
+    /// The records of the charge that is under way. After its driver was dropped the primary may or may not
+    /// have counted them.
     sent: Vec<AdmissionRecord<S>>,
     merge: Option<WeakSharedFuture<()>>,
 }
 
-/// An admission.
+/// An admission of the fallback.
 pub(super) struct AdmissionRecord<S: Strategy> {
     pub(super) hit: Hit<S::Cost>,
     pub(super) receipt: ChargeReceipt<S>,
-    /// From when on no limit counts it.
+    /// The time from which on no limit counts it.
     pub(super) expires_at: Timestamp,
-    /// Among those of the node that kept the key when it was noted, whichever keeps it now.
+    /// The room it takes, of the node that kept the key when it was recorded.
     pub(super) _place: RecordSlot,
 }
 
@@ -61,8 +67,9 @@ impl<S: Strategy> Outbox<S> {
         self.dropped_entries.load(Ordering::Relaxed)
     }
 
-    /// Makes room for a note of a node.
+    /// Reserves room for a record of a node.
     pub(super) fn reserve(&self, node: &Arc<PrimaryNode>, now: Timestamp) -> Option<RecordSlot> {
+        // Scan for expired records only when there is no room.
         let place = node.reserve(self.most).or_else(|| {
             self.drop_expired(now);
             node.reserve(self.most)
@@ -75,6 +82,8 @@ impl<S: Strategy> Outbox<S> {
 
     pub(super) fn record(&self, digest: Digest, note: AdmissionRecord<S>) {
         let expires_at = note.expires_at.as_micros();
+        // Relaxed: `first_expiry` only saves scans. `fetch_min` keeps it a lower bound for concurrent
+        // records.
         if expires_at < self.first_expiry.load(Ordering::Relaxed) {
             self.first_expiry.fetch_min(expires_at, Ordering::Relaxed);
         }
@@ -82,6 +91,7 @@ impl<S: Strategy> Outbox<S> {
         match find(&mut page, digest) {
             Some(account) => account.add(note),
             None => {
+                // A merge that was dropped leaves an empty account behind.
                 page.retain(KeyAccount::is_needed);
                 let due_until = note.expires_at;
                 page.push(KeyAccount { digest, due: vec![note], due_until, sent: Vec::new(), merge: None });
@@ -93,6 +103,7 @@ impl<S: Strategy> Outbox<S> {
         if now.as_micros() < self.first_expiry.load(Ordering::Relaxed) {
             return;
         }
+        // Reset before the scan, so that a record that is added meanwhile lowers it again.
         self.first_expiry.store(u64::MAX, Ordering::Relaxed);
         for page in &self.pages {
             let mut page = page.lock();
@@ -108,7 +119,7 @@ impl<S: Strategy> Outbox<S> {
         }
     }
 
-    /// Drops all of a key. What is on its way arrives.
+    /// Drops all records of a key. A charge that is under way arrives.
     pub(super) fn forget(&self, digest: Digest) {
         self.change(digest, |account| {
             account.due.clear();
@@ -117,12 +128,11 @@ impl<S: Strategy> Outbox<S> {
         });
     }
 
-    /// Takes an admission out that is to be refunded: the primary is not to be charged with it, or not once
-    /// more.
+    /// Removes an admission that is refunded, so that the primary is not charged with it.
     pub(super) fn remove(&self, digest: Digest, hit: &Hit<S::Cost>, receipt: &ChargeReceipt<S>) {
         self.change(digest, |account| {
             for notes in [&mut account.due, &mut account.sent] {
-                // Most are refunded soon after.
+                // Most refunds follow soon after their admission.
                 let at = notes.iter().rposition(|note| note.hit == *hit && note.receipt == *receipt);
                 if let Some(at) = at {
                     notes.swap_remove(at);
@@ -135,14 +145,13 @@ impl<S: Strategy> Outbox<S> {
         });
     }
 
-    /// Whether the primary is to be charged with something of a key before it is asked about it, or is being
-    /// charged.
+    /// Returns whether the primary must be charged before the next check of a key, or is being charged.
     pub(super) fn is_due(&self, digest: Digest, now: Timestamp) -> bool {
         let mut page = self.page(digest);
         find(&mut page, digest).is_some_and(|it| it.due_until > now || it.running_merge().is_some())
     }
 
-    /// What charges the primary with what is due of a key: it is under way, or begins now.
+    /// Returns the merge of a key: the running one, or a new one if records are due.
     pub(super) fn merge(
         &self,
         digest: Digest,
@@ -150,6 +159,7 @@ impl<S: Strategy> Outbox<S> {
         begin: impl FnOnce() -> Merge,
     ) -> Option<Merge> {
         let mut page = self.page(digest);
+        // Under the lock of the page, so that at most one merge of a key runs.
         let account = find(&mut page, digest)?;
         if let Some(merge) = account.running_merge() {
             return Some(merge);
@@ -161,14 +171,14 @@ impl<S: Strategy> Outbox<S> {
         })
     }
 
-    /// What charges the primary now, if something does.
+    /// Returns the running merge of a key, if any.
     pub(super) fn running_merge(&self, digest: Digest) -> Option<Merge> {
         find(&mut self.page(digest), digest)?.running_merge()
     }
 
-    /// The next hit that the primary is to be charged with: all that is due of one class, as far as it can be
-    /// summed; or, `alone`, what was noted last, which takes no time however much is due. What was sent
-    /// before is done with.
+    /// Takes the next hit to charge the primary with: all due records of one class, as far as costs can be
+    /// summed. With `alone` it takes the latest record only, in constant time. The records of the charge
+    /// before are settled.
     pub(super) fn take_next(&self, digest: Digest, now: Timestamp, alone: bool) -> Option<Hit<S::Cost>> {
         self.change(digest, |account| {
             account.sent.clear();
@@ -181,12 +191,13 @@ impl<S: Strategy> Outbox<S> {
         .flatten()
     }
 
-    /// What was sent is done with, or is due again.
+    /// Ends the charge that is under way: its records are dropped, or due again if nothing was charged.
     pub(super) fn settle(&self, digest: Digest, may_be_charged: bool) {
         self.change(digest, |account| {
             if may_be_charged {
                 account.sent.clear();
             } else {
+                // Certainly not charged: the records are due again, with their old expiry.
                 let sent = std::mem::take(&mut account.sent);
                 sent.into_iter().for_each(|note| account.add(note));
             }
@@ -233,6 +244,7 @@ impl<S: Strategy> KeyAccount<S> {
 
     fn take_most(&mut self, now: Timestamp) -> Option<Hit<S::Cost>> {
         self.due.retain(|note| note.expires_at > now);
+        // sum.cost = the sum of all costs of its class; `plus` returns None if two costs cannot be summed.
         let mut sum = self.due.first()?.hit.free();
         let sent = self.due.extract_if(.., |AdmissionRecord { hit, .. }| {
             let more = (hit.class == sum.class).then(|| sum.cost.plus(hit.cost)).flatten();
@@ -241,14 +253,14 @@ impl<S: Strategy> KeyAccount<S> {
         });
         self.sent.extend(sent);
         if self.sent.is_empty() {
-            // What cannot be summed is charged alone.
+            // A cost that cannot be summed is charged alone.
             return self.take_last(now);
         }
         self.due_until = self.due.iter().map(|note| note.expires_at).max().unwrap_or_default();
         Some(sum)
     }
 
-    /// What charges the primary. Where nobody waits for it any longer, nobody knows what became of it.
+    /// Returns the running merge. Without a waiter it is dropped, and its outcome unknown.
     fn running_merge(&self) -> Option<Merge> {
         self.merge.as_ref()?.upgrade()
     }

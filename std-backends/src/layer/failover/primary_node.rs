@@ -1,4 +1,4 @@
-//! A node of the primary: whether it answers, and how many admissions are noted while it does not.
+//! A node of the primary: whether it answers, and how many admissions are recorded for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// A node of the primary, or the primary as a whole.
 #[derive(Default)]
 pub(super) struct PrimaryNode {
-    /// `None` for the primary as a whole.
+    /// The name; `None` for the primary as a whole.
     pub(super) name: Option<Arc<str>>,
     pub(super) is_away: AtomicBool,
     noted: AtomicUsize,
 }
 
-/// Room for one note, which is there for others again once this is dropped.
+/// Room for one record, freed when it is dropped.
 pub(super) struct RecordSlot(Arc<PrimaryNode>);
 
 impl PrimaryNode {
@@ -20,15 +20,15 @@ impl PrimaryNode {
         Self { name: Some(name), ..Self::default() }
     }
 
-    /// Returns whether it failed when it was last asked.
+    /// Returns whether its last call failed.
     pub(super) fn is_away(&self) -> bool {
         self.is_away.load(Ordering::Acquire)
     }
 
-    /// Takes a place if there is one left of so many.
+    /// Reserves room for a record, out of `most`.
     pub(super) fn reserve(self: &Arc<Self>, most: usize) -> Option<RecordSlot> {
         let place = RecordSlot(Arc::clone(self));
-        // A place that is not to be had is given back at once.
+        // If there is none, dropping `place` gives it back at once.
         (self.noted.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
     }
 }

@@ -1,4 +1,4 @@
-//! What takes a failover several steps: merging, several keys, refunds and resets.
+//! The operations of a failover that take several steps: merging, several keys, refunds and resets.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use traffik_core::{Digest, Hit, Op, Receipts, Strategy, Verdict};
 
 use crate::layer::calls::{KeyNodes, check_keys};
 use crate::layer::failover::primary_node::PrimaryNode;
-use crate::layer::failover::route::{Router, StrategyPair, unknown};
+use crate::layer::failover::router::{Router, StrategyPair, unknown};
 use crate::util::shared_future::SharedFuture;
 
-/// How many charges a call waits for at most before the primary is asked.
+/// The most charges that a call waits for before it asks the primary.
 const CHARGES: usize = 8;
 
 impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Router<S, P, F> {
-    /// An operation that does not begin with a plain call of the primary.
+    /// Applies an operation that does not start with a plain call of the primary.
     pub(super) async fn apply(
         self: &Arc<Self>,
         strategies: StrategyPair<&S>,
@@ -31,11 +31,10 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
                 let digest = self.outbox.seed.digest(key);
                 self.outbox.forget(digest);
                 if let Some(merge) = self.outbox.running_merge(digest) {
-                    // It would count again, if it arrived later than the reset.
+                    // A charge that arrived after the reset would count again.
                     let _ = merge.await;
                 }
-                // What is of no use any more may stay if the fallback cannot be reached: it errs against the
-                // client.
+                // If the fallback cannot be reached, old state stays there. It errs against the client.
                 let _ = self.fallback.apply(strategies.fallback, &key, op).await;
                 let answer = self.primary.apply(strategies.primary, &key, op).await;
                 self.settle_primary_only(node, answer)
@@ -63,7 +62,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         };
         let nodes = nodes.into_iter().map(|node| node.map(|node| self.node_of(&node)));
         let nodes: Vec<_> = nodes.collect();
-        // Of several it is not known which one fails.
+        // With several nodes it is unknown which one failed.
         let mut blamed =
             nodes.first().filter(|_| nodes.len() == 1).map(|node| Arc::clone(self.node_or_whole(node)));
         let mut merged = Ok(());
@@ -80,28 +79,28 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             Ok(()) => check_keys(&self.primary, strategies.primary, keys, hit).await,
             Err(failure) => Err(failure),
         };
-        // To be unable tells nothing of a store, so it is no return.
+        // An unsupported call says nothing about the store, so it is no return.
         if let Ok(MultiKeyReply::Unsupported) = answer {
             return answer;
         }
-        let (mut told, unknown) = match answer {
-            Ok(told) => {
+        let (mut reply, unknown) = match answer {
+            Ok(reply) => {
                 nodes.iter().for_each(|node| self.note_success(self.node_or_whole(node)));
-                (told, None)
+                (reply, None)
             }
             Err(failure) => {
                 let is_unknown = self.switch_over(blamed.as_deref(), failure, !is_sent)?;
-                let told = check_keys(&self.fallback, strategies.fallback, keys, hit).await;
-                let told = told.map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
-                if is_unknown && told == MultiKeyReply::Unsupported {
-                    // To be asked for one key after another would charge the primary anew.
-                    let unable = "the fallback cannot check so many keys at once";
+                let reply = check_keys(&self.fallback, strategies.fallback, keys, hit).await;
+                let reply = reply.map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
+                if is_unknown && reply == MultiKeyReply::Unsupported {
+                    // Checking one key after another would charge the primary again.
+                    let unable = "the fallback cannot check several keys at once";
                     return Err(BackendError::new(ErrorKind::Timeout, unable));
                 }
-                (told, Some(is_unknown))
+                (reply, Some(is_unknown))
             }
         };
-        let verdicts: &mut [_] = match &mut told {
+        let verdicts: &mut [_] = match &mut reply {
             MultiKeyReply::Atomic(verdicts) | MultiKeyReply::Sequential(verdicts) => verdicts,
             MultiKeyReply::Unsupported => &mut [],
         };
@@ -115,7 +114,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
                     self.pending_record(self.node_or_whole(&node), strategies, key, &op, is_unknown),
                 );
             }
-            return Ok(told);
+            return Ok(reply);
         }
         for verdict in verdicts {
             verdict.for_each_receipt_mut(&mut |receipt| receipt.push_route(false));
@@ -125,7 +124,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
                 let _ = self.fallback.apply(strategies.fallback, key, &Op::Charge(*hit)).await;
             }
         }
-        Ok(told)
+        Ok(reply)
     }
 
     async fn refund(
@@ -150,19 +149,19 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         Ok(verdict)
     }
 
-    /// Charges the primary with what the fallback admitted of this key, or waits for who does. A failure is
-    /// one to go over on, or to tell.
+    /// Charges the primary with what the fallback admitted of this key, or waits for the task that does.
+    /// The caller switches to the fallback on a failure, or reports it.
     async fn merge(self: &Arc<Self>, strategies: StrategyPair<&S>, key: &[u8]) -> Result<(), BackendError> {
         if !self.settings.merge {
             return Ok(());
         }
         let digest = self.outbox.seed.digest(key);
         let begin = || {
-            let (router, limit, key) = (Arc::clone(self), strategies.primary.clone(), key.to_vec());
-            let charges = AssertUnwindSafe(async move { router.charge(&limit, &key, digest).await });
-            // The call that polls it goes over to the fallback, too.
+            let (router, strategy, key) = (Arc::clone(self), strategies.primary.clone(), key.to_vec());
+            let charges = AssertUnwindSafe(async move { router.charge(&strategy, &key, digest).await });
+            // The call that polls it switches to the fallback as well.
             let panicked = |_| Err(BackendError::new(ErrorKind::Timeout, "the store panicked"));
-            SharedFuture::new(charges.catch_unwind().map(move |told| told.unwrap_or_else(panicked)))
+            SharedFuture::new(charges.catch_unwind().map(move |outcome| outcome.unwrap_or_else(panicked)))
         };
         match self.outbox.merge(digest, self.clock.now(), begin) {
             Some(merge) => merge.await,
@@ -170,14 +169,15 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         }
     }
 
-    /// Charges the primary with what is due. As long as its node is away it is tried with as little as there
-    /// is.
+    /// Charges the primary with the due records, in at most [`CHARGES`] calls. While its node is away, one
+    /// record at a time probes it.
     async fn charge(&self, strategy: &S, key: &[u8], digest: Digest) -> Result<(), BackendError> {
         for _ in 0..CHARGES {
             let node = self.node(&key);
             let node = self.node_or_whole(&node);
             let Some(hit) = self.outbox.take_next(digest, self.clock.now(), node.is_away()) else { break };
             let charged = self.primary.apply(strategy, &key, &Op::Charge(hit)).await;
+            // Only a charge with an unknown outcome may have been counted; it is not repeated.
             let may_be =
                 charged.as_ref().map_or_else(|failure| failure.kind() == ErrorKind::Timeout, |_| true);
             self.outbox.settle(digest, may_be);

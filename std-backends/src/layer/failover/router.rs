@@ -1,4 +1,4 @@
-//! Two storages: which one decides, and which one is told.
+//! The router between the primary and the fallback.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,18 +11,19 @@ use crate::layer::failover::primary_node::PrimaryNode;
 use crate::layer::failover::settings::{FailoverChange, FailoverSettings};
 use crate::util::nodes::Nodes;
 
+/// The state that clones of a failover share.
 pub(super) struct Router<S: Strategy, P, F> {
     pub(super) primary: P,
     pub(super) fallback: F,
     pub(super) outbox: Outbox<S>,
     pub(super) settings: FailoverSettings<S>,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
-    /// The primary where it is one node.
+    /// The primary where it is a single node.
     pub(super) whole: Arc<PrimaryNode>,
     pub(super) nodes: Nodes<PrimaryNode>,
 }
 
-/// The strategies that each side holds a client to: borrowed for a call, or owned to be kept.
+/// The strategies of both sides: borrowed for a call, or owned to be kept.
 #[derive(Clone, Copy)]
 pub(super) struct StrategyPair<L> {
     pub(super) primary: L,
@@ -42,12 +43,12 @@ impl<S> StrategyPair<S> {
 }
 
 impl<S: Strategy, P, F> Router<S, P, F> {
-    /// Whether the primary, or a node of it, failed when it was last asked.
+    /// Returns whether the last call of the primary, or of one of its nodes, failed.
     pub(super) fn is_away(&self) -> bool {
         self.whole.is_away() || self.nodes.all().iter().any(|node| node.is_away())
     }
 
-    /// The node of the primary that a handle is of.
+    /// Returns the node of the primary that a handle names.
     pub(super) fn node_of(&self, node: &Arc<str>) -> Arc<PrimaryNode> {
         let mut is_new = false;
         let known = self.nodes.get(node, |name| {
@@ -55,36 +56,37 @@ impl<S: Strategy, P, F> Router<S, P, F> {
             PrimaryNode::named(name)
         });
         if is_new {
-            // A primary that has begun to name its nodes may never be asked as a whole again.
+            // A primary that began to name its nodes may never be asked as a whole again.
             self.note_success(&self.whole);
         }
         known
     }
 
-    /// The node, or the primary as a whole.
+    /// Returns the node, or the primary as a whole.
     #[inline]
     pub(super) fn node_or_whole<'a>(&'a self, node: &'a Option<Arc<PrimaryNode>>) -> &'a Arc<PrimaryNode> {
         node.as_ref().unwrap_or(&self.whole)
     }
 
-    /// The limit of the fallback where it has one of its own. It is found before either is asked: so that one
-    /// that cannot be had fails every call, and charges nobody, instead of the first one in which the primary
-    /// fails.
+    /// Returns the fallback's own strategy, if there is one. It is made before either side is asked: a
+    /// share that does not exist fails every call and charges nobody, instead of failing the first call
+    /// after an outage.
     pub(super) fn share(&self, strategy: &S) -> Result<Option<S>, BackendError> {
         let share = self.settings.share.as_ref().map(|share| share(strategy)).transpose();
         share.map_err(|error| {
-            let message =
-                format!("nothing was asked, for the fallback cannot hold its share of the limit: {error}");
+            let message = format!(
+                "no storage was asked, since the fallback cannot apply its share of the limit: {error}"
+            );
             BackendError::new(ErrorKind::Invalid, message)
         })
     }
 
-    /// Whether the primary is to be told first what the fallback admitted of a key.
+    /// Returns whether the primary must first be charged with what the fallback admitted of a key.
     pub(super) fn has_due_merge(&self, key: &dyn ErasedKey) -> bool {
         self.settings.merge && self.outbox.is_due(self.outbox.seed.digest(key), self.clock.now())
     }
 
-    /// The node has answered.
+    /// Notes that a node answered.
     #[inline]
     pub(super) fn note_success(&self, node: &PrimaryNode) {
         if node.is_away() {
@@ -99,9 +101,10 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         }
     }
 
-    /// Goes over to the fallback on a failure of the primary, unless that is to be told; whether it leaves
-    /// the outcome unknown, which that of what `charges_nothing` is not. Without a node it is not known which
-    /// one failed.
+    /// Switches to the fallback if `failure` warrants it; otherwise returns the failure.
+    ///
+    /// Returns whether the outcome of the failed call is unknown, which it is not if the call
+    /// `charges_nothing`. Without a node it is not known which one failed.
     #[inline(always)]
     pub(super) fn switch_over(
         &self,
@@ -113,7 +116,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         if !(self.settings.on)(failure.kind()) || (is_unknown && !self.settings.after_timeouts) {
             return Err(failure);
         }
-        // A store that has no room for a key still decides on those that it has.
+        // A full store still decides on the keys that it has.
         let is_full = failure.kind() == ErrorKind::Full;
         if let Some(node) = node.filter(|node| !is_full && !node.is_away()) {
             self.mark_away(node, failure);
@@ -128,7 +131,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         }
     }
 
-    /// An answer of the primary that nobody else could give.
+    /// Settles an answer that only the primary can give.
     pub(super) fn settle_primary_only<T>(
         &self,
         node: &PrimaryNode,
@@ -145,7 +148,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         self.settings.listeners.iter().for_each(|listener| listener(change));
     }
 
-    /// What the fallback is to be known by once it has answered, if the primary is to be told of that.
+    /// Returns the record of an operation that the fallback is asked for, if its admission is to be merged.
     pub(super) fn pending_record(
         &self,
         node: &Arc<PrimaryNode>,
@@ -154,7 +157,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         op: &Op<S>,
         is_unknown: bool,
     ) -> Option<PendingRecord<S>> {
-        // What the primary may have been charged with already is never merged.
+        // The primary may have been charged already: never merged.
         if !self.settings.merge || is_unknown {
             return None;
         }
@@ -163,7 +166,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         Some(PendingRecord { node: Arc::clone(node), digest, expires_at, op: *op })
     }
 
-    /// What the fallback said: whatever it admitted is to come back to it.
+    /// Marks a verdict of the fallback, so that refunds return to it, and records its admission.
     #[inline]
     pub(super) fn mark_fallback(&self, verdict: &mut S::Verdict, note: Option<PendingRecord<S>>) {
         if let Some(PendingRecord { node, digest, expires_at, op }) = note
@@ -180,7 +183,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
     }
 }
 
-/// What is noted of an operation that the fallback is asked for.
+/// An operation that is recorded once the fallback admits it.
 pub(super) struct PendingRecord<S: Strategy> {
     node: Arc<PrimaryNode>,
     digest: Digest,
@@ -189,15 +192,15 @@ pub(super) struct PendingRecord<S: Strategy> {
 }
 
 impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Router<S, P, F> {
-    /// The node that keeps a key; `None` is the primary as a whole. To be asked before the primary is, for
-    /// the node of a key may be another one after a call that failed.
+    /// Returns the node that keeps a key; `None` for the primary as a whole. Call it before the primary is
+    /// asked: after a failed call another node may keep the key.
     #[inline]
     pub(super) fn node(&self, key: &dyn ErasedKey) -> Option<Arc<PrimaryNode>> {
         self.primary.node(key).map(|node| self.node_of(&node))
     }
 
-    /// Completes what the primary made of a check, a peek or a charge: at once, if the fallback
-    /// answers at once.
+    /// Completes an answer of the primary to a check, a peek or a charge. It is ready at once if the
+    /// fallback answers at once.
     pub(super) fn settle(
         self: &Arc<Self>,
         node: &Arc<PrimaryNode>,
@@ -212,7 +215,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         }
     }
 
-    /// Tells what the primary said, once the fallback was charged with it where that is kept warm.
+    /// Returns the primary's verdict, after charging it to a warm fallback.
     pub(super) fn mirror(
         &self,
         node: &PrimaryNode,
@@ -226,13 +229,13 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         let Some(hit) = charged_hit(op, &verdict).filter(|_| self.settings.warm) else {
             return Reply::ready(Ok(verdict));
         };
-        // What it misses it would admit, which is what it is for.
+        // A charge that the fallback misses makes it admit more, which is what it is for.
         self.fallback.apply(strategies.fallback, key, &Op::Charge(hit)).map(|_| Ok(verdict))
     }
 
-    /// Asks the fallback where the primary failed, whether in this operation or, if that `was_sent` not, in
-    /// one before it.
-    // An answer is large, and is then written once, where it is wanted.
+    /// Asks the fallback after the primary failed: in this operation, or in an earlier step if not
+    /// `was_sent`.
+    // Inlined, because an answer is large, and is then written once, to its final place.
     #[inline(always)]
     pub(super) fn ask_fallback(
         self: &Arc<Self>,
@@ -268,12 +271,12 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
     }
 }
 
-/// A failure of the fallback, after one of the primary that left it unknown whether that was charged.
+/// Makes a failure of the fallback one with an unknown outcome, as that of the primary before it.
 pub(super) fn unknown(failure: &BackendError) -> BackendError {
     failure.clone().with_kind(ErrorKind::Timeout)
 }
 
-/// What an operation took.
+/// Returns the hit that an operation charged.
 fn charged_hit<S: Strategy>(op: &Op<S>, verdict: &S::Verdict) -> Option<Hit<S::Cost>> {
     match op {
         Op::Check(hit) => verdict.is_allowed().then_some(*hit),

@@ -1,4 +1,4 @@
-//! When a fallback decides, with which limit, and what becomes of it.
+//! The settings of a failover, and its changes of sides.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,22 +6,38 @@ use std::sync::Arc;
 use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::strategy::CapacityError;
 
-/// A failover changed sides, for the keys of one node or for all. It has a text for a log.
+/// A change of the deciding side, for the keys of one node or for all.
+///
+/// [`FailoverBuilder::on_change`](crate::layer::FailoverBuilder::on_change) passes it to a listener. It
+/// implements `Display` for logs.
+///
+/// ```
+/// use traffik::layer::FailoverChange;
+///
+/// fn log(change: &FailoverChange) {
+///     match change {
+///         FailoverChange::Away { node, cause, .. } => eprintln!("{node:?} failed: {cause}"),
+///         FailoverChange::Back { node, .. } => eprintln!("{node:?} is back"),
+///         other => eprintln!("{other}"),
+///     }
+/// }
+/// # let _ = log;
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FailoverChange {
-    /// A node of the primary failed; the fallback decides on its keys.
+    /// A node of the primary failed. The fallback decides on its keys.
     #[non_exhaustive]
     Away {
-        /// The node; `None` for a primary that is one node.
+        /// The node; `None` for a primary that is a single node.
         node: Option<Arc<str>>,
         /// The failure.
         cause: BackendError,
     },
-    /// A node of the primary has answered again.
+    /// A node of the primary answered again.
     #[non_exhaustive]
     Back {
-        /// The node; `None` for a primary that is one node.
+        /// The node; `None` for a primary that is a single node.
         node: Option<Arc<str>>,
     },
 }
@@ -40,6 +56,7 @@ impl fmt::Display for FailoverChange {
     }
 }
 
+/// The settings of a failover.
 pub(super) struct FailoverSettings<S> {
     pub(super) on: fn(ErrorKind) -> bool,
     pub(super) after_timeouts: bool,

@@ -1,4 +1,4 @@
-//! Two storages: one that decides, and one that does while the first cannot be reached.
+//! The storage that asks another one where the first fails.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,52 +8,56 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy, Timestamp, debug_fields};
 
 use crate::layer::calls::KeyNodes;
 use crate::layer::delegate::delegate;
-use crate::layer::failover::route::{Router, StrategyPair};
+use crate::layer::failover::router::{Router, StrategyPair};
 use crate::util::key::{KeyRefs, bytes};
 
-/// Asks the primary storage, and the fallback where the primary fails.
+/// Asks the primary storage, and a fallback where the primary fails.
 ///
-/// * It goes over on failures that say that nothing was charged and that the storage as a whole is ill, or
-///   has no room for a new key: the fallback decides on that key, and the primary on all that it has. An
-///   unknown outcome ([`Timeout`](traffik_core::ErrorKind::Timeout)) is a failure of the call unless
-///   [`after_timeouts`](crate::layer::FailoverBuilder::after_timeouts) is said, for the hit may then be
-///   charged on both. Each call asks the primary first: put a
-///   [`CircuitBreaker`](crate::layer::CircuitBreaker) and a deadline around it, or each one waits for it.
-/// * Of a primary that [is made of several nodes](AsyncStorage::node) the fallback decides on the keys of one
-///   that fails, and the primary on all others. What is known of a node is forgotten when it leaves, but what
-///   is to be merged: that is charged to whichever node keeps the key then.
-/// * The fallback may hold the limit [divided by how many instances there
-///   are](crate::layer::FailoverBuilder::instances): the rate is, while a burst that was given apart from it
-///   stays what it is.
-/// * The fallback starts cold, or is kept [warm](crate::layer::FailoverBuilder::warm).
-/// * Once the primary is back, what the fallback admitted is dropped, or
-///   [merged](crate::layer::FailoverBuilder::merge).
-/// * A refund goes to where the admission came from, which its receipt tells; a verdict of your own has to
-///   [let it](traffik_core::Verdict::for_each_receipt_mut), or all refunds go to the primary. A refund that the
-///   primary must take and cannot is a failure; a reset forgets the key in both. What was refunded before it
-///   was merged is not merged; after that the refund still goes to the fallback, and the primary goes on
-///   counting what it was charged with, for it gave no receipt.
-/// * An answer that is there at once is passed on as it is, and nothing allocated for it, unless the primary
-///   is to be told first of what the fallback admitted of that key.
+/// Choose it if requests must be limited while the store is down. It belongs around a
+/// [`CircuitBreaker`](crate::layer::CircuitBreaker) and a [`Timeout`](crate::layer::Timeout) of the
+/// primary: each call asks the primary first, and would wait for it. By default the fallback starts cold,
+/// applies the whole limit, and drops its admissions in the end.
 ///
-/// **Bound.** Over any time it admits at most what the primary's limit admits in that time, and for each
-/// instance what the limit of its fallback does. A limit that is divided by `n` for `n` instances hence
-/// admits at most twice what it would, if it has no burst apart from its rate, and instances admit at least 1
-/// each. A store that forgets what it held starts afresh, as does a fallback in memory when its process does.
+/// * It switches on failures that charged nothing and say that the primary as a whole is down. It also
+///   switches if the primary is full: the fallback then decides on the new key, the primary on all that it
+///   has.
+/// * An unknown outcome ([`Timeout`](traffik_core::ErrorKind::Timeout)) is a failure of the call unless you
+///   set [`after_timeouts`](crate::layer::FailoverBuilder::after_timeouts): both sides may charge the hit.
+/// * If one [node](AsyncStorage::node) of the primary fails, the fallback decides on the keys of that node
+///   only. The state of a node is forgotten when the node leaves. Admissions that are yet to be merged are
+///   then charged to the node that keeps the key by then.
+/// * The fallback may apply the limit [divided by the number of
+///   instances](crate::layer::FailoverBuilder::instances). That divides the rate; a burst that was set
+///   apart from it stays the same.
+/// * The fallback may be kept [warm](crate::layer::FailoverBuilder::warm), and its admissions
+///   [merged](crate::layer::FailoverBuilder::merge) once the primary is back.
+/// * A refund goes to the side that admitted the hit, which its receipt names. A verdict type of your own
+///   must [expose its receipts](traffik_core::Verdict::for_each_receipt_mut), or all refunds go to the
+///   primary. A refund that the primary must take and cannot is a failure. A reset forgets the key on both
+///   sides. An admission that was refunded before merging is not merged. After merging, a refund still goes
+///   to the fallback, and the primary keeps counting the charge, since it gave no receipt.
+/// * A ready answer passes unchanged and without an allocation, unless the primary must first be charged
+///   with what the fallback admitted of that key.
 ///
-/// A decision of the fallback [says so](traffik_core::Origin::Fallback); [`is_away`](Self::is_away) tells
-/// whether the last call of the primary failed, and a [listener](crate::layer::FailoverBuilder::on_change)
-/// hears of each change.
+/// **Bound.** Over any time it admits at most what the primary's limit admits in that time, plus, for each
+/// instance, what the limit of its fallback admits. With a limit divided by `n` for `n` instances that is
+/// at most twice the limit, if the limit has no burst apart from its rate and each instance admits at least
+/// 1. A store that loses its states starts afresh, as does a fallback in memory when its process restarts.
+///
+/// A decision of the fallback has the origin [`Fallback`](traffik_core::Origin::Fallback).
+/// [`is_away`](Self::is_away) returns whether the last call of the primary failed, and a
+/// [listener](crate::layer::FailoverBuilder::on_change) receives each change.
 ///
 /// ```
 /// use std::io::{Write, stderr};
 /// use traffik::layer::{Breaker, CircuitBreaker, Failover};
-/// use traffik::Memory;
+/// use traffik::runtime::Manual;
 /// use traffik::storage::Local;
-/// use traffik::{AsyncLimiter, TokenBucket, rate};
+/// use traffik::{AsyncLimiter, Memory, Origin, TokenBucket, rate};
 ///
-/// // Memory stands here for a store that may fail.
-/// let primary = CircuitBreaker::new(Local(Memory::new(1_000)), &Breaker::builder("redis").build()?);
+/// let breaker = Breaker::new("redis");
+/// // `Local(Memory)` stands for a store that may fail.
+/// let primary = CircuitBreaker::new(Local(Memory::new(1_000)), &breaker);
 /// let storage = Failover::builder(primary, Local(Memory::new(1_000)))
 ///     .instances(4)?
 ///     .warm()
@@ -61,8 +65,10 @@ use crate::util::key::{KeyRefs, bytes};
 ///     .on_change(|change| drop(writeln!(stderr(), "{change}"))) // never panics, as `eprintln!` may
 ///     .build();
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-/// # use traffik::storage::Reply;
-/// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
+/// breaker.force_open(); // the primary is down
+/// let decision = Manual::new().run(async { limiter.check("alice").await })??;
+/// assert!(decision.is_allowed() && decision.origin() == Origin::Fallback);
+/// assert!(limiter.storage().is_away());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Failover<S: Strategy, P, F> {
@@ -70,25 +76,26 @@ pub struct Failover<S: Strategy, P, F> {
 }
 
 impl<S: Strategy, P, F> Failover<S, P, F> {
-    /// The storage that decides.
+    /// Returns the primary.
     #[must_use]
     pub fn primary(&self) -> &P {
         &self.router.primary
     }
 
-    /// The storage that does while the primary cannot.
+    /// Returns the fallback.
     #[must_use]
     pub fn fallback(&self) -> &F {
         &self.router.fallback
     }
 
-    /// Returns whether the primary, or any node of it that has not left, failed when it was last asked.
+    /// Returns whether the last call of the primary, or of any of its present nodes, failed.
     #[must_use]
     pub fn is_away(&self) -> bool {
         self.router.is_away()
     }
 
-    /// How many admissions of the fallback could not be noted, for there was no room: they are not merged.
+    /// Returns the number of admissions of the fallback that found no room in the journal. They are not
+    /// merged.
     #[must_use]
     pub fn dropped_entries(&self) -> u64 {
         self.router.outbox.dropped_entries()
@@ -153,7 +160,7 @@ where
         })
     }
 
-    /// Whether both are.
+    /// Returns whether both sides are local.
     fn is_local(&self) -> bool {
         self.router.primary.is_local() && self.router.fallback.is_local()
     }
@@ -176,7 +183,7 @@ where
         Reply::pending(async move { router.check_together(on, strategies.get(), &keys, &hit).await })
     }
 
-    // Those of the primary, whichever answers.
+    // These are the primary's, whichever side answers.
     delegate!(self => self.router.primary; apply_due, node, known_denial, wait_queue);
 }
 

@@ -1,4 +1,4 @@
-//! Counting the calls of a storage, in this process.
+//! Counters of the calls of a storage, in this process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,40 +10,65 @@ use portable_atomic::AtomicU64;
 use crate::layer::instrumented::storage::{CallEvent, CallObserver, CallResult, Operation};
 use crate::util::nodes::Nodes;
 
-/// CallTotals calls, and adds up how long they took, by what was asked and how it ended: 105 pairs of numbers,
-/// however many keys there are. Clones count together.
+/// Counts calls and adds up their durations, by operation and result: 105 pairs of numbers, however many
+/// keys there are.
 ///
-/// Of a storage that is made of several nodes the calls of [each](Self::nodes) are counted as well, for as
-/// long as it is one. What it had counted stays in the whole.
+/// Choose it as the observer of an [`Instrumented`](crate::layer::Instrumented) if you export metrics.
+/// Clones count together.
+///
+/// With a storage of several nodes it also counts the calls of [each node](Self::nodes), as long as the
+/// node exists. The calls of a node that left stay in the total.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::layer::{CallCounters, CallResult, Operation, StorageExt};
+/// use traffik::runtime::Manual;
+/// use traffik::storage::Local;
+/// use traffik::{AsyncLimiter, Memory, TokenBucket, rate};
+///
+/// let calls = CallCounters::default();
+/// let storage = Local(Memory::new(1_000)).with_observer(calls.clone());
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("1/min")), storage);
+/// for _ in 0..3 {
+///     Manual::new().run(async { limiter.check("alice").await })??;
+/// }
+/// assert_eq!(calls.count(Operation::Check, CallResult::Denied), 2);
+/// assert!(calls.took(Operation::Check, CallResult::Denied) < Duration::from_secs(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct CallCounters(Arc<CallTable>);
 
+/// The counts of a storage, and those of its nodes.
 struct CallTable {
     whole: [[CallTotals; CallResult::ALL.len()]; Operation::ALL.len()],
     nodes: Nodes<(Arc<str>, CallCounters)>,
 }
 
 #[derive(Default)]
+/// The number of calls, and the sum of their durations. Each is exact; a reader may see one without the
+/// other.
 struct CallTotals {
     calls: AtomicU64,
     micros: AtomicU64,
 }
 
 impl CallCounters {
-    /// How many of these calls ended like this.
+    /// Returns the number of calls of this operation with this result.
     #[must_use]
     pub fn count(&self, operation: Operation, ended: CallResult) -> u64 {
         self.of(operation, ended).map_or(0, |counts| counts.calls.load(Ordering::Relaxed))
     }
 
-    /// How long those took that ended like this, all together.
+    /// Returns the total duration of the calls of this operation with this result.
     #[must_use]
     pub fn took(&self, operation: Operation, ended: CallResult) -> Duration {
         let micros = self.of(operation, ended).map_or(0, |counts| counts.micros.load(Ordering::Relaxed));
         Duration::from_micros(micros)
     }
 
-    /// All that there were: what was asked, how it ended, how often, and how long that took all together.
+    /// Iterates over the operations and results that occurred, with their number of calls and total
+    /// duration.
     pub fn iter(&self) -> impl Iterator<Item = (Operation, CallResult, u64, Duration)> {
         let pairs = Operation::ALL.into_iter().flat_map(|it| CallResult::ALL.map(|ended| (it, ended)));
         pairs
@@ -53,7 +78,8 @@ impl CallCounters {
             .filter(|(_, _, count, _)| *count > 0)
     }
 
-    /// Returns the calls of each node that has not left, by its name: those of which all keys were on it.
+    /// Iterates over the present nodes by name, with the counters of the calls whose keys were all on that
+    /// node.
     ///
     /// ```
     /// use traffik::layer::CallCounters;
@@ -64,7 +90,7 @@ impl CallCounters {
     ///         println!("{node}: {count} times {} was {}", operation.name(), ended.name());
     ///     }
     /// }
-    /// assert_eq!(calls.nodes().count(), 0, "a storage that is one node has none");
+    /// assert_eq!(calls.nodes().count(), 0); // a storage that is a single node has none
     /// ```
     pub fn nodes(&self) -> impl Iterator<Item = (Arc<str>, Self)> {
         let mut nodes: Vec<_> = self.0.nodes.all().iter().map(|node| (**node).clone()).collect();
@@ -74,13 +100,14 @@ impl CallCounters {
 
     fn of(&self, operation: Operation, ended: CallResult) -> Option<&CallTotals> {
         let by_end = self.0.whole.get(Operation::ALL.iter().position(|it| *it == operation)?)?;
-        // A kind that is new counts as any other.
+        // A kind of a later version counts as the last one, `Other`.
         let at = CallResult::ALL.iter().position(|it| *it == ended).unwrap_or(CallResult::ALL.len() - 1);
         by_end.get(at)
     }
 
     fn add(&self, call: &CallEvent<'_>) {
         if let Some(counts) = self.of(call.operation, call.ended) {
+            // Relaxed: each number is a total of its own.
             counts.calls.fetch_add(1, Ordering::Relaxed);
             let micros = u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX);
             counts.micros.fetch_add(micros, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A storage whose calls are told to somebody: how they ended, and how long they took.
+//! The storage that reports its calls to an observer.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,13 +12,33 @@ use crate::layer::calls::KeyNodes;
 use crate::layer::delegate::delegate;
 use crate::util::key::KeyRefs;
 
-/// Observes every call of a storage: a function of a [`CallEvent`], or [`CallCounters`](crate::layer::CallCounters).
+/// Observes every call of a storage: a function of a [`CallEvent`], or
+/// [`CallCounters`](crate::layer::CallCounters).
 ///
-/// It is called while somebody waits for the answer, so it MUST be quick, and MUST NOT write a line for every
-/// denial: a denial is what an attacker asks for. It is not told of which key, so what is kept of it does not
-/// grow with keys.
+/// Implement it, or pass a function, to export metrics or log failures. It runs while a request waits for
+/// the answer. So it MUST be quick, and MUST NOT log a line for every denial, since an attacker chooses
+/// their number. It does not see the key, so its records do not grow with the number of keys.
+///
+/// ```
+/// use traffik::layer::{CallEvent, CallObserver, Instrumented};
+/// use traffik::storage::Local;
+/// use traffik::{Memory, TokenBucket};
+///
+/// struct LogFailures;
+///
+/// impl CallObserver for LogFailures {
+///     fn called(&self, call: &CallEvent<'_>) {
+///         if let Some(failure) = call.failure {
+///             eprintln!("{} failed after {:?}: {failure}", call.operation.name(), call.took);
+///         }
+///     }
+/// }
+///
+/// let storage = Instrumented::new(Local(Memory::<TokenBucket>::new(1_000)), LogFailures);
+/// assert!(storage.storage().0.is_empty());
+/// ```
 pub trait CallObserver: Send + Sync {
-    /// A call has ended.
+    /// Observes a call that ended.
     fn called(&self, call: &CallEvent<'_>);
 }
 
@@ -28,41 +48,58 @@ impl<F: Fn(&CallEvent<'_>) + Send + Sync> CallObserver for F {
     }
 }
 
-/// How a call went.
+/// The end of a call.
+///
+/// A [`CallObserver`] receives it.
+///
+/// ```
+/// use traffik::layer::{CallEvent, CallResult};
+///
+/// fn is_slow_denial(call: &CallEvent<'_>) -> bool {
+///     call.ended == CallResult::Denied && call.took.as_millis() > 50
+/// }
+/// # let _ = is_slow_denial;
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CallEvent<'a> {
-    /// What was asked.
+    /// The operation.
     pub operation: Operation,
-    /// How it ended.
+    /// The result.
     pub ended: CallResult,
-    /// How long it took until then, to the microsecond.
+    /// The duration of the call, in whole microseconds.
     pub took: Duration,
-    /// The [node](AsyncStorage::node) that keeps the key, or all of the keys; `None` for a storage that is
-    /// one node, and where keys are on several.
+    /// The [node](AsyncStorage::node) that keeps the key, or all of the keys. `None` for a storage that is
+    /// a single node, and for keys on several nodes.
     pub node: Option<&'a Arc<str>>,
-    /// What has failed, if something has.
+    /// The failure, if the call failed.
     pub failure: Option<&'a BackendError>,
 }
 
 named! {
-    /// The question to a storage.
+    /// The operation that a storage was asked for.
+    ///
+    /// ```
+    /// use traffik::layer::Operation;
+    ///
+    /// assert_eq!(Operation::CheckTogether.name(), "check_together"); // as a label of a metric
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[non_exhaustive]
     pub enum Operation {
-        /// To decide on a hit and book it.
+        /// A decision on a hit, and its charge.
         Check = "check",
-        /// To decide on a hit.
+        /// A decision on a hit, without a charge.
         Peek = "peek",
-        /// To book what has already happened.
+        /// A charge for what already happened.
         Charge = "charge",
-        /// To take an admission back.
+        /// The return of an admission.
         Refund = "refund",
-        /// To forget a key.
+        /// The removal of a key.
         Reset = "reset",
-        /// For a copy of a state.
+        /// A copy of a state.
         Load = "load",
-        /// To check one hit on several keys.
+        /// A check of one hit on several keys.
         CheckTogether = "check_together",
     }
 }
@@ -79,28 +116,37 @@ impl Operation {
     }
 }
 
-/// How a call ended.
+/// The result of a call.
+///
+/// ```
+/// use traffik::ErrorKind;
+/// use traffik::layer::CallResult;
+///
+/// let ended = CallResult::Failed(ErrorKind::Timeout);
+/// assert!(ended.is_failure());
+/// assert_eq!(ended.name(), "failed_timeout"); // as a label of a metric
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CallResult {
-    /// A hit was admitted, or would be.
+    /// The hit was admitted, or would be.
     Allowed,
-    /// A hit was denied, or would be.
+    /// The hit was denied, or would be.
     Denied,
-    /// A hit was denied, and no wait would help.
+    /// The hit was denied, and no wait would help.
     Never,
-    /// What was asked was done.
+    /// The operation succeeded. Charges, refunds, resets and loads end so.
     Done,
-    /// The storage cannot do it, and did nothing.
+    /// The storage does not support the operation, and did nothing.
     Unable,
-    /// Nobody waited for the answer.
+    /// The answer was dropped before it was there.
     Dropped,
-    /// It failed.
+    /// The call failed.
     Failed(ErrorKind),
 }
 
 impl CallResult {
-    /// All of them.
+    /// All results, each kind of failure included.
     pub const ALL: [Self; 15] = [
         Self::Allowed,
         Self::Denied,
@@ -119,7 +165,7 @@ impl CallResult {
         Self::Failed(ErrorKind::Other),
     ];
 
-    /// It, in a word; a failure by its kind.
+    /// Returns the name of the result, for a failure with its kind.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -141,7 +187,7 @@ impl CallResult {
         }
     }
 
-    /// Whether the storage has failed.
+    /// Returns whether the call failed.
     #[must_use]
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Failed(_))
@@ -156,27 +202,32 @@ impl CallResult {
     }
 }
 
-/// A storage that reports each of its calls to [`CallCounters`](crate::layer::CallCounters), or to a function of your own.
+/// A storage that reports each of its calls to [`CallCounters`](crate::layer::CallCounters), or to a
+/// function of your own.
 ///
-/// * The function takes a `&`[`CallEvent`]. It runs while somebody waits for the answer, so it MUST be quick, and
-///   MUST NOT write a line for every denial: a denial is what an attacker asks for.
-/// * Each call is told once, when its answer is there or dropped. Its time runs from when it was made.
-/// * An answer that is there at once is passed on as it is, and nothing allocated.
-/// * Of a storage that is made of several nodes each call names its [`node`](CallEvent::node), which
-///   [`CallCounters`](crate::layer::CallCounters) counts apart.
-/// * Around other wrappers it tells what whoever asks gets; within them, what the store does.
+/// Choose it for metrics and logs of a store. Around the other layers it reports what the caller gets;
+/// within them, what the store does.
+///
+/// * The function takes a `&`[`CallEvent`]. It runs while a request waits for the answer, so it MUST be
+///   quick, and MUST NOT log a line for every denial, since an attacker chooses their number.
+/// * It reports each call once, when its answer is there or dropped. The duration counts from when the call
+///   was made.
+/// * A ready answer passes unchanged, without an allocation.
+/// * With a storage of several nodes, each call names its [`node`](CallEvent::node), which
+///   [`CallCounters`](crate::layer::CallCounters) counts separately.
 ///
 /// ```
 /// use traffik::layer::{CallCounters, CallResult, Instrumented, Operation};
-/// use traffik::Memory;
+/// use traffik::runtime::Manual;
 /// use traffik::storage::Local;
-/// use traffik::{AsyncLimiter, TokenBucket, rate};
+/// use traffik::{AsyncLimiter, Memory, TokenBucket, rate};
 ///
 /// let calls = CallCounters::default();
 /// let storage = Instrumented::new(Local(Memory::new(1_000)), calls.clone());
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-/// drop(limiter.check("alice"));
+/// Manual::new().run(async { limiter.check("alice").await })??;
 /// assert_eq!(calls.count(Operation::Check, CallResult::Allowed), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Instrumented<T> {
@@ -184,21 +235,22 @@ pub struct Instrumented<T> {
     inner: Arc<InstrumentedInner>,
 }
 
+/// The state that clones of an instrumented storage share.
 struct InstrumentedInner {
     observer: Box<dyn CallObserver>,
     clock: Box<dyn Clock + Send + Sync>,
 }
 
 impl<T> Instrumented<T> {
-    /// The storage, its calls reported to `observer`, timed by a [`MonotonicClock`].
+    /// Wraps a storage, so that its calls are reported to `observer` and timed by a [`MonotonicClock`].
     ///
     /// ```
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicU64, Ordering};
-    /// use traffik::Memory;
     /// use traffik::layer::{CallEvent, Instrumented};
+    /// use traffik::runtime::Manual;
     /// use traffik::storage::Local;
-    /// use traffik::{AsyncLimiter, TokenBucket, rate};
+    /// use traffik::{AsyncLimiter, Memory, TokenBucket, rate};
     ///
     /// let failures = Arc::new(AtomicU64::new(0));
     /// let counted = Arc::clone(&failures);
@@ -206,14 +258,15 @@ impl<T> Instrumented<T> {
     ///     counted.fetch_add(call.failure.is_some().into(), Ordering::Relaxed);
     /// });
     /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-    /// drop(limiter.check("alice"));
+    /// Manual::new().run(async { limiter.check("alice").await })??;
     /// assert_eq!(failures.load(Ordering::Relaxed), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(storage: T, observer: impl CallObserver + 'static) -> Self {
         Self::with_clock(storage, observer, MonotonicClock::default())
     }
 
-    /// The same, timed by this clock, which should not step.
+    /// Wraps a storage as [`new`](Self::new) does, with this clock, which should not step.
     pub fn with_clock(
         storage: T,
         observer: impl CallObserver + 'static,
@@ -225,7 +278,7 @@ impl<T> Instrumented<T> {
         }
     }
 
-    /// The storage.
+    /// Returns the storage within.
     pub const fn storage(&self) -> &T {
         &self.storage
     }
@@ -241,12 +294,15 @@ impl<T> Instrumented<T> {
         call: impl FnOnce() -> Reply<A>,
         ended: impl FnOnce(&A) -> CallResult + Send + 'static,
     ) -> Reply<A> {
+        // The node is asked for before the call: afterwards another one may keep the key.
         let timed = self.begin(operation, node);
         let reply = call();
+        // A ready answer is reported here, without boxing the reply.
         if let Reply::Ready(Some(answer)) = &reply {
             timed.answered(answer, ended);
             return reply;
         }
+        // Taken by the answer; what is left when the reply is dropped reports `Dropped`.
         let mut pending = PendingCall(Some(timed));
         reply.inspect(move |answer| {
             if let Some(timed) = pending.0.take() {
@@ -256,7 +312,7 @@ impl<T> Instrumented<T> {
     }
 }
 
-/// A call that has begun.
+/// A call under way.
 struct TimedCall {
     inner: Arc<InstrumentedInner>,
     operation: Operation,
@@ -273,6 +329,7 @@ impl TimedCall {
     }
 
     fn report(&self, ended: CallResult, failure: Option<&BackendError>) {
+        // A clock that stepped back counts as no time.
         let took = self.inner.clock.now().since(self.began);
         let Self { operation, node, .. } = self;
         self.inner.observer.called(&CallEvent {
@@ -285,7 +342,7 @@ impl TimedCall {
     }
 }
 
-/// A call that is told as dropped unless it was answered.
+/// A pending call. Reports `Dropped` unless it was answered.
 struct PendingCall(Option<TimedCall>);
 
 impl Drop for PendingCall {
@@ -299,6 +356,7 @@ impl Drop for PendingCall {
 #[deny(clippy::missing_trait_methods)]
 impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Instrumented<T> {
     fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
+        // Only these two decide; the outcome of others says nothing about a hit.
         let decides = matches!(op, Op::Check(_) | Op::Peek(_));
         self.timed(
             Operation::of(op),
@@ -318,6 +376,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Instrumented<T> {
     }
 
     fn known_denial(&self, strategy: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
+        // A known denial is a check that was answered at once; unknown ones are reported by the call itself.
         let mut timed = self.begin(Operation::Check, None);
         let denied = self.storage.known_denial(strategy, key, hit)?;
         timed.node = self.storage.node(key);
@@ -331,6 +390,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Instrumented<T> {
         keys: KeyRefs<'_>,
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
+        // Keys on several nodes belong to none of them.
         let node = match KeyNodes::of(&self.storage, keys) {
             KeyNodes::One(node) => node,
             KeyNodes::Several(_) => None,
@@ -342,6 +402,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Instrumented<T> {
             |reply| match reply {
                 MultiKeyReply::Unsupported => CallResult::Unable,
                 MultiKeyReply::Atomic(verdicts) | MultiKeyReply::Sequential(verdicts) => {
+                    // The check counts as denied if any key denies it.
                     let admitted = Outcome::Allow { after: Duration::ZERO };
                     CallResult::of(verdicts.iter().map(Verdict::outcome).fold(admitted, Outcome::and))
                 }

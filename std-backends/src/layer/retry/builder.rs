@@ -14,7 +14,22 @@ use crate::layer::retry::storage::{Retry, RetryInner};
 use crate::util::random::Random;
 use crate::util::setters::setters;
 
-/// What a [`Retry`] is to be like.
+/// The options of a [`Retry`].
+///
+/// [`Retry::builder`] creates it. Every option has a default.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::layer::Retry;
+/// use traffik::runtime::Manual;
+/// use traffik::storage::Local;
+/// use traffik::{Memory, TokenBucket};
+///
+/// let store = Local(Memory::<TokenBucket>::new(1_000));
+/// let storage = Retry::builder(store, Manual::new()).attempts(2).deadline(Duration::from_millis(100)).build()?;
+/// assert_eq!(storage.retries(), 0);
+/// # Ok::<(), traffik::storage::BackendError>(())
+/// ```
 #[must_use]
 pub struct RetryBuilder<T, R> {
     storage: T,
@@ -26,61 +41,64 @@ pub struct RetryBuilder<T, R> {
 
 impl<T, R> RetryBuilder<T, R> {
     setters! {
-        /// Sets the number of attempts, the first one included; defaults to three.
+        /// Sets the number of attempts, the first one included. Defaults to 3.
         pub const fn attempts(most: u32) => settings.attempts = most;
 
-        /// Tries again on these kinds of failure: on those that [are passing](is_transient) if nothing is said.
-        /// A call that charges nothing and was not answered in time counts as `Unavailable`. For others that
-        /// end in `Timeout`, see [`after_timeouts`](Self::after_timeouts).
+        /// Sets the kinds of failure after which it tries again. Defaults to [`is_transient`].
+        ///
+        /// A call that charges nothing and got no answer in time counts as `Unavailable`. Other calls that
+        /// end in `Timeout` need [`after_timeouts`](Self::after_timeouts).
         pub const fn on(kinds: fn(ErrorKind) -> bool) => settings.on = kinds;
 
-        /// Tries again also what may have been done already. **A hit can then be charged up to as often as
-        /// there are attempts**, and told as denied because of its own charge; a refund can give back more
-        /// than was taken; a reset can forget what came after it.
+        /// Also tries again after an unknown outcome. Defaults to reporting it.
+        ///
+        /// **A hit may then be charged once for each attempt**, and denied because of its own charge. A
+        /// refund may give back more than was taken. A reset may forget what was charged after it.
         pub const fn after_timeouts() => settings.after_timeouts = true;
 
-        /// Waits like this between attempts: from 10 ms on, doubling up to 200 ms, with full jitter, if
-        /// nothing is said.
+        /// Sets the waits between attempts. Defaults to 10 ms, doubling up to 200 ms, with full jitter.
         pub const fn backoff(backoff: Backoff) => settings.backoff = backoff;
 
-        /// All attempts and the waits between them take no longer than this: 1 s if nothing is said. Who
-        /// would have to wait beyond it is told of the failure at once.
+        /// Sets the longest time of all attempts and waits together. Defaults to 1 s. A call whose next
+        /// wait would end later fails at once.
         pub const fn deadline(time: Duration) => settings.deadline = Some(time);
 
-        /// Takes as long as the attempts take: for a storage in which each has a deadline of its own.
+        /// Removes the deadline: for a storage in which each attempt has one.
         pub const fn without_deadline() => settings.deadline = None;
 
-        /// Goes by this clock, which should not step; by a [`MonotonicClock`] if nothing is said.
+        /// Sets the clock, which should not step. Defaults to a [`MonotonicClock`].
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
 
-        /// Draws its jitter from the sequence of this seed: for tests that shall be the same each time.
+        /// Sets the seed of the jitter, for tests that must repeat. Defaults to a random one.
         pub const fn seed(seed: u64) => random = Random::seeded(seed);
     }
 
-    /// The storage.
+    /// Builds the storage.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if it could never make an attempt, or the longest wait is shorter than the
-    /// first.
+    /// Fails with [`ErrorKind::Invalid`] for 0 attempts, a deadline of 0 s, or a backoff whose longest wait
+    /// is shorter than the first.
     pub fn build(self) -> Result<Retry<T, R>, BackendError> {
+        // Settings that make no attempt are mistakes: refuse them with a value that works.
         let settings = &self.settings;
         let refuse = |message: &'static str| Err(BackendError::new(ErrorKind::Invalid, message));
         if settings.attempts == 0 {
-            return refuse("0 attempts never ask the storage; take 1 to ask once, or 3 to try again twice");
+            return refuse("0 attempts never ask the storage; set 1 to ask once, or 3 to try again twice");
         }
         if settings.deadline.is_some_and(|time| time.is_zero()) {
-            return refuse("within 0 s no attempt can be made; take 1 s, or `without_deadline`");
+            return refuse("a deadline of 0 s allows no attempt; set 1 s, or use `without_deadline`");
         }
         if settings.backoff.is_upside_down() {
-            return refuse("the longest wait is shorter than the first one; give them the other way round");
+            return refuse("the longest wait of the backoff is shorter than the first; swap the two");
         }
         Ok(self.build_unchecked())
     }
 
-    /// The storage, of settings that are known to make sense.
+    /// Builds the storage without checking its settings.
     fn build_unchecked(self) -> Retry<T, R> {
         let Self { storage, timer, settings, clock, random } = self;
+        // A clock that steps would end or extend the deadline, so the default is monotonic.
         let clock = clock.unwrap_or_else(|| Arc::new(MonotonicClock::default()));
         let retries = AtomicU64::new(0);
         Retry { inner: Arc::new(RetryInner { storage, timer, settings, clock, random, retries }) }
@@ -88,9 +106,10 @@ impl<T, R> RetryBuilder<T, R> {
 }
 
 impl<T, R> Retry<T, R> {
-    /// The storage, asked up to three times within 1 s, 10 ms and 20 ms at most apart, unless something else
-    /// is said.
+    /// Creates a builder of a retry around `storage`. By default it makes up to three attempts within 1 s,
+    /// with waits of at most 10 ms and 20 ms between them.
     pub fn builder(storage: T, timer: R) -> RetryBuilder<T, R> {
+        // Waits of at most 10 and 20 ms between three attempts: a short hiccup passes unnoticed.
         let settings = RetrySettings {
             attempts: 3,
             on: is_transient,
@@ -101,7 +120,7 @@ impl<T, R> Retry<T, R> {
         RetryBuilder { storage, timer, settings, clock: None, random: Random::default() }
     }
 
-    /// A storage that is asked again by default settings.
+    /// Wraps a storage with default settings: up to three attempts within 1 s.
     pub fn new(storage: T, timer: R) -> Self {
         Self::builder(storage, timer).build_unchecked()
     }

@@ -1,4 +1,4 @@
-//! How often a storage is asked again, and after which failures.
+//! The settings of a retry, and the failures worth one.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use traffik_core::storage::ErrorKind;
 
 use crate::layer::Backoff;
 
+/// The settings of a retry.
 pub(super) struct RetrySettings {
     pub(super) attempts: u32,
     pub(super) on: fn(ErrorKind) -> bool,
@@ -14,8 +15,15 @@ pub(super) struct RetrySettings {
     pub(super) deadline: Option<Duration>,
 }
 
-/// The kinds of failure after which nothing was charged and that may have passed by the next attempt:
-/// `Contended` and `Unavailable`.
+/// Returns whether a failure charged nothing and may be over by the next attempt: `Contended` and
+/// `Unavailable`.
+///
+/// ```
+/// use traffik::ErrorKind;
+/// use traffik::layer::is_transient;
+///
+/// assert!(is_transient(ErrorKind::Unavailable) && !is_transient(ErrorKind::Invalid));
+/// ```
 #[must_use]
 pub fn is_transient(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Contended | ErrorKind::Unavailable)

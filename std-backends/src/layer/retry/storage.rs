@@ -1,4 +1,4 @@
-//! A storage that is asked again where it fails.
+//! The storage that tries again where another one fails.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -16,51 +16,50 @@ use crate::util::key::{KeyRefs, bytes};
 use crate::util::race::{Either, race};
 use crate::util::random::Random;
 
-/// A storage that is asked again where it fails, after waits that grow.
+/// A storage that tries a failed call again, after growing waits.
 ///
-/// * It tries again after failures that say that nothing was charged. An unknown outcome
-///   ([`ErrorKind::Timeout`] of anything but a peek or a look at a state) is told as it is, unless
-///   [`after_timeouts`](crate::layer::RetryBuilder::after_timeouts) is said: a hit could be charged twice.
-///   Where one attempt was left unknown, the whole call is, whatever the last attempt failed with.
-/// * Calls share nothing, no budget of attempts either: those that ask a node again that is down take nothing
-///   from those of other nodes.
-/// * All ends by the [deadline](crate::layer::RetryBuilder::deadline), which is 1 s if nothing is said. An
-///   attempt on its way then is dropped, with [`DeadlineExceeded`] for its cause.
-/// * An answer that is there at once is passed on as it is: nothing is allocated for it, and no clock read.
-/// * Put a [`Timeout`](crate::layer::Timeout) within it, so that one attempt does not use up the time of all;
-///   and a [`CircuitBreaker`](crate::layer::CircuitBreaker) around it counts calls, within it attempts.
+/// Choose it for a store that fails now and then, such as during a restart. It belongs around a
+/// [`Timeout`](crate::layer::Timeout), so that one attempt does not use up the time of all. A
+/// [`CircuitBreaker`](crate::layer::CircuitBreaker) around it counts calls; within it, attempts. By default
+/// it makes up to three attempts within 1 s, with random waits of up to 10 ms and 20 ms between them.
 ///
-/// **Bound.** At most [`attempts`](crate::layer::RetryBuilder::attempts) calls of the storage for one of its
-/// own. Without `after_timeouts` nothing is charged twice.
+/// * It tries again after failures that charged nothing. It reports an unknown outcome
+///   ([`ErrorKind::Timeout`] of anything but a peek or a load) unless you set
+///   [`after_timeouts`](crate::layer::RetryBuilder::after_timeouts), since a hit could be charged twice. If
+///   one attempt had an unknown outcome, so has the whole call, whatever the last attempt failed with.
+/// * Calls share no budget of attempts: retries on a node that is down take nothing from calls to other
+///   nodes.
+/// * All attempts end by the [deadline](crate::layer::RetryBuilder::deadline), which defaults to 1 s. An
+///   attempt under way is then dropped, and the call fails with the cause [`DeadlineExceeded`].
+/// * A ready answer passes unchanged, without an allocation and without reading the clock.
+///
+/// **Bound.** Each call makes at most [`attempts`](crate::layer::RetryBuilder::attempts) calls of the
+/// storage. Without `after_timeouts` nothing is charged twice.
 ///
 /// ```
 /// use std::time::Duration;
 /// use traffik::layer::{Backoff, Retry, Timeout};
-/// use traffik::Memory;
-/// use traffik::storage::{Local, Reply};
-/// use traffik::{AsyncLimiter, TokenBucket, rate};
-/// # use std::future::{Future, ready};
-/// # #[derive(Clone)]
-/// # struct Runtime;
-/// # impl traffik::Timer for Runtime {
-/// #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
-/// # }
+/// use traffik::runtime::Manual;
+/// use traffik::storage::Local;
+/// use traffik::{AsyncLimiter, Memory, TokenBucket, rate};
 ///
-/// // Memory stands here for a store that may fail.
-/// let attempt = Timeout::new(Local(Memory::new(1_000)), Runtime, Duration::from_millis(50));
-/// let storage = Retry::builder(attempt, Runtime)
+/// let (runtime, ms) = (Manual::new(), Duration::from_millis);
+/// let store = Local(Memory::new(1_000)); // stands for a store that may fail
+/// let attempt = Timeout::new(store, runtime.clone(), ms(50));
+/// let storage = Retry::builder(attempt, runtime.clone())
 ///     .attempts(4)
-///     .backoff(Backoff::exponential(Duration::from_millis(5), Duration::from_millis(40)).with_half_jitter())
-///     .deadline(Duration::from_millis(250))
+///     .backoff(Backoff::exponential(ms(5), ms(40)).with_half_jitter())
+///     .deadline(ms(250))
 ///     .build()?;
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-/// assert!(matches!(limiter.check("alice"), Reply::Ready(Some(Ok(_)))));
-/// # Ok::<(), traffik::storage::BackendError>(())
+/// assert!(runtime.run(async { limiter.check("alice").await })??.is_allowed());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Retry<T, R> {
     pub(super) inner: Arc<RetryInner<T, R>>,
 }
 
+/// The state that clones of a retry share.
 pub(super) struct RetryInner<T, R> {
     pub(super) storage: T,
     pub(super) timer: R,
@@ -71,13 +70,13 @@ pub(super) struct RetryInner<T, R> {
 }
 
 impl<T, R> Retry<T, R> {
-    /// The storage.
+    /// Returns the storage within.
     #[must_use]
     pub fn storage(&self) -> &T {
         &self.inner.storage
     }
 
-    /// How many attempts there were beyond the first ones.
+    /// Returns the number of attempts beyond the first ones.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.inner.retries.load(Ordering::Relaxed)
@@ -85,7 +84,8 @@ impl<T, R> Retry<T, R> {
 }
 
 impl<T: Send + Sync + 'static, R: Timer + Send + Sync + 'static> Retry<T, R> {
-    /// What came of the first attempt, and how to make another one if that takes more than its answer.
+    /// Returns the first answer if that ends the call, or else a future that makes further attempts with
+    /// `again`.
     fn call<A, C>(&self, changes: bool, first: Reply<A>, again: impl FnOnce() -> C) -> Reply<A>
     where
         A: Send + 'static,
@@ -103,10 +103,12 @@ impl<T: Send + Sync + 'static, R: Timer + Send + Sync + 'static> Retry<T, R> {
 }
 
 impl<T, R: Timer> RetryInner<T, R> {
-    /// Whether another attempt is to be made after this many.
+    /// Returns whether another attempt is to follow this many.
     fn should_retry(&self, failure: &BackendError, attempts: u32, changes: bool) -> bool {
         let RetrySettings { attempts: most, on, after_timeouts, .. } = self.settings;
         attempts < most
+            // An unknown outcome is final unless the user allows double charges; a call that changes
+            // nothing has none.
             && match failure.kind() {
                 ErrorKind::Timeout if changes => after_timeouts,
                 ErrorKind::Timeout => on(ErrorKind::Unavailable),
@@ -129,12 +131,14 @@ impl<T, R: Timer> RetryInner<T, R> {
                 Err(failure) => failure,
             };
             is_unknown |= changes && failure.kind() == ErrorKind::Timeout;
+            // Any attempt that may have charged makes the whole call unknown.
             let wait = self.settings.backoff.after(attempts, self.random.next());
             let goes_on = self.should_retry(&failure, attempts, changes) && !is_over(self.clock.now() + wait);
+            // No wait is begun that would end at or after the deadline.
             if goes_on {
                 self.timer.sleep(wait).await;
             }
-            // A timer may be late.
+            // A timer may wake late.
             if !goes_on || is_over(self.clock.now()) {
                 let is_told = !is_unknown || failure.kind() == ErrorKind::Timeout;
                 return Err(if is_told { failure } else { failure.with_kind(ErrorKind::Timeout) });
@@ -145,7 +149,7 @@ impl<T, R: Timer> RetryInner<T, R> {
         }
     }
 
-    /// The answer to one attempt, if it is there before the end of all.
+    /// Returns the answer to one attempt, if it is there before the deadline.
     async fn answer<A>(
         &self,
         reply: Reply<A>,
