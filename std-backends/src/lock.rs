@@ -1,40 +1,33 @@
-//! Locks for critical sections of your own, across threads or, with a shared store, across machines.
+//! Locks for your own critical sections, across threads or, with a shared store, across machines.
 //!
-//! A [`Lock`] is what a store can do: grant a name once, renew the grant, take it back. [`Locks`] is what one uses:
-//! it waits, for as long as its [`LockSettings`] say, and answers with a guard, [`LockGuard`].
+//! A [`Lock`] is what a store implements: it grants a name once, renews the grant and releases it.
+//! [`Locks`] is what you use: it waits as long as its [`LockSettings`] say, and returns a guard,
+//! [`LockGuard`].
 //!
-//! * Every grant ends by itself after its [`Ttl`], so whoever dies with a lock in hand blocks nobody for longer.
-//! * Every grant of a name has a larger *fencing token* than those before it. A grant can end while its holder is
-//!   paused; hand the token to whatever the lock protects and let that refuse a smaller one than it has seen.
+//! * Every grant ends after its [`Ttl`]. A holder that dies blocks others no longer than that.
+//! * Every grant of a name has a larger *fencing token* than those before it. A grant can end while its
+//!   holder is paused. Pass the token to the protected resource, and let that refuse a token smaller than
+//!   the largest it has seen.
 //!
 //! ```
 //! use std::time::Duration;
 //! use traffik::lock::{LockSettings, Locks, MemoryLock};
+//! use traffik::runtime::Manual;
 //! use traffik::storage::BackendError;
-//! # use std::future::{Future, ready};
-//! # struct Runtime;
-//! # impl traffik::Timer for Runtime {
-//! #     fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send + 'static { ready(()) }
-//! # }
-//! # fn run<F: Future>(future: F) -> F::Output {
-//! #     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-//! #     match std::pin::pin!(future).poll(&mut context) {
-//! #         std::task::Poll::Ready(output) => output,
-//! #         std::task::Poll::Pending => unreachable!("a free lock is granted at once"),
-//! #     }
-//! # }
 //!
-//! # run(async {
+//! let runtime = Manual::new(); // in a program `Tokio` or `Smol`
 //! let settings = LockSettings::new().ttl(Duration::from_secs(10)).blocking_timeout(Duration::from_secs(1));
-//! let locks = Locks::new(MemoryLock::new(), Runtime).with(settings);
+//! let locks = Locks::new(MemoryLock::new(), runtime.clone()).with(settings);
 //!
-//! let held = locks.lock("invoices/7").await?; // waits a second at most
-//! assert!(locks.try_lock("invoices/7").await?.is_none());
-//! let token = held.fencing();
-//! held.release().await?;
-//! assert!(locks.lock("invoices/7").await?.fencing() > token);
-//! # Ok::<(), BackendError>(())
-//! # }).unwrap();
+//! runtime.run(async {
+//!     let guard = locks.lock("invoices/7").await?; // waits at most 1 s
+//!     assert!(locks.try_lock("invoices/7").await?.is_none());
+//!     let token = guard.fencing();
+//!     guard.release().await?;
+//!     assert!(locks.lock("invoices/7").await?.fencing() > token);
+//!     Ok::<(), BackendError>(())
+//! })??;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use std::future::pending;
@@ -61,7 +54,7 @@ pub use memory::MemoryLock;
 pub use settings::LockSettings;
 pub use storage::{KeyValueStore, LockedStorage};
 
-// What stands in signatures, and nobody has to name.
+// Types that appear in signatures; users seldom name them.
 #[doc(hidden)]
 pub use effective::EffectiveSettings;
 #[doc(hidden)]
@@ -69,28 +62,71 @@ pub use error::SettingsError;
 #[doc(hidden)]
 pub use grant::Owner;
 
-/// Grants names to one holder at a time: what a store has to be able to do to be used through [`Locks`].
+/// Grants names to one holder at a time, for a [`Ttl`].
+///
+/// Implement it for a store of your own; to take locks, use [`Locks`] around one. [`MemoryLock`] is the
+/// lock of one process.
 ///
 /// * A name MUST NOT be granted while an earlier grant of it has neither ended nor been released.
-/// * A grant MUST end once its [`Ttl`] is over, also if nobody asks any more.
-/// * The fencing token of a grant MUST be larger than those of all grants of that name before it.
-/// * Renewing and releasing MUST have no effect on a name unless it is still held by that very grant.
-/// * A name is any bytes, the empty ones too; different bytes MUST be different names.
-/// * The name and the grant MUST be read before the call returns; the answer owns all it needs.
-/// * A call MUST NOT need an async runtime, though awaiting its answer may; and an answer may be dropped.
+/// * A grant MUST end once its [`Ttl`] is over, even if nobody asks any more.
+/// * The fencing token of a grant MUST be larger than those of all earlier grants of that name.
+/// * Renewing and releasing MUST have no effect unless that very grant still holds the name.
+/// * A name is any bytes, even none. Different bytes MUST be different names.
+/// * A call MUST read the name and the grant before it returns; the answer owns all it needs.
+/// * A call MUST NOT need an async runtime, though awaiting its answer may. An answer may be dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::lock::{Lock, MemoryLock, Ttl};
+/// use traffik::runtime::Manual;
+/// use traffik::storage::BackendError;
+///
+/// let (lock, ttl) = (MemoryLock::new(), Ttl::new(Duration::from_secs(5))?);
+/// Manual::new().run(async {
+///     let grant = lock.try_acquire(b"invoices/7", ttl).await?.expect("the name is free");
+///     assert!(lock.try_acquire(b"invoices/7", ttl).await?.is_none());
+///     assert!(lock.renew(&grant, ttl).await? && lock.release(grant).await?);
+///     Ok::<(), BackendError>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Lock: Send + Sync {
-    /// Grants a name if nobody holds it, without waiting for whoever does; `None` if somebody does.
+    /// Grants a name if nobody holds it; returns `None` if somebody does. Never waits for the holder.
+    ///
+    /// It waits for the store only. After a dropped answer the store may have granted the name, until its
+    /// TTL ends.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the store failed with. After [`Timeout`](traffik_core::ErrorKind::Timeout) the name
+    /// may be granted, until its TTL ends.
     fn try_acquire(&self, name: &[u8], ttl: Ttl) -> Reply<Option<Grant>>;
 
-    /// Lets a grant end only after `ttl` from now. False if it had ended already, and somebody else may be in.
+    /// Extends a grant to `ttl` from now. Returns false if the grant had ended, so that somebody else may
+    /// hold the name.
+    ///
+    /// It waits for the store only. After a dropped answer the grant may or may not be extended.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the store failed with. After [`Timeout`](traffik_core::ErrorKind::Timeout) the grant
+    /// may or may not be extended.
     fn renew(&self, grant: &Grant, ttl: Ttl) -> Reply<bool>;
 
-    /// Ends a grant. False if it had ended already, and somebody else may have been in meanwhile.
+    /// Ends a grant. Returns false if the grant had ended before, so that somebody else may have held the
+    /// name meanwhile.
+    ///
+    /// It waits for the store only. After a dropped answer the grant ends with its TTL at the latest.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the store failed with. The grant then ends with its TTL at the latest.
     fn release(&self, grant: Grant) -> Reply<bool>;
 
-    /// Completes when it is worth trying to acquire a name again: a hint, for who cannot have it now.
+    /// Completes when it is worth trying to acquire a name again: a hint for those who wait.
     ///
-    /// May come too early, too late or never, as it does unless an implementation knows better.
+    /// It may complete too early, too late or never. Defaults to never. A dropped future leaves nothing
+    /// behind.
     fn vacated(&self, name: &[u8]) -> BoxFuture<'static, ()> {
         let _ = name;
         Box::pin(pending())

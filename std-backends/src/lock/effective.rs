@@ -1,30 +1,43 @@
-//! The settings that hold once none is left open.
+//! The settings of locks after all defaults are applied.
 
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::{LockSettings, SettingsError, Ttl, environment};
 
-/// Settings of which none is left open.
+/// The settings that a lock uses, with all defaults applied.
+///
+/// [`LockSettings::resolve`] returns it.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::lock::LockSettings;
+///
+/// let settings = LockSettings::new().ttl(Duration::from_secs(30)).blocking(false).resolve()?;
+/// assert_eq!(settings.ttl.get(), Duration::from_secs(30));
+/// assert!(!settings.blocking);
+/// # Ok::<(), traffik::lock::SettingsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EffectiveSettings {
-    /// How long a grant lasts unless it is renewed.
+    /// The time that a grant lasts unless it is renewed.
     pub ttl: Ttl,
-    /// Whether to wait for who holds the lock.
+    /// Whether to wait for the holder of a lock.
     pub blocking: bool,
-    /// For how long; zero is not to wait.
+    /// The longest wait for the holder; zero means not to wait.
     pub blocking_timeout: Duration,
 }
 
 impl LockSettings {
-    /// Returns the settings that hold, with none left open: the fields `ttl`, a [`Ttl`]; `blocking`, a
-    /// `bool`; and `blocking_timeout`, a [`Duration`] that is zero if nobody is to wait.
+    /// Returns the settings with all defaults applied: the fields `ttl`, a [`Ttl`]; `blocking`, a `bool`;
+    /// and `blocking_timeout`, a [`Duration`] that is zero if nobody is to wait.
     ///
     /// # Errors
     ///
-    /// A TTL of zero, or a value in the environment that is no good. `?` turns the error into a
-    /// [`BackendError`](traffik_core::storage::BackendError) of the kind [`Invalid`](traffik_core::ErrorKind::Invalid).
+    /// Fails for a TTL of zero, and for an invalid value in an environment variable. `?` turns the error
+    /// into a [`BackendError`](traffik_core::storage::BackendError) of the kind
+    /// [`Invalid`](traffik_core::ErrorKind::Invalid).
     pub fn resolve(self) -> Result<EffectiveSettings, SettingsError> {
         let settings = self.or(defaults()).or(environment::of_process()?);
         Ok(EffectiveSettings {
@@ -35,7 +48,7 @@ impl LockSettings {
     }
 }
 
-/// Long for a critical section, short for whoever waits for one that died in it.
+/// The built-in defaults: long for a critical section, short for those who wait for a holder that died.
 const BUILT_IN: EffectiveSettings = EffectiveSettings {
     ttl: Ttl(Duration::from_secs(5)),
     blocking: true,
@@ -44,17 +57,19 @@ const BUILT_IN: EffectiveSettings = EffectiveSettings {
 
 static DEFAULTS: RwLock<LockSettings> = RwLock::new(LockSettings::new());
 
-/// The settings of this process for whatever a lock's own leave open.
+/// Returns the settings of this process, which apply where those of a lock leave a value open.
 pub fn defaults() -> LockSettings {
     *DEFAULTS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sets the settings of this process, for locks taken from now on. What is left open is taken from the environment.
+/// Sets the settings of this process, for locks taken from now on. The environment gives the values that
+/// they leave open.
 ///
 /// # Errors
 ///
-/// A TTL of zero is refused, and nothing is set. `?` turns the error into a
-/// [`BackendError`](traffik_core::storage::BackendError) of the kind [`Invalid`](traffik_core::ErrorKind::Invalid).
+/// Refuses a TTL of zero, and then changes nothing. `?` turns the error into a
+/// [`BackendError`](traffik_core::storage::BackendError) of the kind
+/// [`Invalid`](traffik_core::ErrorKind::Invalid).
 pub fn set_defaults(settings: LockSettings) -> Result<(), SettingsError> {
     settings.ttl.map(Ttl::new).transpose()?;
     *DEFAULTS.write().unwrap_or_else(PoisonError::into_inner) = settings;

@@ -1,4 +1,4 @@
-//! The settings of locks that the environment variables of a process give.
+//! The settings of locks from environment variables.
 
 use std::ffi::{OsStr, OsString};
 use std::sync::OnceLock;
@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use super::{LockSettings, SettingsError, Ttl};
 
-/// The variable that gives how long a lock lasts: seconds above 0, such as `5.0`.
+/// The variable for the TTL of a lock: seconds above 0, such as `5.0`.
 pub const TTL: &str = "TRAFFIK_DEFAULT_LOCK_TTL";
-/// The variable that gives whether to wait for a lock: `true`, `false`, `1`, `0`, `yes` or `no`, in any case.
+/// The variable for waiting at all: `true`, `false`, `1`, `0`, `yes` or `no`, in any case.
 pub const BLOCKING: &str = "TRAFFIK_DEFAULT_BLOCKING";
-/// The variable that gives how long to wait for a lock: seconds, such as `2.0`; 0 is not to wait.
+/// The variable for the longest wait for a lock: seconds, such as `2.0`; 0 means not to wait.
 pub const BLOCKING_TIMEOUT: &str = "TRAFFIK_DEFAULT_BLOCKING_TIMEOUT";
 
-/// What the environment of this process said when it was first asked.
+/// Returns the settings of the environment of this process, read once, at the first call.
 pub(super) fn of_process() -> Result<LockSettings, SettingsError> {
     static SAID: OnceLock<Result<LockSettings, SettingsError>> = OnceLock::new();
     SAID.get_or_init(|| read(|name| std::env::var_os(name))).clone()
 }
 
-/// The settings among the variables that `lookup` knows.
+/// Reads the settings from the variables that `lookup` returns.
 pub(super) fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<LockSettings, SettingsError> {
     let mut settings = LockSettings::new();
     if let Some(value) = lookup(TTL) {
@@ -42,17 +42,17 @@ pub(super) fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<LockSett
 }
 
 impl LockSettings {
-    /// The settings among the variables of an environment: `lookup` is asked for each by its name.
+    /// Reads the settings from environment variables: `lookup` returns each variable by its name.
     ///
     /// # Errors
     ///
-    /// Names the first variable whose value is no good, and says what would be.
+    /// Fails at the first variable with an invalid value. The error names it and says what is valid.
     pub fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, SettingsError> {
         read(lookup)
     }
 }
 
-/// A number of seconds that is a time: neither negative, nor infinite, nor no number.
+/// Parses a number of seconds that is neither negative, infinite nor NaN.
 fn seconds(text: &OsStr) -> Option<Duration> {
     Duration::try_from_secs_f64(text.to_str()?.trim().parse().ok()?).ok()
 }

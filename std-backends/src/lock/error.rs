@@ -1,11 +1,21 @@
-//! Settings of locks that are refused.
+//! The error of invalid lock settings.
 
 use std::fmt;
 
 use traffik_core::ErrorKind;
 use traffik_core::storage::BackendError;
 
-/// A setting that is no good, and what would be.
+/// The error of an invalid lock setting. Its message says what is valid.
+///
+/// `?` turns it into a [`BackendError`] of the kind [`Invalid`](ErrorKind::Invalid).
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::lock::Ttl;
+///
+/// let error = Ttl::new(Duration::ZERO).unwrap_err();
+/// assert!(error.to_string().starts_with("the TTL of a lock is 0ns: give a time above zero"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     what: &'static str,
@@ -27,7 +37,7 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Nothing was done: [`ErrorKind::Invalid`].
+/// Converts to the kind [`ErrorKind::Invalid`]: nothing was done.
 impl From<SettingsError> for BackendError {
     fn from(error: SettingsError) -> Self {
         Self::new(ErrorKind::Invalid, error)

@@ -1,4 +1,4 @@
-//! What whoever holds a lock has in hand: a name, proof of ownership, a fencing token; and how long it lasts.
+//! The grant of a lock: the name, the owner, the fencing token and the TTL.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::SettingsError;
 use crate::util::random::random;
 
-/// How long a grant lasts unless it is renewed: more than no time at all.
+/// The time that a grant lasts unless it is renewed, always above zero.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,13 +22,13 @@ use crate::util::random::random;
 pub struct Ttl(pub(super) Duration);
 
 impl Ttl {
-    /// A grant that ends after this time.
+    /// Creates a TTL.
     ///
     /// # Errors
     ///
-    /// Zero is refused; `?` turns the error into a [`BackendError`](traffik_core::storage::BackendError) of the kind
-    /// [`Invalid`](traffik_core::ErrorKind::Invalid). There is no way to say that a lock is to last for ever:
-    /// its holder may die.
+    /// Refuses zero. `?` turns the error into a [`BackendError`](traffik_core::storage::BackendError) of
+    /// the kind [`Invalid`](traffik_core::ErrorKind::Invalid). No lock can last for ever, since its holder
+    /// may die.
     pub fn new(ttl: Duration) -> Result<Self, SettingsError> {
         if ttl.is_zero() {
             let expected =
@@ -38,46 +38,59 @@ impl Ttl {
         Ok(Self(ttl))
     }
 
-    /// The time.
+    /// Returns the time.
     #[must_use]
     pub const fn get(self) -> Duration {
         self.0
     }
 
-    /// In milliseconds, rounded up, so at least 1; at most 2⁵³, some 285 000 years, which every store can count.
+    /// Returns whole milliseconds, rounded up: at least 1, and at most 2⁵³, some 285 000 years, which every
+    /// store can count.
     #[must_use]
     pub fn as_millis(self) -> u64 {
         const MOST: u64 = 1 << 53;
+        // ceil(nanoseconds / 10^6), at most 2^53: what a double and a signed integer of a store hold
+        // exactly.
         u64::try_from(self.0.as_nanos().div_ceil(1_000_000)).map_or(MOST, |millis| millis.min(MOST))
     }
 }
 
-/// Who holds a lock: 128 random bits, so that nobody else's release or renewal is taken for the holder's.
+/// The owner of a grant: 128 random bits, so that a store never confuses two holders.
+///
+/// An implementation of [`Lock`](super::Lock) keeps its bytes beside the name.
+///
+/// ```
+/// use traffik::lock::Owner;
+///
+/// let owner = Owner::random();
+/// assert_eq!(Owner::from_bytes(*owner.as_bytes()), owner);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner([u8; 16]);
 
 impl Owner {
-    /// An owner nobody else is.
+    /// Creates a random owner.
     #[must_use]
     pub fn random() -> Self {
+        // owner = high * 2^64 + low.
         let (high, low) = (u128::from(random()), u128::from(random()));
         Self((high << 64 | low).to_be_bytes())
     }
 
-    /// The owner whose bytes these are, as a store has kept them.
+    /// Restores an owner from the bytes that a store kept.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, for a store to keep and compare.
+    /// Returns the bytes, for a store to keep and compare.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
 
-/// As 32 hexadecimal digits.
+/// Writes 32 hexadecimal digits.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
@@ -90,7 +103,16 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// That a name was granted. Cheap to clone; a clone is the same grant, and ends with it.
+/// A name that was granted to an owner. Cheap to clone; a clone is the same grant, and ends with it.
+///
+/// Implementations of [`Lock`](super::Lock) create it; users get it from a [`LockGuard`](super::LockGuard).
+///
+/// ```
+/// use traffik::lock::{Grant, Owner};
+///
+/// let grant = Grant::new(*b"invoices/7", Owner::random(), 42);
+/// assert_eq!((grant.name(), grant.fencing()), (&b"invoices/7"[..], 42));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Grant {
     name: Arc<[u8]>,
@@ -99,7 +121,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// For implementations of [`Lock`](super::Lock): `name` was granted to `owner`.
+    /// Creates a grant of `name` to `owner`, for implementations of [`Lock`](super::Lock).
     ///
     /// The owner of a new grant is `Owner::random()`, 128 random bits. A store keeps and compares
     /// `owner.as_bytes()`, which `Owner::from_bytes` reads back.
@@ -116,19 +138,19 @@ impl Grant {
         Self { name: name.into(), owner, fencing }
     }
 
-    /// What was granted.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &[u8] {
         &self.name
     }
 
-    /// To whom.
+    /// Returns the owner.
     #[must_use]
     pub const fn owner(&self) -> Owner {
         self.owner
     }
 
-    /// The fencing token: larger than that of every grant of this name before it.
+    /// Returns the fencing token, which is larger than that of every earlier grant of this name.
     #[must_use]
     pub const fn fencing(&self) -> u64 {
         self.fencing
@@ -141,7 +163,7 @@ impl fmt::Debug for Grant {
     }
 }
 
-/// A name as text on one line.
+/// Quotes a name on one line.
 pub(super) fn quoted(name: &[u8]) -> String {
     format!("\"{}\"", name.escape_ascii())
 }

@@ -1,4 +1,4 @@
-//! A lock that is held, as a value.
+//! The guard of a lock that is held.
 
 use std::sync::Arc;
 
@@ -8,12 +8,31 @@ use traffik_core::{ErrorKind, debug_fields};
 use super::grant::quoted;
 use super::{Grant, Lock, Ttl};
 
-/// A lock in hand, until it is released or its TTL is over, whichever is first.
+/// A lock that is held until it is released or its TTL ends, whichever is first.
 ///
-/// * Dropping it asks for its release without waiting for an answer. A lock of this process is then free; one whose
-///   release takes awaiting may not be, and ends with its TTL. [`release`](Self::release) is for certain.
-/// * That its TTL is over is not told to whoever holds it: renew in time, and let [`fencing`](Self::fencing) tell
-///   those apart who come too late.
+/// [`Locks`](super::Locks) returns it. Release it with [`release`](Self::release) to be certain.
+///
+/// * Dropping it sends the release without waiting for the answer. A lock of this process is then free. On
+///   a store whose release must be awaited, the lock may end only with its TTL.
+/// * It does not notice the end of its TTL. [Renew](Self::renew) it in time, and let the protected resource
+///   refuse smaller [fencing](Self::fencing) tokens.
+///
+/// ```
+/// use traffik::lock::{LockSettings, Locks, MemoryLock};
+/// use traffik::runtime::Manual;
+/// use traffik::storage::BackendError;
+///
+/// let runtime = Manual::new();
+/// let locks = Locks::new(MemoryLock::new(), runtime.clone());
+/// runtime.run(async {
+///     let guard = locks.lock("invoices/7").await?;
+///     guard.renew().await?; // in the middle of long work
+///     guard.release().await?;
+///     assert!(locks.try_lock("invoices/7").await?.is_some());
+///     Ok::<(), BackendError>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a lock that is dropped is released"]
 pub struct LockGuard<L: Lock + ?Sized> {
     lock: Arc<L>,
@@ -27,53 +46,58 @@ impl<L: Lock + ?Sized> LockGuard<L> {
         Self { lock, grant, ttl, released_on_drop: true }
     }
 
-    /// The fencing token: larger than that of every grant of this name before it.
+    /// Returns the fencing token, which is larger than that of every earlier grant of this name.
     #[must_use]
     pub const fn fencing(&self) -> u64 {
         self.grant.fencing()
     }
 
-    /// What was granted.
+    /// Returns the grant.
     #[must_use]
     pub const fn grant(&self) -> &Grant {
         &self.grant
     }
 
-    /// How long it lasts from when it was granted or renewed.
+    /// Returns the time that the lock lasts from when it was granted or renewed.
     #[must_use]
     pub const fn ttl(&self) -> Ttl {
         self.ttl
     }
 
-    /// Lets it last for its whole TTL again from now.
+    /// Renews the lock for its whole TTL from now.
+    ///
+    /// It waits for the store only. After a dropped future the lock may or may not be renewed.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Contended`] if it had ended, so that somebody else may be in; or what the store failed with.
+    /// Fails with [`ErrorKind::Contended`] if the lock had ended, so that somebody else may hold it; or
+    /// with what the store failed with.
     pub async fn renew(&self) -> Result<(), BackendError> {
         if self.lock.renew(&self.grant, self.ttl).await? { Ok(()) } else { Err(self.lost("renewed")) }
     }
 
-    /// Ends it.
+    /// Releases the lock.
+    ///
+    /// It waits for the store only. After a dropped future the lock ends with its TTL at the latest.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Contended`] if it had ended before, so that somebody else may have been in meanwhile; or what the
-    /// store failed with, and it then ends with its TTL.
+    /// Fails with [`ErrorKind::Contended`] if the lock had ended before, so that somebody else may have
+    /// held it meanwhile. Fails with what the store failed with; the lock then ends with its TTL.
     pub async fn release(self) -> Result<(), BackendError> {
         let lost = self.lost("released");
         let lock = Arc::clone(&self.lock);
         if lock.release(self.into_grant()).await? { Ok(()) } else { Err(lost) }
     }
 
-    /// The bare grant, which nothing but its TTL ends unless it is [released](Lock::release) by hand.
+    /// Returns the bare grant. Only its TTL ends it, unless you [release](Lock::release) it.
     #[must_use]
     pub fn into_grant(mut self) -> Grant {
         self.released_on_drop = false;
         self.grant.clone()
     }
 
-    /// The lock and the bare grant, to end it by hand.
+    /// Returns the lock and the bare grant.
     pub(crate) fn into_parts(self) -> (Arc<L>, Grant) {
         (Arc::clone(&self.lock), self.into_grant())
     }

@@ -1,4 +1,4 @@
-//! The verbs of a lock: try, or wait a while.
+//! Taking locks: at once, or after a wait.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -14,15 +14,32 @@ use crate::util::backoff::Backoff;
 use crate::util::race::{Either, race};
 use crate::util::random::random;
 
-/// From about a round trip to a store near by, to the longest that a lock lies idle although somebody waits for it. At
-/// least half of each wait passes, so that doubling takes load off the store.
+/// The waits between attempts: from about a round trip to a near store up to the longest time that a lock
+/// is to lie idle although somebody waits. At least half of each wait passes, so that doubling takes load
+/// off the store.
 const WAITS: Backoff =
     Backoff::exponential(Duration::from_millis(1), Duration::from_millis(64)).with_half_jitter();
 
-/// Takes locks by name, waiting for them by a timer. Cheap to clone; clones share the lock.
+/// Takes locks by name, and waits for them with a timer. Cheap to clone; clones share the lock.
 ///
-/// A name is any bytes or text. A future of it that is dropped holds nothing: what the store may have granted by then
-/// ends with its TTL at the latest.
+/// Choose it for critical sections of your own, with a [`MemoryLock`](super::MemoryLock) in one process or
+/// the lock of a store across machines. A name is any bytes or text. By default a lock lasts 5 s, and a
+/// call waits up to 2 s for it.
+///
+/// ```
+/// use traffik::lock::{Locks, MemoryLock};
+/// use traffik::runtime::Manual;
+/// use traffik::storage::BackendError;
+///
+/// let runtime = Manual::new(); // in a program `Tokio` or `Smol`
+/// let locks = Locks::new(MemoryLock::new(), runtime.clone());
+/// runtime.run(async {
+///     let guard = locks.lock("invoices/7").await?;
+///     // the critical section
+///     guard.release().await
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Locks<L: ?Sized, R> {
     timer: Arc<R>,
     settings: LockSettings,
@@ -30,40 +47,52 @@ pub struct Locks<L: ?Sized, R> {
 }
 
 impl<L: Lock, R: Timer> Locks<L, R> {
-    /// Locks by `lock`, waiting by `timer`, which a runtime is; settings as they are by default.
+    /// Takes locks from `lock`, and waits with `timer`, which any runtime is. The settings are the
+    /// defaults.
     pub fn new(lock: L, timer: R) -> Self {
         Self { timer: Arc::new(timer), settings: LockSettings::new(), lock: Arc::new(lock) }
     }
 }
 
 impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
-    /// The same locks, taken by these settings.
+    /// Sets the settings of all locks taken from now on. Values that `settings` leaves open stay as they
+    /// were.
     #[must_use]
     pub fn with(self, settings: LockSettings) -> Self {
         Self { settings: settings.or(self.settings), ..self }
     }
 
-    /// Takes a lock if nobody holds it; `None` if somebody does. Never waits for a holder.
+    /// Takes a lock if nobody holds it; returns `None` if somebody does.
+    ///
+    /// It never waits for the holder, only for the store. After a dropped future the store may have granted
+    /// the name, until its TTL ends.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for settings that are no good, or what the store failed with.
+    /// Fails with [`ErrorKind::Invalid`] for invalid settings, or with what the store failed with.
     pub async fn try_lock(&self, name: impl AsRef<[u8]>) -> Result<Option<LockGuard<L>>, BackendError> {
         self.attempt(name.as_ref(), self.settings.resolve()?.ttl).await
     }
 
-    /// Takes a lock, waiting for it as its settings say.
+    /// Takes a lock, and waits for its holder as long as the settings say: up to 2 s by default.
+    ///
+    /// After a dropped future the store may have granted the name, until its TTL ends.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Contended`] if somebody else still holds it when the waiting is over; [`ErrorKind::Timeout`] if the
-    /// store has not answered at all by then; [`ErrorKind::Invalid`] for settings that are no good; or what the store
-    /// failed with.
+    /// Fails with [`ErrorKind::Contended`] if somebody still holds the lock when the wait is over, with
+    /// [`ErrorKind::Timeout`] if the store did not answer at all by then, with [`ErrorKind::Invalid`] for
+    /// invalid settings, or with what the store failed with.
     pub async fn lock(&self, name: impl AsRef<[u8]>) -> Result<LockGuard<L>, BackendError> {
         self.lock_with(name, LockSettings::new()).await
     }
 
-    /// Takes a lock by settings of its own; what they leave open is as with [`lock`](Self::lock), and so are the errors.
+    /// Takes a lock with settings of its own. The values that they leave open, and dropped futures, are as
+    /// with [`lock`](Self::lock).
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`lock`](Self::lock) does.
     pub async fn lock_with(
         &self,
         name: impl AsRef<[u8]>,
@@ -79,7 +108,7 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
         self.attempt(name, settings.ttl).await?.ok_or_else(contended)
     }
 
-    /// The timer that is waited by.
+    /// Returns the timer.
     #[must_use]
     pub fn timer(&self) -> &R {
         &self.timer
@@ -91,9 +120,11 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
         Ok(grant.map(|grant| LockGuard::new(Arc::clone(&self.lock), grant, ttl)))
     }
 
-    /// Asks again and again: when the lock says it is worth it, and else ever more seldom.
+    /// Asks again until the deadline: when the lock hints that it is free, and else after growing waits.
     async fn wait(&self, name: &[u8], settings: EffectiveSettings) -> Result<LockGuard<L>, BackendError> {
+        // One deadline for all attempts and waits. A late grant of a dropped attempt ends with its TTL.
         let mut deadline = pin!(self.timer.sleep(settings.blocking_timeout));
+        // `answered` tells a held lock from a store that never answered.
         let (mut attempts, mut answered) = (0u32, false);
         let over = |answered| {
             let (name, timeout) = (quoted(name), settings.blocking_timeout);
@@ -109,6 +140,7 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
         };
         loop {
             match race(self.attempt(name, settings.ttl), deadline.as_mut()).await {
+                // The attempt is dropped: the grant it may have made ends with its TTL.
                 Either::Right(()) => return Err(over(answered)),
                 Either::Left(answer) => match answer? {
                     Some(held) => return Ok(held),
@@ -116,6 +148,7 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
                 },
             }
             attempts = attempts.saturating_add(1);
+            // The hint may never come, so the wait bounds it; the wait also spreads out those who lost.
             let wait = WAITS.after(attempts, random());
             let pause = race(self.lock.vacated(name), self.timer.sleep(wait));
             if let Either::Right(()) = race(pause, deadline.as_mut()).await {

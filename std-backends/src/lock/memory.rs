@@ -13,13 +13,28 @@ use super::{Grant, Lock, Owner, Ttl};
 use crate::MonotonicClock;
 use crate::util::mutex;
 
-/// Locks for the tasks and threads of this process.
+/// A lock for the tasks and threads of this process.
 ///
-/// Answers at once, so a [`LockGuard`](super::LockGuard) of it is released when it is dropped. Those who wait are woken one by
-/// one, in the order they came, as the lock is released; a lock whose TTL is over is found free by whoever asks next.
+/// Choose it if no other process takes the same locks; else use that of a store.
 ///
-/// Nothing is kept of a name that is neither held nor waited for. One counter gives every grant of every name its
-/// fencing token.
+/// It answers at once, so dropping a [`LockGuard`](super::LockGuard) releases the lock. Waiters are woken
+/// one by one, in the order of their arrival, when the lock is released. A lock whose TTL is over is free
+/// for the next one who asks.
+///
+/// It keeps nothing for a name that is neither held nor waited for. One counter gives the fencing tokens of
+/// all names.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::lock::{Lock, MemoryLock, Ttl};
+/// use traffik::runtime::Manual;
+///
+/// let (lock, runtime) = (MemoryLock::new(), Manual::new());
+/// let ttl = Ttl::new(Duration::from_secs(5))?;
+/// let grant = runtime.run(lock.try_acquire(b"invoices/7", ttl))??;
+/// assert!(grant.is_some() && lock.len() == 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct MemoryLock<C = MonotonicClock> {
     names: Arc<Mutex<Names>>,
@@ -27,7 +42,7 @@ pub struct MemoryLock<C = MonotonicClock> {
 }
 
 impl MemoryLock {
-    /// A lock whose TTLs end by a monotonic clock.
+    /// Creates a lock whose TTLs end by a [`MonotonicClock`].
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(MonotonicClock::default())
@@ -41,29 +56,29 @@ impl Default for MemoryLock {
 }
 
 impl<C: Clock> MemoryLock<C> {
-    /// A lock whose TTLs end by this clock.
+    /// Creates a lock whose TTLs end by this clock.
     pub fn with_clock(clock: C) -> Self {
         Self { names: Arc::default(), clock }
     }
 
-    /// How many names are held.
+    /// Returns the number of names that are held.
     pub fn len(&self) -> usize {
         self.with_current(|names, _| names.ends.len())
     }
 
-    /// Whether no name is held.
+    /// Returns whether no name is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Does something once all that is over by now has ended, and tells who waited for it.
+    /// Ends the grants that are over by now, runs `act`, and then wakes one waiter for each vacated name.
     fn with_current<T>(&self, act: impl FnOnce(&mut Names, Timestamp) -> T) -> T {
         let now = self.clock.now();
         let mut names = mutex::lock(&self.names);
         names.expire(now);
         let done = act(&mut names, now);
         let vacated = std::mem::take(&mut names.vacated);
-        // Before anybody is woken, who may run at once.
+        // Outside the lock: a woken task may run at once.
         drop(names);
         vacated.iter().for_each(|gate| gate.add_permits(1));
         done
@@ -89,7 +104,7 @@ impl<C: Clock + Send + Sync> Lock for MemoryLock<C> {
         };
         let waiting = NameWaiter { names: Arc::clone(&self.names), name };
         Box::pin(async move {
-            // Else the next one would be let through as well.
+            // A permit that is not forgotten would let the next waiter through as well.
             gate.acquire_arc().await.forget();
             drop(waiting);
         })
@@ -97,27 +112,30 @@ impl<C: Clock + Send + Sync> Lock for MemoryLock<C> {
 }
 
 /// The names that are held or waited for.
+///
+/// Invariant: each held name is in `ends` once, under the end and the fencing token of its lease.
 #[derive(Debug, Default)]
 struct Names {
     held: HashMap<Arc<[u8]>, Name>,
-    /// Which name is held until when, by which fencing token.
+    /// The held names by the end of their lease and its fencing token, the next to end first.
     ends: BTreeMap<(Timestamp, u64), Arc<[u8]>>,
     /// The last fencing token.
     fencing: u64,
-    /// Where somebody waits for what has just been vacated.
+    /// The gates of names that were just vacated and have waiters.
     vacated: Vec<Arc<Semaphore>>,
 }
 
-/// Who holds a name, and who waits for it.
+/// The holder and the waiters of a name.
 #[derive(Debug, Default)]
 struct Name {
     lease: Option<Lease>,
-    /// How many wait.
+    /// The number of waiters.
     waiting: usize,
-    /// Lets one of them through for each time the name was vacated.
+    /// The gate of the waiters: one permit for each time the name was vacated.
     gate: Option<Arc<Semaphore>>,
 }
 
+/// A grant and its end.
 #[derive(Debug)]
 struct Lease {
     grant: Grant,
@@ -131,6 +149,7 @@ impl Names {
         if entry.lease.is_some() {
             return None;
         }
+        // One counter for all names, so that a name may be forgotten and its tokens still grow.
         self.fencing += 1;
         let grant = Grant::new(Arc::clone(&name), Owner::random(), self.fencing);
         entry.lease = Some(Lease { grant: grant.clone(), end });
@@ -150,16 +169,17 @@ impl Names {
     fn release(&mut self, grant: &Grant) -> bool {
         let Some(end) = self.lease(grant).map(|lease| lease.end) else { return false };
         self.ends.remove(&(end, grant.fencing()));
+        // Ends the lease before any new one can be granted, under the same lock.
         self.vacate(grant.name().into());
         true
     }
 
-    /// What is held by this very grant.
+    /// Returns the lease if this very grant holds its name.
     fn lease(&mut self, grant: &Grant) -> Option<&mut Lease> {
         self.held.get_mut(grant.name())?.lease.as_mut().filter(|lease| lease.grant == *grant)
     }
 
-    /// Ends whatever was to end by now.
+    /// Ends all leases that are over.
     fn expire(&mut self, now: Timestamp) {
         while let Some(first) = self.ends.first_entry()
             && first.key().0 <= now
@@ -173,23 +193,25 @@ impl Names {
         if let Entry::Occupied(mut entry) = self.held.entry(name) {
             entry.get_mut().lease = None;
             match &entry.get().gate {
+                // The name stays as long as somebody waits, so that its gate is found again.
                 Some(gate) if entry.get().waiting > 0 => self.vacated.push(Arc::clone(gate)),
                 _ => drop(entry.remove()),
             }
         }
     }
 
-    /// Where to wait for a name that is held.
+    /// Joins the waiters of a name. Returns `None` if nobody holds it.
     fn wait(&mut self, name: &[u8]) -> Option<(Arc<[u8]>, Arc<Semaphore>)> {
         let entry = self.held.get_mut(name)?;
         entry.lease.as_ref()?;
+        // Counted under the lock that `vacate` runs under: no wake-up is lost in between.
         entry.waiting += 1;
         let gate = entry.gate.get_or_insert_with(|| Arc::new(Semaphore::new(0)));
         Some((name.into(), Arc::clone(gate)))
     }
 }
 
-/// One who waits for a name, until dropped.
+/// A waiter for a name, until it is dropped.
 struct NameWaiter {
     names: Arc<Mutex<Names>>,
     name: Arc<[u8]>,
@@ -201,7 +223,7 @@ impl Drop for NameWaiter {
             let name = entry.get_mut();
             name.waiting = name.waiting.saturating_sub(1);
             if name.waiting == 0 {
-                // Whom it was to let through is gone.
+                // Nobody is left whom its permits could let through.
                 name.gate = None;
                 if name.lease.is_none() {
                     entry.remove();

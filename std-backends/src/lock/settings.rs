@@ -1,22 +1,23 @@
-//! How locks are taken: how long they last, and whether and how long to wait for one.
+//! The settings of locks.
 
 use std::time::Duration;
 
 use crate::util::setters::setters;
 
-/// How a lock is to be taken; what is left open is looked for further out.
+/// The settings of a lock: its TTL, and whether and how long to wait for it. Values may be left open.
 ///
-/// An explicit setting wins over the [global one](super::set_defaults), that over the environment's, and that over what is
-/// built in:
+/// Choose values for one call with [`Locks::lock_with`](super::Locks::lock_with), for several with
+/// [`Locks::with`](super::Locks::with), for the process with [`set_defaults`](super::set_defaults). An open
+/// value comes from the next of these, then from the environment, then from the built-in default:
 ///
 /// | setting | variable | built in |
 /// |---|---|---|
-/// | `ttl`: how long a grant lasts unless renewed | `TRAFFIK_DEFAULT_LOCK_TTL`, in seconds | 5 s |
-/// | `blocking`: whether to wait for who holds it | `TRAFFIK_DEFAULT_BLOCKING` | yes |
-/// | `blocking_timeout`: for how long | `TRAFFIK_DEFAULT_BLOCKING_TIMEOUT`, in seconds | 2 s |
+/// | `ttl`: the time that a grant lasts unless renewed | `TRAFFIK_DEFAULT_LOCK_TTL`, in seconds | 5 s |
+/// | `blocking`: whether to wait for the holder | `TRAFFIK_DEFAULT_BLOCKING` | yes |
+/// | `blocking_timeout`: the longest wait | `TRAFFIK_DEFAULT_BLOCKING_TIMEOUT`, in seconds | 2 s |
 ///
-/// The environment is read once, when a lock is first taken. A value there that is no good is an error of every lock
-/// that is taken then, whether or not it would have counted.
+/// The environment is read once, when a lock is first taken. An invalid value there fails every lock, even
+/// one whose settings leave nothing open.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,23 +37,23 @@ pub struct LockSettings {
 }
 
 impl LockSettings {
-    /// Everything is left open.
+    /// Creates settings that leave everything open.
     pub const fn new() -> Self {
         Self { ttl: None, blocking: None, blocking_timeout: None }
     }
 
     setters! {
-        /// How long a grant lasts unless it is renewed. More than zero, else it is refused where it is used.
+        /// Sets the time that a grant lasts unless it is renewed. Zero is refused when a lock is taken.
         pub const fn ttl(ttl: Duration) => ttl = Some(ttl);
 
-        /// Whether to wait for who holds the lock.
+        /// Sets whether to wait for the holder of a lock.
         pub const fn blocking(blocking: bool) => blocking = Some(blocking);
 
-        /// How long to wait for who holds the lock; zero is not to wait.
+        /// Sets the longest wait for the holder of a lock; zero means not to wait.
         pub const fn blocking_timeout(timeout: Duration) => blocking_timeout = Some(timeout);
     }
 
-    /// These settings, and `outer` ones where these are left open.
+    /// Returns these settings, with the values of `outer` where these are left open.
     pub fn or(self, outer: Self) -> Self {
         Self {
             ttl: self.ttl.or(outer.ttl),

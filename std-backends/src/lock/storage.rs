@@ -1,4 +1,4 @@
-//! Any store that can get and set, as a storage: by holding a lock around the two.
+//! A storage over any store that can get and set, which holds a lock around the two.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -10,25 +10,71 @@ use traffik_core::strategy::{decode, encode};
 use traffik_core::{Clock, ErasedKey, ErrorKind, Op, State, Strategy, Timer, Timestamp, debug_fields};
 
 use crate::lock::{Lock, Locks};
-use crate::util::kept::kept_for;
 use crate::util::key::bytes;
 use crate::util::race::{Either, race};
+use crate::util::state_ttl::state_ttl;
 use crate::{FifoQueue, SystemClock};
 
-/// A store that keeps bytes by key, and forgets them in time.
+/// A store that keeps bytes by key for a time.
 ///
-/// * What was set MUST be what is got from then on, whole, until it is over or set again.
-/// * Bytes MUST be kept until their time is over; it SHOULD then not take long until they are gone. A store that counts
-///   in coarser units MUST round up.
-/// * No bytes at all (an empty slice) MUST remove the key, and are never got.
-/// * A key is any bytes, the empty ones too; different bytes MUST be different keys.
-/// * A `set` that may or may not have happened, or may happen yet, MUST be reported as [`ErrorKind::Timeout`]; with any
+/// Implement it for a store that can get and set but neither compares and swaps nor runs scripts.
+/// [`LockedStorage`] makes an [`AsyncStorage`] of it.
+///
+/// * A `get` MUST return the bytes of the last `set`, whole, until their time is over.
+/// * The store MUST keep bytes until their time is over, and SHOULD drop them soon after. A store that
+///   counts in coarser units MUST round up.
+/// * Setting no bytes (an empty slice) MUST remove the key.
+/// * A key is any bytes, even none. Different bytes MUST be different keys.
+/// * A `set` that may have happened, or may still happen, MUST fail with [`ErrorKind::Timeout`]. After any
 ///   other error it MUST NOT happen any more.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+/// use std::time::Duration;
+/// use traffik::KeyValueStore;
+/// use traffik::storage::BackendError;
+///
+/// /// Keeps everything for ever; a real store drops what is over.
+/// #[derive(Default)]
+/// struct Table(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+///
+/// impl KeyValueStore for Table {
+///     async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BackendError> {
+///         Ok(self.0.lock().unwrap().get(key).cloned())
+///     }
+///
+///     async fn set(&self, key: &[u8], bytes: &[u8], _ttl: Duration) -> Result<(), BackendError> {
+///         let mut table = self.0.lock().unwrap();
+///         match bytes {
+///             [] => table.remove(key),
+///             bytes => table.insert(key.to_vec(), bytes.to_vec()),
+///         };
+///         Ok(())
+///     }
+/// }
+/// # let _ = Table::default();
+/// ```
 pub trait KeyValueStore: Send + Sync + 'static {
-    /// The bytes of a key, if it has any.
+    /// Returns the bytes of a key, if it has any.
+    ///
+    /// [`LockedStorage`] waits until the TTL of its lock is over, then drops the future. A dropped future
+    /// MUST leave the store unchanged.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the store failed with. A failed `get` charges nothing.
     fn get(&self, key: &[u8]) -> impl Future<Output = Result<Option<Vec<u8>>, BackendError>> + Send;
 
-    /// Gives a key these bytes for so long.
+    /// Sets the bytes of a key, to be kept for `ttl`.
+    ///
+    /// [`LockedStorage`] waits until the TTL of its lock is over, then drops the future. The store may
+    /// still set the bytes of a dropped future.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Timeout`] if the bytes may have been set or may still be; with any other
+    /// error if they are certainly not set.
     fn set(
         &self,
         key: &[u8],
@@ -36,62 +82,71 @@ pub trait KeyValueStore: Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<(), BackendError>> + Send;
 
-    /// The present, by a clock that all who write to the store share: the wall clock, unless the store has its own.
+    /// Returns the present time of a clock that all writers of the store share. Defaults to the wall clock.
     fn now(&self) -> Timestamp {
         SystemClock.now()
     }
 }
 
-/// Keeps states in a store that can only get and set, each under a lock of its key's name.
+/// A storage in a store that can only get and set, under a lock for each key.
 ///
-/// * An operation takes the lock, gets, decides, and sets if there is anything to; a denial and a peek set nothing, and
-///   a peek takes no lock. That is two calls of the store and two of the lock: for a store that can compare and swap, or
-///   run a script, do that instead.
+/// Choose it for a [`KeyValueStore`]. It takes two calls of the store and two of the lock for each
+/// operation. Prefer [`Coalescing`](crate::cas::Coalescing) for a store that can compare and swap.
+///
+/// * An operation takes the lock, gets the state, decides, and sets the state if it changed. A denial and a
+///   peek set nothing, and a peek takes no lock.
 /// * Bytes that are no state of the strategy count as a key never seen.
-/// * The lock is that of `Locks`, by its settings; its name is `traffik:` and the key. Not to have it in time is
-///   [`ErrorKind::Contended`].
-/// * The store has until the TTL of the lock is over. If it has not answered a `get` by then, nothing was charged and
-///   that is [`ErrorKind::Unavailable`]; if not a `set`, that may or may not be so and is [`ErrorKind::Timeout`]. So is
-///   a lock that ended under a `set`. So give the lock a TTL well above what the store takes.
-/// * While the outcome of a `set` is unknown, as it is when an answer is dropped before it is there, the lock is left to
-///   its TTL: nobody may look while the store may yet change.
+/// * It takes the lock from [`Locks`], with their settings. The name of the lock is `traffik:` and the key.
+///   An operation that does not get the lock in time fails with [`ErrorKind::Contended`].
+/// * The store has until the end of the lock's TTL. A `get` without an answer by then fails with
+///   [`ErrorKind::Unavailable`]: nothing was charged. A `set` without an answer, or under a lock that
+///   ended, fails with [`ErrorKind::Timeout`]: it may be charged. Set a TTL well above what the store
+///   takes.
+/// * While the outcome of a `set` is unknown, as after a dropped answer, the lock is left to its TTL.
+///   Nobody may read while the store may still change.
 ///
 /// ```
 /// use std::collections::HashMap;
 /// use std::sync::Mutex;
 /// use std::time::Duration;
 /// use traffik::lock::{Locks, MemoryLock};
-/// use traffik::{KeyValueStore, LockedStorage};
+/// use traffik::runtime::Manual;
 /// use traffik::storage::BackendError;
-/// use traffik::{AsyncLimiter, Timer, TokenBucket, rate};
+/// use traffik::{AsyncLimiter, KeyValueStore, LockedStorage, TokenBucket, rate};
 ///
-/// /// Keeps all it is given for ever, which is allowed; a real store forgets what is over.
+/// /// Keeps everything for ever; a real store drops what is over.
 /// #[derive(Default)]
-/// struct Mine(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+/// struct Table(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
 ///
-/// impl KeyValueStore for Mine {
+/// impl KeyValueStore for Table {
 ///     async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BackendError> {
-///         Ok(self.0.lock().expect("nobody panics with it").get(key).filter(|bytes| !bytes.is_empty()).cloned())
+///         Ok(self.0.lock().unwrap().get(key).filter(|bytes| !bytes.is_empty()).cloned())
 ///     }
 ///
-///     async fn set(&self, key: &[u8], bytes: &[u8], _: Duration) -> Result<(), BackendError> {
-///         self.0.lock().expect("nobody panics with it").insert(key.to_vec(), bytes.to_vec());
+///     async fn set(&self, key: &[u8], bytes: &[u8], _ttl: Duration) -> Result<(), BackendError> {
+///         self.0.lock().unwrap().insert(key.to_vec(), bytes.to_vec());
 ///         Ok(())
 ///     }
 /// }
 ///
-/// async fn come_in(runtime: impl Timer + Send + Sync + 'static) -> Result<bool, BackendError> {
-///     let storage = LockedStorage::new(Mine::default(), Locks::new(MemoryLock::new(), runtime));
-///     let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
-///     Ok(limiter.check("alice").await?.is_allowed())
-/// }
+/// let runtime = Manual::new(); // in a program `Tokio` or `Smol`
+/// let locks = Locks::new(MemoryLock::new(), runtime.clone());
+/// let storage = LockedStorage::new(Table::default(), locks);
+/// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("1/min")), storage);
+/// runtime.run(async {
+///     assert!(limiter.check("alice").await?.is_allowed());
+///     assert!(!limiter.check("alice").await?.is_allowed());
+///     Ok::<(), BackendError>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// `examples/file_storage.rs` makes a directory of files a storage, and puts it to the test.
+/// `examples/file_storage.rs` makes a storage of a directory of files, and tests it.
 pub struct LockedStorage<T, L: ?Sized, R> {
     inner: Arc<LockedStorageInner<T, L, R>>,
 }
 
+/// The state that clones of a locked storage share.
 struct LockedStorageInner<T, L: ?Sized, R> {
     store: T,
     wait_queue: FifoQueue,
@@ -99,12 +154,12 @@ struct LockedStorageInner<T, L: ?Sized, R> {
 }
 
 impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorage<T, L, R> {
-    /// States in `store`, under `locks`. Whoever writes to the same store must use the same locks.
+    /// Keeps states in `store`, under `locks`. All writers of a store must use the same locks.
     pub fn new(store: T, locks: Locks<L, R>) -> Self {
         Self { inner: Arc::new(LockedStorageInner { store, wait_queue: FifoQueue::new(), locks }) }
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &T {
         &self.inner.store
@@ -134,7 +189,7 @@ where
         Reply::pending(async move { inner.read::<S>(&key).await })
     }
 
-    // Several keys are not checked together: several locks at once could wait for each other.
+    // Several keys are not checked together: two calls that each hold one lock could wait for each other.
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         Some(&self.inner.wait_queue)
@@ -148,6 +203,7 @@ impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorageInner<T, L, R> {
         key: &[u8],
         op: &Op<S>,
     ) -> Result<S::Verdict, BackendError> {
+        // No lock, no charge: an unknown outcome of taking the lock is harmless here.
         let held = self.locks.lock([b"traffik:", key].concat()).await.map_err(nothing_charged)?;
         let mut end = pin!(self.locks.timer().sleep(held.ttl().get()));
         let (mut state, now) = match race(self.read::<S>(key), end.as_mut()).await {
@@ -160,13 +216,13 @@ impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorageInner<T, L, R> {
         };
         let (verdict, written) = op.apply(strategy, &mut state, now);
         if !written {
-            // It has been decided, whatever becomes of the lock.
+            // The decision stands, whatever becomes of the lock.
             let _ = race(held.release(), end).await;
             return Ok(verdict);
         }
-        let ttl = Duration::from_micros(kept_for(strategy, &state, op.class(), now));
+        let ttl = Duration::from_micros(state_ttl(strategy, &state, op.class(), now));
         let bytes = if ttl.is_zero() { Vec::new() } else { encoded(&state)? };
-        // From here on nobody may have the lock before it is known whether the store has changed.
+        // From here on the lock stays until it is known whether the store changed.
         let (lock, grant) = held.into_parts();
         match race(self.store.set(key, &bytes, ttl), end.as_mut()).await {
             Either::Right(()) => return Err(BackendError::new(ErrorKind::Timeout, LATE_SET)),
@@ -179,12 +235,12 @@ impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorageInner<T, L, R> {
         }
         match race(lock.release(grant), end).await {
             Either::Left(Ok(false)) => Err(BackendError::new(ErrorKind::Timeout, LATE_SET)),
-            // It was set in time. If the store of the locks is gone, the TTL ends this one.
+            // The bytes were set in time. If the store of the locks is gone, the TTL ends this one.
             _ => Ok(verdict),
         }
     }
 
-    /// The state of a key, and the time at which it was asked for.
+    /// Returns the state of a key, and the time at which it was read.
     async fn read<S: Strategy>(&self, key: &[u8]) -> Result<(S::State, Timestamp), BackendError> {
         let bytes = self.store.get(key).await.map_err(nothing_charged)?;
         let state = bytes.and_then(|bytes| decode(&bytes).ok()).unwrap_or_default();
@@ -193,10 +249,10 @@ impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorageInner<T, L, R> {
 }
 
 const LATE_GET: &str = "the store did not answer before the lock ended; nothing was charged";
-const LATE_SET: &str = "the lock ended before the store had answered; what was to be charged may or may not have been: \
+const LATE_SET: &str = "the lock ended before the store answered, so the hit may or may not have been charged: \
                         give the lock a TTL well above what the store takes";
 
-/// A call before anything is set has no unknown outcome.
+/// Makes an unknown outcome a certain one: before a `set` nothing is charged.
 fn nothing_charged(failure: BackendError) -> BackendError {
     match failure.kind() {
         ErrorKind::Timeout => failure.with_kind(ErrorKind::Unavailable),
