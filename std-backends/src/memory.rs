@@ -27,26 +27,28 @@ pub use shared::{AnyOf, SharedMemory};
 pub use snapshot::SnapshotError;
 pub use top::KeyUsage;
 
-/// Room for a fixed number of keys in this process: allocated once, never grown.
+/// A storage for a fixed number of keys in this process: reserved once, never grown.
 ///
-/// No key is stored, only 61 bits of a keyed hash of it, so two keys are taken for one with a chance of 2⁻⁶¹:
-/// about one in four million for any two among a million keys. They would then share one limit, and nothing
-/// worse. The hash is keyed at random, so no one can choose keys that meet.
+/// Choose it for limits within one process. [`SharedMemory`] serves several strategies from one capacity; a
+/// store such as Redis serves several processes.
 ///
-/// A full storage gives up the key that would be fresh soonest and counts it, or refuses new keys; see
+/// It stores no keys, only 61 bits of a keyed hash of each. Two keys share a hash with a chance of 2⁻⁶¹.
+/// That any two of a million keys do has a chance of about one in four million. They would then share one
+/// limit, with no other effect. The hash has a random secret, so nobody can choose keys that collide.
+///
+/// A full storage gives up the key that would be fresh soonest, and counts it; or it refuses new keys. See
 /// [`WhenFull`](traffik_core::storage::WhenFull) and [`Memory::counters`].
 ///
 /// ```
-/// use traffik::{CoarseClock, Memory};
 /// use traffik::storage::WhenFull;
-/// use traffik::{Gcra, Limiter, Rate};
+/// use traffik::{CoarseClock, Gcra, Limiter, Memory, Rate};
 ///
 /// let storage = Memory::builder().capacity(1_000).when_full(WhenFull::Refuse).clock(CoarseClock::default()).build();
 /// let limiter = Limiter::new(Gcra::new(Rate::per_second(5)), storage);
 /// assert!(limiter.check(&std::net::Ipv4Addr::LOCALHOST)?.is_allowed());
 /// assert_eq!(limiter.storage().len(), 1);
 ///
-/// // Over a restart of the program.
+/// // Across a restart of the program.
 /// let bytes = limiter.storage().snapshot();
 /// let storage = Memory::<Gcra>::builder().restore(&bytes)?;
 /// assert_eq!(storage.len(), 1);
@@ -61,21 +63,26 @@ pub struct Memory<S: Strategy, C = MonotonicClock> {
 debug_fields!([S: Strategy, C: Debug] Memory<S, C>: shards = |it| it.shards.count(), clock);
 
 impl<S: Strategy> Memory<S> {
-    /// Room for `capacity` keys in use at a time, on a monotonic clock; a full storage gives keys up.
+    /// Creates a storage for `capacity` keys in use at a time, on a [`MonotonicClock`]. When full, it gives
+    /// up keys.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self::builder().capacity(capacity).build()
     }
 
-    /// Room for 65 536 keys on a monotonic clock, until told otherwise.
+    /// Creates a builder. Defaults to 65 536 keys on a [`MonotonicClock`].
     pub fn builder() -> MemoryBuilder<S> {
         MemoryBuilder::new()
     }
 }
 
 impl<S: Strategy, C> MemoryBuilder<S, C> {
-    /// Reserves room for the storage; ends as a `Vec` does if there are not that many addresses. Memory is
-    /// taken from the first key on, in parts of the room.
+    /// Builds the storage. It reserves addresses now, and takes memory in parts, from the first key of each
+    /// part on.
+    ///
+    /// # Panics
+    ///
+    /// Panics or aborts as `Vec` does if there are not that many addresses.
     #[must_use]
     pub fn build(self) -> Memory<S, C> {
         self.build_with(random())
@@ -88,37 +95,37 @@ impl<S: Strategy, C> MemoryBuilder<S, C> {
 }
 
 impl<S: Strategy, C: Clock> Memory<S, C> {
-    /// The clock it goes by.
+    /// Returns the clock.
     pub const fn clock(&self) -> &C {
         &self.clock
     }
 
-    /// Keys in use. Looks at every slot.
+    /// Returns the number of keys in use. Scans every slot.
     pub fn len(&self) -> usize {
         self.shards.len(self.clock.now())
     }
 
-    /// Whether no key is in use. Looks at every slot.
+    /// Returns whether no key is in use. Scans every slot.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The work done for want of room: the `u64` fields `evictions`, keys given up before they were fresh,
-    /// and `refusals`, new keys refused.
+    /// Returns the work done for want of room: the `u64` fields `evictions`, keys that were given up before
+    /// they were fresh, and `refusals`, new keys that were refused.
     pub fn counters(&self) -> Counters {
         self.shards.counters()
     }
 
-    /// The `k` keys that were denied most since the storage was built or cleared, by their
-    /// [names](MemoryBuilder::track_denied_keys), the most denied first.
+    /// Returns the `k` keys that were denied most since the storage was built or cleared, the most denied
+    /// first. It needs [`track_denied_keys`](MemoryBuilder::track_denied_keys).
     ///
-    /// Each has the fields `name`, a `String` of at most 80 bytes; `denials`, a `u64`, the most denials it
-    /// can have had; `at_least`, a `u64`, the fewest; and `digest`, the keyed hash of the key.
+    /// Each has the fields `name`, a `String` of at most 80 bytes; `denials`, a `u64`, an upper bound of
+    /// its denials; `at_least`, a `u64`, a lower bound; and `digest`, the keyed hash of the key.
     pub fn denied(&self, k: usize) -> Vec<DeniedKey> {
         self.shards.denied(k)
     }
 
-    /// Forgets every key, and every name.
+    /// Forgets every key and every name.
     pub fn clear(&self) {
         self.shards.clear();
     }
@@ -160,7 +167,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
         Ok(self.shards.load(self.shards.digest(key), self.clock.now()))
     }
 
-    /// Looks up a few keys ahead, so that the processor fetches what they need from memory at the same time.
+    /// Looks up a few keys ahead, so that the processor fetches their states at the same time.
     fn check_many<K: Key>(
         &self,
         strategy: &S,
@@ -179,7 +186,7 @@ impl<S: Strategy, C: Clock> Storage<S> for Memory<S, C> {
         );
     }
 
-    /// In one step: no one sees one of the keys charged before all are.
+    /// Checks in one step: nobody sees one of the keys charged before all are.
     fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
         strategy: &S,

@@ -1,4 +1,4 @@
-//! How a storage in memory is set up.
+//! The builder of a storage in memory.
 
 use std::marker::PhantomData;
 
@@ -10,7 +10,19 @@ use super::shards::Shards;
 use crate::util::setters::setters;
 use crate::{FifoQueue, MonotonicClock};
 
-/// The options of a [`Memory`](crate::Memory).
+/// The options of a [`Memory`](crate::Memory) or a [`SharedMemory`](crate::SharedMemory).
+///
+/// [`Memory::builder`](crate::Memory::builder) and [`SharedMemory::builder`](crate::SharedMemory::builder)
+/// create it. Every option has a default.
+///
+/// ```
+/// use traffik::storage::WhenFull;
+/// use traffik::{Memory, TokenBucket};
+///
+/// let builder = Memory::<TokenBucket>::builder().capacity(1_000).when_full(WhenFull::Refuse);
+/// let storage = builder.track_denied_keys(10).max_waiting(100).build();
+/// assert!(storage.is_empty());
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct MemoryBuilder<S, C = MonotonicClock> {
@@ -32,35 +44,35 @@ impl<S> MemoryBuilder<S> {
 
 impl<S, C> MemoryBuilder<S, C> {
     setters! {
-        /// Room for this many keys in use at a time.
+        /// Sets the number of keys in use at a time. Defaults to 65 536.
         pub const fn capacity(capacity: usize) => capacity = capacity;
 
-        /// Sets what gives way when there is no room.
+        /// Sets the policy of a full storage. Defaults to giving up the key that would be fresh soonest.
         pub const fn when_full(when_full: WhenFull) => when_full = when_full;
 
-        /// Remembers the names of about as many keys, those that are denied most, for
-        /// [`Memory::denied`](crate::Memory::denied). Defaults to none: then nothing that a client
-        /// wrote is kept.
+        /// Sets the number of names to remember, of the keys that are denied most, for
+        /// [`Memory::denied`](crate::Memory::denied). Rounded up to a multiple of eight. Defaults to 0:
+        /// nothing that a client wrote is kept.
         pub const fn track_denied_keys(most: usize) => names = most;
 
-        /// The most that may wait for each key in [`until_ready`](traffik_core::Limiter::until_ready):
-        /// one that comes then is refused at once, with the time it would have taken. Defaults to no bound.
+        /// Sets the most waiters for each key in [`until_ready`](traffik_core::Limiter::until_ready). One
+        /// more fails at once, with the wait it would have taken. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
     }
 
-    /// Which clock to use.
+    /// Sets the clock. Defaults to a [`MonotonicClock`].
     pub fn clock<D: Clock>(self, clock: D) -> MemoryBuilder<S, D> {
         let Self { capacity, when_full, names, max_waiting, strategy, .. } = self;
         MemoryBuilder { capacity, when_full, clock, names, max_waiting, strategy }
     }
 
-    /// The same for states of another kind.
+    /// Returns the same options for states of another type.
     pub(super) fn of<T>(self) -> MemoryBuilder<T, C> {
         let Self { capacity, when_full, clock, names, max_waiting, .. } = self;
         MemoryBuilder { capacity, when_full, clock, names, max_waiting, strategy: PhantomData }
     }
 
-    /// The parts of a storage.
+    /// Returns the parts of a storage.
     pub(super) fn parts<T: State>(self, secret: u64) -> (Shards<T>, C, FifoQueue) {
         let shards = Shards::new(self.capacity, self.when_full, self.names, secret);
         (shards, self.clock, FifoQueue::new().with_max(self.max_waiting))

@@ -1,17 +1,14 @@
-//! A limit whose states are kept as bytes, so that those of any limit fit one table.
+//! A strategy over encoded states, so that the states of all strategies fit one table.
 
 use traffik_core::strategy::{InlineState, State, decode, encode};
 use traffik_core::{Class, Hit, Op, Strategy, Timestamp, Verdict};
 
-/// The limit `S` over states of at most `ROOM` bytes.
+/// The strategy `S` over encoded states of at most `ROOM` bytes.
 #[derive(Clone)]
 pub(super) struct EncodedStrategy<S, const ROOM: usize>(pub(super) S);
 
-/// The receipt of an admission.
-type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
-
 impl<S: Strategy, const ROOM: usize> EncodedStrategy<S, ROOM> {
-    /// The same operation on bytes.
+    /// Converts an operation.
     #[inline(always)]
     pub(super) const fn op(op: &Op<S>) -> Op<Self> {
         match *op {
@@ -24,23 +21,25 @@ impl<S: Strategy, const ROOM: usize> EncodedStrategy<S, ROOM> {
     }
 }
 
-/// The state that some bytes are; that of a key never seen, as everywhere, if they are of another limit's.
+/// Decodes a state. The bytes of another strategy give the state of a key never seen, as everywhere.
 #[inline]
 pub(super) fn read<T: State, const ROOM: usize>(bytes: &InlineState<ROOM>) -> T {
     decode(bytes.bytes()).unwrap_or_default()
 }
 
-/// A number for the form of a state: limits of other forms are on other keys, so that they do not meet. Made
-/// of the length and of the bytes of a key never seen, which have the tags of all parts.
+/// Returns a number for the form of a state. It becomes part of the key's digest, so that states of
+/// different forms never share a slot. It depends on the length and on the bytes of a key never seen, which
+/// hold the tags of all parts.
 #[inline]
 pub(super) fn form<T: State, const ROOM: usize>() -> u64 {
-    /// 2⁶⁴ over the golden ratio: no pattern in its bits.
+    /// 2⁶⁴ divided by the golden ratio: bits without a pattern.
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut bytes = [0; ROOM];
     let length = encode(&T::default(), &mut bytes).unwrap_or_default();
-    // Eight bytes at a time; beyond the length they are 0.
+    // Each word has eight bytes; bytes beyond the length are 0.
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
     let words = bytes.chunks(8).take(length.div_ceil(8)).map(word);
+    // form = (form ^ word) * GOLDEN mod 2^64 for each word.
     words.fold(T::MAX_LEN as u64, |form, word| (form ^ word).wrapping_mul(GOLDEN))
 }
 
@@ -52,9 +51,10 @@ impl<S: Strategy, const ROOM: usize> Strategy for EncodedStrategy<S, ROOM> {
 
     #[inline]
     fn decide(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> S::Verdict {
+        // Decode, decide, encode: the typed strategy sees the same state as in a `Memory` of its own.
         let mut typed = read(state);
         let verdict = self.0.decide(&mut typed, hit, now);
-        // All that changes a state is recorded.
+        // Every decision that changes a state is dirty.
         if verdict.is_dirty() {
             *state = InlineState::of(&typed);
         }
@@ -101,6 +101,6 @@ impl<S: Strategy, const ROOM: usize> Strategy for EncodedStrategy<S, ROOM> {
         is_moved
     }
 
-    /// A table asks for no figures.
+    /// Returns nothing: a table needs no statistics.
     fn stat(&self, _: &Self::State, _: Class, _: Timestamp) {}
 }

@@ -1,4 +1,4 @@
-//! What the processor and the kernel are told ahead of time. Nothing but speed depends on it.
+//! Hints for the processor and the kernel. Only speed depends on them.
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod pages;

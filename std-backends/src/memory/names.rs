@@ -1,4 +1,4 @@
-//! What people call the keys that are denied most, in a fixed number of places.
+//! The names of the keys that are denied most, in a fixed number of places.
 
 use std::fmt::{self, Write};
 
@@ -7,43 +7,58 @@ use traffik_core::{Digest, Key};
 
 use crate::util::spin_lock::SpinLock;
 
-/// A key that was denied, as people call it.
+/// A key that was denied often, with its name.
+///
+/// [`Memory::denied`](crate::Memory::denied) returns it.
+///
+/// ```
+/// use traffik::{Limiter, Memory, TokenBucket, rate};
+///
+/// let storage = Memory::builder().track_denied_keys(8).build();
+/// let limiter = Limiter::new(TokenBucket::new(rate!("1/min")), storage);
+/// for _ in 0..3 {
+///     limiter.check("alice")?;
+/// }
+/// let denied = limiter.storage().denied(1);
+/// assert_eq!((denied[0].name.as_str(), denied[0].denials), ("alice", 2));
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeniedKey {
-    /// Its [name](Key::name), or the beginning of it if it is longer than 80 bytes.
+    /// The [name](Key::name) of the key, or its first 80 bytes.
     pub name: String,
-    /// All that is kept of the key in the table.
+    /// The keyed hash of the key, which is all that the table keeps of it.
     pub digest: Digest,
-    /// How often it was denied, at most.
+    /// An upper bound of its denials.
     pub denials: u64,
-    /// How often it was denied, at least: less where it took the place of another, for whose denials it then
-    /// stands as well.
+    /// A lower bound of its denials. It is below [`denials`](Self::denials) if the key took the place of
+    /// another, whose denials are then included above.
     pub at_least: u64,
 }
 
-/// Places for names, in sets of which a key belongs to one.
+/// A fixed number of places for names, in sets. A key belongs to one set.
 ///
-/// "Space saving" (A. Metwally, D. Agrawal, A. El Abbadi, "Efficient computation of frequent and top-k
-/// elements in data streams", 2005) within each set: a key that is not there takes the place of the one
-/// denied least, and takes over its count. So one that makes up more than an eighth of a set's denials is
-/// there. A name is written when a key takes a place; after that a denial only counts. Nothing is allocated,
-/// whatever is denied.
+/// Each set runs "Space saving" (A. Metwally, D. Agrawal, A. El Abbadi, "Efficient computation of frequent
+/// and top-k elements in data streams", 2005). A new key takes the place of the one denied least, and
+/// inherits its count. So a key with more than an eighth of a set's denials always has a place. A name is
+/// written when a key takes a place; further denials only count. Nothing is allocated.
 pub(super) struct DeniedNames {
     sets: Box<[SpinLock<[NameEntry; WAYS]>]>,
 }
 
-/// Places in a set.
+/// The places in a set.
 const WAYS: usize = 8;
 
-/// Bytes of a name.
+/// The longest name, in bytes.
 const LENGTH: usize = 80;
 
+/// A place: true denials of its key are between `denials - inherited` and `denials`.
 #[derive(Clone, Copy, Debug)]
 struct NameEntry {
     digest: Digest,
     denials: u64,
-    /// Those of others in whose place it came.
+    /// The denials of the earlier keys in this place.
     inherited: u64,
     name: NameText,
 }
@@ -56,7 +71,7 @@ impl Default for NameEntry {
 }
 
 impl DeniedNames {
-    /// Places for so many names, rounded up to whole sets.
+    /// Creates places for this many names, rounded up to whole sets.
     pub(super) fn new(places: usize) -> Self {
         let sets = places.div_ceil(WAYS);
         Self { sets: (0..sets).map(|_| SpinLock::default()).collect() }
@@ -69,15 +84,16 @@ impl DeniedNames {
         if let Some(entry) = entries.iter_mut().find(|entry| entry.denials > 0 && entry.digest == digest) {
             entry.denials = entry.denials.saturating_add(1);
         } else if let Some(least) = entries.iter_mut().min_by_key(|entry| entry.denials) {
+            // Space saving: denials = (least count in the set) + 1, inherited = that least count.
             let inherited = least.denials;
             *least =
                 NameEntry { digest, denials: inherited.saturating_add(1), inherited, ..NameEntry::default() };
-            // An end of the room is the end of the name.
+            // A write beyond the room fails, which ends the name there.
             let _ = key.name(&mut least.name);
         }
     }
 
-    /// The `k` keys denied most, the most first.
+    /// Returns the `k` keys denied most, the most denied first.
     pub(super) fn top(&self, k: usize) -> Vec<DeniedKey> {
         let mut all = Vec::new();
         for set in &self.sets {
@@ -99,7 +115,7 @@ impl DeniedNames {
     }
 }
 
-/// NameText that takes as much as there is room for.
+/// A text that cuts off what exceeds its room.
 #[derive(Clone, Copy, Debug)]
 struct NameText {
     bytes: [u8; LENGTH],
@@ -108,7 +124,7 @@ struct NameText {
 
 impl NameText {
     fn as_str(&self) -> &str {
-        // Only whole characters were written.
+        // Only whole characters are written.
         self.bytes.get(..self.length).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 }
@@ -116,6 +132,7 @@ impl NameText {
 impl Write for NameText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = LENGTH - self.length;
+        // The longest prefix that fits and ends between two characters.
         let fits = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
         let (written, rest) = text.split_at(fits.unwrap_or(0));
         let end = self.length + written.len();
@@ -140,13 +157,13 @@ mod tests {
         for (key, times) in [("few", 3), ("many", 50), ("some", 10)] {
             (0..times).for_each(|_| note(&names, key));
         }
-        let told: Vec<_> = names.top(2).into_iter().map(|it| (it.name, it.denials, it.at_least)).collect();
-        assert_eq!(told, [("many".to_owned(), 50, 50), ("some".to_owned(), 10, 10)]);
+        let top: Vec<_> = names.top(2).into_iter().map(|it| (it.name, it.denials, it.at_least)).collect();
+        assert_eq!(top, [("many".to_owned(), 50, 50), ("some".to_owned(), 10, 10)]);
         names.clear();
         assert!(names.top(10).is_empty());
     }
 
-    /// However many others are denied once, a key denied more often than they can take places stays.
+    /// A flood of others never displaces a key that is denied more often than they can take places.
     #[test]
     fn a_flood_of_others_does_not_push_out_who_is_denied_most() {
         let names = DeniedNames::new(WAYS);

@@ -1,8 +1,9 @@
-//! One region, cut into parts that are owned apart, each initialised when it is first needed.
+//! One region of slots, cut into parts with separate owners. Each part is initialised when it is first
+//! used.
 //!
-//! The region is reserved, which takes addresses alone: the kernel gives memory to what is written to. All
-//! parts lie in one, since small pages cost a large table more than anything else: the processor knows the
-//! addresses of a few thousand at a time. So a large region is advised to be made of large pages.
+//! Reserving the region takes addresses only; the kernel provides memory on the first write. All parts lie
+//! in one region because small pages cost a large table more than anything else: the processor caches the
+//! addresses of only a few thousand pages. So the kernel is advised to use large pages for a large region.
 #![expect(unsafe_code, reason = "no safe type owns a part of an allocation")]
 
 use std::mem::MaybeUninit;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use super::hint;
 
-/// A part of a region: its owner is the only one to see it. Empty until it is [filled](Self::fill).
+/// A part of a region with one owner. Empty until it is [filled](Self::fill).
 pub(super) struct RegionPart<T> {
     /// Invariant: the elements of `start..start + region.length` lie in the region and belong to this part
     /// alone.
@@ -21,10 +22,10 @@ pub(super) struct RegionPart<T> {
     region: Arc<SlotRegion<T>>,
 }
 
-/// Keeps the allocation until its last part is gone.
+/// The allocation, freed with its last part.
 struct SlotRegion<T> {
     whole: NonNull<[MaybeUninit<T>]>,
-    /// The elements of each part.
+    /// The number of elements of each part.
     length: usize,
 }
 
@@ -36,6 +37,10 @@ impl<T> Drop for SlotRegion<T> {
 }
 
 /// Cuts a region into this many parts, each with room for this many elements.
+///
+/// # Panics
+///
+/// Panics if there are more elements than addresses.
 pub(super) fn cut<T>(parts: usize, length: usize) -> Vec<RegionPart<T>> {
     let all = parts.checked_mul(length).expect("no more slots than there are addresses");
     let mut elements = Box::new_uninit_slice(all);
@@ -53,14 +58,14 @@ pub(super) fn cut<T>(parts: usize, length: usize) -> Vec<RegionPart<T>> {
 }
 
 impl<T> RegionPart<T> {
-    /// Where the elements are or will be.
+    /// Returns the address of the first element, initialised or not.
     pub(super) const fn start(&self) -> NonNull<T> {
         self.start
     }
 }
 
 impl<T: Default> RegionPart<T> {
-    /// Initialises the elements, unless they are.
+    /// Initialises the elements, unless they are initialised.
     #[inline]
     pub(super) fn fill(&mut self) {
         if self.length == 0 {
@@ -133,7 +138,8 @@ mod tests {
         }
     }
 
-    /// Every element is in one part, may be changed there by any thread, and goes with that part.
+    /// Every element belongs to one part, can be changed there by any thread, and is dropped with that
+    /// part.
     #[test]
     fn each_element_is_in_one_part_and_is_dropped_once() {
         let mut parts = cut::<CountedElement>(4, 3);

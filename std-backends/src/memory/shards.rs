@@ -1,4 +1,4 @@
-//! The keys of a storage in shards, each under a lock of its own, whatever clock it goes by.
+//! The keys of a storage in shards, each under its own lock, with any clock.
 
 use std::ptr;
 use std::sync::LazyLock;
@@ -16,20 +16,20 @@ use super::names::{DeniedKey, DeniedNames};
 use super::parts::{RegionPart, cut};
 use crate::util::spin_lock::{SpinGuard, SpinLock};
 
-/// A table in a part of the one region.
+/// The table of a shard, in its part of the region.
 type ShardTable<T> = Table<T, RegionPart<Slot<T>>>;
 
-/// A part of the keys under a lock of its own.
+/// A shard: some of the keys under one lock.
 type Shard<T> = SpinLock<ShardTable<T>>;
 
-/// States of one type by key. A shard takes memory from its first key on.
+/// The states of one type by key. A shard takes memory from its first key on.
 pub(super) struct Shards<T> {
     shards: Box<[Shard<T>]>,
-    /// Where the slots of all shards lie, one shard after another.
+    /// The address of the slots of all shards, one shard after another.
     slots: usize,
-    /// How many slots a shard has.
+    /// The number of slots of a shard.
     length: usize,
-    /// The number that the seed was made of.
+    /// The number from which the seed was made.
     pub(super) secret: u64,
     seed: Seed,
     names: Option<DeniedNames>,
@@ -37,20 +37,22 @@ pub(super) struct Shards<T> {
 
 debug_fields!([T] Shards<T>: shards = |it| it.shards.len(), length);
 
-/// ShardTable in a set of the table.
+/// The number of slots in a set of the table.
 const SET: usize = <WideTag as SlotTag>::WAYS;
 
-/// Asked once: Linux reads several files for it.
+/// The number of cores, asked once: Linux reads several files for it.
 static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
-/// How many shards, and sets in each, hold `capacity` keys in slots of this size.
+/// Returns the number of shards, and of sets in each, for `capacity` keys in slots of `slot` bytes.
 ///
-/// Eight slots for every five keys: of keys that fall at random into sets of 16 that spill into the next one,
-/// fewer than 0.1 % then find both full.
+/// There are eight slots for every five keys. Keys fall at random into sets of 16 slots, and spill into the
+/// next set. Then fewer than 0.1 % of them find both sets full.
 fn shape(capacity: usize, slot: usize) -> (usize, usize) {
-    /// The first key of a shard waits until all of it is initialised: half a megabyte, about a millisecond.
+    /// The most keys of a shard, times the bytes of a slot. Its slots take 8/5 of that, nearly half a
+    /// megabyte: the first key of a shard waits about a millisecond until all are initialised.
     const LARGEST: usize = 1 << 18;
-    // So that threads seldom meet, and large shards are cut.
+    // sets = capacity * 8 / (5 * SET), rounded up; shards = sets / 4, at most `most`. There are 64 shards a
+    // core, so that threads seldom meet, and more where a shard would exceed LARGEST.
     let largest = (LARGEST / slot.max(1)).max(1);
     let most = (64 * *CORES).next_power_of_two().max((capacity / largest).next_power_of_two());
     let sets = capacity.saturating_mul(8).div_ceil(5 * SET).max(1);
@@ -69,12 +71,12 @@ impl<T: State> Shards<T> {
         Self { shards, slots, length, secret, seed: Seed::new(secret), names }
     }
 
-    /// How many shards there are.
+    /// Returns the number of shards.
     pub(super) const fn count(&self) -> usize {
         self.shards.len()
     }
 
-    /// The tables of all shards, one after another, each locked while it is looked at.
+    /// Iterates over the tables of all shards. Each is locked while it is in use.
     pub(super) fn tables(&self) -> impl Iterator<Item = SpinGuard<'_, ShardTable<T>>> {
         self.shards.iter().map(SpinLock::lock)
     }
@@ -109,10 +111,10 @@ impl<T: State> Shards<T> {
         &self.shards[self.place(digest)]
     }
 
-    /// Which shard a digest belongs to.
+    /// Returns the shard of a digest.
     #[inline]
     fn place(&self, digest: Digest) -> usize {
-        // The table takes the upper half of the digest, and does not keep the lowest three bits.
+        // The table uses the upper half of the digest, and does not keep the lowest three bits.
         (digest.as_u64() >> 3) as usize & (self.shards.len() - 1)
     }
 
@@ -137,19 +139,20 @@ impl<T: State> Shards<T> {
         now: Timestamp,
         clock: &impl Clock,
     ) -> Result<S::Verdict, StorageError> {
+        // The short path: one lock, and one set of the table. Most checks end here.
         if let (Op::Check(hit), None) = (op, &self.names) {
             let mut table = self.shard(digest).lock();
             if let Some(verdict) = table.check_near(strategy, digest, home(digest, self.length), hit, now) {
                 return Ok(verdict);
             }
         }
-        // Into a place of its own, so that above no figure is written down that no one reads.
+        // The answer goes to its own place, so that the short path writes no figures that nobody reads.
         let (op, mut answer) = (*op, Err(NOT_ASKED));
         self.apply_anywhere(strategy, key, digest, &op, (now, clock), &mut answer);
         answer
     }
 
-    /// Applies an operation the long way, apart from the short one that most checks take.
+    /// Applies an operation the long way, apart from the short path of most checks.
     #[inline(never)]
     fn apply_anywhere<S: Strategy<State = T>, K: Key + ?Sized>(
         &self,
@@ -164,6 +167,8 @@ impl<T: State> Shards<T> {
         if !matches!(op, Op::Peek(_)) {
             table.slots_mut().fill();
         }
+        // A thread may have been interrupted between reading the clock and locking. The table corrects such
+        // a time.
         let now = table.overtaken(now, || clock.now());
         *answer = table.apply(strategy, digest, op, now);
         drop(table);
@@ -172,7 +177,7 @@ impl<T: State> Shards<T> {
         }
     }
 
-    /// Notes the name of a key that was denied, if names are kept.
+    /// Records the name of a key that was denied, if names are kept.
     fn note<K: Key + ?Sized>(&self, key: &K, digest: Digest, verdict: &impl Verdict) {
         if let Some(names) = &self.names
             && !verdict.outcome().is_allowed()
@@ -181,18 +186,20 @@ impl<T: State> Shards<T> {
         }
     }
 
-    /// Has the state of a key fetched from memory, without waiting for it and without a lock: a processor
-    /// takes no lock before the state of the key before has come, but fetches ahead.
+    /// Fetches the state of a key from memory, without a lock and without waiting. A processor takes no
+    /// lock before the state of the previous key arrived, but it does fetch ahead.
     #[inline(always)]
     pub(super) fn prefetch(&self, digest: Digest) {
+        // address = slots + (place * length + home) * size of a slot; it is only a hint, so a wrapped
+        // address does no harm.
         let slot = self.place(digest) * self.length + home(digest, self.length);
         let address = self.slots.wrapping_add(slot * size_of::<Slot<T>>());
-        // It may go on in the next line.
+        // A slot may extend into the next cache line.
         hint::prefetch(ptr::without_provenance::<u8>(address));
         hint::prefetch(ptr::without_provenance::<u8>(address.wrapping_add(size_of::<Slot<T>>() - 1)));
     }
 
-    /// Looks up a few keys ahead, so that the processor fetches what they need from memory at the same time.
+    /// Looks up a few keys ahead, so that the processor fetches their states at the same time.
     pub(super) fn check_many<S: Strategy<State = T>, K: Key>(
         &self,
         strategy: &S,
@@ -202,7 +209,7 @@ impl<T: State> Shards<T> {
         (now, clock): (Timestamp, &impl Clock),
         mut answer: impl FnMut(&K, Result<S::Verdict, StorageError>),
     ) {
-        /// About as many as a core can fetch at a time.
+        /// The number of fetches that a core can have under way.
         const AHEAD: usize = 16;
         let op = Op::Check(*hit);
         for keys in keys.chunks(AHEAD) {
@@ -217,7 +224,7 @@ impl<T: State> Shards<T> {
         }
     }
 
-    /// In one step: no one sees one of the keys charged before all are.
+    /// Checks in one step: nobody sees one of the keys charged before all are.
     pub(super) fn check_together<S: Strategy<State = T>, K: Key + ?Sized, const N: usize>(
         &self,
         strategy: &S,
@@ -227,10 +234,11 @@ impl<T: State> Shards<T> {
         (now, clock): (Timestamp, &impl Clock),
     ) -> Result<MultiKeyVerdict<S::Verdict, N>, StorageError> {
         let mut places = digests.map(|digest| self.place(digest));
-        // Everyone locks in the order of the shards, so no two wait for each other.
+        // All threads lock in the order of the shards, so no two wait for each other.
         places.sort_unstable();
         let mut before = None;
         let locked = places.map(|place| {
+            // A shard of several keys is locked once.
             let is_new = before.replace(place) != Some(place);
             let mut table = self.shards.get(place).filter(|_| is_new)?.lock();
             table.slots_mut().fill();
@@ -247,7 +255,7 @@ impl<T: State> Shards<T> {
     }
 }
 
-/// Stands where an answer will be.
+/// Holds the place of an answer until it is there.
 const NOT_ASKED: StorageError = StorageError::new(ErrorKind::Other, "the table was not asked");
 
 /// Some shards of a storage, each locked once.
@@ -264,5 +272,5 @@ impl<T: State, const N: usize> Tables<T, RegionPart<Slot<T>>, WideTag> for Locke
     }
 }
 
-/// Cannot be: all shards of the keys are locked before.
+/// Never occurs: all shards of the keys are locked.
 const NOT_LOCKED: StorageError = StorageError::new(ErrorKind::Other, "a shard was not locked");

@@ -14,17 +14,17 @@ use super::snapshot::{SnapshotError, restore, snapshot};
 use crate::util::random::random;
 use crate::{FifoQueue, MonotonicClock};
 
-/// One [`Memory`](crate::Memory) for limits of several strategies: one capacity, and one order in which keys
+/// A [`Memory`](crate::Memory) for limits of several strategies: one capacity, and one order in which keys
 /// are given up.
 ///
-/// Choose it for many throttles, none of which is to have a room of its own; a `Memory` decides somewhat
-/// faster, and lists its most used keys.
+/// Choose it for many throttles without a capacity of their own. A `Memory` decides somewhat faster, and
+/// lists its most used keys.
 ///
-/// States are kept in their encoded form, of at most `ROOM` bytes each. The default of 50 makes a slot of 64
-/// bytes, and holds every window, bucket, queue, GCRA, rollover, adaptive and cost-based limit, by tier and
-/// priority too, each but a cost-based one by the time of day, and any two of windows and buckets in one.
-/// Strict windows, logs and limits that are shared among members or regions need [more](MemoryBuilder::room):
-/// a limit whose states do not fit does not compile.
+/// It keeps states in their encoded form, of at most `ROOM` bytes each. The default of 50 makes a slot of
+/// 64 bytes. It holds every window, bucket, queue, GCRA, rollover, adaptive and cost-based limit, also by
+/// tier and priority; each of them but a cost-based one by the time of day; and any pair of windows and
+/// buckets. Strict windows, logs, and limits shared among members or regions need
+/// [more](MemoryBuilder::room). A limit whose states do not fit does not compile:
 ///
 /// ```compile_fail
 /// use traffik::SharedMemory;
@@ -35,16 +35,13 @@ use crate::{FifoQueue, MonotonicClock};
 /// # let _ = limiter.check("alice");
 /// ```
 ///
-/// Throttles keep their states apart by their names. Of limiters, those whose states have the same form share
-/// the state of a key, as they do on Redis: all buckets and GCRA, for instance. So give each of them keys of
-/// its own, such as `("uploads", user)`. A waiter in `until_ready` waits for all who wait for the same
-/// key.
+/// Throttles separate their states by their names. Limiters whose states have the same form share the state
+/// of a key, as on Redis: all buckets and GCRA, for instance. Give each of them its own keys, such as
+/// `("uploads", user)`. A waiter in `until_ready` waits for all who wait for the same key.
 ///
 /// ```
 /// use std::sync::Arc;
-///
-/// use traffik::SharedMemory;
-/// use traffik::{FixedWindow, Limiter, TokenBucket, rate};
+/// use traffik::{FixedWindow, Limiter, SharedMemory, TokenBucket, rate};
 ///
 /// let memory = Arc::new(SharedMemory::new(100_000));
 /// let logins = Limiter::new(FixedWindow::new(rate!("5/min")), Arc::clone(&memory));
@@ -62,31 +59,39 @@ pub struct SharedMemory<const ROOM: usize = 50, C = MonotonicClock> {
 
 debug_fields!([const ROOM: usize, C: Debug] SharedMemory<ROOM, C>: shards = |it| it.shards.count(), clock);
 
-/// Stands in a builder for all strategies with states of at most `ROOM` bytes.
+/// A placeholder in a builder for all strategies with states of at most `ROOM` bytes.
+///
+/// ```
+/// use traffik::{AnyOf, MemoryBuilder, SharedMemory};
+///
+/// let builder: MemoryBuilder<AnyOf<100>> = SharedMemory::builder().room::<100>();
+/// assert!(builder.build_shared().is_empty());
+/// ```
 #[derive(Debug)]
 pub struct AnyOf<const ROOM: usize>(());
 
 impl SharedMemory {
-    /// Room for `capacity` keys in use at a time, on a monotonic clock; a full storage gives keys up.
+    /// Creates a storage for `capacity` keys in use at a time, on a [`MonotonicClock`]. When full, it gives
+    /// up keys.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self::builder().capacity(capacity).build_shared()
     }
 
-    /// Room for 65 536 keys with states of at most 50 bytes, on a monotonic clock, unless set otherwise.
+    /// Creates a builder. Defaults to 65 536 keys with states of at most 50 bytes, on a [`MonotonicClock`].
     pub fn builder() -> MemoryBuilder<AnyOf<50>> {
         MemoryBuilder::new()
     }
 }
 
 impl<const ROOM: usize, C> MemoryBuilder<AnyOf<ROOM>, C> {
-    /// Sets the length of the longest encoded state that there is room for, in bytes. A slot takes 14 more,
-    /// rounded up to a multiple of four. Defaults to 50.
+    /// Sets the length of the longest encoded state, in bytes. Defaults to 50. A slot takes 14 bytes more,
+    /// rounded up to a multiple of four.
     pub fn room<const BYTES: usize>(self) -> MemoryBuilder<AnyOf<BYTES>, C> {
         self.of()
     }
 
-    /// Reserves room for the storage, as for a [`Memory`](crate::Memory).
+    /// Builds the storage. It reserves room as [`MemoryBuilder::build`] does.
     #[must_use]
     pub fn build_shared(self) -> SharedMemory<ROOM, C> {
         self.shared_with(random())
@@ -97,12 +102,12 @@ impl<const ROOM: usize, C> MemoryBuilder<AnyOf<ROOM>, C> {
         SharedMemory { shards, clock, wait_queue }
     }
 
-    /// Makes a storage that remembers a [snapshot](SharedMemory::snapshot) of one with the same room, as a
-    /// `Memory` is restored.
+    /// Builds a storage that remembers a [snapshot](SharedMemory::snapshot) of one with the same room, as
+    /// [`MemoryBuilder::restore`] does.
     ///
     /// # Errors
     ///
-    /// Fails if the bytes are no snapshot, one of another version, or damaged; the error says which.
+    /// Fails with [`SnapshotError`] if the bytes are no snapshot, have another version, or are damaged.
     pub fn restore_shared(self, bytes: &[u8]) -> Result<SharedMemory<ROOM, C>, SnapshotError>
     where
         C: Clock,
@@ -112,28 +117,29 @@ impl<const ROOM: usize, C> MemoryBuilder<AnyOf<ROOM>, C> {
 }
 
 impl<const ROOM: usize, C: Clock> SharedMemory<ROOM, C> {
-    /// The clock it goes by.
+    /// Returns the clock.
     pub const fn clock(&self) -> &C {
         &self.clock
     }
 
-    /// Keys in use, of all limits. Looks at every slot.
+    /// Returns the number of keys in use, of all limits. Scans every slot.
     pub fn len(&self) -> usize {
         self.shards.len(self.clock.now())
     }
 
-    /// Whether no key is in use. Looks at every slot.
+    /// Returns whether no key is in use. Scans every slot.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The work done for want of room: the `u64` fields `evictions`, keys given up before they were fresh,
-    /// and `refusals`, new keys refused.
+    /// Returns the work done for want of room: the `u64` fields `evictions`, keys that were given up before
+    /// they were fresh, and `refusals`, new keys that were refused.
     pub fn counters(&self) -> Counters {
         self.shards.counters()
     }
 
-    /// The `k` keys that were denied most, of all limits, as of a [`Memory`](crate::Memory::denied).
+    /// Returns the `k` keys that were denied most, of all limits, as
+    /// [`Memory::denied`](crate::Memory::denied) does.
     pub fn denied(&self, k: usize) -> Vec<DeniedKey> {
         self.shards.denied(k)
     }
@@ -143,14 +149,14 @@ impl<const ROOM: usize, C: Clock> SharedMemory<ROOM, C> {
         self.shards.clear();
     }
 
-    /// Everything that is in use, as bytes for [`MemoryBuilder::restore_shared`], which hold the secret of
-    /// the keys' hashes.
+    /// Returns all states in use, as bytes for [`MemoryBuilder::restore_shared`]. They contain the secret
+    /// of the keys' hashes.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         snapshot(&self.shards, self.clock.now())
     }
 
-    /// The digest of a key under a limit with states of this form, which have to fit.
+    /// Returns the digest of a key for states of this form. Fails to compile if the states do not fit.
     #[inline(always)]
     fn digest<S: Strategy, K: Key + ?Sized>(&self, key: &K) -> Digest {
         const {
@@ -214,7 +220,7 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
         Ok(read(&self.shards.load(self.digest::<S, K>(key), self.clock.now())))
     }
 
-    /// Looks up a few keys ahead, so that the processor fetches what they need from memory at the same time.
+    /// Looks up a few keys ahead, so that the processor fetches their states at the same time.
     fn check_many<K: Key>(
         &self,
         strategy: &S,
@@ -234,7 +240,7 @@ impl<S: Strategy, const ROOM: usize, C: Clock> Storage<S> for SharedMemory<ROOM,
         );
     }
 
-    /// In one step: no one sees one of the keys charged before all are.
+    /// Checks in one step: nobody sees one of the keys charged before all are.
     fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
         strategy: &S,

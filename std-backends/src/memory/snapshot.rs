@@ -1,4 +1,4 @@
-//! What a storage remembers, as bytes, so that a restart does not forget it.
+//! The states of a storage as bytes, which survive a restart.
 
 use std::error::Error;
 use std::fmt;
@@ -12,18 +12,27 @@ use super::{Memory, MemoryBuilder};
 
 /// The first bytes of every snapshot.
 const MAGIC: [u8; 7] = *b"traffik";
-/// The version of the form that follows: secret, time, count, entries (word, time, state), checksum.
+/// The version of the format that follows: secret, time, count, entries (word, time, state), checksum.
 const VERSION: u8 = 2;
 
-/// Why bytes are no snapshot that can be restored.
+/// The reason that bytes cannot be restored.
+///
+/// ```
+/// use traffik::{Gcra, Memory, SnapshotError};
+///
+/// match Memory::<Gcra>::builder().restore(b"something else") {
+///     Err(SnapshotError::NotASnapshot) => println!("starting afresh"),
+///     other => unreachable!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// They are not of a snapshot at all.
+    /// The bytes are no snapshot.
     NotASnapshot,
-    /// They are of a version that this one does not know.
+    /// The snapshot has a version that this version of traffik cannot read.
     Version(u8),
-    /// They are cut short, changed, or of another strategy.
+    /// The snapshot is cut short, was changed, or is of another strategy.
     Corrupt,
 }
 
@@ -42,10 +51,10 @@ impl fmt::Display for SnapshotError {
 impl Error for SnapshotError {}
 
 impl<S: Strategy, C: Clock> Memory<S, C> {
-    /// All that is in use, as bytes for [`MemoryBuilder::restore`].
+    /// Returns all states in use, as bytes for [`MemoryBuilder::restore`].
     ///
-    /// Others may go on meanwhile: each of the storage's parts is as it was at some time during the call. The
-    /// bytes hold no key, but the secret that keys are hashed with: keep them as you keep secrets.
+    /// Other threads may continue meanwhile: each part of the storage is as it was at some time during the
+    /// call. The bytes contain no key, but the secret of the keys' hashes: store them like a secret.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         snapshot(&self.shards, self.clock.now())
@@ -53,29 +62,30 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
 }
 
 impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
-    /// Makes a storage that remembers what a [snapshot](Memory::snapshot) tells. The capacity may be
-    /// another; of keys there is no room for, those that would be fresh soonest are given up, or all that
-    /// come too late, as the policy for a full storage says.
+    /// Builds a storage that remembers a [snapshot](Memory::snapshot).
     ///
-    /// The clock should count from the same epoch. One that counts from a later time, such as an uptime,
-    /// finds the states ahead of it: each is moved to the present when its key comes, so a client waits once
-    /// more, for as long as the limit lasts and no longer.
+    /// The capacity may differ. Without room for all keys, the storage gives up those that would be fresh
+    /// soonest, or all that come too late, as its policy for a full storage says.
+    ///
+    /// The clock should count from the same epoch. If it counts from a later time, such as an uptime, the
+    /// states lie ahead of it. Each is moved to the present at the next check of its key, so a client waits
+    /// once more, for at most as long as the limit lasts.
     ///
     /// # Errors
     ///
-    /// Fails if the bytes are no snapshot, one of another version, or damaged; the error says which.
+    /// Fails with [`SnapshotError`] if the bytes are no snapshot, have another version, or are damaged.
     pub fn restore(self, bytes: &[u8]) -> Result<Memory<S, C>, SnapshotError> {
         restore(bytes, |secret| self.build_with(secret), |storage| (&storage.shards, storage.clock.now()))
     }
 }
 
-/// Everything that is in use at this time, as bytes.
+/// Returns all states in use at this time, as bytes.
 pub(super) fn snapshot<T: State>(shards: &Shards<T>, now: Timestamp) -> Vec<u8> {
     let (mut entries, mut count) = (Vec::new(), 0u64);
     let mut state_bytes = vec![0; T::MAX_LEN];
     for table in shards.tables() {
         for (head, state) in table.entries(now) {
-            // No state is longer than it says.
+            // A state encodes to at most `MAX_LEN` bytes, so this never fails.
             let Some(length) = encode(state, &mut state_bytes) else { continue };
             let (word, fresh) = head.parts();
             entries.extend_from_slice(&word.to_le_bytes());
@@ -96,8 +106,8 @@ pub(super) fn snapshot<T: State>(shards: &Shards<T>, now: Timestamp) -> Vec<u8> 
     bytes
 }
 
-/// A storage that `build` makes of the secret in a snapshot, with the entries there; `shards` shows where its
-/// keys are, and what time it is by its clock.
+/// Restores the entries of a snapshot into a storage that `build` makes with its secret. `shards` returns
+/// the shards of that storage, and its present time.
 pub(super) fn restore<T: State, M>(
     bytes: &[u8],
     build: impl FnOnce(u64) -> M,
@@ -191,7 +201,7 @@ mod tests {
         assert_eq!(limiter.storage().snapshot().len(), 40);
     }
 
-    /// A state that is as long as the limit is large.
+    /// A state whose length depends on the limit.
     #[test]
     fn a_log_on_the_heap_is_carried_too() {
         let limit = HeapLog::new(Rate::per_hour(1_000)).unwrap();

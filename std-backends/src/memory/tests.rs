@@ -1,4 +1,4 @@
-//! What holds of a storage in memory, by threads and by clocks.
+//! Tests of the storages in memory, with threads and clocks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,8 +7,8 @@ use super::*;
 use traffik_core::storage::WhenFull;
 use traffik_core::{ErrorKind, FixedWindow, Gcra, Limiter, ManualClock, Rate, TokenBucket};
 
-/// Of as many keys as a storage is for, one in a thousand finds no room: on average, for the same hashes each
-/// time.
+/// On average, one in a thousand keys finds no room in a storage for as many keys. The hashes are the same
+/// each time.
 #[test]
 fn the_nominal_capacity_displaces_next_to_nothing() {
     for capacity in [1_000usize, 10_000, 200_000] {
@@ -66,8 +66,8 @@ fn threads_admit_exactly_the_limit() {
     assert_eq!(admitted.into_inner(), 10_000);
 }
 
-/// Keys that are in one another's way, of which as many are in use as there is room for; on a real clock, by
-/// which each has another hit only after minutes.
+/// Keys that compete for their sets, as many in use as there is room for. On a real clock, each has another
+/// hit only after minutes.
 #[test]
 fn threads_admit_exactly_the_limit_of_keys_in_one_set() {
     const KEYS: u64 = 16;
@@ -89,7 +89,7 @@ fn threads_admit_exactly_the_limit_of_keys_in_one_set() {
     assert!(admitted.into_iter().all(|admitted| admitted.into_inner() == 500));
 }
 
-/// Each thread names two keys of many in an order of its own: no deadlock, and both are charged or neither.
+/// Each thread names two keys of many in its own order: no deadlock, and both are charged or neither.
 #[test]
 fn threads_that_name_keys_in_any_order_do_not_block_each_other() {
     const KEYS: u64 = 40;
@@ -124,7 +124,7 @@ fn a_batch_decides_as_one_after_another() {
     assert_eq!(answers, expected);
 }
 
-/// A real clock and real threads: never more than the burst and what refilled meanwhile.
+/// A real clock and real threads: never more than the burst and the refill meanwhile.
 #[test]
 fn a_real_clock_admits_no_more_than_the_bound() {
     let limiter = Limiter::new(Gcra::new(Rate::per_second(10_000)).burst(100).unwrap(), Memory::new(16));
@@ -160,8 +160,8 @@ fn a_panic_under_the_lock_does_not_close_the_storage() {
     assert!(storage.apply(&Gcra::new(Rate::per_second(1)), "key", &op, storage.now()).is_ok());
 }
 
-/// One client is denied again and again among many that are not: it is known by name, and nobody is unless
-/// asked for.
+/// One client is denied again and again among many that are not: its name is kept, but only if names are
+/// tracked.
 #[test]
 fn whoever_is_denied_is_known_by_name() {
     for names in [0, 64] {
@@ -183,8 +183,8 @@ fn whoever_is_denied_is_known_by_name() {
     }
 }
 
-/// New keys pass through a storage that is too small for them by far: the one client that is limited gets not
-/// one admission too many, for an exhausted key is not given up while others are there.
+/// New keys pass through a storage that is far too small: the one client that is limited gets not one
+/// admission too many, since an exhausted key is not given up while others are there.
 #[test]
 fn a_flood_of_new_keys_lets_no_limited_client_through() {
     let storage = Memory::builder().capacity(1_000).clock(ManualClock::default()).build();
@@ -200,8 +200,8 @@ fn a_flood_of_new_keys_lets_no_limited_client_through() {
     assert_eq!(admitted, 20 + 199);
 }
 
-/// A thread that was interrupted between reading the clock and asking comes with a time of before, also of
-/// the tick before: of it nothing is forgotten.
+/// A thread that was interrupted between reading the clock and asking has an earlier time, even of the tick
+/// before: nothing is forgotten.
 #[test]
 fn a_reading_that_comes_late_forgets_nothing() {
     const TICK: u64 = 1 << 21;
@@ -221,8 +221,9 @@ fn a_reading_that_comes_late_forgets_nothing() {
         // Another limit has a hit recorded at a late time.
         let wider = Gcra::new(Rate::per_second(10_000)).burst(101).unwrap();
         let one = Op::Check(Hit::new(1));
-        let told = memory.apply(&wider, "hot", &one, Timestamp::from_micros(begin + 5_001 - late)).unwrap();
-        assert!(told.is_allowed(), "{late}");
+        let decision =
+            memory.apply(&wider, "hot", &one, Timestamp::from_micros(begin + 5_001 - late)).unwrap();
+        assert!(decision.is_allowed(), "{late}");
         assert_eq!(admitted(begin + 5_001), 0, "{late} us late");
     }
 }

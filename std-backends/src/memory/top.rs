@@ -1,4 +1,4 @@
-//! Who uses the most of a limit.
+//! The keys that use the most of a limit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,21 +7,34 @@ use traffik_core::{Clock, Cost, Digest, Hit, Key, Strategy, Verdict};
 
 use super::Memory;
 
-/// One of the keys that use the most of a limit.
+/// A key that uses much of a limit.
+///
+/// [`Memory::top`] returns it.
+///
+/// ```
+/// use traffik::{Limiter, Memory, TokenBucket, rate};
+///
+/// let limiter = Limiter::new(TokenBucket::new(rate!("10/min")), Memory::new(1_000));
+/// limiter.check_n("alice", 7)?;
+/// let top = limiter.storage().top(limiter.strategy(), 1);
+/// assert_eq!(top[0].verdict.remaining(), 3);
+/// assert!(limiter.storage().is_of(&top[0], "alice"));
+/// # Ok::<(), traffik::StorageError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeyUsage<V> {
-    /// All that is kept of the key; [`Memory::is_of`] tells whether it is that of a key you know.
+    /// The keyed hash of the key; [`Memory::is_of`] compares it with a key you know.
     pub digest: Digest,
-    /// What the key would be told if it asked for nothing.
+    /// The verdict on a hit of cost 0.
     pub verdict: V,
 }
 
-/// How much of a limit a verdict says is used: the part in units of 2⁻³², and how long until nothing is in
-/// use.
+/// Returns the used part of a limit in units of 2⁻³², and the time until nothing is in use.
 fn used(verdict: &impl Verdict) -> (u64, Duration) {
     let mut most = (0, Duration::ZERO);
     verdict.for_each(&mut |decision| {
+        // part = (limit - remaining) / limit, in units of 2^-32.
         let taken = u64::from(decision.limit() - decision.remaining());
         let part = (taken << 32) / u64::from(decision.limit().max(1));
         most = most.max((part, decision.reset_after()));
@@ -30,13 +43,13 @@ fn used(verdict: &impl Verdict) -> (u64, Duration) {
 }
 
 impl<S: Strategy, C: Clock> Memory<S, C> {
-    /// The `k` keys that use the largest part of this limit, the most used first; of equals those first that
-    /// take longer to be fresh. Of several limits in one, the most used part counts.
+    /// Returns the `k` keys that use the largest part of this limit, the most used first. Of equals, the
+    /// one that takes longer to be fresh is first. With several limits in one, the most used part counts.
     ///
     /// Each has the fields `digest`, a keyed hash that [`is_of`](Self::is_of) compares with a key you know,
-    /// and `verdict`, the verdict of a hit of cost 0.
+    /// and `verdict`, the verdict on a hit of cost 0.
     ///
-    /// Looks at every slot, and locks each part of the storage while it looks there.
+    /// Scans every slot, and locks each part of the storage while it scans that part.
     pub fn top(&self, strategy: &S, k: usize) -> Vec<KeyUsage<S::Verdict>> {
         let (now, nothing) = (self.clock.now(), Hit::new(S::Cost::uniform(0)));
         let mut most = BTreeMap::new();
@@ -53,7 +66,7 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         most.into_values().rev().collect()
     }
 
-    /// Whether an entry is that of a key, or of one that shares its digest.
+    /// Returns whether an entry is that of this key, or of one that shares its digest.
     pub fn is_of<V, K: Key + ?Sized>(&self, entry: &KeyUsage<V>, key: &K) -> bool {
         let kept = |digest: Digest| digest.as_u64() >> 3;
         kept(self.shards.digest(key)) == kept(entry.digest)
@@ -71,8 +84,8 @@ mod tests {
         let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(100)), storage);
         (1..=50u32).for_each(|key| assert!(limiter.check_n(&key, key * 2).unwrap().is_allowed()));
         let top = limiter.storage().top(limiter.strategy(), 3);
-        let told: Vec<_> = top.iter().map(|it| it.verdict.remaining()).collect();
-        assert_eq!(told, [0, 2, 4]);
+        let remaining: Vec<_> = top.iter().map(|it| it.verdict.remaining()).collect();
+        assert_eq!(remaining, [0, 2, 4]);
         for (entry, key) in top.iter().zip([50u32, 49, 48]) {
             assert!(limiter.storage().is_of(entry, &key) && !limiter.storage().is_of(entry, &(key - 1)));
         }

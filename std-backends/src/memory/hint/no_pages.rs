@@ -1,6 +1,6 @@
-//! Where the kernel takes no advice on the size of pages.
+//! The hint on pages where the kernel takes none.
 
 use std::mem::MaybeUninit;
 
-/// Does nothing here.
+/// Does nothing.
 pub(in super::super) fn pages<T>(_: &mut [MaybeUninit<T>]) {}

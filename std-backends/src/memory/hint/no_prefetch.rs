@@ -1,5 +1,5 @@
-//! Where there is no stable way to fetch ahead.
+//! The hint to fetch ahead where no stable one exists.
 
-/// Does nothing here.
+/// Does nothing.
 #[inline(always)]
 pub(in super::super) fn prefetch<T>(_: *const T) {}

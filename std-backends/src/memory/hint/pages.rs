@@ -1,22 +1,22 @@
-//! Large pages, where the kernel gives them on advice.
+//! The hint on pages of Linux.
 #![expect(unsafe_code, reason = "no safe interface advises on memory that is not mapped by itself")]
 
 use std::mem::MaybeUninit;
 
-/// From this size on, in bytes, a region is made of large pages: of 2 MiB, so that the first key in one costs
-/// at most an eighth of what the table takes when it is full.
+/// The least size, in bytes, of a region with large pages of 2 MiB. The first key in such a page costs at
+/// most an eighth of the full table.
 ///
-/// Smaller ones need none, for a processor knows the addresses of 1 500 to 3 000 small pages, which is 6 to
-/// 12 MiB. They are kept from them also where the kernel gives large pages unasked: else each of many small
-/// tables would take 2 MiB for its first key.
+/// Smaller regions need none: a processor caches the addresses of 1 500 to 3 000 small pages, which is 6 to
+/// 12 MiB. They are advised against large pages, for kernels that give those unasked. Otherwise each of
+/// many small tables would take 2 MiB for its first key.
 const LARGE: usize = 16 << 20;
 
-/// The size of a large page on most machines; below it there is nothing to advise.
+/// The size of a large page on most machines. A smaller region gets no advice.
 const LARGE_PAGE: usize = 2 << 20;
 
-/// Advises what a region is to be made of. A kernel that cannot goes on with small pages.
+/// Advises the kernel on the pages of a region. A kernel that cannot follow uses small pages.
 pub(in super::super) fn pages<T>(region: &mut [MaybeUninit<T>]) {
-    /// What every kernel takes as the boundary of a page, be its pages 4, 16 or 64 KiB.
+    /// A boundary of pages for every kernel, whose pages have 4, 16 or 64 KiB.
     const PAGE: usize = 1 << 16;
     let (start, length) = (region.as_mut_ptr(), size_of_val(region));
     let advice = if length >= LARGE { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };

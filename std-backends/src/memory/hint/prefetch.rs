@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
-/// Has the cache line at this address fetched, if there is one, without waiting for it.
+/// Fetches the cache line at this address, if there is one, without waiting for it.
 #[inline(always)]
 pub(in super::super) fn prefetch<T>(address: *const T) {
     // SAFETY: it neither reads nor writes as far as the program can tell, and faults at no address.
