@@ -1,8 +1,7 @@
 //! The storages of traffik that need an operating system, and its clocks.
 //!
 //! ```
-//! use traffik::Memory;
-//! use traffik::{Limiter, TokenBucket, rate};
+//! use traffik::{Limiter, Memory, TokenBucket, rate};
 //!
 //! let limiter = Limiter::new(TokenBucket::new(rate!("100/min")), Memory::new(10_000));
 //! assert!(limiter.check("alice")?.is_allowed());
@@ -42,14 +41,14 @@ pub use redis::Redlock;
 #[cfg(feature = "redis")]
 pub use redis::{RedisBuilder, RedisStorage};
 
-// What stands in signatures, and nobody has to name.
+// Types that appear in signatures; users seldom name them.
 #[doc(hidden)]
 pub use memory::{AnyOf, DeniedKey, KeyUsage, SnapshotError};
 #[doc(hidden)]
 #[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
 pub use redis::ServerAddress;
 
-/// The programs of the README, compiled and run.
+/// The examples of the README, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

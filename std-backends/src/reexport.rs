@@ -1,4 +1,4 @@
-//! The crates whose types stand in signatures, in the versions that are taken there.
+//! The crates whose types appear in signatures, in the versions used there.
 
 pub use redis;
 #[cfg(feature = "redis-tls")]

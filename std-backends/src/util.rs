@@ -1,4 +1,4 @@
-//! Small tools that several storages and layers share.
+//! Tools that several storages and layers share.
 
 pub(crate) mod backoff;
 #[cfg(any(feature = "memcached", feature = "redis"))]
@@ -7,7 +7,6 @@ pub(crate) mod corrupt;
 pub(crate) mod evictions;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod faults;
-pub(crate) mod kept;
 pub(crate) mod key;
 pub(crate) mod mutex;
 #[cfg(any(feature = "memcached", feature = "redis"))]
@@ -22,5 +21,6 @@ pub(crate) mod shared_future;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod shutdown;
 pub(crate) mod spin_lock;
+pub(crate) mod state_ttl;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub(crate) mod warning;

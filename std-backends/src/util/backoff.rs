@@ -1,8 +1,11 @@
-//! How long to wait between attempts, and the randomness that keeps attempts apart.
+//! The waits between attempts, and the randomness that spreads attempts out.
 
 use std::time::Duration;
 
-/// Waits between attempts: all alike, or longer and longer, at random up to the whole of it.
+/// The waits between attempts: constant, or growing, with a random part.
+///
+/// Choose [`exponential`](Self::exponential) unless you know how long a failure lasts. A
+/// [`RetryBuilder`](crate::layer::RetryBuilder::backoff) takes it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,7 +32,7 @@ enum Growth {
     Exponential,
 }
 
-/// The random part of a wait, so that those who failed together do not come back together.
+/// The random part of a wait, which keeps clients that failed together from returning together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jitter {
     None,
@@ -38,41 +41,43 @@ enum Jitter {
 }
 
 impl Backoff {
-    /// The same wait each time, with full jitter.
+    /// Waits the same time after each attempt, with full jitter.
     #[must_use]
     pub const fn constant(wait: Duration) -> Self {
         Self { growth: Growth::Constant, first: wait, most: wait, jitter: Jitter::Full }
     }
 
-    /// Waits of once, twice, three times `first` and so on up to `most`, with full jitter.
+    /// Waits once, twice, three times `first` and so on, up to `most`, with full jitter.
     #[must_use]
     pub const fn linear(first: Duration, most: Duration) -> Self {
         Self { growth: Growth::Linear, first, most, jitter: Jitter::Full }
     }
 
-    /// Waits that double from `first` up to `most`, with full jitter.
+    /// Waits `first`, then twice as long after each attempt, up to `most`, with full jitter.
     #[must_use]
     pub const fn exponential(first: Duration, most: Duration) -> Self {
         Self { growth: Growth::Exponential, first, most, jitter: Jitter::Full }
     }
 
-    /// The same waits, of which only half is random. Nobody comes back sooner than after the other half, so a
-    /// wait that doubles takes load off the store for certain; full jitter spreads attempts best, and some
-    /// come at once.
+    /// Makes only half of each wait random. Nobody returns sooner than after the other half, so that
+    /// doubling takes load off the store for certain. Full jitter spreads attempts best, but some return at
+    /// once.
     #[must_use]
     pub const fn with_half_jitter(self) -> Self {
         Self { jitter: Jitter::Half, ..self }
     }
 
-    /// The same waits without randomness: those who failed together come back together.
+    /// Removes the random part. Clients that failed together then return together.
     #[must_use]
     pub const fn without_jitter(self) -> Self {
         Self { jitter: Jitter::None, ..self }
     }
 
-    /// The wait after so many attempts, from 1 on, before jitter cuts it.
+    /// Returns the longest wait after so many attempts, counted from 1: the wait without jitter.
     #[must_use]
     pub fn longest_after(&self, attempts: u32) -> Duration {
+        // times = 1, or attempts, or 2^(attempts - 1); wait = min(most, first * times). Saturates, so it
+        // never wraps.
         let before = attempts.saturating_sub(1);
         let times = match self.growth {
             Growth::Constant => 1,
@@ -85,6 +90,7 @@ impl Backoff {
     /// Returns the wait after so many attempts, cut by a random number.
     pub(crate) fn after(&self, attempts: u32, random: u64) -> Duration {
         let whole = self.longest_after(attempts);
+        // Full: random in 0..=whole. Half: whole / 2 + random in 0..whole / 2.
         match self.jitter {
             Jitter::None => whole,
             Jitter::Full => Duration::from_nanos(random % nanos(whole).saturating_add(1)),

@@ -1,7 +1,7 @@
 //! Values on a store that are no states of the limits that ask for them: counted, and warned of once.
 //!
 //! Such a value counts as a key never seen. If another program writes to the same names, limits are granted
-//! anew all the time, so whoever runs this one is told.
+//! anew all the time, so the operator must know.
 
 use std::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ use super::warning::{LogWriter, Warning};
 pub(crate) struct CorruptValues {
     count: AtomicU64,
     warning: Warning,
-    /// Such as `in the namespace api on Redis`.
+    /// The place in the warning, such as `in the namespace api on Redis`.
     place: String,
 }
 
@@ -27,15 +27,15 @@ impl CorruptValues {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Counts one more, and writes the line unless one was written for this storage. It leaves out the key,
-    /// which may be a secret.
+    /// Counts one more value, and logs a warning unless this storage logged one. The warning leaves out the
+    /// key, which may be a secret.
     #[cold]
     pub(crate) fn add(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.warning.give(|| {
             format!(
-                "a value {} is none of the limit that asked for it: its key counts as one never seen, with \
-                 its whole limit; if another program writes there, give this one a namespace of its own",
+                "a value {} is no state of the limit that read it, so its key has its whole limit again; \
+                 if another program writes there, give this one its own namespace",
                 self.place
             )
         });

@@ -1,7 +1,7 @@
-//! The keys that servers give up for want of room: counted as the servers say, and warned of once.
+//! The keys that servers give up for want of room: counted from the servers' statistics, and warned of
+//! once.
 //!
-//! A key that is given up has its whole limit again. No client can cure that, so whoever runs the server is
-//! told.
+//! A key that is given up has its whole limit again. No client can prevent that, so the operator must know.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,13 +15,13 @@ use super::warning::{LogWriter, Warning};
 /// The least time between two looks at a server's count.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The same after a server has refused a look.
+/// The pause after a server refused a look.
 const LONG_PAUSE: Duration = Duration::from_secs(600);
 
-/// The longest that a call waits for the answer to a look that was sent with it.
+/// The longest time that a call waits for the answer to a look that was sent with it.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The evictions on all servers of a storage, as far as it has seen their counts grow.
+/// The evictions on all servers of a storage, as far as it saw their counts grow.
 pub(crate) struct Evictions {
     count: AtomicU64,
     warning: Warning,
@@ -36,8 +36,9 @@ impl Evictions {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Writes the line, unless one was written for this storage.
+    /// Logs a warning unless this storage logged one.
     pub(crate) fn warn(&self, line: impl FnOnce() -> String) {
+        // Once for all servers of the storage: the remedy is the same.
         self.warning.give(line);
     }
 }
@@ -45,7 +46,7 @@ impl Evictions {
 /// The evictions on one server.
 pub(crate) struct EvictionWatch {
     pub(crate) evictions: Arc<Evictions>,
-    /// The time of the next look.
+    /// The time of the next look. The lock lets one call at a time begin it.
     next: SpinMutex<Instant>,
     /// The server's count at the last look; [`UNSEEN`](Self::UNSEEN) before the first.
     last: AtomicU64,
@@ -58,27 +59,30 @@ impl EvictionWatch {
         Self { evictions, next: SpinMutex::new(Instant::now()), last: AtomicU64::new(Self::UNSEEN) }
     }
 
-    /// Begins a look, if it is time for one; nobody else begins one for a while.
+    /// Returns whether a look is due. If so, the next one is due [`PAUSE`] later.
     #[inline]
     pub(crate) fn begin(&self, now: Instant) -> bool {
         let mut next = self.next.lock();
         let is_due = now >= *next;
         if is_due {
+            // Moved on under the lock: of concurrent calls one begins the look.
             *next = now + PAUSE;
         }
         is_due
     }
 
-    /// Ends a look with the server's count, and returns by how much it has grown. What was given up before
-    /// the first look is not counted, nor what is lost with a server that starts anew.
+    /// Ends a look with the server's count, and returns the growth. Evictions before the first look do not
+    /// count, nor those that a restarted server forgot.
     pub(crate) fn end(&self, count: u64) -> u64 {
         let last = self.last.swap(count, Ordering::Relaxed);
+        // grown = count - last, and 0 if the count fell, or if last is UNSEEN, the largest number.
         let grown = count.saturating_sub(last);
         self.evictions.count.fetch_add(grown, Ordering::Relaxed);
         grown
     }
 
-    /// Ends a look that the server refused, or answered with something else.
+    /// Ends a look that the server refused or answered with something else. The next look waits
+    /// [`LONG_PAUSE`].
     pub(crate) fn refused(&self, now: Instant) {
         *self.next.lock() = now + LONG_PAUSE;
     }

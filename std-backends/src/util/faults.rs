@@ -1,4 +1,4 @@
-//! The faults of a server: a line when one begins, and one when it ends.
+//! The faults of a server: a log line when one begins, and one when it ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,25 +8,27 @@ use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::warning::LogWriter;
 
-/// How long a server has to answer without a failure until its fault has ended: a server that fails now and
-/// then has one fault, not many.
+/// The time without a failure after which a fault ends. A server that fails now and then has one fault, not
+/// many.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The present fault of a server, if it has one.
+/// The present fault of a server, if any.
 pub(crate) struct Faults {
-    /// Such as `Redis at 10.0.0.7:6379`.
+    /// The server in log lines, such as `Redis at 10.0.0.7:6379`.
     server: String,
     writer: LogWriter,
-    /// Whether there is one, for a look that costs next to nothing.
+    /// Whether there is a fault, readable without the lock. Written after `fault`, so it may lag by a
+    /// moment.
     is_faulty: AtomicBool,
     fault: SpinMutex<Option<Fault>>,
 }
 
+/// The failures of a server since the first one.
 struct Fault {
     began: Instant,
     last: Instant,
     failures: u64,
-    /// The last cause.
+    /// The last failure.
     cause: BackendError,
 }
 
@@ -35,15 +37,17 @@ impl Faults {
         Self { server, writer, is_faulty: AtomicBool::new(false), fault: SpinMutex::default() }
     }
 
-    /// Notes a call that failed, and writes a line if that is the first one. Kinds that say something about
-    /// one call, and nothing about the server, are left out.
+    /// Records a failed call, and logs the first failure of a fault. It ignores kinds that concern one call
+    /// and not the server.
     pub(crate) fn failed(&self, failure: &BackendError, now: Instant) {
+        // The server answered, or the program closed it: no fault.
         if matches!(
             failure.kind(),
             ErrorKind::Contended | ErrorKind::Invalid | ErrorKind::Closed | ErrorKind::Corrupt
         ) {
             return;
         }
+        // The lock is released before the line is written, since writing may be slow.
         let mut fault = self.fault.lock();
         if let Some(fault) = &mut *fault {
             (fault.last, fault.failures) = (now, fault.failures.saturating_add(1));
@@ -60,7 +64,7 @@ impl Faults {
         (self.writer)(&format!("{line}; a line follows when it answers again"));
     }
 
-    /// Notes a call that was answered, and writes a line if that ends a fault.
+    /// Records an answered call, and logs the end of a fault.
     #[inline]
     pub(crate) fn answered(&self, now: impl FnOnce() -> Instant) {
         if self.is_faulty.load(Ordering::Relaxed) {
@@ -70,6 +74,7 @@ impl Faults {
 
     #[cold]
     fn end(&self, now: Instant) {
+        // `take_if` under the lock: one of several answers ends the fault and writes the line.
         let is_over = |fault: &mut Fault| now.saturating_duration_since(fault.last) >= QUIET;
         let ended = self.fault.lock().take_if(is_over);
         let Some(Fault { began, failures, .. }) = ended else { return };
@@ -78,7 +83,7 @@ impl Faults {
         (self.writer)(&format!("{server} answers again, after {lasted:.1} s and {failures} failures"));
     }
 
-    /// Returns the last cause of the present fault.
+    /// Returns the last failure of the present fault.
     pub(crate) fn cause(&self) -> Option<BackendError> {
         self.fault.lock().as_ref().map(|fault| fault.cause.clone())
     }

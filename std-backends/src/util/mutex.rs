@@ -1,8 +1,8 @@
-//! Mutexes whose contents every holder leaves whole, also one that panics.
+//! Mutexes whose contents stay consistent even if a holder panics.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex, whether a holder has panicked or not.
+/// Locks a mutex, even if a holder panicked.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

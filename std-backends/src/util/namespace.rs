@@ -1,18 +1,18 @@
-//! What all names on a shared store begin with, and which bytes stand in them as they are.
+//! The namespace of a storage on a shared store, and the spelling of keys in it.
 
 use std::time::Duration;
 
 use traffik_core::ErasedKey;
 use traffik_core::storage::{BackendError, ErrorKind};
 
-/// Whether a byte stands for itself: letters, digits and `.:_-@/`. No store, pattern or line of a protocol
-/// takes one of these for anything else.
+/// Returns whether a byte stands for itself: letters, digits and `.:_-@/`. They have no special meaning in
+/// any store, pattern or protocol.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b".:_-@/".contains(&byte)
 }
 
-/// Writes a key in plain bytes, others as `%` and two digits: so it can be read, and none can pass for
-/// another.
+/// Writes a key: plain bytes as they are, others as `%` and two digits. The result is readable, and differs
+/// for different keys.
 pub(crate) fn write_key(name: &mut Vec<u8>, key: &dyn ErasedKey) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     key.feed_to(&mut |bytes| {
@@ -27,25 +27,24 @@ pub(crate) fn write_key(name: &mut Vec<u8>, key: &dyn ErasedKey) {
     });
 }
 
-/// The settings of a storage on a store: `traffik` for a namespace if there is none, unless they make no
-/// sense.
+/// Checks the namespace and the timeout of a storage. An empty namespace becomes `traffik`.
 pub(crate) fn settled(mut namespace: String, timeout: Duration) -> Result<String, BackendError> {
     if namespace.is_empty() {
         "traffik".clone_into(&mut namespace);
     }
     check(&namespace).map_err(|wrong| BackendError::new(ErrorKind::Invalid, wrong))?;
     if timeout.is_zero() {
-        return Err(BackendError::new(ErrorKind::Invalid, "a timeout of 0 fails every call; take 500 ms"));
+        return Err(BackendError::new(ErrorKind::Invalid, "a timeout of 0 s fails every call; set 500 ms"));
     }
     Ok(namespace)
 }
 
-/// What is wrong with a namespace, if something is.
+/// Checks a namespace, and returns the error message if it is invalid.
 pub(crate) fn check(namespace: &str) -> Result<(), String> {
     if !namespace.is_empty() && namespace.len() <= 64 && namespace.bytes().all(is_plain) {
         return Ok(());
     }
-    Err(format!("{namespace:?} is no namespace; take 1 to 64 letters, digits, or . : _ - @ /"))
+    Err(format!("{namespace:?} is not a valid namespace; use 1 to 64 letters, digits, or . : _ - @ /"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Notes on the nodes of a storage, for as long as each of them is one.
+//! Notes on the nodes of a storage, each kept as long as its node exists.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::IntoValues;
@@ -6,12 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 /// A note for each node of a storage, found by the handle that [`AsyncStorage::node`] returns.
 ///
-/// Handles are held weakly. A note is forgotten once its handle has been dropped, at the latest when the next
-/// node comes, so there are no more of them than handles. Two handles of one name share a note.
+/// It holds handles weakly. A note is forgotten once its handle was dropped, at the latest when the next
+/// node arrives, so there are never more notes than handles. Two handles of one name share a note.
 ///
 /// [`AsyncStorage::node`]: traffik_core::storage::AsyncStorage::node
 pub(crate) struct Nodes<T> {
-    /// By the address of a handle, which is nobody else's as long as it is held weakly.
+    /// The notes by the address of a handle. No other handle gets that address while a weak one exists.
     notes: RwLock<Notes<T>>,
 }
 
@@ -22,16 +22,18 @@ impl<T> Nodes<T> {
         Self { notes: RwLock::new(BTreeMap::new()) }
     }
 
-    /// Returns the note of a node. A new one is made from a copy of the name, so that a note holds no handle,
-    /// while no other note can be made or [changed](Self::change).
+    /// Returns the note of a node. `make` builds a new one from a copy of the name, so that a note holds no
+    /// handle. Meanwhile no other note can be made or [changed](Self::change).
     pub(crate) fn get(&self, node: &Arc<str>, make: impl FnOnce(Arc<str>) -> T) -> Arc<T> {
         let address = Arc::as_ptr(node).cast::<u8>().addr();
+        // Most calls find their note here, under a read lock.
         let notes = self.notes.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, note)) = notes.get(&address) {
             return Arc::clone(note);
         }
         drop(notes);
         let mut notes = self.living();
+        // Another thread may have made it between the two locks.
         if let Some((_, note)) = notes.get(&address) {
             return Arc::clone(note);
         }
@@ -49,14 +51,14 @@ impl<T> Nodes<T> {
         self.change(Vec::from_iter)
     }
 
-    /// Calls this with the note of each node, once, while no other is made.
+    /// Calls `change` with the note of each node, once, while no note can be made.
     pub(crate) fn change<A>(&self, change: impl FnOnce(IntoValues<usize, Arc<T>>) -> A) -> A {
         let notes = self.living();
         let each = notes.values().map(|(_, note)| (Arc::as_ptr(note).addr(), Arc::clone(note)));
         change(each.collect::<BTreeMap<_, _>>().into_values())
     }
 
-    /// The notes of nodes that have not left; all others are forgotten.
+    /// Forgets the notes of nodes that left, and returns the others.
     fn living(&self) -> RwLockWriteGuard<'_, Notes<T>> {
         let mut notes = self.notes.write().unwrap_or_else(PoisonError::into_inner);
         notes.retain(|_, (handle, _)| handle.strong_count() > 0);

@@ -1,4 +1,4 @@
-//! The pause between attempts to connect, which grows as long as none leads to an answer.
+//! The pauses between attempts to connect, which grow until one leads to an answer.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,12 @@ use traffik_core::storage::BackendError;
 use super::backoff::Backoff;
 use super::random::random;
 
-/// Pauses so short that a server which is back is found within a second, also behind a circuit breaker that
-/// tries it two to four times a second: each try finds a pause that is over.
+/// The pauses are so short that a server is found again within a second of its return, also behind a
+/// circuit breaker that probes two to four times a second: each probe finds a pause that is over.
 const BACKOFF: Backoff =
     Backoff::exponential(Duration::from_millis(25), Duration::from_millis(200)).with_half_jitter();
 
-/// The attempts that came to nothing since a connection last led to an answer, and the pause after the last
-/// one.
+/// The failed attempts since a connection last led to an answer, and the pause after the last one.
 #[derive(Default)]
 pub(crate) struct Pause {
     failures: u32,
@@ -21,14 +20,14 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// Notes a connection that could not be made, and begins a pause.
+    /// Records a failed connection, and begins a pause.
     pub(crate) fn begin(&mut self, failure: BackendError, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.last = Some((now + BACKOFF.after(self.failures, random()), failure));
     }
 
-    /// Notes a connection that broke before there was an answer on it. The first one is made anew at once,
-    /// for it may have been closed while it was idle.
+    /// Records a connection that broke before it led to an answer. The first one is replaced at once, since
+    /// it may have been closed while it was idle.
     #[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
     pub(crate) fn lost(&mut self, failure: BackendError, now: Instant) {
         match self.failures {
@@ -37,12 +36,12 @@ impl Pause {
         }
     }
 
-    /// Notes an answer: the next connection that breaks is made anew at once.
+    /// Records an answer: the next connection that breaks is replaced at once.
     pub(crate) fn end(&mut self) {
         *self = Self::default();
     }
 
-    /// Returns the failure that calls end with during the pause, if there is one now.
+    /// Returns the failure of calls during the pause, if there is one now.
     pub(crate) fn cause(&self, now: Instant) -> Option<BackendError> {
         let (_, failure) = self.last.as_ref().filter(|(until, _)| now < *until)?;
         Some(failure.clone())

@@ -1,12 +1,12 @@
-//! Whichever of two futures is done first.
+//! The first of two futures.
 
 use std::pin::pin;
 
 pub(crate) use futures_util::future::Either;
 use futures_util::future::select;
 
-/// Runs both until one is done, and drops the other. If both are, the first counts: what is there in time is
-/// never thrown away.
+/// Runs both futures until one is done, and drops the other. If both are done, the first counts: an answer
+/// that is there in time is never thrown away.
 pub(crate) async fn race<A: Future, B: Future>(first: A, second: B) -> Either<A::Output, B::Output> {
     match select(pin!(first), pin!(second)).await {
         Either::Left((output, _)) => Either::Left(output),

@@ -1,4 +1,4 @@
-//! Random numbers that keep those apart who failed together.
+//! Random numbers that spread out clients that failed together.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,12 +20,13 @@ pub(crate) use keyed::random;
 pub(crate) struct Random(AtomicU64);
 
 impl Random {
-    /// The sequence of a seed.
+    /// Returns the sequence of a seed.
     pub(crate) const fn seeded(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
     pub(crate) fn next(&self) -> u64 {
+        // The constants are those of SplitMix64; an atomic add gives each caller its own step.
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self.0.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,14 +34,14 @@ impl Random {
         z ^ z >> 31
     }
 
-    /// A duration from zero to `most`, both included.
+    /// Returns a duration from zero to `most`, both included.
     pub(crate) fn up_to(&self, most: Duration) -> Duration {
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(self.next() % nanos.saturating_add(1))
     }
 }
 
-/// A sequence that no other process has.
+/// Returns a sequence that no other process has.
 impl Default for Random {
     fn default() -> Self {
         Self::seeded(random())

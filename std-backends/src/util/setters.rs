@@ -1,10 +1,10 @@
-//! The methods of builders.
+//! The setters of builders.
 
 /// Writes methods of a builder that set one field each.
 ///
-/// ```ignore
+/// ```text
 /// setters! {
-///     /// Room for so many keys.
+///     /// Sets the number of keys.
 ///     pub const fn capacity(keys: usize) => capacity = keys;
 /// }
 /// ```

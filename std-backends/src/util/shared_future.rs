@@ -1,7 +1,7 @@
-//! A future that everybody who waits for it polls, and nobody owns.
+//! A future that all its waiters poll, and none owns.
 //!
-//! [`futures_util::future::Shared`] does not keep two of these promises: it forgets a wake-up that came
-//! during a poll for waiters that were turned away meanwhile, and after a panic it panics for all.
+//! [`futures_util::future::Shared`] breaks two of these promises. It forgets a wake-up during a poll for
+//! waiters that were turned away meanwhile, and after a panic it panics in all waiters.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -17,46 +17,50 @@ use super::mutex::lock;
 
 /// A waiter for a future that all its clones share.
 ///
-/// * Whichever waiter is polled polls the future, so a waiter that leaves holds up nobody.
+/// * Every waiter that is polled polls the future, so a waiter that leaves delays nobody.
 /// * The future is dropped with its last waiter, unless it has ended.
-/// * A wake-up of the future wakes all waiters: nobody knows which of them is going to be polled again.
-/// * A panic of the future goes on in the waiter that polled it; all others fail with [`ErrorKind::Timeout`],
-///   or [otherwise](Self::or_else).
-/// * An outcome that is there is returned as often as it is asked for.
+/// * A wake-up of the future wakes all waiters, since nobody knows which of them will be polled again.
+/// * A panic of the future continues in the waiter that polled it. All others fail with
+///   [`ErrorKind::Timeout`], or as [`or_else`](Self::or_else) says.
+/// * The outcome is returned as often as a waiter is polled.
 pub(crate) struct SharedFuture<T> {
     driven: Arc<DrivenFuture<T>>,
-    /// This waiter's place among the wakers, once it was polled.
+    /// The waiter's place among the wakers, once it was polled.
     place: Option<usize>,
 }
 
-/// A future that is kept by its waiters alone.
+/// A handle that does not keep the future alive.
 pub(crate) struct WeakSharedFuture<T>(Weak<DrivenFuture<T>>);
 
+/// The future, its outcome and its waiters.
+///
+/// States: `future` is `Some` while idle, `None` while one waiter polls it, and `None` for ever once
+/// `outcome` is set.
 struct DrivenFuture<T> {
-    /// `None` during a poll, and once it has ended.
+    /// The future; `None` during a poll, and once it ended.
     future: Mutex<Option<BoxFuture<'static, Result<T, BackendError>>>>,
     outcome: OnceLock<Result<T, BackendError>>,
     waiters: Arc<SharedWakers>,
-    /// The failure of all but one waiter after a panic.
+    /// The failure of all other waiters after a panic.
     panicked: (ErrorKind, &'static str),
 }
 
-/// The wakers of all who wait. The future knows them, and they do not know the future: else it would keep
-/// itself alive.
+/// The wakers of all waiters. The future's waker refers to them, and they do not refer to the future, which
+/// would otherwise keep itself alive.
 #[derive(Default)]
 struct SharedWakers {
     wakers: Mutex<Slab<Option<Waker>>>,
-    /// Whether the future was woken since it was last polled.
+    /// Whether the future was woken since its last poll began.
     is_woken: AtomicBool,
 }
 
 impl<T: Clone> SharedFuture<T> {
-    /// Shares a future. Nothing polls it before somebody waits.
+    /// Shares a future. Nothing polls it before a waiter is polled.
     pub(crate) fn new(future: impl Future<Output = Result<T, BackendError>> + Send + 'static) -> Self {
         Self::or_else(ErrorKind::Timeout, "the store panicked; what it was doing may have been done", future)
     }
 
-    /// The same, with another failure for those who did not poll a future that panicked.
+    /// Shares a future, with another failure for the waiters that did not poll a panic.
     pub(crate) fn or_else(
         kind: ErrorKind,
         panicked: &'static str,
@@ -67,7 +71,7 @@ impl<T: Clone> SharedFuture<T> {
         Self { driven: Arc::new(driven), place: None }
     }
 
-    /// Returns the outcome if the future has ended.
+    /// Returns the outcome once the future ended.
     pub(crate) fn peek(&self) -> Option<&Result<T, BackendError>> {
         self.driven.outcome.get()
     }
@@ -78,7 +82,7 @@ impl<T: Clone> SharedFuture<T> {
 }
 
 impl<T: Clone> WeakSharedFuture<T> {
-    /// Returns another waiter if there is one left and the future has not ended.
+    /// Returns another waiter, if one is left and the future has not ended.
     pub(crate) fn upgrade(&self) -> Option<SharedFuture<T>> {
         let driven = self.0.upgrade().filter(|driven| driven.outcome.get().is_none())?;
         Some(SharedFuture { driven, place: None })
@@ -91,7 +95,8 @@ impl<T: Clone> Future for SharedFuture<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { driven, place } = &mut *self;
         if driven.outcome.get().is_none() {
-            // Whoever polls the future at this moment wakes all who are registered before they find it gone.
+            // Registers first: the waiter that polls the future right now wakes all registered waiters
+            // before it ends.
             let place = driven.waiters.register(place, context.waker());
             let future = lock(&driven.future).take();
             if let Some(panic) = future.and_then(|future| driven.poll(future, place)) {
@@ -103,12 +108,14 @@ impl<T: Clone> Future for SharedFuture<T> {
 }
 
 impl<T> DrivenFuture<T> {
-    /// Polls the future for the waiter at a place, and returns the panic if that panics.
+    /// Polls the future for the waiter at `place`, and returns its panic, if any.
     fn poll(
         &self,
         mut future: BoxFuture<'static, Result<T, BackendError>>,
         place: usize,
     ) -> Option<Box<dyn Any + Send>> {
+        // SeqCst, and cleared before the poll: a wake-up during the poll is seen by the swap after the
+        // future is back.
         self.waiters.is_woken.store(false, Ordering::SeqCst);
         let waker = Waker::from(Arc::clone(&self.waiters));
         let mut context = Context::from_waker(&waker);
@@ -117,7 +124,8 @@ impl<T> DrivenFuture<T> {
             Ok(Poll::Pending) => {
                 *lock(&self.future) = Some(future);
                 if self.waiters.is_woken.swap(false, Ordering::SeqCst) {
-                    // A waiter that was woken meanwhile has found it gone.
+                    // A waiter that was woken during the poll found no future. Wake all again, now that it
+                    // is back.
                     self.waiters.wake_all();
                 }
                 return None;
@@ -149,12 +157,12 @@ impl SharedWakers {
 
     fn set(&self, place: usize, waker: Option<Waker>) {
         let replaced = lock(&self.wakers).get_mut(place).map(|known| std::mem::replace(known, waker));
-        // Outside the lock, for dropping a waker may drop a waiter.
+        // Outside the lock: dropping a waker may drop a waiter.
         drop(replaced);
     }
 
     fn wake_all(&self) {
-        // Most often one waits alone, and nothing is allocated.
+        // Mostly one waiter is alone, and then nothing is allocated.
         let (first, others) = {
             let mut wakers = lock(&self.wakers);
             let mut taken = wakers.iter_mut().filter_map(|(_, waker)| waker.take());
@@ -184,6 +192,7 @@ impl<T> Clone for SharedFuture<T> {
 impl<T> Drop for SharedFuture<T> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
+            // The waker is dropped after the lock, for the same reason.
             let waker = lock(&self.driven.waiters.wakers).try_remove(place);
             drop(waker);
         }
@@ -238,7 +247,7 @@ mod tests {
         assert!(matches!(first.peek(), Some(Ok(3))) && first.downgrade().upgrade().is_none());
     }
 
-    /// The second waiter comes while the first one polls, after the wake-up, and is woken once more.
+    /// The second waiter arrives while the first one polls, after the wake-up, and is woken once more.
     #[test]
     fn a_waiter_that_is_turned_away_during_a_poll_is_woken_after_it() {
         let counts: [Arc<WakeCount>; 2] = std::array::from_fn(|_| Arc::default());

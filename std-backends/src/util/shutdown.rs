@@ -1,31 +1,32 @@
-//! Whether calls may still come, and who is inside: so that closing waits for those on their way, and for no
-//! others.
+//! The gate of a storage: closing waits for calls under way, and refuses others.
 
 use std::sync::Arc;
 
 use async_lock::{RwLock, RwLockReadGuardArc};
 use traffik_core::storage::{BackendError, ErrorKind};
 
-/// Shared by all clones of a storage.
+/// A gate that all clones of a storage share.
 #[derive(Default)]
 pub(crate) struct ShutdownGate {
     is_closed: Arc<RwLock<bool>>,
 }
 
 impl ShutdownGate {
-    /// Comes in, for as long as the answer is kept, unless it is closed or closing.
+    /// Enters, until the returned guard is dropped.
+    ///
+    /// Fails if the gate is closed or closing.
     pub(crate) fn enter(&self) -> Result<RwLockReadGuardArc<bool>, BackendError> {
         self.is_closed.try_read_arc().filter(|is_closed| !**is_closed).ok_or_else(closed)
     }
 
-    /// Lets nobody in from now on, and waits until all have left. Nothing is closed if this is dropped
-    /// before. Tells whether it was open until then.
+    /// Refuses new calls, and waits until all guards are dropped. If the future is dropped before, nothing
+    /// is closed. Returns whether the gate was open until then.
     pub(crate) async fn close(&self) -> bool {
         !std::mem::replace(&mut *self.is_closed.write().await, true)
     }
 }
 
-/// What those are told who come too late.
+/// Returns the failure of calls after the gate closed.
 pub(crate) fn closed() -> BackendError {
     BackendError::new(ErrorKind::Closed, "the storage has been closed")
 }

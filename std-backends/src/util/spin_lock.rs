@@ -1,13 +1,13 @@
-//! The lock that threads take turns with.
+//! The lock of short critical sections between threads.
 
 use std::time::Duration;
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
-/// What no one else sees until this is dropped.
+/// The guard of a [`SpinLock`].
 pub(crate) type SpinGuard<'a, T> = SpinMutexGuard<'a, T>;
 
-/// What threads take turns with, each for a moment, on cache lines of its own.
+/// A lock for critical sections of a moment, on its own cache lines.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct SpinLock<T>(SpinMutex<T>);
@@ -17,26 +17,27 @@ impl<T> SpinLock<T> {
         Self(SpinMutex::new(shared))
     }
 
-    /// Waits for a turn. Each is short, as long as a decision or a walk through a few of them takes; and a
-    /// panic meanwhile leaves what is shared whole, since whatever it is made of is replaced whole.
+    /// Waits for the lock. A critical section lasts as long as a decision, or a scan of a few. A panic
+    /// within leaves the contents consistent, since every change replaces a whole value.
     #[inline]
     pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
         self.0.try_lock().unwrap_or_else(|| self.lock_in_turn())
     }
 
-    /// Waits a moment, twice as long each time, then lets others run, then sleeps: whoever has the turn may
-    /// not be running. Meanwhile it does not ask for the lock, only looks at it, so that it is not in the
-    /// way.
+    /// Spins with growing pauses, then yields, then sleeps 50 µs at a time, since the holder's thread may
+    /// not be running. It only reads the lock meanwhile, so as not to disturb the holder.
     #[cold]
     fn lock_in_turn(&self) -> SpinGuard<'_, T> {
         let mut turn = 0u32;
         loop {
+            // Spins: 16, 32, 64, 128 times; then 96 yields; then sleeps.
             match turn {
                 0..4 => (0..16 << turn).for_each(|_| std::hint::spin_loop()),
                 4..100 => std::thread::yield_now(),
                 _ => std::thread::sleep(Duration::from_micros(50)),
             }
             turn = turn.saturating_add(1);
+            // A read keeps the cache line shared; only a free lock is worth an exchange.
             if !self.0.is_locked()
                 && let Some(turn) = self.0.try_lock()
             {

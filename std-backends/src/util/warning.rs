@@ -1,18 +1,18 @@
-//! A line for whoever runs the program, about what only they can mend: written once.
+//! Warnings for the operator, each logged once.
 
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Writes a line somewhere.
+/// A sink for log lines.
 pub(crate) type LogWriter = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Writes to standard error, which may be gone.
+/// Returns a sink that writes to standard error, and ignores failures, since that may be closed.
 pub(crate) fn standard_error() -> LogWriter {
     Arc::new(|line| drop(writeln!(std::io::stderr(), "traffik: {line}")))
 }
 
-/// A warning of one thing, however often and wherever it is found.
+/// A warning that is logged once, however often its cause occurs.
 pub(crate) struct Warning {
     writer: LogWriter,
     is_given: AtomicBool,
@@ -23,7 +23,7 @@ impl Warning {
         Self { writer, is_given: AtomicBool::new(false) }
     }
 
-    /// Writes the line, unless one was written.
+    /// Logs the line, unless it was logged before.
     pub(crate) fn give(&self, line: impl FnOnce() -> String) {
         if !self.is_given.swap(true, Ordering::Relaxed) {
             (self.writer)(&line());

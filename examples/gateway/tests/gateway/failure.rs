@@ -323,7 +323,7 @@ async fn a_store_with_values_of_others_is_warned_of_and_counted() {
     gateway.signal("TERM");
     let mut said = String::new();
     gateway.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(said.matches("is none of the limit that asked for it").count(), 1, "{said}");
+    assert_eq!(said.matches("is no state of the limit that read it").count(), 1, "{said}");
     assert!(said.contains("traffik: a value in the namespace traffik on Redis"), "{said}");
 }
 

@@ -3,7 +3,6 @@
 /// Returns a random number of `crypto.getRandomValues`, which every browser, Node and Worker has. The
 /// standard library has no random numbers on this target.
 pub(crate) fn random() -> u64 {
-    // Without it nothing here is random, and clients may find keys that meet: it is no reason not to limit
-    // them.
+    // If it fails, numbers are not random, and clients may find keys that collide. Limits still apply.
     getrandom::u64().unwrap_or_default()
 }

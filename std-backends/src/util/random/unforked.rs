@@ -1,8 +1,8 @@
-//! Random numbers where a program is one process.
+//! Random numbers on targets where a program is one process.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// Returns a random number, as where there are several processes; here a program cannot ask which it is.
+/// Returns a random number. It needs no process id, which a program cannot ask for here.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
