@@ -137,7 +137,7 @@ pub trait CompareAndSwap: Send + Sync + 'static {
         })
     }
 
-    /// Completes at the end of the time that a call may take, counted from the first poll.
+    /// Completes at the end of the time that a call may take, counted from now.
     ///
     /// Defaults to never, which is right only for a store whose calls end themselves. A dropped future
     /// leaves nothing behind.

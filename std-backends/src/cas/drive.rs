@@ -113,8 +113,10 @@ impl<W: CompareAndSwap> Driver<W> {
             it.lost += 1;
             it.operation.retry();
         }
-        let contended =
-            BackendError::new(ErrorKind::Contended, "others kept changing the same key; nothing was charged");
+        let contended = BackendError::new(
+            ErrorKind::Contended,
+            "other processes kept changing this key; nothing was charged",
+        );
         // Each operation counts its own losses: one that joined late has not lost as often.
         let given_up = self.attempted.extract_if(.., |it| it.lost >= ATTEMPTS);
         given_up.for_each(|it| it.operation.fail(contended.clone()));

@@ -47,7 +47,7 @@ struct HeldTurn {
 /// A turn that its holder gave up.
 struct FreeTurn {
     booked: BookedTurn,
-    /// Whether the storage kept its charge, because later turns rest on it.
+    /// Whether the storage kept its charge, since it was not the last one there.
     is_kept: bool,
 }
 
@@ -66,7 +66,7 @@ impl MovedWakers {
 impl Turns {
     pub(super) fn enter(&mut self, key: u64, turn: DelayTurn, receipts: Vec<Receipt>) -> (Ticket, MovedWakers) {
         let number = self.entered;
-        // Free turns that end before this one was given are over for all who are still to come.
+        // Free turns that were due before this one was given are over.
         self.entered += 1;
         while let Some((&spot, _)) = self.free.range(spots_of(key)).next().filter(|(it, _)| it.1 < turn.given)
         {
@@ -122,7 +122,7 @@ impl Turns {
         }
         let last = self.free.range(spots_of(key)).next_back();
         let held = self.held.range(spots_of(key)).next_back().map(|(spot, _)| *spot);
-        // Only the last turn may go back: a strategy can refund what nothing later rests on.
+        // Only the last turn goes back: the hits behind any other free turn move up to it.
         match last {
             Some((&spot, free)) if !free.is_kept && held < Some(spot) => {
                 let FreeTurn { booked, .. } = self.free.remove(&spot)?;
@@ -151,7 +151,7 @@ impl Turns {
     fn move_up(&mut self, key: u64) -> MovedWakers {
         let (mut moved, mut from) = (MovedWakers::default(), Bound::Included((key, Timestamp::EPOCH, 0)));
         while let Some((&spot, free)) = self.free.range((from, Bound::Included(last_of(key)))).next() {
-            // Each step moves a free turn later in time, so the loop ends.
+            // `from` only grows, so the loop ends.
             from = Bound::Excluded(spot);
             let size = free.booked.turn.cost;
             let behind = self.held.range(spot..=last_of(key)).find(|(_, held)| held.cost <= size);
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(turns.kept(), 2, "the other key's");
     }
 
-    /// Whatever happens, one hit that fits holds a turn, and nothing remains at the end.
+    /// One hit that fits holds each turn, whatever happens, and nothing remains at the end.
     #[test]
     fn a_turn_is_held_once_and_nothing_is_kept() {
         let mut seed = 1_u64;

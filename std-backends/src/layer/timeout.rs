@@ -98,7 +98,7 @@ impl<T, R: Timer> Timeout<T, R> {
 /// let storage = Timeout::new(Hung, runtime.clone(), Duration::from_millis(50));
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 /// let failure = runtime.run(async { limiter.check("alice").await })?.unwrap_err();
-/// let cause = failure.cause().and_then(|cause| cause.downcast_ref::<DeadlineExceeded>());
+/// let cause = failure.cause().downcast_ref::<DeadlineExceeded>();
 /// assert_eq!(cause.map(|exceeded| exceeded.limit), Some(Duration::from_millis(50)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -134,7 +134,8 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
                     format!("the lock {name} is still held after {timeout:?}"),
                 )
             } else {
-                let message = format!("no answer within {timeout:?} whether the lock {name} is free");
+                let message =
+                    format!("the store did not answer within {timeout:?} whether the lock {name} is free");
                 BackendError::new(ErrorKind::Timeout, message)
             }
         };

@@ -119,7 +119,7 @@ impl fmt::Display for StateChange {
 /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("100/min")), storage);
 /// breaker.force_open();
 /// let refused = Manual::new().run(async { limiter.check("alice").await })?.unwrap_err();
-/// let open = refused.cause().and_then(|cause| cause.downcast_ref::<CircuitOpen>());
+/// let open = refused.cause().downcast_ref::<CircuitOpen>();
 /// assert_eq!(open.map(|open| &*open.breaker), Some("redis"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -160,7 +160,12 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             let (router, strategy, key) = (Arc::clone(self), strategies.primary.clone(), key.to_vec());
             let charges = AssertUnwindSafe(async move { router.charge(&strategy, &key, digest).await });
             // The call that polls it switches to the fallback as well.
-            let panicked = |_| Err(BackendError::new(ErrorKind::Timeout, "the store panicked"));
+            let panicked = |_| {
+                Err(BackendError::new(
+                    ErrorKind::Timeout,
+                    "the primary panicked; the outcome of its call is unknown",
+                ))
+            };
             SharedFuture::new(charges.catch_unwind().map(move |outcome| outcome.unwrap_or_else(panicked)))
         };
         match self.outbox.merge(digest, self.clock.now(), begin) {
