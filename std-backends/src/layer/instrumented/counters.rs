@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portable_atomic::AtomicU64;
 
-use crate::layer::instrumented::storage::{CallEvent, CallObserver, CallResult, Operation};
+use crate::layer::instrumented::event::{CallEvent, CallObserver, CallResult, Operation};
 use crate::util::nodes::Nodes;
 
 /// Counts calls and adds up their durations, by operation and result: 105 pairs of numbers, however many
