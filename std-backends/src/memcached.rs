@@ -1,4 +1,4 @@
-//! States on Memcached, shared by all who use the same servers, on the servers' clocks.
+//! A storage on Memcached servers: states shared by all processes that name the same servers.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -38,87 +38,31 @@ mod window;
 mod wire;
 
 pub use builder::MemcachedBuilder;
-use count::{Item, Told};
+use count::{CountOutcome, Item};
 use items::Items;
 #[cfg(feature = "locks")]
 pub use lock::MemcachedLock;
 use server::End;
 use window::Window;
 
-/// Keeps states on Memcached servers (1.6 or later), each key on one of them.
+/// A storage on Memcached servers (1.6 or later), with each key on one of them.
+///
+/// Choose it where a Memcached is already in operation, or where fixed windows need one fast round trip.
+/// Choose `RedisStorage` where states must survive a full server, or where several keys must be charged in
+/// one step.
 ///
 /// * A check of cost 1 of a [`FixedWindow`](traffik_core::FixedWindow), also by tier or hour, takes one round
-///   trip: the server counts down. That is so for limits up to 262 143 in a period of up to 255 whole
-///   seconds, minutes, hours or days. Whatever else is asked takes two, together with all that this process
-///   asks of the same key meanwhile, and more if other processes change it meanwhile.
-/// * Connections, to each server several, are made when they are needed, in the background of the runtime
-///   that is given. Each serves one call at a time, and is closed unless all of the answer was taken.
-/// * The server keeps items in memory, and gives up those it has no room for: a key that it gave up counts as
-///   one never seen, so its whole limit is granted anew. Give it memory (`-m`) for all keys of the longest
-///   period, and no other use that fills it; [`evictions`](MemcachedStorage::evictions) counts what it gave
-///   up. With `-M` it gives nothing up, and calls fail with [`Full`](ErrorKind::Full) instead.
-///
-/// # Clocks
-///
-/// Times are those of the server that keeps the key, whatever the clocks of hosts say: a host learns the
-/// server's second by the first call, and again while it asks, by calls that are made anyway. The host's
-/// monotonic clock carries the time on in between, so a step of its wall clock has no effect.
-///
-/// Servers count whole seconds, by a timer that comes late. So the times of two hosts may be apart by up to
-/// two seconds and a round trip, mostly by much less. A time earlier than a state's own counts as the
-/// state's own, and states are kept until they are over for all hosts: all hosts together admit in any span
-/// at most what the limit admits in a span longer by those two seconds. A server that is started anew may
-/// have another time; its states are gone then.
-///
-/// A server that does not say its time, as other programs with the same protocol may not, is used by each
-/// host's own clock, and a [warning](MemcachedBuilder::on_warning) says so: limits there hold as far as the
-/// clocks of hosts agree.
-///
-/// Of a window that the server counts it is not noted when in it the last hit was. So if a limit changes its
-/// period, what was used counts as late as it can have been used, and if a clock steps back over the hour at
-/// which another limit takes over, the one that holds by that clock decides.
-///
-/// # Deadlines
-///
-/// A call ends by its [`timeout`](MemcachedBuilder::timeout), 500 ms by default, waiting for a connection
-/// included. Connecting has a budget of its own, [`connect_timeout`](MemcachedBuilder::connect_timeout), and
-/// goes on when the calls that wait for it have failed. An attempt without a result is followed by another
-/// one after half a second; after one that failed, calls fail with its cause during a pause that grows up to
-/// half a second. So a server that is back is found within about half a second.
-///
-/// A connection that was closed while it lay idle fails no call: what was not sent goes out on another one.
-/// One that nobody used for 5 seconds is first asked whether it still leads to the server. A server that
-/// gives fewer connections than there [may be](MemcachedBuilder::connections) serves all calls by those.
-///
-/// # Several servers
-///
-/// Each server has a name, by which keys are spread: its address in canonical form, or one of your own, as in
-/// `cache-a=10.0.0.7:11211`. IP addresses have one form, `localhost` is `127.0.0.1`, and the case of a host
-/// and the dot behind it do not count. A server with a name of its own may move to another address, and its
-/// keys stay with it.
-///
-/// A server that fails concerns its own keys alone. [`nodes`](Self::nodes) says what is wrong with which, and
-/// [`node`](AsyncStorage::node) which one keeps a key, so that layers leave the others alone.
-///
-/// All instances have to name the same servers: a key that two lists keep on different servers has its limit
-/// twice. To add one to n servers, or to take one away, moves about one key of n, which has its whole limit
-/// once more; during a rolling change of the list such keys are counted on both servers. So change a list
-/// while limits are little used, by one server at a time, and by all instances within the shortest period of
-/// a limit if that is possible; to replace a machine, keep the name and change the address. Each storage
-/// keeps its list on each server for a minute and looks at it every 10 seconds. One that finds another list
-/// writes a [warning](MemcachedBuilder::on_warning), once.
-///
-/// # Errors
-///
-/// Each names the server and the cause.
-///
-/// * [`Timeout`](ErrorKind::Timeout): no answer in time, or the connection broke while it was awaited. The
-///   hit may have been charged or not; it is not sent again.
-/// * [`Unavailable`](ErrorKind::Unavailable): not connected, also because the server takes no more
-///   connections, or no answer in time to what charges nothing.
-/// * [`Contended`](ErrorKind::Contended): other processes kept changing the same key. Nothing was charged.
-/// * [`Full`](ErrorKind::Full): the server has no room, and may not give anything up for it.
-/// * [`Denied`](ErrorKind::Denied): the server is older than 1.6, or asks for a password.
+///   trip: the server counts down. The server can count limits up to 262 143 in a period of 1 to 255 whole
+///   seconds, minutes, hours or days.
+/// * Every other operation takes two round trips. Operations of this process on the same key share them. A
+///   concurrent change by another process adds round trips.
+/// * The storage connects when it is first used, in the background of the given runtime, with several
+///   connections to each server. A connection serves one call at a time. It is closed after a call unless the
+///   whole answer was read.
+/// * The server keeps items in memory and evicts items when memory is full. An evicted key counts as never
+///   seen, so its whole limit is granted again. Give the server memory (`-m`) for all keys of the longest
+///   period, and no other use that fills it. [`evictions`](MemcachedStorage::evictions) counts evictions. A
+///   server started with `-M` evicts nothing, and calls fail with [`Full`](ErrorKind::Full) instead.
 ///
 /// ```no_run
 /// use traffik::MemcachedStorage;
@@ -132,6 +76,69 @@ use window::Window;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Clocks
+///
+/// Times come from the server that keeps the key; the wall clocks of hosts do not matter. A host learns the
+/// server's second with its first call, and again with later calls, at no extra round trip. The host's
+/// monotonic clock carries the time on in between, so a step of its wall clock has no effect.
+///
+/// Servers count whole seconds with a timer that may be late. So the times of two hosts may differ by up to
+/// two seconds and a round trip, usually by much less. A time earlier than a state's own counts as the
+/// state's own, and a state is kept until it is over for all hosts. In any span, all hosts together admit at
+/// most as much as the limit admits in a span two seconds longer. A restarted server may have another time,
+/// but its states are gone.
+///
+/// Other programs with the same protocol may not report the time. The storage then uses each host's own clock
+/// and writes a [warning](MemcachedBuilder::on_warning). Limits there hold as far as the clocks of the hosts
+/// agree.
+///
+/// A window that the server counts does not record the time of its last hit. This matters in two cases. If
+/// the period of a limit changes, earlier use counts as late as it can have happened. If a clock steps back
+/// over the hour at which another limit takes over, the limit that holds by that clock decides.
+///
+/// # Deadlines
+///
+/// A call ends by its [`timeout`](MemcachedBuilder::timeout), 500 ms by default, including the wait for a
+/// connection. An attempt to connect has its own budget,
+/// [`connect_timeout`](MemcachedBuilder::connect_timeout), and continues after the calls that wait for it
+/// have failed. If an attempt has no result after 500 ms, another one starts beside it. After a failed
+/// attempt, calls fail with its cause during a pause that grows up to 200 ms. So the storage finds a server
+/// that is back within about half a second.
+///
+/// A connection that the server closed while it was idle fails no call: a command that was not sent goes out
+/// on another connection. A connection unused for 5 seconds is first probed. If a server accepts fewer
+/// connections than [`connections`](MemcachedBuilder::connections) allows, all calls share those.
+///
+/// # Several servers
+///
+/// Keys are spread by the names of the servers. A name is the server's address in canonical form, or one of
+/// your own, as in `cache-a=10.0.0.7:11211`. In the canonical form, IP addresses have one spelling,
+/// `localhost` is `127.0.0.1`, and the case of a host and a trailing dot do not count. A server with its own
+/// name may move to another address, and its keys stay with it.
+///
+/// A failed server affects its own keys alone. [`nodes`](Self::nodes) reports the fault of each server.
+/// [`node`](AsyncStorage::node) names the server of a key, so that layers leave the other servers alone.
+///
+/// All instances must name the same servers: a key that two lists keep on different servers has its limit
+/// twice. Adding a server to n others, or removing one, moves about one key in n, which gets its whole limit
+/// once more. During a rolling change of the list such keys are counted on both servers. So change a list
+/// while limits are little used, one server at a time, and on all instances within the shortest period of a
+/// limit if possible. To replace a machine, keep the name and change the address. Each storage writes its
+/// list to each server, where it stays for a minute, and compares lists every 10 seconds. A storage that
+/// finds another list writes one [warning](MemcachedBuilder::on_warning).
+///
+/// # Errors
+///
+/// Each error names the server and the cause.
+///
+/// * [`Timeout`](ErrorKind::Timeout): the server did not answer in time, or the connection broke before the
+///   answer. The hit may have been charged, so it is not sent again.
+/// * [`Unavailable`](ErrorKind::Unavailable): the storage could not connect, the server accepts no more
+///   connections, or an operation that charges nothing got no answer in time.
+/// * [`Contended`](ErrorKind::Contended): other processes kept changing the same key. Nothing was charged.
+/// * [`Full`](ErrorKind::Full): the server has no room and may not evict anything.
+/// * [`Denied`](ErrorKind::Denied): the server is older than 1.6, or requires a password.
 #[derive(Clone)]
 pub struct MemcachedStorage<R: Connect> {
     items: Arc<Items<R>>,
@@ -148,13 +155,16 @@ debug_fields!(
 );
 
 impl<R: Connect> MemcachedStorage<R> {
-    /// Connects to all servers and asks each for a write, of an item that it keeps for a second; looks for
-    /// [evictions](Self::evictions). Asks all at once, and waits for as long as one call.
+    /// Checks that every server can be reached, is recent enough and accepts writes.
+    ///
+    /// Asks all servers at once: connects to each, writes an item that lives for a second, and reads the
+    /// count of [evictions](Self::evictions). Waits at most for the [`timeout`](MemcachedBuilder::timeout) of
+    /// a call and 200 ms. A dropped future leaves at most that item, and connections that later calls use.
     ///
     /// # Errors
     ///
-    /// Fails as a call does, with the failure of one server that cannot be reached, is too old or cannot
-    /// write. All others have been asked too: [`nodes`](Self::nodes) has the fault of each.
+    /// Fails as a call does, with the failure of one server that cannot be reached, is too old or refuses
+    /// writes. The other servers have been asked too: [`nodes`](Self::nodes) returns the fault of each.
     pub async fn ready(&self) -> Result<(), BackendError> {
         let probe = format!("{}#ready", self.items.namespace);
         let servers = self.items.servers.iter();
@@ -164,50 +174,61 @@ impl<R: Connect> MemcachedStorage<R> {
 
     /// Returns the name of each server, and the cause of its present fault if it has one.
     ///
-    /// A fault begins with the first call or attempt to connect that fails, and ends with an answer once
-    /// there was no failure for a second.
+    /// A fault begins with the first call or attempt to connect that fails. It ends with an answer once there
+    /// has been no failure for a second.
     #[must_use]
     pub fn nodes(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         let servers = self.items.servers.iter();
         servers.map(|server| (server.name.clone(), server.pool.host.faults.cause())).collect()
     }
 
-    /// Returns how many items the servers have given up for want of memory while this storage was used,
-    /// whoever's they were: each key among them has its whole limit again. Clones count together.
+    /// Returns how many items the servers have evicted since this storage began to watch, of any client. Each
+    /// key among them has its whole limit again. Clones count together.
     ///
-    /// A server is asked every 10 seconds at most, in one round trip with what is asked anyway, and by
-    /// [`ready`](Self::ready). The first eviction that is seen is [warned](MemcachedBuilder::on_warning)
-    /// of, once.
+    /// The storage asks each server at most every 10 seconds, in one round trip with another call, and in
+    /// [`ready`](Self::ready). It writes one [warning](MemcachedBuilder::on_warning) for the first eviction
+    /// that it sees.
     #[must_use]
     pub fn evictions(&self) -> u64 {
         self.evictions.count()
     }
 
-    /// Returns how often an item was found at a key that is no state of the limit: one that another program
-    /// wrote, or a limit of another kind. Its key counts as one never seen, with its whole limit. The first
-    /// one is [warned](MemcachedBuilder::on_warning) of, once. Clones count together.
+    /// Returns how often a key held an item that is no state of its limit, because another program or a limit
+    /// of another kind wrote it. Such a key counts as never seen, with its whole limit. The storage writes
+    /// one [warning](MemcachedBuilder::on_warning) for the first such item. Clones count together.
     #[must_use]
     pub fn corrupt(&self) -> u64 {
         self.items.corrupt.count()
     }
 
-    /// Forgets every key of this namespace, on all servers, and no other's. Others that use it notice within
-    /// a second; until then they may still count on what was there.
+    /// Forgets every key of this namespace on all servers, and no key of another namespace. Other storages
+    /// that use the namespace notice within a second; until then they may still count on the old states.
+    ///
+    /// Asks all servers at once, and waits at most for the [`timeout`](MemcachedBuilder::timeout) of a call.
+    /// If the future is dropped, each server has been cleared or not.
     ///
     /// # Errors
     ///
-    /// Fails as a call does, with the failure of one server. The keys on all others are forgotten.
+    /// Fails as a call does, with the failure of one server, or with [`Contended`](ErrorKind::Contended) if
+    /// others keep clearing the namespace. The keys on all other servers are forgotten.
     pub async fn clear(&self) -> Result<(), BackendError> {
         let servers = self.items.servers.iter();
         let asked = servers.map(|server| async { server.begin_generation(pin!(self.items.end())).await });
         join_all(asked).await.into_iter().collect()
     }
 
-    /// Lets those calls end that are on their way, which each do by their deadline, and then ends the
-    /// connections. Calls that come from now on fail with [`Closed`](ErrorKind::Closed), those of all clones.
-    /// What is stored stays, unless the storage was made not to be
-    /// [persistent](MemcachedBuilder::persistent): then the namespace is [cleared](Self::clear) last, and if
-    /// that fails it is told so, and the storage is closed all the same.
+    /// Waits for the calls under way, each of which ends by its deadline, and then closes the connections.
+    /// Later calls fail with [`Closed`](ErrorKind::Closed), also those of all clones.
+    ///
+    /// Stored states stay, unless the storage is not [persistent](MemcachedBuilder::persistent): then `close`
+    /// [clears](Self::clear) the namespace last. So it waits at most for two
+    /// [timeouts](MemcachedBuilder::timeout). A future dropped while calls are under way closes nothing. One
+    /// dropped during the clearing leaves new calls refused and the connections open.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`clear`](Self::clear) does, if the storage is not persistent. The storage is closed in any
+    /// case.
     pub async fn close(&self) -> Result<(), BackendError> {
         if !self.items.gate.close().await {
             return Ok(());
@@ -217,7 +238,8 @@ impl<R: Connect> MemcachedStorage<R> {
         cleared
     }
 
-    /// Counts on the server, if that is all a check takes; `None` if nothing was charged that way.
+    /// Counts a check on the server if the server can decide it. Returns `None` if nothing was charged that
+    /// way.
     async fn count<S: Strategy>(
         &self,
         strategy: &S,
@@ -225,57 +247,61 @@ impl<R: Connect> MemcachedStorage<R> {
         escaped: &str,
         mut end: End<'_>,
     ) -> Result<Option<S::Verdict>, BackendError> {
-        if hit.cost != S::Cost::uniform(1) || self.items.floods.is_stemmed(escaped) {
+        if hit.cost != S::Cost::uniform(1) || self.items.floods.is_flooded(escaped) {
             return Ok(None);
         }
         let server = self.items.server(escaped)?;
-        let known = server.generation().look();
+        let known = server.generation().cached();
         let mut generation = match known {
             Some(known) => known.number,
-            // First of all, for the time is learnt by it.
-            None => Box::pin(server.first_look(end.as_mut())).await?,
+            // A first look learns the server's time, which chooses the window.
+            None => Box::pin(server.first_generation(end.as_mut())).await?,
         };
         let now = self.items.now(server);
         let Some(window) = Window::of(strategy, hit.class, now) else { return Ok(None) };
         let Some(first) = window.first(now) else { return Ok(None) };
         let expiry = self.items.expiry(server, Duration::from_micros(window.rest(&first, now)));
         let mut renewal = None;
-        if let Some(known) = known.filter(|known| known.is_old() && server.generation().begin(*known)) {
-            renewal = Some((known, Box::pin(self.items.renewed(server))));
+        if let Some(known) =
+            known.filter(|known| known.is_stale() && server.generation().begin_refresh(*known))
+        {
+            renewal = Some((known, Box::pin(self.items.refreshed_generation(server))));
         }
-        let told = loop {
+        let outcome = loop {
             let name = &*self.items.name(generation, escaped);
             let item = Item { name, expiry, now };
-            let counted = count::one(server, item, (strategy, hit), (window, first), end.as_mut());
+            let counted = count::count_hit(server, item, (strategy, hit), (window, first), end.as_mut());
             let Some((known, renewed)) = renewal.take() else { break counted.await? };
-            // At the same time: a call has no time for two round trips far away.
+            // Both at once: a call has no time for two round trips to a distant server.
             match Box::pin(join(counted, renewed)).await {
-                // What was counted in a generation that is over counts for nothing.
+                // A count in a generation that is over charged nobody.
                 (_, Ok(new)) if new != known.number => generation = new,
                 (counted, _) => break counted?,
             }
         };
-        match told {
-            Told::Verdict(verdict) => Ok(Some(verdict)),
-            Told::Deep(verdict) => {
-                // Written anew, the count begins with nothing left. The denial is one whatever comes of that.
-                if let Some(_stemmed) = self.items.floods.stem(escaped) {
+        match outcome {
+            CountOutcome::Verdict(verdict) => Ok(Some(verdict)),
+            CountOutcome::NeedsReset(verdict) => {
+                // Storing the state anew resets the count to "nothing left". The verdict is a denial whether
+                // or not that succeeds.
+                if let Some(_guard) = self.items.floods.guard(escaped) {
                     let _ = Box::pin(self.swap(strategy, escaped, &Op::Charge(hit.free()), end)).await;
                 }
                 Ok(Some(verdict))
             }
-            Told::Nothing => Ok(None),
-            Told::Charged(at) => {
-                // Any admission at that time has the receipt for it.
+            CountOutcome::NotCounted => Ok(None),
+            CountOutcome::OtherLimit(at) => {
+                // A refund needs the receipt of an admission at `at`, and all admissions at one time have the
+                // same.
                 let receipt = strategy.decide(&mut S::State::default(), hit, at).receipt();
                 let refund = Box::pin(self.swap(strategy, escaped, &Op::Refund(*hit, receipt), end)).await;
-                // If that fails, somebody is charged who was not admitted.
+                // Without the refund, somebody is charged who was not admitted: the outcome is unknown.
                 refund.map(|_| None).map_err(|failure| failure.with_kind(ErrorKind::Timeout))
             }
         }
     }
 
-    /// Loads, decides and swaps, together with others.
+    /// Loads, decides and swaps. Operations of this process on the same key share one load and one swap.
     async fn swap<S: Strategy>(
         &self,
         strategy: &S,
@@ -307,7 +333,7 @@ impl<S: Strategy, R: Connect> AsyncStorage<S> for MemcachedStorage<R> {
             {
                 return Ok(verdict);
             }
-            // In a future of its own, which checks that are counted need no room for.
+            // Boxed, so that the future of a check that the server counts stays small.
             Box::pin(this.swap(&strategy, &escaped, &op, end)).await
         })
     }
@@ -322,7 +348,7 @@ impl<S: Strategy, R: Connect> AsyncStorage<S> for MemcachedStorage<R> {
         })
     }
 
-    /// The server that keeps the key, if there are several.
+    /// Returns the server that keeps the key, or `None` if there is one server.
     fn node(&self, key: &dyn ErasedKey) -> Option<Arc<str>> {
         if self.items.servers.len() < 2 {
             return None;

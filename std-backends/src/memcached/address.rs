@@ -1,19 +1,19 @@
-//! Where servers are, and what they are called: keys are weighed by a server's name.
+//! Addresses and names of servers. Keys are spread by a server's name.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::util::namespace;
 
-/// The port that servers listen on if none is named.
+/// The port of an address that names none.
 const PORT: &str = "11211";
 
-/// A server of a list.
+/// One server of a storage's list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
     /// The explicit name, or the canonical address.
     pub(super) name: Arc<str>,
-    /// The address in its canonical form, by which two spellings of one server are found out.
+    /// The address in canonical form, by which two spellings of one server are recognized.
     pub(super) canonical: String,
     /// The address as it was written, with a port.
     pub(super) dialed: String,
@@ -42,7 +42,7 @@ impl Address {
         Ok(Self { name: name.unwrap_or(&canonical).into(), canonical, dialed })
     }
 
-    /// Returns what failures and warnings call the server.
+    /// Returns the server's name for failures and warnings.
     pub(super) fn title(&self) -> String {
         if *self.name == *self.canonical {
             return format!("memcached at {}", self.dialed);
@@ -54,14 +54,14 @@ impl Address {
 fn with_port(address: &str) -> String {
     let is_bracketed = address.starts_with('[');
     match address.matches(':').count() {
-        // Several colons and no brackets are an address of IPv6 alone.
+        // Several colons without brackets are an IPv6 address without a port.
         2.. if !is_bracketed => format!("[{address}]:{PORT}"),
         1.. if !address.ends_with(']') => address.to_owned(),
         _ => format!("{address}:{PORT}"),
     }
 }
 
-/// Returns the one form of all spellings of an address that has a port.
+/// Returns the canonical form of an address with a port: all spellings of one address have the same.
 fn canonical(address: &str) -> Result<String, String> {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, PORT));
     let Some(port) = port.parse::<u16>().ok().filter(|port| *port > 0) else {

@@ -1,4 +1,4 @@
-//! What a storage on Memcached is to be like.
+//! The options of a storage on Memcached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::generation::Generation;
 use super::host::Host;
 use super::items::Items;
 use super::list::ServerList;
-use super::pool::{Pool, Settings};
+use super::pool::{Pool, PoolSettings};
 use super::server::Server;
 use super::{MemcachedStorage, name};
 use crate::FifoQueue;
@@ -27,13 +27,29 @@ use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
 use crate::util::warning::{self, LogWriter, Warning};
 
-/// What a [`MemcachedStorage`] is to be like.
+/// The options of a [`MemcachedStorage`], from [`servers`](MemcachedStorage::servers) or
+/// [`url`](MemcachedStorage::url). Use it to set a namespace or deadlines; the defaults suit servers in the
+/// same network.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::MemcachedStorage;
+/// # use traffik::runtime::Connect;
+///
+/// # fn example(runtime: impl Connect) -> Result<(), traffik::storage::BackendError> {
+/// let servers = ["cache-a=10.0.0.7:11211", "cache-b=10.0.0.8:11211"];
+/// let builder = MemcachedStorage::servers(runtime, servers).namespace("api");
+/// let storage = builder.timeout(Duration::from_millis(100)).connections(32).build()?;
+/// assert_eq!(storage.nodes().len(), 2); // by name, and none of them has a fault yet
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct MemcachedBuilder<R> {
     runtime: R,
     addresses: Vec<String>,
     namespace: String,
-    settings: Settings,
+    settings: PoolSettings,
     clock: Option<Arc<dyn Clock + Send + Sync>>,
     host: Option<Arc<dyn Clock + Send + Sync>>,
     warnings: LogWriter,
@@ -42,15 +58,17 @@ pub struct MemcachedBuilder<R> {
 }
 
 impl<R: Connect> MemcachedStorage<R> {
-    /// Servers by their addresses, such as `cache.internal:11211`, `10.0.0.7` or `[::1]:11211`; without a
-    /// port it is 11211. Each may have a name before it, as in `cache-a=10.0.0.7`. Each key is kept on one of
-    /// them, the same for all who name the same servers, in whatever order.
+    /// Starts a builder from server addresses, such as `cache.internal:11211`, `10.0.0.7` or `[::1]:11211`.
+    ///
+    /// The port defaults to 11211. An address may have a name before it, as in `cache-a=10.0.0.7`. Each key
+    /// is kept on one server, which is the same for all storages that name the same servers, in any order.
+    /// [`build`](MemcachedBuilder::build) reads the addresses.
     pub fn servers(runtime: R, addresses: impl IntoIterator<Item: Into<String>>) -> MemcachedBuilder<R> {
         MemcachedBuilder {
             runtime,
             addresses: addresses.into_iter().map(Into::into).collect(),
             namespace: String::new(),
-            settings: Settings {
+            settings: PoolSettings {
                 size: 16,
                 minimum: 1,
                 idle: Duration::from_secs(60),
@@ -65,7 +83,13 @@ impl<R: Connect> MemcachedStorage<R> {
         }
     }
 
-    /// The same in one text: `memcached://one:11211,other:11211`.
+    /// Starts a builder from a URL of all servers: `memcached://one:11211,other:11211`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Invalid`](ErrorKind::Invalid) if the text does not begin with `memcached://`, names no
+    /// server, or has a path, a user or a query. [`build`](MemcachedBuilder::build) reads the addresses
+    /// themselves.
     pub fn url(runtime: R, url: &str) -> Result<MemcachedBuilder<R>, BackendError> {
         let hosts = url.strip_prefix("memcached://").map(|rest| rest.trim_end_matches('/'));
         let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty() && !hosts.contains(['/', '@', '?'])) else {
@@ -79,61 +103,69 @@ impl<R: Connect> MemcachedStorage<R> {
 
 impl<R: Connect> MemcachedBuilder<R> {
     setters! {
-        /// The beginning of the names of all its items, `traffik` if nothing is said. Storages with the same
-        /// one share states.
+        /// Sets the prefix of all item names. Defaults to `traffik`. Storages with the same namespace share
+        /// states.
         pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
 
-        /// Sets how long a call may take, waiting for a connection included. Defaults to 500 ms.
+        /// Sets the longest that a call may take, including the wait for a connection. Defaults to 500 ms.
         pub const fn timeout(timeout: Duration) => settings.timeout = timeout;
 
-        /// Sets the budget of an attempt to connect, which defaults to 5 s.
+        /// Sets the budget of one attempt to connect. Defaults to 5 s.
         ///
-        /// An attempt goes on in the background when the call that began it has failed by its own
-        /// [`timeout`](Self::timeout), and serves a later call. After half a second without a result another
-        /// one may begin beside it.
+        /// An attempt continues in the background after the call that started it has failed by its own
+        /// [`timeout`](Self::timeout), and serves a later call. If it has no result after 500 ms, another
+        /// attempt may start beside it.
         pub const fn connect_timeout(budget: Duration) => settings.connect_timeout = budget;
 
-        /// How many connections to each server there may be at most, 16 if nothing is said. One call at a
-        /// time uses each; who finds none free waits for its turn.
+        /// Sets the most connections to each server. Defaults to 16. A connection serves one call at a time;
+        /// a call that finds none free waits for its turn.
         pub const fn connections(most: usize) => settings.size = most;
 
-        /// Sets how many connections to each server are kept also if nobody uses them, and begun by
-        /// [`ready`](MemcachedStorage::ready). Defaults to 1.
+        /// Sets how many connections to each server stay open while idle. Defaults to 1.
+        /// [`ready`](MemcachedStorage::ready) opens them.
         pub const fn kept(least: usize) => settings.minimum = least;
 
-        /// After how long the other connections are given up if nobody uses them, a minute if nothing is
-        /// said. That is seen to when others are used.
+        /// Sets how long connections beyond [`kept`](Self::kept) may be idle. Defaults to a minute. The
+        /// storage closes older ones when it uses another.
         pub const fn idle(idle: Duration) => settings.idle = idle;
 
-        /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready):
-        /// one that comes then is refused at once, with the time it would have taken. Defaults to no bound.
+        /// Sets the most callers that may wait for each key in
+        /// [`until_ready`](traffik_core::AsyncLimiter::until_ready). A caller beyond that is refused at once,
+        /// with the wait that it would have had. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
 
-        /// Whether states outlive the storage, which they do if nothing is said. If not,
-        /// [`close`](MemcachedStorage::close) forgets all of the namespace, whoever else uses it; a storage
-        /// that is dropped unclosed leaves it as it is.
+        /// Sets whether states outlive the storage. Defaults to `true`. If `false`,
+        /// [`close`](MemcachedStorage::close) forgets the whole namespace, also for other storages that use
+        /// it. Dropping a storage without closing it forgets nothing.
         pub const fn persistent(persistent: bool) => persistent = persistent;
 
-        /// Goes by this clock instead of the servers': for tests, which then need not wait. Keeps states
-        /// for a day at least.
+        /// Uses this clock instead of the servers', for tests that must not wait. States are then kept for a
+        /// day at least.
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
 
-        /// Carries the servers' time on by this clock of the host, instead of the operating system's
-        /// monotonic one: for tests of hosts whose clocks differ, or step.
+        /// Carries the servers' time on with this clock of the host, instead of the operating system's
+        /// monotonic one: for tests of hosts whose clocks differ or step.
         pub fn host_clock(clock: impl Clock + Send + Sync + 'static) => host = Some(Arc::new(clock));
 
-        /// Writes warnings by this function, which must not wait, a line each: once what the operator has to
-        /// change, and when the fault of a server begins and ends. Defaults to standard error.
+        /// Sets the function that writes warnings, one line each. It must not block. The storage warns once
+        /// of anything that the operator has to change, and when the fault of a server begins and ends.
+        /// Defaults to standard error.
         pub fn on_warning(write: impl Fn(&str) + Send + Sync + 'static) => warnings = Arc::new(write);
     }
 
-    /// The storage. It does not connect yet.
+    /// Builds the storage. It connects on first use, so this does not wait.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Invalid`](ErrorKind::Invalid) if no server is given, an address or a name cannot be read
+    /// or is given twice, the namespace has other characters than letters, digits or `.:_-@/`, a timeout is
+    /// 0, or the numbers of connections contradict each other.
     pub fn build(self) -> Result<MemcachedStorage<R>, BackendError> {
         fn invalid<T>(message: String) -> Result<T, BackendError> {
             Err(BackendError::new(ErrorKind::Invalid, message))
         }
         let namespace = namespace::settled(self.namespace, self.settings.timeout)?;
-        let Settings { size, minimum, connect_timeout, .. } = self.settings;
+        let PoolSettings { size, minimum, connect_timeout, .. } = self.settings;
         if size == 0 || minimum > size {
             return invalid(format!("{minimum} connections cannot be kept of at most {size}; take 1 of 16"));
         }
@@ -193,7 +225,7 @@ impl<R: Connect> MemcachedBuilder<R> {
     }
 }
 
-/// Each address with the next one.
+/// Returns each address with the next one.
 fn pairs(addresses: &[Address]) -> impl Iterator<Item = (&Address, &Address)> {
     addresses.iter().zip(addresses.iter().skip(1))
 }

@@ -1,13 +1,13 @@
-//! The time of a server: its own whole seconds, carried on by a clock of this host.
+//! The clock of a server: whole seconds that the server reports, carried on by a clock of this host.
 //!
-//! A server says how long an item has yet to live. The item of a generation ends at a time that all hosts
-//! know, [`LAST`], so the server's time is what lies before that: whoever asks for the generation, as is done
-//! all the while, learns the time by the same answer.
+//! The server reports how long an item has yet to live. The item of a generation expires at [`LAST`], a time
+//! that all hosts know, so the server's time is `LAST` less that rest. A call that reads the generation, as
+//! calls do all the while, learns the time from the same answer.
 //!
-//! A server counts seconds by a timer, which comes late: what it says is up to [`LATE`] seconds ago, and
-//! never yet to come. So a host's estimate is moved only as far as an answer proves it wrong. No two hosts'
-//! estimates are then further apart than that and a round trip. The first one is the earliest that an
-//! answer leaves possible, so later ones move it forward, and nobody waits longer than was said.
+//! The server counts seconds with a timer that may be late. A reported second is up to [`LATE`] seconds old,
+//! and never in the future. So a host moves its estimate only as far as an answer proves it wrong, and the
+//! estimates of two hosts differ by at most `LATE` and a round trip. The first estimate is the earliest that
+//! its answer allows. Later answers move it forward, so no wait takes longer than reported.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,18 +17,19 @@ use traffik_core::{Clock, Timestamp};
 
 use crate::SystemClock;
 
-/// When the item of a generation ends: the last second that a server can be told, in January 2038.
+/// The second at which the item of a generation expires: the last that the protocol can express, in January
+/// 2038.
 pub(super) const LAST: u32 = i32::MAX.cast_unsigned();
 
-/// How far the seconds of a server lie behind its own time, at most: it leaves one out when its timer has
-/// become late by all of a second.
+/// The most by which a server's second is behind its own time. The server skips a second when its timer is
+/// late by a whole one.
 pub(super) const LATE: u64 = 2;
 
 const SECOND: u64 = 1_000_000;
 
 pub(super) struct ServerClock {
     host: Arc<dyn Clock + Send + Sync>,
-    /// How far the server is ahead of the host, in microseconds; wraps around. 0 until that is known.
+    /// Microseconds that the server is ahead of the host, modulo 2⁶⁴; 0 until an answer reports the time.
     ahead: AtomicU64,
 }
 
@@ -37,31 +38,35 @@ impl ServerClock {
         Self { host, ahead: AtomicU64::new(0) }
     }
 
-    /// The server's time; the host's before it has said one.
+    /// Returns the server's time, or the host's before the server has reported one.
     pub(super) fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.host().wrapping_add(self.ahead.load(Ordering::Relaxed)))
     }
 
-    /// The host's time, in microseconds.
+    /// Returns the host's time, in microseconds.
     pub(super) fn host(&self) -> u64 {
         self.host.now().as_micros()
     }
 
-    /// Notes the server's second, which it said at some time of the host's between these.
+    /// Records a second that the server reported between the host's times `asked` and `answered`, in
+    /// microseconds.
     pub(super) fn learn(&self, second: u64, asked: u64, answered: u64) {
+        // The server's time was in [second, second + LATE] when it answered, which was in [asked, answered]:
+        // least = second − answered ≤ ahead ≤ (second + LATE) − asked = most.
         let least = second.saturating_mul(SECOND).wrapping_sub(answered).cast_signed();
         let most = second.saturating_add(LATE).saturating_mul(SECOND).wrapping_sub(asked).cast_signed();
         let ahead = match self.ahead.load(Ordering::Relaxed).cast_signed() {
             0 => least,
-            // A host's clock may step while it waits: no order of the two is certain.
+            // A host's clock may step while the call waits, so `least` may exceed `most`; then `least` wins.
             known => known.min(most).max(least),
         };
+        // Relaxed, and a lost update is harmless: each stored value satisfies the bounds of an answer.
         self.ahead.store(ahead.cast_unsigned(), Ordering::Relaxed);
     }
 }
 
-/// The wall clock read once, and the operating system's progress from there: a step of the wall clock is not
-/// followed.
+/// A clock that reads the wall clock once and then follows the operating system's monotonic clock. Steps of
+/// the wall clock have no effect.
 pub(super) struct SteadyClock {
     start: Timestamp,
     began: Instant,

@@ -1,8 +1,8 @@
-//! The commands that the client of `memcache-async` asks of a server. Those that it cannot ask are in
-//! [`meta`](super::meta), with the reason beside each command.
+//! The commands that the client of `memcache-async` supports. The others are in [`meta`](super::meta), with
+//! the reason for each.
 //!
-//! The client gets a [`Wire`] that it holds for one command. So it reads no more than its answer, and sends
-//! each command in one piece. It takes most first lines for a good answer; what they are is looked at here.
+//! The client gets a [`Wire`] for one command. So it reads no more than its answer, and sends each command in
+//! one piece. The client accepts most first lines as success, so this module checks the first line itself.
 
 use std::io::{self, Error, ErrorKind};
 
@@ -10,46 +10,46 @@ use memcache_async::ascii::Protocol;
 
 use super::wire::{Stream, Wire};
 
-/// A command, and what its answer means.
+/// A command and its answer.
 ///
-/// An answer that says that the server did nothing is an error of kind [`Other`](ErrorKind::Other) with the
-/// server's words.
+/// If the server refuses a command, the error has the kind [`Other`](ErrorKind::Other) and the server's text.
 pub(super) trait Command: Send + Sync {
     type Answer: Send;
-    /// Whether it may change what the server keeps.
+    /// Whether the command may change stored items.
     const CHANGES: bool = true;
 
-    /// Sends it, and takes all of its answer.
+    /// Sends the command and reads its whole answer.
     fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> impl Future<Output = io::Result<Self::Answer>> + Send;
 }
 
-/// Looks for an item, and returns its bytes and the mark of its contents, another one after each change.
-pub(super) struct Get<'a>(pub(super) &'a str);
+/// Reads an item: its bytes and its CAS version, which differs after each change.
+pub(super) struct GetCommand<'a>(pub(super) &'a str);
 
-/// Replaces an item that has not been changed since, or puts one where there was none; false if that is so no
-/// more.
-pub(super) struct Store<'a> {
+/// Replaces an item whose CAS version is still `unique`, or adds one where there was none. Answers `false` if
+/// the item has changed.
+pub(super) struct StoreCommand<'a> {
     pub(super) name: &'a str,
     pub(super) bytes: &'a [u8],
     pub(super) expiry: u32,
-    /// The mark of the contents that are replaced; `None` if there are none.
+    /// The CAS version of the replaced item; `None` if there is none.
     pub(super) unique: Option<u64>,
 }
 
-/// Puts an item under a name that nobody else uses. It charges nobody, so it may be asked for again.
-pub(super) struct Probe<'a> {
+/// Adds an item under a name that nobody else uses. It charges nobody, so it may be repeated.
+pub(super) struct ProbeCommand<'a> {
     pub(super) name: &'a str,
     pub(super) bytes: &'a [u8],
-    /// For how many seconds.
+    /// Seconds until it expires.
     pub(super) expiry: u32,
 }
 
-/// Asks what the server is, such as `1.6.18`, and sends `beside` behind that, whose answers are left.
+/// Asks for the server's version, such as `1.6.18`. Sends the commands in `beside` behind that, and leaves
+/// their answers unread.
 pub(super) async fn version<T: Stream>(wire: &mut Wire<T>, beside: &str) -> io::Result<String> {
     wire.send_behind(beside.as_bytes());
     let told = Protocol::new(&mut *wire).version().await;
     if told.is_err() && wire.first_line().is_empty() {
-        // A server that takes no more connections says so unasked, and may have closed this one by now.
+        // A server that accepts no more connections says so unasked, and may have closed this one by now.
         let _ = wire.line().await;
     }
     match told {
@@ -59,7 +59,7 @@ pub(super) async fn version<T: Stream>(wire: &mut Wire<T>, beside: &str) -> io::
     }
 }
 
-impl Command for Get<'_> {
+impl Command for GetCommand<'_> {
     type Answer = Option<(Vec<u8>, u64)>;
     const CHANGES: bool = false;
 
@@ -75,14 +75,14 @@ impl Command for Get<'_> {
     }
 }
 
-impl Command for Store<'_> {
+impl Command for StoreCommand<'_> {
     type Answer = bool;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
         let Self { name, bytes, expiry, unique } = *self;
         if let Some(unique) = unique {
             return match Protocol::new(&mut *wire).cas(name, bytes, unique, expiry).await {
-                // The client knows no such answer, and tells the server's words.
+                // The client does not know this answer, and passes the server's text on as an error.
                 Err(error) if error.kind() == ErrorKind::Other && says(&error, "NOT_FOUND") => Ok(false),
                 replaced => replaced,
             };
@@ -91,20 +91,20 @@ impl Command for Store<'_> {
     }
 }
 
-impl Command for Probe<'_> {
+impl Command for ProbeCommand<'_> {
     type Answer = ();
     const CHANGES: bool = false;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<()> {
-        // An item of that name was put a moment ago, so the server can write.
+        // An item of that name was added a moment ago, so the server can write.
         add(wire, self.name, self.bytes, self.expiry).await.map(|_| ())
     }
 }
 
-/// Puts an item where there is none; false if there is one.
+/// Adds an item where there is none. Returns `false` if there is one.
 async fn add<T: Stream>(wire: &mut Wire<T>, name: &str, bytes: &[u8], expiry: u32) -> io::Result<bool> {
     match Protocol::new(&mut *wire).add(name, bytes, expiry).await {
-        // The client takes whatever is no error for this.
+        // The client reports success for any line that is not an error.
         Ok(()) if wire.is_answered_by(b"STORED\r\n") => Ok(true),
         Ok(()) => Err(unexpected(wire.first_line())),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -112,7 +112,8 @@ async fn add<T: Stream>(wire: &mut Wire<T>, name: &str, bytes: &[u8], expiry: u3
     }
 }
 
-/// An answer that refuses, as an error with the server's words; or one that no server gives.
+/// Returns an error for a line that refuses a command, with the server's text, or for one that no server
+/// sends.
 pub(super) fn unexpected(line: &[u8]) -> Error {
     let words = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
     if ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].iter().any(|known| words.starts_with(known)) {
@@ -121,7 +122,7 @@ pub(super) fn unexpected(line: &[u8]) -> Error {
     Error::new(ErrorKind::InvalidData, format!("the server answers {words:?}"))
 }
 
-/// Whether an error is made of such words of the server.
+/// Returns whether an error carries a text of the server that begins with `words`.
 pub(super) fn says(error: &Error, words: &str) -> bool {
     error.get_ref().is_some_and(|told| told.to_string().starts_with(words))
 }
@@ -136,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that has said all it will say, and takes what is sent.
+    /// A server that has already sent all its answers, and accepts what is sent.
     struct Said {
         answers: Cursor<&'static [u8]>,
         asked: Vec<u8>,
@@ -175,7 +176,7 @@ mod tests {
         Wire::new(Said { answers: Cursor::new(answers.as_bytes()), asked: Vec::new() })
     }
 
-    /// The answer, or the kind of the error; and whether nothing is left on the connection.
+    /// Returns the answer or the kind of the error, and whether the connection has no bytes left.
     fn told<C: Command>(command: C, answers: &'static str) -> (Result<C::Answer, ErrorKind>, bool) {
         let mut wire = wire(answers);
         let told = command.ask(&mut wire).now_or_never().expect("all has been said");
@@ -185,9 +186,13 @@ mod tests {
     #[test]
     fn an_item_is_taken_for_what_it_is() {
         let found = (b"12".to_vec(), 7);
-        assert_eq!(told(Get("k"), "VALUE k 0 2 7\r\n12\r\nEND\r\n"), (Ok(Some(found.clone())), true));
-        assert_eq!(told(Get("k"), "END\r\n"), (Ok(None), true));
-        assert_eq!(told(Get("k"), "END\r\nEND\r\n"), (Ok(None), false), "no such connection is used again");
+        assert_eq!(told(GetCommand("k"), "VALUE k 0 2 7\r\n12\r\nEND\r\n"), (Ok(Some(found.clone())), true));
+        assert_eq!(told(GetCommand("k"), "END\r\n"), (Ok(None), true));
+        assert_eq!(
+            told(GetCommand("k"), "END\r\nEND\r\n"),
+            (Ok(None), false),
+            "no such connection is used again"
+        );
         for (answers, kind) in [
             ("VALUE other 0 2 7\r\n12\r\nEND\r\n", ErrorKind::InvalidData),
             ("VALUE k 0 2\r\n12\r\nEND\r\n", ErrorKind::InvalidData),
@@ -197,21 +202,21 @@ mod tests {
             ("VALUE k 0 2 7\r\n1", ErrorKind::UnexpectedEof),
             ("", ErrorKind::UnexpectedEof),
         ] {
-            assert_eq!(told(Get("k"), answers).0, Err(kind), "{answers:?}");
+            assert_eq!(told(GetCommand("k"), answers).0, Err(kind), "{answers:?}");
         }
     }
 
-    /// The client makes room for whatever length it reads.
+    /// The client allocates any length that it reads.
     #[test]
     fn an_item_that_no_server_keeps_is_no_answer() {
         for answers in
             ["VALUE k 0 18446744073709551615 7\r\n", "VALUE k 0 1048577 7\r\n", "VALUE k 0 x 7\r\n"]
         {
-            assert_eq!(told(Get("k"), answers).0, Err(ErrorKind::InvalidData), "{answers:?}");
+            assert_eq!(told(GetCommand("k"), answers).0, Err(ErrorKind::InvalidData), "{answers:?}");
         }
         let endless = |begins: &str, length| {
             let answer: &'static str = Box::leak([begins, &"x".repeat(length)].concat().into_boxed_str());
-            told(Get("k"), answer).0
+            told(GetCommand("k"), answer).0
         };
         assert_eq!(endless("", 100_000), Err(ErrorKind::InvalidData));
         assert_eq!(endless("VALUE k 0 2 7\r\n12", 1_100_000), Err(ErrorKind::InvalidData));

@@ -1,12 +1,12 @@
-//! A fixed window as one number, which a server counts down by itself.
+//! A fixed window as one number of 64 bits, which a server can count down.
 //!
-//! It holds all that is needed to tell the state again, whatever the limit is by now. From its top, in bits:
-//! the limit (18), its period (10), the window (16), and what is left (20). That comes last and is counted
-//! from the middle of its bits, so that counting down further, as denials do, changes nothing of the rest.
+//! The number holds the whole state, whatever the limit is by now. From the highest bit: the limit (18 bits),
+//! its period (10), the window (16), and what is left (20). What is left is lowest and stored with an offset
+//! of half its range. So further decrements by denials do not touch the other fields.
 
 use traffik_core::Timestamp;
 
-/// The largest limit that is counted this way.
+/// The largest limit that fits.
 pub(super) const MOST: u32 = (1 << 18) - 1;
 
 const LEFT_BITS: u32 = 20;
@@ -16,12 +16,12 @@ const PERIOD_BITS: u32 = 10;
 const PERIOD_AT: u32 = LEFT_BITS + WINDOW_BITS;
 const LIMIT_AT: u32 = PERIOD_AT + PERIOD_BITS;
 
-/// How many windows a host's clock may be ahead of another's: of the window only the last bits are told.
-/// All else is in the past. Half of them, so that of two hosts, however far apart, one is ahead for both:
-/// else each would take what the other counts on for over.
+/// The most windows that another host's clock may be ahead: a number holds only the low bits of its window.
+/// Any other difference lies in the past. Half the range is right: of two hosts at any distance, one is then
+/// ahead for both. Otherwise each host would treat the other's count as over.
 const AHEAD: u16 = 1 << (WINDOW_BITS - 1);
 
-/// A period of so many seconds, minutes, hours or days, up to 255 of them.
+/// A period of 1 to 255 seconds, minutes, hours or days: the unit in the high byte, how many in the low byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Period(u16);
 
@@ -29,7 +29,7 @@ impl Period {
     const UNITS: [u64; 4] = [1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000];
     const MANY: u64 = 255;
 
-    /// The period of so many microseconds, if it is one.
+    /// Returns the period of so many microseconds, or `None` if it is none of these.
     pub(super) fn of(micros: u64) -> Option<Self> {
         let mut units = (0u16..).zip(Self::UNITS);
         units.find_map(|(number, unit)| {
@@ -48,27 +48,28 @@ impl Period {
     }
 }
 
-/// What is left of a limit in one window.
+/// The rest of a limit in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Count {
-    /// At most [`MOST`], and no less than 1.
+    /// The limit, from 1 to [`MOST`].
     pub(super) limit: u32,
     pub(super) period: Period,
-    /// How many windows began before this one.
+    /// The number of windows before this one.
     pub(super) window: u64,
-    /// One more than what is left: so the last hit that is admitted leaves 1, and 0 and less stand for
-    /// nothing.
+    /// What is left, plus 1. The last admitted hit leaves 1; 0 and less mean that the limit is used up.
     pub(super) left: i32,
 }
 
 impl Count {
-    /// One hit in the window that holds this time.
+    /// Returns the count after one hit in the window that holds `now`.
     pub(super) fn first(limit: u32, period: Period, anchor: u64, now: Timestamp) -> Option<Self> {
         let window = window(period, anchor, now)?;
         (1..=MOST).contains(&limit).then(|| Self { limit, period, window, left: limit.cast_signed() })
     }
 
+    /// Returns the number that holds this count.
     pub(super) fn packed(&self) -> u64 {
+        // number = limit · 2^46 + period · 2^36 + (window mod 2^16) · 2^20 + (left + MIDDLE)
         let low = |bits: u64, width: u32| bits & ((1 << width) - 1);
         u64::from(self.limit) << LIMIT_AT
             | low(self.period.0.into(), PERIOD_BITS) << PERIOD_AT
@@ -76,55 +77,60 @@ impl Count {
             | low((self.left + MIDDLE).cast_unsigned().into(), LEFT_BITS)
     }
 
-    /// The count that a number is at this time; `None` if it is none.
+    /// Returns the count that a number holds at `now`, or `None` if it is no count.
     pub(super) fn unpacked(number: u64, anchor: u64, now: Timestamp) -> Option<Self> {
         let bits = |at: u32, width: u32| (number >> at & ((1 << width) - 1)) as u32;
         let period = Period::of_bits(bits(PERIOD_AT, PERIOD_BITS) as u16)?;
         let limit = bits(LIMIT_AT, 64 - LIMIT_AT);
         let left = bits(0, LEFT_BITS).cast_signed() - MIDDLE;
         let present = window(period, anchor, now)?;
+        // behind = (present − window) mod 2^16; a small negative difference is a window ahead of this clock.
         let behind = (present as u16).wrapping_sub(bits(LEFT_BITS, WINDOW_BITS) as u16);
         let window = match ahead(behind) {
             Some(ahead) => present + u64::from(ahead),
             None => present.checked_sub(behind.into())?,
         };
+        // A charge leaves at most `limit`, so `left` (one more) is at most limit + 1.
         (limit > 0 && left <= limit.cast_signed() + 1).then_some(Self { limit, period, window, left })
     }
 
-    /// How much of the limit is used.
+    /// Returns the used part of the limit.
     pub(super) fn used(&self) -> u32 {
+        // left = limit − used + 1, so used = limit − (left − 1); below 0 the limit is used up.
         self.limit.saturating_sub(u32::try_from(self.left - 1).unwrap_or(0))
     }
 
-    /// Whether a hit that was counted here was admitted.
+    /// Returns whether the hit that led to this count was admitted.
     pub(super) const fn is_admitted(&self) -> bool {
         self.left >= 1
     }
 
-    /// The count before the hit that led to this one.
+    /// Returns the count before the hit that led to this one.
     pub(super) fn before(self) -> Self {
         Self { left: if self.is_admitted() { self.left + 1 } else { 1 }, ..self }
     }
 
-    /// Whether so many were denied that it has to be brought back from where the rest of the number begins.
-    pub(super) const fn is_deep(&self) -> bool {
+    /// Returns whether so many hits were denied that the count nears the next field and has to be reset.
+    pub(super) const fn needs_reset(&self) -> bool {
         self.left < -MIDDLE / 2
     }
 
-    /// The time nearest to this one that lies in the window.
+    /// Returns the time in the window that is nearest to `now`.
     pub(super) fn nearest(&self, anchor: u64, now: Timestamp) -> Timestamp {
         let period = self.period.micros();
+        // start = window · period + anchor mod period; the window ends right before the next start.
         let start = self.window.saturating_mul(period).saturating_add(anchor % period);
         now.clamp(Timestamp::from_micros(start), Timestamp::from_micros(start.saturating_add(period - 1)))
     }
 }
 
-/// The window that holds this time; `None` before the first one.
+/// Returns the window that holds a time, or `None` before the first one.
 fn window(period: Period, anchor: u64, now: Timestamp) -> Option<u64> {
+    // window = ⌊(now − anchor mod period) / period⌋
     Some(now.as_micros().checked_sub(anchor % period.micros())? / period.micros())
 }
 
-/// How far a difference modulo 2¹⁶ is below zero, if it is not far.
+/// Returns how far a difference modulo 2¹⁶ is below zero, or `None` beyond [`AHEAD`].
 fn ahead(behind: u16) -> Option<u16> {
     let ahead = behind.wrapping_neg();
     (1..=AHEAD).contains(&ahead).then_some(ahead)
@@ -192,9 +198,9 @@ mod tests {
         let first = Count::first(1, Period::of(1_000_000).unwrap(), 0, now).unwrap();
         let many = first.packed() - 1 - u64::from((MIDDLE / 2).cast_unsigned());
         let count = Count::unpacked(many, 0, now).unwrap();
-        assert!(!count.is_deep());
+        assert!(!count.needs_reset());
         let count = Count::unpacked(many - 1, 0, now).unwrap();
-        assert_eq!((count.used(), count.is_admitted(), count.is_deep()), (1, false, true));
+        assert_eq!((count.used(), count.is_admitted(), count.needs_reset()), (1, false, true));
     }
 
     #[test]

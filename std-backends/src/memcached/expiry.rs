@@ -1,4 +1,4 @@
-//! How long a server is told to keep an item: in whole seconds, as seconds from now or as a time.
+//! Expiry times of items, in whole seconds: relative to now, or as a time since 1970.
 
 use std::time::Duration;
 
@@ -6,21 +6,22 @@ use traffik_core::Timestamp;
 
 use super::clock::{LAST, LATE};
 
-/// The longest that a server counts from now on; more is taken for a time since 1970.
+/// The longest relative expiry, in seconds; a server reads more as a time since 1970.
 const RELATIVE: u64 = 30 * DAY;
 const DAY: u64 = 24 * 3_600;
 
-/// How many seconds longer an item is kept: the server's second may be about to end, and the one after it
-/// to be left out.
+/// Seconds that an item is kept beyond its rest. The server's second may be about to end, and the next one
+/// may be skipped.
 pub(super) const SPARE: u64 = 2;
 
-/// The same for states: another host may be behind, and would else find nothing in what is over for this one.
+/// The same for states. Another host's clock may be behind, and would otherwise find no state where this
+/// host's window is over.
 pub(super) const STATE_SPARE: u64 = SPARE + LATE;
 
-/// Returns the expiry that keeps an item for `rest` at least, and for `spare` seconds more.
+/// Returns the expiry that keeps an item for at least `rest` and `spare` seconds.
 ///
-/// Beyond 30 days the server is told a time, which is a day later, should its own not be known. What is later
-/// than 2038 cannot be told, and is kept for ever.
+/// Beyond 30 days the expiry is a time, plus a day in case the server's time is not known. A time after 2038
+/// cannot be expressed, and the item never expires.
 pub(super) fn expiry(rest: Duration, spare: u64, now: impl FnOnce() -> Timestamp) -> u32 {
     const FOR_EVER: u32 = 0;
     let whole = rest.as_secs().saturating_add(u64::from(rest.subsec_nanos() > 0));

@@ -1,4 +1,4 @@
-//! The failures of calls: their kinds and their words.
+//! Failures of calls: their kinds and their texts.
 
 use std::fmt::Display;
 use std::io::{self, Error};
@@ -7,21 +7,21 @@ use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::command::says;
 
-/// The words of servers that have no room, for this item or for any.
+/// The replies of servers that have no room, for this item or for any.
 const FULL: [&str; 3] =
     ["SERVER_ERROR out of memory", "SERVER_ERROR Out of memory", "SERVER_ERROR object too large"];
 
-/// Why a call has no answer.
+/// The reason why a call has no answer.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum CallFailure {
     /// The connection broke, or the server refused.
     Broken(Error),
-    /// No answer came by the deadline.
+    /// The deadline passed before an answer.
     Late,
 }
 
-impl Trouble {
-    /// Whether the connection broke before an answer came.
+impl CallFailure {
+    /// Returns whether the connection broke before an answer.
     pub(super) fn is_broken(&self) -> bool {
         match self {
             Self::Broken(error) => !is_refusal(error) && error.kind() != io::ErrorKind::InvalidData,
@@ -29,8 +29,8 @@ impl Trouble {
         }
     }
 
-    /// Returns the failure of a call to the server of this title. Nobody can tell what became of a call that
-    /// was sent if its answer is not there.
+    /// Returns the failure of a call to the server of this title. Without an answer, the outcome of a call
+    /// that was sent is unknown.
     pub(super) fn failure(self, title: &str, may_have_changed: bool) -> BackendError {
         let unanswered = if may_have_changed { ErrorKind::Timeout } else { ErrorKind::Unavailable };
         match self {
@@ -54,12 +54,12 @@ impl Trouble {
     }
 }
 
-/// Whether an error is the server's own words.
+/// Returns whether an error is the server's own text.
 fn is_refusal(error: &Error) -> bool {
     ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].iter().any(|words| says(error, words))
 }
 
-/// Returns a failure that names the server and the cause, each once, and says what became of the hit.
+/// Returns a failure that names the server and the cause once each, and says whether the hit was charged.
 pub(super) fn failure(kind: ErrorKind, title: &str, cause: impl Display) -> BackendError {
     let cause = cause.to_string();
     let outcome = match kind {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_the_server_says_decides_and_else_whether_it_was_asked() {
-        let told = |words: &str| Trouble::Broken(Error::other(words.to_owned())).failure("here", true);
+        let told = |words: &str| CallFailure::Broken(Error::other(words.to_owned())).failure("here", true);
         let full = told("SERVER_ERROR out of memory storing object\r\n");
         assert_eq!(full.kind(), ErrorKind::Full);
         assert_eq!(full.to_string(), "here: SERVER_ERROR out of memory storing object; nothing was charged");
@@ -87,16 +87,16 @@ mod tests {
         assert_eq!(told("ERROR Too many open connections\r\n").kind(), ErrorKind::Unavailable);
         assert_eq!(told("ERROR\r\n").kind(), ErrorKind::Other);
         for kind in [Io::UnexpectedEof, Io::ConnectionReset, Io::InvalidData, Io::Other] {
-            let told = |changes| Trouble::Broken(kind.into()).failure("here", changes).kind();
+            let told = |changes| CallFailure::Broken(kind.into()).failure("here", changes).kind();
             assert_eq!([told(true), told(false)], [ErrorKind::Timeout, ErrorKind::Unavailable], "{kind:?}");
         }
     }
 
     #[test]
     fn a_refusal_or_nonsense_is_an_answer() {
-        let broken = |error: Error| Trouble::Broken(error).is_broken();
+        let broken = |error: Error| CallFailure::Broken(error).is_broken();
         assert!(broken(Io::UnexpectedEof.into()) && broken(Error::other("the runtime ends")));
         assert!(!broken(Error::other("SERVER_ERROR busy")) && !broken(Io::InvalidData.into()));
-        assert!(!Trouble::Late.is_broken());
+        assert!(!CallFailure::Late.is_broken());
     }
 }

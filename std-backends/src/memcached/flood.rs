@@ -1,44 +1,45 @@
-//! Keys that are denied so often that their counts have to be written anew.
+//! Keys with so many denials that their counts have to be reset.
 //!
-//! A count can be swapped only while nobody counts on it. So whoever finds one far below zero stops counting
-//! on it in this process: meanwhile its checks load what they decide by. Other processes find the same, and
-//! do so, too.
+//! A count can be swapped only while no process decrements it. So a process that finds a count far below zero
+//! stops counting on it: its checks load the state instead, until the count is reset. Every process that
+//! finds the same does so.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::util::mutex::lock;
+/// The keys that this process is resetting.
 
 #[derive(Default)]
 pub(super) struct Floods {
-    /// How many there are, so that nobody takes the lock to learn that there are none.
+    /// The number of keys, so that checks take no lock while there are none.
     many: AtomicUsize,
     keys: Mutex<HashSet<String>>,
 }
 
 impl Floods {
-    /// Whether a key is not counted on now.
-    pub(super) fn is_stemmed(&self, key: &str) -> bool {
+    /// Returns whether checks of a key must not count on the server now.
+    pub(super) fn is_flooded(&self, key: &str) -> bool {
         self.many.load(Ordering::Relaxed) > 0 && lock(&self.keys).contains(key)
     }
 
-    /// Stops counting on a key until the answer is dropped; `None` if somebody else has.
-    pub(super) fn stem<'a>(&'a self, key: &'a str) -> Option<Stemmed<'a>> {
+    /// Stops counting on a key until the guard is dropped. Returns `None` if another task holds a guard.
+    pub(super) fn guard<'a>(&'a self, key: &'a str) -> Option<FloodGuard<'a>> {
         lock(&self.keys).insert(key.to_owned()).then(|| {
             self.many.fetch_add(1, Ordering::Relaxed);
-            Stemmed { floods: self, key }
+            FloodGuard { floods: self, key }
         })
     }
 }
 
-/// A key is not counted on while this lives.
-pub(super) struct Stemmed<'a> {
+/// A guard that keeps one key from being counted on.
+pub(super) struct FloodGuard<'a> {
     floods: &'a Floods,
     key: &'a str,
 }
 
-impl Drop for Stemmed<'_> {
+impl Drop for FloodGuard<'_> {
     fn drop(&mut self) {
         lock(&self.floods.keys).remove(self.key);
         self.floods.many.fetch_sub(1, Ordering::Relaxed);

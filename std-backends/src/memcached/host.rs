@@ -1,4 +1,4 @@
-//! A server beside its connections: its time, its generation, its faults.
+//! A server as its connections and calls share it: its time, its generation, its faults.
 
 use std::io;
 use std::pin::pin;
@@ -7,110 +7,114 @@ use std::time::Instant;
 
 use super::clock::ServerClock;
 use super::command::version;
-use super::failure::Trouble;
+use super::failure::CallFailure;
 use super::generation::Generation;
 use super::list::ServerList;
-use super::meta::{Beside, Found, GetGeneration, beside};
+use super::meta::{GenerationCommand, GenerationItem, SurveyExtras, read_survey_extras};
 use super::wire::{Stream, Wire, number};
 use crate::util::evictions::EvictionWatch;
 use crate::util::faults::Faults;
 use crate::util::race::{Either, race};
 use crate::util::warning::Warning;
 
-/// The list of servers on a server, beside that of this storage.
-pub(super) enum Listed {
-    /// They are the same, or that one may stay.
+/// The comparison of this storage's list of servers with the list on a server.
+pub(super) enum ListComparison {
+    /// The lists are the same, or the one on the server may stay.
     Same,
-    /// This storage's list is to be put in the place of what has this mark, if there is anything.
+    /// This storage's list has to replace the item of this CAS version, if there is one.
     Other { unique: Option<u64> },
 }
 
-/// A server as its connections and calls know it.
+/// The shared knowledge of one server.
 pub(super) struct Host {
     /// The server's name in failures, such as `memcached at 10.0.0.7:11211`.
     pub(super) title: String,
     pub(super) faults: Faults,
-    /// The item that tells the generation in use.
+    /// The name of the item that holds the generation.
     pub(super) item: String,
     pub(super) generation: Generation,
     pub(super) clock: ServerClock,
-    /// The warning that it does not say its time.
+    /// The warning that the server does not report its time.
     pub(super) timeless: Arc<Warning>,
     pub(super) evictions: EvictionWatch,
     pub(super) list: Arc<ServerList>,
 }
 
 impl Host {
-    /// Asks on a new connection what the server is, and if that is not known yet for all that calls need to
-    /// know, in one round trip: so the first one takes no more than others. Returns the version.
+    /// Asks on a new connection for the server's version. Until the generation is known, also surveys all
+    /// that calls need, in the same round trip, so that a first call takes no longer than others. Returns the
+    /// version.
     ///
     /// # Errors
     ///
-    /// Fails also if what is asked beside is not answered before `patience` ends: the next connection is made
-    /// without it.
+    /// Fails also if the extras of the survey are not answered before `patience` ends. The next connection is
+    /// made without them.
     pub(super) async fn greet<T: Stream>(
         &self,
         wire: &mut Wire<T>,
         patience: impl Future<Output = ()>,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, CallFailure> {
         if self.generation.number().is_some() {
-            return version(wire, "").await.map_err(Trouble::Broken);
+            return version(wire, "").await.map_err(CallFailure::Broken);
         }
         let (survey, asked) = (self.survey(false), self.clock.host());
-        let version = version(wire, &survey.text(wire.number)).await.map_err(Trouble::Broken)?;
+        let version = version(wire, &survey.text(wire.number)).await.map_err(CallFailure::Broken)?;
         if !can_count(&version) {
             return Ok(version);
         }
-        let found = survey.read(wire).await.map_err(Trouble::Broken)?;
+        let found = survey.read(wire).await.map_err(CallFailure::Broken)?;
         self.learn(&found, asked, number(&found.bytes).unwrap_or(0));
         if survey.list.is_some() {
-            let Some(listed) = self.read_beside(wire, patience).await else {
-                return Err(Trouble::Broken(io::ErrorKind::UnexpectedEof.into()));
+            let Some(comparison) = self.read_survey_extras(wire, patience).await else {
+                return Err(CallFailure::Broken(io::ErrorKind::UnexpectedEof.into()));
             };
-            if let Listed::Other { unique } = listed {
-                self.list.put(wire, unique).await.map_err(Trouble::Broken)?;
+            if let ListComparison::Other { unique } = comparison {
+                self.list.put(wire, unique).await.map_err(CallFailure::Broken)?;
             }
         }
         Ok(version)
     }
 
-    /// Returns what to ask for: the generation, and rarely or if it `must` what is asked beside.
-    pub(super) fn survey(&self, must: bool) -> GetGeneration<'_> {
+    /// Returns the survey to send: the generation, and the extras if they are due or if `must`.
+    pub(super) fn survey(&self, must: bool) -> GenerationCommand<'_> {
         let is_due = self.evictions.begin(Instant::now()) || must;
-        GetGeneration { name: &self.item, list: is_due.then_some(&self.list.item) }
+        GenerationCommand { name: &self.item, list: is_due.then_some(&self.list.item) }
     }
 
-    /// Notes the time and the generation.
-    pub(super) fn learn(&self, found: &Found, asked: u64, generation: u64) {
+    /// Records the time and the generation.
+    pub(super) fn learn(&self, found: &GenerationItem, asked: u64, generation: u64) {
         match found.second {
             Some(second) => self.clock.learn(second, asked, self.clock.host()),
-            None => self.timeless.give(|| self.has_no_time()),
+            None => self.timeless.give(|| self.no_time_warning()),
         }
-        self.generation.learn(generation);
+        self.generation.store(generation);
     }
 
-    /// Reads what was asked beside a survey, until `patience` ends. Returns how the list
-    /// of servers was found there; `None` if the connection is not to be used again, for the rest of
-    /// an answer may be on its way.
-    pub(super) async fn read_beside<T: Stream>(
+    /// Reads the extras of a survey until `patience` ends, and compares the lists. Returns `None` if the
+    /// connection must not be used again, since the rest of an answer may be on its way.
+    pub(super) async fn read_survey_extras<T: Stream>(
         &self,
         wire: &mut Wire<T>,
         patience: impl Future<Output = ()>,
-    ) -> Option<Listed> {
-        let Either::Left(Ok(Beside { list, evictions: Ok(count) })) =
-            race(beside(wire), pin!(patience)).await
+    ) -> Option<ListComparison> {
+        let Either::Left(Ok(SurveyExtras { list, evictions: Ok(count) })) =
+            race(read_survey_extras(wire), pin!(patience)).await
         else {
             self.evictions.refused(Instant::now());
             return None;
         };
         if self.evictions.end(count) > 0 {
-            self.evictions.evictions.warn(|| self.has_given_up(count));
+            self.evictions.evictions.warn(|| self.eviction_warning(count));
         }
         let is_other = self.list.compare(&self.title, list.as_ref().map(|item| &*item.bytes));
-        Some(if is_other { Listed::Other { unique: list.map(|item| item.unique) } } else { Listed::Same })
+        Some(if is_other {
+            ListComparison::Other { unique: list.map(|item| item.unique) }
+        } else {
+            ListComparison::Same
+        })
     }
 
-    fn has_no_time(&self) -> String {
+    fn no_time_warning(&self) -> String {
         format!(
             "{} does not say its time (`mg` with the flag t), so limits there go by each host's clock: keep \
              the clocks of all hosts in step, or use memcached itself, 1.6 or later",
@@ -118,7 +122,7 @@ impl Host {
         )
     }
 
-    fn has_given_up(&self, count: u64) -> String {
+    fn eviction_warning(&self, count: u64) -> String {
         format!(
             "{} has given up {count} items for want of memory: each key among them has its whole limit \
              again; give it more memory (-m), or use one for limits alone",
@@ -127,7 +131,8 @@ impl Host {
     }
 }
 
-/// Whether a server of this version knows `ma`; what is no version of memcached's own is not judged.
+/// Returns whether a server of this version knows `ma`. A text that is no version of memcached's own counts
+/// as recent.
 pub(super) fn can_count(version: &str) -> bool {
     let mut numbers = version.split(['.', '-', ' ']).map_while(|number| number.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {

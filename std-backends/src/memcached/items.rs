@@ -1,4 +1,4 @@
-//! The items of a namespace, each on its server, as what a compare-and-swap needs.
+//! The items of a namespace, each on its server, as a compare-and-swap store.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,23 +9,24 @@ use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Class, Clock, Strategy, Timestamp};
 use traffik_runtimes::Connect;
 
-use super::command::Store;
+use super::command::StoreCommand;
 use super::expiry::{SPARE, STATE_SPARE, expiry};
 use super::flood::Floods;
-use super::meta::{Load, Remove};
+use super::meta::{LoadCommand, RemoveCommand};
 use super::server::{End, Server};
 use super::{name, window};
 use crate::FifoQueue;
 use crate::cas::{CompareAndSwap, Versioned, Write};
 use crate::util::corrupt::CorruptValues;
 use crate::util::shutdown::ShutdownGate;
+/// The items of one namespace, and the parts of a storage that its calls share.
 
 pub(super) struct Items<R: Connect> {
     pub(super) runtime: R,
     pub(super) servers: Vec<Arc<Server<R>>>,
     pub(super) namespace: String,
     pub(super) timeout: Duration,
-    /// A clock instead of the servers'.
+    /// The clock that replaces the servers', in tests.
     pub(super) clock: Option<Arc<dyn Clock + Send + Sync>>,
     pub(super) wait_queue: FifoQueue,
     pub(super) floods: Floods,
@@ -33,59 +34,63 @@ pub(super) struct Items<R: Connect> {
     pub(super) corrupt: CorruptValues,
 }
 
-/// Tells whether an item has been changed since it was loaded.
-pub(super) struct Version {
-    /// Its name, of the generation it was loaded in.
+/// The version of an item as it was loaded, against which a swap is held.
+pub(super) struct ItemVersion {
+    /// The item's name in the generation that it was loaded in.
     name: String,
-    /// What tells its contents; `None` if it was not there.
+    /// The CAS version of its contents; `None` if there was no item.
     unique: Option<u64>,
 }
 
 impl<R: Connect> Items<R> {
-    /// The server that keeps a key: the one of the highest weight, so that few keys move when a server comes
-    /// or goes.
+    /// Returns the server that keeps a key: the one with the highest weight, so that few keys move when a
+    /// server is added or removed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no server, which a builder refuses.
     pub(super) fn server(&self, escaped: &str) -> Result<&Arc<Server<R>>, BackendError> {
         if let [only] = &self.servers[..] {
             return Ok(only);
         }
         let heaviest = self.servers.iter().max_by_key(|server| server.weight(escaped));
-        // A builder lets nobody have none.
+        // The builder refuses an empty list.
         heaviest.ok_or_else(|| BackendError::new(ErrorKind::Invalid, "no server is named"))
     }
 
-    /// Asks for the generation of a server again, until the end of a call that begins now.
-    pub(super) async fn renewed(&self, server: &Arc<Server<R>>) -> Result<u64, BackendError> {
-        server.look(false, pin!(self.end())).await
+    /// Reads the generation of a server again, with the time of one call from now.
+    pub(super) async fn refreshed_generation(&self, server: &Arc<Server<R>>) -> Result<u64, BackendError> {
+        server.refresh_generation(false, pin!(self.end())).await
     }
 
-    /// Loads what a key has in a generation.
+    /// Loads the item of a key in a generation.
     async fn load_in(
         &self,
         server: &Server<R>,
         generation: u64,
         escaped: &str,
         end: End<'_>,
-    ) -> Result<Versioned<Version>, BackendError> {
+    ) -> Result<Versioned<ItemVersion>, BackendError> {
         let name = self.name(generation, escaped);
-        let found = server.call(Load(&name), end).await?;
+        let found = server.call(LoadCommand(&name), end).await?;
         let (unique, rest) = (found.as_ref().map(|item| item.unique), found.as_ref().and_then(|it| it.rest));
-        // Some of the time is spare, should this host be ahead of another.
+        // The spare seconds are not part of the state's own time: this host may be ahead of another.
         let kept = rest.map(|rest| Duration::from_secs(rest.saturating_sub(SPARE)));
-        let version = Version { name, unique };
+        let version = ItemVersion { name, unique };
         Ok(Versioned { bytes: found.map(|item| item.bytes), version, now: self.now(server), kept })
     }
 
-    /// The name of a key's item in a generation.
+    /// Returns the name of a key's item in a generation.
     pub(super) fn name(&self, generation: u64, escaped: &str) -> String {
         name::item(&self.namespace, generation, escaped)
     }
 
-    /// The present, for the states on a server.
+    /// Returns the present time for states on a server.
     pub(super) fn now(&self, server: &Server<R>) -> Timestamp {
         self.clock.as_ref().map_or_else(|| server.clock().now(), |clock| clock.now())
     }
 
-    /// Returns the expiry to store a state with that has so long to live.
+    /// Returns the expiry for a state that has so long to live.
     pub(super) fn expiry(&self, server: &Server<R>, rest: Duration) -> u32 {
         const DAY: Duration = Duration::from_secs(24 * 3_600);
         // A clock of another kind than the server's may be slower.
@@ -93,30 +98,34 @@ impl<R: Connect> Items<R> {
         expiry(rest, STATE_SPARE, || server.clock().now())
     }
 
-    /// The end of a call that begins now.
+    /// Returns a future that completes when a call that begins now must end.
     pub(super) fn end(&self) -> impl Future<Output = ()> + Send + 'static {
         self.runtime.sleep(self.timeout)
     }
 }
 
-/// Keys are escaped ones.
+/// Keys are escaped already.
 impl<R: Connect> CompareAndSwap for Items<R> {
-    type Version = Version;
+    type Version = ItemVersion;
 
-    async fn load(&self, key: &[u8]) -> Result<Versioned<Version>, BackendError> {
+    async fn load(&self, key: &[u8]) -> Result<Versioned<ItemVersion>, BackendError> {
         let escaped = String::from_utf8_lossy(key);
         let mut end = pin!(self.end());
         let server = self.server(&escaped)?;
-        let Some(known) = server.generation().look() else {
-            let generation = server.first_look(end.as_mut()).await?;
+        let Some(known) = server.generation().cached() else {
+            let generation = server.first_generation(end.as_mut()).await?;
             return self.load_in(server, generation, &escaped, end).await;
         };
-        if !(known.is_old() && server.generation().begin(known)) {
+        // Load with the cached generation and refresh it at once: a refresh costs no extra round trip. If the
+        // namespace was cleared meanwhile, the loaded state is void and is loaded anew.
+        if !(known.is_stale() && server.generation().begin_refresh(known)) {
             return self.load_in(server, known.number, &escaped, end).await;
         }
-        let (old, renewed) =
-            Box::pin(join(self.load_in(server, known.number, &escaped, end.as_mut()), self.renewed(server)))
-                .await;
+        let (old, renewed) = Box::pin(join(
+            self.load_in(server, known.number, &escaped, end.as_mut()),
+            self.refreshed_generation(server),
+        ))
+        .await;
         match renewed {
             Ok(new) if new != known.number => self.load_in(server, new, &escaped, end).await,
             _ => old,
@@ -126,19 +135,23 @@ impl<R: Connect> CompareAndSwap for Items<R> {
     async fn swap(
         &self,
         key: &[u8],
-        version: Version,
+        version: ItemVersion,
         change: Write,
-    ) -> Result<Option<Versioned<Version>>, BackendError> {
+    ) -> Result<Option<Versioned<ItemVersion>>, BackendError> {
         let mut end = pin!(self.end());
         let (server, name) = (self.server(&String::from_utf8_lossy(key))?, &version.name);
         let done = match (change, version.unique) {
+            // No item and nothing to store: there is nothing to send.
             (Write::Remove, None) => true,
-            (Write::Remove, Some(unique)) => server.call(Remove { name, unique }, end.as_mut()).await?,
+            (Write::Remove, Some(unique)) => {
+                server.call(RemoveCommand { name, unique }, end.as_mut()).await?
+            }
             (Write::Store(bytes, rest), unique) => {
-                let stored = Store { name, bytes: &bytes, expiry: self.expiry(server, rest), unique };
+                let stored = StoreCommand { name, bytes: &bytes, expiry: self.expiry(server, rest), unique };
                 server.call(stored, end.as_mut()).await?
             }
         };
+        // A lost swap returns the present item, which the executor decides on next.
         if done { Ok(None) } else { self.load(key).await.map(Some) }
     }
 

@@ -1,52 +1,53 @@
-//! The list of servers that a storage names, on each of them: so that instances which name others notice.
+//! The list of servers that a storage names, stored on each of them so that instances with other lists
+//! notice.
 
 use std::io;
 use std::sync::Arc;
 
 use traffik_core::Seed;
 
-use super::command::{Command, Store};
-use super::meta::LISTED;
+use super::command::{Command, StoreCommand};
+use super::meta::LIST_TTL_SECONDS;
 use super::name;
 use super::wire::{Stream, Wire};
 use crate::util::warning::{LogWriter, Warning};
 
-/// How many bytes of the names are kept.
-const NAMED: usize = 512;
+/// The bytes of names that are kept.
+const MAX_NAME_BYTES: usize = 512;
 
-/// The digits of a fingerprint.
+/// The hexadecimal digits of a fingerprint.
 const DIGITS: usize = 16;
 
 /// The list of one storage.
 pub(super) struct ServerList {
     /// The item that holds the list.
     pub(super) item: String,
-    /// The fingerprint of the names, and the names as far as there is room.
+    /// The fingerprint of the names, then the names as far as there is room.
     bytes: Vec<u8>,
     namespace: String,
     warning: Warning,
 }
 
 impl ServerList {
-    /// The list of these names, which are sorted.
+    /// Creates the list of these sorted names.
     pub(super) fn new(namespace: &str, names: &[Arc<str>], writer: LogWriter) -> Self {
         let joined = names.join(",");
         let fingerprint = Seed::new(0).digest(joined.as_str()).as_u64();
         let mut bytes = format!("{fingerprint:0DIGITS$x} {joined}").into_bytes();
-        bytes.truncate(DIGITS + 1 + NAMED);
+        bytes.truncate(DIGITS + 1 + MAX_NAME_BYTES);
         let (item, namespace) = (name::other(namespace, "servers", ""), namespace.to_owned());
         Self { item, bytes, namespace, warning: Warning::new(writer) }
     }
 
-    /// Puts the list on a server, unless another has been put there since the one of this mark.
+    /// Stores the list on a server, unless the item has changed since this CAS version.
     pub(super) async fn put<T: Stream>(&self, wire: &mut Wire<T>, unique: Option<u64>) -> io::Result<()> {
         wire.begin();
-        let put = Store { name: &self.item, bytes: &self.bytes, expiry: LISTED, unique };
+        let put = StoreCommand { name: &self.item, bytes: &self.bytes, expiry: LIST_TTL_SECONDS, unique };
         put.ask(wire).await.map(|_| ())
     }
 
-    /// Compares this list with the one that a server keeps, and warns of another one, once. Returns whether
-    /// this one is to be put there.
+    /// Compares this list with the one on a server, and warns once of a difference. Returns whether this list
+    /// has to be stored there.
     pub(super) fn compare(&self, title: &str, kept: Option<&[u8]>) -> bool {
         let Some(kept) = kept else { return true };
         if kept == self.bytes {
@@ -54,7 +55,7 @@ impl ServerList {
         }
         // Bytes that are no list are replaced.
         let Some((theirs, ours)) = names(kept).zip(names(&self.bytes)) else { return true };
-        // Both have this server alone, by whatever name: all keys are kept here.
+        // Both lists have this server alone, perhaps under two names: all keys are here anyway.
         if ![&theirs, &ours].iter().any(|list| list.contains([',', '…'])) {
             return false;
         }
@@ -70,13 +71,13 @@ impl ServerList {
     }
 }
 
-/// Returns the names in a list, if it is one.
+/// Returns the names in a list, or `None` if the bytes are no list.
 fn names(bytes: &[u8]) -> Option<String> {
     let (fingerprint, names) = bytes.split_at_checked(DIGITS)?;
     let names = names.strip_prefix(b" ").filter(|_| fingerprint.iter().all(u8::is_ascii_hexdigit))?;
-    let cut = if names.len() >= NAMED { "…" } else { "" };
+    let cut = if names.len() >= MAX_NAME_BYTES { "…" } else { "" };
     let plain = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
-    Some(names.iter().take(NAMED).map(plain).chain(cut.chars()).collect())
+    Some(names.iter().take(MAX_NAME_BYTES).map(plain).chain(cut.chars()).collect())
 }
 
 #[cfg(test)]

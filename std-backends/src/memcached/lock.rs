@@ -1,4 +1,4 @@
-//! Locks on Memcached, for critical sections of users' own.
+//! Locks on Memcached, for critical sections of your own.
 
 use std::pin::pin;
 
@@ -6,27 +6,50 @@ use traffik_core::storage::{BackendError, ErrorKind, Reply};
 use traffik_core::{Clock, debug_fields};
 use traffik_runtimes::Connect;
 
-use super::command::{Get, Store};
+use super::command::{GetCommand, StoreCommand};
 use super::expiry::{SPARE, expiry};
-use super::meta::{ADDED, Count, Counted, Remove};
+use super::meta::{ArithmeticCommand, ArithmeticReply, INCREMENT, RemoveCommand};
 use super::{MemcachedStorage, name};
 use crate::SystemClock;
 use crate::lock::{Grant, Lock, Owner, Ttl};
 
-/// Locks on the servers that a [`MemcachedStorage`] is connected to, in its namespace.
+/// Locks on the servers of a [`MemcachedStorage`], in its namespace.
 ///
-/// A name is an item that is there while it is held; fencing tokens are counted by another one. Granting
-/// takes two calls, and so do renewing and releasing. Servers count in whole seconds: a grant ends up to
-/// three seconds after its TTL. It is lost with the server's memory, or if that is full: the name may then
-/// be granted again, so use the fencing token, which grows also then, as long as the clocks of hosts do not
-/// differ by more than the time that a grant took. [`MemcachedStorage::clear`] leaves locks alone.
+/// Choose it where a Memcached is all there is, and protect the resource with the fencing token. `RedisLock`
+/// keeps grants as long as its server keeps data.
+///
+/// * A held name is an item that lives as long as the grant. A second item counts fencing tokens. Each of
+///   granting, renewing and releasing takes two calls, with one [timeout](super::MemcachedBuilder::timeout)
+///   for both.
+/// * Servers count whole seconds, so a grant ends up to three seconds after its TTL.
+/// * A grant is lost if the server restarts or evicts the item. The name may then be granted again, so hand
+///   the [fencing token](Grant::fencing) to whatever the lock protects. Tokens grow even then, as long as the
+///   clocks of hosts differ by less than the time that a grant took.
+/// * A call that fails with [`Timeout`](ErrorKind::Timeout), and an answer that is dropped, may leave the
+///   name granted to nobody until its TTL is over.
+/// * [`MemcachedStorage::clear`] leaves locks alone.
+///
+/// ```no_run
+/// use traffik::MemcachedStorage;
+/// use traffik::lock::Locks;
+/// # use traffik::runtime::Connect;
+///
+/// # async fn example(runtime: impl Connect) -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemcachedStorage::servers(runtime.clone(), ["127.0.0.1:11211"]).build()?;
+/// let locks = Locks::new(storage.lock(), runtime);
+/// let guard = locks.lock("invoices/7").await?;
+/// println!("the fencing token is {}", guard.fencing());
+/// guard.release().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MemcachedLock<R: Connect>(MemcachedStorage<R>);
 
 debug_fields!([R: Connect] MemcachedLock<R>: namespace = |it| &it.0.items.namespace);
 
 impl<R: Connect> MemcachedStorage<R> {
-    /// Locks beside the states, by the same connections.
+    /// Returns locks in this storage's namespace, on the same connections.
     #[must_use]
     pub fn lock(&self) -> MemcachedLock<R> {
         MemcachedLock(self.clone())
@@ -41,23 +64,23 @@ impl<R: Connect> MemcachedLock<R> {
         let server = items.server(&escaped)?;
         let held = name::other(&items.namespace, "lock", &escaped);
         let expiry = expiry(ttl.get(), SPARE, || server.clock().now());
-        let added = Store { name: &held, bytes: owner.as_bytes(), expiry, unique: None };
-        if !server.call(added, end.as_mut()).await? {
+        let addition = StoreCommand { name: &held, bytes: owner.as_bytes(), expiry, unique: None };
+        if !server.call(addition, end.as_mut()).await? {
             return Ok(None);
         }
         let fence = name::other(&items.namespace, "fence", &escaped);
-        // A counter that was lost begins with the time, so it is past where it was.
+        // A counter that was lost restarts at the present time, which is beyond every earlier token.
         let first = SystemClock.now().as_micros();
-        let counted = Count { name: &fence, change: ADDED, first, expiry: FOR_EVER };
-        match server.call(counted, end).await? {
-            Counted::To { value, .. } => Ok(Some(Grant::new(name, owner, value))),
-            Counted::Not => {
+        let increment = ArithmeticCommand { name: &fence, change: INCREMENT, first, expiry: FOR_EVER };
+        match server.call(increment, end).await? {
+            ArithmeticReply::Value { value, .. } => Ok(Some(Grant::new(name, owner, value))),
+            ArithmeticReply::NotANumber => {
                 Err(BackendError::new(ErrorKind::Corrupt, format!("{fence} is no number; remove it")))
             }
         }
     }
 
-    /// Changes the item of a grant, if it is still that grant's.
+    /// Renews a grant for `kept`, or releases it, if the owner still holds it.
     async fn change(&self, grant: &Grant, kept: Option<Ttl>) -> Result<bool, BackendError> {
         let items = &self.0.items;
         let (escaped, mut end) = (name::escaped(&grant.name()), pin!(items.end()));
@@ -65,13 +88,13 @@ impl<R: Connect> MemcachedLock<R> {
         let name = &name::other(&items.namespace, "lock", &escaped);
         let bytes = grant.owner();
         let bytes = bytes.as_bytes();
-        match server.call(Get(name), end.as_mut()).await? {
+        match server.call(GetCommand(name), end.as_mut()).await? {
             Some((owner, unique)) if owner == bytes => match kept {
                 Some(ttl) => {
                     let expiry = expiry(ttl.get(), SPARE, || server.clock().now());
-                    server.call(Store { name, bytes, expiry, unique: Some(unique) }, end).await
+                    server.call(StoreCommand { name, bytes, expiry, unique: Some(unique) }, end).await
                 }
-                None => server.call(Remove { name, unique }, end).await,
+                None => server.call(RemoveCommand { name, unique }, end).await,
             },
             _ => Ok(false),
         }

@@ -1,18 +1,18 @@
-//! The commands that `memcache-async` cannot ask, in words of our own: four commands of the meta protocol,
-//! and `stats`.
+//! The commands that `memcache-async` does not support: four commands of the meta protocol, and `stats`.
 //!
-//! * Count a hit: `ma` with `N J MD`. `decrement` makes no item and gives it no end, so a new key would take
-//!   three trips, and a process that dies between them leaves a count that never ends. It returns no mark.
-//! * Load a state: `mg` with `v c t`. `gets` does not say for how long the item is kept yet; a denial that
-//!   lasts longer has it stored anew.
-//! * Ask for the generation and the server's time: `mg` with `N T v c t`, for the same reason, and because no
-//!   command of the client makes an item that is missing, or gives one another end.
-//! * Remove what was not changed: `md` with `C`. `delete` heeds no mark and waits for no answer. A `cas` by
-//!   an item that is over would remove as well, but a server without room refuses that.
-//! * Ask for evictions: `stats`, which the client does not know.
+//! * Counting a hit: `ma` with `N J MD`. `decrement` neither makes an item nor sets its expiry, so a new key
+//!   would take three round trips, and a process that dies between them leaves a count that never ends. It
+//!   also returns no CAS version.
+//! * Loading a state: `mg` with `v c t`. `gets` does not report the rest of an item's life, and a denial that
+//!   lasts longer has to be stored anew.
+//! * Reading the generation and the server's time: `mg` with `N T v c t`, for the same reason, and because no
+//!   command of the client makes a missing item or changes the expiry of another.
+//! * Removing an unchanged item: `md` with `C`. `delete` heeds no CAS version and waits for no answer. A
+//!   `cas` with an expired item would remove it as well, but a server without room refuses that.
+//! * Reading evictions: `stats`, which the client does not know.
 //!
-//! Each answer names the call by its opaque number (`O`), so no answer is taken for another's. By
-//! `memcache-async` go `gets`, `cas`, `add` and `version`: see [`command`](super::command).
+//! Each reply repeats the opaque number (`O`) of its command, so no reply is taken for another's. `gets`,
+//! `cas`, `add` and `version` go through `memcache-async`: see [`command`](super::command).
 
 use std::fmt::Write;
 use std::io::{self, Error};
@@ -21,134 +21,136 @@ use futures_util::AsyncReadExt;
 
 use super::clock::LAST;
 use super::command::{Command, unexpected};
-use super::wire::{LARGEST, Stream, Wire, number};
+use super::wire::{MAX_ITEM_BYTES, Stream, Wire, number};
 
-/// Looks for an item, and for how long it is kept.
-pub(super) struct Load<'a>(pub(super) &'a str);
+/// Reads an item and the rest of its life.
+pub(super) struct LoadCommand<'a>(pub(super) &'a str);
 
-/// An item that is there.
+/// An item as the server returned it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Item {
+pub(super) struct StoredItem {
     pub(super) bytes: Vec<u8>,
-    /// The mark of its contents, another one after each change.
+    /// The CAS version, which differs after each change.
     pub(super) unique: u64,
-    /// The seconds for which it is kept yet; `None` if that is for ever, or if the server does not say it.
+    /// Seconds that the item will be kept; `None` if it never expires or the server does not say.
     pub(super) rest: Option<u64>,
 }
 
-/// The item of a generation, which is made empty where there is none, and the server's time by its end.
-pub(super) struct GetGeneration<'a> {
+/// Reads the item of a generation and, from its rest, the server's time. Makes an empty item where there is
+/// none.
+pub(super) struct GenerationCommand<'a> {
     pub(super) name: &'a str,
-    /// The item of a list of servers, if that and evictions are to be read after it as [`Beside`].
+    /// The item of a list of servers, if that and evictions are to be read as [`SurveyExtras`].
     pub(super) list: Option<&'a str>,
 }
 
-/// The item of a generation as it was found.
+/// The item of a generation as the server returned it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Empty before the namespace is first cleared.
+pub(super) struct GenerationItem {
+    /// The number in digits; empty before the namespace is first cleared.
     pub(super) bytes: Vec<u8>,
-    /// The mark of its contents; `None` if there is no item.
+    /// The CAS version; `None` if there is no item.
     pub(super) unique: Option<u64>,
-    /// The server's time, in seconds since 1970; `None` if it says none.
+    /// The server's time, in seconds since 1970; `None` if the server reports none.
     pub(super) second: Option<u64>,
 }
 
-/// Removes an item that has not been changed since; false if it has, or is gone.
-pub(super) struct Remove<'a> {
+/// Removes an item whose CAS version is still `unique`. Answers `false` if it has changed or is gone.
+pub(super) struct RemoveCommand<'a> {
     pub(super) name: &'a str,
     pub(super) unique: u64,
 }
 
-/// Adds one to a number, or takes one away. Where there is no item, there is the first number from now on.
-pub(super) struct Count<'a> {
+/// Increments or decrements a number. A missing item is made with `first`.
+pub(super) struct ArithmeticCommand<'a> {
     pub(super) name: &'a str,
-    /// [`TAKEN`] or `ADDED`.
+    /// [`DECREMENT`] or `INCREMENT`.
     pub(super) change: &'static str,
     pub(super) first: u64,
-    /// For how long, if there was none.
+    /// The expiry of a new item.
     pub(super) expiry: u32,
 }
 
-/// The flags by which one is taken away, and the number and its version returned.
-pub(super) const TAKEN: &str = " MD v c O";
-/// The same, with one added.
+/// The flags that subtract 1 and return the number and its CAS version.
+pub(super) const DECREMENT: &str = " MD v c O";
+/// The flags that add 1 and return the same.
 #[cfg(feature = "locks")]
-pub(super) const ADDED: &str = " MI v c O";
+pub(super) const INCREMENT: &str = " MI v c O";
 
-/// The result of counting.
+/// The reply to [`ArithmeticCommand`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counted {
-    /// The number is this now.
-    To { value: u64, unique: u64 },
+pub(super) enum ArithmeticReply {
+    /// The new number and its CAS version.
+    Value { value: u64, unique: u64 },
     /// There is an item, but it is no number.
-    Not,
+    NotANumber,
 }
 
-impl Command for Load<'_> {
-    type Answer = Option<Item>;
+impl Command for LoadCommand<'_> {
+    type Answer = Option<StoredItem>;
     const CHANGES: bool = false;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Self::Answer> {
         let command = format!("mg {} v c t O{}\r\n", self.0, wire.number);
-        item(wire, &command).await
+        ask_item(wire, &command).await
     }
 }
 
-impl Command for GetGeneration<'_> {
-    type Answer = Found;
-    // One that is empty stands for none.
+impl Command for GenerationCommand<'_> {
+    type Answer = GenerationItem;
+    // An empty item stands for generation 0, as a missing one does, so making it changes nothing.
     const CHANGES: bool = false;
 
-    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Found> {
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<GenerationItem> {
         wire.send(self.text(wire.number).as_bytes()).await?;
         self.read(wire).await
     }
 }
 
-impl GetGeneration<'_> {
-    /// Returns the words of the call of this number.
+impl GenerationCommand<'_> {
+    /// Returns the text of the command, with the opaque number `call`.
     pub(super) fn text(&self, call: u32) -> String {
-        // An item that others left without an end is given one.
+        // `T` also sets the expiry of an item that another program left without one.
         let mut text = format!("mg {} N{LAST} T{LAST} v c t O{call}\r\n", self.name);
         if let Some(list) = self.list {
-            let _ = write!(text, "mg {list} T{LISTED} v c t O{call}\r\nstats\r\n");
+            let _ = write!(text, "mg {list} T{LIST_TTL_SECONDS} v c t O{call}\r\nstats\r\n");
         }
         text
     }
 
-    /// Takes the answer, but for what was asked beside.
-    pub(super) async fn read<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Found> {
-        let Some(Item { bytes, unique, rest }) = read_item(wire).await? else {
-            return Ok(Found::default());
+    /// Reads the reply, and leaves the extras unread.
+    pub(super) async fn read<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<GenerationItem> {
+        let Some(StoredItem { bytes, unique, rest }) = read_item(wire).await? else {
+            return Ok(GenerationItem::default());
         };
+        // second = LAST − rest, since the item expires at LAST.
         let second = rest.and_then(|rest| u64::from(LAST).checked_sub(rest));
-        Ok(Found { bytes, unique: Some(unique), second })
+        Ok(GenerationItem { bytes, unique: Some(unique), second })
     }
 }
 
-/// For how many seconds a list of servers is kept after a storage has last looked at it.
-pub(super) const LISTED: u32 = 60;
+/// Seconds that a list of servers is kept after a storage has last read it.
+pub(super) const LIST_TTL_SECONDS: u32 = 60;
 
-/// The answers to the questions beside the item of a generation.
-pub(super) struct Beside {
-    /// The list of servers that another storage, or this one, has put there.
-    pub(super) list: Option<Item>,
-    /// How many items the server gave up for want of room.
+/// The extras of a survey, behind the item of a generation.
+pub(super) struct SurveyExtras {
+    /// The list of servers that a storage has stored there.
+    pub(super) list: Option<StoredItem>,
+    /// The items that the server evicted for want of room.
     pub(super) evictions: io::Result<u64>,
 }
 
-/// Reads what was asked beside the item of a generation.
-pub(super) async fn beside<T: Stream>(wire: &mut Wire<T>) -> io::Result<Beside> {
+/// Reads the extras of a survey.
+pub(super) async fn read_survey_extras<T: Stream>(wire: &mut Wire<T>) -> io::Result<SurveyExtras> {
     let list = read_item(wire).await?;
-    Ok(Beside { list, evictions: evictions(wire).await })
+    Ok(SurveyExtras { list, evictions: evictions(wire).await })
 }
 
-/// Reads the answer to `stats`: how many items the server gave up.
+/// Reads the reply to `stats`: the number of evicted items.
 ///
 /// # Errors
 ///
-/// Fails also if the server refuses: all of its answer has been taken then.
+/// Fails also if the server refuses; its whole reply has been read then.
 async fn evictions<T: Stream>(wire: &mut Wire<T>) -> io::Result<u64> {
     let mut evictions = None;
     loop {
@@ -163,7 +165,7 @@ async fn evictions<T: Stream>(wire: &mut Wire<T>) -> io::Result<u64> {
     }
 }
 
-impl Command for Remove<'_> {
+impl Command for RemoveCommand<'_> {
     type Answer = bool;
 
     async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<bool> {
@@ -171,16 +173,16 @@ impl Command for Remove<'_> {
         let line = wire.ask(command.as_bytes()).await?;
         let words = || line.split(|byte| *byte == b' ');
         match words().next() {
-            Some(word @ (b"HD" | b"EX" | b"NF")) if is_of(words(), wire.number) => Ok(word == b"HD"),
+            Some(word @ (b"HD" | b"EX" | b"NF")) if is_reply_to(words(), wire.number) => Ok(word == b"HD"),
             _ => Err(unexpected(&line)),
         }
     }
 }
 
-impl Command for Count<'_> {
-    type Answer = Counted;
+impl Command for ArithmeticCommand<'_> {
+    type Answer = ArithmeticReply;
 
-    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<Counted> {
+    async fn ask<T: Stream>(&self, wire: &mut Wire<T>) -> io::Result<ArithmeticReply> {
         let mut numbers = std::array::from_fn(|_| itoa::Buffer::new());
         let [expiry, first, call] = &mut numbers;
         let words = [
@@ -197,52 +199,56 @@ impl Command for Count<'_> {
         let line = wire.ask(words.concat().as_bytes()).await?;
         let words = || line.split(|byte| *byte == b' ');
         match words().next() {
-            Some(b"VA") if is_of(words(), wire.number) => {
+            Some(b"VA") if is_reply_to(words(), wire.number) => {
                 let unique = words().find_map(|word| number(word.strip_prefix(b"c")?));
                 let value = wire.line().await?;
                 match (number(&value), unique) {
-                    (Some(value), Some(unique)) => Ok(Counted::To { value, unique }),
+                    (Some(value), Some(unique)) => Ok(ArithmeticReply::Value { value, unique }),
                     _ => Err(unexpected(&value)),
                 }
             }
-            _ if line == b"CLIENT_ERROR cannot increment or decrement non-numeric value" => Ok(Counted::Not),
+            // The reply has no opaque number, so only its exact text is accepted.
+            _ if line == b"CLIENT_ERROR cannot increment or decrement non-numeric value" => {
+                Ok(ArithmeticReply::NotANumber)
+            }
             _ => Err(unexpected(&line)),
         }
     }
 }
 
-/// Asks for an item with the flags `v c t` and reads it, if it is there.
-async fn item<T: Stream>(wire: &mut Wire<T>, command: &str) -> io::Result<Option<Item>> {
+/// Reads an item with the flags `v c t`, or `None` if there is none.
+async fn ask_item<T: Stream>(wire: &mut Wire<T>, command: &str) -> io::Result<Option<StoredItem>> {
     wire.send(command.as_bytes()).await?;
     read_item(wire).await
 }
 
-async fn read_item<T: Stream>(wire: &mut Wire<T>) -> io::Result<Option<Item>> {
+async fn read_item<T: Stream>(wire: &mut Wire<T>) -> io::Result<Option<StoredItem>> {
     let line = wire.line().await?;
     let words = || line.split(|byte| *byte == b' ');
-    // Older servers do not say which call it is that finds nothing.
-    if words().next() == Some(b"EN") && (line == b"EN" || is_of(words(), wire.number)) {
+    // Older servers leave out the opaque number when they find nothing.
+    if words().next() == Some(b"EN") && (line == b"EN" || is_reply_to(words(), wire.number)) {
         return Ok(None);
     }
-    let told = |flag: &[u8]| words().skip(2).find_map(|word| number(word.strip_prefix(flag)?));
-    let length = words().nth(1).and_then(number).filter(|length| *length <= LARGEST);
+    let flag_value = |flag: &[u8]| words().skip(2).find_map(|word| number(word.strip_prefix(flag)?));
+    let length = words().nth(1).and_then(number).filter(|length| *length <= MAX_ITEM_BYTES);
     let (b"VA", true, Some(length), Some(unique)) =
-        (words().next().unwrap_or_default(), is_of(words(), wire.number), length, told(b"c"))
+        (words().next().unwrap_or_default(), is_reply_to(words(), wire.number), length, flag_value(b"c"))
     else {
         return Err(unexpected(&line));
     };
+    // The bound of `length` holds, so a server cannot make this allocate more than an item of 1 MiB.
     let mut bytes = vec![0; length as usize + END.len()];
     wire.read_exact(&mut bytes).await?;
     if bytes.split_off(length as usize) != END {
         return Err(unexpected(&bytes));
     }
-    Ok(Some(Item { bytes, unique, rest: told(b"t") }))
+    Ok(Some(StoredItem { bytes, unique, rest: flag_value(b"t") }))
 }
 
 /// The end of a line, and of an item's bytes.
 const END: &[u8] = b"\r\n";
 
-/// Whether the call of this number is answered, and not another.
-fn is_of<'a>(mut words: impl Iterator<Item = &'a [u8]>, call: u32) -> bool {
+/// Returns whether a reply repeats the opaque number of this call.
+fn is_reply_to<'a>(mut words: impl Iterator<Item = &'a [u8]>, call: u32) -> bool {
     words.any(|word| word.strip_prefix(b"O").and_then(number) == Some(call.into()))
 }

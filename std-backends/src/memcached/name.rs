@@ -1,4 +1,4 @@
-//! What items are called on a server: at most 250 bytes without spaces, whatever a key is.
+//! Names of items on a server: at most 250 bytes without spaces, for any key.
 
 use std::fmt::Write;
 
@@ -7,21 +7,21 @@ use traffik_core::ErasedKey;
 
 use crate::util::namespace::write_key;
 
-/// The longest name that a server takes.
+/// The longest name that a server accepts, in bytes.
 const LONGEST: usize = 250;
 
-/// A key in bytes that are safe.
+/// Returns a key in safe bytes.
 pub(super) fn escaped(key: &dyn ErasedKey) -> String {
     let mut escaped = Vec::with_capacity(40);
     write_key(&mut escaped, key);
-    // It is plain.
+    // Escaping leaves ASCII alone.
     String::from_utf8(escaped).unwrap_or_default()
 }
 
-/// The item of an escaped key: `namespace:{key}`, or `namespace:GENERATION{key}` once the namespace has been
-/// cleared.
+/// Returns the item of an escaped key: `namespace:{key}`, or `namespace:GENERATION{key}` once the namespace
+/// has been cleared.
 ///
-/// A key that would make it too long is told by its SHA-256, in brackets, of which nobody can make two alike.
+/// A key that would make the name too long is replaced by its SHA-256 in brackets, so no two keys collide.
 pub(super) fn item(namespace: &str, generation: u64, escaped: &str) -> String {
     let mut name = String::with_capacity(namespace.len() + escaped.len() + 20);
     name.extend([namespace, ":"]);
@@ -31,13 +31,13 @@ pub(super) fn item(namespace: &str, generation: u64, escaped: &str) -> String {
     named(name, escaped)
 }
 
-/// The item of something else in a namespace, such as a lock: `namespace#KIND{name}`. No state is taken for
-/// it, for no namespace has such a sign.
+/// Returns the item of another thing in a namespace, such as a lock: `namespace#KIND{name}`. It never
+/// collides with a state's item, since `#` is not allowed in a namespace.
 pub(super) fn other(namespace: &str, kind: &str, escaped: &str) -> String {
     named(format!("{namespace}#{kind}"), escaped)
 }
 
-/// The whole name, of which this is the beginning.
+/// Completes a name that begins like this.
 fn named(mut name: String, escaped: &str) -> String {
     if name.len() + escaped.len() + 2 <= LONGEST {
         name.extend(["{", escaped, "}"]);

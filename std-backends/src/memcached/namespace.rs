@@ -1,4 +1,4 @@
-//! The generation of a namespace on a server, which clearing replaces.
+//! Reading and replacing the generation of a namespace on a server.
 
 use std::pin::pin;
 
@@ -6,66 +6,67 @@ use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_runtimes::Connect;
 
 use super::clock::LAST;
-use super::command::{Get, Store};
+use super::command::{GetCommand, StoreCommand};
 use super::failure::failure;
-use super::generation::next;
-use super::host::Listed;
-use super::pool::Lease;
+use super::generation::next_generation;
+use super::host::ListComparison;
+use super::pool::PoolLease;
 use super::server::{End, Server};
 use super::wire::number;
 use crate::util::evictions::PATIENCE;
 use crate::util::race::{Either, race};
 
 impl<R: Connect> Server<R> {
-    /// Returns the generation where none was known: a connection that is made asks for it by itself.
-    pub(super) async fn first_look(&self, mut end: End<'_>) -> Result<u64, BackendError> {
+    /// Returns the generation where none is cached. A new connection reads it in its greeting.
+    pub(super) async fn first_generation(&self, mut end: End<'_>) -> Result<u64, BackendError> {
         self.lease(end.as_mut()).await?.put_back();
         match self.generation().number() {
             Some(generation) => Ok(generation),
-            None => self.look(false, end).await,
+            None => self.refresh_generation(false, end).await,
         }
     }
 
-    /// Asks for the generation, the time, and now and then or if it `must` for what was given up and for the
-    /// list of servers. For these two nobody waits, unless it must.
-    pub(super) async fn look(&self, must: bool, mut end: End<'_>) -> Result<u64, BackendError> {
+    /// Reads the generation and the time, and now and then, or if it `must`, the eviction count and the list
+    /// of servers. Waits for these two only if it `must`.
+    pub(super) async fn refresh_generation(&self, must: bool, mut end: End<'_>) -> Result<u64, BackendError> {
         let host = &self.pool.host;
         let (known, asked, survey) = (host.generation.number(), host.clock.host(), host.survey(must));
         let (found, lease) = self.exchange(&survey, end.as_mut()).await?;
         let generation = match known {
             Some(known) if known > 0 && found.bytes.is_empty() => known,
-            // What is no number is none of ours: as if it had never been cleared.
+            // Bytes that are no number were not written by a storage: treat the namespace as never cleared.
             _ => number(&found.bytes).unwrap_or(0),
         };
         host.learn(&found, asked, generation);
         match survey.list {
             None => lease.give_back(),
-            Some(_) if must => Box::pin(look_beside(lease)).await,
-            Some(_) => self.pool.runtime.spawn(look_beside(lease)),
+            Some(_) if must => Box::pin(finish_survey(lease)).await,
+            Some(_) => self.pool.runtime.spawn(finish_survey(lease)),
         }
         if generation > 0 && found.bytes.is_empty() {
-            // It was lost. Somebody else may be faster, perhaps with a newer one: that is known in a second.
+            // The item was lost. Another process may store a newer one first; this process reads that within
+            // a second.
             let bytes = generation.to_string();
             let (name, unique) = (&*host.item, found.unique);
-            self.call(Store { name, bytes: bytes.as_bytes(), expiry: LAST, unique }, end).await?;
+            self.call(StoreCommand { name, bytes: bytes.as_bytes(), expiry: LAST, unique }, end).await?;
         }
         Ok(generation)
     }
 
-    /// Begins another generation.
+    /// Starts another generation.
     pub(super) async fn begin_generation(&self, mut end: End<'_>) -> Result<(), BackendError> {
-        /// Others who clear it at the same time are as good.
+        /// Swaps that may be lost to other processes that clear the namespace, which is as good.
         const ATTEMPTS: usize = 8;
         let host = &self.pool.host;
         let (name, known) = (&*host.item, host.generation.number().unwrap_or(0));
         for _ in 0..ATTEMPTS {
-            let found = self.call(Get(name), end.as_mut()).await?;
+            let found = self.call(GetCommand(name), end.as_mut()).await?;
             let old = found.as_ref().and_then(|(bytes, _)| number(bytes)).unwrap_or(0).max(known);
-            let new = next(old, host.clock.now());
+            let new = next_generation(old, host.clock.now());
             let (text, unique) = (new.to_string(), found.map(|(_, unique)| unique));
-            let begun = Store { name, bytes: text.as_bytes(), expiry: LAST, unique };
-            if self.call(begun, end.as_mut()).await? {
-                host.generation.learn(new);
+            let stored = StoreCommand { name, bytes: text.as_bytes(), expiry: LAST, unique };
+            if self.call(stored, end.as_mut()).await? {
+                host.generation.store(new);
                 return Ok(());
             }
         }
@@ -73,16 +74,16 @@ impl<R: Connect> Server<R> {
     }
 }
 
-/// Reads what was asked beside a survey. Whatever comes of it, no call fails.
-async fn look_beside<R: Connect>(mut lease: Lease<R>) {
+/// Reads the extras of a survey. A failure here fails no call.
+async fn finish_survey<R: Connect>(mut lease: PoolLease<R>) {
     let pool = lease.pool().clone();
-    let listed = pool.host.read_beside(&mut lease.wire, pool.runtime.sleep(PATIENCE)).await;
-    let is_well = match listed {
-        Some(Listed::Other { unique }) => {
+    let comparison = pool.host.read_survey_extras(&mut lease.wire, pool.runtime.sleep(PATIENCE)).await;
+    let is_well = match comparison {
+        Some(ListComparison::Other { unique }) => {
             let put = pool.host.list.put(&mut lease.wire, unique);
             matches!(race(put, pin!(pool.runtime.sleep(PATIENCE))).await, Either::Left(Ok(())))
         }
-        Some(Listed::Same) => true,
+        Some(ListComparison::Same) => true,
         None => false,
     };
     if is_well {

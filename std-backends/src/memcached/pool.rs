@@ -1,5 +1,5 @@
-//! Connections to one server: each is used by one call at a time, and by no other after a call that did not
-//! end well.
+//! The connections to one server. One call at a time uses a connection, and none uses it after a call that
+//! left part of an answer unread.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use traffik_core::storage::BackendError;
 use traffik_runtimes::Connect;
 
-pub(super) use self::state::Settings;
-use self::state::{Idle, State, Step, Useless};
-use self::turn::{Come, Turn};
+use self::mailbox::{Delivery, Mailbox};
+pub(super) use self::state::PoolSettings;
+use self::state::{BrokenStreak, ConnectStep, IdleConnection, PoolState};
 use super::command::version;
 use super::host::Host;
 use super::wire::Wire;
@@ -22,72 +22,74 @@ use crate::util::race::{Either, race};
 use crate::util::shutdown::closed;
 
 mod connect;
+mod mailbox;
 mod state;
-mod turn;
 
+/// A pool of connections to one server.
 pub(super) struct Pool<R: Connect> {
     pub(super) runtime: R,
-    pub(super) settings: Settings,
+    pub(super) settings: PoolSettings,
     pub(super) host: Arc<Host>,
     address: String,
-    state: Mutex<State<R::Stream>>,
+    state: Mutex<PoolState<R::Stream>>,
 }
 
-/// After how long an idle connection is asked whether it still leads somewhere.
-const CHECKED: Duration = Duration::from_secs(5);
+/// Idle time after which a connection is probed before use.
+const PROBE_AFTER: Duration = Duration::from_secs(5);
 
-/// After how long the runtime is given a turn before an idle connection is looked at: so it notices an end
-/// that came meanwhile.
-const NOTICED: Duration = Duration::from_millis(10);
+/// Idle time after which the runtime is yielded to before use, so that it notices an end of the stream that
+/// came meanwhile.
+const YIELD_AFTER: Duration = Duration::from_millis(10);
 
 impl<R: Connect> Pool<R> {
-    pub(super) fn new(runtime: R, address: String, settings: Settings, host: Host) -> Arc<Self> {
+    pub(super) fn new(runtime: R, address: String, settings: PoolSettings, host: Host) -> Arc<Self> {
         Arc::new(Self { runtime, settings, host: Arc::new(host), address, state: Mutex::default() })
     }
 
-    /// A connection for one call: an idle one, or what comes first of one that is given back and a new one.
-    /// The first to come is served first.
-    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<R>, BackendError> {
+    /// Returns a connection for one call: an idle one, else whichever comes first of a returned and a new
+    /// one. Calls are served in the order in which they came.
+    pub(super) async fn lease(self: &Arc<Self>) -> Result<PoolLease<R>, BackendError> {
         loop {
             let mut lease = match self.take_idle()? {
                 Some((mut lease, idle)) => {
-                    if idle >= NOTICED && !self.leads_somewhere(&mut lease, idle).await {
+                    if idle >= YIELD_AFTER && !self.is_alive(&mut lease, idle).await {
                         continue;
                     }
                     lease
                 }
                 None => Box::pin(self.wait()).await?,
             };
-            // The system may know already that the server has gone, or that something came that nobody asked
-            // for.
+            // The system may know already that the server closed the connection, or sent bytes that nobody
+            // asked for.
             if lease.wire.is_idle() {
                 return Ok(lease);
             }
         }
     }
 
-    /// Takes an idle connection, if there is one; tells for how long it was idle.
-    fn take_idle(self: &Arc<Self>) -> Result<Option<(Lease<R>, Duration)>, BackendError> {
+    /// Takes the idle connection that was used last, with the time for which it was idle.
+    fn take_idle(self: &Arc<Self>) -> Result<Option<(PoolLease<R>, Duration)>, BackendError> {
         let mut state = self.state();
         if state.is_closed {
             return Err(closed());
         }
-        let Some(Idle { wire, since }) = state.idle.pop() else { return Ok(None) };
+        let Some(IdleConnection { wire, since }) = state.idle.pop() else { return Ok(None) };
+        // Unlocked before the clock is read: the lock is held for a few moves only.
         drop(state);
         let now = Instant::now();
-        let permit = Permit { pool: self.clone(), is_kept: false };
-        Ok(Some((Lease { wire, since: now, was_idle: true, permit }, now.saturating_duration_since(since))))
+        let slot = ConnectionSlot { pool: self.clone(), is_kept: false };
+        Ok(Some((PoolLease { wire, since: now, was_idle: true, slot }, now.saturating_duration_since(since))))
     }
 
-    fn leased(self: &Arc<Self>, wire: Box<Wire<R::Stream>>) -> Lease<R> {
-        let permit = Permit { pool: self.clone(), is_kept: false };
-        Lease { wire, since: Instant::now(), was_idle: false, permit }
+    fn leased(self: &Arc<Self>, wire: Box<Wire<R::Stream>>) -> PoolLease<R> {
+        let slot = ConnectionSlot { pool: self.clone(), is_kept: false };
+        PoolLease { wire, since: Instant::now(), was_idle: false, slot }
     }
 
-    /// Whether a connection that was idle for a while may be used. If it does not answer soon, none that was
-    /// idle for so long is kept.
-    async fn leads_somewhere(&self, lease: &mut Lease<R>, idle: Duration) -> bool {
-        if idle < CHECKED {
+    /// Returns whether a connection that was idle for a while may be used. If it does not answer a probe
+    /// within 100 ms, also drops all others that were idle as long.
+    async fn is_alive(&self, lease: &mut PoolLease<R>, idle: Duration) -> bool {
+        if idle < PROBE_AFTER {
             let mut has_yielded = false;
             let yielded = poll_fn(|context| {
                 if std::mem::replace(&mut has_yielded, true) {
@@ -107,26 +109,28 @@ impl<R: Connect> Pool<R> {
             return true;
         }
         let mut state = self.state();
-        let stale = state.idle.iter().take_while(|it| it.since.elapsed() >= CHECKED).count();
+        let stale = state.idle.iter().take_while(|it| it.since.elapsed() >= PROBE_AFTER).count();
         state.open = state.open.saturating_sub(stale);
+        // `idle` is sorted by `since`, so the stale ones come first. Dropped unlocked: closing may run code
+        // of the runtime.
         let dropped: Vec<_> = state.idle.drain(..stale).collect();
         drop(state);
         drop(dropped);
         false
     }
 
-    /// Stands in line until a connection comes, and sees to it that one is made.
-    async fn wait(self: &Arc<Self>) -> Result<Lease<R>, BackendError> {
+    /// Queues a call until a connection is delivered, and starts attempts to connect.
+    async fn wait(self: &Arc<Self>) -> Result<PoolLease<R>, BackendError> {
         let waiting = {
             let mut state = self.state();
-            // One may have come meanwhile.
-            if let Some(Idle { wire, .. }) = state.idle.pop() {
+            // Looked at again under the lock that queues: a connection may have been returned meanwhile.
+            if let Some(IdleConnection { wire, .. }) = state.idle.pop() {
                 drop(state);
                 return Ok(self.leased(wire));
             }
-            let turn = Arc::new(Turn::default());
-            state.waiting.push_back(turn.clone());
-            Waiting { pool: self, turn }
+            let mailbox = Arc::new(Mailbox::default());
+            state.waiting.push_back(mailbox.clone());
+            PoolWaiter { pool: self, mailbox }
         };
         loop {
             let step = {
@@ -136,133 +140,140 @@ impl<R: Connect> Pool<R> {
                 }
                 state.step(Instant::now(), &self.settings)
             };
-            let come = match step {
-                Step::Fail(failure) => return Err(failure),
-                Step::Begin(..) => {
+            let delivery = match step {
+                ConnectStep::Fail(failure) => return Err(failure),
+                // Started outside of the lock, since a runtime may poll a spawned future at once.
+                ConnectStep::Begin(..) => {
                     self.take_step(step);
                     continue;
                 }
-                Step::Wait(None) => waiting.turn.next().await,
-                Step::Wait(Some(time)) => {
-                    match race(waiting.turn.next(), pin!(self.runtime.sleep(time))).await {
-                        Either::Left(come) => come,
+                ConnectStep::Wait(None) => waiting.mailbox.next().await,
+                ConnectStep::Wait(Some(time)) => {
+                    match race(waiting.mailbox.next(), pin!(self.runtime.sleep(time))).await {
+                        Either::Left(delivery) => delivery,
                         Either::Right(()) => continue,
                     }
                 }
             };
-            match come {
-                Come::Wire(wire) => return Ok(self.leased(wire)),
-                Come::Failed(failure) => return Err(failure),
-                Come::Look => {}
+            match delivery {
+                Delivery::Wire(wire) => return Ok(self.leased(wire)),
+                Delivery::Failed(failure) => return Err(failure),
+                Delivery::Recheck => {}
             }
         }
     }
 
-    /// Whether any connection is open.
+    /// Returns whether any connection is open.
     pub(super) fn is_connected(&self) -> bool {
         self.state().open > 0
     }
 
-    /// Notes that a connection broke before its first answer: if that goes on, calls pause.
-    pub(super) fn was_useless(&self, wire: &Wire<R::Stream>, failure: &BackendError) {
+    /// Records that a connection broke before its first answer. If that happens repeatedly, calls pause.
+    pub(super) fn note_early_break(&self, wire: &Wire<R::Stream>, failure: &BackendError) {
         let mut state = self.state();
         if state.breaks_again(wire.attempt) {
             state.pause.begin(failure.clone(), Instant::now());
         }
     }
 
-    /// Keeps a connection for the next call; `is_proved` if it has answered one.
-    fn keep(&self, mut wire: Box<Wire<R::Stream>>, is_proved: bool) {
+    /// Keeps a connection for the next call. `has_answered` is false if no call was made on it.
+    fn keep(&self, mut wire: Box<Wire<R::Stream>>, has_answered: bool) {
         let mut state = self.state();
         if state.is_closed {
             drop(state);
             return;
         }
-        if is_proved && std::mem::replace(&mut wire.is_fresh, false) {
-            state.useless = Useless::default();
+        if has_answered && std::mem::replace(&mut wire.is_fresh, false) {
+            state.broken_streak = BrokenStreak::default();
             state.pause.end();
         }
         let now = Instant::now();
-        let (woken, spare) = (state.place(wire, now), state.spare(now, &self.settings));
+        let (woken, spare) = (state.deliver(wire, now), state.take_expired(now, &self.settings));
         drop(state);
         drop(spare);
+        // Wakers run other code, so they are called unlocked.
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// No call is made from now on.
+    /// Closes the pool: calls that wait fail, and so do later ones.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
         let (idle, attempts) = (std::mem::take(&mut state.idle), std::mem::take(&mut state.attempts));
         let waiting = std::mem::take(&mut state.waiting);
-        let woken: Vec<_> = waiting.iter().filter_map(|turn| turn.put(Come::Failed(closed()))).collect();
+        // Put under the lock: a call that leaves the queue takes the same lock first.
+        let woken: Vec<_> =
+            waiting.iter().filter_map(|mailbox| mailbox.put(Delivery::Failed(closed()))).collect();
         drop(state);
         drop((idle, attempts));
         woken.into_iter().for_each(Waker::wake);
     }
 
-    fn state(&self) -> MutexGuard<'_, State<R::Stream>> {
+    fn state(&self) -> MutexGuard<'_, PoolState<R::Stream>> {
         lock(&self.state)
     }
 }
 
-/// A connection that one call uses. It is closed when this is dropped, unless the call has said that all of
-/// its answer was taken: whatever else may have happened to it, nobody is to read what was meant for another.
-pub(super) struct Lease<R: Connect> {
+/// A connection that one call uses.
+///
+/// Dropping it closes the connection, unless the call has returned it after its whole answer. So no call ever
+/// reads the answer to another.
+pub(super) struct PoolLease<R: Connect> {
     pub(super) wire: Box<Wire<R::Stream>>,
-    /// When its call began to use it.
+    /// The time at which the call began to use it.
     since: Instant,
     was_idle: bool,
-    // Last, so that it is closed before another is made in its place.
-    permit: Permit<R>,
+    // Last, so that the stream is closed before its place is free for another one.
+    slot: ConnectionSlot<R>,
 }
 
-impl<R: Connect> Lease<R> {
+impl<R: Connect> PoolLease<R> {
     pub(super) fn pool(&self) -> &Arc<Pool<R>> {
-        &self.permit.pool
+        &self.slot.pool
     }
 
-    /// Whether it has just been made for this call.
+    /// Returns whether the connection was just made for this call.
     pub(super) fn is_new(&self) -> bool {
         !self.was_idle && self.wire.is_fresh
     }
 
-    /// Its call has no answer in time. A call that had to wait for the connection, or has asked twice, had
-    /// but a part of its time for this answer, which may be about to come: the connection is not given up for
-    /// that.
-    pub(super) fn be_late(self) {
-        let Self { permit, wire, since, .. } = self;
-        let timeout = permit.pool.settings.timeout;
+    /// Abandons a call that got no answer in time. A call that waited for the connection first, or asked
+    /// twice, gave this answer only part of its time. The answer may be about to come, so the pool waits for
+    /// it in the background.
+    pub(super) fn abandon(self) {
+        let Self { slot, wire, since, .. } = self;
+        let timeout = slot.pool.settings.timeout;
         let rest = timeout.saturating_sub(since.elapsed());
+        // An eighth of the timeout left is worth the wait: less is no sign of a late start.
         if rest > timeout / 8 && wire.has_sent() {
-            permit.pool.recover(wire, rest);
+            slot.pool.recover(wire, rest);
         }
     }
 
-    /// Nothing was asked on it.
+    /// Returns the connection unused.
     pub(super) fn put_back(self) {
-        let Self { mut permit, wire, .. } = self;
-        permit.is_kept = true;
-        permit.pool.keep(wire, false);
+        let Self { mut slot, wire, .. } = self;
+        slot.is_kept = true;
+        slot.pool.keep(wire, false);
     }
 
-    /// Its call has been answered, and nothing of the answer is left.
+    /// Returns the connection after its call was answered, unless part of the answer is left.
     pub(super) fn give_back(self) {
-        let Self { mut permit, wire, .. } = self;
+        let Self { mut slot, wire, .. } = self;
         if wire.is_quiet() {
-            permit.is_kept = true;
-            permit.pool.keep(wire, true);
+            slot.is_kept = true;
+            slot.pool.keep(wire, true);
         }
     }
 }
 
-/// The place of a connection that is open.
-struct Permit<R: Connect> {
+/// The count of one open connection. Dropping it frees the place, unless the connection was kept.
+struct ConnectionSlot<R: Connect> {
     pool: Arc<Pool<R>>,
     is_kept: bool,
 }
 
-impl<R: Connect> Drop for Permit<R> {
+impl<R: Connect> Drop for ConnectionSlot<R> {
     fn drop(&mut self) {
         if !self.is_kept {
             let woken = self.pool.state().ended();
@@ -271,22 +282,26 @@ impl<R: Connect> Drop for Permit<R> {
     }
 }
 
-/// Somebody in line. Dropped, it leaves the line, and what has come to it goes to the next.
-struct Waiting<'a, R: Connect> {
+/// A call in the queue. Dropping it leaves the queue, and passes on a connection that was delivered to it.
+struct PoolWaiter<'a, R: Connect> {
     pool: &'a Arc<Pool<R>>,
-    turn: Arc<Turn<R::Stream>>,
+    mailbox: Arc<Mailbox<R::Stream>>,
 }
 
-impl<R: Connect> Drop for Waiting<'_, R> {
+impl<R: Connect> Drop for PoolWaiter<'_, R> {
     fn drop(&mut self) {
         let mut state = self.pool.state();
-        state.waiting.retain(|turn| !Arc::ptr_eq(turn, &self.turn));
-        let come = self.turn.take();
-        // Whoever is next sees to it that there is a connection.
-        let woken = if matches!(come, Some(Come::Look)) || state.open == 0 { state.nudge() } else { None };
+        state.waiting.retain(|mailbox| !Arc::ptr_eq(mailbox, &self.mailbox));
+        let delivery = self.mailbox.take();
+        // If this call was to look at the attempts, the next one in the queue does.
+        let woken = if matches!(delivery, Some(Delivery::Recheck)) || state.open == 0 {
+            state.wake_next()
+        } else {
+            None
+        };
         drop(state);
         woken.into_iter().for_each(Waker::wake);
-        if let Some(Come::Wire(wire)) = come {
+        if let Some(Delivery::Wire(wire)) = delivery {
             self.pool.keep(wire, false);
         }
     }

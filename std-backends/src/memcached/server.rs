@@ -9,115 +9,116 @@ use traffik_core::{ErrorKind, Seed};
 use traffik_runtimes::Connect;
 
 use super::clock::ServerClock;
-use super::command::{Command, Probe};
-use super::failure::{Trouble, failure};
+use super::command::{Command, ProbeCommand};
+use super::failure::{CallFailure, failure};
 use super::generation::Generation;
-use super::pool::{Lease, Pool};
+use super::pool::{Pool, PoolLease};
 use crate::util::race::{Either, race};
 use crate::util::random::random;
 
-/// The end of a call, which all its steps share.
+/// The end of a call, shared by all its steps.
 pub(super) type End<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>;
 
+/// A server and its connections.
 pub(super) struct Server<R: Connect> {
-    /// By which keys are weighed, and the handle of the node.
+    /// The name by which keys are spread; also the handle of the node.
     pub(super) name: Arc<str>,
     pub(super) pool: Arc<Pool<R>>,
-    /// What weighs keys for this server.
+    /// The seed of key weights on this server.
     seed: Seed,
 }
 
 impl<R: Connect> Server<R> {
     pub(super) fn new(name: Arc<str>, pool: Arc<Pool<R>>) -> Self {
-        // The same wherever it is known by the same name.
+        // The same on all hosts that know the server by this name.
         let seed = Seed::new(Seed::new(0).digest(&*name).as_u64());
         Self { name, pool, seed }
     }
 
-    /// The generation, as far as it is known.
+    /// Returns the cached generation.
     pub(super) fn generation(&self) -> &Generation {
         &self.pool.host.generation
     }
 
-    /// The time.
+    /// Returns the server's clock.
     pub(super) fn clock(&self) -> &ServerClock {
         &self.pool.host.clock
     }
 
-    /// How much a key belongs here: it is kept where that is most.
+    /// Returns the weight of a key here. The server with the highest weight keeps the key.
     pub(super) fn weight(&self, escaped: &str) -> u64 {
         self.seed.digest(escaped).as_u64()
     }
 
-    /// Asks, and waits for the answer until the deadline.
+    /// Sends a command, and waits for the answer until the deadline.
     pub(super) async fn call<C: Command>(&self, command: C, end: End<'_>) -> Result<C::Answer, BackendError> {
         let (answer, lease) = self.exchange(&command, end).await?;
         lease.give_back();
         Ok(answer)
     }
 
-    /// A connection for one call.
-    pub(super) async fn lease(&self, end: End<'_>) -> Result<Lease<R>, BackendError> {
+    /// Returns a connection for one call.
+    pub(super) async fn lease(&self, end: End<'_>) -> Result<PoolLease<R>, BackendError> {
         match race(self.pool.lease(), end).await {
             Either::Left(lease) => lease.map_err(|failure| self.note(failure)),
             Either::Right(()) => Err(self.unconnected()),
         }
     }
 
-    /// Asks, and returns the connection with the answer.
+    /// Sends a command, and returns the answer with the connection.
     ///
-    /// A connection that lay idle may have been closed meanwhile. If nothing was sent on it, or nothing that
-    /// changes anything, another one is asked, until that is one which has just been made.
+    /// A connection may have been closed while it was idle. If nothing was sent on it, or the command changes
+    /// nothing, the command goes out on another one, up to one that was just made.
     pub(super) async fn exchange<C: Command>(
         &self,
         command: &C,
         mut end: End<'_>,
-    ) -> Result<(C::Answer, Lease<R>), BackendError> {
+    ) -> Result<(C::Answer, PoolLease<R>), BackendError> {
         let mut idle = self.pool.settings.size;
         loop {
-            // As `lease` does, without a future more on the way of each call.
+            // Inlined from `lease`, to keep the future of each call small.
             let mut lease = match race(self.pool.lease(), end.as_mut()).await {
                 Either::Left(Ok(lease)) => lease,
                 Either::Left(Err(failure)) => return Err(self.note(failure)),
                 Either::Right(()) => return Err(self.unconnected()),
             };
             lease.wire.begin();
-            let trouble = match race(command.ask(&mut lease.wire), end.as_mut()).await {
+            let call_failure = match race(command.ask(&mut lease.wire), end.as_mut()).await {
                 Either::Left(Ok(answer)) => {
                     self.pool.host.faults.answered(Instant::now);
                     return Ok((answer, lease));
                 }
-                Either::Left(Err(error)) => Trouble::Broken(error),
-                Either::Right(()) => Trouble::Late,
+                Either::Left(Err(error)) => CallFailure::Broken(error),
+                Either::Right(()) => CallFailure::Late,
             };
             let may_have_changed = C::CHANGES && lease.wire.is_sent;
-            let is_stale = trouble.is_broken() && !lease.is_new();
+            let is_stale = call_failure.is_broken() && !lease.is_new();
             if may_have_changed || !is_stale || idle == 0 {
-                return Err(self.failed(lease, trouble, may_have_changed));
+                return Err(self.failed(lease, call_failure, may_have_changed));
             }
             idle -= 1;
         }
     }
 
-    /// Ends a call that failed.
+    /// Ends a failed call, and decides what becomes of its connection.
     #[cold]
-    fn failed(&self, lease: Lease<R>, trouble: Trouble, may_have_changed: bool) -> BackendError {
-        let (is_broken, is_late) = (trouble.is_broken(), matches!(trouble, Trouble::Late));
-        let failure = self.note(trouble.failure(&self.pool.host.title, may_have_changed));
+    fn failed(&self, lease: PoolLease<R>, call_failure: CallFailure, may_have_changed: bool) -> BackendError {
+        let (is_broken, is_late) = (call_failure.is_broken(), matches!(call_failure, CallFailure::Late));
+        let failure = self.note(call_failure.failure(&self.pool.host.title, may_have_changed));
         if is_late {
-            lease.be_late();
+            lease.abandon();
         } else if failure.kind() == ErrorKind::Full {
-            // It has answered all there was to answer.
+            // A refusal is a whole answer, so the connection is clean.
             lease.give_back();
         } else if is_broken && lease.is_new() {
-            self.pool.was_useless(&lease.wire, &failure);
+            self.pool.note_early_break(&lease.wire, &failure);
         }
         failure
     }
 
-    /// Returns the failure of a call that had no answer in time, wherever it was.
+    /// Returns the failure of a call that got no answer in time.
     pub(super) fn late(&self, may_have_changed: bool) -> BackendError {
-        self.note(Trouble::Late.failure(&self.pool.host.title, may_have_changed))
+        self.note(CallFailure::Late.failure(&self.pool.host.title, may_have_changed))
     }
 
     #[cold]
@@ -127,22 +128,22 @@ impl<R: Connect> Server<R> {
         self.note(failure(ErrorKind::Unavailable, &self.pool.host.title, cause))
     }
 
-    /// Notes a failure of the server.
+    /// Records a failure of the server.
     fn note(&self, failure: BackendError) -> BackendError {
         self.pool.host.faults.failed(&failure, Instant::now());
         failure
     }
 
-    /// Connects, and asks for the generation, the time, and what was given up; then whether the server can
-    /// write, to an item whose name begins like this, and which it keeps for a moment.
+    /// Connects, surveys the server, and checks that it accepts writes: adds an item whose name begins with
+    /// `probe`, for a second.
     pub(super) async fn ready(&self, probe: &str, mut end: End<'_>) -> Result<(), BackendError> {
-        let _ = self.look(true, end.as_mut()).await?;
+        let _ = self.refresh_generation(true, end.as_mut()).await?;
         self.pool.fill();
-        // As long as the item of a count. A name of its own each time: a server that finds no room for an
-        // item removes what was there, and would have room for it then.
+        // As long as the item of a count, and a new name each time: a server without room removes the old
+        // item of a name, and would then have room for the probe.
         let (bytes, name) = (b"000000000000000", format!("{probe}{{{:04x}}}", random() as u16));
-        self.call(Probe { name: &name, bytes, expiry: 1 }, end).await?;
-        // There may be room for this item, and none for those of keys.
+        self.call(ProbeCommand { name: &name, bytes, expiry: 1 }, end).await?;
+        // There may be room for this item but none for those of keys: calls have recorded that.
         let full = self.pool.host.faults.cause().filter(|cause| cause.kind() == ErrorKind::Full);
         full.map_or(Ok(()), Err)
     }

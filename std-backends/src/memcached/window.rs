@@ -1,4 +1,4 @@
-//! Which limits are one fixed window, whatever they are wrapped in, and what their states are as counts.
+//! Limits that are one fixed window, whatever wraps them, and their states as counts.
 
 use traffik_core::strategy::{Cost, ScriptFormula};
 use traffik_core::{Class, Hit, Strategy, Timestamp, Verdict};
@@ -13,13 +13,13 @@ pub(super) struct Window {
     period: u64,
     anchor: u64,
     limit: u32,
-    /// What a hit of cost 1 has to fit as, and what it is booked as.
+    /// The cost that a hit of cost 1 has to fit as (`asked`), and the cost that it books.
     asked: u32,
     booked: u32,
 }
 
 impl Window {
-    /// The window that a limit is; `None` if it is anything else.
+    /// Returns the window that a limit is, or `None` if it is anything else.
     pub(super) fn of<S: Strategy>(strategy: &S, class: Class, now: Timestamp) -> Option<Self> {
         let one = Hit::new(S::Cost::uniform(1)).with_class(class);
         let (mut window, mut states, mut alike) = (None, 0, true);
@@ -29,7 +29,7 @@ impl Window {
                 let (asked, booked) = (part.asked, part.booked);
                 let this = Self { period, anchor, limit: 0, asked, booked };
                 alike &= *window.get_or_insert(this) == this;
-                // Several that hold at different hours have one state.
+                // Limits of different hours share one state, so only the last of them counts one.
                 states += u32::from(part.hours.is_none_or(|hours| hours.more == 0));
             }
             _ => alike = false,
@@ -39,31 +39,32 @@ impl Window {
         Some(Self { limit, ..window })
     }
 
-    /// The count of one hit, if the server can count for this limit.
+    /// Returns the count after one hit, or `None` if the server cannot count for this limit.
     pub(super) fn first(&self, now: Timestamp) -> Option<Count> {
         let period = Period::of(self.period).filter(|_| (self.asked, self.booked) == (1, 1))?;
         Count::first(self.limit, period, self.anchor, now)
     }
 
-    /// The count that a number is.
+    /// Returns the count that a number holds.
     pub(super) fn count(&self, number: u64, now: Timestamp) -> Option<Count> {
         Count::unpacked(number, self.anchor, now)
     }
 
-    /// How many microseconds the window of a count has to go.
+    /// Returns the microseconds until the window of a count ends.
     pub(super) fn rest(&self, count: &Count, now: Timestamp) -> u64 {
+        // The nearest time to the end of all times is the window's last microsecond, hence + 1.
         count.nearest(self.anchor, Timestamp::MAX).micros_since(now).saturating_add(1)
     }
 
-    /// When a hit was counted that was counted now: later if the window has yet to begin, which another's
-    /// clock says it has; `None` if it has ended.
+    /// Returns when a hit that the server counted now was charged, or `None` if the window has ended. The
+    /// time is in the future if the window has yet to begin by this host's clock.
     pub(super) fn counted_at(&self, count: &Count, now: Timestamp) -> Option<Timestamp> {
         Some(count.nearest(self.anchor, now)).filter(|at| *at >= now)
     }
 
-    /// The state that a count stands for at this time. Nobody has noted when in its window the last hit was:
-    /// it counts as one in the present window of this limit if it can have been, should the count be that of
-    /// another period.
+    /// Returns the state that a count stands for. A count does not record when in its window the last hit
+    /// was. If the count has another period, the hit is placed in this limit's present window where it can
+    /// have been there.
     pub(super) fn state<S: Strategy>(
         &self,
         strategy: &S,
@@ -71,14 +72,16 @@ impl Window {
         count: &Count,
         now: Timestamp,
     ) -> S::State {
+        // since = (now − anchor) mod period: the time since this limit's present window began.
         let since = now.as_micros().saturating_sub(self.anchor) % self.period.max(1);
         let start = Timestamp::from_micros(now.as_micros() - since);
         self.state_since(strategy, class, count, count.nearest(self.anchor, start))
     }
 
-    /// The state of which the last hit was at this time.
+    /// Returns the state whose last hit was at this time.
     fn state_since<S: Strategy>(&self, strategy: &S, class: Class, count: &Count, at: Timestamp) -> S::State {
         let mut state = S::State::default();
+        // used counts booked units: cost = ⌈used / booked⌉, rounded up so that nothing is granted.
         let cost = count.used().div_ceil(self.booked.max(1));
         if cost > 0 {
             let hit = Hit::new(S::Cost::uniform(cost)).with_class(class);
@@ -88,8 +91,8 @@ impl Window {
     }
 }
 
-/// Returns the state that is meant by what is stored; that of a key never seen if it is none, and calls a
-/// function then.
+/// Reads the state of a key. Returns that of a key never seen if the bytes are no state, and calls `corrupt`
+/// then.
 pub(super) fn read<S: Strategy>(
     strategy: &S,
     class: Class,
@@ -104,14 +107,15 @@ pub(super) fn read<S: Strategy>(
     count.unwrap_or_else(|| cas::state_or::<S>(stored, corrupt))
 }
 
-/// What is to be stored for a state: a number that the server can count down, if that says all there is to
-/// say.
+/// Returns what to store for a state: a number that the server can count down if it holds the whole state,
+/// else its bytes.
 pub(super) fn write<S: Strategy>(strategy: &S, class: Class, state: &S::State, now: Timestamp) -> Write {
     let change = Write::of(strategy, state, class, now);
     let Write::Store(_, rest) = change else { return change };
     let counted = || {
         let window = Window::of(strategy, class, now)?;
         let (remaining, _) = figures(strategy, state, class, now)?;
+        // left = remaining + 1, as in `Count`.
         let count = Count { left: i32::try_from(remaining).ok()? + 1, ..window.first(now)? };
         let same = window.state_since(strategy, class, &count, now) == *state
             || window.state(strategy, class, &count, now) == *state;
@@ -123,7 +127,7 @@ pub(super) fn write<S: Strategy>(strategy: &S, class: Class, state: &S::State, n
     }
 }
 
-/// What is left of the only limit that is one, and how much that is.
+/// Returns what is left of the only limit that is not unlimited, and that limit.
 fn figures<S: Strategy>(strategy: &S, state: &S::State, class: Class, now: Timestamp) -> Option<(u32, u32)> {
     let nothing = Hit::new(S::Cost::uniform(0)).with_class(class);
     let mut figures = None;

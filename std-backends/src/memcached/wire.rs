@@ -1,4 +1,4 @@
-//! A connection's bytes: what was read beyond the present answer is kept, what is written goes in one piece.
+//! A connection's bytes: surplus input stays for the next answer, and output goes out in one piece.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,47 +10,47 @@ use futures_util::io::{AsyncRead, AsyncWrite};
 
 use crate::util::random::random;
 
-/// What the streams of a runtime can do.
+/// The traits of a runtime's streams.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 
-/// How much is read at a time: more than the answer to a check.
-const ROOM: usize = 512;
+/// Bytes read at a time: more than the answer to a check.
+const READ_BYTES: usize = 512;
 
-/// The longest line that a server answers with: a key, flags, an error.
-const LONGEST: usize = 2_048;
+/// The longest line that a server answers with, in bytes: a key, flags, an error.
+const MAX_LINE_BYTES: usize = 2_048;
 
-/// The longest item that is read: a server keeps no longer one unless it is configured to.
-pub(super) const LARGEST: u64 = 1 << 20;
+/// The longest item that is read, in bytes: servers keep no longer one by default.
+pub(super) const MAX_ITEM_BYTES: u64 = 1 << 20;
 
-/// A stream that knows whether it has been read to the end of an answer.
+/// A stream that records whether an answer has been read to its end.
 ///
-/// The client of `memcache-async` reads ahead into a buffer that is lost with it. It is handed no more than a
-/// line at a time here, so that whatever comes after its answer stays where it is found. It also makes room
-/// for as many bytes as a server says that an item has, and for a line of any length: neither reaches it here
-/// if it is longer than a server's own limits.
+/// The client of `memcache-async` reads ahead into a buffer that it drops. So the wire hands it at most one
+/// line at a time, and bytes after its answer stay here. The client also allocates the length that a server
+/// states for an item, and lines of any length. So the wire fails before either exceeds a server's own
+/// limits.
 pub(super) struct Wire<T> {
     stream: T,
     incoming: Vec<u8>,
-    /// How much of it has been taken.
+    /// Bytes of `incoming` that have been taken.
     taken: usize,
     outgoing: Vec<u8>,
-    /// How much of it has been sent.
+    /// Bytes of `outgoing` that have been sent.
     sent: usize,
-    /// Bytes to be sent with the next command, behind it.
+    /// Bytes to send behind the next command.
     behind: Vec<u8>,
-    /// Whether anything has been sent since the present call began, so that the server may have heard of it.
+    /// Whether bytes of the present call were sent, so that the server may have acted.
     pub(super) is_sent: bool,
-    /// The attempt that made it.
+    /// The number of the attempt that made the connection.
     pub(super) attempt: u64,
-    /// Whether it has answered no call yet.
+    /// Whether it has not answered a call yet.
     pub(super) is_fresh: bool,
-    /// The first line of its answer, as far as that has been taken.
+    /// The first line of the answer, as far as it has been taken.
     first: Vec<u8>,
-    /// How much of its answer the client of `memcache-async` has taken.
+    /// Bytes of the answer that the client of `memcache-async` has taken.
     handed: u64,
-    /// What tells the answers of calls apart.
+    /// The opaque number of the present call, which tells answers apart.
     pub(super) number: u32,
 }
 
@@ -77,7 +77,7 @@ impl<T: Stream> Wire<T> {
         &self.stream
     }
 
-    /// A call begins.
+    /// Starts a call.
     pub(super) fn begin(&mut self) {
         self.is_sent = false;
         self.first.clear();
@@ -85,63 +85,66 @@ impl<T: Stream> Wire<T> {
         self.number = self.number.wrapping_add(1);
     }
 
-    /// Whether the first line of the answer begins like this.
+    /// Returns whether the first line of the answer begins with `words`.
     pub(super) fn is_answered_by(&self, words: &[u8]) -> bool {
         self.first.starts_with(words)
     }
 
-    /// The first line of the answer, as far as that has been taken.
+    /// Returns the first line of the answer, as far as it has been taken.
     pub(super) fn first_line(&self) -> &[u8] {
         &self.first
     }
 
-    /// Sends this in one piece with the next command, behind it.
+    /// Queues bytes to be sent behind the next command, in one piece with it.
     pub(super) fn send_behind(&mut self, command: &[u8]) {
         self.behind.extend_from_slice(command);
     }
 
-    /// Whether the first line goes on, or announces an item, beyond what a server keeps; or the whole of the
-    /// answer goes on.
+    /// Returns whether the first line, the item that it announces, or the whole answer exceeds what a server
+    /// keeps.
     fn is_beyond_bounds(&self) -> bool {
-        if self.handed > LARGEST + 2 * LONGEST as u64 {
+        // An answer of the client's commands is an item and its two lines at most.
+        if self.handed > MAX_ITEM_BYTES + 2 * MAX_LINE_BYTES as u64 {
             return true;
         }
         let announced = || self.first.strip_prefix(b"VALUE ")?.split(|byte| *byte == b' ').nth(2);
         if self.first.ends_with(b"\n") {
-            announced().is_some_and(|length| number(length).is_none_or(|length| length > LARGEST))
+            announced().is_some_and(|length| number(length).is_none_or(|length| length > MAX_ITEM_BYTES))
         } else {
-            self.first.len() > LONGEST
+            self.first.len() > MAX_LINE_BYTES
         }
     }
 
-    /// Whether all that came has been taken, and all that was written sent.
+    /// Returns whether all input has been taken and all output sent.
     pub(super) const fn is_quiet(&self) -> bool {
         self.taken == self.incoming.len() && self.outgoing.is_empty()
     }
 
-    /// Whether the connection is open and nothing has come unasked.
+    /// Returns whether the connection is open and no bytes came unasked.
     pub(super) fn is_idle(&mut self) -> bool {
         let mut unasked = [0];
+        // A poll without a waker: pending means open and silent; ready means bytes, an end or an error.
         let mut context = Context::from_waker(Waker::noop());
         self.is_quiet() && Pin::new(&mut self.stream).poll_read(&mut context, &mut unasked).is_pending()
     }
 
-    /// Whether all of the present call has been sent.
+    /// Returns whether the whole present call has been sent.
     pub(super) const fn has_sent(&self) -> bool {
         self.is_sent && self.outgoing.is_empty()
     }
 
-    /// Takes what is left of an answer that nobody waits for: all that comes before the answer to a command
-    /// which no other can be taken for.
-    pub(super) async fn settle(&mut self) -> io::Result<()> {
+    /// Reads the rest of an abandoned answer: sends a command whose reply cannot be confused, and discards
+    /// all before that reply.
+    pub(super) async fn drain(&mut self) -> io::Result<()> {
         let mark = random();
+        // The item does not exist, so the reply is `NF` with the random mark: no earlier answer can equal it.
         self.send(format!("md traffik#nothing O{mark}\r\n").as_bytes()).await?;
         let last = format!("NF O{mark}");
         while self.line().await? != last.as_bytes() {}
         Ok(())
     }
 
-    /// Sends a command and takes the line that is answered, without its end.
+    /// Sends a command and returns the first line of its answer, without the line end.
     pub(super) async fn ask(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
         self.send(command).await?;
         self.line().await
@@ -152,11 +155,11 @@ impl<T: Stream> Wire<T> {
         self.flush().await
     }
 
-    /// Takes a line, without its end.
+    /// Reads a line, without its end.
     pub(super) async fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         while line.last() != Some(&b'\n') {
-            if line.len() > LONGEST {
+            if line.len() > MAX_LINE_BYTES {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the server answers without an end"));
             }
             poll_fn(|context| self.poll_fill(context)).await?;
@@ -171,19 +174,21 @@ impl<T: Stream> Wire<T> {
         Ok(line)
     }
 
-    /// Reads what has come, if all that came before has been taken.
+    /// Reads more input once all earlier input has been taken.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.taken < self.incoming.len() {
             return Poll::Ready(Ok(()));
         }
+        // `incoming` is reused: it is full of taken bytes here, so nothing is lost by starting at 0.
         self.taken = 0;
-        self.incoming.resize(ROOM, 0);
+        self.incoming.resize(READ_BYTES, 0);
         let read = Pin::new(&mut self.stream).poll_read(context, &mut self.incoming);
+        // After a pending or failed read, `incoming` must be empty, lest zeros pass for input.
         self.incoming.truncate(if let Poll::Ready(Ok(length)) = read { length } else { 0 });
         read.map_ok(drop)
     }
 
-    /// What has come of the present line and is to be taken.
+    /// Returns the input of the present line that has yet to be taken.
     fn rest_of_line(&self) -> &[u8] {
         let rest = self.incoming.get(self.taken..).unwrap_or_default();
         let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
@@ -199,7 +204,7 @@ impl<T: Stream> Wire<T> {
     }
 }
 
-/// No more than the rest of a line.
+/// Reads at most the rest of a line.
 impl<T: Stream> AsyncRead for Wire<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -214,14 +219,14 @@ impl<T: Stream> AsyncRead for Wire<T> {
         self.take(length);
         self.handed += length as u64;
         if self.is_beyond_bounds() {
-            let told = "the server answers with more than an item of 1 MiB";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, told)));
+            let words = "the server answers with more than an item of 1 MiB";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
         }
         Poll::Ready(Ok(length))
     }
 }
 
-/// Sends what is written when it is flushed.
+/// Buffers writes until they are flushed.
 impl<T: Stream> AsyncWrite for Wire<T> {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.outgoing.extend_from_slice(bytes);
@@ -231,6 +236,7 @@ impl<T: Stream> AsyncWrite for Wire<T> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.outgoing.append(&mut this.behind);
+        // `sent` survives a pending write, so a flush that is polled again continues where it stopped.
         while let Some(rest) = this.outgoing.get(this.sent..).filter(|rest| !rest.is_empty()) {
             let written = ready!(Pin::new(&mut this.stream).poll_write(context, rest))?;
             if written == 0 {
@@ -250,7 +256,7 @@ impl<T: Stream> AsyncWrite for Wire<T> {
     }
 }
 
-/// A number in digits. The server leaves blanks behind one that became shorter.
+/// Parses a decimal number. The server pads a number that became shorter with spaces.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     let digits = digits.trim_ascii_end();
     let number = digits.iter().try_fold(0u64, |number, byte| {

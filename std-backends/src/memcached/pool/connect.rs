@@ -1,9 +1,10 @@
-//! Attempts to connect: each in the background, with a budget of its own.
+//! Attempts to connect, each in the background with a budget of its own.
 //!
-//! A call starts an attempt and waits for it until its own deadline; the attempt goes on, and what it makes
-//! serves the next call. While no connection is open there is one attempt at a time, and after [`SOON`]
-//! without a result a second one beside it: what was lost on the way is asked for again long before the first
-//! one's budget is over. Once a connection is open, as many are tried at once as calls wait.
+//! A call starts an attempt and waits for it until its own deadline. The attempt continues, and its
+//! connection serves the next call. While no connection is open there is one attempt, and after
+//! [`NEXT_ATTEMPT_AFTER`] without a result a second one beside it: lost packets are then sent again long
+//! before the first attempt's budget is over. Once a connection is open, there are as many attempts as calls
+//! wait.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,28 +19,28 @@ use super::super::failure::failure;
 use super::super::host::{Host, can_count};
 use super::super::wire::Wire;
 use super::Pool;
-use super::state::Step;
-use super::turn::Come;
+use super::mailbox::Delivery;
+use super::state::ConnectStep;
 use crate::util::evictions::PATIENCE;
 use crate::util::race::{Either, race};
 
-/// The outcome of an attempt; an answer that does not come at all is no failure of its own.
-type Made<T> = Result<Box<Wire<T>>, Option<Unmade>>;
+/// The outcome of an attempt. `Err(None)` is a late answer that never came, which is no failure to connect.
+type ConnectResult<T> = Result<Box<Wire<T>>, Option<ConnectFailure>>;
 
-/// Why no connection was made.
-struct Unmade {
+/// The failure of an attempt.
+struct ConnectFailure {
     failure: BackendError,
-    /// Whether there was a connection, and it broke: as one that is cut at that moment does.
+    /// Whether there was a connection that broke before its first answer, as one does that is cut just then.
     broke: bool,
 }
 
 impl<R: Connect> Pool<R> {
-    /// Begins as many attempts as lead to the connections that are to be kept, and waits for none of them.
+    /// Starts enough attempts to reach the minimum of connections, without waiting for them.
     pub(in super::super) fn fill(self: &Arc<Self>) {
         loop {
             let (mut state, now) = (self.state(), Instant::now());
             let is_enough = state.open + state.attempts.len() >= self.settings.minimum;
-            if is_enough || state.is_closed || state.settled.cause(now).is_some() {
+            if is_enough || state.is_closed || state.growth_pause.cause(now).is_some() {
                 return;
             }
             let step = state.begin(now);
@@ -48,9 +49,9 @@ impl<R: Connect> Pool<R> {
         }
     }
 
-    /// Begins the attempt of a step.
-    pub(super) fn take_step(self: &Arc<Self>, step: Step) {
-        let Step::Begin(number, registration) = step else { return };
+    /// Starts the attempt of a step.
+    pub(super) fn take_step(self: &Arc<Self>, step: ConnectStep) {
+        let ConnectStep::Begin(number, registration) = step else { return };
         let (runtime, host, address) = (self.runtime.clone(), self.host.clone(), self.address.clone());
         let budget = self.settings.connect_timeout;
         self.attempt((number, registration), async move {
@@ -60,7 +61,7 @@ impl<R: Connect> Pool<R> {
                 Either::Right(()) => {
                     let cause = format!("no connection within {budget:?}");
                     let failure = failure(ErrorKind::Unavailable, &host.title, cause);
-                    Err(Some(Unmade { failure, broke: false }))
+                    Err(Some(ConnectFailure { failure, broke: false }))
                 }
             }
         });
@@ -70,34 +71,34 @@ impl<R: Connect> Pool<R> {
     fn attempt(
         self: &Arc<Self>,
         (number, registration): (u64, AbortRegistration),
-        attempt: impl Future<Output = Made<R::Stream>> + Send + 'static,
+        attempt: impl Future<Output = ConnectResult<R::Stream>> + Send + 'static,
     ) {
+        // Weak, so that an attempt does not keep the pool of a dropped storage alive.
         let pool = Arc::downgrade(self);
         self.runtime.spawn(async move {
             if let Ok(made) = Abortable::new(attempt, registration).await
                 && let Some(pool) = pool.upgrade()
             {
-                pool.made(number, made);
+                pool.finish_attempt(number, made);
             }
         });
     }
 
-    /// Waits in the background for an answer that is too late for its call: the connection is used again
-    /// then.
+    /// Waits in the background for an answer that was too late for its call, and then reuses the connection.
     pub(super) fn recover(self: &Arc<Self>, mut wire: Box<Wire<R::Stream>>, time: Duration) {
-        let Step::Begin(number, registration) = self.state().begin(Instant::now()) else { return };
+        let ConnectStep::Begin(number, registration) = self.state().begin(Instant::now()) else { return };
         let runtime = self.runtime.clone();
         self.attempt((number, registration), async move {
-            match race(wire.settle(), pin!(runtime.sleep(time))).await {
+            match race(wire.drain(), pin!(runtime.sleep(time))).await {
                 Either::Left(Ok(())) => Ok(wire),
                 Either::Left(Err(_)) | Either::Right(()) => Err(None),
             }
         });
     }
 
-    /// Ends an attempt. A connection goes to the first call that waits; after a failure all of them fail,
-    /// unless other connections serve them.
-    fn made(self: &Arc<Self>, number: u64, made: Made<R::Stream>) {
+    /// Ends an attempt. Its connection goes to the first call in the queue. After a failure all queued calls
+    /// fail, unless other connections serve them.
+    fn finish_attempt(self: &Arc<Self>, number: u64, made: ConnectResult<R::Stream>) {
         let mut state = self.state();
         if !state.end(number) || state.is_closed {
             return;
@@ -108,23 +109,25 @@ impl<R: Connect> Pool<R> {
             Ok(mut wire) => {
                 wire.attempt = number;
                 state.open += 1;
-                state.settled.end();
-                woken.extend(state.place(wire, now));
-                spare = state.spare(now, &self.settings);
+                state.growth_pause.end();
+                woken.extend(state.deliver(wire, now));
+                spare = state.take_expired(now, &self.settings);
             }
             Err(None) => {}
-            Err(Some(Unmade { failure, .. })) if state.open > 0 => {
-                state.settled.begin(failure, now);
+            Err(Some(ConnectFailure { failure, .. })) if state.open > 0 => {
+                state.growth_pause.begin(failure, now);
             }
-            // Tried again, before a call fails.
-            Err(Some(Unmade { broke: true, .. })) if !state.breaks_again(number) => {}
-            Err(Some(Unmade { failure, .. })) => {
+            // A single early break is tried again before a call fails.
+            Err(Some(ConnectFailure { broke: true, .. })) if !state.breaks_again(number) => {}
+            Err(Some(ConnectFailure { failure, .. })) => {
                 state.pause.begin(failure.clone(), now);
                 if state.waiting.is_empty() {
                     self.host.faults.failed(&failure, now);
                 }
                 let waiting = std::mem::take(&mut state.waiting);
-                woken.extend(waiting.iter().filter_map(|turn| turn.put(Come::Failed(failure.clone()))));
+                woken.extend(
+                    waiting.iter().filter_map(|mailbox| mailbox.put(Delivery::Failed(failure.clone()))),
+                );
             }
         }
         drop(state);
@@ -133,7 +136,7 @@ impl<R: Connect> Pool<R> {
         self.grow();
     }
 
-    /// Begins as many attempts as calls wait for.
+    /// Starts as many attempts as queued calls need.
     fn grow(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
@@ -142,7 +145,7 @@ impl<R: Connect> Pool<R> {
             }
             let step = state.step(Instant::now(), &self.settings);
             drop(state);
-            if !matches!(step, Step::Begin(..)) {
+            if !matches!(step, ConnectStep::Begin(..)) {
                 return;
             }
             self.take_step(step);
@@ -150,22 +153,22 @@ impl<R: Connect> Pool<R> {
     }
 }
 
-/// Makes a connection, and asks on it whether the server can do what is needed.
-async fn make<R: Connect>(runtime: &R, address: &str, host: &Host) -> Made<R::Stream> {
-    let unmade = |failure, broke| Some(Unmade { failure, broke });
+/// Connects, and asks whether the server is recent enough.
+async fn make<R: Connect>(runtime: &R, address: &str, host: &Host) -> ConnectResult<R::Stream> {
+    let connect_failure = |failure, broke| Some(ConnectFailure { failure, broke });
     let connected = runtime.connect(address).await;
-    let stream =
-        connected.map_err(|error| unmade(failure(ErrorKind::Unavailable, &host.title, error), false))?;
+    let stream = connected
+        .map_err(|error| connect_failure(failure(ErrorKind::Unavailable, &host.title, error), false))?;
     let mut wire = Box::new(Wire::new(stream));
     match host.greet(&mut wire, runtime.sleep(PATIENCE)).await {
         Ok(version) if can_count(&version) => Ok(wire),
         Ok(version) => {
             let cause = format!("memcached {version} cannot count; 1.6 or later is needed");
-            Err(unmade(failure(ErrorKind::Denied, &host.title, cause), false))
+            Err(connect_failure(failure(ErrorKind::Denied, &host.title, cause), false))
         }
-        Err(trouble) => {
-            let broke = trouble.is_broken();
-            Err(unmade(trouble.failure(&host.title, false), broke))
+        Err(call_failure) => {
+            let broke = call_failure.is_broken();
+            Err(connect_failure(call_failure.failure(&host.title, false), broke))
         }
     }
 }
