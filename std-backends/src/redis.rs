@@ -1,4 +1,4 @@
-//! States on Redis, shared by all who use the same server, on the server's clock.
+//! A storage on Redis: states shared by all processes that use the same server.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ mod session;
 mod transport;
 
 pub use builder::RedisBuilder;
-use inner::Inner;
+use inner::RedisInner;
 #[cfg(feature = "locks")]
 pub use lock::RedisLock;
 #[cfg(any(feature = "smol", feature = "tokio"))]
@@ -45,40 +45,17 @@ pub use net::ServerAddress;
 #[cfg(all(feature = "locks", any(feature = "smol", feature = "tokio")))]
 pub use redlock::Redlock;
 
-/// Keeps states on a Redis server (7.0 or later), a cluster, or whichever server sentinels name.
+/// A storage on a Redis server (7.0 or later), a cluster, or the master that sentinels name.
 ///
-/// Connects when it is first used: on tokio from within it (feature `tokio`), else on smol, which serves
-/// async-std and all others as well (feature `smol`); and again when the connection was lost. All calls of a
-/// runtime share one connection, which needs its timer (`enable_time`), and each call has a
-/// [deadline](RedisBuilder::timeout). Connections that you have already are taken by
-/// [`connection`](Self::connection), [`pool`](Self::pool) or, without any runtime turned on, by
-/// [`commands`](Self::commands), which says what is weaker then.
-/// Times are those of the server's clock, whoever asks.
+/// Choose it where several processes share limits, or where states must survive a restart of a process.
 ///
-/// A call of which nothing was sent, as on a connection that the server closed while it was idle, is sent on
-/// a new one within its deadline. A server that cannot be connected to is tried again after 25 ms, and then
-/// less and less often, down to five to ten times a second; calls fail meanwhile. A fault has one line when
-/// it begins, with the server and the cause, and one when it has ended
-/// ([`on_warning`](RedisBuilder::on_warning)).
+/// The storage connects when it is first used, and again after a connection is lost. Within tokio it uses
+/// tokio (feature `tokio`, with its timer: `enable_time`). Elsewhere it uses smol, which also serves
+/// async-std and every other executor (feature `smol`). All calls of a runtime share one connection, and each
+/// call has a [deadline](RedisBuilder::timeout). Times come from the server's clock.
 ///
-/// Keys of a cluster are on several [nodes](AsyncStorage::node), which fail one at a time.
-///
-/// What is stored of a key is one string that lives no longer than the limit remembers it. Whatever else is
-/// found at a key counts as a key never seen; [`corrupt`](Self::corrupt) counts how often that was so.
-///
-/// A key that the server evicts has its whole limit granted anew. Set `maxmemory-policy noeviction`, with
-/// `maxmemory` for all keys: a server that is full then refuses all writes, and calls fail with
-/// `Unavailable`. The policies `allkeys-*` and `volatile-*` evict states, for all of them have a time to
-/// live; [`evictions`](Self::evictions) counts what was evicted.
-///
-/// # Errors
-///
-/// * [`Timeout`](traffik_core::ErrorKind::Timeout): no answer in time, or the connection broke while it was
-///   awaited. The hit may have been charged or not; it is not sent again.
-/// * [`Unavailable`](traffik_core::ErrorKind::Unavailable): not connected, or the server does not serve now,
-///   or takes no writes, or gave no answer in time to what charges nothing. Nothing was charged.
-/// * [`Denied`](traffik_core::ErrorKind::Denied): the server refuses this client, for a password, a right or
-///   a database. Nothing was charged.
+/// Your own connections work through [`connection`](Self::connection), [`pool`](Self::pool) or, without any
+/// runtime feature, [`commands`](Self::commands), which lists their weaker guarantees.
 ///
 /// ```no_run
 /// use traffik::RedisStorage;
@@ -92,10 +69,40 @@ pub use redlock::Redlock;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Faults
+///
+/// A call of which nothing was sent, as on a connection that the server closed while it was idle, is sent on
+/// a new connection within its deadline. After a failed connection, the storage tries again after at most 25
+/// ms, and then less and less often, down to five to ten times a second. Calls fail in the pauses. The
+/// storage writes one [warning](RedisBuilder::on_warning) when a fault begins, with the server and the cause,
+/// and one when it has ended.
+///
+/// The keys of a cluster are on several [nodes](AsyncStorage::node), which fail one at a time.
+///
+/// # Stored keys
+///
+/// The state of a key is one string, which lives no longer than the limit remembers it. Any other value at a
+/// key counts as a key never seen; [`corrupt`](Self::corrupt) counts such values.
+///
+/// An evicted key gets its whole limit again. Set `maxmemory-policy noeviction`, with `maxmemory` for all
+/// keys: a full server then refuses all writes, and calls fail with `Unavailable`. The policies `allkeys-*`
+/// and `volatile-*` evict states, since all states have a time to live. [`evictions`](Self::evictions) counts
+/// evictions.
+///
+/// # Errors
+///
+/// * [`Timeout`](traffik_core::ErrorKind::Timeout): the server did not answer in time, or the connection
+///   broke before the answer. The hit may have been charged, so it is not sent again.
+/// * [`Unavailable`](traffik_core::ErrorKind::Unavailable): the storage could not connect, the server does
+///   not serve now or takes no writes, or an operation that charges nothing got no answer in time. Nothing
+///   was charged.
+/// * [`Denied`](traffik_core::ErrorKind::Denied): the server refuses this client because of a password, a
+///   permission or a database. Nothing was charged.
 #[derive(Clone)]
 pub struct RedisStorage {
-    inner: Arc<Inner>,
-    combining: Coalescing<Inner>,
+    inner: Arc<RedisInner>,
+    combining: Coalescing<RedisInner>,
 }
 
 debug_fields!(
@@ -106,15 +113,19 @@ debug_fields!(
 );
 
 impl RedisStorage {
-    /// Whether each server can be reached and counts for this client: asks it to write a key of its own,
-    /// which lives for a second; looks for [evictions](Self::evictions). Waits for connections, for as long
-    /// as [connecting](RedisBuilder::connect_timeout) may take.
+    /// Checks that each server can be reached, lets this client run scripts, and accepts writes.
+    ///
+    /// Writes a key of its own on each server, which lives for a second, and reads the count of
+    /// [evictions](Self::evictions). Waits at most for [`connect_timeout`](RedisBuilder::connect_timeout) and
+    /// three times the [`timeout`](RedisBuilder::timeout). A dropped future leaves at most that key, and
+    /// connections that later calls use.
     ///
     /// # Errors
     ///
-    /// Fails with the failure of one server if one fails; [`nodes`](Self::nodes) has that of each.
+    /// Fails with the failure of one server if any fails; [`nodes`](Self::nodes) returns the fault of each.
     pub async fn ready(&self) -> Result<(), BackendError> {
-        let Inner { servers, namespace, .. } = &*self.inner;
+        // Each server gets a key of its own: in a cluster, keys are tried until each node has one.
+        let RedisInner { servers, namespace, .. } = &*self.inner;
         let namespace = format!("{namespace}#ready");
         let until = servers.end_with_connecting();
         let keys = servers.key_of_each(until, |number| name::name(&namespace, &number)).await?;
@@ -123,46 +134,61 @@ impl RedisStorage {
         probed.into_iter().collect()
     }
 
-    /// Returns the name of each server that is known, and the last cause of its present fault, if it has one:
-    /// the servers of a cluster once it has been asked, else the one that has all keys.
+    /// Returns the name of each known server, and the last cause of its present fault if it has one. A
+    /// cluster has one entry for each node once it has been asked, any other storage has one entry.
     #[must_use]
     pub fn nodes(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         self.inner.servers.faults()
     }
 
-    /// Returns how many keys the servers have given up for want of memory while this storage was used,
-    /// whoever's they were: each key among them has its whole limit again. Clones count together.
+    /// Returns how many keys the servers have evicted since this storage began to watch, of any client. Each
+    /// key among them has its whole limit again. Clones count together.
     ///
-    /// A server is asked by `INFO` every 10 seconds at most, in one round trip with what is asked anyway,
-    /// and by [`ready`](Self::ready). A server that is set up to give keys up is
-    /// [warned](RedisBuilder::on_warning) of, once, and so is the first eviction that is seen. A server
-    /// that refuses `INFO` counts none.
+    /// The storage asks each server by `INFO` at most every 10 seconds, in one round trip with another call,
+    /// and in [`ready`](Self::ready). It writes one [warning](RedisBuilder::on_warning) for a server that is
+    /// configured to evict, or for the first eviction that it sees. Evictions on a server that refuses `INFO`
+    /// are not counted.
     #[must_use]
     pub fn evictions(&self) -> u64 {
         self.inner.servers.evictions.count()
     }
 
-    /// Returns how often a value was found at a key that is no state of the limit: one that another program
-    /// wrote, or a limit of another kind. Its key counts as one never seen, with its whole limit. A
-    /// [lock](Self::lock) on whose name there is no string counts as well, and fails with
-    /// [`DecodeError`](traffik_core::ErrorKind::Corrupt). The first one is [warned](RedisBuilder::on_warning) of,
-    /// once. Clones count together.
+    /// Returns how often a key held a value that is no state of its limit, because another program or a limit
+    /// of another kind wrote it. Such a key counts as never seen, with its whole limit. A [lock](Self::lock)
+    /// whose key holds no string counts as well, and fails with
+    /// [`Corrupt`](traffik_core::ErrorKind::Corrupt). The storage writes one
+    /// [warning](RedisBuilder::on_warning) for the first such value. Clones count together.
     #[must_use]
     pub fn corrupt(&self) -> u64 {
         self.inner.corrupt.count()
     }
 
-    /// Forgets every key of this namespace, some at a time, so that the server goes on meanwhile. Keys that
-    /// are used meanwhile may be forgotten or not. Each of its many calls has the deadline of one.
+    /// Forgets every key of this namespace, a few at a time, so that the server can serve other calls
+    /// between. A key that is used meanwhile may be forgotten or not.
+    ///
+    /// Waits for many calls, one for each key and each 500 keys of the server, and each at most for the
+    /// [`timeout`](RedisBuilder::timeout). A dropped future leaves the remaining keys.
+    ///
+    /// # Errors
+    ///
+    /// Fails as a call does, and leaves the remaining keys. Fails with
+    /// [`Invalid`](traffik_core::ErrorKind::Invalid) for a cluster behind a connection of yours.
     pub async fn clear(&self) -> Result<(), BackendError> {
         clear::clear(&self.inner.servers, &self.inner.namespace).await
     }
 
-    /// Lets those calls end that are on their way, which each do by their deadline, and then ends the
-    /// connection. Calls that come from now on fail with [`Closed`](traffik_core::ErrorKind::Closed), those
-    /// of all clones. What is stored stays, unless the storage was made not to be
-    /// [persistent](RedisBuilder::persistent): then the namespace is [cleared](Self::clear) last, and if that
-    /// fails it is told so, and the storage is closed all the same.
+    /// Waits for the calls under way, each of which ends by its deadline, and then closes the connections.
+    /// Later calls fail with [`Closed`](traffik_core::ErrorKind::Closed), also those of all clones.
+    /// Connections of yours stay open.
+    ///
+    /// Stored states stay, unless the storage is not [persistent](RedisBuilder::persistent): then `close`
+    /// [clears](Self::clear) the namespace last. A future dropped while calls are under way closes nothing.
+    /// One dropped during the clearing leaves new calls refused and the connections open.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`clear`](Self::clear) does, if the storage is not persistent. The storage is closed in any
+    /// case.
     pub async fn close(&self) -> Result<(), BackendError> {
         if !self.inner.gate.close().await {
             return Ok(());
@@ -174,9 +200,9 @@ impl RedisStorage {
 }
 
 impl<S: Strategy> AsyncStorage<S> for RedisStorage {
-    /// A check of the strategies that the server knows takes one call, also of several as one; whatever else
-    /// takes two, together with all that ask for the same key meanwhile, and as many more as others change
-    /// it.
+    /// Runs an operation. A check of strategies that the scripts know takes one call, also of several limits
+    /// at once. Any other operation takes two calls, shared with operations of this process on the same key,
+    /// and more if other processes change the key.
     fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let name = name::name(&self.inner.namespace, key);
         let (inner, combining, strategy, op) =
@@ -189,13 +215,12 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
             {
                 return Ok(verdict);
             }
-            // In a future of its own, which checks that take one call need no room for.
+            // Boxed, so that the future of a check that takes one call stays small.
             Box::pin(combining.apply(strategy, name, op).by(inner.servers.until(until))).await
         })
     }
 
-    /// In one call if the server knows the strategy and has all keys in one slot, as any server that is no
-    /// cluster does.
+    /// Checks all keys in one call if the scripts know the strategy and one server has all keys in one slot.
     fn check_together(
         &self,
         strategy: &S,
@@ -205,13 +230,16 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         let names: Vec<_> = keys.iter().map(|key| name::name(&self.inner.namespace, *key)).collect();
         let (inner, strategy, hit) = (self.inner.clone(), strategy.clone(), *hit);
         if !name::are_distinct(&names) || (inner.servers.is_cluster() && !name::share_a_slot(&names)) {
+            // A script may not see one key twice, and a cluster refuses keys of several slots.
             return Reply::ready(Ok(MultiKeyReply::Unsupported));
         }
         Reply::pending(async move {
             let _inside = inner.gate.enter()?;
             match check::together(&inner, inner.servers.end(), &strategy, &hit, &names).await {
+                // A user's connection may lead to a cluster: its refusal charged nothing, so the keys are
+                // asked one by one.
                 Err(failure) if failure::is_cross_slot(&failure) => Ok(MultiKeyReply::Unsupported),
-                told => Ok(told?.map_or(MultiKeyReply::Unsupported, MultiKeyReply::Atomic)),
+                reply => Ok(reply?.map_or(MultiKeyReply::Unsupported, MultiKeyReply::Atomic)),
             }
         })
     }

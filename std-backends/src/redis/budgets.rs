@@ -1,8 +1,8 @@
-//! How long things may take.
+//! The time budgets of a storage.
 
 use std::time::Duration;
 
-/// How long a call may take, and connecting.
+/// The longest that a call, and connecting, may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budgets {
     pub(super) call: Duration,

@@ -9,10 +9,10 @@ use traffik_core::{Clock, Timer, debug_fields};
 
 use super::RedisStorage;
 use super::budgets::Budgets;
-use super::inner::Inner;
+use super::inner::RedisInner;
 use super::net::{self, Tls};
-use super::servers::{Access, Servers};
-use super::transport::{Courier, Function, Sleep};
+use super::servers::{ServerAccess, Servers};
+use super::transport::{CommandFn, CommandSender, UserTimer};
 use crate::FifoQueue;
 use crate::cas::Coalescing;
 use crate::util::corrupt::CorruptValues;
@@ -21,14 +21,29 @@ use crate::util::setters::setters;
 use crate::util::shutdown::ShutdownGate;
 use crate::util::warning::{self, LogWriter};
 
-/// The longest that a call may take: until then there is a time to come on every clock.
+/// The longest timeout: one that any clock can add to its present.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
-/// What a [`RedisStorage`] is to be like.
+/// The options of a [`RedisStorage`], from [`url`](RedisStorage::url) or another constructor. Use it to set a
+/// namespace or deadlines; the defaults suit a server in the same network.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::RedisStorage;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let builder = RedisStorage::url("redis://user:secret@10.0.0.7:6379/0")?;
+/// let storage = builder.namespace("api").timeout(Duration::from_millis(100)).build()?;
+/// assert_eq!(storage.nodes().len(), 1); // nothing has connected yet, so it has no fault
+///
+/// assert!(RedisStorage::url("redis://10.0.0.7")?.timeout(Duration::ZERO).build().is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct RedisBuilder {
-    access: Access,
-    timer: Option<Sleep>,
+    access: ServerAccess,
+    timer: Option<UserTimer>,
     pub(super) tls: Option<Tls>,
     namespace: String,
     timeout: Duration,
@@ -42,26 +57,27 @@ pub struct RedisBuilder {
 debug_fields!([] RedisBuilder: namespace, timeout, connect_timeout);
 
 impl RedisStorage {
-    /// A function of yours that sends a command and returns its answer, by whatever connections you have: no
-    /// runtime is needed for it. With a runtime turned on, [`connection`](Self::connection) and
+    /// Starts a builder from a function that sends a command and returns its answer, over any connection of
+    /// yours. It needs no runtime feature. With one, [`connection`](Self::connection) and
     /// [`pool`](Self::pool) do the same for the connections of the redis crate.
     ///
-    /// The function is called once for each command of a call, of which there are up to three. It answers
-    /// with an error of the kind `Client` if it sent nothing, as where a pool has no connection. Each call
-    /// has its [deadline](RedisBuilder::timeout), by the runtime that it comes from or by a
-    /// [timer](RedisBuilder::timer) of yours. What is weaker than on connections of the storage's own:
+    /// The storage calls the function once for each command, up to three times in a call. The function
+    /// returns an error of the kind `Client` if it sent nothing, for example because a pool has no
+    /// connection. Each call has its [deadline](RedisBuilder::timeout), by the runtime that it runs on or by
+    /// a [timer](RedisBuilder::timer) of yours. These guarantees are weaker than on the storage's own
+    /// connections:
     ///
-    /// * A call whose connection breaks fails with [`Timeout`](traffik_core::ErrorKind::Timeout), for the hit
-    ///   may have been charged: whether it was sent is not seen, so nothing is sent again. Nor is a
-    ///   connection replaced that is silent.
-    /// * Timeouts and retries of your own come in addition. Whatever sends a command twice charges a hit
-    ///   twice.
-    /// * Servers have no names: [`nodes`](Self::nodes) returns one, and a breaker judges all servers
-    ///   together. Of a cluster [`ready`](Self::ready) asks the server of one key, [`clear`](Self::clear)
-    ///   fails, and [`evictions`](Self::evictions) counts none.
+    /// * A call whose connection breaks fails with [`Timeout`](traffik_core::ErrorKind::Timeout), since the
+    ///   hit may have been charged. The storage cannot see whether it was sent, so it sends nothing again.
+    ///   Nor does it replace a silent connection.
+    /// * Timeouts and retries of your connections come on top. A connection that sends a command twice
+    ///   charges a hit twice.
+    /// * Servers have no names: [`nodes`](Self::nodes) returns one entry, and a breaker judges all servers
+    ///   together. For a cluster, [`ready`](Self::ready) asks the server of one key, [`clear`](Self::clear)
+    ///   fails, and [`evictions`](Self::evictions) stays 0.
     ///
-    /// Several keys are charged in one step where they are on one server. A cluster refuses that of keys that
-    /// are not in one slot, and they are asked for one after another.
+    /// Several keys are charged in one step where they are on one server. A cluster refuses keys of several
+    /// slots, which are then asked for one after another.
     ///
     /// ```no_run
     /// use traffik::RedisStorage;
@@ -84,12 +100,12 @@ impl RedisStorage {
     where
         F: Future<Output = Result<Value, RedisError>> + Send + 'static,
     {
-        RedisBuilder::carried(Arc::new(Function(send)))
+        RedisBuilder::carried(Arc::new(CommandFn(send)))
     }
 }
 
 impl RedisBuilder {
-    pub(super) fn new(access: Access) -> Self {
+    pub(super) fn new(access: ServerAccess) -> Self {
         Self {
             access,
             timer: None,
@@ -104,54 +120,56 @@ impl RedisBuilder {
         }
     }
 
-    /// A builder of a storage on connections of the user's.
-    pub(super) fn carried(courier: Arc<dyn Courier>) -> Self {
-        Self::new(Access::Courier(courier))
+    /// Starts a builder for a storage on connections of the user's.
+    pub(super) fn carried(sender: Arc<dyn CommandSender>) -> Self {
+        Self::new(ServerAccess::User(sender))
     }
 
     setters! {
-        /// The beginning of the names of all its keys, `traffik` if nothing is said. Storages with the same
-        /// one share states.
+        /// Sets the prefix of all key names. Defaults to `traffik`. Storages with the same namespace share
+        /// states.
         pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
 
-        /// How long a call may take, in however many steps. Defaults to 500 ms; a year at most.
+        /// Sets the longest that a call may take, over all its round trips. Defaults to 500 ms, at most a
+        /// year.
         pub const fn timeout(timeout: Duration) => timeout = timeout;
 
-        /// How long making a connection may take, which goes on in the background while calls fail by their
-        /// own deadline. Defaults to 5 s; a year at most.
+        /// Sets the longest that making a connection may take. Connecting continues in the background while
+        /// calls fail by their own deadline. Defaults to 5 s, at most a year.
         pub const fn connect_timeout(timeout: Duration) => connect_timeout = timeout;
 
-        /// The most that may wait for each key in [`until_ready`](traffik_core::AsyncLimiter::until_ready):
-        /// one that comes then is refused at once, with the time it would have taken. Defaults to no bound.
+        /// Sets the most callers that may wait for each key in
+        /// [`until_ready`](traffik_core::AsyncLimiter::until_ready). A caller beyond that is refused at once,
+        /// with the wait that it would have had. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
 
-        /// Whether states outlive the storage, which they do if nothing is said. If not,
-        /// [`close`](RedisStorage::close) forgets all of the namespace, whoever else uses it; a storage that
-        /// is dropped unclosed leaves it as it is.
+        /// Sets whether states outlive the storage. Defaults to `true`. If `false`,
+        /// [`close`](RedisStorage::close) forgets the whole namespace, also for other storages that use it.
+        /// Dropping a storage without closing it forgets nothing.
         pub const fn persistent(persistent: bool) => persistent = persistent;
 
-        /// Writes warnings by this function, which must not wait: a line for each. A fault of a server has
-        /// one when it begins, and one when it has ended; all else is warned of once. Defaults to standard
-        /// error.
+        /// Sets the function that writes warnings, one line each. It must not block. A fault of a server has
+        /// one line when it begins and one when it has ended; any other warning is written once. Defaults to
+        /// standard error.
         pub fn on_warning(write: impl Fn(&str) + Send + Sync + 'static) => warnings = Arc::new(write);
 
-        /// Waits by this timer, such as a runtime of `traffik::runtime`: for a storage on
-        /// [connections of yours](RedisStorage::commands). Defaults to the runtime that a call comes from,
-        /// where the feature `tokio` or `smol` is turned on, and is needed without. Connections of the
-        /// storage's own wait on the runtime that they are on, and take none.
-        pub fn timer(timer: impl Timer + Send + Sync + 'static) => timer = Some(Sleep::by(timer));
+        /// Sets the timer, such as a runtime of `traffik::runtime`, for a storage on [connections of
+        /// yours](RedisStorage::commands). Defaults to the runtime that a call runs on (feature `tokio` or
+        /// `smol`), and is required without these features. The storage's own connections wait on their
+        /// runtime and take no timer.
+        pub fn timer(timer: impl Timer + Send + Sync + 'static) => timer = Some(UserTimer::by(timer));
 
-        /// Goes by this clock instead of the server's: for tests, which then need not wait. What is stored is
-        /// kept for a day at least.
+        /// Uses this clock instead of the server's, for tests that must not wait. States are then kept for a
+        /// day at least.
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
     }
 
-    /// The storage. It does not connect yet.
+    /// Builds the storage. It connects on first use, so this does not wait.
     ///
     /// # Errors
     ///
-    /// Fails with [`Invalid`](ErrorKind::Invalid) if an option cannot be, or is of no use for the servers or
-    /// the connections that were given.
+    /// Fails with [`Invalid`](ErrorKind::Invalid) if an option is out of range, or does not apply to the
+    /// given servers or connections.
     pub fn build(self) -> Result<RedisStorage, BackendError> {
         let Self { access, timer, tls, namespace, timeout, connect_timeout, .. } = self;
         let Self { clock, warnings, persistent, max_waiting, .. } = self;
@@ -161,10 +179,10 @@ impl RedisBuilder {
             _ if connect_timeout.is_zero() => {
                 Some("a server cannot be connected to in no time; take 5 s, or some round trips at least")
             }
-            Access::Net(_) if timer.is_some() => {
+            ServerAccess::Net(_) if timer.is_some() => {
                 Some("connections of the storage's own wait on their runtime; leave out RedisBuilder::timer")
             }
-            Access::Courier(_) if tls.is_some() => {
+            ServerAccess::User(_) if tls.is_some() => {
                 Some("a connection of yours has TLS of its own or none; leave out RedisBuilder::tls")
             }
             _ => None,
@@ -175,7 +193,7 @@ impl RedisBuilder {
         let budgets = Budgets { call: timeout.min(LONGEST), connect: connect_timeout.min(LONGEST) };
         let corrupt = CorruptValues::new("Redis", &namespace, warnings.clone());
         let servers = Servers::new(access, (timer, tls.unwrap_or_default()), budgets, warnings)?;
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(RedisInner {
             servers,
             namespace,
             clock,

@@ -1,4 +1,4 @@
-//! Checks that the server decides: what its scripts are told, and what their answer means.
+//! Checks that the server decides: the arguments of its scripts, and the meaning of their replies.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -10,15 +10,16 @@ use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::strategy::{ScriptFormula, ScriptLimit};
 use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 
-use super::inner::{Inner, time};
+use super::inner::{RedisInner, time};
 use super::script::Script;
 use crate::cas::{self, CompareAndSwap};
 
-/// Has the server decide on a hit on a key, and decides the same on what it had found. `None` if it did
-/// nothing: it does not know the limit, the numbers are too large for it, or it denies what the strategy does
-/// not.
+/// Lets the server decide a hit on a key, and decides the same from the state that the server found.
+///
+/// Returns `None` if the server did nothing that can be used: no script knows the limit, the numbers are too
+/// large for it, or it denies a hit that the strategy admits.
 pub(super) async fn one<S: Strategy>(
-    inner: &Inner,
+    inner: &RedisInner,
     until: Instant,
     strategy: &S,
     hit: &Hit<S::Cost>,
@@ -29,9 +30,9 @@ pub(super) async fn one<S: Strategy>(
     answer.confirms(verdict.is_dirty()).map(|same| same.then_some(verdict))
 }
 
-/// The same on several keys, all of which are charged or none.
+/// The same for several keys, of which all are charged or none.
 pub(super) async fn together<S: Strategy>(
-    inner: &Inner,
+    inner: &RedisInner,
     until: Instant,
     strategy: &S,
     hit: &Hit<S::Cost>,
@@ -48,32 +49,37 @@ pub(super) async fn together<S: Strategy>(
             *verdict = strategy.decide(state, hit, answer.now);
             recorded |= verdict.is_dirty();
         } else {
-            // One that alone would admit is not charged; its state may be that of another strategy.
+            // A key that alone would admit is not charged, but its state may be that of another strategy and
+            // change.
             recorded |= strategy.decide(state, &hit.free(), answer.now).is_dirty();
         }
     }
     answer.confirms(recorded).map(|same| same.then_some(verdicts))
 }
 
-/// What a script says.
-struct Answer {
+/// The reply of a script.
+struct ScriptReply {
     now: Timestamp,
     charged: bool,
-    /// What was stored at each key.
+    /// The value of each key before the call.
     found: Vec<Value>,
 }
 
-impl Answer {
-    fn state<S: Strategy>(&self, at: usize, inner: &Inner) -> S::State {
+impl ScriptReply {
+    fn state<S: Strategy>(&self, at: usize, inner: &RedisInner) -> S::State {
         match self.found.get(at) {
             Some(Value::BulkString(bytes)) => cas::state_or::<S>(Some(bytes), || inner.found_corrupt()),
             _ => S::State::default(),
         }
     }
 
-    /// Whether the strategy decides as the script did; if it only stores what the script did not, it may yet
-    /// do so by another way. A script that charged what the strategy does not cannot be as long as both are
-    /// of one version; nobody is told what was not so.
+    /// Returns whether the strategy decides like the script. If only the strategy stores something, the
+    /// caller may still do so in another way.
+    ///
+    /// # Errors
+    ///
+    /// Fails with `Corrupt` if the script charged a hit that the strategy does not: no caller gets a verdict
+    /// that does not hold. Script and strategy of one version always agree.
     fn confirms(&self, recorded: bool) -> Result<bool, BackendError> {
         if self.charged && !recorded {
             return Err(BackendError::new(ErrorKind::Corrupt, "the script on the server decided otherwise"));
@@ -82,71 +88,74 @@ impl Answer {
     }
 }
 
-/// Has the server decide; `None` if it cannot.
+/// Lets the server decide. Returns `None` if it cannot.
 async fn ask<S: Strategy>(
-    inner: &Inner,
+    inner: &RedisInner,
     until: Instant,
     strategy: &S,
     hit: &Hit<S::Cost>,
     names: &[&[u8]],
-) -> Result<Option<Answer>, BackendError> {
-    let Some(told) = tell(strategy, hit, names.len()) else { return Ok(None) };
-    let script = script(told.kinds);
+) -> Result<Option<ScriptReply>, BackendError> {
+    let Some(request) = script_request(strategy, hit, names.len()) else { return Ok(None) };
+    let script = script(request.kinds);
     let mut call = script.call(inner.servers.known(), names);
     call.arg(inner.time()).arg(strategy.max_ttl()).arg(inner.least());
-    told.arguments.add_to(&mut call);
-    // All are in one slot.
+    request.arguments.add_to(&mut call);
+    // All names are in one slot, so the first one finds the server.
     let key = names.first().copied().unwrap_or_default();
     let answer =
         inner.servers.call(key, until, async |mut session| script.run(&mut session, &call).await).await?;
-    let Value::Array(mut answer) = answer else { return Err(unheard_of()) };
+    let Value::Array(mut answer) = answer else { return Err(unexpected_reply()) };
     let found = answer.split_off(answer.len().min(3));
     match answer[..] {
+        // −1 means that the numbers are too large for the script, which has then stored nothing.
         [Value::Int(_), Value::Int(_), Value::Int(..0)] => Ok(None),
         [Value::Int(seconds), Value::Int(micros), Value::Int(charged)] => {
             let now = time(seconds.unsigned_abs(), micros.unsigned_abs());
-            Ok(Some(Answer { now, charged: charged > 0, found }))
+            Ok(Some(ScriptReply { now, charged: charged > 0, found }))
         }
-        _ => Err(unheard_of()),
+        _ => Err(unexpected_reply()),
     }
 }
 
-fn unheard_of() -> BackendError {
+fn unexpected_reply() -> BackendError {
     BackendError::new(ErrorKind::Other, "the server answered a script with something else than it answers")
 }
 
 /// A kind of limit that scripts know.
-struct Kind {
+struct LimitKind {
     letter: &'static str,
     text: &'static str,
 }
 
-/// In the order in which they are sent; the last is part of `tail.lua`, a queue (`f`) of `meter.lua`, and a
-/// log changes how values are read.
-const KINDS: [Kind; 7] = [
-    Kind { letter: "w", text: include_str!("check/fixed_window.lua") },
-    Kind { letter: "s", text: include_str!("check/sliding_window.lua") },
-    Kind { letter: "k", text: include_str!("check/strict_window.lua") },
-    Kind { letter: "q", text: include_str!("check/quota_rollover.lua") },
-    Kind { letter: "l", text: include_str!("check/meter.lua") },
-    Kind { letter: "g", text: include_str!("check/sliding_log.lua") },
-    Kind { letter: "u", text: "" },
+/// The kinds in the order of their texts in a script. The last one is part of `tail.lua`, a queue (`f`) is
+/// part of `meter.lua`, and a log changes how values are read.
+const KINDS: [LimitKind; 7] = [
+    LimitKind { letter: "w", text: include_str!("check/fixed_window.lua") },
+    LimitKind { letter: "s", text: include_str!("check/sliding_window.lua") },
+    LimitKind { letter: "k", text: include_str!("check/strict_window.lua") },
+    LimitKind { letter: "q", text: include_str!("check/quota_rollover.lua") },
+    LimitKind { letter: "l", text: include_str!("check/meter.lua") },
+    LimitKind { letter: "g", text: include_str!("check/sliding_log.lua") },
+    LimitKind { letter: "u", text: "" },
 ];
 const LOG: usize = 5;
 
-/// Kinds of limits, by a bit each; and one more if there is but one limit, whose state is stored as it is.
-type Kinds = u8;
-const ONE: Kinds = 1 << KINDS.len();
+/// A set of kinds, one bit each. A further bit, [`SINGLE`], means one limit on one key, whose state is stored
+/// bare.
+type KindSet = u8;
+const SINGLE: KindSet = 1 << KINDS.len();
 
-/// The script for these kinds together, made when it is first needed.
-fn script(kinds: Kinds) -> &'static Script {
-    static SCRIPTS: [OnceLock<Script>; 1 + Kinds::MAX as usize] =
-        [const { OnceLock::new() }; 1 + Kinds::MAX as usize];
+/// Returns the script for a set of kinds, which is built when it is first needed.
+fn script(kinds: KindSet) -> &'static Script {
+    static SCRIPTS: [OnceLock<Script>; 1 + KindSet::MAX as usize] =
+        [const { OnceLock::new() }; 1 + KindSet::MAX as usize];
+    // Every index of `KindSet` is in bounds; the fallback keeps the code free of panics.
     let made = SCRIPTS.get(usize::from(kinds)).unwrap_or(&SCRIPTS[0]);
     made.get_or_init(|| {
-        let of = |kind: Kinds| kinds & kind != 0;
+        let of = |kind: KindSet| kinds & kind != 0;
         let mut text = include_str!("check/head.lua").to_owned();
-        text += match (of(ONE), of(1 << LOG)) {
+        text += match (of(SINGLE), of(1 << LOG)) {
             (true, _) => "",
             (false, true) => include_str!("check/pieces.lua"),
             (false, false) => include_str!("check/whole.lua"),
@@ -154,18 +163,18 @@ fn script(kinds: Kinds) -> &'static Script {
         for (_, kind) in KINDS.iter().enumerate().filter(|(at, _)| of(1 << at)) {
             text += kind.text;
         }
-        text += if of(ONE) { include_str!("check/one.lua") } else { include_str!("check/tail.lua") };
+        text += if of(SINGLE) { include_str!("check/one.lua") } else { include_str!("check/tail.lua") };
         Script::new(text)
     })
 }
 
-/// A check as scripts are told it.
-struct Told {
-    kinds: Kinds,
+/// The kinds and the arguments of a check.
+struct ScriptRequest {
+    kinds: KindSet,
     arguments: Arguments,
 }
 
-/// Texts in a row.
+/// A list of texts in one buffer.
 struct Arguments {
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -173,7 +182,7 @@ struct Arguments {
 
 impl Arguments {
     fn add(&mut self, text: impl fmt::Display) {
-        // Memory takes whatever it is given.
+        // Writing into a `Vec` cannot fail.
         let _ = write!(self.bytes, "{text}");
         self.ends.push(self.bytes.len());
     }
@@ -187,27 +196,28 @@ impl Arguments {
     }
 }
 
-/// How to ask for a check; `None` if one of the limits is none that a script knows.
-fn tell<S: Strategy>(strategy: &S, hit: &Hit<S::Cost>, keys: usize) -> Option<Told> {
-    // Room for one strategy, and more is found for others.
+/// Returns the request for a check, or `None` if no script knows one of the limits.
+fn script_request<S: Strategy>(strategy: &S, hit: &Hit<S::Cost>, keys: usize) -> Option<ScriptRequest> {
+    // Room for one strategy; more is allocated for others.
     let arguments = Arguments { bytes: Vec::with_capacity(64), ends: Vec::with_capacity(9) };
-    let mut told = Told { kinds: 0, arguments };
+    let mut request = ScriptRequest { kinds: 0, arguments };
     let (mut known, mut goes_on) = (true, false);
     let (mut parts, mut plain) = (0, keys == 1);
     let complete = strategy.parts_of(hit, &mut |part| {
-        known &= told.add(&part, goes_on);
+        known &= request.add(&part, goes_on);
         goes_on = part.hours.is_some_and(|hours| hours.more > 0);
         parts += 1;
         plain &= parts == 1 && part.hours.is_none() && part.inline.layers == 0;
     });
-    if plain && told.kinds != 1 << LOG {
-        told.kinds |= ONE;
+    // A log is read in pieces, so even a single one needs `tail.lua`.
+    if plain && request.kinds != 1 << LOG {
+        request.kinds |= SINGLE;
     }
-    (complete && known && !goes_on).then_some(told)
+    (complete && known && !goes_on).then_some(request)
 }
 
-impl Told {
-    /// Adds a limit, or another one of the same state; `false` if no script knows it.
+impl ScriptRequest {
+    /// Adds a limit, or another one of the same state. Returns `false` if no script knows it.
     fn add(&mut self, part: &ScriptLimit, goes_on: bool) -> bool {
         let (kind, numbers): (usize, &[u64]) = match part.formula {
             ScriptFormula::Window { period, anchor, limit } => (0, &[period, anchor, limit.into()]),
@@ -221,7 +231,7 @@ impl Told {
             ScriptFormula::Level { drain, unit, capacity }
             | ScriptFormula::Queue { drain, unit, capacity } => (4, &[drain, unit, capacity]),
             ScriptFormula::Log { period, limit, room } => (LOG, &[period, limit.into(), room.into()]),
-            // Inline, a state is as long as it says, so that one that is of no interest can be left alone.
+            // An inline state states its length, so the script can copy one of an unlimited strategy unread.
             ScriptFormula::Unlimited if part.inline.layers > 0 => (6, &[]),
             _ => return false,
         };
@@ -254,7 +264,7 @@ impl Told {
     }
 }
 
-/// How a state is encoded, from the outside: `i` for inline, `h` for hours.
+/// The nesting of a state from the outside: `i` for inline, `h` for hours.
 struct Layers<'a>(&'a ScriptLimit);
 
 impl fmt::Display for Layers<'_> {

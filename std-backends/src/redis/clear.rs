@@ -1,4 +1,4 @@
-//! Forgetting a namespace, a few keys at a time.
+//! Clearing a namespace, a few keys at a time.
 
 use redis::{FromRedisValue, RedisError};
 use traffik_core::storage::BackendError;
@@ -7,9 +7,10 @@ use super::name;
 use super::servers::Servers;
 use super::session::Session;
 
-/// How many keys a server looks at in one step.
+/// Keys that a server looks at in one step.
 const STEP: usize = 500;
 
+/// Removes all keys of a namespace from all servers.
 pub(super) async fn clear(servers: &Servers, namespace: &str) -> Result<(), BackendError> {
     let pattern = name::pattern(namespace);
     for master in servers.masters().await? {
@@ -18,7 +19,8 @@ pub(super) async fn clear(servers: &Servers, namespace: &str) -> Result<(), Back
             let step = async |mut session| step(&mut session, cursor, &pattern).await;
             let (next, keys) = master.call(servers.end(), step).await?;
             for key in keys {
-                // It may be elsewhere by now. Nobody waits for the memory to be freed.
+                // The key may have moved to another node, so it is looked up anew. `UNLINK` frees memory in
+                // the background.
                 let unlink = async |mut session: Session| session.ask(redis::cmd("UNLINK").arg(&key)).await;
                 servers.call(&key, servers.end(), unlink).await?;
             }
@@ -31,7 +33,7 @@ pub(super) async fn clear(servers: &Servers, namespace: &str) -> Result<(), Back
     Ok(())
 }
 
-/// What is found in one step, and where the next one begins.
+/// Returns the keys found in one step, and the cursor of the next one.
 async fn step(session: &mut Session, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), RedisError> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP);

@@ -1,4 +1,4 @@
-//! Storages on connections of the user's that the redis crate describes: one that is shared, or a pool.
+//! Storages on the redis crate's connections that the user made: a shared one, or a pool.
 
 use std::fmt::Display;
 use std::ops::DerefMut;
@@ -9,21 +9,22 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind as Kind, RedisError, Value};
 
 use super::failure::not_sent;
-use super::transport::{Courier, End, in_time};
+use super::transport::{CallEnd, CommandSender, in_time};
 use super::{RedisBuilder, RedisStorage};
 use crate::util::race::{Either, race};
 
 impl RedisStorage {
-    /// A connection of yours (feature `tokio` or `smol`), which all calls share: a `ConnectionManager`, a
-    /// `MultiplexedConnection`, a `ClusterConnection`, or any other that can be cloned.
+    /// Starts a builder on a connection of yours that all calls share (feature `tokio` or `smol`): a
+    /// `ConnectionManager`, a `MultiplexedConnection`, a `ClusterConnection`, or any other that can be
+    /// cloned.
     ///
-    /// The limits of [`commands`](Self::commands) hold here too, and besides:
+    /// The weaker guarantees of [`commands`](Self::commands) apply here too, and these:
     ///
-    /// * A `MultiplexedConnection` that is lost stays lost: all calls fail from then on. A
-    ///   `ConnectionManager` connects anew after a call has failed, and sends nothing twice.
-    /// * A `ClusterConnection` sends a command again by itself when its connection broke, so a hit may be
-    ///   charged twice then. `ClusterClientBuilder::retries(0)` has it fail instead, also where a slot has
-    ///   moved; [`cluster`](Self::cluster) does neither.
+    /// * A lost `MultiplexedConnection` stays lost: all later calls fail. A `ConnectionManager` reconnects
+    ///   after a call has failed, and sends nothing twice.
+    /// * A `ClusterConnection` repeats a command when its connection breaks, so a hit may be charged twice.
+    ///   With `ClusterClientBuilder::retries(0)` the call fails instead, also after a slot has moved.
+    ///   [`cluster`](Self::cluster) has neither problem.
     ///
     /// ```no_run
     /// use traffik::RedisStorage;
@@ -37,25 +38,32 @@ impl RedisStorage {
     /// # }
     /// ```
     pub fn connection(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> RedisBuilder {
-        RedisBuilder::carried(Arc::new(Shared(connection)))
+        RedisBuilder::carried(Arc::new(SharedConnection(connection)))
     }
 
-    /// A pool of yours (feature `tokio` or `smol`), by a function that gets a connection of it: each command
-    /// takes one, and gives it back when it is answered or given up. The connection is what the pool hands
-    /// out, such as an `Object` of deadpool's or a `PooledConnection` of bb8's (`get_owned`), and leads to
-    /// one of the redis crate's.
+    /// Starts a builder on a pool of yours (feature `tokio` or `smol`), from a function that takes a
+    /// connection out of it. Each command takes one connection, and returns it after the answer or the
+    /// deadline. The connection is an object that the pool hands out, such as an `Object` of deadpool's or a
+    /// `PooledConnection` of bb8's (`get_owned`), and dereferences to one of the redis crate's.
     ///
-    /// The limits of [`commands`](Self::commands) hold here too, but that a call which got no connection
-    /// is known not to have been charged: it fails with
+    /// The weaker guarantees of [`commands`](Self::commands) apply here too, with one exception. A call that
+    /// got no connection certainly charged nothing, and fails with
     /// [`Unavailable`](traffik_core::ErrorKind::Unavailable).
     ///
-    /// ```ignore
-    /// let pool = deadpool_redis::Config::from_url("redis://127.0.0.1").create_pool(None)?;
+    /// ```no_run
+    /// use traffik::RedisStorage;
+    /// use traffik::reexport::redis::Client;
+    ///
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::open("redis://127.0.0.1")?;
     /// let storage = RedisStorage::pool(move || {
-    ///     let pool = pool.clone();
-    ///     async move { pool.get().await }
+    ///     // With a pool of deadpool's: `let pool = pool.clone(); async move { pool.get().await }`.
+    ///     let client = client.clone();
+    ///     async move { client.get_multiplexed_async_connection().await.map(Box::new) }
     /// });
     /// let storage = storage.namespace("api").build()?;
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn pool<C, E, F>(get: impl Fn() -> F + Send + Sync + 'static) -> RedisBuilder
     where
@@ -63,31 +71,31 @@ impl RedisStorage {
         E: Display + Send + 'static,
         F: Future<Output = Result<C, E>> + Send + 'static,
     {
-        RedisBuilder::carried(Arc::new(Pool(get)))
+        RedisBuilder::carried(Arc::new(PooledConnections(get)))
     }
 }
 
 /// A connection that all calls share.
-struct Shared<C>(C);
+struct SharedConnection<C>(C);
 
-impl<C: ConnectionLike + Clone + Send + Sync> Courier for Shared<C> {
-    fn send<'a>(&'a self, command: &'a Cmd, end: End) -> BoxFuture<'a, Result<Value, RedisError>> {
+impl<C: ConnectionLike + Clone + Send + Sync> CommandSender for SharedConnection<C> {
+    fn send<'a>(&'a self, command: &'a Cmd, end: CallEnd) -> BoxFuture<'a, Result<Value, RedisError>> {
         let mut connection = self.0.clone();
         Box::pin(async move { sent(&mut connection, command, end).await })
     }
 }
 
-/// A function that gets a connection for each command.
-struct Pool<P>(P);
+/// A function that returns a connection for each command.
+struct PooledConnections<P>(P);
 
-impl<P, F, C, E> Courier for Pool<P>
+impl<P, F, C, E> CommandSender for PooledConnections<P>
 where
     P: Fn() -> F + Send + Sync,
     F: Future<Output = Result<C, E>> + Send + 'static,
     C: DerefMut<Target: ConnectionLike + Send> + Send,
     E: Display + Send,
 {
-    fn send<'a>(&'a self, command: &'a Cmd, mut end: End) -> BoxFuture<'a, Result<Value, RedisError>> {
+    fn send<'a>(&'a self, command: &'a Cmd, mut end: CallEnd) -> BoxFuture<'a, Result<Value, RedisError>> {
         let got = (self.0)();
         Box::pin(async move {
             match race(got, &mut end).await {
@@ -99,11 +107,11 @@ where
     }
 }
 
-/// Sends a command. Whatever a connection says about what became of it, it may have been sent.
+/// Sends a command on a connection. The command may have been sent, whatever error the connection reports.
 async fn sent(
     connection: &mut (impl ConnectionLike + ?Sized),
     command: &Cmd,
-    end: End,
+    end: CallEnd,
 ) -> Result<Value, RedisError> {
     in_time(connection.req_packed_command(command), end).await.map_err(|error| match error.kind() {
         Kind::Client | Kind::ClusterConnectionNotFound => (Kind::Io, "no answer", error.to_string()).into(),

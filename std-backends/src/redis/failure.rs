@@ -1,4 +1,4 @@
-//! The failures of calls: their kinds, their words, and what would help.
+//! Failures of calls: their kinds, their texts, and advice.
 
 use std::error::Error;
 use std::fmt;
@@ -12,7 +12,7 @@ mod unsent;
 #[cfg(any(feature = "smol", feature = "tokio"))]
 pub(super) use unsent::{is_not_sent, refusal, unsent};
 
-/// The error of a server: the cause of a failure, which names both once.
+/// An error of a server: the cause of a failure, which names the server and the error once each.
 #[derive(Debug)]
 struct ServerError {
     server: String,
@@ -31,11 +31,10 @@ impl fmt::Display for ServerError {
 
 impl Error for ServerError {}
 
-/// The failure of a call that had been sent, as far as it got there.
+/// Returns the failure of a call that may have been sent.
 pub(super) fn failure(server: &str, error: RedisError) -> BackendError {
     let kind = match error.kind() {
-        // Nobody can tell what the server did before the connection broke, in the middle of an answer or
-        // before it.
+        // The connection broke before or within the answer, so the outcome is unknown.
         Kind::Io | Kind::Parse => ErrorKind::Timeout,
         Kind::Client => ErrorKind::Unavailable,
         Kind::AuthenticationFailed | Kind::Server(Server::NoPerm) => ErrorKind::Denied,
@@ -51,9 +50,9 @@ pub(super) fn failure(server: &str, error: RedisError) -> BackendError {
         Kind::InvalidClientConfig => ErrorKind::Invalid,
         Kind::UnexpectedReturnType => ErrorKind::Corrupt,
         _ => match error.code() {
-            // A value that no storage of ours wrote.
+            // No storage wrote a value of another type.
             Some("WRONGTYPE") => ErrorKind::Corrupt,
-            // It answers, and no limit can be counted there.
+            // The server answers, but no limit can be counted there.
             Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY") => ErrorKind::Unavailable,
             Some("NOAUTH" | "WRONGPASS" | "DENIED") => ErrorKind::Denied,
             _ if is_full_of_clients(&error) => ErrorKind::Unavailable,
@@ -65,17 +64,17 @@ pub(super) fn failure(server: &str, error: RedisError) -> BackendError {
     BackendError::new(kind, ServerError { server: server.to_owned(), error })
 }
 
-/// The driver's error behind a failure, if there is one.
+/// Returns the driver's error behind a failure, if there is one.
 pub(super) fn cause(failure: &BackendError) -> Option<&RedisError> {
     failure.cause().downcast_ref().map(|it: &ServerError| &it.error)
 }
 
-/// Whether a node of a cluster refused keys of several slots, and charged none.
+/// Returns whether a node of a cluster refused keys of several slots. It charged none.
 pub(super) fn is_cross_slot(failure: &BackendError) -> bool {
     cause(failure).is_some_and(|error| error.kind() == Kind::Server(Server::CrossSlot))
 }
 
-/// The failure of a call that charges nothing, whatever became of it.
+/// Returns the failure of a call that charges nothing, for which a timeout is no uncertainty.
 pub(super) fn of_a_look(failure: BackendError) -> BackendError {
     match failure.kind() {
         ErrorKind::Timeout => failure.with_kind(ErrorKind::Unavailable),
@@ -83,12 +82,12 @@ pub(super) fn of_a_look(failure: BackendError) -> BackendError {
     }
 }
 
-/// A failure of this kind, of a server.
+/// Returns a failure of this kind that names the server.
 pub(super) fn of(server: &str, kind: ErrorKind, words: &str) -> BackendError {
     BackendError::new(kind, format!("Redis at {server}: {words}"))
 }
 
-/// The error of a command that was certainly not sent, for this reason.
+/// Returns the error of a command that was certainly not sent.
 pub(super) fn not_sent(words: String) -> RedisError {
     (Kind::Client, NOT_SENT, words).into()
 }
@@ -99,7 +98,7 @@ fn is_full_of_clients(error: &RedisError) -> bool {
     says(error, "max number of clients")
 }
 
-/// Whether a script was refused one of its commands or keys.
+/// Returns whether a script may not use one of its commands or keys.
 fn is_forbidden(error: &RedisError) -> bool {
     says(error, "can't run this command") || says(error, "can't access at least one of the keys")
 }
@@ -120,16 +119,16 @@ fn says(error: &RedisError, words: &str) -> bool {
     error.detail().is_some_and(|detail| detail.contains(words))
 }
 
-/// The first cause, in its own words.
+/// Returns the root cause, in its own words.
 pub(super) fn words(error: &RedisError) -> String {
-    // Which line of a script met it helps nobody.
+    // The line of the script that failed does not help the user.
     let detail = error.detail().map(|detail| detail.split(" script: ").next().unwrap_or(detail));
     let detail = detail.map(|detail| detail.trim_end_matches('.'));
     match (error.kind(), error.code(), detail) {
         (Kind::Client, _, Some(detail)) => format!("{detail}; {NOT_SENT}"),
         (_, Some("ERR"), Some(detail)) => detail.to_owned(),
         (_, Some(code), Some(detail)) => format!("{code} {detail}"),
-        // Where an answer could not be read, the parser says so in many lines.
+        // For an answer that cannot be read, the parser's message has many lines.
         (Kind::Io, ..) if error.is_timeout() => "no answer in time".to_owned(),
         (Kind::Io | Kind::Parse, ..) => error.to_string().lines().next().unwrap_or_default().to_owned(),
         (_, _, Some(detail)) => format!("{}: {detail}", error.category()),
@@ -137,7 +136,7 @@ pub(super) fn words(error: &RedisError) -> String {
     }
 }
 
-/// The advice for an error.
+/// Returns advice for the user, or an empty text.
 fn advice(error: &RedisError) -> &'static str {
     match error.code() {
         Some("NOAUTH") => "say a password: redis://:PASSWORD@HOST",

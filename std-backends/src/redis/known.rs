@@ -1,19 +1,19 @@
-//! The scripts that a storage has run: sent to the server on each new connection, so that no call has to.
+//! The scripts that a storage has run, loaded into the server on each new connection so that no call has to.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use spin::mutex::SpinMutex;
 
-/// The texts of scripts, each once.
+/// A set of script texts.
 #[derive(Default)]
 pub(super) struct KnownScripts {
-    /// The one that was run last: most storages run one alone, and take no lock for it.
+    /// The script that was run last. Most storages run one, and take no lock for it.
     last: AtomicPtr<u8>,
     all: SpinMutex<Vec<&'static str>>,
 }
 
 impl KnownScripts {
-    /// Notes a script that is about to be run.
+    /// Records a script that is about to be run.
     #[inline]
     pub(super) fn note(&self, text: &'static str) {
         if self.last.load(Ordering::Relaxed) != text.as_ptr().cast_mut() {
@@ -22,6 +22,7 @@ impl KnownScripts {
     }
 
     #[cold]
+    // Texts are compared by address: all are constants, or live as long as the program.
     fn note_another(&self, text: &'static str) {
         let mut all = self.all.lock();
         if !all.iter().any(|it| std::ptr::eq(*it, text)) {

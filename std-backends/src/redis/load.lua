@@ -1,6 +1,6 @@
--- Mirrors `Swap::load`: what is stored at a key, the server's time, and the milliseconds for which it is kept yet. What is
--- no string counts as an empty one, which is no state.
--- KEYS: the key. ARGV: the time in microseconds ('' for the server's).
+-- Mirrors `CompareAndSwap::load`: returns the value of a key, the server's time in seconds and microseconds,
+-- and the milliseconds until the key expires. A value that is no string counts as an empty string, which is
+-- no state. KEYS: the key. ARGV: the time in microseconds ('' for the server's).
 local time = ARGV[1] == '' and redis.call('TIME') or {0, ARGV[1]}
 local found = redis.pcall('GET', KEYS[1])
 if type(found) == 'table' then

@@ -1,9 +1,14 @@
--- Mirrors `redis/lock.rs`: one string per name, of who holds it (16 bytes, all 0 if nobody does), the fencing token last
--- granted, and until when, in microseconds of the server's clock. It is kept for an hour longer than that, so that
--- tokens grow; after that the clock sees to it, for a token is at least the time.
--- KEYS: the name. ARGV: the verb ('acquire', 'renew', 'raise' or 'release'), the owner, the time to live in ms, and the
--- least token that 'raise' is to leave behind.
--- Answers the token, or 0 if somebody else holds the name ('acquire') or this owner does not (the others).
+-- Mirrors `redis/lock.rs`. One string for each name: the owner (16 bytes, all 0 if nobody holds the name),
+-- the fencing token granted last, and the end of the grant, in microseconds of the server's clock.
+--
+-- The key lives an hour longer than the grant, so that tokens grow. After that the clock ensures it: a token
+-- is at least the time.
+--
+-- KEYS: the name. ARGV: the verb ('acquire', 'renew', 'raise' or 'release'), the owner, the time to live in
+-- ms, and the least token that 'raise' leaves behind.
+--
+-- Returns the token, or 0 if another owner holds the name ('acquire') or this owner does not (the other
+-- verbs).
 local NOBODY, HOUR = string.rep('\0', 16), 3600000
 
 local time = redis.call('TIME')
@@ -18,6 +23,7 @@ local verb, asking, live = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local held = owner ~= NOBODY and now < ends
 if verb == 'acquire' then
     if held then return 0 end
+    -- token = max(now, token + 1): larger than all before, also after a clock stepped back or data was lost.
     owner, token, ends = asking, math.max(now, token + 1), now + live * 1000
 else
     if not held or owner ~= asking then return 0 end

@@ -1,30 +1,30 @@
-//! Locks on Redis, for critical sections of users' own.
+//! Locks on Redis, for critical sections of your own.
 
 use std::sync::LazyLock;
 
 use traffik_core::debug_fields;
 use traffik_core::storage::{BackendError, ErrorKind, Reply};
 
-use super::inner::told;
+use super::inner::decode_reply;
 use super::script::Script;
 use super::{RedisStorage, name};
 use crate::cas::CompareAndSwap;
 use crate::lock::{Grant, Lock, Owner, Ttl};
 
-/// Grants, renews and releases a name.
+/// The script that grants, renews and releases a name.
 static LOCK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lock.lua")));
 
-/// The longest that a name is granted: a century.
+/// The longest TTL, in milliseconds: a century, which a double holds exactly.
 const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000;
 
-/// Locks on the Redis server, cluster or master that a [`RedisStorage`] is connected to, in its namespace.
+/// Locks on the Redis server, cluster or master of a [`RedisStorage`], in its namespace.
 ///
-/// Take it unless a server that loses its data must not grant a name twice; then take
+/// Choose it unless a server that loses its data must not grant a name twice; then choose
 /// [`Redlock`](super::Redlock) on several servers.
 ///
-/// * Each call asks once, and waits no longer than the storage's [timeout](super::RedisBuilder::timeout). A
+/// * Each call asks once, and waits at most for the storage's [timeout](super::RedisBuilder::timeout). A
 ///   grant ends by the server's clock.
-/// * A server that restarts without its data, or a replica that is promoted before it heard of a grant, may
+/// * A server that restarts without its data, or a replica that is promoted before it received a grant, may
 ///   grant the name again. Hand the [fencing token](Grant::fencing) to whatever the lock protects.
 /// * A call that fails with [`Timeout`](ErrorKind::Timeout), and an answer that is dropped, may leave the
 ///   name granted to nobody until its TTL is over.
@@ -37,9 +37,9 @@ const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000;
 /// # async fn example(runtime: impl traffik::Timer) -> Result<(), Box<dyn std::error::Error>> {
 /// let storage = RedisStorage::url("redis://127.0.0.1")?.namespace("api").build()?;
 /// let locks = Locks::new(storage.lock(), runtime);
-/// let held = locks.lock("invoices/7").await?;
-/// println!("the token of the only one inside is {}", held.fencing());
-/// held.release().await?;
+/// let guard = locks.lock("invoices/7").await?;
+/// println!("the fencing token is {}", guard.fencing());
+/// guard.release().await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -49,33 +49,34 @@ pub struct RedisLock(RedisStorage);
 debug_fields!([] RedisLock: namespace = |it| &it.0.inner.namespace);
 
 impl RedisStorage {
-    /// Returns locks beside the states, on the same connection.
+    /// Returns locks in this storage's namespace, on the same connections.
     #[must_use]
     pub fn lock(&self) -> RedisLock {
         RedisLock(self.clone())
     }
 }
 
-/// What is asked of a name.
+/// The operation on a name.
 #[derive(Clone, Copy)]
 pub(super) enum Verb {
     Acquire(Ttl),
     Renew(Ttl),
-    /// Leaves at least this token behind.
+    /// Raises the fencing token to at least this.
     #[cfg_attr(not(any(feature = "smol", feature = "tokio")), expect(dead_code, reason = "of Redlock alone"))]
     Raise(u64),
     Release,
 }
 
 impl RedisLock {
-    /// Asks, and returns the token; `None` if somebody else holds the name, or this owner does not.
+    /// Runs an operation and returns the token, or `None` if another owner holds the name or this one does
+    /// not.
     pub(super) async fn ask(
         &self,
         name: &[u8],
         owner: Owner,
         verb: Verb,
     ) -> Result<Option<u64>, BackendError> {
-        // No namespace has such a sign, so no state is taken for a lock.
+        // `#` is not allowed in a namespace, so no state has the key of a lock.
         let key = name::name(&format!("{}#lock", self.0.inner.namespace), &name);
         let (verb, ttl, least) = match verb {
             Verb::Acquire(ttl) => ("acquire", ttl.as_millis().min(LONGEST), 0),
@@ -88,11 +89,13 @@ impl RedisLock {
         let servers = &self.0.inner.servers;
         let run = async |mut session| LOCK.run(&mut session, &call).await;
         let answer = servers.call(&key, servers.end(), run).await.inspect_err(|failure| {
+            // A value of another type was written by another program.
             if failure.kind() == ErrorKind::Corrupt {
                 self.0.inner.found_corrupt();
             }
         })?;
-        let token: u64 = told(answer)?;
+        let token: u64 = decode_reply(answer)?;
+        // Tokens are times in microseconds, so 0 is free to mean "no".
         Ok((token > 0).then_some(token))
     }
 }

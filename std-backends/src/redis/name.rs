@@ -1,11 +1,11 @@
-//! What a key is called on the server.
+//! Names of keys on the server.
 
 use traffik_core::ErasedKey;
 
 use crate::util::namespace::write_key;
 
-/// `namespace:{key}`, with the key in braces, so that in a cluster all that is ever stored under it is in one
-/// slot; and in plain bytes, so that it cannot pass for a pattern.
+/// Returns `namespace:{key}`. The braces put everything stored for a key into one slot of a cluster. The key
+/// is in plain bytes, so it cannot be read as a pattern.
 pub(super) fn name(namespace: &str, key: &dyn ErasedKey) -> Vec<u8> {
     let mut name = Vec::with_capacity(namespace.len() + 40);
     name.extend_from_slice(namespace.as_bytes());
@@ -15,25 +15,25 @@ pub(super) fn name(namespace: &str, key: &dyn ErasedKey) -> Vec<u8> {
     name
 }
 
-/// Whether no two names are one.
+/// Returns whether all names differ.
 pub(super) fn are_distinct(names: &[Vec<u8>]) -> bool {
     names.iter().enumerate().all(|(at, name)| !names.iter().skip(at + 1).any(|other| other == name))
 }
 
-/// Where a cluster keeps a name. Of one with braces, what is between them counts, unless that is nothing.
+/// Returns the slot of a name in a cluster. Only the part in braces counts, unless it is empty.
 pub(super) fn slot(name: &[u8]) -> u16 {
     let open = name.iter().position(|byte| *byte == b'{').map_or(0, |open| open + 1);
     let inside = name.get(open..name.len().saturating_sub(1)).filter(|inside| !inside.is_empty());
     crc16::State::<crc16::XMODEM>::calculate(inside.unwrap_or(name)) % 16_384
 }
 
-/// Whether a cluster keeps all of these names in one place.
+/// Returns whether all names are in one slot.
 pub(super) fn share_a_slot(names: &[Vec<u8>]) -> bool {
     let mut slots = names.iter().map(|name| slot(name));
     slots.next().is_none_or(|first| slots.all(|other| other == first))
 }
 
-/// A pattern that all names of a namespace match, and no others.
+/// Returns a pattern that matches all names of a namespace and no others.
 pub(super) fn pattern(namespace: &str) -> String {
     format!("{namespace}:{{*")
 }
@@ -51,8 +51,8 @@ mod tests {
         assert_eq!(named(b""), "app:{}");
     }
 
-    /// By the example of the cluster specification: the slot of `123456789` is 0x31c3, 12739; and two that
-    /// meet.
+    /// The example of the cluster specification: the slot of `123456789` is 0x31c3, 12739. Then two keys of
+    /// one slot.
     #[test]
     fn slots_are_those_of_a_cluster() {
         let named = |key: &[u8]| name("app", &key);

@@ -1,4 +1,4 @@
-//! Connections that a storage makes and keeps by itself, on the runtime that it is used from.
+//! The connections that a storage makes and keeps, on the runtime that calls run on.
 
 mod address;
 mod cluster;

@@ -1,4 +1,4 @@
-//! Where no runtime is turned on, a storage makes no connections: what it would make of them is of no value.
+//! Stand-ins for `net` without a runtime feature: no value of these types exists, so no connection is made.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub(super) struct Tls;
 
 pub(super) const fn prepare() {}
 
-/// Whether there is a runtime that a call can wait by.
+/// Whether a runtime offers a timer for calls.
 pub(super) const HAS_TIMER: bool = false;
 
 pub(super) const fn has_timer() -> Result<(), BackendError> {

@@ -1,4 +1,4 @@
-//! Storages on servers that they connect to by themselves, wherever these are.
+//! Storages that make their own connections.
 
 use std::sync::Arc;
 
@@ -9,70 +9,78 @@ use redis::{Client, RedisError};
 #[cfg(feature = "redis-tls")]
 use super::net::Tls;
 use super::net::{Place, ServerAddress, settled};
-use super::servers::Access;
+use super::servers::ServerAccess;
 use super::{RedisBuilder, RedisStorage};
 
 impl RedisStorage {
-    /// A server by its address, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS (feature
-    /// `redis-tls`): with the roots that the operating system trusts unless [others](RedisBuilder::tls) are
-    /// given, and ring's cryptography unless the program has installed other. As all constructors that
-    /// connect by themselves, it needs the feature `tokio` or `smol`.
+    /// Starts a builder from the address of a server, such as `redis://user:password@host:6379/0`, or
+    /// `rediss://` for TLS (feature `redis-tls`).
+    ///
+    /// TLS trusts the roots of the operating system unless [others](RedisBuilder::tls) are given, and uses
+    /// ring's cryptography unless the program has installed another provider. Like all constructors of
+    /// storages that connect on their own, it needs the feature `tokio` or `smol`.
     ///
     /// # Errors
     ///
-    /// Fails if the address cannot be read, and for `#insecure`, which has no certificate checked, unless the
-    /// redis crate has TLS of its own to do that by.
+    /// Fails if the address cannot be read, or needs TLS without the feature. Fails for `#insecure`, which
+    /// skips the check of certificates, unless the redis crate is built with its own TLS that can do so.
     pub fn url(url: &str) -> Result<RedisBuilder, RedisError> {
-        Ok(RedisBuilder::new(Access::Net(Place::Client(Box::new(Client::open(url.into_info()?)?)))))
+        Ok(RedisBuilder::new(ServerAccess::Net(Place::Client(Box::new(Client::open(url.into_info()?)?)))))
     }
 
-    /// A server by a client of yours (feature `tokio` or `smol`). Connections send without delay, whatever it
-    /// says.
+    /// Starts a builder from a client of yours (feature `tokio` or `smol`). Its connections send without
+    /// delay (`TCP_NODELAY`), whatever the client's settings say.
     ///
-    /// A client that was made with certificates of its own connects by the redis crate. What is said of a
-    /// [factory](Self::factory) then holds here too.
+    /// A client that was made with its own certificates connects through the redis crate. The limits of a
+    /// [factory](Self::factory) apply to it too.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the client's address needs TLS or a kind of socket that this build or system does not
+    /// support.
     pub fn client(client: Client) -> Result<RedisBuilder, RedisError> {
         let info = settled(client.get_connection_info().clone())?;
-        Ok(RedisBuilder::new(Access::Net(Place::Client(Box::new(Client::open(info)?)))))
+        Ok(RedisBuilder::new(ServerAccess::Net(Place::Client(Box::new(Client::open(info)?)))))
     }
 
-    /// Connections that you make (feature `tokio` or `smol`), whenever one is needed. If that takes more than
-    /// half a second the function is called once more, and the first connection to come is taken; all of them
-    /// are given up when [connecting](RedisBuilder::connect_timeout) has taken too long.
+    /// Starts a builder from a function that makes connections (feature `tokio` or `smol`). The storage calls
+    /// it whenever it needs one. If a call takes longer than 500 ms, the storage calls the function once more
+    /// and takes the first connection to come. All attempts end at
+    /// [`connect_timeout`](RedisBuilder::connect_timeout).
     ///
-    /// Of a connection that was made elsewhere it cannot be seen whether a command was sent: where one
-    /// breaks, more calls than else are reported as [`Timeout`](traffik_core::ErrorKind::Timeout).
+    /// The storage cannot see whether a command was sent on a connection that was made elsewhere. So when one
+    /// breaks, more calls fail with [`Timeout`](traffik_core::ErrorKind::Timeout).
     pub fn factory<F>(connect: impl Fn() -> F + Send + Sync + 'static) -> RedisBuilder
     where
         F: Future<Output = Result<MultiplexedConnection, RedisError>> + Send + 'static,
     {
-        RedisBuilder::new(Access::Net(Place::Factory(Arc::new(move || connect().boxed()))))
+        RedisBuilder::new(ServerAccess::Net(Place::Factory(Arc::new(move || connect().boxed()))))
     }
 
-    /// A cluster, found by some of its nodes (feature `tokio` or `smol`), which may change meanwhile. Those
-    /// that are not named are connected to as the first one is, with its user and password and over TLS if it
-    /// is.
+    /// Starts a builder for a cluster, found through some of its nodes (feature `tokio` or `smol`). The nodes
+    /// may change meanwhile. Nodes that are not named are connected to like the first one, with its user, its
+    /// password and its TLS.
     ///
     /// # Errors
     ///
-    /// Fails if one of the addresses cannot be read. An empty list is refused by
-    /// [`build`](RedisBuilder::build).
+    /// Fails if one of the addresses cannot be read. [`build`](RedisBuilder::build) refuses an empty list.
     pub fn cluster<T: ServerAddress>(nodes: impl IntoIterator<Item = T>) -> Result<RedisBuilder, RedisError> {
         let nodes = nodes.into_iter().map(ServerAddress::into_info);
-        Ok(RedisBuilder::new(Access::Net(Place::Cluster(nodes.collect::<Result<_, RedisError>>()?))))
+        Ok(RedisBuilder::new(ServerAccess::Net(Place::Cluster(nodes.collect::<Result<_, RedisError>>()?))))
     }
 
-    /// The master of a name that sentinels know (feature `tokio` or `smol`). `master` is how it is connected
-    /// to, with its name in the place of a host: `redis://user:password@mymaster/0`, or `rediss://` for TLS.
+    /// Starts a builder for the master that sentinels know by a name (feature `tokio` or `smol`). `master` is
+    /// the master's address with the name in place of the host: `redis://user:password@mymaster/0`, or
+    /// `rediss://` for TLS.
     ///
-    /// All sentinels are asked at once, and the first answer counts. They are asked again every 250 ms as
-    /// long as there is a connection, so that a master that was demoted is left soon after its sentinels
-    /// know: it takes writes for another ten seconds, and all of them are lost.
+    /// The storage asks all sentinels at once, and the first answer counts. While it is connected, it asks
+    /// them again every 250 ms, so that it leaves a demoted master soon after the sentinels know. A demoted
+    /// master accepts writes for another ten seconds, all of which are lost.
     ///
-    /// **Bound.** Sentinels know of a planned failover up to a second after the new master began. What the
-    /// former one admits until it is left, within two seconds, is admitted beyond the limit; so is what had
-    /// not been replicated when a master went down. `min-replicas-to-write 1` on the servers narrows that
-    /// down.
+    /// **Bound.** Sentinels know of a planned failover up to a second after the new master began. The storage
+    /// leaves the former master within two seconds, and what that admits meanwhile is beyond the limit. So is
+    /// what had not been replicated when a master failed. `min-replicas-to-write 1` on the servers reduces
+    /// both.
     ///
     /// ```no_run
     /// use traffik::RedisStorage;
@@ -86,23 +94,22 @@ impl RedisStorage {
     ///
     /// # Errors
     ///
-    /// Fails if one of the addresses cannot be read. An empty list, or a master without a name, is refused by
-    /// [`build`](RedisBuilder::build).
+    /// Fails if one of the addresses cannot be read. [`build`](RedisBuilder::build) refuses an empty list,
+    /// and a master without a name.
     pub fn sentinel<T: ServerAddress>(
         sentinels: impl IntoIterator<Item = T>,
         master: impl ServerAddress,
     ) -> Result<RedisBuilder, RedisError> {
         let sentinels = sentinels.into_iter().map(|sentinel| Client::open(sentinel.into_info()?));
         let sentinels = sentinels.collect::<Result<_, RedisError>>()?;
-        Ok(RedisBuilder::new(Access::Net(Place::Sentinels(sentinels, Box::new(master.into_info()?)))))
+        Ok(RedisBuilder::new(ServerAccess::Net(Place::Sentinels(sentinels, Box::new(master.into_info()?)))))
     }
 }
 
 #[cfg(feature = "redis-tls")]
 impl RedisBuilder {
-    /// Connects over TLS as rustls is set up here, to all servers whose address says TLS: with roots of an
-    /// authority of your own, or a certificate of the client's. Defaults to the roots of the operating
-    /// system.
+    /// Uses this configuration of rustls for every server whose address says TLS: for roots of your own
+    /// authority, or a client certificate. Defaults to the roots of the operating system.
     /// `traffik::reexport::rustls` is the version that it takes.
     ///
     /// [`build`](Self::build) fails if no address says TLS.

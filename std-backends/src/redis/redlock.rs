@@ -16,28 +16,29 @@ mod ballot;
 mod member;
 mod round;
 
-use member::{Member, Members};
+use member::{Members, RedlockMember};
 use round::Round;
 
-/// Locks on several Redis servers that know nothing of each other: a name is granted if more than half of
-/// them grant it. So locks outlive the loss of fewer than half of the servers.
+/// Locks on several independent Redis servers: a name is granted if more than half of them grant it.
 ///
-/// Take it where a single server that restarts without its data must not grant a name twice, and a
-/// [`RedisLock`] everywhere else: that asks one server, once.
+/// Choose it where a single server that restarts without its data must not grant a name twice. It survives
+/// the loss of fewer than half of the servers. Choose [`RedisLock`] everywhere else, which asks one server
+/// once.
 ///
-/// * All servers are asked at once, and a majority decides as soon as it has answered. A server that is slow,
-///   or hangs, holds nobody up.
-/// * A grant counts from before the first server was asked, less what clocks may drift apart meanwhile: a
-///   hundredth of its TTL and two milliseconds.
-/// * Fencing tokens are raised on a majority before a grant is handed out, so that they grow whichever
-///   majority grants the next one. A holder that is paused for longer than its TTL does not notice: hand the
-///   token to whatever the lock protects.
-/// * Grants of a try that failed, or whose answer was dropped, are released in the background, and so are
-///   those that a slow server makes after the release. A server that does not answer is asked for a minute. A
-///   grant that it makes later ends with its TTL, as does one that is released by another `Redlock` than made
-///   it, and before a slow server had answered.
+/// * All servers are asked at once, and a majority decides as soon as it has answered. A slow or hanging
+///   server delays nobody. Each server is asked with the [timeout](super::RedisBuilder::timeout) of its
+///   storage. Acquiring asks up to twice, renewing and releasing once.
+/// * A grant counts from before the first server was asked, less a margin for the drift of clocks: a
+///   hundredth of its TTL and 2 ms.
+/// * The fencing token is raised on a majority before a grant is returned, so tokens grow whichever majority
+///   grants next. A holder that is paused for longer than its TTL does not notice: hand the token to whatever
+///   the lock protects.
+/// * Grants of a failed try, or of a dropped answer, are released in the background, and so are grants that a
+///   slow server makes after a release. Releases are repeated for a minute to a server that does not answer.
+///   A grant that such a server makes later ends with its TTL. So does a grant that another `Redlock`
+///   releases before a slow server has answered.
 ///
-/// Source: S. Sanfilippo, "Distributed Locks with Redis", the Redlock algorithm; the tokens are ours.
+/// Source: S. Sanfilippo, "Distributed Locks with Redis", the Redlock algorithm; the tokens are an addition.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -50,9 +51,9 @@ use round::Round;
 ///     servers.push(RedisStorage::url(url)?.timeout(Duration::from_millis(50)).build()?.lock());
 /// }
 /// let locks = Locks::new(Redlock::new(servers)?, runtime);
-/// let held = locks.lock("invoices/7").await?;
-/// println!("the token of the only one inside is {}", held.fencing());
-/// held.release().await?;
+/// let guard = locks.lock("invoices/7").await?;
+/// println!("the fencing token is {}", guard.fencing());
+/// guard.release().await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -62,13 +63,13 @@ pub struct Redlock(Arc<Members>);
 debug_fields!([] Redlock: servers = |it| it.0.all.iter().map(|member| &member.lock).collect::<Vec<_>>());
 
 impl Redlock {
-    /// Makes locks on these servers, best an odd number of them. It does not connect yet.
+    /// Creates locks on these servers, best an odd number of them. The servers connect on first use.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for fewer than three: of two, none may fail.
+    /// Fails with [`ErrorKind::Invalid`] for fewer than three servers: of two, none may fail.
     pub fn new(servers: impl IntoIterator<Item = RedisLock>) -> Result<Self, BackendError> {
-        let all: Vec<_> = servers.into_iter().map(Member::new).collect();
+        let all: Vec<_> = servers.into_iter().map(RedlockMember::new).collect();
         if all.len() < 3 {
             let message = format!("{} servers are no quorum that could lose one; give 3 or 5", all.len());
             return Err(BackendError::new(ErrorKind::Invalid, message));
@@ -76,12 +77,12 @@ impl Redlock {
         Ok(Self(Arc::new(Members { all, held: Default::default() })))
     }
 
-    /// Begins a round of questions about a name.
+    /// Starts a round of questions about a name.
     fn round(&self, name: &[u8], owner: Owner) -> Round {
         Round::new(Arc::clone(&self.0), name.into(), owner)
     }
 
-    /// Asks in the background, where a round goes on after it is decided, and if the answer is dropped.
+    /// Runs a round in the background, where it continues after its decision and after a dropped answer.
     async fn decide(&self, grant: &Grant, verb: Verb) -> Result<bool, BackendError> {
         let (decided, answer) = oneshot::channel();
         let round = self.round(grant.name(), grant.owner());
@@ -90,8 +91,10 @@ impl Redlock {
     }
 }
 
-/// How long a grant of this length can be relied on.
+/// Returns how long a grant of this TTL can be relied on.
 fn usable(ttl: Ttl) -> Duration {
+    // usable = ttl − (ttl / 100 + 2 ms): the drift that Redlock allows between the clocks of client and
+    // servers.
     ttl.get().saturating_sub(ttl.get() / 100 + Duration::from_millis(2))
 }
 
@@ -105,7 +108,7 @@ impl Lock for Redlock {
         Reply::pending(async move {
             let deadline = Instant::now().checked_add(usable(ttl));
             let (decided, answer) = oneshot::channel();
-            // Dropped unless the grant is taken.
+            // Dropped unless the grant is taken: the round then releases all grants.
             let (take, taken) = oneshot::channel();
             net::spawn(lock.round(&name, owner).acquire(ttl, decided, taken))?.detach();
             let token = answer.await.unwrap_or_else(|_| Err(ended()))?;

@@ -1,4 +1,4 @@
-//! Scripts that the server runs: sent by their hash, and by their text if it does not know them.
+//! Scripts that the server runs, called by their hash and loaded when the server does not know them.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use super::known::KnownScripts;
 use super::session::Session;
 
-/// A script of ours.
+/// A script and its hash.
 pub(super) struct Script {
     text: Cow<'static, str>,
     hash: String,
@@ -20,23 +20,23 @@ impl Script {
         Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
     }
 
-    /// A call of it on keys, to which its arguments are to be added. Connections that are made from now
-    /// on know it.
+    /// Returns a call of the script on keys, without its arguments. Connections made from now on load the
+    /// script.
     pub(super) fn call(&'static self, known: &KnownScripts, keys: &[&[u8]]) -> Cmd {
         known.note(&self.text);
-        // Room for a check of one limit, and more is found for others.
+        // Room for a check of one limit; more is allocated for others.
         let mut call = Cmd::with_capacity(16, 192);
         call.arg("EVALSHA").arg(&self.hash).arg(keys.len()).arg(keys);
         call
     }
 
-    /// Makes a call. A server that was restarted or told to forget its scripts is sent the text, which does
-    /// nothing that was done before: one that does not know a script has not run it.
+    /// Runs a call. If the server does not know the script, loads it and calls again: a server that does not
+    /// know a script has run nothing.
     pub(super) async fn run(&self, session: &mut Session, call: &Cmd) -> Result<Value, RedisError> {
         match session.ask(call).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                // Servers from 7.4 on forget scripts that were only ever run. A client that may not load them
-                // may yet run them.
+                // Servers from 7.4 on forget scripts that were only run by `EVAL`, hence `SCRIPT LOAD`. A
+                // client that may not load scripts may yet run them, so a refusal here is not final.
                 let loaded = session.ask(redis::cmd("SCRIPT").arg("LOAD").arg(&*self.text)).await;
                 if let Err(error) = loaded
                     && error.code().is_none()
@@ -49,7 +49,7 @@ impl Script {
         }
     }
 
-    /// The same call with the text instead of its hash.
+    /// Returns the same call with the text in place of the hash.
     fn in_full(&self, call: &Cmd) -> Cmd {
         let mut full = redis::cmd("EVAL");
         full.arg(&*self.text);
@@ -62,15 +62,15 @@ impl Script {
     }
 }
 
-/// The scripts that any storage may run at any time.
+/// Returns the scripts that any storage may run at any time.
 pub(super) fn at_first() -> KnownScripts {
     let known = KnownScripts::default();
     [&LOAD, &SWAP].into_iter().for_each(|script| known.note(&script.text));
     known
 }
 
-/// Tells what is stored at a key, and the time.
+/// The script that reads the value of a key, and the time.
 pub(super) static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("load.lua")));
 
-/// Stores bytes at a key if it holds what it held.
+/// The script that replaces the value of a key if it is still the loaded one.
 pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));

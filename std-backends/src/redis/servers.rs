@@ -1,4 +1,4 @@
-//! Where states are: on servers that a storage connects to, or behind a connection of the user's.
+//! The servers of a storage: reached by its own connections, or through a connection of the user's.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,25 +12,27 @@ use super::known::KnownScripts;
 use super::net::{self, Link, Network, Place, Tls};
 use super::script;
 use super::session::Session;
-use super::transport::{Courier, Sleep, Transport};
+use super::transport::{CommandSender, Transport, UserTimer};
 use crate::util::evictions::Evictions;
 use crate::util::warning::LogWriter;
 
-/// How they are reached.
-pub(super) enum Access {
+/// The way to the servers, as a builder chose it.
+pub(super) enum ServerAccess {
     #[cfg_attr(not(any(feature = "smol", feature = "tokio")), expect(dead_code, reason = "none can be made"))]
     Net(Place),
-    Courier(Arc<dyn Courier>),
+    User(Arc<dyn CommandSender>),
 }
 
+/// The servers of a storage.
 pub(super) struct Servers {
     budgets: Budgets,
     known: Arc<KnownScripts>,
     pub(super) evictions: Arc<Evictions>,
-    are: Are,
+    connection: ServerConnection,
 }
 
-enum Are {
+/// The connection to the servers, once a storage is built.
+enum ServerConnection {
     Net(Network),
     Transport(Transport),
 }
@@ -43,44 +45,44 @@ pub(super) enum Master {
 
 impl Servers {
     pub(super) fn new(
-        access: Access,
-        (sleep, tls): (Option<Sleep>, Tls),
+        access: ServerAccess,
+        (sleep, tls): (Option<UserTimer>, Tls),
         budgets: Budgets,
         writer: LogWriter,
     ) -> Result<Self, BackendError> {
         let (evictions, known) = (Evictions::new(writer.clone()), Arc::new(script::at_first()));
-        let are = match access {
-            Access::Net(place) => {
+        let connection = match access {
+            ServerAccess::Net(place) => {
                 let shared = (evictions.clone(), known.clone());
-                Are::Net(Network::new(place, tls, budgets, writer, shared)?)
+                ServerConnection::Net(Network::new(place, tls, budgets, writer, shared)?)
             }
-            Access::Courier(courier) => {
-                Are::Transport(Transport::new(courier, sleep, writer, evictions.clone())?)
+            ServerAccess::User(sender) => {
+                ServerConnection::Transport(Transport::new(sender, sleep, writer, evictions.clone())?)
             }
         };
-        Ok(Self { budgets, known, evictions, are })
+        Ok(Self { budgets, known, evictions, connection })
     }
 
-    /// The scripts that were run.
+    /// Returns the scripts that were run.
     pub(super) fn known(&self) -> &KnownScripts {
         &self.known
     }
 
-    /// When a call that begins now is to end.
+    /// Returns when a call that begins now must end.
     pub(super) fn end(&self) -> Instant {
         Instant::now() + self.budgets.call
     }
 
-    /// When a question is to end that may wait for connections.
+    /// Returns when a question that may wait for connections must end.
     pub(super) fn end_with_connecting(&self) -> Instant {
         Instant::now() + self.budgets.connect.max(self.budgets.call)
     }
 
-    /// Waits, on the runtime or by the timer that calls have.
+    /// Waits on the runtime, or by the timer of calls.
     pub(super) async fn wait(&self, time: Duration) {
-        match &self.are {
-            Are::Net(_) => net::wait(time).await,
-            Are::Transport(transport) => transport.wait(time).await,
+        match &self.connection {
+            ServerConnection::Net(_) => net::wait(time).await,
+            ServerConnection::Transport(transport) => transport.wait(time).await,
         }
     }
 
@@ -89,91 +91,94 @@ impl Servers {
         self.wait(end.saturating_duration_since(Instant::now())).await;
     }
 
-    /// Runs a call on the server that has a key.
+    /// Runs a call on the server of a key.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         key: &[u8],
         until: Instant,
         call: impl Fn(Session) -> F,
     ) -> Result<T, BackendError> {
-        match &self.are {
-            Are::Net(network) => network.call(key, until, |net| call(Session::Net(net))).await,
-            // In a future of its own, which other calls need no room for.
-            Are::Transport(transport) => {
-                Box::pin(transport.call(until, |errand| call(Session::Errand(errand)))).await
+        match &self.connection {
+            ServerConnection::Net(network) => network.call(key, until, |net| call(Session::Net(net))).await,
+            // Boxed, so that the futures of other calls stay small.
+            ServerConnection::Transport(transport) => {
+                Box::pin(transport.call(until, |session| call(Session::User(session)))).await
             }
         }
     }
 
-    /// Connects to the server that has a key, unless that has been done.
+    /// Connects to the server of a key, unless that has been done.
     pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), BackendError> {
-        match &self.are {
-            Are::Net(network) => network.connect(key, until).await,
-            Are::Transport(_) => Ok(()),
+        match &self.connection {
+            ServerConnection::Net(network) => network.connect(key, until).await,
+            ServerConnection::Transport(_) => Ok(()),
         }
     }
 
-    /// The node of a cluster that serves a key, as far as is known.
+    /// Returns the node of a cluster that serves a key, as far as it is known.
     pub(super) fn node(&self, key: impl FnOnce() -> Vec<u8>) -> Option<Arc<str>> {
-        match &self.are {
-            Are::Net(network) => network.node(key),
-            Are::Transport(_) => None,
+        match &self.connection {
+            ServerConnection::Net(network) => network.node(key),
+            ServerConnection::Transport(_) => None,
         }
     }
 
-    /// The name of each server that is known, and the cause of its present fault.
+    /// Returns the name of each known server, and the cause of its present fault.
     pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
-        match &self.are {
-            Are::Net(network) => network.faults(),
-            Are::Transport(transport) => vec![transport.fault()],
+        match &self.connection {
+            ServerConnection::Net(network) => network.faults(),
+            ServerConnection::Transport(transport) => vec![transport.fault()],
         }
     }
 
-    /// All servers that hold keys. Fails if a connection of the user's may lead to several.
+    /// Returns all servers that hold keys. Fails if a connection of the user's may lead to several.
     pub(super) async fn masters(&self) -> Result<Vec<Master>, BackendError> {
         let until = self.end();
-        match &self.are {
-            Are::Net(network) => Ok(network.masters(until).await?.into_iter().map(Master::Net).collect()),
-            Are::Transport(transport) => {
+        match &self.connection {
+            ServerConnection::Net(network) => {
+                Ok(network.masters(until).await?.into_iter().map(Master::Net).collect())
+            }
+            ServerConnection::Transport(transport) => {
                 transport.is_alone(until).await?;
                 Ok(vec![Master::Transport(transport.clone())])
             }
         }
     }
 
-    /// Keys of which each server has one: made from a number, until one is found that the server has.
+    /// Returns one key for each server. `make` makes keys from numbers, which are tried until each server has
+    /// one.
     pub(super) async fn key_of_each(
         &self,
         until: Instant,
         make: impl Fn(u32) -> Vec<u8>,
     ) -> Result<Vec<Vec<u8>>, BackendError> {
-        match &self.are {
-            Are::Net(network) => network.key_of_each(until, make).await,
-            Are::Transport(_) => Ok(vec![make(0)]),
+        match &self.connection {
+            ServerConnection::Net(network) => network.key_of_each(until, make).await,
+            ServerConnection::Transport(_) => Ok(vec![make(0)]),
         }
     }
 
-    /// Looks for evictions on all servers. Those that cannot be reached are left out.
+    /// Reads the evictions of all servers, and skips those that cannot be reached.
     pub(super) async fn look(&self) {
-        match &self.are {
-            Are::Net(network) => network.look(self.end()).await,
-            Are::Transport(transport) => transport.look(self.end()).await,
+        match &self.connection {
+            ServerConnection::Net(network) => network.look(self.end()).await,
+            ServerConnection::Transport(transport) => transport.look(self.end()).await,
         }
     }
 
-    /// Whether keys are spread over several servers, as far as is known.
+    /// Returns whether keys are spread over several servers, as far as it is known.
     pub(super) fn is_cluster(&self) -> bool {
-        match &self.are {
-            Are::Net(network) => network.is_cluster(),
-            Are::Transport(transport) => transport.is_cluster(),
+        match &self.connection {
+            ServerConnection::Net(network) => network.is_cluster(),
+            ServerConnection::Transport(transport) => transport.is_cluster(),
         }
     }
 
-    /// No call is made from now on. Connections of the user's stay open.
+    /// Closes all connections; later calls fail. Connections of the user's stay open.
     pub(super) fn close(&self) {
-        match &self.are {
-            Are::Net(network) => network.close(),
-            Are::Transport(_) => {}
+        match &self.connection {
+            ServerConnection::Net(network) => network.close(),
+            ServerConnection::Transport(_) => {}
         }
     }
 }
@@ -186,7 +191,7 @@ impl Master {
     ) -> Result<T, BackendError> {
         match self {
             Self::Net(link) => link.call(until, |net| call(Session::Net(net))).await,
-            Self::Transport(transport) => transport.call(until, |errand| call(Session::Errand(errand))).await,
+            Self::Transport(transport) => transport.call(until, |session| call(Session::User(session))).await,
         }
     }
 }

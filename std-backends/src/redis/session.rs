@@ -1,25 +1,25 @@
-//! A call on a server, by whatever connection.
+//! A call on a server, over either kind of connection.
 
 use redis::{Cmd, RedisError, Value};
 
 use super::net::NetSession;
-use super::transport::Errand;
+use super::transport::TransportSession;
 
-/// The means by which a call asks its server.
+/// The connection of one call.
 pub(super) enum Session {
     /// A connection that the storage made.
     Net(NetSession),
     /// A connection of the user's.
-    Errand(Errand),
+    User(TransportSession),
 }
 
 impl Session {
-    /// Sends a command and waits for its answer, for as long as the call has left.
+    /// Sends a command, and waits for its answer as long as the call may take.
     #[inline]
     pub(super) async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         match self {
             Self::Net(net) => net.ask(command).await,
-            Self::Errand(errand) => errand.ask(command).await,
+            Self::User(session) => session.ask(command).await,
         }
     }
 }

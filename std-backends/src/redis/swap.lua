@@ -1,8 +1,10 @@
--- Mirrors `cas.rs`: stores bytes at a key if what is there is still what was loaded. What is no string
--- counts as an empty one.
--- KEYS: the key. ARGV: what was loaded ('' if nothing was), what to store ('' to remove it), its time to live in ms, the
--- time in microseconds ('' for the server's).
--- Answers nothing if it did, else what `load.lua` does.
+-- Mirrors `CompareAndSwap::swap`: replaces the value of a key if it is still the loaded one. A value that is
+-- no string counts as an empty string.
+--
+-- KEYS: the key. ARGV: the loaded value ('' if there was none), the new value ('' to remove the key), its
+-- time to live in ms, and the time in microseconds ('' for the server's).
+--
+-- Returns an empty array if it replaced the value, else the same as `load.lua`.
 local found = redis.pcall('GET', KEYS[1])
 if type(found) == 'table' then
     if not string.find(found.err, 'WRONGTYPE', 1, true) then

@@ -1,4 +1,4 @@
-//! Connections of the user's: one command after another is handed over, each with the time that it has.
+//! Connections of the user's: commands are handed over one after another, each with its deadline.
 
 use std::io;
 use std::sync::Arc;
@@ -16,55 +16,56 @@ use crate::util::faults::Faults;
 use crate::util::race::{Either, race};
 use crate::util::warning::LogWriter;
 
-/// Names the server, of which no more is known.
+/// The name of the server, of which no more is known.
 const NAME: &str = "the other end of your connection";
 
-/// The end of a call's time.
-pub(super) type End = BoxFuture<'static, ()>;
+/// A future that completes when a call must end.
+pub(super) type CallEnd = BoxFuture<'static, ()>;
 
-/// Takes commands to a server.
-pub(super) trait Courier: Send + Sync {
-    /// Sends a command and waits for its answer, until its time is over. An error of the kind
-    /// [`Client`](Kind::Client) says that nothing was sent.
-    fn send<'a>(&'a self, command: &'a Cmd, end: End) -> BoxFuture<'a, Result<Value, RedisError>>;
+/// A way to send commands to a server.
+pub(super) trait CommandSender: Send + Sync {
+    /// Sends a command, and waits for its answer until `end`. An error of the kind [`Client`](Kind::Client)
+    /// means that nothing was sent.
+    fn send<'a>(&'a self, command: &'a Cmd, end: CallEnd) -> BoxFuture<'a, Result<Value, RedisError>>;
 }
 
-/// Waits as the user's timer does.
+/// The user's timer.
 #[derive(Clone)]
-pub(super) struct Sleep(Arc<dyn Fn(Duration) -> End + Send + Sync>);
+pub(super) struct UserTimer(Arc<dyn Fn(Duration) -> CallEnd + Send + Sync>);
 
-impl Sleep {
+impl UserTimer {
     pub(super) fn by(timer: impl Timer + Send + Sync + 'static) -> Self {
         Self(Arc::new(move |time| Box::pin(timer.sleep(time))))
     }
 }
 
+/// A connection of the user's with what is known of its server.
 #[derive(Clone)]
 pub(super) struct Transport {
-    courier: Arc<dyn Courier>,
-    /// `None` to wait on the runtime that calls come from.
-    sleep: Option<Sleep>,
-    state: Arc<State>,
+    sender: Arc<dyn CommandSender>,
+    /// The timer; `None` to wait on the runtime that calls run on.
+    sleep: Option<UserTimer>,
+    state: Arc<TransportState>,
 }
 
-/// The facts known of the server.
-struct State {
+/// The known state of the server.
+struct TransportState {
     faults: Faults,
     evictions: EvictionWatch,
-    /// Whether it has refused keys of several slots, as the nodes of a cluster do.
+    /// Whether the server refused keys of several slots, as the nodes of a cluster do.
     is_cluster: AtomicBool,
 }
 
-/// A transport for one call, which has so long.
-pub(super) struct Errand {
+/// A connection of the user's for one call.
+pub(super) struct TransportSession {
     transport: Transport,
     until: Instant,
 }
 
 impl Transport {
     pub(super) fn new(
-        courier: Arc<dyn Courier>,
-        sleep: Option<Sleep>,
+        sender: Arc<dyn CommandSender>,
+        sleep: Option<UserTimer>,
         writer: LogWriter,
         evictions: Arc<Evictions>,
     ) -> Result<Self, BackendError> {
@@ -75,24 +76,24 @@ impl Transport {
         }
         let faults = Faults::new(format!("Redis at {NAME}"), writer);
         let (evictions, is_cluster) = (EvictionWatch::new(evictions), AtomicBool::new(false));
-        Ok(Self { courier, sleep, state: Arc::new(State { faults, evictions, is_cluster }) })
+        Ok(Self { sender, sleep, state: Arc::new(TransportState { faults, evictions, is_cluster }) })
     }
 
-    /// Runs a call. It is never run again: whether what was sent got there is not seen from here.
+    /// Runs a call once: a transport cannot see whether a command was sent, so it never repeats a call.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
-        call: impl Fn(Errand) -> F,
+        call: impl Fn(TransportSession) -> F,
     ) -> Result<T, BackendError> {
         if self.sleep.is_none() {
             net::has_timer()?;
         }
-        let (now, errand) = (Instant::now(), Errand { transport: self.clone(), until });
+        let (now, session) = (Instant::now(), TransportSession { transport: self.clone(), until });
         let answer = if self.state.evictions.begin(now) {
-            // The call first, for a pool may have one connection.
-            join(call(errand), self.look(until.min(now + PATIENCE))).await.0
+            // The call is polled first, for a pool may have one connection.
+            join(call(session), self.look(until.min(now + PATIENCE))).await.0
         } else {
-            call(errand).await
+            call(session).await
         };
         let failure = match answer {
             Ok(answer) => {
@@ -100,11 +101,14 @@ impl Transport {
                 return Ok(answer);
             }
             Err(error) => {
-                let is_sent_on = matches!(error.kind(), Kind::Server(Server::Moved | Server::Ask));
+                // A redirect means that this connection leads to one node of a cluster, which no retry cures.
+                let is_redirect = matches!(error.kind(), Kind::Server(Server::Moved | Server::Ask));
                 let failure = failure::failure(NAME, error);
-                if is_sent_on { failure.with_kind(ErrorKind::Denied) } else { failure }
+                if is_redirect { failure.with_kind(ErrorKind::Denied) } else { failure }
             }
         };
+        // A cross-slot refusal is an answer of a healthy cluster, and no fault. The flag is a hint, hence
+        // Relaxed.
         if failure::is_cross_slot(&failure) {
             self.state.is_cluster.store(true, Ordering::Relaxed);
         } else {
@@ -115,21 +119,21 @@ impl Transport {
 
     pub(super) async fn wait(&self, time: Duration) {
         match &self.sleep {
-            Some(Sleep(sleep)) => sleep(time).await,
+            Some(UserTimer(sleep)) => sleep(time).await,
             None => net::wait(time).await,
         }
     }
 
-    /// The server's name, and the cause of its present fault.
+    /// Returns the server's name, and the cause of its present fault.
     pub(super) fn fault(&self) -> (Arc<str>, Option<BackendError>) {
         (NAME.into(), self.state.faults.cause())
     }
 
-    /// Looks for evictions. A cluster answers for each of its nodes, which is not understood.
+    /// Reads evictions. A cluster answers for each of its nodes, in a form that is not understood.
     pub(super) async fn look(&self, until: Instant) {
         let question = evictions::question();
-        let ask = async |mut errand: Errand| errand.ask(&question).await;
-        let answer = ask(Errand { transport: self.clone(), until }).await;
+        let ask = async |mut session: TransportSession| session.ask(&question).await;
+        let answer = ask(TransportSession { transport: self.clone(), until }).await;
         evictions::note(answer, &self.state.evictions, || NAME.to_owned());
     }
 
@@ -137,7 +141,7 @@ impl Transport {
     pub(super) async fn is_alone(&self, until: Instant) -> Result<(), BackendError> {
         let mut question = redis::cmd("INFO");
         question.arg("cluster");
-        let answer = self.call(until, async |mut errand| errand.ask(&question).await).await?;
+        let answer = self.call(until, async |mut session| session.ask(&question).await).await?;
         let is_alone = String::from_redis_value(answer).is_ok_and(|info| info.contains("cluster_enabled:0"));
         if is_alone {
             return Ok(());
@@ -147,43 +151,44 @@ impl Transport {
         Err(failure::of(NAME, ErrorKind::Invalid, words))
     }
 
-    /// Whether keys are spread over several servers, as far as is known.
+    /// Returns whether keys are spread over several servers, as far as it is known.
     pub(super) fn is_cluster(&self) -> bool {
         self.state.is_cluster.load(Ordering::Relaxed)
     }
 }
 
-impl Errand {
-    /// Sends a command and waits for its answer, for as long as the call has left.
+impl TransportSession {
+    /// Sends a command, and waits for its answer as long as the call may take.
     pub(super) async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         let Self { transport, until } = self;
+        // Each command gets the rest of the call's time, so a call of several commands still ends in time.
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(failure::not_sent("the call's time was over".to_owned()));
         }
-        let end: End = match &transport.sleep {
-            Some(Sleep(sleep)) => sleep(left),
+        let end: CallEnd = match &transport.sleep {
+            Some(UserTimer(sleep)) => sleep(left),
             None => Box::pin(net::wait(left)),
         };
-        transport.courier.send(command, end).await?.extract_error()
+        transport.sender.send(command, end).await?.extract_error()
     }
 }
 
 /// A function that sends a command.
-pub(super) struct Function<F>(pub(super) F);
+pub(super) struct CommandFn<F>(pub(super) F);
 
-impl<F, A> Courier for Function<F>
+impl<F, A> CommandSender for CommandFn<F>
 where
     F: Fn(Cmd) -> A + Send + Sync,
     A: Future<Output = Result<Value, RedisError>> + Send + 'static,
 {
-    fn send<'a>(&'a self, command: &'a Cmd, end: End) -> BoxFuture<'a, Result<Value, RedisError>> {
+    fn send<'a>(&'a self, command: &'a Cmd, end: CallEnd) -> BoxFuture<'a, Result<Value, RedisError>> {
         let answer = (self.0)(command.clone());
         Box::pin(in_time(answer, end))
     }
 }
 
-/// The answer to what was sent, or an error once its time is over.
+/// Waits for an answer until `end`, and fails with a timeout then. Whether the command was sent is unknown.
 pub(super) async fn in_time<A, E>(answer: A, end: E) -> Result<Value, RedisError>
 where
     A: Future<Output = Result<Value, RedisError>>,

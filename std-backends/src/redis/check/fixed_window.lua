@@ -1,4 +1,5 @@
--- fixed_window.rs: what was used counts if its window is still the present one.
+-- fixed_window.rs: used counts while at ≥ start of the present window; else it is 0. Admits if used + asked ≤
+-- limit.
 kinds.w = {
     tag = 0x11,
     length = 13,

@@ -1,7 +1,9 @@
--- meter.rs: the level drains until the present, and what it drains to decides.
+-- meter.rs: used(now) = max(used − (now − at) · drain, 0). Admits if used + asked · unit ≤ capacity. WIDE
+-- marks units of 2^48 = UNITS and more; FASTEST is the highest drain as pace.rs writes it.
 local WIDE, UNITS, FASTEST = 57344, 281474976710656, 56320
 
--- pace.rs: the units and the drain of a limit, as 48 and 16 bits.
+-- pace.rs: the pace (unit, drain) of a limit as its lower 48 and upper 16 bits. high − 1 is the drain as a
+-- float: its exponent, `beyond`, and a mantissa of 11 bits, rounded down.
 local function pace(limit)
     if not limit.low then
         local drain, unit = limit[1], limit[2]
@@ -13,7 +15,7 @@ local function pace(limit)
     return limit.low, limit.high
 end
 
--- The units of a pace, and the drain if it is kept.
+-- pace.rs: the unit of a pace, and its drain if it is kept.
 local function paced(low, high)
     if high >= WIDE then return low + (high - WIDE) * UNITS end
     if high == 0 then return low end
@@ -21,15 +23,16 @@ local function paced(low, high)
     return low, (high - 1 - beyond * 1024) * 2 ^ beyond
 end
 
--- What is left of a level by then.
+-- meter/change.rs: max(used − passed · drain, 0). Compared by ⌈used / drain⌉, since passed · drain may exceed
+-- a double.
 local function drained(used, drain, passed)
     if used == 0 or drain == 0 or passed <= 0 then return used end
     if passed >= divide_up(used, drain) then return 0 end
     return used - passed * drain
 end
 
--- What is in use in other units, rounded up; nothing if the numbers are too large. Long division, bit after
--- bit.
+-- meter/change.rs: ⌈used · to / from⌉, or nothing if the numbers are too large. The product may exceed a
+-- double, so it is whole · to plus a long division of part · to by from, bit after bit.
 local function converted(used, from, to)
     if from == to then return used end
     local whole = divide_down(used, from)
@@ -51,8 +54,8 @@ local function converted(used, from, to)
     return whole * to + quotient
 end
 
--- meter/change.rs: the time and the level of a state at the pace of a limit, whether that of another is ended
--- by it, and whether it is that of another at all; nothing if the numbers are too large.
+-- meter/change.rs: the time and the level of a state in units of this limit, whether the state ends the pace
+-- of another limit, and whether it belongs to another limit; nothing if the numbers are too large.
 local function own(limit, state, now)
     if state.used > EXACT then return nil end
     local low, high = pace(limit)
@@ -72,8 +75,8 @@ local function at_pace(limit, at, used)
     return {at = at, used = used, low = low, high = high}
 end
 
--- What is in use at a time, in units of this limit, since when, and the same of another; nothing if the
--- numbers are too large.
+-- The level at a time in units of this limit, since when, and the same two flags; nothing if the numbers are
+-- too large.
 local function level(limit, state, now)
     local at, used, is_ended, is_other = own(limit, state, now)
     if not at then return nil end
@@ -85,7 +88,7 @@ local function fresh_after(slowest, at, used)
     return slowest[1] > 0 and at + divide_up(used, slowest[1]) or EXACT
 end
 
--- Whether the fields of a state are those of one never used; nothing if no state has them.
+-- Whether the fields are those of a state never used; nothing if no state has such fields.
 local function is_unused(at, used, low, high)
     if used == 0 then
         if at == 0 and low == 0 and high == 0 then return true end
@@ -105,8 +108,8 @@ kinds.l = {
         local fresh = is_unused(at, used, low, high)
         return fresh ~= nil and {at = at, used = used, low = low, high = high, fresh = fresh} or nil
     end,
-    -- The state at a time at which another limit takes over; nothing if the numbers are too large. The state
-    -- of another is its own until it is asked for.
+    -- meter.rs: the state at the time at which another limit takes over; nothing if the numbers are too
+    -- large. The state of another limit stays as it is until it is asked for.
     advance = function(limit, state, to)
         local used, at, _, is_other = level(limit, state, to)
         if used == 0 then return kinds.l.none end
@@ -120,6 +123,7 @@ kinds.l = {
         if not used then return nil, -1 end
         local kept, kept_until
         if is_ended then kept, kept_until = at_pace(limit, at, used), fresh_after(slowest, at, used) end
+        -- asked > capacity is compared on its own, so that the sum below stays exact.
         local asked = limit.asked * limit[2]
         local denies = asked > 0 and (asked > limit[3] or used + asked > limit[3])
         if denies then return nil, nil, kept, kept_until end
@@ -132,8 +136,8 @@ kinds.l = {
     end,
 }
 
--- leaky_bucket_queue/state.rs: a queue at the pace of a limit, and whether that of another is ended by it.
--- The last turn may end later than the use drains.
+-- leaky_bucket_queue/state.rs: the queue at the pace of a limit, and whether it ends the pace of another one.
+-- The last turn may end later than the level drains.
 local function own_queue(limit, state, now)
     local at, used, is_ended, is_other = own(limit, state, now)
     if not at or state.ends > EXACT then return nil end
@@ -146,17 +150,17 @@ local function own_queue(limit, state, now)
     return queue, is_ended
 end
 
--- Turns that were told under another rate stay told, so as much is in use as drains until the last of them is
--- over; nothing if the numbers are too large.
-local function as_told(limit, queue)
+-- Turns promised under another rate stay promised: the level is at least (ends − at) · drain, which drains
+-- until the last turn is over. Nothing if the numbers are too large.
+local function with_promises(limit, queue)
     local until_end = math.max(queue.ends - queue.at, 0) * limit[1]
     if until_end <= queue.used then return queue end
     return until_end <= EXACT and at_pace(limit, queue.at, until_end) or nil
 end
 
--- The queue that is left, of which as much was used as of `queue`, and what is booked; `held` is the level as
--- told.
-local function telling(limit, queue, held, booked)
+-- The queue after booking on `queue`. `held` is the level with promised turns: ends = at + ⌊held.used /
+-- drain⌋.
+local function booked_queue(limit, queue, held, booked)
     local used = level(limit, queue, held.at) + booked * limit[2]
     local left = at_pace(limit, held.at, math.max(used, held.used > 0 and 1 or 0))
     left.ends = held.at + (limit[1] > 0 and divide_down(held.used, limit[1]) or 0)
@@ -186,13 +190,13 @@ kinds.f = {
     end,
     decide = function(limit, state, now, slowest)
         local queue, is_ended = own_queue(limit, state, now)
-        local held = queue and as_told(limit, queue)
+        local held = queue and with_promises(limit, queue)
         if not held then return nil, -1 end
         local kept, kept_until
         if is_ended then kept, kept_until = queue, fresh_after(slowest, held.at, held.used) end
         local left, fresh_at = kinds.l.decide(limit, held, now, slowest)
         if not left then return nil, fresh_at, kept, kept_until end
-        if limit.booked > 0 then state = telling(limit, queue, left, limit.booked) end
+        if limit.booked > 0 then state = booked_queue(limit, queue, left, limit.booked) end
         return state, fresh_at, kept, kept_until
     end,
     write = function(state)

@@ -1,10 +1,10 @@
--- A value may be long: it is read and written in pieces, and the client is told in short of a log in it.
+-- A value may be long: it is read and written in pieces, and the client gets an excerpt of a log in it.
 local AHEAD = 512
 
 local function open(key)
     local found = redis.pcall('GETRANGE', key, 0, AHEAD - 1)
     if type(found) == 'table' then
-        -- What is no string counts as an empty one, which is no state.
+        -- A value that is no string counts as an empty string, which is no state.
         if not string.find(found.err, 'WRONGTYPE', 1, true) then return nil, found end
         return {key = key, bytes = '', size = 0}
     end
@@ -18,13 +18,13 @@ local function take(value, first, ends)
     return redis.call('GETRANGE', value.key, first - 1, ends - 2)
 end
 
-local function told(value, pieces, wrap)
+local function excerpt(value, pieces, wrap)
     if not value or not pieces[1].from then return value and take(value, 1, value.size + 1) end
     local bytes = {}
     for at, piece in ipairs(pieces) do
         local part = piece.part
-        if part.kind.told and not part.ahead and piece.state.length > 0 then
-            bytes[at] = wrap(part, part.kind.told(part[1], piece.state), 0)
+        if part.kind.excerpt and not part.ahead and piece.state.length > 0 then
+            bytes[at] = wrap(part, part.kind.excerpt(part[1], piece.state), 0)
         else
             bytes[at] = take(value, piece.from, piece.ends)
         end
@@ -32,8 +32,7 @@ local function told(value, pieces, wrap)
     return table.concat(bytes)
 end
 
--- What changes of a piece in place, as places and bytes; nothing if it was not there, or becomes longer or
--- shorter.
+-- The changes of a piece in place, as offsets and bytes; nothing if the piece is new or its length changes.
 local function edits(piece, text)
     if not piece.from then return nil end
     if not piece.booked then return {} end

@@ -1,4 +1,5 @@
--- quota_rollover.rs: what the window before left is had as well, in part.
+-- quota_rollover.rs: rollover = min(⌊(most − before) · num / den⌋, limit[5]), the unused share of the window
+-- before. Admits if used + asked ≤ most + rollover.
 kinds.q = {
     tag = 0x32,
     length = 17,

@@ -1,8 +1,8 @@
--- sliding_log.rs and its ring.rs: what was used at each time, in a ring of times and sums, of which only
--- those entries are read that halving it comes to, and only one is written.
+-- sliding_log.rs and ring.rs: a ring of times and running sums. A decision reads O(log n) entries by
+-- bisection and writes one.
 local HEAD, SLOT = 17, 12
 
--- The time of an entry, and the sum of all costs up to and with it.
+-- The time of an entry, and the sum of all costs up to and including it.
 local function entry(log, place)
     local first = log.first + (log.head + place) % log.slots * SLOT
     return struct.unpack('<I8I4', take(log.value, first, first + SLOT))
@@ -14,7 +14,7 @@ local function sum_before(log, place)
     return sum
 end
 
--- The first place from this one on where `holds`, if it does so from some place to the end.
+-- The first place from `from` on where `holds`, which must hold from some place to the end: bisection.
 local function first_place(log, from, holds)
     local low, high, middle = from, log.length, from
     while low < high do
@@ -24,7 +24,7 @@ local function first_place(log, from, holds)
     return low
 end
 
--- The first place that counts, and how much is in use.
+-- The first entry in the period, and what is in use: used = (sum − sum_before(first)) mod 2^32.
 local function present(limit, log, now)
     local at = math.max(now, log.at)
     local first = first_place(log, 0, function(place)
@@ -34,7 +34,7 @@ local function present(limit, log, now)
     return first, (log.sum - sum_before(log, first)) % WORD
 end
 
--- The bytes of so many entries in a row.
+-- The bytes of `count` entries in a row, over the end of the ring.
 local function row(log, from, count)
     local slot = (log.head + from) % math.max(log.slots, 1)
     local until_end = math.min(count, log.slots - slot)
@@ -71,16 +71,16 @@ kinds.g = {
         if limit.booked == 0 then return log, log.fresh and 0 or log.at + limit[1] end
         local kept = log.length - first
         local booked = {log = log, from = first, kept = kept, room = limit[3], base = sum_before(log, first)}
-        -- What is used at one time is one entry.
+        -- Costs at one time share one entry.
         if kept > 0 and at == log.at then booked.kept = kept - 1 end
-        -- More than there can be: these are no entries that were booked.
+        -- Every entry has a cost of at least 1, so more than `room` entries were never booked.
         if booked.kept >= limit[3] then return nil, -1 end
         booked.entry = struct.pack('<I8I4', at, (log.sum + limit.booked) % WORD)
         return booked, at + limit[1]
     end,
-    -- Of a longer log, two entries lead to the same decision: what has to go before the hit fits, and the
-    -- rest.
-    told = function(limit, log)
+    -- The excerpt of a log for the client. Two entries lead to the same decision: the last one that must
+    -- slide out before the hit fits, and the newest.
+    excerpt = function(limit, log)
         local first, used = present(limit, log, now)
         if used == 0 then return ring(0, 0, 0, 0) end
         local all = struct.pack('<I8I4', log.at, log.sum)
@@ -93,7 +93,7 @@ kinds.g = {
         if last == log.length - 1 then return ring(1, 0, 1, base) .. all end
         return ring(2, 0, 2, base) .. row(log, last, 1) .. all
     end,
-    -- Where the entry goes without others being moved: the head of the ring, and a slot.
+    -- The edits that add an entry without moving others: the head of the ring, and one slot.
     edits = function(booked)
         local log, length = booked.log, booked.kept + 1
         if length > log.slots then return nil end
@@ -104,7 +104,7 @@ kinds.g = {
             {log.first + slot * SLOT, booked.entry},
         }
     end,
-    -- The entries in a row, with room for as many again.
+    -- All entries in a row, with room for as many again, so that a log is rewritten rarely.
     write = function(booked)
         if booked.fresh then return ring(0, 0, 0, 0) end
         local log, length, slots = booked.log, booked.kept + 1, booked.log.slots

@@ -1,4 +1,5 @@
--- sliding_window.rs: the window before counts by how much of it has not slid out yet, rounded down.
+-- sliding_window.rs: used = current + ⌊previous · left / period⌋, where left is the part of the window before
+-- that has not slid out. Admits if used + asked ≤ limit.
 kinds.s = {
     tag = 0x12,
     length = 25,
@@ -30,12 +31,13 @@ kinds.s = {
         end
         local left = period - elapsed
         if previous * left > EXACT then return nil, -1 end
-        -- What counts for nothing from now on is as if it had never been.
+        -- A previous count that rounds to 0 stays at 0, so it is dropped as sliding_window.rs does.
         local before = divide_down(previous * left, period)
         if before == 0 then previous = 0 end
         local used = current + before
         if limit.asked > 0 and used + limit.asked > limit[2] then return nil end
-        -- A count's share is less than 1 for the last of its time.
+        -- ⌊count · left / period⌋ is 0 once left < period / count: the last ⌊(period − 1) / count⌋ µs count
+        -- for nothing.
         local function ends(count, at) return count == 0 and 0 or at - divide_down(period - 1, count) end
         if limit.booked == 0 then
             if current == 0 then return state, ends(previous, at + left) end

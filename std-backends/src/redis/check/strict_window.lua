@@ -1,7 +1,7 @@
--- strict_window.rs: what was used in each of so many buckets to a period, the oldest of them whole.
+-- strict_window.rs: the use in each bucket of a period, of which the oldest counts whole.
 
--- Bucket `i` holds the times `t` with `floor(t * buckets / period) = i`. Within a period that product is
--- exact. The bucket that holds a time, and the oldest that reaches into the period ending with it.
+-- Bucket `i` holds the times `t` with ⌊t · buckets / period⌋ = i. The product is exact within a period.
+-- Returns the bucket of a time, and the oldest that reaches into the period ending at that time.
 local function span(at, period, buckets)
     local periods = math.floor(at / period)
     local into = (at - periods * period) * buckets
@@ -10,14 +10,15 @@ local function span(at, period, buckets)
     return newest, math.max(newest + math.floor(after / period) - buckets, 0)
 end
 
--- From when on a bucket no longer counts: a period after its last microsecond.
+-- The time from which a bucket no longer counts: a period after its last microsecond, ⌈(number + 1) · period
+-- / buckets⌉ + period − 1.
 local function bucket_end(number, period, buckets)
     local periods = math.floor((number + 1) / buckets)
     local into = number + 1 - periods * buckets
     return periods * period + divide_up(into * period, buckets) + period - 1
 end
 
--- What the buckets that count at a time hold, the newest first, from the state's own on.
+-- The sum of the buckets that count, from the state's own (the newest) down to `oldest`.
 local function counts(state, oldest)
     local own = span(state.at, state.period, state.buckets)
     local kept, sum = math.min(own + 1 - oldest, state.buckets + 1), 0
@@ -45,7 +46,7 @@ kinds.k = {
             state.fresh = true
             return at == 0 and period == 0 and buckets == 0 and not used and state or nil
         end
-        -- Numbers that are too large are told so by `decide`.
+        -- `decide` reports numbers that are too large; they are not validated here.
         if at > EXACT or period * buckets > EXACT or at / period * buckets > EXACT then return state end
         local _, oldest = span(at, period, buckets)
         local _, kept = counts(state, oldest)
@@ -59,7 +60,7 @@ kinds.k = {
         if state.period * state.buckets > EXACT or at / period * buckets > EXACT then return nil, -1 end
         if state.period > 0 and state.at / state.period * state.buckets > EXACT then return nil, -1 end
         if state.period ~= period or state.buckets ~= buckets then
-            -- All that is in use counts as used at the state's own time.
+            -- All use of another shape of buckets counts as used at the state's own time.
             local sum = 0
             if state.period > 0 then
                 local _, oldest = span(state.at, state.period, state.buckets)

@@ -1,4 +1,4 @@
--- Admits everything, and keeps what it finds.
+-- Admits everything, and keeps the value that it finds.
 kinds.u = {
     numbers = 0,
     none = {at = 0, fresh = true},
@@ -6,10 +6,10 @@ kinds.u = {
     decide = function(_, state) return state, 0 end,
 }
 
--- formula.rs: the limits. Each has its kind; how its state is encoded, from the outside: 'i' for inline and
--- 'h' for hours; if inline, the room of the outermost; if there are hours, how far local time is ahead and
--- how many limits they have; and of each of those limits, if there are hours, when they begin and end, then
--- what is asked, what is booked, and its numbers.
+-- formula.rs: the limits in ARGV. Each has its kind; its nesting from the outside, 'i' for inline and 'h' for
+-- hours; if inline, the room of the outermost layer; if hours, how far local time is ahead and the number of
+-- limits; and for each of those limits, if hours, when they begin and end, then `asked`, `booked` and its
+-- numbers.
 local parts, place = {}, 4
 local function number()
     place = place + 1
@@ -34,9 +34,9 @@ while ARGV[place] do
     parts[#parts + 1] = part
 end
 
--- erased/inline.rs and time_of_day.rs: the state of a limit that begins at a place, where it ends, the time
--- that its hours keep, and where that is; nothing if none is there. What is inline and no state of this limit
--- is that of a key never seen.
+-- erased/inline.rs and time_of_day.rs: the state of a limit at an offset, its end, the time that its hours
+-- keep, and the offset of that time; nothing if there is none. An inline state of another strategy counts as
+-- a key never seen.
 local function read(part, value, from)
     local kind, first, ends, outer, at, kept, spot = part.kind, from, nil, nil, 0, 0, nil
     for layer = 1, #part.layers do
@@ -66,7 +66,7 @@ local function read(part, value, from)
     if string.byte(bytes) == kind.tag then
         length = length or kind.measure(bytes)
         if length and (ends or value.size + 1) >= first + length and (not ends or ends == first + length) then
-            if not kind.told and length > #bytes then bytes = take(value, first, first + length) end
+            if not kind.excerpt and length > #bytes then bytes = take(value, first, first + length) end
             state = kind.read(bytes, part[1], value, first)
         end
     end
@@ -86,7 +86,7 @@ local function wrap(part, bytes, at)
     return bytes
 end
 
--- What is stored of a limit: what is booked, or else what was there, or the state of a key never seen.
+-- The bytes to store for a limit: the booked state, else the old bytes, else the state of a key never seen.
 local function text(piece)
     local part = piece.part
     if piece.booked then return wrap(part, part.kind.write(piece.booked), piece.present) end
@@ -96,7 +96,7 @@ local function text(piece)
     return wrap({layers = 'hi'}, '', 0)
 end
 
--- hours.rs: the limit that holds at a time, and when another may take over.
+-- time_of_day.rs: the limit that holds at a time, and when another may take over.
 local DAY = 86400000000
 local function holding(part, at)
     local time, rest, other = (at % DAY + part.ahead) % DAY, DAY, nil
@@ -113,7 +113,8 @@ local function holding(part, at)
     return other, at + rest
 end
 
--- time_of_day.rs: a decision by the limit that holds, on what the limits of the hours before have left.
+-- time_of_day.rs: a decision by the limit that holds, after the limits of earlier hours have advanced the
+-- state. 10958 days are 30 years: a state left that long ago is void, and the loop stays short.
 local function decide(piece)
     local part, state, at = piece.part, piece.state, math.max(now, piece.at)
     local kind, limit, slowest = part.kind, part[1], part[1]
@@ -136,7 +137,7 @@ local function decide(piece)
     return limit.booked, kind.decide(limit, state, at, slowest)
 end
 
--- When all states of a key are fresh, if nothing is booked, and whether one of them lies ahead of the clock.
+-- When all states of a key are fresh if nothing is booked, and whether one lies ahead of the clock.
 local function free_at(pieces)
     local latest, is_ahead = now, false
     for _, piece in ipairs(pieces) do
@@ -148,7 +149,7 @@ local function free_at(pieces)
     return latest, is_ahead
 end
 
--- All of the states of a key, or none: half of them would be of other limits.
+-- All states of a key, or none: a value with some of them was written for other limits.
 local function states(value)
     local pieces, from = {}, 1
     for at, part in ipairs(parts) do
@@ -175,7 +176,7 @@ for which, key in ipairs(KEYS) do
     if value then pieces, failed = states(value) end
     if failed then return {seconds, micros, failed} end
     values[which], changes[which] = value, pieces or nothing()
-    answer[3 + which] = told(value, changes[which], wrap) or false
+    answer[3 + which] = excerpt(value, changes[which], wrap) or false
 end
 local keep, denies, charged = {}, false, false
 for which in ipairs(KEYS) do
@@ -191,7 +192,7 @@ for which in ipairs(KEYS) do
         keep[which] = math.max(keep[which], fresh_at or 0)
     end
 end
--- If one denies nothing is booked, but the states of other limits are ended.
+-- If one limit denies, nothing is booked, but converted states of other limits are stored.
 for which, key in ipairs(KEYS) do
     local pieces, stores, fresh_at, is_ahead = changes[which], false, keep[which], true
     for _, piece in ipairs(pieces) do

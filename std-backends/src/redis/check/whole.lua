@@ -2,7 +2,7 @@
 local function open(key)
     local found = redis.pcall('GET', key)
     if type(found) == 'table' then
-        -- What is no string counts as an empty one, which is no state.
+        -- A value that is no string counts as an empty string, which is no state.
         if not string.find(found.err, 'WRONGTYPE', 1, true) then return nil, found end
         found = ''
     end
@@ -11,8 +11,8 @@ end
 
 local function take(value, first, ends) return string.sub(value.bytes, first, ends - 1) end
 
--- What the client is told of a value.
-local function told(value) return value and value.bytes end
+-- The whole value goes to the client.
+local function excerpt(value) return value and value.bytes end
 
 local function store(key, _, pieces, text, rest)
     local bytes = {}

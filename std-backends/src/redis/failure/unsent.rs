@@ -1,11 +1,11 @@
-//! The failures of connecting, and of commands that were not sent.
+//! Failures of connecting, and of commands that were not sent.
 
 use redis::{ErrorKind as Kind, RedisError};
 use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::{failure, is_full_of_clients};
 
-/// The failure of a call that was never sent.
+/// Returns the failure of a call that was never sent.
 pub(in super::super) fn unsent(server: &str, error: RedisError) -> BackendError {
     let failure = failure(server, error);
     match failure.kind() {
@@ -14,12 +14,12 @@ pub(in super::super) fn unsent(server: &str, error: RedisError) -> BackendError 
     }
 }
 
-/// Whether a command was certainly not sent.
+/// Returns whether a command was certainly not sent.
 pub(in super::super) fn is_not_sent(error: &RedisError) -> bool {
     error.kind() == Kind::Client
 }
 
-/// Whether the answer to a greeting refuses the client, and is not just about the greeting.
+/// Returns whether the answer to a greeting refuses the client, and not only the greeting.
 pub(in super::super) fn refusal(error: &RedisError) -> bool {
     is_full_of_clients(error)
         || matches!(error.code(), Some("NOAUTH" | "DENIED" | "LOADING" | "MASTERDOWN" | "WRONGPASS"))

@@ -1,18 +1,31 @@
-//! Addresses of servers: as they are written, and those of servers that are found by others.
+//! Addresses of servers, as users write them and as other servers report them.
 
 use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
 
 use super::tls;
 
-/// Where a server is and who asks it: a URL, a host and a port, or what the redis crate makes of them.
+/// The address of a server, with the user and the database: a URL, a host and a port, or a type of the redis
+/// crate. Constructors of [`RedisStorage`](crate::RedisStorage) that take several servers accept it.
 ///
-/// Not [`IntoConnectionInfo`], which reads `rediss://` only where the redis crate has TLS of its own.
+/// The redis crate's [`IntoConnectionInfo`] is not enough: it reads `rediss://` only if the redis crate is
+/// built with its own TLS.
+///
+/// ```
+/// use traffik::{RedisStorage, ServerAddress};
+///
+/// let by_url = RedisStorage::cluster(["redis://user:secret@10.0.0.1", "redis://user:secret@10.0.0.2"]);
+/// let by_port = RedisStorage::cluster([("10.0.0.1", 6379), ("10.0.0.2", 6379)]);
+/// assert!(by_url.is_ok() && by_port.is_ok());
+///
+/// assert_eq!("redis://10.0.0.1/7".into_info().unwrap().redis_settings().db(), 7);
+/// assert!("10.0.0.1".into_info().is_err()); // a text needs its scheme
+/// ```
 pub trait ServerAddress {
-    /// Returns what the redis crate connects by.
+    /// Converts the address into the redis crate's form.
     ///
     /// # Errors
     ///
-    /// Fails if it is no address, or one of a server that cannot be connected to.
+    /// Fails if the text is no address, or names a server that this build or system cannot connect to.
     fn into_info(self) -> Result<ConnectionInfo, RedisError>;
 }
 
@@ -61,8 +74,12 @@ macro_rules! by_redis {
 }
 by_redis!(ConnectionAddr, ConnectionInfo, (&str, u16), (String, u16));
 
-/// An address as it is connected to: at once, since a command is small and waits for no other. Fails if it
-/// cannot be.
+/// Returns the address as the storage connects to it: with `TCP_NODELAY`, since a command is small and waits
+/// for no other.
+///
+/// # Errors
+///
+/// Fails if this build or system cannot connect to it.
 pub(in super::super) fn settled(info: ConnectionInfo) -> Result<ConnectionInfo, RedisError> {
     let words = match info.addr() {
         address if address.is_supported() => None,
@@ -82,10 +99,10 @@ pub(in super::super) fn settled(info: ConnectionInfo) -> Result<ConnectionInfo, 
 }
 
 /// A host and a port.
-pub(super) type Address = (String, u16);
+pub(super) type HostPort = (String, u16);
 
-/// Returns the address of a server.
-pub(super) fn address(info: &ConnectionInfo) -> Result<Address, RedisError> {
+/// Returns the host and the port of a server.
+pub(super) fn address(info: &ConnectionInfo) -> Result<HostPort, RedisError> {
     match info.addr() {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
             Ok((host.clone(), *port))
@@ -94,8 +111,8 @@ pub(super) fn address(info: &ConnectionInfo) -> Result<Address, RedisError> {
     }
 }
 
-/// This address, connected to as another one.
-pub(super) fn at(like: &ConnectionAddr, (host, port): &Address) -> ConnectionAddr {
+/// Returns this address, with the kind of connection of `like`.
+pub(super) fn at(like: &ConnectionAddr, (host, port): &HostPort) -> ConnectionAddr {
     match like.clone() {
         ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
             ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure, tls_params }
@@ -120,7 +137,7 @@ mod tests {
         for wrong in ["rediss://", "rediss://h:x", "rediss://h/x", "rediss://h#other", "http://h", "h"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
-        // Not to be checked is something that the redis crate alone can do.
+        // The redis crate alone can skip the check of certificates.
         let insecure = read("rediss://h#insecure");
         assert_eq!(
             insecure.is_ok(),

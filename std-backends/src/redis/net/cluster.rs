@@ -1,7 +1,6 @@
-//! A cluster: which of its nodes serves which slot, a link to each, and what is done where another one is to
-//! be asked.
+//! A cluster: the map of slots to nodes, a link to each node, and redirects.
 //!
-//! A call is made again only if the node that got it says that it did nothing, or if it never got there.
+//! A call is repeated only if the node reports that it did nothing, or if the call never reached the node.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use traffik_core::storage::{BackendError, ErrorKind};
 
 mod slots;
 
-use super::address::{Address, address, at};
-use super::connect::Source;
+use super::address::{HostPort, address, at};
+use super::connect::ConnectionSource;
 use super::link::{Link, NodeRole};
 use super::session::NetSession;
 use super::timer;
@@ -30,77 +29,83 @@ use crate::util::race::{Either, race};
 use crate::util::random::random;
 use crate::util::shutdown::closed;
 use crate::util::warning::LogWriter;
-use slots::{Served, most, reached_by, served};
+use slots::{SlotRanges, fetch_slots, most_complete, reached_by};
 
-/// How often a call is sent on, at most.
-const TURNS: u32 = 8;
+/// The most redirects of one call.
+const MAX_REDIRECTS: u32 = 8;
 
-/// How long who serves what is taken for known, or for not to be learnt.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long a slot map, or a failure to fetch one, is cached.
+const MAP_TTL: Duration = Duration::from_millis(50);
 
-/// How many nodes are asked at a time who serves what.
-const ASKED: usize = 5;
+/// Nodes that are asked for the slot map at a time.
+const NODES_ASKED: usize = 5;
 
-/// How many keys are tried to find one of each node: enough for a node that serves a hundredth of a percent.
-const MOST_TRIED: u32 = 100_000;
+/// The most keys that are tried to find one for each node: enough for a node that serves 0.01 % of the slots.
+const MAX_KEYS_TRIED: u32 = 100_000;
 
-struct Node {
+/// A node of a cluster.
+struct ClusterNode {
     host: String,
-    /// By which layers tell it apart, as long as it is a node.
+    /// The handle by which layers know the node, as long as it is a node.
     name: Arc<str>,
     link: Arc<Link>,
-    /// Whether it has given no answer, so that whoever asks for it next finds out first whether another has
-    /// taken over.
+    /// Whether it failed to answer. The next call for it then first finds out whether another node has taken
+    /// over.
     is_doubted: AtomicBool,
 }
 
+/// A cluster and what is known of it.
 pub(in super::super) struct Cluster {
-    /// By which it is found.
-    seeds: Vec<(Address, ConnectionInfo)>,
+    /// The nodes that the user named, by which the cluster is found.
+    seeds: Vec<(HostPort, ConnectionInfo)>,
     tls: Tls,
     budgets: Budgets,
     writer: LogWriter,
     evictions: Arc<Evictions>,
     known: Arc<KnownScripts>,
-    map: SpinMutex<Map>,
-    /// Held by whoever finds out who serves what.
+    map: SpinMutex<ClusterMap>,
+    /// The lock of a call that fetches the slot map.
     learning: AsyncMutex<()>,
 }
 
-/// What is known.
+/// The known nodes and slots.
 #[derive(Default)]
-struct Map {
-    nodes: HashMap<Address, Arc<Node>>,
-    /// The first slot of a range, and who serves it, by the last one.
-    ranges: BTreeMap<u16, (u16, Arc<Node>)>,
-    /// Who serves these slots by now, as others than the nodes in question have said since.
-    moved: HashMap<u16, Arc<Node>>,
-    /// When all were asked last, and whether one told.
+struct ClusterMap {
+    nodes: HashMap<HostPort, Arc<ClusterNode>>,
+    /// The last slot of each range, with its first slot and its node.
+    ranges: BTreeMap<u16, (u16, Arc<ClusterNode>)>,
+    /// Slots that have moved since the map was fetched, by redirects.
+    moved: HashMap<u16, Arc<ClusterNode>>,
+    /// When the map was fetched last, and whether that succeeded.
     learnt: Option<(Instant, Result<(), BackendError>)>,
     closed: bool,
 }
 
-impl Map {
-    /// Whether a node serves a slot, as far as is known.
-    fn is_asked(&self, node: &Arc<Node>) -> bool {
+impl ClusterMap {
+    /// Returns whether a node serves a slot, or may do so.
+    fn serves_slots(&self, node: &Arc<ClusterNode>) -> bool {
         self.ranges.is_empty() || self.ranges.values().any(|(_, other)| Arc::ptr_eq(node, other))
     }
 
-    fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+    fn owner(&self, slot: u16) -> Option<Arc<ClusterNode>> {
+        // The first range that ends at or after `slot` is the only one that can hold it.
         let range = self.ranges.range(slot..).next().filter(|(_, (first, _))| *first <= slot);
         self.moved.get(&slot).or(range.map(|(_, (_, node))| node)).cloned()
     }
 }
 
-/// Where a call goes next.
-enum Turn {
-    Moved(Address),
-    Ask(Address),
-    /// To the same node, later.
-    Again,
-    /// To whoever serves the slot by now, if that is another one.
-    Anew,
-    Nowhere,
+/// The next step of a call that failed.
+enum Redirect {
+    /// The slot has moved to this node.
+    Moved(HostPort),
+    /// The key is being moved to this node, which is asked once.
+    Ask(HostPort),
+    /// Try the same node again, later.
+    RetryLater,
+    /// Fetch the map, and try the slot's node if that is another one.
+    Relearn,
+    /// Fail.
+    GiveUp,
 }
 
 impl Cluster {
@@ -121,7 +126,7 @@ impl Cluster {
         Ok(Self { seeds, tls, budgets, writer, evictions, known, map, learning })
     }
 
-    /// Runs a call on the node that serves a key, and elsewhere if that node says so.
+    /// Runs a call on the node of a key, and follows its redirects.
     pub(super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         key: &[u8],
@@ -133,44 +138,48 @@ impl Cluster {
         let mut asking = false;
         for turn in 0.. {
             let role = if asking { NodeRole::Asking } else { NodeRole::Node };
-            let told = node.link.call_as(until, role, &call).await;
-            if let Err(failure) = &told
+            let result = node.link.call_as(until, role, &call).await;
+            if let Err(failure) = &result
                 && matches!(failure.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
             {
+                // Relaxed: the flag is a hint that costs one fetch of the map, whoever sees it.
                 node.is_doubted.store(true, Ordering::Relaxed);
             }
-            let failure = match told {
-                Err(failure) if turn < TURNS && Instant::now() < until => failure,
-                told => return told,
+            let failure = match result {
+                Err(failure) if turn < MAX_REDIRECTS && Instant::now() < until => failure,
+                result => return result,
             };
             asking = false;
-            match next(&failure, &node.host) {
-                Turn::Moved(address) => {
+            match redirect(&failure, &node.host) {
+                Redirect::Moved(address) => {
                     node = self.node(&address)?;
+                    // A redirect names one slot. The whole map is fetched only once a node fails.
                     self.map.lock().moved.insert(slot, node.clone());
                 }
-                Turn::Ask(address) => {
+                Redirect::Ask(address) => {
                     node = self.node(&address)?;
                     asking = true;
                 }
-                Turn::Again => timer::wait(Duration::from_millis(1 << turn.min(6))).await,
-                Turn::Anew => {
+                // 1, 2, 4 … 64 ms: a slot that is being moved is short of some keys for a moment.
+                Redirect::RetryLater => timer::wait(Duration::from_millis(1 << turn.min(6))).await,
+                Redirect::Relearn => {
                     if self.learn(until).await.is_err() {
                         return Err(failure);
                     }
                     let owner = self.owner(slot, until).await?;
+                    // The same node again would fail again.
                     if Arc::ptr_eq(&owner, &node) {
                         return Err(failure);
                     }
                     node = owner;
                 }
-                Turn::Nowhere => return Err(failure),
+                Redirect::GiveUp => return Err(failure),
             }
         }
         Err(BackendError::new(ErrorKind::Unavailable, "nobody serves the key; nothing was charged"))
     }
 
-    /// The links to all nodes that serve a slot.
+    /// Returns the links to all nodes that serve a slot.
     pub(super) async fn masters(&self, until: Instant) -> Result<Vec<Arc<Link>>, BackendError> {
         self.learn(until).await?;
         let map = self.map.lock();
@@ -183,28 +192,28 @@ impl Cluster {
         Ok(masters)
     }
 
-    /// Connects to the node that serves a key.
+    /// Connects to the node of a key.
     pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), BackendError> {
         self.owner(name::slot(key), until).await?.link.connect(until).await
     }
 
-    /// The node that serves a key, as far as is known.
+    /// Returns the node of a key, as far as it is known.
     pub(super) fn node_of(&self, key: &[u8]) -> Option<Arc<str>> {
         self.map.lock().owner(name::slot(key)).map(|node| node.name.clone())
     }
 
-    /// The nodes that serve a slot, or all that are known as long as none does, and the cause of the present
+    /// Returns the nodes that serve a slot, or all known nodes while none does, with the cause of the present
     /// fault of each.
     pub(super) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         let map = self.map.lock();
-        let nodes: Vec<_> = map.nodes.values().filter(|it| map.is_asked(it)).cloned().collect();
+        let nodes: Vec<_> = map.nodes.values().filter(|it| map.serves_slots(it)).cloned().collect();
         drop(map);
         let mut faults: Vec<_> = nodes.iter().map(|node| (node.name.clone(), node.link.fault())).collect();
         faults.sort_by(|(one, _), (other, _)| one.cmp(other));
         faults
     }
 
-    /// Keys of which each node has one.
+    /// Returns one key for each node.
     pub(super) async fn key_of_each(
         &self,
         until: Instant,
@@ -212,11 +221,12 @@ impl Cluster {
     ) -> Result<Vec<Vec<u8>>, BackendError> {
         self.learn(until).await?;
         let map = self.map.lock();
-        let mut found: Vec<(Arc<Node>, Vec<u8>)> = Vec::new();
+        let mut found: Vec<(Arc<ClusterNode>, Vec<u8>)> = Vec::new();
         let of_all: Vec<_> = map.ranges.values().map(|(_, node)| node).collect();
-        let has =
-            |found: &[(Arc<Node>, _)], node: &Arc<Node>| found.iter().any(|(it, _)| Arc::ptr_eq(it, node));
-        for number in 0..MOST_TRIED {
+        let has = |found: &[(Arc<ClusterNode>, _)], node: &Arc<ClusterNode>| {
+            found.iter().any(|(it, _)| Arc::ptr_eq(it, node))
+        };
+        for number in 0..MAX_KEYS_TRIED {
             if of_all.iter().all(|node| has(&found, node)) {
                 break;
             }
@@ -233,11 +243,11 @@ impl Cluster {
     pub(super) fn close(&self) {
         let mut map = self.map.lock();
         map.nodes.values().for_each(|node| node.link.close());
-        *map = Map { closed: true, ..Map::default() };
+        *map = ClusterMap { closed: true, ..ClusterMap::default() };
     }
 
-    /// Who serves a slot, as far as is known.
-    async fn owner(&self, slot: u16, until: Instant) -> Result<Arc<Node>, BackendError> {
+    /// Returns the node of a slot. Fetches the map if it is not known, or if the node is in doubt.
+    async fn owner(&self, slot: u16, until: Instant) -> Result<Arc<ClusterNode>, BackendError> {
         let known = self.map.lock().owner(slot);
         if let Some(owner) = &known
             && !owner.is_doubted.load(Ordering::Relaxed)
@@ -245,19 +255,21 @@ impl Cluster {
             return Ok(owner.clone());
         }
         if let Some(owner) = &known {
+            // Cleared before the fetch, so that one call alone pays for it.
             owner.is_doubted.store(false, Ordering::Relaxed);
         }
-        let told = self.learn(until).await;
+        let result = self.learn(until).await;
+        // If the fetch failed, the node known before is the best guess.
         let learnt = self.map.lock().owner(slot).or(known);
         if learnt.is_none() {
-            told?;
+            result?;
         }
         learnt
             .ok_or_else(|| BackendError::new(ErrorKind::Unavailable, "no node of the cluster serves the key"))
     }
 
-    /// The node at an address, which need not be known yet.
-    fn node(&self, address: &Address) -> Result<Arc<Node>, BackendError> {
+    /// Returns the node at an address, which is made if it is not known.
+    fn node(&self, address: &HostPort) -> Result<Arc<ClusterNode>, BackendError> {
         let mut map = self.map.lock();
         if map.closed {
             return Err(closed());
@@ -270,64 +282,73 @@ impl Cluster {
             .ok_or_else(|| BackendError::new(ErrorKind::Invalid, "a cluster of no nodes"))?;
         let name: Arc<str> = info.addr().to_string().into();
         let client = Client::open(info).map_err(|error| unsent(&name, error))?;
-        let source = Source::Client(Box::new(client), self.tls.clone());
+        let source = ConnectionSource::Client(Box::new(client), self.tls.clone());
         let (writer, evictions) = (self.writer.clone(), Some(self.evictions.clone()));
         let link = Link::new(source, self.budgets, writer, evictions, self.known.clone());
         let (host, link, is_doubted) = (address.0.clone(), Arc::new(link), AtomicBool::new(false));
-        let node = Arc::new(Node { host, name, link, is_doubted });
+        let node = Arc::new(ClusterNode { host, name, link, is_doubted });
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
     }
 
-    /// How a node is connected to: as the seed that it is, else as the first one.
-    fn info(&self, of: &Address) -> Option<ConnectionInfo> {
+    /// Returns how to connect to a node: as the seed at this address, else like the first seed.
+    fn info(&self, of: &HostPort) -> Option<ConnectionInfo> {
         let seed = self.seeds.iter().find(|(address, _)| address == of).or(self.seeds.first());
         let (_, info) = seed?;
         Some(info.clone().set_addr(at(info.addr(), of)))
     }
 
-    /// Asks who serves what, unless somebody has just done so.
+    /// Fetches the slot map, unless another call has just done so.
     async fn learn(&self, until: Instant) -> Result<(), BackendError> {
         let turn = race(self.learning.lock(), timer::until(until)).await;
         let Either::Left(_turn) = turn else {
             return Err(BackendError::new(
                 ErrorKind::Unavailable,
-                "no node has told in time who serves what",
+                "no node has result in time who serves what",
             ));
         };
+        // Calls that waited for this lock find the map that its holder fetched.
         if let Some((at, learnt)) = &self.map.lock().learnt
-            && at.elapsed() < PAUSE
+            && at.elapsed() < MAP_TTL
         {
             return learnt.clone();
         }
-        let mut addresses: Vec<Address> = self.map.lock().nodes.keys().cloned().collect();
+        let mut addresses: Vec<HostPort> = self.map.lock().nodes.keys().cloned().collect();
         let seeds = self.seeds.iter().map(|(address, _)| address);
         addresses.extend(seeds.filter(|seed| !addresses.contains(seed)).cloned().collect::<Vec<_>>());
-        // Others each time, lest those who are asked be just those who are gone.
+        // A random start, so that the nodes asked are not always those that have left.
         let first = usize::try_from(random()).unwrap_or_default() % addresses.len().max(1);
         addresses.rotate_left(first);
         let mut asked = Vec::new();
-        for address in addresses.iter().take(ASKED) {
+        for address in addresses.iter().take(NODES_ASKED) {
             let node = self.node(address)?;
-            asked.push(Box::pin(async move { served(&node.link, &node.host, until).await }));
+            asked.push(Box::pin(async move { fetch_slots(&node.link, &node.host, until).await }));
         }
-        let told = most(asked).await.map_err(of_a_look).and_then(|ranges| self.install(ranges));
-        self.map.lock().learnt = Some((Instant::now(), told.clone()));
-        told
+        let result = most_complete(asked).await.map_err(of_a_look).and_then(|ranges| self.install(ranges));
+        self.map.lock().learnt = Some((Instant::now(), result.clone()));
+        result
     }
 
-    /// Keeps a node that serves a slot, and of another seed its link, with its connection and its fault: it
-    /// is asked again. Its handle is a new one, so to layers it has left.
-    fn kept(&self, map: &Map, address: Address, node: Arc<Node>) -> Option<(Address, Arc<Node>)> {
-        if map.is_asked(&node) {
+    /// Keeps a node that serves a slot. Of a seed that serves none, keeps the link with its connection and
+    /// its fault, since it is asked for the map again. Its handle is a new one, so for layers the old node
+    /// has left.
+    fn kept(
+        &self,
+        map: &ClusterMap,
+        address: HostPort,
+        node: Arc<ClusterNode>,
+    ) -> Option<(HostPort, Arc<ClusterNode>)> {
+        if map.serves_slots(&node) {
             return Some((address, node));
         }
         self.seeds.iter().find(|(seed, _)| *seed == address)?;
         let (host, name, link) = (node.host.clone(), Arc::from(&*node.name), Arc::clone(&node.link));
-        Some((address, Arc::new(Node { host, name, link, is_doubted: AtomicBool::new(false) })))
+        Some((address, Arc::new(ClusterNode { host, name, link, is_doubted: AtomicBool::new(false) })))
     }
 
-    fn install(&self, served: Served) -> Result<(), BackendError> {
+    /// Replaces the slot map, and forgets the nodes that have left.
+    fn install(&self, served: SlotRanges) -> Result<(), BackendError> {
+        // Nodes are made before the lock is taken, since making one takes it too.
         let mut ranges = BTreeMap::new();
         for (first, last, address) in served {
             ranges.insert(last, (first, self.node(&address)?));
@@ -341,18 +362,18 @@ impl Cluster {
     }
 }
 
-/// What a failure says about where to go. Whatever may have been done is not done again.
-fn next(failure: &BackendError, own: &str) -> Turn {
-    let Some(error) = cause(failure) else { return Turn::Nowhere };
+/// Returns the next step after a failure. A call that may have been executed is never repeated.
+fn redirect(failure: &BackendError, own: &str) -> Redirect {
+    let Some(error) = cause(failure) else { return Redirect::GiveUp };
     let named = || {
         let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
         Some((reached_by(host, own), port.parse().ok()?))
     };
     match error.kind() {
-        Kind::Server(Server::Moved) => named().map_or(Turn::Anew, Turn::Moved),
-        Kind::Server(Server::Ask) => named().map_or(Turn::Again, Turn::Ask),
-        Kind::Server(Server::TryAgain) => Turn::Again,
-        _ if failure.kind() == ErrorKind::Unavailable => Turn::Anew,
-        _ => Turn::Nowhere,
+        Kind::Server(Server::Moved) => named().map_or(Redirect::Relearn, Redirect::Moved),
+        Kind::Server(Server::Ask) => named().map_or(Redirect::RetryLater, Redirect::Ask),
+        Kind::Server(Server::TryAgain) => Redirect::RetryLater,
+        _ if failure.kind() == ErrorKind::Unavailable => Redirect::Relearn,
+        _ => Redirect::GiveUp,
     }
 }

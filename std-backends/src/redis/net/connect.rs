@@ -1,4 +1,4 @@
-//! Making connections: from where, what is said first, and what is done while that takes long.
+//! Making connections: their sources, their greeting, and further attempts while one takes long.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,26 +17,27 @@ use traffik_core::storage::BackendError;
 use super::timer::{self, BackgroundTask, RuntimeId};
 use super::tls::Tls;
 use super::watchdog::ResponseWatchdog;
-use super::wire::{Stream, WatchedStream, WireLog};
+use super::wire::{NetStream, WatchedStream, WireLog};
 use super::{on_smol, on_tokio};
 use crate::redis::failure::{refusal, unsent};
 use crate::redis::known::KnownScripts;
 
-/// Makes connections.
+/// A user's function that makes connections.
 pub(in super::super) type Factory =
     Arc<dyn Fn() -> BoxFuture<'static, Result<MultiplexedConnection, RedisError>> + Send + Sync>;
 
-/// Finds out which server to connect to, and connects.
+/// A way to find out which server to connect to.
 pub(in super::super) trait Finder: Send + Sync {
-    /// Names what it looks for.
+    /// Returns a name for failures.
     fn name(&self) -> String;
 
+    /// Finds the server and connects to it.
     fn connect(self: Arc<Self>, budget: Duration) -> BoxFuture<'static, Result<Connection, BackendError>>;
 }
 
-/// Where connections come from.
+/// The source of connections to one server.
 #[derive(Clone)]
-pub(in super::super) enum Source {
+pub(in super::super) enum ConnectionSource {
     Client(Box<Client>, Tls),
     Finder(Arc<dyn Finder>),
     Factory(Factory),
@@ -45,35 +46,35 @@ pub(in super::super) enum Source {
 /// A connection that all calls on a runtime share.
 pub(in super::super) struct Connection {
     pub(super) redis: MultiplexedConnection,
-    /// Its bytes, where the stream was opened here: not where a function or a client of the user's did so.
+    /// The log of its bytes; `None` if the user's function or client opened the stream.
     pub(super) wire: Option<Arc<WireLog>>,
     pub(super) watchdog: ResponseWatchdog,
-    /// Names the server, where that is found out anew for each connection.
+    /// The server's name, if it is found anew for each connection.
     pub(super) server: Option<String>,
-    /// Whether a call was answered on it, so that it is of use.
+    /// Whether a call was answered on it.
     pub(super) has_answered: AtomicBool,
-    /// Whether it leads to a server that is no longer the one to ask.
+    /// Whether it leads to a server that is no longer the right one.
     pub(super) is_stale: Arc<AtomicBool>,
-    /// Ends with it.
+    /// The tasks that end with the connection.
     pub(super) tasks: Vec<BackgroundTask>,
-    /// When it was made, and how many microseconds later a call last began.
+    /// When the connection was made, and how many microseconds later a call last began.
     made: Instant,
     last: AtomicU64,
 }
 
-/// How long an attempt may take until another one is begun beside it. The system sends what was lost on the
-/// way again only after seconds; and a user's own function may never come back.
+/// Time after which another attempt starts beside one. The system repeats lost packets only after seconds,
+/// and a user's function may never return.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// After how many microseconds without a call a connection counts as idle: fewer than between calls of one
-/// task over a network, and more than between those of many.
+/// Microseconds without a call after which a connection counts as idle: less than between the calls of one
+/// task over a network, more than between those of many.
 const IDLE: u64 = 100;
 
-/// The longest first answer that is read: a server in protected mode refuses in 1 067 bytes.
+/// The longest first answer that is read, in bytes. A server in protected mode refuses in 1 067 bytes.
 const LONGEST: usize = 4_096;
 
-impl Source {
-    /// Names the server, as far as is known.
+impl ConnectionSource {
+    /// Returns the server's name, as far as it is known.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Client(client, _) => address(client),
@@ -82,9 +83,9 @@ impl Source {
         }
     }
 
-    /// Connects, within the budget. Should an attempt take long, another one is begun beside it now and then,
-    /// and the first to end decides: the oldest may take the whole budget, the younger ones take each other's
-    /// place.
+    /// Connects within the budget. If an attempt takes long, another one starts beside it every 500 ms, and
+    /// the first to end decides. The oldest attempt may use the whole budget; each younger one replaces the
+    /// one before.
     pub(super) async fn connect(
         self,
         budget: Duration,
@@ -94,6 +95,7 @@ impl Source {
         let (mut oldest, mut newest) = (attempt(), None);
         let (mut over, mut turn) = (pin!(timer::wait(budget)), Box::pin(timer::wait(PATIENCE)));
         poll_fn(|context| {
+            // The oldest attempt is polled first: when both are ready, it decides.
             if let Poll::Ready(ended) = oldest.as_mut().poll(context) {
                 return Poll::Ready(ended);
             }
@@ -123,8 +125,8 @@ impl Source {
                 Ok(Connection::new(made))
             }
         }?;
-        // A server that may have forgotten them, or is another one, is sent all scripts in one round trip. If
-        // it refuses them, the next call fails with its reason.
+        // The server may be another one, or have lost its scripts, so all of them are loaded in one round
+        // trip. If it refuses them, the next call fails with its reason.
         let loads = known.all().into_iter().map(|text| {
             let mut redis = connection.redis.clone();
             async move { redis::cmd("SCRIPT").arg("LOAD").arg(text).query_async::<Value>(&mut redis).await }
@@ -149,17 +151,18 @@ impl Connection {
         }
     }
 
-    /// How often something was heard on it, as far as that can be seen.
+    /// Returns how many reads had bytes, or 0 if the stream is not visible.
     #[inline]
     pub(super) fn heard(&self) -> u64 {
         self.wire.as_ref().map_or(0, |wire| wire.heard())
     }
 
-    /// Notes that a call begins. After a while of idleness the server may have closed the connection, and the
-    /// runtime not found out yet.
+    /// Records that a call begins. After an idle time the server may have closed the connection before the
+    /// runtime has noticed, so the next write looks first.
     #[inline]
     pub(super) fn used(&self, now: Instant) {
         let micros = now.saturating_duration_since(self.made).as_micros() as u64;
+        // Relaxed: calls that race here at worst look once more, or once less, before writing.
         let last = self.last.swap(micros, Ordering::Relaxed);
         if let Some(wire) = &self.wire
             && micros.saturating_sub(last) > IDLE
@@ -168,20 +171,21 @@ impl Connection {
         }
     }
 
-    /// Whether calls are better made on another one: it is closed, silent, or leads to the wrong server.
-    pub(super) fn is_of_no_use(&self, patience: Duration) -> bool {
+    /// Returns whether calls need another connection: this one is closed, silent, or leads to the wrong
+    /// server.
+    pub(super) fn is_unusable(&self, patience: Duration) -> bool {
         self.wire.as_ref().is_some_and(|wire| wire.is_closed())
             || self.is_stale.load(Ordering::Relaxed)
             || self.watchdog.is_longer_than(patience, self.heard(), Instant::now)
     }
 }
 
-/// Names the server of a client.
+/// Returns the server's name of a client.
 pub(super) fn address(client: &Client) -> String {
     client.get_connection_info().addr().to_string()
 }
 
-/// Connects to a server, which has then answered once.
+/// Connects to a server, which has then answered a greeting.
 pub(super) async fn to(client: &Client, tls: &Tls, budget: Duration) -> Result<Connection, RedisError> {
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(Some(budget)).set_response_timeout(Some(budget));
@@ -190,11 +194,11 @@ pub(super) async fn to(client: &Client, tls: &Tls, budget: Duration) -> Result<C
         ConnectionAddr::TcpTls { host, port, .. } if tls.is_for(info.addr()) => {
             tls.over(tcp(host, *port, info).await?, host).await?
         }
-        // The client alone knows its certificates.
+        // Only the client knows its certificates.
         ConnectionAddr::TcpTls { .. } => {
             let mut redis = client.get_multiplexed_async_connection_with_config(&config).await?;
             let answer = redis::cmd("PING").query_async::<String>(&mut redis).await;
-            admitted(answer.map(drop), info)?;
+            check_greeting(answer.map(drop), info)?;
             return Ok(Connection::new(redis));
         }
         ConnectionAddr::Unix(path) => match runtime()? {
@@ -205,14 +209,15 @@ pub(super) async fn to(client: &Client, tls: &Tls, budget: Duration) -> Result<C
         _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
     };
     let (mut stream, wire) = WatchedStream::new(stream);
-    admitted(greet(&mut stream).await, info)?;
+    check_greeting(greet(&mut stream).await, info)?;
     let (redis, driver) =
         MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await?;
+    // The driver ends with the connection: dropping `tasks` aborts it.
     let driver = timer::spawn(driver).map_err(|failure| io::Error::other(failure.to_string()))?;
     Ok(Connection { wire: Some(wire), tasks: vec![driver], ..Connection::new(redis) })
 }
 
-async fn tcp(host: &str, port: u16, info: &ConnectionInfo) -> io::Result<Box<dyn Stream>> {
+async fn tcp(host: &str, port: u16, info: &ConnectionInfo) -> io::Result<Box<dyn NetStream>> {
     match runtime()? {
         RuntimeId::Tokio(id) => on_tokio::tcp(id, host, port, info.tcp_settings()).await,
         RuntimeId::Smol(id) => on_smol::tcp(id, host, port, info.tcp_settings()).await,
@@ -223,10 +228,11 @@ fn runtime() -> io::Result<RuntimeId> {
     timer::runtime().map_err(|failure| io::Error::other(failure.to_string()))
 }
 
-/// Says the shortest command there is. A server that takes no more clients, or not this one, says so before
-/// it closes the connection, where its answer to a longer first command may be about its length.
+/// Sends the shortest command there is. A server that refuses this client says so before it closes the
+/// connection. Its answer to a longer first command may be about that command's length.
 async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), RedisError> {
-    // It may have been refused already: the answer tells.
+    // A server that refuses may have closed already; its answer tells why, so a failed write is reported
+    // last.
     let written = stream.write_all(b"*1\r\n$4\r\nPING\r\n").await;
     let mut answer = Vec::new();
     while answer.last() != Some(&b'\n') && answer.len() < LONGEST {
@@ -238,9 +244,9 @@ async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(),
     redis::parse_redis_value(&answer)?.extract_error().map(drop)
 }
 
-/// The answer to a greeting, which fails if it refuses the client. Who has yet to say a password, or may not
-/// say this command, is not refused.
-fn admitted(answer: Result<(), RedisError>, info: &ConnectionInfo) -> Result<(), RedisError> {
+/// Returns an error if the answer to a greeting refuses the client. A client that has yet to authenticate, or
+/// may not run `PING`, is not refused.
+fn check_greeting(answer: Result<(), RedisError>, info: &ConnectionInfo) -> Result<(), RedisError> {
     let has_password = info.redis_settings().password().is_some();
     match answer {
         Err(error) if error.code() == Some("NOAUTH") && has_password => Ok(()),

@@ -1,5 +1,5 @@
-//! The connections to a server: one for each runtime, made in the background when one is needed, shared by
-//! all calls there, and made anew once it has failed.
+//! The connections to one server: one for each runtime, made in the background when needed, shared by all
+//! calls there, and replaced after a failure.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 use spin::mutex::SpinMutex;
 use traffik_core::storage::{BackendError, ErrorKind};
 
-use super::connect::{Connection, Source};
+use super::connect::{Connection, ConnectionSource};
 use super::session::NetSession;
 use super::timer::{self, RuntimeId};
 use crate::redis::budgets::Budgets;
@@ -27,61 +27,61 @@ use crate::util::warning::LogWriter;
 /// The role in which a server is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NodeRole {
-    /// As the one that has all keys.
+    /// The server that has all keys.
     Single,
-    /// As a node of a cluster, which may send the call on.
+    /// A node of a cluster, which may redirect the call.
     Node,
-    /// As the node that a key is just being moved to.
+    /// The node that a key is being moved to.
     Asking,
 }
 
+/// A server and its connections.
 pub(in super::super) struct Link {
-    source: Source,
-    /// Names the server.
+    source: ConnectionSource,
+    /// The server's name.
     name: String,
     budgets: Budgets,
-    /// `None` of a server that keeps no keys.
+    /// The watch of evictions; `None` for a server that keeps no keys.
     evictions: Option<EvictionWatch>,
     known: Arc<KnownScripts>,
     faults: Faults,
-    lanes: SpinMutex<Lanes>,
+    connections: SpinMutex<RuntimeConnections>,
 }
 
+/// The connections of all runtimes, under one lock.
 #[derive(Default)]
-struct Lanes {
-    each: Vec<Lane>,
+struct RuntimeConnections {
+    each: Vec<RuntimeConnection>,
     pause: Pause,
     is_closed: bool,
 }
 
-/// The connection of a runtime. Each has its own, for a connection is of no use while its runtime stands
-/// still.
-struct Lane {
+/// The connection of one runtime. Each runtime has its own, since a connection stands still with its runtime.
+struct RuntimeConnection {
     runtime: RuntimeId,
     ready: Option<Arc<Connection>>,
-    attempt: Option<Attempt>,
+    attempt: Option<ConnectAttempt>,
 }
 
-/// A connection that is being made, for all who wait for it.
+/// An attempt to connect, shared by all calls that wait for it.
 #[derive(Clone)]
-struct Attempt {
+struct ConnectAttempt {
     outcome: SharedFuture<Arc<Connection>>,
     began: Instant,
 }
 
-/// How many runtimes have a connection at most; those that had theirs first lose it first.
-const LANES: usize = 32;
+/// The most runtimes with a connection; the oldest connection is dropped for a new one.
+const MAX_RUNTIMES: usize = 32;
 
-/// For how much longer than a call waits a connection may be silent.
+/// Silence that a connection may have beyond the timeout of a call.
 const SPARE: Duration = Duration::from_millis(200);
 
-/// For how much longer than its budget an attempt is waited for: its runtime may stand still, or have no
-/// timer.
+/// Time beyond its budget that an attempt is waited for: its runtime may stand still, or have no timer.
 const GRACE: Duration = Duration::from_millis(500);
 
 impl Link {
     pub(super) fn new(
-        source: Source,
+        source: ConnectionSource,
         budgets: Budgets,
         writer: LogWriter,
         evictions: Option<Arc<Evictions>>,
@@ -89,23 +89,24 @@ impl Link {
     ) -> Self {
         let (name, evictions) = (source.name(), evictions.map(EvictionWatch::new));
         let faults = Faults::new(format!("Redis at {name}"), writer);
-        Self { source, name, budgets, evictions, known, faults, lanes: SpinMutex::default() }
+        Self { source, name, budgets, evictions, known, faults, connections: SpinMutex::default() }
     }
 
-    /// Names the server.
+    /// Returns the server's name.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the last cause of its present fault.
+    /// Returns the last cause of the present fault.
     pub(super) fn fault(&self) -> Option<BackendError> {
         self.faults.cause()
     }
 
-    /// Runs a call on the connection of the present runtime, which is made if there is none; and once more on
-    /// another one if nothing of it was sent, as on one that the server had closed. A connection on which a
-    /// call failed for a reason that others would meet as well is not used again, nor is one that answers
-    /// nobody for 200 ms longer than a call may take, whether they waited so long or not.
+    /// Runs a call on the present runtime's connection, which is made if there is none. If nothing was sent,
+    /// as on a connection that the server had closed, runs the call again on another connection.
+    ///
+    /// A connection is replaced after a failure that other calls would meet as well. It is also replaced if
+    /// it answers nothing for 200 ms longer than a call may take, whether or not calls waited that long.
     pub(in super::super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
@@ -114,7 +115,7 @@ impl Link {
         self.call_as(until, NodeRole::Single, call).await
     }
 
-    /// The same, of a server in this role.
+    /// The same, for a server in this role.
     pub(super) async fn call_as<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
@@ -130,6 +131,7 @@ impl Link {
             if until <= now {
                 return Err(self.noted(self.too_late()));
             }
+            // The watch is armed before the call is sent: a call dropped from here on counts as unanswered.
             let sent = connection.watchdog.sent(now, connection.heard());
             connection.used(now);
             let session = NetSession::new(Arc::clone(&connection), until, role == NodeRole::Asking);
@@ -137,44 +139,48 @@ impl Link {
                 Some(watch) if watch.begin(now) => {
                     let end = until.min(now + PATIENCE);
                     let beside = self.look_on(watch, Arc::clone(&connection), end);
-                    // In a future of its own, which other calls need no room for.
+                    // Boxed, so that the futures of other calls stay small.
                     Box::pin(join(beside, call(session))).await.1
                 }
                 _ => call(session).await,
             };
+            // A timeout leaves the watch armed: the connection still owes an answer.
             if !answer.as_ref().is_err_and(RedisError::is_timeout) {
                 sent.answered();
             }
             let error = match answer {
                 Ok(answer) => {
                     if !connection.has_answered.load(Ordering::Relaxed) {
-                        self.is_of_use(&connection);
+                        self.note_useful(&connection);
                     }
                     self.faults.answered(Instant::now);
                     return Ok(answer);
                 }
                 Err(error) => error,
             };
+            // Nothing was written, so the call may run again without charging twice.
             if failure::is_not_sent(&error) && Instant::now() < until {
-                self.leave(&connection, &failure::failure(&self.name, error));
+                self.discard(&connection, &failure::failure(&self.name, error));
                 continue;
             }
             return Err(self.failed(&connection, role, error));
         }
     }
 
-    /// Ends a call that failed, and leaves its connection if that is to blame.
+    /// Ends a failed call, and discards its connection if the connection is to blame.
     #[cold]
     fn failed(&self, connection: &Arc<Connection>, role: NodeRole, error: RedisError) -> BackendError {
-        let is_sent_on = matches!(error.kind(), Kind::Server(Server::Moved | Server::Ask | Server::TryAgain));
-        let is_of_the_connection = is_of_the_connection(&error);
+        let is_redirect =
+            matches!(error.kind(), Kind::Server(Server::Moved | Server::Ask | Server::TryAgain));
+        let is_connection_fault = is_connection_fault(&error);
         let failure = failure::failure(connection.server.as_ref().unwrap_or(&self.name), error);
-        if is_of_the_connection {
-            self.leave(connection, &failure);
+        if is_connection_fault {
+            self.discard(connection, &failure);
         }
+        // A cluster handles a redirect itself; a single server that redirects is a node that was misnamed.
         match role {
-            NodeRole::Node | NodeRole::Asking if is_sent_on => failure,
-            NodeRole::Single if is_sent_on => self.noted(failure.with_kind(ErrorKind::Denied)),
+            NodeRole::Node | NodeRole::Asking if is_redirect => failure,
+            NodeRole::Single if is_redirect => self.noted(failure.with_kind(ErrorKind::Denied)),
             _ => self.noted(failure),
         }
     }
@@ -189,7 +195,7 @@ impl Link {
         self.connection(until).await.map(drop).map_err(|failure| self.noted(failure))
     }
 
-    /// Looks for evictions, due or not.
+    /// Reads evictions, due or not.
     pub(super) async fn look(&self, until: Instant) {
         if let Some(watch) = &self.evictions
             && let Ok(connection) = self.connection(until).await
@@ -203,23 +209,24 @@ impl Link {
         evictions::note(answer, watch, || self.name.clone());
     }
 
-    /// The connection of the present runtime, once it is made.
+    /// Returns the connection of the present runtime, once it is made.
     async fn connection(&self, until: Instant) -> Result<Arc<Connection>, BackendError> {
         let runtime = timer::runtime()?;
-        let mut lanes = self.lanes.lock();
-        let lane = lanes.each.iter().find(|lane| lane.runtime == runtime);
-        if let Some(ready) = lane.and_then(|lane| lane.ready.as_ref())
-            && !ready.is_of_no_use(self.patience())
+        let mut connections = self.connections.lock();
+        let entry = connections.each.iter().find(|entry| entry.runtime == runtime);
+        if let Some(ready) = entry.and_then(|entry| entry.ready.as_ref())
+            && !ready.is_unusable(self.patience())
         {
             return Ok(Arc::clone(ready));
         }
         let mut dropped = Vec::new();
-        let found = self.find(&mut lanes, runtime, &mut dropped);
-        // What is dropped outside of the lock may be code of the user's.
-        drop(lanes);
+        let found = self.find(&mut connections, runtime, &mut dropped);
+        // Dropping may run code of the user, so it happens outside of the lock.
+        drop(connections);
         drop(dropped);
         let (attempt, is_new) = found?;
         if is_new {
+            // The background task drives the attempt if all calls that wait are dropped.
             let driven = attempt.outcome.clone();
             timer::spawn(async move { drop(driven.await) })?.detach();
         }
@@ -229,40 +236,44 @@ impl Link {
         }
     }
 
-    /// The attempt that is under way, or is to be begun: where it is new, it has to be run in the background.
+    /// Returns the attempt under way, or a new one (`true`) that the caller has to run in the background.
     #[cold]
     fn find(
         &self,
-        lanes: &mut Lanes,
+        connections: &mut RuntimeConnections,
         runtime: RuntimeId,
-        dropped: &mut Vec<Lane>,
-    ) -> Result<(Attempt, bool), BackendError> {
-        if lanes.is_closed {
+        dropped: &mut Vec<RuntimeConnection>,
+    ) -> Result<(ConnectAttempt, bool), BackendError> {
+        if connections.is_closed {
             return Err(closed());
         }
-        let (now, Lanes { each, pause, .. }) = (Instant::now(), lanes);
-        let at = each.iter().position(|lane| lane.runtime == runtime).unwrap_or_else(|| {
-            dropped.extend(each.extract_if(.., |lane| lane.is_over()));
-            if each.len() >= LANES {
+        let (now, RuntimeConnections { each, pause, .. }) = (Instant::now(), connections);
+        let at = each.iter().position(|entry| entry.runtime == runtime).unwrap_or_else(|| {
+            dropped.extend(each.extract_if(.., |entry| entry.is_over()));
+            if each.len() >= MAX_RUNTIMES {
+                // The longest-known runtime loses its connection: runtimes that have ended without closing it
+                // come first.
                 dropped.push(each.remove(0));
             }
-            each.push(Lane { runtime, ready: None, attempt: None });
+            each.push(RuntimeConnection { runtime, ready: None, attempt: None });
             each.len() - 1
         });
-        let Some(lane) = each.get_mut(at) else { return Err(closed()) };
-        if let Some(Attempt { outcome, began }) = &lane.attempt {
+        let Some(entry) = each.get_mut(at) else { return Err(closed()) };
+        if let Some(ConnectAttempt { outcome, began }) = &entry.attempt {
             match outcome.peek() {
-                Some(Ok(connection)) if !connection.is_of_no_use(self.patience()) => {
-                    lane.ready = Some(Arc::clone(connection));
-                    return Ok((Attempt { outcome: outcome.clone(), began: *began }, false));
+                Some(Ok(connection)) if !connection.is_unusable(self.patience()) => {
+                    entry.ready = Some(Arc::clone(connection));
+                    return Ok((ConnectAttempt { outcome: outcome.clone(), began: *began }, false));
                 }
                 Some(Err(failure)) => pause.begin(failure.clone(), now),
+                // An attempt that ended with a lost connection is not a failed one, so no pause begins.
                 Some(Ok(_)) => {}
+                // Its runtime may stand still; another attempt replaces it.
                 None if now.saturating_duration_since(*began) > self.budgets.connect + GRACE => {}
-                None => return Ok((Attempt { outcome: outcome.clone(), began: *began }, false)),
+                None => return Ok((ConnectAttempt { outcome: outcome.clone(), began: *began }, false)),
             }
         }
-        dropped.push(Lane { runtime, ready: lane.ready.take(), attempt: lane.attempt.take() });
+        dropped.push(RuntimeConnection { runtime, ready: entry.ready.take(), attempt: entry.attempt.take() });
         if let Some(failure) = pause.cause(now) {
             return Err(failure);
         }
@@ -270,41 +281,43 @@ impl Link {
         let connect = async move { source.connect(budget, &known).await.map(Arc::new) };
         let outcome =
             SharedFuture::or_else(ErrorKind::Unavailable, "connecting panicked; nothing was sent", connect);
-        let attempt = Attempt { outcome, began: now };
-        lane.attempt = Some(attempt.clone());
+        let attempt = ConnectAttempt { outcome, began: now };
+        entry.attempt = Some(attempt.clone());
         Ok((attempt, true))
     }
 
-    /// A call was answered on a connection for the first time.
+    /// Records that a connection answered its first call, which ends the pause.
     #[cold]
-    fn is_of_use(&self, connection: &Connection) {
+    fn note_useful(&self, connection: &Connection) {
         connection.has_answered.store(true, Ordering::Relaxed);
-        self.lanes.lock().pause.end();
+        self.connections.lock().pause.end();
     }
 
-    /// Uses a connection no more. If it was never of use, there is a pause before another one is made.
+    /// Discards a connection. If it never answered a call, a pause precedes the next attempt.
     #[cold]
-    fn leave(&self, connection: &Arc<Connection>, failure: &BackendError) {
-        let mut lanes = self.lanes.lock();
-        let lane = lanes.each.iter_mut().find(|lane| lane.has(connection));
-        let dropped = lane.map(|lane| (lane.ready.take(), lane.attempt.take()));
+    fn discard(&self, connection: &Arc<Connection>, failure: &BackendError) {
+        let mut connections = self.connections.lock();
+        let entry = connections.each.iter_mut().find(|entry| entry.has(connection));
+        let dropped = entry.map(|entry| (entry.ready.take(), entry.attempt.take()));
+        // Only the call that removes the connection counts the loss: others find it gone.
         if dropped.is_some() && !connection.has_answered.load(Ordering::Relaxed) {
-            lanes.pause.lost(failure.clone(), Instant::now());
+            connections.pause.lost(failure.clone(), Instant::now());
         }
-        drop(lanes);
+        drop(connections);
         drop(dropped);
     }
 
-    /// No call is made from now on.
+    /// Closes all connections; later calls fail.
     pub(super) fn close(&self) {
-        let mut lanes = self.lanes.lock();
-        lanes.is_closed = true;
-        let dropped = std::mem::take(&mut lanes.each);
-        drop(lanes);
+        let mut connections = self.connections.lock();
+        connections.is_closed = true;
+        let dropped = std::mem::take(&mut connections.each);
+        drop(connections);
         drop(dropped);
     }
 
-    /// How long a connection may be silent: longer than a call waits, for its answer may be on its way.
+    /// Returns how long a connection may be silent: longer than a call waits, since its answer may be on its
+    /// way.
     fn patience(&self) -> Duration {
         self.budgets.call + SPARE
     }
@@ -315,22 +328,22 @@ impl Link {
     }
 }
 
-impl Lane {
+impl RuntimeConnection {
     fn has(&self, connection: &Arc<Connection>) -> bool {
         let made = self.attempt.as_ref().and_then(|attempt| attempt.outcome.peek()?.as_ref().ok());
         self.ready.iter().chain(made).any(|it| Arc::ptr_eq(it, connection))
     }
 
-    /// Whether its connection is closed, as that of a runtime is which has ended.
+    /// Returns whether its connection is closed, as that of a runtime that has ended is.
     fn is_over(&self) -> bool {
         let is_closed = |it: &Arc<Connection>| it.wire.as_ref().is_some_and(|wire| wire.is_closed());
         self.ready.as_ref().is_some_and(is_closed)
     }
 }
 
-/// Whether a call failed for a reason that lies in the connection: it broke, or leads to a server that is
-/// not, or no longer, the one to ask. Of one that is slow to answer nothing is known yet.
-fn is_of_the_connection(error: &RedisError) -> bool {
+/// Returns whether the connection is to blame: it broke, or leads to a server that is not, or no longer, the
+/// right one. A slow connection may still be good.
+fn is_connection_fault(error: &RedisError) -> bool {
     failure::is_not_sent(error)
         || (!error.is_timeout() && (error.is_unrecoverable_error() || error.is_io_error()))
         || matches!(error.kind(), Kind::Parse | Kind::Server(Server::ReadOnly | Server::MasterDown))

@@ -1,4 +1,4 @@
-//! The servers that a storage connects to: one, the master that sentinels name, or the nodes of a cluster.
+//! The servers that a storage connects to: one server, the master that sentinels name, or a cluster.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, RedisError};
 use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::cluster::Cluster;
-use super::connect::{Factory, Source};
+use super::connect::{ConnectionSource, Factory};
 use super::link::Link;
 use super::sentinel::Sentinels;
 use super::session::NetSession;
@@ -17,7 +17,7 @@ use crate::redis::known::KnownScripts;
 use crate::util::evictions::Evictions;
 use crate::util::warning::LogWriter;
 
-/// How servers are found.
+/// The place of the servers, as the user gave it.
 pub(in super::super) enum Place {
     Client(Box<Client>),
     Factory(Factory),
@@ -25,13 +25,14 @@ pub(in super::super) enum Place {
     Cluster(Vec<ConnectionInfo>),
 }
 
+/// The connected servers.
 pub(in super::super) enum Network {
     One(Arc<Link>),
     Cluster(Box<Cluster>),
 }
 
 impl Place {
-    /// Whether a server is connected to over TLS.
+    /// Returns whether any address says TLS.
     fn has_tls(&self) -> bool {
         let is_tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let of_client = |client: &Client| is_tls(client.get_connection_info());
@@ -57,10 +58,10 @@ impl Network {
             return Err(BackendError::new(ErrorKind::Invalid, words));
         }
         let source = match place {
-            Place::Client(client) => Source::Client(client, tls),
-            Place::Factory(factory) => Source::Factory(factory),
+            Place::Client(client) => ConnectionSource::Client(client, tls),
+            Place::Factory(factory) => ConnectionSource::Factory(factory),
             Place::Sentinels(sentinels, master) => {
-                Source::Finder(Arc::new(Sentinels::new(sentinels, *master, tls, &writer)?))
+                ConnectionSource::Finder(Arc::new(Sentinels::new(sentinels, *master, tls, &writer)?))
             }
             Place::Cluster(nodes) => {
                 let cluster = Cluster::new(nodes, tls, budgets, writer, evictions, known);
@@ -71,7 +72,7 @@ impl Network {
         Ok(Self::One(Arc::new(Link::new(source, budgets, writer, Some(evictions), known))))
     }
 
-    /// Runs a call on the server that has a key.
+    /// Runs a call on the server of a key.
     pub(in super::super) async fn call<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         key: &[u8],
@@ -80,12 +81,12 @@ impl Network {
     ) -> Result<T, BackendError> {
         match self {
             Self::One(link) => link.call(until, call).await,
-            // In a future of its own, which calls of one server need no room for.
+            // Boxed, so that calls of a single server stay small.
             Self::Cluster(cluster) => Box::pin(cluster.call(key, until, call)).await,
         }
     }
 
-    /// Connects to the server that has a key, unless that has been done.
+    /// Connects to the server of a key, unless that has been done.
     pub(in super::super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), BackendError> {
         match self {
             Self::One(link) => link.connect(until).await,
@@ -93,7 +94,7 @@ impl Network {
         }
     }
 
-    /// The node of a cluster that serves a key, as far as is known.
+    /// Returns the node of a cluster that serves a key, as far as it is known.
     pub(in super::super) fn node(&self, key: impl FnOnce() -> Vec<u8>) -> Option<Arc<str>> {
         match self {
             Self::One(_) => None,
@@ -101,7 +102,7 @@ impl Network {
         }
     }
 
-    /// The name of each server that is known, and the cause of its present fault.
+    /// Returns the name of each known server, and the cause of its present fault.
     pub(in super::super) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         match self {
             Self::One(link) => vec![(link.name().into(), link.fault())],
@@ -109,7 +110,7 @@ impl Network {
         }
     }
 
-    /// The links to all servers that hold keys.
+    /// Returns the links to all servers that hold keys.
     pub(in super::super) async fn masters(&self, until: Instant) -> Result<Vec<Arc<Link>>, BackendError> {
         match self {
             Self::One(link) => Ok(vec![link.clone()]),
@@ -117,7 +118,7 @@ impl Network {
         }
     }
 
-    /// Keys of which each server has one: made from a number, until one is found that the server has.
+    /// Returns one key for each server, made by `make` from numbers.
     pub(in super::super) async fn key_of_each(
         &self,
         until: Instant,
@@ -129,19 +130,19 @@ impl Network {
         }
     }
 
-    /// Looks for evictions on all servers. Those that cannot be reached are left out.
+    /// Reads the evictions of all servers, and skips those that cannot be reached.
     pub(in super::super) async fn look(&self, until: Instant) {
         for master in self.masters(until).await.unwrap_or_default() {
             master.look(until).await;
         }
     }
 
-    /// Whether keys are spread over several servers.
+    /// Returns whether keys are spread over several servers.
     pub(in super::super) const fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
     }
 
-    /// No call is made from now on.
+    /// Closes all connections; later calls fail.
     pub(in super::super) fn close(&self) {
         match self {
             Self::One(link) => link.close(),

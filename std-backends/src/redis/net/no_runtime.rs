@@ -1,4 +1,4 @@
-//! A runtime that is not turned on: nothing ever runs on it.
+//! A stand-in for a runtime whose feature is off: no value of [`Id`] exists, so nothing runs on it.
 
 use std::io;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
 
-use super::wire::Stream;
+use super::wire::NetStream;
 
-/// Of this there is none.
+/// The identity of a runtime, of which there is none.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Id {}
 
@@ -30,10 +30,10 @@ impl Task {
     pub(super) fn detach(self) {}
 }
 
-pub(super) async fn tcp(id: Id, _: &str, _: u16, _: &TcpSettings) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn tcp(id: Id, _: &str, _: u16, _: &TcpSettings) -> io::Result<Box<dyn NetStream>> {
     match id {}
 }
 
-pub(super) async fn unix(id: Id, _: &Path) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn unix(id: Id, _: &Path) -> io::Result<Box<dyn NetStream>> {
     match id {}
 }

@@ -1,12 +1,12 @@
-//! Where TLS is not turned on, the redis crate connects over it, or says that it cannot.
+//! A stand-in without the feature `redis-tls`: the redis crate connects over TLS, or reports that it cannot.
 
 use std::io;
 
 use redis::ConnectionAddr;
 
-use super::wire::Stream;
+use super::wire::NetStream;
 
-/// Whether servers can be connected to over TLS.
+/// Whether this build can connect over TLS.
 pub(super) const IS_ON: bool = false;
 
 #[derive(Clone, Default)]
@@ -23,7 +23,7 @@ impl Tls {
         false
     }
 
-    pub(super) async fn over(&self, _: Box<dyn Stream>, _: &str) -> io::Result<Box<dyn Stream>> {
+    pub(super) async fn over(&self, _: Box<dyn NetStream>, _: &str) -> io::Result<Box<dyn NetStream>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting, tasks and sockets of smol, which serves async-std and any other executor as well.
+//! Timers, tasks and sockets of smol, which also serves async-std and every other executor.
 
 use std::io;
 use std::path::Path;
@@ -13,13 +13,13 @@ use smol::net::unix::UnixStream;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wire::{self, Stream};
+use super::wire::{self, NetStream};
 
-/// The runtime of smol's, of which there is one.
+/// The identity of smol's runtime, of which there is one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Id;
 
-/// Returns the runtime that this runs on: whatever it is, smol's own threads do the rest.
+/// Returns the runtime. Any executor will do, since smol's own threads drive timers and sockets.
 #[inline]
 pub(super) const fn current() -> Option<Id> {
     Some(Id)
@@ -29,7 +29,7 @@ pub(super) async fn wait(_: Id, time: Duration) {
     smol::Timer::after(time).await;
 }
 
-/// A future that runs until it has ended, or this is dropped.
+/// A background task, which ends when this is dropped.
 pub(in super::super) struct Task(smol::Task<()>);
 
 pub(super) fn spawn(_: Id, future: impl Future<Output = ()> + Send + 'static) -> Task {
@@ -37,29 +37,35 @@ pub(super) fn spawn(_: Id, future: impl Future<Output = ()> + Send + 'static) ->
 }
 
 impl Task {
-    /// Lets it run to its end.
+    /// Lets the task run to its end.
     pub(super) fn detach(self) {
         self.0.detach();
     }
 }
 
-pub(super) async fn tcp(_: Id, host: &str, port: u16, settings: &TcpSettings) -> io::Result<Box<dyn Stream>> {
+// Connected by smol's own reactor thread, so this also works on an executor without one.
+pub(super) async fn tcp(
+    _: Id,
+    host: &str,
+    port: u16,
+    settings: &TcpSettings,
+) -> io::Result<Box<dyn NetStream>> {
     let stream = TcpStream::connect((host, port)).await?;
     wire::set(&SockRef::from(&stream), settings)?;
     Ok(Box::new(OnSmol(stream)))
 }
 
 #[cfg(unix)]
-pub(super) async fn unix(_: Id, path: &Path) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn unix(_: Id, path: &Path) -> io::Result<Box<dyn NetStream>> {
     Ok(Box::new(OnSmol(UnixStream::connect(path).await?)))
 }
 
 #[cfg(not(unix))]
-pub(super) async fn unix(_: Id, _: &Path) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn unix(_: Id, _: &Path) -> io::Result<Box<dyn NetStream>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A stream of smol's, by the traits of tokio.
+/// A stream of smol's with the traits of tokio.
 struct OnSmol<T>(T);
 
 impl<T: smol::io::AsyncRead + Unpin> AsyncRead for OnSmol<T> {
@@ -68,6 +74,8 @@ impl<T: smol::io::AsyncRead + Unpin> AsyncRead for OnSmol<T> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // The redis crate reads by tokio's traits. smol reads into initialized bytes, hence
+        // `initialize_unfilled`; `advance` then counts those that were read.
         let read = Pin::new(&mut self.0).poll_read(context, into.initialize_unfilled());
         read.map_ok(|length| into.advance(length))
     }
@@ -91,14 +99,14 @@ impl<T: smol::io::AsyncWrite + Unpin> AsyncWrite for OnSmol<T> {
     }
 }
 
-impl Stream for OnSmol<TcpStream> {
+impl NetStream for OnSmol<TcpStream> {
     fn socket(&self) -> SockRef<'_> {
         SockRef::from(&self.0)
     }
 }
 
 #[cfg(unix)]
-impl Stream for OnSmol<UnixStream> {
+impl NetStream for OnSmol<UnixStream> {
     fn socket(&self) -> SockRef<'_> {
         SockRef::from(&self.0)
     }

@@ -1,4 +1,4 @@
-//! Waiting, tasks and sockets of tokio.
+//! Timers, tasks and sockets of tokio.
 
 use std::io;
 use std::path::Path;
@@ -12,12 +12,12 @@ use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::wire::{self, Stream};
+use super::wire::{self, NetStream};
 
-/// A runtime of tokio's. Its functions are called within one.
+/// The identity of a tokio runtime. The functions here must be called within one.
 pub(super) type Id = tokio::runtime::Id;
 
-/// Returns the runtime that this runs on.
+/// Returns the present runtime.
 #[inline]
 pub(super) fn current() -> Option<Id> {
     Handle::try_current().ok().map(|tokio| tokio.id())
@@ -27,7 +27,7 @@ pub(super) async fn wait(_: Id, time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// A future that runs until it has ended, or this is dropped.
+/// A background task, which ends when this is dropped.
 pub(in super::super) struct Task(Option<JoinHandle<()>>);
 
 pub(super) fn spawn(_: Id, future: impl Future<Output = ()> + Send + 'static) -> Task {
@@ -35,7 +35,7 @@ pub(super) fn spawn(_: Id, future: impl Future<Output = ()> + Send + 'static) ->
 }
 
 impl Task {
-    /// Lets it run to its end.
+    /// Lets the task run to its end.
     pub(super) fn detach(mut self) {
         drop(self.0.take());
     }
@@ -49,30 +49,35 @@ impl Drop for Task {
     }
 }
 
-pub(super) async fn tcp(_: Id, host: &str, port: u16, settings: &TcpSettings) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn tcp(
+    _: Id,
+    host: &str,
+    port: u16,
+    settings: &TcpSettings,
+) -> io::Result<Box<dyn NetStream>> {
     let stream = TcpStream::connect((host, port)).await?;
     wire::set(&SockRef::from(&stream), settings)?;
     Ok(Box::new(stream))
 }
 
 #[cfg(unix)]
-pub(super) async fn unix(_: Id, path: &Path) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn unix(_: Id, path: &Path) -> io::Result<Box<dyn NetStream>> {
     Ok(Box::new(UnixStream::connect(path).await?))
 }
 
 #[cfg(not(unix))]
-pub(super) async fn unix(_: Id, _: &Path) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn unix(_: Id, _: &Path) -> io::Result<Box<dyn NetStream>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-impl Stream for TcpStream {
+impl NetStream for TcpStream {
     fn socket(&self) -> SockRef<'_> {
         SockRef::from(self)
     }
 }
 
 #[cfg(unix)]
-impl Stream for UnixStream {
+impl NetStream for UnixStream {
     fn socket(&self) -> SockRef<'_> {
         SockRef::from(self)
     }

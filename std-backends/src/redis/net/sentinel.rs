@@ -1,8 +1,8 @@
-//! The master that sentinels name: found by the first of them that answers, and left as soon as they name
-//! another.
+//! The master that sentinels name: found through the first of them that answers, and left as soon as they
+//! name another one.
 //!
-//! A master that was demoted takes writes for another ten seconds, which are then lost. So the sentinels are
-//! asked all the while, and not only when a connection is made.
+//! A demoted master accepts writes for another ten seconds, which are then lost. So the storage polls the
+//! sentinels all the time, and not only when it connects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,8 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, FromRedisValue, RedisError, 
 use spin::mutex::SpinMutex;
 use traffik_core::storage::{BackendError, ErrorKind};
 
-use super::address::{Address, at};
-use super::connect::{self, Connection, Finder, Source};
+use super::address::{HostPort, at};
+use super::connect::{self, Connection, ConnectionSource, Finder};
 use super::link::Link;
 use super::session::NetSession;
 use super::timer;
@@ -27,48 +27,51 @@ use crate::util::warning::LogWriter;
 /// How often each sentinel is asked whether the master is still the same.
 const POLL: Duration = Duration::from_millis(250);
 
-/// How long a sentinel has for an answer, and for a connection.
+/// Time that a sentinel has to answer, and to connect.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For how long a master counts as named since a sentinel last named it. Then others are believed that know
-/// less.
+/// Time for which a master counts as named since a sentinel last named it. After that, sentinels that know of
+/// fewer failovers are believed.
 const BELIEVED: Duration = Duration::from_secs(10);
 
+/// The sentinels of one master.
 pub(super) struct Sentinels {
     each: Vec<Link>,
-    /// How the master is connected to, with its name in the place of a host.
+    /// How to connect to the master, with its name in place of the host.
     master: ConnectionInfo,
     tls: Tls,
     name: String,
     known: SpinMutex<MasterRecord>,
 }
 
-/// The master, as far as is known.
+/// The known master.
 #[derive(Default)]
 struct MasterRecord {
-    address: Option<Address>,
+    address: Option<HostPort>,
     /// The number of the failover that made it the master.
     epoch: u64,
-    /// The one before it.
-    left: Option<Address>,
-    /// When a sentinel named it last.
+    /// The master before it.
+    left: Option<HostPort>,
+    /// When a sentinel last named it.
     named: Option<Instant>,
 }
 
-/// The master by the account of a sentinel.
+/// The master according to one sentinel.
 struct NamedMaster {
-    address: Address,
+    address: HostPort,
     epoch: u64,
 }
 
 impl MasterRecord {
-    /// Notes what a sentinel says, unless others know better: those that have heard of a later failover, or,
-    /// while one is under way, that lead it.
+    /// Records what a sentinel reports, unless others know better: those that have heard of a later failover
+    /// or, while one is under way, the sentinel that leads it.
     fn note(&mut self, NamedMaster { address, epoch }: NamedMaster, now: Instant) {
         let is_known = self.address.as_ref() == Some(&address);
         let is_old = self.named.is_none_or(|at| now.saturating_duration_since(at) > BELIEVED);
         let is_later = epoch > self.epoch;
         let is_left = self.left.as_ref() == Some(&address);
+        // At the same epoch, a name other than the former master's comes from the sentinel that leads a
+        // failover: it names the new master before it counts the failover.
         if is_known || is_old || is_later || (epoch == self.epoch && !is_left) {
             self.epoch = if is_old { epoch } else { epoch.max(self.epoch) };
             self.named = Some(now);
@@ -96,16 +99,15 @@ impl Sentinels {
         }
         let budgets = Budgets { call: PATIENCE, connect: PATIENCE };
         let link = |client| {
-            let source = Source::Client(Box::new(client), tls.clone());
+            let source = ConnectionSource::Client(Box::new(client), tls.clone());
             Link::new(source, budgets, writer.clone(), None, Arc::default())
         };
         let (name, each) = (name.clone(), sentinels.into_iter().map(link).collect());
         Ok(Self { each, master, tls, name, known: SpinMutex::default() })
     }
 
-    /// Asks all sentinels at once for the master. The first answer counts, unless it is known to be of the
-    /// past.
-    async fn find(&self) -> Result<Address, BackendError> {
+    /// Asks all sentinels at once for the master. The first answer counts, unless it is known to be outdated.
+    async fn find(&self) -> Result<HostPort, BackendError> {
         let mut asked: FuturesUnordered<_> = self.each.iter().map(|sentinel| self.ask(sentinel)).collect();
         let mut failed = None;
         while let Some(named) = asked.next().await {
@@ -117,21 +119,21 @@ impl Sentinels {
                 Err(failure) => failed = Some(failure),
             }
         }
-        // With no sentinel left, the master that was known may well be one yet, as its role will tell.
+        // No sentinel answers: the known master may still be one, which its role will show.
         let known = self.known.lock().address.clone();
         known.ok_or_else(|| failed.unwrap_or_else(|| self.unknown()))
     }
 
-    /// Asks a sentinel, and notes what it says.
+    /// Asks a sentinel, and records its answer.
     async fn ask(&self, sentinel: &Link) -> Result<(), BackendError> {
         let ask = async |mut session: NetSession| {
             let mut address = redis::cmd("SENTINEL");
             address.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
-            let address: Option<Address> = FromRedisValue::from_redis_value(session.ask(&address).await?)?;
+            let address: Option<HostPort> = FromRedisValue::from_redis_value(session.ask(&address).await?)?;
             let Some(address) = address else { return Ok(None) };
             let mut master = redis::cmd("SENTINEL");
             master.arg("MASTER").arg(&self.name);
-            // One that may not be asked this knows of no failover.
+            // A sentinel that refuses `MASTER` counts as one that knows of no failover.
             let epoch = session.ask(&master).await.map_or(0, |master| epoch(&master));
             Ok::<_, RedisError>(Some(NamedMaster { address, epoch }))
         };
@@ -148,12 +150,12 @@ impl Sentinels {
         failure::of(&self.name(), ErrorKind::Unavailable, "no sentinel names it")
     }
 
-    /// Completes when the master is another one than this.
-    async fn moved(&self, from: &Address) {
+    /// Completes when the master is no longer `from`.
+    async fn moved(&self, from: &HostPort) {
         let watch = async |sentinel: &Link| {
             loop {
                 timer::wait(POLL).await;
-                // A sentinel that does not answer is no reason to leave a master that does.
+                // A silent sentinel is no reason to leave a master that answers.
                 let _ = self.ask(sentinel).await;
                 if self.known.lock().address.as_ref() != Some(from) {
                     return;
@@ -164,7 +166,7 @@ impl Sentinels {
         watches.next().await;
     }
 
-    /// Connects to the present master, for as long as it is one.
+    /// Connects to the present master, and watches whether it stays the master.
     async fn connected(self: Arc<Self>, budget: Duration) -> Result<Connection, BackendError> {
         let address = self.find().await?;
         let info = self.master.clone().set_addr(at(self.master.addr(), &address));
@@ -173,6 +175,7 @@ impl Sentinels {
         let client = Client::open(info).map_err(unsent)?;
         let mut connection = connect::to(&client, &self.tls, budget).await.map_err(unsent)?;
         let role = redis::cmd("ROLE").query_async::<Value>(&mut connection.redis).await;
+        // Sentinels may name a master before it has been promoted. A server that refuses `ROLE` is trusted.
         if let Ok(Value::Array(role)) = role
             && !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master")
         {
@@ -185,8 +188,10 @@ impl Sentinels {
         Ok(connection)
     }
 
-    async fn watch(self: Arc<Self>, address: Address, is_stale: Arc<AtomicBool>) {
+    async fn watch(self: Arc<Self>, address: HostPort, is_stale: Arc<AtomicBool>) {
         self.moved(&address).await;
+        // Relaxed: a call that misses the flag once uses the old master one more time, within the documented
+        // bound.
         is_stale.store(true, Ordering::Relaxed);
     }
 }
@@ -201,7 +206,7 @@ impl Finder for Sentinels {
     }
 }
 
-/// The number of the last failover, in a list of names, each followed by its value.
+/// Returns `config-epoch`, the number of the last failover, from a list of names and values.
 fn epoch(master: &Value) -> u64 {
     let Value::Array(fields) = master else { return 0 };
     let text = |value: &Value| String::from_redis_value(value.clone()).ok();

@@ -11,11 +11,11 @@ use super::connect::Connection;
 use super::wire::Position;
 use crate::redis::failure::{not_sent, words};
 
-/// A connection for one call, which has so long.
+/// A connection for one call.
 pub(in super::super) struct NetSession {
     connection: Arc<Connection>,
     until: Instant,
-    /// Whether each command is about a key that is just being moved to this server.
+    /// Whether the call's key is being moved to this server, so that each command follows `ASKING`.
     is_asking: bool,
 }
 
@@ -24,10 +24,11 @@ impl NetSession {
         Self { connection, until, is_asking }
     }
 
-    /// Sends a command and waits for its answer, for as long as the call has left.
+    /// Sends a command, and waits for its answer as long as the call may take.
     pub(in super::super) async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         let mut redis = self.connection.redis.clone();
         redis.set_response_timeout(self.until.saturating_duration_since(Instant::now()));
+        // Noted before the command is handed over: any write from here on may be this command.
         let before = self.connection.wire.as_ref().map(|wire| wire.position());
         let mut polls = 0u32;
         let answer = if self.is_asking {
@@ -38,6 +39,7 @@ impl NetSession {
                 answers.into_iter().next().ok_or((Kind::Parse, "an answer is missing").into())
             })
         } else {
+            // A future that failed at its first poll never reached the driver; see `is_unsent`.
             let mut answer = redis.req_packed_command(command);
             poll_fn(|context| {
                 polls = polls.saturating_add(1);
@@ -52,9 +54,9 @@ impl NetSession {
         }
     }
 
-    /// Whether a command that failed was certainly not sent: the connection broke, and no byte was written
-    /// since the command was handed over. Where bytes cannot be seen, it failed before it could be. A command
-    /// whose time is over may yet be written by a connection that goes on.
+    /// Returns whether a command that failed was certainly not sent: the connection broke, and no byte was
+    /// written since the command was handed over. Where bytes are not visible, the command failed at its
+    /// first poll. A command whose time is over may still be written later.
     #[cold]
     fn is_unsent(&self, before: Option<Position>, polls: u32, error: &RedisError) -> bool {
         match (&self.connection.wire, before) {

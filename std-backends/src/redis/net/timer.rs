@@ -1,4 +1,4 @@
-//! The runtime that connections are on: which one it is, and its waiting and its tasks.
+//! The runtime that connections are on, with its timers and its tasks.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use traffik_core::storage::BackendError;
 
 use super::{on_smol, on_tokio};
 
-/// Whether there is a runtime that a call can wait by.
+/// Whether a runtime offers a timer for calls.
 pub(in super::super) const HAS_TIMER: bool = true;
 
-/// The runtime that a connection is on: one of tokio's, or smol's.
+/// The identity of a runtime: one of tokio's, or smol's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum RuntimeId {
     Tokio(on_tokio::Id),
@@ -18,20 +18,20 @@ pub(super) enum RuntimeId {
 }
 
 impl RuntimeId {
-    /// Returns tokio's within tokio, else smol's where that is turned on.
+    /// Returns tokio's within tokio, else smol's if its feature is on.
     #[inline]
     pub(super) fn current() -> Option<Self> {
         on_tokio::current().map(Self::Tokio).or_else(|| on_smol::current().map(Self::Smol))
     }
 }
 
-/// Returns the present runtime; fails where there is none to connect on, for the driver would panic.
+/// Returns the present runtime. Fails if there is none to connect on, since tokio's driver would panic.
 #[inline]
 pub(super) fn runtime() -> Result<RuntimeId, BackendError> {
     RuntimeId::current().ok_or_else(none)
 }
 
-/// Fails where there is no runtime that a call can wait by.
+/// Fails if no runtime offers a timer.
 pub(in super::super) fn has_timer() -> Result<(), BackendError> {
     runtime().map(drop)
 }
@@ -48,7 +48,7 @@ pub(super) async fn until(end: Instant) {
     wait(end.saturating_duration_since(Instant::now())).await;
 }
 
-/// Waits on the present runtime. Where there is none, no connection is made, and nothing waits.
+/// Waits on the present runtime. Without one, no connection is made, and this returns at once.
 pub(in super::super) async fn wait(time: Duration) {
     match RuntimeId::current() {
         Some(RuntimeId::Tokio(id)) => on_tokio::wait(id, time).await,
@@ -57,7 +57,7 @@ pub(in super::super) async fn wait(time: Duration) {
     }
 }
 
-/// A future that runs in the background until it has ended, or this is dropped.
+/// A background task, which ends when this is dropped.
 pub(in super::super) enum BackgroundTask {
     Tokio(on_tokio::Task),
     Smol(on_smol::Task),
@@ -74,7 +74,7 @@ pub(in super::super) fn spawn(
 }
 
 impl BackgroundTask {
-    /// Lets it run to its end.
+    /// Lets the task run to its end.
     pub(in super::super) fn detach(self) {
         match self {
             Self::Tokio(task) => task.detach(),

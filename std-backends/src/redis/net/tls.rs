@@ -1,4 +1,4 @@
-//! TLS over a stream of whatever runtime, by rustls.
+//! TLS over a stream of any runtime, by rustls.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -11,23 +11,22 @@ use socket2::SockRef;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::wire::Stream;
+use super::wire::NetStream;
 
-/// Whether servers can be connected to over TLS.
+/// Whether this build can connect over TLS.
 pub(super) const IS_ON: bool = true;
 
-/// How servers are connected to over TLS.
+/// The TLS setup of a storage.
 #[derive(Clone, Default)]
 pub(in super::super) struct Tls {
-    /// The user's own setup.
+    /// The user's configuration.
     config: Option<Arc<ClientConfig>>,
-    /// The setup without one, made when it is first needed: reading the operating system's roots takes
-    /// milliseconds.
+    /// The default configuration, made on first use: reading the operating system's roots takes milliseconds.
     standard: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
-/// Lets rustls use ring's cryptography, unless the program has chosen another, in which case this is refused.
-/// Without any, rustls panics at the first connection.
+/// Installs ring's cryptography for rustls, unless the program has installed a provider. Without any, rustls
+/// panics at the first connection.
 pub(in super::super) fn prepare() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
@@ -37,13 +36,13 @@ impl Tls {
         Self { config: Some(Arc::new(config)), ..Self::default() }
     }
 
-    /// Whether the user has set it up.
+    /// Returns whether the user gave a configuration.
     pub(super) const fn is_given(&self) -> bool {
         self.config.is_some()
     }
 
-    /// Whether an address is connected to by this, and not by the redis crate, which alone knows the
-    /// certificates of a client that was made with some, and how to check none.
+    /// Returns whether this module connects to an address. The redis crate does so for a client that was made
+    /// with certificates, and for one that skips their check.
     pub(super) const fn is_for(&self, address: &ConnectionAddr) -> bool {
         match address {
             ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
@@ -53,8 +52,8 @@ impl Tls {
         }
     }
 
-    /// Trusts the roots of the operating system, which are read once. Where they cannot be, the next
-    /// connection tries again.
+    /// Returns a configuration that trusts the operating system's roots, which are read once. After a
+    /// failure, the next connection tries again.
     fn standard(&self) -> io::Result<Arc<ClientConfig>> {
         if let Some(config) = self.standard.get() {
             return Ok(Arc::clone(config));
@@ -63,8 +62,12 @@ impl Tls {
         Ok(Arc::clone(self.standard.get_or_init(|| config)))
     }
 
-    /// Has a server prove that it is `host`, and encrypts from then on.
-    pub(super) async fn over(&self, stream: Box<dyn Stream>, host: &str) -> io::Result<Box<dyn Stream>> {
+    /// Proves that the server is `host`, and encrypts from then on.
+    pub(super) async fn over(
+        &self,
+        stream: Box<dyn NetStream>,
+        host: &str,
+    ) -> io::Result<Box<dyn NetStream>> {
         let config = match &self.config {
             Some(config) => Arc::clone(config),
             None => self.standard()?,
@@ -89,19 +92,20 @@ fn trusting_the_system() -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
 }
 
-impl Stream for TlsStream<Box<dyn Stream>> {
+impl NetStream for TlsStream<Box<dyn NetStream>> {
     fn socket(&self) -> SockRef<'_> {
         self.get_ref().0.socket()
     }
 
-    /// A server that closes says so in a record of its own, which nobody has read yet.
+    /// Reads the record by which a server announces that it closes, which no reader has seen yet.
     fn is_over(&mut self, context: &mut Context<'_>) -> bool {
         let (stream, session) = self.get_mut();
         loop {
             match session.process_new_packets() {
                 Ok(state) if state.peer_has_closed() => return true,
                 Ok(state) if state.plaintext_bytes_to_read() > 0 => {
-                    // An answer, which its reader would not be woken for any more.
+                    // An answer was decrypted here, so its reader must be woken: the socket will not wake it
+                    // again.
                     context.waker().wake_by_ref();
                     return false;
                 }

@@ -1,14 +1,14 @@
-//! Whether a connection has gone silent, also where nobody waits long enough to be told so.
+//! Detection of silent connections, also where no call waits long enough to see one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The silence of a connection: since when it has answered nothing, if a call on it was given up.
+/// The time since which a connection has answered nothing, if a call on it was abandoned.
 pub(super) struct ResponseWatchdog {
     made: Instant,
-    /// In microseconds after it was made, and one more; 0 if nothing is owed.
+    /// Microseconds from `made` to the abandoned call, plus 1; 0 if no call was abandoned.
     since: AtomicU64,
-    /// How often something had been heard on it by then.
+    /// How many reads had bytes by then.
     heard: AtomicU64,
 }
 
@@ -17,13 +17,13 @@ impl ResponseWatchdog {
         Self { made: Instant::now(), since: AtomicU64::new(0), heard: AtomicU64::new(0) }
     }
 
-    /// A call was sent at this time, by when something had been heard so often.
-    pub(super) const fn sent(&self, at: Instant, heard: u64) -> Sent<'_> {
-        Sent { watchdog: self, at, heard, is_answered: false }
+    /// Watches a call that is sent at this time, after so many reads.
+    pub(super) const fn sent(&self, at: Instant, heard: u64) -> CallWatch<'_> {
+        CallWatch { watchdog: self, at, heard, is_answered: false }
     }
 
-    /// Whether it has lasted for longer than this. It ends when anything is heard, if only an answer that
-    /// comes too late for its call, as those of a server that is far away.
+    /// Returns whether the silence has lasted longer than `limit`. Any bytes end it, even an answer that
+    /// comes too late for its call, as over a long distance.
     #[inline]
     pub(super) fn is_longer_than(&self, limit: Duration, heard: u64, now: impl FnOnce() -> Instant) -> bool {
         match self.since.load(Ordering::Relaxed) {
@@ -39,26 +39,26 @@ impl ResponseWatchdog {
     }
 }
 
-/// A call that was sent. If it is dropped unanswered, the connection owes an answer, until it gives any.
-pub(super) struct Sent<'a> {
+/// A watched call. Dropping it unanswered starts the silence, unless an earlier call has.
+pub(super) struct CallWatch<'a> {
     watchdog: &'a ResponseWatchdog,
     at: Instant,
     heard: u64,
     is_answered: bool,
 }
 
-impl Sent<'_> {
+impl CallWatch<'_> {
     pub(super) fn answered(mut self) {
         self.is_answered = true;
     }
 }
 
-impl Drop for Sent<'_> {
+impl Drop for CallWatch<'_> {
     fn drop(&mut self) {
         let since = &self.watchdog.since;
         if self.is_answered {
-            // Hardly ever is there anything to write, so that calls on several processors do not wait for
-            // each other.
+            // Most calls find 0 here and write nothing, so calls on several processors do not contend for the
+            // cache line.
             if since.load(Ordering::Relaxed) != 0 {
                 since.store(0, Ordering::Relaxed);
             }
@@ -66,7 +66,8 @@ impl Drop for Sent<'_> {
         }
         let micros = self.at.saturating_duration_since(self.watchdog.made).as_micros();
         let at = u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1);
-        // The one that was sent first counts.
+        // The earliest abandoned call counts, so only 0 is replaced. `heard` follows `since`; a reader
+        // between both sees an old count and at worst ends the silence early.
         if since.compare_exchange(0, at, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.watchdog.heard.store(self.heard, Ordering::Relaxed);
         }
@@ -87,14 +88,14 @@ mod tests {
         drop(watchdog.sent(at(100), 3));
         drop(watchdog.sent(at(400), 3));
         assert!(!is_long(599) && is_long(601));
-        // Whoever still waits owes nothing yet, and gets the answer of a connection that is well.
+        // A call that still waits has abandoned nothing, and its answer ends the silence.
         early.answered();
         assert!(!is_long(100_000));
         watchdog.sent(at(700), 3).answered();
         assert!(!is_long(100_000));
         drop(watchdog.sent(at(0), 3));
         assert!(!is_long(499) && is_long(501));
-        // An answer has come, too late for whoever asked.
+        // An answer came, too late for its call.
         assert!(!watchdog.is_longer_than(LIMIT, 4, || at(501)));
         assert!(!is_long(100_000));
     }

@@ -1,4 +1,4 @@
-//! The bytes of a connection: whether any were sent since a call began.
+//! A log of a connection's bytes, which shows whether any were sent since a call began.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,25 +11,26 @@ use redis::io::tcp::TcpSettings;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The writes and reads of a connection, also for those who do not hold its stream.
+/// The writes and reads of a connection, visible without its stream.
 #[derive(Default)]
 pub(super) struct WireLog {
-    /// The writes that were begun, whatever came of them.
+    /// Writes that were begun, successful or not.
     writes: AtomicU64,
-    /// The reads that had something.
+    /// Reads that had bytes.
     reads: AtomicU64,
-    /// Whether the next write is to find out first whether the server has closed the connection.
+    /// Whether the next write must first check whether the server has closed the connection.
     is_to_look: AtomicBool,
     is_closed: AtomicBool,
 }
 
-/// How many writes there were at some time.
+/// A number of writes at some time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Position(u64);
 
 impl WireLog {
-    /// The present position. Of a connection that is broken it is the last one.
+    /// Returns the present position, or the last one of a broken connection.
     pub(super) fn position(&self) -> Position {
+        // Acquire pairs with Release in `count`: a position read after a failure has all writes before it.
         Position(self.writes.load(Ordering::Acquire))
     }
 
@@ -37,24 +38,25 @@ impl WireLog {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// Has the next write fail if the server has closed the connection, instead of going to nobody.
+    /// Makes the next write fail if the server has closed the connection, so that the write is not lost.
     pub(super) fn look_before_writing(&self) {
         self.is_to_look.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the stream is gone: the server closed it, or its runtime has ended.
+    /// Returns whether the stream is gone: the server closed it, or its runtime has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Relaxed)
     }
 }
 
-/// A connection's bytes, on whatever runtime.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// The operating system's handle of it.
+/// A stream of any runtime.
+pub(super) trait NetStream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Returns the operating system's handle of the stream.
     fn socket(&self) -> SockRef<'_>;
 
-    /// Whether the server has closed it, as far as this host has heard: asked of the operating system, for a
-    /// runtime that is busy with something else has not found out yet. Called by the task that reads from it.
+    /// Returns whether the server has closed the stream, as far as this host knows. Asks the operating
+    /// system, since a busy runtime may not have noticed. Only the task that reads from the stream may call
+    /// this.
     fn is_over(&mut self, _: &mut Context<'_>) -> bool {
         match self.socket().peek(&mut [MaybeUninit::uninit()]) {
             Ok(length) => length == 0,
@@ -63,7 +65,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     }
 }
 
-/// Sets a socket up as a client says.
+/// Applies a client's settings to a socket.
 pub(super) fn set(socket: &SockRef<'_>, settings: &TcpSettings) -> io::Result<()> {
     socket.set_tcp_nodelay(settings.nodelay())?;
     if let Some(keepalive) = settings.keepalive() {
@@ -74,7 +76,7 @@ pub(super) fn set(socket: &SockRef<'_>, settings: &TcpSettings) -> io::Result<()
     Ok(())
 }
 
-impl<T: Stream + ?Sized> Stream for Box<T> {
+impl<T: NetStream + ?Sized> NetStream for Box<T> {
     fn socket(&self) -> SockRef<'_> {
         (**self).socket()
     }
@@ -84,7 +86,7 @@ impl<T: Stream + ?Sized> Stream for Box<T> {
     }
 }
 
-/// A stream whose writes are counted.
+/// A stream whose reads and writes are counted.
 pub(super) struct WatchedStream<T> {
     stream: T,
     wire: Arc<WireLog>,
@@ -97,7 +99,7 @@ impl<T> WatchedStream<T> {
     }
 }
 
-/// Counts one more. The owner of the stream is the only one to count.
+/// Adds 1. Only the owner of the stream counts, so no increment is lost.
 fn count(number: &AtomicU64) {
     number.store(number.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
 }
@@ -116,6 +118,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for WatchedStream<T> {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, into);
+        // An end of the stream has no bytes and is no sign of life.
         if into.filled().len() > before {
             count(&self.wire.reads);
         }
@@ -123,7 +126,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for WatchedStream<T> {
     }
 }
 
-impl<T: Stream> AsyncWrite for WatchedStream<T> {
+impl<T: NetStream> AsyncWrite for WatchedStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -135,6 +138,7 @@ impl<T: Stream> AsyncWrite for WatchedStream<T> {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
         }
+        // Counted before the write: even a write that fails may have sent bytes.
         count(&self.wire.writes);
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -154,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes bytes, until it is over.
+    /// A stream that takes bytes until its end is simulated.
     #[derive(Default)]
     struct Bytes(Vec<u8>, bool);
 
@@ -183,7 +187,7 @@ mod tests {
         }
     }
 
-    impl Stream for Bytes {
+    impl NetStream for Bytes {
         fn socket(&self) -> SockRef<'_> {
             unreachable!("a vector is no socket")
         }

@@ -1,8 +1,8 @@
-//! The answer of a majority of servers.
+//! The vote of a set of servers.
 
 use traffik_core::storage::BackendError;
 
-/// The answers of servers to one question, as far as they have come.
+/// The answers to one question so far.
 pub(super) struct Ballot {
     servers: usize,
     yes: usize,
@@ -16,15 +16,15 @@ impl Ballot {
         Self { servers, yes: 0, no: 0, failed: 0, failure: None }
     }
 
-    /// Begins the next question to the servers that said yes, and to those yet to answer. The others count as
-    /// they did.
+    /// Starts the next question to the servers that said yes, and to those that have yet to answer. The other
+    /// answers stay counted.
     pub(super) fn again(self) -> Self {
         Self { yes: 0, ..self }
     }
 
-    /// Counts an answer: a token is a yes.
-    pub(super) fn count(&mut self, told: &Result<Option<u64>, BackendError>) {
-        match told {
+    /// Counts an answer. A token is a yes.
+    pub(super) fn count(&mut self, reply: &Result<Option<u64>, BackendError>) {
+        match reply {
             Ok(Some(_)) => self.yes += 1,
             Ok(None) => self.no += 1,
             Err(failure) => {
@@ -34,9 +34,10 @@ impl Ballot {
         }
     }
 
-    /// Returns the decision once the answers that are missing cannot change it: whether a majority says yes,
-    /// or a failure if so many failed that the others are none.
+    /// Returns the decision once the missing answers cannot change it: whether a majority says yes, or a
+    /// failure if too many servers failed for a majority of the others.
     pub(super) fn decision(&self) -> Option<Result<bool, BackendError>> {
+        // quorum = ⌊servers / 2⌋ + 1; yes cannot reach it once no + failed > servers − quorum = spare.
         let quorum = self.servers / 2 + 1;
         let spare = self.servers - quorum;
         if self.yes >= quorum {
@@ -59,7 +60,7 @@ mod tests {
     /// Returns the decision after each answer.
     fn decisions(servers: usize, answers: &str) -> String {
         let mut ballot = Ballot::of(servers);
-        let told = |answer| {
+        let reply = |answer| {
             ballot.count(&match answer {
                 'y' => Ok(Some(1)),
                 'n' => Ok(None),
@@ -72,7 +73,7 @@ mod tests {
                 Some(Err(_)) => 'f',
             }
         };
-        answers.chars().map(told).collect()
+        answers.chars().map(reply).collect()
     }
 
     #[test]

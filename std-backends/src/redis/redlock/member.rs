@@ -1,4 +1,4 @@
-//! The servers, and the releases that each has yet to hear of.
+//! The servers of a [`Redlock`](super::Redlock), and the releases that each has yet to confirm.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Weak};
@@ -14,49 +14,51 @@ use crate::lock::Owner;
 use crate::util::backoff::Backoff;
 use crate::util::random::random;
 
-/// For how long a server that does not answer is asked for a release. After that the TTL of the grant is all
-/// there is.
+/// Time for which a release is repeated to a server that does not answer. After that the grant's TTL ends it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many releases are kept for a server; the oldest are given up for new ones.
-const MOST: usize = 4_096;
+/// The most releases kept for a server. New ones displace the oldest.
+const MAX_QUEUED: usize = 4_096;
 
-/// How many are sent at once.
-const AT_ONCE: usize = 64;
+/// Releases sent at a time.
+const BATCH: usize = 64;
 
 const WAITS: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_millis(500));
 
+/// The servers of a lock.
 pub(super) struct Members {
-    pub(super) all: Vec<Arc<Member>>,
-    /// The owners of grants that are held while some server has yet to answer whether it grants them.
+    pub(super) all: Vec<Arc<RedlockMember>>,
+    /// The owners of held grants for which some server has yet to answer.
     pub(super) held: SpinMutex<HashSet<Owner>>,
 }
 
-pub(super) struct Member {
+/// One server of a lock.
+pub(super) struct RedlockMember {
     pub(super) lock: RedisLock,
-    owed: SpinMutex<Owed>,
+    queue: SpinMutex<ReleaseQueue>,
 }
 
-/// The releases that the server did not answer.
+/// The releases that a server has not confirmed.
 #[derive(Default)]
-struct Owed {
-    releases: VecDeque<Release>,
-    /// There while a task sends them.
+struct ReleaseQueue {
+    releases: VecDeque<PendingRelease>,
+    /// Alive while a task sends them.
     sender: Weak<()>,
 }
 
-struct Release {
+/// A release that a server has not confirmed.
+struct PendingRelease {
     name: Arc<[u8]>,
     owner: Owner,
     until: Instant,
 }
 
-impl Member {
+impl RedlockMember {
     pub(super) fn new(lock: RedisLock) -> Arc<Self> {
-        Arc::new(Self { lock, owed: SpinMutex::default() })
+        Arc::new(Self { lock, queue: SpinMutex::default() })
     }
 
-    /// Asks the server. A release that it does not answer is sent again in the background.
+    /// Asks the server. A release without an answer is repeated in the background.
     pub(super) async fn ask(
         self: &Arc<Self>,
         name: Arc<[u8]>,
@@ -65,29 +67,31 @@ impl Member {
     ) -> Result<Option<u64>, BackendError> {
         let answer = self.lock.ask(&name, owner, verb).await;
         if let (Verb::Release, Err(failure)) = (verb, &answer)
-            && is_worth_another(failure)
+            && is_worth_retrying(failure)
         {
-            self.owe(Release { name, owner, until: Instant::now() + PATIENCE });
+            self.queue_release(PendingRelease { name, owner, until: Instant::now() + PATIENCE });
         }
         answer
     }
 
-    fn owe(self: &Arc<Self>, release: Release) {
-        let mut owed = self.owed.lock();
-        if owed.releases.len() == MOST {
-            owed.releases.pop_front();
+    /// Queues a release, and starts the task that sends the queue if none runs.
+    fn queue_release(self: &Arc<Self>, release: PendingRelease) {
+        let mut queue = self.queue.lock();
+        if queue.releases.len() == MAX_QUEUED {
+            queue.releases.pop_front();
         }
-        owed.releases.push_back(release);
-        if owed.sender.strong_count() == 0 {
+        queue.releases.push_back(release);
+        if queue.sender.strong_count() == 0 {
+            // Set under the lock, so that one task at a time sends.
             let sender = Arc::new(());
-            owed.sender = Arc::downgrade(&sender);
-            drop(owed);
-            // Where nothing can run, grants end with their TTL.
+            queue.sender = Arc::downgrade(&sender);
+            drop(queue);
+            // Without a runtime, grants end with their TTL.
             let _ = net::spawn(Arc::clone(self).send(sender)).map(net::BackgroundTask::detach);
         }
     }
 
-    /// Sends what is owed until nothing is.
+    /// Sends queued releases until none is left.
     async fn send(self: Arc<Self>, sender: Arc<()>) {
         for failures in 1.. {
             net::wait(WAITS.after(failures, random())).await;
@@ -98,33 +102,33 @@ impl Member {
                 let unanswered: Vec<_> = some
                     .into_iter()
                     .zip(answers)
-                    .filter(|(_, answer)| answer.as_ref().is_err_and(is_worth_another))
+                    .filter(|(_, answer)| answer.as_ref().is_err_and(is_worth_retrying))
                     .map(|(release, _)| release)
                     .collect();
                 if !unanswered.is_empty() {
-                    self.owed.lock().releases.extend(unanswered);
+                    self.queue.lock().releases.extend(unanswered);
                     break;
                 }
             }
-            let mut owed = self.owed.lock();
-            if owed.releases.is_empty() {
-                // Within the lock: whoever owes from now on begins anew.
-                owed.sender = Weak::new();
+            let mut queue = self.queue.lock();
+            if queue.releases.is_empty() {
+                // Cleared under the lock: a release that is queued from now on starts a new task.
+                queue.sender = Weak::new();
                 return drop(sender);
             }
         }
     }
 
-    /// Takes some of the releases; those whose time is over are dropped. `None` if there are none.
-    fn due(&self) -> Option<Vec<Release>> {
-        let (mut owed, now) = (self.owed.lock(), Instant::now());
-        owed.releases.retain(|release| now < release.until);
-        let some = owed.releases.len().min(AT_ONCE);
-        (some > 0).then(|| owed.releases.drain(..some).collect())
+    /// Takes some releases, and drops those over their time. Returns `None` if there are none.
+    fn due(&self) -> Option<Vec<PendingRelease>> {
+        let (mut queue, now) = (self.queue.lock(), Instant::now());
+        queue.releases.retain(|release| now < release.until);
+        let some = queue.releases.len().min(BATCH);
+        (some > 0).then(|| queue.releases.drain(..some).collect())
     }
 }
 
-/// Whether a server that failed this way may answer later.
-fn is_worth_another(failure: &BackendError) -> bool {
+/// Returns whether a server that failed this way may answer later.
+fn is_worth_retrying(failure: &BackendError) -> bool {
     failure.kind() != ErrorKind::Closed
 }

@@ -1,4 +1,4 @@
-//! One round of questions to all servers: decided by a majority, while the slow answer in the background.
+//! One round of questions to all servers: a majority decides, and slow servers answer in the background.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,36 +11,38 @@ use traffik_core::storage::{BackendError, ErrorKind};
 
 use super::super::lock::Verb;
 use super::ballot::Ballot;
-use super::member::{Member, Members};
+use super::member::{Members, RedlockMember};
 use crate::lock::{Owner, Ttl};
 use crate::util::race::{Either, race};
 
+/// A round about one name and one owner.
 pub(super) struct Round {
     members: Arc<Members>,
     name: Arc<[u8]>,
     owner: Owner,
-    under_way: FuturesUnordered<BoxFuture<'static, Answer>>,
+    under_way: FuturesUnordered<BoxFuture<'static, MemberReply>>,
     /// The servers that have granted the name, or may have.
-    holders: Vec<Arc<Member>>,
+    holders: Vec<Arc<RedlockMember>>,
     /// The fencing token, once a majority has granted the name.
     token: Option<u64>,
 }
 
-struct Answer {
-    member: Arc<Member>,
+/// The reply of one server.
+struct MemberReply {
+    member: Arc<RedlockMember>,
     verb: Verb,
-    told: Result<Option<u64>, BackendError>,
+    reply: Result<Option<u64>, BackendError>,
 }
 
-impl Answer {
+impl MemberReply {
     fn is_grant(&self) -> bool {
-        matches!((self.verb, &self.told), (Verb::Acquire(_), Ok(Some(_))))
+        matches!((self.verb, &self.reply), (Verb::Acquire(_), Ok(Some(_))))
     }
 
-    /// Whether the server has granted the name, or may have: nobody can tell after a timeout.
+    /// Returns whether the server has granted the name, or may have: after a timeout the outcome is unknown.
     fn may_hold(&self) -> bool {
         matches!(self.verb, Verb::Acquire(_))
-            && match &self.told {
+            && match &self.reply {
                 Ok(token) => token.is_some(),
                 Err(failure) => failure.kind() == ErrorKind::Timeout,
             }
@@ -52,11 +54,11 @@ impl Round {
         Self { members, name, owner, under_way: FuturesUnordered::new(), holders: Vec::new(), token: None }
     }
 
-    fn ask(&self, member: Arc<Member>, verb: Verb) {
+    fn ask(&self, member: Arc<RedlockMember>, verb: Verb) {
         let (name, owner) = (Arc::clone(&self.name), self.owner);
         self.under_way.push(Box::pin(async move {
-            let told = member.ask(name, owner, verb).await;
-            Answer { member, verb, told }
+            let reply = member.ask(name, owner, verb).await;
+            MemberReply { member, verb, reply }
         }));
     }
 
@@ -65,9 +67,9 @@ impl Round {
         Ballot::of(self.members.all.len())
     }
 
-    /// Returns the next answer. A server that grants late has the token raised as well, and is then as good
-    /// as any other.
-    async fn next(&mut self) -> Option<Answer> {
+    /// Returns the next reply. A server that grants late is asked to raise the token as well, and then counts
+    /// like any other.
+    async fn next(&mut self) -> Option<MemberReply> {
         let answer = self.under_way.next().await?;
         if answer.may_hold() {
             self.holders.push(Arc::clone(&answer.member));
@@ -80,21 +82,22 @@ impl Round {
         Some(answer)
     }
 
-    /// Renews or releases: sends the decision once it is made, and goes on until all have answered.
+    /// Renews or releases. Sends the decision once it is made, and continues until all servers have replied.
     pub(super) async fn settle(mut self, verb: Verb, decided: Sender<Result<bool, BackendError>>) {
         let (mut ballot, mut decided) = (self.ask_all(verb), Some(decided));
         while let Some(answer) = self.next().await {
-            ballot.count(&answer.told);
+            ballot.count(&answer.reply);
             if let Some(decision) = ballot.decision()
                 && let Some(decided) = decided.take()
+            // The caller may be gone: then nobody receives the decision.
             {
                 let _ = decided.send(decision);
             }
         }
     }
 
-    /// Acquires: sends the token once a majority has granted the name and raised the token, or that none did.
-    /// Unless it is taken, all grants are released, also those to come.
+    /// Acquires. Sends the token once a majority has granted the name and raised the token, or sends that
+    /// none did. Releases all grants, also later ones, unless the caller takes the grant.
     pub(super) async fn acquire(
         mut self,
         ttl: Ttl,
@@ -106,7 +109,7 @@ impl Round {
             Either::Left(decision) => {
                 let is_granted = matches!(decision, Ok(Some(_)));
                 if is_granted {
-                    // First of all, for it may be released as soon as it is sent.
+                    // Inserted before the decision is sent, since the caller may release the grant at once.
                     self.members.held.lock().insert(self.owner);
                 }
                 decided.send(decision).is_ok() && is_granted && taken.await.is_ok()
@@ -114,11 +117,14 @@ impl Round {
             Either::Right(()) => false,
         };
         if !is_taken {
+            // Without a token, a late grant is released below instead of raised.
             self.token = None;
             self.members.held.lock().remove(&self.owner);
             std::mem::take(&mut self.holders).into_iter().for_each(|member| self.ask(member, Verb::Release));
         }
         while let Some(answer) = self.next().await {
+            // `held` loses the owner when the caller releases, so a grant that comes after that is released
+            // too.
             if answer.may_hold() && !self.members.held.lock().contains(&self.owner) {
                 self.ask(answer.member, Verb::Release);
             }
@@ -137,12 +143,14 @@ impl Round {
                 None => {}
             }
             let Some(answer) = self.next().await else { return Ok(None) };
-            acquired.count(&answer.told);
-            if let Ok(Some(granted)) = answer.told {
+            acquired.count(&answer.reply);
+            if let Ok(Some(granted)) = answer.reply {
                 token = token.max(granted);
                 granting.push(answer.member);
             }
         }
+        // The token is the maximum over a majority: any later majority shares a server with this one, and
+        // that server has the raised token, so it grants a larger one.
         self.token = Some(token);
         granting.into_iter().for_each(|member| self.ask(member, Verb::Raise(token)));
         let mut raised = acquired.again();
@@ -151,8 +159,9 @@ impl Round {
                 return decision.map(|is_raised| is_raised.then_some(token));
             }
             let Some(answer) = self.next().await else { return Ok(None) };
+            // Late grants count once their raise is answered.
             if !answer.is_grant() {
-                raised.count(&answer.told);
+                raised.count(&answer.reply);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Which node of a cluster serves which slot, as nodes say.
+//! The slot map of a cluster, as its nodes report it.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -7,30 +7,30 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{FromRedisValue, Value};
 use traffik_core::storage::{BackendError, ErrorKind};
 
-use crate::redis::net::address::Address;
+use crate::redis::net::address::HostPort;
 use crate::redis::net::link::{Link, NodeRole};
 use crate::redis::net::session::NetSession;
 use crate::redis::net::timer;
 use crate::util::race::{Either, race};
 
-/// How many slots there are.
+/// The number of slots.
 const SLOTS: u16 = 16_384;
 
-/// How long others are waited for where a node knows of some slots alone.
+/// Time for which other nodes are waited for after one that knows only some slots.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The first and the last slot of each range, and the master that serves it.
-pub(super) type Served = Vec<(u16, u16, Address)>;
+/// Ranges of slots: the first slot, the last slot, and the address of the master.
+pub(super) type SlotRanges = Vec<(u16, u16, HostPort)>;
 
-/// The first answer in which all slots are served; or else, soon, the one that has most of them: a node that
-/// has just come knows of few.
-pub(super) async fn most(
-    asked: Vec<impl Future<Output = Result<Served, BackendError>> + Unpin>,
-) -> Result<Served, BackendError> {
+/// Returns the first answer that covers all slots, or else, after 50 ms, the one that covers most: a node
+/// that has just joined knows few.
+pub(super) async fn most_complete(
+    asked: Vec<impl Future<Output = Result<SlotRanges, BackendError>> + Unpin>,
+) -> Result<SlotRanges, BackendError> {
     let mut asked: FuturesUnordered<_> = asked.into_iter().collect();
-    let (mut best, mut failed): (Option<Served>, _) = (None, None);
+    let (mut best, mut failed): (Option<SlotRanges>, _) = (None, None);
     let size =
-        |served: &Served| served.iter().map(|(first, last, _)| u32::from(last - first) + 1).sum::<u32>();
+        |served: &SlotRanges| served.iter().map(|(first, last, _)| u32::from(last - first) + 1).sum::<u32>();
     let mut soon = pin!(timer::wait(PATIENCE));
     loop {
         let answer = match (best.is_some(), asked.next()) {
@@ -54,13 +54,13 @@ pub(super) async fn most(
     best.ok_or_else(|| failed.unwrap_or_else(nobody))
 }
 
-/// Asks a node who serves what.
-pub(super) async fn served(link: &Link, own: &str, until: Instant) -> Result<Served, BackendError> {
+/// Asks a node for its slot map.
+pub(super) async fn fetch_slots(link: &Link, own: &str, until: Instant) -> Result<SlotRanges, BackendError> {
     let ask = async |mut session: NetSession| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
-    let told = link.call_as(until, NodeRole::Node, ask).await?;
-    let unheard_of =
+    let reply = link.call_as(until, NodeRole::Node, ask).await?;
+    let unexpected_reply =
         || BackendError::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
-    let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(told).map_err(|_| unheard_of())?;
+    let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(reply).map_err(|_| unexpected_reply())?;
     let mut served = Vec::new();
     for range in ranges {
         let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &range[..] else { continue };
@@ -73,15 +73,15 @@ pub(super) async fn served(link: &Link, own: &str, until: Instant) -> Result<Ser
         else {
             continue;
         };
-        // It knows nobody there.
+        // `?` means that the node does not know that master's host.
         if host != "?" {
             served.push((first, last, (reached_by(&host, own), port)));
         }
     }
-    if served.is_empty() { Err(unheard_of()) } else { Ok(served) }
+    if served.is_empty() { Err(unexpected_reply()) } else { Ok(served) }
 }
 
-/// The host that a node names, which is its own if it names none.
+/// Returns the host that a node names, or the node's own host if it names none.
 pub(super) fn reached_by(named: &str, own: &str) -> String {
     let named = named.trim_start_matches('[').trim_end_matches(']');
     if matches!(named, "" | "0.0.0.0" | "::") { own.to_owned() } else { named.to_owned() }
