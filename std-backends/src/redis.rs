@@ -124,6 +124,7 @@ impl RedisStorage {
     ///
     /// Fails with the failure of one server if any fails; [`nodes`](Self::nodes) returns the fault of each.
     pub async fn ready(&self) -> Result<(), BackendError> {
+        // `#` keeps these keys out of the namespace, so that clearing and checks never meet them.
         // Each server gets a key of its own: in a cluster, keys are tried until each node has one.
         let RedisInner { servers, namespace, .. } = &*self.inner;
         let namespace = format!("{namespace}#ready");

@@ -36,7 +36,7 @@ impl Address {
             && namespace::check(name).is_err()
         {
             return Err(format!(
-                "{name:?} is no name of a server; take 1 to 64 letters, digits, or . : _ - @ /"
+                "{name:?} is not a server name; use 1 to 64 letters, digits, or . : _ - @ /"
             ));
         }
         Ok(Self { name: name.unwrap_or(&canonical).into(), canonical, dialed })
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_port_is_added_where_there_is_none() {
-        for (told, meant) in [
+        for (text, meant) in [
             ("cache", "cache:11211"),
             ("cache:7", "cache:7"),
             ("10.0.0.7", "10.0.0.7:11211"),
@@ -96,14 +96,14 @@ mod tests {
             ("[::1]", "[::1]:11211"),
             ("[::1]:7", "[::1]:7"),
         ] {
-            let address = Address::parse(told).unwrap();
+            let address = Address::parse(text).unwrap();
             assert_eq!((&*address.name, &*address.dialed), (meant, meant));
         }
     }
 
     #[test]
     fn spellings_of_one_server_have_one_name() {
-        for (told, name) in [
+        for (text, name) in [
             ("localhost", "127.0.0.1:11211"),
             ("LocalHost.:11211", "127.0.0.1:11211"),
             ("Cache.Internal.:7", "cache.internal:7"),
@@ -113,7 +113,7 @@ mod tests {
             ("::FFFF:a00:7", "10.0.0.7:11211"),
             ("a=CACHE", "a"),
         ] {
-            assert_eq!(&*Address::parse(told).unwrap().name, name, "{told}");
+            assert_eq!(&*Address::parse(text).unwrap().name, name, "{text}");
         }
         assert_eq!(Address::parse("cache-a=10.0.0.7:1").unwrap().title(), "memcached cache-a at 10.0.0.7:1");
         assert_eq!(Address::parse("localhost:1").unwrap().title(), "memcached at localhost:1");
@@ -131,8 +131,8 @@ mod tests {
             ("a=b=h", "HOST:PORT"),
             ("a b", "HOST:PORT"),
         ] {
-            let told = Address::parse(wrong).unwrap_err();
-            assert!(told.contains(words), "{wrong}: {told}");
+            let message = Address::parse(wrong).unwrap_err();
+            assert!(message.contains(words), "{wrong}: {message}");
         }
     }
 }

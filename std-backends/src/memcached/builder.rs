@@ -94,7 +94,7 @@ impl<R: Connect> MemcachedStorage<R> {
         let hosts = url.strip_prefix("memcached://").map(|rest| rest.trim_end_matches('/'));
         let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty() && !hosts.contains(['/', '@', '?'])) else {
             let message =
-                format!("{url:?} names no servers; write memcached://HOST:PORT, several with commas");
+                format!("{url:?} names no servers; write memcached://HOST:PORT, with commas between servers");
             return Err(BackendError::new(ErrorKind::Invalid, message));
         };
         Ok(Self::servers(runtime, hosts.split(',')))
@@ -167,10 +167,10 @@ impl<R: Connect> MemcachedBuilder<R> {
         let namespace = namespace::settled(self.namespace, self.settings.timeout)?;
         let PoolSettings { size, minimum, connect_timeout, .. } = self.settings;
         if size == 0 || minimum > size {
-            return invalid(format!("{minimum} connections cannot be kept of at most {size}; take 1 of 16"));
+            return invalid(format!("{minimum} connections cannot be kept of at most {size}; keep 1 of 16"));
         }
         if connect_timeout.is_zero() {
-            return invalid("a connect_timeout of 0 never connects; take 5 s".to_owned());
+            return invalid("a connect_timeout of 0 never connects; use 5 s".to_owned());
         }
         let addresses = self.addresses.iter().map(|text| Address::parse(text));
         let mut addresses = addresses.collect::<Result<Vec<_>, _>>().or_else(invalid)?;
@@ -183,7 +183,7 @@ impl<R: Connect> MemcachedBuilder<R> {
         }
         addresses.sort_by(|one, other| one.name.cmp(&other.name));
         if let Some((twice, _)) = pairs(&addresses).find(|(one, it)| one.name == it.name) {
-            return invalid(format!("two servers are called {}; name each server once", twice.name));
+            return invalid(format!("two servers are called {}; give each its own name", twice.name));
         }
         let Self { runtime, settings, clock, host, warnings, max_waiting, persistent, .. } = self;
         let host = host.unwrap_or_else(|| Arc::new(SteadyClock::default()));

@@ -47,12 +47,12 @@ pub(super) struct ProbeCommand<'a> {
 /// their answers unread.
 pub(super) async fn version<T: Stream>(wire: &mut Wire<T>, beside: &str) -> io::Result<String> {
     wire.send_behind(beside.as_bytes());
-    let told = Protocol::new(&mut *wire).version().await;
-    if told.is_err() && wire.first_line().is_empty() {
+    let reply = Protocol::new(&mut *wire).version().await;
+    if reply.is_err() && wire.first_line().is_empty() {
         // A server that accepts no more connections says so unasked, and may have closed this one by now.
         let _ = wire.line().await;
     }
-    match told {
+    match reply {
         Ok(version) if wire.is_answered_by(b"VERSION ") => Ok(version),
         Err(error) if wire.first_line().is_empty() || error.kind() == ErrorKind::UnexpectedEof => Err(error),
         _ => Err(unexpected(wire.first_line())),
@@ -119,12 +119,12 @@ pub(super) fn unexpected(line: &[u8]) -> Error {
     if ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].iter().any(|known| words.starts_with(known)) {
         return Error::other(words);
     }
-    Error::new(ErrorKind::InvalidData, format!("the server answers {words:?}"))
+    Error::new(ErrorKind::InvalidData, format!("the server sent an unexpected reply: {words:?}"))
 }
 
 /// Returns whether an error carries a text of the server that begins with `words`.
 pub(super) fn says(error: &Error, words: &str) -> bool {
-    error.get_ref().is_some_and(|told| told.to_string().starts_with(words))
+    error.get_ref().is_some_and(|cause| cause.to_string().starts_with(words))
 }
 
 #[cfg(test)]
@@ -234,8 +234,11 @@ mod tests {
     #[test]
     fn a_server_that_is_none_is_told_by_its_words() {
         for (answer, words) in [
-            ("VERSIONS\r\n", "the server answers \"VERSIONS\""),
-            ("HTTP/1.1 400 Bad Request\r\n", "the server answers \"HTTP/1.1 400 Bad Request\""),
+            ("VERSIONS\r\n", "the server sent an unexpected reply: \"VERSIONS\""),
+            (
+                "HTTP/1.1 400 Bad Request\r\n",
+                "the server sent an unexpected reply: \"HTTP/1.1 400 Bad Request\"",
+            ),
             ("ERROR Too many open connections\r\n", "ERROR Too many open connections"),
         ] {
             let told = version(&mut wire(answer), "").now_or_never().unwrap().unwrap_err();

@@ -5,7 +5,7 @@ use traffik_core::{Hit, Strategy, Timestamp, Verdict};
 use traffik_runtimes::Connect;
 
 use super::command::StoreCommand;
-use super::counter::Count;
+use super::counter::WindowCount;
 use super::meta::{ArithmeticCommand, ArithmeticReply, DECREMENT};
 use super::server::{End, Server};
 use super::window::Window;
@@ -35,7 +35,7 @@ pub(super) async fn count_hit<S: Strategy, R: Connect>(
     server: &Server<R>,
     Item { name, expiry, now }: Item<'_>,
     (strategy, hit): (&S, &Hit<S::Cost>),
-    (window, first): (Window, Count),
+    (window, first): (Window, WindowCount),
     mut end: End<'_>,
 ) -> Result<CountOutcome<S::Verdict>, BackendError> {
     let number = first.packed();
@@ -77,5 +77,5 @@ fn confirmed<V: Verdict>(verdict: V, is_counted: bool) -> Result<CountOutcome<V>
     if verdict.is_dirty() == is_counted {
         return Ok(CountOutcome::Verdict(verdict));
     }
-    Err(BackendError::new(ErrorKind::Corrupt, "the server counted otherwise than the limit does"))
+    Err(BackendError::new(ErrorKind::Corrupt, "the server's count contradicts the limit"))
 }

@@ -50,17 +50,18 @@ impl Period {
 
 /// The rest of a limit in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Count {
+pub(super) struct WindowCount {
     /// The limit, from 1 to [`MOST`].
     pub(super) limit: u32,
     pub(super) period: Period,
     /// The number of windows before this one.
     pub(super) window: u64,
-    /// What is left, plus 1. The last admitted hit leaves 1; 0 and less mean that the limit is used up.
+    /// The rest of the limit, plus 1. The last admitted hit leaves 1; 0 and less mean that the limit is used
+    /// up.
     pub(super) left: i32,
 }
 
-impl Count {
+impl WindowCount {
     /// Returns the count after one hit in the window that holds `now`.
     pub(super) fn first(limit: u32, period: Period, anchor: u64, now: Timestamp) -> Option<Self> {
         let window = window(period, anchor, now)?;
@@ -148,12 +149,12 @@ mod tests {
 
     #[test]
     fn periods_are_few_of_one_unit() {
-        let told = |micros| Period::of(micros).map(Period::micros);
+        let read = |micros| Period::of(micros).map(Period::micros);
         for good in [1_000_000, 10_000_000, 255_000_000, MINUTE, 3_600_000_000, 255 * 86_400_000_000] {
-            assert_eq!(told(good), Some(good));
+            assert_eq!(read(good), Some(good));
         }
         for bad in [0, 1, 999_999, 1_500_000, 256_000_000, 86_400_000_000 * 256, u64::MAX] {
-            assert_eq!(told(bad), None, "{bad}");
+            assert_eq!(read(bad), None, "{bad}");
         }
     }
 
@@ -163,13 +164,14 @@ mod tests {
         for (limit, seconds) in [(1, 1), (100, 10), (MOST, 255), (5_000, 3_600), (7, 86_400 * 30)] {
             let period = Period::of(seconds * 1_000_000).unwrap();
             for anchor in [0, 777_777] {
-                let first = Count::first(limit, period, anchor, now).unwrap();
-                for count in [first, Count { left: 1, ..first }, Count { left: -1_000, ..first }] {
+                let first = WindowCount::first(limit, period, anchor, now).unwrap();
+                for count in [first, WindowCount { left: 1, ..first }, WindowCount { left: -1_000, ..first }]
+                {
                     let number = count.packed();
-                    assert_eq!(Count::unpacked(number, anchor, now), Some(count));
+                    assert_eq!(WindowCount::unpacked(number, anchor, now), Some(count));
                     // The server counts down.
-                    let less = Count { left: count.left - 1, ..count };
-                    assert_eq!(Count::unpacked(number - 1, anchor, now), Some(less));
+                    let less = WindowCount { left: count.left - 1, ..count };
+                    assert_eq!(WindowCount::unpacked(number - 1, anchor, now), Some(less));
                     assert_eq!(less.before().used(), if count.left > 1 { count.used() } else { limit });
                 }
                 assert_eq!((first.used(), first.before().used()), (1, 0));
@@ -180,8 +182,9 @@ mod tests {
     #[test]
     fn windows_before_and_soon_after_are_told_apart() {
         let period = Period::of(MINUTE).unwrap();
-        let count = Count::first(10, period, 0, at(10_000_000 * MINUTE)).unwrap();
-        let seen = |minutes: u64| Count::unpacked(count.packed(), 0, at(minutes * MINUTE)).unwrap().window;
+        let count = WindowCount::first(10, period, 0, at(10_000_000 * MINUTE)).unwrap();
+        let seen =
+            |minutes: u64| WindowCount::unpacked(count.packed(), 0, at(minutes * MINUTE)).unwrap().window;
         for minutes in [10_000_000 - 32_768, 9_999_999, 10_000_000, 10_000_001, 10_000_000 + 32_767] {
             assert_eq!(seen(minutes), 10_000_000, "at minute {minutes}");
         }
@@ -195,20 +198,22 @@ mod tests {
     #[test]
     fn denials_leave_the_rest_alone_and_are_taken_back_in_time() {
         let now = at(1_800_000_000_000_000);
-        let first = Count::first(1, Period::of(1_000_000).unwrap(), 0, now).unwrap();
+        let first = WindowCount::first(1, Period::of(1_000_000).unwrap(), 0, now).unwrap();
         let many = first.packed() - 1 - u64::from((MIDDLE / 2).cast_unsigned());
-        let count = Count::unpacked(many, 0, now).unwrap();
+        let count = WindowCount::unpacked(many, 0, now).unwrap();
         assert!(!count.needs_reset());
-        let count = Count::unpacked(many - 1, 0, now).unwrap();
+        let count = WindowCount::unpacked(many - 1, 0, now).unwrap();
         assert_eq!((count.used(), count.is_admitted(), count.needs_reset()), (1, false, true));
     }
 
     #[test]
     fn other_numbers_are_no_counts() {
         let now = at(1_800_000_000_000_000);
-        assert!([0, 1, 1 << 46, u64::MAX].iter().all(|number| Count::unpacked(*number, 0, now).is_none()));
+        assert!(
+            [0, 1, 1 << 46, u64::MAX].iter().all(|number| WindowCount::unpacked(*number, 0, now).is_none())
+        );
         let period = Period::of(1_000_000).unwrap();
-        assert_eq!([0, MOST + 1].map(|limit| Count::first(limit, period, 0, now)), [None; 2]);
-        assert_eq!(Count::first(1, period, 5, at(4)), None);
+        assert_eq!([0, MOST + 1].map(|limit| WindowCount::first(limit, period, 0, now)), [None; 2]);
+        assert_eq!(WindowCount::first(1, period, 5, at(4)), None);
     }
 }

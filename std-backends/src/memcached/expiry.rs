@@ -27,8 +27,8 @@ pub(super) fn expiry(rest: Duration, spare: u64, now: impl FnOnce() -> Timestamp
     let whole = rest.as_secs().saturating_add(u64::from(rest.subsec_nanos() > 0));
     let seconds = whole.saturating_add(spare);
     let since_1970 = || (now().as_micros() / 1_000_000).saturating_add(seconds).saturating_add(DAY);
-    let told = if seconds <= RELATIVE { seconds } else { since_1970() };
-    u32::try_from(told).ok().filter(|told| *told <= LAST).unwrap_or(FOR_EVER)
+    let expiry = if seconds <= RELATIVE { seconds } else { since_1970() };
+    u32::try_from(expiry).ok().filter(|expiry| *expiry <= LAST).unwrap_or(FOR_EVER)
 }
 
 #[cfg(test)]

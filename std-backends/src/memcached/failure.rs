@@ -38,7 +38,8 @@ impl CallFailure {
             Self::Broken(error) => match () {
                 () if FULL.iter().any(|words| says(&error, words)) => failure(ErrorKind::Full, title, error),
                 () if says(&error, "CLIENT_ERROR unauthenticated") => {
-                    let cause = format!("{error}: no password is sent to it; start it without -Y");
+                    let cause =
+                        format!("{error}: the storage sends no password; start the server without -Y");
                     failure(ErrorKind::Denied, title, cause)
                 }
                 () if says(&error, "ERROR Too many open connections") => {

@@ -116,7 +116,7 @@ impl Host {
 
     fn no_time_warning(&self) -> String {
         format!(
-            "{} does not say its time (`mg` with the flag t), so limits there go by each host's clock: keep \
+            "{} does not report its time (`mg` with the flag t), so limits there use each host's clock: keep \
              the clocks of all hosts in step, or use memcached itself, 1.6 or later",
             self.title
         )
@@ -124,7 +124,7 @@ impl Host {
 
     fn eviction_warning(&self, count: u64) -> String {
         format!(
-            "{} has given up {count} items for want of memory: each key among them has its whole limit \
+            "{} has evicted {count} items for lack of memory: each key among them has its whole limit \
              again; give it more memory (-m), or use one for limits alone",
             self.title
         )

@@ -64,6 +64,7 @@ impl<R: Connect> MemcachedLock<R> {
         let server = items.server(&escaped)?;
         let held = name::other(&items.namespace, "lock", &escaped);
         let expiry = expiry(ttl.get(), SPARE, || server.clock().now());
+        // `add` is atomic on the server: of several tries, one finds no item and holds the name.
         let addition = StoreCommand { name: &held, bytes: owner.as_bytes(), expiry, unique: None };
         if !server.call(addition, end.as_mut()).await? {
             return Ok(None);
@@ -74,9 +75,10 @@ impl<R: Connect> MemcachedLock<R> {
         let increment = ArithmeticCommand { name: &fence, change: INCREMENT, first, expiry: FOR_EVER };
         match server.call(increment, end).await? {
             ArithmeticReply::Value { value, .. } => Ok(Some(Grant::new(name, owner, value))),
-            ArithmeticReply::NotANumber => {
-                Err(BackendError::new(ErrorKind::Corrupt, format!("{fence} is no number; remove it")))
-            }
+            ArithmeticReply::NotANumber => Err(BackendError::new(
+                ErrorKind::Corrupt,
+                format!("the item {fence} holds no number; delete it"),
+            )),
         }
     }
 
@@ -88,6 +90,8 @@ impl<R: Connect> MemcachedLock<R> {
         let name = &name::other(&items.namespace, "lock", &escaped);
         let bytes = grant.owner();
         let bytes = bytes.as_bytes();
+        // Read and then changed by its CAS version, so a grant that ends in between is not taken from its next
+        // owner.
         match server.call(GetCommand(name), end.as_mut()).await? {
             Some((owner, unique)) if owner == bytes => match kept {
                 Some(ttl) => {

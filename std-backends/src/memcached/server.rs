@@ -124,7 +124,7 @@ impl<R: Connect> Server<R> {
     #[cold]
     fn unconnected(&self) -> BackendError {
         let is_connected = self.pool.is_connected();
-        let cause = if is_connected { "no connection came free in time" } else { "not connected in time" };
+        let cause = if is_connected { "no connection became free in time" } else { "not connected in time" };
         self.note(failure(ErrorKind::Unavailable, &self.pool.host.title, cause))
     }
 

@@ -3,7 +3,7 @@
 use traffik_core::strategy::{Cost, ScriptFormula};
 use traffik_core::{Class, Hit, Strategy, Timestamp, Verdict};
 
-use super::counter::{Count, Period};
+use super::counter::{Period, WindowCount};
 use super::wire::number;
 use crate::cas::{self, Write};
 
@@ -40,25 +40,25 @@ impl Window {
     }
 
     /// Returns the count after one hit, or `None` if the server cannot count for this limit.
-    pub(super) fn first(&self, now: Timestamp) -> Option<Count> {
+    pub(super) fn first(&self, now: Timestamp) -> Option<WindowCount> {
         let period = Period::of(self.period).filter(|_| (self.asked, self.booked) == (1, 1))?;
-        Count::first(self.limit, period, self.anchor, now)
+        WindowCount::first(self.limit, period, self.anchor, now)
     }
 
     /// Returns the count that a number holds.
-    pub(super) fn count(&self, number: u64, now: Timestamp) -> Option<Count> {
-        Count::unpacked(number, self.anchor, now)
+    pub(super) fn count(&self, number: u64, now: Timestamp) -> Option<WindowCount> {
+        WindowCount::unpacked(number, self.anchor, now)
     }
 
     /// Returns the microseconds until the window of a count ends.
-    pub(super) fn rest(&self, count: &Count, now: Timestamp) -> u64 {
+    pub(super) fn rest(&self, count: &WindowCount, now: Timestamp) -> u64 {
         // The nearest time to the end of all times is the window's last microsecond, hence + 1.
         count.nearest(self.anchor, Timestamp::MAX).micros_since(now).saturating_add(1)
     }
 
     /// Returns when a hit that the server counted now was charged, or `None` if the window has ended. The
     /// time is in the future if the window has yet to begin by this host's clock.
-    pub(super) fn counted_at(&self, count: &Count, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn counted_at(&self, count: &WindowCount, now: Timestamp) -> Option<Timestamp> {
         Some(count.nearest(self.anchor, now)).filter(|at| *at >= now)
     }
 
@@ -69,7 +69,7 @@ impl Window {
         &self,
         strategy: &S,
         class: Class,
-        count: &Count,
+        count: &WindowCount,
         now: Timestamp,
     ) -> S::State {
         // since = (now − anchor) mod period: the time since this limit's present window began.
@@ -79,7 +79,13 @@ impl Window {
     }
 
     /// Returns the state whose last hit was at this time.
-    fn state_since<S: Strategy>(&self, strategy: &S, class: Class, count: &Count, at: Timestamp) -> S::State {
+    fn state_since<S: Strategy>(
+        &self,
+        strategy: &S,
+        class: Class,
+        count: &WindowCount,
+        at: Timestamp,
+    ) -> S::State {
         let mut state = S::State::default();
         // used counts booked units: cost = ⌈used / booked⌉, rounded up so that nothing is granted.
         let cost = count.used().div_ceil(self.booked.max(1));
@@ -115,8 +121,8 @@ pub(super) fn write<S: Strategy>(strategy: &S, class: Class, state: &S::State, n
     let counted = || {
         let window = Window::of(strategy, class, now)?;
         let (remaining, _) = figures(strategy, state, class, now)?;
-        // left = remaining + 1, as in `Count`.
-        let count = Count { left: i32::try_from(remaining).ok()? + 1, ..window.first(now)? };
+        // left = remaining + 1, as in `WindowCount`.
+        let count = WindowCount { left: i32::try_from(remaining).ok()? + 1, ..window.first(now)? };
         let same = window.state_since(strategy, class, &count, now) == *state
             || window.state(strategy, class, &count, now) == *state;
         same.then_some(count)

@@ -82,6 +82,7 @@ impl<T: Stream> Wire<T> {
         self.is_sent = false;
         self.first.clear();
         self.handed = 0;
+        // A repeat after 2³² calls is harmless: no earlier answer is left on the connection.
         self.number = self.number.wrapping_add(1);
     }
 
@@ -160,7 +161,10 @@ impl<T: Stream> Wire<T> {
         let mut line = Vec::new();
         while line.last() != Some(&b'\n') {
             if line.len() > MAX_LINE_BYTES {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the server answers without an end"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the server sent a line without an end",
+                ));
             }
             poll_fn(|context| self.poll_fill(context)).await?;
             let before = line.len();
@@ -198,6 +202,7 @@ impl<T: Stream> Wire<T> {
     fn take(&mut self, length: usize) {
         let start = self.taken;
         self.taken += length;
+        // `first` ends with the first line; later lines are not kept.
         if !self.first.ends_with(b"\n") {
             self.first.extend_from_slice(self.incoming.get(start..self.taken).unwrap_or_default());
         }
@@ -219,7 +224,7 @@ impl<T: Stream> AsyncRead for Wire<T> {
         self.take(length);
         self.handed += length as u64;
         if self.is_beyond_bounds() {
-            let words = "the server answers with more than an item of 1 MiB";
+            let words = "the server sent an item of more than 1 MiB";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
         }
         Poll::Ready(Ok(length))

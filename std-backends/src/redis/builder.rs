@@ -177,13 +177,13 @@ impl RedisBuilder {
         net::prepare();
         let of_no_use = match &access {
             _ if connect_timeout.is_zero() => {
-                Some("a server cannot be connected to in no time; take 5 s, or some round trips at least")
+                Some("a connect_timeout of 0 never connects; use 5 s, or a few round trips at least")
             }
             ServerAccess::Net(_) if timer.is_some() => {
-                Some("connections of the storage's own wait on their runtime; leave out RedisBuilder::timer")
+                Some("the storage's own connections wait on their runtime; remove RedisBuilder::timer")
             }
             ServerAccess::User(_) if tls.is_some() => {
-                Some("a connection of yours has TLS of its own or none; leave out RedisBuilder::tls")
+                Some("a connection of yours has its own TLS or none; remove RedisBuilder::tls")
             }
             _ => None,
         };

@@ -82,7 +82,10 @@ impl ScriptReply {
     /// that does not hold. Script and strategy of one version always agree.
     fn confirms(&self, recorded: bool) -> Result<bool, BackendError> {
         if self.charged && !recorded {
-            return Err(BackendError::new(ErrorKind::Corrupt, "the script on the server decided otherwise"));
+            return Err(BackendError::new(
+                ErrorKind::Corrupt,
+                "the script on the server charged a hit that the limit does not",
+            ));
         }
         Ok(self.charged == recorded)
     }
@@ -119,7 +122,7 @@ async fn ask<S: Strategy>(
 }
 
 fn unexpected_reply() -> BackendError {
-    BackendError::new(ErrorKind::Other, "the server answered a script with something else than it answers")
+    BackendError::new(ErrorKind::Other, "the server sent an unexpected reply to a script")
 }
 
 /// A kind of limit that scripts know.

@@ -38,7 +38,7 @@ impl MemoryInfo {
     fn read(info: &str) -> Result<Self, RedisError> {
         let field = |name| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         let number = |name| field(name).and_then(|value| value.parse().ok());
-        let evicted = number("evicted_keys").ok_or((ErrorKind::Parse, "INFO tells no evictions"))?;
+        let evicted = number("evicted_keys").ok_or((ErrorKind::Parse, "INFO reports no evictions"))?;
         // A managed server may hide these; evictions are then noticed once there are some.
         let policy = field("maxmemory_policy").unwrap_or_default().to_owned();
         Ok(Self { evicted, most: number("maxmemory").unwrap_or(0), policy })
@@ -52,9 +52,9 @@ impl MemoryInfo {
     fn warning(&self, server: &str) -> String {
         let Self { evicted, most, policy } = self;
         let done = if self.evicts() {
-            format!("gives up keys when {most} bytes are full (maxmemory-policy {policy}), {evicted} so far")
+            format!("evicts keys when {most} bytes are full (maxmemory-policy {policy}), {evicted} so far")
         } else {
-            format!("has given up {evicted} keys for want of memory")
+            format!("has evicted {evicted} keys for lack of memory")
         };
         format!(
             "Redis at {server} {done}: each key among them has its whole limit again; set maxmemory-policy to \

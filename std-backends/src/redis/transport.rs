@@ -70,8 +70,8 @@ impl Transport {
         evictions: Arc<Evictions>,
     ) -> Result<Self, BackendError> {
         if sleep.is_none() && !net::HAS_TIMER {
-            let words = "a call waits no longer than it may by a timer: give one (RedisBuilder::timer), or \
-                         turn on the feature tokio or smol";
+            let words = "calls need a timer for their deadlines: give one (RedisBuilder::timer), or turn on \
+                         the feature tokio or smol";
             return Err(BackendError::new(ErrorKind::Invalid, words));
         }
         let faults = Faults::new(format!("Redis at {NAME}"), writer);
@@ -142,12 +142,12 @@ impl Transport {
         let mut question = redis::cmd("INFO");
         question.arg("cluster");
         let answer = self.call(until, async |mut session| session.ask(&question).await).await?;
+        // Clearing by SCAN would see the keys of one node only, so a doubtful answer counts as a cluster.
         let is_alone = String::from_redis_value(answer).is_ok_and(|info| info.contains("cluster_enabled:0"));
         if is_alone {
             return Ok(());
         }
-        let words =
-            "a namespace on a cluster is cleared by connections of the storage's own: RedisStorage::cluster";
+        let words = "a namespace on a cluster is cleared over the storage's own connections only: use RedisStorage::cluster";
         Err(failure::of(NAME, ErrorKind::Invalid, words))
     }
 
@@ -164,8 +164,9 @@ impl TransportSession {
         // Each command gets the rest of the call's time, so a call of several commands still ends in time.
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(failure::not_sent("the call's time was over".to_owned()));
+            return Err(failure::not_sent("the call's deadline has passed".to_owned()));
         }
+        // A timer of the user works without any runtime of ours.
         let end: CallEnd = match &transport.sleep {
             Some(UserTimer(sleep)) => sleep(left),
             None => Box::pin(net::wait(left)),
@@ -183,6 +184,7 @@ where
     A: Future<Output = Result<Value, RedisError>> + Send + 'static,
 {
     fn send<'a>(&'a self, command: &'a Cmd, end: CallEnd) -> BoxFuture<'a, Result<Value, RedisError>> {
+        // Cloned, since the future of a user's function must own its command.
         let answer = (self.0)(command.clone());
         Box::pin(in_time(answer, end))
     }

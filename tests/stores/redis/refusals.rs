@@ -92,7 +92,7 @@ fn each_refusal_has_its_kind_and_its_words() {
             .user("scriptless", "pass", &["~*", "+@all", "-evalsha", "-eval", "-script"])
             .start();
         let open = format!("redis://{}", guarded.address());
-        refused(&open, ErrorKind::Denied, &["NOAUTH", "say a password"]).await;
+        refused(&open, ErrorKind::Denied, &["NOAUTH", "give a password"]).await;
         refused(&guarded.url_as("reader", "wrong"), ErrorKind::Denied, &["authentication failed"]).await;
         for user in ["reader", "scriptless", "timeless", "elsewhere"] {
             refused(&guarded.url_as(user, "pass"), ErrorKind::Denied, &["give the user", "+evalsha"]).await;
@@ -140,7 +140,7 @@ fn a_server_that_cannot_write_is_an_outage() {
                 );
             }
             let lines: Vec<_> =
-                lines.taken().into_iter().filter(|line| !line.contains("gives up keys")).collect();
+                lines.taken().into_iter().filter(|line| !line.contains("evicts keys")).collect();
             assert!(lines.len() == 1 && lines[0].contains(words), "{lines:?}");
         }
         lonely.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);

@@ -296,7 +296,7 @@ async fn a_store_that_evicts_is_warned_of_and_counted() {
     gateway.signal("TERM");
     let mut said = String::new();
     gateway.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    let warning = format!("traffik: Redis at {} gives up keys", redis.address());
+    let warning = format!("traffik: Redis at {} evicts keys", redis.address());
     assert_eq!(said.matches(&warning).count(), 1, "{said}");
     assert!(said.contains("set maxmemory-policy to noeviction"), "{said}");
 }

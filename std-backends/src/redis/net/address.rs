@@ -37,7 +37,11 @@ impl ServerAddress for &str {
         };
         let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, it)| (rest, Some(it)));
         if fragment.is_some_and(|fragment| fragment != "insecure") {
-            return Err((ErrorKind::InvalidClientConfig, "only #insecure is known after a URL").into());
+            return Err((
+                ErrorKind::InvalidClientConfig,
+                "a URL can end with #insecure and no other fragment",
+            )
+                .into());
         }
         let info = format!("redis://{rest}").into_connection_info()?;
         let (host, port) = address(&info)?;
@@ -88,8 +92,8 @@ pub(in super::super) fn settled(info: ConnectionInfo) -> Result<ConnectionInfo, 
              TLS and tls-rustls-insecure of the redis crate",
         ),
         ConnectionAddr::TcpTls { .. } if tls::IS_ON => None,
-        ConnectionAddr::TcpTls { .. } => Some("it is reached over TLS; turn on the feature redis-tls"),
-        _ => Some("this system has no such sockets"),
+        ConnectionAddr::TcpTls { .. } => Some("the address needs TLS; turn on the feature redis-tls"),
+        _ => Some("this system does not support such sockets"),
     };
     if let Some(words) = words {
         return Err((ErrorKind::InvalidClientConfig, words).into());
@@ -107,7 +111,7 @@ pub(super) fn address(info: &ConnectionInfo) -> Result<HostPort, RedisError> {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
             Ok((host.clone(), *port))
         }
-        _ => Err((ErrorKind::InvalidClientConfig, "a node of a cluster has a host and a port").into()),
+        _ => Err((ErrorKind::InvalidClientConfig, "a node of a cluster needs a host and a port").into()),
     }
 }
 

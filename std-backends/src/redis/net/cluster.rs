@@ -34,7 +34,7 @@ use slots::{SlotRanges, fetch_slots, most_complete, reached_by};
 /// The most redirects of one call.
 const MAX_REDIRECTS: u32 = 8;
 
-/// How long a slot map, or a failure to fetch one, is cached.
+/// The time for which a slot map, or a failure to fetch one, is cached.
 const MAP_TTL: Duration = Duration::from_millis(50);
 
 /// Nodes that are asked for the slot map at a time.
@@ -89,6 +89,7 @@ impl ClusterMap {
 
     fn owner(&self, slot: u16) -> Option<Arc<ClusterNode>> {
         // The first range that ends at or after `slot` is the only one that can hold it.
+        // Redirects are newer than the map, so `moved` is looked up first.
         let range = self.ranges.range(slot..).next().filter(|(_, (first, _))| *first <= slot);
         self.moved.get(&slot).or(range.map(|(_, (_, node))| node)).cloned()
     }
@@ -118,7 +119,7 @@ impl Cluster {
         known: Arc<KnownScripts>,
     ) -> Result<Self, RedisError> {
         if nodes.is_empty() {
-            return Err((Kind::InvalidClientConfig, "a cluster is found by a node of it; name one").into());
+            return Err((Kind::InvalidClientConfig, "a cluster needs the address of a node; name one").into());
         }
         let seeds =
             nodes.into_iter().map(|info| Ok((address(&info)?, info))).collect::<Result<_, RedisError>>()?;
@@ -142,7 +143,7 @@ impl Cluster {
             if let Err(failure) = &result
                 && matches!(failure.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
             {
-                // Relaxed: the flag is a hint that costs one fetch of the map, whoever sees it.
+                // Relaxed: the flag is a hint, and costs one fetch of the map at most.
                 node.is_doubted.store(true, Ordering::Relaxed);
             }
             let failure = match result {
@@ -176,7 +177,7 @@ impl Cluster {
                 Redirect::GiveUp => return Err(failure),
             }
         }
-        Err(BackendError::new(ErrorKind::Unavailable, "nobody serves the key; nothing was charged"))
+        Err(BackendError::new(ErrorKind::Unavailable, "no node serves the key; nothing was charged"))
     }
 
     /// Returns the links to all nodes that serve a slot.
@@ -304,7 +305,7 @@ impl Cluster {
         let Either::Left(_turn) = turn else {
             return Err(BackendError::new(
                 ErrorKind::Unavailable,
-                "no node has result in time who serves what",
+                "no node of the cluster reported its slots in time",
             ));
         };
         // Calls that waited for this lock find the map that its holder fetched.
@@ -353,10 +354,12 @@ impl Cluster {
         for (first, last, address) in served {
             ranges.insert(last, (first, self.node(&address)?));
         }
+        // Ranges, nodes and redirects change under one lock, so no call sees a mixture.
         let mut map = self.map.lock();
         map.ranges = ranges;
         let nodes = std::mem::take(&mut map.nodes);
         map.nodes = nodes.into_iter().filter_map(|(address, node)| self.kept(&map, address, node)).collect();
+        // The new map includes the redirects so far.
         map.moved.clear();
         Ok(())
     }

@@ -323,7 +323,7 @@ impl Link {
     }
 
     fn too_late(&self) -> BackendError {
-        let words = "not connected when the call's time was over; nothing was sent";
+        let words = "not connected before the call's deadline; nothing was sent";
         failure::of(&self.name, ErrorKind::Unavailable, words)
     }
 }

@@ -54,7 +54,7 @@ impl Network {
         (evictions, known): (Arc<Evictions>, Arc<KnownScripts>),
     ) -> Result<Self, BackendError> {
         if tls.is_given() && !place.has_tls() {
-            let words = "TLS is set up, and no server is connected to over it; write rediss://HOST";
+            let words = "TLS is configured, but no address uses it; write rediss://HOST";
             return Err(BackendError::new(ErrorKind::Invalid, words));
         }
         let source = match place {

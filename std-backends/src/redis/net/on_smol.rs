@@ -50,6 +50,7 @@ pub(super) async fn tcp(
     port: u16,
     settings: &TcpSettings,
 ) -> io::Result<Box<dyn NetStream>> {
+    // Tries each address of the host until one accepts.
     let stream = TcpStream::connect((host, port)).await?;
     wire::set(&SockRef::from(&stream), settings)?;
     Ok(Box::new(OnSmol(stream)))

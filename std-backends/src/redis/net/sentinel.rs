@@ -24,7 +24,7 @@ use crate::redis::budgets::Budgets;
 use crate::redis::failure;
 use crate::util::warning::LogWriter;
 
-/// How often each sentinel is asked whether the master is still the same.
+/// The interval at which each sentinel is asked for the master.
 const POLL: Duration = Duration::from_millis(250);
 
 /// Time that a sentinel has to answer, and to connect.
@@ -37,7 +37,7 @@ const BELIEVED: Duration = Duration::from_secs(10);
 /// The sentinels of one master.
 pub(super) struct Sentinels {
     each: Vec<Link>,
-    /// How to connect to the master, with its name in place of the host.
+    /// The address of the master, with its name in place of the host.
     master: ConnectionInfo,
     tls: Tls,
     name: String,
@@ -139,7 +139,7 @@ impl Sentinels {
         };
         let named = sentinel.call(Instant::now() + PATIENCE, ask).await.map_err(failure::of_a_look)?;
         let named = named.ok_or_else(|| {
-            let words = format!("the sentinel knows no master of the name {}", self.name);
+            let words = format!("the sentinel knows no master named {}", self.name);
             failure::of(sentinel.name(), ErrorKind::Unavailable, &words)
         })?;
         self.known.lock().note(named, Instant::now());
@@ -179,7 +179,7 @@ impl Sentinels {
         if let Ok(Value::Array(role)) = role
             && !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master")
         {
-            let words = "it is a replica yet, or again; nothing was sent";
+            let words = "it is a replica, and not yet or no longer the master; nothing was sent";
             return Err(failure::of(&server, ErrorKind::Unavailable, words));
         }
         let is_stale = Arc::clone(&connection.is_stale);
@@ -220,25 +220,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_knows_of_a_later_failover_is_believed_and_nobody_else() {
+    fn a_sentinel_that_knows_a_later_failover_is_believed() {
         let (mut known, began) = (MasterRecord::default(), Instant::now());
-        let mut told = |host: &str, epoch, seconds| {
+        let mut noted = |host: &str, epoch, seconds| {
             let now = began + Duration::from_secs(seconds);
             known.note(NamedMaster { address: (host.to_owned(), 1), epoch }, now);
             known.address.clone().unwrap().0
         };
-        assert_eq!(told("a", 3, 0), "a");
-        assert_eq!(told("b", 2, 1), "a", "it has not heard of the failover to a");
+        assert_eq!(noted("a", 3, 0), "a");
+        assert_eq!(noted("b", 2, 1), "a", "it has not heard of the failover to a");
         // The sentinel that leads a failover names the new master before it counts it.
-        assert_eq!(told("b", 3, 2), "b");
-        assert_eq!(told("a", 3, 3), "b", "others have not heard of it yet");
-        assert_eq!(told("b", 4, 4), "b");
-        assert_eq!(told("a", 3, 5), "b");
-        assert_eq!(told("a", 5, 6), "a", "it fails back");
-        assert_eq!(told("b", 4, 7), "a");
+        assert_eq!(noted("b", 3, 2), "b");
+        assert_eq!(noted("a", 3, 3), "b", "others have not heard of it yet");
+        assert_eq!(noted("b", 4, 4), "b");
+        assert_eq!(noted("a", 3, 5), "b");
+        assert_eq!(noted("a", 5, 6), "a", "it fails back");
+        assert_eq!(noted("b", 4, 7), "a");
         // All sentinels were set up anew, and begin to count again.
-        assert_eq!(told("b", 0, 16), "a");
-        assert_eq!(told("b", 0, 17), "b");
-        assert_eq!(told("b", 0, 18), "b");
+        assert_eq!(noted("b", 0, 16), "a");
+        assert_eq!(noted("b", 0, 17), "b");
+        assert_eq!(noted("b", 0, 18), "b");
     }
 }

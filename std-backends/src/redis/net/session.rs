@@ -27,6 +27,7 @@ impl NetSession {
     /// Sends a command, and waits for its answer as long as the call may take.
     pub(in super::super) async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         let mut redis = self.connection.redis.clone();
+        // Each command has what is left of the call's time, so a call of several commands ends in time.
         redis.set_response_timeout(self.until.saturating_duration_since(Instant::now()));
         // Noted before the command is handed over: any write from here on may be this command.
         let before = self.connection.wire.as_ref().map(|wire| wire.position());

@@ -85,7 +85,7 @@ fn trusting_the_system() -> Result<Arc<ClientConfig>, String> {
     if roots.is_empty() {
         let cause = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
         return Err(format!(
-            "the operating system has no roots to trust{cause}; install ca-certificates, or give your own \
+            "the operating system has no trusted roots{cause}; install ca-certificates, or give your own \
              (RedisBuilder::tls)"
         ));
     }

@@ -8,7 +8,7 @@ pub(super) struct ResponseWatchdog {
     made: Instant,
     /// Microseconds from `made` to the abandoned call, plus 1; 0 if no call was abandoned.
     since: AtomicU64,
-    /// How many reads had bytes by then.
+    /// The number of reads with bytes by then.
     heard: AtomicU64,
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_lasts_from_the_first_call_in_vain_until_any_answer() {
+    fn silence_lasts_from_the_first_abandoned_call_until_any_answer() {
         const LIMIT: Duration = Duration::from_millis(500);
         let watchdog = ResponseWatchdog::new();
         let at = |millis| watchdog.made + Duration::from_millis(millis);

@@ -40,6 +40,7 @@ impl WireLog {
 
     /// Makes the next write fail if the server has closed the connection, so that the write is not lost.
     pub(super) fn look_before_writing(&self) {
+        // Relaxed: the flag guards no other data, and a write that misses it fails like any lost write.
         self.is_to_look.store(true, Ordering::Relaxed);
     }
 
@@ -106,6 +107,7 @@ fn count(number: &AtomicU64) {
 
 impl<T> Drop for WatchedStream<T> {
     fn drop(&mut self) {
+        // The driver drops the stream when it ends, also with its runtime; links then replace the connection.
         self.wire.is_closed.store(true, Ordering::Relaxed);
     }
 }

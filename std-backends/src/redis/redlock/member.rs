@@ -106,6 +106,7 @@ impl RedlockMember {
                     .map(|(release, _)| release)
                     .collect();
                 if !unanswered.is_empty() {
+                    // Behind newer releases, so a name that keeps failing delays no other.
                     self.queue.lock().releases.extend(unanswered);
                     break;
                 }

@@ -59,7 +59,7 @@ pub(super) async fn fetch_slots(link: &Link, own: &str, until: Instant) -> Resul
     let ask = async |mut session: NetSession| session.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
     let reply = link.call_as(until, NodeRole::Node, ask).await?;
     let unexpected_reply =
-        || BackendError::new(ErrorKind::Other, "the server is no node of a cluster that serves keys");
+        || BackendError::new(ErrorKind::Other, "the server is not a cluster node that serves keys");
     let ranges: Vec<Vec<Value>> = FromRedisValue::from_redis_value(reply).map_err(|_| unexpected_reply())?;
     let mut served = Vec::new();
     for range in ranges {
