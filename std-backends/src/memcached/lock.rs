@@ -90,7 +90,7 @@ impl<R: Connect> MemcachedLock<R> {
         let name = &name::other(&items.namespace, "lock", &escaped);
         let bytes = grant.owner();
         let bytes = bytes.as_bytes();
-        // Read and then changed by its CAS version, so a grant that ends in between is not taken from its next
+        // Changed by the CAS version that was read, so a grant that ends in between is not taken from another
         // owner.
         match server.call(GetCommand(name), end.as_mut()).await? {
             Some((owner, unique)) if owner == bytes => match kept {

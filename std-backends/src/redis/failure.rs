@@ -160,5 +160,5 @@ fn advice(error: &RedisError) -> &'static str {
     }
 }
 
-const RIGHTS: &str = "give the user what the scripts run: +eval +evalsha +script|load +time +get +set +del \
-                      +pttl +pexpire +getrange +setrange +strlen on the keys NAMESPACE:*";
+const RIGHTS: &str = "grant the user the commands of the scripts: +eval +evalsha +script|load +time +get +set \
+                      +del +pttl +pexpire +getrange +setrange +strlen on the keys NAMESPACE:*";

@@ -147,7 +147,8 @@ impl Transport {
         if is_alone {
             return Ok(());
         }
-        let words = "a namespace on a cluster is cleared over the storage's own connections only: use RedisStorage::cluster";
+        let words = "a namespace on a cluster is cleared over the storage's own connections only; use \
+                     RedisStorage::cluster";
         Err(failure::of(NAME, ErrorKind::Invalid, words))
     }
 

@@ -37,11 +37,7 @@ impl ServerAddress for &str {
         };
         let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, it)| (rest, Some(it)));
         if fragment.is_some_and(|fragment| fragment != "insecure") {
-            return Err((
-                ErrorKind::InvalidClientConfig,
-                "a URL can end with #insecure and no other fragment",
-            )
-                .into());
+            return Err((ErrorKind::InvalidClientConfig, "the only fragment of a URL is #insecure").into());
         }
         let info = format!("redis://{rest}").into_connection_info()?;
         let (host, port) = address(&info)?;

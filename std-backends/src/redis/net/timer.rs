@@ -38,8 +38,8 @@ pub(in super::super) fn has_timer() -> Result<(), BackendError> {
 
 #[cold]
 fn none() -> BackendError {
-    const NONE: &str = "Redis was called outside of a tokio runtime; turn on the feature smol for other executors, \
-                        or give a timer to a storage on connections of yours (RedisBuilder::timer)";
+    const NONE: &str = "Redis was called outside of a tokio runtime; turn on the feature smol for other \
+                        executors, or give a timer to a storage on connections of yours (RedisBuilder::timer)";
     BackendError::new(ErrorKind::Unavailable, NONE)
 }
 
