@@ -293,7 +293,8 @@ impl Link {
         self.connections.lock().pause.end();
     }
 
-    /// Discards a connection. If it never answered a call, a pause precedes the next attempt.
+    /// Discards a connection. If it is the second in a row that never answered a call, a pause precedes the
+    /// next attempt.
     #[cold]
     fn discard(&self, connection: &Arc<Connection>, failure: &BackendError) {
         let mut connections = self.connections.lock();
