@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::util::mutex::lock;
-/// The keys that this process is resetting.
 
+/// The keys that this process is resetting.
 #[derive(Default)]
 pub(super) struct Floods {
     /// The number of keys, so that checks take no lock while there are none.

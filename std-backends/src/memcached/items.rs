@@ -19,8 +19,8 @@ use crate::FifoQueue;
 use crate::cas::{CompareAndSwap, Versioned, Write};
 use crate::util::corrupt::CorruptValues;
 use crate::util::shutdown::ShutdownGate;
-/// The items of one namespace, and the parts of a storage that its calls share.
 
+/// The items of one namespace, and the parts of a storage that its calls share.
 pub(super) struct Items<R: Connect> {
     pub(super) runtime: R,
     pub(super) servers: Vec<Arc<Server<R>>>,

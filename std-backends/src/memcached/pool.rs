@@ -244,7 +244,7 @@ impl<R: Connect> PoolLease<R> {
         let Self { slot, wire, since, .. } = self;
         let timeout = slot.pool.settings.timeout;
         let rest = timeout.saturating_sub(since.elapsed());
-        // An eighth of the timeout left is worth the wait: less is no sign of a late start.
+        // The call started late on this connection if more than an eighth of its timeout is left.
         if rest > timeout / 8 && wire.has_sent() {
             slot.pool.recover(wire, rest);
         }
